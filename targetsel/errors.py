@@ -1,0 +1,52 @@
+"""What a user can get wrong, as a small tree.
+
+Every message gives the place, the value, what was expected and, where we can, the next step.
+The command line prints a `TargetselError` as one line and exits with status 2; any other
+exception is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TargetselError(Exception):
+    """Something a user can mend."""
+
+
+class CatalogError(TargetselError):
+    """A catalog that cannot be read, or whose columns, ids or positions are not usable."""
+
+
+class CutoutError(TargetselError):
+    """A cutout store or folder that cannot be read, or that does not suit the ensemble."""
+
+
+class SpectrumError(TargetselError):
+    """A spectrum, wavelength grid or line table that is not usable."""
+
+
+class EnsembleError(TargetselError):
+    """An ensemble directory that is damaged, foreign or incomplete."""
+
+
+class RuleError(TargetselError):
+    """A rule file or expression that does not mean anything we can evaluate."""
+
+
+class OutputError(TargetselError):
+    """A result that could not be written."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The hint `" Did you mean 'x'?"`, or an empty string where nothing is close.
+
+    A name that differs only in case is always found.
+    """
+    known = list(known)
+    by_lower = {name.lower(): name for name in known}
+    if word.lower() in by_lower:
+        return f" Did you mean '{by_lower[word.lower()]}'? (names are case-sensitive)"
+    close = get_close_matches(word, known, n=2, cutoff=0.6)
+    return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""

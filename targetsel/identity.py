@@ -1,0 +1,37 @@
+"""Numbers that follow from a source's id alone.
+
+Everything that looks random in targetsel (draws, tie-breaks, samples) is a hash of the source's
+id, a seed and a purpose, so that it does not change with a row's place or its neighbours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+
+def keys(source_id: np.ndarray) -> np.ndarray:
+    """A 64-bit key for each id, shape (N,) of uint64: an integer itself, or a string's BLAKE2b."""
+    source_id = np.asarray(source_id)
+    if source_id.dtype.kind in "iu":
+        return source_id.astype(np.int64).view(np.uint64)
+    digests = (hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in source_id)
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def uniform(source_id: np.ndarray, seed: int, purpose: str, n: int = 1) -> np.ndarray:
+    """Uniform numbers in [0, 1), shape (N, n): a hash of id, seed and purpose.
+
+    SplitMix64 (Steele, Lea & Flood 2014) at the counter that the three give; 53 bits are kept.
+    """
+    label = hashlib.blake2b(f"{seed}:{purpose}".encode(), digest_size=8).digest()
+    start = _mix(keys(source_id) ^ np.frombuffer(label, dtype="<u8")[0])
+    steps = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return (_mix(start[:, None] + steps) >> np.uint64(11)) * 2.0**-53
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
