@@ -1,0 +1,105 @@
+"""`targetsel cutouts`: pack images into a cutout store, and look at one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from targetsel.errors import CutoutError
+
+app = typer.Typer(help="Pack images into a cutout store, and look at one.", no_args_is_help=True)
+
+SOURCES_PER_PIECE = 256
+
+
+class Encoding(StrEnum):
+    """How pixels are kept: 16-bit asinh steps of an eighth of the sky sigma, or float32."""
+
+    asinh = "asinh"
+    float32 = "float32"
+
+
+@app.command()
+def pack(
+    folder: Annotated[Path, typer.Argument(help="Folder of <id>.fits, <id>.<band>.fits or .npy.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Store to write, a folder.")],
+    catalog: Annotated[Path, typer.Option(help="Catalog with the sources' ids and positions.")],
+    bands: Annotated[str | None, typer.Option(help="Bands in order, such as grizy.")] = None,
+    pixel_scale: Annotated[float | None, typer.Option(help="Pixel scale, in arcsec.")] = None,
+    size: Annotated[int | None, typer.Option(help="Width and height to keep, in pixels.")] = None,
+    zeropoint: Annotated[
+        float | None, typer.Option(help="AB magnitude of one count, where files do not tell.")
+    ] = None,
+    encoding: Annotated[Encoding, typer.Option(help="How to keep pixels.")] = Encoding.asinh,
+    ra_col: Annotated[str | None, typer.Option(help="Catalog column of right ascension.")] = None,
+    dec_col: Annotated[str | None, typer.Option(help="Catalog column of declination.")] = None,
+    id_col: Annotated[str | None, typer.Option(help="Catalog column of the source id.")] = None,
+) -> None:
+    """Pack the images in FOLDER into one cutout store."""
+    from targetsel.catalog import CatalogFile
+    from targetsel.imaging import packing
+    from targetsel.imaging.band import parse_bands
+    from targetsel.imaging.encoding import ASINH, FLOAT
+    from targetsel.imaging.folder import Folder
+
+    named = parse_bands(bands) if bands is not None else None
+    images = Folder.open(folder, named, pixel_scale, size, zeropoint)
+    sources = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
+    kept_as = ASINH if encoding is Encoding.asinh else FLOAT
+    packed = packing.pack(
+        images, sources.batches(SOURCES_PER_PIECE), output, images.sky_sigma(), kept_as
+    )
+    typer.echo(
+        f"{packed.written} cutouts of {images.size} x {images.size} pixels in "
+        f"{', '.join(images.bands)} written to {output}"
+    )
+    if packed.missing:
+        asked = packed.written + packed.missing
+        typer.echo(
+            f"{packed.missing} of the {asked} sources in {catalog} have no image in {folder}"
+        )
+
+
+@app.command()
+def show(
+    store: Annotated[Path, typer.Argument(help="Cutout store.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="PNG file to write.")],
+    source_id: Annotated[
+        list[str] | None, typer.Option("--id", help="Source to show; may be repeated.")
+    ] = None,
+    number: Annotated[int, typer.Option("-n", min=1, max=400, help="Show the first ones.")] = 16,
+) -> None:
+    """Draw a colour picture of some cutouts of STORE."""
+    from targetsel.imaging.picture import draw_mosaic
+    from targetsel.imaging.store import CutoutStore
+
+    cutouts = CutoutStore.open(store)
+    ids = cutouts.source_ids(number)
+    if source_id:
+        ids = _like(source_id, ids, store)
+    chosen = cutouts.read(ids)
+    if not chosen.present.all():
+        unknown = ids[~chosen.present][0]
+        raise CutoutError(f"{store}: has no source '{unknown}'. Its first is '{_first(cutouts)}'.")
+    draw_mosaic(chosen, output)
+    typer.echo(f"{len(chosen)} cutouts drawn in {output}")
+
+
+def _like(words: list[str], ids: np.ndarray, store: Path) -> np.ndarray:
+    """The ids that the words mean, of the kind that the store has."""
+    if ids.dtype.kind not in "iu":
+        return np.array(words, dtype=object)
+    try:
+        return np.array([int(word) for word in words], dtype=np.int64)
+    except (ValueError, OverflowError) as error:
+        raise CutoutError(
+            f"{store}: its source ids are integers such as {ids[0]}, not '{words[0]}'."
+        ) from error
+
+
+def _first(store) -> str:
+    return str(store.source_ids(1)[0])

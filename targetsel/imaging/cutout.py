@@ -1,0 +1,167 @@
+"""Cutouts: the pixels around each source, band by band."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from targetsel.errors import CutoutError
+
+
+@dataclass(frozen=True)
+class Cutouts:
+    """The pixels around N sources in B bands.
+
+    Attributes
+    ----------
+    source_id : ndarray, shape (N,)
+        int64, or object array of str.
+    flux : ndarray of float32, shape (N, B, H, W)
+        [nanomaggy]; NaN where there is no data.
+    bands : tuple of B strings
+    pixel_scale : float
+        [arcsec]
+    present : ndarray of bool, shape (N,)
+        False where there was no cutout at all; by default every cutout is there.
+    """
+
+    source_id: np.ndarray
+    flux: np.ndarray
+    bands: tuple[str, ...]
+    pixel_scale: float
+    present: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        n = len(self.source_id)
+        if self.present is None:
+            object.__setattr__(self, "present", np.ones(n, dtype=bool))
+        if self.flux.ndim != 4 or self.flux.shape[:2] != (n, len(self.bands)):
+            raise ValueError(
+                f"flux has shape {self.flux.shape}, expected ({n}, {len(self.bands)}, H, W)"
+            )
+        if self.present.shape != (n,):
+            raise ValueError(f"present has shape {self.present.shape}, expected ({n},)")
+
+    def __len__(self) -> int:
+        return len(self.source_id)
+
+    @property
+    def size(self) -> int:
+        """Width and height [pixel]; the shorter one, should they differ."""
+        return min(self.flux.shape[2:])
+
+    @cached_property
+    def masked_fraction(self) -> np.ndarray:
+        """Share of the pixels, over all bands, that hold no data, shape (N,)."""
+        return np.isnan(self.flux).mean(axis=(1, 2, 3))
+
+    @cached_property
+    def status(self) -> np.ndarray:
+        """ "ok", or why a cutout cannot be trusted; object array of str, shape (N,).
+
+        A band is lost where every pixel is NaN, or exactly zero as some surveys mark missing
+        data; "mostly NaN pixels" is said of more than half of them, over all bands.
+        """
+        empty = np.isnan(self.flux) | (self.flux == 0)
+        lost = empty.all(axis=(2, 3))
+        some_zero = (self.flux == 0).any(axis=(1, 2, 3))
+        status = np.full(len(self), "ok", dtype=object)
+        status[self.masked_fraction > 0.5] = "mostly NaN pixels"
+        for row in np.flatnonzero(lost.any(axis=1)):
+            names = [band for band, gone in zip(self.bands, lost[row], strict=True) if gone]
+            status[row] = f"lost band{'s' if len(names) > 1 else ''}: {', '.join(names)}"
+        status[lost.all(axis=1) & some_zero] = "all-zero image"
+        status[~self.present] = "no cutout"
+        return status
+
+    def take(self, rows: np.ndarray | slice) -> Cutouts:
+        """Some of the sources, by mask, indices or slice."""
+        return replace(
+            self,
+            source_id=self.source_id[rows],
+            flux=self.flux[rows],
+            present=self.present[rows],
+        )
+
+    def select_bands(self, bands: tuple[str, ...]) -> Cutouts:
+        """The same cutouts with these bands, in this order."""
+        bands = tuple(bands)
+        missing = [band for band in bands if band not in self.bands]
+        if missing:
+            raise CutoutError(
+                f"cutouts have the bands {', '.join(self.bands)}, not {', '.join(missing)}. "
+                "Use cutouts with every band asked for."
+            )
+        if bands == self.bands:
+            return self
+        order = [self.bands.index(band) for band in bands]
+        return replace(self, flux=self.flux[:, order], bands=bands)
+
+    def crop(self, size: int) -> Cutouts:
+        """The central `size` x `size` pixels."""
+        return replace(self, flux=crop_to_centre(self.flux, size))
+
+    def sky_sigma(self) -> np.ndarray:
+        """Standard deviation of the sky in each band [nanomaggy/pixel], shape (B,).
+
+        From the median absolute deviation in each cutout's outer eighth, where a source hardly
+        reaches; the median over cutouts, so that a few crowded ones do not matter. NaN for a
+        band without data.
+        """
+        height, width = self.flux.shape[2:]
+        edge = np.ones((height, width), dtype=bool)
+        rim = max(1, self.size // 8)
+        edge[rim : height - rim, rim : width - rim] = False
+        values = self.flux[:, :, edge]
+        middle = _nanmedian(values, axis=2)
+        deviation = _nanmedian(np.abs(values - middle[..., None]), axis=2)
+        return 1.4826 * _nanmedian(deviation, axis=0)
+
+
+class Images(Protocol):
+    """Anywhere cutouts come from: a store, a folder, a survey's service."""
+
+    def read(self, source_ids: np.ndarray) -> Cutouts:
+        """The cutouts of these sources, in this order; all NaN and not present if unknown."""
+        ...
+
+
+class HasSourceIds(Protocol):
+    """What `cut_out` needs of a catalog."""
+
+    @property
+    def source_id(self) -> np.ndarray: ...
+
+
+def cut_out(catalog: HasSourceIds, images: Images) -> Cutouts:
+    """The cutout of every source of the catalog, in its order.
+
+    A source that `images` does not know keeps its row: all NaN, with the status "no cutout".
+    """
+    return images.read(catalog.source_id)
+
+
+def crop_to_centre(flux: np.ndarray, size: int) -> np.ndarray:
+    """The central `size` x `size` pixels, shape (..., size, size).
+
+    Where an odd number of pixels is cut, one more goes at the high end.
+    """
+    height, width = flux.shape[-2:]
+    if min(height, width) < size:
+        raise CutoutError(
+            f"cutouts of {height} x {width} pixels cannot give {size} x {size}. "
+            "Ask for a smaller size, or cut larger images."
+        )
+    top, left = (height - size) // 2, (width - size) // 2
+    return flux[..., top : top + size, left : left + size]
+
+
+def _nanmedian(values: np.ndarray, axis: int) -> np.ndarray:
+    """`np.nanmedian`, silently NaN where there is no data."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.nanmedian(values, axis=axis)

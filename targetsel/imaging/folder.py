@@ -1,0 +1,162 @@
+"""A folder of image files as a source of cutouts.
+
+Three kinds of folder are understood:
+
+- one FITS cube per source, `<id>.fits`;
+- one FITS image per source and band, `<id>.<band>.fits` or `<id>_<band>.fits`;
+- one array per source, `<id>.npy`, shape (B, H, W) or (H, W, B).
+
+`image_file` tells how each is calibrated.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from targetsel.errors import CutoutError
+from targetsel.imaging.band import BANDS
+from targetsel.imaging.cutout import Cutouts, crop_to_centre
+from targetsel.imaging.image_file import Image, read_image
+
+ONE_BAND = re.compile(rf"(?P<id>.+)[._](?P<band>{'|'.join(BANDS)})")
+SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".npy")
+WHOLE = ""  # stands for the band of a file that holds all of them
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Cutouts in a folder of image files, one source or one band of a source per file.
+
+    Attributes
+    ----------
+    path : Path
+    files : dict
+        For each source id, as text, its file of each band, or of all bands under "".
+    bands : tuple of B strings
+    pixel_scale : float
+        [arcsec]
+    size : int
+        Width and height [pixel]; larger images are cut down to their centre.
+    zeropoint : float or None
+        AB magnitude of one count, for files that do not say what their numbers mean.
+    """
+
+    path: Path
+    files: dict[str, dict[str, Path]]
+    bands: tuple[str, ...]
+    pixel_scale: float
+    size: int
+    zeropoint: float | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        bands: tuple[str, ...] | None = None,
+        pixel_scale: float | None = None,
+        size: int | None = None,
+        zeropoint: float | None = None,
+    ) -> Folder:
+        """The folder at `path`; what is not given is read from its first source.
+
+        For files that do not name their bands, `bands` is the order of their planes. Otherwise
+        it chooses and orders them.
+        """
+        path = Path(path)
+        files = _list_files(path)
+        first = files[min(files)]
+        if WHOLE not in first:
+            bands = bands or tuple(b for b in BANDS if any(b in held for held in files.values()))
+        a_file = next(iter(first.values()))
+        image = read_image(a_file, zeropoint, len(bands) if bands else None)
+        bands = bands or image.bands
+        if not bands:
+            raise CutoutError(
+                f"{a_file}: the header does not name the bands of its {len(image.flux)} "
+                "planes. Give --bands, in the order of the planes."
+            )
+        pixel_scale = pixel_scale or image.pixel_scale
+        if pixel_scale is None:
+            raise CutoutError(
+                f"{a_file}: does not say how large a pixel is. Give --pixel-scale [arcsec]."
+            )
+        return cls(path, files, bands, pixel_scale, size or min(image.flux.shape[1:]), zeropoint)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, source_ids: np.ndarray) -> Cutouts:
+        """The cutouts of these sources, in this order; all NaN and not present without a file."""
+        ids = np.asarray(source_ids)
+        flux = np.full((len(ids), len(self.bands), self.size, self.size), np.nan, np.float32)
+        present = np.array([str(source_id) in self.files for source_id in ids], dtype=bool)
+        for row in np.flatnonzero(present):
+            for band, file in self.files[str(ids[row])].items():
+                image = self._image(file, band)
+                for plane, name in zip(image.flux, image.bands, strict=True):
+                    if name in self.bands:
+                        flux[row, self.bands.index(name)] = plane
+        return Cutouts(ids, flux, self.bands, self.pixel_scale, present)
+
+    def sky_sigma(self, n_sources: int = 256) -> np.ndarray:
+        """Standard deviation of the sky [nanomaggy/pixel], shape (B,), from some of the sources."""
+        names = np.array(sorted(self.files), dtype=object)
+        chosen = names[:: max(1, len(names) // n_sources)][:n_sources]
+        return self.read(chosen).sky_sigma()
+
+    def _image(self, file: Path, band: str) -> Image:
+        """One file, checked and cut to size."""
+        image = read_image(file, self.zeropoint, len(self.bands))
+        expected = image.bands or self.bands if band == WHOLE else (band,)
+        if len(image.flux) != len(expected):
+            raise CutoutError(
+                f"{file}: has {len(image.flux)} planes, expected {len(expected)} "
+                f"({', '.join(expected)})."
+            )
+        if image.bands and image.bands != expected:
+            raise CutoutError(
+                f"{file}: the header says band {image.bands[0]}, the name says {band}. Rename it."
+            )
+        scale = image.pixel_scale or self.pixel_scale
+        if abs(scale / self.pixel_scale - 1) > 0.01:
+            raise CutoutError(
+                f"{file}: its pixels are {scale:g} arcsec, expected {self.pixel_scale:g}. "
+                "One store takes cutouts of one pixel scale."
+            )
+        height, width = image.flux.shape[1:]
+        if min(height, width) < self.size:
+            raise CutoutError(
+                f"{file}: has {height} x {width} pixels, expected at least {self.size} x "
+                f"{self.size}. Give a smaller --size."
+            )
+        return Image(crop_to_centre(image.flux, self.size), expected, scale)
+
+
+def _list_files(path: Path) -> dict[str, dict[str, Path]]:
+    """The files of each source id; see `Folder.files`."""
+    if not path.is_dir():
+        raise CutoutError(f"{path}: no such folder. Expected a folder of FITS or .npy files.")
+    files: dict[str, dict[str, Path]] = {}
+    for file in sorted(path.iterdir()):
+        suffix = next((end for end in SUFFIXES if file.name.endswith(end)), None)
+        if suffix is None or file.name.startswith("."):
+            continue
+        name = file.name.removesuffix(suffix)
+        match = ONE_BAND.fullmatch(name) if suffix != ".npy" else None
+        source_id, band = (match["id"], match["band"]) if match else (name, WHOLE)
+        held = files.setdefault(source_id, {})
+        if band in held or (held and WHOLE in (band, *held)):
+            raise CutoutError(
+                f"{file}: source '{source_id}' has another file, {next(iter(held.values())).name}. "
+                "Keep one cube, or one image per band."
+            )
+        held[band] = file
+    if not files:
+        raise CutoutError(
+            f"{path}: no image in this folder. Expected <id>.fits, <id>.<band>.fits or <id>.npy."
+        )
+    return files

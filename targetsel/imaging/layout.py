@@ -1,0 +1,129 @@
+"""What the footer of a cutout store's files says about the pixels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from targetsel.errors import CutoutError
+from targetsel.imaging.encoding import ENCODINGS
+
+KEY = b"targetsel.cutouts"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What every pixel of a store has in common.
+
+    Attributes
+    ----------
+    bands : tuple of B strings
+    pixel_scale : float
+        [arcsec]
+    height, width : int
+        [pixel]
+    encoding : "asinh-int16" or "float32"
+    sky_sigma : tuple of B floats
+        Standard deviation of the sky in each band [nanomaggy/pixel].
+    """
+
+    bands: tuple[str, ...]
+    pixel_scale: float
+    height: int
+    width: int
+    encoding: str
+    sky_sigma: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(B, H, W)"""
+        return len(self.bands), self.height, self.width
+
+    def check(self, place: object) -> None:
+        """Raise a CutoutError, beginning with `place`, if an entry makes no sense."""
+        if self.encoding not in ENCODINGS:
+            known = " or ".join(f"'{name}'" for name in ENCODINGS)
+            raise CutoutError(f"{place}: unknown encoding '{self.encoding}'. Expected {known}.")
+        for band, sigma in zip(self.bands, self.sky_sigma, strict=True):
+            if not 0 < sigma < np.inf:
+                raise CutoutError(
+                    f"{place}: the sky sigma of band {band} is {sigma} nanomaggy/pixel, expected "
+                    "a positive number. Is the band empty in every cutout? Leave it out."
+                )
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file of a store, as its footer describes it.
+
+    Attributes
+    ----------
+    path : Path
+    number, parts : int
+        Which of how many files this is.
+    sha256 : str
+        Of the ids, positions and stored pixels of its rows.
+    group_rows : tuple of int
+        Number of rows of each row group.
+    """
+
+    path: Path
+    layout: Layout
+    number: int
+    parts: int
+    sha256: str
+    group_rows: tuple[int, ...]
+
+
+def to_metadata(layout: Layout, number: int, parts: int, sha256: str) -> dict[str, str]:
+    """The entry of the footer from which `read_part` reads."""
+    facts = {
+        "version": VERSION,
+        **asdict(layout),
+        "flux_unit": "nanomaggy",
+        "part": number,
+        "parts": parts,
+        "sha256": sha256,
+    }
+    return {KEY.decode(): json.dumps(facts, sort_keys=True)}
+
+
+def read_part(path: Path) -> Part:
+    """The footer of one file of a store."""
+    try:
+        with pq.ParquetFile(path) as file:
+            metadata = file.metadata
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise CutoutError(
+            f"{path}: cannot be read as Parquet: {reason} Copy or pack the cutouts again."
+        ) from error
+    entry = (metadata.metadata or {}).get(KEY)
+    if entry is None:
+        raise CutoutError(
+            f"{path}: a Parquet file, but not a cutout store (no '{KEY.decode()}' in its footer). "
+            "Make one with 'targetsel cutouts pack'."
+        )
+    facts = json.loads(entry)
+    if facts.get("version") != VERSION:
+        raise CutoutError(
+            f"{path}: version {facts.get('version')} of the cutout store, expected {VERSION}. "
+            "Pack the cutouts again, or use the targetsel that wrote them."
+        )
+    layout = Layout(
+        bands=tuple(facts["bands"]),
+        pixel_scale=facts["pixel_scale"],
+        height=facts["height"],
+        width=facts["width"],
+        encoding=facts["encoding"],
+        sky_sigma=tuple(facts["sky_sigma"]),
+    )
+    layout.check(path)
+    rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+    return Part(path, layout, facts["part"], facts["parts"], facts["sha256"], rows)

@@ -1,0 +1,288 @@
+"""Writing a cutout store from cutouts that arrive piece by piece, in any order."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cdshealpix.nested
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from astropy.coordinates import Latitude, Longitude
+
+from targetsel.errors import CutoutError, OutputError
+from targetsel.imaging.cutout import Cutouts, Images
+from targetsel.imaging.encoding import ASINH, dtype_of, encode
+from targetsel.imaging.layout import Layout, read_part, to_metadata
+
+SOURCES_PER_PART = 4096
+SOURCES_PER_GROUP = 64
+
+Piece = tuple[Cutouts, np.ndarray, np.ndarray]
+
+
+class Positions(Protocol):
+    """What `pack` needs of a catalog."""
+
+    @property
+    def source_id(self) -> np.ndarray: ...
+    @property
+    def ra(self) -> np.ndarray: ...
+    @property
+    def dec(self) -> np.ndarray: ...
+
+
+def write_store(
+    path: Path, pieces: Iterable[Piece], sky_sigma: Iterable[float], encoding: str = ASINH
+) -> int:
+    """Write a cutout store, whole or not at all; the number of sources in it.
+
+    The same cutouts give the same bytes, however they are ordered and cut into pieces. Pieces go
+    to a scratch file beside `path` (about the size of the store) and from there, sorted, into the
+    store; in memory stay one piece and some 100 bytes per source.
+
+    Parameters
+    ----------
+    path : Path
+        Folder to write; a cutout store that is already there is replaced.
+    pieces : iterable of (Cutouts, ra, dec)
+        Positions of shape (N,) [deg, ICRS]. Sources that are not present are left out.
+    sky_sigma : B floats
+        Standard deviation of the sky in each band [nanomaggy/pixel]: the unit of the steps of
+        "asinh-int16" (see `encoding`), recorded for both encodings.
+    encoding : "asinh-int16" or "float32"
+    """
+    with _folder_written_beside(Path(path)) as folder:
+        spill = _Spill(folder / "scratch", Path(path), tuple(map(float, sky_sigma)), encoding)
+        with contextlib.closing(spill):
+            for cutouts, ra, dec in pieces:
+                spill.add(cutouts, np.asarray(ra), np.asarray(dec))
+            sources = spill.sources()
+            parts = math.ceil(len(sources) / SOURCES_PER_PART)
+            for part in range(parts):
+                rows = sources.iloc[part * SOURCES_PER_PART : (part + 1) * SOURCES_PER_PART]
+                _write_part(folder / f"part-{part:05d}.parquet", spill, rows, part, parts)
+        return len(sources)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """How many sources of a catalog went into a store, and how many had no cutout."""
+
+    written: int
+    missing: int
+
+
+def pack(
+    images: Images,
+    catalog: Iterable[Positions],
+    path: Path,
+    sky_sigma: Iterable[float],
+    encoding: str = ASINH,
+) -> Packed:
+    """Write the cutouts that `images` has of a catalog, given in pieces, into a store at `path`."""
+    counted = {"asked": 0}
+
+    def pieces() -> Iterator[Piece]:
+        for piece in catalog:
+            counted["asked"] += len(piece.source_id)
+            yield images.read(piece.source_id), piece.ra, piece.dec
+
+    written = write_store(path, pieces(), sky_sigma, encoding)
+    return Packed(written, counted["asked"] - written)
+
+
+class _Spill:
+    """Encoded cutouts in a scratch file, in the order they came, and where each of them lies."""
+
+    def __init__(
+        self, path: Path, store: Path, sky_sigma: tuple[float, ...], encoding: str
+    ) -> None:
+        self.path = path
+        self.store = store
+        self.sky_sigma = sky_sigma
+        self.encoding = encoding
+        self.layout: Layout | None = None
+        self._pieces: list[pd.DataFrame] = []
+        self._codec = pa.Codec("zstd", compression_level=1)
+        self._file = open(path, "w+b")  # noqa: SIM115
+
+    def close(self) -> None:
+        self._file.close()
+        self.path.unlink()
+
+    def add(self, cutouts: Cutouts, ra: np.ndarray, dec: np.ndarray) -> None:
+        """Keep the cutouts that are present."""
+        cutouts, ra, dec = cutouts.take(cutouts.present), ra[cutouts.present], dec[cutouts.present]
+        self._check_layout(cutouts)
+        starts = []
+        for pixels in encode(cutouts.flux, self.sky_sigma, self.encoding):
+            starts.append(self._file.tell())
+            self._file.write(self._codec.compress(pixels.tobytes(), asbytes=True))
+        piece = {
+            "source_id": cutouts.source_id,
+            "ra": ra,
+            "dec": dec,
+            "_healpix_29": _healpix(cutouts.source_id, ra, dec, self.store),
+            "start": np.array(starts, dtype=np.int64),
+            "length": np.diff([*starts, self._file.tell()]),
+        }
+        self._pieces.append(pd.DataFrame(piece))
+
+    def sources(self) -> pd.DataFrame:
+        """All sources in the order of a store, with their places in the scratch file."""
+        pieces = [piece for piece in self._pieces if len(piece)]
+        if not pieces:
+            raise CutoutError(
+                f"{self.store}: not written, as no source has a cutout. "
+                "Do the ids of the catalog match those of the cutouts?"
+            )
+        sources = pd.concat(pieces, ignore_index=True)
+        twice = sources["source_id"].duplicated()
+        if twice.any():
+            raise CutoutError(
+                f"{self.store}: not written, as {twice.sum()} sources occur more than once, "
+                f"the first is '{sources['source_id'][twice].iloc[0]}'. Give each source once."
+            )
+        return sources.sort_values(["_healpix_29", "source_id"], ignore_index=True)
+
+    def pixels(self, rows: pd.DataFrame) -> np.ndarray:
+        """The encoded pixels of some rows of `sources`, shape (N, B, H, W)."""
+        assert self.layout is not None
+        dtype, size = dtype_of(self.encoding), int(np.prod(self.layout.shape))
+        pixels = np.empty((len(rows), size), dtype)
+        for row, (start, length) in enumerate(zip(rows["start"], rows["length"], strict=True)):
+            self._file.seek(start)
+            packed = self._file.read(length)
+            plain = self._codec.decompress(packed, size * dtype.itemsize, asbytes=True)
+            pixels[row] = np.frombuffer(plain, dtype)
+        return pixels.reshape(len(rows), *self.layout.shape)
+
+    def _check_layout(self, cutouts: Cutouts) -> None:
+        """The first piece sets the layout, the others must agree."""
+        height, width = cutouts.flux.shape[2:]
+        layout = Layout(
+            bands=cutouts.bands,
+            pixel_scale=float(cutouts.pixel_scale),
+            height=height,
+            width=width,
+            encoding=self.encoding,
+            sky_sigma=self.sky_sigma,
+        )
+        if self.layout is None:
+            layout.check(self.store)
+            self.layout = layout
+        if layout != self.layout:
+            raise CutoutError(
+                f"{self.store}: not written, as {', '.join(layout.bands)} of {height} x {width} "
+                f"pixels at {layout.pixel_scale:g} arcsec follow {', '.join(self.layout.bands)} of "
+                f"{self.layout.height} x {self.layout.width} at {self.layout.pixel_scale:g}. "
+                "One store takes cutouts of one kind."
+            )
+
+
+def _write_part(path: Path, spill: _Spill, rows: pd.DataFrame, number: int, parts: int) -> None:
+    """One file of the store, row group by row group."""
+    assert spill.layout is not None
+    digest = hashlib.sha256()
+    schema = _schema(rows["source_id"], spill.layout)
+    plain = ["source_id", "ra", "dec", "_healpix_29"]
+    pixel_encoding = "DELTA_BINARY_PACKED" if spill.encoding == ASINH else "BYTE_STREAM_SPLIT"
+    with pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,
+        column_encoding={"flux.list.element": pixel_encoding},
+        write_statistics=plain,
+        write_page_checksum=True,
+    ) as writer:
+        for start in range(0, len(rows), SOURCES_PER_GROUP):
+            group = rows.iloc[start : start + SOURCES_PER_GROUP]
+            pixels = spill.pixels(group)
+            digest.update(json.dumps(group[plain].to_dict("list")).encode())
+            digest.update(pixels.tobytes())
+            columns = [pa.array(group[name], schema.field(name).type) for name in plain]
+            flux = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels)
+            writer.write_table(pa.table([*columns, flux], schema=schema))
+        writer.add_key_value_metadata(to_metadata(spill.layout, number, parts, digest.hexdigest()))
+
+
+def _schema(ids: pd.Series, layout: Layout) -> pa.Schema:
+    id_type = pa.int64() if pd.api.types.is_integer_dtype(ids) else pa.string()
+    pixel_type = pa.from_numpy_dtype(dtype_of(layout.encoding))
+    degree = {"unit": "deg"}
+    return pa.schema(
+        [
+            pa.field("source_id", id_type, nullable=False),
+            pa.field("ra", pa.float64(), nullable=False, metadata=degree),
+            pa.field("dec", pa.float64(), nullable=False, metadata=degree),
+            pa.field("_healpix_29", pa.int64(), nullable=False),
+            pa.field("flux", pa.fixed_shape_tensor(pixel_type, layout.shape), nullable=False),
+        ]
+    )
+
+
+def _healpix(source_id: np.ndarray, ra: np.ndarray, dec: np.ndarray, store: Path) -> np.ndarray:
+    """Nested HEALPix cell of order 29, int64, shape (N,)."""
+    bad = ~(np.isfinite(ra) & (np.abs(dec) <= 90))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise CutoutError(
+            f"{store}: not written, as source '{source_id[row]}' lies at ra {ra[row]}, "
+            f"dec {dec[row]}, not on the sky. Expected ICRS degrees."
+        )
+    cells = cdshealpix.nested.lonlat_to_healpix(
+        Longitude(ra, unit="deg"), Latitude(dec, unit="deg"), depth=29
+    )
+    return cells.astype(np.int64)
+
+
+@contextlib.contextmanager
+def _folder_written_beside(path: Path) -> Iterator[Path]:
+    """A scratch folder beside `path` that takes its place when the block ends without an error."""
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it first.")
+    _check_replaceable(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    before = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        beside.mkdir()
+        yield beside
+        if path.exists():
+            os.replace(path, before)
+        os.replace(beside, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: could not be written: {error.strerror or error}. "
+            "Nothing was left there; free some space or choose another place."
+        ) from error
+    finally:
+        if before.exists() and not path.exists():
+            os.replace(before, path)
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise an OutputError where something other than a cutout store would be lost."""
+    if not path.exists():
+        return
+    try:
+        for file in path.iterdir():
+            read_part(file)
+    except (OSError, CutoutError) as error:
+        raise OutputError(
+            f"{path}: already exists and is not a cutout store. Remove it or choose another place."
+        ) from error

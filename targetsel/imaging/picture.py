@@ -1,0 +1,68 @@
+"""Colour pictures of cutouts, for people to look at."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from astropy.visualization import make_lupton_rgb
+from matplotlib.figure import Figure
+
+from targetsel.files import written_beside
+from targetsel.imaging.band import BANDS
+from targetsel.imaging.cutout import Cutouts
+
+NO_DATA_GREY = 70
+
+
+def composite(cutouts: Cutouts) -> np.ndarray:
+    """Colour pictures, uint8, shape (N, H, W, 3); red, green, blue, row 0 at the bottom.
+
+    Lupton et al. (2004, PASP 116, 133): an asinh stretch of the mean intensity, common to all
+    cutouts, that keeps colours. The reddest bands make red and the bluest blue; each is shown as
+    energy per logarithm of wavelength, lest every galaxy be red. Grey: no data.
+    """
+    order = sorted(range(len(cutouts.bands)), key=lambda b: BANDS[cutouts.bands[b]].wavelength)
+    wavelength = np.array([BANDS[cutouts.bands[b]].wavelength for b in order])
+    # A lost band counts as sky: its absence shows as a wrong colour, not as a hole.
+    flux = np.nan_to_num(cutouts.flux[:, order]) * (7500 / wavelength[:, None, None])
+    channels = np.einsum("cb,nbhw->cnhw", _channel_weights(len(order)), flux)
+    shown = Cutouts(cutouts.source_id, np.moveaxis(channels, 0, 1), ("r", "g", "b"), 1.0)
+    sky = float(np.nan_to_num(shown.sky_sigma()).mean()) or 1.0
+    stacked = channels.reshape(3, -1, channels.shape[-1])
+    pictures = make_lupton_rgb(*stacked, minimum=-sky, stretch=12 * sky, Q=8)
+    pictures = pictures.reshape(*channels.shape[1:], 3)
+    pictures[np.isnan(cutouts.flux).all(axis=1)] = NO_DATA_GREY
+    return pictures
+
+
+def draw_mosaic(cutouts: Cutouts, path: Path) -> None:
+    """Write a PNG with the colour picture of every cutout, its id and what is wrong with it."""
+    columns = min(len(cutouts), max(4, math.isqrt(len(cutouts))))
+    rows = math.ceil(len(cutouts) / columns)
+    figure = Figure(figsize=(2.4 * columns, 2.6 * rows), layout="constrained")
+    panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for panel in panels:
+        panel.set_axis_off()
+    for panel, picture, source_id, status in zip(
+        panels, composite(cutouts), cutouts.source_id, cutouts.status, strict=False
+    ):
+        panel.imshow(picture, origin="lower", interpolation="nearest")
+        panel.set_title(str(source_id), fontsize=8)
+        if status != "ok":
+            panel.text(
+                0.5, 0.03, status, transform=panel.transAxes, ha="center", fontsize=7, color="white"
+            )
+    side = cutouts.size * cutouts.pixel_scale
+    figure.supxlabel(f"{''.join(cutouts.bands)}, {side:.3g} arcsec on a side", fontsize=8)
+    with written_beside(path) as beside:
+        figure.savefig(beside, format="png", dpi=120)
+
+
+def _channel_weights(n_bands: int) -> np.ndarray:
+    """Weights of the bands, by increasing wavelength, in red, green and blue, shape (3, B)."""
+    place = np.linspace(0, 2, n_bands) if n_bands > 1 else np.ones(1)
+    width = max(1.0, 2 / max(n_bands - 1, 1)) if n_bands > 1 else 2.0
+    weights = np.maximum(1 - np.abs(place[None] - np.array([2, 1, 0])[:, None]) / width, 0)
+    return weights / weights.sum(axis=1, keepdims=True)

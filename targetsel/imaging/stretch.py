@@ -1,0 +1,101 @@
+"""The stretch: how fluxes become the numbers that a network sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from targetsel.errors import EnsembleError
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Fluxes in units of the sky noise, clipped, then scaled or compressed.
+
+    With x the flux over the sky sigma of its band, clipped to +-`clip`: "linear" gives
+    x / scale, "asinh" gives asinh(x / softening) / scale (Lupton et al. 1999, AJ 118, 1406).
+
+    Attributes
+    ----------
+    kind : "linear" or "asinh"
+    sky_sigma : tuple of B floats
+        Standard deviation of the sky in each band [nanomaggy/pixel], in the order of the cutouts'
+        bands.
+    scale : float
+        What one unit of the result is worth.
+    softening : float
+        Where "asinh" turns from linear to logarithmic [sky sigma]; "linear" ignores it.
+    clip : float
+        Largest absolute flux that is told apart [sky sigma].
+    """
+
+    kind: str
+    sky_sigma: tuple[float, ...]
+    scale: float = 1.0
+    softening: float = 1.0
+    clip: float = 1e6
+
+    def __post_init__(self) -> None:
+        numbers = (*self.sky_sigma, self.scale, self.softening, self.clip)
+        if self.kind not in ("linear", "asinh"):
+            raise EnsembleError(f"stretch '{self.kind}': expected 'linear' or 'asinh'.")
+        if not self.sky_sigma or not all(0 < number < np.inf for number in numbers):
+            raise EnsembleError(
+                "stretch: sky_sigma, scale, softening and clip must be positive and finite, "
+                f"not {self.to_card()}."
+            )
+
+    def apply(self, flux: np.ndarray) -> np.ndarray:
+        """The stretched flux, float32, shape (N, B, H, W).
+
+        Pixels without data (NaN) become 0, the level of the sky.
+
+        Parameters
+        ----------
+        flux : ndarray, shape (N, B, H, W)
+            [nanomaggy]
+        """
+        x = np.clip(flux / self._sigma(), -self.clip, self.clip)
+        if self.kind == "asinh":
+            x = np.arcsinh(x / self.softening)
+        return np.nan_to_num(x / self.scale, copy=False).astype(np.float32, copy=False)
+
+    def undo(self, stretched: np.ndarray) -> np.ndarray:
+        """The flux [nanomaggy] behind stretched pixels, float32, shape (N, B, H, W)."""
+        x = stretched * np.float32(self.scale)
+        if self.kind == "asinh":
+            x = np.sinh(x) * np.float32(self.softening)
+        return (x * self._sigma()).astype(np.float32, copy=False)
+
+    def to_card(self) -> dict[str, Any]:
+        """The stretch as plain values, for an ensemble's JSON card."""
+        return {
+            "kind": self.kind,
+            "sky_sigma": list(self.sky_sigma),
+            "scale": self.scale,
+            "softening": self.softening,
+            "clip": self.clip,
+        }
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> Stretch:
+        """The stretch that `to_card` described."""
+        try:
+            return cls(
+                kind=str(card["kind"]),
+                sky_sigma=tuple(float(sigma) for sigma in card["sky_sigma"]),
+                scale=float(card["scale"]),
+                softening=float(card["softening"]),
+                clip=float(card["clip"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise EnsembleError(
+                f"stretch in the ensemble's card: missing or unusable entry ({error}). "
+                "Expected kind, sky_sigma, scale, softening and clip."
+            ) from error
+
+    def _sigma(self) -> np.ndarray:
+        return np.asarray(self.sky_sigma, dtype=np.float32)[:, None, None]
