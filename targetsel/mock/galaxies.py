@@ -1,0 +1,174 @@
+"""Real SDSS galaxies: the positions, redshifts and magnitudes that the mock sky is built on.
+
+They are the 10,000 galaxies in the tests of the package `kcorrect` (Blanton & Roweis 2007, AJ 133,
+734; BSD-3-Clause; SDSS public data), less those outside 0.02 < redshift < 0.28 or 13.5 < r < 18.5.
+
+`python -m targetsel.mock.galaxies --kcorrect DIR -o FILE.parquet` makes the shipped file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from targetsel.identity import uniform
+from targetsel.mock.anchor import Anchor
+from targetsel.mock.photometry import SDSS, response
+from targetsel.mock.templates import N_BASE, WAVELENGTH
+from targetsel.parquet import described
+
+NANOJANSKY = 3630.780_548  # in one nanomaggy
+DEMONSTRATION_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Galaxies:
+    """Rows of the shipped catalog.
+
+    Attributes
+    ----------
+    source_id : ndarray of int64, shape (N,)
+        One more than the row in kcorrect's file.
+    ra, dec : ndarray, shape (N,)
+        [deg, ICRS]
+    redshift : ndarray, shape (N,)
+    flux : ndarray, shape (N, 5)
+        Petrosian fluxes in ugriz, corrected for Galactic extinction [nJy].
+    known : ndarray, shape (N, 3)
+        What the broad bands tell of the spectrum: `Anchor`'s first two colour components, and
+        log10 luminosity in its unit.
+    """
+
+    source_id: np.ndarray
+    ra: np.ndarray
+    dec: np.ndarray
+    redshift: np.ndarray
+    flux: np.ndarray
+    known: np.ndarray
+
+    @classmethod
+    def shipped(cls) -> Galaxies:
+        with as_file(files("targetsel.mock") / "data" / "galaxies.parquet") as path:
+            table = pq.read_table(path)
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+        return cls(
+            columns["source_id"],
+            columns["ra"],
+            columns["dec"],
+            columns["redshift"].astype(float),
+            np.stack([columns[f"flux_{band}"] for band in SDSS], axis=1).astype(float),
+            np.stack([columns[f"known_{k}"] for k in range(3)], axis=1).astype(float),
+        )
+
+    @classmethod
+    def of_demonstration(cls, shown: bool = True) -> Galaxies:
+        """Those that the demonstration shows, or else those that ensembles may learn from."""
+        galaxies = cls.shipped()
+        chance = uniform(galaxies.source_id, 0, "demonstration")[:, 0]
+        return galaxies.take(np.flatnonzero((chance < DEMONSTRATION_SHARE) == shown))
+
+    def __len__(self) -> int:
+        return len(self.source_id)
+
+    def take(self, rows: np.ndarray) -> Galaxies:
+        return Galaxies(**{name: values[rows] for name, values in vars(self).items()})
+
+    def table(self) -> pa.Table:
+        """The catalog an observer would have: id, position, redshift and ugriz, with units."""
+        fields = [
+            described("source_id", pa.int64(), "", "meta.id;meta.main", "row in kcorrect's file"),
+            described("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "right ascension, ICRS"),
+            described("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "declination, ICRS"),
+            described("redshift", pa.float32(), "", "src.redshift", "SDSS spectroscopic redshift"),
+        ]
+        columns = [self.source_id, self.ra, self.dec, self.redshift.astype(np.float32)]
+        for k, band in enumerate(SDSS):
+            about = f"SDSS Petrosian flux in {band}, corrected for Galactic extinction"
+            fields.append(
+                described(f"flux_{band}_sdss", pa.float32(), "nJy", "phot.flux.density", about)
+            )
+            columns.append(self.flux[:, k].astype(np.float32))
+        magnitude = 31.4 - 2.5 * np.log10(self.flux[:, 2])
+        fields.append(
+            described(
+                "rmag", pa.float32(), "mag", "phot.mag;em.opt.R", "SDSS r, AB, extinction-free"
+            )
+        )
+        columns.append(magnitude.astype(np.float32))
+        return pa.table([pa.array(c) for c in columns], schema=pa.schema(fields))
+
+
+def what_bands_tell(flux: np.ndarray, redshift: np.ndarray, anchor: Anchor) -> np.ndarray:
+    """Two colour components and log10 luminosity from ugriz, shape (N, 3).
+
+    The five base templates are fitted to the fluxes without negative weights; the fit's 12 bins
+    give the colours. The luminosity is the flux density at 5500-6100 Angstrom in 1e-17
+    erg/s/cm2/Angstrom, times the luminosity distance in Mpc squared and 1 + redshift.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (N, 5)
+        [nanomaggy]
+    """
+    from astropy.cosmology import FlatLambdaCDM
+    from scipy.optimize import nnls
+
+    dust_free = anchor.templates[:: len(anchor.templates) // N_BASE]
+    distance = FlatLambdaCDM(H0=70, Om0=0.3).luminosity_distance(redshift).value
+    known = np.empty((len(flux), 3))
+    inside = [
+        (WAVELENGTH >= a) & (WAVELENGTH < b)
+        for a, b in zip(anchor.bin_edges[:-1], anchor.bin_edges[1:], strict=True)
+    ]
+    for n in range(len(flux)):
+        design = response("sdss2010", SDSS, WAVELENGTH, redshift[n : n + 1])[0] @ dust_free.T
+        error = np.hypot(0.02 * flux[n], 0.05 * flux[n].max() * np.array([1, 0, 0, 0, 0.2]))
+        weights, _ = nnls(design / error[:, None], flux[n] / error)
+        spectrum = weights @ dust_free
+        bins = np.array([spectrum[pixels].mean() for pixels in inside])
+        known[n, :2] = anchor.colours(bins[None])[0, :2]
+        known[n, 2] = np.log10(bins[7:9].mean() * distance[n] ** 2 * (1 + redshift[n]))
+    return known
+
+
+def main() -> None:
+    """Make the shipped catalog (command line in the module's docstring)."""
+    import argparse
+
+    from astropy.io import fits
+
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--kcorrect", required=True, help="data folder of the package kcorrect")
+    parser.add_argument("-o", "--output", required=True)
+    arguments = parser.parse_args()
+    with fits.open(f"{arguments.kcorrect}/test/gst_tests_small.fits") as hdus:
+        data = hdus[1].data
+        clear = 10 ** (0.4 * np.asarray(data["EXTINCTION"], dtype=float))
+        petrosian = np.asarray(data["PETROFLUX"], dtype=float) * clear
+        model = np.asarray(data["MODELFLUX"], dtype=float) * clear
+        redshift = np.asarray(data["Z"], dtype=float)
+        ra, dec = np.asarray(data["RA"], dtype=float), np.asarray(data["DEC"], dtype=float)
+    r = 22.5 - 2.5 * np.log10(np.maximum(petrosian[:, 2], 1e-3))
+    good = (redshift > 0.02) & (redshift < 0.28) & (r > 13.5) & (r < 18.5)
+    good &= (model > 0).all(axis=1) & (petrosian > 0).all(axis=1)
+    rows = np.flatnonzero(good)
+    known = what_bands_tell(model[rows], redshift[rows], Anchor.shipped())
+    columns = {
+        "source_id": (rows + 1).astype(np.int64),
+        "ra": ra[rows],
+        "dec": dec[rows],
+        "redshift": redshift[rows].astype(np.float32),
+    }
+    for k, band in enumerate(SDSS):
+        columns[f"flux_{band}"] = (petrosian[rows, k] * NANOJANSKY).astype(np.float32)
+    for k in range(3):
+        columns[f"known_{k}"] = known[:, k].astype(np.float32)
+    pq.write_table(pa.table(columns), arguments.output, compression="zstd")
+
+
+if __name__ == "__main__":
+    main()
