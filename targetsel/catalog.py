@@ -13,13 +13,13 @@ from pathlib import Path
 
 import cdshealpix.nested
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from astropy import units
 from astropy.coordinates import Latitude, Longitude, angular_separation
 
 from targetsel.errors import CatalogError, did_you_mean
+from targetsel.identity import keys_of
 from targetsel.parquet import described, read_footer
 from targetsel.tables import InMemory, ParquetFiles, open_table
 
@@ -232,7 +232,7 @@ class CatalogFile:
         first_row = 0
         for piece in self._ids_and_positions():
             ids = piece["source_id"].to_numpy()
-            for row in np.flatnonzero(np.isin(_keys(ids), suspects[:1000])).tolist():
+            for row in np.flatnonzero(np.isin(keys_of(ids), suspects[:1000])).tolist():
                 if ids[row] in place:
                     found.append(f"{ids[row]} (rows {place[ids[row]]} and {first_row + row})")
                 else:
@@ -312,7 +312,7 @@ class _Look:
             self.low = np.minimum(self.low, positions[:, known].min(axis=1))
             self.high = np.maximum(self.high, positions[:, known].max(axis=1))
         if "id" not in self.troubles:
-            self.keys[self.n : self.n + len(ids)] = _keys(ids.to_numpy())
+            self.keys[self.n : self.n + len(ids)] = keys_of(ids.to_numpy())
         self.n += len(ids)
 
     def judge(self) -> None:
@@ -434,13 +434,6 @@ def _with_ids(path: Path, schema: pa.Schema, name: str) -> pa.Schema:
 
 def _metadata(column: pa.Field, key: bytes) -> str:
     return (column.metadata or {}).get(key, b"").decode()
-
-
-def _keys(ids: np.ndarray) -> np.ndarray:
-    """64-bit keys that differ where ids do: integers themselves, a hash of strings."""
-    if ids.dtype == np.int64:
-        return ids.view(np.uint64)
-    return pd.util.hash_array(ids, categorize=False)
 
 
 def _repeated(keys: np.ndarray) -> np.ndarray:

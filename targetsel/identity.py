@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 
 
-def keys(source_id: np.ndarray) -> np.ndarray:
+def keys_of(source_id: np.ndarray) -> np.ndarray:
     """A 64-bit key for each id, shape (N,) of uint64: an integer itself, or a string's BLAKE2b."""
     source_id = np.asarray(source_id)
     if source_id.dtype.kind in "iu":
@@ -26,7 +26,7 @@ def uniform(source_id: np.ndarray, seed: int, purpose: str, n: int = 1) -> np.nd
     SplitMix64 (Steele, Lea & Flood 2014) at the counter that the three give; 53 bits are kept.
     """
     label = hashlib.blake2b(f"{seed}:{purpose}".encode(), digest_size=8).digest()
-    start = _mix(keys(source_id) ^ np.frombuffer(label, dtype="<u8")[0])
+    start = _mix(keys_of(source_id) ^ np.frombuffer(label, dtype="<u8")[0])
     steps = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return (_mix(start[:, None] + steps) >> np.uint64(11)) * 2.0**-53
 

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import CutoutError
+from targetsel.identity import keys_of
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.encoding import blank, decode, dtype_of
 from targetsel.imaging.layout import Part, read_part
@@ -64,7 +65,7 @@ class CutoutStore:
         self._group_start = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
         ids = [_read_columns(part.path, None, ["source_id"])[0] for part in parts]
         self._ids_are_numbers = all(pa.types.is_integer(column.type) for column in ids)
-        keys = np.concatenate([_keys(_id_values(column)) for column in ids])
+        keys = np.concatenate([keys_of(_id_values(column)) for column in ids])
         self._row = np.argsort(keys, kind="stable")
         self._key = keys[self._row]
         self._check_unique()
@@ -154,7 +155,7 @@ class CutoutStore:
 
     def _rows_of(self, ids: np.ndarray) -> np.ndarray:
         """The row of each id in the store, or -1, shape (N,)."""
-        keys = _keys(ids)
+        keys = keys_of(ids)
         place = np.minimum(np.searchsorted(self._key, keys), len(self._key) - 1)
         return np.where(self._key[place] == keys, self._row[place], -1)
 
@@ -270,11 +271,3 @@ def _read_columns(path: Path, group: int | None, columns: list[str]) -> list[pa.
 def _id_values(column: pa.Array) -> np.ndarray:
     """Ids as int64, or as an object array of str."""
     return column.to_numpy(zero_copy_only=False)
-
-
-def _keys(ids: np.ndarray) -> np.ndarray:
-    """A 64-bit key for each id: the number itself, or a hash of the string."""
-    if ids.dtype.kind in "iu":
-        return ids.astype(np.int64)
-    hashes = (hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in ids)
-    return np.frombuffer(b"".join(hashes), dtype="<i8").astype(np.int64)

@@ -1,0 +1,118 @@
+"""targetsel score: from an imaging catalog and its cutouts to a scored catalog."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from targetsel.errors import CutoutError, EnsembleError
+
+
+class Device(StrEnum):
+    """Where the networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def score(
+    catalog: Annotated[
+        Path, typer.Argument(help="Parquet (file or folder), FITS, VOTable, ECSV or CSV.")
+    ],
+    cutouts: Annotated[
+        Path | None,
+        typer.Option(help="Cutout store. Default: the folder cutouts/ beside CATALOG."),
+    ] = None,
+    ensemble: Annotated[
+        str, typer.Option(help="An ensemble's directory, or the name of a shipped one.")
+    ] = "mock-ps1",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Default: <catalog>.scored.parquet beside CATALOG."),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where the networks run.")] = Device.auto,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Workers. Default: as many as there are cores.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Cutouts that go through the networks together.")
+    ] = 64,
+    seed: Annotated[int, typer.Option(help="Seed of the posterior's draws.")] = 0,
+    ra_col: Annotated[str | None, typer.Option(help="Column of right ascension.")] = None,
+    dec_col: Annotated[str | None, typer.Option(help="Column of declination.")] = None,
+    id_col: Annotated[str | None, typer.Option(help="Column of source ids.")] = None,
+) -> None:
+    """Predict spectral latents and line strengths of every source of CATALOG."""
+    from targetsel.catalog import CatalogFile
+    from targetsel.imaging.store import CutoutStore
+    from targetsel.latents.ensemble import Ensemble
+    from targetsel.pipeline import Options
+    from targetsel.pipeline import score as score_catalog
+
+    file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
+    where = cutouts or catalog.parent / "cutouts"
+    if cutouts is None and not where.exists():
+        raise CutoutError(f"{where}: no cutout store there. Name one with --cutouts.")
+    options = Options(seed=seed, batch_size=batch_size)
+    output = output or default_output(catalog)
+    console = Console(stderr=True)
+    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("scoring", total=None)
+        scored = score_catalog(
+            file,
+            CutoutStore.open(where),
+            Ensemble.read(ensemble, chosen_device(device)),
+            output,
+            options,
+            threads or available_cores(),
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    out = Console(soft_wrap=True, highlight=False)
+    if scored.n_resumed:
+        out.print(f"went on with an earlier run, {scored.n_resumed} chunks of which were done")
+    for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):
+        out.print(f"{count:>10,}  {status}")
+    out.print(f"written to {scored.output}")
+
+
+def default_output(catalog: Path) -> Path:
+    """`<stem>.scored.parquet` beside the catalog."""
+    name = catalog.name.removesuffix(".gz")
+    stem = Path(name).stem if catalog.is_file() else name
+    return catalog.parent / f"{stem}.scored.parquet"
+
+
+def chosen_device(device: Device) -> str:
+    """The torch device that was asked for; `auto` takes CUDA where there is one.
+
+    Raises
+    ------
+    EnsembleError
+        If CUDA was asked for and there is none.
+    """
+    import torch
+
+    if device is Device.cuda and not torch.cuda.is_available():
+        raise EnsembleError("--device cuda: this machine or PyTorch has no CUDA. Use cpu or auto.")
+    if device is Device.auto:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device.value
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

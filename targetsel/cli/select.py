@@ -1,0 +1,81 @@
+"""targetsel select: from a scored catalog and a rule file to a target list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from targetsel.errors import CatalogError
+from targetsel.selection.rules import Rules, find_rules
+from targetsel.selection.select import Summary
+from targetsel.selection.select import select as select_targets
+
+SCORED = ".scored.parquet"
+
+
+def select(
+    rules: Annotated[
+        str,
+        typer.Option(
+            help="Rule file, or the name of a shipped one: emission, quiescent, aberrant."
+        ),
+    ],
+    scored: Annotated[
+        Path | None,
+        typer.Argument(help=f"Scored catalog. Default: the only *{SCORED} of this folder."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Default: <rules>.targets.parquet beside SCORED."),
+    ] = None,
+) -> None:
+    """Choose the targets of a scored catalog that obey RULES."""
+    scored = scored or only_scored_file(Path())
+    output = output or scored.parent / f"{find_rules(rules).stem}.targets.parquet"
+    show(select_targets(scored, Rules.read(rules), output))
+
+
+def only_scored_file(folder: Path) -> Path:
+    """The only scored catalog of a folder.
+
+    Raises
+    ------
+    CatalogError
+        If there is none, or if there are several; it lists them.
+    """
+    found = sorted(folder.glob(f"*{SCORED}"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CatalogError(
+            f"{folder.resolve()}: no *{SCORED} here. Name one, or make one with targetsel score."
+        )
+    names = ", ".join(path.name for path in found)
+    raise CatalogError(f"several scored catalogs here: {names}. Name the one to select from.")
+
+
+def show(summary: Summary) -> None:
+    """Print what was selected, class by class."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("class")
+    for heading in ("priority", "passed", "selected", "expected true", "expected purity"):
+        table.add_column(heading, justify="right")
+    for each in summary.classes:
+        purity = each.expected_purity
+        table.add_row(
+            each.name,
+            str(each.priority),
+            f"{each.n_passed:,}",
+            f"{each.n_selected:,}",
+            "-" if each.expected_true is None else f"{each.expected_true:,.1f}",
+            "-" if purity is None else f"{purity:.0%}",
+        )
+    console = Console(soft_wrap=True)
+    console.print(table)
+    sources = f"{summary.n_sources:,} source{'s' if summary.n_sources != 1 else ''}"
+    targets = f"{summary.n_targets:,} target{'s' if summary.n_targets != 1 else ''}"
+    console.print(f"{targets} of {sources} written to {summary.output}", highlight=False)

@@ -1,0 +1,286 @@
+"""Membership: which sources obey the conditions of which target class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from targetsel.errors import CatalogError
+from targetsel.parquet import FOOTER_KEY
+from targetsel.selection import formula as f
+from targetsel.selection.evaluation import (
+    DrawnSources,
+    Sources,
+    holds,
+    numbers,
+    probability,
+    value,
+)
+from targetsel.selection.meaning import Columns, Reader
+from targetsel.selection.rules import Rules, TargetClass
+
+ROWS_AT_A_TIME = 8192
+
+
+@dataclass(frozen=True)
+class ClassFormulas:
+    """A target class for a given catalog: its formulas.
+
+    Attributes
+    ----------
+    where : tuple of Formula
+        Conditions without probabilities first, since they are quick and leave fewer rows.
+    rank : Formula or None
+    truth : Formula or None
+        What the class claims about its members' true proxies (see `formula.truth`).
+    """
+
+    name: str
+    where: tuple[f.Formula, ...]
+    rank: f.Formula | None
+    truth: f.Formula | None
+
+    @property
+    def all(self) -> tuple[f.Formula, ...]:
+        """Every formula that is evaluated on a scored source."""
+        return tuple(each for each in (*self.where, self.rank, self.truth) if each is not None)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Which of N sources belong to which of C target classes.
+
+    Attributes
+    ----------
+    sources : pa.Table
+        The N rows, in the scored layout.
+    target_id : ndarray of int64, shape (N,)
+        Each source's own id where all ids are integers from 0 to 2^63 - 1, else its place in the
+        catalog sorted by sky position and id.
+    names : tuple of C strings
+        The target classes, in the order of the rule file.
+    selected : ndarray of bool, shape (N, C)
+        Whether every condition of the class is true.
+    probability : ndarray, shape (N, C)
+        For selected sources, the probability that what the class claims about its members' true
+        proxies holds for this source (see `formula.truth`): its sum is the expected number of
+        true members. 1 where the class claims nothing about them; NaN where the source has no
+        posterior, or is not selected.
+    rank : ndarray, shape (N, C)
+        For selected sources, the class's ``rank``; NaN elsewhere, and where it is missing.
+    """
+
+    sources: pa.Table
+    target_id: np.ndarray
+    names: tuple[str, ...]
+    selected: np.ndarray
+    probability: np.ndarray
+    rank: np.ndarray
+
+    def __len__(self) -> int:
+        return self.sources.num_rows
+
+    def take(self, rows: np.ndarray) -> Membership:
+        """The rows with these indices, in that order."""
+        return Membership(
+            self.sources.take(pa.array(rows, pa.int64())),
+            self.target_id[rows],
+            self.names,
+            self.selected[rows],
+            self.probability[rows],
+            self.rank[rows],
+        )
+
+    @classmethod
+    def concatenate(cls, pieces: list[Membership]) -> Membership:
+        """One membership of all rows, in the order of the pieces; there is at least one."""
+        return cls(
+            pa.concat_tables([piece.sources for piece in pieces]),
+            np.concatenate([piece.target_id for piece in pieces]),
+            pieces[0].names,
+            np.concatenate([piece.selected for piece in pieces]),
+            np.concatenate([piece.probability for piece in pieces]),
+            np.concatenate([piece.rank for piece in pieces]),
+        )
+
+
+def class_formulas(rules: Rules, schema: pa.Schema) -> tuple[ClassFormulas, ...]:
+    """The formulas of every class for a catalog with this schema.
+
+    Raises
+    ------
+    RuleError
+        If a rule names a column that is not there, mixes units or types, or shadows a column.
+    """
+    columns = Columns(schema)
+    for name, node in rules.define.items():
+        if name in columns:
+            raise node.place.error(f"'{name}' is already a column of the catalog; rename it")
+    reader = Reader(columns, rules.define)
+    return tuple(_class_formulas(each, reader) for each in rules.classes)
+
+
+def _class_formulas(target_class: TargetClass, reader: Reader) -> ClassFormulas:
+    conditions = [reader.condition(node) for node in target_class.where]
+    where = tuple(part for condition in conditions for part in f.conjuncts(condition))
+    return ClassFormulas(
+        target_class.name,
+        tuple(sorted(where, key=_needs_posterior)),
+        reader.number(target_class.rank) if target_class.rank is not None else None,
+        f.truth(where),
+    )
+
+
+def _needs_posterior(formula: f.Formula) -> bool:
+    return any(isinstance(part, f.Probability | f.Quantile) for part in f.walk(formula))
+
+
+def posterior_needed(classes: tuple[ClassFormulas, ...]) -> bool:
+    """Whether the posterior columns have to be read at all."""
+    return any(
+        each.truth is not None or any(_needs_posterior(formula) for formula in each.all)
+        for each in classes
+    )
+
+
+def evaluate(rules: Rules, scored: pa.Table | pa.RecordBatch) -> Membership:
+    """The membership of every scored source in every class.
+
+    Parameters
+    ----------
+    rules : Rules
+    scored : pa.Table or pa.RecordBatch
+        N sources in the scored layout; for rules that only name measured columns, any table.
+
+    Raises
+    ------
+    RuleError
+        If the rules do not fit the table's columns.
+    """
+    table = scored if isinstance(scored, pa.Table) else pa.Table.from_batches([scored])
+    formulas = class_formulas(rules, table.schema)
+    target_id = _target_ids(table)
+    pieces = [
+        evaluate_block(formulas, table.slice(start, ROWS_AT_A_TIME), target_id[start:])
+        for start in range(0, max(table.num_rows, 1), ROWS_AT_A_TIME)
+    ]
+    return Membership.concatenate(pieces)
+
+
+def evaluate_block(
+    formulas: tuple[ClassFormulas, ...], block: pa.Table, target_id: np.ndarray
+) -> Membership:
+    """The membership of a block of sources small enough to be held as numbers.
+
+    `target_id` may run on beyond the block.
+    """
+    shape = (block.num_rows, len(formulas))
+    selected = np.zeros(shape, dtype=bool)
+    likely, rank = np.full(shape, np.nan), np.full(shape, np.nan)
+    sources = Sources(block.combine_chunks())
+    for c, each in enumerate(formulas):
+        rows, members = _members(each.where, sources)
+        selected[rows, c] = True
+        likely[rows, c] = 1.0 if each.truth is None else probability(each.truth, members)
+        if each.rank is not None:
+            rank[rows, c] = value(each.rank, members)
+    names = tuple(each.name for each in formulas)
+    return Membership(block, target_id[: len(block)], names, selected, likely, rank)
+
+
+def _members(where: tuple[f.Formula, ...], sources: Sources) -> tuple[np.ndarray, Sources]:
+    """Indices of the rows that obey every condition, and these rows.
+
+    Each condition is only asked of the rows that the ones before it left.
+    """
+    rows = np.arange(len(sources))
+    for condition in where:
+        true = holds(condition, sources)
+        if not true.all():
+            rows, sources = rows[true], sources.take(true)
+    return rows, sources
+
+
+def _target_ids(table: pa.Table) -> np.ndarray:
+    """See `Membership.target_id`; shape (N,)."""
+    id_column = column_names(table.schema)["source_id"]
+    if id_column in table.column_names and ids_serve(table.column(id_column)):
+        return table.column(id_column).cast(pa.int64()).to_numpy()
+    keys = [
+        (name, "ascending") for name in ("_healpix_29", id_column) if name in table.column_names
+    ]
+    place = np.arange(table.num_rows)
+    if keys:
+        order = pc.sort_indices(table.select([name for name, _ in keys]), sort_keys=keys)
+        place[order.to_numpy()] = np.arange(table.num_rows)
+    return place
+
+
+def ids_serve(ids: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether these ids can be target ids: integers from 0 to 2^63 - 1."""
+    if not pa.types.is_integer(ids.type) or ids.null_count:
+        return False
+    ends = pc.min_max(ids)
+    return len(ids) == 0 or (ends["min"].as_py() >= 0 and ends["max"].as_py() < 2**63)
+
+
+def truth(
+    rules: Rules, name: str, scored: pa.Table, measured: Mapping[str, np.ndarray] | pa.Table
+) -> np.ndarray:
+    """Whether what class `name` claims of its members is true of each source, shape (N,).
+
+    The same claim whose probability `Membership.probability` is, asked of proxies measured on
+    real spectra.
+
+    Parameters
+    ----------
+    rules : Rules
+    name : str
+        The target class.
+    scored : pa.Table
+        N sources in the scored layout; for the meaning of names, and for measured columns.
+    measured : mapping of proxy name to ndarray, shape (N,)
+        True proxies of the same sources in the same order, in the units of `scored`; NaN where
+        one could not be measured. An Arrow table with such columns serves as well.
+
+    Raises
+    ------
+    CatalogError
+        If a proxy that the class speaks of was not measured.
+    """
+    rules[name]
+    (claim,) = (each.truth for each in class_formulas(rules, scored.schema) if each.name == name)
+    if claim is None:
+        return np.ones(scored.num_rows, dtype=bool)
+    values = {}
+    for proxy in sorted(f.proxies(claim)):
+        if proxy not in _names(measured):
+            raise CatalogError(f"class {name} speaks of '{proxy}', which was not measured")
+        values[proxy] = _values(measured[proxy])[:, None]
+    true = holds(claim, DrawnSources(Sources(scored), values))
+    return np.broadcast_to(true, (scored.num_rows, 1))[:, 0]
+
+
+def _values(column: np.ndarray | pa.ChunkedArray) -> np.ndarray:
+    return numbers(column if isinstance(column, pa.ChunkedArray) else pa.array(column))
+
+
+def _names(measured: Mapping[str, np.ndarray] | pa.Table) -> list[str]:
+    return measured.column_names if isinstance(measured, pa.Table) else list(measured)
+
+
+def footer(schema: pa.Schema) -> dict[str, Any]:
+    """The provenance that a scored file carries; empty where there is none."""
+    return json.loads((schema.metadata or {}).get(FOOTER_KEY, b"{}"))
+
+
+def column_names(schema: pa.Schema) -> dict[str, str]:
+    """What a scored file calls its `source_id`, `ra` and `dec`."""
+    named = footer(schema).get("columns", {})
+    return {name: named.get(name, name) for name in ("source_id", "ra", "dec")}

@@ -1,0 +1,308 @@
+"""The target list: who is to be observed, as which target class, and how much it is wanted.
+
+The order of steps is fixed: `where`, then best `rank` first, then `limit`; ties by
+`identity.uniform`. Then
+across classes: a target carries the bits of all its classes, and its program is the class of
+highest priority.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from targetsel.errors import CatalogError
+from targetsel.identity import uniform
+from targetsel.parquet import described, read_footer, write_table
+from targetsel.selection import formula as f
+from targetsel.selection.meaning import STATISTICS, Columns
+from targetsel.selection.membership import (
+    ClassFormulas,
+    Membership,
+    class_formulas,
+    column_names,
+    footer,
+)
+from targetsel.selection.rules import Rules
+
+FORMAT = "targetsel/targets/v1"
+
+# Columns of the catalog that keep their place in a target list, whatever their case; missing
+# ones are null throughout.
+_OPTIONAL = (
+    described("ref_epoch", pa.float64(), "yr", "meta.ref;time.epoch", "Epoch of ra and dec"),
+    described("pmra", pa.float32(), "mas/yr", "pos.pm;pos.eq.ra", "Motion in ra, times cos(dec)"),
+    described("pmdec", pa.float32(), "mas/yr", "pos.pm;pos.eq.dec", "Motion in dec"),
+    described("parallax", pa.float32(), "mas", "pos.parallax", "Parallax"),
+    described("obs_conditions", pa.int32(), "", "meta.code;obs", "Bits of allowed conditions"),
+    described("n_obs", pa.int32(), "", "meta.number;obs", "Observations asked for"),
+    described("exptime", pa.float32(), "s", "time.duration;obs.exposure", "Time asked for"),
+)
+
+
+@dataclass(frozen=True)
+class TargetList:
+    """M targets, sorted by sky position and id.
+
+    Attributes
+    ----------
+    table : pa.Table, M rows
+        Columns with units, UCDs and descriptions; see `rank`.
+    footer : dict
+        Where the list comes from: the rules, their SHA-256, the names of the bits, counts.
+    """
+
+    table: pa.Table
+    footer: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def write(self, path: Path) -> None:
+        """Write the list as Parquet; the file appears whole or not at all."""
+        write_table(self.table, Path(path), self.footer)
+
+    @classmethod
+    def read(cls, path: Path) -> TargetList:
+        """A list that `write` wrote.
+
+        Raises
+        ------
+        CatalogError
+            If the file is missing, damaged or not a target list.
+        """
+        provenance = read_footer(Path(path))
+        if provenance.get("format") != FORMAT:
+            raise CatalogError(f"{path}: not a target list of targetsel (it lacks {FORMAT}).")
+        return cls(pq.read_table(path).replace_schema_metadata(None), provenance)
+
+
+def rank(membership: Membership, rules: Rules) -> TargetList:
+    """The target list of the sources that are selected by any class.
+
+    Parameters
+    ----------
+    membership : Membership
+        From `evaluate` with the same rules.
+    rules : Rules
+
+    Returns
+    -------
+    TargetList
+        One row per target. `priority`, `program` and `probability` are those of the target's
+        class of highest priority.
+    """
+    chosen = within_limits(membership, rules)
+    formulas = class_formulas(rules, membership.sources.schema)
+    table = _table(chosen, rules, formulas)
+    order = [("_healpix_29", "ascending"), ("target_id", "ascending")]
+    return TargetList(table.sort_by(order), _footer(chosen, rules))
+
+
+def within_limits(membership: Membership, rules: Rules) -> Membership:
+    """The sources that are still selected once every class keeps only its best.
+
+    Applying it to parts of a catalog, joining what is left and applying it again gives the same.
+    """
+    selected = membership.selected.copy()
+    ids = _ids(membership)
+    for c, target_class in enumerate(rules.classes):
+        if target_class.total is None:
+            continue
+        rows = np.flatnonzero(selected[:, c])
+        beyond = _best_first(membership, ids, rows, c, rules)[target_class.total :]
+        selected[beyond, c] = False
+    kept = np.flatnonzero(selected.any(axis=1))
+    limited = Membership(
+        membership.sources,
+        membership.target_id,
+        membership.names,
+        selected,
+        np.where(selected, membership.probability, np.nan),
+        np.where(selected, membership.rank, np.nan),
+    )
+    return limited.take(kept)
+
+
+def _best_first(
+    membership: Membership, ids: pa.ChunkedArray, rows: np.ndarray, c: int, rules: Rules
+) -> np.ndarray:
+    """The rows by falling rank in class `c`; a missing rank comes last, and chance breaks ties."""
+    name = rules.classes[c].name
+    luck = uniform(ids.take(pa.array(rows, pa.int64())).to_numpy(), rules.seed, name)[:, 0]
+    wanted = membership.rank[rows, c]
+    return rows[np.lexsort((membership.target_id[rows], -luck, -wanted))]
+
+
+def _ids(membership: Membership) -> pa.ChunkedArray:
+    return membership.sources.column(column_names(membership.sources.schema)["source_id"])
+
+
+# --- columns -------------------------------------------------------------------------------------
+
+
+def _table(chosen: Membership, rules: Rules, formulas: tuple[ClassFormulas, ...]) -> pa.Table:
+    sources = chosen.sources
+    names = column_names(sources.schema)
+    primary = _primary(chosen, rules)
+    ids = sources.column(names["source_id"])
+    columns: dict[pa.Field, pa.Array | pa.ChunkedArray] = {
+        described(
+            "target_id", pa.int64(), "", "meta.id;meta.main", "Unique in this list", nullable=False
+        ): pa.array(chosen.target_id, pa.int64()),
+        described("source_id", ids.type, "", "meta.id", "Id in the catalog", nullable=False): ids,
+        described(
+            "source_catalog", pa.string(), "", "meta.id.cross", "The catalog the id belongs to"
+        ): _source_catalog(sources),
+    }
+    columns |= _positions(sources, names)
+    columns |= {field: _optional(sources, field) for field in _OPTIONAL[:4]}
+    columns |= _wishes(chosen, rules, primary, ids)
+    columns |= {field: _optional(sources, field) for field in _OPTIONAL[4:]}
+    likely = chosen.probability[np.arange(len(chosen)), primary]
+    columns[
+        described(
+            "probability",
+            pa.float32(),
+            "",
+            "stat.probability",
+            "Probability that what `program` claims of this target's proxies is true",
+        )
+    ] = pa.array(likely, pa.float32(), from_pandas=True)
+    taken = {field.name for field in columns}
+    for name in carried(formulas, sources.schema):
+        if name not in taken:
+            columns[sources.schema.field(name)] = sources.column(name)
+    return pa.table(list(columns.values()), schema=pa.schema(list(columns)))
+
+
+def _primary(chosen: Membership, rules: Rules) -> np.ndarray:
+    """The index of each target's class of highest priority; the lowest bit among equals."""
+    wanted = np.array([(each.priority, -each.bit) for each in rules.classes]).reshape(-1, 2)
+    order = np.lexsort((wanted[:, 1], wanted[:, 0]))[::-1]
+    return order[chosen.selected[:, order].argmax(axis=1)]
+
+
+def _positions(
+    sources: pa.Table, names: Mapping[str, str]
+) -> dict[pa.Field, pa.Array | pa.ChunkedArray]:
+    fields = {
+        "_healpix_29": described(
+            "_healpix_29", pa.int64(), "", "pos.healpix", "HEALPix, nested, order 29", False
+        ),
+        names["ra"]: described("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS", False),
+        names["dec"]: described("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS", False),
+    }
+    return {each: sources.column(name).cast(each.type) for name, each in fields.items()}
+
+
+def _wishes(
+    chosen: Membership, rules: Rules, primary: np.ndarray, ids: pa.ChunkedArray
+) -> dict[pa.Field, pa.Array | pa.ChunkedArray]:
+    """What is wanted of each target: priority, program, bits."""
+    classes = rules.classes
+    bits = np.array([1 << each.bit for each in classes], dtype=np.int64)
+    priority = np.array([each.priority for each in classes], dtype=np.int32)
+    programs = np.array([each.name for each in classes], dtype=object)
+    columns = {
+        described(
+            "priority", pa.int32(), "", "meta.code;obs", "Higher is more wanted", nullable=False
+        ): priority[primary],
+        described(
+            "subpriority", pa.float64(), "", "stat.rank", "Breaks ties; higher first", False
+        ): uniform(ids.to_numpy(), rules.seed, "subpriority")[:, 0],
+        described(
+            "program", pa.string(), "", "meta.id;obs.proposal", "Class of highest priority", False
+        ): programs[primary],
+        described(
+            "target_bits", pa.int64(), "", "meta.code.class", "One bit per class", nullable=False
+        ): np.bitwise_or.reduce(np.where(chosen.selected, bits, 0), axis=1),
+        described(
+            "target_type", pa.string(), "", "meta.code.class", "What the fiber is for", False
+        ): np.full(len(chosen), "SCIENCE", dtype=object),
+    }
+    return {each: pa.array(values, each.type) for each, values in columns.items()}
+
+
+def _optional(sources: pa.Table, wanted: pa.Field) -> pa.Array | pa.ChunkedArray:
+    """A catalog's column of that name in whatever case, NaN made null; all null where absent."""
+    for name in sources.column_names:
+        if name.lower() == wanted.name:
+            values = sources.column(name).cast(wanted.type, safe=False)
+            unknown = pc.is_null(values, nan_is_null=True)
+            return pc.if_else(unknown, pa.scalar(None, wanted.type), values)
+    return pa.nulls(sources.num_rows, wanted.type)
+
+
+def _source_catalog(sources: pa.Table) -> pa.Array | pa.ChunkedArray:
+    if "source_catalog" in sources.column_names:
+        return sources.column("source_catalog").cast(pa.string())
+    name = footer(sources.schema).get("source_catalog")
+    return pa.array([name] * sources.num_rows, pa.string())
+
+
+def carried(formulas: tuple[ClassFormulas, ...], schema: pa.Schema) -> list[str]:
+    """The catalog's columns that a target list keeps: fluxes, and whatever the rules look at.
+
+    A predicted quantity brings its width and quantiles along.
+    """
+    columns = Columns(schema)
+    used: set[str] = set()
+    for formula in (part for each in formulas for part in each.all):
+        named = {column.name for column in f.columns(formula)}
+        named |= {part.name for part in f.walk(formula) if isinstance(part, f.Quantile)}
+        for name in named & set(columns.proxies):
+            named |= {name + end for end in STATISTICS}
+        used |= named
+    return [
+        name
+        for name in schema.names
+        if name in used or name.lower().startswith(("flux_", "fiberflux_"))
+    ]
+
+
+def columns_needed(
+    formulas: tuple[ClassFormulas, ...], schema: pa.Schema, posterior: bool
+) -> list[str]:
+    """The columns that `evaluate` and `rank` look at, in the order of the file."""
+    optional = {each.name for each in _OPTIONAL}
+    needed = {"_healpix_29", "source_catalog", *column_names(schema).values()}
+    needed |= set(carried(formulas, schema))
+    needed |= {name for name in schema.names if name.lower() in optional}
+    if posterior:
+        needed |= {"proxy_quantiles", "proxy_correlation"}
+    return [name for name in schema.names if name in needed]
+
+
+# --- provenance ----------------------------------------------------------------------------------
+
+
+def _footer(chosen: Membership, rules: Rules) -> dict[str, Any]:
+    scored = footer(chosen.sources.schema)
+    return {
+        "format": FORMAT,
+        "targetsel": _version(),
+        "rules": rules.text,
+        "rules_sha256": rules.sha256,
+        "rules_name": rules.name,
+        "seed": rules.seed,
+        "bits": {each.name: each.bit for each in rules.classes},
+        "priority_direction": "higher_is_better",
+        "ensemble": scored.get("ensemble"),
+        "counts": {name: int(chosen.selected[:, c].sum()) for c, name in enumerate(chosen.names)},
+    }
+
+
+def _version() -> str:
+    try:
+        return version("targetsel")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "unknown"

@@ -1,0 +1,102 @@
+"""targetsel select, as it is typed."""
+
+import shutil
+
+import pyarrow as pa
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from targetsel.cli.select import select
+from targetsel.errors import CatalogError, RuleError
+from targetsel.parquet import write_table
+from targetsel.selection.rules import Rules
+from targetsel.selection.select import select as select_targets
+
+RULES = """\
+schema: targetsel/rules/v1
+name: bright
+classes:
+  BRIGHT: {bit: 0, priority: 100, where: rmag < 20 mag}
+"""
+
+
+def run(*words):
+    app = typer.Typer()
+    app.command()(select)
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with one scored catalog and one rule file, where the command is run."""
+    schema = pa.schema(
+        [
+            ("source_id", pa.int64()),
+            ("ra", pa.float64()),
+            ("dec", pa.float64()),
+            ("_healpix_29", pa.int64()),
+            pa.field("rmag", pa.float32(), metadata={"unit": "mag"}),
+        ]
+    )
+    table = pa.table(
+        [[1, 2, 3], [10.0, 11, 12], [0.0, 1, 2], [7, 8, 9], [19.0, 21, 18]], schema=schema
+    )
+    write_table(table, tmp_path / "sky.scored.parquet")
+    (tmp_path / "bright.yaml").write_text(RULES)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_only_scored_file_and_rules_are_enough(folder):
+    result = run("--rules", "bright.yaml")
+    assert result.exit_code == 0
+    assert (folder / "bright.targets.parquet").is_file()
+    assert "BRIGHT" in result.output
+    assert "2 targets of 3 sources written to bright.targets.parquet" in result.output
+
+
+def test_list_lies_beside_the_scored_file_unless_told_otherwise(folder):
+    (folder / "deep").mkdir()
+    shutil.move("sky.scored.parquet", "deep")
+    run("deep/sky.scored.parquet", "--rules", "bright.yaml")
+    run("deep/sky.scored.parquet", "--rules", "bright.yaml", "-o", "mine.parquet")
+    assert (folder / "deep/bright.targets.parquet").read_bytes() == (
+        folder / "mine.parquet"
+    ).read_bytes()
+
+
+def test_command_and_function_write_the_same_list(folder):
+    run("--rules", "bright.yaml")
+    select_targets(folder / "sky.scored.parquet", Rules.read("bright.yaml"), folder / "f.parquet")
+    assert (folder / "f.parquet").read_bytes() == (folder / "bright.targets.parquet").read_bytes()
+
+
+def test_no_scored_file_asks_for_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CatalogError, match=r"no \*.scored.parquet here. Name one, or make one"):
+        run("--rules", "emission")
+
+
+def test_several_scored_files_are_listed(folder):
+    shutil.copy("sky.scored.parquet", "sea.scored.parquet")
+    with pytest.raises(CatalogError, match="several scored catalogs here: sea"):
+        run("--rules", "bright.yaml")
+
+
+def test_unknown_rules_list_the_shipped_ones(folder):
+    with pytest.raises(RuleError, match="Shipped with targetsel: aberrant, emission, quiescent"):
+        run("--rules", "brigt.yaml")
+
+
+def test_rules_that_name_no_column_point_to_their_place(folder):
+    (folder / "bright.yaml").write_text(RULES.replace("rmag", "rmagg"))
+    with pytest.raises(RuleError) as caught:
+        run("--rules", "bright.yaml")
+    assert str(caught.value).startswith("bright.yaml:4:42: error: unknown column 'rmagg'.")
+    line, caret = caught.value.detail.split("\n")
+    assert line[caret.index("^") :].startswith("rmagg < 20")
+    assert not list(folder.glob("*targets*"))

@@ -1,0 +1,139 @@
+"""From a scored file to a target list, a piece at a time."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from targetsel.errors import CatalogError, RuleError
+from targetsel.parquet import read_footer, write_table
+from targetsel.selection import select as module
+from targetsel.selection.membership import evaluate, footer
+from targetsel.selection.rules import Rules
+from targetsel.selection.select import select
+from targetsel.selection.target_list import TargetList, rank
+from tests.selection.scored_by_hand import rule_text, scored_table
+
+RULES = Rules.parse(
+    rule_text(
+        "P(ew_halpha > 50 and ew_oiii > 10) >= 0.5",
+        "ood > 0.01",
+        rest="    rank: ew_halpha\n    limit: {total: 30}\n"
+        "  STRANGE: {bit: 1, priority: 1, where: ood <= 0.05}\n",
+    )
+)
+
+
+@pytest.fixture
+def scored_file(tmp_path):
+    """500 sources, written as `score` writes them; every seventh has no posterior."""
+    rng = np.random.default_rng(8)
+    medians = rng.normal([12, 52, 1.5], [5, 10, 0.2], (500, 3))
+    medians[::7] = np.nan
+    ood = pa.array(rng.uniform(0, 1, 500), pa.float32())
+    table = scored_table(medians, np.tile([2.0, 5.0, 0.1], (500, 1)), columns={"ood": (ood, "")})
+    write_table(table, tmp_path / "a.scored.parquet", footer(table.schema))
+    return tmp_path / "a.scored.parquet"
+
+
+def test_streamed_list_is_that_of_the_whole_table(scored_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ROWS_AT_A_TIME", 64)
+    monkeypatch.setattr(module, "ROWS_BEFORE_THINNING", 50)
+    select(scored_file, RULES, tmp_path / "out.parquet")
+    whole = rank(evaluate(RULES, pq.read_table(scored_file)), RULES)
+    streamed = TargetList.read(tmp_path / "out.parquet")
+    assert streamed.table.equals(whole.table)
+    assert streamed.footer == whole.footer
+    assert streamed.footer["ensemble"] == "abc"
+
+
+def test_summary_counts_passed_selected_and_expected(scored_file, tmp_path):
+    summary = select(scored_file, RULES, tmp_path / "out.parquet")
+    membership = evaluate(RULES, pq.read_table(scored_file))
+    line, strange = summary.classes
+    assert (line.n_passed, strange.n_passed) == tuple(membership.selected.sum(axis=0))
+    assert line.n_passed > line.n_selected == 30
+    assert 15 < line.expected_true < 30
+    assert line.expected_purity == pytest.approx(line.expected_true / 30)
+    assert (strange.expected_true, strange.expected_purity) == (None, None)
+    assert (summary.n_sources, summary.n_targets) == (500, len(TargetList.read(summary.output)))
+
+
+def test_negative_id_anywhere_numbers_the_whole_list(scored_file, tmp_path):
+    table = pq.read_table(scored_file)
+    ids = [-1, *table["source_id"].to_pylist()[1:]]
+    table = table.set_column(0, table.schema.field(0), pa.array(ids))
+    write_table(table, tmp_path / "b.parquet", read_footer(scored_file))
+    select(tmp_path / "b.parquet", RULES, tmp_path / "out.parquet")
+    targets = TargetList.read(tmp_path / "out.parquet").table
+    assert targets["target_id"].to_pylist() == [
+        each - 1 for each in targets["source_id"].to_pylist()
+    ]
+
+
+def test_columns_keep_the_names_of_the_catalog_until_they_are_targets(scored_file, tmp_path):
+    table = pq.read_table(scored_file)
+    table = table.rename_columns({"source_id": "OBJID", "ra": "RAJ2000", "dec": "DEJ2000"})
+    names = {"columns": {"source_id": "OBJID", "ra": "RAJ2000", "dec": "DEJ2000"}}
+    write_table(table, tmp_path / "b.parquet", names)
+    select(tmp_path / "b.parquet", RULES, tmp_path / "b.targets.parquet")
+    select(scored_file, RULES, tmp_path / "a.targets.parquet")
+    one, other = (TargetList.read(tmp_path / f"{name}.targets.parquet").table for name in "ab")
+    assert one.equals(other)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 0), slice(0, 7)])
+def test_empty_or_targetless_catalog_gives_an_empty_list(scored_file, tmp_path, rows):
+    table = pq.read_table(scored_file)[rows]
+    write_table(table, tmp_path / "b.parquet", read_footer(scored_file))
+    rules = Rules.parse(rule_text("P(ew_halpha > 5000) > 0.9"))
+    summary = select(tmp_path / "b.parquet", rules, tmp_path / "out.parquet")
+    assert (summary.n_targets, summary.classes[0].expected_true) == (0, 0.0)
+    assert summary.classes[0].expected_purity is None
+    assert len(TargetList.read(tmp_path / "out.parquet")) == 0
+
+
+def test_unknown_column_is_found_before_any_row_is_read(scored_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "evaluate_block", None)
+    with pytest.raises(RuleError, match=r"unknown column 'odd'. Did you mean 'ood'\?"):
+        select(scored_file, Rules.parse(rule_text("odd < 3")), tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_missing_foreign_and_damaged_files_are_named(scored_file, tmp_path):
+    out = tmp_path / "out.parquet"
+    with pytest.raises(CatalogError, match=r"none\.parquet: no such file"):
+        select(tmp_path / "none.parquet", RULES, out)
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(CatalogError, match="text: not a Parquet file"):
+        select(tmp_path / "text", RULES, out)
+    whole = scored_file.read_bytes()
+    (tmp_path / "short").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CatalogError, match="short: not a Parquet file, or cut short"):
+        select(tmp_path / "short", RULES, out)
+    (tmp_path / "holed").write_bytes(whole[:200] + bytes(3000) + whole[3200:])
+    with pytest.raises(CatalogError, match="holed: damaged"):
+        select(tmp_path / "holed", RULES, out)
+    write_table(pa.table({"a": [1]}), tmp_path / "plain.parquet")
+    with pytest.raises(CatalogError, match="no column '_healpix_29'; this is not a scored file"):
+        select(tmp_path / "plain.parquet", RULES, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["emission", "quiescent", "aberrant"])
+def test_shipped_rules_fit_a_scored_file(tmp_path, name):
+    table = scored_table(
+        [[150, 80, 1.2], [0, 0, 1.9], [10, 20, 1.5], [10, 20, 1.5]],
+        [[5, 5, 0.1], [1, 1, 0.1], [50, 50, 0.5], [50, 50, 0.5]],
+        columns={
+            "ood": (pa.array([0.5, 0.5, 0.001, 0.5], pa.float32()), ""),
+            "epistemic": (pa.array([0.1, 0.1, 0.2, 0.9], pa.float32()), ""),
+            "masked_fraction": (pa.array([0.0, 0.0, 0.0, 0.01], pa.float32()), ""),
+        },
+    )
+    write_table(table, tmp_path / "a.scored.parquet", footer(table.schema))
+    select(tmp_path / "a.scored.parquet", Rules.read(name), tmp_path / "out.parquet")
+    expected = {"emission": [1], "quiescent": [2], "aberrant": [3, 4]}
+    assert (
+        TargetList.read(tmp_path / "out.parquet").table["target_id"].to_pylist() == expected[name]
+    )
