@@ -38,12 +38,11 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors under `path`, whole or not at all."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
+    whole = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     with written_beside(path) as beside:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside
-        )
+        beside.write_bytes(whole)
 
 
 def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -1,0 +1,65 @@
+"""How faithful the stored posterior is: probabilities of rules against direct draws.
+
+    python benchmarks/stored_posterior.py [--folder demo] [--sources 200] [--draws 20000]
+
+For each source the latents' mixture is drawn many times, every draw is decoded and measured, and
+the share of draws that obey a condition is compared with what `select` makes of the quantiles and
+correlations in the scored file. Images are simulated; the comparison does not depend on that.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import targetsel as ts
+from targetsel.pipeline import Options, score_rows
+from targetsel.selection.evaluation import DrawnSources, Sources, holds, probability
+from targetsel.selection.expression import parse
+from targetsel.selection.meaning import Columns, Reader
+from targetsel.spectra.lines import PROXIES
+
+CONDITIONS = (
+    "ew_halpha > 20 Angstrom",
+    "d4000 > 1.6",
+    "ew_halpha > 20 Angstrom and ew_oiii > 5 Angstrom",
+    "ew_halpha > 10 Angstrom or ew_oii > 10 Angstrom",
+    "d4000 > 1.6 and ew_halpha < 3 Angstrom",
+    "ew_nii / ew_halpha > 0.5 and ew_halpha > 3 Angstrom",
+    "d4000 < 1.6 and hdelta_a > 2 Angstrom and ew_oii > 5 Angstrom",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--folder", type=Path, default=Path("demo"))
+    parser.add_argument("--sources", type=int, default=200)
+    parser.add_argument("--draws", type=int, default=20_000)
+    arguments = parser.parse_args()
+    ensemble = ts.Ensemble.read()
+    images = ts.CutoutStore.open(arguments.folder / "cutouts")
+    catalog = ts.Catalog.read(arguments.folder / "catalog.parquet")
+    catalog = catalog.take(np.linspace(0, len(catalog) - 1, arguments.sources).astype(int))
+    table = score_rows(catalog, images, ensemble, Options())
+    posterior = ensemble.predict(ts.cut_out(catalog, images))
+    sources = Sources(table)
+    reader = Reader(Columns(table.schema))
+    conditions = [reader.condition(parse(text)) for text in CONDITIONS]
+    direct = np.empty((len(conditions), len(catalog)))
+    latents = posterior.draw(arguments.draws, seed=123)
+    for n in range(len(catalog)):
+        proxies = ts.measure(ensemble.decoder.decode(latents[n : n + 1]))
+        drawn = DrawnSources(Sources(table.slice(n, 1)), {name: proxies[name] for name in PROXIES})
+        for k, condition in enumerate(conditions):
+            direct[k, n] = np.mean(holds(condition, drawn))
+    print(f"{len(catalog)} sources, {arguments.draws} direct draws each; simulated images")
+    print(f"{'mean |diff|':>11} {'99 %':>7} {'largest':>8}  condition")
+    for text, condition, share in zip(CONDITIONS, conditions, direct, strict=True):
+        off = np.abs(probability(condition, sources) - share)
+        print(f"{off.mean():>11.4f} {np.quantile(off, 0.99):>7.4f} {off.max():>8.4f}  {text}")
+
+
+if __name__ == "__main__":
+    main()

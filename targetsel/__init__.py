@@ -1,0 +1,103 @@
+"""targetsel: choose which galaxies deserve a spectrum.
+
+The walk from a catalog to a target list, as a library::
+
+    inside     = ts.Footprint.everywhere().select(catalog)
+    cutouts    = ts.cut_out(inside, images)
+    posterior  = ensemble.predict(cutouts)
+    latents    = posterior.draw(n_draws, seed)
+    spectra    = ensemble.decoder.decode(latents, inside.source_id)
+    proxies    = ts.measure(spectra)
+    membership = ts.evaluate(rules, ts.scored(inside, cutouts, posterior, proxies))
+    targets    = ts.rank(membership, rules)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from targetsel.catalog import Catalog, CatalogFile, Footprint
+    from targetsel.errors import TargetselError
+    from targetsel.imaging.cutout import Cutouts, cut_out
+    from targetsel.imaging.store import CutoutStore
+    from targetsel.latents.ensemble import Ensemble
+    from targetsel.latents.posterior import LatentPosterior
+    from targetsel.pipeline import score
+    from targetsel.scoring import scored
+    from targetsel.selection.membership import Membership, evaluate
+    from targetsel.selection.rules import Rules
+    from targetsel.selection.select import select
+    from targetsel.selection.target_list import TargetList, rank
+    from targetsel.spectra.decoder import Decoder
+    from targetsel.spectra.lines import measure
+    from targetsel.spectra.proxies import Proxies, ProxyPosterior
+    from targetsel.spectra.spectrum import Spectra
+
+try:
+    __version__ = version("targetsel")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0.1.0"
+
+# Where each public name lives. They are imported when first used, so that checking a rule file
+# never waits for torch.
+_HOMES = {
+    "Catalog": "catalog",
+    "CatalogFile": "catalog",
+    "CutoutStore": "imaging.store",
+    "Cutouts": "imaging.cutout",
+    "Decoder": "spectra.decoder",
+    "Ensemble": "latents.ensemble",
+    "Footprint": "catalog",
+    "LatentPosterior": "latents.posterior",
+    "Membership": "selection.membership",
+    "Proxies": "spectra.proxies",
+    "ProxyPosterior": "spectra.proxies",
+    "Rules": "selection.rules",
+    "Spectra": "spectra.spectrum",
+    "TargetList": "selection.target_list",
+    "TargetselError": "errors",
+    "cut_out": "imaging.cutout",
+    "evaluate": "selection.membership",
+    "measure": "spectra.lines",
+    "rank": "selection.target_list",
+    "score": "pipeline",
+    "scored": "scoring",
+    "select": "selection.select",
+}
+__all__ = [
+    "Catalog",
+    "CatalogFile",
+    "CutoutStore",
+    "Cutouts",
+    "Decoder",
+    "Ensemble",
+    "Footprint",
+    "LatentPosterior",
+    "Membership",
+    "Proxies",
+    "ProxyPosterior",
+    "Rules",
+    "Spectra",
+    "TargetList",
+    "TargetselError",
+    "cut_out",
+    "evaluate",
+    "measure",
+    "rank",
+    "score",
+    "scored",
+    "select",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"targetsel.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'targetsel' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,218 @@
+"""An ensemble: networks, their decoder, and a card with all that a prediction depends on.
+
+On disk it is one directory: `card.json`, one `member-K.safetensors` per network,
+`decoder.safetensors` and `novelty.safetensors`. The card names the hash of each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from targetsel.errors import EnsembleError, did_you_mean
+from targetsel.files import sha256_of_file, written_beside
+from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.stretch import Stretch
+from targetsel.latents.network import HybridNetwork, NetworkPlan
+from targetsel.latents.novelty import NoveltyReference
+from targetsel.latents.posterior import LatentPosterior
+from targetsel.spectra.decoder import Decoder
+from targetsel.weights import load_weights, read_safetensors, write_safetensors
+
+SCHEMA = "targetsel/ensemble/v1"
+DEFAULT = "mock-ps1"
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """What cutouts the networks take."""
+
+    bands: tuple[str, ...]
+    pixel_scale: float  # [arcsec]
+    size: int  # [pixel]
+    stretch: Stretch
+
+
+class Ensemble:
+    """Networks that predict the latents' posterior from cutouts, and the decoder of the latents."""
+
+    def __init__(
+        self,
+        networks: Sequence[HybridNetwork],
+        decoder: Decoder,
+        novelty: NoveltyReference,
+        card: dict[str, Any],
+        device: str = "cpu",
+    ):
+        self.device = torch.device(device)
+        self.networks = [network.eval().to(self.device) for network in networks]
+        self.decoder = decoder
+        self.novelty = novelty
+        self.card = card
+
+    @cached_property
+    def input(self) -> InputPlan:
+        """What the card says of the cutouts."""
+        plan = self.card["input"]
+        return InputPlan(
+            tuple(plan["bands"]),
+            float(plan["pixel_scale"]),
+            int(plan["size"]),
+            Stretch.from_card(plan["stretch"]),
+        )
+
+    @property
+    def sha256(self) -> str:
+        """A hash of everything: the card, which holds the hashes of all weights."""
+        import hashlib
+
+        return hashlib.sha256(_card_bytes(self.card)).hexdigest()
+
+    # ------------------------------------------------------------------ predicting
+
+    def predict(self, cutouts: Cutouts, batch_size: int = BATCH_SIZE) -> LatentPosterior:
+        """The latent posterior of every source.
+
+        Parameters
+        ----------
+        cutouts : Cutouts
+            With at least the card's bands and size, at its pixel scale. Sources whose status is
+            not "ok" get NaN.
+
+        Returns
+        -------
+        LatentPosterior
+        """
+        plan = self.input
+        chosen = cutouts.select_bands(plan.bands).crop(plan.size)
+        good = np.flatnonzero(chosen.status == "ok")
+        n, m, d = len(chosen), len(self.networks), self.decoder.n_latents
+        mean = np.full((n, m, d), np.nan)
+        factor = np.full((n, m, d, d), np.nan)
+        novelty = np.full(n, np.nan)
+        for start in range(0, len(good), batch_size):
+            rows = good[start : start + batch_size]
+            features, mean[rows], factor[rows] = self._predict(
+                plan.stretch.apply(chosen.flux[rows])
+            )
+            novelty[rows] = self.novelty.novelty(features)
+        return LatentPosterior(chosen.source_id, mean, factor, novelty)
+
+    @torch.inference_mode()
+    def _predict(self, stretched: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features (M, N, F), means (N, M, D) and factors (N, M, D, D) of a batch."""
+        x = torch.from_numpy(stretched).to(self.device)
+        features, means, factors = [], [], []
+        for network in self.networks:
+            feature = network.features(x)
+            mean, factor = network.posterior(feature)
+            features.append(feature.cpu().numpy().astype(np.float64))
+            means.append(mean.cpu().numpy().astype(np.float64))
+            factors.append(factor.cpu().numpy().astype(np.float64))
+        return np.stack(features), np.stack(means, axis=1), np.stack(factors, axis=1)
+
+    # ------------------------------------------------------------------ reading, writing
+
+    @classmethod
+    def read(cls, name_or_folder: str | Path = DEFAULT, device: str = "cpu") -> Ensemble:
+        """The ensemble in a directory, or a shipped one by its name."""
+        folder = find_ensemble(name_or_folder)
+        card = _read_card(folder)
+        for name, expected in card["files"].items():
+            path = folder / name
+            if path.name != name:
+                raise EnsembleError(f"{folder / 'card.json'}: '{name}' is not a plain file name")
+            if path.exists() and sha256_of_file(path) != expected:
+                read_safetensors(path)  # says it better if it is no safetensors file at all
+                raise EnsembleError(
+                    f"{path}: its content is not what card.json was written for (SHA-256 differs). "
+                    "Copy the whole ensemble directory again."
+                )
+        plan = NetworkPlan(**card["network"])
+        networks = []
+        for name in sorted(n for n in card["files"] if n.startswith("member-")):
+            network = HybridNetwork(plan)
+            load_weights(network, read_safetensors(folder / name), folder / name)
+            networks.append(network)
+        if not networks:
+            raise EnsembleError(f"{folder / 'card.json'}: no file 'member-K.safetensors' is listed")
+        decoder = Decoder.read(folder / "decoder.safetensors")
+        tensors = read_safetensors(folder / "novelty.safetensors")
+        novelty = NoveltyReference(**{name: t.numpy().astype(float) for name, t in tensors.items()})
+        return cls(networks, decoder, novelty, card, device)
+
+    def write(self, folder: Path) -> None:
+        """Write the ensemble into a new or existing directory; the card comes last."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        names = []
+        for k, network in enumerate(self.networks):
+            names.append(f"member-{k}.safetensors")
+            write_safetensors(network.state_dict(), folder / names[-1])
+        self.decoder.write(folder / "decoder.safetensors")
+        arrays = {k: torch.from_numpy(v.astype(np.float32)) for k, v in vars(self.novelty).items()}
+        write_safetensors(arrays, folder / "novelty.safetensors")
+        names += ["decoder.safetensors", "novelty.safetensors"]
+        self.card["files"] = {name: sha256_of_file(folder / name) for name in names}
+        with written_beside(folder / "card.json") as beside:
+            beside.write_bytes(_card_bytes(self.card))
+
+
+def shipped_ensembles() -> dict[str, Path]:
+    """Directories of the ensembles that come with the package, by name."""
+    room = Path(str(files("targetsel.latents") / "ensembles"))
+    return {path.parent.name: path.parent for path in sorted(room.glob("*/card.json"))}
+
+
+def find_ensemble(name_or_folder: str | Path) -> Path:
+    """The directory that a path or the name of a shipped ensemble means."""
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        return folder
+    if str(name_or_folder) in shipped_ensembles():
+        return shipped_ensembles()[str(name_or_folder)]
+    if folder.exists():
+        raise EnsembleError(f"{folder}: a file; expected an ensemble's directory with card.json")
+    names = sorted(shipped_ensembles())
+    raise EnsembleError(
+        f"{name_or_folder}: no such directory, and no shipped ensemble of that name "
+        f"(shipped: {', '.join(names)}).{did_you_mean(str(name_or_folder), names)}"
+    )
+
+
+def _card_bytes(card: dict[str, Any]) -> bytes:
+    return (json.dumps(card, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    path = folder / "card.json"
+    try:
+        card = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise EnsembleError(f"{folder}: no card.json there, so it is not an ensemble") from None
+    except (ValueError, OSError) as error:
+        raise EnsembleError(f"{path}: damaged: not JSON ({error})") from None
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA:
+        found = card.get("schema") if isinstance(card, dict) else type(card).__name__
+        raise EnsembleError(f"{path}: schema is {found!r}, expected '{SCHEMA}'")
+    for key, kind in (("files", dict), ("network", dict), ("input", dict)):
+        if not isinstance(card.get(key), kind):
+            raise EnsembleError(f"{path}: entry '{key}' is missing or not a table")
+    missing = {"bands", "pixel_scale", "size", "stretch"} - card["input"].keys()
+    if missing:
+        raise EnsembleError(f"{path}: entry 'input' lacks {', '.join(sorted(missing))}")
+    unknown = card["network"].keys() - NetworkPlan.__dataclass_fields__.keys()
+    if unknown:
+        raise EnsembleError(
+            f"{path}: entry 'network' has unknown keys {', '.join(sorted(unknown))}"
+        )
+    return card

@@ -1,0 +1,224 @@
+"""From a catalog and its cutouts to a scored catalog, as a stream.
+
+The catalog is sorted on the sky and cut into chunks; each chunk is scored on its own, so that
+neither the order of the rows nor the number of threads changes a byte, and a run that was killed
+goes on with the first chunk that is not on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import targetsel
+from targetsel.catalog import Catalog, CatalogFile
+from targetsel.chunks import sorted_chunks
+from targetsel.errors import OutputError
+from targetsel.files import written_beside
+from targetsel.imaging.cutout import Images, cut_out
+from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.latents.ensemble import BATCH_SIZE, Ensemble
+from targetsel.latents.posterior import LatentPosterior
+from targetsel.parquet import ParquetSink, write_table
+from targetsel.scoring import assemble, check_names, summarise
+from targetsel.spectra.lines import measure
+
+ROWS_PER_CHUNK = 512
+SOURCES_DECODED_AT_ONCE = 32
+N_DRAWS = 384
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What changes a score, beside catalog, cutouts and ensemble.
+
+    Attributes
+    ----------
+    seed : int
+        Of the draws.
+    n_draws : int
+        Draws of the latents for each source.
+    batch_size : int
+        Cutouts that go through the networks together; changes results in the last digits.
+    """
+
+    seed: int = 0
+    n_draws: int = N_DRAWS
+    batch_size: int = BATCH_SIZE
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What `score` did: the file it wrote, its rows by status, and how many were there already."""
+
+    output: Path
+    statuses: dict[str, int]
+    n_resumed: int
+
+
+def score_rows(catalog: Catalog, images: Images, ensemble: Ensemble, options: Options) -> pa.Table:
+    """The scored rows of a piece of a catalog: stations 2 to 6 of the walk."""
+    cutouts = cut_out(catalog, images)
+    posterior = ensemble.predict(cutouts, options.batch_size)
+    pieces: list[dict[str, np.ndarray]] = []
+    for start in range(0, len(catalog), SOURCES_DECODED_AT_ONCE):
+        rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
+        part = LatentPosterior(**{name: values[rows] for name, values in vars(posterior).items()})
+        spectra = ensemble.decoder.decode(part.draw(options.n_draws, options.seed), part.source_id)
+        pieces.append(summarise(measure(spectra)))
+    summary = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    return assemble(catalog, cutouts, posterior, summary)
+
+
+def score(
+    catalog: CatalogFile,
+    store: CutoutStore,
+    ensemble: Ensemble,
+    output: Path,
+    options: Options = Options(),
+    threads: int = 1,
+    progress: Progress = lambda done, total: None,
+) -> Scored:
+    """Score every source of a catalog and write the scored catalog to `output`.
+
+    What is done is kept in the folder `<output>.partial` until the end. A run that finds one of
+    the same catalog, store, ensemble, options and version goes on there; any other it removes.
+
+    Raises
+    ------
+    CatalogError, CutoutError, EnsembleError, OutputError
+        Nothing is left under `output` then.
+    """
+    output = Path(output)
+    if not output.parent.is_dir():
+        raise OutputError(f"{output}: the folder {output.parent} does not exist. Create it first.")
+    plan = ensemble.input
+    check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.card.get("name", ""))
+    check_names(catalog.schema, str(catalog.path))
+    partial = output.with_name(output.name + ".partial")
+    provenance = _provenance(store, ensemble, options)
+    chunks = _chunks(catalog, partial, provenance)
+
+    done = [path for path in chunks.parts if path.exists()]
+    waiting = [k for k, path in enumerate(chunks.parts) if not path.exists()]
+    progress(_rows(done), chunks.n_rows)
+
+    def work(k: int) -> int:
+        columns = dict(catalog.columns)
+        table = score_rows(
+            Catalog(pq.read_table(chunks.paths[k]), columns), store, ensemble, options
+        )
+        write_table(table, chunks.parts[k])
+        return table.num_rows
+
+    finished = _rows(done)
+    for n_rows in _in_threads(work, waiting, threads):
+        finished += n_rows
+        progress(finished, chunks.n_rows)
+    statuses = _join(chunks, catalog, ensemble, provenance, output)
+    shutil.rmtree(partial, ignore_errors=True)
+    return Scored(output, statuses, len(done))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Chunks of the sorted catalog on disk, and where each one's scored part belongs."""
+
+    paths: list[Path]
+    n_rows: int
+    sha256: str
+
+    @property
+    def parts(self) -> list[Path]:
+        return [path.with_name(path.name.replace("chunk-", "part-")) for path in self.paths]
+
+
+def _chunks(catalog: CatalogFile, partial: Path, provenance: dict[str, Any]) -> _Work:
+    """The sorted chunks: those of a run like this one that was cut off, or new ones."""
+    note = partial / "run.json"
+    run = {"catalog": _identity(catalog), **provenance}
+    try:
+        known = json.loads(note.read_text())
+    except (OSError, ValueError):
+        known = {}
+    if known.get("run") != json.loads(json.dumps(run)):
+        shutil.rmtree(partial, ignore_errors=True)
+        chunks = sorted_chunks(catalog, partial, ROWS_PER_CHUNK)
+        known = {"run": run, "chunks": chunks.n_chunks, "rows": chunks.n_rows,
+                 "sha256": chunks.sha256}  # fmt: skip
+        with written_beside(note) as beside:
+            beside.write_text(json.dumps(known))
+    paths = [partial / f"chunk-{k:05d}.parquet" for k in range(known["chunks"])]
+    return _Work(paths, known["rows"], known["sha256"])
+
+
+def _identity(catalog: CatalogFile) -> dict[str, Any]:
+    """What tells whether a catalog on disk has changed: its files' names, sizes and times."""
+    path = catalog.path
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return {"columns": dict(catalog.columns), "files": stats}
+
+
+def _provenance(store: CutoutStore, ensemble: Ensemble, options: Options) -> dict[str, Any]:
+    return {
+        "targetsel": targetsel.__version__,
+        "ensemble": {"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
+        "cutouts": {"sha256": store.sha256},
+        "device": str(ensemble.device),
+        "options": asdict(options),
+    }
+
+
+def _in_threads(work: Callable[[int], int], items: list[int], threads: int) -> Iterator[int]:
+    """Results as they come; each worker computes on one thread, so that its sums never change."""
+    import torch
+
+    torch.set_num_threads(1)
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            yield from pool.map(work, items)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _rows(parts: list[Path]) -> int:
+    return sum(pq.read_metadata(path).num_rows for path in parts)
+
+
+def _join(
+    chunks: _Work,
+    catalog: CatalogFile,
+    ensemble: Ensemble,
+    provenance: dict[str, Any],
+    output: Path,
+) -> dict[str, int]:
+    """Write all parts as one file; how many rows have each status."""
+    schema = pq.read_schema(chunks.parts[0])
+    statuses: Counter[str] = Counter()
+    with ParquetSink(output, schema) as sink:
+        for path in chunks.parts:
+            part = pq.read_table(path)
+            statuses.update(part["status"].to_pylist())
+            sink.write(part)
+        sink.footer.update(
+            provenance,
+            catalog={"sha256": chunks.sha256, "n_rows": chunks.n_rows},
+            columns=dict(catalog.columns),
+            statuses=dict(sorted(statuses.items())),
+            validation=ensemble.card.get("validation", {}),
+        )
+    return dict(statuses)

@@ -1,0 +1,174 @@
+"""The scored catalog: what `score` writes for every source and `select` reads.
+
+A scored row keeps the catalog's columns and adds the latent posterior, every proxy's median,
+scatter and 68 % interval, and the proxies' joint posterior in the form that rules evaluate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from targetsel.catalog import HEALPIX, Catalog
+from targetsel.errors import CatalogError
+from targetsel.imaging.cutout import Cutouts
+from targetsel.latents.posterior import LatentPosterior
+from targetsel.parquet import FOOTER_KEY, described
+from targetsel.spectra.lines import BPT_CLASSES, DESCRIPTIONS, PROXIES, UNITS, bpt_probabilities
+from targetsel.spectra.proxies import NORMAL_SCORES, Proxies, ProxyPosterior
+
+EPISTEMIC = (
+    "disagreement of the ensemble's members: rms over latents of the scatter of their means, in "
+    "units of the training spectra's scatter"
+)
+OOD = "share of held-out training sources that look at least as strange; small means novel"
+
+
+def prediction_fields(n_latents: int, n_members: int) -> list[pa.Field]:
+    """The columns that scoring adds, in their order."""
+    triangle = n_latents * (n_latents + 1) // 2
+    k, f32 = len(PROXIES), pa.float32()
+
+    def numbers(name: str, size: int, description: str) -> pa.Field:
+        return described(name, pa.list_(f32, size), "", "", description)
+
+    fields = [
+        numbers("latent_mean", n_latents, "mean of the standardised latents"),
+        numbers("latent_cov", triangle, "their covariance, lower triangle by rows"),
+        numbers("member_mean", n_members * n_latents, "each member's mean"),
+        numbers("member_cov", n_members * triangle, "each member's covariance, lower triangle"),
+    ]
+    for name in PROXIES:
+        about, ucd = DESCRIPTIONS[name], _ucd(name)
+        for suffix, kind, statistic in (
+            ("", "median of ", "stat.median"),
+            ("_std", "standard deviation of ", "stat.stdev"),
+            ("_q16", "16th percentile of ", "stat.min"),
+            ("_q84", "84th percentile of ", "stat.max"),
+        ):
+            fields.append(
+                described(name + suffix, f32, UNITS[name], f"{statistic};{ucd}", kind + about)
+            )
+    quantiles = numbers(
+        "proxy_quantiles", k * len(NORMAL_SCORES), "quantiles of each proxy, proxy by proxy"
+    )
+    notes = {
+        b"proxies": ",".join(PROXIES).encode(),
+        b"normal_scores": ",".join(f"{score:g}" for score in NORMAL_SCORES).encode(),
+    }
+    fields.append(quantiles.with_metadata({**(quantiles.metadata or {}), **notes}))
+    fields.append(
+        numbers(
+            "proxy_correlation", k * (k - 1) // 2, "of the normal scores, strict lower triangle"
+        )
+    )
+    for name in BPT_CLASSES:
+        about = f"probability of the class '{name[4:]}' in the [NII] diagram"
+        fields.append(described(name, f32, "", "stat.probability", about))
+    fields += [
+        described("epistemic", f32, "", "stat.error", EPISTEMIC),
+        described("ood", f32, "", "stat.probability", OOD),
+        described("masked_fraction", f32, "", "obs.image", "share of pixels without data"),
+        described("status", pa.string(), "", "meta.code.status", "ok, or why not", nullable=False),
+    ]
+    return fields
+
+
+def _ucd(proxy: str) -> str:
+    return "spect.index" if proxy in ("d4000", "hdelta_a") else "spect.line.eqWidth"
+
+
+def check_names(catalog: pa.Schema, place: str) -> None:
+    """Refuse a catalog that already has a column of a name that scoring adds.
+
+    Raises
+    ------
+    CatalogError
+    """
+    added = {field.name for field in prediction_fields(1, 1)}
+    clash = [name for name in catalog.names if name in added]
+    if clash:
+        names = ", ".join(f"'{name}'" for name in clash[:5])
+        raise CatalogError(
+            f"{place}: has the column{'s' if len(clash) > 1 else ''} {names}, which score would "
+            "write. Rename or drop them (is this a scored catalog already?)"
+        )
+
+
+def scored(
+    catalog: Catalog, cutouts: Cutouts, posterior: LatentPosterior, proxies: Proxies
+) -> pa.Table:
+    """The scored rows of a catalog, in its order.
+
+    The four speak of the same N sources in the same order. Sources whose cutout's status is not
+    "ok" have nulls instead of predictions.
+    """
+    summary = summarise(proxies)
+    return assemble(catalog, cutouts, posterior, summary)
+
+
+def summarise(proxies: Proxies) -> dict[str, np.ndarray]:
+    """What is kept of the proxies' draws: arrays of N rows by column name.
+
+    A proxy that cannot be measured in more than a few draws of a source is NaN there.
+    """
+    posterior = ProxyPosterior.from_draws(proxies, PROXIES)
+    middle = {"": 0.0, "_q16": -1.0, "_q84": 1.0}
+    columns: dict[str, np.ndarray] = {}
+    for k, name in enumerate(PROXIES):
+        for suffix, score in middle.items():
+            columns[name + suffix] = posterior.quantiles[:, k, list(NORMAL_SCORES).index(score)]
+        usable = np.isfinite(columns[name])
+        spread = np.nanstd(np.where(usable[:, None], proxies[name], 0.0), axis=1)
+        columns[f"{name}_std"] = np.where(usable, spread, np.nan)
+    rows, columns_ = np.tril_indices(len(PROXIES), -1)
+    columns["proxy_quantiles"] = posterior.quantiles.reshape(len(posterior), -1)
+    columns["proxy_correlation"] = posterior.correlation[:, rows, columns_]
+    return columns | bpt_probabilities(proxies)
+
+
+def assemble(
+    catalog: Catalog,
+    cutouts: Cutouts,
+    posterior: LatentPosterior,
+    summary: Mapping[str, np.ndarray],
+) -> pa.Table:
+    """The scored rows from the pieces; `summary` as `summarise` gives it."""
+    n, m, d = posterior.member_mean.shape
+    lower = np.tril_indices(d)
+    columns = {
+        "latent_mean": posterior.mean,
+        "latent_cov": posterior.cov[:, lower[0], lower[1]],
+        "member_mean": posterior.member_mean.reshape(n, -1),
+        "member_cov": posterior.member_cov[:, :, lower[0], lower[1]].reshape(n, -1),
+        "epistemic": posterior.epistemic,
+        "ood": posterior.novelty,
+        **summary,
+    }
+    good = cutouts.status == "ok"
+    table = catalog.table
+    if HEALPIX.name not in table.column_names:
+        table = table.append_column(HEALPIX, pa.array(catalog.healpix))
+    for field in prediction_fields(d, m):
+        if field.name == "status":
+            values = pa.array(cutouts.status, pa.string())
+        elif field.name == "masked_fraction":
+            values = pa.array(cutouts.masked_fraction.astype(np.float32), mask=~cutouts.present)
+        else:
+            values = _column(columns[field.name], field.type, good)
+        table = table.append_column(field, values)
+    names = json.dumps({"columns": dict(catalog.columns)})
+    return table.replace_schema_metadata({FOOTER_KEY: names.encode()})
+
+
+def _column(values: np.ndarray, kind: pa.DataType, good: np.ndarray) -> pa.Array:
+    """An Arrow column of float32 numbers or lists; null where not good, or not a number."""
+    values = values.astype(np.float32)
+    if not pa.types.is_fixed_size_list(kind):
+        return pa.array(values, mask=~good | ~np.isfinite(values))
+    missing = np.broadcast_to(~good[:, None], values.shape).ravel()
+    flat = pa.array(values.ravel(), mask=missing)
+    return pa.FixedSizeListArray.from_arrays(flat, type=kind)

@@ -1,0 +1,166 @@
+"""Latents of measured spectra, and how well they describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from targetsel.errors import SpectrumError
+from targetsel.parquet import described
+from targetsel.spectra.infill import Basis, fill_gaps
+from targetsel.spectra.measured import MeasuredSpectra, ObservedSpectrum
+from targetsel.spectra.reading import try_spectra
+from targetsel.spectra.resample import rest_frame
+
+if TYPE_CHECKING:
+    from targetsel.spectra.decoder import Decoder
+
+
+@dataclass(frozen=True)
+class EncodedSpectra:
+    """Spectra, their latents, and the decoder's reconstruction.
+
+    Attributes
+    ----------
+    spectra : MeasuredSpectra
+        Scaled to a sum of squares of 1, gaps filled.
+    latent_mean, latent_std : ndarray, shape (N, D)
+        Standardised latents and the encoder's standard deviation.
+    reconstruction : ndarray, shape (N, 1000)
+        The decoded latents, in units of `spectra`.
+    """
+
+    spectra: MeasuredSpectra
+    latent_mean: np.ndarray
+    latent_std: np.ndarray
+    reconstruction: np.ndarray
+
+    @property
+    def covered(self) -> np.ndarray:
+        """Share of the grid's pixels that were measured, not filled, shape (N,)."""
+        return 1 - self.spectra.mask.mean(axis=1)
+
+    @property
+    def chi2(self) -> np.ndarray:
+        """Mean over measured pixels of the squared residual over its variance, shape (N,)."""
+        return chi2_per_pixel(self.spectra, self.reconstruction)
+
+    @property
+    def residual(self) -> np.ndarray:
+        """Median over measured pixels of |reconstruction / flux - 1|, shape (N,)."""
+        return median_residual(self.spectra, self.reconstruction)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What became of one spectrum of a file.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    result : EncodedSpectra or SpectrumError
+        Of this one spectrum, or why there are no latents.
+    """
+
+    path: Path
+    result: EncodedSpectra | SpectrumError
+
+
+def encode(spectra: Sequence[ObservedSpectrum], decoder: Decoder) -> EncodedSpectra:
+    """The latents of measured spectra.
+
+    Spectra are brought to the rest frame and their gaps filled. What was filled then counts as
+    measured: the latents' standard deviation does not know of it, so look at `covered`.
+    """
+    measured = fill_gaps(rest_frame(spectra), Basis.shipped())
+    norm = np.sqrt((measured.flux**2).sum(axis=1, keepdims=True))
+    unit = MeasuredSpectra(
+        measured.source_id,
+        measured.redshift,
+        measured.flux / norm,
+        measured.ivar * norm**2,
+        measured.wavelength,
+    )
+    mean, std = decoder.encode(unit.flux)
+    decoded = decoder.decode(mean[:, None]).flux[:, 0].astype(np.float64)
+    return EncodedSpectra(unit, mean, std, decoded)
+
+
+def chi2_per_pixel(spectra: MeasuredSpectra, model: np.ndarray) -> np.ndarray:
+    """Mean over measured pixels of the squared residual over its variance, shape (N,)."""
+    squared = (spectra.flux - model) ** 2 * spectra.ivar
+    return squared.sum(axis=1) / (spectra.ivar > 0).sum(axis=1)
+
+
+def median_residual(spectra: MeasuredSpectra, model: np.ndarray) -> np.ndarray:
+    """Median over measured pixels of |model / flux - 1|, shape (N,)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(spectra.mask, np.nan, np.abs(model / spectra.flux - 1))
+    return np.nanmedian(ratio, axis=1)
+
+
+def encode_files(
+    paths: Sequence[Path], decoder: Decoder, redshift: float | None = None
+) -> list[Attempt]:
+    """Encode every spectrum of some files; a bad one leaves its error, not a hole."""
+    attempts = []
+    for path in paths:
+        for spectrum in try_spectra(path, redshift):
+            result: EncodedSpectra | SpectrumError
+            try:
+                if isinstance(spectrum, SpectrumError):
+                    raise spectrum
+                result = encode([spectrum], decoder)
+            except SpectrumError as error:
+                result = error
+            attempts.append(Attempt(Path(path), result))
+    return attempts
+
+
+def table(attempts: Sequence[Attempt], n_latents: int) -> pa.Table:
+    """One row for each spectrum that was tried, in their order.
+
+    Where there are no latents `status` says why, and all else is null.
+    """
+
+    def numbers(name: str, text: str) -> pa.Field:
+        return described(name, pa.list_(pa.float32(), n_latents), description=text)
+
+    def number(name: str, text: str) -> pa.Field:
+        return described(name, pa.float32(), description=text)
+
+    fields = [
+        described("source_id", pa.string(), ucd="meta.id;meta.main", nullable=False),
+        described("file", pa.string(), description="where the spectrum was read from"),
+        described("redshift", pa.float64(), ucd="src.redshift"),
+        numbers("latent_mean", "standardised latents"),
+        numbers("latent_std", "their standard deviations by the encoder"),
+        number("chi2", "mean over measured pixels of squared residual over variance"),
+        number("residual", "median over measured pixels of |reconstruction / flux - 1|"),
+        number("covered", "share of the rest-frame grid that was measured, not filled"),
+        described("status", pa.string(), description="ok, or why there are no latents"),
+    ]
+    return pa.Table.from_pylist([_row(each) for each in attempts], schema=pa.schema(fields))
+
+
+def _row(attempt: Attempt) -> dict[str, object]:
+    result, file = attempt.result, str(attempt.path)
+    if isinstance(result, SpectrumError):
+        return {"source_id": attempt.path.stem, "file": file, "status": str(result)}
+    return {
+        "source_id": str(result.spectra.source_id[0]),
+        "file": file,
+        "redshift": float(result.spectra.redshift[0]),
+        "latent_mean": result.latent_mean[0].tolist(),
+        "latent_std": result.latent_std[0].tolist(),
+        "chi2": float(result.chi2[0]),
+        "residual": float(result.residual[0]),
+        "covered": float(result.covered[0]),
+        "status": "ok",
+    }

@@ -1,0 +1,245 @@
+"""Measured spectra from files: SDSS FITS, or plain arrays in .npz, .csv and .parquet.
+
+Plain arrays are found by name: `wavelength` [Angstrom, vacuum, observed frame] or `loglam`; `flux`,
+per unit wavelength; `ivar` (0 where masked) or `error`; `redshift` or `z`; `source_id`. A CSV file
+holds one spectrum, an .npz one or many that share wavelengths, and Parquet one in each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from targetsel.errors import SpectrumError
+from targetsel.spectra.measured import (
+    ObservedSpectrum,
+    check_flux_unit,
+    in_angstrom,
+    refuse_air,
+)
+from targetsel.spectra.sdss import read_sdss
+
+FITS_SUFFIXES = (".fits", ".fit", ".fits.gz")
+ARRAY_SUFFIXES = (".npz", ".csv", ".parquet")
+NAMES = {
+    "wavelength": ("wavelength", "wave", "lambda", "lam", "loglam"),
+    "flux": ("flux",),
+    "ivar": ("ivar", "error", "err", "sigma"),
+    "redshift": ("redshift", "z"),
+    "source_id": ("source_id", "id"),
+}
+_AIR = ("wavelength_air", "wave_air", "lambda_air", "air_wavelength", "air")
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The columns of a file, by their own names.
+
+    Attributes
+    ----------
+    values : dict of ndarray
+    units : dict of str
+        Of those columns that name one.
+    """
+
+    values: dict[str, np.ndarray]
+    units: dict[str, str] = field(default_factory=dict)
+
+    def find(self, quantity: str) -> str | None:
+        """The column's own name of a quantity in `NAMES`, or None."""
+        by_lower = {name.lower(): name for name in self.values}
+        return next((by_lower[n] for n in NAMES[quantity] if n in by_lower), None)
+
+
+def read_spectra(path: Path, redshift: float | None = None) -> list[ObservedSpectrum]:
+    """The spectra of one file.
+
+    Parameters
+    ----------
+    redshift : float, optional
+        Of every spectrum of the file, in place of what the file says.
+
+    Raises
+    ------
+    SpectrumError
+        If the file is of no known kind or damaged, lacks a redshift or another quantity, or holds
+        values that are not usable.
+    """
+    spectra = []
+    for spectrum in try_spectra(path, redshift):
+        if isinstance(spectrum, SpectrumError):
+            raise spectrum
+        spectra.append(spectrum)
+    return spectra
+
+
+def try_spectra(
+    path: Path, redshift: float | None = None
+) -> Iterator[ObservedSpectrum | SpectrumError]:
+    """The spectra of one file as `read_spectra` gives them, and the error in place of a bad one."""
+    path = Path(path)
+    try:
+        if path.name.lower().endswith(FITS_SUFFIXES):
+            yield read_sdss(path, redshift)
+            return
+        if not path.exists():
+            raise SpectrumError(f"{path}: no such file")
+        file = _SpectrumFile(path, read_arrays(path), redshift)
+    except SpectrumError as error:
+        yield error
+        return
+    for row in range(len(file.flux)):
+        try:
+            yield file.spectrum(row)
+        except SpectrumError as error:
+            yield error
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The columns of an .npz, .csv or .parquet file."""
+    readers = {".npz": _read_npz, ".csv": _read_csv, ".parquet": _read_parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        known = ", ".join((FITS_SUFFIXES[0], *ARRAY_SUFFIXES))
+        raise SpectrumError(
+            f"{path}: '{path.suffix}' is not a kind of file we read spectra from: {known}"
+        )
+    try:
+        return reader(path)
+    except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
+        cause = str(error).split("\n")[0]
+        raise SpectrumError(f"{path}: not a whole {path.suffix} file ({cause})") from None
+
+
+def _read_npz(path: Path) -> Arrays:
+    loaded = np.load(path, allow_pickle=False)
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        raise ValueError("one bare array")
+    with loaded as arrays:
+        return Arrays({name: arrays[name] for name in arrays.files})
+
+
+def _read_csv(path: Path) -> Arrays:
+    from astropy.table import Table
+
+    table = Table.read(path, format="ascii.csv", comment="#")
+    values = {}
+    for name in table.colnames:
+        column = np.ma.filled(np.ma.asarray(table[name]).astype(np.float64), np.nan)
+        values[name] = column[None]
+    return Arrays(values)
+
+
+def _read_parquet(path: Path) -> Arrays:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    units = {
+        f.name: f.metadata[b"unit"].decode()
+        for f in table.schema
+        if f.metadata and b"unit" in f.metadata
+    }
+    values: dict[str, Any] = {}
+    for name in table.column_names:
+        column = table.column(name).combine_chunks()
+        if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+            column = column.cast(pa.list_(pa.float64()))
+            flat = column.values.to_numpy(zero_copy_only=False)
+            rows = np.split(flat[: int(column.offsets[-1].as_py())], column.offsets[1:-1])
+            same = len({len(row) for row in rows}) <= 1
+            values[name] = np.array(rows) if same else np.array(rows, dtype=object)
+        else:
+            values[name] = column.to_numpy(zero_copy_only=False)
+    return Arrays(values, units)
+
+
+class _SpectrumFile:
+    """Columns of arrays, understood as spectra."""
+
+    def __init__(self, path: Path, arrays: Arrays, redshift: float | None):
+        self.path = path
+        self.arrays = arrays
+        self.given_redshift = redshift
+        self.column = {quantity: arrays.find(quantity) or "" for quantity in NAMES}
+        if not self.column["wavelength"]:
+            self._refuse_air()
+        self.flux = self._along_rows("flux")
+        self.ivar = self._along_rows("ivar")
+        self.wavelength = self._along_rows("wavelength")
+        check_flux_unit(str(path), arrays.units.get(self.column["flux"], ""))
+
+    def spectrum(self, row: int) -> ObservedSpectrum:
+        """The checked spectrum of one row."""
+        many = len(self.flux) > 1
+        place = f"{self.path}, row {row}" if many else str(self.path)
+        ivar = _numbers(self.ivar, row)
+        if self.column["ivar"].lower() != "ivar":
+            ivar = _from_error(ivar)
+        source_id = self._one("source_id", row)
+        if source_id is None:
+            source_id = f"{self.path.stem}:{row}" if many else self.path.stem
+        return ObservedSpectrum(
+            place,
+            int(source_id) if isinstance(source_id, float | np.number) else str(source_id),
+            self._angstrom(row, place),
+            _numbers(self.flux, row),
+            ivar,
+            self._redshift(row, place),
+        )
+
+    def _angstrom(self, row: int, place: str) -> np.ndarray:
+        name = self.column["wavelength"]
+        values = _numbers(self.wavelength, row)
+        if name.lower() == "loglam":
+            return 10**values
+        return in_angstrom(place, values, self.arrays.units.get(name))
+
+    def _redshift(self, row: int, place: str) -> float:
+        if self.given_redshift is not None:
+            return self.given_redshift
+        value = self._one("redshift", row)
+        if value is None:
+            raise SpectrumError(
+                f"{place}: no redshift: no column 'redshift' or 'z'. Add one, or give --redshift."
+            )
+        return float(value)
+
+    def _one(self, quantity: str, row: int) -> Any:
+        """A row's only value of a quantity, or None; a CSV file repeats it for every pixel."""
+        name = self.column[quantity]
+        if not name:
+            return None
+        values = np.atleast_1d(self.arrays.values[name])
+        values = values[:, 0] if values.ndim > 1 else values
+        return values[row if len(values) > 1 else 0]
+
+    def _along_rows(self, quantity: str) -> np.ndarray:
+        """Spectra along the first axis; a single one may stand for all."""
+        if name := self.column[quantity]:
+            values = self.arrays.values[name]
+            return values[None] if values.ndim == 1 and values.dtype != object else values
+        has = ", ".join(self.arrays.values) or "nothing"
+        raise SpectrumError(
+            f"{self.path}: no '{quantity}' among {has}; expected wavelength, flux, ivar (0 where "
+            "masked) and redshift"
+        )
+
+    def _refuse_air(self) -> None:
+        for name in self.arrays.values:
+            if name.lower() in _AIR:
+                refuse_air(str(self.path), f"column '{name}'")
+
+
+def _numbers(values: np.ndarray, row: int) -> np.ndarray:
+    return np.asarray(values[row if len(values) > 1 else 0], dtype=np.float64)
+
+
+def _from_error(error: np.ndarray) -> np.ndarray:
+    """Inverse variance of standard deviations; 0 where they are not positive and finite."""
+    usable = np.isfinite(error) & (error > 0)
+    return np.divide(1.0, error**2, out=np.zeros_like(error), where=usable)

@@ -1,0 +1,137 @@
+"""Spectra brought to the rest frame and to the decoder's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+
+from targetsel.errors import SpectrumError
+from targetsel.spectra.grid import N_PIXELS, edges, wavelengths
+from targetsel.spectra.measured import MeasuredSpectra, ObservedSpectrum
+
+LEAST_COVERED = 0.5  # share of a pixel, and of the grid, that must be measured
+SPIKE = 1.5  # an error so many times its smooth neighbourhood is a sky line or a bad pixel
+_SMOOTH = 5  # [pixel]
+
+
+def rest_frame(spectra: Sequence[ObservedSpectrum]) -> MeasuredSpectra:
+    """Spectra in the rest frame on the grid, with masked pixels set to 0.
+
+    Beside the pixels that came masked, those under spikes of the error (sky lines, bad pixels) are
+    masked, with two pixels on either side; nearly as in Portillo et al. (2020, AJ 160, 45).
+
+    Raises
+    ------
+    SpectrumError
+        If a spectrum's unmasked pixels cover less than half of the grid.
+    """
+    flux, ivar = np.zeros((2, len(spectra), N_PIXELS))
+    for row, spectrum in enumerate(spectra):
+        flux[row], ivar[row] = _one(spectrum)
+    ids = np.array([spectrum.source_id for spectrum in spectra])
+    redshift = np.array([spectrum.redshift for spectrum in spectra], dtype=np.float64)
+    return MeasuredSpectra(ids, redshift, flux, ivar, wavelengths())
+
+
+def _one(spectrum: ObservedSpectrum) -> tuple[np.ndarray, np.ndarray]:
+    stretch = 1 + spectrum.redshift
+    _check_reach(spectrum)
+    flux, ivar = resample(
+        _pixel_edges(spectrum.wavelength) / stretch,
+        spectrum.flux * stretch,
+        spectrum.ivar / stretch**2,
+        edges(),
+    )
+    ivar[_under_spike(flux, ivar)] = 0
+    flux[ivar == 0] = 0
+    if (covered := (ivar > 0).mean()) < LEAST_COVERED:
+        raise SpectrumError(
+            f"{spectrum.place}: unmasked pixels cover {covered:.0%} of the rest-frame grid, "
+            f"expected at least {LEAST_COVERED:.0%}"
+        )
+    return flux, ivar
+
+
+def resample(
+    old: np.ndarray, flux: np.ndarray, ivar: np.ndarray, new: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flux density and inverse variance on other pixels; the flux of unmasked pixels is conserved.
+
+    A new pixel is the mean of the unmasked old pixels in it, weighted by the width they share. It
+    is masked if these fill less than half of it. Its variance counts the old pixels as
+    independent. Neighbouring new pixels then share an old one and are correlated; that is ignored.
+
+    Parameters
+    ----------
+    old, new : ndarray, shapes (L + 1,) and (M + 1,)
+        Pixel edges [Angstrom], increasing.
+    flux, ivar : ndarray, shape (L,)
+        Flux density per unit wavelength; inverse variance, 0 where masked.
+
+    Returns
+    -------
+    flux, ivar : ndarray, shape (M,)
+        Both 0 where masked.
+    """
+    cuts = np.unique(np.concatenate([old, new]))
+    middle, width = 0.5 * (cuts[1:] + cuts[:-1]), np.diff(cuts)
+    source = np.searchsorted(old, middle, side="right") - 1
+    target = np.searchsorted(new, middle, side="right") - 1
+    inside = (source >= 0) & (source < len(flux)) & (target >= 0) & (target < len(new) - 1)
+    source, target, width = source[inside], target[inside], width[inside]
+    good = ivar[source] > 0
+    source, target, width = source[good], target[good], width[good]
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(target, values, minlength=len(new) - 1)
+
+    shared = total(width)
+    enough = shared >= LEAST_COVERED * np.diff(new)
+    divisor = np.where(enough, shared, 1.0)
+    mean = np.where(enough, total(width * flux[source]) / divisor, 0.0)
+    variance = total(width**2 / ivar[source]) / divisor**2
+    return mean, np.divide(1.0, variance, out=np.zeros_like(variance), where=enough)
+
+
+def _check_reach(spectrum: ObservedSpectrum) -> None:
+    """See that the spectrum, masked pixels and all, covers half of the grid."""
+    if spectrum.redshift <= -0.05:
+        raise SpectrumError(
+            f"{spectrum.place}: redshift is {spectrum.redshift:.6g}, expected at least 0"
+        )
+    first, last = spectrum.wavelength[[0, -1]] / (1 + spectrum.redshift)
+    grid = wavelengths()
+    covered = ((grid >= first) & (grid <= last)).mean()
+    if covered < LEAST_COVERED:
+        raise SpectrumError(
+            f"{spectrum.place}: at redshift {spectrum.redshift:.6g} the spectrum lies at "
+            f"{first:.0f}-{last:.0f} Angstrom and covers {covered:.0%} of the rest-frame grid "
+            f"({grid[0]:.1f}-{grid[-1]:.1f} Angstrom), expected at least {LEAST_COVERED:.0%}"
+        )
+
+
+def _under_spike(flux: np.ndarray, ivar: np.ndarray) -> np.ndarray:
+    """Pixels under a spike of the error, and two on either side, shape (L,).
+
+    An emission line of the source also lifts the error, by its photon noise, but it lifts the flux
+    more. So a spike counts only where the signal-to-noise ratio is not above its neighbourhood's:
+    a road not taken by Portillo et al., whose masks hide the strongest lines.
+    """
+    good = ivar > 0
+
+    def smooth(values: np.ndarray) -> np.ndarray:
+        return gaussian_filter1d(np.where(good, values, 0.0), _SMOOTH)
+
+    share = np.maximum(smooth(np.ones(len(ivar))), 1e-12)
+    error = 1 / np.sqrt(np.where(good, ivar, np.inf))
+    ratio = flux * np.sqrt(ivar)
+    spike = (error >= SPIKE * smooth(error) / share) & (ratio <= smooth(ratio) / share)
+    return uniform_filter1d((good & spike).astype(float), 5, mode="constant") > 0.1
+
+
+def _pixel_edges(wavelength: np.ndarray) -> np.ndarray:
+    middle = np.sqrt(wavelength[1:] * wavelength[:-1])
+    first, last = wavelength[0] ** 2 / middle[0], wavelength[-1] ** 2 / middle[-1]
+    return np.concatenate([[first], middle, [last]])

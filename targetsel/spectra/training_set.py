@@ -1,0 +1,118 @@
+"""Spectra that an autoencoder learns from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from targetsel.errors import SpectrumError
+from targetsel.spectra.grid import N_PIXELS, wavelengths
+from targetsel.spectra.infill import fill_gaps
+from targetsel.spectra.measured import MeasuredSpectra
+from targetsel.spectra.reading import FITS_SUFFIXES, Arrays, read_arrays, read_spectra
+from targetsel.spectra.resample import rest_frame
+
+
+@dataclass(frozen=True)
+class TrainingSpectra:
+    """Spectra to learn from, each scaled to a sum of squares of 1.
+
+    Attributes
+    ----------
+    flux : ndarray, shape (N, 1000), float32
+        Rest-frame flux density on `spectra.grid`, gaps filled.
+    ivar : ndarray, shape (N, 1000), float32, or None
+        Inverse variance, 0 where masked. None: the spectra are free of noise.
+    """
+
+    flux: np.ndarray
+    ivar: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, flux: np.ndarray, ivar: np.ndarray | None = None) -> TrainingSpectra:
+        """Training spectra of flux and inverse variance in any one unit."""
+        if flux.ndim != 2 or flux.shape[1] != N_PIXELS:
+            raise SpectrumError(f"spectra of shape {flux.shape}, expected (N, {N_PIXELS})")
+        norm = np.sqrt((flux.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
+        if bad := int((~(np.isfinite(norm) & (norm > 0))).sum()):
+            raise SpectrumError(
+                f"{bad} of {len(flux)} spectra hold NaN or nothing but zeros. Mask these pixels "
+                "by an inverse variance of 0, or leave the spectra out."
+            )
+        scaled = None if ivar is None else (ivar * norm**2).astype(np.float32)
+        return cls((flux / norm).astype(np.float32), scaled)
+
+    @classmethod
+    def read(cls, path: Path) -> TrainingSpectra:
+        """The spectra of a file, or of a folder of SDSS files.
+
+        A file (.npz or .parquet) that names no redshift holds `flux` (N, 1000), and perhaps `ivar`,
+        on the rest-frame grid already; without `ivar` its spectra are free of noise. All others
+        are brought there. Gaps are filled.
+        """
+        path = Path(path)
+        if path.is_dir():
+            return cls.measured(_read_folder(path))
+        if not path.exists():
+            raise SpectrumError(f"{path}: no such file or folder")
+        if path.name.lower().endswith(FITS_SUFFIXES):
+            return cls.measured(rest_frame(read_spectra(path)))
+        arrays = read_arrays(path)
+        if arrays.find("redshift") is not None:
+            return cls.measured(rest_frame(read_spectra(path)))
+        try:
+            return cls._on_grid(arrays, path)
+        except SpectrumError as error:
+            place = "" if str(error).startswith(str(path)) else f"{path}: "
+            raise SpectrumError(f"{place}{error}") from None
+
+    @classmethod
+    def measured(cls, spectra: MeasuredSpectra) -> TrainingSpectra:
+        """Measured spectra with their gaps filled."""
+        return cls.of(fill_gaps(spectra).flux, spectra.ivar)
+
+    @classmethod
+    def _on_grid(cls, arrays: Arrays, path: Path) -> TrainingSpectra:
+        name = arrays.find("flux")
+        flux = arrays.values[name] if name else np.zeros(0)
+        if flux.ndim != 2 or flux.shape[1] != N_PIXELS:
+            raise SpectrumError(
+                f"{path}: has no redshift, so 'flux' must have shape (N, {N_PIXELS}) on the "
+                f"rest-frame grid; found {flux.shape if name else 'no flux'}"
+            )
+        found = arrays.find("wavelength")
+        if found and not np.allclose(arrays.values[found], wavelengths(), rtol=1e-5):
+            raise SpectrumError(
+                f"{path}: has no redshift, and '{found}' is not the rest-frame grid "
+                "10**(3.53 + 0.00039 i) Angstrom"
+            )
+        if "ivar" not in arrays.values:
+            return cls.of(flux)
+        ivar = arrays.values["ivar"].astype(np.float64)
+        if ivar.shape != flux.shape or not (np.isfinite(ivar) & (ivar >= 0)).all():
+            raise SpectrumError(
+                f"{path}: 'ivar' must have the shape of flux, {flux.shape}, and be at least 0"
+            )
+        if not (empty := (ivar > 0).any(axis=1)).all():
+            row = int(np.flatnonzero(~empty)[0])
+            raise SpectrumError(f"{path}, row {row}: every pixel is masked (ivar 0)")
+        ids = np.arange(len(flux))
+        flux = np.where(ivar > 0, flux, 0.0)
+        return cls.measured(MeasuredSpectra(ids, np.zeros(len(ids)), flux, ivar, wavelengths()))
+
+    @property
+    def sha256(self) -> str:
+        digest = hashlib.sha256(np.ascontiguousarray(self.flux).tobytes())
+        if self.ivar is not None:
+            digest.update(np.ascontiguousarray(self.ivar).tobytes())
+        return digest.hexdigest()
+
+
+def _read_folder(folder: Path) -> MeasuredSpectra:
+    paths = sorted(p for p in folder.iterdir() if p.name.lower().endswith(FITS_SUFFIXES))
+    if not paths:
+        raise SpectrumError(f"{folder}: no .fits files there; expected SDSS spec files")
+    return rest_frame([read_spectra(path)[0] for path in paths])

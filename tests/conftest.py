@@ -1,0 +1,68 @@
+"""Fixtures that several rooms share: a tiny ensemble and a small demonstration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from targetsel.demonstration import write_demonstration
+from targetsel.imaging.stretch import Stretch
+from targetsel.latents.ensemble import SCHEMA, Ensemble
+from targetsel.latents.network import HybridNetwork, NetworkPlan
+from targetsel.latents.novelty import NoveltyReference
+from targetsel.mock.survey import PAN_STARRS
+from targetsel.spectra.autoencoder import SpectralAutoencoder
+from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.latent_space import LatentSpace
+
+N_DEMONSTRATION = 40
+
+
+def tiny_ensemble(n_members: int = 2) -> Ensemble:
+    """Untrained networks of an eighth of the width, with made-up novelty statistics."""
+    torch.manual_seed(1)
+    plan = NetworkPlan(n_bands=5, n_latents=6, width=0.125)
+    networks = [HybridNetwork(plan) for _ in range(n_members)]
+    n_features = networks[0].head.in_features
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(2, n_members, 500, n_features))
+    autoencoder = SpectralAutoencoder(LatentSpace(6))
+    autoencoder.mean_spectrum.fill_(1000**-0.5)
+    with torch.no_grad():  # a flat spectrum with small wiggles, so that every line can be measured
+        for parameter in autoencoder.decoder[-1].parameters():
+            parameter *= 0.02
+    stretch = Stretch("linear", tuple(PAN_STARRS.sky_sigma.tolist()), scale=20.0, clip=2000.0)
+    card = {
+        "schema": SCHEMA,
+        "name": "tiny",
+        "input": {
+            "bands": list(PAN_STARRS.bands),
+            "pixel_scale": 0.25,
+            "size": 64,
+            "flux_unit": "nanomaggy",
+            "stretch": stretch.to_card(),
+        },
+        "network": plan.to_card(),
+        "files": {},
+    }
+    novelty = NoveltyReference.fit(features[0], features[1])
+    return Ensemble(networks, Decoder(autoencoder), novelty, card)
+
+
+@pytest.fixture(scope="session")
+def ensemble_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny untrained ensemble on disk; copy it before changing it."""
+    folder = tmp_path_factory.mktemp("ensembles") / "tiny"
+    tiny_ensemble().write(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first sources of the demonstration, with cutouts and truth; read only."""
+    folder = tmp_path_factory.mktemp("demonstration")
+    assert write_demonstration(folder, N_DEMONSTRATION) == N_DEMONSTRATION
+    return folder
