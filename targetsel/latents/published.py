@@ -20,7 +20,7 @@ What the files do not hold has to come from elsewhere, and is written on the car
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -275,15 +275,13 @@ def take_mean_in(network: HybridNetwork, shift: np.ndarray) -> None:
 # ---------------------------------------------------------------- what the files do not hold
 
 
-def _pieces(store: CutoutStore, size: int) -> list[np.ndarray]:
+def _pieces(store: CutoutStore, size: int) -> Iterator[np.ndarray]:
     """Flux (N, 5, size, size) of evenly spaced sources of a store, those that are whole."""
     ids = store.source_ids()
     chosen = ids[np.linspace(0, len(ids) - 1, min(len(ids), N_SOURCES)).astype(int)]
-    pieces = []
     for start in range(0, len(chosen), BATCH_SIZE):
         cutouts = store.read(chosen[start : start + BATCH_SIZE]).select_bands(BANDS).crop(size)
-        pieces.append(cutouts.flux[cutouts.status == "ok"])
-    return pieces
+        yield cutouts.flux[cutouts.status == "ok"]
 
 
 @torch.inference_mode()

@@ -59,8 +59,8 @@ def _in_air(*wavelengths: float) -> tuple[Band, ...]:
     return tuple(Band(a, b) for a, b in zip(vacuum[::2], vacuum[1::2], strict=True))
 
 
-_HALPHA_SIDES = (Band(6483.0, 6513.0), Band(6623.0, 6653.0))
-_HDELTA_A = _in_air(4083.50, 4122.25, 4041.60, 4079.75, 4128.50, 4161.00)
+_HALPHA_BLUE, _HALPHA_RED = Band(6483.0, 6513.0), Band(6623.0, 6653.0)
+_HDELTA_A, _HDELTA_BLUE, _HDELTA_RED = _in_air(4083.50, 4122.25, 4041.60, 4079.75, 4128.50, 4161.00)
 
 # Emission: windows of the MaNGA data analysis pipeline (Belfiore et al. 2019, AJ 158, 160),
 # vacuum. [SII] is the pair; `ew_halpha_nii` is the whole complex, free of blending. Hdelta_A:
@@ -69,11 +69,11 @@ WINDOWS: dict[str, LineWindow] = {
     "ew_oii": LineWindow(Band(3716.3, 3738.3), Band(3696.3, 3716.3), Band(3738.3, 3758.3)),
     "ew_hbeta": LineWindow(Band(4852.7, 4872.7), Band(4798.9, 4838.9), Band(4885.6, 4925.6)),
     "ew_oiii": LineWindow(Band(4998.2, 5018.2), Band(4978.2, 4998.2), Band(5018.2, 5038.2)),
-    "ew_halpha": LineWindow(Band(6557.6, 6571.6), *_HALPHA_SIDES),
-    "ew_nii": LineWindow(Band(6575.3, 6595.3), *_HALPHA_SIDES),
-    "ew_halpha_nii": LineWindow(Band(6536.0, 6602.0), *_HALPHA_SIDES),
+    "ew_halpha": LineWindow(Band(6557.6, 6571.6), _HALPHA_BLUE, _HALPHA_RED),
+    "ew_nii": LineWindow(Band(6575.3, 6595.3), _HALPHA_BLUE, _HALPHA_RED),
+    "ew_halpha_nii": LineWindow(Band(6536.0, 6602.0), _HALPHA_BLUE, _HALPHA_RED),
     "ew_sii": LineWindow(Band(6711.3, 6739.7), Band(6673.0, 6703.0), Band(6748.0, 6778.0)),
-    "hdelta_a": LineWindow(*_HDELTA_A, sign=-1),
+    "hdelta_a": LineWindow(_HDELTA_A, _HDELTA_BLUE, _HDELTA_RED, sign=-1),
 }
 D4000_BLUE, D4000_RED = _in_air(3850.0, 3950.0, 4000.0, 4100.0)
 

@@ -47,8 +47,7 @@ def _draw_one(panel, encoded: EncodedSpectra) -> None:
     level = np.median(spectra.flux[0])
     flux = spectra.flux[0] / level
     panel.plot(wavelength, np.where(gap, np.nan, flux), color=MEASURED, lw=0.8, label="measured")
-    beside = gap | np.roll(gap, 1) | np.roll(gap, -1)
-    panel.plot(wavelength, np.where(beside, flux, np.nan), color=FILLED, lw=1.2, label="filled")
+    panel.plot(wavelength, np.where(gap, flux, np.nan), color=FILLED, lw=1.6, label="filled")
     model = encoded.reconstruction[0] / level
     panel.plot(wavelength, model, color=DECODED, lw=0.9, label="decoded from latents")
     for line in LINES.values():
