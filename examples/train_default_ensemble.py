@@ -23,7 +23,7 @@ from targetsel.identity import uniform
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.stretch import Stretch
 from targetsel.latents.ensemble import SCHEMA, Ensemble
-from targetsel.latents.network import HybridNetwork, NetworkPlan
+from targetsel.latents.network import Network, NetworkPlan
 from targetsel.latents.novelty import NoveltyReference
 from targetsel.latents.training import Recipe, train_network
 from targetsel.mock.demo import in_demonstration
@@ -76,7 +76,7 @@ def train_member(folder: Path, rows: np.ndarray, latents: np.ndarray, seed: int)
     return path
 
 
-def features(network: HybridNetwork, flux: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def features(network: Network, flux: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Pooled features of some rows, shape (N, F)."""
     with torch.inference_mode():
         parts = [
@@ -123,7 +123,7 @@ def build(folder: Path, output: Path, n_members: int, workers: int) -> None:
     plan = NetworkPlan(len(PAN_STARRS.bands), latents.shape[1], WIDTH)
     networks = []
     for path in paths:
-        networks.append(HybridNetwork(plan))
+        networks.append(Network(plan))
         load_weights(networks[-1], read_safetensors(path), path)
         networks[-1].eval()
     flux = np.load(folder / "flux.npy", mmap_mode="r")

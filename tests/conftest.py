@@ -11,7 +11,7 @@ import torch
 from targetsel.demonstration import write_demonstration
 from targetsel.imaging.stretch import Stretch
 from targetsel.latents.ensemble import SCHEMA, Ensemble
-from targetsel.latents.network import HybridNetwork, NetworkPlan
+from targetsel.latents.network import Network, NetworkPlan
 from targetsel.latents.novelty import NoveltyReference
 from targetsel.mock.survey import PAN_STARRS
 from targetsel.spectra.autoencoder import SpectralAutoencoder
@@ -25,7 +25,7 @@ def tiny_ensemble(n_members: int = 2) -> Ensemble:
     """Untrained networks of an eighth of the width, with made-up novelty statistics."""
     torch.manual_seed(1)
     plan = NetworkPlan(n_bands=5, n_latents=6, width=0.125)
-    networks = [HybridNetwork(plan) for _ in range(n_members)]
+    networks = [Network(plan) for _ in range(n_members)]
     n_features = networks[0].head.in_features
     rng = np.random.default_rng(2)
     features = rng.normal(size=(2, n_members, 500, n_features))

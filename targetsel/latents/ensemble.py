@@ -21,7 +21,8 @@ from targetsel.errors import EnsembleError, did_you_mean
 from targetsel.files import sha256_of_file, written_beside
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.stretch import Stretch
-from targetsel.latents.network import HybridNetwork, NetworkPlan
+from targetsel.latents.folding import fold
+from targetsel.latents.network import Network, NetworkPlan
 from targetsel.latents.novelty import NoveltyReference
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.spectra.decoder import Decoder
@@ -47,14 +48,14 @@ class Ensemble:
 
     def __init__(
         self,
-        networks: Sequence[HybridNetwork],
+        networks: Sequence[Network],
         decoder: Decoder,
         novelty: NoveltyReference,
         card: dict[str, Any],
         device: str = "cpu",
     ):
         self.device = torch.device(device)
-        self.networks = [network.eval().to(self.device) for network in networks]
+        self.networks = [network.eval() for network in networks]
         self.decoder = decoder
         self.novelty = novelty
         self.card = card
@@ -107,12 +108,17 @@ class Ensemble:
             novelty[rows] = self.novelty.novelty(features)
         return LatentPosterior(chosen.source_id, mean, factor, novelty)
 
+    @cached_property
+    def _folded(self) -> list[Network]:
+        """The networks as plain convolutions on the device, which is what predicts."""
+        return [fold(network).to(self.device) for network in self.networks]
+
     @torch.inference_mode()
     def _predict(self, stretched: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features (M, N, F), means (N, M, D) and factors (N, M, D, D) of a batch."""
         x = torch.from_numpy(stretched).to(self.device)
         features, means, factors = [], [], []
-        for network in self.networks:
+        for network in self._folded:
             feature = network.features(x)
             mean, factor = network.posterior(feature)
             features.append(feature.cpu().numpy().astype(np.float64))
@@ -140,7 +146,7 @@ class Ensemble:
         plan = NetworkPlan(**card["network"])
         networks = []
         for name in sorted(n for n in card["files"] if n.startswith("member-")):
-            network = HybridNetwork(plan)
+            network = Network(plan)
             load_weights(network, read_safetensors(folder / name), folder / name)
             networks.append(network)
         if not networks:

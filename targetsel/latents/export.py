@@ -21,13 +21,13 @@ from targetsel.files import written_beside
 from targetsel.imaging.stretch import Stretch
 from targetsel.latents.ensemble import Ensemble
 from targetsel.latents.folding import fold
-from targetsel.latents.network import HybridNetwork
+from targetsel.latents.network import Network
 from targetsel.latents.novelty import NoveltyReference
 
 OPSET = 18
 
 
-def export_member(network: HybridNetwork, size: int, path: Path) -> None:
+def export_member(network: Network, size: int, path: Path) -> None:
     """Write one network as a graph.
 
     Its input `stretched` (N, B, size, size) is what the ensemble's stretch gives; its outputs are
@@ -35,7 +35,8 @@ def export_member(network: HybridNetwork, size: int, path: Path) -> None:
     """
     names = ("latent_mean", "latent_factor", "pooled_features")
     shape = (2, network.plan.n_bands, size, size)
-    _export(_MemberGraph(network), "stretched", shape, names, {"network": network.plan}, path)
+    card = {"network": network.plan.to_card()}
+    _export(_MemberGraph(network), "stretched", shape, names, card, path)
 
 
 def export_ensemble(ensemble: Ensemble, path: Path) -> None:
@@ -53,7 +54,7 @@ def export_ensemble(ensemble: Ensemble, path: Path) -> None:
 
 
 class _MemberGraph(nn.Module):
-    def __init__(self, network: HybridNetwork):
+    def __init__(self, network: Network):
         super().__init__()
         self.network = fold(network).cpu()
 
@@ -89,6 +90,7 @@ class _StretchGraph(nn.Module):
         super().__init__()
         self.stretch = stretch
         self.register_buffer("sigma", torch.tensor(stretch.sky_sigma)[:, None, None])
+        self.sigma: Tensor
 
     def forward(self, flux: Tensor) -> Tensor:
         known = torch.where(torch.isnan(flux), torch.zeros_like(flux), flux)
@@ -105,6 +107,9 @@ class _NoveltyGraph(nn.Module):
         super().__init__()
         for name, values in vars(novelty).items():
             self.register_buffer(name, torch.from_numpy(values).float())
+        self.mean: Tensor
+        self.whitening: Tensor
+        self.distances: Tensor
 
     def forward(self, features: Tensor) -> Tensor:
         white = (features - self.mean.unsqueeze(1)) @ self.whitening
@@ -145,7 +150,7 @@ def _export(
             verbose=False,
         )
         assert program is not None
-        program.model.metadata_props["targetsel"] = json.dumps(card, sort_keys=True, default=vars)
+        program.model.metadata_props["targetsel"] = json.dumps(card, sort_keys=True)
         program.save(beside, external_data=False)
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from targetsel.latents.deconvolution import Deconvolution
-from targetsel.latents.network import HybridNetwork
+from targetsel.latents.network import Network
 
 
-def fold(network: HybridNetwork) -> HybridNetwork:
+def fold(network: Network) -> Network:
     """A network that predicts the same, with deconvolutions and batch normalisation folded in.
 
     What a deconvolution subtracts is one mean for each place in the patch, and a padded zero is a
@@ -26,7 +26,8 @@ def fold(network: HybridNetwork) -> HybridNetwork:
         for name, child in layer.named_children():
             if isinstance(child, nn.Sequential):
                 setattr(layer, name, nn.Sequential(*_folded_layers(list(child))))
-    return folded.requires_grad_(False).to(memory_format=torch.channels_last)
+    folded.requires_grad_(False)
+    return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _folded_layers(layers: list[nn.Module]) -> list[nn.Module]:
@@ -47,7 +48,8 @@ def _folded_layers(layers: list[nn.Module]) -> list[nn.Module]:
 def _normalised(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     """A convolution and the batch normalisation after it, in one."""
     wide, norm = copy.deepcopy(convolution).double(), copy.deepcopy(norm).double()
-    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     gain = norm.weight / (norm.running_var + norm.eps).sqrt()
     before = 0.0 if wide.bias is None else wide.bias
     bias = norm.bias + gain * (before - norm.running_mean)

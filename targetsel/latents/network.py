@@ -114,13 +114,20 @@ class NetworkPlan:
 
 
 def convolution(
-    n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 1, whiten: bool = False
+    n_in: int,
+    n_out: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    whiten: bool = False,
+    padding: int | None = None,
 ) -> list[nn.Module]:
     """A deconvolution with bias, or a plain convolution and batch normalisation."""
+    padding = kernel // 2 if padding is None else padding
     if whiten:
-        return [Deconvolution(n_in, n_out, kernel, stride, groups=groups)]
+        return [Deconvolution(n_in, n_out, kernel, stride, padding, groups=groups)]
     return [
-        nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.Conv2d(n_in, n_out, kernel, stride, padding, groups=groups, bias=False),
         nn.BatchNorm2d(n_out),
     ]
 
@@ -190,7 +197,7 @@ class ResidualBlock(nn.Module):
         groups = math.gcd(plan.groups, n_grouped, n)
         main += [*convolution(n_grouped, n, 3, stride, groups, whiten), activation()]
         main += convolution(n, self.n_out, 3 if self.n_out == n else 1, whiten=whiten)
-        if not whiten:
+        if isinstance(main[-1], nn.BatchNorm2d):
             nn.init.zeros_(main[-1].weight)  # each block starts as its shortcut
         if plan.squeeze:
             main.append(SqueezeExcitation(self.n_out, plan.squeeze, plan.activation))
@@ -210,8 +217,8 @@ class ResidualBlock(nn.Module):
         return result
 
 
-class HybridNetwork(nn.Module):
-    """Stretched cutouts (N, B, H, W) to the mean (N, D) and Cholesky factor (N, D, D) of latents."""
+class Network(nn.Module):
+    """Stretched cutouts (N, B, H, W) to latents: mean (N, D) and Cholesky factor (N, D, D)."""
 
     def __init__(self, plan: NetworkPlan):
         super().__init__()
@@ -238,20 +245,19 @@ class HybridNetwork(nn.Module):
         plan = self.plan
         whiten = plan.deconvolution != "nowhere"
         strides = (2, 1, 1) if plan.depth else (2, 2, 1)
+        padding = 0 if whiten and plan.depth == 0 else 1  # as that tiny baseline was published
         stem: list[nn.Module] = []
         n_in = plan.n_bands
         for full, stride in zip(STEM_WIDTHS, strides, strict=True):
             n_out = plan.channels(full)
-            layers = convolution(n_in, n_out, 3, stride, whiten=whiten)
-            if whiten and plan.depth == 0:
-                layers[0].padding = 0  # the published tiny baseline has none
-            stem += [*layers, ACTIVATIONS[plan.activation]()]
+            stem += convolution(n_in, n_out, 3, stride, whiten=whiten, padding=padding)
+            stem.append(ACTIVATIONS[plan.activation]())
             n_in = n_out
         return nn.Sequential(*stem), n_in
 
     def _stages(self, n_in: int) -> tuple[nn.Sequential, int]:
         """Residual blocks of all stages in one row, and the channels of the last."""
-        stages: list[nn.Module] = []
+        stages: list[ResidualBlock] = []
         for k, blocks in enumerate(BLOCKS[self.plan.depth]):
             for block in range(blocks):
                 stages.append(

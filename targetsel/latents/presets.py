@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from targetsel.latents.network import HybridNetwork, NetworkPlan
+from targetsel.latents.network import Network, NetworkPlan
 
 
 def presets() -> dict[str, NetworkPlan]:
@@ -25,7 +25,7 @@ def presets() -> dict[str, NetworkPlan]:
 def count_parameters(plan: NetworkPlan) -> int:
     """Trainable numbers of a network of this plan; none of them is allocated."""
     with torch.device("meta"):
-        network = HybridNetwork(plan)
+        network = Network(plan)
     return sum(parameter.numel() for parameter in network.parameters())
 
 

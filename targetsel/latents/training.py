@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from targetsel.latents.deconvolution import Deconvolution
-from targetsel.latents.network import HybridNetwork, NetworkPlan
+from targetsel.latents.network import Network, NetworkPlan
 
 # A source of cutouts: row numbers to stretched flux (N, B, H, W) float32.
 ReadRows = Callable[[np.ndarray], np.ndarray]
@@ -40,7 +40,7 @@ def train_network(
     plan: NetworkPlan,
     recipe: Recipe,
     report: Callable[[str], None] = print,
-) -> HybridNetwork:
+) -> Network:
     """A trained network.
 
     Parameters
@@ -54,7 +54,7 @@ def train_network(
     """
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
-    network = HybridNetwork(plan)
+    network = Network(plan)
     target = torch.from_numpy(np.asarray(latents, dtype=np.float32))
     for name, loss, epochs, peak in (
         ("mean", rms_error, recipe.epochs_mean, recipe.learning_rate),

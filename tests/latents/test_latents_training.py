@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from targetsel.latents.network import HybridNetwork, NetworkPlan
+from targetsel.latents.network import Network, NetworkPlan
 from targetsel.latents.training import (
     Recipe,
     gaussian_loss,
@@ -56,7 +56,7 @@ def test_a_small_network_learns_brightness_and_colour_and_the_same_again_from_th
     recipe = Recipe(epochs_mean=8, epochs_covariance=2, batch=32, learning_rate=1e-2, seed=5)
     rows = np.arange(160)
 
-    def train() -> HybridNetwork:
+    def train() -> Network:
         return train_network(
             lambda chosen: flux[chosen], rows, latents, plan, recipe, lambda line: None
         )
@@ -77,7 +77,7 @@ def test_a_small_network_learns_brightness_and_colour_and_the_same_again_from_th
 def test_recomputed_statistics_are_plain_averages_over_the_batches():
     torch.manual_seed(0)
     flux, _ = toy_problem(64)
-    network = HybridNetwork(NetworkPlan(n_bands=2, n_latents=2, width=0.125))
+    network = Network(NetworkPlan(n_bands=2, n_latents=2, width=0.125))
     layer = network.stem[0]
     layer.running_mean.fill_(9.0)
     recompute_statistics(network, lambda rows: flux[rows], np.arange(64), batch=32)
