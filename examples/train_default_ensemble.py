@@ -26,11 +26,11 @@ from targetsel.latents.ensemble import SCHEMA, Ensemble
 from targetsel.latents.network import Network, NetworkPlan
 from targetsel.latents.novelty import NoveltyReference
 from targetsel.latents.training import Recipe, train_network
-from targetsel.mock.demo import in_demonstration
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.sky import CUTOUT_SIZE, observe
 from targetsel.mock.survey import PAN_STARRS
 from targetsel.spectra.decoder import train_decoder
+from targetsel.weights import load_weights, read_safetensors, write_safetensors
 
 SEED = 20261122
 REALISATIONS = 3  # mock draws for each real galaxy
@@ -40,8 +40,7 @@ STRETCH = Stretch("linear", tuple(float(s) for s in PAN_STARRS.sky_sigma), scale
 
 def simulate(folder: Path) -> None:
     """Stretched cutouts, spectra and galaxy ids of the training sky, as arrays in a folder."""
-    galaxies = Galaxies.shipped()
-    galaxies = galaxies.take(np.flatnonzero(~in_demonstration(galaxies.source_id)))
+    galaxies = Galaxies.of_demonstration(shown=False)
     n, b = len(galaxies), len(PAN_STARRS.bands)
     shape = (n * REALISATIONS, b, CUTOUT_SIZE, CUTOUT_SIZE)
     flux = np.lib.format.open_memmap(folder / "flux.npy", "w+", np.float16, shape)
@@ -65,13 +64,16 @@ def train_member(folder: Path, rows: np.ndarray, latents: np.ndarray, seed: int)
         return flux[chosen].astype(np.float32)
 
     plan = NetworkPlan(len(PAN_STARRS.bands), latents.shape[1], WIDTH)
-    log = open(folder / f"member-{seed}.log", "w")  # noqa: SIM115
-    network = train_network(
-        read, rows, latents, plan, Recipe(seed=seed), lambda line: print(line, file=log, flush=True)
-    )
-    path = folder / f"member-{seed}.pt.safetensors"
-    from targetsel.weights import write_safetensors
-
+    with open(folder / f"member-{seed}.log", "w") as log:
+        network = train_network(
+            read,
+            rows,
+            latents,
+            plan,
+            Recipe(seed=seed),
+            lambda line: print(line, file=log, flush=True),
+        )
+    path = folder / f"member-{seed}.safetensors"
     write_safetensors(network.state_dict(), path)
     return path
 
@@ -118,8 +120,6 @@ def build(folder: Path, output: Path, n_members: int, workers: int) -> None:
             pool.submit(train_member, folder, train, latents, seed) for seed in range(n_members)
         ]
         paths = [job.result() for job in jobs]
-    from targetsel.weights import load_weights, read_safetensors
-
     plan = NetworkPlan(len(PAN_STARRS.bands), latents.shape[1], WIDTH)
     networks = []
     for path in paths:
