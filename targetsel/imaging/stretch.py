@@ -16,7 +16,8 @@ class Stretch:
     """Fluxes in units of the sky noise, clipped, then scaled or compressed.
 
     With x the flux over the sky sigma of its band, clipped to +-`clip`: "linear" gives
-    x / scale, "asinh" gives asinh(x / softening) / scale (Lupton et al. 1999, AJ 118, 1406).
+    x / scale, "asinh" gives asinh(x / softening) / scale (Lupton et al. 1999, AJ 118, 1406);
+    `offset` is then subtracted.
 
     Attributes
     ----------
@@ -30,6 +31,9 @@ class Stretch:
         Where "asinh" turns from linear to logarithmic [sky sigma]; "linear" ignores it.
     clip : float
         Largest absolute flux that is told apart [sky sigma].
+    offset : tuple of B floats
+        What stands for no flux in each band, with its sign turned; none if empty. Networks that
+        were trained on (flux - mean) / std need it.
     """
 
     kind: str
@@ -37,6 +41,7 @@ class Stretch:
     scale: float = 1.0
     softening: float = 1.0
     clip: float = 1e6
+    offset: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         numbers = (*self.sky_sigma, self.scale, self.softening, self.clip)
@@ -47,11 +52,16 @@ class Stretch:
                 "stretch: sky_sigma, scale, softening and clip must be positive and finite, "
                 f"not {self.to_card()}."
             )
+        if self.offset and len(self.offset) != len(self.sky_sigma):
+            raise EnsembleError(
+                f"stretch: {len(self.offset)} offsets for {len(self.sky_sigma)} bands; expected "
+                "one for each, or none."
+            )
 
     def apply(self, flux: np.ndarray) -> np.ndarray:
         """The stretched flux, float32, shape (N, B, H, W).
 
-        Pixels without data (NaN) become 0, the level of the sky.
+        Pixels without data (NaN) become what no flux becomes, the level of the sky.
 
         Parameters
         ----------
@@ -61,24 +71,26 @@ class Stretch:
         x = np.clip(flux / self._sigma(), -self.clip, self.clip)
         if self.kind == "asinh":
             x = np.arcsinh(x / self.softening)
-        return np.nan_to_num(x / self.scale, copy=False).astype(np.float32, copy=False)
+        x = np.nan_to_num(x / self.scale, copy=False)
+        return (x - self._offset()).astype(np.float32, copy=False)
 
     def undo(self, stretched: np.ndarray) -> np.ndarray:
         """The flux [nanomaggy] behind stretched pixels, float32, shape (N, B, H, W)."""
-        x = stretched * np.float32(self.scale)
+        x = (stretched + self._offset()) * np.float32(self.scale)
         if self.kind == "asinh":
             x = np.sinh(x) * np.float32(self.softening)
         return (x * self._sigma()).astype(np.float32, copy=False)
 
     def to_card(self) -> dict[str, Any]:
         """The stretch as plain values, for an ensemble's JSON card."""
-        return {
+        card: dict[str, Any] = {
             "kind": self.kind,
             "sky_sigma": list(self.sky_sigma),
             "scale": self.scale,
             "softening": self.softening,
             "clip": self.clip,
         }
+        return card | ({"offset": list(self.offset)} if self.offset else {})
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Stretch:
@@ -90,12 +102,16 @@ class Stretch:
                 scale=float(card["scale"]),
                 softening=float(card["softening"]),
                 clip=float(card["clip"]),
+                offset=tuple(float(value) for value in card.get("offset", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise EnsembleError(
                 f"stretch in the ensemble's card: missing or unusable entry ({error}). "
                 "Expected kind, sky_sigma, scale, softening and clip."
             ) from error
+
+    def _offset(self) -> np.ndarray:
+        return np.asarray(self.offset or [0.0], dtype=np.float32)[:, None, None]
 
     def _sigma(self) -> np.ndarray:
         return np.asarray(self.sky_sigma, dtype=np.float32)[:, None, None]

@@ -90,14 +90,16 @@ class _StretchGraph(nn.Module):
         super().__init__()
         self.stretch = stretch
         self.register_buffer("sigma", torch.tensor(stretch.sky_sigma)[:, None, None])
+        self.register_buffer("offset", torch.tensor(stretch.offset or (0.0,))[:, None, None])
         self.sigma: Tensor
+        self.offset: Tensor
 
     def forward(self, flux: Tensor) -> Tensor:
         known = torch.where(torch.isnan(flux), torch.zeros_like(flux), flux)
         x = (known / self.sigma).clamp(-self.stretch.clip, self.stretch.clip)
         if self.stretch.kind == "asinh":
             x = (x / self.stretch.softening).asinh()
-        return x / self.stretch.scale
+        return x / self.stretch.scale - self.offset
 
 
 class _NoveltyGraph(nn.Module):

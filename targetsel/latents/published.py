@@ -1,15 +1,13 @@
 """The published hybrid networks, imported.
 
-Wu & Peek (2020, arXiv:2009.12318) saved their networks with fastai: a pickled state dict, beside the
+Wu & Peek (2020, arXiv:2009.12318) saved their networks with fastai: a pickled state dict beside the
 optimiser's state. It is read without being executed (see `targetsel.pickles`) and put into our
 network of the same plan, layer by layer.
 
 What the files do not hold has to come from elsewhere, and is written on the card:
 
 * the normalisation of the input, (flux - mean) / std in each band, which the authors estimated from
-  one batch and did not save. It is given, or estimated from a cutout store. The mean is taken into
-  the first layer's running mean, which is exact but for the outermost row and column of pixels:
-  there, the zeros that pad the image stand for no flux instead of the mean flux;
+  one batch and did not save. It is given, or estimated from a cutout store;
 * the scatter of the latents about the prediction. These networks predict the mean alone, and a
   prediction without a spread would pass or fail every rule with certainty. So the root mean square
   error in each latent, as measured on sources with spectra, has to be given; it serves as the
@@ -32,10 +30,10 @@ from torch import Tensor
 import targetsel
 from targetsel.errors import CutoutError, EnsembleError
 from targetsel.files import sha256_of_file
-from targetsel.imaging.stretch import Stretch
 from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.imaging.stretch import Stretch
 from targetsel.latents.ensemble import BATCH_SIZE, SCHEMA, Ensemble
-from targetsel.latents.network import HybridNetwork, NetworkPlan
+from targetsel.latents.network import Network, NetworkPlan
 from targetsel.latents.novelty import N_LEVELS, NoveltyReference
 from targetsel.latents.presets import presets
 from targetsel.spectra.decoder import Decoder
@@ -149,26 +147,25 @@ def import_ensemble(
                 "standard deviation of each band, or a cutout store to estimate them from."
             )
         normalisation = Normalisation.estimate(store, size)
-    shift = np.array(normalisation.mean) / np.array(normalisation.std)
     networks, notes = [], []
     for path in weights:
         network, used = read_network(path, plan)
-        take_mean_in(network, shift)
         networks.append(network.eval())
         notes.append({"file": Path(path).name, "sha256": sha256_of_file(path), "tensors": used})
-    stretch = Stretch("linear", normalisation.std)
+    offset = np.array(normalisation.mean) / np.array(normalisation.std)
+    stretch = Stretch("linear", normalisation.std, offset=tuple(offset.tolist()))
     novelty = _novelty(networks, stretch, store, size)
     card = _card(plan, normalisation, stretch, size, notes, store)
     return Ensemble(networks, decoder, novelty, card)
 
 
-def read_network(path: Path, plan: NetworkPlan) -> tuple[HybridNetwork, dict[str, str]]:
+def read_network(path: Path, plan: NetworkPlan) -> tuple[Network, dict[str, str]]:
     """The network in a published file, and what each tensor there became.
 
     Layers are matched in the order in which they were made, which the file keeps; each must be of
     the same kind and shape as ours, and no tensor may be left over.
     """
-    network = HybridNetwork(plan)
+    network = Network(plan)
     own = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     published = read_state_dict(path)
     tensors: dict[str, Tensor] = {name: torch.from_numpy(value) for name, value in own.items()}
@@ -264,14 +261,6 @@ def _complete_singular_vectors(tensors: dict[str, Tensor]) -> None:
             tensors[name[:-4] + "right"] = torch.nn.functional.normalize(right, dim=0)
 
 
-def take_mean_in(network: HybridNetwork, shift: np.ndarray) -> None:
-    """Let a network whose input was (flux - mean) / std take flux / std; `shift` is mean / std."""
-    first: Any = network.stem[0]
-    with torch.no_grad():
-        kernel = first.running_mean.numel() // len(shift)
-        first.running_mean += torch.from_numpy(np.repeat(shift, kernel)).float()
-
-
 # ---------------------------------------------------------------- what the files do not hold
 
 
@@ -286,7 +275,7 @@ def _pieces(store: CutoutStore, size: int) -> Iterator[np.ndarray]:
 
 @torch.inference_mode()
 def _novelty(
-    networks: list[HybridNetwork], stretch: Stretch, store: CutoutStore | None, size: int
+    networks: list[Network], stretch: Stretch, store: CutoutStore | None, size: int
 ) -> NoveltyReference:
     """A reference from every second source of the store, measured on the others."""
     if store is None:
@@ -329,7 +318,7 @@ def _card(
                 "std": list(normalisation.std),
                 "unit": "nanomaggy",
                 "origin": normalisation.origin,
-                "note": "std is the stretch; mean is in the first layers' running means",
+                "note": "the stretch divides by std and subtracts mean / std",
             },
         },
         "network": plan.to_card(),

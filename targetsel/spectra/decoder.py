@@ -108,7 +108,7 @@ def train_decoder(flux: np.ndarray, n_latents: int = 6, epochs: int = 60, seed: 
     flux : ndarray, shape (N, 1000)
         Rest-frame flux density; each is scaled to a sum of squares of 1.
     epochs : int
-        At most so many; see `spectra.training`.
+        Of one cycle of the learning rate.
     """
-    spectra = TrainingSpectra.of(flux)
-    return Decoder(train(spectra, Recipe(LatentSpace(n_latents), epochs, seed=seed)).network)
+    recipe = Recipe(LatentSpace(n_latents), epochs, one_cycle=True, seed=seed)
+    return Decoder(train(TrainingSpectra.of(flux), recipe).network)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -52,11 +53,12 @@ class Basis:
     @classmethod
     def read(cls, path: Path) -> Basis:
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as stream:
+                arrays = np.load(stream, allow_pickle=False)
                 basis = cls(
                     arrays["mean"].astype(np.float64), arrays["components"].astype(np.float64)
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise SpectrumError(f"{path}: not a spectral basis ({error})") from None
         if basis.mean.shape != (N_PIXELS,) or basis.components.shape[1:] != (N_PIXELS,):
             raise SpectrumError(f"{path}: not a spectral basis of {N_PIXELS} pixels")

@@ -8,11 +8,12 @@ back from a scored file, so that both give the same targets.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, owens_t
 from scipy.stats import qmc, rankdata
 
 # Quantiles are kept at equal steps of the standard normal, so that -1, 0 and 1 are the 16th,
@@ -20,6 +21,10 @@ from scipy.stats import qmc, rankdata
 # and the outermost slopes continue it as Gaussian tails.
 NORMAL_SCORES = np.arange(-2.5, 2.51, 0.5)
 MOST_UNMEASURED = 0.05
+INDEPENDENT = 1e-6  # share of every correlation that is taken away, so that all can be inverted
+
+# The normal scores between which a proxy lies; None where one side has no bound.
+Sides = tuple[np.ndarray | None, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,8 @@ class ProxyPosterior:
     names : tuple of K strings
     quantiles : ndarray, shape (N, K, L)
         Values at `NORMAL_SCORES`, not decreasing along the last axis. NaN: no posterior.
-    correlation : ndarray, shape (N, K, K)
-        Correlation of the normal scores.
+    correlation : ndarray, shape (N, K (K - 1) / 2)
+        Correlations of the normal scores: the strict lower triangle, by rows.
     """
 
     names: tuple[str, ...]
@@ -81,25 +86,57 @@ class ProxyPosterior:
         scores = ndtri((rankdata(filled, axis=2) - 0.5) / values.shape[2])
         scores /= np.maximum(np.sqrt((scores**2).mean(axis=2, keepdims=True)), 1e-12)
         correlation = scores @ scores.transpose(0, 2, 1) / values.shape[2]
-        return cls(tuple(names), quantiles, np.clip(correlation, -1.0, 1.0))
+        row, column = np.tril_indices(len(names), -1)
+        return cls(tuple(names), quantiles, np.clip(correlation[:, row, column], -1.0, 1.0))
 
     def __len__(self) -> int:
         return len(self.quantiles)
 
+    def take(self, rows: np.ndarray | slice) -> ProxyPosterior:
+        """The sources with these indices, or where this mask is true, in that order."""
+        return ProxyPosterior(self.names, self.quantiles[rows], self.correlation[rows])
+
+    def knots(self, name: str) -> np.ndarray:
+        """The quantiles of one proxy, shape (N, L)."""
+        return self.quantiles[:, self.names.index(name)]
+
     def quantile(self, name: str, probability: float) -> np.ndarray:
         """The quantile of one proxy at `probability` (0 to 1), shape (N,)."""
-        score = np.full(len(self), ndtri(probability))
-        return _interpolate(score, self.quantiles[:, self.names.index(name)])
+        return self.value(name, np.full((len(self), 1), ndtri(probability)))[:, 0]
 
     def std(self, name: str) -> np.ndarray:
         """Standard deviation of one proxy, shape (N,)."""
         return self.draw((name,), 1024)[name].std(axis=1)
 
+    def score(self, name: str, threshold: np.ndarray | float) -> np.ndarray:
+        """The normal score at which a proxy reaches `threshold`, shape (N,).
+
+        Infinite where the proxy is certain to lie below or above; NaN where there is no posterior.
+        """
+        threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (len(self),))
+        return _invert(threshold, self.knots(name))
+
+    def value(self, name: str, scores: np.ndarray) -> np.ndarray:
+        """The values of a proxy at normal scores, both of shape (N, S)."""
+        return _interpolate(scores, self.knots(name))
+
     def probability_below(self, name: str, threshold: np.ndarray | float) -> np.ndarray:
         """P(proxy < threshold) for each source, shape (N,); NaN where there is no posterior."""
-        knots = self.quantiles[:, self.names.index(name)]
-        threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (len(knots),))
-        return ndtr(_invert(threshold, knots))
+        return ndtr(self.score(name, threshold))
+
+    def probability_inside(self, box: Mapping[str, Sides]) -> np.ndarray:
+        """P that one proxy, or each of two, lies between its two normal scores, shape (N,)."""
+        if len(box) == 1:
+            ((low, high),) = box.values()
+            inside = sum(sign * ndtr(score) for sign, score, _ in _corners(low, high))
+            return np.maximum(inside, 0.0)
+        (one, two), (first, second) = box, box.values()
+        rho = self._between(one, two)
+        inside = np.zeros(len(self))
+        for sign, score, turn in _corners(*first):
+            for other_sign, other, other_turn in _corners(*second):
+                inside += sign * other_sign * bivariate_normal(score, other, turn * other_turn * rho)
+        return np.clip(inside, 0.0, 1.0)
 
     def draw(self, names: tuple[str, ...], n_draws: int = 1024) -> dict[str, np.ndarray]:
         """Draws of some proxies from their joint distribution, each of shape (N, S).
@@ -107,13 +144,54 @@ class ProxyPosterior:
         The same quasi-random normals serve every source, so that nothing but the posterior
         decides the answer: not the row's place, its neighbours or a seed.
         """
-        chosen = [self.names.index(name) for name in names]
-        factor = _cholesky(self.correlation[:, chosen][:, :, chosen])
-        scores = np.einsum("nij,js->nis", factor, _normals(len(chosen), n_draws))
-        return {
-            name: _interpolate(scores[:, row], self.quantiles[:, k])
-            for row, (name, k) in enumerate(zip(names, chosen, strict=True))
-        }
+        scores = self.draw_scores(names, n_draws)
+        return {name: self.value(name, scores[name]) for name in names}
+
+    def draw_scores(self, names: tuple[str, ...], n_draws: int = 1024) -> dict[str, np.ndarray]:
+        """The normal scores of such draws, each of shape (N, S)."""
+        matrix = np.empty((len(self), len(names), len(names)))
+        for i, name in enumerate(names):
+            matrix[:, i, i] = 1.0
+            for j, other in enumerate(names[:i]):
+                matrix[:, i, j] = matrix[:, j, i] = self._between(name, other)
+        usable = np.isfinite(matrix).all(axis=(1, 2), keepdims=True)
+        factor = np.linalg.cholesky(np.where(usable, matrix, np.eye(len(names))))
+        scores = {}
+        for i, name in enumerate(names):
+            # Term by term: a matrix product would round differently beside other rows.
+            scores[name] = np.zeros((len(self), n_draws))
+            for j, normals in enumerate(_normals(len(names), n_draws)[: i + 1]):
+                scores[name] += factor[:, i, j, None] * normals
+        return scores
+
+    def _between(self, one: str, two: str) -> np.ndarray:
+        """The correlation of two different proxies, a little less than stored, shape (N,)."""
+        column, row = sorted((self.names.index(one), self.names.index(two)))
+        stored = self.correlation[:, row * (row - 1) // 2 + column]
+        return np.asarray(stored, dtype=np.float64) * (1 - INDEPENDENT)
+
+
+def bivariate_normal(x: np.ndarray, y: np.ndarray, correlation: np.ndarray) -> np.ndarray:
+    """P(X < x and Y < y) of two correlated standard normals, shape (N,).
+
+    Owen (1956, Ann. Math. Stat. 27, 1075), eq. 2.1; |correlation| < 1.
+    """
+    # Owen's function wants the ratio of both: zero and infinity become as good as zero and infinity.
+    x, y = (np.where(each == 0, 1e-150, np.clip(each, -40.0, 40.0)) for each in (x, y))
+    rest = np.sqrt((1 - correlation) * (1 + correlation))
+    tails = owens_t(x, (y / x - correlation) / rest) + owens_t(y, (x / y - correlation) / rest)
+    below = (ndtr(x) + ndtr(y)) / 2 - tails
+    return np.where((x < 0) != (y < 0), below - 0.5, below)
+
+
+def _corners(low: np.ndarray | None, high: np.ndarray | None) -> list[tuple[int, np.ndarray, int]]:
+    """An interval as a sum of half-lines: sign, the end of each, and -1 if it is turned around."""
+    if low is None:
+        assert high is not None
+        return [(1, high, 1)]
+    if high is None:
+        return [(1, -low, -1)]
+    return [(1, np.maximum(low, high), 1), (-1, low, 1)]
 
 
 @cache
@@ -123,31 +201,27 @@ def _normals(dimension: int, n_draws: int) -> np.ndarray:
     return ndtri(np.clip(sobol.random(n_draws), 1e-9, 1 - 1e-9)).T
 
 
-def _cholesky(correlation: np.ndarray) -> np.ndarray:
-    """Cholesky factors that also exist for a singular correlation, shape (N, K, K)."""
-    k = correlation.shape[-1]
-    usable = np.isfinite(correlation).all(axis=(1, 2), keepdims=True)
-    safe = np.where(usable, correlation, np.eye(k))
-    return np.linalg.cholesky(safe * (1 - 1e-6) + 1e-6 * np.eye(k))
-
-
 def _interpolate(scores: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """Values at normal `scores` (N,) or (N, S), from each source's `knots` (N, L)."""
+    """Values at normal `scores` (N, S), from each source's `knots` (N, L)."""
+    n, length = knots.shape
+    knots = np.asarray(knots, dtype=np.float64)
     step = NORMAL_SCORES[1] - NORMAL_SCORES[0]
     position = (scores - NORMAL_SCORES[0]) / step
-    cell = np.clip(np.floor(position), 0, len(NORMAL_SCORES) - 2).astype(np.intp)
-    flat = cell.reshape(len(knots), -1)
-    low = np.take_along_axis(knots, flat, axis=1).reshape(cell.shape)
-    high = np.take_along_axis(knots, flat + 1, axis=1).reshape(cell.shape)
-    return low + (position - cell) * (high - low)
+    cell = np.clip(position.astype(np.intp), 0, length - 2)  # below the first knot, also cell 0
+    position -= cell
+    cell += np.arange(n)[:, None] * length
+    position *= np.take(np.diff(knots, append=0.0), cell)
+    return np.take(knots, cell) + position
 
 
 def _invert(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
     """The normal score at which each source's marginal reaches its value, shape (N,)."""
     step = NORMAL_SCORES[1] - NORMAL_SCORES[0]
-    cell = np.clip((knots <= values[:, None]).sum(axis=1) - 1, 0, len(NORMAL_SCORES) - 2)
+    cell = np.zeros(len(knots), dtype=np.intp)
+    for level in range(1, knots.shape[1] - 1):
+        cell += knots[:, level] <= values
     rows = np.arange(len(knots))
-    low, high = knots[rows, cell], knots[rows, cell + 1]
+    low, high = (knots[rows, each].astype(np.float64) for each in (cell, cell + 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         within = (values - low) / (high - low)
     # A flat piece is a step of the distribution: everything at or above it lies below.

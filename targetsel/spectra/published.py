@@ -1,8 +1,8 @@
 """The published spectral autoencoder, imported.
 
-Portillo et al. (2020, AJ 160, 45) published their autoencoders as pickled PyTorch modules; Wu & Peek
-(2020, arXiv:2009.12318) predict the first principal components of its ten latents and decode them
-through a pickled scikit-learn PCA. None of the files is executed: see `targetsel.pickles`.
+Portillo et al. (2020, AJ 160, 45) published their autoencoders as pickled PyTorch modules. Wu &
+Peek (2020, arXiv:2009.12318) predict the first principal components of its ten latents and decode
+them through a pickled scikit-learn PCA. None of the files is executed: see `targetsel.pickles`.
 """
 
 from __future__ import annotations

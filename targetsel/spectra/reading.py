@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -110,16 +111,16 @@ def read_arrays(path: Path) -> Arrays:
         )
     try:
         return reader(path)
-    except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:
         cause = str(error).split("\n")[0]
         raise SpectrumError(f"{path}: not a whole {path.suffix} file ({cause})") from None
 
 
 def _read_npz(path: Path) -> Arrays:
-    loaded = np.load(path, allow_pickle=False)
-    if not isinstance(loaded, np.lib.npyio.NpzFile):
-        raise ValueError("one bare array")
-    with loaded as arrays:
+    with open(path, "rb") as stream:
+        arrays = np.load(stream, allow_pickle=False)
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise ValueError("one bare array")
         return Arrays({name: arrays[name] for name in arrays.files})
 
 

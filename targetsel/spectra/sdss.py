@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.measured import ObservedSpectrum, check_flux_unit, refuse_air
@@ -30,14 +31,14 @@ def read_sdss(path: Path, redshift: float | None = None) -> ObservedSpectrum:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*truncated.*")
             with fits.open(path, memmap=False) as hdus:
                 return _from_hdus(hdus, place, path.stem.removesuffix(".fits"), redshift)
     except FileNotFoundError:
         raise SpectrumError(f"{place}: no such file") from None
-    except (OSError, TypeError, IndexError) as error:
-        raise SpectrumError(
-            f"{place}: not a whole FITS file ({error}). Download it again."
-        ) from None
+    except (OSError, TypeError, IndexError, AstropyUserWarning) as error:
+        cause = str(error).split("\n")[0]
+        raise SpectrumError(f"{place}: not a whole FITS file ({cause}). Copy it again.") from None
 
 
 def _from_hdus(

@@ -1,16 +1,18 @@
 """Training of the spectral autoencoder, which can be killed at any time and goes on.
 
 The recipe is that of Portillo et al. (2020, AJ 160, 45): Adam, a learning rate that falls tenfold
-when the held-out loss has not improved for five epochs, and an end after ten. A checkpoint is
-written after every epoch. All random numbers of an epoch follow from the seed and the epoch's
-number, and the arithmetic is done by one thread, so a resumed training ends with exactly the
-weights of one that ran through on the same processor.
+when the held-out loss has not improved for five epochs, and an end after ten. One cycle of the
+learning rate over a fixed number of epochs (Smith & Topin 2017, arXiv:1708.07120) is an
+alternative. A checkpoint is written after every epoch. All random numbers of an epoch follow from
+the seed and the epoch's number, and the arithmetic is done by one thread, so a resumed training
+ends with exactly the weights of one that ran through on the same processor.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,12 +29,17 @@ from targetsel.spectra.measured import ERROR_FLOOR
 from targetsel.spectra.training_set import TrainingSpectra
 
 SMALLEST_GAIN = 1e-3  # relative improvement of the held-out loss that counts
+CYCLE_UP = 0.3  # share of one cycle in which the learning rate rises
 NOISE_RANGE = (4.0, 60.0)  # signal-to-noise ratio per pixel that noise-free spectra are seen at
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an autoencoder is trained; `alpha` and `lambda_` as in Zhao et al. (2019)."""
+    """How an autoencoder is trained; `alpha` and `lambda_` as in Zhao et al. (2019).
+
+    With `one_cycle` the learning rate peaks at `learning_rate`, every epoch is run, and the
+    weights of the last one are kept.
+    """
 
     space: LatentSpace = field(default_factory=lambda: LatentSpace(6))
     epochs: int = 200
@@ -43,7 +50,17 @@ class Recipe:
     held_out: float = 0.1
     patience_rate: int = 5
     patience_stop: int = 10
+    one_cycle: bool = False
     seed: int = 0
+
+    def cycle(self, share: float) -> float:
+        """The learning rate after a share (0 to 1) of one cycle: cosines up, then down."""
+        start, end = self.learning_rate / 25, self.learning_rate / 250_000
+        if share < CYCLE_UP:
+            low, way = start, share / CYCLE_UP
+        else:
+            low, way = end, (1 - share) / (1 - CYCLE_UP)
+        return low + (self.learning_rate - low) * (1 - math.cos(math.pi * way)) / 2
 
 
 @dataclass
@@ -60,7 +77,7 @@ class Progress:
     def after(self, loss: float, recipe: Recipe) -> bool:
         """Take note of an epoch's held-out loss; True if it is the best so far."""
         self.epoch += 1
-        better = loss < self.best * (1 - SMALLEST_GAIN)
+        better = recipe.one_cycle or loss < self.best * (1 - SMALLEST_GAIN)
         if better:
             self.best, self.since_best, self.since_cut = loss, 0, 0
         else:
@@ -82,15 +99,18 @@ class Trained:
     Attributes
     ----------
     network : SpectralAutoencoder
-        With the weights of the best epoch and the scaler of the training spectra.
+        With the weights of the epoch that is kept and the scaler of the training spectra.
     history : list of dict
         Mean loss of each epoch on both parts, and the parts of the held-out loss.
+    kept_epoch : int
+        The one whose weights these are, the first being 1.
     held_out : ndarray of int
         Rows that took no part but in choosing the epoch.
     """
 
     network: SpectralAutoencoder
     history: list[dict[str, float]]
+    kept_epoch: int
     held_out: np.ndarray
 
 
@@ -122,7 +142,8 @@ def train(
             report(figures)
         run.network.load_state_dict(run.best)
         _fit_scaler(run.network.eval(), run.flux, rows)
-    return Trained(run.network, run.progress.history, held_out)
+    progress = run.progress
+    return Trained(run.network, progress.history, progress.epoch - progress.since_best, held_out)
 
 
 def split(n: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
@@ -158,12 +179,15 @@ class _Run:
         recipe, progress = self.recipe, self.progress
         generator = _generator(recipe.seed, progress.epoch + 1)
         order = torch.from_numpy(rows)[torch.randperm(len(rows), generator=generator)]
-        for group in self.optimiser.param_groups:
-            group["lr"] = progress.learning_rate
         self.network.train()
         total = 0.0
         n_batches = len(order) // recipe.batch
-        for chosen in order[: n_batches * recipe.batch].split(recipe.batch):
+        for k, chosen in enumerate(order[: n_batches * recipe.batch].split(recipe.batch)):
+            if recipe.one_cycle:
+                share = (progress.epoch + k / n_batches) / recipe.epochs
+                progress.learning_rate = recipe.cycle(share)
+            for group in self.optimiser.param_groups:
+                group["lr"] = progress.learning_rate
             loss = self._loss(chosen, generator).total(recipe.alpha, recipe.lambda_) / recipe.batch
             self.optimiser.zero_grad()
             loss.backward()
@@ -172,6 +196,11 @@ class _Run:
             total += loss.item()
         parts = self._held_out(torch.from_numpy(held_out))
         loss_held = float(parts.total(recipe.alpha, recipe.lambda_))
+        if not math.isfinite(loss_held):
+            raise SpectrumError(
+                f"training diverged in epoch {progress.epoch + 1}: the held-out loss is "
+                f"{loss_held}. Look for extreme values in the spectra or their inverse variance."
+            )
         figures = {
             "epoch": progress.epoch + 1,
             "learning_rate": progress.learning_rate,

@@ -71,7 +71,7 @@ def train_into(
         "recipe": asdict(recipe) | {"space": recipe.space.name},
         "spectra_sha256": spectra.sha256,
         "n_spectra": len(spectra.flux),
-        "best_epoch": _best(trained)["epoch"],
+        "kept_epoch": trained.kept_epoch,
         "validation": figures,
         "history": trained.history,
     }
@@ -79,7 +79,8 @@ def train_into(
         beside.write_text(json.dumps(about, indent=1) + "\n")
     draw_training(decoder, spectra, trained, folder / "training.png")
     decoder.write(folder / FILE_NAME)
-    checkpoint.unlink(missing_ok=True)
+    for leftover in (checkpoint, *folder.glob(f".{checkpoint.name}.*.tmp")):  # of a killed run
+        leftover.unlink(missing_ok=True)
     return figures
 
 
@@ -128,7 +129,7 @@ def draw_training(decoder: Decoder, spectra: TrainingSpectra, trained: Trained, 
     epochs = [row["epoch"] for row in trained.history]
     losses.semilogy(epochs, [row["loss"] for row in trained.history], label="training")
     losses.semilogy(epochs, [row["held_out_loss"] for row in trained.history], label="held out")
-    losses.axvline(_best(trained)["epoch"], color="0.7", lw=0.8, label="kept")
+    losses.axvline(trained.kept_epoch, color="0.7", lw=0.8, label="kept")
     losses.set(xlabel="epoch", ylabel="loss per spectrum")
     losses.legend(frameon=False, fontsize=8)
     grid = wavelengths()
@@ -151,10 +152,6 @@ def draw_training(decoder: Decoder, spectra: TrainingSpectra, trained: Trained, 
     examples.set_xlabel("rest-frame vacuum wavelength [Å]")
     with written_beside(path) as beside:
         figure.savefig(beside, format="png", dpi=110)
-
-
-def _best(trained: Trained) -> dict[str, float]:
-    return min(trained.history, key=lambda row: row["held_out_loss"])
 
 
 def _progress(line: dict[str, float], recipe: Recipe) -> str:

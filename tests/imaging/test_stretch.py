@@ -45,6 +45,19 @@ def test_a_pixel_without_data_becomes_sky(kind):
     assert (Stretch(kind, SIGMA).apply(np.full((1, 2, 2, 2), np.nan)) == 0).all()
 
 
+def test_an_offset_is_subtracted_last_and_undone_first():
+    stretch = Stretch("linear", SIGMA, scale=4, offset=(0.25, 1.0))
+    flux = np.array([0.02, np.nan]).reshape(1, 2, 1, 1)
+    assert stretch.apply(flux).ravel() == pytest.approx([0.25, -1.0])
+    assert stretch.undo(stretch.apply(flux)).ravel() == pytest.approx([0.02, 0.0], abs=1e-7)
+    assert Stretch.from_card(json.loads(json.dumps(stretch.to_card()))) == stretch
+
+
+def test_one_offset_for_two_bands_is_an_error():
+    with pytest.raises(EnsembleError, match="1 offsets for 2 bands"):
+        Stretch("linear", SIGMA, offset=(0.25,))
+
+
 def test_input_is_left_alone():
     flux = np.full((1, 2, 2, 2), np.nan, np.float32)
     Stretch("linear", (1.0, 1.0)).apply(flux)

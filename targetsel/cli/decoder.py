@@ -1,0 +1,68 @@
+"""`targetsel decoder`: train a spectral decoder, or import the published one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Train a spectral decoder, or import the published one.", no_args_is_help=True
+)
+
+
+@app.command()
+def train(
+    spectra: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of SDSS files, or .npz or .parquet with flux (N, 1000) on the rest-frame "
+            "grid and perhaps ivar."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write the decoder in.")],
+    latents: Annotated[
+        str, typer.Option(help="Latent space: vae6, vae10pca6, or other sizes alike.")
+    ] = "vae6",
+    epochs: Annotated[int, typer.Option(min=1, help="At most so many.")] = 200,
+    batch: Annotated[int, typer.Option(min=2, help="Spectra in a batch.")] = 64,
+    one_cycle: Annotated[
+        bool,
+        typer.Option(
+            help="Run all epochs under one cycle of the learning rate, with no early end."
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, noise and split.")] = 0,
+) -> None:
+    """Train a decoder on SPECTRA; run it again after a kill, and it goes on."""
+    from targetsel.spectra.latent_space import LatentSpace
+    from targetsel.spectra.training import Recipe
+    from targetsel.spectra.training_run import train_into
+
+    recipe = Recipe(LatentSpace.parse(latents), epochs, batch, one_cycle=one_cycle, seed=seed)
+    figures = train_into(spectra, output, recipe, lambda line: typer.echo(line, err=True))
+    typer.echo(
+        f"decoder {recipe.space.name} written to {output}: median |residual| "
+        f"{figures['median_residual']:.4f} on {figures['n_held_out']} held-out spectra"
+    )
+
+
+@app.command("import")
+def import_(
+    weights: Annotated[Path, typer.Argument(help="Published autoencoder, .pth.")],
+    pca: Annotated[Path, typer.Option(help="Pickled PCA of its latents, latent_pca.pkl.")],
+    mean_spectrum: Annotated[
+        Path, typer.Option(help="Mean of its training spectra, meanspec.npy.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Decoder to write: a folder or .safetensors.")
+    ],
+) -> None:
+    """Import the published SDSS autoencoder; nothing in its pickles is executed."""
+    from targetsel.spectra.published import import_decoder
+
+    imported = import_decoder(weights, pca, mean_spectrum, output)
+    for published, ours in imported.used.items():
+        typer.echo(f"{published} -> {ours}")
+    typer.echo(f"decoder {imported.decoder.space.name} written to {imported.path}")

@@ -1,0 +1,144 @@
+"""`targetsel ensemble`: the published networks, their weights, and graphs for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from targetsel.errors import EnsembleError, OutputError
+
+if TYPE_CHECKING:
+    from targetsel.latents.published import Normalisation
+
+app = typer.Typer(
+    help="List the published networks, import their weights, export graphs.", no_args_is_help=True
+)
+
+
+@app.command()
+def presets() -> None:
+    """List the published networks with their numbers of parameters."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from targetsel.latents.presets import count_parameters
+    from targetsel.latents.presets import presets as plans
+
+    table = Table(box=None, header_style="bold")
+    for title in ("network", "parameters", "deconvolution", "depth", "bands", "latents"):
+        table.add_column(title, justify="right" if title == "parameters" else "left")
+    for name, plan in plans().items():
+        depth = str(plan.depth) if plan.depth else "stem alone"
+        count = f"{count_parameters(plan):,}"
+        sizes = (depth, str(plan.n_bands), str(plan.n_latents))
+        table.add_row(name, count, plan.deconvolution, *sizes)
+    Console(soft_wrap=True, highlight=False).print(table)
+
+
+@app.command("import")
+def import_(
+    weights: Annotated[
+        list[Path], typer.Argument(help="Published weights, .pth: one file for each member.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Ensemble to write, a folder.")],
+    decoder: Annotated[
+        Path, typer.Option(help="Decoder of the latents, as 'targetsel decoder import' writes it.")
+    ],
+    latent_rmse: Annotated[
+        str,
+        typer.Option(
+            help="Root mean square error of the prediction in each standardised latent, six "
+            "numbers such as 0.5,0.6,0.7,0.8,0.9,0.9: the networks predict no spread themselves."
+        ),
+    ],
+    mean: Annotated[
+        str | None,
+        typer.Option(help="Mean of the input in y,z,i,r,g, in nanomaggies a pixel."),
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(help="Its standard deviation in y,z,i,r,g, in nanomaggies.")
+    ] = None,
+    cutouts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Cutout store like the training's: to estimate mean and std from if they are not "
+            "given, and to measure novelty against."
+        ),
+    ] = None,
+    size: Annotated[int, typer.Option(min=16, help="Width and height of cutouts, pixels.")] = 224,
+) -> None:
+    """Import the published hybrid networks; nothing in their pickles is executed."""
+    from targetsel.imaging.store import CutoutStore
+    from targetsel.latents.published import import_ensemble
+    from targetsel.spectra.decoder import Decoder
+
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise OutputError(f"{output}: is there already. Name a new folder for the ensemble.")
+    ensemble = import_ensemble(
+        weights,
+        Decoder.read(decoder),
+        _numbers(latent_rmse, "--latent-rmse"),
+        _normalisation(mean, std),
+        CutoutStore.open(cutouts) if cutouts else None,
+        size=size,
+    )
+    ensemble.card["name"] = output.name
+    ensemble.write(output)
+    for note in ensemble.card["imported"]:
+        typer.echo(f"{note['file']}: {len(note['tensors'])} tensors used, none left over")
+        for published, ours in note["tensors"].items():
+            typer.echo(f"  {published} -> {ours}")
+    for quantity in ("mean", "std"):
+        numbers = ensemble.card["input"]["normalisation"][quantity]
+        typer.echo(f"{quantity} of y, z, i, r, g: {', '.join(f'{n:.4g}' for n in numbers)} nMgy")
+    typer.echo(f"normalisation {ensemble.card['input']['normalisation']['origin']}")
+    typer.echo(f"novelty {ensemble.card['novelty']}")
+    typer.echo(f"written to {output}")
+
+
+@app.command("export-onnx")
+def export_onnx(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Graph to write, .onnx.")],
+    ensemble: Annotated[
+        str, typer.Argument(help="An ensemble's directory, or the name of a shipped one.")
+    ] = "mock-ps1",
+    member: Annotated[
+        int | None, typer.Option(min=0, help="Only this member, which takes stretched cutouts.")
+    ] = None,
+) -> None:
+    """Write ENSEMBLE, or one of its members, as one ONNX graph."""
+    from targetsel.latents.ensemble import Ensemble
+    from targetsel.latents.export import export_ensemble, export_member
+
+    read = Ensemble.read(ensemble)
+    if member is None:
+        export_ensemble(read, output)
+    elif member < len(read.networks):
+        export_member(read.networks[member], read.input.size, output)
+    else:
+        raise EnsembleError(
+            f"--member {member}: {ensemble} has the members 0 to {len(read.networks) - 1}"
+        )
+    typer.echo(f"written to {output}")
+
+
+def _normalisation(mean: str | None, std: str | None) -> Normalisation | None:
+    """The normalisation that both options give, or None without them."""
+    from targetsel.latents.published import Normalisation
+
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None:
+        raise EnsembleError(f"--{'std' if std is None else 'mean'} is missing: give both or none")
+    return Normalisation(_numbers(mean, "--mean"), _numbers(std, "--std"))
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise EnsembleError(
+            f"{option} {text}: expected numbers with commas between, such as 0.5,0.6"
+        ) from None

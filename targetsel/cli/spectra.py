@@ -1,0 +1,67 @@
+"""`targetsel spectra`: real spectra to latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from targetsel.errors import SpectrumError
+
+app = typer.Typer(help="Bring real spectra to the decoder's latents.", no_args_is_help=True)
+
+
+@app.callback()
+def _spectra() -> None:
+    pass
+
+
+@app.command()
+def encode(
+    files: Annotated[
+        list[Path], typer.Argument(help="SDSS spec or spec-lite FITS, or .npz, .csv, .parquet.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")],
+    redshift: Annotated[
+        float | None, typer.Option(help="Of every spectrum. Default: what the file says.")
+    ] = None,
+    ensemble: Annotated[
+        str, typer.Option(help="Ensemble whose decoder to use: a folder, or a shipped one's name.")
+    ] = "mock-ps1",
+    decoder: Annotated[
+        Path | None, typer.Option(help="A decoder's folder or file, in place of an ensemble's.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="PNG file to draw the first ones in.")
+    ] = None,
+) -> None:
+    """Find the latents of the spectra in FILES, and how well they describe them."""
+    import targetsel
+    from targetsel.files import sha256_of_file
+    from targetsel.latents.ensemble import find_ensemble
+    from targetsel.parquet import write_table
+    from targetsel.spectra.decoder import Decoder
+    from targetsel.spectra.encoding import encode_files, table
+
+    chosen = decoder or find_ensemble(ensemble)
+    chosen = chosen / "decoder.safetensors" if chosen.is_dir() else chosen
+    network = Decoder.read(chosen)
+    attempts = encode_files(files, network, redshift)
+    errors = [each.result for each in attempts if isinstance(each.result, SpectrumError)]
+    encoded = [each.result for each in attempts if not isinstance(each.result, SpectrumError)]
+    if errors and not encoded:
+        raise errors[0]
+    for error in errors:
+        typer.echo(str(error), err=True)
+    footer = {
+        "code_version": targetsel.__version__,
+        "decoder_sha256": sha256_of_file(chosen),
+        "latent_space": network.space.name,
+    }
+    write_table(table(attempts, network.n_latents), output, footer)
+    typer.echo(f"{len(encoded)} of {len(attempts)} spectra encoded in {output}")
+    if picture is not None:
+        from targetsel.spectra.picture import draw_spectra
+
+        typer.echo(f"{draw_spectra(encoded, picture)} of them drawn in {picture}")

@@ -1,0 +1,93 @@
+"""The optimiser and learning rate schedule of the published networks.
+
+Wu & Peek (2020, arXiv:2009.12318) train with "ranger", Lookahead around RAdam, over one cycle of
+the learning rate. `benchmarks/figure3.py` repeats their comparison with these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WARM_UP = 0.25  # share of the steps
+FIRST = 1 / 25  # of the peak learning rate
+LAST = 1e-5
+MOMENTUM = (0.95, 0.85, 0.95)  # at the start, the peak and the end
+SQUARE_MOMENTUM = 0.99
+EPSILON = 1e-6
+
+
+def one_cycle(progress: float, peak: float) -> tuple[float, float]:
+    """Learning rate and momentum after a share `progress` (0 to 1) of the training.
+
+    The rate rises from peak / 25 to its peak over the first quarter and falls to peak / 100,000
+    by the end, along half a cosine each; momentum goes the other way, from 0.95 to 0.85 and back
+    (Smith 2018, arXiv:1803.09820).
+    """
+    if progress < WARM_UP:
+        share = progress / WARM_UP
+        return _cosine(peak * FIRST, peak, share), _cosine(*MOMENTUM[:2], share)
+    share = (progress - WARM_UP) / (1 - WARM_UP)
+    return _cosine(peak, peak * LAST, share), _cosine(*MOMENTUM[1:], share)
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+class Lookahead:
+    """Slow weights that follow those of another optimiser: Zhang et al. (2019, arXiv:1907.08610).
+
+    After every `k` steps the slow weights move a share `alpha` of the way to the fast ones, which
+    go on from there. Slow weights start as the fast ones do.
+    """
+
+    def __init__(self, fast: torch.optim.Optimizer, k: int = 6, alpha: float = 0.5):
+        self.fast, self.k, self.alpha = fast, k, alpha
+        self.steps = 0
+        self.slow = [parameter.detach().clone() for parameter in self._parameters()]
+
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.fast.param_groups for parameter in group["params"]]
+
+    def zero_grad(self) -> None:
+        self.fast.zero_grad(set_to_none=True)
+
+    def set(self, rate: float, momentum: float) -> None:
+        """Change learning rate and momentum of the steps to come."""
+        for group in self.fast.param_groups:
+            group["lr"], group["betas"] = rate, (momentum, SQUARE_MOMENTUM)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step of the fast weights, and every `k` steps one of the slow ones."""
+        self.fast.step()
+        self.steps += 1
+        if self.steps % self.k == 0:
+            for slow, parameter in zip(self.slow, self._parameters(), strict=True):
+                slow.lerp_(parameter, self.alpha)
+                parameter.copy_(slow)
+
+
+def ranger(
+    parameters: Iterable[Tensor] | Iterable[dict[str, Any]], rate: float, weight_decay: float = 1e-2
+) -> Lookahead:
+    """Lookahead (k 6, alpha 0.5) around RAdam with decoupled weight decay.
+
+    RAdam: Liu et al. (2019, arXiv:1908.03265), with momentum 0.95, 0.99 for the squares, and
+    epsilon 1e-6. Epsilon is added before the bias of the squares' average is taken off, which
+    differs from the published order only where gradients are near 1e-6.
+    """
+    fast = torch.optim.RAdam(
+        parameters,
+        lr=rate,
+        betas=(MOMENTUM[0], SQUARE_MOMENTUM),
+        eps=EPSILON,
+        weight_decay=weight_decay,
+        decoupled_weight_decay=True,
+    )
+    return Lookahead(fast)
