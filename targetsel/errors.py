@@ -35,6 +35,10 @@ class RuleError(TargetselError):
     """A rule file or expression that does not mean anything we can evaluate."""
 
 
+class HandoffError(TargetselError):
+    """A target list that a fiber- or slit-assignment tool would not take, or settings for one."""
+
+
 class OutputError(TargetselError):
     """A result that could not be written."""
 

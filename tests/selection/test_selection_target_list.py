@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from targetsel.errors import CatalogError, OutputError
 from targetsel.identity import uniform
 from targetsel.parquet import write_table
-from targetsel.selection.membership import evaluate
+from targetsel.selection.membership import class_formulas, evaluate
 from targetsel.selection.rules import Rules
-from targetsel.selection.target_list import TargetList, rank, within_limits
+from targetsel.selection.target_list import TargetList, columns_needed, rank, within_limits
 from tests.selection.scored_by_hand import rule_text, scored_table
 
 LIMITED = Rules.parse(
@@ -155,6 +155,20 @@ def test_columns_have_the_types_that_fiber_assignment_asks_for(scored):
         "rmag",
         "flux_r",
     ]
+
+
+def test_fluxes_of_the_catalog_are_carried_with_their_units_though_no_rule_looks_at_them(scored):
+    table = scored.append_column(
+        pa.field("fiberflux_g_ls", pa.float32(), metadata={"unit": "nanomaggy"}),
+        [pa.array([1, 2, 3, 4], pa.float32())],
+    ).append_column("flux_g_ls_err", pa.array([0.1, 0.2, 0.3, 0.4], pa.float32()))
+    rules = Rules.parse(rule_text("d4000 < 30"))
+    kept = listed(table, rules).table
+    assert kept["fiberflux_g_ls"].to_pylist() == [1.0, 2.0, 3.0]
+    assert kept.schema.field("fiberflux_g_ls").metadata[b"unit"] == b"nanomaggy"
+    assert kept.schema.field("flux_r").metadata[b"unit"] == b"nJy"
+    needed = columns_needed(class_formulas(rules, table.schema), table.schema, posterior=False)
+    assert {"flux_r", "fiberflux_g_ls", "flux_g_ls_err"} <= set(needed)
 
 
 def test_motions_of_the_catalog_are_carried_with_nan_as_unknown(scored):

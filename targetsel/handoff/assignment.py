@@ -1,0 +1,278 @@
+"""What an assignment tool gave back, joined to the list it was made from.
+
+DESI: ``fba-*.fits`` (FASSIGN, FAVAIL) and the merged ``fiberassign-*.fits`` (FIBERASSIGN,
+POTENTIAL_ASSIGNMENTS), as in desihub/fiberassign (79078f2) ``py/fiberassign/assign.py``; its table
+FTARGETS may hold only the assigned targets, and is not needed. PFS: ``pfsDesign-*.fits`` (DESIGN),
+as in Subaru-PFS/datamodel (355df2a) ``datamodel.txt``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from astropy.io import fits
+from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
+
+from targetsel.errors import HandoffError
+from targetsel.files import sha256_of_file
+from targetsel.handoff.export import separation
+from targetsel.handoff.reading import read_fits
+from targetsel.selection.target_list import TargetList
+
+DESI_TABLES = {"FASSIGN": "FAVAIL", "FIBERASSIGN": "POTENTIAL_ASSIGNMENTS"}
+DESI_SCIENCE = 1  # bit of FA_TYPE
+PFS_SCIENCE, PFS_GOOD = 1, 1  # targetType and fiberStatus
+SAME_PLACE = 60.0  # arcsec: proper motion may have moved a target, but not further
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """One file that a tool gave back.
+
+    Attributes
+    ----------
+    path : Path
+    assigned : ndarray, shape (K,), int64
+        Ids of the science targets that got a working fiber.
+    ra, dec : ndarray, shape (K,)
+        Their positions there [deg].
+    in_reach : ndarray of int64, or None
+        Ids of the targets that some fiber can reach; None where the file does not say.
+    """
+
+    path: Path
+    assigned: np.ndarray
+    ra: np.ndarray
+    dec: np.ndarray
+    in_reach: np.ndarray | None
+
+    @classmethod
+    def read(cls, path: Path) -> Pointing:
+        """Read a file of DESI fiberassign or a PFS design.
+
+        Raises
+        ------
+        HandoffError
+            If the file is missing, damaged, or none of these.
+        """
+        path = Path(path)
+        tables = _tables_in(path)
+        for assigned, reached in DESI_TABLES.items():
+            if assigned in tables:
+                return _desi(path, assigned, reached if reached in tables else None)
+        if "DESIGN" in tables:
+            return _pfs(path)
+        raise HandoffError(
+            f"{path}: has the tables {', '.join(tables) or 'none'}; expected FASSIGN or "
+            "FIBERASSIGN (DESI), or DESIGN (PFS)."
+        )
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A target list and how often each of its targets was assigned.
+
+    Attributes
+    ----------
+    targets : TargetList
+    times : ndarray, shape (M,), int64
+        In how many pointings the target got a fiber.
+    in_reach : ndarray, shape (M,), bool, or None
+        Whether any pointing could reach the target; None where the files do not say.
+    files : tuple of Path
+    """
+
+    targets: TargetList
+    times: np.ndarray
+    in_reach: np.ndarray | None
+    files: tuple[Path, ...]
+
+    @property
+    def assigned(self) -> np.ndarray:
+        """Whether the target was assigned at least once, shape (M,)."""
+        return self.times > 0
+
+    def left_over(self) -> TargetList:
+        """What is still to be observed: the same list with fewer targets and observations.
+
+        A target leaves once it has been assigned as often as its `n_obs` asks (once, where it is
+        null). `left_over_from` in the footer tells which files were taken into account.
+        """
+        table = self.targets.table
+        asked = table["n_obs"].fill_null(1).to_numpy().astype(np.int64)
+        still = asked - self.times
+        rows = np.flatnonzero(still > 0)
+        wanted = pa.array(still, pa.int32(), mask=table["n_obs"].is_null().to_numpy())
+        place = table.schema.get_field_index("n_obs")
+        left = table.set_column(place, table.schema.field(place), wanted).take(rows)
+        footer = dict(self.targets.footer)
+        bits = left["target_bits"].to_numpy()
+        names: Mapping[str, int] = footer.get("bits", {})
+        footer["counts"] = {
+            name: int(np.count_nonzero(bits & (1 << bit))) for name, bit in names.items()
+        }
+        earlier = footer.get("left_over_from", [])
+        footer["left_over_from"] = earlier + [
+            {"file": path.name, "sha256": sha256_of_file(path)} for path in self.files
+        ]
+        return replace(self.targets, table=left, footer=footer)
+
+    def summary(self) -> list[ClassAssignment]:
+        """Per target class and priority, the highest priority first."""
+        table = self.targets.table
+        program = np.array(table["program"].to_pylist(), dtype=object)
+        priority = table["priority"].to_numpy()
+        groups = sorted(set(zip((-priority).tolist(), program.tolist(), strict=True)))
+        lines = []
+        for minus, name in groups:
+            rows = (program == name) & (priority == -minus)
+            reach = None if self.in_reach is None else int(self.in_reach[rows].sum())
+            assigned = int(self.assigned[rows].sum())
+            lines.append(ClassAssignment(name, -minus, int(rows.sum()), reach, assigned))
+        return lines
+
+
+@dataclass(frozen=True)
+class ClassAssignment:
+    """How many targets of one class and priority got a fiber."""
+
+    program: str
+    priority: int
+    n_targets: int
+    n_in_reach: int | None
+    n_assigned: int
+
+    @property
+    def fraction(self) -> float:
+        """The assigned share of all targets of this class and priority."""
+        return self.n_assigned / self.n_targets
+
+
+def join(targets: TargetList, pointings: Iterable[Pointing], ids: Path | None = None) -> Assignment:
+    """The list with the number of times each target was assigned.
+
+    Parameters
+    ----------
+    targets : TargetList
+    pointings : iterable of Pointing
+    ids : Path, optional
+        The map ``<file>.ids.ecsv`` that was written with the export, for tools with their own ids.
+
+    Raises
+    ------
+    HandoffError
+        If the list is empty, or a file knows none of its targets, or knows them at other places.
+    """
+    pointings = tuple(pointings)
+    if len(targets) == 0:
+        raise HandoffError("the list has no targets; there is nothing to join to.")
+    known = _tool_ids(targets, ids)
+    order = np.argsort(known)
+    times = np.zeros(len(targets), dtype=np.int64)
+    in_reach: np.ndarray | None = np.zeros(len(targets), dtype=bool)
+    for pointing in pointings:
+        found, here = _rows_of(pointing.assigned, known, order)
+        _check_places(targets, pointing, found, here)
+        np.add.at(times, np.unique(found), 1)
+        if pointing.in_reach is None:
+            in_reach = None
+        elif in_reach is not None:
+            in_reach[_rows_of(pointing.in_reach, known, order)[0]] = True
+    return Assignment(targets, times, in_reach, tuple(each.path for each in pointings))
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def _tables_in(path: Path) -> list[str]:
+    try:
+        with warnings.catch_warnings(), fits.open(path) as hdus:
+            warnings.filterwarnings("error", message="File may have been truncated")
+            return [hdu.name for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
+    except FileNotFoundError:
+        raise HandoffError(f"{path}: no such file.") from None
+    except (OSError, AstropyUserWarning) as error:
+        reason = " ".join(str(error).split())
+        raise HandoffError(f"{path}: not a FITS file, or cut short ({reason}).") from error
+
+
+def _desi(path: Path, assigned: str, reached: str | None) -> Pointing:
+    rows, _ = read_fits(path, assigned)
+    need = ("TARGETID", "TARGET_RA", "TARGET_DEC", "FA_TYPE")
+    _check_columns(path, assigned, rows, need)
+    kept = (rows["TARGETID"] >= 0) & ((rows["FA_TYPE"] & DESI_SCIENCE) != 0)
+    targetid, ra, dec = (rows[name][kept] for name in need[:3])
+    in_reach = None
+    if reached is not None:
+        pairs, _ = read_fits(path, reached)
+        _check_columns(path, reached, pairs, ("TARGETID",))
+        in_reach = np.unique(pairs["TARGETID"])
+    return Pointing(path, targetid, ra, dec, in_reach)
+
+
+def _pfs(path: Path) -> Pointing:
+    rows, _ = read_fits(path, "DESIGN")
+    need = ("objId", "ra", "dec", "targetType", "fiberStatus")
+    _check_columns(path, "DESIGN", rows, need)
+    kept = (rows["targetType"] == PFS_SCIENCE) & (rows["fiberStatus"] == PFS_GOOD)
+    objid, ra, dec = (rows[name][kept] for name in need[:3])
+    return Pointing(path, objid, ra, dec, None)
+
+
+def _check_columns(
+    path: Path, table: str, rows: Mapping[str, np.ndarray], need: tuple[str, ...]
+) -> None:
+    missing = [name for name in need if name not in rows]
+    if missing:
+        raise HandoffError(f"{path}: the table {table} lacks {', '.join(missing)}.")
+
+
+# --- join ----------------------------------------------------------------------------------------
+
+
+def _tool_ids(targets: TargetList, ids: Path | None) -> np.ndarray:
+    """What the tool calls each target of the list, shape (M,); -1 for those it was not given."""
+    own = targets.table["target_id"].to_numpy()
+    if ids is None:
+        return own
+    try:
+        table = Table.read(ids, format="ascii.ecsv")
+        pairs = dict(zip(table["target_id"].tolist(), table["id"].tolist(), strict=True))
+    except (OSError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise HandoffError(f"{ids}: not a map of ids that export wrote ({reason}).") from error
+    return np.array([pairs.get(each, -1) for each in own.tolist()], dtype=np.int64)
+
+
+def _rows_of(
+    wanted: np.ndarray, known: np.ndarray, order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of the list whose ids are among `wanted`, and where in `wanted` each is."""
+    place = np.searchsorted(known, wanted, sorter=order).clip(max=len(known) - 1)
+    rows = order[place]
+    here = np.flatnonzero((known[rows] == wanted) & (wanted >= 0))
+    return rows[here], here
+
+
+def _check_places(
+    targets: TargetList, pointing: Pointing, found: np.ndarray, here: np.ndarray
+) -> None:
+    if len(found) == 0 and len(pointing.assigned):
+        raise HandoffError(
+            f"{pointing.path}: none of its {len(pointing.assigned)} science targets is on the "
+            "list. Name the list that was exported, and for tools with their own ids --ids."
+        )
+    ra, dec = (targets.table[name].to_numpy()[found] for name in ("ra", "dec"))
+    offset = separation(ra, dec, pointing.ra[here], pointing.dec[here])
+    if (offset > SAME_PLACE).any():
+        worst = int(offset.argmax())
+        raise HandoffError(
+            f"{pointing.path}: target {pointing.assigned[here][worst]} is {offset[worst]:.0f} "
+            "arcsec away from where the list has it. The file was made from another list."
+        )

@@ -1,0 +1,52 @@
+"""The one magnitude that most text formats have room for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from targetsel.errors import HandoffError, did_you_mean
+from targetsel.handoff.photometry import Filter
+from targetsel.handoff.prepare import Prepared
+from targetsel.handoff.settings import Settings
+
+BANDS = ("r", "i", "z", "g", "y", "u", "j", "h", "k")
+FILTER = "filter of the magnitude, such as r_sdss; by default the first the list has of r i z g y u"
+UNKNOWN = 99.0
+
+
+def one_magnitude(
+    prepared: Prepared, settings: Settings, bands: tuple[str, ...] = BANDS
+) -> tuple[Filter, np.ndarray]:
+    """A filter and the AB magnitudes in it, shape (M,), `UNKNOWN` where there is no flux.
+
+    The filter is that of the setting ``filter``, or else the first of `bands` that the list has in
+    any photometric system.
+
+    Raises
+    ------
+    HandoffError
+        If the list has no such flux.
+    """
+    present = prepared.photometry.filters()
+    if settings.has("filter"):
+        chosen = _named(settings, present)
+    else:
+        known = [each for band in bands for each in present if each.band == band]
+        if not known:
+            has = ", ".join(f"flux_{each}" for each in present) or "none"
+            raise HandoffError(
+                f"the list has no flux in any filter that '{settings.tool.name}' knows: it has "
+                f"{has}, expected flux_<band>_<system> [nJy] for a band of {' '.join(bands)}."
+            )
+        chosen = known[0]
+    magnitude = prepared.photometry.magnitude(chosen)
+    return chosen, np.where(np.isnan(magnitude), UNKNOWN, magnitude)
+
+
+def _named(settings: Settings, present: list[Filter]) -> Filter:
+    by_name = {str(each): each for each in present}
+    name = settings.text("filter").lower()
+    if name not in by_name:
+        hint = did_you_mean(name, by_name) or f" It has {', '.join(by_name) or 'none'}."
+        raise settings.error(f"'filter' is '{name}', and the list has no flux_{name}.{hint}")
+    return by_name[name]

@@ -1,0 +1,85 @@
+"""JWST NIRSpec: a source catalog for APT's MSA Planning Tool (MPT).
+
+Blanks between columns and a header line that begins with ``#``. IDs are integers from 1 to a
+million, so that targets are numbered; a larger Weight is more wanted. The sources of one catalog
+must lie within one degree of their center. For a flight-ready program, reference stars must be
+added to it; MPT also asks for every other source in the field, against contamination.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from targetsel.errors import HandoffError
+from targetsel.handoff.brightness import FILTER, one_magnitude
+from targetsel.handoff.prepare import Prepared
+from targetsel.handoff.settings import Settings
+from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
+from targetsel.handoff.writing import write_text
+
+LARGEST_EXTENT = 1.0  # deg, from the center
+
+
+def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
+    """Write the catalog, with magnitudes where the list has fluxes."""
+    _check_extent(prepared)
+    columns = {
+        "ID": [str(each) for each in prepared.id.tolist()],
+        "RA": [f"{each:.9f}" for each in prepared.ra.tolist()],
+        "DEC": [f"{each:.9f}" for each in prepared.dec.tolist()],
+        "Weight": [str(each) for each in prepared.priority.tolist()],
+    }
+    if settings.has("filter") or prepared.photometry.filters():
+        _, magnitude = one_magnitude(prepared, settings)
+        columns["Magnitude"] = [f"{each:.3f}" for each in magnitude.tolist()]
+    lines = ["# " + " ".join(columns)]
+    lines += [" ".join(row) for row in zip(*columns.values(), strict=True)]
+    write_text(path, "\n".join(lines) + "\n")
+    return [path]
+
+
+def read(path: Path) -> ReadBack:
+    """The sources of a catalog, read by jwst-vmpt where it is installed, else by astropy."""
+    try:
+        from vmpt.catalog import load_catalog
+    except ImportError:
+        table = Table.read(path, format="ascii.commented_header")
+        id, ra, dec, weight = (np.asarray(table[n]) for n in ("ID", "RA", "DEC", "Weight"))
+        return ReadBack(id, ra, dec, weight, f"astropy {version('astropy')}")
+    catalog = load_catalog(str(path))
+    weight = catalog.weight.astype(np.int64)
+    reader = f"jwst-vmpt {version('jwst-vmpt')}"
+    return ReadBack(catalog.ids, catalog.ra_deg, catalog.dec_deg, weight, reader)
+
+
+def _check_extent(prepared: Prepared) -> None:
+    ra, dec = np.radians(prepared.ra), np.radians(prepared.dec)
+    there = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+    center = there.sum(axis=1) / np.linalg.norm(there.sum(axis=1))
+    chord = np.linalg.norm(there - center[:, None], axis=0)
+    extent = np.degrees(2 * np.arcsin(np.minimum(chord / 2, 1))).max()
+    if not extent < LARGEST_EXTENT:
+        raise HandoffError(
+            f"the targets reach {extent:.2f} deg from their center; 'nirspec' takes less than "
+            f"{LARGEST_EXTENT:g} deg. Select those of one field with conditions on ra and dec."
+        )
+
+
+TOOL = Tool(
+    name="nirspec",
+    title="JWST NIRSpec MSA Planning Tool catalog",
+    source="jwst-docs.stsci.edu 'NIRSpec MPT - Catalogs' and 'MPT Catalogs - Examples'",
+    suffix=".cat",
+    write=write,
+    read=read,
+    priorities=PriorityScale(best=999_999, worst=1, kept=True),
+    ids="row",
+    epoch="config",
+    max_targets=1_000_000,
+    max_id=1_000_000,
+    settings={"filter": FILTER},
+)

@@ -1,0 +1,357 @@
+"""A target list made ready for one tool: moved to its epoch, on its scale, under its ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from astropy import units
+from astropy.coordinates import Distance, SkyCoord
+from astropy.table import Table
+from astropy.time import Time
+
+from targetsel.errors import HandoffError
+from targetsel.handoff.photometry import Photometry
+from targetsel.handoff.settings import Settings
+from targetsel.handoff.tool import PriorityScale, Tool
+from targetsel.selection.target_list import TargetList
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """M targets as one tool wants them, in the order of the list.
+
+    Attributes
+    ----------
+    table : pa.Table
+        The target list's own columns.
+    footer : dict
+        The target list's own footer.
+    id : ndarray, shape (M,)
+        What the tool is to call each target: an int64 or a name, see `Tool.ids`.
+    ra, dec : ndarray, shape (M,)
+        Position [deg, ICRS] at `epoch`.
+    epoch : ndarray, shape (M,)
+        Julian year; NaN where the list does not say and the tool does not ask.
+    pmra, pmdec : ndarray, shape (M,)
+        Proper motion [mas/yr], `pmra` times cos(dec); NaN where unknown.
+    priority : ndarray, shape (M,), int64
+        On the tool's scale; the list's own where the tool has none.
+    """
+
+    tool: Tool
+    table: pa.Table
+    footer: dict[str, Any]
+    id: np.ndarray
+    ra: np.ndarray
+    dec: np.ndarray
+    epoch: np.ndarray
+    pmra: np.ndarray
+    pmdec: np.ndarray
+    priority: np.ndarray
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @property
+    def target_id(self) -> np.ndarray:
+        """The list's own ids, shape (M,), int64."""
+        return self.table["target_id"].to_numpy()
+
+    @property
+    def list_priority(self) -> np.ndarray:
+        """The list's own priorities, higher is more wanted, shape (M,), int64."""
+        return self.table["priority"].to_numpy().astype(np.int64)
+
+    @property
+    def name(self) -> np.ndarray:
+        """The source's id as text, shape (M,) of str."""
+        return _names(self.table)
+
+    @property
+    def program(self) -> np.ndarray:
+        """The target class of highest priority, shape (M,) of str."""
+        return np.array(self.table["program"].to_pylist(), dtype=object)
+
+    @property
+    def subpriority(self) -> np.ndarray:
+        """Breaks ties between equal priorities, higher first, in [0, 1), shape (M,)."""
+        return self.table["subpriority"].to_numpy()
+
+    @cached_property
+    def photometry(self) -> Photometry:
+        return Photometry.of(self.table)
+
+    def number(self, name: str) -> np.ndarray:
+        """A column of the list as float64, NaN where it is null or absent, shape (M,)."""
+        if name not in self.table.column_names:
+            return np.full(len(self), np.nan)
+        return self.table[name].cast(pa.float64()).to_numpy()
+
+    @property
+    def exptime(self) -> np.ndarray:
+        """Time asked for [s], NaN where the list does not say, shape (M,)."""
+        return self.number("exptime")
+
+    def filled(self, name: str, default: np.ndarray | float) -> np.ndarray:
+        """The same with `default` in place of NaN."""
+        values = self.number(name)
+        return np.where(np.isnan(values), default, values)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user decides about an export.
+
+    Attributes
+    ----------
+    bin_priorities : bool
+        Merge neighbouring priorities where the tool has too few.
+    assume_still : bool
+        Targets without a known proper motion stand still, as galaxies do.
+    """
+
+    bin_priorities: bool = False
+    assume_still: bool = False
+
+
+def prepare(targets: TargetList, tool: Tool, settings: Settings, wish: Wish = Wish()) -> Prepared:
+    """The targets as `tool` wants them.
+
+    Raises
+    ------
+    HandoffError
+        If there are more targets, larger ids or more priorities than the tool takes, names with
+        characters it does not know, or no proper motions or epochs where it needs them.
+    """
+    table = targets.table
+    n = table.num_rows
+    if n == 0:
+        raise HandoffError(f"the list has no targets; there is nothing to hand to '{tool.name}'.")
+    if tool.max_targets is not None and n > tool.max_targets:
+        raise HandoffError(
+            f"the list has {n} targets; '{tool.name}' takes {tool.max_targets} at most. "
+            "Select fewer with `limit:`."
+        )
+    ra, dec, epoch, pmra, pmdec = _positions(table, tool, settings, wish.assume_still)
+    own = table["priority"].to_numpy().astype(np.int64)
+    priority = own if tool.priorities is None else _mapped(own, tool, wish.bin_priorities)
+    return Prepared(
+        tool,
+        table,
+        targets.footer,
+        _ids(table, tool, settings),
+        ra,
+        dec,
+        epoch,
+        pmra,
+        pmdec,
+        priority,
+    )
+
+
+# --- ids -----------------------------------------------------------------------------------------
+
+
+def _ids(table: pa.Table, tool: Tool, settings: Settings) -> np.ndarray:
+    if tool.names is not None:
+        _check_names(_names(table), tool)
+    if tool.ids == "name":
+        return _names(table)
+    rows = np.arange(1, table.num_rows + 1, dtype=np.int64)
+    if callable(tool.ids):
+        ids = tool.ids(rows, settings)
+    elif tool.ids == "row":
+        ids = rows
+    else:
+        ids = table["target_id"].to_numpy()
+    if tool.max_id is not None and ids.max() > tool.max_id:
+        raise HandoffError(
+            f"the id {ids.max()} is too large for '{tool.name}', which takes {tool.max_id} at most."
+        )
+    return ids
+
+
+def _names(table: pa.Table) -> np.ndarray:
+    return np.array([str(each) for each in table["source_id"].to_pylist()], dtype=object)
+
+
+def _check_names(names: np.ndarray, tool: Tool) -> None:
+    wrong = [name for name in names.tolist() if not tool.allows(name)]
+    if wrong:
+        raise HandoffError(
+            f"{len(wrong)} of {len(names)} names are not for '{tool.name}', the first is "
+            f"'{wrong[0]}'; expected {tool.names_are}. Give the catalog another column of ids."
+        )
+
+
+# --- positions -----------------------------------------------------------------------------------
+
+
+def _positions(
+    table: pa.Table, tool: Tool, settings: Settings, assume_still: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Position, epoch and proper motion of each target, as the tool wants them."""
+    ra, dec = table["ra"].to_numpy(), table["dec"].to_numpy()
+    since, pmra, pmdec = (
+        table[name].cast(pa.float64()).to_numpy() for name in ("ref_epoch", "pmra", "pmdec")
+    )
+    wanted = _epoch_of_observation(settings) if tool.epoch == "config" else tool.epoch
+    if wanted is None:
+        return ra, dec, since, pmra, pmdec
+    moves = ~(np.isnan(pmra) | np.isnan(pmdec))
+    if assume_still:
+        pmra, pmdec = np.where(moves, pmra, 0.0), np.where(moves, pmdec, 0.0)
+        since = np.where(np.isnan(since) & ~moves, tool.default_epoch, since)
+    _check_known(np.isnan(since) | np.isnan(pmra) | np.isnan(pmdec), since, wanted, tool)
+    if wanted == "columns":
+        return ra, dec, since, pmra, pmdec
+    ra, dec = moved(ra, dec, pmra, pmdec, since, float(wanted))
+    return ra, dec, np.full(len(ra), float(wanted)), pmra, pmdec
+
+
+def _epoch_of_observation(settings: Settings) -> float:
+    epoch = settings.number("epoch")
+    if not 1900 < epoch < 2200:
+        raise settings.error(f"'epoch' is {epoch:g}; expected a Julian year such as 2026.5")
+    return epoch
+
+
+def _check_known(unknown: np.ndarray, since: np.ndarray, wanted: float | str, tool: Tool) -> None:
+    if wanted != "columns":
+        unknown = unknown & (since != wanted)
+    if not unknown.any():
+        return
+    what = "the epoch and motion of each" if wanted == "columns" else f"positions at {wanted:g}"
+    raise HandoffError(
+        f"{unknown.sum()} of {len(unknown)} targets lack a proper motion or an epoch, and "
+        f"'{tool.name}' needs {what}. Give the catalog the columns ref_epoch, pmra and pmdec; "
+        "or say --assume-still, and targets without a proper motion stand still, as galaxies do."
+    )
+
+
+def moved(
+    ra: np.ndarray,
+    dec: np.ndarray,
+    pmra: np.ndarray,
+    pmdec: np.ndarray,
+    since: np.ndarray,
+    epoch: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions [deg] at another epoch, on straight lines through space without radial velocity.
+
+    The motion is that of ``SkyCoord.apply_space_motion``; the distance it asks for cancels, and is
+    set to 10 pc, where motions of many arcsec/yr stay far below the speed of light.
+
+    Parameters
+    ----------
+    ra, dec : ndarray, shape (M,)
+        Position [deg, ICRS] at `since`.
+    pmra, pmdec : ndarray, shape (M,)
+        Proper motion [mas/yr], `pmra` times cos(dec).
+    since : ndarray, shape (M,)
+        Julian year.
+    epoch : float
+        Julian year.
+    """
+    ra, dec = ra.copy(), dec.copy()
+    rows = np.flatnonzero(((pmra != 0) | (pmdec != 0)) & (since != epoch))
+    if len(rows) == 0:
+        return ra, dec
+    there = SkyCoord(
+        ra[rows] * units.deg,
+        dec[rows] * units.deg,
+        pm_ra_cosdec=pmra[rows] * units.mas / units.yr,
+        pm_dec=pmdec[rows] * units.mas / units.yr,
+        radial_velocity=np.zeros(len(rows)) * units.km / units.s,
+        distance=Distance(np.full(len(rows), 10.0) * units.pc),
+        obstime=Time(since[rows], format="jyear", scale="tdb"),
+    ).apply_space_motion(new_obstime=Time(epoch, format="jyear", scale="tdb"))
+    ra[rows], dec[rows] = there.ra.deg, there.dec.deg
+    return ra, dec
+
+
+# --- priorities ----------------------------------------------------------------------------------
+
+
+def _mapped(own: np.ndarray, tool: Tool, merge: bool) -> np.ndarray:
+    """The list's priorities (higher is better) on the tool's scale, in the same order."""
+    scale = tool.priorities
+    assert scale is not None
+    if scale.kept and scale.holds(own):
+        return own
+    levels = np.unique(own)[::-1]
+    if scale.kept and not merge:
+        raise HandoffError(
+            f"priorities from {levels[-1]} to {levels[0]} do not fit '{tool.name}', which takes "
+            f"{scale.worst} (worst) to {scale.best} (best). Change them in the rules, or say "
+            "--bin-priorities to have them counted up from the worst."
+        )
+    if len(levels) > scale.n_levels and not merge:
+        raise HandoffError(
+            f"the list has {len(levels)} different priorities; '{tool.name}' has "
+            f"{scale.n_levels} ({scale.best} best to {scale.worst} worst). Use fewer in the "
+            "rules, or say --bin-priorities to merge neighbours."
+        )
+    return _steps(len(levels), scale)[np.searchsorted(-levels, -own)]
+
+
+def _steps(n_levels: int, scale: PriorityScale) -> np.ndarray:
+    """The tool's priority for each level, the best first; neighbours are merged evenly."""
+    n_steps = min(n_levels, scale.n_levels)
+    place = np.arange(n_levels) * n_steps // n_levels
+    best = scale.worst - scale.step * (n_steps - 1) if scale.kept else scale.best
+    return best + scale.step * place
+
+
+# --- what is written beside the file -------------------------------------------------------------
+
+
+def priority_map(prepared: Prepared) -> Table:
+    """Which of the list's priorities became which of the tool's, the most wanted first."""
+    pairs = np.stack([-prepared.list_priority, prepared.priority], axis=1)
+    levels, level_of, counts = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
+    programs = [
+        " ".join(np.unique(prepared.program[level_of.ravel() == level].astype(str)).tolist())
+        for level in range(len(levels))
+    ]
+    table = Table(
+        {
+            "list_priority": -levels[:, 0],
+            "tool_priority": levels[:, 1],
+            "n_targets": counts.astype(np.int64),
+            "programs": programs,
+        }
+    )
+    scale = prepared.tool.priorities
+    assert scale is not None
+    table.meta = {
+        "tool": prepared.tool.name,
+        "list_priority": "higher is better",
+        "tool_priority": f"{'smaller' if scale.step > 0 else 'higher'} is better, "
+        f"from {scale.best} (best) to {scale.worst} (worst)",
+    }
+    return table
+
+
+def id_map(prepared: Prepared) -> Table:
+    """Which of the tool's ids stands for which target."""
+    catalog = prepared.table["source_catalog"].to_pylist()
+    return Table(
+        {
+            "id": prepared.id,
+            "target_id": prepared.target_id,
+            "source_id": np.array(prepared.table["source_id"].to_pylist()),
+            "source_catalog": [each or "" for each in catalog],
+        },
+        meta={"tool": prepared.tool.name},
+    )
+
+
+def beside(path: Path, what: str) -> Path:
+    """The file written beside a tool's file: ``<file>.<what>.ecsv``."""
+    return path.with_name(f"{path.name}.{what}.ecsv")

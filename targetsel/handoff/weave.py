@@ -1,0 +1,165 @@
+"""WEAVE: a target catalog made by filling the template that WASP gives to each survey.
+
+Nothing of the template is changed but its rows: every column keeps its format, unit, display, null
+value and other keywords, and no column is added. Columns that are not filled get the template's
+null (TNULL), NaN or an empty text.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from targetsel.files import written_beside
+from targetsel.handoff.prepare import Prepared
+from targetsel.handoff.reading import read_fits
+from targetsel.handoff.settings import Settings
+from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
+
+NEEDED = ("TARGID", "TARGPRIO", "GAIA_RA", "GAIA_DEC", "GAIA_EPOCH", "GAIA_PMRA", "GAIA_PMDEC")
+
+
+def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
+    """Write the template's tables with our rows in the first."""
+    template = settings.path("template")
+    try:
+        hdus = fits.open(template, memmap=False, disable_image_compression=True)
+    except OSError as error:
+        raise settings.error(f"'template': {template} is not a FITS file ({error})") from error
+    with hdus:
+        place = next((k for k, each in enumerate(hdus) if isinstance(each, fits.BinTableHDU)), None)
+        if place is None:
+            raise settings.error(f"'template': {template} has no table")
+        hdus[place] = _filled(hdus[place], prepared, settings, path)
+        stream = io.BytesIO()
+        hdus.writeto(stream, output_verify="fix")
+    with written_beside(path) as beside:
+        beside.write_bytes(stream.getvalue())
+    return [path]
+
+
+def read(path: Path) -> ReadBack:
+    """The catalog as cfitsio or astropy reads it."""
+    table, reader = read_fits(path)
+    return ReadBack(
+        table["TARGID"],
+        table["GAIA_RA"],
+        table["GAIA_DEC"],
+        np.rint(table["TARGPRIO"]).astype(np.int64),
+        reader,
+    )
+
+
+def _filled(
+    template: fits.BinTableHDU, prepared: Prepared, settings: Settings, path: Path
+) -> fits.BinTableHDU:
+    columns = {column.name: column for column in template.columns}
+    lacking = [name for name in NEEDED if name not in columns]
+    if lacking:
+        raise settings.error(
+            f"'template' has no column {lacking[0]}; it is no template for WEAVE targets. "
+            "Download one from WASP"
+        )
+    values = {name: v for name, v in _values(prepared, path).items() if name in columns}
+    values |= _constants(prepared, settings, columns)
+    header = template.header.copy()
+    for keyword in ("CHECKSUM", "DATASUM"):  # of the empty table
+        header.remove(keyword, ignore_missing=True)
+    table = fits.BinTableHDU.from_columns(
+        template.columns, header=header, nrows=len(prepared), fill=True
+    )
+    for name, column in columns.items():
+        table.data[name] = values[name] if name in values else _null(column)
+        _check_width(name, values.get(name), column, settings)
+    return table
+
+
+def _values(prepared: Prepared, path: Path) -> dict[str, np.ndarray]:
+    """What the list knows of WEAVE's columns."""
+    n = len(prepared)
+    values: dict[str, np.ndarray] = {
+        "TARGSRVY": np.full(n, path.stem),
+        "TARGPROG": prepared.program.astype(str),
+        "TARGCAT": np.full(n, path.name),
+        "TARGID": prepared.id.astype(str),
+        "TARGNAME": prepared.id.astype(str),
+        "TARGPRIO": prepared.priority,
+        "TARGUSE": np.full(n, "T"),
+        "GAIA_RA": prepared.ra,
+        "GAIA_DEC": prepared.dec,
+        "GAIA_EPOCH": prepared.epoch,
+        "GAIA_PMRA": prepared.pmra,
+        "GAIA_PMDEC": prepared.pmdec,
+        "GAIA_PARAL": prepared.filled("parallax", 0.0),
+    }
+    for filter in reversed(prepared.photometry.filters()):  # the list's first filter of a band wins
+        name = f"MAG_{filter.band.upper()}"
+        values[name] = prepared.photometry.magnitude(filter)
+        values[f"{name}_ERR"] = prepared.photometry.magnitude_error(filter)
+    return values
+
+
+def _constants(
+    prepared: Prepared, settings: Settings, columns: Mapping[str, fits.Column]
+) -> dict[str, np.ndarray]:
+    """The values of the setting ``fill``, the same for every target."""
+    fill = settings.values.get("fill", {})
+    if not isinstance(fill, Mapping):
+        raise settings.error("'fill' is no map; expected columns with values, `OBSTEMP: NBCEC`")
+    constants = {}
+    for name, text in fill.items():
+        if name not in columns:
+            raise settings.error(f"'fill' names {name}, which the template does not have")
+        kind = columns[name].dtype.base
+        try:
+            constants[name] = np.full(len(prepared), text if kind.kind in "SU" else float(text))
+        except ValueError:
+            raise settings.error(f"'fill': {name} is '{text}'; expected a number") from None
+    return constants
+
+
+def _null(column: fits.Column) -> str | float | int:
+    if column.dtype.base.kind in "SU":
+        return ""
+    if column.null not in (None, ""):
+        return int(column.null)
+    return np.nan if column.dtype.base.kind == "f" else 0
+
+
+def _check_width(
+    name: str, values: np.ndarray | None, column: fits.Column, settings: Settings
+) -> None:
+    if values is None or column.dtype.base.kind not in "SU":
+        return
+    for text in np.unique(values.astype(str)).tolist():
+        if len(text) > column.dtype.itemsize or not text.isascii():
+            raise settings.error(
+                f"'{text}' does not fit the template's column {name}, which has "
+                f"{column.dtype.itemsize} ASCII characters. Set another value with `fill`"
+            )
+
+
+TOOL = Tool(
+    name="weave",
+    title="WEAVE target catalog from the survey's own template",
+    source="ingconfluence.ing.iac.es 'WEAVE Open-Time Phase 2 - Notes for PIs', and the template",
+    suffix=".fits",
+    write=write,
+    read=read,
+    priorities=PriorityScale(best=10, worst=1),
+    ids="name",
+    epoch="columns",
+    default_epoch=2016.0,
+    names=r"[ -~]+",
+    names_are="printable ASCII characters",
+    settings={
+        "template": "the catalog template that WASP gives to your survey (FITS)",
+        "fill": "columns of the template with a value for all targets, such as `OBSTEMP: NBCEC`; "
+        "also over those that are filled from the list",
+    },
+    experimental=True,
+)

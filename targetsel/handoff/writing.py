@@ -1,0 +1,93 @@
+"""Files for other programs: the same targets give the same bytes, and nothing is half written."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from targetsel.errors import HandoffError
+from targetsel.files import written_beside
+
+
+@dataclass(frozen=True)
+class Column:
+    """A FITS column; its format follows from the dtype of `values`: i2 i4 i8 f4 f8 bool S<n>.
+
+    Strings may also be given as Python or NumPy text, if it is ASCII; their width is that of the
+    longest unless `width` says otherwise.
+    """
+
+    name: str
+    values: np.ndarray
+    unit: str = ""
+    comment: str = ""
+    width: int = 0
+
+
+def write_fits(
+    path: Path,
+    columns: Sequence[Column],
+    extname: str,
+    cards: Mapping[str, tuple[str | int | float | bool, str]] | None = None,
+) -> None:
+    """Write one binary table as the first extension, without a date.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of Column
+    extname : str
+    cards : mapping, optional
+        Further header cards of the extension: keyword to (value, comment).
+    """
+    table = fits.BinTableHDU.from_columns([_fits_column(each) for each in columns], name=extname)
+    for place, column in enumerate(columns, start=1):
+        if column.comment:
+            table.header.comments[f"TTYPE{place}"] = column.comment
+    for keyword, card in (cards or {}).items():
+        table.header[keyword] = card
+    stream = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(stream)
+    with written_beside(path) as beside:
+        beside.write_bytes(stream.getvalue())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8 with Unix line ends."""
+    with written_beside(path) as beside:
+        beside.write_bytes(text.encode("utf-8"))
+
+
+def write_ecsv(path: Path, table: Table) -> None:
+    """Write a table as ECSV (commas between values)."""
+    stream = io.StringIO()
+    table.write(stream, format="ascii.ecsv", delimiter=",")
+    write_text(path, stream.getvalue())
+
+
+def _fits_column(column: Column) -> fits.Column:
+    values = np.asarray(column.values)
+    if values.dtype.kind in "OUS":
+        encoded = np.array([_ascii(each, column.name) for each in values.tolist()], dtype="S")
+        width = max(column.width, encoded.dtype.itemsize, 1)
+        return fits.Column(column.name, f"{width}A", column.unit or None, array=encoded)
+    letter = {"i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "b1": "L"}[
+        values.dtype.str[1:]
+    ]
+    count = "" if values.ndim == 1 else str(values.shape[1])
+    return fits.Column(column.name, count + letter, column.unit or None, array=values)
+
+
+def _ascii(text: str | bytes, column: str) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    try:
+        return str(text).encode("ascii")
+    except UnicodeEncodeError:
+        raise HandoffError(f"'{text}' in the column {column}: FITS takes ASCII only.") from None

@@ -1,0 +1,119 @@
+"""targetsel export and import-assignment, as they are typed."""
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from targetsel.cli.export import export, import_assignment
+from targetsel.errors import CatalogError, HandoffError
+from targetsel.handoff.registry import TOOLS
+from targetsel.selection.target_list import TargetList
+from tests.handoff.assigned_by_hand import write_fba
+from tests.handoff.lists_by_hand import target_list
+
+SETTINGS = "epoch: 2026.5\nobsconditions: DARK|GRAY\n"
+
+
+def run(*words):
+    app = typer.Typer()
+    app.command()(export)
+    app.command()(import_assignment)
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a list of four targets and settings for DESI, where the command is run."""
+    target_list().write(tmp_path / "by-hand.targets.parquet")
+    (tmp_path / "desi.yaml").write_text(SETTINGS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+DESI = ("export", "by-hand.targets.parquet", "--for", "desi", "--config", "desi.yaml")
+
+
+def test_export_writes_the_file_and_the_map_of_priorities(folder):
+    result = run(*DESI, "--assume-still")
+    assert "4 targets for DESI fiberassign, science targets written to" in result.output
+    assert (folder / "by-hand.desi.fits").exists()
+    assert (folder / "by-hand.desi.fits.priorities.ecsv").exists()
+    assert "read back" not in result.output
+
+
+def test_check_reads_the_file_back_and_says_by_whom(folder):
+    result = run(*DESI, "--assume-still", "--check", "-o", "x.fits")
+    assert "4 ids, priorities and positions are the same (to 0.00000 arcsec)" in result.output
+    assert "read back by " in result.output
+
+
+def test_list_shows_every_tool_with_its_settings(folder):
+    output = run("export", "--list").output
+    for name, tool in TOOLS.items():
+        assert f"{name}: {tool.title}{' (experimental)' if tool.experimental else ''}\n" in output
+        for key in tool.settings:
+            assert f"    {key} " in output
+    assert "0 (best) to 9 (worst)" in output
+    assert "as in the list, higher first" in output
+
+
+def test_motion_that_is_missing_is_an_error_and_writes_nothing(folder):
+    with pytest.raises(HandoffError, match=r"--assume-still"):
+        run(*DESI)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "by-hand.targets.parquet",
+        "desi.yaml",
+    ]
+
+
+def test_settings_that_are_missing_are_an_error_that_names_the_option(folder):
+    with pytest.raises(HandoffError, match=r"'desi' needs the setting 'epoch'.*--config"):
+        run("export", "by-hand.targets.parquet", "--for", "desi", "--assume-still")
+
+
+def test_output_must_not_be_the_list_itself(folder):
+    with pytest.raises(HandoffError, match=r"this is the target list itself"):
+        run(*DESI, "-o", "by-hand.targets.parquet")
+
+
+def test_file_that_is_no_target_list_is_an_error(folder):
+    with pytest.raises(CatalogError, match=r"no such file"):
+        run("export", "nowhere.parquet", "--for", "desi", "--config", "desi.yaml")
+    with pytest.raises(CatalogError, match=r"not a Parquet file"):
+        run("export", "desi.yaml", "--for", "desi", "--config", "desi.yaml")
+
+
+def test_priorities_are_merged_when_asked_to(folder):
+    target_list(16, priority=list(range(16))).write(folder / "many.targets.parquet")
+    (folder / "pfs.yaml").write_text("exptime: 900\n")
+    words = ("export", "many.targets.parquet", "--for", "pfs-netflow", "--config", "pfs.yaml")
+    with pytest.raises(HandoffError, match=r"16 different priorities.*--bin-priorities"):
+        run(*words, "--assume-still")
+    run(*words, "--assume-still", "--bin-priorities")
+    assert "15,1,1,STRONG" not in (folder / "many.pfs-netflow.ecsv").read_text()
+    mapped = (folder / "many.pfs-netflow.ecsv.priorities.ecsv").read_text().splitlines()[-16:]
+    assert mapped[0].startswith("15,1,1,")
+    assert mapped[-1].startswith("0,15,1,")
+
+
+def test_import_tells_shares_and_writes_the_left_overs(folder):
+    places = {101: (359.75, -1.5), 103: (0.25, 2.5)}
+    write_fba(folder / "fba-001001.fits", places, [101, 102, 103])
+    result = run("import-assignment", "by-hand.targets.parquet", "fba-001001.fits")
+    lines = [line.split() for line in result.output.splitlines()]
+    assert ["STRONG", "3400", "2", "2", "2", "100%"] in lines
+    assert ["WEAK", "3200", "2", "1", "0", "0%"] in lines
+    assert "2 of 4 targets are left over" in result.output
+    left = TargetList.read(folder / "by-hand.left-over.targets.parquet")
+    assert left.table["target_id"].to_pylist() == [102, 104]
+
+
+def test_left_overs_must_not_overwrite_an_input(folder):
+    write_fba(folder / "fba-001001.fits", {}, [])
+    words = ("import-assignment", "by-hand.targets.parquet", "fba-001001.fits")
+    for name in words[1:]:
+        with pytest.raises(HandoffError, match=r"this is an input of the command"):
+            run(*words, "-o", name)

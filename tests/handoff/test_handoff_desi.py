@@ -1,0 +1,177 @@
+"""What DESI fiberassign and the tertiary programs read."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from targetsel.errors import HandoffError
+from targetsel.handoff.desi import DESI_TARGET, OBSCONDITIONS
+from targetsel.handoff.desi_tertiary import encode
+from tests.handoff.desi_and_pfs import exported, wide_list
+from tests.handoff.golden import fits_as_text, golden
+from tests.handoff.lists_by_hand import target_list
+
+
+def test_science_file_is_the_golden_one(tmp_path):
+    exported("desi", tmp_path / "a.fits")
+    assert fits_as_text(tmp_path / "a.fits") == golden("desi.txt")
+    assert (tmp_path / "a.fits.priorities.ecsv").read_text() == golden("desi.priorities.ecsv")
+
+
+def test_columns_have_exactly_the_types_that_fiberassign_takes(tmp_path):
+    exported("desi", tmp_path / "a.fits")
+    table = fits.getdata(tmp_path / "a.fits", 1)
+    types = {name: table.dtype[name].newbyteorder("=").name for name in table.dtype.names}
+    assert types == {
+        "TARGETID": "int64",
+        "RA": "float64",
+        "DEC": "float64",
+        "PMRA": "float32",
+        "PMDEC": "float32",
+        "REF_EPOCH": "float32",
+        "DESI_TARGET": "int64",
+        "PRIORITY": "int32",
+        "SUBPRIORITY": "float64",
+        "OBSCONDITIONS": "int32",
+        "NUMOBS_MORE": "int32",
+    }
+    assert ((table["SUBPRIORITY"] >= 0) & (table["SUBPRIORITY"] < 1)).all()
+
+
+def test_same_list_gives_the_same_bytes_without_a_date(tmp_path):
+    exported("desi", tmp_path / "a.fits")
+    exported("desi", tmp_path / "b.fits")
+    written = (tmp_path / "a.fits").read_bytes()
+    assert written == (tmp_path / "b.fits").read_bytes()
+    assert b"DATE" not in written
+
+
+def test_desitarget_decodes_the_exported_masks(tmp_path):
+    targetmask = pytest.importorskip("desitarget.targetmask")
+    masks = {"desi_target": {"STRONG": "ELG", "WEAK": "BGS_ANY|SCND_ANY"}}
+    exported("desi", tmp_path / "a.fits", values=masks)
+    table = fits.getdata(tmp_path / "a.fits", 1)
+    assert [targetmask.desi_mask.names(int(mask)) for mask in table["DESI_TARGET"][:2]] == [
+        ["ELG"],
+        ["BGS_ANY", "SCND_ANY"],
+    ]
+    assert [targetmask.obsconditions.names(int(each)) for each in table["OBSCONDITIONS"][:2]] == [
+        ["DARK", "GRAY"],
+        ["BRIGHT"],
+    ]
+
+
+def test_bits_are_those_of_desitarget():
+    targetmask = pytest.importorskip("desitarget.targetmask")
+    assert {n: targetmask.desi_mask.bitnum(n) for n in DESI_TARGET} == DESI_TARGET
+    assert {n: int(targetmask.obsconditions[n]) for n in OBSCONDITIONS} == OBSCONDITIONS
+
+
+def test_observing_conditions_of_the_list_win(tmp_path):
+    targets = wide_list(obs_conditions=[None, 2048, 1, 1])
+    exported("desi", tmp_path / "a.fits", targets)
+    found = fits.getdata(tmp_path / "a.fits", 1)["OBSCONDITIONS"]
+    assert found.tolist() == [3, 2048, 1, 1]
+    without = {"obsconditions": None}
+    exported("desi", tmp_path / "a.fits", wide_list(obs_conditions=[1, 2, 4, 8]), without)
+    with pytest.raises(HandoffError, match=r"'desi' needs the setting 'obsconditions'"):
+        exported("desi", tmp_path / "b.fits", targets, without)
+    assert not (tmp_path / "b.fits").exists()
+
+
+@pytest.mark.parametrize("key", ["obsconditions", "desi_target"])
+def test_unknown_name_of_a_bit_is_an_error(tmp_path, key):
+    with pytest.raises(HandoffError, match=f"'{key}' is 'DARK.NIGHT'; expected names out of"):
+        exported("desi", tmp_path / "a.fits", values={key: "DARK|NIGHT"})
+
+
+def test_legacy_fluxes_are_written_in_nanomaggies(tmp_path):
+    targets = wide_list(
+        flux_r_ls=([3630.780548] * 4, "nJy"), fiberflux_r_ls=([1.0, 2.0, 3.0, None], "nanomaggy")
+    )
+    exported("desi", tmp_path / "a.fits", targets)
+    table = fits.getdata(tmp_path / "a.fits", 1)
+    assert table["FLUX_R"].tolist() == pytest.approx([1.0] * 4, rel=1e-6)
+    assert table["FIBERFLUX_R"][:3].tolist() == pytest.approx([1, 2, 3], rel=1e-6)
+    assert "FLUX_G" not in table.dtype.names
+
+
+def test_priorities_that_mean_done_are_refused(tmp_path):
+    with pytest.raises(HandoffError, match=r"priorities from 2 to 3200 do not fit 'desi'"):
+        exported("desi", tmp_path / "a.fits", wide_list(priority=[2, 3200, 2, 3200]))
+
+
+# --- tertiary programs ---------------------------------------------------------------------------
+
+
+def test_tertiary_files_are_the_golden_ones(tmp_path):
+    done = exported("desi-tertiary", tmp_path / "a.fits")
+    names = ["a.fits", "tertiary-priorities-0012.ecsv", "a.fits.priorities.ecsv", "a.fits.ids.ecsv"]
+    assert [path.name for path in done.files] == names
+    assert fits_as_text(done.files[0]) == golden("desi-tertiary.txt")
+    assert done.files[1].read_text() == golden("tertiary-priorities-0012.ecsv")
+    assert done.files[3].read_text() == golden("desi-tertiary.ids.ecsv")
+
+
+def test_desitarget_decodes_the_exported_ids(tmp_path):
+    targets = pytest.importorskip("desitarget.targets")
+    exported("desi-tertiary", tmp_path / "a.fits")
+    ids = fits.getdata(tmp_path / "a.fits", 1)["TARGETID"].astype(np.int64)
+    objid, program, release, mock, sky, gaia = targets.decode_targetid(ids)
+    assert objid.tolist() == [0, 1, 2, 3]
+    assert set(program) == {12}
+    assert set(release) == {8888}
+    assert not np.any([mock, sky, gaia])
+    assert encode(np.array([9010]), 330368)[0] == targets.encode_targetid(9010, 330368, 8888)
+
+
+def test_tertiary_columns_have_finite_motions_and_open_subpriorities(tmp_path):
+    exported("desi-tertiary", tmp_path / "a.fits", wide_list(subpriority=[0.0, 0.1, 0.2, 0.3]))
+    table = fits.getdata(tmp_path / "a.fits", 1)
+    kinds = [table.dtype[n].newbyteorder("=").name for n in ("TARGETID", "RA", "SUBPRIORITY")]
+    assert kinds == ["int64", "float64", "float64"]
+    assert np.isfinite(table["PMRA"]).all()
+    assert (table["REF_EPOCH"] > 1900).all()
+    assert ((table["SUBPRIORITY"] > 0) & (table["SUBPRIORITY"] < 1)).all()
+
+
+def test_class_is_done_after_as_many_observations_as_its_targets_ask_for(tmp_path):
+    done = exported("desi-tertiary", tmp_path / "a.fits", wide_list(n_obs=[3, None, 2, None]))
+    rows = [tuple(row) for row in Table.read(done.files[1], format="ascii.ecsv")]
+    assert rows == [
+        ("STRONG", 0, 2, 3400),
+        ("STRONG", 3, 99, 2),
+        ("WEAK", 0, 0, 3200),
+        ("WEAK", 1, 99, 2),
+    ]
+
+
+def test_class_with_two_priorities_is_no_tertiary_class(tmp_path):
+    targets = target_list(2, program=["A", "A"])
+    with pytest.raises(HandoffError, match=r"the class A has targets of several priorities"):
+        exported("desi-tertiary", tmp_path / "a.fits", targets)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"program_number": "0"}, "'program_number' is 0; expected 1 to 1048575"),
+        ({"program_number": None}, "needs the setting 'program_number'"),
+        ({"obsconds": "BACKUP"}, "'obsconds' is 'BACKUP'; expected one of BRIGHT, DARK"),
+        ({"sbprof": None}, "needs the setting 'sbprof'"),
+    ],
+)
+def test_bad_tertiary_settings_are_errors_and_write_nothing(tmp_path, values, message):
+    with pytest.raises(HandoffError, match=message):
+        exported("desi-tertiary", tmp_path / "a.fits", values=values)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_string_ids_are_handed_over_as_the_numbers_of_the_list(tmp_path):
+    targets = wide_list(source_id=["a", "b", "c", "d"])
+    assert targets.table.schema.field("source_id").type == pa.string()
+    exported("desi", tmp_path / "a.fits", targets)
+    ids = fits.getdata(tmp_path / "a.fits", 1)["TARGETID"]
+    assert ids.tolist() == [101, 102, 103, 104]

@@ -1,0 +1,176 @@
+"""What holds for every tool: golden files, round trips, and one clear line for a bad list.
+
+The golden files were read by eye against the formats' documents. Binary tables are compared as
+text: each column with its FITS format (I J K are int16, int32, int64; E D are float32, float64),
+unit and values.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from targetsel.errors import HandoffError
+from targetsel.handoff.export import check
+from targetsel.handoff.registry import TOOLS
+
+from .lists_by_hand import target_list
+from .other_tools import NAMES, as_text, exported, moving_list
+
+GOLDEN = Path(__file__).with_name("golden")
+WITH_EPOCH = [name for name in NAMES if TOOLS[name].epoch is not None]
+COUNTED = ["weave", "2df", "hectospec", "gmmps", "gmskcreate"]
+KEPT = ["nirspec", "deimos", "mosfire"]
+NAMED = [name for name in NAMES if TOOLS[name].ids == "name"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_is_the_one_read_by_eye(name, tmp_path):
+    path = exported(name, tmp_path).files[0]
+    shown = as_text(path) if path.suffix == ".fits" else path.read_text()
+    assert shown == (GOLDEN / f"{name}.txt").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_export_read_back_has_the_same_ids_positions_and_priorities(name, tmp_path):
+    done = exported(name, tmp_path)
+    report = check(done.prepared, done.files[0])
+    assert report.n_targets == 4
+    assert report.largest_offset < 0.001  # arcsec
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if TOOLS[name].priorities])
+def test_order_of_priorities_is_that_of_the_list(name, tmp_path):
+    priorities = np.array([5000, 3000, 4000, 3000])
+    targets = target_list(ra=[150.0] * 4, dec=[2.2, 2.21, 2.22, 2.23], priority=priorities)
+    done = exported(name, tmp_path, targets)
+    back = TOOLS[name].read(done.files[0])
+    better = -TOOLS[name].priorities.step
+    row = {str(each): k for k, each in enumerate(back.id.tolist())}
+    tools = np.array([back.priority[row[str(each)]] for each in done.prepared.id.tolist()])
+    assert np.array_equal(np.argsort(better * tools, kind="stable"), [1, 3, 2, 0])
+    assert tools[1] == tools[3]
+
+
+@pytest.mark.parametrize("name", WITH_EPOCH)
+def test_positions_are_where_the_target_is_at_the_epoch_of_the_file(name, tmp_path):
+    done = exported(name, tmp_path)
+    back = TOOLS[name].read(done.files[0])
+    moved = 0.0 if TOOLS[name].epoch == "columns" else 10 / 3600  # deg in ten years
+    assert back.ra[1] == pytest.approx(150.01 + moved / np.cos(np.radians(2.21)), abs=2e-7)
+    assert back.dec[2] == pytest.approx(2.22 - moved, abs=2e-7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_list_gives_the_same_bytes(name, tmp_path):
+    first = [path.read_bytes() for path in exported(name, tmp_path).files]
+    assert [path.read_bytes() for path in exported(name, tmp_path).files] == first
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if TOOLS[name].ids == "row"])
+def test_numbered_targets_come_with_a_map_of_their_ids(name, tmp_path):
+    done = exported(name, tmp_path)
+    ids = next(path for path in done.files if path.name.endswith(".ids.ecsv"))
+    assert ids.read_text().splitlines()[-4:] == [
+        "1,101,101,by hand",
+        "2,102,102,by hand",
+        "3,103,103,by hand",
+        "4,104,104,by hand",
+    ]
+
+
+@pytest.mark.parametrize("name", WITH_EPOCH)
+def test_unknown_motion_is_an_error_unless_assumed_still(name, tmp_path):
+    with pytest.raises(HandoffError, match="2 of 4 targets lack a proper motion or an epoch"):
+        exported(name, tmp_path, assume_still=False)
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_more_levels_than_the_tool_has_are_refused_unless_merged(name, tmp_path):
+    n = TOOLS[name].priorities.n_levels + 1
+    near = {"ra": np.full(n, 150.0), "dec": 2.2 + 1e-4 * np.arange(n)}
+    targets = target_list(n, **near, priority=np.arange(n))
+    with pytest.raises(HandoffError, match=f"{n} different priorities; '{name}' has {n - 1}"):
+        exported(name, tmp_path, targets)
+    done = exported(name, tmp_path, targets, bin_priorities=True)
+    assert check(done.prepared, done.files[0]).with_priorities
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_weights_below_one_are_refused(name, tmp_path):
+    targets = target_list(ra=[150.0] * 4, dec=[2.2] * 4, priority=[5, 0, 1, 2])
+    with pytest.raises(HandoffError, match=rf"priorities from 0 to 5 do not fit '{name}'"):
+        exported(name, tmp_path, targets)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_names_with_forbidden_characters_are_refused(name, tmp_path):
+    targets = target_list(source_id=["a", "b", "c\n1", "d"], ra=[150.0] * 4, dec=[2.2] * 4)
+    with pytest.raises(HandoffError, match=f"1 of 4 names are not for '{name}'"):
+        exported(name, tmp_path, targets)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("weave", "nirspec")])
+def test_list_without_fluxes_is_refused_where_a_magnitude_is_needed(name, tmp_path):
+    targets = target_list(
+        ra=[150.0] * 4, dec=[2.2, 2.21, 2.22, 2.23], flux_g_sdss=None, flux_r_sdss=None
+    )
+    with pytest.raises(HandoffError, match=f"no flux in any filter that '{name}' knows"):
+        exported(name, tmp_path, targets)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if TOOLS[name].epoch == "config"])
+def test_missing_epoch_setting_is_named(name, tmp_path):
+    with pytest.raises(HandoffError, match=f"'{name}' needs the setting 'epoch'"):
+        exported(name, tmp_path, changed={"epoch": None})
+
+
+def test_targets_without_flux_in_the_filter_get_magnitude_99(tmp_path):
+    flux = [1000.0, None, -3.0, 10.0]
+    targets = target_list(ra=[150.0] * 4, dec=[2.2] * 4, flux_r_sdss=flux)
+    lines = exported("mosfire", tmp_path, targets).files[0].read_text().splitlines()
+    assert [line.split()[2] for line in lines] == ["23.90", "99.00", "99.00", "28.90"]
+
+
+def test_filter_can_be_chosen_and_a_wrong_one_is_named(tmp_path):
+    text = exported("deimos", tmp_path, changed={"filter": "g_sdss"}).files[0].read_text()
+    assert " 23.90 G 3400\n" in text
+    with pytest.raises(HandoffError, match=r"no flux_g_sds\. Did you mean 'g_sdss'"):
+        exported("deimos", tmp_path, changed={"filter": "g_sds"})
+
+
+def test_2df_takes_800_targets(tmp_path):
+    with pytest.raises(HandoffError, match="has 801 targets; '2df' takes 800 at most"):
+        exported("2df", tmp_path, target_list(801))
+
+
+@pytest.mark.parametrize("name", ["gmmps", "gmskcreate"])
+def test_gemini_ids_are_16_bit(name, tmp_path):
+    with pytest.raises(HandoffError, match=r"has 32768 targets; .* takes 32767 at most"):
+        exported(name, tmp_path, target_list(32768))
+
+
+def test_2df_refuses_a_center_off_the_sky(tmp_path):
+    with pytest.raises(HandoffError, match=r"field center 400, 2\.2 is no position"):
+        exported("2df", tmp_path, changed={"ra": "400"})
+
+
+def test_readers_leave_out_what_users_append(tmp_path):
+    added = {
+        "2df": "sky1 10 00 00.0 +02 12 00.0 S 9 20.0 0 sky\n",
+        "hectospec": "10:00:00.0\t+02:12:00.0\tstar\t\tguide\t14.2\n",
+        "deimos": "star 10:00:00.0 +02:12:00.0 2000.0 17.0 R -2\n",
+        "mosfire": "star -1 17.0 10:00:00.0 02:12:00.0 2000.0 2000.0\n",
+        "gmskcreate": "9 150.0 2.2 14.6 0 2.0 2.0 0.0 0.0\n",
+    }
+    for name, line in added.items():
+        done = exported(name, tmp_path)
+        with open(done.files[0], "a") as stream:
+            stream.write(line)
+        assert check(done.prepared, done.files[0]).n_targets == 4, name
+
+
+def test_moving_list_is_what_it_says():
+    table = moving_list().table
+    assert table["pmra"].to_pylist() == [None, 1000.0, 0.0, None]
+    assert table["ref_epoch"].to_pylist() == [None, 2016.5, 2016.5, None]

@@ -1,0 +1,52 @@
+"""FITS, text and ECSV files: exact types, the same bytes, whole or not at all."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from targetsel.errors import HandoffError, OutputError
+from targetsel.handoff.writing import Column, write_ecsv, write_fits, write_text
+
+
+def test_fits_columns_have_the_types_of_their_arrays(tmp_path):
+    columns = [
+        Column(kind, np.ones(2, dtype=kind)) for kind in ("i2", "i4", "i8", "f4", "f8", "b1")
+    ]
+    columns += [
+        Column("word", np.array(["a", "bcd"])),
+        Column("wide", np.array(["a", "b"], dtype=object), width=12),
+        Column("mags", np.ones((2, 10), dtype=np.float32), "mag", "ten bands"),
+    ]
+    write_fits(tmp_path / "a.fits", columns, "THINGS", {"FOO": (3, "three")})
+    header = fits.getheader(tmp_path / "a.fits", "THINGS")
+    formats = [header[f"TFORM{place}"] for place in range(1, 10)]
+    assert formats == ["I", "J", "K", "E", "D", "L", "3A", "12A", "10E"]
+    assert header["TUNIT9"] == "mag"
+    assert header.comments["TTYPE9"] == "ten bands"
+    assert (header["FOO"], header.comments["FOO"]) == (3, "three")
+
+
+def test_text_that_is_not_ascii_is_an_error(tmp_path):
+    with pytest.raises(HandoffError, match=r"^'Größe' in the column word: FITS takes ASCII only"):
+        write_fits(tmp_path / "a.fits", [Column("word", np.array(["Größe"]))], "THINGS")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_kind_of_file_needs_its_folder(tmp_path):
+    nowhere = tmp_path / "nowhere" / "a"
+    for write in (
+        lambda: write_fits(nowhere, [Column("x", np.ones(1))], "X"),
+        lambda: write_text(nowhere, "x"),
+        lambda: write_ecsv(nowhere, Table({"x": [1]})),
+    ):
+        with pytest.raises(OutputError, match=r"does not exist"):
+            write()
+
+
+def test_ecsv_keeps_types_and_units(tmp_path):
+    table = Table({"x": np.array([1, 2**62]), "y": ["a b", ""]})
+    write_ecsv(tmp_path / "a.ecsv", table)
+    back = Table.read(tmp_path / "a.ecsv", format="ascii.ecsv")
+    assert back["x"].tolist() == [1, 2**62]
+    assert back["y"][0] == "a b"
