@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.resources import as_file, files
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -120,10 +121,7 @@ def what_bands_tell(flux: np.ndarray, redshift: np.ndarray, anchor: Anchor) -> n
     dust_free = anchor.templates[:: len(anchor.templates) // N_BASE]
     distance = FlatLambdaCDM(H0=70, Om0=0.3).luminosity_distance(redshift).value
     known = np.empty((len(flux), 3))
-    inside = [
-        (WAVELENGTH >= a) & (WAVELENGTH < b)
-        for a, b in zip(anchor.bin_edges[:-1], anchor.bin_edges[1:], strict=True)
-    ]
+    inside = [(WAVELENGTH >= a) & (WAVELENGTH < b) for a, b in pairwise(anchor.bin_edges)]
     for n in range(len(flux)):
         design = response("sdss2010", SDSS, WAVELENGTH, redshift[n : n + 1])[0] @ dust_free.T
         error = np.hypot(0.02 * flux[n], 0.05 * flux[n].max() * np.array([1, 0, 0, 0, 0.2]))

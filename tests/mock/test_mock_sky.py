@@ -1,5 +1,7 @@
 """The mock sky is right in units and structure; nothing about a source depends on its neighbours."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -86,11 +88,8 @@ def test_spectra_reproduce_the_continuum_bins_they_were_drawn_with():
     known = Galaxies.shipped().known[:20]
     spectra = draw_spectra(known, np.random.default_rng(0).normal(size=(20, N_NORMALS)), anchor)
     stars = spectra.old + spectra.young
-    edges = anchor.bin_edges
-    bins = np.stack(
-        [stars[:, (WAVELENGTH >= a) & (WAVELENGTH < b)].mean(axis=1)
-         for a, b in zip(edges[:-1], edges[1:], strict=True)], axis=1,
-    )  # fmt: skip
+    inside = [(WAVELENGTH >= a) & (WAVELENGTH < b) for a, b in pairwise(anchor.bin_edges)]
+    bins = np.stack([stars[:, pixels].mean(axis=1) for pixels in inside], axis=1)
     rebuilt = anchor.bins(anchor.colours(bins))
     shape = bins / np.exp(np.log(bins).mean(axis=1, keepdims=True))
     assert np.median(np.abs(rebuilt / shape - 1)) < 0.02
@@ -180,7 +179,8 @@ def test_the_image_has_the_real_galaxys_r_flux(sources, galaxies):
 
 def test_colours_of_images_follow_those_of_the_real_galaxies(sources, galaxies):
     light = sources.flux[:, :3].sum(axis=(2, 3))
-    mock, real = np.log(light[:, 0] / light[:, 2]), np.log(galaxies.flux[:, 1] / galaxies.flux[:, 3])
+    mock = np.log(light[:, 0] / light[:, 2])
+    real = np.log(galaxies.flux[:, 1] / galaxies.flux[:, 3])
     assert np.corrcoef(mock, real)[0, 1] > 0.8
 
 
@@ -200,7 +200,7 @@ def test_measured_widths_rise_with_the_widths_that_were_put_in():
     spectra = draw_spectra(known, rng.normal(size=(400, N_NORMALS)), anchor)
     flux = spectra.total[:, None, DECODER_PIXELS]
     proxies = measure(Spectra(np.arange(400), flux, wavelengths()))
-    both = [(proxies["ew_oii"], "oii"), (proxies["ew_sii"], "sii"), (proxies["ew_halpha"], "halpha")]
-    for measured, name in both:
-        ranks = [np.argsort(np.argsort(v)) for v in (measured[:, 0], spectra.widths[name])]
+    for name in ("oii", "sii", "halpha"):
+        pair = proxies[f"ew_{name}"][:, 0], spectra.widths[name]
+        ranks = [np.argsort(np.argsort(values)) for values in pair]
         assert np.corrcoef(*ranks)[0, 1] > 0.95, name
