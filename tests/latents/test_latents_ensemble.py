@@ -82,7 +82,9 @@ def test_there_is_a_shipped_ensemble_that_says_its_images_are_simulated():
 
 
 def test_an_unknown_name_lists_the_shipped_ensembles():
-    with pytest.raises(EnsembleError, match=r"mock-ps2: no such directory.*Did you mean 'mock-ps1'"):
+    with pytest.raises(
+        EnsembleError, match=r"mock-ps2: no such directory.*Did you mean 'mock-ps1'"
+    ):
         Ensemble.read("mock-ps2")
 
 

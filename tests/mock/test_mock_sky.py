@@ -1,4 +1,4 @@
-"""The mock sky is right in units and structure; nothing about a source depends on its neighbours."""
+"""The mock sky is right in units and structure, source by source."""
 
 from itertools import pairwise
 
