@@ -13,11 +13,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+from targetsel.mock.demo import in_demonstration
 from train_default_ensemble import REALISATIONS, SEED
 
 from targetsel.identity import uniform
 from targetsel.mock.anchor import Anchor
-from targetsel.mock.demo import in_demonstration
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import N_NORMALS, draw_spectra
 from targetsel.mock.templates import DECODER_PIXELS

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.catalog import CatalogFile
-from targetsel.errors import OutputError
+from targetsel.errors import CatalogError, OutputError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
@@ -23,7 +23,7 @@ from targetsel.latents.ensemble import Ensemble
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.sky import MockSources, observe
 from targetsel.mock.survey import PAN_STARRS
-from targetsel.parquet import described, write_table
+from targetsel.parquet import described, read_footer, write_table
 from targetsel.pipeline import Progress, score
 from targetsel.selection.membership import truth
 from targetsel.selection.rules import Rules, shipped_rules
@@ -64,6 +64,11 @@ def write_demonstration(folder: Path, n: int | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: could not be made: {error.strerror}") from error
+    for path in (folder / "catalog.parquet", folder / "truth.parquet"):
+        if path.exists() and not is_simulated(path):
+            raise OutputError(
+                f"{path}: already exists and is no demonstration's. Choose another folder."
+            )
     galaxies = Galaxies.of_demonstration()
     if n is not None:
         galaxies = galaxies.take(np.arange(min(n, len(galaxies))))
@@ -73,6 +78,14 @@ def write_demonstration(folder: Path, n: int | None = None) -> int:
     write_table(pa.concat_tables(truths), folder / "truth.parquet", {"images": "simulated"})
     write_table(galaxies.table(), folder / "catalog.parquet", {"images": "simulated"})
     return len(galaxies)
+
+
+def is_simulated(path: Path) -> bool:
+    """Whether a file is one that `write_demonstration` wrote."""
+    try:
+        return read_footer(path).get("images") == "simulated"
+    except CatalogError:
+        return False
 
 
 def _pieces(

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all.
+"""Files that appear whole or not at all, and never in place of what they were made from.
 
 Results are written beside their final name and renamed at the end, so that a killed run or a
 full disk never leaves half a file where a reader would look for a whole one.
@@ -9,10 +9,47 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from targetsel.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # not a Unix system: two runs at once go unnoticed there
+    fcntl = None  # type: ignore[assignment]
+
+
+def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a place for a result before any work is done.
+
+    Parameters
+    ----------
+    path : Path
+        The file to be written.
+    inputs : iterable of Path
+        Files and folders that are read for it.
+
+    Raises
+    ------
+    OutputError
+        If the folder is missing, something other than a file is at `path`, or `path` is one of
+        the inputs or lies in one.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it first.")
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a device or pipe"
+        raise OutputError(f"{path}: is {what}; expected a file's name. Choose another name.")
+    for each in inputs:
+        if path.resolve() == each.resolve():
+            raise OutputError(f"{path}: is read by the same command. Choose another name.")
+        if each.is_dir() and each.resolve() in path.resolve().parents:
+            raise OutputError(
+                f"{path}: lies in the folder {each}, which is read by the same command. "
+                "Choose another place."
+            )
 
 
 @contextlib.contextmanager
@@ -22,11 +59,11 @@ def written_beside(path: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        If the directory is missing, or the disk is full or not writable; nothing is left then.
+        If the place will not do (see `check_output`), or the disk is full or not writable;
+        nothing is left then.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it first.")
+    check_output(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield beside
@@ -38,6 +75,48 @@ def written_beside(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """A folder for one run alone, made if it is missing.
+
+    The lock goes with the process, however that ends, and with the folder where that is removed.
+
+    Raises
+    ------
+    OutputError
+        If another run holds the folder, or it cannot be made.
+    """
+    place = folder / "lock"
+    try:
+        while True:
+            folder.mkdir(exist_ok=True)
+            lock = open(place, "a")  # noqa: SIM115
+            _lock(lock, folder)
+            if place.exists():  # else it went with the folder of the run that held it before
+                break
+            lock.close()
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: could not be written: {error.strerror or error}. Choose another place."
+        ) from error
+    with lock:
+        yield
+
+
+def _lock(file: IO[str], folder: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise OutputError(
+            f"{folder}: another run is writing there. Wait for it, or choose another output."
+        ) from None
+    except OSError:  # a file system without locks
+        pass
 
 
 def sha256_of_file(path: Path) -> str:

@@ -185,7 +185,16 @@ def read_footer(path: Path) -> dict[str, Any]:
         raise CatalogError(
             f"{path}: not a Parquet file, or cut short ({_first_line(error)}). Make it again."
         ) from error
-    return json.loads(metadata.get(FOOTER_KEY, b"{}"))
+    return footer_in(metadata)
+
+
+def footer_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
+    """The JSON footer among a file's or a schema's metadata; empty where there is none of ours."""
+    try:
+        footer = json.loads((metadata or {}).get(FOOTER_KEY, b"{}"))
+    except ValueError:
+        return {}
+    return footer if isinstance(footer, dict) else {}
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:

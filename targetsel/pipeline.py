@@ -7,11 +7,13 @@ goes on with the first chunk that is not on disk.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,8 @@ import pyarrow.parquet as pq
 import targetsel
 from targetsel.catalog import Catalog, CatalogFile
 from targetsel.chunks import sorted_chunks
-from targetsel.errors import OutputError
-from targetsel.files import written_beside
+from targetsel.errors import OutputError, TargetselError
+from targetsel.files import check_output, held, written_beside
 from targetsel.imaging.cutout import Images, cut_out
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.latents.ensemble import BATCH_SIZE, Ensemble
@@ -33,8 +35,8 @@ from targetsel.parquet import ParquetSink, write_table
 from targetsel.scoring import assemble, check_names, summarise
 from targetsel.spectra.lines import measure
 
-ROWS_PER_CHUNK = 512
-SOURCES_DECODED_AT_ONCE = 32
+ROWS_PER_CHUNK = 256
+SOURCES_DECODED_AT_ONCE = 8
 N_DRAWS = 384
 
 Progress = Callable[[int, int], None]
@@ -99,37 +101,54 @@ def score(
     Raises
     ------
     CatalogError, CutoutError, EnsembleError, OutputError
-        Nothing is left under `output` then.
+        Nothing is left under `output` then; `<output>.partial` stays if it holds scored rows.
     """
     output = Path(output)
-    if not output.parent.is_dir():
-        raise OutputError(f"{output}: the folder {output.parent} does not exist. Create it first.")
+    check_output(output, (catalog.path, store.path))
     plan = ensemble.input
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.card.get("name", ""))
     check_names(catalog.schema, str(catalog.path))
-    partial = output.with_name(output.name + ".partial")
+    catalog.check()
     provenance = _provenance(store, ensemble, options)
-    chunks = _chunks(catalog, partial, provenance)
+    with _partial(output) as partial:
+        chunks = _chunks(catalog, partial, provenance)
 
-    done = [path for path in chunks.parts if path.exists()]
-    waiting = [k for k, path in enumerate(chunks.parts) if not path.exists()]
-    progress(_rows(done), chunks.n_rows)
+        def work(k: int) -> int:
+            rows = Catalog(pq.read_table(chunks.paths[k]), catalog.columns)
+            table = score_rows(rows, store, ensemble, options)
+            write_table(table, chunks.parts[k])
+            return table.num_rows
 
-    def work(k: int) -> int:
-        columns = dict(catalog.columns)
-        table = score_rows(
-            Catalog(pq.read_table(chunks.paths[k]), columns), store, ensemble, options
-        )
-        write_table(table, chunks.parts[k])
-        return table.num_rows
-
-    finished = _rows(done)
-    for n_rows in _in_threads(work, waiting, threads):
-        finished += n_rows
+        is_done = [_is_whole(path) for path in chunks.parts]
+        finished = _rows([path for path, done in zip(chunks.parts, is_done, strict=True) if done])
         progress(finished, chunks.n_rows)
-    statuses = _join(chunks, catalog, ensemble, provenance, output)
-    shutil.rmtree(partial, ignore_errors=True)
-    return Scored(output, statuses, len(done))
+        waiting = [k for k, done in enumerate(is_done) if not done]
+        for n_rows in _in_threads(work, waiting, threads):
+            finished += n_rows
+            progress(finished, chunks.n_rows)
+        whole = partial / "whole.parquet"
+        statuses = _join(chunks, catalog, ensemble, provenance, whole)
+        os.replace(whole, output)
+    return Scored(output, statuses, sum(is_done))
+
+
+@contextlib.contextmanager
+def _partial(output: Path) -> Iterator[Path]:
+    """The folder for unfinished work, held by this run; it stays if scored rows would be lost."""
+    partial = output.with_name(output.name + ".partial")
+    with held(partial):
+        try:
+            yield partial
+        except TargetselError as error:
+            if not any(partial.glob("part-*.parquet")):
+                shutil.rmtree(partial, ignore_errors=True)
+            elif isinstance(error, OutputError):
+                raise OutputError(
+                    f"{error} What is scored so far is kept in {partial}, where the same command "
+                    "goes on."
+                ) from error
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -153,15 +172,29 @@ def _chunks(catalog: CatalogFile, partial: Path, provenance: dict[str, Any]) -> 
         known = json.loads(note.read_text())
     except (OSError, ValueError):
         known = {}
-    if known.get("run") != json.loads(json.dumps(run)):
-        shutil.rmtree(partial, ignore_errors=True)
+    same = known.get("run") == json.loads(json.dumps(run))
+    if not same or not all(map(_is_whole, _paths(partial, known["chunks"]))):
+        for old in (note, *partial.glob("part-*.parquet")):
+            old.unlink(missing_ok=True)
         chunks = sorted_chunks(catalog, partial, ROWS_PER_CHUNK)
         known = {"run": run, "chunks": chunks.n_chunks, "rows": chunks.n_rows,
                  "sha256": chunks.sha256}  # fmt: skip
         with written_beside(note) as beside:
             beside.write_text(json.dumps(known))
-    paths = [partial / f"chunk-{k:05d}.parquet" for k in range(known["chunks"])]
-    return _Work(paths, known["rows"], known["sha256"])
+    return _Work(_paths(partial, known["chunks"]), known["rows"], known["sha256"])
+
+
+def _paths(partial: Path, n_chunks: int) -> list[Path]:
+    return [partial / f"chunk-{k:05d}.parquet" for k in range(n_chunks)]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a chunk or part is there, and not cut short by a crash of the machine."""
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
 
 
 def _identity(catalog: CatalogFile) -> dict[str, Any]:
@@ -188,11 +221,13 @@ def _in_threads(work: Callable[[int], int], items: list[int], threads: int) -> I
 
     torch.set_num_threads(1)
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            yield from pool.map(work, items)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        running: set[Future[int]] = set()
+        for item in items:
+            running.add(pool.submit(work, item))
+            if len(running) > threads:  # one ahead, and never a queue as long as the catalog
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        yield from (future.result() for future in as_completed(running))
 
 
 def _rows(parts: list[Path]) -> int:

@@ -42,16 +42,14 @@ def prediction_fields(n_latents: int, n_members: int) -> list[pa.Field]:
         numbers("member_cov", n_members * triangle, "each member's covariance, lower triangle"),
     ]
     for name in PROXIES:
-        about, ucd = DESCRIPTIONS[name], _ucd(name)
-        for suffix, kind, statistic in (
-            ("", "median of ", "stat.median"),
-            ("_std", "standard deviation of ", "stat.stdev"),
-            ("_q16", "16th percentile of ", "stat.min"),
-            ("_q84", "84th percentile of ", "stat.max"),
+        about, what = DESCRIPTIONS[name], _ucd(name)
+        for suffix, kind, ucd in (
+            ("", "median of ", f"{what};stat.median"),
+            ("_std", "standard deviation of ", f"stat.stdev;{what}"),
+            ("_q16", "16th percentile of ", f"stat.percentile;{what}"),
+            ("_q84", "84th percentile of ", f"stat.percentile;{what}"),
         ):
-            fields.append(
-                described(name + suffix, f32, UNITS[name], f"{statistic};{ucd}", kind + about)
-            )
+            fields.append(described(name + suffix, f32, UNITS[name], ucd, kind + about))
     quantiles = numbers(
         "proxy_quantiles", k * len(NORMAL_SCORES), "quantiles of each proxy, proxy by proxy"
     )
@@ -71,7 +69,9 @@ def prediction_fields(n_latents: int, n_members: int) -> list[pa.Field]:
     fields += [
         described("epistemic", f32, "", "stat.error", EPISTEMIC),
         described("ood", f32, "", "stat.probability", OOD),
-        described("masked_fraction", f32, "", "obs.image", "share of pixels without data"),
+        described(
+            "masked_fraction", f32, "", "stat.value;obs.image", "share of pixels without data"
+        ),
         described("status", pa.string(), "", "meta.code.status", "ok, or why not", nullable=False),
     ]
     return fields
@@ -124,9 +124,8 @@ def summarise(proxies: Proxies) -> dict[str, np.ndarray]:
         usable = np.isfinite(columns[name])
         spread = np.nanstd(np.where(usable[:, None], proxies[name], 0.0), axis=1)
         columns[f"{name}_std"] = np.where(usable, spread, np.nan)
-    rows, columns_ = np.tril_indices(len(PROXIES), -1)
     columns["proxy_quantiles"] = posterior.quantiles.reshape(len(posterior), -1)
-    columns["proxy_correlation"] = posterior.correlation[:, rows, columns_]
+    columns["proxy_correlation"] = posterior.correlation
     return columns | bpt_probabilities(proxies)
 
 

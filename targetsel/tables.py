@@ -131,6 +131,9 @@ def _open_parquet(paths: Sequence[Path]) -> ParquetFiles:
             num_rows += file.metadata.num_rows
             own = plain_schema(file.schema_arrow)
             header = (file.metadata.metadata or {}).get(VOTABLE_KEY)
+        if len(set(own.names)) < len(own.names):
+            twice = next(name for name in own.names if own.names.count(name) > 1)
+            raise CatalogError(f"{path}: has two columns named '{twice}'. Rename or drop one.")
         if schema is None:
             schema = _with_meanings(own, header)
         elif (difference := _difference(schema, own)) is not None:

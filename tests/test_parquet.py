@@ -197,3 +197,10 @@ def test_killed_block_leaves_the_older_file_as_it_was(path, table):
         raise KeyboardInterrupt
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("footer", ["[1", "[1]", "null"])
+def test_footer_of_another_program_is_taken_for_none(tmp_path, footer):
+    table = pa.table({"x": [1]}).replace_schema_metadata({"targetsel": footer})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert read_footer(tmp_path / "t.parquet") == {}

@@ -172,12 +172,72 @@ def test_a_failed_run_goes_on_where_it_stopped_and_gives_the_same_bytes(
     assert not (tmp_path / "cut.parquet.partial").exists()
 
 
+def cut_off(run, monkeypatch, **options):
+    """A run that ends before its parts are joined."""
+    with monkeypatch.context() as patch:
+        patch.setattr(targetsel.pipeline, "_join", lambda *a: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(**options)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("part-00002", 4), ("chunk-00001", 0)])
+def test_file_cut_short_by_a_crash_of_the_machine_is_made_again(
+    run, small_chunks, monkeypatch, tmp_path, name, kept
+):
+    whole = run(output="whole.parquet").output.read_bytes()
+    cut_off(run, monkeypatch)
+    broken = tmp_path / "out.scored.parquet.partial" / f"{name}.parquet"
+    broken.write_bytes(broken.read_bytes()[:100])
+    resumed = run()
+    assert resumed.n_resumed == kept
+    assert resumed.output.read_bytes() == whole
+
+
+def test_catalog_that_has_changed_is_scored_from_the_start(
+    run, small_chunks, monkeypatch, demonstration, tmp_path
+):
+    catalog = pq.read_table(demonstration / "catalog.parquet")
+    pq.write_table(catalog, tmp_path / "sky.parquet")
+    cut_off(run, monkeypatch, catalog=tmp_path / "sky.parquet")
+    pq.write_table(catalog.slice(1), tmp_path / "sky.parquet")
+    again = run(tmp_path / "sky.parquet")
+    assert again.n_resumed == 0
+    assert pq.read_metadata(again.output).num_rows == catalog.num_rows - 1
+
+
+def test_wrong_catalog_does_not_cost_the_work_of_an_earlier_run(
+    run, small_chunks, monkeypatch, demonstration, tmp_path
+):
+    cut_off(run, monkeypatch)
+    catalog = pq.read_table(demonstration / "catalog.parquet")
+    pq.write_table(pa.concat_tables([catalog, catalog]), tmp_path / "twice.parquet")
+    with pytest.raises(CatalogError, match="used more than once"):
+        run(tmp_path / "twice.parquet")
+    assert run().n_resumed == 5
+
+
+def test_disk_that_fills_up_keeps_the_scored_rows_and_says_where(
+    run, small_chunks, monkeypatch, tmp_path
+):
+    inner = targetsel.pipeline.write_table
+
+    def full(table, path):
+        if path.name == "part-00003.parquet":
+            raise OutputError(f"{path}: could not be written: No space left on device.")
+        inner(table, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(targetsel.pipeline, "write_table", full)
+        with pytest.raises(
+            OutputError, match=r"kept in .*out\.scored\.parquet\.partial, where the"
+        ):
+            run()
+    assert not (tmp_path / "out.scored.parquet").exists()
+    assert run().n_resumed >= 3
+
+
 def test_work_left_by_a_run_with_other_options_is_not_used(run, small_chunks, monkeypatch):
-    original = targetsel.pipeline._join
-    monkeypatch.setattr(targetsel.pipeline, "_join", lambda *a: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run(seed=1)
-    monkeypatch.setattr(targetsel.pipeline, "_join", original)
+    cut_off(run, monkeypatch, seed=1)
     assert run(seed=2).n_resumed == 0
 
 

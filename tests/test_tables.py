@@ -130,6 +130,12 @@ def test_folder_with_columns_of_another_type_is_refused_by_file(tmp_path):
         open_table(tmp_path)
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    pq.write_table(pa.table([[1], [2], [3]], names=["ra", "mag", "mag"]), tmp_path / "a.parquet")
+    with pytest.raises(CatalogError, match=r"a\.parquet: has two columns named 'mag'\. Rename"):
+        open_table(tmp_path / "a.parquet")
+
+
 def test_cut_parquet_file_in_a_folder_is_named(tmp_path):
     for name in ("a.parquet", "b.parquet"):
         pq.write_table(pa.table({"source_id": range(1000)}), tmp_path / name)

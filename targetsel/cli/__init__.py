@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
 import typer
 
 import targetsel
-from targetsel.cli import cutouts
+from targetsel.cli import cutouts, decoder, ensemble, spectra
+from targetsel.cli.assign import assign
 from targetsel.cli.demo import demo
+from targetsel.cli.export import export, import_assignment
 from targetsel.cli.score import score
 from targetsel.cli.select import select
 from targetsel.errors import TargetselError
+
+# What the system refuses wherever a path is touched, and no check of ours foresees.
+REFUSALS = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP),
+    *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE),
+}
 
 app = typer.Typer(
     help="Choose which galaxies deserve a spectrum: score an imaging catalog, select by rules.",
@@ -23,7 +32,13 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(score)
 app.command()(select)
+app.command()(export)
+app.command("import-assignment")(import_assignment)
+app.command()(assign)
 app.add_typer(cutouts.app, name="cutouts")
+app.add_typer(ensemble.app, name="ensemble")
+app.add_typer(decoder.app, name="decoder")
+app.add_typer(spectra.app, name="spectra")
 
 
 def _version(wanted: bool) -> None:
@@ -42,11 +57,16 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; a `TargetselError` becomes one line and exit status 2."""
+    """Run the command line; what a user can mend becomes one line and exit status 2."""
     try:
         app()
     except TargetselError as error:
         print(error, file=sys.stderr)
         if detail := getattr(error, "detail", ""):
             print(detail, file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        print(f"{error.filename or 'targetsel'}: {error.strerror}.", file=sys.stderr)
         sys.exit(2)

@@ -74,9 +74,11 @@ def show(
     number: Annotated[int, typer.Option("-n", min=1, max=400, help="Show the first ones.")] = 16,
 ) -> None:
     """Draw a colour picture of some cutouts of STORE."""
+    from targetsel.files import check_output
     from targetsel.imaging.picture import draw_mosaic
     from targetsel.imaging.store import CutoutStore
 
+    check_output(output, (store,))
     cutouts = CutoutStore.open(store)
     ids = cutouts.source_ids(number)
     if source_id:

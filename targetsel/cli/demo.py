@@ -26,7 +26,9 @@ def demo(
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with ProgressBar(*columns, console=console, transient=True) as bar:
+    with ProgressBar(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("simulating images", total=None)
 
         def show(done: int, total: int) -> None:
@@ -46,7 +48,7 @@ def demo(
             "-" if each.expected_true is None else f"{each.expected_true:.1f}",
             "-" if each.actual_true is None else str(each.actual_true),
         )
-    out = Console(soft_wrap=True, highlight=False)
+    out = Console(soft_wrap=True, highlight=False, markup=False)
     out.print(table)
     out.print(
         "Positions, redshifts and magnitudes are real SDSS galaxies; images and spectra are "

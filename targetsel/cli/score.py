@@ -62,6 +62,7 @@ def score(
     from targetsel.pipeline import Options
     from targetsel.pipeline import score as score_catalog
 
+    catalog = named(catalog)
     file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
     where = cutouts or catalog.parent / "cutouts"
     if cutouts is None and not where.exists():
@@ -70,7 +71,9 @@ def score(
     output = output or default_output(catalog)
     console = Console(stderr=True)
     columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("scoring", total=None)
         scored = score_catalog(
             file,
@@ -81,7 +84,7 @@ def score(
             threads or available_cores(),
             lambda done, total: bar.update(task, completed=done, total=total),
         )
-    out = Console(soft_wrap=True, highlight=False)
+    out = Console(soft_wrap=True, highlight=False, markup=False)
     if scored.n_resumed:
         out.print(f"went on with an earlier run, {scored.n_resumed} chunks of which were done")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):
@@ -94,6 +97,11 @@ def default_output(catalog: Path) -> Path:
     name = catalog.name.removesuffix(".gz")
     stem = Path(name).stem if catalog.is_file() else name
     return catalog.parent / f"{stem}.scored.parquet"
+
+
+def named(folder: Path) -> Path:
+    """The same path, written out if it is `.` or ends in `..`, so that it has a name."""
+    return folder if folder.name not in ("", "..") else Path(os.path.abspath(folder))
 
 
 def chosen_device(device: Device) -> str:

@@ -74,7 +74,7 @@ def show(summary: Summary) -> None:
             "-" if each.expected_true is None else f"{each.expected_true:,.1f}",
             "-" if purity is None else f"{purity:.0%}",
         )
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False)
     console.print(table)
     sources = f"{summary.n_sources:,} source{'s' if summary.n_sources != 1 else ''}"
     targets = f"{summary.n_targets:,} target{'s' if summary.n_targets != 1 else ''}"

@@ -67,6 +67,7 @@ class Folder:
         it chooses and orders them.
         """
         path = Path(path)
+        _check_given(path, pixel_scale, size, zeropoint)
         files = _list_files(path)
         first = files[min(files)]
         if WHOLE not in first:
@@ -84,7 +85,13 @@ class Folder:
             raise CutoutError(
                 f"{a_file}: does not say how large a pixel is. Give --pixel-scale [arcsec]."
             )
-        return cls(path, files, bands, pixel_scale, size or min(image.flux.shape[1:]), zeropoint)
+        largest = min(image.flux.shape[1:])
+        if size is not None and size > largest:
+            raise CutoutError(
+                f"{a_file}: has {largest} pixels on its shorter side, expected at least {size}. "
+                "Give a smaller --size."
+            )
+        return cls(path, files, bands, pixel_scale, size or largest, zeropoint)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -134,6 +141,18 @@ class Folder:
                 f"{self.size}. Give a smaller --size."
             )
         return Image(crop_to_centre(image.flux, self.size), expected, scale)
+
+
+def _check_given(
+    path: Path, pixel_scale: float | None, size: int | None, zeropoint: float | None
+) -> None:
+    """Refuse numbers that no image could have."""
+    if pixel_scale is not None and not 0 < pixel_scale < 1e4:
+        raise CutoutError(f"{path}: pixel scale {pixel_scale:g}, expected arcsec above zero.")
+    if size is not None and size < 1:
+        raise CutoutError(f"{path}: size {size}, expected a number of pixels above zero.")
+    if zeropoint is not None and not -100 < zeropoint < 100:
+        raise CutoutError(f"{path}: zero point {zeropoint:g}, expected an AB magnitude, say 22.5.")
 
 
 def _list_files(path: Path) -> dict[str, dict[str, Path]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import CutoutError
-from targetsel.imaging.encoding import ENCODINGS
+from targetsel.imaging.encoding import ENCODINGS, dtype_of
 
 KEY = b"targetsel.cutouts"
 VERSION = 1
@@ -47,6 +48,16 @@ class Layout:
 
     def check(self, place: object) -> None:
         """Raise a CutoutError, beginning with `place`, if an entry makes no sense."""
+        if not self.bands or len(self.bands) != len(self.sky_sigma):
+            raise CutoutError(
+                f"{place}: {len(self.bands)} bands and {len(self.sky_sigma)} sky sigmas, expected "
+                "one for each band."
+            )
+        if not (0 < self.pixel_scale < np.inf and self.height > 0 and self.width > 0):
+            raise CutoutError(
+                f"{place}: {self.height} x {self.width} pixels of {self.pixel_scale:g} arcsec, "
+                "expected positive numbers."
+            )
         if self.encoding not in ENCODINGS:
             known = " or ".join(f"'{name}'" for name in ENCODINGS)
             raise CutoutError(f"{place}: unknown encoding '{self.encoding}'. Expected {known}.")
@@ -98,11 +109,11 @@ def read_part(path: Path) -> Part:
     """The footer of one file of a store."""
     try:
         with pq.ParquetFile(path) as file:
-            metadata = file.metadata
+            metadata, schema = file.metadata, file.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rstrip(".")
         raise CutoutError(
-            f"{path}: cannot be read as Parquet: {reason} Copy or pack the cutouts again."
+            f"{path}: cannot be read as Parquet: {reason}. Copy or pack the cutouts again."
         ) from error
     entry = (metadata.metadata or {}).get(KEY)
     if entry is None:
@@ -110,20 +121,47 @@ def read_part(path: Path) -> Part:
             f"{path}: a Parquet file, but not a cutout store (no '{KEY.decode()}' in its footer). "
             "Make one with 'targetsel cutouts pack'."
         )
-    facts = json.loads(entry)
+    rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+    try:
+        part = _part(path, json.loads(entry), rows)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CutoutError(
+            f"{path}: the entry '{KEY.decode()}' of its footer is damaged or foreign "
+            f"({type(error).__name__}: {error}). Pack the cutouts again."
+        ) from error
+    part.layout.check(path)
+    _check_columns(path, schema, part)
+    return part
+
+
+def _part(path: Path, facts: dict[str, Any], rows: tuple[int, ...]) -> Part:
+    """The part that the footer's entry describes."""
     if facts.get("version") != VERSION:
         raise CutoutError(
             f"{path}: version {facts.get('version')} of the cutout store, expected {VERSION}. "
             "Pack the cutouts again, or use the targetsel that wrote them."
         )
     layout = Layout(
-        bands=tuple(facts["bands"]),
-        pixel_scale=facts["pixel_scale"],
-        height=facts["height"],
-        width=facts["width"],
-        encoding=facts["encoding"],
-        sky_sigma=tuple(facts["sky_sigma"]),
+        bands=tuple(str(band) for band in facts["bands"]),
+        pixel_scale=float(facts["pixel_scale"]),
+        height=int(facts["height"]),
+        width=int(facts["width"]),
+        encoding=str(facts["encoding"]),
+        sky_sigma=tuple(float(sigma) for sigma in facts["sky_sigma"]),
     )
-    layout.check(path)
-    rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
-    return Part(path, layout, facts["part"], facts["parts"], facts["sha256"], rows)
+    return Part(path, layout, int(facts["part"]), int(facts["parts"]), str(facts["sha256"]), rows)
+
+
+def _check_columns(path: Path, schema: pa.Schema, part: Part) -> None:
+    """Raise unless the file has rows, and the columns that its footer speaks of."""
+    if not sum(part.group_rows):
+        raise CutoutError(f"{path}: a cutout store without sources. Pack the cutouts again.")
+    pixel = pa.from_numpy_dtype(dtype_of(part.layout.encoding))
+    flux = pa.fixed_shape_tensor(pixel, part.layout.shape)
+    for name, kinds in (("source_id", (pa.int64(), pa.string())), ("flux", (flux,))):
+        found = schema.field(name).type if name in schema.names else "missing"
+        if found not in kinds:
+            expected = " or ".join(str(kind) for kind in kinds)
+            raise CutoutError(
+                f"{path}: column '{name}' is {found}, expected {expected}. Pack the cutouts again."
+            )

@@ -262,8 +262,8 @@ def _read_columns(path: Path, group: int | None, columns: list[str]) -> list[pa.
                 table = file.read_row_group(group, columns=columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise CutoutError(
-            f"{path}: damaged, its pixels or ids cannot be read: {str(error).splitlines()[0]} "
-            "Copy or pack the cutouts again."
+            f"{path}: damaged, its pixels or ids cannot be read: "
+            f"{str(error).splitlines()[0].rstrip('.')}. Copy or pack the cutouts again."
         ) from error
     return [table.column(name).combine_chunks() for name in columns]
 

@@ -7,7 +7,7 @@ On disk it is one directory: `card.json`, one `member-K.safetensors` per network
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -23,7 +23,7 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.stretch import Stretch
 from targetsel.latents.folding import fold
 from targetsel.latents.network import Network, NetworkPlan
-from targetsel.latents.novelty import NoveltyReference
+from targetsel.latents.novelty import N_LEVELS, NoveltyReference
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.spectra.decoder import Decoder
 from targetsel.weights import load_weights, read_safetensors, write_safetensors
@@ -31,6 +31,7 @@ from targetsel.weights import load_weights, read_safetensors, write_safetensors
 SCHEMA = "targetsel/ensemble/v1"
 DEFAULT = "mock-ps1"
 BATCH_SIZE = 64
+FLUX_UNIT = "nanomaggy"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,35 @@ class InputPlan:
     pixel_scale: float  # [arcsec]
     size: int  # [pixel]
     stretch: Stretch
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> InputPlan:
+        """What the card's entry "input" says.
+
+        Raises
+        ------
+        EnsembleError
+            If a value is missing, of another kind, or impossible.
+        """
+        try:
+            bands, scale = tuple(map(str, card["bands"])), float(card["pixel_scale"])
+            size, stretch = int(card["size"]), Stretch.from_card(card["stretch"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise EnsembleError(
+                f"entry 'input' of the card: missing or unusable value ({error}). Expected bands, "
+                "pixel_scale, size and stretch."
+            ) from error
+        if not (0 < scale < np.inf and size >= 1):
+            raise EnsembleError(
+                f"entry 'input' of the card: {size} pixels of {scale:g} arcsec, expected positive "
+                "numbers."
+            )
+        if card.get("flux_unit", FLUX_UNIT) != FLUX_UNIT:
+            raise EnsembleError(
+                f"entry 'input' of the card: flux_unit is '{card['flux_unit']}', expected "
+                f"'{FLUX_UNIT}', the unit of cutouts."
+            )
+        return cls(bands, scale, size, stretch)
 
 
 class Ensemble:
@@ -63,13 +93,7 @@ class Ensemble:
     @cached_property
     def input(self) -> InputPlan:
         """What the card says of the cutouts."""
-        plan = self.card["input"]
-        return InputPlan(
-            tuple(plan["bands"]),
-            float(plan["pixel_scale"]),
-            int(plan["size"]),
-            Stretch.from_card(plan["stretch"]),
-        )
+        return InputPlan.from_card(self.card["input"])
 
     @property
     def sha256(self) -> str:
@@ -152,9 +176,28 @@ class Ensemble:
         if not networks:
             raise EnsembleError(f"{folder / 'card.json'}: no file 'member-K.safetensors' is listed")
         decoder = Decoder.read(folder / "decoder.safetensors")
-        tensors = read_safetensors(folder / "novelty.safetensors")
-        novelty = NoveltyReference(**{name: t.numpy().astype(float) for name, t in tensors.items()})
-        return cls(networks, decoder, novelty, card, device)
+        novelty = _read_novelty(folder / "novelty.safetensors")
+        ensemble = cls(networks, decoder, novelty, card, device)
+        ensemble._check(folder / "card.json")
+        return ensemble
+
+    def _check(self, place: Path) -> None:
+        """Raise unless card, networks, decoder and novelty reference fit together."""
+        first, n, plan = self.networks[0], len(self.networks), self.input
+        features = first.head.in_features
+        for what, found, needed in (
+            ("bands of the input", len(plan.bands), first.plan.n_bands),
+            ("sky sigmas of the stretch", len(plan.stretch.sky_sigma), first.plan.n_bands),
+            ("latents of the decoder", self.decoder.n_latents, first.plan.n_latents),
+            ("shape of the novelty's mean", self.novelty.mean.shape, (n, features)),
+            ("shape of its whitening", self.novelty.whitening.shape, (n, features, features)),
+            ("shape of its distances", self.novelty.distances.shape, (N_LEVELS,)),
+        ):
+            if found != needed:
+                raise EnsembleError(
+                    f"{place}: {what}: {found}, but the {n} networks need {needed}. These files do "
+                    "not belong together; copy the whole ensemble directory again."
+                )
 
     def write(self, folder: Path) -> None:
         """Write the ensemble into a new or existing directory; the card comes last."""
@@ -199,10 +242,24 @@ def _card_bytes(card: dict[str, Any]) -> bytes:
     return (json.dumps(card, indent=1, sort_keys=True) + "\n").encode()
 
 
+def _read_novelty(path: Path) -> NoveltyReference:
+    tensors = read_safetensors(path)
+    expected = NoveltyReference.__dataclass_fields__.keys()
+    if tensors.keys() != expected:
+        raise EnsembleError(
+            f"{path}: holds {', '.join(sorted(tensors))}, expected {', '.join(sorted(expected))}."
+        )
+    return NoveltyReference(**{name: t.numpy().astype(float) for name, t in tensors.items()})
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
 def _read_card(folder: Path) -> dict[str, Any]:
     path = folder / "card.json"
     try:
-        card = json.loads(path.read_bytes())
+        card = json.loads(path.read_bytes(), parse_constant=_refuse)
     except FileNotFoundError:
         raise EnsembleError(f"{folder}: no card.json there, so it is not an ensemble") from None
     except (ValueError, OSError) as error:
@@ -216,6 +273,9 @@ def _read_card(folder: Path) -> dict[str, Any]:
     missing = {"bands", "pixel_scale", "size", "stretch"} - card["input"].keys()
     if missing:
         raise EnsembleError(f"{path}: entry 'input' lacks {', '.join(sorted(missing))}")
+    unlisted = {"decoder.safetensors", "novelty.safetensors"} - card["files"].keys()
+    if unlisted:
+        raise EnsembleError(f"{path}: entry 'files' lacks {', '.join(sorted(unlisted))}")
     unknown = card["network"].keys() - NetworkPlan.__dataclass_fields__.keys()
     if unknown:
         raise EnsembleError(

@@ -124,13 +124,11 @@ def read_posterior(table: pa.Table | pa.RecordBatch) -> ProxyPosterior:
         If the columns do not have the widths that their proxies ask for.
     """
     names = proxy_names(table.schema)
-    k, below = len(names), np.tril_indices(len(names), -1)
+    k = len(names)
     quantiles = _matrix(table, "proxy_quantiles", k * len(NORMAL_SCORES))
-    correlation = np.empty((table.num_rows, k, k))
-    correlation[:] = np.eye(k)
+    correlation = np.empty((table.num_rows, 0))
     if k > 1:
-        correlation[:, below[0], below[1]] = _matrix(table, "proxy_correlation", len(below[0]))
-        correlation[:, below[1], below[0]] = correlation[:, below[0], below[1]]
+        correlation = _matrix(table, "proxy_correlation", k * (k - 1) // 2)
     return ProxyPosterior(names, quantiles.reshape(-1, k, len(NORMAL_SCORES)), correlation)
 
 

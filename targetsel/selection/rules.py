@@ -166,8 +166,9 @@ def find_rules(path_or_name: str | Path) -> Path:
         If there is neither; it lists the shipped ones.
     """
     path = Path(path_or_name)
-    if path.is_file():
-        return path
+    for each in (path, Path(f"{path_or_name}.yaml")):
+        if each.is_file():
+            return each
     shipped = {file.stem: file for file in shipped_rules()}
     name = path.stem if path.suffix in (".yaml", ".yml") else path.name
     if path.parent == Path() and name in shipped:

@@ -86,7 +86,10 @@ def select(scored_path: Path, rules: Rules, output: Path) -> Summary:
     OutputError
         If the list cannot be written; nothing is left then.
     """
-    scored_path = Path(scored_path)
+    scored_path, output = Path(scored_path), Path(output)
+    from targetsel.files import check_output
+
+    check_output(output, (scored_path,))
     with _opened(scored_path) as scored:
         formulas = class_formulas(rules, scored.schema_arrow)
         n_passed = np.zeros(len(formulas), dtype=np.int64)

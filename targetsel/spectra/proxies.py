@@ -135,7 +135,9 @@ class ProxyPosterior:
         inside = np.zeros(len(self))
         for sign, score, turn in _corners(*first):
             for other_sign, other, other_turn in _corners(*second):
-                inside += sign * other_sign * bivariate_normal(score, other, turn * other_turn * rho)
+                inside += (
+                    sign * other_sign * bivariate_normal(score, other, turn * other_turn * rho)
+                )
         return np.clip(inside, 0.0, 1.0)
 
     def draw(self, names: tuple[str, ...], n_draws: int = 1024) -> dict[str, np.ndarray]:
@@ -176,8 +178,8 @@ def bivariate_normal(x: np.ndarray, y: np.ndarray, correlation: np.ndarray) -> n
 
     Owen (1956, Ann. Math. Stat. 27, 1075), eq. 2.1; |correlation| < 1.
     """
-    # Owen's function wants the ratio of both: zero and infinity become as good as zero and infinity.
-    x, y = (np.where(each == 0, 1e-150, np.clip(each, -40.0, 40.0)) for each in (x, y))
+    # Owen's function takes the ratio of both, so zero and infinity become numbers as good as they.
+    x, y = (np.where(np.abs(z) < 1e-150, 1e-150, np.clip(z, -40.0, 40.0)) for z in (x, y))
     rest = np.sqrt((1 - correlation) * (1 + correlation))
     tails = owens_t(x, (y / x - correlation) / rest) + owens_t(y, (x / y - correlation) / rest)
     below = (ndtr(x) + ndtr(y)) / 2 - tails

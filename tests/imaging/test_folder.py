@@ -221,3 +221,19 @@ def test_sky_sigma_is_measured_in_nanomaggies(tmp_path):
         noise = rng.normal(0, 80.0, (32, 32))
         write(tmp_path / f"{source}.r.fits", noise, BUNIT=None, EXPTIME=800.0, INSTRUME="GPC1")
     assert Folder.open(tmp_path).sky_sigma() == pytest.approx([0.01], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"pixel_scale": 0.0}, "pixel scale 0, expected arcsec above zero"),
+        ({"pixel_scale": float("nan")}, "pixel scale nan, expected arcsec above zero"),
+        ({"size": 0}, "size 0, expected a number of pixels above zero"),
+        ({"size": 7}, r"7\.fits: has 6 pixels on its shorter side, expected at least 7"),
+        ({"zeropoint": float("inf")}, "zero point inf, expected an AB magnitude"),
+    ],
+)
+def test_numbers_that_no_image_has_are_refused(tmp_path, given, message):
+    write(tmp_path / "7.fits", cube(), BANDS="gri")
+    with pytest.raises(CutoutError, match=message):
+        Folder.open(tmp_path, **given)

@@ -9,6 +9,7 @@ from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging import packing
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.encoding import ASINH, FLOAT
+from targetsel.imaging.layout import KEY
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore, check_suits
 
@@ -258,3 +259,40 @@ def test_a_store_that_does_not_suit_tells_both_sides(tmp_path, sky, bands, scale
     with pytest.raises(CutoutError) as error:
         check_suits(CutoutStore.open(tmp_path / "s"), bands, scale, size, "ensemble e")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.slice(0, 0), "a cutout store without sources"),
+        (lambda table: table.drop_columns("flux"), "column 'flux' is missing"),
+        (lambda table: table.drop_columns("source_id"), "column 'source_id' is missing"),
+        (
+            lambda table: table.set_column(0, "source_id", table["ra"]),
+            "column 'source_id' is double, expected int64 or string",
+        ),
+    ],
+)
+def test_a_store_that_lost_rows_or_columns_is_refused(tmp_path, sky, change, message):
+    write_store(tmp_path / "s", [sky], SIGMA)
+    part = tmp_path / "s" / "part-00000.parquet"
+    footer = pq.read_metadata(part).metadata
+    pq.write_table(change(pq.read_table(part)).replace_schema_metadata({KEY: footer[KEY]}), part)
+    with pytest.raises(CutoutError, match=message):
+        CutoutStore.open(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("[]", "of its footer is damaged or foreign"),
+        ("{", "of its footer is damaged or foreign"),
+        ('{"version": 1}', r"is damaged or foreign \(KeyError: 'bands'\)"),
+    ],
+)
+def test_a_store_with_a_damaged_footer_is_refused(tmp_path, sky, entry, message):
+    write_store(tmp_path / "s", [sky], SIGMA)
+    part = tmp_path / "s" / "part-00000.parquet"
+    pq.write_table(pq.read_table(part).replace_schema_metadata({KEY: entry}), part)
+    with pytest.raises(CutoutError, match=message):
+        CutoutStore.open(tmp_path / "s")

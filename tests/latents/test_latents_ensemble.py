@@ -154,3 +154,79 @@ def test_a_card_cannot_name_files_outside_its_directory(folder):
     update_card(folder, files=card["files"] | {"../outside.safetensors": "0"})
     with pytest.raises(EnsembleError, match="not a plain file name"):
         Ensemble.read(folder)
+
+
+def rehash(folder):
+    """Write the card anew for the files that are there, as a forger would."""
+    names = json.loads((folder / "card.json").read_text())["files"]
+    update_card(folder, files={name: sha256_of_file(folder / name) for name in names})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bands": 5}, "'input' of the card: missing or unusable value"),
+        ({"bands": ["g", "r", "i", "z"]}, "bands of the input: 4, but the 2 networks need 5"),
+        ({"pixel_scale": "fine"}, "'input' of the card: missing or unusable value"),
+        ({"pixel_scale": 0}, "64 pixels of 0 arcsec, expected positive numbers"),
+        ({"size": -1}, "-1 pixels of 0.25 arcsec, expected positive numbers"),
+        ({"flux_unit": "jansky"}, "flux_unit is 'jansky', expected 'nanomaggy'"),
+    ],
+)
+def test_an_input_that_no_cutout_could_be_is_refused(folder, change, message):
+    card = json.loads((folder / "card.json").read_text())
+    update_card(folder, input=card["input"] | change)
+    with pytest.raises(EnsembleError, match=message):
+        Ensemble.read(folder)
+
+
+def test_a_stretch_for_other_bands_is_refused(folder):
+    card = json.loads((folder / "card.json").read_text())
+    card["input"]["stretch"]["sky_sigma"] = [1.0, 1.0, 1.0]
+    update_card(folder, input=card["input"])
+    with pytest.raises(EnsembleError, match="sky sigmas of the stretch: 3, but the 2 networks"):
+        Ensemble.read(folder)
+
+
+@pytest.mark.parametrize("name", ["decoder.safetensors", "novelty.safetensors"])
+def test_weights_that_the_card_does_not_list_are_refused(folder, name):
+    card = json.loads((folder / "card.json").read_text())
+    del card["files"][name]
+    update_card(folder, files=card["files"])
+    with pytest.raises(EnsembleError, match=f"entry 'files' lacks {name}"):
+        Ensemble.read(folder)
+
+
+def test_a_member_that_the_card_does_not_list_is_missed_by_the_novelty(folder):
+    card = json.loads((folder / "card.json").read_text())
+    del card["files"]["member-1.safetensors"]
+    update_card(folder, files=card["files"])
+    with pytest.raises(EnsembleError, match=r"the 1 networks need .*do not belong together"):
+        Ensemble.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop("mean"), "holds distances, whitening, expected distances, m"),
+        (lambda tensors: tensors.update(more=torch.ones(1)), "holds distances, mean, more, whit"),
+        (
+            lambda tensors: tensors.update(distances=torch.ones(3)),
+            r"distances: \(3,\), but the 2 networks need \(201,\)",
+        ),
+    ],
+)
+def test_a_foreign_novelty_reference_is_refused(folder, change, message):
+    path = folder / "novelty.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+    rehash(folder)
+    with pytest.raises(EnsembleError, match=message):
+        Ensemble.read(folder)
+
+
+def test_a_card_with_nan_is_refused_before_anything_is_scored(folder):
+    update_card(folder, validation={"rms": float("nan")})
+    with pytest.raises(EnsembleError, match=r"not JSON \(NaN is no number\)"):
+        Ensemble.read(folder)

@@ -215,6 +215,8 @@ def test_file_is_read_where_it_lies_before_the_shipped_ones(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     Path("emission").write_text(GOOD)
     assert find_rules("emission") == Path("emission")
+    Path("aberrant.yaml").write_text(GOOD)
+    assert find_rules("aberrant") == find_rules("aberrant.yaml") == Path("aberrant.yaml")
     assert find_rules("quiescent.yaml").parent.name == "rules"
 
 
