@@ -6,16 +6,17 @@
 Hybrid, batch normalisation and full deconvolution learn the same latents from the same cutouts:
 ranger (Lookahead around RAdam, weight decay 0.01 but for biases and normalisation), one cycle of
 the learning rate up to 0.03 (0.003 for full deconvolution), batches of 128, the square root of the
-mean squared error, and random flips and quarter turns. Prints one row for each, with the mean and
-scatter over seeds of the root mean square error on held-out sources, in standardised latents (1 is
-what guessing the mean gives): as trained, and with running statistics recomputed afterwards.
+mean squared error, random flips, quarter turns and rotations by up to 10 degrees. Prints one row
+for each, with the mean and scatter over seeds of the root mean square error on held-out sources, in
+standardised latents (1 is what guessing the mean gives): as trained, and with running statistics
+recomputed afterwards.
 
 Latents come from a Parquet or CSV file with the column source_id and either a list column
 latent_mean (as `targetsel spectra encode` writes it) or the columns VAE1, VAE2, ...; they are
-standardised over all rows. `--mock N` simulates N sources instead, at most 64 pixels wide.
+standardised over all rows of the file, as the authors did. `--mock N` simulates N sources instead,
+at most 64 pixels wide.
 
-Unlike the paper: no rotation by up to 10 degrees, and the input is normalised over 1024 sources,
-not over one batch.
+Unlike the paper, the input is normalised over 1024 sources, not over one batch.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from targetsel.latents.network import Network
 from targetsel.latents.optimiser import one_cycle, ranger
 from targetsel.latents.presets import count_parameters, presets
 from targetsel.latents.published import BANDS, PIXEL_SCALE
-from targetsel.latents.training import recompute_statistics, rms_error, turned
+from targetsel.latents.training import augmented, recompute_statistics, rms_error
 
 PEAKS = {"hybrid": 3e-2, "batch-normalisation": 3e-2, "full-deconvolution": 3e-3}
 HELD_OUT = 0.2
@@ -70,16 +71,15 @@ class Sky:
     def of(
         cls, raw: Callable[[np.ndarray], np.ndarray], ids: np.ndarray, latents: np.ndarray
     ) -> Sky:
-        """The sky of raw cutouts [nanomaggy], split by a hash of the ids."""
+        """The sky of raw cutouts [nanomaggy] and standardised latents, split by a hash of ids."""
         held_out = uniform(ids, 0, "figure 3, held out")[:, 0] < HELD_OUT
         train, test = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         first = np.nan_to_num(raw(train[:N_NORMALISE])).astype(np.float64)
         mean = first.mean(axis=(0, 2, 3), keepdims=True)[0].astype(np.float32)
         std = first.std(axis=(0, 2, 3), keepdims=True)[0].astype(np.float32)
-        scaled = (latents - latents.mean(axis=0)) / latents.std(axis=0, ddof=1)
         return cls(
             lambda rows: (np.nan_to_num(raw(rows)) - mean) / std,
-            scaled.astype(np.float32),
+            latents.astype(np.float32),
             train,
             test,
         )
@@ -90,32 +90,40 @@ def sky_of_store(path: Path, latents: Path, size: int) -> Sky:
     store = CutoutStore.open(path)
     check_suits(store, BANDS, PIXEL_SCALE, size, "this benchmark")
     table = read_latents(latents)
-    known = store.source_ids()
-    table = table[table.index.isin(known)]
-    ids = table.index.to_numpy()
+    ids = store.source_ids()
+    ids = ids[np.isin(ids.astype(str), table.index)]
     whole = np.zeros(len(ids), dtype=bool)
     for start in range(0, len(ids), 256):
         rows = slice(start, start + 256)
         whole[rows] = store.read(ids[rows]).status == "ok"
-    ids, values = ids[whole], table.to_numpy()[whole]
+    ids = ids[whole]
 
     def raw(rows: np.ndarray) -> np.ndarray:
         return store.read(ids[rows]).select_bands(BANDS).crop(size).flux
 
-    return Sky.of(raw, ids, values)
+    return Sky.of(raw, ids, table.loc[ids.astype(str)].to_numpy())
 
 
 def read_latents(path: Path) -> pd.DataFrame:
-    """Latents (N, D), indexed by source id."""
+    """Latents (N, D), standardised over the file, indexed by source id as text."""
     table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    table = table.set_index("source_id")
+    table = table.set_index(table["source_id"].astype(str))
+    if not table.index.is_unique:
+        raise SystemExit(
+            f"{path}: the source id {table.index[table.index.duplicated()][0]} is twice"
+        )
     if "latent_mean" in table:
         column = table["latent_mean"].dropna()
-        return pd.DataFrame(np.stack(column.to_list()), index=column.index)
+        return standardised(pd.DataFrame(np.stack(column.to_list()), index=column.index))
     names = [f"VAE{k}" for k in range(1, 100) if f"VAE{k}" in table]
     if not names:
         raise SystemExit(f"{path}: neither a column 'latent_mean' nor 'VAE1', 'VAE2', ...")
-    return table[names].dropna()
+    return standardised(table[names].dropna())
+
+
+def standardised(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns of mean 0 and variance 1 over all rows."""
+    return (table - table.mean()) / table.std()
 
 
 def mock_sky(n: int, size: int) -> Sky:
@@ -132,7 +140,8 @@ def mock_sky(n: int, size: int) -> Sky:
     flux = np.concatenate([crop_to_centre(block.flux[:, order], size) for block in blocks])
     decoder = Decoder.read(find_ensemble("mock-ps1") / "decoder.safetensors")
     latents, _ = decoder.encode(np.concatenate([block.spectra for block in blocks]))
-    return Sky.of(lambda rows: flux[rows], galaxies.source_id, latents)
+    scaled = standardised(pd.DataFrame(latents)).to_numpy()
+    return Sky.of(lambda rows: flux[rows], galaxies.source_id, scaled)
 
 
 class OnDevice(nn.Module):
@@ -177,7 +186,7 @@ def contend(name: str, sky: Sky, arguments: argparse.Namespace, seed: int) -> Re
         first = step % per_epoch * arguments.batch
         rows = order[first : first + arguments.batch]
         optimiser.set(*one_cycle(step / steps, PEAKS[name]))
-        mean, factor = network(torch.from_numpy(turned(sky.read(rows), rng)))
+        mean, factor = network(augmented(sky.read(rows), rng))
         loss = rms_error(mean, factor, target[torch.from_numpy(rows)].to(arguments.device))
         optimiser.zero_grad()
         loss.backward()

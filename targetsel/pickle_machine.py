@@ -95,7 +95,8 @@ class Machine:
     ) -> None:
         self.storage = storage
         self.storages: dict[str, np.ndarray] = {}
-        self.budget = 4 * size + (1 << 16)  # bytes that constructors may copy
+        self.budget = 4 * size + (1 << 16)  # bytes that constructors may copy or show
+        self.entries = 0  # that states have given to instances
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -225,6 +226,9 @@ class Machine:
         if isinstance(owner, Record):
             for part in state if isinstance(state, tuple) else (state,):
                 if isinstance(part, dict):
+                    self.entries += len(part)
+                    if self.entries > MAX_OPCODES:  # each took a step to write
+                        raise Refusal("one state given to very many instances")
                     owner.attributes.update(part)
                 elif part is not None:
                     owner.attributes["state"] = state
@@ -316,6 +320,7 @@ def _tensor(machine: Machine, storage: Any, offset: Any, shape: Any, stride: Any
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
     if offset < 0 or last >= len(storage):
         raise Refusal("a tensor that reaches beyond its storage")
+    machine.spend(math.prod(shape) * storage.itemsize)  # the same numbers, time and again
     steps = tuple(step * storage.itemsize for step in stride)
     return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
 
@@ -381,6 +386,8 @@ _CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter": lambda machine, data, *rest: data,
     "torch.Size": _size,
     "torch.device": lambda machine, name, *rest: name,
+    # modules saved before PyTorch 1.3, the published autoencoder among them, name their backend
+    "torch.nn.backends.thnn._get_thnn_function_backend": lambda machine: None,
     "collections.OrderedDict": _dictionary,
     "collections.defaultdict": _dictionary,
     "builtins.set": _set,

@@ -33,7 +33,7 @@ MAX_DEPTH = 64
 MAX_VALUES = 1_000_000  # with every repetition counted
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 DAMAGE = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, EOFError,
-          NotImplementedError, RecursionError, struct.error, zipfile.BadZipFile)  # fmt: skip
+          RuntimeError, OSError, struct.error, zipfile.BadZipFile)  # fmt: skip
 
 
 def read_pickle(path: Path) -> Any:
@@ -55,8 +55,8 @@ def read_pickle(path: Path) -> Any:
         raise EnsembleError(f"{path}: no such file. Expected a .pth, .pt or .pkl file.")
     if path.stat().st_size > MAX_FILE:
         raise EnsembleError(f"{path}: {path.stat().st_size} bytes; weights have at most {MAX_FILE}")
-    data = path.read_bytes()
     try:
+        data = path.read_bytes()
         value = _read_zip(data) if data[:2] == b"PK" else _read_stream(data)
         _check_extent(value)
     except Refusal as refusal:

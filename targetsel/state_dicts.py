@@ -43,6 +43,8 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         if not isinstance(tensor, np.ndarray):
             kind = str(tensor.kind) if isinstance(tensor, Record) else type(tensor).__name__
             raise EnsembleError(f"{path}: '{name[:60]}' is of type {kind}, expected a tensor")
+        if tensor.dtype.kind not in "biuf":
+            raise EnsembleError(f"{path}: '{name[:60]}' holds {tensor.dtype}, expected numbers")
         if not np.isfinite(tensor).all():
             raise EnsembleError(f"{path}: tensor '{name}' holds NaN or infinity: a failed training")
         found[name] = tensor

@@ -46,12 +46,13 @@ def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Put tensors into a module; every name and shape must fit.
+    """Put tensors into a module; every name and shape must fit, and every number be finite.
 
     Raises
     ------
     EnsembleError
-        Naming the file and the first tensor that is missing, left over or of another shape.
+        Naming the file and the first tensor that is missing, left over, of another shape, or
+        holds NaN or infinity.
     """
     expected = module.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
@@ -64,4 +65,6 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
                 f"{path}: tensor '{name}' has shape {tuple(tensors[name].shape)}, but the card's "
                 f"network needs {tuple(expected[name].shape)}"
             )
+        if not tensors[name].isfinite().all():
+            raise EnsembleError(f"{path}: tensor '{name}' holds NaN or infinity: a failed training")
     module.load_state_dict(tensors)

@@ -254,6 +254,15 @@ def test_memo_bomb_of_copied_bytes_is_refused(tmp_path):
     assert "much larger than the file" in refusal(path)
 
 
+def test_one_state_given_to_very_many_instances_is_refused(tmp_path):
+    # 15,000 entries copied into 3,000 instances: gigabytes out of 120 kilobytes
+    state = b"(" + b"".join(b"X\x04\x00\x00\x00%04xN" % k for k in range(15_000)) + b"dq\x000"
+    again = b"cm\nC\n)\x81h\x00b"
+    path = tmp_path / "states.pkl"
+    path.write_bytes(b"\x80\x02" + state + b"(" + again * 3_000 + b"t.")
+    assert "one state given to very many instances" in refusal(path)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -331,6 +340,23 @@ def test_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path, count, offs
     path = tmp_path / "tensor.pth"
     torch_file(path, tensor_body(count, offset, shape, stride), {"0": bytes(16)})
     refusal(path)
+
+
+def test_encrypted_archive_is_called_damaged(tmp_path):
+    path = tmp_path / "locked.pth"
+    torch_file(path, pickle.dumps(1, 2), {})
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(b"PK\x03\x04") + 6] |= 1
+    raw[raw.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(raw)
+    assert "is encrypted" in refusal(path)
+
+
+def test_very_many_views_of_one_storage_are_refused(tmp_path):
+    path = tmp_path / "views.pth"
+    values = torch.zeros(100_000)
+    torch.save([values.view(-1) for _ in range(1_000)], path)
+    assert "much larger than the file" in refusal(path)
 
 
 def test_compressed_archive_is_refused(tmp_path):

@@ -84,6 +84,7 @@ def test_pickle_is_refused_unread(path, tmp_path, write):
             {"weight": torch.ones(3, 2)},
             "'weight' has shape (3, 2), but the card's network needs (2, 3)",
         ),
+        ({"bias": torch.tensor([0.0, torch.nan])}, "tensor 'bias' holds NaN or infinity"),
     ],
 )
 def test_weights_of_another_network_are_named(path, change, message):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,9 +26,10 @@ def presets() -> None:
     from targetsel.latents.presets import count_parameters
     from targetsel.latents.presets import presets as plans
 
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("network", "parameters", "deconvolution", "depth", "bands", "latents"):
-        table.add_column(title, justify="right" if title == "parameters" else "left")
+        side: Literal["left", "right"] = "right" if title == "parameters" else "left"
+        table.add_column(title, justify=side, overflow="fold")
     for name, plan in plans().items():
         depth = str(plan.depth) if plan.depth else "stem alone"
         count = f"{count_parameters(plan):,}"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from targetsel.errors import EnsembleError, SpectrumError
-from targetsel.spectra.autoencoder import SpectralAutoencoder
+from targetsel.spectra.autoencoder import HIDDEN, SpectralAutoencoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.latent_space import LatentSpace
 from targetsel.spectra.spectrum import Spectra
@@ -46,10 +46,21 @@ class Decoder:
         first = tensors.get("decoder.0.weight")
         if "latent_mean" not in tensors or first is None or first.ndim != 2:
             raise EnsembleError(f"{path}: no tensor 'latent_mean': not a spectral decoder")
+        if len(first) != HIDDEN[1]:  # before a network is made as wide as the file says
+            raise EnsembleError(
+                f"{path}: tensor 'decoder.0.weight' has shape {tuple(first.shape)}, expected "
+                f"{HIDDEN[1]} rows"
+            )
         components = tensors.get("pca_components")
+        if components is not None and components.ndim != 2:
+            raise EnsembleError(
+                f"{path}: tensor 'pca_components' has {components.ndim} axes, not 2"
+            )
         space = LatentSpace(first.shape[1], None if components is None else len(components))
         network = SpectralAutoencoder(space)
         load_weights(network, tensors, path)
+        if not (network.latent_std > 0).all():
+            raise EnsembleError(f"{path}: tensor 'latent_std' holds numbers that are not positive")
         return cls(network)
 
     def write(self, path: Path) -> None:

@@ -98,6 +98,11 @@ def fill_gaps(spectra: MeasuredSpectra, basis: Basis | None = None) -> MeasuredS
     basis = basis or Basis.shipped()
     flux = spectra.flux.copy()
     for row, ivar in enumerate(spectra.ivar):
+        if not flux[row, ivar > 0] @ basis.mean[ivar > 0] > 0:
+            raise SpectrumError(
+                f"spectrum {spectra.source_id[row]} is not positive on average, so it can be "
+                "neither filled nor scaled: sky subtraction?"
+            )
         flux[row] = _fill(flux[row], ivar, basis)
     return replace(spectra, flux=flux)
 
@@ -107,10 +112,6 @@ def _fill(flux: np.ndarray, ivar: np.ndarray, basis: Basis) -> np.ndarray:
     if not gap.any():
         return flux
     scale = (flux[~gap] @ basis.mean[~gap]) / (basis.mean[~gap] ** 2).sum()
-    if scale <= 0:
-        raise SpectrumError(
-            "a spectrum is negative on average, so its gaps cannot be filled: sky subtraction?"
-        )
     filled = np.where(gap, scale * basis.mean, flux)
     for _ in range(N_ITERATIONS):
         norm = np.sqrt((filled**2).sum())

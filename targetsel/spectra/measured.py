@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy import units
 
 from targetsel.errors import SpectrumError
 
+FLUX_RANGE = (1e-150, 1e150)  # beyond, squares of double precision are lost
 OPTICAL = (1000.0, 60_000.0)  # [Angstrom] beyond, a wavelength is in some other unit
 # No instrument is calibrated better than this [variance, in units where a spectrum's sum of squares
 # is 1]: 2.2 % of the root mean square pixel; Portillo et al. (2020, AJ 160, 45).
@@ -139,8 +141,28 @@ def _check_flux(place: str, wavelength: np.ndarray, flux: np.ndarray, ivar: np.n
             f"{place}: flux is {flux[k]} in {int(bad.sum())} unmasked pixels, the first at "
             f"{wavelength[k]:.1f} Angstrom. Set their inverse variance to 0."
         )
-    if not (flux[ivar > 0] != 0).any():
+    largest = np.abs(flux[ivar > 0]).max()
+    if largest == 0:
         raise SpectrumError(f"{place}: flux is 0 in every unmasked pixel, so it has no shape")
+    if not FLUX_RANGE[0] < largest < FLUX_RANGE[1]:
+        raise SpectrumError(
+            f"{place}: flux reaches {largest:.3g}, expected between {FLUX_RANGE[0]:g} and "
+            f"{FLUX_RANGE[1]:g}. Scale it; its unit does not matter."
+        )
+
+
+def as_numbers(place: str, name: str, values: Any) -> np.ndarray:
+    """Values in double precision.
+
+    Raises
+    ------
+    SpectrumError
+        If they are text, complex, dates or structures.
+    """
+    found = np.asarray(values)
+    if found.dtype.kind not in "biuf":
+        raise SpectrumError(f"{place}: {name} holds {found.dtype}, expected real numbers")
+    return found.astype(np.float64)
 
 
 def check_flux_unit(place: str, unit: str) -> None:

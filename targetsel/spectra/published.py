@@ -145,7 +145,12 @@ def pca_tensors(path: Path, n_latents: int, components: int = COMPONENTS) -> dic
 
 def _array(values: dict[Any, Any], name: str, n_axes: int, path: Path) -> np.ndarray:
     array = values.get(name)
-    if not isinstance(array, np.ndarray) or array.ndim != n_axes or not np.isfinite(array).all():
+    if (
+        not isinstance(array, np.ndarray)
+        or array.ndim != n_axes
+        or array.dtype.kind not in "iuf"
+        or not np.isfinite(array).all()
+    ):
         raise EnsembleError(
             f"{path}: the PCA has no usable '{name}', expected finite numbers with {n_axes} axes. "
             "Was it fitted?"

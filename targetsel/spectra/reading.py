@@ -7,9 +7,11 @@ holds one spectrum, an .npz one or many that share wavelengths, and Parquet one 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -18,6 +20,7 @@ import numpy as np
 from targetsel.errors import SpectrumError
 from targetsel.spectra.measured import (
     ObservedSpectrum,
+    as_numbers,
     check_flux_unit,
     in_angstrom,
     refuse_air,
@@ -26,6 +29,9 @@ from targetsel.spectra.sdss import read_sdss
 
 FITS_SUFFIXES = (".fits", ".fit", ".fits.gz")
 ARRAY_SUFFIXES = (".npz", ".csv", ".parquet")
+# What the readers raise, of their own and of Python's, where bytes of a file are damaged.
+DAMAGE = (OSError, ValueError, LookupError, EOFError, TypeError, NotImplementedError, MemoryError,
+          BadZipFile, zlib.error, TokenError, SyntaxError)  # fmt: skip
 NAMES = {
     "wavelength": ("wavelength", "wave", "lambda", "lam", "loglam"),
     "flux": ("flux",),
@@ -111,7 +117,7 @@ def read_arrays(path: Path) -> Arrays:
         )
     try:
         return reader(path)
-    except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:
+    except DAMAGE as error:
         cause = str(error).split("\n")[0]
         raise SpectrumError(f"{path}: not a whole {path.suffix} file ({cause})") from None
 
@@ -172,13 +178,14 @@ class _SpectrumFile:
         self.flux = self._along_rows("flux")
         self.ivar = self._along_rows("ivar")
         self.wavelength = self._along_rows("wavelength")
+        self._check_rows()
         check_flux_unit(str(path), arrays.units.get(self.column["flux"], ""))
 
     def spectrum(self, row: int) -> ObservedSpectrum:
         """The checked spectrum of one row."""
         many = len(self.flux) > 1
         place = f"{self.path}, row {row}" if many else str(self.path)
-        ivar = _numbers(self.ivar, row)
+        ivar = self._numbers("ivar", row, place)
         if self.column["ivar"].lower() != "ivar":
             ivar = _from_error(ivar)
         source_id = self._one("source_id", row)
@@ -186,16 +193,16 @@ class _SpectrumFile:
             source_id = f"{self.path.stem}:{row}" if many else self.path.stem
         return ObservedSpectrum(
             place,
-            int(source_id) if isinstance(source_id, float | np.number) else str(source_id),
+            int(source_id) if _is_number(source_id) else str(source_id),
             self._angstrom(row, place),
-            _numbers(self.flux, row),
+            self._numbers("flux", row, place),
             ivar,
             self._redshift(row, place),
         )
 
     def _angstrom(self, row: int, place: str) -> np.ndarray:
         name = self.column["wavelength"]
-        values = _numbers(self.wavelength, row)
+        values = self._numbers("wavelength", row, place)
         if name.lower() == "loglam":
             return 10**values
         return in_angstrom(place, values, self.arrays.units.get(name))
@@ -208,7 +215,28 @@ class _SpectrumFile:
             raise SpectrumError(
                 f"{place}: no redshift: no column 'redshift' or 'z'. Add one, or give --redshift."
             )
-        return float(value)
+        return float(as_numbers(place, f"'{self.column['redshift']}'", value))
+
+    def _check_rows(self) -> None:
+        """See that there are spectra, and as many values of every quantity, or a single one."""
+        if not self.flux.size:
+            raise SpectrumError(f"{self.path}: holds no spectra")
+        counts = {q: len(getattr(self, q)) for q in ("wavelength", "ivar")}
+        for quantity in ("redshift", "source_id"):
+            if name := self.column[quantity]:
+                counts[quantity] = len(np.atleast_1d(self.arrays.values[name]))
+        for quantity, rows in counts.items():
+            if rows not in (1, len(self.flux)):
+                raise SpectrumError(
+                    f"{self.path}: '{self.column[quantity]}' has {rows} rows, but "
+                    f"'{self.column['flux']}' has {len(self.flux)}; expected as many, or one for "
+                    "all"
+                )
+
+    def _numbers(self, quantity: str, row: int, place: str) -> np.ndarray:
+        values = getattr(self, quantity)
+        one = values[row if len(values) > 1 else 0]
+        return as_numbers(place, f"'{self.column[quantity]}'", one)
 
     def _one(self, quantity: str, row: int) -> Any:
         """A row's only value of a quantity, or None; a CSV file repeats it for every pixel."""
@@ -222,7 +250,7 @@ class _SpectrumFile:
     def _along_rows(self, quantity: str) -> np.ndarray:
         """Spectra along the first axis; a single one may stand for all."""
         if name := self.column[quantity]:
-            values = self.arrays.values[name]
+            values = np.atleast_1d(self.arrays.values[name])
             return values[None] if values.ndim == 1 and values.dtype != object else values
         has = ", ".join(self.arrays.values) or "nothing"
         raise SpectrumError(
@@ -236,8 +264,8 @@ class _SpectrumFile:
                 refuse_air(str(self.path), f"column '{name}'")
 
 
-def _numbers(values: np.ndarray, row: int) -> np.ndarray:
-    return np.asarray(values[row if len(values) > 1 else 0], dtype=np.float64)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | np.floating | np.integer) and bool(np.isfinite(value))
 
 
 def _from_error(error: np.ndarray) -> np.ndarray:

@@ -99,7 +99,7 @@ def _check_reach(spectrum: ObservedSpectrum) -> None:
     """See that the spectrum, masked pixels and all, covers half of the grid."""
     if spectrum.redshift <= -0.05:
         raise SpectrumError(
-            f"{spectrum.place}: redshift is {spectrum.redshift:.6g}, expected at least 0"
+            f"{spectrum.place}: redshift is {spectrum.redshift:.6g}, expected more than -0.05"
         )
     first, last = spectrum.wavelength[[0, -1]] / (1 + spectrum.redshift)
     grid = wavelengths()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from astropy.utils.exceptions import AstropyUserWarning
 from targetsel.errors import SpectrumError
 from targetsel.spectra.measured import ObservedSpectrum, check_flux_unit, refuse_air
 
+# What astropy raises, of its own and of Python's, where bytes of a FITS file are damaged.
+_DAMAGE = (OSError, EOFError, TypeError, ValueError, LookupError, AttributeError, MemoryError,
+           zlib.error, fits.VerifyError, AstropyUserWarning)  # fmt: skip
 _REDSHIFT_TABLES = ("SPECOBJ", "SPALL")
 _REDSHIFT_KEYS = ("Z", "REDSHIFT", "Z_FIN")
 
@@ -36,7 +40,7 @@ def read_sdss(path: Path, redshift: float | None = None) -> ObservedSpectrum:
                 return _from_hdus(hdus, place, path.stem.removesuffix(".fits"), redshift)
     except FileNotFoundError:
         raise SpectrumError(f"{place}: no such file") from None
-    except (OSError, TypeError, IndexError, AstropyUserWarning) as error:
+    except _DAMAGE as error:
         cause = str(error).split("\n")[0]
         raise SpectrumError(f"{place}: not a whole FITS file ({cause}). Copy it again.") from None
 

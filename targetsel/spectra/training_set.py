@@ -11,7 +11,7 @@ import numpy as np
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.infill import fill_gaps
-from targetsel.spectra.measured import MeasuredSpectra
+from targetsel.spectra.measured import MeasuredSpectra, as_numbers
 from targetsel.spectra.reading import FITS_SUFFIXES, Arrays, read_arrays, read_spectra
 from targetsel.spectra.resample import rest_frame
 
@@ -84,14 +84,15 @@ class TrainingSpectra:
                 f"rest-frame grid; found {flux.shape if name else 'no flux'}"
             )
         found = arrays.find("wavelength")
-        if found and not np.allclose(arrays.values[found], wavelengths(), rtol=1e-5):
+        if found and not _is_grid(as_numbers(str(path), f"'{found}'", arrays.values[found])):
             raise SpectrumError(
                 f"{path}: has no redshift, and '{found}' is not the rest-frame grid "
                 "10**(3.53 + 0.00039 i) Angstrom"
             )
+        flux = as_numbers(str(path), f"'{name}'", flux)
         if "ivar" not in arrays.values:
             return cls.of(flux)
-        ivar = arrays.values["ivar"].astype(np.float64)
+        ivar = as_numbers(str(path), "'ivar'", arrays.values["ivar"])
         if ivar.shape != flux.shape or not (np.isfinite(ivar) & (ivar >= 0)).all():
             raise SpectrumError(
                 f"{path}: 'ivar' must have the shape of flux, {flux.shape}, and be at least 0"
@@ -109,6 +110,11 @@ class TrainingSpectra:
         if self.ivar is not None:
             digest.update(np.ascontiguousarray(self.ivar).tobytes())
         return digest.hexdigest()
+
+
+def _is_grid(wavelength: np.ndarray) -> bool:
+    grid = wavelengths()
+    return wavelength.shape[-1:] == grid.shape and np.allclose(wavelength, grid, rtol=1e-5)
 
 
 def _read_folder(folder: Path) -> MeasuredSpectra:

@@ -47,6 +47,7 @@ def test_presets_are_listed_with_the_published_counts():
     for count in ("6,734,743", "6,734,871", "6,730,007", "29,606", "29,734"):
         assert count in output
     assert "hybrid" in output
+    assert "tiny-batch-normalisation " in output  # whole, in a window of 80 columns
 
 
 def test_import_reports_every_tensor_and_writes_an_ensemble_that_predicts(folder):

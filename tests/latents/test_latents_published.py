@@ -218,9 +218,10 @@ def put(name, tensor):
          "linear layer has (6, 128)"),
         (put("11.bias", torch.full((6,), torch.nan)), "tensor '11.bias' holds NaN or infinity"),
         (put("11.bias", [1.0]), "'11.bias' is of type list, expected a tensor"),
+        (put("11.bias", np.array(["a"] * 6)), "'11.bias' holds <U1, expected numbers"),
         (put("13.odd", torch.ones(2)), "tensor '13.odd' belongs to no kind of layer"),
     ],
-    ids=["extra layer", "extra tensor", "missing", "shape", "NaN", "list", "unknown layer"],
+    ids=["extra layer", "extra tensor", "missing", "shape", "NaN", "list", "text", "unknown layer"],
 )  # fmt: skip
 def test_file_that_does_not_fit_exactly_is_refused(tmp_path, change, message):
     with pytest.raises(EnsembleError) as caught:

@@ -1,4 +1,6 @@
 import math
+import re
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from targetsel.errors import EnsembleError, SpectrumError
 from targetsel.spectra.autoencoder import SpectralAutoencoder, maximum_mean_discrepancy
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.latent_space import LatentSpace
+from targetsel.weights import write_safetensors
 
 
 def fixed_autoencoder(mean, log_variance, output):
@@ -193,6 +196,24 @@ def test_weights_of_something_else_are_refused(tmp_path):
     save_file({"weight": torch.zeros(2)}, path)
     with pytest.raises(EnsembleError, match="no tensor 'latent_mean': not a spectral decoder"):
         Decoder.read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("decoder.0.weight", torch.zeros(1, 1_000_000), r"shape (1, 1000000), expected 110 rows"),
+        ("pca_components", torch.tensor(1.0), "'pca_components' has 0 axes"),
+        ("latent_std", torch.zeros(6), "'latent_std' holds numbers that are not positive"),
+        ("encoder.0.bias", torch.full((549,), torch.nan), "'encoder.0.bias' holds NaN or infinity"),
+    ],
+)
+def test_decoder_that_cannot_work_is_refused_when_it_is_read(tmp_path, name, values, message):
+    tensors = SpectralAutoencoder(LatentSpace(10, 6)).state_dict() | {name: values}
+    write_safetensors(tensors, tmp_path / "odd.safetensors")
+    start = time.process_time()
+    with pytest.raises(EnsembleError, match=re.escape(message)):
+        Decoder.read(tmp_path / "odd.safetensors")
+    assert time.process_time() - start < 1
 
 
 def test_spectra_off_the_grid_are_refused():

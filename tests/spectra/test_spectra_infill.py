@@ -63,9 +63,13 @@ def test_noisy_pixels_count_less(galaxies):
     assert wary < 0.2 * trusting
 
 
-def test_negative_spectrum_cannot_be_filled(galaxies):
-    with pytest.raises(SpectrumError, match="negative on average"):
-        fill_gaps(measured(-galaxies(1), gaps(1)))
+@pytest.mark.parametrize("sign", [-1, 0])
+@pytest.mark.parametrize("gap", [True, False], ids=["with gaps", "without"])
+def test_spectrum_that_is_not_positive_is_refused_by_its_name(galaxies, sign, gap):
+    spectra = measured(galaxies(2), gaps(2) & gap)
+    spectra.flux[1] *= sign
+    with pytest.raises(SpectrumError, match=f"spectrum {spectra.source_id[1]} is not positive"):
+        fill_gaps(spectra)
 
 
 def test_basis_finds_the_components_that_spectra_are_made_of():

@@ -39,7 +39,7 @@ class InformedAutoencoder(nn.Module):
 """
 
 
-def module_of(path, zipped=False, **options):
+def module_of(path, zipped=False, backend=None, **options):
     """A whole pickled module whose class no longer exists when the file is read."""
     code = path.with_name("InformedVAE.py")
     code.write_text(SOURCE)
@@ -49,6 +49,9 @@ def module_of(path, zipped=False, **options):
         spec.loader.exec_module(room)
         torch.manual_seed(4)
         module = room.InformedAutoencoder(**options)
+        if backend is not None:
+            for part in module.modules():
+                part.__dict__["_backend"] = backend
         torch.save(module, path, _use_new_zipfile_serialization=zipped)
     finally:
         del sys.modules["InformedVAE"]
@@ -129,6 +132,20 @@ def test_every_tensor_is_reported(files):
     assert used["outp.weight"] == "decoder.4.weight"
 
 
+class OldBackend:
+    """What modules held, and how it was pickled, before PyTorch 1.3."""
+
+    def __reduce__(self):
+        from torch.nn.backends.thnn import _get_thnn_function_backend
+
+        return _get_thnn_function_backend, ()
+
+
+def test_module_of_a_pytorch_as_old_as_the_published_one_comes_in(files):
+    module_of(files.paths[0], backend=OldBackend())
+    assert len(import_decoder(*files.paths, files.output).used) == 14
+
+
 def test_log_variance_is_told_by_its_name_and_not_by_its_place(files):
     names = ("logvar", "mean")
     module = module_of(files.paths[0], names=names)
@@ -189,6 +206,9 @@ def test_pca_of_other_latents_or_never_fitted_is_refused(files):
     decomposition = pytest.importorskip("sklearn.decomposition")
     files.paths[1].write_bytes(pickle.dumps(decomposition.PCA(6)))
     assert "no usable 'components_'" in refusal(files)
+    files.pca.components_ = np.array([["a"] * 10] * 6)
+    files.paths[1].write_bytes(pickle.dumps(files.pca))
+    assert "no usable 'components_', expected finite numbers" in refusal(files)
     files.paths[1].write_bytes(pickle.dumps({"components_": 1}))
     assert "holds a dict, expected a pickled scikit-learn PCA" in refusal(files)
 

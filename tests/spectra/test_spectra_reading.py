@@ -1,3 +1,7 @@
+import contextlib
+import io
+import zipfile
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -272,6 +276,14 @@ def test_bad_row_leaves_the_others_alone(tmp_path):
         ({"ivar": with_value(np.ones(500), 5, np.nan)}, ": inverse variance is nan at 3854.1"),
         ({"flux": np.zeros(500)}, ": flux is 0 in every unmasked pixel, so it has no shape"),
         ({"flux": with_value(GOOD["flux"], 0, np.inf)}, ": flux is inf in 1 unmasked pixels"),
+        ({"flux": GOOD["flux"] * 1e200}, ": flux reaches 2e+200, expected between 1e-150 and 1e+"),
+        ({"flux": GOOD["flux"] * 1e-300}, ": flux reaches 2e-300, expected between"),
+        ({"flux": GOOD["flux"] * 1j}, ": 'flux' holds complex128, expected real numbers"),
+        ({"flux": np.float64(1)}, ": flux has shape (1,), but wavelength has shape (500,)"),
+        ({"flux": np.zeros((0, 500))}, ": holds no spectra"),
+        ({"redshift": "high"}, ": 'redshift' holds <U4, expected real numbers"),
+        ({"redshift": np.zeros(0)}, ": 'redshift' has 0 rows, but 'flux' has 1; expected as many"),
+        ({"ivar": np.ones((2, 500))}, ": 'ivar' has 2 rows, but 'flux' has 1; expected as many"),
     ],
 )  # fmt: skip
 def test_arrays_that_make_no_sense_are_refused(changes, message, tmp_path):
@@ -289,6 +301,50 @@ def test_damaged_file_is_refused(suffix, tmp_path):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(b"PK\x03\x04 and then nothing")
     assert refusal(path).startswith(f": not a whole {suffix} file")
+
+
+def test_source_id_that_is_nan_is_text(tmp_path):
+    (spectrum,) = read_spectra(npz(tmp_path, source_id=np.nan))
+    assert spectrum.source_id == "nan"
+
+
+def test_csv_without_rows_holds_no_spectra(tmp_path):
+    (tmp_path / "x.csv").write_text("wavelength,flux,ivar,redshift\n")
+    assert refusal(tmp_path / "x.csv") == ": holds no spectra"
+
+
+def test_array_that_claims_more_than_any_memory_is_called_damaged(tmp_path):
+    path = tmp_path / "huge.npz"
+    content = io.BytesIO()
+    np.save(content, np.ones(500))
+    body = content.getvalue().replace(b"(500,), }          ", b"(5000000000000,), }")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("flux.npy", body)
+    assert refusal(path).startswith(": not a whole .npz file (Unable to allocate")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", [".fits", ".npz", ".parquet"])
+def test_random_damage_never_raises_anything_else(suffix, tmp_path, write_sdss):
+    if suffix == ".fits":
+        path = write_sdss()
+    elif suffix == ".npz":
+        path = npz(tmp_path)
+    else:
+        path = tmp_path / "x.parquet"
+        row = {name: [values] for name, values in GOOD.items() if name != "redshift"}
+        pq.write_table(pa.table(row | {"redshift": [0.1]}), path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    hot = slice(-900, None) if suffix == ".parquet" else slice(0, 2880 * 5)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        part = damaged[hot]
+        for place in rng.integers(len(part), size=4):
+            part[place] = rng.integers(32, 127)
+        damaged[hot] = part
+        path.write_bytes(damaged)
+        with contextlib.suppress(SpectrumError):
+            read_spectra(path)
 
 
 # ---------------------------------------------------------------- real ones

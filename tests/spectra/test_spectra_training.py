@@ -266,6 +266,11 @@ def test_folder_of_sdss_files_is_read(write_sdss, tmp_path):
             {"flux": np.ones((2, 1000)), "wavelength": np.linspace(3000, 9000, 1000)},
             "'wavelength' is not the rest-frame grid",
         ),
+        (
+            {"flux": np.ones((2, 1000)), "wavelength": np.linspace(3000, 9000, 7)},
+            "'wavelength' is not the rest-frame grid",
+        ),
+        ({"flux": np.full((2, 1000), "a")}, "'flux' holds <U1, expected real numbers"),
     ],
 )
 def test_training_file_that_makes_no_sense_is_refused(arrays, message, tmp_path):
