@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from targetsel.errors import HandoffError
+from targetsel.files import check_output
 from targetsel.handoff.assignment import Assignment, Pointing, join
 from targetsel.handoff.export import check
 from targetsel.handoff.export import export as export_targets
@@ -61,8 +61,7 @@ def export(
     output = output or targets.with_name(
         f"{targets.name.removesuffix(TARGETS).removesuffix('.parquet')}.{tool.name}{tool.suffix}"
     )
-    if output.resolve() == targets.resolve():
-        raise HandoffError(f"{output}: this is the target list itself. Choose another -o.")
+    check_output(output, [targets, *([config] if config else [])])
     done = export_targets(
         TargetList.read(targets), settings, output, Wish(bin_priorities, assume_still)
     )
@@ -103,8 +102,7 @@ def import_assignment(
     output = output or targets.with_name(
         f"{targets.name.removesuffix(TARGETS).removesuffix('.parquet')}.left-over{TARGETS}"
     )
-    if output.resolve() in [path.resolve() for path in (targets, *assigned)]:
-        raise HandoffError(f"{output}: this is an input of the command. Choose another -o.")
+    check_output(output, [targets, *assigned, *([ids] if ids else [])])
     result = join(TargetList.read(targets), map(Pointing.read, assigned), ids)
     show_assignment(result)
     left = result.left_over()

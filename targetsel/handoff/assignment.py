@@ -23,6 +23,7 @@ from targetsel.errors import HandoffError
 from targetsel.files import sha256_of_file
 from targetsel.handoff.export import separation
 from targetsel.handoff.reading import read_fits
+from targetsel.handoff.soundness import check_list
 from targetsel.selection.target_list import TargetList
 
 DESI_TABLES = {"FASSIGN": "FAVAIL", "FIBERASSIGN": "POTENTIAL_ASSIGNMENTS"}
@@ -44,6 +45,8 @@ class Pointing:
         Their positions there [deg].
     in_reach : ndarray of int64, or None
         Ids of the targets that some fiber can reach; None where the file does not say.
+    tile : str
+        Number of the DESI tile; empty where the file does not say.
     """
 
     path: Path
@@ -51,6 +54,7 @@ class Pointing:
     ra: np.ndarray
     dec: np.ndarray
     in_reach: np.ndarray | None
+    tile: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Pointing:
@@ -167,11 +171,14 @@ def join(targets: TargetList, pointings: Iterable[Pointing], ids: Path | None = 
     Raises
     ------
     HandoffError
-        If the list is empty, or a file knows none of its targets, or knows them at other places.
+        If the list is empty or not sound; a pointing is given twice; or a file knows none of the
+        targets, or knows them at other places.
     """
     pointings = tuple(pointings)
     if len(targets) == 0:
         raise HandoffError("the list has no targets; there is nothing to join to.")
+    check_list(targets)
+    _check_different(pointings)
     known = _tool_ids(targets, ids)
     order = np.argsort(known)
     times = np.zeros(len(targets), dtype=np.int64)
@@ -205,32 +212,45 @@ def _tables_in(path: Path) -> list[str]:
 def _desi(path: Path, assigned: str, reached: str | None) -> Pointing:
     rows, _ = read_fits(path, assigned)
     need = ("TARGETID", "TARGET_RA", "TARGET_DEC", "FA_TYPE")
-    _check_columns(path, assigned, rows, need)
+    _check_columns(path, assigned, rows, need, whole=("TARGETID", "FA_TYPE"))
     kept = (rows["TARGETID"] >= 0) & ((rows["FA_TYPE"] & DESI_SCIENCE) != 0)
     targetid, ra, dec = (rows[name][kept] for name in need[:3])
     in_reach = None
     if reached is not None:
         pairs, _ = read_fits(path, reached)
-        _check_columns(path, reached, pairs, ("TARGETID",))
+        _check_columns(path, reached, pairs, ("TARGETID",), whole=("TARGETID",))
         in_reach = np.unique(pairs["TARGETID"])
-    return Pointing(path, targetid, ra, dec, in_reach)
+    return Pointing(path, targetid, ra, dec, in_reach, _tile(path))
 
 
 def _pfs(path: Path) -> Pointing:
     rows, _ = read_fits(path, "DESIGN")
     need = ("objId", "ra", "dec", "targetType", "fiberStatus")
-    _check_columns(path, "DESIGN", rows, need)
+    _check_columns(path, "DESIGN", rows, need, whole=("objId", "targetType", "fiberStatus"))
     kept = (rows["targetType"] == PFS_SCIENCE) & (rows["fiberStatus"] == PFS_GOOD)
     objid, ra, dec = (rows[name][kept] for name in need[:3])
     return Pointing(path, objid, ra, dec, None)
 
 
 def _check_columns(
-    path: Path, table: str, rows: Mapping[str, np.ndarray], need: tuple[str, ...]
+    path: Path,
+    table: str,
+    rows: Mapping[str, np.ndarray],
+    need: tuple[str, ...],
+    whole: tuple[str, ...],
 ) -> None:
     missing = [name for name in need if name not in rows]
     if missing:
         raise HandoffError(f"{path}: the table {table} lacks {', '.join(missing)}.")
+    for name in need:
+        if rows[name].ndim != 1 or rows[name].dtype.kind not in ("iu" if name in whole else "fiu"):
+            kind = "whole numbers" if name in whole else "numbers"
+            raise HandoffError(f"{path}: {name} in the table {table} is no column of {kind}.")
+
+
+def _tile(path: Path) -> str:
+    with fits.open(path) as hdus:
+        return next((str(hdu.header["TILEID"]) for hdu in hdus if "TILEID" in hdu.header), "")
 
 
 # --- join ----------------------------------------------------------------------------------------
@@ -243,10 +263,13 @@ def _tool_ids(targets: TargetList, ids: Path | None) -> np.ndarray:
         return own
     try:
         table = Table.read(ids, format="ascii.ecsv")
-        pairs = dict(zip(table["target_id"].tolist(), table["id"].tolist(), strict=True))
+        target_id, tool_id = (np.asarray(table[name]) for name in ("target_id", "id"))
+        if not (target_id.dtype.kind == tool_id.dtype.kind == "i"):
+            raise ValueError("its ids are no whole numbers")
     except (OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise HandoffError(f"{ids}: not a map of ids that export wrote ({reason}).") from error
+    pairs = dict(zip(target_id.tolist(), tool_id.tolist(), strict=True))
     return np.array([pairs.get(each, -1) for each in own.tolist()], dtype=np.int64)
 
 
@@ -260,6 +283,18 @@ def _rows_of(
     return rows[here], here
 
 
+def _check_different(pointings: tuple[Pointing, ...]) -> None:
+    """The fba file and the merged file of a tile hold the same assignments, to be counted once."""
+    seen: dict[str, Path] = {}
+    for pointing in pointings:
+        tile = f"tile {pointing.tile}" if pointing.tile else str(pointing.path.resolve())
+        if tile in seen:
+            raise HandoffError(
+                f"{pointing.path}: is of the same pointing as {seen[tile]}. Give one of them."
+            )
+        seen[tile] = pointing.path
+
+
 def _check_places(
     targets: TargetList, pointing: Pointing, found: np.ndarray, here: np.ndarray
 ) -> None:
@@ -270,8 +305,8 @@ def _check_places(
         )
     ra, dec = (targets.table[name].to_numpy()[found] for name in ("ra", "dec"))
     offset = separation(ra, dec, pointing.ra[here], pointing.dec[here])
-    if (offset > SAME_PLACE).any():
-        worst = int(offset.argmax())
+    if not (offset <= SAME_PLACE).all():
+        worst = int(np.nan_to_num(offset, nan=np.inf).argmax())
         raise HandoffError(
             f"{pointing.path}: target {pointing.assigned[here][worst]} is {offset[worst]:.0f} "
             "arcsec away from where the list has it. The file was made from another list."

@@ -25,7 +25,7 @@ def one_magnitude(
     Raises
     ------
     HandoffError
-        If the list has no such flux.
+        If the list has no such flux, or no target has.
     """
     present = prepared.photometry.filters()
     if settings.has("filter"):
@@ -40,6 +40,11 @@ def one_magnitude(
             )
         chosen = known[0]
     magnitude = prepared.photometry.magnitude(chosen)
+    if np.isnan(magnitude).all():
+        raise HandoffError(
+            f"no target has a flux above zero in {chosen}, which '{settings.tool.name}' would be "
+            "given magnitudes of. Choose another one with the setting `filter`."
+        )
     return chosen, np.where(np.isnan(magnitude), UNKNOWN, magnitude)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from targetsel.errors import HandoffError
 from targetsel.handoff.photometry import NJY_PER_NANOMAGGY, Filter
 from targetsel.handoff.prepare import Prepared
 from targetsel.handoff.reading import read_fits
@@ -73,6 +74,11 @@ def desi_target(targets: Prepared, settings: Settings) -> np.ndarray:
 def obsconditions(targets: Prepared, settings: Settings) -> np.ndarray:
     """When each target may be observed: the list's bits, else the setting's, shape (M,), int32."""
     own = targets.number("obs_conditions")
+    if (own < 1).any():
+        raise HandoffError(
+            f"obs_conditions of {(own < 1).sum()} of {len(own)} targets allow no observation; "
+            "expected bits above zero, or nothing and the setting 'obsconditions'."
+        )
     if not np.isnan(own).any():
         return own.astype(np.int32)
     wanted = _masks(targets, settings, "obsconditions", OBSCONDITIONS)

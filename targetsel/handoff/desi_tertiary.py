@@ -25,6 +25,7 @@ RELEASE = 8888
 OBJID_BITS, BRICKID_BITS = 22, 20
 MAX_PROGRAM = 2**BRICKID_BITS - 1
 DONE = 2
+MOST_OBSERVATIONS = 99
 PRIORITIES = "tertiary-priorities-{:04d}.ecsv"
 
 
@@ -88,7 +89,7 @@ def _cards(settings: Settings) -> dict[str, tuple[str | int | float | bool, str]
         "FAPRGRM": (settings.text("faprgrm"), "program"),
         "OBSCONDS": (settings.choice("obsconds", ("BRIGHT", "DARK")), "observing conditions"),
         "SBPROF": (settings.choice("sbprof", ("ELG", "BGS", "PSF", "FLT")), "profile for the ETC"),
-        "GOALTIME": (settings.number("goaltime"), "[s] effective time"),
+        "GOALTIME": (settings.positive("goaltime"), "[s] effective time"),
     }
 
 
@@ -106,6 +107,11 @@ def _priorities(targets: Prepared) -> Table:
         )
     n_obs = np.zeros(len(names), dtype=np.int64)
     np.maximum.at(n_obs, class_of, targets.filled("n_obs", 1).astype(np.int64))
+    if n_obs.max() > MOST_OBSERVATIONS:
+        raise HandoffError(
+            f"the class {names[n_obs.argmax()]} asks for {n_obs.max()} observations; a tertiary "
+            f"program counts to {MOST_OBSERVATIONS}."
+        )
     columns: dict[str, list] = {
         "TERTIARY_TARGET": [],
         "NUMOBS_DONE_MIN": [],
@@ -113,7 +119,7 @@ def _priorities(targets: Prepared) -> Table:
         "PRIORITY": [],
     }
     for name, n, best in zip(names.tolist(), n_obs.tolist(), priority.tolist(), strict=True):
-        for row in ((name, 0, n - 1, best), (name, n, 99, DONE)):
+        for row in ((name, 0, n - 1, best), (name, n, MOST_OBSERVATIONS, DONE)):
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
     return Table(columns)
@@ -132,7 +138,8 @@ TOOL = Tool(
     default_epoch=2015.5,
     max_targets=2**OBJID_BITS,
     settings={
-        "program_number": "number of the tertiary program (PROGNUM)",
+        "program_number": "number of the tertiary program (PROGNUM), such as 12; DESI looks for "
+        "the file under the name tertiary-targets-0012.fits",
         "faprgrm": "name of the program (FAPRGRM), such as tertiary12",
         "obsconds": "BRIGHT or DARK",
         "sbprof": "surface brightness profile for exposure times: ELG, BGS, PSF or FLT",

@@ -28,7 +28,8 @@ FORMAT = {
 # Known names of filters; any other one can be given with `mag_type`.
 SYSTEMS = {"sdss": "SDSS", "decam": "DECam", "lsst": "LSST"}
 RESOLUTIONS = {"LRS": 1, "HRS": 2}
-EXTENTS = {"point": 0, "flat": 1, "sersic": 2}
+# A flat profile (1) would take magnitudes per square arcsecond, which target lists do not have.
+EXTENTS = {"point": 0, "sersic": 2}
 ARMS = ("BLUE", "GREEN", "RED")
 LONGEST = 256
 
@@ -71,7 +72,7 @@ def _identity(prepared: Prepared, settings: Settings) -> list[Column]:
 
 
 def _extent(prepared: Prepared, settings: Settings) -> list[Column]:
-    """Columns 11 to 13: point, flat or Sersic profile."""
+    """Columns 11 to 13: a point or a Sersic profile."""
     shapes = settings.by_program("extent", prepared.program, "point")
     for shape in shapes.tolist():
         if shape not in EXTENTS:
@@ -208,7 +209,7 @@ TOOL = Tool(
         "resolution": "LRS (default) or HRS",
         "filter": "filter of MAG, such as r_sdss; by default the first the list has of r i z g y u",
         "mag_type": "4MOST's name of that filter, such as SDSS_r_AB, where it is not known here",
-        "extent": "point (default), flat or sersic, for all or by class",
+        "extent": "point (default) or sersic, for all or by class",
         "sersic_radius": "[arcsec], a number for all or by class, or a column of the list",
         "sersic_index": "a number for all or by class, or a column of the list",
         "redshift": "of the template, a number (default 0) or a column of the list",

@@ -8,12 +8,16 @@ a pre-image let `gmskcreate` make the table, from ``--for gmskcreate``.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS
+from astropy.wcs import WCS, FITSFixedWarning, WcsError
+from astropy.wcs.utils import skycoord_to_pixel
 
+from targetsel.files import check_output
 from targetsel.handoff.brightness import FILTER, one_magnitude
 from targetsel.handoff.prepare import Prepared
 from targetsel.handoff.reading import read_fits
@@ -38,6 +42,7 @@ def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
         Column("MAG", magnitude.astype(np.float32), "mag"),
         Column("priority", prepared.priority.astype("S1")),
     ]
+    check_output(path, [settings.path("image")])
     write_fits(path, columns, "OBJECTS", cards)
     return [path]
 
@@ -68,7 +73,17 @@ def _pixels(
         raise settings.error(f"'image': {image} is not a FITS file ({error})") from error
     if sky is None:
         raise settings.error(f"'image': {image} has no image with world coordinates")
-    x, y = WCS(headers[-1]).all_world2pix(prepared.ra, prepared.dec, 1, quiet=True)
+    there = SkyCoord(prepared.ra, prepared.dec, unit="deg")
+    try:
+        # Whatever the image's frame is: ICRS, FK5, FK4 or galactic.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            x, y = skycoord_to_pixel(there, WCS(headers[-1]), origin=1)
+    except (WcsError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise settings.error(
+            f"'image': {image} has no usable world coordinates ({reason})"
+        ) from error
     width, height = headers[-1]["NAXIS1"], headers[-1]["NAXIS2"]
     outside = ~((x >= 0.5) & (x <= width + 0.5) & (y >= 0.5) & (y <= height + 0.5))
     if outside.any():

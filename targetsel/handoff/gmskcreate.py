@@ -27,7 +27,7 @@ def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
     _, magnitude = one_magnitude(prepared, settings)
     instrument = settings.choice("instrument", SLITS, "GMOS")
     slit = SLITS[instrument].format(
-        width=settings.number("slit_width", 1.0), length=settings.number("slit_length", 5.0)
+        width=settings.positive("slit_width", 1.0), length=settings.positive("slit_length", 5.0)
     )
     lines = [
         f"{number} {ra:.9f} {dec:.9f} {mag:.2f} {priority} {slit} 0.0 0.0"

@@ -67,11 +67,13 @@ def _written_if_set(targets: Prepared, settings: Settings) -> dict[pa.Field, np.
             "proposalid", targets.program
         )
     if settings.has("catid"):
-        catid = np.full(len(targets), settings.integer("catid"))
+        catid = np.full(len(targets), settings.integer("catid", largest=2**31 - 1))
         columns[described("catid", pa.int32())] = catid
     if settings.has("obcode"):
         prefix = settings.text("obcode")
         codes = [f"{prefix}{name}" for name in targets.name.tolist()]
+        if not targets.tool.allows(codes[0]):
+            raise settings.error(f"'obcode' is '{prefix}'; expected {NAMES_ARE}")
         columns[described("obcode", pa.string())] = np.array(codes, dtype=object)
     return columns
 

@@ -1,8 +1,9 @@
 """A target list's fluxes, and what tools make of them.
 
 The list's columns are called ``flux_<band>_<system>`` (of the whole source) or
-``fiberflux_<band>_<system>`` (within a fiber), with errors in ``..._err``. Inside, everything is in
-nanojansky: m_AB = 31.4 - 2.5 log10(f / nJy).
+``fiberflux_<band>_<system>`` (within a fiber), with errors in ``..._err``; inverse variances,
+``flux_ivar_...``, are left alone. Inside, everything is in nanojansky:
+m_AB = 31.4 - 2.5 log10(f / nJy).
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import pyarrow as pa
 from astropy import units
 
 from targetsel.errors import HandoffError
+from targetsel.handoff.soundness import is_number
 
 NJY_PER_NANOMAGGY = 3630.780548  # 10^((31.4 - 22.5) / 2.5)
 AB_ZERO_POINT = 31.4
-_NAME = re.compile(r"(flux|fiberflux)_([A-Za-z0-9]+)(?:_([A-Za-z0-9_]+?))?(_err)?")
+_NAME = re.compile(r"(flux|fiberflux)_(?!ivar_)([A-Za-z0-9]+)(?:_([A-Za-z0-9_]+?))?(_err)?")
 _NANOMAGGIES = ("nanomaggy", "nanomaggies", "nanomaggie", "nmgy")
 _MAGNITUDES = ("mag", "mag(AB)", "ABmag", "AB mag")
 
@@ -55,7 +57,8 @@ class Photometry:
         """The fluxes among a target list's columns."""
         columns = {}
         for name in table.column_names:
-            if parts := _NAME.fullmatch(name.lower()):
+            parts = _NAME.fullmatch(name.lower())
+            if parts and is_number(table.schema.field(name).type):
                 kind, band, system, error = parts.groups()
                 columns[kind, Filter(band, system or ""), error is not None] = name
         return cls(table, columns)

@@ -17,6 +17,7 @@ from astropy.time import Time
 from targetsel.errors import HandoffError
 from targetsel.handoff.photometry import Photometry
 from targetsel.handoff.settings import Settings
+from targetsel.handoff.soundness import EPOCHS, check_list
 from targetsel.handoff.tool import PriorityScale, Tool
 from targetsel.selection.target_list import TargetList
 
@@ -125,8 +126,9 @@ def prepare(targets: TargetList, tool: Tool, settings: Settings, wish: Wish = Wi
     Raises
     ------
     HandoffError
-        If there are more targets, larger ids or more priorities than the tool takes, names with
-        characters it does not know, or no proper motions or epochs where it needs them.
+        If the list is not sound (see `check_list`); there are more targets, larger ids or more
+        priorities than the tool takes, names with characters it does not know or twice the same,
+        or no proper motions or epochs where it needs them.
     """
     table = targets.table
     n = table.num_rows
@@ -137,6 +139,7 @@ def prepare(targets: TargetList, tool: Tool, settings: Settings, wish: Wish = Wi
             f"the list has {n} targets; '{tool.name}' takes {tool.max_targets} at most. "
             "Select fewer with `limit:`."
         )
+    check_list(targets)
     ra, dec, epoch, pmra, pmdec = _positions(table, tool, settings, wish.assume_still)
     own = table["priority"].to_numpy().astype(np.int64)
     priority = own if tool.priorities is None else _mapped(own, tool, wish.bin_priorities)
@@ -160,6 +163,7 @@ def prepare(targets: TargetList, tool: Tool, settings: Settings, wish: Wish = Wi
 def _ids(table: pa.Table, tool: Tool, settings: Settings) -> np.ndarray:
     if tool.names is not None:
         _check_names(_names(table), tool)
+        _check_unique(_names(table), tool)
     if tool.ids == "name":
         return _names(table)
     rows = np.arange(1, table.num_rows + 1, dtype=np.int64)
@@ -189,6 +193,15 @@ def _check_names(names: np.ndarray, tool: Tool) -> None:
         )
 
 
+def _check_unique(names: np.ndarray, tool: Tool) -> None:
+    names, counts = np.unique(names.astype(str), return_counts=True)
+    if len(names) and counts.max() > 1:
+        raise HandoffError(
+            f"{counts.max()} targets are called '{names[counts.argmax()]}', and '{tool.name}' "
+            "knows targets by their names. Give the catalog a column of ids that are unique."
+        )
+
+
 # --- positions -----------------------------------------------------------------------------------
 
 
@@ -203,10 +216,12 @@ def _positions(
     wanted = _epoch_of_observation(settings) if tool.epoch == "config" else tool.epoch
     if wanted is None:
         return ra, dec, since, pmra, pmdec
-    moves = ~(np.isnan(pmra) | np.isnan(pmdec))
+    since = np.where(since == 0, np.nan, since)  # DESI's catalogs write 0 for an unknown epoch
     if assume_still:
-        pmra, pmdec = np.where(moves, pmra, 0.0), np.where(moves, pmdec, 0.0)
-        since = np.where(np.isnan(since) & ~moves, tool.default_epoch, since)
+        unknown = np.isnan(pmra) & np.isnan(pmdec)
+        pmra, pmdec = np.where(unknown, 0.0, pmra), np.where(unknown, 0.0, pmdec)
+        still = (pmra == 0) & (pmdec == 0)
+        since = np.where(np.isnan(since) & still, tool.default_epoch, since)
     _check_known(np.isnan(since) | np.isnan(pmra) | np.isnan(pmdec), since, wanted, tool)
     if wanted == "columns":
         return ra, dec, since, pmra, pmdec
@@ -216,7 +231,7 @@ def _positions(
 
 def _epoch_of_observation(settings: Settings) -> float:
     epoch = settings.number("epoch")
-    if not 1900 < epoch < 2200:
+    if not EPOCHS[0] < epoch < EPOCHS[1]:
         raise settings.error(f"'epoch' is {epoch:g}; expected a Julian year such as 2026.5")
     return epoch
 

@@ -85,7 +85,7 @@ def _keys(prepared: Prepared, settings: Settings, fiber: str) -> list[Column]:
         *(Column(name, ids) for name in ("rsid", "carton_to_target_pk", "catalogid", "target_pk")),
         Column("carton_pk", np.full(n, -1, np.int32)),
         Column("priority", prepared.priority.astype(np.int32), "", "lower is first"),
-        Column("value", np.full(n, settings.number("value", 1.0), np.float32)),
+        Column("value", np.full(n, settings.positive("value", 1.0), np.float32)),
         Column("lambda_eff", np.full(n, LAMBDA_EFF[fiber], np.float32), "Angstrom"),
         Column("magnitude", _magnitudes(prepared), "mag", " ".join(MAGNITUDES)),
     ]

@@ -43,6 +43,9 @@ class Settings:
             if key not in known:
                 hint = did_you_mean(key, known) or f" {self._list_of_keys()}"
                 raise HandoffError(f"{self.file}: '{self.tool.name}' has no setting '{key}'.{hint}")
+        for key, value in self.values.items():
+            if not all(text.isprintable() for text in _texts(value)):
+                raise self.error(f"'{key}' has line breaks or control characters in it")
 
     @classmethod
     def read(cls, path: Path, tool: Tool) -> Settings:
@@ -86,11 +89,18 @@ class Settings:
         """One finite number."""
         return self._number(key, self.text(key, None if default is None else repr(default)))
 
-    def integer(self, key: str, default: int | None = None) -> int:
-        """One whole number."""
+    def positive(self, key: str, default: float | None = None) -> float:
+        """One number above zero."""
         value = self.number(key, default)
-        if value != int(value):
-            raise self.error(f"'{key}' is {value}; expected a whole number")
+        if not value > 0:
+            raise self.error(f"'{key}' is {value:g}; expected a number above zero")
+        return value
+
+    def integer(self, key: str, default: int | None = None, largest: int = 2**53) -> int:
+        """One whole number from 0 to `largest`."""
+        value = self.number(key, default)
+        if value != int(value) or not 0 <= value <= largest:
+            raise self.error(f"'{key}' is {value:g}; expected a whole number, 0 to {largest}")
         return int(value)
 
     def choice(self, key: str, choices: Iterable[str], default: str | None = None) -> str:
@@ -179,6 +189,12 @@ class Settings:
 
 
 EPOCH_SETTING = "Julian year of the observation, which positions are moved to"
+
+
+def _texts(value: Value) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return list(value.values()) if isinstance(value, Mapping) else list(value)
 
 
 def _value(path: Path, key: str, node: Node) -> Value:

@@ -17,7 +17,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from targetsel.errors import HandoffError, did_you_mean
+from targetsel.handoff.soundness import check_list
 from targetsel.selection.target_list import TargetList
+
+MOST_FIBERS = 100_000
 
 
 @dataclass(frozen=True)
@@ -128,9 +131,11 @@ def simulate(targets: TargetList, instrument: Instrument, ra: float, dec: float)
     Raises
     ------
     HandoffError
-        If the pointing is no position, or the instrument has no fibers or no field.
+        If the pointing is no position, the instrument's numbers are impossible, or the list is
+        not sound.
     """
     _check(instrument, ra, dec)
+    check_list(targets)
     table = targets.table
     here = offsets(table["ra"].to_numpy(), table["dec"].to_numpy(), ra, dec)
     inside = _reach(here, instrument.shape) <= 1800 * instrument.diameter
@@ -212,7 +217,11 @@ def _assigned(here: np.ndarray, first_to_last: np.ndarray, instrument: Instrumen
 def _check(instrument: Instrument, ra: float, dec: float) -> None:
     if not (0 <= ra < 360 and -90 <= dec <= 90):
         raise HandoffError(f"the pointing {ra:g}, {dec:g} is no position in degrees.")
-    if instrument.n_fibers < 1:
-        raise HandoffError(f"{instrument.n_fibers} fibers; expected at least one.")
+    if not 1 <= instrument.n_fibers <= MOST_FIBERS:
+        raise HandoffError(f"{instrument.n_fibers} fibers; expected 1 to {MOST_FIBERS}.")
     if not 0 < instrument.diameter <= 30:
         raise HandoffError(f"a field of {instrument.diameter:g} deg; expected 0 to 30 deg.")
+    if instrument.patrol is not None and not instrument.patrol > 0:
+        raise HandoffError(f"a reach of {instrument.patrol:g} arcsec; expected above zero.")
+    if not instrument.separation >= 0:
+        raise HandoffError(f"a separation of {instrument.separation:g} arcsec; expected 0 or more.")

@@ -80,8 +80,8 @@ TOOL = Tool(
     ids="name",
     epoch="config",
     max_targets=800,
-    names=r"[!-)+-~][!-~]*",
-    names_are="printable ASCII characters without blanks, not beginning with *",
+    names=r"[!\"$-)+-~][!-~]*",
+    names_are="printable ASCII characters without blanks, not beginning with * or #",
     settings={
         "label": "what the field is to be called",
         "ra": "right ascension of the field center [deg]",

@@ -8,26 +8,41 @@ null (TNULL), NaN or an empty text.
 from __future__ import annotations
 
 import io
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 
-from targetsel.files import written_beside
+from targetsel.files import check_output, written_beside
 from targetsel.handoff.prepare import Prepared
 from targetsel.handoff.reading import read_fits
 from targetsel.handoff.settings import Settings
 from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
 
-NEEDED = ("TARGID", "TARGPRIO", "GAIA_RA", "GAIA_DEC", "GAIA_EPOCH", "GAIA_PMRA", "GAIA_PMDEC")
+# The columns that every template has, with the FITS formats that hold what they are filled with.
+NEEDED = {
+    "TARGID": "A",
+    "TARGPRIO": "IJED",
+    "GAIA_RA": "D",
+    "GAIA_DEC": "D",
+    "GAIA_EPOCH": "ED",
+    "GAIA_PMRA": "ED",
+    "GAIA_PMDEC": "ED",
+}
 
 
 def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
     """Write the template's tables with our rows in the first."""
     template = settings.path("template")
     try:
-        hdus = fits.open(template, memmap=False, disable_image_compression=True)
+        with warnings.catch_warnings():  # a file that is cut short is refused below
+            warnings.simplefilter("ignore", AstropyUserWarning)
+            hdus = fits.open(template, memmap=False, disable_image_compression=True)
+            len(hdus)  # reads the headers of all
     except OSError as error:
         raise settings.error(f"'template': {template} is not a FITS file ({error})") from error
     with hdus:
@@ -37,6 +52,7 @@ def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
         hdus[place] = _filled(hdus[place], prepared, settings, path)
         stream = io.BytesIO()
         hdus.writeto(stream, output_verify="fix")
+    check_output(path, [template])
     with written_beside(path) as beside:
         beside.write_bytes(stream.getvalue())
     return [path]
@@ -57,14 +73,8 @@ def read(path: Path) -> ReadBack:
 def _filled(
     template: fits.BinTableHDU, prepared: Prepared, settings: Settings, path: Path
 ) -> fits.BinTableHDU:
-    columns = {column.name: column for column in template.columns}
-    lacking = [name for name in NEEDED if name not in columns]
-    if lacking:
-        raise settings.error(
-            f"'template' has no column {lacking[0]}; it is no template for WEAVE targets. "
-            "Download one from WASP"
-        )
-    values = {name: v for name, v in _values(prepared, path).items() if name in columns}
+    columns = _columns(template, settings)
+    values = {name: v for name, v in _values(prepared, path, columns).items() if name in columns}
     values |= _constants(prepared, settings, columns)
     header = template.header.copy()
     for keyword in ("CHECKSUM", "DATASUM"):  # of the empty table
@@ -73,13 +83,41 @@ def _filled(
         template.columns, header=header, nrows=len(prepared), fill=True
     )
     for name, column in columns.items():
-        table.data[name] = values[name] if name in values else _null(column)
         _check_width(name, values.get(name), column, settings)
+        table.data[name] = values[name] if name in values else _null(column)
     return table
 
 
-def _values(prepared: Prepared, path: Path) -> dict[str, np.ndarray]:
-    """What the list knows of WEAVE's columns."""
+def _columns(template: fits.BinTableHDU, settings: Settings) -> dict[str, fits.Column]:
+    """The template's columns by name, if they are those of a template."""
+    header = template.header
+    if header["NAXIS1"] * header["NAXIS2"] > settings.path("template").stat().st_size:
+        raise settings.error("'template' is cut short. Download it once more from WASP")
+    columns = {column.name: column for column in template.columns}
+    for name, formats in NEEDED.items():
+        if name not in columns:
+            raise settings.error(
+                f"'template' has no column {name}; it is no template for WEAVE targets. "
+                "Download one from WASP"
+            )
+        if columns[name].format[-1] not in formats:
+            raise settings.error(
+                f"'template' has the column {name} in the format {columns[name].format}; expected "
+                f"one of {' '.join(formats)}. Download one from WASP"
+            )
+    for name, column in columns.items():
+        if not re.fullmatch(r"\d*A|1?[BIJKEDL]", column.format) or column.bscale or column.bzero:
+            raise settings.error(
+                f"'template' has the column {name} in the format {column.format}; only "
+                "texts and single numbers without a scale can be filled"
+            )
+    return columns
+
+
+def _values(
+    prepared: Prepared, path: Path, columns: Mapping[str, fits.Column]
+) -> dict[str, np.ndarray]:
+    """What the list knows of WEAVE's columns, magnitudes only where the template has them."""
     n = len(prepared)
     values: dict[str, np.ndarray] = {
         "TARGSRVY": np.full(n, path.stem),
@@ -98,8 +136,9 @@ def _values(prepared: Prepared, path: Path) -> dict[str, np.ndarray]:
     }
     for filter in reversed(prepared.photometry.filters()):  # the list's first filter of a band wins
         name = f"MAG_{filter.band.upper()}"
-        values[name] = prepared.photometry.magnitude(filter)
-        values[f"{name}_ERR"] = prepared.photometry.magnitude_error(filter)
+        if name in columns:
+            values[name] = prepared.photometry.magnitude(filter)
+            values[f"{name}_ERR"] = prepared.photometry.magnitude_error(filter)
     return values
 
 
@@ -114,11 +153,16 @@ def _constants(
     for name, text in fill.items():
         if name not in columns:
             raise settings.error(f"'fill' names {name}, which the template does not have")
+        if name in NEEDED:
+            raise settings.error(f"'fill' names {name}, which the list itself fills")
         kind = columns[name].dtype.base
         try:
-            constants[name] = np.full(len(prepared), text if kind.kind in "SU" else float(text))
-        except ValueError:
-            raise settings.error(f"'fill': {name} is '{text}'; expected a number") from None
+            constants[name] = np.full(len(prepared), text if kind.kind in "SU" else kind.type(text))
+        except (ValueError, OverflowError):
+            raise settings.error(
+                f"'fill': {name} is '{text}'; expected a number in the format "
+                f"{columns[name].format}"
+            ) from None
     return constants
 
 
@@ -137,9 +181,10 @@ def _check_width(
         return
     for text in np.unique(values.astype(str)).tolist():
         if len(text) > column.dtype.itemsize or not text.isascii():
+            remedy = "" if name in NEEDED else ". Set another value with `fill`"
             raise settings.error(
                 f"'{text}' does not fit the template's column {name}, which has "
-                f"{column.dtype.itemsize} ASCII characters. Set another value with `fill`"
+                f"{column.dtype.itemsize} ASCII characters{remedy}"
             )
 
 
@@ -154,12 +199,12 @@ TOOL = Tool(
     ids="name",
     epoch="columns",
     default_epoch=2016.0,
-    names=r"[ -~]+",
-    names_are="printable ASCII characters",
+    names=r"[!-~]([ -~]*[!-~])?",
+    names_are="printable ASCII characters, without blanks at the ends",
     settings={
         "template": "the catalog template that WASP gives to your survey (FITS)",
         "fill": "columns of the template with a value for all targets, such as `OBSTEMP: NBCEC`; "
-        "also over those that are filled from the list",
+        "also over those that are filled from the list, but for ids, positions and priorities",
     },
     experimental=True,
 )

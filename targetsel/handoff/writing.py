@@ -51,7 +51,10 @@ def write_fits(
         if column.comment:
             table.header.comments[f"TTYPE{place}"] = column.comment
     for keyword, card in (cards or {}).items():
-        table.header[keyword] = card
+        value, comment = card
+        if isinstance(value, str):
+            value = _ascii(value, f"the card {keyword}").decode()
+        table.header[keyword] = value, comment
     stream = io.BytesIO()
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(stream)
     with written_beside(path) as beside:
@@ -74,7 +77,9 @@ def write_ecsv(path: Path, table: Table) -> None:
 def _fits_column(column: Column) -> fits.Column:
     values = np.asarray(column.values)
     if values.dtype.kind in "OUS":
-        encoded = np.array([_ascii(each, column.name) for each in values.tolist()], dtype="S")
+        encoded = np.array(
+            [_ascii(each, f"the column {column.name}") for each in values.tolist()], dtype="S"
+        )
         width = max(column.width, encoded.dtype.itemsize, 1)
         return fits.Column(column.name, f"{width}A", column.unit or None, array=encoded)
     letter = {"i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "b1": "L"}[
@@ -84,10 +89,10 @@ def _fits_column(column: Column) -> fits.Column:
     return fits.Column(column.name, count + letter, column.unit or None, array=values)
 
 
-def _ascii(text: str | bytes, column: str) -> bytes:
+def _ascii(text: str | bytes, place: str) -> bytes:
     if isinstance(text, bytes):
         return text
     try:
         return str(text).encode("ascii")
     except UnicodeEncodeError:
-        raise HandoffError(f"'{text}' in the column {column}: FITS takes ASCII only.") from None
+        raise HandoffError(f"'{text}' in {place}: FITS takes ASCII only.") from None

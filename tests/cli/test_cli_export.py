@@ -1,11 +1,15 @@
 """targetsel export and import-assignment, as they are typed."""
 
+import re
+from pathlib import Path
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from targetsel.cli.assign import assign
 from targetsel.cli.export import export, import_assignment
-from targetsel.errors import CatalogError, HandoffError
+from targetsel.errors import CatalogError, HandoffError, OutputError
 from targetsel.handoff.registry import TOOLS
 from targetsel.selection.target_list import TargetList
 from tests.handoff.assigned_by_hand import write_fba
@@ -74,9 +78,12 @@ def test_settings_that_are_missing_are_an_error_that_names_the_option(folder):
         run("export", "by-hand.targets.parquet", "--for", "desi", "--assume-still")
 
 
-def test_output_must_not_be_the_list_itself(folder):
-    with pytest.raises(HandoffError, match=r"this is the target list itself"):
-        run(*DESI, "-o", "by-hand.targets.parquet")
+def test_output_must_not_be_the_list_nor_the_settings(folder):
+    for name in ("by-hand.targets.parquet", "desi.yaml"):
+        before = (folder / name).read_bytes()
+        with pytest.raises(OutputError, match=f"{name}: is read by the same command"):
+            run(*DESI, "--assume-still", "-o", name)
+        assert (folder / name).read_bytes() == before
 
 
 def test_file_that_is_no_target_list_is_an_error(folder):
@@ -115,5 +122,17 @@ def test_left_overs_must_not_overwrite_an_input(folder):
     write_fba(folder / "fba-001001.fits", {}, [])
     words = ("import-assignment", "by-hand.targets.parquet", "fba-001001.fits")
     for name in words[1:]:
-        with pytest.raises(HandoffError, match=r"this is an input of the command"):
+        with pytest.raises(OutputError, match=r"is read by the same command"):
             run(*words, "-o", name)
+
+
+def test_commands_in_the_readme_have_the_options_that_they_are_given():
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    lines = re.findall(r"^targetsel ((?:export|import-assignment|assign) [^#\n]*)", readme, re.M)
+    assert {line.split()[0] for line in lines} == {"export", "import-assignment", "assign"}
+    app = typer.Typer()
+    for command in (export, import_assignment, assign):
+        app.command()(command)
+    for line in lines:
+        result = CliRunner().invoke(app, line.split())
+        assert "No such option" not in result.output, line

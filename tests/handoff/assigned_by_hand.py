@@ -18,6 +18,7 @@ def write_fba(
     reached: Sequence[int],
     fa_type: Mapping[int, int] | None = None,
     merged: bool = False,
+    tile: int | None = None,
 ) -> Path:
     """An ``fba`` file of one tile; two more fibers are unassigned and on sky.
 
@@ -31,6 +32,8 @@ def write_fba(
         FA_TYPE of those that are not science targets.
     merged : bool
         With the table names of ``fiberassign-*.fits``.
+    tile : int, optional
+        TILEID in the primary header.
     """
     ids = [*assigned, -(1001 * 10000 + 7), 616088561849761868]
     places = [*assigned.values(), (10.0, 10.0), (10.1, 10.1)]
@@ -53,7 +56,10 @@ def write_fba(
         FIBER=np.arange(len(reached), dtype=np.int32),
         TARGETID=np.array(reached, dtype=np.int64),
     )
-    fits.HDUList([fits.PrimaryHDU(), fassign, favail]).writeto(path)
+    primary = fits.PrimaryHDU()
+    if tile is not None:
+        primary.header["TILEID"] = tile
+    fits.HDUList([primary, fassign, favail]).writeto(path)
     return path
 
 

@@ -104,7 +104,7 @@ def write_template(path: Path, without: str = "") -> None:
     fits.HDUList([primary, table]).writeto(path)
 
 
-def write_image(path: Path) -> None:
+def write_image(path: Path, overwrite: bool = False) -> None:
     """An image of 301 x 301 pixels of 2 arcsec around (150, 2.2), with a bit of a header."""
     image = fits.ImageHDU(np.zeros((301, 301), np.int16), name="SCI")
     cards = {"CRPIX": 151.0, "CDELT": 2 / 3600}
@@ -116,7 +116,7 @@ def write_image(path: Path) -> None:
     image.header["PIXSCALE"] = 2.0
     primary = fits.PrimaryHDU()
     primary.header["INSTRUME"] = "GMOS-S"
-    fits.HDUList([primary, image]).writeto(path)
+    fits.HDUList([primary, image]).writeto(path, overwrite=overwrite)
 
 
 def as_text(path: Path) -> str:

@@ -3,9 +3,12 @@
 import dataclasses
 
 import pytest
+from astropy.io import fits
+from astropy.table import Table
 
 from targetsel.errors import HandoffError
 from targetsel.handoff.assignment import Pointing, join
+from targetsel.handoff.writing import write_ecsv
 from targetsel.parquet import write_table
 from targetsel.selection.target_list import TargetList
 from tests.handoff.assigned_by_hand import SCIENCE, SKY, STANDARD, write_design, write_fba
@@ -133,6 +136,40 @@ def test_damaged_foreign_and_missing_files_are_errors(tmp_path):
     (tmp_path / "cut.fits").write_bytes(whole.read_bytes()[:6000])
     with pytest.raises(HandoffError, match=r"cut\.fits: not a FITS file, or cut short"):
         Pointing.read(tmp_path / "cut.fits")
+
+
+def test_pointing_that_is_given_twice_is_an_error(tmp_path):
+    path = write_fba(tmp_path / "fba-000007.fits", at(101), [], tile=7)
+    merged = write_fba(tmp_path / "fiberassign-000007.fits", at(101), [], merged=True, tile=7)
+    other = write_fba(tmp_path / "fba-000008.fits", at(101), [], tile=8)
+    assert join(target_list(), map(Pointing.read, (path, other))).times.tolist() == [2, 0, 0, 0]
+    with pytest.raises(HandoffError, match=r"fiberassign-000007\.fits: is of the same pointing as"):
+        join(target_list(), map(Pointing.read, (path, merged)))
+    design = write_design(tmp_path / "pfsDesign-0x1.fits", [(101, PLACE[101], 1, 1)])
+    with pytest.raises(HandoffError, match=r"pfsDesign-0x1\.fits: is of the same pointing as"):
+        join(target_list(), map(Pointing.read, (design, design)))
+
+
+def test_ids_that_are_no_whole_numbers_are_an_error(tmp_path):
+    path = write_design(tmp_path / "design.fits", [(101, PLACE[101], 1, 1)])
+    rows = Table.read(path, "DESIGN")
+    for values in (rows["objId"].astype(float), rows["objId"].astype(str)):
+        rows["objId"] = values
+        rows.write(tmp_path / "odd.fits", overwrite=True)
+        with fits.open(tmp_path / "odd.fits", mode="update") as hdus:
+            hdus[1].name = "DESIGN"
+        with pytest.raises(HandoffError, match=r"objId in the table DESIGN is no column of whole"):
+            Pointing.read(tmp_path / "odd.fits")
+    ids = tmp_path / "x.ids.ecsv"
+    write_ecsv(ids, Table({"id": ["a"], "target_id": [101]}))
+    with pytest.raises(HandoffError, match=r"not a map of ids .* no whole numbers"):
+        join(target_list(), [Pointing.read(path)], ids)
+
+
+def test_place_that_is_not_a_number_is_an_error(tmp_path):
+    path = write_fba(tmp_path / "fba.fits", {101: (float("nan"), -1.5)}, [])
+    with pytest.raises(HandoffError, match=r"target 101 is nan arcsec away"):
+        join(target_list(), [Pointing.read(path)])
 
 
 def test_map_of_ids_that_is_none_is_an_error(tmp_path):

@@ -81,6 +81,11 @@ def test_observing_conditions_of_the_list_win(tmp_path):
     assert not (tmp_path / "b.fits").exists()
 
 
+def test_target_that_may_never_be_observed_is_refused(tmp_path):
+    with pytest.raises(HandoffError, match=r"obs_conditions of 1 of 4 targets allow no observ"):
+        exported("desi", tmp_path / "a.fits", wide_list(obs_conditions=[1, 0, 1, 1]))
+
+
 @pytest.mark.parametrize("key", ["obsconditions", "desi_target"])
 def test_unknown_name_of_a_bit_is_an_error(tmp_path, key):
     with pytest.raises(HandoffError, match=f"'{key}' is 'DARK.NIGHT'; expected names out of"):
@@ -148,6 +153,11 @@ def test_class_is_done_after_as_many_observations_as_its_targets_ask_for(tmp_pat
     ]
 
 
+def test_more_observations_than_a_tertiary_program_counts_are_refused(tmp_path):
+    with pytest.raises(HandoffError, match=r"the class STRONG asks for 100 observations; .* 99"):
+        exported("desi-tertiary", tmp_path / "a.fits", wide_list(n_obs=[100, 1, 1, 1]))
+
+
 def test_class_with_two_priorities_is_no_tertiary_class(tmp_path):
     targets = target_list(2, program=["A", "A"])
     with pytest.raises(HandoffError, match=r"the class A has targets of several priorities"):
@@ -161,6 +171,8 @@ def test_class_with_two_priorities_is_no_tertiary_class(tmp_path):
         ({"program_number": None}, "needs the setting 'program_number'"),
         ({"obsconds": "BACKUP"}, "'obsconds' is 'BACKUP'; expected one of BRIGHT, DARK"),
         ({"sbprof": None}, "needs the setting 'sbprof'"),
+        ({"goaltime": "0"}, "'goaltime' is 0; expected a number above zero"),
+        ({"faprgrm": "é"}, "'é' in the card FAPRGRM: FITS takes ASCII only"),
     ],
 )
 def test_bad_tertiary_settings_are_errors_and_write_nothing(tmp_path, values, message):

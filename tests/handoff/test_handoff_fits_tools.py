@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 
-from targetsel.errors import HandoffError
+from targetsel.errors import HandoffError, OutputError
 from targetsel.handoff import sdss_v
 
 from .lists_by_hand import target_list
-from .other_tools import exported, write_template
+from .other_tools import exported, write_image, write_template
 
 
 def dtypes(path):
@@ -85,8 +86,13 @@ def test_4most_sersic_sizes_and_redshifts_come_from_columns_or_numbers(tmp_path)
 def test_4most_sersic_profile_needs_a_size(tmp_path):
     with pytest.raises(HandoffError, match="needs the setting 'sersic_radius'"):
         exported("4most", tmp_path, changed={"extent": "sersic"})
-    with pytest.raises(HandoffError, match="'extent' is 'round'; expected one of point, flat"):
+    with pytest.raises(HandoffError, match="'extent' is 'round'; expected one of point, sersic"):
         exported("4most", tmp_path, changed={"extent": "round"})
+
+
+def test_4most_flat_profiles_are_refused_as_magnitudes_are_total(tmp_path):
+    with pytest.raises(HandoffError, match="'extent' is 'flat'; expected one of point, sersic"):
+        exported("4most", tmp_path, changed={"extent": "flat"})
 
 
 # --- SDSS-V --------------------------------------------------------------------------------------
@@ -142,11 +148,28 @@ def test_weave_fill_wins_over_the_list(tmp_path):
     assert set(table["TARGUSE"]) == {"C"}
 
 
+def test_weave_does_not_look_at_fluxes_that_the_template_has_no_place_for(tmp_path):
+    targets = target_list(flux_w1_ls=([1.0] * 4, "counts"), ra=[150.0] * 4)
+    assert exported("weave", tmp_path, targets).files[0].exists()
+
+
+def test_template_and_image_are_not_overwritten(tmp_path):
+    write_template(tmp_path / "list.fits")
+    with pytest.raises(OutputError, match=r"list\.fits: is read by the same command"):
+        exported("weave", tmp_path, changed={"template": "list.fits"})
+    write_image(tmp_path / "list.fits", overwrite=True)
+    with pytest.raises(OutputError, match=r"list\.fits: is read by the same command"):
+        exported("gmmps", tmp_path, changed={"image": "list.fits"})
+
+
 @pytest.mark.parametrize(
     ("fill", "message"),
     [
         ({"OBSTEMP": "NBCEC1"}, "'NBCEC1' does not fit the template's column OBSTEMP, which has 5"),
         ({"HEALPIX": "a"}, "'fill': HEALPIX is 'a'; expected a number"),
+        ({"HEALPIX": "3.7"}, "'fill': HEALPIX is '3.7'; expected a number in the format J"),
+        ({"HEALPIX": "3000000000"}, "HEALPIX is '3000000000'; expected a number in the format J"),
+        ({"TARGPRIO": "3"}, "'fill' names TARGPRIO, which the list itself fills"),
         ("NBCEC", "'fill' is no map"),
     ],
 )
@@ -167,6 +190,34 @@ def test_weave_refuses_other_files_as_templates(tmp_path):
         exported("weave", tmp_path, changed={"template": "empty.fits"})
     with pytest.raises(HandoffError, match=r"'template': .* is no file"):
         exported("weave", tmp_path, changed={"template": "nowhere.fits"})
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("GAIA_RA", "E", "GAIA_RA in the format E; expected one of D"),
+        ("TARGPRIO", "4A", "TARGPRIO in the format 4A; expected one of I J E D"),
+        ("TARGPRIO", "3E", "TARGPRIO in the format 3E; only texts and single numbers"),
+        ("HEALPIX", "PJ()", "HEALPIX in the format PJ.*; only texts and single numbers"),
+    ],
+)
+def test_weave_template_must_hold_what_it_is_filled_with(name, changed, message, tmp_path):
+    write_template(tmp_path / "template.fits")
+    with fits.open(tmp_path / "template.fits") as hdus:
+        columns = [c if c.name != name else fits.Column(name, changed) for c in hdus[1].columns]
+        fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "other.fits")
+    with pytest.raises(HandoffError, match=message):
+        exported("weave", tmp_path, changed={"template": "other.fits"})
+
+
+def test_weave_template_that_is_cut_short_is_refused(tmp_path):
+    write_template(tmp_path / "template.fits")
+    whole = (tmp_path / "template.fits").read_bytes()
+    cut = whole.replace(b"NAXIS2  =                    0", b"NAXIS2  =           1000000000")
+    assert cut != whole
+    (tmp_path / "cut.fits").write_bytes(cut)
+    with pytest.raises(HandoffError, match="'template' is cut short"):
+        exported("weave", tmp_path, changed={"template": "cut.fits"})
 
 
 # --- GMMPS ---------------------------------------------------------------------------------------
@@ -198,3 +249,36 @@ def test_gmmps_refuses_images_without_world_coordinates(tmp_path):
     fits.PrimaryHDU(np.zeros((2, 2))).writeto(tmp_path / "plain.fits")
     with pytest.raises(HandoffError, match=r"plain\.fits has no image with world coordinates"):
         exported("gmmps", tmp_path, changed={"image": "plain.fits"})
+
+
+def changed_image(path, **cards):
+    """The image by hand with other cards."""
+    write_image(path)
+    with fits.open(path, mode="update") as hdus:
+        hdus[1].header.update(cards)
+
+
+def test_gmmps_pixels_are_right_on_an_image_in_galactic_coordinates(tmp_path):
+    center = SkyCoord(150.0, 2.2, unit="deg").galactic
+    changed_image(
+        tmp_path / "gal.fits",
+        CTYPE1="GLON-TAN",
+        CTYPE2="GLAT-TAN",
+        CRVAL1=center.l.deg,
+        CRVAL2=center.b.deg,
+    )
+    table = fits.getdata(exported("gmmps", tmp_path, changed={"image": "gal.fits"}).files[0])
+    assert (table["x_ccd"][0], table["y_ccd"][0]) == pytest.approx((151.0, 151.0), abs=0.001)
+    # 103 is 72 arcsec east and 62 arcsec north of the center, whichever way the axes lie.
+    away = np.hypot(table["x_ccd"][2] - 151, table["y_ccd"][2] - 151)
+    assert away == pytest.approx(np.hypot(36, 31), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "cards", [{"CDELT1": 0.0}, {"CTYPE2": "GLAT-TAN"}, {"CTYPE1": "FOO", "CTYPE2": "BAR"}]
+)
+def test_gmmps_refuses_images_whose_coordinates_mean_nothing(cards, tmp_path):
+    changed_image(tmp_path / "odd.fits", **cards)
+    with pytest.raises(HandoffError, match=r"odd\.fits has no usable world coord") as raised:
+        exported("gmmps", tmp_path, changed={"image": "odd.fits"})
+    assert "\n" not in str(raised.value)

@@ -132,6 +132,19 @@ def test_targets_without_flux_in_the_filter_get_magnitude_99(tmp_path):
     assert [line.split()[2] for line in lines] == ["23.90", "99.00", "99.00", "28.90"]
 
 
+def test_list_of_unknown_magnitudes_only_is_refused(tmp_path):
+    targets = target_list(ra=[150.0] * 4, dec=[2.2] * 4, flux_r_sdss=[None, None, -1.0, 0.0])
+    with pytest.raises(HandoffError, match=r"no target has a flux above zero in r_sdss.*`filter`"):
+        exported("mosfire", tmp_path, targets)
+
+
+def test_name_that_looks_like_a_comment_is_refused(tmp_path):
+    targets = target_list(source_id=["a", "#b", "c", "d"])
+    for name in ("2df", "mosfire"):
+        with pytest.raises(HandoffError, match=r"the first is '#b'; .* not beginning with .*#"):
+            exported(name, tmp_path, targets)
+
+
 def test_filter_can_be_chosen_and_a_wrong_one_is_named(tmp_path):
     text = exported("deimos", tmp_path, changed={"filter": "g_sdss"}).files[0].read_text()
     assert " 23.90 G 3400\n" in text

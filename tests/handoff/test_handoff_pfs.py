@@ -121,3 +121,15 @@ def test_feather_of_ga_targeting_has_types_and_units(tmp_path):
     assert str(schema.field("catid").type) == "int32"
     assert schema.field("g_sdss_flux").metadata[b"unit"] == b"nJy"
     assert "proposalid" not in schema.names
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"catid": "3000000000"}, "'catid' is 3e.09; expected a whole number, 0 to 2147483647"),
+        ({"obcode": "a b"}, "'obcode' is 'a b'; expected letters, digits"),
+    ],
+)
+def test_bad_codes_for_ga_targeting_are_errors(tmp_path, values, message):
+    with pytest.raises(HandoffError, match=message):
+        exported("pfs-ga", tmp_path / "a.feather", values=values)

@@ -64,6 +64,11 @@ def test_names_of_systems_may_have_an_underscore():
     assert found.flux_error(Filter("r2", "hsc")).tolist() == [1.0, 2.0]
 
 
+def test_inverse_variances_and_texts_are_no_fluxes():
+    found = photometry(flux_ivar_r_ls=([1.0, 2.0], "1/nJy2"), flux_r_ls=(["a", "b"], "nJy"))
+    assert found.filters() == []
+
+
 @pytest.mark.parametrize("unit", ["", "erg", "counts per hour"])
 def test_flux_without_a_usable_unit_is_an_error(unit):
     with pytest.raises(HandoffError, match=rf"column 'flux_r_ls' has the unit '{unit}'; expected"):

@@ -116,6 +116,21 @@ def test_motion_without_an_epoch_is_an_error_even_if_others_stand_still():
         prepared(tool(epoch=2016.0), targets, STILL)
 
 
+def test_half_a_motion_is_not_taken_for_none():
+    targets = target_list(pmra=[5.0] * 4, ref_epoch=[2000.0] * 4)
+    with pytest.raises(HandoffError, match=r"^4 of 4 targets lack a proper motion"):
+        prepared(tool(epoch=2016.0), targets, STILL)
+
+
+def test_epoch_zero_is_an_unknown_one():
+    moving = target_list(pmra=[5.0] * 4, pmdec=[0.0] * 4, ref_epoch=[0.0] * 4)
+    with pytest.raises(HandoffError, match=r"^4 of 4 targets lack a proper motion or an epoch"):
+        prepared(tool(epoch=2016.0), moving, STILL)
+    still = target_list(pmra=[0.0] * 4, pmdec=[0.0] * 4, ref_epoch=[0.0] * 4)
+    at = prepared(tool(epoch="columns", default_epoch=2015.5), still, STILL)
+    assert at.epoch.tolist() == [2015.5] * 4
+
+
 def test_tool_with_columns_of_motion_needs_them_or_still_targets():
     columns = tool(epoch="columns", default_epoch=2015.5)
     with pytest.raises(HandoffError, match=r"needs the epoch and motion of each"):
@@ -166,6 +181,13 @@ def test_name_with_a_forbidden_character_is_an_error():
         match=r"^1 of 2 names are not for 'thing', the first is 'b c'; expected small letters",
     ):
         prepared(strict, target_list(2, source_id=["a", "b c"]))
+
+
+def test_two_targets_of_one_name_are_an_error_where_names_matter():
+    twins = target_list(4, source_id=["a", "b", "a", "c"])
+    assert prepared(tool(), twins).id.tolist() == [101, 102, 103, 104]
+    with pytest.raises(HandoffError, match=r"^2 targets are called 'a', and 'thing' knows"):
+        prepared(tool(ids="name", names="[a-z]", names_are="a letter"), twins)
 
 
 def test_more_targets_than_the_tool_takes_is_an_error():

@@ -38,6 +38,20 @@ def test_class_that_a_map_leaves_out_is_an_error_or_takes_the_default(written):
         got.by_program("time", PROGRAM)
 
 
+@pytest.mark.parametrize("text", ['arm: "b\\x1br"', 'time: {STRONG: "9\\t"}'])
+def test_control_characters_cannot_slip_into_a_file(written, text):
+    with pytest.raises(HandoffError, match=r"has line breaks or control characters in it"):
+        written(text)
+
+
+def test_numbers_stay_in_their_range(written):
+    got = written("time: -3\narm: 1e300\n")
+    with pytest.raises(HandoffError, match=r"'time' is -3; expected a number above zero"):
+        got.positive("time")
+    with pytest.raises(HandoffError, match=r"'arm' is 1e\+300; expected a whole number, 0 to 99"):
+        got.integer("arm", largest=99)
+
+
 def test_gaps_in_the_list_are_filled_and_nothing_else(written):
     got = written("time: {STRONG: 900, WEAK: 1800}\n")
     times = np.array([np.nan, np.nan, 30.0])

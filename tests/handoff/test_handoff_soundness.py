@@ -1,0 +1,71 @@
+"""A file that says it is a target list, and is none."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from targetsel.errors import HandoffError
+from targetsel.handoff.simulation import INSTRUMENTS, simulate
+from targetsel.handoff.soundness import check_list
+from tests.handoff.lists_by_hand import target_list
+
+
+def changed(name, values):
+    """The list by hand with a column of another type, or (None) without it."""
+    targets = target_list()
+    table, place = targets.table, targets.table.schema.get_field_index(name)
+    if values is None:
+        return dataclasses.replace(targets, table=table.remove_column(place))
+    return dataclasses.replace(targets, table=table.set_column(place, name, pa.array(values)))
+
+
+def test_list_by_hand_is_sound_and_an_empty_one_too():
+    check_list(target_list())
+    check_list(target_list(0))
+    check_list(changed("parallax", None))
+    check_list(target_list(ref_epoch=[0.0, None, 2016.0, 1950.0], n_obs=[None, 1, 2, 3]))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("priority", None, "the list has no columns 'priority'"),
+        ("pmra", None, "the list has no columns 'pmra'"),
+        ("target_id", ["a", "b", "c", "d"], "column 'target_id' is of type string"),
+        ("priority", [1.5, 2.0, 3.0, 4.0], "column 'priority' is of type double"),
+        ("priority", [1, 2, None, 4], "column 'priority' has gaps"),
+        ("exptime", ["a", "b", "c", "d"], "column 'exptime' is of type string"),
+    ],
+)
+def test_columns_of_another_kind_are_refused(name, values, message):
+    with pytest.raises(HandoffError, match=message):
+        check_list(changed(name, values))
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"target_id": [101, 101, 102, 103]}, "several targets of one target_id"),
+        ({"target_id": [-1, 101, 102, 103]}, "target_id of 1 of 4 .* that of target -1 is -1"),
+        ({"ra": [np.nan, 1, 2, 3]}, "ra of 1 of 4 targets is impossible: that of target 101 is"),
+        ({"ra": [0, 1, 2, 360]}, "that of target 104 is 360.0; expected 0 to 360 deg"),
+        ({"dec": [0, 90.5, 0, 0]}, "that of target 102 is 90.5; expected -90 to 90 deg"),
+        ({"subpriority": [0, 0.5, 1.0, 0]}, "that of target 103 is 1.0; expected 0 to 1"),
+        ({"pmra": [0, np.inf, 0, None]}, "pmra of 1 of 4 .* that of target 102 is inf"),
+        ({"pmdec": [0, 0, 1e7, None]}, "pmdec of 1 of 4 .* expected a motion in mas/yr"),
+        ({"ref_epoch": [57000.0] * 4}, "is 57000.0; expected a Julian year"),
+        ({"n_obs": [0, 1, 1, 1]}, "n_obs of 1 of 4 .* is 0; expected 1 or more"),
+        ({"program": ["A\nB", "C", "C", "C"]}, r"class 'A.nB'; expected one line of text"),
+    ],
+)
+def test_impossible_values_are_one_line_that_names_the_target(column, message):
+    with pytest.raises(HandoffError, match=message) as raised:
+        check_list(target_list(**column))
+    assert "\n" not in str(raised.value)
+
+
+def test_simulation_looks_too():
+    with pytest.raises(HandoffError, match="the list has no columns 'priority'"):
+        simulate(changed("priority", None), INSTRUMENTS["pfs"], 0.0, 0.0)
