@@ -102,8 +102,13 @@ class ParquetSink:
         beside = self._file.enter_context(written_beside(self.path))
         try:
             # The Arrow schema is stored at the end, when the lengths of the strings are known.
+            # A dictionary of measured numbers, which rarely repeat, only costs time and space.
             self._writer = pq.ParquetWriter(
-                beside, self.schema, compression="zstd", store_schema=False
+                beside,
+                self.schema,
+                compression="zstd",
+                use_dictionary=list(self._strings),
+                store_schema=False,
             )
         except BaseException as error:
             self._file.__exit__(type(error), error, error.__traceback__)

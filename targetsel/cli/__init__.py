@@ -9,12 +9,20 @@ from typing import Annotated
 import typer
 
 import targetsel
-from targetsel.cli import cutouts, decoder, ensemble, spectra
+from targetsel.cli import cutouts, decoder, ensemble, rules, spectra
 from targetsel.cli.assign import assign
 from targetsel.cli.demo import demo
+from targetsel.cli.density import density
+from targetsel.cli.diff import diff
+from targetsel.cli.explain import explain
 from targetsel.cli.export import export, import_assignment
+from targetsel.cli.forecast import forecast
+from targetsel.cli.funnel import funnel
+from targetsel.cli.randoms import randoms
 from targetsel.cli.score import score
 from targetsel.cli.select import select
+from targetsel.cli.selection_function import selection_function
+from targetsel.cli.tune import tune
 from targetsel.errors import TargetselError
 
 # What the system refuses wherever a path is touched, and no check of ours foresees.
@@ -32,9 +40,18 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(score)
 app.command()(select)
+app.command()(funnel)
+app.command()(explain)
+app.command()(tune)
+app.command()(forecast)
+app.command()(diff)
+app.command()(density)
+app.command()(randoms)
+app.command("selection-function")(selection_function)
 app.command()(export)
 app.command("import-assignment")(import_assignment)
 app.command()(assign)
+app.add_typer(rules.app, name="rules")
 app.add_typer(cutouts.app, name="cutouts")
 app.add_typer(ensemble.app, name="ensemble")
 app.add_typer(decoder.app, name="decoder")

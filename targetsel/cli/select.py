@@ -1,4 +1,4 @@
-"""targetsel select: from a scored catalog and a rule file to a target list."""
+"""targetsel select: from a scored catalog and rule files to a target list."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from targetsel.cli.options import CalibrationOption, ScoredArgument, TruthOption, both
 from targetsel.errors import CatalogError
 from targetsel.selection.rules import Rules, find_rules
 from targetsel.selection.select import Summary
@@ -19,24 +20,30 @@ SCORED = ".scored.parquet"
 
 def select(
     rules: Annotated[
-        str,
+        list[str],
         typer.Option(
-            help="Rule file, or the name of a shipped one: emission, quiescent, aberrant."
+            help="Rule file, or the name of a shipped one, such as emission. May be repeated: "
+            "all classes come into one list."
         ),
     ],
-    scored: Annotated[
-        Path | None,
-        typer.Argument(help=f"Scored catalog. Default: the only *{SCORED} of this folder."),
-    ] = None,
+    scored: ScoredArgument = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Default: <rules>.targets.parquet beside SCORED."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count; nothing is written.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Looking side by side.")] = 1,
+    calibration: CalibrationOption = None,
+    truth: TruthOption = None,
 ) -> None:
     """Choose the targets of a scored catalog that obey RULES."""
     scored = scored or only_scored_file(Path())
-    output = output or scored.parent / f"{find_rules(rules).stem}.targets.parquet"
-    show(select_targets(scored, Rules.read(rules), output))
+    stem = "+".join(find_rules(name).stem for name in rules)
+    output = output or scored.parent / f"{stem}.targets.parquet"
+    together = Rules.together(Rules.read(name) for name in rules)
+    show(select_targets(scored, together, output, threads, dry_run, both(calibration, truth)))
 
 
 def only_scored_file(folder: Path) -> Path:
@@ -78,4 +85,5 @@ def show(summary: Summary) -> None:
     console.print(table)
     sources = f"{summary.n_sources:,} source{'s' if summary.n_sources != 1 else ''}"
     targets = f"{summary.n_targets:,} target{'s' if summary.n_targets != 1 else ''}"
-    console.print(f"{targets} of {sources} written to {summary.output}", highlight=False)
+    where = f"written to {summary.output}" if summary.written else "chosen; nothing was written"
+    console.print(f"{targets} of {sources} {where}", highlight=False)

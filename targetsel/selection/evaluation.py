@@ -3,25 +3,35 @@
 Outside P a column has one value per source, shape (N,). Inside P a proxy has S draws from its
 posterior, shape (N, S), everything else one value for all draws, shape (N, 1), and arithmetic
 broadcasts. NaN stands for missing, and a comparison with it is not true.
+
+P is found in three steps, each for the rows that the one before left open. The proxies' marginal
+probabilities bound it (Frechet 1935), and so does what arithmetic makes of the intervals that hold
+most of each marginal. A condition that bounds no more than two proxies is a
+rectangle under the normal copula, which has a closed form (Owen 1956). All others are a share of
+quasi-random draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.special import ndtr
 
 from targetsel.errors import CatalogError
 from targetsel.selection import formula as f
-from targetsel.selection.functions import COMPARISONS, FLIPPED, apply
+from targetsel.selection.functions import COMPARISONS, FLIPPED, NEGATED, apply
+from targetsel.selection.intervals import Interval, always, apply_to_intervals
 from targetsel.selection.meaning import proxy_names
-from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior
+from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior, Sides
 
-N_DRAWS = 1024
-ROWS_OF_DRAWS = 512  # rows drawn at a time: 4 MiB per proxy
+N_DRAWS = 4096
+ROWS_OF_DRAWS = 16  # rows drawn at a time: half a MiB per proxy, which stays in the cache
+SETTLED = 1e-6  # bounds on a probability that are no further apart are its value
 
 
 class Sources:
@@ -30,40 +40,86 @@ class Sources:
     Parameters
     ----------
     table : pa.Table or pa.RecordBatch
-        N rows in the scored layout. Posterior columns are only needed where a formula asks for
-        them.
+        The scored layout. Posterior columns are only needed where a formula asks for them.
+    rows : ndarray, shape (N,), optional
+        Indices of the rows that are meant; without it, all of them.
     """
 
-    def __init__(self, table: pa.Table | pa.RecordBatch) -> None:
-        self.table = table
+    def __init__(self, table: pa.Table | pa.RecordBatch, rows: np.ndarray | None = None) -> None:
+        self._whole = table
+        self._rows = rows
+        self._arrays: dict[tuple[str, str], Any] = {}  # of the whole table; all who `take` share it
+        self._truths: dict[f.Formula, np.ndarray] = {}
 
     def __len__(self) -> int:
-        return self.table.num_rows
+        return self._whole.num_rows if self._rows is None else len(self._rows)
 
     def take(self, rows: np.ndarray) -> Sources:
-        """The rows with these indices (or where this mask is true), in that order."""
+        """The rows with these indices (or where this mask is true), in that order.
+
+        Nothing is copied until a column is asked for.
+        """
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-        return Sources(self.table.take(pa.array(rows)))
+        taken = Sources(self._whole, rows if self._rows is None else self._rows[rows])
+        taken._arrays = self._arrays
+        return taken
+
+    @property
+    def table(self) -> pa.Table | pa.RecordBatch:
+        """The rows as a table."""
+        return self._whole if self._rows is None else self._whole.take(pa.array(self._rows))
+
+    def _array(self, kind: str, name: str, read: Callable[[pa.Array], np.ndarray]) -> np.ndarray:
+        """What `read` makes of a column, narrowed to our rows."""
+        if (kind, name) not in self._arrays:
+            self._arrays[kind, name] = read(_in_one_piece(self._whole.column(name)))
+        array = self._arrays[kind, name]
+        return array if self._rows is None else array[self._rows]
+
+    def truth(self, condition: f.Formula) -> np.ndarray:
+        """Whether a condition holds (see `holds`); found once for all rows, however often asked."""
+        if self._rows is not None:
+            return _holds(condition, self)
+        if condition not in self._truths:
+            self._truths[condition] = _holds(condition, self)
+        return self._truths[condition]
 
     def column(self, column: f.Column) -> np.ndarray:
         """A column as float64, shape (N,), NaN where it is missing."""
-        return numbers(self.table.column(column.name))
+        return self._array("number", column.name, numbers)
+
+    def stored(self, column: f.Column) -> np.ndarray:
+        """A column of float32 or float64 as it is stored, shape (N,), NaN where it is missing."""
+        return self._array("stored", column.name, _as_numpy)
 
     def integers(self, column: f.Column) -> tuple[np.ndarray, np.ndarray]:
         """A column of integers, exactly, and whether each is there, both of shape (N,)."""
-        values = self.table.column(column.name)
-        known = values.is_valid().to_numpy(zero_copy_only=False)
-        return pc.fill_null(values, 0).to_numpy(zero_copy_only=False), known
+        known = self._array("known", column.name, lambda values: _as_numpy(values.is_valid()))
+        integers = self._array(
+            "integer", column.name, lambda values: _as_numpy(pc.fill_null(values, 0))
+        )
+        return integers, known
 
     def flags(self, column: f.Column, value: bool) -> np.ndarray:
         """Whether a column of true and false is `value`, shape (N,); false where missing."""
-        equal = pc.equal(self.table.column(column.name), pa.scalar(value))
-        return pc.fill_null(equal, False).to_numpy(zero_copy_only=False)
+        return self._array(
+            f"is {value}",
+            column.name,
+            lambda values: _as_numpy(pc.fill_null(pc.equal(values, pa.scalar(value)), False)),
+        )
 
     def missing(self, column: f.Column) -> np.ndarray:
         """Whether a column of any type is missing, shape (N,)."""
-        values = self.table.column(column.name)
-        return pc.is_null(values, nan_is_null=True).to_numpy(zero_copy_only=False)
+        return self._array(
+            "missing",
+            column.name,
+            lambda values: _as_numpy(pc.is_null(values, nan_is_null=True)),
+        )
+
+    def found(self, lookup: f.Lookup) -> np.ndarray:
+        """Whether a finder finds each source, shape (N,)."""
+        values = (self._array("stored", each.name, _as_numpy) for each in lookup.of)
+        return lookup.finder.found(*values) ^ lookup.negated
 
     def quantile(self, quantile: f.Quantile) -> np.ndarray:
         return self.posterior.quantile(quantile.name, quantile.probability)
@@ -74,7 +130,10 @@ class Sources:
     @cached_property
     def posterior(self) -> ProxyPosterior:
         """The joint posterior of the proxies."""
-        return read_posterior(self.table)
+        if ("posterior", "") not in self._arrays:
+            self._arrays["posterior", ""] = read_posterior(self._whole)
+        posterior = self._arrays["posterior", ""]
+        return posterior if self._rows is None else posterior.take(self._rows)
 
 
 class DrawnSources:
@@ -101,11 +160,54 @@ class DrawnSources:
             return np.isnan(self.draws[column.name])
         return self.sources.missing(column)[:, None]
 
+    def found(self, lookup: f.Lookup) -> np.ndarray:
+        return self.sources.found(lookup)[:, None]
+
     def quantile(self, quantile: f.Quantile) -> np.ndarray:
         return self.sources.quantile(quantile)[:, None]
 
     def probability(self, condition: f.Formula) -> np.ndarray:
         raise TypeError("P() cannot stand inside P()")
+
+
+class PosteriorDraws(DrawnSources):
+    """Sources with quasi-random draws of some proxies from their joint posterior.
+
+    Draws are kept as normal scores, and become values only where arithmetic asks for them: a
+    proxy is below a limit where its score is below the score of the limit.
+    """
+
+    def __init__(self, sources: Sources, names: tuple[str, ...]) -> None:
+        super().__init__(sources, {})
+        self.scores = sources.posterior.draw_scores(names, N_DRAWS)
+
+    def column(self, column: f.Column) -> np.ndarray:
+        if column.role == "predicted" and column.name not in self.draws:
+            posterior = self.sources.posterior
+            self.draws[column.name] = posterior.value(column.name, self.scores[column.name])
+        return super().column(column)
+
+    def missing(self, column: f.Column) -> np.ndarray:
+        self.column(column)
+        return super().missing(column)
+
+    def within(self, bound: Bound) -> np.ndarray:
+        """Whether each draw of a proxy keeps a bound, shape (N, S)."""
+        name, operator, limit = bound
+        score = self.sources.posterior.score(name, value(limit, self.sources))
+        return COMPARISONS[operator](self.scores[name], score[:, None])
+
+
+# A proxy, an operator and the limit it is compared with, a number without predicted quantities.
+Bound = tuple[str, str, f.Formula]
+
+
+def _in_one_piece(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def _as_numpy(values: pa.Array) -> np.ndarray:
+    return values.to_numpy(zero_copy_only=False)
 
 
 def numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
@@ -126,26 +228,27 @@ def read_posterior(table: pa.Table | pa.RecordBatch) -> ProxyPosterior:
     names = proxy_names(table.schema)
     k = len(names)
     quantiles = _matrix(table, "proxy_quantiles", k * len(NORMAL_SCORES))
-    correlation = np.empty((table.num_rows, 0))
-    if k > 1:
-        correlation = _matrix(table, "proxy_correlation", k * (k - 1) // 2)
+    below = k * (k - 1) // 2
+    correlation = (
+        _matrix(table, "proxy_correlation", below) if below else np.empty((len(quantiles), 0))
+    )
     return ProxyPosterior(names, quantiles.reshape(-1, k, len(NORMAL_SCORES)), correlation)
 
 
 def _matrix(table: pa.Table | pa.RecordBatch, name: str, width: int) -> np.ndarray:
-    """A column of lists as float64, shape (N, width), NaN where a list is null."""
-    values = table.column(name)
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    matrix = np.full((len(values), width), np.nan)
-    flat = values.flatten().to_numpy(zero_copy_only=False)
-    known = values.is_valid().to_numpy(zero_copy_only=False)
-    if flat.size != known.sum() * width:
+    """A column of lists as a matrix, shape (N, width), NaN where null; a view where it can be."""
+    values = _in_one_piece(table.column(name))
+    flat = _as_numpy(values.flatten())
+    known = len(values) - values.null_count
+    if flat.size != known * width:
         raise CatalogError(
             f"column '{name}' does not hold {width} numbers per source, as its proxies ask for; "
             "score the catalog again with this version of targetsel"
         )
-    matrix[known] = flat.reshape(-1, width)
+    if known == len(values):
+        return flat.reshape(-1, width)
+    matrix = np.full((len(values), width), np.nan, dtype=flat.dtype)
+    matrix[_as_numpy(values.is_valid())] = flat.reshape(-1, width)
     return matrix
 
 
@@ -170,6 +273,12 @@ def value(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
 
 def holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
     """Whether the condition is true for every source; false where it is false or unknown."""
+    if isinstance(sources, Sources):
+        return sources.truth(formula)
+    return _holds(formula, sources)
+
+
+def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
     match formula:
         case f.Compare(operator, f.Column(type="integer") as left, f.Constant(int() as right)):
             integers, known = sources.integers(left)
@@ -177,6 +286,12 @@ def holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
         case f.Compare(operator, f.Probability(condition), f.Constant(limit)):
             assert isinstance(sources, Sources)  # there is no P inside P
             return _compared_with(limit, operator, condition, sources)
+        case f.Compare(operator, f.Column(type="float32") as left, f.Constant(limit)) if isinstance(
+            sources, Sources
+        ):
+            return COMPARISONS[operator](sources.stored(left), np.float32(limit))
+        case f.Compare() if isinstance(sources, PosteriorDraws) and (bound := _bound(formula)):
+            return sources.within(bound)
         case f.Compare(operator, left, right):
             return COMPARISONS[operator](value(left, sources), value(right, sources))
         case f.Missing(f.Column() as column, negated):
@@ -185,6 +300,14 @@ def holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
             return np.isnan(value(inner, sources)) ^ negated
         case f.Flag(column, negated):
             return sources.flags(column, not negated)
+        case f.HasBit(column, bits, negated):
+            integers, known = sources.integers(column)
+            unset = (integers.astype(np.int64, copy=False) & bits) == 0
+            return (unset == negated) & known
+        case f.Lookup():
+            return sources.found(formula)
+        case f.Except(condition):
+            return ~holds(condition, sources)
         case f.All(parts):
             return _combined(np.logical_and, parts, sources)
         case f.Any(parts):
@@ -207,18 +330,15 @@ def _combined(
 def probability(condition: f.Formula, sources: Sources) -> np.ndarray:
     """P(condition) over each source's posterior, shape (N,).
 
-    A condition that bounds one proxy, from one side or both, is answered exactly; any other by
-    the share of joint draws for which it is true. NaN where the posterior of a proxy, or a
-    measured value that is compared, is missing.
+    NaN where the posterior of a proxy, or a measured number that takes part, is missing.
     """
-    bounds = half_spaces(condition)
-    if bounds is None:
-        result = _share_of_draws(condition, sources)
-    else:
-        result = _at_most(bounds, sources)
-        if len(bounds) > 1:
-            result = np.minimum(result, _share_of_draws(condition, sources))
-    return np.where(_lacking(condition, sources), np.nan, result)
+    low, high = _bounds(condition, sources)
+    likely = (low + high) / 2
+    undecided = high - low > SETTLED
+    if undecided.any():
+        joint = _joint(condition, sources.take(undecided))
+        likely[undecided] = np.clip(joint, low[undecided], high[undecided])
+    return likely
 
 
 def _compared_with(
@@ -226,52 +346,121 @@ def _compared_with(
 ) -> np.ndarray:
     """Whether P(condition) is more, or less, than a limit, shape (N,).
 
-    The same as asking `probability`, but draws are only made where the marginal probabilities,
-    which the joint one cannot exceed, leave the answer open; usually that is one row in many.
+    The same as asking `probability`, which is only done where its bounds lie on both sides of the
+    limit; usually that is one row in many.
     """
-    bounds = half_spaces(condition)
-    if bounds is None or len(bounds) == 1:
+    if operator in ("==", "!="):
         return COMPARISONS[operator](probability(condition, sources), limit)
-    likely = _at_most(bounds, sources)
-    undecided = likely >= limit
-    likely[undecided] = probability(condition, sources.take(undecided))
-    return COMPARISONS[operator](likely, limit)
+    low, high = _bounds(condition, sources)
+    answer = COMPARISONS[operator](low, limit)
+    undecided = answer != COMPARISONS[operator](high, limit)
+    if undecided.any():
+        likely = probability(condition, sources.take(undecided))
+        answer[undecided] = COMPARISONS[operator](likely, limit)
+    return answer
 
 
-def half_spaces(condition: f.Formula) -> dict[str, list[tuple[str, f.Formula]]] | None:
-    """The bounds on each proxy, if the condition is nothing but such bounds, joined by `and`.
+def _bounds(condition: f.Formula, sources: Sources) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the most that P(condition) can be, shape (N,); NaN where it is missing."""
+    low, high = _frechet(condition, sources)
+    lacking = _lacking(condition, sources)
+    return np.where(lacking, np.nan, low), np.where(lacking, np.nan, high)
 
-    Each bound is an operator and a formula without predicted quantities.
+
+def _frechet(condition: f.Formula, sources: Sources) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the most that P(condition) can be, given the marginal probabilities of its
+    parts, shape (N,). They are equal where a condition bounds a single proxy."""
+    if isinstance(condition, f.Any):
+        low, high = _frechet(f.negated(condition), sources)
+        return 1 - high, 1 - low
+    box, others = _box(condition, sources)
+    known = [sources.posterior.probability_inside({name: box[name]}) for name in box]
+    known += [holds(part, sources).astype(float) for part in others if not f.proxies(part)]
+    bounds = [(likely, likely) for likely in known]
+    for part in others:
+        if f.proxies(part):
+            find = _frechet if isinstance(part, f.Any) else _bounds_by_intervals
+            bounds.append(find(part, sources))
+    least, most = zip(*bounds, strict=True)
+    low = np.maximum(sum(least) - (len(bounds) - 1), 0.0)
+    return low, np.minimum.reduce(most)
+
+
+def _bounds_by_intervals(part: f.Formula, sources: Sources) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the most that P of a comparison can be, shape (N,).
+
+    All K proxies lie between their quantiles at -s and s with a probability of at least
+    1 - 2 K ndtr(-s). If the comparison is true, or false, for all such values, that bounds it.
     """
-    bounds: dict[str, list[tuple[str, f.Formula]]] = {}
+    low, high = np.zeros(len(sources)), np.ones(len(sources))
+    if not isinstance(part, f.Compare) or part.operator in ("==", "!="):
+        return low, high
+    for place in range(len(NORMAL_SCORES) // 2):
+        outside = 2 * len(f.proxies(part)) * ndtr(NORMAL_SCORES[place])
+        if outside < 1:
+            left, right = (_interval(side, sources, place) for side in (part.left, part.right))
+            true = always(part.operator, left, right)
+            false = always(NEGATED[part.operator], left, right)
+            low = np.where(true, np.maximum(low, 1 - outside), low)
+            high = np.where(false, np.minimum(high, outside), high)
+    return low, high
+
+
+def _interval(formula: f.Formula, sources: Sources, place: int) -> Interval:
+    """Between which values a number lies if every proxy lies between two of its quantiles, the
+    one at `place` and the one as far from the other end."""
+    if not f.proxies(formula):
+        number = value(formula, sources)
+        return number, number
+    if isinstance(formula, f.Column):
+        knots = sources.posterior.knots(formula.name)
+        return knots[:, place].astype(float), knots[:, -1 - place].astype(float)
+    assert isinstance(formula, f.Operation)
+    return apply_to_intervals(
+        formula.name, *(_interval(part, sources, place) for part in formula.values)
+    )
+
+
+def _joint(condition: f.Formula, sources: Sources) -> np.ndarray:
+    """P(condition), shape (N,), of sources that no measured number decides."""
+    for formula, sign in ((condition, 1), (f.negated(condition), -1)):
+        box, others = _box(formula, sources)
+        if 0 < len(box) <= 2 and not any(f.proxies(part) for part in others):
+            inside = sources.posterior.probability_inside(box)
+            return inside if sign == 1 else 1 - inside
+    return _share_of_draws(condition, sources)
+
+
+def _box(condition: f.Formula, sources: Sources) -> tuple[dict[str, Sides], list[f.Formula]]:
+    """The normal scores between which a condition keeps proxies, and its other conjuncts."""
+    box: dict[str, Sides] = {}
+    others = []
     for part in f.conjuncts(condition):
-        if not isinstance(part, f.Compare) or part.operator in ("==", "!="):
-            return None
-        operator, left, right = part.operator, part.left, part.right
-        if f.proxies(right):
-            operator, left, right = FLIPPED[operator], right, left
-        if not (isinstance(left, f.Column) and left.role == "predicted") or f.proxies(right):
-            return None
-        bounds.setdefault(left.name, []).append((operator, right))
-    return bounds
+        bound = _bound(part)
+        if bound is None:
+            others.append(part)
+            continue
+        name, operator, limit = bound
+        low, high = box.get(name, (None, None))
+        score = sources.posterior.score(name, value(limit, sources))
+        if operator in ("<", "<="):
+            high = score if high is None else np.minimum(high, score)
+        else:
+            low = score if low is None else np.maximum(low, score)
+        box[name] = low, high
+    return box, others
 
 
-def _at_most(bounds: dict[str, list[tuple[str, f.Formula]]], sources: Sources) -> np.ndarray:
-    """The least of the probabilities that each proxy keeps its own bounds, shape (N,).
-
-    Exact for a single proxy; for several, an upper limit of their joint probability (Frechet).
-    """
-    likely = np.ones(len(sources))
-    for name, limits in bounds.items():
-        below, above = np.ones(len(sources)), np.zeros(len(sources))
-        for operator, limit in limits:
-            under = sources.posterior.probability_below(name, value(limit, sources))
-            if operator in ("<", "<="):
-                below = np.minimum(below, under)
-            else:
-                above = np.maximum(above, under)
-        likely = np.minimum(likely, np.maximum(below - above, 0.0))
-    return likely
+def _bound(part: f.Formula) -> Bound | None:
+    """The comparison of a proxy with a number that has no predicted quantity, if it is one."""
+    if not isinstance(part, f.Compare) or part.operator in ("==", "!="):
+        return None
+    operator, left, right = part.operator, part.left, part.right
+    if f.proxies(right):
+        operator, left, right = FLIPPED[operator], right, left
+    if not (isinstance(left, f.Column) and left.role == "predicted") or f.proxies(right):
+        return None
+    return left.name, operator, right
 
 
 def _share_of_draws(condition: f.Formula, sources: Sources) -> np.ndarray:
@@ -280,16 +469,9 @@ def _share_of_draws(condition: f.Formula, sources: Sources) -> np.ndarray:
     names = tuple(name for name in sources.posterior.names if name in involved)
     share = np.empty(len(sources))
     for start in range(0, len(sources), ROWS_OF_DRAWS):
-        rows = slice(start, start + ROWS_OF_DRAWS)
-        block = Sources(sources.table.slice(start, ROWS_OF_DRAWS))
-        posterior = ProxyPosterior(
-            sources.posterior.names,
-            sources.posterior.quantiles[rows],
-            sources.posterior.correlation[rows],
-        )
-        block.__dict__["posterior"] = posterior  # already read: fill the cached property
-        true = holds(condition, DrawnSources(block, posterior.draw(names, N_DRAWS)))
-        share[rows] = np.broadcast_to(true, (len(block), N_DRAWS)).mean(axis=1)
+        rows = np.arange(start, min(start + ROWS_OF_DRAWS, len(sources)))
+        true = holds(condition, PosteriorDraws(sources.take(rows), names))
+        share[rows] = np.broadcast_to(true, (len(rows), N_DRAWS)).mean(axis=1)
     return share
 
 
@@ -297,18 +479,22 @@ def _lacking(condition: f.Formula, sources: Sources) -> np.ndarray:
     """Whether something that P(condition) rests on is missing, shape (N,)."""
     lacking = np.zeros(len(sources), dtype=bool)
     for name in f.proxies(condition):
-        knots = sources.posterior.quantiles[:, sources.posterior.names.index(name)]
-        lacking |= np.isnan(knots).any(axis=1)
-    for column in _compared(condition):
-        if column.role != "predicted":
-            lacking |= sources.missing(column)
+        lacking |= np.isnan(sources.posterior.knots(name)).any(axis=1)
+    for part in _measured(condition):
+        if isinstance(part, f.Column):
+            lacking |= sources.missing(part)
+        else:
+            lacking |= np.isnan(value(part, sources))
     return lacking
 
 
-def _compared(formula: f.Formula) -> set[f.Column]:
-    """The columns of a condition, except those only asked whether they are missing."""
-    if isinstance(formula, f.Missing):
-        return set()
-    if isinstance(formula, f.Column):
-        return {formula}
-    return {column for child in formula.children for column in _compared(child)}
+def _measured(formula: f.Formula) -> Iterator[f.Formula]:
+    """The numbers and flags of a condition that no predicted quantity takes part in, except those
+    that are only asked whether they are missing."""
+    if isinstance(formula, f.Missing | f.Constant):
+        return
+    if isinstance(formula, f.Column | f.Operation | f.Quantile) and not f.proxies(formula):
+        yield formula
+    else:
+        for child in formula.children:
+            yield from _measured(child)

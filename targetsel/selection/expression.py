@@ -11,6 +11,7 @@ name or a unit means depends on the catalog and is decided in `meaning`.
     sum   = product {("+" | "-") product}   product = unary {("*" | "/") unary}
     unary = ("-" | "+") unary | power       power   = atom ["**" unary]
     atom  = NUMBER [unit] | name | function "(" [or {"," or}] ")" | "(" or ")"
+            | ("in_moc" | "within") "(" FILE {"," or} ")"
 
 ``&`` binds like ``and``, looser than comparisons, unlike in Python.
 """
@@ -39,7 +40,14 @@ FUNCTIONS = {
     "log10": (1, 1),
     "min": (2, 16),
     "max": (2, 16),
+    "mag": (1, 1),
+    "finite": (1, 1),
+    "has_bit": (2, 64),
+    "in_moc": (1, 1),
+    "within": (2, 2),
+    "catalog_quantile": (2, 2),
 }
+ABOUT_FILES = ("in_moc", "within")  # their first argument is the name of a file, in quotes
 KEYWORDS = ("and", "or", "not", "between", "in", "is", "missing")
 
 # What may be written after a number, and the unit that astropy knows it by. A closed list: in
@@ -130,6 +138,16 @@ class Name(Node):
 
 
 @dataclass(frozen=True)
+class Text(Node):
+    """The name of a file."""
+
+    value: str
+
+    def __str__(self) -> str:
+        return f"'{self.value}'"
+
+
+@dataclass(frozen=True)
 class Branch(Node):
     """A node with others below it.
 
@@ -210,6 +228,21 @@ def _token(text: str, start: int, after_number: bool) -> Token | str:
     if match := _SYMBOL.match(text, start):
         return Token(match[0], match[0], start)
     return f"unexpected character '{text[start]}'"
+
+
+def words(text: str) -> list[tuple[str, str]]:
+    """The words of an expression that can be parsed, each with its kind (see `Token`)."""
+    found: list[tuple[str, str]] = []
+    start = 0
+    while True:
+        space = _SPACE.match(text, start)
+        start = space.end() if space else start
+        token = _token(text, start, bool(found) and found[-1][0] == "number")
+        assert isinstance(token, Token)
+        if token.kind == "end":
+            return found
+        found.append((token.kind, token.text))
+        start += len(token.text)
 
 
 # --- grammar -----------------------------------------------------------------------------------
@@ -491,7 +524,7 @@ class _Parser:
             return self._counted(Name(place, name))
         opened = self.place
         self._advance()
-        arguments = [] if self.token.kind == ")" else [self._deeper("_or")]
+        arguments = [] if self.token.kind == ")" else [self._first_argument(name)]
         while self.token.kind == ",":
             self._advance()
             arguments.append(self._deeper("_or"))
@@ -501,6 +534,19 @@ class _Parser:
             count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
             raise place.error(f"{name}() takes {count} arguments, not {len(arguments)}")
         return self._branch(place, name, *arguments)
+
+    def _first_argument(self, function: str) -> Node:
+        if function not in ABOUT_FILES:
+            return self._deeper("_or")
+        place = self.place
+        if self.token.kind != "text":
+            example = (
+                "in_moc('stars.moc.fits')"
+                if function == "in_moc"
+                else ("within('stars.parquet', 5 arcsec)")
+            )
+            raise place.error(f"{function}() takes a file's name in quotes, e.g. {example}")
+        return self._counted(Text(place.moved(1), self._advance().text[1:-1]))
 
 
 def _about_text(quoted: str) -> str:

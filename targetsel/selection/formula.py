@@ -8,8 +8,11 @@ no `not` is left above a comparison, plain true and false are then all that is n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Protocol
+
+import numpy as np
 
 from targetsel.selection.functions import NEGATED
 
@@ -26,6 +29,9 @@ class Formula:
 @dataclass(frozen=True)
 class Constant(Formula):
     value: int | float
+
+
+ZERO = Constant(0)
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,21 @@ class Quantile(Formula):
 
     name: str
     probability: float
+
+
+@dataclass(frozen=True)
+class CatalogQuantile(Formula):
+    """The smallest value that a share `probability` of the catalog's sources does not exceed.
+
+    One number for the whole catalog; it becomes a `Constant` before any source is looked at.
+    """
+
+    value: Formula
+    probability: float
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return (self.value,)
 
 
 @dataclass(frozen=True)
@@ -106,6 +127,54 @@ class Flag(Formula):
 
 
 @dataclass(frozen=True)
+class HasBit(Formula):
+    """Whether a column of integers has any of these bits set; with `negated`, whether none."""
+
+    column: Column
+    bits: int
+    negated: bool = False
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return (self.column,)
+
+
+class Finder(Protocol):
+    """Something outside the catalog that knows sources by a few of their columns."""
+
+    @property
+    def found(self) -> Callable[..., np.ndarray]:
+        """Whether each of N sources is found, from columns of shape (N,)."""
+
+
+@dataclass(frozen=True)
+class Lookup(Formula):
+    """Whether a `Finder` finds a source (a region, a list); with `negated`, whether it does not.
+
+    The columns are never missing: positions and ids.
+    """
+
+    finder: Finder
+    of: tuple[Column, ...]
+    negated: bool = False
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return self.of
+
+
+@dataclass(frozen=True)
+class Except(Formula):
+    """Whether a condition is not true: where it is false, and where it is unknown."""
+
+    condition: Formula
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return (self.condition,)
+
+
+@dataclass(frozen=True)
 class All(Formula):
     parts: tuple[Formula, ...]
 
@@ -132,6 +201,8 @@ def negated(condition: Formula) -> Formula:
             return Missing(value, not is_negated)
         case Flag(column, is_negated):
             return Flag(column, not is_negated)
+        case HasBit() | Lookup():
+            return replace(condition, negated=not condition.negated)
         case All(parts):
             return Any(tuple(negated(part) for part in parts))
         case Any(parts):
@@ -161,6 +232,20 @@ def conjuncts(condition: Formula) -> list[Formula]:
     if isinstance(condition, All):
         return [part for each in condition.parts for part in conjuncts(each)]
     return [condition]
+
+
+def with_values(formula: Formula, values: Mapping[Formula, float]) -> Formula:
+    """The formula with these parts of it, such as quantiles of the catalog, replaced by numbers."""
+    if formula in values:
+        return Constant(values[formula])
+    changed: dict[str, Formula | tuple[Formula, ...]] = {}
+    for each in fields(formula):
+        part = getattr(formula, each.name)
+        if isinstance(part, Formula):
+            changed[each.name] = with_values(part, values)
+        elif isinstance(part, tuple) and part and isinstance(part[0], Formula):
+            changed[each.name] = tuple(with_values(item, values) for item in part)
+    return replace(formula, **changed) if changed else formula
 
 
 # --- what a class says of its members' nature ----------------------------------------------------

@@ -7,21 +7,29 @@ looked at.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from astropy import units as u
 
 from targetsel.errors import did_you_mean
+from targetsel.parquet import footer_in
 from targetsel.selection import expression as syntax
 from targetsel.selection import formula as f
-from targetsel.selection.expression import Branch, Name, Node, Number
+from targetsel.selection.attachments import Attachments
+from targetsel.selection.expression import Branch, Name, Node, Number, Text
+from targetsel.selection.footprint import region_in
 from targetsel.selection.functions import FLIPPED, apply
 from targetsel.selection.place import Place
 
 STATISTICS = ("_std", "_q16", "_q84")
+# Of a column whose unit is not known, because there is no catalog yet: it agrees with any other.
+ANY_UNIT = u.def_unit("any")
+_HIGHEST_BIT = 62
+_AB_ZERO_POINTS = ((u.nJy, 31.4), (u.nmgy, 22.5))  # magnitude of one nJy, of one nanomaggy
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class Columns:
     """
 
     def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
         self.proxies = proxy_names(schema)
         self._meanings = {field.name: self._meaning(field) for field in schema}
         self.names = tuple(self._meanings)
@@ -67,6 +76,19 @@ class Columns:
 
     def __getitem__(self, name: str) -> Meaning:
         return self._meanings[name]
+
+    def field(self, name: str) -> pa.Field:
+        """The Arrow field of a column that is there."""
+        return self.schema.field(name)
+
+    def role(self, role: str, place: Place) -> f.Column:
+        """The column of "source_id", "ra", "dec" or "_healpix_29", asked for at `place`."""
+        name = column_names(self.schema).get(role, role)
+        if name not in self:
+            raise place.error(f"this needs a column '{name}', which the catalog does not have")
+        formula = self[name].formula
+        assert isinstance(formula, f.Column)
+        return formula
 
     def _meaning(self, field: pa.Field) -> Meaning:
         if field.name in self.proxies:
@@ -89,6 +111,17 @@ def proxy_names(schema: pa.Schema) -> tuple[str, ...]:
     return tuple(name for name in listed.split(",") if name)
 
 
+def footer(schema: pa.Schema) -> dict[str, Any]:
+    """The provenance that a scored file carries; empty where there is none."""
+    return footer_in(schema.metadata)
+
+
+def column_names(schema: pa.Schema) -> dict[str, str]:
+    """What a scored file calls its `source_id`, `ra` and `dec`."""
+    named = footer(schema).get("columns", {})
+    return {name: named.get(name, name) for name in ("source_id", "ra", "dec")}
+
+
 def _type(type_: pa.DataType) -> str:
     if pa.types.is_boolean(type_):
         return "condition"
@@ -107,6 +140,19 @@ def _unit(text: str) -> u.UnitBase | None:
     return None if unit == u.dimensionless_unscaled else unit
 
 
+class UnseenColumns(Columns):
+    """The columns of a catalog that is not there: those every scored file has, and any other."""
+
+    def __contains__(self, name: str) -> bool:
+        return True
+
+    def __getitem__(self, name: str) -> Meaning:
+        if name in self._meanings:
+            return self._meanings[name]
+        type_ = "integer" if name == "_healpix_29" else "float64"
+        return Meaning(f.Column(name, "measured", type_), unit=ANY_UNIT)
+
+
 class Reader:
     """Gives expressions their meaning.
 
@@ -115,11 +161,20 @@ class Reader:
     columns : Columns
     definitions : mapping of name to Node
         The rule file's ``define``.
+    attachments : Attachments
+        Remembers the files that expressions name.
     """
 
-    def __init__(self, columns: Columns, definitions: Mapping[str, Node] | None = None) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        definitions: Mapping[str, Node] | None = None,
+        attachments: Attachments | None = None,
+    ) -> None:
         self.columns = columns
         self.definitions = definitions or {}
+        self.attachments = attachments or Attachments()
+        self.quantiles: dict[f.CatalogQuantile, str] = {}  # as they are written
         self._count = 0
         self._inside_p = False
 
@@ -162,7 +217,15 @@ class Reader:
                 return self._probability(node)
             case "std" | "q":
                 return self._statistic(node)
-        return self._operation(node)
+        special: dict[str, Callable[[Branch], Meaning]] = {
+            "mag": self._magnitude,
+            "finite": self._finite,
+            "has_bit": self._has_bit,
+            "in_moc": self._in_moc,
+            "within": self._within,
+            "catalog_quantile": self._catalog_quantile,
+        }
+        return special.get(node.word, self._operation)(node)
 
     def _name(self, node: Name) -> Meaning:
         name = node.name
@@ -268,7 +331,8 @@ class Reader:
             subject = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
             verb = "are measured values" if names[1:] else "is a measured value"
             raise node.place.error(
-                f"P() needs at least one predicted quantity; {subject} {verb} without a posterior"
+                f"P() needs at least one predicted quantity; {subject} {verb} without a posterior."
+                + did_you_mean(names[0] if names else "", self.columns.proxies)
             )
         return Meaning(f.Probability(condition), "probability")
 
@@ -287,15 +351,91 @@ class Reader:
             if f"{name}_std" not in self.columns:
                 raise node.place.error(f"this file has no column '{name}_std'; score it again")
             return replace(self.columns[f"{name}_std"], unit=unit)
+        probability = self._probability_in(node)
+        return Meaning(f.Quantile(name, probability), unit=unit)
+
+    def _probability_in(self, node: Branch) -> float:
+        """The second argument of q() and catalog_quantile()."""
         level = self._number(node.parts[1])
         probability = level.constant
         if probability is not None and level.unit is not None and _is_pure(level.unit):
             probability = probability * level.unit.to(u.dimensionless_unscaled)
         if probability is None or not 0 < probability < 1:
             raise node.parts[1].place.error(
-                "the second argument of q() is a probability between 0 and 1, e.g. 0.16"
+                f"the second argument of {node.word}() is a probability between 0 and 1, e.g. 0.16"
             )
-        return Meaning(f.Quantile(name, float(probability)), unit=unit)
+        return float(probability)
+
+    def _catalog_quantile(self, node: Branch) -> Meaning:
+        inside_p, self._inside_p = self._inside_p, False
+        value = self._number(node.parts[0])
+        self._inside_p = inside_p
+        if value.constant is not None:
+            raise node.parts[0].place.error("catalog_quantile() of a constant; name a column")
+        if any(isinstance(part, f.CatalogQuantile) for part in f.walk(value.formula)):
+            raise node.place.error("catalog_quantile() cannot stand inside catalog_quantile()")
+        probability = self._probability_in(node)
+        quantile = f.CatalogQuantile(value.formula, probability)
+        self.quantiles[quantile] = str(node)
+        return replace(value, formula=quantile)
+
+    def _magnitude(self, node: Branch) -> Meaning:
+        """mag(flux): an AB magnitude; missing where the flux is not positive."""
+        flux = self._number(node.parts[0])
+        if flux.unit == ANY_UNIT:
+            return Meaning(f.Operation("log10", (flux.formula,)), unit=u.mag)
+        for unit, zero_point in _AB_ZERO_POINTS:
+            if flux.unit is not None and flux.unit.is_equivalent(unit):
+                log = f.Operation("log10", (_scaled(flux.formula, flux.unit.to(unit)),))
+                scaled = f.Operation("*", (f.Constant(-2.5), log))
+                return Meaning(f.Operation("+", (f.Constant(zero_point), scaled)), unit=u.mag)
+        unit = flux.unit or "no unit"
+        raise node.parts[0].place.error(
+            f"mag() takes a flux in nJy, Jy or nanomaggy; {_text(node.parts[0])} is in {unit}"
+        )
+
+    def _finite(self, node: Branch) -> Meaning:
+        formula = self._number(node.parts[0]).formula
+        below = f.Compare("<", formula, f.Constant(math.inf))
+        above = f.Compare(">", formula, f.Constant(-math.inf))
+        return Meaning(f.All((below, above)), "condition")
+
+    def _has_bit(self, node: Branch) -> Meaning:
+        about = node.parts[0]
+        column = self._number(about).formula
+        undeclared = isinstance(column, f.Column) and self.columns[column.name].unit == ANY_UNIT
+        if not isinstance(column, f.Column) or (column.type != "integer" and not undeclared):
+            raise about.place.error(f"has_bit() takes a column of integers, not {_text(about)}")
+        bits = 0
+        for part in node.parts[1:]:
+            bit = self._number(part).constant
+            if not isinstance(bit, int) or not 0 <= bit <= _HIGHEST_BIT:
+                raise part.place.error(
+                    f"a bit is a whole number, 0 to {_HIGHEST_BIT}, not {_text(part)}; "
+                    "`define:` can give it a name, e.g. BRIGHT: 1"
+                )
+            bits |= 1 << bit
+        return Meaning(f.HasBit(column, bits), "condition")
+
+    def _in_moc(self, node: Branch) -> Meaning:
+        file = node.parts[0]
+        assert isinstance(file, Text)
+        healpix = self.columns.role("_healpix_29", node.place)
+        region = region_in(file.value, file.place, self.attachments)
+        return Meaning(f.Lookup(region, (healpix,)), "condition")
+
+    def _within(self, node: Branch) -> Meaning:
+        file, distance = node.parts
+        assert isinstance(file, Text)
+        radius = self._number(distance)
+        if radius.constant is None or radius.unit is None or not radius.unit.is_equivalent(u.deg):
+            raise distance.place.error("the radius of within() is an angle, e.g. 5 arcsec")
+        degrees = float(radius.constant * radius.unit.to(u.deg))
+        if not 0 < degrees <= 180:
+            raise distance.place.error(f"expected up to 180 deg, not {_text(distance)}")
+        position = tuple(self.columns.role(name, node.place) for name in ("ra", "dec"))
+        places = self.attachments.places(file.value, file.place, degrees)
+        return Meaning(f.Lookup(places, position), "condition")
 
     def _operation(self, node: Branch) -> Meaning:
         operands = [self._number(part) for part in node.parts]
@@ -305,7 +445,12 @@ class Reader:
                     operands[0], node.parts[0], operands[i], node.parts[i]
                 )
             operands = [replace(each, unit=operands[0].unit) for each in operands]
-        unit, scale = self._unit_of_result(node, operands)
+        try:
+            unit, scale = self._unit_of_result(node, operands)
+        except (OverflowError, u.UnitsError):
+            raise node.place.error(
+                f"the unit of {_text(node)} is out of reach; take smaller powers"
+            ) from None
         formula: f.Formula = f.Operation(node.word, tuple(each.formula for each in operands))
         if node.word == "log10":
             formula = f.Operation("log10", (_scaled(operands[0].formula, scale),))
@@ -320,6 +465,8 @@ class Reader:
     ) -> tuple[u.UnitBase | None, float]:
         """The unit of an operation, and the factor by which its pure number is to be scaled."""
         first = operands[0].unit
+        if any(each.unit == ANY_UNIT for each in operands):
+            return ANY_UNIT, 1.0
         if node.word in ("+", "-", "min", "max", "abs", "negative"):
             return first, 1.0
         if node.word == "log10":
@@ -345,6 +492,8 @@ class Reader:
         """Both meanings in one unit; a bare number takes the other side's."""
         if left.unit == right.unit:
             return left, right
+        if ANY_UNIT in (left.unit, right.unit):
+            return replace(left, unit=ANY_UNIT), replace(right, unit=ANY_UNIT)
         fixed = right.unit is not None and right.constant is None
         if left.unit is None or (fixed and left.constant is not None):
             right, left = self._in_one_unit(right, right_node, left, left_node)
@@ -409,10 +558,13 @@ def _folded(formula: f.Formula, place: Place) -> f.Constant:
 
 
 def _as_precise_as(left: f.Formula, value: int | float) -> f.Constant:
-    """The constant as the column itself would hold it: 0.1 beside float32 is float32's 0.1."""
-    if isinstance(left, f.Column) and left.type == "float32":
-        with np.errstate(over="ignore"):
-            return f.Constant(float(np.float32(value)))
+    """The constant as the column itself would hold it: 0.1 beside float32 is float32's 0.1.
+
+    One beyond the largest float32 stays itself, since infinity would let infinite values pass.
+    """
+    largest = np.finfo(np.float32).max
+    if isinstance(left, f.Column) and left.type == "float32" and abs(value) <= largest:
+        return f.Constant(float(np.float32(value)))
     return f.Constant(value)
 
 

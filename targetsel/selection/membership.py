@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
-from targetsel.parquet import FOOTER_KEY
 from targetsel.selection import formula as f
 from targetsel.selection.evaluation import (
     DrawnSources,
@@ -22,34 +19,18 @@ from targetsel.selection.evaluation import (
     probability,
     value,
 )
-from targetsel.selection.meaning import Columns, Reader
-from targetsel.selection.rules import Rules, TargetClass
+from targetsel.selection.meaning import column_names
+from targetsel.selection.quantiles import quantiles_of_table
+from targetsel.selection.rules import Rules
+from targetsel.selection.steps import (
+    ClassFormulas,
+    class_formulas,
+    needs_posterior,
+    plan,
+)
 
 ROWS_AT_A_TIME = 8192
-
-
-@dataclass(frozen=True)
-class ClassFormulas:
-    """A target class for a given catalog: its formulas.
-
-    Attributes
-    ----------
-    where : tuple of Formula
-        Conditions without probabilities first, since they are quick and leave fewer rows.
-    rank : Formula or None
-    truth : Formula or None
-        What the class claims about its members' true proxies (see `formula.truth`).
-    """
-
-    name: str
-    where: tuple[f.Formula, ...]
-    rank: f.Formula | None
-    truth: f.Formula | None
-
-    @property
-    def all(self) -> tuple[f.Formula, ...]:
-        """Every formula that is evaluated on a scored source."""
-        return tuple(each for each in (*self.where, self.rank, self.truth) if each is not None)
+LEAST = np.iinfo(np.int32).min
 
 
 @dataclass(frozen=True)
@@ -74,6 +55,8 @@ class Membership:
         posterior, or is not selected.
     rank : ndarray, shape (N, C)
         For selected sources, the class's ``rank``; NaN elsewhere, and where it is missing.
+    priority : ndarray of int32, shape (N, C)
+        For selected sources, how much the class wants them; the smallest int32 elsewhere.
     """
 
     sources: pa.Table
@@ -82,6 +65,7 @@ class Membership:
     selected: np.ndarray
     probability: np.ndarray
     rank: np.ndarray
+    priority: np.ndarray
 
     def __len__(self) -> int:
         return self.sources.num_rows
@@ -95,6 +79,7 @@ class Membership:
             self.selected[rows],
             self.probability[rows],
             self.rank[rows],
+            self.priority[rows],
         )
 
     @classmethod
@@ -107,44 +92,25 @@ class Membership:
             np.concatenate([piece.selected for piece in pieces]),
             np.concatenate([piece.probability for piece in pieces]),
             np.concatenate([piece.rank for piece in pieces]),
+            np.concatenate([piece.priority for piece in pieces]),
         )
 
-
-def class_formulas(rules: Rules, schema: pa.Schema) -> tuple[ClassFormulas, ...]:
-    """The formulas of every class for a catalog with this schema.
-
-    Raises
-    ------
-    RuleError
-        If a rule names a column that is not there, mixes units or types, or shadows a column.
-    """
-    columns = Columns(schema)
-    for name, node in rules.define.items():
-        if name in columns:
-            raise node.place.error(f"'{name}' is already a column of the catalog; rename it")
-    reader = Reader(columns, rules.define)
-    return tuple(_class_formulas(each, reader) for each in rules.classes)
-
-
-def _class_formulas(target_class: TargetClass, reader: Reader) -> ClassFormulas:
-    conditions = [reader.condition(node) for node in target_class.where]
-    where = tuple(part for condition in conditions for part in f.conjuncts(condition))
-    return ClassFormulas(
-        target_class.name,
-        tuple(sorted(where, key=_needs_posterior)),
-        reader.number(target_class.rank) if target_class.rank is not None else None,
-        f.truth(where),
-    )
-
-
-def _needs_posterior(formula: f.Formula) -> bool:
-    return any(isinstance(part, f.Probability | f.Quantile) for part in f.walk(formula))
+    def only(self, selected: np.ndarray) -> Membership:
+        """The sources that any class still selects, given who is left of each, shape (N, C)."""
+        left = replace(
+            self,
+            selected=selected,
+            probability=np.where(selected, self.probability, np.nan),
+            rank=np.where(selected, self.rank, np.nan),
+            priority=np.where(selected, self.priority, LEAST),
+        )
+        return left.take(np.flatnonzero(selected.any(axis=1)))
 
 
 def posterior_needed(classes: tuple[ClassFormulas, ...]) -> bool:
     """Whether the posterior columns have to be read at all."""
     return any(
-        each.truth is not None or any(_needs_posterior(formula) for formula in each.all)
+        each.truth is not None or any(needs_posterior(formula) for formula in each.all)
         for each in classes
     )
 
@@ -164,7 +130,8 @@ def evaluate(rules: Rules, scored: pa.Table | pa.RecordBatch) -> Membership:
         If the rules do not fit the table's columns.
     """
     table = scored if isinstance(scored, pa.Table) else pa.Table.from_batches([scored])
-    formulas = class_formulas(rules, table.schema)
+    wanted = plan(rules, table.schema)
+    formulas = wanted.with_values(quantiles_of_table(wanted.quantiles, table)).classes
     target_id = _target_ids(table)
     pieces = [
         evaluate_block(formulas, table.slice(start, ROWS_AT_A_TIME), target_id[start:])
@@ -183,6 +150,7 @@ def evaluate_block(
     shape = (block.num_rows, len(formulas))
     selected = np.zeros(shape, dtype=bool)
     likely, rank = np.full(shape, np.nan), np.full(shape, np.nan)
+    priority = np.full(shape, LEAST, dtype=np.int32)
     sources = Sources(block.combine_chunks())
     for c, each in enumerate(formulas):
         rows, members = _members(each.where, sources)
@@ -190,8 +158,10 @@ def evaluate_block(
         likely[rows, c] = 1.0 if each.truth is None else probability(each.truth, members)
         if each.rank is not None:
             rank[rows, c] = value(each.rank, members)
+        wanted = np.clip(np.rint(value(each.priority, members)), -(2**31), 2**31 - 1)
+        priority[rows, c] = wanted.astype(np.int32)
     names = tuple(each.name for each in formulas)
-    return Membership(block, target_id[: len(block)], names, selected, likely, rank)
+    return Membership(block, target_id[: len(block)], names, selected, likely, rank, priority)
 
 
 def _members(where: tuple[f.Formula, ...], sources: Sources) -> tuple[np.ndarray, Sources]:
@@ -273,14 +243,3 @@ def _values(column: np.ndarray | pa.ChunkedArray) -> np.ndarray:
 
 def _names(measured: Mapping[str, np.ndarray] | pa.Table) -> list[str]:
     return measured.column_names if isinstance(measured, pa.Table) else list(measured)
-
-
-def footer(schema: pa.Schema) -> dict[str, Any]:
-    """The provenance that a scored file carries; empty where there is none."""
-    return json.loads((schema.metadata or {}).get(FOOTER_KEY, b"{}"))
-
-
-def column_names(schema: pa.Schema) -> dict[str, str]:
-    """What a scored file calls its `source_id`, `ra` and `dec`."""
-    named = footer(schema).get("columns", {})
-    return {name: named.get(name, name) for name in ("source_id", "ra", "dec")}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from targetsel.errors import RuleError
 
 WIDTH = 100  # characters of a source line shown above the caret
+LONGEST = 500  # characters of a message, which may quote what the file holds
 
 
 class RuleErrorAt(RuleError):
@@ -56,8 +57,14 @@ class Place:
 
     def error(self, message: str) -> RuleErrorAt:
         """The error that `message` describes, to be raised."""
+        message = " ".join(message.splitlines())
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST - 3]}..."
+        return RuleErrorAt(f"{self.file}:{self.line}:{self.column}: error: {message}", self.detail)
+
+    @property
+    def detail(self) -> str:
+        """The source line and, below it, a caret under the place."""
         start = max(0, min(self.caret - WIDTH // 2, len(self.source) - WIDTH))
         shown = self.source[start : start + WIDTH].replace("\t", " ")
-        detail = f"{shown}\n{' ' * (self.caret - start)}^"
-        message = " ".join(message.splitlines())
-        return RuleErrorAt(f"{self.file}:{self.line}:{self.column}: error: {message}", detail)
+        return f"{shown}\n{' ' * (self.caret - start)}^"

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from targetsel.errors import CatalogError
-from targetsel.parquet import read_footer
-from targetsel.selection.membership import (
-    ClassFormulas,
-    Membership,
-    class_formulas,
-    column_names,
-    evaluate_block,
-    ids_serve,
-    posterior_needed,
-)
+from targetsel.files import check_output
+from targetsel.parquet import ParquetSink
+from targetsel.selection import formula as f
+from targetsel.selection.expression import unwrapped
+from targetsel.selection.funnel import Funnel, FunnelCounts
+from targetsel.selection.guarantee import Guarantee, guaranteed, guarantees
+from targetsel.selection.membership import Membership
+from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.rules import Rules
-from targetsel.selection.target_list import columns_needed, rank, within_limits
+from targetsel.selection.scan import ScoredFile, scored_file
+from targetsel.selection.spool import Spool, spooled
+from targetsel.selection.steps import Plan, plan
+from targetsel.selection.target_list import (
+    Counts,
+    competitors,
+    contests_of,
+    provenance,
+    target_table,
+)
 
 ROWS_AT_A_TIME = 8192
-# Once this many selected rows have gathered, those beyond a class's limit are let go; and again
-# whenever their number has doubled.
-ROWS_BEFORE_THINNING = 200_000
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,12 @@ class ClassSummary:
 
     Attributes
     ----------
+    priority : int or str
+        The expression where sources have their own.
     n_passed : int
         Sources that obey every condition.
     n_selected : int
-        Those left by ``limit``.
+        Those left by `dedup` and ``limit``.
     expected_true : float or None
         How many of the selected the posterior expects to be what the class claims; None where it
         claims nothing about their spectra.
@@ -48,7 +53,7 @@ class ClassSummary:
 
     name: str
     bit: int
-    priority: int
+    priority: int | str
     n_passed: int
     n_selected: int
     expected_true: float | None
@@ -63,107 +68,198 @@ class ClassSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `select` did: the file it wrote, and the counts."""
+    """What `select` did: the file it wrote (unless it was a dry run), and the counts."""
 
     output: Path
     n_sources: int
     n_targets: int
     classes: tuple[ClassSummary, ...]
+    written: bool = True
+    funnels: tuple[Funnel, ...] = ()
 
 
-def select(scored_path: Path, rules: Rules, output: Path) -> Summary:
+def select(
+    scored: Path,
+    rules: Rules,
+    output: Path,
+    threads: int = 1,
+    dry_run: bool = False,
+    known: tuple[Path, Path] | None = None,
+    with_funnels: bool = False,
+) -> Summary:
     """Write the target list of a scored file.
 
-    The file is read once, a few thousand rows at a time and only the columns that matter; what
-    stays in memory are the selected rows, and of classes with a limit the best so far.
+    The file is read once (a few times, where rules name quantiles of the catalog), a few thousand
+    rows at a time and only what matters of it. What is selected waits on disk, beside the output;
+    in memory stays what `limit` and `dedup` compare.
+
+    Parameters
+    ----------
+    scored : Path
+    rules : Rules
+        Of one file, or of several (`Rules.together`).
+    output : Path
+        Where the target list goes.
+    threads : int
+        Row groups looked at side by side; the list is the same.
+    dry_run : bool
+        Count only; nothing is written.
+    known : pair of Path, optional
+        A scored catalog and the truth about its sources (see `Calibration.read`), for classes
+        with a guarantee.
+    with_funnels : bool
+        Count every class's funnel on the way; it takes every condition of every row.
 
     Raises
     ------
     CatalogError
         If the scored file is missing, damaged or not a scored file.
     RuleError
-        If the rules do not fit its columns.
+        If the rules do not fit its columns, or a guarantee cannot be given.
     OutputError
         If the list cannot be written; nothing is left then.
     """
-    scored_path, output = Path(scored_path), Path(output)
-    from targetsel.files import check_output
-
-    check_output(output, (scored_path,))
-    with _opened(scored_path) as scored:
-        formulas = class_formulas(rules, scored.schema_arrow)
-        n_passed = np.zeros(len(formulas), dtype=np.int64)
-        kept: list[Membership] = []
-        enough = ROWS_BEFORE_THINNING
-        for piece in _evaluated(scored, formulas):
-            n_passed += piece.selected.sum(axis=0)
-            kept.append(piece.take(np.flatnonzero(piece.selected.any(axis=1))))
-            if sum(map(len, kept)) > enough:
-                kept = [within_limits(Membership.concatenate(kept), rules)]
-                enough = max(ROWS_BEFORE_THINNING, 2 * len(kept[0]))
-        n_sources = scored.metadata.num_rows
-    chosen = within_limits(Membership.concatenate(kept), rules)
-    targets = rank(chosen, rules)
-    targets.write(output)
-    return Summary(
-        Path(output), n_sources, len(targets), _counted(chosen, rules, formulas, n_passed)
-    )
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """The scored file, with its faults told as a `CatalogError`."""
-    read_footer(path)
-    try:
-        with pq.ParquetFile(path) as scored:
-            _check(path, scored.schema_arrow)
-            yield scored
-    except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CatalogError(f"{path}: damaged ({reason}). Score the catalog again.") from error
+    scored, output = Path(scored), Path(output)
+    if not dry_run:
+        check_output(output, (scored, *(known or ())))
+    promises = guarantees(rules, scored, known)
+    with scored_file(scored) as file:
+        wanted = plan(rules, file.schema)
+        wanted = guaranteed(wanted, promises)
+        values = catalog_quantiles(
+            wanted.quantiles, lambda: file.sources(each.value for each in wanted.quantiles)
+        )
+        choice = _Choice(rules, wanted, file, values, promises)
+        here = wanted.with_values(values)
+        counting = here.classes if with_funnels else ()
+        counts = [FunnelCounts(each.name, each.conditions) for each in counting]
+        pieces = file.selected(here, threads, counts)
+        nothing = next(pieces)
+        with spooled(nothing, None if dry_run else output) as spool:
+            choice.gather(pieces, spool)
+            choice.write(spool.pieces(), nothing, None if dry_run else output)
+    summary = choice.summary(output, written=not dry_run)
+    return replace(summary, funnels=tuple(each.result() for each in counts))
 
 
-def _check(path: Path, schema: pa.Schema) -> None:
-    names = column_names(schema)
-    for name in ("_healpix_29", *names.values()):
-        if name not in schema.names:
-            raise CatalogError(
-                f"{path}: no column '{name}'; this is not a scored file. Make one with "
-                "targetsel score."
+class _Choice:
+    """The work of `select` on one file."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        wanted: Plan,
+        file: ScoredFile,
+        values: Mapping[f.Formula, float],
+        promises: Mapping[str, Guarantee],
+    ) -> None:
+        self.rules, self.wanted, self.file = rules, wanted, file
+        self.values, self.promises = values, promises
+        self.contests = contests_of(rules, wanted.classes)
+        n = len(self.contests)
+        self.passed, self.left = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        self.expected_true = np.zeros(n)
+        self.n_targets = 0
+        # Files that `score` wrote are in the order of the list; any other is sorted in memory.
+        self._sorted, self._last = True, (-1, -1)
+
+    def _check_order(self, piece: Membership) -> None:
+        keys = np.stack([piece.sources["_healpix_29"].to_numpy(), piece.target_id])
+        keys = np.concatenate([np.array(self._last)[:, None], keys], axis=1)
+        (before, id_before), (after, id_after) = keys[:, :-1], keys[:, 1:]
+        self._sorted &= bool(((before < after) | (before == after) & (id_before <= id_after)).all())
+        self._last = tuple(keys[:, -1])
+
+    def gather(self, pieces: Iterator[Membership], spool: Spool) -> None:
+        """Let all members compete, and keep them in the spool."""
+        for piece in _in_larger_pieces(pieces):
+            first = spool.add(piece)
+            self._check_order(piece)
+            self.passed += piece.selected.sum(axis=0)
+            for c, contest in enumerate(self.contests):
+                if contest.open:
+                    contest.add(competitors(piece, c, contest, first))
+
+    def write(
+        self, members: Iterator[Membership], nothing: Membership, output: Path | None
+    ) -> None:
+        """Count the targets, and write them in the order of the sky."""
+        targets = self._winners(members)
+        if not self._sorted:
+            everyone = Membership.concatenate([nothing, *targets])
+            targets = iter([everyone.take(_by_sky(everyone))])
+        targets = self._counted(targets)
+        if output is None:
+            for _ in targets:
+                pass
+            return
+        table = partial(target_table, rules=self.rules, formulas=self.wanted.classes)
+        with ParquetSink(output, table(nothing).schema) as sink:
+            sink.write(table(nothing))
+            for piece in targets:
+                sink.write(table(piece))
+            counts = Counts(len(self.file), self.passed, self.left, self.contests)
+            promises = {name: _finite(asdict(each)) for name, each in self.promises.items()}
+            sink.footer.update(
+                provenance(self.rules, self.wanted, self.file.schema, counts, self.values, promises)
             )
 
+    def _winners(self, members: Iterator[Membership]) -> Iterator[Membership]:
+        """The members that are left once every contest is settled."""
+        winners = [contest.settled() if contest.open else None for contest in self.contests]
+        first = 0
+        for piece in members:
+            selected = piece.selected.copy()
+            for c, rows in enumerate(winners):
+                if rows is not None:
+                    low, high = np.searchsorted(rows, [first, first + len(piece)])
+                    selected[:, c] = False
+                    selected[rows[low:high] - first, c] = True
+            first += len(piece)
+            yield piece.only(selected)
 
-def _evaluated(scored: pq.ParquetFile, formulas: tuple[ClassFormulas, ...]) -> Iterator[Membership]:
-    """The membership of all rows, a block at a time; an empty file gives one empty block."""
-    schema = scored.schema_arrow
-    id_column = column_names(schema)["source_id"]
-    serve = all(
-        ids_serve(batch.column(0)) for batch in scored.iter_batches(65536, columns=[id_column])
-    )
-    needed = columns_needed(formulas, schema, posterior_needed(formulas))
-    layout = pa.schema([schema.field(name) for name in needed], schema.metadata)
-    first = 0
-    for batch in scored.iter_batches(ROWS_AT_A_TIME, columns=needed):
-        block = pa.Table.from_batches([batch]).select(needed).cast(layout)
-        ids = block.column(id_column).cast(pa.int64()).to_numpy() if serve else None
-        places = np.arange(first, first + len(block)) if ids is None else ids
-        yield evaluate_block(formulas, block, places)
-        first += len(block)
-    if first == 0:
-        yield evaluate_block(formulas, layout.empty_table(), np.empty(0, dtype=np.int64))
+    def _counted(self, targets: Iterator[Membership]) -> Iterator[Membership]:
+        for piece in targets:
+            self.left += piece.selected.sum(axis=0)
+            self.expected_true += np.nansum(piece.probability, axis=0)
+            self.n_targets += len(piece)
+            yield piece
 
-
-def _counted(
-    chosen: Membership, rules: Rules, formulas: tuple[ClassFormulas, ...], n_passed: np.ndarray
-) -> tuple[ClassSummary, ...]:
-    return tuple(
-        ClassSummary(
-            each.name,
-            each.bit,
-            each.priority,
-            int(n_passed[c]),
-            int(chosen.selected[:, c].sum()),
-            None if formulas[c].truth is None else float(np.nansum(chosen.probability[:, c])),
+    def summary(self, output: Path, written: bool) -> Summary:
+        classes = tuple(
+            ClassSummary(
+                each.name,
+                each.bit,
+                each.priority if isinstance(each.priority, int) else unwrapped(each.priority),
+                int(self.passed[c]),
+                int(self.left[c]),
+                None if self.wanted.classes[c].truth is None else float(self.expected_true[c]),
+            )
+            for c, each in enumerate(self.rules.classes)
         )
-        for c, each in enumerate(rules.classes)
-    )
+        return Summary(output, len(self.file), self.n_targets, classes, written)
+
+
+def _in_larger_pieces(pieces: Iterator[Membership]) -> Iterator[Membership]:
+    waiting: list[Membership] = []
+    for piece in pieces:
+        waiting.append(piece)
+        if sum(map(len, waiting)) >= ROWS_AT_A_TIME:
+            yield Membership.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield Membership.concatenate(waiting)
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """The same with None for what JSON has no number for."""
+    return {
+        key: None if isinstance(each, float) and not math.isfinite(each) else each
+        for key, each in values.items()
+    }
+
+
+def _by_sky(membership: Membership) -> np.ndarray:
+    """The order of sky position and target id."""
+    healpix = membership.sources["_healpix_29"].to_numpy()
+    return np.lexsort((membership.target_id, healpix))

@@ -1,9 +1,6 @@
 """The target list: who is to be observed, as which target class, and how much it is wanted.
 
-The order of steps is fixed: `where`, then best `rank` first, then `limit`; ties by
-`identity.uniform`. Then
-across classes: a target carries the bits of all its classes, and its program is the class of
-highest priority.
+What is applied in which order is written in `steps`.
 """
 
 from __future__ import annotations
@@ -23,15 +20,11 @@ from targetsel.errors import CatalogError
 from targetsel.identity import uniform
 from targetsel.parquet import described, read_footer, write_table
 from targetsel.selection import formula as f
-from targetsel.selection.meaning import STATISTICS, Columns
-from targetsel.selection.membership import (
-    ClassFormulas,
-    Membership,
-    class_formulas,
-    column_names,
-    footer,
-)
+from targetsel.selection.limits import Contest, Members
+from targetsel.selection.meaning import STATISTICS, Columns, column_names, footer
+from targetsel.selection.membership import LEAST, Membership
 from targetsel.selection.rules import Rules
+from targetsel.selection.steps import ClassFormulas, Plan, plan
 
 FORMAT = "targetsel/targets/v1"
 
@@ -100,56 +93,69 @@ def rank(membership: Membership, rules: Rules) -> TargetList:
         One row per target. `priority`, `program` and `probability` are those of the target's
         class of highest priority.
     """
-    chosen = within_limits(membership, rules)
-    formulas = class_formulas(rules, membership.sources.schema)
-    table = _table(chosen, rules, formulas)
+    schema = membership.sources.schema
+    wanted = plan(rules, schema)
+    contests = contests_of(rules, wanted.classes)
+    chosen = _settled(membership, contests)
     order = [("_healpix_29", "ascending"), ("target_id", "ascending")]
-    return TargetList(table.sort_by(order), _footer(chosen, rules))
+    table = target_table(chosen, rules, wanted.classes).sort_by(order)
+    counts = Counts(
+        len(membership), membership.selected.sum(axis=0), chosen.selected.sum(axis=0), contests
+    )
+    return TargetList(table, provenance(rules, wanted, schema, counts))
 
 
 def within_limits(membership: Membership, rules: Rules) -> Membership:
     """The sources that are still selected once every class keeps only its best.
 
-    Applying it to parts of a catalog, joining what is left and applying it again gives the same.
+    Without `dedup`, applying it to parts of a catalog, joining what is left and applying it again
+    gives the same.
     """
+    classes = plan(rules, membership.sources.schema).classes
+    return _settled(membership, contests_of(rules, classes))
+
+
+def _settled(membership: Membership, contests: list[Contest]) -> Membership:
     selected = membership.selected.copy()
-    ids = _ids(membership)
-    for c, target_class in enumerate(rules.classes):
-        if target_class.total is None:
-            continue
-        rows = np.flatnonzero(selected[:, c])
-        beyond = _best_first(membership, ids, rows, c, rules)[target_class.total :]
-        selected[beyond, c] = False
-    kept = np.flatnonzero(selected.any(axis=1))
-    limited = Membership(
-        membership.sources,
-        membership.target_id,
-        membership.names,
-        selected,
-        np.where(selected, membership.probability, np.nan),
-        np.where(selected, membership.rank, np.nan),
+    for c, contest in enumerate(contests):
+        if contest.open:
+            contest.add(competitors(membership, c, contest))
+            winners = contest.settled()
+            selected[:, c] = False
+            selected[winners, c] = True
+    return membership.only(selected)
+
+
+def contests_of(rules: Rules, classes: tuple[ClassFormulas, ...]) -> list[Contest]:
+    """What each class's members compete in."""
+    return [Contest(*each) for each in zip(rules.classes, (c.region for c in classes), strict=True)]
+
+
+def competitors(membership: Membership, c: int, contest: Contest, first_row: int = 0) -> Members:
+    """The members of class `c`, whose rows are counted from `first_row`."""
+    rows = np.flatnonzero(membership.selected[:, c])
+    sources = membership.sources
+    names = column_names(sources.schema)
+    some = sources.select([*dict.fromkeys([*names.values(), "_healpix_29"])]).take(
+        pa.array(rows, pa.int64())
     )
-    return limited.take(kept)
-
-
-def _best_first(
-    membership: Membership, ids: pa.ChunkedArray, rows: np.ndarray, c: int, rules: Rules
-) -> np.ndarray:
-    """The rows by falling rank in class `c`; a missing rank comes last, and chance breaks ties."""
-    name = rules.classes[c].name
-    luck = uniform(ids.take(pa.array(rows, pa.int64())).to_numpy(), rules.seed, name)[:, 0]
-    wanted = membership.rank[rows, c]
-    return rows[np.lexsort((membership.target_id[rows], -luck, -wanted))]
-
-
-def _ids(membership: Membership) -> pa.ChunkedArray:
-    return membership.sources.column(column_names(membership.sources.schema)["source_id"])
+    ids = some[names["source_id"]].to_numpy()
+    seed, name = contest.rules.preamble.seed, contest.rules.name
+    return Members(
+        rows + first_row,
+        membership.rank[rows, c],
+        uniform(ids, seed, name)[:, 0],
+        membership.target_id[rows],
+        some["_healpix_29"].to_numpy(),
+        *(some[names[role]].cast(pa.float64()).to_numpy() for role in ("ra", "dec")),
+    )
 
 
 # --- columns -------------------------------------------------------------------------------------
 
 
-def _table(chosen: Membership, rules: Rules, formulas: tuple[ClassFormulas, ...]) -> pa.Table:
+def target_table(chosen: Membership, rules: Rules, formulas: tuple[ClassFormulas, ...]) -> pa.Table:
+    """The columns of a target list for these targets, in their order."""
     sources = chosen.sources
     names = column_names(sources.schema)
     primary = _primary(chosen, rules)
@@ -186,9 +192,9 @@ def _table(chosen: Membership, rules: Rules, formulas: tuple[ClassFormulas, ...]
 
 def _primary(chosen: Membership, rules: Rules) -> np.ndarray:
     """The index of each target's class of highest priority; the lowest bit among equals."""
-    wanted = np.array([(each.priority, -each.bit) for each in rules.classes]).reshape(-1, 2)
-    order = np.lexsort((wanted[:, 1], wanted[:, 0]))[::-1]
-    return order[chosen.selected[:, order].argmax(axis=1)]
+    by_bit = np.argsort([each.bit for each in rules.classes])
+    wanted = np.where(chosen.selected, chosen.priority.astype(np.int64), LEAST - 1)
+    return by_bit[wanted[:, by_bit].argmax(axis=1)]
 
 
 def _positions(
@@ -210,12 +216,11 @@ def _wishes(
     """What is wanted of each target: priority, program, bits."""
     classes = rules.classes
     bits = np.array([1 << each.bit for each in classes], dtype=np.int64)
-    priority = np.array([each.priority for each in classes], dtype=np.int32)
     programs = np.array([each.name for each in classes], dtype=object)
     columns = {
         described(
             "priority", pa.int32(), "", "meta.code;obs", "Higher is more wanted", nullable=False
-        ): priority[primary],
+        ): chosen.priority[np.arange(len(chosen)), primary],
         described(
             "subpriority", pa.float64(), "", "stat.rank", "Breaks ties; higher first", False
         ): uniform(ids.to_numpy(), rules.seed, "subpriority")[:, 0],
@@ -262,6 +267,7 @@ def carried(formulas: tuple[ClassFormulas, ...], schema: pa.Schema) -> list[str]
         for name in named & set(columns.proxies):
             named |= {name + end for end in STATISTICS}
         used |= named
+    used -= {"_healpix_29", *column_names(schema).values()}  # those have a place of their own
     return [
         name
         for name in schema.names
@@ -276,6 +282,7 @@ def columns_needed(
     optional = {each.name for each in _OPTIONAL}
     needed = {"_healpix_29", "source_catalog", *column_names(schema).values()}
     needed |= set(carried(formulas, schema))
+    needed |= {each.name for part in formulas for g in part.all for each in f.columns(g)}
     needed |= {name for name in schema.names if name.lower() in optional}
     if posterior:
         needed |= {"proxy_quantiles", "proxy_correlation"}
@@ -285,19 +292,58 @@ def columns_needed(
 # --- provenance ----------------------------------------------------------------------------------
 
 
-def _footer(chosen: Membership, rules: Rules) -> dict[str, Any]:
-    scored = footer(chosen.sources.schema)
+@dataclass(frozen=True)
+class Counts:
+    """What came of the sources: how many there were, and of each class how many passed its
+    conditions and how many are left after the contests."""
+
+    n_sources: int
+    passed: np.ndarray
+    selected: np.ndarray
+    contests: list[Contest]
+
+
+def provenance(
+    rules: Rules,
+    wanted: Plan,
+    schema: pa.Schema,
+    counts: Counts,
+    values: Mapping[f.Formula, float] | None = None,
+    guarantees: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The footer of a target list.
+
+    `values` are those of the plan's quantiles of the catalog, as far as they were needed.
+    """
+    scored = footer(schema)
+    quantiles = {text: (values or {}).get(each) for each, text in wanted.quantiles.items()}
+    names = [each.name for each in rules.classes]
     return {
         "format": FORMAT,
         "targetsel": _version(),
         "rules": rules.text,
+        "rules_files": [[Path(name).name, text] for name, text in rules.files],
         "rules_sha256": rules.sha256,
         "rules_name": rules.name,
         "seed": rules.seed,
+        "files": dict(sorted(wanted.files.items())),
         "bits": {each.name: each.bit for each in rules.classes},
         "priority_direction": "higher_is_better",
+        "catalog": scored.get("catalog"),
         "ensemble": scored.get("ensemble"),
-        "counts": {name: int(chosen.selected[:, c].sum()) for c, name in enumerate(chosen.names)},
+        "catalog_quantiles": {
+            text: value if value is not None and np.isfinite(value) else None
+            for text, value in quantiles.items()
+        },
+        "guarantees": dict(guarantees or {}),
+        "n_sources": counts.n_sources,
+        "passed": dict(zip(names, counts.passed.tolist(), strict=True)),
+        "counts": dict(zip(names, counts.selected.tolist(), strict=True)),
+        "copies": {
+            name: contest.copies.tolist()
+            for name, contest in zip(names, counts.contests, strict=True)
+            if len(contest.copies)
+        },
     }
 
 

@@ -3,13 +3,14 @@
 import shutil
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from targetsel.cli.select import select
 from targetsel.errors import CatalogError, RuleError
-from targetsel.parquet import write_table
+from targetsel.parquet import read_footer, write_table
 from targetsel.selection.rules import Rules
 from targetsel.selection.select import select as select_targets
 
@@ -75,6 +76,41 @@ def test_command_and_function_write_the_same_list(folder):
     assert (folder / "f.parquet").read_bytes() == (folder / "bright.targets.parquet").read_bytes()
 
 
+def test_several_rule_files_make_one_list(folder):
+    (folder / "faint.yaml").write_text(
+        RULES.replace("bright", "faint")
+        .replace("BRIGHT: {bit: 0", "FAINT: {bit: 1")
+        .replace("rmag < 20", "rmag > 18.5")
+    )
+    result = run("--rules", "bright.yaml", "--rules", "faint.yaml")
+    assert "3 targets of 3 sources written to bright+faint.targets.parquet" in result.output
+    table = pq.read_table(folder / "bright+faint.targets.parquet")
+    assert table["target_bits"].to_pylist() == [3, 2, 1]
+    footer = read_footer(folder / "bright+faint.targets.parquet")
+    assert footer["bits"] == {"BRIGHT": 0, "FAINT": 1}
+    assert [name for name, _ in footer["rules_files"]] == ["bright.yaml", "faint.yaml"]
+
+
+def test_dry_run_counts_and_writes_nothing(folder):
+    before = sorted(folder.iterdir())
+    result = run("--rules", "bright.yaml", "--dry-run")
+    assert "2 targets of 3 sources chosen; nothing was written" in result.output
+    assert sorted(folder.iterdir()) == before
+
+
+def test_guarantee_without_sources_of_known_nature_is_refused(folder):
+    (folder / "bright.yaml").write_text(RULES.replace("bit: 0", "bit: 0, guarantee: {purity: 0.9}"))
+    with pytest.raises(RuleError, match=r"bright\.yaml:4:31: error: .*--calibration"):
+        run("--rules", "bright.yaml")
+
+
+def test_nothing_is_left_of_a_run_that_fails(folder):
+    (folder / "bright.yaml").write_text(RULES.replace("mag}", "mag, exclude: none.parquet}"))
+    with pytest.raises(RuleError, match=r"no file 'none\.parquet' in the folder"):
+        run("--rules", "bright.yaml")
+    assert sorted(path.name for path in folder.iterdir()) == ["bright.yaml", "sky.scored.parquet"]
+
+
 def test_no_scored_file_asks_for_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CatalogError, match=r"no \*.scored.parquet here. Name one, or make one"):
@@ -88,7 +124,7 @@ def test_several_scored_files_are_listed(folder):
 
 
 def test_unknown_rules_list_the_shipped_ones(folder):
-    with pytest.raises(RuleError, match="Shipped with targetsel: aberrant, emission, quiescent"):
+    with pytest.raises(RuleError, match="Shipped with targetsel: aberrant, agn, emission, oiii"):
         run("--rules", "brigt.yaml")
 
 

@@ -27,6 +27,7 @@ from targetsel.selection.place import RuleErrorAt
         ("v > 300 km/s", "(v > 300 km/s)"),
         ("v > 300 / s", "(v > (300 / s))"),
         ("max(a, b, 3) > .5e1", "(max(a, b, 3) > 5.0)"),
+        ("not within('a b.fits', 5 arcsec)", "(not within('a b.fits', 5 arcsec))"),
         ("P(a > 1 and b > 2) >= 80 percent", "(P((a > 1) and (b > 2)) >= 80 percent)"),
     ],
 )
@@ -52,7 +53,13 @@ def test_tree_written_out_reads_as_itself(word, names):
         ("a == b == c", 8, "must point the same way"),
         ("__import__('os').system('..')", 1, "unknown function '__import__'. Allowed: P, std, q,"),
         ("open('/etc/passwd')", 1, "unknown function 'open'. Allowed: P, std, q, abs, sqrt, log10"),
-        ("in_moc(x)", 1, "unknown function 'in_moc'. Allowed: "),
+        ("near(x)", 1, "unknown function 'near'. Allowed: "),
+        ("in_moc(x)", 8, "in_moc() takes a file's name in quotes, e.g. in_moc('stars.moc.fits')"),
+        (
+            "within(1, 2)",
+            8,
+            "within() takes a file's name in quotes, e.g. within('stars.parquet', 5",
+        ),
         ("rmag.real > 2", 5, "columns have no attributes"),
         ("rmag ≥ 20", 6, "unexpected character '≥'; write >="),
         ("a && b", 3, "'&&' is not known here; write and"),

@@ -64,6 +64,7 @@ AWKWARD = pa.table(
         ("abs(-x) between 1 and 100", [T, F, F, T, F, F]),
         ("f <= 0.1", [T, F, F, F, F, T]),
         ("f == 0.1", [T, F, F, F, F, F]),
+        ("f <= 1e39", [T, F, F, T, F, T]),
         ("id == 9007199254740993", [F, T, F, F, F, F]),
         ("id in [9007199254740992, -1]", [T, F, F, T, F, F]),
         ("not id in [9007199254740992, -1]", [F, T, F, F, T, T]),

@@ -47,7 +47,7 @@ def test_rules_hold_what_the_file_says():
         7,
         ["ELG", "FILLER"],
     )
-    assert (rules["ELG"].bit, rules["ELG"].priority, rules["ELG"].total) == (0, 3200, 100)
+    assert (rules["ELG"].bit, rules["ELG"].priority, rules["ELG"].limit.total) == (0, 3200, 100)
     assert str(rules["ELG"].where[1]) == "(P(ew_halpha > 50 Angstrom) >= 0.8)"
     assert rules["FILLER"].rank is None
     assert len(rules["FILLER"].where) == 1
@@ -100,11 +100,58 @@ def test_unknown_class_is_asked_about():
         ("{total: 100}", "{total: 0}", "14:20: error: total must be a whole number, 1 to "),
         (
             "{total: 100}",
-            "{per_deg2: 5}",
-            "14:13: error: unknown key 'per_deg2' in limit. Known here: total.",
+            "{per_deg: 5}",
+            "14:13: error: unknown key 'per_deg' in limit. Did you mean 'per_deg2'?",
         ),
         ("{total: 100}", "100", "14:12: error: limit is a map of keys and values"),
+        (
+            "limit: {total: 100}",
+            "limit: {total: min(1, 2)}",
+            "unknown key '2)' in limit. Inside { }, quote what has a comma in it.",
+        ),
+        ("{total: 100}", "{by: hash}", "14:12: error: limit needs per_deg2 or total"),
+        ("{total: 100}", "{total: 1, nside: 8}", "nside belongs to per_deg2, which is not there"),
+        ("{total: 100}", "{total: 1, by: luck}", "by is rank or hash, not 'luck'"),
+        ("{total: 100}", "{per_deg2: 0}", "per_deg2 is a number above 0, e.g. 240"),
+        ("{total: 100}", "{per_deg2: 9, nside: 7}", "nside is a power of two"),
+        (
+            "bit: 62",
+            "sample: 80\n    bit: 62",
+            "16:13: error: sample is a share, above 0 and up to",
+        ),
+        ("bit: 62", "dedup: 2\n    bit: 62", "dedup is a map of keys and values"),
+        (
+            "bit: 62",
+            "dedup: {within: 2}\n    bit: 62",
+            "needs a unit: deg, arcmin or arcsec, not 2",
+        ),
+        (
+            "bit: 62",
+            "unless: EGL\n    bit: 62",
+            "unless names a class above this one, not 'EGL'. Did you mean 'ELG'?",
+        ),
+        ("bit: 0", "unless: FILLER\n    bit: 0", "not 'FILLER'. ELG is the first."),
+        ("bit: 62", "exclude: [[a]]\n    bit: 62", "exclude names a file of sources, e.g."),
+        ("bit: 62", "exclude: {id: a}\n    bit: 62", "missing key 'file' in exclude"),
+        (
+            "bit: 62",
+            "exclude: {file: a, id: b, within: 1 deg}\n    bit: 62",
+            "exclude goes by id or by position, not by both",
+        ),
+        ("bit: 62", "guarantee: {purity: 2}\n    bit: 62", "purity is a share, above 0"),
+        (
+            "bit: 62",
+            "guarantee: {purity: 0.9, method: x}\n    bit: 62",
+            "the only method there is, is conformal",
+        ),
         ("seed: 7", "seed: 1:30", "3:7: error: seed must be a whole number"),
+        (
+            "seed: 7",
+            "extends: ../../x.yaml",
+            "3:10: error: extends must be a file inside the rules",
+        ),
+        ("seed: 7", "extends: https://a.b/c", "extends must be a file inside the rules folder"),
+        ("seed: 7", "extends: x.yaml", "3:10: error: no rule file 'x.yaml' in the folder"),
         (
             "bright: rmag < 20",
             "a: b > 1\n  b: a + 1",
@@ -193,7 +240,17 @@ def test_hash_depends_on_meaning_only():
         ("0.8", "0.9"),
         ("total: 100", "total: 101"),
         ("3200", "3201"),
+        ("3200", "3200 + rmag"),
         ("- bright\n      ", ""),
+        ("{total: 100}", "{total: 100, by: hash}"),
+        ("{total: 100}", "{per_deg2: 100}"),
+        ("rank:", "sample: 0.5\n    rank:"),
+        ("rank:", "dedup: {within: 1 arcsec}\n    rank:"),
+        ("rank:", "exclude: a.parquet\n    rank:"),
+        ("rank:", "guarantee: {purity: 0.9}\n    rank:"),
+        ("bit: 62", "unless: ELG\n    bit: 62"),
+        ("seed: 7", "seed: 7\nfootprint: {include: a.fits}"),
+        ("seed: 7", "seed: 7\nexclude: a.parquet"),
     ],
 )
 def test_hash_changes_with_the_meaning(old, new):
@@ -225,8 +282,8 @@ def test_missing_file_lists_the_shipped_ones(tmp_path, monkeypatch):
     with pytest.raises(RuleError) as caught:
         find_rules("emision.yaml")
     assert str(caught.value) == (
-        "emision.yaml: no such rule file. Shipped with targetsel: aberrant, emission, quiescent. "
-        "Did you mean 'emission'?"
+        "emision.yaml: no such rule file. Shipped with targetsel: aberrant, agn, emission, "
+        "oiii, poststarburst, quiescent. Did you mean 'emission'?"
     )
 
 
@@ -246,3 +303,90 @@ def test_shipped_rules_are_readable_and_name_their_source(name):
     rules = Rules.read(name)
     assert rules.name == name
     assert "20" in rules.source
+
+
+# --- several files -------------------------------------------------------------------------------
+
+
+def test_extended_file_lends_its_definitions_and_footprint(tmp_path):
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common/clean.yaml").write_text(
+        "schema: targetsel/rules/v1\nextends: base.yaml\nseed: 99\n"
+        "define: {bright: rmag < 1, clean: ebv < 0.15 mag}\n"
+        "footprint: {include: survey.fits}\n"
+    )
+    (tmp_path / "common/base.yaml").write_text(
+        "schema: targetsel/rules/v1\nname: base\ndefine: {clean: ebv < 9, old: d4000 > 1.6}\n"
+        "footprint: {include: all.fits, exclude: stars.reg}\n"
+    )
+    text = GOOD.replace("seed: 7", "seed: 7\nextends: common/clean.yaml")
+    (tmp_path / "a.yaml").write_text(text)
+    rules = Rules.read(tmp_path / "a.yaml")
+    assert {name: str(node) for name, node in rules.define.items()} == {
+        "bright": "(rmag < 20)",  # its own comes before that of a file it extends
+        "clean": "(ebv < 0.15 mag)",
+        "old": "(d4000 > 1.6)",
+    }
+    footprint = rules["ELG"].preamble.footprint
+    assert [each.parameters for each in footprint.include] == ["survey.fits"]
+    assert [each.parameters for each in footprint.exclude] == ["stars.reg"]
+    assert footprint.include[0].place.file == str(tmp_path / "common/clean.yaml")
+    assert (rules.seed, [Path(name).name for name, _ in rules.files]) == (
+        7,
+        ["a.yaml", "clean.yaml", "base.yaml"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["extends: 0.yaml"], "0.yaml:2:10: error: '0.yaml' extends itself"),
+        (["extends: 1.yaml", "extends: 0.yaml"], "1.yaml:2:10: error: '0.yaml' extends itself"),
+        (
+            [f"extends: {i}.yaml" for i in range(1, 6)] + [""],
+            "4.yaml:2:10: error: files extend one another in more than 4 steps",
+        ),
+        (["extends: 1.yaml", "classes: {}\nx: 1"], "1.yaml:3:1: error: unknown key 'x'"),
+    ],
+)
+def test_extending_in_a_circle_or_too_far_is_refused(tmp_path, texts, expected):
+    for i, text in enumerate(texts):
+        (tmp_path / f"{i}.yaml").write_text(f"schema: targetsel/rules/v1\n{text}\n")
+    first = tmp_path / "0.yaml"
+    first.write_text(
+        first.read_text() + "name: a\nclasses: {A: {bit: 0, priority: 0, where: x > 1}}"
+    )
+    with pytest.raises(RuleErrorAt) as caught:
+        Rules.read(first)
+    assert expected in str(caught.value)
+
+
+def test_files_used_together_keep_their_own_definitions_and_seeds():
+    other = GOOD.replace("emission", "other").replace("seed: 7", "seed: 8")
+    other = other.replace("rmag < 20", "rmag < 15").replace("bit: 0", "bit: 5")
+    other = other.replace("bit: 62", "bit: 6").replace("ELG:", "LRG:").replace("FILLER:", "MORE:")
+    parts = [Rules.parse(GOOD, "a.yaml"), Rules.parse(other, "b.yaml")]
+    both = Rules.together(parts)
+    assert (both.name, both.seed) == ("emission+other", 7)
+    assert [each.preamble.seed for each in both.classes] == [7, 7, 8, 8]
+    assert str(both["LRG"].preamble.define["bright"]) == "(rmag < 15)"
+    assert both["LRG"].canonical == parts[1]["LRG"].canonical
+    assert Rules.together(parts[:1]) is parts[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "x: 1",
+            "x: 1",
+            "b.yaml:7:3: error: there is already a class ELG (a.yaml, line 7); rename",
+        ),
+        ("ELG:", "LRG:", "b.yaml:8:10: error: bit 0 is already used by ELG (a.yaml, line 7)"),
+    ],
+)
+def test_files_with_one_bit_or_name_cannot_be_used_together(old, new, expected):
+    parts = [Rules.parse(GOOD, "a.yaml"), Rules.parse(GOOD.replace(old, new), "b.yaml")]
+    with pytest.raises(RuleErrorAt) as caught:
+        Rules.together(parts)
+    assert expected in str(caught.value)

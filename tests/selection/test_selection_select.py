@@ -7,8 +7,10 @@ import pytest
 
 from targetsel.errors import CatalogError, RuleError
 from targetsel.parquet import read_footer, write_table
+from targetsel.selection import limits, scan
 from targetsel.selection import select as module
-from targetsel.selection.membership import evaluate, footer
+from targetsel.selection.meaning import footer
+from targetsel.selection.membership import evaluate
 from targetsel.selection.rules import Rules
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList, rank
@@ -37,8 +39,9 @@ def scored_file(tmp_path):
 
 
 def test_streamed_list_is_that_of_the_whole_table(scored_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "ROWS_AT_A_TIME", 64)
-    monkeypatch.setattr(module, "ROWS_BEFORE_THINNING", 50)
+    monkeypatch.setattr(scan, "ROWS_AT_A_TIME", 64)
+    monkeypatch.setattr(module, "ROWS_AT_A_TIME", 20)
+    monkeypatch.setattr(limits, "ROWS_BEFORE_THINNING", 50)
     select(scored_file, RULES, tmp_path / "out.parquet")
     whole = rank(evaluate(RULES, pq.read_table(scored_file)), RULES)
     streamed = TargetList.read(tmp_path / "out.parquet")
@@ -94,7 +97,7 @@ def test_empty_or_targetless_catalog_gives_an_empty_list(scored_file, tmp_path, 
 
 
 def test_unknown_column_is_found_before_any_row_is_read(scored_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "evaluate_block", None)
+    monkeypatch.setattr(scan, "evaluate_block", None)
     with pytest.raises(RuleError, match=r"unknown column 'odd'. Did you mean 'ood'\?"):
         select(scored_file, Rules.parse(rule_text("odd < 3")), tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()

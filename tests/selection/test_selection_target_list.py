@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from targetsel.errors import CatalogError, OutputError
 from targetsel.identity import uniform
 from targetsel.parquet import write_table
-from targetsel.selection.membership import class_formulas, evaluate
+from targetsel.selection.membership import evaluate
 from targetsel.selection.rules import Rules
+from targetsel.selection.steps import class_formulas
 from targetsel.selection.target_list import TargetList, columns_needed, rank, within_limits
 from tests.selection.scored_by_hand import rule_text, scored_table
 

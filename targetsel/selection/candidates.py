@@ -1,0 +1,75 @@
+"""The target classes of a scored file, one by one: who obeys, and how likely.
+
+What `funnel`, `tune`, `forecast` and their kin have in common. `select` itself is elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from targetsel.selection import formula as f
+from targetsel.selection.evaluation import Sources, holds, probability
+from targetsel.selection.quantiles import catalog_quantiles
+from targetsel.selection.rules import Rules
+from targetsel.selection.scan import ScoredFile
+from targetsel.selection.steps import ClassFormulas, needs_posterior, plan
+
+
+def quantiles_in(file: ScoredFile, rules: Rules) -> dict[f.Formula, float]:
+    """The quantiles of a catalog that the rules ask for."""
+    wanted = plan(rules, file.schema).quantiles
+    return catalog_quantiles(wanted, lambda: file.sources(each.value for each in wanted))
+
+
+def classes_in(
+    file: ScoredFile, rules: Rules, quantiles: Mapping[f.Formula, float] | None = None
+) -> dict[str, ClassFormulas]:
+    """The classes of the rules by name, for this catalog.
+
+    Parameters
+    ----------
+    file : ScoredFile
+    rules : Rules
+    quantiles : mapping, optional
+        Those of another catalog; without it, this one's own are found first.
+
+    Raises
+    ------
+    RuleError
+        If a class does not fit the catalog.
+    """
+    values = quantiles_in(file, rules) if quantiles is None else quantiles
+    return {each.name: each for each in plan(rules, file.schema).with_values(values).classes}
+
+
+def ids_of(file: ScoredFile) -> f.Column:
+    """The column of source ids."""
+    return f.Column(file.names["source_id"], type="other")
+
+
+def obeyed(conditions: Iterable[f.Formula], sources: Sources) -> np.ndarray:
+    """Indices of the sources of which every condition is true, in increasing order.
+
+    Conditions with probabilities come last, and each is only asked of the rows that the ones
+    before it left.
+    """
+    rows = np.arange(len(sources))
+    for condition in sorted(conditions, key=needs_posterior):
+        true = np.broadcast_to(holds(condition, sources), len(sources))
+        if not true.all():
+            rows, sources = rows[true], sources.take(true)
+    return rows
+
+
+def obey(conditions: Iterable[f.Formula], sources: Sources) -> np.ndarray:
+    """Whether every condition is true of each source, shape (N,)."""
+    mask = np.zeros(len(sources), dtype=bool)
+    mask[obeyed(conditions, sources)] = True
+    return mask
+
+
+def chance(claim: f.Formula, sources: Sources) -> np.ndarray:
+    """The probability that a claim is true of each source, shape (N,); NaN without posterior."""
+    return np.broadcast_to(probability(claim, sources), len(sources))

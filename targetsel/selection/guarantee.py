@@ -1,0 +1,224 @@
+"""Purity on demand: conformal selection with control of the false discovery rate.
+
+Jin & Candes (2023, J. Mach. Learn. Res. 24, 244), with the clipped score of their section 2.4:
+a candidate's conformal p-value is the share of calibration sources that are *not* true members
+and yet at least as probable as it,
+
+    p_j = (1 + #{i : not true_i and P_i >= P_j}) / (n + 1),
+
+and the Benjamini-Hochberg procedure at level 1 - purity picks from m candidates. Ties count
+against the candidate, so that no chance is involved. If calibration sources and candidates are
+exchangeable, the expected share of false members among the selected is at most 1 - purity,
+whether or not the probabilities are any good; bad ones only make the list shorter. It is an
+expectation over calibration sets and catalogs: a single list scatters about it.
+
+Both sides are sources that obey the class's ``where``: a loose bound there leaves the choice to
+the guarantee, which only ever raises it. Write, for instance, ``P(ew_halpha > 20) >= 0.2``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from targetsel.errors import RuleError
+from targetsel.selection import formula as f
+from targetsel.selection.calibration import Calibration, claim_of
+from targetsel.selection.candidates import chance, classes_in, obeyed, quantiles_in
+from targetsel.selection.rules import Rules
+from targetsel.selection.scan import scored_file
+from targetsel.selection.steps import ClassFormulas, Condition, Plan
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """The threshold that a purity asks for.
+
+    Attributes
+    ----------
+    purity : float
+        At most 1 - purity of the members are false, in expectation.
+    threshold : float
+        Members are the sources whose probability is larger than this; -1 where all are.
+    n_calibration, n_false : int
+        Calibration sources that obey the class's conditions, and those of them beyond the
+        threshold that are not true members.
+    n_candidates, n_selected : int
+        Sources that obey the conditions, and those of them beyond the threshold.
+    """
+
+    purity: float
+    threshold: float
+    n_calibration: int
+    n_false: int
+    n_candidates: int
+    n_selected: int
+
+
+class ConformalSelection:
+    """Conformal selection that sees candidates piece by piece, in memory that they do not fill.
+
+    Only the ranks of the candidates among the false calibration sources matter, so that a count
+    per rank is all there is to keep.
+
+    Parameters
+    ----------
+    purity : float
+        0 to 1.
+    probability : ndarray, shape (n,)
+        Of the calibration sources that obey the class's conditions.
+    true : ndarray of bool, shape (n,)
+    """
+
+    def __init__(self, purity: float, probability: np.ndarray, true: np.ndarray) -> None:
+        self.purity = purity
+        self.n = len(true)
+        self._false = np.sort(probability[~true])
+        self._counts = np.zeros(len(self._false) + 1, dtype=np.int64)
+
+    def see(self, probability: np.ndarray) -> None:
+        """Count these candidates; those without a probability are none."""
+        known = probability[np.isfinite(probability)]
+        at_least_as_likely = len(self._false) - np.searchsorted(self._false, known)
+        self._counts += np.bincount(at_least_as_likely, minlength=len(self._counts))
+
+    def result(self, name: str) -> Guarantee:
+        """The lowest threshold that the purity allows class `name`.
+
+        Raises
+        ------
+        RuleError
+            If no threshold does: because there are too few calibration sources, or because the
+            probabilities are not good enough for that purity.
+        """
+        falsehood = 1 - self.purity
+        n_selected = self._counts.cumsum()
+        m = int(n_selected[-1])
+        estimate = np.full(len(n_selected), np.inf)  # of the false discovery rate
+        found = n_selected > 0
+        n_false = np.arange(len(n_selected))
+        estimate[found] = (1 + n_false[found]) / (self.n + 1) * m / n_selected[found]
+        allowed = np.flatnonzero(estimate <= falsehood * (1 + 1e-12))
+        if m and not len(allowed):
+            raise self._refusal(name, n_selected / m)
+        last = int(allowed[-1]) if m else 0
+        # Beyond this threshold are `last` false calibration sources, or fewer where some tie.
+        below = len(self._false) - 1 - last
+        threshold = float(self._false[below]) if below >= 0 else -1.0
+        beyond = int((self._false > threshold).sum())
+        return Guarantee(self.purity, threshold, self.n, beyond, m, int(n_selected[last]))
+
+    def _refusal(self, name: str, share: np.ndarray) -> RuleError:
+        """Why no threshold will do, from the share of candidates beyond each."""
+        falsehood = 1 - self.purity
+        rate = np.arange(len(share)) / max(self.n, 1)
+        spare = falsehood * share - rate
+        start = f"class {name}: purity {self.purity:g} cannot be guaranteed"
+        if falsehood <= 0:
+            return RuleError(f"{start} by any number of spectra; ask for less than 1")
+        if not (spare > 0).any():
+            with np.errstate(divide="ignore", invalid="ignore"):
+                best = 1 - np.nanmin(np.where(share > 0, rate / share, np.nan))
+            return RuleError(
+                f"{start} at any threshold: the most that these probabilities reach on the "
+                f"{self.n} calibration sources is about {best:.2f}. Ask for less, or train better "
+                "networks."
+            )
+        with np.errstate(divide="ignore"):
+            needed = np.where(spare > 0, (1 - falsehood * share) / spare, np.inf)
+        number = math.ceil(needed.min() - 1e-9)
+        return RuleError(
+            f"{start} by {self.n} calibration sources that obey its conditions; about {number} "
+            "are needed. Add spectra, loosen the conditions, or ask for less."
+        )
+
+
+def guarantee(
+    rules: Rules, name: str, purity: float, scored: Path, calibration: Path, truth: Path
+) -> Guarantee:
+    """The threshold on the probability of class `name` for a scored catalog.
+
+    Parameters
+    ----------
+    rules : Rules
+    name : str
+    purity : float
+        0 to 1.
+    scored : Path
+        The catalog that targets are chosen from.
+    calibration, truth : Path
+        See `Calibration.read`.
+
+    Raises
+    ------
+    RuleError
+        If the class claims nothing, or see `ConformalSelection.result`.
+    """
+    rules[name]
+    with scored_file(scored) as file:
+        quantiles = quantiles_in(file, rules)
+        target_class = classes_in(file, rules, quantiles)[name]
+        claim = claim_of(target_class)
+        known = Calibration.read(rules, name, calibration, truth, quantiles)
+        passed = known.passed
+        chosen = ConformalSelection(purity, known.probability[passed], known.true[passed])
+        conditions = [each.formula for each in target_class.conditions if each.step != "sample"]
+        for block in file.sources((*conditions, f.Probability(claim))):
+            chosen.see(chance(claim, block.take(obeyed(conditions, block))))
+    return chosen.result(name)
+
+
+def guarantees(
+    rules: Rules, scored: Path, known: tuple[Path, Path] | None = None
+) -> dict[str, Guarantee]:
+    """What every class that asks for a purity needs, by its name.
+
+    Parameters
+    ----------
+    rules : Rules
+    scored : Path
+        The catalog that targets are chosen from.
+    known : tuple of Path, optional
+        A scored catalog and the truth about its sources (see `Calibration.read`).
+
+    Raises
+    ------
+    RuleError
+        If a class asks for a purity and `known` is not given, or if it cannot be guaranteed.
+    """
+    promises = {}
+    for each in rules.classes:
+        if each.guarantee is not None:
+            if known is None:
+                raise each.places["guarantee"].error(
+                    f"the purity of {each.name} can only be guaranteed with sources of known "
+                    "nature; name them with --calibration and --truth"
+                )
+            promises[each.name] = guarantee(rules, each.name, each.guarantee, scored, *known)
+    return promises
+
+
+def guaranteed(wanted: Plan, promises: Mapping[str, Guarantee]) -> Plan:
+    """The plan with the thresholds of guarantees as conditions of their classes."""
+    return replace(
+        wanted,
+        classes=tuple(
+            _guaranteed(each, promises[each.name]) if each.name in promises else each
+            for each in wanted.classes
+        ),
+    )
+
+
+def _guaranteed(target_class: ClassFormulas, promise: Guarantee) -> ClassFormulas:
+    """The class with one more condition, before its sample is drawn."""
+    likely = f.Probability(claim_of(target_class))
+    beyond = f.Compare(">", likely, f.Constant(promise.threshold))
+    text = f"more probable than {promise.threshold:.6g}, for a purity of {promise.purity:g}"
+    conditions = list(target_class.conditions)
+    place = sum(each.step != "sample" for each in conditions)
+    conditions.insert(place, Condition("guarantee", text, beyond))
+    return replace(target_class, conditions=tuple(conditions), where=(*target_class.where, beyond))

@@ -1,0 +1,121 @@
+"""Quantiles of a whole catalog, exact, in a memory that does not grow with it.
+
+The sources are counted in 65,536 bins by the leading bits of the value, in an order-preserving
+form of its float64; then again within the bin that holds the quantile, by the next bits, until
+the value is found: four passes at most, two where the bin has few sources left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pyarrow as pa
+
+from targetsel.selection import formula as f
+from targetsel.selection.evaluation import Sources, value
+
+BITS = 16
+FEW = 1 << 18
+ROWS_AT_A_TIME = 8192
+
+
+def quantiles_of_table(wanted: Iterable[f.CatalogQuantile], table: pa.Table) -> dict:
+    """The values of quantiles over a table's sources; NaN where all values are missing."""
+
+    def blocks() -> Iterable[Sources]:
+        for start in range(0, table.num_rows, ROWS_AT_A_TIME):
+            yield Sources(table.slice(start, ROWS_AT_A_TIME).combine_chunks())
+
+    return catalog_quantiles(wanted, blocks)
+
+
+def catalog_quantiles(
+    wanted: Iterable[f.CatalogQuantile], blocks: Callable[[], Iterable[Sources]]
+) -> dict[f.Formula, float]:
+    """The values of quantiles over the sources that `blocks` goes through whenever it is called.
+
+    A quantile is the smallest value that at least its share of the sources (those where it is
+    not missing) does not exceed; NaN where it is missing everywhere.
+    """
+    searches = [Search(each) for each in wanted]
+    while unfinished := [each for each in searches if not each.done]:
+        for block in blocks():
+            for each in unfinished:
+                each.see(value(each.quantile.value, block))
+        for each in unfinished:
+            each.narrow()
+    return {each.quantile: each.result for each in searches}
+
+
+class Search:
+    """The search for one quantile, narrowed pass by pass.
+
+    Attributes
+    ----------
+    prefix, shift : int
+        The values sought begin with `prefix` when `shift` bits are dropped from their key.
+    rank : int
+        The value's place, from 1, among those with the prefix; 0 before the first pass.
+    """
+
+    def __init__(self, quantile: f.CatalogQuantile) -> None:
+        self.quantile = quantile
+        self.prefix, self.shift = 0, 64
+        self.rank = 0
+        self.result = math.nan
+        self.done = False
+        self._few: list[np.ndarray] | None = None  # all values with the prefix, once few
+        self._counts = np.zeros(1 << BITS, dtype=np.int64)
+
+    def see(self, values: np.ndarray) -> None:
+        """Take these values of sources into account."""
+        values = np.atleast_1d(values)
+        keys = _keys(values[~np.isnan(values)])
+        if self.shift < 64:
+            keys = keys[keys >> np.uint64(self.shift) == np.uint64(self.prefix)]
+        if self._few is not None:
+            self._few.append(keys)
+            return
+        bins = (keys >> np.uint64(self.shift - BITS)) & np.uint64((1 << BITS) - 1)
+        self._counts += np.bincount(bins.astype(np.intp), minlength=1 << BITS)
+
+    def narrow(self) -> None:
+        """Draw the conclusion of a pass."""
+        if self._few is not None:
+            self._finish(int(np.sort(np.concatenate(self._few))[self.rank - 1]))
+            return
+        total = int(self._counts.sum())
+        if total == 0:
+            self.done = True
+            return
+        # Products such as 0.1 * 30 may end a rounding error above a whole number.
+        self.rank = self.rank or max(math.ceil(self.quantile.probability * total - 1e-9), 1)
+        reached = np.cumsum(self._counts)
+        bin_ = int(np.searchsorted(reached, self.rank))
+        self.rank -= int(reached[bin_] - self._counts[bin_])
+        self.prefix, self.shift = self.prefix << BITS | bin_, self.shift - BITS
+        if self.shift == 0:
+            self._finish(self.prefix)
+        elif self._counts[bin_] <= FEW:
+            self._few = []
+        self._counts[:] = 0
+
+    def _finish(self, key: int) -> None:
+        self.result = _value(key)
+        self.done = True
+
+
+_SIGN = np.uint64(1 << 63)
+
+
+def _keys(values: np.ndarray) -> np.ndarray:
+    """Whole numbers in the order of the values."""
+    bits = (values.astype(np.float64) + 0.0).view(np.uint64)  # + 0.0: one zero, not two
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def _value(key: int) -> float:
+    bits = key ^ (1 << 63) if key >> 63 else key ^ ((1 << 64) - 1)
+    return float(np.array(bits, dtype=np.uint64).view(np.float64))

@@ -1,0 +1,267 @@
+"""The steps from a catalog to the targets of a class, in the one order there is.
+
+For each class:
+
+1. *footprint*: the source lies in the file's footprint;
+2. *where*: every condition is true (not merely unknown);
+3. *unless*: it obeys the conditions (these first four steps) of none of the classes named;
+4. *exclude*: it is on no list of sources to leave out, of the file or of the class;
+5. *guarantee*: it is more probable than the threshold that the purity asks for;
+6. *sample*: a hash of its id, the seed and the class is below the share to keep;
+7. *dedup*: among members closer together than the radius only the best is kept;
+8. *limit per_deg2*: of what is left, each pixel keeps its best;
+9. *limit total*: of what is left, the class keeps its best.
+
+The first six judge every source by itself: here they become conditions. The last three compare
+members with one another (`limits`); the best have the largest ``rank``, those without a rank come
+last, and the hash breaks ties (with ``by: hash``, only the hash decides in steps 8 and 9).
+
+Across classes: a target carries the bits of all its classes; `priority`, `program` and
+`probability` are those of its class of highest priority, the lowest bit among equals.
+
+``unless`` looks at conditions, not at who is left after a limit, so that whether a source can be
+a target never depends on its neighbours in another class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+
+from targetsel.identity import uniform
+from targetsel.selection import formula as f
+from targetsel.selection.attachments import Attachments
+from targetsel.selection.classes import Exclusion, Preamble, TargetClass
+from targetsel.selection.expression import unwrapped
+from targetsel.selection.footprint import Region
+from targetsel.selection.meaning import Columns, Reader
+from targetsel.selection.place import Place
+from targetsel.selection.rules import Rules
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition of a class: the step it belongs to, how it is written, and what it means."""
+
+    step: str
+    text: str
+    formula: f.Formula
+    place: Place = field(default=Place(), compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class ClassFormulas:
+    """A target class for a given catalog: its formulas.
+
+    Attributes
+    ----------
+    conditions : tuple of Condition
+        Those of steps 1 to 6, in their order.
+    where : tuple of Formula
+        The same taken apart, the quick ones first, since they leave fewer rows.
+    rank : Formula or None
+    truth : Formula or None
+        What the class claims about its members' true proxies (see `formula.truth`).
+    priority : Formula
+    region : Region or None
+        The footprint.
+    """
+
+    name: str
+    where: tuple[f.Formula, ...]
+    rank: f.Formula | None
+    truth: f.Formula | None
+    priority: f.Formula = f.ZERO
+    conditions: tuple[Condition, ...] = ()
+    region: Region | None = None
+
+    @property
+    def all(self) -> tuple[f.Formula, ...]:
+        """Every formula that is evaluated on a scored source."""
+        each = (*self.where, self.rank, self.truth, self.priority)
+        return tuple(formula for formula in each if formula is not None)
+
+    def with_values(self, values: Mapping[f.Formula, float]) -> ClassFormulas:
+        """The same with quantiles of the catalog replaced by their values."""
+
+        def changed(formula: f.Formula | None) -> f.Formula | None:
+            return None if formula is None else f.with_values(formula, values)
+
+        return replace(
+            self,
+            where=tuple(f.with_values(each, values) for each in self.where),
+            rank=changed(self.rank),
+            truth=changed(self.truth),
+            priority=f.with_values(self.priority, values),
+            conditions=tuple(
+                replace(each, formula=f.with_values(each.formula, values))
+                for each in self.conditions
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rules for a given catalog.
+
+    Attributes
+    ----------
+    classes : tuple of ClassFormulas
+    quantiles : dict of CatalogQuantile to str
+        The quantiles of the catalog that have to be known first, as they are written.
+    files : dict of str to str
+        Files that the rules name, with their SHA-256.
+    """
+
+    classes: tuple[ClassFormulas, ...]
+    quantiles: Mapping[f.CatalogQuantile, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def with_values(self, values: Mapping[f.Formula, float]) -> Plan:
+        return replace(self, classes=tuple(each.with_values(values) for each in self.classes))
+
+
+def plan(rules: Rules, schema: pa.Schema) -> Plan:
+    """What the rules ask of a catalog with this schema.
+
+    Raises
+    ------
+    RuleError
+        If a rule names a column or file that is not there, mixes units or types, or shadows a
+        column.
+    """
+    return plan_for(rules, Columns(schema))
+
+
+def plan_for(rules: Rules, columns: Columns) -> Plan:
+    """What the rules ask of a catalog with these columns."""
+    files = Attachments()
+    classes: dict[str, ClassFormulas] = {}
+    quantiles: dict[f.CatalogQuantile, str] = {}
+    preamble, region = None, None
+    for each in rules.classes:
+        if each.preamble is not preamble:  # another rule file begins
+            preamble = each.preamble
+            _check_names(preamble, columns)
+            region = preamble.footprint.region(files) if preamble.footprint else None
+        reader = Reader(columns, each.preamble.define, files)
+        classes[each.name] = _class_formulas(each, region, reader, classes)
+        quantiles |= reader.quantiles
+    return Plan(tuple(classes.values()), quantiles, files.sha256)
+
+
+def _check_names(preamble: Preamble, columns: Columns) -> None:
+    for name, node in preamble.define.items():
+        if name in columns.names:
+            raise node.place.error(f"'{name}' is already a column of the catalog; rename it")
+
+
+def class_formulas(rules: Rules, schema: pa.Schema) -> tuple[ClassFormulas, ...]:
+    """The formulas of every class for a catalog with this schema; see `plan`."""
+    return plan(rules, schema).classes
+
+
+def _class_formulas(
+    target_class: TargetClass,
+    region: Region | None,
+    reader: Reader,
+    above: Mapping[str, ClassFormulas],
+) -> ClassFormulas:
+    conditions = _inside(region, target_class, reader)
+    conditions += [
+        Condition("where", unwrapped(node), reader.condition(node), node.place)
+        for node in target_class.where
+    ]
+    claims = tuple(part for each in conditions for part in f.conjuncts(each.formula))
+    priority, known = _priority(target_class, reader)
+    conditions += known
+    for other in target_class.unless:
+        members = f.All(tuple(each.formula for each in above[other].conditions if _judges(each)))
+        place = target_class.places["unless"]
+        conditions.append(Condition("unless", f"not {other}", f.Except(members), place))
+    for exclusion in (*target_class.preamble.exclude, *target_class.exclude):
+        conditions.append(_not_excluded(exclusion, reader))
+    conditions += _sampled(target_class, reader)
+    where = (part for each in conditions for part in f.conjuncts(each.formula))
+    return ClassFormulas(
+        target_class.name,
+        tuple(sorted(where, key=_cost)),
+        reader.number(target_class.rank) if target_class.rank is not None else None,
+        f.truth(claims),
+        priority,
+        tuple(conditions),
+        region,
+    )
+
+
+def _priority(target_class: TargetClass, reader: Reader) -> tuple[f.Formula, list[Condition]]:
+    """The priority, and the condition that there is one."""
+    node = target_class.priority
+    if isinstance(node, int):
+        return f.Constant(node), []
+    priority = reader.number(node)
+    known = f.Missing(priority, negated=True)
+    if isinstance(priority, f.Constant):
+        return priority, []
+    return priority, [Condition("where", f"{unwrapped(node)} is not missing", known, node.place)]
+
+
+def _judges(condition: Condition) -> bool:
+    return condition.step in ("footprint", "where", "unless", "exclude")
+
+
+def _inside(region: Region | None, target_class: TargetClass, reader: Reader) -> list[Condition]:
+    if region is None:
+        return []
+    place = target_class.places.get("", Place())
+    healpix = reader.columns.role("_healpix_29", place)
+    return [Condition("footprint", "in the footprint", f.Lookup(region, (healpix,)), place)]
+
+
+def _not_excluded(exclusion: Exclusion, reader: Reader) -> Condition:
+    files, columns, place = reader.attachments, reader.columns, exclusion.place
+    if exclusion.within is not None:
+        near = files.places(exclusion.file, place, exclusion.within)
+        position = tuple(columns.role(name, place) for name in ("ra", "dec"))
+        text = f"not near one of {exclusion.file}"
+        return Condition("exclude", text, f.Lookup(near, position, negated=True), place)
+    column = columns.role("source_id", place)
+    listed = files.ids(exclusion.file, place, exclusion.column, columns.field(column.name))
+    text = f"not in {exclusion.file}"
+    return Condition("exclude", text, f.Lookup(listed, (column,), negated=True), place)
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Finds a source with a given chance: a hash of its id, a seed and the class."""
+
+    seed: int
+    purpose: str
+    share: float
+
+    def found(self, ids: np.ndarray) -> np.ndarray:
+        # The first of the class's numbers breaks ties.
+        return uniform(ids, self.seed, self.purpose, 2)[:, 1] < self.share
+
+
+def _sampled(target_class: TargetClass, reader: Reader) -> list[Condition]:
+    if target_class.sample is None:
+        return []
+    place = target_class.places["sample"]
+    chance = Chance(target_class.preamble.seed, target_class.name, target_class.sample)
+    formula = f.Lookup(chance, (reader.columns.role("source_id", place),))
+    return [Condition("sample", f"one in {1 / target_class.sample:g} by hash", formula, place)]
+
+
+def needs_posterior(formula: f.Formula) -> bool:
+    """Whether the posterior columns are needed to evaluate a formula."""
+    return any(isinstance(part, f.Probability | f.Quantile) for part in f.walk(formula))
+
+
+def _cost(formula: f.Formula) -> int:
+    if needs_posterior(formula):
+        return 2
+    return int(any(isinstance(part, f.Lookup) for part in f.walk(formula)))

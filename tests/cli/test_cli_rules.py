@@ -1,0 +1,88 @@
+"""targetsel rules, as it is typed."""
+
+import json
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from targetsel.cli.rules import app
+from targetsel.parquet import described, write_table
+from targetsel.selection.schema import json_schema
+from tests.selection.scored_by_hand import rule_text
+
+
+def run(*words):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.yaml").write_text(rule_text("rmag < 20"))
+    (tmp_path / "doubtful.yaml").write_text(rule_text("rmag < 18", "rmag > 20"))
+    (tmp_path / "bad.yaml").write_text(rule_text("rmag < 20 magg"))
+    schema = pa.schema(
+        [
+            ("source_id", pa.int64()),
+            ("ra", pa.float64()),
+            ("dec", pa.float64()),
+            ("_healpix_29", pa.int64()),
+            described("rmag", pa.float32(), "mag", "", "brightness"),
+        ]
+    )
+    write_table(schema.empty_table(), tmp_path / "sky.scored.parquet")
+    return tmp_path
+
+
+def test_lint_tells_of_errors_and_doubts_and_goes_on_to_the_next_file(folder):
+    result = run("lint", "bad.yaml", "doubtful.yaml", "good.yaml", "emission")
+    assert result.exit_code == 2
+    assert "bad.yaml:9:20: error: unknown unit 'magg'" in result.output
+    assert "doubtful.yaml:10:10: warning: can never be true" in result.output
+    assert "good.yaml: nothing to mend" in result.output
+    assert "emission.yaml: nothing to mend" in result.output
+
+
+def test_lint_ends_with_one_for_doubts_and_zero_without(folder):
+    assert run("lint", "doubtful.yaml").exit_code == 1
+    assert run("lint", "good.yaml", "--catalog", "sky.scored.parquet").exit_code == 0
+
+
+def test_schema_is_printed_with_the_columns_of_a_catalog(folder):
+    assert json.loads(run("schema").output) == json_schema()
+    assert "rmag [mag]" in run("schema", "--catalog", "sky.scored.parquet").output
+
+
+def test_fmt_changes_untidy_files_only_and_with_check_none(folder):
+    untidy = (folder / "good.yaml").read_text().replace("rmag < 20", "rmag<20")
+    (folder / "untidy.yaml").write_text(untidy)
+    assert run("fmt", "--check", "untidy.yaml").exit_code == 1
+    assert (folder / "untidy.yaml").read_text() == untidy
+    assert "untidy.yaml: formatted" in run("fmt", "good.yaml", "untidy.yaml").output
+    assert (folder / "untidy.yaml").read_text() == (folder / "good.yaml").read_text()
+    assert run("fmt", "--check", "untidy.yaml", "good.yaml").exit_code == 0
+
+
+def test_columns_lists_names_units_and_descriptions(folder):
+    (line,) = (
+        each
+        for each in run("columns", "sky.scored.parquet").output.splitlines()
+        if each.startswith("rmag")
+    )
+    assert line.split() == ["rmag", "mag", "float32", "brightness"]
+
+
+def test_lock_gives_the_bits_of_all_files(folder):
+    (folder / "bad.yaml").unlink()
+    (folder / "doubtful.yaml").write_text(
+        rule_text("rmag < 1").replace("ELG", "LRG").replace("bit: 3", "bit: 4")
+    )
+    assert "written to rules.bits" in run("lock").output
+    assert (folder / "rules.bits").read_text().splitlines()[1:] == ["3  ELG", "4  LRG"]
+    (folder / "doubtful.yaml").unlink()
+    run("lock")
+    assert (folder / "rules.bits").read_text().splitlines()[1:] == ["3  ELG", "4  LRG  retired"]

@@ -1,0 +1,180 @@
+"""The commands around select, as they are typed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from targetsel.parquet import read_footer, write_table
+from targetsel.selection.meaning import footer
+from targetsel.selection.rules import Rules
+from targetsel.selection.tuning import tune
+from tests.cli.typed import contents
+from tests.selection.scored_by_hand import rule_text, scored_table
+
+N = 60
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Sixty scored sources with H alpha at 31 to 90, their truth, and two rule files."""
+    up = np.arange(31.0, 31.0 + N)
+    medians = np.stack([np.full(N, 10.0), up, np.full(N, 1.5)], axis=1)
+    table = scored_table(medians, np.tile([2.0, 10.0, 0.1], (N, 1)))
+    write_table(table, tmp_path / "sky.scored.parquet", footer(table.schema))
+    truth = pa.table({"source_id": np.arange(1, N + 1), "ew_halpha": up})
+    write_table(truth, tmp_path / "truth.parquet")
+    rank = "    rank: P(ew_halpha > 50)\n"
+    (tmp_path / "a.yaml").write_text(rule_text("dec < 90", "P(ew_halpha > 50) >= 0.5", rest=rank))
+    (tmp_path / "b.yaml").write_text(rule_text("dec < 90", "P(ew_halpha > 50) >= 0.9", rest=rank))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_funnel_counts_every_condition(targetsel, folder):
+    said = targetsel("funnel", "--rules", "a.yaml")
+    assert said.status == 0
+    assert said.out.splitlines() == [
+        "ELG: 41 of 60 sources",
+        "  condition                 passes alone  cumulatively  missing  only this rejects",
+        "  dec < 90                            60            60        0                  0",
+        "  P(ew_halpha > 50) >= 0.5            41            41        0                 19",
+    ]
+
+
+def test_explain_shows_the_truth_table_of_a_source(targetsel, folder):
+    said = targetsel("explain", "--rules", "a.yaml", "--id", "10")
+    assert said.out.splitlines() == [
+        "ELG: kept out by P(ew_halpha > 50) >= 0.5",
+        "  condition                    is     value  threshold  margin (sigma)      P",
+        "  dec < 90                   true  -3.47458         90               -      -",
+        "  P(ew_halpha > 50) >= 0.5  false  0.158655        0.5           -1.00  0.159",
+    ]
+
+
+def test_tune_prints_a_bound_that_can_be_copied_into_the_rules(targetsel, folder):
+    said = targetsel("tune", "--rules", "a.yaml", "--class", "ELG", "--targets", "25")
+    now, tuned, following = said.out.splitlines()
+    assert now == "now:   P(ew_halpha > 50) >= 0.5: 41 sources"
+    assert tuned == "tuned: P(ew_halpha > 50) >= 0.94: 25 sources"
+    assert following.endswith(": 26 sources")
+    copied = Rules.parse(rule_text("P(ew_halpha > 50) >= 0.94"))
+    assert tune(copied, "ELG", 25, folder / "sky.scored.parquet").n_written == 25
+
+
+def test_tune_says_when_there_are_no_more(targetsel, folder):
+    said = targetsel("tune", "--rules", "a.yaml", "--class", "ELG", "--targets", "100")
+    assert "60 sources\nNo bound gives more" in said.out
+
+
+def test_forecast_has_intervals_once_it_is_calibrated(targetsel, folder):
+    said = targetsel("forecast", "--rules", "a.yaml")
+    _, line, note = said.out.splitlines()
+    assert line.split()[:2] == ["ELG", "41"]
+    assert note.startswith("Without a calibration there are no intervals")
+    known = ("--calibration", "sky.scored.parquet", "--truth", "truth.parquet")
+    said = targetsel("forecast", "--rules", "a.yaml", *known)
+    assert " to 41.0) " in said.out.splitlines()[1]
+
+
+def test_half_a_calibration_is_refused(targetsel, folder):
+    said = targetsel("forecast", "--rules", "a.yaml", "--truth", "truth.parquet")
+    assert said.status == 2
+    assert said.err.startswith("--calibration is missing")
+
+
+def test_diff_of_rules_and_of_lists_agree(targetsel, folder):
+    of_rules = targetsel("diff", "a.yaml", "b.yaml").out
+    assert of_rules.splitlines() == [
+        "class  before  after  entered  left",
+        "ELG        41     28        0    13",
+        "ELG: left, kept out now by",
+        "         13  P(ew_halpha > 50) >= 0.9",
+    ]
+    for name in "ab":
+        targetsel("select", "--rules", f"{name}.yaml", "-o", f"{name}.parquet")
+    said = targetsel("diff", "a.parquet", "b.parquet", "--scored", "sky.scored.parquet")
+    assert said.out == of_rules
+    assert "Name the scored catalog" in targetsel("diff", "a.parquet", "b.parquet").out
+    said = targetsel("diff", "a.parquet", "b.yaml")
+    assert (said.status, said.out) == (2, "")
+    assert "compare two rule files, or two target lists" in said.err
+
+
+def test_density_counts_targets_and_neighbours(targetsel, folder):
+    targetsel("select", "--rules", "a.yaml", "-o", "a.parquet")
+    said = targetsel("density", "a.parquet", "--reach", "60")
+    assert [line.split()[0] for line in said.out.splitlines()] == [
+        "class",
+        "all",
+        "ELG",
+        "Densities",
+    ]
+    assert "in HEALPix pixels of nside 64 that hold a target; neighbours within 60" in said.out
+
+
+def test_randoms_are_made_or_read(targetsel, folder):
+    said = targetsel("randoms", "--rules", "a.yaml", "--per-deg2", "0.01")
+    assert "ELG: not asked of points: dec < 90" not in said.out
+    assert "ELG: not asked of points: P(ew_halpha > 50) >= 0.5" in said.out
+    assert said.out.endswith("413 of 413 points written to a.randoms.parquet\n")
+    said = targetsel("randoms", "a.randoms.parquet", "--rules", "a.yaml", "-o", "again.parquet")
+    again, first = (pq.read_table(f"{name}.parquet") for name in ("again", "a.randoms"))
+    assert again.equals(first)
+    said = targetsel("randoms", "--rules", "a.yaml")
+    assert (said.status, said.err.split(",")[0]) == (2, "name a table of random points")
+
+
+def test_selection_function_writes_a_file_of_targets_and_a_map(targetsel, folder):
+    said = targetsel("selection-function", "--rules", "a.yaml")
+    assert said.status == 0
+    assert len(pq.read_table("a.inclusion.parquet")) == 41
+    assert pq.read_table("a.inclusion-map.parquet")["candidates_ELG"].to_pylist() == [41]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("funnel", "--rules", "a.yaml"),
+        ("explain", "--rules", "a.yaml", "--id", "1"),
+        ("tune", "--rules", "a.yaml", "--class", "ELG", "--targets", "5"),
+        ("forecast", "--rules", "a.yaml"),
+        ("diff", "a.yaml", "b.yaml"),
+        ("selection-function", "--rules", "a.yaml"),
+    ],
+)
+@pytest.mark.parametrize("fault", ["no scored file", "damaged", "column is missing"])
+def test_faults_are_one_line_and_leave_nothing_behind(targetsel, folder, words, fault):
+    scored = folder / "sky.scored.parquet"
+    if fault == "no scored file":
+        scored.unlink()
+    elif fault == "damaged":
+        scored.write_bytes(scored.read_bytes()[:5000])
+    else:
+        (folder / "a.yaml").write_text(rule_text("ew_halfa > 5"))
+    before = contents(folder)
+    said = targetsel(*words)
+    assert (said.status, said.out) == (2, "")
+    assert len(said.err.splitlines()) == (3 if fault == "column is missing" else 1), said.err
+    assert contents(folder) == before
+
+
+def test_guarantee_takes_a_calibration_and_sets_the_bound(targetsel, folder):
+    promise = "    guarantee: {purity: 0.9, method: conformal}\n"
+    (folder / "c.yaml").write_text(rule_text("P(ew_halpha > 50) >= 0.1", rest=promise))
+    said = targetsel("select", "--rules", "c.yaml")
+    assert said.status == 2
+    assert said.err.splitlines()[0].startswith(
+        "c.yaml:10:16: error: the purity of ELG can only be guaranteed with sources of known nature"
+    )
+    # Of 53 known sources that obey 13 are false; 40 true and b false ones are let in where
+    # (1 + b) / 54 <= 0.1 (40 + b) / 53: b is 3 and the fourth, at H alpha of 47, sets the bound.
+    known = ("--calibration", "sky.scored.parquet", "--truth", "truth.parquet")
+    assert targetsel("select", "--rules", "c.yaml", *known).status == 0
+    footer = read_footer(folder / "c.targets.parquet")
+    assert footer["counts"] == {"ELG": 43}
+    assert footer["guarantees"]["ELG"]["n_false"] == 3
+    said = targetsel("forecast", "--rules", "c.yaml", *known)
+    assert said.out.splitlines()[1].split()[:2] == ["ELG", "43"]

@@ -1,0 +1,73 @@
+"""The funnel, counted by hand."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from targetsel.parquet import write_table
+from targetsel.selection import scan
+from targetsel.selection.funnel import funnel
+from targetsel.selection.meaning import footer
+from targetsel.selection.rules import Rules
+from targetsel.selection.select import select
+from tests.selection.scored_by_hand import rule_text
+
+
+@pytest.fixture
+def scored_file(scored, tmp_path):
+    write_table(scored, tmp_path / "a.scored.parquet", footer(scored.schema))
+    return tmp_path / "a.scored.parquet"
+
+
+def counts(text, path):
+    return [
+        (row.condition, *row.counts)
+        for each in funnel(Rules.parse(text), path)
+        for row in each.rows
+    ]
+
+
+def test_every_condition_is_counted_alone_and_in_its_order(scored_file):
+    # rmag: 17, 19.5, 18, missing. H alpha: 80, 52, 0, missing. star: no, missing, no, yes.
+    text = rule_text("rmag < 19", "P(ew_halpha > 50) >= 0.5", "star is not missing")
+    assert counts(text, scored_file) == [
+        ("rmag < 19", 2, 2, 1, 0),
+        ("P(ew_halpha > 50) >= 0.5", 2, 1, 1, 1),
+        ("star is not missing", 3, 1, 0, 0),
+    ]
+
+
+def test_definition_keeps_its_name(scored_file):
+    text = rule_text("bright", define="bright: rmag < 19 and rmag > 17.5")
+    assert counts(text, scored_file) == [("bright", 1, 1, 1, 3)]
+
+
+def test_source_kept_out_twice_is_no_gain_of_either(scored_file):
+    text = rule_text("rmag < 15", "ew_halpha > 500")
+    assert [row[-1] for row in counts(text, scored_file)] == [0, 0]
+
+
+def test_counts_do_not_depend_on_how_the_file_is_cut(scored, tmp_path, monkeypatch):
+    table = scored.take(pa.array(np.arange(40) % 4))
+    write_table(table, tmp_path / "a.scored.parquet", footer(scored.schema))
+    text = rule_text("rmag < 19", "ew_halpha > 50")
+    whole = counts(text, tmp_path / "a.scored.parquet")
+    monkeypatch.setattr(scan, "ROWS_AT_A_TIME", 7)
+    assert counts(text, tmp_path / "a.scored.parquet") == whole
+    assert whole[0][1:] == (20, 20, 10, 10)
+
+
+def test_empty_catalog_has_a_funnel_of_zeros(scored, tmp_path):
+    write_table(scored[:0], tmp_path / "a.scored.parquet", footer(scored.schema))
+    (found,) = funnel(Rules.parse(rule_text("rmag < 19")), tmp_path / "a.scored.parquet")
+    assert (found.n_sources, found.n_passed, found.rows[0].counts) == (0, 0, (0, 0, 0, 0))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("where", [("rmag < 19", "P(ew_halpha > 50) >= 0.5"), ("rmag < 0",)])
+def test_select_counts_the_same_funnels_on_the_way(scored_file, tmp_path, where, threads):
+    rules = Rules.parse(rule_text(*where))
+    summary = select(scored_file, rules, tmp_path / "a.parquet", threads, with_funnels=True)
+    assert summary.funnels == funnel(rules, scored_file)
+    select(scored_file, rules, tmp_path / "b.parquet")
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()

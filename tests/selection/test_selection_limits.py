@@ -1,0 +1,121 @@
+"""Members of a class competing for its places."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from targetsel.catalog import Catalog
+from targetsel.selection import limits as module
+from targetsel.selection.classes import Limit, TargetClass
+from targetsel.selection.footprint import DEEPEST, Region
+from targetsel.selection.limits import Contest, Members
+
+
+def members(rank, ra=None, dec=None, luck=None) -> Members:
+    n = len(rank)
+    ra = np.zeros(n) if ra is None else np.asarray(ra, dtype=float)
+    dec = np.zeros(n) if dec is None else np.asarray(dec, dtype=float)
+    table = pa.table({"id": np.arange(n), "ra": ra, "dec": dec})
+    healpix = Catalog(table, {"source_id": "id", "ra": "ra", "dec": "dec"}).healpix
+    luck = np.linspace(0, 0.9, n) if luck is None else np.asarray(luck)
+    ids = np.arange(n)
+    return Members(ids, np.asarray(rank, dtype=float), luck, ids + 100, healpix, ra, dec)
+
+
+def winners(all_members: Members, region=None, dedup=None, **limit) -> list[int]:
+    contest = Contest(TargetClass("A", 0, 0, (), limit=Limit(**limit), dedup=dedup), region)
+    contest.add(all_members)
+    return contest.settled().tolist()
+
+
+def test_total_keeps_the_best_ranks_and_then_the_luckiest():
+    assert winners(members([1, 5, np.nan, 5, 2]), total=2) == [1, 3]
+    assert winners(members([7, 7, 7]), total=1) == [2]
+
+
+def test_missing_rank_comes_last():
+    assert winners(members([np.nan, -9, np.nan]), total=2) == [1, 2]
+
+
+def test_by_hash_only_luck_counts():
+    assert winners(members([9, 8, 7, 6], luck=[0.1, 0.2, 0.9, 0.3]), total=2, by="hash") == [2, 3]
+
+
+def test_of_copies_within_the_radius_the_best_is_kept():
+    pair = members([1, 2, 3], ra=[10, 10 + 1.9 / 3600, 10 + 4.1 / 3600])
+    assert winners(pair, dedup=2 / 3600) == [1, 2]
+    assert winners(pair, dedup=3 / 3600) == [0, 2]
+
+
+def test_chain_of_neighbours_keeps_every_other_one():
+    chain = members([5, 4, 3, 2, 1], ra=np.arange(5) * 1.0 / 3600)
+    contest = Contest(TargetClass("A", 0, 0, (), dedup=1.5 / 3600))
+    contest.add(chain)
+    assert contest.settled().tolist() == [0, 2, 4]
+    assert contest.copies.tolist() == [[101, 100], [103, 102]]
+
+
+def test_dedup_reaches_across_the_meridian_and_the_pole():
+    ra, dec = [359.9999, 0.0001, 0, 180], [0, 0, 89.9999, 89.9999]
+    assert winners(members([1, 2, 3, 4], ra, dec), dedup=1 / 3600) == [1, 3]
+
+
+def test_every_pixel_keeps_as_many_as_its_area_times_the_density():
+    nside = 2  # 48 pixels of 859.4 square degrees
+    ra, dec = np.meshgrid(np.linspace(0, 359, 60), np.linspace(-80, 80, 40))
+    grid = members(np.zeros(2400), ra.ravel(), dec.ravel())
+    kept = grid.take(np.array(winners(grid, per_deg2=10 / 859.4367, nside=nside)))
+    pixels = kept.healpix >> (2 * (DEEPEST - 1))
+    assert np.bincount(pixels, minlength=48).tolist() == [10] * 48
+
+
+def test_fraction_of_a_place_is_given_by_hash_so_that_the_density_is_right():
+    ra, dec = np.meshgrid(np.linspace(0, 359, 180), np.linspace(-85, 85, 90))
+    grid = members(np.zeros(ra.size), ra.ravel(), dec.ravel())
+    area = 41252.96 / (12 * 16**2)
+    n = len(winners(grid, per_deg2=0.5 / area, nside=16))
+    assert n == pytest.approx(0.5 * 12 * 16**2, rel=0.06)
+
+
+def test_pixel_on_the_edge_of_the_footprint_gets_its_share():
+    half = Region.of(np.array([[0, 4**DEEPEST // 2]]))  # half of the first base pixel
+    ra, dec = np.meshgrid(np.linspace(1, 89, 60), np.linspace(1, 60, 60))
+    grid = members(np.zeros(3600), ra.ravel(), dec.ravel())
+    grid = grid.take(np.flatnonzero(half.found(grid.healpix)))
+    contest = Contest(
+        TargetClass("A", 0, 0, (), limit=Limit(per_deg2=100 / (41252.96 / 12), nside=1)), half
+    )
+    contest.add(grid)
+    assert len(contest.settled()) in (50, 51)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_outcome_does_not_depend_on_order_or_pieces(data):
+    n = data.draw(st.integers(1, 25))
+    rank = data.draw(st.lists(st.sampled_from([1.0, 2.0, np.nan]), min_size=n, max_size=n))
+    ra = data.draw(
+        st.lists(st.sampled_from([10.0, 10.0002, 10.0004, 200.0]), min_size=n, max_size=n)
+    )
+    everyone = members(rank, ra)
+    limit = Limit(
+        per_deg2=data.draw(st.sampled_from([None, 0.5])),
+        nside=8,
+        total=data.draw(st.sampled_from([None, 3])),
+        by=data.draw(st.sampled_from(["rank", "hash"])),
+    )
+    target_class = TargetClass(
+        "A", 0, 0, (), limit=limit, dedup=data.draw(st.sampled_from([None, 1 / 3600]))
+    )
+    whole, parts = Contest(target_class), Contest(target_class)
+    whole.add(everyone)
+    before, module.ROWS_BEFORE_THINNING = module.ROWS_BEFORE_THINNING, 4
+    parts._enough = 4
+    order = np.array(data.draw(st.permutations(range(n))))
+    for piece in np.array_split(order, 4):
+        parts.add(everyone.take(piece))
+    module.ROWS_BEFORE_THINNING = before
+    assert whole.settled().tolist() == parts.settled().tolist()
+    assert whole.copies.tolist() == parts.copies.tolist()

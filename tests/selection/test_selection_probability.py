@@ -1,0 +1,249 @@
+"""Joint probabilities against closed forms, counting, and their own bounds."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import multivariate_normal, norm
+
+from targetsel.selection.evaluation import (
+    SETTLED,
+    DrawnSources,
+    Sources,
+    _bounds,
+    holds,
+    probability,
+)
+from targetsel.selection.expression import parse
+from targetsel.selection.functions import COMPARISONS
+from targetsel.selection.intervals import always, apply_to_intervals
+from targetsel.selection.meaning import Columns, Reader
+from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior, bivariate_normal
+from tests.selection.scored_by_hand import PROXIES, scored_table
+
+CONDITIONS = [
+    "ew_oiii > 10",
+    "not ew_halpha < 50",
+    "ew_oiii > 10 and ew_halpha > 50",
+    "ew_oiii > 10 or ew_halpha > 50",
+    "not (ew_oiii > 10 or ew_halpha > 50)",
+    "8 < ew_oiii < 11 and ew_halpha between 45 and 55",
+    "ew_oiii between 8 and 11 or d4000 > 1.6",
+    "ew_oiii / ew_halpha > 0.2",
+    "ew_oiii / ew_halpha > 0.2 and d4000 < 1.5",
+    "log10(ew_oiii) < 1 or ew_halpha > 60",
+    "ew_oiii > 10 and ew_halpha > 50 and d4000 < 1.5",
+    "ew_oiii > 10 or ew_halpha > 50 or d4000 < 1.3",
+    "(ew_oiii > 10 or ew_halpha > 50) and not d4000 > 1.5",
+    "ew_oiii > 10 and rmag < 19",
+    "ew_oiii > 10 or rmag < 19",
+    "ew_oiii > rmag - 9 and ew_halpha > 50",
+]
+
+
+def table_of(n: int, seed: int = 4) -> pa.Table:
+    """Sources spread around the limits of CONDITIONS."""
+    rng = np.random.default_rng(seed)
+    medians = rng.normal([10, 50, 1.5], [3, 8, 0.2], (n, 3))
+    widths = rng.uniform(0.3, 1.5, (n, 1)) * [2.0, 5.0, 0.1]
+    rmag = pa.array(rng.uniform(18, 20, n))
+    return scored_table(medians, widths, [0.7, -0.2, -0.5], columns={"rmag": (rmag, "")})
+
+
+def condition_for(table: pa.Table, text: str):
+    return Reader(Columns(table.schema)).condition(parse(text))
+
+
+# --- closed forms --------------------------------------------------------------------------------
+
+scores = st.one_of(st.sampled_from([0.0, -0.0, np.inf, -np.inf, 1e-300]), st.floats(-6, 6))
+
+
+@settings(max_examples=200, deadline=None)
+@given(scores, scores, st.floats(-0.999999, 0.999999))
+def test_bivariate_normal_agrees_with_numerical_integration(x, y, rho):
+    found = bivariate_normal(np.array([x]), np.array([y]), np.array([rho]))[0]
+    corner = np.clip([x, y], -9, 9)
+    expected = multivariate_normal.cdf(corner, cov=[[1, rho], [rho, 1]])
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_quadrant_of_the_bivariate_normal_is_sheppards():
+    rho = np.array([-0.9, -0.5, 0.0, 0.5, 0.9])
+    quadrant = bivariate_normal(np.zeros(5), np.zeros(5), rho)
+    np.testing.assert_allclose(quadrant, 0.25 + np.arcsin(rho) / (2 * np.pi), atol=1e-15)
+
+
+def test_rectangle_is_the_sum_of_its_corners():
+    quantiles = np.tile(NORMAL_SCORES, (1, 2, 1))
+    posterior = ProxyPosterior(("a", "b"), quantiles, np.array([[0.0]]))
+    low, high = np.array([-1.0]), np.array([1.0])
+    inside = posterior.probability_inside({"a": (low, high), "b": (low, None)})
+    assert inside == pytest.approx((norm.cdf(1) - norm.cdf(-1)) * norm.cdf(1), abs=1e-12)
+    nothing = posterior.probability_inside({"a": (high, low), "b": (high, low)})
+    assert nothing == 0.0
+
+
+def test_two_independent_proxies_multiply_and_add():
+    table = scored_table([[10, 50, 1.5]], [[2, 5, 0.1]])
+    sources = Sources(table)
+    one, other = norm.sf(0.5), norm.sf(-0.4)
+    both = probability(condition_for(table, "ew_oiii > 11 and ew_halpha > 48"), sources)
+    either = probability(condition_for(table, "ew_oiii > 11 or ew_halpha > 48"), sources)
+    assert both == pytest.approx(one * other, abs=1e-6)
+    assert either == pytest.approx(one + other - one * other, abs=1e-6)
+
+
+# --- counting ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """150 sources and the share of 40,000 pseudo-random draws that obey each condition."""
+    table, n_draws = table_of(150), 40_000
+    covariance = np.array([[1, 0.7, -0.2], [0.7, 1, -0.5], [-0.2, -0.5, 1]])
+    normals = np.random.default_rng(8).multivariate_normal(np.zeros(3), covariance, n_draws).T
+    draws = {}
+    for name, normal in zip(PROXIES, normals, strict=True):
+        median, width = (np.asarray(table[name + end]) for end in ("", "_std"))
+        draws[name] = median[:, None] + width[:, None] * normal
+    return table, DrawnSources(Sources(table), draws)
+
+
+@pytest.mark.parametrize("text", CONDITIONS)
+def test_probability_is_the_share_of_many_draws(counted, text):
+    table, drawn = counted
+    condition = condition_for(table, text)
+    share = np.broadcast_to(holds(condition, drawn), (150, 40_000)).mean(axis=1)
+    found = probability(condition, Sources(table))
+    np.testing.assert_allclose(found, share, atol=0.015)
+    assert np.abs(found - share).mean() < 0.003
+
+
+def test_probability_and_that_of_the_contrary_add_to_one():
+    table = table_of(200)
+    always_known = [text for text in CONDITIONS if "log10" not in text]
+    for text in always_known:
+        likely = probability(condition_for(table, text), Sources(table))
+        contrary = probability(condition_for(table, f"not ({text})"), Sources(table))
+        np.testing.assert_allclose(likely + contrary, 1, atol=2e-6, err_msg=text)
+
+
+# --- bounds --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", CONDITIONS)
+def test_bounds_hold_the_probability_and_decide_as_it_does(text):
+    table = table_of(400)
+    condition = condition_for(table, text)
+    sources = Sources(table)
+    low, high = _bounds(condition, sources)
+    likely = probability(condition, sources)
+    assert (low - SETTLED <= likely).all()
+    assert (likely <= high + SETTLED).all()
+    for operator in ("<", "<=", ">", ">="):
+        for limit in (0.05, 0.5, 0.8):
+            decided = holds(condition_for(table, f"P({text}) {operator} {limit}"), sources)
+            assert (decided == COMPARISONS[operator](likely, limit)).all()
+
+
+def test_arithmetic_is_bounded_without_draws_where_the_answer_is_plain():
+    table = scored_table([[1, 100, 1.5], [50, 10, 1.5], [10, 50, 1.5]], [[0.1, 1, 0.1]] * 3)
+    low, high = _bounds(condition_for(table, "ew_oiii / ew_halpha > 0.2"), Sources(table))
+    outside = 4 * norm.cdf(-2.5)
+    assert high[0] == pytest.approx(outside)
+    assert low[1] == pytest.approx(1 - outside)
+    assert (low[2], high[2]) == (0, 1)
+
+
+numbers = st.floats(-20, 20)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["+", "-", "*", "/", "**", "negative", "abs", "sqrt", "log10", "min", "max"]),
+    st.lists(st.tuples(numbers, numbers, st.floats(0, 1)), min_size=2, max_size=3),
+)
+def test_operation_on_values_lies_in_the_operation_on_their_intervals(operation, parts):
+    from targetsel.selection.functions import apply
+
+    many = {"min": 3, "max": 3, "negative": 1, "abs": 1, "sqrt": 1, "log10": 1}
+    parts = parts[: many.get(operation, 2)]
+    intervals = [(np.array(min(a, b)), np.array(max(a, b))) for a, b, _ in parts]
+    values = [
+        low + (high - low) * share
+        for (low, high), (*_, share) in zip(intervals, parts, strict=True)
+    ]
+    result = apply(operation, *values)
+    low, high = apply_to_intervals(operation, *intervals)
+    slack = 1e-9 * max(abs(float(result)), 1) if np.isfinite(result) else 0
+    if not np.isnan(low):
+        assert low - slack <= result <= high + slack
+
+
+def test_interval_that_reaches_a_number_without_value_says_nothing():
+    one = (np.array(1.0), np.array(2.0))
+    around_zero = (np.array(-1.0), np.array(2.0))
+    for interval in (
+        apply_to_intervals("/", one, around_zero),
+        apply_to_intervals("log10", around_zero),
+        apply_to_intervals("sqrt", around_zero),
+        apply_to_intervals("**", around_zero, one),
+    ):
+        assert np.isnan(interval).all()
+        assert not always(">", interval, (np.array(-9e9), np.array(-9e9)))
+
+
+# --- missing values and neighbours ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ew_oiii > 10 and rmag < 19",
+        "ew_oiii > 10 or rmag < 19",
+        "ew_oiii > rmag",
+        "ew_oiii / rmag > 0.5",
+        "ew_oiii > 10 and 1 / (rmag - rmag) > 3",
+    ],
+)
+def test_probability_is_missing_where_a_measured_number_in_it_is(text):
+    rmag = pa.array([18.0, None, float("nan")])
+    table = scored_table([[10, 50, 1.5]] * 3, [[2, 5, 0.1]] * 3, columns={"rmag": (rmag, "")})
+    likely = probability(condition_for(table, text), Sources(table))
+    assert np.isnan(likely[1:]).all()
+    assert np.isnan(likely[0]) == ("1 /" in text)
+
+
+def test_proxy_that_is_always_the_same_is_certain():
+    table = scored_table([[10, 50, 1.5]], [[0, 0, 0]])
+    sources = Sources(table)
+    for text, expected in (
+        ("ew_oiii > 9 and ew_halpha > 49 and d4000 > 1", 1),
+        ("ew_oiii > 11 or ew_halpha > 51", 0),
+        ("ew_oiii / ew_halpha > 0.19", 1),
+    ):
+        assert probability(condition_for(table, text), sources) == pytest.approx(expected, abs=0.03)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(range(24)), st.sampled_from(CONDITIONS), st.integers(0, 23))
+def test_probability_of_a_source_is_the_same_bytes_in_any_company(order, text, row):
+    table = table_of(24)
+    condition = condition_for(table, text)
+    together = probability(condition, Sources(table.take(pa.array(order))))
+    alone = probability(condition, Sources(table.slice(order[row], 1)))
+    assert together[row] == alone[0]
+
+
+def test_rows_taken_again_and_again_are_those_of_the_table():
+    table = table_of(50)
+    rows, again = np.arange(49, -1, -3), np.array([4, 4, 0])
+    taken = Sources(table).take(rows).take(again)
+    direct = Sources(table.take(pa.array(rows[again])))
+    for text in CONDITIONS:
+        condition = condition_for(table, text)
+        np.testing.assert_array_equal(probability(condition, taken), probability(condition, direct))
+    assert taken.table == direct.table
+    assert len(taken) == 3
