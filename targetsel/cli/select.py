@@ -34,6 +34,10 @@ def select(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count; nothing is written.")
     ] = False,
+    with_funnels: Annotated[
+        bool,
+        typer.Option("--funnel", help="Keep in the list's footer what each condition rejects."),
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Looking side by side.")] = 1,
     calibration: CalibrationOption = None,
     truth: TruthOption = None,
@@ -43,7 +47,8 @@ def select(
     stem = "+".join(find_rules(name).stem for name in rules)
     output = output or scored.parent / f"{stem}.targets.parquet"
     together = Rules.together(Rules.read(name) for name in rules)
-    show(select_targets(scored, together, output, threads, dry_run, both(calibration, truth)))
+    known = both(calibration, truth)
+    show(select_targets(scored, together, output, threads, dry_run, known, with_funnels))
 
 
 def only_scored_file(folder: Path) -> Path:

@@ -562,7 +562,7 @@ def _as_precise_as(left: f.Formula, value: int | float) -> f.Constant:
 
     One beyond the largest float32 stays itself, since infinity would let infinite values pass.
     """
-    largest = np.finfo(np.float32).max
+    largest = float(np.finfo(np.float32).max)
     if isinstance(left, f.Column) and left.type == "float32" and abs(value) <= largest:
         return f.Constant(float(np.float32(value)))
     return f.Constant(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,8 @@ def select(
         A scored catalog and the truth about its sources (see `Calibration.read`), for classes
         with a guarantee.
     with_funnels : bool
-        Count every class's funnel on the way; it takes every condition of every row.
+        Count every class's funnel on the way, and keep it in the list's footer. It asks every
+        condition of every row, where otherwise what cannot have targets is not even read.
 
     Raises
     ------
@@ -137,9 +138,9 @@ def select(
         nothing = next(pieces)
         with spooled(nothing, None if dry_run else output) as spool:
             choice.gather(pieces, spool)
+            choice.funnels = tuple(each.result() for each in counts)
             choice.write(spool.pieces(), nothing, None if dry_run else output)
-    summary = choice.summary(output, written=not dry_run)
-    return replace(summary, funnels=tuple(each.result() for each in counts))
+    return choice.summary(output, written=not dry_run)
 
 
 class _Choice:
@@ -160,6 +161,7 @@ class _Choice:
         self.passed, self.left = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
         self.expected_true = np.zeros(n)
         self.n_targets = 0
+        self.funnels: tuple[Funnel, ...] = ()
         # Files that `score` wrote are in the order of the list; any other is sorted in memory.
         self._sorted, self._last = True, (-1, -1)
 
@@ -203,6 +205,8 @@ class _Choice:
             sink.footer.update(
                 provenance(self.rules, self.wanted, self.file.schema, counts, self.values, promises)
             )
+            if self.funnels:
+                sink.footer["funnels"] = [asdict(each) for each in self.funnels]
 
     def _winners(self, members: Iterator[Membership]) -> Iterator[Membership]:
         """The members that are left once every contest is settled."""
@@ -237,7 +241,7 @@ class _Choice:
             )
             for c, each in enumerate(self.rules.classes)
         )
-        return Summary(output, len(self.file), self.n_targets, classes, written)
+        return Summary(output, len(self.file), self.n_targets, classes, written, self.funnels)
 
 
 def _in_larger_pieces(pieces: Iterator[Membership]) -> Iterator[Membership]:

@@ -4,12 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from targetsel.parquet import write_table
+from targetsel.parquet import read_footer, write_table
 from targetsel.selection import scan
 from targetsel.selection.funnel import funnel
 from targetsel.selection.meaning import footer
 from targetsel.selection.rules import Rules
 from targetsel.selection.select import select
+from targetsel.selection.target_list import TargetList
 from tests.selection.scored_by_hand import rule_text
 
 
@@ -69,5 +70,10 @@ def test_select_counts_the_same_funnels_on_the_way(scored_file, tmp_path, where,
     rules = Rules.parse(rule_text(*where))
     summary = select(scored_file, rules, tmp_path / "a.parquet", threads, with_funnels=True)
     assert summary.funnels == funnel(rules, scored_file)
+    (stored,) = read_footer(tmp_path / "a.parquet")["funnels"]
+    assert [row["condition"] for row in stored["rows"]] == list(where)
+    assert stored["rows"][-1]["cumulative"] == summary.funnels[0].n_passed
     select(scored_file, rules, tmp_path / "b.parquet")
-    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    assert "funnels" not in read_footer(tmp_path / "b.parquet")
+    lists = [TargetList.read(tmp_path / name).table for name in ("a.parquet", "b.parquet")]
+    assert lists[0].equals(lists[1])
