@@ -286,9 +286,9 @@ def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
         case f.Compare(operator, f.Probability(condition), f.Constant(limit)):
             assert isinstance(sources, Sources)  # there is no P inside P
             return _compared_with(limit, operator, condition, sources)
-        case f.Compare(operator, f.Column(type="float32") as left, f.Constant(limit)) if (
-            isinstance(sources, Sources) and abs(limit) <= float(np.finfo(np.float32).max)
-        ):
+        case f.Compare(operator, f.Column(type="float32") as left, f.Constant(limit)) if isinstance(
+            sources, Sources
+        ) and abs(limit) <= float(np.finfo(np.float32).max):
             return COMPARISONS[operator](sources.stored(left), np.float32(limit))
         case f.Compare() if isinstance(sources, PosteriorDraws) and (bound := _bound(formula)):
             return sources.within(bound)
