@@ -8,6 +8,7 @@ goes on with the first chunk that is not on disk.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -220,6 +221,7 @@ def _in_threads(work: Callable[[int], int], items: list[int], threads: int) -> I
     import torch
 
     torch.set_num_threads(1)
+    _return_freed_memory()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         running: set[Future[int]] = set()
         for item in items:
@@ -228,6 +230,17 @@ def _in_threads(work: Callable[[int], int], items: list[int], threads: int) -> I
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
         yield from (future.result() for future in as_completed(running))
+
+
+def _return_freed_memory() -> None:
+    """Let freed blocks of megabytes go back to the system at once, for the rest of the process.
+
+    glibc would keep them, in pieces that fit the next chunk ever worse, so that memory grew with
+    the length of a run. Other C libraries have no such setting, and are left alone.
+    """
+    m_mmap_threshold = -3  # from malloc.h
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(m_mmap_threshold, 4 * 2**20)
 
 
 def _rows(parts: list[Path]) -> int:
