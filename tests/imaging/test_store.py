@@ -242,8 +242,8 @@ def test_ids_of_another_kind_are_an_error_and_not_silently_missing(tmp_path, sky
 def test_a_store_with_more_than_enough_suits(tmp_path, sky):
     write_store(tmp_path / "s", [sky], SIGMA)
     store = CutoutStore.open(tmp_path / "s")
-    check_suits(store, ("i", "g"), 0.2505, 4, "ensemble e")
-    check_suits(store, BANDS, 0.25, 6, "ensemble e")
+    assert check_suits(store, ("i", "g"), 0.2505, 4, "ensemble e") is None
+    assert check_suits(store, BANDS, 0.25, 6, "ensemble e") is None
 
 
 @pytest.mark.parametrize(
