@@ -1,15 +1,17 @@
-"""`targetsel spectra`: real spectra to latents."""
+"""`targetsel spectra`: real spectra to latents, and their line strengths."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from targetsel.errors import SpectrumError
 
-app = typer.Typer(help="Bring real spectra to the decoder's latents.", no_args_is_help=True)
+app = typer.Typer(
+    help="Bring real spectra to the decoder's latents; measure their lines.", no_args_is_help=True
+)
 
 
 @app.callback()
@@ -65,3 +67,44 @@ def encode(
         from targetsel.spectra.picture import draw_spectra
 
         typer.echo(f"{draw_spectra(encoded, picture)} of them drawn in {picture}")
+
+
+@app.command()
+def measure(
+    files: Annotated[
+        list[Path], typer.Argument(help="SDSS spec or spec-lite FITS, or .npz, .csv, .parquet.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")],
+    redshift: Annotated[
+        float | None, typer.Option(help="Of every spectrum. Default: what the file says.")
+    ] = None,
+    lines: Annotated[
+        Path | None, typer.Option(help="YAML file of definitions to add to the line table.")
+    ] = None,
+    index: Annotated[
+        list[str] | None, typer.Option(help="What to measure; repeat. Default: all of the table.")
+    ] = None,
+    ew_sign: Annotated[
+        Literal["emission", "mpa"],
+        typer.Option(help="Widths of emission lines positive, or negative as MPA-JHU has them."),
+    ] = "emission",
+) -> None:
+    """Measure lines and indices of the spectra in FILES, with errors from their noise."""
+    import targetsel
+    from targetsel.files import check_output
+    from targetsel.parquet import write_table
+    from targetsel.spectra.lines import LineTable
+    from targetsel.spectra.lines.measured_files import measure_files, strengths_table
+
+    check_output(output, [*files, *([lines] if lines else [])])
+    table = LineTable.read(lines) if lines else LineTable.shipped()
+    table = table.choose(index) if index else table
+    found = measure_files(files, table, redshift)
+    errors = [each.result for each in found if isinstance(each.result, SpectrumError)]
+    if len(errors) == len(found):
+        raise errors[0]
+    for error in errors:
+        typer.echo(str(error), err=True)
+    footer = {"code_version": targetsel.__version__, "ew_sign": ew_sign, "indices": table.names}
+    write_table(strengths_table(found, table, ew_sign), output, footer)
+    typer.echo(f"{len(found) - len(errors)} of {len(found)} spectra measured in {output}")

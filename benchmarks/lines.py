@@ -1,0 +1,126 @@
+"""How fast latents become line strengths: folded, on the full grid, and spectrum by spectrum.
+
+    python benchmarks/lines.py
+
+Prints, for some sources of 384 draws each, the source-draws a second of the decoder with the line
+table folded into its last layer (`FoldedDecoder`), of decoding all pixels and measuring these, and,
+where specutils is installed, of its `equivalent_width` in a loop over the same lines; and by how
+much the first two differ from double precision. The first two take turns, so that a busy machine
+slows both alike, and the ratio is the median of ratios of neighbouring times. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from targetsel.latents.ensemble import find_ensemble
+from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.folded import SOURCES_AT_ONCE, FoldedDecoder
+from targetsel.spectra.grid import wavelengths
+from targetsel.spectra.lines import PROXIES, LineTable, measure
+from targetsel.spectra.lines.index import Width
+
+LOOPED = 40  # spectra that are measured one by one
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sources", type=int, default=32)
+    parser.add_argument("--draws", type=int, default=384)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--all", action="store_true", help="the whole line table, not the proxies")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    decoder = Decoder.read(find_ensemble("mock-ps1"))
+    table = LineTable.shipped().choose(LineTable.shipped().names if arguments.all else PROXIES)
+    latents = draws_of(arguments.sources, arguments.draws)
+    folded = FoldedDecoder(decoder, table)
+    ways = (folded.measure, lambda x: on_full_grid(decoder, x, table))
+    rounds = range(arguments.rounds + 1)
+    times = np.array([[seconds(way, latents) for way in ways] for _ in rounds])[1:]
+    n = latents.shape[0] * latents.shape[1]
+    print(
+        f"{len(table.names)} indices, {latents.shape[0]} sources of {latents.shape[1]} draws, "
+        f"{arguments.rounds} rounds, one thread"
+    )
+    for name, each in zip(("folded", "full grid"), times.T, strict=True):
+        print(f"{name:28s}{n / np.median(each):12,.0f} source-draws/s")
+    ratio = times[:, 1] / times[:, 0]
+    low, high = np.quantile(ratio, [0.16, 0.84])
+    print(f"{'folded over full grid':28s}{np.median(ratio):12.2f} ({low:.2f} to {high:.2f})")
+    one_by_one(decoder, table, latents)
+    differences(decoder, folded, latents)
+
+
+def draws_of(n: int, n_draws: int) -> np.ndarray:
+    """Latents (N, S, 6) amid those of galaxies: further out, spectra lose their continuum."""
+    rng = np.random.default_rng(0)
+    return rng.normal(0, 0.4, (n, 1, 6)) + rng.normal(0, 0.3, (n, n_draws, 6))
+
+
+def seconds(work: Callable[[np.ndarray], object], latents: np.ndarray) -> float:
+    start = time.perf_counter()
+    work(latents)
+    return time.perf_counter() - start
+
+
+def on_full_grid(decoder: Decoder, latents: np.ndarray, table: LineTable) -> np.ndarray:
+    """The indices by way of all pixels, some sources at a time as `score` does it."""
+    pieces = [
+        measure(decoder.decode(latents[start : start + SOURCES_AT_ONCE]), table).values
+        for start in range(0, len(latents), SOURCES_AT_ONCE)
+    ]
+    return np.concatenate(pieces)
+
+
+def one_by_one(decoder: Decoder, table: LineTable, latents: np.ndarray) -> None:
+    """Print the speed of specutils on the widths of the table."""
+    try:
+        from astropy import units as u
+        from specutils import SpectralRegion, Spectrum
+        from specutils.analysis import equivalent_width
+    except ImportError:
+        print("specutils: not installed")
+        return
+    widths = [index for _, index in table.measured if isinstance(index, Width)]
+    flux = decoder.decode(latents[:1, :LOOPED]).flux[0].astype(np.float64)
+    start = time.perf_counter()
+    for one in flux:
+        spectrum = Spectrum(flux=one * u.Unit("Jy"), spectral_axis=wavelengths() * u.AA)
+        for index in widths:
+            region = SpectralRegion(index.line.start * u.AA, index.line.end * u.AA)
+            level = 0.5 * sum(
+                one[(wavelengths() > side.start) & (wavelengths() < side.end)].mean()
+                for side in (index.sides.blue, index.sides.red)
+            )
+            equivalent_width(spectrum, continuum=level * u.Unit("Jy"), regions=region)
+    took = time.perf_counter() - start
+    speed = len(flux) / took
+    print(f"{'specutils, in a loop':28s}{speed:12,.1f} source-draws/s, decoding not counted,")
+    print(f"{'':41s}{len(widths)} widths between level continua")
+
+
+def differences(decoder: Decoder, folded: FoldedDecoder, latents: np.ndarray) -> None:
+    """Print the largest deviations from double precision."""
+    part, table = latents[:8], folded.table
+    network = copy.deepcopy(decoder.network).double()
+    with torch.inference_mode():
+        raw = network.unstandardise(torch.from_numpy(part))
+        flux = (network.decoder(raw) + network.mean_spectrum).numpy()
+    exact = table.measure(flux, wavelengths())
+    print("\nlargest deviation from double precision on the full grid")
+    both = (folded.measure(part).values, on_full_grid(decoder, part, table))
+    print(f"{'':20s}{'folded':>12s}{'full grid':>12s}")
+    for k, name in enumerate(table.names):
+        worst = [np.nanmax(np.abs(found[..., k] - exact[..., k])) for found in both]
+        print(f"{name:20s}{worst[0]:12.1e}{worst[1]:12.1e}  {table[name].unit}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""`targetsel lines`: the table of indices, and widths in the convention of catalogs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Show the line table; bring line widths to the convention of a catalog.",
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def show(
+    lines: Annotated[
+        Path | None, typer.Option(help="YAML file of definitions to add, as shipped ones are.")
+    ] = None,
+) -> None:
+    """Print every index that can be measured, and check a table of one's own."""
+    from targetsel.spectra.lines import LineTable
+
+    table = LineTable.read(lines) if lines else LineTable.shipped()
+    width = max(len(each.name) for each in table.definitions)
+    for each in table.definitions:
+        typer.echo(f"{each.name:{width}}  {each.kind:10}  {each.unit:8}  {each.about}")
+
+
+@app.command()
+def calibrate(
+    pairs: Annotated[Path, typer.Argument(help="Table with raw and catalog widths, row by row.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Width maps to write, JSON.")],
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(help="RAW=CATALOG, two columns; repeat. Default: the mock sky's truth."),
+    ] = None,
+) -> None:
+    """Fit monotone maps from side-band widths to a catalog's widths, line by line.
+
+    Fit them on noise-free (decoded) spectra or on spectra of high signal-to-noise ratio.
+    """
+    import numpy as np
+
+    from targetsel.cli.printed import number, print_table
+    from targetsel.files import check_output
+    from targetsel.spectra.lines.width_files import maps_from_table
+
+    check_output(output, [pairs])
+    found = maps_from_table(pairs, pair or ())
+    found.write(output)
+    print_table(
+        ("line", "pairs", "scatter [Angstrom]", "at raw 0", "at raw 10", "at raw 50"),
+        [
+            (
+                name,
+                str(each.n_pairs),
+                number(each.scatter, ".2f"),
+                *(number(value, ".2f") for value in each(np.array([0.0, 10.0, 50.0]))),
+            )
+            for name, each in sorted(found.maps.items())
+        ],
+    )
+    simulated = " (of simulated galaxies)" if found.origin.get("images") == "simulated" else ""
+    typer.echo(f"{len(found.maps)} maps{simulated} in {output}")
+
+
+@app.command()
+def apply(
+    scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
+    maps: Annotated[Path, typer.Option(help="Width maps that `lines calibrate` wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Scored catalog to write.")],
+) -> None:
+    """Add calibrated widths, with their 16th and 84th percentiles, beside the raw ones."""
+    from targetsel.spectra.lines.width_files import write_calibrated
+    from targetsel.spectra.lines.width_maps import WidthMaps
+
+    added = write_calibrated(scored, WidthMaps.read(maps), output)
+    typer.echo(f"{len(added)} columns added in {output}: {', '.join(added)}")

@@ -1,0 +1,83 @@
+"""What ionises the gas: shares of draws in the classes of two diagrams of line ratios.
+
+Equivalent widths stand for fluxes, since the lines of each ratio share a continuum. Those of the
+Balmer lines have the stars' mean absorption put back, as the line table's `ew_halpha_gas` and
+`ew_hbeta_gas`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from targetsel.spectra.lines.table import LineTable
+from targetsel.spectra.proxies import Proxies
+
+BPT_CLASSES = ("bpt_sf", "bpt_composite", "bpt_agn", "bpt_weak")
+WHAN_CLASSES = ("whan_sf", "whan_strong_agn", "whan_weak_agn", "whan_retired", "whan_passive")
+WEAK = 1.0  # [Angstrom] a line below this, corrected for absorption, says nothing of its ratio
+PASSIVE = 0.5  # [Angstrom]
+
+
+def bpt_probabilities(proxies: Proxies) -> dict[str, np.ndarray]:
+    """Share of draws in each class of the [NII] diagram; the four add to one.
+
+    Boundaries: Kewley et al. (2001, ApJ 556, 121) and Kauffmann et al. (2003, MNRAS 346, 1055).
+    A draw is `bpt_weak` if Halpha or [NII] is below `WEAK`, or both Hbeta and [OIII] are.
+
+    Returns
+    -------
+    dict of ndarray, shape (N,)
+    """
+    halpha, hbeta = _gas("ew_halpha", proxies), _gas("ew_hbeta", proxies)
+    nii, oiii = proxies["ew_nii"], proxies["ew_oiii"]
+    strong = (halpha > WEAK) & (nii > WEAK) & ((hbeta > WEAK) | (oiii > WEAK))
+    x, y = _log_ratio(nii, halpha), _log_ratio(oiii, hbeta)
+    with np.errstate(divide="ignore"):
+        below_kauffmann = (x < 0.05) & (y < 0.61 / (x - 0.05) + 1.30)
+        below_kewley = (x < 0.47) & (y < 0.61 / (x - 0.47) + 1.19)
+    members = {
+        "bpt_sf": strong & below_kauffmann,
+        "bpt_composite": strong & ~below_kauffmann & below_kewley,
+        "bpt_agn": strong & ~below_kewley,
+    }
+    members["bpt_weak"] = ~(members["bpt_sf"] | members["bpt_composite"] | members["bpt_agn"])
+    return _shares(members, np.isfinite(proxies.values).all(axis=2))
+
+
+def whan_probabilities(proxies: Proxies) -> dict[str, np.ndarray]:
+    """Share of draws in each class of the diagram of [NII]/Halpha and EW(Halpha); they add to one.
+
+    Cid Fernandes et al. (2011, MNRAS 413, 1687), section 6: retired below 3 Angstrom of Halpha,
+    passive where both lines are below 0.5, weak AGN below 6.
+
+    Returns
+    -------
+    dict of ndarray, shape (N,)
+    """
+    halpha, nii = _gas("ew_halpha", proxies), proxies["ew_nii"]
+    is_sf = _log_ratio(nii, halpha) < -0.4
+    emits, passive = halpha >= 3.0, (halpha < PASSIVE) & (nii < PASSIVE)
+    members = {
+        "whan_sf": emits & is_sf,
+        "whan_strong_agn": emits & ~is_sf & (halpha >= 6.0),
+        "whan_weak_agn": emits & ~is_sf & (halpha < 6.0),
+        "whan_retired": ~emits & ~passive,
+        "whan_passive": passive,
+    }
+    return _shares(members, np.isfinite(halpha) & np.isfinite(nii))
+
+
+def _gas(name: str, proxies: Proxies) -> np.ndarray:
+    """A Balmer line with the stars' absorption put back, shape (N, S) [Angstrom]."""
+    formula = LineTable.shipped().formula(f"{name}_gas")
+    return formula({each: proxies[each] for each in formula.names})
+
+
+def _log_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    floor = 0.1 * WEAK
+    return np.log10(np.maximum(above, floor) / np.maximum(below, floor))
+
+
+def _shares(members: dict[str, np.ndarray], usable: np.ndarray) -> dict[str, np.ndarray]:
+    count = np.maximum(usable.sum(axis=1), 1)
+    return {name: (member & usable).sum(axis=1) / count for name, member in members.items()}
