@@ -39,6 +39,10 @@ class HandoffError(TargetselError):
     """A target list that a fiber- or slit-assignment tool would not take, or settings for one."""
 
 
+class MockError(TargetselError):
+    """A mock sky that cannot be made as it is asked for."""
+
+
 class OutputError(TargetselError):
     """A result that could not be written."""
 

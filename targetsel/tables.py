@@ -209,10 +209,10 @@ def _read_with_astropy(path: Path, kind: str) -> pa.Table:
             f"{path}: could not be read as {name}: {_first_line(error)}. "
             "Check that the file is whole and of the format its ending says."
         ) from error
-    return _to_arrow(table, path)
+    return to_arrow(table, path)
 
 
-def _to_arrow(table: Table, path: Path) -> pa.Table:
+def to_arrow(table: Table, path: Path | str) -> pa.Table:
     """An astropy table as Arrow: masked values become null, arrays become fixed-size lists."""
     arrays, fields = [], []
     for number, (name, column) in enumerate(table.columns.items(), start=1):

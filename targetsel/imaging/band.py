@@ -25,8 +25,8 @@ class Band:
     wavelength: float
 
 
-# Effective wavelengths: Tonry et al. (2012, ApJ 750, 99), table 4.
-BANDS = {
+# Effective wavelengths: Tonry et al. (2012, ApJ 750, 99), table 4; u is Rubin's.
+BANDS = {"u": Band("u", "Rubin", 3750)} | {
     name: Band(name, "Pan-STARRS1", wavelength)
     for name, wavelength in {"g": 4810, "r": 6170, "i": 7520, "z": 8660, "y": 9620}.items()
 }

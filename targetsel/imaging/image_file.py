@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -15,6 +16,7 @@ from targetsel.imaging.band import parse_bands
 
 # m = zero point - 2.5 log10(flux); nanomaggies have 22.5 by definition.
 NANOMAGGY = 22.5
+JANSKYS = {"nJy": 1e-9, "uJy": 1e-6, "mJy": 1e-3, "Jy": 1.0}
 # Pan-STARRS stacks: counts over the whole exposure, so 2.5 log10(EXPTIME) is added.
 PANSTARRS_ZEROPOINT = 25.0
 PANSTARRS_KEYS = ("TELESCOP", "FPA.TELESCOPE", "INSTRUME", "FPA.INSTRUMENT")
@@ -33,11 +35,17 @@ class Image:
         Empty where the file does not say.
     pixel_scale : float or None
         [arcsec]; None where the file does not say.
+    header : fits.Header or None
+        Of the image in a FITS file.
+    masked : bool
+        Whether an inverse variance has told which pixels hold data.
     """
 
     flux: np.ndarray
     bands: tuple[str, ...]
     pixel_scale: float | None
+    header: fits.Header | None = None
+    masked: bool = False
 
 
 def read_image(path: Path, zeropoint: float | None, n_bands: int | None = None) -> Image:
@@ -90,19 +98,29 @@ def read_npy(path: Path, zeropoint: float | None, n_bands: int | None) -> Image:
 
 
 def read_fits(path: Path, zeropoint: float | None) -> Image:
-    """The first image of a FITS file, 2-D (H, W) or a cube (B, H, W).
+    """The first image of a FITS file; see `image_of_fits`."""
+    try:
+        with open(path, "rb") as stream:
+            return image_of_fits(stream, path, zeropoint)
+    except OSError as error:
+        raise CutoutError(f"{path}: cannot be read: {error.strerror}.") from error
 
-    Counts become nanomaggies by BUNIT (nanomaggy), by EXPTIME for 2-D Pan-STARRS stacks, else by
-    `zeropoint`. The asinh compression of Pan-STARRS skycells is undone where BSOFTEN and BOFFSET
-    are both given; cutouts of their service are linear and have neither. Pixels with an inverse
-    variance of zero, in an extension called invvar, have no data.
+
+def image_of_fits(stream: BinaryIO, path: object, zeropoint: float | None) -> Image:
+    """The first image in the bytes of a FITS file, 2-D (H, W) or a cube (B, H, W).
+
+    `path` is what messages call it. Counts become nanomaggies by BUNIT (nanomaggy, nJy to Jy), by
+    EXPTIME for 2-D Pan-STARRS stacks, else by `zeropoint`. The asinh compression of Pan-STARRS
+    skycells is undone where BSOFTEN and BOFFSET are both given; cutouts of their service are
+    linear and have neither. Pixels with an inverse variance of zero, in an extension called
+    invvar, have no data.
     """
-    _check_begins_like_fits(path)
+    _check_begins_like_fits(stream, path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             warnings.filterwarnings("error", message=".*truncated.*")
-            with open(path, "rb") as stream, fits.open(stream, memmap=False) as hdus:
+            with fits.open(stream, memmap=False) as hdus:
                 header, counts = _first_image(hdus)
                 invvar = _inverse_variance(hdus)
     except (OSError, ValueError, TypeError, IndexError, AstropyWarning, fits.VerifyError) as error:
@@ -112,9 +130,17 @@ def read_fits(path: Path, zeropoint: float | None) -> Image:
     if counts is None or counts.ndim not in (2, 3):
         shape = "no image" if counts is None else f"an image of shape {counts.shape}"
         raise CutoutError(f"{path}: holds {shape}, expected (H, W) or a cube (bands, H, W).")
+    masked = False
     if invvar is not None and invvar.shape == counts.shape:
-        counts = np.where(invvar > 0, counts, np.nan)
-    counts = counts.reshape(-1, *counts.shape[-2:])
+        masked, counts = True, np.where(invvar > 0, counts, np.nan)
+    flux = calibrated(counts.reshape(-1, *counts.shape[-2:]), header, path, zeropoint)
+    return Image(flux, bands_of(header, len(flux)), _pixel_scale(header), header, masked)
+
+
+def calibrated(
+    counts: np.ndarray, header: fits.Header, path: object, zeropoint: float | None
+) -> np.ndarray:
+    """Counts of shape (B, H, W) as fluxes [nanomaggy], float32; see `image_of_fits`."""
     if "BSOFTEN" in header and "BOFFSET" in header:
         compressed = counts.astype(np.float64) / ASINH_MAGNITUDE
         counts = header["BOFFSET"] + 2 * header["BSOFTEN"] * np.sinh(compressed)
@@ -125,8 +151,7 @@ def read_fits(path: Path, zeropoint: float | None) -> Image:
             f"{path}: the header does not say what one count is worth (no BUNIT of nanomaggy, no "
             "EXPTIME of a Pan-STARRS stack). Give --zeropoint, the AB magnitude of one count."
         )
-    flux = _to_nanomaggy(counts, zeropoint)
-    return Image(flux, _bands(header, len(flux)), _pixel_scale(header))
+    return _to_nanomaggy(counts, zeropoint)
 
 
 def _to_nanomaggy(counts: np.ndarray, zeropoint: float) -> np.ndarray:
@@ -134,13 +159,10 @@ def _to_nanomaggy(counts: np.ndarray, zeropoint: float) -> np.ndarray:
     return (counts.astype(np.float64) * factor).astype(np.float32)
 
 
-def _check_begins_like_fits(path: Path) -> None:
+def _check_begins_like_fits(stream: BinaryIO, path: object) -> None:
     """Catch the error pages that survey servers send in place of an image."""
-    try:
-        with open(path, "rb") as stream:
-            begin = stream.read(16)
-    except OSError as error:
-        raise CutoutError(f"{path}: cannot be read: {error.strerror}.") from error
+    begin = stream.read(16)
+    stream.seek(0)
     compressed = begin.startswith(b"\x1f\x8b")
     if not compressed and not begin.startswith(b"SIMPLE"):
         raise CutoutError(
@@ -164,10 +186,13 @@ def _inverse_variance(hdus: fits.HDUList) -> np.ndarray | None:
     return None
 
 
-def _zeropoint(header: fits.Header, n_bands: int, path: Path) -> float | None:
+def _zeropoint(header: fits.Header, n_bands: int, path: object) -> float | None:
     """The zero point that the header gives [AB mag], or None."""
-    if str(header.get("BUNIT", "")).lower().startswith(("nanomagg", "nmgy")):
+    unit = str(header.get("BUNIT", "")).strip()
+    if unit.lower().startswith(("nanomagg", "nmgy")):
         return NANOMAGGY
+    if unit in JANSKYS:
+        return 2.5 * float(np.log10(3631.0 / JANSKYS[unit]))
     labels = (str(header.get(key, "")).upper() for key in PANSTARRS_KEYS)
     panstarrs = any(label.startswith(("PS1", "GPC1", "PAN-STARRS")) for label in labels)
     # The bands of one cube were exposed for different times; one EXPTIME cannot serve them all.
@@ -179,7 +204,7 @@ def _zeropoint(header: fits.Header, n_bands: int, path: Path) -> float | None:
     return PANSTARRS_ZEROPOINT + 2.5 * float(np.log10(seconds))
 
 
-def _bands(header: fits.Header, n_bands: int) -> tuple[str, ...]:
+def bands_of(header: fits.Header, n_bands: int) -> tuple[str, ...]:
     """The bands that the header names, or () where it does not name each plane."""
     listed = " ".join(str(header.get(f"BAND{k}", "")).strip() for k in range(n_bands))
     for text in (header.get("BANDS"), listed, header.get("FILTER"), header.get("FPA.FILTERID")):

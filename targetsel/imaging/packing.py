@@ -252,9 +252,7 @@ def _healpix(source_id: np.ndarray, ra: np.ndarray, dec: np.ndarray, store: Path
 @contextlib.contextmanager
 def _folder_written_beside(path: Path) -> Iterator[Path]:
     """A scratch folder beside `path` that takes its place when the block ends without an error."""
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it first.")
-    _check_replaceable(path)
+    check_replaceable(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     before = path.with_name(f".{path.name}.{os.getpid()}.old")
     try:
@@ -275,8 +273,10 @@ def _folder_written_beside(path: Path) -> Iterator[Path]:
         shutil.rmtree(before, ignore_errors=True)
 
 
-def _check_replaceable(path: Path) -> None:
-    """Raise an OutputError where something other than a cutout store would be lost."""
+def check_replaceable(path: Path) -> None:
+    """Raise an OutputError where a store has no place, or something else would be lost."""
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it first.")
     if not path.exists():
         return
     try:

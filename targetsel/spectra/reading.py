@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -27,6 +27,10 @@ from targetsel.spectra.measured import (
 )
 from targetsel.spectra.sdss import read_sdss
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_PER_PIECE = 256
 FITS_SUFFIXES = (".fits", ".fit", ".fits.gz")
 ARRAY_SUFFIXES = (".npz", ".csv", ".parquet")
 # What the readers raise, of their own and of Python's, where bytes of a file are damaged.
@@ -95,15 +99,30 @@ def try_spectra(
             return
         if not path.exists():
             raise SpectrumError(f"{path}: no such file")
-        file = _SpectrumFile(path, read_arrays(path), redshift)
+        for first, n_rows, arrays in _pieces(path):
+            yield from _SpectrumFile(path, arrays, redshift, first, n_rows).spectra()
     except SpectrumError as error:
         yield error
+
+
+def _pieces(path: Path) -> Iterator[tuple[int, int | None, Arrays]]:
+    """A file's columns piece by piece, with the first row and how many rows the file has."""
+    if path.suffix.lower() != ".parquet":
+        yield 0, None, read_arrays(path)
         return
-    for row in range(len(file.flux)):
-        try:
-            yield file.spectrum(row)
-        except SpectrumError as error:
-            yield error
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            first, n_rows = 0, file.metadata.num_rows
+            for batch in file.iter_batches(ROWS_PER_PIECE):
+                yield first, n_rows, _from_arrow(pa.Table.from_batches([batch]))
+                first += batch.num_rows
+            if not n_rows:
+                raise SpectrumError(f"{path}: holds no spectra")
+    except DAMAGE as error:
+        raise _damaged(path, error) from None
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -118,8 +137,12 @@ def read_arrays(path: Path) -> Arrays:
     try:
         return reader(path)
     except DAMAGE as error:
-        cause = str(error).split("\n")[0]
-        raise SpectrumError(f"{path}: not a whole {path.suffix} file ({cause})") from None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: BaseException) -> SpectrumError:
+    cause = str(error).split("\n")[0]
+    return SpectrumError(f"{path}: not a whole {path.suffix} file ({cause})")
 
 
 def _read_npz(path: Path) -> Arrays:
@@ -142,10 +165,14 @@ def _read_csv(path: Path) -> Arrays:
 
 
 def _read_parquet(path: Path) -> Arrays:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    return _from_arrow(pq.read_table(path))
+
+
+def _from_arrow(table: pa.Table) -> Arrays:
+    import pyarrow as pa
+
     units = {
         f.name: f.metadata[b"unit"].decode()
         for f in table.schema
@@ -168,8 +195,16 @@ def _read_parquet(path: Path) -> Arrays:
 class _SpectrumFile:
     """Columns of arrays, understood as spectra."""
 
-    def __init__(self, path: Path, arrays: Arrays, redshift: float | None):
-        self.path = path
+    def __init__(
+        self,
+        path: Path,
+        arrays: Arrays,
+        redshift: float | None,
+        first: int = 0,
+        n_rows: int | None = None,
+    ) -> None:
+        """Of a piece: its first row in the file, and how many rows the file has in all."""
+        self.path, self.first = path, first
         self.arrays = arrays
         self.given_redshift = redshift
         self.column = {quantity: arrays.find(quantity) or "" for quantity in NAMES}
@@ -180,17 +215,25 @@ class _SpectrumFile:
         self.wavelength = self._along_rows("wavelength")
         self._check_rows()
         check_flux_unit(str(path), arrays.units.get(self.column["flux"], ""))
+        self.many = (n_rows or len(self.flux)) > 1
+
+    def spectra(self) -> Iterator[ObservedSpectrum | SpectrumError]:
+        """The spectrum of each row, and the error in place of a bad one."""
+        for row in range(len(self.flux)):
+            try:
+                yield self.spectrum(row)
+            except SpectrumError as error:
+                yield error
 
     def spectrum(self, row: int) -> ObservedSpectrum:
         """The checked spectrum of one row."""
-        many = len(self.flux) > 1
-        place = f"{self.path}, row {row}" if many else str(self.path)
+        place = f"{self.path}, row {self.first + row}" if self.many else str(self.path)
         ivar = self._numbers("ivar", row, place)
         if self.column["ivar"].lower() != "ivar":
             ivar = _from_error(ivar)
         source_id = self._one("source_id", row)
         if source_id is None:
-            source_id = f"{self.path.stem}:{row}" if many else self.path.stem
+            source_id = f"{self.path.stem}:{self.first + row}" if self.many else self.path.stem
         return ObservedSpectrum(
             place,
             int(source_id) if _is_number(source_id) else str(source_id),

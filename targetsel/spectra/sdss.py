@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 import zlib
 from pathlib import Path
@@ -20,6 +21,10 @@ _REDSHIFT_TABLES = ("SPECOBJ", "SPALL")
 _REDSHIFT_KEYS = ("Z", "REDSHIFT", "Z_FIN")
 
 
+class IncompleteFile(SpectrumError):
+    """A file that lacks a part of what an SDSS spectrum has, as one that was cut short does."""
+
+
 def read_sdss(path: Path, redshift: float | None = None) -> ObservedSpectrum:
     """The coadded spectrum of a `spec` or `spec-lite` file.
 
@@ -31,18 +36,30 @@ def read_sdss(path: Path, redshift: float | None = None) -> ObservedSpectrum:
     SpectrumError
         If the file is no such file, has no redshift, or its values are not usable.
     """
-    place = str(path)
+    return _read(path, str(path), path.stem.removesuffix(".fits"), redshift)
+
+
+def sdss_from_bytes(
+    content: bytes, place: str, name: str, redshift: float | None = None
+) -> ObservedSpectrum:
+    """The spectrum in the bytes of such a file, which came from `place`; see `read_sdss`."""
+    return _read(io.BytesIO(content), place, name, redshift)
+
+
+def _read(
+    source: Path | io.BytesIO, place: str, name: str, redshift: float | None
+) -> ObservedSpectrum:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated.*")
-            with fits.open(path, memmap=False) as hdus:
-                return _from_hdus(hdus, place, path.stem.removesuffix(".fits"), redshift)
+            with fits.open(source, memmap=False) as hdus:
+                return _from_hdus(hdus, place, name, redshift)
     except FileNotFoundError:
         raise SpectrumError(f"{place}: no such file") from None
     except _DAMAGE as error:
         cause = str(error).split("\n")[0]
-        raise SpectrumError(f"{place}: not a whole FITS file ({cause}). Copy it again.") from None
+        raise IncompleteFile(f"{place}: not a whole FITS file ({cause}). Copy it again.") from None
 
 
 def _from_hdus(
@@ -55,7 +72,7 @@ def _from_hdus(
     if redshift is None:
         redshift = _redshift(hdus)
     if redshift is None:
-        raise SpectrumError(
+        raise IncompleteFile(
             f"{place}: no redshift: there is no table SPECOBJ with Z, and no header entry Z. "
             "Give --redshift."
         )
@@ -76,7 +93,7 @@ def _coadd(hdus: fits.HDUList, place: str) -> fits.BinTableHDU:
     for hdu in hdus:
         if isinstance(hdu, fits.BinTableHDU) and wanted <= {n.lower() for n in hdu.columns.names}:
             return hdu
-    raise SpectrumError(
+    raise IncompleteFile(
         f"{place}: no table with columns flux, loglam and ivar, so it is no SDSS spec or "
         "spec-lite file. Other spectra are read from .npz, .csv and .parquet."
     )

@@ -9,17 +9,17 @@ def test_bands_come_in_the_order_written(text):
     assert parse_bands(text) == ("y", "z", "i", "r", "g")
 
 
-def test_wavelengths_increase_from_g_to_y():
-    wavelengths = [BANDS[name].wavelength for name in "grizy"]
+def test_wavelengths_increase_from_u_to_y():
+    wavelengths = [BANDS[name].wavelength for name in "ugrizy"]
     assert wavelengths == sorted(wavelengths)
-    assert 4000 < wavelengths[0] < wavelengths[-1] < 10000  # Angstrom
+    assert 3500 < wavelengths[0] < wavelengths[-1] < 10000  # Angstrom
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("grx", "bands 'grx': unknown band 'x'. Known: g, r, i, z, y."),
-        ("G,r", "unknown band 'G'. Known: g, r, i, z, y. Did you mean 'g'?"),
+        ("grx", "bands 'grx': unknown band 'x'. Known: u, g, r, i, z, y."),
+        ("G,r", "unknown band 'G'. Known: u, g, r, i, z, y. Did you mean 'g'?"),
         ("grg", "band 'g' is named twice"),
         (" ", "no band is named"),
     ],

@@ -354,3 +354,15 @@ def test_ten_real_spectra_are_read_with_their_redshifts(real_spectra):
     spectra = [read_spectra(path)[0] for path in real_spectra]
     assert all(0.03 < s.redshift < 0.15 for s in spectra)
     assert all(3700 < s.wavelength[0] < s.wavelength[-1] < 9300 for s in spectra)
+
+
+def test_spectra_of_a_long_parquet_file_keep_their_row_numbers(tmp_path):
+    path = tmp_path / "spectra.parquet"
+    flux = [[1.0, 2.0, 3.0]] * 299 + [[np.nan, 2.0, 3.0]]
+    columns = {"wavelength": [[5000.0, 5001.0, 5002.0]] * 300, "flux": flux}
+    columns |= {"ivar": [[1.0, 1.0, 1.0]] * 300, "redshift": [0.1] * 300}
+    pq.write_table(pa.table(columns), path)
+    found = list(try_spectra(path))
+    assert len(found) == 300
+    assert found[298].source_id == "spectra:298"
+    assert "spectra.parquet, row 299: flux is nan" in str(found[299])

@@ -1,0 +1,296 @@
+"""Asking archives politely: few requests at once, never above a rate, again when an answer fails.
+
+Everything that leaves the machine goes through a `Web`. Its session can be handed to libraries
+that bring their own queries; redirects and repeated requests count like any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError
+from urllib3.util import Retry
+
+import targetsel
+
+AT_ONCE = 8  # per host; STScI asks for at most 10
+BUSY = (429, 502, 503, 504)
+LONGEST_PAUSE = 300.0  # [s] whatever a Retry-After says
+LONGEST_ANSWER = 300.0  # [s]
+LARGEST_ANSWER = 256 * 2**20  # [bytes]
+
+
+# From the particular to the general.
+WORDS: dict[type[BaseException], str] = {
+    requests.exceptions.SSLError: "its certificate is not trusted",
+    requests.TooManyRedirects: "redirected too often",
+    urllib3.exceptions.NameResolutionError: "no such host",
+    urllib3.exceptions.NewConnectionError: "connection refused",
+    requests.Timeout: "no answer in time",
+    urllib3.exceptions.TimeoutError: "no answer in time",
+    urllib3.exceptions.IncompleteRead: "the answer ended too early",
+    requests.ConnectionError: "connection dropped",
+    urllib3.exceptions.ProtocolError: "connection dropped",
+}
+
+
+class Unanswered(Exception):
+    """Why a question got no whole answer, in words for a manifest.
+
+    Attributes
+    ----------
+    troubles : tuple of str
+        What went wrong with each request that was repeated.
+    """
+
+    def __init__(self, reason: str, troubles: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.troubles = troubles
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service said.
+
+    Attributes
+    ----------
+    url : str
+        Where the answer came from, after redirects.
+    status : int
+        HTTP status.
+    content : bytes
+        The whole body.
+    troubles : tuple of str
+        What went wrong with the requests before the one that was answered.
+    """
+
+    url: str
+    status: int
+    content: bytes
+    troubles: tuple[str, ...] = ()
+
+
+class TokenBucket:
+    """Leave to send requests: `rate` a second on average, `burst` together at most."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self.rate, self.burst = rate, burst
+        self._tokens, self._at, self._paused_until = 1.0, time.monotonic(), 0.0
+        self._lock = threading.Lock()
+
+    def take(self) -> None:
+        """Wait for a token, and for the end of a pause."""
+        while wait := self._try():
+            time.sleep(wait)
+
+    def pause(self, seconds: float) -> None:
+        """Give out no token for so long."""
+        with self._lock:
+            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+
+    def _try(self) -> float:
+        """Take a token and give 0, or the seconds until there may be one."""
+        with self._lock:
+            now = time.monotonic()
+            self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
+            self._at = now
+            if now < self._paused_until:
+                return self._paused_until - now
+            if self._tokens < 1:
+                return (1 - self._tokens) / self.rate
+            self._tokens -= 1
+            return 0.0
+
+
+class _Refused(requests.RequestException):
+    """An answer that we do not want, and would not want again."""
+
+
+class _Host:
+    """What we owe one host."""
+
+    def __init__(self, rate: float, at_once: int) -> None:
+        self.bucket = TokenBucket(rate, at_once)
+        self._slots = threading.BoundedSemaphore(at_once)
+
+    @contextlib.contextmanager
+    def slot(self) -> Iterator[None]:
+        with self._slots:
+            self.bucket.take()
+            yield
+
+
+class _PoliteAdapter(HTTPAdapter):
+    """Sends each request in its turn, reads the whole answer, and repeats what failed.
+
+    All requests of this package are questions, so that even a POST may be repeated.
+    """
+
+    def __init__(self, rate: float, at_once: int, attempts: int) -> None:
+        super().__init__(pool_connections=16, pool_maxsize=at_once)
+        self._rate, self._at_once = rate, at_once
+        self._retry = Retry(
+            total=attempts - 1,
+            allowed_methods=None,
+            backoff_factor=0.2,
+            backoff_jitter=0.1,
+        )
+        self._hosts: dict[str, _Host] = {}
+        self._lock = threading.Lock()
+
+    def send(self, request, stream=False, timeout=None, verify=True, cert=None, proxies=None):
+        """The answer, its body read; `troubles` tells of the requests before it."""
+        host, retry = self._host(request.url), self._retry
+        troubles: list[str] = []
+        while True:
+            failure: Exception | None = None
+            try:
+                with host.slot():
+                    response = super().send(request, True, timeout, verify, cert, proxies)
+                    _read(response)
+                if response.status_code not in BUSY:
+                    break
+                trouble = f"HTTP {response.status_code}"
+            except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
+                if isinstance(error, requests.exceptions.SSLError):
+                    raise
+                failure, trouble = error, in_words(error)
+            try:
+                retry = retry.increment(request.method, request.url, error=HTTPError(trouble))
+            except MaxRetryError:
+                if failure is None:
+                    break
+                failure.troubles = tuple(troubles)  # type: ignore[attr-defined]
+                raise failure from None
+            troubles.append(trouble)
+            _wait(host, retry, None if failure else response)
+        response.troubles = tuple(troubles)  # type: ignore[attr-defined]
+        return response
+
+    def _host(self, url: str) -> _Host:
+        with self._lock:
+            name = urlsplit(url).netloc.rpartition("@")[2]
+            return self._hosts.setdefault(name, _Host(self._rate, self._at_once))
+
+
+class _Session(requests.Session):
+    """A session that keeps no cookies and does not leave https."""
+
+    def __init__(self, adapter: _PoliteAdapter, timeout: tuple[float, float]) -> None:
+        super().__init__()
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
+        self.headers["User-Agent"] = f"targetsel/{targetsel.__version__}"
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.max_redirects = 5
+        self._timeout = timeout
+
+    def send(self, request, **options):
+        if options.get("timeout") is None:
+            options["timeout"] = self._timeout
+        return super().send(request, **options)
+
+    def get_redirect_target(self, resp):
+        target = super().get_redirect_target(resp)
+        if target and resp.url.startswith("https:") and target.lower().startswith("http:"):
+            raise _Refused(f"redirected from https to {target[:80]}")
+        return target
+
+
+class Web:
+    """The way out; threads may share one.
+
+    Parameters
+    ----------
+    rate : float
+        Requests a second to each host, at most.
+    at_once : int
+        Requests to each host at any time, at most.
+    attempts : int
+        How often a request is sent before it counts as unanswered.
+    timeout : (float, float)
+        Longest wait for a connection and for the next bytes [s].
+    """
+
+    def __init__(
+        self,
+        rate: float = 10.0,
+        at_once: int = AT_ONCE,
+        attempts: int = 6,
+        timeout: tuple[float, float] = (10.0, 60.0),
+    ) -> None:
+        self.session: requests.Session = _Session(_PoliteAdapter(rate, at_once, attempts), timeout)
+
+    def get(self, url: str, params: Mapping[str, Any] | None = None) -> Answer:
+        """The answer to a GET request, whatever its status.
+
+        Raises
+        ------
+        Unanswered
+            If there is no whole answer after every attempt.
+        """
+        return self._ask("GET", url, params=params)
+
+    def post(self, url: str, json: Any, params: Mapping[str, Any] | None = None) -> Answer:
+        """The answer to a POST request of JSON; see `get`."""
+        return self._ask("POST", url, params=params, json=json)
+
+    def _ask(self, method: str, url: str, **options: Any) -> Answer:
+        try:
+            response = self.session.request(method, url, **options)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise Unanswered(in_words(error), getattr(error, "troubles", ())) from error
+        troubles = getattr(response, "troubles", ())
+        return Answer(response.url, response.status_code, response.content, troubles)
+
+
+def in_words(error: BaseException) -> str:
+    """Why a request failed, in few words and without addresses that change."""
+    nested = [error]
+    for each in nested:
+        inner = (*each.args, getattr(each, "reason", None))
+        nested += [one for one in inner if isinstance(one, BaseException) and one not in nested]
+    for kind, words in WORDS.items():
+        if any(isinstance(each, kind) for each in nested):
+            return words
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _read(response: requests.Response) -> None:
+    """Read the body while the request still counts as open; drips and floods are cut off."""
+    begun, body, raw = time.monotonic(), bytearray(), response.raw
+    try:
+        while piece := raw.read1(2**18, decode_content=True):
+            body += piece
+            if len(body) > LARGEST_ANSWER:
+                raise _Refused(f"answer of more than {LARGEST_ANSWER} bytes")
+            if time.monotonic() - begun > LONGEST_ANSWER:
+                raise requests.Timeout("too slow")
+    except BaseException:
+        response.close()
+        raise
+    raw.release_conn()
+    response._content, response._content_consumed = bytes(body), True  # type: ignore[attr-defined]
+    # For those who read the raw stream, as pyvo does; it is unpacked, so its headers are ours.
+    response.raw = urllib3.HTTPResponse(
+        io.BytesIO(bytes(body)), status=response.status_code, preload_content=False
+    )
+
+
+def _wait(host: _Host, retry: Retry, response: requests.Response | None) -> None:
+    """Wait before the next attempt; a Retry-After holds for every request to the host."""
+    with contextlib.suppress(InvalidHeader):
+        if response is not None and (after := retry.get_retry_after(response)):  # type: ignore[arg-type]
+            host.bucket.pause(min(after, LONGEST_PAUSE))
+    time.sleep(retry.get_backoff_time())
