@@ -6,7 +6,6 @@ are simulated (`targetsel.mock`). The shipped ensemble has not seen these galaxi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,23 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.catalog import CatalogFile
-from targetsel.errors import CatalogError, OutputError
-from targetsel.imaging.cutout import Cutouts
-from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
 from targetsel.latents.ensemble import Ensemble
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.sky import MockSources, observe
-from targetsel.mock.survey import PAN_STARRS
-from targetsel.parquet import described, read_footer, write_table
+from targetsel.mock.writing import SkyPlan, write_sky
 from targetsel.pipeline import Progress, score
 from targetsel.selection.membership import truth
 from targetsel.selection.rules import Rules, shipped_rules
 from targetsel.selection.select import Summary, select
 from targetsel.selection.target_list import TargetList
-from targetsel.spectra.grid import wavelengths
-from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, measure
-from targetsel.spectra.spectrum import Spectra
 
 SEED = 42
 
@@ -50,8 +41,8 @@ class Outcome:
     actual_true: int | None
 
 
-def write_demonstration(folder: Path, n: int | None = None) -> int:
-    """Write `catalog.parquet`, `cutouts/` and `truth.parquet` into a folder; how many sources.
+def write_demonstration(folder: Path, n: int | None = None, workers: int = 1) -> int:
+    """Write the demonstration's mock sky into a folder (see `write_sky`); how many sources.
 
     Parameters
     ----------
@@ -59,61 +50,13 @@ def write_demonstration(folder: Path, n: int | None = None) -> int:
         Made if it is missing.
     n : int, optional
         Only the first `n` sources.
+    workers : int
+        Processes that make sources.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: could not be made: {error.strerror}") from error
-    for path in (folder / "catalog.parquet", folder / "truth.parquet"):
-        if path.exists() and not is_simulated(path):
-            raise OutputError(
-                f"{path}: already exists and is no demonstration's. Choose another folder."
-            )
     galaxies = Galaxies.of_demonstration()
-    if n is not None:
-        galaxies = galaxies.take(np.arange(min(n, len(galaxies))))
-    truths: list[pa.Table] = []
-    sigma = PAN_STARRS.sky_sigma.tolist()
-    write_store(folder / "cutouts", _pieces(galaxies, truths), sigma)
-    write_table(pa.concat_tables(truths), folder / "truth.parquet", {"images": "simulated"})
-    write_table(galaxies.table(), folder / "catalog.parquet", {"images": "simulated"})
-    return len(galaxies)
-
-
-def is_simulated(path: Path) -> bool:
-    """Whether a file is one that `write_demonstration` wrote."""
-    try:
-        return read_footer(path).get("images") == "simulated"
-    except CatalogError:
-        return False
-
-
-def _pieces(
-    galaxies: Galaxies, truths: list[pa.Table]
-) -> Iterator[tuple[Cutouts, np.ndarray, np.ndarray]]:
-    """Mock cutouts with positions; what is true of them is appended to `truths`."""
-    for sources in observe(galaxies, SEED):
-        truths.append(truth_table(sources))
-        rows = sources.galaxies
-        cutouts = Cutouts(rows.source_id, sources.flux, PAN_STARRS.bands, PAN_STARRS.pixel_scale)
-        yield cutouts, rows.ra, rows.dec
-
-
-def truth_table(sources: MockSources) -> pa.Table:
-    """Every proxy measured on the noise-free fiber spectra, and the lines that were put in."""
-    ids = sources.galaxies.source_id
-    proxies = measure(Spectra(ids, sources.spectra[:, None], wavelengths()))
-    fields = [described("source_id", pa.int64(), "", "meta.id;meta.main", nullable=False)]
-    columns: list[np.ndarray] = [ids]
-    for name in PROXIES:
-        about = DESCRIPTIONS[name] + ", on the noise-free mock spectrum"
-        fields.append(described(name, pa.float32(), UNITS[name], "", about))
-        columns.append(proxies[name][:, 0].astype(np.float32))
-    for name, width in sources.widths.items():
-        about = f"equivalent width of {name} that the mock spectrum was given"
-        fields.append(described(f"input_{name}", pa.float32(), "Angstrom", "", about))
-        columns.append(width.astype(np.float32))
-    return pa.table([pa.array(column) for column in columns], schema=pa.schema(fields))
+    n = len(galaxies) if n is None else min(n, len(galaxies))
+    write_sky(folder, SkyPlan(galaxies, n, SEED), workers)
+    return n
 
 
 def run(
@@ -127,7 +70,7 @@ def run(
     Leaves `catalog.scored.parquet` and one `<rules>.targets.parquet` per rule file beside what
     `write_demonstration` writes.
     """
-    write_demonstration(folder, n)
+    write_demonstration(folder, n, threads)
     scored = folder / "catalog.scored.parquet"
     score(
         CatalogFile.open(folder / "catalog.parquet"),

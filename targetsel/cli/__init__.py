@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import targetsel
-from targetsel.cli import cutouts, decoder, ensemble, rules, spectra
+from targetsel.cli import cutouts, decoder, ensemble, fetch, lines, rules, spectra
 from targetsel.cli.assign import assign
 from targetsel.cli.demo import demo
 from targetsel.cli.density import density
@@ -18,10 +18,13 @@ from targetsel.cli.explain import explain
 from targetsel.cli.export import export, import_assignment
 from targetsel.cli.forecast import forecast
 from targetsel.cli.funnel import funnel
+from targetsel.cli.mock import mock
 from targetsel.cli.randoms import randoms
 from targetsel.cli.score import score
 from targetsel.cli.select import select
 from targetsel.cli.selection_function import selection_function
+from targetsel.cli.train import train
+from targetsel.cli.trainingset import trainingset
 from targetsel.cli.tune import tune
 from targetsel.errors import TargetselError
 
@@ -38,7 +41,10 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(demo)
+app.command()(mock)
 app.command()(score)
+app.command()(train)
+app.command()(trainingset)
 app.command()(select)
 app.command()(funnel)
 app.command()(explain)
@@ -53,9 +59,11 @@ app.command("import-assignment")(import_assignment)
 app.command()(assign)
 app.add_typer(rules.app, name="rules")
 app.add_typer(cutouts.app, name="cutouts")
+app.add_typer(fetch.app, name="fetch")
 app.add_typer(ensemble.app, name="ensemble")
 app.add_typer(decoder.app, name="decoder")
 app.add_typer(spectra.app, name="spectra")
+app.add_typer(lines.app, name="lines")
 
 
 def _version(wanted: bool) -> None:

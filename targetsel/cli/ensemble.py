@@ -117,7 +117,7 @@ def export_onnx(
     if member is None:
         export_ensemble(read, output)
     elif member < len(read.networks):
-        export_member(read.networks[member], read.input.size, output)
+        export_member(read.networks[member], read.input.n_pixels, output)
     else:
         raise EnsembleError(
             f"--member {member}: {ensemble} has the members 0 to {len(read.networks) - 1}"

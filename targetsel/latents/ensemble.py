@@ -7,8 +7,7 @@ On disk it is one directory: `card.json`, one `member-K.safetensors` per network
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -20,8 +19,8 @@ import torch
 from targetsel.errors import EnsembleError, did_you_mean
 from targetsel.files import sha256_of_file, written_beside
 from targetsel.imaging.cutout import Cutouts
-from targetsel.imaging.stretch import Stretch
 from targetsel.latents.folding import fold
+from targetsel.latents.input_plan import InputPlan
 from targetsel.latents.network import Network, NetworkPlan
 from targetsel.latents.novelty import N_LEVELS, NoveltyReference
 from targetsel.latents.posterior import LatentPosterior
@@ -31,46 +30,6 @@ from targetsel.weights import load_weights, read_safetensors, write_safetensors
 SCHEMA = "targetsel/ensemble/v1"
 DEFAULT = "mock-ps1"
 BATCH_SIZE = 64
-FLUX_UNIT = "nanomaggy"
-
-
-@dataclass(frozen=True)
-class InputPlan:
-    """What cutouts the networks take."""
-
-    bands: tuple[str, ...]
-    pixel_scale: float  # [arcsec]
-    size: int  # [pixel]
-    stretch: Stretch
-
-    @classmethod
-    def from_card(cls, card: Mapping[str, Any]) -> InputPlan:
-        """What the card's entry "input" says.
-
-        Raises
-        ------
-        EnsembleError
-            If a value is missing, of another kind, or impossible.
-        """
-        try:
-            bands, scale = tuple(map(str, card["bands"])), float(card["pixel_scale"])
-            size, stretch = int(card["size"]), Stretch.from_card(card["stretch"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise EnsembleError(
-                f"entry 'input' of the card: missing or unusable value ({error}). Expected bands, "
-                "pixel_scale, size and stretch."
-            ) from error
-        if not (0 < scale < np.inf and size >= 1):
-            raise EnsembleError(
-                f"entry 'input' of the card: {size} pixels of {scale:g} arcsec, expected positive "
-                "numbers."
-            )
-        if card.get("flux_unit", FLUX_UNIT) != FLUX_UNIT:
-            raise EnsembleError(
-                f"entry 'input' of the card: flux_unit is '{card['flux_unit']}', expected "
-                f"'{FLUX_UNIT}', the unit of cutouts."
-            )
-        return cls(bands, scale, size, stretch)
 
 
 class Ensemble:
@@ -126,9 +85,7 @@ class Ensemble:
         novelty = np.full(n, np.nan)
         for start in range(0, len(good), batch_size):
             rows = good[start : start + batch_size]
-            features, mean[rows], factor[rows] = self._predict(
-                plan.stretch.apply(chosen.flux[rows])
-            )
+            features, mean[rows], factor[rows] = self._predict(plan.prepare(chosen.flux[rows]))
             novelty[rows] = self.novelty.novelty(features)
         return LatentPosterior(chosen.source_id, mean, factor, novelty)
 
@@ -167,10 +124,10 @@ class Ensemble:
                     f"{path}: its content is not what card.json was written for (SHA-256 differs). "
                     "Copy the whole ensemble directory again."
                 )
-        plan = NetworkPlan(**card["network"])
         networks = []
-        for name in sorted(n for n in card["files"] if n.startswith("member-")):
-            network = Network(plan)
+        for name in _members_in(card):
+            plan = card.get("networks", {}).get(name, card["network"])
+            network = Network(NetworkPlan(**plan))
             load_weights(network, read_safetensors(folder / name), folder / name)
             networks.append(network)
         if not networks:
@@ -185,6 +142,13 @@ class Ensemble:
         """Raise unless card, networks, decoder and novelty reference fit together."""
         first, n, plan = self.networks[0], len(self.networks), self.input
         features = first.head.in_features
+        for network in self.networks[1:]:
+            one, other = _interface(first), _interface(network)
+            if one != other:
+                raise EnsembleError(
+                    f"{place}: its networks differ in bands, latents and features: {one} and "
+                    f"{other}. Networks of one ensemble must agree in these."
+                )
         for what, found, needed in (
             ("bands of the input", len(plan.bands), first.plan.n_bands),
             ("sky sigmas of the stretch", len(plan.stretch.sky_sigma), first.plan.n_bands),
@@ -199,18 +163,27 @@ class Ensemble:
                     "not belong together; copy the whole ensemble directory again."
                 )
 
-    def write(self, folder: Path) -> None:
-        """Write the ensemble into a new or existing directory; the card comes last."""
+    def write(self, folder: Path, half: bool = False) -> None:
+        """Write the ensemble into a new or existing directory; the card comes last.
+
+        With `half` learnt kernels and matrices are written in float16, and rounded where they are
+        not of that precision already (see `half_precision`).
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         names = []
         for k, network in enumerate(self.networks):
             names.append(f"member-{k}.safetensors")
-            write_safetensors(network.state_dict(), folder / names[-1])
+            tensors = halves(network) if half else network.state_dict()
+            write_safetensors(tensors, folder / names[-1])
         self.decoder.write(folder / "decoder.safetensors")
         arrays = {k: torch.from_numpy(v.astype(np.float32)) for k, v in vars(self.novelty).items()}
         write_safetensors(arrays, folder / "novelty.safetensors")
         names += ["decoder.safetensors", "novelty.safetensors"]
+        plans = [network.plan.to_card() for network in self.networks]
+        self.card["network"] = plans[0]  # and those of other kinds by the names of their files
+        others = {n: p for n, p in zip(names, plans, strict=False) if p != plans[0]}
+        self.card |= {"networks": others} if others else {}
         self.card["files"] = {name: sha256_of_file(folder / name) for name in names}
         with written_beside(folder / "card.json") as beside:
             beside.write_bytes(_card_bytes(self.card))
@@ -236,6 +209,26 @@ def find_ensemble(name_or_folder: str | Path) -> Path:
         f"{name_or_folder}: no such directory, and no shipped ensemble of that name "
         f"(shipped: {', '.join(names)}).{did_you_mean(str(name_or_folder), names)}"
     )
+
+
+def halves(network: Network) -> dict[str, torch.Tensor]:
+    """The weights with learnt kernels and matrices in float16.
+
+    Biases and statistics stay as they are. Those of the deconvolutions are few, and rounding
+    them was measured to change proxies six times as much as rounding all kernels does.
+    """
+    kernels = {name for name, parameter in network.named_parameters() if parameter.ndim > 1}
+    return {name: t.half() if name in kernels else t for name, t in network.state_dict().items()}
+
+
+def _interface(network: Network) -> tuple[int, int, int]:
+    return network.plan.n_bands, network.plan.n_latents, network.plan.n_features
+
+
+def _members_in(card: dict[str, Any]) -> list[str]:
+    """The files of the networks in the order of their numbers."""
+    names = [name for name in card["files"] if name.startswith("member-")]
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 def _card_bytes(card: dict[str, Any]) -> bytes:
@@ -276,9 +269,11 @@ def _read_card(folder: Path) -> dict[str, Any]:
     unlisted = {"decoder.safetensors", "novelty.safetensors"} - card["files"].keys()
     if unlisted:
         raise EnsembleError(f"{path}: entry 'files' lacks {', '.join(sorted(unlisted))}")
-    unknown = card["network"].keys() - NetworkPlan.__dataclass_fields__.keys()
-    if unknown:
-        raise EnsembleError(
-            f"{path}: entry 'network' has unknown keys {', '.join(sorted(unknown))}"
-        )
+    plans = {"network": card["network"], **card.get("networks", {})}
+    for entry, plan in plans.items():
+        unknown = plan.keys() - NetworkPlan.__dataclass_fields__.keys()
+        if unknown:
+            raise EnsembleError(
+                f"{path}: entry '{entry}' has unknown keys {', '.join(sorted(unknown))}"
+            )
     return card

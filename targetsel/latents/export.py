@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from targetsel.errors import OutputError
 from targetsel.files import written_beside
@@ -30,8 +31,8 @@ OPSET = 18
 def export_member(network: Network, size: int, path: Path) -> None:
     """Write one network as a graph.
 
-    Its input `stretched` (N, B, size, size) is what the ensemble's stretch gives; its outputs are
-    `latent_mean` (N, D), `latent_factor` (N, D, D) and `pooled_features` (N, F).
+    Its input `stretched` (N, B, size, size) is what the ensemble's input plan prepares; its outputs
+    are `latent_mean` (N, D), `latent_factor` (N, D, D) and `pooled_features` (N, F).
     """
     names = ("latent_mean", "latent_factor", "pooled_features")
     shape = (2, network.plan.n_bands, size, size)
@@ -64,15 +65,18 @@ class _MemberGraph(nn.Module):
 
 
 class _EnsembleGraph(nn.Module):
-    """Stretch, networks, mixture and novelty in one."""
+    """Binning, stretch, networks, mixture and novelty in one."""
 
     def __init__(self, ensemble: Ensemble):
         super().__init__()
+        self.binning = ensemble.input.binning
         self.stretch = _StretchGraph(ensemble.input.stretch)
         self.members = nn.ModuleList(_MemberGraph(network) for network in ensemble.networks)
         self.novelty = _NoveltyGraph(ensemble.novelty)
 
     def forward(self, flux: Tensor) -> tuple[Tensor, ...]:
+        if self.binning > 1:
+            flux = functional.avg_pool2d(flux, self.binning) * self.binning**2
         x = self.stretch(flux)
         means, factors, features = zip(*(member(x) for member in self.members), strict=True)
         member_mean, member_factor = torch.stack(means, dim=1), torch.stack(factors, dim=1)

@@ -3,7 +3,7 @@
 The xresnet plan (He et al. 2019, arXiv:1812.01187) with network deconvolution in the stem,
 everywhere or nowhere: the three contenders of Wu & Peek (2020, arXiv:2009.12318, Fig. 3), of which
 the first is their hybrid. The head gives a mean and a full covariance, or the mean alone as
-published.
+published. Aperture photometry of the cutout itself can join the pooled features, or stand alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from targetsel.errors import EnsembleError
 from targetsel.latents.deconvolution import Deconvolution
+from targetsel.latents.photometry import Photometry
 
 STEM_WIDTHS = (32, 32, 64)
 STAGE_WIDTHS = (64, 128, 256, 512)
@@ -36,7 +37,7 @@ class NetworkPlan:
     ----------
     n_bands, n_latents : int
     width : float
-        Of every layer, 1 as published.
+        Of every layer, 1 as published; 0 is without convolutions, on photometry alone.
     depth : 18, 34, 50 or 0
         As of a residual network; 0 is the stem alone, without pooling: the tiny baselines.
     deconvolution : "stem", "everywhere" or "nowhere"
@@ -54,6 +55,11 @@ class NetworkPlan:
     latent_rmse : tuple of D floats
         Of a network that predicts the mean alone: its error in each standardised latent, which
         then serves as the posterior's standard deviation for every source. Ones if empty.
+    photometry : int
+        Features that aperture photometry of the cutout adds to the pooled ones; 0 is without, as
+        published.
+    softening : float
+        Of the asinh stretch of the input, which the photometry undoes [sky sigma]; 0 is linear.
     """
 
     n_bands: int = 5
@@ -67,6 +73,8 @@ class NetworkPlan:
     activation: str = "relu"
     head: str = "covariance"
     latent_rmse: tuple[float, ...] = ()
+    photometry: int = 0
+    softening: float = 0.0
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -79,14 +87,29 @@ class NetworkPlan:
             if (value := getattr(self, name)) not in known:
                 allowed = ", ".join(repr(each) for each in known)
                 raise EnsembleError(f"network plan: {name} is {value!r}, expected one of {allowed}")
-        for name, least in (("n_bands", 1), ("n_latents", 1), ("groups", 1), ("squeeze", 0)):
+        for name, least in (
+            ("n_bands", 1),
+            ("n_latents", 1),
+            ("groups", 1),
+            ("squeeze", 0),
+            ("photometry", 0),
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise EnsembleError(
                     f"network plan: {name} is {value!r}, expected a whole number from {least} up"
                 )
-        if not isinstance(self.width, int | float) or not 0 < self.width <= 16:
-            raise EnsembleError(f"network plan: width is {self.width!r}, expected 0 < width <= 16")
+        if not isinstance(self.width, int | float) or not 0 <= self.width <= 16:
+            raise EnsembleError(f"network plan: width is {self.width!r}, expected 0 <= width <= 16")
+        if not isinstance(self.softening, int | float) or not 0 <= self.softening < math.inf:
+            raise EnsembleError(
+                f"network plan: softening is {self.softening!r}, expected a number from 0 up"
+            )
+        if not self.width and not self.photometry:
+            raise EnsembleError(
+                "network plan: width and photometry are both 0, so the network sees nothing. "
+                "Set one of them."
+            )
         object.__setattr__(self, "latent_rmse", tuple(self.latent_rmse))
         self._check_rmse()
 
@@ -104,6 +127,15 @@ class NetworkPlan:
                 f"network plan: latent_rmse is {list(self.latent_rmse)}, expected "
                 f"{self.n_latents} positive numbers, one for each latent"
             )
+
+    @property
+    def n_features(self) -> int:
+        """Of the features that the head sees."""
+        if not self.width:
+            return self.photometry
+        last = STAGE_WIDTHS[-1] if self.depth else STEM_WIDTHS[-1]
+        expansion = EXPANSION if self.depth >= BOTTLENECK_DEPTH else 1
+        return expansion * self.channels(last) + self.photometry
 
     def channels(self, full: int) -> int:
         """Channels of a layer that has `full` of them at width 1."""
@@ -223,10 +255,16 @@ class Network(nn.Module):
     def __init__(self, plan: NetworkPlan):
         super().__init__()
         self.plan = plan
-        self.stem, n_in = self._stem()
-        self.pool = nn.MaxPool2d(3, 2, 1) if plan.depth else nn.Identity()
-        self.stages, n_in = self._stages(n_in)
-        d = plan.n_latents
+        n_in, d = 0, plan.n_latents
+        if plan.width:
+            self.stem, n_in = self._stem()
+            self.pool = nn.MaxPool2d(3, 2, 1) if plan.depth else nn.Identity()
+            self.stages, n_in = self._stages(n_in)
+        if plan.photometry:
+            self.photometry = Photometry(
+                plan.n_bands, plan.photometry, ACTIVATIONS[plan.activation], plan.softening
+            )
+            n_in += plan.photometry
         self.head = nn.Linear(n_in, d if plan.head == "mean" else d + d * (d + 1) // 2)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -273,8 +311,14 @@ class Network(nn.Module):
         return nn.Sequential(*stages), n_in
 
     def features(self, x: Tensor) -> Tensor:
-        """Globally averaged features (N, F), F = 512 x width of a network of depth 18."""
-        return self.stages(self.pool(self.stem(x))).mean(dim=(2, 3))
+        """Globally averaged features (N, F), F = 512 x width of a network of depth 18, followed by
+        those of the photometry."""
+        found: list[Tensor] = []
+        if self.plan.width:
+            found.append(self.stages(self.pool(self.stem(x))).mean(dim=(2, 3)))
+        if self.plan.photometry:
+            found.append(self.photometry(x))
+        return torch.cat(found, dim=1)
 
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (N, D) and lower Cholesky factor of the covariance (N, D, D) from features."""

@@ -1,4 +1,4 @@
-"""The optimiser and learning rate schedule of the published networks.
+"""The optimisers and the learning rate schedule of training.
 
 Wu & Peek (2020, arXiv:2009.12318) train with "ranger", Lookahead around RAdam, over one cycle of
 the learning rate. `benchmarks/figure3.py` repeats their comparison with these.
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 WARM_UP = 0.25  # share of the steps
 FIRST = 1 / 25  # of the peak learning rate
@@ -39,17 +39,11 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
-class Lookahead:
-    """Slow weights that follow those of another optimiser: Zhang et al. (2019, arXiv:1907.08610).
+class Optimiser:
+    """An optimiser that follows a schedule, and whose state can be kept in a file."""
 
-    After every `k` steps the slow weights move a share `alpha` of the way to the fast ones, which
-    go on from there. Slow weights start as the fast ones do.
-    """
-
-    def __init__(self, fast: torch.optim.Optimizer, k: int = 6, alpha: float = 0.5):
-        self.fast, self.k, self.alpha = fast, k, alpha
-        self.steps = 0
-        self.slow = [parameter.detach().clone() for parameter in self._parameters()]
+    def __init__(self, fast: torch.optim.Optimizer):
+        self.fast = fast
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.fast.param_groups for parameter in group["params"]]
@@ -60,7 +54,44 @@ class Lookahead:
     def set(self, rate: float, momentum: float) -> None:
         """Change learning rate and momentum of the steps to come."""
         for group in self.fast.param_groups:
-            group["lr"], group["betas"] = rate, (momentum, SQUARE_MOMENTUM)
+            group["lr"], group["betas"] = rate, (momentum, group["betas"][1])
+
+    def step(self) -> None:
+        self.fast.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next step depends on, beside weights and gradients."""
+        return {
+            f"{number}.{name}": value.detach().clone()
+            for number, parameter in enumerate(self._parameters())
+            for name, value in self.fast.state[parameter].items()
+        }
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        for number, parameter in enumerate(self._parameters()):
+            start = f"{number}."
+            self.fast.state[parameter] = {
+                name.removeprefix(start): value.to(
+                    parameter.device if value.ndim else "cpu"
+                ).clone()
+                for name, value in state.items()
+                if name.startswith(start)
+            }
+
+
+class Lookahead(Optimiser):
+    """Slow weights that follow those of another optimiser: Zhang et al. (2019, arXiv:1907.08610).
+
+    After every `k` steps the slow weights move a share `alpha` of the way to the fast ones, which
+    go on from there. Slow weights start as the fast ones do.
+    """
+
+    def __init__(self, fast: torch.optim.Optimizer, k: int = 6, alpha: float = 0.5):
+        super().__init__(fast)
+        self.k, self.alpha = k, alpha
+        self.steps = 0
+        self.slow = [parameter.detach().clone() for parameter in self._parameters()]
 
     @torch.no_grad()
     def step(self) -> None:
@@ -71,6 +102,16 @@ class Lookahead:
             for slow, parameter in zip(self.slow, self._parameters(), strict=True):
                 slow.lerp_(parameter, self.alpha)
                 parameter.copy_(slow)
+
+    def state(self) -> dict[str, Tensor]:
+        slow = {f"slow.{number}": value.clone() for number, value in enumerate(self.slow)}
+        return super().state() | slow | {"steps": torch.tensor(self.steps)}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        super().load(state)
+        for number, slow in enumerate(self.slow):
+            slow.copy_(state[f"slow.{number}"])
+        self.steps = int(state["steps"])
 
 
 def ranger(
@@ -91,3 +132,23 @@ def ranger(
         decoupled_weight_decay=True,
     )
     return Lookahead(fast)
+
+
+def adamw(
+    parameters: Iterable[Tensor] | Iterable[dict[str, Any]], rate: float, weight_decay: float = 1e-2
+) -> Optimiser:
+    """AdamW: Loshchilov & Hutter (2019, arXiv:1711.05101), 0.999 for the squares."""
+    return Optimiser(torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay))
+
+
+OPTIMISERS = {"adamw": adamw, "ranger": ranger}
+
+
+def decayed_apart(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters in two groups: convolutions and matrices decay, biases and normalisation not."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    free = [p for p in network.parameters() if p.ndim <= 1]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]

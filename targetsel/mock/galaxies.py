@@ -8,9 +8,10 @@ They are the 10,000 galaxies in the tests of the package `kcorrect` (Blanton & R
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +20,14 @@ import pyarrow.parquet as pq
 from targetsel.identity import uniform
 from targetsel.mock.anchor import Anchor
 from targetsel.mock.photometry import SDSS, response
-from targetsel.mock.templates import N_BASE, WAVELENGTH
+from targetsel.mock.templates import WAVELENGTH, read_templates
 from targetsel.parquet import described
 
 NANOJANSKY = 3630.780_548  # in one nanomaggy
 DEMONSTRATION_SHARE = 0.25
+ID_STEP = 100_000  # between the ids of two realisations of a galaxy
+POSITION_STEP = 0.01  # [deg] to the east, between their positions
+DIMMED_SHARE, MOST_DIMMED = 0.5, 1.5  # half of a realisation becomes fainter, by up to 1.5 mag
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,9 @@ class Galaxies:
     Attributes
     ----------
     source_id : ndarray of int64, shape (N,)
-        One more than the row in kcorrect's file.
+        `group_id`, plus `ID_STEP` times the number of the realisation.
+    group_id : ndarray of int64, shape (N,)
+        The real galaxy: one more than the row in kcorrect's file. Split by it, not by source.
     ra, dec : ndarray, shape (N,)
         [deg, ICRS]
     redshift : ndarray, shape (N,)
@@ -45,6 +51,7 @@ class Galaxies:
     """
 
     source_id: np.ndarray
+    group_id: np.ndarray
     ra: np.ndarray
     dec: np.ndarray
     redshift: np.ndarray
@@ -57,6 +64,7 @@ class Galaxies:
             table = pq.read_table(path)
         columns = {name: table[name].to_numpy() for name in table.column_names}
         return cls(
+            columns["source_id"],
             columns["source_id"],
             columns["ra"],
             columns["dec"],
@@ -78,15 +86,44 @@ class Galaxies:
     def take(self, rows: np.ndarray) -> Galaxies:
         return Galaxies(**{name: values[rows] for name, values in vars(self).items()})
 
+    def realised(self, seed: int, realisation: int) -> Galaxies:
+        """The same galaxies once more, as other sources; number 0 is the galaxies as they are.
+
+        Ids and positions are moved by `ID_STEP` and `POSITION_STEP` for each realisation. Half of
+        the galaxies are dimmed at their redshift by up to `MOST_DIMMED` magnitudes, so that less
+        luminous galaxies than those of the real, bright sample are seen too.
+        """
+        if realisation == 0:
+            return self
+        source_id = self.group_id + ID_STEP * realisation
+        chance, share = uniform(source_id, seed, "dimming", 2).T
+        dimming = 0.4 * MOST_DIMMED * np.where(chance < DIMMED_SHARE, share, 0.0)
+        east = POSITION_STEP * realisation / np.cos(np.radians(self.dec))
+        return replace(
+            self,
+            source_id=source_id,
+            ra=(self.ra + east) % 360.0,
+            flux=self.flux * 10 ** -dimming[:, None],
+            known=self.known - dimming[:, None] * [0.0, 0.0, 1.0],
+        )
+
     def table(self) -> pa.Table:
-        """The catalog an observer would have: id, position, redshift and ugriz, with units."""
+        """The catalog an observer would have: ids, position, redshift and ugriz, with units."""
+        about = "the real galaxy behind the source: its row in kcorrect's file"
         fields = [
-            described("source_id", pa.int64(), "", "meta.id;meta.main", "row in kcorrect's file"),
+            described("source_id", pa.int64(), "", "meta.id;meta.main", "mock source"),
+            described("group_id", pa.int64(), "", "meta.id", about),
             described("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "right ascension, ICRS"),
             described("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "declination, ICRS"),
             described("redshift", pa.float32(), "", "src.redshift", "SDSS spectroscopic redshift"),
         ]
-        columns = [self.source_id, self.ra, self.dec, self.redshift.astype(np.float32)]
+        columns = [
+            self.source_id,
+            self.group_id,
+            self.ra,
+            self.dec,
+            self.redshift.astype(np.float32),
+        ]
         for k, band in enumerate(SDSS):
             about = f"SDSS Petrosian flux in {band}, corrected for Galactic extinction"
             fields.append(
@@ -103,30 +140,34 @@ class Galaxies:
         return pa.table([pa.array(c) for c in columns], schema=pa.schema(fields))
 
 
-def what_bands_tell(flux: np.ndarray, redshift: np.ndarray, anchor: Anchor) -> np.ndarray:
+def what_bands_tell(
+    flux: np.ndarray, redshift: np.ndarray, templates: np.ndarray, anchor: Anchor
+) -> np.ndarray:
     """Two colour components and log10 luminosity from ugriz, shape (N, 3).
 
-    The five base templates are fitted to the fluxes without negative weights; the fit's 12 bins
-    give the colours. The luminosity is the flux density at 5500-6100 Angstrom in 1e-17
-    erg/s/cm2/Angstrom, times the luminosity distance in Mpc squared and 1 + redshift.
+    The templates are fitted to the fluxes without negative weights; the 12 bins of the same
+    combination of the anchor's templates, which have no lines, give the colours. The luminosity is
+    the flux density at 5500-6100 Angstrom in 1e-17 erg/s/cm2/Angstrom, times the luminosity
+    distance in Mpc squared and 1 + redshift.
 
     Parameters
     ----------
     flux : ndarray, shape (N, 5)
         [nanomaggy]
+    templates : ndarray, shape (5, L)
+        The anchor's templates with their nebular lines, which the bands hold too.
     """
     from astropy.cosmology import FlatLambdaCDM
     from scipy.optimize import nnls
 
-    dust_free = anchor.templates[:: len(anchor.templates) // N_BASE]
     distance = FlatLambdaCDM(H0=70, Om0=0.3).luminosity_distance(redshift).value
     known = np.empty((len(flux), 3))
     inside = [(WAVELENGTH >= a) & (WAVELENGTH < b) for a, b in pairwise(anchor.bin_edges)]
     for n in range(len(flux)):
-        design = response("sdss2010", SDSS, WAVELENGTH, redshift[n : n + 1])[0] @ dust_free.T
+        design = response("sdss2010", SDSS, WAVELENGTH, redshift[n : n + 1])[0] @ templates.T
         error = np.hypot(0.02 * flux[n], 0.05 * flux[n].max() * np.array([1, 0, 0, 0, 0.2]))
         weights, _ = nnls(design / error[:, None], flux[n] / error)
-        spectrum = weights @ dust_free
+        spectrum = weights @ anchor.templates
         bins = np.array([spectrum[pixels].mean() for pixels in inside])
         known[n, :2] = anchor.colours(bins[None])[0, :2]
         known[n, 2] = np.log10(bins[7:9].mean() * distance[n] ** 2 * (1 + redshift[n]))
@@ -140,10 +181,12 @@ def main() -> None:
     from astropy.io import fits
 
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--kcorrect", required=True, help="data folder of the package kcorrect")
+    parser.add_argument(
+        "--kcorrect", type=Path, required=True, help="data folder of the package kcorrect"
+    )
     parser.add_argument("-o", "--output", required=True)
     arguments = parser.parse_args()
-    with fits.open(f"{arguments.kcorrect}/test/gst_tests_small.fits") as hdus:
+    with fits.open(arguments.kcorrect / "test" / "gst_tests_small.fits") as hdus:
         data = hdus[1].data
         clear = 10 ** (0.4 * np.asarray(data["EXTINCTION"], dtype=float))
         petrosian = np.asarray(data["PETROFLUX"], dtype=float) * clear
@@ -154,7 +197,8 @@ def main() -> None:
     good = (redshift > 0.02) & (redshift < 0.28) & (r > 13.5) & (r < 18.5)
     good &= (model > 0).all(axis=1) & (petrosian > 0).all(axis=1)
     rows = np.flatnonzero(good)
-    known = what_bands_tell(model[rows], redshift[rows], Anchor.shipped())
+    templates = read_templates(arguments.kcorrect)
+    known = what_bands_tell(model[rows], redshift[rows], templates, Anchor.shipped())
     columns = {
         "source_id": (rows + 1).astype(np.int64),
         "ra": ra[rows],

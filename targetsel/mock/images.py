@@ -1,162 +1,130 @@
-"""Images of mock galaxies: a bulge and a disk, each with its own light, through PSF and noise.
-
-All profiles are sums of Gaussians (Hogg & Lang 2013, PASP 125, 719), so that a galaxy is drawn in
-Fourier space, where the PSF is a product and no pixel is integrated.
-"""
+"""Images of mock galaxies before any noise: components with light of their own, through a PSF."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.fft import irfft2
-from scipy.optimize import nnls
-from scipy.special import gammaincinv
 
-from targetsel.mock.survey import Survey
+from targetsel.mock.morphology import Structure
+from targetsel.mock.profiles import LEAST_FIBER_SHARE, Canvas
+from targetsel.mock.spirals import draw_arms, draw_knots, ellipse
 
-CANVAS = 96  # pixels; the margin around a cutout takes the light that wraps around
-FIBER_RADIUS = 1.5  # arcsec
-FIBER_SEEING = 1.4  # arcsec
-# The PSF is two Gaussians: (share of the light, width relative to the core's).
-PSF_WINGS = ((0.85, 1.0), (0.15, 2.0))
+# The PSF is three Gaussians: shares of the light, of widths 1, 2 and 4.
+PSF_SHARES = (0.80, 0.17, 0.03)
+CORE_WIDTH = 0.974  # the first one's FWHM, in units of the whole PSF's
+BAR_LENGTH, BAR_AXIS_RATIO = 0.6, 0.25  # half-light radius of a bar, in units of the disk's
+ARM_WIDTH, KNOT_WIDTH = 0.11, 0.035  # Gaussian, in units of the young disk's half-light radius
+PATCHY = 0.01  # arms and knots with less than this share of the light are not drawn
 
 
 @dataclass(frozen=True)
-class Shapes:
-    """Shapes of bulge and disk, each an array of shape (N,).
+class FiberLight:
+    """Band fluxes of what the fiber sees, each of shape (N, B), in one arbitrary unit."""
 
-    Attributes
-    ----------
-    bulge_radius, disk_radius : half-light radii along the major axis [arcsec]
-    bulge_axis_ratio, disk_axis_ratio : minor over major axis
-    bulge_angle, disk_angle : position angles of the major axis [rad]
-    x, y : offset of the source from the cutout's centre [arcsec]
-    """
+    old: np.ndarray
+    young: np.ndarray
+    lines: np.ndarray
 
-    bulge_radius: np.ndarray
-    disk_radius: np.ndarray
-    bulge_axis_ratio: np.ndarray
-    disk_axis_ratio: np.ndarray
-    bulge_angle: np.ndarray
-    disk_angle: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
+    def of(self, row: int) -> np.ndarray:
+        """Old stars, young stars and lines of one galaxy, shape (3, B)."""
+        return np.stack([self.old[row], self.young[row], self.lines[row]])
 
 
-@cache
-def sersic_gaussians(index: float) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of light and widths [half-light radius] of the Gaussians that make up a profile.
+@dataclass(frozen=True)
+class Light:
+    """Light on a canvas: transforms of unit flux (K, P), and their fluxes (K, B)."""
 
-    The surface brightness of the Sersic profile, cut off at 8 half-light radii, is fitted without
-    negative shares between 0.02 and 8 half-light radii.
-    """
-    radius = np.geomspace(0.02, 8.0, 200)
-    b = gammaincinv(2 * index, 0.5)
-    profile = np.exp(-b * (radius ** (1 / index) - 1))
-    sigma = np.geomspace(0.02, 4.0, 12)
-    surface = np.exp(-0.5 * (radius[:, None] / sigma) ** 2) / (2 * np.pi * sigma**2)
-    weight = radius**0.5  # between equal care per radius and per light
-    share, _ = nnls(surface * weight[:, None] / profile[:, None] ** 0.5, weight * profile**0.5)
-    used = share > 1e-4 * share.sum()
-    share, sigma = share[used] / share[used].sum(), sigma[used]
-    half = np.interp(0.5, _light_within(radius, share, sigma), radius)
-    return share, sigma / half
+    transforms: np.ndarray
+    flux: np.ndarray
+
+    def scaled(self, band: int, flux: float) -> Light:
+        """The same light with this flux in one band altogether."""
+        return replace(self, flux=self.flux * (flux / self.flux[:, band].sum()))
+
+    def through(self, psf: np.ndarray) -> np.ndarray:
+        """The sum of everything in each band, blurred: shape (B, P)."""
+        return (self.flux.T.astype(np.float32) @ self.transforms) * psf
 
 
-def _light_within(radius: np.ndarray, share: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    return (1 - np.exp(-0.5 * (radius[:, None] / sigma) ** 2)) @ share
+def draw_galaxy(
+    structure: Structure,
+    row: int,
+    fiber_light: np.ndarray,
+    canvas: Canvas,
+    rng: np.random.Generator,
+) -> Light:
+    """The light of one galaxy, in the unit of what the fiber sees of it.
 
-
-def fiber_share(radius: np.ndarray, axis_ratio: np.ndarray, index: float) -> np.ndarray:
-    """Share of a component's light that falls into the fiber, shape (N,), at least 0.02.
-
-    Each Gaussian, blurred by the seeing, is taken as round with the same area.
-    """
-    share, sigma = sersic_gaussians(index)
-    blur = (FIBER_SEEING / 2.3548) ** 2
-    major = (radius[:, None] * sigma) ** 2 + blur
-    minor = (radius[:, None] * axis_ratio[:, None] * sigma) ** 2 + blur
-    inside = 1 - np.exp(-0.5 * FIBER_RADIUS**2 / np.sqrt(major * minor))
-    return np.maximum(inside @ share, 0.02)
-
-
-def draw_images(
-    bulge_flux: np.ndarray, disk_flux: np.ndarray, shapes: Shapes, survey: Survey, size: int
-) -> np.ndarray:
-    """Noise-free images, shape (N, B, size, size) [nanomaggy per pixel].
+    What the fiber sees of it stays as it is given: the light of old stars, of young stars and of
+    lines is each divided by the share of it that a fiber takes in (at least 0.02).
 
     Parameters
     ----------
-    bulge_flux, disk_flux : ndarray, shape (N, B)
-        Total flux in each band [nanomaggy].
+    fiber_light : ndarray, shape (3, B)
+        Old stars, young stars and lines in the fiber.
     """
-    n, n_bands = bulge_flux.shape
-    images = np.empty((n, n_bands, size, size), dtype=np.float32)
-    psf = _psf(survey)
-    u, v = _frequencies(survey.pixel_scale)
-    margin = (CANVAS - size) // 2
-    for k in range(n):
-        bulge = _component(4.0, shapes.bulge_radius[k], shapes.bulge_axis_ratio[k],
-                           shapes.bulge_angle[k], u, v)  # fmt: skip
-        disk = _component(1.0, shapes.disk_radius[k], shapes.disk_axis_ratio[k],
-                          shapes.disk_angle[k], u, v)  # fmt: skip
-        phase = np.exp(-2j * np.pi * (u * shapes.x[k] + v * shapes.y[k])).astype(np.complex64)
-        light = bulge_flux[k, :, None, None] * bulge + disk_flux[k, :, None, None] * disk
-        canvas = irfft2((light * psf) * (phase * _centring()), s=(CANVAS, CANVAS), workers=1)
-        images[k] = canvas[:, margin : margin + size, margin : margin + size]
-    return images
+    transforms, shares = _components(structure, row, canvas, rng)
+    seen = (shares @ transforms.real @ canvas.fiber).clip(LEAST_FIBER_SHARE)
+    total = shares.T @ (fiber_light / seen[:, None])
+    return Light(transforms * canvas.shift(structure.x[row], structure.y[row]), total)
 
 
-def add_noise(images: np.ndarray, survey: Survey, rngs: list[np.random.Generator]) -> np.ndarray:
-    """Images with sky and photon noise, independent from pixel to pixel, float32."""
-    sigma, sky = survey.sky_sigma[:, None, None], survey.sky_flux[:, None, None]
-    noisy = np.empty_like(images)
-    for k, rng in enumerate(rngs):
-        spread = sigma * np.sqrt(1 + np.maximum(images[k], 0.0) / sky)
-        noise = rng.standard_normal(images[k].shape, dtype=np.float32)
-        noisy[k] = images[k] + spread.astype(np.float32) * noise
-    return noisy
+def point_spread(canvas: Canvas, seeing: np.ndarray, shear: tuple[float, float]) -> np.ndarray:
+    """Transform of each band's PSF, shape (B, P).
+
+    Parameters
+    ----------
+    seeing : ndarray, shape (B,)
+        Full width at half maximum [arcsec].
+    shear : (float, float)
+        Difference of the second moments along x and y, and along the diagonals, over their sum.
+    """
+    unit = canvas.square(np.array([[1 + shear[0], shear[1]], [shear[1], 1 - shear[0]]]))
+    core = np.exp(np.multiply.outer((CORE_WIDTH * seeing / 2.3548).astype(np.float32) ** 2, unit))
+    wings = np.square(np.square(core))  # a Gaussian of twice the width is the fourth power
+    halo = np.square(np.square(wings))
+    return PSF_SHARES[0] * core + PSF_SHARES[1] * wings + PSF_SHARES[2] * halo
 
 
-@cache
-def _frequencies(pixel_scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Spatial frequencies of the canvas [1/arcsec], along x (last axis) and y."""
-    u = np.fft.rfftfreq(CANVAS, pixel_scale)[None, :]
-    v = np.fft.fftfreq(CANVAS, pixel_scale)[:, None]
-    return u.astype(np.float32), v.astype(np.float32)
+def _components(
+    structure: Structure, row: int, canvas: Canvas, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Transforms (K, P), and the share of each in old stars, young stars and lines (3, K)."""
+    s, k = structure, row
+    angle, ratio, young = s.angle[k], s.disk_axis_ratio[k], s.young_radius[k]
+    offset = s.lopsidedness[k] * young
+    bulge, bar, arms, knots = s.bulge_share[k], s.bar_share[k], s.arm_share[k], s.knot_share[k]
+    point, line_knots = s.point_share[k], s.line_knot_share[k]
+    disk = canvas.sersic(1.0, ellipse(s.disk_radius[k], ratio, angle))
+    smooth = canvas.sersic(1.0, ellipse(young, ratio, angle))
+    smooth = smooth * canvas.shift(offset * np.cos(angle), offset * np.sin(angle))
+    drawn = [
+        (canvas.sersic(4.0, ellipse(s.bulge_radius[k], s.bulge_axis_ratio[k], angle)), bulge, 0, 0),
+        (disk, 1 - bulge - bar, 0, 0),
+        (np.ones_like(disk), 0, 0.5 * point, point),
+    ]
+    if bar > PATCHY:
+        drawn.append((canvas.gaussian(_bar(s, k)), bar, 0, 0))
+    if arms + knots > PATCHY:
+        places = draw_arms(s, k, rng)
+        blurred = canvas.points(*places) * canvas.gaussian(ellipse(ARM_WIDTH * young, ratio, angle))
+        spots = canvas.points(*draw_knots(s, k, places, rng))
+        spots *= canvas.gaussian(ellipse(KNOT_WIDTH * young, ratio, angle))
+        drawn.append((blurred, 0, (1 - 0.5 * point) * arms, (1 - point) * arms * (1 - line_knots)))
+        drawn.append((spots, 0, (1 - 0.5 * point) * knots, (1 - point) * line_knots))
+    shares = np.array([each[1:] for each in drawn]).T
+    rest = 1 - shares.sum(axis=1)
+    drawn.append((smooth, 0, rest[1], rest[2]))
+    transforms = np.stack([each[0].astype(np.complex64) for each in drawn])
+    return transforms, np.column_stack([shares, [rest[0], rest[1], rest[2]]])
 
 
-@cache
-def _centring() -> np.ndarray:
-    """Phase that puts the origin between the four middle pixels."""
-    shift = (CANVAS - 1) / 2 / CANVAS
-    u, v = np.fft.rfftfreq(CANVAS, 1 / CANVAS)[None], np.fft.fftfreq(CANVAS, 1 / CANVAS)[:, None]
-    return np.exp(-2j * np.pi * shift * (u + v)).astype(np.complex64)
-
-
-def _psf(survey: Survey) -> np.ndarray:
-    """Fourier transform of each band's PSF, pixel included, shape (B, canvas, canvas // 2 + 1)."""
-    u, v = _frequencies(survey.pixel_scale)
-    square = (u**2 + v**2)[None]
-    core = (survey.seeing / 2.3548)[:, None, None]
-    psf = sum(
-        share * np.exp(-2 * np.pi**2 * (width * core) ** 2 * square) for share, width in PSF_WINGS
-    )
-    pixel = np.sinc(u * survey.pixel_scale) * np.sinc(v * survey.pixel_scale)
-    return np.asarray(psf * pixel, dtype=np.float32)
-
-
-def _component(
-    index: float, radius: float, axis_ratio: float, angle: float, u: np.ndarray, v: np.ndarray
-) -> np.ndarray:
-    """Fourier transform of one Sersic component of unit flux."""
-    share, sigma = sersic_gaussians(index)
-    along = (u * np.cos(angle) + v * np.sin(angle)) ** 2
-    across = (v * np.cos(angle) - u * np.sin(angle)) ** 2
-    ellipse = -2 * np.pi**2 * radius**2 * (along + axis_ratio**2 * across)
-    transform = np.zeros_like(ellipse)
-    for weight, width in zip(share.astype(np.float32), sigma, strict=True):
-        transform += weight * np.exp(np.float32(width**2) * ellipse)
-    return transform
+def _bar(structure: Structure, row: int) -> np.ndarray:
+    """Second moments of a bar that lies in the disk's plane, as projected (2, 2) [arcsec^2]."""
+    angle = structure.angle[row]
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    length = BAR_LENGTH * structure.disk_radius[row] / 1.1774  # of a Gaussian, from half its light
+    in_plane = ellipse(length, BAR_AXIS_RATIO, structure.bar_angle[row])
+    project = turn @ np.diag([1.0, structure.disk_axis_ratio[row]])
+    return project @ in_plane @ project.T

@@ -1,29 +1,52 @@
 """The mock sky: real galaxies' positions and magnitudes, simulated images and spectra.
 
 For each galaxy a fiber spectrum is drawn from the anchor model, given the real galaxy's colours,
-luminosity and redshift. Its old stars make a bulge, all else a disk that holds the emission lines.
-The fiber spectrum stays as it was drawn: each component's light is divided by the share of it
-that a fiber sees. The image's total r flux is the real galaxy's.
+luminosity and redshift. Its old stars make a bulge and a disk, young stars and lines a larger disk
+with arms and knots. The fiber spectrum stays as it was drawn: each component's light is divided
+by the share of it that a fiber sees. The image's total r flux is the real galaxy's.
 
-Everything about a source follows from the seed and its id, whatever its neighbours.
+Everything about a source follows from the seed and its id, whatever its neighbours. Each step has
+random numbers of its own, so that two variations of a sky differ only in what they vary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
 from targetsel.mock.anchor import Anchor
+from targetsel.mock.exposure import draw_seeing, expose
 from targetsel.mock.galaxies import NANOJANSKY, Galaxies
-from targetsel.mock.images import Shapes, add_noise, draw_images, fiber_share
+from targetsel.mock.images import FiberLight, draw_galaxy, point_spread
+from targetsel.mock.morphology import N_NORMALS as STRUCTURE_NORMALS
+from targetsel.mock.morphology import Structure, draw_structure
+from targetsel.mock.neighbours import draw_neighbours
 from targetsel.mock.photometry import response
+from targetsel.mock.profiles import canvas_of
 from targetsel.mock.spectra import N_NORMALS, FiberSpectra, draw_spectra
+from targetsel.mock.spectrograph import measure_spectra, signal_to_noise
 from targetsel.mock.survey import PAN_STARRS, Survey
-from targetsel.mock.templates import DECODER_PIXELS, WAVELENGTH
+from targetsel.mock.templates import DECODER_PIXELS, FIRST, LAST
+from targetsel.mock.variation import Variation
+from targetsel.spectra.grid import wavelengths
 
 CUTOUT_SIZE = 64
+BLUER = 200  # pixels below the first of `templates.WAVELENGTH`, down to 2430 Angstrom
+BLOCK = 256  # sources made together; another number would change last digits
+
+
+class Step(IntEnum):
+    """What random numbers are for."""
+
+    SPECTRUM = 0
+    STRUCTURE = 1
+    PLACES = 2
+    NEIGHBOURS = 3
+    CAMERA = 4
+    SPECTROGRAPH = 5
 
 
 @dataclass(frozen=True)
@@ -35,91 +58,131 @@ class MockSources:
     galaxies : Galaxies
         The real rows behind them.
     flux : ndarray, shape (N, B, H, W)
-        Cutouts [nanomaggy].
+        Cutouts [nanomaggy]; NaN where pixels are lost.
     spectra : ndarray, shape (N, 1000)
         Noise-free fiber spectra on the decoder's grid; the sum of squares of each is 1.
+    measured, ivar : ndarray, shape (N, 1000)
+        The same with a spectrograph's noise, and its inverse variance.
+    snr : ndarray, shape (N,)
+        Median signal to noise of a pixel of `measured`.
     widths : dict of ndarray, shape (N,)
         Emission lines that were put in: rest equivalent width [Angstrom].
+    weight : ndarray, shape (N,)
+        How many sources one stands for, where strong emitters are over-sampled.
+    structure : Structure
+        Sizes, shapes and components.
     """
 
     galaxies: Galaxies
     flux: np.ndarray
     spectra: np.ndarray
+    measured: np.ndarray
+    ivar: np.ndarray
+    snr: np.ndarray
     widths: dict[str, np.ndarray]
+    weight: np.ndarray
+    structure: Structure
 
 
 def observe(
-    galaxies: Galaxies, seed: int, survey: Survey = PAN_STARRS, block: int = 256
+    galaxies: Galaxies,
+    seed: int,
+    survey: Survey = PAN_STARRS,
+    variation: Variation | None = None,
+    size: int = CUTOUT_SIZE,
 ) -> Iterator[MockSources]:
-    """Mock observations of some galaxies, block by block."""
-    anchor = Anchor.shipped()
-    for start in range(0, len(galaxies), block):
-        rows = galaxies.take(np.arange(start, min(start + block, len(galaxies))))
-        rngs = [np.random.default_rng([seed, int(number)]) for number in rows.source_id]
-        spectra = draw_spectra(
-            rows.known, np.array([rng.standard_normal(N_NORMALS) for rng in rngs]), anchor
-        )
-        shapes = _draw_shapes(rows, spectra, rngs)
-        bulge, disk = _band_fluxes(rows, spectra, shapes, survey)
-        images = draw_images(bulge, disk, shapes, survey, CUTOUT_SIZE)
-        shape = spectra.total[:, DECODER_PIXELS]
-        norm = np.sqrt((shape**2).sum(axis=1, keepdims=True))
-        yield MockSources(rows, add_noise(images, survey, rngs), shape / norm, spectra.widths)
+    """Mock observations of some galaxies, block by block, each as `observe_block` gives it."""
+    for start in range(0, len(galaxies), BLOCK):
+        rows = galaxies.take(np.arange(start, min(start + BLOCK, len(galaxies))))
+        yield observe_block(rows, seed, survey, variation, size)
 
 
-def half_light_radius(absolute_r: np.ndarray, early: np.ndarray) -> np.ndarray:
-    """Half-light radius [kpc] from absolute r magnitude.
+def observe_block(
+    galaxies: Galaxies,
+    seed: int,
+    survey: Survey = PAN_STARRS,
+    variation: Variation | None = None,
+    size: int = CUTOUT_SIZE,
+) -> MockSources:
+    """Mock observations of some galaxies at once, as they are given: `variation.galaxies` chose.
 
-    The forms of Shen et al. (2003, MNRAS 343, 978), eqs. 14 and 15, with rounded coefficients.
+    Parameters
+    ----------
+    variation : Variation, optional
+        How camera and galaxies differ from the usual.
+    size : int
+        Width and height of the cutouts [pixel].
     """
-    late = 10 ** (
-        -0.4 * 0.26 * absolute_r
-        + (0.51 - 0.26) * np.log10(1 + 10 ** (-0.4 * (absolute_r + 20.91)))
-        - 1.71
+    variation = variation or Variation()
+    survey = variation.survey(survey)
+
+    def normals(step: Step, n: int) -> np.ndarray:
+        return np.array([rng.standard_normal(n) for rng in _rngs(galaxies, seed, step)])
+
+    drawn = draw_spectra(
+        galaxies.known,
+        normals(Step.SPECTRUM, N_NORMALS),
+        Anchor.shipped(),
+        variation.over_sampling,
     )
-    return np.where(early, 10 ** (-0.4 * 0.60 * absolute_r - 4.63), late)
-
-
-def _draw_shapes(
-    galaxies: Galaxies, spectra: FiberSpectra, rngs: list[np.random.Generator]
-) -> Shapes:
-    from astropy.cosmology import FlatLambdaCDM
-
-    cosmology = FlatLambdaCDM(H0=70, Om0=0.3)
-    kpc_per_arcsec = 1 / cosmology.arcsec_per_kpc_proper(galaxies.redshift).value
+    spectra = variation.spectra(drawn)
+    structure = draw_structure(
+        galaxies, spectra, normals(Step.STRUCTURE, STRUCTURE_NORMALS), variation.link
+    )
+    flux = _images(galaxies, spectra, structure, seed, survey, variation, size)
+    shape = spectra.total[:, DECODER_PIXELS]
+    shape = shape / np.sqrt((shape**2).sum(axis=1, keepdims=True))
+    noise = normals(Step.SPECTROGRAPH, 1 + shape.shape[1])
     magnitude = 31.4 - 2.5 * np.log10(galaxies.flux[:, 2])
-    absolute = magnitude - cosmology.distmod(galaxies.redshift).value - galaxies.redshift
-    middle = (WAVELENGTH > 5500) & (WAVELENGTH < 6100)
-    old_share = spectra.old[:, middle].mean(axis=1)
-    uniform = np.array([rng.uniform(size=6) for rng in rngs])
-    normal = np.array([rng.standard_normal(4) for rng in rngs])
-    radius = half_light_radius(absolute, old_share > 0.8) * 10 ** (0.13 * normal[:, 0])
-    radius /= kpc_per_arcsec
-    inclination = uniform[:, 0]  # cosine, uniform for random orientations
-    angle = 2 * np.pi * uniform[:, 1]
-    return Shapes(
-        bulge_radius=np.clip(radius * np.where(old_share > 0.8, 1.0, 0.45), 0.2, 12.0),
-        disk_radius=np.clip(radius * np.where(old_share > 0.8, 1.5, 1.15), 0.3, 15.0),
-        bulge_axis_ratio=0.6 + 0.4 * uniform[:, 2],
-        disk_axis_ratio=np.sqrt(inclination**2 * (1 - 0.2**2) + 0.2**2),
-        bulge_angle=angle + 0.3 * normal[:, 3],
-        disk_angle=angle,
-        x=0.12 * normal[:, 1],
-        y=0.12 * normal[:, 2],
+    snr = signal_to_noise(magnitude, noise[:, 0])
+    measured, ivar = measure_spectra(shape, galaxies.redshift, snr, noise[:, 1:])
+    return MockSources(
+        galaxies, flux, shape, measured, ivar, snr, spectra.widths, spectra.weight, structure
     )
 
 
-def _band_fluxes(
-    galaxies: Galaxies, spectra: FiberSpectra, shapes: Shapes, survey: Survey
-) -> tuple[np.ndarray, np.ndarray]:
-    """Total flux of bulge and disk in each band [nanomaggy], two arrays (N, B)."""
-    maps = response("panstarrs", survey.bands, WAVELENGTH, galaxies.redshift)
-    in_fiber = (
-        np.einsum("nbl,nl->nb", maps, spectra.old),
-        np.einsum("nbl,nl->nb", maps, spectra.young + spectra.lines),
-    )
-    bulge = in_fiber[0] / fiber_share(shapes.bulge_radius, shapes.bulge_axis_ratio, 4.0)[:, None]
-    disk = in_fiber[1] / fiber_share(shapes.disk_radius, shapes.disk_axis_ratio, 1.0)[:, None]
-    r = survey.bands.index("r")
-    scale = galaxies.flux[:, 2] / NANOJANSKY / (bulge + disk)[:, r]
-    return bulge * scale[:, None], disk * scale[:, None]
+def _rngs(galaxies: Galaxies, seed: int, step: Step) -> list[np.random.Generator]:
+    return [np.random.default_rng([seed, int(number), step]) for number in galaxies.source_id]
+
+
+def _images(
+    galaxies: Galaxies,
+    spectra: FiberSpectra,
+    structure: Structure,
+    seed: int,
+    survey: Survey,
+    variation: Variation,
+    size: int,
+) -> np.ndarray:
+    """Cutouts [nanomaggy], float32, shape (N, B, size, size)."""
+    canvas, r = canvas_of(survey.pixel_scale), survey.bands.index("r")
+    light = _fiber_light(galaxies, spectra, survey)
+    r_flux = galaxies.flux[:, 2] / NANOJANSKY
+    zero_point = variation.zero_points(survey)
+    steps = (Step.PLACES, Step.NEIGHBOURS, Step.CAMERA)
+    rngs = zip(*(_rngs(galaxies, seed, step) for step in steps), strict=True)
+    side = size * survey.pixel_scale
+    flux = np.empty((len(galaxies), len(survey.bands), size, size), dtype=np.float32)
+    for row, (places, nearby, camera) in enumerate(rngs):
+        psf = point_spread(canvas, *draw_seeing(survey, camera))
+        source = draw_galaxy(structure, row, light.of(row), canvas, places)
+        sky = source.scaled(r, r_flux[row]).through(psf)
+        neighbours = draw_neighbours(survey, canvas, side, variation.neighbours, nearby)
+        if neighbours is not None:
+            sky += neighbours.through(psf)
+        flux[row] = expose(canvas.images(sky, size + 2), survey, zero_point, camera)
+    return flux
+
+
+def _fiber_light(galaxies: Galaxies, spectra: FiberSpectra, survey: Survey) -> FiberLight:
+    """Fluxes in the survey's bands of what the fiber sees of each component.
+
+    Bluer light than spectra reach, which only a u band sees, is taken to be that of their first
+    pixel.
+    """
+    extended = wavelengths(FIRST - BLUER, LAST)
+    maps = response(survey.filters, survey.bands, extended, galaxies.redshift)
+    maps[:, :, BLUER] += maps[:, :, :BLUER].sum(axis=2)
+    maps = maps[:, :, BLUER:]
+    parts = (spectra.old, spectra.young, spectra.lines)
+    return FiberLight(*(np.matmul(maps, part[:, :, None])[:, :, 0] for part in parts))

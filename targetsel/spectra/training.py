@@ -131,7 +131,7 @@ def train(
         Called with the figures of each epoch.
     """
     rows, held_out = split(len(spectra.flux), recipe)
-    with _one_thread():
+    with one_thread():
         run = _Run(spectra, recipe, rows)
         if checkpoint is not None and checkpoint.exists():
             run.read(checkpoint)
@@ -287,7 +287,7 @@ class _Run:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Sums in one order, whatever the machine; batches are too small for more threads anyway."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

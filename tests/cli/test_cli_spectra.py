@@ -71,3 +71,44 @@ def test_bad_file_among_good_ones_is_told_and_kept(tmp_path, ensemble_folder):
     assert f"{bad}: every pixel is masked" in result.stderr
     assert f"1 of 2 spectra encoded in {out}" in result.stdout
     assert pq.read_table(out).num_rows == 2
+
+
+def test_measure_writes_lines_with_errors_in_the_sign_asked_for(tmp_path):
+    file = spectrum_file(tmp_path)
+    rows = []
+    for sign in ("emission", "mpa"):
+        out = tmp_path / f"{sign}.parquet"
+        words = ("measure", file, "-o", out, "--index", "ew_halpha", "--index", "d4000")
+        result = run(*words, "--ew-sign", sign)
+        assert result.exit_code == 0, result.output
+        assert f"1 of 1 spectra measured in {out}" in result.output
+        assert read_footer(out)["ew_sign"] == sign
+        rows += pq.read_table(out).to_pylist()
+    ours, mpa = rows
+    assert list(ours)[3:7] == ["ew_halpha", "ew_halpha_err", "d4000", "d4000_err"]
+    assert ours["ew_halpha"] == -mpa["ew_halpha"] != 0
+    assert ours["d4000"] == mpa["d4000"]
+    assert ours["ew_halpha_err"] > 0
+
+
+def test_measure_takes_a_line_table_of_ones_own(tmp_path):
+    lines, out = tmp_path / "mine.yaml", tmp_path / "out.parquet"
+    lines.write_text(
+        "schema: targetsel/lines/v1\nlines:\n- {name: my_break, kind: break, medium: air, "
+        "blue: [4300, 4400], red: [4450, 4500]}\n"
+    )
+    words = ("measure", spectrum_file(tmp_path), "-o", out, "--lines", lines)
+    assert run(*words, "--index", "my_break").exit_code == 0
+    assert 0.5 < pq.read_table(out)["my_break"][0].as_py() < 2
+
+
+def test_measure_tells_of_bad_files_and_fails_where_all_are(tmp_path):
+    bad = spectrum_file(tmp_path, "bad.npz", ivar=np.zeros(1000))
+    out = tmp_path / "out.parquet"
+    result = run("measure", spectrum_file(tmp_path), bad, "-o", out)
+    assert f"{bad}: every pixel is masked" in result.stderr
+    assert "1 of 2 spectra measured" in result.stdout
+    out.unlink()
+    with pytest.raises(SpectrumError, match="every pixel is masked"):
+        RUNNER.invoke(app, ["measure", str(bad), "-o", str(out)], catch_exceptions=False)
+    assert not out.exists()

@@ -160,7 +160,13 @@ def test_demonstration_ends_with_what_came_out_against_the_truth(targetsel, tmp_
     assert all(int(row[0]) <= 20 for row in classes.values())
     assert all(int(classes[name][2]) <= int(classes[name][0]) for name in ("EXCITED", "QUIESCENT"))
     lists = {f"{path.stem}.targets.parquet" for path in shipped_rules()}
-    made = {"catalog.parquet", "catalog.scored.parquet", "cutouts", "truth.parquet"}
+    made = {
+        "catalog.parquet",
+        "catalog.scored.parquet",
+        "cutouts",
+        "spectra.parquet",
+        "truth.parquet",
+    }
     assert {path.name for path in (tmp_path / "demo").iterdir()} == made | lists
 
 

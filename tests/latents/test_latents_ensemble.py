@@ -102,6 +102,15 @@ def test_a_damaged_or_foreign_card_is_told_apart(folder):
         Ensemble.read(folder)
 
 
+def test_members_are_read_in_the_order_of_their_numbers(tmp_path):
+    ensemble = tiny_ensemble(12)
+    for number, network in enumerate(ensemble.networks):
+        torch.nn.init.constant_(network.head.bias, number)
+    ensemble.write(tmp_path / "twelve")
+    read = Ensemble.read(tmp_path / "twelve")
+    assert [int(network.head.bias[0]) for network in read.networks] == list(range(12))
+
+
 def test_a_missing_member_is_named(folder):
     (folder / "member-1.safetensors").unlink()
     with pytest.raises(EnsembleError, match=r"member-1\.safetensors: this weights file is missing"):

@@ -55,6 +55,19 @@ def test_a_whole_ensemble_as_one_graph_predicts_what_the_ensemble_does(tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == ["ensemble.onnx"]
 
 
+def test_a_graph_adds_pixels_up_where_the_ensemble_does(tmp_path):
+    ensemble = tiny_ensemble(1)
+    ensemble.card["input"]["binning"] = 2
+    torch.nn.init.normal_(ensemble.networks[0].head.weight, std=0.1)
+    export_ensemble(ensemble, tmp_path / "ensemble.onnx")
+    flux = np.random.default_rng(0).normal(size=(3, 5, 64, 64)).astype(np.float32)
+    flux[0, 1, :9, 3] = np.nan
+    found, _ = run(tmp_path / "ensemble.onnx", flux=flux)
+    expected = ensemble.predict(Cutouts(np.arange(3), flux, ensemble.input.bands, 0.25))
+    assert expected.mean.std() > 0.05
+    assert np.abs(found["latent_mean"] - expected.mean).max() < 1e-5
+
+
 def test_a_published_member_as_a_graph_predicts_what_torch_does(tmp_path):
     torch.manual_seed(3)
     network = Network(presets()["hybrid"])
@@ -71,6 +84,26 @@ def test_a_published_member_as_a_graph_predicts_what_torch_does(tmp_path):
     assert np.abs(found["latent_mean"] - mean.numpy()).max() < 1e-5
     assert np.abs(found["latent_factor"] - factor.numpy()).max() < 1e-5
     assert np.abs(found["pooled_features"] - features.numpy()).max() < 1e-5
+
+
+@pytest.mark.parametrize("width", [0, 0.125])
+def test_a_member_with_photometry_as_a_graph_predicts_what_torch_does(tmp_path, width):
+    torch.manual_seed(4)
+    network = Network(NetworkPlan(n_bands=3, n_latents=2, width=width, photometry=16))
+    torch.nn.init.normal_(network.head.weight, std=0.1)
+    with torch.no_grad():
+        network(torch.randn(32, 3, 24, 24) + torch.randn(32, 3, 1, 1))
+    network.eval()
+    export_member(network, 24, tmp_path / "member.onnx")
+    x = torch.randn(5, 3, 24, 24) + torch.randn(5, 3, 1, 1)
+    found, _ = run(tmp_path / "member.onnx", stretched=x.numpy())
+    with torch.inference_mode():
+        mean, factor = network(x)
+        features = network.features(x)
+    assert mean.std() > 0.05
+    assert np.abs(found["latent_mean"] - mean.numpy()).max() < 1e-5
+    assert np.abs(found["latent_factor"] - factor.numpy()).max() < 1e-5
+    assert np.abs(found["pooled_features"] - features.numpy()).max() < 1e-4
 
 
 @pytest.mark.parametrize("kind", ["linear", "asinh"])

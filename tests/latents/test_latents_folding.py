@@ -38,9 +38,18 @@ def test_a_folded_preset_predicts_the_same_on_odd_sizes_with_plain_convolutions_
     assert not any(parameter.requires_grad for parameter in folded.parameters())
 
 
-@pytest.mark.parametrize("depth", [18, 34, 50])
-def test_narrow_networks_of_every_depth_fold(depth):
-    network = trained(NetworkPlan(n_bands=2, n_latents=3, width=0.125, depth=depth))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"depth": 18},
+        {"depth": 34},
+        {"depth": 50},
+        {"photometry": 8},
+        {"photometry": 8, "width": 0},
+    ],
+)
+def test_narrow_networks_of_every_depth_and_with_photometry_fold(options):
+    network = trained(NetworkPlan(**{"n_bands": 2, "n_latents": 3, "width": 0.125} | options))
     x = torch.randn(3, 2, 31, 33)
     with torch.inference_mode():
         for found, expected in zip(fold(network)(x), network(x), strict=True):

@@ -145,6 +145,8 @@ def test_the_tiny_networks_are_three_convolutions_of_which_two_halve_the_cutout(
         {"deconvolution": "everywhere", "squeeze": 8, "attention": True, "activation": "mish"},
         {"deconvolution": "nowhere", "groups": 64, "width": 0.3},
         {"depth": 0},
+        {"photometry": 8},
+        {"photometry": 8, "width": 0, "activation": "mish"},
     ],
 )
 def test_every_option_trains_and_gives_a_mean_and_a_positive_covariance(options):
@@ -222,6 +224,7 @@ def test_a_card_of_three_keys_still_means_the_network_it_was_written_for():
     assert {"stages.2.main.3.weight", "stages.2.shortcut.1.weight", "head.bias"} <= set(names)
     assert "stages.2.shortcut.2.running_var" in names
     assert plan == NetworkPlan(width=0.25)
+    assert not any(name.startswith("photometry") for name in names)
     assert Network(plan).head.out_features == 27
 
 
@@ -251,7 +254,9 @@ def test_a_network_without_a_covariance_head_has_the_errors_of_its_plan():
         ({"attention": "yes"}, "attention is 'yes', expected one of False, True"),
         ({"groups": 0}, "groups is 0, expected a whole number from 1 up"),
         ({"n_bands": "5"}, "n_bands is '5', expected a whole number from 1 up"),
-        ({"width": -1.0}, "width is -1.0, expected 0 < width <= 16"),
+        ({"width": -1.0}, "width is -1.0, expected 0 <= width <= 16"),
+        ({"photometry": -1}, "photometry is -1, expected a whole number from 0 up"),
+        ({"width": 0}, "width and photometry are both 0, so the network sees nothing"),
         ({"latent_rmse": (1.0,) * 6}, "head is 'covariance'"),
         ({"head": "mean", "latent_rmse": (1.0,)}, r"latent_rmse is \[1.0\], expected 6 positive"),
         ({"head": "mean", "latent_rmse": (1.0,) * 5 + (0.0,)}, "expected 6 positive numbers"),

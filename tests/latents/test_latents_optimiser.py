@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targetsel.latents.optimiser import Lookahead, one_cycle, ranger
+from targetsel.latents.optimiser import OPTIMISERS, Lookahead, one_cycle, ranger
 
 
 def test_one_cycle_starts_at_a_25th_peaks_after_a_quarter_and_ends_at_a_100000th():
@@ -80,3 +80,24 @@ def test_schedule_reaches_the_steps():
     assert weight.item() == pytest.approx(0.5)  # RAdam's first step is the rate times the gradient
     optimiser.zero_grad()
     assert weight.grad is None
+
+
+@pytest.mark.parametrize("name", ["adamw", "ranger"])
+def test_an_optimiser_goes_on_exactly_from_its_state(name):
+    def descend(weight, optimiser, steps):
+        for step in steps:
+            optimiser.set(*one_cycle(step / 20, 0.1))
+            weight.grad = weight.detach() ** 3
+            optimiser.step()
+
+    start = torch.tensor([1.0, -2.0])
+    whole = torch.nn.Parameter(start.clone())
+    descend(whole, OPTIMISERS[name]([whole], 0.1), range(20))
+    first = torch.nn.Parameter(start.clone())
+    half = OPTIMISERS[name]([first], 0.1)
+    descend(first, half, range(11))
+    second = torch.nn.Parameter(first.detach().clone())
+    other = OPTIMISERS[name]([second], 0.1)
+    other.load(half.state())
+    descend(second, other, range(11, 20))
+    assert torch.equal(second, whole)

@@ -1,0 +1,72 @@
+"""targetsel mock: a simulated sky with images, spectra and the truth about them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from targetsel.cli.score import available_cores
+
+
+class SurveyName(StrEnum):
+    """Pan-STARRS 3pi (grizy), DECam Legacy Survey (grz), Rubin after one year (ugrizy)."""
+
+    ps1 = "ps1"
+    legacy = "legacy"
+    lsst = "lsst"
+
+
+def mock(
+    n: Annotated[int, typer.Option("--n", help="Number of sources.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
+    seed: Annotated[int, typer.Option(help="Another seed, another sky.")] = 0,
+    survey: Annotated[SurveyName, typer.Option(help="Whose camera.")] = SurveyName.ps1,
+    variation: Annotated[
+        Path | None, typer.Option(help="YAML file of changes to camera and galaxies.")
+    ] = None,
+    held_out: Annotated[
+        bool,
+        typer.Option(
+            "--held-out", help="Of the galaxies that no shipped ensemble has learnt from."
+        ),
+    ] = False,
+    show: Annotated[Path | None, typer.Option(help="PNG file to draw the first ones in.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes. Default: as many as there are cores.")
+    ] = None,
+) -> None:
+    """Simulate images and spectra of real galaxies, and write what is true of them."""
+    from targetsel.files import check_output
+    from targetsel.mock.page import draw_page
+    from targetsel.mock.survey import SURVEYS
+    from targetsel.mock.variation import Variation
+    from targetsel.mock.writing import SkyPlan, write_sky
+
+    if show is not None:
+        check_output(show)
+    varied = Variation.read(variation) if variation is not None else None
+    plan = SkyPlan.of(n, seed, SURVEYS[survey.value], varied, held_out)
+    console = Console(stderr=True)
+    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("simulating", total=n)
+        write_sky(
+            output,
+            plan,
+            workers or available_cores(),
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(
+        f"{n} mock sources of {len(plan.galaxies)} real galaxies in {output}/; images and spectra "
+        f"are simulated, with link {plan.variation.link:g} between shapes and spectra."
+    )
+    if show is not None:
+        drawn = draw_page(output, show)
+        typer.echo(f"{drawn} of them drawn in {show}")

@@ -1,0 +1,229 @@
+"""All that fixes how an ensemble is trained, and the recipes that have a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from targetsel.errors import EnsembleError, did_you_mean
+from targetsel.latents.ensemble import Ensemble
+from targetsel.latents.input_plan import InputPlan
+from targetsel.latents.network import Network, NetworkPlan
+from targetsel.latents.photometry import ASINH_SCALE, LINEAR_SCALE
+from targetsel.latents.presets import presets
+from targetsel.latents.training import Recipe
+
+FINE_TUNING_RATE = 0.25  # of the usual peak learning rate
+WIDTH = 0.5
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """An ensemble to be trained.
+
+    Attributes
+    ----------
+    input : InputPlan
+    network : NetworkPlan
+        Of every member.
+    recipe : Recipe
+        Of every member; member k has the seed `recipe.seed` + k.
+    members : int
+        That see the cutouts.
+    photometers : int
+        Further members that see aperture photometry of the cutouts alone. They learn in a
+        fraction of the time, and err in other ways.
+    start : Ensemble or None
+        Whose networks the members start from, in turn; untrained ones if None.
+    workers : int
+        Processes on a CPU, one for each member in training.
+    device : "cpu" or "cuda"
+        On a GPU the members are trained one after the other.
+    """
+
+    input: InputPlan
+    network: NetworkPlan
+    recipe: Recipe
+    members: int = 5
+    photometers: int = 0
+    start: Ensemble | None = None
+    workers: int = 1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise EnsembleError(f"training: {self.members} members, expected 1 or more")
+        if self.photometers:
+            self._softening()  # which raises
+        if self.network.n_bands != len(self.input.bands):
+            raise EnsembleError(
+                f"training: a network for {self.network.n_bands} bands, but the input has "
+                f"{', '.join(self.input.bands)}"
+            )
+        if self.network.head == "covariance" and not self.recipe.epochs_covariance:
+            raise EnsembleError(
+                "recipe: epochs_covariance is 0, expected 1 or more for a network whose head is "
+                "'covariance'"
+            )
+        if self.start is not None:
+            self._check_start(self.start)
+
+    def _check_start(self, start: Ensemble) -> None:
+        ours = {"network": _shape(self.network), "input": self.input.to_card()}
+        theirs = {"network": _shape(start.networks[0].plan), "input": start.input.to_card()}
+        for key, here, there in differences(ours, theirs):
+            raise EnsembleError(
+                f"the ensemble to start from, '{start.card.get('name', '')}': its {key} is "
+                f"{there!r}, but this training's is {here!r}. Leave that option out, or choose "
+                "another ensemble."
+            )
+
+    @property
+    def n_networks(self) -> int:
+        """Members of both kinds; those that see the cutouts come first."""
+        return self.members + self.photometers
+
+    def recipe_of(self, member: int) -> Recipe:
+        return replace(self.recipe, seed=self.recipe.seed + member)
+
+    def network_of(self, member: int) -> NetworkPlan:
+        """The plan of a member; photometry gives as many features as the other networks have."""
+        if member < self.members:
+            return self.network
+        n_features, softening = self.network.n_features, self._softening()
+        return replace(self.network, width=0.0, photometry=n_features, softening=softening)
+
+    def start_of(self, member: int) -> int:
+        """Which network of the ensemble to start from a member begins as."""
+        assert self.start is not None
+        n_photometers = len(_photometers(self.start))
+        n_others = len(self.start.networks) - n_photometers
+        if member < self.members:
+            return member % n_others
+        return n_others + (member - self.members) % n_photometers
+
+    def _softening(self) -> float:
+        """Of the stretch, as photometry has to undo it."""
+        stretch = self.input.stretch
+        scale = {"linear": LINEAR_SCALE, "asinh": ASINH_SCALE}[stretch.kind]
+        if stretch.scale != scale or stretch.offset:
+            raise EnsembleError(
+                f"training: photometry of cutouts that are stretched by {stretch.to_card()}; "
+                f"expected scale {scale:g} and no offset"
+            )
+        return stretch.softening if stretch.kind == "asinh" else 0.0
+
+    def identity(self) -> dict[str, Any]:
+        """All of it that changes the weights, as plain values."""
+        return {
+            "input": self.input.to_card(),
+            "network": self.network.to_card(),
+            "recipe": asdict(self.recipe),
+            "members": self.members,
+            "photometers": self.photometers,
+            "start": None if self.start is None else self.start.sha256,
+        }
+
+
+def _shape(plan: NetworkPlan) -> dict[str, Any]:
+    return replace(plan, latent_rmse=()).to_card()
+
+
+def _default(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
+    """A hybrid network of half the width, first the mean and then the covariance."""
+    if epochs is None:
+        return NetworkPlan(width=WIDTH), Recipe()
+    if epochs < 2:
+        raise EnsembleError(f"--epochs {epochs}: expected 2 or more, some for each phase")
+    covariance = max(1, epochs // 3)
+    return NetworkPlan(width=WIDTH), Recipe(epochs - covariance, covariance)
+
+
+def _published(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
+    """The hybrid of Wu & Peek (2020, arXiv:2009.12318) by their recipe; it predicts no spread."""
+    recipe = Recipe(
+        epochs_mean=10 if epochs is None else epochs,
+        epochs_covariance=0,
+        batch=128,
+        learning_rate=3e-2,
+        optimiser="ranger",
+        augmentation="published",
+        clip=0.0,
+    )
+    return presets()["hybrid"], recipe
+
+
+RECIPES: dict[str, Callable[[int | None], tuple[NetworkPlan, Recipe]]] = {
+    "default": _default,
+    "wu-peek-2020": _published,
+}
+
+
+def named_plan(
+    name: str,
+    input: InputPlan,
+    n_latents: int,
+    epochs: int | None = None,
+    width: float | None = None,
+    members: int = 5,
+    seed: int = 0,
+) -> TrainingPlan:
+    """The training that a name stands for, on this input.
+
+    Parameters
+    ----------
+    name : str
+        One of `RECIPES`.
+    epochs : int, optional
+        Of all phases together; a third of them, rounded down, for the covariance.
+    width : float, optional
+        Of the networks; 1 as published.
+    """
+    if name not in RECIPES:
+        raise EnsembleError(
+            f"preset '{name}': expected one of {', '.join(RECIPES)}.{did_you_mean(name, RECIPES)}"
+        )
+    network, recipe = RECIPES[name](epochs)
+    network = replace(
+        network, n_bands=len(input.bands), n_latents=n_latents, width=width or network.width
+    )
+    photometers = members if name == "default" else 0
+    return TrainingPlan(input, network, replace(recipe, seed=seed), members, photometers)
+
+
+def fine_tuning(plan: TrainingPlan, start: Ensemble) -> TrainingPlan:
+    """The same training from an ensemble's networks on, with smaller steps.
+
+    Raises
+    ------
+    EnsembleError
+        If the ensemble takes another input.
+    """
+    rate = plan.recipe.learning_rate * FINE_TUNING_RATE
+    network = replace(start.networks[0].plan, latent_rmse=())
+    recipe = replace(plan.recipe, learning_rate=rate)
+    return replace(
+        plan, network=network, recipe=recipe, start=start, photometers=len(_photometers(start))
+    )
+
+
+def _photometers(ensemble: Ensemble) -> list[Network]:
+    """Networks of an ensemble, which has others too, that see photometry alone."""
+    return [
+        each for each in ensemble.networks if each.plan.width != ensemble.networks[0].plan.width
+    ]
+
+
+def differences(
+    ours: dict[str, Any], theirs: dict[str, Any], place: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """Entries that differ between two nested tables: dotted name, our value, their value."""
+    found = []
+    for key in sorted(ours.keys() | theirs.keys()):
+        one, other = ours.get(key), theirs.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += differences(one, other, f"{place}{key}.")
+        elif one != other:
+            found.append((f"{place}{key}", one, other))
+    return found

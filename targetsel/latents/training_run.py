@@ -1,0 +1,267 @@
+"""An ensemble's training as a folder: from a cutout store and labels to what `score` takes.
+
+Until the end everything is kept in the folder `training` in it, from which the same training goes
+on whenever it was stopped. Then there are the ensemble's own files, `training.json` with every
+epoch's figures, and the picture `training.png` of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from targetsel.errors import EnsembleError, OutputError
+from targetsel.files import held, written_beside
+from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.latents.ensemble import Ensemble
+from targetsel.latents.labels import Labels
+from targetsel.latents.members import Member, MemberStanding, TrainedMember, train_members
+from targetsel.latents.network import Network, NetworkPlan
+from targetsel.latents.novelty import NoveltyReference
+from targetsel.latents.pixels import Pixels
+from targetsel.latents.split import Split
+from targetsel.latents.training_card import describe, features_of, latent_rmse, validated
+from targetsel.latents.training_picture import draw_training
+from targetsel.latents.training_plan import TrainingPlan, differences
+from targetsel.spectra.decoder import Decoder
+from targetsel.weights import write_safetensors
+
+WORK = "training"
+N_NOVELTY = 8000  # sources whose features make the novelty reference
+
+# What a training has to say: lines, and how far a member is.
+Report = Callable[[str | MemberStanding], None]
+
+
+def print_epochs(message: str | MemberStanding) -> None:
+    """Print a line for each epoch and message."""
+    if isinstance(message, str) or message.standing.whole:
+        print(message, flush=True)
+
+
+def train_into(
+    folder: Path,
+    store: CutoutStore,
+    labels: Labels,
+    plan: TrainingPlan,
+    decoder: Decoder,
+    report: Report = print_epochs,
+) -> dict[str, Any]:
+    """Train an ensemble on the sources that have cutouts and labels, and write it to `folder`.
+
+    Where the folder holds a training of the same plan, labels and store that was stopped, this
+    goes on from there; its result is the same then, bit by bit on a CPU. A script that calls this
+    with several workers needs the line `if __name__ == "__main__":`.
+
+    Parameters
+    ----------
+    store : CutoutStore
+    labels : Labels
+        Of at least some of its sources, in the latents of `decoder`.
+    plan : TrainingPlan
+    report : callable
+        Called with lines of text, and with every member's standing about once a second.
+
+    Returns
+    -------
+    dict
+        The ensemble's card.
+
+    Raises
+    ------
+    EnsembleError
+        If there are too few sources, the training diverges, or the folder holds another one.
+    SpectrumError
+        If labels and store have no source in common, or a latent is the same for all.
+    CutoutError
+        If the store does not suit the plan.
+    OutputError
+        If the folder holds a finished ensemble, or cannot be written.
+    """
+    folder = Path(folder)
+    if (folder / "card.json").exists():
+        raise OutputError(
+            f"{folder}: holds a finished ensemble already. Choose another folder, or delete it."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: could not be made: {error.strerror or error}") from None
+    check_suits(store, plan.input.bands, plan.input.pixel_scale, plan.input.size, "this training")
+    _check_latents(labels, plan, decoder)
+    joined = labels.in_store(store)
+    _check_enough(len(joined), plan)
+    work = folder / WORK
+    with held(work):
+        for leftover in work.glob(".*.tmp"):  # of a killed run
+            leftover.unlink()
+        _check_same(work / "plan.json", _identity(store, labels, plan, decoder))
+        _train(folder, work, store, joined, plan, decoder, report)
+        card: dict[str, Any] = json.loads((folder / "card.json").read_bytes())
+        shutil.rmtree(work)
+    return card
+
+
+def _train(
+    folder: Path,
+    work: Path,
+    store: CutoutStore,
+    labels: Labels,
+    plan: TrainingPlan,
+    decoder: Decoder,
+    report: Report,
+) -> None:
+    """Everything between the checks and the removal of the scratch folder."""
+    report(f"{len(labels)} sources have cutouts and labels")
+    for reason, count in labels.left_out.items():
+        if count:
+            report(f"left out: {count} {reason}")
+    pixels = Pixels.of(work, store, labels.source_id, plan.input)
+    usable = np.flatnonzero(pixels.status == "ok")
+    if len(usable) < len(labels):
+        report(f"left out: {len(labels) - len(usable)} without pixels")
+    known = labels.take(usable)
+    split = Split.of(known.source_id, known.group, plan.members, plan.recipe.seed)
+    members = _members(work, pixels, usable, labels, split, plan)
+    report(
+        f"{len(split.test)} are kept for the test, about {len(members[0].learnt)} to learn from "
+        f"and {len(members[0].watched)} to watch for each of {plan.n_networks} members"
+    )
+    trained = train_members(members, plan.workers if plan.device == "cpu" else 1, report)
+    report("measuring on the test")
+    ensemble = _assemble(trained, members, pixels, usable, split, plan, decoder)
+    left_out = labels.left_out | {"without pixels": len(labels) - len(usable)}
+    known = replace(known, left_out=left_out)
+    ensemble.card = describe(folder.name, store, known, split, plan, ensemble)
+    ensemble, half = validated(ensemble, store, known.take(split.test))
+    _write_history(folder, trained)
+    ensemble.write(folder, half)
+
+
+def _members(
+    work: Path,
+    pixels: Pixels,
+    usable: np.ndarray,
+    labels: Labels,
+    split: Split,
+    plan: TrainingPlan,
+) -> list[Member]:
+    """What each member is to be trained with; rows are those of the pixels."""
+    starts: list[Path] = []
+    for number, network in enumerate(plan.start.networks if plan.start else ()):
+        starts.append(work / f"start-{number}.safetensors")
+        write_safetensors(network.state_dict(), starts[-1])
+    members = []
+    for k in range(plan.n_networks):
+        learnt, watched = usable[split.learnt(k)], usable[split.watched(k)]
+        start = starts[plan.start_of(k)] if starts else None
+        _check_enough(len(learnt), plan)
+        members.append(
+            Member(
+                k, plan.network_of(k), plan.recipe_of(k), pixels, labels.mean, labels.noise, learnt,
+                watched, work, start, plan.device,
+            )
+        )  # fmt: skip
+    return members
+
+
+def _assemble(
+    trained: list[TrainedMember],
+    members: list[Member],
+    pixels: Pixels,
+    usable: np.ndarray,
+    split: Split,
+    plan: TrainingPlan,
+    decoder: Decoder,
+) -> Ensemble:
+    """The ensemble of trained networks, without a card."""
+    networks = [each.network for each in trained]
+    read = pixels.reader()
+    if plan.network.head == "mean":
+        rmse = latent_rmse(networks, members, read)
+        networks = [_with_plan(each, replace(each.plan, latent_rmse=rmse)) for each in networks]
+    seen = np.flatnonzero(split.fold >= 0)
+    seen = seen[np.linspace(0, len(seen) - 1, min(len(seen), N_NOVELTY)).astype(int)]
+    reference = NoveltyReference.fit(
+        np.stack([features_of(network, read, usable[seen]) for network in networks]),
+        np.stack([features_of(network, read, usable[split.test]) for network in networks]),
+    )
+    return Ensemble(networks, decoder, reference, {})
+
+
+def _with_plan(network: Network, plan: NetworkPlan) -> Network:
+    """The same weights in a network of another plan of the same shape."""
+    other = Network(plan)
+    other.load_state_dict(network.state_dict())
+    return other.eval()
+
+
+def _write_history(folder: Path, trained: list[TrainedMember]) -> None:
+    histories = [each.history for each in trained]
+    with written_beside(folder / "training.json") as beside:
+        beside.write_text(json.dumps({"members": histories}, indent=1) + "\n")
+    draw_training(histories, folder / "training.png")
+
+
+# ---------------------------------------------------------------------- checks
+
+
+def _check_latents(labels: Labels, plan: TrainingPlan, decoder: Decoder) -> None:
+    for what, found in (("labels", labels.mean.shape[1]), ("network", plan.network.n_latents)):
+        if found != decoder.n_latents:
+            raise EnsembleError(
+                f"training: the {what} have {found} latents, but the decoder has "
+                f"{decoder.n_latents}. Use the decoder that they belong to."
+            )
+
+
+def _check_enough(n: int, plan: TrainingPlan) -> None:
+    if n < plan.recipe.batch:
+        raise EnsembleError(
+            f"{n} sources to learn from, expected at least one batch of {plan.recipe.batch}. Give "
+            "more sources with both cutouts and labels."
+        )
+
+
+def _identity(
+    store: CutoutStore, labels: Labels, plan: TrainingPlan, decoder: Decoder
+) -> dict[str, Any]:
+    """All that the result depends on, as plain values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(decoder.network.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    identity = plan.identity() | {
+        "store": store.sha256,
+        "labels": labels.sha256,
+        "decoder": digest.hexdigest(),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(identity))
+    return plain
+
+
+def _check_same(path: Path, identity: dict[str, Any]) -> None:
+    """Write down what is trained, or refuse to go on with what is not the same."""
+    if not path.exists():
+        with written_beside(path) as beside:
+            beside.write_text(json.dumps(identity, indent=1) + "\n")
+        return
+    try:
+        before = json.loads(path.read_text())
+    except ValueError as error:
+        raise EnsembleError(
+            f"{path}: damaged ({error}). Delete its folder to begin anew."
+        ) from None
+    changed = differences(before, identity)
+    if changed:
+        entries = "; ".join(f"{name} was {was}, now {now}" for name, was, now in changed)
+        raise EnsembleError(
+            f"{path.parent}: holds a training of something else: {entries}. Give the same as "
+            "before to go on, choose another folder, or delete this one to begin anew."
+        )

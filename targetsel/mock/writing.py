@@ -1,0 +1,247 @@
+"""A mock sky on disk: catalog, cutouts, truth and spectra, written as they are made."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import targetsel
+from targetsel.errors import CatalogError, MockError, OutputError
+from targetsel.identity import uniform
+from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.packing import Piece, write_store
+from targetsel.memory import return_freed_memory
+from targetsel.mock.galaxies import Galaxies
+from targetsel.mock.sky import BLOCK, observe_block
+from targetsel.mock.survey import PAN_STARRS, Survey
+from targetsel.mock.truth import spectra_table, truth_table, with_latents
+from targetsel.mock.variation import Variation
+from targetsel.parquet import ParquetSink, read_footer
+
+Progress = Callable[[int, int], None]
+
+TABLES = ("catalog", "truth", "spectra")
+SPECTRA_PER_GROUP = 1024
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class SkyPlan:
+    """All that a mock sky follows from.
+
+    Attributes
+    ----------
+    galaxies : Galaxies
+        Real galaxies; when there are no more of them they begin again, as `Galaxies.realised`.
+    n : int
+        Number of sources.
+    seed : int
+    survey : Survey
+    variation : Variation
+    """
+
+    galaxies: Galaxies
+    n: int
+    seed: int = 0
+    survey: Survey = PAN_STARRS
+    variation: Variation = field(default_factory=Variation)
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise MockError(f"{self.n} mock sources asked for, expected at least 1.")
+        if self.seed < 0:
+            raise MockError(f"seed {self.seed}: expected a whole number that is not negative.")
+        if not len(self.galaxies):
+            low, high = self.variation.redshift
+            raise MockError(
+                f"no real galaxy has a redshift between {low:g} and {high:g}. "
+                "Most of them lie between 0.03 and 0.2."
+            )
+        self.variation.zero_points(self.survey)  # whose bands must be the survey's
+
+    @classmethod
+    def of(
+        cls,
+        n: int,
+        seed: int = 0,
+        survey: Survey = PAN_STARRS,
+        variation: Variation | None = None,
+        held_out: bool = False,
+    ) -> SkyPlan:
+        """A sky of the galaxies that networks learn from, or of those `held_out` from them.
+
+        The latter are the demonstration's. They come in an order that follows from the seed, so
+        that a smaller sky is a fair part of a larger one.
+        """
+        variation = variation or Variation()
+        chosen = variation.galaxies(Galaxies.of_demonstration(held_out))
+        order = np.argsort(uniform(chosen.group_id, seed, "order of the sky")[:, 0], kind="stable")
+        return cls(chosen.take(order), n, seed, survey, variation)
+
+    @property
+    def blocks(self) -> range:
+        """Where the blocks begin that sources are made in."""
+        return range(0, self.n, BLOCK)
+
+    def sources(self, start: int) -> Galaxies:
+        """The rows of the block that begins at `start`."""
+        places = np.arange(start, min(start + BLOCK, self.n))
+        realisation, row = np.divmod(places, len(self.galaxies))
+        parts = [
+            self.galaxies.take(row[realisation == k]).realised(self.seed, int(k))
+            for k in np.unique(realisation)
+        ]
+        columns = {name: [vars(part)[name] for part in parts] for name in vars(parts[0])}
+        return Galaxies(**{name: np.concatenate(values) for name, values in columns.items()})
+
+    def footer(self) -> dict[str, Any]:
+        """What every file says of where it comes from."""
+        return {
+            "images": "simulated",
+            "code_version": targetsel.__version__,
+            "mock": {
+                "seed": self.seed,
+                "n": self.n,
+                "survey": self.survey.name,
+                "variation": self.variation.as_dict(),
+            },
+        }
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A block of sources, ready to be written."""
+
+    flux: np.ndarray
+    catalog: pa.Table
+    truth: pa.Table
+    spectra: pa.Table
+
+
+def write_sky(
+    folder: Path, plan: SkyPlan, workers: int = 1, progress: Progress = lambda done, total: None
+) -> None:
+    """Write `catalog.parquet`, `cutouts/`, `truth.parquet` and `spectra.parquet` into a folder.
+
+    Sources are made in blocks and written as they come, so that memory does not grow with their
+    number, and the number of workers changes no byte. Each file appears whole or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing; a mock sky that is there is replaced.
+    workers : int
+        Processes that make sources.
+
+    Raises
+    ------
+    OutputError
+        If one of the files is there already and is no mock sky's, or cannot be written.
+    """
+    from targetsel.latents.ensemble import DEFAULT, find_ensemble
+    from targetsel.spectra.decoder import Decoder
+
+    check_folder(folder)
+    return_freed_memory()
+    encode = Decoder.read(find_ensemble(DEFAULT)).encode
+    sinks: dict[str, ParquetSink] = {}
+
+    def pieces() -> Iterator[Piece]:
+        done = 0
+        for made in _made(plan, workers):
+            latents, _ = encode(_values(made.spectra, "flux_true"))
+            tables = (made.catalog, with_latents(made.truth, latents), made.spectra)
+            for name, table in zip(TABLES, tables, strict=True):
+                if name not in sinks:
+                    rows = SPECTRA_PER_GROUP if name == "spectra" else 8192
+                    sinks[name] = files.enter_context(
+                        ParquetSink(folder / f"{name}.parquet", table.schema, rows)
+                    )
+                    sinks[name].footer.update(plan.footer())
+                sinks[name].write(table)
+            ids, ra, dec = (made.catalog[name].to_numpy() for name in ("source_id", "ra", "dec"))
+            yield Cutouts(ids, made.flux, plan.survey.bands, plan.survey.pixel_scale), ra, dec
+            done += len(ids)
+            progress(done, plan.n)
+
+    sky_sigma = plan.variation.survey(plan.survey).sky_sigma
+    with contextlib.ExitStack() as files:
+        write_store(folder / "cutouts", pieces(), sky_sigma.tolist())
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder for a mock sky, unless something else would be lost there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: could not be made: {error.strerror}.") from error
+    for name in TABLES:
+        path = folder / f"{name}.parquet"
+        if path.exists() and not is_simulated(path):
+            raise OutputError(
+                f"{path}: already exists and is no mock sky's. Choose another folder."
+            )
+
+
+def is_simulated(path: Path) -> bool:
+    """Whether a file is one that `write_sky` wrote."""
+    try:
+        return read_footer(path).get("images") == "simulated"
+    except CatalogError:
+        return False
+
+
+def _made(plan: SkyPlan, workers: int) -> Iterator[_Made]:
+    """The blocks of a sky in their order; a few are ahead of the one that is asked for."""
+    if workers == 1:
+        yield from (_make(plan, start) for start in plan.blocks)
+        return
+    with (
+        _one_thread_each(),
+        ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=return_freed_memory
+        ) as pool,
+    ):
+        waiting: deque[Future[_Made]] = deque()
+        for start in plan.blocks:
+            waiting.append(pool.submit(_make, plan, start))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _make(plan: SkyPlan, start: int) -> _Made:
+    made = observe_block(plan.sources(start), plan.seed, plan.survey, plan.variation)
+    return _Made(made.flux, made.galaxies.table(), truth_table(made), spectra_table(made))
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started inside leave the other cores to one another."""
+    before = {name: os.environ.get(name) for name in THREAD_LIMITS}
+    os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _values(table: pa.Table, name: str) -> np.ndarray:
+    """A column of lists as an array, shape (N, L)."""
+    column = table[name].combine_chunks()
+    return column.flatten().to_numpy().reshape(len(column), -1)

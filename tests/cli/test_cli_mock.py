@@ -1,0 +1,51 @@
+"""`targetsel mock` as it is typed."""
+
+from __future__ import annotations
+
+import pyarrow.parquet as pq
+
+from targetsel.parquet import read_footer
+
+
+def test_mock_writes_a_sky_and_a_page_and_says_that_it_is_simulated(
+    targetsel, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "varied.yaml").write_text("link: 0.5\n")
+    words = ("mock", "--n", "6", "-o", "sky", "--seed", "3", "--variation", "varied.yaml")
+    said = targetsel(*words, "--show", "page.png", "--workers", "1")
+    assert said.status == 0, said
+    assert said.out.splitlines() == [
+        "6 mock sources of 7290 real galaxies in sky/; images and spectra are simulated, with link "
+        "0.5 between shapes and spectra.",
+        "6 of them drawn in page.png",
+    ]
+    assert len(pq.read_table("sky/catalog.parquet")) == 6
+    assert read_footer(tmp_path / "sky" / "truth.parquet")["mock"]["variation"]["link"] == 0.5
+    assert (tmp_path / "page.png").exists()
+
+
+def test_unknown_key_of_a_variation_is_refused(refused, sky):
+    (sky / "varied.yaml").write_text("seing: 2\n")
+    said = refused("mock", "--n", "5", "-o", "made", "--variation", "varied.yaml")
+    assert said == "varied.yaml:1:1: error: unknown key 'seing'. Did you mean 'seeing'?"
+
+
+def test_no_sources_are_refused(refused):
+    assert refused("mock", "--n", "0", "-o", "made") == (
+        "0 mock sources asked for, expected at least 1."
+    )
+
+
+def test_page_in_a_folder_that_is_not_there_is_refused_before_any_work(refused):
+    said = refused("mock", "--n", "5", "-o", "made", "--show", "nowhere/page.png")
+    assert said == "nowhere/page.png: the folder nowhere does not exist. Create it first."
+
+
+def test_folder_with_a_catalog_of_another_kind_is_left_alone(refused, sky):
+    (sky / "mine").mkdir()
+    (sky / "mine" / "catalog.parquet").write_text("mine")
+    said = refused("mock", "--n", "5", "-o", "mine")
+    assert said == (
+        "mine/catalog.parquet: already exists and is no mock sky's. Choose another folder."
+    )

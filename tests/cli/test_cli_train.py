@@ -1,0 +1,121 @@
+"""`targetsel train`: the same as the function, and errors in one line."""
+
+import json
+
+import numpy as np
+import pytest
+
+from targetsel.catalog import Catalog
+from targetsel.imaging.store import CutoutStore
+from targetsel.latents.ensemble import Ensemble
+from targetsel.latents.input_plan import InputPlan
+from targetsel.latents.labels import Labels
+from targetsel.latents.training_plan import named_plan
+from targetsel.latents.training_run import train_into
+from tests.cli.typed import Typed, contents
+from tests.latents.test_latents_labels import catalog_file, latents_file
+from tests.latents.toy_sky import quiet, toy_decoder, toy_labels, toy_store
+
+SMALL = ("--epochs", 2, "--members", 1, "--width", 0.125, "--bin", 2, "--workers", 1)
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory):
+    """A folder with a store, latents, a catalog and a decoder."""
+    folder = tmp_path_factory.mktemp("sky")
+    labels = toy_labels()
+    toy_store(folder / "cutouts", labels)
+    latents_file(folder, labels.source_id, labels.mean, labels.noise)
+    catalog_file(folder, source_id=labels.source_id, group_id=labels.group)
+    toy_decoder().write(folder / "decoder.safetensors")
+    return folder
+
+
+@pytest.fixture
+def targetsel(monkeypatch, capsys):
+    return Typed(monkeypatch, capsys)
+
+
+def words(sky, output, *more):
+    return (
+        "train", sky / "cutouts", "--latents", sky / "latents.parquet", "--decoder",
+        sky / "decoder.safetensors", "-o", output, *more,
+    )  # fmt: skip
+
+
+def test_command_and_function_train_the_same_ensemble(sky, tmp_path, targetsel):
+    (tmp_path / "one").mkdir()
+    command, function = tmp_path / "one" / "toy", tmp_path / "toy"
+    catalog = ("--catalog", sky / "catalog.parquet", "--group", "group_id")
+    said = targetsel(*words(sky, command, *SMALL, *catalog))
+    assert said.status == 0, said.err
+    assert said.out.startswith(f"written to {command}: RMSE of standardised latents ")
+    assert "member 0, covariance epoch 1/1: loss" in said.err
+    store, decoder = CutoutStore.open(sky / "cutouts"), toy_decoder()
+    labels = Labels.of_latents(sky / "latents.parquet", decoder)
+    labels = labels.with_catalog(Catalog.read(sky / "catalog.parquet"))
+    plan = named_plan("default", InputPlan.of_store(store, binning=2), 2, 2, 0.125, 1)
+    train_into(function, store, labels, plan, decoder, quiet)
+    one, other = contents(command), contents(function)
+    assert one.pop("training.png")[:4] == other.pop("training.png")[:4]
+    assert one == other
+
+
+def test_an_ensemble_is_fine_tuned_with_its_own_decoder_and_input(sky, tmp_path, targetsel):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert targetsel(*words(sky, first, *SMALL)).status == 0
+    start = ("--init", first, "--epochs", 2, "--workers", 1)
+    base = ("train", sky / "cutouts", "--latents", sky / "latents.parquet", "-o", second, *start)
+    said = targetsel(*base, "--size", 8)
+    assert said.status == 2
+    assert "its input.size is 16, but this training's is 8. Leave that option out" in said.err
+    assert targetsel(*base).status == 0
+    card = json.loads((second / "card.json").read_text())
+    assert card["training"]["started_from"] == Ensemble.read(first).sha256
+    assert card["input"] == Ensemble.read(first).card["input"]
+    assert card["training"]["recipe"]["learning_rate"] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("drop", "more", "message"),
+    [
+        ("--latents", (), "--spectra or --latents: neither is, expected one of them"),
+        ("", ("--spectra", "x.parquet"), "--spectra or --latents: both are given, expected one"),
+        ("--decoder", (), "--decoder is missing"),
+        ("", ("--group", "plate"), "--group plate: is a column of what? Name it with --catalog."),
+        ("", ("--bands", "g,i"), "its bands are g, r, but this training needs g, i"),
+        ("", ("--bin", 3), "binning is 3, expected a divisor of the size"),
+        ("", ("--preset", "wu"), "preset 'wu': expected one of default, wu-peek-2020"),
+        ("", ("--init", "nowhere"), "nowhere: no such directory, and no shipped ensemble"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_status_two(drop, more, message, sky, tmp_path, targetsel):
+    typed = list(words(sky, tmp_path / "new", *more))
+    if drop:
+        place = typed.index(drop)
+        del typed[place : place + 2]
+    said = targetsel(*typed)
+    assert said.status == 2
+    assert message in said.err
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_ensemble_with_another_decoder_is_not_a_start(sky, tmp_path, targetsel, ensemble_folder):
+    said = targetsel(*words(sky, tmp_path / "new", "--init", ensemble_folder))
+    assert said.status == 2
+    assert "is not the decoder of" in said.err
+
+
+def test_spectra_are_encoded_on_the_way(sky, tmp_path, targetsel):
+    labels = toy_labels()
+    flux = toy_decoder().decode(labels.mean[:, None]).flux[:, 0]
+    np.savez(tmp_path / "spectra.npz", source_id=labels.source_id, flux=flux)
+    typed = list(words(sky, tmp_path / "new", *SMALL))
+    place = typed.index("--latents")
+    typed[place : place + 2] = ["--spectra", tmp_path / "spectra.npz"]
+    said = targetsel(*typed)
+    assert said.status == 0, said.err
+    card = json.loads((tmp_path / "new" / "card.json").read_text())
+    assert card["training"]["label_noise"] == [0.0, 0.0]
+    assert "spectra" in card["validation"]["proxies"]["d4000"]

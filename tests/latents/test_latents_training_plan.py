@@ -1,0 +1,104 @@
+"""Presets are what they say, and plans that make no sense are refused."""
+
+from dataclasses import replace
+
+import pytest
+
+from targetsel.errors import EnsembleError
+from targetsel.imaging.stretch import Stretch
+from targetsel.latents.input_plan import InputPlan
+from targetsel.latents.presets import count_parameters
+from targetsel.latents.training_plan import differences, fine_tuning, named_plan
+from tests.conftest import tiny_ensemble
+
+GRIZY = InputPlan(("g", "r", "i", "z", "y"), 0.25, 64, Stretch("linear", (1.0,) * 5, scale=20.0))
+
+
+def test_the_published_preset_is_the_published_network_and_recipe():
+    plan = named_plan("wu-peek-2020", GRIZY, 6)
+    assert count_parameters(plan.network) == 6_734_743
+    recipe = plan.recipe
+    assert (recipe.optimiser, recipe.learning_rate, recipe.batch) == ("ranger", 3e-2, 128)
+    assert (recipe.augmentation, recipe.epochs_mean, recipe.epochs_covariance) == (
+        "published", 10, 0,
+    )  # fmt: skip
+    assert plan.network.head == "mean"
+
+
+def test_the_default_preset_predicts_a_covariance_with_half_the_width():
+    plan = named_plan("default", GRIZY, 6)
+    assert (plan.network.width, plan.network.head) == (0.5, "covariance")
+    assert (plan.recipe.optimiser, plan.recipe.learning_rate) == ("adamw", 4e-3)
+    assert (plan.recipe.epochs_mean, plan.recipe.epochs_covariance) == (8, 4)
+    assert plan.members == 5
+
+
+def test_epochs_are_shared_between_the_phases_and_members_have_seeds_in_a_row():
+    plan = named_plan("default", GRIZY, 6, epochs=7, width=0.25, members=3, seed=4)
+    assert (plan.recipe.epochs_mean, plan.recipe.epochs_covariance) == (5, 2)
+    assert [plan.recipe_of(k).seed for k in range(3)] == [4, 5, 6]
+    with pytest.raises(EnsembleError, match="--epochs 1: expected 2 or more"):
+        named_plan("default", GRIZY, 6, epochs=1)
+
+
+def test_an_unknown_preset_is_refused_with_a_hint():
+    with pytest.raises(EnsembleError, match=r"'wu-peek': expected one of .* 'wu-peek-2020'\?"):
+        named_plan("wu-peek", GRIZY, 6)
+
+
+def test_a_plan_that_makes_no_sense_is_refused():
+    plan = named_plan("default", GRIZY, 6)
+    with pytest.raises(EnsembleError, match="0 members, expected 1 or more"):
+        replace(plan, members=0)
+    with pytest.raises(EnsembleError, match="a network for 3 bands, but the input has g, r, i"):
+        replace(plan, network=replace(plan.network, n_bands=3))
+    with pytest.raises(EnsembleError, match="epochs_covariance is 0, expected 1 or more"):
+        replace(plan, recipe=replace(plan.recipe, epochs_covariance=0))
+
+
+def test_fine_tuning_takes_the_network_of_the_ensemble_and_a_quarter_of_the_rate():
+    start = tiny_ensemble()
+    plan = fine_tuning(named_plan("default", start.input, 6), start)
+    assert plan.network == start.networks[0].plan
+    assert plan.recipe.learning_rate == pytest.approx(1e-3)
+    assert plan.identity()["start"] == start.sha256
+
+
+def test_fine_tuning_on_another_input_or_network_is_refused_and_both_are_named():
+    start = tiny_ensemble()
+    other = replace(start.input, pixel_scale=0.5)
+    with pytest.raises(
+        EnsembleError, match=r"its input\.pixel_scale is 0\.25, but this training's is 0\.5"
+    ):
+        fine_tuning(named_plan("default", other, 6), start)
+    plan = fine_tuning(named_plan("default", start.input, 6), start)
+    with pytest.raises(
+        EnsembleError, match=r"'tiny': its network\.width is 0\.125, but this training's is 0\.5"
+    ):
+        replace(plan, network=replace(plan.network, width=0.5))
+
+
+def test_differences_name_the_entry_and_both_values():
+    one = {"a": 1, "b": {"c": 2, "d": [3]}, "e": None}
+    other = {"a": 1, "b": {"c": 4, "d": [3]}, "f": 5}
+    assert differences(one, other) == [("b.c", 2, 4), ("f", None, 5)]
+
+
+def test_photometers_see_photometry_alone_with_as_many_features_as_the_others():
+    plan = named_plan("default", GRIZY, 6, members=2, width=0.25)
+    assert (plan.members, plan.photometers, plan.n_networks) == (2, 2, 4)
+    shown, alone = plan.network_of(1), plan.network_of(2)
+    assert shown == plan.network
+    assert (alone.width, alone.photometry, alone.softening) == (0.0, shown.n_features, 0.0)
+    asinh = replace(GRIZY, stretch=Stretch("asinh", (1.0,) * 5, scale=2.0, softening=10.0))
+    assert replace(plan, input=asinh).network_of(3).softening == 10.0
+
+
+def test_photometry_of_an_unusual_stretch_is_refused():
+    unusual = replace(GRIZY, stretch=Stretch("asinh", (1.0,) * 5, scale=3.0))
+    with pytest.raises(EnsembleError, match="expected scale 2 and no offset"):
+        named_plan("default", unusual, 6)
+
+
+def test_the_published_recipe_has_no_photometers():
+    assert named_plan("wu-peek-2020", GRIZY, 6).photometers == 0

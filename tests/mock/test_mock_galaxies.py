@@ -1,0 +1,75 @@
+"""The mock sky's galaxies are real ones, and can be used more than once."""
+
+import numpy as np
+import pytest
+
+from targetsel.mock.galaxies import ID_STEP, Galaxies
+
+
+@pytest.fixture(scope="module")
+def galaxies():
+    return Galaxies.shipped()
+
+
+def test_the_catalog_is_9727_galaxies_within_its_stated_limits(galaxies):
+    magnitude = 31.4 - 2.5 * np.log10(galaxies.flux[:, 2])
+    assert len(galaxies) == 9727
+    assert len(np.unique(galaxies.source_id)) == 9727
+    assert (galaxies.redshift > 0.02).all()
+    assert (galaxies.redshift < 0.28).all()
+    assert magnitude.min() > 13.49
+    assert magnitude.max() < 18.51
+
+
+def test_the_demonstration_and_the_training_galaxies_do_not_overlap():
+    shown, others = (set(Galaxies.of_demonstration(k).source_id.tolist()) for k in (True, False))
+    assert not shown & others
+    assert len(shown) + len(others) == 9727
+    assert len(shown) >= 2000
+
+
+def test_realisation_zero_is_the_galaxies_themselves(galaxies):
+    assert galaxies.realised(5, 0) is galaxies
+    assert np.array_equal(galaxies.source_id, galaxies.group_id)
+
+
+def test_realisations_are_other_sources_of_the_same_groups(galaxies):
+    once, twice = galaxies.realised(5, 1), galaxies.realised(5, 2)
+    ids = np.concatenate([galaxies.source_id, once.source_id, twice.source_id])
+    assert len(np.unique(ids)) == 3 * 9727
+    assert np.array_equal(twice.group_id, galaxies.group_id)
+    assert np.array_equal(twice.source_id, galaxies.group_id + 2 * ID_STEP)
+    assert np.array_equal(once.realised(5, 2).source_id, twice.source_id)
+    assert ((twice.ra >= 0) & (twice.ra < 360)).all()
+
+
+def test_a_realisation_lies_36_arcsec_to_the_east(galaxies):
+    moved = galaxies.realised(5, 1)
+    east = (moved.ra - galaxies.ra + 180) % 360 - 180
+    assert east * np.cos(np.radians(galaxies.dec)) == pytest.approx(0.01, rel=1e-6)
+    assert np.array_equal(moved.dec, galaxies.dec)
+
+
+def test_half_of_a_realisation_is_dimmed_by_up_to_one_and_a_half_magnitudes(galaxies):
+    moved = galaxies.realised(5, 1)
+    dimming = 2.5 * np.log10(galaxies.flux / moved.flux)
+    assert dimming == pytest.approx(np.repeat(dimming[:, :1], 5, axis=1), abs=1e-9)
+    assert (dimming[:, 0] < 1e-9).mean() == pytest.approx(0.5, abs=0.03)
+    assert 1.45 < dimming.max() < 1.5
+    assert dimming[:, 0] == pytest.approx(2.5 * (galaxies.known - moved.known)[:, 2], abs=1e-9)
+    assert np.array_equal(galaxies.known[:, :2], moved.known[:, :2])
+    assert np.array_equal(galaxies.redshift, moved.redshift)
+
+
+def test_dimming_follows_from_seed_and_source_alone(galaxies):
+    some = np.array([7, 3, 100])
+    assert np.array_equal(
+        galaxies.take(some).realised(5, 1).flux, galaxies.realised(5, 1).flux[some]
+    )
+    assert not np.array_equal(galaxies.realised(6, 1).flux, galaxies.realised(5, 1).flux)
+
+
+def test_the_catalog_names_the_real_galaxy_behind_each_source(galaxies):
+    table = galaxies.take(np.arange(3)).realised(5, 1).table()
+    assert table["group_id"].to_pylist() == galaxies.source_id[:3].tolist()
+    assert table["source_id"].to_pylist() == (galaxies.source_id[:3] + ID_STEP).tolist()

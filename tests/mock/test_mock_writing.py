@@ -1,0 +1,229 @@
+"""A mock sky on disk: whole, honest about itself, and the same however it was made."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from targetsel.errors import MockError, OutputError
+from targetsel.imaging.store import CutoutStore
+from targetsel.latents.ensemble import DEFAULT, find_ensemble
+from targetsel.mock.galaxies import Galaxies
+from targetsel.mock.page import draw_page
+from targetsel.mock.sky import BLOCK
+from targetsel.mock.survey import LEGACY, LSST_YEAR_1
+from targetsel.mock.variation import Variation
+from targetsel.mock.writing import SkyPlan, write_sky
+from targetsel.parquet import read_footer
+from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.lines import PROXIES
+from targetsel.spectra.training_set import TrainingSpectra
+
+N = 280  # more than a block
+NAMES = ("catalog", "truth", "spectra")
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mock") / "sky"
+    assert BLOCK < N
+    write_sky(folder, SkyPlan.of(N, seed=11))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tables(sky):
+    return {name: pq.read_table(sky / f"{name}.parquet") for name in NAMES}
+
+
+def lists(column):
+    return np.array(column.to_pylist())
+
+
+def contents(folder):
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_all_files_speak_of_the_same_sources(sky, tables):
+    ids = tables["catalog"]["source_id"].to_pylist()
+    assert len(set(ids)) == N
+    assert all(table["source_id"].to_pylist() == ids for table in tables.values())
+    assert set(CutoutStore.open(sky / "cutouts").source_ids()) == set(ids)
+    groups = tables["catalog"]["group_id"].to_pylist()
+    assert all(table["group_id"].to_pylist() == groups for table in tables.values())
+
+
+def test_every_footer_says_that_images_are_simulated_and_from_what(sky):
+    for name in NAMES:
+        footer = read_footer(sky / f"{name}.parquet")
+        assert footer["images"] == "simulated"
+        assert footer["mock"]["seed"] == 11
+        assert footer["mock"]["survey"] == "ps1"
+        assert footer["mock"]["variation"]["link"] == 1.0
+        assert footer["code_version"]
+
+
+def test_number_of_workers_changes_no_byte(sky, tmp_path):
+    write_sky(tmp_path / "again", SkyPlan.of(N, seed=11), workers=2)
+    assert contents(tmp_path / "again") == contents(sky)
+
+
+def test_a_smaller_sky_is_part_of_a_larger_one(tables, tmp_path):
+    write_sky(tmp_path / "small", SkyPlan.of(10, seed=11))
+    small = pq.read_table(tmp_path / "small" / "spectra.parquet")
+    large = tables["spectra"].slice(0, 10)
+    assert small["source_id"].equals(large["source_id"])
+    assert lists(small["flux"]) == pytest.approx(lists(large["flux"]), abs=1e-6)
+
+
+def test_true_spectra_have_a_sum_of_squares_of_one_and_noise_as_stated(tables):
+    flux, ivar, true = (lists(tables["spectra"][name]) for name in ("flux", "ivar", "flux_true"))
+    assert (true**2).sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert ((flux - true) * np.sqrt(ivar)).std() == pytest.approx(1.0, abs=0.01)
+    snr = tables["truth"]["snr"].to_numpy()
+    assert np.median(true * np.sqrt(ivar), axis=1) == pytest.approx(snr, rel=1e-3)
+    assert snr.min() >= 4
+    assert snr.max() <= 60
+
+
+def test_latents_are_the_shipped_decoders_of_the_true_spectra(tables):
+    decoder = Decoder.read(find_ensemble(DEFAULT))
+    latents, _ = decoder.encode(lists(tables["spectra"]["flux_true"]))
+    assert lists(tables["truth"]["latent"]) == pytest.approx(latents, abs=1e-4)
+    assert tables["truth"].schema.field("latent").type == pa.list_(pa.float32(), 6)
+
+
+def test_truth_has_proxies_lines_components_and_weights_without_gaps(tables):
+    truth = tables["truth"]
+    expected = {*PROXIES, "input_halpha", "bulge_share", "disk_radius", "knot_share", "snr"}
+    assert expected <= set(truth.schema.names)
+    for name in set(truth.schema.names) - {"latent"}:
+        assert np.isfinite(truth[name].to_numpy()).all(), name
+    assert (truth["weight"].to_numpy() == 1).all()
+    assert truth.schema.field("disk_radius").metadata[b"unit"] == b"arcsec"
+
+
+def test_over_sampled_emitters_carry_weights(tables, tmp_path):
+    plan = SkyPlan.of(120, 11, variation=Variation(over_sampling=0.5))
+    write_sky(tmp_path / "rich", plan)
+    rich = pq.read_table(tmp_path / "rich" / "truth.parquet")
+    strong = rich["ew_halpha"].to_numpy() > 40
+    assert strong.mean() > (tables["truth"]["ew_halpha"].to_numpy() > 40).mean()
+    assert rich["weight"].to_numpy()[strong].mean() < 1
+
+
+def test_spectra_can_be_learnt_from_as_they_are(sky):
+    spectra = TrainingSpectra.read(sky / "spectra.parquet")
+    assert spectra.flux.shape == (N, 1000)
+    assert spectra.ivar.min() > 0
+
+
+def test_real_galaxies_begin_again_when_there_are_no_more():
+    few = Galaxies.of_demonstration().take(np.arange(100))
+    plan = SkyPlan(few, 350, seed=2)
+    blocks = [plan.sources(start) for start in plan.blocks]
+    ids = np.concatenate([block.source_id for block in blocks])
+    groups = np.concatenate([block.group_id for block in blocks])
+    assert len(np.unique(ids)) == 350
+    assert np.array_equal(groups, np.tile(few.source_id, 4)[:350])
+    flux = np.concatenate([block.flux for block in blocks])
+    assert np.array_equal(flux[:100], few.flux)
+    assert (flux[100:200] <= few.flux).all()
+    assert 0.2 < (flux[100:200, 2] < few.flux[:, 2]).mean() < 0.8
+
+
+def test_held_out_galaxies_are_the_demonstrations_and_no_others():
+    shown = set(Galaxies.of_demonstration().source_id.tolist())
+    held_out = SkyPlan.of(2000, held_out=True)
+    learnt = SkyPlan.of(2000)
+    assert set(held_out.sources(0).group_id.tolist()) <= shown
+    assert not set(learnt.sources(0).group_id.tolist()) & shown
+
+
+def test_another_survey_has_its_bands_and_pixels(tmp_path):
+    for survey in (LEGACY, LSST_YEAR_1):
+        folder = tmp_path / survey.name
+        write_sky(folder, SkyPlan.of(12, survey=survey))
+        store = CutoutStore.open(folder / "cutouts")
+        assert store.bands == survey.bands
+        assert store.pixel_scale == survey.pixel_scale
+        assert store.sky_sigma == pytest.approx(survey.sky_sigma)
+        assert draw_page(folder, tmp_path / f"{survey.name}.png") == 12
+        assert (tmp_path / f"{survey.name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sky_takes_the_place_of_a_sky_but_not_of_other_files(tmp_path):
+    write_sky(tmp_path, SkyPlan.of(4, seed=1))
+    write_sky(tmp_path, SkyPlan.of(3, seed=2))
+    assert len(pq.read_table(tmp_path / "spectra.parquet")) == 3
+    pq.write_table(pa.table({"source_id": [1]}), tmp_path / "spectra.parquet")
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match=r"spectra.parquet: already exists and is no mock sky's"):
+        write_sky(tmp_path, SkyPlan.of(4))
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_of_cutouts_that_are_not_ours_is_left_alone(tmp_path):
+    (tmp_path / "cutouts").mkdir()
+    (tmp_path / "cutouts" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="is not a cutout store"):
+        write_sky(tmp_path, SkyPlan.of(4))
+    assert contents(tmp_path) == {"cutouts/notes.txt": b"mine"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from targetsel.mock.writing import SkyPlan, write_sky
+stop = lambda done, total: os.kill(os.getpid(), signal.SIGKILL)
+write_sky(Path(sys.argv[1]), SkyPlan.of(300), progress=stop)
+"""
+
+
+def test_killed_half_way_nothing_is_there_under_its_name(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "sky")], env=environment, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+    left = {path.name for path in (tmp_path / "sky").iterdir()}
+    assert not left & {"catalog.parquet", "truth.parquet", "spectra.parquet", "cutouts"}
+    write_sky(tmp_path / "sky", SkyPlan.of(3))
+    assert len(CutoutStore.open(tmp_path / "sky" / "cutouts")) == 3
+
+
+def test_an_error_on_the_way_leaves_nothing(tmp_path):
+    def fail(done, total):
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_sky(tmp_path, SkyPlan.of(4), progress=fail)
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 0}, "0 mock sources asked for, expected at least 1."),
+        ({"n": 5, "seed": -1}, "seed -1: expected a whole number that is not negative."),
+        (
+            {"n": 5, "variation": Variation(redshift=(0.5, 0.9))},
+            "no real galaxy has a redshift between 0.5 and 0.9. Most of them lie between",
+        ),
+        (
+            {"n": 5, "survey": LEGACY, "variation": Variation(zero_point={"i": 0.1})},
+            "zero_point: survey 'legacy' has no band 'i', but g, r, z.",
+        ),
+    ],
+)
+def test_what_cannot_be_made_is_refused(arguments, message):
+    with pytest.raises(MockError) as caught:
+        SkyPlan.of(**arguments)
+    assert str(caught.value).startswith(message)
