@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from scipy.special import ndtri
 
 from targetsel.parquet import ParquetSink
+from targetsel.scoring import posterior_fields
 from targetsel.selection import formula as f
 from targetsel.selection.evaluation import DrawnSources, Sources, holds, probability
 from targetsel.selection.expression import parse
@@ -68,52 +69,56 @@ def made_up(n: int, rng: np.random.Generator) -> ProxyPosterior:
     loadings = rng.normal(size=(n, k, 3))
     covariance = loadings @ loadings.transpose(0, 2, 1) + np.eye(k) * rng.uniform(0.2, 2, (n, 1, 1))
     spread = np.sqrt(np.einsum("nii->ni", covariance))
-    row, column = np.tril_indices(k, -1)
-    correlation = covariance[:, row, column] / (spread[:, row] * spread[:, column])
-    return ProxyPosterior(PROXIES, quantiles, correlation)
+    correlation = covariance / (spread[:, :, None] * spread[:, None, :])
+    return ProxyPosterior(
+        PROXIES,
+        {name: quantiles[:, i].astype(np.float32) for i, name in enumerate(PROXIES)},
+        {(PROXIES[i], PROXIES[j]): correlation[:, i, j] for j in range(k) for i in range(j)},
+    )
 
 
 def drawn_again(path: Path, n: int, rng: np.random.Generator) -> ProxyPosterior:
     """Sources of a scored file, each with all its line strengths scaled by a random factor."""
     posterior = Sources(pq.read_table(path)).posterior
-    known = np.flatnonzero(np.isfinite(posterior.quantiles).all(axis=(1, 2)))
-    again = posterior.take(rng.choice(known, n))
-    lines = np.array([UNITS[name] != "" for name in PROXIES])[:, None]
-    factor = np.where(lines, np.exp(0.3 * rng.normal(size=(n, 1, 1))), 1.0)
-    return ProxyPosterior(again.names, again.quantiles * factor, again.correlation)
+    finite = [np.isfinite(posterior.knots(name)).all(axis=1) for name in PROXIES]
+    again = posterior.take(rng.choice(np.flatnonzero(np.logical_and.reduce(finite)), n))
+    factor = np.exp(0.3 * rng.normal(size=(n, 1)))
+    scaled = {
+        name: knots * factor if UNITS[name] else knots for name, knots in again.quantiles.items()
+    }
+    return ProxyPosterior(again.names, scaled, again.correlation)
 
 
 def scored_table(posterior: ProxyPosterior) -> pa.Table:
     """The columns of a scored file that P looks at."""
-    k, triangle = len(PROXIES), posterior.correlation.shape[1]
-    columns = {"source_id": pa.array(np.arange(len(posterior)))}
-    fields = [pa.field("source_id", pa.int64())]
-    for place, name in enumerate(PROXIES):
-        columns[name] = pa.array(posterior.quantiles[:, place, 5].astype(np.float32))
-        fields.append(pa.field(name, pa.float32(), metadata={"unit": UNITS[name]}))
-    for name, numbers, width in (
-        ("proxy_quantiles", posterior.quantiles, k * len(NORMAL_SCORES)),
-        ("proxy_correlation", posterior.correlation, triangle),
-    ):
-        flat = pa.array(numbers.astype(np.float32).ravel())
-        columns[name] = pa.FixedSizeListArray.from_arrays(flat, width)
-        notes = {"proxies": ",".join(PROXIES)} if name == "proxy_quantiles" else None
-        fields.append(pa.field(name, columns[name].type, metadata=notes))
-    return pa.table(list(columns.values()), schema=pa.schema(fields))
+    columns = {pa.field("source_id", pa.int64()): pa.array(np.arange(len(posterior)))}
+    for k, name in enumerate(PROXIES):
+        knots = posterior.knots(name)
+        median = pa.field(name, pa.float32(), metadata={"unit": UNITS[name]})
+        columns[median] = pa.array(knots[:, 5].astype(np.float32))
+        matrices = [knots]
+        if k:
+            pairs = [posterior.correlation[other, name] for other in PROXIES[:k]]
+            matrices.append(np.stack(pairs, axis=1))
+        for field, matrix in zip(posterior_fields(name, PROXIES[:k]), matrices, strict=True):
+            flat = pa.array(matrix.astype(np.float32).ravel())
+            columns[field] = pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+    return pa.table(list(columns.values()), schema=pa.schema(list(columns)))
 
 
 def many_draws(posterior: ProxyPosterior, n_draws: int, rng: np.random.Generator) -> np.ndarray:
     """Pseudo-random draws of one source's proxies, shape (K, S)."""
     k = len(posterior.names)
     matrix = np.eye(k)
-    matrix[np.tril_indices(k, -1)] = posterior.correlation[0]
-    matrix = np.tril(matrix) + np.tril(matrix, -1).T
+    for (one, two), rho in posterior.correlation.items():
+        i, j = posterior.names.index(one), posterior.names.index(two)
+        matrix[i, j] = matrix[j, i] = rho[0]
     size, axes = np.linalg.eigh(matrix)  # exact also where the matrix is all but singular
     scores = (axes * np.sqrt(np.maximum(size, 0))) @ rng.standard_normal((k, n_draws))
     step = NORMAL_SCORES[1] - NORMAL_SCORES[0]
     place = (scores - NORMAL_SCORES[0]) / step
     cell = np.clip(np.floor(place), 0, len(NORMAL_SCORES) - 2).astype(int)
-    knots = posterior.quantiles[0].astype(float)
+    knots = np.stack([posterior.knots(name)[0] for name in posterior.names]).astype(float)
     rows = np.arange(k)[:, None]
     return knots[rows, cell] + (place - cell) * (knots[rows, cell + 1] - knots[rows, cell])
 
@@ -147,6 +152,14 @@ def by_engine(rule: f.Formula, table: pa.Table, rows: int = 8192) -> np.ndarray:
     return np.concatenate([holds(rule, Sources(block)) for block in blocks])
 
 
+def by_engine_from(path: Path, rule: f.Formula, columns: list[str]) -> np.ndarray:
+    """The same with reading, one row group after the other."""
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        groups = range(file.num_row_groups)
+        tables = (file.read_row_group(group, columns, use_threads=False) for group in groups)
+        return np.concatenate([by_engine(rule, table) for table in tables])
+
+
 def by_few_draws(table: pa.Table) -> np.ndarray:
     """The same by counting stored draws."""
     halpha, oiii = (
@@ -158,8 +171,7 @@ def by_few_draws(table: pa.Table) -> np.ndarray:
 
 def few_draws(posterior: ProxyPosterior, rng: np.random.Generator) -> pa.Table:
     """FEW stored draws of two proxies for each source, as float32."""
-    i, j = PROXIES.index("ew_halpha"), PROXIES.index("ew_oiii")
-    rho = posterior.correlation[:, max(i, j) * (max(i, j) - 1) // 2 + min(i, j)][:, None]
+    rho = posterior.correlation["ew_oiii", "ew_halpha"][:, None]
     columns = {
         name: np.empty((len(posterior), FEW), np.float32) for name in ("halpha_draws", "oiii_draws")
     }
@@ -185,17 +197,16 @@ def speed(posterior: ProxyPosterior, runs: int, rng: np.random.Generator) -> Non
         for path, each in zip(files, (table, draws), strict=True):
             with ParquetSink(path, each.schema) as sink:
                 sink.write(each)
-        columns = [name for name in table.column_names if name.startswith("proxy_")]
-
-        def read(path: Path, names: list[str] | None = None) -> pa.Table:
-            return pq.read_table(path, columns=names, use_threads=False)
+        columns = ["ew_oiii_quantiles", "ew_halpha_quantiles", "ew_halpha_correlation"]
 
         contenders: dict[str, Callable[[], np.ndarray]] = {
             "engine": lambda: by_engine(rule, table),
             f"engine, {RATIO}": lambda: by_engine(ratio, table),
             f"{FEW} draws": lambda: by_few_draws(draws),
-            "engine, with reading": lambda: by_engine(rule, read(files[0], columns)),
-            f"{FEW} draws, with reading": lambda: by_few_draws(read(files[1])),
+            "engine, with reading": lambda: by_engine_from(files[0], rule, columns),
+            f"{FEW} draws, with reading": lambda: by_few_draws(
+                pq.read_table(files[1], use_threads=False)
+            ),
         }
         times: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(runs):

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from targetsel.errors import RuleError
 from targetsel.parquet import described, write_table
+from targetsel.scoring import posterior_fields
 from targetsel.selection.forecast import LEVEL, Expected, forecasts
 from targetsel.selection.rules import Rules
 from targetsel.selection.trial import trial
@@ -76,8 +77,8 @@ class Mock:
 def _scored(median: np.ndarray, spread: np.ndarray) -> pa.Table:
     """A scored table with Gaussian posteriors of H alpha, and of an idle second proxy."""
     n = len(median)
-    quantiles = median[:, None, None] + spread[:, None, None] * NORMAL_SCORES
-    flat = pa.array(np.repeat(quantiles, 2, axis=1).astype(np.float32).ravel())
+    quantiles = _lists(median[:, None] + spread[:, None] * NORMAL_SCORES)
+    oiii, halpha = posterior_fields("ew_oiii", ()), posterior_fields("ew_halpha", ("ew_oiii",))
     columns = {
         pa.field("source_id", pa.int64(), nullable=False): np.arange(n),
         described("ra", pa.float64(), "deg"): np.linspace(0, 10, n),
@@ -85,14 +86,16 @@ def _scored(median: np.ndarray, spread: np.ndarray) -> pa.Table:
         pa.field("_healpix_29", pa.int64()): np.arange(n),
         described("ew_halpha", pa.float32(), "Angstrom"): median.astype(np.float32),
         described("ew_oiii", pa.float32(), "Angstrom"): median.astype(np.float32),
-        pa.field(
-            "proxy_quantiles", pa.list_(pa.float32(), 22), metadata={"proxies": "ew_halpha,ew_oiii"}
-        ): pa.FixedSizeListArray.from_arrays(flat, 22),
-        pa.field("proxy_correlation", pa.list_(pa.float32(), 1)): pa.FixedSizeListArray.from_arrays(
-            pa.array(np.zeros(n, np.float32)), 1
-        ),
+        oiii[0]: quantiles,
+        halpha[0]: quantiles,
+        halpha[1]: _lists(np.zeros((n, 1))),
     }
     return pa.table([pa.array(each) for each in columns.values()], pa.schema(list(columns)))
+
+
+def _lists(matrix: np.ndarray) -> pa.FixedSizeListArray:
+    flat = pa.array(matrix.astype(np.float32).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The scored catalog: what `score` writes for every source and `select` reads.
 
 A scored row keeps the catalog's columns and adds the latent posterior, every proxy's median,
-scatter and 68 % interval, and the proxies' joint posterior in the form that rules evaluate.
+scatter and 68 % interval, and the proxies' joint posterior in the form that rules evaluate: for
+each proxy a column of quantiles, and one of its correlations with the proxies before it, so that
+a rule only reads what it names.
 """
 
 from __future__ import annotations
@@ -18,7 +20,13 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.parquet import FOOTER_KEY, described
 from targetsel.spectra.lines import BPT_CLASSES, DESCRIPTIONS, PROXIES, UNITS, bpt_probabilities
-from targetsel.spectra.proxies import NORMAL_SCORES, Proxies, ProxyPosterior
+from targetsel.spectra.proxies import (
+    CORRELATION,
+    NORMAL_SCORES,
+    QUANTILES,
+    Proxies,
+    ProxyPosterior,
+)
 
 EPISTEMIC = (
     "disagreement of the ensemble's members: rms over latents of the scatter of their means, in "
@@ -30,18 +38,14 @@ OOD = "share of held-out training sources that look at least as strange; small m
 def prediction_fields(n_latents: int, n_members: int) -> list[pa.Field]:
     """The columns that scoring adds, in their order."""
     triangle = n_latents * (n_latents + 1) // 2
-    k, f32 = len(PROXIES), pa.float32()
-
-    def numbers(name: str, size: int, description: str) -> pa.Field:
-        return described(name, pa.list_(f32, size), "", "", description)
-
+    f32 = pa.float32()
     fields = [
-        numbers("latent_mean", n_latents, "mean of the standardised latents"),
-        numbers("latent_cov", triangle, "their covariance, lower triangle by rows"),
-        numbers("member_mean", n_members * n_latents, "each member's mean"),
-        numbers("member_cov", n_members * triangle, "each member's covariance, lower triangle"),
+        _list("latent_mean", n_latents, "mean of the standardised latents"),
+        _list("latent_cov", triangle, "their covariance, lower triangle by rows"),
+        _list("member_mean", n_members * n_latents, "each member's mean"),
+        _list("member_cov", n_members * triangle, "each member's covariance, lower triangle"),
     ]
-    for name in PROXIES:
+    for k, name in enumerate(PROXIES):
         about, what = DESCRIPTIONS[name], _ucd(name)
         for suffix, kind, ucd in (
             ("", "median of ", f"{what};stat.median"),
@@ -50,19 +54,7 @@ def prediction_fields(n_latents: int, n_members: int) -> list[pa.Field]:
             ("_q84", "84th percentile of ", f"stat.percentile;{what}"),
         ):
             fields.append(described(name + suffix, f32, UNITS[name], ucd, kind + about))
-    quantiles = numbers(
-        "proxy_quantiles", k * len(NORMAL_SCORES), "quantiles of each proxy, proxy by proxy"
-    )
-    notes = {
-        b"proxies": ",".join(PROXIES).encode(),
-        b"normal_scores": ",".join(f"{score:g}" for score in NORMAL_SCORES).encode(),
-    }
-    fields.append(quantiles.with_metadata({**(quantiles.metadata or {}), **notes}))
-    fields.append(
-        numbers(
-            "proxy_correlation", k * (k - 1) // 2, "of the normal scores, strict lower triangle"
-        )
-    )
+        fields += posterior_fields(name, PROXIES[:k])
     for name in BPT_CLASSES:
         about = f"probability of the class '{name[4:]}' in the [NII] diagram"
         fields.append(described(name, f32, "", "stat.probability", about))
@@ -74,6 +66,25 @@ def prediction_fields(n_latents: int, n_members: int) -> list[pa.Field]:
         ),
         described("status", pa.string(), "", "meta.code.status", "ok, or why not", nullable=False),
     ]
+    return fields
+
+
+def _list(name: str, size: int, description: str, unit: str = "") -> pa.Field:
+    return described(name, pa.list_(pa.float32(), size), unit, "", description)
+
+
+def posterior_fields(name: str, before: tuple[str, ...]) -> list[pa.Field]:
+    """The fields of a proxy's posterior, given the proxies before it (see `ProxyPosterior`)."""
+    scores = ",".join(f"{score:g}" for score in NORMAL_SCORES)
+    about = f"quantiles of {DESCRIPTIONS[name]}, at normal scores {scores}"
+    quantiles = _list(name + QUANTILES, len(NORMAL_SCORES), about, UNITS[name])
+    notes = {b"normal_scores": scores.encode()}
+    fields = [quantiles.with_metadata({**quantiles.metadata, **notes})]
+    if before:
+        about = f"correlations of its normal scores with those of {', '.join(before)}"
+        correlation = _list(name + CORRELATION, len(before), about)
+        notes = {b"with": ",".join(before).encode()}
+        fields.append(correlation.with_metadata({**correlation.metadata, **notes}))
     return fields
 
 
@@ -119,13 +130,16 @@ def summarise(proxies: Proxies) -> dict[str, np.ndarray]:
     middle = {"": 0.0, "_q16": -1.0, "_q84": 1.0}
     columns: dict[str, np.ndarray] = {}
     for k, name in enumerate(PROXIES):
+        knots = posterior.knots(name)
         for suffix, score in middle.items():
-            columns[name + suffix] = posterior.quantiles[:, k, list(NORMAL_SCORES).index(score)]
+            columns[name + suffix] = knots[:, list(NORMAL_SCORES).index(score)]
         usable = np.isfinite(columns[name])
         spread = np.nanstd(np.where(usable[:, None], proxies[name], 0.0), axis=1)
         columns[f"{name}_std"] = np.where(usable, spread, np.nan)
-    columns["proxy_quantiles"] = posterior.quantiles.reshape(len(posterior), -1)
-    columns["proxy_correlation"] = posterior.correlation
+        columns[name + QUANTILES] = knots
+        if k:
+            pairs = [posterior.correlation[other, name] for other in PROXIES[:k]]
+            columns[name + CORRELATION] = np.stack(pairs, axis=1)
     return columns | bpt_probabilities(proxies)
 
 

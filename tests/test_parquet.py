@@ -204,3 +204,21 @@ def test_footer_of_another_program_is_taken_for_none(tmp_path, footer):
     table = pa.table({"x": [1]}).replace_schema_metadata({"targetsel": footer})
     pq.write_table(table, tmp_path / "t.parquet")
     assert read_footer(tmp_path / "t.parquet") == {}
+
+
+def test_numbers_are_encoded_for_what_they_are_and_only_scalars_have_statistics(path):
+    metadata = pq.read_metadata(path)
+    columns = [metadata.row_group(0).column(i) for i in range(metadata.num_columns)]
+    encodings = {each.path_in_schema: each.encodings for each in columns}
+    for name in ("ra", "flux_r", "latent_mean.list.element"):
+        assert "BYTE_STREAM_SPLIT" in encodings[name]
+    assert "DELTA_BINARY_PACKED" in encodings["source_id"]
+    assert {each.compression for each in columns} == {"SNAPPY"}
+    without = [each.path_in_schema for each in columns if not each.is_stats_set]
+    assert without == ["latent_mean.list.element"]
+
+
+def test_row_groups_hold_65536_rows(tmp_path):
+    write_table(pa.table({"a": np.arange(70_000)}), tmp_path / "a.parquet")
+    metadata = pq.read_metadata(tmp_path / "a.parquet")
+    assert [metadata.row_group(i).num_rows for i in range(2)] == [65_536, 4_464]

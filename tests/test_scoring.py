@@ -14,7 +14,7 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.scoring import check_names, prediction_fields, scored, summarise
 from targetsel.spectra.lines import PROXIES, UNITS
-from targetsel.spectra.proxies import NORMAL_SCORES, Proxies
+from targetsel.spectra.proxies import Proxies
 
 BANDS = ("g", "r", "i", "z", "y")
 N, S = 3, 400
@@ -53,7 +53,7 @@ def test_columns_are_those_of_the_catalog_then_the_predicted_ones(table):
     ]  # fmt: skip
     assert names[8:12] == ["ew_oii", "ew_oii_std", "ew_oii_q16", "ew_oii_q84"]
     assert names[-4:] == ["epistemic", "ood", "masked_fraction", "status"]
-    assert len(set(names)) == len(names) == 8 + 4 * len(PROXIES) + 2 + 4 + 4
+    assert len(set(names)) == len(names) == 8 + 4 * len(PROXIES) + 2 * len(PROXIES) - 1 + 4 + 4
     assert {"ew_halpha", "ew_nii", "ew_sii", "d4000", "hdelta_a", "bpt_agn"} <= set(names)
 
 
@@ -64,7 +64,7 @@ def test_every_predicted_column_has_a_description_and_known_unit_and_ucd():
         units.Unit(metadata.get("unit", ""))
         if "ucd" in metadata:
             assert check_ucd(metadata["ucd"], check_controlled_vocabulary=True), field.name
-        if field.name.startswith(("ew_", "hdelta_a")):
+        if field.name.startswith(("ew_", "hdelta_a")) and not field.name.endswith("_correlation"):
             assert metadata["unit"] == "Angstrom"
     assert UNITS["d4000"] == ""
 
@@ -75,11 +75,16 @@ def test_lists_are_as_long_as_the_latents_members_and_proxies_ask():
         for field in prediction_fields(6, 3)
         if pa.types.is_fixed_size_list(field.type)
     }
-    k = len(PROXIES)
-    assert sizes == {
-        "latent_mean": 6, "latent_cov": 21, "member_mean": 18, "member_cov": 63,
-        "proxy_quantiles": 11 * k, "proxy_correlation": k * (k - 1) // 2,
-    }  # fmt: skip
+    expected = {"latent_mean": 6, "latent_cov": 21, "member_mean": 18, "member_cov": 63}
+    expected |= {f"{name}_quantiles": 11 for name in PROXIES}
+    expected |= {f"{name}_correlation": k for k, name in enumerate(PROXIES) if k}
+    assert sizes == expected
+
+
+def test_correlations_say_with_whom():
+    (field,) = (each for each in prediction_fields(6, 3) if each.name == "ew_oiii_correlation")
+    assert field.metadata[b"with"] == b"ew_oii,ew_hbeta"
+    assert field.metadata[b"description"].decode().endswith("with those of ew_oii, ew_hbeta")
 
 
 def test_mixture_of_two_members_at_plus_and_minus_one_has_one_more_of_variance(table):
@@ -122,8 +127,8 @@ def test_proxy_that_no_draw_can_measure_is_missing_and_spoils_no_other():
         assert np.isfinite(summary[f"d4000{end}"]).all()
     assert summary["ew_oii"][1] == 3.0
     assert summary["ew_oii_std"][1] == 0.0
-    quantiles = summary["proxy_quantiles"].reshape(N, len(PROXIES), len(NORMAL_SCORES))
-    assert np.isnan(quantiles[0]).any(axis=1).tolist() == [name == "ew_oii" for name in PROXIES]
+    missing = [name for name in PROXIES if np.isnan(summary[f"{name}_quantiles"][0]).any()]
+    assert missing == ["ew_oii"]
 
 
 def test_few_draws_that_cannot_be_measured_are_left_out():

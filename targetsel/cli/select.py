@@ -36,7 +36,9 @@ def select(
     ] = False,
     with_funnels: Annotated[
         bool,
-        typer.Option("--funnel", help="Keep in the list's footer what each condition rejects."),
+        typer.Option(
+            "--funnel", help="Keep in the list's footer also what each condition rejects alone."
+        ),
     ] = False,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Looking side by side.")] = 1,
     calibration: CalibrationOption = None,

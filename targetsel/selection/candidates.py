@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from targetsel.selection import formula as f
-from targetsel.selection.evaluation import Sources, holds, probability
+from targetsel.selection.evaluation import Sources, probability
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.rules import Rules
 from targetsel.selection.scan import ScoredFile
-from targetsel.selection.steps import ClassFormulas, needs_posterior, plan
+from targetsel.selection.sieve import obeyed
+from targetsel.selection.steps import ClassFormulas, plan
 
 
 def quantiles_in(file: ScoredFile, rules: Rules) -> dict[f.Formula, float]:
@@ -47,20 +48,6 @@ def classes_in(
 def ids_of(file: ScoredFile) -> f.Column:
     """The column of source ids."""
     return f.Column(file.names["source_id"], type="other")
-
-
-def obeyed(conditions: Iterable[f.Formula], sources: Sources) -> np.ndarray:
-    """Indices of the sources of which every condition is true, in increasing order.
-
-    Conditions with probabilities come last, and each is only asked of the rows that the ones
-    before it left.
-    """
-    rows = np.arange(len(sources))
-    for condition in sorted(conditions, key=needs_posterior):
-        true = np.broadcast_to(holds(condition, sources), len(sources))
-        if not true.all():
-            rows, sources = rows[true], sources.take(true)
-    return rows
 
 
 def obey(conditions: Iterable[f.Formula], sources: Sources) -> np.ndarray:

@@ -1,9 +1,9 @@
 """YAML as a tree of texts that remember their place.
 
-Only what rule files need: maps, lists and scalars. Every scalar is kept as the text that was
-written (`no`, `1:30` and `010` are not turned into something else), and what makes YAML files
-surprising or dangerous is refused: anchors, aliases, tags, duplicate keys, deep nesting. Events
-are read one by one, so a hostile file costs milliseconds and no recursion.
+Only what files of rules and settings need: maps, lists and scalars. Every scalar is kept as the
+text that was written (`no`, `1:30` and `010` are not turned into something else), and what makes
+YAML files surprising or dangerous is refused: anchors, aliases, tags, duplicate keys, deep nesting.
+Events are read one by one, so a hostile file costs milliseconds and no recursion.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def read_document(text: str, file: str) -> Node:
     Raises
     ------
     RuleErrorAt
-        If the text is not YAML, or uses a part of YAML that rule files do without.
+        If the text is not YAML, or uses a part of YAML that our files do without.
     """
     if len(text) > MAX_CHARACTERS:
-        raise Place(file).error("a rule file may hold 1 MiB at most")
+        raise Place(file).error("the file may hold 1 MiB at most")
     lines = text.split("\n")
     builder = _Builder(file, [line.rstrip("\r") for line in lines])
     loader = _Loader(text)
@@ -78,7 +78,7 @@ def read_document(text: str, file: str) -> Node:
     finally:
         loader.dispose()
     if builder.root is None:
-        raise Place(file).error("the file is empty; a rule file starts with `schema:`")
+        raise Place(file).error("the file is empty; expected keys and values, such as `name: mine`")
     return builder.root
 
 
@@ -104,7 +104,9 @@ class _Builder:
         if isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
             if self.documents > 1:
-                raise self.place(event.start_mark).error("a rule file holds one YAML document")
+                raise self.place(event.start_mark).error(
+                    "a second YAML document begins here; expected one in a file"
+                )
         elif isinstance(event, yaml.CollectionEndEvent):
             self.stack.pop()
             self.key.pop()
@@ -116,12 +118,13 @@ class _Builder:
         place = self.place(event.start_mark)
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise place.error(f"a rule file may hold {MAX_NODES} entries at most")
+            raise place.error(f"the file may hold {MAX_NODES:,} entries at most")
         if len(self.stack) >= MAX_DEPTH:
             raise place.error(f"nested deeper than {MAX_DEPTH} levels")
         if event.anchor is not None:
             raise place.error(
-                f"YAML anchors and aliases (& and *) are not allowed; use `define:`, or {QUOTE}"
+                "YAML anchors and aliases (& and *) are not allowed; use `define:` in a rule file, "
+                f"or {QUOTE}"
             )
         if getattr(event, "tag", None) is not None:
             raise place.error(f"YAML tags (!) are not allowed; {QUOTE}")

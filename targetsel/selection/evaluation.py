@@ -13,9 +13,9 @@ quasi-random draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,12 +26,29 @@ from targetsel.errors import CatalogError
 from targetsel.selection import formula as f
 from targetsel.selection.functions import COMPARISONS, FLIPPED, NEGATED, apply
 from targetsel.selection.intervals import Interval, always, apply_to_intervals
-from targetsel.selection.meaning import proxy_names
-from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior, Sides
+from targetsel.selection.meaning import correlated, proxy_names
+from targetsel.spectra.proxies import (
+    CORRELATION,
+    NORMAL_SCORES,
+    QUANTILES,
+    ProxyPosterior,
+    Sides,
+)
 
 N_DRAWS = 4096
 ROWS_OF_DRAWS = 16  # rows drawn at a time: half a MiB per proxy, which stays in the cache
 SETTLED = 1e-6  # bounds on a probability that are no further apart are its value
+
+
+class Columnar(Protocol):
+    """What sources are made of: an Arrow table, or a part of a file whose columns are read when
+    they are asked for."""
+
+    @property
+    def num_rows(self) -> int: ...
+    @property
+    def schema(self) -> pa.Schema: ...
+    def column(self, name: str, /) -> pa.Array | pa.ChunkedArray: ...
 
 
 class Sources:
@@ -39,13 +56,13 @@ class Sources:
 
     Parameters
     ----------
-    table : pa.Table or pa.RecordBatch
-        The scored layout. Posterior columns are only needed where a formula asks for them.
+    table : Columnar
+        The scored layout. No column is touched before a formula asks for it.
     rows : ndarray, shape (N,), optional
         Indices of the rows that are meant; without it, all of them.
     """
 
-    def __init__(self, table: pa.Table | pa.RecordBatch, rows: np.ndarray | None = None) -> None:
+    def __init__(self, table: Columnar, rows: np.ndarray | None = None) -> None:
         self._whole = table
         self._rows = rows
         self._arrays: dict[tuple[str, str], Any] = {}  # of the whole table; all who `take` share it
@@ -66,7 +83,8 @@ class Sources:
 
     @property
     def table(self) -> pa.Table | pa.RecordBatch:
-        """The rows as a table."""
+        """The rows as a table, where they come from one."""
+        assert isinstance(self._whole, pa.Table | pa.RecordBatch)
         return self._whole if self._rows is None else self._whole.take(pa.array(self._rows))
 
     def _array(self, kind: str, name: str, read: Callable[[pa.Array], np.ndarray]) -> np.ndarray:
@@ -110,11 +128,7 @@ class Sources:
 
     def missing(self, column: f.Column) -> np.ndarray:
         """Whether a column of any type is missing, shape (N,)."""
-        return self._array(
-            "missing",
-            column.name,
-            lambda values: _as_numpy(pc.is_null(values, nan_is_null=True)),
-        )
+        return self._array("missing", column.name, _missing)
 
     def found(self, lookup: f.Lookup) -> np.ndarray:
         """Whether a finder finds each source, shape (N,)."""
@@ -129,11 +143,47 @@ class Sources:
 
     @cached_property
     def posterior(self) -> ProxyPosterior:
-        """The joint posterior of the proxies."""
-        if ("posterior", "") not in self._arrays:
-            self._arrays["posterior", ""] = read_posterior(self._whole)
-        posterior = self._arrays["posterior", ""]
-        return posterior if self._rows is None else posterior.take(self._rows)
+        """The joint posterior of the proxies; each proxy's is read when it is asked for."""
+        schema = self._whole.schema
+        quantiles = {
+            name: partial(self._matrix, name + QUANTILES, len(NORMAL_SCORES))
+            for name in proxy_names(schema)
+        }
+        correlation = {
+            (other, name): partial(self._matrix, name + CORRELATION, len(others), place)
+            for name, others in correlated(schema).items()
+            for place, other in enumerate(others)
+        }
+        return ProxyPosterior(tuple(quantiles), _WhenAsked(quantiles), _WhenAsked(correlation))
+
+    def _matrix(self, name: str, width: int, place: int | slice = slice(None)) -> np.ndarray:
+        """A column of `width` numbers each, or the one at `place`, NaN where it is missing."""
+        return self._array("matrix", name, lambda lists: _matrix(lists, name, width))[:, place]
+
+
+_Key = TypeVar("_Key")
+
+
+class _WhenAsked(Mapping[_Key, np.ndarray]):
+    """Arrays that are made when they are asked for, and then kept."""
+
+    def __init__(self, makers: Mapping[_Key, Callable[[], np.ndarray]]) -> None:
+        self._makers = makers
+        self._known: dict[_Key, np.ndarray] = {}
+
+    def __getitem__(self, key: _Key) -> np.ndarray:
+        if key not in self._known:
+            self._known[key] = self._makers[key]()
+        return self._known[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._makers
+
+    def __iter__(self) -> Iterator[_Key]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 class DrawnSources:
@@ -217,38 +267,31 @@ def numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
     return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
-def read_posterior(table: pa.Table | pa.RecordBatch) -> ProxyPosterior:
-    """The posterior that the columns `proxy_quantiles` and `proxy_correlation` hold.
+def _missing(values: pa.Array) -> np.ndarray:
+    if pa.types.is_float32(values.type) or pa.types.is_float64(values.type):
+        return np.isnan(_as_numpy(values))
+    return _as_numpy(pc.is_null(values, nan_is_null=True))
+
+
+def _matrix(lists: pa.Array, name: str, width: int) -> np.ndarray:
+    """A column of lists as a matrix, shape (N, width), NaN where null; a view where it can be.
 
     Raises
     ------
     CatalogError
-        If the columns do not have the widths that their proxies ask for.
+        If the lists are not that long.
     """
-    names = proxy_names(table.schema)
-    k = len(names)
-    quantiles = _matrix(table, "proxy_quantiles", k * len(NORMAL_SCORES))
-    below = k * (k - 1) // 2
-    correlation = (
-        _matrix(table, "proxy_correlation", below) if below else np.empty((len(quantiles), 0))
-    )
-    return ProxyPosterior(names, quantiles.reshape(-1, k, len(NORMAL_SCORES)), correlation)
-
-
-def _matrix(table: pa.Table | pa.RecordBatch, name: str, width: int) -> np.ndarray:
-    """A column of lists as a matrix, shape (N, width), NaN where null; a view where it can be."""
-    values = _in_one_piece(table.column(name))
-    flat = _as_numpy(values.flatten())
-    known = len(values) - values.null_count
+    flat = _as_numpy(lists.flatten())
+    known = len(lists) - lists.null_count
     if flat.size != known * width:
         raise CatalogError(
-            f"column '{name}' does not hold {width} numbers per source, as its proxies ask for; "
-            "score the catalog again with this version of targetsel"
+            f"column '{name}' does not hold {width} numbers per source; score the catalog again "
+            "with this version of targetsel"
         )
-    if known == len(values):
+    if known == len(lists):
         return flat.reshape(-1, width)
-    matrix = np.full((len(values), width), np.nan, dtype=flat.dtype)
-    matrix[_as_numpy(values.is_valid())] = flat.reshape(-1, width)
+    matrix = np.full((len(lists), width), np.nan, dtype=flat.dtype)
+    matrix[_as_numpy(lists.is_valid())] = flat.reshape(-1, width)
     return matrix
 
 
@@ -351,6 +394,39 @@ def _compared_with(
     """
     if operator in ("==", "!="):
         return COMPARISONS[operator](probability(condition, sources), limit)
+    if operator in (">", ">="):
+        hopeful = _may_reach(limit, condition, sources)
+        if not hopeful.all():
+            answer = np.zeros(len(sources), dtype=bool)
+            left = sources.take(hopeful)
+            answer[hopeful] = _compared_by_bounds(limit, operator, condition, left)
+            return answer
+    return _compared_by_bounds(limit, operator, condition, sources)
+
+
+def _may_reach(limit: float, condition: f.Formula, sources: Sources) -> np.ndarray:
+    """Where P(condition) may be `limit` or more, shape (N,), by one quantile of each proxy.
+
+    P(x > c) is less than the limit wherever a quantile that so few draws exceed lies below c.
+    """
+    hopeful = np.ones(len(sources), dtype=bool)
+    above = np.flatnonzero(ndtr(-NORMAL_SCORES) < limit)  # quantiles that fewer draws exceed
+    if not len(above):
+        return hopeful
+    for part in f.conjuncts(condition):
+        if (bound := _bound(part)) is not None:
+            name, operator, number = bound
+            knots, least = sources.posterior.knots(name), value(number, sources)
+            if operator in (">", ">="):
+                hopeful &= ~(knots[:, above[0]] < least)
+            else:
+                hopeful &= ~(knots[:, -1 - above[0]] > least)
+    return hopeful
+
+
+def _compared_by_bounds(
+    limit: float, operator: str, condition: f.Formula, sources: Sources
+) -> np.ndarray:
     low, high = _bounds(condition, sources)
     answer = COMPARISONS[operator](low, limit)
     undecided = answer != COMPARISONS[operator](high, limit)

@@ -85,6 +85,7 @@ class Contest:
         self.copies = np.empty((0, 2), dtype=np.int64)
         self._pieces: list[Members] = []
         self._enough = ROWS_BEFORE_THINNING
+        self._least = -np.inf  # a rank below which no member wins any more
 
     @property
     def open(self) -> bool:
@@ -93,11 +94,16 @@ class Contest:
 
     def add(self, members: Members) -> None:
         """Let these members compete too."""
+        if self._least > -np.inf:
+            members = members.take(np.flatnonzero(members.rank >= self._least))
         self._pieces.append(members)
         n = sum(map(len, self._pieces))
         if self.rules.dedup is None and n > self._enough:
-            self._pieces = [self._within_limits(Members.concatenate(self._pieces))]
-            self._enough = max(self._enough, 2 * len(self._pieces[0]))
+            best = self._within_limits(Members.concatenate(self._pieces))
+            self._pieces = [best]
+            self._enough = max(self._enough, 2 * len(best))
+            if self.rules.limit.by == "rank" and len(best) == self.rules.limit.total:
+                self._least = best.rank[-1]
 
     def settled(self) -> np.ndarray:
         """The rows of the winners, in increasing order."""

@@ -23,6 +23,7 @@ from targetsel.selection.rules import Rules
 from targetsel.selection.scan import scored_file
 from targetsel.selection.steps import ClassFormulas, plan_for
 from targetsel.spectra.lines import PROXIES, UNITS
+from targetsel.spectra.proxies import QUANTILES
 
 STRANGE = 0.01  # `ood` below this: images hardly any of the training set is as strange as
 _COMPARISONS = ("compare", "between", "in")
@@ -96,8 +97,8 @@ def usual_schema() -> pa.Schema:
         for name in PROXIES
         for end in ("", *STATISTICS)
     ]
-    quantiles = pa.list_(pa.float32(), 11 * len(PROXIES))
-    fields.append(pa.field("proxy_quantiles", quantiles, metadata={"proxies": ",".join(PROXIES)}))
+    lists, notes = pa.list_(pa.float32()), {"normal_scores": ""}
+    fields += [pa.field(name + QUANTILES, lists, metadata=notes) for name in PROXIES]
     numbers_ = ("bpt_sf", "bpt_composite", "bpt_agn", "bpt_weak", "epistemic", "ood")
     fields += [pa.field(name, pa.float32()) for name in (*numbers_, "masked_fraction")]
     return pa.schema([*fields, pa.field("status", pa.string())])

@@ -24,6 +24,7 @@ from targetsel.selection.expression import Branch, Name, Node, Number, Text
 from targetsel.selection.footprint import region_in
 from targetsel.selection.functions import FLIPPED, apply
 from targetsel.selection.place import Place
+from targetsel.spectra.proxies import CORRELATION, QUANTILES
 
 STATISTICS = ("_std", "_q16", "_q84")
 # Of a column whose unit is not known, because there is no catalog yet: it agrees with any other.
@@ -61,8 +62,8 @@ class Columns:
     Parameters
     ----------
     schema : pa.Schema
-        Units are in the field metadata ``unit``; the metadata ``proxies`` of `proxy_quantiles`
-        names the quantities with a posterior.
+        Units are in the field metadata ``unit``; quantities with a posterior have a column of
+        quantiles.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
@@ -104,11 +105,21 @@ class Columns:
 
 
 def proxy_names(schema: pa.Schema) -> tuple[str, ...]:
-    """The proxies whose posterior the columns `proxy_quantiles` and `proxy_correlation` hold."""
-    if "proxy_quantiles" not in schema.names:
-        return ()
-    listed = (schema.field("proxy_quantiles").metadata or {}).get(b"proxies", b"").decode()
-    return tuple(name for name in listed.split(",") if name)
+    """The proxies whose posterior a scored file holds, in their order."""
+    return tuple(
+        field.name.removesuffix(QUANTILES)
+        for field in schema
+        if field.name.endswith(QUANTILES) and b"normal_scores" in (field.metadata or {})
+    )
+
+
+def correlated(schema: pa.Schema) -> dict[str, list[str]]:
+    """For each proxy that has a column of correlations, with which proxies, in their order."""
+    return {
+        field.name.removesuffix(CORRELATION): field.metadata[b"with"].decode().split(",")
+        for field in schema
+        if field.name.endswith(CORRELATION) and b"with" in (field.metadata or {})
+    }
 
 
 def footer(schema: pa.Schema) -> dict[str, Any]:

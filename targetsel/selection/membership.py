@@ -22,12 +22,8 @@ from targetsel.selection.evaluation import (
 from targetsel.selection.meaning import column_names
 from targetsel.selection.quantiles import quantiles_of_table
 from targetsel.selection.rules import Rules
-from targetsel.selection.steps import (
-    ClassFormulas,
-    class_formulas,
-    needs_posterior,
-    plan,
-)
+from targetsel.selection.sieve import obeyed
+from targetsel.selection.steps import ClassFormulas, class_formulas, plan
 
 ROWS_AT_A_TIME = 8192
 LEAST = np.iinfo(np.int32).min
@@ -107,14 +103,6 @@ class Membership:
         return left.take(np.flatnonzero(selected.any(axis=1)))
 
 
-def posterior_needed(classes: tuple[ClassFormulas, ...]) -> bool:
-    """Whether the posterior columns have to be read at all."""
-    return any(
-        each.truth is not None or any(needs_posterior(formula) for formula in each.all)
-        for each in classes
-    )
-
-
 def evaluate(rules: Rules, scored: pa.Table | pa.RecordBatch) -> Membership:
     """The membership of every scored source in every class.
 
@@ -134,47 +122,43 @@ def evaluate(rules: Rules, scored: pa.Table | pa.RecordBatch) -> Membership:
     formulas = wanted.with_values(quantiles_of_table(wanted.quantiles, table)).classes
     target_id = _target_ids(table)
     pieces = [
-        evaluate_block(formulas, table.slice(start, ROWS_AT_A_TIME), target_id[start:])
+        _evaluated(formulas, table.slice(start, ROWS_AT_A_TIME), target_id[start:])
         for start in range(0, max(table.num_rows, 1), ROWS_AT_A_TIME)
     ]
     return Membership.concatenate(pieces)
 
 
-def evaluate_block(
+def _evaluated(
     formulas: tuple[ClassFormulas, ...], block: pa.Table, target_id: np.ndarray
 ) -> Membership:
-    """The membership of a block of sources small enough to be held as numbers.
+    block = block.combine_chunks()
+    sources = Sources(block)
+    selected = np.zeros((len(block), len(formulas)), dtype=bool)
+    for c, each in enumerate(formulas):
+        selected[obeyed(each.where, sources), c] = True
+    return membership_of(selected, formulas, block, target_id[: len(block)])
 
-    `target_id` may run on beyond the block.
-    """
-    shape = (block.num_rows, len(formulas))
-    selected = np.zeros(shape, dtype=bool)
-    likely, rank = np.full(shape, np.nan), np.full(shape, np.nan)
-    priority = np.full(shape, LEAST, dtype=np.int32)
+
+def membership_of(
+    selected: np.ndarray,
+    formulas: tuple[ClassFormulas, ...],
+    block: pa.Table,
+    target_id: np.ndarray,
+) -> Membership:
+    """The membership of N sources of which it is known what selects them, shape (N, C)."""
+    likely, rank = np.full(selected.shape, np.nan), np.full(selected.shape, np.nan)
+    priority = np.full(selected.shape, LEAST, dtype=np.int32)
     sources = Sources(block.combine_chunks())
     for c, each in enumerate(formulas):
-        rows, members = _members(each.where, sources)
-        selected[rows, c] = True
+        rows = np.flatnonzero(selected[:, c])
+        members = sources.take(rows)
         likely[rows, c] = 1.0 if each.truth is None else probability(each.truth, members)
         if each.rank is not None:
             rank[rows, c] = value(each.rank, members)
         wanted = np.clip(np.rint(value(each.priority, members)), -(2**31), 2**31 - 1)
         priority[rows, c] = wanted.astype(np.int32)
     names = tuple(each.name for each in formulas)
-    return Membership(block, target_id[: len(block)], names, selected, likely, rank, priority)
-
-
-def _members(where: tuple[f.Formula, ...], sources: Sources) -> tuple[np.ndarray, Sources]:
-    """Indices of the rows that obey every condition, and these rows.
-
-    Each condition is only asked of the rows that the ones before it left.
-    """
-    rows = np.arange(len(sources))
-    for condition in where:
-        true = holds(condition, sources)
-        if not true.all():
-            rows, sources = rows[true], sources.take(true)
-    return rows, sources
+    return Membership(block, target_id, names, selected, likely, rank, priority)
 
 
 def _target_ids(table: pa.Table) -> np.ndarray:

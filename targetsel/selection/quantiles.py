@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -39,65 +40,73 @@ def catalog_quantiles(
     A quantile is the smallest value that at least its share of the sources (those where it is
     not missing) does not exceed; NaN where it is missing everywhere.
     """
-    searches = [Search(each) for each in wanted]
-    while unfinished := [each for each in searches if not each.done]:
+    searches = {each: Search(partial(_place, each.probability)) for each in wanted}
+    while unfinished := [each for each in searches if not searches[each].done]:
         for block in blocks():
             for each in unfinished:
-                each.see(value(each.quantile.value, block))
+                searches[each].see(value(each.value, block))
         for each in unfinished:
-            each.narrow()
-    return {each.quantile: each.result for each in searches}
+            searches[each].narrow()
+    return {each: search.result for each, search in searches.items()}
+
+
+def _place(probability: float, n: int) -> int:
+    # Products such as 0.1 * 30 may end a rounding error above a whole number.
+    return max(math.ceil(probability * n - 1e-9), 1)
 
 
 class Search:
-    """The search for one quantile, narrowed pass by pass.
+    """The search for the value at one place among all, from the smallest; narrowed pass by pass.
+
+    Parameters
+    ----------
+    place : callable
+        The place, from 1, given how many values there are; less than 1 if none is sought.
 
     Attributes
     ----------
-    prefix, shift : int
-        The values sought begin with `prefix` when `shift` bits are dropped from their key.
-    rank : int
-        The value's place, from 1, among those with the prefix; 0 before the first pass.
+    done : bool
+    result : float
+        The value; NaN where there is none.
     """
 
-    def __init__(self, quantile: f.CatalogQuantile) -> None:
-        self.quantile = quantile
-        self.prefix, self.shift = 0, 64
-        self.rank = 0
-        self.result = math.nan
+    def __init__(self, place: Callable[[int], int]) -> None:
         self.done = False
-        self._few: list[np.ndarray] | None = None  # all values with the prefix, once few
+        self.result = math.nan
+        self._place_of = place
+        self._place = 0  # among the values with the prefix; 0 before the first pass
+        self._prefix, self._shift = 0, 64  # keys sought begin so, when so many bits are dropped
+        self._few: list[np.ndarray] | None = None  # all keys with the prefix, once few
         self._counts = np.zeros(1 << BITS, dtype=np.int64)
 
     def see(self, values: np.ndarray) -> None:
         """Take these values of sources into account."""
         values = np.atleast_1d(values)
         keys = _keys(values[~np.isnan(values)])
-        if self.shift < 64:
-            keys = keys[keys >> np.uint64(self.shift) == np.uint64(self.prefix)]
+        if self._shift < 64:
+            keys = keys[keys >> np.uint64(self._shift) == np.uint64(self._prefix)]
         if self._few is not None:
             self._few.append(keys)
             return
-        bins = (keys >> np.uint64(self.shift - BITS)) & np.uint64((1 << BITS) - 1)
+        bins = (keys >> np.uint64(self._shift - BITS)) & np.uint64((1 << BITS) - 1)
         self._counts += np.bincount(bins.astype(np.intp), minlength=1 << BITS)
 
     def narrow(self) -> None:
         """Draw the conclusion of a pass."""
         if self._few is not None:
-            self._finish(int(np.sort(np.concatenate(self._few))[self.rank - 1]))
+            self._finish(int(np.sort(np.concatenate(self._few))[self._place - 1]))
             return
         total = int(self._counts.sum())
-        if total == 0:
+        self._place = self._place or (self._place_of(total) if total else 0)
+        if self._place < 1:
             self.done = True
             return
-        # Products such as 0.1 * 30 may end a rounding error above a whole number.
-        self.rank = self.rank or max(math.ceil(self.quantile.probability * total - 1e-9), 1)
         reached = np.cumsum(self._counts)
-        bin_ = int(np.searchsorted(reached, self.rank))
-        self.rank -= int(reached[bin_] - self._counts[bin_])
-        self.prefix, self.shift = self.prefix << BITS | bin_, self.shift - BITS
-        if self.shift == 0:
-            self._finish(self.prefix)
+        bin_ = int(np.searchsorted(reached, self._place))
+        self._place -= int(reached[bin_] - self._counts[bin_])
+        self._prefix, self._shift = self._prefix << BITS | bin_, self._shift - BITS
+        if self._shift == 0:
+            self._finish(self._prefix)
         elif self._counts[bin_] <= FEW:
             self._few = []
         self._counts[:] = 0

@@ -1,19 +1,19 @@
 """A scored file, read once for the sources that any class selects.
 
 What cannot contribute is not read: row groups that lie outside every footprint, or whose least
-and largest values already fail a condition; and, where no row of a row group obeys the quick
-conditions of any class, its other columns. Neither changes the outcome: a comparison with a
-missing value is never true, so that statistics that leave NaN and null aside are enough.
+and largest values already fail the first condition of every class; and of the others, columns
+that no condition comes to ask for. Neither changes the outcome, nor what is counted on the way: a
+comparison with a missing value is never true, so that statistics that leave NaN and null aside
+are enough.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
+import copy
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -25,39 +25,26 @@ import pyarrow.parquet as pq
 from targetsel.errors import CatalogError
 from targetsel.parquet import read_footer
 from targetsel.selection import formula as f
-from targetsel.selection.evaluation import Sources, holds
+from targetsel.selection.evaluation import Sources
 from targetsel.selection.footprint import Region
 from targetsel.selection.functions import COMPARISONS
 from targetsel.selection.meaning import column_names
-from targetsel.selection.membership import Membership, evaluate_block, ids_serve, posterior_needed
-from targetsel.selection.steps import ClassFormulas, Plan, needs_posterior
+from targetsel.selection.membership import Membership, ids_serve, membership_of
+from targetsel.selection.steps import Condition, Plan, columns_read
 from targetsel.selection.target_list import columns_needed
+from targetsel.spectra.proxies import QUANTILES
 
 ROWS_AT_A_TIME = 8192
-ROWS_PER_LOOK = 65_536  # at the quick columns
-POSTERIOR = ("proxy_quantiles", "proxy_correlation")
+ROWS_PER_LOOK = 65_536
 
 
-class Onlooker(Protocol):
-    """Whoever wants to see every source, such as `funnel.FunnelCounts`."""
+class Judge(Protocol):
+    """Who says which sources obey the conditions of a class, such as `funnel.FunnelCounts`."""
 
-    def see(self, sources: Sources) -> None: ...
+    conditions: tuple[Condition, ...]
+    whole: bool  # whether it has to see all sources
 
-
-@dataclass(frozen=True)
-class _Task:
-    """What is to be read: the columns needed, those looked at first, and who looks on."""
-
-    plan: Plan
-    needed: list[str]
-    quick: list[str]
-    onlookers: tuple[Onlooker, ...]
-    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
-
-    def show(self, sources: Sources) -> None:
-        with self.one_at_a_time:
-            for each in self.onlookers:
-                each.see(sources)
+    def judged(self, sources: Sources) -> np.ndarray: ...
 
 
 class ScoredFile:
@@ -86,90 +73,63 @@ class ScoredFile:
         """All sources, a few thousand at a time, with the columns that these formulas look at."""
         wanted: set[str] = set()
         for formula in formulas:
-            wanted |= {column.name for column in f.columns(formula)}
-            if needs_posterior(formula):
-                wanted |= {*POSTERIOR}
+            wanted |= columns_read(formula, self.schema)
         names = [name for name in self.schema.names if name in wanted]
-        rows = ROWS_AT_A_TIME if wanted & {*POSTERIOR} else ROWS_PER_LOOK
+        rows = ROWS_AT_A_TIME if any(n.endswith(QUANTILES) for n in names) else ROWS_PER_LOOK
         for table in _batches(self._file, range(self._file.num_row_groups), names, rows):
             yield Sources(self._shaped(table))
 
     def selected(
-        self, plan: Plan, threads: int = 1, onlookers: Sequence[Onlooker] = ()
+        self, plan: Plan, judges: Sequence[Judge], threads: int = 1
     ) -> Iterator[Membership]:
         """The membership of all sources that any class selects, in the order of the file.
 
-        There is at least one piece, which may be empty. With `onlookers`, all rows are read, and
-        each of them sees all sources.
+        There is at least one piece, which may be empty. There is a judge for each class. A row
+        group that has no source for the first condition of any class is not shown to them, unless
+        one has to see all.
         """
         numbers = self._numbers()
         starts = np.cumsum([0, *map(self._rows_in, range(self._file.num_row_groups))])
-        needed = columns_needed(plan.classes, self.schema, posterior_needed(plan.classes))
-        quick = _columns_of_where(plan, needed) if onlookers else _quick(plan, needed)
-        task = _Task(plan, needed, quick, tuple(onlookers))
+        needed = columns_needed(plan.classes, self.schema)
         empty = pa.schema([self.schema.field(name) for name in needed], self.schema.metadata)
-        yield evaluate_block(plan.classes, empty.empty_table(), np.empty(0, dtype=np.int64))
+        nobody = np.zeros((0, len(judges)), dtype=bool)
+        yield membership_of(nobody, plan.classes, empty.empty_table(), np.empty(0, dtype=np.int64))
 
         def look(groups: list[int]) -> list[Membership]:
             rows = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in groups])
             rows = rows if numbers is None else numbers[rows]
-            return list(self._selected_in(task, groups, rows))
+            return list(self._members(plan, judges, needed, groups, rows))
 
         groups = (
             group
             for group in range(self._file.num_row_groups)
-            if onlookers or any(self._may_hold(each, group) for each in plan.classes)
+            if any(each.whole or self._may_begin(each, group) for each in judges)
         )
         for pieces in _in_order(look, _spans(self._metadata, groups), threads):
             yield from pieces
 
-    def _selected_in(
-        self, task: _Task, groups: list[int], rows: np.ndarray
+    def _members(
+        self,
+        plan: Plan,
+        judges: Sequence[Judge],
+        needed: list[str],
+        groups: list[int],
+        numbers: np.ndarray,
     ) -> Iterator[Membership]:
-        """The membership of the selected sources of some row groups; `rows` are their numbers."""
-        with pq.ParquetFile(self.path, metadata=self._metadata) as file:
-            promising, tables = self._promising(task, file, groups, len(rows))
-            if not promising.any():
-                return
-            known = pa.concat_tables(tables) if tables else None
-            others = [name for name in task.needed if name not in task.quick] or ["_healpix_29"]
-            rows, first, done = rows[promising], 0, 0
-            waiting: list[pa.Table] = []
-            for table in _batches(file, groups, others, ROWS_AT_A_TIME):
-                here = promising[first : first + len(table)]
-                first += len(table)
-                waiting.append(table if here.all() else table.filter(pa.array(here)))
-                n = sum(map(len, waiting))
-                if n >= ROWS_AT_A_TIME or (first == len(promising) and n):
-                    block = pa.concat_tables(waiting)
-                    if known is not None:
-                        block = _beside(block, known.slice(done, n))
-                    yield self._members(task.plan, block.select(task.needed), rows[done : done + n])
-                    waiting, done = [], done + n
-
-    def _members(self, plan: Plan, block: pa.Table, rows: np.ndarray) -> Membership:
-        block = self._shaped(block)
-        if self._serve:
-            rows = block.column(self.names["source_id"]).cast(pa.int64()).to_numpy()
-        piece = evaluate_block(plan.classes, block, rows)
-        return piece.take(np.flatnonzero(piece.selected.any(axis=1)))
-
-    def _promising(
-        self, task: _Task, file: pq.ParquetFile, groups: list[int], rows: int
-    ) -> tuple[np.ndarray, list[pa.Table]]:
-        """Which of the rows obey the quick conditions of any class, and their quick columns."""
-        if not task.quick:
-            return np.ones(rows, dtype=bool), []
-        conditions = [_quick_conditions(each) for each in task.plan.classes]
-        masks, tables = [], []
-        for table in _batches(file, groups, task.quick, ROWS_PER_LOOK):
-            table = self._shaped(table)
-            sources = Sources(table)
-            task.show(sources)
-            mask = np.logical_or.reduce([_obeying(sources, each) for each in conditions])
-            masks.append(mask)
-            tables.append(table.filter(pa.array(mask)) if not mask.all() else table)
-        return np.concatenate([np.empty(0, dtype=bool), *masks]), tables
+        """The membership of the selected sources of some row groups, whose rows have `numbers`."""
+        with pq.ParquetFile(self.path, metadata=self._metadata, pre_buffer=False) as file:
+            whole = _Rows(file, groups, self.schema, len(numbers))
+            for start in range(0, len(numbers), ROWS_PER_LOOK):
+                rows = whole.slice(start, ROWS_PER_LOOK)
+                sources = Sources(rows)
+                selected = np.stack([each.judged(sources) for each in judges], axis=1)
+                chosen = np.flatnonzero(selected.any(axis=1))
+                if len(chosen):
+                    block = rows.table(needed).take(pa.array(chosen))
+                    ids = numbers[start + chosen]
+                    if self._serve:
+                        ids = block.column(self.names["source_id"]).cast(pa.int64()).to_numpy()
+                    yield membership_of(selected[chosen], plan.classes, block, ids)
 
     def _shaped(self, table: pa.Table) -> pa.Table:
         """The table with our field and file metadata, and dictionaries as their values."""
@@ -217,9 +177,9 @@ class ScoredFile:
 
     # --- row groups that need not be read ---
 
-    def _may_hold(self, target_class: ClassFormulas, group: int) -> bool:
-        """Whether a row group may hold a member of a class, from its statistics."""
-        return all(self._may_be_true(part, group) for part in target_class.where)
+    def _may_begin(self, judge: Judge, group: int) -> bool:
+        """Whether a row group may hold a source that obeys the first condition of a class."""
+        return self._may_be_true(judge.conditions[0].formula, group)
 
     def _may_be_true(self, condition: f.Formula, group: int) -> bool:
         match condition:
@@ -255,6 +215,38 @@ class ScoredFile:
         return ends if usable and not isinstance(ends[0], bool) else None
 
 
+class _Rows:
+    """Rows of some row groups. A column is read when it is asked for, and then kept."""
+
+    def __init__(
+        self, file: pq.ParquetFile, groups: list[int], schema: pa.Schema, num_rows: int
+    ) -> None:
+        self.schema = schema
+        self.num_rows = num_rows
+        self._file, self._groups = file, groups
+        self._start = 0
+        self._known: dict[str, pa.Array] = {}
+
+    def slice(self, start: int, length: int) -> _Rows:
+        """These of the rows; what is read for one slice is read for all."""
+        part = copy.copy(self)
+        part._start, part.num_rows = self._start + start, min(length, self.num_rows - start)
+        return part
+
+    def column(self, name: str) -> pa.Array:
+        if name not in self._known:
+            table = self._file.read_row_groups(self._groups, [name], use_threads=False)
+            column, kind = table.column(name), self.schema.field(name).type
+            column = column if column.type == kind else column.cast(kind)
+            self._known[name] = column.combine_chunks()
+        return self._known[name].slice(self._start, self.num_rows)
+
+    def table(self, names: list[str]) -> pa.Table:
+        fields = [self.schema.field(name) for name in names]
+        layout = pa.schema(fields, self.schema.metadata)
+        return pa.table([self.column(name) for name in names], schema=layout)
+
+
 @contextlib.contextmanager
 def scored_file(path: Path) -> Iterator[ScoredFile]:
     """The scored file at a path.
@@ -267,8 +259,13 @@ def scored_file(path: Path) -> Iterator[ScoredFile]:
     path = Path(path)
     read_footer(path)
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             opened = ScoredFile(path, file)
+            if "proxy_quantiles" in opened.schema.names:
+                raise CatalogError(
+                    f"{path}: scored by an earlier version of targetsel, which kept posteriors in "
+                    "another form. Score the catalog again."
+                )
             for name in ("_healpix_29", *opened.names.values()):
                 if name not in opened.schema.names:
                     raise CatalogError(
@@ -303,52 +300,6 @@ def _spans(metadata: pq.FileMetaData, groups: Iterable[int]) -> Iterator[list[in
         rows += more
     if span:
         yield span
-
-
-def _beside(block: pa.Table, known: pa.Table) -> pa.Table:
-    for name in known.column_names:
-        if name not in block.column_names:
-            block = block.append_column(known.schema.field(name), known.column(name))
-    return block
-
-
-def _quick_conditions(target_class: ClassFormulas) -> list[f.Formula]:
-    return [formula for formula in target_class.where if not needs_posterior(formula)]
-
-
-def _quick(plan: Plan, needed: list[str]) -> list[str]:
-    """The columns of the conditions without probabilities; none if a class has none such."""
-    quick: set[str] = set()
-    for each in plan.classes:
-        formulas = _quick_conditions(each)
-        if not formulas:
-            return []
-        quick |= {column.name for formula in formulas for column in f.columns(formula)}
-    return [name for name in needed if name in quick]
-
-
-def _columns_of_where(plan: Plan, needed: list[str]) -> list[str]:
-    """The columns of all conditions."""
-    formulas = [formula for each in plan.classes for formula in each.where]
-    wanted = {column.name for formula in formulas for column in f.columns(formula)}
-    if any(needs_posterior(formula) for formula in formulas):
-        wanted |= {*POSTERIOR}
-    return [name for name in needed if name in wanted]
-
-
-def _obeying(sources: Sources, conditions: list[f.Formula]) -> np.ndarray:
-    """Whether each source obeys all of these conditions, shape (N,).
-
-    To compare them all is quicker than to pick out the rows that are left, until few are.
-    """
-    obeying = np.ones(len(sources), dtype=bool)
-    for n, condition in enumerate(conditions):
-        obeying &= holds(condition, sources)
-        if (left := np.count_nonzero(obeying)) * 8 < len(sources):
-            if left:
-                obeying[obeying] = _obeying(sources.take(obeying), conditions[n + 1 :])
-            break
-    return obeying
 
 
 def _in_order(work: Callable, items: Iterable, threads: int) -> Iterator:

@@ -108,8 +108,9 @@ def select(
         A scored catalog and the truth about its sources (see `Calibration.read`), for classes
         with a guarantee.
     with_funnels : bool
-        Count every class's funnel on the way, and keep it in the list's footer. It asks every
-        condition of every row, where otherwise what cannot have targets is not even read.
+        Count what each condition rejects alone, beside what the conditions let through one after
+        the other, which is always counted and kept in the list's footer. It asks every condition
+        of every source, where otherwise what cannot have targets is not even read.
 
     Raises
     ------
@@ -132,13 +133,12 @@ def select(
         )
         choice = _Choice(rules, wanted, file, values, promises)
         here = wanted.with_values(values)
-        counting = here.classes if with_funnels else ()
-        counts = [FunnelCounts(each.name, each.conditions) for each in counting]
-        pieces = file.selected(here, threads, counts)
+        counts = [FunnelCounts(each, whole=with_funnels) for each in here.classes]
+        pieces = file.selected(here, counts, threads)
         nothing = next(pieces)
         with spooled(nothing, None if dry_run else output) as spool:
             choice.gather(pieces, spool)
-            choice.funnels = tuple(each.result() for each in counts)
+            choice.funnels = tuple(each.result(len(file)) for each in counts)
             choice.write(spool.pieces(), nothing, None if dry_run else output)
     return choice.summary(output, written=not dry_run)
 
@@ -205,8 +205,7 @@ class _Choice:
             sink.footer.update(
                 provenance(self.rules, self.wanted, self.file.schema, counts, self.values, promises)
             )
-            if self.funnels:
-                sink.footer["funnels"] = [asdict(each) for each in self.funnels]
+            sink.footer["funnels"] = [_told(each) for each in self.funnels]
 
     def _winners(self, members: Iterator[Membership]) -> Iterator[Membership]:
         """The members that are left once every contest is settled."""
@@ -253,6 +252,12 @@ def _in_larger_pieces(pieces: Iterator[Membership]) -> Iterator[Membership]:
             waiting = []
     if waiting:
         yield Membership.concatenate(waiting)
+
+
+def _told(funnel: Funnel) -> dict[str, Any]:
+    """A funnel for the footer, without what was not counted."""
+    rows = ({key: n for key, n in asdict(row).items() if n is not None} for row in funnel.rows)
+    return {"name": funnel.name, "n_sources": funnel.n_sources, "rows": list(rows)}
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from targetsel.files import check_output
 from targetsel.parquet import ParquetSink, described, write_table
 from targetsel.selection import formula as f
-from targetsel.selection.candidates import ids_of, obeyed
+from targetsel.selection.candidates import ids_of
 from targetsel.selection.classes import TargetClass
 from targetsel.selection.density import order_of
 from targetsel.selection.evaluation import Sources, value
@@ -33,6 +33,7 @@ from targetsel.selection.guarantee import guaranteed, guarantees
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.rules import Rules
 from targetsel.selection.scan import ScoredFile, scored_file
+from targetsel.selection.sieve import obeyed
 from targetsel.selection.steps import ClassFormulas, plan
 from targetsel.selection.target_list import TargetList
 from targetsel.selection.trial import members, trial

@@ -40,6 +40,7 @@ from targetsel.selection.footprint import Region
 from targetsel.selection.meaning import Columns, Reader
 from targetsel.selection.place import Place
 from targetsel.selection.rules import Rules
+from targetsel.spectra.proxies import CORRELATION, QUANTILES
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def _class_formulas(
     where = (part for each in conditions for part in f.conjuncts(each.formula))
     return ClassFormulas(
         target_class.name,
-        tuple(sorted(where, key=_cost)),
+        tuple(sorted(where, key=cost)),
         reader.number(target_class.rank) if target_class.rank is not None else None,
         f.truth(claims),
         priority,
@@ -261,7 +262,22 @@ def needs_posterior(formula: f.Formula) -> bool:
     return any(isinstance(part, f.Probability | f.Quantile) for part in f.walk(formula))
 
 
-def _cost(formula: f.Formula) -> int:
+def columns_read(formula: f.Formula, schema: pa.Schema) -> set[str]:
+    """The columns of a scored file that it takes to evaluate a formula, those of posteriors too."""
+    read = {column.name for column in f.columns(formula)}
+    for part in f.walk(formula):
+        if isinstance(part, f.Quantile):
+            read |= {part.name, part.name + QUANTILES}  # the median says whether it is missing
+        elif isinstance(part, f.Probability):
+            involved = f.proxies(part)
+            read |= {name + QUANTILES for name in involved}
+            if len(involved) > 1:
+                read |= {name + CORRELATION for name in involved}
+    return read & {*schema.names}
+
+
+def cost(formula: f.Formula) -> int:
+    """How dear a condition is: 0 to compare, 1 to look up, 2 to integrate a posterior."""
     if needs_posterior(formula):
         return 2
     return int(any(isinstance(part, f.Lookup) for part in f.walk(formula)))

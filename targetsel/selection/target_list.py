@@ -24,7 +24,7 @@ from targetsel.selection.limits import Contest, Members
 from targetsel.selection.meaning import STATISTICS, Columns, column_names, footer
 from targetsel.selection.membership import LEAST, Membership
 from targetsel.selection.rules import Rules
-from targetsel.selection.steps import ClassFormulas, Plan, plan
+from targetsel.selection.steps import ClassFormulas, Plan, columns_read, plan
 
 FORMAT = "targetsel/targets/v1"
 
@@ -275,17 +275,16 @@ def carried(formulas: tuple[ClassFormulas, ...], schema: pa.Schema) -> list[str]
     ]
 
 
-def columns_needed(
-    formulas: tuple[ClassFormulas, ...], schema: pa.Schema, posterior: bool
-) -> list[str]:
+def columns_needed(formulas: tuple[ClassFormulas, ...], schema: pa.Schema) -> list[str]:
     """The columns that `evaluate` and `rank` look at, in the order of the file."""
     optional = {each.name for each in _OPTIONAL}
     needed = {"_healpix_29", "source_catalog", *column_names(schema).values()}
     needed |= set(carried(formulas, schema))
-    needed |= {each.name for part in formulas for g in part.all for each in f.columns(g)}
+    for each in formulas:
+        claim = () if each.truth is None else (f.Probability(each.truth),)
+        for formula in (*each.all, *claim):
+            needed |= columns_read(formula, schema)
     needed |= {name for name in schema.names if name.lower() in optional}
-    if posterior:
-        needed |= {"proxy_quantiles", "proxy_correlation"}
     return [name for name in schema.names if name in needed]
 
 

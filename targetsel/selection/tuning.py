@@ -10,16 +10,15 @@ import numpy as np
 
 from targetsel.errors import RuleError
 from targetsel.selection import formula as f
-from targetsel.selection.candidates import classes_in, obeyed
+from targetsel.selection.candidates import classes_in
 from targetsel.selection.evaluation import value
 from targetsel.selection.expression import unwrapped
 from targetsel.selection.functions import COMPARISONS
+from targetsel.selection.quantiles import Search
 from targetsel.selection.rules import Rules
 from targetsel.selection.scan import scored_file
+from targetsel.selection.sieve import obeyed
 from targetsel.selection.steps import ClassFormulas, Condition
-
-BINS = 65_536
-ENOUGH = 1_000_000  # values that may be held at once
 
 
 @dataclass(frozen=True)
@@ -196,59 +195,23 @@ class _Largest:
 def _largest(values: Callable[[], Iterable[np.ndarray]], n: int) -> _Largest:
     """The least value that no more than `n` values reach, in memory that they do not fill.
 
-    Floats are seen as integers of the same order. A histogram over their whole range finds the
-    bin in which the `n`-th largest lies; the next pass looks into that bin alone, until what is
-    in it can be held: usually at once.
+    That is the one above the largest that is too many, which is the value after the `n` largest.
 
     Parameters
     ----------
     values : callable
         Gives all values, in pieces, as often as it is called; without NaN.
     """
-    low, width = 0, 2**64  # keys from `low` on, `width` of them; what lies above is counted
-    above, inside = 0, None
-    while inside is None or (inside > ENOUGH and width > BINS):
-        step = width // BINS
-        counts = np.zeros(BINS, dtype=np.int64)
+    search = Search(lambda total: total - n)
+    while not search.done:
         for each in values():
-            place = _within(_keys(each), low, width) // np.uint64(step)
-            counts += np.bincount(place.astype(np.int64), minlength=BINS)
-        reached = above + counts[::-1].cumsum()[::-1]  # by values in this bin or beyond
-        chosen = int(np.flatnonzero(reached > n)[-1]) if reached[0] > n else 0
-        above = int(reached[chosen] - counts[chosen])
-        inside, low, width = int(counts[chosen]), low + chosen * step, step
-    return _exactly(values, n, low, width, above)
-
-
-def _exactly(
-    values: Callable[[], Iterable[np.ndarray]], n: int, low: int, width: int, above: int
-) -> _Largest:
-    """The answer, given that the first value too many is among these keys."""
-    held: dict[float, int] = {}
-    least_above = np.inf
+            search.see(each)
+        search.narrow()
+    too_far = search.result  # NaN where no value is too many: then none is below or equal
+    least, n_above, n_tied = np.inf, 0, 0
     for each in values():
-        keys = _keys(each)
-        inside = (keys >= np.uint64(low)) & (keys - np.uint64(low) <= np.uint64(width - 1))
-        for number, count in zip(*np.unique(each[inside], return_counts=True), strict=True):
-            held[float(number)] = held.get(float(number), 0) + int(count)
-        beyond = each[(keys > np.uint64(low)) & ~inside]
-        least_above = min(least_above, float(beyond.min(initial=np.inf)))
-    best, reached = least_above, above
-    for number in sorted(held, reverse=True):
-        if reached + held[number] > n:
-            return _Largest(best, reached, number, held[number])
-        best, reached = number, reached + held[number]
-    return _Largest(best, reached, -np.inf, 0)
-
-
-def _keys(values: np.ndarray) -> np.ndarray:
-    """Unsigned integers in the order of the values, shape (N,)."""
-    bits = (values.astype(np.float64) + 0.0).view(np.uint64)  # + 0.0: no negative zero
-    negative = bits >> np.uint64(63) == 1
-    return np.where(negative, ~bits, bits | np.uint64(1 << 63))
-
-
-def _within(keys: np.ndarray, low: int, width: int) -> np.ndarray:
-    """Of the keys from `low` on, `width` of them, the distance from `low`."""
-    distance = keys[keys >= np.uint64(low)] - np.uint64(low)
-    return distance[distance <= np.uint64(width - 1)]
+        above = ~(each <= too_far)
+        least = min(least, float(each[above].min(initial=np.inf)))
+        n_above += int(np.count_nonzero(above))
+        n_tied += int(np.count_nonzero(each == too_far))
+    return _Largest(least, n_above, -np.inf if np.isnan(too_far) else too_far, n_tied)

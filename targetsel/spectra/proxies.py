@@ -14,7 +14,6 @@ from functools import cache
 
 import numpy as np
 from scipy.special import ndtr, ndtri, owens_t
-from scipy.stats import qmc, rankdata
 
 # Quantiles are kept at equal steps of the standard normal, so that -1, 0 and 1 are the 16th,
 # 50th and 84th percentiles, a Gaussian marginal is exactly a straight line between the knots,
@@ -22,6 +21,10 @@ from scipy.stats import qmc, rankdata
 NORMAL_SCORES = np.arange(-2.5, 2.51, 0.5)
 MOST_UNMEASURED = 0.05
 INDEPENDENT = 1e-6  # share of every correlation that is taken away, so that all can be inverted
+
+# The columns of a proxy's posterior: its name and these.
+QUANTILES = "_quantiles"
+CORRELATION = "_correlation"
 
 # The normal scores between which a proxy lies; None where one side has no bound.
 Sides = tuple[np.ndarray | None, np.ndarray | None]
@@ -58,15 +61,15 @@ class ProxyPosterior:
     Attributes
     ----------
     names : tuple of K strings
-    quantiles : ndarray, shape (N, K, L)
+    quantiles : mapping of name to ndarray, shape (N, L)
         Values at `NORMAL_SCORES`, not decreasing along the last axis. NaN: no posterior.
-    correlation : ndarray, shape (N, K (K - 1) / 2)
-        Correlations of the normal scores: the strict lower triangle, by rows.
+    correlation : mapping of pair of names to ndarray, shape (N,)
+        Correlations of the normal scores of two proxies; each pair stands there once.
     """
 
     names: tuple[str, ...]
-    quantiles: np.ndarray
-    correlation: np.ndarray
+    quantiles: Mapping[str, np.ndarray]
+    correlation: Mapping[tuple[str, str], np.ndarray]
 
     @classmethod
     def from_draws(cls, proxies: Proxies, names: tuple[str, ...]) -> ProxyPosterior:
@@ -75,6 +78,8 @@ class ProxyPosterior:
         A draw in which a proxy cannot be measured counts as that proxy's median; a proxy with
         more than `MOST_UNMEASURED` of such draws has no posterior.
         """
+        from scipy.stats import rankdata  # which takes a third of a second to import
+
         values = np.stack([proxies[name] for name in names], axis=1).astype(np.float64)
         levels = ndtr(NORMAL_SCORES)
         measured = np.isfinite(values)
@@ -85,24 +90,31 @@ class ProxyPosterior:
         quantiles = np.where(usable, quantiles, np.nan)
         scores = ndtri((rankdata(filled, axis=2) - 0.5) / values.shape[2])
         scores /= np.maximum(np.sqrt((scores**2).mean(axis=2, keepdims=True)), 1e-12)
-        correlation = scores @ scores.transpose(0, 2, 1) / values.shape[2]
-        row, column = np.tril_indices(len(names), -1)
-        return cls(tuple(names), quantiles, np.clip(correlation[:, row, column], -1.0, 1.0))
+        matrix = np.clip(scores @ scores.transpose(0, 2, 1) / values.shape[2], -1.0, 1.0)
+        return cls(
+            tuple(names),
+            {name: quantiles[:, k] for k, name in enumerate(names)},
+            {(a, b): matrix[:, i, j] for j, b in enumerate(names) for i, a in enumerate(names[:j])},
+        )
 
     def __len__(self) -> int:
-        return len(self.quantiles)
+        return len(self.quantiles[self.names[0]])
 
     def take(self, rows: np.ndarray | slice) -> ProxyPosterior:
         """The sources with these indices, or where this mask is true, in that order."""
-        return ProxyPosterior(self.names, self.quantiles[rows], self.correlation[rows])
+        return ProxyPosterior(
+            self.names,
+            {name: values[rows] for name, values in self.quantiles.items()},
+            {pair: values[rows] for pair, values in self.correlation.items()},
+        )
 
     def knots(self, name: str) -> np.ndarray:
         """The quantiles of one proxy, shape (N, L)."""
-        return self.quantiles[:, self.names.index(name)]
+        return self.quantiles[name]
 
     def quantile(self, name: str, probability: float) -> np.ndarray:
         """The quantile of one proxy at `probability` (0 to 1), shape (N,)."""
-        return self.value(name, np.full((len(self), 1), ndtri(probability)))[:, 0]
+        return self.value(name, np.full((len(self.knots(name)), 1), ndtri(probability)))[:, 0]
 
     def std(self, name: str) -> np.ndarray:
         """Standard deviation of one proxy, shape (N,)."""
@@ -113,8 +125,9 @@ class ProxyPosterior:
 
         Infinite where the proxy is certain to lie below or above; NaN where there is no posterior.
         """
-        threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (len(self),))
-        return _invert(threshold, self.knots(name))
+        knots = self.knots(name)
+        threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (len(knots),))
+        return _invert(threshold, knots)
 
     def value(self, name: str, scores: np.ndarray) -> np.ndarray:
         """The values of a proxy at normal scores, both of shape (N, S)."""
@@ -132,7 +145,7 @@ class ProxyPosterior:
             return np.maximum(inside, 0.0)
         (one, two), (first, second) = box, box.values()
         rho = self._between(one, two)
-        inside = np.zeros(len(self))
+        inside = np.zeros(len(rho))
         for sign, score, turn in _corners(*first):
             for other_sign, other, other_turn in _corners(*second):
                 inside += (
@@ -151,7 +164,7 @@ class ProxyPosterior:
 
     def draw_scores(self, names: tuple[str, ...], n_draws: int = 1024) -> dict[str, np.ndarray]:
         """The normal scores of such draws, each of shape (N, S)."""
-        matrix = np.empty((len(self), len(names), len(names)))
+        matrix = np.empty((len(self.knots(names[0])), len(names), len(names)))
         for i, name in enumerate(names):
             matrix[:, i, i] = 1.0
             for j, other in enumerate(names[:i]):
@@ -161,15 +174,15 @@ class ProxyPosterior:
         scores = {}
         for i, name in enumerate(names):
             # Term by term: a matrix product would round differently beside other rows.
-            scores[name] = np.zeros((len(self), n_draws))
+            scores[name] = np.zeros((len(matrix), n_draws))
             for j, normals in enumerate(_normals(len(names), n_draws)[: i + 1]):
                 scores[name] += factor[:, i, j, None] * normals
         return scores
 
     def _between(self, one: str, two: str) -> np.ndarray:
         """The correlation of two different proxies, a little less than stored, shape (N,)."""
-        column, row = sorted((self.names.index(one), self.names.index(two)))
-        stored = self.correlation[:, row * (row - 1) // 2 + column]
+        pair = (one, two) if (one, two) in self.correlation else (two, one)
+        stored = self.correlation[pair]
         return np.asarray(stored, dtype=np.float64) * (1 - INDEPENDENT)
 
 
@@ -199,6 +212,8 @@ def _corners(low: np.ndarray | None, high: np.ndarray | None) -> list[tuple[int,
 @cache
 def _normals(dimension: int, n_draws: int) -> np.ndarray:
     """Fixed scrambled-Sobol standard normals, shape (dimension, n_draws)."""
+    from scipy.stats import qmc
+
     sobol = qmc.Sobol(dimension, scramble=True, rng=20200912)
     return ndtri(np.clip(sobol.random(n_draws), 1e-9, 1 - 1e-9)).T
 

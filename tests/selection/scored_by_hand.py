@@ -18,11 +18,10 @@ def scored_table(medians, widths, correlation=(0, 0, 0), ids=None, columns=None)
     of (ew_oiii, ew_halpha), (ew_oiii, d4000) and (ew_halpha, d4000).
     """
     medians, widths = np.asarray(medians, dtype=float), np.asarray(widths, dtype=float)
-    n, k = medians.shape
+    n = len(medians)
     ids = np.arange(1, n + 1) if ids is None else ids
     known = np.isfinite(medians).all(axis=1)
-    quantiles = (medians[:, :, None] + widths[:, :, None] * NORMAL_SCORES).reshape(n, -1)
-    below = k * (k - 1) // 2
+    quantiles = medians[:, :, None] + widths[:, :, None] * NORMAL_SCORES
     rho = np.tile(np.asarray(correlation, dtype=float), (n, 1))
     fields = [
         pa.field("source_id", pa.array(ids).type, nullable=False),
@@ -39,25 +38,32 @@ def scored_table(medians, widths, correlation=(0, 0, 0), ids=None, columns=None)
             )
             fields.append(described(name + end, pa.float32(), unit))
             arrays.append(pa.array(np.where(known, values, np.nan), pa.float32(), from_pandas=True))
-    fields += [
-        pa.field(
-            "proxy_quantiles",
-            pa.list_(pa.float32(), k * 11),
-            metadata={"proxies": ",".join(PROXIES)},
-        ),
-        pa.field("proxy_correlation", pa.list_(pa.float32(), below)),
-    ]
-    for matrix in (quantiles, rho):
-        lists = [
-            row.tolist() if usable else None for row, usable in zip(matrix, known, strict=True)
-        ]
-        arrays.append(pa.array(lists, pa.list_(pa.float32(), matrix.shape[1])))
+    for field, column in posterior_columns(PROXIES, quantiles, rho, known):
+        fields.append(field)
+        arrays.append(column)
     for name, (values, unit) in (columns or {}).items():
         arrays.append(values if isinstance(values, pa.Array) else pa.array(values))
         fields.append(described(name, arrays[-1].type, unit))
     footer = {"columns": {"source_id": "source_id", "ra": "ra", "dec": "dec"}, "ensemble": "abc"}
     arrays = [pa.array(array, field.type) for array, field in zip(arrays, fields, strict=True)]
     return pa.table(arrays, schema=pa.schema(fields, {b"targetsel": json.dumps(footer)}))
+
+
+def posterior_columns(names, quantiles, correlation, known):
+    """Fields and columns of posteriors; quantiles (N, K, 11), the lower triangle (N, K (K-1)/2)."""
+    before = 0
+    for k, name in enumerate(names):
+        yield _lists(f"{name}_quantiles", quantiles[:, k], known, {"normal_scores": "-2.5,...,2.5"})
+        if k:
+            rho = correlation[:, before : before + k]
+            yield _lists(f"{name}_correlation", rho, known, {"with": ",".join(names[:k])})
+        before += k
+
+
+def _lists(name, matrix, known, metadata):
+    kind = pa.list_(pa.float32(), matrix.shape[1])
+    lists = [row.tolist() if usable else None for row, usable in zip(matrix, known, strict=True)]
+    return pa.field(name, kind, metadata=metadata), pa.array(lists, kind)
 
 
 def rule_text(*where: str, rest: str = "", define: str = "") -> str:

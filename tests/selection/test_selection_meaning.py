@@ -26,11 +26,10 @@ SCHEMA = pa.schema(
         described("ew_halpha_std", pa.float32(), "Angstrom"),
         described("ew_oiii", pa.float32(), "Angstrom"),
         described("d4000", pa.float32()),
-        pa.field(
-            "proxy_quantiles",
-            pa.list_(pa.float32(), 33),
-            metadata={"proxies": "ew_halpha,ew_oiii,d4000"},
-        ),
+    ]
+    + [
+        pa.field(f"{name}_quantiles", pa.list_(pa.float32(), 11), metadata={"normal_scores": ""})
+        for name in ("ew_halpha", "ew_oiii", "d4000")
     ]
 )
 

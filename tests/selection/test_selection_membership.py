@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, norm
 
 from targetsel.errors import CatalogError, RuleError
-from targetsel.selection.evaluation import Sources, holds, read_posterior, value
+from targetsel.selection.evaluation import Sources, holds, value
 from targetsel.selection.expression import parse
 from targetsel.selection.functions import COMPARISONS
 from targetsel.selection.meaning import Columns, Reader
@@ -179,24 +179,25 @@ def test_probability_is_missing_without_a_posterior_or_a_measured_value(scored):
 
 
 def test_lists_of_nulls_and_null_lists_are_both_no_posterior(scored):
-    place = scored.column_names.index("proxy_quantiles")
-    lists = [row or [None] * 33 for row in scored["proxy_quantiles"].to_pylist()]
+    place = scored.column_names.index("d4000_quantiles")
+    lists = [row or [None] * 11 for row in scored["d4000_quantiles"].to_pylist()]
     filled = scored.set_column(
         place, scored.schema.field(place), pa.array(lists, scored.schema.field(place).type)
     )
-    one, other = read_posterior(scored), read_posterior(filled)
-    assert np.array_equal(one.quantiles, other.quantiles, equal_nan=True)
-    assert np.isnan(one.quantiles[3]).all()
+    one, other = (Sources(table).posterior.knots("d4000") for table in (scored, filled))
+    assert np.array_equal(one, other, equal_nan=True)
+    assert np.isnan(one[3]).all()
 
 
 def test_posterior_of_the_wrong_width_is_an_error(scored):
-    place = scored.column_names.index("proxy_quantiles")
+    place = scored.column_names.index("d4000_correlation")
     field = pa.field(
-        "proxy_quantiles", pa.list_(pa.float32(), 2), metadata=scored.schema.field(place).metadata
+        "d4000_correlation", pa.list_(pa.float32(), 3), metadata=scored.schema.field(place).metadata
     )
-    table = scored.set_column(place, field, pa.array([[1, 2]] * 4, field.type))
-    with pytest.raises(CatalogError, match="'proxy_quantiles' does not hold 33 numbers per source"):
-        selected(table, "P(ew_halpha > 52) > 0.5")
+    table = scored.set_column(place, field, pa.array([[0, 0, 0]] * 4, field.type))
+    assert selected(table, "P(d4000 > 1.25) > 0.5") == [F, T, T, F]
+    with pytest.raises(CatalogError, match="'d4000_correlation' does not hold 2 numbers per"):
+        selected(table, "P(d4000 > 1.2 and ew_halpha > 80) > 0.2")
 
 
 def test_outside_p_a_proxy_is_its_median_and_std_its_width(scored):

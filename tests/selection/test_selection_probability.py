@@ -12,6 +12,7 @@ from targetsel.selection.evaluation import (
     DrawnSources,
     Sources,
     _bounds,
+    _may_reach,
     holds,
     probability,
 )
@@ -76,8 +77,8 @@ def test_quadrant_of_the_bivariate_normal_is_sheppards():
 
 
 def test_rectangle_is_the_sum_of_its_corners():
-    quantiles = np.tile(NORMAL_SCORES, (1, 2, 1))
-    posterior = ProxyPosterior(("a", "b"), quantiles, np.array([[0.0]]))
+    quantiles = dict.fromkeys("ab", NORMAL_SCORES[None])
+    posterior = ProxyPosterior(("a", "b"), quantiles, {("a", "b"): np.zeros(1)})
     low, high = np.array([-1.0]), np.array([1.0])
     inside = posterior.probability_inside({"a": (low, high), "b": (low, None)})
     assert inside == pytest.approx((norm.cdf(1) - norm.cdf(-1)) * norm.cdf(1), abs=1e-12)
@@ -143,9 +144,24 @@ def test_bounds_hold_the_probability_and_decide_as_it_does(text):
     assert (low - SETTLED <= likely).all()
     assert (likely <= high + SETTLED).all()
     for operator in ("<", "<=", ">", ">="):
-        for limit in (0.05, 0.5, 0.8):
+        for limit in (0.004, 0.05, 0.5, 0.8, 0.999):
             decided = holds(condition_for(table, f"P({text}) {operator} {limit}"), sources)
             assert (decided == COMPARISONS[operator](likely, limit)).all()
+
+
+def test_one_quantile_settles_what_is_far_from_the_limit():
+    # P(ew_oiii > 12) is 0.98, 0.5 and 0.02; 0.31 lies above the quantile at +0.5: 15, 13 and 9.
+    table = scored_table(
+        [[14, 50, 1.5], [12, 50, 1.5], [8, 50, 1.5]], [[1, 1, 1], [2, 1, 1], [2, 1, 1]]
+    )
+
+    def may_reach(text, limit):
+        return _may_reach(limit, condition_for(table, text), Sources(table))
+
+    assert may_reach("ew_oiii > 12", 0.4).tolist() == [True, True, False]
+    assert may_reach("ew_oiii < 12", 0.4).tolist() == [False, True, True]
+    assert may_reach("ew_oiii > 12 and d4000 > 99", 0.4).tolist() == [False] * 3
+    assert may_reach("ew_oiii > 12", 0.001).tolist() == [True] * 3
 
 
 def test_arithmetic_is_bounded_without_draws_where_the_answer_is_plain():

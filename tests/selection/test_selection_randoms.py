@@ -81,7 +81,7 @@ def _any_catalog():
     fields += [pa.field("_healpix_29", pa.int64()), pa.field("maskbits", pa.int64())]
     fields += [pa.field("source_id", pa.int64())]
     lists = pa.list_(pa.float32(), 11)
-    fields.append(pa.field("proxy_quantiles", lists, metadata={"proxies": "ew_halpha"}))
+    fields.append(pa.field("ew_halpha_quantiles", lists, metadata={"normal_scores": ""}))
     return pa.schema(fields)
 
 

@@ -170,7 +170,7 @@ def test_unknown_class_is_asked_about():
             "unknown schema 'targetsel/rules/v9'; this version reads targetsel/rules/v1",
         ),
         ("name: emission", "name: [a]", "2:7: error: name is a piece of text"),
-        ("name: emission", "name: emission\n---\na: 1", "a rule file holds one YAML document"),
+        ("name: emission", "name: emission\n---\na: 1", "a second YAML document begins here"),
     ],
 )
 def test_fault_in_the_file_is_named_with_its_place(old, new, expected):
@@ -186,7 +186,7 @@ def test_fault_in_the_file_is_named_with_its_place(old, new, expected):
         ("- a\n", "a rule file is a map of keys"),
         ("a: &a [x, x]\nb: *a", "YAML anchors and aliases (& and *) are not allowed"),
         ("a: " + "[" * 3000, "nested deeper than 16 levels"),
-        ("a: [" + "x," * 60_000 + "]", "50000 entries at most"),
+        ("a: [" + "x," * 60_000 + "]", "50,000 entries at most"),
         ("#" * (1 << 20) + "#", "1 MiB at most"),
         ("? [a]\n: b", "a key must be a plain word"),
         ("a: \x07", "not valid YAML"),

@@ -5,9 +5,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from targetsel.errors import CatalogError
 from targetsel.parquet import read_footer, write_table
 from targetsel.selection import scan as module
 from targetsel.selection.formula import Column, Compare, Constant
+from targetsel.selection.funnel import FunnelCounts
 from targetsel.selection.meaning import footer
 from targetsel.selection.rules import Rules
 from targetsel.selection.scan import scored_file
@@ -47,6 +49,13 @@ def catalog(ids=None) -> pa.Table:
     table = scored_table(medians, np.tile([2.0, 5.0, 0.1], (n, 1)), ids=ids, columns=columns)
     healpix = np.sort(rng.integers(0, 100 * 4**17, n))  # within 100 pixels of nside 4096
     return table.set_column(3, table.schema.field(3), pa.array(healpix))
+
+
+def ids_of_selected(path, rules) -> list[int]:
+    with scored_file(path) as file:
+        wanted = plan(rules, file.schema)
+        pieces = file.selected(wanted, [FunnelCounts(each) for each in wanted.classes])
+        return [i for piece in pieces for i in piece.target_id.tolist()]
 
 
 @pytest.fixture(scope="module")
@@ -108,16 +117,14 @@ def test_row_groups_that_hold_no_member_are_not_read(written, monkeypatch):
         "classes: {A: {bit: 0, priority: 1, where: rmag < 16.5}}"
     )
     read = []
-    batches = module._batches
+    read_row_groups = pq.ParquetFile.read_row_groups
 
-    def counted(file, groups, *rest):
-        groups = list(groups)
+    def counted(file, groups, *rest, **options):
         read.extend(groups)
-        return batches(file, groups, *rest)
+        return read_row_groups(file, groups, *rest, **options)
 
-    monkeypatch.setattr(module, "_batches", counted)
-    with scored_file(written / "d.parquet") as file:
-        n = sum(map(len, file.selected(plan(rules, file.schema))))
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
+    n = len(ids_of_selected(written / "d.parquet", rules))
     assert n == (catalog()["rmag"].to_numpy() < 16.5).sum() > 0
     assert set(read) == {0, 1, 2}
 
@@ -125,7 +132,7 @@ def test_row_groups_that_hold_no_member_are_not_read(written, monkeypatch):
 def test_file_without_a_footprint_inside_is_hardly_looked_at(written, monkeypatch):
     text = RULES.text.replace("exclude", "include", 1).replace("[17]", "[500]")
     pq.write_table(catalog(), written / "e.parquet", row_group_size=100)
-    monkeypatch.setattr(module.ScoredFile, "_selected_in", None)
+    monkeypatch.setattr(module.ScoredFile, "_members", None)
     rules = Rules.parse(text.replace("catalog_quantile(rmag, 0.9)", "22"))
     assert select(written / "e.parquet", rules, written / "e.targets.parquet").n_targets == 0
 
@@ -135,7 +142,8 @@ def test_statistics_of_any_writer_never_hide_a_member(tmp_path, writer):
     values = [1.0, np.nan, None, 5.0]
     table = scored_table(
         np.ones((4, 3)), np.ones((4, 3)), columns={"b": (pa.array(values, pa.float64()), "")}
-    ).drop_columns(["proxy_quantiles", "proxy_correlation"])
+    )
+    table = table.drop_columns([n for n in table.column_names if n.endswith(("iles", "tion"))])
     path = tmp_path / "a.parquet"
     if writer == "pyarrow":
         pq.write_table(table, path)
@@ -152,11 +160,55 @@ def test_statistics_of_any_writer_never_hide_a_member(tmp_path, writer):
                 "schema: targetsel/rules/v1\nname: t\n"
                 f"classes: {{A: {{bit: 0, priority: 1, where: 'b {operator} 1'}}}}"
             )
-            pieces = file.selected(plan(rules, file.schema))
-            found = [i - 1 for piece in pieces for i in piece.target_id.tolist()]
-            assert found == rows
+            assert [i - 1 for i in ids_of_selected(path, rules)] == rows
         condition = Compare(">", Column("b"), Constant(6.0))
         assert not file._may_be_true(condition, 0) or writer == "duckdb"
+
+
+def columns_read(monkeypatch, path, rules) -> set[str]:
+    """The columns that a selection looked at."""
+    read: set[str] = set()
+    read_row_groups = pq.ParquetFile.read_row_groups
+
+    def noted(file, groups, columns, **options):
+        read.update(columns)
+        return read_row_groups(file, groups, columns, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq.ParquetFile, "read_row_groups", noted)
+        ids_of_selected(path, rules)
+    return read
+
+
+def rules_with(where: str) -> Rules:
+    return Rules.parse(
+        "schema: targetsel/rules/v1\nname: t\n"
+        f"classes: {{A: {{bit: 0, priority: 1, where: [{where}]}}}}"
+    )
+
+
+def test_only_posteriors_that_a_rule_names_are_read(written, monkeypatch):
+    scored = written / "a.scored.parquet"
+    one = columns_read(monkeypatch, scored, rules_with("P(d4000 > 9) > 0.5"))
+    assert one == {"d4000_quantiles"}
+    two = columns_read(monkeypatch, scored, rules_with("P(d4000 > 1 and ew_halpha > 52) > 0.4"))
+    assert {"d4000_quantiles", "d4000_correlation", "ew_halpha_quantiles"} <= two
+    assert not {"ew_oiii_quantiles", "ew_oiii_std"} & two
+
+
+def test_columns_of_later_conditions_are_not_read_once_nobody_is_left(written, monkeypatch):
+    rules = rules_with("rmag < 99, rmag < 1, P(d4000 > 1) > 0.5")
+    assert columns_read(monkeypatch, written / "a.scored.parquet", rules) == {"rmag"}
+
+
+def test_file_of_the_older_layout_is_to_be_scored_again(written):
+    table = catalog()
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(33 * len(table))), 33)
+    pq.write_table(table.append_column("proxy_quantiles", lists), written / "old.parquet")
+    expected = r"old.parquet: scored by an earlier version .* Score the catalog again\."
+    with pytest.raises(CatalogError, match=expected):
+        select(written / "old.parquet", RULES, written / "old.targets.parquet")
+    assert not (written / "old.targets.parquet").exists()
 
 
 def test_row_group_without_rows_is_no_trouble(written):

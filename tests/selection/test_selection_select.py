@@ -46,7 +46,10 @@ def test_streamed_list_is_that_of_the_whole_table(scored_file, tmp_path, monkeyp
     whole = rank(evaluate(RULES, pq.read_table(scored_file)), RULES)
     streamed = TargetList.read(tmp_path / "out.parquet")
     assert streamed.table.equals(whole.table)
+    funnels = streamed.footer.pop("funnels")
     assert streamed.footer == whole.footer
+    passed = {each["name"]: each["rows"][-1]["cumulative"] for each in funnels}
+    assert passed == streamed.footer["passed"]
     assert streamed.footer["ensemble"] == "abc"
 
 
@@ -97,7 +100,7 @@ def test_empty_or_targetless_catalog_gives_an_empty_list(scored_file, tmp_path, 
 
 
 def test_unknown_column_is_found_before_any_row_is_read(scored_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(scan, "evaluate_block", None)
+    monkeypatch.setattr(scan, "Sources", None)
     with pytest.raises(RuleError, match=r"unknown column 'odd'. Did you mean 'ood'\?"):
         select(scored_file, Rules.parse(rule_text("odd < 3")), tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()

@@ -168,7 +168,7 @@ def test_fluxes_of_the_catalog_are_carried_with_their_units_though_no_rule_looks
     assert kept["fiberflux_g_ls"].to_pylist() == [1.0, 2.0, 3.0]
     assert kept.schema.field("fiberflux_g_ls").metadata[b"unit"] == b"nanomaggy"
     assert kept.schema.field("flux_r").metadata[b"unit"] == b"nJy"
-    needed = columns_needed(class_formulas(rules, table.schema), table.schema, posterior=False)
+    needed = columns_needed(class_formulas(rules, table.schema), table.schema)
     assert {"flux_r", "fiberflux_g_ls", "flux_g_ls_err"} <= set(needed)
 
 

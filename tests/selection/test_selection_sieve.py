@@ -1,0 +1,56 @@
+"""A sieve keeps exactly the sources that obey, and asks dear questions of few."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from targetsel.selection import sieve as module
+from targetsel.selection.evaluation import Sources
+from targetsel.selection.formula import Column, Compare, Constant, Lookup
+from targetsel.selection.sieve import Sieve, obeyed
+
+NUMBERS = st.lists(st.floats(-3, 3), min_size=1, max_size=60)
+
+
+def sources(**columns) -> Sources:
+    return Sources(pa.table(columns))
+
+
+def above(name: str, limit: float) -> Compare:
+    return Compare(">", Column(name), Constant(limit))
+
+
+@pytest.mark.parametrize("few", [1, 2, 8, 1000])
+@given(NUMBERS, st.lists(st.floats(-3, 3), max_size=4))
+def test_what_is_left_is_what_obeys_however_many_are_let_go(few, numbers, limits):
+    x = np.array(numbers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FEW", few)
+        sieve = Sieve(sources(x=x))
+        for n, limit in enumerate(limits, 1):
+            sieve.keep(above("x", limit))
+            assert len(sieve) == (x > max(limits[:n])).sum()
+    assert sieve.rows.tolist() == np.flatnonzero(x > max(limits, default=-np.inf)).tolist()
+
+
+class Counting:
+    """Finds every source, and notes how many it was asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def found(self, ids: np.ndarray) -> np.ndarray:
+        self.asked.append(len(ids))
+        return np.ones(len(ids), dtype=bool)
+
+
+def test_lookups_come_last_and_are_asked_of_those_left_only():
+    finder = Counting()
+    lookup = Lookup(finder, (Column("id"),))
+    table = sources(id=np.arange(10), x=np.arange(10.0))
+    assert obeyed([lookup, above("x", 1), above("x", 3)], table).tolist() == [4, 5, 6, 7, 8, 9]
+    assert finder.asked == [6]
+    assert obeyed([above("x", 99), lookup], table).tolist() == []
+    assert finder.asked == [6]
