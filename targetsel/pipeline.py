@@ -31,10 +31,8 @@ from targetsel.files import check_output, held, written_beside
 from targetsel.imaging.cutout import Images, cut_out
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.latents.ensemble import BATCH_SIZE, Ensemble
-from targetsel.latents.posterior import LatentPosterior
 from targetsel.parquet import ParquetSink, write_table
 from targetsel.scoring import assemble, check_names, summarise
-from targetsel.spectra.lines import measure
 
 ROWS_PER_CHUNK = 256
 SOURCES_DECODED_AT_ONCE = 8
@@ -78,9 +76,9 @@ def score_rows(catalog: Catalog, images: Images, ensemble: Ensemble, options: Op
     pieces: list[dict[str, np.ndarray]] = []
     for start in range(0, len(catalog), SOURCES_DECODED_AT_ONCE):
         rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
-        part = LatentPosterior(**{name: values[rows] for name, values in vars(posterior).items()})
-        spectra = ensemble.decoder.decode(part.draw(options.n_draws, options.seed), part.source_id)
-        pieces.append(summarise(measure(spectra)))
+        part = posterior.take(rows)
+        draws = part.draw(options.n_draws, options.seed)
+        pieces.append(summarise(ensemble.folded_decoder.measure(draws, part.source_id)))
     summary = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     return assemble(catalog, cutouts, posterior, summary)
 

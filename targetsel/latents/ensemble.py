@@ -25,6 +25,7 @@ from targetsel.latents.network import Network, NetworkPlan
 from targetsel.latents.novelty import N_LEVELS, NoveltyReference
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.folded import FoldedDecoder
 from targetsel.weights import load_weights, read_safetensors, write_safetensors
 
 SCHEMA = "targetsel/ensemble/v1"
@@ -93,6 +94,11 @@ class Ensemble:
     def _folded(self) -> list[Network]:
         """The networks as plain convolutions on the device, which is what predicts."""
         return [fold(network).to(self.device) for network in self.networks]
+
+    @cached_property
+    def folded_decoder(self) -> FoldedDecoder:
+        """The decoder and the proxies' definitions in one."""
+        return FoldedDecoder(self.decoder)
 
     @torch.inference_mode()
     def _predict(self, stretched: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
