@@ -23,8 +23,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("demo"))
     folder = parser.parse_args().folder
     scored = pd.read_parquet(folder / "catalog.scored.parquet").set_index("source_id")
+    scored = scored[scored["status"] == "ok"]
     truth = pd.read_parquet(folder / "truth.parquet").set_index("source_id").loc[scored.index]
-    print(f"{len(scored)} demonstration sources; their images are SIMULATED")
+    print(f"{len(scored)} demonstration sources with predictions; their images are SIMULATED")
     print(f"{'proxy':<14} {'rank correlation':>16} {'inside 68 %':>12} {'median std':>11}")
     for name in PROXIES:
         inside = truth[name].between(scored[f"{name}_q16"], scored[f"{name}_q84"])

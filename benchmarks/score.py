@@ -41,8 +41,11 @@ def enlarge(folder: Path, target: Path) -> None:
             ids = catalog["source_id"].to_numpy() + copy * 1_000_000
             ra = (catalog["ra"].to_numpy() + copy * 0.001) % 360
             dec = catalog["dec"].to_numpy()
-            table = catalog.set_column(0, catalog.schema.field(0), pa.array(ids))
-            tables.append(table.set_column(1, catalog.schema.field(1), pa.array(ra)))
+            table = catalog
+            for name, values in (("source_id", ids), ("ra", ra)):
+                place = table.schema.get_field_index(name)
+                table = table.set_column(place, table.schema.field(name), pa.array(values))
+            tables.append(table)
             for start in range(0, len(ids), 256):
                 rows = slice(start, start + 256)
                 old = store.read(catalog["source_id"].to_numpy()[rows])

@@ -1,0 +1,285 @@
+"""Fitting a calibration to scored sources of known spectra, and checking it on others of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+import targetsel
+from targetsel.errors import CatalogError, EnsembleError
+from targetsel.files import sha256_of_file
+from targetsel.identity import uniform
+from targetsel.latents.calibration import Calibration
+from targetsel.latents.conformal import Bins, effective_size
+from targetsel.latents.decoder_residual import DecoderResidual
+from targetsel.latents.ensemble import Ensemble
+from targetsel.latents.known_sources import KnownSources
+from targetsel.latents.latent_calibration import INTERVAL, LatentCalibration
+from targetsel.latents.posterior import LatentPosterior
+from targetsel.latents.proxy_calibration import ScoreMap
+from targetsel.parquet import read_footer
+from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.lines import measure
+from targetsel.spectra.proxies import Proxies, ProxyPosterior
+
+Progress = Callable[[int, int], None]
+
+CHECKED_SHARE = 0.3
+FEWEST = 400  # sources to fit: with fewer the outermost quantiles are single sources
+SOURCES_DECODED_AT_ONCE = 8
+WORST_AGREEMENT = 0.5  # rank correlation of a decoded proxy with the true one
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often a central 90 % interval held the truth, over sources that took no part in fitting.
+
+    Attributes
+    ----------
+    name : str
+        Of a proxy, or ``latent 1`` and so on.
+    n : int
+        Sources.
+    before, after : float
+        Share that lay inside, of all.
+    worst_before, worst_after : float
+        The share farthest from 90 % among bins of brightness.
+    """
+
+    name: str
+    n: int
+    before: float
+    after: float
+    worst_before: float
+    worst_after: float
+
+
+def calibrate(
+    scored: Path,
+    truth: Path,
+    ensemble: Ensemble,
+    progress: Progress = lambda done, total: None,
+) -> tuple[Calibration, list[Coverage]]:
+    """The calibration that sources of known spectra ask for, and how it did on some of them.
+
+    A hash of their group parts the sources: most are fitted to, the others (`CHECKED_SHARE`) only
+    looked at. The networks must not have learnt from any of them.
+
+    Parameters
+    ----------
+    scored : Path
+        A scored file of this ensemble, without a calibration.
+    truth : Path
+        Parquet with `source_id` and proxies measured on spectra, or latents (`latent_mean` of this
+        ensemble's decoder, perhaps with `latent_std`, or a mock sky's `latent`), or both. `weight`
+        says how many sources one stands for, `group_id` which belong together.
+
+    Raises
+    ------
+    CatalogError, EnsembleError
+    """
+    known = KnownSources.read(scored, truth, ensemble)
+    options = read_footer(scored)["options"]
+    seed, n_draws = options["seed"], options["n_draws"]
+    checked = uniform(known.group, 0, "calibration")[:, 0] < CHECKED_SHARE
+    fitted, others = known.take(~checked), known.take(checked)
+    _check_size(truth, fitted, others)
+    total = len(known)
+    partial = _latent_steps(fitted, ensemble.decoder, truth)
+    knots = _knots(partial, fitted, ensemble.decoder, n_draws, seed, lambda n: progress(n, total))
+    whole = replace(partial, maps=_maps(fitted, knots))
+    after = _knots(
+        whole, others, ensemble.decoder, n_draws, seed, lambda n: progress(len(fitted) + n, total)
+    )
+    coverages = _coverages(whole, others, after)
+    card = _card(known, fitted, others, ensemble, truth, options, coverages)
+    return replace(whole, card=card), coverages
+
+
+def _check_size(truth: Path, fitted: KnownSources, others: KnownSources) -> None:
+    n = int(effective_size(fitted.weight)) if len(fitted) else 0
+    lopsided = not len(fitted) or not len(others)
+    if len(fitted) + len(others) < FEWEST or (n < FEWEST and not lopsided):
+        needed = int(np.ceil(FEWEST / (1 - CHECKED_SHARE)))
+        counts = ", ".join(f"{count} {why}" for why, count in fitted.left_out.items() if count)
+        raise CatalogError(
+            f"{truth}: {len(fitted) + len(others)} scored sources of known spectra"
+            f"{f' ({counts} left out)' if counts else ''}, of which {n} count for fitting; about "
+            f"{needed} are needed, and {needed * 5} for bins of brightness. Give more."
+        )
+    if lopsided:
+        raise CatalogError(
+            f"{truth}: its {len(fitted) + len(others)} sources are of too few groups ('group_id') "
+            "to be parted into some to fit and others to check. Give more groups."
+        )
+
+
+def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> Calibration:
+    """A calibration of the latents and of what decoding leaves out."""
+    rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
+    nothing = Calibration(None, None, {}, {})
+    if len(rows) < FEWEST:
+        return nothing
+    some = known.take(rows)
+    residual = _residual(some, decoder, truth)
+    latents = LatentCalibration.fit(
+        some.posterior, some.latents, some.noise, some.magnitude, some.weight
+    )
+    return replace(nothing, latents=latents, residual=residual)
+
+
+def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResidual | None:
+    """What decoding leaves out of the proxies that are known wherever latents are."""
+    decoded = measure(decoder.decode(known.latents[:, None]))
+    pairs = {
+        name: (decoded[name][:, 0], true)
+        for name, true in known.proxies.items()
+        if np.isfinite(true).sum() >= FEWEST
+    }
+    if not pairs:
+        return None
+    rows = np.flatnonzero(np.isfinite(sum(a + b for a, b in pairs.values())))
+    if len(rows) < FEWEST:
+        return None
+    agreement = max(spearmanr(a[rows], b[rows]).statistic for a, b in pairs.values())
+    if not agreement >= WORST_AGREEMENT:
+        raise EnsembleError(
+            f"{truth}: its latents decode to proxies that have nothing to do with its true ones "
+            f"(rank correlation at most {agreement:.2f}): latents of another decoder? Encode the "
+            "spectra with this ensemble's."
+        )
+    return DecoderResidual.fit(
+        {name: a[rows] for name, (a, _) in pairs.items()},
+        {name: b[rows] for name, (_, b) in pairs.items()},
+        known.weight[rows],
+    )
+
+
+def _maps(known: KnownSources, knots: Mapping[str, np.ndarray]) -> dict[str, ScoreMap]:
+    """The maps of the proxies that are known of enough sources."""
+    maps = {}
+    for name, true in known.proxies.items():
+        rows = np.flatnonzero(np.isfinite(true + knots[name].sum(axis=1)))
+        if len(rows) >= FEWEST:
+            about = known.magnitude[rows], known.weight[rows]
+            maps[name] = ScoreMap.fit(knots[name][rows], true[rows], *about)
+    return maps
+
+
+def _knots(
+    calibration: Calibration,
+    known: KnownSources,
+    decoder: Decoder,
+    n_draws: int,
+    seed: int,
+    progress: Callable[[int], None],
+) -> dict[str, np.ndarray]:
+    """Quantiles of every proxy under a calibration, each of shape (N, L), as scoring makes them.
+
+    None at all where no proxy is known, so that spectra need not be decoded.
+    """
+    if not known.proxies:
+        return {}
+    posterior = calibration.posterior(known.posterior, known.magnitude)
+    pieces: list[ProxyPosterior] = []
+    for rows, proxies in drawn(posterior, decoder, n_draws, seed):
+        moved = calibration.proxies(proxies, known.magnitude[rows], seed)
+        pieces.append(ProxyPosterior.from_draws(moved, moved.names))
+        progress(min(rows.stop, len(known)))
+    return {n: np.concatenate([each.knots(n) for each in pieces]) for n in pieces[0].names}
+
+
+def drawn(
+    posterior: LatentPosterior, decoder: Decoder, n_draws: int, seed: int
+) -> Iterator[tuple[slice, Proxies]]:
+    """Proxies of draws of every source, decoded a few sources at a time, and whose they are."""
+    for start in range(0, len(posterior), SOURCES_DECODED_AT_ONCE):
+        rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
+        part = posterior.take(rows)
+        yield rows, measure(decoder.decode(part.draw(n_draws, seed), part.source_id))
+
+
+# ---------------------------------------------------------------------- checking
+
+
+def _coverages(
+    calibration: Calibration, known: KnownSources, after: Mapping[str, np.ndarray]
+) -> list[Coverage]:
+    """The coverage of every latent and proxy before and after."""
+    found = []
+    rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
+    if calibration.latents is not None and len(rows):
+        some = known.take(rows)
+        applied = calibration.posterior(some.posterior, some.magnitude)
+        pairs = [
+            _inside(each.with_noise(some.noise).probability_below(some.latents))
+            for each in (some.posterior, applied)
+        ]
+        found += [
+            _coverage(f"latent {k + 1}", some, *(each[:, k] for each in pairs))
+            for k in range(some.latents.shape[1])
+        ]
+    for name in calibration.maps:
+        rows = np.flatnonzero(np.isfinite(known.proxies[name] + after[name].sum(axis=1)))
+        if len(rows):
+            true = known.proxies[name][rows]
+            pairs = [_below(name, knots[name][rows], true) for knots in (known.knots, after)]
+            found.append(_coverage(name, known.take(rows), *map(_inside, pairs)))
+    return found
+
+
+def _below(name: str, knots: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return ProxyPosterior((name,), {name: knots}, {}).probability_below(name, true)
+
+
+def _inside(below: np.ndarray) -> np.ndarray:
+    return np.abs(below - 0.5) < INTERVAL / 2
+
+
+def _coverage(name: str, known: KnownSources, before: np.ndarray, after: np.ndarray) -> Coverage:
+    bins = Bins.of(known.magnitude, known.weight).rows()
+
+    def share(inside: np.ndarray, rows: np.ndarray) -> float:
+        return float(np.average(inside[rows], weights=known.weight[rows]))
+
+    def worst(inside: np.ndarray) -> float:
+        return max((share(inside, rows) for rows in bins), key=lambda s: abs(s - INTERVAL))
+
+    everyone = np.arange(len(known))
+    overall = share(before, everyone), share(after, everyone)
+    return Coverage(name, len(known), *overall, worst(before), worst(after))
+
+
+def _card(
+    known: KnownSources,
+    fitted: KnownSources,
+    others: KnownSources,
+    ensemble: Ensemble,
+    truth: Path,
+    options: Mapping[str, Any],
+    coverages: list[Coverage],
+) -> dict[str, Any]:
+    return {
+        "code_version": targetsel.__version__,
+        "ensemble": {"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
+        "truth_sha256": sha256_of_file(truth),
+        "simulated": known.simulated,
+        "n_fitted": len(fitted),
+        "n_checked": len(others),
+        "left_out": {why: count for why, count in known.left_out.items() if count},
+        "draws": {"seed": options["seed"], "n": options["n_draws"]},
+        "magnitude": "AB, of the cutout's central light; see imaging/brightness.py",
+        "coverage_of_90_percent": {
+            each.name: {
+                key: round(value, 4) if isinstance(value, float) else value
+                for key, value in vars(each).items()
+                if key != "name"
+            }
+            for each in coverages
+        },
+    }

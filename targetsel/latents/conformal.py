@@ -1,0 +1,126 @@
+"""Quantiles that promise their share of sources yet to come, as functions of one number.
+
+Split conformal prediction (Papadopoulos et al. 2002; Lei et al. 2018, arXiv:1604.04173): of n
+values that are exchangeable with the next one, the k-th smallest with k = ceil((n + 1) p) exceeds
+that next one with a probability of at least p. Bins make the promise for each of them (Mondrian;
+Vovk et al. 2005); between the middles of bins we go over from one to the next smoothly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+FEWEST_PER_BIN = 500
+MOST_BINS = 8
+DIGITS = 7
+SMALLEST_STEP = 1e-9  # between quantiles, so that each has its own level
+
+
+def conformal_quantile(values: np.ndarray, probability: float, weight: np.ndarray) -> float:
+    """A quantile of weighted values that is not too central for the next one.
+
+    The next source weighs as much as the mean one (Tibshirani et al. 2019, arXiv:1904.06019, eq.
+    7, for weights that do not depend on the next source). Below one half it is the same from the
+    other end. With too few values for a quantile so far out it is the outermost.
+
+    Parameters
+    ----------
+    values, weight : ndarray, shape (n,)
+    """
+    if probability < 0.5:
+        return -conformal_quantile(-values, 1 - probability, weight)
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weight[order])
+    needed = probability * (reached[-1] + weight.mean())
+    place = np.searchsorted(reached, needed * (1 - 1e-12))
+    return float(values[order[min(int(place), len(values) - 1)]])
+
+
+def effective_size(weight: np.ndarray) -> float:
+    """How many sources of equal weight know as much as these (Kish 1965)."""
+    return float(weight.sum() ** 2 / (weight**2).sum())
+
+
+@dataclass(frozen=True)
+class Curve:
+    """L numbers as functions of x: known at the middles of B bins, straight lines between.
+
+    Attributes
+    ----------
+    centres : ndarray, shape (B,)
+        Increasing. Beyond the first and the last the numbers stay as there.
+    values : ndarray, shape (B, L)
+    """
+
+    centres: np.ndarray
+    values: np.ndarray
+
+    def at(self, x: np.ndarray) -> np.ndarray:
+        """The numbers at each x; (N,) to (N, L). NaN is taken for the last centre."""
+        x = np.where(np.isfinite(x), x, self.centres[-1])
+        return np.stack([np.interp(x, self.centres, each) for each in self.values.T], axis=1)
+
+    def to_card(self) -> dict[str, Any]:
+        return {name: np.round(values, DIGITS).tolist() for name, values in vars(self).items()}
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any], n_values: int) -> Curve:
+        """The curve of a card.
+
+        Raises
+        ------
+        ValueError
+            If it is none of `n_values` finite numbers.
+        """
+        centres, values = (np.asarray(card[name], float) for name in ("centres", "values"))
+        sound = centres.ndim == 1 and values.shape == (len(centres), n_values) and len(centres)
+        if not sound or not (np.isfinite(centres).all() and np.isfinite(values).all()):
+            raise ValueError(f"a curve is not of {n_values} finite numbers for every bin")
+        if (np.diff(centres) <= 0).any():
+            raise ValueError("the bins of a curve are not in order")
+        return cls(centres, values)
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Bins of x that hold equal weights, as many as there are sources for.
+
+    Attributes
+    ----------
+    centres : ndarray, shape (B,)
+        Weighted median of each bin.
+    place : ndarray of int, shape (N,)
+        The bin of each source.
+    """
+
+    centres: np.ndarray
+    place: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray, weight: np.ndarray) -> Bins:
+        """Bins of at least `FEWEST_PER_BIN` sources, effectively, and at most `MOST_BINS`.
+
+        NaN is taken for the largest x.
+        """
+        x = np.where(np.isfinite(x), x, np.nanmax(x))
+        wanted = int(np.clip(effective_size(weight) // FEWEST_PER_BIN, 1, MOST_BINS))
+        order = np.argsort(x, kind="stable")
+        middle = np.cumsum(weight[order]) - weight[order] / 2
+        place = np.empty(len(x), dtype=np.int64)
+        place[order] = np.minimum(middle / weight.sum() * wanted, wanted - 1).astype(np.int64)
+        centres = [_median(x[place == b], weight[place == b]) for b in range(wanted)]
+        distinct, place_of = np.unique(centres, return_inverse=True)
+        return cls(distinct, place_of[place])
+
+    def rows(self) -> list[np.ndarray]:
+        """The sources of each bin."""
+        return [np.flatnonzero(self.place == b) for b in range(len(self.centres))]
+
+
+def _median(x: np.ndarray, weight: np.ndarray) -> float:
+    order = np.argsort(x, kind="stable")
+    return float(x[order[np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2)]])

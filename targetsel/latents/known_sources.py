@@ -1,0 +1,215 @@
+"""Sources of known spectra: what was predicted of them, and what is true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from targetsel.errors import CatalogError, EnsembleError
+from targetsel.imaging.brightness import MAGNITUDE
+from targetsel.latents.ensemble import Ensemble
+from targetsel.latents.labels import matched, says_simulated
+from targetsel.latents.posterior import LatentPosterior
+from targetsel.latents.stored import matrix, stored_posterior
+from targetsel.parquet import footer_in, read_footer
+from targetsel.spectra.lines import PROXIES
+from targetsel.spectra.proxies import QUANTILES
+
+LATENTS = ("latent_mean", "latent")  # as `spectra encode` and mock skies call true latents
+NOISE = "latent_std"
+
+
+@dataclass(frozen=True)
+class KnownSources:
+    """N scored sources with spectra.
+
+    Attributes
+    ----------
+    posterior : LatentPosterior
+        As the scored file has it.
+    knots : mapping of proxy name to ndarray, shape (N, L)
+        Its quantiles at `NORMAL_SCORES`.
+    magnitude : ndarray, shape (N,)
+    latents, noise : ndarray, shape (N, D)
+        True ones, and the errors of their measurement; NaN where they are not known.
+    proxies : mapping of proxy name to ndarray, shape (N,)
+        True ones; NaN where they could not be measured.
+    group : ndarray, shape (N,)
+        Sources of one group stay together.
+    weight : ndarray, shape (N,)
+    left_out : dict of int
+        Rows of both files that are not here, by the reason.
+    simulated : bool
+    """
+
+    posterior: LatentPosterior
+    knots: Mapping[str, np.ndarray]
+    magnitude: np.ndarray
+    latents: np.ndarray
+    noise: np.ndarray
+    proxies: Mapping[str, np.ndarray]
+    group: np.ndarray
+    weight: np.ndarray
+    left_out: dict[str, int] = field(default_factory=dict)
+    simulated: bool = False
+
+    def __len__(self) -> int:
+        return len(self.magnitude)
+
+    def take(self, rows: np.ndarray) -> KnownSources:
+        """Some of the sources, by mask or indices."""
+        return KnownSources(
+            self.posterior.take(rows),
+            {name: values[rows] for name, values in self.knots.items()},
+            self.magnitude[rows],
+            self.latents[rows],
+            self.noise[rows],
+            {name: values[rows] for name, values in self.proxies.items()},
+            self.group[rows],
+            self.weight[rows],
+            self.left_out,
+            self.simulated,
+        )
+
+    @classmethod
+    def read(cls, scored: Path, truth: Path, ensemble: Ensemble) -> KnownSources:
+        """The sources that a scored file and a truth file share.
+
+        Raises
+        ------
+        CatalogError, EnsembleError
+            If there are none, the truth says nothing of what is predicted, or the scored file is
+            not of this ensemble as it predicts without a calibration.
+        """
+        footer = read_footer(scored)
+        _check_scored(scored, footer, ensemble)
+        predicted, ids = _scored_table(scored, footer)
+        known, known_ids = _truth_table(truth)
+        rows = matched(ids, known_ids)
+        good = np.flatnonzero((rows >= 0) & (np.array(predicted["status"].to_pylist()) == "ok"))
+        if not (rows >= 0).any():
+            raise CatalogError(
+                f"{truth}: none of its {len(known_ids)} ids (the first is '{known_ids[0]}') is in "
+                f"{scored} (the first there is '{ids[0]}'). Use the same ids in both."
+            )
+        left_out = {
+            "only in the truth": len(known_ids) - int((rows >= 0).sum()),
+            "without a prediction": int((rows >= 0).sum()) - len(good),
+        }
+        predicted, known = predicted.take(pa.array(good)), known.take(pa.array(rows[good]))
+        latents, noise = _true_latents(truth, known, ensemble.decoder.n_latents)
+        names = [name for name in PROXIES if name in known.column_names]
+        found = cls(
+            stored_posterior(predicted, ids[good]),
+            {name: matrix(predicted[name + QUANTILES]) for name in PROXIES},
+            predicted[MAGNITUDE].to_numpy().astype(np.float64),
+            latents,
+            noise,
+            {name: _numbers(known[name]) for name in names},
+            known["group_id"].to_numpy() if "group_id" in known.column_names else ids[good],
+            _weights(truth, known),
+            left_out,
+            says_simulated(footer_in(known.schema.metadata)),
+        )
+        return found._with_some_truth(truth)
+
+    def _with_some_truth(self, truth: Path) -> KnownSources:
+        """The sources of which something is known."""
+        known = np.isfinite(self.latents).all(axis=1)
+        for values in self.proxies.values():
+            known |= np.isfinite(values)
+        if not known.any():
+            raise CatalogError(
+                f"{truth}: all {len(self)} sources that were scored have NaN for a truth. Measure "
+                "their spectra, or give others."
+            )
+        found = self.take(known)
+        found.left_out["with NaN for a truth"] = len(self) - len(found)
+        return found
+
+
+def _check_scored(path: Path, footer: Mapping[str, Any], ensemble: Ensemble) -> None:
+    scored_by = footer.get("ensemble") or {}
+    if scored_by.get("sha256") != ensemble.sha256:
+        raise EnsembleError(
+            f"{path}: scored by the ensemble '{scored_by.get('name', 'unknown')}' "
+            f"({str(scored_by.get('sha256'))[:12]}), not by '{ensemble.card.get('name', '')}' "
+            f"({ensemble.sha256[:12]}). Name the one that scored it with --ensemble."
+        )
+    if footer.get("calibration"):
+        raise CatalogError(
+            f"{path}: its posteriors are calibrated already. Score it with --uncalibrated first."
+        )
+
+
+def _scored_table(path: Path, footer: Mapping[str, Any]) -> tuple[pa.Table, np.ndarray]:
+    ids = footer.get("columns", {}).get("source_id", "source_id")
+    names = set(pq.read_schema(path).names)
+    wanted = [ids, "status", MAGNITUDE, "member_mean", "member_cov"]
+    wanted += [name + QUANTILES for name in PROXIES]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise CatalogError(
+            f"{path}: no column '{missing[0]}', so it is not a scored catalog of this version. "
+            "Score it again."
+        )
+    table = pq.read_table(path, columns=wanted)
+    return table, table[ids].to_numpy()
+
+
+def _truth_table(path: Path) -> tuple[pa.Table, np.ndarray]:
+    read_footer(path)
+    names = pq.read_schema(path).names
+    wanted = {"source_id", "group_id", "weight", NOISE, *LATENTS, *PROXIES}
+    if "source_id" not in names:
+        raise CatalogError(
+            f"{path}: no column 'source_id'; a truth file holds the ids, and true latents or "
+            "proxies."
+        )
+    if not {*LATENTS, *PROXIES} & set(names):
+        raise CatalogError(
+            f"{path}: neither latents ('{LATENTS[0]}') nor a proxy such as '{PROXIES[0]}' is among "
+            "its columns; encode or measure the spectra first."
+        )
+    table = pq.read_table(path, columns=[name for name in names if name in wanted])
+    ids = table["source_id"].to_numpy()
+    if not len(ids):
+        raise CatalogError(f"{path}: has no rows")
+    if len(np.unique(ids.astype(str))) < len(ids):
+        raise CatalogError(f"{path}: ids in 'source_id' are repeated; keep one row per source")
+    return table, ids
+
+
+def _true_latents(path: Path, table: pa.Table, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """True latents and their errors, each (N, D); NaN and 0 where the file has none."""
+    n = table.num_rows
+    name = next((each for each in LATENTS if each in table.column_names), None)
+    if name is None:
+        return np.full((n, d), np.nan), np.zeros((n, d))
+    latents = matrix(table[name])
+    if latents.shape[1] != d:
+        raise CatalogError(
+            f"{path}, column '{name}': {latents.shape[1]} latents, but the ensemble's decoder has "
+            f"{d}. Encode the spectra with its decoder."
+        )
+    noise = matrix(table[NOISE]) if NOISE in table.column_names else np.zeros((n, d))
+    return latents, np.where(np.isfinite(noise), noise, 0.0)
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    return column.to_numpy().astype(np.float64)
+
+
+def _weights(path: Path, table: pa.Table) -> np.ndarray:
+    if "weight" not in table.column_names:
+        return np.ones(table.num_rows)
+    weight = _numbers(table["weight"])
+    if not (np.isfinite(weight) & (weight > 0)).all():
+        raise CatalogError(f"{path}, column 'weight': expected positive numbers")
+    return weight

@@ -1,0 +1,123 @@
+"""Calibration of the proxies' posterior: every draw is moved, so that shares become frequencies.
+
+A proxy's true value lies at some normal score of its predicted distribution. If these scores are
+no standard normal deviates over many sources, their quantiles say at which score the distribution
+should be read instead (Kuleshov et al. 2018, arXiv:1807.00263), first by what is predicted, then by
+brightness. Draws keep their ranks, and so the correlations between proxies; everything that is
+later said of a source comes from the moved draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from targetsel.latents.conformal import SMALLEST_STEP, Bins, Curve, conformal_quantile
+from targetsel.spectra.proxies import NORMAL_SCORES, Proxies, ProxyPosterior
+
+FARTHEST = 8.0  # normal score of a true value that the posterior excludes
+MIDDLE = len(NORMAL_SCORES) // 2
+LEVELS = np.linspace(NORMAL_SCORES[0], NORMAL_SCORES[-1], 51)
+HATS = np.stack([np.interp(LEVELS, NORMAL_SCORES, hat) for hat in np.eye(len(NORMAL_SCORES))], 1)
+
+
+@dataclass(frozen=True)
+class ScoreMap:
+    """At which normal score a predicted distribution should be read, for each one that is asked.
+
+    Attributes
+    ----------
+    by_prediction, by_magnitude : Curve
+        Scores for `NORMAL_SCORES`, by the predicted median and by magnitude; the former is
+        applied to the outcome of the latter.
+    """
+
+    by_prediction: Curve
+    by_magnitude: Curve
+
+    @classmethod
+    def fit(
+        cls, knots: np.ndarray, true: np.ndarray, magnitude: np.ndarray, weight: np.ndarray
+    ) -> ScoreMap:
+        """The map that N sources ask for.
+
+        Parameters
+        ----------
+        knots : ndarray, shape (N, L)
+            Predicted quantiles at `NORMAL_SCORES`; finite.
+        true, magnitude, weight : ndarray, shape (N,)
+        """
+        by_prediction = _curve(_scores(true, knots), knots[:, MIDDLE], weight)
+        rest = _scores(_scores(true, knots), by_prediction.at(knots[:, MIDDLE]))
+        return cls(by_prediction, _curve(rest, magnitude, weight))
+
+    def __call__(self, scores: np.ndarray, median: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
+        """Where to read the distribution, at scores (N, S) of sources (N,)."""
+        return _read(_read(scores, self.by_magnitude.at(magnitude)), self.by_prediction.at(median))
+
+    def to_card(self) -> dict[str, Any]:
+        return {name: curve.to_card() for name, curve in vars(self).items()}
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> ScoreMap:
+        names = ("by_prediction", "by_magnitude")
+        return cls(*(Curve.from_card(card[name], len(NORMAL_SCORES)) for name in names))
+
+
+def calibrated(proxies: Proxies, maps: Mapping[str, ScoreMap], magnitude: np.ndarray) -> Proxies:
+    """The draws of N sources, each moved to where its proxy's map says.
+
+    Draws that could not be measured stay NaN, and proxies without a map as they are.
+
+    Parameters
+    ----------
+    magnitude : ndarray, shape (N,)
+    """
+    from scipy.stats import rankdata
+
+    names = tuple(name for name in proxies.names if name in maps)
+    if not names:
+        return proxies
+    posterior = ProxyPosterior.from_draws(proxies, names)
+    values = proxies.values.astype(np.float64)
+    for name in names:
+        drawn, knots = proxies[name], posterior.knots(name)
+        there = np.isfinite(drawn)
+        ranks = rankdata(np.where(there, drawn, np.inf), axis=1)
+        count = np.maximum(there.sum(axis=1, keepdims=True), 1)
+        scores = ndtri(np.clip((ranks - 0.5) / count, 1e-9, 1 - 1e-9))
+        moved = _read(maps[name](scores, knots[:, MIDDLE], magnitude), knots)
+        usable = there & np.isfinite(knots[:, :1])
+        values[..., proxies.names.index(name)] = np.where(usable, moved, drawn)
+    return replace(proxies, values=values)
+
+
+def _curve(scores: np.ndarray, x: np.ndarray, weight: np.ndarray) -> Curve:
+    """Where to read the distribution, in each bin of x.
+
+    Quantiles at many levels, and the straight pieces that come closest to all of them: pieces
+    through those at the knots alone would lie outside of the others, where tails are heavy.
+    """
+    bins = Bins.of(x, weight)
+    levels, pieces = ndtr(LEVELS), np.linalg.pinv(HATS)
+    values = [
+        pieces @ [conformal_quantile(scores[rows], p, weight[rows]) for p in levels]
+        for rows in bins.rows()
+    ]
+    rising = np.maximum.accumulate(values, axis=1) + SMALLEST_STEP * np.arange(len(NORMAL_SCORES))
+    return Curve(bins.centres, rising)
+
+
+def _scores(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """The normal scores at which distributions (N, L) reach their values (N,), within bounds."""
+    scores = ProxyPosterior(("value",), {"value": knots}, {}).score("value", values)
+    return np.clip(scores, -FARTHEST, FARTHEST)
+
+
+def _read(scores: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """The values of distributions (N, L) at normal scores (N, S)."""
+    return ProxyPosterior(("value",), {"value": knots}, {}).value("value", scores)

@@ -1,0 +1,72 @@
+"""The latents' posterior as a scored catalog stores it: members' moments, and their tails once.
+
+The tails (`LatentPosterior.scale` and `share`) are the same for all sources of a file, and stand in
+the metadata of the column `member_cov`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from targetsel.latents.posterior import LatentPosterior
+
+SCALES, SHARES = b"scales", b"shares"
+ROUNDING = 1e-6  # of a covariance's largest element
+
+
+def stored_posterior(table: pa.Table, source_id: np.ndarray) -> LatentPosterior:
+    """The posterior in the columns `member_mean` and `member_cov`; NaN where they are null.
+
+    Parameters
+    ----------
+    table : pa.Table
+        N sources in the scored layout. `ood` is their novelty, if it is among the columns.
+    source_id : ndarray, shape (N,)
+    """
+    n, field = table.num_rows, table.schema.field("member_cov")
+    width = field.type.list_size
+    d = 2 * width // table.schema.field("member_mean").type.list_size - 1
+    mean = matrix(table["member_mean"]).reshape(n, -1, d)
+    lower = np.tril_indices(d)
+    cov = np.zeros((n, mean.shape[1], d, d))
+    cov[..., lower[0], lower[1]] = matrix(table["member_cov"]).reshape(n, mean.shape[1], -1)
+    cov += np.tril(cov, -1).swapaxes(2, 3)
+    # What float32 has rounded away could make the narrowest direction's variance negative.
+    largest = np.diagonal(cov, axis1=2, axis2=3).max(axis=2)
+    cov += ROUNDING * largest[..., None, None] * np.eye(d)
+    there = np.isfinite(cov).all(axis=(1, 2, 3))
+    factor = np.full_like(cov, np.nan)
+    factor[there] = np.linalg.cholesky(cov[there])
+    novelty = np.full(n, np.nan)
+    if "ood" in table.column_names:
+        novelty = table["ood"].to_numpy().astype(np.float64)
+    scale, share = (np.tile(each, (n, 1)) for each in _tails(field))
+    return LatentPosterior(source_id, mean, factor, novelty, scale, share)
+
+
+def with_tails(field: pa.Field, posterior: LatentPosterior) -> pa.Field:
+    """The field of `member_cov` with the tails of the posterior, unless they are Gaussian."""
+    if posterior.scale.shape[1] == 1:
+        return field
+    notes = {
+        SCALES: ",".join(map(repr, posterior.scale[0].tolist())).encode(),
+        SHARES: ",".join(map(repr, posterior.share[0].tolist())).encode(),
+    }
+    return field.with_metadata({**(field.metadata or {}), **notes})
+
+
+def matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of lists of equal length as float64, shape (N, length); nulls are NaN."""
+    lists = column.combine_chunks()
+    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    return values.reshape(len(column), -1)
+
+
+def _tails(field: pa.Field) -> tuple[np.ndarray, np.ndarray]:
+    notes = field.metadata or {}
+    scale, share = (
+        np.array([float(word) for word in notes.get(key, b"1").split(b",")])
+        for key in (SCALES, SHARES)
+    )
+    return scale, share
