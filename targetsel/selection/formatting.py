@@ -19,6 +19,7 @@ from targetsel.selection.place import Place, RuleErrorAt
 _EXPRESSIONS = ("where", "rank", "priority")
 _TIGHT_AFTER = ("(", "[", "~")
 _TIGHT_BEFORE = (")", "]", ",")
+BEYOND = "this layout is beyond fmt; nothing was changed"
 
 
 def formatted(text: str, file: str = "rules") -> str:
@@ -31,12 +32,15 @@ def formatted(text: str, file: str = "rules") -> str:
     """
     tree = read_document(text, file)
     lines = _respaced(text.replace("\r\n", "\n").split("\n"), tree)
-    lines = _reindented(lines)
+    try:
+        lines = _reindented(lines)
+    except yaml.YAMLError:  # two readers of YAML do not agree on what this is
+        raise Place(file).error(BEYOND) from None
     while lines and not lines[-1].strip():
         lines.pop()
     result = "\n".join(_without_double_gaps(lines)) + "\n"
     if _content(read_document(result, file)) != _content(tree):
-        raise Place(file).error("this layout is beyond fmt; nothing was changed")
+        raise Place(file).error(BEYOND)
     return result
 
 

@@ -81,6 +81,12 @@ def test_expression_is_spaced(untidy, tidy):
     assert spaced(untidy) == tidy
 
 
+def test_a_file_that_only_one_reader_of_yaml_takes_is_refused():
+    damaged = UNTIDY.replace(">", ">#", 1)
+    with pytest.raises(RuleError, match="this layout is beyond fmt; nothing was changed"):
+        formatted(damaged)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_formatting_a_damaged_file_keeps_its_meaning_or_refuses(data):
