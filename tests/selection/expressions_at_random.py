@@ -155,7 +155,9 @@ def _of_two(kind: str, a: Said, b: Said) -> Said:
             pl.when(first).then(a.polars).when(~first).then(b.polars),
         )
     divisor_sql = f"nullif({b.sql}, 0)" if kind == "/" else b.sql
-    divisor = pl.when(b.polars != 0).then(b.polars) if kind == "/" else b.polars
+    # polars multiplies by the reciprocal of a scalar, one ulp off; it does divide by a column.
+    column = b.polars + 0.0 * pl.col("source_id")
+    divisor = pl.when(column != 0).then(column) if kind == "/" else b.polars
     joined = {
         "+": lambda: a.polars + divisor,
         "-": lambda: a.polars - divisor,
