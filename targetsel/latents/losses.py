@@ -1,4 +1,8 @@
-"""What training makes small: the error of the mean, then how unlikely the truth is."""
+"""What training makes small: the error of the mean, then how unlikely the truth is.
+
+A source may count more or less than others: a sky on which rare galaxies are over-sampled has
+weights that make up for it, without which predictions would expect as many of them anywhere.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,23 @@ import torch
 from torch import Tensor
 
 
-def rms_error(mean: Tensor, factor: Tensor, target: Tensor, noise: Tensor | None = None) -> Tensor:
+def rms_error(
+    mean: Tensor,
+    factor: Tensor,
+    target: Tensor,
+    noise: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
     """Root of the squared error averaged over batch and latents; the spread does not matter."""
-    return ((mean - target) ** 2).mean().sqrt()
+    return _averaged((mean - target).square().mean(dim=1), weight).sqrt()
 
 
 def gaussian_loss(
-    mean: Tensor, factor: Tensor, target: Tensor, noise: Tensor | None = None
+    mean: Tensor,
+    factor: Tensor,
+    target: Tensor,
+    noise: Tensor | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Negative log likelihood under N(mean, factor factor^T + diag(noise^2)), less its constant.
 
@@ -24,13 +38,20 @@ def gaussian_loss(
     noise : Tensor, shape (N, D), optional
         Standard deviation of the targets about the true latents. It widens what the targets are
         compared with, not the posterior, which then is that of the true latents.
+    weight : Tensor, shape (N,), optional
+        By which sources count, 1 on average over all that are learnt from; alike without it.
     """
     if noise is not None:
         factor = widened(factor, noise)
     residual = (target - mean).unsqueeze(2)
     whitened = torch.linalg.solve_triangular(factor, residual, upper=False)
     log_diagonal = factor.diagonal(dim1=1, dim2=2).log().sum(dim=1)
-    return (0.5 * whitened.square().sum(dim=(1, 2)) + log_diagonal).mean()
+    return _averaged(0.5 * whitened.square().sum(dim=(1, 2)) + log_diagonal, weight)
+
+
+def _averaged(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean over the batch; not divided by the batch's own weight, which would favour the light."""
+    return values.mean() if weight is None else (weight * values).mean()
 
 
 def widened(factor: Tensor, noise: Tensor) -> Tensor:

@@ -48,6 +48,8 @@ class Member:
     pixels : Pixels
     latents, noise : ndarray, shape (N, D)
         Of all rows of the pixels.
+    weight : ndarray, shape (N,)
+        How many sources each of them stands for.
     learnt, watched : ndarray of int
         Row numbers.
     folder : Path
@@ -63,6 +65,7 @@ class Member:
     pixels: Pixels
     latents: np.ndarray
     noise: np.ndarray
+    weight: np.ndarray
     learnt: np.ndarray
     watched: np.ndarray
     folder: Path
@@ -79,7 +82,10 @@ class Member:
         if self.start is not None:
             load_weights(network, read_safetensors(self.start), self.start)
         noise = self.noise if self.noise.any() else None
-        examples = Examples(self.pixels.reader(), self.latents, self.learnt, noise, self.watched)
+        weight = None if (self.weight == self.weight[0]).all() else self.weight
+        examples = Examples(
+            self.pixels.reader(), self.latents, self.learnt, noise, self.watched, weight
+        )
         return Training(network, examples, self.recipe, self.device)
 
     def train(self, report: Callable[[MemberStanding], None]) -> Training:

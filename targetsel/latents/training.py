@@ -124,6 +124,8 @@ class Examples:
         Standard deviation of the latents given about the true ones; None for none.
     watched : ndarray of int
         Rows to look at after each epoch; without them the last epoch's weights are kept.
+    weight : ndarray, shape (all rows,), or None
+        How many sources each stands for; None for one each.
     """
 
     read: ReadRows
@@ -131,6 +133,7 @@ class Examples:
     learnt: np.ndarray
     noise: np.ndarray | None = None
     watched: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    weight: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -320,19 +323,27 @@ class Training:
             features = network.features(flux.to(self.device, non_blocking=True))
         return network.posterior(features.float())
 
-    def _truth(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Latents of some rows and their noise, each (N, D), on the device."""
-        latents, noise = self._targets
+    def _truth(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Latents of some rows and their noise, each (N, D), and weights (N,), on the device."""
         chosen = torch.from_numpy(rows).to(self.device)
-        return latents[chosen], None if noise is None else noise[chosen]
+        latents, noise, weight = (
+            values if values is None else values[chosen] for values in self._targets
+        )
+        assert latents is not None
+        return latents, noise, weight
 
     @cached_property
-    def _targets(self) -> tuple[Tensor, Tensor | None]:
-        def tensor(values: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self.device)
-
-        noise = self.examples.noise
-        return tensor(self.examples.latents), None if noise is None else tensor(noise)
+    def _targets(self) -> tuple[Tensor | None, ...]:
+        examples = self.examples
+        weight = examples.weight
+        if weight is not None:
+            weight = weight / weight[examples.learnt].mean()
+        return tuple(
+            None
+            if values is None
+            else torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self.device)
+            for values in (examples.latents, examples.noise, weight)
+        )
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -165,8 +165,8 @@ def _members(
         _check_enough(len(learnt), plan)
         members.append(
             Member(
-                k, plan.network_of(k), plan.recipe_of(k), pixels, labels.mean, labels.noise, learnt,
-                watched, work, start, plan.device,
+                k, plan.network_of(k), plan.recipe_of(k), pixels, labels.mean, labels.noise,
+                labels.weight, learnt, watched, work, start, plan.device,
             )
         )  # fmt: skip
     return members

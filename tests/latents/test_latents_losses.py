@@ -49,3 +49,14 @@ def test_a_factor_that_is_no_number_makes_the_loss_none_either():
     factor = torch.full((1, 2, 2), torch.nan)
     zero, noise = torch.zeros(1, 2), torch.ones(1, 2)
     assert gaussian_loss(zero, factor, zero, noise).isnan()
+
+
+def test_a_source_of_weight_two_counts_as_two_of_it():
+    draw = torch.Generator().manual_seed(4)
+    mean, target = torch.randn(3, 2, generator=draw), torch.randn(3, 2, generator=draw)
+    factor = torch.eye(2).expand(3, 2, 2) * torch.tensor([0.5, 1.0, 2.0])[:, None, None]
+    twice = torch.tensor([0, 1, 2, 2])
+    weight = 3 / 4 * torch.tensor([1.0, 1.0, 2.0])
+    for loss in (rms_error, gaussian_loss):
+        expected = loss(mean[twice], factor[twice], target[twice])
+        assert loss(mean, factor, target, None, weight) == pytest.approx(expected.item(), rel=1e-6)

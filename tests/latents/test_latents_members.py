@@ -22,7 +22,18 @@ def members(tmp_path):
     plan, recipe = NetworkPlan(2, 2, 0.125), Recipe(200, 1, batch=16)
     learnt, watched = np.arange(60), np.arange(60, 79)
     return [
-        Member(k, plan, recipe, pixels, labels.mean, labels.noise, learnt, watched, tmp_path)
+        Member(
+            k,
+            plan,
+            recipe,
+            pixels,
+            labels.mean,
+            labels.noise,
+            labels.weight,
+            learnt,
+            watched,
+            tmp_path,
+        )
         for k in range(2)
     ]
 

@@ -76,6 +76,25 @@ def test_a_small_network_learns_brightness_and_colour_and_the_same_again_from_th
     assert same_weights(network, train())
 
 
+def test_a_network_expects_what_the_weights_say_there_is():
+    """Cutouts that say nothing, a quarter of them with latent 1 but standing for a third each."""
+    rng = np.random.default_rng(0)
+
+    def noise(rows: np.ndarray) -> np.ndarray:
+        return rng.normal(size=(len(rows), 2, 8, 8)).astype(np.float32)
+
+    latents = np.tile([[1.0], [-1.0], [-1.0], [-1.0]], (64, 1))
+    examples = Examples(
+        noise, latents, np.arange(256), weight=np.where(latents[:, 0] > 0, 1 / 3, 1.0)
+    )
+    plan = NetworkPlan(n_bands=2, n_latents=1, width=0.125)
+    network = begun(examples, replace(RECIPE, epochs_mean=15, epochs_covariance=8), plan).run()
+    with torch.inference_mode():
+        mean, factor = network(torch.from_numpy(noise(np.arange(200))))
+    assert mean.mean().item() == pytest.approx(-0.8, abs=0.1)  # (1/3 - 3) / (1/3 + 3)
+    assert factor.mean().item() == pytest.approx(0.6, abs=0.1)  # (1 - 0.8^2)^(1/2)
+
+
 def test_whoever_else_draws_random_numbers_is_not_disturbed(examples):
     torch.manual_seed(0)
     expected = torch.rand(3)
