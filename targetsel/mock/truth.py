@@ -32,12 +32,24 @@ COMPONENTS = {
 }
 
 
+WEIGHT = "sources it stands for; not 1 where over-sampled"
+
+
+def catalog_table(sources: MockSources, weighted: bool) -> pa.Table:
+    """What an observer would know of the sources; of an over-sampled sky, also their weights."""
+    table = sources.galaxies.table()
+    if not weighted:
+        return table
+    weight = pa.array(sources.weight.astype(np.float32))
+    return table.append_column(described("weight", weight.type, "", "", WEIGHT), weight)
+
+
 def truth_table(sources: MockSources) -> pa.Table:
     """One row per source: proxies of the noise-free fiber spectrum, and what went into the mock."""
     ids = sources.galaxies.source_id
     proxies = measure(Spectra(ids, sources.spectra[:, None], wavelengths()))
     table = _Table(sources)
-    table.add("weight", sources.weight, "", "sources it stands for; not 1 where over-sampled")
+    table.add("weight", sources.weight, "", WEIGHT)
     for name in PROXIES:
         about = DESCRIPTIONS[name] + ", on the noise-free mock spectrum"
         table.add(name, proxies[name][:, 0], UNITS[name], about)

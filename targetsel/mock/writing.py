@@ -24,7 +24,7 @@ from targetsel.memory import return_freed_memory
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.sky import BLOCK, observe_block
 from targetsel.mock.survey import PAN_STARRS, Survey
-from targetsel.mock.truth import spectra_table, truth_table, with_latents
+from targetsel.mock.truth import catalog_table, spectra_table, truth_table, with_latents
 from targetsel.mock.variation import Variation
 from targetsel.parquet import ParquetSink, read_footer
 
@@ -223,7 +223,8 @@ def _made(plan: SkyPlan, workers: int) -> Iterator[_Made]:
 
 def _make(plan: SkyPlan, start: int) -> _Made:
     made = observe_block(plan.sources(start), plan.seed, plan.survey, plan.variation)
-    return _Made(made.flux, made.galaxies.table(), truth_table(made), spectra_table(made))
+    catalog = catalog_table(made, weighted=bool(plan.variation.over_sampling))
+    return _Made(made.flux, catalog, truth_table(made), spectra_table(made))
 
 
 @contextlib.contextmanager

@@ -117,6 +117,9 @@ def test_over_sampled_emitters_carry_weights(tables, tmp_path):
     strong = rich["ew_halpha"].to_numpy() > 40
     assert strong.mean() > (tables["truth"]["ew_halpha"].to_numpy() > 40).mean()
     assert rich["weight"].to_numpy()[strong].mean() < 1
+    catalog = pq.read_table(tmp_path / "rich" / "catalog.parquet")
+    assert catalog["weight"].equals(rich["weight"])
+    assert "weight" not in tables["catalog"].column_names
 
 
 def test_spectra_can_be_learnt_from_as_they_are(sky):
