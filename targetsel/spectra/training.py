@@ -24,13 +24,17 @@ from torch import Tensor
 from targetsel.errors import SpectrumError
 from targetsel.files import written_beside
 from targetsel.spectra.autoencoder import LossParts, SpectralAutoencoder
+from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.latent_space import LatentSpace
+from targetsel.spectra.lines import PROXIES
+from targetsel.spectra.lines.index import Break, Width
+from targetsel.spectra.lines.table import LineTable
 from targetsel.spectra.measured import ERROR_FLOOR
 from targetsel.spectra.training_set import TrainingSpectra
 
 SMALLEST_GAIN = 1e-3  # relative improvement of the held-out loss that counts
 CYCLE_UP = 0.3  # share of one cycle in which the learning rate rises
-NOISE_RANGE = (4.0, 60.0)  # signal-to-noise ratio per pixel that noise-free spectra are seen at
+NOISE_RANGE = (8.0, 200.0)  # signal-to-noise ratio per pixel that noise-free spectra are seen at
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Recipe:
     """How an autoencoder is trained; `alpha` and `lambda_` as in Zhao et al. (2019).
 
     With `one_cycle` the learning rate peaks at `learning_rate`, every epoch is run, and the
-    weights of the last one are kept.
+    weights of the last one are kept. Pixels that proxies are measured on count `proxy_weight`
+    times in the fit.
     """
 
     space: LatentSpace = field(default_factory=lambda: LatentSpace(6))
@@ -51,6 +56,7 @@ class Recipe:
     patience_rate: int = 5
     patience_stop: int = 10
     one_cycle: bool = False
+    proxy_weight: float = 1.0
     seed: int = 0
 
     def cycle(self, share: float) -> float:
@@ -158,6 +164,22 @@ def split(n: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[n_held:]), np.sort(order[:n_held])
 
 
+def pixel_counts(proxy_weight: float) -> np.ndarray:
+    """How often each pixel counts, shape (1000,), float32.
+
+    More than once in the lines and in both sides of the break that `PROXIES` are measured on:
+    they are few pixels, but most of what is asked of a spectrum.
+    """
+    table, wavelength = LineTable.shipped(), wavelengths()
+    counts = np.ones(N_PIXELS, dtype=np.float32)
+    for name in PROXIES:
+        index = table[name].index
+        assert isinstance(index, Width | Break)
+        for band in (index.line,) if isinstance(index, Width) else (index.blue, index.red):
+            counts[(band.start <= wavelength) & (wavelength <= band.end)] = proxy_weight
+    return counts
+
+
 class _Run:
     """Network, optimiser and progress of one training."""
 
@@ -165,6 +187,7 @@ class _Run:
         self.recipe = recipe
         self.flux = torch.from_numpy(spectra.flux)
         self.ivar = None if spectra.ivar is None else torch.from_numpy(spectra.ivar)
+        self.counts = torch.from_numpy(pixel_counts(recipe.proxy_weight))
         self.identity = {"recipe": asdict(recipe), "spectra": spectra.sha256}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
@@ -228,12 +251,12 @@ class _Run:
         spectrum = self.flux[chosen]
         if self.ivar is not None:
             ivar = self.ivar[chosen]
-            return spectrum, ivar / (1 + ivar * ERROR_FLOOR)
+            return spectrum, self.counts * ivar / (1 + ivar * ERROR_FLOOR)
         low, high = np.log(NOISE_RANGE)
         ratio = (low + (high - low) * torch.rand((len(chosen), 1), generator=generator)).exp()
         sigma = spectrum.abs().mean(dim=1, keepdim=True) / ratio
         noise = torch.randn(spectrum.shape, generator=generator) * sigma
-        return spectrum + noise, (1 / (sigma**2 + ERROR_FLOOR)).expand_as(spectrum)
+        return spectrum + noise, self.counts / (sigma**2 + ERROR_FLOOR)
 
     @torch.no_grad()
     def _held_out(self, held_out: Tensor) -> LossParts:

@@ -8,8 +8,9 @@ import torch
 from targetsel.errors import OutputError, SpectrumError
 from targetsel.spectra.autoencoder import SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder, train_decoder
+from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.latent_space import LatentSpace
-from targetsel.spectra.training import Progress, Recipe, train
+from targetsel.spectra.training import Progress, Recipe, pixel_counts, train
 from targetsel.spectra.training_run import train_into
 from targetsel.spectra.training_set import TrainingSpectra
 
@@ -28,6 +29,30 @@ def spectra(galaxies):
 def same_weights(one, other):
     one, other = one.state_dict(), other.state_dict()
     return all(torch.equal(one[name], other[name]) for name in one) and one.keys() == other.keys()
+
+
+# ---------------------------------------------------------------- what counts
+
+
+def test_pixels_of_lines_and_break_count_as_often_as_the_recipe_says():
+    halpha, break_, between = np.searchsorted(wavelengths(), [6565, 4050, 5500])
+    counts = pixel_counts(3.0)
+    assert counts[[halpha, break_, between]].tolist() == [3, 3, 1]
+    assert (pixel_counts(1.0) == 1).all()
+
+
+def test_lines_that_count_more_are_reproduced_better(spectra):
+    """Of the same recipe; all else is reproduced a little worse."""
+    lines = pixel_counts(2.0) == 2
+
+    def error(weight: float) -> float:
+        recipe = replace(RECIPE, epochs=15, proxy_weight=weight)
+        decoder = Decoder(train(spectra, recipe).network)
+        latents, _ = decoder.encode(spectra.flux)
+        flux = decoder.decode(latents[:, None], np.arange(len(latents))).flux[:, 0]
+        return float(np.abs(flux - spectra.flux)[:, lines].mean())
+
+    assert error(20.0) < error(1.0)
 
 
 # ---------------------------------------------------------------- going on after a kill
