@@ -7,7 +7,8 @@ Skies are folders that `targetsel mock` wrote. Sources are predicted as `score` 
 those of the ensemble's decoder, where 1 is their scatter over its training spectra. They are
 compared with two recipes of labels: encodings of the noise-free spectra (`flux_true`), and of the
 noisy ones (`flux`), which no predictor can reach. Sources count by their weight, so that figures
-are those of the population that the sky stands for.
+are those of the population that the sky stands for; with --as-drawn they count alike, so that an
+over-sampled sky is a population of its own, with more strong emitters.
 
 With a training sky, gradient boosting and a small network learn the same latents from aperture
 photometry of its cutouts, and stand beside the ensemble; without it, they are left out. They are
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,7 @@ def photometry_alone(
         seen, *unseen = (features(sky, kind, ensemble.input.bands) for sky in [training, *skies])
         for model in ("boosting", "network"):
             _tell(f"photometry: {model} learns from {kind}")
-            predicted = learnt(model, seen, latents, np.concatenate(unseen))
+            predicted = learnt(model, seen, latents, training.weight, np.concatenate(unseen))
             for each, part in zip(found, np.split(predicted, ends), strict=True):
                 each[f"{model}, {kind}"] = part
     for each in found:
@@ -300,6 +301,7 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--training-sky", type=Path, help="what photometry alone learns from")
     parser.add_argument("--labels", choices=LABELS, default=LABELS[0], help="and which latents")
     parser.add_argument("--transfer", action="append", default=[], metavar="NAME=DIR")
+    parser.add_argument("--as-drawn", action="store_true", help="sources count alike")
     parser.add_argument("--resamplings", type=int, default=1000)
     arguments = parser.parse_args()
     for each in arguments.transfer:
@@ -313,6 +315,8 @@ def main() -> None:
     ensemble = Ensemble.read(arguments.ensemble)
     further = (each.split("=", 1) for each in arguments.transfer)
     skies = [Sky.read(arguments.sky)] + [Sky.read(Path(path), name) for name, path in further]
+    if arguments.as_drawn:
+        skies = [replace(sky, weight=np.ones(len(sky))) for sky in skies]
     training, photometry = None, [{} for _ in skies]
     if arguments.training_sky:
         training = Sky.read(arguments.training_sky)

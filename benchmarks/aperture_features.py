@@ -84,8 +84,14 @@ def second_moments(x: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sqrt(extent), np.clip(elongation / extent, 0, 1)
 
 
-def learnt(kind: str, seen: np.ndarray, latents: np.ndarray, unseen: np.ndarray) -> np.ndarray:
-    """Latents of unseen sources by "boosting" or a small "network", shape (N, D)."""
+def learnt(
+    kind: str, seen: np.ndarray, latents: np.ndarray, weight: np.ndarray, unseen: np.ndarray
+) -> np.ndarray:
+    """Latents of unseen sources by "boosting" or a small "network", shape (N, D).
+
+    Those seen count by their weight, as they do for the networks of an ensemble.
+    """
+    weight = weight / weight.mean()
     if kind == "network":
         model = make_pipeline(
             StandardScaler(),
@@ -93,10 +99,10 @@ def learnt(kind: str, seen: np.ndarray, latents: np.ndarray, unseen: np.ndarray)
                 hidden_layer_sizes=(128, 128), batch_size=256, early_stopping=True, random_state=0
             ),
         )
-        return model.fit(seen, latents).predict(unseen)
+        return model.fit(seen, latents, mlpregressor__sample_weight=weight).predict(unseen)
     predicted = [
         HistGradientBoostingRegressor(max_iter=500, early_stopping=True, random_state=0)
-        .fit(seen, latent)
+        .fit(seen, latent, weight)
         .predict(unseen)
         for latent in latents.T
     ]

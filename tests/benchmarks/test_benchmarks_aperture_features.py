@@ -41,5 +41,7 @@ def test_both_models_learn_what_a_feature_says(kind):
     rng = np.random.default_rng(2)
     seen, unseen = rng.normal(size=(2, 600, 3))
     truth = np.stack([unseen[:, 0], unseen[:, 1] ** 2], axis=1)
-    found = learnt(kind, seen, np.stack([seen[:, 0], seen[:, 1] ** 2], axis=1), unseen)
+    found = learnt(
+        kind, seen, np.stack([seen[:, 0], seen[:, 1] ** 2], axis=1), np.ones(len(seen)), unseen
+    )
     assert ((found - truth) ** 2).mean() < 0.15 * truth.var()
