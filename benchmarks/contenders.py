@@ -98,6 +98,8 @@ class Arena:
         Linearly stretched cutouts of row numbers.
     latents, labels : ndarray, shapes (N, D) and (T, D)
         To learn from, and of the test.
+    weight : ndarray, shape (N,)
+        What those to learn from count for.
     rows : ndarray of int
         To learn from.
     test : Sky
@@ -108,6 +110,7 @@ class Arena:
 
     read: ReadRows
     latents: np.ndarray
+    weight: np.ndarray
     rows: np.ndarray
     read_test: ReadRows
     labels: np.ndarray
@@ -139,6 +142,7 @@ def arena(arguments: argparse.Namespace) -> Arena:
     return Arena(
         read,
         training.labels(decoder, "flux_true"),
+        training.weight,
         rows,
         lambda rows: read_test(good[rows]),
         chosen.labels(decoder, "flux_true"),
@@ -166,7 +170,9 @@ def run(name: str, seed: int, ground: Arena, arguments: argparse.Namespace) -> N
     start = time.process_time()
     report = partial(_tell_line, f"{name}, seed {seed}")
     read = _stretched(ground.read, contender.softening)
-    network = train_network(read, ground.rows, ground.latents, plan, recipe, report)
+    network = train_network(
+        read, ground.rows, ground.latents, plan, recipe, report, ground.weight
+    )
     seconds = time.process_time() - start
     views = 8 if name == BASE else 1
     found = predictions(network, _stretched(ground.read_test, contender.softening), ground, views)

@@ -459,6 +459,7 @@ def train_network(
     plan: NetworkPlan,
     recipe: Recipe,
     report: Callable[[str], None] = print,
+    weight: np.ndarray | None = None,
 ) -> Network:
     """A trained network.
 
@@ -470,8 +471,11 @@ def train_network(
         The rows to learn from.
     latents : ndarray, shape (all rows, D)
         Standardised latents of every row that `read` knows.
+    weight : ndarray, shape (all rows,), optional
+        How many sources each stands for.
     """
-    training = Training(new_network(plan, recipe.seed), Examples(read, latents, rows), recipe)
+    examples = Examples(read, latents, rows, weight=weight)
+    training = Training(new_network(plan, recipe.seed), examples, recipe)
     return training.run(report=lambda standing: report(str(standing)) if standing.whole else None)
 
 
