@@ -353,6 +353,16 @@ def test_full_disk_leaves_nothing(sky):
     assert not list(sky.glob("*out.parquet*"))
 
 
+def test_python_minus_m_is_the_command_line(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "targetsel", "score", "nowhere.parquet"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert run.stderr.startswith("nowhere.parquet: ")
+
+
 # --- the demonstration and the packing --------------------------------------------------------
 
 

@@ -1,0 +1,5 @@
+"""`python -m targetsel`: the command line."""
+
+from targetsel.cli import main
+
+main()
