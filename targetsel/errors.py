@@ -35,6 +35,10 @@ class RuleError(TargetselError):
     """A rule file or expression that does not mean anything we can evaluate."""
 
 
+class SpectrographError(TargetselError):
+    """A spectrograph's description, or what would be needed to predict what one sees."""
+
+
 class HandoffError(TargetselError):
     """A target list that a fiber- or slit-assignment tool would not take, or settings for one."""
 

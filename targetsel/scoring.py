@@ -75,14 +75,23 @@ def _list(name: str, size: int, description: str, unit: str = "") -> pa.Field:
 
 def posterior_fields(name: str, before: tuple[str, ...]) -> list[pa.Field]:
     """The fields of a proxy's posterior, given the proxies before it (see `ProxyPosterior`)."""
+    return quantile_fields(name, DESCRIPTIONS[name], UNITS[name], before)
+
+
+def quantile_fields(name: str, about: str, unit: str, before: tuple[str, ...]) -> list[pa.Field]:
+    """The fields of the posterior of any predicted quantity, given those before it."""
     scores = ",".join(f"{score:g}" for score in NORMAL_SCORES)
-    about = f"quantiles of {DESCRIPTIONS[name]}, at normal scores {scores}"
-    quantiles = _list(name + QUANTILES, len(NORMAL_SCORES), about, UNITS[name])
+    quantiles = _list(
+        name + QUANTILES,
+        len(NORMAL_SCORES),
+        f"quantiles of {about}, at normal scores {scores}",
+        unit,
+    )
     notes = {b"normal_scores": scores.encode()}
     fields = [quantiles.with_metadata({**quantiles.metadata, **notes})]
     if before:
-        about = f"correlations of its normal scores with those of {', '.join(before)}"
-        correlation = _list(name + CORRELATION, len(before), about)
+        others = f"correlations of its normal scores with those of {', '.join(before)}"
+        correlation = _list(name + CORRELATION, len(before), others)
         notes = {b"with": ",".join(before).encode()}
         fields.append(correlation.with_metadata({**correlation.metadata, **notes}))
     return fields
@@ -175,6 +184,13 @@ def assemble(
         table = table.append_column(field, values)
     names = json.dumps({"columns": dict(catalog.columns)})
     return table.replace_schema_metadata({FOOTER_KEY: names.encode()})
+
+
+def column_of(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """An Arrow column of text, or of float32 numbers or lists; null where not a number."""
+    if pa.types.is_string(kind):
+        return pa.array(values, kind)
+    return _column(values, kind, np.ones(len(values), dtype=bool))
 
 
 def _column(values: np.ndarray, kind: pa.DataType, good: np.ndarray) -> pa.Array:

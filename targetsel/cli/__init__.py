@@ -19,6 +19,7 @@ from targetsel.cli.export import export, import_assignment
 from targetsel.cli.forecast import forecast
 from targetsel.cli.funnel import funnel
 from targetsel.cli.mock import mock
+from targetsel.cli.observe import observe
 from targetsel.cli.randoms import randoms
 from targetsel.cli.score import score
 from targetsel.cli.select import select
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(mock)
 app.command()(score)
+app.command()(observe)
 app.command()(train)
 app.command()(trainingset)
 app.command()(select)

@@ -112,7 +112,7 @@ class Photometry:
         values = self.table[name].cast(pa.float64()).to_numpy()
         if key[2] and unit in _MAGNITUDES:
             return values * np.log(10) / 2.5 * self.flux(key[1], key[0])
-        return _in_njy(values, unit, name)
+        return in_njy(values, unit, name)
 
 
 def ab_magnitude(flux: np.ndarray) -> np.ndarray:
@@ -122,7 +122,14 @@ def ab_magnitude(flux: np.ndarray) -> np.ndarray:
         return np.where(flux > 0, AB_ZERO_POINT - 2.5 * np.log10(flux), np.nan)
 
 
-def _in_njy(values: np.ndarray, unit: str, name: str) -> np.ndarray:
+def in_njy(values: np.ndarray, unit: str, name: str) -> np.ndarray:
+    """Fluxes or AB magnitudes of the column `name` in nJy.
+
+    Raises
+    ------
+    HandoffError
+        If `unit` is none of a flux density or of a magnitude.
+    """
     if unit in _NANOMAGGIES:
         return values * NJY_PER_NANOMAGGY
     if unit in _MAGNITUDES:
@@ -131,6 +138,6 @@ def _in_njy(values: np.ndarray, unit: str, name: str) -> np.ndarray:
     if unit and meant.is_equivalent(units.nJy):
         return values * meant.to(units.nJy)
     raise HandoffError(
-        f"the list's column '{name}' has the unit '{unit}'; expected nJy, another flux density, "
+        f"the column '{name}' has the unit '{unit}'; expected nJy, another flux density, "
         "nanomaggy or (AB) mag. Give the catalog's column its unit and select anew."
     )

@@ -1,0 +1,105 @@
+"""targetsel observe: what a spectrograph would see of predicted lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from targetsel.errors import SpectrographError
+
+
+def observe(
+    scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Scored catalog to write.")],
+    spectrograph: Annotated[
+        str, typer.Option(help="4most, boss, desi, pfs, sdss, or a YAML file like theirs.")
+    ] = "desi",
+    line: Annotated[
+        list[str] | None, typer.Option(help="Such as ew_halpha; may be repeated. Default: all.")
+    ] = None,
+    exposure: Annotated[
+        str | None, typer.Option(help="Such as 1000s or 15min. Default: the spectrograph's usual.")
+    ] = None,
+    snr: Annotated[float, typer.Option(help="Of a line, that exposure times are given for.")] = 5.0,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Half-light radius: a column, or one for all such as 1.5arcsec."),
+    ] = None,
+    magnitude: Annotated[
+        list[str] | None,
+        typer.Option(help="BAND=COLUMN; may be repeated. Default: flux_BAND, as r_sdss or g_ps1."),
+    ] = None,
+    in_fiber: Annotated[
+        bool, typer.Option("--in-fiber", help="Magnitudes (fiberflux_BAND) are of fibers' light.")
+    ] = False,
+    redshift: Annotated[
+        str, typer.Option(help="Column of redshifts, or of lists of densities.")
+    ] = "redshift",
+    redshift_error: Annotated[str, typer.Option(help="Column of standard deviations.")] = "",
+    redshift_grid: Annotated[
+        str | None, typer.Option(help="START:END, the redshifts of the first and last density.")
+    ] = None,
+    ebv: Annotated[
+        str, typer.Option(help="Column of E(B-V) of Galactic dust (Schlegel et al. 1998).")
+    ] = "",
+    dereddened: Annotated[
+        bool, typer.Option("--dereddened", help="Magnitudes are corrected for Galactic dust.")
+    ] = False,
+) -> None:
+    """Predict line fluxes, signal-to-noise ratios and exposure times for every source of SCORED.
+
+    Rules can ask for them, as in P(snr_halpha > 5) or P(exposure_time_oii < 1800).
+    """
+    from targetsel.selection.scan import scored_file
+    from targetsel.spectrographs.continuum import Magnitudes
+    from targetsel.spectrographs.line import chosen_lines
+    from targetsel.spectrographs.observed_lines import Exposure
+    from targetsel.spectrographs.observing import Observation, write_observed
+    from targetsel.spectrographs.redshift import Redshift, parse_grid
+    from targetsel.spectrographs.spectrograph import Spectrograph
+
+    chosen = Spectrograph.find(spectrograph)
+    asked = Exposure.asked(chosen, exposure, snr)
+    with scored_file(scored) as file:
+        magnitudes = Magnitudes.find(file.schema, magnitude or (), in_fiber, dereddened)
+    grid = parse_grid(redshift_grid) if redshift_grid else None
+    observation = Observation(
+        asked,
+        chosen_lines(line or ()),
+        Redshift(redshift, redshift_error, grid),
+        magnitudes,
+        _size(size, in_fiber),
+        ebv,
+    )
+    statuses = write_observed(scored, observation, output)
+    for status, count in sorted(statuses.items(), key=lambda item: (-item[1], item[0])):
+        typer.echo(f"{count:>10,}  {status}")
+    dust = f"dimmed by dust of '{ebv}'" if ebv else "without Galactic dust"
+    typer.echo(f"{chosen.name}, {asked.time:g} s, lines {dust}; written to {output}")
+
+
+def _size(text: str | None, in_fiber: bool) -> str | float:
+    """A column's name, or a half-light radius [arcsec]."""
+    from targetsel.spectrographs.spectrograph import parse_quantity
+
+    if in_fiber:
+        if text:
+            raise SpectrographError(f"--size {text}: not used with --in-fiber. Leave one out.")
+        return 0.0
+    if not text:
+        raise SpectrographError(
+            "--size is missing: how much light a fiber takes depends on it. Give a column of "
+            "half-light radii [arcsec], one radius such as 1.5arcsec, or 0arcsec for points; or "
+            "magnitudes within a fiber with --in-fiber."
+        )
+    if not text[0].isdigit():
+        return text
+    try:
+        radius = parse_quantity(text, "arcsec")
+    except ValueError as error:
+        raise SpectrographError(f"--size is {error}, or a column") from None
+    if radius > 60:
+        raise SpectrographError(f"--size is {radius:g} arcsec, expected 0 to 60")
+    return radius

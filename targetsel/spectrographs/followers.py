@@ -1,0 +1,100 @@
+"""Posteriors of quantities that follow from a proxy, and from a redshift that may be uncertain.
+
+Given the redshift, flux, S/N and exposure time are monotone functions of a line's width, so they
+share its normal score: their quantiles are the functions of its quantiles, and their correlations
+are its own (times -1 for the exposure time, which falls with the width).
+
+With an uncertain redshift the score s of a quantity is taken apart into what follows the width's
+score u, and the rest: s = r u + e. Two quantities of widths with the correlation rho then have the
+correlation r r' rho + mean(e e'), which is the share of the width and that of the common redshift.
+A matrix of such correlations is never negative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior
+
+N_DRAWS = 512
+
+
+@dataclass(frozen=True)
+class Follower:
+    """A quantity that follows from a proxy, for N sources.
+
+    Attributes
+    ----------
+    name, proxy : str
+    quantiles : ndarray, shape (N, L)
+        At `NORMAL_SCORES`.
+    slope : ndarray, shape (N,)
+        The correlation of its normal score with the proxy's.
+    rest : ndarray, shape (N, S)
+        What the proxy does not explain of its score, at common draws of the redshift; S may be 0.
+    """
+
+    name: str
+    proxy: str
+    quantiles: np.ndarray
+    slope: np.ndarray
+    rest: np.ndarray
+
+    @classmethod
+    def monotone(cls, name: str, proxy: str, values: np.ndarray) -> Follower:
+        """One that rises or falls with the proxy; `values` at the proxy's quantiles, (N, L)."""
+        falls = values[:, -1] < values[:, 0]
+        ordered = np.where(falls[:, None], values[:, ::-1], values)
+        rest = np.zeros((len(values), 0))
+        return cls(name, proxy, ordered, np.where(falls, -1.0, 1.0), rest)
+
+    @classmethod
+    def drawn(cls, name: str, proxy: str, values: np.ndarray, scores: np.ndarray) -> Follower:
+        """One whose `values`, shape (N, S), are at the proxy's normal `scores`, shape (S,)."""
+        from scipy.stats import rankdata  # which takes a third of a second to import
+
+        known = np.isfinite(values).all(axis=1, keepdims=True)
+        filled = np.where(known, values, 0.0)
+        quantiles = np.quantile(filled, ndtr(NORMAL_SCORES), axis=1, method="hazen").T
+        own = _standardised(ndtri((rankdata(filled, axis=1) - 0.5) / values.shape[1]))
+        given = _standardised(scores)
+        slope = (own * given).mean(axis=1)
+        rest = own - slope[:, None] * given
+        return cls(name, proxy, np.where(known, quantiles, np.nan), slope, rest)
+
+    def correlation(self, other: Follower | str, posterior: ProxyPosterior) -> np.ndarray:
+        """With another follower or a proxy, shape (N,)."""
+        if isinstance(other, str):
+            return self.slope * between(self.proxy, other, posterior)
+        shared = self.slope * other.slope * between(self.proxy, other.proxy, posterior)
+        if not self.rest.shape[1]:
+            return shared
+        return np.clip(shared + (self.rest * other.rest).mean(axis=1), -1.0, 1.0)
+
+
+def between(one: str, two: str, posterior: ProxyPosterior) -> np.ndarray:
+    """The correlation of two proxies as it is stored, shape (N,)."""
+    if one == two:
+        return np.ones(len(posterior.knots(one)))
+    pair = (one, two) if (one, two) in posterior.correlation else (two, one)
+    return np.asarray(posterior.correlation[pair], dtype=np.float64)
+
+
+@cache
+def draws(n_lines: int) -> tuple[np.ndarray, np.ndarray]:
+    """Quasi-random normals that serve every source: of the redshift, shape (S,), and of each
+    line's width, shape (n_lines, S)."""
+    from scipy.stats import qmc
+
+    sobol = qmc.Sobol(1 + n_lines, scramble=True, rng=20261122)
+    normals = ndtri(np.clip(sobol.random(N_DRAWS), 1e-9, 1 - 1e-9)).T
+    return normals[0], normals[1:]
+
+
+def _standardised(scores: np.ndarray) -> np.ndarray:
+    """The same with a mean square of 1, along the last axis."""
+    return scores / np.maximum(np.sqrt((scores**2).mean(axis=-1, keepdims=True)), 1e-12)
