@@ -183,12 +183,18 @@ def _arm(node: Node) -> Arm:
             f"{OPTICAL[0]:g} and {OPTICAL[1]:g} Angstrom, such as [3600, 5900]"
         )
     curves = {key: _curve(arm, key, about) for key, about in ARM_CURVES.items()}
-    if not (curves["throughput"](np.linspace(*limits, 64)) > 0).all():
+    if not (curves["throughput"](np.linspace(limits[0], limits[1], 64)) > 0).all():
         raise arm.values["throughput"].place.error(
             "throughput is 0 within the arm's range; expected the range to end where light does"
         )
-    numbers = {key: _quantity(arm, key, OF_ARMS) for key in OF_ARMS}
-    return Arm(_text(arm, "name"), limits[0], limits[1], **curves, **numbers)
+    return Arm(
+        _text(arm, "name"),
+        limits[0],
+        limits[1],
+        curves["throughput"],
+        curves["resolution"],
+        *(_quantity(arm, key, OF_ARMS) for key in ("pixel", "rows", "read_noise", "dark")),
+    )
 
 
 def _map(node: Node, keys: tuple[str, ...]) -> Map:
