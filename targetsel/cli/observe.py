@@ -60,6 +60,7 @@ def observe(
     from targetsel.spectrographs.redshift import Redshift, parse_grid
     from targetsel.spectrographs.spectrograph import Spectrograph
 
+    radius = _size(size, in_fiber)
     chosen = Spectrograph.find(spectrograph)
     asked = Exposure.asked(chosen, exposure, snr)
     with scored_file(scored) as file:
@@ -70,7 +71,7 @@ def observe(
         chosen_lines(line or ()),
         Redshift(redshift, redshift_error, grid),
         magnitudes,
-        _size(size, in_fiber),
+        radius,
         ebv,
     )
     statuses = write_observed(scored, observation, output)

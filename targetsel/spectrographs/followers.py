@@ -7,7 +7,11 @@ are its own (times -1 for the exposure time, which falls with the width).
 With an uncertain redshift the score s of a quantity is taken apart into what follows the width's
 score u, and the rest: s = r u + e. Two quantities of widths with the correlation rho then have the
 correlation r r' rho + mean(e e'), which is the share of the width and that of the common redshift.
-A matrix of such correlations is never negative.
+A matrix of such correlations has no negative eigenvalue.
+
+Where it is uncertain whether a line is in range, S/N jumps to 0 for a share of the redshifts. The
+stored quantiles, half a standard deviation apart, blur the jump, so that a probability may be
+wrong by up to 0.19 there; the probability of being in range has a column of its own.
 """
 
 from __future__ import annotations

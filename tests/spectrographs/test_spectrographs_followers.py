@@ -45,7 +45,7 @@ def test_quantities_of_two_lines_share_the_redshift_and_their_widths():
     assert x.correlation(y, TWO) == pytest.approx(0.744, abs=0.01)
 
 
-def test_correlations_are_never_negative_as_a_matrix():
+def test_correlations_form_a_matrix_without_negative_eigenvalues():
     redshift, scores = draws(2)
     all_of_them = []
     for proxy, own in zip("ab", scores, strict=True):
