@@ -54,7 +54,8 @@ class Observation:
     reddening: str = ""
 
     def check(self, schema: pa.Schema) -> None:
-        """
+        """Refuse a catalog that cannot be observed so.
+
         Raises
         ------
         SpectrographError

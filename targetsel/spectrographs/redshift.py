@@ -41,7 +41,8 @@ class Redshift:
         return (self.column, self.error) if self.error else (self.column,)
 
     def check(self, schema: pa.Schema) -> None:
-        """
+        """Refuse a catalog that cannot serve.
+
         Raises
         ------
         SpectrographError

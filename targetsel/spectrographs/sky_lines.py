@@ -1,7 +1,8 @@
 """Strong lines of the night sky.
 
-[OI], NaI and the strongest OH lines between 5570 and 9010 Angstrom, in air, as they are listed by
-Osterbrock et al. (1996, PASP 108, 277). The choice of the strongest is ours.
+[OI], NaI and the strongest OH lines between 5570 and 9010 Angstrom, in air, under the wavelengths
+that reduction software takes from Osterbrock et al. (1996, PASP 108, 277); not checked against the
+paper's own tables. The choice of the strongest is ours.
 """
 
 from __future__ import annotations

@@ -1,0 +1,88 @@
+"""How well `targetsel observe` predicts the line fluxes of a mock sky, whose images are simulated.
+
+    python benchmarks/line_flux.py SKY SCORED
+
+SKY is a folder that `targetsel mock` wrote, with its truth and spectra; SCORED its scored catalog.
+The true flux is the width of the noise-free mock spectrum above its own side bands, scaled to the
+catalog's flux in r. Whole galaxies are compared, without dust: fibers and dust cancel.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from targetsel.cli.printed import print_table
+from targetsel.mock.photometry import SDSS, response
+from targetsel.selection.evaluation import Sources
+from targetsel.spectra.grid import wavelengths
+from targetsel.spectrographs.continuum import Magnitudes
+from targetsel.spectrographs.line import LINES
+
+SIDES = {
+    "oii": ((3696.3, 3716.3), (3738.3, 3758.3)),
+    "hbeta": ((4798.9, 4838.9), (4885.6, 4925.6)),
+    "oiii": ((4978.2, 4998.2), (5018.2, 5038.2)),
+    "halpha": ((6483.0, 6513.0), (6623.0, 6653.0)),
+}
+STRONG = 10.0  # true equivalent width [Angstrom] of the lines that are compared
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sky", type=Path)
+    parser.add_argument("scored", type=Path)
+    given = parser.parse_args()
+    scored = pq.read_table(given.scored)
+    scored = scored.filter(scored["status"].to_numpy() == "ok").combine_chunks()
+    ids = scored["source_id"].to_numpy()
+    truth = _rows(given.sky / "truth.parquet", ids, [f"ew_{name}" for name in SIDES])
+    spectra = _rows(given.sky / "spectra.parquet", ids, ["flux_true"])["flux_true"]
+    flux = spectra.combine_chunks().flatten().to_numpy().reshape(len(ids), -1).astype(float)
+    redshift = scored["redshift"].to_numpy().astype(float)
+    in_r = (flux * response("sdss2010", ("r",), wavelengths(), redshift)[:, 0]).sum(axis=1)
+    scale = 1e-17 * scored["flux_r_sdss"].to_numpy() / 3630.780548 / in_r
+    bands = [f"{band}_sdss=flux_{band}_sdss" for band in SDSS]
+    magnitudes = Magnitudes.find(scored.schema, bands, in_fiber=False, dereddened=True)
+    posterior = Sources(scored).posterior
+    rows = []
+    for name, sides in SIDES.items():
+        level = np.mean([_mean(flux, side) for side in sides], axis=0) * scale
+        at = LINES[name].wavelength * (1 + redshift)[:, None]
+        ours = magnitudes.continuum(magnitudes.flux(scored), at, np.zeros(len(ids)))[:, 0]
+        width = truth[f"ew_{name}"].to_numpy().astype(float)
+        knots = posterior.knots(f"ew_{name}").astype(float)
+        some = (width > STRONG) & np.isfinite(ours) & np.isfinite(knots).all(axis=1)
+        low, middle, high = (knots[some][:, k] * ours[some] for k in (3, 5, 7))
+        true = width[some] * level[some]
+        off = np.log10(ours[some] / level[some])
+        error = np.log10(np.maximum(middle, 1e-30) / true)
+        inside = (low < true) & (true < high)
+        rows.append((name, f"{some.sum()}", _both(off), _both(error), f"{inside.mean():.2f}"))
+    print("mock sky, simulated images; true width above 10 Angstrom; median and half of 68 % [dex]")
+    print_table(("line", "sources", "continuum", "flux", "in 68 % interval"), rows)
+
+
+def _rows(path: Path, ids: np.ndarray, columns: list[str]):
+    """Columns of the rows with these ids, in their order."""
+    table = pq.read_table(path, columns=["source_id", *columns])
+    order = np.argsort(table["source_id"].to_numpy())
+    place = np.searchsorted(table["source_id"].to_numpy()[order], ids)
+    return table.take(order[place])
+
+
+def _mean(flux: np.ndarray, side: tuple[float, float]) -> np.ndarray:
+    at = wavelengths()
+    return flux[:, (at > side[0]) & (at < side[1])].mean(axis=1)
+
+
+def _both(values: np.ndarray) -> str:
+    low, middle, high = np.quantile(values, [0.16, 0.5, 0.84])
+    return f"{middle:+.3f}, {(high - low) / 2:.3f}"
+
+
+if __name__ == "__main__":
+    main()
