@@ -62,9 +62,9 @@ class Observation:
             If a column that is needed is missing, or one that would be written is there.
         """
         self.redshift.check(schema)
-        for name in filter(None, (self.reddening, self.size if isinstance(self.size, str) else "")):
-            if name not in schema.names:
-                raise SpectrographError(f"no column '{name}'.{did_you_mean(name, schema.names)}")
+        nobody = schema.empty_table()
+        self._reddening(nobody)
+        self._share(nobody)
         proxies = proxy_names(schema)
         for line in self.lines:
             if line.proxy not in proxies:
@@ -89,16 +89,13 @@ class Observation:
         normals, scores = draws(len(self.lines))
         redshift, troubles = self.redshift.draw(piece, normals)
         flux = self.magnitudes.flux(piece)
-        reddening = (
-            _numbers(piece, self.reddening, "mag") if self.reddening else np.zeros(len(flux))
-        )
-        share = self._share(piece)
-        middle = posterior.knots(self.lines[0].proxy)[:, 0]
+        reddening, share = self._reddening(piece), self._share(piece)
+        known = [np.isfinite(posterior.knots(line.proxy)).all(axis=1) for line in self.lines]
         for why, there in (
             ("no size", np.isfinite(share)),
             ("no E(B-V)", np.isfinite(reddening)),
             ("no magnitude", np.isfinite(flux).any(axis=1)),
-            ("no prediction", np.isfinite(middle)),
+            ("no prediction", np.any(known, axis=0)),
         ):
             troubles[~there & (troubles == "")] = why
         columns: dict[str, Any] = {}
@@ -112,6 +109,12 @@ class Observation:
         columns |= _posterior_columns(followers, posterior)
         columns[STATUS] = np.where(troubles == "", "ok", troubles)
         return columns
+
+    def _reddening(self, piece: pa.Table) -> np.ndarray:
+        """E(B-V) [mag], shape (N,)."""
+        if not self.reddening:
+            return np.zeros(piece.num_rows)
+        return _numbers(piece, self.reddening, "mag")
 
     def _share(self, piece: pa.Table) -> np.ndarray:
         """Of the light that the magnitudes speak of, within the fiber, shape (N,)."""
@@ -203,6 +206,8 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
 
 def _numbers(piece: pa.Table, name: str, unit: str) -> np.ndarray:
     """A column as float64 in `unit`; one without a unit is taken to be in it."""
+    if name not in piece.schema.names:
+        raise SpectrographError(f"no column '{name}'.{did_you_mean(name, piece.schema.names)}")
     field = piece.schema.field(name)
     if not (pa.types.is_floating(field.type) or pa.types.is_integer(field.type)):
         raise SpectrographError(f"column '{name}' is {field.type}, expected numbers [{unit}]")

@@ -147,8 +147,8 @@ def test_source_without_prediction_says_so(tmp_path):
 
 
 def test_order_of_rows_changes_no_number(tmp_path):
-    redshifts = np.linspace(0.05, 0.4, 700)
-    spread = (np.full(700, 0.02), "")
+    redshifts = np.linspace(0.05, 0.4, 520)  # more than are read at once
+    spread = (np.full(520, 0.02), "")
     table = observed(tmp_path, scored(tmp_path, redshifts, dz=spread), Redshift(error="dz"))
     turned = observed(tmp_path, scored(tmp_path, redshifts[::-1], dz=spread), Redshift(error="dz"))
     for name in ("snr_halpha_quantiles", "exposure_time_oiii_correlation", "in_range_halpha"):
@@ -171,6 +171,7 @@ def test_what_cannot_be_observed_is_refused_before_anything_is_written(tmp_path)
     output = tmp_path / "observed.parquet"
     for wrong, message in (
         ({"reddening": "evb"}, "no column 'evb'."),
+        ({"reddening": "size"}, "column 'size' is in 'arcsec', expected mag"),
         ({"redshift": Redshift("zz")}, "no column 'zz'."),
     ):
         with pytest.raises(SpectrographError) as refused:
