@@ -36,6 +36,7 @@ ASTROPY_FORMATS = {
     ".csv": "ascii.csv",
 }
 VOTABLE_KEY = b"IVOA.VOTable-Parquet.content"
+OF_FORMATS = ("PARQUET:", "ARROW:")  # how notes begin that formats keep on their fields
 
 
 @dataclass(frozen=True)
@@ -169,14 +170,24 @@ def _difference(schema: pa.Schema, other: pa.Schema) -> str | None:
 
 
 def _with_meanings(schema: pa.Schema, header: bytes | None) -> pa.Schema:
-    """The schema with unit, UCD and description from the fields or else the VOParquet header."""
+    """The schema with unit, UCD and description from the fields or else the VOParquet header.
+
+    Other notes of the fields stay, such as those that stored posteriors are read by; but not those
+    of the formats themselves.
+    """
     known = _meanings_of_votable(header) if header else {}
     fields = []
     for field in schema:
         own = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
         meaning = known.get(field.name, {}) | own
         chosen = {key: meaning.get(key, "") for key in ("unit", "ucd", "description")}
-        fields.append(described(field.name, field.type, **chosen, nullable=field.nullable))
+        plain = described(field.name, field.type, **chosen, nullable=field.nullable)
+        notes = {
+            key: value
+            for key, value in own.items()
+            if key not in chosen and not key.startswith(OF_FORMATS)
+        }
+        fields.append(plain.with_metadata({**(plain.metadata or {}), **notes}))
     return pa.schema(fields)
 
 

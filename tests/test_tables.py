@@ -108,6 +108,13 @@ def test_parquet_fields_and_our_votable_header_give_the_same_meaning(tmp_path):
         assert open_table(tmp_path / name).schema.field("ra").metadata == MEANING
 
 
+def test_notes_that_stored_posteriors_are_read_by_stay_on_their_fields(tmp_path):
+    field = pa.field("q", pa.float32(), metadata={"normal_scores": "-1,0,1", "unit": "Angstrom"})
+    pq.write_table(pa.table([[1.0]], schema=pa.schema([field])), tmp_path / "scored.parquet")
+    notes = open_table(tmp_path / "scored.parquet").schema.field("q").metadata
+    assert notes == {b"normal_scores": b"-1,0,1", b"unit": b"Angstrom"}
+
+
 def test_folder_of_parquet_files_is_one_table_in_the_order_of_names(tmp_path):
     for name, ids in (("b.parquet", [3]), ("a.parquet", [1, 2]), ("_metadata.parquet", [9])):
         pq.write_table(pa.table({"source_id": ids}), tmp_path / name)
