@@ -91,10 +91,10 @@ def calibrate(
     _check_size(truth, fitted, others)
     total = len(known)
     partial = _latent_steps(fitted, ensemble.decoder, truth)
-    knots = _knots(partial, fitted, ensemble.decoder, n_draws, seed, lambda n: progress(n, total))
+    knots = _knots(partial, fitted, ensemble, n_draws, seed, lambda n: progress(n, total))
     whole = replace(partial, maps=_maps(fitted, knots))
     after = _knots(
-        whole, others, ensemble.decoder, n_draws, seed, lambda n: progress(len(fitted) + n, total)
+        whole, others, ensemble, n_draws, seed, lambda n: progress(len(fitted) + n, total)
     )
     coverages = _coverages(whole, others, after)
     card = _card(known, fitted, others, ensemble, truth, options, coverages)
@@ -174,7 +174,7 @@ def _maps(known: KnownSources, knots: Mapping[str, np.ndarray]) -> dict[str, Sco
 def _knots(
     calibration: Calibration,
     known: KnownSources,
-    decoder: Decoder,
+    ensemble: Ensemble,
     n_draws: int,
     seed: int,
     progress: Callable[[int], None],
@@ -187,7 +187,7 @@ def _knots(
         return {}
     posterior = calibration.posterior(known.posterior, known.magnitude)
     pieces: list[ProxyPosterior] = []
-    for rows, proxies in drawn(posterior, decoder, n_draws, seed):
+    for rows, proxies in drawn(posterior, ensemble, n_draws, seed):
         moved = calibration.proxies(proxies, known.magnitude[rows], seed)
         pieces.append(ProxyPosterior.from_draws(moved, moved.names))
         progress(min(rows.stop, len(known)))
@@ -195,13 +195,13 @@ def _knots(
 
 
 def drawn(
-    posterior: LatentPosterior, decoder: Decoder, n_draws: int, seed: int
+    posterior: LatentPosterior, ensemble: Ensemble, n_draws: int, seed: int
 ) -> Iterator[tuple[slice, Proxies]]:
     """Proxies of draws of every source, decoded a few sources at a time, and whose they are."""
     for start in range(0, len(posterior), SOURCES_DECODED_AT_ONCE):
         rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
         part = posterior.take(rows)
-        yield rows, measure(decoder.decode(part.draw(n_draws, seed), part.source_id))
+        yield rows, ensemble.folded_decoder.measure(part.draw(n_draws, seed), part.source_id)
 
 
 # ---------------------------------------------------------------------- checking
