@@ -125,8 +125,7 @@ def scored(sky: Sky, ensemble: Ensemble, photometry: Predictions) -> Scored:
 def _proxies(posterior: LatentPosterior, rows: slice, ensemble: Ensemble) -> ProxyPosterior:
     """The posterior of the proxies of some sources, as `score` makes it."""
     part = LatentPosterior(**{name: values[rows] for name, values in vars(posterior).items()})
-    spectra = ensemble.decoder.decode(part.draw(N_DRAWS), part.source_id)
-    return ProxyPosterior.from_draws(measure(spectra), PROXIES)
+    return ProxyPosterior.from_draws(ensemble.measure(part, N_DRAWS), PROXIES)
 
 
 def photometry_alone(

@@ -24,6 +24,7 @@ def walk(folder: Path, n_draws: int = 384, seed: int = 0) -> ts.TargetList:
     latents = posterior.draw(n_draws, seed)  # 4 ndarray          (N, S, D)
     spectra = ensemble.decoder.decode(latents, inside.source_id)  # 5 Spectra  (N, S, L)  rest frame
     proxies = ts.measure(spectra)  # 6 Proxies          (N, S, P)  [Angstrom], ...
+    proxies = ensemble.calibrated(proxies, posterior, seed)
     scored = ts.scored(inside, cutouts, posterior, proxies)
     membership = ts.evaluate(rules, scored)  # 7 Membership       (N, C)
     return ts.rank(membership, rules)  # 8 TargetList       M <= N rows

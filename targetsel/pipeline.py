@@ -76,9 +76,8 @@ def score_rows(catalog: Catalog, images: Images, ensemble: Ensemble, options: Op
     pieces: list[dict[str, np.ndarray]] = []
     for start in range(0, len(catalog), SOURCES_DECODED_AT_ONCE):
         rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
-        part = posterior.take(rows)
-        draws = part.draw(options.n_draws, options.seed)
-        pieces.append(summarise(ensemble.folded_decoder.measure(draws, part.source_id)))
+        proxies = ensemble.measure(posterior.take(rows), options.n_draws, options.seed)
+        pieces.append(summarise(proxies))
     summary = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     return assemble(catalog, cutouts, posterior, summary)
 
@@ -205,9 +204,11 @@ def _identity(catalog: CatalogFile) -> dict[str, Any]:
 
 
 def _provenance(store: CutoutStore, ensemble: Ensemble, options: Options) -> dict[str, Any]:
+    calibration = ensemble.calibration
     return {
         "targetsel": targetsel.__version__,
         "ensemble": {"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
+        "calibration": calibration.provenance if calibration else None,
         "cutouts": {"sha256": store.sha256},
         "device": str(ensemble.device),
         "options": asdict(options),

@@ -16,8 +16,10 @@ import pyarrow as pa
 
 from targetsel.catalog import HEALPIX, Catalog
 from targetsel.errors import CatalogError
+from targetsel.imaging.brightness import MAGNITUDE
 from targetsel.imaging.cutout import Cutouts
 from targetsel.latents.posterior import LatentPosterior
+from targetsel.latents.stored import with_tails
 from targetsel.parquet import FOOTER_KEY, described
 from targetsel.spectra.lines import BPT_CLASSES, DESCRIPTIONS, PROXIES, UNITS, bpt_probabilities
 from targetsel.spectra.proxies import (
@@ -32,6 +34,7 @@ EPISTEMIC = (
     "disagreement of the ensemble's members: rms over latents of the scatter of their means, in "
     "units of the training spectra's scatter"
 )
+BRIGHTNESS = "AB magnitude of the light near the cutout's centre, in its r or else its middle band"
 OOD = "share of held-out training sources that look at least as strange; small means novel"
 
 
@@ -59,6 +62,7 @@ def prediction_fields(n_latents: int, n_members: int) -> list[pa.Field]:
         about = f"probability of the class '{name[4:]}' in the [NII] diagram"
         fields.append(described(name, f32, "", "stat.probability", about))
     fields += [
+        described(MAGNITUDE, f32, "mag", "phot.mag", BRIGHTNESS),
         described("epistemic", f32, "", "stat.error", EPISTEMIC),
         described("ood", f32, "", "stat.probability", OOD),
         described(
@@ -166,6 +170,7 @@ def assemble(
         "latent_cov": posterior.cov[:, lower[0], lower[1]],
         "member_mean": posterior.member_mean.reshape(n, -1),
         "member_cov": posterior.member_cov[:, :, lower[0], lower[1]].reshape(n, -1),
+        MAGNITUDE: posterior.magnitude,
         "epistemic": posterior.epistemic,
         "ood": posterior.novelty,
         **summary,
@@ -181,6 +186,8 @@ def assemble(
             values = pa.array(cutouts.masked_fraction.astype(np.float32), mask=~cutouts.present)
         else:
             values = _column(columns[field.name], field.type, good)
+        if field.name == "member_cov":
+            field = with_tails(field, posterior)
         table = table.append_column(field, values)
     names = json.dumps({"columns": dict(catalog.columns)})
     return table.replace_schema_metadata({FOOTER_KEY: names.encode()})

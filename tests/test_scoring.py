@@ -41,7 +41,9 @@ def table():
     cutouts = Cutouts(np.arange(N), flux, BANDS, 0.25, np.array([True, True, False]))
     mean = np.stack([np.full((N, 2), -1.0), np.full((N, 2), 1.0)], axis=1)
     factor = np.broadcast_to(2 * np.eye(2), (N, 2, 2, 2))
-    posterior = LatentPosterior(np.arange(N), mean, factor, np.full(N, 0.5))
+    posterior = LatentPosterior(
+        np.arange(N), mean, factor, np.full(N, 0.5), magnitude=np.full(N, 17.0)
+    )
     return scored(catalog, cutouts, posterior, drawn())
 
 
@@ -52,8 +54,8 @@ def test_columns_are_those_of_the_catalog_then_the_predicted_ones(table):
         "member_cov",
     ]  # fmt: skip
     assert names[8:12] == ["ew_oii", "ew_oii_std", "ew_oii_q16", "ew_oii_q84"]
-    assert names[-4:] == ["epistemic", "ood", "masked_fraction", "status"]
-    assert len(set(names)) == len(names) == 8 + 4 * len(PROXIES) + 2 * len(PROXIES) - 1 + 4 + 4
+    assert names[-5:] == ["cutout_mag", "epistemic", "ood", "masked_fraction", "status"]
+    assert len(set(names)) == len(names) == 8 + 4 * len(PROXIES) + 2 * len(PROXIES) - 1 + 4 + 5
     assert {"ew_halpha", "ew_nii", "ew_sii", "d4000", "hdelta_a", "bpt_agn"} <= set(names)
 
 

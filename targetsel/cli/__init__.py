@@ -11,6 +11,7 @@ import typer
 import targetsel
 from targetsel.cli import cutouts, decoder, ensemble, fetch, lines, rules, spectra
 from targetsel.cli.assign import assign
+from targetsel.cli.calibrate import calibrate
 from targetsel.cli.demo import demo
 from targetsel.cli.density import density
 from targetsel.cli.diff import diff
@@ -46,6 +47,7 @@ app.command()(mock)
 app.command()(score)
 app.command()(observe)
 app.command()(train)
+app.command()(calibrate)
 app.command()(trainingset)
 app.command()(select)
 app.command()(funnel)

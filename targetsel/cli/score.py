@@ -51,6 +51,9 @@ def score(
         int, typer.Option(min=1, help="Cutouts that go through the networks together.")
     ] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the posterior's draws.")] = 0,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="Without the ensemble's calibration.")
+    ] = False,
     ra_col: Annotated[str | None, typer.Option(help="Column of right ascension.")] = None,
     dec_col: Annotated[str | None, typer.Option(help="Column of declination.")] = None,
     id_col: Annotated[str | None, typer.Option(help="Column of source ids.")] = None,
@@ -68,6 +71,7 @@ def score(
     if cutouts is None and not where.exists():
         raise CutoutError(f"{where}: no cutout store there. Name one with --cutouts.")
     options = Options(seed=seed, batch_size=batch_size)
+    read = Ensemble.read(ensemble, chosen_device(device), not uncalibrated)
     output = output or default_output(catalog)
     console = Console(stderr=True)
     columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -78,7 +82,7 @@ def score(
         scored = score_catalog(
             file,
             CutoutStore.open(where),
-            Ensemble.read(ensemble, chosen_device(device)),
+            read,
             output,
             options,
             threads or available_cores(),
@@ -89,6 +93,8 @@ def score(
         out.print(f"went on with an earlier run, {scored.n_resumed} chunks of which were done")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):
         out.print(f"{count:>10,}  {status}")
+    if read.calibration:
+        out.print(f"posteriors {read.calibration.said}")
     out.print(f"written to {scored.output}")
 
 

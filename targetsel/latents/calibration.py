@@ -58,6 +58,12 @@ class Calibration:
         names = ("truth_sha256", "n_fitted", "simulated")
         return {"sha256": self.sha256} | {name: self.card[name] for name in names}
 
+    @property
+    def said(self) -> str:
+        """What a command says of it."""
+        simulated = " (simulated)" if self.card["simulated"] else ""
+        return f"calibrated on {self.card['n_fitted']:,} sources of known spectra{simulated}"
+
     def posterior(self, posterior: LatentPosterior, magnitude: np.ndarray) -> LatentPosterior:
         """The calibrated posterior of N sources, from the predicted one.
 

@@ -1,7 +1,8 @@
 """An ensemble: networks, their decoder, and a card with all that a prediction depends on.
 
 On disk it is one directory: `card.json`, one `member-K.safetensors` per network,
-`decoder.safetensors` and `novelty.safetensors`. The card names the hash of each.
+`decoder.safetensors` and `novelty.safetensors`. The card names the hash of each. There may be a
+`calibration.json`, which names the ensemble that it was fitted for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import torch
 
 from targetsel.errors import EnsembleError, did_you_mean
 from targetsel.files import sha256_of_file, written_beside
+from targetsel.imaging.brightness import central_magnitude, reference_band
 from targetsel.imaging.cutout import Cutouts
+from targetsel.latents.calibration import Calibration
 from targetsel.latents.folding import fold
 from targetsel.latents.input_plan import InputPlan
 from targetsel.latents.network import Network, NetworkPlan
@@ -26,6 +29,7 @@ from targetsel.latents.novelty import N_LEVELS, NoveltyReference
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.folded import FoldedDecoder
+from targetsel.spectra.proxies import Proxies
 from targetsel.weights import load_weights, read_safetensors, write_safetensors
 
 SCHEMA = "targetsel/ensemble/v1"
@@ -49,6 +53,7 @@ class Ensemble:
         self.decoder = decoder
         self.novelty = novelty
         self.card = card
+        self.calibration: Calibration | None = None
 
     @cached_property
     def input(self) -> InputPlan:
@@ -65,7 +70,7 @@ class Ensemble:
     # ------------------------------------------------------------------ predicting
 
     def predict(self, cutouts: Cutouts, batch_size: int = BATCH_SIZE) -> LatentPosterior:
-        """The latent posterior of every source.
+        """The latent posterior of every source, calibrated if the ensemble has a calibration.
 
         Parameters
         ----------
@@ -88,7 +93,31 @@ class Ensemble:
             rows = good[start : start + batch_size]
             features, mean[rows], factor[rows] = self._predict(plan.prepare(chosen.flux[rows]))
             novelty[rows] = self.novelty.novelty(features)
-        return LatentPosterior(chosen.source_id, mean, factor, novelty)
+        magnitude = central_magnitude(chosen, reference_band(plan.bands))
+        found = LatentPosterior(chosen.source_id, mean, factor, novelty, magnitude=magnitude)
+        return self.calibration.posterior(found, magnitude) if self.calibration else found
+
+    def measure(self, posterior: LatentPosterior, n_draws: int, seed: int = 0) -> Proxies:
+        """Proxies of draws of every source, calibrated if the ensemble has a calibration.
+
+        Parameters
+        ----------
+        posterior : LatentPosterior
+            As `predict` gives it.
+
+        Returns
+        -------
+        Proxies
+        """
+        draws = posterior.draw(n_draws, seed)
+        measured = self.folded_decoder.measure(draws, posterior.source_id)
+        return self.calibrated(measured, posterior, seed)
+
+    def calibrated(self, proxies: Proxies, posterior: LatentPosterior, seed: int = 0) -> Proxies:
+        """Proxies measured on decoded draws of a posterior, with what calibration adds to them."""
+        if self.calibration is None:
+            return proxies
+        return self.calibration.proxies(proxies, posterior.magnitude, seed)
 
     @cached_property
     def _folded(self) -> list[Network]:
@@ -116,8 +145,13 @@ class Ensemble:
     # ------------------------------------------------------------------ reading, writing
 
     @classmethod
-    def read(cls, name_or_folder: str | Path = DEFAULT, device: str = "cpu") -> Ensemble:
-        """The ensemble in a directory, or a shipped one by its name."""
+    def read(
+        cls, name_or_folder: str | Path = DEFAULT, device: str = "cpu", calibrated: bool = True
+    ) -> Ensemble:
+        """The ensemble in a directory, or a shipped one by its name.
+
+        With the calibration that lies beside it, unless not `calibrated`.
+        """
         folder = find_ensemble(name_or_folder)
         card = _read_card(folder)
         for name, expected in card["files"].items():
@@ -142,6 +176,8 @@ class Ensemble:
         novelty = _read_novelty(folder / "novelty.safetensors")
         ensemble = cls(networks, decoder, novelty, card, device)
         ensemble._check(folder / "card.json")
+        if calibrated:
+            ensemble.calibration = Calibration.read(folder, ensemble.sha256, decoder.n_latents)
         return ensemble
 
     def _check(self, place: Path) -> None:

@@ -36,6 +36,8 @@ class LatentPosterior:
     share : ndarray, shape (N, J)
         What part of a member has each scale. They add to 1, and ``share * scale**2`` do, so that
         `member_cov` are covariances whatever the tails.
+    magnitude : ndarray, shape (N,)
+        Of the cutout's central light (`imaging.brightness`); NaN where it is not known.
     """
 
     source_id: np.ndarray
@@ -44,11 +46,14 @@ class LatentPosterior:
     novelty: np.ndarray
     scale: np.ndarray = None  # type: ignore[assignment]
     share: np.ndarray = None  # type: ignore[assignment]
+    magnitude: np.ndarray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         for name in ("scale", "share"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.ones((len(self.source_id), 1)))
+        if self.magnitude is None:
+            object.__setattr__(self, "magnitude", np.full(len(self.source_id), np.nan))
 
     def __len__(self) -> int:
         return len(self.source_id)

@@ -330,6 +330,7 @@ def provenance(
         "priority_direction": "higher_is_better",
         "catalog": scored.get("catalog"),
         "ensemble": scored.get("ensemble"),
+        "calibration": scored.get("calibration"),
         "catalog_quantiles": {
             text: value if value is not None and np.isfinite(value) else None
             for text, value in quantiles.items()

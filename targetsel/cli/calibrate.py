@@ -1,0 +1,77 @@
+"""targetsel calibrate: posteriors that cover as often as they claim, from sources of known spectra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from targetsel.cli.printed import print_table
+from targetsel.errors import OutputError
+
+if TYPE_CHECKING:
+    from targetsel.latents.calibrating import Coverage
+
+HEADINGS = ("90 % intervals of", "before", "after", "worst bin before", "worst bin after")
+
+
+def calibrate(
+    scored: Annotated[
+        Path, typer.Argument(help="Catalog scored by the ensemble with --uncalibrated.")
+    ],
+    truth: Annotated[
+        Path,
+        typer.Option(help="Parquet with the ids and the proxies, latents or both of their spectra."),
+    ],
+    ensemble: Annotated[
+        str, typer.Option(help="An ensemble's directory, or the name of a shipped one.")
+    ] = "mock-ps1",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the calibration that the ensemble has.")
+    ] = False,
+) -> None:
+    """Fit a calibration to the sources of SCORED whose spectra are known.
+
+    They must be sources that the networks did not learn from. The result, calibration.json, lies in
+    the ensemble's directory, and `score` applies it from then on. To leave a shipped ensemble as it
+    is, copy its directory first.
+    """
+    from targetsel.files import check_output
+    from targetsel.latents.calibrating import calibrate as fit
+    from targetsel.latents.calibration import FILE_NAME
+    from targetsel.latents.ensemble import Ensemble, find_ensemble
+
+    folder = find_ensemble(ensemble)
+    place = folder / FILE_NAME
+    check_output(place, (scored, truth))
+    if place.exists() and not force:
+        raise OutputError(f"{place}: is there already. Replace it with --force, or remove it.")
+    read = Ensemble.read(folder, calibrated=False)
+    console = Console(stderr=True)
+    columns = (TextColumn("calibrating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("calibrating", total=None)
+        calibration, coverages = fit(
+            scored, truth, read, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    calibration.write(folder)
+    print_coverages(coverages)
+    card = calibration.card
+    simulated = "; images and spectra are simulated" if card["simulated"] else ""
+    typer.echo(
+        f"fitted to {card['n_fitted']:,} sources, measured on {card['n_checked']:,} others"
+        f"{simulated}"
+    )
+    typer.echo(f"written to {place}")
+
+
+def print_coverages(coverages: list[Coverage]) -> None:
+    """Print how often intervals held the truth; the worst bin is one of brightness."""
+    shares = ("before", "after", "worst_before", "worst_after")
+    rows = [(each.name, *(f"{getattr(each, s):.1%}" for s in shares)) for each in coverages]
+    print_table(HEADINGS, rows)

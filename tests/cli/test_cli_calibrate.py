@@ -1,0 +1,103 @@
+"""Calibrating as a user types it: score, calibrate, and score again."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from targetsel.latents.calibrating import calibrate
+from targetsel.latents.ensemble import Ensemble
+from targetsel.parquet import read_footer
+from tests.latents.known_sky import N, write_known
+
+
+@pytest.fixture(scope="module")
+def fitted(ensemble_folder, tmp_path_factory):
+    """Known sources, and the calibration that they ask for; read only."""
+    files = write_known(tmp_path_factory.mktemp("known"), Ensemble.read(ensemble_folder))
+    return files, calibrate(*files, Ensemble.read(ensemble_folder))[0]
+
+
+@pytest.fixture
+def calibrated(sky, fitted):
+    """The working directory, with a calibration in `tiny/`."""
+    fitted[1].write(sky / "tiny")
+    return sky
+
+
+def score(targetsel, *words):
+    said = targetsel("score", "catalog.parquet", "--ensemble", "tiny", *words)
+    assert said.status == 0, said
+    return said.out.splitlines()
+
+
+def test_calibrate_prints_both_coverages_and_writes_beside_the_weights(targetsel, sky, fitted):
+    (scored, truth), calibration = fitted
+    said = targetsel("calibrate", scored, "--truth", truth, "--ensemble", "tiny")
+    assert said.status == 0, said
+    lines = said.out.splitlines()
+    assert lines[0].split("  ")[0] == "90 % intervals of"
+    assert lines[1].startswith("latent 1 ")
+    n = calibration.card["n_fitted"]
+    assert lines[-2] == (
+        f"fitted to {n:,} sources, measured on {N - n:,} others; images and spectra are simulated"
+    )
+    assert lines[-1] == "written to tiny/calibration.json"
+    assert Ensemble.read("tiny").calibration.sha256 == calibration.sha256
+
+
+def test_score_applies_the_calibration_and_says_so(targetsel, calibrated, fitted):
+    plain = score(targetsel, "--uncalibrated", "-o", "plain.parquet")
+    assert plain == ["        40  ok", "written to plain.parquet"]
+    n = fitted[1].card["n_fitted"]
+    assert score(targetsel)[1] == (
+        f"posteriors calibrated on {n:,} sources of known spectra (simulated)"
+    )
+    tables = [pq.read_table(name) for name in ("plain.parquet", "catalog.scored.parquet")]
+    spreads = [np.stack(t["latent_cov"].to_pylist())[:, 0] for t in tables]
+    assert np.median(spreads[1] / spreads[0]) > 2  # known sources are off by twice what is claimed
+    widths = [t["ew_halpha_q84"].to_numpy() - t["ew_halpha_q16"].to_numpy() for t in tables]
+    assert (widths[1] > widths[0]).all()
+    footers = [read_footer(name) for name in ("plain.parquet", "catalog.scored.parquet")]
+    assert footers[0]["calibration"] is None
+    assert footers[1]["calibration"]["sha256"] == fitted[1].sha256
+    assert footers[1]["calibration"]["simulated"] is True
+
+
+def test_target_lists_carry_the_calibration_on(targetsel, calibrated, fitted):
+    score(targetsel)
+    assert targetsel("select", "--rules", "emission").status == 0
+    footer = read_footer(calibrated / "emission.targets.parquet")
+    assert footer["calibration"] == fitted[1].provenance
+
+
+def test_a_calibration_is_only_replaced_by_force(refused, targetsel, calibrated, fitted):
+    scored, truth = fitted[0]
+    words = ("calibrate", scored, "--truth", truth, "--ensemble", "tiny")
+    assert refused(*words) == (
+        "tiny/calibration.json: is there already. Replace it with --force, or remove it."
+    )
+    assert targetsel(*words, "--force").status == 0
+
+
+def test_a_calibration_of_other_weights_is_refused_unless_it_is_not_wanted(
+    refused, targetsel, calibrated
+):
+    card = calibrated / "tiny" / "card.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"name": "renamed"}))
+    line = refused("score", "catalog.parquet", "--ensemble", "tiny")
+    assert "tiny/calibration.json: was fitted for the ensemble" in line
+    assert "Fit it again with 'targetsel calibrate', or remove it." in line
+    score(targetsel, "--uncalibrated")
+
+
+def test_a_calibrated_file_is_no_ground_for_another_calibration(refused, targetsel, calibrated):
+    score(targetsel)
+    words = ("--truth", "catalog.parquet", "--ensemble", "tiny", "--force")
+    assert refused("calibrate", "catalog.scored.parquet", *words) == (
+        "catalog.scored.parquet: its posteriors are calibrated already. Score it with "
+        "--uncalibrated first."
+    )
