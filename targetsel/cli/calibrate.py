@@ -1,4 +1,4 @@
-"""targetsel calibrate: posteriors that cover as often as they claim, from sources of known spectra."""
+"""targetsel calibrate: make posteriors cover as often as they claim."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def calibrate(
     ],
     truth: Annotated[
         Path,
-        typer.Option(help="Parquet with the ids and the proxies, latents or both of their spectra."),
+        typer.Option(help="Parquet with their ids, and proxies or latents or both."),
     ],
     ensemble: Annotated[
         str, typer.Option(help="An ensemble's directory, or the name of a shipped one.")
@@ -64,8 +64,8 @@ def calibrate(
     card = calibration.card
     simulated = "; images and spectra are simulated" if card["simulated"] else ""
     typer.echo(
-        f"fitted to {card['n_fitted']:,} sources, measured on {card['n_checked']:,} others"
-        f"{simulated}"
+        f"fitted to {card['n_fitted']:,} sources; these are the intervals of {card['n_checked']:,} "
+        f"of them, after a first fit to the others{simulated}"
     )
     typer.echo(f"written to {place}")
 

@@ -67,8 +67,9 @@ def calibrate(
 ) -> tuple[Calibration, list[Coverage]]:
     """The calibration that sources of known spectra ask for, and how it did on some of them.
 
-    A hash of their group parts the sources: most are fitted to, the others (`CHECKED_SHARE`) only
-    looked at. The networks must not have learnt from any of them.
+    A hash of their group parts the sources: a first calibration is fitted to most, and the others
+    (`CHECKED_SHARE`) say how it does. The calibration itself is then fitted to all. The networks
+    must not have learnt from any of them.
 
     Parameters
     ----------
@@ -89,16 +90,24 @@ def calibrate(
     checked = uniform(known.group, 0, "calibration")[:, 0] < CHECKED_SHARE
     fitted, others = known.take(~checked), known.take(checked)
     _check_size(truth, fitted, others)
-    total = len(known)
-    partial = _latent_steps(fitted, ensemble.decoder, truth)
-    knots = _knots(partial, fitted, ensemble, n_draws, seed, lambda n: progress(n, total))
-    whole = replace(partial, maps=_maps(fitted, knots))
-    after = _knots(
-        whole, others, ensemble, n_draws, seed, lambda n: progress(len(fitted) + n, total)
-    )
-    coverages = _coverages(whole, others, after)
-    card = _card(known, fitted, others, ensemble, truth, options, coverages)
-    return replace(whole, card=card), coverages
+    done, total = 0, 2 * len(known)
+
+    def knots(calibration: Calibration, some: KnownSources) -> dict[str, np.ndarray]:
+        nonlocal done
+        found = _knots(
+            calibration, some, ensemble, n_draws, seed, lambda n: progress(done + n, total)
+        )
+        done += len(some)
+        return found
+
+    def fit(some: KnownSources) -> Calibration:
+        partial = _latent_steps(some, ensemble.decoder, truth)
+        return replace(partial, maps=_maps(some, knots(partial, some)))
+
+    first = fit(fitted)
+    coverages = _coverages(first, others, knots(first, others))
+    card = _card(known, len(others), ensemble, truth, options, coverages)
+    return replace(fit(known), card=card), coverages
 
 
 def _check_size(truth: Path, fitted: KnownSources, others: KnownSources) -> None:
@@ -257,8 +266,7 @@ def _coverage(name: str, known: KnownSources, before: np.ndarray, after: np.ndar
 
 def _card(
     known: KnownSources,
-    fitted: KnownSources,
-    others: KnownSources,
+    n_checked: int,
     ensemble: Ensemble,
     truth: Path,
     options: Mapping[str, Any],
@@ -269,8 +277,9 @@ def _card(
         "ensemble": {"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
         "truth_sha256": sha256_of_file(truth),
         "simulated": known.simulated,
-        "n_fitted": len(fitted),
-        "n_checked": len(others),
+        "n_fitted": len(known),
+        "n_checked": n_checked,
+        "checked": "of a first fit, to all others; then the calibration was fitted to all",
         "left_out": {why: count for why, count in known.left_out.items() if count},
         "draws": {"seed": options["seed"], "n": options["n_draws"]},
         "magnitude": "AB, of the cutout's central light; see imaging/brightness.py",

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-FEWEST_PER_BIN = 500
-MOST_BINS = 8
+FEWEST_PER_BIN = 350
+MOST_BINS = 12
 DIGITS = 7
 SMALLEST_STEP = 1e-9  # between quantiles, so that each has its own level
 
@@ -87,7 +87,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class Bins:
-    """Bins of x that hold equal weights, as many as there are sources for.
+    """Bins of x that hold equally many sources, as many as there are sources for.
+
+    Where sources of small weight are many, as over-sampled strong emitters are, bins are finer.
 
     Attributes
     ----------
@@ -102,16 +104,15 @@ class Bins:
 
     @classmethod
     def of(cls, x: np.ndarray, weight: np.ndarray) -> Bins:
-        """Bins of at least `FEWEST_PER_BIN` sources, effectively, and at most `MOST_BINS`.
+        """Bins of about `FEWEST_PER_BIN` sources, effectively, and at most `MOST_BINS`.
 
         NaN is taken for the largest x.
         """
         x = np.where(np.isfinite(x), x, np.nanmax(x))
         wanted = int(np.clip(effective_size(weight) // FEWEST_PER_BIN, 1, MOST_BINS))
         order = np.argsort(x, kind="stable")
-        middle = np.cumsum(weight[order]) - weight[order] / 2
         place = np.empty(len(x), dtype=np.int64)
-        place[order] = np.minimum(middle / weight.sum() * wanted, wanted - 1).astype(np.int64)
+        place[order] = np.arange(len(x)) * wanted // len(x)
         centres = [_median(x[place == b], weight[place == b]) for b in range(wanted)]
         distinct, place_of = np.unique(centres, return_inverse=True)
         return cls(distinct, place_of[place])

@@ -80,11 +80,19 @@ class DecoderResidual:
     def _residual(self, name: str, decoded: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Residuals at normal scores of draws, all of shape (N, S); NaN where decoded is."""
         curve = self.quantiles[name]
-        residual = np.where(np.isnan(decoded), np.nan, 0.0)
-        for b, hat in enumerate(np.eye(len(curve.centres))):
-            near = np.interp(decoded, curve.centres, hat)
-            residual += near * np.interp(scores, NORMAL_SCORES, curve.values[b])
-        return residual
+        last_bin, last_knot = (n - 1 for n in curve.values.shape)
+        place = np.interp(decoded, curve.centres, np.arange(last_bin + 1))
+        step = NORMAL_SCORES[1] - NORMAL_SCORES[0]
+        level = np.clip((scores - NORMAL_SCORES[0]) / step, 0, last_knot)
+        low = np.where(np.isnan(place), 0, place).astype(np.intp)
+        knot = np.minimum(level, last_knot - 1).astype(np.intp)
+        level -= knot
+        at, next_bin = low * (last_knot + 1) + knot, (low < last_bin) * (last_knot + 1)
+        table = curve.values.ravel()
+        here = table[at] * (1 - level) + table[at + 1] * level
+        at += next_bin
+        beyond = table[at] * (1 - level) + table[at + 1] * level
+        return here + (place - low) * (beyond - here)
 
     def to_card(self) -> dict[str, Any]:
         return {

@@ -77,23 +77,35 @@ def calibrated(proxies: Proxies, maps: Mapping[str, ScoreMap], magnitude: np.nda
     ----------
     magnitude : ndarray, shape (N,)
     """
-    from scipy.stats import rankdata
-
-    names = tuple(name for name in proxies.names if name in maps)
-    if not names:
+    places = [k for k, name in enumerate(proxies.names) if name in maps]
+    if not places:
         return proxies
-    posterior = ProxyPosterior.from_draws(proxies, names)
     values = proxies.values.astype(np.float64)
-    for name in names:
-        drawn, knots = proxies[name], posterior.knots(name)
-        there = np.isfinite(drawn)
-        ranks = rankdata(np.where(there, drawn, np.inf), axis=1)
-        count = np.maximum(there.sum(axis=1, keepdims=True), 1)
-        scores = ndtri(np.clip((ranks - 0.5) / count, 1e-9, 1 - 1e-9))
-        moved = _read(maps[name](scores, knots[:, MIDDLE], magnitude), knots)
-        usable = there & np.isfinite(knots[:, :1])
-        values[..., proxies.names.index(name)] = np.where(usable, moved, drawn)
+    drawn = np.moveaxis(values[..., places], 2, 0)  # (P, N, S)
+    order = np.argsort(drawn, axis=2)  # what could not be measured comes last
+    count = np.isfinite(drawn).sum(axis=2, keepdims=True)
+    rising = np.take_along_axis(drawn, order, axis=2)
+    shares = (np.arange(drawn.shape[2]) + 0.5) / np.maximum(count, 1)
+    scores = ndtri(np.clip(shares, 1e-9, 1 - 1e-9))
+    for k, place in enumerate(places):
+        knots = _knots(rising[k], count[k])
+        read = maps[proxies.names[place]](scores[k], knots[:, MIDDLE], magnitude)
+        moved = np.where(np.isfinite(rising[k]), _read(read, knots), rising[k])
+        np.put_along_axis(drawn[k], order[k], moved, axis=1)
+        values[..., place] = drawn[k]
     return replace(proxies, values=values)
+
+
+def _knots(rising: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Quantiles at `NORMAL_SCORES` (N, L) of sorted draws (N, S), the first `count` (N, 1).
+
+    As `ProxyPosterior.from_draws` has them (Hazen's), where all draws could be measured.
+    """
+    place = np.clip(ndtr(NORMAL_SCORES) * count - 0.5, 0, np.maximum(count - 1, 0))
+    low = place.astype(np.intp)
+    high = np.minimum(low + 1, np.maximum(count - 1, 0))
+    below, above = (np.take_along_axis(rising, each, axis=1) for each in (low, high))
+    return below + (place - low) * (above - below)
 
 
 def _curve(scores: np.ndarray, x: np.ndarray, weight: np.ndarray) -> Curve:

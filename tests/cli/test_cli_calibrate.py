@@ -41,9 +41,9 @@ def test_calibrate_prints_both_coverages_and_writes_beside_the_weights(targetsel
     lines = said.out.splitlines()
     assert lines[0].split("  ")[0] == "90 % intervals of"
     assert lines[1].startswith("latent 1 ")
-    n = calibration.card["n_fitted"]
     assert lines[-2] == (
-        f"fitted to {n:,} sources, measured on {N - n:,} others; images and spectra are simulated"
+        f"fitted to {N} sources; these are the intervals of {calibration.card['n_checked']} of "
+        "them, after a first fit to the others; images and spectra are simulated"
     )
     assert lines[-1] == "written to tiny/calibration.json"
     assert Ensemble.read("tiny").calibration.sha256 == calibration.sha256

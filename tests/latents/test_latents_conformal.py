@@ -71,12 +71,19 @@ def test_equal_weights_are_worth_their_number_and_one_heavy_source_is_worth_one(
     assert effective_size(np.array([1e9, 1.0, 1.0])) == pytest.approx(1)
 
 
-def test_bins_hold_equal_weights_and_there_are_as_many_as_sources_allow():
-    x = np.random.default_rng(3).normal(size=2000)
-    bins = Bins.of(x, np.ones(2000))
-    assert [len(rows) for rows in bins.rows()] == [500] * 4
+def test_bins_hold_equally_many_sources_and_there_are_as_many_as_these_allow():
+    x = np.random.default_rng(3).normal(size=1400)
+    bins = Bins.of(x, np.ones(1400))
+    assert [len(rows) for rows in bins.rows()] == [350] * 4
     assert (np.diff(bins.centres) > 0).all()
-    assert len(Bins.of(x[:999], np.ones(999)).centres) == 1
+    assert len(Bins.of(x[:699], np.ones(699)).centres) == 1
+
+
+def test_over_sampled_sources_have_bins_of_their_own():
+    # 700 of weight 1 below zero, 700 of weight 1/7 above: worth (800)^2 / (700 + 700/49) = 896
+    x = np.concatenate([np.linspace(-2, -1, 700), np.linspace(1, 2, 700)])
+    bins = Bins.of(x, np.repeat([1.0, 1 / 7], 700))
+    assert bins.centres == pytest.approx([-1.5, 1.5], abs=0.01)
 
 
 def test_sources_of_one_brightness_make_one_bin():
