@@ -85,8 +85,9 @@ def calibrated(proxies: Proxies, maps: Mapping[str, ScoreMap], magnitude: np.nda
     order = np.argsort(drawn, axis=2)  # what could not be measured comes last
     count = np.isfinite(drawn).sum(axis=2, keepdims=True)
     rising = np.take_along_axis(drawn, order, axis=2)
-    shares = (np.arange(drawn.shape[2]) + 0.5) / np.maximum(count, 1)
-    scores = ndtri(np.clip(shares, 1e-9, 1 - 1e-9))
+    counts, which = np.unique(count[..., 0], return_inverse=True)
+    shares = (np.arange(drawn.shape[2]) + 0.5) / np.maximum(counts, 1)[:, None]
+    scores = ndtri(np.clip(shares, 1e-9, 1 - 1e-9))[which.reshape(count.shape[:2])]
     for k, place in enumerate(places):
         knots = _knots(rising[k], count[k])
         read = maps[proxies.names[place]](scores[k], knots[:, MIDDLE], magnitude)
