@@ -15,6 +15,7 @@ from targetsel.cli.calibrate import calibrate
 from targetsel.cli.demo import demo
 from targetsel.cli.density import density
 from targetsel.cli.diff import diff
+from targetsel.cli.evaluate import evaluate
 from targetsel.cli.explain import explain
 from targetsel.cli.export import export, import_assignment
 from targetsel.cli.forecast import forecast
@@ -54,6 +55,7 @@ app.command()(funnel)
 app.command()(explain)
 app.command()(tune)
 app.command()(forecast)
+app.command()(evaluate)
 app.command()(diff)
 app.command()(density)
 app.command()(randoms)

@@ -1,0 +1,130 @@
+"""Claims about spectra: how probable they were said to be, and whether they came true."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from targetsel.errors import CatalogError, RuleError
+from targetsel.report.known import KnownSources
+from targetsel.selection import formula as f
+from targetsel.selection.candidates import chance
+from targetsel.selection.evaluation import Sources
+from targetsel.selection.membership import evaluate, truth
+from targetsel.selection.rules import Rules, shipped_rules
+from targetsel.selection.steps import class_formulas
+
+CLAIMS = (
+    "ew_halpha > 30 Angstrom",
+    "ew_oiii > 10 Angstrom and ew_halpha > 30 Angstrom",
+    "d4000 > 1.6",
+)
+_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is claimed of N sources' spectra.
+
+    Attributes
+    ----------
+    name : str
+        The condition, or the target class.
+    probability : ndarray, shape (N,)
+    true : ndarray of bool, shape (N,)
+    known : ndarray of bool, shape (N,)
+        Where there is a posterior and all proxies that matter were measured.
+    members : ndarray of bool, shape (N,), or None
+        Who belongs to the target class; None for a mere condition.
+    """
+
+    name: str
+    probability: np.ndarray
+    true: np.ndarray
+    known: np.ndarray
+    members: np.ndarray | None = None
+
+
+def condition_claims(known: KnownSources, conditions: Sequence[str]) -> list[Claim]:
+    """The claims that these conditions on proxies make.
+
+    Raises
+    ------
+    RuleError, CatalogError
+        If one means nothing for the scored file, or a proxy of it was not measured.
+    """
+    found = []
+    for condition in conditions:
+        rules = Rules.parse(_rules_text(condition), f"--claim '{condition}'")
+        (each,) = _claims(known, rules)
+        found.append(replace(each, name=f"P({condition})", members=None))
+    return found
+
+
+def class_claims(known: KnownSources, rules: Rules) -> list[Claim]:
+    """The claims of the classes of a rule file that claim anything; see `condition_claims`."""
+    return _claims(known, rules)
+
+
+def claims(
+    known: KnownSources, conditions: Sequence[str] | None, files: Sequence[str]
+) -> tuple[list[Claim], list[str]]:
+    """Claims of conditions and of rule files' classes, and what had to be left out and why.
+
+    Without any it is `CLAIMS`, or the shipped rules, as far as they suit the files.
+    """
+    found, left_out = [], []
+    for condition in CLAIMS if conditions is None else conditions:
+        try:
+            found += condition_claims(known, (condition,))
+        except (RuleError, CatalogError) as error:
+            if conditions is not None:
+                raise
+            left_out.append(str(error))
+    for path in files or map(str, shipped_rules()):
+        rules = Rules.read(path)
+        try:
+            found += class_claims(known, rules)
+        except (RuleError, CatalogError) as error:
+            if files:
+                raise
+            left_out.append(str(error))
+    return found, left_out
+
+
+def _claims(known: KnownSources, rules: Rules) -> list[Claim]:
+    table = known.scored
+    membership = evaluate_all(rules, known)
+    found = []
+    for place, each in enumerate(class_formulas(rules, table.schema)):
+        if each.truth is None:
+            continue
+        pieces = [
+            chance(each.truth, Sources(table.slice(start, _ROWS).combine_chunks()))
+            for start in range(0, len(known), _ROWS)
+        ]
+        probability = np.concatenate(pieces)
+        true = truth(rules, each.name, table, known.proxies)
+        there = np.isfinite(probability)
+        for proxy in f.proxies(each.truth):
+            there &= np.isfinite(known.proxies[proxy])
+        found.append(Claim(each.name, probability, true, there, membership[:, place]))
+    return found
+
+
+def evaluate_all(rules: Rules, known: KnownSources) -> np.ndarray:
+    """Who belongs to which class, (N, C); limits, which look at neighbours, are not applied."""
+    selected = np.zeros((len(known), len(rules.classes)), dtype=bool)
+    membership = evaluate(rules, known.scored)
+    selected[:] = membership.selected
+    return selected
+
+
+def _rules_text(condition: str) -> str:
+    quoted = condition.replace("'", "''")
+    return (
+        "schema: targetsel/rules/v1\nname: claim\nclasses:\n  CLAIM:\n    bit: 0\n"
+        f"    priority: 1\n    where:\n      - 'P({quoted}) >= 0.5'\n"
+    )

@@ -1,0 +1,149 @@
+"""The evaluation of a scored file against the truth: from two files to all figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import targetsel
+from targetsel.errors import OutputError
+from targetsel.files import check_output, sha256_of_file
+from targetsel.report.baseline import is_available
+from targetsel.report.claims import claims
+from targetsel.report.distributions import distributions, joint
+from targetsel.report.figures import Figure, Figures
+from targetsel.report.judged import judged_latents, judged_proxies
+from targetsel.report.known import KnownSources, provenance
+from targetsel.report.outcomes import lists, members, reliability
+from targetsel.report.page import write_page
+from targetsel.report.photometry import features
+from targetsel.report.resampling import N_RESAMPLINGS, Resampling
+from targetsel.report.subsets import Subset, subsets
+
+TABLE, PAGE = "evaluation.parquet", "evaluation.html"
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures, and what a reader must know of them.
+
+    Attributes
+    ----------
+    figures : Figures
+    subsets : tuple of Subset
+    about : dict
+        Ensemble, calibration, whether images were simulated, counts of sources, and what was left
+        out; as it stands in the footer of the table.
+    """
+
+    figures: Figures
+    subsets: tuple[Subset, ...]
+    about: dict[str, Any]
+
+
+def write_evaluation(
+    scored: Path,
+    truth: Path,
+    folder: Path,
+    rules: Sequence[str] = (),
+    conditions: Sequence[str] | None = None,
+    progress: Progress = lambda done: None,
+) -> Evaluation:
+    """Evaluate, and write `evaluation.parquet` and `evaluation.html` into a folder.
+
+    The folder is made if it is missing. Parameters and errors as of `evaluate`, and OutputError.
+    """
+    if not folder.parent.is_dir():
+        raise OutputError(f"{folder}: the folder {folder.parent} does not exist. Create it first.")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; expected a folder. Choose another name.")
+    for name in (TABLE, PAGE):
+        if folder.is_dir():
+            check_output(folder / name, (scored, truth))
+    found = evaluate(scored, truth, rules, conditions, progress)
+    folder.mkdir(exist_ok=True)
+    found.figures.write(folder / TABLE, found.about)
+    write_page(found.figures, found.subsets, found.about, folder / PAGE)
+    return found
+
+
+def evaluate(
+    scored: Path,
+    truth: Path,
+    rules: Sequence[str] = (),
+    conditions: Sequence[str] | None = None,
+    progress: Progress = lambda done: None,
+) -> Evaluation:
+    """Every figure of the sources that a scored and a truth file share.
+
+    Parameters
+    ----------
+    scored, truth : Path
+        See `KnownSources.read`.
+    rules : sequence of str
+        Rule files whose classes are judged; without any, the shipped ones as far as they suit.
+    conditions : sequence of str, optional
+        On proxies; the reliability of their probabilities is shown. `claims.CLAIMS` by default.
+
+    Raises
+    ------
+    CatalogError, RuleError
+    """
+    known = KnownSources.read(scored, truth)
+    progress(f"{len(known):,} sources have a prediction and a truth")
+    resampling = Resampling(known.group, known.weight)
+    parts = tuple(subsets(known))
+    stated, left_out = claims(known, conditions, rules)
+    found = list(_of_latents(known, parts, resampling))
+    progress("latents are judged")
+    found += distributions(judged_proxies(known), parts, resampling)
+    progress("proxies are judged")
+    for each in stated:
+        found += reliability(each, parts, resampling)
+        if each.members is not None:
+            found += members(each, resampling)
+    photometry, names = features(known.scored)
+    usable = bool(names) and is_available()
+    for each in stated:
+        found += lists(each, photometry if usable else None, known, resampling)
+    progress("probabilities, and lists of targets, are judged")
+    about = provenance(scored, truth) | {
+        "code_version": targetsel.__version__,
+        "scored_sha256": sha256_of_file(scored),
+        "truth_sha256": sha256_of_file(truth),
+        "n": len(known),
+        "n_groups": resampling.n_groups,
+        "n_resamplings": N_RESAMPLINGS,
+        "weighted": bool(np.ptp(known.weight) > 0),
+        "left_out": {why: count for why, count in known.left_out.items() if count},
+        "not_evaluated": left_out,
+        "photometry": names if usable else [],
+        "no_photometry_because": _no_photometry(names),
+        "truth_unknown": {
+            name: int(np.isnan(values).sum()) for name, values in known.proxies.items()
+        },
+        "measurement_errors": bool(known.noise.any()),
+    }
+    return Evaluation(Figures(found), parts, about)
+
+
+def _no_photometry(names: list[str]) -> str:
+    if not names:
+        return "the scored file has no magnitudes or fluxes"
+    return "" if is_available() else "scikit-learn is not installed (pip install scikit-learn)"
+
+
+def _of_latents(
+    known: KnownSources, parts: Sequence[Subset], resampling: Resampling
+) -> Iterator[Figure]:
+    latents, together = judged_latents(known)
+    yield from distributions(latents, parts, resampling)
+    if together is not None:
+        for part in parts:
+            yield from joint(together, part, resampling)

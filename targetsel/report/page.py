@@ -1,0 +1,195 @@
+"""The page of an evaluation: one HTML file that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from targetsel.files import written_beside
+from targetsel.report.figures import ALL, Figure, Figures
+from targetsel.report.pictures import Picture, pictures
+from targetsel.report.subsets import Subset
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
+  color: #1a1a1a; background: #fff }
+h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
+.warning { border-left: .4rem solid #d55e00; background: #fff4ec; padding: .6rem 1rem;
+  font-weight: 600 }
+figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { color: #444 }
+table { border-collapse: collapse; font-size: .85rem }
+caption { text-align: left; font-weight: 600; padding: .6rem 0 }
+th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
+th:first-child, td:first-child { text-align: left }
+"""
+SUMMARY = {
+    "Latents": ("RMSE", "R2", "coverage 68 %", "coverage 90 %", "CRPS"),
+    "Latents together": ("energy score", "coverage 90 %", "largest departure"),
+    "Proxies": ("RMSE", "bias", "coverage 68 %", "coverage 90 %", "CRPS"),
+    "Probabilities": ("calibration error",),
+    "Members of target classes": (
+        "purity of members",
+        "purity promised by P",
+        "completeness of members",
+        "true members over promised",
+    ),
+    "Lists": ("average precision", "purity at completeness 0.50", "purity at completeness 0.90"),
+}
+
+
+def write_page(
+    figures: Figures, parts: Sequence[Subset], about: dict[str, Any], path: Path
+) -> None:
+    """Write the page of these figures; `about` as `evaluation.Evaluation` has it."""
+    shown = "\n".join(map(_figure, pictures(figures, parts)))
+    tables = "\n".join(_summary(title, names, figures) for title, names in SUMMARY.items())
+    page = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Evaluation of {escape(_ensemble(about))}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+<h1>Evaluation of {escape(_ensemble(about))}</h1>
+{_header(about)}
+{shown}
+<h2>Figures of all sources</h2>
+<p>All figures, also those of bins, are in <code>evaluation.parquet</code>.</p>
+{tables}
+</main>
+</body>
+</html>
+"""
+    with written_beside(path) as beside:
+        beside.write_text(page, encoding="utf-8")
+
+
+def _ensemble(about: dict[str, Any]) -> str:
+    made_by = about["ensemble"]
+    if not isinstance(made_by, dict):
+        return "an unnamed ensemble"
+    return f"{made_by.get('name') or 'an unnamed ensemble'} ({str(made_by.get('sha256'))[:12]})"
+
+
+# ---------------------------------------------------------------------- header
+
+
+def _header(about: dict[str, Any]) -> str:
+    paragraphs = []
+    if about["simulated"]:
+        paragraphs.append(
+            '<p class="warning">The images or spectra of these sources are SIMULATED. Nothing here '
+            "says how accurate predictions from real images are.</p>"
+        )
+    calibration = about["calibration"]
+    if isinstance(calibration, dict) and calibration.get("truth_sha256") == about["truth_sha256"]:
+        paragraphs.append(
+            '<p class="warning">The calibration was fitted on this very truth file: these figures '
+            "are too good.</p>"
+        )
+    items = "".join(f"<li>{escape(each)}</li>" for each in _facts(about))
+    return "\n".join([*paragraphs, f"<ul>{items}</ul>"])
+
+
+def _facts(about: dict[str, Any]) -> Iterable[str]:
+    yield (
+        f"{about['n']:,} sources in {about['n_groups']:,} groups; intervals hold 95 % of "
+        f"{about['n_resamplings']} resamplings of the groups."
+        + (" Sources count by their weight." if about["weighted"] else "")
+    )
+    yield _calibration(about["calibration"])
+    yield f"Scored file {about['scored_sha256'][:12]}, truth {about['truth_sha256'][:12]}."
+    if about["left_out"]:
+        counts = ", ".join(f"{count:,} {why}" for why, count in about["left_out"].items())
+        yield f"Left out: {counts}."
+    unknown = {name: count for name, count in about["truth_unknown"].items() if count}
+    if unknown:
+        counts = ", ".join(f"{name} {count:,}" for name, count in unknown.items())
+        yield f"Sources whose true proxy is not known, and does not count: {counts}."
+    if about["measurement_errors"]:
+        yield "The errors of the true latents are added to their predicted scatter."
+    if about["photometry"]:
+        yield (
+            "Photometry alone: gradient boosting on " + ", ".join(about["photometry"]) + ", which "
+            "learns from these same sources, but is only asked about groups that it has not seen. "
+            "It so knows their population, which the ensemble need not."
+        )
+    else:
+        yield f"No photometry alone: {about['no_photometry_because']}."
+    for each in about["not_evaluated"]:
+        yield f"Left out: {each}"
+    yield (
+        "Calibration errors and largest departures are means and maxima of absolute values: chance "
+        "alone makes them larger than zero, and their intervals lie above them rather than around."
+    )
+
+
+def _calibration(calibration: Any) -> str:
+    if not calibration:
+        return "Not calibrated: as the networks predict."
+    if not isinstance(calibration, dict):
+        return f"Calibrated ({calibration})."
+    kind = "simulated" if calibration.get("simulated") else "real"
+    number = calibration.get("n_fitted")
+    sources = f"{number:,} {kind} sources" if isinstance(number, int) else f"{kind} sources"
+    truth = str(calibration.get("truth_sha256", "unknown"))[:12]
+    return (
+        f"Calibrated on {sources} (truth {truth}), calibration "
+        f"{str(calibration.get('sha256', 'unknown'))[:12]}."
+    )
+
+
+# ---------------------------------------------------------------------- body
+
+
+def _figure(picture: Picture) -> str:
+    data = base64.b64encode(picture.svg).decode("ascii")
+    text = escape(picture.description)
+    return (
+        f"<h2>{escape(picture.title)}</h2>\n<figure>"
+        f'<img src="data:image/svg+xml;base64,{data}" alt="{text}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
+
+
+def _summary(title: str, names: Sequence[str], figures: Figures) -> str:
+    rows = [of for of in _rows_of(names[0], figures) if _belongs(of, title)]
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("", *names, "n"))
+    body = ""
+    for of in rows:
+        found = [figures.find(name, of) for name in names]
+        n = next(each.n for each in found if each is not None)
+        cells = "".join(f"<td>{_text(each)}</td>" for each in found)
+        body += f'<tr><th scope="row">{escape(of)}</th>{cells}<td>{n:,}</td></tr>\n'
+    caption = f"<caption>{escape(title)} (with 95 % intervals)</caption>"
+    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _rows_of(name: str, figures: Figures) -> list[str]:
+    if name == "energy score":
+        return list(dict.fromkeys(each.of for each in figures if each.of.startswith("latents")))
+    return [each.of for each in figures.named(name, ALL)]
+
+
+def _belongs(of: str, title: str) -> bool:
+    if title in ("Latents", "Latents together"):
+        return of.startswith("latent " if title == "Latents" else "latents")
+    return title != "Proxies" or not of.startswith("latent")
+
+
+def _text(figure: Figure | None) -> str:
+    if figure is None or figure.value != figure.value:
+        return "-"
+    form = ".3f" if abs(figure.value) < 100 else ".1f"
+    ends = f"{figure.low:{form}} to {figure.high:{form}}"
+    return (
+        f"{figure.value:{form}} ({ends})" if figure.low == figure.low else f"{figure.value:{form}}"
+    )

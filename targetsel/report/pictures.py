@@ -1,0 +1,283 @@
+"""The pictures of an evaluation, each drawn from its figures alone, as SVG with its description."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from targetsel.report.curves import COMPLETENESS, N_BINS
+from targetsel.report.distributions import (
+    COVERAGES,
+    LEVELS,
+    MAHALANOBIS,
+    TARP,
+    below_level,
+    coverage,
+)
+from targetsel.report.figures import Figure, Figures
+from targetsel.report.outcomes import ENSEMBLE, PHOTOMETRY
+from targetsel.report.subsets import Subset
+
+# Okabe & Ito's colours, which most people can tell apart, with marks beside them.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f",
+           "#8c564b")  # fmt: skip
+MARKS = "os^Dvp*Xh"
+STYLE = {"svg.hashsalt": "targetsel", "svg.fonttype": "path", "font.size": 9,
+         "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
+COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG image, with what it shows in words."""
+
+    svg: bytes
+    title: str
+    description: str
+
+
+def pictures(figures: Figures, parts: Sequence[Subset]) -> list[Picture]:
+    """All pictures for which there are figures."""
+    with matplotlib.rc_context(STYLE):
+        drawn = [
+            _errors(figures),
+            _coverages(figures),
+            _levels(figures),
+            *(_in_bins(figures, parts, by) for by in dict.fromkeys(p.by for p in parts if p.by)),
+            _reliability(figures),
+            _lists(figures),
+        ]
+    return [each for each in drawn if each is not None]
+
+
+def _picture(canvas: Canvas, title: str, description: str) -> Picture:
+    buffer = io.BytesIO()
+    canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return Picture(buffer.getvalue(), title, description)
+
+
+def _panels(n: int, width: float = 3.3, height: float = 2.9) -> tuple[Canvas, list[Axes]]:
+    columns = min(n, COLUMNS)
+    rows = -(-n // columns)
+    canvas = Canvas(figsize=(width * columns, height * rows), layout="constrained")
+    panels = list(np.ravel(canvas.subplots(rows, columns, squeeze=False)))
+    for spare in panels[n:]:
+        spare.set_axis_off()
+    return canvas, panels[:n]
+
+
+def _dots(panel: Axes, found: Sequence[Figure], x: np.ndarray, k: int = 0, label: str = "") -> None:
+    """Values with their intervals, in the k-th colour."""
+    value, low, high = (np.array([getattr(f, name) for f in found]) for name in _ENDS)
+    colour = COLOURS[k % len(COLOURS)]
+    panel.vlines(x, low, high, color=colour, lw=1)
+    panel.plot(x, value, MARKS[k % len(MARKS)], color=colour, ms=4, label=label)
+
+
+_ENDS = ("value", "low", "high")
+
+
+def _worst(found: Sequence[Figure], wanted: float) -> str:
+    each = max(found, key=lambda f: abs(f.value - wanted))
+    return f"{each.of}, {each.value:.3f}"
+
+
+def _errors(figures: Figures) -> Picture | None:
+    found = [f for f in figures.named("RMSE") if f.of.startswith("latent ")]
+    if not found:
+        return None
+    canvas, panels = _panels(2, 4.6, 2.8)
+    names = [f.of for f in found]
+    for panel, name in zip(panels, ("RMSE", "R2"), strict=True):
+        rows = [each for each in figures.named(name) if each.of in names]
+        _dots(panel, rows, np.arange(len(rows)))
+        panel.set_xticks(range(len(rows)), [each.of.split()[1] for each in rows])
+        panel.set(xlabel="latent", ylabel=name)
+        panel.axhline(1.0 if name == "RMSE" else 0.0, color="0.7", lw=0.8, zorder=0)
+    values = ", ".join(f"{f.value:.2f}" for f in found)
+    return _picture(
+        canvas,
+        "Errors of the latents",
+        f"Root mean square error and R2 of each latent, with 95 % intervals; RMSE: {values}. "
+        "In units of the scatter over the decoder's training spectra.",
+    )
+
+
+def _coverages(figures: Figures) -> Picture | None:
+    found = figures.named(coverage(0.9))
+    if not found:
+        return None
+    canvas, (panel,) = _panels(1, 9.2, 3.4)
+    for k, level in enumerate(COVERAGES):
+        rows = figures.named(coverage(level))
+        _dots(panel, rows, np.arange(len(rows)) + 0.12 * (k - 1.5), k, f"{100 * level:.0f} %")
+        panel.axhline(level, color=COLOURS[k], lw=0.8, ls=":", zorder=0)
+    names = [f.of.replace("latents together, ", "all latents,\n") for f in found]
+    panel.set_xticks(range(len(found)), names, rotation=60, ha="right")
+    panel.set(ylabel="share inside", ylim=(0, 1.02))
+    panel.legend(title="interval", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return _picture(
+        canvas,
+        "Coverage of central intervals",
+        "Share of true values inside the central 50, 68, 90 and 95 % intervals, with 95 % "
+        f"intervals; dotted lines are what they promise. Farthest from 90 %: {_worst(found, 0.9)}.",
+    )
+
+
+def _levels(figures: Figures) -> Picture | None:
+    """PIT curves, less the straight line that they should be."""
+    names = [f.of for f in figures.named(below_level(0.5))]
+    groups = {
+        "each latent": [n for n in names if n.startswith("latent ")],
+        "latents together": [n for n in names if n in (MAHALANOBIS, TARP)],
+        "each proxy": [n for n in names if not n.startswith("latent")],
+    }
+    groups = {title: members for title, members in groups.items() if members}
+    if not groups:
+        return None
+    canvas, panels = _panels(len(groups))
+    far = 0.0
+    for panel, (title, members) in zip(panels, groups.items(), strict=True):
+        for k, name in enumerate(members):
+            found = [figures.find(below_level(level), name) for level in LEVELS]
+            value, low, high = (np.array([getattr(f, e) for f in found]) - LEVELS for e in _ENDS)
+            far = max(far, float(np.abs(value).max()))
+            label = name.removeprefix("latents together, ").removeprefix("latent ")
+            style = ("-", "--", ":")[k // 3 % 3]
+            panel.plot(LEVELS, value, style, color=COLOURS[k % len(COLOURS)], label=label, lw=1.3)
+            panel.fill_between(LEVELS, low, high, color=COLOURS[k % len(COLOURS)], alpha=0.15, lw=0)
+        panel.axhline(0, color="0.5", lw=0.8)
+        panel.set(title=title, xlabel="level", xlim=(0, 1))
+        panel.legend(frameon=False, fontsize=7, ncols=2)
+    panels[0].set_ylabel("share of true values below, less level")
+    return _picture(
+        canvas,
+        "Shares below every level",
+        "Share of sources whose true value lies below each level of its predicted distribution, "
+        f"less that level; zero everywhere is perfect, and {far:.2f} is the farthest from it. "
+        "Below zero, then above, is too narrow; bands are 95 % intervals. All latents together: "
+        "the Mahalanobis distance against chi-square (which is for one Gaussian) and TARP (which "
+        "holds for any posterior).",
+    )
+
+
+def _in_bins(figures: Figures, parts: Sequence[Subset], by: str) -> Picture | None:
+    parts = [part for part in parts if part.by == by]
+    quantities = {
+        "coverage of 90 %, latents": (coverage(0.9), "latent"),
+        "coverage of 90 %, proxies": (coverage(0.9), ""),
+        "calibration error of P": ("calibration error", ""),
+    }
+    chosen = {}
+    for title, (figure, start) in quantities.items():
+        names = [f.of for f in figures.named(figure)]
+        if "coverage" in figure:
+            names = [n for n in names if n.startswith("latent") == (start == "latent")]
+        else:
+            names = [n for n in names if n.startswith("P(")]
+        if names:
+            chosen[title] = (figure, names)
+    if not chosen:
+        return None
+    canvas, panels = _panels(len(chosen), 3.3, 3.3)
+    middles = np.array([part.middle for part in parts])
+    step = np.ptp(middles) / 90
+    for panel, (title, (figure, names)) in zip(panels, chosen.items(), strict=True):
+        for k, name in enumerate(names):
+            found = [figures.find(figure, name, part.name) for part in parts]
+            there = [f is not None for f in found]
+            shown = [f for f in found if f is not None]
+            x = middles[there] + step * (k - len(names) / 2)
+            _dots(panel, shown, x, k, name.replace("latents together, ", "all, "))
+        if "coverage" in figure:
+            panel.axhline(0.9, color="0.5", lw=0.8, ls=":", zorder=0)
+        panel.set_title(title, fontsize=9)
+        panel.set_xlabel(by)
+        panel.legend(frameon=False, fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.2),
+                     ncols=2 if figure != "calibration error" else 1)  # fmt: skip
+    return _picture(
+        canvas,
+        f"By {by}",
+        f"Coverage of 90 % intervals of latents and proxies, and calibration error of "
+        f"probabilities, in {len(parts)} bins of {by} of equal numbers, with 95 % intervals.",
+    )
+
+
+def _reliability(figures: Figures) -> Picture | None:
+    errors = figures.named("calibration error")
+    shown = [f for f in errors if f.of.startswith("P(")] or errors
+    if not shown:
+        return None
+    canvas, panels = _panels(len(shown))
+    for panel, error in zip(panels, shown, strict=True):
+        x, found = [], []
+        for k in range(N_BINS):
+            subset = f"P {k / N_BINS:.1f} to {(k + 1) / N_BINS:.1f}"
+            share = figures.find("share true", error.of, subset)
+            if share is not None:
+                x.append(figures.find("mean P", error.of, subset).value)  # type: ignore[union-attr]
+                found.append(share)
+        panel.plot([0, 1], [0, 1], color="0.6", lw=0.8)
+        _dots(panel, found, np.array(x))
+        for place, each in zip(x, found, strict=True):
+            panel.annotate(f"{each.n}", (place, each.high), xytext=(0, 2), fontsize=6,
+                           textcoords="offset points", ha="center", color="0.3")  # fmt: skip
+        panel.set_title(f"{_wrapped(error.of)}\nerror {error.value:.3f}", fontsize=8)
+        panel.set(xlabel="stated probability", xlim=(-0.03, 1.03), ylim=(-0.03, 1.12))
+    panels[0].set_ylabel("share true")
+    values = "; ".join(f"{f.of}: {f.value:.3f} ({f.low:.3f} to {f.high:.3f})" for f in shown)
+    return _picture(
+        canvas,
+        "Reliability of probabilities",
+        "In bins of stated probability, the share of sources for which the claim is true, with "
+        f"95 % intervals and numbers of sources. Expected calibration errors: {values}.",
+    )
+
+
+def _lists(figures: Figures) -> Picture | None:
+    precision = {f.of: f for f in figures.named("average precision")}
+    names = [of.removesuffix(f", {ENSEMBLE}") for of in precision if of.endswith(f", {ENSEMBLE}")]
+    if not names:
+        return None
+    canvas, panels = _panels(len(names))
+    words = []
+    for panel, name in zip(panels, names, strict=True):
+        for k, who in enumerate((ENSEMBLE, PHOTOMETRY)):
+            of = f"{name}, {who}"
+            if of in precision:
+                _curve(panel, figures, of, k, f"{who}: {precision[of].value:.3f}")
+                words.append(f"{of}: {precision[of].value:.3f}")
+        purity, complete = (figures.find(f"{w} of members", name) for w in _OF_MEMBERS)
+        if purity is not None and complete is not None:
+            panel.plot(complete.value, purity.value, "*", color="k", ms=9, label="members")
+        panel.set_title(_wrapped(name), fontsize=8)
+        panel.set(xlabel="completeness", xlim=(0, 1), ylim=(0, 1.03))
+        panel.legend(frameon=False, fontsize=7)
+    panels[0].set_ylabel("purity")
+    return _picture(
+        canvas,
+        "Purity and completeness",
+        "Purity against completeness of lists ranked by the stated probability and by gradient "
+        "boosting on photometry alone, with 95 % bands; a star is the class as its rules select "
+        f"it. Average precision: {'; '.join(words)}.",
+    )
+
+
+_OF_MEMBERS = ("purity", "completeness")
+
+
+def _curve(panel: Axes, figures: Figures, of: str, k: int, label: str) -> None:
+    found = [figures.find(f"purity at completeness {c:.2f}", of) for c in COMPLETENESS]
+    value, low, high = (np.array([getattr(f, name) for f in found]) for name in _ENDS)
+    panel.plot(COMPLETENESS, value, ("-", "--")[k], color=COLOURS[k], label=label)
+    panel.fill_between(COMPLETENESS, low, high, color=COLOURS[k], alpha=0.18, lw=0)
+
+
+def _wrapped(name: str) -> str:
+    return name.replace(" and ", "\nand ")
