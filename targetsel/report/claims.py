@@ -31,7 +31,7 @@ class Claim:
     Attributes
     ----------
     name : str
-        The condition, or the target class.
+        ``P(...)`` of a condition, or a rule file's name and that of the target class.
     probability : ndarray, shape (N,)
     true : ndarray of bool, shape (N,)
     known : ndarray of bool, shape (N,)
@@ -96,7 +96,7 @@ def claims(
 
 def _claims(known: KnownSources, rules: Rules) -> list[Claim]:
     table = known.scored
-    membership = evaluate_all(rules, known)
+    members = evaluate(rules, table).selected  # limits look at neighbours, and are not applied
     found = []
     for place, each in enumerate(class_formulas(rules, table.schema)):
         if each.truth is None:
@@ -110,16 +110,9 @@ def _claims(known: KnownSources, rules: Rules) -> list[Claim]:
         there = np.isfinite(probability)
         for proxy in f.proxies(each.truth):
             there &= np.isfinite(known.proxies[proxy])
-        found.append(Claim(each.name, probability, true, there, membership[:, place]))
+        name = f"{rules.name}: {each.name}"
+        found.append(Claim(name, probability, true, there, members[:, place]))
     return found
-
-
-def evaluate_all(rules: Rules, known: KnownSources) -> np.ndarray:
-    """Who belongs to which class, (N, C); limits, which look at neighbours, are not applied."""
-    selected = np.zeros((len(known), len(rules.classes)), dtype=bool)
-    membership = evaluate(rules, known.scored)
-    selected[:] = membership.selected
-    return selected
 
 
 def _rules_text(condition: str) -> str:

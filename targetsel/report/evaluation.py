@@ -11,7 +11,7 @@ import numpy as np
 
 import targetsel
 from targetsel.errors import OutputError
-from targetsel.files import check_output, sha256_of_file
+from targetsel.files import check_output
 from targetsel.report.baseline import is_available
 from targetsel.report.claims import claims
 from targetsel.report.distributions import distributions, joint
@@ -113,24 +113,28 @@ def evaluate(
     for each in stated:
         found += lists(each, photometry if usable else None, known, resampling)
     progress("probabilities, and lists of targets, are judged")
-    about = provenance(scored, truth) | {
+    about = provenance(scored, truth) | _about(known, resampling)
+    about |= {
+        "not_evaluated": left_out,
+        "photometry": names if usable else [],
+        "no_photometry_because": _no_photometry(names),
+    }
+    return Evaluation(Figures(found), parts, about)
+
+
+def _about(known: KnownSources, resampling: Resampling) -> dict[str, Any]:
+    return {
         "code_version": targetsel.__version__,
-        "scored_sha256": sha256_of_file(scored),
-        "truth_sha256": sha256_of_file(truth),
         "n": len(known),
         "n_groups": resampling.n_groups,
         "n_resamplings": N_RESAMPLINGS,
         "weighted": bool(np.ptp(known.weight) > 0),
         "left_out": {why: count for why, count in known.left_out.items() if count},
-        "not_evaluated": left_out,
-        "photometry": names if usable else [],
-        "no_photometry_because": _no_photometry(names),
         "truth_unknown": {
             name: int(np.isnan(values).sum()) for name, values in known.proxies.items()
         },
         "measurement_errors": bool(known.noise.any()),
     }
-    return Evaluation(Figures(found), parts, about)
 
 
 def _no_photometry(names: list[str]) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError
+from targetsel.files import sha256_of_file
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.latents.stored import stored_posterior
 from targetsel.parquet import read_footer
@@ -277,11 +278,13 @@ def _weights(path: Path, table: pa.Table) -> np.ndarray:
 
 
 def provenance(scored: Path, truth: Path) -> dict[str, Any]:
-    """What the footers of both files say that a reader of the evaluation must know."""
+    """What the footers of both files say that a reader of the evaluation must know, and hashes."""
     ours, theirs = read_footer(scored), read_footer(truth)
     simulated = any(str(each.get("images", "")).startswith("simulated") for each in (ours, theirs))
     return {
         "ensemble": ours.get("ensemble"),
         "calibration": ours.get("calibration"),
         "simulated": simulated,
+        "scored_sha256": sha256_of_file(scored),
+        "truth_sha256": sha256_of_file(truth),
     }

@@ -88,4 +88,4 @@ def lists(
         names = ["average precision", *(f"purity at completeness {c:.2f}" for c in COMPLETENESS)]
         for name, column in zip(names, values.T, strict=True):
             of = f"{claim.name}, {who}"
-            yield Figure.of_values(name, of, ALL, column, int(true.sum()))
+            yield Figure.of_values(name, of, ALL, column, len(true))

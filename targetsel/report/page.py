@@ -25,6 +25,10 @@ caption { text-align: left; font-weight: 600; padding: .6rem 0 }
 th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
 th:first-child, td:first-child { text-align: left }
 """
+SIMULATED_PHOTOMETRY = (
+    " A simulated catalog's photometry may be that of a real galaxy, whose simulated image and "
+    "spectrum differ from it; then this comparison favours the images."
+)
 SUMMARY = {
     "Latents": ("RMSE", "R2", "coverage 68 %", "coverage 90 %", "CRPS"),
     "Latents together": ("energy score", "coverage 90 %", "largest departure"),
@@ -119,6 +123,7 @@ def _facts(about: dict[str, Any]) -> Iterable[str]:
             "Photometry alone: gradient boosting on " + ", ".join(about["photometry"]) + ", which "
             "learns from these same sources, but is only asked about groups that it has not seen. "
             "It so knows their population, which the ensemble need not."
+            + (SIMULATED_PHOTOMETRY if about["simulated"] else "")
         )
     else:
         yield f"No photometry alone: {about['no_photometry_because']}."

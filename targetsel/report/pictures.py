@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -28,7 +29,7 @@ from targetsel.report.subsets import Subset
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f",
            "#8c564b")  # fmt: skip
 MARKS = "os^Dvp*Xh"
-STYLE = {"svg.hashsalt": "targetsel", "svg.fonttype": "path", "font.size": 9,
+STYLE: dict[Any, Any] = {"svg.hashsalt": "targetsel", "svg.fonttype": "none", "font.size": 9,
          "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
 COLUMNS = 3
 
@@ -141,7 +142,7 @@ def _levels(figures: Figures) -> Picture | None:
     groups = {title: members for title, members in groups.items() if members}
     if not groups:
         return None
-    canvas, panels = _panels(len(groups))
+    canvas, panels = _panels(len(groups), height=3.5)
     far = 0.0
     for panel, (title, members) in zip(panels, groups.items(), strict=True):
         for k, name in enumerate(members):
@@ -154,7 +155,8 @@ def _levels(figures: Figures) -> Picture | None:
             panel.fill_between(LEVELS, low, high, color=COLOURS[k % len(COLOURS)], alpha=0.15, lw=0)
         panel.axhline(0, color="0.5", lw=0.8)
         panel.set(title=title, xlabel="level", xlim=(0, 1))
-        panel.legend(frameon=False, fontsize=7, ncols=2)
+        panel.legend(frameon=False, fontsize=7, ncols=3, loc="upper center",
+                     bbox_to_anchor=(0.5, -0.2))  # fmt: skip
     panels[0].set_ylabel("share of true values below, less level")
     return _picture(
         canvas,

@@ -65,7 +65,9 @@ def _bins(name: str, values: np.ndarray) -> list[Subset]:
     """Bins of equal numbers, of at least `FEWEST_PER_BIN`; none where there would be only one."""
     known = values[np.isfinite(values)]
     wanted = min(len(known) // FEWEST_PER_BIN, MOST_BINS)
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, wanted + 1))) if wanted > 1 else []
+    if wanted < 2:
+        return []
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, wanted + 1)))
     if len(edges) < 3:
         return []
     place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)

@@ -1,0 +1,64 @@
+"""targetsel evaluate, as it is typed."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from tests.cli.typed import contents
+from tests.report.sky_by_hand import RULES, sky
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working directory: scored sources, their truth and a rule file."""
+    sky(80).write(tmp_path)
+    (tmp_path / "old.yaml").write_text(RULES)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _words(*more):
+    return ("evaluate", "known.scored.parquet", "--truth", "truth.parquet", "-o", "out", *more)
+
+
+def test_evaluate_writes_a_table_and_a_page(targetsel, folder):
+    said = targetsel(*_words("--rules", "old.yaml", "--claim", "d4000 > 1.5"))
+    assert said.status == 0
+    assert said.out.splitlines()[1] == "page written to out/evaluation.html"
+    assert sorted(each.name for each in (folder / "out").iterdir()) == [
+        "evaluation.html", "evaluation.parquet",
+    ]  # fmt: skip
+    page = (folder / "out" / "evaluation.html").read_text()
+    assert "P(d4000 &gt; 1.5)" in page
+    assert "test: OLD" in page
+    assert "P(d4000 &gt; 1.6)" not in page
+
+
+def test_evaluate_again_writes_the_same_bytes(targetsel, folder):
+    words = _words("--rules", "old.yaml", "--claim", "d4000 > 1.5")
+    targetsel(*words)
+    before = contents(folder / "out")
+    assert targetsel(*words).status == 0
+    assert contents(folder / "out") == before
+
+
+def test_a_bad_claim_is_refused_in_one_line_and_nothing_is_written(targetsel, folder):
+    before = contents(folder)
+    said = targetsel(*_words("--claim", "d400 > 1.6"))
+    assert said.status == 2
+    assert "Did you mean 'd4000'?" in said.err.splitlines()[-1]
+    assert contents(folder) == before
+
+
+def test_a_truth_of_other_sources_is_refused_in_one_line(targetsel, folder):
+    import pyarrow.parquet as pq
+
+    truth = pa.table({"source_id": [901, 902], "d4000": [1.5, 1.6]})
+    pq.write_table(truth, folder / "truth.parquet")
+    said = targetsel(*_words())
+    assert said.status == 2
+    assert said.err == (
+        "truth.parquet: none of its 2 ids (the first is '901') is in known.scored.parquet (the "
+        "first there is '1'). Use the same ids in both.\n"
+    )

@@ -1,0 +1,191 @@
+"""The sources that a scored file and a truth file share, and what can be wrong with either."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from targetsel.errors import CatalogError
+from targetsel.report.known import KnownSources
+from tests.report.sky_by_hand import lists, sky, with_column
+
+N = 40
+
+
+@pytest.fixture
+def small():
+    return sky(N)
+
+
+def _refusal(made, folder):
+    scored, truth = made.write(folder)
+    with pytest.raises(CatalogError) as caught:
+        KnownSources.read(scored, truth)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.replace(str(folder) + "/", "")
+
+
+def test_sources_of_both_files_are_found_whatever_their_order(small, tmp_path):
+    (tmp_path / "turned").mkdir()
+    one = KnownSources.read(*small.write(tmp_path))
+    small.scored = small.scored.take(np.arange(N)[::-1])
+    small.truth = small.truth.take(np.random.default_rng(1).permutation(N))
+    other = KnownSources.read(*small.write(tmp_path / "turned"))
+    assert one.source_id.tolist() == other.source_id.tolist() == list(range(1, N + 1))
+    assert one.proxies["d4000"].tolist() == other.proxies["d4000"].tolist()
+    assert one.scored.equals(other.scored)
+
+
+def test_what_is_in_one_file_only_or_was_not_predicted_is_counted(small, tmp_path):
+    small.truth = small.truth.slice(0, 30)
+    small.scored = with_column(
+        small.scored.slice(10), "status", pa.array(["lost band: g"] * 5 + ["ok"] * 25)
+    )
+    known = KnownSources.read(*small.write(tmp_path))
+    assert len(known) == 15
+    assert known.left_out == {
+        "only in the scored file": 10, "only in the truth": 10, "without a prediction": 5,
+    }  # fmt: skip
+
+
+def test_an_infinite_proxy_is_not_known(small, tmp_path):
+    values = small.truth["d4000"].to_numpy().copy()
+    values[:3] = [np.nan, np.inf, -np.inf]
+    small.truth = with_column(small.truth, "d4000", pa.array(values))
+    known = KnownSources.read(*small.write(tmp_path))
+    assert np.isnan(known.proxies["d4000"]).sum() == 3
+
+
+def test_errors_of_true_latents_widen_their_posterior(small, tmp_path):
+    noise = np.full((N, 2), 1.2)
+    small.truth = small.truth.append_column("latent_std", lists(noise))
+    posterior = KnownSources.read(*small.write(tmp_path)).latent_posterior(slice(0, N))
+    assert posterior.cov[:, 0, 0] == pytest.approx(0.25 + 1.44, rel=1e-5)
+
+
+def test_groups_and_weights_are_the_truths(small, tmp_path):
+    small.truth = with_column(small.truth, "weight", pa.array(np.arange(1.0, N + 1)))
+    known = KnownSources.read(*small.write(tmp_path))
+    assert known.weight.tolist() == list(range(1, N + 1))
+    assert len(np.unique(known.group)) == N // 2
+
+
+def test_no_id_in_common_is_refused(small, tmp_path):
+    ids = pa.array(np.arange(1000, 1000 + N))
+    small.truth = with_column(small.truth, "source_id", ids)
+    assert _refusal(small, tmp_path) == (
+        "truth.parquet: none of its 40 ids (the first is '1000') is in known.scored.parquet (the "
+        "first there is '1'). Use the same ids in both."
+    )
+
+
+def test_ids_of_another_type_are_refused(small, tmp_path):
+    words = pa.array([str(each) for each in range(1, N + 1)])
+    small.truth = with_column(small.truth, "source_id", words)
+    assert _refusal(small, tmp_path) == (
+        "truth.parquet: ids in 'source_id' are string; the scored file's are int64. Give both the "
+        "same type."
+    )
+
+
+def test_repeated_ids_are_refused(small, tmp_path):
+    small.truth = pa.concat_tables([small.truth, small.truth.slice(0, 1)])
+    assert _refusal(small, tmp_path) == (
+        "truth.parquet: ids in 'source_id' are repeated or missing; keep one row per source."
+    )
+
+
+def test_a_truth_without_rows_is_refused(small, tmp_path):
+    small.truth = small.truth.slice(0, 0)
+    assert _refusal(small, tmp_path) == (
+        "truth.parquet: has no rows; expected one for each source of known spectrum."
+    )
+
+
+def test_a_truth_without_ids_is_refused(small, tmp_path):
+    small.truth = small.truth.drop_columns(["source_id"])
+    assert _refusal(small, tmp_path) == (
+        "truth.parquet: no column 'source_id'; a truth file holds the ids, and true latents or "
+        "proxies."
+    )
+
+
+def test_a_truth_that_says_nothing_is_refused(small, tmp_path):
+    small.truth = small.truth.select(["source_id", "group_id"])
+    assert _refusal(small, tmp_path) == (
+        "truth.parquet: neither latents ('latent_mean') nor a proxy such as 'ew_oiii' is among its "
+        "columns; encode or measure the spectra first."
+    )
+
+
+def test_a_truth_of_nothing_but_nan_is_refused(small, tmp_path):
+    nothing = pa.array(np.full(N, np.nan))
+    small.truth = pa.table({"source_id": small.truth["source_id"], "d4000": nothing})
+    assert _refusal(small, tmp_path) == (
+        "truth.parquet: all 40 sources that were scored have NaN for a truth. Measure their "
+        "spectra, or give others."
+    )
+
+
+def test_sources_without_a_prediction_alone_are_refused(small, tmp_path):
+    small.scored = with_column(small.scored, "status", pa.array(["no cutout"] * N))
+    assert _refusal(small, tmp_path) == (
+        "truth.parquet: none of its sources has a prediction (see the column 'status' of the "
+        "scored file). Choose others."
+    )
+
+
+def test_another_unit_is_refused(small, tmp_path):
+    field = pa.field("ew_oiii", pa.float64(), metadata={"unit": "nm"})
+    place = small.truth.column_names.index("ew_oiii")
+    small.truth = small.truth.set_column(place, field, small.truth["ew_oiii"])
+    assert _refusal(small, tmp_path) == (
+        "truth.parquet: column 'ew_oiii' is in nm, the scored file has it in Angstrom. Convert it."
+    )
+
+
+def test_a_proxy_in_words_is_refused(small, tmp_path):
+    small.truth = with_column(small.truth, "d4000", pa.array(["old"] * N))
+    assert _refusal(small, tmp_path) == (
+        "truth.parquet, column 'd4000': is of type string; expected numbers."
+    )
+
+
+def test_latents_of_another_decoder_are_refused(small, tmp_path):
+    small.truth = with_column(small.truth, "latent", lists(np.zeros((N, 5))))
+    assert _refusal(small, tmp_path) == (
+        "truth.parquet, column 'latent': 5 numbers in a row; expected the 2 latents of the "
+        "ensemble's decoder. Encode the spectra with it."
+    )
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_weights_that_are_no_counts_are_refused(small, tmp_path, bad):
+    weight = np.ones(N)
+    weight[3] = bad
+    small.truth = with_column(small.truth, "weight", pa.array(weight))
+    assert _refusal(small, tmp_path) == (
+        "truth.parquet, column 'weight': expected numbers from 0 up, and some."
+    )
+
+
+def test_a_catalog_that_was_not_scored_is_refused(small, tmp_path):
+    small.scored = small.scored.select(["source_id", "ra", "dec", "_healpix_29", "rmag"])
+    assert _refusal(small, tmp_path) == (
+        "known.scored.parquet: no column '<proxy>_quantiles'; this is not a scored file. Make one "
+        "with targetsel score."
+    )
+
+
+def test_a_missing_truth_is_refused(small, tmp_path):
+    scored, truth = small.write(tmp_path)
+    truth.unlink()
+    with pytest.raises(CatalogError, match=r"truth\.parquet: no such file"):
+        KnownSources.read(scored, truth)
+
+
+def test_a_truth_cut_short_is_refused(small, tmp_path):
+    scored, truth = small.write(tmp_path)
+    truth.write_bytes(truth.read_bytes()[:300])
+    with pytest.raises(CatalogError, match="not a Parquet file, or cut short"):
+        KnownSources.read(scored, truth)

@@ -1,0 +1,89 @@
+"""The page: complete in itself, and plain about where its figures come from."""
+
+import base64
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from targetsel.report.evaluation import evaluate
+from targetsel.report.page import write_page
+from tests.report.sky_by_hand import RULES, sky
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "rules.yaml").write_text(RULES)
+    return evaluate(*sky(600).write(folder), (str(folder / "rules.yaml"),), ("d4000 > 1.6",))
+
+
+@pytest.fixture
+def page(found, tmp_path):
+    """The page for other words about the evaluation."""
+
+    def page(**about):
+        path = tmp_path / "page.html"
+        write_page(found.figures, found.subsets, found.about | about, path)
+        return path.read_text()
+
+    return page
+
+
+def test_the_page_asks_the_network_for_nothing(page):
+    text = page()
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", text)
+    assert "<script" not in text
+    assert "@import" not in text
+
+
+def test_every_picture_is_a_sound_svg_with_its_description(page):
+    images = re.findall(r'<img src="data:image/svg\+xml;base64,([^"]*)" alt="([^"]*)">', page())
+    assert len(images) == 7  # errors, coverage, levels, by magnitude and redshift, P, lists
+    for data, description in images:
+        root = ElementTree.fromstring(base64.b64decode(data))
+        assert root.tag.endswith("svg")
+        assert len(description) > 60
+
+
+def test_the_same_figures_make_the_same_bytes(page):
+    assert page() == page()
+
+
+def test_simulated_images_are_called_so(page):
+    assert "SIMULATED" in page(simulated=True)
+    assert "SIMULATED" not in page(simulated=False)
+
+
+def test_the_page_names_ensemble_and_calibration(page):
+    made_by = {"name": "mock-ps1", "sha256": "440efb05a273e904"}
+    fitted = {"sha256": "c" * 64, "truth_sha256": "d" * 64, "n_fitted": 5102, "simulated": True}
+    text = page(ensemble=made_by, calibration=fitted)
+    assert "Evaluation of mock-ps1 (440efb05a273)" in text
+    assert "Calibrated on 5,102 simulated sources (truth dddddddddddd)" in text
+    assert "Not calibrated" in page(calibration=None)
+
+
+def test_a_calibration_fitted_on_the_same_truth_is_called_out(page):
+    fitted = {"truth_sha256": "d" * 64}
+    assert "fitted on this very truth" in page(calibration=fitted, truth_sha256="d" * 64)
+    assert "fitted on this very truth" not in page(calibration=fitted, truth_sha256="e" * 64)
+
+
+def test_what_was_left_out_is_told(page):
+    text = page(
+        left_out={"without a prediction": 22},
+        truth_unknown={"d4000": 3, "ew_oiii": 0},
+        not_evaluated=["class X speaks of <y>"],
+        photometry=[],
+        no_photometry_because="there are no fluxes",
+    )
+    assert "22 without a prediction" in text
+    assert "d4000 3." in text
+    assert "class X speaks of &lt;y&gt;" in text
+    assert "No photometry alone: there are no fluxes." in text
+
+
+def test_the_tables_give_every_figure_of_all_sources_with_its_interval(page, found):
+    each = found.figures.find("coverage 90 %", "d4000")
+    assert f"{each.value:.3f} ({each.low:.3f} to {each.high:.3f})" in page()
