@@ -43,11 +43,11 @@ def test_evaluate_again_writes_the_same_bytes(targetsel, folder):
     assert contents(folder / "out") == before
 
 
-def test_a_bad_claim_is_refused_in_one_line_and_nothing_is_written(targetsel, folder):
+def test_a_bad_claim_is_refused_and_nothing_is_written(targetsel, folder):
     before = contents(folder)
     said = targetsel(*_words("--claim", "d400 > 1.6"))
     assert said.status == 2
-    assert "Did you mean 'd4000'?" in said.err.splitlines()[-1]
+    assert "Did you mean 'd4000'?" in said.err
     assert contents(folder) == before
 
 
