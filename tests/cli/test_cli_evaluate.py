@@ -47,7 +47,7 @@ def test_a_bad_claim_is_refused_and_nothing_is_written(targetsel, folder):
     before = contents(folder)
     said = targetsel(*_words("--claim", "d400 > 1.6"))
     assert said.status == 2
-    assert "Did you mean 'd4000'?" in said.err
+    assert "unknown column 'd400'. Did you mean 'd4000'" in said.err
     assert contents(folder) == before
 
 
