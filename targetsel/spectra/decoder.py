@@ -110,6 +110,19 @@ class Decoder:
         ids = np.arange(n) if source_id is None else source_id
         return Spectra(ids, flux.numpy().reshape(n, s, N_PIXELS), wavelengths())
 
+    def jacobian(self, latents: np.ndarray) -> np.ndarray:
+        """Derivative of the decoded flux by the standardised latents, (S, D) to (S, 1000, D)."""
+        net = self.network
+
+        def decoded(each: torch.Tensor) -> torch.Tensor:
+            flux: torch.Tensor = net.decoder(net.unstandardise(each[None]))[0]
+            return flux
+
+        with torch.no_grad():
+            by_latent = torch.func.vmap(torch.func.jacfwd(decoded))
+            found = by_latent(torch.from_numpy(np.ascontiguousarray(latents)).float())
+        return np.asarray(found.numpy(), dtype=np.float64)
+
 
 def train_decoder(flux: np.ndarray, n_latents: int = 6, epochs: int = 60, seed: int = 0) -> Decoder:
     """A decoder that has learnt noise-free spectra, seeing them under noise.

@@ -1,0 +1,173 @@
+"""The likelihood of a spectrum given latents and a redshift, all that is linear integrated out.
+
+A spectrum is (amplitude x decoded + residual) x (1 + a T1 + b T2) + noise, with T the Chebyshev
+polynomials of log wavelength over the spectrum. Amplitude, the polynomial's coefficients and the
+residual's directions are linear and Gaussian beforehand, so they are integrated out exactly (a
+Gaussian process with a low-rank covariance; Rasmussen & Williams 2006, eqs. 2.30 and A.9); where a
+residual is multiplied it counts with the estimated amplitude, and by no polynomial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from targetsel.priors.model import FINENESS, SpectralModel
+from targetsel.priors.pixels import Pixels
+from targetsel.spectra.grid import LOG_START, LOG_STEP, N_PIXELS
+
+AT_ONCE = 64
+AMPLITUDES = 10.0  # standard deviation of the amplitude beforehand, in units of its estimate
+SMALLEST_AMPLITUDE = 0.05  # in the same units: a galaxy shines
+N_TILTS = 2
+MEAN_PIXEL = N_PIXELS**-0.5  # of a decoded spectrum, about
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The linear model at S points: flux = columns @ coefficients + noise of `variance`.
+
+    Attributes
+    ----------
+    columns : ndarray, shape (S, L, C)
+        Of the amplitude, the polynomial's two and the residual's directions, scaled so that their
+        coefficients are standard normals beforehand.
+    variance : ndarray, shape (S, L)
+    precision : ndarray, shape (S, C, C)
+        Of the coefficients afterwards.
+    mean : ndarray, shape (S, C)
+        Of the coefficients afterwards.
+    log : ndarray, shape (S,)
+        Natural logarithm of the likelihood, the coefficients integrated out.
+    flux : ndarray, shape (S, 1000)
+        Mean rest-frame spectra.
+    ranges : ndarray, shape (S,)
+    """
+
+    columns: np.ndarray
+    variance: np.ndarray
+    precision: np.ndarray
+    mean: np.ndarray
+    log: np.ndarray
+    flux: np.ndarray
+    ranges: np.ndarray
+
+
+class Likelihood:
+    """p(spectrum given latents, redshift).
+
+    Parameters
+    ----------
+    calibration : float
+        Standard deviation of each of the polynomial's coefficients: the flux calibration's error.
+    """
+
+    def __init__(self, model: SpectralModel, pixels: Pixels, calibration: float):
+        self.model, self.pixels = model, pixels
+        # The weighted mean flux is 1 in these pixels' unit.
+        self.amplitude = 1 / MEAN_PIXEL
+        middle = (pixels.log_wavelength[0] + pixels.log_wavelength[-1]) / 2
+        x = (pixels.log_wavelength - middle) / (pixels.log_wavelength[-1] - middle)
+        self.tilts = calibration * np.stack([x, 2 * x**2 - 1], axis=1)
+
+    def log(self, latents: np.ndarray, stretch: np.ndarray) -> np.ndarray:
+        """Natural logarithm at S points: latents (S, D), log10(1 + redshift) (S,)."""
+        parts = [
+            self.linear(latents[k : k + AT_ONCE], stretch[k : k + AT_ONCE]).log
+            for k in range(0, len(latents), AT_ONCE)
+        ]
+        return np.concatenate(parts)
+
+    def linear(self, latents: np.ndarray, stretch: np.ndarray) -> Linear:
+        """The linear model at S points."""
+        flux, ranges = self.model.decode(latents)
+        place = self.place(stretch)
+        residual = self.model.fine[ranges[:, None], _nearest(place)]
+        light = interpolated(flux, place)[..., None] * self.amplitude
+        columns = np.concatenate(
+            [AMPLITUDES * light, light * self.tilts, self.amplitude * residual[..., :-1]], axis=2
+        )
+        variance = 1 / self.pixels.ivar + self.amplitude**2 * residual[..., -1]
+        solved = solve(columns, variance, self.pixels.flux)
+        return Linear(columns, variance, *solved, flux, ranges)
+
+    def place(self, stretch: np.ndarray) -> np.ndarray:
+        """Where each pixel lies on the decoder's grid, in its pixels, (S,) to (S, L)."""
+        rest = self.pixels.log_wavelength - stretch[:, None] - LOG_START
+        return np.clip(rest / LOG_STEP, 0, N_PIXELS - 1)
+
+    def draw_spectra(
+        self, latents: np.ndarray, stretch: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A rest-frame spectrum for each point, given the measured one, and its amplitude.
+
+        Amplitude, polynomial and directions are drawn from what the spectrum leaves of them; what
+        each pixel has for itself is drawn as if it had not been measured.
+
+        Returns
+        -------
+        flux : ndarray, shape (S, 1000)
+        amplitude : ndarray, shape (S,)
+            In the unit of the measured spectrum.
+        """
+        spectra, amplitudes = np.empty((len(latents), N_PIXELS)), np.empty(len(latents))
+        for start in range(0, len(latents), AT_ONCE):
+            rows = slice(start, start + AT_ONCE)
+            linear = self.linear(latents[rows], stretch[rows])
+            upper = np.linalg.cholesky(linear.precision).swapaxes(1, 2)
+            normals = rng.standard_normal((*linear.mean.shape, 1))
+            drawn = linear.mean + np.linalg.solve(upper, normals)[..., 0]
+            amplitude = np.maximum(AMPLITUDES * drawn[:, :1], SMALLEST_AMPLITUDE)
+            spectra[rows] = self.model.complete(
+                linear.flux, linear.ranges, drawn[:, 1 + N_TILTS :] / amplitude, rng
+            )
+            amplitudes[rows] = amplitude[:, 0] * self.amplitude * self.pixels.unit
+        return spectra, amplitudes
+
+
+def solve(
+    columns: np.ndarray, variance: np.ndarray, flux: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision and mean of standard-normal coefficients given a flux, and its log likelihood.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (S, L, C)
+    variance : ndarray, shape (S, L)
+    flux : ndarray, shape (L,)
+
+    Returns
+    -------
+    precision, mean, log : ndarray, shapes (S, C, C), (S, C) and (S,)
+    """
+    weighted = columns / variance[..., None]
+    precision = weighted.swapaxes(1, 2) @ columns + np.eye(columns.shape[2])
+    right = flux @ weighted
+    mean = np.linalg.solve(precision, right[..., None])[..., 0]
+    chi2 = (flux**2 / variance).sum(axis=1) - (mean * right).sum(axis=1)
+    size = np.log(variance).sum(axis=1) + np.linalg.slogdet(precision)[1]
+    return precision, mean, -0.5 * (chi2 + size + len(flux) * np.log(2 * np.pi))
+
+
+def interpolated(flux: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Spectra (S, 1000) at places (S, L), by the cubic through the four nearest pixels."""
+    first = np.clip(place.astype(np.intp), 1, N_PIXELS - 3)
+    t = place - first
+    flat = flux.ravel()
+    first += np.arange(len(flux))[:, None] * N_PIXELS
+    weights = (
+        -t * (t - 1) * (t - 2) / 6,
+        (t + 1) * (t - 1) * (t - 2) / 2,
+        -(t + 1) * t * (t - 2) / 2,
+        (t + 1) * t * (t - 1) / 6,
+    )
+    found = weights[0] * flat[first - 1]
+    for k in (1, 2, 3):
+        found += weights[k] * flat[first + k - 1]
+    return found
+
+
+def _nearest(place: np.ndarray) -> np.ndarray:
+    """Indices into `SpectralModel.fine`."""
+    return np.rint(place * FINENESS).astype(np.intp)

@@ -1,0 +1,157 @@
+"""What a decoder leaves out of spectra, pixel by pixel.
+
+Six latents smooth weak lines, clip strong ones and miss some of the continuum's shape. The rest is
+taken as Gaussian, with a covariance of a few directions and a variance of each pixel for itself. It
+grows with the lines, so that there is one such Gaussian for each range of the decoded width of
+Halpha + [NII].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from targetsel.errors import EnsembleError, SpectrumError
+from targetsel.files import written_beside
+from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.grid import N_PIXELS, wavelengths
+from targetsel.spectra.lines import LineTable
+
+FILE_NAME = "spectral_residual.npz"
+BY = "ew_halpha_nii"
+SHARES = (0.3, 0.55, 0.8, 0.95)  # of the spectra, where one range ends and the next begins
+N_DIRECTIONS = 12
+FEWEST = 200  # spectra in a range
+AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class SpectralResidual:
+    """True minus decoded spectra, in units where a spectrum's sum of squares is 1.
+
+    Attributes
+    ----------
+    edges : ndarray, shape (R - 1,)
+        Where the R ranges of `BY` part [Angstrom].
+    offset : ndarray, shape (R, 1000)
+        Its mean.
+    factor : ndarray, shape (R, 1000, Q)
+        Its covariance is `factor @ factor.T` and `variance` on the diagonal.
+    variance : ndarray, shape (R, 1000)
+    decoder_sha256 : str
+        Of the decoder's file that it was fitted for.
+    """
+
+    edges: np.ndarray
+    offset: np.ndarray
+    factor: np.ndarray
+    variance: np.ndarray
+    decoder_sha256: str
+
+    @classmethod
+    def fit(cls, flux: np.ndarray, decoder: Decoder, decoder_sha256: str) -> SpectralResidual:
+        """The residual that N spectra show.
+
+        Parameters
+        ----------
+        flux : ndarray, shape (N, 1000)
+            Noise-free rest-frame spectra on the decoder's grid; noise would count as residual.
+
+        Raises
+        ------
+        SpectrumError
+            If there are too few.
+        """
+        if len(flux) < FEWEST * (len(SHARES) + 1):
+            raise SpectrumError(
+                f"{len(flux)} spectra to fit a decoder's residual on, expected at least "
+                f"{FEWEST * (len(SHARES) + 1)}"
+            )
+        flux = flux / np.sqrt((flux.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
+        decoded = np.concatenate(
+            [_decoded(flux[k : k + AT_ONCE], decoder) for k in range(0, len(flux), AT_ONCE)]
+        )
+        size = (flux * decoded).sum(axis=1) / (decoded**2).sum(axis=1)
+        rest = flux / size[:, None] - decoded
+        by = line_strength(decoded)
+        edges = np.quantile(by, SHARES)
+        ranges = np.searchsorted(edges, by, side="right")
+        parts = [_gaussian(rest[ranges == k]) for k in range(len(SHARES) + 1)]
+        return cls(edges, *map(np.stack, zip(*parts, strict=True)), decoder_sha256)
+
+    def range_of(self, decoded: np.ndarray) -> np.ndarray:
+        """Which range decoded spectra (S, 1000) are in, shape (S,)."""
+        return np.searchsorted(self.edges, line_strength(decoded), side="right")
+
+    # ------------------------------------------------------------------ reading, writing
+
+    def write(self, folder: Path) -> None:
+        """Write it into an ensemble's directory; one that is there is replaced."""
+        arrays = {n: getattr(self, n).astype(np.float16) for n in ("offset", "factor")}
+        # Variances are below what float16 can hold.
+        arrays |= {"deviation": np.sqrt(self.variance).astype(np.float16), "edges": self.edges}
+        with written_beside(folder / FILE_NAME) as beside, open(beside, "wb") as stream:
+            np.savez_compressed(stream, decoder_sha256=np.array(self.decoder_sha256), **arrays)
+
+    @classmethod
+    def read(cls, folder: Path, decoder_sha256: str) -> SpectralResidual:
+        """The residual in an ensemble's directory.
+
+        Raises
+        ------
+        EnsembleError
+            If there is none, it is damaged, or was fitted for another decoder.
+        """
+        path = folder / FILE_NAME
+        again = "Fit it with 'targetsel priors residual'."
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                fitted_for = str(file["decoder_sha256"])
+                edges = file["edges"].astype(np.float64)
+                names = ("offset", "factor", "deviation")
+                offset, factor, deviation = (file[name].astype(np.float64) for name in names)
+        except FileNotFoundError:
+            raise EnsembleError(
+                f"{folder}: no {FILE_NAME} there, which says what its decoder leaves out. {again}"
+            ) from None
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise EnsembleError(f"{path}: damaged ({error}). {again}") from None
+        shape = (len(edges) + 1, N_PIXELS)
+        if offset.shape != shape or deviation.shape != shape or factor.shape[:2] != shape:
+            raise EnsembleError(f"{path}: damaged: its arrays do not fit together. {again}")
+        if fitted_for != decoder_sha256:
+            raise EnsembleError(
+                f"{path}: was fitted for the decoder {fitted_for[:12]}, but the one beside it is "
+                f"{decoder_sha256[:12]}. {again}"
+            )
+        return cls(edges, offset, factor, deviation**2, fitted_for)
+
+
+def line_strength(decoded: np.ndarray) -> np.ndarray:
+    """The width by which ranges are chosen, of spectra (S, 1000), shape (S,); NaN as 0."""
+    return np.nan_to_num(_table().measure(decoded, wavelengths())[..., 0])
+
+
+@cache
+def _table() -> LineTable:
+    return LineTable.shipped().choose([BY])
+
+
+def _decoded(flux: np.ndarray, decoder: Decoder) -> np.ndarray:
+    latents, _ = decoder.encode(flux)
+    return decoder.decode(latents[:, None]).flux[:, 0].astype(np.float64)
+
+
+def _gaussian(rest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, factor and variance of residuals (n, 1000)."""
+    offset = rest.mean(axis=0)
+    away = rest - offset
+    values, vectors = np.linalg.eigh(away.T @ away / len(rest))
+    largest = slice(-1, -N_DIRECTIONS - 1, -1)
+    factor = vectors[:, largest] * np.sqrt(np.maximum(values[largest], 0))
+    variance = np.maximum((away**2).mean(axis=0) - (factor**2).sum(axis=1), 1e-12)
+    return offset, factor, variance
