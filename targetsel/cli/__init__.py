@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import targetsel
-from targetsel.cli import cutouts, decoder, ensemble, fetch, lines, rules, spectra
+from targetsel.cli import cutouts, decoder, ensemble, fetch, lines, priors, rules, spectra
 from targetsel.cli.assign import assign
 from targetsel.cli.calibrate import calibrate
 from targetsel.cli.demo import demo
@@ -70,6 +70,7 @@ app.add_typer(ensemble.app, name="ensemble")
 app.add_typer(decoder.app, name="decoder")
 app.add_typer(spectra.app, name="spectra")
 app.add_typer(lines.app, name="lines")
+app.add_typer(priors.app, name="priors")
 
 
 def _version(wanted: bool) -> None:

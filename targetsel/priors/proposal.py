@@ -82,14 +82,16 @@ class Proposal:
         away = points[None] - self.mean[:, None]
         white = np.linalg.solve(self.factor, away.swapaxes(1, 2))
         size = np.log(np.diagonal(self.factor, axis1=1, axis2=2)).sum(axis=1)
-        constant = gammaln((FREEDOM + d) / 2) - gammaln(FREEDOM / 2) - d / 2 * np.log(
-            FREEDOM * np.pi
+        constant = (
+            gammaln((FREEDOM + d) / 2) - gammaln(FREEDOM / 2) - d / 2 * np.log(FREEDOM * np.pi)
         )
         shape = -(FREEDOM + d) / 2 * np.log1p((white**2).sum(axis=1) / FREEDOM)
         return constant - size[:, None] + shape
 
     def _of_place(self, place: np.ndarray) -> np.ndarray:
-        cell = np.clip(np.searchsorted(self.edges, place, side="right") - 1, 0, len(self.chance) - 1)
+        cell = np.clip(
+            np.searchsorted(self.edges, place, side="right") - 1, 0, len(self.chance) - 1
+        )
         inside = (place >= self.edges[0]) & (place <= self.edges[-1])
         return np.where(inside, self.chance[cell] / np.diff(self.edges)[cell], 0.0)
 

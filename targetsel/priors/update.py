@@ -207,4 +207,3 @@ def _even(weight: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     places = (np.arange(n) + rng.random()) / n
     chosen = np.minimum(np.searchsorted(np.cumsum(weight), places), len(weight) - 1)
     return chosen[rng.permutation(n)]
-

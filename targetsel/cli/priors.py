@@ -1,0 +1,110 @@
+"""`targetsel priors`: what images say of spectra, written for those who fit spectra."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Write spectral priors of sources; update them with measured spectra.",
+    no_args_is_help=True,
+)
+EnsembleOption = Annotated[
+    str, typer.Option(help="Ensemble that scored: a folder, or a shipped one's name.")
+]
+OutputOption = Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")]
+
+
+class Format(StrEnum):
+    """How priors are written."""
+
+    parquet = "parquet"
+    fits = "fits"
+
+
+@app.command()
+def write(
+    scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Parquet file, or new folder for FITS files.")
+    ],
+    ids: Annotated[
+        str | None, typer.Option(help="File with one id a line, or ids parted by commas.")
+    ] = None,
+    format: Annotated[
+        Format, typer.Option(help="One Parquet file, or one FITS file per source.")
+    ] = Format.parquet,
+    redshift: Annotated[
+        str | None, typer.Option(help="Column of redshifts, for the observed frame.")
+    ] = None,
+    redshift_error: Annotated[
+        str | None, typer.Option(help="Column of their errors, which `update` starts from.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of every spectrum.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    ensemble: EnsembleOption = "mock-ps1",
+) -> None:
+    """Write latent mixture, mean, bands, covariance and draws of every source's spectrum."""
+    from targetsel.priors.writing import (
+        Options,
+        ScoredPosteriors,
+        read_ids,
+        write_fits,
+        write_parquet,
+    )
+
+    options = Options(redshift, redshift_error, draws, seed)
+    wanted = None if ids is None else read_ids(ids)
+    posteriors = ScoredPosteriors.open(scored, ensemble, options)
+    writer = write_fits if format is Format.fits else write_parquet
+    typer.echo(f"{writer(posteriors, output, wanted)} sources in {output}")
+
+
+@app.command()
+def update(
+    priors: Annotated[Path, typer.Argument(help="Parquet file that `priors write` wrote.")],
+    spectra: Annotated[
+        list[Path],
+        typer.Option(help="SDSS spec FITS, .npz, .csv or .parquet; repeat. Matched by source_id."),
+    ],
+    output: OutputOption,
+    redshift_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="LOW HIGH, any redshift between. Default: the priors' own redshifts."),
+    ] = None,
+    calibration: Annotated[
+        float, typer.Option(min=0, help="Relative error of the spectra's flux calibration.")
+    ] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    ensemble: EnsembleOption = "mock-ps1",
+) -> None:
+    """Combine priors with measured spectra: redshifts, line strengths and spectra of both."""
+    from targetsel.priors.redshift import RedshiftPrior
+    from targetsel.priors.update import Options
+    from targetsel.priors.updating import PriorFile, update_files
+
+    file = PriorFile.open(priors, ensemble)
+    known = RedshiftPrior.flat(*redshift_range) if redshift_range else None
+    options = Options(seed=seed, calibration=calibration)
+    found = update_files(file, spectra, output, known, options)
+    for error in found.errors:
+        typer.echo(str(error), err=True)
+    n_good = found.n_spectra - len(found.errors)
+    typer.echo(f"{n_good} of {found.n_spectra} spectra combined with their priors in {output}")
+
+
+@app.command()
+def residual(
+    spectra: Annotated[
+        Path, typer.Argument(help="Parquet with noise-free rest-frame spectra, 1000 pixels a row.")
+    ],
+    ensemble: Annotated[Path, typer.Option(help="Folder of the ensemble to write it into.")],
+    column: Annotated[str, typer.Option(help="Column of the spectra.")] = "flux_true",
+) -> None:
+    """Fit what an ensemble's decoder leaves out of spectra, once, before priors are written."""
+    from targetsel.priors.fitting import fit_residual
+
+    typer.echo(f"{fit_residual(spectra, column, ensemble)} spectra fitted, written to {ensemble}")

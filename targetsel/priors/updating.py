@@ -1,0 +1,230 @@
+"""A file of priors and files of measured spectra, and what the two make together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import targetsel
+from targetsel.errors import CatalogError, EnsembleError, SpectrumError
+from targetsel.files import check_output
+from targetsel.parquet import ParquetSink, described, read_footer
+from targetsel.priors.model import SpectralModel
+from targetsel.priors.prior import Prior
+from targetsel.priors.redshift import RedshiftPrior
+from targetsel.priors.stored import OK, priors_in
+from targetsel.priors.update import Options, Posterior, update
+from targetsel.priors.writing import SCHEMA
+from targetsel.spectra.grid import N_PIXELS
+from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS
+from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.spectra.reading import try_spectra
+
+ROWS_AT_ONCE = 64
+LEVELS = {"_q05": 0.05, "_q16": 0.16, "": 0.5, "_q84": 0.84, "_q95": 0.95}
+READ = ("redshift", "redshift_error", "latent_weight", "latent_mean", "latent_factor", "status")
+
+
+@dataclass(frozen=True)
+class PriorFile:
+    """A Parquet file of priors, of which one at a time is looked up by its id.
+
+    Attributes
+    ----------
+    path : Path
+    model : SpectralModel
+    id_field : pa.Field
+    n_latents : int
+    rows : dict of str to (int, int)
+        Row group and row of every id, as text.
+    """
+
+    path: Path
+    model: SpectralModel
+    id_field: pa.Field
+    n_latents: int
+    rows: dict[str, tuple[int, int]]
+
+    @classmethod
+    def open(cls, path: Path, ensemble: str | Path) -> PriorFile:
+        """A file that `writing.write_parquet` wrote, and the ensemble with its decoder.
+
+        Raises
+        ------
+        CatalogError, EnsembleError
+            If it is no file of priors, or one of another decoder.
+        """
+        footer = read_footer(path)
+        if footer.get("schema") != SCHEMA:
+            raise CatalogError(
+                f"{path}: not a file of priors (schema is {footer.get('schema')!r}, expected "
+                f"'{SCHEMA}'). Make one with 'targetsel priors write'."
+            )
+        model = SpectralModel.read(ensemble)
+        found, given = footer["decoder_sha256"], model.residual.decoder_sha256
+        if found != given:
+            raise EnsembleError(
+                f"{path}: its priors are of the decoder {found[:12]}, but that of '{ensemble}' is "
+                f"{given[:12]}. Name the right one with --ensemble."
+            )
+        name = footer["columns"]["source_id"]
+        with pq.ParquetFile(path) as file:
+            rows = {
+                str(each): (group, row)
+                for group in range(file.num_row_groups)
+                for row, each in enumerate(file.read_row_group(group, [name])[name].to_pylist())
+            }
+            id_field = file.schema_arrow.field(name)
+        return cls(path, model, id_field, footer["n_latents"], rows)
+
+    def prior(self, source_id: int | str) -> Prior:
+        """The prior of a source.
+
+        Raises
+        ------
+        SpectrumError
+            If the file has no such source, or no prior of it.
+        """
+        place = self.rows.get(str(source_id))
+        if place is None:
+            raise SpectrumError(f"{self.path}: has no prior of the source '{source_id}'")
+        group, row = place
+        with pq.ParquetFile(self.path) as file:
+            table = file.read_row_group(group, [self.id_field.name, *READ]).slice(row, 1)
+        (found,) = priors_in(table, self.id_field.name, self.n_latents, self.model)
+        if isinstance(found, str):
+            raise SpectrumError(f"{self.path}: has no prior of the source '{source_id}': {found}")
+        return found
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How many spectra there were, and the first error of each that was of no use."""
+
+    n_spectra: int
+    errors: tuple[SpectrumError, ...]
+
+
+def update_files(
+    priors: PriorFile,
+    spectra: Sequence[Path],
+    output: Path,
+    redshift: RedshiftPrior | None = None,
+    options: Options = Options(),
+) -> Summary:
+    """Update the priors of all sources that there are spectra of, one row for each spectrum.
+
+    A spectrum that is of no use keeps its row, and `status` says why.
+
+    Parameters
+    ----------
+    spectra : sequence of Path
+        As `spectra.reading` takes them; their redshifts are not looked at.
+    redshift : RedshiftPrior, optional
+        Of every source. Default: the redshift and error in the file of priors.
+
+    Raises
+    ------
+    SpectrumError, OutputError
+        If no spectrum is of use; nothing is left there then.
+    """
+    check_output(output, [priors.path, *spectra])
+    schema = pa.schema([pa.field("source_id", pa.string(), nullable=False), *_fields(options)])
+    errors: list[SpectrumError] = []
+    n_spectra = 0
+    with ParquetSink(output, schema, row_group_size=ROWS_AT_ONCE) as sink:
+        for spectrum in _all_spectra(spectra):
+            row = _row(priors, spectrum, redshift, options, errors)
+            sink.write(pa.Table.from_pylist([row], schema=schema))
+            n_spectra += 1
+        if len(errors) == n_spectra:
+            raise errors[0] if errors else SpectrumError("no spectra were given")
+        sink.footer.update(
+            schema="targetsel/updated/v1",
+            code_version=targetsel.__version__,
+            options=vars(options),
+            decoder_sha256=priors.model.residual.decoder_sha256,
+        )
+    return Summary(n_spectra, tuple(errors))
+
+
+def _all_spectra(paths: Sequence[Path]) -> Iterator[tuple[Path, ObservedSpectrum | SpectrumError]]:
+    for path in paths:
+        for spectrum in try_spectra(path, redshift=0.0):
+            yield path, spectrum
+
+
+def _row(
+    priors: PriorFile,
+    tried: tuple[Path, ObservedSpectrum | SpectrumError],
+    redshift: RedshiftPrior | None,
+    options: Options,
+    errors: list[SpectrumError],
+) -> dict[str, Any]:
+    path, spectrum = tried
+    name = path.stem if isinstance(spectrum, SpectrumError) else str(spectrum.source_id)
+    try:
+        if isinstance(spectrum, SpectrumError):
+            raise spectrum
+        found = update(priors.prior(spectrum.source_id), spectrum, redshift, options)
+    except SpectrumError as error:
+        errors.append(error)
+        return {"source_id": name, "status": str(error)}
+    return {"source_id": name, "status": OK, **_numbers(found)}
+
+
+def _numbers(found: Posterior) -> dict[str, Any]:
+    """The columns of one posterior."""
+    row: dict[str, Any] = {
+        "redshift_best": found.best_redshift,
+        "redshift_confidence": found.confidence,
+        "redshift_draws": found.redshift.tolist(),
+        "wavelength": found.wavelength.tolist(),
+        "flux_mean": found.flux.mean(axis=0).tolist(),
+        "amplitude": float(np.median(found.amplitude)),
+        "log_evidence": found.log_evidence,
+        "effective_size": found.effective_size,
+    }
+    for suffix, level in LEVELS.items():
+        row[f"redshift{suffix}"] = float(np.quantile(found.redshift, level))
+    for name in ("_q16", "", "_q84"):
+        row[f"flux{name or '_q50'}"] = np.quantile(found.flux, LEVELS[name], axis=0).tolist()
+    proxies = found.proxies()
+    for name in PROXIES:
+        draws = proxies[name][0]
+        draws = draws[np.isfinite(draws)]
+        for suffix, level in LEVELS.items():
+            row[name + suffix] = float(np.quantile(draws, level)) if len(draws) else None
+    return row
+
+
+def _fields(options: Options) -> list[pa.Field]:
+    f32, f64 = pa.float32(), pa.float64()
+    words = {s: "median of " if not s else f"{100 * q:.0f}th percentile of "
+             for s, q in LEVELS.items()}  # fmt: skip
+    spectrum = pa.list_(f32, N_PIXELS)
+    flux = "relative flux density per unit wavelength, rest frame"
+    return [
+        described("redshift_best", f64, "", "src.redshift", "that most draws are near"),
+        described("redshift_confidence", f32, "", "stat.probability",
+                  "probability of being within 0.003 (1 + redshift) of redshift_best"),
+        *(described(f"redshift{s}", f64, "", "src.redshift", f"{words[s]}the redshift")
+          for s in LEVELS),
+        described("redshift_draws", pa.list_(f64, options.n_draws), "", "", "equal draws of it"),
+        described("wavelength", spectrum, "Angstrom", "em.wl", "rest frame, vacuum"),
+        *(described(f"flux_{s}", spectrum, "", "phot.flux.density", f"{flux}, {what}")
+          for s, what in (("mean", "mean"), ("q16", "16th percentile"), ("q50", "median"),
+                          ("q84", "84th percentile"))),
+        described("amplitude", f64, "", "", "of flux in the measured spectrum, in its unit"),
+        *(described(n + s, f32, UNITS[n], "", words[s] + DESCRIPTIONS[n])
+          for n in PROXIES for s in LEVELS),
+        described("log_evidence", f64, "", "", "natural logarithm, but for a constant of the data"),
+        described("effective_size", f32, "", "", "independent draws that the result is worth"),
+        described("status", pa.string(), "", "meta.code.status", "ok, or why not", nullable=False),
+    ]  # fmt: skip

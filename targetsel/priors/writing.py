@@ -1,0 +1,290 @@
+"""Priors of the sources of a scored catalog, written as one Parquet file or as FITS files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from astropy.io import fits
+from astropy.table import Table
+
+import targetsel
+from targetsel.errors import CatalogError, EnsembleError, OutputError, SpectrumError, did_you_mean
+from targetsel.files import check_output, sha256_of_file
+from targetsel.latents.ensemble import find_ensemble
+from targetsel.latents.stored import stored_posterior
+from targetsel.parquet import ParquetSink, read_footer
+from targetsel.priors.mixture import Mixture
+from targetsel.priors.model import SpectralModel
+from targetsel.priors.prior import Prior
+from targetsel.priors.stored import OK, arrays_of, fields, rows_of
+
+SCHEMA = "targetsel/priors/v1"
+ROWS_AT_ONCE = 64
+FORMATS = ("parquet", "fits")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is written of every prior.
+
+    Attributes
+    ----------
+    redshift, redshift_error : str or None
+        Columns of the scored catalog: at which redshift the source is seen, and how well that is
+        known. Without: rest frame.
+    n_draws : int
+    seed : int
+        Of the draws.
+    """
+
+    redshift: str | None = None
+    redshift_error: str | None = None
+    n_draws: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.n_draws < 1:
+            raise SpectrumError(f"{self.n_draws} draws of every prior, expected at least 1")
+        if self.redshift_error and not self.redshift:
+            raise SpectrumError("an error of the redshift without a redshift: name both columns")
+
+
+@dataclass(frozen=True)
+class ScoredPosteriors:
+    """The posteriors in a scored catalog, which are the priors of its sources' spectra."""
+
+    path: Path
+    model: SpectralModel
+    footer: dict[str, Any]
+    id_column: str
+    options: Options = field(default_factory=Options)
+
+    @classmethod
+    def open(cls, path: Path, ensemble: str | Path, options: Options) -> ScoredPosteriors:
+        """A scored catalog and the ensemble that scored it.
+
+        Raises
+        ------
+        CatalogError, EnsembleError
+            If it is no scored catalog, lacks a column, or was scored by another ensemble.
+        """
+        footer, schema = read_footer(path), _schema(path)
+        id_column = footer.get("columns", {}).get("source_id", "source_id")
+        if missing := [n for n in (id_column, "member_mean", "member_cov", "status")
+                       if n not in schema.names]:  # fmt: skip
+            raise CatalogError(
+                f"{path}: no column '{missing[0]}': not a scored catalog. Make one with "
+                "'targetsel score'."
+            )
+        for name in filter(None, (options.redshift, options.redshift_error)):
+            _check_number(path, schema, name)
+        model = SpectralModel.read(ensemble)
+        scored_by = footer.get("ensemble", {}).get("sha256", "")
+        given = sha256_of_file(find_ensemble(ensemble) / "card.json")
+        if scored_by != given:
+            raise EnsembleError(
+                f"{path}: was scored by the ensemble {scored_by[:12] or '(none)'}, but "
+                f"'{ensemble}' is {given[:12]}. Name the one that scored it with --ensemble."
+            )
+        return cls(path, model, footer, id_column, options)
+
+    def batches(self, ids: set[str] | None) -> Iterator[tuple[pa.Array, list[Prior | str]]]:
+        """Ids and priors in the catalog's order; in place of a prior a reason may stand.
+
+        Raises
+        ------
+        CatalogError
+            After the last, if some of the ids that were asked for are not there.
+        """
+        wanted = [self.id_column, "status", "member_mean", "member_cov"]
+        wanted += [n for n in (self.options.redshift, self.options.redshift_error) if n]
+        left = None if ids is None else set(ids)
+        with pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(dict.fromkeys(wanted))):
+                rows = pa.Table.from_batches([batch])
+                if left is not None:
+                    names = [str(each) for each in rows[self.id_column].to_pylist()]
+                    rows = rows.filter(pa.array([name in left for name in names]))
+                    left -= set(names)
+                if rows.num_rows:
+                    yield rows[self.id_column].combine_chunks(), self._priors(rows)
+        if left:
+            first = sorted(left)[0]
+            raise CatalogError(
+                f"{self.path}: has no source '{first}'"
+                + (f", nor {len(left) - 1} others of those asked for" if len(left) > 1 else "")
+                + ". Give ids of this file."
+            )
+
+    def _priors(self, rows: pa.Table) -> list[Prior | str]:
+        ids = rows[self.id_column].to_pylist()
+        posterior = stored_posterior(rows, np.array(ids))
+        status = rows["status"].to_pylist()
+        nothing = [None] * len(ids)
+        z, error = (
+            rows[name].to_pylist() if name else nothing
+            for name in (self.options.redshift, self.options.redshift_error)
+        )
+        return [
+            status[k] if status[k] != OK else self._prior(ids[k], posterior, k, z[k], error[k])
+            for k in range(len(ids))
+        ]
+
+    def _prior(self, source_id: Any, posterior: Any, k: int, z: Any, error: Any) -> Prior | str:
+        options = self.options
+        if options.redshift and (z is None or not 0 <= z <= 10):
+            return f"{options.redshift} is {_said(z)}, expected 0 to 10"
+        if options.redshift_error and (error is None or not 0 < error <= 10):
+            return f"{options.redshift_error} is {_said(error)}, expected more than 0"
+        return Prior(source_id, Mixture.of(posterior, k), self.model, z, error)
+
+    def provenance(self) -> dict[str, Any]:
+        """What a file of priors says of where they come from."""
+        kept = ("ensemble", "calibration", "cutouts", "catalog")
+        return {
+            "schema": SCHEMA,
+            "code_version": targetsel.__version__,
+            "decoder_sha256": self.model.residual.decoder_sha256,
+            "n_latents": self.model.decoder.n_latents,
+            "frame": "observed" if self.options.redshift else "rest",
+            "seed": self.options.seed,
+            "columns": {"source_id": self.id_column},
+            "scored": {name: self.footer[name] for name in kept if name in self.footer},
+        }
+
+
+def write_parquet(scored: ScoredPosteriors, output: Path, ids: set[str] | None = None) -> int:
+    """Write the priors of a scored catalog, or of some of its ids; how many rows there are.
+
+    Sources without one keep their row, and `status` says why.
+
+    Raises
+    ------
+    CatalogError, OutputError
+        Nothing is left there then.
+    """
+    check_output(output, [scored.path])
+    schema = _priors_schema(scored)
+    options, n_rows = scored.options, 0
+    with ParquetSink(output, schema, row_group_size=ROWS_AT_ONCE) as sink:
+        sink.footer.update(scored.provenance())
+        for names, priors in scored.batches(ids):
+            sink.write(rows_of(names, priors, schema, options.n_draws, options.seed))
+            n_rows += len(priors)
+    return n_rows
+
+
+def write_fits(scored: ScoredPosteriors, folder: Path, ids: set[str] | None = None) -> int:
+    """Write one FITS file for every prior into a new folder; how many there are.
+
+    The folder appears when all are written. Sources without a prior have no file.
+
+    Raises
+    ------
+    CatalogError, OutputError
+        Nothing is left there then.
+    """
+    n_files = 0
+    with _folder_beside(folder, scored.path) as beside:
+        for _, priors in scored.batches(ids):
+            for prior in priors:
+                if isinstance(prior, Prior):
+                    name = f"prior-{quote(str(prior.source_id), safe='')}.fits"
+                    _hdus(prior, scored).writeto(beside / name)
+                    n_files += 1
+    return n_files
+
+
+def _hdus(prior: Prior, scored: ScoredPosteriors) -> fits.HDUList:
+    """A prior as FITS: spectra by pixel, and the latents' mixture."""
+    options, d = scored.options, prior.latents.n_latents
+    arrays = arrays_of(prior, options.n_draws, options.seed)
+    spectra = {n: v for n, v in arrays.items() if not n.startswith("latent")}
+    header = fits.Header()
+    header["SRCID"] = (str(prior.source_id), "source id")
+    header["REDSHIFT"] = (prior.redshift or 0.0, "that it is seen at; 0 is the rest frame")
+    header["DECODER"] = (scored.model.residual.decoder_sha256[:40], "SHA-256, 40 digits of it")
+    header["ORIGIN"] = f"targetsel {targetsel.__version__}"
+    spectrum = fits.BinTableHDU(Table({n: v.astype(np.float32) for n, v in spectra.items()}))
+    spectrum.name = "SPECTRUM"
+    spectrum.header["TUNIT1"] = "Angstrom"
+    latents = {n: arrays[n].astype(np.float32) for n in arrays if n.startswith("latent")}
+    mixture = fits.BinTableHDU(Table(latents))
+    mixture.name = "LATENTS"
+    mixture.header["NLATENT"] = (d, "latents; factors are lower triangles by rows")
+    return fits.HDUList([fits.PrimaryHDU(header=header), spectrum, mixture])
+
+
+@contextlib.contextmanager
+def _folder_beside(folder: Path, source: Path) -> Iterator[Path]:
+    """A temporary folder that takes the name of a new one when the block ends without an error."""
+    folder = Path(folder)
+    if folder.exists():
+        raise OutputError(f"{folder}: exists already. Choose a new folder for the FITS files.")
+    if not folder.absolute().parent.is_dir():
+        raise OutputError(f"{folder}: the folder {folder.parent} does not exist. Create it first.")
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        beside.mkdir()
+        yield beside
+        os.rename(beside, folder)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: could not be written: {error.strerror or error}. Nothing was left there; "
+            "free some space or choose another place."
+        ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def read_ids(words: str) -> set[str]:
+    """Ids from a file with one a line, or from words parted by commas.
+
+    Raises
+    ------
+    CatalogError
+        If there are none.
+    """
+    path = Path(words)
+    text = path.read_text() if path.is_file() else words.replace(",", "\n")
+    found = {line.strip() for line in text.splitlines()} - {""}
+    if not found:
+        raise CatalogError(f"{words}: no ids there, expected one a line")
+    return found
+
+
+def _priors_schema(scored: ScoredPosteriors) -> pa.Schema:
+    schema = _schema(scored.path)
+    cov = schema.field("member_cov")
+    d = scored.model.decoder.n_latents
+    n_members = cov.type.list_size // (d * (d + 1) // 2)
+    n_scales = len((cov.metadata or {}).get(b"scales", b"1").split(b","))
+    rank = d + scored.model.residual.factor.shape[2]
+    own = schema.field(scored.id_column).with_nullable(False)
+    return pa.schema([own, *fields(n_members * n_scales, d, rank, scored.options.n_draws)])
+
+
+def _schema(path: Path) -> pa.Schema:
+    return pq.read_schema(path)
+
+
+def _check_number(path: Path, schema: pa.Schema, name: str) -> None:
+    if name not in schema.names:
+        raise CatalogError(f"{path}: no column '{name}'.{did_you_mean(name, schema.names)}")
+    kind = schema.field(name).type
+    if not pa.types.is_floating(kind):
+        raise CatalogError(f"{path}: column '{name}' holds {kind}, expected redshifts")
+
+
+def _said(value: float | None) -> str:
+    return "missing" if value is None or np.isnan(value) else f"{value:.6g}"
