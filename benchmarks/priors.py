@@ -21,6 +21,7 @@ in central 90 % intervals. True widths are measured on the noise-free spectra. T
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,33 +104,36 @@ def main() -> None:
         sky.flux[sky.fitted], decoder, sha256_of_file(ensemble / "decoder.safetensors")
     )
     model = SpectralModel(decoder, residual)
-    rows = observe_all(sky, model, arguments.n, arguments.seed)
-    pq.write_table(rows, arguments.output.with_suffix(".parquet"))
+    done: list[dict[str, float]] = []
+    for updates in observe_all(sky, model, arguments.n, arguments.seed):
+        done += updates
+        pq.write_table(pa.Table.from_pylist(done), arguments.output.with_suffix(".parquet"))
+    rows = pa.Table.from_pylist(done)
     text = table(rows)
     arguments.output.with_suffix(".txt").write_text(text)
     print(text)
     draw(rows, arguments.output.with_suffix(".png"))
 
 
-def observe_all(sky: Sky, model: SpectralModel, n: int, seed: int) -> pa.Table:
-    """Every update of n held-out sources: one row for each source, S/N and prior."""
+def observe_all(
+    sky: Sky, model: SpectralModel, n: int, seed: int
+) -> Iterator[list[dict[str, float]]]:
+    """For each of n held-out sources its updates, one for each S/N and prior."""
     held_out = np.flatnonzero(~sky.fitted)
     chosen = np.random.default_rng([seed, 1]).permutation(held_out)[:n]
     posterior = stored_posterior(sky.scored, sky.source_id)
     shared = {"population": population(sky.latents[sky.fitted]), "none": wide(model)}
-    rows = []
-    for k in chosen:
-        latents = {"image": Mixture.of(posterior, int(k)), **shared}
+    for k in map(int, chosen):
+        latents = {"image": Mixture.of(posterior, k), **shared}
+        rows = []
         for snr in SNRS:
             rng = np.random.default_rng([seed, int(sky.source_id[k]), int(10 * snr)])
-            spectrum, photometric = observe(sky, int(k), snr, rng)
+            spectrum, photometric = observe(sky, k, snr, rng)
             for name in PRIORS:
                 prior = Prior(int(sky.source_id[k]), latents[name], model)
                 found = update(prior, spectrum, photometric, Options(calibration=CALIBRATION))
-                rows.append({"prior": name, "snr": snr, **numbers(found, sky, int(k))})
-        if len(rows) % (120 * len(SNRS)) == 0:
-            print(f"{len(rows)} updates", flush=True)
-    return pa.Table.from_pylist(rows)
+                rows.append({"prior": name, "snr": snr, **numbers(found, sky, k)})
+        yield rows
 
 
 def population(latents: np.ndarray) -> Mixture:

@@ -25,7 +25,7 @@ FILE_NAME = "spectral_residual.npz"
 BY = "ew_halpha_nii"
 SHARES = (0.3, 0.55, 0.8, 0.95)  # of the spectra, where one range ends and the next begins
 N_DIRECTIONS = 12
-FEWEST = 200  # spectra in a range
+FEWEST = 1000  # spectra, of which one in twenty is in the last range
 AT_ONCE = 1024
 
 
@@ -66,10 +66,9 @@ class SpectralResidual:
         SpectrumError
             If there are too few.
         """
-        if len(flux) < FEWEST * (len(SHARES) + 1):
+        if len(flux) < FEWEST:
             raise SpectrumError(
-                f"{len(flux)} spectra to fit a decoder's residual on, expected at least "
-                f"{FEWEST * (len(SHARES) + 1)}"
+                f"{len(flux)} spectra to fit a decoder's residual on, expected at least {FEWEST}"
             )
         flux = flux / np.sqrt((flux.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
         decoded = np.concatenate(
@@ -109,7 +108,7 @@ class SpectralResidual:
         path = folder / FILE_NAME
         again = "Fit it with 'targetsel priors residual'."
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 fitted_for = str(file["decoder_sha256"])
                 edges = file["edges"].astype(np.float64)
                 names = ("offset", "factor", "deviation")

@@ -64,7 +64,8 @@ def fields(n_components: int, n_latents: int, rank: int, n_draws: int) -> list[p
     return [
         described("redshift", pa.float64(), "", "src.redshift", "that it is seen at"),
         described("redshift_error", pa.float64(), "", "stat.error;src.redshift", "its error"),
-        *(described(n, pa.list_(pa.float32(), size), unit, "", what) for n, size, unit, what in about),
+        *(described(name, pa.list_(pa.float32(), size), unit, "", what)
+          for name, size, unit, what in about),
         described("status", pa.string(), "", "meta.code.status", "ok, or why not", nullable=False),
     ]  # fmt: skip
 

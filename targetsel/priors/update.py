@@ -29,7 +29,7 @@ from targetsel.spectra.spectrum import Spectra
 
 N_BASIS = 256  # of the prior's spectra that the search for redshifts is made with
 MOST_ROUNDS = 6
-ENOUGH = 200.0  # effective draws, with which sampling ends after its second round
+ENOUGH = 150.0  # effective draws, with which sampling ends after its second round
 NEAR = 0.003  # |difference of redshifts| / (1 + redshift) that counts as the same
 
 
@@ -50,7 +50,7 @@ class Options:
     """
 
     seed: int = 0
-    n_proposed: int = 512
+    n_proposed: int = 256
     n_draws: int = 256
     calibration: float = 0.05
 

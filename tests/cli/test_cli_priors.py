@@ -1,0 +1,250 @@
+"""`targetsel priors`, as it is typed, on a scored catalog made by hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits
+
+from targetsel.files import sha256_of_file
+from targetsel.parquet import read_footer, write_table
+from targetsel.priors.residual import SpectralResidual
+from targetsel.priors.writing import Options, ScoredPosteriors
+from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.grid import wavelengths
+from tests.priors.toy import residual
+
+N = 5
+MEMBERS, LATENTS = 2, 6
+
+
+def lists(values):
+    flat = pa.array(values.ravel().astype(np.float32))
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def scored_table(path: Path, ensemble: Path) -> None:
+    """Five sources; the fourth was not scored, the fifth has no redshift."""
+    rng = np.random.default_rng(1)
+    lower = np.tril_indices(LATENTS)
+    cov = np.tile((0.3 * np.eye(LATENTS))[lower], (N, MEMBERS))
+    columns = {
+        "source_id": pa.array(np.arange(N) + 10),
+        "photoz": pa.array([0.1, 0.12, 0.15, 0.1, np.nan]),
+        "photoz_err": pa.array([0.01] * N),
+        "member_mean": lists(rng.normal(size=(N, MEMBERS * LATENTS))),
+        "member_cov": lists(cov),
+        "status": pa.array(["ok", "ok", "ok", "lost band: r", "ok"]),
+    }
+    table = pa.table(columns)
+    names = {"source_id": "source_id"}
+    sha = sha256_of_file(ensemble / "card.json")
+    write_table(table, path, {"columns": names, "ensemble": {"name": "tiny", "sha256": sha}})
+
+
+@pytest.fixture
+def folder(ensemble_folder, tmp_path, monkeypatch):
+    """The working directory: `scored.parquet` and `tiny/`, with a residual made by hand."""
+    shutil.copytree(ensemble_folder, tmp_path / "tiny")
+    decoder = sha256_of_file(tmp_path / "tiny" / "decoder.safetensors")
+    made = residual()
+    SpectralResidual(made.edges, made.offset, made.factor, made.variance, decoder).write(
+        tmp_path / "tiny"
+    )
+    scored_table(tmp_path / "scored.parquet", tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def write(targetsel, folder):
+    """Write priors with their redshifts to `priors.parquet`."""
+
+    def write(*words, output="priors.parquet"):
+        return targetsel("priors", "write", "scored.parquet", "-o", output, "--ensemble", "tiny",
+                         "--redshift", "photoz", "--redshift-error", "photoz_err", "--draws", 3,
+                         *words)  # fmt: skip
+
+    return write
+
+
+def spectra_table(folder, **changes):
+    """A spectrum of source 11 at redshift 0.12, decoded from its own latents, with noise."""
+    latents = pq.read_table(folder / "scored.parquet")["member_mean"].to_pylist()[1][:LATENTS]
+    decoder = Decoder.read(folder / "tiny")
+    flux = decoder.decode(np.array(latents)[None, None]).flux[0, 0].astype(float)
+    noise = 0.05 * np.sqrt((flux**2).mean())
+    columns = {
+        "source_id": [11],
+        "wavelength": [(wavelengths() * 1.12).tolist()],
+        "flux": [(flux + noise * np.random.default_rng(1).normal(size=1000)).tolist()],
+        "ivar": [[noise**-2] * 1000],
+    }
+    pq.write_table(pa.table(columns | changes), folder / "spectra.parquet")
+
+
+def test_priors_are_written_with_units_and_read_by_anyone(write, folder):
+    said = write()
+    assert said.status == 0, said.err
+    assert said.out == "5 sources in priors.parquet\n"
+    table = pq.read_table("priors.parquet")
+    assert table["source_id"].to_pylist() == [10, 11, 12, 13, 14]
+    assert table["status"].to_pylist() == [
+        "ok", "ok", "ok", "lost band: r", "photoz is missing, expected 0 to 10"
+    ]  # fmt: skip
+    assert table.schema.field("wavelength").metadata[b"unit"] == b"Angstrom"
+    row = table.to_pylist()[1]
+    assert row["wavelength"] == pytest.approx(wavelengths() * 1.12, rel=1e-6)
+    assert row["latent_weight"] == [0.5, 0.5]
+    assert np.array(row["flux_draws"]).shape == (3 * 1000,)
+    assert table["flux_mean"].to_pylist()[3] == [None] * 1000
+    assert read_footer(folder / "priors.parquet")["frame"] == "observed"
+
+
+def test_what_is_written_is_what_python_gives(write, folder):
+    write()
+    row = pq.read_table("priors.parquet").to_pylist()[0]
+    scored = ScoredPosteriors.open(
+        folder / "scored.parquet", "tiny", Options("photoz", "photoz_err", 3)
+    )
+    (_, (prior, *_)) = next(scored.batches(None))
+    assert row["flux_mean"] == pytest.approx(prior.mean, rel=1e-6)
+    assert row["flux_q84"] == pytest.approx(prior.bands()[2], rel=1e-6)
+    factor = np.array(row["flux_factor"]).reshape(1000, -1)
+    assert factor == pytest.approx(prior.cov.factor, rel=1e-5, abs=1e-9)
+    draws = np.array(row["flux_draws"]).reshape(1000, 3)
+    assert draws.T == pytest.approx(prior.draw(3), rel=1e-6)
+
+
+def test_some_ids_give_the_same_rows_as_all(write):
+    write()
+    write("--ids", "12,10", output="some.parquet")
+    whole, some = pq.read_table("priors.parquet"), pq.read_table("some.parquet")
+    assert some.equals(whole.take([0, 2]))
+
+
+def test_ids_that_are_not_there_are_named_and_nothing_is_left(write, folder):
+    (folder / "ids.txt").write_text("10\n99\n")
+    before = sorted(folder.iterdir())
+    said = write("--ids", "ids.txt")
+    assert said.status == 2
+    assert said.err == "scored.parquet: has no source '99'. Give ids of this file.\n"
+    assert sorted(folder.iterdir()) == before
+
+
+def test_fits_files_hold_a_prior_each(write, folder):
+    said = write("--format", "fits", output="priors")
+    assert said.out == "3 sources in priors\n"
+    assert sorted(path.name for path in (folder / "priors").iterdir()) == [
+        f"prior-{k}.fits" for k in (10, 11, 12)
+    ]
+    with fits.open("priors/prior-11.fits") as file:
+        assert file[0].header["REDSHIFT"] == 0.12
+        assert file["SPECTRUM"].data["flux_draws"].shape == (1000, 3)
+        assert file["LATENTS"].data["latent_mean"].shape == (2, 6)
+    again = write("--format", "fits", output="priors")
+    assert again.err == "priors: exists already. Choose a new folder for the FITS files.\n"
+
+
+def test_a_catalog_of_another_ensemble_is_refused(write, folder):
+    card = json.loads((folder / "tiny" / "card.json").read_text())
+    (folder / "tiny" / "card.json").write_text(json.dumps(card | {"name": "other"}))
+    said = write()
+    assert said.status == 2
+    assert "scored.parquet: was scored by the ensemble " in said.err
+
+
+def test_an_unknown_column_of_redshifts_is_refused(targetsel, folder):
+    said = targetsel("priors", "write", "scored.parquet", "-o", "x.parquet", "--ensemble", "tiny",
+                     "--redshift", "photo")  # fmt: skip
+    assert said.err == "scored.parquet: no column 'photo'. Did you mean 'photoz' or 'photoz_err'?\n"
+
+
+def update(targetsel, *words):
+    return targetsel("priors", "update", "priors.parquet", "--spectra", "spectra.parquet", "-o",
+                     "updated.parquet", "--ensemble", "tiny", *words)  # fmt: skip
+
+
+def test_a_spectrum_finds_its_prior_and_what_they_say_together(write, targetsel, folder):
+    write()
+    spectra_table(folder)
+    said = update(targetsel)
+    assert said.status == 0, said.err
+    assert said.out == "1 of 1 spectra combined with their priors in updated.parquet\n"
+    (row,) = pq.read_table("updated.parquet").to_pylist()
+    assert (row["source_id"], row["status"]) == ("11", "ok")
+    assert row["redshift_q05"] <= row["redshift_q16"] <= row["redshift"] <= row["redshift_q84"]
+    assert row["ew_halpha_q05"] < row["ew_halpha"] < row["ew_halpha_q95"]
+    assert len(row["redshift_draws"]) == 256
+    assert abs(row["redshift"] - 0.12) < 0.04
+    first = (folder / "updated.parquet").read_bytes()
+    update(targetsel)
+    assert (folder / "updated.parquet").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"source_id": [99]}, "priors.parquet: has no prior of the source '99'"),
+        ({"source_id": [13]}, "has no prior of the source '13': lost band: r"),
+        ({"ivar": [[0.0] * 1000]}, "spectra.parquet: every pixel is masked"),
+        ({"flux": [[np.nan] * 1000]}, "spectra.parquet: flux is nan in 1000 unmasked pixels"),
+        ({"wavelength": [(wavelengths()[::-1]).tolist()]}, "wavelengths do not increase"),
+    ],
+)
+def test_spectra_of_no_use_are_refused_with_the_reason(write, targetsel, folder, changes, says):
+    write()
+    spectra_table(folder, **changes)
+    said = update(targetsel)
+    assert said.status == 2
+    assert says in said.err
+    assert len(said.err.splitlines()) == 1
+    assert not (folder / "updated.parquet").exists()
+
+
+def test_a_range_of_redshifts_takes_the_place_of_the_priors_own(write, targetsel, folder):
+    write()
+    spectra_table(folder)
+    said = update(targetsel, "--redshift-range", 0.11, 0.13)
+    assert said.status == 0, said.err
+    (row,) = pq.read_table("updated.parquet").to_pylist()
+    assert min(row["redshift_draws"]) >= 0.11
+    assert max(row["redshift_draws"]) <= 0.13
+    said = update(targetsel, "--redshift-range", -0.1, 0.13)
+    assert said.err == "redshift prior: runs from -0.1 to 0.13, expected 0 to 10\n"
+
+
+def test_priors_of_another_decoder_are_refused(write, targetsel, folder):
+    write()
+    spectra_table(folder)
+    table, footer = pq.read_table("priors.parquet"), read_footer(folder / "priors.parquet")
+    write_table(table, folder / "priors.parquet", footer | {"decoder_sha256": "f" * 64})
+    said = update(targetsel)
+    assert said.status == 2
+    assert said.err.startswith("priors.parquet: its priors are of the decoder ffffffffffff, but")
+
+
+def test_a_file_that_holds_no_priors_is_refused(targetsel, folder):
+    shutil.copy("scored.parquet", "priors.parquet")
+    assert update(targetsel).err.startswith("priors.parquet: not a file of priors (schema is None")
+
+
+def test_a_residual_is_fitted_on_a_mock_skys_spectra(targetsel, folder):
+    decoder = Decoder.read(folder / "tiny")
+    latents = np.random.default_rng(1).normal(size=(1100, 1, LATENTS))
+    write_table(
+        pa.table({"flux_true": lists(decoder.decode(latents).flux[:, 0])}), Path("s.parquet")
+    )
+    said = targetsel("priors", "residual", "s.parquet", "--ensemble", "tiny")
+    assert said.status == 0, said.err
+    assert said.out == "1100 spectra fitted, written to tiny\n"
+    sha = sha256_of_file(folder / "tiny" / "decoder.safetensors")
+    assert SpectralResidual.read(folder / "tiny", sha).factor.shape == (5, 1000, 12)
+    said = targetsel("priors", "residual", "s.parquet", "--ensemble", "tiny", "--column", "flux")
+    assert said.err == "s.parquet: no column 'flux'. Did you mean 'flux_true'?\n"

@@ -1,0 +1,69 @@
+"""The prior of one source's spectrum."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from targetsel.errors import SpectrumError
+from targetsel.priors.prior import Prior
+from targetsel.spectra.grid import wavelengths
+from tests.priors.toy import LEVEL, LineDecoder, gaussian, model, prior
+
+
+def test_mean_is_the_mean_of_decoded_latents():
+    decoder = LineDecoder()
+    expected = decoder.continuum + (1 + 0.4 * 0.5) * decoder.line
+    found = prior(latents=gaussian(0.5, 1.0)).mean
+    assert found == pytest.approx(expected, abs=0.05 * LEVEL)
+
+
+def test_covariance_is_that_of_draws():
+    some = slice(0, 1000, 8)
+    draws = prior().draw(3000, seed=1)[:, some]
+    cov = prior().cov
+    whole = cov.factor[some] @ cov.factor[some].T + np.diag(cov.variance[some])
+    assert cov.factor.shape == (1000, 3)  # one latent, and two directions of the residual
+    assert np.abs(np.cov(draws.T) - whole).max() < 0.1 * whole.max()
+
+
+def test_log_prob_is_that_of_a_gaussian_with_the_whole_covariance():
+    cov = prior().cov
+    flux = prior().draw(3)
+    whole = cov.factor @ cov.factor.T + np.diag(cov.variance)
+    expected = multivariate_normal(prior().mean, whole).logpdf(flux)
+    assert prior().log_prob(flux) == pytest.approx(expected, rel=1e-6)
+
+
+def test_bands_hold_as_many_draws_as_they_say():
+    low, middle, high = prior().bands()
+    draws = prior().draw(1000, seed=9)
+    assert ((draws > low) & (draws < high)).mean() == pytest.approx(0.68, abs=0.03)
+    assert (draws < middle).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_at_redshift_one_wavelengths_double_and_fluxes_halve():
+    seen = prior().observed(1.0)
+    assert seen.wavelength == pytest.approx(2 * wavelengths())
+    assert seen.mean == pytest.approx(prior().mean / 2)
+    assert seen.cov.variance == pytest.approx(prior().cov.variance / 4)
+    assert seen.draw(2) == pytest.approx(prior().draw(2) / 2)
+
+
+def test_draws_follow_from_id_and_seed():
+    assert np.array_equal(prior(1).draw(3, seed=2), prior(1).draw(3, seed=2))
+    assert not np.array_equal(prior(1).draw(3, seed=2), prior(2).draw(3, seed=2))
+    assert not np.array_equal(prior(1).draw(3, seed=2), prior(1).draw(3, seed=3))
+
+
+@pytest.mark.parametrize("redshift", [-0.1, 11.0, np.nan])
+def test_a_redshift_that_no_galaxy_has_is_refused(redshift):
+    with pytest.raises(SpectrumError, match=r"^source 7: redshift is .*, expected 0 to 10$"):
+        Prior(7, gaussian(), model(), redshift)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("specutils") is not None, reason="it is installed")
+def test_without_specutils_there_is_a_hint():
+    with pytest.raises(SpectrumError, match="pip install specutils"):
+        prior().to_specutils()
