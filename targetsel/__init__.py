@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from targetsel.latents.ensemble import Ensemble
     from targetsel.latents.posterior import LatentPosterior
     from targetsel.pipeline import score
+    from targetsel.priors.prior import Prior
+    from targetsel.priors.updating import PriorFile
     from targetsel.scoring import scored
     from targetsel.selection.membership import Membership, evaluate
     from targetsel.selection.rules import Rules
@@ -53,6 +55,8 @@ _HOMES = {
     "Footprint": "catalog",
     "LatentPosterior": "latents.posterior",
     "Membership": "selection.membership",
+    "Prior": "priors.prior",
+    "PriorFile": "priors.updating",
     "Proxies": "spectra.proxies",
     "ProxyPosterior": "spectra.proxies",
     "Rules": "selection.rules",
@@ -77,6 +81,8 @@ __all__ = [
     "Footprint",
     "LatentPosterior",
     "Membership",
+    "Prior",
+    "PriorFile",
     "Proxies",
     "ProxyPosterior",
     "Rules",

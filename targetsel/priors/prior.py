@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +12,8 @@ from targetsel.errors import SpectrumError
 from targetsel.identity import uniform
 from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import SpectralModel
+from targetsel.priors.redshift import HIGHEST, RedshiftPrior
 from targetsel.spectra.grid import N_PIXELS, wavelengths
-
-if TYPE_CHECKING:
-    from targetsel.priors.redshift import RedshiftPrior
 
 LEVELS = (0.16, 0.50, 0.84)
 N_DRAWS = 512  # behind mean and bands
@@ -72,9 +70,9 @@ class Prior:
     redshift_error: float | None = None
 
     def __post_init__(self) -> None:
-        if self.redshift is not None and not 0 <= self.redshift <= 10:
+        if self.redshift is not None and not 0 <= self.redshift <= HIGHEST:
             raise SpectrumError(
-                f"source {self.source_id}: redshift is {self.redshift:.6g}, expected 0 to 10"
+                f"source {self.source_id}: redshift is {self.redshift:.6g}, expected 0 to {HIGHEST:g}"
             )
 
     @property
@@ -124,8 +122,6 @@ class Prior:
 
     def redshift_prior(self) -> RedshiftPrior | None:
         """What redshift and error say, or None without them."""
-        from targetsel.priors.redshift import RedshiftPrior
-
         if self.redshift is None or self.redshift_error is None:
             return None
         return RedshiftPrior.gaussian(self.redshift, self.redshift_error)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,11 +26,11 @@ from targetsel.parquet import ParquetSink, read_footer
 from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import Prior
+from targetsel.priors.redshift import HIGHEST
 from targetsel.priors.stored import OK, arrays_of, fields, rows_of
 
 SCHEMA = "targetsel/priors/v1"
 ROWS_AT_ONCE = 64
-FORMATS = ("parquet", "fits")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class ScoredPosteriors:
     model: SpectralModel
     footer: dict[str, Any]
     id_column: str
-    options: Options = field(default_factory=Options)
+    options: Options
 
     @classmethod
     def open(cls, path: Path, ensemble: str | Path, options: Options) -> ScoredPosteriors:
@@ -142,9 +142,9 @@ class ScoredPosteriors:
 
     def _prior(self, source_id: Any, posterior: Any, k: int, z: Any, error: Any) -> Prior | str:
         options = self.options
-        if options.redshift and (z is None or not 0 <= z <= 10):
-            return f"{options.redshift} is {_said(z)}, expected 0 to 10"
-        if options.redshift_error and (error is None or not 0 < error <= 10):
+        if options.redshift and (z is None or not 0 <= z <= HIGHEST):
+            return f"{options.redshift} is {_said(z)}, expected 0 to {HIGHEST:g}"
+        if options.redshift_error and (error is None or not 0 < error <= HIGHEST):
             return f"{options.redshift_error} is {_said(error)}, expected more than 0"
         return Prior(source_id, Mixture.of(posterior, k), self.model, z, error)
 
@@ -255,8 +255,8 @@ def read_ids(words: str) -> set[str]:
     CatalogError
         If there are none.
     """
-    path = Path(words)
-    text = path.read_text() if path.is_file() else words.replace(",", "\n")
+    is_file = "," not in words and Path(words).is_file()
+    text = Path(words).read_text() if is_file else words.replace(",", "\n")
     found = {line.strip() for line in text.splitlines()} - {""}
     if not found:
         raise CatalogError(f"{words}: no ids there, expected one a line")
