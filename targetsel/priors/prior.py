@@ -72,7 +72,8 @@ class Prior:
     def __post_init__(self) -> None:
         if self.redshift is not None and not 0 <= self.redshift <= HIGHEST:
             raise SpectrumError(
-                f"source {self.source_id}: redshift is {self.redshift:.6g}, expected 0 to {HIGHEST:g}"
+                f"source {self.source_id}: redshift is {self.redshift:.6g}, "
+                f"expected 0 to {HIGHEST:g}"
             )
 
     @property
