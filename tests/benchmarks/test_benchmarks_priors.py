@@ -2,8 +2,7 @@
 
 import pyarrow as pa
 import pytest
-
-from benchmarks.priors import PRIORS, SNRS, table
+from priors import PRIORS, SNRS, table
 
 
 @pytest.fixture
