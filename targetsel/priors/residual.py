@@ -80,7 +80,8 @@ class SpectralResidual:
         edges = np.quantile(by, SHARES)
         ranges = np.searchsorted(edges, by, side="right")
         parts = [_gaussian(rest[ranges == k]) for k in range(len(SHARES) + 1)]
-        return cls(edges, *map(np.stack, zip(*parts, strict=True)), decoder_sha256)
+        offset, factor, variance = (np.stack(each) for each in zip(*parts, strict=True))
+        return cls(edges, offset, factor, variance, decoder_sha256)
 
     def range_of(self, decoded: np.ndarray) -> np.ndarray:
         """Which range decoded spectra (S, 1000) are in, shape (S,)."""
