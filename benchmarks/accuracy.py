@@ -173,6 +173,7 @@ def print_latents(result: Scored, resampling: Resampling) -> dict[str, dict[str,
         print(f"{'':20}{'RMSE':35}{'RMSE / labels scatter here':35}{'mean R2':35}")
         for name, found in errors[recipe].items():
             print(f"{name:20}" + "".join(f"{found[k].text():35}" for k in (RMSE, SCALED, R2)))
+        print(uncorrelated(result, labels, resampling))
         print(f"\n{'ensemble':20}{'RMSE':35}{'R2':35}")
         n_latents = labels.shape[1]
         for k in range(n_latents):
@@ -183,6 +184,21 @@ def print_latents(result: Scored, resampling: Resampling) -> dict[str, dict[str,
         for name, found in errors[recipe].items():
             print(f"{name:20}" + "".join(f"{v:9.3f}" for v in found.value[3 + n_latents :]))
     return errors
+
+
+def uncorrelated(result: Scored, labels: np.ndarray, resampling: Resampling) -> str:
+    """The ensemble's line for the same latents made uncorrelated, of unit scatter on this sky.
+
+    A decoder's latents may be correlated, and then a galaxy that is well known in one direction is
+    well known in many of them. This mean R2 is the same for every rotation of the latents.
+    """
+    weight = result.sky.weight / result.sky.weight.sum()
+    centre = weight @ labels
+    covariance = (labels - centre).T @ (weight[:, None] * (labels - centre))
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
+    errors = latent_errors(*((x - centre) @ whitening for x in (result.means[ENSEMBLE], labels)))
+    found = resampling.estimate(errors)
+    return f"{'... uncorrelated':20}" + "".join(f"{found[k].text():35}" for k in (RMSE, SCALED, R2))
 
 
 def print_differences(errors: dict[str, dict[str, Estimate]]) -> None:

@@ -170,9 +170,7 @@ def run(name: str, seed: int, ground: Arena, arguments: argparse.Namespace) -> N
     start = time.process_time()
     report = partial(_tell_line, f"{name}, seed {seed}")
     read = _stretched(ground.read, contender.softening)
-    network = train_network(
-        read, ground.rows, ground.latents, plan, recipe, report, ground.weight
-    )
+    network = train_network(read, ground.rows, ground.latents, plan, recipe, report, ground.weight)
     seconds = time.process_time() - start
     views = 8 if name == BASE else 1
     found = predictions(network, _stretched(ground.read_test, contender.softening), ground, views)

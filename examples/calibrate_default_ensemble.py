@@ -1,12 +1,11 @@
 """Calibrate the ensemble that ships with targetsel.
 
-    python examples/calibrate_default_ensemble.py --work work/ \\
-        --ensemble targetsel/latents/ensembles/mock-ps1
+    python examples/calibrate_default_ensemble.py --ensemble targetsel/latents/ensembles/mock-ps1
 
-WORK is the folder in which `train_default_ensemble.py` made the ensemble. Its galaxies of the
-common test, from which no network learnt, are scored and compared with the latents and proxies of
-their noise-free spectra. Images and spectra are SIMULATED. The result, `calibration.json`, lies in
-the ensemble's directory afterwards; one that was there is replaced.
+A mock sky is made anew of those galaxies that `train_default_ensemble.py` kept for the common test,
+so that no network has learnt from them. Its sources are scored, and compared with the latents and
+proxies of their noise-free spectra. Images and spectra are SIMULATED. The result,
+`calibration.json`, lies in the ensemble's directory afterwards; one that was there is replaced.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from train_default_ensemble import OVER_SAMPLING, SEED
 
 from targetsel.catalog import CatalogFile
 from targetsel.cli.calibrate import print_coverages
@@ -24,78 +24,56 @@ from targetsel.errors import EnsembleError
 from targetsel.imaging.store import CutoutStore
 from targetsel.latents.calibrating import calibrate
 from targetsel.latents.ensemble import Ensemble, find_ensemble
-from targetsel.latents.split import TEST, Split
+from targetsel.latents.split import Split
+from targetsel.mock.galaxies import Galaxies
+from targetsel.mock.variation import Variation
+from targetsel.mock.writing import SkyPlan, write_sky
 from targetsel.parquet import read_footer, write_table
 from targetsel.pipeline import score
 from targetsel.spectra.decoder import Decoder
 
-SEED = 20261122  # of the training
 
-
-def test_sources(sky: Path) -> np.ndarray:
-    """The ids of a sky's sources that its training kept for the common test."""
-    catalog = pq.read_table(sky / "catalog.parquet", columns=["source_id", "group_id"])
-    ids, group = (catalog[name].to_numpy() for name in ("source_id", "group_id"))
-    return ids[Split.of(ids, group, 1, SEED).test]  # which is the same for any number of members
-
-
-def take(path: Path, ids: np.ndarray) -> pa.Table:
-    """The rows of a file of these sources."""
-    table = pq.read_table(path)
-    return table.filter(pa.array(np.isin(table["source_id"].to_numpy(), ids)))
-
-
-def with_latents(truth: pa.Table, spectra: Path, decoder: Decoder) -> pa.Table:
-    """The truth with latents of this decoder instead of the one that the sky was made with."""
-    wanted = truth["source_id"].to_numpy()
-    latents = np.full((len(wanted), decoder.n_latents), np.nan)
-    columns = ["source_id", "flux_true"]
-    for batch in pq.ParquetFile(spectra).iter_batches(4096, columns=columns):
-        found, rows, places = np.intersect1d(
-            batch["source_id"].to_numpy(), wanted, return_indices=True
+def unseen(ensemble: Ensemble) -> Galaxies:
+    """The galaxies that the ensemble's training kept for the common test."""
+    found = ensemble.card["training"]["recipe"]["seed"][0]
+    if found != SEED:
+        raise EnsembleError(
+            f"the ensemble was trained with seed {found}, expected {SEED}: other galaxies were "
+            "kept from its networks. Calibrate it with `targetsel calibrate` on its own test."
         )
-        flux = batch["flux_true"].flatten().to_numpy().reshape(len(batch), -1)
-        if len(found):
-            latents[places] = decoder.encode(flux[rows])[0]
-    flat, kind = pa.array(latents.ravel()), pa.list_(pa.float64(), decoder.n_latents)
+    galaxies = Galaxies.of_demonstration(shown=False)
+    return galaxies.take(Split.of(galaxies.source_id, galaxies.group_id, 1, SEED).test)
+
+
+def known(sky: Path, decoder: Decoder) -> pa.Table:
+    """The truth of a sky, with latents of this decoder instead of the one it was made with."""
+    truth = pq.read_table(sky / "truth.parquet")
+    spectra = pq.ParquetFile(sky / "spectra.parquet")
+    parts = [
+        decoder.encode(batch["flux_true"].flatten().to_numpy().reshape(len(batch), -1))[0]
+        for batch in spectra.iter_batches(4096, columns=["flux_true"])
+    ]
+    flat, kind = pa.array(np.concatenate(parts).ravel()), pa.list_(pa.float32(), decoder.n_latents)
     column = pa.FixedSizeListArray.from_arrays(flat, type=kind)
     return truth.drop_columns(["latent"]).append_column("latent_mean", column)
 
 
-def check_unseen(scored: Path, ensemble: Ensemble) -> None:
-    """Refuse sources that are not exactly those of the test on the ensemble's card."""
-    table = pq.read_table(scored, columns=["source_id", "status"])
-    good = np.array(table["status"].to_pylist()) == "ok"
-    ids = table["source_id"].to_numpy()[good]
-    found = Split(ids, np.full(len(ids), TEST), 0).to_card()["test"]
-    if found != ensemble.card["training"]["split"]["test"]:
-        raise EnsembleError(
-            f"{scored}: its {len(ids)} sources are not the test of the ensemble's training. Name "
-            "the folder that it was trained in with --work."
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--work", type=Path, required=True, help="the training's folder")
     parser.add_argument("--ensemble", default="mock-ps1", help="directory, or a shipped one's name")
+    parser.add_argument("--n", type=int, default=15_000, help="mock sources")
     parser.add_argument("--scratch", type=Path, default=Path("calibration"), help="folder to make")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
-    sky, scratch = given.work / "sky", given.scratch
-    folder = find_ensemble(given.ensemble)
+    folder, sky = find_ensemble(given.ensemble), given.scratch
     ensemble = Ensemble.read(folder, calibrated=False)
-    scratch.mkdir(exist_ok=True)
-    ids = test_sources(sky)
-    catalog, truth, scored = (
-        scratch / f"{name}.parquet" for name in ("catalog", "truth", "catalog.scored")
-    )
-    write_table(take(sky / catalog.name, ids), catalog, read_footer(sky / catalog.name))
-    known = with_latents(take(sky / truth.name, ids), sky / "spectra.parquet", ensemble.decoder)
-    write_table(known, truth, read_footer(sky / truth.name))
+    variation = Variation(over_sampling=OVER_SAMPLING)
+    write_sky(sky, SkyPlan(unseen(ensemble), given.n, SEED + 1, variation=variation), given.workers)
+    truth, scored = sky / "known.parquet", sky / "catalog.scored.parquet"
+    write_table(known(sky, ensemble.decoder), truth, read_footer(sky / "truth.parquet"))
     store = CutoutStore.open(sky / "cutouts")
-    score(CatalogFile.open(catalog), store, ensemble, scored, threads=given.threads)
-    check_unseen(scored, ensemble)
+    catalog = CatalogFile.open(sky / "catalog.parquet")
+    score(catalog, store, ensemble, scored, threads=given.workers)
     calibration, coverages = calibrate(scored, truth, ensemble)
     calibration.write(folder)
     print_coverages(coverages)
