@@ -33,6 +33,7 @@ from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.latents.ensemble import BATCH_SIZE, Ensemble
 from targetsel.parquet import ParquetSink, write_table
 from targetsel.scoring import assemble, check_names, summarise
+from targetsel.spectra.lines import BPT_CLASSES
 
 ROWS_PER_CHUNK = 256
 SOURCES_DECODED_AT_ONCE = 8
@@ -79,6 +80,7 @@ def score_rows(catalog: Catalog, images: Images, ensemble: Ensemble, options: Op
         proxies = ensemble.measure(posterior.take(rows), options.n_draws, options.seed)
         pieces.append(summarise(proxies))
     summary = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    summary |= ensemble.class_probabilities({name: summary[name] for name in BPT_CLASSES})
     return assemble(catalog, cutouts, posterior, summary)
 
 

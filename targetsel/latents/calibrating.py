@@ -15,6 +15,7 @@ from targetsel.errors import CatalogError, EnsembleError
 from targetsel.files import sha256_of_file
 from targetsel.identity import uniform
 from targetsel.latents.calibration import Calibration
+from targetsel.latents.class_calibration import ClassMap
 from targetsel.latents.conformal import Bins, effective_size
 from targetsel.latents.decoder_residual import DecoderResidual
 from targetsel.latents.ensemble import Ensemble
@@ -24,7 +25,7 @@ from targetsel.latents.posterior import LatentPosterior
 from targetsel.latents.proxy_calibration import ScoreMap
 from targetsel.parquet import read_footer
 from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.lines import measure
+from targetsel.spectra.lines import PROXIES, bpt_probabilities, measure
 from targetsel.spectra.proxies import Proxies, ProxyPosterior
 
 Progress = Callable[[int, int], None]
@@ -90,11 +91,11 @@ def calibrate(
     checked = uniform(known.group, 0, "calibration")[:, 0] < CHECKED_SHARE
     fitted, others = known.take(~checked), known.take(checked)
     _check_size(truth, fitted, others)
-    done, total = 0, 2 * len(known)
+    done, total = 0, 2 * len(fitted) + len(others) + 2 * len(known)
 
-    def knots(calibration: Calibration, some: KnownSources) -> dict[str, np.ndarray]:
+    def predicted(calibration: Calibration, some: KnownSources) -> Predicted:
         nonlocal done
-        found = _knots(
+        found = Predicted.of(
             calibration, some, ensemble, n_draws, seed, lambda n: progress(done + n, total)
         )
         done += len(some)
@@ -102,10 +103,11 @@ def calibrate(
 
     def fit(some: KnownSources) -> Calibration:
         partial = _latent_steps(some, ensemble.decoder, truth)
-        return replace(partial, maps=_maps(some, knots(partial, some)))
+        partial = replace(partial, maps=_maps(some, predicted(partial, some).knots))
+        return replace(partial, classes=_classes(some, predicted(partial, some).shares))
 
     first = fit(fitted)
-    coverages = _coverages(first, others, knots(first, others))
+    coverages = _coverages(first, others, predicted(first, others).knots)
     card = _card(known, len(others), ensemble, truth, options, coverages)
     return replace(fit(known), card=card), coverages
 
@@ -180,27 +182,59 @@ def _maps(known: KnownSources, knots: Mapping[str, np.ndarray]) -> dict[str, Sco
     return maps
 
 
-def _knots(
-    calibration: Calibration,
-    known: KnownSources,
-    ensemble: Ensemble,
-    n_draws: int,
-    seed: int,
-    progress: Callable[[int], None],
-) -> dict[str, np.ndarray]:
-    """Quantiles of every proxy under a calibration, each of shape (N, L), as scoring makes them.
+def _classes(known: KnownSources, shares: Mapping[str, np.ndarray]) -> ClassMap | None:
+    """The map of the classes in the [NII] diagram, if enough sources of each are known."""
+    if not shares or set(known.proxies) < set(PROXIES):
+        return None
+    true = np.stack([known.proxies[name] for name in PROXIES], axis=1)
+    ids = known.posterior.source_id
+    classes = bpt_probabilities(Proxies(ids, PROXIES, true[:, None]))
+    known_of = np.where(np.isfinite(true).all(axis=1), 1.0, np.nan)
+    return ClassMap.fit(shares, {n: each * known_of for n, each in classes.items()}, known.weight)
 
-    None at all where no proxy is known, so that spectra need not be decoded.
+
+@dataclass(frozen=True)
+class Predicted:
+    """What scoring makes of N sources under a calibration of their posterior.
+
+    Attributes
+    ----------
+    knots : mapping of proxy name to ndarray, shape (N, L)
+        Quantiles of every proxy.
+    shares : mapping of class to ndarray, shape (N,)
+        Of draws, in the [NII] diagram.
     """
-    if not known.proxies:
-        return {}
-    posterior = calibration.posterior(known.posterior, known.magnitude)
-    pieces: list[ProxyPosterior] = []
-    for rows, proxies in drawn(posterior, ensemble, n_draws, seed):
-        moved = calibration.proxies(proxies, known.magnitude[rows], seed)
-        pieces.append(ProxyPosterior.from_draws(moved, moved.names))
-        progress(min(rows.stop, len(known)))
-    return {n: np.concatenate([each.knots(n) for each in pieces]) for n in pieces[0].names}
+
+    knots: Mapping[str, np.ndarray]
+    shares: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(
+        cls,
+        calibration: Calibration,
+        known: KnownSources,
+        ensemble: Ensemble,
+        n_draws: int,
+        seed: int,
+        progress: Callable[[int], None],
+    ) -> Predicted:
+        """Nothing at all where no proxy is known, so that spectra need not be decoded."""
+        if not known.proxies:
+            return cls({}, {})
+        posterior = calibration.posterior(known.posterior, known.magnitude)
+        knots: list[dict[str, np.ndarray]] = []
+        shares: list[dict[str, np.ndarray]] = []
+        for rows, proxies in drawn(posterior, ensemble, n_draws, seed):
+            moved = calibration.proxies(proxies, known.magnitude[rows], seed)
+            found = ProxyPosterior.from_draws(moved, moved.names)
+            knots.append({name: found.knots(name) for name in found.names})
+            shares.append(bpt_probabilities(moved))
+            progress(min(rows.stop, len(known)))
+        return cls(_joined(knots), _joined(shares))
+
+
+def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([each[name] for each in pieces]) for name in pieces[0]}
 
 
 def drawn(

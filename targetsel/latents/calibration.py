@@ -17,10 +17,12 @@ import numpy as np
 
 from targetsel.errors import EnsembleError
 from targetsel.files import written_beside
+from targetsel.latents.class_calibration import ClassMap
 from targetsel.latents.decoder_residual import DecoderResidual
 from targetsel.latents.latent_calibration import LatentCalibration
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.latents.proxy_calibration import ScoreMap, calibrated
+from targetsel.spectra.lines import BPT_CLASSES
 from targetsel.spectra.proxies import Proxies
 
 SCHEMA = "targetsel/calibration/v1"
@@ -29,7 +31,7 @@ FILE_NAME = "calibration.json"
 
 @dataclass(frozen=True)
 class Calibration:
-    """Three steps from a predicted posterior to a calibrated one.
+    """Four steps from a predicted posterior to a calibrated one.
 
     Attributes
     ----------
@@ -39,6 +41,8 @@ class Calibration:
         What decoding leaves out of the proxies.
     maps : mapping of proxy name to ScoreMap
         What remains to be corrected of each proxy.
+    classes : ClassMap or None
+        The same of the classes in the [NII] diagram.
     card : dict
         What it was fitted on, for which ensemble, and how well it does.
     """
@@ -47,6 +51,7 @@ class Calibration:
     residual: DecoderResidual | None
     maps: Mapping[str, ScoreMap]
     card: dict[str, Any]
+    classes: ClassMap | None = None
 
     @property
     def sha256(self) -> str:
@@ -82,6 +87,10 @@ class Calibration:
         """The draws with what decoding leaves out of them."""
         return proxies if self.residual is None else self.residual.add(proxies, seed)
 
+    def class_probabilities(self, shares: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Of classes, from their shares among the calibrated draws; each of shape (N,)."""
+        return shares if self.classes is None else self.classes(shares)
+
     # ------------------------------------------------------------------ reading, writing
 
     def _bytes(self) -> bytes:
@@ -91,6 +100,7 @@ class Calibration:
             "latents": self.latents and self.latents.to_card(),
             "residual": self.residual and self.residual.to_card(),
             "proxies": {name: each.to_card() for name, each in self.maps.items()},
+            "classes": self.classes and self.classes.to_card(),
         }
         return (json.dumps(whole, sort_keys=True, allow_nan=False) + "\n").encode()
 
@@ -131,13 +141,14 @@ class Calibration:
 
     @classmethod
     def _of(cls, whole: dict[str, Any], n_latents: int) -> Calibration:
-        parts = ("schema", "latents", "residual", "proxies")
-        latents, residual, proxies = (whole[name] for name in parts[1:])
+        parts = ("schema", "latents", "residual", "proxies", "classes")
+        latents, residual, proxies, classes = (whole[name] for name in parts[1:])
         return cls(
             LatentCalibration.from_card(latents, n_latents) if latents else None,
             DecoderResidual.from_card(residual) if residual else None,
             {name: ScoreMap.from_card(card) for name, card in proxies.items()},
             {name: value for name, value in whole.items() if name not in parts},
+            ClassMap.from_card(classes, BPT_CLASSES) if classes else None,
         )
 
 

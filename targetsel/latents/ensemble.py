@@ -8,7 +8,7 @@ On disk it is one directory: `card.json`, one `member-K.safetensors` per network
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -118,6 +118,10 @@ class Ensemble:
         if self.calibration is None:
             return proxies
         return self.calibration.proxies(proxies, posterior.magnitude, seed)
+
+    def class_probabilities(self, shares: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Of classes, from their shares among draws, calibrated if there is a calibration."""
+        return self.calibration.class_probabilities(shares) if self.calibration else shares
 
     @cached_property
     def _folded(self) -> list[Network]:
