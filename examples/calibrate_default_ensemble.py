@@ -28,7 +28,7 @@ from targetsel.latents.split import Split
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.variation import Variation
 from targetsel.mock.writing import SkyPlan, write_sky
-from targetsel.parquet import read_footer, write_table
+from targetsel.parquet import DECODER_KEY, read_footer, write_table
 from targetsel.pipeline import score
 from targetsel.spectra.decoder import Decoder
 
@@ -70,7 +70,9 @@ def main() -> None:
     variation = Variation(over_sampling=OVER_SAMPLING)
     write_sky(sky, SkyPlan(unseen(ensemble), given.n, SEED + 1, variation=variation), given.workers)
     truth, scored = sky / "known.parquet", sky / "catalog.scored.parquet"
-    write_table(known(sky, ensemble.decoder), truth, read_footer(sky / "truth.parquet"))
+    decoder = {DECODER_KEY: ensemble.card["files"]["decoder.safetensors"]}
+    footer = read_footer(sky / "truth.parquet") | decoder
+    write_table(known(sky, ensemble.decoder), truth, footer)
     store = CutoutStore.open(sky / "cutouts")
     catalog = CatalogFile.open(sky / "catalog.parquet")
     score(catalog, store, ensemble, scored, threads=given.workers)

@@ -33,6 +33,8 @@ from targetsel.errors import CatalogError
 from targetsel.files import written_beside
 
 FOOTER_KEY = b"targetsel"
+# Entry of a footer: the hash of the decoder file that the latents there are of.
+DECODER_KEY = "decoder_sha256"
 VOTABLE_NAMESPACE = "http://www.ivoa.net/xml/VOTable/v1.3"
 # VOTable has no signed byte and no unsigned short or int: the next wider type holds them. It has
 # nothing wider than a long, which only describes what uint64 columns hold in practice.

@@ -31,7 +31,7 @@ from targetsel.files import check_output, held, written_beside
 from targetsel.imaging.cutout import Images, cut_out
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.latents.ensemble import BATCH_SIZE, Ensemble
-from targetsel.parquet import ParquetSink, write_table
+from targetsel.parquet import DECODER_KEY, ParquetSink, write_table
 from targetsel.scoring import assemble, check_names, summarise
 from targetsel.spectra.lines import BPT_CLASSES
 
@@ -210,6 +210,7 @@ def _provenance(store: CutoutStore, ensemble: Ensemble, options: Options) -> dic
     return {
         "targetsel": targetsel.__version__,
         "ensemble": {"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
+        DECODER_KEY: ensemble.card["files"].get("decoder.safetensors"),
         "calibration": calibration.provenance if calibration else None,
         "cutouts": {"sha256": store.sha256},
         "device": str(ensemble.device),

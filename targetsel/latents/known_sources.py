@@ -16,7 +16,7 @@ from targetsel.imaging.brightness import MAGNITUDE
 from targetsel.latents.ensemble import Ensemble
 from targetsel.latents.labels import matched, says_simulated
 from targetsel.latents.posterior import LatentPosterior
-from targetsel.latents.stored import matrix, stored_posterior
+from targetsel.latents.stored import check_decoder, matrix, stored_posterior
 from targetsel.parquet import footer_in, read_footer
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import QUANTILES
@@ -104,6 +104,8 @@ class KnownSources:
         }
         predicted, known = predicted.take(pa.array(good)), known.take(pa.array(rows[good]))
         latents, noise = _true_latents(truth, known, ensemble.decoder.n_latents)
+        if set(LATENTS) & set(known.column_names):
+            check_decoder(truth, read_footer(truth), footer)
         names = [name for name in PROXIES if name in known.column_names]
         found = cls(
             stored_posterior(predicted, ids[good]),

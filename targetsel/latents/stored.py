@@ -6,10 +6,16 @@ the metadata of the column `member_cov`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
+from targetsel.errors import CatalogError
 from targetsel.latents.posterior import LatentPosterior
+from targetsel.parquet import DECODER_KEY
 
 SCALES, SHARES = b"scales", b"shares"
 ROUNDING = 1e-6  # of a covariance's largest element
@@ -70,3 +76,18 @@ def _tails(field: pa.Field) -> tuple[np.ndarray, np.ndarray]:
         for key in (SCALES, SHARES)
     )
     return scale, share
+
+
+def check_decoder(truth: Path, told: Mapping[str, Any], scored: Mapping[str, Any]) -> None:
+    """Refuse true latents of another decoder than the predicted ones, where both footers tell.
+
+    Raises
+    ------
+    CatalogError
+    """
+    true, predicted = (footer.get(DECODER_KEY) for footer in (told, scored))
+    if true and predicted and true != predicted:
+        raise CatalogError(
+            f"{truth}: its latents are of the decoder {true[:12]}, but those predicted are of "
+            f"{predicted[:12]}. Encode the spectra with the ensemble's decoder, or drop the column."
+        )

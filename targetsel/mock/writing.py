@@ -17,6 +17,7 @@ import pyarrow as pa
 
 import targetsel
 from targetsel.errors import CatalogError, MockError, OutputError
+from targetsel.files import sha256_of_file
 from targetsel.identity import uniform
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import Piece, write_store
@@ -26,7 +27,7 @@ from targetsel.mock.sky import BLOCK, observe_block
 from targetsel.mock.survey import PAN_STARRS, Survey
 from targetsel.mock.truth import catalog_table, spectra_table, truth_table, with_latents
 from targetsel.mock.variation import Variation
-from targetsel.parquet import ParquetSink, read_footer
+from targetsel.parquet import DECODER_KEY, ParquetSink, read_footer
 
 Progress = Callable[[int, int], None]
 
@@ -149,11 +150,12 @@ def write_sky(
         If one of the files is there already and is no mock sky's, or cannot be written.
     """
     from targetsel.latents.ensemble import DEFAULT, find_ensemble
-    from targetsel.spectra.decoder import Decoder
+    from targetsel.spectra.decoder import FILE_NAME, Decoder
 
     check_folder(folder)
     return_freed_memory()
     encode = Decoder.read(find_ensemble(DEFAULT)).encode
+    latents_of = {DECODER_KEY: sha256_of_file(find_ensemble(DEFAULT) / FILE_NAME)}
     sinks: dict[str, ParquetSink] = {}
 
     def pieces() -> Iterator[Piece]:
@@ -168,6 +170,7 @@ def write_sky(
                         ParquetSink(folder / f"{name}.parquet", table.schema, rows)
                     )
                     sinks[name].footer.update(plan.footer())
+                    sinks[name].footer.update(latents_of if name == "truth" else {})
                 sinks[name].write(table)
             ids, ra, dec = (made.catalog[name].to_numpy() for name in ("source_id", "ra", "dec"))
             yield Cutouts(ids, made.flux, plan.survey.bands, plan.survey.pixel_scale), ra, dec

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from targetsel.errors import CatalogError
 from targetsel.files import sha256_of_file
 from targetsel.latents.posterior import LatentPosterior
-from targetsel.latents.stored import stored_posterior
+from targetsel.latents.stored import check_decoder, stored_posterior
 from targetsel.parquet import read_footer
 from targetsel.selection.evaluation import Sources
 from targetsel.selection.meaning import proxy_names
@@ -104,6 +104,8 @@ class KnownSources:
         scored_rows = predicted.take(pa.array(good)).combine_chunks()
         true_rows = known.take(pa.array(places[good])).combine_chunks()
         latents, noise = _true_latents(truth, true_rows, schema)
+        if latents.size:
+            check_decoder(truth, read_footer(truth), read_footer(scored))
         found = cls(
             scored_rows,
             true_rows[_id_column(known, id_name)].to_numpy(),

@@ -205,6 +205,15 @@ def test_latents_of_another_decoder_are_refused(files, ensemble, tmp_path):
         calibrate(scored, longer, ensemble)
 
 
+def test_latents_of_another_decoder_are_told_by_its_hash(files, ensemble, tmp_path):
+    scored, truth = tmp_path / "scored.parquet", tmp_path / "truth.parquet"
+    for source, place, decoder in zip(files, (scored, truth), ("1" * 64, "2" * 64), strict=True):
+        footer = read_footer(source) | {"decoder_sha256": decoder}
+        write_table(pq.read_table(source), place, footer)
+    with pytest.raises(CatalogError, match=r"decoder 2{12}, but .* 1{12}\. Encode"):
+        calibrate(scored, truth, ensemble)
+
+
 def test_a_file_scored_by_another_ensemble_is_refused(ensemble, tmp_path):
     files = write_known(tmp_path, ensemble, 10, {"ensemble": {"name": "other", "sha256": "f" * 64}})
     with pytest.raises(EnsembleError, match=r"scored by the ensemble 'other' .* with --ensemble"):

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import MockError, OutputError
+from targetsel.files import sha256_of_file
 from targetsel.imaging.store import CutoutStore
 from targetsel.latents.ensemble import DEFAULT, find_ensemble
 from targetsel.mock.galaxies import Galaxies
@@ -93,11 +94,13 @@ def test_true_spectra_have_a_sum_of_squares_of_one_and_noise_as_stated(tables):
     assert snr.max() <= 60
 
 
-def test_latents_are_the_shipped_decoders_of_the_true_spectra(tables):
+def test_latents_are_the_shipped_decoders_of_the_true_spectra(sky, tables):
     decoder = Decoder.read(find_ensemble(DEFAULT))
     latents, _ = decoder.encode(lists(tables["spectra"]["flux_true"]))
     assert lists(tables["truth"]["latent"]) == pytest.approx(latents, abs=1e-4)
     assert tables["truth"].schema.field("latent").type == pa.list_(pa.float32(), 6)
+    file = find_ensemble(DEFAULT) / "decoder.safetensors"
+    assert read_footer(sky / "truth.parquet")["decoder_sha256"] == sha256_of_file(file)
 
 
 def test_truth_has_proxies_lines_components_and_weights_without_gaps(tables):
