@@ -30,10 +30,10 @@ from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.training import Recipe
 
 SEED = 20261122
-OVER_SAMPLING = 0.2  # strong emitters are rare, and the decoder has to know them
+OVER_SAMPLING = 0.3  # strong emitters are rare, and the decoder has to know them
 BINNING = 2  # pixels of 0.5 arcsec lose nothing that was measured, at half the cost or less
-DECODER = Recipe(epochs=50, learning_rate=2e-3, one_cycle=True, seed=SEED)
-EPOCHS, WIDTH = 12, 0.25
+DECODER = Recipe(epochs=40, learning_rate=2e-3, one_cycle=True, proxy_weight=2.0, seed=SEED)
+EPOCHS, WIDTH = 16, 0.25
 
 
 def simulate(folder: Path, n: int, workers: int) -> None:

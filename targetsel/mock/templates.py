@@ -26,6 +26,9 @@ POST_BURST = 4  # A stars: Balmer absorption without emission
 # Balmer absorption of the templates with lines, as a share of the post-burst template's. Their own
 # is hidden under the emission, so this is set by hand: old and young stars dilute the A stars.
 BALMER_SHARE = {0: 0.4, 1: 0.4, 2: 0.7}
+# The old population's Halpha alone is filled up. With this share, spectra absorb 1.2 Angstrom
+# there, as those of quiescent SDSS galaxies do.
+OLD_HALPHA_SHARE = 0.55
 
 _BALMER = (4102.90, 4341.69, 4862.69, 6564.61)
 _HALPHA = (6549.86, 6564.61, 6585.27)
@@ -60,6 +63,7 @@ def stellar_templates(templates: np.ndarray) -> np.ndarray:
     absorption = base[POST_BURST] / running_median(base[POST_BURST], 61) - 1.0
     for k, share in BALMER_SHARE.items():
         base[k] = _without_lines(base[k], share, absorption, _GROUPS)
+    base[OLD] = _without_lines(base[OLD], OLD_HALPHA_SHARE, absorption, (_HALPHA,))
     return base
 
 

@@ -50,7 +50,9 @@ def test_every_index_is_that_of_the_full_grid_in_double_precision(decoder, laten
     one, other = found[..., 0][compared], expected[compared]
     if name.startswith("log_"):
         one, other = 10**one, 10**other
-    scale = 1.0 if table[name].unit == "Angstrom" else np.maximum(1.0, np.abs(other))
+    # A width beyond 30 Angstrom may divide by next to nothing, and counts by its own size.
+    usual = 30.0 if table[name].unit == "Angstrom" else 1.0
+    scale = np.maximum(1.0, np.abs(other) / usual)
     assert np.max(np.abs(one - other) / scale) < 1e-4
 
 
@@ -59,7 +61,7 @@ def test_proxies_are_the_default_and_carry_the_sources_ids(decoder, latents):
     full = measure(decoder.decode(latents, np.array([5, 3, 9])))
     assert found.names == full.names == PROXIES
     np.testing.assert_array_equal(found.source_id, full.source_id)
-    np.testing.assert_allclose(found.values, full.values, atol=2e-4)
+    np.testing.assert_allclose(found.values, full.values, rtol=1e-5, atol=2e-4)
 
 
 def test_values_do_not_depend_on_the_other_sources_and_draws(decoder, latents):

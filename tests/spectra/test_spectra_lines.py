@@ -217,7 +217,7 @@ def test_balmer_decrement_of_lines_without_stars_is_their_ratio_of_fluxes():
     flux = np.where(grid < 3990, 1.0, 1.2) * 3.0  # a break of about 1.2 asks for some absorption
     table = LineTable.shipped()
     d4000 = table.choose(["d4000"]).measure(flux, grid)[0]
-    under = {HALPHA: 2.68 - 1.38 * d4000, 4862.69: 4.20 - 1.13 * d4000}
+    under = {HALPHA: 0.99 + 0.13 * d4000, 4862.69: 1.84 + 0.51 * d4000}
     for centre, width in ((HALPHA, 30.0), (4862.69, 10.0)):
         flux = flux + 3.6 * (width - under[centre]) * gaussian(edges(), centre, 60)
     found = table.choose(["balmer_decrement"]).measure(flux, grid)[0]
@@ -242,8 +242,8 @@ def test_shares_of_ionisation_classes_add_to_one(seed):
 def one_draw(**given):
     """Proxies of one draw; Halpha and Hbeta as they are once absorption is put back."""
     widths = dict.fromkeys(PROXIES, 0.0) | {"d4000": 1.0} | given
-    widths["ew_halpha"] += -2.68 + 1.38
-    widths["ew_hbeta"] += -4.20 + 1.13
+    widths["ew_halpha"] -= 0.99 + 0.13
+    widths["ew_hbeta"] -= 1.84 + 0.51
     return Proxies(np.arange(1), PROXIES, np.array([[[widths[name] for name in PROXIES]]]))
 
 
