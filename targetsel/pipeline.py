@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import targetsel
@@ -31,8 +32,10 @@ from targetsel.files import check_output, held, written_beside
 from targetsel.imaging.cutout import Images, cut_out
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.latents.ensemble import BATCH_SIZE, Ensemble
+from targetsel.latents.familiarity import familiarity
+from targetsel.latents.support import Tally
 from targetsel.parquet import DECODER_KEY, ParquetSink, write_table
-from targetsel.scoring import assemble, check_names, summarise
+from targetsel.scoring import LOOKS, assemble, check_names, familiar_columns, summarise
 from targetsel.spectra.lines import BPT_CLASSES
 
 ROWS_PER_CHUNK = 256
@@ -63,11 +66,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Scored:
-    """What `score` did: the file it wrote, its rows by status, and how many were there already."""
+    """What `score` did: the file it wrote, its rows by status, how many were there already, and
+    how far the training supports the sources that have predictions."""
 
     output: Path
     statuses: dict[str, int]
     n_resumed: int
+    support: Tally
 
 
 def score_rows(catalog: Catalog, images: Images, ensemble: Ensemble, options: Options) -> pa.Table:
@@ -81,7 +86,8 @@ def score_rows(catalog: Catalog, images: Images, ensemble: Ensemble, options: Op
         pieces.append(summarise(proxies))
     summary = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     summary |= ensemble.class_probabilities({name: summary[name] for name in BPT_CLASSES})
-    return assemble(catalog, cutouts, posterior, summary)
+    seen = familiarity(ensemble, cutouts, posterior.novelty)
+    return assemble(catalog, cutouts, posterior, summary | familiar_columns(seen))
 
 
 def score(
@@ -127,9 +133,9 @@ def score(
             finished += n_rows
             progress(finished, chunks.n_rows)
         whole = partial / "whole.parquet"
-        statuses = _join(chunks, catalog, ensemble, provenance, whole)
+        statuses, support = _join(chunks, catalog, ensemble, provenance, whole)
         os.replace(whole, output)
-    return Scored(output, statuses, sum(is_done))
+    return Scored(output, statuses, sum(is_done), support)
 
 
 @contextlib.contextmanager
@@ -255,14 +261,17 @@ def _join(
     ensemble: Ensemble,
     provenance: dict[str, Any],
     output: Path,
-) -> dict[str, int]:
-    """Write all parts as one file; how many rows have each status."""
+) -> tuple[dict[str, int], Tally]:
+    """Write all parts as one file; how many rows have each status, and what support there is."""
     schema = pq.read_schema(chunks.parts[0])
     statuses: Counter[str] = Counter()
+    support = Tally(ensemble.novelty.support)
     with ParquetSink(output, schema) as sink:
         for path in chunks.parts:
             part = pq.read_table(path)
             statuses.update(part["status"].to_pylist())
+            predicted = part.filter(pc.equal(part["status"], "ok"))
+            support.add(np.stack([predicted[name].to_numpy() for name in LOOKS], axis=1))
             sink.write(part)
         sink.footer.update(
             provenance,
@@ -270,5 +279,6 @@ def _join(
             columns=dict(catalog.columns),
             statuses=dict(sorted(statuses.items())),
             validation=ensemble.card.get("validation", {}),
+            support=support.summary,
         )
-    return dict(statuses)
+    return dict(statuses), support

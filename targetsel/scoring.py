@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -30,12 +31,22 @@ from targetsel.spectra.proxies import (
     ProxyPosterior,
 )
 
+if TYPE_CHECKING:
+    from targetsel.latents.familiarity import Familiarity
+
 EPISTEMIC = (
     "disagreement of the ensemble's members: rms over latents of the scatter of their means, in "
     "units of the training spectra's scatter"
 )
 BRIGHTNESS = "AB magnitude of the light near the cutout's centre, in its r or else its middle band"
 OOD = "share of held-out training sources that look at least as strange; small means novel"
+OOD_FEATURES = "the same by the networks' features alone"
+OOD_IMAGE = "the same by what can be wrong with a cutout alone"
+OOD_REASON = "what is strangest, whether or not it is strange: features, or a check of the image"
+SUPPORT = "whether training sources have such a magnitude, colour and size on their cutouts"
+COLOUR = "of the light near the cutout's centre: the band before the reference band, and that one"
+SIZE = "radius of half the light near the cutout's centre, share of its side"
+LOOKS = (MAGNITUDE, "cutout_colour", "cutout_size")
 
 
 def prediction_fields(n_latents: int, n_members: int) -> list[pa.Field]:
@@ -63,8 +74,14 @@ def prediction_fields(n_latents: int, n_members: int) -> list[pa.Field]:
         fields.append(described(name, f32, "", "stat.probability", about))
     fields += [
         described(MAGNITUDE, f32, "mag", "phot.mag", BRIGHTNESS),
+        described("cutout_colour", f32, "mag", "phot.color", COLOUR),
+        described("cutout_size", f32, "", "phys.angSize", SIZE),
         described("epistemic", f32, "", "stat.error", EPISTEMIC),
         described("ood", f32, "", "stat.probability", OOD),
+        described("ood_features", f32, "", "stat.probability", OOD_FEATURES),
+        described("ood_image", f32, "", "stat.probability", OOD_IMAGE),
+        described("ood_reason", pa.string(), "", "meta.code", OOD_REASON),
+        described("support", pa.bool_(), "", "meta.code", SUPPORT),
         described(
             "masked_fraction", f32, "", "stat.value;obs.image", "share of pixels without data"
         ),
@@ -156,13 +173,29 @@ def summarise(proxies: Proxies) -> dict[str, np.ndarray]:
     return columns | bpt_probabilities(proxies)
 
 
+def familiar_columns(seen: Familiarity) -> dict[str, np.ndarray]:
+    """What is said of how familiar sources are, by column name."""
+    return {
+        "ood": seen.novelty.share,
+        "ood_features": seen.novelty.by_features,
+        "ood_image": seen.novelty.by_image,
+        "ood_reason": seen.novelty.reason,
+        "support": seen.support,
+        "cutout_colour": seen.looks[:, 1],
+        "cutout_size": seen.looks[:, 2],
+    }
+
+
 def assemble(
     catalog: Catalog,
     cutouts: Cutouts,
     posterior: LatentPosterior,
     summary: Mapping[str, np.ndarray],
 ) -> pa.Table:
-    """The scored rows from the pieces; `summary` as `summarise` gives it."""
+    """The scored rows from the pieces; `summary` as `summarise` and `familiar_columns` give it.
+
+    Without the latter all that is known of a source's novelty is what its features tell.
+    """
     n, m, d = posterior.member_mean.shape
     lower = np.tril_indices(d)
     columns = {
@@ -173,6 +206,7 @@ def assemble(
         MAGNITUDE: posterior.magnitude,
         "epistemic": posterior.epistemic,
         "ood": posterior.novelty,
+        "ood_features": posterior.novelty,
         **summary,
     }
     good = cutouts.status == "ok"
@@ -185,7 +219,8 @@ def assemble(
         elif field.name == "masked_fraction":
             values = pa.array(cutouts.masked_fraction.astype(np.float32), mask=~cutouts.present)
         else:
-            values = _column(columns[field.name], field.type, good)
+            found = columns.get(field.name, np.full(n, np.nan))
+            values = _column(found, field.type, good)
         if field.name == "member_cov":
             field = with_tails(field, posterior)
         table = table.append_column(field, values)
@@ -201,7 +236,10 @@ def column_of(values: np.ndarray, kind: pa.DataType) -> pa.Array:
 
 
 def _column(values: np.ndarray, kind: pa.DataType, good: np.ndarray) -> pa.Array:
-    """An Arrow column of float32 numbers or lists; null where not good, or not a number."""
+    """An Arrow column; null where not good, or not a number."""
+    if not (pa.types.is_floating(kind) or pa.types.is_fixed_size_list(kind)):
+        known = good if values.dtype in (bool, object) else np.zeros_like(good)
+        return pa.array(values.astype(object), kind, mask=~known)
     values = values.astype(np.float32)
     if not pa.types.is_fixed_size_list(kind):
         return pa.array(values, mask=~good | ~np.isfinite(values))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from targetsel.demonstration import write_demonstration
+from targetsel.imaging.quality import CHECKS
 from targetsel.imaging.stretch import Stretch
 from targetsel.latents.ensemble import SCHEMA, Ensemble
 from targetsel.latents.network import Network, NetworkPlan
@@ -28,7 +29,7 @@ def tiny_ensemble(n_members: int = 2) -> Ensemble:
     networks = [Network(plan) for _ in range(n_members)]
     n_features = networks[0].head.in_features
     rng = np.random.default_rng(2)
-    features = rng.normal(size=(2, n_members, 500, n_features))
+    features = rng.normal(size=(n_members, 1000, n_features))
     autoencoder = SpectralAutoencoder(LatentSpace(6))
     autoencoder.mean_spectrum.fill_(1000**-0.5)
     with torch.no_grad():  # a flat spectrum with small wiggles, so that every line can be measured
@@ -48,7 +49,9 @@ def tiny_ensemble(n_members: int = 2) -> Ensemble:
         "network": plan.to_card(),
         "files": {},
     }
-    novelty = NoveltyReference.fit(features[0], features[1])
+    quality = rng.normal(size=(1000, len(CHECKS)))
+    looks = rng.normal([17.0, 0.8, 0.1], [1.0, 0.2, 0.02], (1000, 3))
+    novelty = NoveltyReference.fit(features, quality, looks)
     return Ensemble(networks, Decoder(autoencoder), novelty, card)
 
 

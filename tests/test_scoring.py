@@ -11,13 +11,25 @@ from astropy.io.votable.ucd import check_ucd
 from targetsel.catalog import Catalog
 from targetsel.errors import CatalogError
 from targetsel.imaging.cutout import Cutouts
+from targetsel.latents.familiarity import Familiarity
+from targetsel.latents.novelty import Novelty
 from targetsel.latents.posterior import LatentPosterior
-from targetsel.scoring import check_names, prediction_fields, scored, summarise
+from targetsel.scoring import (
+    assemble,
+    check_names,
+    familiar_columns,
+    prediction_fields,
+    summarise,
+)
 from targetsel.spectra.lines import PROXIES, UNITS
 from targetsel.spectra.proxies import Proxies
 
 BANDS = ("g", "r", "i", "z", "y")
 N, S = 3, 400
+REASON = np.array(["features", None, None], dtype=object)
+FAMILIAR = Familiarity(
+    Novelty(*np.full((3, N), 0.5), REASON), np.full((N, 3), 0.1), np.array([True, False, False])
+)
 
 
 def drawn(**changes):
@@ -44,7 +56,8 @@ def table():
     posterior = LatentPosterior(
         np.arange(N), mean, factor, np.full(N, 0.5), magnitude=np.full(N, 17.0)
     )
-    return scored(catalog, cutouts, posterior, drawn())
+    summary = summarise(drawn()) | familiar_columns(FAMILIAR)
+    return assemble(catalog, cutouts, posterior, summary)
 
 
 def test_columns_are_those_of_the_catalog_then_the_predicted_ones(table):
@@ -54,8 +67,11 @@ def test_columns_are_those_of_the_catalog_then_the_predicted_ones(table):
         "member_cov",
     ]  # fmt: skip
     assert names[8:12] == ["ew_oii", "ew_oii_std", "ew_oii_q16", "ew_oii_q84"]
-    assert names[-5:] == ["cutout_mag", "epistemic", "ood", "masked_fraction", "status"]
-    assert len(set(names)) == len(names) == 8 + 4 * len(PROXIES) + 2 * len(PROXIES) - 1 + 4 + 5
+    assert names[-11:] == [
+        "cutout_mag", "cutout_colour", "cutout_size", "epistemic", "ood", "ood_features",
+        "ood_image", "ood_reason", "support", "masked_fraction", "status",
+    ]  # fmt: skip
+    assert len(set(names)) == len(names) == 8 + 4 * len(PROXIES) + 2 * len(PROXIES) - 1 + 4 + 11
     assert {"ew_halpha", "ew_nii", "ew_sii", "d4000", "hdelta_a", "bpt_agn"} <= set(names)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 import typer
 
 from targetsel.errors import EnsembleError, OutputError
@@ -97,6 +98,41 @@ def import_(
     typer.echo(f"normalisation {ensemble.card['input']['normalisation']['origin']}")
     typer.echo(f"novelty {ensemble.card['novelty']}")
     typer.echo(f"written to {output}")
+
+
+@app.command("fit-novelty")
+def fit_novelty(
+    ensemble: Annotated[Path, typer.Argument(help="An ensemble's directory; it is changed.")],
+    catalog: Annotated[Path, typer.Option(help="Catalog of its training, with all its sources.")],
+    cutouts: Annotated[
+        Path | None,
+        typer.Option(help="Their cutout store. Default: the folder cutouts/ beside CATALOG."),
+    ] = None,
+    group_col: Annotated[
+        str, typer.Option(help="Column of the groups that its training was split by, if any.")
+    ] = "group_id",
+) -> None:
+    """Fit anew what an ensemble takes for novel, from sources its training held out.
+
+    A calibration beside it is of the ensemble as it was: calibrate again afterwards.
+    """
+    from targetsel.catalog import CatalogFile
+    from targetsel.imaging.store import CutoutStore
+    from targetsel.latents.ensemble import Ensemble
+    from targetsel.latents.familiarity import fit_reference, held_out
+    from targetsel.tables import open_table
+
+    read = Ensemble.read(ensemble, calibrated=False)
+    file = CatalogFile.open(catalog)
+    column = file.columns["source_id"]
+    names = [column, group_col] if group_col in file.schema.names else [column, column]
+    pieces = list(open_table(catalog).batches(65_536, list(dict.fromkeys(names))))
+    ids, groups = (np.concatenate([piece[name].to_numpy() for piece in pieces]) for name in names)
+    store = CutoutStore.open(cutouts or catalog.parent / "cutouts")
+    chosen = held_out(read, store, ids, groups)
+    read.novelty = fit_reference(read, store, chosen)
+    read.write(ensemble, half=read.card.get("half_precision", {}).get("weights", False))
+    typer.echo(f"novelty and support fitted to {len(chosen)} held-out sources in {ensemble}")
 
 
 @app.command("export-onnx")

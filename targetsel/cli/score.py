@@ -95,6 +95,11 @@ def score(
         out.print(f"{count:>10,}  {status}")
     if read.calibration:
         out.print(f"posteriors {read.calibration.said}")
+    if known := scored.support.summary:
+        out.print(
+            f"{known['share']:.1%} of them look like training sources (support); for these, "
+            f"{known['held_out']:,} held-out training sources count as {known['effective']:,.0f}"
+        )
     out.print(f"written to {scored.output}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +22,7 @@ from targetsel.errors import EnsembleError, did_you_mean
 from targetsel.files import sha256_of_file, written_beside
 from targetsel.imaging.brightness import central_magnitude, reference_band
 from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.quality import CHECKS
 from targetsel.latents.calibration import Calibration
 from targetsel.latents.folding import fold
 from targetsel.latents.input_plan import InputPlan
@@ -123,6 +125,10 @@ class Ensemble:
         """Of classes, from their shares among draws, calibrated if there is a calibration."""
         return self.calibration.class_probabilities(shares) if self.calibration else shares
 
+    def features(self, flux: np.ndarray) -> np.ndarray:
+        """Pooled features (M, N, F) of whole cutouts (N, B, H, W) of the card's bands and size."""
+        return self._predict(self.input.prepare(flux))[0]
+
     @cached_property
     def _folded(self) -> list[Network]:
         """The networks as plain convolutions on the device, which is what predicts."""
@@ -202,6 +208,10 @@ class Ensemble:
             ("shape of the novelty's mean", self.novelty.mean.shape, (n, features)),
             ("shape of its whitening", self.novelty.whitening.shape, (n, features, features)),
             ("shape of its distances", self.novelty.distances.shape, (N_LEVELS,)),
+            ("shape of its checks", self.novelty.checks.shape, (len(CHECKS), N_LEVELS)),
+            ("shape of its image", self.novelty.image.shape, (N_LEVELS,)),
+            ("shape of its both", self.novelty.both.shape, (N_LEVELS,)),
+            ("width of its looks", self.novelty.looks.shape[1:], (3,)),
         ):
             if found != needed:
                 raise EnsembleError(
@@ -223,7 +233,10 @@ class Ensemble:
             tensors = halves(network) if half else network.state_dict()
             write_safetensors(tensors, folder / names[-1])
         self.decoder.write(folder / "decoder.safetensors")
-        arrays = {k: torch.from_numpy(v.astype(np.float32)) for k, v in vars(self.novelty).items()}
+        arrays = {
+            each.name: torch.from_numpy(getattr(self.novelty, each.name).astype(np.float32))
+            for each in fields(NoveltyReference)
+        }
         write_safetensors(arrays, folder / "novelty.safetensors")
         names += ["decoder.safetensors", "novelty.safetensors"]
         plans = [network.plan.to_card() for network in self.networks]
@@ -283,12 +296,16 @@ def _card_bytes(card: dict[str, Any]) -> bytes:
 
 def _read_novelty(path: Path) -> NoveltyReference:
     tensors = read_safetensors(path)
-    expected = NoveltyReference.__dataclass_fields__.keys()
-    if tensors.keys() != expected:
+    arrays = {name: tensor.numpy().astype(float) for name, tensor in tensors.items()}
+    if arrays.keys() == {"mean", "whitening", "distances"}:  # before images were checked
+        return NoveltyReference.of_features(**arrays)
+    expected = {each.name for each in fields(NoveltyReference)}
+    if arrays.keys() != expected:
         raise EnsembleError(
-            f"{path}: holds {', '.join(sorted(tensors))}, expected {', '.join(sorted(expected))}."
+            f"{path}: holds {', '.join(sorted(tensors))}, expected {', '.join(sorted(expected))}. "
+            "Copy the whole ensemble directory again."
         )
-    return NoveltyReference(**{name: t.numpy().astype(float) for name, t in tensors.items()})
+    return NoveltyReference(**arrays)
 
 
 def _refuse(constant: str) -> None:

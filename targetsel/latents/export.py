@@ -23,7 +23,7 @@ from targetsel.imaging.stretch import Stretch
 from targetsel.latents.ensemble import Ensemble
 from targetsel.latents.folding import fold
 from targetsel.latents.network import Network
-from targetsel.latents.novelty import NoveltyReference
+from targetsel.latents.novelty import EDGE, LEVELS, NoveltyReference
 
 OPSET = 18
 
@@ -46,7 +46,7 @@ def export_ensemble(ensemble: Ensemble, path: Path) -> None:
     The input `flux` (N, B, H, W) [nanomaggy], NaN where there is no data, has the bands, pixel
     scale and size of the card. Outputs, in standardised latents: `latent_mean` (N, D) and
     `latent_cov` (N, D, D) of the mixture, `member_mean` (N, M, D) and `member_factor`
-    (N, M, D, D) of its members, and `source_novelty` (N,).
+    (N, M, D, D) of its members, and `source_novelty` (N,), that of the features alone.
     """
     plan = ensemble.input
     names = ("latent_mean", "latent_cov", "member_mean", "member_factor", "source_novelty")
@@ -111,11 +111,13 @@ class _NoveltyGraph(nn.Module):
 
     def __init__(self, novelty: NoveltyReference):
         super().__init__()
-        for name, values in vars(novelty).items():
-            self.register_buffer(name, torch.from_numpy(values).float())
+        for name in ("mean", "whitening", "distances"):
+            self.register_buffer(name, torch.from_numpy(getattr(novelty, name)).float())
+        self.register_buffer("levels", torch.from_numpy(LEVELS).float())
         self.mean: Tensor
         self.whitening: Tensor
         self.distances: Tensor
+        self.levels: Tensor
 
     def forward(self, features: Tensor) -> Tensor:
         white = (features - self.mean.unsqueeze(1)) @ self.whitening
@@ -123,8 +125,13 @@ class _NoveltyGraph(nn.Module):
         last = len(self.distances) - 1
         above = (distance.unsqueeze(1) > self.distances).sum(dim=1).clamp(1, last)
         low, high = self.distances[above - 1], self.distances[above]
-        share = ((distance - low) / (high - low).clamp_min(1e-12)).clamp(0.0, 1.0)
-        return 1.0 - (above - 1 + share) / last
+        part = ((distance - low) / (high - low).clamp_min(1e-12)).clamp(0.0, 1.0)
+        step = self.levels[above] - self.levels[above - 1]
+        share = 1.0 - (self.levels[above - 1] + part * step)
+        reach = self.distances[last] - self.distances[last // 2] + 1e-3
+        over = (distance - self.distances[last]).clamp_min(0.0)
+        share = torch.where(over > 0, EDGE * reach / (reach + over), share)
+        return torch.where(distance <= self.distances[0], torch.ones_like(share), share)
 
 
 def _export(

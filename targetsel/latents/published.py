@@ -33,8 +33,9 @@ from targetsel.files import sha256_of_file
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.imaging.stretch import Stretch
 from targetsel.latents.ensemble import BATCH_SIZE, SCHEMA, Ensemble
+from targetsel.latents.familiarity import fit_reference
 from targetsel.latents.network import Network, NetworkPlan
-from targetsel.latents.novelty import N_LEVELS, NoveltyReference
+from targetsel.latents.novelty import NoveltyReference
 from targetsel.latents.presets import presets
 from targetsel.spectra.decoder import Decoder
 from targetsel.state_dicts import read_state_dict
@@ -154,9 +155,12 @@ def import_ensemble(
         notes.append({"file": Path(path).name, "sha256": sha256_of_file(path), "tensors": used})
     offset = np.array(normalisation.mean) / np.array(normalisation.std)
     stretch = Stretch("linear", normalisation.std, offset=tuple(offset.tolist()))
-    novelty = _novelty(networks, stretch, store, size)
     card = _card(plan, normalisation, stretch, size, notes, store)
-    return Ensemble(networks, decoder, novelty, card)
+    unknown = NoveltyReference.unknown(len(networks), networks[0].head.in_features)
+    ensemble = Ensemble(networks, decoder, unknown, card)
+    if store is not None:
+        ensemble.novelty = fit_reference(ensemble, store, _evenly_spaced(store.source_ids()))
+    return ensemble
 
 
 def read_network(path: Path, plan: NetworkPlan) -> tuple[Network, dict[str, str]]:
@@ -266,32 +270,14 @@ def _complete_singular_vectors(tensors: dict[str, Tensor]) -> None:
 
 def _pieces(store: CutoutStore, size: int) -> Iterator[np.ndarray]:
     """Flux (N, 5, size, size) of evenly spaced sources of a store, those that are whole."""
-    ids = store.source_ids()
-    chosen = ids[np.linspace(0, len(ids) - 1, min(len(ids), N_SOURCES)).astype(int)]
+    chosen = _evenly_spaced(store.source_ids())
     for start in range(0, len(chosen), BATCH_SIZE):
         cutouts = store.read(chosen[start : start + BATCH_SIZE]).select_bands(BANDS).crop(size)
         yield cutouts.flux[cutouts.status == "ok"]
 
 
-@torch.inference_mode()
-def _novelty(
-    networks: list[Network], stretch: Stretch, store: CutoutStore | None, size: int
-) -> NoveltyReference:
-    """A reference from every second source of the store, measured on the others."""
-    if store is None:
-        n_features = networks[0].head.in_features
-        mean = np.zeros((len(networks), n_features))
-        identity = np.broadcast_to(np.eye(n_features), (len(networks), n_features, n_features))
-        return NoveltyReference(mean, np.array(identity), np.full(N_LEVELS, np.nan))
-    features: list[list[np.ndarray]] = [[] for _ in networks]
-    for flux in _pieces(store, size):
-        x = torch.from_numpy(stretch.apply(flux))
-        for network, found in zip(networks, features, strict=True):
-            found.append(network.features(x).numpy().astype(np.float64))
-    whole = np.stack([np.concatenate(found) for found in features])
-    if whole.shape[1] < 4:
-        raise CutoutError(f"{store.path}: {whole.shape[1]} whole cutouts, expected at least 4")
-    return NoveltyReference.fit(whole[:, ::2], whole[:, 1::2])
+def _evenly_spaced(ids: np.ndarray) -> np.ndarray:
+    return ids[np.linspace(0, len(ids) - 1, min(len(ids), N_SOURCES)).astype(int)]
 
 
 def _card(

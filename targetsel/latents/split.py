@@ -71,5 +71,10 @@ class Split:
         return card | {f"fold {fold}": self._part(fold) for fold in range(self.n_folds)}
 
     def _part(self, fold: int) -> dict[str, Any]:
-        ids = sorted(self.source_id[self.fold == fold].astype(str))
-        return {"n": len(ids), "ids_sha256": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
+        ids = self.source_id[self.fold == fold]
+        return {"n": len(ids), "ids_sha256": ids_hash(ids)}
+
+
+def ids_hash(source_id: np.ndarray) -> str:
+    """The SHA-256 of a set of ids, in whatever order."""
+    return hashlib.sha256("\n".join(sorted(source_id.astype(str))).encode()).hexdigest()

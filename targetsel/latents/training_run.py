@@ -21,20 +21,20 @@ from targetsel.errors import EnsembleError, OutputError
 from targetsel.files import held, written_beside
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.latents.ensemble import Ensemble
+from targetsel.latents.familiarity import fit_reference
 from targetsel.latents.labels import Labels
 from targetsel.latents.members import Member, MemberStanding, TrainedMember, train_members
 from targetsel.latents.network import Network, NetworkPlan
 from targetsel.latents.novelty import NoveltyReference
 from targetsel.latents.pixels import Pixels
 from targetsel.latents.split import Split
-from targetsel.latents.training_card import describe, features_of, latent_rmse, validated
+from targetsel.latents.training_card import describe, latent_rmse, validated
 from targetsel.latents.training_picture import draw_training
 from targetsel.latents.training_plan import TrainingPlan, differences
 from targetsel.spectra.decoder import Decoder
 from targetsel.weights import write_safetensors
 
 WORK = "training"
-N_NOVELTY = 8000  # sources whose features make the novelty reference
 
 # What a training has to say: lines, and how far a member is.
 Report = Callable[[str | MemberStanding], None]
@@ -136,10 +136,11 @@ def _train(
     )
     trained = train_members(members, plan.workers if plan.device == "cpu" else 1, report)
     report("measuring on the test")
-    ensemble = _assemble(trained, members, pixels, usable, split, plan, decoder)
+    ensemble = _assemble(trained, members, pixels, plan, decoder)
     left_out = labels.left_out | {"without pixels": len(labels) - len(usable)}
     known = replace(known, left_out=left_out)
     ensemble.card = describe(folder.name, store, known, split, plan, ensemble)
+    ensemble.novelty = fit_reference(ensemble, store, known.source_id[split.test])
     ensemble, half = validated(ensemble, store, known.take(split.test))
     _write_history(folder, trained)
     ensemble.write(folder, half)
@@ -176,24 +177,16 @@ def _assemble(
     trained: list[TrainedMember],
     members: list[Member],
     pixels: Pixels,
-    usable: np.ndarray,
-    split: Split,
     plan: TrainingPlan,
     decoder: Decoder,
 ) -> Ensemble:
-    """The ensemble of trained networks, without a card."""
+    """The ensemble of trained networks, without a card or knowledge of what is novel."""
     networks = [each.network for each in trained]
-    read = pixels.reader()
     if plan.network.head == "mean":
-        rmse = latent_rmse(networks, members, read)
+        rmse = latent_rmse(networks, members, pixels.reader())
         networks = [_with_plan(each, replace(each.plan, latent_rmse=rmse)) for each in networks]
-    seen = np.flatnonzero(split.fold >= 0)
-    seen = seen[np.linspace(0, len(seen) - 1, min(len(seen), N_NOVELTY)).astype(int)]
-    reference = NoveltyReference.fit(
-        np.stack([features_of(network, read, usable[seen]) for network in networks]),
-        np.stack([features_of(network, read, usable[split.test]) for network in networks]),
-    )
-    return Ensemble(networks, decoder, reference, {})
+    unknown = NoveltyReference.unknown(len(networks), networks[0].head.in_features)
+    return Ensemble(networks, decoder, unknown, {})
 
 
 def _with_plan(network: Network, plan: NetworkPlan) -> Network:

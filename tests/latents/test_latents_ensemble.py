@@ -217,8 +217,11 @@ def test_a_member_that_the_card_does_not_list_is_missed_by_the_novelty(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tensors: tensors.pop("mean"), "holds distances, whitening, expected distances, m"),
-        (lambda tensors: tensors.update(more=torch.ones(1)), "holds distances, mean, more, whit"),
+        (lambda tensors: tensors.pop("mean"), "image, looks, whitening, expected both, checks"),
+        (
+            lambda tensors: tensors.update(more=torch.ones(1)),
+            "looks, mean, more, whitening, expected",
+        ),
         (
             lambda tensors: tensors.update(distances=torch.ones(3)),
             r"distances: \(3,\), but the 2 networks need \(201,\)",
@@ -233,6 +236,17 @@ def test_a_foreign_novelty_reference_is_refused(folder, change, message):
     rehash(folder)
     with pytest.raises(EnsembleError, match=message):
         Ensemble.read(folder)
+
+
+def test_a_novelty_reference_from_before_images_were_checked_is_still_read(folder):
+    path = folder / "novelty.safetensors"
+    tensors = load_file(path)
+    older = {name: tensors[name] for name in ("mean", "whitening")}
+    save_file(older | {"distances": torch.linspace(0, 2, 201)}, path)
+    rehash(folder)
+    reference = Ensemble.read(folder).novelty
+    assert reference.distances[100] == pytest.approx(1.0)
+    assert np.isnan(reference.image).all()
 
 
 def test_a_card_with_nan_is_refused_before_anything_is_scored(folder):

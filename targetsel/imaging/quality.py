@@ -1,0 +1,180 @@
+"""What can be wrong with a cutout, as numbers with plain meanings.
+
+None of them needs a network or a catalog. What is ordinary is not said here: galaxies are large
+and small, and surveys differ; see `latents.novelty`, which compares with the training's cutouts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from targetsel.imaging.brightness import reference_band
+
+# By name, what each number says of a cutout.
+CHECKS = {
+    "masked": "share of pixels without data, in the band that has most of them",
+    "masked centre": "the same within an eighth of the side from the centre",
+    "saturated": "share of pixels as bright as the brightest one of their band, in the worst band",
+    "sky noise": "noise of the sky against the survey's, ln of the ratio, in the oddest band",
+    "off centre": "distance of the light from the centre [pixel]",
+    "second source": "light that half a turn about the centre does not repeat, share of all",
+    "compact": "light within an eighth of the side from the centre, share of that within a quarter",
+    "one band": "share of pixels with light in one band only, as satellites leave it",
+    "sharp pixel": "largest contrast of a pixel with its neighbours, as cosmic rays leave it",
+}
+# Strange if they are large or small; the others, if they are large.
+TWO_SIDED = ("sky noise", "compact", "sharp pixel")
+SIGMA_OF_MAD = 1.4826
+AT_ONCE = 8
+BRIGHT, DARK = 6.0, 2.5  # [sigma of a 4 x 4 pixel mean] light, and none
+SOFT = 0.2  # of a pixel's light that may be contrast: no telescope is sharper
+FEWEST_SIGMA = 30.0  # [sigma of a pixel] light that shares are taken of, at least
+
+
+def quality(flux: np.ndarray, sky_sigma: np.ndarray) -> np.ndarray:
+    """The numbers of `CHECKS` for N cutouts, shape (N, 9), in its order.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (N, B, H, W)
+        [nanomaggy]; NaN where there is no data. Each side at least 16 pixels.
+    sky_sigma : ndarray, shape (B,)
+        The survey's usual noise of a pixel [nanomaggy].
+    """
+    pieces = [_quality(flux[k : k + AT_ONCE], sky_sigma) for k in range(0, len(flux), AT_ONCE)]
+    return np.concatenate(pieces) if pieces else np.zeros((0, len(CHECKS)))
+
+
+def _quality(flux: np.ndarray, sky_sigma: np.ndarray) -> np.ndarray:
+    """The same of few cutouts, so that all that is made of them stays in the processor's cache."""
+    gone = np.isnan(flux)
+    signal = np.where(gone, np.float32(0), flux) / sky_sigma.astype(np.float32)[:, None, None]
+    near = _radius(flux.shape[2:]) <= min(flux.shape[2:]) / 8
+    together = signal.sum(axis=1) / np.float32(np.sqrt(flux.shape[1]))
+    columns = {
+        "masked": gone.mean(axis=(2, 3)).max(axis=1),
+        "masked centre": gone[:, :, near].mean(axis=2).max(axis=1),
+        "saturated": _saturated(signal),
+        "sky noise": _noise(flux, sky_sigma),
+        **_shape(together),
+        "one band": _one_band(signal),
+        "sharp pixel": _sharpest(signal, gone),
+    }
+    return np.stack([columns[name] for name in CHECKS], axis=1).astype(np.float64)
+
+
+def looks(flux: np.ndarray, bands: tuple[str, ...], magnitude: np.ndarray) -> np.ndarray:
+    """Magnitude, colour and size of N cutouts, shape (N, 3): where in its survey a source lies.
+
+    Colour [mag] is that of the band before the reference band (r, or the middle one) and itself,
+    within an eighth of the side from the centre; or of itself and the band after, where it is the
+    first. Size is the radius of half the reference band's light within a quarter of the side
+    [share of the side]. NaN where there is no light.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (N, B, H, W)
+        [nanomaggy]
+    magnitude : ndarray, shape (N,)
+        As `brightness.central_magnitude` gives it.
+    """
+    at = bands.index(reference_band(bands))
+    blue, red = (at - 1, at) if at else (0, min(1, len(bands) - 1))
+    side = min(flux.shape[2:])
+    rings = np.arange(1, 9) * side / 32
+    inside = (_radius(flux.shape[2:]).ravel() <= rings[:, None]).astype(np.float32)
+    light = np.nan_to_num(flux[:, [blue, red, at]]).reshape(len(flux), 3, -1) @ inside.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        colour = -2.5 * np.log10(light[:, 0, 3] / light[:, 1, 3])
+        share = light[:, 2] / light[:, 2, -1:]
+        above = np.argmax(share >= 0.5, axis=1)
+        rows = np.arange(len(flux))
+        low = np.where(above > 0, share[rows, above - 1], 0.0)
+        size = (above + (0.5 - low) / (share[rows, above] - low)) / 32
+    found = np.stack([magnitude, colour, np.where(light[:, 2, -1] > 0, size, np.nan)], axis=1)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _radius(shape: tuple[int, ...]) -> np.ndarray:
+    """Distance of each pixel from the centre [pixel], shape (H, W)."""
+    height, width = shape
+    y, x = np.mgrid[:height, :width]
+    return np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
+
+
+def _noise(flux: np.ndarray, sky_sigma: np.ndarray) -> np.ndarray:
+    """ "sky noise" from the upper and lower eighth, shape (N,).
+
+    From differences between pixels two apart, which smooth light does not change, and which are
+    less correlated than neighbours.
+    """
+    rim = max(2, flux.shape[2] // 8)
+    edge = np.concatenate([flux[:, :, :rim], flux[:, :, -rim:]], axis=2)
+    noise = _deviation(edge[..., 2:] - edge[..., :-2]) / np.sqrt(2)
+    with np.errstate(divide="ignore"):
+        return _farthest(np.log(noise / sky_sigma))
+
+
+def _deviation(values: np.ndarray) -> np.ndarray:
+    """Standard deviation about 0 of the last two axes, by their median; 0 without data."""
+    magnitude = np.abs(values.reshape(*values.shape[:2], -1))
+    gone = np.isnan(magnitude)
+    if not gone.any():
+        return SIGMA_OF_MAD * np.median(magnitude, axis=2)
+    magnitude = np.sort(np.where(gone, np.inf, magnitude), axis=2)
+    n = (~gone).sum(axis=2)
+    middle = np.take_along_axis(magnitude, np.maximum(n - 1, 0)[..., None] // 2, axis=2)[..., 0]
+    return SIGMA_OF_MAD * np.where(n > 0, middle, 0.0)
+
+
+def _farthest(values: np.ndarray) -> np.ndarray:
+    """The value farthest from 0 in each row, bounded, shape (N,)."""
+    values = np.nan_to_num(values, posinf=9, neginf=-9)
+    return np.take_along_axis(values, np.abs(values).argmax(axis=1)[:, None], axis=1)[:, 0]
+
+
+def _saturated(signal: np.ndarray) -> np.ndarray:
+    """Share of pixels within 0.1 % of the brightest, beyond that one, in the worst band."""
+    brightest = signal.max(axis=(2, 3), keepdims=True)
+    alike = (signal >= 0.999 * brightest) & (brightest > FEWEST_SIGMA)
+    return (alike.sum(axis=(2, 3)) - 1).clip(0).max(axis=1) / signal[0, 0].size
+
+
+def _shape(image: np.ndarray) -> dict[str, np.ndarray]:
+    """ "off centre", "second source" and "compact" of images (N, H, W) in units of their noise."""
+    radius, side = _radius(image.shape[1:]), min(image.shape[1:])
+    inside, core = radius <= side / 4, radius <= side / 8
+    y, x = (np.mgrid[: image.shape[1], : image.shape[2]].T - (np.array(image.shape[1:]) - 1) / 2).T
+    light = image[:, inside]
+    positive = np.maximum(light - 2, 0)
+    total = positive.sum(axis=1) + FEWEST_SIGMA
+    centre = np.hypot(positive @ x[inside], positive @ y[inside]) / total
+    turned = np.abs(light - image[:, ::-1, ::-1][:, inside])
+    # What noise alone leaves: the mean of the absolute difference of two normals is 2 / sqrt(pi).
+    unlike = (turned.sum(axis=1) - 1.128 * inside.sum()) / (2 * total)
+    compact = np.maximum(image[:, core] - 2, 0).sum(axis=1) / total
+    return {"off centre": centre, "second source": unlike, "compact": compact}
+
+
+def _one_band(signal: np.ndarray) -> np.ndarray:
+    """ "one band", on means of 4 x 4 pixels."""
+    n, bands, height, width = signal.shape
+    if bands < 2:
+        return np.zeros(n)
+    whole = signal[:, :, : height // 4 * 4, : width // 4 * 4]
+    rows = whole.reshape(n, bands, height // 4, 4, -1).sum(axis=3)
+    means = rows.reshape(n, bands, height // 4, width // 4, 4).sum(axis=4) / 4
+    second, first = np.sort(means, axis=1)[:, -2:].swapaxes(0, 1)
+    return ((first > BRIGHT) & (second < DARK)).mean(axis=(1, 2))
+
+
+def _sharpest(signal: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    """ "sharp pixel": of each pixel against the mean of its four neighbours, all of them known."""
+    known = np.where(gone, np.float32(np.nan), signal) if gone.any() else signal
+    middle = known[:, :, 1:-1, 1:-1]
+    sides = known[:, :, :-2, 1:-1] + known[:, :, 2:, 1:-1]
+    sides += known[:, :, 1:-1, :-2]
+    sides += known[:, :, 1:-1, 2:]
+    contrast = middle - np.float32(0.25) * sides
+    contrast /= np.float32(1) + np.float32(SOFT) * np.maximum(middle, 0)
+    return np.fmax.reduce(contrast, axis=(1, 2, 3), initial=0)
