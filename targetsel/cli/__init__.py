@@ -12,6 +12,7 @@ import targetsel
 from targetsel.cli import cutouts, decoder, ensemble, fetch, lines, priors, rules, spectra
 from targetsel.cli.assign import assign
 from targetsel.cli.calibrate import calibrate
+from targetsel.cli.compare import compare
 from targetsel.cli.demo import demo
 from targetsel.cli.density import density
 from targetsel.cli.diff import diff
@@ -51,6 +52,7 @@ app.command()(train)
 app.command()(calibrate)
 app.command()(trainingset)
 app.command()(select)
+app.command()(compare)
 app.command()(funnel)
 app.command()(explain)
 app.command()(tune)
