@@ -17,7 +17,7 @@ from targetsel.latents.input_plan import InputPlan
 from targetsel.latents.novelty import Novelty, NoveltyReference
 from targetsel.latents.split import TEST, Split, ids_hash
 
-AT_ONCE = 64
+AT_ONCE = 1024  # held-out sources are read in; a store is quicker at many than at few
 FEWEST = 4  # sources that a reference can be made of
 MOST = 8000  # that it is made of
 
@@ -56,7 +56,7 @@ def familiarity(ensemble: Ensemble, cutouts: Cutouts, by_features: np.ndarray) -
     all_looks = np.full((n, 3), np.nan)
     all_looks[known] = seen
     support = ensemble.novelty.support.holds(all_looks)
-    return Familiarity(Novelty(*shares, reason), all_looks, support)
+    return Familiarity(Novelty(shares[0], shares[1], shares[2], reason), all_looks, support)
 
 
 def fit_reference(ensemble: Ensemble, store: CutoutStore, ids: np.ndarray) -> NoveltyReference:
@@ -121,7 +121,7 @@ def held_out(
     ids = source_id[fold == TEST]
     whole = [
         part.source_id[part.status == "ok"]
-        for part in (store.read(ids[k : k + 256]) for k in range(0, len(ids), 256))
+        for part in (store.read(ids[k : k + AT_ONCE]) for k in range(0, len(ids), AT_ONCE))
     ]
     found = np.concatenate(whole) if whole else ids
     if ids_hash(found) != split["ids_sha256"]:
