@@ -119,17 +119,22 @@ def fit_novelty(
     from targetsel.catalog import CatalogFile
     from targetsel.imaging.store import CutoutStore
     from targetsel.latents.ensemble import Ensemble
-    from targetsel.latents.familiarity import fit_reference, held_out
+    from targetsel.latents.familiarity import as_in_nature, fit_reference, held_out
     from targetsel.tables import open_table
 
     read = Ensemble.read(ensemble, calibrated=False)
     file = CatalogFile.open(catalog)
     column = file.columns["source_id"]
     names = [column, group_col] if group_col in file.schema.names else [column, column]
+    names += ["weight"] if "weight" in file.schema.names else []
     pieces = list(open_table(catalog).batches(65_536, list(dict.fromkeys(names))))
-    ids, groups = (np.concatenate([piece[name].to_numpy() for piece in pieces]) for name in names)
+    ids, groups, *weight = (
+        np.concatenate([piece[name].to_numpy() for piece in pieces]) for name in names
+    )
     store = CutoutStore.open(cutouts or catalog.parent / "cutouts")
     chosen = held_out(read, store, ids, groups)
+    for each in weight:
+        chosen = as_in_nature(chosen, each[np.isin(ids, chosen)])
     read.novelty = fit_reference(read, store, chosen)
     read.write(ensemble, half=read.card.get("half_precision", {}).get("weights", False))
     typer.echo(f"novelty and support fitted to {len(chosen)} held-out sources in {ensemble}")

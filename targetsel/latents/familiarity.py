@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import CutoutError, EnsembleError
+from targetsel.identity import uniform
 from targetsel.imaging.brightness import central_magnitude, reference_band
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.quality import CHECKS, looks, quality
@@ -93,6 +94,14 @@ def fit_reference(ensemble: Ensemble, store: CutoutStore, ids: np.ndarray) -> No
     return NoveltyReference.fit(
         np.concatenate(features, axis=1), checks, seen[np.isfinite(seen).all(axis=1)]
     )
+
+
+def as_in_nature(source_id: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Sources of an over-sampled population, thinned out so that each kind is as frequent as it is.
+
+    A source is kept with a chance proportional to its weight, by a hash of its id.
+    """
+    return source_id[uniform(source_id, 0, "novelty")[:, 0] * weight.max() < weight]
 
 
 def held_out(

@@ -21,7 +21,7 @@ from targetsel.errors import EnsembleError, OutputError
 from targetsel.files import held, written_beside
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.latents.ensemble import Ensemble
-from targetsel.latents.familiarity import fit_reference
+from targetsel.latents.familiarity import as_in_nature, fit_reference
 from targetsel.latents.labels import Labels
 from targetsel.latents.members import Member, MemberStanding, TrainedMember, train_members
 from targetsel.latents.network import Network, NetworkPlan
@@ -140,8 +140,9 @@ def _train(
     left_out = labels.left_out | {"without pixels": len(labels) - len(usable)}
     known = replace(known, left_out=left_out)
     ensemble.card = describe(folder.name, store, known, split, plan, ensemble)
-    ensemble.novelty = fit_reference(ensemble, store, known.source_id[split.test])
-    ensemble, half = validated(ensemble, store, known.take(split.test))
+    test = known.take(split.test)
+    ensemble.novelty = fit_reference(ensemble, store, as_in_nature(test.source_id, test.weight))
+    ensemble, half = validated(ensemble, store, test)
     _write_history(folder, trained)
     ensemble.write(folder, half)
 
