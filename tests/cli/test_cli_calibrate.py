@@ -51,7 +51,7 @@ def test_calibrate_prints_both_coverages_and_writes_beside_the_weights(targetsel
 
 def test_score_applies_the_calibration_and_says_so(targetsel, calibrated, fitted):
     plain = score(targetsel, "--uncalibrated", "-o", "plain.parquet")
-    assert plain == ["        40  ok", "written to plain.parquet"]
+    assert [plain[0], plain[-1]] == ["        40  ok", "written to plain.parquet"]
     n = fitted[1].card["n_fitted"]
     assert score(targetsel)[1] == (
         f"posteriors calibrated on {n:,} sources of known spectra (simulated)"
