@@ -74,7 +74,7 @@ def fit_reference(ensemble: Ensemble, store: CutoutStore, ids: np.ndarray) -> No
     CutoutError
         If fewer than four can be used.
     """
-    plan = ensemble.input
+    plan, ids = ensemble.input, np.sort(ids)  # in whatever order they come
     ids = ids[np.linspace(0, len(ids) - 1, min(len(ids), MOST)).astype(int)]
     features: list[np.ndarray] = []
     numbers: list[tuple[np.ndarray, np.ndarray]] = []

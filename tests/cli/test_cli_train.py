@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from targetsel.catalog import Catalog
@@ -119,3 +120,26 @@ def test_spectra_are_encoded_on_the_way(sky, tmp_path, targetsel):
     card = json.loads((tmp_path / "new" / "card.json").read_text())
     assert card["training"]["label_noise"] == [0.0, 0.0]
     assert "spectra" in card["validation"]["proxies"]["d4000"]
+
+
+def test_novelty_fitted_anew_is_that_of_the_training(sky, tmp_path, targetsel):
+    catalog = sky / "catalog.parquet"
+    words_ = words(sky, tmp_path / "toy", *SMALL, "--catalog", catalog, "--group", "group_id")
+    assert targetsel(*words_).status == 0
+    before = contents(tmp_path / "toy")
+    distances = Ensemble.read(tmp_path / "toy").novelty.distances
+    card = json.loads(before["card.json"])
+    said = targetsel("ensemble", "fit-novelty", tmp_path / "toy", "--catalog", catalog)
+    assert said.status == 0, said.err
+    n = card["training"]["split"]["test"]["n"]
+    assert said.out == f"novelty and support fitted to {n} held-out sources in {tmp_path / 'toy'}\n"
+    again = Ensemble.read(tmp_path / "toy").novelty.distances  # of weights in half precision
+    assert again == pytest.approx(distances, rel=0.02)
+    few = pq.read_table(catalog).slice(0, 100)
+    pq.write_table(few, tmp_path / "few.parquet")
+    said = targetsel(
+        "ensemble", "fit-novelty", tmp_path / "toy", "--catalog", tmp_path / "few.parquet",
+        "--cutouts", sky / "cutouts",
+    )  # fmt: skip
+    assert said.status == 2
+    assert f"but the ensemble was tested on {n} others. Give the catalog" in said.err
