@@ -27,6 +27,7 @@ from targetsel.cli.randoms import randoms
 from targetsel.cli.score import score
 from targetsel.cli.select import select
 from targetsel.cli.selection_function import selection_function
+from targetsel.cli.show import show
 from targetsel.cli.train import train
 from targetsel.cli.trainingset import trainingset
 from targetsel.cli.tune import tune
@@ -55,6 +56,7 @@ app.command()(select)
 app.command()(compare)
 app.command()(funnel)
 app.command()(explain)
+app.command()(show)
 app.command()(tune)
 app.command()(forecast)
 app.command()(evaluate)

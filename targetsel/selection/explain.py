@@ -108,7 +108,7 @@ def explain(rules: Rules, source_id: str, scored: Path) -> tuple[Explanation, ..
         If the scored file has no such source.
     """
     with scored_file(scored) as file:
-        source = _source(file, source_id)
+        source = source_of(file, source_id)
         found = [explanation(each, source) for each in classes_in(file, rules).values()]
         chosen = _chosen(rules, found, scored, source.table.column(ids_of(file).name))
     return tuple(
@@ -135,7 +135,7 @@ def _chosen(
     ]
 
 
-def _source(file: ScoredFile, source_id: str) -> Sources:
+def source_of(file: ScoredFile, source_id: str) -> Sources:
     """The one source with this id, with all columns."""
     first, column = 0, ids_of(file)
     for block in file.sources([column]):

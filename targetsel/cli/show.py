@@ -1,0 +1,34 @@
+"""targetsel show: one source, its expected spectrum and lines, as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def show(
+    scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
+    id: Annotated[str, typer.Option("--id", help="Id of a source, as the catalog has it.")],
+    cutouts: Annotated[Path, typer.Option(help="Cutout store that it was scored from.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write: .png or .svg.")],
+    ensemble: Annotated[
+        str, typer.Option(help="The ensemble that scored it: a folder, or a shipped one's name.")
+    ] = "mock-ps1",
+    rules: Annotated[
+        list[str] | None,
+        typer.Option("--rules", help="Rule file whose classes are listed; may be repeated."),
+    ] = None,
+) -> None:
+    """Draw a source's cutout, the spectrum expected of it, its lines, and what rules say of it."""
+    from targetsel.files import check_output
+    from targetsel.imaging.store import CutoutStore
+    from targetsel.latents.ensemble import Ensemble
+    from targetsel.report.source import draw_source
+    from targetsel.selection.rules import Rules
+
+    check_output(output, (scored, cutouts))
+    chosen = [Rules.read(each) for each in rules or ()]
+    draw_source(scored, id, CutoutStore.open(cutouts), Ensemble.read(ensemble), output, chosen)
+    typer.echo(f"source {id} drawn in {output}")

@@ -1,0 +1,165 @@
+"""One source on a page: its cutout, the spectrum expected of it, its lines, and what rules say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pyarrow as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from targetsel.errors import CatalogError, CutoutError, OutputError
+from targetsel.files import written_beside
+from targetsel.imaging.picture import composite
+from targetsel.imaging.store import CutoutStore
+from targetsel.latents.ensemble import Ensemble
+from targetsel.latents.stored import stored_posterior
+from targetsel.parquet import read_footer
+from targetsel.report.pictures import COLOURS, STYLE
+from targetsel.selection.explain import Explanation, explain, source_of
+from targetsel.selection.rules import Rules
+from targetsel.selection.scan import scored_file
+from targetsel.spectra.lines import PROXIES, UNITS
+from targetsel.spectra.picture import LINES
+
+N_DRAWS = 256
+PLACE = {"left": 0.04, "right": 0.985, "bottom": 0.02, "top": 0.9, "wspace": 0.25, "hspace": 0.45}
+FORMATS = (".png", ".svg")
+OWNS = ("ood", "ood_reason", "epistemic", "support", "bpt_sf", "bpt_composite", "bpt_agn")
+
+
+def draw_source(
+    scored: Path,
+    source_id: str,
+    store: CutoutStore,
+    ensemble: Ensemble,
+    output: Path,
+    rules: Sequence[Rules] = (),
+) -> None:
+    """Draw one source of a scored catalog as PNG or SVG, by the end of the output's name.
+
+    The band holds the central 68 % of `N_DRAWS` decoded draws of the stored posterior.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        That scored it; its decoder is used.
+    rules : sequence of Rules
+        Whose classes are listed with their verdict and probability.
+
+    Raises
+    ------
+    CatalogError, CutoutError, OutputError
+    """
+    if output.suffix.lower() not in FORMATS:
+        raise OutputError(f"{output}: expected a name that ends in {' or '.join(FORMATS)}.")
+    _check(scored, ensemble)
+    with scored_file(scored) as file:
+        table = source_of(file, source_id).table
+        own_id = table[file.names["source_id"]].to_numpy()
+    if table["status"][0].as_py() != "ok":
+        raise CatalogError(
+            f"{scored}: source '{source_id}' has no prediction: {table['status'][0].as_py()}. "
+            "Choose another."
+        )
+    classes = [each for one in rules for each in explain(one, source_id, scored)]
+    with matplotlib.rc_context(STYLE):
+        canvas = Canvas(figsize=(12, 6.2))
+        panels = canvas.subplot_mosaic("iss;iss;ppw", width_ratios=(1, 1.5, 1.5), gridspec_kw=PLACE)
+        _draw_cutout(panels["i"], store, own_id)
+        _draw_spectrum(panels["s"], table, own_id, ensemble)
+        _draw_proxies(panels["p"], table)
+        _write_words(panels["w"], table, classes)
+        canvas.suptitle(f"{source_id}, by {_origin(ensemble)}", fontsize=11)
+        with written_beside(output) as beside:
+            kind = output.suffix.lower().removeprefix(".")
+            canvas.savefig(beside, format=kind, dpi=130, metadata=_dateless(kind))
+
+
+def _check(scored: Path, ensemble: Ensemble) -> None:
+    found = read_footer(scored).get("ensemble", {})
+    if found.get("sha256") != ensemble.sha256:
+        raise CatalogError(
+            f"{scored}: scored by '{found.get('name', 'unknown')}' "
+            f"({str(found.get('sha256'))[:12]}), not by this ensemble ({ensemble.sha256[:12]}). "
+            "Name the one that scored it with --ensemble."
+        )
+
+
+def _origin(ensemble: Ensemble) -> str:
+    """The ensemble's name, and whether it has only seen simulated images."""
+    tested = str(ensemble.card.get("validation", {}).get("on", ""))
+    simulated = ", which has learnt from simulated images" if "simulated" in tested else ""
+    return f"{ensemble.card.get('name', '')}{simulated}"
+
+
+def _dateless(kind: str) -> dict[str, None] | None:
+    return {"Date": None} if kind == "svg" else None
+
+
+def _draw_cutout(panel: Axes, store: CutoutStore, source_id: np.ndarray) -> None:
+    cutouts = store.read(source_id)
+    if not cutouts.present.all():
+        raise CutoutError(f"{store.path}: has no source '{source_id[0]}'. Name its store.")
+    half = cutouts.size * cutouts.pixel_scale / 2
+    panel.imshow(
+        composite(cutouts)[0], origin="lower", extent=(-half, half, -half, half), clip_on=False
+    )
+    panel.set_xlabel("arcsec")
+    panel.set_title("".join(cutouts.bands), fontsize=9)
+
+
+def _draw_spectrum(panel: Axes, table: pa.Table, source_id: np.ndarray, ensemble: Ensemble) -> None:
+    draws = stored_posterior(table, source_id).draw(N_DRAWS)
+    spectra = ensemble.decoder.decode(draws, source_id)
+    low, middle, high = np.quantile(spectra.flux[0], (0.16, 0.5, 0.84), axis=0)
+    level = np.median(middle)
+    wavelength = spectra.wavelength
+    panel.fill_between(wavelength, low / level, high / level, color=COLOURS[0], alpha=0.3, lw=0)
+    panel.plot(wavelength, middle / level, color=COLOURS[0], lw=0.9)
+    for name, at in LINES.items():
+        panel.axvline(at, color="0.85", lw=0.6, zorder=0)
+        panel.annotate(
+            name, (at, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
+            textcoords="offset points", ha="center", fontsize=7, color="0.35",
+        )  # fmt: skip
+    panel.set_xlim(wavelength[0], wavelength[-1])
+    panel.set_ylim(0, 1.1 * np.quantile(high / level, 0.999))
+    panel.set_xlabel("rest-frame vacuum wavelength [Angstrom]")
+    panel.set_ylabel("expected flux density\nmedian and 68 %", fontsize=8)
+
+
+def _draw_proxies(panel: Axes, table: pa.Table) -> None:
+    """Medians and 68 % intervals, each relative to its own scale, with the numbers beside."""
+    panel.set_axis_off()
+    panel.set_title("medians and 68 % intervals", fontsize=9, loc="left")
+    for k, name in enumerate(PROXIES):
+        low, middle, high = (table[name + end][0].as_py() for end in ("_q16", "", "_q84"))
+        column, row = divmod(k, 5)
+        numbers = f"{middle:8.2f}  {low:.2f} to {high:.2f} {UNITS[name]}"
+        panel.text(
+            0.5 * column, 0.95 - 0.2 * row, f"{name:14}{numbers}",
+            transform=panel.transAxes, va="top", fontsize=8, family="monospace",
+        )  # fmt: skip
+
+
+def _write_words(panel: Axes, table: pa.Table, classes: Sequence[Explanation]) -> None:
+    panel.set_axis_off()
+    lines = [
+        f"{name:18}{_short(table[name][0].as_py())}" for name in OWNS if name in table.schema.names
+    ]
+    for each in classes:
+        chance = "" if each.probability is None else f"   P {each.probability:.2f}"
+        lines.append(f"{each.name:18}{'obeys' if each.passed else 'no':6}{chance}")
+    for row, line in enumerate(lines):
+        panel.text(
+            0, 1 - row / max(len(lines), 9), line,
+            transform=panel.transAxes, va="top", fontsize=8, family="monospace",
+        )  # fmt: skip
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
