@@ -2,7 +2,7 @@
 
 The 12 bins of the anchor model say what light there is between 3400 and 7000 Angstrom, to within
 300 Angstrom. What they leave open is drawn: how much of the colour is dust and how much age, how
-deep absorption lines are, and the slope beyond both ends.
+deep absorption lines are, how sharp the 4000 Angstrom break is, and the slope beyond both ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from targetsel.mock.emission import gas_dust, reddening
 from targetsel.mock.templates import OLD, WAVELENGTH, running_median
 from targetsel.spectra.lines import LineTable
 
-N_NORMALS = 6  # standard normals that one continuum uses up
+N_NORMALS = 7  # standard normals that one continuum uses up
 DUST_STEP = 0.3
 DUST = np.arange(0.0, 2.41, DUST_STEP)  # A_V [mag] before young stars
 OLD_DUST = 0.4  # share of it before old stars
@@ -29,6 +29,9 @@ BIN_ERROR = 0.015  # relative, of a combination of templates: what it reproduces
 # Logarithmic depth of the absorption lines of old and of young stars, added to the templates',
 # which are smoothed by 300 km/s; scatter set by hand for age, metallicity and dispersion.
 DEPTH, DEPTH_SCATTER = np.array([0.35, -0.3]), np.array([0.2, 0.3])
+# Scatter of ln D4000 at given bins, which hold both sides of the break and so tell little of it:
+# what ten real SDSS spectra depart by from a model that takes it from the bins.
+BREAK_SCATTER = 0.035
 # Exponents of the wavelength from 6850 to 8500 and below 3400 Angstrom: with these means the
 # spectra have, in the median, the i - z and u - g of the real galaxies that they are drawn for, to
 # 0.03 and 0.15 mag.
@@ -76,6 +79,8 @@ def draw_continuum(features: np.ndarray, normals: np.ndarray, anchor: Anchor) ->
     dust, weights = _draw_stars(bins, expected, normals[:, 0], normals[:, 1], anchor)
     depth = DEPTH + DEPTH_SCATTER * normals[:, 2:4]
     old, young = _stars(weights, dust, depth, anchor)
+    sharper = np.exp(BREAK_SCATTER * normals[:, 6:7] * _sharper_break())
+    old, young = old * sharper, young * sharper
     model = (old + young) @ _averaging(anchor).T
     factor = _continued(bins / model, anchor) * _beyond(normals[:, 4:6])
     middle = (WAVELENGTH > 5500) & (WAVELENGTH < 6100)
@@ -172,6 +177,17 @@ def _continued(ratio: np.ndarray, anchor: Anchor) -> np.ndarray:
     centres = np.log(0.5 * (anchor.bin_edges[:-1] + anchor.bin_edges[1:]))
     corners = np.array([np.interp(np.log(WAVELENGTH), centres, row) for row in np.eye(12)])
     return ratio @ corners
+
+
+def _sharper_break() -> np.ndarray:
+    """What makes ln D4000 larger by 1 without changing the bins: ln of a factor, shape (L,).
+
+    A wave of one period in each of the bins to either side of 4000 Angstrom. Its mean is 0.716 of
+    its amplitude in 4000-4100 Angstrom, and as much below 0 in 3850-3950.
+    """
+    beyond = WAVELENGTH - 4000.0
+    wave = np.sin(2 * np.pi * beyond / 300.0) * (np.abs(beyond) < 300.0)
+    return wave / (2 * 0.716)
 
 
 def _beyond(normals: np.ndarray) -> np.ndarray:

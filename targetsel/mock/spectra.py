@@ -15,7 +15,7 @@ from targetsel.mock.templates import EDGES, WAVELENGTH
 
 # Uncertainty of what the broad bands tell about the *fiber*: a whole galaxy's colour is not its
 # centre's, and DESI's fiber takes about a third of the light of an SDSS galaxy. Set by hand.
-KNOWN_ERROR = np.array([0.18, 0.06, 0.20])
+KNOWN_ERROR = np.array([0.18, 0.08, 0.20])
 FIBER_SHARE = 0.32
 INSTRUMENT = 69.0  # km/s: the spectrograph's own dispersion, for a resolution of 1850
 N_NORMALS = N_DRAWN + N_CONTINUUM + 3  # that one galaxy's spectrum uses up

@@ -129,7 +129,7 @@ def test_a_stronger_line_at_the_same_continuum_has_the_larger_excess(anchor):
     assert (np.diff(anchor.line_excess(features)) > 0).all()
     features = np.repeat(features[2:3], 5, axis=0)
     features[:, LINE["nii"]] = np.arcsinh([1, 3, 9, 20, 30])
-    assert np.ptp(anchor.line_excess(features)) == 0
+    assert np.ptp(anchor.line_excess(features)) < 1e-9
     assert (np.diff(anchor.ratio_excess(features)) > 0).all()
     assert len(CONTINUUM) == 7
 
