@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from targetsel.mock.anchor import CONTINUUM, KNOWN, LINE, Anchor, widths_of
-from targetsel.mock.continuum import DUST, break_strength, draw_continuum
+from targetsel.mock.continuum import BREAK_SCATTER, DUST, break_strength, draw_continuum
 from targetsel.mock.continuum import N_NORMALS as N_CONTINUUM
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.photometry import PANSTARRS, SPEED_OF_LIGHT, response
@@ -84,6 +84,18 @@ def test_continua_of_equal_bins_differ_in_dust_and_beyond_the_bins(anchor):
     assert drawn.dust.max() < DUST[-1] + 0.16
     assert np.median(scatter[middle]) < 0.02
     assert 0.02 < scatter[np.argmin(np.abs(WAVELENGTH - 8300))] < 0.10
+
+
+def test_breaks_scatter_at_equal_bins_by_what_is_stated(anchor):
+    features = np.repeat(anchor.mixture.draw(20, np.random.default_rng(0)), 2, axis=0)
+    normal = np.zeros((40, N_CONTINUUM))
+    normal[1::2, 6] = 1.0
+    stars = draw_continuum(features, normal, anchor).total
+    sharper = np.diff(np.log(break_strength(stars)))[::2]
+    assert sharper == pytest.approx(np.full(20, BREAK_SCATTER), rel=0.1)
+    inside = [(WAVELENGTH >= a) & (WAVELENGTH < b) for a, b in pairwise(anchor.bin_edges)]
+    bins = np.stack([stars[:, pixels].mean(axis=1) for pixels in inside], axis=1)
+    assert bins[1::2] == pytest.approx(bins[::2], rel=1e-3)
 
 
 def test_draws_follow_what_the_broad_bands_tell(anchor):
