@@ -112,12 +112,10 @@ def _fill(flux: np.ndarray, ivar: np.ndarray, basis: Basis) -> np.ndarray:
     if not gap.any():
         return flux
     scale = (flux[~gap] @ basis.mean[~gap]) / (basis.mean[~gap] ** 2).sum()
-    filled = np.where(gap, scale * basis.mean, flux)
+    model = scale * basis.mean
     for _ in range(N_ITERATIONS):
-        norm = np.sqrt((filled**2).sum())
-        model = norm * basis.reconstruct(filled / norm, ivar * norm**2)
-        change = np.abs(model[gap] - filled[gap]).max()
-        filled[gap] = model[gap]
-        if change < 1e-7 * norm:
+        norm = np.sqrt((model**2).sum())  # of the model: a few wrong pixels would spoil the flux's
+        before, model = model, norm * basis.reconstruct(flux / norm, ivar * norm**2)
+        if np.abs(model - before)[gap].max() < 1e-7 * norm:
             break
-    return filled
+    return np.where(gap, model, flux)
