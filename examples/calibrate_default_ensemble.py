@@ -61,7 +61,7 @@ def known(sky: Path, decoder: Decoder) -> pa.Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--ensemble", default="mock-ps1", help="directory, or a shipped one's name")
-    parser.add_argument("--n", type=int, default=15_000, help="mock sources")
+    parser.add_argument("--n", type=int, default=30_000, help="mock sources")
     parser.add_argument("--scratch", type=Path, default=Path("calibration"), help="folder to make")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()

@@ -7,6 +7,10 @@ import pytest
 import torch
 
 from targetsel.latents.ensemble import find_ensemble
+from targetsel.mock.anchor import Anchor
+from targetsel.mock.galaxies import Galaxies
+from targetsel.mock.spectra import N_NORMALS, draw_spectra
+from targetsel.mock.templates import DECODER_PIXELS
 from targetsel.spectra.autoencoder import SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.folded import BLOCK, FoldedDecoder
@@ -23,8 +27,11 @@ def decoder():
 
 
 @pytest.fixture(scope="module")
-def latents():
-    return np.random.default_rng(0).normal(0, 0.5, (3, 300, 6))
+def latents(decoder):
+    """Of galaxies: elsewhere a decoder may divide by next to nothing."""
+    normals = np.random.default_rng(0).standard_normal((900, N_NORMALS))
+    spectra = draw_spectra(Galaxies.shipped().known[:900], normals, Anchor.shipped())
+    return decoder.encode(spectra.total[:, DECODER_PIXELS])[0].reshape(3, 300, 6).astype(float)
 
 
 def in_double_precision(decoder, latents):

@@ -155,7 +155,7 @@ def test_gain_of_more_than_a_thousandth_starts_the_count_anew():
 
 def test_best_epochs_weights_are_kept_not_the_last_ones(spectra):
     # A learning rate this high spoils the weights soon.
-    recipe = replace(RECIPE, epochs=8, learning_rate=0.03)
+    recipe = replace(RECIPE, epochs=8, learning_rate=0.06)
     trained = train(spectra, recipe)
     assert trained.kept_epoch < 8
     losses = [row["held_out_loss"] for row in trained.history]
