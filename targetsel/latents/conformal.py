@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 FEWEST_PER_BIN = 350
-MOST_BINS = 12
+MOST_BINS = 12  # unless more are asked for
 DIGITS = 7
 SMALLEST_STEP = 1e-9  # between quantiles, so that each has its own level
 
@@ -103,13 +103,13 @@ class Bins:
     place: np.ndarray
 
     @classmethod
-    def of(cls, x: np.ndarray, weight: np.ndarray) -> Bins:
-        """Bins of about `FEWEST_PER_BIN` sources, effectively, and at most `MOST_BINS`.
+    def of(cls, x: np.ndarray, weight: np.ndarray, most: int = MOST_BINS) -> Bins:
+        """Bins of about `FEWEST_PER_BIN` sources, effectively, and at most so many.
 
         NaN is taken for the largest x.
         """
         x = np.where(np.isfinite(x), x, np.nanmax(x))
-        wanted = int(np.clip(effective_size(weight) // FEWEST_PER_BIN, 1, MOST_BINS))
+        wanted = int(np.clip(effective_size(weight) // FEWEST_PER_BIN, 1, most))
         order = np.argsort(x, kind="stable")
         place = np.empty(len(x), dtype=np.int64)
         place[order] = np.arange(len(x)) * wanted // len(x)

@@ -1,11 +1,13 @@
-"""Calibration of the latents' posterior: how wide it ought to be, and how heavy its tails.
+"""Calibration of the latents' posterior: its shape, how heavy its tails are, and how wide it is.
 
-Two things are learnt from sources of known latents. First the *tails*: one temperature cannot mend
-a posterior of which too many true values lie in the core and too many far out, so every Gaussian
-becomes a mixture of Gaussians of several scales, whose shares maximise the likelihood (Kiefer &
-Wolfowitz 1956). Then the *stretch* of each latent as a function of the source's brightness, such
-that the central 90 % interval holds 90 %: conformalised quantile regression (Romano et al. 2019,
-arXiv:1905.03222) with the score in units of the interval.
+Three things are learnt from sources of known latents. First the *shape*: whitened by the posterior,
+deviations of true latents should have unit covariance; where they have another, deviations are
+multiplied by a factor of it. Then the *tails*: one temperature cannot mend a posterior of which too
+many true values lie in the core and too many far out, so every Gaussian becomes a mixture of
+Gaussians of several scales, whose shares maximise the likelihood (Kiefer & Wolfowitz 1956). Last
+the *stretch* of each latent as a function of the source's brightness, such that the central 90 %
+interval holds 90 %: conformalised quantile regression (Romano et al. 2019, arXiv:1905.03222) with
+the score in units of the interval.
 """
 
 from __future__ import annotations
@@ -29,28 +31,31 @@ SMALLEST_HALF = 1e-9  # of an interval, so that a degenerate posterior does not 
 
 @dataclass(frozen=True)
 class LatentCalibration:
-    """Tails and stretch of a posterior of D latents.
+    """Shape, tails and stretch of a posterior of D latents.
 
     Attributes
     ----------
+    shape : ndarray, shape (D, D)
+        Lower triangular; see `LatentPosterior.reshaped`.
     scale, share : ndarray, shape (J,)
         See `LatentPosterior`.
     stretch : Curve
         Logarithm of the factor of each latent's deviations, by magnitude.
     """
 
+    shape: np.ndarray
     scale: np.ndarray
     share: np.ndarray
     stretch: Curve
 
     def apply(self, posterior: LatentPosterior, magnitude: np.ndarray) -> LatentPosterior:
         """The calibrated posterior of N sources, given their magnitudes (N,)."""
-        stretched = posterior.stretched(np.exp(self.stretch.at(magnitude)))
-        shape = (len(posterior), len(self.scale))
+        reshaped = posterior.reshaped(self.shape)
+        size = (len(posterior), len(self.scale))
         return replace(
-            stretched,
-            scale=np.broadcast_to(self.scale, shape).copy(),
-            share=np.broadcast_to(self.share, shape).copy(),
+            reshaped.stretched(np.exp(self.stretch.at(magnitude))),
+            scale=np.broadcast_to(self.scale, size).copy(),
+            share=np.broadcast_to(self.share, size).copy(),
         )
 
     @classmethod
@@ -75,15 +80,16 @@ class LatentCalibration:
         magnitude, weight : ndarray, shape (N,)
         """
         level = Curve(np.zeros(1), np.zeros((1, latents.shape[1])))
-        stretch = _stretch(posterior, latents, noise, magnitude, weight)
-        first = cls(np.ones(1), np.ones(1), stretch)
-        even = first.apply(posterior, magnitude).with_noise(noise)
-        scale, share = tails(even, latents, weight)
-        heavy = cls(scale, share, level).apply(posterior, magnitude)
-        return cls(scale, share, _stretch(heavy, latents, noise, magnitude, weight))
+        shape = _shape(posterior.with_noise(noise), latents, weight)
+        first = cls(shape, np.ones(1), np.ones(1), level).apply(posterior, magnitude)
+        scale, share = tails(first.with_noise(noise), latents, weight)
+        heavy = cls(shape, scale, share, level).apply(posterior, magnitude)
+        stretch = _stretch(heavy, latents, noise, magnitude, weight)
+        return cls(shape, scale, share, stretch)
 
     def to_card(self) -> dict[str, Any]:
         return {
+            "shape": self.shape.tolist(),
             "scale": self.scale.tolist(),
             "share": self.share.tolist(),
             "stretch": self.stretch.to_card(),
@@ -98,12 +104,21 @@ class LatentCalibration:
         ValueError, KeyError
             If it is none of so many latents.
         """
-        scale, share = (np.asarray(card[name], float) for name in ("scale", "share"))
+        shape, scale, share = (np.asarray(card[name], float) for name in ("shape", "scale", "share"))
+        if shape.shape != (n_latents, n_latents) or not (np.diagonal(shape) > 0).all():
+            raise ValueError(f"the shape is no factor of a covariance of {n_latents} latents")
         if scale.ndim != 1 or scale.shape != share.shape or not (scale > 0).all():
             raise ValueError("scales and shares of the tails do not fit")
         if abs(share.sum() - 1) > 1e-6 or not (share >= 0).all():
             raise ValueError("shares of the tails do not add to 1")
-        return cls(scale, share, Curve.from_card(card["stretch"], n_latents))
+        return cls(shape, scale, share, Curve.from_card(card["stretch"], n_latents))
+
+
+def _shape(posterior: LatentPosterior, latents: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Lower factor of the covariance that whitened deviations from the mean have, (D, D)."""
+    own = np.linalg.cholesky(posterior.cov)
+    deviation = np.linalg.solve(own, (latents - posterior.mean)[..., None])[..., 0]
+    return np.linalg.cholesky((deviation.T * weight) @ deviation / weight.sum())
 
 
 def tails(

@@ -111,6 +111,27 @@ class LatentPosterior:
             member_factor=factor[:, None, :, None] * self.member_factor,
         )
 
+    def reshaped(self, factor: np.ndarray) -> LatentPosterior:
+        """The posterior with deviations from its mean multiplied by a matrix in whitened latents.
+
+        Where whitened deviations had unit covariance, they have ``factor @ factor.T`` afterwards.
+        Members' means move with their covariances, as in `stretched`.
+
+        Parameters
+        ----------
+        factor : ndarray, shape (D, D)
+            Lower triangular.
+        """
+        own = np.linalg.cholesky(self.cov)
+        matrix = (own @ factor @ np.linalg.inv(own))[:, None]
+        mean = self.mean[:, None]
+        moved = matrix @ (self.member_mean - mean)[..., None]
+        return replace(
+            self,
+            member_mean=mean + moved[..., 0],
+            member_factor=matrix @ self.member_factor,
+        )
+
     def with_noise(self, noise: np.ndarray) -> LatentPosterior:
         """The posterior of latents that were measured with errors of this scatter, (N, D)."""
         variance = np.eye(noise.shape[1]) * noise[:, None, None, :] ** 2

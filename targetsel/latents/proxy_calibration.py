@@ -19,6 +19,7 @@ from scipy.special import ndtr, ndtri
 from targetsel.latents.conformal import SMALLEST_STEP, Bins, Curve, conformal_quantile
 from targetsel.spectra.proxies import NORMAL_SCORES, Proxies, ProxyPosterior
 
+MOST_BY_PREDICTION = 40  # bins: rules ask for the strongest few in a hundred
 FARTHEST = 8.0  # normal score of a true value that the posterior excludes
 MIDDLE = len(NORMAL_SCORES) // 2
 LEVELS = np.linspace(NORMAL_SCORES[0], NORMAL_SCORES[-1], 51)
@@ -51,9 +52,11 @@ class ScoreMap:
             Predicted quantiles at `NORMAL_SCORES`; finite.
         true, magnitude, weight : ndarray, shape (N,)
         """
-        by_prediction = _curve(_scores(true, knots), knots[:, MIDDLE], weight)
+        by_prediction = _curve(
+            _scores(true, knots), Bins.of(knots[:, MIDDLE], weight, MOST_BY_PREDICTION), weight
+        )
         rest = _scores(_scores(true, knots), by_prediction.at(knots[:, MIDDLE]))
-        return cls(by_prediction, _curve(rest, magnitude, weight))
+        return cls(by_prediction, _curve(rest, Bins.of(magnitude, weight), weight))
 
     def __call__(self, scores: np.ndarray, median: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
         """Where to read the distribution, at scores (N, S) of sources (N,)."""
@@ -109,13 +112,12 @@ def _knots(rising: np.ndarray, count: np.ndarray) -> np.ndarray:
     return below + (place - low) * (above - below)
 
 
-def _curve(scores: np.ndarray, x: np.ndarray, weight: np.ndarray) -> Curve:
-    """Where to read the distribution, in each bin of x.
+def _curve(scores: np.ndarray, bins: Bins, weight: np.ndarray) -> Curve:
+    """Where to read the distribution, in each bin.
 
     Quantiles at many levels, and the straight pieces that come closest to all of them: pieces
     through those at the knots alone would lie outside of the others, where tails are heavy.
     """
-    bins = Bins.of(x, weight)
     levels, pieces = ndtr(LEVELS), np.linalg.pinv(HATS)
     values = [
         pieces @ [conformal_quantile(scores[rows], p, weight[rows]) for p in levels]

@@ -44,6 +44,12 @@ def fitted(posterior, latents, magnitude, noise=None, weight=None):
     )
 
 
+def widening(calibration, posterior, magnitude):
+    """By what the calibration multiplies the deviations of each latent, (N, D)."""
+    after = calibration.apply(posterior, magnitude)
+    return np.sqrt(np.diagonal(after.cov / posterior.cov, axis1=1, axis2=2))
+
+
 def inside(posterior, latents, share):
     below = posterior.probability_below(latents)
     return (np.abs(below - 0.5) < share / 2).mean(axis=0)
@@ -53,8 +59,8 @@ def test_an_honest_posterior_is_left_alone():
     posterior, magnitude = predicted(4000, 1)
     latents = truth(posterior, np.random.default_rng(2))
     calibration = fitted(posterior, latents, magnitude)
-    assert np.exp(calibration.stretch.at(magnitude)) == pytest.approx(1.0, abs=0.15)
-    assert np.exp(calibration.stretch.at(magnitude)).mean() == pytest.approx(1.0, abs=0.02)
+    assert widening(calibration, posterior, magnitude) == pytest.approx(1.0, abs=0.15)
+    assert widening(calibration, posterior, magnitude).mean() == pytest.approx(1.0, abs=0.02)
     assert calibration.share @ (calibration.scale - 1) ** 2 < 0.03
 
 
@@ -62,8 +68,22 @@ def test_an_honest_posterior_is_left_alone():
 def test_deviations_twice_or_half_as_large_are_found(factor):
     posterior, magnitude = predicted(3000, 3)
     latents = truth(posterior, np.random.default_rng(4), factor)
-    stretch = np.exp(fitted(posterior, latents, magnitude).stretch.at(magnitude))
-    assert stretch.mean(axis=0) == pytest.approx(factor * np.ones(D), rel=0.04)
+    wider = widening(fitted(posterior, latents, magnitude), posterior, magnitude)
+    assert wider.mean(axis=0) == pytest.approx(factor * np.ones(D), rel=0.04)
+
+
+def test_errors_that_go_together_more_than_claimed_are_found():
+    posterior, magnitude = predicted(6000, 20)
+    rng = np.random.default_rng(21)
+    whitened = np.array([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 0.5]])
+    own = np.linalg.cholesky(posterior.cov)
+    latents = posterior.mean + (own @ whitened @ rng.normal(size=(6000, D, 1)))[..., 0]
+    after = fitted(posterior, latents, magnitude).apply(posterior, magnitude)
+    expected = own @ (whitened @ whitened.T) @ own.swapaxes(1, 2)
+    scale = np.sqrt(np.diagonal(expected, axis1=1, axis2=2))
+    difference = (after.cov - expected) / (scale[:, :, None] * scale[:, None])
+    assert np.abs(difference).mean() < 0.06
+    assert after.mean == pytest.approx(posterior.mean)
 
 
 def test_on_other_sources_the_calibrated_intervals_hold_what_they_claim_at_every_brightness():
@@ -121,9 +141,9 @@ def test_label_noise_is_not_taken_for_a_narrow_posterior():
     rng = np.random.default_rng(12)
     noise = np.full((3000, D), 0.3)
     measured = truth(posterior, rng) + noise * rng.normal(size=noise.shape)
-    stretch = np.exp(fitted(posterior, measured, magnitude, noise).stretch.at(magnitude))
-    assert stretch.mean(axis=0) == pytest.approx(np.ones(D), abs=0.05)
-    ignorant = np.exp(fitted(posterior, measured, magnitude).stretch.at(magnitude))
+    wider = widening(fitted(posterior, measured, magnitude, noise), posterior, magnitude)
+    assert wider.mean(axis=0) == pytest.approx(np.ones(D), abs=0.05)
+    ignorant = widening(fitted(posterior, measured, magnitude), posterior, magnitude)
     assert (ignorant.mean(axis=0) > 1.2).all()
 
 
@@ -133,13 +153,14 @@ def test_over_sampled_sources_count_for_what_they_stand_for():
     rare = np.arange(4000) % 2 == 0
     latents = truth(posterior, rng, np.where(rare, 3.0, 1.0)[:, None])
     weight = np.where(rare, 0.01, 1.0)
-    stretch = np.exp(fitted(posterior, latents, magnitude, weight=weight).stretch.at(magnitude))
-    assert stretch.mean() == pytest.approx(1.0, abs=0.06)
+    wider = widening(fitted(posterior, latents, magnitude, weight=weight), posterior, magnitude)
+    assert wider.mean() == pytest.approx(1.0, abs=0.06)
 
 
 def test_stretching_multiplies_every_deviation_and_keeps_the_mean():
     posterior, magnitude = predicted(4, 15)
-    calibration = replace(fitted(*_enough()), scale=np.ones(1), share=np.ones(1))
+    calibration = fitted(*_enough())
+    calibration = replace(calibration, shape=np.eye(D), scale=np.ones(1), share=np.ones(1))
     curve = replace(calibration.stretch, centres=np.array([17.0]), values=np.log([[2.0, 1.0, 0.5]]))
     after = replace(calibration, stretch=curve).apply(posterior, magnitude)
     factor = np.array([2.0, 1.0, 0.5])
@@ -157,6 +178,7 @@ def _enough():
 def test_a_calibration_comes_back_from_its_card():
     calibration = fitted(*_enough())
     again = LatentCalibration.from_card(calibration.to_card(), D)
+    assert again.shape == pytest.approx(calibration.shape)
     assert again.scale == pytest.approx(calibration.scale)
     assert again.stretch.values == pytest.approx(calibration.stretch.values, abs=1e-6)
 
@@ -167,9 +189,11 @@ def test_a_calibration_comes_back_from_its_card():
         ("share", [0.4, 0.4], "do not add to 1"),
         ("scale", [1.0], "do not fit"),
         ("scale", [-1.0, 1.0], "do not fit"),
+        ("shape", np.eye(2), "no factor of a covariance of 3 latents"),
+        ("shape", -np.eye(D), "no factor of a covariance of 3 latents"),
     ],
 )
-def test_doctored_tails_are_refused(entry, value, message):
-    card = {"scale": [0.5, 2.0], "share": [0.5, 0.5], "stretch": {}}
+def test_doctored_shapes_and_tails_are_refused(entry, value, message):
+    card = {"shape": np.eye(D), "scale": [0.5, 2.0], "share": [0.5, 0.5], "stretch": {}}
     with pytest.raises(ValueError, match=message):
         LatentCalibration.from_card(card | {entry: value}, D)
