@@ -52,10 +52,10 @@ class Exposure:
         Raises
         ------
         SpectrographError
-            If the time is no time, or a number is out of bounds.
+            If the time is no time or has no unit, or a number is out of bounds.
         """
         try:
-            seconds = spectrograph.exposure if time is None else parse_quantity(time, "s")
+            seconds = spectrograph.exposure if time is None else parse_quantity(time, "s", False)
         except ValueError as error:
             raise SpectrographError(f"exposure is {error}, such as 1000s or 15min") from None
         if not 1 <= seconds <= LONGEST:

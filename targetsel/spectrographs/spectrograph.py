@@ -138,8 +138,8 @@ class Spectrograph:
             raise SpectrographError(str(error)) from None
 
 
-def parse_quantity(text: str, unit: str) -> float:
-    """The number that "900", "900 s" or "15 min" is in `unit`.
+def parse_quantity(text: str, unit: str, bare: bool = True) -> float:
+    """The number that "900 s" or "15 min" is in `unit`; also "900", unless `bare` is false.
 
     Raises
     ------
@@ -147,10 +147,12 @@ def parse_quantity(text: str, unit: str) -> float:
         With what was expected, if it is no such number.
     """
     found = _QUANTITY.fullmatch(text)
-    if found:
+    if found and (found[2] or bare):
         given = units.Unit(found[2] or unit, parse_strict="silent")
         if given.is_equivalent(units.Unit(unit)):
             return float(found[1]) * float(given.to(units.Unit(unit)))
+    if not bare:
+        raise ValueError(f"'{text[:40]}', expected a number and its unit")
     raise ValueError(f"'{text[:40]}', expected a number{f' of {unit}' if unit else ''}")
 
 

@@ -66,7 +66,9 @@ def test_size_in_a_column_and_in_words_agree(targetsel, scored):
         (["--size", "1", "--line", "oii"], "sky.scored.parquet: no posterior of 'ew_oii' in"),
         (["--size", "1", "--line", "halfa"], "unknown line 'halfa'. Did you mean 'halpha'"),
         (["--size", "1", "--spectrograph", "mse"], "mse: no such spectrograph, and no such file."),
-        (["--size", "1", "--exposure", "long"], "exposure is 'long', expected a number of s"),
+        (["--size", "1", "--exposure", "long"], "exposure is 'long', expected a number and its"),
+        (["--size", "1", "--exposure", "15"], "exposure is '15', expected a number and its unit, "
+         "such as 1000s or 15min"),
         (["--size", "1", "--redshift", "z"], "sky.scored.parquet: no column 'z'. Name the"),
         (["--size", "1", "--redshift-grid", "2"], "redshift grid '2', expected START:END"),
         (["--size", "1", "--magnitude", "x=rmag"], "unknown band 'x'. Known are u_sdss"),

@@ -37,6 +37,17 @@ def test_numbers_may_carry_their_unit(text, unit, value):
     assert parse_quantity(text, unit) == pytest.approx(value)
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("15min", 900), ("900 s", 900), ("1e3s", 1000)])
+def test_a_time_that_must_carry_its_unit_may_be_in_any(text, seconds):
+    assert parse_quantity(text, "s", bare=False) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["15", "15.", "1e3", " 900 "])
+def test_a_bare_number_is_no_time_where_the_unit_must_stand(text):
+    with pytest.raises(ValueError, match=re.escape(f"'{text}', expected a number and its unit")):
+        parse_quantity(text, "s", bare=False)
+
+
 @pytest.mark.parametrize("text", ["", "long", "900 m", "nan", "inf", "1 2", "15 parsec"])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(ValueError, match=re.escape(f"'{text}', expected a number of s")):
