@@ -35,11 +35,17 @@ def observe(
         bool, typer.Option("--in-fiber", help="Magnitudes (fiberflux_BAND) are of fibers' light.")
     ] = False,
     redshift: Annotated[
-        str, typer.Option(help="Column of redshifts, or of lists of densities.")
+        str, typer.Option(help="A column, or one for all such as 0.1; or a column of densities.")
     ] = "redshift",
-    redshift_error: Annotated[str, typer.Option(help="Column of standard deviations.")] = "",
+    redshift_error: Annotated[
+        str, typer.Option(help="Standard deviation: a column, or one for all such as 0.02.")
+    ] = "",
     redshift_grid: Annotated[
-        str | None, typer.Option(help="START:END, the redshifts of the first and last density.")
+        str | None,
+        typer.Option(
+            help="START:END, the redshifts of the first and last density, where each source has "
+            "a list of densities."
+        ),
     ] = None,
     ebv: Annotated[
         str, typer.Option(help="Column of E(B-V) of Galactic dust (Schlegel et al. 1998).")
@@ -57,7 +63,7 @@ def observe(
     from targetsel.spectrographs.line import chosen_lines
     from targetsel.spectrographs.observed_lines import Exposure
     from targetsel.spectrographs.observing import Observation, write_observed
-    from targetsel.spectrographs.redshift import Redshift, parse_grid
+    from targetsel.spectrographs.redshift import Redshift, parse_grid, parse_redshift
     from targetsel.spectrographs.spectrograph import Spectrograph
 
     radius = _size(size, in_fiber)
@@ -69,7 +75,7 @@ def observe(
     observation = Observation(
         asked,
         chosen_lines(line or ()),
-        Redshift(redshift, redshift_error, grid),
+        Redshift(parse_redshift(redshift), parse_redshift(redshift_error), grid),
         magnitudes,
         radius,
         ebv,

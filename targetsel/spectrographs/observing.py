@@ -226,7 +226,7 @@ def _provenance(observation: Observation) -> dict[str, Any]:
         "source": exposure.spectrograph.source,
         "time": exposure.time,
         "snr": exposure.snr,
-        "redshift": [redshift.column, redshift.error, redshift.grid],
+        "redshift": [redshift.value, redshift.error, redshift.grid],
         "magnitudes": [list(pair) for pair in observation.magnitudes.columns],
         "in_fiber": observation.magnitudes.in_fiber,
         "dereddened": observation.magnitudes.dereddened,

@@ -1,4 +1,4 @@
-"""Redshifts as catalogs give them: a value, a value with its error, or a PDF on a grid."""
+"""Redshifts as observers know them: a value, a value with its error, or a PDF on a grid."""
 
 from __future__ import annotations
 
@@ -16,21 +16,37 @@ HIGHEST = 10.0
 
 @dataclass(frozen=True)
 class Redshift:
-    """Where a catalog keeps its redshifts.
+    """What is known of a catalog's redshifts, and where.
 
     Attributes
     ----------
-    column : str
-        Of values; of lists of equal length, if they are densities.
-    error : str
-        The column of standard deviations; none if empty.
+    value : str or float
+        The column of values, or of lists of equal length if they are densities; or the redshift
+        of all sources.
+    error : str or float
+        The column of standard deviations, or that of all sources; none if empty or 0.
     grid : (float, float) or None
         The redshifts of the first and the last density, if the column holds densities.
+
+    Raises
+    ------
+    SpectrographError
+        If a number is not from 0 to `HIGHEST`, or densities are given an error or are no column.
     """
 
-    column: str = "redshift"
-    error: str = ""
+    value: str | float = "redshift"
+    error: str | float = ""
     grid: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        for what, given in (("redshift", self.value), ("redshift error", self.error)):
+            if not isinstance(given, str) and not 0 <= given <= HIGHEST:
+                raise SpectrographError(f"{what} is {given:g}, expected 0 to {HIGHEST:g}")
+        if self.grid is not None and (self.error or not isinstance(self.value, str)):
+            raise SpectrographError(
+                "a redshift grid belongs to a column of densities: give either the grid, or the "
+                "redshifts as numbers, perhaps with an error"
+            )
 
     @property
     def is_certain(self) -> bool:
@@ -38,7 +54,7 @@ class Redshift:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return (self.column, self.error) if self.error else (self.column,)
+        return tuple(each for each in (self.value, self.error) if isinstance(each, str) and each)
 
     def check(self, schema: pa.Schema) -> None:
         """Refuse a catalog that cannot serve.
@@ -54,15 +70,16 @@ class Redshift:
                     f"no column '{name}'.{did_you_mean(name, schema.names)} Name the redshifts' "
                     "column with --redshift."
                 )
-        kind = schema.field(self.column).type
-        if pa.types.is_fixed_size_list(kind) != (self.grid is not None):
-            expected = "lists of equal length" if self.grid else "numbers"
-            hint = "" if self.grid else " For densities give also --redshift-grid."
-            raise SpectrographError(f"column '{self.column}' is {kind}, expected {expected}.{hint}")
         for name in self.columns:
             kind = schema.field(name).type
-            if not is_number(kind) and self.grid is None:
-                raise SpectrographError(f"column '{name}' is {kind}, expected numbers")
+            if self.grid is not None and not pa.types.is_fixed_size_list(kind):
+                expected = "lists of equal length"
+            elif self.grid is None and not is_number(kind):
+                is_list = pa.types.is_fixed_size_list(kind)
+                expected = "numbers" + (". For densities give also --redshift-grid" * is_list)
+            else:
+                continue
+            raise SpectrographError(f"column '{name}' is {kind}, expected {expected}.")
 
     def draw(self, piece: pa.Table, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Redshifts at normal scores, and what is wrong with them.
@@ -82,11 +99,11 @@ class Redshift:
         """
         if self.grid is not None:
             return self._from_densities(piece, scores)
-        middle = piece[self.column].cast(pa.float64()).to_numpy()
+        middle = _of_each(piece, self.value)
         troubles = np.full(len(middle), "", dtype=object)
         drawn = middle[:, None]
         if self.error:
-            spread = piece[self.error].cast(pa.float64()).to_numpy()
+            spread = _of_each(piece, self.error)
             drawn = np.maximum(middle[:, None] + spread[:, None] * scores, 0.0)
             troubles[~(np.isfinite(spread) & (spread >= 0))] = "no redshift error"
         troubles[middle > HIGHEST] = f"redshift beyond {HIGHEST:g}"
@@ -96,7 +113,7 @@ class Redshift:
 
     def _from_densities(self, piece: pa.Table, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert self.grid is not None
-        lists = piece[self.column].combine_chunks()
+        lists = piece[self.value].combine_chunks()
         width = lists.type.list_size
         densities = np.full((len(lists), width), np.nan)
         there = lists.is_valid().to_numpy(zero_copy_only=False)
@@ -112,6 +129,21 @@ class Redshift:
             drawn[row] = np.interp(levels * area[row, -1], np.append(0.0, area[row]), grid)
         troubles = np.where(good, "", "no redshift density").astype(object)
         return drawn, troubles
+
+
+def parse_redshift(text: str) -> str | float:
+    """The number that "0.1" is, or else the name of a column."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _of_each(piece: pa.Table, given: str | float) -> np.ndarray:
+    """A column, or a number for every row, shape (N,)."""
+    if isinstance(given, str):
+        return piece[given].cast(pa.float64()).to_numpy()
+    return np.full(piece.num_rows, given, np.float64)
 
 
 def parse_grid(text: str) -> tuple[float, float]:

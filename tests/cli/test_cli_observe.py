@@ -54,6 +54,15 @@ def test_size_in_a_column_and_in_words_agree(targetsel, scored):
     assert one["snr_oiii"].to_pylist() == two["snr_oiii"].to_pylist()
 
 
+def test_redshift_in_a_column_and_in_words_agree(targetsel, scored):
+    command = ("observe", "sky.scored.parquet", "--line", "oiii", "--size", "1arcsec")
+    for words, name in (((), "a.parquet"), (("--redshift", "0.1"), "b.parquet")):
+        said = targetsel(*command, *words, "-o", name)
+        assert said.status == 0, said
+    one, two = pq.read_table("a.parquet"), pq.read_table("b.parquet")
+    assert one["snr_oiii"].to_pylist() == two["snr_oiii"].to_pylist()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -70,6 +79,7 @@ def test_size_in_a_column_and_in_words_agree(targetsel, scored):
         (["--size", "1", "--exposure", "15"], "exposure is '15', expected a number and its unit, "
          "such as 1000s or 15min"),
         (["--size", "1", "--redshift", "z"], "sky.scored.parquet: no column 'z'. Name the"),
+        (["--size", "1", "--redshift", "-0.1"], "redshift is -0.1, expected 0 to 10"),
         (["--size", "1", "--redshift-grid", "2"], "redshift grid '2', expected START:END"),
         (["--size", "1", "--magnitude", "x=rmag"], "unknown band 'x'. Known are u_sdss"),
     ],

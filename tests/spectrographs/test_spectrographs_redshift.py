@@ -27,6 +27,36 @@ def test_error_spreads_the_value_and_stops_at_zero():
     assert troubles.tolist() == ["", "", "no redshift error"]
 
 
+def test_one_redshift_and_error_serve_all_sources():
+    rows = pa.table({"ra": [1.0, 2.0]})
+    drawn, troubles = Redshift(0.3, 0.1).draw(rows, SCORES)
+    assert drawn == pytest.approx(np.array([[0.2, 0.3, 0.4]] * 2))
+    assert troubles.tolist() == ["", ""]
+    assert Redshift(0.3).is_certain
+    assert Redshift(0).draw(rows, SCORES)[0].tolist() == [[0.0], [0.0]]
+    assert Redshift(0.3).draw(rows, SCORES)[0].tolist() == [[0.3], [0.3]]
+
+
+def test_one_error_serves_redshifts_of_a_column():
+    drawn, _ = Redshift(error=0.1).draw(pa.table({"redshift": [0.3, 0.5]}), SCORES)
+    assert drawn == pytest.approx(np.array([[0.2, 0.3, 0.4], [0.4, 0.5, 0.6]]))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ((-0.1,), "redshift is -0.1, expected 0 to 10"),
+        ((float("nan"),), "redshift is nan, expected 0 to 10"),
+        ((0.1, -0.02), "redshift error is -0.02, expected 0 to 10"),
+        ((0.1, "", (0, 1)), "a redshift grid belongs to a column of densities"),
+        (("pz", 0.1, (0, 1)), "a redshift grid belongs to a column of densities"),
+    ],
+)
+def test_numbers_that_are_no_redshifts_are_refused(numbers, message):
+    with pytest.raises(SpectrographError, match=message):
+        Redshift(*numbers)
+
+
 def test_density_that_is_level_spreads_evenly_over_the_grid():
     kind = pa.list_(pa.float64(), 5)
     rows = pa.table({"pz": pa.array([[1.0] * 5, [0.0] * 5, None, [-1.0, 1, 1, 1, 1]], kind)})
