@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 from targetsel.errors import SpectrumError
 from targetsel.priors.prior import Prior
 from targetsel.spectra.grid import wavelengths
-from tests.priors.toy import LEVEL, LineDecoder, gaussian, model, prior
+from tests.priors.toy import HALPHA, LEVEL, LineDecoder, gaussian, model, prior
 
 
 def test_mean_is_the_mean_of_decoded_latents():
@@ -67,3 +67,27 @@ def test_a_redshift_that_no_galaxy_has_is_refused(redshift):
 def test_without_specutils_there_is_a_hint():
     with pytest.raises(SpectrumError, match="pip install specutils"):
         prior().to_specutils()
+
+
+def test_specutils_finds_the_flux_of_the_line_at_its_observed_wavelength():
+    specutils = pytest.importorskip("specutils")
+    analysis = pytest.importorskip("specutils.analysis")
+    seen = prior().observed(0.5)
+    spectrum = seen.to_specutils()
+    near = spectrum[8900 * spectrum.spectral_axis.unit : 10800 * spectrum.spectral_axis.unit]
+    assert isinstance(near, specutils.Spectrum)
+    line = near - LineDecoder().continuum[seen.wavelength >= 8900][: len(near.flux)] / 1.5
+    # Area of a Gaussian of height LEVEL / 1.5 and breadth 0.0009 x 1.5 x 6564.6 Angstrom.
+    area = LEVEL / 1.5 * 0.0009 * 1.5 * HALPHA * np.sqrt(2 * np.pi)
+    assert analysis.line_flux(line).to_value("Angstrom") == pytest.approx(area, rel=0.05)
+    peak = line.spectral_axis[line.flux.argmax()].to_value("Angstrom")
+    assert peak == pytest.approx(1.5 * HALPHA, abs=4.6)  # half a pixel
+
+
+def test_specutils_gets_the_scatter_of_draws_as_standard_deviation():
+    pytest.importorskip("specutils")
+    spectrum = prior().to_specutils()
+    whole = prior().cov
+    expected = np.sqrt((whole.factor**2).sum(axis=1) + whole.variance)
+    assert spectrum.uncertainty.uncertainty_type == "std"
+    assert spectrum.uncertainty.array == pytest.approx(expected, rel=0.15)
