@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
+from targetsel.latents.conformal import effective_size
 from targetsel.priors.mixture import Mixture
 from targetsel.priors.search import Landscape, Peaks
 from targetsel.spectra.grid import LOG_STEP
@@ -16,6 +17,7 @@ WIDER = 1.1  # than the Gaussian that was found
 DEFENSE = 0.2  # share that is drawn from the prior itself (Hesterberg 1995)
 LEAST_MASS = 0.01  # of the weight that makes a peak worth keeping
 FEWEST = 20.0  # effective draws that a peak is refitted from
+FLOOR = 100.0  # effective draws that all peaks together are refitted from
 RIDGE = 1e-6
 
 
@@ -99,9 +101,11 @@ class Proposal:
 def refitted(proposal: Proposal, points: np.ndarray, log_weight: np.ndarray) -> Proposal:
     """The proposal with peaks where the weighted points are.
 
-    Every point counts for the peaks by the shares that they have in the density there. A peak that
-    too few points speak for keeps its shape.
+    Weights that rest on few points are flattened first. Every point counts for the peaks by the
+    shares that they have in the density there. A peak that too few points speak for keeps its
+    shape.
     """
+    log_weight = flattened(log_weight)
     with np.errstate(divide="ignore"):
         parts = proposal._of_peaks(points) + np.log(proposal.weight)[:, None]
     share = np.exp(parts - logsumexp(parts, axis=0))
@@ -119,3 +123,23 @@ def refitted(proposal: Proposal, points: np.ndarray, log_weight: np.ndarray) -> 
         factor[k] = WIDER * np.linalg.cholesky(cov)
     kept = np.maximum(mass, LEAST_MASS / len(mass))
     return replace(proposal, weight=kept / kept.sum(), mean=mean, factor=factor)
+
+
+def flattened(log_weight: np.ndarray) -> np.ndarray:
+    """Weights to the highest power up to 1 at which they are worth 100 draws, as logarithms.
+
+    Peaks fitted to a few heavy points would be too narrow, and draws from them would never find
+    the rest (Koblents & Miguez 2015, Stat. Comput. 25, 407, who transform weights to that end).
+    """
+    low, high = 1e-6, 1.0
+    if worth(log_weight) >= FLOOR:
+        return log_weight
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if worth(middle * log_weight) >= FLOOR else (low, middle)
+    return low * log_weight
+
+
+def worth(log_weight: np.ndarray) -> float:
+    """Of how many equal draws weighted ones are worth, by the logarithms of their weights."""
+    return effective_size(np.exp(log_weight - log_weight.max()))

@@ -3,8 +3,9 @@
 The exact posterior density can be calculated at any point, so draws from a proposal that resembles
 it, weighted by posterior over proposal, represent it. The proposal's Student-t peaks come from
 `search`; later rounds take them from the weighted draws so far (population Monte Carlo; Cappe et
-al. 2004, J. Comp. Graph. Stat. 13, 907). The draws of all rounds are weighted by the average
-proposal (Veach & Guibas 1995). The effective sample size says how well that went.
+al. 2004, J. Comp. Graph. Stat. 13, 907), until these are worth enough. The draws of all rounds are
+weighted by the average proposal (Veach & Guibas 1995). The effective sample size says how well that
+went.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from targetsel.errors import SpectrumError
 from targetsel.priors.likelihood import Likelihood
 from targetsel.priors.pixels import Pixels
 from targetsel.priors.prior import Prior, generator
-from targetsel.priors.proposal import Proposal, refitted
+from targetsel.priors.proposal import Proposal, refitted, worth
 from targetsel.priors.redshift import RedshiftPrior
 from targetsel.priors.search import N_STARTS, Landscape, Peaks, climb, landscape
 from targetsel.spectra.grid import LOG_STEP, wavelengths
@@ -28,8 +29,8 @@ from targetsel.spectra.proxies import Proxies
 from targetsel.spectra.spectrum import Spectra
 
 N_BASIS = 256  # of the prior's spectra that the search for redshifts is made with
-MOST_ROUNDS = 6
-ENOUGH = 150.0  # effective draws, with which sampling ends after its second round
+MOST_ROUNDS = 16
+ENOUGH = 300.0  # effective draws, with which sampling ends
 NEAR = 0.003  # |difference of redshifts| / (1 + redshift) that counts as the same
 
 
@@ -168,7 +169,7 @@ class _Sampler:
             flux,
             amplitude,
             float(logsumexp(log_weight) - np.log(len(log_weight))),
-            _effective_size(log_weight),
+            worth(log_weight),
         )
 
     def _weighted(
@@ -176,16 +177,19 @@ class _Sampler:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Points (n, D + 1) and the logarithms of their weights, from two rounds or more."""
         proposals = [Proposal.of(self.prior.latents, peaks, found)]
-        points, target = np.empty((0, peaks.mean.shape[1])), np.empty(0)
+        points, target, total = np.empty((0, peaks.mean.shape[1])), np.empty(0), np.empty(0)
         for n_round in range(1, MOST_ROUNDS + 1):
-            more = proposals[-1].draw(self.n_proposed, rng)
+            newest = proposals[-1]
+            more = newest.draw(self.n_proposed, rng)
+            total = np.logaddexp(total, newest.log_density(points))
+            every = logsumexp([each.log_density(more) for each in proposals], axis=0)
             points = np.concatenate([points, more])
             target = np.concatenate([target, self._target(more)])
-            densities = [each.log_density(points) for each in proposals]
-            log_weight = target - logsumexp(densities, axis=0) + np.log(n_round)
-            if n_round > 1 and _effective_size(log_weight) >= ENOUGH:
+            total = np.concatenate([total, every])
+            log_weight = target - total + np.log(n_round)
+            if n_round > 1 and worth(log_weight) >= ENOUGH:
                 break
-            proposals.append(refitted(proposals[-1], points, log_weight))
+            proposals.append(refitted(newest, points, log_weight))
         return points, log_weight
 
     def _target(self, points: np.ndarray) -> np.ndarray:
@@ -195,11 +199,6 @@ class _Sampler:
         inside = np.isfinite(log)
         log[inside] += self.likelihood.log(latents[inside], stretch[inside])
         return log + np.log(LOG_STEP)
-
-
-def _effective_size(log_weight: np.ndarray) -> float:
-    """Kong (1992): of how many equal draws weighted ones are worth."""
-    return float(np.exp(2 * logsumexp(log_weight) - logsumexp(2 * log_weight)))
 
 
 def _even(weight: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
