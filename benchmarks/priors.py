@@ -9,8 +9,11 @@ the other N sources are taken. Each is observed at four signal-to-noise ratios, 
 flux calibration, and given a photometric redshift of +-0.03. Three priors see the same spectra:
 
 image       the latents' posterior given the image, as scored
-population  a mixture of 16 Gaussians fitted to the true latents of the other galaxies
-none        a Gaussian three times as wide as the galaxies in every direction of their latents
+population  a mixture of 16 Gaussians fitted to the latents of the other galaxies' true spectra
+none        these Gaussians, each as likely as any other and twice as wide: it favours no kind of
+            galaxy, but knows what the decoder has learnt to decode
+
+Latents are those of the ensemble's own decoder; what a sky's truth says of them may be of another.
 
 A redshift succeeds within |dz| / (1 + z) < 0.003. Errors of widths are medians over sources of
 |posterior's median - true|, and what 84 % of them stay below; coverage is the share of true values
@@ -61,13 +64,12 @@ class Sky:
     fitted: np.ndarray
     redshift: np.ndarray
     flux: np.ndarray
-    latents: np.ndarray
     widths: dict[str, np.ndarray]
     scored: pa.Table
 
     @classmethod
     def read(cls, folder: Path, scored: Path) -> Sky:
-        names = ["source_id", "group_id", "latent", *LINES]
+        names = ["source_id", "group_id", *LINES]
         whole = pq.read_table(folder / "truth.parquet", columns=names)
         spectra = pq.read_table(folder / "spectra.parquet", columns=["source_id", "flux_true"])
         predicted = pq.read_table(
@@ -82,7 +84,6 @@ class Sky:
             whole["group_id"].to_numpy() % 2 == 1,
             predicted["redshift"].to_numpy().astype(float),
             matrix(spectra["flux_true"]),
-            matrix(whole["latent"]),
             {name: whole[name].to_numpy().astype(float) for name in LINES},
             predicted,
         )
@@ -122,8 +123,8 @@ def observe_all(
     held_out = np.flatnonzero(~sky.fitted)
     chosen = np.random.default_rng([seed, 1]).permutation(held_out)[:n]
     posterior = stored_posterior(sky.scored, sky.source_id)
-    others = sky.latents[sky.fitted]
-    shared = {"population": population(others), "none": wide(others)}
+    known = population(encoded(sky.flux[sky.fitted], model.decoder))
+    shared = {"population": known, "none": wide(known)}
     for k in map(int, chosen):
         latents = {"image": Mixture.of(posterior, k), **shared}
         rows = []
@@ -137,16 +138,22 @@ def observe_all(
         yield rows
 
 
+def encoded(flux: np.ndarray, decoder: Decoder) -> np.ndarray:
+    """Latents of spectra (N, 1000), shape (N, D)."""
+    parts = [decoder.encode(flux[k : k + 1024])[0] for k in range(0, len(flux), 1024)]
+    return np.concatenate(parts).astype(np.float64)
+
+
 def population(latents: np.ndarray) -> Mixture:
     """What is known of galaxies as such."""
     fitted = GaussianMixture(16, reg_covar=1e-3, random_state=0).fit(latents)
     return Mixture(fitted.weights_, fitted.means_, np.linalg.cholesky(fitted.covariances_))
 
 
-def wide(latents: np.ndarray) -> Mixture:
-    """What favours no kind of galaxy: latents may be correlated, so it is as lopsided as they."""
-    factor = 3.0 * np.linalg.cholesky(np.cov(latents, rowvar=False))
-    return Mixture(np.ones(1), latents.mean(axis=0)[None], factor[None])
+def wide(known: Mixture) -> Mixture:
+    """What favours no kind of galaxy: all are as likely, and each is twice as wide."""
+    n = len(known.weight)
+    return Mixture(np.full(n, 1 / n), known.mean, 2.0 * known.factor)
 
 
 def observe(
