@@ -26,12 +26,13 @@ class ClassMap:
     Attributes
     ----------
     names : tuple of str
-    slopes, offsets : ndarray, shape (K,)
-        Of each class's log share, and added to it.
+    slope : float
+        Of the log share.
+    offsets : ndarray, shape (K,)
     """
 
     names: tuple[str, ...]
-    slopes: np.ndarray
+    slope: float
     offsets: np.ndarray
 
     @classmethod
@@ -61,39 +62,33 @@ class ClassMap:
         weight = weight[good] / weight[good].sum()
 
         def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-            slopes, offsets = np.split(parameters, 2)
-            log_probability = log_softmax(slopes * logs + offsets, axis=1)
+            slope, offsets = parameters[0], parameters[1:]
+            log_probability = log_softmax(slope * logs + offsets, axis=1)
             excess = weight[:, None] * (np.exp(log_probability) - member)
-            gradient = np.concatenate([(excess * logs).sum(axis=0), excess.sum(axis=0)])
+            gradient = np.concatenate([[(excess * logs).sum()], excess.sum(axis=0)])
             return -float(weight @ (member * log_probability).sum(axis=1)), gradient
 
-        found = minimize(loss, np.repeat([1.0, 0.0], len(names)), jac=True).x
-        slopes, offsets = np.split(found, 2)
-        return cls(names, slopes, offsets - offsets.mean())
+        found = minimize(loss, np.concatenate([[1.0], np.zeros(len(names))]), jac=True).x
+        return cls(names, float(found[0]), found[1:] - found[1:].mean())
 
     def __call__(self, shares: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Probabilities that add to one; NaN where shares are."""
         logs = np.log(np.stack([shares[name] for name in self.names], axis=1) + FLOOR)
-        found = np.exp(log_softmax(self.slopes * logs + self.offsets, axis=1))
+        found = np.exp(log_softmax(self.slope * logs + self.offsets, axis=1))
         return dict(zip(self.names, found.T, strict=True))
 
     # ------------------------------------------------------------------ reading, writing
 
     def to_card(self) -> dict[str, Any]:
-        numbers = zip(self.slopes.tolist(), self.offsets.tolist(), strict=True)
-        return {
-            name: {"slope": slope, "offset": offset}
-            for name, (slope, offset) in zip(self.names, numbers, strict=True)
-        }
+        offsets = dict(zip(self.names, self.offsets.tolist(), strict=True))
+        return {"slope": self.slope, "offsets": offsets}
 
     @classmethod
     def from_card(cls, card: dict[str, Any], names: tuple[str, ...]) -> ClassMap:
-        if set(card) != set(names):
-            raise ValueError(f"classes are {', '.join(card)}, expected {', '.join(names)}")
-        slopes, offsets = (
-            np.array([card[name][key] for name in names], dtype=np.float64)
-            for key in ("slope", "offset")
-        )
-        if not np.isfinite(slopes + offsets).all():
-            raise ValueError("a class's slope or offset is no number")
-        return cls(names, slopes, offsets)
+        offsets = card["offsets"]
+        if set(offsets) != set(names):
+            raise ValueError(f"classes are {', '.join(offsets)}, expected {', '.join(names)}")
+        numbers = np.array([card["slope"], *(offsets[name] for name in names)], dtype=np.float64)
+        if not np.isfinite(numbers).all():
+            raise ValueError("a class's offset is no number")
+        return cls(names, float(numbers[0]), numbers[1:])
