@@ -52,7 +52,8 @@ def main() -> int:
     options = parser.parse_args()
     ensemble = Ensemble.read(options.ensemble)
     store = CutoutStore.open(options.sky / "cutouts")
-    ids = store.source_ids()
+    # At random: the first ids are a sky's galaxies as they are, before any is dimmed.
+    ids = np.random.default_rng(0).permutation(store.source_ids())
     some = store.read(ids[: options.ordinary])
     ordinary = judged(ensemble, some.select_bands(ensemble.input.bands).flux)
     test = kstest(ordinary.share, "uniform")

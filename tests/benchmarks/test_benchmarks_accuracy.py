@@ -32,7 +32,7 @@ def test_labels_belong_to_their_sources_whatever_the_order_of_the_file(small_sky
     decoder = Decoder.read(find_ensemble("mock-ps1"))
     proxies = accuracy.decoded(sky.labels(decoder, "flux_true"), Ensemble.read())
     same = rank_correlation(proxies["ew_halpha_nii"], sky.proxies["ew_halpha_nii"])
-    assert same(np.ones(len(sky))) > 0.8  # 0 if rows were mixed up
+    assert same(np.ones(len(sky))) > 0.5  # 0 if rows were mixed up
 
 
 def test_a_missing_id_ends_the_benchmark_in_one_line():
