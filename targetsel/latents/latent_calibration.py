@@ -104,7 +104,8 @@ class LatentCalibration:
         ValueError, KeyError
             If it is none of so many latents.
         """
-        shape, scale, share = (np.asarray(card[name], float) for name in ("shape", "scale", "share"))
+        names = ("shape", "scale", "share")
+        shape, scale, share = (np.asarray(card[name], float) for name in names)
         if shape.shape != (n_latents, n_latents) or not (np.diagonal(shape) > 0).all():
             raise ValueError(f"the shape is no factor of a covariance of {n_latents} latents")
         if scale.ndim != 1 or scale.shape != share.shape or not (scale > 0).all():
