@@ -2,7 +2,8 @@
 
 Classes by ratios of lines depend on how errors of several lines go together, of which a map of each
 line by itself knows nothing. Their shares among the draws are therefore moved once more, by a
-multinomial logistic regression on their logarithms (Platt 1999; Guo et al. 2017, arXiv:1706.04599).
+multinomial logistic regression on powers of their logarithms (Platt 1999; Guo et al. 2017,
+arXiv:1706.04599): with the first power alone, high probabilities of rare classes came out too low.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 FLOOR = 0.005  # added to a share among the draws: none of them is not never
+DEGREE = 3  # highest power of a log share
 FEWEST_MEMBERS = 30  # of a class; fewer say nothing of its probability
 
 
@@ -26,14 +28,12 @@ class ClassMap:
     Attributes
     ----------
     names : tuple of str
-    slope : float
-        Of the log share.
-    offsets : ndarray, shape (K,)
+    coefficients : ndarray, shape (4, K)
+        Of the powers of each class's log share, from the zeroth to the third.
     """
 
     names: tuple[str, ...]
-    slope: float
-    offsets: np.ndarray
+    coefficients: np.ndarray
 
     @classmethod
     def fit(
@@ -58,37 +58,47 @@ class ClassMap:
         good = np.isfinite(predicted + member).all(axis=1)
         if (member[good].sum(axis=0) < FEWEST_MEMBERS).any():
             return None
-        logs, member = np.log(predicted[good] + FLOOR), member[good]
+        powers, member = _powers(predicted[good]), member[good]
         weight = weight[good] / weight[good].sum()
 
-        def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-            slope, offsets = parameters[0], parameters[1:]
-            log_probability = log_softmax(slope * logs + offsets, axis=1)
+        def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            log_probability = _log_probability(powers, flat.reshape(-1, len(names)))
             excess = weight[:, None] * (np.exp(log_probability) - member)
-            gradient = np.concatenate([[(excess * logs).sum()], excess.sum(axis=0)])
-            return -float(weight @ (member * log_probability).sum(axis=1)), gradient
+            gradient = np.einsum("nk,qnk->qk", excess, powers)
+            return -float(weight @ (member * log_probability).sum(axis=1)), gradient.ravel()
 
-        found = minimize(loss, np.concatenate([[1.0], np.zeros(len(names))]), jac=True).x
-        return cls(names, float(found[0]), found[1:] - found[1:].mean())
+        start = np.zeros((DEGREE + 1, len(names)))
+        start[1] = 1.0
+        found = minimize(loss, start.ravel(), jac=True).x.reshape(start.shape)
+        found[0] -= found[0].mean()
+        return cls(names, found)
 
     def __call__(self, shares: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Probabilities that add to one; NaN where shares are."""
-        logs = np.log(np.stack([shares[name] for name in self.names], axis=1) + FLOOR)
-        found = np.exp(log_softmax(self.slope * logs + self.offsets, axis=1))
+        powers = _powers(np.stack([shares[name] for name in self.names], axis=1))
+        found = np.exp(_log_probability(powers, self.coefficients))
         return dict(zip(self.names, found.T, strict=True))
 
     # ------------------------------------------------------------------ reading, writing
 
     def to_card(self) -> dict[str, Any]:
-        offsets = dict(zip(self.names, self.offsets.tolist(), strict=True))
-        return {"slope": self.slope, "offsets": offsets}
+        return dict(zip(self.names, self.coefficients.T.tolist(), strict=True))
 
     @classmethod
     def from_card(cls, card: dict[str, Any], names: tuple[str, ...]) -> ClassMap:
-        offsets = card["offsets"]
-        if set(offsets) != set(names):
-            raise ValueError(f"classes are {', '.join(offsets)}, expected {', '.join(names)}")
-        numbers = np.array([card["slope"], *(offsets[name] for name in names)], dtype=np.float64)
-        if not np.isfinite(numbers).all():
-            raise ValueError("a class's offset is no number")
-        return cls(names, float(numbers[0]), numbers[1:])
+        if set(card) != set(names):
+            raise ValueError(f"classes are {', '.join(card)}, expected {', '.join(names)}")
+        coefficients = np.array([card[name] for name in names], dtype=np.float64).T
+        if len(coefficients) != DEGREE + 1 or not np.isfinite(coefficients).all():
+            raise ValueError(f"a class has no {DEGREE + 1} coefficients")
+        return cls(names, coefficients)
+
+
+def _powers(shares: np.ndarray) -> np.ndarray:
+    """Powers of the logarithms of shares (N, K), shape (4, N, K)."""
+    return np.log(shares + FLOOR) ** np.arange(DEGREE + 1)[:, None, None]
+
+
+def _log_probability(powers: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """Of each class, shape (N, K)."""
+    return log_softmax((powers * coefficients[:, None]).sum(axis=0), axis=1)
