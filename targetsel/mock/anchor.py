@@ -20,6 +20,7 @@ from targetsel.mock.mixture import Mixture
 
 N_COLOURS = 6  # principal components kept of the 12 bins' log-shape
 SOFTENING = 1.0  # [Angstrom] widths are modelled as asinh(width / SOFTENING)
+FIBER_SHARE = 0.32  # of an SDSS galaxy's light, in DESI's fiber; set by hand
 STRONGEST = 1500.0  # [Angstrom] no drawn line is stronger
 # Feature order: colour components, log10 luminosity, lines.
 LUMINOSITY = N_COLOURS
@@ -78,6 +79,31 @@ class Anchor:
         """Colour components (N, 6) of continua given in the 12 bins (N, 12)."""
         shape = np.log(bins) - np.log(bins).mean(axis=1, keepdims=True)
         return (shape - self.colour_mean) @ self.colour_axes.T
+
+    def less_luminous(self, known: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
+        """What the broad bands tell of galaxies that are less luminous, and as blue for that.
+
+        Each colour component keeps its quantile among galaxies of its luminosity, the second one
+        also among those of its first one.
+
+        Parameters
+        ----------
+        known : ndarray, shape (N, 3)
+            Of whole galaxies.
+        magnitudes : ndarray, shape (N,)
+            [mag] by which they become less luminous.
+        """
+        first, second, luminosity = known.T
+        old = luminosity + np.log10(FIBER_SHARE)
+        new = old - 0.4 * magnitudes
+        place = np.array([LUMINOSITY, 0])
+        bluer = self.mixture.same_quantile(
+            0, place[:1], np.column_stack([old, first]), new[:, None]
+        )
+        others = self.mixture.same_quantile(
+            1, place, np.column_stack([old, first, second]), np.column_stack([new, bluer])
+        )
+        return np.column_stack([bluer, others, luminosity - 0.4 * magnitudes])
 
     def draw(
         self,

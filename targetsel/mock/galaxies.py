@@ -9,6 +9,7 @@ They are the 10,000 galaxies in the tests of the package `kcorrect` (Blanton & R
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import as_file, files
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +31,7 @@ POSITION_STEP = 0.01  # [deg] to the east, between their positions
 # What the templates make of the two colour components: this share of them, and an offset, as found
 # with mock galaxies whose components are known.
 TOLD_SHARE, TOLD_OFFSET = np.array([0.94, 0.62]), np.array([0.0, 0.015])
-DIMMED_SHARE, MOST_DIMMED = 0.5, 1.5  # half of a realisation becomes fainter, by up to 1.5 mag
+MOST_DIMMED = 2.0  # [mag] each galaxy of a realisation becomes fainter by up to that
 
 
 @dataclass(frozen=True)
@@ -92,23 +93,29 @@ class Galaxies:
     def realised(self, seed: int, realisation: int) -> Galaxies:
         """The same galaxies once more, as other sources; number 0 is the galaxies as they are.
 
-        Ids and positions are moved by `ID_STEP` and `POSITION_STEP` for each realisation. Half of
-        the galaxies are dimmed at their redshift by up to `MOST_DIMMED` magnitudes, so that less
-        luminous galaxies than those of the real, bright sample are seen too.
+        Ids and positions are moved by `ID_STEP` and `POSITION_STEP` for each realisation. Galaxies
+        become `fainter` by up to `MOST_DIMMED` magnitudes, uniformly: the real sample is a bright
+        one, and spectra are asked for of fainter and bluer galaxies.
         """
         if realisation == 0:
             return self
         source_id = self.group_id + ID_STEP * realisation
-        chance, share = uniform(source_id, seed, "dimming", 2).T
-        dimming = 0.4 * MOST_DIMMED * np.where(chance < DIMMED_SHARE, share, 0.0)
         east = POSITION_STEP * realisation / np.cos(np.radians(self.dec))
-        return replace(
-            self,
-            source_id=source_id,
-            ra=(self.ra + east) % 360.0,
-            flux=self.flux * 10 ** -dimming[:, None],
-            known=self.known - dimming[:, None] * [0.0, 0.0, 1.0],
-        )
+        moved = replace(self, source_id=source_id, ra=(self.ra + east) % 360.0)
+        return moved.fainter(MOST_DIMMED * uniform(source_id, seed, "dimming")[:, 0])
+
+    def fainter(self, magnitudes: np.ndarray) -> Galaxies:
+        """Galaxies of the same redshift that are less luminous, and bluer as such galaxies are.
+
+        Parameters
+        ----------
+        magnitudes : ndarray, shape (N,)
+            [mag] in r. Other bands differ by what `broad_colours` finds for the new spectra.
+        """
+        known = Anchor.shipped().less_luminous(self.known, magnitudes)
+        redder = broad_colours(known, self.redshift) - broad_colours(self.known, self.redshift)
+        fainter = magnitudes[:, None] + redder
+        return replace(self, flux=self.flux * 10 ** (-0.4 * fainter), known=known)
 
     def table(self) -> pa.Table:
         """The catalog an observer would have: ids, position, redshift and ugriz, with units."""
@@ -141,6 +148,33 @@ class Galaxies:
         )
         columns.append(magnitude.astype(np.float32))
         return pa.table([pa.array(c) for c in columns], schema=pa.schema(fields))
+
+
+def broad_colours(known: np.ndarray, redshift: np.ndarray) -> np.ndarray:
+    """Magnitudes in ugriz, less that in r, that galaxies have on average, shape (N, 5).
+
+    Parameters
+    ----------
+    known : ndarray, shape (N, 3)
+        Of which the two colour components count.
+    """
+    return np.einsum("ni,ij->nj", _colour_terms(known, redshift), _colour_fit())
+
+
+def _colour_terms(known: np.ndarray, redshift: np.ndarray) -> np.ndarray:
+    """Linear in the colour components and quadratic in redshift, shape (N, 9)."""
+    linear = np.column_stack([np.ones(len(known)), known[:, :2]])
+    powers = redshift[:, None] ** np.arange(3)
+    return (linear[:, :, None] * powers[:, None]).reshape(len(known), -1)
+
+
+@cache
+def _colour_fit() -> np.ndarray:
+    """Coefficients of `_colour_terms`, by least squares to the real galaxies, shape (9, 5)."""
+    galaxies = Galaxies.shipped()
+    magnitude = -2.5 * np.log10(galaxies.flux)
+    terms = _colour_terms(galaxies.known, galaxies.redshift)
+    return np.linalg.lstsq(terms, magnitude - magnitude[:, 2:3], rcond=None)[0]
 
 
 def what_bands_tell(

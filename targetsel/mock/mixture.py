@@ -101,12 +101,55 @@ class Mixture:
         second = (share * (expected**2 + rests[:, target, target])).sum(axis=1)
         return (features[:, target] - mean) / np.sqrt(second - mean**2)
 
+    def same_quantile(
+        self, target: int, given: np.ndarray, old: np.ndarray, new: np.ndarray
+    ) -> np.ndarray:
+        """Values of one feature, where others change, that keep their conditional quantile.
+
+        So a value that was low for the old given values is as low for the new ones (Rosenblatt
+        1952, Ann. Math. Stat. 23, 470). Values beyond all but 1e-5 move as that quantile does.
+
+        Parameters
+        ----------
+        target : int
+            Place of the feature.
+        given : ndarray of int, shape (G,)
+            Places of the others.
+        old : ndarray, shape (N, G + 1)
+            Their values, and that of the feature.
+        new : ndarray, shape (N, G)
+            The others' new values.
+
+        Returns
+        -------
+        ndarray, shape (N,)
+        """
+        before, after = (self._cdf(target, given, values) for values in (old[:, :-1], new))
+        quantile = np.clip(before(old[:, -1]), 1e-5, 1 - 1e-5)
+        spread = np.sqrt(self.covariances[:, target, target].max())
+        lowest = self.means[:, target].min() - 10 * spread
+        highest = self.means[:, target].max() + 10 * spread
+        moved = _inverse(after, quantile, lowest, highest)
+        return old[:, -1] + moved - _inverse(before, quantile, lowest, highest)
+
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Some draws of all features, shape (n, D)."""
         chosen = rng.choice(len(self.weights), n, p=self.weights / self.weights.sum())
         spread = np.linalg.cholesky(self.covariances)
         normals = rng.standard_normal((n, self.n_features))
         return self.means[chosen] + np.einsum("nij,nj->ni", spread[chosen], normals)
+
+    def _cdf(
+        self, target: int, given: np.ndarray, values: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """The distribution function of one feature given others (N, G), of N values at once."""
+        exact = np.zeros(len(given))
+        share = np.exp(self._log_shares(given, values, exact))
+        gains, rests = self._regressions(given, exact)
+        offset = values[:, None] - self.means[:, given]
+        mean = self.means[:, target] + np.einsum("nkg,kg->nk", offset, gains[:, target])
+        spread = np.sqrt(rests[:, target, target])
+        return lambda value: (share * ndtr((value[:, None] - mean) / spread)).sum(axis=1)
 
     def _log_shares(self, given: np.ndarray, values: np.ndarray, error: np.ndarray) -> np.ndarray:
         """Log probability of each component given the values, shape (N, K)."""
@@ -123,6 +166,18 @@ class Mixture:
         known = self.covariances[:, given][:, :, given] + np.diag(error**2)
         gains = np.swapaxes(np.linalg.solve(known, self.covariances[:, given]), 1, 2)
         return gains, self.covariances - gains @ self.covariances[:, given]
+
+
+def _inverse(
+    cdf: Callable[[np.ndarray], np.ndarray], quantile: np.ndarray, lowest: float, highest: float
+) -> np.ndarray:
+    """Where rising functions reach these values, by bisection between two bounds, shape (N,)."""
+    low, high = np.full(len(quantile), lowest), np.full(len(quantile), highest)
+    for _ in range(50):
+        middle = (low + high) / 2
+        is_low = cdf(middle) < quantile
+        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
+    return (low + high) / 2
 
 
 def fit_mixture(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from targetsel.mock.anchor import LUMINOSITY, Anchor, widths_of
+from targetsel.mock.anchor import FIBER_SHARE, LUMINOSITY, Anchor, widths_of
 from targetsel.mock.anchor import N_NORMALS as N_DRAWN
 from targetsel.mock.continuum import N_NORMALS as N_CONTINUUM
 from targetsel.mock.continuum import Continuum, break_strength, draw_continuum
@@ -14,9 +14,8 @@ from targetsel.mock.emission import agn_weight, gas_dust, line_spectrum, profile
 from targetsel.mock.templates import EDGES, WAVELENGTH
 
 # Uncertainty of what the broad bands tell about the *fiber*: a whole galaxy's colour is not its
-# centre's, and DESI's fiber takes about a third of the light of an SDSS galaxy. Set by hand.
+# centre's. Set by hand.
 KNOWN_ERROR = np.array([0.18, 0.08, 0.20])
-FIBER_SHARE = 0.32
 INSTRUMENT = 69.0  # km/s: the spectrograph's own dispersion, for a resolution of 1850
 N_NORMALS = N_DRAWN + N_CONTINUUM + 3  # that one galaxy's spectrum uses up
 

@@ -46,7 +46,7 @@ class Variation:
     neighbours : float
         Factor on the number of neighbouring galaxies and stars.
     dimming : float
-        [mag] by which every galaxy is less luminous, at the same redshift.
+        [mag] by which every galaxy is less luminous; see `Galaxies.fainter`.
     line_strength : float
         Factor on the width of every emission line.
     over_sampling : float
@@ -130,10 +130,7 @@ class Variation:
         """Those of the galaxies that are in it, dimmed."""
         inside = (galaxies.redshift >= self.redshift[0]) & (galaxies.redshift <= self.redshift[1])
         kept = galaxies.take(np.flatnonzero(inside))
-        fainter = np.array([0.0, 0.0, 0.4 * self.dimming])
-        return replace(
-            kept, flux=kept.flux * 10 ** (-0.4 * self.dimming), known=kept.known - fainter
-        )
+        return kept.fainter(np.full(len(kept), self.dimming)) if self.dimming else kept
 
     def spectra(self, spectra: FiberSpectra) -> FiberSpectra:
         """Spectra with weaker or stronger lines."""

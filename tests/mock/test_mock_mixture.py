@@ -87,3 +87,18 @@ def test_every_step_of_the_fit_raises_the_likelihood():
     fit_mixture(features, noise, (2, 0), 15, lambda step, likelihood: seen.append(likelihood))
     assert (np.diff(seen) > -1e-4).all()
     assert seen[-1] > seen[0] + 0.1
+
+
+def test_a_value_keeps_its_quantile_where_what_it_follows_changes():
+    old = np.array([[0.0, 0.6], [1.0, 0.8], [2.0, 1.0]])  # by 1, 0 and -1 of the scatter of 0.6
+    moved = PAIR.same_quantile(1, FIRST, old, np.array([[1.0], [2.0], [-1.0]]))
+    assert moved == pytest.approx([0.8 + 0.6, 1.6, -0.8 - 0.6], abs=1e-6)
+
+
+def test_values_of_a_mixture_are_spread_like_those_of_their_new_neighbours():
+    features = TWO.draw(40_000, np.random.default_rng(2))
+    near = features[np.abs(features[:, 0]) < 0.2]
+    moved = TWO.same_quantile(1, FIRST, near, near[:, :1] + 2.5)
+    there = features[np.abs(features[:, 0] - 2.5) < 0.2, 1]
+    shares = [0.1, 0.3, 0.5, 0.7, 0.9]
+    assert np.quantile(moved, shares) == pytest.approx(np.quantile(there, shares), abs=0.12)

@@ -103,6 +103,6 @@ def test_galaxies_outside_the_redshifts_are_left_out_and_the_others_dimmed():
     assert kept.redshift.min() >= 0.05
     assert kept.redshift.max() <= 0.1
     same = np.isin(every.source_id, kept.source_id)
-    assert every.flux[same] / kept.flux == pytest.approx(10**0.4)
+    assert every.flux[same, 2] / kept.flux[:, 2] == pytest.approx(10**0.4)
     assert every.known[same, 2] - kept.known[:, 2] == pytest.approx(0.4)
-    assert np.array_equal(every.known[same, :2], kept.known[:, :2])
+    assert kept.known[:, 0].mean() < every.known[same, 0].mean() - 0.1

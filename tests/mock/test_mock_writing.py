@@ -141,8 +141,7 @@ def test_real_galaxies_begin_again_when_there_are_no_more():
     assert np.array_equal(groups, np.tile(few.source_id, 4)[:350])
     flux = np.concatenate([block.flux for block in blocks])
     assert np.array_equal(flux[:100], few.flux)
-    assert (flux[100:200] <= few.flux).all()
-    assert 0.2 < (flux[100:200, 2] < few.flux[:, 2]).mean() < 0.8
+    assert (flux[100:200, 2] < few.flux[:, 2]).all()
 
 
 def test_held_out_galaxies_are_the_demonstrations_and_no_others():
