@@ -124,8 +124,7 @@ def scored(sky: Sky, ensemble: Ensemble, photometry: Predictions) -> Scored:
 
 def _proxies(posterior: LatentPosterior, rows: slice, ensemble: Ensemble) -> ProxyPosterior:
     """The posterior of the proxies of some sources, as `score` makes it."""
-    part = LatentPosterior(**{name: values[rows] for name, values in vars(posterior).items()})
-    return ProxyPosterior.from_draws(ensemble.measure(part, N_DRAWS), PROXIES)
+    return ProxyPosterior.from_draws(ensemble.measure(posterior.take(rows), N_DRAWS), PROXIES)
 
 
 def photometry_alone(

@@ -20,7 +20,7 @@ from targetsel.errors import CatalogError
 from targetsel.imaging.brightness import MAGNITUDE
 from targetsel.imaging.cutout import Cutouts
 from targetsel.latents.posterior import LatentPosterior
-from targetsel.latents.stored import with_tails
+from targetsel.latents.stored import with_deviations
 from targetsel.parquet import FOOTER_KEY, described
 from targetsel.spectra.lines import BPT_CLASSES, DESCRIPTIONS, PROXIES, UNITS, bpt_probabilities
 from targetsel.spectra.proxies import (
@@ -222,7 +222,7 @@ def assemble(
             found = columns.get(field.name, np.full(n, np.nan))
             values = _column(found, field.type, good)
         if field.name == "member_cov":
-            field = with_tails(field, posterior)
+            field = with_deviations(field, posterior)
         table = table.append_column(field, values)
     names = json.dumps({"columns": dict(catalog.columns)})
     return table.replace_schema_metadata({FOOTER_KEY: names.encode()})

@@ -25,7 +25,7 @@ from targetsel.latents.proxy_calibration import ScoreMap, calibrated
 from targetsel.spectra.lines import BPT_CLASSES
 from targetsel.spectra.proxies import Proxies
 
-SCHEMA = "targetsel/calibration/v1"
+SCHEMA = "targetsel/calibration/v2"
 FILE_NAME = "calibration.json"
 
 

@@ -1,11 +1,12 @@
-"""The latents' posterior as a scored catalog stores it: members' moments, and their tails once.
+"""The latents' posterior as a scored catalog stores it: members' moments, and deviations once.
 
-The tails (`LatentPosterior.scale` and `share`) are the same for all sources of a file, and stand in
-the metadata of the column `member_cov`.
+`LatentPosterior.deviations` are the same for all sources of a file, and stand as JSON in the
+metadata of the column `member_cov`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CatalogError
+from targetsel.latents.deviations import Deviations
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.parquet import DECODER_KEY
 
-SCALES, SHARES = b"scales", b"shares"
+DEVIATIONS = b"deviations"
 ROUNDING = 1e-6  # of a covariance's largest element
 
 
@@ -47,19 +49,13 @@ def stored_posterior(table: pa.Table, source_id: np.ndarray) -> LatentPosterior:
     novelty = np.full(n, np.nan)
     if "ood" in table.column_names:
         novelty = table["ood"].to_numpy().astype(np.float64)
-    scale, share = (np.tile(each, (n, 1)) for each in _tails(field))
-    return LatentPosterior(source_id, mean, factor, novelty, scale, share)
+    return LatentPosterior(source_id, mean, factor, novelty, deviations=_deviations(field, d))
 
 
-def with_tails(field: pa.Field, posterior: LatentPosterior) -> pa.Field:
-    """The field of `member_cov` with the tails of the posterior, unless they are Gaussian."""
-    if posterior.scale.shape[1] == 1:
-        return field
-    notes = {
-        SCALES: ",".join(map(repr, posterior.scale[0].tolist())).encode(),
-        SHARES: ",".join(map(repr, posterior.share[0].tolist())).encode(),
-    }
-    return field.with_metadata({**(field.metadata or {}), **notes})
+def with_deviations(field: pa.Field, posterior: LatentPosterior) -> pa.Field:
+    """The field of `member_cov` with the deviations of the posterior."""
+    note = json.dumps(posterior.deviations.to_card()).encode()
+    return field.with_metadata({**(field.metadata or {}), DEVIATIONS: note})
 
 
 def matrix(column: pa.ChunkedArray) -> np.ndarray:
@@ -69,13 +65,11 @@ def matrix(column: pa.ChunkedArray) -> np.ndarray:
     return values.reshape(len(column), -1)
 
 
-def _tails(field: pa.Field) -> tuple[np.ndarray, np.ndarray]:
-    notes = field.metadata or {}
-    scale, share = (
-        np.array([float(word) for word in notes.get(key, b"1").split(b",")])
-        for key in (SCALES, SHARES)
-    )
-    return scale, share
+def _deviations(field: pa.Field, n_latents: int) -> Deviations:
+    note = (field.metadata or {}).get(DEVIATIONS)
+    if note is None:
+        return Deviations.standard(n_latents)
+    return Deviations.from_card(json.loads(note), n_latents)
 
 
 def check_decoder(truth: Path, told: Mapping[str, Any], scored: Mapping[str, Any]) -> None:

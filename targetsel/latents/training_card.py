@@ -177,9 +177,7 @@ def validated(ensemble: Ensemble, store: CutoutStore, test: Labels) -> tuple[Ens
     parts = []
     for start in range(0, len(test), ROWS_AT_ONCE):
         parts.append(kept.predict(store.read(test.source_id[start : start + ROWS_AT_ONCE])))
-    names = vars(parts[0])
-    posterior = LatentPosterior(**{n: np.concatenate([vars(p)[n] for p in parts]) for n in names})
-    kept.card["validation"] = validation(kept, posterior, test)
+    kept.card["validation"] = validation(kept, LatentPosterior.joined(parts), test)
     return kept, half
 
 

@@ -32,15 +32,14 @@ class Mixture:
     def of(cls, posterior: LatentPosterior, row: int) -> Mixture:
         """The posterior given the cutout of one source, which is the prior of its spectrum.
 
-        Every scale of every member's tails is a Gaussian of its own.
+        Members are equally likely, and each is as many Gaussians as its deviations have.
         """
-        scale, share = posterior.scale[row], posterior.share[row]
-        mean, factor = posterior.member_mean[row], posterior.member_factor[row]
-        m, j = len(mean), len(scale)
+        one = posterior.take(slice(row, row + 1))
+        d, m = one.member_mean.shape[2], one.member_mean.shape[1]
         return cls(
-            np.tile(share / share.sum() / m, m),
-            np.repeat(mean, j, axis=0),
-            (factor[:, None] * scale[None, :, None, None]).reshape(m * j, *factor.shape[1:]),
+            np.tile(one.share[0] / m, m),
+            one.component_mean.reshape(-1, d),
+            one.component_factor.reshape(-1, d, d),
         )
 
     @property

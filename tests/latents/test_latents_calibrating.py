@@ -59,10 +59,11 @@ def test_on_sources_it_was_not_fitted_to_intervals_hold_what_they_claim(found):
 
 
 def test_deviations_twice_as_large_as_claimed_are_found(found):
-    calibration, _ = found
-    stretch = np.exp(calibration.latents.stretch.at(np.array([17.0])))
-    reshaped = np.sqrt(np.diagonal(calibration.latents.shape @ calibration.latents.shape.T))
-    assert (stretch[0] * reshaped).mean() == pytest.approx(2.0, rel=0.15)
+    latents = found[0].latents
+    predicted = posterior()
+    after = latents.apply(predicted, np.full(N, 17.0))
+    wider = np.sqrt(np.diagonal(after.cov / predicted.cov, axis1=1, axis2=2))
+    assert np.median(wider) == pytest.approx(2.0, rel=0.15)
 
 
 def test_the_card_says_what_it_was_fitted_on(found, files, ensemble):
@@ -145,7 +146,10 @@ def test_a_calibration_of_another_ensemble_is_refused(found, tmp_path):
         (lambda whole: "[]", "damaged"),
         (lambda whole: json.dumps(whole | {"schema": "x"}), "schema is 'x'"),
         (lambda whole: json.dumps({k: v for k, v in whole.items() if k != "proxies"}), "'proxies'"),
-        (lambda whole: json.dumps(whole | {"latents": {"shape": [1]}}), "'scale' is missing"),
+        (
+            lambda whole: json.dumps(whole | {"latents": {"deviations": {"offset": [1]}}}),
+            "'factor' is missing",
+        ),
         (lambda whole: json.dumps(whole).replace("0.", "NaN"), "damaged"),
     ],
 )

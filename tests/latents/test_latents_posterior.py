@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import chi2, multivariate_normal
+from scipy.stats import multivariate_normal
 
+from targetsel.latents.deviations import Deviations
 from targetsel.latents.posterior import LatentPosterior
 
 
@@ -39,8 +40,7 @@ def test_draws_have_the_mean_and_covariance_of_the_mixture():
 
 def test_draws_of_a_source_do_not_depend_on_its_neighbours():
     mixture = posterior()
-    alone = LatentPosterior(**{name: values[3:4] for name, values in vars(mixture).items()})
-    assert np.array_equal(mixture.draw(30)[3], alone.draw(30)[0])
+    assert np.array_equal(mixture.draw(30)[3], mixture.take(slice(3, 4)).draw(30)[0])
 
 
 def test_draws_differ_between_seeds_and_between_ids():
@@ -68,44 +68,54 @@ def test_a_source_without_prediction_has_nan_draws_and_leaves_others_alone():
     assert np.array_equal(broken.draw(12)[[0, 1, 3, 4]], mixture.draw(12)[[0, 1, 3, 4]])
 
 
-def heavy(n=5, m=3, seed=0):
-    """Half of every member 0.5 and half 1.32 times as wide, whose squares have a mean of 1."""
-    mixture = posterior(n, m, seed=seed)
-    scale = np.array([0.5, np.sqrt(1.75)])
-    return replace(mixture, scale=np.tile(scale, (n, 1)), share=np.full((n, 2), 0.5))
+SKEWED = Deviations(
+    np.array([[-0.3, 0.1], [0.6, -0.2]]),
+    np.array([[[0.6, 0.0], [0.1, 0.8]], [[1.4, 0.0], [-0.3, 1.2]]]),
+    np.array([[0.5, 0.0], [0.0, 0.4], [0.3, 0.0]]),
+)
 
 
-def test_draws_of_heavy_tails_have_the_same_covariance_and_more_far_ones():
-    even, tailed = posterior(n=1), heavy(n=1)
-    draws = tailed.draw(3 * 4096, seed=1)[0]
-    assert np.cov(draws.T) == pytest.approx(even.cov[0], abs=0.04)
-    whitened = np.linalg.solve(
-        tailed.member_factor[0, 0], (draws[:4096] - tailed.member_mean[0, 0]).T
-    )
-    assert np.mean((whitened**2).sum(axis=0) < chi2.ppf(0.5, 2)) > 0.55
-    assert np.mean((whitened**2).sum(axis=0) > chi2.ppf(0.99, 2)) > 0.02
+def skewed(n=5, m=3, seed=0):
+    """Every member is two Gaussians, neither of which lies where the member expects."""
+    return replace(posterior(n, m, seed=seed), deviations=SKEWED)
 
 
-def test_draws_of_heavy_tails_do_not_depend_on_neighbours_either():
-    mixture = heavy()
+def test_draws_of_a_skewed_posterior_have_its_mean_and_covariance():
+    mixture = skewed(n=1)
+    draws = mixture.draw(3 * 8192, seed=1)[0]
+    assert draws.mean(axis=0) == pytest.approx(mixture.mean[0], abs=0.02)
+    assert np.cov(draws.T) == pytest.approx(mixture.cov[0], abs=0.06)
+    assert not np.allclose(mixture.mean, mixture.centre, atol=0.02)
+
+
+def test_draws_of_a_skewed_posterior_do_not_depend_on_neighbours_either():
+    mixture = skewed()
     assert np.array_equal(mixture.draw(30)[3], mixture.take(slice(3, 4)).draw(30)[0])
 
 
-def test_one_scale_of_one_draws_as_without_scales():
+def test_a_standard_normal_deviation_leaves_everything_as_it_was():
     mixture = posterior()
-    one = replace(mixture, scale=np.ones((5, 1)), share=np.ones((5, 1)))
-    assert np.array_equal(one.draw(30), mixture.draw(30))
+    same = replace(mixture, deviations=Deviations.standard(2))
+    assert np.array_equal(same.draw(30), mixture.draw(30))
+    assert same.mean == pytest.approx(mixture.centre)
+    assert np.array_equal(same.share, np.ones((5, 1)))
+
+
+def test_joined_pieces_are_the_whole():
+    whole = skewed()
+    again = LatentPosterior.joined([whole.take(slice(0, 2)), whole.take(slice(2, 5))])
+    assert np.array_equal(again.draw(12), whole.draw(12))
 
 
 def test_quantiles_and_probabilities_are_each_others_inverse():
-    mixture = heavy()
+    mixture = skewed()
     for probability in (0.05, 0.5, 0.9):
         found = mixture.probability_below(mixture.quantile(probability))
         assert found == pytest.approx(np.full((5, 2), probability), abs=1e-7)
 
 
 def test_probability_below_is_the_share_of_draws_below():
-    mixture = heavy(n=1)
+    mixture = skewed(n=1)
     point = np.array([[0.4, -0.2]])
     draws = mixture.draw(3 * 4096)[0]
     assert mixture.probability_below(point)[0] == pytest.approx(
@@ -114,14 +124,17 @@ def test_probability_below_is_the_share_of_draws_below():
 
 
 def test_log_density_is_that_of_the_mixture_by_scipy():
-    mixture = heavy(n=1)
+    mixture = skewed(n=1)
     point = np.array([[0.4, -0.2]])
     parts = [
-        multivariate_normal(mean, scale**2 * cov).pdf(point[0])
-        for mean, cov in zip(mixture.member_mean[0], mixture.member_cov[0], strict=True)
-        for scale in mixture.scale[0]
+        share * multivariate_normal(mean, factor @ factor.T).pdf(point[0])
+        for means, factors in zip(
+            mixture.component_mean[0], mixture.component_factor[0], strict=True
+        )
+        for share, mean, factor in zip(mixture.share[0], means, factors, strict=True)
     ]
-    assert mixture.log_density(point)[0] == pytest.approx(np.log(np.mean(parts)))
+    assert mixture.share[0].sum() == pytest.approx(1)
+    assert mixture.log_density(point)[0] == pytest.approx(np.log(np.sum(parts) / 3))
 
 
 def test_errors_of_measurement_add_to_the_covariance():
@@ -132,13 +145,14 @@ def test_errors_of_measurement_add_to_the_covariance():
 
 def test_marginal_crps_is_that_of_scoringrules():
     scoringrules = pytest.importorskip("scoringrules")
-    mixture = heavy(n=1)
+    mixture = skewed(n=1)
     point = np.array([[0.4, -0.2]])
-    spread = np.sqrt(np.diagonal(mixture.member_cov, axis1=2, axis2=3))[0, :, 0]
+    cov = mixture.component_factor[0] @ mixture.component_factor[0].swapaxes(-1, -2)
     exact = scoringrules.crps_mixnorm(
         point[0, 0],
-        np.repeat(mixture.member_mean[0, :, 0], 2),
-        np.concatenate([s * mixture.scale[0] for s in spread]),
+        mixture.component_mean[0, ..., 0].ravel(),
+        np.sqrt(cov[..., 0, 0]).ravel(),
+        np.tile(mixture.share[0] / 3, 3),
     )
     grid = point[0, 0] + 0.02 * (np.arange(-600, 600) + 0.5)
     below = mixture.take(np.zeros(1200, int)).probability_below(np.stack([grid, grid], axis=1))

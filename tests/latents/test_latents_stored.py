@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from targetsel.latents.deviations import Deviations
 from targetsel.latents.posterior import LatentPosterior
-from targetsel.latents.stored import stored_posterior, with_tails
+from targetsel.latents.stored import stored_posterior, with_deviations
 from tests.latents.known_sky import lists
 
 
@@ -28,7 +29,7 @@ def stored(posterior, cov=None):
         "ood": pa.array(posterior.novelty),
     }
     table = pa.table(columns)
-    field = with_tails(table.schema.field("member_cov"), posterior)
+    field = with_deviations(table.schema.field("member_cov"), posterior)
     return table.set_column(1, field, table["member_cov"])
 
 
@@ -36,16 +37,18 @@ def test_members_come_back():
     again = stored_posterior(stored(posterior()), np.arange(4))
     assert again.member_mean == pytest.approx(posterior().member_mean, abs=1e-6)
     assert again.member_cov == pytest.approx(posterior().member_cov, rel=1e-4, abs=1e-5)
-    assert again.scale.tolist() == again.share.tolist() == [[1.0]] * 4
+    assert again.deviations.to_card() == Deviations.standard(3).to_card()
 
 
-def test_tails_come_back_exactly():
-    heavy = replace(
-        posterior(), scale=np.tile([0.1 + 0.2, 1.7], (4, 1)), share=np.tile([0.9, 0.1], (4, 1))
+def test_deviations_come_back_exactly():
+    rng = np.random.default_rng(2)
+    skewed = Deviations(
+        rng.normal(size=(2, 3)),
+        np.stack([0.3 * np.eye(3), 1.7 * np.eye(3)]),
+        rng.normal(size=(4, 2)),
     )
-    again = stored_posterior(stored(heavy), np.arange(4))
-    assert np.array_equal(again.scale, heavy.scale)
-    assert np.array_equal(again.share, heavy.share)
+    again = stored_posterior(stored(replace(posterior(), deviations=skewed)), np.arange(4))
+    assert again.deviations.to_card() == skewed.to_card()
 
 
 def test_a_source_without_prediction_is_nan_and_leaves_others_alone():

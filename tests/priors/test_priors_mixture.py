@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
+from targetsel.latents.deviations import Deviations
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.priors.mixture import Mixture
 
@@ -34,20 +35,24 @@ def test_each_gaussian_gives_its_share_of_draws():
     assert abs((draws[:, 0] > 2).sum() - 75) <= 3  # 25 of the broad one, few of which are there
 
 
-def test_a_posterior_with_tails_has_a_gaussian_for_each_scale_of_each_member():
+def test_a_skewed_posterior_has_as_many_gaussians_for_each_member_as_its_deviations():
+    deviations = Deviations(
+        np.array([[0.5], [-1.0]]),
+        np.array([[[0.5]], [[3.0]]]),
+        np.array([[np.log(4.0), 0.0], [0.0, 0.0]]),
+    )
     posterior = LatentPosterior(
         np.array([5]),
         np.array([[[0.0], [2.0]]]),
         np.ones((1, 2, 1, 1)),
         np.ones(1),
-        np.array([[0.5, 3.0]]),
-        np.array([[0.8, 0.2]]),
+        deviations=deviations,
     )
     mixture = Mixture.of(posterior, 0)
-    assert mixture.weight.tolist() == [0.4, 0.1, 0.4, 0.1]
+    assert mixture.weight == pytest.approx([0.4, 0.1, 0.4, 0.1])
     by_hand = sum(
         w * norm(m, s).pdf(1.5) for w, m, s in
-        [(0.4, 0, 0.5), (0.1, 0, 3), (0.4, 2, 0.5), (0.1, 2, 3)]
+        [(0.4, 0.5, 0.5), (0.1, -1, 3), (0.4, 2.5, 0.5), (0.1, 1, 3)]
     )  # fmt: skip
     assert np.exp(mixture.log_density(np.array([[1.5]])))[0] == pytest.approx(by_hand)
     assert posterior.log_density(np.array([[1.5]]))[0] == pytest.approx(np.log(by_hand))
