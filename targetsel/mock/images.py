@@ -26,6 +26,11 @@ class FiberLight:
     young: np.ndarray
     lines: np.ndarray
 
+    @property
+    def total(self) -> np.ndarray:
+        """Of everything together, shape (N, B)."""
+        return self.old + self.young + self.lines
+
     def of(self, row: int) -> np.ndarray:
         """Old stars, young stars and lines of one galaxy, shape (3, B)."""
         return np.stack([self.old[row], self.young[row], self.lines[row]])

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 import numpy as np
 
@@ -67,6 +68,8 @@ class MockSources:
         Median signal to noise of a pixel of `measured`.
     widths : dict of ndarray, shape (N,)
         Emission lines that were put in: rest equivalent width [Angstrom].
+    fiber_colours : dict of ndarray, shape (N,)
+        Magnitude in one band less that in the next one, of what the fiber sees, without noise.
     weight : ndarray, shape (N,)
         How many sources one stands for, where strong emitters are over-sampled.
     structure : Structure
@@ -80,6 +83,7 @@ class MockSources:
     ivar: np.ndarray
     snr: np.ndarray
     widths: dict[str, np.ndarray]
+    fiber_colours: dict[str, np.ndarray]
     weight: np.ndarray
     structure: Structure
 
@@ -129,7 +133,8 @@ def observe_block(
     structure = draw_structure(
         galaxies, spectra, normals(Step.STRUCTURE, STRUCTURE_NORMALS), variation.link
     )
-    flux = _images(galaxies, spectra, structure, seed, survey, variation, size)
+    light = _fiber_light(galaxies, spectra, survey)
+    flux = _images(galaxies, light, structure, seed, survey, variation, size)
     shape = spectra.total[:, DECODER_PIXELS]
     shape = shape / np.sqrt((shape**2).sum(axis=1, keepdims=True))
     noise = normals(Step.SPECTROGRAPH, 1 + shape.shape[1])
@@ -137,7 +142,16 @@ def observe_block(
     snr = signal_to_noise(magnitude, noise[:, 0])
     measured, ivar = measure_spectra(shape, galaxies.redshift, snr, noise[:, 1:])
     return MockSources(
-        galaxies, flux, shape, measured, ivar, snr, spectra.widths, spectra.weight, structure
+        galaxies,
+        flux,
+        shape,
+        measured,
+        ivar,
+        snr,
+        spectra.widths,
+        _colours(light, survey),
+        spectra.weight,
+        structure,
     )
 
 
@@ -147,7 +161,7 @@ def _rngs(galaxies: Galaxies, seed: int, step: Step) -> list[np.random.Generator
 
 def _images(
     galaxies: Galaxies,
-    spectra: FiberSpectra,
+    light: FiberLight,
     structure: Structure,
     seed: int,
     survey: Survey,
@@ -156,7 +170,6 @@ def _images(
 ) -> np.ndarray:
     """Cutouts [nanomaggy], float32, shape (N, B, size, size)."""
     canvas, r = canvas_of(survey.pixel_scale), survey.bands.index("r")
-    light = _fiber_light(galaxies, spectra, survey)
     r_flux = galaxies.flux[:, 2] / NANOJANSKY
     zero_point = variation.zero_points(survey)
     steps = (Step.PLACES, Step.NEIGHBOURS, Step.CAMERA)
@@ -186,3 +199,9 @@ def _fiber_light(galaxies: Galaxies, spectra: FiberSpectra, survey: Survey) -> F
     maps = maps[:, :, BLUER:]
     parts = (spectra.old, spectra.young, spectra.lines)
     return FiberLight(*(np.matmul(maps, part[:, :, None])[:, :, 0] for part in parts))
+
+
+def _colours(light: FiberLight, survey: Survey) -> dict[str, np.ndarray]:
+    """Of neighbouring bands, each (N,)."""
+    magnitude = dict(zip(survey.bands, -2.5 * np.log10(light.total.T), strict=True))
+    return {f"{a}_{b}": magnitude[a] - magnitude[b] for a, b in pairwise(survey.bands)}

@@ -56,6 +56,10 @@ def truth_table(sources: MockSources) -> pa.Table:
     for name, width in sources.widths.items():
         about = f"equivalent width of {name} that the mock spectrum was given"
         table.add(f"input_{name}", width, "Angstrom", about)
+    for name, colour in sources.fiber_colours.items():
+        a, b = name.split("_")
+        about = f"{a} - {b} of what the fiber sees, without noise or extinction"
+        table.add(f"fiber_{name}", colour, "mag", about)
     table.add("snr", sources.snr, "", "median signal to noise of a pixel of the mock spectrum")
     for name, (unit, about) in COMPONENTS.items():
         table.add(name, getattr(sources.structure, name), unit, about)

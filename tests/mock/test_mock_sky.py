@@ -50,6 +50,18 @@ def test_corners_beyond_compact_galaxies_have_the_noise_of_the_survey(galaxies):
     assert sigma == pytest.approx(PAN_STARRS.sky_sigma, rel=0.12)
 
 
+def test_the_fibers_colours_are_those_of_the_images_centres(galaxies):
+    deep = varied(galaxies, depth=5.0, neighbours=0.0)
+    y, x = np.indices((64, 64))
+    inside = np.hypot(x - 31.5, y - 31.5) < 1.5 / PAN_STARRS.pixel_scale
+    g, r, i = -2.5 * np.log10(deep.flux[:, :3, inside].sum(axis=2)).T
+    assert set(deep.fiber_colours) == {"g_r", "r_i", "i_z", "z_y"}
+    for seen, true in ((g - r, deep.fiber_colours["g_r"]), (r - i, deep.fiber_colours["r_i"])):
+        off = seen - true
+        assert np.nanmedian(off) == pytest.approx(0.0, abs=0.03)
+        assert np.nanstd(off) < 0.1  # seeing differs between the bands
+
+
 def test_the_image_has_the_real_galaxys_r_flux(sources, galaxies):
     r = light(sources)[:, 1] * NANOJANSKY / galaxies.flux[:, 2]
     compact = np.isfinite(r) & (sources.structure.radius < 2.5)

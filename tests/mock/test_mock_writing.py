@@ -105,7 +105,15 @@ def test_latents_are_the_shipped_decoders_of_the_true_spectra(sky, tables):
 
 def test_truth_has_proxies_lines_components_and_weights_without_gaps(tables):
     truth = tables["truth"]
-    expected = {*PROXIES, "input_halpha", "bulge_share", "disk_radius", "knot_share", "snr"}
+    expected = {
+        *PROXIES,
+        "input_halpha",
+        "fiber_g_r",
+        "bulge_share",
+        "disk_radius",
+        "knot_share",
+        "snr",
+    }
     assert expected <= set(truth.schema.names)
     for name in set(truth.schema.names) - {"latent"}:
         assert np.isfinite(truth[name].to_numpy()).all(), name
