@@ -252,7 +252,8 @@ def print_classes(result: Scored, resampling: Resampling, ensemble: Ensemble) ->
         )
         rankings = {"ensemble, P(EW > t)": result.chances[name]} | others
         for who, ranking in rankings.items():
-            ranking = np.nan_to_num(ranking, nan=np.nanmin(ranking))  # what cannot be measured
+            last = np.fmin.reduce(ranking, initial=0.0)  # for what cannot be measured
+            ranking = np.nan_to_num(ranking, nan=last)
             precision = resampling.estimate(average_precision(true, ranking))
             purity = resampling.estimate(purity_at(COMPLETENESS, true, ranking))
             cells = (precision.text(), purity[0].text(), purity[1].text(1))

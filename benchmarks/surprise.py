@@ -29,16 +29,21 @@ from targetsel.latents.ensemble import Ensemble
 from targetsel.latents.surprise import compare
 from targetsel.parquet import DECODER_KEY, write_table
 from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.encoding import scatter_under_noise
 
+SPECTRA_AT_ONCE = 512
 SWAPPED, FALSE_POSITIVES = 0.02, 0.01
 LINE, OTHER = "ew_halpha_nii", 20.0  # [Angstrom]
 
 
 def measured(sky: Sky, decoder: Decoder) -> tuple[np.ndarray, np.ndarray]:
-    """Latents of the noisy spectra and the encoder's errors, each (N, D)."""
-    spectra = pq.read_table(sky.folder / "spectra.parquet", columns=["source_id", "flux"])
-    flux = matrix(spectra["flux"])[places(spectra["source_id"].to_numpy(), sky.source_id)]
-    return decoder.encode(flux)
+    """Latents of the noisy spectra and their errors, as `targetsel spectra encode` has them."""
+    spectra = pq.read_table(sky.folder / "spectra.parquet", columns=["source_id", "flux", "ivar"])
+    rows = places(spectra["source_id"].to_numpy(), sky.source_id)
+    flux, ivar = matrix(spectra["flux"])[rows], matrix(spectra["ivar"])[rows]
+    parts = [slice(k, k + SPECTRA_AT_ONCE) for k in range(0, len(sky), SPECTRA_AT_ONCE)]
+    noise = [scatter_under_noise(sky.source_id[k], flux[k], ivar[k], decoder) for k in parts]
+    return decoder.encode(flux)[0], np.concatenate(noise)
 
 
 def main() -> None:

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from targetsel.catalog import Catalog
 from targetsel.errors import CatalogError, SpectrumError, did_you_mean
 from targetsel.files import sha256_of_file
-from targetsel.identity import keys_of
 from targetsel.imaging.store import CutoutStore
 from targetsel.parquet import footer_in, read_footer
 from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.encoding import scatter_under_noise
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.infill import Basis
 from targetsel.spectra.lines import measure
@@ -27,7 +27,6 @@ from targetsel.spectra.reading import DAMAGE
 from targetsel.spectra.spectrum import Spectra
 from targetsel.spectra.training_set import TrainingSpectra
 
-REPEATS = 8  # encodings under fresh noise, from which a label's noise is estimated
 SPECTRA_AT_ONCE = 512
 GROUP_COLUMN = "group_id"
 SMALLEST_SCATTER = 1e-6
@@ -143,9 +142,8 @@ class Labels:
     ) -> Labels:
         """The latents of spectra on the rest-frame grid, encoded.
 
-        A label's noise is the scatter of `REPEATS` encodings under fresh noise of the spectrum's
-        inverse variance, which follows from seed and id: the encoder's own estimate is that of a
-        posterior, not of the labels' errors. Spectra that cannot be encoded are left out.
+        A label's noise is the latents' `scatter_under_noise` of the spectrum's inverse variance,
+        which follows from seed and id. Spectra that cannot be encoded are left out.
 
         Parameters
         ----------
@@ -288,7 +286,7 @@ def _encoded(piece: Piece, decoder: Decoder, seed: int) -> Labels:
     mean, _ = decoder.encode(spectra.flux)
     noise = np.zeros_like(mean)
     if spectra.ivar is not None:
-        noise = _label_noise(ids, spectra.flux, spectra.ivar, decoder, seed)
+        noise = scatter_under_noise(ids, spectra.flux, spectra.ivar, decoder, seed)
     proxies = measure(Spectra(ids, spectra.flux[:, None].astype(np.float64), wavelengths()))
     measured = {name: proxies[name][:, 0] for name in proxies.names}
     return Labels(ids, mean, noise, measured=measured, left_out={"unusable spectra": n_bad})
@@ -302,20 +300,6 @@ def _usable(flux: np.ndarray, ivar: np.ndarray | None) -> np.ndarray:
     finite = (np.isfinite(flux) | ~seen).all(axis=1) & (np.nan_to_num(ivar) >= 0).all(axis=1)
     light = np.where(seen & np.isfinite(flux), flux, 0.0) @ Basis.shipped().mean
     return finite & seen.any(axis=1) & (light > 0)
-
-
-def _label_noise(
-    ids: np.ndarray, flux: np.ndarray, ivar: np.ndarray, decoder: Decoder, seed: int
-) -> np.ndarray:
-    """Scatter of the latents under fresh noise, (N, D)."""
-    sigma = np.divide(1.0, np.sqrt(ivar), out=np.zeros_like(ivar), where=ivar > 0)
-    repeats = np.empty((len(ids), REPEATS, flux.shape[1]), dtype=np.float32)
-    for row, key in enumerate(keys_of(ids)):
-        rng = np.random.default_rng([seed, int(key)])
-        repeats[row] = rng.standard_normal(repeats.shape[1:], dtype=np.float32)
-    repeats = flux[:, None] + repeats * sigma[:, None]
-    latents, _ = decoder.encode(repeats.reshape(-1, flux.shape[1]))
-    return latents.reshape(len(ids), REPEATS, -1).std(axis=1, ddof=1)
 
 
 # ---------------------------------------------------------------------- reading

@@ -87,7 +87,7 @@ def train_into(
 def validate(decoder: Decoder, spectra: TrainingSpectra, held_out: np.ndarray) -> dict[str, Any]:
     """What the decoder makes of held-out spectra.
 
-    Residuals are |reconstruction / flux - 1| of measured pixels; a latent's `label_noise` is the
+    Residuals are |reconstruction / flux - 1| of measured pixels; a latent's `encoder_std` is the
     median of the encoder's standard deviation, in units of that latent's scatter.
     """
     residual, std = _residual(decoder, spectra, held_out)
@@ -102,7 +102,7 @@ def validate(decoder: Decoder, spectra: TrainingSpectra, held_out: np.ndarray) -
         "median_residual": round(float(np.nanmedian(size)), 5),
         "p90_residual": round(float(np.nanpercentile(size, 90)), 5),
         "median_residual_by_region_in_angstrom": by_region,
-        "label_noise": [round(float(v), 4) for v in np.median(std, axis=0)],
+        "encoder_std": [round(float(v), 4) for v in np.median(std, axis=0)],
     }
 
 

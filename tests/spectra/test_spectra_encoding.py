@@ -7,7 +7,14 @@ from targetsel.errors import SpectrumError
 from targetsel.latents.ensemble import find_ensemble
 from targetsel.spectra.autoencoder import SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.encoding import chi2_per_pixel, encode, encode_files, median_residual, table
+from targetsel.spectra.encoding import (
+    chi2_per_pixel,
+    encode,
+    encode_files,
+    median_residual,
+    scatter_under_noise,
+    table,
+)
 from targetsel.spectra.infill import Basis
 from targetsel.spectra.latent_space import LatentSpace
 from targetsel.spectra.lines import measure
@@ -38,6 +45,20 @@ def test_encoding_is_that_of_the_filled_rest_frame_spectrum(decoder, write_sdss)
     expected, _ = decoder.encode(encoded.spectra.flux)
     np.testing.assert_array_equal(encoded.latent_mean, expected)
     assert 0.85 < encoded.covered[0] < 1
+
+
+def test_the_errors_of_latents_are_those_of_spectra_measured_again(shipped):
+    rng = np.random.default_rng(1)
+    clean = np.repeat(Basis.shipped().mean[None], 200, axis=0).astype(np.float64)
+    sigma = 0.1 * clean.mean()
+    again = clean + sigma * rng.standard_normal(clean.shape)
+    ivar, ids = np.full_like(clean, sigma**-2), np.arange(200)
+    claimed = scatter_under_noise(ids, again, ivar, shipped)
+    found = shipped.encode(again)[0].std(axis=0)
+    assert np.sqrt((claimed**2).mean(axis=0)) == pytest.approx(found, rel=0.25)
+    assert np.array_equal(
+        claimed[5:7], scatter_under_noise(ids[5:7], again[5:7], ivar[5:7], shipped)
+    )
 
 
 def test_latents_do_not_depend_on_brightness(decoder, write_sdss):

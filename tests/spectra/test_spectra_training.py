@@ -253,7 +253,7 @@ def test_folder_holds_decoder_figures_and_picture_and_no_checkpoint(galaxies, tm
     assert about["validation"] == figures
     assert about["recipe"]["space"] == "vae3pca2"
     assert len(about["history"]) == 4
-    assert len(figures["label_noise"]) == 2
+    assert len(figures["encoder_std"]) == 2
     assert figures["n_held_out"] == 13
     assert lines[0].startswith("130 spectra without noise from")
     assert lines[1].startswith("epoch 1 of at most 4: loss ")
