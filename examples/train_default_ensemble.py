@@ -63,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("-o", "--output", type=Path, required=True, help="the ensemble's folder")
     parser.add_argument("--work", type=Path, required=True, help="folder for sky and decoder")
-    parser.add_argument("--n", type=int, default=56_000, help="mock sources")
+    parser.add_argument("--n", type=int, default=72_000, help="mock sources")
     parser.add_argument("--members", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the networks")
     parser.add_argument("--width", type=float, default=WIDTH, help="of the networks")
