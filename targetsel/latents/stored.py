@@ -69,7 +69,13 @@ def _deviations(field: pa.Field, n_latents: int) -> Deviations:
     note = (field.metadata or {}).get(DEVIATIONS)
     if note is None:
         return Deviations.standard(n_latents)
-    return Deviations.from_card(json.loads(note), n_latents)
+    try:
+        return Deviations.from_card(json.loads(note), n_latents)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CatalogError(
+            f"column 'member_cov': its metadata describe no deviations ({error}). Score the "
+            "catalog again."
+        ) from None
 
 
 def check_decoder(truth: Path, told: Mapping[str, Any], scored: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from targetsel.errors import CatalogError
 from targetsel.latents.deviations import Deviations
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.latents.stored import stored_posterior, with_deviations
@@ -49,6 +50,15 @@ def test_deviations_come_back_exactly():
     )
     again = stored_posterior(stored(replace(posterior(), deviations=skewed)), np.arange(4))
     assert again.deviations.to_card() == skewed.to_card()
+
+
+@pytest.mark.parametrize("note", [b"{", b"[]", b'{"offset": [[0]], "factor": 1, "gate": 2}'])
+def test_damaged_deviations_are_refused(note):
+    table = stored(posterior())
+    field = table.schema.field("member_cov").with_metadata({b"deviations": note})
+    damaged = table.set_column(1, field, table["member_cov"])
+    with pytest.raises(CatalogError, match=r"'member_cov': .*Score the catalog again"):
+        stored_posterior(damaged, np.arange(4))
 
 
 def test_a_source_without_prediction_is_nan_and_leaves_others_alone():
