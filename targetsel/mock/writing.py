@@ -82,7 +82,8 @@ class SkyPlan:
         """A sky of the galaxies that networks learn from, or of those `held_out` from them.
 
         The latter are the demonstration's. They come in an order that follows from the seed, so
-        that a smaller sky is a fair part of a larger one.
+        that the first sources are a fair part of all galaxies; beyond the number of galaxies, they
+        come again as fainter ones.
         """
         variation = variation or Variation()
         chosen = variation.galaxies(Galaxies.of_demonstration(held_out))
