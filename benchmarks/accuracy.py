@@ -96,20 +96,24 @@ def scored(sky: Sky, ensemble: Ensemble, photometry: Predictions) -> Scored:
     check_suits(sky.store, plan.bands, plan.pixel_scale, plan.size, "the ensemble")
     rarest = weighted_quantile(sky.proxies[LINE], sky.weight, 1 - RAREST)
     thresholds = {f"> {STRONG:g} A": STRONG, f"rarest {RAREST:.0%}, > {rarest:.1f} A": rarest}
-    parts, medians, chances = [], [], []
+    parts, means, medians, chances = [], [], [], []
     for cutouts in sky.cutouts():
         posterior = ensemble.predict(cutouts)
         parts.append(posterior.member_mean)
+        means.append(posterior.mean)
         for start in range(0, len(cutouts), SOURCES_DECODED_AT_ONCE):
             proxies = _proxies(posterior, slice(start, start + SOURCES_DECODED_AT_ONCE), ensemble)
             medians.append(np.stack([proxies.quantile(name, 0.5) for name in PROXIES], axis=1))
             below = [proxies.probability_below(LINE, t) for t in thresholds.values()]
             chances.append(1 - np.stack(below, axis=1))
         _tell(f"{sky.name}: {sum(map(len, parts))} of {len(sky)} sources predicted")
-    members, middle, chance = (np.concatenate(each) for each in (parts, medians, chances))
+    members, mean, middle, chance = (
+        np.concatenate(each) for each in (parts, means, medians, chances)
+    )
     good = np.isfinite(members[:, 0, 0])
-    members = {f"member {k}": members[good, k] for k in range(members.shape[1])}
-    everyone = {ENSEMBLE: np.mean(list(members.values()), axis=0)} | members
+    everyone = _by_members(members[good], ensemble)
+    if ensemble.calibration:
+        everyone["calibrated means"] = mean[good]
     chosen = sky.take(good)
     return Scored(
         chosen,
@@ -120,6 +124,17 @@ def scored(sky: Sky, ensemble: Ensemble, photometry: Predictions) -> Scored:
         thresholds,
         int((~good).sum()),
     )
+
+
+def _by_members(members: np.ndarray, ensemble: Ensemble) -> Predictions:
+    """What the ensemble, its members, and those that see only photometry expect; (N, M, D)."""
+    found = {ENSEMBLE: members.mean(axis=1)}
+    found |= {f"member {k}": each for k, each in enumerate(members.swapaxes(0, 1))}
+    images = np.array([network.plan.width > 0 for network in ensemble.networks])
+    if images.any() and not images.all():
+        found["members, images"] = members[:, images].mean(axis=1)
+        found["members, photometry"] = members[:, ~images].mean(axis=1)
+    return found
 
 
 def _proxies(posterior: LatentPosterior, rows: slice, ensemble: Ensemble) -> ProxyPosterior:
@@ -201,10 +216,10 @@ def uncorrelated(result: Scored, labels: np.ndarray, resampling: Resampling) -> 
 
 
 def print_differences(errors: dict[str, dict[str, Estimate]]) -> None:
-    """Print the ensemble's RMSE less that of its best member and of photometry alone."""
+    """Print the ensemble's RMSE less that of its best member, of groups of them, and of others."""
     for recipe, found in errors.items():
         title(f"RMSE of the ensemble less that of others, paired, against `{recipe}`")
-        members = [name for name in found if name.startswith("member")]
+        members = [name for name in found if name.startswith("member ")]
         best = min(members, key=lambda name: found[name].value[RMSE])
         others = [name for name in found if name not in (ENSEMBLE, "noise-free labels", *members)]
         for name in [best, *others]:
