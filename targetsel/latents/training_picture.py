@@ -30,7 +30,17 @@ def draw_training(histories: list[list[dict[str, Any]]], path: Path) -> None:
             axes.plot(epochs, watched, ".-", color=colour, lw=1, label=f"member {member}")
         axes.set(xlabel="epoch", ylabel=LOSSES[phase], title=f"{phase}: watched (dotted: learnt)")
         axes.title.set_fontsize(10)
+        axes.set_ylim(*limits([row for h in histories for row in h if row["phase"] == phase]))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].legend(frameon=False, fontsize=8)
     with written_beside(path) as beside:
         figure.savefig(beside, format="png", dpi=110)
+
+
+def limits(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Of a panel: what is learnt in the first epoch, which can be far above the rest, may leave."""
+    learnt = [row["loss"] for row in rows if row["epoch"] > 1]
+    watched = [row["watched_loss"] for row in rows if row["watched_loss"] is not None]
+    shown = learnt + watched or [row["loss"] for row in rows]
+    margin = 0.05 * (max(shown) - min(shown)) or 0.5
+    return min(shown) - margin, max(shown) + margin
