@@ -17,12 +17,10 @@ from targetsel.latents.ensemble import Ensemble
 from targetsel.latents.labels import matched, says_simulated
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.latents.stored import check_decoder, matrix, stored_posterior
-from targetsel.parquet import footer_in, read_footer
+from targetsel.latents.truth import Truth
+from targetsel.parquet import read_footer
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import QUANTILES
-
-LATENTS = ("latent_mean", "latent")  # as `spectra encode` and mock skies call true latents
-NOISE = "latent_std"
 
 
 @dataclass(frozen=True)
@@ -90,42 +88,42 @@ class KnownSources:
         footer = read_footer(scored)
         _check_scored(scored, footer, ensemble)
         predicted, ids = _scored_table(scored, footer)
-        known, known_ids = _truth_table(truth)
-        rows = matched(ids, known_ids)
+        known = Truth.read(truth, footer.get("columns", {}).get("source_id", "source_id"))
+        rows = matched(ids, known.source_id)
         good = np.flatnonzero((rows >= 0) & (np.array(predicted["status"].to_pylist()) == "ok"))
         if not (rows >= 0).any():
             raise CatalogError(
-                f"{truth}: none of its {len(known_ids)} ids (the first is '{known_ids[0]}') is in "
-                f"{scored} (the first there is '{ids[0]}'). Use the same ids in both."
+                f"{truth}: none of its {len(known)} ids (the first is '{known.source_id[0]}') is "
+                f"in {scored} (the first there is '{ids[0]}'). Use the same ids in both."
             )
         left_out = {
-            "only in the truth": len(known_ids) - int((rows >= 0).sum()),
+            "only in the truth": len(known) - int((rows >= 0).sum()),
             "without a prediction": int((rows >= 0).sum()) - len(good),
         }
-        predicted, known = predicted.take(pa.array(good)), known.take(pa.array(rows[good]))
-        latents, noise = _true_latents(truth, known, ensemble.decoder.n_latents)
-        if set(LATENTS) & set(known.column_names):
-            check_decoder(truth, read_footer(truth), footer)
-        names = [name for name in PROXIES if name in known.column_names]
+        predicted, known = predicted.take(pa.array(good)), known.take(rows[good])
+        if known.has_latents:
+            check_decoder(truth, known.footer, footer)
+        latents, noise = known.latents(ensemble.decoder.n_latents)
         found = cls(
             stored_posterior(predicted, ids[good]),
             {name: matrix(predicted[name + QUANTILES]) for name in PROXIES},
             predicted[MAGNITUDE].to_numpy().astype(np.float64),
             latents,
             noise,
-            {name: _numbers(known[name]) for name in names},
-            known["group_id"].to_numpy() if "group_id" in known.column_names else ids[good],
-            _weights(truth, known),
+            known.proxies(),
+            ids[good] if known.group is None else known.group,
+            known.weight,
             left_out,
-            says_simulated(footer_in(known.schema.metadata)),
+            says_simulated(known.footer),
         )
         return found._with_some_truth(truth)
 
     def _with_some_truth(self, truth: Path) -> KnownSources:
-        """The sources of which something is known."""
+        """The sources that count and of which something is known."""
         known = np.isfinite(self.latents).all(axis=1)
         for values in self.proxies.values():
             known |= np.isfinite(values)
+        known &= self.weight > 0
         if not known.any():
             raise CatalogError(
                 f"{truth}: all {len(self)} sources that were scored have NaN for a truth. Measure "
@@ -163,55 +161,3 @@ def _scored_table(path: Path, footer: Mapping[str, Any]) -> tuple[pa.Table, np.n
         )
     table = pq.read_table(path, columns=wanted)
     return table, table[ids].to_numpy()
-
-
-def _truth_table(path: Path) -> tuple[pa.Table, np.ndarray]:
-    read_footer(path)
-    names = pq.read_schema(path).names
-    wanted = {"source_id", "group_id", "weight", NOISE, *LATENTS, *PROXIES}
-    if "source_id" not in names:
-        raise CatalogError(
-            f"{path}: no column 'source_id'; a truth file holds the ids, and true latents or "
-            "proxies."
-        )
-    if not {*LATENTS, *PROXIES} & set(names):
-        raise CatalogError(
-            f"{path}: neither latents ('{LATENTS[0]}') nor a proxy such as '{PROXIES[0]}' is among "
-            "its columns; encode or measure the spectra first."
-        )
-    table = pq.read_table(path, columns=[name for name in names if name in wanted])
-    ids = table["source_id"].to_numpy()
-    if not len(ids):
-        raise CatalogError(f"{path}: has no rows")
-    if len(np.unique(ids.astype(str))) < len(ids):
-        raise CatalogError(f"{path}: ids in 'source_id' are repeated; keep one row per source")
-    return table, ids
-
-
-def _true_latents(path: Path, table: pa.Table, d: int) -> tuple[np.ndarray, np.ndarray]:
-    """True latents and their errors, each (N, D); NaN and 0 where the file has none."""
-    n = table.num_rows
-    name = next((each for each in LATENTS if each in table.column_names), None)
-    if name is None:
-        return np.full((n, d), np.nan), np.zeros((n, d))
-    latents = matrix(table[name])
-    if latents.shape[1] != d:
-        raise CatalogError(
-            f"{path}, column '{name}': {latents.shape[1]} latents, but the ensemble's decoder has "
-            f"{d}. Encode the spectra with its decoder."
-        )
-    noise = matrix(table[NOISE]) if NOISE in table.column_names else np.zeros((n, d))
-    return latents, np.where(np.isfinite(noise), noise, 0.0)
-
-
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    return column.to_numpy().astype(np.float64)
-
-
-def _weights(path: Path, table: pa.Table) -> np.ndarray:
-    if "weight" not in table.column_names:
-        return np.ones(table.num_rows)
-    weight = _numbers(table["weight"])
-    if not (np.isfinite(weight) & (weight > 0)).all():
-        raise CatalogError(f"{path}, column 'weight': expected positive numbers")
-    return weight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -249,7 +249,7 @@ def matched(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
     return np.array([place.get(str(each), -1) for each in ids], dtype=np.int64)
 
 
-def says_simulated(footer: dict[str, Any]) -> bool:
+def says_simulated(footer: Mapping[str, Any]) -> bool:
     """Whether the footer of a file of ours says that its images are simulated."""
     return str(footer.get("images", "")).startswith("simulated")
 

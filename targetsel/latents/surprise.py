@@ -18,11 +18,11 @@ from targetsel.errors import CatalogError, EnsembleError
 from targetsel.latents.ensemble import Ensemble
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.latents.stored import matrix, stored_posterior
+from targetsel.latents.truth import LATENTS, Truth
 from targetsel.parquet import ParquetSink, described, read_footer
 from targetsel.spectra.lines import PROXIES, measure
 from targetsel.spectra.proxies import QUANTILES, ProxyPosterior
 
-LATENTS, NOISE = ("latent_mean", "latent"), "latent_std"
 N_DRAWS = 500
 TAIL = 0.05  # of the draws, beyond which their density is taken to fall exponentially
 ROWS_AT_ONCE = 256
@@ -65,28 +65,13 @@ class MeasuredLatents:
         ------
         CatalogError
         """
-        read_footer(path)
-        names = pq.read_schema(path).names
-        column = next((name for name in LATENTS if name in names), None)
-        if column is None or "source_id" not in names:
+        truth = Truth.read(path)
+        if not truth.has_latents:
             raise CatalogError(
-                f"{path}: no columns 'source_id' and '{LATENTS[0]}', expected latents of spectra. "
-                "Make them with 'targetsel spectra encode'."
+                f"{path}: no column '{LATENTS[0]}', expected latents of spectra. Make them with "
+                "'targetsel spectra encode'."
             )
-        table = pq.read_table(path, columns=["source_id", column, *({NOISE} & set(names))])
-        if not table.num_rows:
-            raise CatalogError(f"{path}: has no rows. Give latents of at least one spectrum.")
-        mean = matrix(table[column])
-        if mean.shape[1] != n_latents:
-            raise CatalogError(
-                f"{path}, column '{column}': {mean.shape[1]} latents, but the ensemble's decoder "
-                f"has {n_latents}. Encode the spectra with its decoder."
-            )
-        noise = matrix(table[NOISE]) if NOISE in names else np.zeros_like(mean)
-        ids = table["source_id"].to_numpy()
-        if len(np.unique(ids.astype(str))) < len(ids):
-            raise CatalogError(f"{path}: ids in 'source_id' are repeated; keep one spectrum each")
-        return cls(ids, mean, np.where(np.isfinite(noise), noise, 0.0))
+        return cls(truth.source_id, *truth.latents(n_latents))
 
 
 def surprise(posterior: LatentPosterior, latents: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -15,15 +15,13 @@ from targetsel.errors import CatalogError
 from targetsel.files import sha256_of_file
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.latents.stored import check_decoder, stored_posterior
+from targetsel.latents.truth import GROUP, Truth
 from targetsel.parquet import read_footer
 from targetsel.selection.evaluation import Sources
 from targetsel.selection.meaning import proxy_names
 from targetsel.selection.scan import scored_file
 from targetsel.spectra.proxies import ProxyPosterior
 
-LATENTS = ("latent_mean", "latent")  # as `spectra encode` and mock skies call true latents
-NOISE = "latent_std"
-GROUP, WEIGHT = "group_id", "weight"
 ROWS_AT_A_TIME = 8192
 
 
@@ -41,7 +39,7 @@ class KnownSources:
     proxies : dict of ndarray, shape (N,)
         True ones, by name; NaN where they could not be measured.
     truth : pa.Table
-        Their rows of the truth file.
+        Their rows of the truth file, as `Truth` has them.
     group, weight : ndarray, shape (N,)
     left_out : dict of int
         Rows of both files that are not here, by the reason.
@@ -91,34 +89,32 @@ class KnownSources:
             If one is not such a file, or they share no source of which something is known.
         """
         schema, id_name = _scored_layout(scored)
-        known, ids = _read_truth(truth, schema, id_name)
-        predicted, n_scored = _rows_with(scored, id_name, ids, truth)
-        places = _places(predicted[id_name].to_numpy(), ids)
+        known = Truth.read(truth, id_name)
+        _check_same_kind(known, schema, id_name)
+        predicted, n_scored = _rows_with(scored, id_name, known.source_id, truth)
+        places = _places(predicted[id_name].to_numpy(), known.source_id)
         good = np.flatnonzero(np.array(predicted["status"].to_pylist()) == "ok")
-        good = good[np.argsort(ids[places[good]], kind="stable")]
+        good = good[np.argsort(known.source_id[places[good]], kind="stable")]
         left_out = {
             "only in the scored file": n_scored - predicted.num_rows,
-            "only in the truth": len(ids) - predicted.num_rows,
+            "only in the truth": len(known) - predicted.num_rows,
             "without a prediction": predicted.num_rows - len(good),
         }
         scored_rows = predicted.take(pa.array(good)).combine_chunks()
-        true_rows = known.take(pa.array(places[good])).combine_chunks()
-        latents, noise = _true_latents(truth, true_rows, schema)
-        if latents.size:
-            check_decoder(truth, read_footer(truth), read_footer(scored))
+        known = known.take(places[good])
+        d = _n_latents(schema) if known.has_latents else 0
+        if d:
+            check_decoder(truth, known.footer, read_footer(scored))
+        latents, noise = known.latents(d) if d else 2 * (np.zeros((len(known), 0)),)
         found = cls(
             scored_rows,
-            true_rows[_id_column(known, id_name)].to_numpy(),
+            known.source_id,
             latents,
             noise,
-            {
-                name: _numbers(truth, true_rows, name)
-                for name in proxy_names(schema)
-                if name in true_rows.column_names
-            },
-            true_rows,
-            _groups(true_rows, scored_rows, id_name),
-            _weights(truth, true_rows),
+            known.proxies(proxy_names(schema)),
+            known.table,
+            _groups(known, scored_rows),
+            known.weight,
             left_out,
         )
         found._check(truth)
@@ -173,110 +169,41 @@ def _places(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
     return pd.Index(among).get_indexer(pd.Index(ids))
 
 
-def _id_column(table: pa.Table | pa.Schema, id_name: str) -> str:
-    names = table.names if isinstance(table, pa.Schema) else table.column_names
-    return id_name if id_name in names else "source_id"
-
-
-# ---------------------------------------------------------------------- the truth
-
-
-def _read_truth(path: Path, scored: pa.Schema, id_name: str) -> tuple[pa.Table, np.ndarray]:
-    read_footer(path)
-    schema = pq.read_schema(path)
-    proxies = proxy_names(scored)
-    id_column = _id_column(schema, id_name)
-    if id_column not in schema.names:
-        raise CatalogError(
-            f"{path}: no column '{id_column}'; a truth file holds the ids, and true latents or "
-            "proxies."
-        )
-    if not {*LATENTS, *proxies} & {*schema.names}:
-        raise CatalogError(
-            f"{path}: neither latents ('{LATENTS[0]}') nor a proxy such as '{proxies[0]}' is among "
-            "its columns; encode or measure the spectra first."
-        )
-    _check_units(path, schema, scored)
-    ours, theirs = scored.field(id_name).type, schema.field(id_column).type
+def _check_same_kind(truth: Truth, scored: pa.Schema, id_name: str) -> None:
+    """Refuse ids of another type than the scored file's, and proxies in another unit."""
+    schema = truth.table.schema
+    column = id_name if id_name in schema.names else "source_id"
+    ours, theirs = scored.field(id_name).type, schema.field(column).type
     if pa.types.is_integer(ours) != pa.types.is_integer(theirs):
         raise CatalogError(
-            f"{path}: ids in '{id_column}' are {theirs}; the scored file's are {ours}. Give both "
-            "the same type."
+            f"{truth.path}: ids in '{column}' are {theirs}; the scored file's are {ours}. Give "
+            "both the same type."
         )
-    table = pq.read_table(path)
-    ids = table[id_column].to_numpy()
-    if not len(ids):
-        raise CatalogError(f"{path}: has no rows; expected one for each source of known spectrum.")
-    if pd.Index(ids).has_duplicates or table[id_column].null_count:
-        raise CatalogError(
-            f"{path}: ids in '{id_column}' are repeated or missing; keep one row per source."
-        )
-    return table, ids
-
-
-def _check_units(path: Path, truth: pa.Schema, scored: pa.Schema) -> None:
-    for name in set(proxy_names(scored)) & {*truth.names}:
+    for name in set(proxy_names(scored)) & {*schema.names}:
         ours, theirs = (
-            (each.field(name).metadata or {}).get(b"unit", b"").decode() for each in (scored, truth)
+            (each.field(name).metadata or {}).get(b"unit", b"").decode()
+            for each in (scored, schema)
         )
         if ours and theirs and ours != theirs:
             raise CatalogError(
-                f"{path}: column '{name}' is in {theirs}, the scored file has it in {ours}. "
+                f"{truth.path}: column '{name}' is in {theirs}, the scored file has it in {ours}. "
                 "Convert it."
             )
 
 
-def _numbers(path: Path, table: pa.Table, name: str) -> np.ndarray:
-    """A column as float64, shape (N,); NaN where it is missing or infinite."""
-    try:
-        values = table[name].cast(pa.float64()).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise CatalogError(
-            f"{path}, column '{name}': is of type {table[name].type}; expected numbers."
-        ) from None
-    return np.where(np.isfinite(values), values, np.nan)
+def _n_latents(scored: pa.Schema) -> int:
+    """Of the posteriors in a scored file, or 0 where it was written without them."""
+    if "latent_mean" not in scored.names or "member_cov" not in scored.names:
+        return 0
+    return int(scored.field("latent_mean").type.list_size)
 
 
-def _true_latents(path: Path, table: pa.Table, scored: pa.Schema) -> tuple[np.ndarray, np.ndarray]:
-    """True latents and their errors, each (N, D); (N, 0) where they cannot be compared."""
-    name = next((each for each in LATENTS if each in table.column_names), None)
-    if name is None or "latent_mean" not in scored.names or "member_cov" not in scored.names:
-        nothing = np.zeros((table.num_rows, 0))
-        return nothing, nothing
-    d = scored.field("latent_mean").type.list_size
-    latents = _vectors(path, table, name, d)
-    noise = _vectors(path, table, NOISE, d) if NOISE in table.column_names else np.zeros((1, 1))
-    return latents, np.where(np.isfinite(noise), noise, 0.0) * np.ones_like(latents)
-
-
-def _vectors(path: Path, table: pa.Table, name: str, d: int) -> np.ndarray:
-    lists = table[name].combine_chunks()
-    kind = lists.type
-    is_list = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
-    lengths = {len(each) for each in lists.to_pylist() if each is not None} if is_list else {0}
-    if lengths - {d}:
-        raise CatalogError(
-            f"{path}, column '{name}': {min(lengths - {d})} numbers in a row; expected the {d} "
-            "latents of the ensemble's decoder. Encode the spectra with it."
-        )
-    rows = [[np.nan] * d if row is None else row for row in lists.to_pylist()]
-    return np.array(rows, dtype=np.float64).reshape(-1, d)
-
-
-def _groups(truth: pa.Table, scored: pa.Table, id_name: str) -> np.ndarray:
+def _groups(truth: Truth, scored: pa.Table) -> np.ndarray:
     """The group of each source, as a number; each its own where neither file names groups."""
-    table = next((each for each in (truth, scored) if GROUP in each.column_names), None)
-    values = scored[id_name] if table is None else table[GROUP]
-    return np.unique(np.array(values.to_pylist()).astype(str), return_inverse=True)[1]
-
-
-def _weights(path: Path, table: pa.Table) -> np.ndarray:
-    if WEIGHT not in table.column_names:
-        return np.ones(table.num_rows)
-    weight = _numbers(path, table, WEIGHT)
-    if not (weight >= 0).all() or not weight.any():
-        raise CatalogError(f"{path}, column '{WEIGHT}': expected numbers from 0 up, and some.")
-    return weight
+    names = truth.group
+    if names is None:
+        names = scored[GROUP].to_numpy() if GROUP in scored.column_names else truth.source_id
+    return np.unique(names.astype(str), return_inverse=True)[1]
 
 
 def provenance(scored: Path, truth: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from targetsel.errors import CatalogError, EnsembleError
 from targetsel.latents.calibrating import calibrate
 from targetsel.latents.calibration import FILE_NAME, Calibration
 from targetsel.latents.ensemble import Ensemble
+from targetsel.latents.known_sources import KnownSources
 from targetsel.parquet import read_footer, write_table
 from targetsel.spectra.lines import PROXIES
 from tests.latents.known_sky import D, N, lists, posterior, write_known
@@ -249,3 +250,34 @@ def test_an_older_scored_file_is_to_be_scored_again(files, ensemble, tmp_path):
     older = changed(scored, tmp_path / "s.parquet", cutout_mag=None)
     with pytest.raises(CatalogError, match=r"no column 'cutout_mag'.*Score it again"):
         calibrate(older, truth, ensemble)
+
+
+def test_ids_are_found_under_the_catalogs_own_name_for_them(files, ensemble, tmp_path):
+    scored, truth = files
+    footer = read_footer(scored) | {"columns": {"source_id": "objid"}}
+    for path, told, name in (
+        (scored, footer, "s.parquet"),
+        (truth, read_footer(truth), "t.parquet"),
+    ):
+        table = pq.read_table(path)
+        names = ["objid" if name == "source_id" else name for name in table.column_names]
+        write_table(table.rename_columns(names), tmp_path / name, told)
+    assert len(KnownSources.read(tmp_path / "s.parquet", tmp_path / "t.parquet", ensemble)) == N
+    assert len(KnownSources.read(tmp_path / "s.parquet", truth, ensemble)) == N
+
+
+def test_sources_without_latents_or_weight_do_not_mislead_the_others(files, ensemble, tmp_path):
+    scored, truth = files
+    latents = pq.read_table(truth)["latent"].to_pylist()
+    latents[:20] = [None] * 20
+    weight = np.ones(N)
+    weight[20:25] = 0
+    table = pq.read_table(truth).drop_columns(["latent"])
+    table = table.append_column("latent", pa.array(latents, pa.list_(pa.float32())))
+    table = table.append_column("weight", pa.array(weight))
+    write_table(table, tmp_path / "t.parquet", read_footer(truth))
+    known = KnownSources.read(scored, tmp_path / "t.parquet", ensemble)
+    assert len(known) == N - 5
+    there = np.isfinite(known.latents).all(axis=1)
+    assert there.sum() == N - 25
+    assert known.latents[there] == pytest.approx(np.array(latents[25:]), abs=1e-6)

@@ -109,7 +109,8 @@ def test_a_file_that_is_no_scored_catalog_or_of_another_ensemble_is_refused(know
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"source_id": [1], "flux": [1.0]}, "Make them with 'targetsel spectra encode'"),
+        ({"source_id": [1], "flux": [1.0]}, "neither latents"),
+        ({"source_id": [1], "d4000": [1.0]}, "Make them with 'targetsel spectra encode'"),
         ({"source_id": [1], "latent_mean": lists(np.zeros((1, 4)))}, "4 latents, but"),
         ({"source_id": [1, 1], "latent_mean": lists(np.zeros((2, 6)))}, "are repeated"),
         (

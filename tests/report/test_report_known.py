@@ -113,7 +113,7 @@ def test_a_truth_without_ids_is_refused(small, tmp_path):
 def test_a_truth_that_says_nothing_is_refused(small, tmp_path):
     small.truth = small.truth.select(["source_id", "group_id"])
     assert _refusal(small, tmp_path) == (
-        "truth.parquet: neither latents ('latent_mean') nor a proxy such as 'ew_oiii' is among its "
+        "truth.parquet: neither latents ('latent_mean') nor a proxy such as 'ew_oii' is among its "
         "columns; encode or measure the spectra first."
     )
 
@@ -154,8 +154,8 @@ def test_a_proxy_in_words_is_refused(small, tmp_path):
 def test_latents_of_another_decoder_are_refused(small, tmp_path):
     small.truth = with_column(small.truth, "latent", lists(np.zeros((N, 5))))
     assert _refusal(small, tmp_path) == (
-        "truth.parquet, column 'latent': 5 numbers in a row; expected the 2 latents of the "
-        "ensemble's decoder. Encode the spectra with it."
+        "truth.parquet, column 'latent': 5 latents, but the ensemble's decoder has 2. Encode the "
+        "spectra with it."
     )
 
 
