@@ -96,6 +96,11 @@ class KnownSources:
                 f"{truth}: none of its {len(known)} ids (the first is '{known.source_id[0]}') is "
                 f"in {scored} (the first there is '{ids[0]}'). Use the same ids in both."
             )
+        if not len(good):
+            raise CatalogError(
+                f"{truth}: none of its sources has a prediction (see the column 'status' of the "
+                "scored file). Choose others."
+            )
         left_out = {
             "only in the truth": len(known) - int((rows >= 0).sum()),
             "without a prediction": int((rows >= 0).sum()) - len(good),

@@ -111,7 +111,7 @@ class Truth:
         if WEIGHT not in self.table.column_names:
             return np.ones(len(self))
         weight = self._numbers(WEIGHT)
-        if not (weight >= 0).all() or not weight.any():
+        if not (weight >= 0).all() or (len(self) and not weight.any()):
             raise CatalogError(
                 f"{self.path}, column '{WEIGHT}': expected numbers from 0 up, and some."
             )

@@ -200,6 +200,13 @@ def test_nothing_but_nan_is_refused(files, ensemble, tmp_path):
         calibrate(scored, empty, ensemble)
 
 
+def test_sources_without_a_prediction_alone_are_refused(files, ensemble, tmp_path):
+    scored, truth = files
+    lost = changed(scored, tmp_path / "s.parquet", status=pa.array(["no cutout"] * N))
+    with pytest.raises(CatalogError, match="none of its sources has a prediction"):
+        calibrate(lost, truth, ensemble)
+
+
 def test_latents_of_another_decoder_are_refused(files, ensemble, tmp_path):
     scored, truth = files
     other = np.random.default_rng(4).normal(size=(N, D))

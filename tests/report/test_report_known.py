@@ -129,6 +129,7 @@ def test_a_truth_of_nothing_but_nan_is_refused(small, tmp_path):
 
 def test_sources_without_a_prediction_alone_are_refused(small, tmp_path):
     small.scored = with_column(small.scored, "status", pa.array(["no cutout"] * N))
+    small.truth = with_column(small.truth, "weight", pa.array(np.ones(N)))
     assert _refusal(small, tmp_path) == (
         "truth.parquet: none of its sources has a prediction (see the column 'status' of the "
         "scored file). Choose others."
