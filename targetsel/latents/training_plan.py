@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from targetsel.errors import EnsembleError, did_you_mean
-from targetsel.imaging.stretch import Stretch
 from targetsel.latents.ensemble import Ensemble
 from targetsel.latents.input_plan import InputPlan
 from targetsel.latents.network import Network, NetworkPlan
@@ -17,7 +16,6 @@ from targetsel.latents.training import Recipe
 
 FINE_TUNING_RATE = 0.25  # of the usual peak learning rate
 WIDTH = 0.5
-PHOTOMETRY = 64  # features of aperture photometry that join those of the cutout
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class TrainingPlan:
     ----------
     input : InputPlan
     network : NetworkPlan
-        Of every member; photometry in it undoes the input's stretch.
+        Of every member.
     recipe : Recipe
         Of every member; member k has the seed `recipe.seed` + k.
     members : int
@@ -56,10 +54,8 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         if self.members < 1:
             raise EnsembleError(f"training: {self.members} members, expected 1 or more")
-        if self.photometers or self.network.photometry:
-            softening = softening_of(self.input.stretch)
-            network = replace(self.network, softening=softening if self.network.photometry else 0.0)
-            object.__setattr__(self, "network", network)
+        if self.photometers:
+            self._softening()  # which raises
         if self.network.n_bands != len(self.input.bands):
             raise EnsembleError(
                 f"training: a network for {self.network.n_bands} bands, but the input has "
@@ -95,7 +91,7 @@ class TrainingPlan:
         """The plan of a member; photometry gives as many features as the other networks have."""
         if member < self.members:
             return self.network
-        n_features, softening = self.network.n_features, softening_of(self.input.stretch)
+        n_features, softening = self.network.n_features, self._softening()
         return replace(self.network, width=0.0, photometry=n_features, softening=softening)
 
     def start_of(self, member: int) -> int:
@@ -106,6 +102,17 @@ class TrainingPlan:
         if member < self.members:
             return member % n_others
         return n_others + (member - self.members) % n_photometers
+
+    def _softening(self) -> float:
+        """Of the stretch, as photometry has to undo it."""
+        stretch = self.input.stretch
+        scale = {"linear": LINEAR_SCALE, "asinh": ASINH_SCALE}[stretch.kind]
+        if stretch.scale != scale or stretch.offset:
+            raise EnsembleError(
+                f"training: photometry of cutouts that are stretched by {stretch.to_card()}; "
+                f"expected scale {scale:g} and no offset"
+            )
+        return stretch.softening if stretch.kind == "asinh" else 0.0
 
     def identity(self) -> dict[str, Any]:
         """All of it that changes the weights, as plain values."""
@@ -119,37 +126,18 @@ class TrainingPlan:
         }
 
 
-def softening_of(stretch: Stretch) -> float:
-    """Of the stretch of an input, as photometry has to undo it.
-
-    Raises
-    ------
-    EnsembleError
-        If it is none that photometry can undo.
-    """
-    scale = {"linear": LINEAR_SCALE, "asinh": ASINH_SCALE}[stretch.kind]
-    if stretch.scale != scale or stretch.offset:
-        raise EnsembleError(
-            f"training: photometry of cutouts that are stretched by {stretch.to_card()}; "
-            f"expected scale {scale:g} and no offset"
-        )
-    return stretch.softening if stretch.kind == "asinh" else 0.0
-
-
 def _shape(plan: NetworkPlan) -> dict[str, Any]:
     return replace(plan, latent_rmse=()).to_card()
 
 
 def _default(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
-    """A hybrid network of half the width that is told aperture photometry too, first the mean and
-    then the covariance."""
-    network = NetworkPlan(width=WIDTH, photometry=PHOTOMETRY)
+    """A hybrid network of half the width, first the mean and then the covariance."""
     if epochs is None:
-        return network, Recipe()
+        return NetworkPlan(width=WIDTH), Recipe()
     if epochs < 2:
         raise EnsembleError(f"--epochs {epochs}: expected 2 or more, some for each phase")
     covariance = max(1, epochs // 3)
-    return network, Recipe(epochs - covariance, covariance)
+    return NetworkPlan(width=WIDTH), Recipe(epochs - covariance, covariance)
 
 
 def _published(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
