@@ -33,7 +33,8 @@ SEED = 20261122
 OVER_SAMPLING = 0.3  # strong emitters are rare, and the decoder has to know them
 BINNING = 2  # pixels of 0.5 arcsec lose nothing that was measured, at half the cost or less
 DECODER = Recipe(epochs=40, learning_rate=2e-3, one_cycle=True, proxy_weight=2.0, seed=SEED)
-EPOCHS, WIDTH = 16, 0.25
+DECODER_SPECTRA = 72_000  # the first of the sky
+EPOCHS, WIDTH = 8, 0.375
 
 
 def simulate(folder: Path, n: int, workers: int) -> None:
@@ -43,7 +44,7 @@ def simulate(folder: Path, n: int, workers: int) -> None:
         write_sky(folder, plan, workers)
     if not (path := folder / "noise-free.npz").exists():
         with written_beside(path) as beside, open(beside, "wb") as stream:
-            np.savez(stream, flux=noise_free(folder))
+            np.savez(stream, flux=noise_free(folder)[:DECODER_SPECTRA])
 
 
 def noise_free(sky: Path) -> np.ndarray:
@@ -63,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("-o", "--output", type=Path, required=True, help="the ensemble's folder")
     parser.add_argument("--work", type=Path, required=True, help="folder for sky and decoder")
-    parser.add_argument("--n", type=int, default=72_000, help="mock sources")
+    parser.add_argument("--n", type=int, default=144_000, help="mock sources")
     parser.add_argument("--members", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the networks")
     parser.add_argument("--width", type=float, default=WIDTH, help="of the networks")

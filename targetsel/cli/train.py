@@ -51,11 +51,7 @@ def train(
     preset: Annotated[str, typer.Option(help="Recipe: default or wu-peek-2020.")] = "default",
     members: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Networks of cutouts, and by the default recipe as many of their photometry. "
-            "Default: 5, or as many as in --init.",
-        ),
+        typer.Option(min=1, help="Networks. Default: 5, or as many as in --init."),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Of all phases. Default: 12, or 10 as published.")
@@ -109,7 +105,7 @@ def train(
         labels = labels.with_catalog(Catalog.read(catalog), group)
         labels = replace(labels, simulated=simulated)
     plan = replace(plan, workers=workers or available_cores(), device=chosen_device(device))
-    with _Live(plan.n_networks) as report:
+    with _Live(plan.members) as report:
         card = train_into(output, cutouts, labels, plan, chosen, report)
     rmse = card["validation"]["rmse"]
     typer.echo(
@@ -174,12 +170,7 @@ def _plan(
     options = {name: value for name, value in options.items() if value is not None}
     if start is None:
         return named_plan(preset, InputPlan.of_store(store, **asked), decoder.n_latents, **options)
-    shown = [network for network in start.networks if network.plan.width]
-    options = {"members": len(shown)} | options
-    plan = named_plan(preset, replace(start.input, **asked), decoder.n_latents, **options)
-    width = plan.network.width if "width" in options else start.networks[0].plan.width
-    plan = fine_tuning(plan, start)
-    return replace(plan, network=replace(plan.network, width=width))
+    return fine_tuning(preset, start, replace(start.input, **asked), **options)
 
 
 class _Live:

@@ -62,13 +62,14 @@ def describe(
     ensemble: Ensemble,
 ) -> dict[str, Any]:
     """The card of a trained ensemble, before its validation; labels are those of all parts."""
-    images = "simulated images" if labels.simulated else "images"
     network = ensemble.networks[0].plan
+    seen = "simulated images" if labels.simulated else "images"
+    if network.photometry:
+        seen += " and their aperture photometry"
     return {
         "schema": SCHEMA,
         "name": name,
-        "description": f"{plan.members} networks, deconvolution {network.deconvolution}, "
-        f"{plan.photometers} of photometry; {images}",
+        "description": f"{plan.members} networks, deconvolution {network.deconvolution}; {seen}",
         "simulated": labels.simulated,
         "code_version": targetsel.__version__,
         "input": plan.input.to_card(),
@@ -82,7 +83,7 @@ def describe(
             "n_groups": len(np.unique(labels.group.astype(str))),
             "left_out": {key: count for key, count in labels.left_out.items() if count},
             "recipe": asdict(plan.recipe)
-            | {"seed": [plan.recipe_of(k).seed for k in range(plan.n_networks)]},
+            | {"seed": [plan.recipe_of(k).seed for k in range(plan.members)]},
             "split": split.to_card(),
             "label_noise": _rounded(np.sqrt((labels.noise**2).mean(axis=0))),
             "support": support(labels.take(np.flatnonzero(split.fold >= 0))),

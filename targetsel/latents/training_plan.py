@@ -7,15 +7,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from targetsel.errors import EnsembleError, did_you_mean
+from targetsel.imaging.stretch import Stretch
 from targetsel.latents.ensemble import Ensemble
 from targetsel.latents.input_plan import InputPlan
-from targetsel.latents.network import Network, NetworkPlan
+from targetsel.latents.network import NetworkPlan
 from targetsel.latents.photometry import ASINH_SCALE, LINEAR_SCALE
 from targetsel.latents.presets import presets
 from targetsel.latents.training import Recipe
 
 FINE_TUNING_RATE = 0.25  # of the usual peak learning rate
 WIDTH = 0.5
+PHOTOMETRY = 64  # features of aperture photometry that join those of the cutout
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,10 @@ class TrainingPlan:
     ----------
     input : InputPlan
     network : NetworkPlan
-        Of every member.
+        Of every member; its photometry, if any, undoes the stretch of the input.
     recipe : Recipe
         Of every member; member k has the seed `recipe.seed` + k.
     members : int
-        That see the cutouts.
-    photometers : int
-        Further members that see aperture photometry of the cutouts alone. They learn in a
-        fraction of the time, and err in other ways.
     start : Ensemble or None
         Whose networks the members start from, in turn; untrained ones if None.
     workers : int
@@ -46,7 +44,6 @@ class TrainingPlan:
     network: NetworkPlan
     recipe: Recipe
     members: int = 5
-    photometers: int = 0
     start: Ensemble | None = None
     workers: int = 1
     device: str = "cpu"
@@ -54,8 +51,8 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         if self.members < 1:
             raise EnsembleError(f"training: {self.members} members, expected 1 or more")
-        if self.photometers:
-            self._softening()  # which raises
+        if self.network.photometry:
+            self._check_softening()
         if self.network.n_bands != len(self.input.bands):
             raise EnsembleError(
                 f"training: a network for {self.network.n_bands} bands, but the input has "
@@ -79,40 +76,22 @@ class TrainingPlan:
                 "another ensemble."
             )
 
-    @property
-    def n_networks(self) -> int:
-        """Members of both kinds; those that see the cutouts come first."""
-        return self.members + self.photometers
-
     def recipe_of(self, member: int) -> Recipe:
         return replace(self.recipe, seed=self.recipe.seed + member)
-
-    def network_of(self, member: int) -> NetworkPlan:
-        """The plan of a member; photometry gives as many features as the other networks have."""
-        if member < self.members:
-            return self.network
-        n_features, softening = self.network.n_features, self._softening()
-        return replace(self.network, width=0.0, photometry=n_features, softening=softening)
 
     def start_of(self, member: int) -> int:
         """Which network of the ensemble to start from a member begins as."""
         assert self.start is not None
-        n_photometers = len(_photometers(self.start))
-        n_others = len(self.start.networks) - n_photometers
-        if member < self.members:
-            return member % n_others
-        return n_others + (member - self.members) % n_photometers
+        alike = _like_the_first(self.start)
+        return alike[member % len(alike)]
 
-    def _softening(self) -> float:
-        """Of the stretch, as photometry has to undo it."""
-        stretch = self.input.stretch
-        scale = {"linear": LINEAR_SCALE, "asinh": ASINH_SCALE}[stretch.kind]
-        if stretch.scale != scale or stretch.offset:
+    def _check_softening(self) -> None:
+        expected = softening_of(self.input.stretch)
+        if self.network.softening != expected:
             raise EnsembleError(
-                f"training: photometry of cutouts that are stretched by {stretch.to_card()}; "
-                f"expected scale {scale:g} and no offset"
+                f"training: the network's photometry undoes a softening of "
+                f"{self.network.softening:g}, expected the stretch's {expected:g}"
             )
-        return stretch.softening if stretch.kind == "asinh" else 0.0
 
     def identity(self) -> dict[str, Any]:
         """All of it that changes the weights, as plain values."""
@@ -121,9 +100,25 @@ class TrainingPlan:
             "network": self.network.to_card(),
             "recipe": asdict(self.recipe),
             "members": self.members,
-            "photometers": self.photometers,
             "start": None if self.start is None else self.start.sha256,
         }
+
+
+def softening_of(stretch: Stretch) -> float:
+    """Of the stretch of an input, as photometry has to undo it; 0 for a linear one.
+
+    Raises
+    ------
+    EnsembleError
+        If it is none that photometry can undo.
+    """
+    scale = {"linear": LINEAR_SCALE, "asinh": ASINH_SCALE}[stretch.kind]
+    if stretch.scale != scale or stretch.offset:
+        raise EnsembleError(
+            f"training: photometry of cutouts that are stretched by {stretch.to_card()}; "
+            f"expected scale {scale:g} and no offset"
+        )
+    return stretch.softening if stretch.kind == "asinh" else 0.0
 
 
 def _shape(plan: NetworkPlan) -> dict[str, Any]:
@@ -131,13 +126,15 @@ def _shape(plan: NetworkPlan) -> dict[str, Any]:
 
 
 def _default(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
-    """A hybrid network of half the width, first the mean and then the covariance."""
+    """A hybrid network of half the width that is told aperture photometry too, first the mean and
+    then the covariance."""
+    network = NetworkPlan(width=WIDTH, photometry=PHOTOMETRY)
     if epochs is None:
-        return NetworkPlan(width=WIDTH), Recipe()
+        return network, Recipe()
     if epochs < 2:
         raise EnsembleError(f"--epochs {epochs}: expected 2 or more, some for each phase")
     covariance = max(1, epochs // 3)
-    return NetworkPlan(width=WIDTH), Recipe(epochs - covariance, covariance)
+    return network, Recipe(epochs - covariance, covariance)
 
 
 def _published(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
@@ -180,39 +177,63 @@ def named_plan(
     width : float, optional
         Of the networks; 1 as published.
     """
-    if name not in RECIPES:
-        raise EnsembleError(
-            f"preset '{name}': expected one of {', '.join(RECIPES)}.{did_you_mean(name, RECIPES)}"
-        )
-    network, recipe = RECIPES[name](epochs)
+    network, recipe = _recipe(name, epochs)
     network = replace(
         network, n_bands=len(input.bands), n_latents=n_latents, width=width or network.width
     )
-    photometers = members if name == "default" else 0
-    return TrainingPlan(input, network, replace(recipe, seed=seed), members, photometers)
+    if network.photometry:
+        network = replace(network, softening=softening_of(input.stretch))
+    return TrainingPlan(input, network, replace(recipe, seed=seed), members)
 
 
-def fine_tuning(plan: TrainingPlan, start: Ensemble) -> TrainingPlan:
-    """The same training from an ensemble's networks on, with smaller steps.
+def fine_tuning(
+    name: str,
+    start: Ensemble,
+    input: InputPlan,
+    epochs: int | None = None,
+    width: float | None = None,
+    members: int | None = None,
+    seed: int = 0,
+) -> TrainingPlan:
+    """The recipe of a name with smaller steps, from an ensemble's networks on.
+
+    Parameters
+    ----------
+    name, epochs, seed
+        As those of `named_plan`.
+    width : float, optional
+        Of the networks; that of the ensemble if None.
+    members : int, optional
+        As many as the ensemble has of the first one's kind if None.
 
     Raises
     ------
     EnsembleError
-        If the ensemble takes another input.
+        If the ensemble takes another input, or its networks have another width.
     """
-    rate = plan.recipe.learning_rate * FINE_TUNING_RATE
+    _, recipe = _recipe(name, epochs)
     network = replace(start.networks[0].plan, latent_rmse=())
-    recipe = replace(plan.recipe, learning_rate=rate)
-    return replace(
-        plan, network=network, recipe=recipe, start=start, photometers=len(_photometers(start))
+    return TrainingPlan(
+        input,
+        replace(network, width=width or network.width),
+        replace(recipe, seed=seed, learning_rate=recipe.learning_rate * FINE_TUNING_RATE),
+        members or len(_like_the_first(start)),
+        start,
     )
 
 
-def _photometers(ensemble: Ensemble) -> list[Network]:
-    """Networks of an ensemble, which has others too, that see photometry alone."""
-    return [
-        each for each in ensemble.networks if each.plan.width != ensemble.networks[0].plan.width
-    ]
+def _recipe(name: str, epochs: int | None) -> tuple[NetworkPlan, Recipe]:
+    if name not in RECIPES:
+        raise EnsembleError(
+            f"preset '{name}': expected one of {', '.join(RECIPES)}.{did_you_mean(name, RECIPES)}"
+        )
+    return RECIPES[name](epochs)
+
+
+def _like_the_first(ensemble: Ensemble) -> list[int]:
+    """Numbers of the networks that have the first one's plan; the others are of another kind."""
+    first = _shape(ensemble.networks[0].plan)
+    return [k for k, each in enumerate(ensemble.networks) if _shape(each.plan) == first]
 
 
 def differences(

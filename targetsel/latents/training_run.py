@@ -132,7 +132,7 @@ def _train(
     members = _members(work, pixels, usable, labels, split, plan)
     report(
         f"{len(split.test)} are kept for the test, about {len(members[0].learnt)} to learn from "
-        f"and {len(members[0].watched)} to watch for each of {plan.n_networks} members"
+        f"and {len(members[0].watched)} to watch for each of {plan.members} members"
     )
     trained = train_members(members, plan.workers if plan.device == "cpu" else 1, report)
     report("measuring on the test")
@@ -161,13 +161,13 @@ def _members(
         starts.append(work / f"start-{number}.safetensors")
         write_safetensors(network.state_dict(), starts[-1])
     members = []
-    for k in range(plan.n_networks):
+    for k in range(plan.members):
         learnt, watched = usable[split.learnt(k)], usable[split.watched(k)]
         start = starts[plan.start_of(k)] if starts else None
         _check_enough(len(learnt), plan)
         members.append(
             Member(
-                k, plan.network_of(k), plan.recipe_of(k), pixels, labels.mean, labels.noise,
+                k, plan.network, plan.recipe_of(k), pixels, labels.mean, labels.noise,
                 labels.weight, learnt, watched, work, start, plan.device,
             )
         )  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 from targetsel.errors import EnsembleError
 from targetsel.imaging.stretch import Stretch
 from targetsel.latents.input_plan import InputPlan
+from targetsel.latents.network import Network
 from targetsel.latents.presets import count_parameters
 from targetsel.latents.training_plan import differences, fine_tuning, named_plan
 from tests.conftest import tiny_ensemble
@@ -22,12 +23,13 @@ def test_the_published_preset_is_the_published_network_and_recipe():
     assert (recipe.augmentation, recipe.epochs_mean, recipe.epochs_covariance) == (
         "published", 10, 0,
     )  # fmt: skip
-    assert plan.network.head == "mean"
+    assert (plan.network.head, plan.network.photometry) == ("mean", 0)
 
 
-def test_the_default_preset_predicts_a_covariance_with_half_the_width():
+def test_the_default_preset_predicts_a_covariance_with_half_the_width_and_photometry():
     plan = named_plan("default", GRIZY, 6)
     assert (plan.network.width, plan.network.head) == (0.5, "covariance")
+    assert (plan.network.photometry, plan.network.softening) == (64, 0.0)
     assert (plan.recipe.optimiser, plan.recipe.learning_rate) == ("adamw", 4e-3)
     assert (plan.recipe.epochs_mean, plan.recipe.epochs_covariance) == (8, 4)
     assert plan.members == 5
@@ -58,9 +60,9 @@ def test_a_plan_that_makes_no_sense_is_refused():
 
 def test_fine_tuning_takes_the_network_of_the_ensemble_and_a_quarter_of_the_rate():
     start = tiny_ensemble()
-    plan = fine_tuning(named_plan("default", start.input, 6), start)
+    plan = fine_tuning("default", start, start.input)
     assert plan.network == start.networks[0].plan
-    assert plan.recipe.learning_rate == pytest.approx(1e-3)
+    assert (plan.members, plan.recipe.learning_rate) == (len(start.networks), pytest.approx(1e-3))
     assert plan.identity()["start"] == start.sha256
 
 
@@ -70,12 +72,11 @@ def test_fine_tuning_on_another_input_or_network_is_refused_and_both_are_named()
     with pytest.raises(
         EnsembleError, match=r"its input\.pixel_scale is 0\.25, but this training's is 0\.5"
     ):
-        fine_tuning(named_plan("default", other, 6), start)
-    plan = fine_tuning(named_plan("default", start.input, 6), start)
+        fine_tuning("default", start, other)
     with pytest.raises(
         EnsembleError, match=r"'tiny': its network\.width is 0\.125, but this training's is 0\.5"
     ):
-        replace(plan, network=replace(plan.network, width=0.5))
+        fine_tuning("default", start, start.input, width=0.5)
 
 
 def test_differences_name_the_entry_and_both_values():
@@ -84,21 +85,26 @@ def test_differences_name_the_entry_and_both_values():
     assert differences(one, other) == [("b.c", 2, 4), ("f", None, 5)]
 
 
-def test_photometers_see_photometry_alone_with_as_many_features_as_the_others():
-    plan = named_plan("default", GRIZY, 6, members=2, width=0.25)
-    assert (plan.members, plan.photometers, plan.n_networks) == (2, 2, 4)
-    shown, alone = plan.network_of(1), plan.network_of(2)
-    assert shown == plan.network
-    assert (alone.width, alone.photometry, alone.softening) == (0.0, shown.n_features, 0.0)
+def test_fine_tuning_goes_on_with_the_networks_that_are_of_the_first_ones_kind():
+    start = tiny_ensemble()
+    alone = Network(replace(start.networks[0].plan, width=0.0, photometry=4))
+    start.networks = [start.networks[0], alone, start.networks[0]]
+    plan = fine_tuning("default", start, start.input)
+    assert (plan.members, [plan.start_of(k) for k in range(3)]) == (2, [0, 2, 0])
+
+
+def test_photometry_undoes_the_stretch_of_the_input():
     asinh = replace(GRIZY, stretch=Stretch("asinh", (1.0,) * 5, scale=2.0, softening=10.0))
-    assert replace(plan, input=asinh).network_of(3).softening == 10.0
+    plan = named_plan("default", asinh, 6)
+    assert plan.network.softening == 10.0
+    with pytest.raises(EnsembleError, match="undoes a softening of 10, expected the stretch's 0"):
+        replace(plan, input=GRIZY)
 
 
-def test_photometry_of_an_unusual_stretch_is_refused():
+def test_photometry_of_an_unusual_stretch_is_refused_but_fine_tuning_without_it_is_not():
     unusual = replace(GRIZY, stretch=Stretch("asinh", (1.0,) * 5, scale=3.0))
     with pytest.raises(EnsembleError, match="expected scale 2 and no offset"):
         named_plan("default", unusual, 6)
-
-
-def test_the_published_recipe_has_no_photometers():
-    assert named_plan("wu-peek-2020", GRIZY, 6).photometers == 0
+    start = tiny_ensemble()
+    start.card["input"] = unusual.to_card()
+    assert fine_tuning("default", start, start.input).input == unusual

@@ -24,7 +24,6 @@ from targetsel.latents.labels import Labels
 from targetsel.latents.members import MemberStanding
 from targetsel.latents.network import NetworkPlan
 from targetsel.latents.training import Training
-from targetsel.latents.training_plan import fine_tuning
 from targetsel.latents.training_run import print_epochs, train_into
 from tests.latents.toy_sky import N, quiet, toy_decoder, toy_labels, toy_plan, toy_store
 
@@ -375,17 +374,3 @@ def test_a_full_disk_at_a_checkpoint_is_said_and_the_training_goes_on_later(
 
 def test_the_input_of_a_plan_is_that_of_the_card(whole, store):
     assert Ensemble.read(whole).input == InputPlan.of_store(store, binning=2)
-
-
-def test_photometers_join_the_ensemble_and_fine_tuning_starts_each_kind_from_its_own(
-    store, labels, tmp_path
-):
-    plan = replace(toy_plan(store, epochs_mean=1, epochs_covariance=1), members=1, photometers=2)
-    card = train_into(tmp_path / "both", store, labels, plan, toy_decoder(), quiet)
-    assert sorted(card["networks"]) == ["member-1.safetensors", "member-2.safetensors"]
-    both = Ensemble.read(tmp_path / "both")
-    assert [each.plan.photometry > 0 for each in both.networks] == [False, True, True]
-    posterior = both.predict(store.read(store.source_ids()[:3]))
-    assert np.isfinite(posterior.member_mean).all()
-    tuned = fine_tuning(replace(plan, members=2), both)
-    assert (tuned.photometers, [tuned.start_of(k) for k in range(4)]) == (2, [0, 0, 1, 2])
