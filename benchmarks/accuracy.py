@@ -111,7 +111,7 @@ def scored(sky: Sky, ensemble: Ensemble, photometry: Predictions) -> Scored:
         np.concatenate(each) for each in (parts, means, medians, chances)
     )
     good = np.isfinite(members[:, 0, 0])
-    everyone = _by_members(members[good], ensemble)
+    everyone = _by_members(members[good])
     if ensemble.calibration:
         everyone["calibrated means"] = mean[good]
     chosen = sky.take(good)
@@ -126,15 +126,10 @@ def scored(sky: Sky, ensemble: Ensemble, photometry: Predictions) -> Scored:
     )
 
 
-def _by_members(members: np.ndarray, ensemble: Ensemble) -> Predictions:
-    """What the ensemble, its members, and those that see only photometry expect; (N, M, D)."""
+def _by_members(members: np.ndarray) -> Predictions:
+    """What the ensemble and each of its members expect; (N, M, D)."""
     found = {ENSEMBLE: members.mean(axis=1)}
-    found |= {f"member {k}": each for k, each in enumerate(members.swapaxes(0, 1))}
-    images = np.array([network.plan.width > 0 for network in ensemble.networks])
-    if images.any() and not images.all():
-        found["members, images"] = members[:, images].mean(axis=1)
-        found["members, photometry"] = members[:, ~images].mean(axis=1)
-    return found
+    return found | {f"member {k}": each for k, each in enumerate(members.swapaxes(0, 1))}
 
 
 def _proxies(posterior: LatentPosterior, rows: slice, ensemble: Ensemble) -> ProxyPosterior:
@@ -216,7 +211,7 @@ def uncorrelated(result: Scored, labels: np.ndarray, resampling: Resampling) -> 
 
 
 def print_differences(errors: dict[str, dict[str, Estimate]]) -> None:
-    """Print the ensemble's RMSE less that of its best member, of groups of them, and of others."""
+    """Print the ensemble's RMSE less that of its best member, and of others."""
     for recipe, found in errors.items():
         title(f"RMSE of the ensemble less that of others, paired, against `{recipe}`")
         members = [name for name in found if name.startswith("member ")]
