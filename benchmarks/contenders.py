@@ -47,11 +47,11 @@ from targetsel.latents.photometry import ASINH_SCALE, LINEAR_SCALE
 from targetsel.latents.pixels import Pixels
 from targetsel.latents.presets import count_parameters
 from targetsel.latents.training import ReadRows, Recipe, train_network
+from targetsel.latents.training_plan import PHOTOMETRY
 from targetsel.spectra.decoder import Decoder
 
 BASE, ALONE = "hybrid", "photometry alone"
 FLIPS, LATE = "hybrid, eight views", "hybrid and photometry, averaged"
-HIDDEN = 64  # features of photometry
 PUBLISHED = {"groups": 64, "squeeze": 8, "attention": True, "activation": "mish"}
 BATCH = 256  # cutouts predicted together
 RMSE = 0  # place in `latent_errors`
@@ -59,12 +59,12 @@ RMSE = 0  # place in `latent_errors`
 
 @dataclass(frozen=True)
 class Contender:
-    """What differs from the hybrid network as it ships: in its plan, recipe or stretch.
+    """What differs from a hybrid network that sees the cutout alone: in plan, recipe or stretch.
 
     Attributes
     ----------
     softening : float
-        Of an asinh stretch [sky sigma]; 0 is the linear one, which photometry is measured on.
+        Of an asinh stretch [sky sigma]; 0 is the linear one.
     """
 
     plan: dict[str, Any] = field(default_factory=dict)
@@ -80,8 +80,8 @@ CONTENDERS = {
         {"deconvolution": "everywhere"}, {"learning_rate": Recipe().learning_rate / 10}
     ),
     "hybrid, published blocks": Contender(PUBLISHED),
-    "hybrid with photometry": Contender({"photometry": HIDDEN}, softening=0.0),
-    ALONE: Contender({"width": 0, "photometry": HIDDEN}, softening=0.0),
+    "hybrid with photometry": Contender({"photometry": PHOTOMETRY}),
+    ALONE: Contender({"width": 0, "photometry": PHOTOMETRY}),
     "hybrid, weights averaged": Contender({}, {"average": 0.999}),
     "hybrid, linear": Contender(softening=0.0),
     "hybrid, asinh at 1 sigma": Contender(softening=1.0),
@@ -188,7 +188,10 @@ def _plans(
     bands = len(ground.about["input"]["bands"])
     plan = NetworkPlan(bands, ground.latents.shape[1], arguments.width)
     recipe = Recipe(epochs_mean=arguments.budget[1], epochs_covariance=0, seed=seed)
-    return contender, replace(plan, **contender.plan), replace(recipe, **contender.recipe)
+    plan = replace(plan, **contender.plan)
+    if plan.photometry:
+        plan = replace(plan, softening=contender.softening)  # which it undoes
+    return contender, plan, replace(recipe, **contender.recipe)
 
 
 def _about(
