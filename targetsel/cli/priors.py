@@ -38,10 +38,14 @@ def write(
         Format, typer.Option(help="One Parquet file, or one FITS file per source.")
     ] = Format.parquet,
     redshift: Annotated[
-        str | None, typer.Option(help="Column of redshifts, for the observed frame.")
+        str | None,
+        typer.Option(help="A column, or one for all such as 0.1, for the observed frame."),
     ] = None,
     redshift_error: Annotated[
-        str | None, typer.Option(help="Column of their errors, which `update` starts from.")
+        str | None,
+        typer.Option(
+            help="Standard deviation, which `update` starts from: a column, or one for all."
+        ),
     ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Draws of every spectrum.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
@@ -55,8 +59,10 @@ def write(
         write_fits,
         write_parquet,
     )
+    from targetsel.spectrographs.redshift import parse_redshift
 
-    options = Options(redshift, redshift_error, draws, seed)
+    z, error = (each and parse_redshift(each) for each in (redshift, redshift_error))
+    options = Options(z, error, draws, seed)
     wanted = None if ids is None else read_ids(ids)
     posteriors = ScoredPosteriors.open(scored, ensemble, options)
     writer = write_fits if format is Format.fits else write_parquet

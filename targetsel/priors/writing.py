@@ -39,24 +39,36 @@ class Options:
 
     Attributes
     ----------
-    redshift, redshift_error : str or None
-        Columns of the scored catalog: at which redshift the source is seen, and how well that is
-        known. Without: rest frame.
+    redshift, redshift_error : str, float or None
+        Columns of the scored catalog, or one number for all sources: at which redshift they are
+        seen, and how well that is known. Without: rest frame.
     n_draws : int
     seed : int
         Of the draws.
     """
 
-    redshift: str | None = None
-    redshift_error: str | None = None
+    redshift: str | float | None = None
+    redshift_error: str | float | None = None
     n_draws: int = 16
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.n_draws < 1:
             raise SpectrumError(f"{self.n_draws} draws of every prior, expected at least 1")
-        if self.redshift_error and not self.redshift:
-            raise SpectrumError("an error of the redshift without a redshift: name both columns")
+        if self.redshift is None and self.redshift_error is not None:
+            raise SpectrumError("an error of the redshift without a redshift: give both")
+        z, error = self.redshift, self.redshift_error
+        if isinstance(z, int | float) and not 0 <= z <= HIGHEST:
+            raise SpectrumError(f"redshift is {z:g}, expected 0 to {HIGHEST:g}")
+        if isinstance(error, int | float) and not 0 < error <= HIGHEST:
+            raise SpectrumError(
+                f"redshift error is {error:g}, expected more than 0, and {HIGHEST:g} at most"
+            )
+
+    @property
+    def columns(self) -> list[str]:
+        """Those that are needed of the scored catalog."""
+        return [each for each in (self.redshift, self.redshift_error) if isinstance(each, str)]
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ class ScoredPosteriors:
                 f"{path}: no column '{missing[0]}': not a scored catalog. Make one with "
                 "'targetsel score'."
             )
-        for name in filter(None, (options.redshift, options.redshift_error)):
+        for name in options.columns:
             _check_number(path, schema, name)
         model = SpectralModel.read(ensemble)
         scored_by = footer.get("ensemble", {}).get("sha256", "")
@@ -106,8 +118,7 @@ class ScoredPosteriors:
         CatalogError
             After the last, if some of the ids that were asked for are not there.
         """
-        wanted = [self.id_column, "status", "member_mean", "member_cov"]
-        wanted += [n for n in (self.options.redshift, self.options.redshift_error) if n]
+        wanted = [self.id_column, "status", "member_mean", "member_cov", *self.options.columns]
         left = None if ids is None else set(ids)
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(dict.fromkeys(wanted))):
@@ -130,10 +141,9 @@ class ScoredPosteriors:
         ids = rows[self.id_column].to_pylist()
         posterior = stored_posterior(rows, np.array(ids))
         status = rows["status"].to_pylist()
-        nothing = [None] * len(ids)
         z, error = (
-            rows[name].to_pylist() if name else nothing
-            for name in (self.options.redshift, self.options.redshift_error)
+            rows[given].to_pylist() if isinstance(given, str) else [given] * len(ids)
+            for given in (self.options.redshift, self.options.redshift_error)
         )
         return [
             status[k] if status[k] != OK else self._prior(ids[k], posterior, k, z[k], error[k])
@@ -142,9 +152,9 @@ class ScoredPosteriors:
 
     def _prior(self, source_id: Any, posterior: Any, k: int, z: Any, error: Any) -> Prior | str:
         options = self.options
-        if options.redshift and (z is None or not 0 <= z <= HIGHEST):
+        if options.redshift is not None and (z is None or not 0 <= z <= HIGHEST):
             return f"{options.redshift} is {_said(z)}, expected 0 to {HIGHEST:g}"
-        if options.redshift_error and (error is None or not 0 < error <= HIGHEST):
+        if options.redshift_error is not None and (error is None or not 0 < error <= HIGHEST):
             return f"{options.redshift_error} is {_said(error)}, expected more than 0"
         return Prior(source_id, Mixture.of(posterior, k), self.model, z, error)
 
@@ -156,7 +166,7 @@ class ScoredPosteriors:
             "code_version": targetsel.__version__,
             "decoder_sha256": self.model.residual.decoder_sha256,
             "n_latents": self.model.decoder.n_latents,
-            "frame": "observed" if self.options.redshift else "rest",
+            "frame": "rest" if self.options.redshift is None else "observed",
             "seed": self.options.seed,
             "columns": {"source_id": self.id_column},
             "scored": {name: self.footer[name] for name in kept if name in self.footer},

@@ -166,6 +166,36 @@ def test_an_unknown_column_of_redshifts_is_refused(targetsel, folder):
     assert said.err == "scored.parquet: no column 'photo'. Did you mean 'photoz' or 'photoz_err'?\n"
 
 
+def test_one_redshift_and_one_error_may_serve_all_sources(targetsel, write, folder):
+    typed = ("priors", "write", "scored.parquet", "--ensemble", "tiny", "--draws", 3)
+    at = ("--redshift", "0.12", "--redshift-error", "0.01")
+    said = targetsel(*typed, "-o", "same.parquet", *at)
+    assert said.status == 0, said.err
+    write()
+    same, own = pq.read_table("same.parquet").to_pylist(), pq.read_table("priors.parquet")
+    assert same[1] == own.to_pylist()[1]  # whose own redshift is that one
+    assert [row["redshift"] for row in same] == [0.12, 0.12, 0.12, None, 0.12]
+    said = targetsel(*typed, "-o", "rest.parquet", "--redshift", "0")
+    assert said.status == 0, said.err
+    assert read_footer(folder / "rest.parquet")["frame"] == "observed"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--redshift", "-0.1"), "redshift is -0.1, expected 0 to 10"),
+        (("--redshift", "nan"), "redshift is nan, expected 0 to 10"),
+        (("--redshift", "0.1", "--redshift-error", "0"), "redshift error is 0, expected more than"),
+        (("--redshift-error", "0.1"), "an error of the redshift without a redshift: give both"),
+    ],
+)
+def test_one_redshift_for_all_that_cannot_be_is_refused(words, message, targetsel, folder):
+    said = targetsel("priors", "write", "scored.parquet", "-o", "x.parquet", "--ensemble", "tiny",
+                     *words)  # fmt: skip
+    assert (said.status, message in said.err) == (2, True)
+    assert not Path("x.parquet").exists()
+
+
 def update(targetsel, *words):
     return targetsel("priors", "update", "priors.parquet", "--spectra", "spectra.parquet", "-o",
                      "updated.parquet", "--ensemble", "tiny", *words)  # fmt: skip
