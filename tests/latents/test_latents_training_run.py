@@ -17,7 +17,6 @@ from safetensors import SafetensorError, safe_open
 
 from targetsel.errors import CutoutError, EnsembleError, OutputError, SpectrumError
 from targetsel.imaging.store import CutoutStore
-from targetsel.imaging.stretch import Stretch
 from targetsel.latents.ensemble import Ensemble
 from targetsel.latents.input_plan import InputPlan
 from targetsel.latents.labels import Labels
@@ -270,7 +269,7 @@ def test_a_finished_member_is_not_trained_again(store, labels, tmp_path, monkeyp
         ),
         (
             lambda plan: replace(
-                plan, input=replace(plan.input, stretch=Stretch("linear", (1.0, 1.0)))
+                plan, input=replace(plan.input, stretch=replace(plan.input.stretch, clip=1e6))
             ),
             r"input\.stretch\.clip was 2000\.0, now 1000000\.0",
         ),

@@ -10,7 +10,7 @@ import torch
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
-from targetsel.latents.input_plan import InputPlan
+from targetsel.latents.input_plan import SOFTENING, InputPlan
 from targetsel.latents.labels import Labels
 from targetsel.latents.network import NetworkPlan
 from targetsel.latents.training import Recipe
@@ -63,11 +63,11 @@ def toy_decoder() -> Decoder:
 
 
 def toy_plan(store: CutoutStore, **recipe: object) -> TrainingPlan:
-    """Two small networks, five epochs."""
+    """Two small networks that are told photometry too, as the default ones are; five epochs."""
     chosen = {"epochs_mean": 3, "epochs_covariance": 2, "batch": 32, "learning_rate": 1e-2}
     return TrainingPlan(
         InputPlan.of_store(store, binning=2),
-        NetworkPlan(n_bands=2, n_latents=2, width=0.125),
+        NetworkPlan(n_bands=2, n_latents=2, width=0.125, photometry=8, softening=SOFTENING),
         Recipe(**(chosen | recipe)),  # type: ignore[arg-type]
         members=2,
     )
