@@ -63,13 +63,14 @@ def describe(
 ) -> dict[str, Any]:
     """The card of a trained ensemble, before its validation; labels are those of all parts."""
     network = ensemble.networks[0].plan
+    members = f"{plan.members} network{'s' * (plan.members > 1)}"
     seen = "simulated images" if labels.simulated else "images"
     if network.photometry:
         seen += " and their aperture photometry"
     return {
         "schema": SCHEMA,
         "name": name,
-        "description": f"{plan.members} networks, deconvolution {network.deconvolution}; {seen}",
+        "description": f"{members}, deconvolution {network.deconvolution}; {seen}",
         "simulated": labels.simulated,
         "code_version": targetsel.__version__,
         "input": plan.input.to_card(),
