@@ -49,7 +49,7 @@ def stored_posterior(table: pa.Table, source_id: np.ndarray) -> LatentPosterior:
     novelty = np.full(n, np.nan)
     if "ood" in table.column_names:
         novelty = table["ood"].to_numpy().astype(np.float64)
-    return LatentPosterior(source_id, mean, factor, novelty, deviations=_deviations(field, d))
+    return LatentPosterior(source_id, mean, factor, novelty, deviations=stored_deviations(field, d))
 
 
 def with_deviations(field: pa.Field, posterior: LatentPosterior) -> pa.Field:
@@ -65,7 +65,13 @@ def matrix(column: pa.ChunkedArray) -> np.ndarray:
     return values.reshape(len(column), -1)
 
 
-def _deviations(field: pa.Field, n_latents: int) -> Deviations:
+def stored_deviations(field: pa.Field, n_latents: int) -> Deviations:
+    """What the field of `member_cov` says of deviations.
+
+    Raises
+    ------
+    CatalogError
+    """
     note = (field.metadata or {}).get(DEVIATIONS)
     if note is None:
         return Deviations.standard(n_latents)

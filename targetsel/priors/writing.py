@@ -21,7 +21,7 @@ import targetsel
 from targetsel.errors import CatalogError, EnsembleError, OutputError, SpectrumError, did_you_mean
 from targetsel.files import check_output, sha256_of_file
 from targetsel.latents.ensemble import find_ensemble
-from targetsel.latents.stored import stored_posterior
+from targetsel.latents.stored import stored_deviations, stored_posterior
 from targetsel.parquet import ParquetSink, read_footer
 from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import SpectralModel
@@ -278,10 +278,10 @@ def _priors_schema(scored: ScoredPosteriors) -> pa.Schema:
     cov = schema.field("member_cov")
     d = scored.model.decoder.n_latents
     n_members = cov.type.list_size // (d * (d + 1) // 2)
-    n_scales = len((cov.metadata or {}).get(b"scales", b"1").split(b","))
+    n_parts = stored_deviations(cov, d).n_parts
     rank = d + scored.model.residual.factor.shape[2]
     own = schema.field(scored.id_column).with_nullable(False)
-    return pa.schema([own, *fields(n_members * n_scales, d, rank, scored.options.n_draws)])
+    return pa.schema([own, *fields(n_members * n_parts, d, rank, scored.options.n_draws)])
 
 
 def _schema(path: Path) -> pa.Schema:

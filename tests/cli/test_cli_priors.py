@@ -13,6 +13,8 @@ import pytest
 from astropy.io import fits
 
 from targetsel.files import sha256_of_file
+from targetsel.latents.deviations import Deviations
+from targetsel.latents.stored import DEVIATIONS
 from targetsel.parquet import read_footer, write_table
 from targetsel.priors.residual import SpectralResidual
 from targetsel.priors.writing import Options, ScoredPosteriors
@@ -164,6 +166,28 @@ def test_an_unknown_column_of_redshifts_is_refused(targetsel, folder):
     said = targetsel("priors", "write", "scored.parquet", "-o", "x.parquet", "--ensemble", "tiny",
                      "--redshift", "photo")  # fmt: skip
     assert said.err == "scored.parquet: no column 'photo'. Did you mean 'photoz' or 'photoz_err'?\n"
+
+
+def test_priors_of_calibrated_posteriors_have_a_gaussian_for_each_member_and_part(
+    write, targetsel, folder
+):
+    table = pq.read_table("scored.parquet")
+    d, gate = LATENTS, np.zeros((1 + LATENTS, 3))
+    gate[0] = [0.0, 1.0, 2.0]
+    parts = np.stack([scale * np.eye(d) for scale in (0.6, 1.0, 1.6)])
+    note = json.dumps(Deviations(np.full((3, d), 0.1), parts, gate).to_card()).encode()
+    place = table.schema.get_field_index("member_cov")
+    calibrated = table.schema.field(place).with_metadata({DEVIATIONS: note})
+    pq.write_table(table.cast(table.schema.set(place, calibrated)), "scored.parquet")
+    said = write()
+    assert said.status == 0, said.err
+    row = pq.read_table("priors.parquet").to_pylist()[1]
+    share = np.exp(gate[0]) / np.exp(gate[0]).sum() / MEMBERS
+    assert row["latent_weight"] == pytest.approx(np.tile(share, MEMBERS), rel=1e-6)
+    assert len(row["latent_mean"]) == MEMBERS * 3 * d
+    spectra_table(folder)
+    said = update(targetsel)
+    assert said.status == 0, said.err
 
 
 def test_one_redshift_and_one_error_may_serve_all_sources(targetsel, write, folder):
