@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from targetsel.cli.printed import counted
+
 
 def compare(
     scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
@@ -26,4 +28,4 @@ def compare(
 
     check_output(output, (scored, spectra))
     n = compare_with(scored, spectra, Ensemble.read(ensemble, calibrated=False), output, seed)
-    typer.echo(f"{n} sources compared with their spectra in {output}")
+    typer.echo(f"{counted(n, 'source')} compared with known spectra in {output}")

@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from targetsel.cli.printed import counted
 from targetsel.errors import CutoutError
 
 app = typer.Typer(help="Pack images into a cutout store, and look at one.", no_args_is_help=True)
@@ -54,7 +55,7 @@ def pack(
         images, sources.batches(SOURCES_PER_PIECE), output, images.sky_sigma(), kept_as
     )
     typer.echo(
-        f"{packed.written} cutouts of {images.size} x {images.size} pixels in "
+        f"{counted(packed.written, 'cutout')} of {images.size} x {images.size} pixels in "
         f"{', '.join(images.bands)} written to {output}"
     )
     if packed.missing:
@@ -88,7 +89,7 @@ def show(
         unknown = ids[~chosen.present][0]
         raise CutoutError(f"{store}: has no source '{unknown}'. Its first is '{_first(cutouts)}'.")
     draw_mosaic(chosen, output)
-    typer.echo(f"{len(chosen)} cutouts drawn in {output}")
+    typer.echo(f"{counted(len(chosen), 'cutout')} drawn in {output}")
 
 
 def _like(words: list[str], ids: np.ndarray, store: Path) -> np.ndarray:

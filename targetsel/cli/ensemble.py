@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 import typer
 
+from targetsel.cli.printed import counted
 from targetsel.errors import EnsembleError, OutputError
 
 if TYPE_CHECKING:
@@ -137,7 +138,9 @@ def fit_novelty(
         chosen = as_in_nature(chosen, each[np.isin(ids, chosen)])
     read.novelty = fit_reference(read, store, chosen)
     read.write(ensemble, half=read.card.get("half_precision", {}).get("weights", False))
-    typer.echo(f"novelty and support fitted to {len(chosen)} held-out sources in {ensemble}")
+    typer.echo(
+        f"novelty and support fitted to {counted(len(chosen), 'held-out source')} in {ensemble}"
+    )
 
 
 @app.command("export-onnx")

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from targetsel.cli.printed import counted
 from targetsel.files import check_output
 from targetsel.handoff.assignment import Assignment, Pointing, join
 from targetsel.handoff.export import check
@@ -66,7 +67,7 @@ def export(
         TargetList.read(targets), settings, output, Wish(bin_priorities, assume_still)
     )
     n = len(done.prepared)
-    typer.echo(f"{n:,} target{'s' if n != 1 else ''} for {tool.title} written to {output}")
+    typer.echo(f"{counted(n, 'target')} for {tool.title} written to {output}")
     for beside in done.files[1:]:
         typer.echo(f"  and {beside}")
     if tool.experimental:

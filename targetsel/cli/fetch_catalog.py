@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from targetsel.cli.printed import counted
 from targetsel.errors import CatalogError
 
 
@@ -59,4 +60,4 @@ def catalog(
         fetched = fetch_region(archive, region, output, lambda line: typer.echo(line, err=True))
     for reason, count in fetched.dropped.items():
         typer.echo(f"{count:>10,}  rows dropped: {reason}")
-    typer.echo(f"{fetched.n_sources} rows written to {output}")
+    typer.echo(f"{counted(fetched.n_sources, 'row')} written to {output}")

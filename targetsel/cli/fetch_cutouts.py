@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from targetsel.cli.printed import counted
+
 SOURCES_PER_BATCH = 4096
 
 
@@ -90,9 +92,11 @@ def cutouts(
         typer.echo(f"{fetched.known:>10,}  known from an earlier run")
     for status, count in sorted(fetched.statuses.items(), key=lambda item: -item[1]):
         typer.echo(f"{count:>10,}  {status}")
-    typer.echo(f"{fetched.written} cutouts written to {output}")
+    typer.echo(f"{counted(fetched.written, 'cutout')} written to {output}")
     if fetched.unfinished:
-        typer.echo(f"{fetched.unfinished} sources failed: run the command again to try them again")
+        typer.echo(
+            f"{counted(fetched.unfinished, 'source')} failed: run the command again to try again"
+        )
 
 
 class Rate(TextColumn):

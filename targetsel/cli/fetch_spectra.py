@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from targetsel.cli.printed import counted
 from targetsel.errors import SpectrumError
 
 
@@ -75,6 +76,8 @@ def spectra(
         typer.echo(f"{fetched.known:>10,}  known from an earlier run")
     for status, count in fetched.statuses.most_common():
         typer.echo(f"{count:>10,}  {status}")
-    typer.echo(f"{fetched.written} spectra written to {output}")
+    typer.echo(f"{counted(fetched.written, 'spectrum', 'spectra')} written to {output}")
     if fetched.unfinished:
-        typer.echo(f"{fetched.unfinished} sources failed: run the command again to try them again")
+        typer.echo(
+            f"{counted(fetched.unfinished, 'source')} failed: run the command again to try again"
+        )

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from targetsel.cli.options import RulesOption, ScoredArgument
-from targetsel.cli.printed import print_table
+from targetsel.cli.printed import counted, print_table
 from targetsel.cli.select import only_scored_file
 from targetsel.selection.funnel import funnel as count
 from targetsel.selection.rules import Rules
@@ -18,7 +18,7 @@ HEADINGS = ("passes alone", "cumulatively", "missing", "only this rejects")
 def funnel(rules: RulesOption, scored: ScoredArgument = None) -> None:
     """Count, condition by condition, the sources that RULES let through."""
     for each in count(Rules.read(rules), scored or only_scored_file(Path())):
-        typer.echo(f"{each.name}: {each.n_passed:,} of {each.n_sources:,} sources")
+        typer.echo(f"{each.name}: {each.n_passed:,} of {counted(each.n_sources, 'source')}")
         print_table(
             ("  condition", *HEADINGS),
             [(f"  {row.condition}", *(f"{n:,}" for n in row.counts)) for row in each.rows],

@@ -20,3 +20,8 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def number(value: float | None, form: str = ".6g") -> str:
     """A number, or a dash where there is none."""
     return "-" if value is None or math.isnan(value) else f"{value:{form}}"
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """A count and what is counted: "1 source", "1,234 sources"."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from targetsel.cli.printed import counted
+
 app = typer.Typer(
     help="Write spectral priors of sources; update them with measured spectra.",
     no_args_is_help=True,
@@ -66,7 +68,7 @@ def write(
     wanted = None if ids is None else read_ids(ids)
     posteriors = ScoredPosteriors.open(scored, ensemble, options)
     writer = write_fits if format is Format.fits else write_parquet
-    typer.echo(f"{writer(posteriors, output, wanted)} sources in {output}")
+    typer.echo(f"{counted(writer(posteriors, output, wanted), 'source')} in {output}")
 
 
 @app.command()
@@ -113,4 +115,5 @@ def residual(
     """Fit what an ensemble's decoder leaves out of spectra, once, before priors are written."""
     from targetsel.priors.fitting import fit_residual
 
-    typer.echo(f"{fit_residual(spectra, column, ensemble)} spectra fitted, written to {ensemble}")
+    n = fit_residual(spectra, column, ensemble)
+    typer.echo(f"{counted(n, 'spectrum', 'spectra')} fitted, written to {ensemble}")

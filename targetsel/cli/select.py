@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from targetsel.cli.options import CalibrationOption, ScoredArgument, TruthOption, both
+from targetsel.cli.printed import counted
 from targetsel.errors import CatalogError
 from targetsel.selection.rules import Rules, find_rules
 from targetsel.selection.select import Summary
@@ -90,7 +91,7 @@ def show(summary: Summary) -> None:
         )
     console = Console(soft_wrap=True, markup=False)
     console.print(table)
-    sources = f"{summary.n_sources:,} source{'s' if summary.n_sources != 1 else ''}"
-    targets = f"{summary.n_targets:,} target{'s' if summary.n_targets != 1 else ''}"
+    sources = counted(summary.n_sources, "source")
+    targets = counted(summary.n_targets, "target")
     where = f"written to {summary.output}" if summary.written else "chosen; nothing was written"
     console.print(f"{targets} of {sources} {where}", highlight=False)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from targetsel.cli.printed import counted
+
 
 def trainingset(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make it in.")],
@@ -59,4 +61,4 @@ def trainingset(
         f"--decoder {output / 'decoder'} --catalog {output / 'catalog.parquet'} -o ENSEMBLE"
     )
     if summary.unfinished:
-        typer.echo(f"{summary.unfinished} sources got no answer: run the command again for them")
+        typer.echo(f"{counted(summary.unfinished, 'source')} got no answer: run the command again")

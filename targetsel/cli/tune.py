@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import ClassOption, RulesOption, ScoredArgument
+from targetsel.cli.printed import counted
 from targetsel.cli.select import only_scored_file
 from targetsel.selection.rules import Rules
 from targetsel.selection.tuning import tune as find_threshold
@@ -22,15 +23,16 @@ def tune(
     """Find the bound of a class that TARGETS sources keep."""
     found = find_threshold(Rules.read(rules), class_, targets, scored or only_scored_file(Path()))
     if found.written is not None:
-        typer.echo(f"now:   {found.text} {found.written}: {found.n_written:,} sources")
+        typer.echo(f"now:   {found.text} {found.written}: {counted(found.n_written, 'source')}")
     if found.n_members:
         typer.echo(
-            f"tuned: {found.text} {found.operator} {found.threshold!r}: {found.n_members:,} sources"
+            f"tuned: {found.text} {found.operator} {found.threshold!r}: "
+            f"{counted(found.n_members, 'source')}"
         )
     if found.n_tied:
         typer.echo(
             f"next:  {found.text} {found.operator} {found.next_threshold!r}: "
-            f"{found.n_members + found.n_tied:,} sources"
+            f"{counted(found.n_members + found.n_tied, 'source')}"
         )
     elif found.n_members < targets:
         typer.echo("No bound gives more: the other conditions let no more sources through.")

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from targetsel.cli.printed import counted
 from targetsel.imaging.store import CutoutStore
 from tests.cli.typed import contents
 from tests.emulator.faults import Faults
@@ -58,8 +59,8 @@ def test_what_failed_is_counted_and_named(targetsel, catalog, emulator):
     words = "fetch cutouts catalog.parquet --survey legacy --bands gr -o store --rate 500"
     said = targetsel(*words.split(), "--url", emulator.url)
     assert f"{failed:>10}  HTTP 404" in said.out
-    assert f"{4 - failed} cutouts written to store" in said.out
-    assert f"{failed} sources failed: run the command again to try them again" in said.out
+    assert f"{counted(4 - failed, 'cutout')} written to store" in said.out
+    assert f"{counted(failed, 'source')} failed: run the command again to try again" in said.out
 
 
 @pytest.mark.parametrize(

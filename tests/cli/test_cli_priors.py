@@ -297,7 +297,7 @@ def test_a_residual_is_fitted_on_a_mock_skys_spectra(targetsel, folder):
     )
     said = targetsel("priors", "residual", "s.parquet", "--ensemble", "tiny")
     assert said.status == 0, said.err
-    assert said.out == "1100 spectra fitted, written to tiny\n"
+    assert said.out == "1,100 spectra fitted, written to tiny\n"
     sha = sha256_of_file(folder / "tiny" / "decoder.safetensors")
     assert SpectralResidual.read(folder / "tiny", sha).factor.shape == (5, 1000, 12)
     said = targetsel("priors", "residual", "s.parquet", "--ensemble", "tiny", "--column", "flux")
