@@ -55,7 +55,7 @@ def write_demonstration(folder: Path, n: int | None = None, workers: int = 1) ->
     """
     galaxies = Galaxies.of_demonstration()
     n = len(galaxies) if n is None else min(n, len(galaxies))
-    write_sky(folder, SkyPlan(galaxies, n, SEED), workers)
+    write_sky(folder, SkyPlan(galaxies, n, SEED, held_out=True), workers)
     return n
 
 

@@ -209,6 +209,19 @@ def footer_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
     return footer if isinstance(footer, dict) else {}
 
 
+def says_simulated(footer: Mapping[str, Any]) -> bool:
+    """Whether a footer of ours says that images are simulated."""
+    return str(footer.get("images", "")).startswith("simulated")
+
+
+def is_simulated(path: Path) -> bool:
+    """Whether a file is there, of ours, and says that its images are simulated."""
+    try:
+        return says_simulated(read_footer(path))
+    except CatalogError:
+        return False
+
+
 def plain_schema(schema: pa.Schema) -> pa.Schema:
     """The columns as they are written: no dictionaries, one kind of string, no file metadata."""
     return pa.schema([field.with_type(_plain_type(field.type)) for field in schema])

@@ -34,7 +34,7 @@ from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.latents.ensemble import BATCH_SIZE, Ensemble
 from targetsel.latents.familiarity import familiarity
 from targetsel.latents.support import Tally
-from targetsel.parquet import DECODER_KEY, ParquetSink, write_table
+from targetsel.parquet import DECODER_KEY, ParquetSink, is_simulated, write_table
 from targetsel.scoring import LOOKS, assemble, check_names, familiar_columns, summarise
 from targetsel.spectra.lines import BPT_CLASSES
 
@@ -116,6 +116,8 @@ def score(
     check_names(catalog.schema, str(catalog.path))
     catalog.check()
     provenance = _provenance(store, ensemble, options)
+    if store.simulated or is_simulated(catalog.path):
+        provenance["images"] = "simulated"
     with _partial(output) as partial:
         chunks = _chunks(catalog, partial, provenance)
 

@@ -10,7 +10,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from targetsel.cli.printed import counted
 from targetsel.cli.score import available_cores
+
+REAL = ("real galaxy", "real galaxies")
 
 
 class SurveyName(StrEnum):
@@ -45,12 +48,14 @@ def mock(
     from targetsel.mock.page import draw_page
     from targetsel.mock.survey import SURVEYS
     from targetsel.mock.variation import Variation
-    from targetsel.mock.writing import SkyPlan, write_sky
+    from targetsel.mock.writing import CUTOUTS, TABLES, SkyPlan, check_folder, write_sky
 
-    if show is not None:
-        check_output(show)
     varied = Variation.read(variation) if variation is not None else None
     plan = SkyPlan.of(n, seed, SURVEYS[survey.value], varied, held_out)
+    check_folder(output)
+    if show is not None:
+        drawn_from = [output / CUTOUTS, *(output / f"{name}.parquet" for name in TABLES)]
+        check_output(show, drawn_from if variation is None else [*drawn_from, variation])
     console = Console(stderr=True)
     columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
@@ -64,8 +69,9 @@ def mock(
             lambda done, total: bar.update(task, completed=done, total=total),
         )
     typer.echo(
-        f"{n} mock sources of {len(plan.galaxies)} real galaxies in {output}/; images and spectra "
-        f"are simulated, with link {plan.variation.link:g} between shapes and spectra."
+        f"{counted(n, 'mock source')} of {counted(min(n, len(plan.galaxies)), *REAL)} in "
+        f"{output}/; images and spectra are simulated, with link {plan.variation.link:g} between "
+        "shapes and spectra."
     )
     if show is not None:
         drawn = draw_page(output, show)

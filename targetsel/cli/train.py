@@ -82,8 +82,8 @@ def train(
     from targetsel.catalog import Catalog
     from targetsel.imaging.store import CutoutStore
     from targetsel.latents.ensemble import Ensemble
-    from targetsel.latents.labels import is_simulated
     from targetsel.latents.training_run import train_into
+    from targetsel.parquet import is_simulated
 
     if group is not None and catalog is None:
         raise CatalogError(f"--group {group}: is a column of what? Name it with --catalog.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CutoutError
 from targetsel.imaging.encoding import ENCODINGS, dtype_of
+from targetsel.parquet import footer_in
 
 KEY = b"targetsel.cutouts"
 VERSION = 1
@@ -82,6 +83,8 @@ class Part:
         Of the ids, positions and stored pixels of its rows.
     group_rows : tuple of int
         Number of rows of each row group.
+    footer : dict
+        What it says besides of where the cutouts come from; see `parquet.read_footer`.
     """
 
     path: Path
@@ -90,6 +93,7 @@ class Part:
     parts: int
     sha256: str
     group_rows: tuple[int, ...]
+    footer: dict[str, Any] = field(default_factory=dict)
 
 
 def to_metadata(layout: Layout, number: int, parts: int, sha256: str) -> dict[str, str]:
@@ -123,7 +127,7 @@ def read_part(path: Path) -> Part:
         )
     rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
     try:
-        part = _part(path, json.loads(entry), rows)
+        part = replace(_part(path, json.loads(entry), rows), footer=footer_in(metadata.metadata))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CutoutError(
             f"{path}: the entry '{KEY.decode()}' of its footer is damaged or foreign "

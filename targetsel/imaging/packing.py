@@ -8,10 +8,10 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cdshealpix.nested
 import numpy as np
@@ -24,6 +24,7 @@ from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging.cutout import Cutouts, Images
 from targetsel.imaging.encoding import ASINH, dtype_of, encode
 from targetsel.imaging.layout import Layout, read_part, to_metadata
+from targetsel.parquet import FOOTER_KEY
 
 SOURCES_PER_PART = 4096
 SOURCES_PER_GROUP = 64
@@ -43,7 +44,11 @@ class Positions(Protocol):
 
 
 def write_store(
-    path: Path, pieces: Iterable[Piece], sky_sigma: Iterable[float], encoding: str = ASINH
+    path: Path,
+    pieces: Iterable[Piece],
+    sky_sigma: Iterable[float],
+    encoding: str = ASINH,
+    footer: Mapping[str, Any] | None = None,
 ) -> int:
     """Write a cutout store, whole or not at all; the number of sources in it.
 
@@ -61,6 +66,8 @@ def write_store(
         Standard deviation of the sky in each band [nanomaggy/pixel]: the unit of the steps of
         "asinh-int16" (see `encoding`), recorded for both encodings.
     encoding : "asinh-int16" or "float32"
+    footer : mapping, optional
+        Where the cutouts come from, as every file says under the key ``targetsel``.
     """
     with _folder_written_beside(Path(path)) as folder:
         spill = _Spill(folder / "scratch", Path(path), tuple(map(float, sky_sigma)), encoding)
@@ -68,10 +75,11 @@ def write_store(
             for cutouts, ra, dec in pieces:
                 spill.add(cutouts, np.asarray(ra), np.asarray(dec))
             sources = spill.sources()
+            told = {} if footer is None else {FOOTER_KEY.decode(): json.dumps(footer)}
             parts = math.ceil(len(sources) / SOURCES_PER_PART)
             for part in range(parts):
                 rows = sources.iloc[part * SOURCES_PER_PART : (part + 1) * SOURCES_PER_PART]
-                _write_part(folder / f"part-{part:05d}.parquet", spill, rows, part, parts)
+                _write_part(folder / f"part-{part:05d}.parquet", spill, rows, part, parts, told)
         return len(sources)
 
 
@@ -191,8 +199,15 @@ class _Spill:
             )
 
 
-def _write_part(path: Path, spill: _Spill, rows: pd.DataFrame, number: int, parts: int) -> None:
-    """One file of the store, row group by row group."""
+def _write_part(
+    path: Path,
+    spill: _Spill,
+    rows: pd.DataFrame,
+    number: int,
+    parts: int,
+    told: Mapping[str, str],
+) -> None:
+    """One file of the store, row group by row group; `told` goes into its footer too."""
     assert spill.layout is not None
     digest = hashlib.sha256()
     schema = _schema(rows["source_id"], spill.layout)
@@ -216,7 +231,8 @@ def _write_part(path: Path, spill: _Spill, rows: pd.DataFrame, number: int, part
             columns = [pa.array(group[name], schema.field(name).type) for name in plain]
             flux = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels)
             writer.write_table(pa.table([*columns, flux], schema=schema))
-        writer.add_key_value_metadata(to_metadata(spill.layout, number, parts, digest.hexdigest()))
+        layout = to_metadata(spill.layout, number, parts, digest.hexdigest())
+        writer.add_key_value_metadata({**layout, **told})
 
 
 def _schema(ids: pd.Series, layout: Layout) -> pa.Schema:
@@ -256,6 +272,7 @@ def _folder_written_beside(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     before = path.with_name(f".{path.name}.{os.getpid()}.old")
     try:
+        shutil.rmtree(beside, ignore_errors=True)  # of a killed run that had the same number
         beside.mkdir()
         yield beside
         if path.exists():

@@ -30,6 +30,7 @@ from targetsel.identity import keys_of
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.encoding import blank, decode, dtype_of
 from targetsel.imaging.layout import Part, read_part
+from targetsel.parquet import says_simulated
 
 GROUPS_KEPT = 4
 
@@ -52,12 +53,15 @@ class CutoutStore:
     sha256 : str
         Fingerprint of the content: ids, positions, stored pixels and their description. It does
         not change when the store is copied, renamed or packed again from the same cutouts.
+    simulated : bool
+        Whether it says so of its images.
     """
 
     def __init__(self, path: Path, parts: list[Part]) -> None:
         self.path = path
         self.layout = parts[0].layout
         self.sha256 = _fingerprint(parts)
+        self.simulated = any(says_simulated(part.footer) for part in parts)
         self._groups = [
             (part.path, group) for part in parts for group in range(len(part.group_rows))
         ]

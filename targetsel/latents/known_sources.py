@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.brightness import MAGNITUDE
 from targetsel.latents.ensemble import Ensemble
-from targetsel.latents.labels import matched, says_simulated
+from targetsel.latents.labels import matched
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.latents.stored import check_decoder, matrix, stored_posterior
 from targetsel.latents.truth import Truth
-from targetsel.parquet import read_footer
+from targetsel.parquet import read_footer, says_simulated
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import QUANTILES
 

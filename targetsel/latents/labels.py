@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from targetsel.catalog import Catalog
 from targetsel.errors import CatalogError, SpectrumError, did_you_mean
 from targetsel.files import sha256_of_file
 from targetsel.imaging.store import CutoutStore
-from targetsel.parquet import footer_in, read_footer
+from targetsel.parquet import footer_in, is_simulated, says_simulated
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import scatter_under_noise
 from targetsel.spectra.grid import N_PIXELS, wavelengths
@@ -209,14 +209,12 @@ class Labels:
     def in_store(self, store: CutoutStore) -> Labels:
         """The labels of sources that have cutouts, in the order of the store, by its ids.
 
-        A store that lies beside the `catalog.parquet` of a mock sky has simulated images.
-
         Raises
         ------
         SpectrumError
             If there are none, or a latent is the same for all of them.
         """
-        ids, simulated = store.source_ids(), is_simulated(store.path.parent / "catalog.parquet")
+        ids = store.source_ids()
         rows = matched(ids, self.source_id)
         if not (rows >= 0).any():
             ours = self.source_id[0] if len(self) else "none"
@@ -225,7 +223,9 @@ class Labels:
                 f"the {len(self)} with labels (the first is '{ours}'). Use the same ids for both."
             )
         found = self.take(rows[rows >= 0])
-        found = replace(found, source_id=ids[rows >= 0], simulated=self.simulated or simulated)
+        found = replace(
+            found, source_id=ids[rows >= 0], simulated=self.simulated or store.simulated
+        )
         scatter = found.mean.std(axis=0)
         if (scatter < SMALLEST_SCATTER).any():
             number = int(np.argmin(scatter))
@@ -247,19 +247,6 @@ def matched(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
     """The place of each id in `among`, or -1, shape (N,); 12 and "12" are the same id."""
     place = {str(each): row for row, each in enumerate(among)}
     return np.array([place.get(str(each), -1) for each in ids], dtype=np.int64)
-
-
-def says_simulated(footer: Mapping[str, Any]) -> bool:
-    """Whether the footer of a file of ours says that its images are simulated."""
-    return str(footer.get("images", "")).startswith("simulated")
-
-
-def is_simulated(path: Path) -> bool:
-    """Whether a file is there, of ours, and says that its images are simulated."""
-    try:
-        return says_simulated(read_footer(path))
-    except CatalogError:
-        return False
 
 
 # ---------------------------------------------------------------------- encoding

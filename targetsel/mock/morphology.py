@@ -38,8 +38,9 @@ class Structure:
     angle : position angle of the major axis [rad]
     bulge_share, bar_share : of the light of old stars; the rest is in the disk
     bar_angle : in the disk's plane, from the major axis [rad]
-    arm_share, knot_share : of the light of young stars; the rest is in a smooth disk
-    line_knot_share : of the emission lines, likewise
+    arm_share, knot_share : of the light of young stars outside the nucleus; the rest is in a
+        smooth disk
+    line_knot_share : of the emission lines outside the nucleus, likewise
     point_share : of the emission lines, from the nucleus; half as much of the young stars' light
     arms, pitch, arm_spread : number of spiral arms, pitch angle, scatter along the turn [rad]
     lopsidedness : offset of the young disk from the old one [young_radius]

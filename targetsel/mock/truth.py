@@ -21,9 +21,9 @@ COMPONENTS = {
     "angle": ("rad", "position angle of the major axis, from the pixels' x to y"),
     "bulge_share": ("", "share of the old stars' light in the bulge"),
     "bar_share": ("", "share of the old stars' light in a bar"),
-    "arm_share": ("", "share of the young stars' light in spiral arms"),
-    "knot_share": ("", "share of the young stars' light in star-forming knots"),
-    "line_knot_share": ("", "share of the emission lines' light in star-forming knots"),
+    "arm_share": ("", "spiral arms' share of the young stars' light, the nucleus's left out"),
+    "knot_share": ("", "star-forming knots' share of it, likewise"),
+    "line_knot_share": ("", "star-forming knots' share of the emission lines' light, likewise"),
     "point_share": ("", "share of the emission lines' light in the nucleus"),
     "arms": ("", "number of spiral arms"),
     "pitch": ("rad", "pitch angle of the spiral arms"),
@@ -54,7 +54,10 @@ def truth_table(sources: MockSources) -> pa.Table:
         about = DESCRIPTIONS[name] + ", on the noise-free mock spectrum"
         table.add(name, proxies[name][:, 0], UNITS[name], about)
     for name, width in sources.widths.items():
-        about = f"equivalent width of {name} that the mock spectrum was given"
+        about = (
+            f"equivalent width of {name} that the mock spectrum was given, over the continuum at "
+            "the line itself: at the bottom of any absorption"
+        )
         table.add(f"input_{name}", width, "Angstrom", about)
     for name, colour in sources.fiber_colours.items():
         a, b = name.split("_")
@@ -69,7 +72,7 @@ def truth_table(sources: MockSources) -> pa.Table:
 def spectra_table(sources: MockSources) -> pa.Table:
     """One row per source: its spectrum on the decoder's rest-frame grid, with noise and without."""
     table = _Table(sources)
-    unit = "quadratic mean of the noise-free spectrum's flux density, times 1000^-1/2"
+    unit = "quadratic mean of the noise-free spectrum's flux density, times 1000^1/2"
     table.add("flux", sources.measured, "", f"mock spectrum with noise, in units of the {unit}")
     table.add("ivar", sources.ivar, "", "inverse variance of flux")
     table.add("flux_true", sources.spectra, "", "mock spectrum without noise; sum of squares 1")

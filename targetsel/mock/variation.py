@@ -36,7 +36,8 @@ class Variation:
     Attributes
     ----------
     seeing : float
-        Factor on the width of the PSF; the noise of a pixel stays.
+        Factor on the width of the PSF. The noise of a pixel stays nearly: at 1.4 it is
+        1 % lower, at 0.5 and 0.3 some 7 and 20 % higher.
     depth : float
         [mag] deeper; the noise of a pixel changes.
     zero_point : mapping

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,10 +19,10 @@ import pyarrow as pa
 
 import targetsel
 from targetsel.errors import CatalogError, MockError, OutputError
-from targetsel.files import sha256_of_file
+from targetsel.files import held, sha256_of_file
 from targetsel.identity import uniform
 from targetsel.imaging.cutout import Cutouts
-from targetsel.imaging.packing import Piece, write_store
+from targetsel.imaging.packing import Piece, check_replaceable, write_store
 from targetsel.memory import return_freed_memory
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.sky import BLOCK, observe_block
@@ -31,7 +33,7 @@ from targetsel.parquet import DECODER_KEY, ParquetSink, read_footer
 
 Progress = Callable[[int, int], None]
 
-TABLES = ("catalog", "truth", "spectra")
+TABLES, CUTOUTS = ("catalog", "truth", "spectra"), "cutouts"
 SPECTRA_PER_GROUP = 1024
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -49,6 +51,9 @@ class SkyPlan:
     seed : int
     survey : Survey
     variation : Variation
+    held_out : bool, optional
+        Whether the galaxies are those that no shipped ensemble learns from, or those that they do
+        learn from; None where they were chosen otherwise.
     """
 
     galaxies: Galaxies
@@ -56,6 +61,7 @@ class SkyPlan:
     seed: int = 0
     survey: Survey = PAN_STARRS
     variation: Variation = field(default_factory=Variation)
+    held_out: bool | None = None
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -88,7 +94,7 @@ class SkyPlan:
         variation = variation or Variation()
         chosen = variation.galaxies(Galaxies.of_demonstration(held_out))
         order = np.argsort(uniform(chosen.group_id, seed, "order of the sky")[:, 0], kind="stable")
-        return cls(chosen.take(order), n, seed, survey, variation)
+        return cls(chosen.take(order), n, seed, survey, variation, held_out)
 
     @property
     def blocks(self) -> range:
@@ -115,6 +121,7 @@ class SkyPlan:
                 "seed": self.seed,
                 "n": self.n,
                 "survey": self.survey.name,
+                "held_out": self.held_out,
                 "variation": self.variation.as_dict(),
             },
         }
@@ -178,31 +185,57 @@ def write_sky(
             done += len(ids)
             progress(done, plan.n)
 
-    sky_sigma = plan.variation.survey(plan.survey).sky_sigma
-    with contextlib.ExitStack() as files:
-        write_store(folder / "cutouts", pieces(), sky_sigma.tolist())
+    sky_sigma = plan.variation.survey(plan.survey).sky_sigma.tolist()
+    with _for_one_run(folder), contextlib.ExitStack() as files:
+        write_store(folder / CUTOUTS, pieces(), sky_sigma, footer=plan.footer())
 
 
 def check_folder(folder: Path) -> None:
-    """Make a folder for a mock sky, unless something else would be lost there."""
+    """Make a folder for a mock sky, unless something else would be lost there.
+
+    Raises
+    ------
+    OutputError
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: could not be made: {error.strerror}.") from error
-    for name in TABLES:
-        path = folder / f"{name}.parquet"
-        if path.exists() and not is_simulated(path):
+    check_replaceable(folder / CUTOUTS)
+    parts = sorted((folder / CUTOUTS).glob("*"))
+    for path in [*(folder / f"{name}.parquet" for name in TABLES), *parts]:
+        if path.exists() and not _is_mock(path):
             raise OutputError(
                 f"{path}: already exists and is no mock sky's. Choose another folder."
             )
 
 
-def is_simulated(path: Path) -> bool:
+def _is_mock(path: Path) -> bool:
     """Whether a file is one that `write_sky` wrote."""
     try:
-        return read_footer(path).get("images") == "simulated"
+        return "mock" in read_footer(path)
     except CatalogError:
         return False
+
+
+@contextlib.contextmanager
+def _for_one_run(folder: Path) -> Iterator[None]:
+    """A sky's folder for one run alone; what killed ones have left half-written there is removed.
+
+    Raises
+    ------
+    OutputError
+        If another run holds it.
+    """
+    place = folder / ".mock"
+    with held(place):
+        for name in (CUTOUTS, *(f"{name}.parquet" for name in TABLES)):
+            for left in folder.glob(f".{name}.*.tmp"):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        try:
+            yield
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _made(plan: SkyPlan, workers: int) -> Iterator[_Made]:
@@ -210,6 +243,16 @@ def _made(plan: SkyPlan, workers: int) -> Iterator[_Made]:
     if workers == 1:
         yield from (_make(plan, start) for start in plan.blocks)
         return
+    try:
+        yield from _made_by(workers, plan)
+    except BrokenProcessPool:
+        raise MockError(
+            "a process that makes sources was ended from outside, perhaps for want of memory. "
+            "Give fewer --workers."
+        ) from None
+
+
+def _made_by(workers: int, plan: SkyPlan) -> Iterator[_Made]:
     with (
         _one_thread_each(),
         ProcessPoolExecutor(

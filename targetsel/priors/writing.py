@@ -160,7 +160,7 @@ class ScoredPosteriors:
 
     def provenance(self) -> dict[str, Any]:
         """What a file of priors says of where they come from."""
-        kept = ("ensemble", "calibration", "cutouts", "catalog")
+        kept = ("ensemble", "calibration", "cutouts", "catalog", "images")
         return {
             "schema": SCHEMA,
             "code_version": targetsel.__version__,

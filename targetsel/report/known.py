@@ -16,7 +16,7 @@ from targetsel.files import sha256_of_file
 from targetsel.latents.posterior import LatentPosterior
 from targetsel.latents.stored import check_decoder, stored_posterior
 from targetsel.latents.truth import GROUP, Truth
-from targetsel.parquet import read_footer
+from targetsel.parquet import read_footer, says_simulated
 from targetsel.selection.evaluation import Sources
 from targetsel.selection.meaning import proxy_names
 from targetsel.selection.scan import scored_file
@@ -209,7 +209,7 @@ def _groups(truth: Truth, scored: pa.Table) -> np.ndarray:
 def provenance(scored: Path, truth: Path) -> dict[str, Any]:
     """What the footers of both files say that a reader of the evaluation must know, and hashes."""
     ours, theirs = read_footer(scored), read_footer(truth)
-    simulated = any(str(each.get("images", "")).startswith("simulated") for each in (ours, theirs))
+    simulated = says_simulated(ours) or says_simulated(theirs)
     return {
         "ensemble": ours.get("ensemble"),
         "calibration": ours.get("calibration"),

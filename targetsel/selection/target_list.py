@@ -331,6 +331,7 @@ def provenance(
         "catalog": scored.get("catalog"),
         "ensemble": scored.get("ensemble"),
         "calibration": scored.get("calibration"),
+        "images": scored.get("images"),
         "catalog_quantiles": {
             text: value if value is not None and np.isfinite(value) else None
             for text, value in quantiles.items()

@@ -16,13 +16,28 @@ def test_mock_writes_a_sky_and_a_page_and_says_that_it_is_simulated(
     said = targetsel(*words, "--show", "page.png", "--workers", "1")
     assert said.status == 0, said
     assert said.out.splitlines() == [
-        "6 mock sources of 7290 real galaxies in sky/; images and spectra are simulated, with link "
+        "6 mock sources of 6 real galaxies in sky/; images and spectra are simulated, with link "
         "0.5 between shapes and spectra.",
         "6 of them drawn in page.png",
     ]
     assert len(pq.read_table("sky/catalog.parquet")) == 6
     assert read_footer(tmp_path / "sky" / "truth.parquet")["mock"]["variation"]["link"] == 0.5
     assert (tmp_path / "page.png").exists()
+
+
+def test_page_may_lie_in_the_new_folder_but_take_the_place_of_nothing_in_it(
+    targetsel, refused, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    words = ("mock", "--n", "1", "-o", "made", "--workers", "1")
+    said = targetsel(*words, "--show", "made/page.png")
+    assert said.status == 0, said
+    assert said.out.startswith("1 mock source of 1 real galaxy in made/; ")
+    (tmp_path / "varied.yaml").write_text("link: 0.5\n")
+    for name in ("made/catalog.parquet", "varied.yaml"):
+        said = refused(*words, "--variation", "varied.yaml", "--show", name)
+        assert said == f"{name}: is read by the same command. Choose another name."
+    assert (tmp_path / "varied.yaml").read_text() == "link: 0.5\n"
 
 
 def test_unknown_key_of_a_variation_is_refused(refused, sky):

@@ -250,16 +250,14 @@ def test_labels_are_brought_to_the_order_of_the_store_and_the_others_counted(tmp
     assert np.array_equal(joined.mean, labels.mean[[place[each] for each in joined.source_id]])
 
 
-def test_labels_know_of_simulated_images_from_their_file_or_from_the_catalog_by_the_store(
-    decoder, tmp_path
-):
+def test_labels_know_of_simulated_images_from_their_file_or_from_the_store(decoder, tmp_path):
     path = latents_file(tmp_path, [1], np.ones((1, 2)), footer={"images": "simulated"})
     assert Labels.of_latents(path, decoder).simulated
     path = latents_file(tmp_path, np.arange(1, 41), toy_labels(40).mean)
     labels = Labels.of_latents(path, decoder)
     store = toy_store(tmp_path / "store", toy_labels(40))
     assert not labels.in_store(store).simulated
-    write_table(pa.table({"source_id": [1]}), tmp_path / "catalog.parquet", {"images": "simulated"})
+    store = toy_store(tmp_path / "mock", toy_labels(40), footer={"images": "simulated"})
     assert labels.in_store(store).simulated
 
 

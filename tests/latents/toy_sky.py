@@ -40,13 +40,16 @@ def toy_labels(n: int = N, noise: float = 0.1) -> Labels:
     return Labels(ids, latents, np.full((n, 2), noise), group=ids // 2)
 
 
-def toy_store(folder: Path, labels: Labels, size: int = 16) -> CutoutStore:
+def toy_store(
+    folder: Path, labels: Labels, size: int = 16, footer: dict[str, str] | None = None
+) -> CutoutStore:
     """Their cutouts in a store; the last source has lost its r band."""
     flux = toy_flux(labels.mean, size)
     flux[-1, 1] = np.nan
     cutouts = Cutouts(labels.source_id, flux, BANDS, 0.25)
     n = len(labels)
-    write_store(folder, [(cutouts, np.linspace(0, 350, n), np.linspace(-50, 50, n))], (SKY, SKY))
+    pieces = [(cutouts, np.linspace(0, 350, n), np.linspace(-50, 50, n))]
+    write_store(folder, pieces, (SKY, SKY), footer=footer)
     return CutoutStore.open(folder)
 
 

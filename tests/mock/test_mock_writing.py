@@ -1,6 +1,8 @@
 """A mock sky on disk: whole, honest about itself, and the same however it was made."""
 
+import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,8 @@ import pytest
 
 from targetsel.errors import MockError, OutputError
 from targetsel.files import sha256_of_file
+from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
 from targetsel.latents.ensemble import DEFAULT, find_ensemble
 from targetsel.mock.galaxies import Galaxies
@@ -68,7 +72,15 @@ def test_every_footer_says_that_images_are_simulated_and_from_what(sky):
         assert footer["mock"]["seed"] == 11
         assert footer["mock"]["survey"] == "ps1"
         assert footer["mock"]["variation"]["link"] == 1.0
+        assert footer["mock"]["held_out"] is False
         assert footer["code_version"]
+
+
+def test_images_say_that_they_are_simulated_wherever_they_are(sky, tmp_path):
+    store = tmp_path / "moved"
+    shutil.copytree(sky / "cutouts", store)
+    assert CutoutStore.open(store).simulated
+    assert read_footer(store / "part-00000.parquet")["mock"]["seed"] == 11
 
 
 def test_number_of_workers_changes_no_byte(sky, tmp_path):
@@ -191,6 +203,35 @@ def test_a_folder_of_cutouts_that_are_not_ours_is_left_alone(tmp_path):
     assert contents(tmp_path) == {"cutouts/notes.txt": b"mine"}
 
 
+def test_a_store_of_other_cutouts_is_left_alone(tmp_path):
+    flux = np.zeros((1, 1, 8, 8), np.float32)
+    cutouts = Cutouts(np.array([1]), flux, ("r",), 0.25)
+    write_store(tmp_path / "cutouts", [(cutouts, np.zeros(1), np.zeros(1))], [1.0])
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match=r"part-00000.parquet: already exists and is no mock"):
+        write_sky(tmp_path, SkyPlan.of(4))
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_serves_one_run_at_a_time(tmp_path):
+    def another(done, total):
+        with pytest.raises(OutputError, match="another run is writing there"):
+            write_sky(tmp_path, SkyPlan.of(2))
+
+    write_sky(tmp_path, SkyPlan.of(4), progress=another)
+    assert len(pq.read_table(tmp_path / "catalog.parquet")) == 4
+
+
+def test_a_worker_that_is_killed_is_told_of(tmp_path):
+    def kill_all(done, total):
+        for each in multiprocessing.active_children():
+            os.kill(each.pid, signal.SIGKILL)
+
+    with pytest.raises(MockError, match=r"ended from outside.*fewer --workers"):
+        write_sky(tmp_path, SkyPlan.of(6 * BLOCK), workers=2, progress=kill_all)
+    assert contents(tmp_path) == {}
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -210,6 +251,8 @@ def test_killed_half_way_nothing_is_there_under_its_name(tmp_path):
     assert not left & {"catalog.parquet", "truth.parquet", "spectra.parquet", "cutouts"}
     write_sky(tmp_path / "sky", SkyPlan.of(3))
     assert len(CutoutStore.open(tmp_path / "sky" / "cutouts")) == 3
+    left = {path.name for path in (tmp_path / "sky").iterdir()}
+    assert left == {"catalog.parquet", "truth.parquet", "spectra.parquet", "cutouts"}
 
 
 def test_an_error_on_the_way_leaves_nothing(tmp_path):
