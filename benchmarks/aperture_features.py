@@ -91,6 +91,8 @@ def learnt(
     """Latents of unseen sources by "boosting" or a small "network", shape (N, D).
 
     Those seen count by their weight, as they do for the networks of an ensemble.
+    Learning stops by sources that are kept aside at random. With whole galaxies kept aside, models
+    of rich photometry from 144,000 mock sources had RMSEs 0.4 and 0.6 % higher, in one run each.
     """
     weight = weight / weight.mean()
     if kind == "network":
