@@ -256,16 +256,30 @@ def _made_by(workers: int, plan: SkyPlan) -> Iterator[_Made]:
     with (
         _one_thread_each(),
         ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=return_freed_memory
+            workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(plan,)
         ) as pool,
     ):
         waiting: deque[Future[_Made]] = deque()
         for start in plan.blocks:
-            waiting.append(pool.submit(_make, plan, start))
+            waiting.append(pool.submit(_make_here, start))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+_plans: list[SkyPlan] = []  # of a process that makes sources, its plan
+
+
+def _begin(plan: SkyPlan) -> None:
+    """Give a process its plan once. Sent with every block, it would fill the pipe to a process
+    that was killed, for which Python before 3.12 waits for ever."""
+    return_freed_memory()
+    _plans.append(plan)
+
+
+def _make_here(start: int) -> _Made:
+    return _make(_plans[0], start)
 
 
 def _make(plan: SkyPlan, start: int) -> _Made:
