@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,13 @@ class Split:
     def _part(self, fold: int) -> dict[str, Any]:
         ids = self.source_id[self.fold == fold]
         return {"n": len(ids), "ids_sha256": ids_hash(ids)}
+
+
+def seed_of(card: Mapping[str, Any]) -> int | None:
+    """The seed that the training of an ensemble with this card was split by, if it says so."""
+    training = card.get("training", {})
+    seeds = training.get("recipe", {}).get("seed") or [None]
+    return training.get("split_seed", seeds[0])
 
 
 def ids_hash(source_id: np.ndarray) -> str:

@@ -13,6 +13,7 @@ from targetsel.latents.input_plan import InputPlan
 from targetsel.latents.network import NetworkPlan
 from targetsel.latents.photometry import ASINH_SCALE, LINEAR_SCALE
 from targetsel.latents.presets import presets
+from targetsel.latents.split import seed_of
 from targetsel.latents.training import Recipe
 
 FINE_TUNING_RATE = 0.25  # of the usual peak learning rate
@@ -78,6 +79,12 @@ class TrainingPlan:
 
     def recipe_of(self, member: int) -> Recipe:
         return replace(self.recipe, seed=self.recipe.seed + member)
+
+    @property
+    def split_seed(self) -> int:
+        """That of the ensemble to start from, so that what it was tested on stays unseen."""
+        earlier = None if self.start is None else seed_of(self.start.card)
+        return self.recipe.seed if earlier is None else earlier
 
     def start_of(self, member: int) -> int:
         """Which network of the ensemble to start from a member begins as."""

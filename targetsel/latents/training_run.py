@@ -128,7 +128,7 @@ def _train(
     if len(usable) < len(labels):
         report(f"left out: {len(labels) - len(usable)} without pixels")
     known = labels.take(usable)
-    split = Split.of(known.source_id, known.group, plan.members, plan.recipe.seed)
+    split = Split.of(known.source_id, known.group, plan.members, plan.split_seed)
     members = _members(work, pixels, usable, labels, split, plan)
     report(
         f"{len(split.test)} are kept for the test, about {len(members[0].learnt)} to learn from "

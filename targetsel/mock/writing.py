@@ -273,7 +273,7 @@ _plans: list[SkyPlan] = []  # of a process that makes sources, its plan
 
 def _begin(plan: SkyPlan) -> None:
     """Give a process its plan once. Sent with every block, it would fill the pipe to a process
-    that was killed, for which Python before 3.12 waits for ever."""
+    that was killed, on which some versions of Python wait for ever."""
     return_freed_memory()
     _plans.append(plan)
 

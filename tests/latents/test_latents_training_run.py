@@ -18,10 +18,12 @@ from safetensors import SafetensorError, safe_open
 from targetsel.errors import CutoutError, EnsembleError, OutputError, SpectrumError
 from targetsel.imaging.store import CutoutStore
 from targetsel.latents.ensemble import Ensemble
+from targetsel.latents.familiarity import held_out
 from targetsel.latents.input_plan import InputPlan
 from targetsel.latents.labels import Labels
 from targetsel.latents.members import MemberStanding
 from targetsel.latents.network import NetworkPlan
+from targetsel.latents.split import Split, ids_hash
 from targetsel.latents.training import Training
 from targetsel.latents.training_run import print_epochs, train_into
 from tests.latents.toy_sky import N, quiet, toy_decoder, toy_labels, toy_plan, toy_store
@@ -113,8 +115,6 @@ def test_the_ensemble_has_learnt_and_its_card_says_how_much(whole, store, labels
 
 def test_figures_of_the_card_are_those_of_a_prediction_on_the_test(whole, store, labels):
     ensemble = Ensemble.read(whole)
-    from targetsel.latents.split import Split
-
     known = labels.in_store(store)
     known = known.take(np.flatnonzero(known.source_id < N))
     split = Split.of(known.source_id, known.group, 2, 0)
@@ -176,16 +176,19 @@ def test_a_network_of_the_mean_gets_its_spread_from_watched_sources(store, label
 
 def test_fine_tuning_starts_from_the_weights_of_the_ensemble(whole, store, labels, tmp_path):
     start = Ensemble.read(whole)
-    plan = replace(
-        toy_plan(store, epochs_mean=1, epochs_covariance=1, learning_rate=1e-12), start=start,
-        members=3,
-    )  # fmt: skip
+    recipe = {"epochs_mean": 1, "epochs_covariance": 1, "learning_rate": 1e-12, "seed": 7}
+    plan = replace(toy_plan(store, **recipe), start=start, members=3)
     card = train_into(tmp_path / "tuned", store, labels, plan, start.decoder, quiet)
     tuned = Ensemble.read(tmp_path / "tuned")
     for k in range(3):  # the third starts from the first again
         ours, theirs = tuned.networks[k].head.weight, start.networks[k % 2].head.weight
         assert ours.detach().numpy() == pytest.approx(theirs.detach().numpy(), abs=1e-5)
     assert card["training"]["started_from"] == start.sha256
+    # What the first was tested on stays unseen, whatever the seed, and novelty finds it again.
+    assert card["training"]["recipe"]["seed"][0] == 7
+    assert card["training"]["split"]["test"] == start.card["training"]["split"]["test"]
+    found = held_out(tuned, store, labels.source_id, labels.group)
+    assert ids_hash(found) == card["training"]["split"]["test"]["ids_sha256"]
 
 
 # ---------------------------------------------------------------- killed
