@@ -24,7 +24,7 @@ from targetsel.errors import EnsembleError
 from targetsel.imaging.store import CutoutStore
 from targetsel.latents.calibrating import calibrate
 from targetsel.latents.ensemble import Ensemble, find_ensemble
-from targetsel.latents.split import Split, seed_of
+from targetsel.latents.split import Split, told_by
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.variation import Variation
 from targetsel.mock.writing import SkyPlan, write_sky
@@ -35,7 +35,7 @@ from targetsel.spectra.decoder import Decoder
 
 def unseen(ensemble: Ensemble) -> Galaxies:
     """The galaxies that the ensemble's training kept for the common test."""
-    found = seed_of(ensemble.card)
+    found, _ = told_by(ensemble.card) or (None, None)
     if found != SEED:
         raise EnsembleError(
             f"the ensemble was trained with seed {found}, expected {SEED}: other galaxies were "

@@ -16,7 +16,7 @@ from targetsel.imaging.store import CutoutStore
 from targetsel.latents.ensemble import Ensemble
 from targetsel.latents.input_plan import InputPlan
 from targetsel.latents.novelty import Novelty, NoveltyReference
-from targetsel.latents.split import TEST, Split, ids_hash, seed_of
+from targetsel.latents.split import TEST, Split, ids_hash, told_by
 
 AT_ONCE = 1024  # held-out sources are read in; a store is quicker at many than at few
 FEWEST = 4  # sources that a reference can be made of
@@ -120,13 +120,13 @@ def held_out(
         If they are not what the card says.
     """
     split: dict[str, Any] = ensemble.card.get("training", {}).get("split", {}).get("test", {})
-    seed = seed_of(ensemble.card)
-    if not split or seed is None:
+    told = told_by(ensemble.card)
+    if not split or told is None:
         raise EnsembleError(
             "the ensemble's card does not say how its training was split, so that held-out sources "
             "are not known. Name their ids instead."
         )
-    fold = Split.of(source_id, group, 1, seed).fold
+    fold = Split.of(source_id, group, 1, told[0]).fold
     ids = source_id[fold == TEST]
     whole = [
         part.source_id[part.status == "ok"]

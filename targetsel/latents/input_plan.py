@@ -17,6 +17,7 @@ FLUX_UNIT = "nanomaggy"
 # Linear, so that colours survive; a sky sigma is little, so that bright cores are not all alike.
 # [sky sigma]; `benchmarks/contenders.py` compares stretches.
 SOFTENING, CLIP = 10.0, 2000.0
+SMALLEST = 4  # pixels on a side of which a cutout's quality can be told
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,10 @@ class InputPlan:
             If the store lacks a band, or its cutouts are too small.
         """
         bands, size = bands or store.bands, size or min(store.shape[1:])
-        if size < 1:
-            raise CutoutError(f"size is {size} pixels, expected a positive number")
+        if size < SMALLEST:
+            raise CutoutError(f"size is {size} pixels, expected {SMALLEST} or more")
+        if twice := [band for band in bands if bands.count(band) > 1]:
+            raise CutoutError(f"band {twice[0]} is named twice, expected each once")
         check_suits(store, bands, store.pixel_scale, size, "this training")
         sky = dict(zip(store.bands, store.sky_sigma, strict=True))
         sigma = tuple(sky[band] * binning for band in bands)

@@ -25,6 +25,7 @@ from targetsel.spectra.lines import measure
 from targetsel.spectra.measured import MeasuredSpectra
 from targetsel.spectra.reading import DAMAGE
 from targetsel.spectra.spectrum import Spectra
+from targetsel.spectra.training import one_thread
 from targetsel.spectra.training_set import TrainingSpectra
 
 SPECTRA_AT_ONCE = 512
@@ -152,7 +153,8 @@ class Labels:
         column : str
             Of the fluxes; any other than `flux` is taken as free of noise.
         """
-        encoded = [_encoded(piece, decoder, seed) for piece in _pieces(Path(path), column)]
+        with one_thread():
+            encoded = [_encoded(piece, decoder, seed) for piece in _pieces(Path(path), column)]
         n_bad = sum(each.left_out["unusable spectra"] for each in encoded)
         encoded = [each for each in encoded if len(each)]
         if not encoded:
@@ -184,7 +186,7 @@ class Labels:
         group : str, optional
             Column of the groups; `group_id` where there is such a one, or each source its own.
             The column `weight`, where there is one, has the weights. Sources that are not in the
-            catalog are left out.
+            catalog, or have no weight, are left out.
         """
         rows = matched(self.source_id, catalog.source_id)
         ours = self.take(np.flatnonzero(rows >= 0))
@@ -195,6 +197,11 @@ class Labels:
         groups = ours.source_id if group is None else _groups(table, group)
         weight = ours.weight
         if "weight" in names:
+            if not _is_number(table.schema.field("weight").type):
+                raise CatalogError(
+                    f"catalog, column 'weight': is of type {table.schema.field('weight').type}; "
+                    "expected numbers"
+                )
             weight = np.asarray(table["weight"].to_numpy(), dtype=np.float64)
             if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.any():
                 raise CatalogError("catalog, column 'weight': expected numbers from 0 up, and some")
@@ -203,8 +210,10 @@ class Labels:
             for name in names
             if _is_number(table.schema.field(name).type)
         }
-        left_out = ours.left_out | {"not in the catalog": int((rows < 0).sum())}
-        return replace(ours, group=groups, weight=weight, about=about, left_out=left_out)
+        left_out = {"not in the catalog": int((rows < 0).sum()), "of weight 0": sum(weight == 0)}
+        left_out = ours.left_out | {reason: int(count) for reason, count in left_out.items()}
+        joined = replace(ours, group=groups, weight=weight, about=about, left_out=left_out)
+        return joined.take(np.flatnonzero(weight > 0))
 
     def in_store(self, store: CutoutStore) -> Labels:
         """The labels of sources that have cutouts, in the order of the store, by its ids.
@@ -222,9 +231,13 @@ class Labels:
                 f"{store.path}: none of its {len(ids)} sources (the first is '{ids[0]}') is among "
                 f"the {len(self)} with labels (the first is '{ours}'). Use the same ids for both."
             )
-        found = self.take(rows[rows >= 0])
+        found, ids_found = self.take(rows[rows >= 0]), ids[rows >= 0]
+        apart = (found.group.astype(str) == found.source_id.astype(str)).all()
         found = replace(
-            found, source_id=ids[rows >= 0], simulated=self.simulated or store.simulated
+            found,
+            source_id=ids_found,
+            group=ids_found if apart else found.group,  # of the store's type, as they are split by
+            simulated=self.simulated or store.simulated,
         )
         scatter = found.mean.std(axis=0)
         if (scatter < SMALLEST_SCATTER).any():

@@ -76,11 +76,13 @@ class Split:
         return {"n": len(ids), "ids_sha256": ids_hash(ids)}
 
 
-def seed_of(card: Mapping[str, Any]) -> int | None:
-    """The seed that the training of an ensemble with this card was split by, if it says so."""
+def told_by(card: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The seed and the number of folds of the split that an ensemble's card tells of, if any."""
     training = card.get("training", {})
-    seeds = training.get("recipe", {}).get("seed") or [None]
-    return training.get("split_seed", seeds[0])
+    parts, seeds = training.get("split"), training.get("recipe", {}).get("seed")
+    if not parts or not seeds:
+        return None
+    return training.get("split_seed", seeds[0]), sum(name.startswith("fold") for name in parts)
 
 
 def ids_hash(source_id: np.ndarray) -> str:

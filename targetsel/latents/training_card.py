@@ -88,7 +88,7 @@ def describe(
             "split": split.to_card(),
             "label_noise": _rounded(np.sqrt((labels.noise**2).mean(axis=0))),
             "support": support(labels.take(np.flatnonzero(split.fold >= 0))),
-            **({} if plan.start is None else {"split_seed": plan.split_seed}),
+            **({} if plan.start is None else {"split_seed": plan.split[0]}),
         },
         "files": {},
     }

@@ -13,7 +13,7 @@ from targetsel.latents.input_plan import InputPlan
 from targetsel.latents.network import NetworkPlan
 from targetsel.latents.photometry import ASINH_SCALE, LINEAR_SCALE
 from targetsel.latents.presets import presets
-from targetsel.latents.split import seed_of
+from targetsel.latents.split import told_by
 from targetsel.latents.training import Recipe
 
 FINE_TUNING_RATE = 0.25  # of the usual peak learning rate
@@ -81,10 +81,18 @@ class TrainingPlan:
         return replace(self.recipe, seed=self.recipe.seed + member)
 
     @property
-    def split_seed(self) -> int:
-        """That of the ensemble to start from, so that what it was tested on stays unseen."""
-        earlier = None if self.start is None else seed_of(self.start.card)
-        return self.recipe.seed if earlier is None else earlier
+    def split(self) -> tuple[int, int]:
+        """Seed and number of members that sources are split by: those of the ensemble to start
+        from, so that what it was tested on stays unseen."""
+        return self._earlier_split or (self.recipe.seed, self.members)
+
+    def fold_of(self, member: int) -> int:
+        """The fold that a member watches: that of the network that it begins as."""
+        return self.start_of(member) if self._earlier_split else member
+
+    @property
+    def _earlier_split(self) -> tuple[int, int] | None:
+        return None if self.start is None else told_by(self.start.card)
 
     def start_of(self, member: int) -> int:
         """Which network of the ensemble to start from a member begins as."""
@@ -186,7 +194,10 @@ def named_plan(
     """
     network, recipe = _recipe(name, epochs)
     network = replace(
-        network, n_bands=len(input.bands), n_latents=n_latents, width=width or network.width
+        network,
+        n_bands=len(input.bands),
+        n_latents=n_latents,
+        width=network.width if width is None else width,
     )
     if network.photometry:
         network = replace(network, softening=softening_of(input.stretch))
@@ -222,7 +233,7 @@ def fine_tuning(
     network = replace(start.networks[0].plan, latent_rmse=())
     return TrainingPlan(
         input,
-        replace(network, width=width or network.width),
+        replace(network, width=network.width if width is None else width),
         replace(recipe, seed=seed, learning_rate=recipe.learning_rate * FINE_TUNING_RATE),
         members or len(_like_the_first(start)),
         start,

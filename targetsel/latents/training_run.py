@@ -21,7 +21,7 @@ from targetsel.errors import EnsembleError, OutputError
 from targetsel.files import held, written_beside
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.latents.ensemble import Ensemble
-from targetsel.latents.familiarity import as_in_nature, fit_reference
+from targetsel.latents.familiarity import FEWEST, as_in_nature, fit_reference
 from targetsel.latents.labels import Labels
 from targetsel.latents.members import Member, MemberStanding, TrainedMember, train_members
 from targetsel.latents.network import Network, NetworkPlan
@@ -87,6 +87,7 @@ def train_into(
     """
     folder = Path(folder)
     if (folder / "card.json").exists():
+        shutil.rmtree(folder / WORK, ignore_errors=True)  # of a run killed right after it
         raise OutputError(
             f"{folder}: holds a finished ensemble already. Choose another folder, or delete it."
         )
@@ -128,7 +129,11 @@ def _train(
     if len(usable) < len(labels):
         report(f"left out: {len(labels) - len(usable)} without pixels")
     known = labels.take(usable)
-    split = Split.of(known.source_id, known.group, plan.members, plan.split_seed)
+    seed, n_members = plan.split
+    split = Split.of(known.source_id, known.group, n_members, seed)
+    test = known.take(split.test)
+    ordinary = as_in_nature(test.source_id, test.weight)
+    _check_test(len(test), len(ordinary))
     members = _members(work, pixels, usable, labels, split, plan)
     report(
         f"{len(split.test)} are kept for the test, about {len(members[0].learnt)} to learn from "
@@ -140,8 +145,7 @@ def _train(
     left_out = labels.left_out | {"without pixels": len(labels) - len(usable)}
     known = replace(known, left_out=left_out)
     ensemble.card = describe(folder.name, store, known, split, plan, ensemble)
-    test = known.take(split.test)
-    ensemble.novelty = fit_reference(ensemble, store, as_in_nature(test.source_id, test.weight))
+    ensemble.novelty = fit_reference(ensemble, store, ordinary)
     ensemble, half = validated(ensemble, store, test)
     _write_history(folder, trained)
     ensemble.write(folder, half)
@@ -162,7 +166,8 @@ def _members(
         write_safetensors(network.state_dict(), starts[-1])
     members = []
     for k in range(plan.members):
-        learnt, watched = usable[split.learnt(k)], usable[split.watched(k)]
+        fold = plan.fold_of(k)
+        learnt, watched = usable[split.learnt(fold)], usable[split.watched(fold)]
         start = starts[plan.start_of(k)] if starts else None
         _check_enough(len(learnt), plan)
         members.append(
@@ -221,6 +226,15 @@ def _check_enough(n: int, plan: TrainingPlan) -> None:
         raise EnsembleError(
             f"{n} sources to learn from, expected at least one batch of {plan.recipe.batch}. Give "
             "more sources with both cutouts and labels."
+        )
+
+
+def _check_test(n: int, n_ordinary: int) -> None:
+    if n_ordinary < FEWEST:
+        raise EnsembleError(
+            f"{n} sources are kept for the test, and {n_ordinary} of them when each is kept as "
+            f"often as its weight says; expected at least {FEWEST}. Give more groups of sources, "
+            "or weights that differ less."
         )
 
 

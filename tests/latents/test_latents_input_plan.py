@@ -42,6 +42,10 @@ def test_a_store_without_a_band_or_with_small_cutouts_is_refused(tmp_path):
         InputPlan.of_store(store, ("g", "i"))
     with pytest.raises(CutoutError, match="its cutouts are 16 x 16 pixels, but this training nee"):
         InputPlan.of_store(store, size=32)
+    with pytest.raises(CutoutError, match="size is 3 pixels, expected 4 or more"):
+        InputPlan.of_store(store, size=3)
+    with pytest.raises(CutoutError, match="band g is named twice, expected each once"):
+        InputPlan.of_store(store, ("g", "g"))
 
 
 def test_a_binning_that_does_not_divide_the_size_is_refused():

@@ -1,9 +1,12 @@
 """Labels: encoded or read, with their noise, and joined with catalog and store."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from targetsel.catalog import Catalog
 from targetsel.errors import CatalogError, SpectrumError
@@ -238,6 +241,38 @@ def test_groups_and_weights_that_make_no_sense_are_refused(tmp_path):
         labels.with_catalog(catalog_file(tmp_path, source_id=[1, 2], plate=["x", None]), "plate")
     with pytest.raises(CatalogError, match="column 'weight': expected numbers from 0 up"):
         labels.with_catalog(catalog_file(tmp_path, source_id=[1, 2], weight=[1.0, -1.0]))
+    with pytest.raises(CatalogError, match="'weight': is of type string; expected numbers"):
+        labels.with_catalog(catalog_file(tmp_path, source_id=[1, 2], weight=["a", "b"]))
+
+
+def test_sources_without_weight_are_left_out(tmp_path):
+    catalog = catalog_file(tmp_path, source_id=[1, 2, 3], weight=[1.0, 0.0, 2.0])
+    labels = toy_labels(3).with_catalog(catalog)
+    assert labels.source_id.tolist() == [1, 3]
+    assert labels.left_out["of weight 0"] == 1
+
+
+def test_sources_are_split_alike_whether_the_labels_have_their_ids_as_numbers_or_text(tmp_path):
+    labels = toy_labels(40)
+    store = toy_store(tmp_path / "store", labels)
+    each = replace(labels, group=labels.source_id)
+    text = replace(each, source_id=each.source_id.astype(str), group=each.source_id.astype(str))
+    assert text.in_store(store).group.dtype == each.in_store(store).group.dtype == np.int64
+    assert labels.in_store(store).group.tolist() != each.in_store(store).group.tolist()
+
+
+def test_labels_do_not_follow_the_number_of_threads(decoder, tmp_path):
+    flux = np.random.default_rng(1).normal(1.0, 0.1, (5, 1000)).astype(np.float32)
+    np.savez(tmp_path / "s.npz", source_id=np.arange(5), flux=flux)
+    before, seen = torch.get_num_threads(), []
+    encode = decoder.encode
+    decoder.encode = lambda flux: (seen.append(torch.get_num_threads()), encode(flux))[1]
+    try:
+        torch.set_num_threads(2)
+        Labels.of_spectra(tmp_path / "s.npz", decoder)
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_labels_are_brought_to_the_order_of_the_store_and_the_others_counted(tmp_path):

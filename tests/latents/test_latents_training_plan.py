@@ -58,6 +58,10 @@ def test_a_plan_that_makes_no_sense_is_refused():
         replace(plan, recipe=replace(plan.recipe, epochs_covariance=0))
 
 
+def test_a_width_of_zero_is_not_the_usual_one():
+    assert named_plan("default", tiny_ensemble().input, 6, width=0.0).network.width == 0.0
+
+
 def test_fine_tuning_takes_the_network_of_the_ensemble_and_a_quarter_of_the_rate():
     start = tiny_ensemble()
     plan = fine_tuning("default", start, start.input)

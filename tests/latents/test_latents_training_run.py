@@ -187,8 +187,18 @@ def test_fine_tuning_starts_from_the_weights_of_the_ensemble(whole, store, label
     # What the first was tested on stays unseen, whatever the seed, and novelty finds it again.
     assert card["training"]["recipe"]["seed"][0] == 7
     assert card["training"]["split"]["test"] == start.card["training"]["split"]["test"]
+    assert [plan.fold_of(k) for k in range(3)] == [0, 1, 0]  # what the first networks watched
     found = held_out(tuned, store, labels.source_id, labels.group)
     assert ids_hash(found) == card["training"]["split"]["test"]["ids_sha256"]
+
+
+def test_a_test_that_weights_thin_out_is_refused_before_any_training(
+    store, labels, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Training, "_step", None)  # which would fail
+    uneven = replace(labels, weight=np.exp(labels.source_id / 2))
+    with pytest.raises(EnsembleError, match=r"kept for the test, and \d of them .* at least 4"):
+        train_into(tmp_path / "new", store, uneven, toy_plan(store), toy_decoder(), quiet)
 
 
 # ---------------------------------------------------------------- killed
