@@ -14,11 +14,12 @@ from targetsel.imaging.store import CutoutStore
 from targetsel.latents.input_plan import InputPlan
 
 CUTOUTS_AT_ONCE = 256
+LARGEST = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """Stretched cutouts of N sources on disk, in float16.
+    """Stretched cutouts of N sources on disk, in float16; beyond its range, the largest number.
 
     Attributes
     ----------
@@ -57,7 +58,7 @@ class Pixels:
                 cutouts = store.read(ids).select_bands(plan.bands).crop(plan.size)
                 good = cutouts.status == "ok"
                 prepared = np.where(good[:, None, None, None], plan.prepare(cutouts.flux), 0.0)
-                stream.write(prepared.astype("<f2").tobytes())
+                stream.write(np.clip(prepared, -LARGEST, LARGEST).astype("<f2").tobytes())
                 found += cutouts.status.tolist()
                 progress(min(start + CUTOUTS_AT_ONCE, n), n)
         with written_beside(statuses) as beside:

@@ -1,12 +1,14 @@
 """Scratch pixels are the prepared cutouts of the store, made once."""
 
 import errno
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from targetsel.errors import OutputError
 from targetsel.imaging.store import CutoutStore
+from targetsel.imaging.stretch import Stretch
 from targetsel.latents.input_plan import InputPlan
 from targetsel.latents.pixels import Pixels
 from tests.latents.toy_sky import toy_labels, toy_store
@@ -25,6 +27,15 @@ def test_pixels_are_the_prepared_cutouts_in_half_precision(store, tmp_path):
     read = pixels.reader()(np.array([1, 0]))
     assert read.dtype == np.float32
     assert read == pytest.approx(plan.prepare(cutouts.flux[[1, 0]]), rel=1e-3, abs=1e-3)
+
+
+def test_a_star_beyond_half_precision_stays_a_number(tmp_path):
+    labels = toy_labels(40)
+    store = toy_store(tmp_path / "store", replace(labels, mean=labels.mean + np.array([30.0, 0.0])))
+    usual = InputPlan.of_store(store)
+    linear = Stretch("linear", usual.stretch.sky_sigma, clip=1e6)
+    pixels = Pixels.of(tmp_path, store, np.array([1]), replace(usual, stretch=linear))
+    assert pixels.reader()(np.array([0])).max() == np.float32(65504)
 
 
 def test_a_source_without_a_band_keeps_its_place_and_says_why(store, tmp_path):
