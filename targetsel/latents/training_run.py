@@ -2,7 +2,8 @@
 
 Until the end everything is kept in the folder `training` in it, from which the same training goes
 on whenever it was stopped. Then there are the ensemble's own files, `training.json` with every
-epoch's figures, and the picture `training.png` of them.
+epoch's figures, the picture `training.png` of them, and `held_out.parquet` with the ids of the
+sources that were kept for the test.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from targetsel.errors import EnsembleError, OutputError
 from targetsel.files import held, written_beside
@@ -31,10 +33,12 @@ from targetsel.latents.split import Split
 from targetsel.latents.training_card import describe, latent_rmse, validated
 from targetsel.latents.training_picture import draw_training
 from targetsel.latents.training_plan import TrainingPlan, differences
+from targetsel.parquet import write_table
 from targetsel.spectra.decoder import Decoder
 from targetsel.weights import write_safetensors
 
 WORK = "training"
+HELD_OUT = "held_out.parquet"  # ids of the common test
 
 # What a training has to say: lines, and how far a member is.
 Report = Callable[[str | MemberStanding], None]
@@ -148,6 +152,7 @@ def _train(
     ensemble.novelty = fit_reference(ensemble, store, ordinary)
     ensemble, half = validated(ensemble, store, test)
     _write_history(folder, trained)
+    write_table(pa.table({"source_id": test.source_id}), folder / HELD_OUT)
     ensemble.write(folder, half)
 
 

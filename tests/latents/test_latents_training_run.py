@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from safetensors import SafetensorError, safe_open
 
@@ -88,7 +89,7 @@ def test_a_training_leaves_an_ensemble_that_predicts_and_nothing_else(whole, sto
     names = {path.name for path in whole.iterdir()}
     assert names == {
         "card.json", "decoder.safetensors", "novelty.safetensors", "member-0.safetensors",
-        "member-1.safetensors", "training.json", "training.png",
+        "member-1.safetensors", "training.json", "training.png", "held_out.parquet",
     }  # fmt: skip
     posterior = Ensemble.read(whole).predict(store.read(store.source_ids()))
     assert np.isfinite(posterior.mean).all(axis=1).sum() == N - 1  # one has lost a band
@@ -111,6 +112,8 @@ def test_the_ensemble_has_learnt_and_its_card_says_how_much(whole, store, labels
     assert training["left_out"] == {"without pixels": 1}
     assert training["label_noise"] == [0.1, 0.1]
     assert sum(part["n"] for part in training["split"].values()) == N - 1
+    held_out = pq.read_table(whole / "held_out.parquet")["source_id"].to_numpy()
+    assert ids_hash(held_out) == training["split"]["test"]["ids_sha256"]
 
 
 def test_figures_of_the_card_are_those_of_a_prediction_on_the_test(whole, store, labels):
