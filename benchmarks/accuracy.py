@@ -40,9 +40,9 @@ from resampling import (
 from skies import HEADING, Sky
 
 from targetsel.imaging.store import check_suits
-from targetsel.latents.ensemble import Ensemble
-from targetsel.latents.posterior import LatentPosterior
-from targetsel.pipeline import N_DRAWS, SOURCES_DECODED_AT_ONCE
+from targetsel.networks.posterior import LatentPosterior
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.stream import N_DRAWS, SOURCES_DECODED_AT_ONCE
 from targetsel.spectra.lines import PROXIES, measure
 from targetsel.spectra.proxies import ProxyPosterior
 

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from targetsel.imaging.stretch import Stretch
-from targetsel.latents.photometry import apertures
+from targetsel.networks.aperture_photometry import apertures
 
 FIBER, TOTAL, LARGEST = 1, 3, 4  # apertures, by number
 WINDOWS = (2, 4)

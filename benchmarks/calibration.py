@@ -28,13 +28,13 @@ import pyarrow.parquet as pq
 from resampling import Estimate, Resampling, Statistic
 from skies import HEADING, Sky
 
-from targetsel.catalog import CatalogFile
-from targetsel.latents.ensemble import Ensemble
-from targetsel.latents.posterior import LatentPosterior
-from targetsel.latents.stored import matrix, stored_posterior
-from targetsel.pipeline import score
+from targetsel.networks.posterior import LatentPosterior
+from targetsel.networks.stored_posterior import matrix, stored_posterior
+from targetsel.rules.rules import Rules, shipped_rules
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.stream import score
 from targetsel.selection.membership import evaluate, truth
-from targetsel.selection.rules import Rules, shipped_rules
+from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.lines.ionisation import bpt_probabilities
 from targetsel.spectra.proxies import CORRELATION, QUANTILES, Proxies, ProxyPosterior

@@ -36,19 +36,19 @@ from resampling import Estimate, Resampling, latent_errors, mean_of
 from scipy.stats import t as student
 from skies import HEADING, Sky
 
-from targetsel.files import written_beside
-from targetsel.identity import uniform
 from targetsel.imaging.stretch import Stretch
-from targetsel.latents.ensemble import find_ensemble
-from targetsel.latents.folding import fold
-from targetsel.latents.input_plan import SOFTENING, InputPlan
-from targetsel.latents.network import Network, NetworkPlan
-from targetsel.latents.photometry import ASINH_SCALE, LINEAR_SCALE
-from targetsel.latents.pixels import Pixels
-from targetsel.latents.presets import count_parameters
-from targetsel.latents.training import ReadRows, Recipe, train_network
-from targetsel.latents.training_plan import PHOTOMETRY
+from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
+from targetsel.networks.folding import fold
+from targetsel.networks.input_plan import SOFTENING, InputPlan
+from targetsel.networks.network import Network, NetworkPlan
+from targetsel.networks.presets import count_parameters
+from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
+from targetsel.tables.files import written_beside
+from targetsel.tables.ids import uniform
+from targetsel.training.pixels import Pixels
+from targetsel.training.plan import PHOTOMETRY
+from targetsel.training.trainer import ReadRows, Recipe, train_network
 
 BASE, ALONE = "hybrid", "photometry alone"
 FLIPS, LATE = "hybrid, eight views", "hybrid and photometry, averaged"

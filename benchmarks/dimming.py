@@ -19,7 +19,7 @@ shift      mean of (predicted mean - true) in standard deviations of the posteri
 error      root mean square of (predicted mean - true), against that of the bright source
 width      median of the posterior's standard deviation, against that of the bright source
 coverage   share of true latents in central 90 % intervals
-ood, sup.  mean of `ood`, and share of sources with support
+typicality, sup.  mean of `typicality`, and share of sources with support
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from astropy.cosmology import FlatLambdaCDM
 from skies import HEADING
 
 from targetsel.imaging.cutout import Cutouts
-from targetsel.latents.ensemble import Ensemble
-from targetsel.latents.familiarity import familiarity
 from targetsel.mock.exposure import add_noise
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.sky import observe
 from targetsel.mock.survey import PAN_STARRS
+from targetsel.novelty.familiarity import familiarity
+from targetsel.scoring.ensemble import Ensemble
 
 STEPS = (0.0, 0.5, 1.0, 1.5, 2.0)  # [mag]
 BRIGHT = 0.25  # of the galaxies, that are made faint
@@ -103,7 +103,7 @@ def report(
     name: str, made_faint: Callable[[float], tuple[Cutouts, np.ndarray]], ensemble: Ensemble
 ) -> None:
     """One table, of what `made_faint` gives for each step: cutouts and true latents."""
-    print(f"{name:13} shift  largest  error  width  coverage    ood   sup.")
+    print(f"{name:13} shift  largest  error  width  coverage    typicality   sup.")
     first = None
     for step in STEPS:
         cutouts, true = made_faint(step)

@@ -33,17 +33,17 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from targetsel.identity import uniform
 from targetsel.imaging.cutout import crop_to_centre
 from targetsel.imaging.store import CutoutStore, check_suits
-from targetsel.latents.augmentation import augmented
-from targetsel.latents.ensemble import find_ensemble
-from targetsel.latents.losses import rms_error
-from targetsel.latents.network import Network
-from targetsel.latents.optimiser import one_cycle, ranger
-from targetsel.latents.presets import count_parameters, presets
-from targetsel.latents.published import BANDS, PIXEL_SCALE
-from targetsel.latents.training import recompute_statistics
+from targetsel.networks.network import Network
+from targetsel.networks.presets import count_parameters, presets
+from targetsel.scoring.ensemble import find_ensemble
+from targetsel.scoring.published import BANDS, PIXEL_SCALE
+from targetsel.tables.ids import uniform
+from targetsel.training.augmentation import augmented
+from targetsel.training.losses import rms_error
+from targetsel.training.optimiser import one_cycle, ranger
+from targetsel.training.trainer import recompute_statistics
 
 PEAKS = {"hybrid": 3e-2, "batch-normalisation": 3e-2, "full-deconvolution": 3e-3}
 HELD_OUT = 0.2

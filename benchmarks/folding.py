@@ -17,9 +17,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from targetsel.latents.folding import fold
-from targetsel.latents.network import Network, NetworkPlan
-from targetsel.latents.presets import presets
+from targetsel.networks.folding import fold
+from targetsel.networks.network import Network, NetworkPlan
+from targetsel.networks.presets import presets
 
 
 def seconds(predict: Callable[[torch.Tensor], object], x: torch.Tensor) -> float:

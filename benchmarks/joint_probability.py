@@ -28,14 +28,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import ndtri
 
-from targetsel.parquet import ParquetSink
-from targetsel.scoring import posterior_fields
-from targetsel.selection import formula as f
+from targetsel.expressions.grammar import parse
+from targetsel.rules import formula as f
+from targetsel.rules.binding import Columns, Reader
+from targetsel.scoring.scored_rows import posterior_fields
 from targetsel.selection.evaluation import DrawnSources, Sources, holds, probability
-from targetsel.selection.expression import parse
-from targetsel.selection.meaning import Columns, Reader
 from targetsel.spectra.lines import PROXIES, UNITS
 from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior
+from targetsel.tables.parquet import ParquetSink
 
 RULE = "P(ew_halpha > 50 Angstrom and ew_oiii > 10 Angstrom) >= 0.8"
 RATIO = "P(ew_nii / ew_halpha > 0.5 and ew_halpha > 3 Angstrom) >= 0.8"

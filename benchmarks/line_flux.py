@@ -22,11 +22,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from targetsel.cli.printed import print_table
-from targetsel.mock.photometry import SDSS, response
+from targetsel.observing.continuum import Magnitudes
+from targetsel.observing.line import LINES
+from targetsel.photometry.synthetic import SDSS, response
 from targetsel.selection.evaluation import Sources
 from targetsel.spectra.grid import wavelengths
-from targetsel.spectrographs.continuum import Magnitudes
-from targetsel.spectrographs.line import LINES
 
 SIDES = {
     "oii": ((3696.3, 3716.3), (3738.3, 3758.3)),

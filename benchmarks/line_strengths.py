@@ -25,9 +25,9 @@ import numpy as np
 from astropy.io import fits
 from scipy.stats import spearmanr
 
-from targetsel.latents.ensemble import find_ensemble
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.sky import observe
+from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.lines import LineTable

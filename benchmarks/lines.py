@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from targetsel.latents.ensemble import find_ensemble
+from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.folded import SOURCES_AT_ONCE, FoldedDecoder
 from targetsel.spectra.grid import wavelengths

@@ -1,11 +1,11 @@
-"""Does `ood` tell strange sources from ordinary ones, and is it uniform for the latter?
+"""Does `typicality` tell strange sources from ordinary ones, and is it uniform for the latter?
 
     python benchmarks/novelty.py SKY [--ensemble mock-ps1] [--ordinary 1500] [--strange 150]
 
 SKY is a folder of `targetsel mock --held-out`; all images are simulated. Strange sources are those
-of `strange.py`. Printed for each kind is the area under the ROC curve of `ood` and of its parts,
-against ordinary sources, and the share that has `ood < 0.01`. A band that is lost altogether is no
-kind here: such a source gets no prediction, and its status says so.
+of `strange.py`. Printed for each kind is the area under the ROC curve of `typicality` and of its
+parts, against ordinary sources, and the share with `typicality < 0.01`. A band that is lost
+altogether is no kind here: such a source gets no prediction, and its status says so.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from strange import CHANGED, SEEN_ANEW
 
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import CutoutStore
-from targetsel.latents.ensemble import Ensemble
-from targetsel.latents.familiarity import familiarity
-from targetsel.latents.novelty import Novelty
 from targetsel.mock.galaxies import Galaxies
+from targetsel.novelty.familiarity import familiarity
+from targetsel.novelty.novelty import Novelty
+from targetsel.scoring.ensemble import Ensemble
 
 LEAST_MEAN, LEAST = 0.95, 0.85
 PARTS = ("share", "by_features", "by_image")
@@ -57,8 +57,8 @@ def main() -> int:
     some = store.read(ids[: options.ordinary])
     ordinary = judged(ensemble, some.select_bands(ensemble.input.bands).flux)
     test = kstest(ordinary.share, "uniform")
-    print(f"{len(ordinary.share)} ordinary sources: ood is uniform, Kolmogorov-Smirnov distance "
-          f"{test.statistic:.3f}, p = {test.pvalue:.2g}")  # fmt: skip
+    print(f"{len(ordinary.share)} ordinary sources: typicality against uniform, "
+          f"Kolmogorov-Smirnov distance {test.statistic:.3f}, p = {test.pvalue:.2g}")  # fmt: skip
     others = store.read(ids[-options.strange :])
     base = others.take(others.status == "ok").select_bands(ensemble.input.bands).flux
     galaxies = Galaxies.of_demonstration()
@@ -66,7 +66,7 @@ def main() -> int:
     kinds = {name: make(base) for name, make in CHANGED.items()}
     kinds |= {name: make(galaxies) for name, make in SEEN_ANEW.items()}
     found = []
-    print(f"{'AUROC (simulated images)':28}   ood  features  image  ood < 0.01")
+    print(f"{'AUROC (simulated images)':28}   typicality  features  image  typicality < 0.01")
     for name, flux in kinds.items():
         strange = judged(ensemble, flux)
         areas = [auroc(getattr(ordinary, part), getattr(strange, part)) for part in PARTS]

@@ -24,13 +24,13 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import RuleError
-from targetsel.parquet import described, write_table
-from targetsel.scoring import posterior_fields
-from targetsel.selection.forecast import LEVEL, Expected, forecasts
-from targetsel.selection.rules import Rules
+from targetsel.rules.rules import Rules
+from targetsel.scoring.scored_rows import posterior_fields
+from targetsel.selection.reports.forecast import LEVEL, Expected, forecasts
+from targetsel.selection.reports.tuning import tune
 from targetsel.selection.trial import trial
-from targetsel.selection.tuning import tune
 from targetsel.spectra.proxies import NORMAL_SCORES
+from targetsel.tables.parquet import described, write_table
 
 LIMIT = 30.0  # Angstrom: emitters are wider than this
 PURITY = 0.9

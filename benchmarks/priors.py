@@ -34,19 +34,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sklearn.mixture import GaussianMixture
 
-from targetsel.files import sha256_of_file
-from targetsel.latents.ensemble import find_ensemble
-from targetsel.latents.stored import matrix, stored_posterior
 from targetsel.mock.spectrograph import measure_spectra
+from targetsel.networks.stored_posterior import matrix, stored_posterior
 from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import Prior
 from targetsel.priors.redshift import RedshiftPrior
 from targetsel.priors.residual import SpectralResidual
 from targetsel.priors.update import NEAR, Options, Posterior, update
+from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.tables.files import sha256_of_file
 
 SNRS = (0.5, 1.0, 2.0, 5.0)
 PRIORS = ("image", "population", "none")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from targetsel.latents.ensemble import find_ensemble
+from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import EncodedSpectra, chi2_per_pixel, encode, median_residual
 from targetsel.spectra.infill import Basis

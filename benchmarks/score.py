@@ -57,10 +57,10 @@ def enlarge(folder: Path, target: Path) -> None:
 
 def one_run(folder: Path, threads: int) -> dict[str, float]:
     """Score a folder's catalog in this process."""
-    from targetsel.catalog import CatalogFile
     from targetsel.imaging.store import CutoutStore
-    from targetsel.latents.ensemble import Ensemble
-    from targetsel.pipeline import score
+    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.scoring.stream import score
+    from targetsel.sky.catalog import CatalogFile
 
     ensemble = Ensemble.read()
     file = CatalogFile.open(folder / "catalog.parquet")
@@ -83,7 +83,7 @@ def main() -> None:
         print(json.dumps(one_run(arguments.folder, arguments.one)))
         return
     if not (arguments.folder / "truth.parquet").exists():
-        from targetsel.demonstration import write_demonstration
+        from targetsel.mock.demonstration import write_demonstration
 
         write_demonstration(arguments.folder)
     print(f"machine: {platform.processor() or platform.machine()}, Python "

@@ -32,7 +32,7 @@ WHERE = {
     "ELG": (
         "ebv < 0.15",
         "snr > 5",
-        "ood > 0.01",
+        "typicality > 0.01",
         "17 < rmag",
         "rmag < 22.5",
         "gmag - rmag < 0.9",
@@ -43,7 +43,7 @@ WHERE = {
     "LRG": (
         "ebv < 0.15",
         "snr > 5",
-        "ood > 0.01",
+        "typicality > 0.01",
         "zmag < 18",
         "rmag - zmag > 0.8",
         "zmag - w1mag > -0.6",
@@ -68,7 +68,7 @@ CHUNK = 1 << 20
 
 def made_up(first: int, rows: int) -> pa.Table:
     """The rows `first` and so on of the catalog."""
-    from targetsel.parquet import described
+    from targetsel.tables.parquet import described
 
     rng = np.random.default_rng(first)
     n = rows
@@ -83,7 +83,7 @@ def made_up(first: int, rows: int) -> pa.Table:
         columns[name] = bright - 0.5 * place + 0.4 * rng.standard_normal(n)
     columns["ebv"] = rng.gamma(2, 0.03, n)
     columns["snr"] = rng.lognormal(2.5, 0.8, n)
-    columns["ood"] = rng.uniform(0, 1, n)
+    columns["typicality"] = rng.uniform(0, 1, n)
     columns["epistemic"] = rng.gamma(3, 0.1, n)
     for name in PREDICTED:
         columns[name] = np.sinh(1 + 1.3 * rng.standard_normal(n))
@@ -99,7 +99,7 @@ def made_up(first: int, rows: int) -> pa.Table:
 
 
 def write_catalog(path: Path, rows: int) -> None:
-    from targetsel.parquet import ParquetSink
+    from targetsel.tables.parquet import ParquetSink
 
     with ParquetSink(path, made_up(0, 1).schema) as sink:
         for first in range(0, rows, CHUNK):
@@ -119,7 +119,7 @@ def rule_text() -> str:
 
 
 def by_targetsel(path: Path, output: Path) -> dict[str, list]:
-    from targetsel.selection.rules import Rules
+    from targetsel.rules.rules import Rules
     from targetsel.selection.select import select
 
     rules = Rules.parse(rule_text())

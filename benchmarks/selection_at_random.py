@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.selection.test_selection_fuzz import faults_among_expressions, faults_among_rules
+from tests.rules.test_rules_fuzz import faults_among_expressions, faults_among_rules
 from tests.selection.test_selection_oracles import CLASSES, differences
 
 FIRST = 1_000_000  # seeds that the tests do not use

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 import targetsel as ts
-from targetsel.pipeline import Options, score_rows
+from targetsel.expressions.grammar import parse
+from targetsel.rules.binding import Columns, Reader
+from targetsel.scoring.stream import Options, score_rows
 from targetsel.selection.evaluation import DrawnSources, Sources, holds, probability
-from targetsel.selection.expression import parse
-from targetsel.selection.meaning import Columns, Reader
 from targetsel.spectra.lines import PROXIES
 
 CONDITIONS = (

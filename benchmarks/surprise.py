@@ -24,12 +24,12 @@ from scipy.stats import kstest
 from skies import HEADING, Sky, matrix, places
 from sklearn.metrics import roc_auc_score
 
-from targetsel.identity import uniform
-from targetsel.latents.ensemble import Ensemble
-from targetsel.latents.surprise import compare
-from targetsel.parquet import DECODER_KEY, write_table
+from targetsel.novelty.surprise import compare
+from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import scatter_under_noise
+from targetsel.tables.ids import uniform
+from targetsel.tables.parquet import DECODER_KEY, write_table
 
 SPECTRA_AT_ONCE = 512
 SWAPPED, FALSE_POSITIVES = 0.02, 0.01

@@ -18,19 +18,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from train_default_ensemble import OVER_SAMPLING, SEED
 
-from targetsel.catalog import CatalogFile
+from targetsel.calibration.fitting import calibrate
 from targetsel.cli.calibrate import print_coverages
 from targetsel.errors import EnsembleError
 from targetsel.imaging.store import CutoutStore
-from targetsel.latents.calibrating import calibrate
-from targetsel.latents.ensemble import Ensemble, find_ensemble
-from targetsel.latents.split import Split, told_by
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.variation import Variation
 from targetsel.mock.writing import SkyPlan, write_sky
-from targetsel.parquet import DECODER_KEY, read_footer, write_table
-from targetsel.pipeline import score
+from targetsel.scoring.ensemble import Ensemble, find_ensemble
+from targetsel.scoring.stream import score
+from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.decoder import Decoder
+from targetsel.tables.parquet import DECODER_KEY, read_footer, write_table
+from targetsel.training.split import Split, told_by
 
 
 def unseen(ensemble: Ensemble) -> Galaxies:

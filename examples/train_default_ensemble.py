@@ -16,18 +16,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from targetsel.catalog import Catalog
-from targetsel.files import written_beside
 from targetsel.imaging.store import CutoutStore
-from targetsel.latents.input_plan import InputPlan
-from targetsel.latents.labels import Labels
-from targetsel.latents.training_plan import named_plan
-from targetsel.latents.training_run import train_into
 from targetsel.mock.variation import Variation
 from targetsel.mock.writing import SkyPlan, write_sky
-from targetsel.spectra import training_run as decoder_run
+from targetsel.networks.input_plan import InputPlan
+from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.training import Recipe
+from targetsel.tables.files import written_beside
+from targetsel.training import decoder_run
+from targetsel.training.decoder_training import Recipe
+from targetsel.training.labels import Labels
+from targetsel.training.plan import named_plan
+from targetsel.training.run import train_into
 
 SEED = 20261122
 OVER_SAMPLING = 0.3  # strong emitters are rare, and the decoder has to know them

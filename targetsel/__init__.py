@@ -19,20 +19,20 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from targetsel.catalog import Catalog, CatalogFile, Footprint
     from targetsel.errors import TargetselError
     from targetsel.imaging.cutout import Cutouts, cut_out
     from targetsel.imaging.store import CutoutStore
-    from targetsel.latents.ensemble import Ensemble
-    from targetsel.latents.posterior import LatentPosterior
-    from targetsel.pipeline import score
+    from targetsel.networks.posterior import LatentPosterior
     from targetsel.priors.prior import Prior
     from targetsel.priors.updating import PriorFile
-    from targetsel.scoring import scored
+    from targetsel.rules.rules import Rules
+    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.scoring.scored_rows import scored
+    from targetsel.scoring.stream import score
     from targetsel.selection.membership import Membership, evaluate
-    from targetsel.selection.rules import Rules
     from targetsel.selection.select import select
     from targetsel.selection.target_list import TargetList, rank
+    from targetsel.sky.catalog import Catalog, CatalogFile, Footprint
     from targetsel.spectra.decoder import Decoder
     from targetsel.spectra.lines import measure
     from targetsel.spectra.proxies import Proxies, ProxyPosterior
@@ -46,20 +46,20 @@ except PackageNotFoundError:  # a source tree that was never installed
 # Where each public name lives. They are imported when first used, so that checking a rule file
 # never waits for torch.
 _HOMES = {
-    "Catalog": "catalog",
-    "CatalogFile": "catalog",
+    "Catalog": "sky.catalog",
+    "CatalogFile": "sky.catalog",
     "CutoutStore": "imaging.store",
     "Cutouts": "imaging.cutout",
     "Decoder": "spectra.decoder",
-    "Ensemble": "latents.ensemble",
-    "Footprint": "catalog",
-    "LatentPosterior": "latents.posterior",
+    "Ensemble": "scoring.ensemble",
+    "Footprint": "sky.catalog",
+    "LatentPosterior": "networks.posterior",
     "Membership": "selection.membership",
     "Prior": "priors.prior",
     "PriorFile": "priors.updating",
     "Proxies": "spectra.proxies",
     "ProxyPosterior": "spectra.proxies",
-    "Rules": "selection.rules",
+    "Rules": "rules.rules",
     "Spectra": "spectra.spectrum",
     "TargetList": "selection.target_list",
     "TargetselError": "errors",
@@ -67,8 +67,8 @@ _HOMES = {
     "evaluate": "selection.membership",
     "measure": "spectra.lines",
     "rank": "selection.target_list",
-    "score": "pipeline",
-    "scored": "scoring",
+    "score": "scoring.stream",
+    "scored": "scoring.scored_rows",
     "select": "selection.select",
 }
 __all__ = [

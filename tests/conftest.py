@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from targetsel.demonstration import write_demonstration
 from targetsel.imaging.quality import CHECKS
 from targetsel.imaging.stretch import Stretch
-from targetsel.latents.ensemble import SCHEMA, Ensemble
-from targetsel.latents.network import Network, NetworkPlan
-from targetsel.latents.novelty import NoveltyReference
+from targetsel.mock.demonstration import write_demonstration
 from targetsel.mock.survey import PAN_STARRS
+from targetsel.networks.network import Network, NetworkPlan
+from targetsel.novelty.novelty import NoveltyReference
+from targetsel.scoring.ensemble import SCHEMA, Ensemble
 from targetsel.spectra.autoencoder import SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.latent_space import LatentSpace
+
+pytest_plugins = ["tests.spectra.fixtures", "tests.selection.fixtures"]
 
 N_DEMONSTRATION = 40
 

@@ -13,7 +13,7 @@ from targetsel.cli.printed import print_table
 from targetsel.errors import OutputError
 
 if TYPE_CHECKING:
-    from targetsel.latents.calibrating import Coverage
+    from targetsel.calibration.fitting import Coverage
 
 HEADINGS = ("90 % intervals of", "before", "after", "worst bin before", "worst bin after")
 
@@ -39,10 +39,10 @@ def calibrate(
     the ensemble's directory, and `score` applies it from then on. To leave a shipped ensemble as it
     is, copy its directory first.
     """
-    from targetsel.files import check_output
-    from targetsel.latents.calibrating import calibrate as fit
-    from targetsel.latents.calibration import FILE_NAME
-    from targetsel.latents.ensemble import Ensemble, find_ensemble
+    from targetsel.calibration.calibration import FILE_NAME
+    from targetsel.calibration.fitting import calibrate as fit
+    from targetsel.scoring.ensemble import Ensemble, find_ensemble
+    from targetsel.tables.files import check_output
 
     folder = find_ensemble(ensemble)
     place = folder / FILE_NAME

@@ -22,9 +22,9 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the posterior's draws.")] = 0,
 ) -> None:
     """Add to SCORED how surprising each measured spectrum is, and in what it disagrees."""
-    from targetsel.files import check_output
-    from targetsel.latents.ensemble import Ensemble
-    from targetsel.latents.surprise import compare as compare_with
+    from targetsel.novelty.surprise import compare as compare_with
+    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.tables.files import check_output
 
     check_output(output, (scored, spectra))
     n = compare_with(scored, spectra, Ensemble.read(ensemble, calibrated=False), output, seed)

@@ -41,11 +41,11 @@ def pack(
     id_col: Annotated[str | None, typer.Option(help="Catalog column of the source id.")] = None,
 ) -> None:
     """Pack the images in FOLDER into one cutout store."""
-    from targetsel.catalog import CatalogFile
     from targetsel.imaging import packing
-    from targetsel.imaging.band import parse_bands
     from targetsel.imaging.encoding import ASINH, FLOAT
     from targetsel.imaging.folder import Folder
+    from targetsel.photometry.bands import parse_bands
+    from targetsel.sky.catalog import CatalogFile
 
     named = parse_bands(bands) if bands is not None else None
     images = Folder.open(folder, named, pixel_scale, size, zeropoint)
@@ -75,9 +75,9 @@ def show(
     number: Annotated[int, typer.Option("-n", min=1, max=400, help="Show the first ones.")] = 16,
 ) -> None:
     """Draw a colour picture of some cutouts of STORE."""
-    from targetsel.files import check_output
     from targetsel.imaging.picture import draw_mosaic
     from targetsel.imaging.store import CutoutStore
+    from targetsel.tables.files import check_output
 
     check_output(output, (store,))
     cutouts = CutoutStore.open(store)

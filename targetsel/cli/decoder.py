@@ -37,8 +37,8 @@ def train(
 ) -> None:
     """Train a decoder on SPECTRA; run it again after a kill, and it goes on."""
     from targetsel.spectra.latent_space import LatentSpace
-    from targetsel.spectra.training import Recipe
-    from targetsel.spectra.training_run import train_into
+    from targetsel.training.decoder_run import train_into
+    from targetsel.training.decoder_training import Recipe
 
     recipe = Recipe(LatentSpace.parse(latents), epochs, batch, one_cycle=one_cycle, seed=seed)
     figures = train_into(spectra, output, recipe, lambda line: typer.echo(line, err=True))

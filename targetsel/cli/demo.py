@@ -22,7 +22,7 @@ def demo(
     threads: Annotated[int | None, typer.Option(min=1, help="Workers.")] = None,
 ) -> None:
     """Simulate images of a real catalog, score it, select from it, and compare with the truth."""
-    from targetsel.demonstration import run
+    from targetsel.mock.demonstration import run
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

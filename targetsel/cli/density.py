@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.printed import number, print_table
-from targetsel.selection.density import density as measure
+from targetsel.selection.reports.density import density as measure
 from targetsel.selection.target_list import TargetList
 
 HEADINGS = ("class", "targets", "mean /deg2", "5 %", "median", "95 %", "most")

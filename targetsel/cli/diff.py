@@ -12,8 +12,8 @@ from targetsel.cli.options import CalibrationOption, TruthOption, both
 from targetsel.cli.printed import print_table
 from targetsel.cli.select import SCORED, only_scored_file
 from targetsel.errors import RuleError
-from targetsel.selection.difference import ClassDifference, compare_lists, compare_rules
-from targetsel.selection.rules import Rules
+from targetsel.rules.rules import Rules
+from targetsel.selection.reports.difference import ClassDifference, compare_lists, compare_rules
 from targetsel.selection.target_list import TargetList
 
 LIST = ".parquet"

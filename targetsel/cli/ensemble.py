@@ -12,7 +12,7 @@ from targetsel.cli.printed import counted
 from targetsel.errors import EnsembleError, OutputError
 
 if TYPE_CHECKING:
-    from targetsel.latents.published import Normalisation
+    from targetsel.scoring.published import Normalisation
 
 app = typer.Typer(
     help="List the published networks, import their weights, export graphs.", no_args_is_help=True
@@ -25,8 +25,8 @@ def presets() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from targetsel.latents.presets import count_parameters
-    from targetsel.latents.presets import presets as plans
+    from targetsel.networks.presets import count_parameters
+    from targetsel.networks.presets import presets as plans
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("network", "parameters", "deconvolution", "depth", "bands", "latents"):
@@ -74,7 +74,7 @@ def import_(
 ) -> None:
     """Import the published hybrid networks; nothing in their pickles is executed."""
     from targetsel.imaging.store import CutoutStore
-    from targetsel.latents.published import import_ensemble
+    from targetsel.scoring.published import import_ensemble
     from targetsel.spectra.decoder import Decoder
 
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
@@ -117,11 +117,11 @@ def fit_novelty(
 
     A calibration beside it is of the ensemble as it was: calibrate again afterwards.
     """
-    from targetsel.catalog import CatalogFile
     from targetsel.imaging.store import CutoutStore
-    from targetsel.latents.ensemble import Ensemble
-    from targetsel.latents.familiarity import as_in_nature, fit_reference, held_out
-    from targetsel.tables import open_table
+    from targetsel.novelty.familiarity import as_in_nature, fit_reference, held_out
+    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.sky.catalog import CatalogFile
+    from targetsel.tables.formats import open_table
 
     read = Ensemble.read(ensemble, calibrated=False)
     file = CatalogFile.open(catalog)
@@ -154,8 +154,8 @@ def export_onnx(
     ] = None,
 ) -> None:
     """Write ENSEMBLE, or one of its members, as one ONNX graph."""
-    from targetsel.latents.ensemble import Ensemble
-    from targetsel.latents.export import export_ensemble, export_member
+    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.scoring.onnx import export_ensemble, export_member
 
     read = Ensemble.read(ensemble)
     if member is None:
@@ -171,7 +171,7 @@ def export_onnx(
 
 def _normalisation(mean: str | None, std: str | None) -> Normalisation | None:
     """The normalisation that both options give, or None without them."""
-    from targetsel.latents.published import Normalisation
+    from targetsel.scoring.published import Normalisation
 
     if mean is None and std is None:
         return None

@@ -10,8 +10,8 @@ import typer
 from targetsel.cli.options import RulesOption, ScoredArgument
 from targetsel.cli.printed import number, print_table
 from targetsel.cli.select import only_scored_file
-from targetsel.selection.explain import explain as explain_source
-from targetsel.selection.rules import Rules
+from targetsel.rules.rules import Rules
+from targetsel.selection.reports.explain import explain as explain_source
 
 HEADINGS = ("  condition", "is", "value", "threshold", "margin (sigma)", "P")
 

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from targetsel.cli.printed import counted
-from targetsel.files import check_output
 from targetsel.handoff.assignment import Assignment, Pointing, join
 from targetsel.handoff.export import check
 from targetsel.handoff.export import export as export_targets
@@ -19,6 +18,7 @@ from targetsel.handoff.registry import TOOLS, find_tool
 from targetsel.handoff.settings import Settings
 from targetsel.handoff.tool import Tool
 from targetsel.selection.target_list import TargetList
+from targetsel.tables.files import check_output
 
 TARGETS = ".targets.parquet"
 

@@ -45,10 +45,10 @@ def catalog(
     ] = 5.0,
 ) -> None:
     """Fetch a catalog under our column names, fluxes in nJy; run it again after a kill."""
-    from targetsel.archives.fetching import fetch_query, fetch_region
-    from targetsel.archives.region import Region
-    from targetsel.archives.registry import open_archive
-    from targetsel.web import Web
+    from targetsel.surveys.catalog_registry import open_archive
+    from targetsel.surveys.fetching_catalogs import fetch_query, fetch_region
+    from targetsel.surveys.http import Web
+    from targetsel.surveys.region import Region
 
     if sum(given is not None for given in (cone, moc, adql)) != 1:
         raise CatalogError("fetch catalog: expected one of --cone, --moc and --adql.")

@@ -67,11 +67,11 @@ def cutouts(
     id_col: Annotated[str | None, typer.Option(help="Column of source ids.")] = None,
 ) -> None:
     """Fetch cutouts of every source of CATALOG; run it again after a kill, and it goes on."""
-    from targetsel.catalog import CatalogFile
-    from targetsel.imaging.band import parse_bands
-    from targetsel.imaging.fetching import fetch
-    from targetsel.imaging.services.registry import Wanted, open_survey
-    from targetsel.web import Web
+    from targetsel.photometry.bands import parse_bands
+    from targetsel.sky.catalog import CatalogFile
+    from targetsel.surveys.cutout_registry import Wanted, open_survey
+    from targetsel.surveys.fetching_cutouts import fetch
+    from targetsel.surveys.http import Web
 
     wanted = Wanted(parse_bands(bands), size, pixel_scale, url, tiles, layer, zeropoint)
     service = open_survey(survey.value, wanted, Web(rate))

@@ -40,10 +40,10 @@ def spectra(
     id_col: Annotated[str | None, typer.Option(help="Column of source ids.")] = None,
 ) -> None:
     """Fetch the spectra of every source of CATALOG; run it again after a kill, and it goes on."""
-    from targetsel.catalog import Catalog
-    from targetsel.spectra.fetching import fetch_spectra, wanted_in
-    from targetsel.spectra.services.registry import open_service
-    from targetsel.web import Web
+    from targetsel.sky.catalog import Catalog
+    from targetsel.surveys.fetching_spectra import fetch_spectra, wanted_in
+    from targetsel.surveys.http import Web
+    from targetsel.surveys.spectra_registry import open_service
 
     web = Web(rate)
     service = open_service(survey.value, web, url)
@@ -56,7 +56,7 @@ def spectra(
             [renamed.get(name, name) for name in sources.table.column_names]
         )
     else:
-        from targetsel.archives.registry import open_archive
+        from targetsel.surveys.catalog_registry import open_archive
 
         if survey is not ServiceName.sdss:
             raise SpectrumError("--query: SkyServer knows SDSS only. Use --survey sdss.")

@@ -16,8 +16,8 @@ from targetsel.cli.options import (
 )
 from targetsel.cli.printed import print_table
 from targetsel.cli.select import only_scored_file
-from targetsel.selection.forecast import Expected, forecasts
-from targetsel.selection.rules import Rules
+from targetsel.rules.rules import Rules
+from targetsel.selection.reports.forecast import Expected, forecasts
 
 HEADINGS = ("class", "members", "sum of P", "expected true", "purity", "completeness")
 

@@ -9,8 +9,8 @@ import typer
 from targetsel.cli.options import RulesOption, ScoredArgument
 from targetsel.cli.printed import counted, print_table
 from targetsel.cli.select import only_scored_file
+from targetsel.rules.rules import Rules
 from targetsel.selection.funnel import funnel as count
-from targetsel.selection.rules import Rules
 
 HEADINGS = ("passes alone", "cumulatively", "missing", "only this rejects")
 

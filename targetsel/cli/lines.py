@@ -44,8 +44,8 @@ def calibrate(
     import numpy as np
 
     from targetsel.cli.printed import number, print_table
-    from targetsel.files import check_output
     from targetsel.spectra.lines.width_files import maps_from_table
+    from targetsel.tables.files import check_output
 
     check_output(output, [pairs])
     found = maps_from_table(pairs, pair or ())

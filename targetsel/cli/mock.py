@@ -44,11 +44,11 @@ def mock(
     ] = None,
 ) -> None:
     """Simulate images and spectra of real galaxies, and write what is true of them."""
-    from targetsel.files import check_output
     from targetsel.mock.page import draw_page
     from targetsel.mock.survey import SURVEYS
     from targetsel.mock.variation import Variation
     from targetsel.mock.writing import CUTOUTS, TABLES, SkyPlan, check_folder, write_sky
+    from targetsel.tables.files import check_output
 
     varied = Variation.read(variation) if variation is not None else None
     plan = SkyPlan.of(n, seed, SURVEYS[survey.value], varied, held_out)

@@ -58,13 +58,13 @@ def observe(
 
     Rules can ask for them, as in P(snr_halpha > 5) or P(exposure_time_oii < 1800).
     """
+    from targetsel.observing.continuum import Magnitudes
+    from targetsel.observing.line import chosen_lines
+    from targetsel.observing.observed_lines import Exposure
+    from targetsel.observing.observing import Observation, write_observed
+    from targetsel.observing.redshift import Redshift, parse_grid, parse_redshift
+    from targetsel.observing.spectrograph import Spectrograph
     from targetsel.selection.scan import scored_file
-    from targetsel.spectrographs.continuum import Magnitudes
-    from targetsel.spectrographs.line import chosen_lines
-    from targetsel.spectrographs.observed_lines import Exposure
-    from targetsel.spectrographs.observing import Observation, write_observed
-    from targetsel.spectrographs.redshift import Redshift, parse_grid, parse_redshift
-    from targetsel.spectrographs.spectrograph import Spectrograph
 
     radius = _size(size, in_fiber)
     chosen = Spectrograph.find(spectrograph)
@@ -89,7 +89,7 @@ def observe(
 
 def _size(text: str | None, in_fiber: bool) -> str | float:
     """A column's name, or a half-light radius [arcsec]."""
-    from targetsel.spectrographs.spectrograph import parse_quantity
+    from targetsel.observing.spectrograph import parse_quantity
 
     if in_fiber:
         if text:

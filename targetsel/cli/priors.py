@@ -54,6 +54,7 @@ def write(
     ensemble: EnsembleOption = "mock-ps1",
 ) -> None:
     """Write latent mixture, mean, bands, covariance and draws of every source's spectrum."""
+    from targetsel.observing.redshift import parse_redshift
     from targetsel.priors.writing import (
         Options,
         ScoredPosteriors,
@@ -61,7 +62,6 @@ def write(
         write_fits,
         write_parquet,
     )
-    from targetsel.spectrographs.redshift import parse_redshift
 
     z, error = (each and parse_redshift(each) for each in (redshift, redshift_error))
     options = Options(z, error, draws, seed)

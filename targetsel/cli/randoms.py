@@ -10,8 +10,8 @@ import typer
 from targetsel.cli.options import RulesOption
 from targetsel.cli.printed import print_table
 from targetsel.errors import CatalogError
-from targetsel.selection.randoms import randoms as write_randoms
-from targetsel.selection.rules import Rules, find_rules
+from targetsel.rules.rules import Rules, find_rules
+from targetsel.selection.reports.randoms import randoms as write_randoms
 
 
 def randoms(

@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from targetsel.errors import OutputError, RuleError
-from targetsel.files import written_beside
-from targetsel.selection.bits import BitLock
-from targetsel.selection.formatting import formatted
-from targetsel.selection.lint import lint as remarks_on
-from targetsel.selection.meaning import Columns
-from targetsel.selection.reading import text_of
-from targetsel.selection.rules import Rules, find_rules
+from targetsel.rules.binding import Columns
+from targetsel.rules.bits import BitLock
+from targetsel.rules.formatting import formatted
+from targetsel.rules.lint import lint as remarks_on
+from targetsel.rules.reading import text_of
+from targetsel.rules.rules import Rules, find_rules
+from targetsel.rules.schema import json_schema
 from targetsel.selection.scan import scored_file
-from targetsel.selection.schema import json_schema
+from targetsel.tables.files import written_beside
 
 app = typer.Typer(help="Check, format and describe rule files.", no_args_is_help=True)
 

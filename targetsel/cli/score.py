@@ -59,11 +59,11 @@ def score(
     id_col: Annotated[str | None, typer.Option(help="Column of source ids.")] = None,
 ) -> None:
     """Predict spectral latents and line strengths of every source of CATALOG."""
-    from targetsel.catalog import CatalogFile
     from targetsel.imaging.store import CutoutStore
-    from targetsel.latents.ensemble import Ensemble
-    from targetsel.pipeline import Options
-    from targetsel.pipeline import score as score_catalog
+    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.scoring.stream import Options
+    from targetsel.scoring.stream import score as score_catalog
+    from targetsel.sky.catalog import CatalogFile
 
     catalog = named(catalog)
     file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)

@@ -12,7 +12,7 @@ from rich.table import Table
 from targetsel.cli.options import CalibrationOption, ScoredArgument, TruthOption, both
 from targetsel.cli.printed import counted
 from targetsel.errors import CatalogError
-from targetsel.selection.rules import Rules, find_rules
+from targetsel.rules.rules import Rules, find_rules
 from targetsel.selection.select import Summary
 from targetsel.selection.select import select as select_targets
 

@@ -10,8 +10,8 @@ import typer
 from targetsel.cli.options import CalibrationOption, RulesOption, ScoredArgument, TruthOption, both
 from targetsel.cli.printed import print_table
 from targetsel.cli.select import only_scored_file
-from targetsel.selection.rules import Rules, find_rules
-from targetsel.selection.selection_function import write_selection_function
+from targetsel.rules.rules import Rules, find_rules
+from targetsel.selection.reports.selection_function import write_selection_function
 
 
 def selection_function(

@@ -22,11 +22,11 @@ def show(
     ] = None,
 ) -> None:
     """Draw a source's cutout, the spectrum expected of it, its lines, and what rules say of it."""
-    from targetsel.files import check_output
     from targetsel.imaging.store import CutoutStore
-    from targetsel.latents.ensemble import Ensemble
     from targetsel.report.source import draw_source
-    from targetsel.selection.rules import Rules
+    from targetsel.rules.rules import Rules
+    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.tables.files import check_output
 
     check_output(output, (scored, cutouts))
     chosen = [Rules.read(each) for each in rules or ()]

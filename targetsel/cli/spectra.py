@@ -40,11 +40,11 @@ def encode(
 ) -> None:
     """Find the latents of the spectra in FILES, and how well they describe them."""
     import targetsel
-    from targetsel.files import sha256_of_file
-    from targetsel.latents.ensemble import find_ensemble
-    from targetsel.parquet import write_table
+    from targetsel.scoring.ensemble import find_ensemble
     from targetsel.spectra.decoder import Decoder
     from targetsel.spectra.encoding import encode_files, table
+    from targetsel.tables.files import sha256_of_file
+    from targetsel.tables.parquet import write_table
 
     chosen = decoder or find_ensemble(ensemble)
     chosen = chosen / "decoder.safetensors" if chosen.is_dir() else chosen
@@ -91,10 +91,10 @@ def measure(
 ) -> None:
     """Measure lines and indices of the spectra in FILES, with errors from their noise."""
     import targetsel
-    from targetsel.files import check_output
-    from targetsel.parquet import write_table
     from targetsel.spectra.lines import LineTable
     from targetsel.spectra.lines.measured_files import measure_files, strengths_table
+    from targetsel.tables.files import check_output
+    from targetsel.tables.parquet import write_table
 
     check_output(output, [*files, *([lines] if lines else [])])
     table = LineTable.read(lines) if lines else LineTable.shipped()

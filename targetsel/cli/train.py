@@ -15,11 +15,11 @@ from targetsel.errors import CatalogError, EnsembleError, SpectrumError
 
 if TYPE_CHECKING:
     from targetsel.imaging.store import CutoutStore
-    from targetsel.latents.ensemble import Ensemble
-    from targetsel.latents.labels import Labels
-    from targetsel.latents.members import MemberStanding
-    from targetsel.latents.training_plan import TrainingPlan
+    from targetsel.scoring.ensemble import Ensemble
     from targetsel.spectra.decoder import Decoder
+    from targetsel.training.labels import Labels
+    from targetsel.training.members import MemberStanding
+    from targetsel.training.plan import TrainingPlan
 
 
 def train(
@@ -79,11 +79,11 @@ def train(
     device: Annotated[Device, typer.Option(help="Where the networks learn.")] = Device.auto,
 ) -> None:
     """Train an ensemble on the cutouts in STORE; run it again after a kill, and it goes on."""
-    from targetsel.catalog import Catalog
     from targetsel.imaging.store import CutoutStore
-    from targetsel.latents.ensemble import Ensemble
-    from targetsel.latents.training_run import train_into
-    from targetsel.parquet import is_simulated
+    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.sky.catalog import Catalog
+    from targetsel.tables.parquet import is_simulated
+    from targetsel.training.run import train_into
 
     if group is not None and catalog is None:
         raise CatalogError(f"--group {group}: is a column of what? Name it with --catalog.")
@@ -116,7 +116,7 @@ def train(
 
 def _decoder(path: Path | None, init: str | None, start: Ensemble | None) -> tuple[Decoder, Path]:
     """The decoder, and the file that it is in."""
-    from targetsel.latents.ensemble import find_ensemble
+    from targetsel.scoring.ensemble import find_ensemble
     from targetsel.spectra.decoder import FILE_NAME, Decoder
 
     if path is not None:
@@ -144,7 +144,7 @@ def _same_weights(one: Decoder, other: Decoder) -> bool:
 def _labels(
     spectra: Path | None, latents: Path | None, decoder: Decoder, place: Path, seed: int
 ) -> Labels:
-    from targetsel.latents.labels import Labels
+    from targetsel.training.labels import Labels
 
     if spectra is not None and latents is None:
         return Labels.of_spectra(spectra, decoder, seed)
@@ -163,8 +163,8 @@ def _plan(
     options: dict[str, Any],
 ) -> TrainingPlan:
     """The plan of the options that were given; the others are the preset's, or those of `start`."""
-    from targetsel.latents.input_plan import InputPlan
-    from targetsel.latents.training_plan import fine_tuning, named_plan
+    from targetsel.networks.input_plan import InputPlan
+    from targetsel.training.plan import fine_tuning, named_plan
 
     asked = {name: value for name, value in asked.items() if value is not None}
     options = {name: value for name, value in options.items() if value is not None}

@@ -31,13 +31,13 @@ def trainingset(
     ] = 10.0,
 ) -> None:
     """Make a training set: query, spectra, latents, cutouts; run it again, and it goes on."""
-    from targetsel.archives.sdss import SkyServer
-    from targetsel.imaging.band import parse_bands
-    from targetsel.imaging.services.registry import Wanted, open_survey
-    from targetsel.latents.ensemble import find_ensemble
-    from targetsel.spectra.services.sdss import SdssSpectra
-    from targetsel.trainingset import Services, make_training_set, sample_called
-    from targetsel.web import Web
+    from targetsel.photometry.bands import parse_bands
+    from targetsel.scoring.ensemble import find_ensemble
+    from targetsel.surveys.cutout_registry import Wanted, open_survey
+    from targetsel.surveys.http import Web
+    from targetsel.surveys.sdss_catalogs import SkyServer
+    from targetsel.surveys.sdss_spectra import SdssSpectra
+    from targetsel.training.from_archives import Services, make_training_set, sample_called
 
     web = Web(rate)
     cutouts = open_survey(survey, Wanted(parse_bands(bands), size), web)

@@ -10,8 +10,8 @@ import typer
 from targetsel.cli.options import ClassOption, RulesOption, ScoredArgument
 from targetsel.cli.printed import counted
 from targetsel.cli.select import only_scored_file
-from targetsel.selection.rules import Rules
-from targetsel.selection.tuning import tune as find_threshold
+from targetsel.rules.rules import Rules
+from targetsel.selection.reports.tuning import tune as find_threshold
 
 
 def tune(

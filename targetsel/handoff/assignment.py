@@ -20,11 +20,11 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from targetsel.errors import HandoffError
-from targetsel.files import sha256_of_file
 from targetsel.handoff.export import separation
 from targetsel.handoff.reading import read_fits
 from targetsel.handoff.soundness import check_list
 from targetsel.selection.target_list import TargetList
+from targetsel.tables.files import sha256_of_file
 
 DESI_TABLES = {"FASSIGN": "FAVAIL", "FIBERASSIGN": "POTENTIAL_ASSIGNMENTS"}
 DESI_SCIENCE = 1  # bit of FA_TYPE

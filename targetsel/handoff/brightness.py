@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from targetsel.errors import HandoffError, did_you_mean
-from targetsel.handoff.photometry import Filter
 from targetsel.handoff.prepare import Prepared
 from targetsel.handoff.settings import Settings
+from targetsel.photometry.catalog_fluxes import Filter
 
 BANDS = ("r", "i", "z", "g", "y", "u", "j", "h", "k")
 FILTER = "filter of the magnitude, such as r_sdss; by default the first the list has of r i z g y u"

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.photometry import NJY_PER_NANOMAGGY, Filter
 from targetsel.handoff.prepare import Prepared
 from targetsel.handoff.reading import read_fits
 from targetsel.handoff.settings import Settings
 from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
 from targetsel.handoff.writing import Column, write_fits
+from targetsel.photometry.catalog_fluxes import NJY_PER_NANOMAGGY, Filter
 
 OBSCONDITIONS = {
     "DARK": 1,

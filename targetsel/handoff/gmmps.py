@@ -17,13 +17,13 @@ from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning, WcsError
 from astropy.wcs.utils import skycoord_to_pixel
 
-from targetsel.files import check_output
 from targetsel.handoff.brightness import FILTER, one_magnitude
 from targetsel.handoff.prepare import Prepared
 from targetsel.handoff.reading import read_fits
 from targetsel.handoff.settings import Settings
 from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
 from targetsel.handoff.writing import Column, write_fits
+from targetsel.tables.files import check_output
 
 PRIORITIES = PriorityScale(best=1, worst=3)
 LARGEST_ID = 2**15 - 1

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.photometry import Filter, Photometry
 from targetsel.handoff.prepare import Prepared
+from targetsel.photometry.catalog_fluxes import Filter, Photometry
 
 NAMES = r"[A-Za-z0-9_+.-]+"
 NAMES_ARE = "letters, digits and _ - + . only"

@@ -16,12 +16,12 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, feather
 
-from targetsel.files import written_beside
 from targetsel.handoff.pfs import NAMES, NAMES_ARE, total_fluxes
 from targetsel.handoff.prepare import Prepared
 from targetsel.handoff.settings import Settings
 from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
-from targetsel.parquet import described
+from targetsel.tables.files import written_beside
+from targetsel.tables.parquet import described
 
 
 def write(targets: Prepared, settings: Settings, path: Path) -> list[Path]:

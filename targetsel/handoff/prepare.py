@@ -15,10 +15,10 @@ from astropy.table import Table
 from astropy.time import Time
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.photometry import Photometry
 from targetsel.handoff.settings import Settings
 from targetsel.handoff.soundness import EPOCHS, check_list
 from targetsel.handoff.tool import PriorityScale, Tool
+from targetsel.photometry.catalog_fluxes import Photometry
 from targetsel.selection.target_list import TargetList
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from targetsel.handoff.photometry import Filter
 from targetsel.handoff.prepare import Prepared
 from targetsel.handoff.reading import read_fits
 from targetsel.handoff.settings import Settings
 from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
 from targetsel.handoff.writing import Column, write_fits
+from targetsel.photometry.catalog_fluxes import Filter
 
 # The places of the ten magnitudes, and the filters of a target list that g, r, i, z are taken from.
 # The other six are Vega magnitudes, which a target list does not have.

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from targetsel.documents.document import Map, Node, Scalar, read_document
+from targetsel.documents.source_location import RuleErrorAt
 from targetsel.errors import HandoffError, did_you_mean
 from targetsel.handoff.tool import Tool
-from targetsel.selection.document import Map, Node, Scalar, read_document
-from targetsel.selection.place import RuleErrorAt
 
 Value = str | Mapping[str, str] | Sequence[str]
 

@@ -17,11 +17,11 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
-from targetsel.files import check_output, written_beside
 from targetsel.handoff.prepare import Prepared
 from targetsel.handoff.reading import read_fits
 from targetsel.handoff.settings import Settings
 from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
+from targetsel.tables.files import check_output, written_beside
 
 # The columns that every template has, with the FITS formats that hold what they are filled with.
 NEEDED = {

@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from targetsel.errors import HandoffError
-from targetsel.files import written_beside
+from targetsel.tables.files import written_beside
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from targetsel.errors import CutoutError
-from targetsel.imaging.band import BANDS
 from targetsel.imaging.cutout import Cutouts, crop_to_centre
 from targetsel.imaging.image_file import Image, read_image
+from targetsel.photometry.bands import BANDS
 
 ONE_BAND = re.compile(rf"(?P<id>.+)[._](?P<band>{'|'.join(BANDS)})")
 SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".npy")

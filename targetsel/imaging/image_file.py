@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from targetsel.errors import CutoutError
-from targetsel.imaging.band import parse_bands
+from targetsel.photometry.bands import parse_bands
 
 # m = zero point - 2.5 log10(flux); nanomaggies have 22.5 by definition.
 NANOMAGGY = 22.5

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CutoutError
 from targetsel.imaging.encoding import ENCODINGS, dtype_of
-from targetsel.parquet import footer_in
+from targetsel.tables.parquet import footer_in
 
 KEY = b"targetsel.cutouts"
 VERSION = 1

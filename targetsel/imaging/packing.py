@@ -24,7 +24,7 @@ from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging.cutout import Cutouts, Images
 from targetsel.imaging.encoding import ASINH, dtype_of, encode
 from targetsel.imaging.layout import Layout, read_part, to_metadata
-from targetsel.parquet import FOOTER_KEY
+from targetsel.tables.parquet import FOOTER_KEY
 
 SOURCES_PER_PART = 4096
 SOURCES_PER_GROUP = 64

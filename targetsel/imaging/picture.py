@@ -9,9 +9,9 @@ import numpy as np
 from astropy.visualization import make_lupton_rgb
 from matplotlib.figure import Figure
 
-from targetsel.files import written_beside
-from targetsel.imaging.band import BANDS
 from targetsel.imaging.cutout import Cutouts
+from targetsel.photometry.bands import BANDS
+from targetsel.tables.files import written_beside
 
 NO_DATA_GREY = 70
 

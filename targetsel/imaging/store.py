@@ -26,11 +26,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import CutoutError
-from targetsel.identity import keys_of
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.encoding import blank, decode, dtype_of
 from targetsel.imaging.layout import Part, read_part
-from targetsel.parquet import says_simulated
+from targetsel.tables.ids import keys_of
+from targetsel.tables.parquet import says_simulated
 
 GROUPS_KEPT = 4
 

@@ -16,7 +16,7 @@ from importlib.resources import files
 import numpy as np
 
 from targetsel.mock.emission import DRAWN_LINES
-from targetsel.mock.mixture import Mixture
+from targetsel.statistics.gaussian_mixture import Mixture
 
 N_COLOURS = 6  # principal components kept of the 12 bins' log-shape
 SOFTENING = 1.0  # [Angstrom] widths are modelled as asinh(width / SOFTENING)

@@ -20,7 +20,7 @@ from targetsel.mock.anchor import (
     Anchor,
     quadratic,
 )
-from targetsel.mock.mixture import Mixture, component_likelihoods, fit_mixture
+from targetsel.statistics.gaussian_mixture import Mixture, component_likelihoods, fit_mixture
 
 N_COMPONENTS, N_STEPS, N_LAST_STEPS = 32, 40, 5
 SOME = 20_000  # galaxies that the first steps see

@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from targetsel.identity import uniform
 from targetsel.mock.anchor import Anchor
-from targetsel.mock.photometry import SDSS, response
 from targetsel.mock.templates import WAVELENGTH, read_templates
-from targetsel.parquet import described
+from targetsel.photometry.synthetic import SDSS, response
+from targetsel.tables.ids import uniform
+from targetsel.tables.parquet import described
 
 NANOJANSKY = 3630.780_548  # in one nanomaggy
 DEMONSTRATION_SHARE = 0.25

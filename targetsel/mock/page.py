@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
-from targetsel.files import written_beside
 from targetsel.imaging.picture import composite
 from targetsel.imaging.store import CutoutStore
-from targetsel.parquet import read_footer
+from targetsel.tables.files import written_beside
+from targetsel.tables.parquet import read_footer
 
 COLUMNS = 10
 AT_MOST = 80

@@ -25,13 +25,13 @@ from targetsel.mock.images import FiberLight, draw_galaxy, point_spread
 from targetsel.mock.morphology import N_NORMALS as STRUCTURE_NORMALS
 from targetsel.mock.morphology import Structure, draw_structure
 from targetsel.mock.neighbours import draw_neighbours
-from targetsel.mock.photometry import response
 from targetsel.mock.profiles import canvas_of
 from targetsel.mock.spectra import N_NORMALS, FiberSpectra, draw_spectra
 from targetsel.mock.spectrograph import measure_spectra, signal_to_noise
 from targetsel.mock.survey import PAN_STARRS, Survey
 from targetsel.mock.templates import DECODER_PIXELS, FIRST, LAST
 from targetsel.mock.variation import Variation
+from targetsel.photometry.synthetic import response
 from targetsel.spectra.grid import wavelengths
 
 CUTOUT_SIZE = 64

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.mock.sky import MockSources
-from targetsel.parquet import described
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, measure
 from targetsel.spectra.spectrum import Spectra
+from targetsel.tables.parquet import described
 
 # Attributes of `Structure` that are written, with their unit and what they are.
 COMPONENTS = {

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document
+from targetsel.documents.source_location import RuleErrorAt
 from targetsel.errors import MockError, did_you_mean
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import FiberSpectra
 from targetsel.mock.survey import Survey
-from targetsel.selection.document import Map, Node, Scalar, Sequence, read_document
-from targetsel.selection.place import RuleErrorAt
 
 # Least and most that makes sense of each number.
 LIMITS = {

@@ -19,17 +19,17 @@ import pyarrow as pa
 
 import targetsel
 from targetsel.errors import CatalogError, MockError, OutputError
-from targetsel.files import held, sha256_of_file
-from targetsel.identity import uniform
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import Piece, check_replaceable, write_store
-from targetsel.memory import return_freed_memory
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.sky import BLOCK, observe_block
 from targetsel.mock.survey import PAN_STARRS, Survey
 from targetsel.mock.truth import catalog_table, spectra_table, truth_table, with_latents
 from targetsel.mock.variation import Variation
-from targetsel.parquet import DECODER_KEY, ParquetSink, read_footer
+from targetsel.tables.files import held, sha256_of_file
+from targetsel.tables.ids import uniform
+from targetsel.tables.parquet import DECODER_KEY, ParquetSink, read_footer
+from targetsel.workers.memory import return_freed_memory
 
 Progress = Callable[[int, int], None]
 
@@ -157,7 +157,7 @@ def write_sky(
     OutputError
         If one of the files is there already and is no mock sky's, or cannot be written.
     """
-    from targetsel.latents.ensemble import DEFAULT, find_ensemble
+    from targetsel.scoring.ensemble import DEFAULT, find_ensemble
     from targetsel.spectra.decoder import FILE_NAME, Decoder
 
     check_folder(folder)

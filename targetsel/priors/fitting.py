@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import SpectrumError, did_you_mean
-from targetsel.files import sha256_of_file
-from targetsel.latents.ensemble import find_ensemble
-from targetsel.latents.stored import matrix
-from targetsel.parquet import read_footer
+from targetsel.networks.stored_posterior import matrix
 from targetsel.priors.residual import SpectralResidual
+from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS
+from targetsel.tables.files import sha256_of_file
+from targetsel.tables.parquet import read_footer
 
 MOST = 16_384  # spectra that are looked at, evenly from the whole file
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from targetsel.latents.posterior import LatentPosterior
+from targetsel.networks.posterior import LatentPosterior
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from targetsel.files import sha256_of_file
-from targetsel.latents.ensemble import find_ensemble
 from targetsel.priors.residual import SpectralResidual
+from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS
+from targetsel.tables.files import sha256_of_file
 
 FINENESS = 8  # steps to a pixel of `SpectralModel.fine`
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import SpectrumError
-from targetsel.identity import uniform
 from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.redshift import HIGHEST, RedshiftPrior
 from targetsel.spectra.grid import N_PIXELS, wavelengths
+from targetsel.tables.ids import uniform
 
 LEVELS = (0.16, 0.50, 0.84)
 N_DRAWS = 512  # behind mean and bands

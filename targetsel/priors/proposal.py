@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-from targetsel.latents.conformal import effective_size
+from targetsel.calibration.conformal import effective_size
 from targetsel.priors.mixture import Mixture
 from targetsel.priors.search import Landscape, Peaks
 from targetsel.spectra.grid import LOG_STEP

@@ -16,10 +16,10 @@ from zipfile import BadZipFile
 import numpy as np
 
 from targetsel.errors import EnsembleError, SpectrumError
-from targetsel.files import written_beside
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import LineTable
+from targetsel.tables.files import written_beside
 
 FILE_NAME = "spectral_residual.npz"
 BY = "ew_halpha_nii"

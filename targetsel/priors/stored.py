@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from targetsel.latents.stored import matrix
-from targetsel.parquet import described
+from targetsel.networks.stored_posterior import matrix
 from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import LEVELS, Prior
 from targetsel.spectra.grid import N_PIXELS
+from targetsel.tables.parquet import described
 
 BANDS = tuple(f"flux_q{level * 100:.0f}" for level in LEVELS)
 OK = "ok"

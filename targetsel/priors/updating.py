@@ -13,8 +13,6 @@ import pyarrow.parquet as pq
 
 import targetsel
 from targetsel.errors import CatalogError, EnsembleError, SpectrumError
-from targetsel.files import check_output
-from targetsel.parquet import ParquetSink, described, read_footer
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import Prior
 from targetsel.priors.redshift import RedshiftPrior
@@ -25,6 +23,8 @@ from targetsel.spectra.grid import N_PIXELS
 from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS
 from targetsel.spectra.measured import ObservedSpectrum
 from targetsel.spectra.reading import try_spectra
+from targetsel.tables.files import check_output
+from targetsel.tables.parquet import ParquetSink, described, read_footer
 
 ROWS_AT_ONCE = 64
 LEVELS = {"_q05": 0.05, "_q16": 0.16, "": 0.5, "_q84": 0.84, "_q95": 0.95}

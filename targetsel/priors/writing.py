@@ -19,15 +19,15 @@ from astropy.table import Table
 
 import targetsel
 from targetsel.errors import CatalogError, EnsembleError, OutputError, SpectrumError, did_you_mean
-from targetsel.files import check_output, sha256_of_file
-from targetsel.latents.ensemble import find_ensemble
-from targetsel.latents.stored import stored_deviations, stored_posterior
-from targetsel.parquet import ParquetSink, read_footer
+from targetsel.networks.stored_posterior import stored_deviations, stored_posterior
 from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import Prior
 from targetsel.priors.redshift import HIGHEST
 from targetsel.priors.stored import OK, arrays_of, fields, rows_of
+from targetsel.scoring.ensemble import find_ensemble
+from targetsel.tables.files import check_output, sha256_of_file
+from targetsel.tables.parquet import ParquetSink, read_footer
 
 SCHEMA = "targetsel/priors/v1"
 ROWS_AT_ONCE = 64

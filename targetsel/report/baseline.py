@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from targetsel.identity import uniform
+from targetsel.tables.ids import uniform
 
 N_FOLDS = 5
 SEED = 0

@@ -9,11 +9,11 @@ import numpy as np
 
 from targetsel.errors import CatalogError, RuleError
 from targetsel.report.known import KnownSources
-from targetsel.selection import formula as f
+from targetsel.rules import formula as f
+from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.selection.candidates import chance
 from targetsel.selection.evaluation import Sources
 from targetsel.selection.membership import evaluate, truth
-from targetsel.selection.rules import Rules, shipped_rules
 from targetsel.selection.steps import class_formulas
 
 CLAIMS = (

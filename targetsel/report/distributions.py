@@ -8,9 +8,9 @@ import numpy as np
 
 from targetsel.report.figures import ALL, Figure
 from targetsel.report.judged import Judged, JudgedTogether
-from targetsel.report.resampling import Resampling
 from targetsel.report.scores import inside
 from targetsel.report.subsets import Subset
+from targetsel.statistics.resampling import Resampling
 
 COVERAGES = (0.5, 0.68, 0.9, 0.95)
 LEVELS = np.arange(0.05, 1.0, 0.05)

@@ -11,7 +11,6 @@ import numpy as np
 
 import targetsel
 from targetsel.errors import OutputError
-from targetsel.files import check_output
 from targetsel.report.baseline import is_available
 from targetsel.report.claims import claims
 from targetsel.report.distributions import distributions, joint
@@ -21,8 +20,9 @@ from targetsel.report.known import KnownSources, provenance
 from targetsel.report.outcomes import lists, members, reliability
 from targetsel.report.page import write_page
 from targetsel.report.photometry import features
-from targetsel.report.resampling import N_RESAMPLINGS, Resampling
 from targetsel.report.subsets import Subset, subsets
+from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
+from targetsel.tables.files import check_output
 
 TABLE, PAGE = "evaluation.parquet", "evaluation.html"
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.parquet import described, write_table
-from targetsel.report.resampling import with_interval
+from targetsel.statistics.resampling import with_interval
+from targetsel.tables.parquet import described, write_table
 
 ALL = "all"
 

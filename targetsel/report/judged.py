@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from targetsel.identity import uniform
 from targetsel.report.known import KnownSources
 from targetsel.report.scores import crps, energy_score, mahalanobis_pit, tarp
+from targetsel.tables.ids import uniform
 
 N_DRAWS = 128  # of the latents
 PAIRED = 2  # every second of them is paired with every other for the energy score

@@ -11,16 +11,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from targetsel.calibration.truth import GROUP, Truth
 from targetsel.errors import CatalogError
-from targetsel.files import sha256_of_file
-from targetsel.latents.posterior import LatentPosterior
-from targetsel.latents.stored import check_decoder, stored_posterior
-from targetsel.latents.truth import GROUP, Truth
-from targetsel.parquet import read_footer, says_simulated
+from targetsel.networks.posterior import LatentPosterior
+from targetsel.networks.stored_posterior import check_decoder, stored_posterior
+from targetsel.rules.binding import proxy_names
 from targetsel.selection.evaluation import Sources
-from targetsel.selection.meaning import proxy_names
 from targetsel.selection.scan import scored_file
 from targetsel.spectra.proxies import ProxyPosterior
+from targetsel.tables.files import sha256_of_file
+from targetsel.tables.parquet import read_footer, says_simulated
 
 ROWS_AT_A_TIME = 8192
 

@@ -17,8 +17,8 @@ from targetsel.report.curves import (
 )
 from targetsel.report.figures import ALL, Figure
 from targetsel.report.known import KnownSources
-from targetsel.report.resampling import Resampling
 from targetsel.report.subsets import Subset
+from targetsel.statistics.resampling import Resampling
 
 ENSEMBLE, PHOTOMETRY = "ensemble", "photometry alone"
 

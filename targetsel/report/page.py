@@ -8,10 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from targetsel.files import written_beside
 from targetsel.report.figures import ALL, Figure, Figures
 from targetsel.report.pictures import Picture, pictures
 from targetsel.report.subsets import Subset
+from targetsel.tables.files import written_beside
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;

@@ -12,23 +12,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from targetsel.errors import CatalogError, CutoutError, OutputError
-from targetsel.files import written_beside
 from targetsel.imaging.picture import composite
 from targetsel.imaging.store import CutoutStore
-from targetsel.latents.ensemble import Ensemble
-from targetsel.latents.stored import stored_posterior
-from targetsel.parquet import read_footer
+from targetsel.networks.stored_posterior import stored_posterior
 from targetsel.report.pictures import COLOURS, STYLE
-from targetsel.selection.explain import Explanation, explain, source_of
-from targetsel.selection.rules import Rules
+from targetsel.rules.rules import Rules
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.selection.reports.explain import Explanation, explain, source_of
 from targetsel.selection.scan import scored_file
 from targetsel.spectra.lines import PROXIES, UNITS
 from targetsel.spectra.picture import LINES
+from targetsel.tables.files import written_beside
+from targetsel.tables.parquet import read_footer
 
 N_DRAWS = 256
 PLACE = {"left": 0.04, "right": 0.985, "bottom": 0.02, "top": 0.9, "wspace": 0.25, "hspace": 0.45}
 FORMATS = (".png", ".svg")
-OWNS = ("ood", "ood_reason", "epistemic", "support", "bpt_sf", "bpt_composite", "bpt_agn")
+OWNS = (
+    "typicality",
+    "typicality_reason",
+    "epistemic",
+    "support",
+    "bpt_sf",
+    "bpt_composite",
+    "bpt_agn",
+)
 
 
 def draw_source(

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, RuleError, did_you_mean
-from targetsel.parquet import read_footer
-from targetsel.selection import formula as f
+from targetsel.rules import formula as f
+from targetsel.rules.rules import Rules
 from targetsel.selection.candidates import chance, classes_in, ids_of, obey
 from targetsel.selection.evaluation import DrawnSources, Sources, holds, numbers
-from targetsel.selection.rules import Rules
 from targetsel.selection.scan import scored_file
 from targetsel.selection.steps import ClassFormulas
+from targetsel.tables.parquet import read_footer
 
 
 @dataclass(frozen=True)

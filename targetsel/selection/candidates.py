@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from targetsel.selection import formula as f
+from targetsel.rules import formula as f
+from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import Sources, probability
 from targetsel.selection.quantiles import catalog_quantiles
-from targetsel.selection.rules import Rules
 from targetsel.selection.scan import ScoredFile
 from targetsel.selection.sieve import obeyed
 from targetsel.selection.steps import ClassFormulas, plan

@@ -23,10 +23,10 @@ import pyarrow.compute as pc
 from scipy.special import ndtr
 
 from targetsel.errors import CatalogError
-from targetsel.selection import formula as f
-from targetsel.selection.functions import COMPARISONS, FLIPPED, NEGATED, apply
-from targetsel.selection.intervals import Interval, always, apply_to_intervals
-from targetsel.selection.meaning import correlated, proxy_names
+from targetsel.rules import formula as f
+from targetsel.rules.binding import correlated, proxy_names
+from targetsel.rules.functions import COMPARISONS, FLIPPED, NEGATED, apply
+from targetsel.rules.intervals import Interval, always, apply_to_intervals
 from targetsel.spectra.proxies import (
     CORRELATION,
     NORMAL_SCORES,

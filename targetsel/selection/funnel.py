@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from targetsel.selection import formula as f
+from targetsel.rules import formula as f
+from targetsel.rules.rules import Rules
 from targetsel.selection.candidates import classes_in
 from targetsel.selection.evaluation import Sources, holds
-from targetsel.selection.rules import Rules
 from targetsel.selection.scan import scored_file
 from targetsel.selection.sieve import Sieve
 from targetsel.selection.steps import ClassFormulas, cost

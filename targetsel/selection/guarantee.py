@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 
 from targetsel.errors import RuleError
-from targetsel.selection import formula as f
+from targetsel.rules import formula as f
+from targetsel.rules.rules import Rules
 from targetsel.selection.calibration import Calibration, claim_of
 from targetsel.selection.candidates import chance, classes_in, quantiles_in
-from targetsel.selection.rules import Rules
 from targetsel.selection.scan import scored_file
 from targetsel.selection.sieve import obeyed
 from targetsel.selection.steps import ClassFormulas, Condition, Plan

@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy.spatial import cKDTree
 
-from targetsel.identity import uniform
-from targetsel.selection.attachments import chord, unit_vectors
-from targetsel.selection.classes import TargetClass
-from targetsel.selection.footprint import DEEPEST, Region
+from targetsel.rules.classes import TargetClass
+from targetsel.sky.external_files import chord, unit_vectors
+from targetsel.sky.footprint import DEEPEST, Region
+from targetsel.tables.ids import uniform
 
 # Once this many members have gathered, those beyond the limit are let go; and again whenever
 # their number has doubled.

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
-from targetsel.selection import formula as f
+from targetsel.rules import formula as f
+from targetsel.rules.binding import column_names
+from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import (
     DrawnSources,
     Sources,
@@ -19,9 +21,7 @@ from targetsel.selection.evaluation import (
     probability,
     value,
 )
-from targetsel.selection.meaning import column_names
 from targetsel.selection.quantiles import quantiles_of_table
-from targetsel.selection.rules import Rules
 from targetsel.selection.sieve import obeyed
 from targetsel.selection.steps import ClassFormulas, class_formulas, plan
 

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from targetsel.selection import formula as f
+from targetsel.rules import formula as f
 from targetsel.selection.evaluation import Sources, value
 
 BITS = 16

@@ -23,16 +23,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError
-from targetsel.parquet import read_footer
-from targetsel.selection import formula as f
+from targetsel.rules import formula as f
+from targetsel.rules.binding import column_names
+from targetsel.rules.functions import COMPARISONS
 from targetsel.selection.evaluation import Sources
-from targetsel.selection.footprint import Region
-from targetsel.selection.functions import COMPARISONS
-from targetsel.selection.meaning import column_names
 from targetsel.selection.membership import Membership, ids_serve, membership_of
 from targetsel.selection.steps import Condition, Plan, columns_read
 from targetsel.selection.target_list import columns_needed
+from targetsel.sky.footprint import Region
 from targetsel.spectra.proxies import QUANTILES
+from targetsel.tables.parquet import read_footer
 
 ROWS_AT_A_TIME = 8192
 ROWS_PER_LOOK = 65_536

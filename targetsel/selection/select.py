@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from targetsel.files import check_output
-from targetsel.parquet import ParquetSink
-from targetsel.selection import formula as f
-from targetsel.selection.expression import unwrapped
+from targetsel.expressions.grammar import unwrapped
+from targetsel.rules import formula as f
+from targetsel.rules.rules import Rules
 from targetsel.selection.funnel import Funnel, FunnelCounts
 from targetsel.selection.guarantee import Guarantee, guaranteed, guarantees
 from targetsel.selection.membership import Membership
 from targetsel.selection.quantiles import catalog_quantiles
-from targetsel.selection.rules import Rules
 from targetsel.selection.scan import ScoredFile, scored_file
 from targetsel.selection.spool import Spool, spooled
 from targetsel.selection.steps import Plan, plan
@@ -30,6 +28,8 @@ from targetsel.selection.target_list import (
     provenance,
     target_table,
 )
+from targetsel.tables.files import check_output
+from targetsel.tables.parquet import ParquetSink
 
 ROWS_AT_A_TIME = 8192
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from targetsel.selection import formula as f
+from targetsel.rules import formula as f
 from targetsel.selection.evaluation import Sources, holds
 from targetsel.selection.steps import cost
 

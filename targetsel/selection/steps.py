@@ -31,16 +31,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from targetsel.identity import uniform
-from targetsel.selection import formula as f
-from targetsel.selection.attachments import Attachments
-from targetsel.selection.classes import Exclusion, Preamble, TargetClass
-from targetsel.selection.expression import unwrapped
-from targetsel.selection.footprint import Region
-from targetsel.selection.meaning import Columns, Reader
-from targetsel.selection.place import Place
-from targetsel.selection.rules import Rules
+from targetsel.documents.source_location import Place
+from targetsel.expressions.grammar import unwrapped
+from targetsel.rules import formula as f
+from targetsel.rules.binding import Columns, Reader
+from targetsel.rules.classes import Exclusion, Preamble, TargetClass
+from targetsel.rules.rules import Rules
+from targetsel.sky.external_files import Attachments
+from targetsel.sky.footprint import Region
 from targetsel.spectra.proxies import CORRELATION, QUANTILES
+from targetsel.tables.ids import uniform
 
 
 @dataclass(frozen=True)

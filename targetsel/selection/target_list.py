@@ -17,14 +17,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError
-from targetsel.identity import uniform
-from targetsel.parquet import described, read_footer, write_table
-from targetsel.selection import formula as f
+from targetsel.rules import formula as f
+from targetsel.rules.binding import STATISTICS, Columns, column_names, footer
+from targetsel.rules.rules import Rules
 from targetsel.selection.limits import Contest, Members
-from targetsel.selection.meaning import STATISTICS, Columns, column_names, footer
 from targetsel.selection.membership import LEAST, Membership
-from targetsel.selection.rules import Rules
 from targetsel.selection.steps import ClassFormulas, Plan, columns_read, plan
+from targetsel.tables.ids import uniform
+from targetsel.tables.parquet import described, read_footer, write_table
 
 FORMAT = "targetsel/targets/v1"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from targetsel.selection.rules import Rules
+from targetsel.rules.rules import Rules
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList
 

@@ -16,9 +16,9 @@ from targetsel.spectra.autoencoder import HIDDEN, SpectralAutoencoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.latent_space import LatentSpace
 from targetsel.spectra.spectrum import Spectra
-from targetsel.spectra.training import Recipe, train
-from targetsel.spectra.training_set import TrainingSpectra
-from targetsel.weights import load_weights, read_safetensors, write_safetensors
+from targetsel.training.decoder_training import Recipe, train
+from targetsel.training.training_spectra import TrainingSpectra
+from targetsel.weights.safetensors import load_weights, read_safetensors, write_safetensors
 
 FILE_NAME = "decoder.safetensors"
 

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import SpectrumError
-from targetsel.identity import keys_of
-from targetsel.parquet import described
 from targetsel.spectra.infill import Basis, fill_gaps
 from targetsel.spectra.measured import MeasuredSpectra, ObservedSpectrum
 from targetsel.spectra.reading import try_spectra
 from targetsel.spectra.resample import rest_frame
+from targetsel.tables.ids import keys_of
+from targetsel.tables.parquet import described
 
 REPEATS = 8  # encodings under fresh noise, from which the errors of latents are estimated
 

@@ -17,9 +17,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from targetsel.errors import SpectrumError
-from targetsel.files import written_beside
 from targetsel.spectra.grid import N_PIXELS
 from targetsel.spectra.measured import ERROR_FLOOR, MeasuredSpectra
+from targetsel.tables.files import written_beside
 
 N_COMPONENTS = 10
 N_ITERATIONS = 20

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from targetsel.files import written_beside
 from targetsel.spectra.encoding import EncodedSpectra
+from targetsel.tables.files import written_beside
 
 MOST_PANELS = 12
 MEASURED, FILLED, DECODED = "#8a8f98", "#e08a1e", "#b3261e"

@@ -2,7 +2,7 @@
 
 Portillo et al. (2020, AJ 160, 45) published their autoencoders as pickled PyTorch modules. Wu &
 Peek (2020, arXiv:2009.12318) predict the first principal components of its ten latents and decode
-them through a pickled scikit-learn PCA. None of the files is executed: see `targetsel.pickles`.
+them through a pickled scikit-learn PCA. None of the files is executed: see `weights.pickles`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import EnsembleError, SpectrumError
-from targetsel.files import written_beside
-from targetsel.pickles import Record, read_pickle
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS
-from targetsel.state_dicts import read_state_dict
+from targetsel.tables.files import written_beside
+from targetsel.weights.pickles import Record, read_pickle
+from targetsel.weights.state_dicts import read_state_dict
 
 COMPONENTS = 6
 WIDE, NARROW = 549, 110

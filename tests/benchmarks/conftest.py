@@ -12,8 +12,8 @@ import pytest
 
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
-from targetsel.latents.ensemble import find_ensemble
 from targetsel.mock.survey import PAN_STARRS
+from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.lines import PROXIES, measure
 

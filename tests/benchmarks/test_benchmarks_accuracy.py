@@ -11,7 +11,7 @@ import pytest
 from resampling import rank_correlation
 from skies import Sky, matrix, places
 
-from targetsel.latents.ensemble import Ensemble, find_ensemble
+from targetsel.scoring.ensemble import Ensemble, find_ensemble
 from targetsel.spectra.decoder import Decoder
 from tests.conftest import tiny_ensemble
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from calibration import CLAIMS, _rules, bins_of, calibration_error, deviation, share, tarp_ranks
 
-from targetsel.selection.rules import Rules
+from targetsel.rules.rules import Rules
 
 N, S, D = 2000, 100, 3
 

@@ -10,8 +10,8 @@ from contenders import ALONE, BASE, CONTENDERS, Runs, compared
 from resampling import Estimate
 from scipy.stats import ttest_ind, ttest_rel
 
-from targetsel.latents.network import NetworkPlan
-from targetsel.latents.training import Recipe
+from targetsel.networks.network import NetworkPlan
+from targetsel.training.trainer import Recipe
 
 
 def runs(values, spread=0.0):

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.latents.calibrating import calibrate
-from targetsel.latents.ensemble import Ensemble
-from targetsel.parquet import read_footer
-from tests.latents.known_sky import N, write_known
+from targetsel.calibration.fitting import calibrate
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.tables.parquet import read_footer
+from tests.calibration.known_sky import N, write_known
 
 
 @pytest.fixture(scope="module")

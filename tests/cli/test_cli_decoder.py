@@ -16,7 +16,7 @@ from targetsel.cli.decoder import app
 from targetsel.errors import SpectrumError
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.infill import Basis
-from targetsel.weights import read_safetensors
+from targetsel.weights.safetensors import read_safetensors
 
 RUNNER = CliRunner()
 

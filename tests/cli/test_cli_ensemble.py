@@ -12,11 +12,11 @@ from targetsel.errors import EnsembleError, OutputError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.encoding import FLOAT
 from targetsel.imaging.packing import write_store
-from targetsel.latents.ensemble import Ensemble
+from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.autoencoder import SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.latent_space import LatentSpace
-from tests.latents.published_stand_in import SIZE, saved, stand_in
+from tests.scoring.published_stand_in import SIZE, saved, stand_in
 
 
 def run(*words):

@@ -5,12 +5,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel import answers
-from targetsel.archives.fetching import fetch_region
-from targetsel.archives.region import Region
-from targetsel.archives.sdss import SkyServer
 from targetsel.spectra.reading import read_spectra
-from targetsel.web import Web
+from targetsel.surveys import retry as answers
+from targetsel.surveys.fetching_catalogs import fetch_region
+from targetsel.surveys.http import Web
+from targetsel.surveys.region import Region
+from targetsel.surveys.sdss_catalogs import SkyServer
 from tests.cli.typed import contents
 from tests.emulator.catalogs import Catalogs
 from tests.emulator.loopback import only_loopback

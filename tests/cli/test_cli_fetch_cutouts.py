@@ -93,7 +93,7 @@ def test_without_pyvo_only_sia2_is_lost_and_the_line_says_how_to_get_it(
 ):
     for name in ["pyvo", *(name for name in sys.modules if name.startswith("pyvo."))]:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, "targetsel.imaging.services.vo", raising=False)
+    monkeypatch.delitem(sys.modules, "targetsel.surveys.virtual_observatory", raising=False)
     words = "fetch cutouts catalog.parquet --survey sia2 --url http://127.0.0.1/ --pixel-scale 0.2"
     said = targetsel(*words.split(), "-o", "store")
     assert said.status == 2

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from targetsel.parquet import read_footer, write_table
+from targetsel.tables.parquet import read_footer, write_table
 
 
 def test_show_names_every_index_with_its_kind_and_unit(targetsel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow.parquet as pq
 
-from targetsel.parquet import read_footer
+from targetsel.tables.parquet import read_footer
 
 
 def test_mock_writes_a_sky_and_a_page_and_says_that_it_is_simulated(

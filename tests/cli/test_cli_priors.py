@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 
-from targetsel.files import sha256_of_file
-from targetsel.latents.deviations import Deviations
-from targetsel.latents.stored import DEVIATIONS
-from targetsel.parquet import read_footer, write_table
+from targetsel.networks.deviations import Deviations
+from targetsel.networks.stored_posterior import DEVIATIONS
 from targetsel.priors.residual import SpectralResidual
 from targetsel.priors.writing import Options, ScoredPosteriors
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
+from targetsel.tables.files import sha256_of_file
+from targetsel.tables.parquet import read_footer, write_table
 from tests.priors.toy import residual
 
 N = 5

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from targetsel.cli.select import select
 from targetsel.errors import CatalogError, RuleError
-from targetsel.parquet import read_footer, write_table
-from targetsel.selection.rules import Rules
+from targetsel.rules.rules import Rules
 from targetsel.selection.select import select as select_targets
+from targetsel.tables.parquet import read_footer, write_table
 
 RULES = """\
 schema: targetsel/rules/v1

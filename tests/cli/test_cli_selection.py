@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.parquet import read_footer, write_table
-from targetsel.selection.meaning import footer
-from targetsel.selection.rules import Rules
-from targetsel.selection.tuning import tune
+from targetsel.rules.binding import footer
+from targetsel.rules.rules import Rules
+from targetsel.selection.reports.tuning import tune
+from targetsel.tables.parquet import read_footer, write_table
 from tests.cli.typed import contents
 from tests.selection.scored_by_hand import rule_text, scored_table
 

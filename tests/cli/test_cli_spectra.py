@@ -5,8 +5,8 @@ from typer.testing import CliRunner
 
 from targetsel.cli.spectra import app
 from targetsel.errors import SpectrumError
-from targetsel.parquet import read_footer
 from targetsel.spectra.infill import Basis
+from targetsel.tables.parquet import read_footer
 
 RUNNER = CliRunner()
 

@@ -6,16 +6,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.catalog import Catalog
 from targetsel.imaging.store import CutoutStore
-from targetsel.latents.ensemble import Ensemble
-from targetsel.latents.input_plan import InputPlan
-from targetsel.latents.labels import Labels
-from targetsel.latents.training_plan import named_plan
-from targetsel.latents.training_run import train_into
+from targetsel.networks.input_plan import InputPlan
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.sky.catalog import Catalog
+from targetsel.training.labels import Labels
+from targetsel.training.plan import named_plan
+from targetsel.training.run import train_into
 from tests.cli.typed import Typed, contents
-from tests.latents.test_latents_labels import catalog_file, latents_file
-from tests.latents.toy_sky import quiet, toy_decoder, toy_labels, toy_store
+from tests.training.test_training_labels import catalog_file, latents_file
+from tests.training.toy_sky import quiet, toy_decoder, toy_labels, toy_store
 
 SMALL = ("--epochs", 2, "--members", 1, "--width", 0.125, "--bin", 2, "--workers", 1)
 

@@ -14,12 +14,12 @@ import pytest
 from astropy.table import Table
 
 import targetsel as package
-from targetsel.catalog import Catalog
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
-from targetsel.parquet import read_footer
-from targetsel.selection.rules import Rules, shipped_rules
+from targetsel.rules.rules import Rules, shipped_rules
+from targetsel.sky.catalog import Catalog
+from targetsel.tables.parquet import read_footer
 from tests.cli.typed import contents
 
 

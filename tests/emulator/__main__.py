@@ -10,7 +10,7 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from targetsel.catalog import Catalog
+from targetsel.sky.catalog import Catalog
 from tests.emulator.faults import Faults
 from tests.emulator.server import Emulator
 from tests.emulator.services import every_service

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from targetsel.catalog import Catalog, Footprint
+from targetsel.sky.catalog import Catalog, Footprint
 from tests.cli.typed import Typed
 
 WALK = Path(__file__).parents[2] / "examples" / "walk.py"

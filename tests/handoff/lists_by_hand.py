@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from targetsel.handoff.settings import Settings
 from targetsel.handoff.tool import Tool
-from targetsel.parquet import described
 from targetsel.selection.target_list import TargetList
+from targetsel.tables.parquet import described
 
 BITS = {"STRONG": 1, "WEAK": 0}
 

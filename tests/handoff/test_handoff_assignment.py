@@ -9,8 +9,8 @@ from astropy.table import Table
 from targetsel.errors import HandoffError
 from targetsel.handoff.assignment import Pointing, join
 from targetsel.handoff.writing import write_ecsv
-from targetsel.parquet import write_table
 from targetsel.selection.target_list import TargetList
+from targetsel.tables.parquet import write_table
 from tests.handoff.assigned_by_hand import SCIENCE, SKY, STANDARD, write_design, write_fba
 from tests.handoff.desi_and_pfs import exported
 from tests.handoff.lists_by_hand import target_list

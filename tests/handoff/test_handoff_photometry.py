@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.photometry import Filter, Photometry, ab_magnitude
+from targetsel.photometry.catalog_fluxes import Filter, Photometry, ab_magnitude
 from tests.handoff.lists_by_hand import target_list
 
 R = Filter("r", "sdss")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from targetsel.mock.galaxies import NANOJANSKY, Galaxies
-from targetsel.mock.photometry import SPEED_OF_LIGHT, response
 from targetsel.mock.sky import MockSources, observe, observe_block
 from targetsel.mock.survey import LSST_YEAR_1, PAN_STARRS, SURVEYS
 from targetsel.mock.templates import WAVELENGTH
 from targetsel.mock.variation import Variation
+from targetsel.photometry.synthetic import SPEED_OF_LIGHT, response
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from targetsel.mock.anchor import CONTINUUM, KNOWN, LINE, Anchor, widths_of
 from targetsel.mock.continuum import BREAK_SCATTER, DUST, break_strength, draw_continuum
 from targetsel.mock.continuum import N_NORMALS as N_CONTINUUM
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.photometry import PANSTARRS, SPEED_OF_LIGHT, response
 from targetsel.mock.spectra import N_NORMALS, draw_spectra
 from targetsel.mock.templates import DECODER_PIXELS, WAVELENGTH
+from targetsel.photometry.synthetic import PANSTARRS, SPEED_OF_LIGHT, response
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.lines import measure
 from targetsel.spectra.spectrum import Spectra

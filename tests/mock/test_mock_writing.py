@@ -14,11 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import MockError, OutputError
-from targetsel.files import sha256_of_file
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
-from targetsel.latents.ensemble import DEFAULT, find_ensemble
 from targetsel.mock import writing
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.page import draw_page
@@ -26,10 +24,12 @@ from targetsel.mock.sky import BLOCK
 from targetsel.mock.survey import LEGACY, LSST_YEAR_1
 from targetsel.mock.variation import Variation
 from targetsel.mock.writing import SkyPlan, write_sky
-from targetsel.parquet import read_footer
+from targetsel.scoring.ensemble import DEFAULT, find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.lines import PROXIES
-from targetsel.spectra.training_set import TrainingSpectra
+from targetsel.tables.files import sha256_of_file
+from targetsel.tables.parquet import read_footer
+from targetsel.training.training_spectra import TrainingSpectra
 
 N = 280  # more than a block
 NAMES = ("catalog", "truth", "spectra")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from targetsel.latents.deviations import Deviations
-from targetsel.latents.posterior import LatentPosterior
+from targetsel.networks.deviations import Deviations
+from targetsel.networks.posterior import LatentPosterior
 from targetsel.priors.mixture import Mixture
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from targetsel.parquet import described, write_table
-from targetsel.selection.meaning import footer
+from targetsel.rules.binding import footer
+from targetsel.tables.parquet import described, write_table
 from tests.selection.scored_by_hand import PROXIES, scored_table
 
 D, M = 2, 2

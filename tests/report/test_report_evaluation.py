@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError, OutputError, RuleError
-from targetsel.parquet import read_footer
 from targetsel.report.evaluation import evaluate, write_evaluation
+from targetsel.tables.parquet import read_footer
 from tests.report.sky_by_hand import RULES, sky, with_column
 
 CONDITIONS = ("ew_halpha > 30 Angstrom", "d4000 > 1.6")

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from targetsel.parquet import described
 from targetsel.report.baseline import photometry_probability
 from targetsel.report.photometry import features, magnitudes, red_magnitude
+from targetsel.tables.parquet import described
 
 
 def _table(**columns):

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pyarrow as pa
 
-from targetsel.parquet import described
 from targetsel.spectra.proxies import NORMAL_SCORES
+from targetsel.tables.parquet import described
 
 PROXIES = ("ew_oiii", "ew_halpha", "d4000")
 

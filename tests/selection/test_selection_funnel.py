@@ -5,13 +5,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.parquet import read_footer, write_table
+from targetsel.rules.binding import footer
+from targetsel.rules.rules import Rules
 from targetsel.selection import scan
 from targetsel.selection.funnel import funnel
-from targetsel.selection.meaning import footer
-from targetsel.selection.rules import Rules
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList
+from targetsel.tables.parquet import read_footer, write_table
 from tests.selection.scored_by_hand import rule_text, scored_table
 
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from targetsel.errors import CatalogError, RuleError
-from targetsel.parquet import write_table
+from targetsel.rules.binding import footer
+from targetsel.rules.rules import Rules
 from targetsel.selection.calibration import Calibration
 from targetsel.selection.guarantee import ConformalSelection, guarantee
-from targetsel.selection.meaning import footer
-from targetsel.selection.rules import Rules
+from targetsel.tables.parquet import write_table
 from tests.selection.scored_by_hand import rule_text, scored_table
 
 RULES = Rules.parse(rule_text("P(ew_halpha > 50) > 0.1"))

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from targetsel.catalog import Catalog
+from targetsel.rules.classes import Limit, TargetClass
 from targetsel.selection import limits as module
-from targetsel.selection.classes import Limit, TargetClass
-from targetsel.selection.footprint import DEEPEST, Region
 from targetsel.selection.limits import Contest, Members
+from targetsel.sky.catalog import Catalog
+from targetsel.sky.footprint import DEEPEST, Region
 
 
 def members(rank, ra=None, dec=None, luck=None) -> Members:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, norm
 
 from targetsel.errors import CatalogError, RuleError
+from targetsel.expressions.grammar import parse
+from targetsel.rules.binding import Columns, Reader
+from targetsel.rules.functions import COMPARISONS
+from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import Sources, holds, value
-from targetsel.selection.expression import parse
-from targetsel.selection.functions import COMPARISONS
-from targetsel.selection.meaning import Columns, Reader
 from targetsel.selection.membership import evaluate, truth
-from targetsel.selection.rules import Rules
 from tests.selection.scored_by_hand import rule_text, scored_table
 
 

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from targetsel.selection.rules import Rules
+from targetsel.rules.rules import Rules
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList
 from tests.selection.expressions_at_random import (

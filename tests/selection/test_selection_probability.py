@@ -7,6 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, norm
 
+from targetsel.expressions.grammar import parse
+from targetsel.rules.binding import Columns, Reader
+from targetsel.rules.functions import COMPARISONS
+from targetsel.rules.intervals import always, apply_to_intervals
 from targetsel.selection.evaluation import (
     SETTLED,
     DrawnSources,
@@ -16,10 +20,6 @@ from targetsel.selection.evaluation import (
     holds,
     probability,
 )
-from targetsel.selection.expression import parse
-from targetsel.selection.functions import COMPARISONS
-from targetsel.selection.intervals import always, apply_to_intervals
-from targetsel.selection.meaning import Columns, Reader
 from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior, bivariate_normal
 from tests.selection.scored_by_hand import PROXIES, scored_table
 
@@ -182,7 +182,7 @@ numbers = st.floats(-20, 20)
     st.lists(st.tuples(numbers, numbers, st.floats(0, 1)), min_size=2, max_size=3),
 )
 def test_operation_on_values_lies_in_the_operation_on_their_intervals(operation, parts):
-    from targetsel.selection.functions import apply
+    from targetsel.rules.functions import apply
 
     many = {"min": 3, "max": 3, "negative": 1, "abs": 1, "sqrt": 1, "log10": 1}
     parts = parts[: many.get(operation, 2)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targetsel.selection import formula as f
+from targetsel.rules import formula as f
 from targetsel.selection import quantiles as module
 from targetsel.selection.quantiles import quantiles_of_table
 

@@ -6,15 +6,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError
-from targetsel.parquet import read_footer, write_table
+from targetsel.rules.binding import footer
+from targetsel.rules.formula import Column, Compare, Constant
+from targetsel.rules.rules import Rules
 from targetsel.selection import scan as module
-from targetsel.selection.formula import Column, Compare, Constant
 from targetsel.selection.funnel import FunnelCounts
-from targetsel.selection.meaning import footer
-from targetsel.selection.rules import Rules
 from targetsel.selection.scan import scored_file
 from targetsel.selection.select import select
 from targetsel.selection.steps import plan
+from targetsel.tables.parquet import read_footer, write_table
 from tests.selection.scored_by_hand import scored_table
 
 RULES = Rules.parse("""schema: targetsel/rules/v1

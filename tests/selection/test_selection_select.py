@@ -6,22 +6,22 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError, RuleError
-from targetsel.parquet import read_footer, write_table
+from targetsel.rules.binding import footer
+from targetsel.rules.rules import Rules
 from targetsel.selection import limits, scan
 from targetsel.selection import select as module
-from targetsel.selection.meaning import footer
 from targetsel.selection.membership import evaluate
-from targetsel.selection.rules import Rules
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList, rank
+from targetsel.tables.parquet import read_footer, write_table
 from tests.selection.scored_by_hand import rule_text, scored_table
 
 RULES = Rules.parse(
     rule_text(
         "P(ew_halpha > 50 and ew_oiii > 10) >= 0.5",
-        "ood > 0.01",
+        "typicality > 0.01",
         rest="    rank: ew_halpha\n    limit: {total: 30}\n"
-        "  STRANGE: {bit: 1, priority: 1, where: ood <= 0.05}\n",
+        "  STRANGE: {bit: 1, priority: 1, where: typicality <= 0.05}\n",
     )
 )
 
@@ -32,8 +32,10 @@ def scored_file(tmp_path):
     rng = np.random.default_rng(8)
     medians = rng.normal([12, 52, 1.5], [5, 10, 0.2], (500, 3))
     medians[::7] = np.nan
-    ood = pa.array(rng.uniform(0, 1, 500), pa.float32())
-    table = scored_table(medians, np.tile([2.0, 5.0, 0.1], (500, 1)), columns={"ood": (ood, "")})
+    typicality = pa.array(rng.uniform(0, 1, 500), pa.float32())
+    table = scored_table(
+        medians, np.tile([2.0, 5.0, 0.1], (500, 1)), columns={"typicality": (typicality, "")}
+    )
     write_table(table, tmp_path / "a.scored.parquet", footer(table.schema))
     return tmp_path / "a.scored.parquet"
 
@@ -101,7 +103,7 @@ def test_empty_or_targetless_catalog_gives_an_empty_list(scored_file, tmp_path, 
 
 def test_unknown_column_is_found_before_any_row_is_read(scored_file, tmp_path, monkeypatch):
     monkeypatch.setattr(scan, "Sources", None)
-    with pytest.raises(RuleError, match=r"unknown column 'odd'. Did you mean 'ood'\?"):
+    with pytest.raises(RuleError, match=r"unknown column 'odd'. Did you mean 'typicality'\?"):
         select(scored_file, Rules.parse(rule_text("odd < 3")), tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 
@@ -132,7 +134,7 @@ def test_shipped_rules_fit_a_scored_file(tmp_path, name):
         [[150, 80, 1.2], [0, 0, 1.9], [10, 20, 1.5], [10, 20, 1.5]],
         [[5, 5, 0.1], [1, 1, 0.1], [50, 50, 0.5], [50, 50, 0.5]],
         columns={
-            "ood": (pa.array([0.5, 0.5, 0.001, 0.5], pa.float32()), ""),
+            "typicality": (pa.array([0.5, 0.5, 0.001, 0.5], pa.float32()), ""),
             "epistemic": (pa.array([0.1, 0.1, 0.2, 0.9], pa.float32()), ""),
             "masked_fraction": (pa.array([0.0, 0.0, 0.0, 0.01], pa.float32()), ""),
         },

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from targetsel.rules.formula import Column, Compare, Constant, Lookup
 from targetsel.selection import sieve as module
 from targetsel.selection.evaluation import Sources
-from targetsel.selection.formula import Column, Compare, Constant, Lookup
 from targetsel.selection.sieve import Sieve, obeyed
 
 NUMBERS = st.lists(st.floats(-3, 3), min_size=1, max_size=60)

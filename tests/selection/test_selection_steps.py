@@ -6,12 +6,12 @@ import pytest
 from mocpy import MOC
 
 from targetsel.errors import RuleError
-from targetsel.identity import uniform
-from targetsel.parquet import write_table
+from targetsel.rules.rules import Rules
 from targetsel.selection.membership import evaluate
-from targetsel.selection.rules import Rules
 from targetsel.selection.steps import class_formulas, plan
 from targetsel.selection.target_list import rank
+from targetsel.tables.ids import uniform
+from targetsel.tables.parquet import write_table
 from tests.selection.scored_by_hand import scored_table
 
 HEAD = "schema: targetsel/rules/v1\nname: test\nseed: 5\n"

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from targetsel.errors import CatalogError, OutputError
-from targetsel.identity import uniform
-from targetsel.parquet import write_table
+from targetsel.rules.rules import Rules
 from targetsel.selection.membership import evaluate
-from targetsel.selection.rules import Rules
 from targetsel.selection.steps import class_formulas
 from targetsel.selection.target_list import TargetList, columns_needed, rank, within_limits
+from targetsel.tables.ids import uniform
+from targetsel.tables.parquet import write_table
 from tests.selection.scored_by_hand import rule_text, scored_table
 
 LIMITED = Rules.parse(

@@ -11,7 +11,7 @@ from targetsel.errors import EnsembleError, SpectrumError
 from targetsel.spectra.autoencoder import SpectralAutoencoder, maximum_mean_discrepancy
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.latent_space import LatentSpace
-from targetsel.weights import write_safetensors
+from targetsel.weights.safetensors import write_safetensors
 
 
 def fixed_autoencoder(mean, log_variance, output):

@@ -4,7 +4,7 @@ import torch
 from scipy.stats import spearmanr
 
 from targetsel.errors import SpectrumError
-from targetsel.latents.ensemble import find_ensemble
+from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.autoencoder import SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import (

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from targetsel.latents.ensemble import find_ensemble
 from targetsel.mock.anchor import Anchor
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import N_NORMALS, draw_spectra
 from targetsel.mock.templates import DECODER_PIXELS
+from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.autoencoder import SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.folded import BLOCK, FoldedDecoder

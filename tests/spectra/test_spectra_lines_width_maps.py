@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from targetsel.errors import CatalogError, SpectrumError
 from targetsel.mock.emission import COMPONENTS
-from targetsel.parquet import read_footer, write_table
 from targetsel.spectra.lines.width_files import maps_from_table, write_calibrated
 from targetsel.spectra.lines.width_maps import MOCK_PAIRS, WidthMap, WidthMaps, fit_maps
-from targetsel.tables import open_table
+from targetsel.tables.formats import open_table
+from targetsel.tables.parquet import read_footer, write_table
 
 
 def pairs(n=2000, seed=0, scatter=0.3):

@@ -9,8 +9,8 @@ import pytest
 from astropy.io import fits
 
 from targetsel.errors import SpectrumError, TargetselError
-from targetsel.parquet import described
 from targetsel.spectra.reading import read_spectra, try_spectra
+from targetsel.tables.parquet import described
 
 WAVELENGTH = np.linspace(3800, 9200, 500)
 GOOD = {

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import SpectrumError
-from targetsel.parquet import described
 from targetsel.spectra.lines.definition import Definition
 from targetsel.spectra.lines.strengths import LineStrengths, measure_observed
 from targetsel.spectra.lines.table import LineTable
 from targetsel.spectra.reading import try_spectra
+from targetsel.tables.parquet import described
 
 EW_SIGNS = ("emission", "mpa")
 

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import SpectrumError, did_you_mean
-from targetsel.files import check_output, sha256_of_file
-from targetsel.parquet import ParquetSink, described, read_footer
 from targetsel.spectra.lines.width_maps import CALIBRATED, MOCK_PAIRS, WidthMap, WidthMaps, fit_maps
-from targetsel.tables import PARQUET_SUFFIXES, InMemory, ParquetFiles, open_table
+from targetsel.tables.files import check_output, sha256_of_file
+from targetsel.tables.formats import PARQUET_SUFFIXES, InMemory, ParquetFiles, open_table
+from targetsel.tables.parquet import ParquetSink, described, read_footer
 
 ROWS_AT_ONCE = 8192
 

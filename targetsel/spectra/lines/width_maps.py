@@ -21,7 +21,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from targetsel.errors import SpectrumError, did_you_mean
-from targetsel.files import written_beside
+from targetsel.tables.files import written_beside
 
 SCHEMA = "targetsel/width-maps/v1"
 LEAST_PAIRS = 50

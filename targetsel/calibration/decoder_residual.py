@@ -1,0 +1,143 @@
+"""What a decoder leaves out of each proxy: true minus decoded, as a function of the decoded one.
+
+A decoder of six latents smooths weak lines and clips strong ones. Its error grows with the line
+and is no Gaussian, so that it is kept as quantiles by bins of the decoded proxy; those of different
+proxies are correlated, as lines of one spectrum are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+from scipy.stats import qmc
+
+from targetsel.calibration.conformal import SMALLEST_STEP, Bins, Curve, conformal_quantile
+from targetsel.spectra.proxies import NORMAL_SCORES, Proxies
+from targetsel.tables.ids import uniform
+
+SEED = 20200912  # of the fixed points that a source's id shifts
+INDEPENDENT = 1e-6  # share of every correlation that is taken away
+
+
+@dataclass(frozen=True)
+class DecoderResidual:
+    """The distribution of true minus decoded proxies.
+
+    Attributes
+    ----------
+    names : tuple of P strings
+    quantiles : mapping of name to Curve
+        The residual at `NORMAL_SCORES`, by the decoded proxy.
+    factor : ndarray, shape (P, P)
+        Lower Cholesky factor of the correlations of their normal scores.
+    """
+
+    names: tuple[str, ...]
+    quantiles: Mapping[str, Curve]
+    factor: np.ndarray
+
+    @classmethod
+    def fit(
+        cls, decoded: Mapping[str, np.ndarray], true: Mapping[str, np.ndarray], weight: np.ndarray
+    ) -> DecoderResidual:
+        """The residual that N sources show, each array of shape (N,).
+
+        Parameters
+        ----------
+        decoded : mapping of P arrays
+            Measured on the spectra that the true latents decode to; finite.
+        true : mapping of P arrays
+            Measured on the true spectra; finite.
+        """
+        names = tuple(true)
+        quantiles = {}
+        scores = np.empty((len(names), len(weight)))
+        for k, name in enumerate(names):
+            bins, rest = Bins.of(decoded[name], weight), true[name] - decoded[name]
+            values = [quantiles_of(rest[rows], weight[rows]) for rows in bins.rows()]
+            quantiles[name] = Curve(bins.centres, np.array(values))
+            knots = quantiles[name].at(decoded[name])
+            scores[k] = [np.interp(r, q, NORMAL_SCORES) for r, q in zip(rest, knots, strict=True)]
+        return cls(names, quantiles, np.linalg.cholesky(_correlation(scores, weight)))
+
+    def add(self, proxies: Proxies, seed: int) -> Proxies:
+        """The same draws with a draw of the residual added to each of these proxies."""
+        s = proxies.values.shape[1]
+        shift = uniform(proxies.source_id, seed, "residual", len(self.names))
+        points = (_points(len(self.names), s) + shift[:, None]) % 1.0
+        scores = ndtri(np.clip(points, 1e-9, 1 - 1e-9)) @ self.factor.T
+        values = proxies.values.astype(np.float64)
+        for k, name in enumerate(self.names):
+            place = proxies.names.index(name)
+            values[..., place] += self._residual(name, values[..., place], scores[..., k])
+        return replace(proxies, values=values)
+
+    def _residual(self, name: str, decoded: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Residuals at normal scores of draws, all of shape (N, S); NaN where decoded is."""
+        curve = self.quantiles[name]
+        last_bin, last_knot = (n - 1 for n in curve.values.shape)
+        place = np.interp(decoded, curve.centres, np.arange(last_bin + 1))
+        step = NORMAL_SCORES[1] - NORMAL_SCORES[0]
+        level = np.clip((scores - NORMAL_SCORES[0]) / step, 0, last_knot)
+        low = np.where(np.isnan(place), 0, place).astype(np.intp)
+        knot = np.minimum(level, last_knot - 1).astype(np.intp)
+        level -= knot
+        at, next_bin = low * (last_knot + 1) + knot, (low < last_bin) * (last_knot + 1)
+        table = curve.values.ravel()
+        here = table[at] * (1 - level) + table[at + 1] * level
+        at += next_bin
+        beyond = table[at] * (1 - level) + table[at + 1] * level
+        return here + (place - low) * (beyond - here)
+
+    def to_card(self) -> dict[str, Any]:
+        return {
+            "quantiles": {name: self.quantiles[name].to_card() for name in self.names},
+            "factor": self.factor.tolist(),
+        }
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> DecoderResidual:
+        """The residual of a card.
+
+        Raises
+        ------
+        ValueError, KeyError
+            If it is none.
+        """
+        curves = {
+            name: Curve.from_card(each, len(NORMAL_SCORES))
+            for name, each in card["quantiles"].items()
+        }
+        factor = np.asarray(card["factor"], float)
+        if factor.shape != (len(curves), len(curves)) or not np.isfinite(factor).all():
+            raise ValueError("the correlations of the decoder's residual do not fit its proxies")
+        return cls(tuple(curves), curves, factor)
+
+
+def quantiles_of(values: np.ndarray, weight: np.ndarray) -> list[float]:
+    """Conformal quantiles at `NORMAL_SCORES`, increasing."""
+    found = [conformal_quantile(values, p, weight) for p in ndtr(NORMAL_SCORES)]
+    rising = np.maximum.accumulate(found) + SMALLEST_STEP * np.arange(len(found))
+    return [float(each) for each in rising]
+
+
+def _correlation(scores: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Correlations of P rows of normal scores (P, N), a little less so that all can be inverted."""
+    rest = scores - np.average(scores, axis=1, weights=weight)[:, None]
+    spread = np.sqrt(np.average(rest**2, axis=1, weights=weight))
+    rest /= np.maximum(spread, SMALLEST_STEP)[:, None]
+    matrix = (rest * weight) @ rest.T / weight.sum()
+    return (1 - INDEPENDENT) * matrix + np.diag(1 - (1 - INDEPENDENT) * np.diagonal(matrix))
+
+
+@cache
+def _points(dimension: int, n: int) -> np.ndarray:
+    """Fixed points of the unit cube, shape (n, dimension), out of step with the latents' draws."""
+    rng = np.random.default_rng(SEED)
+    points = qmc.Sobol(dimension, scramble=True, rng=rng).random_base2(int(np.ceil(np.log2(n))))
+    return points[rng.permutation(len(points))[:n]]

@@ -1,0 +1,328 @@
+"""Fitting a calibration to scored sources of known spectra, and checking it on others of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+import targetsel
+from targetsel.calibration.calibration import Calibration
+from targetsel.calibration.classes import ClassMap
+from targetsel.calibration.conformal import Bins, effective_size
+from targetsel.calibration.decoder_residual import DecoderResidual
+from targetsel.calibration.known_sources import KnownSources
+from targetsel.calibration.latents import INTERVAL, LatentCalibration
+from targetsel.calibration.proxies import ScoreMap
+from targetsel.errors import CatalogError, EnsembleError
+from targetsel.networks.posterior import LatentPosterior
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.lines import PROXIES, bpt_probabilities, measure
+from targetsel.spectra.proxies import Proxies, ProxyPosterior
+from targetsel.tables.files import sha256_of_file
+from targetsel.tables.ids import uniform
+from targetsel.tables.parquet import read_footer
+
+Progress = Callable[[int, int], None]
+
+CHECKED_SHARE = 0.3
+FEWEST = 400  # sources to fit: with fewer the outermost quantiles are single sources
+SOURCES_DECODED_AT_ONCE = 8
+WORST_AGREEMENT = 0.5  # rank correlation of a decoded proxy with the true one
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often a central 90 % interval held the truth, over sources that took no part in fitting.
+
+    Attributes
+    ----------
+    name : str
+        Of a proxy, or ``latent 1`` and so on.
+    n : int
+        Sources.
+    before, after : float
+        Share that lay inside, of all.
+    worst_before, worst_after : float
+        The share farthest from 90 % among bins of brightness.
+    """
+
+    name: str
+    n: int
+    before: float
+    after: float
+    worst_before: float
+    worst_after: float
+
+
+def calibrate(
+    scored: Path,
+    truth: Path,
+    ensemble: Ensemble,
+    progress: Progress = lambda done, total: None,
+) -> tuple[Calibration, list[Coverage]]:
+    """The calibration that sources of known spectra ask for, and how it did on some of them.
+
+    A hash of their group parts the sources: a first calibration is fitted to most, and the others
+    (`CHECKED_SHARE`) say how it does. The calibration itself is then fitted to all. The networks
+    must not have learnt from any of them.
+
+    Parameters
+    ----------
+    scored : Path
+        A scored file of this ensemble, without a calibration.
+    truth : Path
+        Parquet with `source_id` and proxies measured on spectra, or latents (`latent_mean` of this
+        ensemble's decoder, perhaps with `latent_std`, or a mock sky's `latent`), or both. `weight`
+        says how many sources one stands for, `group_id` which belong together.
+
+    Raises
+    ------
+    CatalogError, EnsembleError
+    """
+    known = KnownSources.read(scored, truth, ensemble)
+    options = read_footer(scored)["options"]
+    seed, n_draws = options["seed"], options["n_draws"]
+    checked = uniform(known.group, 0, "calibration")[:, 0] < CHECKED_SHARE
+    fitted, others = known.take(~checked), known.take(checked)
+    _check_size(truth, fitted, others)
+    done, total = 0, 2 * len(fitted) + len(others) + 2 * len(known)
+
+    def predicted(calibration: Calibration, some: KnownSources) -> Predicted:
+        nonlocal done
+        found = Predicted.of(
+            calibration, some, ensemble, n_draws, seed, lambda n: progress(done + n, total)
+        )
+        done += len(some)
+        return found
+
+    def fit(some: KnownSources) -> Calibration:
+        partial = _latent_steps(some, ensemble.decoder, truth)
+        partial = replace(partial, maps=_maps(some, predicted(partial, some).knots))
+        return replace(partial, classes=_classes(some, predicted(partial, some).shares))
+
+    first = fit(fitted)
+    coverages = _coverages(first, others, predicted(first, others).knots)
+    card = _card(known, len(others), ensemble, truth, options, coverages)
+    return replace(fit(known), card=card), coverages
+
+
+def _check_size(truth: Path, fitted: KnownSources, others: KnownSources) -> None:
+    n = int(effective_size(fitted.weight)) if len(fitted) else 0
+    lopsided = not len(fitted) or not len(others)
+    if len(fitted) + len(others) < FEWEST or (n < FEWEST and not lopsided):
+        needed = int(np.ceil(FEWEST / (1 - CHECKED_SHARE)))
+        counts = ", ".join(f"{count} {why}" for why, count in fitted.left_out.items() if count)
+        raise CatalogError(
+            f"{truth}: {len(fitted) + len(others)} scored sources of known spectra"
+            f"{f' ({counts} left out)' if counts else ''}, of which {n} count for fitting; about "
+            f"{needed} are needed, and {needed * 5} for bins of brightness. Give more."
+        )
+    if lopsided:
+        raise CatalogError(
+            f"{truth}: its {len(fitted) + len(others)} sources are of too few groups ('group_id') "
+            "to be parted into some to fit and others to check. Give more groups."
+        )
+
+
+def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> Calibration:
+    """A calibration of the latents and of what decoding leaves out."""
+    rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
+    nothing = Calibration(None, None, {}, {})
+    if len(rows) < FEWEST:
+        return nothing
+    some = known.take(rows)
+    residual = _residual(some, decoder, truth)
+    latents = LatentCalibration.fit(
+        some.posterior, some.latents, some.noise, some.magnitude, some.weight
+    )
+    return replace(nothing, latents=latents, residual=residual)
+
+
+def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResidual | None:
+    """What decoding leaves out of the proxies that are known wherever latents are."""
+    decoded = measure(decoder.decode(known.latents[:, None]))
+    pairs = {
+        name: (decoded[name][:, 0], true)
+        for name, true in known.proxies.items()
+        if np.isfinite(true).sum() >= FEWEST
+    }
+    if not pairs:
+        return None
+    rows = np.flatnonzero(np.isfinite(sum(a + b for a, b in pairs.values())))
+    if len(rows) < FEWEST:
+        return None
+    agreement = max(spearmanr(a[rows], b[rows]).statistic for a, b in pairs.values())
+    if not agreement >= WORST_AGREEMENT:
+        raise EnsembleError(
+            f"{truth}: its latents decode to proxies that have nothing to do with its true ones "
+            f"(rank correlation at most {agreement:.2f}): latents of another decoder? Encode the "
+            "spectra with this ensemble's."
+        )
+    return DecoderResidual.fit(
+        {name: a[rows] for name, (a, _) in pairs.items()},
+        {name: b[rows] for name, (_, b) in pairs.items()},
+        known.weight[rows],
+    )
+
+
+def _maps(known: KnownSources, knots: Mapping[str, np.ndarray]) -> dict[str, ScoreMap]:
+    """The maps of the proxies that are known of enough sources."""
+    maps = {}
+    for name, true in known.proxies.items():
+        rows = np.flatnonzero(np.isfinite(true + knots[name].sum(axis=1)))
+        if len(rows) >= FEWEST:
+            about = known.magnitude[rows], known.weight[rows]
+            maps[name] = ScoreMap.fit(knots[name][rows], true[rows], *about)
+    return maps
+
+
+def _classes(known: KnownSources, shares: Mapping[str, np.ndarray]) -> ClassMap | None:
+    """The map of the classes in the [NII] diagram, if enough sources of each are known."""
+    if not shares or set(known.proxies) < set(PROXIES):
+        return None
+    true = np.stack([known.proxies[name] for name in PROXIES], axis=1)
+    ids = known.posterior.source_id
+    classes = bpt_probabilities(Proxies(ids, PROXIES, true[:, None]))
+    known_of = np.where(np.isfinite(true).all(axis=1), 1.0, np.nan)
+    return ClassMap.fit(shares, {n: each * known_of for n, each in classes.items()}, known.weight)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What scoring makes of N sources under a calibration of their posterior.
+
+    Attributes
+    ----------
+    knots : mapping of proxy name to ndarray, shape (N, L)
+        Quantiles of every proxy.
+    shares : mapping of class to ndarray, shape (N,)
+        Of draws, in the [NII] diagram.
+    """
+
+    knots: Mapping[str, np.ndarray]
+    shares: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(
+        cls,
+        calibration: Calibration,
+        known: KnownSources,
+        ensemble: Ensemble,
+        n_draws: int,
+        seed: int,
+        progress: Callable[[int], None],
+    ) -> Predicted:
+        """Nothing at all where no proxy is known, so that spectra need not be decoded."""
+        if not known.proxies:
+            return cls({}, {})
+        posterior = calibration.posterior(known.posterior, known.magnitude)
+        knots: list[dict[str, np.ndarray]] = []
+        shares: list[dict[str, np.ndarray]] = []
+        for rows, proxies in drawn(posterior, ensemble, n_draws, seed):
+            moved = calibration.proxies(proxies, known.magnitude[rows], seed)
+            found = ProxyPosterior.from_draws(moved, moved.names)
+            knots.append({name: found.knots(name) for name in found.names})
+            shares.append(bpt_probabilities(moved))
+            progress(min(rows.stop, len(known)))
+        return cls(_joined(knots), _joined(shares))
+
+
+def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([each[name] for each in pieces]) for name in pieces[0]}
+
+
+def drawn(
+    posterior: LatentPosterior, ensemble: Ensemble, n_draws: int, seed: int
+) -> Iterator[tuple[slice, Proxies]]:
+    """Proxies of draws of every source, decoded a few sources at a time, and whose they are."""
+    for start in range(0, len(posterior), SOURCES_DECODED_AT_ONCE):
+        rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
+        part = posterior.take(rows)
+        yield rows, ensemble.folded_decoder.measure(part.draw(n_draws, seed), part.source_id)
+
+
+# ---------------------------------------------------------------------- checking
+
+
+def _coverages(
+    calibration: Calibration, known: KnownSources, after: Mapping[str, np.ndarray]
+) -> list[Coverage]:
+    """The coverage of every latent and proxy before and after."""
+    found = []
+    rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
+    if calibration.latents is not None and len(rows):
+        some = known.take(rows)
+        applied = calibration.posterior(some.posterior, some.magnitude)
+        pairs = [
+            _inside(each.with_noise(some.noise).probability_below(some.latents))
+            for each in (some.posterior, applied)
+        ]
+        found += [
+            _coverage(f"latent {k + 1}", some, *(each[:, k] for each in pairs))
+            for k in range(some.latents.shape[1])
+        ]
+    for name in calibration.maps:
+        rows = np.flatnonzero(np.isfinite(known.proxies[name] + after[name].sum(axis=1)))
+        if len(rows):
+            true = known.proxies[name][rows]
+            pairs = [_below(name, knots[name][rows], true) for knots in (known.knots, after)]
+            found.append(_coverage(name, known.take(rows), *map(_inside, pairs)))
+    return found
+
+
+def _below(name: str, knots: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return ProxyPosterior((name,), {name: knots}, {}).probability_below(name, true)
+
+
+def _inside(below: np.ndarray) -> np.ndarray:
+    return np.abs(below - 0.5) < INTERVAL / 2
+
+
+def _coverage(name: str, known: KnownSources, before: np.ndarray, after: np.ndarray) -> Coverage:
+    bins = Bins.of(known.magnitude, known.weight).rows()
+
+    def share(inside: np.ndarray, rows: np.ndarray) -> float:
+        return float(np.average(inside[rows], weights=known.weight[rows]))
+
+    def worst(inside: np.ndarray) -> float:
+        return max((share(inside, rows) for rows in bins), key=lambda s: abs(s - INTERVAL))
+
+    everyone = np.arange(len(known))
+    overall = share(before, everyone), share(after, everyone)
+    return Coverage(name, len(known), *overall, worst(before), worst(after))
+
+
+def _card(
+    known: KnownSources,
+    n_checked: int,
+    ensemble: Ensemble,
+    truth: Path,
+    options: Mapping[str, Any],
+    coverages: list[Coverage],
+) -> dict[str, Any]:
+    return {
+        "code_version": targetsel.__version__,
+        "ensemble": {"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
+        "truth_sha256": sha256_of_file(truth),
+        "simulated": known.simulated,
+        "n_fitted": len(known),
+        "n_checked": n_checked,
+        "checked": "of a first fit, to all others; then the calibration was fitted to all",
+        "left_out": {why: count for why, count in known.left_out.items() if count},
+        "draws": {"seed": options["seed"], "n": options["n_draws"]},
+        "magnitude": "AB, of the cutout's central light; see imaging/brightness.py",
+        "coverage_of_90_percent": {
+            each.name: {
+                key: round(value, 4) if isinstance(value, float) else value
+                for key, value in vars(each).items()
+                if key != "name"
+            }
+            for each in coverages
+        },
+    }

@@ -1,0 +1,113 @@
+"""Calibration of the latents' posterior: how true latents deviate from it, and how wide it is.
+
+Two things are learnt from sources of known latents. First the `Deviations` of true latents from the
+members' means, in units of the members' own covariances: skewed, heavy-tailed, and going together
+as they do. Then the *stretch* of each latent as a function of the source's brightness, such that
+the central 90 % interval holds 90 %: conformalised quantile regression (Romano et al. 2019,
+arXiv:1905.03222) with the score in units of the interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from targetsel.calibration.conformal import Bins, Curve, conformal_quantile, effective_size
+from targetsel.networks.deviations import Deviations
+from targetsel.networks.posterior import LatentPosterior
+
+INTERVAL = 0.9  # the central interval that a stretch is made right for
+N_ROUNDS = 3
+SMALLEST_HALF = 1e-9  # of an interval, so that a degenerate posterior does not divide by zero
+
+
+@dataclass(frozen=True)
+class LatentCalibration:
+    """Deviations and stretch of a posterior of D latents.
+
+    Attributes
+    ----------
+    deviations : Deviations
+    stretch : Curve
+        Logarithm of the factor of each latent's deviations, by magnitude.
+    """
+
+    deviations: Deviations
+    stretch: Curve
+
+    def apply(self, posterior: LatentPosterior, magnitude: np.ndarray) -> LatentPosterior:
+        """The calibrated posterior of N sources, given their magnitudes (N,)."""
+        stretched = posterior.stretched(np.exp(self.stretch.at(magnitude)))
+        return replace(stretched, deviations=self.deviations)
+
+    @classmethod
+    def fit(
+        cls,
+        posterior: LatentPosterior,
+        latents: np.ndarray,
+        noise: np.ndarray,
+        magnitude: np.ndarray,
+        weight: np.ndarray,
+    ) -> LatentCalibration:
+        """The calibration that N sources of known latents ask for.
+
+        Parameters
+        ----------
+        posterior : LatentPosterior
+            As the networks predict it.
+        latents, noise : ndarray, shape (N, D)
+            True latents, and the standard deviation of the errors that they were measured with.
+            The calibrated posterior is that of the latents without such errors, as far as they
+            are small beside it.
+        magnitude, weight : ndarray, shape (N,)
+        """
+        noisy, counts = posterior.with_noise(noise), weight * effective_size(weight) / weight.sum()
+        deviations = Deviations.fit(noisy.whitened(latents), noisy.log_size, noisy.centre, counts)
+        skewed = replace(posterior, deviations=deviations)
+        return cls(deviations, _stretch(skewed, latents, noise, magnitude, weight))
+
+    def to_card(self) -> dict[str, Any]:
+        return {"deviations": self.deviations.to_card(), "stretch": self.stretch.to_card()}
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any], n_latents: int) -> LatentCalibration:
+        """The calibration of a card.
+
+        Raises
+        ------
+        ValueError, KeyError
+            If it is none of so many latents.
+        """
+        deviations = Deviations.from_card(card["deviations"], n_latents)
+        return cls(deviations, Curve.from_card(card["stretch"], n_latents))
+
+
+def _stretch(
+    posterior: LatentPosterior,
+    latents: np.ndarray,
+    noise: np.ndarray,
+    magnitude: np.ndarray,
+    weight: np.ndarray,
+) -> Curve:
+    """The stretch, in logarithm, with which central intervals hold what they should.
+
+    In rounds: what a curve leaves to be corrected within a bin changes the bin's quantile.
+    """
+    bins, noisy = Bins.of(magnitude, weight), posterior.with_noise(noise)
+    low, high = (noisy.quantile(p) for p in ((1 - INTERVAL) / 2, (1 + INTERVAL) / 2))
+    middle = noisy.centre
+    upper = (latents - middle) / np.maximum(high - middle, SMALLEST_HALF)
+    lower = (middle - latents) / np.maximum(middle - low, SMALLEST_HALF)
+    needed = np.maximum(np.maximum(upper, lower), SMALLEST_HALF)
+    curve = Curve(bins.centres, np.zeros((len(bins.centres), latents.shape[1])))
+    for _ in range(N_ROUNDS):
+        rest = needed / np.exp(curve.at(magnitude))
+        more = [
+            [conformal_quantile(each, INTERVAL, weight[rows]) for each in rest[rows].T]
+            for rows in bins.rows()
+        ]
+        curve = replace(curve, values=curve.values + np.log(more))
+    return curve

@@ -1,0 +1,556 @@
+"""The language of conditions: its words, its grammar, its syntax tree.
+
+An expression such as ``P(ew_halpha > 50 Angstrom and ew_oiii > 10) >= 0.8`` becomes a tree in
+which every node knows its place in the rule file. Nothing is looked up or evaluated here: what a
+name or a unit means depends on the catalog and is decided in `meaning`.
+
+    or    = and {("or" | "|") and}          and  = not {("and" | "&") not}
+    not   = ("not" | "~") not | comparison
+    comparison = sum [op sum {op sum} | "between" sum "and" sum
+                      | "in" "[" literal {"," literal} "]" | "is" ["not"] "missing"]
+    sum   = product {("+" | "-") product}   product = unary {("*" | "/") unary}
+    unary = ("-" | "+") unary | power       power   = atom ["**" unary]
+    atom  = NUMBER [unit] | name | function "(" [or {"," or}] ")" | "(" or ")"
+            | ("in_moc" | "within") "(" FILE {"," or} ")"
+
+``&`` binds like ``and``, looser than comparisons, unlike in Python.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from targetsel.documents.source_location import Place
+from targetsel.errors import did_you_mean
+
+MAX_CHARACTERS = 4096
+MAX_DEPTH = 32
+MAX_NODES = 256
+
+# Function names, and how many arguments each takes (fewest, most).
+FUNCTIONS = {
+    "P": (1, 1),
+    "std": (1, 1),
+    "q": (2, 2),
+    "abs": (1, 1),
+    "sqrt": (1, 1),
+    "log10": (1, 1),
+    "min": (2, 16),
+    "max": (2, 16),
+    "mag": (1, 1),
+    "finite": (1, 1),
+    "has_bit": (2, 64),
+    "in_moc": (1, 1),
+    "within": (2, 2),
+    "catalog_quantile": (2, 2),
+}
+ABOUT_FILES = ("in_moc", "within")  # their first argument is the name of a file, in quotes
+KEYWORDS = ("and", "or", "not", "between", "in", "is", "missing")
+
+# What may be written after a number, and the unit that astropy knows it by. A closed list: in
+# astropy's own grammar `A` is the ampere and `min` a minute.
+UNITS = {
+    "mag": "mag",
+    "Angstrom": "Angstrom",
+    "AA": "Angstrom",
+    "nm": "nm",
+    "um": "um",
+    "deg": "deg",
+    "arcmin": "arcmin",
+    "arcsec": "arcsec",
+    "mas": "mas",
+    "mas/yr": "mas / yr",
+    "percent": "percent",
+    "km/s": "km / s",
+    "yr": "yr",
+    "Jy": "Jy",
+    "mJy": "mJy",
+    "uJy": "uJy",
+    "nJy": "nJy",
+    "nanomaggy": "nmgy",
+    "nmgy": "nmgy",
+    "erg/s/cm2": "erg / (s cm2)",
+    "erg/s/cm2/Angstrom": "erg / (s cm2 Angstrom)",
+    "erg/s/cm2/AA": "erg / (s cm2 Angstrom)",
+}
+
+_SPACE = re.compile(r"\s*")
+_NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+_UNIT = re.compile(
+    "(?:" + "|".join(map(re.escape, sorted(UNITS, key=len, reverse=True))) + r")(?![A-Za-z_0-9])"
+)
+_TEXT = re.compile(r"'[^']*'|\"[^\"]*\"")
+_SYMBOL = re.compile(r"\*\*|<=|>=|==|!=|[-+*/<>&|~()\[\],]")
+_DIRECTION = {"<": "up", "<=": "up", ">": "down", ">=": "down"}
+COMPARISONS = (*_DIRECTION, "==", "!=")
+
+# Characters and words people bring from elsewhere, and what to write here.
+_ELSEWHERE = {
+    "&&": "'&&' is not known here; write and",
+    "||": "'||' is not known here; write or",
+    "<>": "'<>' is not known here; write !=",
+    "=": "'=' is not a comparison; write == to compare",
+    "≥": "unexpected character '≥'; write >=",
+    "≤": "unexpected character '≤'; write <=",
+    "≠": "unexpected character '≠'; write !=",
+    "−": "unexpected character '−'; write the minus sign -",
+    "^": "unexpected character '^'; write ** for a power",
+    "!": "unexpected character '!'; write not",
+    "%": "unexpected character '%'; write percent after a number",
+    ".": "unexpected '.'; columns have no attributes",
+}
+
+
+# --- the tree ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Node:
+    """A piece of an expression; two nodes are equal wherever they are written."""
+
+    place: Place = field(compare=False, repr=False)
+
+    @property
+    def children(self) -> tuple[Node, ...]:
+        """The nodes directly below this one, from left to right."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Number(Node):
+    value: int | float
+    unit: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value!r} {self.unit}".strip()
+
+
+@dataclass(frozen=True)
+class Name(Node):
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Text(Node):
+    """The name of a file."""
+
+    value: str
+
+    def __str__(self) -> str:
+        return f"'{self.value}'"
+
+
+@dataclass(frozen=True)
+class Branch(Node):
+    """A node with others below it.
+
+    ``word`` is the function, operator or keyword: ``P``, ``+``, ``negative``, ``not``, ``and``,
+    ``or``, ``compare``, ``between``, ``in``, ``is missing``, ``is not missing``. ``operators``
+    are those of a chained comparison, ``symbol`` what the user wrote for ``and`` or ``or``.
+    """
+
+    word: str
+    parts: tuple[Node, ...]
+    operators: tuple[str, ...] = ()
+    symbol: str = field(default="", compare=False)
+
+    @property
+    def children(self) -> tuple[Node, ...]:
+        return self.parts
+
+    def __str__(self) -> str:
+        parts = [str(part) for part in self.parts]
+        if self.word in FUNCTIONS:
+            return f"{self.word}({', '.join(map(unwrapped, self.parts))})"
+        if self.word == "compare":
+            words = [parts[0]]
+            for operator, part in zip(self.operators, parts[1:], strict=True):
+                words += [operator, part]
+            return f"({' '.join(words)})"
+        if self.word == "between":
+            return f"({parts[0]} between {parts[1]} and {parts[2]})"
+        if self.word == "in":
+            return f"({parts[0]} in [{', '.join(parts[1:])}])"
+        if self.word.startswith("is "):
+            return f"({parts[0]} {self.word})"
+        if self.word in ("not", "negative"):
+            return f"({'not ' if self.word == 'not' else '-'}{parts[0]})"
+        return f"({f' {self.word} '.join(parts)})"
+
+
+def unwrapped(node: Node) -> str:
+    """The node as text, without the parentheses that a larger expression would need."""
+    text = str(node)
+    return text[1:-1] if text.startswith("(") else text
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and all nodes below it, from left to right."""
+    yield node
+    for child in node.children:
+        yield from walk(child)
+
+
+# --- words -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Token:
+    kind: str  # "number", "unit", "name", "text", "end", or the symbol or keyword itself
+    text: str
+    start: int
+
+
+def _token(text: str, start: int, after_number: bool) -> Token | str:
+    """The token at `start`, or the message that explains why there is none."""
+    if start == len(text):
+        return Token("end", "", start)
+    if match := _NUMBER.match(text, start):
+        return Token("number", match[0], start)
+    if after_number and (match := _UNIT.match(text, start)):
+        return Token("unit", match[0], start)
+    if match := _NAME.match(text, start):
+        return Token(match[0] if match[0] in KEYWORDS else "name", match[0], start)
+    if match := _TEXT.match(text, start):
+        return Token("text", match[0], start)
+    for elsewhere in (text[start : start + 2], text[start]):
+        if elsewhere in _ELSEWHERE and elsewhere not in ("!=", "=="):
+            symbol = _SYMBOL.match(text, start)
+            if symbol is None or len(symbol[0]) < len(elsewhere):
+                return _ELSEWHERE[elsewhere]
+    if match := _SYMBOL.match(text, start):
+        return Token(match[0], match[0], start)
+    return f"unexpected character '{text[start]}'"
+
+
+def words(text: str) -> list[tuple[str, str]]:
+    """The words of an expression that can be parsed, each with its kind (see `Token`)."""
+    found: list[tuple[str, str]] = []
+    start = 0
+    while True:
+        space = _SPACE.match(text, start)
+        start = space.end() if space else start
+        token = _token(text, start, bool(found) and found[-1][0] == "number")
+        assert isinstance(token, Token)
+        if token.kind == "end":
+            return found
+        found.append((token.kind, token.text))
+        start += len(token.text)
+
+
+# --- grammar -----------------------------------------------------------------------------------
+
+
+def parse(text: str, place: Place | None = None) -> Node:
+    """The syntax tree of one expression.
+
+    Parameters
+    ----------
+    text : str
+    place : Place, optional
+        Where the first character of `text` stands in the rule file.
+
+    Raises
+    ------
+    RuleErrorAt
+        If the text is not an expression; it points at the first character that does not fit.
+    """
+    place = place or Place(source=text)
+    if len(text) > MAX_CHARACTERS:
+        raise place.error(
+            f"expression is longer than {MAX_CHARACTERS} characters; name parts under `define:`"
+        )
+    if not text.strip():
+        raise place.error("expected an expression, such as rmag < 22.5")
+    return _Parser(text, place).whole()
+
+
+class _Parser:
+    """Recursive descent, one method per line of the grammar; tokens are read as they are needed,
+    so that the first fault from the left is the one reported."""
+
+    def __init__(self, text: str, place: Place) -> None:
+        self.text = text
+        self.origin = place
+        self.depth = 0
+        self.nodes = 0
+        self.token = self._read(0, after_number=False)
+
+    def _read(self, start: int, after_number: bool) -> Token:
+        space = _SPACE.match(self.text, start)
+        start = space.end() if space else start
+        token = _token(self.text, start, after_number)
+        if isinstance(token, str):
+            raise self.origin.moved(start).error(token)
+        return token
+
+    @property
+    def place(self) -> Place:
+        return self.origin.moved(self.token.start)
+
+    def _advance(self) -> Token:
+        token = self.token
+        self.token = self._read(token.start + len(token.text), token.kind == "number")
+        return token
+
+    def _expect(self, kind: str, message: str) -> Token:
+        if self.token.kind != kind:
+            raise self.place.error(message)
+        return self._advance()
+
+    def _counted(self, node: Node) -> Node:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise node.place.error(
+                f"expression has more than {MAX_NODES} parts; split it into several conditions"
+            )
+        return node
+
+    def _branch(
+        self,
+        place: Place,
+        word: str,
+        *parts: Node,
+        operators: tuple[str, ...] = (),
+        symbol: str = "",
+    ) -> Node:
+        return self._counted(Branch(place, word, parts, operators, symbol))
+
+    def _deeper(self, rule: str) -> Node:
+        """What the grammar's `rule` reads, one level further down."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.place.error(
+                f"expression is nested deeper than {MAX_DEPTH} levels; "
+                "name the inner part under `define:`"
+            )
+        node: Node = getattr(self, rule)()
+        self.depth -= 1
+        return node
+
+    def whole(self) -> Node:
+        node = self._or()
+        if self.token.kind != "end":
+            raise self._stray()
+        return node
+
+    def _stray(self) -> Exception:
+        """The error for a token that cannot follow what was read."""
+        if self.token.kind == "text":
+            return self.place.error(_about_text(self.token.text))
+        if self.token.kind == ")":
+            return self.place.error("this ')' closes nothing; remove it or open a '(' before")
+        if self.token.kind in COMPARISONS:
+            return self.place.error("a comparison ends here already; join two with and")
+        if self.token.kind == "not":
+            return self.place.error("'not' stands before a condition; write not (x in [...])")
+        if self.token.kind == "end":
+            return self.place.error("the expression ends too early; expected a number or a name")
+        return self.place.error(
+            f"unexpected '{self.token.text}'; expected an operator such as and, or, <, +"
+        )
+
+    def _or(self) -> Node:
+        return self._junction("or", "|", self._and)
+
+    def _and(self) -> Node:
+        return self._junction("and", "&", self._not)
+
+    def _junction(self, word, symbol, inner) -> Node:
+        place = self.place
+        parts = [inner()]
+        written = ""
+        while self.token.kind in (word, symbol):
+            written = written or self.token.text
+            self._advance()
+            parts.append(inner())
+        return parts[0] if len(parts) == 1 else self._branch(place, word, *parts, symbol=written)
+
+    def _not(self) -> Node:
+        if self.token.kind not in ("not", "~"):
+            return self._comparison()
+        place = self.place
+        self._advance()
+        return self._branch(place, "not", self._deeper("_not"))
+
+    def _comparison(self) -> Node:
+        place = self.place
+        left = self._sum()
+        if self.token.kind in COMPARISONS:
+            return self._chain(place, left)
+        if self.token.kind == "between":
+            self._advance()
+            low = self._sum()
+            self._expect("and", "expected 'and', as in x between 1 and 2")
+            return self._branch(place, "between", left, low, self._sum())
+        if self.token.kind == "in":
+            self._advance()
+            return self._branch(place, "in", left, *self._literals())
+        if self.token.kind == "is":
+            self._advance()
+            word = "is missing"
+            if self.token.kind == "not":
+                self._advance()
+                word = "is not missing"
+            self._expect("missing", "expected 'missing', as in x is missing")
+            return self._branch(place, word, left)
+        return left
+
+    def _chain(self, place: Place, left: Node) -> Node:
+        parts = [left]
+        operators: list[str] = []
+        while self.token.kind in COMPARISONS:
+            operator = self.token.kind
+            if operators and _DIRECTION.get(operator, operator) != _DIRECTION.get(operators[-1]):
+                raise self.place.error(
+                    "chained comparisons must point the same way, e.g. 17 < rmag < 22.5"
+                )
+            self._advance()
+            operators.append(operator)
+            parts.append(self._sum())
+        return self._branch(place, "compare", *parts, operators=tuple(operators))
+
+    def _literals(self) -> list[Node]:
+        example = "as in field in [1, 2, 5]"
+        self._expect("[", f"expected '[', {example}")
+        literals = []
+        while True:
+            place = self.place
+            negative = self.token.kind == "-"
+            if negative:
+                self._advance()
+            if self.token.kind != "number":
+                if self.token.kind == "text":
+                    raise self._stray()
+                raise self.place.error(f"expected a number, {example}")
+            number = self._number()
+            literals.append(self._branch(place, "negative", number) if negative else number)
+            if self.token.kind != ",":
+                break
+            self._advance()
+        self._expect("]", f"expected ']', {example}")
+        return literals
+
+    def _sum(self) -> Node:
+        return self._operations(("+", "-"), self._product)
+
+    def _product(self) -> Node:
+        return self._operations(("*", "/"), self._unary)
+
+    def _operations(self, operators: tuple[str, ...], inner) -> Node:
+        place = self.place
+        node = inner()
+        while self.token.kind in operators:
+            operator = self._advance().kind
+            node = self._branch(place, operator, node, inner())
+        return node
+
+    def _unary(self) -> Node:
+        if self.token.kind not in ("-", "+"):
+            return self._power()
+        place = self.place
+        if self._advance().kind == "+":
+            return self._deeper("_unary")
+        return self._branch(place, "negative", self._deeper("_unary"))
+
+    def _power(self) -> Node:
+        place = self.place
+        base = self._atom()
+        if self.token.kind != "**":
+            return base
+        self._advance()
+        return self._branch(place, "**", base, self._deeper("_unary"))
+
+    def _atom(self) -> Node:
+        if self.token.kind == "number":
+            return self._number()
+        if self.token.kind == "name":
+            return self._name()
+        if self.token.kind == "(":
+            opened = self.place
+            self._advance()
+            node = self._deeper("_or")
+            self._close(opened)
+            return node
+        if self.token.kind in ("text", ")", "end", "not"):
+            if self.token.kind == ")":
+                raise self.place.error("expected a number or a name before ')'")
+            raise self._stray()
+        raise self.place.error(f"expected a number or a name before '{self.token.text}'")
+
+    def _close(self, opened: Place) -> None:
+        if self.token.kind == "end":
+            raise self.place.error(
+                f"expected ')'; the '(' opened at column {opened.column} is never closed"
+            )
+        if self.token.kind != ")":
+            raise self._stray()
+        self._advance()
+
+    def _number(self) -> Node:
+        place = self.place
+        written = self._advance().text
+        value = int(written) if written.isdigit() else float(written)
+        if value >= 2**64 if isinstance(value, int) else math.isinf(value):
+            raise place.error(f"the number {written} is too large")
+        unit = ""
+        if self.token.kind == "unit":
+            unit = self._advance().text
+        elif self.token.kind == "name":
+            hint = did_you_mean(self.token.text, UNITS)
+            raise self.place.error(
+                f"unknown unit '{self.token.text}'."
+                + (hint or " After a number stands a unit, such as mag, or an operator.")
+            )
+        return self._counted(Number(place, value, unit))
+
+    def _name(self) -> Node:
+        place = self.place
+        name = self.token.text
+        after = self.text[self.token.start + len(name) :].lstrip()
+        if after.startswith("(") and name not in FUNCTIONS:
+            known = ", ".join(FUNCTIONS)
+            hint = did_you_mean(name, FUNCTIONS)
+            raise place.error(f"unknown function '{name}'. Allowed: {known}.{hint}")
+        self._advance()
+        if self.token.kind != "(":
+            return self._counted(Name(place, name))
+        opened = self.place
+        self._advance()
+        arguments = [] if self.token.kind == ")" else [self._first_argument(name)]
+        while self.token.kind == ",":
+            self._advance()
+            arguments.append(self._deeper("_or"))
+        self._close(opened)
+        fewest, most = FUNCTIONS[name]
+        if not fewest <= len(arguments) <= most:
+            count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+            raise place.error(f"{name}() takes {count} arguments, not {len(arguments)}")
+        return self._branch(place, name, *arguments)
+
+    def _first_argument(self, function: str) -> Node:
+        if function not in ABOUT_FILES:
+            return self._deeper("_or")
+        place = self.place
+        if self.token.kind != "text":
+            example = (
+                "in_moc('stars.moc.fits')"
+                if function == "in_moc"
+                else ("within('stars.parquet', 5 arcsec)")
+            )
+            raise place.error(f"{function}() takes a file's name in quotes, e.g. {example}")
+        return self._counted(Text(place.moved(1), self._advance().text[1:-1]))
+
+
+def _about_text(quoted: str) -> str:
+    inner = quoted[1:-1]
+    if _NUMBER.fullmatch(inner.strip()):
+        return f"cannot compare a number with text {quoted}; remove the quotes"
+    return f"text {quoted} has no place here; conditions are about numbers and column names"

@@ -1,0 +1,111 @@
+"""The demonstration: a real catalog under a mock sky, scored and selected as any other.
+
+The catalog's positions, redshifts and magnitudes are real SDSS galaxies; their images and spectra
+are simulated (`targetsel.mock`). The shipped ensemble has not seen these galaxies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from targetsel.imaging.store import CutoutStore
+from targetsel.mock.galaxies import Galaxies
+from targetsel.mock.writing import SkyPlan, write_sky
+from targetsel.rules.rules import Rules, shipped_rules
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.stream import Progress, score
+from targetsel.selection.membership import truth
+from targetsel.selection.select import Summary, select
+from targetsel.selection.target_list import TargetList
+from targetsel.sky.catalog import CatalogFile
+
+SEED = 42
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one target class: counts of targets.
+
+    `expected_true` and `actual_true` are None for a class that claims nothing of its spectra.
+    """
+
+    rules: str
+    name: str
+    selected: int
+    expected_true: float | None
+    actual_true: int | None
+
+
+def write_demonstration(folder: Path, n: int | None = None, workers: int = 1) -> int:
+    """Write the demonstration's mock sky into a folder (see `write_sky`); how many sources.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing.
+    n : int, optional
+        Only the first `n` sources.
+    workers : int
+        Processes that make sources.
+    """
+    galaxies = Galaxies.of_demonstration()
+    n = len(galaxies) if n is None else min(n, len(galaxies))
+    write_sky(folder, SkyPlan(galaxies, n, SEED, held_out=True), workers)
+    return n
+
+
+def run(
+    folder: Path,
+    n: int | None = None,
+    threads: int = 1,
+    progress: Progress = lambda done, total: None,
+) -> list[Outcome]:
+    """Make the demonstration in a folder, score it, and select with every shipped rule file.
+
+    Leaves `catalog.scored.parquet` and one `<rules>.targets.parquet` per rule file beside what
+    `write_demonstration` writes.
+    """
+    write_demonstration(folder, n, threads)
+    scored = folder / "catalog.scored.parquet"
+    score(
+        CatalogFile.open(folder / "catalog.parquet"),
+        CutoutStore.open(folder / "cutouts"),
+        Ensemble.read(),
+        scored,
+        threads=threads,
+        progress=progress,
+    )
+    found: list[Outcome] = []
+    for path in shipped_rules():
+        rules = Rules.read(path)
+        summary = select(scored, rules, folder / f"{path.stem}.targets.parquet")
+        found += outcomes(summary, scored, folder / "truth.parquet", rules)
+    return found
+
+
+def outcomes(summary: Summary, scored: Path, truths: Path, rules: Rules) -> list[Outcome]:
+    """How many targets of each class are what the class claims, by the mock sky's truth."""
+    targets = TargetList.read(summary.output).table
+    rows = _joined(pq.read_table(scored), targets["source_id"])
+    measured = _joined(pq.read_table(truths), targets["source_id"])
+    bits = targets["target_bits"].to_numpy()
+    counted = []
+    for each in summary.classes:
+        members = np.flatnonzero((bits >> each.bit) & 1)
+        actual = None
+        if each.expected_true is not None:
+            true = truth(rules, each.name, rows.take(members), measured.take(members))
+            actual = int(true.sum())
+        counted.append(Outcome(rules.name, each.name, len(members), each.expected_true, actual))
+    return counted
+
+
+def _joined(table: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
+    """The rows of a table with these ids, in their order."""
+    place = {key: row for row, key in enumerate(table["source_id"].to_pylist())}
+    return table.take(pa.array([place[key] for key in ids.to_pylist()], pa.int64()))

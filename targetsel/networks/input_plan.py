@@ -1,0 +1,140 @@
+"""What cutouts an ensemble takes, and how they become the numbers that its networks see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from targetsel.errors import CutoutError, EnsembleError
+from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.imaging.stretch import Stretch
+from targetsel.networks.aperture_photometry import ASINH_SCALE
+
+FLUX_UNIT = "nanomaggy"
+# Linear, so that colours survive; a sky sigma is little, so that bright cores are not all alike.
+# [sky sigma]; `benchmarks/contenders.py` compares stretches.
+SOFTENING, CLIP = 10.0, 2000.0
+SMALLEST = 4  # pixels on a side of which a cutout's quality can be told
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """What cutouts the networks take.
+
+    Attributes
+    ----------
+    bands : tuple of B strings
+    pixel_scale : float
+        Of the cutouts as they are stored [arcsec].
+    size : int
+        Width and height of the cutouts as they are stored [pixel]; larger ones are cropped.
+    stretch : Stretch
+        Of binned pixels.
+    binning : int
+        Pixels on a side that are added up to one, before the stretch.
+    """
+
+    bands: tuple[str, ...]
+    pixel_scale: float
+    size: int
+    stretch: Stretch
+    binning: int = 1
+
+    def __post_init__(self) -> None:
+        if self.binning < 1 or self.size % self.binning:
+            raise EnsembleError(
+                f"input of {self.size} pixels: binning is {self.binning}, expected a divisor of "
+                "the size"
+            )
+
+    @property
+    def n_pixels(self) -> int:
+        """Width and height of what a network sees [binned pixel]."""
+        return self.size // self.binning
+
+    def prepare(self, flux: np.ndarray) -> np.ndarray:
+        """Cutouts of these bands and size as the networks see them, (N, B, n_pixels, n_pixels).
+
+        A bin in which a pixel has no data has none itself.
+        """
+        return self.stretch.apply(binned(flux, self.binning))
+
+    @classmethod
+    def of_store(
+        cls,
+        store: CutoutStore,
+        bands: tuple[str, ...] | None = None,
+        size: int | None = None,
+        binning: int = 1,
+    ) -> InputPlan:
+        """The usual input from a store: asinh, softened at 10 sky sigma and clipped at 2000.
+
+        The sky of a binned pixel is that of independent pixels.
+
+        Raises
+        ------
+        CutoutError, EnsembleError
+            If the store lacks a band, or its cutouts are too small.
+        """
+        bands, size = bands or store.bands, size or min(store.shape[1:])
+        if size < SMALLEST:
+            raise CutoutError(f"size is {size} pixels, expected {SMALLEST} or more")
+        if twice := [band for band in bands if bands.count(band) > 1]:
+            raise CutoutError(f"band {twice[0]} is named twice, expected each once")
+        check_suits(store, bands, store.pixel_scale, size, "this training")
+        sky = dict(zip(store.bands, store.sky_sigma, strict=True))
+        sigma = tuple(sky[band] * binning for band in bands)
+        stretch = Stretch("asinh", sigma, ASINH_SCALE, SOFTENING, CLIP)
+        return cls(tuple(bands), store.pixel_scale, size, stretch, binning)
+
+    def to_card(self) -> dict[str, Any]:
+        return {
+            "bands": list(self.bands),
+            "pixel_scale": self.pixel_scale,
+            "size": self.size,
+            "flux_unit": FLUX_UNIT,
+            "stretch": self.stretch.to_card(),
+            "binning": self.binning,
+        }
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> InputPlan:
+        """What the card's entry "input" says.
+
+        Raises
+        ------
+        EnsembleError
+            If a value is missing, of another kind, or impossible.
+        """
+        try:
+            bands, scale = tuple(map(str, card["bands"])), float(card["pixel_scale"])
+            size, stretch = int(card["size"]), Stretch.from_card(card["stretch"])
+            binning = int(card.get("binning", 1))
+        except (KeyError, TypeError, ValueError) as error:
+            raise EnsembleError(
+                f"entry 'input' of the card: missing or unusable value ({error}). Expected bands, "
+                "pixel_scale, size and stretch."
+            ) from error
+        if not (0 < scale < np.inf and size >= 1):
+            raise EnsembleError(
+                f"entry 'input' of the card: {size} pixels of {scale:g} arcsec, expected positive "
+                "numbers."
+            )
+        if card.get("flux_unit", FLUX_UNIT) != FLUX_UNIT:
+            raise EnsembleError(
+                f"entry 'input' of the card: flux_unit is '{card['flux_unit']}', expected "
+                f"'{FLUX_UNIT}', the unit of cutouts."
+            )
+        return cls(bands, scale, size, stretch, binning)
+
+
+def binned(flux: np.ndarray, binning: int) -> np.ndarray:
+    """Sums of `binning` x `binning` pixels, shape (N, B, H / binning, W / binning)."""
+    if binning == 1:
+        return flux
+    n, bands, height, width = flux.shape
+    bins = flux.reshape(n, bands, height // binning, binning, width // binning, binning)
+    return bins.sum(axis=(3, 5))

@@ -1,0 +1,336 @@
+"""The networks that predict latents from cutouts: one family, of which a plan fixes a member.
+
+The xresnet plan (He et al. 2019, arXiv:1812.01187) with network deconvolution in the stem,
+everywhere or nowhere: the three contenders of Wu & Peek (2020, arXiv:2009.12318, Fig. 3), of which
+the first is their hybrid. The head gives a mean and a full covariance, or the mean alone as
+published. Aperture photometry of the cutout itself can join the pooled features, or stand alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from targetsel.errors import EnsembleError
+from targetsel.networks.aperture_photometry import Photometry
+from targetsel.networks.deconvolution import Deconvolution
+
+STEM_WIDTHS = (32, 32, 64)
+STAGE_WIDTHS = (64, 128, 256, 512)
+BLOCKS = {0: (), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}  # by depth, in each stage
+BOTTLENECK_DEPTH = 50  # from this depth on blocks have three convolutions
+EXPANSION = 4  # of a bottleneck's channels
+ACTIVATIONS = {"relu": nn.ReLU, "mish": nn.Mish}
+DIAGONAL_FLOOR = 1e-2
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """All that fixes a network's shape, and what it says of its own error.
+
+    Attributes
+    ----------
+    n_bands, n_latents : int
+    width : float
+        Of every layer, 1 as published; 0 is without convolutions, on photometry alone.
+    depth : 18, 34, 50 or 0
+        As of a residual network; 0 is the stem alone, without pooling: the tiny baselines.
+    deconvolution : "stem", "everywhere" or "nowhere"
+        Where convolutions whiten their patches; elsewhere they are batch normalised.
+    groups : int
+        Of the first 3x3 convolution of each block, at most: their greatest common divisor with
+        its channels.
+    squeeze : int
+        Reduction of the channels in squeeze-and-excitation; 0 is without.
+    attention : bool
+        Self-attention in the last block of the first stage.
+    activation : "relu" or "mish"
+    head : "covariance" or "mean"
+        Whether the network predicts the latents' covariance too.
+    latent_rmse : tuple of D floats
+        Of a network that predicts the mean alone: its error in each standardised latent, which
+        then serves as the posterior's standard deviation for every source. Ones if empty.
+    photometry : int
+        Features that aperture photometry of the cutout adds to the pooled ones; 0 is without, as
+        published.
+    softening : float
+        Of the asinh stretch of the input, which the photometry undoes [sky sigma]; 0 is linear.
+    """
+
+    n_bands: int = 5
+    n_latents: int = 6
+    width: float = 1.0
+    depth: int = 18
+    deconvolution: str = "stem"
+    groups: int = 1
+    squeeze: int = 0
+    attention: bool = False
+    activation: str = "relu"
+    head: str = "covariance"
+    latent_rmse: tuple[float, ...] = ()
+    photometry: int = 0
+    softening: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("depth", tuple(BLOCKS)),
+            ("deconvolution", ("stem", "everywhere", "nowhere")),
+            ("attention", (False, True)),
+            ("activation", tuple(ACTIVATIONS)),
+            ("head", ("covariance", "mean")),
+        ):
+            if (value := getattr(self, name)) not in known:
+                allowed = ", ".join(repr(each) for each in known)
+                raise EnsembleError(f"network plan: {name} is {value!r}, expected one of {allowed}")
+        for name, least in (
+            ("n_bands", 1),
+            ("n_latents", 1),
+            ("groups", 1),
+            ("squeeze", 0),
+            ("photometry", 0),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise EnsembleError(
+                    f"network plan: {name} is {value!r}, expected a whole number from {least} up"
+                )
+        if not isinstance(self.width, int | float) or not 0 <= self.width <= 16:
+            raise EnsembleError(f"network plan: width is {self.width!r}, expected 0 <= width <= 16")
+        if not isinstance(self.softening, int | float) or not 0 <= self.softening < math.inf:
+            raise EnsembleError(
+                f"network plan: softening is {self.softening!r}, expected a number from 0 up"
+            )
+        if not self.width and not self.photometry:
+            raise EnsembleError(
+                "network plan: width and photometry are both 0, so the network sees nothing. "
+                "Set one of them."
+            )
+        object.__setattr__(self, "latent_rmse", tuple(self.latent_rmse))
+        self._check_rmse()
+
+    def _check_rmse(self) -> None:
+        if self.latent_rmse and self.head != "mean":
+            raise EnsembleError(
+                "network plan: latent_rmse is given, but a network whose head is 'covariance' "
+                "predicts its errors itself. Leave it out, or set head to 'mean'."
+            )
+        if self.latent_rmse and (
+            len(self.latent_rmse) != self.n_latents
+            or not all(isinstance(v, int | float) and 0 < v < math.inf for v in self.latent_rmse)
+        ):
+            raise EnsembleError(
+                f"network plan: latent_rmse is {list(self.latent_rmse)}, expected "
+                f"{self.n_latents} positive numbers, one for each latent"
+            )
+
+    @property
+    def n_features(self) -> int:
+        """Of the features that the head sees."""
+        if not self.width:
+            return self.photometry
+        last = STAGE_WIDTHS[-1] if self.depth else STEM_WIDTHS[-1]
+        expansion = EXPANSION if self.depth >= BOTTLENECK_DEPTH else 1
+        return expansion * self.channels(last) + self.photometry
+
+    def channels(self, full: int) -> int:
+        """Channels of a layer that has `full` of them at width 1."""
+        return max(8, round(full * self.width))
+
+    def to_card(self) -> dict[str, Any]:
+        return asdict(self) | {"latent_rmse": list(self.latent_rmse)}
+
+
+def convolution(
+    n_in: int,
+    n_out: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    whiten: bool = False,
+    padding: int | None = None,
+) -> list[nn.Module]:
+    """A deconvolution with bias, or a plain convolution and batch normalisation."""
+    padding = kernel // 2 if padding is None else padding
+    if whiten:
+        return [Deconvolution(n_in, n_out, kernel, stride, padding, groups=groups)]
+    return [
+        nn.Conv2d(n_in, n_out, kernel, stride, padding, groups=groups, bias=False),
+        nn.BatchNorm2d(n_out),
+    ]
+
+
+class SqueezeExcitation(nn.Module):
+    """Channels weighted by what the whole map holds: Hu et al. (2018, arXiv:1709.01507)."""
+
+    def __init__(self, n: int, reduction: int, activation: str):
+        super().__init__()
+        hidden = max(8, math.ceil(n // reduction / 8) * 8)
+        self.squeeze = nn.Conv2d(n, hidden, 1)
+        self.activation = ACTIVATIONS[activation]()
+        self.excite = nn.Conv2d(hidden, n, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        return x * self.excite(self.activation(self.squeeze(mean))).sigmoid()
+
+
+class SelfAttention(nn.Module):
+    """Channels mixed by their correlations: gamma (x x^T) (A x) + x for maps x, (C, H W).
+
+    There is no softmax, so the cost is linear in the pixels. A is kept at unit spectral norm by
+    one power iteration for each step of training (Miyato et al. 2018, arXiv:1802.05957); gamma
+    starts at zero. The sum over pixels is not a mean: it needs float32.
+    """
+
+    def __init__(self, n: int):
+        super().__init__()
+        self.weight = nn.Parameter(nn.init.kaiming_normal_(torch.empty(n, n)))
+        self.gamma = nn.Parameter(torch.zeros(1))
+        self.register_buffer("left", functional.normalize(torch.randn(n), dim=0))
+        self.register_buffer("right", functional.normalize(torch.randn(n), dim=0))
+        self.left: Tensor
+        self.right: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            flat = x.to(torch.promote_types(x.dtype, torch.float32)).flatten(2)
+            gram = flat @ flat.mT
+            return self.gamma * (gram @ self._normed() @ flat).reshape(x.shape) + x
+
+    def _normed(self) -> Tensor:
+        """The mixing matrix over its largest singular value, (C, C)."""
+        if self.training:
+            with torch.no_grad():
+                self.right.copy_(functional.normalize(self.weight.mT @ self.left, dim=0))
+                self.left.copy_(functional.normalize(self.weight @ self.right, dim=0))
+        left, right = self.left.clone(), self.right.clone()  # the next step overwrites them
+        return self.weight / torch.dot(left, self.weight @ right)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, or a bottleneck of three, beside a shortcut; `n_out` channels."""
+
+    def __init__(
+        self, plan: NetworkPlan, n_in: int, n: int, stride: int = 1, attention: bool = False
+    ):
+        super().__init__()
+        whiten, activation = plan.deconvolution == "everywhere", ACTIVATIONS[plan.activation]
+        if plan.depth < BOTTLENECK_DEPTH:
+            self.n_out, n_grouped = n, n_in
+            main: list[nn.Module] = []
+        else:
+            self.n_out, n_grouped = EXPANSION * n, n
+            main = [*convolution(n_in, n, 1, whiten=whiten), activation()]
+        groups = math.gcd(plan.groups, n_grouped, n)
+        main += [*convolution(n_grouped, n, 3, stride, groups, whiten), activation()]
+        main += convolution(n, self.n_out, 3 if self.n_out == n else 1, whiten=whiten)
+        if isinstance(main[-1], nn.BatchNorm2d):
+            nn.init.zeros_(main[-1].weight)  # each block starts as its shortcut
+        if plan.squeeze:
+            main.append(SqueezeExcitation(self.n_out, plan.squeeze, plan.activation))
+        if attention:
+            main.append(SelfAttention(self.n_out))
+        self.main = nn.Sequential(*main)
+        shortcut: list[nn.Module] = []
+        if stride != 1:
+            shortcut.append(nn.AvgPool2d(stride, ceil_mode=True))
+        if n_in != self.n_out:
+            shortcut += convolution(n_in, self.n_out, 1, whiten=whiten)
+        self.shortcut = nn.Sequential(*shortcut)
+        self.activation = activation()
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.activation(self.main(x) + self.shortcut(x))
+        return result
+
+
+class Network(nn.Module):
+    """Stretched cutouts (N, B, H, W) to latents: mean (N, D) and Cholesky factor (N, D, D)."""
+
+    def __init__(self, plan: NetworkPlan):
+        super().__init__()
+        self.plan = plan
+        n_in, d = 0, plan.n_latents
+        if plan.width:
+            self.stem, n_in = self._stem()
+            self.pool = nn.MaxPool2d(3, 2, 1) if plan.depth else nn.Identity()
+            self.stages, n_in = self._stages(n_in)
+        if plan.photometry:
+            self.photometry = Photometry(
+                plan.n_bands, plan.photometry, ACTIVATIONS[plan.activation], plan.softening
+            )
+            n_in += plan.photometry
+        self.head = nn.Linear(n_in, d if plan.head == "mean" else d + d * (d + 1) // 2)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        if plan.head == "covariance":
+            nn.init.normal_(self.head.weight, std=0.01)
+        else:
+            rmse = torch.tensor(plan.latent_rmse or (1.0,) * d)
+            self.register_buffer("rmse", rmse, persistent=False)  # the plan keeps it
+            self.rmse: Tensor
+
+    def _stem(self) -> tuple[nn.Sequential, int]:
+        """Three convolutions, and their channels."""
+        plan = self.plan
+        whiten = plan.deconvolution != "nowhere"
+        strides = (2, 1, 1) if plan.depth else (2, 2, 1)
+        padding = 0 if whiten and plan.depth == 0 else 1  # as that tiny baseline was published
+        stem: list[nn.Module] = []
+        n_in = plan.n_bands
+        for full, stride in zip(STEM_WIDTHS, strides, strict=True):
+            n_out = plan.channels(full)
+            stem += convolution(n_in, n_out, 3, stride, whiten=whiten, padding=padding)
+            stem.append(ACTIVATIONS[plan.activation]())
+            n_in = n_out
+        return nn.Sequential(*stem), n_in
+
+    def _stages(self, n_in: int) -> tuple[nn.Sequential, int]:
+        """Residual blocks of all stages in one row, and the channels of the last."""
+        stages: list[ResidualBlock] = []
+        for k, blocks in enumerate(BLOCKS[self.plan.depth]):
+            for block in range(blocks):
+                stages.append(
+                    ResidualBlock(
+                        self.plan,
+                        n_in,
+                        self.plan.channels(STAGE_WIDTHS[k]),
+                        stride=2 if k > 0 and block == 0 else 1,
+                        attention=self.plan.attention and k == 0 and block == blocks - 1,
+                    )
+                )
+                n_in = stages[-1].n_out
+        return nn.Sequential(*stages), n_in
+
+    def features(self, x: Tensor) -> Tensor:
+        """Globally averaged features (N, F), F = 512 x width of a network of depth 18, followed by
+        those of the photometry."""
+        found: list[Tensor] = []
+        if self.plan.width:
+            found.append(self.stages(self.pool(self.stem(x))).mean(dim=(2, 3)))
+        if self.plan.photometry:
+            found.append(self.photometry(x))
+        return torch.cat(found, dim=1)
+
+    def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (N, D) and lower Cholesky factor of the covariance (N, D, D) from features."""
+        d = self.plan.n_latents
+        numbers = self.head(features)
+        if self.plan.head == "mean":
+            return numbers, torch.diag_embed(self.rmse.expand_as(numbers))
+        factor = features.new_zeros(features.shape[0], d, d)
+        rows, columns = torch.tril_indices(d, d, device=features.device)
+        factor[:, rows, columns] = numbers[:, d:]
+        diagonal = functional.softplus(factor.diagonal(dim1=1, dim2=2)) + DIAGONAL_FLOOR
+        return numbers[:, :d], factor.tril(-1) + torch.diag_embed(diagonal)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.posterior(self.features(x))

@@ -1,0 +1,238 @@
+"""The posterior of the latents given a cutout: a mixture of the members' Gaussians."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp, ndtr, ndtri
+from scipy.stats import qmc
+
+from targetsel.networks.deviations import Deviations
+from targetsel.tables.ids import uniform
+
+N_HALVINGS = 34  # of the interval that a quantile is searched in
+WIDEST = 12.0  # that interval's half width [widest standard deviation of a Gaussian]
+OF_SOURCES = ("source_id", "member_mean", "member_factor", "novelty", "magnitude")
+
+
+@dataclass(frozen=True, eq=False)
+class LatentPosterior:
+    """p(latents given cutout) for each source, as an equal mixture over M members.
+
+    A network gives a Gaussian. A calibration may find that true latents deviate from it in another
+    way, and makes it a mixture of J Gaussians, so that the whole stays a Gaussian mixture.
+
+    Attributes
+    ----------
+    source_id : ndarray, shape (N,)
+    member_mean : ndarray, shape (N, M, D)
+        In standardised latents. NaN for a source without a prediction.
+    member_factor : ndarray, shape (N, M, D, D)
+        Lower Cholesky factors of the members' covariances.
+    novelty : ndarray, shape (N,)
+        Share of held-out training sources that look at least as strange; small means novel.
+    magnitude : ndarray, shape (N,)
+        Of the cutout's central light (`imaging.brightness`); NaN where it is not known.
+    deviations : Deviations
+        How latents deviate from a member's mean, in units of its factor; standard normal by
+        default. The same for all sources.
+    """
+
+    source_id: np.ndarray
+    member_mean: np.ndarray
+    member_factor: np.ndarray
+    novelty: np.ndarray
+    magnitude: np.ndarray = None  # type: ignore[assignment]
+    deviations: Deviations = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.magnitude is None:
+            object.__setattr__(self, "magnitude", np.full(len(self.source_id), np.nan))
+        if self.deviations is None:
+            standard = Deviations.standard(self.member_mean.shape[2])
+            object.__setattr__(self, "deviations", standard)
+
+    def __len__(self) -> int:
+        return len(self.source_id)
+
+    @property
+    def centre(self) -> np.ndarray:
+        """Mean of the members' means, shape (N, D)."""
+        return self.member_mean.mean(axis=1)
+
+    @property
+    def member_cov(self) -> np.ndarray:
+        """The covariances of the members' Gaussians, shape (N, M, D, D)."""
+        return self.member_factor @ self.member_factor.swapaxes(-1, -2)
+
+    @cached_property
+    def share(self) -> np.ndarray:
+        """What part of a member each of its Gaussians is, shape (N, J)."""
+        return np.exp(self.deviations.log_share(self.centre))
+
+    @cached_property
+    def component_mean(self) -> np.ndarray:
+        """Means of all Gaussians, shape (N, M, J, D)."""
+        offset = np.einsum("nmij,kj->nmki", self.member_factor, self.deviations.offset)
+        return self.member_mean[:, :, None] + offset
+
+    @cached_property
+    def component_factor(self) -> np.ndarray:
+        """Lower Cholesky factors of all Gaussians' covariances, shape (N, M, J, D, D)."""
+        return self.member_factor[:, :, None] @ self.deviations.factor
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of the mixture, shape (N, D)."""
+        return self._of_members.mean(axis=1)
+
+    @property
+    def cov(self) -> np.ndarray:
+        """Covariance of the mixture, shape (N, D, D): aleatoric plus epistemic part.
+
+        Lakshminarayanan et al. (2017, arXiv:1612.01474), section 2.4, with full covariances.
+        """
+        delta = self.component_mean - self._of_members[:, :, None]
+        within = np.einsum("nj,nmji,nmjk->nik", self.share, delta, delta)
+        factor = self.component_factor
+        within += np.einsum("nj,nmjab,nmjcb->nac", self.share, factor, factor)
+        return within / factor.shape[1] + self.epistemic_cov
+
+    @property
+    def epistemic_cov(self) -> np.ndarray:
+        """Covariance of the members' means, shape (N, D, D)."""
+        delta = self._of_members - self.mean[:, None]
+        return np.einsum("nmi,nmj->nij", delta, delta) / delta.shape[1]
+
+    @property
+    def epistemic(self) -> np.ndarray:
+        """The members' disagreement, shape (N,): root mean square over latents of the scatter of
+        their means, in units of the training spectra's own scatter."""
+        return np.sqrt(np.trace(self.epistemic_cov, axis1=1, axis2=2) / self.mean.shape[1])
+
+    @property
+    def _of_members(self) -> np.ndarray:
+        """The mean of each member's mixture, shape (N, M, D)."""
+        return np.einsum("nj,nmjd->nmd", self.share, self.component_mean)
+
+    # ------------------------------------------------------------------ other posteriors
+
+    def take(self, rows: np.ndarray | slice) -> LatentPosterior:
+        """Some of the sources, by mask, indices or slice."""
+        columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in OF_SOURCES}
+        return replace(self, **columns)
+
+    @classmethod
+    def joined(cls, pieces: Sequence[LatentPosterior]) -> LatentPosterior:
+        """The sources of several posteriors, with the deviations of the first."""
+        columns: dict[str, Any] = {
+            n: np.concatenate([getattr(p, n) for p in pieces]) for n in OF_SOURCES
+        }
+        return replace(pieces[0], **columns)
+
+    def stretched(self, factor: np.ndarray) -> LatentPosterior:
+        """The posterior with every deviation from its centre multiplied, latent by latent.
+
+        Members' means move away from the common mean as their covariances grow, so that the
+        aleatoric and epistemic parts keep their ratio, and quantiles move in proportion.
+
+        Parameters
+        ----------
+        factor : ndarray, shape (N, D)
+        """
+        centre = self.centre[:, None]
+        return replace(
+            self,
+            member_mean=centre + factor[:, None] * (self.member_mean - centre),
+            member_factor=factor[:, None, :, None] * self.member_factor,
+        )
+
+    def with_noise(self, noise: np.ndarray) -> LatentPosterior:
+        """The posterior of latents that were measured with errors of this scatter, (N, D)."""
+        variance = np.eye(noise.shape[1]) * noise[:, None, None, :] ** 2
+        return replace(self, member_factor=np.linalg.cholesky(self.member_cov + variance))
+
+    # ------------------------------------------------------------------ numbers
+
+    def probability_below(self, latents: np.ndarray) -> np.ndarray:
+        """P(latent < value) of each latent by itself; values and result of shape (N, D)."""
+        deviation = (latents[:, None, None] - self.component_mean) / self._spread
+        below = np.einsum("nj,nmjd->nd", self.share, ndtr(deviation))
+        return below / deviation.shape[1]
+
+    def quantile(self, probability: float) -> np.ndarray:
+        """The quantile of each latent by itself at `probability` (0 to 1), shape (N, D)."""
+        reach, mean = WIDEST * self._spread.max(axis=(1, 2)), self.component_mean
+        low, high = mean.min(axis=(1, 2)) - reach, mean.max(axis=(1, 2)) + reach
+        for _ in range(N_HALVINGS):
+            middle = (low + high) / 2
+            above = self.probability_below(middle) < probability
+            low, high = np.where(above, middle, low), np.where(above, high, middle)
+        return (low + high) / 2
+
+    @cached_property
+    def _spread(self) -> np.ndarray:
+        """Standard deviation of each latent in each Gaussian, shape (N, M, J, D)."""
+        return np.sqrt((self.component_factor**2).sum(axis=4))
+
+    def log_density(self, latents: np.ndarray) -> np.ndarray:
+        """Natural logarithm of the density at one point for each source, (N, D) to (N,)."""
+        parts = self.deviations.log_densities(self.whitened(latents)) - self.log_size[..., None]
+        log_share = self.deviations.log_share(self.centre)[:, None]
+        return logsumexp(parts + log_share, axis=(1, 2)) - np.log(parts.shape[1])
+
+    def whitened(self, latents: np.ndarray) -> np.ndarray:
+        """Deviations of a point from each member's mean, in its own units, (N, D) to (N, M, D)."""
+        deviation = (latents[:, None] - self.member_mean)[..., None]
+        return np.linalg.solve(self.member_factor, deviation)[..., 0]
+
+    @property
+    def log_size(self) -> np.ndarray:
+        """Logarithm of the volume of each member's units, shape (N, M)."""
+        return np.log(np.diagonal(self.member_factor, axis1=2, axis2=3)).sum(axis=2)
+
+    # ------------------------------------------------------------------ draws
+
+    def draw(self, n_draws: int, seed: int = 0) -> np.ndarray:
+        """Draws of the latents, shape (N, S, D) with S the multiple of M next to `n_draws`.
+
+        Each member gives the same number of draws, from a Sobol sequence of normals that a hash
+        of the source's id and the seed shifts (Cranley & Patterson 1976): reproducible for a
+        source whatever its batch, and evener than random draws.
+        """
+        n, m, d = self.member_mean.shape
+        each = -(-n_draws // m)
+        shifts = uniform(self.source_id, seed, "latents", m * d).reshape(n, m, 1, d)
+        points = (_sobol(d, each) + shifts) % 1.0
+        normals = ndtri(np.clip(points, 1e-9, 1 - 1e-9))
+        deviations = self._deviating(normals, each, seed)
+        draws = self.member_mean[:, :, None] + np.einsum(
+            "nmij,nmsj->nmsi", self.member_factor, deviations
+        )
+        return draws.reshape(n, m * each, d)
+
+    def _deviating(self, normals: np.ndarray, each: int, seed: int) -> np.ndarray:
+        """Standard normals (N, M, S, D) made deviations, in a member's own units.
+
+        Which Gaussian a draw is of, one more dimension of the same Sobol sequence says.
+        """
+        _, m, _, d = normals.shape
+        shifts = uniform(self.source_id, seed, "parts", m)[:, :, None]
+        place = (_sobol(d + 1, each)[:, d] + shifts) % 1.0
+        ends = np.cumsum(self.share, axis=1)[:, :-1]
+        chosen = (place[..., None] >= ends[:, None, None]).sum(axis=3)[..., None]
+        found = np.empty_like(normals)
+        for j, offset in enumerate(self.deviations.offset):
+            part = offset + np.einsum("ij,nmsj->nmsi", self.deviations.factor[j], normals)
+            np.copyto(found, part, where=chosen == j)
+        return found
+
+
+@cache
+def _sobol(dimension: int, n: int) -> np.ndarray:
+    """The first points of a Sobol sequence, shape (n, dimension)."""
+    return qmc.Sobol(dimension, scramble=False).random_base2(int(np.ceil(np.log2(n))))[:n]

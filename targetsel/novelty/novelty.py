@@ -1,0 +1,206 @@
+"""Novelty: how unlike its training sources a source looks, to the members and in its pixels.
+
+Two parts are measured on held-out training sources: the distance of the members' features from
+their mean, and what can be wrong with a cutout (`imaging.quality`). Each becomes the share of
+held-out sources that are at least as strange; the smaller of the two says how strange the source
+is, and is turned into such a share once more, so that it is uniform for ordinary sources again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from targetsel.imaging.quality import CHECKS, TWO_SIDED
+from targetsel.novelty.support import Support
+
+N_LEVELS = 201
+EDGE = 1e-4  # share beyond the outermost quantile
+# Where quantiles are kept: close together at both ends.
+LEVELS = EDGE + (1 - 2 * EDGE) * np.sin(np.linspace(0, np.pi / 2, N_LEVELS)) ** 2
+FEATURES = "features"  # the reason that is no check of the image
+SMALLEST = 1e-12  # share whose logarithm is taken
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """How strange N sources look; every share is small for a strange one.
+
+    Attributes
+    ----------
+    share : ndarray, shape (N,)
+        Of held-out training sources that look at least as strange, all in all.
+    by_features, by_image : ndarray, shape (N,)
+        The same to the members alone, and by the checks of the image alone; NaN where unknown.
+    reason : ndarray of str, shape (N,)
+        What is strangest: `FEATURES`, or a name in `imaging.quality.CHECKS`.
+    """
+
+    share: np.ndarray
+    by_features: np.ndarray
+    by_image: np.ndarray
+    reason: np.ndarray
+
+
+@dataclass(frozen=True)
+class NoveltyReference:
+    """What held-out training sources look like. Quantiles are at `LEVELS`, and rise.
+
+    Attributes
+    ----------
+    mean : ndarray, shape (M, F)
+        Mean feature vector of each member.
+    whitening : ndarray, shape (M, F, F)
+        Takes a centred feature vector (as a row, from the left) to unit covariance.
+    distances : ndarray, shape (201,)
+        Quantiles of the distance of features.
+    checks : ndarray, shape (9, 201)
+        Quantiles of each of the image's numbers.
+    image, both : ndarray, shape (201,)
+        Quantiles of the strangeness of the oddest check, and of the odder part.
+    looks : ndarray, shape (R, 3)
+        Magnitude, colour and size of sources that make the support.
+    """
+
+    mean: np.ndarray
+    whitening: np.ndarray
+    distances: np.ndarray
+    checks: np.ndarray
+    image: np.ndarray
+    both: np.ndarray
+    looks: np.ndarray
+
+    @cached_property
+    def support(self) -> Support:
+        """Where the training had sources."""
+        return Support(self.looks)
+
+    @classmethod
+    def unknown(cls, n_members: int, n_features: int) -> NoveltyReference:
+        """The reference where no training source is at hand: every share is NaN."""
+        identity = np.broadcast_to(np.eye(n_features), (n_members, n_features, n_features))
+        nothing = np.full(N_LEVELS, np.nan)
+        checks = np.full((len(CHECKS), N_LEVELS), np.nan)
+        mean = np.zeros((n_members, n_features))
+        return cls(mean, np.array(identity), nothing, checks, nothing, nothing, np.zeros((0, 3)))
+
+    @classmethod
+    def of_features(
+        cls, mean: np.ndarray, whitening: np.ndarray, distances: np.ndarray
+    ) -> NoveltyReference:
+        """That of an older ensemble, which knows features only; its quantiles are even."""
+        known = np.interp(LEVELS, np.linspace(0, 1, len(distances)), distances)
+        nothing = cls.unknown(*mean.shape)
+        return replace(nothing, mean=mean, whitening=whitening, distances=known)
+
+    @classmethod
+    def fit(cls, features: np.ndarray, quality: np.ndarray, looks: np.ndarray) -> NoveltyReference:
+        """The reference from held-out sources: every second one is measured against the others.
+
+        Parameters
+        ----------
+        features : ndarray, shape (M, N, F)
+            N at least 4.
+        quality : ndarray, shape (N, 9)
+            As `imaging.quality.quality` gives it.
+        looks : ndarray, shape (R, 3)
+            As `imaging.quality.looks` gives it, without NaN.
+        """
+        first, second = features[:, ::2], features[:, 1::2]
+        mean = first.mean(axis=1)
+        found = replace(
+            cls.unknown(*mean.shape),
+            mean=mean,
+            whitening=np.array([_whitening(each) for each in first - mean[:, None]]),
+            checks=np.quantile(quality[::2], LEVELS, axis=0).T,
+            looks=looks,
+        )
+        found = replace(found, distances=np.quantile(found.distance(second), LEVELS))
+        oddest = _strangeness(found.shares(quality[1::2]).min(axis=1))
+        found = replace(found, image=np.quantile(oddest, LEVELS))
+        odder = np.minimum(found.novelty(second), share_above(found.image, oddest))
+        return replace(found, both=np.quantile(_strangeness(odder), LEVELS))
+
+    def distance(self, features: np.ndarray) -> np.ndarray:
+        """Root mean square over members of the Mahalanobis distance per feature, (M, N, F) to (N,).
+
+        Lee et al. (2018, arXiv:1807.03888), eq. 2, with one class.
+        """
+        squares = [
+            (((row - mean) @ white) ** 2).mean(axis=1)
+            for row, mean, white in zip(features, self.mean, self.whitening, strict=True)
+        ]
+        return np.sqrt(np.mean(squares, axis=0))
+
+    def novelty(self, features: np.ndarray) -> np.ndarray:
+        """Share of held-out training sources at least as far from the centre, shape (N,).
+
+        Uniform between 0 and 1 for sources like the training ones; near 0 for strange ones.
+        """
+        return share_above(self.distances, self.distance(features))
+
+    def shares(self, quality: np.ndarray) -> np.ndarray:
+        """Share of held-out training sources at least as odd in each check, (N, 9) to (N, 9)."""
+        found = []
+        for name, quantiles, values in zip(CHECKS, self.checks, quality.T, strict=True):
+            share = share_above(quantiles, values)
+            if name in TWO_SIDED:
+                other = share_above(-quantiles[::-1], -values)
+                share = np.minimum(2 * np.minimum(share, other), 1.0)
+            found.append(share)
+        return np.stack(found, axis=1)
+
+    def judge(self, by_features: np.ndarray, quality: np.ndarray) -> Novelty:
+        """Both parts together.
+
+        Parameters
+        ----------
+        by_features : ndarray, shape (N,)
+            As `novelty` gives it; NaN where nothing was predicted.
+        quality : ndarray, shape (N, 9)
+        """
+        shares = self.shares(quality)
+        by_image = share_above(self.image, _strangeness(shares.min(axis=1)))
+        reason = np.array(tuple(CHECKS), dtype=object)[shares.argmin(axis=1)]
+        if np.isnan(self.both).any():  # an older ensemble, or one without training sources
+            return Novelty(by_features, by_features, by_image, np.full_like(reason, FEATURES))
+        odder = np.minimum(by_features, by_image)
+        share = share_above(self.both, _strangeness(odder))
+        reason[~(by_image < by_features)] = FEATURES
+        return Novelty(share, by_features, by_image, reason)
+
+
+def share_above(quantiles: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Share of a distribution at or above each value, by its quantiles at `LEVELS`, shape (N,).
+
+    Above the largest quantile the share goes on falling, with the distance from it, so that the
+    strangest of strange sources can be told; below the smallest it is 1. NaN for NaN.
+    """
+    last = N_LEVELS - 1
+    right = np.searchsorted(quantiles, values, "right").clip(1, last)
+    left = np.searchsorted(quantiles, values, "left")
+    low, high = quantiles[right - 1], quantiles[right]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = np.where(high > low, (values - low) / (high - low), 0.0).clip(0, 1)
+    share = 1 - (LEVELS[right - 1] + part * (LEVELS[right] - LEVELS[right - 1]))
+    tied = (left <= last) & (quantiles[left.clip(0, last)] == values)
+    share = np.where(tied, 1 - LEVELS[left.clip(0, last)], share)
+    share = np.where(values <= quantiles[0], 1.0, share)
+    reach = quantiles[last] - quantiles[last // 2] + 1e-3
+    beyond = values > quantiles[last]
+    share = np.where(beyond, EDGE * reach / (reach + values - quantiles[last]), share)
+    return np.where(np.isnan(values) | np.isnan(quantiles[0]), np.nan, share)
+
+
+def _strangeness(share: np.ndarray) -> np.ndarray:
+    """Orders of magnitude of a share below 1."""
+    return -np.log10(np.maximum(share, SMALLEST))
+
+
+def _whitening(centred: np.ndarray) -> np.ndarray:
+    """Takes centred rows (N, F) to unit covariance, shape (F, F)."""
+    cov = np.cov(centred.T)
+    ridge = 1e-3 * np.trace(cov) / len(cov) * np.eye(len(cov))
+    return np.linalg.inv(np.linalg.cholesky(cov + ridge)).T

@@ -1,0 +1,115 @@
+"""Support: whether the training had sources of a source's magnitude, colour and size.
+
+Training sources are brighter than a catalog. Where none is like a source, a prediction is a guess
+that no test on held-out sources has judged. And where they are few, few of them tell of many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from targetsel.calibration.conformal import effective_size
+
+NEIGHBOURS = 10
+INSIDE = 0.99  # of the training sources themselves have support
+
+
+@dataclass(frozen=True)
+class Support:
+    """Where training sources are.
+
+    Attributes
+    ----------
+    looks : ndarray, shape (R, 3)
+        Magnitude [mag], colour [mag] and size [share of the side] of held-out training sources,
+        measured on their cutouts (`imaging.quality.looks`).
+    """
+
+    looks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.looks)
+
+    @property
+    def known(self) -> bool:
+        """Whether there are enough of them to say anything."""
+        return len(self) > NEIGHBOURS
+
+    @cached_property
+    def _scale(self) -> np.ndarray:
+        low, high = np.quantile(self.looks, [0.16, 0.84], axis=0)
+        return np.maximum((high - low) / 2, 1e-6)
+
+    @cached_property
+    def _tree(self) -> KDTree:
+        return KDTree(self.looks / self._scale)
+
+    @cached_property
+    def reach(self) -> float:
+        """Distance to the tenth nearest other that holds 99 % of the training sources, in units
+        of half the width of 68 % of them in each quantity."""
+        distance, _ = self._tree.query(self._tree.data, NEIGHBOURS + 1)
+        return float(np.quantile(distance[:, -1], INSIDE))
+
+    def holds(self, looks: np.ndarray) -> np.ndarray:
+        """Whether ten training sources lie near, (N, 3) to (N,); False where looks are NaN."""
+        good = np.isfinite(looks).all(axis=1)
+        held = np.zeros(len(looks), dtype=bool)
+        if good.any() and self.known:
+            distance, _ = self._tree.query(looks[good] / self._scale, NEIGHBOURS)
+            held[good] = distance[:, -1] <= self.reach
+        return held
+
+    def weights(self, looks: np.ndarray) -> np.ndarray:
+        """How many of N sources each training source stands for, shape (R,).
+
+        Every source is shared out among the ten training sources nearest to it, as in Lima et al.
+        (2008, MNRAS 390, 118), section 3, whose neighbourhoods are of training sources instead.
+        Sources without support, or with NaN, count for none.
+        """
+        weights = np.zeros(len(self))
+        held = self.holds(looks)
+        if held.any():
+            _, nearest = self._tree.query(looks[held] / self._scale, NEIGHBOURS)
+            np.add.at(weights, nearest.ravel(), 1 / NEIGHBOURS)
+        return weights
+
+
+class Tally:
+    """Support of a catalog that comes in pieces."""
+
+    def __init__(self, support: Support):
+        self.support = support
+        self.n = 0
+        self._weights = np.zeros(len(support))
+
+    def add(self, looks: np.ndarray) -> None:
+        """Count N more sources, (N, 3)."""
+        self.n += len(looks)
+        self._weights += self.support.weights(looks)
+
+    @property
+    def share(self) -> float:
+        """Of the sources that have support; NaN of none."""
+        return float(self._weights.sum() / self.n) if self.n else float("nan")
+
+    @property
+    def effective(self) -> float:
+        """How many held-out training sources, if all counted alike, would say as much of the
+        supported sources as these do: (sum of weights)^2 / sum of weights^2 (Kish 1965)."""
+        return effective_size(self._weights) if self._weights.any() else 0.0
+
+    @property
+    def summary(self) -> dict[str, float | int]:
+        """For a footer; empty where the ensemble does not know its support, or without sources."""
+        if not (self.support.known and self.n):
+            return {}
+        return {
+            "share": round(self.share, 6),
+            "held_out": len(self.support),
+            "effective": round(self.effective, 1),
+        }

@@ -1,0 +1,114 @@
+"""Signal-to-noise ratio of an emission line against exposure time, and the other way round.
+
+A line of flux F gives S electrons a second; continuum, sky and dark current under it give B; each
+readout adds a variance of V. After the time t with n readouts
+
+    S/N = S t / sqrt(S t + B t + n V)
+
+for an extraction that weights by the line's profile p, which sees as much noise as a band of the
+width 1 / integral(p^2). There are t / readout readouts, not rounded, and at least one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from targetsel.observing.spectrograph import Arm, Spectrograph
+
+PHOTON = 1.986_445_857e-8  # h c [erg Angstrom]
+CM2_PER_M2 = 1e4
+AB = 3.630_780_548e-20  # [erg/s/cm2/Hz] at magnitude 0
+SPEED_OF_LIGHT = 2.997_924_58e18  # [Angstrom/s]
+SPEED_KM = 2.997_924_58e5  # [km/s]
+LINE_SIGMA = 100.0  # velocity dispersion of a galaxy's gas [km/s]
+FWHM = 2.354_820
+LONGEST = 1e7  # [s], given where no exposure would do
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What is detected of a line and under it; arrays of one shape.
+
+    Attributes
+    ----------
+    line, background : ndarray
+        [electron/s]; a line in absorption is negative.
+    readout : ndarray
+        Variance of one readout [electron^2].
+    """
+
+    line: np.ndarray
+    background: np.ndarray
+    readout: np.ndarray
+
+
+def effective_width(
+    wavelength: np.ndarray, offsets: np.ndarray, shares: np.ndarray, arm: Arm
+) -> np.ndarray:
+    """The width of sky [Angstrom] whose noise disturbs a line, as `wavelength` in shape.
+
+    The profile is a sum of Gaussians: of the instrument, the pixel and `LINE_SIGMA`.
+
+    Parameters
+    ----------
+    wavelength : ndarray
+        Observed [Angstrom].
+    offsets, shares : ndarray, shape (C,)
+        The line's components: offsets relative to the wavelength, and shares of the flux.
+    """
+    instrument = wavelength / arm.resolution(wavelength) / FWHM
+    variance = instrument**2 + arm.pixel**2 / 12 + (wavelength * LINE_SIGMA / SPEED_KM) ** 2
+    apart = (offsets[:, None] - offsets) * wavelength[..., None, None]
+    overlap = np.exp(-(apart**2) / (4 * variance[..., None, None]))
+    return 2 * np.sqrt(np.pi * variance) / np.einsum("i,j,...ij", shares, shares, overlap)
+
+
+def rates(
+    flux: np.ndarray,
+    continuum: np.ndarray,
+    wavelength: np.ndarray,
+    width: np.ndarray,
+    arm: Arm,
+    spectrograph: Spectrograph,
+) -> Rates:
+    """What one arm detects.
+
+    Parameters
+    ----------
+    flux : ndarray
+        Of the line within the fiber [erg/s/cm2].
+    continuum : ndarray
+        Within the fiber [erg/s/cm2/Angstrom].
+    wavelength : ndarray
+        Observed [Angstrom].
+    width : ndarray
+        As `effective_width` says [Angstrom].
+    """
+    area = spectrograph.area * CM2_PER_M2
+    electrons = area * arm.throughput(wavelength) * wavelength / PHOTON  # per erg/cm2
+    on_sky = np.pi * (spectrograph.aperture / 2) ** 2  # [arcsec2]
+    sky = 10 ** (-0.4 * spectrograph.sky(wavelength)) * AB * SPEED_OF_LIGHT / wavelength**2
+    pixels = width / arm.pixel * arm.rows
+    background = electrons * (continuum + sky * on_sky) * width + arm.dark * pixels
+    return Rates(
+        flux * electrons, background, np.broadcast_to(arm.read_noise**2 * pixels, width.shape)
+    )
+
+
+def signal_to_noise(rates: Rates, time: float, readout: float) -> np.ndarray:
+    """S/N after `time` [s]; negative for a line in absorption."""
+    own = np.maximum(rates.line, 0.0)
+    variance = (own + rates.background) * time + rates.readout * max(time / readout, 1.0)
+    return rates.line * time / np.sqrt(variance)
+
+
+def exposure_time(rates: Rates, snr: float, readout: float) -> np.ndarray:
+    """The time [s] after which a line reaches `snr`; at most `LONGEST`."""
+    line = np.maximum(rates.line, 1e-30)  # so that nothing overflows
+    noisy = line + rates.background
+    many = snr**2 * (noisy + rates.readout / readout) / line**2
+    half = snr**2 * noisy / (2 * line**2)
+    one = half + np.sqrt(half**2 + snr**2 * rates.readout / line**2)
+    return np.minimum(np.where(many >= readout, many, one), LONGEST)

@@ -1,0 +1,235 @@
+"""A scored catalog, with what a spectrograph would see of its sources' lines added."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from astropy import units
+
+from targetsel.errors import SpectrographError, did_you_mean
+from targetsel.observing.continuum import Magnitudes
+from targetsel.observing.fiber import share_in_fiber
+from targetsel.observing.followers import Follower, draws
+from targetsel.observing.line import Line
+from targetsel.observing.observed_fields import MIDDLE, STATUS, observed_fields
+from targetsel.observing.observed_lines import Exposure, ObservedLine
+from targetsel.observing.redshift import Redshift
+from targetsel.rules.binding import proxy_names
+from targetsel.scoring.scored_rows import column_of
+from targetsel.selection.evaluation import Sources
+from targetsel.selection.scan import scored_file
+from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES, ProxyPosterior
+from targetsel.tables.files import check_output
+from targetsel.tables.parquet import ParquetSink, read_footer
+
+ROWS, ROWS_OF_DRAWS = 8192, 512
+
+
+@dataclass(frozen=True)
+class Observation:
+    """How a scored catalog is observed.
+
+    Attributes
+    ----------
+    lines : tuple of Line
+    size : str or float
+        Half-light radius: a column, or [arcsec] of all sources. Not used for magnitudes that are
+        of the light within a fiber.
+    reddening : str
+        Column of E(B-V) on the scale of Schlegel et al. (1998); empty: no dust.
+    """
+
+    exposure: Exposure
+    lines: tuple[Line, ...]
+    redshift: Redshift
+    magnitudes: Magnitudes
+    size: str | float = 0.0
+    reddening: str = ""
+
+    def check(self, schema: pa.Schema) -> None:
+        """Refuse a catalog that cannot be observed so.
+
+        Raises
+        ------
+        SpectrographError
+            If a column that is needed is missing, or one that would be written is there.
+        """
+        self.redshift.check(schema)
+        nobody = schema.empty_table()
+        self._reddening(nobody)
+        self._share(nobody)
+        proxies = proxy_names(schema)
+        for line in self.lines:
+            if line.proxy not in proxies:
+                raise SpectrographError(
+                    f"no posterior of '{line.proxy}' in this file. Score the catalog first "
+                    "(targetsel score)."
+                )
+        for field in self.fields(proxies):
+            if field.name in schema.names:
+                raise SpectrographError(
+                    f"already has a column '{field.name}'. Drop or rename it, or observe the "
+                    "scored catalog as it was."
+                )
+
+    def fields(self, proxies: tuple[str, ...]) -> list[pa.Field]:
+        """The columns that are added to a file with these proxies, in their order."""
+        return observed_fields(self.exposure, self.lines, proxies)
+
+    def columns(self, piece: pa.Table) -> dict[str, Any]:
+        """The columns of N sources, by name; arrays of N rows, NaN where unknown."""
+        posterior = Sources(piece).posterior
+        normals, scores = draws(len(self.lines))
+        redshift, troubles = self.redshift.draw(piece, normals)
+        flux = self.magnitudes.flux(piece)
+        reddening, share = self._reddening(piece), self._share(piece)
+        known = [np.isfinite(posterior.knots(line.proxy)).all(axis=1) for line in self.lines]
+        for why, there in (
+            ("no size", np.isfinite(share)),
+            ("no E(B-V)", np.isfinite(reddening)),
+            ("no magnitude", np.isfinite(flux).any(axis=1)),
+            ("no prediction", np.any(known, axis=0)),
+        ):
+            troubles[~there & (troubles == "")] = why
+        columns: dict[str, Any] = {}
+        followers: list[Follower] = []
+        for line, own in zip(self.lines, scores, strict=True):
+            seen = ObservedLine.of(
+                line, redshift, lambda w: self.magnitudes.continuum(flux, w, reddening), share
+            )
+            columns |= self._place(seen)
+            followers += self._followers(seen, posterior, own)
+        columns |= _posterior_columns(followers, posterior)
+        columns[STATUS] = np.where(troubles == "", "ok", troubles)
+        return columns
+
+    def _reddening(self, piece: pa.Table) -> np.ndarray:
+        """E(B-V) [mag], shape (N,)."""
+        if not self.reddening:
+            return np.zeros(piece.num_rows)
+        return _numbers(piece, self.reddening, "mag")
+
+    def _share(self, piece: pa.Table) -> np.ndarray:
+        """Of the light that the magnitudes speak of, within the fiber, shape (N,)."""
+        spectrograph = self.exposure.spectrograph
+        if self.magnitudes.in_fiber:
+            return np.ones(piece.num_rows)
+        if isinstance(self.size, str):
+            radius = _numbers(piece, self.size, "arcsec")
+            radius = np.where(radius >= 0, radius, np.nan)
+        else:
+            radius = np.full(piece.num_rows, self.size)
+        return share_in_fiber(radius, spectrograph.aperture, spectrograph.seeing)
+
+    def _place(self, seen: ObservedLine) -> dict[str, np.ndarray]:
+        name, spectrograph = seen.line.name, self.exposure.spectrograph
+        return {
+            f"wavelength_{name}": np.median(seen.wavelength, axis=1),
+            f"in_range_{name}": seen.in_range(spectrograph).mean(axis=1),
+            f"clear_of_sky_{name}": _mean_of_known(seen.clear_of_sky(spectrograph)),
+        }
+
+    def _followers(
+        self, seen: ObservedLine, posterior: ProxyPosterior, scores: np.ndarray
+    ) -> Iterator[Follower]:
+        proxy = seen.line.proxy
+        knots = np.asarray(posterior.knots(proxy), dtype=np.float64)
+        if self.redshift.is_certain:
+            width = knots
+        else:
+            width = posterior.value(proxy, np.tile(scores, (len(knots), 1)))
+        for quantity, values in seen.quantities(width, self.exposure).items():
+            name = f"{quantity}_{seen.line.name}"
+            if self.redshift.is_certain:
+                yield Follower.monotone(name, proxy, values)
+            else:
+                yield Follower.drawn(name, proxy, values, scores)
+
+
+def write_observed(scored: Path, observation: Observation, output: Path) -> Counter[str]:
+    """Write a scored catalog with the observation's columns added; rows by their status.
+
+    Raises
+    ------
+    SpectrographError, CatalogError, OutputError
+        Nothing is written then.
+    """
+    check_output(output, [scored])
+    with scored_file(scored) as opened:
+        schema = opened.schema
+    try:
+        observation.check(schema)
+    except SpectrographError as error:
+        raise SpectrographError(f"{scored}: {error}") from None
+    fields = observation.fields(proxy_names(schema))
+    statuses: Counter[str] = Counter()
+    rows = ROWS if observation.redshift.is_certain else ROWS_OF_DRAWS
+    with ParquetSink(output, pa.schema([*schema, *fields])) as sink, pq.ParquetFile(scored) as file:
+        sink.footer.update(read_footer(scored), observed=_provenance(observation))
+        for batch in file.iter_batches(rows):
+            piece = pa.Table.from_batches([batch]).cast(schema).combine_chunks()
+            columns = observation.columns(piece)
+            statuses.update(columns[STATUS].tolist())
+            for field in fields:
+                piece = piece.append_column(field, column_of(columns[field.name], field.type))
+            sink.write(piece)
+    return statuses
+
+
+def _posterior_columns(
+    followers: Iterable[Follower], posterior: ProxyPosterior
+) -> dict[str, np.ndarray]:
+    before: list[Follower | str] = list(posterior.names)
+    columns = {}
+    for each in followers:
+        for end, score in MIDDLE.items():
+            columns[each.name + end] = each.quantiles[:, list(NORMAL_SCORES).index(score)]
+        columns[each.name + QUANTILES] = each.quantiles
+        pairs = [each.correlation(other, posterior) for other in before]
+        columns[each.name + CORRELATION] = np.stack(pairs, axis=1)
+        before.append(each)
+    return columns
+
+
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    known = np.isfinite(values)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
+
+
+def _numbers(piece: pa.Table, name: str, unit: str) -> np.ndarray:
+    """A column as float64 in `unit`; one without a unit is taken to be in it."""
+    if name not in piece.schema.names:
+        raise SpectrographError(f"no column '{name}'.{did_you_mean(name, piece.schema.names)}")
+    field = piece.schema.field(name)
+    if not (pa.types.is_floating(field.type) or pa.types.is_integer(field.type)):
+        raise SpectrographError(f"column '{name}' is {field.type}, expected numbers [{unit}]")
+    given = (field.metadata or {}).get(b"unit", b"").decode() or unit
+    meant = units.Unit(given, parse_strict="silent")
+    if not meant.is_equivalent(units.Unit(unit)):
+        raise SpectrographError(f"column '{name}' is in '{given}', expected {unit}")
+    return piece[name].cast(pa.float64()).to_numpy() * meant.to(units.Unit(unit))
+
+
+def _provenance(observation: Observation) -> dict[str, Any]:
+    exposure, redshift = observation.exposure, observation.redshift
+    return {
+        "spectrograph": exposure.spectrograph.name,
+        "sha256": exposure.spectrograph.sha256,
+        "source": exposure.spectrograph.source,
+        "time": exposure.time,
+        "snr": exposure.snr,
+        "redshift": [redshift.value, redshift.error, redshift.grid],
+        "magnitudes": [list(pair) for pair in observation.magnitudes.columns],
+        "in_fiber": observation.magnitudes.in_fiber,
+        "dereddened": observation.magnitudes.dereddened,
+        "size": observation.size,
+        "reddening": observation.reddening,
+    }

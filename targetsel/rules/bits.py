@@ -1,0 +1,139 @@
+"""Bits of target classes, given once and for ever.
+
+Beside rule files may lie a file `rules.bits` that says which class each bit of `target_bits`
+belongs to, one a line, and which are retired:
+
+    0  STAR_FORMING
+    3  LRG_OLD  retired after 2026A
+
+A bit in it is never given to another class, so that the bits of old target lists keep their
+meaning. ``targetsel rules lock`` keeps it up to date.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from targetsel.documents.source_location import Place
+from targetsel.errors import RuleError
+from targetsel.tables.files import written_beside
+
+if TYPE_CHECKING:
+    from targetsel.rules.rules import TargetClass
+
+FILE = "rules.bits"
+HIGHEST = 62  # bit 63 is the sign bit of int64
+_LINE = re.compile(r"(\d{1,2})\s+([A-Za-z_][A-Za-z_0-9]*)(?:\s+(retired\b.*))?")
+_HEADING = (
+    "# Bits of target classes. A bit is never given to another class; see targetsel rules lock."
+)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The class that a bit belongs to; `retired` is empty, or the word and why."""
+
+    name: str
+    retired: str = ""
+
+
+@dataclass(frozen=True)
+class BitLock:
+    """The bits that are given.
+
+    Attributes
+    ----------
+    owners : dict of int to Owner
+    """
+
+    owners: dict[int, Owner]
+
+    @classmethod
+    def read(cls, folder: Path) -> BitLock:
+        """The lock file of a folder of rules; without one, no bit is given.
+
+        Raises
+        ------
+        RuleError
+            If a line is neither a comment nor a bit with its class, or a bit or class repeats.
+        """
+        path = folder / FILE
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return cls({})
+        except (OSError, UnicodeDecodeError) as error:
+            raise RuleError(f"{path}: cannot be read: {error}") from None
+        owners: dict[int, Owner] = {}
+        for number, line in enumerate(lines, 1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            place = Place(str(path), number, 1, line)
+            match = _LINE.fullmatch(line.strip())
+            if match is None or int(match[1]) > HIGHEST:
+                raise place.error(
+                    f"expected a bit, 0 to {HIGHEST}, its class, and perhaps retired, "
+                    "e.g. 3 LRG retired after 2026A"
+                )
+            bit, owner = int(match[1]), Owner(match[2], match[3] or "")
+            if bit in owners or owner.name in {each.name for each in owners.values()}:
+                raise place.error(f"bit {bit} or class {owner.name} is there twice")
+            owners[bit] = owner
+        return cls(owners)
+
+    def __bool__(self) -> bool:
+        return bool(self.owners)
+
+    def check(self, target_class: TargetClass) -> None:
+        """Raise if a class claims a bit that is, or was, another's."""
+        name, bit = target_class.name, target_class.bit
+        place = target_class.places["bit"]
+        owner = self.owners.get(bit)
+        if owner and owner.name != name:
+            what = (
+                f"was {owner.name} and is {owner.retired}"
+                if owner.retired
+                else (f"is already given to {owner.name}")
+            )
+            raise place.error(f"bit {bit} {what} ({FILE}); the lowest free bit is {self._free()}")
+        for other, each in self.owners.items():
+            if each.name == name and each.retired:
+                raise place.error(f"class {name} is {each.retired} ({FILE}); take another name")
+            if each.name == name and other != bit:
+                raise place.error(f"class {name} has bit {other} ({FILE}), not {bit}")
+
+    def _free(self) -> int | str:
+        return next((bit for bit in range(HIGHEST + 1) if bit not in self.owners), "none")
+
+    def updated(self, classes: Iterable[TargetClass]) -> BitLock:
+        """The lock once every one of these classes, and no other, is in use.
+
+        Raises
+        ------
+        RuleError
+            See `check`.
+        """
+        owners = dict(self.owners)
+        classes = list(classes)
+        for each in classes:
+            BitLock(owners).check(each)
+            owners[each.bit] = Owner(each.name)
+        used = {each.name for each in classes}
+        for bit, owner in owners.items():
+            if owner.name not in used and not owner.retired:
+                owners[bit] = Owner(owner.name, "retired")
+        return BitLock(owners)
+
+    def write(self, folder: Path) -> Path:
+        """Write the lock file of a folder of rules."""
+        lines = [
+            f"{bit:<3}{owner.name}  {owner.retired}".rstrip()
+            for bit, owner in sorted(self.owners.items())
+        ]
+        with written_beside(folder / FILE) as beside:
+            beside.write_text("\n".join([_HEADING, *lines]) + "\n", encoding="utf-8")
+        return folder / FILE

@@ -1,0 +1,171 @@
+"""Rule files in one layout: two spaces a level, expressions spaced alike, comments kept.
+
+Lines stay lines: nothing is joined, broken or reordered, so that a change of layout is easy to
+review. What a file means is compared before and after.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document
+from targetsel.documents.source_location import Place, RuleErrorAt
+from targetsel.expressions import grammar as expression
+
+# Keys whose values are expressions, wherever they stand.
+_EXPRESSIONS = ("where", "rank", "priority")
+_TIGHT_AFTER = ("(", "[", "~")
+_TIGHT_BEFORE = (")", "]", ",")
+BEYOND = "this layout is beyond fmt; nothing was changed"
+
+
+def formatted(text: str, file: str = "rules") -> str:
+    """The text of a rule file in our layout.
+
+    Raises
+    ------
+    RuleErrorAt
+        If it is not such YAML as rule files are made of.
+    """
+    tree = read_document(text, file)
+    lines = _respaced(text.replace("\r\n", "\n").split("\n"), tree)
+    try:
+        lines = _reindented(lines)
+    except yaml.YAMLError:  # two readers of YAML do not agree on what this is
+        raise Place(file).error(BEYOND) from None
+    while lines and not lines[-1].strip():
+        lines.pop()
+    result = "\n".join(_without_double_gaps(lines)) + "\n"
+    if _content(read_document(result, file)) != _content(tree):
+        raise Place(file).error(BEYOND)
+    return result
+
+
+# --- expressions ---------------------------------------------------------------------------------
+
+
+def _respaced(lines: list[str], tree: Node) -> list[str]:
+    """The lines with the expressions that stand on one of them spaced alike."""
+    lines = list(lines)
+    scalars = sorted(_expressions(tree), key=lambda each: (each.place.line, each.place.column))
+    for scalar in reversed(scalars):
+        place = scalar.place
+        line = lines[place.line - 1]
+        start = place.column - 1
+        if place.exact and line.startswith(scalar.value, start):
+            end = start + len(scalar.value)
+            lines[place.line - 1] = line[:start] + spaced(scalar.value) + line[end:]
+    return lines
+
+
+def _expressions(node: Node, key: str = "") -> list[Scalar]:
+    """The scalars that hold expressions: all below `define` and `where`, and some others."""
+    if isinstance(node, Scalar):
+        return [node] if key in _EXPRESSIONS else []
+    if isinstance(node, Sequence):
+        return [each for item in node.items for each in _expressions(item, key)]
+    found = []
+    for name, value in node.values.items():
+        found += _expressions(value, "where" if key == "define" else name)
+    return found
+
+
+def spaced(text: str) -> str:
+    """An expression with one space between its words, and none inside parentheses."""
+    try:
+        expression.parse(text)
+    except RuleErrorAt:
+        return text
+    words = expression.words(text)
+    result = ""
+    for i, (kind, word) in enumerate(words):
+        before = words[i - 1] if i else ("", "(")
+        tight = (
+            before[1] in _TIGHT_AFTER
+            or kind in _TIGHT_BEFORE
+            or (kind == "(" and before[0] == "name")
+            or "**" in (kind, before[1])
+            or _is_sign(words, i - 1)
+        )
+        result += word if tight else f" {word}"
+    return result
+
+
+def _is_sign(words: list[tuple[str, str]], i: int) -> bool:
+    """Whether a word is a plus or minus with no number before it to add to."""
+    if i < 0 or words[i][0] not in ("-", "+"):
+        return False
+    return i == 0 or words[i - 1][0] not in ("number", "unit", "name", ")", "]")
+
+
+# --- layout --------------------------------------------------------------------------------------
+
+
+def _reindented(lines: list[str]) -> list[str]:
+    """The lines, those that begin an entry of a map or list indented by its level."""
+    indent = _indents("\n".join(lines))
+    result: list[str] = []
+    shift = 0
+    waiting: list[int] = []  # lines of comment, which go with the entry below them
+    for number, line in enumerate(lines):
+        words = line.strip()
+        if number in indent:
+            shift = indent[number] - (len(line) - len(line.lstrip()))
+            result.append(" " * indent[number] + words)
+            for place in waiting:
+                result[place] = " " * indent[number] + result[place].strip()
+            waiting = []
+        elif not words:
+            result.append("")
+        elif words.startswith("#"):
+            waiting.append(len(result))
+            result.append(words)
+        else:  # goes on with the entry above
+            old = len(line) - len(line.lstrip())
+            result.append(" " * max(old + shift, 0) + line.strip())
+    return [re.sub(r"(?<=\S) +$", "", line) for line in result]
+
+
+def _indents(text: str) -> dict[int, int]:
+    """For every line that begins an entry of a block map or list, its indentation."""
+    indents: dict[int, int] = {}
+    stack: list[Any] = []  # the events that began the maps and lists we are in
+    is_key: list[bool] = []
+
+    def note(event: Any) -> None:
+        """An entry begins: a key of a map, or an item of a list behind its dash."""
+        level = sum(not each.flow_style for each in stack) - 1
+        if not stack or stack[-1].flow_style:
+            return
+        if isinstance(stack[-1], yaml.SequenceStartEvent) or is_key[-1]:
+            indents.setdefault(event.start_mark.line, 2 * level)
+
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            stack.pop()
+            is_key.pop()
+        elif isinstance(event, yaml.NodeEvent):
+            note(event)
+            if stack and isinstance(stack[-1], yaml.MappingStartEvent):
+                is_key[-1] = not is_key[-1]
+            if isinstance(event, yaml.CollectionStartEvent):
+                stack.append(event)
+                is_key.append(True)
+    return indents
+
+
+def _without_double_gaps(lines: list[str]) -> list[str]:
+    return [line for i, line in enumerate(lines) if line.strip() or (i and lines[i - 1].strip())]
+
+
+def _content(node: Node) -> object:
+    """What a tree says, whatever its layout."""
+    if isinstance(node, Scalar):
+        return re.sub(r"\s+", "", node.value)
+    if isinstance(node, Sequence):
+        return [_content(each) for each in node.items]
+    assert isinstance(node, Map)
+    return {key: _content(value) for key, value in node.values.items()}

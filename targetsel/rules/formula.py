@@ -1,0 +1,313 @@
+"""What an expression means once names, units and types are known: numbers and conditions.
+
+A formula is free of surprises: defined names are written out, units are folded into constants,
+chains and `between` are taken apart, and `not` has been pushed down into the comparisons. A
+comparison with a missing value is never true, and a row is chosen only by what is true; because
+no `not` is left above a comparison, plain true and false are then all that is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Protocol
+
+import numpy as np
+
+from targetsel.rules.functions import NEGATED
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A number or a condition."""
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return ()
+
+
+@dataclass(frozen=True)
+class Constant(Formula):
+    value: int | float
+
+
+ZERO = Constant(0)
+
+
+@dataclass(frozen=True)
+class Column(Formula):
+    """A column; `role` is "measured", "predicted" or "statistic".
+
+    A *predicted* column is a proxy with a posterior; a *statistic* (``ew_halpha_std``) describes
+    such a posterior. `type` is "float32", "float64", "integer", "condition" or "other".
+    """
+
+    name: str
+    role: str = "measured"
+    type: str = "float64"
+
+
+@dataclass(frozen=True)
+class Operation(Formula):
+    name: str
+    values: tuple[Formula, ...]
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return self.values
+
+
+@dataclass(frozen=True)
+class Quantile(Formula):
+    """A quantile of a proxy's posterior."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class CatalogQuantile(Formula):
+    """The smallest value that a share `probability` of the catalog's sources does not exceed.
+
+    One number for the whole catalog; it becomes a `Constant` before any source is looked at.
+    """
+
+    value: Formula
+    probability: float
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return (self.value,)
+
+
+@dataclass(frozen=True)
+class Probability(Formula):
+    """The share of the posterior that obeys a condition."""
+
+    condition: Formula
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return (self.condition,)
+
+
+@dataclass(frozen=True)
+class Compare(Formula):
+    operator: str
+    left: Formula
+    right: Formula
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return (self.left, self.right)
+
+
+@dataclass(frozen=True)
+class Missing(Formula):
+    """Whether a value is missing; with `negated`, whether it is there."""
+
+    value: Formula
+    negated: bool = False
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return (self.value,)
+
+
+@dataclass(frozen=True)
+class Flag(Formula):
+    """Whether a column of true and false is true; with `negated`, whether it is false."""
+
+    column: Column
+    negated: bool = False
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return (self.column,)
+
+
+@dataclass(frozen=True)
+class HasBit(Formula):
+    """Whether a column of integers has any of these bits set; with `negated`, whether none."""
+
+    column: Column
+    bits: int
+    negated: bool = False
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return (self.column,)
+
+
+class Finder(Protocol):
+    """Something outside the catalog that knows sources by a few of their columns."""
+
+    @property
+    def found(self) -> Callable[..., np.ndarray]:
+        """Whether each of N sources is found, from columns of shape (N,)."""
+
+
+@dataclass(frozen=True)
+class Lookup(Formula):
+    """Whether a `Finder` finds a source (a region, a list); with `negated`, whether it does not.
+
+    The columns are never missing: positions and ids.
+    """
+
+    finder: Finder
+    of: tuple[Column, ...]
+    negated: bool = False
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return self.of
+
+
+@dataclass(frozen=True)
+class Except(Formula):
+    """Whether a condition is not true: where it is false, and where it is unknown."""
+
+    condition: Formula
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return (self.condition,)
+
+
+@dataclass(frozen=True)
+class All(Formula):
+    parts: tuple[Formula, ...]
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return self.parts
+
+
+@dataclass(frozen=True)
+class Any(Formula):
+    parts: tuple[Formula, ...]
+
+    @property
+    def children(self) -> tuple[Formula, ...]:
+        return self.parts
+
+
+def negated(condition: Formula) -> Formula:
+    """The condition that is true exactly where this one is false; unknown stays unknown."""
+    match condition:
+        case Compare(operator, left, right):
+            return Compare(NEGATED[operator], left, right)
+        case Missing(value, is_negated):
+            return Missing(value, not is_negated)
+        case Flag(column, is_negated):
+            return Flag(column, not is_negated)
+        case HasBit() | Lookup():
+            return replace(condition, negated=not condition.negated)
+        case All(parts):
+            return Any(tuple(negated(part) for part in parts))
+        case Any(parts):
+            return All(tuple(negated(part) for part in parts))
+    raise TypeError(f"not a condition: {condition}")
+
+
+def walk(formula: Formula) -> Iterator[Formula]:
+    """The formula and all formulas below it."""
+    yield formula
+    for child in formula.children:
+        yield from walk(child)
+
+
+def columns(formula: Formula) -> set[Column]:
+    """All columns below a formula, except those that a `Quantile` names."""
+    return {part for part in walk(formula) if isinstance(part, Column)}
+
+
+def proxies(formula: Formula) -> set[str]:
+    """The names of the predicted quantities that the formula speaks of."""
+    return {column.name for column in columns(formula) if column.role == "predicted"}
+
+
+def conjuncts(condition: Formula) -> list[Formula]:
+    """The conditions that must all hold for this one to hold."""
+    if isinstance(condition, All):
+        return [part for each in condition.parts for part in conjuncts(each)]
+    return [condition]
+
+
+def with_values(formula: Formula, values: Mapping[Formula, float]) -> Formula:
+    """The formula with these parts of it, such as quantiles of the catalog, replaced by numbers."""
+    if formula in values:
+        return Constant(values[formula])
+    changed: dict[str, Formula | tuple[Formula, ...]] = {}
+    for each in fields(formula):
+        part = getattr(formula, each.name)
+        if isinstance(part, Formula):
+            changed[each.name] = with_values(part, values)
+        elif isinstance(part, tuple) and part and isinstance(part[0], Formula):
+            changed[each.name] = tuple(with_values(item, values) for item in part)
+    return replace(formula, **changed) if changed else formula
+
+
+# --- what a class says of its members' nature ----------------------------------------------------
+
+
+def truth(where: tuple[Formula, ...]) -> Formula | None:
+    """What a class claims about the true, measured proxies of its members; None if nothing.
+
+    The conditions of `where` must all hold; of each, this is kept:
+
+    - ``P(c) >= p`` claims `c`, and ``P(c) <= p`` claims its contrary. A probability bounded from
+      both sides (``0.2 < P(c) < 0.8``: undecided) claims nothing, nor does any other use of P.
+    - a comparison with a proxy outside P claims itself;
+    - comparisons with widths and quantiles of the posterior describe our knowledge, not the
+      source, and claim nothing; nor does a condition without any predicted quantity;
+    - an ``or`` with a claim in it claims that one of its claims holds, or one of its other
+      conditions, which are then taken as they stand.
+    """
+    flat = [part for condition in where for part in conjuncts(condition)]
+    return _joined(_claims(flat))
+
+
+def _joined(claims: list[Formula]) -> Formula | None:
+    distinct = list(dict.fromkeys(part for claim in claims for part in conjuncts(claim)))
+    if not distinct:
+        return None
+    return distinct[0] if len(distinct) == 1 else All(tuple(distinct))
+
+
+def _claims(parts: list[Formula]) -> list[Formula]:
+    claims = [(part, claim) for part in parts if (claim := _claim(part)) is not None]
+    said = {claim for _, claim in claims}
+    return [claim for part, claim in claims if not (_bounds_p(part) and negated(claim) in said)]
+
+
+def _bounds_p(part: Formula) -> bool:
+    return isinstance(part, Compare) and isinstance(part.left, Probability)
+
+
+def _claim(part: Formula) -> Formula | None:
+    match part:
+        case Compare(operator, Probability(condition), bound):
+            if _speaks_of_posterior(bound) or proxies(bound) or operator in ("==", "!="):
+                return None
+            return condition if operator in (">", ">=") else negated(condition)
+        case Compare():
+            return part if proxies(part) and not _speaks_of_posterior(part) else None
+        case All(parts):
+            return _joined(_claims(list(parts)))
+        case Any(parts):
+            claims = [_claim(each) for each in parts]
+            if all(claim is None for claim in claims):
+                return None
+            pairs = zip(parts, claims, strict=True)
+            return Any(tuple(each if claim is None else claim for each, claim in pairs))
+    return None
+
+
+def _speaks_of_posterior(formula: Formula) -> bool:
+    """Whether P, std or q, or a column with the like, takes part."""
+    return any(
+        isinstance(part, Probability | Quantile)
+        or (isinstance(part, Column) and part.role == "statistic")
+        for part in walk(formula)
+    )

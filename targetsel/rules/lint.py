@@ -1,0 +1,242 @@
+"""Advice on rules that are valid and yet may not mean what their author thinks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from targetsel.documents.source_location import Place
+from targetsel.errors import did_you_mean
+from targetsel.expressions.grammar import Branch, Name, Node, unwrapped, walk
+from targetsel.rules import formula as f
+from targetsel.rules.binding import STATISTICS, Columns, UnseenColumns
+from targetsel.rules.bits import FILE, BitLock
+from targetsel.rules.classes import TargetClass
+from targetsel.rules.rules import Rules
+from targetsel.selection.evaluation import numbers
+from targetsel.selection.scan import scored_file
+from targetsel.selection.steps import ClassFormulas, plan_for
+from targetsel.spectra.lines import PROXIES, UNITS
+from targetsel.spectra.proxies import QUANTILES
+from targetsel.tables.parquet import described
+
+STRANGE = 0.01  # `typicality` below this: images hardly any of the training set is as strange as
+_COMPARISONS = ("compare", "between", "in")
+_CONDITION_IN_COMMENT = re.compile(r"\s#.*\b[A-Za-z_]\w*\s*(<=?|>=?|==|!=)\s*[-.\d]")
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A piece of advice, and the place in the rule file that it is about."""
+
+    place: Place
+    message: str
+
+    def __str__(self) -> str:
+        place = self.place
+        return f"{place.file}:{place.line}:{place.column}: warning: {self.message}"
+
+    @property
+    def detail(self) -> str:
+        """The source line, and a caret under the place."""
+        return self.place.detail
+
+
+def lint(rules: Rules, scored: Path | None = None) -> list[Remark]:
+    """What is to be said about rules, in the order of the file.
+
+    Parameters
+    ----------
+    rules : Rules
+    scored : Path, optional
+        A scored catalog to check names and units against. Without one, names that no scored file
+        has to have are taken on trust.
+
+    Raises
+    ------
+    RuleError
+        If the rules do not fit the catalog, or no catalog at all.
+    CatalogError
+        If the catalog cannot be read.
+    """
+    strange = None
+    if scored is None:
+        columns: Columns = UnseenColumns(usual_schema())
+    else:
+        with scored_file(scored) as file:
+            columns = Columns(file.schema)
+            if "typicality" in columns:
+                strange = _share_of_strange(file.sources([f.Column("typicality")]))
+    classes = plan_for(rules, columns).classes
+    remarks = list(_conditions_in_comments(rules))
+    for target_class, formulas in zip(rules.classes, classes, strict=True):
+        remarks += _never_true(formulas)
+        remarks += _without_uncertainty(target_class, columns)
+        remarks += _extrapolation(formulas, strange)
+        remarks += _apart(formulas)
+        remarks += _misspelt(target_class, columns)
+    remarks += _without_lock(rules)
+    return sorted(set(remarks), key=lambda each: (each.place.file, each.place.line))
+
+
+def usual_schema() -> pa.Schema:
+    """The columns that every scored file has."""
+    fields = [
+        pa.field("source_id", pa.int64()),
+        described("ra", pa.float64(), "deg"),
+        described("dec", pa.float64(), "deg"),
+        pa.field("_healpix_29", pa.int64()),
+    ]
+    fields += [
+        described(name + end, pa.float32(), UNITS[name])
+        for name in PROXIES
+        for end in ("", *STATISTICS)
+    ]
+    lists, notes = pa.list_(pa.float32()), {"normal_scores": ""}
+    fields += [pa.field(name + QUANTILES, lists, metadata=notes) for name in PROXIES]
+    numbers_ = ("bpt_sf", "bpt_composite", "bpt_agn", "bpt_weak", "epistemic", "typicality")
+    fields += [pa.field(name, pa.float32()) for name in (*numbers_, "masked_fraction")]
+    return pa.schema([*fields, pa.field("status", pa.string())])
+
+
+def _share_of_strange(blocks) -> float:
+    values = [numbers(each.table.column("typicality")) for each in blocks]
+    known = np.concatenate([np.empty(0), *values])
+    known = known[~np.isnan(known)]
+    return float((known < STRANGE).mean()) if len(known) else 0.0
+
+
+def _conditions_in_comments(rules: Rules) -> Iterator[Remark]:
+    for file, text in rules.files:
+        for number, line in enumerate(text.splitlines(), 1):
+            match = _CONDITION_IN_COMMENT.search(line)
+            if match and line[: match.start()].strip():
+                column = match.start() + 1
+                place = Place(file, number, column + 1, line, column)
+                yield Remark(place, "text after # is a YAML comment and looks like a condition")
+
+
+def _never_true(formulas: ClassFormulas) -> Iterator[Remark]:
+    """Bounds on one quantity that leave it no value, in a class or within one P."""
+    groups: list[list[tuple[Place, f.Formula]]] = [[]]
+    for condition in formulas.conditions:
+        for part in f.conjuncts(condition.formula):
+            groups[0].append((condition.place, part))
+            match part:
+                case f.Compare(">" | ">=", f.Probability(inner)):
+                    groups.append([(condition.place, each) for each in f.conjuncts(inner)])
+    for group in groups:
+        yield from _contradiction(group)
+
+
+def _contradiction(parts: list[tuple[Place, f.Formula]]) -> Iterator[Remark]:
+    """The first of these conditions that bounds from before leave no value for."""
+    lows: dict[f.Formula, tuple[float, bool]] = {}  # the tightest, and whether it is excluded
+    highs: dict[f.Formula, tuple[float, bool]] = {}
+    for place, part in parts:
+        match part:
+            case f.Compare(operator, left, f.Constant(value)) if operator[0] in "<>":
+                strict = len(operator) == 1
+            case _:
+                continue
+        low, high = lows.get(left, (-np.inf, True)), highs.get(left, (np.inf, True))
+        if operator[0] == ">":
+            low = lows[left] = max(low, (value, strict))
+        else:
+            high = highs[left] = min(high, (value, strict), key=lambda x: (x[0], not x[1]))
+        if low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])):
+            name = left.name if isinstance(left, f.Column) else "what it compares"
+            below = f"<{'' if high[1] else '='} {high[0]:g}"
+            above = f">{'' if low[1] else '='} {low[0]:g}"
+            yield Remark(place, f"can never be true ({name} has no value both {below} and {above})")
+            return
+
+
+def _without_uncertainty(target_class: TargetClass, columns: Columns) -> Iterator[Remark]:
+    """Comparisons with predicted quantities outside P."""
+    define = target_class.preamble.define
+    for node in target_class.where:
+        for each in _outside_p(node, define):
+            names = [part.name for part in each.children if isinstance(part, Name)]
+            for name in names:
+                if name in columns.proxies:
+                    text = unwrapped(each)
+                    yield Remark(
+                        each.place,
+                        f"ignores {name}'s uncertainty; P({text}) >= 0.5 is its probabilistic form",
+                    )
+
+
+def _outside_p(node: Node, define) -> Iterator[Branch]:
+    if isinstance(node, Name) and node.name in define:
+        yield from _outside_p(define[node.name], define)
+    if isinstance(node, Branch) and node.word != "P":
+        if node.word in _COMPARISONS:
+            yield node
+        for part in node.parts:
+            yield from _outside_p(part, define)
+
+
+def _extrapolation(formulas: ClassFormulas, strange: float | None) -> Iterator[Remark]:
+    """Probabilities of sources that the networks may never have seen the like of."""
+    names = {column.name for each in formulas.where for column in f.columns(each)}
+    for condition in formulas.conditions:
+        uses_p = any(isinstance(part, f.Probability) for part in f.walk(condition.formula))
+        if uses_p and condition.step == "where" and "typicality" not in names:
+            share = "" if strange is None else f" ({strange:.2%} of this catalog)"
+            yield Remark(
+                condition.place,
+                f"probabilities are extrapolation for typicality < {STRANGE}{share}; add a "
+                f"condition such as typicality > {STRANGE}",
+            )
+            return
+
+
+def _apart(formulas: ClassFormulas) -> Iterator[Remark]:
+    """Probabilities asked for one by one, which says little of both together."""
+    found = [
+        condition
+        for condition in formulas.conditions
+        for part in f.conjuncts(condition.formula)
+        if isinstance(part, f.Compare)
+        and isinstance(part.left, f.Probability)
+        and part.operator in (">", ">=")
+        and condition.step == "where"
+    ]
+    if len(found) > 1:
+        yield Remark(
+            found[1].place,
+            "P(a) >= p and P(b) >= p is weaker than P(a and b) >= p; join the two in one P()",
+        )
+
+
+def _misspelt(target_class: TargetClass, columns: Columns) -> Iterator[Remark]:
+    """Without a catalog: names that look like ones every scored file has."""
+    if not isinstance(columns, UnseenColumns):
+        return
+    define = target_class.preamble.define
+    long_names = [name for name in columns.names if len(name) > 4]  # `ra` is close to too many
+    nodes = [*target_class.where, *define.values()]
+    nodes += [target_class.rank] if target_class.rank is not None else []
+    for node in nodes:
+        for part in walk(node):
+            if isinstance(part, Name) and part.name not in (*columns.names, *define):
+                hint = did_you_mean(part.name, long_names)
+                if hint:
+                    yield Remark(part.place, f"no scored file has to have '{part.name}'.{hint}")
+
+
+def _without_lock(rules: Rules) -> Iterator[Remark]:
+    """Bits that the lock file beside the rules does not know yet."""
+    for each in rules.classes:
+        lock = BitLock.read(Path(each.places["bit"].file).parent)
+        if lock and each.bit not in lock.owners:
+            yield Remark(
+                each.places["bit"],
+                f"bit {each.bit} is not in {FILE} yet; run targetsel rules lock",
+            )

@@ -1,0 +1,342 @@
+"""An ensemble: networks, their decoder, and a card with all that a prediction depends on.
+
+On disk it is one directory: `card.json`, one `member-K.safetensors` per network,
+`decoder.safetensors` and `novelty.safetensors`. The card names the hash of each. There may be a
+`calibration.json`, which names the ensemble that it was fitted for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from targetsel.calibration.calibration import Calibration
+from targetsel.errors import EnsembleError, did_you_mean
+from targetsel.imaging.brightness import central_magnitude, reference_band
+from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.quality import CHECKS
+from targetsel.networks.folding import fold
+from targetsel.networks.input_plan import InputPlan
+from targetsel.networks.network import Network, NetworkPlan
+from targetsel.networks.posterior import LatentPosterior
+from targetsel.novelty.novelty import N_LEVELS, NoveltyReference
+from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.folded import FoldedDecoder
+from targetsel.spectra.proxies import Proxies
+from targetsel.tables.files import sha256_of_file, written_beside
+from targetsel.weights.safetensors import load_weights, read_safetensors, write_safetensors
+
+SCHEMA = "targetsel/ensemble/v1"
+DEFAULT = "mock-ps1"
+BATCH_SIZE = 64
+
+
+class Ensemble:
+    """Networks that predict the latents' posterior from cutouts, and the decoder of the latents."""
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        decoder: Decoder,
+        novelty: NoveltyReference,
+        card: dict[str, Any],
+        device: str = "cpu",
+    ):
+        self.device = torch.device(device)
+        self.networks = [network.eval() for network in networks]
+        self.decoder = decoder
+        self.novelty = novelty
+        self.card = card
+        self.calibration: Calibration | None = None
+
+    @cached_property
+    def input(self) -> InputPlan:
+        """What the card says of the cutouts."""
+        return InputPlan.from_card(self.card["input"])
+
+    @property
+    def sha256(self) -> str:
+        """A hash of everything: the card, which holds the hashes of all weights."""
+        import hashlib
+
+        return hashlib.sha256(_card_bytes(self.card)).hexdigest()
+
+    # ------------------------------------------------------------------ predicting
+
+    def predict(self, cutouts: Cutouts, batch_size: int = BATCH_SIZE) -> LatentPosterior:
+        """The latent posterior of every source, calibrated if the ensemble has a calibration.
+
+        Parameters
+        ----------
+        cutouts : Cutouts
+            With at least the card's bands and size, at its pixel scale. Sources whose status is
+            not "ok" get NaN.
+
+        Returns
+        -------
+        LatentPosterior
+        """
+        plan = self.input
+        chosen = cutouts.select_bands(plan.bands).crop(plan.size)
+        good = np.flatnonzero(chosen.status == "ok")
+        n, m, d = len(chosen), len(self.networks), self.decoder.n_latents
+        mean = np.full((n, m, d), np.nan)
+        factor = np.full((n, m, d, d), np.nan)
+        novelty = np.full(n, np.nan)
+        for start in range(0, len(good), batch_size):
+            rows = good[start : start + batch_size]
+            features, mean[rows], factor[rows] = self._predict(plan.prepare(chosen.flux[rows]))
+            novelty[rows] = self.novelty.novelty(features)
+        magnitude = central_magnitude(chosen, reference_band(plan.bands))
+        found = LatentPosterior(chosen.source_id, mean, factor, novelty, magnitude=magnitude)
+        return self.calibration.posterior(found, magnitude) if self.calibration else found
+
+    def measure(self, posterior: LatentPosterior, n_draws: int, seed: int = 0) -> Proxies:
+        """Proxies of draws of every source, calibrated if the ensemble has a calibration.
+
+        Parameters
+        ----------
+        posterior : LatentPosterior
+            As `predict` gives it.
+
+        Returns
+        -------
+        Proxies
+        """
+        draws = posterior.draw(n_draws, seed)
+        measured = self.folded_decoder.measure(draws, posterior.source_id)
+        return self.calibrated(measured, posterior, seed)
+
+    def calibrated(self, proxies: Proxies, posterior: LatentPosterior, seed: int = 0) -> Proxies:
+        """Proxies measured on decoded draws of a posterior, with what calibration adds to them."""
+        if self.calibration is None:
+            return proxies
+        return self.calibration.proxies(proxies, posterior.magnitude, seed)
+
+    def class_probabilities(self, shares: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Of classes, from their shares among draws, calibrated if there is a calibration."""
+        return self.calibration.class_probabilities(shares) if self.calibration else shares
+
+    def features(self, flux: np.ndarray) -> np.ndarray:
+        """Pooled features (M, N, F) of whole cutouts (N, B, H, W) of the card's bands and size."""
+        return self._predict(self.input.prepare(flux))[0]
+
+    @cached_property
+    def _folded(self) -> list[Network]:
+        """The networks as plain convolutions on the device, which is what predicts."""
+        return [fold(network).to(self.device) for network in self.networks]
+
+    @cached_property
+    def folded_decoder(self) -> FoldedDecoder:
+        """The decoder and the proxies' definitions in one."""
+        return FoldedDecoder(self.decoder)
+
+    @torch.inference_mode()
+    def _predict(self, stretched: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features (M, N, F), means (N, M, D) and factors (N, M, D, D) of a batch."""
+        x = torch.from_numpy(stretched).to(self.device)
+        features, means, factors = [], [], []
+        for network in self._folded:
+            feature = network.features(x)
+            mean, factor = network.posterior(feature)
+            features.append(feature.cpu().numpy().astype(np.float64))
+            means.append(mean.cpu().numpy().astype(np.float64))
+            factors.append(factor.cpu().numpy().astype(np.float64))
+        return np.stack(features), np.stack(means, axis=1), np.stack(factors, axis=1)
+
+    # ------------------------------------------------------------------ reading, writing
+
+    @classmethod
+    def read(
+        cls, name_or_folder: str | Path = DEFAULT, device: str = "cpu", calibrated: bool = True
+    ) -> Ensemble:
+        """The ensemble in a directory, or a shipped one by its name.
+
+        With the calibration that lies beside it, unless not `calibrated`.
+        """
+        folder = find_ensemble(name_or_folder)
+        card = _read_card(folder)
+        for name, expected in card["files"].items():
+            path = folder / name
+            if path.name != name:
+                raise EnsembleError(f"{folder / 'card.json'}: '{name}' is not a plain file name")
+            if path.exists() and sha256_of_file(path) != expected:
+                read_safetensors(path)  # says it better if it is no safetensors file at all
+                raise EnsembleError(
+                    f"{path}: its content is not what card.json was written for (SHA-256 differs). "
+                    "Copy the whole ensemble directory again."
+                )
+        networks = []
+        for name in _members_in(card):
+            plan = card.get("networks", {}).get(name, card["network"])
+            network = Network(NetworkPlan(**plan))
+            load_weights(network, read_safetensors(folder / name), folder / name)
+            networks.append(network)
+        if not networks:
+            raise EnsembleError(f"{folder / 'card.json'}: no file 'member-K.safetensors' is listed")
+        decoder = Decoder.read(folder / "decoder.safetensors")
+        novelty = _read_novelty(folder / "novelty.safetensors")
+        ensemble = cls(networks, decoder, novelty, card, device)
+        ensemble._check(folder / "card.json")
+        if calibrated:
+            ensemble.calibration = Calibration.read(folder, ensemble.sha256, decoder.n_latents)
+        return ensemble
+
+    def _check(self, place: Path) -> None:
+        """Raise unless card, networks, decoder and novelty reference fit together."""
+        first, n, plan = self.networks[0], len(self.networks), self.input
+        features = first.head.in_features
+        for network in self.networks[1:]:
+            one, other = _interface(first), _interface(network)
+            if one != other:
+                raise EnsembleError(
+                    f"{place}: its networks differ in bands, latents and features: {one} and "
+                    f"{other}. Networks of one ensemble must agree in these."
+                )
+        for what, found, needed in (
+            ("bands of the input", len(plan.bands), first.plan.n_bands),
+            ("sky sigmas of the stretch", len(plan.stretch.sky_sigma), first.plan.n_bands),
+            ("latents of the decoder", self.decoder.n_latents, first.plan.n_latents),
+            ("shape of the novelty's mean", self.novelty.mean.shape, (n, features)),
+            ("shape of its whitening", self.novelty.whitening.shape, (n, features, features)),
+            ("shape of its distances", self.novelty.distances.shape, (N_LEVELS,)),
+            ("shape of its checks", self.novelty.checks.shape, (len(CHECKS), N_LEVELS)),
+            ("shape of its image", self.novelty.image.shape, (N_LEVELS,)),
+            ("shape of its both", self.novelty.both.shape, (N_LEVELS,)),
+            ("width of its looks", self.novelty.looks.shape[1:], (3,)),
+        ):
+            if found != needed:
+                raise EnsembleError(
+                    f"{place}: {what}: {found}, but the {n} networks need {needed}. These files do "
+                    "not belong together; copy the whole ensemble directory again."
+                )
+
+    def write(self, folder: Path, half: bool = False) -> None:
+        """Write the ensemble into a new or existing directory; the card comes last.
+
+        With `half` learnt kernels and matrices are written in float16, and rounded where they are
+        not of that precision already (see `half_precision`).
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        names = []
+        for k, network in enumerate(self.networks):
+            names.append(f"member-{k}.safetensors")
+            tensors = halves(network) if half else network.state_dict()
+            write_safetensors(tensors, folder / names[-1])
+        self.decoder.write(folder / "decoder.safetensors")
+        arrays = {
+            each.name: torch.from_numpy(getattr(self.novelty, each.name).astype(np.float32))
+            for each in fields(NoveltyReference)
+        }
+        write_safetensors(arrays, folder / "novelty.safetensors")
+        names += ["decoder.safetensors", "novelty.safetensors"]
+        plans = [network.plan.to_card() for network in self.networks]
+        self.card["network"] = plans[0]  # and those of other kinds by the names of their files
+        others = {n: p for n, p in zip(names, plans, strict=False) if p != plans[0]}
+        self.card |= {"networks": others} if others else {}
+        self.card["files"] = {name: sha256_of_file(folder / name) for name in names}
+        with written_beside(folder / "card.json") as beside:
+            beside.write_bytes(_card_bytes(self.card))
+
+
+def shipped_ensembles() -> dict[str, Path]:
+    """Directories of the ensembles that come with the package, by name."""
+    room = Path(str(files("targetsel.scoring") / "ensembles"))
+    return {path.parent.name: path.parent for path in sorted(room.glob("*/card.json"))}
+
+
+def find_ensemble(name_or_folder: str | Path) -> Path:
+    """The directory that a path or the name of a shipped ensemble means."""
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        return folder
+    if str(name_or_folder) in shipped_ensembles():
+        return shipped_ensembles()[str(name_or_folder)]
+    if folder.exists():
+        raise EnsembleError(f"{folder}: a file; expected an ensemble's directory with card.json")
+    names = sorted(shipped_ensembles())
+    raise EnsembleError(
+        f"{name_or_folder}: no such directory, and no shipped ensemble of that name "
+        f"(shipped: {', '.join(names)}).{did_you_mean(str(name_or_folder), names)}"
+    )
+
+
+def halves(network: Network) -> dict[str, torch.Tensor]:
+    """The weights with learnt kernels and matrices in float16.
+
+    Biases and statistics stay as they are. Those of the deconvolutions are few, and rounding
+    them was measured to change proxies six times as much as rounding all kernels does.
+    """
+    kernels = {name for name, parameter in network.named_parameters() if parameter.ndim > 1}
+    return {name: t.half() if name in kernels else t for name, t in network.state_dict().items()}
+
+
+def _interface(network: Network) -> tuple[int, int, int]:
+    return network.plan.n_bands, network.plan.n_latents, network.plan.n_features
+
+
+def _members_in(card: dict[str, Any]) -> list[str]:
+    """The files of the networks in the order of their numbers."""
+    names = [name for name in card["files"] if name.startswith("member-")]
+    return sorted(names, key=lambda name: (len(name), name))
+
+
+def _card_bytes(card: dict[str, Any]) -> bytes:
+    return (json.dumps(card, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _read_novelty(path: Path) -> NoveltyReference:
+    tensors = read_safetensors(path)
+    arrays = {name: tensor.numpy().astype(float) for name, tensor in tensors.items()}
+    if arrays.keys() == {"mean", "whitening", "distances"}:  # before images were checked
+        return NoveltyReference.of_features(**arrays)
+    expected = {each.name for each in fields(NoveltyReference)}
+    if arrays.keys() != expected:
+        raise EnsembleError(
+            f"{path}: holds {', '.join(sorted(tensors))}, expected {', '.join(sorted(expected))}. "
+            "Copy the whole ensemble directory again."
+        )
+    return NoveltyReference(**arrays)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    path = folder / "card.json"
+    try:
+        card = json.loads(path.read_bytes(), parse_constant=_refuse)
+    except FileNotFoundError:
+        raise EnsembleError(f"{folder}: no card.json there, so it is not an ensemble") from None
+    except (ValueError, OSError) as error:
+        raise EnsembleError(f"{path}: damaged: not JSON ({error})") from None
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA:
+        found = card.get("schema") if isinstance(card, dict) else type(card).__name__
+        raise EnsembleError(f"{path}: schema is {found!r}, expected '{SCHEMA}'")
+    for key, kind in (("files", dict), ("network", dict), ("input", dict)):
+        if not isinstance(card.get(key), kind):
+            raise EnsembleError(f"{path}: entry '{key}' is missing or not a table")
+    missing = {"bands", "pixel_scale", "size", "stretch"} - card["input"].keys()
+    if missing:
+        raise EnsembleError(f"{path}: entry 'input' lacks {', '.join(sorted(missing))}")
+    unlisted = {"decoder.safetensors", "novelty.safetensors"} - card["files"].keys()
+    if unlisted:
+        raise EnsembleError(f"{path}: entry 'files' lacks {', '.join(sorted(unlisted))}")
+    plans = {"network": card["network"], **card.get("networks", {})}
+    for entry, plan in plans.items():
+        unknown = plan.keys() - NetworkPlan.__dataclass_fields__.keys()
+        if unknown:
+            raise EnsembleError(
+                f"{path}: entry '{entry}' has unknown keys {', '.join(sorted(unknown))}"
+            )
+    return card

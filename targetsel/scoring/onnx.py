@@ -1,0 +1,181 @@
+"""Networks as ONNX graphs, for programs that do not have torch.
+
+Writing them needs the packages onnx and onnxscript; running them, any ONNX runtime.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from targetsel.errors import OutputError
+from targetsel.imaging.stretch import Stretch
+from targetsel.networks.folding import fold
+from targetsel.networks.network import Network
+from targetsel.novelty.novelty import EDGE, LEVELS, NoveltyReference
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.tables.files import written_beside
+
+OPSET = 18
+
+
+def export_member(network: Network, size: int, path: Path) -> None:
+    """Write one network as a graph.
+
+    Its input `stretched` (N, B, size, size) is what the ensemble's input plan prepares; its outputs
+    are `latent_mean` (N, D), `latent_factor` (N, D, D) and `pooled_features` (N, F).
+    """
+    names = ("latent_mean", "latent_factor", "pooled_features")
+    shape = (2, network.plan.n_bands, size, size)
+    card = {"network": network.plan.to_card()}
+    _export(_MemberGraph(network), "stretched", shape, names, card, path)
+
+
+def export_ensemble(ensemble: Ensemble, path: Path) -> None:
+    """Write a whole ensemble as one graph; its card is the graph's metadata `targetsel`.
+
+    The input `flux` (N, B, H, W) [nanomaggy], NaN where there is no data, has the bands, pixel
+    scale and size of the card. Outputs, in standardised latents: `latent_mean` (N, D) and
+    `latent_cov` (N, D, D) of the mixture, `member_mean` (N, M, D) and `member_factor`
+    (N, M, D, D) of its members, and `source_novelty` (N,), that of the features alone.
+    """
+    plan = ensemble.input
+    names = ("latent_mean", "latent_cov", "member_mean", "member_factor", "source_novelty")
+    shape = (2, len(plan.bands), plan.size, plan.size)
+    _export(_EnsembleGraph(ensemble).cpu(), "flux", shape, names, ensemble.card, path)
+
+
+class _MemberGraph(nn.Module):
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = fold(network).cpu()
+
+    def forward(self, stretched: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features = self.network.features(stretched)
+        return *self.network.posterior(features), features
+
+
+class _EnsembleGraph(nn.Module):
+    """Binning, stretch, networks, mixture and novelty in one."""
+
+    def __init__(self, ensemble: Ensemble):
+        super().__init__()
+        self.binning = ensemble.input.binning
+        self.stretch = _StretchGraph(ensemble.input.stretch)
+        self.members = nn.ModuleList(_MemberGraph(network) for network in ensemble.networks)
+        self.novelty = _NoveltyGraph(ensemble.novelty)
+
+    def forward(self, flux: Tensor) -> tuple[Tensor, ...]:
+        if self.binning > 1:
+            flux = functional.avg_pool2d(flux, self.binning) * self.binning**2
+        x = self.stretch(flux)
+        means, factors, features = zip(*(member(x) for member in self.members), strict=True)
+        member_mean, member_factor = torch.stack(means, dim=1), torch.stack(factors, dim=1)
+        mean = member_mean.mean(dim=1)
+        delta = member_mean - mean.unsqueeze(1)
+        member_cov = member_factor @ member_factor.transpose(2, 3)
+        cov = member_cov.mean(dim=1) + delta.transpose(1, 2) @ delta / len(self.members)
+        return mean, cov, member_mean, member_factor, self.novelty(torch.stack(features))
+
+
+class _StretchGraph(nn.Module):
+    """`Stretch.apply`."""
+
+    def __init__(self, stretch: Stretch):
+        super().__init__()
+        self.stretch = stretch
+        self.register_buffer("sigma", torch.tensor(stretch.sky_sigma)[:, None, None])
+        self.register_buffer("offset", torch.tensor(stretch.offset or (0.0,))[:, None, None])
+        self.sigma: Tensor
+        self.offset: Tensor
+
+    def forward(self, flux: Tensor) -> Tensor:
+        known = torch.where(torch.isnan(flux), torch.zeros_like(flux), flux)
+        x = (known / self.sigma).clamp(-self.stretch.clip, self.stretch.clip)
+        if self.stretch.kind == "asinh":
+            x = (x / self.stretch.softening).asinh()
+        return x / self.stretch.scale - self.offset
+
+
+class _NoveltyGraph(nn.Module):
+    """`NoveltyReference.novelty`, for features (M, N, F)."""
+
+    def __init__(self, novelty: NoveltyReference):
+        super().__init__()
+        for name in ("mean", "whitening", "distances"):
+            self.register_buffer(name, torch.from_numpy(getattr(novelty, name)).float())
+        self.register_buffer("levels", torch.from_numpy(LEVELS).float())
+        self.mean: Tensor
+        self.whitening: Tensor
+        self.distances: Tensor
+        self.levels: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        white = (features - self.mean.unsqueeze(1)) @ self.whitening
+        distance = white.square().mean(dim=(0, 2)).sqrt()
+        last = len(self.distances) - 1
+        above = (distance.unsqueeze(1) > self.distances).sum(dim=1).clamp(1, last)
+        low, high = self.distances[above - 1], self.distances[above]
+        part = ((distance - low) / (high - low).clamp_min(1e-12)).clamp(0.0, 1.0)
+        step = self.levels[above] - self.levels[above - 1]
+        share = 1.0 - (self.levels[above - 1] + part * step)
+        reach = self.distances[last] - self.distances[last // 2] + 1e-3
+        over = (distance - self.distances[last]).clamp_min(0.0)
+        share = torch.where(over > 0, EDGE * reach / (reach + over), share)
+        return torch.where(distance <= self.distances[0], torch.ones_like(share), share)
+
+
+def _export(
+    graph: nn.Module,
+    input_name: str,
+    shape: tuple[int, ...],
+    output_names: tuple[str, ...],
+    card: dict[str, Any],
+    path: Path,
+) -> None:
+    """Write a graph for any number of sources, its weights inside, whole or not at all."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise OutputError(
+            f"{path}: writing ONNX needs the package '{error.name}', which is not installed. "
+            "Try: pip install onnx onnxscript"
+        ) from None
+    with written_beside(path) as beside, _quiet():
+        program = torch.onnx.export(
+            graph.eval(),
+            (torch.zeros(shape),),
+            input_names=[input_name],
+            output_names=list(output_names),
+            dynamic_shapes=({0: torch.export.Dim("sources")},),
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+        )
+        assert program is not None
+        program.model.metadata_props["targetsel"] = json.dumps(card, sort_keys=True)
+        program.save(beside, external_data=False)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks on packages and interfaces that are not ours."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,319 @@
+"""The published hybrid networks, imported.
+
+Wu & Peek (2020, arXiv:2009.12318) saved their networks with fastai: a pickled state dict beside the
+optimiser's state. It is read without being executed (see `weights.pickles`) and put into our
+network of the same plan, layer by layer.
+
+What the files do not hold has to come from elsewhere, and is written on the card:
+
+* the normalisation of the input, (flux - mean) / std in each band, which the authors estimated from
+  one batch and did not save. It is given, or estimated from a cutout store;
+* the scatter of the latents about the prediction. These networks predict the mean alone, and a
+  prediction without a spread would pass or fail every rule with certainty. So the root mean square
+  error in each latent, as measured on sources with spectra, has to be given; it serves as the
+  standard deviation for every source, without correlations;
+* what the training sources look like to the networks, against which novelty is measured. The
+  sources of the cutout store stand for them; without a store novelty is unknown (NaN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import targetsel
+from targetsel.errors import CutoutError, EnsembleError
+from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.imaging.stretch import Stretch
+from targetsel.networks.network import Network, NetworkPlan
+from targetsel.networks.presets import presets
+from targetsel.novelty.familiarity import fit_reference
+from targetsel.novelty.novelty import NoveltyReference
+from targetsel.scoring.ensemble import BATCH_SIZE, SCHEMA, Ensemble
+from targetsel.spectra.decoder import Decoder
+from targetsel.tables.files import sha256_of_file
+from targetsel.weights.safetensors import load_weights
+from targetsel.weights.state_dicts import read_state_dict
+
+BANDS = ("y", "z", "i", "r", "g")
+PIXEL_SCALE = 0.25  # [arcsec]
+SIZE = 224  # [pixel]
+N_SOURCES = 1024  # of a cutout store, to estimate from
+OURS = {"weight_orig": "weight", "weight_u": "left", "weight_v": "right"}
+DISPENSABLE = {"num_batches_tracked", "right"}  # what older versions of PyTorch did not save
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What the network's input was: (flux - mean) / std, with pixels without data at zero flux.
+
+    Attributes
+    ----------
+    mean, std : tuple of 5 floats
+        In the order y, z, i, r, g [nanomaggy/pixel].
+    origin : str
+        Where the numbers come from.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    origin: str = "given"
+
+    def __post_init__(self) -> None:
+        numbers = np.array([*self.mean, *self.std], dtype=float)
+        if not len(self.mean) == len(self.std) == len(BANDS) or not np.isfinite(numbers).all():
+            raise EnsembleError(
+                f"normalisation: {len(self.mean)} means and {len(self.std)} standard deviations, "
+                f"expected one finite number for each of the bands {', '.join(BANDS)}"
+            )
+        if min(self.std) <= 0:
+            raise EnsembleError(f"normalisation: std is {self.std}, expected positive numbers")
+
+    @classmethod
+    def estimate(cls, store: CutoutStore, size: int = SIZE) -> Normalisation:
+        """Mean and standard deviation over the pixels of at most 1024 sources of a store."""
+        total, squares, n = np.zeros(len(BANDS)), np.zeros(len(BANDS)), 0
+        sources = 0
+        for flux in _pieces(store, size):
+            flux = np.nan_to_num(flux.astype(np.float64))
+            total += flux.sum(axis=(0, 2, 3))
+            squares += (flux**2).sum(axis=(0, 2, 3))
+            n += flux[:, 0].size
+            sources += len(flux)
+        if sources == 0:
+            raise CutoutError(f"{store.path}: no source with all its pixels to estimate from")
+        mean = total / n
+        std = np.sqrt(squares / n - mean**2)
+        origin = f"estimated from {sources} sources of a cutout store, SHA-256 {store.sha256}"
+        return cls(tuple(mean.tolist()), tuple(std.tolist()), origin)
+
+
+def import_ensemble(
+    weights: Sequence[Path],
+    decoder: Decoder,
+    latent_rmse: Sequence[float],
+    normalisation: Normalisation | None = None,
+    store: CutoutStore | None = None,
+    plan: NetworkPlan | None = None,
+    size: int = SIZE,
+) -> Ensemble:
+    """An ensemble of published networks, not yet written.
+
+    Its card tells what every tensor of each file became (`imported`).
+
+    Parameters
+    ----------
+    weights : paths
+        One file (.pth) for each member.
+    decoder : Decoder
+        Of the latents that the networks predict; see `spectra.published`.
+    latent_rmse : D floats
+        Root mean square error of the prediction in each standardised latent; see above.
+    normalisation : Normalisation, optional
+        Of the input. Estimated from `store` if not given.
+    store : CutoutStore, optional
+        Cutouts like those of the training.
+    plan : NetworkPlan, optional
+        The preset "hybrid" if not given.
+    size : int
+        Width and height of the cutouts [pixel].
+
+    Raises
+    ------
+    EnsembleError, CutoutError
+    """
+    plan = replace(plan or presets()["hybrid"], latent_rmse=tuple(map(float, latent_rmse)))
+    if not plan.latent_rmse:
+        raise EnsembleError(
+            "latent_rmse: the published networks predict no spread, and rules need one. Give the "
+            f"root mean square error in each of the {plan.n_latents} standardised latents."
+        )
+    if decoder.n_latents != plan.n_latents:
+        raise EnsembleError(
+            f"the decoder takes {decoder.n_latents} latents, but the networks predict "
+            f"{plan.n_latents}. Import the decoder that belongs to them."
+        )
+    if store is not None:
+        check_suits(store, BANDS, PIXEL_SCALE, size, "the published networks")
+    if normalisation is None:
+        if store is None:
+            raise EnsembleError(
+                "the published weights lack the normalisation of their input. Give mean and "
+                "standard deviation of each band, or a cutout store to estimate them from."
+            )
+        normalisation = Normalisation.estimate(store, size)
+    networks, notes = [], []
+    for path in weights:
+        network, used = read_network(path, plan)
+        networks.append(network.eval())
+        notes.append({"file": Path(path).name, "sha256": sha256_of_file(path), "tensors": used})
+    offset = np.array(normalisation.mean) / np.array(normalisation.std)
+    stretch = Stretch("linear", normalisation.std, offset=tuple(offset.tolist()))
+    card = _card(plan, normalisation, stretch, size, notes, store)
+    unknown = NoveltyReference.unknown(len(networks), networks[0].head.in_features)
+    ensemble = Ensemble(networks, decoder, unknown, card)
+    if store is not None:
+        ensemble.novelty = fit_reference(ensemble, store, _evenly_spaced(store.source_ids()))
+    return ensemble
+
+
+def read_network(path: Path, plan: NetworkPlan) -> tuple[Network, dict[str, str]]:
+    """The network in a published file, and what each tensor there became.
+
+    Layers are matched in the order in which they were made, which the file keeps; each must be of
+    the same kind and shape as ours, and no tensor may be left over.
+    """
+    network = Network(plan)
+    own = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    published = read_state_dict(path)
+    tensors: dict[str, Tensor] = {name: torch.from_numpy(value) for name, value in own.items()}
+    used: dict[str, str] = {}
+    theirs, ours = _layers(published, path), _layers(own, path)
+    for their, our in zip(theirs, ours, strict=False):
+        if their.kind != our.kind:
+            raise EnsembleError(
+                f"{path}: weights of another architecture: '{their.name}' is a {their.kind}, "
+                f"where the network has a {our.kind}"
+            )
+        for leaf, name in our.tensors.items():
+            if leaf not in their.tensors and leaf in DISPENSABLE:
+                continue
+            source = their.tensors.get(leaf)
+            if source is None:
+                raise EnsembleError(f"{path}: {their.kind} '{their.name}' lacks its '{leaf}'")
+            tensors[name] = _fitting(published[source], own[name].shape, source, their.kind, path)
+            used[source] = name
+    if len(theirs) < len(ours):
+        raise EnsembleError(
+            f"{path}: weights of another architecture: {len(theirs)} layers, expected {len(ours)}"
+        )
+    if left := [name for name in published if name not in used]:
+        raise EnsembleError(
+            f"{path}: weights of another architecture: {len(left)} tensors have no place in the "
+            f"network, the first being '{left[0]}' of shape {published[left[0]].shape}"
+        )
+    if any(name.endswith("left") and name[:-4] + "right" not in used.values() for name in tensors):
+        _complete_singular_vectors(tensors)
+    load_weights(network, tensors, path)
+    return network, used
+
+
+@dataclass
+class _Layer:
+    """One layer's tensors: our leaf names to their full names."""
+
+    name: str
+    tensors: dict[str, str]
+    kind: str = ""
+
+
+def _layers(tensors: dict[str, np.ndarray], path: Path) -> list[_Layer]:
+    """Layers in the order of their first tensors; a gain and the matrix it multiplies are one."""
+    layers: dict[str, _Layer] = {}
+    for name in tensors:
+        layer, _, leaf = name.rpartition(".")
+        parent = layer.rpartition(".")[0]
+        if parent in layers and "gamma" in layers[parent].tensors:
+            layer = parent
+        found = layers.setdefault(layer, _Layer(layer, {}))
+        found.tensors[OURS.get(leaf, leaf)] = name
+    for found in layers.values():
+        leaves = found.tensors.keys()
+        axes = tensors[found.tensors["weight"]].ndim if "weight" in leaves else 0
+        if "running_deconv" in leaves:
+            found.kind = "deconvolution"
+        elif "running_var" in leaves:
+            found.kind = "batch normalisation"
+        elif "gamma" in leaves:
+            found.kind = "self-attention"
+        elif axes in (2, 4):
+            found.kind = {2: "linear layer", 4: "convolution"}[axes]
+        else:
+            raise EnsembleError(
+                f"{path}: tensor '{next(iter(found.tensors.values()))}' belongs to no kind of "
+                "layer that the published networks have"
+            )
+    return list(layers.values())
+
+
+def _fitting(
+    values: np.ndarray, shape: tuple[int, ...], name: str, kind: str, path: Path
+) -> Tensor:
+    """A published tensor in our shape; kernels of one pixel may have axes that ours lack."""
+    found = values.shape
+    if kind == "self-attention" and found[len(shape) :] == (1,) * (len(found) - len(shape)):
+        found = found[: len(shape)]
+    if found != shape:
+        raise EnsembleError(
+            f"{path}: weights of another architecture: '{name}' has shape {values.shape}, where "
+            f"the network's {kind} has {shape}"
+        )
+    return torch.from_numpy(np.array(values)).reshape(shape)
+
+
+def _complete_singular_vectors(tensors: dict[str, Tensor]) -> None:
+    """The right singular vectors that files of PyTorch 1.0 lack, from the left ones."""
+    for name, left in tensors.items():
+        if name.endswith(".left"):
+            right = tensors[name[:-4] + "weight"].mT @ left
+            tensors[name[:-4] + "right"] = torch.nn.functional.normalize(right, dim=0)
+
+
+# ---------------------------------------------------------------- what the files do not hold
+
+
+def _pieces(store: CutoutStore, size: int) -> Iterator[np.ndarray]:
+    """Flux (N, 5, size, size) of evenly spaced sources of a store, those that are whole."""
+    chosen = _evenly_spaced(store.source_ids())
+    for start in range(0, len(chosen), BATCH_SIZE):
+        cutouts = store.read(chosen[start : start + BATCH_SIZE]).select_bands(BANDS).crop(size)
+        yield cutouts.flux[cutouts.status == "ok"]
+
+
+def _evenly_spaced(ids: np.ndarray) -> np.ndarray:
+    return ids[np.linspace(0, len(ids) - 1, min(len(ids), N_SOURCES)).astype(int)]
+
+
+def _card(
+    plan: NetworkPlan,
+    normalisation: Normalisation,
+    stretch: Stretch,
+    size: int,
+    notes: list[dict[str, Any]],
+    store: CutoutStore | None,
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "name": "",
+        "description": "Published networks of Wu & Peek (2020, arXiv:2009.12318), imported",
+        "code_version": targetsel.__version__,
+        "input": {
+            "bands": list(BANDS),
+            "pixel_scale": PIXEL_SCALE,
+            "size": size,
+            "flux_unit": "nanomaggy",
+            "stretch": stretch.to_card(),
+            "normalisation": {
+                "mean": list(normalisation.mean),
+                "std": list(normalisation.std),
+                "unit": "nanomaggy",
+                "origin": normalisation.origin,
+                "note": "the stretch divides by std and subtracts mean / std",
+            },
+        },
+        "network": plan.to_card(),
+        "latents": {
+            "covariance": "diagonal, the same for every source: latent_rmse squared, as given",
+        },
+        "novelty": "unknown: imported without a cutout store"
+        if store is None
+        else f"against at most {N_SOURCES} sources of a cutout store, SHA-256 {store.sha256}",
+        "imported": notes,
+        "files": {},
+    }

@@ -1,0 +1,286 @@
+"""From a catalog and its cutouts to a scored catalog, as a stream.
+
+The catalog is sorted on the sky and cut into chunks; each chunk is scored on its own, so that
+neither the order of the rows nor the number of threads changes a byte, and a run that was killed
+goes on with the first chunk that is not on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import targetsel
+from targetsel.errors import OutputError, TargetselError
+from targetsel.imaging.cutout import Images, cut_out
+from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.novelty.familiarity import familiarity
+from targetsel.novelty.support import Tally
+from targetsel.scoring.ensemble import BATCH_SIZE, Ensemble
+from targetsel.scoring.scored_rows import LOOKS, assemble, check_names, familiar_columns, summarise
+from targetsel.sky.catalog import Catalog, CatalogFile
+from targetsel.sky.chunks import sorted_chunks
+from targetsel.spectra.lines import BPT_CLASSES
+from targetsel.tables.files import check_output, held, written_beside
+from targetsel.tables.parquet import DECODER_KEY, ParquetSink, is_simulated, write_table
+
+ROWS_PER_CHUNK = 256
+SOURCES_DECODED_AT_ONCE = 8
+N_DRAWS = 384
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What changes a score, beside catalog, cutouts and ensemble.
+
+    Attributes
+    ----------
+    seed : int
+        Of the draws.
+    n_draws : int
+        Draws of the latents for each source.
+    batch_size : int
+        Cutouts that go through the networks together; changes results in the last digits.
+    """
+
+    seed: int = 0
+    n_draws: int = N_DRAWS
+    batch_size: int = BATCH_SIZE
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What `score` did: the file it wrote, its rows by status, how many were there already, and
+    how far the training supports the sources that have predictions."""
+
+    output: Path
+    statuses: dict[str, int]
+    n_resumed: int
+    support: Tally
+
+
+def score_rows(catalog: Catalog, images: Images, ensemble: Ensemble, options: Options) -> pa.Table:
+    """The scored rows of a piece of a catalog: stations 2 to 6 of the walk."""
+    cutouts = cut_out(catalog, images)
+    posterior = ensemble.predict(cutouts, options.batch_size)
+    pieces: list[dict[str, np.ndarray]] = []
+    for start in range(0, len(catalog), SOURCES_DECODED_AT_ONCE):
+        rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
+        proxies = ensemble.measure(posterior.take(rows), options.n_draws, options.seed)
+        pieces.append(summarise(proxies))
+    summary = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    summary |= ensemble.class_probabilities({name: summary[name] for name in BPT_CLASSES})
+    seen = familiarity(ensemble, cutouts, posterior.novelty)
+    return assemble(catalog, cutouts, posterior, summary | familiar_columns(seen))
+
+
+def score(
+    catalog: CatalogFile,
+    store: CutoutStore,
+    ensemble: Ensemble,
+    output: Path,
+    options: Options = Options(),
+    threads: int = 1,
+    progress: Progress = lambda done, total: None,
+) -> Scored:
+    """Score every source of a catalog and write the scored catalog to `output`.
+
+    What is done is kept in the folder `<output>.partial` until the end. A run that finds one of
+    the same catalog, store, ensemble, options and version goes on there; any other it removes.
+
+    Raises
+    ------
+    CatalogError, CutoutError, EnsembleError, OutputError
+        Nothing is left under `output` then; `<output>.partial` stays if it holds scored rows.
+    """
+    output = Path(output)
+    check_output(output, (catalog.path, store.path))
+    plan = ensemble.input
+    check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.card.get("name", ""))
+    check_names(catalog.schema, str(catalog.path))
+    catalog.check()
+    provenance = _provenance(store, ensemble, options)
+    if store.simulated or is_simulated(catalog.path):
+        provenance["images"] = "simulated"
+    with _partial(output) as partial:
+        chunks = _chunks(catalog, partial, provenance)
+
+        def work(k: int) -> int:
+            rows = Catalog(pq.read_table(chunks.paths[k]), catalog.columns)
+            table = score_rows(rows, store, ensemble, options)
+            write_table(table, chunks.parts[k])
+            return table.num_rows
+
+        is_done = [_is_whole(path) for path in chunks.parts]
+        finished = _rows([path for path, done in zip(chunks.parts, is_done, strict=True) if done])
+        progress(finished, chunks.n_rows)
+        waiting = [k for k, done in enumerate(is_done) if not done]
+        for n_rows in _in_threads(work, waiting, threads):
+            finished += n_rows
+            progress(finished, chunks.n_rows)
+        whole = partial / "whole.parquet"
+        statuses, support = _join(chunks, catalog, ensemble, provenance, whole)
+        os.replace(whole, output)
+    return Scored(output, statuses, sum(is_done), support)
+
+
+@contextlib.contextmanager
+def _partial(output: Path) -> Iterator[Path]:
+    """The folder for unfinished work, held by this run; it stays if scored rows would be lost."""
+    partial = output.with_name(output.name + ".partial")
+    with held(partial):
+        try:
+            yield partial
+        except TargetselError as error:
+            if not any(partial.glob("part-*.parquet")):
+                shutil.rmtree(partial, ignore_errors=True)
+            elif isinstance(error, OutputError):
+                raise OutputError(
+                    f"{error} What is scored so far is kept in {partial}, where the same command "
+                    "goes on."
+                ) from error
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Chunks of the sorted catalog on disk, and where each one's scored part belongs."""
+
+    paths: list[Path]
+    n_rows: int
+    sha256: str
+
+    @property
+    def parts(self) -> list[Path]:
+        return [path.with_name(path.name.replace("chunk-", "part-")) for path in self.paths]
+
+
+def _chunks(catalog: CatalogFile, partial: Path, provenance: dict[str, Any]) -> _Work:
+    """The sorted chunks: those of a run like this one that was cut off, or new ones."""
+    note = partial / "run.json"
+    run = {"catalog": _identity(catalog), **provenance}
+    try:
+        known = json.loads(note.read_text())
+    except (OSError, ValueError):
+        known = {}
+    same = known.get("run") == json.loads(json.dumps(run))
+    if not same or not all(map(_is_whole, _paths(partial, known["chunks"]))):
+        for old in (note, *partial.glob("part-*.parquet")):
+            old.unlink(missing_ok=True)
+        chunks = sorted_chunks(catalog, partial, ROWS_PER_CHUNK)
+        known = {"run": run, "chunks": chunks.n_chunks, "rows": chunks.n_rows,
+                 "sha256": chunks.sha256}  # fmt: skip
+        with written_beside(note) as beside:
+            beside.write_text(json.dumps(known))
+    return _Work(_paths(partial, known["chunks"]), known["rows"], known["sha256"])
+
+
+def _paths(partial: Path, n_chunks: int) -> list[Path]:
+    return [partial / f"chunk-{k:05d}.parquet" for k in range(n_chunks)]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a chunk or part is there, and not cut short by a crash of the machine."""
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
+def _identity(catalog: CatalogFile) -> dict[str, Any]:
+    """What tells whether a catalog on disk has changed: its files' names, sizes and times."""
+    path = catalog.path
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return {"columns": dict(catalog.columns), "files": stats}
+
+
+def _provenance(store: CutoutStore, ensemble: Ensemble, options: Options) -> dict[str, Any]:
+    calibration = ensemble.calibration
+    return {
+        "targetsel": targetsel.__version__,
+        "ensemble": {"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
+        DECODER_KEY: ensemble.card["files"].get("decoder.safetensors"),
+        "calibration": calibration.provenance if calibration else None,
+        "cutouts": {"sha256": store.sha256},
+        "device": str(ensemble.device),
+        "options": asdict(options),
+    }
+
+
+def _in_threads(work: Callable[[int], int], items: list[int], threads: int) -> Iterator[int]:
+    """Results as they come; each worker computes on one thread, so that its sums never change."""
+    import torch
+
+    torch.set_num_threads(1)
+    _return_freed_memory()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        running: set[Future[int]] = set()
+        for item in items:
+            running.add(pool.submit(work, item))
+            if len(running) > threads:  # one ahead, and never a queue as long as the catalog
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        yield from (future.result() for future in as_completed(running))
+
+
+def _return_freed_memory() -> None:
+    """Let freed blocks of megabytes go back to the system at once, for the rest of the process.
+
+    glibc would keep them, in pieces that fit the next chunk ever worse, so that memory grew with
+    the length of a run. Other C libraries have no such setting, and are left alone.
+    """
+    m_mmap_threshold = -3  # from malloc.h
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(m_mmap_threshold, 4 * 2**20)
+
+
+def _rows(parts: list[Path]) -> int:
+    return sum(pq.read_metadata(path).num_rows for path in parts)
+
+
+def _join(
+    chunks: _Work,
+    catalog: CatalogFile,
+    ensemble: Ensemble,
+    provenance: dict[str, Any],
+    output: Path,
+) -> tuple[dict[str, int], Tally]:
+    """Write all parts as one file; how many rows have each status, and what support there is."""
+    schema = pq.read_schema(chunks.parts[0])
+    statuses: Counter[str] = Counter()
+    support = Tally(ensemble.novelty.support)
+    with ParquetSink(output, schema) as sink:
+        for path in chunks.parts:
+            part = pq.read_table(path)
+            statuses.update(part["status"].to_pylist())
+            predicted = part.filter(pc.equal(part["status"], "ok"))
+            support.add(np.stack([predicted[name].to_numpy() for name in LOOKS], axis=1))
+            sink.write(part)
+        sink.footer.update(
+            provenance,
+            catalog={"sha256": chunks.sha256, "n_rows": chunks.n_rows},
+            columns=dict(catalog.columns),
+            statuses=dict(sorted(statuses.items())),
+            validation=ensemble.card.get("validation", {}),
+            support=support.summary,
+        )
+    return dict(statuses), support

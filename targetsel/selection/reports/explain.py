@@ -1,0 +1,275 @@
+"""Why a source was chosen, or was not: the truth table of one row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from scipy.special import ndtri
+
+from targetsel.errors import CatalogError
+from targetsel.rules import formula as f
+from targetsel.rules.rules import Rules
+from targetsel.selection.candidates import chance, classes_in, ids_of
+from targetsel.selection.evaluation import DrawnSources, Sources, holds, probability, value
+from targetsel.selection.funnel import unknown
+from targetsel.selection.scan import ScoredFile, scored_file
+from targetsel.selection.steps import ClassFormulas
+from targetsel.selection.trial import members, trial
+from targetsel.sky.external_files import Ids, Places
+from targetsel.sky.footprint import Region
+
+_ARITHMETIC = ("+", "-", "*", "/", "**")
+_FOUND = {Region: "inside the region", Ids: "listed", Places: "near a listed position"}
+
+
+@dataclass(frozen=True)
+class TruthRow:
+    """One condition, or a part of one, for one source.
+
+    Attributes
+    ----------
+    text : str
+        A whole condition as the rule file writes it; a part of one in its units and with
+        definitions written out.
+    depth : int
+        0 for a whole condition, more for its parts.
+    outcome : str
+        "true", "false" or "missing".
+    value, threshold : float or None
+        The two sides of a comparison; None where the condition is no comparison, or the value is
+        missing.
+    margin : float or None
+        By how many standard deviations the comparison holds, negative where it fails. Of a
+        probability, the distance in normal scores; None where no uncertainty is known.
+    probability : float or None
+        That the comparison, or what stands inside P(), is true; None for measured values.
+    """
+
+    text: str
+    depth: int
+    outcome: str
+    value: float | None = None
+    threshold: float | None = None
+    margin: float | None = None
+    probability: float | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What one class makes of one source.
+
+    Attributes
+    ----------
+    name : str
+        The target class.
+    passed : bool
+        Whether every condition is true.
+    rows : tuple of TruthRow
+    rank : float or None
+        The value of the class's ``rank``.
+    probability : float or None
+        Of what the class claims about its members; None where it claims nothing or there is no
+        posterior.
+    selected : bool or None
+        Whether it is in the target list; None where that takes a calibration.
+    """
+
+    name: str
+    passed: bool
+    rows: tuple[TruthRow, ...]
+    rank: float | None
+    probability: float | None
+    selected: bool | None = None
+
+    @property
+    def verdict(self) -> str:
+        """In a few words, what became of the source."""
+        if not self.passed:
+            failed = [row.text for row in self.rows if row.depth == 0 and row.outcome != "true"]
+            return f"kept out by {', '.join(failed)}"
+        if self.selected is None:
+            return "obeys every condition; whether the guarantee keeps it is not known here"
+        return (
+            "selected" if self.selected else "obeys every condition; dedup or limit leaves it out"
+        )
+
+
+def explain(rules: Rules, source_id: str, scored: Path) -> tuple[Explanation, ...]:
+    """What every class makes of the source with this id, as it is written in the catalog.
+
+    Raises
+    ------
+    CatalogError
+        If the scored file has no such source.
+    """
+    with scored_file(scored) as file:
+        source = source_of(file, source_id)
+        found = [explanation(each, source) for each in classes_in(file, rules).values()]
+        chosen = _chosen(rules, found, scored, source.table.column(ids_of(file).name))
+    return tuple(
+        replace(each, selected=selected) for each, selected in zip(found, chosen, strict=True)
+    )
+
+
+def _chosen(
+    rules: Rules, found: list[Explanation], scored: Path, ids: pa.ChunkedArray
+) -> list[bool | None]:
+    """Whether each class has the source among its targets.
+
+    A target list is only made where members compete and the source is one of them.
+    """
+    competes = [bool(each.limit) or each.dedup is not None for each in rules.classes]
+    chosen: list[bool | None] = [each.passed for each in found]
+    if any(passed and rival for passed, rival in zip(chosen, competes, strict=True)):
+        open_to_all = tuple(replace(each, guarantee=None) for each in rules.classes)
+        targets = trial(replace(rules, classes=open_to_all), scored)
+        chosen = [pc.is_in(ids, members(targets, each.name))[0].as_py() for each in found]
+    return [
+        None if each.passed and of_rules.guarantee is not None else selected
+        for each, of_rules, selected in zip(found, rules.classes, chosen, strict=True)
+    ]
+
+
+def source_of(file: ScoredFile, source_id: str) -> Sources:
+    """The one source with this id, with all columns."""
+    first, column = 0, ids_of(file)
+    for block in file.sources([column]):
+        ids = block.table.column(column.name).cast(pa.string())
+        place = pc.index(ids, pa.scalar(source_id)).as_py()
+        if place >= 0:
+            return _row(file, first + place)
+        first += len(block)
+    raise CatalogError(f"{file.path}: no source has the {column.name} '{source_id}'")
+
+
+def _row(file: ScoredFile, row: int) -> Sources:
+    with pq.ParquetFile(file.path) as whole:
+        for group in range(whole.num_row_groups):
+            n = whole.metadata.row_group(group).num_rows
+            if row < n:
+                return Sources(whole.read_row_group(group).slice(row, 1).combine_chunks())
+            row -= n
+    raise IndexError(row)
+
+
+def explanation(target_class: ClassFormulas, source: Sources) -> Explanation:
+    """What a class makes of a single source."""
+    rows: list[TruthRow] = []
+    for condition in target_class.conditions:
+        parts = _rows(condition.formula, source, 0)
+        first = parts[0]
+        rows.append(TruthRow(condition.text, 0, *_told(first)))
+        rows.extend(parts[1:])
+    passed = all(row.outcome == "true" for row in rows if row.depth == 0)
+    rank = None if target_class.rank is None else _single(value(target_class.rank, source))
+    claimed = None if target_class.truth is None else _single(chance(target_class.truth, source))
+    return Explanation(target_class.name, passed, tuple(rows), rank, claimed)
+
+
+def _told(row: TruthRow) -> tuple:
+    return row.outcome, row.value, row.threshold, row.margin, row.probability
+
+
+def _rows(condition: f.Formula, source: Sources, depth: int) -> list[TruthRow]:
+    """The condition, and below it, if it joins others, these."""
+    outcome = _outcome(condition, source)
+    text = written(condition)
+    if isinstance(condition, f.All | f.Any):
+        word = "all of" if isinstance(condition, f.All) else "any of"
+        below = [row for part in condition.parts for row in _rows(part, source, depth + 1)]
+        return [TruthRow(word, depth, outcome), *below]
+    if not isinstance(condition, f.Compare):
+        return [TruthRow(text, depth, outcome)]
+    left = _single(value(condition.left, source))
+    right = _single(value(condition.right, source))
+    margin, likely = _margin(condition, source, left, right)
+    return [TruthRow(text, depth, outcome, left, right, margin, likely)]
+
+
+def _outcome(condition: f.Formula, source: Sources) -> str:
+    if np.broadcast_to(holds(condition, source), 1)[0]:
+        return "true"
+    return "missing" if unknown(condition, source)[0] else "false"
+
+
+def _margin(
+    condition: f.Compare, source: Sources, left: float | None, right: float | None
+) -> tuple[float | None, float | None]:
+    """By how many standard deviations a comparison holds, and how probably it is true."""
+    if left is None or right is None:
+        return None, None
+    sign = {"<": -1.0, "<=": -1.0, ">": 1.0, ">=": 1.0}.get(condition.operator)
+    if isinstance(condition.left, f.Probability):
+        margin = float(ndtri(left) - ndtri(right)) if sign and 0 < right < 1 else None
+        return None if margin is None or sign is None else sign * margin, left
+    names = f.proxies(condition)
+    if not names or _is_nested(condition):
+        return None, None
+    draws = source.posterior.draw(tuple(n for n in source.posterior.names if n in names))
+    drawn = DrawnSources(source, draws)
+    spread = float(np.std(value(condition.left, drawn) - value(condition.right, drawn)))
+    margin = sign * (left - right) / spread if sign and spread > 0 else None
+    return margin, _single(probability(condition, source))
+
+
+def _is_nested(condition: f.Formula) -> bool:
+    """Whether a probability is only part of what is compared."""
+    return any(isinstance(part, f.Probability) for part in f.walk(condition))
+
+
+def _single(number: np.ndarray) -> float | None:
+    """The only number of an array; None where it is missing."""
+    single = float(np.ravel(number)[0])
+    return None if np.isnan(single) else single
+
+
+# --- formulas as text ----------------------------------------------------------------------------
+
+
+def written(formula: f.Formula) -> str:
+    """A formula in the words of the rule language, definitions written out, without units."""
+    match formula:
+        case f.Constant(number):
+            return f"{number!r}" if isinstance(number, int) else f"{number:.6g}"
+        case f.Column(name):
+            return name
+        case f.Quantile(name, level):
+            return f"q({name}, {level:g})"
+        case f.Probability(condition):
+            return f"P({written(condition)})"
+        case f.Operation("negative", (inner,)):
+            return f"-{_bracketed(inner)}"
+        case f.Operation(name, (left, right)) if name in _ARITHMETIC:
+            return f"{_bracketed(left)} {name} {_bracketed(right)}"
+        case f.Operation(name, parts):
+            return f"{name}({', '.join(map(written, parts))})"
+        case f.Compare(operator, left, right):
+            return f"{written(left)} {operator} {written(right)}"
+        case f.Missing(inner, negated):
+            return f"{written(inner)} is {'not ' if negated else ''}missing"
+        case f.Flag(column, negated):
+            return f"{'not ' if negated else ''}{column.name}"
+        case f.HasBit(column, bits, negated):
+            named = ", ".join(str(bit) for bit in range(63) if bits >> bit & 1)
+            return f"{'not ' if negated else ''}has_bit({column.name}, {named})"
+        case f.Lookup(finder, _, negated):
+            return f"{'not ' if negated else ''}{_FOUND.get(type(finder), 'found')}"
+        case f.Except(inner):
+            return f"not ({written(inner)})"
+        case f.All(parts):
+            return " and ".join(map(_bracketed, parts))
+        case f.Any(parts):
+            return " or ".join(map(_bracketed, parts))
+    raise TypeError(f"no words for {formula}")
+
+
+def _bracketed(formula: f.Formula) -> str:
+    joined = isinstance(formula, f.All | f.Any) or (
+        isinstance(formula, f.Operation) and formula.name in _ARITHMETIC
+    )
+    return f"({written(formula)})" if joined else written(formula)

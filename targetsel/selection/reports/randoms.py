@@ -1,0 +1,240 @@
+"""Random points under the footprint and masks of a target list, for clustering measurements.
+
+A class's footprint, its exclusions by position and those of its conditions that ask only for what
+random points have are applied to them: `in_moc`, `within`, and columns of the points themselves,
+such as a bit mask or a dust map's value. What asks for anything else says nothing about the sky
+and is left out; so are exclusions by id, samples and limits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cdshealpix.nested
+import numpy as np
+import pyarrow as pa
+from astropy import units as u
+from astropy.coordinates import Latitude, Longitude
+
+from targetsel.expressions.grammar import Branch, Name, Node, unwrapped, walk
+from targetsel.rules.classes import Limit, TargetClass
+from targetsel.rules.rules import Rules
+from targetsel.selection.candidates import obey
+from targetsel.selection.evaluation import Sources
+from targetsel.selection.limits import SQUARE_DEGREES
+from targetsel.selection.steps import plan
+from targetsel.sky.external_files import find_column
+from targetsel.tables.files import check_output
+from targetsel.tables.formats import open_table
+from targetsel.tables.ids import uniform
+from targetsel.tables.parquet import FOOTER_KEY, ParquetSink, described
+
+FORMAT = "targetsel/randoms/v1"
+ROWS_AT_A_TIME = 262_144
+OWN = ("_healpix_29", "target_bits")
+_OF_A_CATALOG = ("P", "std", "q", "catalog_quantile")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of the random points for one class.
+
+    Attributes
+    ----------
+    n_kept : int
+        Points where the class could have targets.
+    left_out : tuple of str
+        Conditions that random points cannot answer.
+    """
+
+    name: str
+    n_kept: int
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RandomsSummary:
+    """What `randoms` did."""
+
+    output: Path
+    n_points: int
+    n_written: int
+    classes: tuple[Kept, ...]
+
+
+def randoms(rules: Rules, output: Path, points: Path | float) -> RandomsSummary:
+    """Write the random points at which any class could have targets.
+
+    Parameters
+    ----------
+    rules : Rules
+    output : Path
+        Parquet: the points with their columns, `_healpix_29`, and `target_bits`, which tells the
+        classes that could have targets there.
+    points : Path or float
+        A table of random points with ra and dec [deg]; or how many to make per square degree,
+        uniform over the sky: the same points for the same seed.
+
+    Raises
+    ------
+    CatalogError
+        If the points cannot be read.
+    RuleError
+        If the rules do not fit them.
+    """
+    check_output(output, [points] if isinstance(points, Path) else [])
+    schema, pieces = _read(points) if isinstance(points, Path) else _made(points, rules.seed)
+    reduced, left_out = _reduced(rules, schema)
+    conditions = [
+        [each.formula for each in target_class.conditions]
+        for target_class in plan(reduced, schema).classes
+    ]
+    n_points, n_written, n_kept = 0, 0, np.zeros(len(conditions), dtype=np.int64)
+    bits = described("target_bits", pa.int64(), "", "meta.code.class", "Classes that could be here")
+    with ParquetSink(output, schema.append(bits).remove_metadata()) as sink:
+        for piece in pieces:
+            sources = Sources(piece)
+            mask = np.array([obey(each, sources) for each in conditions])
+            shifted = [1 << each.bit for each in rules.classes]
+            value = np.bitwise_or.reduce(np.where(mask.T, np.array(shifted), 0), axis=1)
+            inside = piece.append_column(bits, pa.array(value)).filter(pa.array(value != 0))
+            sink.write(inside)
+            n_points, n_written = n_points + len(piece), n_written + len(inside)
+            n_kept += mask.sum(axis=1)
+        sink.footer.update(_provenance(rules, left_out, n_points, points))
+    kept = (
+        Kept(each.name, int(n), left_out[each.name])
+        for each, n in zip(rules.classes, n_kept, strict=True)
+    )
+    return RandomsSummary(output, n_points, n_written, tuple(kept))
+
+
+def _provenance(
+    rules: Rules, left_out: Mapping[str, tuple[str, ...]], n_points: int, points: Path | float
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "rules": rules.text,
+        "rules_sha256": rules.sha256,
+        "bits": {each.name: each.bit for each in rules.classes},
+        "conditions_left_out": {name: list(texts) for name, texts in left_out.items()},
+        "n_points": n_points,
+        "per_deg2": None if isinstance(points, Path) else points,
+    }
+
+
+# --- points --------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> tuple[pa.Schema, Iterator[pa.Table]]:
+    """The schema of a table of points, and its pieces."""
+    table = open_table(path)
+    names = {role: find_column(table, path, "", role) for role in ("ra", "dec")}
+    columns = [name for name in table.schema.names if name not in OWN]
+    schema = _schema(pa.schema([table.schema.field(name) for name in columns]), names)
+    pieces = table.batches(ROWS_AT_A_TIME, columns)
+    return schema, (_with_pixels(piece, schema, names) for piece in pieces)
+
+
+def _made(per_deg2: float, seed: int) -> tuple[pa.Schema, Iterator[pa.Table]]:
+    """The schema of points that are made here, and their pieces."""
+    names = {"ra": "ra", "dec": "dec"}
+    fields = [
+        described("random_id", pa.int64(), "", "meta.id;meta.main", nullable=False),
+        described("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS", False),
+        described("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS", False),
+    ]
+    schema = _schema(pa.schema(fields), names)
+    n = round(per_deg2 * SQUARE_DEGREES)
+
+    def pieces() -> Iterator[pa.Table]:
+        for start in range(0, n, ROWS_AT_A_TIME):
+            ids = np.arange(start, min(start + ROWS_AT_A_TIME, n))
+            east, north = uniform(ids, seed, "randoms", 2).T
+            columns = [ids, 360 * east, np.degrees(np.arcsin(2 * north - 1))]
+            table = pa.table([pa.array(each) for each in columns], pa.schema(fields))
+            yield _with_pixels(table, schema, names)
+
+    return schema, pieces()
+
+
+def _schema(points: pa.Schema, names: Mapping[str, str]) -> pa.Schema:
+    healpix = described("_healpix_29", pa.int64(), "", "pos.healpix", "HEALPix, nested, order 29")
+    footer = json.dumps({"columns": dict(names)}).encode()
+    return points.append(healpix).with_metadata({FOOTER_KEY: footer})
+
+
+def _with_pixels(piece: pa.Table, schema: pa.Schema, names: Mapping[str, str]) -> pa.Table:
+    ra, dec = (piece[names[role]].cast(pa.float64()).to_numpy() for role in ("ra", "dec"))
+    usable = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
+    if not usable.all():
+        piece, ra, dec = piece.filter(pa.array(usable)), ra[usable], dec[usable]
+    lon, lat = Longitude(ra, u.deg), Latitude(dec, u.deg)
+    pixels = cdshealpix.nested.lonlat_to_healpix(lon, lat, 29, num_threads=1)
+    columns = [*piece.columns, pa.array(pixels.astype(np.int64))]
+    return pa.table(columns, schema=schema).combine_chunks()
+
+
+# --- conditions ----------------------------------------------------------------------------------
+
+
+def _reduced(rules: Rules, schema: pa.Schema) -> tuple[Rules, dict[str, tuple[str, ...]]]:
+    """The rules as far as random points can answer them; of each class what is left out."""
+    classes, left_out = [], {}
+    for each in rules.classes:
+        define = each.preamble.define
+        parts = [part for node in each.where for part in _conjuncts(node, define)]
+        asked = [_is_answered(part, define, schema) for part in parts]
+        where = tuple(part for part, answered in zip(parts, asked, strict=True) if answered)
+        missed = [unwrapped(p) for p, answered in zip(parts, asked, strict=True) if not answered]
+        left_out[each.name] = tuple(missed)
+        classes.append(_only(each, where))
+    return replace(rules, classes=tuple(classes)), left_out
+
+
+def _only(target_class: TargetClass, where: tuple[Node, ...]) -> TargetClass:
+    """The class with these conditions, and of all other keys only what is about places."""
+    preamble = target_class.preamble
+    by_position = [
+        tuple(each for each in exclude if each.within is not None)
+        for exclude in (target_class.exclude, preamble.exclude)
+    ]
+    return replace(
+        target_class,
+        where=where,
+        exclude=by_position[0],
+        preamble=replace(preamble, exclude=by_position[1]),
+        priority=0,
+        unless=(),
+        rank=None,
+        limit=Limit(),
+        guarantee=None,
+        sample=None,
+        dedup=None,
+    )
+
+
+def _conjuncts(node: Node, define: Mapping[str, Node]) -> list[Node]:
+    """The conditions that must all hold, definitions of several conditions taken apart."""
+    if isinstance(node, Name) and isinstance(named := define.get(node.name), Branch):
+        return _conjuncts(named, define) if named.word == "and" else [node]
+    if isinstance(node, Branch) and node.word == "and":
+        return [part for child in node.parts for part in _conjuncts(child, define)]
+    return [node]
+
+
+def _is_answered(node: Node, define: Mapping[str, Node], schema: pa.Schema) -> bool:
+    """Whether a condition asks only for columns that the points have."""
+    for part in walk(node):
+        if isinstance(part, Branch) and part.word in _OF_A_CATALOG:
+            return False
+        if isinstance(part, Name) and part.name in define:
+            if not _is_answered(define[part.name], define, schema):
+                return False
+        elif isinstance(part, Name) and part.name not in schema.names:
+            return False
+    return True

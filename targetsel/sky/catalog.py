@@ -1,0 +1,442 @@
+"""Catalogs: the sources on the sky that the rest of the package speaks about.
+
+A `CatalogFile` finds the columns of ids and positions, looks once at every row, and hands the
+rows out in pieces; a `Catalog` is one such piece, or a whole small catalog, in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import cdshealpix.nested
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from astropy import units
+from astropy.coordinates import Latitude, Longitude, angular_separation
+
+from targetsel.errors import CatalogError, did_you_mean
+from targetsel.tables.formats import InMemory, ParquetFiles, open_table
+from targetsel.tables.ids import keys_of
+from targetsel.tables.parquet import described, read_footer
+
+# Usual names, in lower case. The first of each is ours, and wins where several are present.
+USUAL_NAMES = {
+    "source_id": (
+        "source_id",
+        *("objid", "object_id", "objectid", "obj_id", "sourceid", "targetid", "target_id"),
+        *("specobjid", "specobj_id", "catalogid", "ls_id", "id"),
+    ),
+    "ra": (
+        "ra",
+        *("raj2000", "_raj2000", "ra_j2000", "ra_icrs", "alpha_j2000", "alphawin_j2000"),
+        *("target_ra", "ramean", "rastack", "ra_deg", "radeg", "coord_ra", "right_ascension"),
+    ),
+    "dec": (
+        "dec",
+        *("dej2000", "decj2000", "_dej2000", "dec_j2000", "de_icrs", "dec_icrs", "delta_j2000"),
+        *("deltawin_j2000", "target_dec", "decmean", "decstack", "dec_deg", "decdeg"),
+        *("coord_dec", "declination"),
+    ),
+}
+OPTIONS = {"source_id": "--id-col", "ra": "--ra-col", "dec": "--dec-col"}
+HEALPIX = described(
+    "_healpix_29", pa.int64(), "", "pos.healpix", "HEALPix pixel, nested, order 29", nullable=False
+)
+ROWS_PER_LOOK = 262_144
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """N sources in memory.
+
+    Attributes
+    ----------
+    table : pa.Table, N rows
+        Every column of the catalog under its own name.
+    columns : mapping
+        The names in `table` of the columns "source_id", "ra" and "dec".
+    """
+
+    table: pa.Table
+    columns: Mapping[str, str]
+
+    @classmethod
+    def read(
+        cls,
+        path: Path,
+        ra_col: str | None = None,
+        dec_col: str | None = None,
+        id_col: str | None = None,
+    ) -> Catalog:
+        """A whole catalog in memory; see `CatalogFile.open` for formats and errors."""
+        file = CatalogFile.open(path, ra_col, dec_col, id_col)
+        tables = [piece.table for piece in file.batches(ROWS_PER_LOOK)]
+        return cls(pa.concat_tables(tables).combine_chunks(), file.columns)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @cached_property
+    def source_id(self) -> np.ndarray:
+        """Ids, shape (N,): int64, or objects of type str."""
+        return self.table[self.columns["source_id"]].to_numpy()
+
+    @cached_property
+    def ra(self) -> np.ndarray:
+        """Right ascension [deg, ICRS], shape (N,), 0 <= ra < 360."""
+        wrapped = np.mod(self._degrees("ra"), 360.0)
+        return np.where(wrapped == 360.0, 0.0, wrapped)
+
+    @cached_property
+    def dec(self) -> np.ndarray:
+        """Declination [deg, ICRS], shape (N,)."""
+        return self._degrees("dec")
+
+    @cached_property
+    def healpix(self) -> np.ndarray:
+        """HEALPix pixels, nested, order 29, shape (N,), int64."""
+        lon, lat = Longitude(self.ra, units.deg), Latitude(self.dec, units.deg)
+        pixels = cdshealpix.nested.lonlat_to_healpix(lon, lat, 29, num_threads=1)
+        return pixels.astype(np.int64)
+
+    def take(self, rows: np.ndarray) -> Catalog:
+        """The sources at `rows`: a mask of shape (N,), or indices in the order wanted."""
+        rows = np.asarray(rows)
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        return Catalog(self.table.take(pa.array(rows, pa.int64())), self.columns)
+
+    def _degrees(self, role: str) -> np.ndarray:
+        column = pc.cast(self.table[self.columns[role]], pa.float64())
+        return column.to_numpy().astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class CatalogFile:
+    """A catalog on disk whose columns of ids and positions are known.
+
+    Attributes
+    ----------
+    path : Path
+    schema : pa.Schema
+        Every column, with unit, UCD and description as Arrow field metadata.
+    columns : mapping
+        The names in `schema` of the columns "source_id", "ra" and "dec".
+    """
+
+    path: Path
+    schema: pa.Schema
+    columns: Mapping[str, str]
+    _rows: ParquetFiles | InMemory = field(repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        ra_col: str | None = None,
+        dec_col: str | None = None,
+        id_col: str | None = None,
+    ) -> CatalogFile:
+        """Open a catalog and find its columns of ids and positions.
+
+        A Parquet file or a folder of them is streamed. FITS (.fits), VOTable (.vot, .votable,
+        .xml), ECSV and CSV, also with .gz behind, are read into memory.
+
+        Parameters
+        ----------
+        path : Path
+        ra_col, dec_col, id_col : str, optional
+            Names of the columns; by default the usual names are looked for, in any case.
+
+        Raises
+        ------
+        CatalogError
+            If the catalog cannot be read, has no rows, or its columns are missing, ambiguous
+            or of a type or unit that cannot serve.
+        """
+        path = Path(path)
+        rows = open_table(path)
+        if rows.num_rows == 0:
+            raise CatalogError(f"{path}: the catalog has no rows.")
+        given = {"source_id": id_col, "ra": ra_col, "dec": dec_col}
+        own = _columns_in_footer(path, rows.schema.names)
+        columns = {
+            role: _find_column(path, rows.schema.names, role, name or own.get(role))
+            for role, name in given.items()
+        }
+        if len(set(columns.values())) < 3:
+            raise CatalogError(f"{path}: ids, ra and dec must be three columns, not {columns}.")
+        for role in ("ra", "dec"):
+            _check_degrees(path, rows.schema.field(columns[role]))
+        return cls(path, _with_ids(path, rows.schema, columns["source_id"]), columns, rows)
+
+    @property
+    def num_rows(self) -> int:
+        return self._rows.num_rows
+
+    def batches(self, rows: int) -> Iterator[Catalog]:
+        """The catalog in pieces of at most `rows` rows, in the order of the file.
+
+        Ids are int64 or strings then; nothing else is changed. The first call looks at every id
+        and position of the catalog (see `check`) before it hands out a row.
+        """
+        self.check()
+        for table in self._rows.batches(rows, self.schema.names):
+            yield Catalog(table.cast(self.schema), self.columns)
+
+    def check(self) -> None:
+        """Look once at every id and position; needs 8 bytes of memory per row.
+
+        Raises
+        ------
+        CatalogError
+            If ids are missing or repeated, or positions missing, off the sphere or in radians.
+        """
+        _ = self._checked
+
+    @cached_property
+    def _checked(self) -> bool:
+        look = _Look(self)
+        for piece in self._ids_and_positions():
+            look.at(piece)
+        look.judge()
+        repeated = _repeated(look.keys)
+        if len(repeated):
+            self._check_unique(repeated)
+        return True
+
+    def _ids_and_positions(self) -> Iterator[pa.Table]:
+        """Pieces of three columns named source_id, ra and dec."""
+        names = [self.columns[role] for role in ("source_id", "ra", "dec")]
+        id_type = self.schema.field(names[0]).type
+        for piece in self._rows.batches(ROWS_PER_LOOK, names):
+            ids, ra, dec = piece.columns
+            try:
+                ids = ids.cast(id_type)
+            except pa.ArrowInvalid as error:
+                raise CatalogError(
+                    f"{self.path}: '{names[0]}' has ids of 2^63 or more ({error}). "
+                    "Store them as strings."
+                ) from error
+            degrees = [column.cast(pa.float64()) for column in (ra, dec)]
+            yield pa.table([ids, *degrees], names=["source_id", "ra", "dec"])
+
+    def _check_unique(self, suspects: np.ndarray) -> None:
+        """Raise if ids whose keys are among `suspects` are really repeated; name the first."""
+        place: dict[int | str, int] = {}
+        found: list[str] = []
+        first_row = 0
+        for piece in self._ids_and_positions():
+            ids = piece["source_id"].to_numpy()
+            for row in np.flatnonzero(np.isin(keys_of(ids), suspects[:1000])).tolist():
+                if ids[row] in place:
+                    found.append(f"{ids[row]} (rows {place[ids[row]]} and {first_row + row})")
+                else:
+                    place[ids[row]] = first_row + row
+            first_row += len(ids)
+        if found:
+            raise CatalogError(
+                f"{self.path}: {len(suspects)} of the ids in '{self.columns['source_id']}' are "
+                f"used more than once: {', '.join(found[:3])}{', ...' if found[3:] else ''}. "
+                "Remove the repeated rows, or name another column with --id-col."
+            )
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """A part of the sky.
+
+    Attributes
+    ----------
+    center : (float, float) or None
+        Right ascension and declination of a cone's axis [deg]; None for the whole sky.
+    radius : float
+        Angle between the cone's axis and its edge [deg].
+    """
+
+    center: tuple[float, float] | None = None
+    radius: float = 180.0
+
+    @classmethod
+    def everywhere(cls) -> Footprint:
+        """The whole sky."""
+        return cls()
+
+    @classmethod
+    def cone(cls, ra: float, dec: float, radius_deg: float) -> Footprint:
+        """Everything within `radius_deg` of (ra, dec) [deg], the edge included."""
+        place = f"cone {ra:g},{dec:g},{radius_deg:g}"
+        if not (-180 <= ra <= 360 and -90 <= dec <= 90):
+            raise CatalogError(f"{place}: the center is not on the sky; give ra and dec in deg.")
+        if not 0 < radius_deg <= 180:
+            raise CatalogError(f"{place}: radius {radius_deg:g} deg; expected 0 to 180 deg.")
+        return cls((ra, dec), radius_deg)
+
+    def select(self, catalog: Catalog) -> Catalog:
+        """The sources of `catalog` inside, in their order."""
+        if self.center is None:
+            return catalog
+        here, there = np.radians([catalog.ra, catalog.dec]), np.radians(self.center)
+        return catalog.take(angular_separation(*here, *there) <= np.radians(self.radius))
+
+
+class _Look:
+    """What one pass over ids and positions has seen."""
+
+    def __init__(self, file: CatalogFile) -> None:
+        self.file = file
+        self.n = 0
+        # For each trouble: how many rows have it, the first of them, and its value there.
+        self.troubles: dict[str, tuple[int, int, str]] = {}
+        self.low, self.high = np.full(2, np.inf), np.full(2, -np.inf)
+        self.keys = np.zeros(file.num_rows, dtype=np.uint64)
+
+    def at(self, piece: pa.Table) -> None:
+        """Look at one piece with columns source_id, ra and dec."""
+        ids = piece["source_id"]
+        missing = pc.is_null(ids)
+        if pa.types.is_string(ids.type):
+            missing = pc.or_(missing, pc.equal(pc.fill_null(ids, ""), ""))
+        positions = np.stack([piece["ra"].to_numpy(), piece["dec"].to_numpy()])
+        ra, dec = positions
+        known = np.isfinite(positions).all(axis=0)
+        self._note("id", missing.to_numpy(), positions)
+        self._note("position", ~known, positions)
+        self._note("ra", known & ((ra < -180) | (ra > 360)), positions)
+        self._note("dec", known & (np.abs(dec) > 90), positions)
+        if known.any():
+            self.low = np.minimum(self.low, positions[:, known].min(axis=1))
+            self.high = np.maximum(self.high, positions[:, known].max(axis=1))
+        if "id" not in self.troubles:
+            self.keys[self.n : self.n + len(ids)] = keys_of(ids.to_numpy())
+        self.n += len(ids)
+
+    def judge(self) -> None:
+        """Raise the first trouble there was, if any."""
+        names, path = self.file.columns, self.file.path
+        for trouble, (count, row, value) in self.troubles.items():
+            where = f"{count} of {self.n} rows, the first is row {row} (counted from 0)"
+            raise CatalogError(
+                {
+                    "id": f"{path}: no id in '{names['source_id']}' in {where}. "
+                    "Every source needs one.",
+                    "position": f"{path}: no position ('{names['ra']}' or '{names['dec']}' is "
+                    f"null, NaN or infinite) in {where}: {value}. Remove these rows.",
+                    "ra": f"{path}: '{names['ra']}' is off the sphere in {where}: {value}. "
+                    "Expected -180 to 360 deg.",
+                    "dec": f"{path}: '{names['dec']}' is off the sphere in {where}: {value}. "
+                    "Expected -90 to 90 deg.",
+                }[trouble]
+            )
+        if self._looks_like_radians():
+            raise CatalogError(
+                f"{path}: positions look like radians (ra {self.low[0]:.4f} to "
+                f"{self.high[0]:.4f}, dec {self.low[1]:.4f} to {self.high[1]:.4f}). Convert them "
+                f"to degrees; if they are degrees, give '{names['ra']}' the unit 'deg'."
+            )
+
+    def _note(self, trouble: str, rows: np.ndarray, positions: np.ndarray) -> None:
+        if not rows.any():
+            return
+        first = int(np.flatnonzero(rows)[0])
+        value = "ra {:g}, dec {:g}".format(*positions[:, first])
+        count, first, value = self.troubles.get(trouble, (0, self.n + first, value))
+        self.troubles[trouble] = (count + int(rows.sum()), first, value)
+
+    def _looks_like_radians(self) -> bool:
+        """Whether positions without a unit fill the sphere as radians would.
+
+        A field of 6.2 by 2.6 deg and more that begins at ra 0 and is centered on the equator
+        would be mistaken; Stripe 82 (|dec| < 1.27 deg) is not.
+        """
+        if self.n < 20 or _metadata(self.file.schema.field(self.file.columns["ra"]), b"unit"):
+            return False
+        full_circle = 0 <= self.low[0] < 0.2 and 6.1 < self.high[0] <= 2 * np.pi
+        to_a_pole = 1.3 < max(-self.low[1], self.high[1]) <= np.pi / 2
+        return bool(full_circle and to_a_pole and min(self.low[1], -self.high[1]) >= -np.pi / 2)
+
+
+def _columns_in_footer(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """The columns of ids and positions that a file of ours names, as far as it has them."""
+    ours = path.is_file() and path.suffix == ".parquet"
+    columns = read_footer(path).get("columns", {}) if ours else {}
+    return {role: name for role, name in columns.items() if name in names}
+
+
+def _find_column(path: Path, names: Sequence[str], role: str, given: str | None) -> str:
+    """The name of the column of ids, "ra" or "dec"."""
+    if given is not None:
+        if given in names:
+            return given
+        hint = did_you_mean(given, names) or f" The columns are {_listed(names)}."
+        raise CatalogError(f"{path}: no column '{given}' ({OPTIONS[role]}).{hint}")
+    usual = USUAL_NAMES[role]
+    found = [name for name in names if name.lower() in usual]
+    for best in (usual[0], usual[0].upper()):
+        if best in found:
+            return best
+    if len(found) == 1:
+        return found[0]
+    what = "source ids" if role == "source_id" else role
+    if found:
+        raise CatalogError(
+            f"{path}: {len(found)} columns may hold {what}: {', '.join(found)}. "
+            f"Say which with {OPTIONS[role]}."
+        )
+    raise CatalogError(
+        f"{path}: no column of {what}; looked for {', '.join(usual)} in any case. The columns "
+        f"are {_listed(names)}. Say which with {OPTIONS[role]}."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def _check_degrees(path: Path, column: pa.Field) -> None:
+    """Refuse a column of positions that holds no numbers, or numbers in another unit."""
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        raise CatalogError(
+            f"{path}: column '{column.name}' is {column.type}; expected degrees as numbers. "
+            "Convert sexagesimal positions first."
+        )
+    unit = _metadata(column, b"unit")
+    meant = units.Unit(unit, parse_strict="silent") if unit else units.deg
+    degrees_misspelt = isinstance(meant, units.UnrecognizedUnit) and "deg" in unit.lower()
+    if meant != units.deg and not degrees_misspelt:
+        raise CatalogError(
+            f"{path}: column '{column.name}' is in '{unit}'; expected 'deg'. "
+            "Convert the positions to degrees."
+        )
+
+
+def _with_ids(path: Path, schema: pa.Schema, name: str) -> pa.Schema:
+    """The schema with ids as int64 or string, never null."""
+    place = schema.get_field_index(name)
+    kind = schema.field(name).type
+    if pa.types.is_floating(kind):
+        raise CatalogError(
+            f"{path}: ids in '{name}' are floats ({kind}), where digits beyond 2^53 are lost. "
+            "Store them as int64 or string, or name another column with --id-col."
+        )
+    if not (pa.types.is_integer(kind) or pa.types.is_string(kind)):
+        raise CatalogError(
+            f"{path}: ids in '{name}' are {kind}; expected int64 or string. "
+            "Name another column with --id-col."
+        )
+    exact = pa.int64() if pa.types.is_integer(kind) else pa.string()
+    return schema.set(place, schema.field(name).with_type(exact).with_nullable(False))
+
+
+def _metadata(column: pa.Field, key: bytes) -> str:
+    return (column.metadata or {}).get(key, b"").decode()
+
+
+def _repeated(keys: np.ndarray) -> np.ndarray:
+    """The keys that occur more than once, each once, in increasing order."""
+    keys.sort()
+    return np.unique(keys[1:][keys[1:] == keys[:-1]])

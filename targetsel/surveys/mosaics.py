@@ -1,0 +1,214 @@
+"""Mosaics on disk: FITS tiles, one band each, cut where the source lies deepest inside."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.coordinates import angular_separation
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from targetsel.errors import CutoutError
+from targetsel.imaging.image_file import bands_of, calibrated
+from targetsel.photometry.bands import BANDS
+from targetsel.surveys.checked_images import (
+    OPENING,
+    corner,
+    is_empty,
+    least_lost,
+    pixel_of,
+    sky_wcs,
+)
+from targetsel.surveys.retry import Damaged
+from targetsel.surveys.survey import NO_DATA, OK, OUTSIDE, BandAnswer
+
+SUFFIXES = (".fits", ".fits.fz")
+BAND_IN_NAME = re.compile(rf"[._-](?P<band>{'|'.join(BANDS)})(?=[._-])")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image of a mosaic.
+
+    Attributes
+    ----------
+    path : Path
+    extension : int
+        Of the HDU that holds the image.
+    band : str
+    shape : (H, W)
+    wcs : WCS
+    """
+
+    path: Path
+    extension: int
+    band: str
+    shape: tuple[int, int]
+    wcs: WCS
+
+    @classmethod
+    def open(cls, path: Path) -> Tile:
+        """The tile that a file's headers describe."""
+        try:
+            with warnings.catch_warnings(), fits.open(path) as hdus:
+                warnings.simplefilter("ignore", AstropyWarning)
+                number = next(k for k, h in enumerate(hdus) if h.is_image and len(h.shape) == 2)
+                header, shape = hdus[number].header, hdus[number].shape
+            wcs = sky_wcs(header)
+        except (OSError, ValueError, StopIteration, fits.VerifyError, Damaged) as error:
+            raise CutoutError(
+                f"{path}: no 2-D FITS image with sky coordinates ({error or 'no image'}). "
+                "Repair it or take it out of the folder."
+            ) from error
+        named = BAND_IN_NAME.findall(path.name)
+        bands = bands_of(header, 1) or tuple(named[-1:])
+        if not bands:
+            raise CutoutError(
+                f"{path}: neither its header (FILTER) nor its name (tile.g.fits) says its band. "
+                "Rename it."
+            )
+        return cls(path, number, bands[0], shape, wcs)
+
+    @cached_property
+    def pixel_scale(self) -> float:
+        """[arcsec]"""
+        return float(np.sqrt(np.prod(proj_plane_pixel_scales(self.wcs)))) * 3600
+
+    @cached_property
+    def cap(self) -> tuple[float, float, float]:
+        """Centre and radius [rad] of a circle around the tile."""
+        height, width = self.shape
+        x = np.array([(width - 1) / 2, -0.5, -0.5, width - 0.5, width - 0.5])
+        y = np.array([(height - 1) / 2, -0.5, height - 0.5, -0.5, height - 0.5])
+        ra, dec = np.radians(self.wcs.all_pix2world(x, y, 0))
+        radius = angular_separation(ra[0], dec[0], ra[1:], dec[1:]).max()
+        return float(ra[0]), float(dec[0]), float(radius)
+
+    def depth(self, ra: float, dec: float) -> float:
+        """How far a place lies from the nearest edge [pixel]; negative outside."""
+        ra0, dec0, radius = self.cap
+        if not angular_separation(ra0, dec0, *np.radians([ra, dec])) <= radius * 1.001:
+            return -1.0
+        x, y = pixel_of(self.wcs, ra, dec)
+        height, width = self.shape
+        inside = min(x + 0.5, width - 0.5 - x, y + 0.5, height - 0.5 - y)
+        return inside if np.isfinite(inside) else -1.0
+
+    def cut(self, ra: float, dec: float, size: int, zeropoint: float | None) -> np.ndarray:
+        """The pixels about a place [nanomaggy], shape (size, size); NaN beyond the edge."""
+        x, y = pixel_of(self.wcs, ra, dec)
+        left, top = corner(x, size), corner(y, size)
+        height, width = self.shape
+        x0, x1 = max(left, 0), min(left + size, width)
+        y0, y1 = max(top, 0), min(top + size, height)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            with fits.open(self.path) as hdus:
+                hdu = hdus[self.extension]
+                counts = np.array(hdu.section[y0:y1, x0:x1])
+                flux = calibrated(counts[None], hdu.header, self.path, zeropoint)[0]
+        made = np.full((size, size), np.nan, dtype=np.float32)
+        made[y0 - top : y1 - top, x0 - left : x1 - left] = flux
+        return made
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """Cutouts of FITS tiles in a folder; tiles may overlap, and turn as they like.
+
+    Attributes
+    ----------
+    path : Path
+    tiles : dict
+        The tiles of each band.
+    bands : tuple of B strings
+    size : int
+        Width and height [pixel].
+    pixel_scale : float
+        [arcsec]
+    zeropoint : float or None
+        AB magnitude of one count, where tiles do not tell.
+    """
+
+    path: Path
+    tiles: Mapping[str, list[Tile]]
+    bands: tuple[str, ...]
+    size: int
+    pixel_scale: float
+    zeropoint: float | None = None
+
+    @classmethod
+    def open(
+        cls, path: Path, bands: tuple[str, ...], size: int, zeropoint: float | None = None
+    ) -> Mosaic:
+        """The mosaic in a folder.
+
+        Raises
+        ------
+        CutoutError
+            If a file is no tile, a band has none, or their pixel scales differ by over 1 %.
+        """
+        if not path.is_dir():
+            raise CutoutError(f"{path}: no such folder. Expected a folder of FITS tiles.")
+        files = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES))
+        tiles = [tile for tile in map(Tile.open, files) if tile.band in bands]
+        by_band = {band: [tile for tile in tiles if tile.band == band] for band in bands}
+        for band, found in by_band.items():
+            if not found:
+                raise CutoutError(f"{path}: no FITS tile of band {band}. Leave it out of --bands.")
+        scale = tiles[0].pixel_scale
+        for tile in tiles:
+            if abs(tile.pixel_scale / scale - 1) > 0.01:
+                raise CutoutError(
+                    f"{tile.path}: its pixels are {tile.pixel_scale:.4g} arcsec, expected "
+                    f"{scale:.4g} as in {tiles[0].path.name}. Keep mosaics of one scale together."
+                )
+        return cls(path, by_band, bands, size, float(f"{scale:.6g}"), zeropoint)
+
+    def settings(self) -> Mapping[str, Any]:
+        return {
+            "survey": "local",
+            "tiles": str(self.path.resolve()),
+            "bands": list(self.bands),
+            "size": self.size,
+            "pixel_scale": self.pixel_scale,
+            "zeropoint": self.zeropoint,
+        }
+
+    def fetch(self, ra: float, dec: float) -> list[BandAnswer]:
+        """See `Survey.fetch`; FITS files are opened one at a time."""
+        with OPENING:
+            return [self._band(band, ra, dec) for band in self.bands]
+
+    def _band(self, band: str, ra: float, dec: float) -> BandAnswer:
+        """From the tile in which the source lies deepest, unless another has lost fewer pixels."""
+        depths = [(-tile.depth(ra, dec), tile.path.name, tile) for tile in self.tiles[band]]
+        inside = [tile for depth, _, tile in sorted(depths, key=lambda d: d[:2]) if depth <= 0]
+        cutouts = (tile.cut(ra, dec, self.size, self.zeropoint) for tile in inside)
+        answers = map(_answer, inside, cutouts)
+        return least_lost(answers) or BandAnswer(band, OUTSIDE, time=time.time())
+
+
+def _answer(tile: Tile, flux: np.ndarray) -> BandAnswer:
+    """What a tile gives: its name for a URL, and the fingerprint of the pixels."""
+    empty = is_empty(flux)
+    return BandAnswer(
+        tile.band,
+        NO_DATA if empty else OK,
+        None if empty else flux,
+        url=tile.path.name,
+        n_bytes=flux.nbytes,
+        sha256=hashlib.sha256(flux.tobytes()).hexdigest(),
+        time=time.time(),
+    )

@@ -1,0 +1,53 @@
+"""Answers from archives are looked at before they are believed, and asked for again if damaged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from targetsel.surveys.http import Answer, Unanswered
+
+DAMAGED_ANSWERS = 4
+PAUSE = 0.2  # [s] after a damaged answer, longer each time
+
+T = TypeVar("T")
+
+
+class Damaged(Exception):
+    """An answer that is not what was asked for; another attempt may give a good one."""
+
+
+def ask(send: Callable[[], Answer], understand: Callable[[Answer], T]) -> tuple[Answer, T]:
+    """An answer and what `understand` made of it, asked again while it is damaged.
+
+    Parameters
+    ----------
+    send : callable
+        Puts the question, such as ``lambda: web.get(url, params)``.
+    understand : callable
+        Raises `Damaged` for an answer that is not what was asked for.
+
+    Raises
+    ------
+    Unanswered
+        If no attempt gave an answer that could be understood.
+    """
+    troubles: list[str] = []
+    for attempt in range(1, DAMAGED_ANSWERS + 1):
+        try:
+            answer = send()
+        except Unanswered as error:
+            raise Unanswered(str(error), (*troubles, *error.troubles)) from error
+        troubles += answer.troubles
+        try:
+            meant = understand(answer)
+        except Damaged as error:
+            # What an error means will not change, or has been asked for again already.
+            if attempt == DAMAGED_ANSWERS or answer.status not in (200, 500):
+                raise Unanswered(str(error), tuple(troubles)) from error
+            troubles.append(str(error))
+            time.sleep(PAUSE * attempt)
+        else:
+            return Answer(answer.url, answer.status, answer.content, tuple(troubles)), meant
+    raise AssertionError

@@ -1,0 +1,134 @@
+"""DESI spectra from SPARCL (NOIRLab), through its JSON interface.
+
+Two questions for a batch: which records belong to the target ids, and those records' arrays. The
+service would send pickles by default; we ask for JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from targetsel.errors import SpectrumError
+from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.surveys.http import Answer, Unanswered, Web
+from targetsel.surveys.retry import Damaged, ask
+from targetsel.surveys.spectrum_service import NO_SPECTRUM, OK, Found, Wanted
+
+ROOT = "https://astrosparcl.datalab.noirlab.edu/api"
+RELEASE = "DESI-DR1"
+AT_ONCE = 50  # spectra; each is some 0.4 MB of JSON
+MOST = 24_000  # records the service gives at once
+FIELDS = ("specid", "redshift", "wavelength", "flux", "ivar", "mask")
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SparclSpectra:
+    """Spectra by DESI's TARGETID, coadded over each survey.
+
+    Attributes
+    ----------
+    web : Web
+    url : str
+        Of the interface.
+    release : str
+        SPARCL's name of the data release.
+    """
+
+    web: Web
+    url: str = ROOT
+    release: str = RELEASE
+    at_once: int = AT_ONCE
+
+    @property
+    def columns(self) -> Mapping[str, tuple[str, ...]]:
+        """See `SpectrumService.columns`."""
+        return {"targetid": ("targetid", "target_id", "specid", "source_id")}
+
+    def settings(self) -> Mapping[str, Any]:
+        """See `SpectrumService.settings`."""
+        return {"service": "desi", "release": self.release, "url": self.url}
+
+    def fetch(self, wanted: Sequence[Wanted]) -> list[Found]:
+        """See `SpectrumService.fetch`."""
+        try:
+            known = self._records_of([int(each.names["targetid"]) for each in wanted])
+            if not known:
+                return [Found(NO_SPECTRUM, about={"url": self.url}) for _ in wanted]
+            answer, records = self._retrieved(sorted(known.values()))
+        except Unanswered as error:
+            return [Found.unanswered(self.url, error) for _ in wanted]
+        return [self._found(each, answer, known, records) for each in wanted]
+
+    def _records_of(self, ids: list[int]) -> dict[int, str]:
+        """SPARCL's id of the spectrum of each target that has one; of several, the primary."""
+        search = [["specid", *ids], ["data_release", self.release]]
+        asked = {"outfields": ["sparcl_id", "specid", "specprimary"], "search": search}
+        _, found = ask(
+            lambda: self.web.post(f"{self.url}/find/", asked, {"limit": MOST}),
+            lambda said: _records(said, ("sparcl_id", "specid")),
+        )
+        best = sorted(found, key=lambda r: (bool(r.get("specprimary")), str(r["sparcl_id"])))
+        return {int(record["specid"]): str(record["sparcl_id"]) for record in best}
+
+    def _retrieved(self, uuids: list[str]) -> tuple[Answer, dict[str, Record]]:
+        """The records with these ids, as far as the service has them."""
+        include = ",".join(("sparcl_id", *FIELDS))
+        params = {"include": include, "format": "json", "dataset_list": self.release}
+        answer, records = ask(
+            lambda: self.web.post(f"{self.url}/spectras/", uuids, params),
+            lambda said: _records(said, ("sparcl_id", *FIELDS)),
+        )
+        return answer, {str(record["sparcl_id"]): record for record in records}
+
+    def _found(
+        self, wanted: Wanted, answer: Answer, known: dict[int, str], records: dict[str, Record]
+    ) -> Found:
+        target = int(wanted.names["targetid"])
+        record = records.get(known.get(target, ""))
+        if record is None or int(record["specid"]) != target:
+            return Found.of(answer, NO_SPECTRUM)
+        try:
+            return Found.of(answer, OK, _spectrum(record, wanted, self.release))
+        except SpectrumError as error:
+            return Found.of(answer, str(error))
+
+
+def _records(answer: Answer, fields: Sequence[str]) -> list[Record]:
+    """The records of an answer, whose first element is a header."""
+    if answer.status != 200:
+        raise Damaged(f"HTTP {answer.status}")
+    try:
+        header, *records = json.loads(answer.content)
+        whole = isinstance(header, dict) and all(set(fields) <= set(record) for record in records)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Damaged(f"no records in JSON but {answer.content[:40]!r}") from error
+    if not whole:
+        raise Damaged(f"records without some of {', '.join(fields)}")
+    return records
+
+
+def _spectrum(record: Record, wanted: Wanted, release: str) -> ObservedSpectrum:
+    place = f"{release} {record['specid']}"
+    arrays = {}
+    for name in ("wavelength", "flux", "ivar", "mask"):
+        try:
+            arrays[name] = np.asarray(record[name], dtype=np.float64)
+        except (ValueError, TypeError) as error:
+            raise SpectrumError(f"{place}: '{name}' holds no plain numbers") from error
+    if arrays["mask"].shape != arrays["ivar"].shape:
+        raise SpectrumError(
+            f"{place}: {arrays['mask'].size} masks for {arrays['ivar'].size} pixels"
+        )
+    # Only what is not masked counts; DESI's own mask says which pixels that are.
+    ivar = np.where(arrays["mask"] == 0, arrays["ivar"], 0.0)
+    redshift = float(record["redshift"]) if wanted.redshift is None else wanted.redshift
+    return ObservedSpectrum(
+        place, wanted.source_id, arrays["wavelength"], arrays["flux"], ivar, redshift
+    )

@@ -1,0 +1,125 @@
+"""Catalogs behind IVOA's Table Access Protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from targetsel.errors import CatalogError
+from targetsel.surveys import retry as answers
+from targetsel.surveys.archive import TooMany
+from targetsel.surveys.catalog_columns import Columns
+from targetsel.surveys.http import Unanswered, Web, in_words
+from targetsel.surveys.region import Cone
+from targetsel.surveys.retry import DAMAGED_ANSWERS, Damaged
+from targetsel.surveys.sql import in_box
+from targetsel.tables.formats import to_arrow
+
+LIMIT = 100_000  # rows of one answer to a cone
+LARGEST_ANSWER = 2_000_000  # rows of an answer to a question
+
+
+Rename = Callable[[pa.Table], pa.Table]
+
+
+@dataclass(frozen=True)
+class TapArchive:
+    """One table of a TAP service.
+
+    Attributes
+    ----------
+    web : Web
+    url : str
+        Of the service.
+    name : str
+    columns : Columns
+    table : str
+        The table's name there.
+    condition : str
+        Which rows of the table to take, where not all.
+    largest_cone : float
+        Radius [deg].
+    limit : int
+        Rows of one answer to a cone.
+    """
+
+    web: Web
+    url: str
+    name: str
+    columns: Columns
+    table: str
+    condition: str = ""
+    largest_cone: float = 0.5
+    limit: int = LIMIT
+
+    def cone(self, cone: Cone) -> pa.Table:
+        """See `Archive.cone`."""
+        ra, dec = self.columns.their_name("ra"), self.columns.their_name("dec")
+        where = " AND ".join(filter(None, [in_box(cone, ra, dec), self.condition]))
+        question = f"SELECT {', '.join(self.columns.theirs)} FROM {self.table} WHERE {where}"
+        rows, whole = self._asked(question, self.limit, self.columns.renamed)
+        if not whole:
+            raise TooMany
+        return rows
+
+    def query(self, question: str) -> pa.Table:
+        """See `Archive.query`."""
+        rows, whole = self._asked(question, LARGEST_ANSWER, self.columns.recognised)
+        if not whole:
+            raise CatalogError(
+                f"{self.url}: cut the answer short after {rows.num_rows} rows. Ask for a part of "
+                "the sky with --cone or --moc, which is asked for in pieces."
+            )
+        return rows
+
+    def _asked(self, question: str, limit: int, rename: Rename) -> tuple[pa.Table, bool]:
+        """The answer, and whether it is whole; asked again while it is damaged."""
+        troubles: list[str] = []
+        while True:
+            try:
+                rows, whole = self._ask(question, limit)
+                return rename(rows), whole
+            except Damaged as error:
+                troubles.append(str(error))
+                if len(troubles) >= DAMAGED_ANSWERS:
+                    raise Unanswered(troubles[-1], tuple(troubles[:-1])) from error
+                time.sleep(answers.PAUSE * len(troubles))
+
+    def _ask(self, question: str, limit: int) -> tuple[pa.Table, bool]:
+        from pyvo.dal import TAPService
+
+        with self._in_our_words(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # overflow, and headers that bend the standard
+            service = TAPService(self.url, session=self.web.session)
+            result = service.run_sync(question, maxrec=limit)
+            table = to_arrow(result.to_table(), self.url)
+        return table, result.query_status != "OVERFLOW" and table.num_rows < limit
+
+    @contextlib.contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        """What pyvo raises, as errors of ours."""
+        from pyvo.dal.exceptions import DALAccessError, DALQueryError, DALServiceError
+
+        try:
+            yield
+        except DALQueryError as error:
+            raise CatalogError(
+                f"{self.url}: does not understand the question: {_one_line(error)}"
+            ) from error
+        except DALAccessError as error:
+            cause = error.__cause__ or error.__context__
+            words = in_words(cause) if cause else _one_line(error)
+            if isinstance(error, DALServiceError) and error.code != 500:
+                raise Unanswered(words) from error  # was asked for again already
+            raise Damaged(words) from error
+        except (CatalogError, ValueError, LookupError, TypeError) as error:
+            raise Damaged(f"no table in the answer ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,135 @@
+"""What has been fetched so far, on disk, so that a run that was killed can go on.
+
+A folder holds `settings.json`, what the answers depend on; `pieces`, one answer's bytes after the
+other; and `journal.jsonl`, a line for each answer with its place in `pieces`. Bytes are written
+before the line that speaks of them, so that a line can be believed; what follows the last whole
+line is of a run that was killed, and is cut off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from targetsel.errors import OutputError
+from targetsel.tables.files import written_beside
+
+
+class Journal:
+    """The answers of one run at a time, by key; of each key the last one counts.
+
+    In memory it keeps some 150 bytes per key.
+
+    Parameters
+    ----------
+    folder : Path
+        Exists, and is held by this run (see `files.held`).
+    settings : mapping
+        What the answers depend on; plain values for JSON.
+
+    Raises
+    ------
+    OutputError
+        If the folder was begun with other settings.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = folder
+        check_settings(folder / "settings.json", settings)
+        self._place: dict[str, int] = {}
+        self._pieces = _open(folder / "pieces")
+        self._lines = _open(folder / "journal.jsonl")
+        self._recover()
+
+    def close(self) -> None:
+        self._lines.close()
+        self._pieces.close()
+
+    def add(self, key: str, record: Mapping[str, Any], piece: bytes = b"") -> None:
+        """Keep an answer: what is said of it, and its bytes."""
+        start = self._pieces.seek(0, os.SEEK_END)
+        self._pieces.write(piece)
+        self._pieces.flush()
+        frame = {"key": key, "start": start, "length": len(piece), "crc": zlib.crc32(piece)}
+        line = self._lines.seek(0, os.SEEK_END)
+        self._lines.write(json.dumps({**record, **frame}).encode() + b"\n")
+        self._lines.flush()
+        self._place[key] = line
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """What was said of the last answer for a key, or None."""
+        if key not in self._place:
+            return None
+        self._lines.seek(self._place[key])
+        return json.loads(self._lines.readline())
+
+    def piece(self, record: Mapping[str, Any]) -> bytes:
+        """The bytes that a record speaks of."""
+        self._pieces.seek(record["start"])
+        piece = self._pieces.read(record["length"])
+        if zlib.crc32(piece) != record["crc"]:
+            raise OutputError(
+                f"{self.folder / 'pieces'}: damaged at '{record['key']}'. Remove {self.folder} "
+                "and fetch again."
+            )
+        return piece
+
+    def _recover(self) -> None:
+        """Find the line of every key; cut off what a killed run left behind."""
+        n_bytes = self._pieces.seek(0, os.SEEK_END)
+        self._lines.seek(0)
+        good = end = 0
+        for line, record in _records(self._lines):
+            if record["start"] + record["length"] > n_bytes:
+                break
+            self._place[record["key"]] = good
+            good, end = good + len(line), record["start"] + record["length"]
+        self._lines.truncate(good)
+        self._pieces.truncate(end)
+
+
+def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write settings down, or see that they are those written before.
+
+    Raises
+    ------
+    OutputError
+        If one differs.
+    """
+    settings = json.loads(json.dumps(settings))
+    if not path.exists():
+        with written_beside(path) as beside:
+            beside.write_text(json.dumps(settings, indent=1, sort_keys=True))
+        return
+    try:
+        before = json.loads(path.read_text())
+    except ValueError:
+        before = {}
+    for name in sorted({*before, *settings}):
+        if before.get(name) != settings.get(name):
+            raise OutputError(
+                f"{path.parent}: was begun with {name} {before.get(name)}, now it is "
+                f"{settings.get(name)}. Use the same options, choose another output, or remove "
+                "the folder."
+            )
+
+
+def _records(lines: IO[bytes]) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The whole lines from here on, up to the first that is none."""
+    for line in lines:
+        if not line.endswith(b"\n"):
+            return
+        try:
+            yield line, json.loads(line)
+        except ValueError:
+            return
+
+
+def _open(path: Path) -> IO[bytes]:
+    """A file to read and append to, made if it is missing."""
+    path.touch()
+    return open(path, "r+b")

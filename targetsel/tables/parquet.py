@@ -1,0 +1,337 @@
+"""Parquet files that say what their columns mean.
+
+Units, UCDs and descriptions are written twice, because readers look in two places: as Arrow field
+metadata (pyarrow) and as the VOTable header of the IVOA Note "VOParquet" 1.0 (TOPCAT, STILTS, and
+astropy's ``Table.read(path, format="parquet.votable")``).
+
+What astropy makes of a null (astropy 8.0): NaN in a float column; a *float* column with NaN for
+integers, so that ids beyond 2^53 lose digits; the word ``None`` for strings; an error for
+booleans. Columns of ids should therefore be ``nullable=False``. A null in a column of fixed-size
+lists would be an error too, so `ParquetSink` writes it as a list of nulls, which every reader
+takes (astropy and NumPy see NaN). Columns of dates or structs have no counterpart in VOTable:
+astropy reads a file that has them with ``format="parquet"`` only, without units.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from targetsel.errors import CatalogError
+from targetsel.tables.files import written_beside
+
+FOOTER_KEY = b"targetsel"
+# Entry of a footer: the hash of the decoder file that the latents there are of.
+DECODER_KEY = "decoder_sha256"
+VOTABLE_NAMESPACE = "http://www.ivoa.net/xml/VOTable/v1.3"
+# VOTable has no signed byte and no unsigned short or int: the next wider type holds them. It has
+# nothing wider than a long, which only describes what uint64 columns hold in practice.
+VOTABLE_TYPES = {
+    pa.bool_(): "boolean",
+    pa.int8(): "short",
+    pa.uint8(): "unsignedByte",
+    pa.int16(): "short",
+    pa.uint16(): "int",
+    pa.int32(): "int",
+    pa.uint32(): "long",
+    pa.int64(): "long",
+    pa.uint64(): "long",
+    pa.float16(): "float",
+    pa.float32(): "float",
+    pa.float64(): "double",
+}
+
+
+def described(
+    name: str,
+    type: pa.DataType,
+    unit: str = "",
+    ucd: str = "",
+    description: str = "",
+    nullable: bool = True,
+) -> pa.Field:
+    """An Arrow field that carries its unit, UCD and description, where they are not empty."""
+    meaning = {"unit": unit, "ucd": ucd, "description": description}
+    metadata = {key: value for key, value in meaning.items() if value}
+    return pa.field(name, type, nullable=nullable, metadata=metadata or None)
+
+
+class ParquetSink:
+    """A Parquet file that is written piece by piece and appears whole, or not at all.
+
+    The same rows give the same bytes however they were cut into pieces. Dictionary columns are
+    written as their values. The schema's own (file-level) metadata is not kept: it speaks of the
+    file it was read from.
+
+    Columns are encoded for what they hold: measured numbers byte by byte, so that those bytes
+    that are alike come together, whole numbers by their differences. Snappy then reads twice as
+    fast as zstd would, for the same size.
+
+    Attributes
+    ----------
+    schema : pa.Schema
+        What is written; pieces are cast to it, by name.
+    footer : dict
+        Provenance, written as JSON under the key ``targetsel``; may be filled until the end.
+
+    Raises
+    ------
+    OutputError
+        If the folder is missing, not writable or full.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, row_group_size: int = 65_536) -> None:
+        self.path = Path(path)
+        self.schema = plain_schema(schema)
+        self.footer: dict[str, Any] = {}
+        self._row_group_size = row_group_size
+        self._waiting: list[pa.Table] = []
+        self._n_waiting = 0
+        self._strings = {
+            field.name: _Longest() for field in self.schema if pa.types.is_string(field.type)
+        }
+        self._file = contextlib.ExitStack()
+
+    def __enter__(self) -> ParquetSink:
+        beside = self._file.enter_context(written_beside(self.path))
+        try:
+            # The Arrow schema is stored at the end, when the lengths of the strings are known.
+            self._writer = pq.ParquetWriter(
+                beside,
+                self.schema,
+                compression="snappy",
+                use_dictionary=list(self._strings),
+                column_encoding=_encodings(self.schema),
+                write_statistics=[f.name for f in self.schema if not pa.types.is_nested(f.type)],
+                store_schema=False,
+            )
+        except BaseException as error:
+            self._file.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._file:
+            if error is not None:
+                with contextlib.suppress(OSError):
+                    self._writer.close()
+                raise error
+            self._finish()
+
+    def write(self, piece: pa.Table | pa.RecordBatch) -> None:
+        """Append the rows of `piece`, which has at least the columns of the schema."""
+        if isinstance(piece, pa.RecordBatch):
+            piece = pa.Table.from_batches([piece])
+        self._waiting.append(_fitted(piece, self.schema))
+        self._n_waiting += piece.num_rows
+        if self._n_waiting < self._row_group_size:
+            return
+        rows = pa.concat_tables(self._waiting)
+        n_full = rows.num_rows - rows.num_rows % self._row_group_size
+        for start in range(0, n_full, self._row_group_size):
+            self._write_row_group(rows.slice(start, self._row_group_size))
+        self._waiting = [rows.slice(n_full)]
+        self._n_waiting = rows.num_rows - n_full
+
+    def _finish(self) -> None:
+        """Write the last rows and everything known only now, and close."""
+        try:
+            if self._n_waiting:
+                self._write_row_group(pa.concat_tables(self._waiting))
+            notes = {
+                FOOTER_KEY.decode(): json.dumps(self.footer, sort_keys=True, allow_nan=False),
+                "IVOA.VOTable-Parquet.version": "1.0",
+                "IVOA.VOTable-Parquet.content": _votable_header(self.schema, self._strings),
+            }
+            # With the lengths of strings astropy need not measure them, and stumble over nulls.
+            notes |= {f"table::len::{name}": str(s.n) for name, s in self._strings.items()}
+            notes["ARROW:schema"] = _arrow_header(self.schema.with_metadata(notes))
+            self._writer.add_key_value_metadata(notes)
+        finally:
+            self._writer.close()
+
+    def _write_row_group(self, rows: pa.Table) -> None:
+        rows = rows.combine_chunks()
+        for name, longest in self._strings.items():
+            longest.see(rows[name])
+        self._writer.write_table(rows, row_group_size=self._row_group_size)
+
+
+def write_table(table: pa.Table, path: Path, footer: Mapping[str, Any] | None = None) -> None:
+    """Write a whole table through a `ParquetSink`."""
+    with ParquetSink(path, table.schema) as sink:
+        sink.footer.update(footer or {})
+        sink.write(table)
+
+
+def read_footer(path: Path) -> dict[str, Any]:
+    """The JSON footer of a Parquet file; empty where the file has none.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such file, or it is not a whole Parquet file.
+    """
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+    except FileNotFoundError:
+        raise CatalogError(f"{path}: no such file.") from None
+    except (OSError, pa.ArrowException) as error:
+        raise CatalogError(
+            f"{path}: not a Parquet file, or cut short ({_first_line(error)}). Make it again."
+        ) from error
+    return footer_in(metadata)
+
+
+def footer_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
+    """The JSON footer among a file's or a schema's metadata; empty where there is none of ours."""
+    try:
+        footer = json.loads((metadata or {}).get(FOOTER_KEY, b"{}"))
+    except ValueError:
+        return {}
+    return footer if isinstance(footer, dict) else {}
+
+
+def says_simulated(footer: Mapping[str, Any]) -> bool:
+    """Whether a footer of ours says that images are simulated."""
+    return str(footer.get("images", "")).startswith("simulated")
+
+
+def is_simulated(path: Path) -> bool:
+    """Whether a file is there, of ours, and says that its images are simulated."""
+    try:
+        return says_simulated(read_footer(path))
+    except CatalogError:
+        return False
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """The columns as they are written: no dictionaries, one kind of string, no file metadata."""
+    return pa.schema([field.with_type(_plain_type(field.type)) for field in schema])
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    return kind
+
+
+class _Longest:
+    """The longest value seen in a string column, in characters."""
+
+    def __init__(self) -> None:
+        # Readers refuse strings of no length, so that an all-empty column counts as one.
+        self.n = 1
+        self.ascii = True
+
+    def see(self, column: pa.ChunkedArray) -> None:
+        longest = pc.max(pc.utf8_length(column)).as_py() or 0
+        self.n = max(self.n, longest, len("None") if column.null_count else 0)
+        self.ascii &= pc.all(pc.string_is_ascii(column)).as_py() is not False
+
+
+def _encodings(schema: pa.Schema) -> dict[str, str]:
+    """How the columns of numbers, and those of lists of numbers, are encoded."""
+    encodings = {}
+    for field in schema:
+        is_list = pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)
+        kind = field.type.value_type if is_list else field.type
+        name = f"{field.name}.list.element" if is_list else field.name
+        if pa.types.is_float32(kind) or pa.types.is_float64(kind):
+            encodings[name] = "BYTE_STREAM_SPLIT"
+        elif pa.types.is_integer(kind):
+            encodings[name] = "DELTA_BINARY_PACKED"
+    return encodings
+
+
+def _fitted(piece: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The piece with the columns of the schema, in its order, and no null fixed-size lists."""
+    piece = piece.select(schema.names).cast(schema)
+    for place, field in enumerate(schema):
+        if pa.types.is_fixed_size_list(field.type) and piece[field.name].null_count:
+            column = _lists_of_nulls(piece[field.name].combine_chunks())
+            piece = piece.set_column(place, field, column)
+    return piece
+
+
+def _lists_of_nulls(lists: pa.FixedSizeListArray) -> pa.FixedSizeListArray:
+    """The same lists, each null list replaced by a list of nulls."""
+    width = lists.type.list_size
+    missing = pa.array(np.repeat(pc.is_null(lists).to_numpy(zero_copy_only=False), width))
+    values = lists.values.slice(lists.offset * width, len(lists) * width)
+    nothing = pa.scalar(None, lists.type.value_type)
+    return pa.FixedSizeListArray.from_arrays(pc.if_else(missing, nothing, values), type=lists.type)
+
+
+def _arrow_header(schema: pa.Schema) -> str:
+    """The Arrow schema as Arrow's own writer would store it."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")
+
+
+def _votable_header(schema: pa.Schema, strings: Mapping[str, _Longest]) -> str:
+    """The VOTable document of VOParquet 1.0: everything about the table, without a DATA element."""
+    document = ElementTree.Element("VOTABLE", version="1.4", xmlns=VOTABLE_NAMESPACE)
+    resource = ElementTree.SubElement(document, "RESOURCE", type="results")
+    table = ElementTree.SubElement(resource, "TABLE")
+    for field in schema:
+        attributes = {"name": field.name, **_votable_type(field, strings)}
+        meaning = _meaning(field)
+        attributes |= {key: meaning[key] for key in ("ucd", "unit") if key in meaning}
+        element = ElementTree.SubElement(table, "FIELD", attributes)
+        if "description" in meaning:
+            ElementTree.SubElement(element, "DESCRIPTION").text = meaning["description"]
+    return ElementTree.tostring(document, encoding="unicode")
+
+
+def _votable_type(field: pa.Field, strings: Mapping[str, _Longest]) -> dict[str, str]:
+    """The `datatype` and `arraysize` of a FIELD.
+
+    Strings get a fixed size: astropy cannot join a header of open-ended strings to its rows.
+    A type unknown to VOTable (a date, a struct) is called an open-ended string.
+    """
+    if field.name in strings:
+        longest = strings[field.name]
+        kind = "char" if longest.ascii else "unicodeChar"
+        return {"datatype": kind, "arraysize": str(longest.n)}
+    item, size = field.type, None
+    if pa.types.is_fixed_size_list(item):
+        item, size = item.value_type, str(item.list_size)
+    elif pa.types.is_list(item) or pa.types.is_large_list(item):
+        item, size = item.value_type, "*"
+    if item not in VOTABLE_TYPES:
+        return {"datatype": "char", "arraysize": "*"}
+    datatype = {"datatype": VOTABLE_TYPES[item]}
+    return datatype if size is None else datatype | {"arraysize": size}
+
+
+def _meaning(field: pa.Field) -> dict[str, str]:
+    """Unit, UCD and description of a field, without the characters that XML cannot hold."""
+    metadata = field.metadata or {}
+    return {
+        key.decode(): re.sub(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", v.decode())
+        for key, v in metadata.items()
+        if key in (b"unit", b"ucd", b"description")
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

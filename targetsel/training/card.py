@@ -1,0 +1,238 @@
+"""What an ensemble's card says of its training, and how well it did on sources it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+import targetsel
+from targetsel.imaging.store import CutoutStore
+from targetsel.networks.network import Network
+from targetsel.networks.posterior import LatentPosterior
+from targetsel.scoring.ensemble import SCHEMA, Ensemble
+from targetsel.spectra.decoder import Decoder
+from targetsel.statistics.weighted import (
+    N_RESAMPLED,
+    Resampled,
+    half_width,
+    mean_of,
+    rank_correlation,
+    variance,
+)
+from targetsel.training.half_precision import LARGEST_CHANGE, decoded, in_half_precision, medians
+from targetsel.training.labels import Labels
+from targetsel.training.members import Member
+from targetsel.training.plan import TrainingPlan
+from targetsel.training.split import Split
+from targetsel.training.trainer import ReadRows
+
+ROWS_AT_ONCE = 256
+N_ROUNDED = 512  # sources on which half precision is tried
+N_BINS = 20
+# Columns of catalogs that tell where a training has support: of each list the first that is there.
+SUPPORT = {
+    "redshift": ("redshift", "z_spec", "zspec", "specz", "z_hp", "z_best"),
+    "magnitude": ("rmag", "r_mag", "mag_r", "rpetro", "petromag_r", "petro_r", "rkronmag"),
+    "size": ("r50", "petror50_r", "petro_r50", "half_light_radius", "shape_r", "radius"),
+}
+MAGNITUDES = (
+    ("gmag", "rmag"),
+    ("g_mag", "r_mag"),
+    ("mag_g", "mag_r"),
+    ("petromag_g", "petromag_r"),
+)
+FLUXES = (("flux_g", "flux_r"), ("g_flux", "r_flux"), ("flux_g_sdss", "flux_r_sdss"))
+
+
+def describe(
+    name: str,
+    store: CutoutStore,
+    labels: Labels,
+    split: Split,
+    plan: TrainingPlan,
+    ensemble: Ensemble,
+) -> dict[str, Any]:
+    """The card of a trained ensemble, before its validation; labels are those of all parts."""
+    network = ensemble.networks[0].plan
+    members = f"{plan.members} network{'s' * (plan.members > 1)}"
+    seen = "simulated images" if labels.simulated else "images"
+    if network.photometry:
+        seen += " and their aperture photometry"
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "description": f"{members}, deconvolution {network.deconvolution}; {seen}",
+        "simulated": labels.simulated,
+        "code_version": targetsel.__version__,
+        "input": plan.input.to_card(),
+        "network": network.to_card(),
+        "latents": _latents(ensemble.decoder),
+        "training": {
+            "store_sha256": store.sha256,
+            "labels_sha256": labels.sha256,
+            "started_from": None if plan.start is None else plan.start.sha256,
+            "n_sources": len(labels),
+            "n_groups": len(np.unique(labels.group.astype(str))),
+            "left_out": {key: count for key, count in labels.left_out.items() if count},
+            "recipe": asdict(plan.recipe)
+            | {"seed": [plan.recipe_of(k).seed for k in range(plan.members)]},
+            "split": split.to_card(),
+            "label_noise": _rounded(np.sqrt((labels.noise**2).mean(axis=0))),
+            "support": support(labels.take(np.flatnonzero(split.fold >= 0))),
+            **({} if plan.start is None else {"split_seed": plan.split[0]}),
+        },
+        "files": {},
+    }
+
+
+def _latents(decoder: Decoder) -> dict[str, Any]:
+    network = decoder.network
+    return {
+        "decoder": f"{decoder.space.name} on the rest-frame grid 10**(3.53 + 0.00039 i) A",
+        "scaler_mean": _rounded(network.latent_mean.numpy()),
+        "scaler_std": _rounded(network.latent_std.numpy()),
+    }
+
+
+def support(labels: Labels) -> dict[str, dict[str, Any]]:
+    """Histograms of redshift, r magnitude, g - r and size, as far as the catalog has them."""
+    columns = {name.lower(): values for name, values in labels.about.items()}
+    found = {}
+    for quantity, names in SUPPORT.items():
+        name = next((name for name in names if name in columns), None)
+        if name is not None:
+            found[quantity] = _histogram(name, columns[name])
+    pairs = [pair for pair in (*MAGNITUDES, *FLUXES) if set(pair) <= columns.keys()]
+    if pairs:
+        blue, red = pairs[0]
+        found["colour"] = _histogram(f"{blue}, {red}", _colour(columns, blue, red))
+    return found
+
+
+def _colour(columns: dict[str, np.ndarray], blue: str, red: str) -> np.ndarray:
+    """A colour [mag] from two magnitudes or two fluxes, NaN where there is none."""
+    if (blue, red) in MAGNITUDES:
+        return columns[blue] - columns[red]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return -2.5 * np.log10(columns[blue] / columns[red])
+
+
+def _histogram(name: str, values: np.ndarray) -> dict[str, Any]:
+    counts, edges = np.histogram(values[np.isfinite(values)], N_BINS)
+    return {"column": name, "edges": _rounded(edges), "counts": counts.tolist()}
+
+
+def _rounded(values: Any) -> list[float]:
+    return [round(float(value), 6) for value in values]
+
+
+# ---------------------------------------------------------------------- measuring
+
+
+@torch.inference_mode()
+def features_of(network: Network, read: ReadRows, rows: np.ndarray) -> np.ndarray:
+    """Pooled features of some rows, shape (N, F)."""
+    parts = [
+        network.features(torch.from_numpy(read(rows[start : start + ROWS_AT_ONCE]))).numpy()
+        for start in range(0, len(rows), ROWS_AT_ONCE)
+    ]
+    return np.concatenate(parts).astype(np.float64)
+
+
+@torch.inference_mode()
+def latent_rmse(
+    networks: Sequence[Network], members: Sequence[Member], read: ReadRows
+) -> tuple[float, ...]:
+    """Root mean square error in each latent of the members on the sources each has watched."""
+    squares = []
+    for network, member in zip(networks, members, strict=True):
+        features = features_of(network, read, member.watched)
+        mean, _ = network.posterior(torch.from_numpy(features).float())
+        squares.append(((mean.numpy() - member.latents[member.watched]) ** 2).mean(axis=0))
+    return tuple(float(value) for value in np.sqrt(np.mean(squares, axis=0)))
+
+
+def validated(ensemble: Ensemble, store: CutoutStore, test: Labels) -> tuple[Ensemble, bool]:
+    """The ensemble with its card's entry "validation", and whether its weights are halved.
+
+    Weights are rounded to half precision if that changes no proxy by more than 1 % of its
+    posterior standard deviation; everything is measured with the weights that are kept.
+    """
+    first = store.read(test.source_id[:N_ROUNDED])
+    rounded, change = in_half_precision(ensemble, first)
+    half = change < LARGEST_CHANGE
+    kept = rounded if half else ensemble
+    kept.card["half_precision"] = {
+        "weights": half,
+        "largest_change": float(f"{change:.3g}"),
+        "of": "the median of any proxy, in units of its posterior standard deviation, on "
+        f"{len(first)} test sources; accepted under {LARGEST_CHANGE:g}",
+    }
+    parts = []
+    for start in range(0, len(test), ROWS_AT_ONCE):
+        parts.append(kept.predict(store.read(test.source_id[start : start + ROWS_AT_ONCE])))
+    kept.card["validation"] = validation(kept, LatentPosterior.joined(parts), test)
+    return kept, half
+
+
+def validation(ensemble: Ensemble, posterior: LatentPosterior, test: Labels) -> dict[str, Any]:
+    """How far predictions are from labels that had no part in the training."""
+    resampled = Resampled(test.group, test.weight)
+    error = (posterior.mean - test.mean) ** 2
+    of_members = (posterior.member_mean - test.mean[:, None]) ** 2
+    images = " (simulated images)" if test.simulated else ""
+
+    def r2(weight: np.ndarray) -> np.ndarray:
+        return 1 - mean_of(error)(weight) / variance(test.mean, weight)
+
+    figures = {
+        "rmse": lambda w: np.sqrt(mean_of(error)(w).mean()),
+        "rmse_of_each_member": lambda w: np.sqrt(mean_of(of_members)(w).mean(axis=1)),
+        "rmse_per_latent": lambda w: np.sqrt(mean_of(error)(w)),
+        "r2": lambda w: r2(w).mean(),
+        "r2_per_latent": r2,
+        "mean_mahalanobis_squared_per_latent": mean_of(_mahalanobis(posterior, test)),
+    }
+    return {
+        "on": f"{len(test)} test sources{images}",
+        "intervals": f"68 %, from {N_RESAMPLED} samples of {len(np.unique(test.group.astype(str)))}"
+        " groups; sources count by their weight",
+        **{name: resampled.figure(statistic) for name, statistic in figures.items()},
+        "proxies": _proxies(ensemble, posterior, test),
+    }
+
+
+def _mahalanobis(posterior: LatentPosterior, test: Labels) -> np.ndarray:
+    """Squared distance per latent of the labels, whose noise widens the posterior, (N,)."""
+    error = posterior.mean - test.mean
+    cov = posterior.cov + np.eye(error.shape[1]) * test.noise[:, None] ** 2
+    return (error * np.linalg.solve(cov, error[:, :, None])[:, :, 0]).mean(axis=1)
+
+
+def _proxies(ensemble: Ensemble, posterior: LatentPosterior, test: Labels) -> dict[str, Any]:
+    """Rank correlation and scatter of posterior medians with the labels' proxies."""
+    truth = decoded(ensemble, test.mean[:, None])
+    predicted, _ = medians(ensemble, posterior)
+    found: dict[str, Any] = {}
+    for column, name in enumerate(truth.names):
+        found[name] = {"decoded labels": _agreement(predicted[:, column], truth[name][:, 0], test)}
+        if name in test.measured:
+            found[name]["spectra"] = _agreement(predicted[:, column], test.measured[name], test)
+    return found
+
+
+def _agreement(predicted: np.ndarray, truth: np.ndarray, test: Labels) -> dict[str, Any]:
+    known = np.flatnonzero(np.isfinite(predicted) & np.isfinite(truth))
+    if len(known) < 2:
+        return {"n": len(known)}
+    one, other = predicted[known], truth[known]
+    resampled = Resampled(test.group[known], test.weight[known])
+    return {
+        "n": len(known),
+        "rank_correlation": resampled.figure(rank_correlation(one, other)),
+        "scatter": resampled.figure(half_width(one - other)),
+    }

@@ -1,0 +1,429 @@
+"""A training set from the archives in one folder: sources, spectra, latents and cutouts.
+
+    query -> spectra -> rest frame and latents -> cutouts -> catalog and report
+
+Each step keeps what it has done in the folder, and asks again only for what got no answer. What
+is dropped on the way is listed with its reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cdshealpix.nested
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from astropy import units as u
+from astropy.coordinates import Latitude, Longitude
+
+import targetsel
+from targetsel.errors import CatalogError, SpectrumError, did_you_mean
+from targetsel.sky.catalog import Catalog
+from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.grid import N_PIXELS
+from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.spectra.reading import try_spectra
+from targetsel.spectra.resample import rest_frame
+from targetsel.surveys.fetching_cutouts import fetch
+from targetsel.surveys.fetching_spectra import fetch_spectra, wanted_in
+from targetsel.surveys.http import Unanswered
+from targetsel.surveys.sdss_catalogs import GALAXIES, PHOTOMETRY, SPECTROSCOPY, SkyServer
+from targetsel.surveys.spectrum_service import SpectrumService
+from targetsel.surveys.survey import OK, Survey
+from targetsel.tables.files import held, sha256_of_file, written_beside
+from targetsel.tables.ids import uniform
+from targetsel.tables.journal import check_settings
+from targetsel.tables.parquet import ParquetSink, described, read_footer, write_table
+from targetsel.training.labels import Labels
+
+SOURCES_PER_PART = 1024
+GROUP_ORDER = 7  # HEALPix cells of 27 arcmin: cutouts that overlap are mostly in one
+ROLES = {"source_id": "source_id", "ra": "ra", "dec": "dec"}
+
+Report = Callable[[str], None]
+Dropped = dict[int, tuple[str, str]]  # by source: the step and the reason
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Which galaxies to learn from.
+
+    Attributes
+    ----------
+    name, description : str
+    condition : str
+        In SkyServer's SQL, on SpecObj s and PhotoObj p.
+    pieces : int
+        The galaxies are asked for by the remainder of their objID over this prime.
+    """
+
+    name: str
+    description: str
+    condition: str
+    pieces: int
+
+    def question(self, piece: int) -> str:
+        """For the galaxies of one remainder, in SkyServer's SQL."""
+        photometry = [f"p.{name}" for column in PHOTOMETRY for name in column.names]
+        spectroscopy = [
+            "s.z AS redshift" if name == "redshift" else f"s.{name}"
+            for column in SPECTROSCOPY
+            for name in column.names
+        ]
+        return (
+            f"SELECT {', '.join([*photometry, *spectroscopy])} FROM SpecObj AS s "
+            "JOIN PhotoObj AS p ON p.objID = s.bestObjID "
+            f"WHERE {self.condition} AND (p.objID % {self.pieces}) = {piece}"
+        )
+
+
+# SpecObj holds the best spectrum of each place. Bits 6 to 8 of the first target flag are the
+# main galaxy sample's (Strauss et al. 2002, AJ 124, 1810); the redshifts are those of Portillo
+# et al. (2020, AJ 160, 45), beyond which Halpha leaves the spectra.
+SDSS_MAIN = Sample(
+    "sdss-main",
+    "SDSS main galaxies with reliable redshifts up to 0.36",
+    "(s.legacy_target1 & 448) > 0 AND s.class = 'GALAXY' AND s.zWarning = 0 "
+    "AND s.z BETWEEN 0 AND 0.36",
+    pieces=97,
+)
+SAMPLES = {sample.name: sample for sample in (SDSS_MAIN,)}
+
+
+def sample_called(name: str) -> Sample:
+    """A sample by its name."""
+    if name not in SAMPLES:
+        hint = did_you_mean(name, SAMPLES) or f" There are {', '.join(SAMPLES)}."
+        raise CatalogError(f"--sample {name}: no such sample.{hint}")
+    return SAMPLES[name]
+
+
+@dataclass(frozen=True)
+class Services:
+    """Where everything comes from."""
+
+    catalog: SkyServer
+    spectra: SpectrumService
+    survey: Survey
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How the sources fared.
+
+    Attributes
+    ----------
+    asked : int
+        Sources of the sample.
+    ready : int
+        Sources with latents and all bands.
+    dropped : mapping
+        From (step, kind of reason) to the number of sources.
+    unfinished : int
+        Sources that another run may still complete.
+    """
+
+    asked: int
+    ready: int
+    dropped: Mapping[tuple[str, str], int]
+    unfinished: int
+
+
+def make_training_set(
+    folder: Path,
+    sample: Sample,
+    n: int,
+    services: Services,
+    decoder: Path,
+    seed: int = 0,
+    report: Report = lambda line: None,
+) -> Summary:
+    """Make a training set, or go on with it.
+
+    Leaves in `folder`: `catalog.parquet`, `latents.parquet`, `spectra.parquet` (rest frame, on
+    the grid), `cutouts/` and `decoder/`, which `targetsel train` takes; `dropped.parquet`, a row
+    for each source that was left out; and what it goes on from, the spectra as they were observed
+    among it.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing.
+    n : int
+        Galaxies to ask for; a hash of their ids and `seed` chooses them.
+    decoder : Path
+        File of the decoder whose latents are the labels.
+
+    Raises
+    ------
+    CatalogError, SpectrumError, CutoutError
+        If a service does not answer; what came is kept.
+    OutputError
+        If the folder cannot be written, or was begun with other settings.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with held(folder):
+        settings = {
+            "sample": sample.name,
+            "condition": sample.condition,
+            "n": n,
+            "seed": seed,
+            "decoder_sha256": sha256_of_file(decoder),
+            "survey": dict(services.survey.settings()),
+        }
+        check_settings(folder / "settings.json", settings)
+        return _Run(folder, services, decoder, settings, report).make(sample, n, seed)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The steps of one training set."""
+
+    folder: Path
+    services: Services
+    decoder: Path
+    settings: Mapping[str, Any]
+    report: Report
+
+    def make(self, sample: Sample, n: int, seed: int) -> Summary:
+        dropped: Dropped = {}
+        sources = self._chosen(sample, n, seed)
+        unfinished = self._spectra(sources, dropped)
+        labels = self._latents(sources, dropped)
+        unfinished += self._cutouts(sources, labels, dropped)
+        ready = self._finish(sources, labels, dropped)
+        kinds = Counter((step, _kind(reason)) for step, reason in dropped.values())
+        return Summary(sources.num_rows, ready, dict(sorted(kinds.items())), unfinished)
+
+    # ------------------------------------------------------------------ query
+
+    def _chosen(self, sample: Sample, n: int, seed: int) -> pa.Table:
+        """The sources of the sample, by id."""
+        path = self.folder / "sample.parquet"
+        if not path.exists():
+            found: list[pa.Table] = []
+            for piece in range(sample.pieces):
+                if sum(table.num_rows for table in found) >= n:
+                    break
+                found.append(self._piece(sample, piece))
+            table = _each_once(pa.concat_tables(found))
+            if not table.num_rows:
+                raise CatalogError(f"{self.services.catalog.url}: has no source of {sample.name}.")
+            order = np.argsort(uniform(table["source_id"].to_numpy(), seed, "training set")[:, 0])
+            chosen = table.take(pa.array(order[:n])).sort_by("source_id")
+            write_table(chosen, path, dict(self.settings))
+        table = pq.read_table(path)
+        self.report(f"sample: {table.num_rows} sources of {sample.name}")
+        return table
+
+    def _piece(self, sample: Sample, piece: int) -> pa.Table:
+        """The galaxies of one remainder, asked for once."""
+        folder = self.folder / "query"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"piece-{piece:03d}.parquet"
+        if not path.exists():
+            catalog = self.services.catalog
+            try:
+                rows = catalog.rows(sample.question(piece), GALAXIES.renamed)
+            except Unanswered as error:
+                raise CatalogError(
+                    f"{catalog.url}: no good answer: {error}. What came is kept: run the same "
+                    "command later."
+                ) from error
+            write_table(rows, path)
+            self.report(f"query: {rows.num_rows} galaxies in piece {piece}")
+        return pq.read_table(path)
+
+    # ------------------------------------------------------------------ spectra
+
+    def _spectra(self, sources: pa.Table, dropped: Dropped) -> int:
+        """Fetch the spectra; how many sources may still get one."""
+        service, output = self.services.spectra, self.folder / "observed.parquet"
+        wanted = wanted_in(sources, service, str(self.folder / "sample.parquet"))
+        fetched = fetch_spectra(service, wanted, output, self._progress("spectra"))
+        self.report(f"spectra: {fetched.written} of {sources.num_rows}")
+        manifest = pq.read_table(output.with_name(f"{output.name}.manifest.parquet"))
+        for key, status in _rows(manifest, "source_id", "status"):
+            if status != OK:
+                dropped[key] = "spectrum", status
+        return fetched.unfinished
+
+    # ------------------------------------------------------------------ latents
+
+    def _latents(self, sources: pa.Table, dropped: Dropped) -> pa.Table:
+        """Bring the spectra to the rest frame and encode them; ids, latents and their noise."""
+        folder = self.folder / "encoded"
+        folder.mkdir(exist_ok=True)
+        observed = self.folder / "observed.parquet"
+        ids = pq.read_table(observed, columns=["source_id"])["source_id"].to_numpy()
+        last = sources["source_id"].to_numpy()[SOURCES_PER_PART - 1 :: SOURCES_PER_PART]
+        number = np.searchsorted(last, ids)  # of the part that each spectrum belongs to
+        rows = zip(number.tolist(), ids.tolist(), try_spectra(observed), strict=True)
+        decoder = Decoder.read(self.decoder)
+        parts = []
+        for part, some in itertools.groupby(rows, lambda row: row[0]):
+            path = folder / f"latents-{part:05d}.parquet"
+            of = f"{self.settings['decoder_sha256']}:{ids[number == part].tolist()}"
+            of = hashlib.sha256(of.encode()).hexdigest()
+            if not path.exists() or read_footer(path).get("of") != of:
+                _encode_part(path, [row[1:] for row in some], decoder, {"of": of})
+                self.report(f"latents: part {part + 1} of {number.max() + 1}")
+            parts.append(path)
+        for part in parts:
+            notes = read_footer(part)["dropped"]
+            dropped |= {int(key): ("latents", reason) for key, reason in notes.items()}
+        return pa.concat_tables(pq.read_table(part) for part in parts)
+
+    # ------------------------------------------------------------------ cutouts
+
+    def _cutouts(self, sources: pa.Table, labels: pa.Table, dropped: Dropped) -> int:
+        """Fetch the cutouts of all sources with latents; how many may still get theirs."""
+        known = np.isin(sources["source_id"].to_numpy(), labels["source_id"].to_numpy())
+        catalog = Catalog(sources.filter(pa.array(known)), ROLES)
+        store = self.folder / "cutouts"
+        fetched = fetch(self.services.survey, lambda: [catalog], store, self._progress("cutouts"))
+        self.report(f"cutouts: {fetched.written} of {len(catalog)}")
+        manifest = pq.read_table(store.with_name("cutouts.manifest.parquet"))
+        for key, band, status in _rows(manifest, "source_id", "band", "status"):
+            if status != OK and key not in dropped:
+                dropped[key] = "cutout", f"{band}: {status}"
+        return fetched.unfinished
+
+    # ------------------------------------------------------------------ the end
+
+    def _finish(self, sources: pa.Table, labels: pa.Table, dropped: Dropped) -> int:
+        """Write what training takes, and what was dropped; how many sources are ready."""
+        ready = {key for key in labels["source_id"].to_pylist() if key not in dropped}
+        if not ready:
+            raise SpectrumError(
+                f"{self.folder}: no source has both latents and a whole cutout; dropped: "
+                f"{_counted(dropped)}."
+            )
+        footer = dict(self.settings) | {"code_version": targetsel.__version__}
+        write_table(_with_groups(_only(sources, ready)), self.folder / "catalog.parquet", footer)
+        write_table(_only(labels, ready), self.folder / "latents.parquet", footer)
+        self._write_spectra(ready, footer)
+        rows = [{"source_id": k, "step": s, "reason": r} for k, (s, r) in sorted(dropped.items())]
+        write_table(pa.Table.from_pylist(rows, DROPPED), self.folder / "dropped.parquet", footer)
+        (self.folder / "decoder").mkdir(exist_ok=True)
+        with written_beside(self.folder / "decoder" / "decoder.safetensors") as beside:
+            shutil.copyfile(self.decoder, beside)
+        return len(ready)
+
+    def _write_spectra(self, ready: set[int], footer: Mapping[str, Any]) -> None:
+        """Write the rest-frame spectra of the sources that are ready."""
+        with ParquetSink(self.folder / "spectra.parquet", SPECTRA, 1024) as sink:
+            sink.footer.update(footer)
+            for part in sorted((self.folder / "encoded").glob("spectra-*.parquet")):
+                sink.write(_only(pq.read_table(part), ready))
+
+    def _progress(self, what: str) -> Callable[[int, int], None]:
+        def progress(done: int, total: int) -> None:
+            if done and (done % 1000 == 0 or done == total):
+                self.report(f"{what}: {done} of {total} asked for")
+
+        return progress
+
+
+_ID = described("source_id", pa.int64(), "", "meta.id;meta.main", nullable=False)
+_GRID = pa.list_(pa.float32(), N_PIXELS)
+SPECTRA = pa.schema(
+    [
+        _ID,
+        described("flux", _GRID, "", "", "rest frame, on the grid of spectra.grid; any unit"),
+        described("ivar", _GRID, "", "", "inverse variance of flux, 0 where masked"),
+    ]
+)
+DROPPED = pa.schema([_ID, described("step", pa.string()), described("reason", pa.string())])
+
+
+def _encode_part(
+    path: Path,
+    rows: list[tuple[int, ObservedSpectrum | SpectrumError]],
+    decoder: Decoder,
+    footer: Mapping[str, str],
+) -> None:
+    """Write a part's rest-frame spectra beside its latents, whose footer says what was dropped."""
+    dropped: dict[int, str] = {}
+    made = []
+    for key, spectrum in rows:
+        try:
+            if isinstance(spectrum, SpectrumError):
+                raise spectrum
+            rest = rest_frame([spectrum])
+            flux, ivar = rest.flux[0].astype(np.float32), rest.ivar[0].astype(np.float32)
+            made.append({"source_id": key, "flux": flux, "ivar": ivar})
+        except SpectrumError as error:
+            dropped[key] = str(error)
+    spectra = path.with_name(path.name.replace("latents", "spectra"))
+    write_table(pa.Table.from_pylist(made, SPECTRA), spectra)
+    try:
+        labels = Labels.of_spectra(spectra, decoder)
+        ids, mean, noise = labels.source_id, labels.mean, labels.noise
+    except SpectrumError:  # there is none to encode
+        ids, mean, noise = np.zeros(0, np.int64), *np.zeros((2, 0, decoder.n_latents))
+    without = {row["source_id"] for row in made} - set(ids.tolist())
+    dropped |= dict.fromkeys(
+        without, "not positive on average: it can be neither filled nor scaled"
+    )
+    notes = {str(key): reason for key, reason in sorted(dropped.items())}
+    write_table(_latent_table(ids, mean, noise), path, {**footer, "dropped": notes})
+
+
+def _latent_table(ids: np.ndarray, mean: np.ndarray, noise: np.ndarray) -> pa.Table:
+    """Latents as `targetsel train --latents` takes them."""
+    kind = pa.list_(pa.float32(), mean.shape[1])
+    about = "scatter of the latents under fresh noise of the spectrum"
+    fields = [
+        _ID,
+        described("latent_mean", kind, description="standardised latents"),
+        described("latent_std", kind, description=about),
+    ]
+    lists = [
+        pa.FixedSizeListArray.from_arrays(pa.array(v.ravel(), pa.float32()), mean.shape[1])
+        for v in (mean, noise)
+    ]
+    return pa.table([pa.array(ids, pa.int64()), *lists], schema=pa.schema(fields))
+
+
+def _with_groups(table: pa.Table) -> pa.Table:
+    """The table with `group_id`, so that neighbours are never parted between learning and test."""
+    place = Longitude(table["ra"].to_numpy(), u.deg), Latitude(table["dec"].to_numpy(), u.deg)
+    cells = cdshealpix.nested.lonlat_to_healpix(*place, GROUP_ORDER, num_threads=1)
+    about = f"HEALPix cell of order {GROUP_ORDER}"
+    field = described("group_id", pa.int64(), "", "pos.healpix", about, nullable=False)
+    return table.append_column(field, pa.array(cells.astype(np.int64)))
+
+
+def _each_once(table: pa.Table) -> pa.Table:
+    """The first row of each source."""
+    _, first = np.unique(table["source_id"].to_numpy(), return_index=True)
+    return table.take(pa.array(np.sort(first)))
+
+
+def _only(table: pa.Table, ids: set[int]) -> pa.Table:
+    return table.filter(pa.array(np.isin(table["source_id"].to_numpy(), list(ids))))
+
+
+def _rows(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
+    return zip(*(table[name].to_pylist() for name in names), strict=True)
+
+
+def _kind(reason: str) -> str:
+    """A reason without the place and the numbers in it, so that it can be counted."""
+    words = re.sub(r"^[^:]*observed\.parquet[^:]*: ", "", reason)
+    return re.sub(r"\d[\d.,e+-]*\d|\d", "N", words)
+
+
+def _counted(dropped: Dropped) -> str:
+    kinds = Counter(f"{step}: {_kind(reason)}" for step, reason in dropped.values())
+    return "; ".join(f"{n} {kind}" for kind, n in kinds.most_common(3)) or "none"

@@ -1,0 +1,421 @@
+"""Labels: the latents that a training learns to predict, their noise, and whose they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from targetsel.errors import CatalogError, SpectrumError, did_you_mean
+from targetsel.imaging.store import CutoutStore
+from targetsel.sky.catalog import Catalog
+from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.encoding import scatter_under_noise
+from targetsel.spectra.grid import N_PIXELS, wavelengths
+from targetsel.spectra.infill import Basis
+from targetsel.spectra.lines import measure
+from targetsel.spectra.measured import MeasuredSpectra
+from targetsel.spectra.reading import DAMAGE
+from targetsel.spectra.spectrum import Spectra
+from targetsel.tables.files import sha256_of_file
+from targetsel.tables.parquet import footer_in, is_simulated, says_simulated
+from targetsel.training.decoder_training import one_thread
+from targetsel.training.training_spectra import TrainingSpectra
+
+SPECTRA_AT_ONCE = 512
+GROUP_COLUMN = "group_id"
+SMALLEST_SCATTER = 1e-6
+
+# Ids, flux (n, 1000) and inverse variance (n, 1000) or None, of some rows of a file.
+Piece = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is known of N sources with spectra.
+
+    Attributes
+    ----------
+    source_id : ndarray, shape (N,)
+    mean : ndarray, shape (N, D)
+        Standardised latents.
+    noise : ndarray, shape (N, D)
+        Their standard deviation about the latents of the noise-free spectrum.
+    group : ndarray, shape (N,)
+        Sources of one group are never parted between learning and testing.
+    weight : ndarray, shape (N,)
+        How many sources of the sky one stands for, up to a factor.
+    about : dict of ndarray, shape (N,)
+        Further columns of the catalog.
+    measured : dict of ndarray, shape (N,)
+        Proxies as measured on the spectra themselves.
+    left_out : dict of int
+        Rows that were read and are not here, by the reason.
+    simulated : bool
+        Whether a file said that its images are simulated.
+    """
+
+    source_id: np.ndarray
+    mean: np.ndarray
+    noise: np.ndarray
+    group: np.ndarray = None  # type: ignore[assignment]
+    weight: np.ndarray = None  # type: ignore[assignment]
+    about: dict[str, np.ndarray] = field(default_factory=dict)
+    measured: dict[str, np.ndarray] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        if self.group is None:
+            object.__setattr__(self, "group", self.source_id)
+        if self.weight is None:
+            object.__setattr__(self, "weight", np.ones(len(self.source_id)))
+        ids, counts = np.unique(self.source_id.astype(str), return_counts=True)
+        if (counts > 1).any():
+            raise SpectrumError(
+                f"labels: the source '{ids[counts > 1][0]}' has {counts.max()} of them, expected "
+                "one. Keep one row of each source."
+            )
+
+    def __len__(self) -> int:
+        return len(self.source_id)
+
+    @property
+    def sha256(self) -> str:
+        """A hash of latents, noise, groups and weights, whatever the order of the rows."""
+        ids = self.source_id.astype(str)
+        order = np.argsort(ids, kind="stable")
+        digest = hashlib.sha256("\n".join(ids[order]).encode())
+        digest.update("\n".join(self.group.astype(str)[order]).encode())
+        for values in (self.mean, self.noise, self.weight):
+            digest.update(np.ascontiguousarray(values[order], dtype=np.float64).tobytes())
+        return digest.hexdigest()
+
+    # ------------------------------------------------------------------ making
+
+    @classmethod
+    def of_latents(cls, path: Path, decoder: Decoder, decoder_file: Path | None = None) -> Labels:
+        """The latents in a Parquet file as `targetsel spectra encode` writes it.
+
+        It has the columns `source_id`, `latent_mean` and perhaps `latent_std`, without which there
+        is no noise. Rows without latents are left out.
+
+        Raises
+        ------
+        SpectrumError
+            If the file is not such a one, holds NaN, or says that it is of another decoder than
+            the one in `decoder_file`.
+        """
+        table = _read_table(path, ["source_id", "latent_mean"], ["latent_std"])
+        footer = footer_in(table.schema.metadata)
+        known = footer.get("decoder_sha256")
+        if known and decoder_file and known != sha256_of_file(decoder_file):
+            raise SpectrumError(
+                f"{path}: its latents are those of another decoder than {decoder_file}. Encode "
+                "the spectra again with this one."
+            )
+        mean = _vectors(table["latent_mean"], f"{path}, column 'latent_mean'", decoder.n_latents)
+        noise = np.zeros_like(mean)
+        if "latent_std" in table.column_names:
+            noise = _vectors(table["latent_std"], f"{path}, column 'latent_std'", mean.shape[1])
+        there = ~np.isnan(mean).all(axis=1)
+        ids = table["source_id"].to_numpy()
+        for name, values in (("latent_mean", mean), ("latent_std", noise)):
+            bad = there & ~np.isfinite(values).all(axis=1)
+            if bad.any():
+                raise SpectrumError(
+                    f"{path}, column '{name}': NaN or infinite for {bad.sum()} sources, the first "
+                    f"is '{ids[bad][0]}'. Leave these rows out, or their latents empty."
+                )
+        left_out = {"without latents": int((~there).sum())}
+        simulated = says_simulated(footer)
+        return cls(ids[there], mean[there], noise[there], left_out=left_out, simulated=simulated)
+
+    @classmethod
+    def of_spectra(
+        cls, path: Path, decoder: Decoder, seed: int = 0, column: str = "flux"
+    ) -> Labels:
+        """The latents of spectra on the rest-frame grid, encoded.
+
+        A label's noise is the latents' `scatter_under_noise` of the spectrum's inverse variance,
+        which follows from seed and id. Spectra that cannot be encoded are left out.
+
+        Parameters
+        ----------
+        path : Path
+            Parquet or .npz with `source_id`, `flux` (N, 1000) and perhaps `ivar`.
+        column : str
+            Of the fluxes; any other than `flux` is taken as free of noise.
+        """
+        with one_thread():
+            encoded = [_encoded(piece, decoder, seed) for piece in _pieces(Path(path), column)]
+        n_bad = sum(each.left_out["unusable spectra"] for each in encoded)
+        encoded = [each for each in encoded if len(each)]
+        if not encoded:
+            raise SpectrumError(f"{path}: none of its {n_bad} spectra can be encoded")
+        ids, mean, noise = (
+            np.concatenate([getattr(each, name) for each in encoded])
+            for name in ("source_id", "mean", "noise")
+        )
+        names = encoded[0].measured
+        measured = {n: np.concatenate([each.measured[n] for each in encoded]) for n in names}
+        left_out = {"unusable spectra": n_bad}
+        simulated = is_simulated(Path(path))
+        return cls(ids, mean, noise, measured=measured, left_out=left_out, simulated=simulated)
+
+    # ------------------------------------------------------------------ joining
+
+    def take(self, rows: np.ndarray) -> Labels:
+        """Some of the sources, by indices."""
+        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in _ARRAYS}
+        for name in ("about", "measured"):
+            arrays[name] = {key: values[rows] for key, values in getattr(self, name).items()}
+        return replace(self, **arrays)
+
+    def with_catalog(self, catalog: Catalog, group: str | None = None) -> Labels:
+        """The same labels with groups, weights and further columns of a catalog.
+
+        Parameters
+        ----------
+        group : str, optional
+            Column of the groups; `group_id` where there is such a one, or each source its own.
+            The column `weight`, where there is one, has the weights. Sources that are not in the
+            catalog, or have no weight, are left out.
+        """
+        rows = matched(self.source_id, catalog.source_id)
+        ours = self.take(np.flatnonzero(rows >= 0))
+        table = catalog.table.take(pa.array(rows[rows >= 0], pa.int64()))
+        names = table.column_names
+        if group is None and GROUP_COLUMN in names:
+            group = GROUP_COLUMN
+        groups = ours.source_id if group is None else _groups(table, group)
+        weight = ours.weight
+        if "weight" in names:
+            if not _is_number(table.schema.field("weight").type):
+                raise CatalogError(
+                    f"catalog, column 'weight': is of type {table.schema.field('weight').type}; "
+                    "expected numbers"
+                )
+            weight = np.asarray(table["weight"].to_numpy(), dtype=np.float64)
+            if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.any():
+                raise CatalogError("catalog, column 'weight': expected numbers from 0 up, and some")
+        about = {
+            name: np.asarray(table[name].to_numpy(), dtype=np.float64)
+            for name in names
+            if _is_number(table.schema.field(name).type)
+        }
+        left_out = {"not in the catalog": int((rows < 0).sum()), "of weight 0": sum(weight == 0)}
+        left_out = ours.left_out | {reason: int(count) for reason, count in left_out.items()}
+        joined = replace(ours, group=groups, weight=weight, about=about, left_out=left_out)
+        return joined.take(np.flatnonzero(weight > 0))
+
+    def in_store(self, store: CutoutStore) -> Labels:
+        """The labels of sources that have cutouts, in the order of the store, by its ids.
+
+        Raises
+        ------
+        SpectrumError
+            If there are none, or a latent is the same for all of them.
+        """
+        ids = store.source_ids()
+        rows = matched(ids, self.source_id)
+        if not (rows >= 0).any():
+            ours = self.source_id[0] if len(self) else "none"
+            raise SpectrumError(
+                f"{store.path}: none of its {len(ids)} sources (the first is '{ids[0]}') is among "
+                f"the {len(self)} with labels (the first is '{ours}'). Use the same ids for both."
+            )
+        found, ids_found = self.take(rows[rows >= 0]), ids[rows >= 0]
+        apart = (found.group.astype(str) == found.source_id.astype(str)).all()
+        found = replace(
+            found,
+            source_id=ids_found,
+            group=ids_found if apart else found.group,  # of the store's type, as they are split by
+            simulated=self.simulated or store.simulated,
+        )
+        scatter = found.mean.std(axis=0)
+        if (scatter < SMALLEST_SCATTER).any():
+            number = int(np.argmin(scatter))
+            raise SpectrumError(
+                f"labels: latent {number} is {found.mean[0, number]:g} for all {len(found)} "
+                "sources, so there is nothing to learn. Look at the spectra and the decoder."
+            )
+        left_out = found.left_out | {
+            "labels without cutout": len(self) - len(found),
+            "cutouts without label": len(ids) - len(found),
+        }
+        return replace(found, left_out=left_out)
+
+
+_ARRAYS = ("source_id", "mean", "noise", "group", "weight")
+
+
+def matched(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """The place of each id in `among`, or -1, shape (N,); 12 and "12" are the same id."""
+    place = {str(each): row for row, each in enumerate(among)}
+    return np.array([place.get(str(each), -1) for each in ids], dtype=np.int64)
+
+
+# ---------------------------------------------------------------------- encoding
+
+
+def _encoded(piece: Piece, decoder: Decoder, seed: int) -> Labels:
+    """The labels of some spectra; those that cannot be encoded are counted."""
+    ids, flux, ivar = piece
+    good = _usable(flux, ivar)
+    n_bad = int((~good).sum())
+    ids, flux = ids[good], flux[good]
+    if not len(ids):
+        nothing = np.zeros((0, decoder.n_latents))
+        return Labels(ids, nothing, nothing, left_out={"unusable spectra": n_bad})
+    if ivar is None:
+        spectra = TrainingSpectra.of(flux)
+    else:
+        ivar = np.where(np.isfinite(ivar[good]), ivar[good], 0.0)
+        flux = np.where(ivar > 0, flux, 0.0)
+        redshift = np.zeros(len(ids))
+        spectra = TrainingSpectra.measured(
+            MeasuredSpectra(ids, redshift, flux, ivar, wavelengths())
+        )
+    mean, _ = decoder.encode(spectra.flux)
+    noise = np.zeros_like(mean)
+    if spectra.ivar is not None:
+        noise = scatter_under_noise(ids, spectra.flux, spectra.ivar, decoder, seed)
+    proxies = measure(Spectra(ids, spectra.flux[:, None].astype(np.float64), wavelengths()))
+    measured = {name: proxies[name][:, 0] for name in proxies.names}
+    return Labels(ids, mean, noise, measured=measured, left_out={"unusable spectra": n_bad})
+
+
+def _usable(flux: np.ndarray, ivar: np.ndarray | None) -> np.ndarray:
+    """Which spectra have light, and no NaN where they claim to be measured, shape (N,)."""
+    if ivar is None:
+        return np.isfinite(flux).all(axis=1) & (flux != 0).any(axis=1)
+    seen = np.isfinite(ivar) & (ivar > 0)
+    finite = (np.isfinite(flux) | ~seen).all(axis=1) & (np.nan_to_num(ivar) >= 0).all(axis=1)
+    light = np.where(seen & np.isfinite(flux), flux, 0.0) @ Basis.shipped().mean
+    return finite & seen.any(axis=1) & (light > 0)
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def _pieces(path: Path, column: str) -> Iterator[Piece]:
+    """The spectra of a file, some at a time."""
+    if not path.exists():
+        raise SpectrumError(f"{path}: no such file")
+    readers = {".parquet": _parquet_pieces, ".npz": _npz_pieces}
+    if path.suffix.lower() not in readers:
+        raise SpectrumError(
+            f"{path}: expected .parquet or .npz with source_id, flux (N, {N_PIXELS}) and perhaps "
+            "ivar. Bring other spectra to latents with 'targetsel spectra encode'."
+        )
+    try:
+        yield from readers[path.suffix.lower()](path, column)
+    except DAMAGE as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SpectrumError(f"{path}: not a whole {path.suffix} file ({cause})") from None
+
+
+def _parquet_pieces(path: Path, column: str) -> Iterator[Piece]:
+    with pq.ParquetFile(path) as file:
+        wanted = _wanted(path, file.schema_arrow.names, column)
+        for batch in file.iter_batches(SPECTRA_AT_ONCE, columns=wanted, use_threads=False):
+            table = pa.Table.from_batches([batch])
+            flux, *ivar = (
+                _vectors(table[name], f"{path}, column '{name}'", N_PIXELS) for name in wanted[1:]
+            )
+            yield table["source_id"].to_numpy(), flux, ivar[0] if ivar else None
+
+
+def _npz_pieces(path: Path, column: str) -> Iterator[Piece]:
+    with np.load(path, allow_pickle=False) as arrays:
+        wanted = _wanted(path, arrays.files, column)
+        ids, *numbers = (arrays[name] for name in wanted)
+    for name, values in zip(wanted[1:], numbers, strict=True):
+        if values.shape != (len(ids), N_PIXELS):
+            raise SpectrumError(
+                f"{path}: '{name}' has shape {values.shape}, expected ({len(ids)}, {N_PIXELS}) on "
+                "the rest-frame grid"
+            )
+    for start in range(0, len(ids), SPECTRA_AT_ONCE):
+        flux, *ivar = (v[start : start + SPECTRA_AT_ONCE].astype(np.float64) for v in numbers)
+        yield ids[start : start + SPECTRA_AT_ONCE], flux, ivar[0] if ivar else None
+
+
+def _wanted(path: Path, names: list[str], column: str) -> list[str]:
+    for name in ("source_id", column):
+        if name not in names:
+            raise SpectrumError(
+                f"{path}: no '{name}' among {', '.join(names)}.{did_you_mean(name, names)}"
+            )
+    if "redshift" in names and "wavelength" in names:
+        raise SpectrumError(
+            f"{path}: holds observed spectra (it has wavelength and redshift). Encode them with "
+            "'targetsel spectra encode', and give the result as latents."
+        )
+    has_ivar = column == "flux" and "ivar" in names
+    return ["source_id", column, *(["ivar"] if has_ivar else [])]
+
+
+def _read_table(path: Path, needed: list[str], optional: list[str]) -> pa.Table:
+    try:
+        names = pq.read_schema(path).names
+        missing = [name for name in needed if name not in names]
+        if missing:
+            raise SpectrumError(
+                f"{path}: no column '{missing[0]}' among {', '.join(names)}. Expected a file as "
+                "'targetsel spectra encode' writes it."
+            )
+        return pq.read_table(path, columns=[*needed, *(n for n in optional if n in names)])
+    except FileNotFoundError:
+        raise SpectrumError(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError) as error:
+        cause = str(error).splitlines()[0]
+        raise SpectrumError(f"{path}: not a whole Parquet file ({cause})") from None
+
+
+def _vectors(column: pa.ChunkedArray, place: str, length: int) -> np.ndarray:
+    """A column of lists as an array (N, length) of float64; a null is a row of NaN."""
+    lists = column.combine_chunks()
+    lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
+    kind = lists.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and not (
+        pa.types.is_fixed_size_list(kind)
+    ):
+        raise SpectrumError(f"{place}: is {kind}, expected lists of {length} numbers")
+    there = lists.is_valid().to_numpy(zero_copy_only=False)
+    flat = lists.drop_null().flatten().to_numpy(zero_copy_only=False)
+    lengths = lists.drop_null().value_lengths().to_numpy(zero_copy_only=False)
+    if (lengths != length).any():
+        raise SpectrumError(
+            f"{place}: holds a list of {int(lengths[lengths != length][0])} numbers, expected "
+            f"{length}"
+        )
+    values = np.full((len(lists), length), np.nan)
+    values[there] = flat.reshape(-1, length)
+    return values
+
+
+def _groups(table: pa.Table, name: str) -> np.ndarray:
+    if name not in table.column_names:
+        names = table.column_names
+        raise CatalogError(
+            f"catalog: no column '{name}' to group by; there are {', '.join(names)}."
+            f"{did_you_mean(name, names)}"
+        )
+    column = table[name]
+    if not (pa.types.is_integer(column.type) or pa.types.is_string(column.type)):
+        raise CatalogError(f"catalog, column '{name}': is {column.type}, expected ids to group by")
+    if column.null_count:
+        raise CatalogError(f"catalog, column '{name}': {column.null_count} sources have no group")
+    return column.to_numpy()
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)

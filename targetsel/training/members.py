@@ -1,0 +1,203 @@
+"""The members of an ensemble in training: one process each, or one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from targetsel.errors import EnsembleError, TargetselError
+from targetsel.networks.network import Network, NetworkPlan
+from targetsel.training.decoder_training import one_thread
+from targetsel.training.pixels import Pixels
+from targetsel.training.trainer import Examples, Recipe, Standing, Training, new_network
+from targetsel.weights.safetensors import load_weights, read_safetensors
+
+SECONDS_BETWEEN_LOOKS = 0.2
+
+
+@dataclass(frozen=True)
+class MemberStanding:
+    """How far a member is."""
+
+    member: int
+    standing: Standing
+
+    def __str__(self) -> str:
+        return f"member {self.member}, {self.standing}"
+
+
+@dataclass(frozen=True)
+class Member:
+    """All that one member needs to be trained, in this process or another.
+
+    Attributes
+    ----------
+    number : int
+    plan : NetworkPlan
+    recipe : Recipe
+    pixels : Pixels
+    latents, noise : ndarray, shape (N, D)
+        Of all rows of the pixels.
+    weight : ndarray, shape (N,)
+        How many sources each of them stands for.
+    learnt, watched : ndarray of int
+        Row numbers.
+    folder : Path
+        Where its checkpoint is kept.
+    start : Path or None
+        Weights to start from.
+    device : str
+    """
+
+    number: int
+    plan: NetworkPlan
+    recipe: Recipe
+    pixels: Pixels
+    latents: np.ndarray
+    noise: np.ndarray
+    weight: np.ndarray
+    learnt: np.ndarray
+    watched: np.ndarray
+    folder: Path
+    start: Path | None = None
+    device: str = "cpu"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / f"member-{self.number}.checkpoint.safetensors"
+
+    def training(self) -> Training:
+        """The training, where its checkpoint left it."""
+        network = new_network(self.plan, self.recipe.seed)
+        if self.start is not None:
+            load_weights(network, read_safetensors(self.start), self.start)
+        noise = self.noise if self.noise.any() else None
+        weight = None if (self.weight == self.weight[0]).all() else self.weight
+        examples = Examples(
+            self.pixels.reader(), self.latents, self.learnt, noise, self.watched, weight
+        )
+        return Training(network, examples, self.recipe, self.device)
+
+    def train(self, report: Callable[[MemberStanding], None]) -> Training:
+        """Train to the end, from the checkpoint on."""
+        try:
+            training = self.training()
+            training.run(self.checkpoint, lambda each: report(MemberStanding(self.number, each)))
+        except TargetselError as error:
+            raise type(error)(f"member {self.number}: {error}") from error
+        return training
+
+
+@dataclass(frozen=True)
+class TrainedMember:
+    """A member's network, and what became of it epoch by epoch."""
+
+    network: Network
+    history: list[dict[str, Any]]
+
+
+def train_members(
+    members: list[Member], workers: int, report: Callable[[MemberStanding], None]
+) -> list[TrainedMember]:
+    """The trained members, in their order; what is done already is not done again.
+
+    Raises
+    ------
+    TargetselError
+        What one of them ran into; the others are stopped, and go on from their checkpoints when
+        the same is tried again.
+    """
+    if workers > 1 and len(members) > 1:
+        _train_in_processes(members, workers, report)
+    trained = []
+    for member in members:
+        with one_thread() if member.device == "cpu" else contextlib.nullcontext():
+            training = member.train(report)
+        trained.append(TrainedMember(training.network.cpu(), training.progress.history))
+    return trained
+
+
+def _train_in_processes(
+    members: list[Member], workers: int, report: Callable[[MemberStanding], None]
+) -> None:
+    """Bring every member's checkpoint to its end."""
+    context = get_context("spawn")
+    messages: Any = context.Queue()
+    waiting = list(members)
+    running: dict[int, SpawnProcess] = {}
+    with _stopped(running):
+        while waiting or running:
+            while waiting and len(running) < workers:
+                member = waiting.pop(0)
+                process = context.Process(target=_work, args=(member, messages), daemon=True)
+                process.start()
+                running[member.number] = process
+            _pass_on(messages, report)
+            for number, process in list(running.items()):
+                if not process.is_alive():
+                    _pass_on(messages, report)
+                    _check_exit(number, process)
+                    del running[number]
+
+
+@contextlib.contextmanager
+def _stopped(running: dict[int, SpawnProcess]) -> Iterator[None]:
+    """No process is left behind, whatever happens."""
+    try:
+        yield
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.join()
+
+
+def _pass_on(messages: Any, report: Callable[[MemberStanding], None]) -> None:
+    """Report what the processes say, and raise what they raise."""
+    with contextlib.suppress(queue.Empty):
+        message = messages.get(timeout=SECONDS_BETWEEN_LOOKS)
+        while True:
+            if isinstance(message, TargetselError):
+                raise message
+            report(message)
+            message = messages.get_nowait()
+
+
+def _check_exit(number: int, process: SpawnProcess) -> None:
+    code = process.exitcode or 0
+    if code < 0:
+        raise EnsembleError(
+            f"member {number}: its process was ended by signal {-code} (9: out of memory?). Give "
+            "the same command again, with fewer workers if need be: it goes on where it stopped."
+        )
+    if code:
+        raise RuntimeError(f"the process of member {number} failed; its traceback is above")
+
+
+def _work(member: Member, messages: Any) -> None:
+    """What a process does: train one member, and end when whoever waits for it is gone."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        with one_thread():
+            member.train(messages.put)
+    except TargetselError as error:
+        messages.put(error)
+    except KeyboardInterrupt:
+        pass
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -1,0 +1,71 @@
+"""Cutouts of a store as a training reads them: prepared once, in a scratch file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from targetsel.imaging.store import CutoutStore
+from targetsel.networks.input_plan import InputPlan
+from targetsel.tables.files import written_beside
+
+CUTOUTS_AT_ONCE = 256
+LARGEST = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Stretched cutouts of N sources on disk, in float16; beyond its range, the largest number.
+
+    Attributes
+    ----------
+    path : Path
+        Of the array (N, B, n_pixels, n_pixels).
+    status : ndarray of str, shape (N,)
+        "ok", or why a cutout cannot be learnt from; its pixels are zeros then.
+    """
+
+    path: Path
+    status: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        store: CutoutStore,
+        source_id: np.ndarray,
+        plan: InputPlan,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Pixels:
+        """The cutouts of these sources; those that a folder has already are not made again.
+
+        The folder must not be used for other sources, stores or plans.
+        """
+        path, statuses = folder / "pixels.npy", folder / "status.json"
+        if path.exists() and statuses.exists():
+            return cls(path, np.array(json.loads(statuses.read_text())))
+        n, found = len(source_id), []
+        shape = (n, len(plan.bands), plan.n_pixels, plan.n_pixels)
+        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+        with written_beside(path) as beside, open(beside, "wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            for start in range(0, n, CUTOUTS_AT_ONCE):
+                ids = source_id[start : start + CUTOUTS_AT_ONCE]
+                cutouts = store.read(ids).select_bands(plan.bands).crop(plan.size)
+                good = cutouts.status == "ok"
+                prepared = np.where(good[:, None, None, None], plan.prepare(cutouts.flux), 0.0)
+                stream.write(np.clip(prepared, -LARGEST, LARGEST).astype("<f2").tobytes())
+                found += cutouts.status.tolist()
+                progress(min(start + CUTOUTS_AT_ONCE, n), n)
+        with written_beside(statuses) as beside:
+            beside.write_text(json.dumps(found))
+        return cls(path, np.array(found))
+
+    def reader(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Row numbers to stretched cutouts, float32."""
+        array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return lambda rows: array[rows].astype(np.float32)

@@ -1,0 +1,268 @@
+"""All that fixes how an ensemble is trained, and the recipes that have a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from targetsel.errors import EnsembleError, did_you_mean
+from targetsel.imaging.stretch import Stretch
+from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
+from targetsel.networks.input_plan import InputPlan
+from targetsel.networks.network import NetworkPlan
+from targetsel.networks.presets import presets
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.training.split import told_by
+from targetsel.training.trainer import Recipe
+
+FINE_TUNING_RATE = 0.25  # of the usual peak learning rate
+WIDTH = 0.5
+PHOTOMETRY = 64  # features of aperture photometry that join those of the cutout
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """An ensemble to be trained.
+
+    Attributes
+    ----------
+    input : InputPlan
+    network : NetworkPlan
+        Of every member; its photometry, if any, undoes the stretch of the input.
+    recipe : Recipe
+        Of every member; member k has the seed `recipe.seed` + k.
+    members : int
+    start : Ensemble or None
+        Whose networks the members start from, in turn; untrained ones if None.
+    workers : int
+        Processes on a CPU, one for each member in training.
+    device : "cpu" or "cuda"
+        On a GPU the members are trained one after the other.
+    """
+
+    input: InputPlan
+    network: NetworkPlan
+    recipe: Recipe
+    members: int = 5
+    start: Ensemble | None = None
+    workers: int = 1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise EnsembleError(f"training: {self.members} members, expected 1 or more")
+        if self.network.photometry:
+            self._check_softening()
+        if self.network.n_bands != len(self.input.bands):
+            raise EnsembleError(
+                f"training: a network for {self.network.n_bands} bands, but the input has "
+                f"{', '.join(self.input.bands)}"
+            )
+        if self.network.head == "covariance" and not self.recipe.epochs_covariance:
+            raise EnsembleError(
+                "recipe: epochs_covariance is 0, expected 1 or more for a network whose head is "
+                "'covariance'"
+            )
+        if self.start is not None:
+            self._check_start(self.start)
+
+    def _check_start(self, start: Ensemble) -> None:
+        ours = {"network": _shape(self.network), "input": self.input.to_card()}
+        theirs = {"network": _shape(start.networks[0].plan), "input": start.input.to_card()}
+        for key, here, there in differences(ours, theirs):
+            raise EnsembleError(
+                f"the ensemble to start from, '{start.card.get('name', '')}': its {key} is "
+                f"{there!r}, but this training's is {here!r}. Leave that option out, or choose "
+                "another ensemble."
+            )
+
+    def recipe_of(self, member: int) -> Recipe:
+        return replace(self.recipe, seed=self.recipe.seed + member)
+
+    @property
+    def split(self) -> tuple[int, int]:
+        """Seed and number of members that sources are split by: those of the ensemble to start
+        from, so that what it was tested on stays unseen."""
+        return self._earlier_split or (self.recipe.seed, self.members)
+
+    def fold_of(self, member: int) -> int:
+        """The fold that a member watches: that of the network that it begins as."""
+        return self.start_of(member) if self._earlier_split else member
+
+    @property
+    def _earlier_split(self) -> tuple[int, int] | None:
+        return None if self.start is None else told_by(self.start.card)
+
+    def start_of(self, member: int) -> int:
+        """Which network of the ensemble to start from a member begins as."""
+        assert self.start is not None
+        alike = _like_the_first(self.start)
+        return alike[member % len(alike)]
+
+    def _check_softening(self) -> None:
+        expected = softening_of(self.input.stretch)
+        if self.network.softening != expected:
+            raise EnsembleError(
+                f"training: the network's photometry undoes a softening of "
+                f"{self.network.softening:g}, expected the stretch's {expected:g}"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """All of it that changes the weights, as plain values."""
+        return {
+            "input": self.input.to_card(),
+            "network": self.network.to_card(),
+            "recipe": asdict(self.recipe),
+            "members": self.members,
+            "start": None if self.start is None else self.start.sha256,
+        }
+
+
+def softening_of(stretch: Stretch) -> float:
+    """Of the stretch of an input, as photometry has to undo it; 0 for a linear one.
+
+    Raises
+    ------
+    EnsembleError
+        If it is none that photometry can undo.
+    """
+    scale = {"linear": LINEAR_SCALE, "asinh": ASINH_SCALE}[stretch.kind]
+    if stretch.scale != scale or stretch.offset:
+        raise EnsembleError(
+            f"training: photometry of cutouts that are stretched by {stretch.to_card()}; "
+            f"expected scale {scale:g} and no offset"
+        )
+    return stretch.softening if stretch.kind == "asinh" else 0.0
+
+
+def _shape(plan: NetworkPlan) -> dict[str, Any]:
+    return replace(plan, latent_rmse=()).to_card()
+
+
+def _default(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
+    """A hybrid network of half the width that is told aperture photometry too, first the mean and
+    then the covariance."""
+    network = NetworkPlan(width=WIDTH, photometry=PHOTOMETRY)
+    if epochs is None:
+        return network, Recipe()
+    if epochs < 2:
+        raise EnsembleError(f"--epochs {epochs}: expected 2 or more, some for each phase")
+    covariance = max(1, epochs // 3)
+    return network, Recipe(epochs - covariance, covariance)
+
+
+def _published(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
+    """The hybrid of Wu & Peek (2020, arXiv:2009.12318) by their recipe; it predicts no spread."""
+    recipe = Recipe(
+        epochs_mean=10 if epochs is None else epochs,
+        epochs_covariance=0,
+        batch=128,
+        learning_rate=3e-2,
+        optimiser="ranger",
+        augmentation="published",
+        clip=0.0,
+    )
+    return presets()["hybrid"], recipe
+
+
+RECIPES: dict[str, Callable[[int | None], tuple[NetworkPlan, Recipe]]] = {
+    "default": _default,
+    "wu-peek-2020": _published,
+}
+
+
+def named_plan(
+    name: str,
+    input: InputPlan,
+    n_latents: int,
+    epochs: int | None = None,
+    width: float | None = None,
+    members: int = 5,
+    seed: int = 0,
+) -> TrainingPlan:
+    """The training that a name stands for, on this input.
+
+    Parameters
+    ----------
+    name : str
+        One of `RECIPES`.
+    epochs : int, optional
+        Of all phases together; a third of them, rounded down, for the covariance.
+    width : float, optional
+        Of the networks; 1 as published.
+    """
+    network, recipe = _recipe(name, epochs)
+    network = replace(
+        network,
+        n_bands=len(input.bands),
+        n_latents=n_latents,
+        width=network.width if width is None else width,
+    )
+    if network.photometry:
+        network = replace(network, softening=softening_of(input.stretch))
+    return TrainingPlan(input, network, replace(recipe, seed=seed), members)
+
+
+def fine_tuning(
+    name: str,
+    start: Ensemble,
+    input: InputPlan,
+    epochs: int | None = None,
+    width: float | None = None,
+    members: int | None = None,
+    seed: int = 0,
+) -> TrainingPlan:
+    """The recipe of a name with smaller steps, from an ensemble's networks on.
+
+    Parameters
+    ----------
+    name, epochs, seed
+        As those of `named_plan`.
+    width : float, optional
+        Of the networks; that of the ensemble if None.
+    members : int, optional
+        As many as the ensemble has of the first one's kind if None.
+
+    Raises
+    ------
+    EnsembleError
+        If the ensemble takes another input, or its networks have another width.
+    """
+    _, recipe = _recipe(name, epochs)
+    network = replace(start.networks[0].plan, latent_rmse=())
+    return TrainingPlan(
+        input,
+        replace(network, width=network.width if width is None else width),
+        replace(recipe, seed=seed, learning_rate=recipe.learning_rate * FINE_TUNING_RATE),
+        members or len(_like_the_first(start)),
+        start,
+    )
+
+
+def _recipe(name: str, epochs: int | None) -> tuple[NetworkPlan, Recipe]:
+    if name not in RECIPES:
+        raise EnsembleError(
+            f"preset '{name}': expected one of {', '.join(RECIPES)}.{did_you_mean(name, RECIPES)}"
+        )
+    return RECIPES[name](epochs)
+
+
+def _like_the_first(ensemble: Ensemble) -> list[int]:
+    """Numbers of the networks that have the first one's plan; the others are of another kind."""
+    first = _shape(ensemble.networks[0].plan)
+    return [k for k, each in enumerate(ensemble.networks) if _shape(each.plan) == first]
+
+
+def differences(
+    ours: dict[str, Any], theirs: dict[str, Any], place: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """Entries that differ between two nested tables: dotted name, our value, their value."""
+    found = []
+    for key in sorted(ours.keys() | theirs.keys()):
+        one, other = ours.get(key), theirs.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += differences(one, other, f"{place}{key}.")
+        elif one != other:
+            found.append((f"{place}{key}", one, other))
+    return found

@@ -1,0 +1,280 @@
+"""An ensemble's training as a folder: from a cutout store and labels to what `score` takes.
+
+Until the end everything is kept in the folder `training` in it, from which the same training goes
+on whenever it was stopped. Then there are the ensemble's own files, `training.json` with every
+epoch's figures, the picture `training.png` of them, and `held_out.parquet` with the ids of the
+sources that were kept for the test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from targetsel.errors import EnsembleError, OutputError
+from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.networks.network import Network, NetworkPlan
+from targetsel.novelty.familiarity import FEWEST, as_in_nature, fit_reference
+from targetsel.novelty.novelty import NoveltyReference
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.spectra.decoder import Decoder
+from targetsel.tables.files import held, written_beside
+from targetsel.tables.parquet import write_table
+from targetsel.training.card import describe, latent_rmse, validated
+from targetsel.training.labels import Labels
+from targetsel.training.members import Member, MemberStanding, TrainedMember, train_members
+from targetsel.training.picture import draw_training
+from targetsel.training.pixels import Pixels
+from targetsel.training.plan import TrainingPlan, differences
+from targetsel.training.split import Split
+from targetsel.weights.safetensors import write_safetensors
+
+WORK = "training"
+HELD_OUT = "held_out.parquet"  # ids of the common test
+
+# What a training has to say: lines, and how far a member is.
+Report = Callable[[str | MemberStanding], None]
+
+
+def print_epochs(message: str | MemberStanding) -> None:
+    """Print a line for each epoch and message."""
+    if isinstance(message, str) or message.standing.whole:
+        print(message, flush=True)
+
+
+def train_into(
+    folder: Path,
+    store: CutoutStore,
+    labels: Labels,
+    plan: TrainingPlan,
+    decoder: Decoder,
+    report: Report = print_epochs,
+) -> dict[str, Any]:
+    """Train an ensemble on the sources that have cutouts and labels, and write it to `folder`.
+
+    Where the folder holds a training of the same plan, labels and store that was stopped, this
+    goes on from there; its result is the same then, bit by bit on a CPU. A script that calls this
+    with several workers needs the line `if __name__ == "__main__":`.
+
+    Parameters
+    ----------
+    store : CutoutStore
+    labels : Labels
+        Of at least some of its sources, in the latents of `decoder`.
+    plan : TrainingPlan
+    report : callable
+        Called with lines of text, and with every member's standing about once a second.
+
+    Returns
+    -------
+    dict
+        The ensemble's card.
+
+    Raises
+    ------
+    EnsembleError
+        If there are too few sources, the training diverges, or the folder holds another one.
+    SpectrumError
+        If labels and store have no source in common, or a latent is the same for all.
+    CutoutError
+        If the store does not suit the plan.
+    OutputError
+        If the folder holds a finished ensemble, or cannot be written.
+    """
+    folder = Path(folder)
+    if (folder / "card.json").exists():
+        shutil.rmtree(folder / WORK, ignore_errors=True)  # of a run killed right after it
+        raise OutputError(
+            f"{folder}: holds a finished ensemble already. Choose another folder, or delete it."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: could not be made: {error.strerror or error}") from None
+    check_suits(store, plan.input.bands, plan.input.pixel_scale, plan.input.size, "this training")
+    _check_latents(labels, plan, decoder)
+    joined = labels.in_store(store)
+    _check_enough(len(joined), plan)
+    work = folder / WORK
+    with held(work):
+        for leftover in work.glob(".*.tmp"):  # of a killed run
+            leftover.unlink()
+        _check_same(work / "plan.json", _identity(store, labels, plan, decoder))
+        _train(folder, work, store, joined, plan, decoder, report)
+        card: dict[str, Any] = json.loads((folder / "card.json").read_bytes())
+        shutil.rmtree(work)
+    return card
+
+
+def _train(
+    folder: Path,
+    work: Path,
+    store: CutoutStore,
+    labels: Labels,
+    plan: TrainingPlan,
+    decoder: Decoder,
+    report: Report,
+) -> None:
+    """Everything between the checks and the removal of the scratch folder."""
+    report(f"{len(labels)} sources have cutouts and labels")
+    for reason, count in labels.left_out.items():
+        if count:
+            report(f"left out: {count} {reason}")
+    pixels = Pixels.of(work, store, labels.source_id, plan.input)
+    usable = np.flatnonzero(pixels.status == "ok")
+    if len(usable) < len(labels):
+        report(f"left out: {len(labels) - len(usable)} without pixels")
+    known = labels.take(usable)
+    seed, n_members = plan.split
+    split = Split.of(known.source_id, known.group, n_members, seed)
+    test = known.take(split.test)
+    ordinary = as_in_nature(test.source_id, test.weight)
+    _check_test(len(test), len(ordinary))
+    members = _members(work, pixels, usable, labels, split, plan)
+    report(
+        f"{len(split.test)} are kept for the test, about {len(members[0].learnt)} to learn from "
+        f"and {len(members[0].watched)} to watch for each of {plan.members} members"
+    )
+    trained = train_members(members, plan.workers if plan.device == "cpu" else 1, report)
+    report("measuring on the test")
+    ensemble = _assemble(trained, members, pixels, plan, decoder)
+    left_out = labels.left_out | {"without pixels": len(labels) - len(usable)}
+    known = replace(known, left_out=left_out)
+    ensemble.card = describe(folder.name, store, known, split, plan, ensemble)
+    ensemble.novelty = fit_reference(ensemble, store, ordinary)
+    ensemble, half = validated(ensemble, store, test)
+    _write_history(folder, trained)
+    write_table(pa.table({"source_id": test.source_id}), folder / HELD_OUT)
+    ensemble.write(folder, half)
+
+
+def _members(
+    work: Path,
+    pixels: Pixels,
+    usable: np.ndarray,
+    labels: Labels,
+    split: Split,
+    plan: TrainingPlan,
+) -> list[Member]:
+    """What each member is to be trained with; rows are those of the pixels."""
+    starts: list[Path] = []
+    for number, network in enumerate(plan.start.networks if plan.start else ()):
+        starts.append(work / f"start-{number}.safetensors")
+        write_safetensors(network.state_dict(), starts[-1])
+    members = []
+    for k in range(plan.members):
+        fold = plan.fold_of(k)
+        learnt, watched = usable[split.learnt(fold)], usable[split.watched(fold)]
+        start = starts[plan.start_of(k)] if starts else None
+        _check_enough(len(learnt), plan)
+        members.append(
+            Member(
+                k, plan.network, plan.recipe_of(k), pixels, labels.mean, labels.noise,
+                labels.weight, learnt, watched, work, start, plan.device,
+            )
+        )  # fmt: skip
+    return members
+
+
+def _assemble(
+    trained: list[TrainedMember],
+    members: list[Member],
+    pixels: Pixels,
+    plan: TrainingPlan,
+    decoder: Decoder,
+) -> Ensemble:
+    """The ensemble of trained networks, without a card or knowledge of what is novel."""
+    networks = [each.network for each in trained]
+    if plan.network.head == "mean":
+        rmse = latent_rmse(networks, members, pixels.reader())
+        networks = [_with_plan(each, replace(each.plan, latent_rmse=rmse)) for each in networks]
+    unknown = NoveltyReference.unknown(len(networks), networks[0].head.in_features)
+    return Ensemble(networks, decoder, unknown, {})
+
+
+def _with_plan(network: Network, plan: NetworkPlan) -> Network:
+    """The same weights in a network of another plan of the same shape."""
+    other = Network(plan)
+    other.load_state_dict(network.state_dict())
+    return other.eval()
+
+
+def _write_history(folder: Path, trained: list[TrainedMember]) -> None:
+    histories = [each.history for each in trained]
+    with written_beside(folder / "training.json") as beside:
+        beside.write_text(json.dumps({"members": histories}, indent=1) + "\n")
+    draw_training(histories, folder / "training.png")
+
+
+# ---------------------------------------------------------------------- checks
+
+
+def _check_latents(labels: Labels, plan: TrainingPlan, decoder: Decoder) -> None:
+    for what, found in (("labels", labels.mean.shape[1]), ("network", plan.network.n_latents)):
+        if found != decoder.n_latents:
+            raise EnsembleError(
+                f"training: the {what} have {found} latents, but the decoder has "
+                f"{decoder.n_latents}. Use the decoder that they belong to."
+            )
+
+
+def _check_enough(n: int, plan: TrainingPlan) -> None:
+    if n < plan.recipe.batch:
+        raise EnsembleError(
+            f"{n} sources to learn from, expected at least one batch of {plan.recipe.batch}. Give "
+            "more sources with both cutouts and labels."
+        )
+
+
+def _check_test(n: int, n_ordinary: int) -> None:
+    if n_ordinary < FEWEST:
+        raise EnsembleError(
+            f"{n} sources are kept for the test, and {n_ordinary} of them when each is kept as "
+            f"often as its weight says; expected at least {FEWEST}. Give more groups of sources, "
+            "or weights that differ less."
+        )
+
+
+def _identity(
+    store: CutoutStore, labels: Labels, plan: TrainingPlan, decoder: Decoder
+) -> dict[str, Any]:
+    """All that the result depends on, as plain values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(decoder.network.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    identity = plan.identity() | {
+        "store": store.sha256,
+        "labels": labels.sha256,
+        "decoder": digest.hexdigest(),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(identity))
+    return plain
+
+
+def _check_same(path: Path, identity: dict[str, Any]) -> None:
+    """Write down what is trained, or refuse to go on with what is not the same."""
+    if not path.exists():
+        with written_beside(path) as beside:
+            beside.write_text(json.dumps(identity, indent=1) + "\n")
+        return
+    try:
+        before = json.loads(path.read_text())
+    except ValueError as error:
+        raise EnsembleError(
+            f"{path}: damaged ({error}). Delete its folder to begin anew."
+        ) from None
+    changed = differences(before, identity)
+    if changed:
+        entries = "; ".join(f"{name} was {was}, now {now}" for name, was, now in changed)
+        raise EnsembleError(
+            f"{path.parent}: holds a training of something else: {entries}. Give the same as "
+            "before to go on, choose another folder, or delete this one to begin anew."
+        )

@@ -1,0 +1,90 @@
+"""Who learns from which source: a common test, and folds that members leave out in turn."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from targetsel.errors import EnsembleError
+from targetsel.tables.ids import uniform
+
+TEST_SHARE = 0.1
+FEWEST_FOLDS = 5
+TEST = -1
+
+
+@dataclass(frozen=True)
+class Split:
+    """The part that each of N sources takes; all sources of a group take the same.
+
+    Attributes
+    ----------
+    source_id : ndarray, shape (N,)
+    fold : ndarray of int, shape (N,)
+        From 0 to `n_folds` - 1, or `TEST` for a source that no member learns from or watches.
+    n_folds : int
+    """
+
+    source_id: np.ndarray
+    fold: np.ndarray
+    n_folds: int
+
+    @classmethod
+    def of(cls, source_id: np.ndarray, group: np.ndarray, n_members: int, seed: int) -> Split:
+        """The parts that follow from a hash of seed and group.
+
+        Raises
+        ------
+        EnsembleError
+            If a part is empty.
+        """
+        n_folds = max(n_members, FEWEST_FOLDS)
+        fold = (uniform(group, seed, "fold")[:, 0] * n_folds).astype(np.int64)
+        fold[uniform(group, seed, "test")[:, 0] < TEST_SHARE] = TEST
+        empty = set(range(TEST, n_folds)) - set(fold.tolist())
+        if empty:
+            raise EnsembleError(
+                f"{len(np.unique(group.astype(str)))} groups of sources do not fill a test and "
+                f"{n_folds} folds. Give more sources, or smaller groups."
+            )
+        return cls(source_id, fold, n_folds)
+
+    @property
+    def test(self) -> np.ndarray:
+        """Rows that no member has seen."""
+        return np.flatnonzero(self.fold == TEST)
+
+    def watched(self, member: int) -> np.ndarray:
+        """Rows by which a member's epochs are judged."""
+        return np.flatnonzero(self.fold == member % self.n_folds)
+
+    def learnt(self, member: int) -> np.ndarray:
+        """Rows that a member learns from."""
+        return np.flatnonzero((self.fold != TEST) & (self.fold != member % self.n_folds))
+
+    def to_card(self) -> dict[str, Any]:
+        """Number of sources in each part, and the SHA-256 of their ids."""
+        card = {"test": self._part(TEST)}
+        return card | {f"fold {fold}": self._part(fold) for fold in range(self.n_folds)}
+
+    def _part(self, fold: int) -> dict[str, Any]:
+        ids = self.source_id[self.fold == fold]
+        return {"n": len(ids), "ids_sha256": ids_hash(ids)}
+
+
+def told_by(card: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The seed and the number of folds of the split that an ensemble's card tells of, if any."""
+    training = card.get("training", {})
+    parts, seeds = training.get("split"), training.get("recipe", {}).get("seed")
+    if not parts or not seeds:
+        return None
+    return training.get("split_seed", seeds[0]), sum(name.startswith("fold") for name in parts)
+
+
+def ids_hash(source_id: np.ndarray) -> str:
+    """The SHA-256 of a set of ids, in whatever order."""
+    return hashlib.sha256("\n".join(sorted(source_id.astype(str))).encode()).hexdigest()

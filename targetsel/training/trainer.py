@@ -1,0 +1,552 @@
+"""Training of one network, which can be killed at any time and goes on.
+
+First the root mean squared error of the mean alone, then, for a network that predicts it, the
+likelihood of mean and full covariance together; each over one cycle of the learning rate. After
+every epoch the weights, or their running average, are tried on watched sources, the statistics of
+normalisation recomputed before; the best epoch's weights are kept. A checkpoint is written after
+every epoch. All random numbers of an epoch follow from the seed and the epoch, so that a training
+that was killed ends on a processor with exactly the weights of one that ran through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from targetsel.errors import EnsembleError, OutputError
+from targetsel.networks.deconvolution import Deconvolution
+from targetsel.networks.network import Network, NetworkPlan
+from targetsel.tables.files import written_beside
+from targetsel.training.augmentation import augmented, turned
+from targetsel.training.losses import gaussian_loss, rms_error
+from targetsel.training.optimiser import OPTIMISERS, decayed_apart, one_cycle
+
+# A source of cutouts: row numbers to stretched flux (N, B, H, W) float32.
+ReadRows = Callable[[np.ndarray], np.ndarray]
+
+AUGMENTATIONS: dict[str, Callable[[np.ndarray, np.random.Generator], Any]] = {
+    "orientations": turned,
+    "published": augmented,
+}
+COVARIANCE_RATE = 0.25  # peak learning rate of the second phase, of that of the first
+STATISTICS_BATCHES = 32
+SECONDS_BETWEEN_REPORTS = 1.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a member is trained.
+
+    Attributes
+    ----------
+    epochs_mean, epochs_covariance : int
+        At most, of either phase; a network that predicts the mean alone has the first only.
+    batch : int
+    learning_rate : float
+        At the peak of the first phase's cycle; the second has a quarter of it.
+    weight_decay : float
+    optimiser : "adamw" or "ranger"
+    augmentation : "orientations" or "published"
+        The eight of a square; or half of that, and rotations by up to 10 degrees.
+    clip : float
+        Largest norm of a step's gradient; 0 is without bound.
+    average : float
+        Share of the running average of weights that a step leaves, 0.999 say; 0 keeps the weights
+        themselves. It is shorter at the start.
+    patience : int
+        A phase ends after so many epochs without a better one.
+    seed : int
+    """
+
+    epochs_mean: int = 8
+    epochs_covariance: int = 4
+    batch: int = 64
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-2
+    optimiser: str = "adamw"
+    augmentation: str = "orientations"
+    clip: float = 5.0
+    average: float = 0.0
+    patience: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (("optimiser", OPTIMISERS), ("augmentation", AUGMENTATIONS)):
+            if (value := getattr(self, name)) not in known:
+                raise EnsembleError(
+                    f"recipe: {name} is '{value}', expected one of {', '.join(known)}"
+                )
+        for name, least in (("epochs_mean", 1), ("epochs_covariance", 0), ("batch", 2)):
+            if getattr(self, name) < least:
+                raise EnsembleError(
+                    f"recipe: {name} is {getattr(self, name)}, expected {least} or more"
+                )
+        if not 0 <= self.average < 1:
+            raise EnsembleError(f"recipe: average is {self.average}, expected 0 <= average < 1")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A cycle of the learning rate, and what is made small in it."""
+
+    name: str
+    epochs: int
+    peak: float
+    loss: Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Cutouts, the latents to be predicted from them, and which of them to learn from.
+
+    Attributes
+    ----------
+    read : callable
+        Gives the stretched cutouts of row numbers.
+    latents : ndarray, shape (all rows, D)
+        Standardised latents of every row that `read` knows.
+    learnt : ndarray of int
+        The rows to learn from.
+    noise : ndarray, shape (all rows, D), or None
+        Standard deviation of the latents given about the true ones; None for none.
+    watched : ndarray of int
+        Rows to look at after each epoch; without them the last epoch's weights are kept.
+    weight : ndarray, shape (all rows,), or None
+        How many sources each stands for; None for one each.
+    """
+
+    read: ReadRows
+    latents: np.ndarray
+    learnt: np.ndarray
+    noise: np.ndarray | None = None
+    watched: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    weight: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a training is, for whoever watches it.
+
+    Attributes
+    ----------
+    phase : str
+    epoch, epochs : int
+        Of the phase, the first being 1.
+    whole : bool
+        Whether the epoch is over.
+    loss : float
+        Mean over the epoch's batches.
+    watched_rmse : float or None
+        On watched sources, in standardised latents; of the last whole epoch.
+    per_second : float
+        Cutouts learnt from.
+    share : float
+        Of the whole training that is done, 0 to 1.
+    remaining : float
+        Of the whole training [s].
+    """
+
+    phase: str
+    epoch: int
+    epochs: int
+    whole: bool
+    loss: float
+    watched_rmse: float | None
+    per_second: float
+    share: float
+    remaining: float
+
+    def __str__(self) -> str:
+        watched = "" if self.watched_rmse is None else f", watched rmse {self.watched_rmse:.4f}"
+        return (
+            f"{self.phase} epoch {self.epoch}/{self.epochs}: loss {self.loss:.4f}{watched}, "
+            f"{self.per_second:.0f} images/s"
+        )
+
+
+@dataclass
+class Progress:
+    """Where a training stands after an epoch; all of it but the weights."""
+
+    phase: int = 0
+    epoch: int = 0
+    best: float = math.inf
+    best_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def phases_of(recipe: Recipe, plan: NetworkPlan) -> list[Phase]:
+    """What a network of this plan goes through."""
+    peak = recipe.learning_rate
+    phases = [Phase("mean", recipe.epochs_mean, peak, rms_error)]
+    if plan.head == "covariance" and recipe.epochs_covariance:
+        epochs = recipe.epochs_covariance
+        phases.append(Phase("covariance", epochs, peak * COVARIANCE_RATE, gaussian_loss))
+    return phases
+
+
+class Training:
+    """A network while it learns."""
+
+    def __init__(self, network: Network, examples: Examples, recipe: Recipe, device: str = "cpu"):
+        if len(examples.learnt) < recipe.batch:
+            raise EnsembleError(
+                f"{len(examples.learnt)} sources to learn from, expected at least one batch of "
+                f"{recipe.batch}. Give more sources, or smaller batches."
+            )
+        self.device = torch.device(device)
+        self.network = network.to(self.device)
+        self.examples, self.recipe = examples, recipe
+        self.phases = phases_of(recipe, network.plan)
+        self.progress = Progress()
+        self._begin_phase()
+
+    def _begin_phase(self) -> None:
+        recipe = self.recipe
+        groups = decayed_apart(self.network, recipe.weight_decay)
+        self.optimiser = OPTIMISERS[recipe.optimiser](
+            groups, recipe.learning_rate, recipe.weight_decay
+        )
+        self.average = [p.detach().clone() for p in self.network.parameters()]
+        self.n_averaged = 0
+        self.best = _copy(self.network)
+
+    @property
+    def is_over(self) -> bool:
+        return self.progress.phase == len(self.phases)
+
+    def run(
+        self,
+        checkpoint: Path | None = None,
+        report: Callable[[Standing], None] = lambda standing: None,
+    ) -> Network:
+        """Train to the end, from the checkpoint on where there is one; the network is kept."""
+        if checkpoint is not None and checkpoint.exists():
+            self.read(checkpoint)
+        while not self.is_over:
+            self.epoch(report)
+            if checkpoint is not None:
+                self.write(checkpoint)
+        self.network.load_state_dict(self.best)
+        return self.network.eval()
+
+    def epoch(self, report: Callable[[Standing], None] = lambda standing: None) -> None:
+        """Learn from every row once, look at the watched ones, and go to the next phase if due."""
+        progress, phase = self.progress, self.phases[self.progress.phase]
+        loss, per_second = self._learn(phase, report)
+        progress.epoch += 1
+        last = progress.epoch == phase.epochs
+        watched_rmse = watched_loss = None
+        if len(self.examples.watched) or last:
+            candidate = self._candidate()
+            if len(self.examples.watched):
+                watched_rmse, watched_loss = self._watch(candidate, phase)
+            value = -math.inf if watched_loss is None else watched_loss
+            self._check_finite(loss, value)
+            if value < progress.best:
+                progress.best, progress.best_epoch = value, progress.epoch
+                self.best = _copy(candidate)
+        progress.history.append(
+            {
+                "phase": phase.name,
+                "epoch": progress.epoch,
+                "loss": loss,
+                "watched_rmse": watched_rmse,
+                "watched_loss": watched_loss,
+            }
+        )
+        report(self._standing(phase, None, loss, per_second))
+        waited = progress.epoch - progress.best_epoch
+        if last or (progress.best_epoch and waited >= self.recipe.patience):
+            self._end_phase()
+
+    def _end_phase(self) -> None:
+        progress = self.progress
+        progress.phase, progress.epoch = progress.phase + 1, 0
+        progress.best, progress.best_epoch = math.inf, 0
+        self.network.load_state_dict(self.best)
+        self._begin_phase()
+
+    # ------------------------------------------------------------------ learning
+
+    def _learn(self, phase: Phase, report: Callable[[Standing], None]) -> tuple[float, float]:
+        """Mean loss of one epoch, and cutouts learnt from per second."""
+        recipe, progress = self.recipe, self.progress
+        rng = np.random.default_rng([recipe.seed, progress.phase, progress.epoch])
+        order = rng.permutation(self.examples.learnt)
+        n_batches = len(order) // recipe.batch
+        self.network.train()
+        total, start = 0.0, time.monotonic()
+        reported, per_second = start, 0.0
+        for k in range(n_batches):
+            share = (progress.epoch + k / n_batches) / phase.epochs
+            self.optimiser.set(*one_cycle(share, phase.peak))
+            total += self._step(phase, order[k * recipe.batch : (k + 1) * recipe.batch], rng)
+            per_second = (k + 1) * recipe.batch / max(time.monotonic() - start, 1e-9)
+            if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
+                reported = time.monotonic()
+                done = (k + 1) / n_batches
+                report(self._standing(phase, done, total / (k + 1), per_second))
+        self._check_finite(total)
+        return total / n_batches, per_second
+
+    def _step(self, phase: Phase, rows: np.ndarray, rng: np.random.Generator) -> float:
+        """The loss of one batch, after which the weights are a step further."""
+        flux = AUGMENTATIONS[self.recipe.augmentation](self.examples.read(rows), rng)
+        mean, factor = self._forward(self.network, torch.as_tensor(flux))
+        loss = phase.loss(mean, factor, *self._truth(rows))
+        self.optimiser.zero_grad()
+        loss.backward()
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        self.optimiser.step()
+        if self.recipe.average:
+            self._average()
+        return loss.item()
+
+    def _forward(self, network: Network, flux: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and factor; the layers below the head in mixed precision on a GPU."""
+        with mixed_precision(self.device):
+            features = network.features(flux.to(self.device, non_blocking=True))
+        return network.posterior(features.float())
+
+    def _truth(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Latents of some rows and their noise, each (N, D), and weights (N,), on the device."""
+        chosen = torch.from_numpy(rows).to(self.device)
+        latents, noise, weight = (
+            values if values is None else values[chosen] for values in self._targets
+        )
+        assert latents is not None
+        return latents, noise, weight
+
+    @cached_property
+    def _targets(self) -> tuple[Tensor | None, ...]:
+        examples = self.examples
+        weight = examples.weight
+        if weight is not None:
+            weight = weight / weight[examples.learnt].mean()
+        return tuple(
+            None
+            if values is None
+            else torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self.device)
+            for values in (examples.latents, examples.noise, weight)
+        )
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the running average towards the weights, faster in the first steps of a phase."""
+        self.n_averaged += 1
+        share = min(self.recipe.average, (1 + self.n_averaged) / (10 + self.n_averaged))
+        for average, parameter in zip(self.average, self.network.parameters(), strict=True):
+            average.lerp_(parameter, 1 - share)
+
+    # ------------------------------------------------------------------ watching
+
+    def _candidate(self) -> Network:
+        """The network as it would be kept now."""
+        candidate = copy.deepcopy(self.network)
+        if self.recipe.average:
+            with torch.no_grad():
+                for parameter, average in zip(candidate.parameters(), self.average, strict=True):
+                    parameter.copy_(average)
+        rng = np.random.default_rng(self.recipe.seed)
+        rows = rng.permutation(self.examples.learnt)[: STATISTICS_BATCHES * self.recipe.batch]
+        recompute_statistics(candidate, self.examples.read, rows, self.recipe.batch)
+        return candidate
+
+    @torch.inference_mode()
+    def _watch(self, network: Network, phase: Phase) -> tuple[float, float]:
+        """Root mean square error and loss on the watched rows, by a network in evaluation."""
+        rows = self.examples.watched
+        means, factors = [], []
+        for start in range(0, len(rows), 4 * self.recipe.batch):
+            flux = self.examples.read(rows[start : start + 4 * self.recipe.batch])
+            mean, factor = network(torch.from_numpy(flux).to(self.device))
+            means.append(mean)
+            factors.append(factor)
+        truth = self._truth(rows)
+        mean, factor = torch.cat(means), torch.cat(factors)
+        error, loss = rms_error(mean, factor, *truth), phase.loss(mean, factor, *truth)
+        return float(error), float(loss)
+
+    def _standing(
+        self, phase: Phase, share: float | None, loss: float, per_second: float
+    ) -> Standing:
+        """With a share of the epoch learnt, or None once all is done for it."""
+        progress, history = self.progress, self.progress.history
+        epochs = [each.epochs for each in self.phases]
+        left = sum(epochs[progress.phase :]) - progress.epoch - (share or 0.0)
+        return Standing(
+            phase.name,
+            progress.epoch if share is None else progress.epoch + 1,
+            phase.epochs,
+            share is None,
+            loss,
+            history[-1]["watched_rmse"] if history else None,
+            per_second,
+            1 - left / sum(epochs),
+            left * len(self.examples.learnt) / max(per_second, 1e-9),
+        )
+
+    def _check_finite(self, *values: float) -> None:
+        if any(math.isnan(value) or value == math.inf for value in values):
+            progress = self.progress
+            raise EnsembleError(
+                f"training diverged in epoch {progress.epoch} of the phase "
+                f"'{self.phases[progress.phase].name}': the loss is not finite. Look for extreme "
+                "values in the cutouts, or choose a smaller learning rate."
+            )
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def write(self, path: Path) -> None:
+        """Everything that the next epoch depends on; the file appears whole or not at all."""
+        from safetensors.torch import save
+
+        tensors = {f"now.{name}": t for name, t in _copy(self.network).items()}
+        tensors |= {f"best.{name}": t for name, t in self.best.items()}
+        tensors |= {f"optimiser.{name}": t for name, t in self.optimiser.state().items()}
+        if self.recipe.average:
+            tensors |= {f"average.{number}": t for number, t in enumerate(self.average)}
+        about = json.dumps({"progress": asdict(self.progress), "n_averaged": self.n_averaged})
+        whole = save(
+            {name: t.cpu().contiguous() for name, t in tensors.items()}, {"training": about}
+        )
+        try:
+            with written_beside(path) as beside:
+                beside.write_bytes(whole)
+        except OutputError as error:
+            kept = "the checkpoint before it is kept" if path.exists() else "it would be the first"
+            cause = getattr(error.__cause__, "strerror", None) or error
+            raise OutputError(
+                f"{path}: this checkpoint could not be written: {cause}; {kept}. Free some space "
+                "and give the same command again: it goes on from there."
+            ) from error
+
+    def read(self, path: Path) -> None:
+        """Go on from a checkpoint of a training on the same examples by the same recipe."""
+        tensors, about = _read_checkpoint(path)
+        try:
+            self.progress = Progress(**about["progress"])
+            self.n_averaged = int(about["n_averaged"])
+            self.network.load_state_dict(_under("now.", tensors))
+            self.best = {n: t.to(self.device) for n, t in _under("best.", tensors).items()}
+            self.optimiser.load(_under("optimiser.", tensors))
+            for number, average in enumerate(self.average if self.recipe.average else ()):
+                average.copy_(tensors[f"average.{number}"])
+        except (RuntimeError, TypeError, KeyError) as error:
+            cause = str(error).splitlines()[0]
+            raise EnsembleError(f"{path}: a damaged checkpoint ({cause}). Delete it.") from None
+
+
+def train_network(
+    read: ReadRows,
+    rows: np.ndarray,
+    latents: np.ndarray,
+    plan: NetworkPlan,
+    recipe: Recipe,
+    report: Callable[[str], None] = print,
+    weight: np.ndarray | None = None,
+) -> Network:
+    """A trained network.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the stretched cutouts of row numbers.
+    rows : ndarray of int, shape (N,)
+        The rows to learn from.
+    latents : ndarray, shape (all rows, D)
+        Standardised latents of every row that `read` knows.
+    weight : ndarray, shape (all rows,), optional
+        How many sources each stands for.
+    """
+    examples = Examples(read, latents, rows, weight=weight)
+    training = Training(new_network(plan, recipe.seed), examples, recipe)
+    return training.run(report=lambda standing: report(str(standing)) if standing.whole else None)
+
+
+def new_network(plan: NetworkPlan, seed: int) -> Network:
+    """An untrained network; whoever else draws random numbers is not disturbed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(plan)
+
+
+def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Convolutions in bfloat16 on a GPU that has it; what needs float32 keeps it by itself."""
+    mixed = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
+
+
+@torch.no_grad()
+def recompute_statistics(network: nn.Module, read: ReadRows, rows: np.ndarray, batch: int) -> None:
+    """Set running statistics to plain averages over `rows` with the weights as they are now.
+
+    Running averages kept during training lag behind the weights; those of the last steps of a
+    one-cycle schedule are close, those of the start are not. Layers that are frozen, which use
+    their running averages in training as well, keep them.
+    """
+    device = next(network.parameters()).device
+    network.train()
+    with _plain_averages(network) as layers:
+        for step, start in enumerate(range(0, len(rows) - batch + 1, batch)):
+            for layer in layers:
+                layer.momentum = 1.0 / (step + 1)  # a plain running average
+            network(torch.from_numpy(read(rows[start : start + batch])).to(device))
+    network.eval()
+
+
+@contextlib.contextmanager
+def _plain_averages(network: nn.Module) -> Iterator[list[Any]]:
+    """The layers with statistics that are not frozen; all is as before at the end but these."""
+    kept: list[tuple[Any, Any, int | None, int, bool]] = []
+    for layer in network.modules():
+        if isinstance(layer, Deconvolution):
+            frozen = layer.freeze_after is not None and layer.steps > layer.freeze_after
+            kept.append((layer, layer.momentum, layer.freeze_after, layer.steps, frozen))
+            if not frozen:
+                layer.freeze_after = None  # or it would freeze on the way
+        elif isinstance(layer, _BatchNorm):
+            kept.append((layer, layer.momentum, None, 0, False))
+    try:
+        yield [layer for layer, *_, frozen in kept if not frozen]
+    finally:
+        for layer, momentum, freeze_after, steps, _ in kept:
+            layer.momentum = momentum
+            if isinstance(layer, Deconvolution):
+                layer.freeze_after, layer.steps = freeze_after, steps
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach().clone() for name, t in network.state_dict().items()}
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, json.loads((file.metadata() or {})["training"])
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise EnsembleError(
+            f"{path}: not a whole checkpoint of a training ({error}). Delete it to begin anew."
+        ) from None
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,87 @@
+"""What decoding leaves out: its spread follows the decoded value, and lines share it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from targetsel.calibration.decoder_residual import DecoderResidual
+from targetsel.spectra.proxies import Proxies
+
+NAMES = ("ew_halpha", "ew_nii")
+
+
+def known(n=6000, seed=1):
+    """Two lines whose residuals spread by a tenth of the line, and correlate by 0.8."""
+    rng = np.random.default_rng(seed)
+    decoded = {name: rng.uniform(1, 50, n) for name in NAMES}
+    normals = rng.multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], n)
+    true = {name: decoded[name] * (1 + 0.1 * normals[:, k]) + 0.5 for k, name in enumerate(NAMES)}
+    return decoded, true, np.ones(n)
+
+
+def added(residual, value, n=50, s=256, seed=0, first=0):
+    """The residuals that draws of one value are given, shape (n, s, 2)."""
+    proxies = Proxies(np.arange(n) + first, NAMES, np.full((n, s, 2), float(value)))
+    return residual.add(proxies, seed).values - value
+
+
+@pytest.fixture(scope="module")
+def residual():
+    return DecoderResidual.fit(*known())
+
+
+@pytest.mark.parametrize("value", [10.0, 40.0])
+def test_spread_and_bias_are_those_of_sources_with_that_value(residual, value):
+    drawn = added(residual, value)
+    assert drawn.std(axis=(0, 1)) == pytest.approx(np.full(2, 0.1 * value), rel=0.15)
+    assert np.median(drawn, axis=(0, 1)) == pytest.approx([0.5, 0.5], abs=0.02 * value)
+
+
+def test_lines_of_a_spectrum_are_off_together(residual):
+    drawn = added(residual, 25.0).reshape(-1, 2)
+    assert np.corrcoef(drawn.T)[0, 1] == pytest.approx(0.8, abs=0.04)
+
+
+def test_residuals_of_a_source_follow_from_its_id_and_the_seed(residual):
+    three = added(residual, 20.0, n=3)
+    assert np.array_equal(three[2:], added(residual, 20.0, n=1, first=2))
+    assert not np.allclose(three, added(residual, 20.0, n=3, seed=1))
+    assert not np.allclose(three[0], three[1])
+
+
+def test_a_draw_that_could_not_be_measured_stays_so_and_other_proxies_stay_as_they_are(residual):
+    values = np.full((1, 16, 3), 20.0)
+    values[0, 3, 0] = np.nan
+    proxies = Proxies(np.array([5]), (*NAMES, "d4000"), values)
+    after = residual.add(proxies, 0).values
+    assert np.isnan(after[0, :, 0]).sum() == 1
+    assert np.isnan(after[0, 3, 0])
+    assert (after[0, :, 2] == 20.0).all()
+    assert (values[0, 4:, 0] == 20.0).all()
+
+
+def test_residuals_are_even_over_the_draws_of_the_latents(residual):
+    # If they were in step with the draws, the first half would differ from the second.
+    drawn = added(residual, 20.0, n=200, s=256)[..., 0]
+    halves = drawn[:, :128].mean(axis=1) - drawn[:, 128:].mean(axis=1)
+    assert np.abs(halves).mean() < 2.0 * 2 / np.sqrt(128)
+
+
+def test_a_proxy_that_decodes_exactly_is_left_alone():
+    decoded, _, weight = known(800)
+    residual = DecoderResidual.fit(decoded, decoded, weight)
+    assert np.abs(added(residual, 20.0)).max() < 1e-7
+
+
+def test_a_residual_comes_back_from_its_card(residual):
+    again = DecoderResidual.from_card(json.loads(json.dumps(residual.to_card())))
+    assert added(again, 20.0) == pytest.approx(added(residual, 20.0), abs=1e-5)
+
+
+def test_correlations_of_another_number_of_proxies_are_refused(residual):
+    card = residual.to_card() | {"factor": [[1.0]]}
+    with pytest.raises(ValueError, match="do not fit its proxies"):
+        DecoderResidual.from_card(card)

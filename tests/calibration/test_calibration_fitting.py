@@ -1,0 +1,290 @@
+"""From a scored file and the truth about its sources to a calibration, or a plain refusal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from targetsel.calibration.calibration import FILE_NAME, Calibration
+from targetsel.calibration.fitting import calibrate
+from targetsel.calibration.known_sources import KnownSources
+from targetsel.errors import CatalogError, EnsembleError
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.spectra.lines import PROXIES
+from targetsel.tables.parquet import read_footer, write_table
+from tests.calibration.known_sky import D, N, lists, posterior, write_known
+
+
+@pytest.fixture(scope="module")
+def ensemble(ensemble_folder):
+    return Ensemble.read(ensemble_folder)
+
+
+@pytest.fixture(scope="module")
+def files(ensemble, tmp_path_factory):
+    """A scored file and its truth; read only."""
+    return write_known(tmp_path_factory.mktemp("known"), ensemble)
+
+
+@pytest.fixture(scope="module")
+def found(files, ensemble):
+    return calibrate(*files, ensemble)
+
+
+def changed(path, place, **columns):
+    """A copy of a Parquet file with some columns replaced, or dropped where None."""
+    table = pq.read_table(path)
+    for name, values in columns.items():
+        at = table.column_names.index(name)
+        table = table.remove_column(at)
+        if values is not None:
+            table = table.add_column(at, name, values)
+    write_table(table, place, read_footer(path))
+    return place
+
+
+def test_on_sources_it_was_not_fitted_to_intervals_hold_what_they_claim(found):
+    _, coverages = found
+    assert [each.name for each in coverages] == [f"latent {k + 1}" for k in range(D)] + [*PROXIES]
+    for each in coverages:
+        # 190 sources: a standard deviation of 2.2 points
+        assert each.before < 0.8, each
+        assert each.after == pytest.approx(0.9, abs=0.08), each
+        assert each.n == pytest.approx(0.3 * N, abs=40)
+    assert np.mean([each.after for each in coverages]) == pytest.approx(0.9, abs=0.025)
+
+
+def test_deviations_twice_as_large_as_claimed_are_found(found):
+    latents = found[0].latents
+    predicted = posterior()
+    after = latents.apply(predicted, np.full(N, 17.0))
+    wider = np.sqrt(np.diagonal(after.cov / predicted.cov, axis1=1, axis2=2))
+    assert np.median(wider) == pytest.approx(2.0, rel=0.15)
+
+
+def test_the_card_says_what_it_was_fitted_on(found, files, ensemble):
+    card = found[0].card
+    assert card["ensemble"] == {"name": "tiny", "sha256": ensemble.sha256}
+    assert card["simulated"] is True
+    assert card["n_fitted"] == N
+    assert card["n_checked"] == pytest.approx(0.3 * N, abs=40)
+    assert len(card["truth_sha256"]) == 64
+    assert card["coverage_of_90_percent"]["d4000"]["before"] < 0.8
+    assert str(files[0].parent) not in json.dumps(card)
+
+
+def test_row_order_changes_nothing(files, ensemble, tmp_path):
+    scored, truth = files
+    order = np.random.default_rng(3).permutation(N)
+    table = pq.read_table(truth, columns=["source_id", "latent"])
+    cards = []
+    for k, rows in enumerate((table, table.take(pa.array(order)))):
+        write_table(rows, tmp_path / f"{k}.parquet", read_footer(truth))
+        calibration, _ = calibrate(scored, tmp_path / f"{k}.parquet", ensemble)
+        cards.append(calibration.latents.to_card() | calibration.card | {"truth_sha256": ""})
+    assert cards[0] == cards[1]
+
+
+def test_proxies_alone_give_a_calibration_of_proxies(files, ensemble, tmp_path):
+    scored, truth = files
+    calibration, coverages = calibrate(
+        scored, changed(truth, tmp_path / "truth.parquet", latent=None), ensemble
+    )
+    assert calibration.latents is None
+    assert calibration.residual is None
+    assert [each.name for each in coverages] == list(PROXIES)
+    assert np.mean([each.after for each in coverages]) == pytest.approx(0.9, abs=0.03)
+
+
+def test_latents_alone_give_a_calibration_of_latents(files, ensemble, tmp_path):
+    scored, truth = files
+    nothing = dict.fromkeys(PROXIES)
+    calibration, coverages = calibrate(
+        scored, changed(truth, tmp_path / "truth.parquet", **nothing), ensemble
+    )
+    assert calibration.residual is None
+    assert calibration.maps == {}
+    assert len(coverages) == D
+
+
+def test_sources_of_one_group_are_never_parted(files, ensemble, tmp_path):
+    scored, truth = files
+    table = pq.read_table(truth)
+    one = table.append_column("group_id", pa.array(np.zeros(N, np.int64)))
+    write_table(one, tmp_path / "truth.parquet", read_footer(truth))
+    with pytest.raises(CatalogError, match=r"620 sources are of too few groups \('group_id'\)"):
+        calibrate(scored, tmp_path / "truth.parquet", ensemble)
+
+
+def test_a_calibration_lies_with_its_ensemble_and_comes_back(found, ensemble_folder, tmp_path):
+    folder = tmp_path / "tiny"
+    shutil.copytree(ensemble_folder, folder)
+    ensemble, calibration = Ensemble.read(folder), found[0]
+    calibration.write(folder)
+    again = Calibration.read(folder, ensemble.sha256, D)
+    assert again.sha256 == calibration.sha256
+    magnitude = np.full(N, 17.0)
+    one, other = (each.posterior(posterior(), magnitude) for each in (calibration, again))
+    assert one.cov == pytest.approx(other.cov, rel=1e-5)
+    assert Calibration.read(ensemble_folder, ensemble.sha256, D) is None
+
+
+def test_a_calibration_of_another_ensemble_is_refused(found, tmp_path):
+    found[0].write(tmp_path)
+    with pytest.raises(EnsembleError, match=r"was fitted for the ensemble .* Fit it again with"):
+        Calibration.read(tmp_path, "0" * 64, D)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda whole: "{", "damaged"),
+        (lambda whole: "[]", "damaged"),
+        (lambda whole: json.dumps(whole | {"schema": "x"}), "schema is 'x'"),
+        (lambda whole: json.dumps({k: v for k, v in whole.items() if k != "proxies"}), "'proxies'"),
+        (
+            lambda whole: json.dumps(whole | {"latents": {"deviations": {"offset": [1]}}}),
+            "'factor' is missing",
+        ),
+        (lambda whole: json.dumps(whole).replace("0.", "NaN"), "damaged"),
+    ],
+)
+def test_a_damaged_calibration_is_refused(found, ensemble, tmp_path, spoil, message):
+    found[0].write(tmp_path)
+    path = tmp_path / FILE_NAME
+    path.write_text(spoil(json.loads(path.read_text())))
+    with pytest.raises(EnsembleError, match=message) as caught:
+        Calibration.read(tmp_path, ensemble.sha256, D)
+    assert "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+def test_truth_without_any_of_the_scored_ids_is_refused(files, ensemble, tmp_path):
+    scored, truth = files
+    others = changed(truth, tmp_path / "t.parquet", source_id=pa.array(np.arange(N) - 5000))
+    with pytest.raises(CatalogError, match=r"none of its 620 ids \(the first is '-5000'\)"):
+        calibrate(scored, others, ensemble)
+
+
+def test_too_few_sources_are_refused_with_the_number_that_is_needed(files, ensemble, tmp_path):
+    scored, truth = files
+    write_table(pq.read_table(truth).slice(0, 300), tmp_path / "t.parquet")
+    with pytest.raises(CatalogError, match=r"300 scored sources .* about 572 are needed"):
+        calibrate(scored, tmp_path / "t.parquet", ensemble)
+
+
+def test_rows_with_nan_for_a_truth_are_dropped_and_counted(files, ensemble, tmp_path):
+    scored, truth = files
+    table = pq.read_table(truth)
+    spoilt = dict.fromkeys(PROXIES)
+    latents = np.stack(table["latent"].to_pylist())
+    latents[:30] = np.nan
+    holed = changed(truth, tmp_path / "t.parquet", latent=lists(latents), **spoilt)
+    calibration, _ = calibrate(scored, holed, ensemble)
+    assert calibration.card["left_out"] == {"with NaN for a truth": 30}
+    assert calibration.card["n_fitted"] == N - 30
+
+
+def test_nothing_but_nan_is_refused(files, ensemble, tmp_path):
+    scored, truth = files
+    nothing = {name: pa.array(np.full(N, np.nan)) for name in PROXIES}
+    empty = changed(truth, tmp_path / "t.parquet", latent=None, **nothing)
+    with pytest.raises(CatalogError, match="all 620 sources that were scored have NaN"):
+        calibrate(scored, empty, ensemble)
+
+
+def test_sources_without_a_prediction_alone_are_refused(files, ensemble, tmp_path):
+    scored, truth = files
+    lost = changed(scored, tmp_path / "s.parquet", status=pa.array(["no cutout"] * N))
+    with pytest.raises(CatalogError, match="none of its sources has a prediction"):
+        calibrate(lost, truth, ensemble)
+
+
+def test_latents_of_another_decoder_are_refused(files, ensemble, tmp_path):
+    scored, truth = files
+    other = np.random.default_rng(4).normal(size=(N, D))
+    foreign = changed(truth, tmp_path / "t.parquet", latent=lists(other))
+    with pytest.raises(EnsembleError, match="latents of another decoder"):
+        calibrate(scored, foreign, ensemble)
+    longer = changed(truth, tmp_path / "u.parquet", latent=lists(np.zeros((N, 10))))
+    with pytest.raises(CatalogError, match=r"column 'latent': 10 latents, but .* has 6"):
+        calibrate(scored, longer, ensemble)
+
+
+def test_latents_of_another_decoder_are_told_by_its_hash(files, ensemble, tmp_path):
+    scored, truth = tmp_path / "scored.parquet", tmp_path / "truth.parquet"
+    for source, place, decoder in zip(files, (scored, truth), ("1" * 64, "2" * 64), strict=True):
+        footer = read_footer(source) | {"decoder_sha256": decoder}
+        write_table(pq.read_table(source), place, footer)
+    with pytest.raises(CatalogError, match=r"decoder 2{12}, but .* 1{12}\. Encode"):
+        calibrate(scored, truth, ensemble)
+
+
+def test_a_file_scored_by_another_ensemble_is_refused(ensemble, tmp_path):
+    files = write_known(tmp_path, ensemble, 10, {"ensemble": {"name": "other", "sha256": "f" * 64}})
+    with pytest.raises(EnsembleError, match=r"scored by the ensemble 'other' .* with --ensemble"):
+        calibrate(*files, ensemble)
+
+
+def test_a_file_that_is_calibrated_already_is_refused(ensemble, tmp_path):
+    files = write_known(tmp_path, ensemble, 10, {"calibration": {"sha256": "f" * 64}})
+    with pytest.raises(CatalogError, match=r"calibrated already\. Score it with --uncalibrated"):
+        calibrate(*files, ensemble)
+
+
+def test_truth_that_says_nothing_of_spectra_is_refused(files, ensemble, tmp_path):
+    scored, truth = files
+    bare = changed(truth, tmp_path / "t.parquet", latent=None, **dict.fromkeys(PROXIES))
+    with pytest.raises(CatalogError, match="neither latents"):
+        calibrate(scored, bare, ensemble)
+    nameless = changed(truth, tmp_path / "u.parquet", source_id=None)
+    with pytest.raises(CatalogError, match="no column 'source_id'"):
+        calibrate(scored, nameless, ensemble)
+    twice = changed(truth, tmp_path / "v.parquet", source_id=pa.array([1000] * N))
+    with pytest.raises(CatalogError, match="are repeated"):
+        calibrate(scored, twice, ensemble)
+
+
+def test_an_older_scored_file_is_to_be_scored_again(files, ensemble, tmp_path):
+    scored, truth = files
+    older = changed(scored, tmp_path / "s.parquet", cutout_mag=None)
+    with pytest.raises(CatalogError, match=r"no column 'cutout_mag'.*Score it again"):
+        calibrate(older, truth, ensemble)
+
+
+def test_ids_are_found_under_the_catalogs_own_name_for_them(files, ensemble, tmp_path):
+    scored, truth = files
+    footer = read_footer(scored) | {"columns": {"source_id": "objid"}}
+    for path, told, name in (
+        (scored, footer, "s.parquet"),
+        (truth, read_footer(truth), "t.parquet"),
+    ):
+        table = pq.read_table(path)
+        names = ["objid" if name == "source_id" else name for name in table.column_names]
+        write_table(table.rename_columns(names), tmp_path / name, told)
+    assert len(KnownSources.read(tmp_path / "s.parquet", tmp_path / "t.parquet", ensemble)) == N
+    assert len(KnownSources.read(tmp_path / "s.parquet", truth, ensemble)) == N
+
+
+def test_sources_without_latents_or_weight_do_not_mislead_the_others(files, ensemble, tmp_path):
+    scored, truth = files
+    latents = pq.read_table(truth)["latent"].to_pylist()
+    latents[:20] = [None] * 20
+    weight = np.ones(N)
+    weight[20:25] = 0
+    table = pq.read_table(truth).drop_columns(["latent"])
+    table = table.append_column("latent", pa.array(latents, pa.list_(pa.float32())))
+    table = table.append_column("weight", pa.array(weight))
+    write_table(table, tmp_path / "t.parquet", read_footer(truth))
+    known = KnownSources.read(scored, tmp_path / "t.parquet", ensemble)
+    assert len(known) == N - 5
+    there = np.isfinite(known.latents).all(axis=1)
+    assert there.sum() == N - 25
+    assert known.latents[there] == pytest.approx(np.array(latents[25:]), abs=1e-6)

@@ -1,0 +1,117 @@
+"""What can be said in an expression, and what is answered to what cannot."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from targetsel.documents.source_location import RuleErrorAt
+from targetsel.errors import RuleError
+from targetsel.expressions.grammar import parse
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("a > 5 & b > 1", "((a > 5) and (b > 1))"),
+        ("a > 5 | b > 1 and c > 2", "((a > 5) or ((b > 1) and (c > 2)))"),
+        ("not a > 5 and b > 1", "((not (a > 5)) and (b > 1))"),
+        ("~ a > 5", "(not (a > 5))"),
+        ("17 < rmag <= 22.5 mag", "(17 < rmag <= 22.5 mag)"),
+        ("-2**2", "(-(2 ** 2))"),
+        ("2**-x", "(2 ** (-x))"),
+        ("a - b - c", "((a - b) - c)"),
+        ("a + b * c", "(a + (b * c))"),
+        ("x between 1 and 2 and y > 3", "((x between 1 and 2) and (y > 3))"),
+        ("x in [1, -2]", "(x in [1, (-2)])"),
+        ("x is not missing", "(x is not missing)"),
+        ("v > 300 km/s", "(v > 300 km/s)"),
+        ("v > 300 / s", "(v > (300 / s))"),
+        ("max(a, b, 3) > .5e1", "(max(a, b, 3) > 5.0)"),
+        ("not within('a b.fits', 5 arcsec)", "(not within('a b.fits', 5 arcsec))"),
+        ("P(a > 1 and b > 2) >= 80 percent", "(P((a > 1) and (b > 2)) >= 80 percent)"),
+    ],
+)
+def test_expression_reads_as(text, tree):
+    assert str(parse(text)) == tree
+
+
+@given(st.sampled_from(["and", "or"]), st.lists(st.sampled_from("abc"), min_size=1, max_size=6))
+def test_tree_written_out_reads_as_itself(word, names):
+    tree = parse(f" {word} ".join(f"{name} > 1" for name in names))
+    assert parse(str(tree)) == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "message"),
+    [
+        ("ew_halpha = 50", 11, "'=' is not a comparison; write == to compare"),
+        ("rmag < 22.5 magg", 13, "unknown unit 'magg'. Did you mean 'mag' or 'nanomaggy'?"),
+        ("rmag < 22.5 and 7 xyz", 19, "unknown unit 'xyz'. After a number stands a unit"),
+        ("ew > '50'", 6, "cannot compare a number with text '50'; remove the quotes"),
+        ("s == 'ok'", 6, "text 'ok' has no place here"),
+        ("17 < rmag > 20", 11, "must point the same way, e.g. 17 < rmag < 22.5"),
+        ("a == b == c", 8, "must point the same way"),
+        ("__import__('os').system('..')", 1, "unknown function '__import__'. Allowed: P, std, q,"),
+        ("open('/etc/passwd')", 1, "unknown function 'open'. Allowed: P, std, q, abs, sqrt, log10"),
+        ("near(x)", 1, "unknown function 'near'. Allowed: "),
+        ("in_moc(x)", 8, "in_moc() takes a file's name in quotes, e.g. in_moc('stars.moc.fits')"),
+        (
+            "within(1, 2)",
+            8,
+            "within() takes a file's name in quotes, e.g. within('stars.parquet', 5",
+        ),
+        ("rmag.real > 2", 5, "columns have no attributes"),
+        ("rmag ≥ 20", 6, "unexpected character '≥'; write >="),
+        ("a && b", 3, "'&&' is not known here; write and"),
+        ("a <> b", 3, "'<>' is not known here; write !="),
+        ("a ^ 2 > 3", 3, "write ** for a power"),
+        ("(" * 200, 34, "nested deeper than 32 levels; name the inner part under `define:`"),
+        ("-" * 200 + "x > 1", 34, "nested deeper than 32 levels"),
+        ("(a > 1", 7, "expected ')'; the '(' opened at column 1 is never closed"),
+        ("(rmag < 20 and (d4000 > 1.6", 28, "the '(' opened at column 16 is never closed"),
+        ("a > 3)", 6, "this ')' closes nothing"),
+        ("x not in [1]", 3, "write not (x in [...])"),
+        ("x is 5", 6, "expected 'missing'"),
+        ("x in [y]", 7, "expected a number, as in"),
+        ("x between 1, 2", 12, "expected 'and', as in x between 1 and 2"),
+        ("min(1)", 1, "min() takes 2 to 16 arguments, not 1"),
+        ("a b", 3, "unexpected 'b'; expected an operator"),
+        ("a >", 4, "ends too early"),
+        ("x > 1e999", 5, "the number 1e999 is too large"),
+        ("x > 1" + "0" * 400, 5, "is too large"),
+        ("", 1, "expected an expression, such as rmag < 22.5"),
+        ("x" * 4097, 1, "longer than 4096 characters"),
+        ("+".join("x" * 200), 1, "more than 256 parts"),
+    ],
+)
+def test_fault_is_named_with_its_place(text, column, message):
+    with pytest.raises(RuleErrorAt) as caught:
+        parse(text)
+    assert str(caught.value).startswith(f"expression:1:{column}: error: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_caret_stands_below_the_fault():
+    with pytest.raises(RuleErrorAt) as caught:
+        parse("rmag < 22.5 magg")
+    assert caught.value.detail == "rmag < 22.5 magg\n            ^"
+
+
+def test_detail_of_a_long_line_stays_short_and_keeps_its_caret():
+    with pytest.raises(RuleErrorAt) as caught:
+        parse("rmag < 20 and " * 50 + "rmag = 3")
+    shown, caret = caught.value.detail.split("\n")
+    assert len(shown) <= 100
+    assert shown[caret.index("^")] == "="
+
+
+@given(st.text(alphabet="aP19.()<>=!&|~+-*/[], '\"\nnotinsbetwm", max_size=60))
+def test_any_text_is_an_expression_or_a_rule_error(text):
+    try:
+        parse(text)
+    except RuleError as error:
+        message = str(error)
+    else:
+        return
+    assert "\n" not in message

@@ -1,0 +1,105 @@
+"""The demonstration: real positions, simulated images, and what came out against the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from targetsel.errors import OutputError
+from targetsel.imaging.store import CutoutStore
+from targetsel.mock.demonstration import Outcome, outcomes, run, write_demonstration
+from targetsel.mock.galaxies import Galaxies
+from targetsel.rules.rules import Rules, shipped_rules
+from targetsel.selection.select import select
+from targetsel.spectra.lines import PROXIES
+from targetsel.tables.parquet import read_footer
+from tests.selection.scored_by_hand import scored_table
+
+
+def test_catalog_cutouts_and_truth_speak_of_the_same_sources(demonstration):
+    catalog, truth = (pq.read_table(demonstration / f"{n}.parquet") for n in ("catalog", "truth"))
+    store = CutoutStore.open(demonstration / "cutouts")
+    assert catalog["source_id"].to_pylist() == truth["source_id"].to_pylist()
+    assert set(store.source_ids()) == set(catalog["source_id"].to_pylist())
+    assert store.shape == (5, 64, 64)
+    assert (store.bands, store.pixel_scale) == (("g", "r", "i", "z", "y"), 0.25)
+    assert set(store.read(catalog["source_id"].to_numpy()).status) == {"ok"}
+
+
+def test_every_file_says_that_its_images_are_simulated(demonstration):
+    for name in ("catalog.parquet", "truth.parquet", "spectra.parquet"):
+        assert read_footer(demonstration / name)["images"] == "simulated"
+
+
+def test_truth_has_every_proxy_with_its_unit_and_no_gap(demonstration):
+    truth = pq.read_table(demonstration / "truth.parquet")
+    for name in PROXIES:
+        assert np.isfinite(truth[name].to_numpy()).all(), name
+    assert truth.schema.field("ew_halpha").metadata[b"unit"] == b"Angstrom"
+
+
+def test_whole_demonstration_has_more_than_two_thousand_sources():
+    assert len(Galaxies.of_demonstration()) > 2000
+    shown, learnt = (set(Galaxies.of_demonstration(s).source_id.tolist()) for s in (True, False))
+    assert not shown & learnt
+
+
+def test_same_demonstration_is_the_same_bytes(demonstration, tmp_path):
+    assert write_demonstration(tmp_path, 5) == 5
+    first = pq.read_table(demonstration / "truth.parquet").slice(0, 5)
+    truth = pq.read_table(tmp_path / "truth.parquet")
+    assert truth["source_id"].equals(first["source_id"])
+    assert truth["d4000"].to_numpy() == pytest.approx(first["d4000"].to_numpy(), rel=1e-5)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*.parquet")}
+    assert write_demonstration(tmp_path, 5) == 5
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*.parquet")} == before
+
+
+def test_run_leaves_scores_and_a_target_list_for_every_rule_file(tmp_path):
+    found = run(tmp_path, n=12)
+    assert len(pq.read_table(tmp_path / "catalog.scored.parquet")) == 12
+    lists = {f"{path.stem}.targets.parquet" for path in shipped_rules()}
+    assert lists <= {path.name for path in tmp_path.iterdir()}
+    assert {each.rules for each in found} == {path.stem for path in shipped_rules()}
+    assert all(0 <= (each.actual_true or 0) <= each.selected <= 12 for each in found)
+
+
+@pytest.mark.parametrize("name", ["catalog.parquet", "truth.parquet", "spectra.parquet"])
+@pytest.mark.parametrize("content", ["a file of yours", None])
+def test_file_that_is_no_mock_skys_is_left_alone(tmp_path, name, content):
+    if content:
+        (tmp_path / name).write_text(content)
+    else:
+        pq.write_table(pa.table({"source_id": [1]}), tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(OutputError, match=f"{name}: already exists and is no mock sky's"):
+        write_demonstration(tmp_path, 2)
+    assert (tmp_path / name).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+RULES = """\
+schema: targetsel/rules/v1
+name: counted
+classes:
+  STRONG: {bit: 3, priority: 2, where: P(ew_halpha > 20 Angstrom) > 0.5}
+  ANY: {bit: 0, priority: 1, where: rmag < 99 mag}
+"""
+
+
+def test_outcomes_count_what_the_truth_says_of_the_selected(tmp_path):
+    # H alpha is predicted at 30 +- 10, so above 20 with probability 0.841, for sources 1, 2 and 3,
+    # and at 10 +- 10 for source 4, which is not selected; in truth 1 and 4 are above 20.
+    medians = [[5, 30, 1.5]] * 3 + [[5, 10, 1.5]]
+    columns = {"rmag": (np.array([18.0, 19.0, 20.0, 21.0]), "mag")}
+    table = scored_table(medians, [[1, 10, 0.1]] * 4, columns=columns)
+    pq.write_table(table, tmp_path / "scored.parquet")
+    truth = pa.table({"source_id": [4, 3, 2, 1], "ew_halpha": [50.0, 20.0, -3.0, 21.0]})
+    pq.write_table(truth, tmp_path / "truth.parquet")
+    rules = Rules.parse(RULES)
+    summary = select(tmp_path / "scored.parquet", rules, tmp_path / "targets.parquet")
+    strong, any_ = outcomes(summary, tmp_path / "scored.parquet", tmp_path / "truth.parquet", rules)
+    assert strong == Outcome("counted", "STRONG", 3, pytest.approx(3 * 0.8413, abs=2e-3), 1)
+    assert any_ == Outcome("counted", "ANY", 4, None, None)

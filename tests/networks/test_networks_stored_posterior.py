@@ -1,0 +1,77 @@
+"""What is read from a scored table is what was written, but for the digits of float32."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from targetsel.errors import CatalogError
+from targetsel.networks.deviations import Deviations
+from targetsel.networks.posterior import LatentPosterior
+from targetsel.networks.stored_posterior import stored_posterior, with_deviations
+from tests.calibration.known_sky import lists
+
+
+def posterior():
+    rng = np.random.default_rng(1)
+    factor = np.tril(rng.normal(size=(4, 2, 3, 3))) * 0.2 + 0.5 * np.eye(3)
+    return LatentPosterior(np.arange(4), rng.normal(size=(4, 2, 3)), factor, np.ones(4))
+
+
+def stored(posterior, cov=None):
+    lower = np.tril_indices(3)
+    cov = posterior.member_cov if cov is None else cov
+    columns = {
+        "member_mean": lists(posterior.member_mean.reshape(4, -1)),
+        "member_cov": lists(cov[:, :, lower[0], lower[1]].reshape(4, -1)),
+        "typicality": pa.array(posterior.novelty),
+    }
+    table = pa.table(columns)
+    field = with_deviations(table.schema.field("member_cov"), posterior)
+    return table.set_column(1, field, table["member_cov"])
+
+
+def test_members_come_back():
+    again = stored_posterior(stored(posterior()), np.arange(4))
+    assert again.member_mean == pytest.approx(posterior().member_mean, abs=1e-6)
+    assert again.member_cov == pytest.approx(posterior().member_cov, rel=1e-4, abs=1e-5)
+    assert again.deviations.to_card() == Deviations.standard(3).to_card()
+
+
+def test_deviations_come_back_exactly():
+    rng = np.random.default_rng(2)
+    skewed = Deviations(
+        rng.normal(size=(2, 3)),
+        np.stack([0.3 * np.eye(3), 1.7 * np.eye(3)]),
+        rng.normal(size=(4, 2)),
+    )
+    again = stored_posterior(stored(replace(posterior(), deviations=skewed)), np.arange(4))
+    assert again.deviations.to_card() == skewed.to_card()
+
+
+@pytest.mark.parametrize("note", [b"{", b"[]", b'{"offset": [[0]], "factor": 1, "gate": 2}'])
+def test_damaged_deviations_are_refused(note):
+    table = stored(posterior())
+    field = table.schema.field("member_cov").with_metadata({b"deviations": note})
+    damaged = table.set_column(1, field, table["member_cov"])
+    with pytest.raises(CatalogError, match=r"'member_cov': .*Score the catalog again"):
+        stored_posterior(damaged, np.arange(4))
+
+
+def test_a_source_without_prediction_is_nan_and_leaves_others_alone():
+    mean = posterior().member_mean.copy()
+    cov = posterior().member_cov.copy()
+    mean[2] = cov[2] = np.nan
+    again = stored_posterior(stored(replace(posterior(), member_mean=mean), cov), np.arange(4))
+    assert np.isnan(again.cov[2]).all()
+    assert np.isfinite(again.cov[[0, 1, 3]]).all()
+
+
+def test_a_covariance_that_rounding_has_made_negative_can_still_be_used():
+    direction = np.array([1.0, -2.0, 0.5])
+    cov = np.tile(50 * np.outer(direction, direction), (4, 2, 1, 1))
+    again = stored_posterior(stored(posterior(), cov), np.arange(4))
+    assert again.member_cov == pytest.approx(cov, rel=1e-3, abs=1e-3)

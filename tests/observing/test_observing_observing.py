@@ -1,0 +1,204 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.table import Table
+
+from targetsel.errors import SpectrographError
+from targetsel.expressions.grammar import parse
+from targetsel.observing.continuum import Magnitudes
+from targetsel.observing.line import chosen_lines
+from targetsel.observing.observed_lines import Exposure
+from targetsel.observing.observing import Observation, write_observed
+from targetsel.observing.redshift import Redshift
+from targetsel.rules.binding import Columns, Reader
+from targetsel.selection.evaluation import Sources, probability
+from targetsel.tables.parquet import described, read_footer, write_table
+from tests.observing.simple import simple
+from tests.selection.scored_by_hand import scored_table
+
+MEDIANS, WIDTHS = [20.0, 40.0, 1.4], [5.0, 8.0, 0.1]
+CORRELATION = (0.6, -0.3, -0.5)  # of (oiii, halpha), (oiii, d4000), (halpha, d4000)
+
+
+def scored(tmp_path, redshift, **others):
+    """N sources of magnitude 20 in r, of 1 arcsec, alike but for their redshifts."""
+    n = len(redshift)
+    columns = {
+        "redshift": (pa.array(redshift, pa.float64()), ""),
+        "rmag": (np.full(n, 20.0), "mag"),
+        "size": (np.full(n, 1.0), "arcsec"),
+        **others,
+    }
+    table = scored_table([MEDIANS] * n, [WIDTHS] * n, CORRELATION, columns=columns)
+    path = tmp_path / "scored.parquet"
+    pq.write_table(table, path)
+    return path
+
+
+def observation(tmp_path, path, redshift=Redshift(), **others):
+    magnitudes = Magnitudes.find(pq.read_schema(path), ["r_sdss=rmag"], False, False)
+    exposure = Exposure.asked(simple(tmp_path), None, 5.0)
+    return Observation(
+        exposure, chosen_lines(["halpha", "oiii"]), redshift, magnitudes, "size", **others
+    )
+
+
+def observed(tmp_path, path, *args, **others):
+    output = tmp_path / "observed.parquet"
+    write_observed(path, observation(tmp_path, path, *args, **others), output)
+    return pq.read_table(output)
+
+
+def chance(table, condition):
+    """P(condition) of each source, as rules find it."""
+    formula = Reader(Columns(table.schema)).condition(parse(condition))
+    return probability(formula, Sources(table.combine_chunks()))
+
+
+def test_probability_of_a_ratio_is_that_of_the_width_it_needs(tmp_path):
+    table = observed(tmp_path, scored(tmp_path, [0.1]))
+    limit = float(table["snr_halpha"][0].as_py())  # of the median width, 40 Angstrom
+    assert chance(table, f"snr_halpha > {limit!r}") == pytest.approx(0.5, abs=1e-3)
+    # One standard deviation above, at 48 Angstrom.
+    limit = float(table["snr_halpha_q84"][0].as_py())
+    assert chance(table, f"snr_halpha > {limit!r}") == pytest.approx(0.1587, abs=1e-3)
+    assert chance(table, f"snr_halpha > {limit!r} and ew_halpha < 48") == pytest.approx(0, abs=2e-3)
+    assert chance(table, "ew_halpha > 48 and exposure_time_halpha > 1e6") == pytest.approx(0)
+
+
+def test_joint_probability_of_two_lines_is_that_of_their_widths(tmp_path):
+    table = observed(tmp_path, scored(tmp_path, [0.1]))
+    halpha, oiii = (float(table[f"snr_{name}"][0].as_py()) for name in ("halpha", "oiii"))
+    # Two normals of correlation 0.6: 1/4 + arcsin(0.6) / (2 pi).
+    both = chance(table, f"snr_halpha > {halpha!r} and snr_oiii > {oiii!r}")
+    assert both == pytest.approx(0.25 + np.arcsin(0.6) / (2 * np.pi), abs=2e-3)
+    assert chance(table, f"snr_halpha > {halpha!r} and d4000 > 1.4") == pytest.approx(
+        0.25 - np.arcsin(0.5) / (2 * np.pi), abs=2e-3
+    )
+
+
+def test_three_quantities_can_stand_in_one_probability(tmp_path):
+    table = observed(tmp_path, scored(tmp_path, [0.1, 0.2]))
+    likely = chance(table, "lineflux_halpha > 0 and snr_oiii > 0 and d4000 > 1.4")
+    assert likely == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+def test_certain_redshift_and_one_with_a_tiny_error_agree(tmp_path):
+    path = scored(tmp_path, [0.1], dz=(np.array([1e-6]), ""))
+    certain = observed(tmp_path, path)
+    nearly = observed(tmp_path, path, Redshift(error="dz"))
+    for name in ("lineflux_halpha", "snr_oiii", "exposure_time_oiii", "snr_oiii_q84"):
+        assert nearly[name][0].as_py() == pytest.approx(certain[name][0].as_py(), rel=0.01)
+    rho = "exposure_time_oiii_correlation"
+    assert nearly[rho][0].as_py() == pytest.approx(certain[rho][0].as_py(), abs=0.01)
+
+
+def test_redshift_that_may_leave_the_range_lowers_the_chance(tmp_path):
+    # Halpha leaves 9000 Angstrom at redshift 0.37098, the mean of the first redshift.
+    path = scored(tmp_path, [0.37098, 0.1, 0.6], dz=(np.full(3, 0.05), ""))
+    table = observed(tmp_path, path, Redshift(error="dz"))
+    assert table["in_range_halpha"].to_pylist() == pytest.approx([0.5, 1, 0], abs=0.01)
+    assert table["in_range_oiii"].to_pylist() == [1, 1, 1]
+    likely = chance(table, "snr_halpha > 0.1")
+    assert likely[1:] == pytest.approx([1, 0])
+    # One half, but quantiles half a standard deviation apart blur the jump: 0.31 to 0.69.
+    assert 0.308 <= likely[0] <= 0.692
+
+
+def test_density_and_error_of_the_same_redshift_agree(tmp_path):
+    grid = np.linspace(0, 1, 401)
+    density = np.exp(-0.5 * ((grid - 0.3) / 0.05) ** 2)
+    pz = pa.array([density.tolist()], pa.list_(pa.float64(), 401))
+    path = scored(tmp_path, [0.3], dz=(np.array([0.05]), ""), pz=(pz, ""))
+    by_error = observed(tmp_path, path, Redshift(error="dz"))
+    by_density = observed(tmp_path, path, Redshift("pz", grid=(0.0, 1.0)))
+    for name in ("lineflux_halpha", "snr_halpha", "snr_halpha_q16", "wavelength_halpha"):
+        assert by_density[name][0].as_py() == pytest.approx(by_error[name][0].as_py(), rel=0.01)
+
+
+def test_source_in_trouble_keeps_its_row_and_says_why(tmp_path):
+    path = scored(
+        tmp_path,
+        [0.1, None, -0.5, 50.0, 0.1, 0.1, 0.1],
+        rmag=(np.array([20, 20, 20, 20, np.nan, 20, 20]), "mag"),
+        size=(np.array([1, 1, 1, 1, 1, -1, 1.0]), "arcsec"),
+        ebv=(np.array([0, 0, 0, 0, 0, 0, np.nan]), "mag"),
+    )
+    table = observed(tmp_path, path, reddening="ebv")
+    assert table["observed_status"].to_pylist() == [
+        "ok", "no redshift", "negative redshift", "redshift beyond 10", "no magnitude", "no size",
+        "no E(B-V)",
+    ]  # fmt: skip
+    assert [each is None for each in table["snr_halpha"].to_pylist()] == [False] + 6 * [True]
+    assert np.isnan(chance(table, "snr_halpha > 1")[1:]).all()
+    assert table["wavelength_halpha"][4].as_py() == pytest.approx(6564.61 * 1.1)
+
+
+def test_source_without_prediction_says_so(tmp_path):
+    table = scored_table(
+        [MEDIANS, [np.nan] * 3], [WIDTHS] * 2,
+        columns={"redshift": (np.full(2, 0.1), ""), "rmag": (np.full(2, 20.0), "mag"),
+                 "size": (np.ones(2), "arcsec")},
+    )  # fmt: skip
+    path = tmp_path / "scored.parquet"
+    pq.write_table(table, path)
+    assert observed(tmp_path, path)["observed_status"].to_pylist() == ["ok", "no prediction"]
+
+
+def test_order_of_rows_changes_no_number(tmp_path):
+    redshifts = np.linspace(0.05, 0.4, 520)  # more than are read at once
+    spread = (np.full(520, 0.02), "")
+    table = observed(tmp_path, scored(tmp_path, redshifts, dz=spread), Redshift(error="dz"))
+    turned = observed(tmp_path, scored(tmp_path, redshifts[::-1], dz=spread), Redshift(error="dz"))
+    for name in ("snr_halpha_quantiles", "exposure_time_oiii_correlation", "in_range_halpha"):
+        assert table[name].to_pylist() == turned[name].to_pylist()[::-1]
+
+
+def test_columns_carry_units_and_the_footer_says_what_was_asked(tmp_path):
+    table = observed(tmp_path, scored(tmp_path, [0.1]))
+    read = Table.read(tmp_path / "observed.parquet", format="parquet.votable")
+    assert str(read["lineflux_halpha"].unit) == "erg / (s cm2)"
+    assert str(read["exposure_time_halpha"].unit) == "s"
+    assert "1000 s" in read["snr_halpha"].description
+    asked = read_footer(tmp_path / "observed.parquet")["observed"]
+    assert (asked["spectrograph"], asked["time"], asked["snr"]) == ("Simple", 1000.0, 5.0)
+    assert table.schema.field("snr_halpha_quantiles").metadata[b"normal_scores"]
+
+
+def test_what_cannot_be_observed_is_refused_before_anything_is_written(tmp_path):
+    path = scored(tmp_path, [0.1])
+    output = tmp_path / "observed.parquet"
+    for wrong, message in (
+        ({"reddening": "evb"}, "no column 'evb'."),
+        ({"reddening": "size"}, "column 'size' is in 'arcsec', expected mag"),
+        ({"redshift": Redshift("zz")}, "no column 'zz'."),
+    ):
+        with pytest.raises(SpectrographError) as refused:
+            write_observed(path, observation(tmp_path, path, **wrong), output)
+        assert str(refused.value).startswith(f"{path}: {message}")
+    write_observed(path, observation(tmp_path, path), output)
+    with pytest.raises(SpectrographError, match="already has a column 'wavelength_halpha'"):
+        write_observed(output, observation(tmp_path, output), tmp_path / "twice.parquet")
+    assert not (tmp_path / "twice.parquet").exists()
+
+
+def test_line_that_was_not_scored_is_refused(tmp_path):
+    table = pa.table(
+        [pa.array([1]), [1.0], [1.0], [1], [0.1], pa.array([20.0])],
+        schema=pa.schema(
+            [("source_id", pa.int64()), ("ra", pa.float64()), ("dec", pa.float64()),
+             ("_healpix_29", pa.int64()), ("redshift", pa.float64()),
+             described("rmag", pa.float64(), "mag")]
+        ),
+    )  # fmt: skip
+    path = tmp_path / "bare.parquet"
+    write_table(table, path)
+    wanted = observation(tmp_path, path)
+    with pytest.raises(SpectrographError, match="no column 'size'"):
+        write_observed(path, wanted, tmp_path / "o.parquet")
+    path = scored(tmp_path, [0.1])
+    table = pq.read_table(path).drop_columns(["ew_oiii_quantiles"])
+    pq.write_table(table, path)
+    with pytest.raises(SpectrographError, match="no posterior of 'ew_oiii' in this file"):
+        write_observed(path, wanted, tmp_path / "o.parquet")

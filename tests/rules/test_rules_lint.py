@@ -1,0 +1,132 @@
+"""Advice on rules that are valid."""
+
+import pyarrow as pa
+import pytest
+
+from targetsel.errors import RuleError
+from targetsel.rules.binding import footer
+from targetsel.rules.lint import lint
+from targetsel.rules.rules import Rules, shipped_rules
+from targetsel.tables.parquet import write_table
+from tests.selection.scored_by_hand import rule_text, scored_table
+
+
+def remarks(*where: str, scored=None, rest="", define="") -> list[str]:
+    rules = Rules.parse(rule_text(*where, rest=rest, define=define), "rules.yaml")
+    return [str(each) for each in lint(rules, scored)]
+
+
+@pytest.fixture
+def scored(tmp_path):
+    typicality = pa.array([0.5, 0.005, None, 0.7], pa.float32())
+    table = scored_table([[1, 1, 1]] * 4, [[1, 1, 1]] * 4, columns={"typicality": (typicality, "")})
+    write_table(table, tmp_path / "a.scored.parquet", footer(table.schema))
+    return tmp_path / "a.scored.parquet"
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        ("typicality > 0.01", "P(ew_halpha > 50 and ew_oiii > 10) >= 0.5"),
+        ("rmag < 20 mag", "rmag > 18"),
+        ("0.2 < P(ew_halpha > 20) < 0.8", "typicality > 0.01"),
+        ("rmag <= 20 and rmag >= 20",),
+        ("std(d4000) > 0.2", "ew_halpha is missing"),
+        ("0.1 < P(d4000 < 1) < 0.9", "typicality > 0.01"),
+    ],
+)
+def test_sound_rules_draw_no_remark(where):
+    assert remarks(*where) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (
+            ["rmag < 18 and rmag > 20"],
+            "9:10: warning: can never be true (rmag has no value both < 18 and > 20)",
+        ),
+        (
+            ["rmag < 18 mag", "17 < gmag", "rmag >= 18 mag"],
+            "11:10: warning: can never be true (rmag has no value both < 18 and >= 18)",
+        ),
+        (
+            ["typicality > 0.1", "P(d4000 > 2 and d4000 < 1) > 0.5"],
+            "10:10: warning: can never be true",
+        ),
+        (
+            ["ew_halpha > 50"],
+            "9:10: warning: ignores ew_halpha's uncertainty; P(ew_halpha > 50) >= 0.5 is its "
+            "probabilistic form",
+        ),
+        (["d4000 between 1 and 2"], "9:10: warning: ignores d4000's uncertainty"),
+        (
+            ["P(ew_halpha > 50) >= 0.5"],
+            "9:10: warning: probabilities are extrapolation for typicality < 0.01; add a condition",
+        ),
+        (
+            ["typicality > 0.01", "P(ew_halpha > 50) >= 0.8", "P(ew_oiii > 10) >= 0.8"],
+            "11:10: warning: P(a) >= p and P(b) >= p is weaker than P(a and b) >= p",
+        ),
+        (["rmga > 5", "ew_halfa is missing"], "10:10: warning: no scored file has to have"),
+    ],
+)
+def test_doubtful_rules_draw_one_remark(where, expected):
+    (found,) = remarks(*where)
+    assert found.startswith(f"rules.yaml:{expected}")
+
+
+def test_comparison_in_a_definition_is_told_of_where_it_is_written():
+    (found,) = remarks("bright", define="bright: d4000 > 1")
+    assert found.startswith("rules.yaml:3:18: warning: ignores d4000's uncertainty")
+
+
+def test_definition_used_inside_p_only_draws_no_remark():
+    assert remarks("typicality > 0.01", "P(old) > 0.5", define="old: d4000 > 1.6") == []
+
+
+def test_condition_in_a_comment_is_told_of():
+    rules = Rules.parse(
+        rule_text("x", define="x: rmag < 3").replace("'x'", "rmag < 20 #faint & x > 3"), "r.yaml"
+    )
+    (found,) = lint(rules)
+    assert str(found) == (
+        "r.yaml:9:19: warning: text after # is a YAML comment and looks like a condition"
+    )
+    assert found.detail.splitlines()[1] == " " * 18 + "^"
+    assert lint(Rules.parse(rule_text("rmag < 1") + "# rmag < 3 is what we had\n")) == []
+
+
+def test_catalog_gives_the_share_that_is_strange_and_names_what_is_missing(scored):
+    (found,) = remarks("P(ew_halpha > 50) >= 0.5", scored=scored)
+    assert "extrapolation for typicality < 0.01 (33.33% of this catalog)" in found
+    with pytest.raises(RuleError, match="unknown column 'rmag'"):
+        remarks("rmag < 3", scored=scored)
+
+
+def test_units_agree_without_a_catalog_where_they_are_known():
+    assert remarks("rmag < 22.5 mag", "mag(flux_r) < 20 mag", "flux_r / flux_g > 2") == []
+    with pytest.raises(RuleError, match="ew_halpha is in Angstrom, the limit is in mag"):
+        remarks("P(ew_halpha > 3 mag) > 0.5")
+
+
+def test_bit_that_is_not_locked_is_told_of(tmp_path):
+    (tmp_path / "a.yaml").write_text(rule_text("rmag < 20"))
+    (tmp_path / "rules.bits").write_text("5 OTHER\n")
+    (found,) = lint(Rules.read(tmp_path / "a.yaml"))
+    assert "warning: bit 3 is not in rules.bits yet; run targetsel rules lock" in str(found)
+
+
+@pytest.mark.parametrize("path", shipped_rules(), ids=lambda path: path.stem)
+def test_shipped_rules_draw_no_remark_and_cite_their_paper(path):
+    rules = Rules.read(path)
+    assert lint(rules) == []
+    assert rules.description
+    assert any(word in rules.source for word in ("arXiv", "MNRAS", "ApJ", "PASP"))
+
+
+def test_shipped_rules_can_all_be_used_together():
+    together = Rules.together(Rules.read(path) for path in shipped_rules())
+    assert {"EXCITED", "STAR_FORMING", "QUIESCENT", "OFF_MANIFOLD", "MEMBERS_DISAGREE"} <= {
+        each.name for each in together.classes
+    }

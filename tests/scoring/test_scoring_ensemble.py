@@ -1,0 +1,255 @@
+"""An ensemble's directory is read whole or refused with the place and the reason."""
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from targetsel.errors import EnsembleError
+from targetsel.imaging.cutout import Cutouts
+from targetsel.scoring.ensemble import Ensemble, shipped_ensembles
+from targetsel.tables.files import sha256_of_file
+from tests.conftest import tiny_ensemble
+
+
+@pytest.fixture
+def folder(ensemble_folder, tmp_path):
+    return shutil.copytree(ensemble_folder, tmp_path / "tiny")
+
+
+def cutouts(n=6, size=64, bands=("g", "r", "i", "z", "y")):
+    rng = np.random.default_rng(0)
+    flux = rng.normal(size=(n, len(bands), size, size)).astype(np.float32) * 0.02
+    return Cutouts(np.arange(n), flux, bands, 0.25)
+
+
+def update_card(folder, **changes):
+    card = json.loads((folder / "card.json").read_text())
+    for key, value in changes.items():
+        card[key] = value
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+def test_an_ensemble_read_back_predicts_the_same(folder):
+    first = tiny_ensemble().predict(cutouts())
+    again = Ensemble.read(folder).predict(cutouts())
+    assert np.array_equal(first.member_mean, again.member_mean)
+    assert np.array_equal(first.member_cov, again.member_cov)
+    assert first.novelty == pytest.approx(again.novelty, abs=1e-4)
+
+
+def test_predictions_do_not_depend_on_the_batch_size(folder):
+    ensemble = Ensemble.read(folder)
+    one, all_ = (ensemble.predict(cutouts(), batch_size=size) for size in (1, 6))
+    assert one.member_mean == pytest.approx(all_.member_mean, abs=1e-5)
+    assert one.member_cov == pytest.approx(all_.member_cov, abs=1e-5)
+
+
+def test_bands_in_another_order_and_a_larger_cutout_give_the_same_prediction(folder):
+    ensemble = Ensemble.read(folder)
+    large = cutouts(size=70)
+    turned = large.select_bands(("y", "z", "i", "r", "g"))
+    assert np.array_equal(ensemble.predict(large).mean, ensemble.predict(turned).mean)
+    assert np.array_equal(ensemble.predict(large.crop(64)).mean, ensemble.predict(large).mean)
+
+
+def test_sources_without_usable_pixels_have_no_prediction(folder):
+    broken = cutouts()
+    broken.flux[1, 2] = np.nan
+    broken.flux[4] = 0.0
+    posterior = Ensemble.read(folder).predict(broken)
+    assert np.isnan(posterior.mean).all(axis=1).tolist() == [False, True, False, False, True, False]
+
+
+def test_the_hash_changes_with_any_weight(folder):
+    before = Ensemble.read(folder).sha256
+    ensemble = Ensemble.read(folder)
+    with torch.no_grad():
+        ensemble.networks[0].head.bias += 1e-3
+    ensemble.write(folder)
+    assert Ensemble.read(folder).sha256 != before
+
+
+def test_there_is_a_shipped_ensemble_that_says_its_images_are_simulated():
+    assert "mock-ps1" in shipped_ensembles()
+    card = Ensemble.read("mock-ps1").card
+    assert "simulated" in card["description"]
+    assert "simulated" in card["validation"]["on"]
+
+
+def test_an_unknown_name_lists_the_shipped_ensembles():
+    with pytest.raises(
+        EnsembleError, match=r"mock-ps2: no such directory.*Did you mean 'mock-ps1'"
+    ):
+        Ensemble.read("mock-ps2")
+
+
+def test_a_directory_without_card_is_no_ensemble(tmp_path):
+    with pytest.raises(EnsembleError, match=r"no card\.json there"):
+        Ensemble.read(tmp_path)
+
+
+def test_a_damaged_or_foreign_card_is_told_apart(folder):
+    (folder / "card.json").write_text("{")
+    with pytest.raises(EnsembleError, match="damaged: not JSON"):
+        Ensemble.read(folder)
+    (folder / "card.json").write_text('{"schema": "someone/else"}')
+    with pytest.raises(EnsembleError, match="schema is 'someone/else', expected 'targetsel"):
+        Ensemble.read(folder)
+
+
+def test_members_are_read_in_the_order_of_their_numbers(tmp_path):
+    ensemble = tiny_ensemble(12)
+    for number, network in enumerate(ensemble.networks):
+        torch.nn.init.constant_(network.head.bias, number)
+    ensemble.write(tmp_path / "twelve")
+    read = Ensemble.read(tmp_path / "twelve")
+    assert [int(network.head.bias[0]) for network in read.networks] == list(range(12))
+
+
+def test_a_missing_member_is_named(folder):
+    (folder / "member-1.safetensors").unlink()
+    with pytest.raises(EnsembleError, match=r"member-1\.safetensors: this weights file is missing"):
+        Ensemble.read(folder)
+
+
+def test_changed_weights_are_refused_by_their_hash(folder):
+    path = folder / "member-0.safetensors"
+    tensors = load_file(path)
+    tensors["head.bias"] += 1
+    save_file(tensors, path)
+    with pytest.raises(EnsembleError, match=r"not what card\.json was written for"):
+        Ensemble.read(folder)
+
+
+def test_a_truncated_member_is_refused(folder):
+    path = folder / "member-0.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(EnsembleError, match="not a whole safetensors file"):
+        Ensemble.read(folder)
+
+
+def test_weights_of_another_shape_are_named_with_both_shapes(folder):
+    path = folder / "member-0.safetensors"
+    tensors = load_file(path)
+    tensors["head.bias"] = torch.zeros(6)
+    save_file(tensors, path)
+    card = json.loads((folder / "card.json").read_text())
+    update_card(folder, files=card["files"] | {path.name: sha256_of_file(path)})
+    with pytest.raises(EnsembleError, match=r"'head.bias' has shape \(6,\).* needs \(27,\)"):
+        Ensemble.read(folder)
+
+
+def test_a_pickle_in_place_of_safetensors_is_never_opened(folder, tmp_path):
+    marker = tmp_path / "executed"
+
+    class Evil:
+        def __reduce__(self):
+            return (marker.touch, ())
+
+    path = folder / "member-0.safetensors"
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(EnsembleError, match=r"pickled weights .* are never opened"):
+        Ensemble.read(folder)
+    assert not marker.exists()
+
+
+def test_a_card_cannot_name_files_outside_its_directory(folder):
+    card = json.loads((folder / "card.json").read_text())
+    update_card(folder, files=card["files"] | {"../outside.safetensors": "0"})
+    with pytest.raises(EnsembleError, match="not a plain file name"):
+        Ensemble.read(folder)
+
+
+def rehash(folder):
+    """Write the card anew for the files that are there, as a forger would."""
+    names = json.loads((folder / "card.json").read_text())["files"]
+    update_card(folder, files={name: sha256_of_file(folder / name) for name in names})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bands": 5}, "'input' of the card: missing or unusable value"),
+        ({"bands": ["g", "r", "i", "z"]}, "bands of the input: 4, but the 2 networks need 5"),
+        ({"pixel_scale": "fine"}, "'input' of the card: missing or unusable value"),
+        ({"pixel_scale": 0}, "64 pixels of 0 arcsec, expected positive numbers"),
+        ({"size": -1}, "-1 pixels of 0.25 arcsec, expected positive numbers"),
+        ({"flux_unit": "jansky"}, "flux_unit is 'jansky', expected 'nanomaggy'"),
+    ],
+)
+def test_an_input_that_no_cutout_could_be_is_refused(folder, change, message):
+    card = json.loads((folder / "card.json").read_text())
+    update_card(folder, input=card["input"] | change)
+    with pytest.raises(EnsembleError, match=message):
+        Ensemble.read(folder)
+
+
+def test_a_stretch_for_other_bands_is_refused(folder):
+    card = json.loads((folder / "card.json").read_text())
+    card["input"]["stretch"]["sky_sigma"] = [1.0, 1.0, 1.0]
+    update_card(folder, input=card["input"])
+    with pytest.raises(EnsembleError, match="sky sigmas of the stretch: 3, but the 2 networks"):
+        Ensemble.read(folder)
+
+
+@pytest.mark.parametrize("name", ["decoder.safetensors", "novelty.safetensors"])
+def test_weights_that_the_card_does_not_list_are_refused(folder, name):
+    card = json.loads((folder / "card.json").read_text())
+    del card["files"][name]
+    update_card(folder, files=card["files"])
+    with pytest.raises(EnsembleError, match=f"entry 'files' lacks {name}"):
+        Ensemble.read(folder)
+
+
+def test_a_member_that_the_card_does_not_list_is_missed_by_the_novelty(folder):
+    card = json.loads((folder / "card.json").read_text())
+    del card["files"]["member-1.safetensors"]
+    update_card(folder, files=card["files"])
+    with pytest.raises(EnsembleError, match=r"the 1 networks need .*do not belong together"):
+        Ensemble.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop("mean"), "image, looks, whitening, expected both, checks"),
+        (
+            lambda tensors: tensors.update(more=torch.ones(1)),
+            "looks, mean, more, whitening, expected",
+        ),
+        (
+            lambda tensors: tensors.update(distances=torch.ones(3)),
+            r"distances: \(3,\), but the 2 networks need \(201,\)",
+        ),
+    ],
+)
+def test_a_foreign_novelty_reference_is_refused(folder, change, message):
+    path = folder / "novelty.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+    rehash(folder)
+    with pytest.raises(EnsembleError, match=message):
+        Ensemble.read(folder)
+
+
+def test_a_novelty_reference_from_before_images_were_checked_is_still_read(folder):
+    path = folder / "novelty.safetensors"
+    tensors = load_file(path)
+    older = {name: tensors[name] for name in ("mean", "whitening")}
+    save_file(older | {"distances": torch.linspace(0, 2, 201)}, path)
+    rehash(folder)
+    reference = Ensemble.read(folder).novelty
+    assert reference.distances[100] == pytest.approx(1.0)
+    assert np.isnan(reference.image).all()
+
+
+def test_a_card_with_nan_is_refused_before_anything_is_scored(folder):
+    update_card(folder, validation={"rms": float("nan")})
+    with pytest.raises(EnsembleError, match=r"not JSON \(NaN is no number\)"):
+        Ensemble.read(folder)

@@ -1,0 +1,89 @@
+import os
+
+import pytest
+
+from targetsel.errors import OutputError
+from targetsel.tables.files import check_output, held, sha256_of_file, written_beside
+
+
+def test_file_appears_whole_under_its_name(tmp_path):
+    with written_beside(tmp_path / "a.txt") as beside:
+        beside.write_text("whole")
+        assert not (tmp_path / "a.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def write_half(path, error):
+    with written_beside(path) as beside:
+        beside.write_text("half")
+        raise error
+
+
+def test_file_that_fails_halfway_leaves_the_older_one_alone(tmp_path):
+    (tmp_path / "a.txt").write_text("older")
+    with pytest.raises(ZeroDivisionError):
+        write_half(tmp_path / "a.txt", ZeroDivisionError())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "older"
+
+
+def test_full_disk_is_an_output_error_that_names_the_file(tmp_path):
+    with pytest.raises(OutputError, match=r"a\.txt: could not be written: No space left on device"):
+        write_half(tmp_path / "a.txt", OSError(28, os.strerror(28)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_place_for_a_result_is_a_file_in_a_folder_that_exists(tmp_path):
+    check_output(tmp_path / "new.parquet")
+    with pytest.raises(OutputError, match=r"the folder .*nowhere does not exist\. Create it first"):
+        check_output(tmp_path / "nowhere" / "new.parquet")
+    with pytest.raises(OutputError, match="is a folder; expected a file's name"):
+        check_output(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="is a device or pipe"), written_beside(tmp_path / "pipe"):
+        pass
+
+
+def test_result_replaces_none_of_its_inputs_by_whatever_name(tmp_path):
+    (tmp_path / "store").mkdir()
+    catalog = tmp_path / "catalog.parquet"
+    catalog.touch()
+    (tmp_path / "link.parquet").symlink_to(catalog)
+    inputs = (catalog, tmp_path / "store")
+    for place in (catalog, tmp_path / "link.parquet", tmp_path / "store" / ".." / catalog.name):
+        with pytest.raises(OutputError, match="is read by the same command"):
+            check_output(place, inputs)
+    with pytest.raises(OutputError, match="lies in the folder"):
+        check_output(tmp_path / "store" / "out.parquet", inputs)
+    check_output(tmp_path / "store.parquet", inputs)
+
+
+def test_folder_is_held_by_one_run_at_a_time(tmp_path):
+    folder = tmp_path / "work"
+    with held(folder):
+        assert folder.is_dir()
+        with pytest.raises(OutputError, match="work: another run is writing there"), held(folder):
+            pass
+    with held(folder):
+        pass
+
+
+def test_folder_may_be_removed_by_the_run_that_holds_it(tmp_path):
+    folder = tmp_path / "work"
+    for _ in range(2):
+        with held(folder):
+            (folder / "lock").unlink()
+            folder.rmdir()
+    assert not folder.exists()
+
+
+def test_folder_that_cannot_be_made_is_an_output_error(tmp_path):
+    (tmp_path / "work").touch()
+    with pytest.raises(OutputError, match="work: could not be written: File exists"):
+        held(tmp_path / "work").__enter__()
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert sha256_of_file(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")

@@ -1,0 +1,63 @@
+"""Scratch pixels are the prepared cutouts of the store, made once."""
+
+import errno
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from targetsel.errors import OutputError
+from targetsel.imaging.store import CutoutStore
+from targetsel.imaging.stretch import Stretch
+from targetsel.networks.input_plan import InputPlan
+from targetsel.training.pixels import Pixels
+from tests.training.toy_sky import toy_labels, toy_store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return toy_store(tmp_path / "store", toy_labels(40))
+
+
+def test_pixels_are_the_prepared_cutouts_in_half_precision(store, tmp_path):
+    plan = InputPlan.of_store(store, ("r", "g"), size=12, binning=2)
+    ids = np.array([7, 3, 40])
+    pixels = Pixels.of(tmp_path, store, ids, plan)
+    cutouts = store.read(ids).select_bands(("r", "g")).crop(12)
+    read = pixels.reader()(np.array([1, 0]))
+    assert read.dtype == np.float32
+    assert read == pytest.approx(plan.prepare(cutouts.flux[[1, 0]]), rel=1e-3, abs=1e-3)
+
+
+def test_a_star_beyond_half_precision_stays_a_number(tmp_path):
+    labels = toy_labels(40)
+    store = toy_store(tmp_path / "store", replace(labels, mean=labels.mean + np.array([30.0, 0.0])))
+    usual = InputPlan.of_store(store)
+    linear = Stretch("linear", usual.stretch.sky_sigma, clip=1e6)
+    pixels = Pixels.of(tmp_path, store, np.array([1]), replace(usual, stretch=linear))
+    assert pixels.reader()(np.array([0])).max() == np.float32(65504)
+
+
+def test_a_source_without_a_band_keeps_its_place_and_says_why(store, tmp_path):
+    pixels = Pixels.of(tmp_path, store, np.array([40, 1]), InputPlan.of_store(store))
+    assert pixels.status.tolist() == ["lost band: r", "ok"]
+    assert (pixels.reader()(np.array([0])) == 0).all()
+
+
+def test_pixels_that_are_there_are_not_made_again(store, tmp_path, monkeypatch):
+    plan = InputPlan.of_store(store)
+    first = Pixels.of(tmp_path, store, store.source_ids(), plan)
+    monkeypatch.setattr(CutoutStore, "read", None)
+    again = Pixels.of(tmp_path, store, store.source_ids(), plan)
+    assert again.path == first.path
+    assert np.array_equal(again.status, first.status)
+
+
+def test_a_full_disk_leaves_nothing_under_the_final_name(store, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(InputPlan, "prepare", full)
+    with pytest.raises(OutputError, match="could not be written: No space left on device"):
+        Pixels.of(tmp_path, store, store.source_ids(), InputPlan.of_store(store))
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
