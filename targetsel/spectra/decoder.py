@@ -16,8 +16,6 @@ from targetsel.spectra.autoencoder import HIDDEN, SpectralAutoencoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.latent_space import LatentSpace
 from targetsel.spectra.spectrum import Spectra
-from targetsel.training.decoder_training import Recipe, train
-from targetsel.training.training_spectra import TrainingSpectra
 from targetsel.weights.safetensors import load_weights, read_safetensors, write_safetensors
 
 FILE_NAME = "decoder.safetensors"
@@ -122,17 +120,3 @@ class Decoder:
             by_latent = torch.func.vmap(torch.func.jacfwd(decoded))
             found = by_latent(torch.from_numpy(np.ascontiguousarray(latents)).float())
         return np.asarray(found.numpy(), dtype=np.float64)
-
-
-def train_decoder(flux: np.ndarray, n_latents: int = 6, epochs: int = 60, seed: int = 0) -> Decoder:
-    """A decoder that has learnt noise-free spectra, seeing them under noise.
-
-    Parameters
-    ----------
-    flux : ndarray, shape (N, 1000)
-        Rest-frame flux density; each is scaled to a sum of squares of 1.
-    epochs : int
-        Of one cycle of the learning rate.
-    """
-    recipe = Recipe(LatentSpace(n_latents), epochs, one_cycle=True, seed=seed)
-    return Decoder(train(TrainingSpectra.of(flux), recipe).network)

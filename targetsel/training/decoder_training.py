@@ -23,6 +23,7 @@ from torch import Tensor
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.autoencoder import LossParts, SpectralAutoencoder
+from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.latent_space import LatentSpace
 from targetsel.spectra.lines import PROXIES
@@ -150,6 +151,20 @@ def train(
         _fit_scaler(run.network.eval(), run.flux, rows)
     progress = run.progress
     return Trained(run.network, progress.history, progress.epoch - progress.since_best, held_out)
+
+
+def train_decoder(flux: np.ndarray, n_latents: int = 6, epochs: int = 60, seed: int = 0) -> Decoder:
+    """A decoder trained on noise-free spectra, to which noise is added while training.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (N, 1000)
+        Rest-frame flux density; each is scaled to a sum of squares of 1.
+    epochs : int
+        Length of the one cycle of the learning rate.
+    """
+    recipe = Recipe(LatentSpace(n_latents), epochs, one_cycle=True, seed=seed)
+    return Decoder(train(TrainingSpectra.of(flux), recipe).network)
 
 
 def split(n: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:

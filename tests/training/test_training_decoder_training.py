@@ -7,12 +7,18 @@ import torch
 
 from targetsel.errors import OutputError, SpectrumError
 from targetsel.spectra.autoencoder import SpectralAutoencoder
-from targetsel.spectra.decoder import Decoder, train_decoder
+from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.latent_space import LatentSpace
 from targetsel.training import decoder_training as training
 from targetsel.training.decoder_run import train_into
-from targetsel.training.decoder_training import Progress, Recipe, pixel_counts, train
+from targetsel.training.decoder_training import (
+    Progress,
+    Recipe,
+    pixel_counts,
+    train,
+    train_decoder,
+)
 from targetsel.training.training_spectra import TrainingSpectra
 
 RECIPE = Recipe(LatentSpace(3, 2), epochs=4, batch=32)
