@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +26,7 @@ from targetsel.mock.variation import Variation
 from targetsel.tables.files import held, sha256_of_file
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, read_footer
-from targetsel.workers.memory import return_freed_memory
+from targetsel.workers.pool import map_bounded, return_freed_memory
 
 Progress = Callable[[int, int], None]
 
@@ -253,19 +250,16 @@ def _made(plan: SkyPlan, workers: int) -> Iterator[_Made]:
 
 
 def _made_by(workers: int, plan: SkyPlan) -> Iterator[_Made]:
-    with (
-        _one_thread_each(),
-        ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(plan,)
-        ) as pool,
-    ):
-        waiting: deque[Future[_Made]] = deque()
-        for start in plan.blocks:
-            waiting.append(pool.submit(_make_here, start))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    with _one_thread_each():
+        yield from map_bounded(
+            _make_here,
+            plan.blocks,
+            workers,
+            ahead=workers,
+            processes=True,
+            initializer=_begin,
+            initargs=(plan,),
+        )
 
 
 _plans: list[SkyPlan] = []  # of a process that makes sources, its plan

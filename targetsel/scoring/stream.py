@@ -8,13 +8,11 @@ goes on with the first chunk that is not on disk.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from targetsel.sky.chunks import sorted_chunks
 from targetsel.spectra.lines import BPT_CLASSES
 from targetsel.tables.files import check_output, held, written_beside
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, is_simulated, write_table
+from targetsel.workers.pool import map_bounded, return_freed_memory
 
 ROWS_PER_CHUNK = 256
 SOURCES_DECODED_AT_ONCE = 8
@@ -231,26 +230,16 @@ def _in_threads(work: Callable[[int], int], items: list[int], threads: int) -> I
     import torch
 
     torch.set_num_threads(1)
-    _return_freed_memory()
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        running: set[Future[int]] = set()
-        for item in items:
-            running.add(pool.submit(work, item))
-            if len(running) > threads:  # one ahead, and never a queue as long as the catalog
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        yield from (future.result() for future in as_completed(running))
-
-
-def _return_freed_memory() -> None:
-    """Let freed blocks of megabytes go back to the system at once, for the rest of the process.
-
-    glibc would keep them, in pieces that fit the next chunk ever worse, so that memory grew with
-    the length of a run. Other C libraries have no such setting, and are left alone.
-    """
-    m_mmap_threshold = -3  # from malloc.h
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(m_mmap_threshold, 4 * 2**20)
+    return_freed_memory(4 * 2**20)
+    yield from map_bounded(
+        work,
+        items,
+        threads,
+        in_order=False,
+        ahead=threads,
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    )
 
 
 def _rows(parts: list[Path]) -> int:

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +31,7 @@ from targetsel.selection.target_list import columns_needed
 from targetsel.sky.footprint import Region
 from targetsel.spectra.proxies import QUANTILES
 from targetsel.tables.parquet import read_footer
+from targetsel.workers.pool import map_bounded
 
 ROWS_AT_A_TIME = 8192
 ROWS_PER_LOOK = 65_536
@@ -105,7 +104,7 @@ class ScoredFile:
             for group in range(self._file.num_row_groups)
             if any(each.whole or self._may_begin(each, group) for each in judges)
         )
-        for pieces in _in_order(look, _spans(self._metadata, groups), threads):
+        for pieces in map_bounded(look, _spans(self._metadata, groups), threads):
             yield from pieces
 
     def _members(
@@ -300,18 +299,3 @@ def _spans(metadata: pq.FileMetaData, groups: Iterable[int]) -> Iterator[list[in
         rows += more
     if span:
         yield span
-
-
-def _in_order(work: Callable, items: Iterable, threads: int) -> Iterator:
-    """What `work` makes of the items, in their order, several at a time."""
-    if threads <= 1:
-        yield from map(work, items)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future] = deque()
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

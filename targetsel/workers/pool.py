@@ -1,0 +1,103 @@
+"""Threads or processes that work on many items, a bounded number at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_bounded(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    *,
+    in_order: bool = True,
+    ahead: int | None = None,
+    processes: bool = False,
+    initializer: Callable[..., object] | None = None,
+    initargs: tuple[Any, ...] = (),
+) -> Generator[Result, None, None]:
+    """Yield `work(item)` for every item, with several items in work at once.
+
+    Items are taken from the iterable only as results are taken from the generator, so that
+    neither queues nor memory grow with their number. The first error of `work` is raised here;
+    after it, or when the generator is closed, items that have not begun are dropped and the
+    others are waited for.
+
+    Parameters
+    ----------
+    workers : int
+        Threads or processes; with one, the caller's own thread does the work.
+    in_order : bool
+        Results in the order of the items; otherwise as soon as each is done.
+    ahead : int, optional
+        Items submitted beyond the one whose result is awaited. Default: twice the workers.
+    processes : bool
+        Spawned processes rather than threads; `work`, items and results must then be picklable.
+    initializer, initargs
+        Called once in each thread or process.
+
+    Raises
+    ------
+    BrokenProcessPool
+        If a process is ended from outside.
+    """
+    if workers <= 1:
+        yield from map(work, items)
+        return
+    bound = 2 * workers if ahead is None else ahead
+    pool = _executor(workers, processes, initializer, initargs)
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > bound:
+                yield _next(waiting, in_order)
+        while waiting:
+            yield _next(waiting, in_order)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _executor(
+    workers: int,
+    processes: bool,
+    initializer: Callable[..., object] | None,
+    initargs: tuple[Any, ...],
+) -> Executor:
+    if not processes:
+        return ThreadPoolExecutor(workers, "worker", initializer, initargs)
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    return ProcessPoolExecutor(workers, get_context("spawn"), initializer, initargs)
+
+
+def _next(waiting: deque[Future[Result]], in_order: bool) -> Result:
+    """Remove the first future, or one that is done, and give its result."""
+    if in_order:
+        return waiting.popleft().result()
+    done = next((each for each in waiting if each.done()), None)
+    if done is None:
+        done = next(iter(wait(waiting, return_when=FIRST_COMPLETED).done))
+    waiting.remove(done)
+    return done.result()
+
+
+def return_freed_memory(block: int = 2**20) -> None:
+    """Make the C library return freed blocks of `block` bytes or more to the system at once.
+
+    glibc would keep them, in pieces that fit the next block ever worse, so that memory grew with
+    the length of a run. Other C libraries have no such setting, and are left alone. The setting
+    holds for the rest of the process.
+    """
+    m_mmap_threshold = -3  # from malloc.h
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(m_mmap_threshold, block)

@@ -1,0 +1,59 @@
+import contextlib
+import threading
+import time
+
+import pytest
+
+from targetsel.workers.pool import map_bounded
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_results_come_in_the_order_of_the_items(workers):
+    def work(n):
+        time.sleep(0.002 * (n % 3))
+        return n * n
+
+    assert list(map_bounded(work, range(30), workers)) == [n * n for n in range(30)]
+
+
+def test_results_come_as_they_are_done_where_order_does_not_matter():
+    held = threading.Event()
+    results = map_bounded(
+        lambda n: held.wait(5) and n if n == 0 else n, range(4), 2, in_order=False
+    )
+    assert sorted(next(results) for _ in range(3)) == [1, 2, 3]
+    held.set()
+    assert list(results) == [0]
+
+
+def test_items_are_taken_no_faster_than_results():
+    taken = []
+
+    def items():
+        for n in range(1000):
+            taken.append(n)
+            yield n
+
+    with contextlib.closing(map_bounded(abs, items(), 2, ahead=5)) as results:
+        next(results)
+        assert len(taken) == 6
+    assert len(taken) == 6
+
+
+def test_after_an_error_waiting_items_are_dropped():
+    done = []
+
+    def work(n):
+        if n == 0:
+            raise ValueError("broken")
+        time.sleep(0.05)
+        done.append(n)
+
+    with pytest.raises(ValueError, match="broken"):
+        list(map_bounded(work, range(100), 2, ahead=50))
+    assert len(done) < 10
+
+
+def test_processes_do_the_same_as_threads():
+    results = map_bounded(abs, range(-5, 0), 2, processes=True, initializer=abs, initargs=(1,))
+    assert list(results) == [5, 4, 3, 2, 1]
