@@ -19,8 +19,8 @@ from targetsel.networks.stored_posterior import check_decoder, matrix, stored_po
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import QUANTILES
+from targetsel.tables.ids import matched
 from targetsel.tables.parquet import read_footer, says_simulated
-from targetsel.training.labels import matched
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Numbers that follow from a source's id alone.
+"""Ids of sources: joined between files, and hashed into everything that looks random.
 
-Everything that looks random in targetsel (draws, tie-breaks, samples) is a hash of the source's
-id, a seed and a purpose, so that it does not change with a row's place or its neighbours.
+Draws, tie-breaks and samples are a hash of the source's id, a seed and a purpose, so that they do
+not change with a row's place or its neighbours.
 """
 
 from __future__ import annotations
@@ -9,6 +9,25 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+
+
+def matched(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """The row of each id in `among`, or -1, shape (N,), int64.
+
+    Ids are compared as text where one side has numbers and the other text: 12 is "12", not "012".
+    Where `among` repeats an id its first row counts.
+    """
+    from pandas import Index  # which takes a third of a second to import
+
+    ids, among = np.asarray(ids), np.asarray(among)
+    if (ids.dtype.kind in "iu") != (among.dtype.kind in "iu"):
+        ids, among = (np.array([str(each) for each in side], dtype=object) for side in (ids, among))
+    index = Index(among)
+    if index.has_duplicates:
+        first = np.flatnonzero(~index.duplicated())
+        rows = index.take(first).get_indexer(Index(ids))
+        return np.where(rows >= 0, first[rows], -1).astype(np.int64)
+    return index.get_indexer(Index(ids)).astype(np.int64)
 
 
 def keys_of(source_id: np.ndarray) -> np.ndarray:

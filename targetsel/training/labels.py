@@ -24,6 +24,7 @@ from targetsel.spectra.measured import MeasuredSpectra
 from targetsel.spectra.reading import DAMAGE
 from targetsel.spectra.spectrum import Spectra
 from targetsel.tables.files import sha256_of_file
+from targetsel.tables.ids import matched
 from targetsel.tables.parquet import footer_in, is_simulated, says_simulated
 from targetsel.training.decoder_training import one_thread
 from targetsel.training.training_spectra import TrainingSpectra
@@ -254,12 +255,6 @@ class Labels:
 
 
 _ARRAYS = ("source_id", "mean", "noise", "group", "weight")
-
-
-def matched(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """The place of each id in `among`, or -1, shape (N,); 12 and "12" are the same id."""
-    place = {str(each): row for row, each in enumerate(among)}
-    return np.array([place.get(str(each), -1) for each in ids], dtype=np.int64)
 
 
 # ---------------------------------------------------------------------- encoding

@@ -1,0 +1,300 @@
+"""Columns declared once: what each kind of file holds, and one reader that checks it.
+
+A kind of file is a `FileKind`: a list of `Column`s with type, unit, UCD, meaning and when a value
+is null. Writers take their schema from it, `FileKind.read` checks files against it, and help and
+documentation list it. Rooms declare the kinds of file they write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from targetsel.errors import CatalogError, TargetselError, did_you_mean
+from targetsel.tables.parquet import described, read_footer
+
+NEVER = "never"
+ID = pa.null()  # declared type of ids: whole numbers or text
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a kind of file.
+
+    Attributes
+    ----------
+    name : str
+    type : pa.DataType
+        As written. A file that is read may have any type of the same nature: any number for a
+        number, lists of any kind for lists of the same length, dictionaries for text. `ID` stands
+        for whole numbers or text.
+    unit, ucd, meaning : str
+        As VOTable spells them; written into every file.
+    null_when : str
+        When a value is missing, as half a sentence; "never" for columns without nulls.
+    required : bool
+        Whether a file of this kind must have it.
+    notes : mapping of str
+        Further Arrow field metadata.
+    """
+
+    name: str
+    type: pa.DataType
+    unit: str = ""
+    ucd: str = ""
+    meaning: str = ""
+    null_when: str = "it is not known"
+    required: bool = True
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def field(self) -> pa.Field:
+        """The Arrow field, with unit, UCD, meaning and notes as metadata."""
+        kind = pa.int64() if self.type == ID else self.type
+        nullable = self.null_when != NEVER
+        plain = described(self.name, kind, self.unit, self.ucd, self.meaning, nullable)
+        if not self.notes:
+            return plain
+        notes = {key.encode(): value.encode() for key, value in self.notes.items()}
+        return plain.with_metadata({**(plain.metadata or {}), **notes})
+
+    def refusal(self, found: pa.Field) -> str | None:
+        """Why a file's column cannot serve as this one; None where it can."""
+        expected = _nature(self.type)
+        if _nature(found.type) not in _SERVES[expected]:
+            return f"is of type {found.type}; expected {expected}"
+        width = getattr(self.type, "list_size", None)
+        own = getattr(found.type, "list_size", None)
+        if width is not None and own is not None and own != width:
+            return f"has lists of {own} numbers; expected {width}"
+        return None
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """One kind of table: its columns, and how a user gets a file of it.
+
+    Attributes
+    ----------
+    name : str
+        As errors call it: "a truth file".
+    columns : tuple of Column
+    made_by : str
+        The next step for someone whose file is not of this kind.
+    error : type
+        The exception that `read` raises.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    made_by: str = ""
+    error: type[TargetselError] = CatalogError
+
+    @property
+    def schema(self) -> pa.Schema:
+        return schema_of(self.columns)
+
+    def __getitem__(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    def check(self, schema: pa.Schema, place: Path | str) -> None:
+        """Refuse a schema without the required columns, or with columns of another nature.
+
+        Raises
+        ------
+        TargetselError
+            Of the kind's own class, naming the place, the column, and what was expected.
+        """
+        for column in self.columns:
+            if column.name in schema.names:
+                refusal = column.refusal(schema.field(column.name))
+                if refusal:
+                    raise self.error(f"{place}, column '{column.name}': {refusal}.{self._next}")
+            elif column.required:
+                hint = did_you_mean(column.name, schema.names)
+                raise self.error(
+                    f"{place}: no column '{column.name}', so it is not {self.name}.{hint}"
+                    f"{self._next}"
+                )
+
+    def read(self, path: Path, names: Iterable[str] | None = None) -> pa.Table:
+        """The declared columns that a Parquet file has, checked, in their declared units.
+
+        Parameters
+        ----------
+        path : Path
+        names : iterable of str, optional
+            Only these of the declared columns; each must be there.
+
+        Raises
+        ------
+        TargetselError
+            If the file cannot be read, is not of this kind, or a unit cannot be converted.
+        """
+        read_footer(path)  # raises where there is no whole Parquet file
+        schema = pq.read_schema(path)
+        self.check(schema, path)
+        wanted = [each.name for each in self.columns if each.name in schema.names]
+        if names is not None:
+            wanted = list(names)
+            for name in wanted:
+                if name not in schema.names:
+                    raise self.error(f"{path}: no column '{name}'.{self._next}")
+        table = pq.read_table(path, columns=wanted).select(wanted)
+        for place, name in enumerate(wanted):
+            column = in_unit(table[name], schema.field(name), self[name].unit, path, self.error)
+            if column is not table[name]:
+                table = table.set_column(place, self[name].field.with_type(column.type), column)
+        return table
+
+    @property
+    def _next(self) -> str:
+        return f" {self.made_by}" if self.made_by else ""
+
+
+def schema_of(columns: Iterable[Column]) -> pa.Schema:
+    """The Arrow schema of declared columns."""
+    return pa.schema([column.field for column in columns])
+
+
+def unit_of(column: pa.Field) -> str:
+    """The unit that a column declares; empty where it declares none."""
+    return (column.metadata or {}).get(b"unit", b"").decode()
+
+
+def in_unit(
+    values: pa.ChunkedArray,
+    column: pa.Field,
+    unit: str,
+    place: Path | str,
+    error: type[TargetselError] = CatalogError,
+) -> pa.ChunkedArray:
+    """A column of numbers in `unit`, converted from the unit that it declares.
+
+    A column without a unit is taken to be in `unit` already; so is every column where `unit` is
+    empty.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, if the column's unit cannot be converted to `unit`.
+    """
+    own = unit_of(column)
+    if not unit or not own or own == unit:
+        return values
+    from astropy import units
+
+    # Spellings of files that astropy does not know stay unknown, and are refused below.
+    there, here = (units.Unit(each, parse_strict="silent") for each in (own, unit))
+    if there == here:
+        return values
+    try:
+        factor = there.to(here)
+    except (units.UnitConversionError, ValueError, TypeError):
+        raise error(
+            f"{place}, column '{column.name}': is in '{own}'; expected '{unit}'. Convert it, or "
+            "correct the unit that the file declares."
+        ) from None
+    return pc.multiply(values.cast(pa.float64()), factor)
+
+
+def matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """A column of lists of K numbers as float64, shape (N, K); NaN where a list or number is null.
+
+    Raises
+    ------
+    ValueError
+        If lists differ in length.
+    """
+    lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(lists, pa.ChunkedArray):  # what combine_chunks leaves of no chunks at all
+        lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], column.type)
+    if pa.types.is_fixed_size_list(lists.type):
+        width = lists.type.list_size
+    else:
+        lengths = pc.unique(pc.list_value_length(lists).drop_null()).to_pylist()
+        if len(lengths) > 1:
+            raise ValueError(f"lists of {lengths[0]} and of {lengths[1]} numbers")
+        width = lengths[0] if lengths else 0
+    values = np.full((len(lists), width), np.nan)
+    known = lists.is_valid().to_numpy(zero_copy_only=False)
+    flat = lists.drop_null().flatten().cast(pa.float64()).to_numpy(zero_copy_only=False)
+    values[known] = flat.reshape(int(known.sum()), width)
+    return values
+
+
+def list_column(
+    values: np.ndarray, kind: pa.DataType | None = None, good: np.ndarray | None = None
+) -> pa.FixedSizeListArray:
+    """A matrix (N, K) as a column of fixed-size lists; lists of nulls where not `good`.
+
+    Parameters
+    ----------
+    values : ndarray, shape (N, K)
+    kind : pa.DataType, optional
+        By default lists of K float32.
+    good : ndarray of bool, shape (N,), optional
+        By default every row.
+    """
+    values = np.asarray(values)
+    kind = kind or pa.list_(pa.float32(), values.shape[1])
+    mask = None
+    if good is not None:
+        mask = np.broadcast_to(~good[:, None], values.shape).ravel()
+    flat = pa.array(values.ravel().astype(kind.value_type.to_pandas_dtype()), mask=mask)
+    return pa.FixedSizeListArray.from_arrays(flat, type=kind)
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of this type are real numbers."""
+    return _nature(kind) in ("a whole number", "a number")
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values of this type are lists."""
+    return (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are text, dictionary-encoded or not."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_string_view(kind)
+
+
+def _is_string_view(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string_view(kind))
+
+
+def _nature(kind: pa.DataType) -> str:
+    if kind == ID:
+        return "an id, a whole number or text"
+    if is_text(kind):
+        return "text"
+    if is_list(kind):
+        return "a list of numbers" if is_number(kind.value_type) else "a list"
+    if pa.types.is_boolean(kind):
+        return "true or false"
+    if pa.types.is_integer(kind):
+        return "a whole number"
+    if pa.types.is_floating(kind):
+        return "a number"
+    return f"of type {kind}"
+
+
+_NATURES: Sequence[str] = (
+    *("text", "a list of numbers", "a list", "true or false", "a whole number", "a number"),
+)
+# The natures of a file's column that can serve as one of a declared nature.
+_SERVES = {nature: (nature,) for nature in _NATURES} | {
+    "a number": ("a number", "a whole number"),
+    "an id, a whole number or text": ("a whole number", "text"),
+}
