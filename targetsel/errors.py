@@ -12,7 +12,15 @@ from difflib import get_close_matches
 
 
 class TargetselError(Exception):
-    """Something a user can mend."""
+    """Something a user can mend.
+
+    Attributes
+    ----------
+    detail : str
+        For an error in a file that a user wrote, the source line and a caret below it.
+    """
+
+    detail: str = ""
 
 
 class CatalogError(TargetselError):

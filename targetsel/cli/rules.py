@@ -11,12 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from targetsel.documents.document import read_text
 from targetsel.errors import OutputError, RuleError
 from targetsel.rules.binding import Columns
 from targetsel.rules.bits import BitLock
 from targetsel.rules.formatting import formatted
 from targetsel.rules.lint import lint as remarks_on
-from targetsel.rules.reading import text_of
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.rules.schema import json_schema
 from targetsel.selection.scan import scored_file
@@ -74,7 +74,7 @@ def fmt(
     changed = 0
     for name in rules:
         path = find_rules(name)
-        before = text_of(path)
+        before = read_text(path)
         after = formatted(before, str(path))
         if before == after:
             continue

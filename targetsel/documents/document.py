@@ -1,19 +1,21 @@
-"""YAML as a tree of texts that remember their place.
+"""YAML as a tree of texts that remember where they are written.
 
-Only what files of rules and settings need: maps, lists and scalars. Every scalar is kept as the
-text that was written (`no`, `1:30` and `010` are not turned into something else), and what makes
-YAML files surprising or dangerous is refused: anchors, aliases, tags, duplicate keys, deep nesting.
+Files of rules and settings need maps, lists and scalars only. Every scalar is kept as the text
+that was written (`no`, `1:30` and `010` are not turned into something else), and what makes YAML
+files surprising or dangerous is refused: anchors, aliases, tags, duplicate keys, deep nesting.
 Events are read one by one, so a hostile file costs milliseconds and no recursion.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from targetsel.documents.source_location import Place
+from targetsel.documents.source_location import SourceLocation
+from targetsel.errors import RuleError, TargetselError
 
 MAX_CHARACTERS = 1 << 20
 MAX_NODES = 50_000
@@ -23,70 +25,89 @@ QUOTE = "quote expressions that start with > & * ! or %"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True)
-class Scalar:
-    """A piece of text."""
+class Scalar(str):
+    """A piece of text; `place` is the location of its first character.
 
-    place: Place  # of its first character
-    value: str
-    folded: bool = False  # written after > or |
+    `folded` is true of text that is written after > or |.
+    """
+
+    place: SourceLocation
+    folded: bool
+
+    def __new__(
+        cls, text: str, place: SourceLocation = SourceLocation(), folded: bool = False
+    ) -> Scalar:
+        scalar = super().__new__(cls, text)
+        scalar.place, scalar.folded = place, folded
+        return scalar
 
 
-@dataclass(frozen=True)
-class Sequence:
-    """A list."""
+class Sequence(list["Node"]):
+    """A list; `place` is the location of its first character."""
 
-    place: Place
-    items: list[Node] = field(default_factory=list)
+    def __init__(self, place: SourceLocation) -> None:
+        super().__init__()
+        self.place = place
 
 
-@dataclass(frozen=True)
-class Map:
-    """A map; `keys` holds the keys as they are written."""
+class Map(dict[str, "Node"]):
+    """A map; `place` is the location of its first character, `keys_at` those of its keys."""
 
-    place: Place
-    keys: dict[str, Scalar] = field(default_factory=dict)
-    values: dict[str, Node] = field(default_factory=dict)
+    def __init__(self, place: SourceLocation) -> None:
+        super().__init__()
+        self.place = place
+        self.keys_at: dict[str, SourceLocation] = {}
 
 
 Node = Scalar | Sequence | Map
 
 
-def read_document(text: str, file: str) -> Node:
-    """The tree of one YAML document; `file` is its name in errors.
+def read_text(path: Path, error: type[TargetselError] = RuleError) -> str:
+    """The text of a UTF-8 file; an `error` that names the file where there is none."""
+    try:
+        return Path(path).read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise error(f"{path}: not UTF-8 text (byte {fault.start}); save it as UTF-8") from None
+    except FileNotFoundError:
+        raise error(f"{path}: no such file.") from None
+    except OSError as fault:
+        raise error(f"{path}: cannot be read: {fault.strerror}") from None
+
+
+def read_document(text: str, file: str, error: type[TargetselError] = RuleError) -> Node:
+    """The tree of one YAML document; `file` is its name in errors, `error` their class.
 
     Raises
     ------
-    RuleErrorAt
-        If the text is not YAML, or uses a part of YAML that our files do without.
+    TargetselError
+        Of class `error`, if the text is not YAML or uses a part of YAML that our files do without.
     """
+    top = SourceLocation(file, error_type=error)
     if len(text) > MAX_CHARACTERS:
-        raise Place(file).error("the file may hold 1 MiB at most")
-    lines = text.split("\n")
-    builder = _Builder(file, [line.rstrip("\r") for line in lines])
+        raise top.error("the file may hold 1 MiB at most")
+    builder = _Builder(top, [line.rstrip("\r") for line in text.split("\n")])
     loader = _Loader(text)
     try:
         while not isinstance(event := loader.get_event(), yaml.StreamEndEvent):
             builder.take(event)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = error.problem or error.context or "it cannot be read"
+    except yaml.MarkedYAMLError as fault:
+        mark = fault.problem_mark or fault.context_mark
+        problem = fault.problem or fault.context or "it cannot be read"
         raise builder.place(mark).error(f"not valid YAML: {problem}; {QUOTE}") from None
-    except yaml.YAMLError as error:
-        reason = str(error).splitlines()[0]
-        raise Place(file).error(f"not valid YAML: {reason}") from None
+    except yaml.YAMLError as fault:
+        raise top.error(f"not valid YAML: {str(fault).splitlines()[0]}") from None
     finally:
         loader.dispose()
     if builder.root is None:
-        raise Place(file).error("the file is empty; expected keys and values, such as `name: mine`")
+        raise top.error("the file is empty; expected keys and values, such as `name: mine`")
     return builder.root
 
 
 class _Builder:
     """Turns YAML events into the tree, keeping the open lists and maps on a stack."""
 
-    def __init__(self, file: str, lines: list[str]) -> None:
-        self.file = file
+    def __init__(self, top: SourceLocation, lines: list[str]) -> None:
+        self.top = top
         self.lines = lines
         self.root: Node | None = None
         self.stack: list[Sequence | Map] = []
@@ -94,11 +115,13 @@ class _Builder:
         self.nodes = 0
         self.documents = 0
 
-    def place(self, mark: Any) -> Place:
+    def place(self, mark: Any) -> SourceLocation:
         if mark is None:
-            return Place(self.file)
+            return self.top
         line = self.lines[mark.line] if mark.line < len(self.lines) else ""
-        return Place(self.file, mark.line + 1, mark.column + 1, line, mark.column)
+        return replace(
+            self.top, line=mark.line + 1, column=mark.column + 1, source=line, caret=mark.column
+        )
 
     def take(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
@@ -111,11 +134,17 @@ class _Builder:
             self.stack.pop()
             self.key.pop()
         elif isinstance(event, yaml.NodeEvent):
-            self._check(event)
-            self._node(event)
+            place = self.place(event.start_mark)
+            self._check(event, place)
+            if isinstance(event, yaml.ScalarEvent):
+                self._add(self._scalar(event, place))
+                return
+            node = Map(place) if isinstance(event, yaml.MappingStartEvent) else Sequence(place)
+            self._add(node)
+            self.stack.append(node)
+            self.key.append(None)
 
-    def _check(self, event: yaml.NodeEvent) -> None:
-        place = self.place(event.start_mark)
+    def _check(self, event: yaml.NodeEvent, place: SourceLocation) -> None:
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise place.error(f"the file may hold {MAX_NODES:,} entries at most")
@@ -129,24 +158,13 @@ class _Builder:
         if getattr(event, "tag", None) is not None:
             raise place.error(f"YAML tags (!) are not allowed; {QUOTE}")
 
-    def _node(self, event: yaml.NodeEvent) -> None:
-        place = self.place(event.start_mark)
-        if isinstance(event, yaml.ScalarEvent):
-            self._add(self._scalar(event, place))
-            return
-        node = Map(place) if isinstance(event, yaml.MappingStartEvent) else Sequence(place)
-        self._add(node)
-        self.stack.append(node)
-        self.key.append(None)
-
-    def _scalar(self, event: yaml.ScalarEvent, place: Place) -> Scalar:
+    def _scalar(self, event: yaml.ScalarEvent, place: SourceLocation) -> Scalar:
         start = place.moved(1) if event.style in ("'", '"') else place
         folded = event.style in ("|", ">")
         if not folded and place.source.startswith(event.value, start.caret):
-            return Scalar(start, event.value)
+            return Scalar(event.value, start)
         text = event.value.replace("\n", " ")
-        inexact = Place(self.file, place.line, place.column, text, 0, exact=False)
-        return Scalar(inexact, text, folded)
+        return Scalar(text, replace(place, source=text, caret=0, exact=False), folded)
 
     def _add(self, node: Node) -> None:
         if not self.stack:
@@ -154,10 +172,10 @@ class _Builder:
             return
         parent = self.stack[-1]
         if isinstance(parent, Sequence):
-            parent.items.append(node)
+            parent.append(node)
         elif (key := self.key[-1]) is not None:
-            parent.keys[key.value] = key
-            parent.values[key.value] = node
+            parent.keys_at[key] = key.place
+            parent[key] = node
             self.key[-1] = None
         else:
             self.key[-1] = self._new_key(parent, node)
@@ -165,7 +183,7 @@ class _Builder:
     def _new_key(self, parent: Map, node: Node) -> Scalar:
         if not isinstance(node, Scalar):
             raise node.place.error("a key must be a plain word")
-        if node.value in parent.keys:
-            first = parent.keys[node.value].place.line
-            raise node.place.error(f"duplicate key '{node.value}' (first at line {first})")
+        if node in parent:
+            first = parent.keys_at[node].line
+            raise node.place.error(f"duplicate key '{node}' (first at line {first})")
         return node

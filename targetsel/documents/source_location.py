@@ -1,32 +1,18 @@
-"""Where in a rule file something is written, and errors that point there."""
+"""Locations in a file that a user wrote, and errors that point there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from targetsel.errors import RuleError
+from targetsel.errors import RuleError, TargetselError
 
 WIDTH = 100  # characters of a source line shown above the caret
 LONGEST = 500  # characters of a message, which may quote what the file holds
 
 
-class RuleErrorAt(RuleError):
-    """A `RuleError` that knows its place: `FILE:LINE:COL: error: message`.
-
-    Attributes
-    ----------
-    detail : str
-        The source line and, below it, a caret under the fault.
-    """
-
-    def __init__(self, message: str, detail: str) -> None:
-        super().__init__(message)
-        self.detail = detail
-
-
 @dataclass(frozen=True)
-class Place:
-    """A character of a rule file.
+class SourceLocation:
+    """A character of a file that a user wrote.
 
     Attributes
     ----------
@@ -41,6 +27,8 @@ class Place:
     exact : bool
         False where `source` is the text of a YAML scalar that runs over several lines or holds
         escapes: `line` and `column` then stay at its start and only the caret moves.
+    error_type : type
+        Class of the errors that point here.
     """
 
     file: str = "expression"
@@ -49,22 +37,29 @@ class Place:
     source: str = ""
     caret: int = 0
     exact: bool = True
+    error_type: type[TargetselError] = field(default=RuleError, compare=False, repr=False)
 
-    def moved(self, offset: int) -> Place:
-        """The place `offset` characters further on."""
+    def moved(self, offset: int) -> SourceLocation:
+        """The location `offset` characters further on."""
         column = self.column + offset if self.exact else self.column
         return replace(self, column=column, caret=self.caret + offset)
 
-    def error(self, message: str) -> RuleErrorAt:
-        """The error that `message` describes, to be raised."""
-        message = " ".join(message.splitlines())
-        if len(message) > LONGEST:
-            message = f"{message[: LONGEST - 3]}..."
-        return RuleErrorAt(f"{self.file}:{self.line}:{self.column}: error: {message}", self.detail)
+    def error(self, message: str) -> TargetselError:
+        """An error to be raised: `FILE:LINE:COLUMN: error: message`, and `detail` with a caret."""
+        message = shortened(message)
+        error = self.error_type(f"{self.file}:{self.line}:{self.column}: error: {message}")
+        error.detail = self.detail
+        return error
 
     @property
     def detail(self) -> str:
-        """The source line and, below it, a caret under the place."""
+        """The source line and, below it, a caret under the location."""
         start = max(0, min(self.caret - WIDTH // 2, len(self.source) - WIDTH))
         shown = self.source[start : start + WIDTH].replace("\t", " ")
         return f"{shown}\n{' ' * (self.caret - start)}^"
+
+
+def shortened(message: str) -> str:
+    """The message on one line, cut where it quotes more than anyone reads."""
+    message = " ".join(message.splitlines())
+    return message if len(message) <= LONGEST else f"{message[: LONGEST - 3]}..."

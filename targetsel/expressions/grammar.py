@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from targetsel.documents.source_location import Place
+from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
 
 MAX_CHARACTERS = 4096
@@ -112,7 +112,7 @@ _ELSEWHERE = {
 class Node:
     """A piece of an expression; two nodes are equal wherever they are written."""
 
-    place: Place = field(compare=False, repr=False)
+    place: SourceLocation = field(compare=False, repr=False)
 
     @property
     def children(self) -> tuple[Node, ...]:
@@ -248,21 +248,21 @@ def words(text: str) -> list[tuple[str, str]]:
 # --- grammar -----------------------------------------------------------------------------------
 
 
-def parse(text: str, place: Place | None = None) -> Node:
+def parse(text: str, place: SourceLocation | None = None) -> Node:
     """The syntax tree of one expression.
 
     Parameters
     ----------
     text : str
-    place : Place, optional
+    place : SourceLocation, optional
         Where the first character of `text` stands in the rule file.
 
     Raises
     ------
-    RuleErrorAt
+    RuleError
         If the text is not an expression; it points at the first character that does not fit.
     """
-    place = place or Place(source=text)
+    place = place or SourceLocation(source=text)
     if len(text) > MAX_CHARACTERS:
         raise place.error(
             f"expression is longer than {MAX_CHARACTERS} characters; name parts under `define:`"
@@ -276,7 +276,7 @@ class _Parser:
     """Recursive descent, one method per line of the grammar; tokens are read as they are needed,
     so that the first fault from the left is the one reported."""
 
-    def __init__(self, text: str, place: Place) -> None:
+    def __init__(self, text: str, place: SourceLocation) -> None:
         self.text = text
         self.origin = place
         self.depth = 0
@@ -292,7 +292,7 @@ class _Parser:
         return token
 
     @property
-    def place(self) -> Place:
+    def place(self) -> SourceLocation:
         return self.origin.moved(self.token.start)
 
     def _advance(self) -> Token:
@@ -315,7 +315,7 @@ class _Parser:
 
     def _branch(
         self,
-        place: Place,
+        place: SourceLocation,
         word: str,
         *parts: Node,
         operators: tuple[str, ...] = (),
@@ -403,7 +403,7 @@ class _Parser:
             return self._branch(place, word, left)
         return left
 
-    def _chain(self, place: Place, left: Node) -> Node:
+    def _chain(self, place: SourceLocation, left: Node) -> Node:
         parts = [left]
         operators: list[str] = []
         while self.token.kind in COMPARISONS:
@@ -485,7 +485,7 @@ class _Parser:
             raise self._stray()
         raise self.place.error(f"expected a number or a name before '{self.token.text}'")
 
-    def _close(self, opened: Place) -> None:
+    def _close(self, opened: SourceLocation) -> None:
         if self.token.kind == "end":
             raise self.place.error(
                 f"expected ')'; the '(' opened at column {opened.column} is never closed"

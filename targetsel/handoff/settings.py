@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from targetsel.documents.document import Map, Node, Scalar, read_document
-from targetsel.documents.source_location import RuleErrorAt
+from targetsel.documents.document import Map, Node, Scalar, read_document, read_text
 from targetsel.errors import HandoffError, did_you_mean
 from targetsel.handoff.tool import Tool
 
@@ -57,17 +56,10 @@ class Settings:
             If the file is missing, no such YAML, or has a key that the tool does not take.
         """
         path = Path(path)
-        try:
-            root = read_document(path.read_text(encoding="utf-8"), str(path))
-        except FileNotFoundError:
-            raise HandoffError(f"{path}: no such file.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise HandoffError(f"{path}: cannot be read as text ({error}).") from error
-        except RuleErrorAt as error:
-            raise HandoffError(str(error)) from None
+        root = read_document(read_text(path, HandoffError), str(path), HandoffError)
         if not isinstance(root, Map):
             raise HandoffError(f"{path}: expected a map of settings, such as `epoch: 2026.5`.")
-        values = {key: _value(path, key, node) for key, node in root.values.items()}
+        values = {key: _value(path, key, node) for key, node in root.items()}
         return cls(tool, values, str(path), path.parent)
 
     def has(self, key: str) -> bool:
@@ -199,14 +191,14 @@ def _texts(value: Value) -> list[str]:
 
 def _value(path: Path, key: str, node: Node) -> Value:
     if isinstance(node, Scalar):
-        return node.value
+        return node
     if isinstance(node, Map):
-        children = list(zip(node.values, node.values.values(), strict=True))
+        children = list(node.items())
     else:
-        children = [(str(place), item) for place, item in enumerate(node.items)]
+        children = [(str(place), item) for place, item in enumerate(node)]
     texts = {}
     for name, child in children:
         if not isinstance(child, Scalar):
             raise HandoffError(f"{path}: '{key}': '{name}' is not a plain value.")
-        texts[name] = child.value
+        texts[name] = child
     return texts if isinstance(node, Map) else list(texts.values())

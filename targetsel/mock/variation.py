@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document
-from targetsel.documents.source_location import RuleErrorAt
+from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document, read_text
 from targetsel.errors import MockError, did_you_mean
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import FiberSpectra
@@ -90,15 +89,9 @@ class Variation:
             If the file is missing, no such YAML, or has a key or a value that makes no sense.
         """
         path = Path(path)
+        values = _values(read_document(read_text(path, MockError), str(path), MockError))
         try:
-            root = read_document(path.read_text(encoding="utf-8"), str(path))
-            return cls(**_values(root))
-        except FileNotFoundError:
-            raise MockError(f"{path}: no such file.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise MockError(f"{path}: cannot be read as text ({error}).") from error
-        except RuleErrorAt as error:
-            raise MockError(str(error)) from None
+            return cls(**values)
         except MockError as error:
             raise MockError(f"{path}: {error}") from None
 
@@ -145,10 +138,10 @@ def _values(root: Node) -> dict[str, Any]:
         raise root.place.error("expected a map, such as `seeing: 1.3`")
     known = [each.name for each in fields(Variation)]
     values: dict[str, Any] = {}
-    for key, node in root.values.items():
+    for key, node in root.items():
         if key not in known:
             hint = did_you_mean(key, known) or f" Known: {', '.join(known)}."
-            raise root.keys[key].place.error(f"unknown key '{key}'.{hint}")
+            raise root.keys_at[key].error(f"unknown key '{key}'.{hint}")
         if key == "zero_point":
             values[key] = _by_band(node)
         elif key == "redshift":
@@ -160,7 +153,7 @@ def _values(root: Node) -> dict[str, Any]:
 
 def _number(node: Node) -> float:
     try:
-        value = float(node.value) if isinstance(node, Scalar) else math.nan
+        value = float(node) if isinstance(node, Scalar) else math.nan
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -169,13 +162,13 @@ def _number(node: Node) -> float:
 
 
 def _range(node: Node) -> tuple[float, float]:
-    if not isinstance(node, Sequence) or len(node.items) != 2:
+    if not isinstance(node, Sequence) or len(node) != 2:
         raise node.place.error("expected two numbers, such as `[0.02, 0.1]`")
-    low, high = map(_number, node.items)
+    low, high = map(_number, node)
     return low, high
 
 
 def _by_band(node: Node) -> dict[str, float]:
     if not isinstance(node, Map):
         raise node.place.error("expected magnitudes by band, such as `{g: 0.03}`")
-    return {band: _number(value) for band, value in node.values.items()}
+    return {band: _number(value) for band, value in node.items()}

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 from astropy import units
 
-from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document
-from targetsel.documents.source_location import RuleErrorAt
+from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document, read_text
 from targetsel.errors import SpectrographError, did_you_mean
 
 SCHEMA = "targetsel/spectrograph/v1"
@@ -128,14 +127,9 @@ class Spectrograph:
         SpectrographError
             The file, line and what is wrong there.
         """
-        try:
-            text = path.read_text(encoding="utf-8")
-            root = read_document(text, str(path))
-            return _spectrograph(root, hashlib.sha256(text.encode()).hexdigest())
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpectrographError(f"{path}: cannot be read as text ({error}).") from None
-        except RuleErrorAt as error:
-            raise SpectrographError(str(error)) from None
+        text = read_text(path, SpectrographError)
+        root = read_document(text, str(path), SpectrographError)
+        return _spectrograph(root, hashlib.sha256(text.encode()).hexdigest())
 
 
 def parse_quantity(text: str, unit: str, bare: bool = True) -> float:
@@ -160,25 +154,25 @@ def _spectrograph(root: Node, sha256: str) -> Spectrograph:
     top = _map(root, ("schema", "name", "source", *QUANTITIES, "sky", "arms"))
     schema = _text(top, "schema")
     if schema != SCHEMA:
-        raise top.values["schema"].place.error(f"schema is '{schema}', expected '{SCHEMA}'")
+        raise top["schema"].place.error(f"schema is '{schema}', expected '{SCHEMA}'")
     numbers = {key: _quantity(top, key, QUANTITIES) for key in QUANTITIES}
-    arms = top.values["arms"]
-    if not isinstance(arms, Sequence) or not arms.items:
+    arms = top["arms"]
+    if not isinstance(arms, Sequence) or not arms:
         raise arms.place.error("arms is no list; expected one item for each camera")
     return Spectrograph(
         _text(top, "name"),
         _text(top, "source"),
         **numbers,
         sky=_curve(top, "sky", SKY),
-        arms=tuple(_arm(each) for each in arms.items),
+        arms=tuple(_arm(each) for each in arms),
         sha256=sha256,
     )
 
 
 def _arm(node: Node) -> Arm:
     arm = _map(node, ("name", "range", *ARM_CURVES, *OF_ARMS))
-    ends = arm.values["range"]
-    limits = [_number(each, "range") for each in ends.items] if isinstance(ends, Sequence) else []
+    ends = arm["range"]
+    limits = [_number(each, "range") for each in ends] if isinstance(ends, Sequence) else []
     if len(limits) != 2 or not OPTICAL[0] <= limits[0] < limits[1] <= OPTICAL[1]:
         raise ends.place.error(
             "range is not two increasing wavelengths between "
@@ -186,7 +180,7 @@ def _arm(node: Node) -> Arm:
         )
     curves = {key: _curve(arm, key, about) for key, about in ARM_CURVES.items()}
     if not (curves["throughput"](np.linspace(limits[0], limits[1], 64)) > 0).all():
-        raise arm.values["throughput"].place.error(
+        raise arm["throughput"].place.error(
             "throughput is 0 within the arm's range; expected the range to end where light does"
         )
     return Arm(
@@ -203,27 +197,27 @@ def _map(node: Node, keys: tuple[str, ...]) -> Map:
     """A map with just these keys."""
     if not isinstance(node, Map):
         raise node.place.error(f"expected a map with the keys {', '.join(keys)}")
-    for key, where in node.keys.items():
+    for key, where in node.keys_at.items():
         if key not in keys:
             hint = did_you_mean(key, keys) or f" Expected {', '.join(keys)}."
-            raise where.place.error(f"unknown key '{key}'.{hint}")
+            raise where.error(f"unknown key '{key}'.{hint}")
     for key in keys:
-        if key not in node.values:
+        if key not in node:
             raise node.place.error(f"no key '{key}'; expected {', '.join(keys)}")
     return node
 
 
 def _text(node: Map, key: str) -> str:
-    value = node.values[key]
-    if not isinstance(value, Scalar) or not value.value.strip():
+    value = node[key]
+    if not isinstance(value, Scalar) or not value.strip():
         raise value.place.error(f"{key} is no text")
-    return value.value.strip()
+    return value.strip()
 
 
 def _quantity(node: Map, key: str, known: dict[str, tuple[str, float, float, str]]) -> float:
     """A number in the unit of its key, which may stand behind it."""
     unit, least, most, about = known[key]
-    place = node.values[key].place
+    place = node[key].place
     try:
         value = parse_quantity(_text(node, key), unit)
     except ValueError as error:
@@ -237,10 +231,10 @@ def _quantity(node: Map, key: str, known: dict[str, tuple[str, float, float, str
 def _curve(node: Map, key: str, known: tuple[str, float, float, str]) -> Curve:
     """A list of [wavelength, value], the wavelengths [Angstrom] increasing."""
     name, least, most, about = known
-    rows = node.values[key]
+    rows = node[key]
     pairs: list[list[float]] = []
-    for row in rows.items if isinstance(rows, Sequence) else []:
-        pair = [_number(each, key) for each in row.items] if isinstance(row, Sequence) else []
+    for row in rows if isinstance(rows, Sequence) else []:
+        pair = [_number(each, key) for each in row] if isinstance(row, Sequence) else []
         if (
             len(pair) != 2
             or not OPTICAL[0] <= pair[0] <= OPTICAL[1]
@@ -264,10 +258,10 @@ def _curve(node: Map, key: str, known: tuple[str, float, float, str]) -> Curve:
 
 def _number(node: Node, key: str) -> float:
     try:
-        value = float(node.value) if isinstance(node, Scalar) else math.nan
+        value = float(node) if isinstance(node, Scalar) else math.nan
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        text = node.value[:40] if isinstance(node, Scalar) else "a list"
+        text = node[:40] if isinstance(node, Scalar) else "a list"
         raise node.place.error(f"{key} has '{text}', expected a number")
     return value

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from astropy import units as u
 
-from targetsel.documents.source_location import Place
+from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
 from targetsel.expressions import grammar as syntax
 from targetsel.expressions.grammar import Branch, Name, Node, Number, Text
@@ -82,7 +82,7 @@ class Columns:
         """The Arrow field of a column that is there."""
         return self.schema.field(name)
 
-    def role(self, role: str, place: Place) -> f.Column:
+    def role(self, role: str, place: SourceLocation) -> f.Column:
         """The column of "source_id", "ra", "dec" or "_healpix_29", asked for at `place`."""
         name = column_names(self.schema).get(role, role)
         if name not in self:
@@ -551,7 +551,7 @@ def _scaled(formula: f.Formula, factor: float) -> f.Formula:
     return f.Operation("*", (formula, f.Constant(factor)))
 
 
-def _folded(formula: f.Formula, place: Place) -> f.Constant:
+def _folded(formula: f.Formula, place: SourceLocation) -> f.Constant:
     """The value of an operation on constants."""
     assert isinstance(formula, f.Operation)
     if formula.name == "negative" and isinstance(formula.values[0], f.Constant):

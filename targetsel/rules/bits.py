@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from targetsel.documents.source_location import Place
+from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError
 from targetsel.tables.files import written_beside
 
@@ -72,7 +72,7 @@ class BitLock:
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
-            place = Place(str(path), number, 1, line)
+            place = SourceLocation(str(path), number, 1, line)
             match = _LINE.fullmatch(line.strip())
             if match is None or int(match[1]) > HIGHEST:
                 raise place.error(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from targetsel.documents.source_location import Place
+from targetsel.documents.source_location import SourceLocation
 from targetsel.expressions.grammar import Branch, Name, Node
 from targetsel.sky.footprint import Footprint
 
@@ -29,7 +29,7 @@ class Exclusion:
     file: str
     column: str = ""
     within: float | None = None
-    place: Place = field(default=Place(), compare=False, repr=False)
+    place: SourceLocation = field(default=SourceLocation(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class TargetClass:
     sample: float | None = None
     dedup: float | None = None
     description: str = ""
-    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    places: Mapping[str, SourceLocation] = field(default_factory=dict, compare=False, repr=False)
     preamble: Preamble = field(default_factory=Preamble, repr=False)
 
     @property

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document
-from targetsel.documents.source_location import Place, RuleErrorAt
+from targetsel.documents.source_location import SourceLocation
+from targetsel.errors import RuleError
 from targetsel.expressions import grammar as expression
 
 # Keys whose values are expressions, wherever they stand.
@@ -27,7 +28,7 @@ def formatted(text: str, file: str = "rules") -> str:
 
     Raises
     ------
-    RuleErrorAt
+    RuleError
         If it is not such YAML as rule files are made of.
     """
     tree = read_document(text, file)
@@ -35,12 +36,12 @@ def formatted(text: str, file: str = "rules") -> str:
     try:
         lines = _reindented(lines)
     except yaml.YAMLError:  # two readers of YAML do not agree on what this is
-        raise Place(file).error(BEYOND) from None
+        raise SourceLocation(file).error(BEYOND) from None
     while lines and not lines[-1].strip():
         lines.pop()
     result = "\n".join(_without_double_gaps(lines)) + "\n"
     if _content(read_document(result, file)) != _content(tree):
-        raise Place(file).error(BEYOND)
+        raise SourceLocation(file).error(BEYOND)
     return result
 
 
@@ -55,9 +56,9 @@ def _respaced(lines: list[str], tree: Node) -> list[str]:
         place = scalar.place
         line = lines[place.line - 1]
         start = place.column - 1
-        if place.exact and line.startswith(scalar.value, start):
-            end = start + len(scalar.value)
-            lines[place.line - 1] = line[:start] + spaced(scalar.value) + line[end:]
+        if place.exact and line.startswith(scalar, start):
+            end = start + len(scalar)
+            lines[place.line - 1] = line[:start] + spaced(scalar) + line[end:]
     return lines
 
 
@@ -66,9 +67,9 @@ def _expressions(node: Node, key: str = "") -> list[Scalar]:
     if isinstance(node, Scalar):
         return [node] if key in _EXPRESSIONS else []
     if isinstance(node, Sequence):
-        return [each for item in node.items for each in _expressions(item, key)]
+        return [each for item in node for each in _expressions(item, key)]
     found = []
-    for name, value in node.values.items():
+    for name, value in node.items():
         found += _expressions(value, "where" if key == "define" else name)
     return found
 
@@ -77,7 +78,7 @@ def spaced(text: str) -> str:
     """An expression with one space between its words, and none inside parentheses."""
     try:
         expression.parse(text)
-    except RuleErrorAt:
+    except RuleError:
         return text
     words = expression.words(text)
     result = ""
@@ -164,8 +165,8 @@ def _without_double_gaps(lines: list[str]) -> list[str]:
 def _content(node: Node) -> object:
     """What a tree says, whatever its layout."""
     if isinstance(node, Scalar):
-        return re.sub(r"\s+", "", node.value)
+        return re.sub(r"\s+", "", node)
     if isinstance(node, Sequence):
-        return [_content(each) for each in node.items]
+        return [_content(each) for each in node]
     assert isinstance(node, Map)
-    return {key: _content(value) for key, value in node.values.items()}
+    return {key: _content(value) for key, value in node.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from targetsel.documents.source_location import Place
+from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
 from targetsel.expressions.grammar import Branch, Name, Node, unwrapped, walk
 from targetsel.rules import formula as f
@@ -34,7 +34,7 @@ _CONDITION_IN_COMMENT = re.compile(r"\s#.*\b[A-Za-z_]\w*\s*(<=?|>=?|==|!=)\s*[-.
 class Remark:
     """A piece of advice, and the place in the rule file that it is about."""
 
-    place: Place
+    place: SourceLocation
     message: str
 
     def __str__(self) -> str:
@@ -117,13 +117,13 @@ def _conditions_in_comments(rules: Rules) -> Iterator[Remark]:
             match = _CONDITION_IN_COMMENT.search(line)
             if match and line[: match.start()].strip():
                 column = match.start() + 1
-                place = Place(file, number, column + 1, line, column)
+                place = SourceLocation(file, number, column + 1, line, column)
                 yield Remark(place, "text after # is a YAML comment and looks like a condition")
 
 
 def _never_true(formulas: ClassFormulas) -> Iterator[Remark]:
     """Bounds on one quantity that leave it no value, in a class or within one P."""
-    groups: list[list[tuple[Place, f.Formula]]] = [[]]
+    groups: list[list[tuple[SourceLocation, f.Formula]]] = [[]]
     for condition in formulas.conditions:
         for part in f.conjuncts(condition.formula):
             groups[0].append((condition.place, part))
@@ -134,7 +134,7 @@ def _never_true(formulas: ClassFormulas) -> Iterator[Remark]:
         yield from _contradiction(group)
 
 
-def _contradiction(parts: list[tuple[Place, f.Formula]]) -> Iterator[Remark]:
+def _contradiction(parts: list[tuple[SourceLocation, f.Formula]]) -> Iterator[Remark]:
     """The first of these conditions that bounds from before leave no value for."""
     lows: dict[f.Formula, tuple[float, bool]] = {}  # the tightest, and whether it is excluded
     highs: dict[f.Formula, tuple[float, bool]] = {}

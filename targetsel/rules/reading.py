@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
-from targetsel.documents.document import QUOTE, Map, Scalar, Sequence, read_document
+from targetsel.documents.document import QUOTE, Map, Scalar, Sequence, read_document, read_text
 from targetsel.documents.document import Node as Yaml
-from targetsel.documents.source_location import Place
-from targetsel.errors import RuleError, did_you_mean
+from targetsel.documents.source_location import SourceLocation
+from targetsel.errors import did_you_mean
 from targetsel.expressions import grammar as expression
 from targetsel.expressions.grammar import Name, Node
 from targetsel.rules.bits import HIGHEST
@@ -34,25 +33,13 @@ _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
-def text_of(path: Path) -> str:
-    """The text of a rule file."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RuleError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    except OSError as error:
-        raise RuleError(f"{path}: cannot be read: {error.strerror}") from None
-
-
 def check_root(root: Yaml, needed: tuple[str, ...]) -> None:
     if not isinstance(root, Map):
         raise root.place.error("a rule file is a map of keys, starting with `schema:`")
     _check_keys(root, KEYS, needed, "the rule file")
     schema = text_in(root, "schema")
     if schema != SCHEMA:
-        raise root.values["schema"].place.error(
-            f"unknown schema '{schema}'; this version reads {SCHEMA}"
-        )
+        raise root["schema"].place.error(f"unknown schema '{schema}'; this version reads {SCHEMA}")
 
 
 def bases_of(root: Map, file: str) -> list[tuple[Map, str, str]]:
@@ -60,12 +47,12 @@ def bases_of(root: Map, file: str) -> list[tuple[Map, str, str]]:
     folder = Path(file).resolve().parent
     seen = [Path(file).resolve()]
     bases: list[tuple[Map, str, str]] = []
-    while "extends" in root.values:
-        name, place = text_in(root, "extends"), root.values["extends"].place
+    while "extends" in root:
+        name, place = text_in(root, "extends"), root["extends"].place
         path = Path(file).parent / name
         if "://" in name or "\0" in name or not path.resolve().is_relative_to(folder):
             raise place.error(f"extends must be a file inside the rules folder, not '{name}'")
-        if not os.path.isfile(path):
+        if not path.is_file():
             raise place.error(f"no rule file '{name}' in the folder {Path(file).parent}")
         if path.resolve() in seen:
             raise place.error(f"'{name}' extends itself, by way of other files or directly")
@@ -73,7 +60,7 @@ def bases_of(root: Map, file: str) -> list[tuple[Map, str, str]]:
             raise place.error(f"files extend one another in more than {MAX_EXTENDS} steps")
         seen.append(path.resolve())
         file = str(path)
-        text = text_of(path)
+        text = read_text(path)
         tree = read_document(text, file)
         check_root(tree, ("schema",))
         assert isinstance(tree, Map)
@@ -88,9 +75,9 @@ def footprint_in(roots: list[Map]) -> Footprint:
     for root in roots:
         node = _map(root, "footprint")
         footprint = footprint_of(node)
-        if include is None and "include" in node.values:
+        if include is None and "include" in node:
             include = footprint.include
-        if exclude is None and "exclude" in node.values:
+        if exclude is None and "exclude" in node:
             exclude = footprint.exclude
     return Footprint(include or (), exclude or ())
 
@@ -98,13 +85,13 @@ def footprint_in(roots: list[Map]) -> Footprint:
 def definitions_in(roots: list[Map]) -> dict[str, Node]:
     """The definitions of a file and those it extends; its own come before theirs."""
     define: dict[str, Node] = {}
-    places: dict[str, Place] = {}
+    places: dict[str, SourceLocation] = {}
     for root in roots:
         nodes = _map(root, "define")
-        for name, node in nodes.values.items():
-            _check_name(name, nodes.keys[name])
+        for name, node in nodes.items():
+            _check_name(name, nodes.keys_at[name])
             if name not in define:
-                define[name], places[name] = _expression(node), nodes.keys[name].place
+                define[name], places[name] = _expression(node), nodes.keys_at[name]
         if len(define) > MAX_DEFINITIONS:
             raise nodes.place.error(f"define may hold {MAX_DEFINITIONS} names at most")
     for name in define:
@@ -113,16 +100,16 @@ def definitions_in(roots: list[Map]) -> dict[str, Node]:
     return define
 
 
-def _check_name(name: str, key: Scalar) -> None:
+def _check_name(name: str, key: SourceLocation) -> None:
     if not _WORD.fullmatch(name) or name in expression.KEYWORDS:
-        raise key.place.error(
+        raise key.error(
             f"'{name}' cannot be a name; use letters, digits and _, and no word of the language"
         )
     if name in expression.FUNCTIONS:
-        raise key.place.error(f"'{name}' is already a function")
+        raise key.error(f"'{name}' is already a function")
 
 
-def _check_cycle(start: str, define: dict[str, Node], places: dict[str, Place]) -> None:
+def _check_cycle(start: str, define: dict[str, Node], places: dict[str, SourceLocation]) -> None:
     """Raise if the definition `start` leads back to itself."""
     paths = [[start]]
     seen = set()
@@ -137,7 +124,7 @@ def _check_cycle(start: str, define: dict[str, Node], places: dict[str, Place]) 
                 paths.append([*path, name])
 
 
-def _check_levels(define: dict[str, Node], places: dict[str, Place]) -> None:
+def _check_levels(define: dict[str, Node], places: dict[str, SourceLocation]) -> None:
     """Raise if definitions build on one another in more levels than anyone can follow."""
     below = {
         name: [each for each in _names(node) if each in define] for name, node in define.items()
@@ -158,52 +145,52 @@ def _names(node: Node) -> list[str]:
 
 def classes_in(root: Map) -> tuple[TargetClass, ...]:
     nodes = _map(root, "classes")
-    if not nodes.values:
-        raise root.values["classes"].place.error("there are no classes; add at least one")
+    if not nodes:
+        raise root["classes"].place.error("there are no classes; add at least one")
     classes: list[TargetClass] = []
-    for name, node in nodes.values.items():
+    for name, node in nodes.items():
         if not _WORD.fullmatch(name):
-            raise nodes.keys[name].place.error(
+            raise nodes.keys_at[name].error(
                 f"'{name}' cannot be the name of a class; use letters, digits and _"
             )
         if not isinstance(node, Map):
             raise node.place.error(f"classes.{name} is a map of keys, such as bit, priority, where")
         above = [each.name for each in classes]
-        target_class = _class(name, node, nodes.keys[name], above)
+        target_class = _class(name, node, nodes.keys_at[name], above)
         for other in classes:
             if other.bit == target_class.bit:
-                line = nodes.keys[other.name].place.line
-                raise node.values["bit"].place.error(
+                line = nodes.keys_at[other.name].line
+                raise node["bit"].place.error(
                     f"bit {other.bit} is already used by {other.name} (line {line})"
                 )
         classes.append(target_class)
     return tuple(classes)
 
 
-def _class(name: str, node: Map, key: Scalar, above: list[str]) -> TargetClass:
+def _class(name: str, node: Map, key: SourceLocation, above: list[str]) -> TargetClass:
     _check_keys(node, CLASS_KEYS, ("bit", "priority", "where"), f"classes.{name}", key)
     dedup = _map(node, "dedup")
-    _check_keys(dedup, ("within",), ("within",) if "dedup" in node.values else (), "dedup")
+    _check_keys(dedup, ("within",), ("within",) if "dedup" in node else (), "dedup")
     return TargetClass(
         name=name,
         bit=integer_in(node, "bit", None, 0, HIGHEST, " (bit 63 is the sign bit of int64)"),
         priority=_priority(node),
-        where=_where(node.values["where"]),
-        rank=_expression(node.values["rank"]) if "rank" in node.values else None,
+        where=_where(node["where"]),
+        rank=_expression(node["rank"]) if "rank" in node else None,
         limit=_limit(node),
         unless=_unless(node, name, above),
         exclude=exclusions_in(node),
         guarantee=_guarantee(node),
-        sample=_share(node.values["sample"], "sample") if "sample" in node.values else None,
-        dedup=angle(dedup.values["within"]) if dedup.values else None,
+        sample=_share(node["sample"], "sample") if "sample" in node else None,
+        dedup=angle(dedup["within"]) if dedup else None,
         description=text_in(node, "description"),
-        places={"": key.place, **{name: value.place for name, value in node.values.items()}},
+        places={"": key, **{name: value.place for name, value in node.items()}},
     )
 
 
 def _priority(node: Map) -> int | Node:
-    inner = node.values["priority"]
-    if isinstance(inner, Scalar) and not _INTEGER.fullmatch(inner.value) and inner.value.strip():
+    inner = node["priority"]
+    if isinstance(inner, Scalar) and not _INTEGER.fullmatch(inner) and inner.strip():
         return _expression(inner)
     return integer_in(node, "priority", None, -(2**31), 2**31 - 1)
 
@@ -211,28 +198,28 @@ def _priority(node: Map) -> int | Node:
 def _limit(node: Map) -> Limit:
     limit = _map(node, "limit")
     _check_keys(limit, LIMIT_KEYS, (), "limit")
-    if "limit" not in node.values:
+    if "limit" not in node:
         return Limit()
-    if not {"per_deg2", "total"} & set(limit.values):
+    if not {"per_deg2", "total"} & set(limit):
         raise limit.place.error("limit needs per_deg2 or total, e.g. {per_deg2: 240, nside: 64}")
-    if "nside" in limit.values and "per_deg2" not in limit.values:
-        raise limit.values["nside"].place.error("nside belongs to per_deg2, which is not there")
+    if "nside" in limit and "per_deg2" not in limit:
+        raise limit["nside"].place.error("nside belongs to per_deg2, which is not there")
     by = text_in(limit, "by") or "rank"
     if by not in ("rank", "hash"):
-        raise limit.values["by"].place.error(f"by is rank or hash, not '{by}'")
+        raise limit["by"].place.error(f"by is rank or hash, not '{by}'")
     return Limit(
-        per_deg2=_positive(limit.values["per_deg2"]) if "per_deg2" in limit.values else None,
-        nside=nside_of(limit.values["nside"]) if "nside" in limit.values else 64,
-        total=integer_in(limit, "total", None, 1, 2**62) if "total" in limit.values else None,
+        per_deg2=_positive(limit["per_deg2"]) if "per_deg2" in limit else None,
+        nside=nside_of(limit["nside"]) if "nside" in limit else 64,
+        total=integer_in(limit, "total", None, 1, 2**62) if "total" in limit else None,
         by=by,
     )
 
 
 def _unless(node: Map, name: str, above: list[str]) -> tuple[str, ...]:
-    inner = node.values.get("unless", Sequence(node.place))
+    inner = node.get("unless", Sequence(node.place))
     names = []
-    for each in inner.items if isinstance(inner, Sequence) else [inner]:
-        written = each.value if isinstance(each, Scalar) else ""
+    for each in inner if isinstance(inner, Sequence) else [inner]:
+        written = each if isinstance(each, Scalar) else ""
         if written not in above:
             hint = did_you_mean(written, above) or (
                 f" Above {name} are {', '.join(above)}." if above else f" {name} is the first."
@@ -243,35 +230,33 @@ def _unless(node: Map, name: str, above: list[str]) -> tuple[str, ...]:
 
 
 def exclusions_in(node: Map) -> tuple[Exclusion, ...]:
-    inner = node.values.get("exclude", Sequence(node.place))
-    return tuple(_exclusion(e) for e in (inner.items if isinstance(inner, Sequence) else [inner]))
+    inner = node.get("exclude", Sequence(node.place))
+    return tuple(_exclusion(e) for e in (inner if isinstance(inner, Sequence) else [inner]))
 
 
 def _exclusion(node: Yaml) -> Exclusion:
-    if isinstance(node, Scalar) and node.value:
-        return Exclusion(node.value, place=node.place)
+    if isinstance(node, Scalar) and node:
+        return Exclusion(node, place=node.place)
     if not isinstance(node, Map):
         raise node.place.error(
             "exclude names a file of sources, e.g. observed.parquet or "
             "{file: observed.parquet, within: 1 arcsec}"
         )
     _check_keys(node, EXCLUDE_KEYS, ("file",), "exclude")
-    if "id" in node.values and "within" in node.values:
-        raise node.values["id"].place.error("exclude goes by id or by position, not by both")
-    within = angle(node.values["within"]) if "within" in node.values else None
-    return Exclusion(
-        text_in(node, "file"), text_in(node, "id"), within, place=node.values["file"].place
-    )
+    if "id" in node and "within" in node:
+        raise node["id"].place.error("exclude goes by id or by position, not by both")
+    within = angle(node["within"]) if "within" in node else None
+    return Exclusion(text_in(node, "file"), text_in(node, "id"), within, place=node["file"].place)
 
 
 def _guarantee(node: Map) -> float | None:
     inner = _map(node, "guarantee")
-    if "guarantee" not in node.values:
+    if "guarantee" not in node:
         return None
     _check_keys(inner, ("purity", "method"), ("purity",), "guarantee")
     if (text_in(inner, "method") or "conformal") != "conformal":
-        raise inner.values["method"].place.error("the only method there is, is conformal")
-    return _share(inner.values["purity"], "purity")
+        raise inner["method"].place.error("the only method there is, is conformal")
+    return _share(inner["purity"], "purity")
 
 
 def _share(node: Yaml, key: str) -> float:
@@ -292,7 +277,7 @@ def _positive(node: Yaml) -> float:
 
 
 def _where(node: Yaml) -> tuple[Node, ...]:
-    items = node.items if isinstance(node, Sequence) else [node]
+    items = node if isinstance(node, Sequence) else [node]
     if not items:
         raise node.place.error("where is empty; write at least one condition")
     return tuple(_expression(item) for item in items)
@@ -301,9 +286,9 @@ def _where(node: Yaml) -> tuple[Node, ...]:
 def _expression(node: Yaml) -> Node:
     if not isinstance(node, Scalar):
         raise node.place.error(f"expected an expression, such as rmag < 22.5; {QUOTE}")
-    if node.folded and not node.value.strip():
+    if node.folded and not node.strip():
         raise node.place.error(f"the expression is empty; {QUOTE}")
-    return expression.parse(node.value, node.place)
+    return expression.parse(node, node.place)
 
 
 def _check_keys(
@@ -311,41 +296,41 @@ def _check_keys(
     known: tuple[str, ...],
     needed: tuple[str, ...],
     owner: str,
-    key: Scalar | None = None,
+    key: SourceLocation | None = None,
 ) -> None:
-    for name, written in node.keys.items():
+    for name, written in node.keys_at.items():
         if name not in known:
             hint = did_you_mean(name, known) or f" Known here: {', '.join(known)}."
             if not _WORD.fullmatch(name):
                 hint = " Inside { }, quote what has a comma in it."
-            raise written.place.error(f"unknown key '{name}' in {owner}.{hint}")
+            raise written.error(f"unknown key '{name}' in {owner}.{hint}")
     for name in needed:
-        if name not in node.keys:
-            raise (key or node).place.error(f"missing key '{name}' in {owner}")
+        if name not in node:
+            raise (key or node.place).error(f"missing key '{name}' in {owner}")
 
 
 def _map(node: Map, key: str) -> Map:
     """The map under a key; an empty one where the key is absent."""
-    inner = node.values.get(key, Map(node.place))
+    inner = node.get(key, Map(node.place))
     if not isinstance(inner, Map):
         raise inner.place.error(f"{key} is a map of keys and values")
     return inner
 
 
 def text_in(node: Map, key: str) -> str:
-    inner = node.values.get(key, Scalar(node.place, ""))
+    inner = node.get(key, Scalar("", node.place))
     if not isinstance(inner, Scalar):
         raise inner.place.error(f"{key} is a piece of text; {QUOTE}")
-    if not inner.value and key in ("schema", "name"):
+    if not inner and key in ("schema", "name"):
         raise inner.place.error(f"{key} is empty")
-    return inner.value
+    return inner
 
 
 def integer_in(node: Map, key: str, default: int | None, low: int, high: int, why: str = "") -> int:
-    if key not in node.values and default is not None:
+    if key not in node and default is not None:
         return default
-    inner = node.values[key]
-    written = inner.value if isinstance(inner, Scalar) else ""
+    inner = node[key]
+    written = inner if isinstance(inner, Scalar) else ""
     number = int(written) if _INTEGER.fullmatch(written) else None
     if number is None or not low <= number <= high:
         instead = f", not '{written}'" if written else ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from targetsel.documents.document import Map, read_document
+from targetsel.documents.document import Map, read_document, read_text
 from targetsel.documents.document import Node as Yaml
 from targetsel.errors import RuleError, did_you_mean
 from targetsel.expressions.grammar import Node
@@ -60,7 +60,7 @@ class Rules:
             class has in the `rules.bits` beside it; the message gives the place.
         """
         path = find_rules(path_or_name)
-        rules = cls.parse(reading.text_of(path), str(path))
+        rules = cls.parse(read_text(path), str(path))
         lock = BitLock.read(path.parent)
         for each in rules.classes:
             lock.check(each)

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from targetsel.documents.source_location import Place
+from targetsel.documents.source_location import SourceLocation
 from targetsel.expressions.grammar import unwrapped
 from targetsel.rules import formula as f
 from targetsel.rules.binding import Columns, Reader
@@ -50,7 +50,7 @@ class Condition:
     step: str
     text: str
     formula: f.Formula
-    place: Place = field(default=Place(), compare=False, repr=False)
+    place: SourceLocation = field(default=SourceLocation(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def _judges(condition: Condition) -> bool:
 def _inside(region: Region | None, target_class: TargetClass, reader: Reader) -> list[Condition]:
     if region is None:
         return []
-    place = target_class.places.get("", Place())
+    place = target_class.places.get("", SourceLocation())
     healpix = reader.columns.role("_healpix_29", place)
     return [Condition("footprint", "in the footprint", f.Lookup(region, (healpix,)), place)]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.spatial import cKDTree
 
-from targetsel.documents.source_location import Place
+from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import CatalogError
 from targetsel.sky.catalog import USUAL_NAMES
 from targetsel.tables.files import sha256_of_file
@@ -39,7 +39,7 @@ class Attachments:
     def __init__(self) -> None:
         self.sha256: dict[str, str] = {}
 
-    def path(self, name: str, place: Place) -> Path:
+    def path(self, name: str, place: SourceLocation) -> Path:
         """Where the file is that `name`, written at `place`, speaks of.
 
         Raises
@@ -57,7 +57,7 @@ class Attachments:
             self.sha256[str(path)] = digest
         return path
 
-    def ids(self, name: str, place: Place, column: str, like: pa.Field) -> Ids:
+    def ids(self, name: str, place: SourceLocation, column: str, like: pa.Field) -> Ids:
         """The ids that a table lists, in `column` or where ids usually are."""
         path = self.path(name, place)
         try:
@@ -65,7 +65,7 @@ class Attachments:
         except CatalogError as error:
             raise place.error(str(error)) from None
 
-    def places(self, name: str, place: Place, radius: float) -> Places:
+    def places(self, name: str, place: SourceLocation, radius: float) -> Places:
         """What lies within `radius` [deg] of the positions that a table lists."""
         path = self.path(name, place)
         try:

@@ -27,7 +27,7 @@ from astropy.coordinates import Latitude, Longitude, SkyCoord
 from astropy.utils.exceptions import AstropyUserWarning
 
 from targetsel.documents.document import Map, Node, Scalar, Sequence
-from targetsel.documents.source_location import Place
+from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.expressions import grammar as expression
 from targetsel.sky.external_files import Attachments, remembered
@@ -117,7 +117,7 @@ class Shape:
 
     kind: str
     parameters: Any  # what JSON can hold
-    place: Place = field(compare=False, repr=False)
+    place: SourceLocation = field(compare=False, repr=False)
 
     def region(self, files: Attachments) -> Region:
         """The part of the sky that the shape covers."""
@@ -175,7 +175,7 @@ class Footprint:
         return (Region.union(inside) if inside else whole).without(Region.union(outside))
 
 
-def region_in(name: str, place: Place, files: Attachments) -> Region:
+def region_in(name: str, place: SourceLocation, files: Attachments) -> Region:
     """The region that a MOC or DS9 region file holds.
 
     Raises
@@ -232,7 +232,7 @@ def _radius(region: Any) -> float:
     raise CatalogError(f"it holds a {type(region).__name__}; circles, boxes, ... are read")
 
 
-def _pixels_listed(name: str, place: Place, files: Attachments) -> np.ndarray:
+def _pixels_listed(name: str, place: SourceLocation, files: Attachments) -> np.ndarray:
     path = files.path(name, place)
     try:
         return remembered(_pixels_in, path)
@@ -259,45 +259,45 @@ def _depth(radius: float) -> int:
 
 def footprint_of(node: Map) -> Footprint:
     """The footprint that a map with `include` and `exclude` describes."""
-    for name, key in node.keys.items():
+    for name, key in node.keys_at.items():
         if name not in ("include", "exclude"):
             hint = did_you_mean(name, ("include", "exclude")) or " Known here: include, exclude."
-            raise key.place.error(f"unknown key '{name}' in footprint.{hint}")
-    return Footprint(*(_shapes(node.values.get(side)) for side in ("include", "exclude")))
+            raise key.error(f"unknown key '{name}' in footprint.{hint}")
+    return Footprint(*(_shapes(node.get(side)) for side in ("include", "exclude")))
 
 
 def _shapes(node: Node | None) -> tuple[Shape, ...]:
     if node is None:
         return ()
-    return tuple(_shape(each) for each in (node.items if isinstance(node, Sequence) else [node]))
+    return tuple(_shape(each) for each in (node if isinstance(node, Sequence) else [node]))
 
 
 def _shape(node: Node) -> Shape:
     if isinstance(node, Scalar):
-        return Shape("file", node.value, node.place)
-    if not isinstance(node, Map) or len(node.keys) != 1:
+        return Shape("file", node, node.place)
+    if not isinstance(node, Map) or len(node) != 1:
         raise node.place.error(
             f"a shape is the name of a file ({FILES}) or one of cone, polygon and healpix, "
             "e.g. {cone: {ra: 150.1, dec: 2.2, radius: 1.5 deg}}"
         )
-    ((kind, inner),) = node.values.items()
-    place = node.keys[kind].place
+    ((kind, inner),) = node.items()
+    place = node.keys_at[kind]
     if kind not in SHAPES:
         hint = did_you_mean(kind, SHAPES) or f" Known: {', '.join(SHAPES)}."
         raise place.error(f"unknown shape '{kind}'.{hint}")
     if kind == "polygon":
         return Shape(kind, _corners(inner), place)
-    if not isinstance(inner, Map) or set(inner.keys) != set(SHAPES[kind]):
+    if not isinstance(inner, Map) or set(inner) != set(SHAPES[kind]):
         raise inner.place.error(f"{kind} is a map of {', '.join(SHAPES[kind])}")
     if kind == "cone":
-        center = _position(inner.values["ra"], inner.values["dec"])
-        return Shape(kind, [*center, angle(inner.values["radius"])], place)
-    return Shape(kind, [nside_of(inner.values["nside"]), _pixels(inner.values["pixels"])], place)
+        center = _position(inner["ra"], inner["dec"])
+        return Shape(kind, [*center, angle(inner["radius"])], place)
+    return Shape(kind, [nside_of(inner["nside"]), _pixels(inner["pixels"])], place)
 
 
 def _corners(node: Node) -> list[list[float]]:
-    corners = node.items if isinstance(node, Sequence) else []
-    pairs = [each.items if isinstance(each, Sequence) else [] for each in corners]
+    corners = node if isinstance(node, Sequence) else []
+    pairs = [each if isinstance(each, Sequence) else [] for each in corners]
     if not 3 <= len(pairs) <= 10_000 or any(len(pair) != 2 for pair in pairs):
         raise node.place.error("a polygon is a list of corners, [[ra, dec], [ra, dec], [ra, dec]]")
     positions = [_position(*pair) for pair in pairs]
@@ -316,18 +316,18 @@ def _position(ra: Node, dec: Node) -> list[float]:
 
 def _pixels(node: Node) -> str | list[int]:
     """Pixel numbers, or the name of a file that lists them."""
-    if isinstance(node, Scalar) and not node.value.isdigit():
-        return node.value
-    items = node.items if isinstance(node, Sequence) else [node]
+    if isinstance(node, Scalar) and not node.isdigit():
+        return node
+    items = node if isinstance(node, Sequence) else [node]
     for each in items:
-        if not isinstance(each, Scalar) or not (each.value.isdigit() and len(each.value) < 19):
+        if not isinstance(each, Scalar) or not (each.isdigit() and len(each) < 19):
             raise each.place.error("pixels are whole numbers, or the name of a table with them")
-    return [int(each.value) for each in items if isinstance(each, Scalar)]
+    return [int(each) for each in items if isinstance(each, Scalar)]
 
 
 def nside_of(node: Node) -> int:
     """A HEALPix resolution, 1 to 2^24."""
-    text = node.value if isinstance(node, Scalar) else ""
+    text = node if isinstance(node, Scalar) else ""
     nside = int(text) if text.isdigit() and len(text) < 10 else 0
     if nside < 1 or nside > 2**24 or nside & (nside - 1):
         raise node.place.error("nside is a power of two, e.g. 64 (pixels of 0.92 deg)")
@@ -346,7 +346,7 @@ def number_of(node: Node, unit: str, unit_needed: bool = False) -> float:
     """A number in `unit`, from a text such as ``1.5 arcsec``; a bare number is in `unit`."""
     if not isinstance(node, Scalar):
         raise node.place.error(f"expected a number, e.g. 1.5 {unit}")
-    tree = expression.parse(node.value, node.place)
+    tree = expression.parse(node, node.place)
     sign = 1.0
     if isinstance(tree, expression.Branch) and tree.word == "negative":
         sign, tree = -1.0, tree.parts[0]

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from targetsel.documents.source_location import RuleErrorAt
 from targetsel.errors import RuleError
 from targetsel.rules.rules import Rules, find_rules
 from tests.selection.scored_by_hand import rule_text
@@ -34,7 +33,7 @@ classes:
 
 
 def fault(text: str) -> str:
-    with pytest.raises(RuleErrorAt) as caught:
+    with pytest.raises(RuleError) as caught:
         Rules.parse(text, "rules.yaml")
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -199,7 +198,7 @@ def test_file_that_is_no_rule_file_is_refused(text, expected):
 
 
 def test_detail_shows_the_line_of_the_file_and_a_caret():
-    with pytest.raises(RuleErrorAt) as caught:
+    with pytest.raises(RuleError) as caught:
         Rules.parse(GOOD.replace("priority: 3200", "priorty: 3200"))
     assert caught.value.detail == "    priorty: 3200\n    ^"
 
@@ -356,7 +355,7 @@ def test_extending_in_a_circle_or_too_far_is_refused(tmp_path, texts, expected):
     first.write_text(
         first.read_text() + "name: a\nclasses: {A: {bit: 0, priority: 0, where: x > 1}}"
     )
-    with pytest.raises(RuleErrorAt) as caught:
+    with pytest.raises(RuleError) as caught:
         Rules.read(first)
     assert expected in str(caught.value)
 
@@ -387,6 +386,6 @@ def test_files_used_together_keep_their_own_definitions_and_seeds():
 )
 def test_files_with_one_bit_or_name_cannot_be_used_together(old, new, expected):
     parts = [Rules.parse(GOOD, "a.yaml"), Rules.parse(GOOD.replace(old, new), "b.yaml")]
-    with pytest.raises(RuleErrorAt) as caught:
+    with pytest.raises(RuleError) as caught:
         Rules.together(parts)
     assert expected in str(caught.value)

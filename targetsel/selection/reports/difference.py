@@ -78,7 +78,7 @@ def _rules_of(targets: TargetList) -> Rules:
 
 def _keys(name: str, text: str) -> Mapping[str, object]:
     root = read_document(text, name)
-    return root.keys if isinstance(root, Map) else {}
+    return root if isinstance(root, Map) else {}
 
 
 def _compared(

@@ -1,0 +1,449 @@
+"""Files that users write, checked by pydantic models; faults are told with line, column and caret.
+
+    class Arm(DocumentModel):
+        name: NonEmptyText
+        pixel: Annotated[float, Quantity("Angstrom", 1e-3, 100)] = Field(description="pixel width")
+
+    read_model(Path("mine.yaml"), Arm, SpectrographError)
+
+A model says what a file may hold. Scalars of YAML arrive as texts that remember their location
+(`document.Scalar`); a validator that needs the location raises `value.place.error(message)`, any
+other raises a `ValueError` with the message, or `FieldError` to point at one field of a model.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PrivateAttr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError, core_schema
+
+from targetsel.documents.document import Map, Node, Sequence, read_document, read_text
+from targetsel.documents.source_location import SourceLocation, shortened
+from targetsel.errors import RuleError, TargetselError, did_you_mean
+
+M = TypeVar("M", bound=BaseModel)
+
+_NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*")
+_INTEGER = re.compile(r"\s*[-+]?\d{1,30}\s*")
+_QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z/]*[0-9]?)\s*")
+_NUMERIC = ("int_", "float_", "finite_", "greater_", "less_")  # pydantic's names of faults
+_NO_MAP = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
+_NO_LIST = ("list_type", "tuple_type", "set_type")
+
+
+class DocumentModel(BaseModel):
+    """Base of what a file may hold: no unknown keys, no NaN or infinity, and not to be changed."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+        populate_by_name=True,
+    )
+
+    _places: _Places = PrivateAttr(default_factory=lambda: _Places())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember_places(cls, data: Any, handler: Any) -> Any:
+        model = handler(data)
+        if isinstance(data, Map):
+            model._places.update({key: node.place for key, node in data.items()})
+            model._places.setdefault("", data.place)
+        return model
+
+    def place_of(self, key: str = "") -> SourceLocation:
+        """The location of a key's value, or of the whole map, where it was read from YAML."""
+        return self._places.get(key) or self._places.get("") or SourceLocation()
+
+
+class _Places(dict[str, SourceLocation]):
+    """Locations of the values of a map, which do not count when models are compared."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Places)
+
+    __hash__ = None
+
+
+# --- types of fields ----------------------------------------------------------------------------
+
+
+class FieldError(ValueError):
+    """A fault in one field, raised by a validator of the whole model."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Annotation of a field: the words for all that it may be, as in "expected WORDS"."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Annotation of a float: a number from `least` to `most` in `unit`, which may stand behind it.
+
+    "15 min" is 900 where the unit is "s"; a bare number is in `unit`.
+    """
+
+    unit: str = ""
+    least: float = float("-inf")
+    most: float = float("inf")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._validated, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": ["number", "string"]}
+
+    @property
+    def words(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        if self.least == -float("inf") and self.most == float("inf"):
+            return f"a number{f' of {self.unit}' if unit else ''}"
+        if self.most == float("inf"):
+            return f"{self.least:g}{unit} or more"
+        return f"{self.least:g} to {self.most:g}{unit}"
+
+    def _validated(self, value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                value = parse_quantity(value, self.unit)
+            except ValueError:
+                raise PydanticCustomError("quantity", "{words}", {"words": self.words}) from None
+        if isinstance(value, int | float) and not self.least <= value <= self.most:
+            raise PydanticCustomError("quantity", "{words}", {"words": self.words})
+        return _number(value)
+
+
+def parse_quantity(text: str, unit: str, bare: bool = True) -> float:
+    """The number that "900 s" or "15 min" is in `unit`; also "900", unless `bare` is false.
+
+    Raises
+    ------
+    ValueError
+        With what was expected, if it is no such number.
+    """
+    found = _QUANTITY.fullmatch(text)
+    if found and found[2] in ("", unit) and (found[2] or bare):
+        return float(found[1])
+    if found and found[2]:
+        from astropy import units
+
+        given = units.Unit(found[2], parse_strict="silent")
+        if given.is_equivalent(units.Unit(unit)):
+            return float(found[1]) * float(given.to(units.Unit(unit)))
+    if not bare:
+        raise ValueError(f"'{text[:40]}', expected a number and its unit")
+    raise ValueError(f"'{text[:40]}', expected a number{f' of {unit}' if unit else ''}")
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, str) and not _NUMBER.fullmatch(value)):
+        raise PydanticCustomError("float_parsing", "a number")
+    return value
+
+
+def _integer(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, str) and not _INTEGER.fullmatch(value)):
+        raise PydanticCustomError("int_parsing", "a whole number")
+    return value
+
+
+def _switch(value: Any) -> Any:
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise PydanticCustomError("switch", "true or false")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Integer = Annotated[int, BeforeValidator(_integer)]
+Switch = Annotated[bool, BeforeValidator(_switch)]
+NonEmptyText = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1), Expected("a piece of text")
+]
+Identifier = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z_0-9]*$"),
+    Expected("a name of letters, digits and _"),
+]
+
+
+class OneOrMany:
+    """Annotation of a tuple or list: a single item may be written without the brackets."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        kind = tuple if get_origin(source) is tuple else list
+        return core_schema.no_info_before_validator_function(
+            lambda value: kind(value if isinstance(value, list | tuple) else [value]),
+            handler(source),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        many = handler(schema["schema"])
+        return {"anyOf": [many["items"], many]}
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def read_model(path: Path, model: type[M], error: type[TargetselError] = RuleError) -> M:
+    """What a YAML or JSON file (.json) holds.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`: the file, the line and column of the first fault, what was expected
+        there, and in `detail` the line with a caret.
+    """
+    return parse_model(read_text(path, error), str(path), model, error)
+
+
+def parse_model(text: str, file: str, model: type[M], error: type[TargetselError] = RuleError) -> M:
+    """The same of a text; `file` is its name in errors."""
+    if file.endswith(".json"):
+        return _parse_json(text, file, model, error)
+    return validate(read_document(text, file, error), model)
+
+
+def validate(tree: Node, model: type[M]) -> M:
+    """The model of a YAML tree, or of a part of one; errors as those of `read_model`."""
+    if isinstance(tree, Map) and "schema" in tree:  # of another format nothing else is right
+        field = _fields(model).get("schema")
+        known = get_args(field.annotation) if field else ()
+        if known and tree["schema"] not in known:
+            raise tree["schema"].place.error(
+                f"unknown schema '{tree['schema']}'; this version reads {', '.join(known)}"
+            )
+    try:
+        return model.model_validate(tree)
+    except ValidationError as faults:
+        place, message = min(
+            (_told(model, tree, fault) for fault in faults.errors(include_url=False)),
+            key=lambda told: (not told[1].startswith("unknown key"), told[0].line, told[0].column),
+        )
+        raise place.error(message) from None
+
+
+def _parse_json(text: str, file: str, model: type[M], error: type[TargetselError]) -> M:
+    try:
+        json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse)
+        return model.model_validate_json(text, strict=True)
+    except json.JSONDecodeError as fault:
+        line = text.split("\n")[fault.lineno - 1]
+        place = SourceLocation(
+            file, fault.lineno, fault.colno, line, fault.colno - 1, error_type=error
+        )
+        raise place.error(f"not valid JSON: {fault.msg}") from None
+    except ValidationError as faults:
+        told = [_told(model, None, fault)[1] for fault in faults.errors(include_url=False)]
+        message = min(told, key=lambda each: not each.startswith("unknown key"))
+        raise error(f"{file}: {shortened(message)}.") from None
+    except (ValueError, RecursionError) as fault:
+        raise error(f"{file}: not valid JSON: {fault}") from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"duplicate key '{next(n for n in names if names.count(n) > 1)}'")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number that JSON knows")
+
+
+# --- wording ------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Fault:
+    """A fault that pydantic found, followed from the top of the file down to where it lies.
+
+    Attributes
+    ----------
+    names : list of str
+        Keys on the way.
+    owner : type
+        The innermost model on the way.
+    field : FieldInfo or None
+        The innermost field.
+    value : object
+        What is written there.
+    place : SourceLocation
+    """
+
+    names: list[str]
+    owner: type[BaseModel]
+    field: FieldInfo | None
+    value: Any
+    place: SourceLocation
+
+    @classmethod
+    def follow(cls, model: type[BaseModel], tree: Node | None, fault: Any) -> _Fault:
+        place = tree.place if tree is not None else SourceLocation()
+        found = cls([], model, None, tree if tree is not None else fault["input"], place)
+        cause = fault.get("ctx", {}).get("error")
+        annotation: Any = model
+        node: Any = tree
+        for part in (*fault["loc"], *([cause.field] if isinstance(cause, FieldError) else [])):
+            annotation, owner, is_tag = _below(annotation, part)
+            if is_tag:
+                continue
+            if owner is not None:
+                found.owner, found.field = owner, _fields(owner).get(str(part))
+            if isinstance(part, str):
+                found.names.append(part)
+            if isinstance(node, Map) and part in node:
+                place = node.keys_at[str(part)]
+                node = found.value = node[str(part)]
+                found.place = place if fault["type"] == "extra_forbidden" else node.place
+            elif isinstance(node, Sequence) and isinstance(part, int) and part < len(node):
+                node = found.value = node[part]
+                found.place = place = node.place
+            elif fault["type"] == "missing" and isinstance(part, str):
+                found.place = place
+        return found
+
+    @property
+    def within(self) -> str:
+        """The map that the fault lies in."""
+        return ".".join(self.names[:-1]) or self.owner.model_config.get("title") or "the file"
+
+
+def _told(model: type[BaseModel], tree: Node | None, fault: Any) -> tuple[SourceLocation, str]:
+    """Location and message of one of pydantic's faults."""
+    found, kind = _Fault.follow(model, tree, fault), fault["type"]
+    key = found.names[-1] if found.names else ""
+    keys = list(_fields(found.owner))
+    about = f": {found.field.description}" if found.field and found.field.description else ""
+    if kind == "extra_forbidden":
+        hint = did_you_mean(key, keys) or f" Known here: {', '.join(keys)}."
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z_0-9]*", key):
+            hint = " Inside { }, quote what has a comma in it."
+        return found.place, f"unknown key '{key}' in {found.within}.{hint}"
+    if kind == "missing" and fault["loc"][-1] == key:
+        return found.place, f"missing key '{key}' in {found.within}{about}"
+    if cause := fault.get("ctx", {}).get("error"):
+        return found.place, str(cause)
+    name = (".".join(found.names) if tree is None else key) or found.within
+    return (
+        found.place,
+        f"{name} is {_shown(found.value if tree is not None else fault['input'])}; "
+        f"expected {_expected(fault, found.field, keys)}{about}",
+    )
+
+
+def _expected(fault: Any, field: FieldInfo | None, keys: list[str]) -> str:
+    """The words for what a field may be."""
+    kind = fault["type"]
+    metadata = field.metadata if field else []
+    for each in metadata:
+        if isinstance(each, Expected):
+            return each.words
+    if kind.startswith(_NUMERIC):
+        whole = "int" in kind or (field is not None and field.annotation is int)
+        return _numbers("a whole number" if whole else "a number", metadata)
+    if kind in _NO_MAP:
+        return f"a map of keys and values, such as {', '.join(keys[:6])}"
+    if kind in _NO_LIST:
+        return "a list"
+    if kind == "literal_error":
+        words: str = fault["ctx"]["expected"]
+        return words + did_you_mean(str(fault["input"]), re.findall(r"'([^']*)'", words))
+    message: str = fault["msg"].removeprefix("Input should be ").removeprefix("String should ")
+    return message[:1].lower() + message[1:]
+
+
+def _numbers(kind: str, metadata: list[Any]) -> str:
+    """The numbers that bounds leave, as "a whole number, 0 to 62"."""
+    bounds = {
+        name: getattr(each, name)
+        for each in metadata
+        for name in ("ge", "gt", "le", "lt")
+        if hasattr(each, name)
+    }
+    low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    if low is None and high is None:
+        return kind
+    above, below = "above " * ("gt" in bounds), "below " * ("lt" in bounds)
+    if high is None:
+        return f"{kind} {above}{low}" if above else f"{kind}, {low} or more"
+    if low is None:
+        return f"{kind}, up to {below}{high}"
+    return f"{kind}, {above}{low} to {below}{high}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "a map"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = str(value)
+    return f"'{text[:40]}{'...' if len(text) > 40 else ''}'" if text else "empty"
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model by the keys that files use."""
+    return {each.alias or name: each for name, each in model.model_fields.items()}
+
+
+def _below(annotation: Any, part: int | str) -> tuple[Any, type[BaseModel] | None, bool]:
+    """The annotation one step of a fault's path further down; the model that the step is taken
+    in, if it is one; and whether the step only names a member of a union."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    origin, parameters = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        members = [each for each in parameters if each is not type(None)]
+        if len(members) == 1:
+            return _below(members[0], part)
+        return next((each for each in members if _is_called(each, part)), None), None, True
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = _fields(annotation).get(str(part))
+        return (field.annotation if field else None), annotation, False
+    if not parameters:
+        return None, None, False
+    if isinstance(part, str):  # the key of a map
+        return parameters[-1], None, False
+    one_each = origin is tuple and parameters[-1] is not Ellipsis and part < len(parameters)
+    return parameters[part if one_each else 0], None, False
+
+
+def _is_called(member: Any, tag: int | str) -> bool:
+    """Whether pydantic calls this member of a union by `tag`: its discriminator or its class."""
+    while get_origin(member) is Annotated:
+        member = get_args(member)[0]
+    if not (isinstance(member, type) and issubclass(member, BaseModel)):
+        return str(tag) == getattr(member, "__name__", str(member))
+    discriminators = [
+        value
+        for each in member.model_fields.values()
+        if get_origin(each.annotation) is Literal
+        for value in get_args(each.annotation)
+    ]
+    return tag in (*discriminators, member.__name__)
