@@ -32,7 +32,8 @@ from targetsel.expressions.grammar import parse
 from targetsel.rules import formula as f
 from targetsel.rules.binding import Columns, Reader
 from targetsel.scoring.scored_rows import posterior_fields
-from targetsel.selection.evaluation import DrawnSources, Sources, holds, probability
+from targetsel.selection.evaluation import holds, probability
+from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.spectra.lines import PROXIES, UNITS
 from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior
 from targetsel.tables.parquet import ParquetSink

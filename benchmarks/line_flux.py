@@ -25,7 +25,7 @@ from targetsel.cli.printed import print_table
 from targetsel.observing.continuum import Magnitudes
 from targetsel.observing.line import LINES
 from targetsel.photometry.synthetic import SDSS, response
-from targetsel.selection.evaluation import Sources
+from targetsel.selection.sources import Sources
 from targetsel.spectra.grid import wavelengths
 
 SIDES = {

@@ -18,7 +18,8 @@ import targetsel as ts
 from targetsel.expressions.grammar import parse
 from targetsel.rules.binding import Columns, Reader
 from targetsel.scoring.stream import Options, score_rows
-from targetsel.selection.evaluation import DrawnSources, Sources, holds, probability
+from targetsel.selection.evaluation import holds, probability
+from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.spectra.lines import PROXIES
 
 CONDITIONS = (

@@ -23,8 +23,8 @@ from targetsel.observing.observed_lines import Exposure, ObservedLine
 from targetsel.observing.redshift import Redshift
 from targetsel.rules.binding import proxy_names
 from targetsel.scoring.scored_rows import column_of
-from targetsel.selection.evaluation import Sources
 from targetsel.selection.scan import scored_file
+from targetsel.selection.sources import Sources
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES, ProxyPosterior
 from targetsel.tables.files import check_output
 from targetsel.tables.parquet import ParquetSink, read_footer

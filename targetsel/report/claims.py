@@ -10,11 +10,11 @@ import numpy as np
 from targetsel.errors import CatalogError, RuleError
 from targetsel.report.known import KnownSources
 from targetsel.rules import formula as f
+from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules, shipped_rules
-from targetsel.selection.candidates import chance
-from targetsel.selection.evaluation import Sources
+from targetsel.selection.evaluation import probability
 from targetsel.selection.membership import evaluate, truth
-from targetsel.selection.steps import class_formulas
+from targetsel.selection.sources import Sources
 
 CLAIMS = (
     "ew_halpha > 30 Angstrom",
@@ -98,11 +98,11 @@ def _claims(known: KnownSources, rules: Rules) -> list[Claim]:
     table = known.scored
     members = evaluate(rules, table).selected  # limits look at neighbours, and are not applied
     found = []
-    for place, each in enumerate(class_formulas(rules, table.schema)):
+    for place, each in enumerate(plan(rules, table.schema).classes):
         if each.truth is None:
             continue
         pieces = [
-            chance(each.truth, Sources(table.slice(start, _ROWS).combine_chunks()))
+            probability(each.truth, Sources(table.slice(start, _ROWS).combine_chunks()))
             for start in range(0, len(known), _ROWS)
         ]
         probability = np.concatenate(pieces)

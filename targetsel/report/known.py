@@ -16,8 +16,8 @@ from targetsel.errors import CatalogError
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.networks.stored_posterior import check_decoder, stored_posterior
 from targetsel.rules.binding import proxy_names
-from targetsel.selection.evaluation import Sources
 from targetsel.selection.scan import scored_file
+from targetsel.selection.sources import Sources
 from targetsel.spectra.proxies import ProxyPosterior
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.parquet import read_footer, says_simulated

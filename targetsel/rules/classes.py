@@ -79,7 +79,7 @@ class Preamble:
 class TargetClass:
     """A target class: the conditions of membership and how its members are ordered.
 
-    See `steps` for the order in which all this is applied.
+    See `plan` for the order in which all this is applied.
 
     Attributes
     ----------

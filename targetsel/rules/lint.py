@@ -17,10 +17,10 @@ from targetsel.rules import formula as f
 from targetsel.rules.binding import STATISTICS, Columns, UnseenColumns
 from targetsel.rules.bits import FILE, BitLock
 from targetsel.rules.classes import TargetClass
+from targetsel.rules.plan import ClassFormulas, plan_for
 from targetsel.rules.rules import Rules
-from targetsel.selection.evaluation import numbers
 from targetsel.selection.scan import scored_file
-from targetsel.selection.steps import ClassFormulas, plan_for
+from targetsel.selection.sources import numbers
 from targetsel.spectra.lines import PROXIES, UNITS
 from targetsel.spectra.proxies import QUANTILES
 from targetsel.tables.parquet import described

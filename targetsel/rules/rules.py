@@ -1,7 +1,7 @@
 """Rule files: which classes of targets there are, and who belongs to them.
 
 A rule file is checked as it is read, without a catalog; every fault is reported with its line and
-column. What its names and units mean is settled against a catalog, in `steps`.
+column. What its names and units mean is settled against a catalog, in `plan`.
 """
 
 from __future__ import annotations

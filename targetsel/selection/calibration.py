@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, RuleError, did_you_mean
 from targetsel.rules import formula as f
+from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
-from targetsel.selection.candidates import chance, classes_in, ids_of, obey
-from targetsel.selection.evaluation import DrawnSources, Sources, holds, numbers
+from targetsel.selection.candidates import classes_in, ids_of
+from targetsel.selection.evaluation import all_hold, holds, probability
 from targetsel.selection.scan import scored_file
-from targetsel.selection.steps import ClassFormulas
+from targetsel.selection.sources import DrawnSources, Sources, numbers
 from targetsel.tables.parquet import read_footer
 
 
@@ -119,7 +120,7 @@ def _piece(
     conditions: list[f.Formula], claim: f.Formula, sources: Sources, measured: pa.Table
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The columns of a `Calibration` for a block of sources."""
-    passed, likely = obey(conditions, sources), chance(claim, sources)
+    passed, likely = all_hold(conditions, sources), probability(claim, sources)
     values = {name: numbers(measured.column(name))[:, None] for name in f.proxies(claim)}
     true = np.broadcast_to(holds(claim, DrawnSources(sources, values)), (len(sources), 1))[:, 0]
     known = np.isfinite(likely)

@@ -5,17 +5,13 @@ What `funnel`, `tune`, `forecast` and their kin have in common. `select` itself 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
-import numpy as np
+from collections.abc import Mapping
 
 from targetsel.rules import formula as f
+from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
-from targetsel.selection.evaluation import Sources, probability
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.scan import ScoredFile
-from targetsel.selection.sieve import obeyed
-from targetsel.selection.steps import ClassFormulas, plan
 
 
 def quantiles_in(file: ScoredFile, rules: Rules) -> dict[f.Formula, float]:
@@ -48,15 +44,3 @@ def classes_in(
 def ids_of(file: ScoredFile) -> f.Column:
     """The column of source ids."""
     return f.Column(file.names["source_id"], type="other")
-
-
-def obey(conditions: Iterable[f.Formula], sources: Sources) -> np.ndarray:
-    """Whether every condition is true of each source, shape (N,)."""
-    mask = np.zeros(len(sources), dtype=bool)
-    mask[obeyed(conditions, sources)] = True
-    return mask
-
-
-def chance(claim: f.Formula, sources: Sources) -> np.ndarray:
-    """The probability that a claim is true of each source, shape (N,); NaN without posterior."""
-    return np.broadcast_to(probability(claim, sources), len(sources))

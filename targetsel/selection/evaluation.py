@@ -1,8 +1,6 @@
 """Numbers and conditions for every row: formulas evaluated on scored sources.
 
-Outside P a column has one value per source, shape (N,). Inside P a proxy has S draws from its
-posterior, shape (N, S), everything else one value for all draws, shape (N, 1), and arithmetic
-broadcasts. NaN stands for missing, and a comparison with it is not true.
+NaN stands for missing, and a comparison with it is not true.
 
 P is found in three steps, each for the rows that the one before left open. The proxies' marginal
 probabilities bound it (Frechet 1935), and so does what arithmetic makes of the intervals that hold
@@ -13,286 +11,24 @@ quasi-random draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, partial
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from scipy.special import ndtr
 
-from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
-from targetsel.rules.binding import correlated, proxy_names
 from targetsel.rules.functions import COMPARISONS, FLIPPED, NEGATED, apply
 from targetsel.rules.intervals import Interval, always, apply_to_intervals
-from targetsel.spectra.proxies import (
-    CORRELATION,
-    NORMAL_SCORES,
-    QUANTILES,
-    ProxyPosterior,
-    Sides,
-)
+from targetsel.selection.sources import DrawnSources, Sources
+from targetsel.spectra.proxies import NORMAL_SCORES, Sides
 
 N_DRAWS = 4096
 ROWS_OF_DRAWS = 16  # rows drawn at a time: half a MiB per proxy, which stays in the cache
 SETTLED = 1e-6  # bounds on a probability that are no further apart are its value
-
-
-class Columnar(Protocol):
-    """What sources are made of: an Arrow table, or a part of a file whose columns are read when
-    they are asked for."""
-
-    @property
-    def num_rows(self) -> int: ...
-    @property
-    def schema(self) -> pa.Schema: ...
-    def column(self, name: str, /) -> pa.Array | pa.ChunkedArray: ...
-
-
-class Sources:
-    """Rows of a scored catalog, as the numbers that formulas are made of.
-
-    Parameters
-    ----------
-    table : Columnar
-        The scored layout. No column is touched before a formula asks for it.
-    rows : ndarray, shape (N,), optional
-        Indices of the rows that are meant; without it, all of them.
-    """
-
-    def __init__(self, table: Columnar, rows: np.ndarray | None = None) -> None:
-        self._whole = table
-        self._rows = rows
-        self._arrays: dict[tuple[str, str], Any] = {}  # of the whole table; all who `take` share it
-        self._truths: dict[f.Formula, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        return self._whole.num_rows if self._rows is None else len(self._rows)
-
-    def take(self, rows: np.ndarray) -> Sources:
-        """The rows with these indices (or where this mask is true), in that order.
-
-        Nothing is copied until a column is asked for.
-        """
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-        taken = Sources(self._whole, rows if self._rows is None else self._rows[rows])
-        taken._arrays = self._arrays
-        return taken
-
-    @property
-    def table(self) -> pa.Table | pa.RecordBatch:
-        """The rows as a table, where they come from one."""
-        assert isinstance(self._whole, pa.Table | pa.RecordBatch)
-        return self._whole if self._rows is None else self._whole.take(pa.array(self._rows))
-
-    def _array(self, kind: str, name: str, read: Callable[[pa.Array], np.ndarray]) -> np.ndarray:
-        """What `read` makes of a column, narrowed to our rows."""
-        if (kind, name) not in self._arrays:
-            self._arrays[kind, name] = read(_in_one_piece(self._whole.column(name)))
-        array = self._arrays[kind, name]
-        return array if self._rows is None else array[self._rows]
-
-    def truth(self, condition: f.Formula) -> np.ndarray:
-        """Whether a condition holds (see `holds`); found once for all rows, however often asked."""
-        if self._rows is not None:
-            return _holds(condition, self)
-        if condition not in self._truths:
-            self._truths[condition] = _holds(condition, self)
-        return self._truths[condition]
-
-    def column(self, column: f.Column) -> np.ndarray:
-        """A column as float64, shape (N,), NaN where it is missing."""
-        return self._array("number", column.name, numbers)
-
-    def stored(self, column: f.Column) -> np.ndarray:
-        """A column of float32 or float64 as it is stored, shape (N,), NaN where it is missing."""
-        return self._array("stored", column.name, _as_numpy)
-
-    def integers(self, column: f.Column) -> tuple[np.ndarray, np.ndarray]:
-        """A column of integers, exactly, and whether each is there, both of shape (N,)."""
-        known = self._array("known", column.name, lambda values: _as_numpy(values.is_valid()))
-        integers = self._array(
-            "integer", column.name, lambda values: _as_numpy(pc.fill_null(values, 0))
-        )
-        return integers, known
-
-    def flags(self, column: f.Column, value: bool) -> np.ndarray:
-        """Whether a column of true and false is `value`, shape (N,); false where missing."""
-        return self._array(
-            f"is {value}",
-            column.name,
-            lambda values: _as_numpy(pc.fill_null(pc.equal(values, pa.scalar(value)), False)),
-        )
-
-    def missing(self, column: f.Column) -> np.ndarray:
-        """Whether a column of any type is missing, shape (N,)."""
-        return self._array("missing", column.name, _missing)
-
-    def found(self, lookup: f.Lookup) -> np.ndarray:
-        """Whether a finder finds each source, shape (N,)."""
-        values = (self._array("stored", each.name, _as_numpy) for each in lookup.of)
-        return lookup.finder.found(*values) ^ lookup.negated
-
-    def quantile(self, quantile: f.Quantile) -> np.ndarray:
-        return self.posterior.quantile(quantile.name, quantile.probability)
-
-    def probability(self, condition: f.Formula) -> np.ndarray:
-        return probability(condition, self)
-
-    @cached_property
-    def posterior(self) -> ProxyPosterior:
-        """The joint posterior of the proxies; each proxy's is read when it is asked for."""
-        schema = self._whole.schema
-        quantiles = {
-            name: partial(self._matrix, name + QUANTILES, len(NORMAL_SCORES))
-            for name in proxy_names(schema)
-        }
-        correlation = {
-            (other, name): partial(self._matrix, name + CORRELATION, len(others), place)
-            for name, others in correlated(schema).items()
-            for place, other in enumerate(others)
-        }
-        return ProxyPosterior(tuple(quantiles), _WhenAsked(quantiles), _WhenAsked(correlation))
-
-    def _matrix(self, name: str, width: int, place: int | slice = slice(None)) -> np.ndarray:
-        """A column of `width` numbers each, or the one at `place`, NaN where it is missing."""
-        return self._array("matrix", name, lambda lists: _matrix(lists, name, width))[:, place]
-
-
-_Key = TypeVar("_Key")
-
-
-class _WhenAsked(Mapping[_Key, np.ndarray]):
-    """Arrays that are made when they are asked for, and then kept."""
-
-    def __init__(self, makers: Mapping[_Key, Callable[[], np.ndarray]]) -> None:
-        self._makers = makers
-        self._known: dict[_Key, np.ndarray] = {}
-
-    def __getitem__(self, key: _Key) -> np.ndarray:
-        if key not in self._known:
-            self._known[key] = self._makers[key]()
-        return self._known[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._makers
-
-    def __iter__(self) -> Iterator[_Key]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
-
-
-class DrawnSources:
-    """The same rows, with draws of the proxies in place of the proxies' medians."""
-
-    def __init__(self, sources: Sources, draws: dict[str, np.ndarray]) -> None:
-        self.sources = sources
-        self.draws = draws
-
-    def column(self, column: f.Column) -> np.ndarray:
-        if column.role == "predicted":
-            return self.draws[column.name]
-        return self.sources.column(column)[:, None]
-
-    def integers(self, column: f.Column) -> tuple[np.ndarray, np.ndarray]:
-        values, known = self.sources.integers(column)
-        return values[:, None], known[:, None]
-
-    def flags(self, column: f.Column, value: bool) -> np.ndarray:
-        return self.sources.flags(column, value)[:, None]
-
-    def missing(self, column: f.Column) -> np.ndarray:
-        if column.role == "predicted":
-            return np.isnan(self.draws[column.name])
-        return self.sources.missing(column)[:, None]
-
-    def found(self, lookup: f.Lookup) -> np.ndarray:
-        return self.sources.found(lookup)[:, None]
-
-    def quantile(self, quantile: f.Quantile) -> np.ndarray:
-        return self.sources.quantile(quantile)[:, None]
-
-    def probability(self, condition: f.Formula) -> np.ndarray:
-        raise TypeError("P() cannot stand inside P()")
-
-
-class PosteriorDraws(DrawnSources):
-    """Sources with quasi-random draws of some proxies from their joint posterior.
-
-    Draws are kept as normal scores, and become values only where arithmetic asks for them: a
-    proxy is below a limit where its score is below the score of the limit.
-    """
-
-    def __init__(self, sources: Sources, names: tuple[str, ...]) -> None:
-        super().__init__(sources, {})
-        self.scores = sources.posterior.draw_scores(names, N_DRAWS)
-
-    def column(self, column: f.Column) -> np.ndarray:
-        if column.role == "predicted" and column.name not in self.draws:
-            posterior = self.sources.posterior
-            self.draws[column.name] = posterior.value(column.name, self.scores[column.name])
-        return super().column(column)
-
-    def missing(self, column: f.Column) -> np.ndarray:
-        self.column(column)
-        return super().missing(column)
-
-    def within(self, bound: Bound) -> np.ndarray:
-        """Whether each draw of a proxy keeps a bound, shape (N, S)."""
-        name, operator, limit = bound
-        score = self.sources.posterior.score(name, value(limit, self.sources))
-        return COMPARISONS[operator](self.scores[name], score[:, None])
-
+FEW = 8  # when fewer than one source in so many is left, those are copied out
 
 # A proxy, an operator and the limit it is compared with, a number without predicted quantities.
 Bound = tuple[str, str, f.Formula]
-
-
-def _in_one_piece(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-
-
-def _as_numpy(values: pa.Array) -> np.ndarray:
-    return values.to_numpy(zero_copy_only=False)
-
-
-def numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """An Arrow column of numbers as float64, NaN where it is null."""
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-
-
-def _missing(values: pa.Array) -> np.ndarray:
-    if pa.types.is_float32(values.type) or pa.types.is_float64(values.type):
-        return np.isnan(_as_numpy(values))
-    return _as_numpy(pc.is_null(values, nan_is_null=True))
-
-
-def _matrix(lists: pa.Array, name: str, width: int) -> np.ndarray:
-    """A column of lists as a matrix, shape (N, width), NaN where null; a view where it can be.
-
-    Raises
-    ------
-    CatalogError
-        If the lists are not that long.
-    """
-    flat = _as_numpy(lists.flatten())
-    known = len(lists) - lists.null_count
-    if flat.size != known * width:
-        raise CatalogError(
-            f"column '{name}' does not hold {width} numbers per source; score the catalog again "
-            "with this version of targetsel"
-        )
-    if known == len(lists):
-        return flat.reshape(-1, width)
-    matrix = np.full((len(lists), width), np.nan, dtype=flat.dtype)
-    matrix[_as_numpy(lists.is_valid())] = flat.reshape(-1, width)
-    return matrix
 
 
 # --- formulas ------------------------------------------------------------------------------------
@@ -309,16 +45,18 @@ def value(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
             return apply(name, *(value(part, sources) for part in parts))
         case f.Quantile():
             return sources.quantile(formula)
-        case f.Probability(condition):
-            return sources.probability(condition)
+        case f.Probability(condition) if isinstance(sources, Sources):
+            return probability(condition, sources)
     raise TypeError(f"not a number: {formula}")
 
 
 def holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
     """Whether the condition is true for every source; false where it is false or unknown."""
-    if isinstance(sources, Sources):
-        return sources.truth(formula)
-    return _holds(formula, sources)
+    if isinstance(sources, DrawnSources) or not sources.is_whole:
+        return _holds(formula, sources)
+    if formula not in sources.outcomes:  # classes share conditions
+        sources.outcomes[formula] = _holds(formula, sources)
+    return sources.outcomes[formula]
 
 
 def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
@@ -365,6 +103,65 @@ def _combined(
     for part in parts[1:]:
         result = join(result, holds(part, sources))
     return result
+
+
+# --- several conditions --------------------------------------------------------------------------
+
+
+class Filter:
+    """Sources from which one condition after another removes some.
+
+    A condition is only evaluated on the sources that are left; but a plain comparison is quicker
+    for all rows than copying some of them out, until few are left.
+    """
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._rows: np.ndarray | None = None  # of the sources we began with
+        self._left = np.ones(len(sources), dtype=bool)
+        self._n = len(sources)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def keep(self, condition: f.Formula) -> None:
+        """Remove the sources for which the condition is not true."""
+        if self._n == 0:
+            return
+        if self._n * FEW < len(self._left) or (self._n < len(self._left) and cost(condition)):
+            self._rows = self.rows
+            self._sources = self._sources.take(self._left)
+            self._left = np.ones(self._n, dtype=bool)
+        self._left &= holds(condition, self._sources)
+        self._n = int(np.count_nonzero(self._left))
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Indices of the sources that are left, in increasing order."""
+        return np.flatnonzero(self._left) if self._rows is None else self._rows[self._left]
+
+
+def passing(conditions: Iterable[f.Formula], sources: Sources) -> np.ndarray:
+    """Indices of the sources for which every condition is true, in increasing order."""
+    left = Filter(sources)
+    for condition in sorted(conditions, key=cost):
+        left.keep(condition)
+    return left.rows
+
+
+def all_hold(conditions: Iterable[f.Formula], sources: Sources) -> np.ndarray:
+    """Whether every condition is true for each source, shape (N,)."""
+    mask = np.zeros(len(sources), dtype=bool)
+    mask[passing(conditions, sources)] = True
+    return mask
+
+
+def cost(formula: f.Formula) -> int:
+    """How slow a condition is: 0 to compare, 1 to look up, 2 to integrate a posterior."""
+    parts = list(f.walk(formula))
+    if any(isinstance(part, f.Probability | f.Quantile) for part in parts):
+        return 2
+    return int(any(isinstance(part, f.Lookup) for part in parts))
 
 
 # --- probabilities -------------------------------------------------------------------------------
@@ -537,6 +334,34 @@ def _bound(part: f.Formula) -> Bound | None:
     if not (isinstance(left, f.Column) and left.role == "predicted") or f.proxies(right):
         return None
     return left.name, operator, right
+
+
+class PosteriorDraws(DrawnSources):
+    """Sources with quasi-random draws of some proxies from their joint posterior.
+
+    Draws are kept as normal scores, and become values only where arithmetic asks for them: a
+    proxy is below a limit where its score is below the score of the limit.
+    """
+
+    def __init__(self, sources: Sources, names: tuple[str, ...]) -> None:
+        super().__init__(sources, {})
+        self.scores = sources.posterior.draw_scores(names, N_DRAWS)
+
+    def column(self, column: f.Column) -> np.ndarray:
+        if column.role == "predicted" and column.name not in self.draws:
+            posterior = self.sources.posterior
+            self.draws[column.name] = posterior.value(column.name, self.scores[column.name])
+        return super().column(column)
+
+    def missing(self, column: f.Column) -> np.ndarray:
+        self.column(column)
+        return super().missing(column)
+
+    def within(self, bound: Bound) -> np.ndarray:
+        """Whether each draw of a proxy keeps a bound, shape (N, S)."""
+        name, operator, limit = bound
+        score = self.sources.posterior.score(name, value(limit, self.sources))
+        return COMPARISONS[operator](self.scores[name], score[:, None])
 
 
 def _share_of_draws(condition: f.Formula, sources: Sources) -> np.ndarray:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from targetsel.rules import formula as f
+from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
 from targetsel.selection.candidates import classes_in
-from targetsel.selection.evaluation import Sources, holds
+from targetsel.selection.evaluation import Filter, cost, holds
 from targetsel.selection.scan import scored_file
-from targetsel.selection.sieve import Sieve
-from targetsel.selection.steps import ClassFormulas, cost
+from targetsel.selection.sources import Sources
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class FunnelRow:
     Attributes
     ----------
     condition : str
-        As the rule file writes it, or in words; see `steps` for those beside ``where``.
+        As the rule file writes it, or in words; see `rules.plan` for those beside ``where``.
     cumulative : int
         Sources of which it and all conditions before it are true.
     alone : int or None
@@ -50,7 +50,7 @@ class FunnelRow:
 
 @dataclass(frozen=True)
 class Funnel:
-    """The funnel of one class, condition by condition in the order of `steps`."""
+    """The funnel of one class, condition by condition in the order of `rules.plan`."""
 
     name: str
     n_sources: int
@@ -91,13 +91,13 @@ class FunnelCounts:
         return obey
 
     def _in_turn(self, sources: Sources, counts: np.ndarray) -> np.ndarray:
-        sieve = Sieve(sources)
+        left = Filter(sources)
         for c, parts in enumerate(self._parts):
             for part in parts:
-                sieve.keep(part)
-            counts[0, c] = len(sieve)
+                left.keep(part)
+            counts[0, c] = len(left)
         obey = np.zeros(len(sources), dtype=bool)
-        obey[sieve.rows] = True
+        obey[left.rows] = True
         return obey
 
     def _in_whole(self, sources: Sources, counts: np.ndarray) -> np.ndarray:

@@ -27,12 +27,12 @@ import numpy as np
 
 from targetsel.errors import RuleError
 from targetsel.rules import formula as f
+from targetsel.rules.plan import ClassFormulas, Condition, Plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.calibration import Calibration, claim_of
-from targetsel.selection.candidates import chance, classes_in, quantiles_in
+from targetsel.selection.candidates import classes_in, quantiles_in
+from targetsel.selection.evaluation import passing, probability
 from targetsel.selection.scan import scored_file
-from targetsel.selection.sieve import obeyed
-from targetsel.selection.steps import ClassFormulas, Condition, Plan
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def guarantee(
         chosen = ConformalSelection(purity, known.probability[passed], known.true[passed])
         conditions = [each.formula for each in target_class.conditions if each.step != "sample"]
         for block in file.sources((*conditions, f.Probability(claim))):
-            chosen.see(chance(claim, block.take(obeyed(conditions, block))))
+            chosen.see(probability(claim, block.take(passing(conditions, block))))
     return chosen.result(name)
 
 
@@ -222,4 +222,4 @@ def _guaranteed(target_class: ClassFormulas, promise: Guarantee) -> ClassFormula
     conditions = list(target_class.conditions)
     place = sum(each.step != "sample" for each in conditions)
     conditions.insert(place, Condition("guarantee", text, beyond))
-    return replace(target_class, conditions=tuple(conditions), where=(*target_class.where, beyond))
+    return replace(target_class, conditions=tuple(conditions))

@@ -1,4 +1,4 @@
-"""What members of a class do to one another: `dedup` and `limit` (steps 7 to 9 of `steps`).
+"""What members of a class do to one another: `dedup` and `limit` (steps 7 to 9 of `rules.plan`).
 
 The outcome does not depend on the order or the pieces in which the members come.
 """

@@ -12,18 +12,11 @@ import pyarrow.compute as pc
 from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
 from targetsel.rules.binding import column_names
+from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
-from targetsel.selection.evaluation import (
-    DrawnSources,
-    Sources,
-    holds,
-    numbers,
-    probability,
-    value,
-)
+from targetsel.selection.evaluation import holds, passing, probability, value
 from targetsel.selection.quantiles import quantiles_of_table
-from targetsel.selection.sieve import obeyed
-from targetsel.selection.steps import ClassFormulas, class_formulas, plan
+from targetsel.selection.sources import DrawnSources, Sources, numbers
 
 ROWS_AT_A_TIME = 8192
 LEAST = np.iinfo(np.int32).min
@@ -135,7 +128,7 @@ def _evaluated(
     sources = Sources(block)
     selected = np.zeros((len(block), len(formulas)), dtype=bool)
     for c, each in enumerate(formulas):
-        selected[obeyed(each.where, sources), c] = True
+        selected[passing(each.where, sources), c] = True
     return membership_of(selected, formulas, block, target_id[: len(block)])
 
 
@@ -209,7 +202,7 @@ def truth(
         If a proxy that the class speaks of was not measured.
     """
     rules[name]
-    (claim,) = (each.truth for each in class_formulas(rules, scored.schema) if each.name == name)
+    (claim,) = (each.truth for each in plan(rules, scored.schema).classes if each.name == name)
     if claim is None:
         return np.ones(scored.num_rows, dtype=bool)
     values = {}

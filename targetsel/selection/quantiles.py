@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.rules import formula as f
-from targetsel.selection.evaluation import Sources, value
+from targetsel.selection.evaluation import value
+from targetsel.selection.sources import Sources
 
 BITS = 16
 FEW = 1 << 18

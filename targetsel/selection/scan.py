@@ -24,9 +24,9 @@ from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
 from targetsel.rules.binding import column_names
 from targetsel.rules.functions import COMPARISONS
-from targetsel.selection.evaluation import Sources
+from targetsel.rules.plan import Condition, Plan
 from targetsel.selection.membership import Membership, ids_serve, membership_of
-from targetsel.selection.steps import Condition, Plan, columns_read
+from targetsel.selection.sources import Sources, columns_read
 from targetsel.selection.target_list import columns_needed
 from targetsel.sky.footprint import Region
 from targetsel.spectra.proxies import QUANTILES

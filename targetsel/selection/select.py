@@ -13,6 +13,7 @@ import numpy as np
 
 from targetsel.expressions.grammar import unwrapped
 from targetsel.rules import formula as f
+from targetsel.rules.plan import Plan, plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.funnel import Funnel, FunnelCounts
 from targetsel.selection.guarantee import Guarantee, guaranteed, guarantees
@@ -20,7 +21,6 @@ from targetsel.selection.membership import Membership
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.scan import ScoredFile, scored_file
 from targetsel.selection.spool import Spool, spooled
-from targetsel.selection.steps import Plan, plan
 from targetsel.selection.target_list import (
     Counts,
     competitors,

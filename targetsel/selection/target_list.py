@@ -1,6 +1,6 @@
 """The target list: who is to be observed, as which target class, and how much it is wanted.
 
-What is applied in which order is written in `steps`.
+What is applied in which order is written in `rules.plan`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import pyarrow.parquet as pq
 from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
 from targetsel.rules.binding import STATISTICS, Columns, column_names, footer
+from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.limits import Contest, Members
 from targetsel.selection.membership import LEAST, Membership
-from targetsel.selection.steps import ClassFormulas, Plan, columns_read, plan
+from targetsel.selection.sources import columns_read
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import described, read_footer, write_table
 

@@ -12,7 +12,8 @@ from targetsel.observing.observed_lines import Exposure
 from targetsel.observing.observing import Observation, write_observed
 from targetsel.observing.redshift import Redshift
 from targetsel.rules.binding import Columns, Reader
-from targetsel.selection.evaluation import Sources, probability
+from targetsel.selection.evaluation import probability
+from targetsel.selection.sources import Sources
 from targetsel.tables.parquet import described, read_footer, write_table
 from tests.observing.simple import simple
 from tests.selection.scored_by_hand import scored_table

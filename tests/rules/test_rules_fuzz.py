@@ -18,8 +18,9 @@ from targetsel.errors import RuleError, TargetselError
 from targetsel.expressions.grammar import parse
 from targetsel.rules.binding import Columns, Reader
 from targetsel.rules.rules import Rules, shipped_rules
-from targetsel.selection.evaluation import Sources, holds
+from targetsel.selection.evaluation import holds
 from targetsel.selection.membership import evaluate
+from targetsel.selection.sources import Sources
 from tests.selection.scored_by_hand import scored_table
 
 SECONDS = 1.0  # of CPU time, the most that a mutant may take

@@ -13,8 +13,9 @@ from targetsel.expressions.grammar import parse
 from targetsel.rules.binding import Columns, Reader
 from targetsel.rules.functions import COMPARISONS
 from targetsel.rules.rules import Rules
-from targetsel.selection.evaluation import Sources, holds, value
+from targetsel.selection.evaluation import holds, value
 from targetsel.selection.membership import evaluate, truth
+from targetsel.selection.sources import Sources
 from tests.selection.scored_by_hand import rule_text, scored_table
 
 

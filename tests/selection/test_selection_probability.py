@@ -13,13 +13,12 @@ from targetsel.rules.functions import COMPARISONS
 from targetsel.rules.intervals import always, apply_to_intervals
 from targetsel.selection.evaluation import (
     SETTLED,
-    DrawnSources,
-    Sources,
     _bounds,
     _may_reach,
     holds,
     probability,
 )
+from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior, bivariate_normal
 from tests.selection.scored_by_hand import PROXIES, scored_table
 

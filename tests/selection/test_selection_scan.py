@@ -8,12 +8,12 @@ import pytest
 from targetsel.errors import CatalogError
 from targetsel.rules.binding import footer
 from targetsel.rules.formula import Column, Compare, Constant
+from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.selection import scan as module
 from targetsel.selection.funnel import FunnelCounts
 from targetsel.selection.scan import scored_file
 from targetsel.selection.select import select
-from targetsel.selection.steps import plan
 from targetsel.tables.parquet import read_footer, write_table
 from tests.selection.scored_by_hand import scored_table
 

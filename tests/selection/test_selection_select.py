@@ -103,8 +103,8 @@ def test_empty_or_targetless_catalog_gives_an_empty_list(scored_file, tmp_path, 
 
 def test_unknown_column_is_found_before_any_row_is_read(scored_file, tmp_path, monkeypatch):
     monkeypatch.setattr(scan, "Sources", None)
-    with pytest.raises(RuleError, match=r"unknown column 'odd'. Did you mean 'typicality'\?"):
-        select(scored_file, Rules.parse(rule_text("odd < 3")), tmp_path / "out.parquet")
+    with pytest.raises(RuleError, match=r"unknown column 'typicalty'. Did you mean 'typicality'\?"):
+        select(scored_file, Rules.parse(rule_text("typicalty < 3")), tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from targetsel.errors import CatalogError, OutputError
+from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.membership import evaluate
-from targetsel.selection.steps import class_formulas
 from targetsel.selection.target_list import TargetList, columns_needed, rank, within_limits
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import write_table
@@ -168,7 +168,7 @@ def test_fluxes_of_the_catalog_are_carried_with_their_units_though_no_rule_looks
     assert kept["fiberflux_g_ls"].to_pylist() == [1.0, 2.0, 3.0]
     assert kept.schema.field("fiberflux_g_ls").metadata[b"unit"] == b"nanomaggy"
     assert kept.schema.field("flux_r").metadata[b"unit"] == b"nJy"
-    needed = columns_needed(class_formulas(rules, table.schema), table.schema)
+    needed = columns_needed(plan(rules, table.schema).classes, table.schema)
     assert {"flux_r", "fiberflux_g_ls", "flux_g_ls_err"} <= set(needed)
 
 

@@ -12,11 +12,12 @@ import pyarrow.compute as pc
 
 from targetsel.documents.document import Map, read_document
 from targetsel.errors import CatalogError
+from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
 from targetsel.selection.candidates import classes_in, ids_of
-from targetsel.selection.evaluation import Sources, holds
+from targetsel.selection.evaluation import holds
 from targetsel.selection.scan import scored_file
-from targetsel.selection.steps import ClassFormulas
+from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList
 from targetsel.selection.trial import members, trial
 

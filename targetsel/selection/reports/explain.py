@@ -13,12 +13,13 @@ from scipy.special import ndtri
 
 from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
+from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
-from targetsel.selection.candidates import chance, classes_in, ids_of
-from targetsel.selection.evaluation import DrawnSources, Sources, holds, probability, value
+from targetsel.selection.candidates import classes_in, ids_of
+from targetsel.selection.evaluation import holds, probability, value
 from targetsel.selection.funnel import unknown
 from targetsel.selection.scan import ScoredFile, scored_file
-from targetsel.selection.steps import ClassFormulas
+from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.selection.trial import members, trial
 from targetsel.sky.external_files import Ids, Places
 from targetsel.sky.footprint import Region
@@ -167,7 +168,9 @@ def explanation(target_class: ClassFormulas, source: Sources) -> Explanation:
         rows.extend(parts[1:])
     passed = all(row.outcome == "true" for row in rows if row.depth == 0)
     rank = None if target_class.rank is None else _single(value(target_class.rank, source))
-    claimed = None if target_class.truth is None else _single(chance(target_class.truth, source))
+    claimed = (
+        None if target_class.truth is None else _single(probability(target_class.truth, source))
+    )
     return Explanation(target_class.name, passed, tuple(rows), rank, claimed)
 
 

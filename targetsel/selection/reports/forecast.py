@@ -24,7 +24,8 @@ import pyarrow.compute as pc
 from targetsel.rules import formula as f
 from targetsel.rules.rules import Rules
 from targetsel.selection.calibration import Calibration, asked, claim_of
-from targetsel.selection.candidates import chance, classes_in, ids_of, obey, quantiles_in
+from targetsel.selection.candidates import classes_in, ids_of, quantiles_in
+from targetsel.selection.evaluation import all_hold, probability
 from targetsel.selection.scan import scored_file
 from targetsel.selection.trial import members, trial
 
@@ -185,10 +186,10 @@ def forecast(
         conditions = asked(rules, classes, name)
         claim, ids = claim_of(classes[name]), ids_of(file)
         for block in file.sources((*conditions, f.Probability(claim), ids)):
-            likely = chance(claim, block)
+            likely = probability(claim, block)
             member = pc.is_in(block.table.column(ids.name), chosen)
             selected = member.to_numpy(zero_copy_only=False)
-            passed = obey(conditions, block) & (likely > threshold)
+            passed = all_hold(conditions, block) & (likely > threshold)
             for side in (0, 1):
                 rows = passed == bool(side)
                 bins[side].see(likely[rows], selected[rows])

@@ -22,11 +22,11 @@ from astropy.coordinates import Latitude, Longitude
 
 from targetsel.expressions.grammar import Branch, Name, Node, unwrapped, walk
 from targetsel.rules.classes import Limit, TargetClass
+from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
-from targetsel.selection.candidates import obey
-from targetsel.selection.evaluation import Sources
+from targetsel.selection.evaluation import all_hold
 from targetsel.selection.limits import SQUARE_DEGREES
-from targetsel.selection.steps import plan
+from targetsel.selection.sources import Sources
 from targetsel.sky.external_files import find_column
 from targetsel.tables.files import check_output
 from targetsel.tables.formats import open_table
@@ -98,7 +98,7 @@ def randoms(rules: Rules, output: Path, points: Path | float) -> RandomsSummary:
     with ParquetSink(output, schema.append(bits).remove_metadata()) as sink:
         for piece in pieces:
             sources = Sources(piece)
-            mask = np.array([obey(each, sources) for each in conditions])
+            mask = np.array([all_hold(each, sources) for each in conditions])
             shifted = [1 << each.bit for each in rules.classes]
             value = np.bitwise_or.reduce(np.where(mask.T, np.array(shifted), 0), axis=1)
             inside = piece.append_column(bits, pa.array(value)).filter(pa.array(value != 0))

@@ -24,15 +24,15 @@ import pyarrow.compute as pc
 
 from targetsel.rules import formula as f
 from targetsel.rules.classes import TargetClass
+from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.candidates import ids_of
-from targetsel.selection.evaluation import Sources, value
+from targetsel.selection.evaluation import passing, value
 from targetsel.selection.guarantee import guaranteed, guarantees
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.reports.density import order_of
 from targetsel.selection.scan import ScoredFile, scored_file
-from targetsel.selection.sieve import obeyed
-from targetsel.selection.steps import ClassFormulas, plan
+from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList
 from targetsel.selection.trial import members, trial
 from targetsel.tables.files import check_output
@@ -144,7 +144,7 @@ class _Class:
         columns = [ids_of(self.file), f.Column("_healpix_29")]
         rank = [] if self.rank is None else [self.rank]
         for block in self.file.sources([*self.before, *self.sample, *rank, *columns]):
-            yield block.take(obeyed(self.before, block))
+            yield block.take(passing(self.before, block))
 
     def _edges(self) -> np.ndarray:
         """The ranks that part the candidates into twentieths."""
@@ -173,7 +173,7 @@ class _Class:
         for block in self._blocks():
             self.n_candidates += len(block)
             if self.competes:
-                sampled = block.take(obeyed(self.sample, block))
+                sampled = block.take(passing(self.sample, block))
                 kept = _are_in(sampled, self.file, self.chosen)
                 self._add(self._cell(sampled, self.edges), kept)
 

@@ -12,13 +12,12 @@ from targetsel.errors import RuleError
 from targetsel.expressions.grammar import unwrapped
 from targetsel.rules import formula as f
 from targetsel.rules.functions import COMPARISONS
+from targetsel.rules.plan import ClassFormulas, Condition
 from targetsel.rules.rules import Rules
 from targetsel.selection.candidates import classes_in
-from targetsel.selection.evaluation import value
+from targetsel.selection.evaluation import passing, value
 from targetsel.selection.quantiles import Search
 from targetsel.selection.scan import scored_file
-from targetsel.selection.sieve import obeyed
-from targetsel.selection.steps import ClassFormulas, Condition
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def tune(rules: Rules, name: str, n_targets: int, scored: Path) -> Tuned:
             nonlocal n_written
             n_written = 0
             for block in file.sources((*rest, knob.formula)):
-                members = block.take(obeyed(rest, block))
+                members = block.take(passing(rest, block))
                 numbers = np.broadcast_to(value(knob.formula, members), len(members))
                 n_written += knob.passing(numbers)
                 yield knob.sign * numbers[~np.isnan(numbers)]

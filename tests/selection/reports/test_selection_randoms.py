@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError, OutputError, RuleError
+from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.reports.randoms import randoms
-from targetsel.selection.steps import plan
 from targetsel.tables.parquet import read_footer, write_table
 
 TEXT = """\

@@ -1,4 +1,4 @@
-"""A sieve keeps exactly the sources that obey, and asks dear questions of few."""
+"""A filter keeps exactly the sources that pass, and evaluates slow conditions on few."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from targetsel.rules.formula import Column, Compare, Constant, Lookup
-from targetsel.selection import sieve as module
-from targetsel.selection.evaluation import Sources
-from targetsel.selection.sieve import Sieve, obeyed
+from targetsel.selection import evaluation as module
+from targetsel.selection.evaluation import Filter, passing
+from targetsel.selection.sources import Sources
 
 NUMBERS = st.lists(st.floats(-3, 3), min_size=1, max_size=60)
 
@@ -24,15 +24,15 @@ def above(name: str, limit: float) -> Compare:
 
 @pytest.mark.parametrize("few", [1, 2, 8, 1000])
 @given(NUMBERS, st.lists(st.floats(-3, 3), max_size=4))
-def test_what_is_left_is_what_obeys_however_many_are_let_go(few, numbers, limits):
+def test_what_is_left_is_what_passes_however_many_are_removed(few, numbers, limits):
     x = np.array(numbers)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "FEW", few)
-        sieve = Sieve(sources(x=x))
+        left = Filter(sources(x=x))
         for n, limit in enumerate(limits, 1):
-            sieve.keep(above("x", limit))
-            assert len(sieve) == (x > max(limits[:n])).sum()
-    assert sieve.rows.tolist() == np.flatnonzero(x > max(limits, default=-np.inf)).tolist()
+            left.keep(above("x", limit))
+            assert len(left) == (x > max(limits[:n])).sum()
+    assert left.rows.tolist() == np.flatnonzero(x > max(limits, default=-np.inf)).tolist()
 
 
 class Counting:
@@ -50,7 +50,7 @@ def test_lookups_come_last_and_are_asked_of_those_left_only():
     finder = Counting()
     lookup = Lookup(finder, (Column("id"),))
     table = sources(id=np.arange(10), x=np.arange(10.0))
-    assert obeyed([lookup, above("x", 1), above("x", 3)], table).tolist() == [4, 5, 6, 7, 8, 9]
+    assert passing([lookup, above("x", 1), above("x", 3)], table).tolist() == [4, 5, 6, 7, 8, 9]
     assert finder.asked == [6]
-    assert obeyed([above("x", 99), lookup], table).tolist() == []
+    assert passing([above("x", 99), lookup], table).tolist() == []
     assert finder.asked == [6]

@@ -6,9 +6,9 @@ import pytest
 from mocpy import MOC
 
 from targetsel.errors import RuleError
+from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.membership import evaluate
-from targetsel.selection.steps import class_formulas, plan
 from targetsel.selection.target_list import rank
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import write_table
@@ -180,7 +180,7 @@ def test_conditions_come_in_the_fixed_order(catalog, tmp_path):
         "    bit: 0\n",
         str(tmp_path / "rules.yaml"),
     )
-    formulas = class_formulas(rules, catalog.schema)[1]
+    formulas = plan(rules, catalog.schema).classes[1]
     steps = ["footprint", "where", "where", "unless", "exclude", "sample"]
     assert [each.step for each in formulas.conditions] == steps
     assert [each.text for each in formulas.conditions][1:3] == [

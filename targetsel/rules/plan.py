@@ -39,7 +39,6 @@ from targetsel.rules.classes import Exclusion, Preamble, TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.sky.external_files import Attachments
 from targetsel.sky.footprint import Region
-from targetsel.spectra.proxies import CORRELATION, QUANTILES
 from targetsel.tables.ids import uniform
 
 
@@ -61,8 +60,6 @@ class ClassFormulas:
     ----------
     conditions : tuple of Condition
         Those of steps 1 to 6, in their order.
-    where : tuple of Formula
-        The same taken apart, the quick ones first, since they leave fewer rows.
     rank : Formula or None
     truth : Formula or None
         What the class claims about its members' true proxies (see `formula.truth`).
@@ -72,12 +69,16 @@ class ClassFormulas:
     """
 
     name: str
-    where: tuple[f.Formula, ...]
-    rank: f.Formula | None
-    truth: f.Formula | None
-    priority: f.Formula = f.ZERO
     conditions: tuple[Condition, ...] = ()
+    rank: f.Formula | None = None
+    truth: f.Formula | None = None
+    priority: f.Formula = f.ZERO
     region: Region | None = None
+
+    @property
+    def where(self) -> tuple[f.Formula, ...]:
+        """All conditions, those joined by `and` taken apart."""
+        return tuple(part for each in self.conditions for part in f.conjuncts(each.formula))
 
     @property
     def all(self) -> tuple[f.Formula, ...]:
@@ -87,20 +88,16 @@ class ClassFormulas:
 
     def with_values(self, values: Mapping[f.Formula, float]) -> ClassFormulas:
         """The same with quantiles of the catalog replaced by their values."""
-
-        def changed(formula: f.Formula | None) -> f.Formula | None:
-            return None if formula is None else f.with_values(formula, values)
-
+        rank, truth = (each and f.with_values(each, values) for each in (self.rank, self.truth))
         return replace(
             self,
-            where=tuple(f.with_values(each, values) for each in self.where),
-            rank=changed(self.rank),
-            truth=changed(self.truth),
-            priority=f.with_values(self.priority, values),
             conditions=tuple(
                 replace(each, formula=f.with_values(each.formula, values))
                 for each in self.conditions
             ),
+            rank=rank,
+            truth=truth,
+            priority=f.with_values(self.priority, values),
         )
 
 
@@ -122,6 +119,7 @@ class Plan:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def with_values(self, values: Mapping[f.Formula, float]) -> Plan:
+        """The plan with quantiles of the catalog replaced by their values."""
         return replace(self, classes=tuple(each.with_values(values) for each in self.classes))
 
 
@@ -160,11 +158,6 @@ def _check_names(preamble: Preamble, columns: Columns) -> None:
             raise node.place.error(f"'{name}' is already a column of the catalog; rename it")
 
 
-def class_formulas(rules: Rules, schema: pa.Schema) -> tuple[ClassFormulas, ...]:
-    """The formulas of every class for a catalog with this schema; see `plan`."""
-    return plan(rules, schema).classes
-
-
 def _class_formulas(
     target_class: TargetClass,
     region: Region | None,
@@ -186,15 +179,9 @@ def _class_formulas(
     for exclusion in (*target_class.preamble.exclude, *target_class.exclude):
         conditions.append(_not_excluded(exclusion, reader))
     conditions += _sampled(target_class, reader)
-    where = (part for each in conditions for part in f.conjuncts(each.formula))
+    rank = reader.number(target_class.rank) if target_class.rank is not None else None
     return ClassFormulas(
-        target_class.name,
-        tuple(sorted(where, key=cost)),
-        reader.number(target_class.rank) if target_class.rank is not None else None,
-        f.truth(claims),
-        priority,
-        tuple(conditions),
-        region,
+        target_class.name, tuple(conditions), rank, f.truth(claims), priority, region
     )
 
 
@@ -236,8 +223,8 @@ def _not_excluded(exclusion: Exclusion, reader: Reader) -> Condition:
 
 
 @dataclass(frozen=True)
-class Chance:
-    """Finds a source with a given chance: a hash of its id, a seed and the class."""
+class HashSample:
+    """A share of all sources, by a hash of the source's id, a seed and the class."""
 
     seed: int
     purpose: str
@@ -252,32 +239,6 @@ def _sampled(target_class: TargetClass, reader: Reader) -> list[Condition]:
     if target_class.sample is None:
         return []
     place = target_class.places["sample"]
-    chance = Chance(target_class.preamble.seed, target_class.name, target_class.sample)
-    formula = f.Lookup(chance, (reader.columns.role("source_id", place),))
+    sample = HashSample(target_class.preamble.seed, target_class.name, target_class.sample)
+    formula = f.Lookup(sample, (reader.columns.role("source_id", place),))
     return [Condition("sample", f"one in {1 / target_class.sample:g} by hash", formula, place)]
-
-
-def needs_posterior(formula: f.Formula) -> bool:
-    """Whether the posterior columns are needed to evaluate a formula."""
-    return any(isinstance(part, f.Probability | f.Quantile) for part in f.walk(formula))
-
-
-def columns_read(formula: f.Formula, schema: pa.Schema) -> set[str]:
-    """The columns of a scored file that it takes to evaluate a formula, those of posteriors too."""
-    read = {column.name for column in f.columns(formula)}
-    for part in f.walk(formula):
-        if isinstance(part, f.Quantile):
-            read |= {part.name, part.name + QUANTILES}  # the median says whether it is missing
-        elif isinstance(part, f.Probability):
-            involved = f.proxies(part)
-            read |= {name + QUANTILES for name in involved}
-            if len(involved) > 1:
-                read |= {name + CORRELATION for name in involved}
-    return read & {*schema.names}
-
-
-def cost(formula: f.Formula) -> int:
-    """How dear a condition is: 0 to compare, 1 to look up, 2 to integrate a posterior."""
-    if needs_posterior(formula):
-        return 2
-    return int(any(isinstance(part, f.Lookup) for part in f.walk(formula)))

@@ -1,0 +1,254 @@
+"""Rows of a scored catalog as the arrays that formulas are made of.
+
+Outside P a column has one value per source, shape (N,). Inside P a proxy has S draws from its
+posterior, shape (N, S), everything else one value for all draws, shape (N, 1), and arithmetic
+broadcasts. NaN stands for missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from targetsel.errors import CatalogError
+from targetsel.rules import formula as f
+from targetsel.rules.binding import correlated, proxy_names
+from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES, ProxyPosterior
+
+
+class Columnar(Protocol):
+    """What sources are made of: an Arrow table, or a part of a file whose columns are read when
+    they are asked for."""
+
+    @property
+    def num_rows(self) -> int: ...
+    @property
+    def schema(self) -> pa.Schema: ...
+    def column(self, name: str, /) -> pa.Array | pa.ChunkedArray: ...
+
+
+class Sources:
+    """Rows of a scored catalog, as the numbers that formulas are made of.
+
+    Parameters
+    ----------
+    table : Columnar
+        The scored layout. No column is touched before a formula asks for it.
+    rows : ndarray, shape (N,), optional
+        Indices of the rows that are meant; without it, all of them.
+
+    Attributes
+    ----------
+    outcomes : dict of Formula to ndarray of bool, shape (N,)
+        Conditions that were already evaluated on these rows.
+    """
+
+    def __init__(self, table: Columnar, rows: np.ndarray | None = None) -> None:
+        self._whole = table
+        self._rows = rows
+        self._arrays: dict[tuple[str, str], Any] = {}  # of the whole table; all who `take` share it
+        self.outcomes: dict[f.Formula, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return self._whole.num_rows if self._rows is None else len(self._rows)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all rows of the table."""
+        return self._rows is None
+
+    def take(self, rows: np.ndarray) -> Sources:
+        """The rows with these indices (or where this mask is true), in that order.
+
+        Nothing is copied until a column is asked for.
+        """
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        taken = Sources(self._whole, rows if self._rows is None else self._rows[rows])
+        taken._arrays = self._arrays
+        return taken
+
+    @property
+    def table(self) -> pa.Table | pa.RecordBatch:
+        """The rows as a table, where they come from one."""
+        assert isinstance(self._whole, pa.Table | pa.RecordBatch)
+        return self._whole if self._rows is None else self._whole.take(pa.array(self._rows))
+
+    def _array(self, kind: str, name: str, read: Callable[[pa.Array], np.ndarray]) -> np.ndarray:
+        """What `read` makes of a column, narrowed to our rows."""
+        if (kind, name) not in self._arrays:
+            self._arrays[kind, name] = read(_in_one_piece(self._whole.column(name)))
+        array = self._arrays[kind, name]
+        return array if self._rows is None else array[self._rows]
+
+    def column(self, column: f.Column) -> np.ndarray:
+        """A column as float64, shape (N,), NaN where it is missing."""
+        return self._array("number", column.name, numbers)
+
+    def stored(self, column: f.Column) -> np.ndarray:
+        """A column of float32 or float64 as it is stored, shape (N,), NaN where it is missing."""
+        return self._array("stored", column.name, _as_numpy)
+
+    def integers(self, column: f.Column) -> tuple[np.ndarray, np.ndarray]:
+        """A column of integers, exactly, and whether each is there, both of shape (N,)."""
+        known = self._array("known", column.name, lambda values: _as_numpy(values.is_valid()))
+        integers = self._array(
+            "integer", column.name, lambda values: _as_numpy(pc.fill_null(values, 0))
+        )
+        return integers, known
+
+    def flags(self, column: f.Column, value: bool) -> np.ndarray:
+        """Whether a column of true and false is `value`, shape (N,); false where missing."""
+        return self._array(
+            f"is {value}",
+            column.name,
+            lambda values: _as_numpy(pc.fill_null(pc.equal(values, pa.scalar(value)), False)),
+        )
+
+    def missing(self, column: f.Column) -> np.ndarray:
+        """Whether a column of any type is missing, shape (N,)."""
+        return self._array("missing", column.name, _missing)
+
+    def found(self, lookup: f.Lookup) -> np.ndarray:
+        """Whether a finder finds each source, shape (N,)."""
+        values = (self._array("stored", each.name, _as_numpy) for each in lookup.of)
+        return lookup.finder.found(*values) ^ lookup.negated
+
+    def quantile(self, quantile: f.Quantile) -> np.ndarray:
+        return self.posterior.quantile(quantile.name, quantile.probability)
+
+    @cached_property
+    def posterior(self) -> ProxyPosterior:
+        """The joint posterior of the proxies; each proxy's is read when it is asked for."""
+        schema = self._whole.schema
+        quantiles = {
+            name: partial(self._matrix, name + QUANTILES, len(NORMAL_SCORES))
+            for name in proxy_names(schema)
+        }
+        correlation = {
+            (other, name): partial(self._matrix, name + CORRELATION, len(others), place)
+            for name, others in correlated(schema).items()
+            for place, other in enumerate(others)
+        }
+        return ProxyPosterior(tuple(quantiles), _WhenAsked(quantiles), _WhenAsked(correlation))
+
+    def _matrix(self, name: str, width: int, place: int | slice = slice(None)) -> np.ndarray:
+        """A column of `width` numbers each, or the one at `place`, NaN where it is missing."""
+        return self._array("matrix", name, lambda lists: _matrix(lists, name, width))[:, place]
+
+
+_Key = TypeVar("_Key")
+
+
+class _WhenAsked(Mapping[_Key, np.ndarray]):
+    """Arrays that are made when they are asked for, and then kept."""
+
+    def __init__(self, makers: Mapping[_Key, Callable[[], np.ndarray]]) -> None:
+        self._makers = makers
+        self._known: dict[_Key, np.ndarray] = {}
+
+    def __getitem__(self, key: _Key) -> np.ndarray:
+        if key not in self._known:
+            self._known[key] = self._makers[key]()
+        return self._known[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._makers
+
+    def __iter__(self) -> Iterator[_Key]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+class DrawnSources:
+    """The same rows, with draws of the proxies in place of the proxies' medians."""
+
+    def __init__(self, sources: Sources, draws: dict[str, np.ndarray]) -> None:
+        self.sources = sources
+        self.draws = draws
+
+    def column(self, column: f.Column) -> np.ndarray:
+        if column.role == "predicted":
+            return self.draws[column.name]
+        return self.sources.column(column)[:, None]
+
+    def integers(self, column: f.Column) -> tuple[np.ndarray, np.ndarray]:
+        values, known = self.sources.integers(column)
+        return values[:, None], known[:, None]
+
+    def flags(self, column: f.Column, value: bool) -> np.ndarray:
+        return self.sources.flags(column, value)[:, None]
+
+    def missing(self, column: f.Column) -> np.ndarray:
+        if column.role == "predicted":
+            return np.isnan(self.draws[column.name])
+        return self.sources.missing(column)[:, None]
+
+    def found(self, lookup: f.Lookup) -> np.ndarray:
+        return self.sources.found(lookup)[:, None]
+
+    def quantile(self, quantile: f.Quantile) -> np.ndarray:
+        return self.sources.quantile(quantile)[:, None]
+
+
+def _in_one_piece(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def _as_numpy(values: pa.Array) -> np.ndarray:
+    return values.to_numpy(zero_copy_only=False)
+
+
+def numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """An Arrow column of numbers as float64, NaN where it is null."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+
+
+def _missing(values: pa.Array) -> np.ndarray:
+    if pa.types.is_float32(values.type) or pa.types.is_float64(values.type):
+        return np.isnan(_as_numpy(values))
+    return _as_numpy(pc.is_null(values, nan_is_null=True))
+
+
+def _matrix(lists: pa.Array, name: str, width: int) -> np.ndarray:
+    """A column of lists as a matrix, shape (N, width), NaN where null; a view where it can be.
+
+    Raises
+    ------
+    CatalogError
+        If the lists are not that long.
+    """
+    flat = _as_numpy(lists.flatten())
+    known = len(lists) - lists.null_count
+    if flat.size != known * width:
+        raise CatalogError(
+            f"column '{name}' does not hold {width} numbers per source; score the catalog again "
+            "with this version of targetsel"
+        )
+    if known == len(lists):
+        return flat.reshape(-1, width)
+    matrix = np.full((len(lists), width), np.nan, dtype=flat.dtype)
+    matrix[_as_numpy(lists.is_valid())] = flat.reshape(-1, width)
+    return matrix
+
+
+def columns_read(formula: f.Formula, schema: pa.Schema) -> set[str]:
+    """The columns of a scored file that it takes to evaluate a formula, those of posteriors too."""
+    read = {column.name for column in f.columns(formula)}
+    for part in f.walk(formula):
+        if isinstance(part, f.Quantile):
+            read |= {part.name, part.name + QUANTILES}  # the median says whether it is missing
+        elif isinstance(part, f.Probability):
+            involved = f.proxies(part)
+            read |= {name + QUANTILES for name in involved}
+            if len(involved) > 1:
+                read |= {name + CORRELATION for name in involved}
+    return read & {*schema.names}
