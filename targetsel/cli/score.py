@@ -47,9 +47,6 @@ def score(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Workers. Default: as many as there are cores.")
     ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Cutouts that go through the networks together.")
-    ] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the posterior's draws.")] = 0,
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Without the ensemble's calibration.")
@@ -70,7 +67,7 @@ def score(
     where = cutouts or catalog.parent / "cutouts"
     if cutouts is None and not where.exists():
         raise CutoutError(f"{where}: no cutout store there. Name one with --cutouts.")
-    options = Options(seed=seed, batch_size=batch_size)
+    options = Options(seed=seed)
     read = Ensemble.read(ensemble, chosen_device(device), not uncalibrated)
     output = output or default_output(catalog)
     console = Console(stderr=True)

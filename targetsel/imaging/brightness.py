@@ -29,7 +29,8 @@ def central_magnitude(cutouts: Cutouts, band: str) -> np.ndarray:
     height, width = flux.shape[1:]
     y, x = np.mgrid[:height, :width]
     radius = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
-    light = flux[:, radius <= cutouts.size / 4]
+    inside = (radius <= cutouts.size / 4).ravel()
+    light = np.compress(inside, flux.reshape(len(flux), -1), axis=1)
     share = np.isfinite(light).mean(axis=1)
     total = np.nansum(light, axis=1, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):

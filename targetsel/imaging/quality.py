@@ -123,7 +123,11 @@ def _deviation(values: np.ndarray) -> np.ndarray:
         return SIGMA_OF_MAD * np.median(magnitude, axis=2)
     magnitude = np.sort(np.where(gone, np.inf, magnitude), axis=2)
     n = (~gone).sum(axis=2)
-    middle = np.take_along_axis(magnitude, np.maximum(n - 1, 0)[..., None] // 2, axis=2)[..., 0]
+    low, high = (
+        np.take_along_axis(magnitude, place.clip(0, gone.shape[2] - 1)[..., None], axis=2)[..., 0]
+        for place in ((n - 1) // 2, n // 2)
+    )
+    middle = (low + high) / 2  # as `np.median` has it, so that whole neighbours change nothing
     return SIGMA_OF_MAD * np.where(n > 0, middle, 0.0)
 
 
@@ -145,15 +149,23 @@ def _shape(image: np.ndarray) -> dict[str, np.ndarray]:
     radius, side = _radius(image.shape[1:]), min(image.shape[1:])
     inside, core = radius <= side / 4, radius <= side / 8
     y, x = (np.mgrid[: image.shape[1], : image.shape[2]].T - (np.array(image.shape[1:]) - 1) / 2).T
-    light = image[:, inside]
+    light = _pixels(image, inside)
     positive = np.maximum(light - 2, 0)
     total = positive.sum(axis=1) + FEWEST_SIGMA
-    centre = np.hypot(positive @ x[inside], positive @ y[inside]) / total
-    turned = np.abs(light - image[:, ::-1, ::-1][:, inside])
+    # Products and sums, not matrix products: these round differently beside other cutouts.
+    moments = ((positive * each[inside]).sum(axis=1) for each in (x, y))
+    centre = np.hypot(*moments) / total
+    turned = np.abs(light - _pixels(image[:, ::-1, ::-1], inside))
     # What noise alone leaves: the mean of the absolute difference of two normals is 2 / sqrt(pi).
     unlike = (turned.sum(axis=1) - 1.128 * inside.sum()) / (2 * total)
-    compact = np.maximum(image[:, core] - 2, 0).sum(axis=1) / total
+    compact = np.maximum(_pixels(image, core) - 2, 0).sum(axis=1) / total
     return {"off centre": centre, "second source": unlike, "compact": compact}
+
+
+def _pixels(image: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The chosen pixels of images (N, H, W), shape (N, K) and contiguous by image, so that sums
+    over them do not depend on N."""
+    return np.compress(chosen.ravel(), image.reshape(len(image), -1), axis=1)
 
 
 def _one_band(signal: np.ndarray) -> np.ndarray:

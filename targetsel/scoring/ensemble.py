@@ -71,8 +71,10 @@ class Ensemble:
 
     # ------------------------------------------------------------------ predicting
 
-    def predict(self, cutouts: Cutouts, batch_size: int = BATCH_SIZE) -> LatentPosterior:
+    def predict(self, cutouts: Cutouts) -> LatentPosterior:
         """The latent posterior of every source, calibrated if the ensemble has a calibration.
+
+        A source's posterior depends on its own cutout alone, to the last bit.
 
         Parameters
         ----------
@@ -91,10 +93,12 @@ class Ensemble:
         mean = np.full((n, m, d), np.nan)
         factor = np.full((n, m, d, d), np.nan)
         novelty = np.full(n, np.nan)
-        for start in range(0, len(good), batch_size):
-            rows = good[start : start + batch_size]
-            features, mean[rows], factor[rows] = self._predict(plan.prepare(chosen.flux[rows]))
-            novelty[rows] = self.novelty.novelty(features)
+        for start in range(0, len(good), BATCH_SIZE):
+            rows = good[start : start + BATCH_SIZE]
+            batch = self._predict(plan.prepare(chosen.flux[rows]))
+            strangeness = self.novelty.novelty(batch[0])
+            mean[rows], factor[rows] = batch[1][: len(rows)], batch[2][: len(rows)]
+            novelty[rows] = strangeness[: len(rows)]
         magnitude = central_magnitude(chosen, reference_band(plan.bands))
         found = LatentPosterior(chosen.source_id, mean, factor, novelty, magnitude=magnitude)
         return self.calibration.posterior(found, magnitude) if self.calibration else found
@@ -127,7 +131,9 @@ class Ensemble:
 
     def features(self, flux: np.ndarray) -> np.ndarray:
         """Pooled features (M, N, F) of whole cutouts (N, B, H, W) of the card's bands and size."""
-        return self._predict(self.input.prepare(flux))[0]
+        pieces = [flux[k : k + BATCH_SIZE] for k in range(0, len(flux), BATCH_SIZE)]
+        found = [self._predict(self.input.prepare(each))[0][:, : len(each)] for each in pieces]
+        return np.concatenate(found, axis=1)
 
     @cached_property
     def _folded(self) -> list[Network]:
@@ -141,8 +147,14 @@ class Ensemble:
 
     @torch.inference_mode()
     def _predict(self, stretched: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Features (M, N, F), means (N, M, D) and factors (N, M, D, D) of a batch."""
-        x = torch.from_numpy(stretched).to(self.device)
+        """Features (M, 64, F), means (64, M, D) and factors (64, M, D, D) of a batch.
+
+        A batch of fewer cutouts is filled up with zeros: matrix products of another shape would
+        round differently.
+        """
+        x = torch.zeros(BATCH_SIZE, *stretched.shape[1:])
+        x[: len(stretched)] = torch.from_numpy(stretched)
+        x = x.to(self.device)
         features, means, factors = [], [], []
         for network in self._folded:
             feature = network.features(x)

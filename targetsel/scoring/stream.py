@@ -28,7 +28,7 @@ from targetsel.imaging.cutout import Images, cut_out
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.novelty.familiarity import familiarity
 from targetsel.novelty.support import Tally
-from targetsel.scoring.ensemble import BATCH_SIZE, Ensemble
+from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.scored_rows import LOOKS, assemble, check_names, familiar_columns, summarise
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.chunks import sorted_chunks
@@ -54,13 +54,10 @@ class Options:
         Of the draws.
     n_draws : int
         Draws of the latents for each source.
-    batch_size : int
-        Cutouts that go through the networks together; changes results in the last digits.
     """
 
     seed: int = 0
     n_draws: int = N_DRAWS
-    batch_size: int = BATCH_SIZE
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Scored:
 def score_rows(catalog: Catalog, images: Images, ensemble: Ensemble, options: Options) -> pa.Table:
     """The scored rows of a piece of a catalog: stations 2 to 6 of the walk."""
     cutouts = cut_out(catalog, images)
-    posterior = ensemble.predict(cutouts, options.batch_size)
+    posterior = ensemble.predict(cutouts)
     pieces: list[dict[str, np.ndarray]] = []
     for start in range(0, len(catalog), SOURCES_DECODED_AT_ONCE):
         rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
