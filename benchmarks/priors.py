@@ -32,11 +32,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from sklearn.mixture import GaussianMixture
+from sklearn import mixture
 
 from targetsel.mock.spectrograph import measure_spectra
 from targetsel.networks.stored_posterior import matrix, stored_posterior
-from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import Prior
 from targetsel.priors.redshift import RedshiftPrior
@@ -46,6 +45,7 @@ from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 from targetsel.tables.files import sha256_of_file
 
 SNRS = (0.5, 1.0, 2.0, 5.0)
@@ -126,7 +126,7 @@ def observe_all(
     known = population(encoded(sky.flux[sky.fitted], model.decoder))
     shared = {"population": known, "none": wide(known)}
     for k in map(int, chosen):
-        latents = {"image": Mixture.of(posterior, k), **shared}
+        latents = {"image": posterior.mixture(k), **shared}
         rows = []
         for snr in SNRS:
             rng = np.random.default_rng([seed, int(sky.source_id[k]), int(10 * snr)])
@@ -144,16 +144,16 @@ def encoded(flux: np.ndarray, decoder: Decoder) -> np.ndarray:
     return np.concatenate(parts).astype(np.float64)
 
 
-def population(latents: np.ndarray) -> Mixture:
+def population(latents: np.ndarray) -> GaussianMixture:
     """What is known of galaxies as such."""
-    fitted = GaussianMixture(16, reg_covar=1e-3, random_state=0).fit(latents)
-    return Mixture(fitted.weights_, fitted.means_, np.linalg.cholesky(fitted.covariances_))
+    fitted = mixture.GaussianMixture(16, reg_covar=1e-3, random_state=0).fit(latents)
+    return GaussianMixture(fitted.weights_, fitted.means_, covariance=fitted.covariances_)
 
 
-def wide(known: Mixture) -> Mixture:
+def wide(known: GaussianMixture) -> GaussianMixture:
     """What favours no kind of galaxy: all are as likely, and each is twice as wide."""
     n = len(known.weight)
-    return Mixture(np.full(n, 1 / n), known.mean, 2.0 * known.factor)
+    return GaussianMixture(np.full(n, 1 / n), known.mean, factor=2.0 * known.factor)
 
 
 def observe(

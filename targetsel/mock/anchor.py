@@ -16,7 +16,7 @@ from importlib.resources import files
 import numpy as np
 
 from targetsel.mock.emission import DRAWN_LINES
-from targetsel.statistics.gaussian_mixture import Mixture
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 
 N_COLOURS = 6  # principal components kept of the 12 bins' log-shape
 SOFTENING = 1.0  # [Angstrom] widths are modelled as asinh(width / SOFTENING)
@@ -45,7 +45,7 @@ class Anchor:
         Rest-frame edges of the continuum bins [Angstrom].
     colour_mean, colour_axes : ndarray, shapes (12,) and (6, 12)
         Mean and principal axes of ln(bin flux / geometric mean over the bins).
-    mixture : Mixture
+    mixture : GaussianMixture
         Of the 13 features.
     break_fit : ndarray, shape (2, 10)
         D4000 expected from the known features, and the log of its scatter: coefficients of
@@ -57,7 +57,7 @@ class Anchor:
     bin_edges: np.ndarray
     colour_mean: np.ndarray
     colour_axes: np.ndarray
-    mixture: Mixture
+    mixture: GaussianMixture
     break_fit: np.ndarray
     templates: np.ndarray
 
@@ -68,7 +68,8 @@ class Anchor:
         with (files("targetsel.mock") / "data" / "anchor.npz").open("rb") as stream:
             stored = np.load(stream, allow_pickle=False)
             arrays = {name: stored[name].astype(np.float64) for name in stored.files}
-        mixture = Mixture(*(arrays.pop(name) for name in ("weights", "means", "covariances")))
+        weight, mean, covariance = (arrays.pop(n) for n in ("weights", "means", "covariances"))
+        mixture = GaussianMixture(weight, mean, covariance=covariance)
         return Anchor(mixture=mixture, **arrays)
 
     def bins(self, colours: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from targetsel.mock.anchor import (
     Anchor,
     quadratic,
 )
-from targetsel.statistics.gaussian_mixture import Mixture, component_likelihoods, fit_mixture
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 
 N_COMPONENTS, N_STEPS, N_LAST_STEPS = 32, 40, 5
 SOME = 20_000  # galaxies that the first steps see
@@ -151,9 +151,9 @@ def main() -> None:
         "bin_edges": edges,
         "colour_mean": mean,
         "colour_axes": axes,
-        "weights": mixture.weights,
-        "means": mixture.means,
-        "covariances": mixture.covariances,
+        "weights": mixture.weight,
+        "means": mixture.mean,
+        "covariances": mixture.covariance,
         "break_fit": break_expectation(anchor),
         "templates": templates,
     }
@@ -163,7 +163,7 @@ def main() -> None:
 
 def fit_held_out(
     features: np.ndarray, noise: np.ndarray, n_components: int, n_steps: int
-) -> Mixture:
+) -> GaussianMixture:
     """The mixture of the galaxies but some, whose likelihood is printed.
 
     Most steps see a part of the galaxies only, the last ones all of them.
@@ -179,14 +179,13 @@ def fit_held_out(
     def report(step: int, likelihood: float) -> None:
         print(f"step {step}: mean log likelihood {likelihood:.4f}", flush=True)
 
-    mixture = fit_mixture(features[some], noise[some], (n_components, 2), n_steps, report)
-    mixture = fit_mixture(features[rest], noise[rest], mixture, N_LAST_STEPS, report)
-    logs = component_likelihoods(mixture, features[test], noise[test])
+    mixture = GaussianMixture.fit(features[some], noise[some], (n_components, 2), n_steps, report)
+    mixture = GaussianMixture.fit(features[rest], noise[rest], mixture, N_LAST_STEPS, report)
+    logs = mixture.log_parts(features[test], noise[test])
     held_out = np.logaddexp.reduce(logs, axis=1).mean()
     print(f"{n_components} components: mean log likelihood of held-out galaxies {held_out:.4f}")
-    return Mixture(
-        mixture.weights, mixture.means[:, back], mixture.covariances[:, back][:, :, back]
-    )
+    covariance = mixture.covariance[:, back][:, :, back]
+    return GaussianMixture(mixture.weight, mixture.mean[:, back], covariance=covariance)
 
 
 if __name__ == "__main__":

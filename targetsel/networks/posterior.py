@@ -12,6 +12,7 @@ from scipy.special import logsumexp, ndtr, ndtri
 from scipy.stats import qmc
 
 from targetsel.networks.deviations import Deviations
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 from targetsel.tables.ids import uniform
 
 N_HALVINGS = 34  # of the interval that a quantile is searched in
@@ -125,6 +126,16 @@ class LatentPosterior:
         """Some of the sources, by mask, indices or slice."""
         columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in OF_SOURCES}
         return replace(self, **columns)
+
+    def mixture(self, row: int) -> GaussianMixture:
+        """The posterior of one source as K = M J Gaussians, members equally likely."""
+        one = self.take(slice(row, row + 1))
+        _, m, d = one.member_mean.shape
+        return GaussianMixture(
+            np.tile(one.share[0] / m, m),
+            one.component_mean.reshape(-1, d),
+            factor=one.component_factor.reshape(-1, d, d),
+        )
 
     @classmethod
     def joined(cls, pieces: Sequence[LatentPosterior]) -> LatentPosterior:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import SpectrumError
-from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.redshift import HIGHEST, RedshiftPrior
 from targetsel.spectra.grid import N_PIXELS, wavelengths
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 from targetsel.tables.ids import uniform
 
 LEVELS = (0.16, 0.50, 0.84)
@@ -56,7 +56,7 @@ class Prior:
     Attributes
     ----------
     source_id : int or str
-    latents : Mixture
+    latents : GaussianMixture
     model : SpectralModel
     redshift : float or None
     redshift_error : float or None
@@ -64,7 +64,7 @@ class Prior:
     """
 
     source_id: int | str
-    latents: Mixture
+    latents: GaussianMixture
     model: SpectralModel
     redshift: float | None = None
     redshift_error: float | None = None

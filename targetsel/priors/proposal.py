@@ -8,9 +8,9 @@ import numpy as np
 from scipy.special import gammaln, logsumexp
 
 from targetsel.calibration.conformal import effective_size
-from targetsel.priors.mixture import Mixture
 from targetsel.priors.search import Landscape, Peaks
 from targetsel.spectra.grid import LOG_STEP
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 
 FREEDOM = 4.0  # degrees of freedom of the Student-t peaks
 WIDER = 1.1  # than the Gaussian that was found
@@ -34,7 +34,7 @@ class Proposal:
     mean : ndarray, shape (B, D + 1)
     factor : ndarray, shape (B, D + 1, D + 1)
         Lower Cholesky factors of the t distributions' scale matrices.
-    prior : Mixture
+    prior : GaussianMixture
     edges, chance : ndarray, shapes (Z + 1,) and (Z,)
         Cells of log10(1 + redshift) in pixels, and the probability of each.
     """
@@ -42,12 +42,12 @@ class Proposal:
     weight: np.ndarray
     mean: np.ndarray
     factor: np.ndarray
-    prior: Mixture
+    prior: GaussianMixture
     edges: np.ndarray
     chance: np.ndarray
 
     @classmethod
-    def of(cls, prior: Mixture, peaks: Peaks, found: Landscape) -> Proposal:
+    def of(cls, prior: GaussianMixture, peaks: Peaks, found: Landscape) -> Proposal:
         """Peaks by the square root of their mass, since the Gaussians are only about right."""
         weight = np.exp((peaks.log_height - peaks.log_height.max()) / 2)
         middle = (found.stretch[1:] + found.stretch[:-1]) / 2

@@ -13,10 +13,10 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from targetsel.priors.likelihood import AMPLITUDES, N_TILTS, Likelihood, interpolated, solve
-from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import FINENESS
 from targetsel.priors.redshift import RedshiftPrior
 from targetsel.spectra.grid import LOG_STEP, N_PIXELS
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 
 STEP = LOG_STEP / 2  # of the grid of log10(1 + redshift)
 N_DIRECTIONS = 16
@@ -100,7 +100,9 @@ def landscape(likelihood: Likelihood, spectra: np.ndarray, redshift: RedshiftPri
     return Landscape(stretch, log + np.maximum(redshift.log_density(inside), -1e3))
 
 
-def climb(likelihood: Likelihood, prior: Mixture, found: Landscape, starts: np.ndarray) -> Peaks:
+def climb(
+    likelihood: Likelihood, prior: GaussianMixture, found: Landscape, starts: np.ndarray
+) -> Peaks:
     """The peaks of the posterior near those of the landscape.
 
     Parameters

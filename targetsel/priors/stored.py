@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.networks.stored_posterior import matrix
-from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import LEVELS, Prior
 from targetsel.spectra.grid import N_PIXELS
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 from targetsel.tables.parquet import described
 
 BANDS = tuple(f"flux_q{level * 100:.0f}" for level in LEVELS)
@@ -20,7 +20,7 @@ OK = "ok"
 
 def arrays_of(prior: Prior, n_draws: int, seed: int) -> dict[str, np.ndarray]:
     """What is kept of a prior, by name; pixels come first in every spectrum's shape."""
-    lower = np.tril_indices(prior.latents.n_latents)
+    lower = np.tril_indices(prior.latents.n_features)
     cov = prior.cov
     return {
         "latent_weight": prior.latents.weight,
@@ -122,7 +122,7 @@ def priors_in(
         factor = np.zeros((len(weight), n_latents, n_latents))
         factor[:, lower[0], lower[1]] = columns["latent_factor"][k].reshape(len(weight), -1)
         mean = columns["latent_mean"][k].reshape(-1, n_latents)
-        latents = Mixture(weight / weight.sum(), mean, factor)
+        latents = GaussianMixture(weight / weight.sum(), mean, factor=factor)
         error = row["redshift_error"]
         found.append(Prior(row[id_column], latents, model, row["redshift"], error))
     return found

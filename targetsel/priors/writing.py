@@ -20,7 +20,6 @@ from astropy.table import Table
 import targetsel
 from targetsel.errors import CatalogError, EnsembleError, OutputError, SpectrumError, did_you_mean
 from targetsel.networks.stored_posterior import stored_deviations, stored_posterior
-from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import Prior
 from targetsel.priors.redshift import HIGHEST
@@ -156,7 +155,7 @@ class ScoredPosteriors:
             return f"{options.redshift} is {_said(z)}, expected 0 to {HIGHEST:g}"
         if options.redshift_error is not None and (error is None or not 0 < error <= HIGHEST):
             return f"{options.redshift_error} is {_said(error)}, expected more than 0"
-        return Prior(source_id, Mixture.of(posterior, k), self.model, z, error)
+        return Prior(source_id, posterior.mixture(k), self.model, z, error)
 
     def provenance(self) -> dict[str, Any]:
         """What a file of priors says of where they come from."""
@@ -217,7 +216,7 @@ def write_fits(scored: ScoredPosteriors, folder: Path, ids: set[str] | None = No
 
 def _hdus(prior: Prior, scored: ScoredPosteriors) -> fits.HDUList:
     """A prior as FITS: spectra by pixel, and the latents' mixture."""
-    options, d = scored.options, prior.latents.n_latents
+    options, d = scored.options, prior.latents.n_features
     arrays = arrays_of(prior, options.n_draws, options.seed)
     spectra = {n: v for n, v in arrays.items() if not n.startswith("latent")}
     header = fits.Header()

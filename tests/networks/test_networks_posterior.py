@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 
 from targetsel.networks.deviations import Deviations
 from targetsel.networks.posterior import LatentPosterior
@@ -158,3 +158,26 @@ def test_marginal_crps_is_that_of_scoringrules():
     below = mixture.take(np.zeros(1200, int)).probability_below(np.stack([grid, grid], axis=1))
     ours = 0.02 * np.sum((below[:, 0] - (grid > point[0, 0])) ** 2)
     assert ours == pytest.approx(exact, abs=0.001)
+
+
+def test_a_skewed_posterior_has_as_many_gaussians_for_each_member_as_its_deviations():
+    deviations = Deviations(
+        np.array([[0.5], [-1.0]]),
+        np.array([[[0.5]], [[3.0]]]),
+        np.array([[np.log(4.0), 0.0], [0.0, 0.0]]),
+    )
+    skewed = LatentPosterior(
+        np.array([5]),
+        np.array([[[0.0], [2.0]]]),
+        np.ones((1, 2, 1, 1)),
+        np.ones(1),
+        deviations=deviations,
+    )
+    mixture = skewed.mixture(0)
+    assert mixture.weight == pytest.approx([0.4, 0.1, 0.4, 0.1])
+    by_hand = sum(
+        w * norm(m, s).pdf(1.5) for w, m, s in
+        [(0.4, 0.5, 0.5), (0.1, -1, 3), (0.4, 2.5, 0.5), (0.1, 1, 3)]
+    )  # fmt: skip
+    assert np.exp(mixture.log_density(np.array([[1.5]])))[0] == pytest.approx(by_hand)
+    assert skewed.log_density(np.array([[1.5]]))[0] == pytest.approx(np.log(by_hand))

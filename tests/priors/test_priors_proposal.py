@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from targetsel.priors.mixture import Mixture
 from targetsel.priors.proposal import FLOOR, Proposal, flattened, refitted, worth
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 
 D = 6
 
 
 def far_too_wide():
     """One peak and a prior, both far wider than a Gaussian of width 0.3 about (2, ..., 2)."""
-    latents = Mixture(np.ones(1), np.zeros((1, D)), 3.0 * np.eye(D)[None])
+    latents = GaussianMixture(np.ones(1), np.zeros((1, D)), factor=3.0 * np.eye(D)[None])
     edges, chance = np.array([-20.0, 20.0]), np.ones(1)
     return Proposal(np.ones(1), np.zeros((1, D + 1)), np.eye(D + 1)[None], latents, edges, chance)
 

@@ -6,12 +6,12 @@ from scipy.special import logsumexp
 
 from targetsel.errors import SpectrumError
 from targetsel.priors.likelihood import Likelihood
-from targetsel.priors.mixture import Mixture
 from targetsel.priors.pixels import Pixels
 from targetsel.priors.prior import Prior
 from targetsel.priors.redshift import RedshiftPrior
 from targetsel.priors.update import Options, update
 from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 from tests.priors.toy import model, observed, prior
 
 NEAR = RedshiftPrior.gaussian(0.1, 0.01)
@@ -23,7 +23,9 @@ def rng(seed=0):
 
 def test_importance_sampling_agrees_with_integration_over_a_grid():
     """Of a prior with two Gaussians and a spectrum so noisy that neither can be ruled out."""
-    latents = Mixture(np.array([0.5, 0.5]), np.array([[-1.5], [1.5]]), np.full((2, 1, 1), 0.6))
+    latents = GaussianMixture(
+        np.array([0.5, 0.5]), np.array([[-1.5], [1.5]]), factor=np.full((2, 1, 1), 0.6)
+    )
     spectrum = observed(-0.5, 0.1, 1.5, rng(4))
     redshift = RedshiftPrior.gaussian(0.1, 0.004)
     found = update(prior(latents=latents), spectrum, redshift, Options(n_proposed=1024))

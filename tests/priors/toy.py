@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from targetsel.priors.mixture import Mixture
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import Prior
 from targetsel.priors.residual import SpectralResidual
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.measured import ObservedSpectrum
 from targetsel.spectra.spectrum import Spectra
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 
 HALPHA = 6564.6
 LEVEL = 1000**-0.5
@@ -49,7 +49,7 @@ def model():
 
 
 def gaussian(mean=0.0, std=1.0):
-    return Mixture(np.ones(1), np.array([[mean]]), np.array([[[std]]]))
+    return GaussianMixture(np.ones(1), np.array([[mean]]), factor=np.array([[[std]]]))
 
 
 def prior(source_id=7, latents=None):

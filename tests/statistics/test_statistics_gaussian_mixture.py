@@ -1,19 +1,50 @@
-"""Mixtures are conditioned, tilted and deconvolved as Gaussians should be."""
+"""Mixtures have the density, draws, conditionals and fits that Gaussians should have."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import multivariate_normal
 
-from targetsel.statistics.gaussian_mixture import Mixture, fit_mixture
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 
-PAIR = Mixture(np.ones(1), np.zeros((1, 2)), np.array([[[1.0, 0.8], [0.8, 1.0]]]))
-TWO = Mixture(
+PAIR = GaussianMixture(
+    np.ones(1), np.zeros((1, 2)), covariance=np.array([[[1.0, 0.8], [0.8, 1.0]]])
+)
+TWO = GaussianMixture(
     np.array([0.7, 0.3]),
     np.array([[0.0, 0.0], [3.0, 2.0]]),
-    np.array([[[1.0, 0.5], [0.5, 1.0]], [[0.5, 0.0], [0.0, 2.0]]]),
+    covariance=np.array([[[1.0, 0.5], [0.5, 1.0]], [[0.5, 0.0], [0.0, 2.0]]]),
 )
 FIRST = np.array([0])
+
+
+def latents():
+    factor = np.array([[[1.0, 0.0], [0.5, 2.0]], [[0.3, 0.0], [0.0, 0.3]]])
+    return GaussianMixture(
+        np.array([0.25, 0.75]), np.array([[0.0, 1.0], [3.0, -1.0]]), factor=factor
+    )
+
+
+def test_density_is_the_weighted_sum_of_gaussians():
+    points = np.array([[0.0, 0.0], [3.0, -1.0], [1.0, 2.0]])
+    each = [
+        w * multivariate_normal(m, f @ f.T).pdf(points)
+        for w, m, f in zip(latents().weight, latents().mean, latents().factor, strict=True)
+    ]
+    assert np.exp(latents().log_density(points)) == pytest.approx(sum(each))
+
+
+def test_moments_are_those_of_draws():
+    draws = latents().draw(40_000, np.random.default_rng(1))
+    mean, cov = latents().moments()
+    assert draws.mean(axis=0) == pytest.approx(mean, abs=0.03)
+    assert np.cov(draws.T) == pytest.approx(cov, abs=0.06)
+
+
+def test_each_gaussian_gives_its_share_of_draws():
+    draws = latents().draw(100, np.random.default_rng(1))
+    assert abs((draws[:, 0] > 2).sum() - 75) <= 3  # 25 of the broad one, few of which are there
 
 
 def draws(mixture, value, n=20_000, tilt=(0.0, 0.0), share=0.0, error=0.0):
@@ -77,14 +108,16 @@ def noisy_pair():
 def test_noise_is_taken_out_of_scatter_and_correlation():
     features, noise = noisy_pair()
     assert np.cov(features.T)[1, 1] > 2.5
-    fitted = fit_mixture(features, noise, (1, 0), 60)
-    assert fitted.covariances[0] == pytest.approx(PAIR.covariances[0], abs=0.1)
+    fitted = GaussianMixture.fit(features, noise, (1, 0), 60)
+    assert fitted.covariance[0] == pytest.approx(PAIR.covariance[0], abs=0.1)
 
 
 def test_every_step_of_the_fit_raises_the_likelihood():
     features, noise = noisy_pair()
     seen = []
-    fit_mixture(features, noise, (2, 0), 15, lambda step, likelihood: seen.append(likelihood))
+    GaussianMixture.fit(
+        features, noise, (2, 0), 15, lambda step, likelihood: seen.append(likelihood)
+    )
     assert (np.diff(seen) > -1e-4).all()
     assert seen[-1] > seen[0] + 0.1
 
