@@ -28,15 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from aperture_features import features, learnt
-from resampling import (
-    Estimate,
-    Resampling,
-    average_precision,
-    latent_errors,
-    purity_at,
-    rank_correlation,
-    weighted_quantile,
-)
+from figures_of_merit import average_precision, latent_errors, purity_at, weighted_quantile
 from skies import HEADING, Sky
 
 from targetsel.imaging.store import check_suits
@@ -45,6 +37,7 @@ from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.stream import N_DRAWS, SOURCES_DECODED_AT_ONCE
 from targetsel.spectra.lines import PROXIES, measure
 from targetsel.spectra.proxies import ProxyPosterior
+from targetsel.statistics.resampling import Estimate, Resampling, rank_correlation
 
 LABELS = ("flux_true", "flux")
 LINE = "ew_halpha_nii"
@@ -300,7 +293,7 @@ def print_sky(result: Scored, resampling: Resampling, training: Sky | None) -> N
     """Print how many sources there are, and whether any galaxy of theirs was learnt from."""
     sky = result.sky
     title(f"{sky.name}: {len(sky)} sources")
-    print(f"{resampling.n_galaxies} distinct real galaxies behind them")
+    print(f"{resampling.n_groups} distinct real galaxies behind them")
     print(f"{result.n_lost} more have no prediction (lost bands) and are left out")
     effective = sky.weight.sum() ** 2 / (sky.weight**2).sum()
     print(f"weights from {sky.weight.min():.3g} to {sky.weight.max():.3g}; worth {effective:.0f}")

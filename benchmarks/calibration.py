@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from resampling import Estimate, Resampling, Statistic
 from skies import HEADING, Sky
 
 from targetsel.networks.posterior import LatentPosterior
@@ -38,6 +37,7 @@ from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.lines.ionisation import bpt_probabilities
 from targetsel.spectra.proxies import CORRELATION, QUANTILES, Proxies, ProxyPosterior
+from targetsel.statistics.resampling import Estimate, Resampling, Statistic
 
 INTERVAL = 0.9
 OVERALL, IN_BIN, JOINT, ERROR, MEMBERS = 0.01, 0.03, 0.03, 0.02, 0.05  # goals
@@ -326,9 +326,7 @@ def main() -> None:
     resampling = Resampling(sky.group, sky.weight, given.resamplings)
     print(f"ensemble {ensemble.card.get('name', '')}, SHA-256 {ensemble.sha256[:16]}, posteriors")
     print(f"{ensemble.calibration.said}; before: without, after: with that calibration")
-    title(
-        f"{sky.name}: {len(sky)} sources of {resampling.n_galaxies} real galaxies; * misses a goal"
-    )
+    title(f"{sky.name}: {len(sky)} sources of {resampling.n_groups} real galaxies; * misses a goal")
     print_coverage(scored, resampling)
     print_joint(scored, resampling)
     print_reliability(scored, resampling)

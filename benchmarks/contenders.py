@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from resampling import Estimate, Resampling, latent_errors, mean_of
+from figures_of_merit import latent_errors, mean_estimate
 from scipy.stats import t as student
 from skies import HEADING, Sky
 
@@ -44,6 +44,7 @@ from targetsel.networks.network import Network, NetworkPlan
 from targetsel.networks.presets import count_parameters
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
+from targetsel.statistics.resampling import Estimate, Resampling
 from targetsel.tables.files import written_beside
 from targetsel.tables.ids import uniform
 from targetsel.training.pixels import Pixels
@@ -321,7 +322,9 @@ def compared(one: Runs, other: Runs, same_networks: bool) -> tuple[Estimate, flo
 
     Where one contender holds the other's very networks, seeds are paired as well.
     """
-    difference = mean_of(list(one.by_seed.values())) - mean_of(list(other.by_seed.values()))
+    difference = mean_estimate(list(one.by_seed.values())) - mean_estimate(
+        list(other.by_seed.values())
+    )
     n, m = len(one.values), len(other.values)
     if min(n, m) < 2:
         return difference, float("nan")
@@ -416,7 +419,7 @@ def main() -> None:
     print(
         f"{HEADING} | {len(ground.rows)} sources x {arguments.budget[1]} epochs of batches of "
         f"{Recipe().batch}, width {arguments.width:g}; tested on {len(ground.labels)} sources of "
-        f"{resampling.n_galaxies} galaxies"
+        f"{resampling.n_groups} galaxies"
     )
     print_table(runs)
 

@@ -23,13 +23,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from resampling import Resampling, average_precision, rank_correlation
+from figures_of_merit import average_precision
 from skies import HEADING, Sky, matrix, places
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import GroupKFold
 
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.lines import PROXIES
+from targetsel.statistics.resampling import Resampling, rank_correlation
 
 BIN_EDGES = np.linspace(3500.0, 6900.0, 13)  # [Angstrom]
 ERRORS = (0.01, 0.03)  # [mag]
@@ -79,7 +80,7 @@ def main() -> None:
     )
     parser.add_argument("sky", type=Path)
     sky = Sky.read(parser.parse_args().sky)
-    resampling = Resampling(sky.group, sky.weight)
+    resampling = Resampling(sky.group, sky.weight, n=1000)
     print(f"{HEADING} | {sky.name}: {len(sky)} sources, by boosting on what the fiber sees")
     for seen, features in known(sky).items():
         for name in PROXIES:

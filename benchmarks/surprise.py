@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from resampling import Resampling
 from scipy.stats import kstest
 from skies import HEADING, Sky, matrix, places
 from sklearn.metrics import roc_auc_score
@@ -28,6 +27,7 @@ from targetsel.novelty.surprise import compare
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import scatter_under_noise
+from targetsel.statistics.resampling import Resampling
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import DECODER_KEY, write_table
 
@@ -81,7 +81,7 @@ def main() -> None:
 def report(sky: Sky, surprise: np.ndarray, swapped: np.ndarray, unlike: np.ndarray) -> None:
     known = np.isfinite(surprise)
     threshold = np.quantile(surprise[known & ~swapped], FALSE_POSITIVES)
-    resampling = Resampling(sky.group)
+    resampling = Resampling(sky.group, n=1000)
     print(
         f"{HEADING} | {int((known & swapped).sum())} of {int(known.sum())} spectra swapped; "
         f"surprise < {threshold:.4f} for {FALSE_POSITIVES:.0%} of the others"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.statistics.resampling import with_interval
+from targetsel.statistics.resampling import Estimate
 from targetsel.tables.parquet import described, write_table
 
 ALL = "all"
@@ -45,7 +45,8 @@ class Figure:
     @classmethod
     def of_values(cls, figure: str, of: str, subset: str, values: np.ndarray, n: int) -> Figure:
         """The figure with these values under no and every resampling, shape (1 + R,)."""
-        return cls(figure, of, subset, *with_interval(values), n)
+        low, high = Estimate(values).interval()
+        return cls(figure, of, subset, float(values[0]), float(low), float(high), n)
 
 
 class Figures:

@@ -81,11 +81,11 @@ def lists(
         )
     found = {}
     for who, ranking in rankings.items():
-        found[who] = resampling.each(RankedList(ranking, true).figures, rows)
+        found[who] = resampling.estimate(RankedList(ranking, true).figures, rows)
     if len(found) == 2:
         found[f"{ENSEMBLE} less {PHOTOMETRY}"] = found[ENSEMBLE] - found[PHOTOMETRY]
-    for who, values in found.items():
+    for who, estimate in found.items():
         names = ["average precision", *(f"purity at completeness {c:.2f}" for c in COMPLETENESS)]
-        for name, column in zip(names, values.T, strict=True):
+        for name, column in zip(names, estimate.values.T, strict=True):
             of = f"{claim.name}, {who}"
             yield Figure.of_values(name, of, ALL, column, len(true))

@@ -1,27 +1,83 @@
-"""Intervals from resampling the groups that sources come in.
+"""Statistics of weighted sources, with intervals from resampling the groups that sources come in.
 
 Several sources may be of one galaxy or one field, so groups are drawn with replacement and each
-brings all its sources along (Efron & Tibshirani 1993, ch. 8). A resampling is nothing but other
-weights; figures under the same resamplings may be subtracted, which gives paired differences.
+brings all its sources along (Efron & Tibshirani 1993, ch. 8). A resampling only changes weights, so
+every statistic here is a function of weights; and statistics under the same resamplings may be
+subtracted, which gives the interval of a paired difference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 N_RESAMPLINGS = 400
 INTERVAL = 0.95
 _AT_ONCE = 16  # resamplings
+Statistic = Callable[[np.ndarray], "np.ndarray | float"]
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A statistic, or an array of them, as it is and under R resamplings.
+
+    Attributes
+    ----------
+    values : ndarray, shape (1 + R, ...)
+        First of the sources as they are, then of every resampling.
+    """
+
+    values: np.ndarray
+
+    @property
+    def value(self) -> np.ndarray:
+        """The statistic of the sources as they are, shape (...)."""
+        return self.values[0]
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        """The difference; its interval is a paired one if both saw the same resamplings."""
+        return Estimate(self.values - other.values)
+
+    def __getitem__(self, k: int) -> Estimate:
+        return Estimate(self.values[:, k])
+
+    def interval(self, share: float = INTERVAL) -> np.ndarray:
+        """Ends of the central interval with this share of the resampled values, shape (2, ...).
+
+        Resamplings without a finite value are left out; NaN where none has one.
+        """
+        draws = np.where(np.isfinite(self.values[1:]), self.values[1:], np.nan)
+        ends = np.full((2, *draws.shape[1:]), np.nan)
+        known = ~np.isnan(draws).all(axis=0)
+        levels = [0.5 - share / 2, 0.5 + share / 2]
+        ends[:, known] = np.nanquantile(draws[:, known], levels, axis=0)
+        return ends
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the 95 % interval of one number does."""
+        low, high = self.interval()
+        return bool(low > 0 or high < 0)
+
+    def text(self, digits: int = 3, sign: str = "") -> str:
+        """One number with its 68 and 95 % intervals; `sign` "+" is for differences."""
+        ends = (
+            " ".join(f"{end:{sign}.{digits}f}" for end in self.interval(share))
+            for share in (0.68, 0.95)
+        )
+        return f"{self.value:{sign}.{digits}f} " + " ".join(f"[{each}]" for each in ends)
 
 
 class Resampling:
-    """The same R resamplings of N sources for every figure.
+    """The same R resamplings of N sources for every statistic.
 
     Parameters
     ----------
-    group, weight : ndarray, shape (N,)
+    group : ndarray, shape (N,)
+    weight : ndarray, shape (N,), optional
+        1 for every source if not given.
 
     Attributes
     ----------
@@ -30,20 +86,30 @@ class Resampling:
     """
 
     def __init__(
-        self, group: np.ndarray, weight: np.ndarray, n: int = N_RESAMPLINGS, seed: int = 0
+        self,
+        group: np.ndarray,
+        weight: np.ndarray | None = None,
+        n: int = N_RESAMPLINGS,
+        seed: int = 0,
     ) -> None:
         groups, self._place = np.unique(group, return_inverse=True)
-        self.n_groups, self.weight = len(groups), weight
+        self.n_groups = len(groups)
+        self.weight = np.ones(len(group)) if weight is None else np.asarray(weight, float)
         rng = np.random.default_rng(seed)
+        chances = np.full(self.n_groups, 1 / self.n_groups)
         self._times = np.ones((1 + n, self.n_groups), dtype=np.uint8)
         for row in self._times[1:]:
-            drawn = rng.integers(0, self.n_groups, self.n_groups)
-            row[:] = np.bincount(drawn, minlength=self.n_groups)
+            row[:] = rng.multinomial(self.n_groups, chances)
+
+    def estimate(self, statistic: Statistic, rows: np.ndarray | slice = slice(None)) -> Estimate:
+        """A function of the weights of all sources, or of those in `rows` (mask or indices)."""
+        weight, place = self.weight[rows], self._place[rows]
+        return Estimate(np.array([statistic(weight * times[place]) for times in self._times]))
 
     def means(self, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Weighted means over some of the sources, shape (1 + R, K).
+        """Weighted means over some of the sources, shape (1 + R, K), as `Estimate.values`.
 
-        First of the sources as they are, then of every resampling; NaN where none is left.
+        NaN where a resampling leaves no source. Faster than `estimate` for many columns.
 
         Parameters
         ----------
@@ -66,15 +132,54 @@ class Resampling:
         with np.errstate(divide="ignore", invalid="ignore"):
             return totals[:, 1:] / totals[:, :1]
 
-    def each(self, statistic: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
-        """A function of the weights of some of the sources, shape (1 + R, ...), as `means`."""
-        weight, place = self.weight[rows], self._place[rows]
-        return np.array([statistic(weight * times[place]) for times in self._times])
+
+# ---------------------------------------------------------------------- weighted statistics
 
 
-def with_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """One figure, from its values (1 + R,): as it is, and the ends of its `INTERVAL`."""
-    ends = [0.5 - INTERVAL / 2, 0.5 + INTERVAL / 2]
-    known = values[1:][np.isfinite(values[1:])]
-    low, high = np.quantile(known, ends) if len(known) else (np.nan, np.nan)
-    return float(values[0]), float(low), float(high)
+def mean_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Weighted mean over the first axis."""
+    return lambda weight: np.tensordot(weight, values, 1) / weight.sum()
+
+
+def variance_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Weighted variance over the first axis."""
+
+    def variance(weight: np.ndarray) -> np.ndarray:
+        return mean_of((values - mean_of(values)(weight)) ** 2)(weight)
+
+    return variance
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Spearman's rank correlation of sources that have both numbers.
+
+    A source of weight 2 counts as two of equal values.
+    """
+    known = np.isfinite(one) & np.isfinite(other)
+    places = [np.unique(values, return_inverse=True)[1] for values in (one, other)]
+
+    def ranks(place: np.ndarray, share: np.ndarray) -> np.ndarray:
+        counts = np.bincount(place, share)
+        return (np.cumsum(counts) - counts / 2)[place]
+
+    def correlation(weight: np.ndarray) -> float:
+        share = weight * known / (weight @ known)
+        a, b = (ranks(place, share) for place in places)
+        a, b = a - share @ a, b - share @ b
+        return float(share @ (a * b) / np.sqrt((share @ a**2) * (share @ b**2)))
+
+    return correlation
+
+
+def half_width(values: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Half the width of the central 68 %: the standard deviation of values that are Gaussian."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+
+    def width(weight: np.ndarray) -> float:
+        upto = np.cumsum(weight[order])
+        middle = (upto - weight[order] / 2) / upto[-1]
+        low, high = np.interp((0.16, 0.84), middle, ordered)
+        return float(high - low) / 2
+
+    return width

@@ -15,13 +15,13 @@ from targetsel.networks.network import Network
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.scoring.ensemble import SCHEMA, Ensemble
 from targetsel.spectra.decoder import Decoder
-from targetsel.statistics.weighted import (
-    N_RESAMPLED,
-    Resampled,
+from targetsel.statistics.resampling import (
+    Resampling,
+    Statistic,
     half_width,
     mean_of,
     rank_correlation,
-    variance,
+    variance_of,
 )
 from targetsel.training.half_precision import LARGEST_CHANGE, decoded, in_half_precision, medians
 from targetsel.training.labels import Labels
@@ -33,6 +33,8 @@ from targetsel.training.trainer import ReadRows
 ROWS_AT_ONCE = 256
 N_ROUNDED = 512  # sources on which half precision is tried
 N_BINS = 20
+N_RESAMPLINGS = 200
+DIGITS = 4
 # Columns of catalogs that tell where a training has support: of each list the first that is there.
 SUPPORT = {
     "redshift": ("redshift", "z_spec", "zspec", "specz", "z_hp", "z_best"),
@@ -181,13 +183,14 @@ def validated(ensemble: Ensemble, store: CutoutStore, test: Labels) -> tuple[Ens
 
 def validation(ensemble: Ensemble, posterior: LatentPosterior, test: Labels) -> dict[str, Any]:
     """How far predictions are from labels that had no part in the training."""
-    resampled = Resampled(test.group, test.weight)
+    groups = test.group.astype(str)
+    resampling = Resampling(groups, test.weight, N_RESAMPLINGS)
     error = (posterior.mean - test.mean) ** 2
     of_members = (posterior.member_mean - test.mean[:, None]) ** 2
     images = " (simulated images)" if test.simulated else ""
 
     def r2(weight: np.ndarray) -> np.ndarray:
-        return 1 - mean_of(error)(weight) / variance(test.mean, weight)
+        return 1 - mean_of(error)(weight) / variance_of(test.mean)(weight)
 
     figures = {
         "rmse": lambda w: np.sqrt(mean_of(error)(w).mean()),
@@ -199,11 +202,19 @@ def validation(ensemble: Ensemble, posterior: LatentPosterior, test: Labels) -> 
     }
     return {
         "on": f"{len(test)} test sources{images}",
-        "intervals": f"68 %, from {N_RESAMPLED} samples of {len(np.unique(test.group.astype(str)))}"
-        " groups; sources count by their weight",
-        **{name: resampled.figure(statistic) for name, statistic in figures.items()},
+        "intervals": f"68 %, from {N_RESAMPLINGS} samples of {resampling.n_groups} groups; "
+        "sources count by their weight",
+        **{name: _figure(resampling, statistic) for name, statistic in figures.items()},
         "proxies": _proxies(ensemble, posterior, test),
     }
+
+
+def _figure(resampling: Resampling, statistic: Statistic) -> dict[str, Any]:
+    """Value and 68 % interval of a statistic, a number or several."""
+    estimate = resampling.estimate(statistic)
+    low, high = estimate.interval(0.68)
+    parts = {"value": estimate.value, "low": low, "high": high}
+    return {name: np.round(part, DIGITS).tolist() for name, part in parts.items()}
 
 
 def _mahalanobis(posterior: LatentPosterior, test: Labels) -> np.ndarray:
@@ -230,9 +241,9 @@ def _agreement(predicted: np.ndarray, truth: np.ndarray, test: Labels) -> dict[s
     if len(known) < 2:
         return {"n": len(known)}
     one, other = predicted[known], truth[known]
-    resampled = Resampled(test.group[known], test.weight[known])
+    resampling = Resampling(test.group[known].astype(str), test.weight[known], N_RESAMPLINGS)
     return {
         "n": len(known),
-        "rank_correlation": resampled.figure(rank_correlation(one, other)),
-        "scatter": resampled.figure(half_width(one - other)),
+        "rank_correlation": _figure(resampling, rank_correlation(one, other)),
+        "scatter": _figure(resampling, half_width(one - other)),
     }

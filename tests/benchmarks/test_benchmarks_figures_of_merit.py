@@ -1,19 +1,18 @@
-"""Weighted statistics, and intervals from resampling galaxies."""
+"""Figures of merit by hand, with weights, and their paired differences."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from resampling import (
-    Resampling,
+from figures_of_merit import (
     average_precision,
     latent_errors,
-    mean_of,
+    mean_estimate,
     purity_at,
-    rank_correlation,
     weighted_quantile,
 )
-from scipy.stats import spearmanr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from targetsel.statistics.resampling import Resampling, rank_correlation
 
 
 def statistics(values, n):
@@ -41,17 +40,6 @@ def test_a_source_of_weight_two_counts_as_two_sources(seed):
         assert np.allclose(weighted(weight), repeated(ones))
 
 
-def test_rank_correlation_is_spearmans_with_ties():
-    x, y, _, _ = statistics(1, 50)
-    assert rank_correlation(x, y)(np.ones(50)) == pytest.approx(spearmanr(x, y).statistic)
-
-
-def test_rank_correlation_leaves_out_what_is_not_a_number():
-    x = np.array([1.0, 2.0, np.nan, 3.0, 4.0])
-    y = np.array([2.0, 1.0, 9.0, np.nan, 5.0])
-    assert rank_correlation(x, y)(np.ones(5)) == pytest.approx(0.5)  # of 1 2 4 and 2 1 5
-
-
 def test_errors_of_latents_can_be_checked_by_hand():
     labels = np.array([[0.0, 0.0], [2.0, 4.0]])  # variances 1 and 4
     predicted = labels + np.array([[1.0, 0.0], [1.0, 2.0]])  # mean squares 1 and 2
@@ -75,27 +63,6 @@ def test_a_quantile_counts_weights():
     assert weighted_quantile(values, weight, 0.95) == 3.0
 
 
-def test_sources_of_one_galaxy_are_drawn_together():
-    group = np.repeat([7, 8, 9], 4)
-    first = np.arange(12) % 4 == 0  # the same share of every galaxy
-    whole = np.repeat([True, False, False], 4)
-    resampling = Resampling(group, n=200)
-    assert resampling.n_galaxies == 3
-    share = resampling.estimate(lambda weight: weight @ first / weight.sum())
-    assert share.interval(0.95) == pytest.approx([0.25, 0.25])
-    galaxies = resampling.estimate(lambda weight: weight @ whole / weight.sum())
-    assert set(np.round(galaxies.draws * 3)) == {0, 1, 2, 3}
-
-
-def test_the_scatter_of_a_mean_is_that_of_galaxies_over_the_root_of_their_number():
-    rng = np.random.default_rng(0)
-    values = np.repeat(rng.normal(size=400), 3)
-    resampling = Resampling(np.repeat(np.arange(400), 3), n=2000)
-    mean = resampling.estimate(lambda weight: weight @ values / weight.sum())
-    low, high = mean.interval(0.68)
-    assert (high - low) / 2 == pytest.approx(values.std() / 20, rel=0.1)
-
-
 def test_a_paired_difference_knows_what_both_share():
     rng = np.random.default_rng(1)
     labels = rng.normal(size=(500, 2))
@@ -109,12 +76,4 @@ def test_a_paired_difference_knows_what_both_share():
     assert (one - other).excludes_zero
     assert one.interval(0.95)[1] > other.interval(0.95)[0]  # unpaired, they overlap
     assert not (one - one).excludes_zero
-    assert mean_of([one, other]).value == pytest.approx((one.value + other.value) / 2)
-
-
-def test_an_estimate_is_written_with_both_intervals_and_a_difference_with_its_sign():
-    resampling = Resampling(np.arange(10), n=50)
-    constant = resampling.estimate(lambda weight: 0.5)
-    assert constant.text(2) == "0.50 [0.50 0.50] [0.50 0.50]"
-    less = resampling.estimate(lambda weight: 0.75)
-    assert (less - constant).text(1, "+") == "+0.2 [+0.2 +0.2] [+0.2 +0.2]"
+    assert mean_estimate([one, other]).value == pytest.approx((one.value + other.value) / 2)
