@@ -134,4 +134,4 @@ def test_values_of_a_mixture_are_spread_like_those_of_their_new_neighbours():
     moved = TWO.same_quantile(1, FIRST, near, near[:, :1] + 2.5)
     there = features[np.abs(features[:, 0] - 2.5) < 0.2, 1]
     shares = [0.1, 0.3, 0.5, 0.7, 0.9]
-    assert np.quantile(moved, shares) == pytest.approx(np.quantile(there, shares), abs=0.12)
+    assert np.quantile(moved, shares) == pytest.approx(np.quantile(there, shares), abs=0.15)
