@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 from targetsel.cli.printed import print_table
 from targetsel.observing.continuum import Magnitudes
 from targetsel.observing.line import LINES
-from targetsel.photometry.synthetic import SDSS, response
+from targetsel.photometry.bands import passbands, synthetic_photometry
+from targetsel.photometry.flux import NJY_PER_NANOMAGGY
 from targetsel.selection.sources import Sources
 from targetsel.spectra.grid import wavelengths
 
@@ -49,9 +50,10 @@ def main() -> None:
     spectra = _rows(given.sky / "spectra.parquet", ids, ["flux_true"])["flux_true"]
     flux = spectra.combine_chunks().flatten().to_numpy().reshape(len(ids), -1).astype(float)
     redshift = scored["redshift"].to_numpy().astype(float)
-    in_r = (flux * response("sdss2010", ("r",), wavelengths(), redshift)[:, 0]).sum(axis=1)
-    scale = 1e-17 * scored["flux_r_sdss"].to_numpy() / 3630.780548 / in_r
-    bands = [f"{band}_sdss=flux_{band}_sdss" for band in SDSS]
+    per_flux = synthetic_photometry(passbands("sdss", "r"), wavelengths(), redshift)[:, 0]
+    in_r = (flux * per_flux).sum(axis=1)
+    scale = 1e-17 * scored["flux_r_sdss"].to_numpy() / NJY_PER_NANOMAGGY / in_r
+    bands = [f"{band}_sdss=flux_{band}_sdss" for band in "ugriz"]
     magnitudes = Magnitudes.find(scored.schema, bands, in_fiber=False, dereddened=True)
     posterior = Sources(scored).posterior
     rows = []

@@ -22,7 +22,7 @@ from targetsel.handoff.writing import write_text
 
 def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
     """Write the object list."""
-    filter, magnitude = one_magnitude(prepared, settings)
+    band, magnitude = one_magnitude(prepared, settings)
     lines = ["# name RA[h] Dec equinox mag band pcode"]
     for number, ra, dec, mag, code in zip(
         prepared.id.tolist(),
@@ -32,7 +32,7 @@ def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
         prepared.priority.tolist(),
         strict=True,
     ):
-        lines.append(f"{number:<16d} {ra} {dec} 2000.0 {mag:5.2f} {filter.band[0].upper()} {code}")
+        lines.append(f"{number:<16d} {ra} {dec} 2000.0 {mag:5.2f} {band.name[0].upper()} {code}")
     write_text(path, "\n".join(lines) + "\n")
     return [path]
 

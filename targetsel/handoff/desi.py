@@ -18,7 +18,8 @@ from targetsel.handoff.reading import read_fits
 from targetsel.handoff.settings import Settings
 from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
 from targetsel.handoff.writing import Column, write_fits
-from targetsel.photometry.catalog_fluxes import NJY_PER_NANOMAGGY, Filter
+from targetsel.photometry.columns import KINDS
+from targetsel.photometry.flux import NJY_PER_NANOMAGGY
 
 OBSCONDITIONS = {
     "DARK": 1,
@@ -109,12 +110,12 @@ def _masks(targets: Prepared, settings: Settings, key: str, bits: dict[str, int]
 def _fluxes(targets: Prepared) -> list[Column]:
     """Legacy Surveys fluxes [nanomaggy], where the list has them; assignment does not use them."""
     found = []
-    for kind, prefix in (("flux", "FLUX"), ("fiberflux", "FIBERFLUX")):
-        for each in targets.photometry.filters(kind):
-            if each.system in LEGACY_SURVEYS and each.band in ("g", "r", "z", "w1", "w2"):
-                flux = targets.photometry.flux(Filter(each.band, each.system), kind)
+    for kind in KINDS:
+        for each in targets.photometry.bands(kind):
+            if each.system in LEGACY_SURVEYS and each.name in ("g", "r", "z", "w1", "w2"):
+                flux = targets.photometry.flux(each, kind)
                 values = (flux / NJY_PER_NANOMAGGY).astype(np.float32)
-                found.append(Column(f"{prefix}_{each.band.upper()}", values, "nanomaggy"))
+                found.append(Column(f"{kind.upper()}_{each.name.upper()}", values, "nanomaggy"))
     return found
 
 

@@ -94,17 +94,17 @@ def _extent(prepared: Prepared, settings: Settings) -> list[Column]:
 
 def _brightness(prepared: Prepared, settings: Settings) -> list[Column]:
     """Columns 14 to 16: one AB magnitude and the name of its filter."""
-    filter, magnitude = one_magnitude(prepared, settings)
-    known = SYSTEMS.get(filter.system)
+    band, magnitude = one_magnitude(prepared, settings)
+    known = SYSTEMS.get(band.system)
     if known is None and not settings.has("mag_type"):
         raise settings.error(
-            f"4MOST's name of the filter {filter} is not known here (only those of "
+            f"4MOST's name of the filter {band} is not known here (only those of "
             f"{', '.join(SYSTEMS)}). Give it, such as `mag_type: PS1_r_AB`, or choose another "
             "`filter`"
         )
     _within("MAG", magnitude, 3, 50, prepared, missing=UNKNOWN)
-    error = np.nan_to_num(prepared.photometry.magnitude_error(filter))
-    kind = settings.text("mag_type", f"{known}_{filter.band}_AB")
+    error = np.nan_to_num(prepared.photometry.magnitude_error(band))
+    kind = settings.text("mag_type", f"{known}_{band.name}_AB")
     return [
         Column("MAG_TYPE", np.full(len(prepared), kind, dtype=object)),
         Column("MAG", magnitude.astype(np.float32), "mag"),

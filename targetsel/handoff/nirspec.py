@@ -33,7 +33,7 @@ def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
         "DEC": [f"{each:.9f}" for each in prepared.dec.tolist()],
         "Weight": [str(each) for each in prepared.priority.tolist()],
     }
-    if settings.has("filter") or prepared.photometry.filters():
+    if settings.has("filter") or prepared.photometry.bands():
         _, magnitude = one_magnitude(prepared, settings)
         columns["Magnitude"] = [f"{each:.3f}" for each in magnitude.tolist()]
     lines = ["# " + " ".join(columns)]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from targetsel.errors import HandoffError
+from targetsel.handoff.brightness import known_bands
 from targetsel.handoff.prepare import Prepared
-from targetsel.photometry.catalog_fluxes import Filter, Photometry
+from targetsel.photometry.bands import Band
 
 NAMES = r"[A-Za-z0-9_+.-]+"
 NAMES_ARE = "letters, digits and _ - + . only"
@@ -24,7 +25,7 @@ CATEGORIES = (
 )
 
 
-def filters_of(photometry: Photometry, tool: str) -> list[tuple[Filter, ...]]:
+def filters_of(targets: Prepared) -> list[tuple[Band, ...]]:
     """The filters that both the list and PFS have, category by category.
 
     Raises
@@ -32,14 +33,15 @@ def filters_of(photometry: Photometry, tool: str) -> list[tuple[Filter, ...]]:
     HandoffError
         If there are none, or a name is ambiguous.
     """
-    for each in photometry.filters():
-        if each.system == "hsc" and each.band in ("r", "i"):
+    for each in targets.photometry.bands():
+        if each.system == "hsc" and each.name in ("r", "i"):
             raise HandoffError(
-                f"the list's column flux_{each} is ambiguous for '{tool}': HSC has two filters "
-                f"{each.band}. Name it flux_{each.band}_old_hsc or flux_{each.band}2_hsc."
+                f"the list's column flux_{each} is ambiguous for '{targets.tool.name}': HSC has "
+                f"two filters {each.name}. Name it flux_{each.name}_old_hsc or "
+                f"flux_{each.name}2_hsc."
             )
-    wanted = {name: _filter(name) for category in CATEGORIES for name in category}
-    known = photometry.known(wanted.values(), tool)
+    wanted = {name: Band.parse(name) for category in CATEGORIES for name in category}
+    known = known_bands(targets, wanted.values())
     grouped = [tuple(wanted[n] for n in names if wanted[n] in known) for names in CATEGORIES]
     return [each for each in grouped if each]
 
@@ -57,7 +59,7 @@ def total_fluxes(targets: Prepared) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     tool, photometry = targets.tool.name, targets.photometry
     fluxes = {}
     seen_in_any = np.zeros(len(targets), dtype=bool)
-    for category in filters_of(photometry, tool):
+    for category in filters_of(targets):
         seen = np.zeros(len(targets), dtype=bool)
         for each in category:
             flux, error = photometry.flux(each), photometry.flux_error(each)
@@ -73,8 +75,3 @@ def total_fluxes(targets: Prepared) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             "rules (`flux_... is not missing`)."
         )
     return fluxes
-
-
-def _filter(name: str) -> Filter:
-    band, system = name.split("_", 1)
-    return Filter(band, system)

@@ -18,7 +18,7 @@ from targetsel.errors import HandoffError
 from targetsel.handoff.settings import Settings
 from targetsel.handoff.soundness import EPOCHS, check_list
 from targetsel.handoff.tool import PriorityScale, Tool
-from targetsel.photometry.catalog_fluxes import Photometry
+from targetsel.photometry.columns import CatalogPhotometry
 from targetsel.selection.target_list import TargetList
 
 
@@ -84,8 +84,8 @@ class Prepared:
         return self.table["subpriority"].to_numpy()
 
     @cached_property
-    def photometry(self) -> Photometry:
-        return Photometry.of(self.table)
+    def photometry(self) -> CatalogPhotometry:
+        return CatalogPhotometry.of(self.table)
 
     def number(self, name: str) -> np.ndarray:
         """A column of the list as float64, NaN where it is null or absent, shape (M,)."""

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from targetsel.handoff.brightness import known_bands
 from targetsel.handoff.prepare import Prepared
 from targetsel.handoff.reading import read_fits
 from targetsel.handoff.settings import Settings
 from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
 from targetsel.handoff.writing import Column, write_fits
-from targetsel.photometry.catalog_fluxes import Filter
+from targetsel.photometry.bands import Band
 
 # The places of the ten magnitudes, and the filters of a target list that g, r, i, z are taken from.
 # The other six are Vega magnitudes, which a target list does not have.
@@ -134,11 +135,11 @@ def _texts(prepared: Prepared, settings: Settings, fiber: str) -> list[Column]:
 
 def _magnitudes(prepared: Prepared) -> np.ndarray:
     """AB magnitudes in g, r, i and z, shape (M, 10); NaN where unknown."""
-    wanted = [Filter(band, system) for system in SYSTEMS for band in MAGNITUDES[:4]]
-    present = prepared.photometry.known(wanted, prepared.tool.name)
+    wanted = [Band(name, system) for system in SYSTEMS for name in MAGNITUDES[:4]]
+    present = known_bands(prepared, wanted)
     magnitude = np.full((len(prepared), len(MAGNITUDES)), np.nan, np.float32)
-    for filter in reversed(present):  # sdss over ps1
-        magnitude[:, MAGNITUDES.index(filter.band)] = prepared.photometry.magnitude(filter)
+    for band in reversed(present):  # sdss over ps1
+        magnitude[:, MAGNITUDES.index(band.name)] = prepared.photometry.magnitude(band)
     return magnitude
 
 

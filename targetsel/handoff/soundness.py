@@ -12,15 +12,11 @@ import pyarrow as pa
 import pyarrow.types as kinds
 
 from targetsel.errors import HandoffError
+from targetsel.photometry.columns import is_number
 from targetsel.selection.target_list import TargetList
 
 FASTEST = 20_000.0  # mas/yr, about twice the motion of Barnard's star
 EPOCHS = (1900.0, 2200.0)  # Julian years, between which an epoch is plausible
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether values of this type can be read as floating-point numbers."""
-    return kinds.is_integer(kind) or kinds.is_floating(kind)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -134,11 +134,11 @@ def _values(
         "GAIA_PMDEC": prepared.pmdec,
         "GAIA_PARAL": prepared.filled("parallax", 0.0),
     }
-    for filter in reversed(prepared.photometry.filters()):  # the list's first filter of a band wins
-        name = f"MAG_{filter.band.upper()}"
+    for band in reversed(prepared.photometry.bands()):  # the list's first one of a name wins
+        name = f"MAG_{band.name.upper()}"
         if name in columns:
-            values[name] = prepared.photometry.magnitude(filter)
-            values[f"{name}_ERR"] = prepared.photometry.magnitude_error(filter)
+            values[name] = prepared.photometry.magnitude(band)
+            values[f"{name}_ERR"] = prepared.photometry.magnitude_error(band)
     return values
 
 

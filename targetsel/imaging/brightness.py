@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from targetsel.imaging.cutout import Cutouts
+from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
 
 MAGNITUDE = "cutout_mag"  # what a scored catalog calls it
-ZERO_POINT = 22.5  # AB magnitude of one nanomaggy
 FAINTEST = 0.01  # [nanomaggy] of light that a magnitude is given for; less has that of this
 
 
@@ -35,4 +35,4 @@ def central_magnitude(cutouts: Cutouts, band: str) -> np.ndarray:
     total = np.nansum(light, axis=1, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         whole = np.maximum(total / share, FAINTEST)
-    return ZERO_POINT - 2.5 * np.log10(whole)
+    return NANOMAGGY_ZERO_POINT - 2.5 * np.log10(whole)

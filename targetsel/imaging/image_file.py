@@ -13,9 +13,8 @@ from astropy.utils.exceptions import AstropyWarning
 
 from targetsel.errors import CutoutError
 from targetsel.photometry.bands import parse_bands
+from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
 
-# m = zero point - 2.5 log10(flux); nanomaggies have 22.5 by definition.
-NANOMAGGY = 22.5
 JANSKYS = {"nJy": 1e-9, "uJy": 1e-6, "mJy": 1e-3, "Jy": 1.0}
 # Pan-STARRS stacks: counts over the whole exposure, so 2.5 log10(EXPTIME) is added.
 PANSTARRS_ZEROPOINT = 25.0
@@ -155,7 +154,7 @@ def calibrated(
 
 
 def _to_nanomaggy(counts: np.ndarray, zeropoint: float) -> np.ndarray:
-    factor = 10 ** (-0.4 * (zeropoint - NANOMAGGY))
+    factor = 10 ** (-0.4 * (zeropoint - NANOMAGGY_ZERO_POINT))
     return (counts.astype(np.float64) * factor).astype(np.float32)
 
 
@@ -190,7 +189,7 @@ def _zeropoint(header: fits.Header, n_bands: int, path: object) -> float | None:
     """The zero point that the header gives [AB mag], or None."""
     unit = str(header.get("BUNIT", "")).strip()
     if unit.lower().startswith(("nanomagg", "nmgy")):
-        return NANOMAGGY
+        return NANOMAGGY_ZERO_POINT
     if unit in JANSKYS:
         return 2.5 * float(np.log10(3631.0 / JANSKYS[unit]))
     labels = (str(header.get(key, "")).upper() for key in PANSTARRS_KEYS)

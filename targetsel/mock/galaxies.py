@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 
 from targetsel.mock.anchor import Anchor
 from targetsel.mock.templates import WAVELENGTH, read_templates
-from targetsel.photometry.synthetic import SDSS, response
+from targetsel.photometry.bands import passbands, synthetic_photometry
+from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT, NJY_PER_NANOMAGGY, ab_magnitude
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import described
 
-NANOJANSKY = 3630.780_548  # in one nanomaggy
+SDSS = ("u", "g", "r", "i", "z")
 DEMONSTRATION_SHARE = 0.25
 ID_STEP = 100_000  # between the ids of two realisations of a galaxy
 POSITION_STEP = 0.01  # [deg] to the east, between their positions
@@ -140,7 +141,7 @@ class Galaxies:
                 described(f"flux_{band}_sdss", pa.float32(), "nJy", "phot.flux.density", about)
             )
             columns.append(self.flux[:, k].astype(np.float32))
-        magnitude = 31.4 - 2.5 * np.log10(self.flux[:, 2])
+        magnitude = ab_magnitude(self.flux[:, 2])
         fields.append(
             described(
                 "rmag", pa.float32(), "mag", "phot.mag;em.opt.R", "SDSS r, AB, extinction-free"
@@ -202,7 +203,10 @@ def what_bands_tell(
     known = np.empty((len(flux), 3))
     inside = [(WAVELENGTH >= a) & (WAVELENGTH < b) for a, b in pairwise(anchor.bin_edges)]
     for n in range(len(flux)):
-        design = response("sdss2010", SDSS, WAVELENGTH, redshift[n : n + 1])[0] @ templates.T
+        design = (
+            synthetic_photometry(passbands("sdss", SDSS), WAVELENGTH, redshift[n : n + 1])[0]
+            @ templates.T
+        )
         error = np.hypot(0.02 * flux[n], 0.05 * flux[n].max() * np.array([1, 0, 0, 0, 0.2]))
         weights, _ = nnls(design / error[:, None], flux[n] / error)
         spectrum = weights @ anchor.templates
@@ -231,7 +235,7 @@ def main() -> None:
         model = np.asarray(data["MODELFLUX"], dtype=float) * clear
         redshift = np.asarray(data["Z"], dtype=float)
         ra, dec = np.asarray(data["RA"], dtype=float), np.asarray(data["DEC"], dtype=float)
-    r = 22.5 - 2.5 * np.log10(np.maximum(petrosian[:, 2], 1e-3))
+    r = ab_magnitude(np.maximum(petrosian[:, 2], 1e-3), NANOMAGGY_ZERO_POINT)
     good = (redshift > 0.02) & (redshift < 0.28) & (r > 13.5) & (r < 18.5)
     good &= (model > 0).all(axis=1) & (petrosian > 0).all(axis=1)
     rows = np.flatnonzero(good)
@@ -244,7 +248,7 @@ def main() -> None:
         "redshift": redshift[rows].astype(np.float32),
     }
     for k, band in enumerate(SDSS):
-        columns[f"flux_{band}"] = (petrosian[rows, k] * NANOJANSKY).astype(np.float32)
+        columns[f"flux_{band}"] = (petrosian[rows, k] * NJY_PER_NANOMAGGY).astype(np.float32)
     for k in range(3):
         columns[f"known_{k}"] = known[:, k].astype(np.float32)
     pq.write_table(pa.table(columns), arguments.output, compression="zstd")

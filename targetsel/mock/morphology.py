@@ -20,6 +20,7 @@ from scipy.special import expit, ndtr
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import FiberSpectra
 from targetsel.mock.templates import WAVELENGTH
+from targetsel.photometry.flux import ab_magnitude
 
 N_NORMALS = 18  # standard normals that one galaxy's structure uses up
 MISCENTRING = 0.12  # arcsec, along each axis
@@ -157,7 +158,7 @@ def _distances(galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
     """Absolute r magnitude, K-corrected by one magnitude per unit redshift, and arcsec per kpc."""
     redshift, modulus, arcsec_per_kpc = _cosmology()
     at = np.log(galaxies.redshift)
-    apparent = 31.4 - 2.5 * np.log10(galaxies.flux[:, 2])
+    apparent = ab_magnitude(galaxies.flux[:, 2])
     absolute = apparent - np.interp(at, np.log(redshift), modulus) - galaxies.redshift
     return absolute, np.exp(np.interp(at, np.log(redshift), np.log(arcsec_per_kpc)))
 

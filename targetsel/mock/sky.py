@@ -20,7 +20,7 @@ import numpy as np
 
 from targetsel.mock.anchor import Anchor
 from targetsel.mock.exposure import draw_seeing, expose
-from targetsel.mock.galaxies import NANOJANSKY, Galaxies
+from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.images import FiberLight, draw_galaxy, point_spread
 from targetsel.mock.morphology import N_NORMALS as STRUCTURE_NORMALS
 from targetsel.mock.morphology import Structure, draw_structure
@@ -31,7 +31,8 @@ from targetsel.mock.spectrograph import measure_spectra, signal_to_noise
 from targetsel.mock.survey import PAN_STARRS, Survey
 from targetsel.mock.templates import DECODER_PIXELS, FIRST, LAST
 from targetsel.mock.variation import Variation
-from targetsel.photometry.synthetic import response
+from targetsel.photometry.bands import synthetic_photometry
+from targetsel.photometry.flux import NJY_PER_NANOMAGGY, ab_magnitude
 from targetsel.spectra.grid import wavelengths
 
 CUTOUT_SIZE = 64
@@ -138,7 +139,7 @@ def observe_block(
     shape = spectra.total[:, DECODER_PIXELS]
     shape = shape / np.sqrt((shape**2).sum(axis=1, keepdims=True))
     noise = normals(Step.SPECTROGRAPH, 1 + shape.shape[1])
-    magnitude = 31.4 - 2.5 * np.log10(galaxies.flux[:, 2])
+    magnitude = ab_magnitude(galaxies.flux[:, 2])
     snr = signal_to_noise(magnitude, noise[:, 0])
     measured, ivar = measure_spectra(shape, galaxies.redshift, snr, noise[:, 1:])
     return MockSources(
@@ -170,7 +171,7 @@ def _images(
 ) -> np.ndarray:
     """Cutouts [nanomaggy], float32, shape (N, B, size, size)."""
     canvas, r = canvas_of(survey.pixel_scale), survey.bands.index("r")
-    r_flux = galaxies.flux[:, 2] / NANOJANSKY
+    r_flux = galaxies.flux[:, 2] / NJY_PER_NANOMAGGY
     zero_point = variation.zero_points(survey)
     steps = (Step.PLACES, Step.NEIGHBOURS, Step.CAMERA)
     rngs = zip(*(_rngs(galaxies, seed, step) for step in steps), strict=True)
@@ -194,7 +195,7 @@ def _fiber_light(galaxies: Galaxies, spectra: FiberSpectra, survey: Survey) -> F
     pixel.
     """
     extended = wavelengths(FIRST - BLUER, LAST)
-    maps = response(survey.filters, survey.bands, extended, galaxies.redshift)
+    maps = synthetic_photometry(survey.passbands, extended, galaxies.redshift)
     maps[:, :, BLUER] += maps[:, :, :BLUER].sum(axis=2)
     maps = maps[:, :, BLUER:]
     parts = (spectra.old, spectra.young, spectra.lines)

@@ -6,9 +6,11 @@ What is said to be rounded was written from memory of the papers named, not chec
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
+
+from targetsel.photometry.bands import Band, passbands
+from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
 
 # Stacks are resampled, which correlates the noise of neighbours: white noise is blurred by
 # (EDGE, 1 - 2 EDGE, EDGE) along both axes. Set by hand; neighbours then correlate by 0.24.
@@ -22,8 +24,8 @@ class Survey:
     Attributes
     ----------
     name : str
-    filters : str
-        Group of passbands in the package `speclite`.
+    system : str
+        Photometric system, of `photometry.bands.PASSBANDS`.
     bands : tuple of B strings
     pixel_scale : float
         [arcsec]
@@ -36,7 +38,7 @@ class Survey:
     """
 
     name: str
-    filters: str
+    system: str
     bands: tuple[str, ...]
     pixel_scale: float
     seeing: np.ndarray
@@ -54,7 +56,8 @@ class Survey:
         correlation = np.correlate(_KERNEL, _KERNEL, "full")[2:]
         lags = np.exp(-(np.arange(3)[:, None] ** 2) / (4 * variance))
         kept = correlation @ (np.array([1.0, 2.0, 2.0])[:, None] * lags)  # of the power, per axis
-        return 10 ** (-0.4 * (self.depth - 22.5)) / 5 / np.sqrt(4 * np.pi * variance) / kept
+        five_sigma = 10 ** (-0.4 * (self.depth - NANOMAGGY_ZERO_POINT))
+        return five_sigma / 5 / np.sqrt(4 * np.pi * variance) / kept
 
     @property
     def sky_sigma(self) -> np.ndarray:
@@ -64,15 +67,16 @@ class Survey:
     @property
     def sky_flux(self) -> np.ndarray:
         """Sky light in one pixel [nanomaggy], shape (B,)."""
-        return 10 ** (-0.4 * (self.sky - 22.5)) * self.pixel_scale**2
+        return 10 ** (-0.4 * (self.sky - NANOMAGGY_ZERO_POINT)) * self.pixel_scale**2
 
-    @cached_property
+    @property
+    def passbands(self) -> tuple[Band, ...]:
+        return passbands(self.system, self.bands)
+
+    @property
     def wavelength(self) -> np.ndarray:
         """Effective wavelength of each band [Angstrom], shape (B,)."""
-        from speclite.filters import load_filters
-
-        responses = load_filters(*(f"{self.filters}-{band}" for band in self.bands))
-        return np.array([response.effective_wavelength.value for response in responses])
+        return np.array([band.wavelength for band in self.passbands])
 
 
 _KERNEL = np.array([EDGE, 1 - 2 * EDGE, EDGE])
@@ -81,7 +85,7 @@ _KERNEL = np.array([EDGE, 1 - 2 * EDGE, EDGE])
 # and section 6; sky brightness of the bands rounded from Tonry et al. (2012, ApJ 750, 99).
 PAN_STARRS = Survey(
     name="ps1",
-    filters="panstarrs",
+    system="ps1",
     bands=("g", "r", "i", "z", "y"),
     pixel_scale=0.25,
     seeing=np.array([1.31, 1.19, 1.11, 1.07, 1.02]),
@@ -92,7 +96,7 @@ PAN_STARRS = Survey(
 # DECam Legacy Survey at three visits, rounded from Dey et al. (2019, AJ 157, 168).
 LEGACY = Survey(
     name="legacy",
-    filters="decamDR1noatm",
+    system="decam_noatm",
     bands=("g", "r", "z"),
     pixel_scale=0.262,
     seeing=np.array([1.29, 1.18, 1.11]),
@@ -104,7 +108,7 @@ LEGACY = Survey(
 # table 2; a tenth of the visits of ten years (6, 8, 18, 18, 16, 16) deepens it by 1.25 log10 n.
 LSST_YEAR_1 = Survey(
     name="lsst",
-    filters="lsst2023",
+    system="lsst",
     bands=("u", "g", "r", "i", "z", "y"),
     pixel_scale=0.2,
     seeing=np.array([0.92, 0.87, 0.83, 0.80, 0.78, 0.76]),

@@ -4,65 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import HandoffError, SpectrographError, did_you_mean
-from targetsel.handoff.soundness import is_number
-from targetsel.photometry.catalog_fluxes import Filter, Photometry, in_njy
-from targetsel.photometry.extinction import extinction
-
-# What we call a photometric system, and speclite its filters.
-SYSTEMS = {
-    "sdss": ("sdss2010", "ugriz"),
-    "ps1": ("panstarrs", "grizy"),
-    "ls": ("decamDR1", "grz"),
-    "des": ("decamDR1", "grizY"),
-    "hsc": ("hsc2017", "grizy"),
-    "lsst": ("lsst2023", "ugrizy"),
-}
-BANDS = tuple(f"{band}_{system}" for system, (_, bands) in SYSTEMS.items() for band in bands)
-_PER_NJY = 1e-32  # [erg/s/cm2/Hz]
-_SPEED_OF_LIGHT = 2.997_924_58e18  # [Angstrom/s]
-
-
-@cache
-def effective_wavelength(band: str) -> float:
-    """Effective wavelength [Angstrom] of a band such as "r_sdss", by the curves of `speclite`.
-
-    Raises
-    ------
-    SpectrographError
-        If the band is not known.
-    """
-    if band not in BANDS:
-        hint = did_you_mean(band, BANDS)
-        raise SpectrographError(
-            f"unknown band '{band}'.{hint or ' Known are ' + ', '.join(BANDS) + '.'}"
-        )
-    from speclite.filters import load_filter
-
-    name, system = band.split("_")
-    return float(load_filter(f"{SYSTEMS[system][0]}-{name}").effective_wavelength.value)
+from targetsel.errors import CatalogError
+from targetsel.photometry.columns import CatalogPhotometry, Kind, PhotometricColumn, named_column
+from targetsel.photometry.flux import NJY, SPEED_OF_LIGHT, extinction
 
 
 @dataclass(frozen=True)
 class Magnitudes:
-    """Which columns of a catalog hold fluxes or magnitudes in known bands.
+    """Columns of a catalog that hold fluxes or magnitudes in known bands.
 
     Attributes
     ----------
-    columns : tuple of (str, str)
-        Band and column, in the order of their wavelengths.
+    columns : tuple of PhotometricColumn
+        In the order of their wavelengths.
     in_fiber : bool
         Whether they are of the light within a fiber already.
     dereddened : bool
         Whether they are corrected for Galactic extinction.
     """
 
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[PhotometricColumn, ...]
     in_fiber: bool = False
     dereddened: bool = False
 
@@ -70,38 +35,37 @@ class Magnitudes:
     def find(
         cls, schema: pa.Schema, given: Sequence[str], in_fiber: bool, dereddened: bool
     ) -> Magnitudes:
-        """The columns `given` as BAND=COLUMN, or else all called flux_BAND (fiberflux_BAND).
+        """The columns `given` as BAND=COLUMN, or else all in bands with known curves.
 
         Raises
         ------
-        SpectrographError
+        CatalogError
             If a band or a column is not known, there is none, or it has no fit unit.
         """
-        kind = "fiberflux" if in_fiber else "flux"
+        kind: Kind = "fiberflux" if in_fiber else "flux"
         if given:
-            pairs = dict(_parsed(each) for each in given)
+            named = (named_column(schema, each, kind) for each in given)
+            columns = {column.band: column for column in named}
         else:
-            found = Photometry.of(schema.empty_table()).filters(kind)
-            pairs = {str(each): _column(schema, kind, each) for each in found}
-            pairs = {band: column for band, column in pairs.items() if band in BANDS}
-        if not pairs:
-            raise SpectrographError(
+            photometry = CatalogPhotometry.of(schema.empty_table())
+            columns = {
+                band: photometry.columns[kind, band, False]
+                for band in photometry.bands(kind)
+                if band.speclite
+            }
+        if not columns:
+            raise CatalogError(
                 f"no column such as {kind}_r_sdss or {kind}_g_ps1. Name the magnitudes with "
                 "--magnitude BAND=COLUMN, such as r_sdss=rmag."
             )
-        for band, column in pairs.items():
-            effective_wavelength(band)
-            _check(schema, column)
-        ordered = sorted(pairs.items(), key=lambda pair: effective_wavelength(pair[0]))
+        for column in columns.values():
+            column.check()
+        ordered = sorted(columns.values(), key=lambda column: column.band.wavelength)
         return cls(tuple(ordered), in_fiber, dereddened)
 
     def flux(self, piece: pa.Table) -> np.ndarray:
         """Flux [nJy] of N sources in B bands, shape (N, B); NaN where unknown or not positive."""
-        columns = []
-        for _, name in self.columns:
-            values = piece[name].cast(pa.float64()).to_numpy()
-            columns.append(in_njy(values, _unit(piece.schema, name), name))
-        flux = np.stack(columns, axis=1)
+        flux = np.stack([column.flux(piece) for column in self.columns], axis=1)
         return np.where(np.isfinite(flux) & (flux > 0), flux, np.nan)
 
     def continuum(
@@ -123,12 +87,12 @@ class Magnitudes:
         reddening : ndarray, shape (N,)
             E(B-V) [mag] on the scale of Schlegel et al. (1998).
         """
-        centres = np.array([effective_wavelength(band) for band, _ in self.columns])
+        centres = np.array([column.band.wavelength for column in self.columns])
         if not self.dereddened:
             flux = flux * 10 ** (0.4 * reddening[:, None] * extinction(centres))
-        per_hertz = _PER_NJY * 10 ** _between_bands(np.log10(centres), np.log10(flux), wavelength)
+        per_hertz = NJY * 10 ** _between_bands(np.log10(centres), np.log10(flux), wavelength)
         dimmed = 10 ** (-0.4 * reddening[:, None] * extinction(wavelength))
-        return per_hertz * dimmed * _SPEED_OF_LIGHT / wavelength**2
+        return per_hertz * dimmed * SPEED_OF_LIGHT / wavelength**2
 
 
 def _between_bands(x: np.ndarray, y: np.ndarray, wavelength: np.ndarray) -> np.ndarray:
@@ -149,32 +113,3 @@ def _between_bands(x: np.ndarray, y: np.ndarray, wavelength: np.ndarray) -> np.n
         low, high = (np.take_along_axis(values, each, axis=1) for each in (left, right))
         found[rows] = low + (high - low) * (here - centres[left]) / step
     return found
-
-
-def _parsed(pair: str) -> tuple[str, str]:
-    band, equals, column = (part.strip() for part in pair.partition("="))
-    if not (band and equals and column):
-        raise SpectrographError(f"magnitude '{pair}', expected BAND=COLUMN such as r_sdss=rmag")
-    return band, column
-
-
-def _column(schema: pa.Schema, kind: str, band: Filter) -> str:
-    return Photometry.of(schema.empty_table()).columns[kind, band, False]
-
-
-def _unit(schema: pa.Schema, name: str) -> str:
-    return (schema.field(name).metadata or {}).get(b"unit", b"").decode()
-
-
-def _check(schema: pa.Schema, name: str) -> None:
-    """Refuse a column that is missing, holds no numbers, or has a unit that is no flux."""
-    if name not in schema.names:
-        raise SpectrographError(f"no column '{name}'.{did_you_mean(name, schema.names)}")
-    if not is_number(schema.field(name).type):
-        raise SpectrographError(
-            f"column '{name}' holds {schema.field(name).type}, expected magnitudes or fluxes"
-        )
-    try:
-        in_njy(np.empty(0), _unit(schema, name), name)
-    except HandoffError as error:
-        raise SpectrographError(str(error)) from None

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from targetsel.observing.spectrograph import Arm, Spectrograph
+from targetsel.photometry.flux import NJY, SPEED_OF_LIGHT, flux_of_magnitude
 
 PHOTON = 1.986_445_857e-8  # h c [erg Angstrom]
 CM2_PER_M2 = 1e4
-AB = 3.630_780_548e-20  # [erg/s/cm2/Hz] at magnitude 0
-SPEED_OF_LIGHT = 2.997_924_58e18  # [Angstrom/s]
 SPEED_KM = 2.997_924_58e5  # [km/s]
 LINE_SIGMA = 100.0  # velocity dispersion of a galaxy's gas [km/s]
 FWHM = 2.354_820
@@ -89,7 +88,7 @@ def rates(
     area = spectrograph.area * CM2_PER_M2
     electrons = area * arm.throughput(wavelength) * wavelength / PHOTON  # per erg/cm2
     on_sky = np.pi * (spectrograph.aperture / 2) ** 2  # [arcsec2]
-    sky = 10 ** (-0.4 * spectrograph.sky(wavelength)) * AB * SPEED_OF_LIGHT / wavelength**2
+    sky = flux_of_magnitude(spectrograph.sky(wavelength)) * NJY * SPEED_OF_LIGHT / wavelength**2
     pixels = width / arm.pixel * arm.rows
     background = electrons * (continuum + sky * on_sky) * width + arm.dark * pixels
     return Rates(

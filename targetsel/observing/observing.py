@@ -227,7 +227,9 @@ def _provenance(observation: Observation) -> dict[str, Any]:
         "time": exposure.time,
         "snr": exposure.snr,
         "redshift": [redshift.value, redshift.error, redshift.grid],
-        "magnitudes": [list(pair) for pair in observation.magnitudes.columns],
+        "magnitudes": [
+            [str(column.band), column.name] for column in observation.magnitudes.columns
+        ],
         "in_fiber": observation.magnitudes.in_fiber,
         "dereddened": observation.magnitudes.dereddened,
         "size": observation.size,

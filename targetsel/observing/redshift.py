@@ -9,7 +9,7 @@ import pyarrow as pa
 from scipy.special import ndtr
 
 from targetsel.errors import SpectrographError, did_you_mean
-from targetsel.handoff.soundness import is_number
+from targetsel.photometry.columns import is_number
 
 HIGHEST = 10.0
 

@@ -1,39 +1,96 @@
-"""Bands, and lists of bands. Their order is always written down and never guessed."""
+"""Bands of photometric systems: names, effective wavelengths and response curves.
+
+Curves are those of the package `speclite`, which is imported when one is needed.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
 
-from targetsel.errors import CutoutError, did_you_mean
+import numpy as np
+
+from targetsel.errors import CatalogError, CutoutError, did_you_mean
+from targetsel.photometry.flux import NANOMAGGY, SPEED_OF_LIGHT
 
 
 @dataclass(frozen=True)
 class Band:
-    """A passband.
+    """A passband, the same as another one if its name and system are.
 
     Attributes
     ----------
     name : str
-        As in cutout stores and ensembles, such as "g".
+        Such as "g".
+    system : str
+        Photometric system, such as "sdss"; empty where it is not told, as for cutouts.
     survey : str
-    wavelength : float
-        Effective wavelength [Angstrom].
+        Survey or camera in words; empty for a band that is not in `PASSBANDS` or `BANDS`.
+    speclite : str
+        Name of the response curve in `speclite`; empty where there is none.
+    nominal : float
+        Wavelength [Angstrom] of a band without a curve; NaN where it is not known.
     """
 
     name: str
-    survey: str
-    wavelength: float
+    system: str = ""
+    survey: str = field(default="", compare=False)
+    speclite: str = field(default="", compare=False)
+    nominal: float = field(default=np.nan, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.name}_{self.system}" if self.system else self.name
+
+    @classmethod
+    def parse(cls, text: str) -> Band:
+        """The band that "r_sdss" names: that of `PASSBANDS` if it is there, in whatever case.
+
+        Only the first underscore ends the band's name, so that "r_old_hsc" is r of old_hsc.
+        """
+        name, _, system = text.lower().partition("_")
+        return PASSBANDS.get(text.lower(), cls(name, system))
+
+    @property
+    def wavelength(self) -> float:
+        """Effective wavelength [Angstrom]; NaN where it is not known."""
+        return _effective_wavelength(self.speclite) if self.speclite else self.nominal
+
+    def response(self) -> tuple[np.ndarray, np.ndarray]:
+        """Wavelengths [Angstrom] and the share of photons detected there, shapes (K,)."""
+        return _curve(self.speclite)
 
 
-# Effective wavelengths: Tonry et al. (2012, ApJ 750, 99), table 4; u is Rubin's.
-BANDS = {"u": Band("u", "Rubin", 3750)} | {
-    name: Band(name, "Pan-STARRS1", wavelength)
+# Bands of cutouts, by name. Nominal wavelengths: Tonry et al. (2012, ApJ 750, 99), table 4, and
+# Rubin's u.
+BANDS = {"u": Band("u", survey="Rubin", nominal=3750)} | {
+    name: Band(name, survey="Pan-STARRS1", nominal=wavelength)
     for name, wavelength in {"g": 4810, "r": 6170, "i": 7520, "z": 8660, "y": 9620}.items()
+}
+
+# Each photometric system: its survey, the group of curves in speclite, and its bands there.
+_SYSTEMS = {
+    "sdss": ("SDSS", "sdss2010", "ugriz"),
+    "ps1": ("Pan-STARRS1", "panstarrs", "grizy"),
+    "ls": ("Legacy Surveys", "decamDR1", "grz"),
+    "legacysurveys": ("Legacy Surveys", "decamDR1", "grz"),
+    "des": ("Dark Energy Survey", "decamDR1", "grizY"),
+    "decam": ("DECam", "decamDR1", "grizY"),
+    "decam_noatm": ("DECam above the atmosphere", "decamDR1noatm", "grizY"),
+    "hsc": ("Hyper Suprime-Cam", "hsc2017", "grizy"),
+    "lsst": ("Rubin", "lsst2023", "ugrizy"),
+}
+
+# Bands with known curves, by names in lower case such as "r_sdss".
+PASSBANDS: dict[str, Band] = {
+    f"{name}_{system}".lower(): Band(name.lower(), system, survey, f"{group}-{name}")
+    for system, (survey, group, names) in _SYSTEMS.items()
+    for name in names
 }
 
 
 def parse_bands(text: str) -> tuple[str, ...]:
-    """The bands that "grizy", "g,r,i" or "g r i" name, in the order written.
+    """Names of cutouts' bands in "grizy", "g,r,i" or "g r i", in the order written.
 
     Raises
     ------
@@ -52,3 +109,64 @@ def parse_bands(text: str) -> tuple[str, ...]:
         if names.count(name) > 1:
             raise CutoutError(f"bands '{text}': band '{name}' is named twice. Name it once.")
     return names
+
+
+def find_passband(name: str) -> Band:
+    """The band of a name such as "r_sdss", in whatever case.
+
+    Raises
+    ------
+    CatalogError
+        If the band is not in `PASSBANDS`; it suggests a close name, or lists them all.
+    """
+    if name.lower() not in PASSBANDS:
+        hint = did_you_mean(name, PASSBANDS) or f" Known are {', '.join(PASSBANDS)}."
+        raise CatalogError(f"unknown band '{name}'.{hint}")
+    return PASSBANDS[name.lower()]
+
+
+def passbands(system: str, names: Sequence[str]) -> tuple[Band, ...]:
+    """Some bands of one system, such as those of `names` "gri" in "ps1"."""
+    return tuple(find_passband(f"{name}_{system}") for name in names)
+
+
+def synthetic_photometry(
+    bands: Sequence[Band], wavelength: np.ndarray, redshift: np.ndarray
+) -> np.ndarray:
+    """Linear map from rest-frame flux density to AB band fluxes, shape (N, B, L).
+
+    Its product with a flux density in 1e-17 erg/s/cm2/Angstrom, on the pixels of `wavelength`
+    and *already dimmed to the observed frame*, is a flux in nanomaggies: Fukugita et al.
+    (1996, AJ 111, 1748), eq. 7, for a photon counter.
+
+    Parameters
+    ----------
+    bands : sequence of B Band
+    wavelength : ndarray, shape (L,)
+        Rest-frame wavelengths [Angstrom], steps equal in the logarithm.
+    redshift : ndarray, shape (N,)
+    """
+    observed = wavelength * (1 + np.asarray(redshift)[:, None])
+    step = np.log(wavelength[-1] / wavelength[0]) / (len(wavelength) - 1)
+    maps = []
+    for band in bands:
+        wave, curve = band.response()
+        shape = np.interp(observed, wave, curve, left=0.0, right=0.0)
+        reference = np.trapezoid(curve / wave, wave) * SPEED_OF_LIGHT * NANOMAGGY
+        maps.append(1e-17 * shape * observed**2 * step / reference)
+    return np.stack(maps, axis=1)
+
+
+@cache
+def _curve(speclite: str) -> tuple[np.ndarray, np.ndarray]:
+    from speclite.filters import load_filter
+
+    response = load_filter(speclite)
+    return np.asarray(response.wavelength, dtype=float), np.asarray(response.response, dtype=float)
+
+
+@cache
+def _effective_wavelength(speclite: str) -> float:
+    from speclite.filters import load_filter
+
+    return float(load_filter(speclite).effective_wavelength.value)

@@ -19,6 +19,7 @@ from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
 from targetsel.expressions import grammar as syntax
 from targetsel.expressions.grammar import Branch, Name, Node, Number, Text
+from targetsel.photometry.flux import AB_ZERO_POINT, NANOMAGGY_ZERO_POINT
 from targetsel.rules import formula as f
 from targetsel.rules.functions import FLIPPED, apply
 from targetsel.sky.external_files import Attachments
@@ -30,7 +31,7 @@ STATISTICS = ("_std", "_q16", "_q84")
 # Of a column whose unit is not known, because there is no catalog yet: it agrees with any other.
 ANY_UNIT = u.def_unit("any")
 _HIGHEST_BIT = 62
-_AB_ZERO_POINTS = ((u.nJy, 31.4), (u.nmgy, 22.5))  # magnitude of one nJy, of one nanomaggy
+_AB_ZERO_POINTS = ((u.nJy, AB_ZERO_POINT), (u.nmgy, NANOMAGGY_ZERO_POINT))
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,9 @@ from enum import Enum
 import numpy as np
 import pyarrow as pa
 
+from targetsel.photometry.flux import NJY_PER_NANOMAGGY, flux_error, flux_of_magnitude
 from targetsel.surveys.retry import Damaged
 from targetsel.tables.parquet import described
-
-AB_ZERO_POINT = 31.4  # of a nanojansky
-NJY_PER_NANOMAGGY = 10 ** ((AB_ZERO_POINT - 22.5) / 2.5)
-_LOG = np.log(10) / 2.5
 
 
 class Scale(Enum):
@@ -106,10 +103,10 @@ class Flux:
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             if self.scale is Scale.MAGNITUDE:
                 good = (values > -10) & (values < 90)
-                flux = np.where(good, 10 ** ((AB_ZERO_POINT - values) / 2.5), np.nan)
+                flux = np.where(good, flux_of_magnitude(values), np.nan)
                 if errors is None:
                     return flux, unknown
-                return flux, np.where(errors > 0, flux * _LOG * errors, np.nan)
+                return flux, np.where(errors > 0, flux_error(flux, errors), np.nan)
             flux = values * NJY_PER_NANOMAGGY
             if errors is None:
                 return flux, unknown

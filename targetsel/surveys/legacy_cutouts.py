@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import CutoutError
-from targetsel.imaging.image_file import NANOMAGGY
+from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
 from targetsel.surveys.checked_images import check_scale, cut, is_empty, judged, open_image
 from targetsel.surveys.http import Answer, Unanswered, Web
 from targetsel.surveys.retry import Damaged, ask
@@ -102,7 +102,7 @@ class Legacy:
             )
         if b"NoOverlapError" in answer.content[:100_000] and answer.status >= 400:
             return {}
-        image = open_image(answer, NANOMAGGY)
+        image = open_image(answer, NANOMAGGY_ZERO_POINT)
         if image.flux.shape[1:] != (self.size, self.size):
             found = list(image.flux.shape[1:])
             raise Damaged(f"an image of {found} pixels, expected {self.size} x {self.size}")

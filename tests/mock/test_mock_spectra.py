@@ -11,7 +11,8 @@ from targetsel.mock.continuum import N_NORMALS as N_CONTINUUM
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import N_NORMALS, draw_spectra
 from targetsel.mock.templates import DECODER_PIXELS, WAVELENGTH
-from targetsel.photometry.synthetic import PANSTARRS, SPEED_OF_LIGHT, response
+from targetsel.photometry.bands import passbands, synthetic_photometry
+from targetsel.photometry.flux import NANOMAGGY, SPEED_OF_LIGHT
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.lines import measure
 from targetsel.spectra.spectrum import Spectra
@@ -45,12 +46,11 @@ def proxies(spectra):
 
 
 def test_a_flat_spectrum_in_frequency_of_ab_22_5_is_one_nanomaggy_in_every_band():
-    nanomaggy = 3.630_780_548e-29
     for redshift in (0.0, 0.2):
         observed = WAVELENGTH * (1 + redshift)
-        flux = nanomaggy * SPEED_OF_LIGHT / observed**2 / 1e-17
-        bands = ("g", "r", "i", "z") if redshift == 0 else PANSTARRS
-        fluxes = response("panstarrs", bands, WAVELENGTH, np.array([redshift]))[0] @ flux
+        flux = NANOMAGGY * SPEED_OF_LIGHT / observed**2 / 1e-17
+        bands = passbands("ps1", "griz" if redshift == 0 else "grizy")
+        fluxes = synthetic_photometry(bands, WAVELENGTH, np.array([redshift]))[0] @ flux
         assert fluxes == pytest.approx(1.0, rel=2e-3), redshift
 
 

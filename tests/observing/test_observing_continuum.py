@@ -2,9 +2,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from targetsel.errors import SpectrographError
-from targetsel.observing.continuum import Magnitudes, effective_wavelength
-from targetsel.photometry.extinction import extinction
+from targetsel.errors import CatalogError
+from targetsel.observing.continuum import Magnitudes
+from targetsel.photometry.bands import find_passband
+from targetsel.photometry.flux import extinction
 from targetsel.tables.parquet import described
 
 NO_DUST = np.zeros(1)
@@ -22,7 +23,13 @@ def found(rows, *given, in_fiber=False, dereddened=True):
 
 def test_columns_of_known_bands_are_found_in_the_order_of_wavelength():
     rows = table(flux_z_sdss=(1, "nJy"), flux_g_sdss=(1, "nJy"), flux_r_mine=(1, "nJy"))
-    assert found(rows).columns == (("g_sdss", "flux_g_sdss"), ("z_sdss", "flux_z_sdss"))
+    assert [each.name for each in found(rows).columns] == ["flux_g_sdss", "flux_z_sdss"]
+
+
+def test_magnitudes_named_by_band_and_system_are_found_too():
+    rows = table(mag_z_sdss=(20.0, ""), flux_g_decam=(1, "nJy"), fibermag_r_sdss=(20.0, "mag"))
+    assert [each.name for each in found(rows).columns] == ["flux_g_decam", "mag_z_sdss"]
+    assert [each.name for each in found(rows, in_fiber=True).columns] == ["fibermag_r_sdss"]
 
 
 def test_magnitude_of_one_band_is_a_flux_per_frequency_everywhere():
@@ -35,7 +42,7 @@ def test_magnitude_of_one_band_is_a_flux_per_frequency_everywhere():
 
 
 def test_power_law_is_followed_between_bands():
-    g, z = effective_wavelength("g_sdss"), effective_wavelength("z_sdss")
+    g, z = find_passband("g_sdss").wavelength, find_passband("z_sdss").wavelength
     rows = table(flux_g_sdss=(g**2, "nJy"), flux_z_sdss=(z**2, "nJy"))
     magnitudes = found(rows)
     at = np.array([[g, 6000.0, z]])
@@ -62,7 +69,7 @@ def test_source_without_positive_flux_has_no_continuum(bad):
 
 def test_dust_cancels_at_the_band_itself_and_dims_bluer_light():
     rows, dust = table(flux_r_sdss=(100.0, "nJy")), np.array([0.3])
-    r = effective_wavelength("r_sdss")
+    r = find_passband("r_sdss").wavelength
     at = np.array([[r, 4000.0]])
     seen = found(rows, dereddened=False)
     clear, dimmed = (seen.continuum(np.array([[100.0]]), at, each)[0] for each in (NO_DUST, dust))
@@ -73,7 +80,7 @@ def test_dust_cancels_at_the_band_itself_and_dims_bluer_light():
 
 def test_dust_dims_light_whose_magnitude_was_corrected_for_it():
     rows, dust = table(flux_r_sdss=(100.0, "nJy")), np.array([0.3])
-    r = effective_wavelength("r_sdss")
+    r = find_passband("r_sdss").wavelength
     magnitudes = found(rows)
     clear, dimmed = (
         magnitudes.continuum(np.array([[100.0]]), np.array([[r]]), each) for each in (NO_DUST, dust)
@@ -95,6 +102,6 @@ def test_dust_dims_light_whose_magnitude_was_corrected_for_it():
 )
 def test_magnitudes_that_cannot_serve_are_refused(given, message):
     rows = table(rmag=(20.0, "mag"), size=(1.0, "arcsec")).append_column("name", pa.array(["x"]))
-    with pytest.raises(SpectrographError) as refused:
+    with pytest.raises(CatalogError) as refused:
         found(rows, *given)
     assert message in str(refused.value)

@@ -1,7 +1,7 @@
 import pytest
 
-from targetsel.errors import CutoutError
-from targetsel.photometry.bands import BANDS, parse_bands
+from targetsel.errors import CatalogError, CutoutError
+from targetsel.photometry.bands import BANDS, PASSBANDS, Band, find_passband, parse_bands
 
 
 @pytest.mark.parametrize("text", ["yzirg", "y,z,i,r,g", "y z i r g", "y, z, i, r, g"])
@@ -28,3 +28,23 @@ def test_a_list_that_means_nothing_is_an_error(text, message):
     with pytest.raises(CutoutError) as error:
         parse_bands(text)
     assert message in str(error.value)
+
+
+def test_every_passband_has_a_curve_around_its_effective_wavelength():
+    for band in PASSBANDS.values():
+        wavelength, response = band.response()
+        assert wavelength[0] < band.wavelength < wavelength[-1]
+        assert response.max() > 0
+        assert Band.parse(str(band)) == band == PASSBANDS[str(band)]
+
+
+def test_a_passband_is_found_in_whatever_case_and_otherwise_the_nearest_is_suggested():
+    assert find_passband("Y_des") is find_passband("y_DES")
+    with pytest.raises(CatalogError, match=r"unknown band 'r_sds'. Did you mean 'r_sdss'"):
+        find_passband("r_sds")
+
+
+def test_a_band_that_is_not_known_has_no_wavelength():
+    band = Band.parse("r_old_hsc")
+    assert (band.name, band.system, str(band)) == ("r", "old_hsc", "r_old_hsc")
+    assert band.wavelength != band.wavelength

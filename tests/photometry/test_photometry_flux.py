@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from targetsel.photometry.extinction import extinction
+from targetsel.photometry.flux import extinction
 
 
 # Schlafly & Finkbeiner (2011, ApJ 737, 103), table 6, R_V = 3.1: extinction in whole bands, which
