@@ -17,8 +17,7 @@ from targetsel.errors import EnsembleError, SpectrumError
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS
 from targetsel.tables.files import written_beside
-from targetsel.weights.pickles import Record, read_pickle
-from targetsel.weights.state_dicts import read_state_dict
+from targetsel.weights.pickles import Record, read_pickle, read_state_dict
 
 COMPONENTS = 6
 WIDE, NARROW = 549, 110

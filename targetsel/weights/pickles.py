@@ -1,49 +1,84 @@
-"""Numbers out of pickles, without running them.
+"""Numbers out of pickles, without executing them.
 
 A pickle is a small program: Python's own reader imports what it names and calls what it says.
-Published weights come as pickles all the same, so they are read here by an interpreter of our own
-that imports nothing. Tensors, arrays and plain values become arrays and plain values; an instance
-of a class becomes a `Record` of its state; a call of anything but a few known constructors of
-numbers is refused with its name. Limits on opcodes, memory, depth and repetition keep small files
-from growing into large ones.
+Published weights come as pickles nevertheless. Here `unpickling` reads them into inert records, and
+this module turns these into values: tensors and arrays into arrays, an instance of a class into a
+`Record` of its state. A call of anything but a few constructors of numbers is refused by name.
+Limits on memory, depth and repetition keep small files from growing into large ones.
 
-Read are plain pickles and PyTorch's two formats: the zip archive, and the older sequence of
+Plain pickles and both of PyTorch's formats are read: the zip archive, and the older sequence of
 pickles with the storages behind them.
 """
 
 from __future__ import annotations
 
 import io
+import math
+import pickle
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from targetsel.errors import EnsembleError
-from targetsel.weights.pickle_machine import Machine, Name, Record, Refusal
-
-__all__ = ["Name", "Record", "read_pickle"]
+from targetsel.weights.unpickling import (
+    MAX_KEY_BITS,
+    GlobalName,
+    Inert,
+    InertStorage,
+    InertType,
+    Refusal,
+    unpickle,
+)
 
 MAX_FILE = 1 << 30  # [byte]
-MAX_ENTRIES = 10_000
-MAX_DEPTH = 64
+MAX_ENTRIES = 10_000  # files in a zip archive
+MAX_DEPTH = 100
 MAX_VALUES = 1_000_000  # with every repetition counted
+MAX_TENSORS = 10_000
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 DAMAGE = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, EOFError,
-          RuntimeError, OSError, struct.error, zipfile.BadZipFile)  # fmt: skip
+          RuntimeError, OSError, struct.error, zipfile.BadZipFile, pickle.PickleError)  # fmt: skip
+BESIDE_MODEL = {"opt", "optimizer"}  # entries of fastai's files beside the weights
+STORAGES = {
+    "torch.DoubleStorage": "<f8",
+    "torch.FloatStorage": "<f4",
+    "torch.HalfStorage": "<f2",
+    "torch.LongStorage": "<i8",
+    "torch.IntStorage": "<i4",
+    "torch.ShortStorage": "<i2",
+    "torch.CharStorage": "<i1",
+    "torch.ByteStorage": "<u1",
+    "torch.BoolStorage": "?",
+}
+
+
+@dataclass(eq=False)
+class Record:
+    """An instance of a class that is not available: its class's name and what it held."""
+
+    kind: GlobalName
+    arguments: tuple[Any, ...] = ()
+    attributes: dict[Any, Any] = field(default_factory=dict)
+    items: list[Any] = field(default_factory=list)
+    entries: dict[Any, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<record of {self.kind}>"
 
 
 def read_pickle(path: Path) -> Any:
-    """What a pickle or PyTorch file holds, with nothing in it executed.
+    """The content of a pickle or PyTorch file, with nothing in it executed.
 
     Returns
     -------
-    None, bool, int, float, str, bytes, list, tuple, dict, set, ndarray, Name or Record
-        Tensors and NumPy arrays become ndarrays (those of tensors read-only), ordered
-        dictionaries become dictionaries, instances of other classes records.
+    None, bool, int, float, str, bytes, list, tuple, dict, set, ndarray, dtype, GlobalName, Record
+        Tensors and NumPy arrays become ndarrays (read-only), ordered dictionaries become
+        dictionaries, instances of other classes records.
 
     Raises
     ------
@@ -57,8 +92,7 @@ def read_pickle(path: Path) -> Any:
         raise EnsembleError(f"{path}: {path.stat().st_size} bytes; weights have at most {MAX_FILE}")
     try:
         data = path.read_bytes()
-        value = _read_zip(data) if data[:2] == b"PK" else _read_stream(data)
-        _check_extent(value)
+        return _read_zip(data) if data[:2] == b"PK" else _read_stream(data)
     except Refusal as refusal:
         raise EnsembleError(
             f"{path}: refused: {refusal}. Only tensors, arrays and plain values are read from a "
@@ -69,7 +103,6 @@ def read_pickle(path: Path) -> Any:
             f"{path}: not a whole pickle or PyTorch file ({error or type(error).__name__}). "
             "Copy the file again."
         ) from None
-    return value
 
 
 # ---------------------------------------------------------------- the three kinds of file
@@ -99,8 +132,9 @@ def _read_zip(data: bytes) -> Any:
 
     if root + "byteorder" in entries and content("byteorder") != b"little":
         raise Refusal("numbers in big-endian order")
-    machine = Machine(len(data), lambda key, kind, n: np.frombuffer(content(f"data/{key}"), kind))
-    return machine.run(io.BytesIO(content("data.pkl")))
+    value, storages, _ = unpickle(content("data.pkl"))
+    arrays = {key: _numbers(each, content(f"data/{key}")) for key, each in storages.items()}
+    return _Values(len(data), arrays).of(value)
 
 
 def _read_stream(data: bytes) -> Any:
@@ -109,71 +143,347 @@ def _read_stream(data: bytes) -> Any:
     The older format is five pickles (a magic number, a version, a description of the machine, the
     content, the storages' keys) and then, for each key, a 64-bit count and the numbers.
     """
-    stream = io.BytesIO(data)
-    first = Machine(len(data)).run(stream)
+    first, storages, end = unpickle(data)
     if not isinstance(first, int) or first != LEGACY_MAGIC:
-        return first
-    Machine(len(data)).run(stream)
-    system = Machine(len(data)).run(stream)
+        if storages:
+            raise Refusal("a persistent id outside a PyTorch file")
+        return _Values(len(data), {}).of(first)
+    _, _, end = unpickle(data, end)
+    system, _, end = unpickle(data, end)
     if not system["little_endian"]:
         raise Refusal("numbers in big-endian order")
-    storages: dict[str, np.ndarray] = {}
-    claimed = 0
-
-    def promised(key: str, kind: str, n: int) -> np.ndarray:
-        nonlocal claimed
-        claimed += n * np.dtype(kind).itemsize
-        if claimed > len(data):
-            raise Refusal(f"storages of {claimed} bytes in a file of {len(data)}")
-        storages[key] = np.empty(n, kind)
-        return storages[key]
-
-    value = Machine(len(data), promised).run(stream)
-    for key in Machine(len(data)).run(stream):
-        storage = storages.pop(key)
-        (count,) = struct.unpack("<q", stream.read(8))
-        raw = stream.read(storage.nbytes)
-        if count != len(storage) or len(raw) != storage.nbytes:
-            raise EOFError(f"storage {key} has {count} of {len(storage)} numbers, or is cut off")
-        storage.view("u1")[:] = np.frombuffer(raw, "u1")
-    if storages:
-        raise EOFError(f"storage {next(iter(storages))} is not in the file")
-    return value
+    value, storages, end = unpickle(data, end)
+    keys, _, end = unpickle(data, end)
+    arrays: dict[str, np.ndarray] = {}
+    for key in keys:
+        storage = storages[key]
+        (count,) = struct.unpack_from("<q", data, end)
+        start, end = end + 8, end + 8 + storage.count * _dtype_of(storage).itemsize
+        if count != storage.count or end > len(data):
+            raise EOFError(f"storage {key} has {count} of {storage.count} numbers, or is cut off")
+        arrays[key] = _numbers(storage, memoryview(data)[start:end])
+    if missing := [key for key in storages if key not in arrays]:
+        raise EOFError(f"storage {missing[0]} is not in the file")
+    return _Values(len(data), arrays).of(value)
 
 
-_END = object()
+def _dtype_of(storage: InertStorage) -> np.dtype:
+    if str(storage.kind) not in STORAGES:
+        raise Refusal(f"a storage of kind {str(storage.kind)[:100]}")
+    return np.dtype(STORAGES[str(storage.kind)])
 
 
-def _check_extent(value: Any) -> None:
-    """Refuse what is too deep, holds itself, or repeats itself into an endless size."""
-    extents: dict[int, int] = {}
-    open_ids: set[int] = set()
-    stack: list[tuple[Any, Iterator[Any]]] = [(value, _children(value))]
-    while stack:
-        owner, children = stack[-1]
-        open_ids.add(id(owner))
-        child = next(children, _END)
-        if child is _END:
-            stack.pop()
-            open_ids.discard(id(owner))
-            extents[id(owner)] = 1 + sum(extents.get(id(c), 1) for c in _children(owner))
-            if extents[id(owner)] > MAX_VALUES:
-                raise Refusal(f"more than {MAX_VALUES} values, most of them repetitions")
-        elif id(child) in open_ids:
+def _numbers(storage: InertStorage, raw: bytes | memoryview) -> np.ndarray:
+    """The read-only numbers of a storage, shape (count,)."""
+    array = np.frombuffer(raw, _dtype_of(storage))
+    if len(array) != storage.count:
+        raise EOFError(f"storage {storage.key} does not hold the {storage.count} numbers it should")
+    return array
+
+
+# ---------------------------------------------------------------- inert objects to values
+
+
+class _Values:
+    """Turns inert objects into values, each once, however often it is referred to.
+
+    Parameters
+    ----------
+    size : int
+        Of the file [byte]; arrays may show or copy about four times as much.
+    storages : dict of ndarray
+        Numbers of each tensor storage by its key.
+    """
+
+    def __init__(self, size: int, storages: dict[str, np.ndarray]) -> None:
+        self.storages = storages
+        self.budget = 4 * size + (1 << 16)
+        self.done: dict[int, Any] = {}
+        self.extents: dict[int, int] = {}  # values inside, with every repetition counted
+        self.open: set[int] = set()
+
+    def of(self, raw: Any) -> Any:
+        """The value of an inert object.
+
+        Raises
+        ------
+        Refusal
+            If it is too deep, holds itself, repeats itself into an endless size, or asks for a
+            call.
+        """
+        if isinstance(raw, bytearray):
+            return bytes(raw)
+        if isinstance(raw, InertType):
+            return raw.kind
+        if not isinstance(raw, list | tuple | dict | set | frozenset | Inert | InertStorage):
+            return raw
+        key = id(raw)
+        if key in self.done:
+            return self.done[key]
+        if key in self.open:
             raise Refusal("a value that holds itself")
-        elif isinstance(child, list | tuple | dict | set | Record) and id(child) not in extents:
-            if len(stack) >= MAX_DEPTH:
-                raise Refusal(f"values nested more than {MAX_DEPTH} deep")
-            stack.append((child, _children(child)))
+        if len(self.open) >= MAX_DEPTH:
+            raise Refusal(f"values nested more than {MAX_DEPTH} deep")
+        self.open.add(key)
+        self.done[key] = self._made(raw)
+        self.open.discard(key)
+        self.extents[key] = 1 + sum(self.extents.get(id(child), 1) for child in _children(raw))
+        if self.extents[key] > MAX_VALUES:
+            raise Refusal(f"more than {MAX_VALUES} values, most of them repetitions")
+        return self.done[key]
+
+    def _made(self, raw: Any) -> Any:
+        if isinstance(raw, InertStorage):
+            return self.storages[raw.key]
+        if isinstance(raw, dict):
+            return {self.of(key): self.of(value) for key, value in raw.items()}
+        if isinstance(raw, set | frozenset):
+            return {self.of(each) for each in raw}
+        if isinstance(raw, list | tuple):
+            values = [self.of(each) for each in raw]
+            return values if isinstance(raw, list) else tuple(values)
+        return self._of_inert(raw)
+
+    def _of_inert(self, raw: Inert) -> Any:
+        kind, arguments = raw.kind, tuple(self.of(each) for each in raw.arguments)
+        entries = {self.of(key): self.of(value) for key, value in raw.entries.items()}
+        if (constructor := _CONSTRUCTORS.get(str(kind))) is not None:
+            made = constructor(self, *arguments)
+            if raw.state is not None:
+                made = self._with_state(made, self.of(raw.state))
+            if isinstance(made, _EmptyArray):
+                raise Refusal("an array without its numbers")
+            if raw.items or (entries and not isinstance(made, dict)):
+                raise Refusal(f"items of a {type(made).__name__}")
+            return made | entries if entries else made
+        if str(kind) == "copyreg._reconstructor":  # instances as protocols 0 and 1 write them
+            kind, arguments = arguments[0], ()
+            if not isinstance(kind, GlobalName):
+                raise Refusal("an instance of something that is no class")
+        elif raw.called:
+            raise Refusal(f"asks to call {str(kind)[:100]}")
+        items = [self.of(each) for each in raw.items]
+        return Record(kind, arguments, self._attributes(raw.state), items, entries)
+
+    def _with_state(self, made: Any, state: Any) -> Any:
+        """What a constructor made, with the argument of BUILD."""
+        if isinstance(made, _EmptyArray):
+            return _array(self, state)
+        if isinstance(made, np.dtype):
+            if state[2:5] != (None, None, None):
+                raise Refusal("an array of structures")
+            return made.newbyteorder(">" if state[1] == ">" else "<")
+        if isinstance(made, dict):  # an ordered dictionary's own attributes do not matter
+            return made
+        raise Refusal(f"a state for a {type(made).__name__}")
+
+    def _attributes(self, raw: Any) -> dict[Any, Any]:
+        """The attributes in an instance's state: a dictionary, or one of them and one of slots."""
+        state = self.of(raw)
+        parts = state if isinstance(state, tuple) else (state,)
+        found = [part for part in parts if part is not None]
+        if len(found) == 1 and isinstance(found[0], dict):
+            return found[0]
+        if not all(isinstance(part, dict) for part in found):
+            return {"state": state}
+        self.spend(sum(100 * len(part) for part in found))
+        return {key: value for part in found for key, value in part.items()}
+
+    def spend(self, n_bytes: int) -> None:
+        """Account for memory that a constructor takes."""
+        self.budget -= n_bytes
+        if self.budget < 0:
+            raise Refusal("arrays much larger than the file they come from")
 
 
-def _children(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, list | tuple | set):
-        yield from value
-    elif isinstance(value, Record):
-        yield from value.arguments
-        yield from value.items
-        for part in (value.attributes, value.entries):
-            yield from part.values()
+def _children(raw: Any) -> Iterator[Any]:
+    if isinstance(raw, dict):
+        yield from raw.values()
+    elif isinstance(raw, Inert):
+        yield from (*raw.arguments, raw.state, *raw.items, *raw.entries.values())
+    elif not isinstance(raw, InertStorage):
+        yield from raw
+
+
+# ---------------------------------------------------------------- constructors that are allowed
+
+
+class _EmptyArray:
+    """An array that `_reconstruct` made; BUILD gives its shape, type and numbers."""
+
+
+def _shape(shape: Any, limit: int) -> tuple[int, ...]:
+    """A shape of at most `limit` numbers."""
+    fits = isinstance(shape, tuple) and len(shape) <= 32
+    if not fits or not all(isinstance(n, int) and 0 <= n < 1 << 31 for n in shape):
+        raise Refusal("an array of impossible shape")
+    if math.prod(shape) > limit:
+        raise Refusal("an array larger than its numbers")
+    return shape
+
+
+def _tensor(values: _Values, storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Any:
+    """A tensor as a read-only view of its storage."""
+    if not isinstance(storage, np.ndarray) or storage.ndim != 1 or not isinstance(offset, int):
+        raise Refusal("a tensor without a storage")
+    shape = _shape(shape, len(storage))
+    if math.prod(shape) == 0:
+        return np.empty(shape, storage.dtype)
+    if not isinstance(stride, tuple) or len(stride) != len(shape):
+        raise Refusal("a tensor of impossible strides")
+    if not all(isinstance(step, int) and 0 <= step <= len(storage) for step in stride):
+        raise Refusal("a tensor of impossible strides")
+    last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
+    if offset < 0 or last >= len(storage):
+        raise Refusal("a tensor that reaches beyond its storage")
+    values.spend(math.prod(shape) * storage.itemsize)  # the same numbers, time and again
+    steps = tuple(step * storage.itemsize for step in stride)
+    return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
+
+
+def _dtype(values: _Values, code: Any, *_: Any) -> np.dtype:
+    """A NumPy type of plain numbers or text."""
+    if not isinstance(code, str) or len(code) > 8:
+        raise Refusal("an array of structures")
+    found = np.dtype(code)
+    if found.kind not in "biufSU" or found.itemsize > 1024:
+        raise Refusal(f"an array of type '{code}'")
+    return found
+
+
+def _array(values: _Values, state: Any) -> np.ndarray:
+    """The array in the state of protocols 0 to 4."""
+    _, shape, dtype, by_columns, raw = state
+    return _frombuffer(values, raw, dtype, shape, "F" if by_columns else "C")
+
+
+def _frombuffer(values: _Values, raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    """The array in the arguments of protocol 5, read-only."""
+    if not isinstance(dtype, np.dtype):
+        raise Refusal("an array without a type")
+    raw = _encoded(values, raw) if isinstance(raw, str) else raw
+    if not isinstance(raw, bytes):
+        raise Refusal(f"an array of type '{dtype}' that is not made of bytes")
+    flat = np.frombuffer(raw, dtype) if dtype.itemsize else np.empty(0, dtype)
+    return flat.reshape(_shape(shape, len(flat)), order="F" if order == "F" else "C")
+
+
+def _scalar(values: _Values, dtype: Any, raw: Any) -> Any:
+    return _frombuffer(values, raw, dtype, (1,), "C").item()
+
+
+def _encoded(values: _Values, text: str, encoding: str = "latin1") -> bytes:
+    if encoding not in ("latin1", "latin-1"):
+        raise Refusal(f"bytes in the encoding {encoding[:40]!r}")
+    values.spend(len(text))
+    return text.encode("latin-1")
+
+
+def _dictionary(values: _Values, *arguments: Any) -> dict[Any, Any]:
+    """An ordered or default dictionary; the default's factory is dropped."""
+    if not arguments or isinstance(arguments[0], GlobalName):
+        return {}
+    pairs = [(_key(pair[0]), pair[1]) for pair in arguments[0]]
+    values.spend(32 * len(pairs))
+    return dict(pairs)
+
+
+def _set(values: _Values, members: Any = ()) -> set[Any]:
+    values.spend(64 * len(members))
+    return {_key(each) for each in members}
+
+
+def _key(value: Any) -> Any:
+    """A key whose hash is cheap; nested tuples and chosen collisions could stall us."""
+    small = isinstance(value, int) and value.bit_length() <= MAX_KEY_BITS
+    if small or value is None or isinstance(value, str | bytes | GlobalName):
+        return value
+    raise Refusal(f"a dictionary key or set member of type {type(value).__name__}")
+
+
+def _size(values: _Values, lengths: Any = ()) -> tuple[Any, ...]:
+    values.spend(8 * len(lengths))
+    return tuple(lengths)
+
+
+_CONSTRUCTORS: dict[str, Callable[..., Any]] = {
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_parameter": lambda values, data, *rest: data,
+    "torch.Size": _size,
+    "torch.device": lambda values, name, *rest: name,
+    # modules saved before PyTorch 1.3, the published autoencoder among them, name their backend
+    "torch.nn.backends.thnn._get_thnn_function_backend": lambda values: None,
+    "collections.OrderedDict": _dictionary,
+    "collections.defaultdict": _dictionary,
+    "builtins.set": _set,
+    "builtins.bytes": lambda values: b"",  # an empty one in protocols below 3
+    "_codecs.encode": _encoded,
+    "numpy._core.multiarray._reconstruct": lambda values, *rest: _EmptyArray(),
+    "numpy._core.multiarray.scalar": _scalar,
+    "numpy._core.numeric._frombuffer": _frombuffer,
+    "numpy.dtype": _dtype,
+}
+
+
+# ---------------------------------------------------------------- state dicts
+
+
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+    """Tensors by name, in the order in which the network's layers were made.
+
+    Raises
+    ------
+    EnsembleError
+        If the file is no pickle we read, or holds something else than named tensors.
+    """
+    content = read_pickle(path)
+    if isinstance(content, dict) and "model" in content:
+        if unknown := [key for key in content if key not in BESIDE_MODEL | {"model"}]:
+            raise EnsembleError(
+                f"{path}: entry '{str(unknown[0])[:60]}' beside 'model' is not known. "
+                "Expected a state dict, alone or with its optimiser's state under 'opt'."
+            )
+        content = content["model"]
+    found: dict[str, np.ndarray] = {}
+    entries = _of_module(content) if isinstance(content, Record) else _of_dict(content, path)
+    for name, tensor in entries:
+        if len(found) >= MAX_TENSORS:
+            raise EnsembleError(f"{path}: more than {MAX_TENSORS} tensors: not a network's weights")
+        if not isinstance(tensor, np.ndarray):
+            kind = str(tensor.kind) if isinstance(tensor, Record) else type(tensor).__name__
+            raise EnsembleError(f"{path}: '{name[:60]}' is of type {kind}, expected a tensor")
+        if tensor.dtype.kind not in "biuf":
+            raise EnsembleError(f"{path}: '{name[:60]}' holds {tensor.dtype}, expected numbers")
+        if not np.isfinite(tensor).all():
+            raise EnsembleError(f"{path}: tensor '{name}' holds NaN or infinity: a failed training")
+        found[name] = tensor
+    if not found:
+        raise EnsembleError(f"{path}: holds no tensors. Expected a network's weights.")
+    return found
+
+
+def _of_dict(content: Any, path: Path) -> Iterator[tuple[str, Any]]:
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise EnsembleError(
+            f"{path}: holds a {type(content).__name__} that is no state dict. "
+            "Expected tensors by name, or a whole module."
+        )
+    yield from content.items()
+
+
+def _of_module(module: Record, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and tensors as `state_dict` of a torch module gives them."""
+    for group in ("_parameters", "_buffers"):
+        for name, tensor in _table(module, group):
+            if tensor is not None:
+                yield f"{prefix}{name}", tensor
+    for name, child in _table(module, "_modules"):
+        if isinstance(child, Record):
+            yield from _of_module(child, f"{prefix}{name}.")
+
+
+def _table(module: Record, group: str) -> Iterator[tuple[Any, Any]]:
+    table = module.attributes.get(group)
+    if isinstance(table, dict):
+        yield from table.items()

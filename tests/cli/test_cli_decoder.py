@@ -13,10 +13,11 @@ from sklearn.decomposition import PCA
 from typer.testing import CliRunner
 
 from targetsel.cli.decoder import app
-from targetsel.errors import SpectrumError
+from targetsel.errors import EnsembleError, SpectrumError
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.infill import Basis
 from targetsel.weights.safetensors import read_safetensors
+from tests.weights.hostile_pickles import build_on_its_storage
 
 RUNNER = CliRunner()
 
@@ -101,3 +102,12 @@ def test_import_reports_what_every_published_tensor_became(tmp_path):
     assert "lv.weight -> encoder.4.weight, log variance" in result.stdout
     assert len(result.stdout.splitlines()) == len(state) + 1
     assert Decoder.read(tmp_path / "decoder.safetensors").space.name == "vae10pca6"
+
+
+@pytest.mark.parametrize("count", [20, 1_000_000])
+def test_import_refuses_weights_that_change_the_storage_of_a_tensor(tmp_path, count):
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(build_on_its_storage(count))
+    words = ["import", str(weights), "--pca", "none.pkl", "--mean-spectrum", "none.npy"]
+    with pytest.raises(EnsembleError, match="a state for a tensor's storage"):
+        RUNNER.invoke(app, [*words, "-o", str(tmp_path)], catch_exceptions=False)
