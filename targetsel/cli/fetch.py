@@ -1,19 +1,180 @@
-"""`targetsel fetch`: cutouts, catalogs and spectra from the archives; one module per command."""
+"""`targetsel fetch`: catalogs, cutouts and spectra from surveys."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from targetsel.cli.fetch_catalog import catalog
-from targetsel.cli.fetch_cutouts import cutouts
-from targetsel.cli.fetch_spectra import spectra
+from targetsel.cli.printed import counted, progress_bar
+from targetsel.errors import CatalogError, SpectrumError
 
-app = typer.Typer(help="Fetch from the archives, politely and resumably.", no_args_is_help=True)
-app.command("cutouts")(cutouts)
-app.command("catalog")(catalog)
-app.command("spectra")(spectra)
+SOURCES_PER_BATCH = 4096
+LINES_EVERY = 1000  # sources, where there is no terminal for a bar
+
+app = typer.Typer(help="Fetch from surveys, politely and resumably.", no_args_is_help=True)
+
+SurveyOption = Annotated[
+    str, typer.Option(help="Name of the survey; targetsel fetch surveys lists them.")
+]
+UrlOption = Annotated[str | None, typer.Option(help="A mirror of the service.")]
+RateOption = Annotated[float, typer.Option(min=0.01, max=1000, help="Requests a second, at most.")]
+RaColumn = Annotated[str | None, typer.Option("--ra-col", help="Column of right ascension.")]
+DecColumn = Annotated[str | None, typer.Option("--dec-col", help="Column of declination.")]
+IdColumn = Annotated[str | None, typer.Option("--id-col", help="Column of source ids.")]
 
 
-@app.callback()
-def _group() -> None:
-    pass
+@app.command()
+def surveys() -> None:
+    """List the surveys, and what can be fetched from each."""
+    from targetsel.surveys.registry import SURVEYS
+
+    for survey in SURVEYS.values():
+        typer.echo(f"{survey.name:<7} {', '.join(survey.offers)}: {survey.title}")
+
+
+@app.command()
+def cutouts(
+    catalog: Annotated[
+        Path, typer.Argument(help="Parquet (file or folder), FITS, VOTable, ECSV or CSV.")
+    ],
+    survey: SurveyOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Store to write, a folder.")],
+    bands: Annotated[str, typer.Option(help="Bands in order, such as grz.")] = "grizy",
+    size: Annotated[int, typer.Option(min=1, max=3000, help="Width and height, in pixels.")] = 64,
+    pixel_scale: Annotated[
+        float | None, typer.Option(help="In arcsec; sia2 needs it, legacy resamples to it.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="SIA2 query URL, or a mirror of another survey.")
+    ] = None,
+    tiles: Annotated[
+        Path | None, typer.Option(help="Folder of FITS tiles, for --survey local.")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Layer of the Legacy viewer. Default: ls-dr10.")
+    ] = None,
+    zeropoint: Annotated[
+        float | None, typer.Option(help="AB magnitude of one count, where images do not tell.")
+    ] = None,
+    rate: RateOption = 10.0,
+    ra_col: RaColumn = None,
+    dec_col: DecColumn = None,
+    id_col: IdColumn = None,
+) -> None:
+    """Fetch cutouts of every source of CATALOG; resumes if interrupted."""
+    from targetsel.photometry.bands import parse_bands
+    from targetsel.sky.catalog import CatalogFile
+    from targetsel.surveys.cutouts import fetch_cutouts
+    from targetsel.surveys.http import Web
+    from targetsel.surveys.registry import open_cutouts
+
+    service = open_cutouts(
+        survey,
+        Web(rate),
+        parse_bands(bands),
+        size,
+        pixel_scale=pixel_scale,
+        url=url,
+        tiles=tiles,
+        layer=layer,
+        zeropoint=zeropoint,
+    )
+    sources = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
+    with progress_bar("cutouts", LINES_EVERY) as progress:
+        fetched = fetch_cutouts(
+            service, lambda: sources.batches(SOURCES_PER_BATCH), output, progress
+        )
+    _print_summary(fetched, counted(fetched.written, "cutout"), output)
+
+
+@app.command()
+def catalog(
+    survey: SurveyOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")],
+    cone: Annotated[
+        str | None, typer.Option(metavar="RA,DEC,RADIUS", help="All within a radius, in deg.")
+    ] = None,
+    moc: Annotated[
+        Path | None, typer.Option(help="All inside a MOC: .fits, .json or .txt.")
+    ] = None,
+    adql: Annotated[
+        str | None, typer.Option(help="A query in ADQL, or in SkyServer's SQL for sdss.")
+    ] = None,
+    url: UrlOption = None,
+    rate: RateOption = 5.0,
+) -> None:
+    """Fetch a catalog under our column names, fluxes in nJy; resumes if interrupted."""
+    from targetsel.surveys.catalogs import fetch_query, fetch_region
+    from targetsel.surveys.http import Web
+    from targetsel.surveys.registry import open_catalog, open_query
+    from targetsel.surveys.tiles import Region
+
+    if sum(given is not None for given in (cone, moc, adql)) != 1:
+        raise CatalogError("fetch catalog: expected one of --cone, --moc and --adql.")
+    if adql is not None:
+        fetched = fetch_query(open_query(survey, Web(rate), url), adql, output)
+    else:
+        service = open_catalog(survey, Web(rate), url)
+        region = Region.parse_cone(cone) if cone is not None else Region.read(Path(moc or ""))
+        with progress_bar("tiles of the sky", LINES_EVERY) as progress:
+            fetched = fetch_region(service, region, output, progress)
+    _print_summary(fetched, counted(fetched.written, "row"), output)
+
+
+@app.command()
+def spectra(
+    survey: SurveyOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")],
+    catalog: Annotated[
+        Path | None,
+        typer.Argument(help="With plate, mjd, fiber (and run2d) for sdss, or targetid for desi."),
+    ] = None,
+    query: Annotated[
+        str | None,
+        typer.Option(help="In place of CATALOG: a query in the survey's SQL or ADQL."),
+    ] = None,
+    url: UrlOption = None,
+    rate: RateOption = 10.0,
+    ra_col: RaColumn = None,
+    dec_col: DecColumn = None,
+    id_col: IdColumn = None,
+) -> None:
+    """Fetch the spectra of every source of CATALOG; resumes if interrupted."""
+    from targetsel.sky.catalog import Catalog
+    from targetsel.surveys.http import Web
+    from targetsel.surveys.registry import open_query, open_spectra
+    from targetsel.surveys.spectra import fetch_spectra, wanted_in
+
+    web = Web(rate)
+    service = open_spectra(survey, web, url)
+    if (catalog is None) == (query is None):
+        raise SpectrumError("fetch spectra: expected CATALOG, or --query in its place.")
+    if catalog is not None:
+        sources = Catalog.read(catalog, ra_col, dec_col, id_col)
+        renamed = {sources.columns["source_id"]: "source_id"}
+        table = sources.table.rename_columns(
+            [renamed.get(name, name) for name in sources.table.column_names]
+        )
+    else:
+        table = open_query(survey, web).query(query or "")
+    wanted = wanted_in(table, service, str(catalog or "--query"))
+    with progress_bar("spectra", LINES_EVERY) as progress:
+        fetched = fetch_spectra(service, wanted, output, progress)
+    _print_summary(fetched, counted(fetched.written, "spectrum", "spectra"), output)
+
+
+def _print_summary(fetched, written: str, output: Path) -> None:
+    """Print how the sources of a fetch fared."""
+    if fetched.known:
+        typer.echo(f"{fetched.known:>10,}  known from an earlier run")
+    for status, count in fetched.statuses.most_common():
+        typer.echo(f"{count:>10,}  {status}")
+    for reason, count in fetched.dropped.items():
+        typer.echo(f"{count:>10,}  rows dropped: {reason}")
+    typer.echo(f"{written} written to {output}")
+    if fetched.unfinished:
+        typer.echo(
+            f"{counted(fetched.unfinished, 'source')} failed: run the command again to try again"
+        )

@@ -1,4 +1,4 @@
-"""`targetsel trainingset`: everything that training takes, from the archives into one folder."""
+"""`targetsel trainingset`: all that training takes, from surveys into one folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ def trainingset(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make it in.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Sources to ask for.")],
     sample: Annotated[
-        str, typer.Option(help="Which: sdss-main, SDSS main galaxies up to redshift 0.36.")
+        str, typer.Option(help="Sources: sdss-main, the SDSS main galaxies up to redshift 0.36.")
     ] = "sdss-main",
-    survey: Annotated[str, typer.Option(help="Of the cutouts: ps1 or legacy.")] = "ps1",
-    bands: Annotated[str, typer.Option(help="Bands in order.")] = "grizy",
+    survey: Annotated[
+        str,
+        typer.Option(help="Survey of the cutouts that needs no further options: ps1 or legacy."),
+    ] = "ps1",
+    bands: Annotated[str, typer.Option(help="Bands in order, such as grz.")] = "grizy",
     size: Annotated[int, typer.Option(min=1, max=3000, help="Width and height, in pixels.")] = 64,
     ensemble: Annotated[
         str, typer.Option(help="Ensemble whose decoder to use: a folder, or a shipped one's name.")
@@ -30,17 +33,16 @@ def trainingset(
         float, typer.Option(min=0.01, max=1000, help="Requests a second to each host, at most.")
     ] = 10.0,
 ) -> None:
-    """Make a training set: query, spectra, latents, cutouts; run it again, and it goes on."""
+    """Make a training set: query, spectra, latents, cutouts; resumes if interrupted."""
     from targetsel.photometry.bands import parse_bands
     from targetsel.scoring.ensemble import find_ensemble
-    from targetsel.surveys.cutout_registry import Wanted, open_survey
     from targetsel.surveys.http import Web
-    from targetsel.surveys.sdss_catalogs import SkyServer
-    from targetsel.surveys.sdss_spectra import SdssSpectra
+    from targetsel.surveys.registry import open_cutouts
+    from targetsel.surveys.sdss import SdssSpectra, SkyServer
     from targetsel.training.from_archives import Services, make_training_set, sample_called
 
     web = Web(rate)
-    cutouts = open_survey(survey, Wanted(parse_bands(bands), size), web)
+    cutouts = open_cutouts(survey, web, parse_bands(bands), size)
     services = Services(SkyServer(web), SdssSpectra(web), cutouts)
     chosen = decoder or find_ensemble(ensemble)
     chosen = chosen / "decoder.safetensors" if chosen.is_dir() else chosen

@@ -1,4 +1,4 @@
-"""An archive's columns under our names, and its brightnesses as fluxes in nanojansky."""
+"""A survey's columns under our names, and its brightnesses as fluxes in nanojansky."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from targetsel.surveys.retry import Damaged
 from targetsel.tables.parquet import described
 
 
-class Scale(Enum):
-    """How an archive tells a brightness and its uncertainty."""
+class FluxScale(Enum):
+    """Units of a survey's brightness and of its uncertainty."""
 
     MAGNITUDE = "AB magnitude and its error"
     NANOMAGGY = "nanomaggy and its inverse variance"
 
 
 @dataclass(frozen=True)
-class Plain:
-    """A column that changes its name only; `missing` is what stands for no value."""
+class PlainColumn:
+    """A column that changes its name only; `missing` stands for no value."""
 
     theirs: str
     ours: str
@@ -63,13 +63,13 @@ class Plain:
 
 
 @dataclass(frozen=True)
-class Flux:
+class FluxColumn:
     """A brightness with its uncertainty, which become a flux and its standard deviation [nJy]."""
 
     theirs: str
     error: str
     ours: str
-    scale: Scale
+    scale: FluxScale
     description: str = ""
 
     @property
@@ -101,7 +101,7 @@ class Flux:
         """
         unknown = np.full(len(values), np.nan)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            if self.scale is Scale.MAGNITUDE:
+            if self.scale is FluxScale.MAGNITUDE:
                 good = (values > -10) & (values < 90)
                 flux = np.where(good, flux_of_magnitude(values), np.nan)
                 if errors is None:
@@ -116,12 +116,12 @@ class Flux:
             )
 
 
-Column = Plain | Flux
+Column = PlainColumn | FluxColumn
 
 
 @dataclass(frozen=True)
-class Columns:
-    """The columns we ask an archive for."""
+class SurveyColumns:
+    """The columns that a survey is asked for."""
 
     columns: tuple[Column, ...]
 
@@ -132,12 +132,12 @@ class Columns:
 
     @property
     def schema(self) -> pa.Schema:
-        """Of a table under our names."""
+        """The schema of a table under our names."""
         nothing = pa.table({name: pa.array([], pa.float64()) for name in self.theirs})
         return self.renamed(nothing).schema
 
     def their_name(self, ours: str) -> str:
-        """What the archive calls one of our columns."""
+        """The survey's name of one of our columns."""
         return next(column.theirs for column in self.columns if column.ours == ours)
 
     def renamed(self, table: pa.Table) -> pa.Table:
@@ -146,7 +146,7 @@ class Columns:
         Raises
         ------
         Damaged
-            If a column is missing: some archives leave out what they do not know, without a word.
+            If a column is missing: some archives silently leave out columns they do not know.
         """
         has = {name.lower() for name in table.column_names}
         if missing := [name for name in self.theirs if name.lower() not in has]:

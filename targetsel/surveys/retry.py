@@ -1,4 +1,4 @@
-"""Answers from archives are looked at before they are believed, and asked for again if damaged."""
+"""Answers are checked before they are used, and asked for again if they are damaged."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ T = TypeVar("T")
 
 class Damaged(Exception):
     """An answer that is not what was asked for; another attempt may give a good one."""
+
+
+def body_of(answer: Answer) -> bytes:
+    """The body of an answer that is no error; otherwise raise `Damaged`."""
+    if answer.status != 200:
+        raise Damaged(f"HTTP {answer.status}")
+    return answer.content
 
 
 def ask(send: Callable[[], Answer], understand: Callable[[Answer], T]) -> tuple[Answer, T]:

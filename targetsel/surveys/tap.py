@@ -11,37 +11,35 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from targetsel.errors import CatalogError
-from targetsel.surveys import retry as answers
-from targetsel.surveys.archive import TooMany
-from targetsel.surveys.catalog_columns import Columns
+from targetsel.surveys import retry
+from targetsel.surveys.catalog_columns import SurveyColumns
 from targetsel.surveys.http import Unanswered, Web, in_words
-from targetsel.surveys.region import Cone
 from targetsel.surveys.retry import DAMAGED_ANSWERS, Damaged
-from targetsel.surveys.sql import in_box
+from targetsel.surveys.service import TooMany
+from targetsel.surveys.tiles import Cone
 from targetsel.tables.formats import to_arrow
 
+DATA_LAB = "https://datalab.noirlab.edu/tap"  # of NOIRLab's Astro Data Lab
 LIMIT = 100_000  # rows of one answer to a cone
 LARGEST_ANSWER = 2_000_000  # rows of an answer to a question
-
-
 Rename = Callable[[pa.Table], pa.Table]
 
 
 @dataclass(frozen=True)
-class TapArchive:
-    """One table of a TAP service.
+class TapCatalog:
+    """Sources in one table of a TAP service, and queries to all of its tables.
 
     Attributes
     ----------
     web : Web
     url : str
-        Of the service.
+        Address of the service.
     name : str
     columns : Columns
     table : str
         The table's name there.
     condition : str
-        Which rows of the table to take, where not all.
+        Condition on the rows to take; empty for all.
     largest_cone : float
         Radius [deg].
     limit : int
@@ -51,25 +49,25 @@ class TapArchive:
     web: Web
     url: str
     name: str
-    columns: Columns
+    columns: SurveyColumns
     table: str
     condition: str = ""
     largest_cone: float = 0.5
     limit: int = LIMIT
 
     def cone(self, cone: Cone) -> pa.Table:
-        """See `Archive.cone`."""
+        """See `ConeSearch.cone`."""
         ra, dec = self.columns.their_name("ra"), self.columns.their_name("dec")
-        where = " AND ".join(filter(None, [in_box(cone, ra, dec), self.condition]))
+        where = " AND ".join(filter(None, [cone.sql(ra, dec), self.condition]))
         question = f"SELECT {', '.join(self.columns.theirs)} FROM {self.table} WHERE {where}"
         rows, whole = self._asked(question, self.limit, self.columns.renamed)
         if not whole:
             raise TooMany
         return rows
 
-    def query(self, question: str) -> pa.Table:
-        """See `Archive.query`."""
-        rows, whole = self._asked(question, LARGEST_ANSWER, self.columns.recognised)
+    def query(self, query: str) -> pa.Table:
+        """See `QueryService.query`."""
+        rows, whole = self._asked(query, LARGEST_ANSWER, self.columns.recognised)
         if not whole:
             raise CatalogError(
                 f"{self.url}: cut the answer short after {rows.num_rows} rows. Ask for a part of "
@@ -88,7 +86,7 @@ class TapArchive:
                 troubles.append(str(error))
                 if len(troubles) >= DAMAGED_ANSWERS:
                     raise Unanswered(troubles[-1], tuple(troubles[:-1])) from error
-                time.sleep(answers.PAUSE * len(troubles))
+                time.sleep(retry.PAUSE * len(troubles))
 
     def _ask(self, question: str, limit: int) -> tuple[pa.Table, bool]:
         from pyvo.dal import TAPService
@@ -102,7 +100,7 @@ class TapArchive:
 
     @contextlib.contextmanager
     def _in_our_words(self) -> Iterator[None]:
-        """What pyvo raises, as errors of ours."""
+        """Convert what pyvo raises to errors of ours."""
         from pyvo.dal.exceptions import DALAccessError, DALQueryError, DALServiceError
 
         try:

@@ -1,55 +1,48 @@
-"""Any image service that speaks SIA2, and SODA behind it for cutouts.
+"""Image services of the Virtual Observatory: SIA2 for lists of images, SODA for cutouts.
 
 IVOA Recommendations SIA 2.0 (2015), DataLink 1.0 (2015) and SODA 1.0 (2017). pyvo writes the
-questions and reads the tables; the questions are sent by our own `Web`.
+queries and reads the tables; requests are sent by our own `Web`.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units
 from astropy.coordinates import angular_separation
-from astropy.io.votable import parse
-from pyvo.dal.adhoc import SODA_SYNC_IVOID, DatalinkResults, SodaQuery
-from pyvo.dal.sia2 import ObsCoreRecord, SIA2Query, SIA2Results
 
 from targetsel.photometry.bands import BANDS
-from targetsel.surveys.checked_images import (
-    OPENING,
-    SkyImage,
-    check_scale,
-    cut,
-    judged,
-    least_lost,
-    open_image,
-)
-from targetsel.surveys.http import Answer, Unanswered, Web
-from targetsel.surveys.retry import Damaged, ask
-from targetsel.surveys.survey import OUTSIDE, BandAnswer, unanswered
+from targetsel.surveys.http import Answer, Unanswered
+from targetsel.surveys.images import OPENING, RemoteImages
+from targetsel.surveys.retry import Damaged, ask, body_of
+from targetsel.surveys.service import OUTSIDE, Reply, SkySurvey
+
+if TYPE_CHECKING:  # pyvo takes seconds to import
+    from pyvo.dal.sia2 import ObsCoreRecord
 
 IMAGES_TRIED = 4  # of a band, where they overlap
 NO_IMAGE = "no image of the band"
 
 
 @dataclass(frozen=True)
-class Listed:
-    """An image of the list.
+class ListedImage:
+    """An image in the answer of an SIA2 service.
 
     Attributes
     ----------
-    url, form : str
-        Where it is, or a datalink to it; and which of the two.
+    url : str
+        Address of the image, or of a datalink to it.
+    form : str
+        Media type, which tells the two apart.
     ra, dec : float
-        Its centre [deg].
+        Centre [deg].
     low, high : float
-        Wavelengths between which light was let in [m].
+        Limits of the passband [m].
     level : int
-        How far it is processed; stacks have 3.
+        Calibration level; stacks have 3.
     """
 
     url: str
@@ -61,7 +54,7 @@ class Listed:
     level: int
 
     @classmethod
-    def of(cls, row: ObsCoreRecord) -> Listed:
+    def of(cls, row: ObsCoreRecord) -> ListedImage:
         """The image that a row of ObsCore describes."""
         ra, dec, low, high = (float(row[name]) for name in ("s_ra", "s_dec", "em_min", "em_max"))
         url, form = str(row.access_url), str(row.access_format)
@@ -69,44 +62,30 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class VirtualObservatory:
+class SiaImages(RemoteImages):
     """Cutouts of the images that an SIA2 service lists.
 
     Images are cut by SODA where the service offers it, else fetched whole.
 
     Attributes
     ----------
-    web : Web
-    bands : tuple of B strings
-    size : int
-        Width and height [pixel].
+    url : str
+        Address of the service's query, perhaps with constraints: "...?COLLECTION=LSST.DP1".
     pixel_scale : float
         [arcsec]; images of other scales are refused, as nothing is resampled.
-    url : str
-        Of the service's query, perhaps with constraints such as "...?COLLECTION=LSST.DP1".
     zeropoint : float or None
         AB magnitude of one count, where images do not tell.
     """
 
-    web: Web
-    bands: tuple[str, ...]
-    size: int
-    pixel_scale: float
+    survey = "sia2"
     url: str
+    pixel_scale: float
     zeropoint: float | None = None
 
-    def settings(self) -> Mapping[str, Any]:
-        return {
-            "survey": "sia2",
-            "url": self.url,
-            "bands": list(self.bands),
-            "size": self.size,
-            "pixel_scale": self.pixel_scale,
-            "zeropoint": self.zeropoint,
-        }
+    def fetch(self, ra: float, dec: float) -> list[Reply]:
+        """See `ImageService.fetch`: one request for the list, and two or three for each image."""
+        from pyvo.dal.sia2 import SIA2Query
 
-    def fetch(self, ra: float, dec: float) -> list[BandAnswer]:
-        """See `Survey.fetch`: one question for the list, and two or three for each image."""
         waves = [BANDS[band].wavelength * 1e-10 for band in self.bands]
         query = SIA2Query(
             self.url,
@@ -117,37 +96,31 @@ class VirtualObservatory:
         try:
             listing, images = ask(lambda: self.web.get(query.queryurl, dict(query)), self._listed)
         except Unanswered as error:
-            return [unanswered(band, self.url, error) for band in self.bands]
+            return [Reply.unanswered(self.url, error) for _ in self.bands]
         if not images:
-            return [BandAnswer.of(listing, band, OUTSIDE) for band in self.bands]
-        answers = [self._band(listing, images, band, ra, dec) for band in self.bands]
-        answers[0] = replace(answers[0], troubles=listing.troubles + answers[0].troubles)
-        return answers
+            return [Reply.to(listing, OUTSIDE) for _ in self.bands]
+        found = {band: _of_band(images, band, ra, dec)[:IMAGES_TRIED] for band in self.bands}
 
-    def _listed(self, answer: Answer) -> list[Listed]:
+        def cutout(image: ListedImage, band: str) -> Reply:
+            return self._image(image, band, ra, dec)
+
+        return self.best_of_each_band(listing, found, cutout, self.url, NO_IMAGE)
+
+    def _listed(self, answer: Answer) -> list[ListedImage]:
         """The images in an SIA2 answer."""
+        from pyvo.dal.sia2 import SIA2Results
+
         table = _table(answer)
         infos = [info for resource in table.resources for info in resource.infos]
         if any(info.value == "OVERFLOW" for info in infos):
             raise Damaged("the list was cut short by the service (OVERFLOW)")
         try:
             rows = SIA2Results(table, url=answer.url, session=self.web.session)
-            return [Listed.of(row) for row in rows if row.dataproduct_type == "image"]
+            return [ListedImage.of(row) for row in rows if row.dataproduct_type == "image"]
         except Exception as error:  # a service may send any table
             raise Damaged(f"no list of images ({' '.join(str(error).split())[:80]})") from error
 
-    def _band(
-        self, listing: Answer, images: list[Listed], band: str, ra: float, dec: float
-    ) -> BandAnswer:
-        """The cutout from the image that has lost fewest pixels."""
-        some = _of_band(images, band, ra, dec)[:IMAGES_TRIED]
-        try:
-            best = least_lost(self._image(image, band, ra, dec) for image in some)
-        except Unanswered as error:
-            return unanswered(band, self.url, error)
-        return best or BandAnswer.of(replace(listing, troubles=()), band, NO_IMAGE)
-
-    def _image(self, image: Listed, band: str, ra: float, dec: float) -> BandAnswer:
+    def _image(self, image: ListedImage, band: str, ra: float, dec: float) -> Reply:
         """The cutout from one image."""
         url, query = image.url, dict[str, Any]()
         if "content=datalink" in image.form:
@@ -155,13 +128,13 @@ class VirtualObservatory:
                 lambda: self.web.get(image.url),
                 lambda given: self._cutout_query(given, ra, dec),
             )
-        answer, flux = ask(
-            lambda: self.web.get(url, query), lambda given: self._pixels(given, band, ra, dec)
-        )
-        return judged(answer, band, flux)
+        place, scale = (ra, dec), self.pixel_scale
+        return self.one_band(url, query, band, place, scale, self.zeropoint)
 
     def _cutout_query(self, answer: Answer, ra: float, dec: float) -> tuple[str, dict[str, Any]]:
-        """Where datalink says that a cutout can be had, or else the whole image."""
+        """Address and query of the cutout that datalink offers, or else of the whole image."""
+        from pyvo.dal.adhoc import SODA_SYNC_IVOID, DatalinkResults, SodaQuery
+
         links = DatalinkResults(_table(answer), url=answer.url, session=self.web.session)
         radius = 0.5 * np.hypot(self.size + 2, self.size + 2) * self.pixel_scale / 3600
         circle = [each * units.deg for each in (ra, dec, radius)]
@@ -176,37 +149,35 @@ class VirtualObservatory:
             raise Damaged("datalink offers neither a cutout nor the image") from error
         return query.queryurl, dict(query)
 
-    def _pixels(self, answer: Answer, band: str, ra: float, dec: float) -> np.ndarray:
-        """The pixels (H, W) of an image or cutout."""
-        image: SkyImage = open_image(answer, self.zeropoint)
-        if len(image.flux) != 1:
-            raise Damaged(f"an image of {len(image.flux)} planes, expected one")
-        if image.bands not in ((), (band,)):
-            raise Damaged(f"band {image.bands[0]}, expected {band}")
-        check_scale(image.wcs, self.pixel_scale)
-        return cut(image.flux[0], image.wcs, ra, dec, self.size)
-
 
 def _table(answer: Answer) -> Any:
     """The VOTable of an answer."""
-    if answer.status != 200:
-        raise Damaged(f"HTTP {answer.status}")
+    from astropy.io.votable import parse
+
+    content = body_of(answer)
     with OPENING:
         try:
-            return parse(io.BytesIO(answer.content), verify="ignore")
+            return parse(io.BytesIO(content), verify="ignore")
         except Exception as error:  # the XML parser, astropy and numpy each have their own
-            raise Damaged(f"no VOTable but {answer.content[:40]!r}") from error
+            raise Damaged(f"no VOTable but {content[:40]!r}") from error
 
 
-def _of_band(images: list[Listed], band: str, ra: float, dec: float) -> list[Listed]:
+def _of_band(images: list[ListedImage], band: str, ra: float, dec: float) -> list[ListedImage]:
     """The images of a band: the most processed ones, those centred nearest to the source first."""
     wave = BANDS[band].wavelength * 1e-10
     found = [one for one in images if one.low <= wave <= one.high]
     level = max((one.level for one in found), default=0)
     here = np.radians([ra, dec])
 
-    def order(one: Listed) -> tuple[float, str]:
+    def order(one: ListedImage) -> tuple[float, str]:
         there = np.radians([one.ra, one.dec])
         return float(angular_separation(*here, *there)), one.url
 
     return sorted((one for one in found if one.level == level), key=order)
+
+
+SURVEY = SkySurvey(
+    name="sia2",
+    title="any SIA2 image service of the Virtual Observatory (--url, --pixel-scale)",
+    cutouts=SiaImages,
+)

@@ -33,12 +33,12 @@ from targetsel.spectra.grid import N_PIXELS
 from targetsel.spectra.measured import ObservedSpectrum
 from targetsel.spectra.reading import try_spectra
 from targetsel.spectra.resample import rest_frame
-from targetsel.surveys.fetching_cutouts import fetch
-from targetsel.surveys.fetching_spectra import fetch_spectra, wanted_in
+from targetsel.surveys.cutouts import fetch_cutouts
+from targetsel.surveys.fetching import manifest_of
 from targetsel.surveys.http import Unanswered
-from targetsel.surveys.sdss_catalogs import GALAXIES, PHOTOMETRY, SPECTROSCOPY, SkyServer
-from targetsel.surveys.spectrum_service import SpectrumService
-from targetsel.surveys.survey import OK, Survey
+from targetsel.surveys.sdss import GALAXIES, PHOTOMETRY, SPECTROSCOPY, SkyServer
+from targetsel.surveys.service import OK, ImageService, SpectrumService
+from targetsel.surveys.spectra import fetch_spectra, wanted_in
 from targetsel.tables.files import held, sha256_of_file, written_beside
 from targetsel.tables.ids import uniform
 from targetsel.tables.journal import check_settings
@@ -113,7 +113,7 @@ class Services:
 
     catalog: SkyServer
     spectra: SpectrumService
-    survey: Survey
+    cutouts: ImageService
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def make_training_set(
             "n": n,
             "seed": seed,
             "decoder_sha256": sha256_of_file(decoder),
-            "survey": dict(services.survey.settings()),
+            "survey": dict(services.cutouts.settings()),
         }
         check_settings(folder / "settings.json", settings)
         return _Run(folder, services, decoder, settings, report).make(sample, n, seed)
@@ -251,7 +251,7 @@ class _Run:
         wanted = wanted_in(sources, service, str(self.folder / "sample.parquet"))
         fetched = fetch_spectra(service, wanted, output, self._progress("spectra"))
         self.report(f"spectra: {fetched.written} of {sources.num_rows}")
-        manifest = pq.read_table(output.with_name(f"{output.name}.manifest.parquet"))
+        manifest = pq.read_table(manifest_of(output))
         for key, status in _rows(manifest, "source_id", "status"):
             if status != OK:
                 dropped[key] = "spectrum", status
@@ -290,9 +290,11 @@ class _Run:
         known = np.isin(sources["source_id"].to_numpy(), labels["source_id"].to_numpy())
         catalog = Catalog(sources.filter(pa.array(known)), ROLES)
         store = self.folder / "cutouts"
-        fetched = fetch(self.services.survey, lambda: [catalog], store, self._progress("cutouts"))
+        fetched = fetch_cutouts(
+            self.services.cutouts, lambda: [catalog], store, self._progress("cutouts")
+        )
         self.report(f"cutouts: {fetched.written} of {len(catalog)}")
-        manifest = pq.read_table(store.with_name("cutouts.manifest.parquet"))
+        manifest = pq.read_table(manifest_of(store))
         for key, band, status in _rows(manifest, "source_id", "band", "status"):
             if status != OK and key not in dropped:
                 dropped[key] = "cutout", f"{band}: {status}"

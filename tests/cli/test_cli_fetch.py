@@ -6,11 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.spectra.reading import read_spectra
-from targetsel.surveys import retry as answers
-from targetsel.surveys.fetching_catalogs import fetch_region
+from targetsel.surveys import retry
+from targetsel.surveys.catalogs import fetch_region
 from targetsel.surveys.http import Web
-from targetsel.surveys.region import Region
-from targetsel.surveys.sdss_catalogs import SkyServer
+from targetsel.surveys.registry import SURVEYS
+from targetsel.surveys.sdss import SkyServer
+from targetsel.surveys.tiles import Region
 from tests.cli.typed import contents
 from tests.emulator.catalogs import Catalogs
 from tests.emulator.loopback import only_loopback
@@ -20,7 +21,7 @@ from tests.emulator.spectra import SpectrumArchives
 
 @pytest.fixture(autouse=True)
 def only_here(monkeypatch, tmp_path):
-    monkeypatch.setattr(answers, "PAUSE", 0.0)
+    monkeypatch.setattr(retry, "PAUSE", 0.0)
     monkeypatch.chdir(tmp_path)
     with only_loopback():
         yield tmp_path
@@ -53,6 +54,20 @@ def test_command_and_function_fetch_the_same_catalog(targetsel, archives, tmp_pa
     files = contents(tmp_path)
     assert files["typed.parquet"] == files["called.parquet"]
     assert sorted(files) == ["called.parquet", "typed.parquet"]
+
+
+def test_surveys_are_listed_with_what_they_offer(targetsel):
+    said = targetsel("fetch", "surveys")
+    assert said.status == 0
+    assert [line.split()[0] for line in said.out.splitlines()] == list(SURVEYS)
+    assert "ps1     catalog, query, cutouts: Pan-STARRS1" in said.out
+
+
+def test_training_set_of_an_unknown_survey_is_refused_in_one_line(targetsel):
+    said = targetsel("trainingset", "--survey", "foo", "--n", 3, "-o", "set")
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("--survey foo: no such survey. Known for cutouts: ps1, legacy")
+    assert len(said.err.splitlines()) == 1
 
 
 def test_fetched_spectra_are_counted_by_outcome(targetsel, archives, tmp_path):
@@ -92,8 +107,12 @@ def test_fetched_spectra_are_counted_by_outcome(targetsel, archives, tmp_path):
             "fetch spectra: expected CATALOG, or --query in its place.",
         ),
         (
-            ("spectra", "--survey", "desi", "--query", "SELECT 1", "-o", "s.parquet"),
-            "--query: SkyServer knows SDSS only. Use --survey sdss.",
+            ("spectra", "--survey", "ps1", "-o", "s.parquet"),
+            "--survey ps1: has no spectra. Known for spectra: sdss, desi.",
+        ),
+        (
+            ("catalog", "--survey", "hsc", "--cone", "1,2,3", "-o", "c.parquet"),
+            "--survey hsc: no such survey. Known for catalog: ps1, sdss, legacy, desi.",
         ),
         (
             ("catalog", "--survey", "sdss", "--cone", "1,2,3", "-o", "no/c.parquet"),

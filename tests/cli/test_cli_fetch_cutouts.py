@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +64,10 @@ def test_what_failed_is_counted_and_named(targetsel, catalog, emulator):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        (
+            "--survey ps2",
+            "--survey ps2: no such survey. Did you mean 'ps1'? Known for cutouts: ps1",
+        ),
         ("--survey sia2", "--survey sia2: needs --url."),
         ("--survey sia2 --url http://127.0.0.1/", "--survey sia2: needs --pixel-scale."),
         ("--survey local", "--survey local: needs --tiles."),
@@ -86,16 +88,3 @@ def test_options_that_make_no_sense_are_one_line_and_write_nothing(
     assert said.err.startswith(line)
     assert len(said.err.splitlines()) == 1
     assert contents(tmp_path) == before
-
-
-def test_without_pyvo_only_sia2_is_lost_and_the_line_says_how_to_get_it(
-    targetsel, catalog, monkeypatch
-):
-    for name in ["pyvo", *(name for name in sys.modules if name.startswith("pyvo."))]:
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, "targetsel.surveys.virtual_observatory", raising=False)
-    words = "fetch cutouts catalog.parquet --survey sia2 --url http://127.0.0.1/ --pixel-scale 0.2"
-    said = targetsel(*words.split(), "-o", "store")
-    assert said.status == 2
-    assert said.err.startswith("--survey sia2: needs pyvo")
-    assert "pip install 'targetsel[fetch]'" in said.err

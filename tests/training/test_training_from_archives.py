@@ -11,11 +11,10 @@ from targetsel.imaging.store import CutoutStore
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.infill import Basis
-from targetsel.surveys import retry as answers
+from targetsel.surveys import retry
 from targetsel.surveys.http import Web
-from targetsel.surveys.ps1_cutouts import PanSTARRS
-from targetsel.surveys.sdss_catalogs import SkyServer
-from targetsel.surveys.sdss_spectra import SdssSpectra
+from targetsel.surveys.ps1 import PanStarrsImages
+from targetsel.surveys.sdss import SdssSpectra, SkyServer
 from targetsel.training.from_archives import SDSS_MAIN, Services, make_training_set, sample_called
 from targetsel.training.labels import Labels
 from tests.emulator.catalogs import Catalogs
@@ -33,7 +32,7 @@ OUTSIDE, MASKED, WITHOUT_FILE = 3, 5, 7  # rows of sources with a trouble
 
 @pytest.fixture(autouse=True)
 def nothing_leaves_loopback(monkeypatch):
-    monkeypatch.setattr(answers, "PAUSE", 0.0)
+    monkeypatch.setattr(retry, "PAUSE", 0.0)
     with only_loopback():
         yield
 
@@ -78,7 +77,7 @@ class Sky:
 
     def services(self, url):
         web = Web(rate=10_000, attempts=5)
-        images = PanSTARRS(web, ("g", "r"), 16, url)
+        images = PanStarrsImages(web, ("g", "r"), 16, url)
         return Services(SkyServer(web, url), SdssSpectra(web, f"{url}/sas"), images)
 
 
@@ -217,16 +216,14 @@ def test_unknown_sample_is_refused_with_a_hint():
 def test_command_makes_the_training_set_of_the_function(
     sky, decoder, good, tmp_path, monkeypatch, capsys
 ):
-    from targetsel.surveys import cutout_registry as registry
-    from targetsel.surveys import sdss_catalogs as catalogs
-    from targetsel.surveys import sdss_spectra as spectra
+    from targetsel.surveys import registry, sdss
     from tests.cli.typed import Typed
 
     with Emulator(sky.handlers(Faults())) as emulator:
         web_services = sky.services(emulator.url)
-        monkeypatch.setattr(catalogs, "SkyServer", lambda web: web_services.catalog)
-        monkeypatch.setattr(spectra, "SdssSpectra", lambda web: web_services.spectra)
-        monkeypatch.setattr(registry, "open_survey", lambda *_: web_services.survey)
+        monkeypatch.setattr(sdss, "SkyServer", lambda web: web_services.catalog)
+        monkeypatch.setattr(sdss, "SdssSpectra", lambda web: web_services.spectra)
+        monkeypatch.setattr(registry, "open_cutouts", lambda *_: web_services.cutouts)
         said = Typed(monkeypatch, capsys)(
             *("trainingset", "--n", 20, "--decoder", Path(decoder), "-o", tmp_path / "typed")
         )

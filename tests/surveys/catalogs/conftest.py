@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from targetsel.surveys import retry as answers
+from targetsel.surveys import retry
 from targetsel.surveys.http import Web
 from tests.emulator.catalogs import Catalogs, catalogs_of
 from tests.emulator.loopback import only_loopback
@@ -21,7 +21,7 @@ def nothing_leaves_loopback():
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(answers, "PAUSE", 0.0)
+    monkeypatch.setattr(retry, "PAUSE", 0.0)
 
 
 @pytest.fixture

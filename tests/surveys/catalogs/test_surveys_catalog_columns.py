@@ -2,17 +2,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from targetsel.surveys.catalog_columns import Columns, Flux, Plain, Scale
+from targetsel.surveys.catalog_columns import FluxColumn, FluxScale, PlainColumn, SurveyColumns
 from targetsel.surveys.retry import Damaged
 
-MAGNITUDES = Columns(
+MAGNITUDES = SurveyColumns(
     (
-        Plain("objID", "source_id", pa.int64()),
-        Plain("raMean", "ra", pa.float64(), "deg"),
-        Flux("rMag", "rMagErr", "flux_r_ps1", Scale.MAGNITUDE),
+        PlainColumn("objID", "source_id", pa.int64()),
+        PlainColumn("raMean", "ra", pa.float64(), "deg"),
+        FluxColumn("rMag", "rMagErr", "flux_r_ps1", FluxScale.MAGNITUDE),
     )
 )
-NANOMAGGIES = Columns((Flux("flux_r", "flux_ivar_r", "flux_r_ls", Scale.NANOMAGGY),))
+NANOMAGGIES = SurveyColumns(
+    (FluxColumn("flux_r", "flux_ivar_r", "flux_r_ls", FluxScale.NANOMAGGY),)
+)
 
 
 def magnitudes(*values, error=0.1):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from targetsel.surveys.fetching_cutouts import fetch
+from targetsel.surveys.cutouts import fetch_cutouts
 from targetsel.surveys.http import Web
-from targetsel.surveys.ps1_cutouts import PanSTARRS
+from targetsel.surveys.ps1 import PanStarrsImages
 from tests.emulator.loopback import only_loopback
 
 
@@ -28,4 +28,6 @@ if __name__ == "__main__":
     source_id, ra, dec = np.load(catalog, allow_pickle=False)
     rows = Rows(source_id.astype(np.int64), ra, dec)
     with only_loopback():
-        fetch(PanSTARRS(Web(float(rate)), ("g", "i"), 24, url), lambda: [rows], Path(store))
+        fetch_cutouts(
+            PanStarrsImages(Web(float(rate)), ("g", "i"), 24, url), lambda: [rows], Path(store)
+        )

@@ -1,6 +1,6 @@
 import pytest
 
-from targetsel.surveys.virtual_observatory import VirtualObservatory
+from targetsel.surveys.virtual_observatory import SiaImages
 from tests.emulator.faults import Faults
 from tests.emulator.server import Answer, Emulator
 from tests.emulator.sky import Cell
@@ -12,22 +12,22 @@ def fetch(service, web, bands=("g", "r"), place=PLACES[0], handlers=None, scale=
     faults = service.faults
     with Emulator(service.handlers() | (handlers or {}), faults) as emulator:
         url = emulator.url + "/sia2/query"
-        return VirtualObservatory(web, bands, 64, scale, url).fetch(*place)
+        return SiaImages(web, bands, 64, url, scale).fetch(*place)
 
 
 @pytest.mark.parametrize("star", range(len(PLACES)))
 def test_a_star_in_nanojanskys_has_its_magnitude_in_the_middle(stars, web, star):
     answers = fetch(VO(stars), web, place=PLACES[star])
     assert [answer.status for answer in answers] == ["ok", "ok"]
-    for answer in answers:
-        check_star(answer.flux, star, stars, answer.band)
+    for answer, band in zip(answers, "gr", strict=True):
+        check_star(answer.value, star, stars, band)
 
 
 def test_without_soda_the_image_itself_is_fetched_and_cut(stars, web):
     cell = Cell(230, 7, SCALE)
     stars.ra[0], stars.dec[0] = cell.plane.ra + 0.01, cell.plane.dec - 0.005
     g, _ = fetch(VO(stars, soda=False), web, place=(stars.ra[0], stars.dec[0]))
-    check_star(g.flux, 0, stars, "g")
+    check_star(g.value, 0, stars, "g")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_list_that_was_cut_short_is_not_taken_for_the_whole(stars, web):
 def test_pixels_of_another_scale_are_refused(stars, web):
     g, _ = fetch(VO(stars), web, scale=0.25)
     assert g.status == "pixels of 0.2 x 0.2 arcsec, expected 0.25"
-    assert (g.flux, g.final) == (None, False)
+    assert (g.value, g.final) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,6 @@ def test_constraints_in_the_address_are_kept_in_every_question(stars, web):
     service = VO(stars)
     with Emulator(service.handlers()) as emulator:
         url = f"{emulator.url}/sia2/query?COLLECTION=deep"
-        (answer,) = VirtualObservatory(web, ("g",), 64, SCALE, url).fetch(*PLACES[0])
+        (answer,) = SiaImages(web, ("g",), 64, url, SCALE).fetch(*PLACES[0])
         assert emulator.log[0].request.query["COLLECTION"] == "deep"
     assert answer.status == "ok"

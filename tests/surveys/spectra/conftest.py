@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from targetsel.surveys import retry as answers
+from targetsel.surveys import retry
 from targetsel.surveys.http import Web
 from tests.emulator.loopback import only_loopback
 
@@ -18,7 +18,7 @@ def nothing_leaves_loopback():
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(answers, "PAUSE", 0.0)
+    monkeypatch.setattr(retry, "PAUSE", 0.0)
 
 
 @pytest.fixture

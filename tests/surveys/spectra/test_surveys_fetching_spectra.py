@@ -12,12 +12,12 @@ import pytest
 
 from targetsel.errors import OutputError, SpectrumError
 from targetsel.spectra.reading import read_spectra
-from targetsel.surveys.fetching_spectra import fetch_spectra, wanted_in
+from targetsel.surveys.desi import SparclSpectra
 from targetsel.surveys.http import Web
-from targetsel.surveys.sdss_spectra import SdssSpectra
-from targetsel.surveys.sparcl import SparclSpectra
-from targetsel.surveys.spectra_registry import open_service
-from targetsel.surveys.spectrum_service import Wanted
+from targetsel.surveys.registry import open_spectra
+from targetsel.surveys.sdss import SdssSpectra
+from targetsel.surveys.service import WantedSpectrum
+from targetsel.surveys.spectra import fetch_spectra, wanted_in
 from tests.emulator.faults import Faults
 from tests.emulator.server import Answer, Emulator
 from tests.emulator.spectra import LOGLAM, SpectrumArchives
@@ -148,8 +148,8 @@ KILLED = """
 import sys
 from pathlib import Path
 import pyarrow.parquet as pq
-from targetsel.spectra.fetching import fetch_spectra, wanted_in
-from targetsel.surveys.sdss_spectra import SdssSpectra
+from targetsel.surveys.spectra import fetch_spectra, wanted_in
+from targetsel.surveys.sdss import SdssSpectra
 from targetsel.surveys.http import Web
 folder = Path(sys.argv[1])
 service = SdssSpectra(Web(rate=1000), sys.argv[2])
@@ -190,7 +190,7 @@ def test_archive_that_answers_no_one_is_given_up(plates, tmp_path):
     web = Web(rate=10_000, attempts=1)
     with Emulator({"/sas": lambda request: Answer(b"busy\n", status=503)}) as emulator:
         service = sdss(web, emulator)
-        message = r"50 sources in a row could not be fetched.*HTTP 503.*run the same command later"
+        message = r"50 requests in a row got no good answer.*HTTP 503.*run the same command later"
         with pytest.raises(SpectrumError, match=message):
             fetch_spectra(
                 service, wanted_in(sdss_table(known), service, "t"), tmp_path / "s.parquet"
@@ -206,7 +206,7 @@ def test_store_of_another_service_is_not_gone_on_with(plates, web, tmp_path):
         fetch_spectra(service, wanted_in(sdss_table(known), service, "t"), output)
         other = sparcl(web, emulator)
         with pytest.raises(OutputError, match="was begun with release 17, now it is DESI-DR1"):
-            fetch_spectra(other, [Wanted(1, {"targetid": 1})], output)
+            fetch_spectra(other, [WantedSpectrum(1, {"targetid": 1})], output)
 
 
 @pytest.mark.parametrize(
@@ -241,14 +241,16 @@ def test_source_without_an_id_is_called_by_plate_mjd_and_fiber(plates, web):
     ],
 )
 def test_spectrum_lies_where_the_release_keeps_it(names, place, web):
-    address = SdssSpectra(web).address(Wanted(1, names))
+    address = SdssSpectra(web).address(WantedSpectrum(1, names))
     assert address == f"https://data.sdss.org/{place}"
 
 
 def test_pickles_are_never_asked_for(web, tmp_path):
     with Emulator(SpectrumArchives({}, {1: 0.1}).handlers()) as emulator:
         fetch_spectra(
-            sparcl(web, emulator), [Wanted(1, {"targetid": 1})], tmp_path / "spectra.parquet"
+            sparcl(web, emulator),
+            [WantedSpectrum(1, {"targetid": 1})],
+            tmp_path / "spectra.parquet",
         )
         formats = [seen.request.query.get("format") for seen in emulator.log]
     assert formats == [None, "json"]
@@ -256,4 +258,4 @@ def test_pickles_are_never_asked_for(web, tmp_path):
 
 def test_address_that_is_none_is_refused(web):
     with pytest.raises(SpectrumError, match="--url sas: expected an address"):
-        open_service("sdss", web, "sas")
+        open_spectra("sdss", web, "sas")

@@ -11,12 +11,12 @@ import pytest
 
 from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging.store import CutoutStore
-from targetsel.surveys import fetching_cutouts as fetching
-from targetsel.surveys.fetching_cutouts import fetch
+from targetsel.surveys import fetching
+from targetsel.surveys.cutouts import fetch_cutouts
 from targetsel.surveys.http import Web
-from targetsel.surveys.legacy_cutouts import Legacy
-from targetsel.surveys.ps1_cutouts import PanSTARRS
-from targetsel.surveys.virtual_observatory import VirtualObservatory
+from targetsel.surveys.legacy import LegacyImages
+from targetsel.surveys.ps1 import PanStarrsImages
+from targetsel.surveys.virtual_observatory import SiaImages
 from tests.cli.typed import contents
 from tests.emulator.faults import PASSING, Faults
 from tests.emulator.server import Emulator
@@ -62,9 +62,9 @@ def outcomes(store):
 
 
 SURVEYS = {
-    "ps1": lambda web, url: PanSTARRS(web, ("g", "r"), 24, url),
-    "legacy": lambda web, url: Legacy(web, ("g", "r"), 24, 0.25, url=url),
-    "sia2": lambda web, url: VirtualObservatory(web, ("g", "r"), 24, 0.2, f"{url}/sia2/query"),
+    "ps1": lambda web, url: PanStarrsImages(web, ("g", "r"), 24, url),
+    "legacy": lambda web, url: LegacyImages(web, ("g", "r"), 24, 0.25, url=url),
+    "sia2": lambda web, url: SiaImages(web, ("g", "r"), 24, f"{url}/sia2/query", 0.2),
 }
 
 
@@ -77,7 +77,7 @@ def test_every_failure_in_passing_is_survived_and_named(survey, tmp_path):
     faults = Faults(share=1.0, in_a_row=1, retry_after=0, delay=0.01)
     with Emulator(every_service(stars, faults), faults) as emulator:
         service = SURVEYS[survey](Web(rate=1000), emulator.url)
-        fetched = fetch(service, sources.batches, tmp_path / "store")
+        fetched = fetch_cutouts(service, sources.batches, tmp_path / "store")
         seen = {entry.request.fault for entry in emulator.log}
     assert seen >= set(PASSING)
     assert (fetched.written, fetched.unfinished) == (len(sources.ra), 0)
@@ -96,7 +96,7 @@ def test_every_failure_in_passing_is_survived_and_named(survey, tmp_path):
 def test_a_manifest_row_tells_where_each_band_came_from(tmp_path):
     sources = scattered(3)
     with Emulator(every_service(bright(sources))) as emulator:
-        fetch(SURVEYS["ps1"](Web(1000), emulator.url), sources.batches, tmp_path / "store")
+        fetch_cutouts(SURVEYS["ps1"](Web(1000), emulator.url), sources.batches, tmp_path / "store")
     table = manifest(tmp_path / "store")
     assert table["source_id"].to_pylist() == np.repeat(sources.source_id, 2).tolist()
     assert table["band"].to_pylist() == ["g", "r"] * 3
@@ -113,13 +113,13 @@ def test_what_is_known_is_not_asked_for_again_and_a_grown_catalog_asks_for_the_r
     faults = Faults(lasting=0.5, lasting_kinds=("outside",))
     with Emulator(every_service(bright(sources), faults), faults) as emulator:
         service = SURVEYS["ps1"](Web(rate=1000), emulator.url)
-        fetch(service, few.batches, tmp_path / "store")
+        fetch_cutouts(service, few.batches, tmp_path / "store")
         n_asked = len(emulator.log)
-        again = fetch(service, few.batches, tmp_path / "store")
+        again = fetch_cutouts(service, few.batches, tmp_path / "store")
         assert (len(emulator.log), again.known) == (n_asked, 8)
-        grown = fetch(service, sources.batches, tmp_path / "store")
+        grown = fetch_cutouts(service, sources.batches, tmp_path / "store")
         assert grown.known == 8
-        fetch(service, sources.batches, tmp_path / "at once")
+        fetch_cutouts(service, sources.batches, tmp_path / "at once")
     assert contents(tmp_path / "store") == contents(tmp_path / "at once")
     assert grown.statuses["outside the footprint"] == 12 - grown.written > 0
 
@@ -128,9 +128,9 @@ def test_a_source_that_moved_is_fetched_again(tmp_path):
     sources = scattered(3)
     with Emulator(every_service(bright(sources))) as emulator:
         service = SURVEYS["ps1"](Web(rate=1000), emulator.url)
-        fetch(service, sources.batches, tmp_path / "store")
+        fetch_cutouts(service, sources.batches, tmp_path / "store")
         sources.dec[1] += 0.001
-        assert fetch(service, sources.batches, tmp_path / "store").known == 2
+        assert fetch_cutouts(service, sources.batches, tmp_path / "store").known == 2
 
 
 def test_another_run_asks_again_for_what_failed(tmp_path):
@@ -139,10 +139,10 @@ def test_another_run_asks_again_for_what_failed(tmp_path):
     with Emulator(every_service(bright(sources), faults), faults) as emulator:
         service = SURVEYS["ps1"](Web(rate=1000), emulator.url)
         with pytest.raises(CutoutError, match=r"no source has a cutout. The manifest says why"):
-            fetch(service, sources.batches, tmp_path / "store")
+            fetch_cutouts(service, sources.batches, tmp_path / "store")
         assert set(outcomes(tmp_path / "store").values()) == {"HTTP 404"}
         emulator.faults = Faults()
-        fetched = fetch(service, sources.batches, tmp_path / "store")
+        fetched = fetch_cutouts(service, sources.batches, tmp_path / "store")
     assert (fetched.written, fetched.known) == (6, 0)
 
 
@@ -152,8 +152,8 @@ def test_a_service_that_answers_no_one_is_left_alone(tmp_path, monkeypatch):
     faults = Faults(lasting=1.0, lasting_kinds=("gone",))
     with Emulator(every_service(bright(sources), faults), faults) as emulator:
         service = SURVEYS["ps1"](Web(rate=1000), emulator.url)
-        with pytest.raises(CutoutError, match=r"5 sources in a row could not be fetched.*HTTP 404"):
-            fetch(service, sources.batches, tmp_path / "store")
+        with pytest.raises(CutoutError, match=r"5 requests in a row got no good answer.*HTTP 404"):
+            fetch_cutouts(service, sources.batches, tmp_path / "store")
         assert len(emulator.log) < 100
 
 
@@ -169,10 +169,10 @@ def test_new_sources_come_first_however_many_have_failed_before(tmp_path, monkey
     some = Sources(*(column[: n_gone + 2] for column in dataclasses.astuple(sources)))
     with Emulator(every_service(bright(sources), faults), faults) as emulator:
         service = SURVEYS["ps1"](Web(rate=1000), emulator.url)
-        assert fetch(service, some.batches, tmp_path / "store").unfinished == n_gone
+        assert fetch_cutouts(service, some.batches, tmp_path / "store").unfinished == n_gone
         monkeypatch.setattr(fetching, "FAILURES_IN_A_ROW", n_gone - 3)
         n_asked = len(emulator.log)
-        fetched = fetch(service, sources.batches, tmp_path / "store")
+        fetched = fetch_cutouts(service, sources.batches, tmp_path / "store")
         queries = [seen.request.query for seen in emulator.log[n_asked:]]
     assert (fetched.written, fetched.unfinished) == (40 - n_gone, n_gone)
     new = {f"{ra:.8f}" for ra in sources.ra[n_gone + 2 :]}
@@ -184,11 +184,15 @@ def test_other_settings_do_not_mix_with_what_was_fetched(tmp_path):
     sources = scattered(2)
     with Emulator(every_service(bright(sources))) as emulator:
         web = Web(rate=1000)
-        fetch(PanSTARRS(web, ("g",), 24, emulator.url), sources.batches, tmp_path / "store")
+        fetch_cutouts(
+            PanStarrsImages(web, ("g",), 24, emulator.url), sources.batches, tmp_path / "store"
+        )
         with pytest.raises(
             OutputError, match=r"store\.fetched: was begun with size 24, now it is 25"
         ):
-            fetch(PanSTARRS(web, ("g",), 25, emulator.url), sources.batches, tmp_path / "store")
+            fetch_cutouts(
+                PanStarrsImages(web, ("g",), 25, emulator.url), sources.batches, tmp_path / "store"
+            )
 
 
 def test_a_place_that_holds_something_else_is_refused_before_anything_is_asked(tmp_path):
@@ -198,7 +202,7 @@ def test_a_place_that_holds_something_else_is_refused_before_anything_is_asked(t
     with Emulator(every_service(bright(sources))) as emulator:
         service = SURVEYS["ps1"](Web(rate=1000), emulator.url)
         with pytest.raises(OutputError, match=r"already exists and is not a cutout store"):
-            fetch(service, sources.batches, tmp_path / "store")
+            fetch_cutouts(service, sources.batches, tmp_path / "store")
         assert not emulator.log
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
@@ -208,12 +212,12 @@ def test_a_torn_journal_loses_its_last_source_only(tmp_path, torn):
     sources = scattered(4)
     with Emulator(every_service(bright(sources))) as emulator:
         service = SURVEYS["ps1"](Web(rate=1000), emulator.url)
-        fetch(service, sources.batches, tmp_path / "store")
+        fetch_cutouts(service, sources.batches, tmp_path / "store")
         before = contents(tmp_path / "store")
         journal = tmp_path / "store.fetched" / "journal.jsonl"
         *whole, _ = journal.read_bytes().splitlines(keepends=True)
         journal.write_bytes(b"".join(whole) + torn)
-        assert fetch(service, sources.batches, tmp_path / "store").known == 3
+        assert fetch_cutouts(service, sources.batches, tmp_path / "store").known == 3
     assert contents(tmp_path / "store") == before
 
 
@@ -221,13 +225,13 @@ def test_damaged_pieces_are_noticed(tmp_path):
     sources = scattered(4)
     with Emulator(every_service(bright(sources))) as emulator:
         service = SURVEYS["ps1"](Web(rate=1000), emulator.url)
-        fetch(service, sources.batches, tmp_path / "store")
+        fetch_cutouts(service, sources.batches, tmp_path / "store")
         pieces = tmp_path / "store.fetched" / "pieces"
         content = bytearray(pieces.read_bytes())
         content[50] ^= 1
         pieces.write_bytes(content)
         with pytest.raises(OutputError, match=r"pieces: damaged at '1.*Remove .*store.fetched"):
-            fetch(service, sources.batches, tmp_path / "store")
+            fetch_cutouts(service, sources.batches, tmp_path / "store")
 
 
 def test_hostile_ids_and_headers_do_not_lead_out_of_the_folder(tmp_path):
@@ -242,7 +246,7 @@ def test_hostile_ids_and_headers_do_not_lead_out_of_the_folder(tmp_path):
     (tmp_path / "here").mkdir()
     with Emulator({path: hostile(handler) for path, handler in handlers.items()}) as emulator:
         service = SURVEYS["ps1"](Web(rate=1000), emulator.url)
-        fetch(service, sources.batches, tmp_path / "here" / "store")
+        fetch_cutouts(service, sources.batches, tmp_path / "here" / "store")
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
     names = sorted(path.name for path in (tmp_path / "here").iterdir())
     assert names == ["store", "store.fetched", "store.manifest.parquet"]
@@ -266,7 +270,8 @@ def finished_places(store):
         return set()
     whole = journal.read_bytes().rpartition(b"\n")[0].splitlines()
     entries = [json.loads(line) for line in whole]
-    return {(f"{e['ra']:.8f}", f"{e['dec']:.8f}") for e in entries if e["finished"]}
+    places = [entry["key"].partition(":")[2].split(",") for entry in entries if entry["final"]]
+    return {(f"{float(ra):.8f}", f"{float(dec):.8f}") for ra, dec in places}
 
 
 def check_polite(emulator, rate):
@@ -286,8 +291,8 @@ def test_killed_three_times_among_failures_it_ends_with_the_same_bytes(tmp_path)
     lasting = Faults(lasting=0.15, lasting_kinds=kinds)
     stars = bright(sources)
     with Emulator(every_service(stars, lasting), lasting) as emulator:
-        service = PanSTARRS(Web(rate=1000), ("g", "i"), 24, emulator.url)
-        fetch(service, sources.batches, tmp_path / "calm")
+        service = PanStarrsImages(Web(rate=1000), ("g", "i"), 24, emulator.url)
+        fetch_cutouts(service, sources.batches, tmp_path / "calm")
     failing = Faults(0.2, 0.15, lasting_kinds=kinds, delay=0.05)
     known = []
     with Emulator(every_service(stars, failing), failing, latency=0.02) as emulator:

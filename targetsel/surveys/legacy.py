@@ -1,54 +1,80 @@
-"""The Legacy Surveys' viewer: a cube of all bands around a place, with its inverse variance.
+"""The Legacy Surveys: Tractor sources of DR10 (Data Lab), and cutouts from their viewer.
 
-The viewer writes zero where it has no data; only the inverse variance tells that from an empty
-sky. Fluxes are nanomaggies. A band that a layer lacks makes it send all the bands it has.
+The viewer sends a cube of all bands around a position, with its inverse variance. It writes zero
+where it has no data; only the inverse variance tells that from an empty sky. Fluxes are
+nanomaggies. A band that a layer lacks makes it send all the bands it has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from targetsel.errors import CutoutError
 from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
-from targetsel.surveys.checked_images import check_scale, cut, is_empty, judged, open_image
+from targetsel.surveys.catalog_columns import FluxColumn, FluxScale, PlainColumn, SurveyColumns
 from targetsel.surveys.http import Answer, Unanswered, Web
+from targetsel.surveys.images import (
+    RemoteImages,
+    check_scale,
+    cut,
+    is_empty,
+    open_image,
+    reply_of_pixels,
+)
 from targetsel.surveys.retry import Damaged, ask
-from targetsel.surveys.survey import OUTSIDE, BandAnswer, unanswered
+from targetsel.surveys.service import OUTSIDE, Reply, SkySurvey
+from targetsel.surveys.tap import DATA_LAB, TapCatalog
 
-URL = "https://www.legacysurvey.org"
+VIEWER = "https://www.legacysurvey.org"
 LAYER = "ls-dr10"
 PIXEL_SCALE = 0.262
 LARGEST = 3000  # the viewer clips larger sizes without a word
 NOT_IN_LAYER = "band not in the layer"
+TRACTOR = SurveyColumns(
+    (
+        PlainColumn("ls_id", "source_id", pa.int64(), "", "meta.id;meta.main",
+                    "Legacy Surveys ls_id"),
+        PlainColumn("ra", "ra", pa.float64(), "deg", "pos.eq.ra;meta.main"),
+        PlainColumn("dec", "dec", pa.float64(), "deg", "pos.eq.dec;meta.main"),
+        *(
+            FluxColumn(f"flux_{b}", f"flux_ivar_{b}", f"flux_{b}_ls", FluxScale.NANOMAGGY,
+                       f"model flux in {b}, not corrected for extinction")
+            for b in ("g", "r", "i", "z", "w1", "w2")
+        ),
+        PlainColumn("type", "morphology", pa.string(), "", "src.morph.type",
+                    "PSF, REX, EXP, DEV or SER"),
+        PlainColumn("shape_r", "half_light_radius", pa.float32(), "arcsec", "phys.angSize"),
+        PlainColumn("ebv", "ebv", pa.float32(), "mag", "phot.color.excess", "E(B-V), SFD98"),
+        PlainColumn("maskbits", "maskbits", pa.int32(), "", "meta.code.qual"),
+    )
+)  # fmt: skip
+
+
+def tractor(web: Web, url: str = DATA_LAB) -> TapCatalog:
+    """Tractor sources of the Legacy Surveys DR10, each once."""
+    return TapCatalog(web, url, "legacy", TRACTOR, "ls_dr10.tractor", "brick_primary = 1")
 
 
 @dataclass(frozen=True)
-class Legacy:
-    """Cutouts of one of the viewer's layers; it resamples them to any pixel scale.
+class LegacyImages(RemoteImages):
+    """Cutouts of one of the viewer's layers, which it resamples to any pixel scale.
 
     Attributes
     ----------
-    web : Web
-    bands : tuple of B strings
-    size : int
-        Width and height [pixel].
     pixel_scale : float
         [arcsec]
     layer : str
     url : str
-        Where the viewer is.
+        Address of the viewer.
     """
 
-    web: Web
-    bands: tuple[str, ...]
-    size: int
+    survey = "legacy"
     pixel_scale: float = PIXEL_SCALE
     layer: str = LAYER
-    url: str = URL
+    url: str = VIEWER
 
     def __post_init__(self) -> None:
         if self.size > LARGEST:
@@ -56,18 +82,8 @@ class Legacy:
                 f"size {self.size}: the viewer sends at most {LARGEST} pixels. Ask for fewer."
             )
 
-    def settings(self) -> Mapping[str, Any]:
-        return {
-            "survey": "legacy",
-            "url": self.url,
-            "layer": self.layer,
-            "bands": list(self.bands),
-            "size": self.size,
-            "pixel_scale": self.pixel_scale,
-        }
-
-    def fetch(self, ra: float, dec: float) -> list[BandAnswer]:
-        """See `Survey.fetch`: one question for all bands."""
+    def fetch(self, ra: float, dec: float) -> list[Reply]:
+        """See `ImageService.fetch`: one request for all bands."""
         script = f"{self.url}/viewer/fits-cutout"
         query = {
             "ra": f"{ra:.8f}",
@@ -83,13 +99,13 @@ class Legacy:
                 lambda: self.web.get(script, query), lambda given: self._planes(given, ra, dec)
             )
         except Unanswered as error:
-            return [unanswered(band, script, error) for band in self.bands]
+            return [Reply.unanswered(script, error) for _ in self.bands]
         if all(is_empty(plane) for plane in planes.values()):
-            return [BandAnswer.of(answer, band, OUTSIDE) for band in self.bands]
+            return [Reply.to(answer, OUTSIDE) for _ in self.bands]
         return [
-            judged(answer, band, planes[band])
+            reply_of_pixels(answer, planes[band])
             if band in planes
-            else BandAnswer.of(answer, band, NOT_IN_LAYER)
+            else Reply.to(answer, NOT_IN_LAYER)
             for band in self.bands
         ]
 
@@ -113,3 +129,12 @@ class Legacy:
             raise Damaged("no inverse variance, so that missing pixels look like empty sky")
         flux = cut(image.flux, image.wcs, ra, dec, self.size)
         return dict(zip(image.bands, flux, strict=True))
+
+
+SURVEY = SkySurvey(
+    name="legacy",
+    title="Legacy Surveys DR10: Tractor sources (Data Lab), images of the viewer (--layer)",
+    catalog=tractor,
+    query=tractor,
+    cutouts=LegacyImages,
+)

@@ -7,8 +7,7 @@ from mocpy import MOC
 
 from targetsel.errors import CatalogError
 from targetsel.sky.catalog import Catalog, Footprint
-from targetsel.surveys.region import Region
-from targetsel.surveys.sql import in_box
+from targetsel.surveys.tiles import Cone, Region
 
 ROLES = {"source_id": "source_id", "ra": "ra", "dec": "dec"}
 PLACES = [(0.0, 0.0, 0.3), (359.9999, 40.0, 1.0), (10.0, 90.0, 0.7), (200.0, -89.95, 0.1),
@@ -90,15 +89,13 @@ def test_cone_that_is_none_is_refused(text):
 @settings(max_examples=60, deadline=None)
 @given(st.floats(0, 360), st.floats(-90, 90), st.floats(1e-3, 20), st.integers(0, 2**32 - 1))
 def test_box_in_sql_holds_the_whole_cone(ra, dec, radius, seed):
-    from targetsel.surveys.region import Cone
-
     rng = np.random.default_rng(seed)
     angle = rng.uniform(0, 2 * np.pi, 50)
     r, d = np.radians(radius), np.radians(dec)
     lat = np.arcsin(np.clip(np.sin(d) * np.cos(r) + np.cos(d) * np.sin(r) * np.cos(angle), -1, 1))
     lon = np.arctan2(np.sin(angle) * np.sin(r) * np.cos(d), np.cos(r) - np.sin(d) * np.sin(lat))
     edge_ra, edge_dec = (ra + np.degrees(lon)) % 360, np.degrees(lat)
-    question = in_box(Cone(ra, dec, radius * (1 + 1e-6) + 1e-7), "x", "y")
+    question = Cone(ra, dec, radius * (1 + 1e-6) + 1e-7).sql("x", "y")
     spelt = question.replace("BETWEEN", "in_").replace(" OR ", " or ")
     for x, y in zip(edge_ra, edge_dec, strict=True):
         assert holds(spelt, x, y), (question, x, y)

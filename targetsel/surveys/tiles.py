@@ -28,7 +28,7 @@ _CELLS = 400  # that stand for a piece of the region
 
 
 @dataclass(frozen=True)
-class Tile:
+class SkyTile:
     """A HEALPix cell, nested."""
 
     order: int
@@ -38,8 +38,8 @@ class Tile:
     def name(self) -> str:
         return f"{self.order}-{self.pixel}"
 
-    def children(self) -> list[Tile]:
-        return [Tile(self.order + 1, 4 * self.pixel + k) for k in range(4)]
+    def children(self) -> list[SkyTile]:
+        return [SkyTile(self.order + 1, 4 * self.pixel + k) for k in range(4)]
 
     def holds(self, healpix: np.ndarray) -> np.ndarray:
         """Whether pixels of order 29 lie in the cell, shape (N,)."""
@@ -48,11 +48,29 @@ class Tile:
 
 @dataclass(frozen=True)
 class Cone:
-    """A place [deg, ICRS] and a radius [deg]."""
+    """A position [deg, ICRS] and a radius [deg]."""
 
     ra: float
     dec: float
     radius: float
+
+    def sql(self, ra: str, dec: str) -> str:
+        """The condition that the columns `ra` and `dec` [deg] lie in the box around the cone.
+
+        Some archives know ADQL's geometry in name only; every dialect of SQL understands a box.
+        Sources outside the cone must be dropped afterwards.
+        """
+        south, north = max(self.dec - self.radius, -90.0), min(self.dec + self.radius, 90.0)
+        between = f"{dec} BETWEEN {south:.9f} AND {north:.9f}"
+        if south == -90 or north == 90:
+            return between
+        # Where meridians touch the cone: sin(width) = sin(radius) / cos(dec).
+        sine = np.sin(np.radians(self.radius)) / np.cos(np.radians(self.dec))
+        width = np.degrees(np.arcsin(sine))
+        west, east = (self.ra - width) % 360, (self.ra + width) % 360
+        if west <= east:
+            return f"{between} AND {ra} BETWEEN {west:.9f} AND {east:.9f}"
+        return f"{between} AND ({ra} >= {west:.9f} OR {ra} <= {east:.9f})"
 
 
 @dataclass(frozen=True)
@@ -115,9 +133,9 @@ class Region:
         ranges = np.ascontiguousarray(moc.to_depth29_ranges, dtype="<u8")
         return cls(moc, f"MOC sha256 {hashlib.sha256(ranges.tobytes()).hexdigest()}")
 
-    def tiles(self, largest: float) -> Iterator[Tile]:
+    def tiles(self, largest: float) -> Iterator[SkyTile]:
         """Cells that cover the region by cones of at most `largest` [deg], in order."""
-        waiting = [Tile(0, pixel) for pixel in reversed(range(12))]
+        waiting = [SkyTile(0, pixel) for pixel in reversed(range(12))]
         while waiting:
             tile = waiting.pop()
             cone = self.within(tile)
@@ -128,7 +146,7 @@ class Region:
             else:
                 waiting += reversed(tile.children())
 
-    def within(self, tile: Tile) -> Cone | None:
+    def within(self, tile: SkyTile) -> Cone | None:
         """A cone around what lies in a cell of the region, or None where nothing does."""
         start, end = (np.array([0, 1]) + tile.pixel) << (2 * (DEEPEST - tile.order))
         first = np.searchsorted(self._ranges[:, 1], start, side="right")
@@ -138,7 +156,7 @@ class Region:
             return None
         return _around(ranges)
 
-    def trimmed(self, catalog: Catalog, tile: Tile) -> Catalog:
+    def trimmed(self, catalog: Catalog, tile: SkyTile) -> Catalog:
         """The sources that lie in the region and in the cell, by HEALPix pixel."""
         healpix = catalog.healpix
         place = np.searchsorted(self._ranges[:, 0], healpix, side="right") - 1

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from targetsel.surveys.ps1_cutouts import PanSTARRS
+from targetsel.surveys.ps1 import PanStarrsImages
 from tests.emulator.faults import Faults
 from tests.emulator.ps1 import PS1
 from tests.emulator.server import Emulator
@@ -21,11 +21,11 @@ def statuses(answers):
 @pytest.mark.parametrize("star", range(len(PLACES)))
 def test_a_star_has_its_magnitude_in_the_middle_of_every_band(stars, web, star, asinh):
     with Emulator(PS1(stars, asinh=asinh).handlers()) as emulator:
-        answers = PanSTARRS(web, GRIZY, 64, emulator.url).fetch(*PLACES[star])
+        answers = PanStarrsImages(web, GRIZY, 64, emulator.url).fetch(*PLACES[star])
     assert statuses(answers) == ["ok"] * 5
-    for answer in answers:
-        assert (answer.flux.shape, answer.flux.dtype) == ((64, 64), np.float32)
-        check_star(answer.flux, star, stars, answer.band)
+    for answer, band in zip(answers, GRIZY, strict=True):
+        assert (answer.value.shape, answer.value.dtype) == ((64, 64), np.float32)
+        check_star(answer.value, star, stars, band)
 
 
 @pytest.mark.parametrize("size", [63, 64])
@@ -35,8 +35,8 @@ def test_the_middle_is_the_source_for_odd_and_even_sizes(stars, web, size):
     stars = dataclasses.replace(stars, ra=ra, dec=dec, magnitude=np.full((8, 5), 17.0))
     with Emulator(PS1(stars).handlers()) as emulator:
         for star in range(8):
-            (answer,) = PanSTARRS(web, ("r",), size, emulator.url).fetch(ra[star], dec[star])
-            check_star(answer.flux, star, stars, "r")
+            (answer,) = PanStarrsImages(web, ("r",), size, emulator.url).fetch(ra[star], dec[star])
+            check_star(answer.value, star, stars, "r")
 
 
 def test_where_skycells_overlap_the_one_that_loses_no_pixel_is_taken(stars, web):
@@ -45,19 +45,19 @@ def test_where_skycells_overlap_the_one_that_loses_no_pixel_is_taken(stars, web)
     ra, dec = cell.plane.ra, cell.plane.dec + (cell.pixels / 2 - 20) * 0.25 / 3600
     assert [each.row for each in Cell.around(ra, dec)] == [231, 232]
     with Emulator(PS1(stars).handlers()) as emulator:
-        (answer,) = PanSTARRS(web, ("g",), 64, emulator.url).fetch(ra, dec)
+        (answer,) = PanStarrsImages(web, ("g",), 64, emulator.url).fetch(ra, dec)
         files = [seen.request.query["red"] for seen in emulator.log[1:]]
     assert [".1231." in file for file in files] == [True, False]
-    assert not np.isnan(answer.flux).any()
+    assert not np.isnan(answer.value).any()
     assert "1232" in answer.url
 
 
 def test_south_of_minus_thirty_is_outside_the_footprint_and_one_question_tells(stars, web):
     with Emulator(PS1(stars).handlers()) as emulator:
-        answers = PanSTARRS(web, GRIZY, 64, emulator.url).fetch(10.0, -45.0)
+        answers = PanStarrsImages(web, GRIZY, 64, emulator.url).fetch(10.0, -45.0)
         assert len(emulator.log) == 1
     assert statuses(answers) == ["outside the footprint"] * 5
-    assert all(answer.final and answer.flux is None for answer in answers)
+    assert all(answer.final and answer.value is None for answer in answers)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_south_of_minus_thirty_is_outside_the_footprint_and_one_question_tells(s
 def test_what_the_survey_lacks_is_an_answer(stars, web, trouble, said):
     faults = Faults(lasting=1, lasting_kinds=(trouble,))
     with Emulator(PS1(stars, faults).handlers(), faults) as emulator:
-        answers = PanSTARRS(web, GRIZY, 64, emulator.url).fetch(*PLACES[0])
+        answers = PanStarrsImages(web, GRIZY, 64, emulator.url).fetch(*PLACES[0])
     assert statuses(answers) == said
     assert all(answer.final for answer in answers)
 
@@ -87,7 +87,7 @@ def test_what_the_survey_lacks_is_an_answer(stars, web, trouble, said):
 def test_a_service_that_keeps_failing_is_asked_again_by_another_run(stars, web, trouble, reason):
     faults = Faults(lasting=1, lasting_kinds=(trouble,))
     with Emulator(PS1(stars, faults).handlers(), faults) as emulator:
-        answers = PanSTARRS(web, GRIZY, 64, emulator.url).fetch(*PLACES[0])
+        answers = PanStarrsImages(web, GRIZY, 64, emulator.url).fetch(*PLACES[0])
         assert len(emulator.log) == (1 if trouble == "gone" else 4)
     assert all(answer.status.startswith(reason) and not answer.final for answer in answers)
 
@@ -103,7 +103,7 @@ def test_a_service_that_keeps_failing_is_asked_again_by_another_run(stars, web, 
 )
 def test_a_hostile_file_name_is_refused_and_never_asked_for(stars, web, name):
     with Emulator(PS1(stars, hostile=name).handlers()) as emulator:
-        (answer,) = PanSTARRS(web, ("g",), 64, emulator.url).fetch(*PLACES[0])
+        (answer,) = PanStarrsImages(web, ("g",), 64, emulator.url).fetch(*PLACES[0])
         assert {seen.request.path for seen in emulator.log} == {"/cgi-bin/ps1filenames.py"}
     assert answer.status.startswith("a file list with the line")
     assert not answer.final

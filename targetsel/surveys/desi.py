@@ -1,7 +1,7 @@
-"""DESI spectra from SPARCL (NOIRLab), through its JSON interface.
+"""DESI DR1: redshifts from the Astro Data Lab, spectra from SPARCL, both of NOIRLab.
 
-Two questions for a batch: which records belong to the target ids, and those records' arrays. The
-service would send pickles by default; we ask for JSON.
+SPARCL takes two requests for a batch: which records belong to the target ids, and those records'
+arrays. It would send pickles by default; we ask for JSON.
 """
 
 from __future__ import annotations
@@ -12,20 +12,39 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.surveys.catalog_columns import PlainColumn, SurveyColumns
 from targetsel.surveys.http import Answer, Unanswered, Web
-from targetsel.surveys.retry import Damaged, ask
-from targetsel.surveys.spectrum_service import NO_SPECTRUM, OK, Found, Wanted
+from targetsel.surveys.retry import Damaged, ask, body_of
+from targetsel.surveys.service import NO_SPECTRUM, OK, Reply, SkySurvey, WantedSpectrum
+from targetsel.surveys.tap import DATA_LAB, TapCatalog
 
 ROOT = "https://astrosparcl.datalab.noirlab.edu/api"
 RELEASE = "DESI-DR1"
 AT_ONCE = 50  # spectra; each is some 0.4 MB of JSON
 MOST = 24_000  # records the service gives at once
 FIELDS = ("specid", "redshift", "wavelength", "flux", "ivar", "mask")
+ZPIX = SurveyColumns(
+    (
+        PlainColumn("targetid", "source_id", pa.int64(), "", "meta.id;meta.main", "DESI TARGETID"),
+        PlainColumn("mean_fiber_ra", "ra", pa.float64(), "deg", "pos.eq.ra;meta.main"),
+        PlainColumn("mean_fiber_dec", "dec", pa.float64(), "deg", "pos.eq.dec;meta.main"),
+        PlainColumn("z", "redshift", pa.float64(), "", "src.redshift"),
+        PlainColumn("zerr", "redshift_err", pa.float32(), "", "stat.error;src.redshift"),
+        PlainColumn("zwarn", "redshift_warning", pa.int64(), "", "meta.code.qual", "0 is good"),
+        PlainColumn("spectype", "spectral_class", pa.string(), "", "src.class"),
+    )
+)
 
 Record = dict[str, Any]
+
+
+def zpix(web: Web, url: str = DATA_LAB) -> TapCatalog:
+    """Targets of DESI DR1 with a spectrum, each once."""
+    return TapCatalog(web, url, "desi", ZPIX, "desi_dr1.zpix", "zcat_primary = true")
 
 
 @dataclass(frozen=True)
@@ -36,7 +55,7 @@ class SparclSpectra:
     ----------
     web : Web
     url : str
-        Of the interface.
+        Address of the interface.
     release : str
         SPARCL's name of the data release.
     """
@@ -55,16 +74,16 @@ class SparclSpectra:
         """See `SpectrumService.settings`."""
         return {"service": "desi", "release": self.release, "url": self.url}
 
-    def fetch(self, wanted: Sequence[Wanted]) -> list[Found]:
+    def fetch(self, wanted: Sequence[WantedSpectrum]) -> list[Reply]:
         """See `SpectrumService.fetch`."""
         try:
             known = self._records_of([int(each.names["targetid"]) for each in wanted])
             if not known:
-                return [Found(NO_SPECTRUM, about={"url": self.url}) for _ in wanted]
+                return [Reply(NO_SPECTRUM, url=self.url) for _ in wanted]
             answer, records = self._retrieved(sorted(known.values()))
         except Unanswered as error:
-            return [Found.unanswered(self.url, error) for _ in wanted]
-        return [self._found(each, answer, known, records) for each in wanted]
+            return [Reply.unanswered(self.url, error) for _ in wanted]
+        return [self._reply(each, answer, known, records) for each in wanted]
 
     def _records_of(self, ids: list[int]) -> dict[int, str]:
         """SPARCL's id of the spectrum of each target that has one; of several, the primary."""
@@ -87,34 +106,37 @@ class SparclSpectra:
         )
         return answer, {str(record["sparcl_id"]): record for record in records}
 
-    def _found(
-        self, wanted: Wanted, answer: Answer, known: dict[int, str], records: dict[str, Record]
-    ) -> Found:
+    def _reply(
+        self,
+        wanted: WantedSpectrum,
+        answer: Answer,
+        known: dict[int, str],
+        records: dict[str, Record],
+    ) -> Reply:
         target = int(wanted.names["targetid"])
         record = records.get(known.get(target, ""))
         if record is None or int(record["specid"]) != target:
-            return Found.of(answer, NO_SPECTRUM)
+            return Reply.to(answer, NO_SPECTRUM)
         try:
-            return Found.of(answer, OK, _spectrum(record, wanted, self.release))
+            return Reply.to(answer, OK, _spectrum(record, wanted, self.release))
         except SpectrumError as error:
-            return Found.of(answer, str(error))
+            return Reply.to(answer, str(error))
 
 
 def _records(answer: Answer, fields: Sequence[str]) -> list[Record]:
     """The records of an answer, whose first element is a header."""
-    if answer.status != 200:
-        raise Damaged(f"HTTP {answer.status}")
+    content = body_of(answer)
     try:
-        header, *records = json.loads(answer.content)
+        header, *records = json.loads(content)
         whole = isinstance(header, dict) and all(set(fields) <= set(record) for record in records)
     except (ValueError, TypeError, RecursionError) as error:
-        raise Damaged(f"no records in JSON but {answer.content[:40]!r}") from error
+        raise Damaged(f"no records in JSON but {content[:40]!r}") from error
     if not whole:
         raise Damaged(f"records without some of {', '.join(fields)}")
     return records
 
 
-def _spectrum(record: Record, wanted: Wanted, release: str) -> ObservedSpectrum:
+def _spectrum(record: Record, wanted: WantedSpectrum, release: str) -> ObservedSpectrum:
     place = f"{release} {record['specid']}"
     arrays = {}
     for name in ("wavelength", "flux", "ivar", "mask"):
@@ -132,3 +154,12 @@ def _spectrum(record: Record, wanted: Wanted, release: str) -> ObservedSpectrum:
     return ObservedSpectrum(
         place, wanted.source_id, arrays["wavelength"], arrays["flux"], ivar, redshift
     )
+
+
+SURVEY = SkySurvey(
+    name="desi",
+    title="DESI DR1: redshifts (Data Lab), spectra by targetid (SPARCL)",
+    catalog=zpix,
+    query=zpix,
+    spectra=SparclSpectra,
+)

@@ -1,4 +1,4 @@
-"""Mosaics on disk: FITS tiles, one band each, cut where the source lies deepest inside."""
+"""Mosaics on disk: FITS tiles of one band each, cut where the source lies deepest inside."""
 
 from __future__ import annotations
 
@@ -22,30 +22,24 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from targetsel.errors import CutoutError
 from targetsel.imaging.image_file import bands_of, calibrated
 from targetsel.photometry.bands import BANDS
-from targetsel.surveys.checked_images import (
-    OPENING,
-    corner,
-    is_empty,
-    least_lost,
-    pixel_of,
-    sky_wcs,
-)
+from targetsel.surveys.http import Web
+from targetsel.surveys.images import OPENING, is_empty, least_lost, pixel_of, sky_wcs, window
 from targetsel.surveys.retry import Damaged
-from targetsel.surveys.survey import NO_DATA, OK, OUTSIDE, BandAnswer
+from targetsel.surveys.service import NO_DATA, OK, OUTSIDE, Reply, SkySurvey
 
 SUFFIXES = (".fits", ".fits.fz")
 BAND_IN_NAME = re.compile(rf"[._-](?P<band>{'|'.join(BANDS)})(?=[._-])")
 
 
 @dataclass(frozen=True)
-class Tile:
+class MosaicTile:
     """One image of a mosaic.
 
     Attributes
     ----------
     path : Path
     extension : int
-        Of the HDU that holds the image.
+        Number of the HDU that holds the image.
     band : str
     shape : (H, W)
     wcs : WCS
@@ -58,7 +52,7 @@ class Tile:
     wcs: WCS
 
     @classmethod
-    def open(cls, path: Path) -> Tile:
+    def open(cls, path: Path) -> MosaicTile:
         """The tile that a file's headers describe."""
         try:
             with warnings.catch_warnings(), fits.open(path) as hdus:
@@ -107,19 +101,15 @@ class Tile:
 
     def cut(self, ra: float, dec: float, size: int, zeropoint: float | None) -> np.ndarray:
         """The pixels about a place [nanomaggy], shape (size, size); NaN beyond the edge."""
-        x, y = pixel_of(self.wcs, ra, dec)
-        left, top = corner(x, size), corner(y, size)
-        height, width = self.shape
-        x0, x1 = max(left, 0), min(left + size, width)
-        y0, y1 = max(top, 0), min(top + size, height)
+        inside, made_of = window(self.wcs, self.shape, ra, dec, size)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(self.path) as hdus:
                 hdu = hdus[self.extension]
-                counts = np.array(hdu.section[y0:y1, x0:x1])
+                counts = np.array(hdu.section[inside])
                 flux = calibrated(counts[None], hdu.header, self.path, zeropoint)[0]
         made = np.full((size, size), np.nan, dtype=np.float32)
-        made[y0 - top : y1 - top, x0 - left : x1 - left] = flux
+        made[made_of] = flux
         return made
 
 
@@ -142,7 +132,7 @@ class Mosaic:
     """
 
     path: Path
-    tiles: Mapping[str, list[Tile]]
+    tiles: Mapping[str, list[MosaicTile]]
     bands: tuple[str, ...]
     size: int
     pixel_scale: float
@@ -162,7 +152,7 @@ class Mosaic:
         if not path.is_dir():
             raise CutoutError(f"{path}: no such folder. Expected a folder of FITS tiles.")
         files = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES))
-        tiles = [tile for tile in map(Tile.open, files) if tile.band in bands]
+        tiles = [tile for tile in map(MosaicTile.open, files) if tile.band in bands]
         by_band = {band: [tile for tile in tiles if tile.band == band] for band in bands}
         for band, found in by_band.items():
             if not found:
@@ -177,6 +167,7 @@ class Mosaic:
         return cls(path, by_band, bands, size, float(f"{scale:.6g}"), zeropoint)
 
     def settings(self) -> Mapping[str, Any]:
+        """See `ImageService.settings`."""
         return {
             "survey": "local",
             "tiles": str(self.path.resolve()),
@@ -186,25 +177,24 @@ class Mosaic:
             "zeropoint": self.zeropoint,
         }
 
-    def fetch(self, ra: float, dec: float) -> list[BandAnswer]:
-        """See `Survey.fetch`; FITS files are opened one at a time."""
+    def fetch(self, ra: float, dec: float) -> list[Reply]:
+        """See `ImageService.fetch`; FITS files are opened one at a time."""
         with OPENING:
             return [self._band(band, ra, dec) for band in self.bands]
 
-    def _band(self, band: str, ra: float, dec: float) -> BandAnswer:
+    def _band(self, band: str, ra: float, dec: float) -> Reply:
         """From the tile in which the source lies deepest, unless another has lost fewer pixels."""
         depths = [(-tile.depth(ra, dec), tile.path.name, tile) for tile in self.tiles[band]]
         inside = [tile for depth, _, tile in sorted(depths, key=lambda d: d[:2]) if depth <= 0]
         cutouts = (tile.cut(ra, dec, self.size, self.zeropoint) for tile in inside)
-        answers = map(_answer, inside, cutouts)
-        return least_lost(answers) or BandAnswer(band, OUTSIDE, time=time.time())
+        replies = map(_reply, inside, cutouts)
+        return least_lost(replies) or Reply(OUTSIDE, time=time.time())
 
 
-def _answer(tile: Tile, flux: np.ndarray) -> BandAnswer:
-    """What a tile gives: its name for a URL, and the fingerprint of the pixels."""
+def _reply(tile: MosaicTile, flux: np.ndarray) -> Reply:
+    """The reply of a tile, with its name for a URL and the hash of the pixels."""
     empty = is_empty(flux)
-    return BandAnswer(
-        tile.band,
+    return Reply(
         NO_DATA if empty else OK,
         None if empty else flux,
         url=tile.path.name,
@@ -212,3 +202,15 @@ def _answer(tile: Tile, flux: np.ndarray) -> BandAnswer:
         sha256=hashlib.sha256(flux.tobytes()).hexdigest(),
         time=time.time(),
     )
+
+
+def mosaic(
+    web: Web, bands: tuple[str, ...], size: int, tiles: Path, zeropoint: float | None = None
+) -> Mosaic:
+    """The mosaic in the folder `tiles`; see `Mosaic.open`."""
+    return Mosaic.open(tiles, bands, size, zeropoint)
+
+
+SURVEY = SkySurvey(
+    name="local", title="FITS tiles in a folder (--tiles), one band each", cutouts=mosaic
+)

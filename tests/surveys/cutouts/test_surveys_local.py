@@ -6,7 +6,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from targetsel.errors import CutoutError
-from targetsel.surveys.mosaics import Mosaic
+from targetsel.surveys.local import Mosaic
 from tests.emulator.sky import Cell, fits_bytes
 from tests.surveys.cutouts.conftest import PLACES, check_star
 
@@ -41,8 +41,8 @@ def test_a_star_has_its_magnitude_in_the_middle(tmp_path, stars, star):
     mosaic = Mosaic.open(tmp_path, ("g",), 64)
     assert mosaic.pixel_scale == pytest.approx(0.25, rel=1e-5)
     (answer,) = mosaic.fetch(*PLACES[star])
-    assert (answer.status, answer.flux.shape) == ("ok", (64, 64))
-    check_star(answer.flux, star, stars, "g")
+    assert (answer.status, answer.value.shape) == ("ok", (64, 64))
+    check_star(answer.value, star, stars, "g")
 
 
 def test_of_overlapping_tiles_the_one_that_holds_the_source_deepest_is_cut(tmp_path, stars):
@@ -51,7 +51,7 @@ def test_of_overlapping_tiles_the_one_that_holds_the_source_deepest_is_cut(tmp_p
     write_tile(tmp_path, stars, cell, x - 200, y - 250, name="b.g.fits")
     (answer,) = Mosaic.open(tmp_path, ("g",), 64).fetch(*PLACES[0])
     assert answer.url == "b.g.fits"
-    check_star(answer.flux, 0, stars, "g")
+    check_star(answer.value, 0, stars, "g")
 
 
 def test_another_tile_is_cut_where_the_deepest_has_lost_pixels(tmp_path, stars):
@@ -69,10 +69,10 @@ def test_beyond_the_edge_of_the_only_tile_there_is_no_data_and_the_rest_is_right
     write_tile(tmp_path, stars, cell, x - 22, y - 250)
     (answer,) = Mosaic.open(tmp_path, ("g",), 64).fetch(*PLACES[0])
     # The source is in the 33rd column of the cutout, and in the 23rd of the tile.
-    assert np.isnan(answer.flux).all(axis=0).tolist() in (
+    assert np.isnan(answer.value).all(axis=0).tolist() in (
         [True] * n + [False] * (64 - n) for n in (9, 10)
     )
-    check_star(answer.flux, 0, stars, "g")
+    check_star(answer.value, 0, stars, "g")
 
 
 def test_outside_every_tile_and_on_the_other_side_of_the_sky_is_outside(tmp_path, stars):
@@ -82,7 +82,7 @@ def test_outside_every_tile_and_on_the_other_side_of_the_sky_is_outside(tmp_path
     ra, dec = PLACES[0]
     for place in [(ra, dec + 0.05), ((ra + 180) % 360, -dec)]:
         (answer,) = mosaic.fetch(*place)
-        assert (answer.status, answer.flux) == ("outside the footprint", None)
+        assert (answer.status, answer.value) == ("outside the footprint", None)
 
 
 def test_a_turned_and_mirrored_tile_is_cut_without_resampling(tmp_path, stars):
@@ -96,7 +96,7 @@ def test_a_turned_and_mirrored_tile_is_cut_without_resampling(tmp_path, stars):
     header.update({"BUNIT": "nanomaggy", "FILTER": "g"})
     fits.PrimaryHDU(image, header).writeto(tmp_path / "turned.fits")
     (answer,) = Mosaic.open(tmp_path, ("g",), 5).fetch(*PLACES[0])
-    np.testing.assert_array_equal(answer.flux, image[147:152, 197:202])
+    np.testing.assert_array_equal(answer.value, image[147:152, 197:202])
 
 
 def test_a_compressed_tile_is_cut_like_a_plain_one(tmp_path, stars):
@@ -110,7 +110,7 @@ def test_a_compressed_tile_is_cut_like_a_plain_one(tmp_path, stars):
         packed.writeto(tmp_path / "tile.g.fits.fz")
     plain.unlink()
     (answer,) = Mosaic.open(tmp_path, ("g",), 64).fetch(*PLACES[0])
-    np.testing.assert_array_equal(answer.flux, expected.flux)
+    np.testing.assert_array_equal(answer.value, expected.value)
 
 
 def test_counts_are_calibrated_by_the_zero_point_given(tmp_path, stars):
@@ -118,7 +118,7 @@ def test_counts_are_calibrated_by_the_zero_point_given(tmp_path, stars):
     write_tile(tmp_path, stars, cell, x - 250, y - 250, BUNIT="count")
     (nanomaggy,) = Mosaic.open(tmp_path, ("g",), 64, 22.5).fetch(*PLACES[0])
     (brighter,) = Mosaic.open(tmp_path, ("g",), 64, 20.0).fetch(*PLACES[0])
-    np.testing.assert_allclose(brighter.flux, 10 * nanomaggy.flux, rtol=1e-5)
+    np.testing.assert_allclose(brighter.value, 10 * nanomaggy.value, rtol=1e-5)
 
 
 def test_a_folder_that_is_no_mosaic_is_refused(tmp_path, stars):

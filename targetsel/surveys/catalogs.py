@@ -1,0 +1,177 @@
+"""Catalogs from surveys: a region of the sky tile by tile, or the answer to one query."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import targetsel
+from targetsel.errors import CatalogError
+from targetsel.sky.catalog import HEALPIX, Catalog
+from targetsel.surveys.fetching import (
+    Fetched,
+    FetchFolder,
+    FetchSummary,
+    Progress,
+    bytes_of_table,
+    table_of_bytes,
+)
+from targetsel.surveys.http import Unanswered
+from targetsel.surveys.service import OK, ConeSearch, QueryService, Reply, TooMany
+from targetsel.surveys.tiles import Region, SkyTile
+from targetsel.tables.files import check_output
+from targetsel.tables.parquet import ParquetSink, write_table
+
+ROLES = {"source_id": "source_id", "ra": "ra", "dec": "dec"}
+SPLIT = "too many sources, cut into four"
+DEEPEST_TILE = 16  # HEALPix order, cells of 3 arcsec
+
+
+def fetch_region(
+    catalog: ConeSearch,
+    region: Region,
+    output: Path,
+    progress: Progress = lambda done, total: None,
+) -> FetchSummary:
+    """Write a survey's sources in a region to a Parquet catalog, sorted by `_healpix_29`.
+
+    Tiles that came are kept in `<output>.fetched` until the catalog is whole; the same call
+    resumes there.
+
+    Raises
+    ------
+    CatalogError
+        If a tile got no good answer, or the region holds no sources.
+    OutputError
+        If `output` cannot be written, or was begun with another question.
+    """
+    check_output(output)
+    question = {"archive": catalog.name, "url": catalog.url, "region": region.words}
+    with FetchFolder.open(output, question, _key, CatalogError) as fetched:
+        tiles = list(region.tiles(catalog.largest_cone))
+        waiting = tiles
+        while waiting:
+            fetched.fetch_missing(
+                lambda: waiting,  # noqa: B023
+                lambda some: [_ask(catalog, region, tile) for tile in some],
+                progress,
+            )
+            _check_whole(output, catalog, fetched, waiting)
+            waiting = [
+                child
+                for tile in waiting
+                if fetched.statuses(tile) == [SPLIT]
+                for child in tile.children()
+            ]
+        summary = _write(output, catalog, question, _tables(fetched, tiles))
+        fetched.remove()
+    return summary
+
+
+def fetch_query(service: QueryService, query: str, output: Path) -> FetchSummary:
+    """Write the answer to a query in ADQL or SQL to a Parquet file.
+
+    Raises
+    ------
+    CatalogError
+        If the service does not answer or understand, or no row is selected.
+    OutputError
+        If `output` cannot be written.
+    """
+    check_output(output)
+    try:
+        rows = service.query(query)
+    except Unanswered as error:
+        raise CatalogError(f"{service.url}: no good answer: {error}. Try again later.") from error
+    if not rows.num_rows:
+        raise CatalogError(f"{service.url}: the answer has no rows; nothing was written.")
+    footer = {"archive": service.name, "url": service.url, "question": query}
+    write_table(rows, output, footer | {"code_version": targetsel.__version__})
+    return FetchSummary(rows.num_rows)
+
+
+def _key(tile: SkyTile) -> str:
+    return tile.name
+
+
+def _ask(catalog: ConeSearch, region: Region, tile: SkyTile) -> Fetched:
+    """The sources of a tile, or the note that it has to be cut into four."""
+    cone = region.within(tile)
+    if cone is None:
+        return Fetched([Reply(OK)])
+    try:
+        rows = catalog.cone(cone)
+    except TooMany:
+        if tile.order < DEEPEST_TILE:
+            return Fetched([Reply(SPLIT)])
+        place = f"{cone.radius * 3600:.0f} arcsec of {cone.ra:.6f}, {cone.dec:.6f}"
+        error = Unanswered(f"too many sources within {place}")
+        return Fetched([Reply.unanswered(catalog.url, error)])
+    except Unanswered as error:
+        return Fetched([Reply.unanswered(catalog.url, error)])
+    table = _sources_inside(Catalog(rows, ROLES), region, tile)
+    return Fetched([Reply(OK, url=catalog.url)], bytes_of_table(table))
+
+
+def _sources_inside(found: Catalog, region: Region, tile: SkyTile) -> pa.Table:
+    """The sources inside region and tile, sorted; metadata "dropped" counts rows left out."""
+    known = np.isfinite(found.ra) & (np.abs(found.dec) <= 90)
+    known &= ~pc.is_null(found.table["source_id"]).to_numpy()
+    inside = region.trimmed(found.take(known), tile)
+    table = inside.table.append_column(HEALPIX, pa.array(inside.healpix))
+    table = table.sort_by([(HEALPIX.name, "ascending"), ("source_id", "ascending")])
+    _, first = np.unique(table["source_id"].to_numpy(), return_index=True)
+    kept = table.take(pa.array(np.sort(first)))
+    dropped = {
+        "no id or no place on the sky": int((~known).sum()),
+        "the same id again": table.num_rows - kept.num_rows,
+    }
+    return kept.replace_schema_metadata({"dropped": json.dumps(dropped)})
+
+
+def _check_whole(
+    output: Path, catalog: ConeSearch, fetched: FetchFolder[SkyTile], tiles: list[SkyTile]
+) -> None:
+    failed = [tile for tile in tiles if not fetched.is_finished(tile)]
+    if failed:
+        (reason,) = fetched.statuses(failed[0]) or ["not asked"]
+        raise CatalogError(
+            f"{output}: {len(failed)} of {len(tiles)} parts of the sky got no good answer from "
+            f"{catalog.url}; the first, HEALPix cell {failed[0].name}: {reason}. Run the same "
+            "command again: what was fetched is kept."
+        )
+
+
+def _tables(fetched: FetchFolder[SkyTile], tiles: Iterable[SkyTile]) -> Iterator[pa.Table]:
+    """The tables of the tiles, in the order of the sky."""
+    for tile in tiles:
+        if fetched.statuses(tile) == [SPLIT]:
+            yield from _tables(fetched, tile.children())
+        elif content := fetched.content(tile):
+            yield table_of_bytes(content)
+
+
+def _write(
+    output: Path, catalog: ConeSearch, question: dict[str, str], tables: Iterator[pa.Table]
+) -> FetchSummary:
+    """Write one catalog of all tables."""
+    n_sources, dropped = 0, Counter[str]()
+    with ParquetSink(output, pa.schema([*catalog.columns.schema, HEALPIX])) as sink:
+        for table in tables:
+            n_sources += table.num_rows
+            dropped.update(json.loads(table.schema.metadata[b"dropped"]))
+            sink.write(table)
+        if not n_sources:
+            raise CatalogError(
+                f"{catalog.url}: has no sources in {question['region']}; nothing was written."
+            )
+        sink.footer.update(question, code_version=targetsel.__version__, columns=ROLES)
+    return FetchSummary(
+        n_sources, dropped={reason: n for reason, n in sorted(dropped.items()) if n}
+    )

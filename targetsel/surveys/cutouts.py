@@ -1,0 +1,163 @@
+"""Cutouts of a catalog from a survey, into a cutout store."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from targetsel.errors import CutoutError
+from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.packing import Piece, Positions, check_replaceable, write_store
+from targetsel.surveys.fetching import (
+    Fetched,
+    FetchFolder,
+    FetchSummary,
+    Progress,
+    batches_of,
+    manifest_of,
+)
+from targetsel.surveys.service import ImageService
+from targetsel.tables.files import check_output
+from targetsel.tables.ids import uniform
+
+SOURCES_PER_PIECE = 64
+SKY_SOURCES = 256
+
+Batches = Callable[[], Iterable[Positions]]
+
+
+@dataclass(frozen=True)
+class SourcePosition:
+    """One row of a catalog; ra and dec in deg, ICRS."""
+
+    source_id: int | str
+    ra: float
+    dec: float
+
+    def key(self) -> str:
+        """A source that has moved is another one."""
+        return f"{self.source_id}:{self.ra!r},{self.dec!r}"
+
+
+def fetch_cutouts(
+    service: ImageService,
+    batches: Batches,
+    store: Path,
+    progress: Progress = lambda done, total: None,
+) -> FetchSummary:
+    """Fetch the cutouts that are still missing, then write the store and its manifest.
+
+    The manifest, `<store>.manifest.parquet`, has a row for each source and band; `fetching` tells
+    what is kept for another run.
+
+    Parameters
+    ----------
+    service : ImageService
+    batches : callable
+        Gives the catalog, in pieces, each time it is called.
+    store : Path
+        Cutout store to write, a folder.
+    progress : callable, optional
+        Called with the number of sources asked for in this run, and of those to ask for.
+
+    Raises
+    ------
+    CutoutError
+        If the service does not answer any more, or no source has a cutout.
+    OutputError
+        If something else is where the store or the manifest goes, another run is at work, or
+        what is there was fetched with other settings.
+    """
+    check_replaceable(store)
+    check_output(manifest_of(store))
+
+    def ask(some: Sequence[SourcePosition]) -> list[Fetched]:
+        return [_ask(service, source) for source in some]
+
+    with FetchFolder.open(store, service.settings(), SourcePosition.key, CutoutError) as fetched:
+        known = fetched.fetch_missing(lambda: _sources(batches), ask, progress)
+        statuses, unfinished = fetched.write_manifest(
+            manifest_of(store), map(_rows, batches()), _id_type(batches), service.bands
+        )
+        sigma = _sky_sigma(service, batches, fetched)
+        written = write_store(store, _pieces(service, batches, fetched), sigma)
+    return FetchSummary(written, known, statuses, unfinished)
+
+
+def _ask(service: ImageService, source: SourcePosition) -> Fetched:
+    """Replies of all bands; their pixels as one array (B, H, W), NaN for a band without data."""
+    replies = service.fetch(source.ra, source.dec)
+    if all(reply.value is None for reply in replies):
+        return Fetched(replies)
+    blank = np.full((service.size, service.size), np.nan)
+    planes = [blank if reply.value is None else reply.value for reply in replies]
+    return Fetched(replies, np.stack(planes).astype("<f4").tobytes())
+
+
+def _rows(batch: Positions) -> list[SourcePosition]:
+    columns = batch.source_id.tolist(), batch.ra.tolist(), batch.dec.tolist()
+    return [SourcePosition(*row) for row in zip(*columns, strict=True)]
+
+
+def _sources(batches: Batches) -> Iterator[SourcePosition]:
+    return itertools.chain.from_iterable(map(_rows, batches()))
+
+
+def _id_type(batches: Batches) -> pa.DataType:
+    first = next(iter(batches()))
+    return pa.int64() if first.source_id.dtype.kind in "iu" else pa.string()
+
+
+def _cutouts(
+    service: ImageService,
+    fetched: FetchFolder[SourcePosition],
+    sources: Sequence[SourcePosition],
+) -> Cutouts:
+    """The cutouts of some sources; not present where none has come."""
+    shape = len(service.bands), service.size, service.size
+    flux = np.full((len(sources), *shape), np.nan, np.float32)
+    present = np.zeros(len(sources), dtype=bool)
+    for row, source in enumerate(sources):
+        if content := fetched.content(source):
+            flux[row], present[row] = np.frombuffer(content, "<f4").reshape(shape), True
+    ids = [source.source_id for source in sources]
+    source_id = np.array(ids, dtype=np.int64 if isinstance(ids[0], int) else object)
+    return Cutouts(source_id, flux, service.bands, service.pixel_scale, present)
+
+
+def _pieces(
+    service: ImageService, batches: Batches, fetched: FetchFolder[SourcePosition]
+) -> Iterator[Piece]:
+    """The cutouts of all finished sources, for `write_store`."""
+    for some in batches_of(_sources(batches), SOURCES_PER_PIECE):
+        ra, dec = np.array([(source.ra, source.dec) for source in some]).T
+        yield _cutouts(service, fetched, some), ra, dec
+
+
+def _sky_sigma(
+    service: ImageService, batches: Batches, fetched: FetchFolder[SourcePosition]
+) -> np.ndarray:
+    """Standard deviation of the sky [nanomaggy/pixel], shape (B,).
+
+    From sources that a hash of their ids chooses, so that their order does not matter.
+    """
+
+    def has_pixels(source: SourcePosition) -> bool:
+        record = fetched.record(source)
+        return record is not None and record["length"] > 0
+
+    def chance(source: SourcePosition) -> float:
+        return float(uniform(np.array([source.source_id]), 0, "sky sigma")[0, 0])
+
+    chosen = heapq.nsmallest(SKY_SOURCES, filter(has_pixels, _sources(batches)), key=chance)
+    if not chosen:
+        raise CutoutError(
+            f"{fetched.folder}: no source has a cutout. The manifest says why, source by source."
+        )
+    return _cutouts(service, fetched, chosen).sky_sigma()

@@ -1,0 +1,292 @@
+"""Images from surveys: checked before they are used, and cut around the source."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from targetsel.errors import CutoutError
+from targetsel.imaging.image_file import image_of_fits
+from targetsel.surveys.http import Answer, Unanswered, Web
+from targetsel.surveys.retry import Damaged, ask, body_of
+from targetsel.surveys.service import NO_DATA, OK, Reply
+
+# Which warnings are errors is a setting of the whole process: one image is opened at a time.
+OPENING = threading.Lock()
+FITS_BLOCK = 2880
+
+Listed = TypeVar("Listed")
+
+
+@dataclass(frozen=True)
+class RemoteImages:
+    """The common part of image services on the web.
+
+    Attributes
+    ----------
+    web : Web
+    bands : tuple of B strings
+    size : int
+        Width and height of a cutout [pixel].
+    """
+
+    survey: ClassVar[str]
+    web: Web
+    bands: tuple[str, ...]
+    size: int
+
+    def settings(self) -> Mapping[str, Any]:
+        """See `ImageService.settings`."""
+        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "web"}
+        return {"survey": self.survey, **own, "bands": list(self.bands)}
+
+    def best_of_each_band(
+        self,
+        listing: Answer,
+        found: Mapping[str, Sequence[Any]],
+        cutout: Any,
+        url: str,
+        missing: str,
+    ) -> list[Reply]:
+        """One reply for each band, from the image that lost fewest pixels.
+
+        Parameters
+        ----------
+        listing : Answer
+            The list of images.
+        found : mapping
+            The images of each band.
+        cutout : callable
+            ``cutout(image, band)`` gives the image's `Reply`.
+        url : str
+            Place to name where there is no answer.
+        missing : str
+            Status of a band without images.
+        """
+        replies = []
+        for band in self.bands:
+            try:
+                best = least_lost(cutout(each, band) for each in found[band])
+            except Unanswered as error:
+                best = Reply.unanswered(url, error)
+            replies.append(best or Reply.to(replace(listing, troubles=()), missing))
+        replies[0] = replace(replies[0], troubles=listing.troubles + replies[0].troubles)
+        return replies
+
+    def one_band(
+        self,
+        url: str,
+        query: Mapping[str, Any],
+        band: str,
+        place: tuple[float, float],
+        pixel_scale: float,
+        zeropoint: float | None = None,
+        expected: int | None = None,
+    ) -> Reply:
+        """The cutout from one image of a band.
+
+        Parameters
+        ----------
+        place : (float, float)
+            Right ascension and declination [deg, ICRS].
+        pixel_scale : float
+            Scale that the image must have [arcsec].
+        zeropoint : float, optional
+            AB magnitude of one count, where the image does not tell.
+        expected : int, optional
+            Width and height that the image must have [pixel].
+
+        Raises
+        ------
+        Unanswered
+            If there is no good answer.
+        """
+
+        def pixels(answer: Answer) -> np.ndarray:
+            image = open_image(answer, zeropoint)
+            n_planes, *shape = image.flux.shape
+            if n_planes != 1:
+                raise Damaged(f"an image of {n_planes} planes, expected one")
+            if expected is not None and shape != [expected, expected]:
+                raise Damaged(f"an image of {shape} pixels, expected {expected} x {expected}")
+            if image.bands not in ((), (band,)):
+                raise Damaged(f"band {image.bands[0]}, expected {band}")
+            check_scale(image.wcs, pixel_scale)
+            return cut(image.flux[0], image.wcs, *place, self.size)
+
+        return reply_of_pixels(*ask(lambda: self.web.get(url, query), pixels))
+
+
+@dataclass(frozen=True)
+class SkyImage:
+    """A calibrated image with sky coordinates.
+
+    Attributes
+    ----------
+    flux : ndarray of float32, shape (B, H, W)
+        [nanomaggy]; NaN where there is no data.
+    bands : tuple of B strings
+        Empty where the image does not say.
+    wcs : WCS
+        Of the two sky axes.
+    masked : bool
+        Whether an inverse variance has told which pixels hold data.
+    """
+
+    flux: np.ndarray
+    bands: tuple[str, ...]
+    wcs: WCS
+    masked: bool = False
+
+
+def fits_of(answer: Answer) -> bytes:
+    """The content of an answer that is a FITS file of whole blocks.
+
+    Raises
+    ------
+    Damaged
+        If it is an error or another document, or ends too early.
+    """
+    content = body_of(answer)
+    if not content.startswith(b"SIMPLE  ="):
+        raise Damaged(f"no FITS file but {content[:40]!r}")
+    if len(content) % FITS_BLOCK:
+        raise Damaged(f"the FITS file ended too early, after {len(content)} bytes")
+    return content
+
+
+def open_image(answer: Answer, zeropoint: float | None = None) -> SkyImage:
+    """The image in an answer.
+
+    Raises
+    ------
+    Damaged
+        If the answer is no whole, calibrated FITS image with sky coordinates.
+    """
+    content = fits_of(answer)
+    with OPENING:
+        try:
+            image = image_of_fits(io.BytesIO(content), "FITS file", zeropoint)
+            assert image.header is not None
+            wcs = sky_wcs(image.header)
+        except (CutoutError, Damaged) as error:
+            raise Damaged(str(error)) from error
+        except Exception as error:  # a header may hold anything
+            raise Damaged(f"no usable FITS image ({type(error).__name__})") from error
+    return SkyImage(image.flux, image.bands, wcs, image.masked)
+
+
+def sky_wcs(header: fits.Header) -> WCS:
+    """The celestial part of a header's coordinates.
+
+    Raises
+    ------
+    Damaged
+        If there is none.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            wcs = WCS(header, naxis=2)
+    except Exception as error:  # wcslib's own kinds, and those of header values it cannot take
+        raise Damaged(f"unusable sky coordinates ({type(error).__name__})") from error
+    if not wcs.has_celestial:
+        raise Damaged("no sky coordinates in the header")
+    return wcs
+
+
+def check_scale(wcs: WCS, pixel_scale: float) -> None:
+    """Raise `Damaged` unless pixels measure `pixel_scale` [arcsec] within 1 %."""
+    found = proj_plane_pixel_scales(wcs) * 3600
+    if not np.allclose(found, pixel_scale, rtol=0.01):
+        wide, high = found
+        raise Damaged(f"pixels of {wide:.4g} x {high:.4g} arcsec, expected {pixel_scale:g}")
+
+
+def pixel_of(wcs: WCS, ra: float, dec: float) -> tuple[float, float]:
+    """Column and row of a position, counted from 0 at the first pixel's centre.
+
+    NaN for a position that the projection cannot show.
+    """
+    try:
+        x, y = wcs.all_world2pix(ra, dec, 0)
+    except Exception:  # no solution
+        return np.nan, np.nan
+    return float(x), float(y)
+
+
+def window(
+    wcs: WCS, shape: Sequence[int], ra: float, dec: float, size: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Rows and columns of an image, and of a `size` x `size` cutout around a position in it.
+
+    The position lies within half a pixel of the cutout's centre.
+
+    Raises
+    ------
+    Damaged
+        If the image, of shape (..., H, W), does not cover the position.
+    """
+    x, y = pixel_of(wcs, ra, dec)
+    height, width = shape[-2:]
+    if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
+        raise Damaged("the image does not cover the source")
+    left, top = corner(x, size), corner(y, size)
+    x0, x1, y0, y1 = max(left, 0), min(left + size, width), max(top, 0), min(top + size, height)
+    inside = slice(y0, y1), slice(x0, x1)
+    return inside, (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+
+
+def cut(flux: np.ndarray, wcs: WCS, ra: float, dec: float, size: int) -> np.ndarray:
+    """The pixels around a position, shape (..., size, size), without resampling.
+
+    NaN beyond the image's edge; see `window`.
+    """
+    inside, made_of = window(wcs, flux.shape, ra, dec, size)
+    made = np.full((*flux.shape[:-2], size, size), np.nan, dtype=np.float32)
+    made[(..., *made_of)] = flux[(..., *inside)]
+    return made
+
+
+def corner(centre: float, size: int) -> int:
+    """The first of `size` pixels whose middle is nearest to `centre`."""
+    return int(np.floor(centre - (size - 1) / 2 + 0.5))
+
+
+def is_empty(flux: np.ndarray) -> bool:
+    """Whether no pixel holds data: all NaN, or exactly zero as some surveys mark it."""
+    return bool((np.isnan(flux) | (flux == 0)).all())
+
+
+def reply_of_pixels(answer: Answer, flux: np.ndarray) -> Reply:
+    """The final reply that a good image of a band gives."""
+    return Reply.to(answer, NO_DATA) if is_empty(flux) else Reply.to(answer, OK, flux)
+
+
+def least_lost(replies: Iterable[Reply]) -> Reply | None:
+    """The first reply that lost no pixel, or else the one that lost fewest; None without any.
+
+    Later replies are not looked at, nor asked for if `replies` asks as it goes.
+    """
+    best: Reply | None = None
+    for reply in replies:
+        if best is None or _lost(reply) < _lost(best):
+            best = reply
+        if _lost(best) == 0:
+            break
+    return best
+
+
+def _lost(reply: Reply) -> float:
+    """Number of pixels without data."""
+    return np.inf if reply.value is None else int(np.isnan(reply.value).sum())

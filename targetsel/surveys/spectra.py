@@ -1,0 +1,150 @@
+"""Spectra of a catalog from a survey, into a spectrum store.
+
+A spectrum store is a Parquet file with a row for each source: `source_id`, `redshift`, and the
+lists `wavelength`, `flux` and `ivar` as they were observed; `spectra.reading` reads it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import targetsel
+from targetsel.errors import SpectrumError, did_you_mean
+from targetsel.surveys.fetching import (
+    Fetched,
+    FetchFolder,
+    FetchSummary,
+    Progress,
+    batches_of,
+    bytes_of_table,
+    manifest_of,
+    table_of_bytes,
+)
+from targetsel.surveys.service import OK, Reply, SpectrumService, WantedSpectrum
+from targetsel.tables.files import check_output
+from targetsel.tables.parquet import ParquetSink, described
+
+ROWS_PER_GROUP = 256
+_LIST = pa.list_(pa.float32())
+SPECTRUM = pa.schema(
+    [
+        described("redshift", pa.float64(), ucd="src.redshift"),
+        described("wavelength", _LIST, "Angstrom", "em.wl", "observed frame, vacuum"),
+        described("flux", _LIST, "1e-17 erg / (s cm2 Angstrom)", "phot.flux.density;em.wl"),
+        described("ivar", _LIST, "", "", "inverse variance of flux, 0 where masked"),
+    ]
+)
+
+
+def wanted_in(table: pa.Table, service: SpectrumService, place: str) -> list[WantedSpectrum]:
+    """The spectra that a table of sources names.
+
+    Parameters
+    ----------
+    table : pa.Table
+        With the columns that the service needs (see its `columns`), and perhaps source_id, for
+        which those that name the spectrum stand in, and redshift.
+    place : str
+        The table's name, for messages.
+
+    Raises
+    ------
+    SpectrumError
+        If a column is missing or has no value somewhere, or an id occurs twice.
+    """
+    by_lower = {name.lower(): name for name in table.column_names}
+    columns = {}
+    for role, usual in service.columns.items():
+        name = next((by_lower[each] for each in usual if each in by_lower), None)
+        if name is not None:
+            columns[role.removesuffix("?")] = _values(table, name, place, role)
+        elif not role.endswith("?"):
+            hint = did_you_mean(role, table.column_names)
+            raise SpectrumError(f"{place}: no column '{role}', which names a spectrum.{hint}")
+    if "source_id" in by_lower:
+        ids = _values(table, by_lower["source_id"], place, "source_id")
+    else:
+        ids = ["-".join(map(str, names)) for names in zip(*columns.values(), strict=True)]
+    if len(set(ids)) < len(ids):
+        twice = next(key for key, count in Counter(ids).items() if count > 1)
+        raise SpectrumError(f"{place}: has the source '{twice}' twice. Keep one row of each.")
+    redshift: list[float | None] = [None] * len(ids)
+    if "redshift" in by_lower:
+        redshift = table[by_lower["redshift"]].cast(pa.float64()).to_pylist()
+    return [
+        WantedSpectrum(key, {role: values[row] for role, values in columns.items()}, redshift[row])
+        for row, key in enumerate(ids)
+    ]
+
+
+def fetch_spectra(
+    service: SpectrumService,
+    wanted: Sequence[WantedSpectrum],
+    output: Path,
+    progress: Progress = lambda done, total: None,
+) -> FetchSummary:
+    """Fetch the spectra that are still missing, then write the spectrum store and its manifest.
+
+    The manifest, `<output>.manifest.parquet`, has a row for each source; `fetching` tells what is
+    kept for another run.
+
+    Raises
+    ------
+    SpectrumError
+        If the service does not answer any more, or no source has a spectrum.
+    OutputError
+        If the output cannot be written, or was begun with another service.
+    """
+    check_output(output)
+    wanted = sorted(wanted, key=lambda each: each.source_id)
+    whole = all(isinstance(each.source_id, int) for each in wanted)
+    ids = pa.int64() if whole else pa.string()
+
+    def ask(some: Sequence[WantedSpectrum]) -> list[Fetched]:
+        return [Fetched([reply], _content(reply)) for reply in service.fetch(some)]
+
+    with FetchFolder.open(output, service.settings(), _key, SpectrumError) as fetched:
+        known = fetched.fetch_missing(lambda: wanted, ask, progress, service.at_once)
+        statuses, unfinished = fetched.write_manifest(manifest_of(output), [wanted], ids, ())
+        good = [each for each in wanted if fetched.statuses(each) == [OK]]
+        if not good:
+            raise SpectrumError(
+                f"{output}: no source has a spectrum. The manifest beside it says why."
+            )
+        key = described("source_id", ids, "", "meta.id;meta.main", nullable=False)
+        with ParquetSink(output, pa.schema([key, *SPECTRUM]), ROWS_PER_GROUP) as sink:
+            sink.footer.update(service.settings(), code_version=targetsel.__version__)
+            for some in batches_of(good, ROWS_PER_GROUP):
+                rows = pa.concat_tables(table_of_bytes(fetched.content(each)) for each in some)
+                names = pa.array([each.source_id for each in some], ids)
+                sink.write(rows.add_column(0, key, names))
+    return FetchSummary(len(good), known, statuses, unfinished)
+
+
+def _values(table: pa.Table, name: str, place: str, role: str) -> list[Any]:
+    if table[name].null_count and not role.endswith("?"):
+        raise SpectrumError(
+            f"{place}: {table[name].null_count} rows have no '{name}'. Remove these rows."
+        )
+    return table[name].to_pylist()
+
+
+def _key(wanted: WantedSpectrum) -> str:
+    """The same for the same spectrum under the same id and redshift."""
+    names = ",".join(f"{role}={wanted.names[role]}" for role in sorted(wanted.names))
+    return f"{wanted.source_id!r}:{names}:{wanted.redshift!r}"
+
+
+def _content(reply: Reply) -> bytes:
+    """A spectrum as a table of one row."""
+    if (spectrum := reply.value) is None:
+        return b""
+    row = {name: getattr(spectrum, name) for name in SPECTRUM.names}
+    lists = {name: [np.asarray(row[name], np.float32)] for name in ("wavelength", "flux", "ivar")}
+    return bytes_of_table(pa.table({"redshift": [row["redshift"]], **lists}, SPECTRUM))
