@@ -15,8 +15,9 @@ The walk from a catalog to a target list, as a library::
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from targetsel.version import __version__
 
 if TYPE_CHECKING:
     from targetsel.errors import TargetselError
@@ -37,11 +38,6 @@ if TYPE_CHECKING:
     from targetsel.spectra.lines import measure
     from targetsel.spectra.proxies import Proxies, ProxyPosterior
     from targetsel.spectra.spectrum import Spectra
-
-try:
-    __version__ = version("targetsel")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.1.0"
 
 # Where each public name lives. They are imported when first used, so that checking a rule file
 # never waits for torch.
@@ -89,6 +85,7 @@ __all__ = [
     "Spectra",
     "TargetList",
     "TargetselError",
+    "__version__",
     "cut_out",
     "evaluate",
     "measure",

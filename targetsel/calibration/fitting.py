@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-import targetsel
 from targetsel.calibration.calibration import Calibration
 from targetsel.calibration.classes import ClassMap
 from targetsel.calibration.conformal import Bins, effective_size
@@ -27,6 +26,7 @@ from targetsel.spectra.proxies import Proxies, ProxyPosterior
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import read_footer
+from targetsel.version import __version__
 
 Progress = Callable[[int, int], None]
 
@@ -307,7 +307,7 @@ def _card(
     coverages: list[Coverage],
 ) -> dict[str, Any]:
     return {
-        "code_version": targetsel.__version__,
+        "code_version": __version__,
         "ensemble": {"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
         "truth_sha256": sha256_of_file(truth),
         "simulated": known.simulated,

@@ -1,37 +1,55 @@
-"""The command line: one module per command, each of which reads, makes one call, and writes."""
+"""The command line: each command reads, makes one library call, and writes.
+
+Commands are imported when they are called, so that `targetsel --version` and `targetsel rules lint`
+start at once.
+"""
 
 from __future__ import annotations
 
 import errno
 import sys
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-import targetsel
-from targetsel.cli import cutouts, decoder, ensemble, fetch, lines, priors, rules, spectra
-from targetsel.cli.assign import assign
-from targetsel.cli.calibrate import calibrate
-from targetsel.cli.compare import compare
-from targetsel.cli.demo import demo
-from targetsel.cli.density import density
-from targetsel.cli.diff import diff
-from targetsel.cli.evaluate import evaluate
-from targetsel.cli.explain import explain
-from targetsel.cli.export import export, import_assignment
-from targetsel.cli.forecast import forecast
-from targetsel.cli.funnel import funnel
-from targetsel.cli.mock import mock
-from targetsel.cli.observe import observe
-from targetsel.cli.randoms import randoms
-from targetsel.cli.score import score
-from targetsel.cli.select import select
-from targetsel.cli.selection_function import selection_function
-from targetsel.cli.show import show
-from targetsel.cli.train import train
-from targetsel.cli.trainingset import trainingset
-from targetsel.cli.tune import tune
 from targetsel.errors import TargetselError
+
+# Commands in the order of the help, each with its module in this folder and its function there.
+COMMANDS = {
+    "demo": "demo:demo",
+    "mock": "mock:mock",
+    "score": "score:score",
+    "observe": "observe:observe",
+    "train": "train:train",
+    "calibrate": "calibrate:calibrate",
+    "trainingset": "trainingset:trainingset",
+    "select": "select:select",
+    "compare": "compare:compare",
+    "funnel": "funnel:funnel",
+    "explain": "explain:explain",
+    "show": "show:show",
+    "tune": "tune:tune",
+    "forecast": "forecast:forecast",
+    "evaluate": "evaluate:evaluate",
+    "diff": "diff:diff",
+    "density": "density:density",
+    "randoms": "randoms:randoms",
+    "selection-function": "selection_function:selection_function",
+    "export": "export:export",
+    "import-assignment": "export:import_assignment",
+    "assign": "assign:assign",
+    "rules": "rules:app",
+    "cutouts": "cutouts:app",
+    "fetch": "fetch:app",
+    "ensemble": "ensemble:app",
+    "decoder": "decoder:app",
+    "spectra": "spectra:app",
+    "lines": "lines:app",
+    "priors": "priors:app",
+}
 
 # What the system refuses wherever a path is touched, and no check of ours foresees.
 REFUSALS = {
@@ -39,47 +57,50 @@ REFUSALS = {
     *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE),
 }
 
+
+class Commands(Mapping[str, Any]):
+    """The commands of `COMMANDS` by name, each imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, _, function = COMMANDS[name].partition(":")
+        found = getattr(import_module(f"targetsel.cli.{module}"), function)
+        parent = typer.Typer(add_completion=False)
+        parent.callback()(lambda: None)  # else a single command would be taken for the whole
+        if isinstance(found, typer.Typer):
+            parent.add_typer(found, name=name)
+        else:
+            parent.command(name)(found)
+        return typer.main.get_group(parent).commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class CommandLine(TyperGroup):
+    """The group of all commands."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = Commands()  # type: ignore[assignment]  # which is only read
+
+
 app = typer.Typer(
+    cls=CommandLine,
     help="Choose which galaxies deserve a spectrum: score an imaging catalog, select by rules.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command()(demo)
-app.command()(mock)
-app.command()(score)
-app.command()(observe)
-app.command()(train)
-app.command()(calibrate)
-app.command()(trainingset)
-app.command()(select)
-app.command()(compare)
-app.command()(funnel)
-app.command()(explain)
-app.command()(show)
-app.command()(tune)
-app.command()(forecast)
-app.command()(evaluate)
-app.command()(diff)
-app.command()(density)
-app.command()(randoms)
-app.command("selection-function")(selection_function)
-app.command()(export)
-app.command("import-assignment")(import_assignment)
-app.command()(assign)
-app.add_typer(rules.app, name="rules")
-app.add_typer(cutouts.app, name="cutouts")
-app.add_typer(fetch.app, name="fetch")
-app.add_typer(ensemble.app, name="ensemble")
-app.add_typer(decoder.app, name="decoder")
-app.add_typer(spectra.app, name="spectra")
-app.add_typer(lines.app, name="lines")
-app.add_typer(priors.app, name="priors")
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"targetsel {targetsel.__version__}")
+        from targetsel.version import __version__
+
+        typer.echo(f"targetsel {__version__}")
         raise typer.Exit
 
 
@@ -93,7 +114,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; what a user can mend becomes one line and exit status 2."""
+    """Run the command line; an error that a user can mend becomes one line and exit status 2."""
     try:
         app()
     except TargetselError as error:

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from targetsel.cli.printed import print_table
+from targetsel.cli.terminal import print_table, progress_bar
 from targetsel.errors import OutputError
 
 if TYPE_CHECKING:
@@ -50,15 +48,8 @@ def calibrate(
     if place.exists() and not force:
         raise OutputError(f"{place}: is there already. Replace it with --force, or remove it.")
     read = Ensemble.read(folder, calibrated=False)
-    console = Console(stderr=True)
-    columns = (TextColumn("calibrating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("calibrating", total=None)
-        calibration, coverages = fit(
-            scored, truth, read, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with progress_bar("calibrating") as progress:
+        calibration, coverages = fit(scored, truth, read, progress)
     calibration.write(folder)
     print_coverages(coverages)
     card = calibration.card

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from targetsel.cli.printed import counted
+from targetsel.cli.terminal import counted
 
 
 def compare(

@@ -9,7 +9,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from targetsel.cli.printed import counted
+from targetsel.cli.options import DecOption, IdOption, RaOption
+from targetsel.cli.terminal import counted
 from targetsel.errors import CutoutError
 
 app = typer.Typer(help="Pack images into a cutout store, and look at one.", no_args_is_help=True)
@@ -36,9 +37,9 @@ def pack(
         float | None, typer.Option(help="AB magnitude of one count, where files do not tell.")
     ] = None,
     encoding: Annotated[Encoding, typer.Option(help="How to keep pixels.")] = Encoding.asinh,
-    ra_col: Annotated[str | None, typer.Option(help="Catalog column of right ascension.")] = None,
-    dec_col: Annotated[str | None, typer.Option(help="Catalog column of declination.")] = None,
-    id_col: Annotated[str | None, typer.Option(help="Catalog column of the source id.")] = None,
+    ra_col: RaOption = None,
+    dec_col: DecOption = None,
+    id_col: IdOption = None,
 ) -> None:
     """Pack the images in FOLDER into one cutout store."""
     from targetsel.imaging import packing

@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from targetsel.cli.score import available_cores
+from targetsel.cli.terminal import available_cores, progress_bar
 
 
 def demo(
@@ -24,17 +22,8 @@ def demo(
     """Simulate images of a real catalog, score it, select from it, and compare with the truth."""
     from targetsel.mock.demonstration import run
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with ProgressBar(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("simulating images", total=None)
-
-        def show(done: int, total: int) -> None:
-            bar.update(task, description="scoring", completed=done, total=total)
-
-        outcomes = run(folder, n, threads or available_cores(), show)
+    with progress_bar("simulating and scoring") as progress:
+        outcomes = run(folder, n, threads or available_cores(), progress)
     table = Table(box=None, pad_edge=False)
     for heading in ("rules", "class"):
         table.add_column(heading)

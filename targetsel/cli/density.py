@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from targetsel.cli.printed import number, print_table
+from targetsel.cli.terminal import number, print_table
 from targetsel.selection.reports.density import density as measure
 from targetsel.selection.target_list import TargetList
 

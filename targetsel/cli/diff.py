@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import CalibrationOption, TruthOption, both
-from targetsel.cli.printed import print_table
 from targetsel.cli.select import SCORED, only_scored_file
+from targetsel.cli.terminal import print_table
 from targetsel.errors import RuleError
 from targetsel.rules.rules import Rules
 from targetsel.selection.reports.difference import ClassDifference, compare_lists, compare_rules

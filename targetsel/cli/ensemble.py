@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 import typer
 
-from targetsel.cli.printed import counted
+from targetsel.cli.terminal import counted
 from targetsel.errors import EnsembleError, OutputError
 
 if TYPE_CHECKING:

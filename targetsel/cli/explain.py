@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import RulesOption, ScoredArgument
-from targetsel.cli.printed import number, print_table
 from targetsel.cli.select import only_scored_file
+from targetsel.cli.terminal import number, print_table
 from targetsel.rules.rules import Rules
 from targetsel.selection.reports.explain import explain as explain_source
 

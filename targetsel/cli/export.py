@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from targetsel.cli.printed import counted
+from targetsel.cli.terminal import counted
 from targetsel.handoff.assignment import Assignment, Pointing, join
 from targetsel.handoff.export import check
 from targetsel.handoff.export import export as export_targets

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from targetsel.cli.printed import counted, progress_bar
+from targetsel.cli.options import DecOption, IdOption, RaOption
+from targetsel.cli.terminal import counted, progress_bar
 from targetsel.errors import CatalogError, SpectrumError
 
 SOURCES_PER_BATCH = 4096
@@ -20,9 +21,6 @@ SurveyOption = Annotated[
 ]
 UrlOption = Annotated[str | None, typer.Option(help="A mirror of the service.")]
 RateOption = Annotated[float, typer.Option(min=0.01, max=1000, help="Requests a second, at most.")]
-RaColumn = Annotated[str | None, typer.Option("--ra-col", help="Column of right ascension.")]
-DecColumn = Annotated[str | None, typer.Option("--dec-col", help="Column of declination.")]
-IdColumn = Annotated[str | None, typer.Option("--id-col", help="Column of source ids.")]
 
 
 @app.command()
@@ -59,9 +57,9 @@ def cutouts(
         float | None, typer.Option(help="AB magnitude of one count, where images do not tell.")
     ] = None,
     rate: RateOption = 10.0,
-    ra_col: RaColumn = None,
-    dec_col: DecColumn = None,
-    id_col: IdColumn = None,
+    ra_col: RaOption = None,
+    dec_col: DecOption = None,
+    id_col: IdOption = None,
 ) -> None:
     """Fetch cutouts of every source of CATALOG; resumes if interrupted."""
     from targetsel.photometry.bands import parse_bands
@@ -137,9 +135,9 @@ def spectra(
     ] = None,
     url: UrlOption = None,
     rate: RateOption = 10.0,
-    ra_col: RaColumn = None,
-    dec_col: DecColumn = None,
-    id_col: IdColumn = None,
+    ra_col: RaOption = None,
+    dec_col: DecOption = None,
+    id_col: IdOption = None,
 ) -> None:
     """Fetch the spectra of every source of CATALOG; resumes if interrupted."""
     from targetsel.sky.catalog import Catalog

@@ -14,8 +14,8 @@ from targetsel.cli.options import (
     TruthOption,
     both,
 )
-from targetsel.cli.printed import print_table
 from targetsel.cli.select import only_scored_file
+from targetsel.cli.terminal import print_table
 from targetsel.rules.rules import Rules
 from targetsel.selection.reports.forecast import Expected, forecasts
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import typer
 
 from targetsel.cli.options import RulesOption, ScoredArgument
-from targetsel.cli.printed import counted, print_table
 from targetsel.cli.select import only_scored_file
+from targetsel.cli.terminal import counted, print_table
 from targetsel.rules.rules import Rules
 from targetsel.selection.funnel import funnel as count
 

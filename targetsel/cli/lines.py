@@ -43,7 +43,7 @@ def calibrate(
     """
     import numpy as np
 
-    from targetsel.cli.printed import number, print_table
+    from targetsel.cli.terminal import number, print_table
     from targetsel.spectra.lines.width_files import maps_from_table
     from targetsel.tables.files import check_output
 

@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from targetsel.cli.printed import counted
-from targetsel.cli.score import available_cores
+from targetsel.cli.terminal import available_cores, counted, progress_bar
 
 REAL = ("real galaxy", "real galaxies")
 
@@ -56,18 +53,8 @@ def mock(
     if show is not None:
         drawn_from = [output / CUTOUTS, *(output / f"{name}.parquet" for name in TABLES)]
         check_output(show, drawn_from if variation is None else [*drawn_from, variation])
-    console = Console(stderr=True)
-    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("simulating", total=n)
-        write_sky(
-            output,
-            plan,
-            workers or available_cores(),
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with progress_bar("simulating") as progress:
+        write_sky(output, plan, workers or available_cores(), progress)
     typer.echo(
         f"{counted(n, 'mock source')} of {counted(min(n, len(plan.galaxies)), *REAL)} in "
         f"{output}/; images and spectra are simulated, with link {plan.variation.link:g} between "

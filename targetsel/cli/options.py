@@ -25,6 +25,9 @@ TruthOption = Annotated[
     Path | None,
     typer.Option(help="Parquet with the ids and the measured proxies of those sources."),
 ]
+RaOption = Annotated[str | None, typer.Option("--ra-col", help="Column of right ascension.")]
+DecOption = Annotated[str | None, typer.Option("--dec-col", help="Column of declination.")]
+IdOption = Annotated[str | None, typer.Option("--id-col", help="Column of source ids.")]
 
 
 def both(calibration: Path | None, truth: Path | None) -> tuple[Path, Path] | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from targetsel.cli.printed import counted
+from targetsel.cli.terminal import counted
 
 app = typer.Typer(
     help="Write spectral priors of sources; update them with measured spectra.",

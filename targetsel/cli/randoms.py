@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import RulesOption
-from targetsel.cli.printed import print_table
+from targetsel.cli.terminal import print_table
 from targetsel.errors import CatalogError
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.selection.reports.randoms import randoms as write_randoms

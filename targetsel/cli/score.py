@@ -9,14 +9,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
+from targetsel.cli.options import DecOption, IdOption, RaOption
+from targetsel.cli.terminal import available_cores, progress_bar
 from targetsel.errors import CutoutError, EnsembleError
 
 
@@ -51,9 +46,9 @@ def score(
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Without the ensemble's calibration.")
     ] = False,
-    ra_col: Annotated[str | None, typer.Option(help="Column of right ascension.")] = None,
-    dec_col: Annotated[str | None, typer.Option(help="Column of declination.")] = None,
-    id_col: Annotated[str | None, typer.Option(help="Column of source ids.")] = None,
+    ra_col: RaOption = None,
+    dec_col: DecOption = None,
+    id_col: IdOption = None,
 ) -> None:
     """Predict spectral latents and line strengths of every source of CATALOG."""
     from targetsel.imaging.store import CutoutStore
@@ -70,12 +65,7 @@ def score(
     options = Options(seed=seed)
     read = Ensemble.read(ensemble, chosen_device(device), not uncalibrated)
     output = output or default_output(catalog)
-    console = Console(stderr=True)
-    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("scoring", total=None)
+    with progress_bar("scoring") as progress:
         scored = score_catalog(
             file,
             CutoutStore.open(where),
@@ -83,7 +73,7 @@ def score(
             output,
             options,
             threads or available_cores(),
-            lambda done, total: bar.update(task, completed=done, total=total),
+            progress,
         )
     out = Console(soft_wrap=True, highlight=False, markup=False)
     if scored.n_resumed:
@@ -127,8 +117,3 @@ def chosen_device(device: Device) -> str:
     if device is Device.auto:
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device.value
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

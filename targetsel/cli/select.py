@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from targetsel.cli.options import CalibrationOption, ScoredArgument, TruthOption, both
-from targetsel.cli.printed import counted
+from targetsel.cli.terminal import counted
 from targetsel.errors import CatalogError
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.selection.select import Summary

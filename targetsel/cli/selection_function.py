@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import CalibrationOption, RulesOption, ScoredArgument, TruthOption, both
-from targetsel.cli.printed import print_table
 from targetsel.cli.select import only_scored_file
+from targetsel.cli.terminal import print_table
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.selection.reports.selection_function import write_selection_function
 

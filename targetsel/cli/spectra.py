@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from targetsel.errors import SpectrumError
+from targetsel.version import __version__
 
 app = typer.Typer(
     help="Bring real spectra to the decoder's latents; measure their lines.", no_args_is_help=True
@@ -39,7 +40,6 @@ def encode(
     ] = None,
 ) -> None:
     """Find the latents of the spectra in FILES, and how well they describe them."""
-    import targetsel
     from targetsel.scoring.ensemble import find_ensemble
     from targetsel.spectra.decoder import Decoder
     from targetsel.spectra.encoding import encode_files, table
@@ -57,7 +57,7 @@ def encode(
     for error in errors:
         typer.echo(str(error), err=True)
     footer = {
-        "code_version": targetsel.__version__,
+        "code_version": __version__,
         "decoder_sha256": sha256_of_file(chosen),
         "latent_space": network.space.name,
     }
@@ -90,7 +90,6 @@ def measure(
     ] = "emission",
 ) -> None:
     """Measure lines and indices of the spectra in FILES, with errors from their noise."""
-    import targetsel
     from targetsel.spectra.lines import LineTable
     from targetsel.spectra.lines.measured_files import measure_files, strengths_table
     from targetsel.tables.files import check_output
@@ -105,6 +104,6 @@ def measure(
         raise errors[0]
     for error in errors:
         typer.echo(str(error), err=True)
-    footer = {"code_version": targetsel.__version__, "ew_sign": ew_sign, "indices": table.names}
+    footer = {"code_version": __version__, "ew_sign": ew_sign, "indices": table.names}
     write_table(strengths_table(found, table, ew_sign), output, footer)
     typer.echo(f"{len(found) - len(errors)} of {len(found)} spectra measured in {output}")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from targetsel.cli.score import Device, available_cores, chosen_device
+from targetsel.cli.score import Device, chosen_device
+from targetsel.cli.terminal import available_cores
 from targetsel.errors import CatalogError, EnsembleError, SpectrumError
 
 if TYPE_CHECKING:

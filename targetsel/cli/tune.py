@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import ClassOption, RulesOption, ScoredArgument
-from targetsel.cli.printed import counted
 from targetsel.cli.select import only_scored_file
+from targetsel.cli.terminal import counted
 from targetsel.rules.rules import Rules
 from targetsel.selection.reports.tuning import tune as find_threshold
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-import targetsel
 from targetsel.errors import CatalogError, MockError, OutputError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import Piece, check_replaceable, write_store
@@ -26,6 +25,7 @@ from targetsel.mock.variation import Variation
 from targetsel.tables.files import held, sha256_of_file
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, read_footer
+from targetsel.version import __version__
 from targetsel.workers.pool import map_bounded, return_freed_memory
 
 Progress = Callable[[int, int], None]
@@ -113,7 +113,7 @@ class SkyPlan:
         """What every file says of where it comes from."""
         return {
             "images": "simulated",
-            "code_version": targetsel.__version__,
+            "code_version": __version__,
             "mock": {
                 "seed": self.seed,
                 "n": self.n,

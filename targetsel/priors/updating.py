@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import targetsel
 from targetsel.errors import CatalogError, EnsembleError, SpectrumError
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import Prior
@@ -25,6 +24,7 @@ from targetsel.spectra.measured import ObservedSpectrum
 from targetsel.spectra.reading import try_spectra
 from targetsel.tables.files import check_output
 from targetsel.tables.parquet import ParquetSink, described, read_footer
+from targetsel.version import __version__
 
 ROWS_AT_ONCE = 64
 LEVELS = {"_q05": 0.05, "_q16": 0.16, "": 0.5, "_q84": 0.84, "_q95": 0.95}
@@ -147,7 +147,7 @@ def update_files(
             raise errors[0] if errors else SpectrumError("no spectra were given")
         sink.footer.update(
             schema="targetsel/updated/v1",
-            code_version=targetsel.__version__,
+            code_version=__version__,
             options=vars(options),
             decoder_sha256=priors.model.residual.decoder_sha256,
         )

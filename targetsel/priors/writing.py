@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from astropy.io import fits
 from astropy.table import Table
 
-import targetsel
 from targetsel.errors import CatalogError, EnsembleError, OutputError, SpectrumError, did_you_mean
 from targetsel.networks.stored_posterior import stored_deviations, stored_posterior
 from targetsel.priors.model import SpectralModel
@@ -27,6 +26,7 @@ from targetsel.priors.stored import OK, arrays_of, fields, rows_of
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.tables.files import check_output, sha256_of_file
 from targetsel.tables.parquet import ParquetSink, read_footer
+from targetsel.version import __version__
 
 SCHEMA = "targetsel/priors/v1"
 ROWS_AT_ONCE = 64
@@ -162,7 +162,7 @@ class ScoredPosteriors:
         kept = ("ensemble", "calibration", "cutouts", "catalog", "images")
         return {
             "schema": SCHEMA,
-            "code_version": targetsel.__version__,
+            "code_version": __version__,
             "decoder_sha256": self.model.residual.decoder_sha256,
             "n_latents": self.model.decoder.n_latents,
             "frame": "rest" if self.options.redshift is None else "observed",
@@ -223,7 +223,7 @@ def _hdus(prior: Prior, scored: ScoredPosteriors) -> fits.HDUList:
     header["SRCID"] = (str(prior.source_id), "source id")
     header["REDSHIFT"] = (prior.redshift or 0.0, "that it is seen at; 0 is the rest frame")
     header["DECODER"] = (scored.model.residual.decoder_sha256[:40], "SHA-256, 40 digits of it")
-    header["ORIGIN"] = f"targetsel {targetsel.__version__}"
+    header["ORIGIN"] = f"targetsel {__version__}"
     spectrum = fits.BinTableHDU(Table({n: v.astype(np.float32) for n, v in spectra.items()}))
     spectrum.name = "SPECTRUM"
     spectrum.header["TUNIT1"] = "Angstrom"

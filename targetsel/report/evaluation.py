@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-import targetsel
 from targetsel.errors import OutputError
 from targetsel.report.baseline import is_available
 from targetsel.report.claims import claims
@@ -23,6 +22,7 @@ from targetsel.report.photometry import features
 from targetsel.report.subsets import Subset, subsets
 from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
 from targetsel.tables.files import check_output
+from targetsel.version import __version__
 
 TABLE, PAGE = "evaluation.parquet", "evaluation.html"
 
@@ -124,7 +124,7 @@ def evaluate(
 
 def _about(known: KnownSources, resampling: Resampling) -> dict[str, Any]:
     return {
-        "code_version": targetsel.__version__,
+        "code_version": __version__,
         "n": len(known),
         "n_groups": resampling.n_groups,
         "n_resamplings": N_RESAMPLINGS,

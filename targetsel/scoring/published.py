@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import targetsel
 from targetsel.errors import CutoutError, EnsembleError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.imaging.stretch import Stretch
@@ -39,6 +38,7 @@ from targetsel.scoring.ensemble import BATCH_SIZE, SCHEMA, Ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.tables.files import sha256_of_file
 from targetsel.weights.pickles import read_state_dict
+from targetsel.version import __version__
 from targetsel.weights.safetensors import load_weights
 
 BANDS = ("y", "z", "i", "r", "g")
@@ -292,7 +292,7 @@ def _card(
         "schema": SCHEMA,
         "name": "",
         "description": "Published networks of Wu & Peek (2020, arXiv:2009.12318), imported",
-        "code_version": targetsel.__version__,
+        "code_version": __version__,
         "input": {
             "bands": list(BANDS),
             "pixel_scale": PIXEL_SCALE,

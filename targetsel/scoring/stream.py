@@ -22,7 +22,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-import targetsel
 from targetsel.errors import OutputError, TargetselError
 from targetsel.imaging.cutout import Images, cut_out
 from targetsel.imaging.store import CutoutStore, check_suits
@@ -35,6 +34,7 @@ from targetsel.sky.chunks import sorted_chunks
 from targetsel.spectra.lines import BPT_CLASSES
 from targetsel.tables.files import check_output, held, written_beside
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, is_simulated, write_table
+from targetsel.version import __version__
 from targetsel.workers.pool import map_bounded, return_freed_memory
 
 ROWS_PER_CHUNK = 256
@@ -212,7 +212,7 @@ def _identity(catalog: CatalogFile) -> dict[str, Any]:
 def _provenance(store: CutoutStore, ensemble: Ensemble, options: Options) -> dict[str, Any]:
     calibration = ensemble.calibration
     return {
-        "targetsel": targetsel.__version__,
+        "targetsel": __version__,
         "ensemble": {"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
         DECODER_KEY: ensemble.card["files"].get("decoder.safetensors"),
         "calibration": calibration.provenance if calibration else None,

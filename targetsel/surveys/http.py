@@ -22,7 +22,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError
 from urllib3.util import Retry
 
-import targetsel
+from targetsel.version import __version__
 
 AT_ONCE = 8  # per host; STScI asks for at most 10
 BUSY = (429, 502, 503, 504)
@@ -191,7 +191,7 @@ class _Session(requests.Session):
         super().__init__()
         self.mount("http://", adapter)
         self.mount("https://", adapter)
-        self.headers["User-Agent"] = f"targetsel/{targetsel.__version__}"
+        self.headers["User-Agent"] = f"targetsel/{__version__}"
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.max_redirects = 5
         self._timeout = timeout

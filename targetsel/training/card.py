@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import targetsel
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.network import Network
 from targetsel.networks.posterior import LatentPosterior
@@ -29,6 +28,7 @@ from targetsel.training.members import Member
 from targetsel.training.plan import TrainingPlan
 from targetsel.training.split import Split
 from targetsel.training.trainer import ReadRows
+from targetsel.version import __version__
 
 ROWS_AT_ONCE = 256
 N_ROUNDED = 512  # sources on which half precision is tried
@@ -69,7 +69,7 @@ def describe(
         "name": name,
         "description": f"{members}, deconvolution {network.deconvolution}; {seen}",
         "simulated": labels.simulated,
-        "code_version": targetsel.__version__,
+        "code_version": __version__,
         "input": plan.input.to_card(),
         "network": network.to_card(),
         "latents": _latents(ensemble.decoder),

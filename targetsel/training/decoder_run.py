@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-import targetsel
 from targetsel.errors import OutputError
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import wavelengths
 from targetsel.tables.files import written_beside
 from targetsel.training.decoder_training import Recipe, Trained, train
 from targetsel.training.training_spectra import TrainingSpectra
+from targetsel.version import __version__
 
 REGIONS = {
     "3388-3800": (3388.0, 3800.0),
@@ -67,7 +67,7 @@ def train_into(
     decoder = Decoder(trained.network)
     figures = validate(decoder, spectra, trained.held_out)
     about = {
-        "code_version": targetsel.__version__,
+        "code_version": __version__,
         "recipe": asdict(recipe) | {"space": recipe.space.name},
         "spectra_sha256": spectra.sha256,
         "n_spectra": len(spectra.flux),

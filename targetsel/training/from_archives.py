@@ -25,7 +25,6 @@ import pyarrow.parquet as pq
 from astropy import units as u
 from astropy.coordinates import Latitude, Longitude
 
-import targetsel
 from targetsel.errors import CatalogError, SpectrumError, did_you_mean
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
@@ -44,6 +43,7 @@ from targetsel.tables.ids import uniform
 from targetsel.tables.journal import check_settings
 from targetsel.tables.parquet import ParquetSink, described, read_footer, write_table
 from targetsel.training.labels import Labels
+from targetsel.version import __version__
 
 SOURCES_PER_PART = 1024
 GROUP_ORDER = 7  # HEALPix cells of 27 arcmin: cutouts that overlap are mostly in one
@@ -310,7 +310,7 @@ class _Run:
                 f"{self.folder}: no source has both latents and a whole cutout; dropped: "
                 f"{_counted(dropped)}."
             )
-        footer = dict(self.settings) | {"code_version": targetsel.__version__}
+        footer = dict(self.settings) | {"code_version": __version__}
         write_table(_with_groups(_only(sources, ready)), self.folder / "catalog.parquet", footer)
         write_table(_only(labels, ready), self.folder / "latents.parquet", footer)
         self._write_spectra(ready, footer)

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.cli.printed import counted
+from targetsel.cli.terminal import counted
 from targetsel.imaging.store import CutoutStore
 from tests.cli.typed import contents
 from tests.emulator.faults import Faults

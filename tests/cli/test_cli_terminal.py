@@ -1,8 +1,8 @@
-"""Tests of targetsel.cli.printed: tables and numbers as commands print them."""
+"""Tests of targetsel.cli.terminal: tables and numbers as commands print them."""
 
 import pytest
 
-from targetsel.cli.printed import counted
+from targetsel.cli.terminal import counted
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,3 @@
+"""The version of the package, the one that its results and footers name."""
+
+__version__ = "0.1.0"
