@@ -37,8 +37,8 @@ from targetsel.novelty.novelty import NoveltyReference
 from targetsel.scoring.ensemble import BATCH_SIZE, SCHEMA, Ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.tables.files import sha256_of_file
-from targetsel.weights.pickles import read_state_dict
 from targetsel.version import __version__
+from targetsel.weights.pickles import read_state_dict
 from targetsel.weights.safetensors import load_weights
 
 BANDS = ("y", "z", "i", "r", "g")
