@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from targetsel.cli.printed import print_table
 
+from targetsel.cli.terminal import print_table
 from targetsel.observing.continuum import Magnitudes
 from targetsel.observing.line import LINES
 from targetsel.photometry.bands import passbands, synthetic_photometry
