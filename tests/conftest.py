@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from targetsel.imaging.quality import CHECKS
+from targetsel.imaging.measurements import CHECKS
 from targetsel.imaging.stretch import Stretch
 from targetsel.mock.demonstration import write_demonstration
 from targetsel.mock.survey import PAN_STARRS

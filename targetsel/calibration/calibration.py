@@ -75,7 +75,7 @@ class Calibration:
         Parameters
         ----------
         magnitude : ndarray, shape (N,)
-            As `imaging.brightness.central_magnitude` gives it.
+            As `imaging.measurements.central_magnitude` gives it.
         """
         return posterior if self.latents is None else self.latents.apply(posterior, magnitude)
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from targetsel.calibration.truth import Truth
 from targetsel.errors import CatalogError, EnsembleError
-from targetsel.imaging.brightness import MAGNITUDE
+from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.networks.stored_posterior import check_decoder, matrix, stored_posterior
 from targetsel.scoring.ensemble import Ensemble

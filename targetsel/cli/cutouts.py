@@ -43,8 +43,8 @@ def pack(
 ) -> None:
     """Pack the images in FOLDER into one cutout store."""
     from targetsel.imaging import packing
-    from targetsel.imaging.encoding import ASINH, FLOAT
     from targetsel.imaging.folder import Folder
+    from targetsel.imaging.store_format import ASINH, FLOAT
     from targetsel.photometry.bands import parse_bands
     from targetsel.sky.catalog import CatalogFile
 

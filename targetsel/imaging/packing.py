@@ -22,8 +22,7 @@ from astropy.coordinates import Latitude, Longitude
 
 from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging.cutout import Cutouts, Images
-from targetsel.imaging.encoding import ASINH, dtype_of, encode
-from targetsel.imaging.layout import Layout, read_part, to_metadata
+from targetsel.imaging.store_format import ASINH, Layout, dtype_of, encode, read_part, to_metadata
 from targetsel.tables.parquet import FOOTER_KEY
 
 SOURCES_PER_PART = 4096

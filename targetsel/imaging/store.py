@@ -27,8 +27,7 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CutoutError
 from targetsel.imaging.cutout import Cutouts
-from targetsel.imaging.encoding import blank, decode, dtype_of
-from targetsel.imaging.layout import Part, read_part
+from targetsel.imaging.store_format import Part, blank, decode, dtype_of, read_part
 from targetsel.tables.ids import keys_of
 from targetsel.tables.parquet import says_simulated
 

@@ -37,7 +37,7 @@ class LatentPosterior:
     novelty : ndarray, shape (N,)
         Share of held-out training sources that look at least as strange; small means novel.
     magnitude : ndarray, shape (N,)
-        Of the cutout's central light (`imaging.brightness`); NaN where it is not known.
+        Of the cutout's central light (`imaging.measurements`); NaN where it is not known.
     deviations : Deviations
         How latents deviate from a member's mean, in units of its factor; standard normal by
         default. The same for all sources.

@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import CutoutError, EnsembleError
-from targetsel.imaging.brightness import central_magnitude, reference_band
 from targetsel.imaging.cutout import Cutouts
-from targetsel.imaging.quality import CHECKS, looks, quality
+from targetsel.imaging.measurements import (
+    CHECKS,
+    appearance,
+    central_magnitude,
+    quality,
+    reference_band,
+)
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
 from targetsel.novelty.novelty import Novelty, NoveltyReference
@@ -32,7 +37,7 @@ class Familiarity:
     novelty : Novelty
         NaN, and without a reason, where the cutout's status is not "ok".
     looks : ndarray, shape (N, 3)
-        Magnitude, colour and size on the cutout (`imaging.quality.looks`); NaN likewise.
+        Magnitude, colour and size on the cutout (`imaging.measurements.appearance`); NaN likewise.
     support : ndarray of bool, shape (N,)
         Whether training sources look like it (`support`).
     """
@@ -147,4 +152,4 @@ def _measured(cutouts: Cutouts, plan: InputPlan) -> tuple[np.ndarray, np.ndarray
         return np.zeros((0, len(CHECKS))), np.zeros((0, 3))
     sky = np.array(plan.stretch.sky_sigma) / plan.binning
     magnitude = central_magnitude(cutouts, reference_band(plan.bands))
-    return quality(cutouts.flux, sky), looks(cutouts.flux, plan.bands, magnitude)
+    return quality(cutouts.flux, sky), appearance(cutouts.flux, plan.bands, magnitude)

@@ -1,7 +1,7 @@
 """Novelty: how unlike its training sources a source looks, to the members and in its pixels.
 
 Two parts are measured on held-out training sources: the distance of the members' features from
-their mean, and what can be wrong with a cutout (`imaging.quality`). Each becomes the share of
+their mean, and what can be wrong with a cutout (`imaging.measurements`). Each becomes the share of
 held-out sources that are at least as strange; the smaller of the two says how strange the source
 is, and is turned into such a share once more, so that it is uniform for ordinary sources again.
 """
@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from targetsel.imaging.quality import CHECKS, TWO_SIDED
+from targetsel.imaging.measurements import CHECKS, TWO_SIDED
 from targetsel.novelty.support import Support
 
 N_LEVELS = 201
@@ -35,7 +35,7 @@ class Novelty:
     by_features, by_image : ndarray, shape (N,)
         The same to the members alone, and by the checks of the image alone; NaN where unknown.
     reason : ndarray of str, shape (N,)
-        What is strangest: `FEATURES`, or a name in `imaging.quality.CHECKS`.
+        What is strangest: `FEATURES`, or a name in `imaging.measurements.CHECKS`.
     """
 
     share: np.ndarray
@@ -104,9 +104,9 @@ class NoveltyReference:
         features : ndarray, shape (M, N, F)
             N at least 4.
         quality : ndarray, shape (N, 9)
-            As `imaging.quality.quality` gives it.
+            As `imaging.measurements.quality` gives it.
         looks : ndarray, shape (R, 3)
-            As `imaging.quality.looks` gives it, without NaN.
+            As `imaging.measurements.appearance` gives it, without NaN.
         """
         first, second = features[:, ::2], features[:, 1::2]
         mean = first.mean(axis=1)

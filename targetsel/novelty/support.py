@@ -26,7 +26,7 @@ class Support:
     ----------
     looks : ndarray, shape (R, 3)
         Magnitude [mag], colour [mag] and size [share of the side] of held-out training sources,
-        measured on their cutouts (`imaging.quality.looks`).
+        measured on their cutouts (`imaging.measurements.appearance`).
     """
 
     looks: np.ndarray

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from targetsel.imaging.brightness import MAGNITUDE
+from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.photometry.columns import PhotometricColumn, is_number, photometric_columns
 from targetsel.photometry.flux import ab_magnitude, njy_per_unit
 

@@ -20,9 +20,8 @@ import torch
 
 from targetsel.calibration.calibration import Calibration
 from targetsel.errors import EnsembleError, did_you_mean
-from targetsel.imaging.brightness import central_magnitude, reference_band
 from targetsel.imaging.cutout import Cutouts
-from targetsel.imaging.quality import CHECKS
+from targetsel.imaging.measurements import CHECKS, central_magnitude, reference_band
 from targetsel.networks.folding import fold
 from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import Network, NetworkPlan

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CatalogError
-from targetsel.imaging.brightness import MAGNITUDE
 from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.networks.stored_posterior import with_deviations
 from targetsel.sky.catalog import HEALPIX, Catalog

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from targetsel.cli.ensemble import app
 from targetsel.errors import EnsembleError, OutputError
 from targetsel.imaging.cutout import Cutouts
-from targetsel.imaging.encoding import FLOAT
 from targetsel.imaging.packing import write_store
+from targetsel.imaging.store_format import FLOAT
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.autoencoder import SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder

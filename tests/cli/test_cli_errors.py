@@ -16,9 +16,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from targetsel.imaging.cutout import Cutouts
-from targetsel.imaging.layout import KEY
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
+from targetsel.imaging.store_format import KEY
 from targetsel.tables.files import held, sha256_of_file
 from targetsel.tables.parquet import described
 

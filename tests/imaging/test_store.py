@@ -8,10 +8,9 @@ import pytest
 from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging import packing
 from targetsel.imaging.cutout import Cutouts
-from targetsel.imaging.encoding import ASINH, FLOAT
-from targetsel.imaging.layout import KEY
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.imaging.store_format import ASINH, FLOAT, KEY
 
 BANDS = ("g", "r", "i")
 SIGMA = (0.01, 0.02, 0.04)

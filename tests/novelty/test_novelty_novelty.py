@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from targetsel.imaging.quality import CHECKS
+from targetsel.imaging.measurements import CHECKS
 from targetsel.novelty.novelty import EDGE, FEATURES, LEVELS, NoveltyReference, share_above
 
 NO_LOOKS = np.zeros((0, 3))

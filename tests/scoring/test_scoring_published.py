@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from targetsel.errors import CutoutError, EnsembleError
 from targetsel.imaging.cutout import Cutouts
-from targetsel.imaging.encoding import FLOAT
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
+from targetsel.imaging.store_format import FLOAT
 from targetsel.networks.network import NetworkPlan
 from targetsel.networks.presets import count_parameters, presets
 from targetsel.scoring.ensemble import Ensemble

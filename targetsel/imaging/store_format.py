@@ -1,4 +1,10 @@
-"""What the footer of a cutout store's files says about the pixels."""
+"""The format of cutout stores: encoded pixels, and the footers that describe them.
+
+Pixels are 16-bit asinh codes or plain float32. A code is rint(128 asinh(f / 16 s)), with f the flux
+and s the sky sigma of the band: a step of s / 8 in the sky and 1/128 of the flux where the source
+is bright, so that rounding adds 0.04 s to the noise. The code -32768 marks a pixel without data. No
+float32 flux reaches the largest code.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +18,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import CutoutError
-from targetsel.imaging.encoding import ENCODINGS, dtype_of
 from targetsel.tables.parquet import footer_in
 
 KEY = b"targetsel.cutouts"
 VERSION = 1
+SOFTENING = 16.0
+STEPS = 128.0
+NO_DATA = -32768
+
+ASINH = "asinh-int16"
+FLOAT = "float32"
+ENCODINGS = (ASINH, FLOAT)
 
 
 @dataclass(frozen=True)
@@ -169,3 +181,52 @@ def _check_columns(path: Path, schema: pa.Schema, part: Part) -> None:
             raise CutoutError(
                 f"{path}: column '{name}' is {found}, expected {expected}. Pack the cutouts again."
             )
+
+
+def dtype_of(encoding: str) -> np.dtype:
+    """The type of one stored pixel."""
+    return np.dtype(np.int16 if encoding == ASINH else np.float32)
+
+
+def blank(shape: tuple[int, ...], encoding: str) -> np.ndarray:
+    """Stored pixels without data."""
+    dtype = dtype_of(encoding)
+    return np.full(shape, NO_DATA if encoding == ASINH else np.nan, dtype=dtype)
+
+
+def encode(flux: np.ndarray, sky_sigma: tuple[float, ...], encoding: str) -> np.ndarray:
+    """Stored pixels, shape (N, B, H, W), of a flux [nanomaggy]; infinities become no data."""
+    usable = np.isfinite(flux)
+    if encoding == FLOAT:
+        return np.where(usable, flux, np.nan).astype(np.float32)
+    unit = SOFTENING * _per_band(sky_sigma, np.float64)
+    codes = np.rint(STEPS * np.arcsinh(np.where(usable, flux, 0.0) / unit))
+    return np.where(usable, np.clip(codes, -32767, 32767), NO_DATA).astype(np.int16)
+
+
+def decode(stored: np.ndarray, sky_sigma: tuple[float, ...], encoding: str) -> np.ndarray:
+    """The flux [nanomaggy], float32, shape (N, B, H, W), of stored pixels."""
+    if encoding == FLOAT:
+        return stored
+    flux = _FLUX_OF_CODE[stored.view(np.uint16)]
+    flux *= _per_band(sky_sigma, np.float32)
+    return flux
+
+
+def _per_band(sky_sigma: tuple[float, ...], dtype: type) -> np.ndarray:
+    return np.asarray(sky_sigma, dtype=dtype)[:, None, None]
+
+
+def _flux_of_code() -> np.ndarray:
+    """Flux in units of the sky sigma, float32, at each code read as an unsigned number.
+
+    A table is five times faster than a hyperbolic sine and gives the same bits.
+    """
+    codes = np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.float64)
+    largest = float(np.finfo(np.float32).max)
+    flux = np.clip(SOFTENING * np.sinh(codes / STEPS), -largest, largest)
+    flux[codes == NO_DATA] = np.nan
+    return flux.astype(np.float32)
+
+
+_FLUX_OF_CODE = _flux_of_code()

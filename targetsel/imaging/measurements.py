@@ -1,16 +1,20 @@
-"""What can be wrong with a cutout, as numbers with plain meanings.
+"""Numbers measured on cutouts: magnitude, colour and size of the source, and signs of trouble.
 
-None of them needs a network or a catalog. What is ordinary is not said here: galaxies are large
-and small, and surveys differ; see `latents.novelty`, which compares with the training's cutouts.
+None of them needs a network or a catalog. Magnitudes are taken from the cutout, as it is there
+wherever there is something to predict from, while catalogs differ in theirs. The range of ordinary
+values differs between surveys: `novelty` compares with the cutouts of the training.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from targetsel.imaging.brightness import reference_band
+from targetsel.imaging.cutout import Cutouts
+from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
 
-# By name, what each number says of a cutout.
+MAGNITUDE = "cutout_mag"  # column of a scored catalog
+FAINTEST = 0.01  # [nanomaggy] flux that fainter ones count as
+# Numbers that tell of trouble, by name.
 CHECKS = {
     "masked": "share of pixels without data, in the band that has most of them",
     "masked centre": "the same within an eighth of the side from the centre",
@@ -46,7 +50,7 @@ def quality(flux: np.ndarray, sky_sigma: np.ndarray) -> np.ndarray:
 
 
 def _quality(flux: np.ndarray, sky_sigma: np.ndarray) -> np.ndarray:
-    """The same of few cutouts, so that all that is made of them stays in the processor's cache."""
+    """`quality` of few cutouts, whose intermediate arrays stay in the processor's cache."""
     gone = np.isnan(flux)
     signal = np.where(gone, np.float32(0), flux) / sky_sigma.astype(np.float32)[:, None, None]
     near = _radius(flux.shape[2:]) <= min(flux.shape[2:]) / 8
@@ -63,8 +67,28 @@ def _quality(flux: np.ndarray, sky_sigma: np.ndarray) -> np.ndarray:
     return np.stack([columns[name] for name in CHECKS], axis=1).astype(np.float64)
 
 
-def looks(flux: np.ndarray, bands: tuple[str, ...], magnitude: np.ndarray) -> np.ndarray:
-    """Magnitude, colour and size of N cutouts, shape (N, 3): where in its survey a source lies.
+def reference_band(bands: tuple[str, ...]) -> str:
+    """The band of a source's magnitude: r, or else the middle one."""
+    return "r" if "r" in bands else bands[len(bands) // 2]
+
+
+def central_magnitude(cutouts: Cutouts, band: str) -> np.ndarray:
+    """AB magnitude in one band within a quarter of the cutout's side from its centre, shape (N,).
+
+    Pixels without data count as the mean of those with; NaN where there are none.
+    """
+    flux = cutouts.select_bands((band,)).flux[:, 0]
+    inside = (_radius(flux.shape[1:]) <= cutouts.size / 4).ravel()
+    light = np.compress(inside, flux.reshape(len(flux), -1), axis=1)
+    share = np.isfinite(light).mean(axis=1)
+    total = np.nansum(light, axis=1, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = np.maximum(total / share, FAINTEST)
+    return NANOMAGGY_ZERO_POINT - 2.5 * np.log10(whole)
+
+
+def appearance(flux: np.ndarray, bands: tuple[str, ...], magnitude: np.ndarray) -> np.ndarray:
+    """Magnitude, colour and size of N cutouts, shape (N, 3).
 
     Colour [mag] is that of the band before the reference band (r, or the middle one) and itself,
     within an eighth of the side from the centre; or of itself and the band after, where it is the
@@ -76,7 +100,7 @@ def looks(flux: np.ndarray, bands: tuple[str, ...], magnitude: np.ndarray) -> np
     flux : ndarray, shape (N, B, H, W)
         [nanomaggy]
     magnitude : ndarray, shape (N,)
-        As `brightness.central_magnitude` gives it.
+        As `central_magnitude` gives it.
     """
     at = bands.index(reference_band(bands))
     blue, red = (at - 1, at) if at else (0, min(1, len(bands) - 1))

@@ -1,9 +1,16 @@
-"""What can be wrong with a cutout, one fault at a time."""
+"""The magnitude, appearance and quality of cutouts, one fault at a time."""
 
 import numpy as np
 import pytest
 
-from targetsel.imaging.quality import CHECKS, looks, quality
+from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.measurements import (
+    CHECKS,
+    appearance,
+    central_magnitude,
+    quality,
+    reference_band,
+)
 
 SIDE, SIGMA = 64, np.array([0.02, 0.02, 0.04])
 Y, X = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
@@ -114,13 +121,49 @@ def test_numbers_are_finite_whatever_the_cutout():
     assert np.isfinite(quality(flux, SIGMA)).all()
 
 
-def test_looks_are_magnitude_colour_and_half_light_radius():
+def test_appearance_is_magnitude_colour_and_half_light_radius():
     image = np.stack([blob(width=4, light=50), blob(width=4), blob(width=4)])
-    magnitude, colour, size = looks(cutout(image), ("g", "r", "z"), np.array([17.5]))[0]
+    magnitude, colour, size = appearance(cutout(image), ("g", "r", "z"), np.array([17.5]))[0]
     assert magnitude == 17.5
     assert colour == pytest.approx(2.5 * np.log10(2), abs=0.02)
     assert size * SIDE == pytest.approx(1.1774 * 4, abs=0.5)
 
 
 def test_a_cutout_of_sky_has_no_colour_or_size():
-    assert np.isnan(looks(-cutout(), ("g", "r", "z"), np.array([27.5]))[0, 1:]).any()
+    assert np.isnan(appearance(-cutout(), ("g", "r", "z"), np.array([27.5]))[0, 1:]).any()
+
+
+def cutouts(flux):
+    return Cutouts(np.arange(len(flux)), np.asarray(flux, np.float32), ("g", "r"), 0.25)
+
+
+def test_a_hundred_nanomaggies_in_the_middle_are_of_magnitude_seventeen_and_a_half():
+    flux = np.zeros((1, 2, 16, 16))
+    flux[0, 1, 7:9, 7:9] = 25.0
+    assert central_magnitude(cutouts(flux), "r") == pytest.approx(17.5)
+
+
+def test_light_beyond_a_quarter_of_the_side_and_in_other_bands_does_not_count():
+    flux = np.zeros((1, 2, 16, 16))
+    flux[0, 1, 7:9, 7:9] = 25.0
+    flux[0, 1, 0, 0] = flux[0, 1, 3, 8] = flux[0, 0, 8, 8] = 1000.0
+    assert central_magnitude(cutouts(flux), "r") == pytest.approx(17.5)
+
+
+def test_pixels_without_data_count_as_the_mean_of_the_others():
+    flux = np.ones((2, 2, 16, 16))
+    flux[1, 1, 8, 6:10] = np.nan
+    whole, holed = central_magnitude(cutouts(flux), "r")
+    assert holed == pytest.approx(whole, abs=1e-6)
+
+
+def test_no_light_has_the_faintest_magnitude_and_no_data_none():
+    flux = np.stack([np.full((2, 16, 16), -1.0), np.full((2, 16, 16), np.nan)])
+    faint, nothing = central_magnitude(cutouts(flux), "r")
+    assert faint == pytest.approx(27.5)
+    assert np.isnan(nothing)
+
+
+def test_the_reference_is_r_or_else_the_middle_band():
+    assert reference_band(("g", "r", "i", "z", "y")) == "r"
+    assert reference_band(("y", "j", "h")) == "j"
