@@ -1,4 +1,4 @@
-"""Catalogs: the sources on the sky that the rest of the package speaks about.
+"""Catalogs: tables of sources with ids and positions on the sky.
 
 A `CatalogFile` finds the columns of ids and positions, looks once at every row, and hands the
 rows out in pieces; a `Catalog` is one such piece, or a whole small catalog, in memory.
@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import cdshealpix.nested
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from astropy import units
-from astropy.coordinates import Latitude, Longitude, angular_separation
 
 from targetsel.errors import CatalogError, did_you_mean
+from targetsel.tables.columns import unit_of
 from targetsel.tables.formats import InMemory, ParquetFiles, open_table
 from targetsel.tables.ids import keys_of
 from targetsel.tables.parquet import described, read_footer
@@ -99,6 +97,10 @@ class Catalog:
     @cached_property
     def healpix(self) -> np.ndarray:
         """HEALPix pixels, nested, order 29, shape (N,), int64."""
+        import cdshealpix.nested
+        from astropy import units
+        from astropy.coordinates import Latitude, Longitude
+
         lon, lat = Longitude(self.ra, units.deg), Latitude(self.dec, units.deg)
         pixels = cdshealpix.nested.lonlat_to_healpix(lon, lat, 29, num_threads=1)
         return pixels.astype(np.int64)
@@ -280,12 +282,14 @@ class Footprint:
         """The sources of `catalog` inside, in their order."""
         if self.center is None:
             return catalog
+        from astropy.coordinates import angular_separation
+
         here, there = np.radians([catalog.ra, catalog.dec]), np.radians(self.center)
         return catalog.take(angular_separation(*here, *there) <= np.radians(self.radius))
 
 
 class _Look:
-    """What one pass over ids and positions has seen."""
+    """Counts and extremes from one pass over ids and positions."""
 
     def __init__(self, file: CatalogFile) -> None:
         self.file = file
@@ -353,7 +357,7 @@ class _Look:
         A field of 6.2 by 2.6 deg and more that begins at ra 0 and is centered on the equator
         would be mistaken; Stripe 82 (|dec| < 1.27 deg) is not.
         """
-        if self.n < 20 or _metadata(self.file.schema.field(self.file.columns["ra"]), b"unit"):
+        if self.n < 20 or unit_of(self.file.schema.field(self.file.columns["ra"])):
             return False
         full_circle = 0 <= self.low[0] < 0.2 and 6.1 < self.high[0] <= 2 * np.pi
         to_a_pole = 1.3 < max(-self.low[1], self.high[1]) <= np.pi / 2
@@ -404,7 +408,9 @@ def _check_degrees(path: Path, column: pa.Field) -> None:
             f"{path}: column '{column.name}' is {column.type}; expected degrees as numbers. "
             "Convert sexagesimal positions first."
         )
-    unit = _metadata(column, b"unit")
+    from astropy import units
+
+    unit = unit_of(column)
     meant = units.Unit(unit, parse_strict="silent") if unit else units.deg
     degrees_misspelt = isinstance(meant, units.UnrecognizedUnit) and "deg" in unit.lower()
     if meant != units.deg and not degrees_misspelt:
@@ -430,10 +436,6 @@ def _with_ids(path: Path, schema: pa.Schema, name: str) -> pa.Schema:
         )
     exact = pa.int64() if pa.types.is_integer(kind) else pa.string()
     return schema.set(place, schema.field(name).with_type(exact).with_nullable(False))
-
-
-def _metadata(column: pa.Field, key: bytes) -> str:
-    return (column.metadata or {}).get(key, b"").decode()
 
 
 def _repeated(keys: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ MOST_RUNS = 500
 
 @dataclass(frozen=True)
 class Chunks:
-    """What `sorted_chunks` has written.
+    """A sorted catalog on disk, in chunks.
 
     Attributes
     ----------
@@ -171,7 +171,7 @@ def _merged(runs: Sequence[pa.Table], columns: Mapping[str, str]) -> Iterator[pa
 
 
 def _rows_up_to(bound: tuple[int, int | str], pixels: np.ndarray, ids: pa.ChunkedArray) -> int:
-    """How many rows of a sorted window come before `bound` or are it."""
+    """Number of leading rows of a sorted window up to and including `bound`."""
     first = int(np.searchsorted(pixels, bound[0], side="left"))
     last = int(np.searchsorted(pixels, bound[0], side="right"))
     same_pixel = ids.slice(first, last - first).to_numpy()

@@ -14,16 +14,18 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from astropy import units
-from astropy.io import votable
-from astropy.table import Column, Table
 
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.tables.parquet import described, plain_schema
+
+if TYPE_CHECKING:  # astropy is imported where it is used: Parquet files do without it
+    from astropy.table import Column, Table
+    from astropy.units import UnitBase
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 ASTROPY_FORMATS = {
@@ -36,7 +38,7 @@ ASTROPY_FORMATS = {
     ".csv": "ascii.csv",
 }
 VOTABLE_KEY = b"IVOA.VOTable-Parquet.content"
-OF_FORMATS = ("PARQUET:", "ARROW:")  # how notes begin that formats keep on their fields
+OF_FORMATS = ("PARQUET:", "ARROW:")  # prefixes of metadata that the formats write on fields
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class ParquetFiles:
 
 @dataclass(frozen=True)
 class InMemory:
-    """One table that is held in memory; reads like `ParquetFiles`."""
+    """One table in memory, with the methods of `ParquetFiles`."""
 
     table: pa.Table
 
@@ -148,7 +150,7 @@ def _open_parquet(paths: Sequence[Path]) -> ParquetFiles:
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn what goes wrong in reading a Parquet file into a `CatalogError`."""
+    """Convert errors of reading a Parquet file to `CatalogError`."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -159,7 +161,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _difference(schema: pa.Schema, other: pa.Schema) -> str | None:
-    """How another schema's columns differ, whatever their order; None where they do not."""
+    """The first difference of another schema's columns, whatever their order; None if none."""
     for name in schema.names:
         if name not in other.names:
             return f"has no column '{name}'"
@@ -172,8 +174,7 @@ def _difference(schema: pa.Schema, other: pa.Schema) -> str | None:
 def _with_meanings(schema: pa.Schema, header: bytes | None) -> pa.Schema:
     """The schema with unit, UCD and description from the fields or else the VOParquet header.
 
-    Other notes of the fields stay, such as those that stored posteriors are read by; but not those
-    of the formats themselves.
+    Other field metadata stays, such as that of stored posteriors; that of the formats does not.
     """
     known = _meanings_of_votable(header) if header else {}
     fields = []
@@ -193,6 +194,8 @@ def _with_meanings(schema: pa.Schema, header: bytes | None) -> pa.Schema:
 
 def _meanings_of_votable(header: bytes) -> dict[str, dict[str, str]]:
     """Unit, UCD and description by column name; nothing where the header cannot be read."""
+    from astropy.io import votable
+
     with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
         fields = votable.parse(io.BytesIO(header)).get_first_table().fields
@@ -209,6 +212,8 @@ def _meanings_of_votable(header: bytes) -> dict[str, dict[str, str]]:
 
 def _read_with_astropy(path: Path, kind: str) -> pa.Table:
     """A whole table through astropy's readers."""
+    from astropy.table import Table
+
     try:
         with warnings.catch_warnings():
             # Odd units and overlong comments are no reason to stop, or to fill the screen.
@@ -225,6 +230,8 @@ def _read_with_astropy(path: Path, kind: str) -> pa.Table:
 
 def to_arrow(table: Table, path: Path | str) -> pa.Table:
     """An astropy table as Arrow: masked values become null, arrays become fixed-size lists."""
+    from astropy.table import Column
+
     arrays, fields = [], []
     for number, (name, column) in enumerate(table.columns.items(), start=1):
         try:
@@ -263,7 +270,7 @@ def _to_array(column: Column) -> pa.Array:
     return array
 
 
-def _unit_name(unit: units.UnitBase | None) -> str:
+def _unit_name(unit: UnitBase | None) -> str:
     """The unit as VOTable spells it, or as it was given where VOTable has no word for it."""
     if unit is None:
         return ""

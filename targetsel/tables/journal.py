@@ -1,4 +1,4 @@
-"""What has been fetched so far, on disk, so that a run that was killed can go on.
+"""Record on disk of the answers fetched so far, from which a killed run resumes.
 
 A folder holds `settings.json`, what the answers depend on; `pieces`, one answer's bytes after the
 other; and `journal.jsonl`, a line for each answer with its place in `pieces`. Bytes are written
@@ -61,7 +61,7 @@ class Journal:
         self._place[key] = line
 
     def record(self, key: str) -> dict[str, Any] | None:
-        """What was said of the last answer for a key, or None."""
+        """The record of the last answer for a key, or None."""
         if key not in self._place:
             return None
         self._lines.seek(self._place[key])

@@ -250,7 +250,7 @@ class _Longest:
 
 
 def _encodings(schema: pa.Schema) -> dict[str, str]:
-    """How the columns of numbers, and those of lists of numbers, are encoded."""
+    """The encodings of columns of numbers and of lists of numbers."""
     encodings = {}
     for field in schema:
         is_list = pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)
