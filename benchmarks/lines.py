@@ -20,8 +20,7 @@ import numpy as np
 import torch
 
 from targetsel.scoring.ensemble import find_ensemble
-from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.folded import SOURCES_AT_ONCE, FoldedDecoder
+from targetsel.spectra.decoder import SOURCES_AT_ONCE, Decoder, FoldedDecoder
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.lines import PROXIES, LineTable, measure
 from targetsel.spectra.lines.index import Width

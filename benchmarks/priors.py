@@ -44,7 +44,7 @@ from targetsel.priors.update import NEAR, Options, Posterior, update
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
-from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 from targetsel.tables.files import sha256_of_file
 

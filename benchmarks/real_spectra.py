@@ -20,9 +20,9 @@ from scipy.stats import spearmanr
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import EncodedSpectra, chi2_per_pixel, encode, median_residual
-from targetsel.spectra.infill import Basis
 from targetsel.spectra.lines import PROXIES, UNITS, measure
 from targetsel.spectra.reading import read_spectra
+from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import Spectra
 
 REGIONS = {

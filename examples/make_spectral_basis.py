@@ -14,7 +14,7 @@ from pathlib import Path
 
 from train_default_ensemble import noise_free
 
-from targetsel.spectra.infill import Basis
+from targetsel.spectra.rest_frame import Basis
 
 
 def main() -> None:

@@ -15,9 +15,8 @@ from targetsel.mock.survey import PAN_STARRS
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.novelty.novelty import NoveltyReference
 from targetsel.scoring.ensemble import SCHEMA, Ensemble
-from targetsel.spectra.autoencoder import SpectralAutoencoder
+from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.latent_space import LatentSpace
 
 pytest_plugins = ["tests.spectra.fixtures", "tests.selection.fixtures"]
 

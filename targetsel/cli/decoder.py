@@ -36,7 +36,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, noise and split.")] = 0,
 ) -> None:
     """Train a decoder on SPECTRA; run it again after a kill, and it goes on."""
-    from targetsel.spectra.latent_space import LatentSpace
+    from targetsel.spectra.autoencoder import LatentSpace
     from targetsel.training.decoder_run import train_into
     from targetsel.training.decoder_training import Recipe
 

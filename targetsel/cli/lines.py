@@ -44,7 +44,7 @@ def calibrate(
     import numpy as np
 
     from targetsel.cli.terminal import number, print_table
-    from targetsel.spectra.lines.width_files import maps_from_table
+    from targetsel.spectra.lines.width_maps import maps_from_table
     from targetsel.tables.files import check_output
 
     check_output(output, [pairs])
@@ -73,8 +73,7 @@ def apply(
     output: Annotated[Path, typer.Option("-o", "--output", help="Scored catalog to write.")],
 ) -> None:
     """Add calibrated widths, with their 16th and 84th percentiles, beside the raw ones."""
-    from targetsel.spectra.lines.width_files import write_calibrated
-    from targetsel.spectra.lines.width_maps import WidthMaps
+    from targetsel.spectra.lines.width_maps import WidthMaps, write_calibrated
 
     added = write_calibrated(scored, WidthMaps.read(maps), output)
     typer.echo(f"{len(added)} columns added in {output}: {', '.join(added)}")

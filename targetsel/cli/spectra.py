@@ -64,7 +64,7 @@ def encode(
     write_table(table(attempts, network.n_latents), output, footer)
     typer.echo(f"{len(encoded)} of {len(attempts)} spectra encoded in {output}")
     if picture is not None:
-        from targetsel.spectra.picture import draw_spectra
+        from targetsel.spectra.encoding import draw_spectra
 
         typer.echo(f"{draw_spectra(encoded, picture)} of them drawn in {picture}")
 
@@ -91,7 +91,7 @@ def measure(
 ) -> None:
     """Measure lines and indices of the spectra in FILES, with errors from their noise."""
     from targetsel.spectra.lines import LineTable
-    from targetsel.spectra.lines.measured_files import measure_files, strengths_table
+    from targetsel.spectra.lines.strengths import measure_files, strengths_table
     from targetsel.tables.files import check_output
     from targetsel.tables.parquet import write_table
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import LOG_START, LOG_STEP, N_PIXELS
-from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.spectra.spectrum import ObservedSpectrum
 
 FEWEST = 50
 

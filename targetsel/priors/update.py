@@ -24,9 +24,8 @@ from targetsel.priors.redshift import RedshiftPrior
 from targetsel.priors.search import N_STARTS, Landscape, Peaks, climb, landscape
 from targetsel.spectra.grid import LOG_STEP, wavelengths
 from targetsel.spectra.lines import measure
-from targetsel.spectra.measured import ObservedSpectrum
 from targetsel.spectra.proxies import Proxies
-from targetsel.spectra.spectrum import Spectra
+from targetsel.spectra.spectrum import ObservedSpectrum, Spectra
 
 N_BASIS = 256  # of the prior's spectra that the search for redshifts is made with
 MOST_ROUNDS = 16

@@ -20,8 +20,8 @@ from targetsel.priors.update import Options, Posterior, update
 from targetsel.priors.writing import SCHEMA
 from targetsel.spectra.grid import N_PIXELS
 from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS
-from targetsel.spectra.measured import ObservedSpectrum
 from targetsel.spectra.reading import try_spectra
+from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.tables.files import check_output
 from targetsel.tables.parquet import ParquetSink, described, read_footer
 from targetsel.version import __version__

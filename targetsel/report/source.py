@@ -20,8 +20,8 @@ from targetsel.rules.rules import Rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.selection.reports.explain import Explanation, explain, source_of
 from targetsel.selection.scan import scored_file
+from targetsel.spectra.encoding import LINES
 from targetsel.spectra.lines import PROXIES, UNITS
-from targetsel.spectra.picture import LINES
 from targetsel.tables.files import written_beside
 from targetsel.tables.parquet import read_footer
 

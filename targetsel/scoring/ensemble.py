@@ -27,8 +27,7 @@ from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.novelty.novelty import N_LEVELS, NoveltyReference
-from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.folded import FoldedDecoder
+from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.files import sha256_of_file, written_beside
 from targetsel.weights.safetensors import load_weights, read_safetensors, write_safetensors

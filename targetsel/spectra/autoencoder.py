@@ -1,21 +1,72 @@
-"""The spectral autoencoder: an information-maximising variational autoencoder of spectra.
+"""The spectral autoencoder, an information-maximising variational one, and its latent space.
 
 Zhao et al. (2019, arXiv:1706.02262) in the shape of Portillo et al. (2020, AJ 160, 45):
 1000-549-110-latents and back, leaky ReLU, a linear output.
+
+Latent spaces are known by name. `vae6` has an autoencoder's own six latents. `vae10pca6` has the
+first six principal components of ten latents, as Wu & Peek (2020, arXiv:2009.12318) predict and
+decode them. Other sizes are named likewise.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import N_PIXELS
-from targetsel.spectra.latent_space import LatentSpace
 
 HIDDEN = (549, 110)
 N_NORMAL = 200  # draws of the prior that the latents of a batch are compared with
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """The size of an autoencoder's latents, and of the part of them that is used.
+
+    Attributes
+    ----------
+    native : int
+        Latents of the autoencoder, R.
+    components : int or None
+        Principal components of them that stand for a spectrum; None: the native latents do.
+    """
+
+    native: int
+    components: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.native < 1:
+            raise SpectrumError(f"{self.native} latents: an autoencoder needs at least one")
+        if self.components is not None and not 1 <= self.components <= self.native:
+            raise SpectrumError(
+                f"latent space '{self.name}': {self.components} principal components of "
+                f"{self.native} latents; expected 1 to {self.native}"
+            )
+
+    @classmethod
+    def parse(cls, name: str) -> LatentSpace:
+        """The latent space of a name such as `vae6` or `vae10pca6`."""
+        match = re.fullmatch(r"vae(\d{1,4})(?:pca(\d{1,4}))?", name)
+        if match is None:
+            raise SpectrumError(
+                f"latent space '{name}' is not known. Expected vaeN or vaeNpcaK, such as vae6 "
+                "or vae10pca6."
+            )
+        native, components = match.groups()
+        return cls(int(native), int(components) if components else None)
+
+    @property
+    def name(self) -> str:
+        return f"vae{self.native}" + (f"pca{self.components}" if self.components else "")
+
+    @property
+    def n_latents(self) -> int:
+        """Numbers that stand for a spectrum, D."""
+        return self.components or self.native
 
 
 @dataclass(frozen=True)

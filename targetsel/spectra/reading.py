@@ -18,14 +18,14 @@ from zipfile import BadZipFile
 import numpy as np
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.measured import (
+from targetsel.spectra.sdss import read_sdss
+from targetsel.spectra.spectrum import (
     ObservedSpectrum,
     as_numbers,
     check_flux_unit,
     in_angstrom,
     refuse_air,
 )
-from targetsel.spectra.sdss import read_sdss
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.measured import ObservedSpectrum, check_flux_unit, refuse_air
+from targetsel.spectra.spectrum import ObservedSpectrum, check_flux_unit, refuse_air
 
 # What astropy raises, of its own and of Python's, where bytes of a FITS file are damaged.
 _DAMAGE = (OSError, EOFError, TypeError, ValueError, LookupError, AttributeError, MemoryError,

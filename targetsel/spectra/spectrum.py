@@ -1,10 +1,23 @@
-"""Spectra: flux on a wavelength grid, for every draw of every source."""
+"""Spectra: decoded ones, and measured ones in the observed frame and in the rest frame."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from astropy import units
+
+from targetsel.errors import SpectrumError
+from targetsel.spectra.grid import check_increasing
+
+FLUX_RANGE = (1e-150, 1e150)  # beyond, squares of double precision are lost
+OPTICAL = (1000.0, 60_000.0)  # [Angstrom] beyond, a wavelength is in some other unit
+# No instrument is calibrated better than this [variance, in units where a spectrum's sum of squares
+# is 1]: 2.2 % of the root mean square pixel; Portillo et al. (2020, AJ 160, 45).
+ERROR_FLOOR = 1 / 2e6
+_PER_WAVELENGTH = units.erg / units.s / units.cm**2 / units.AA
 
 
 @dataclass(frozen=True)
@@ -24,3 +37,187 @@ class Spectra:
     source_id: np.ndarray
     flux: np.ndarray
     wavelength: np.ndarray
+
+
+@dataclass(frozen=True)
+class ObservedSpectrum:
+    """One spectrum as it was observed. Its values are checked when it is made.
+
+    Attributes
+    ----------
+    place : str
+        Where it came from, for messages: a file, or a file and row.
+    source_id : int or str
+    wavelength : ndarray, shape (L,)
+        Observed-frame vacuum wavelength [Angstrom], increasing.
+    flux : ndarray, shape (L,)
+        Flux density per unit wavelength, in any unit.
+    ivar : ndarray, shape (L,)
+        Inverse variance of `flux`; 0 where masked.
+    redshift : float
+    """
+
+    place: str
+    source_id: int | str
+    wavelength: np.ndarray
+    flux: np.ndarray
+    ivar: np.ndarray
+    redshift: float
+
+    def __post_init__(self) -> None:
+        _check_wavelength(self.place, self.wavelength)
+        for name in ("flux", "ivar"):
+            if (found := getattr(self, name).shape) != self.wavelength.shape:
+                raise SpectrumError(
+                    f"{self.place}: {name} has shape {found}, but wavelength has shape "
+                    f"{self.wavelength.shape}; expected one value for each wavelength"
+                )
+        _check_flux(self.place, self.wavelength, self.flux, self.ivar)
+        if not np.isfinite(self.redshift):
+            raise SpectrumError(
+                f"{self.place}: redshift is {self.redshift}, expected a number. Give --redshift."
+            )
+
+    @property
+    def mask(self) -> np.ndarray:
+        """True where a pixel says nothing, shape (L,)."""
+        return self.ivar == 0
+
+
+@dataclass(frozen=True)
+class MeasuredSpectra:
+    """Spectra in the rest frame on the grid of `spectra.grid`.
+
+    Attributes
+    ----------
+    source_id : ndarray, shape (N,)
+    redshift : ndarray, shape (N,)
+    flux : ndarray, shape (N, 1000)
+        Flux density per unit wavelength; 0 where masked, until gaps are filled.
+    ivar : ndarray, shape (N, 1000)
+        Inverse variance of each pixel alone; 0 where masked, also after gaps are filled.
+        Resampling correlates neighbouring pixels, which is ignored.
+    wavelength : ndarray, shape (1000,)
+        Rest-frame vacuum wavelength [Angstrom].
+    """
+
+    source_id: np.ndarray
+    redshift: np.ndarray
+    flux: np.ndarray
+    ivar: np.ndarray
+    wavelength: np.ndarray
+
+    @property
+    def mask(self) -> np.ndarray:
+        """True where a pixel says nothing, shape (N, 1000)."""
+        return self.ivar == 0
+
+    def __len__(self) -> int:
+        return len(self.flux)
+
+
+def _check_wavelength(place: str, wavelength: np.ndarray) -> None:
+    check_increasing(wavelength, place)
+    if wavelength[0] < OPTICAL[0] or wavelength[-1] > OPTICAL[1]:
+        raise SpectrumError(
+            f"{place}: wavelengths run from {wavelength[0]:.6g} to {wavelength[-1]:.6g}, "
+            f"expected Angstrom in vacuum{_unit_hint(wavelength)}"
+        )
+
+
+def _unit_hint(wavelength: np.ndarray) -> str:
+    middle = float(np.median(wavelength))
+    if 3.0 <= middle <= 4.7 and wavelength[-1] - wavelength[0] < 1:
+        return ". These look like log10 of Angstrom; name the column 'loglam'."
+    for low, high, unit in ((0.1, 6.0, "micrometre"), (100.0, 6000.0, "nanometre")):
+        if low <= middle <= high:
+            return f". These look like {unit}; convert them."
+    return "."
+
+
+def _check_flux(place: str, wavelength: np.ndarray, flux: np.ndarray, ivar: np.ndarray) -> None:
+    bad = ~(np.isfinite(ivar) & (ivar >= 0))
+    if bad.any():
+        k = int(np.flatnonzero(bad)[0])
+        raise SpectrumError(
+            f"{place}: inverse variance is {ivar[k]:.6g} at {wavelength[k]:.1f} Angstrom, "
+            "expected a number of at least 0. Set it to 0 where a pixel is masked."
+        )
+    if not (ivar > 0).any():
+        raise SpectrumError(f"{place}: every pixel is masked (all {len(ivar)} have ivar 0)")
+    bad = ~np.isfinite(flux) & (ivar > 0)
+    if bad.any():
+        k = int(np.flatnonzero(bad)[0])
+        raise SpectrumError(
+            f"{place}: flux is {flux[k]} in {int(bad.sum())} unmasked pixels, the first at "
+            f"{wavelength[k]:.1f} Angstrom. Set their inverse variance to 0."
+        )
+    largest = np.abs(flux[ivar > 0]).max()
+    if largest == 0:
+        raise SpectrumError(f"{place}: flux is 0 in every unmasked pixel, so it has no shape")
+    if not FLUX_RANGE[0] < largest < FLUX_RANGE[1]:
+        raise SpectrumError(
+            f"{place}: flux reaches {largest:.3g}, expected between {FLUX_RANGE[0]:g} and "
+            f"{FLUX_RANGE[1]:g}. Scale it; its unit does not matter."
+        )
+
+
+def as_numbers(place: str, name: str, values: Any) -> np.ndarray:
+    """Values in double precision.
+
+    Raises
+    ------
+    SpectrumError
+        If they are text, complex, dates or structures.
+    """
+    found = np.asarray(values)
+    if found.dtype.kind not in "biuf":
+        raise SpectrumError(f"{place}: {name} holds {found.dtype}, expected real numbers")
+    return found.astype(np.float64)
+
+
+def check_flux_unit(place: str, unit: str) -> None:
+    """See that a flux unit, where one is given, is per unit wavelength.
+
+    Raises
+    ------
+    SpectrumError
+        If it is per unit frequency, not calibrated, or not understood.
+    """
+    text = re.sub(r"\bAng\b|\bAngstroms?\b|\bA\b", "Angstrom", unit.strip().strip("'\""))
+    text = re.sub(r"\bergs\b", "erg", text)
+    if not text:
+        return
+    text = re.sub(r"^(1\.?0*)[Ee]([-+]?\d+)", lambda m: f"10**({m[2]})", text)
+    text = re.sub(r"^10\^?([-+]\d+)", r"10**(\1)", text)
+    try:
+        parsed = units.Unit(text.replace("^", "**"))
+        per_wavelength = parsed.is_equivalent(_PER_WAVELENGTH)
+    except (ValueError, TypeError):
+        per_wavelength = False
+    if not per_wavelength:
+        raise SpectrumError(
+            f"{place}: flux unit is '{unit.strip()}', expected flux density per unit wavelength "
+            "such as '1e-17 erg/s/cm2/Angstrom'. Convert the flux."
+        )
+
+
+def in_angstrom(place: str, wavelength: np.ndarray, unit: str | None) -> np.ndarray:
+    """Wavelengths in Angstrom, from the unit that their column names (none: Angstrom)."""
+    if not unit:
+        return wavelength
+    try:
+        factor = units.Unit(unit.replace("Angstroms", "Angstrom")).to(units.AA)
+    except (ValueError, units.UnitConversionError):
+        raise SpectrumError(
+            f"{place}: wavelength unit is '{unit}', expected a length such as Angstrom or nm"
+        ) from None
+    return wavelength * factor
+
+
+def refuse_air(place: str, because: str) -> None:
+    """Raise the error for wavelengths in air."""
+    raise SpectrumError(
+        f"{place}: wavelengths are in air ({because}), expected vacuum. Convert them first, with "
+        "targetsel.spectra.lines.air_to_vacuum."
+    )

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.surveys.catalog_columns import PlainColumn, SurveyColumns
 from targetsel.surveys.http import Answer, Unanswered, Web
 from targetsel.surveys.retry import Damaged, ask, body_of

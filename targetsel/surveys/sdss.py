@@ -17,8 +17,8 @@ from astropy.io import fits
 from pyarrow import csv
 
 from targetsel.errors import CatalogError, SpectrumError
-from targetsel.spectra.measured import ObservedSpectrum
 from targetsel.spectra.sdss import IncompleteFile, sdss_from_bytes
+from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.surveys.catalog_columns import (
     Column,
     FluxColumn,

@@ -22,14 +22,13 @@ import torch
 from torch import Tensor
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.autoencoder import LossParts, SpectralAutoencoder
+from targetsel.spectra.autoencoder import LatentSpace, LossParts, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
-from targetsel.spectra.latent_space import LatentSpace
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.lines.index import Break, Width
 from targetsel.spectra.lines.table import LineTable
-from targetsel.spectra.measured import ERROR_FLOOR
+from targetsel.spectra.spectrum import ERROR_FLOOR
 from targetsel.tables.files import written_beside
 from targetsel.training.training_spectra import TrainingSpectra
 

@@ -29,9 +29,9 @@ from targetsel.errors import CatalogError, SpectrumError, did_you_mean
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import N_PIXELS
-from targetsel.spectra.measured import ObservedSpectrum
 from targetsel.spectra.reading import try_spectra
-from targetsel.spectra.resample import rest_frame
+from targetsel.spectra.rest_frame import rest_frame
+from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.surveys.cutouts import fetch_cutouts
 from targetsel.surveys.fetching import manifest_of
 from targetsel.surveys.http import Unanswered

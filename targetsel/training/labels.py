@@ -18,11 +18,10 @@ from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import scatter_under_noise
 from targetsel.spectra.grid import N_PIXELS, wavelengths
-from targetsel.spectra.infill import Basis
 from targetsel.spectra.lines import measure
-from targetsel.spectra.measured import MeasuredSpectra
 from targetsel.spectra.reading import DAMAGE
-from targetsel.spectra.spectrum import Spectra
+from targetsel.spectra.rest_frame import Basis
+from targetsel.spectra.spectrum import MeasuredSpectra, Spectra
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import matched
 from targetsel.tables.parquet import footer_in, is_simulated, says_simulated

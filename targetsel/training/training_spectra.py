@@ -10,10 +10,9 @@ import numpy as np
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import N_PIXELS, wavelengths
-from targetsel.spectra.infill import fill_gaps
-from targetsel.spectra.measured import MeasuredSpectra, as_numbers
 from targetsel.spectra.reading import FITS_SUFFIXES, Arrays, read_arrays, read_spectra
-from targetsel.spectra.resample import rest_frame
+from targetsel.spectra.rest_frame import fill_gaps, rest_frame
+from targetsel.spectra.spectrum import MeasuredSpectra, as_numbers
 
 
 @dataclass(frozen=True)

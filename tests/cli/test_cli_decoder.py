@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from targetsel.cli.decoder import app
 from targetsel.errors import EnsembleError, SpectrumError
 from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.infill import Basis
+from targetsel.spectra.rest_frame import Basis
 from targetsel.weights.safetensors import read_safetensors
 from tests.weights.hostile_pickles import build_on_its_storage
 

@@ -13,9 +13,8 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store_format import FLOAT
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.spectra.autoencoder import SpectralAutoencoder
+from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.latent_space import LatentSpace
 from tests.scoring.published_stand_in import SIZE, saved, stand_in
 
 

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from targetsel.cli.spectra import app
 from targetsel.errors import SpectrumError
-from targetsel.spectra.infill import Basis
+from targetsel.spectra.rest_frame import Basis
 from targetsel.tables.parquet import read_footer
 
 RUNNER = CliRunner()

@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 from targetsel.priors.likelihood import AMPLITUDES, Likelihood, interpolated
 from targetsel.priors.pixels import Pixels
 from targetsel.spectra.grid import wavelengths
-from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.spectra.spectrum import ObservedSpectrum
 from tests.priors.toy import LEVEL, LineDecoder, model, observed
 
 

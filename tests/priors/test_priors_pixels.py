@@ -6,7 +6,7 @@ import pytest
 from targetsel.errors import SpectrumError
 from targetsel.priors.pixels import Pixels
 from targetsel.spectra.grid import wavelengths
-from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.spectra.spectrum import ObservedSpectrum
 
 
 def spectrum(flux=None, step=0.00039, ivar=None, first=3.55, n=800):

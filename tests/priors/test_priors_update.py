@@ -10,7 +10,7 @@ from targetsel.priors.pixels import Pixels
 from targetsel.priors.prior import Prior
 from targetsel.priors.redshift import RedshiftPrior
 from targetsel.priors.update import Options, update
-from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 from tests.priors.toy import model, observed, prior
 

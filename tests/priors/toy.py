@@ -8,8 +8,7 @@ from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import Prior
 from targetsel.priors.residual import SpectralResidual
 from targetsel.spectra.grid import wavelengths
-from targetsel.spectra.measured import ObservedSpectrum
-from targetsel.spectra.spectrum import Spectra
+from targetsel.spectra.spectrum import ObservedSpectrum, Spectra
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 
 HALPHA = 6564.6

@@ -20,9 +20,8 @@ from targetsel.networks.network import NetworkPlan
 from targetsel.networks.presets import count_parameters, presets
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.published import BANDS, Normalisation, import_ensemble, read_network
-from targetsel.spectra.autoencoder import SpectralAutoencoder
+from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.latent_space import LatentSpace
 from tests.scoring.published_stand_in import SIZE, WIDTH, conv_layer, saved, stand_in
 
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from targetsel.spectra.infill import Basis
+from targetsel.spectra.rest_frame import Basis
 
 
 @pytest.fixture

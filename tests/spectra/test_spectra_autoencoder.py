@@ -8,9 +8,8 @@ import torch
 from sklearn.decomposition import PCA
 
 from targetsel.errors import EnsembleError, SpectrumError
-from targetsel.spectra.autoencoder import SpectralAutoencoder, maximum_mean_discrepancy
+from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder, maximum_mean_discrepancy
 from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.latent_space import LatentSpace
 from targetsel.weights.safetensors import write_safetensors
 
 

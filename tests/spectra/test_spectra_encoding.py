@@ -5,21 +5,21 @@ from scipy.stats import spearmanr
 
 from targetsel.errors import SpectrumError
 from targetsel.scoring.ensemble import find_ensemble
-from targetsel.spectra.autoencoder import SpectralAutoencoder
+from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import (
+    MOST_PANELS,
     chi2_per_pixel,
+    draw_spectra,
     encode,
     encode_files,
     median_residual,
     scatter_under_noise,
     table,
 )
-from targetsel.spectra.infill import Basis
-from targetsel.spectra.latent_space import LatentSpace
 from targetsel.spectra.lines import measure
-from targetsel.spectra.picture import MOST_PANELS, draw_spectra
 from targetsel.spectra.reading import read_spectra
+from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import Spectra
 
 

@@ -11,11 +11,9 @@ from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import N_NORMALS, draw_spectra
 from targetsel.mock.templates import DECODER_PIXELS
 from targetsel.scoring.ensemble import find_ensemble
-from targetsel.spectra.autoencoder import SpectralAutoencoder
-from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.folded import BLOCK, FoldedDecoder
+from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
+from targetsel.spectra.decoder import BLOCK, Decoder, FoldedDecoder
 from targetsel.spectra.grid import wavelengths
-from targetsel.spectra.latent_space import LatentSpace
 from targetsel.spectra.lines import PROXIES, LineTable, measure
 
 TABLE = LineTable.shipped()

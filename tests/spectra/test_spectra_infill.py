@@ -3,8 +3,8 @@ import pytest
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import wavelengths
-from targetsel.spectra.infill import Basis, fill_gaps
-from targetsel.spectra.measured import MeasuredSpectra
+from targetsel.spectra.rest_frame import Basis, fill_gaps
+from targetsel.spectra.spectrum import MeasuredSpectra
 
 
 def measured(flux, mask):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.grid import edges, wavelengths
+from targetsel.spectra.grid import SpectrumPixels, WavelengthBand, edges, wavelengths
 from targetsel.spectra.lines import (
     BPT_CLASSES,
     PROXIES,
@@ -16,20 +16,19 @@ from targetsel.spectra.lines import (
     measure,
     whan_probabilities,
 )
-from targetsel.spectra.lines.band import Band, Pixels
 from targetsel.spectra.lines.index import Break, Fit, SideBands, Width
 from targetsel.spectra.proxies import Proxies
 from targetsel.spectra.spectrum import Spectra
 
 FINE = np.arange(4901.0, 5100.0) + 0.5  # pixels of 1 Angstrom
-SIDES = SideBands(Band(4950.0, 4980.0), Band(5020.0, 5050.0))
-LINE = Width(Band(4990.0, 5010.0), SIDES)
-BALOGH = Break(Band(3850.0, 3950.0), Band(4000.0, 4100.0))
+SIDES = SideBands(WavelengthBand(4950.0, 4980.0), WavelengthBand(5020.0, 5050.0))
+LINE = Width(WavelengthBand(4990.0, 5010.0), SIDES)
+BALOGH = Break(WavelengthBand(3850.0, 3950.0), WavelengthBand(4000.0, 4100.0))
 HALPHA, NII, NII_WEAK = 6564.61, 6585.27, 6549.86
 
 
 def value(index, flux, wavelength):
-    estimator = index.on(Pixels.of(wavelength))
+    estimator = index.on(SpectrumPixels.of(wavelength))
     return estimator.value(estimator.moments(flux))
 
 
@@ -79,7 +78,7 @@ def test_line_in_proportion_to_a_sloping_continuum_keeps_its_width():
 
 def test_half_a_pixel_in_the_line_band_counts_half():
     flux = np.where(np.abs(FINE - 5010.5) < 0.1, 3.0, 1.0)  # the pixel 5010-5011
-    index = Width(Band(4990.0, 5010.5), SIDES)
+    index = Width(WavelengthBand(4990.0, 5010.5), SIDES)
     assert value(index, flux, FINE) == pytest.approx(1, abs=1e-4)
 
 
@@ -88,7 +87,7 @@ def test_negative_continuum_has_no_width():
 
 
 def test_band_beyond_the_spectrum_is_refused_with_both_ranges():
-    index = Width(Band(5090.0, 5120.0), SIDES)
+    index = Width(WavelengthBand(5090.0, 5120.0), SIDES)
     with pytest.raises(SpectrumError, match=r"5090.0-5120.0 Angstrom .* covers 4901.0-5100.0"):
         value(index, np.ones_like(FINE), FINE)
 
@@ -146,8 +145,8 @@ def test_fit_of_lines_of_another_breadth_is_right_to_5_percent_and_the_window_is
 
 
 def test_fit_of_a_line_alone_is_exact_on_any_pixels():
-    fit = Fit(Band(4920.0, 5080.0), ((5000.0, 1.0),), (), (120.0,))
-    pixels = Pixels.of(FINE)
+    fit = Fit(WavelengthBand(4920.0, 5080.0), ((5000.0, 1.0),), (), (120.0,))
+    pixels = SpectrumPixels.of(FINE)
     flux = (1 + 0.003 * (FINE - 5000)) + 7 * gaussian(pixels.edges, 5000.0, 120)
     assert value(fit, flux, FINE) == pytest.approx(7, abs=1e-9)
 
@@ -173,7 +172,9 @@ def test_gaussian_lines_on_a_power_law_keep_their_width(name, centres, sigma, pi
     continuum = (grid / 5000) ** -1.5
     flux = continuum.copy()
     for centre in centres:
-        flux += 12 * (centre / 5000) ** -1.5 * gaussian(Pixels.of(grid).edges, centre, sigma)
+        flux += (
+            12 * (centre / 5000) ** -1.5 * gaussian(SpectrumPixels.of(grid).edges, centre, sigma)
+        )
     table = LineTable.shipped().choose([name])
     found, empty = table.measure(np.stack([flux, continuum]), grid)[:, 0]
     assert abs(empty) < 0.1  # a power law is nearly straight between the side bands
@@ -203,7 +204,7 @@ def test_shuffled_sources_have_shuffled_proxies():
 
 
 def test_every_shipped_index_lies_on_the_grid():
-    pixels = Pixels.of_decoder()
+    pixels = SpectrumPixels.of_decoder()
     for name, index in LineTable.shipped().measured:
         assert all(pixels.cover(band) for band, _ in index.bands), name
 

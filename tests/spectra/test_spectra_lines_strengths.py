@@ -6,11 +6,15 @@ from scipy.stats import norm
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import edges, wavelengths
-from targetsel.spectra.infill import Basis
 from targetsel.spectra.lines import LineTable
-from targetsel.spectra.lines.measured_files import measure_files, strengths_table
-from targetsel.spectra.lines.strengths import measure_noisy, measure_observed
-from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.spectra.lines.strengths import (
+    measure_files,
+    measure_noisy,
+    measure_observed,
+    strengths_table,
+)
+from targetsel.spectra.rest_frame import Basis
+from targetsel.spectra.spectrum import ObservedSpectrum
 
 GRID = wavelengths()
 TABLE = LineTable.shipped()

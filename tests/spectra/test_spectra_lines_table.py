@@ -5,9 +5,8 @@ import pytest
 import yaml
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.grid import wavelengths
+from targetsel.spectra.grid import WavelengthBand, wavelengths
 from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, LineTable
-from targetsel.spectra.lines.band import Band
 
 GOOD = {
     "name": "ew_ariii",
@@ -50,8 +49,10 @@ def test_every_shipped_definition_names_a_source_and_says_what_it_is():
 
 def test_windows_in_air_are_in_vacuum_once_read():
     index = LineTable.shipped()["hdelta_a"].index
-    assert index.line == Band(pytest.approx(4084.65, abs=0.01), pytest.approx(4123.41, abs=0.01))
-    assert LineTable.shipped()["ew_oi"].index.line == Band(6292.0, 6312.0)
+    assert index.line == WavelengthBand(
+        pytest.approx(4084.65, abs=0.01), pytest.approx(4123.41, abs=0.01)
+    )
+    assert LineTable.shipped()["ew_oi"].index.line == WavelengthBand(6292.0, 6312.0)
 
 
 def test_definition_of_ones_own_is_measured_beside_the_shipped_ones(write):

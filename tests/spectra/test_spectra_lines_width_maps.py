@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 
 from targetsel.errors import CatalogError, SpectrumError
 from targetsel.mock.emission import COMPONENTS
-from targetsel.spectra.lines.width_files import maps_from_table, write_calibrated
-from targetsel.spectra.lines.width_maps import MOCK_PAIRS, WidthMap, WidthMaps, fit_maps
+from targetsel.spectra.lines.width_maps import (
+    MOCK_PAIRS,
+    WidthMap,
+    WidthMaps,
+    fit_maps,
+    maps_from_table,
+    write_calibrated,
+)
 from targetsel.tables.formats import open_table
 from targetsel.tables.parquet import read_footer, write_table
 

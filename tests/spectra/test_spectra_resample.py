@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import wavelengths
-from targetsel.spectra.measured import ObservedSpectrum
-from targetsel.spectra.resample import resample, rest_frame
+from targetsel.spectra.rest_frame import resample, rest_frame
+from targetsel.spectra.spectrum import ObservedSpectrum
 
 LOGLAM = np.arange(3.58, 3.9645, 1e-4)
 

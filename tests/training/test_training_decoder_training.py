@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from targetsel.errors import OutputError, SpectrumError
-from targetsel.spectra.autoencoder import SpectralAutoencoder
+from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
-from targetsel.spectra.latent_space import LatentSpace
 from targetsel.training import decoder_training as training
 from targetsel.training.decoder_run import train_into
 from targetsel.training.decoder_training import (

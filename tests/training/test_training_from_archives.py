@@ -10,7 +10,7 @@ from targetsel.errors import CatalogError, OutputError
 from targetsel.imaging.store import CutoutStore
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.infill import Basis
+from targetsel.spectra.rest_frame import Basis
 from targetsel.surveys import retry
 from targetsel.surveys.http import Web
 from targetsel.surveys.ps1 import PanStarrsImages

@@ -11,8 +11,8 @@ import torch
 from targetsel.errors import CatalogError, SpectrumError
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.grid import wavelengths
-from targetsel.spectra.infill import Basis
 from targetsel.spectra.lines import measure
+from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import Spectra
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.parquet import write_table

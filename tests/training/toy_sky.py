@@ -12,9 +12,8 @@ from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import SOFTENING, InputPlan
 from targetsel.networks.network import NetworkPlan
-from targetsel.spectra.autoencoder import SpectralAutoencoder
+from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.latent_space import LatentSpace
 from targetsel.training.labels import Labels
 from targetsel.training.plan import TrainingPlan
 from targetsel.training.trainer import Recipe

@@ -9,7 +9,7 @@ Balmer lines include the stars' absorption: about 2 to 3 Angstrom too low at Hbe
 
 from __future__ import annotations
 
-from targetsel.spectra.lines.band import air_to_vacuum
+from targetsel.spectra.grid import air_to_vacuum
 from targetsel.spectra.lines.ionisation import (
     BPT_CLASSES,
     WHAN_CLASSES,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import SpectrumError, did_you_mean
-from targetsel.spectra.lines.band import Band, air_to_vacuum
+from targetsel.spectra.grid import WavelengthBand, air_to_vacuum
 from targetsel.spectra.lines.formula import Formula
 from targetsel.spectra.lines.index import Break, Fit, Index, Level, Profile, SideBands, Width
 
@@ -114,7 +114,9 @@ def _index(
     return Level(bands["line"], sides) if kind == "level" else Width(bands["line"], sides, kind)
 
 
-def _check_sides(line: Band, blue: Band, red: Band, place: str) -> None:
+def _check_sides(
+    line: WavelengthBand, blue: WavelengthBand, red: WavelengthBand, place: str
+) -> None:
     if not blue.centre < line.centre < red.centre:
         raise SpectrumError(
             f"{place}: expected blue, line and red in this order, but their centres are at "
@@ -131,7 +133,7 @@ def _check_sides(line: Band, blue: Band, red: Band, place: str) -> None:
 
 
 def _fit(
-    fields: Mapping[str, Any], band: Band, in_vacuum: Callable[[float], float], place: str
+    fields: Mapping[str, Any], band: WavelengthBand, in_vacuum: Callable[[float], float], place: str
 ) -> Fit:
     given = fields.get("sigma", [])
     sigma = tuple(_number(each, "sigma", place) for each in given) if _is_list(given) else ()
@@ -155,7 +157,7 @@ def _fit(
 
 
 def _profile(
-    value: Any, key: str, band: Band, in_vacuum: Callable[[float], float], place: str
+    value: Any, key: str, band: WavelengthBand, in_vacuum: Callable[[float], float], place: str
 ) -> Profile:
     """Wavelengths and strengths; the first's is 1."""
     if not (_is_list(value) and all(map(_is_list, value))):
@@ -175,7 +177,7 @@ def _profile(
 
 def _band(
     fields: Mapping[str, Any], key: str, in_vacuum: Callable[[float], float], place: str
-) -> Band:
+) -> WavelengthBand:
     value = fields.get(key)
     if not isinstance(value, list) or len(value) != 2:
         raise SpectrumError(f"{place}: {key} is '{value}', expected [start, end] in Angstrom")
@@ -185,7 +187,7 @@ def _band(
             f"{place}: {key} runs from {start:g} to {end:g}, expected two increasing wavelengths "
             f"between {OPTICAL[0]:g} and {OPTICAL[1]:g} Angstrom"
         )
-    return Band(in_vacuum(start), in_vacuum(end))
+    return WavelengthBand(in_vacuum(start), in_vacuum(end))
 
 
 def _is_list(value: Any) -> bool:

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 from scipy.special import erf
 
-from targetsel.spectra.lines.band import Band, Pixels
+from targetsel.spectra.grid import SpectrumPixels, WavelengthBand
 
 SPEED_OF_LIGHT = 299_792.458  # [km/s]
 # The share of a line band, and of a side band, that must be measured.
@@ -53,11 +53,11 @@ class Estimator:
 class SideBands:
     """The straight-line continuum through the means of two side bands, at their centres."""
 
-    blue: Band
-    red: Band
+    blue: WavelengthBand
+    red: WavelengthBand
 
     @property
-    def bands(self) -> tuple[tuple[Band, float], ...]:
+    def bands(self) -> tuple[tuple[WavelengthBand, float], ...]:
         """The bands, and the share of each that must be measured."""
         return (self.blue, LEAST_OF_SIDE), (self.red, LEAST_OF_SIDE)
 
@@ -82,15 +82,15 @@ class Width:
         absorption.
     """
 
-    line: Band
+    line: WavelengthBand
     sides: SideBands
     scale: str = "emission"
 
     @property
-    def bands(self) -> tuple[tuple[Band, float], ...]:
+    def bands(self) -> tuple[tuple[WavelengthBand, float], ...]:
         return (self.line, LEAST_OF_LINE), *self.sides.bands
 
-    def on(self, pixels: Pixels) -> Estimator:
+    def on(self, pixels: SpectrumPixels) -> Estimator:
         run = _run(pixels, self.bands)
         overlap = _overlap(pixels, run, self.line)
         touched = np.flatnonzero(overlap)
@@ -129,14 +129,14 @@ class Break:
     is not positive.
     """
 
-    blue: Band
-    red: Band
+    blue: WavelengthBand
+    red: WavelengthBand
 
     @property
-    def bands(self) -> tuple[tuple[Band, float], ...]:
+    def bands(self) -> tuple[tuple[WavelengthBand, float], ...]:
         return (self.blue, LEAST_OF_SIDE), (self.red, LEAST_OF_SIDE)
 
-    def on(self, pixels: Pixels) -> Estimator:
+    def on(self, pixels: SpectrumPixels) -> Estimator:
         run = _run(pixels, self.bands)
         means = _mean_rows(pixels, run, (self.blue, self.red))
         squared = pixels.centres[run] ** 2
@@ -155,14 +155,14 @@ class Break:
 class Level:
     """Flux density of the continuum at the centre of a line, in the spectrum's own unit."""
 
-    line: Band
+    line: WavelengthBand
     sides: SideBands
 
     @property
-    def bands(self) -> tuple[tuple[Band, float], ...]:
+    def bands(self) -> tuple[tuple[WavelengthBand, float], ...]:
         return self.sides.bands
 
-    def on(self, pixels: Pixels) -> Estimator:
+    def on(self, pixels: SpectrumPixels) -> Estimator:
         run = _run(pixels, self.bands)
         means = _mean_rows(pixels, run, (self.sides.blue, self.sides.red))
 
@@ -190,7 +190,7 @@ class Fit:
 
     Attributes
     ----------
-    band : Band
+    band : WavelengthBand
         What is fitted.
     profile : Profile
         The line to be measured. The width is that of its first wavelength.
@@ -200,18 +200,21 @@ class Fit:
         Velocity dispersions of the Gaussians [km/s].
     """
 
-    band: Band
+    band: WavelengthBand
     profile: Profile
     beside: tuple[Profile, ...]
     sigma: tuple[float, ...]
 
     @property
-    def bands(self) -> tuple[tuple[Band, float], ...]:
+    def bands(self) -> tuple[tuple[WavelengthBand, float], ...]:
         centre = self.profile[0][0]
         reach = 2 * centre * min(self.sigma) / SPEED_OF_LIGHT
-        return (self.band, LEAST_OF_SIDE), (Band(centre - reach, centre + reach), LEAST_OF_LINE)
+        return (self.band, LEAST_OF_SIDE), (
+            WavelengthBand(centre - reach, centre + reach),
+            LEAST_OF_LINE,
+        )
 
-    def on(self, pixels: Pixels) -> Estimator:
+    def on(self, pixels: SpectrumPixels) -> Estimator:
         run = _run(pixels, self.bands)
         design = self._design(pixels, run)
         inside = _overlap(pixels, run, self.band) > 0
@@ -228,7 +231,7 @@ class Fit:
 
         return Estimator(run, rows_of(np.ones((1, len(inside)), dtype=bool))[0], value, rows_of)
 
-    def _design(self, pixels: Pixels, run: slice) -> np.ndarray:
+    def _design(self, pixels: SpectrumPixels, run: slice) -> np.ndarray:
         """Lines of unit flux, the level at the line, and the slope: columns of p pixels."""
         edges = pixels.edges[run.start : run.stop + 1]
         columns = []
@@ -250,10 +253,10 @@ Index = Width | Break | Level | Fit
 @cache
 def on_decoder(index: Index) -> Estimator:
     """An index on the pixels of decoded spectra."""
-    return index.on(Pixels.of_decoder())
+    return index.on(SpectrumPixels.of_decoder())
 
 
-def on(index: Index, pixels: Pixels) -> Estimator:
+def on(index: Index, pixels: SpectrumPixels) -> Estimator:
     """An index on some pixels.
 
     Raises
@@ -261,16 +264,16 @@ def on(index: Index, pixels: Pixels) -> Estimator:
     SpectrumError
         If a band of it reaches beyond them.
     """
-    return on_decoder(index) if pixels is Pixels.of_decoder() else index.on(pixels)
+    return on_decoder(index) if pixels is SpectrumPixels.of_decoder() else index.on(pixels)
 
 
-def _run(pixels: Pixels, bands: tuple[tuple[Band, float], ...]) -> slice:
+def _run(pixels: SpectrumPixels, bands: tuple[tuple[WavelengthBand, float], ...]) -> slice:
     """The pixels from the first band to the last."""
     runs = [pixels.overlap(band)[0] for band, _ in bands]
     return slice(min(run.start for run in runs), max(run.stop for run in runs))
 
 
-def _overlap(pixels: Pixels, run: slice, band: Band) -> np.ndarray:
+def _overlap(pixels: SpectrumPixels, run: slice, band: WavelengthBand) -> np.ndarray:
     """How many Angstrom of each pixel of a run lie in a band, shape (p,)."""
     overlap = np.zeros(run.stop - run.start)
     touched, values = pixels.overlap(band)
@@ -278,7 +281,7 @@ def _overlap(pixels: Pixels, run: slice, band: Band) -> np.ndarray:
     return overlap
 
 
-def _mean_rows(pixels: Pixels, run: slice, bands: tuple[Band, ...]) -> np.ndarray:
+def _mean_rows(pixels: SpectrumPixels, run: slice, bands: tuple[WavelengthBand, ...]) -> np.ndarray:
     """The weights that give each band's mean, shape (bands, p)."""
     overlap = np.array([_overlap(pixels, run, band) for band in bands])
     return overlap / overlap.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Line strengths of measured spectra, with errors from the pixels' own.
+"""Line strengths of measured spectra, with errors from the pixels' own, and as one table.
 
 An index is a smooth function of moments that are linear in the pixels, so first-order propagation
 is exact in its linear part: the derivative of the formula at the moments (complex step; Squire &
@@ -8,22 +8,28 @@ that two bands share counts once. Pixels are taken as independent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.lines.band import Band, Pixels
+from targetsel.spectra.grid import SpectrumPixels, WavelengthBand
+from targetsel.spectra.lines.definition import Definition
 from targetsel.spectra.lines.index import Index, on
 from targetsel.spectra.lines.table import LineTable
-from targetsel.spectra.measured import ObservedSpectrum
+from targetsel.spectra.reading import try_spectra
+from targetsel.spectra.spectrum import ObservedSpectrum
+from targetsel.tables.parquet import described
 
 SPECTRA_AT_ONCE = 16
 STEP = 1e-30  # of the complex step, in units of the largest moment
 SMALLEST = 1e-200  # that moments are taken to be
 BLUEST_REDSHIFT = -0.05  # as low as peculiar velocities go, and then some
 BEYOND, MASKED, UNDEFINED = "beyond the spectrum", "masked", "no positive continuum"
+EW_SIGNS = ("emission", "mpa")
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ def measure_noisy(
     SpectrumError
         If wavelengths do not increase, or shapes do not fit together.
     """
-    pixels = Pixels.of(wavelength)
+    pixels = SpectrumPixels.of(wavelength)
     if flux.ndim != 2 or flux.shape != ivar.shape or flux.shape[1] != len(pixels.centres):
         raise SpectrumError(
             f"flux of shape {flux.shape} and ivar of shape {ivar.shape}, expected (N, "
@@ -129,7 +135,7 @@ def measure_noisy(
 
 
 def _block(
-    flux: np.ndarray, ivar: np.ndarray, pixels: Pixels, table: LineTable
+    flux: np.ndarray, ivar: np.ndarray, pixels: SpectrumPixels, table: LineTable
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Values, errors and reasons of n spectra, shape (n, P) each."""
     with np.errstate(invalid="ignore"):
@@ -154,7 +160,7 @@ def _block(
     )
 
 
-def _simple(index: Index, flux: np.ndarray, measured: np.ndarray, pixels: Pixels) -> _Found:
+def _simple(index: Index, flux: np.ndarray, measured: np.ndarray, pixels: SpectrumPixels) -> _Found:
     """An index that is no formula."""
     n = len(flux)
     if not all(pixels.cover(band) for band, _ in index.bands):
@@ -205,7 +211,91 @@ def _derivative(
     return np.array(slopes)
 
 
-def _share(measured: np.ndarray, pixels: Pixels, band: Band) -> np.ndarray:
+def _share(measured: np.ndarray, pixels: SpectrumPixels, band: WavelengthBand) -> np.ndarray:
     """The share of a band that is measured, shape (n,)."""
     run, overlap = pixels.overlap(band)
     return measured[:, run] @ overlap / overlap.sum()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What became of one spectrum of a file: its line strengths, or why there are none."""
+
+    path: Path
+    redshift: float | None
+    result: LineStrengths | SpectrumError
+
+
+def measure_files(
+    paths: Sequence[Path], table: LineTable, redshift: float | None = None
+) -> list[Measurement]:
+    """Measure every spectrum of some files; a bad one leaves its error, not a hole."""
+    found = []
+    for path in paths:
+        for spectrum in try_spectra(path, redshift):
+            result: LineStrengths | SpectrumError
+            z = None
+            try:
+                if isinstance(spectrum, SpectrumError):
+                    raise spectrum
+                z = spectrum.redshift
+                result = measure_observed(spectrum, table)
+            except SpectrumError as error:
+                result = error
+            found.append(Measurement(Path(path), z, result))
+    return found
+
+
+def strengths_table(
+    measurements: Sequence[Measurement], table: LineTable, ew_sign: str = "emission"
+) -> pa.Table:
+    """One row for each spectrum that was tried, in their order.
+
+    Parameters
+    ----------
+    ew_sign : str
+        "emission": equivalent widths of emission lines count positive; "mpa": negative, as in the
+        MPA-JHU catalog. Lick indices keep Lick's sign.
+    """
+    definitions = [table[name] for name in table.names]
+    fields = [
+        described("source_id", pa.string(), ucd="meta.id;meta.main", nullable=False),
+        described("file", pa.string(), description="where the spectrum was read from"),
+        described("redshift", pa.float64(), ucd="src.redshift"),
+    ]
+    for each in definitions:
+        about = each.about
+        if each.is_emission and ew_sign == "mpa":
+            about = about.replace("positive in emission", "negative in emission")
+        fields.append(described(each.name, pa.float32(), each.unit, _ucd(each), about))
+        error = f"standard deviation of {each.name} by the pixels' inverse variances"
+        fields.append(described(f"{each.name}_err", pa.float32(), each.unit, "stat.error", error))
+    fields += [
+        described("unmeasured", pa.string(), description="indices without a value, and why"),
+        described("status", pa.string(), description="ok, or why nothing could be measured"),
+    ]
+    signs = [-1 if each.is_emission and ew_sign == "mpa" else 1 for each in definitions]
+    rows = [_row(each, signs) for each in measurements]
+    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+
+
+def _ucd(definition: Definition) -> str:
+    return "spect.line.eqWidth" if definition.is_emission else "spect.index"
+
+
+def _row(measurement: Measurement, signs: Sequence[int]) -> dict[str, object]:
+    result, path = measurement.result, measurement.path
+    row: dict[str, object] = {"file": str(path), "redshift": measurement.redshift}
+    if isinstance(result, SpectrumError):
+        return row | {"source_id": path.stem, "status": str(result)}
+    for k, (name, sign) in enumerate(zip(result.names, signs, strict=True)):
+        if np.isfinite(result.values[0, k]):
+            row[name] = sign * float(result.values[0, k])
+            row[f"{name}_err"] = float(result.errors[0, k])
+    missing = [
+        f"{name} ({reason})"
+        for name, reason in zip(result.names, result.reason[0], strict=True)
+        if reason
+    ]
+    identity = {"source_id": str(result.source_id[0]), "status": "ok"}
+    return row | identity | {"unmeasured": ", ".join(missing)}

@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from targetsel.errors import SpectrumError, did_you_mean
-from targetsel.spectra.lines.band import Pixels
+from targetsel.spectra.grid import SpectrumPixels
 from targetsel.spectra.lines.definition import Definition, define
 from targetsel.spectra.lines.formula import Formula
 from targetsel.spectra.lines.index import Index, on
@@ -125,7 +125,7 @@ class LineTable:
         SpectrumError
             If wavelengths do not increase, or do not cover an index.
         """
-        pixels = Pixels.of(wavelength)
+        pixels = SpectrumPixels.of(wavelength)
         values = {}
         for name, index in self.measured:
             estimator = on(index, pixels)

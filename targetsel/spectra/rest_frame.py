@@ -1,19 +1,34 @@
-"""Spectra brought to the rest frame and to the decoder's grid."""
+"""Measured spectra in the rest frame on the decoder's grid, with their gaps filled.
+
+Gaps are filled as in Yip et al. (2004, AJ 128, 585) and Portillo et al. (2020, AJ 160, 45): the
+masked pixels of a spectrum are replaced by the best combination of a basis of principal components,
+fitted to the others. The basis describes spectra of unit sum of squares, and that sum includes the
+replaced pixels, so the fit is repeated. The shipped basis was fitted to the mock sky's spectra
+(`examples/make_spectral_basis.py`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.grid import N_PIXELS, edges, wavelengths
-from targetsel.spectra.measured import MeasuredSpectra, ObservedSpectrum
+from targetsel.spectra.grid import N_PIXELS, edges, edges_between, wavelengths
+from targetsel.spectra.spectrum import ERROR_FLOOR, MeasuredSpectra, ObservedSpectrum
+from targetsel.tables.files import written_beside
 
 LEAST_COVERED = 0.5  # share of a pixel, and of the grid, that must be measured
 SPIKE = 1.5  # an error so many times its smooth neighbourhood is a sky line or a bad pixel
 _SMOOTH = 5  # [pixel]
+N_COMPONENTS = 10
+N_ITERATIONS = 20
 
 
 def rest_frame(spectra: Sequence[ObservedSpectrum]) -> MeasuredSpectra:
@@ -39,7 +54,7 @@ def _one(spectrum: ObservedSpectrum) -> tuple[np.ndarray, np.ndarray]:
     stretch = 1 + spectrum.redshift
     _check_reach(spectrum)
     flux, ivar = resample(
-        _pixel_edges(spectrum.wavelength) / stretch,
+        edges_between(spectrum.wavelength) / stretch,
         spectrum.flux * stretch,
         spectrum.ivar / stretch**2,
         edges(),
@@ -131,7 +146,97 @@ def _under_spike(flux: np.ndarray, ivar: np.ndarray) -> np.ndarray:
     return uniform_filter1d((good & spike).astype(float), 5, mode="constant") > 0.1
 
 
-def _pixel_edges(wavelength: np.ndarray) -> np.ndarray:
-    middle = np.sqrt(wavelength[1:] * wavelength[:-1])
-    first, last = wavelength[0] ** 2 / middle[0], wavelength[-1] ** 2 / middle[-1]
-    return np.concatenate([[first], middle, [last]])
+@dataclass(frozen=True)
+class Basis:
+    """Mean and principal components of spectra of unit sum of squares.
+
+    Attributes
+    ----------
+    mean : ndarray, shape (1000,)
+    components : ndarray, shape (K, 1000)
+        Orthonormal rows, the largest variance first.
+    """
+
+    mean: np.ndarray
+    components: np.ndarray
+
+    @classmethod
+    def fit(cls, flux: np.ndarray, n_components: int = N_COMPONENTS) -> Basis:
+        """The basis of spectra without gaps, of shape (N, 1000)."""
+        unit = flux / np.sqrt((flux.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
+        mean = unit.mean(axis=0)
+        unit -= mean
+        _, vectors = np.linalg.eigh(unit.T @ unit)
+        rows = vectors[:, ::-1][:, :n_components].T
+        largest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
+        return cls(mean, rows * np.sign(largest))
+
+    @classmethod
+    def read(cls, path: Path) -> Basis:
+        try:
+            with open(path, "rb") as stream:
+                arrays = np.load(stream, allow_pickle=False)
+                basis = cls(
+                    arrays["mean"].astype(np.float64), arrays["components"].astype(np.float64)
+                )
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise SpectrumError(f"{path}: not a spectral basis ({error})") from None
+        if basis.mean.shape != (N_PIXELS,) or basis.components.shape[1:] != (N_PIXELS,):
+            raise SpectrumError(f"{path}: not a spectral basis of {N_PIXELS} pixels")
+        return basis
+
+    @staticmethod
+    @cache
+    def shipped() -> Basis:
+        """Ten components of the mock spectra that the shipped decoder has learnt."""
+        return Basis.read(Path(str(files("targetsel.spectra") / "data" / "basis.npz")))
+
+    def write(self, path: Path) -> None:
+        with written_beside(path) as beside, open(beside, "wb") as stream:
+            np.savez_compressed(
+                stream,
+                mean=self.mean.astype(np.float32),
+                components=self.components.astype(np.float32),
+            )
+
+    def reconstruct(self, unit: np.ndarray, ivar: np.ndarray) -> np.ndarray:
+        """The best combination for one spectrum of unit sum of squares, shape (1000,).
+
+        Parameters
+        ----------
+        unit, ivar : ndarray, shape (1000,)
+            Flux density, and its inverse variance in the same unit; 0 where masked.
+        """
+        weight = ivar / (1 + ivar * ERROR_FLOOR)
+        weighted = self.components * weight
+        normal = weighted @ self.components.T
+        normal[np.diag_indices_from(normal)] *= 1 + 1e-10
+        return self.mean + np.linalg.solve(normal, weighted @ (unit - self.mean)) @ self.components
+
+
+def fill_gaps(spectra: MeasuredSpectra, basis: Basis | None = None) -> MeasuredSpectra:
+    """The spectra with their masked pixels replaced; `ivar` stays 0 there."""
+    basis = basis or Basis.shipped()
+    flux = spectra.flux.copy()
+    for row, ivar in enumerate(spectra.ivar):
+        if not flux[row, ivar > 0] @ basis.mean[ivar > 0] > 0:
+            raise SpectrumError(
+                f"spectrum {spectra.source_id[row]} is not positive on average, so it can be "
+                "neither filled nor scaled: sky subtraction?"
+            )
+        flux[row] = _fill(flux[row], ivar, basis)
+    return replace(spectra, flux=flux)
+
+
+def _fill(flux: np.ndarray, ivar: np.ndarray, basis: Basis) -> np.ndarray:
+    gap = ivar == 0
+    if not gap.any():
+        return flux
+    scale = (flux[~gap] @ basis.mean[~gap]) / (basis.mean[~gap] ** 2).sum()
+    model = scale * basis.mean
+    for _ in range(N_ITERATIONS):
+        norm = np.sqrt((model**2).sum())  # of the model: a few wrong pixels would spoil the flux's
+        before, model = model, norm * basis.reconstruct(flux / norm, ivar * norm**2)
+        if np.abs(model - before)[gap].max() < 1e-7 * norm:
+            break
+    return np.where(gap, model, flux)
