@@ -33,10 +33,9 @@ from astropy.cosmology import FlatLambdaCDM
 from skies import HEADING
 
 from targetsel.imaging.cutout import Cutouts
-from targetsel.mock.exposure import add_noise
+from targetsel.mock.camera import PAN_STARRS, add_noise
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.sky import observe
-from targetsel.mock.survey import PAN_STARRS
 from targetsel.novelty.familiarity import familiarity
 from targetsel.scoring.ensemble import Ensemble
 

@@ -130,9 +130,9 @@ def standardised(table: pd.DataFrame) -> pd.DataFrame:
 
 def mock_sky(n: int, size: int) -> Sky:
     """Simulated sources, their latents those of the shipped decoder."""
+    from targetsel.mock.camera import PAN_STARRS
     from targetsel.mock.galaxies import Galaxies
     from targetsel.mock.sky import observe
-    from targetsel.mock.survey import PAN_STARRS
     from targetsel.spectra.decoder import Decoder
 
     galaxies = Galaxies.shipped()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from targetsel.mock.survey import SURVEYS
+from targetsel.mock.camera import CAMERAS
 
 
 def measure(n: int, survey: str) -> None:
@@ -32,9 +32,9 @@ def measure(n: int, survey: str) -> None:
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        write_sky(Path(folder) / "first", SkyPlan.of(16, 1, SURVEYS[survey]))
+        write_sky(Path(folder) / "first", SkyPlan.of(16, 1, CAMERAS[survey]))
         wall, cpu = time.perf_counter(), time.process_time()
-        write_sky(Path(folder) / "sky", SkyPlan.of(n, 1, SURVEYS[survey]))
+        write_sky(Path(folder) / "sky", SkyPlan.of(n, 1, CAMERAS[survey]))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         size = sum(f.stat().st_size for f in (Path(folder) / "sky").rglob("*") if f.is_file())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--n", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--survey", choices=SURVEYS, default="ps1")
+    parser.add_argument("--survey", choices=CAMERAS, default="ps1")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:

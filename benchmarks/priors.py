@@ -34,7 +34,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sklearn import mixture
 
-from targetsel.mock.spectrograph import measure_spectra
+from targetsel.mock.spectra import measure_spectra
 from targetsel.networks.stored_posterior import matrix, stored_posterior
 from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import Prior

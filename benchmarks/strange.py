@@ -11,13 +11,11 @@ from dataclasses import replace
 import numpy as np
 from astropy.cosmology import FlatLambdaCDM
 
-from targetsel.mock.exposure import draw_seeing, expose
+from targetsel.mock.camera import PAN_STARRS, Camera, draw_seeing, expose
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.images import point_spread
-from targetsel.mock.neighbours import blackbody
+from targetsel.mock.images import blackbody, point_spread
 from targetsel.mock.profiles import canvas_of
 from targetsel.mock.sky import observe
-from targetsel.mock.survey import PAN_STARRS, Survey
 
 SIGMA = PAN_STARRS.sky_sigma
 SEED = 5
@@ -112,7 +110,7 @@ def far_away(galaxies: Galaxies) -> np.ndarray:
     return _seen(replace(galaxies, redshift=redshift, flux=flux), PAN_STARRS)
 
 
-def _seen(galaxies: Galaxies, survey: Survey) -> np.ndarray:
+def _seen(galaxies: Galaxies, survey: Camera) -> np.ndarray:
     return np.concatenate([each.flux for each in observe(galaxies, SEED, survey)])
 
 

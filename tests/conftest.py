@@ -10,8 +10,8 @@ import torch
 
 from targetsel.imaging.measurements import CHECKS
 from targetsel.imaging.stretch import Stretch
+from targetsel.mock.camera import PAN_STARRS
 from targetsel.mock.demonstration import write_demonstration
-from targetsel.mock.survey import PAN_STARRS
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.novelty.novelty import NoveltyReference
 from targetsel.scoring.ensemble import SCHEMA, Ensemble

@@ -13,7 +13,7 @@ from targetsel.cli.terminal import available_cores, counted, progress_bar
 REAL = ("real galaxy", "real galaxies")
 
 
-class SurveyName(StrEnum):
+class CameraName(StrEnum):
     """Pan-STARRS 3pi (grizy), DECam Legacy Survey (grz), Rubin after one year (ugrizy)."""
 
     ps1 = "ps1"
@@ -25,7 +25,7 @@ def mock(
     n: Annotated[int, typer.Option("--n", help="Number of sources.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
     seed: Annotated[int, typer.Option(help="Another seed, another sky.")] = 0,
-    survey: Annotated[SurveyName, typer.Option(help="Whose camera.")] = SurveyName.ps1,
+    survey: Annotated[CameraName, typer.Option(help="Whose camera.")] = CameraName.ps1,
     variation: Annotated[
         Path | None, typer.Option(help="YAML file of changes to camera and galaxies.")
     ] = None,
@@ -41,14 +41,13 @@ def mock(
     ] = None,
 ) -> None:
     """Simulate images and spectra of real galaxies, and write what is true of them."""
-    from targetsel.mock.page import draw_page
-    from targetsel.mock.survey import SURVEYS
+    from targetsel.mock.camera import CAMERAS
     from targetsel.mock.variation import Variation
-    from targetsel.mock.writing import CUTOUTS, TABLES, SkyPlan, check_folder, write_sky
+    from targetsel.mock.writing import CUTOUTS, TABLES, SkyPlan, check_folder, draw_page, write_sky
     from targetsel.tables.files import check_output
 
     varied = Variation.read(variation) if variation is not None else None
-    plan = SkyPlan.of(n, seed, SURVEYS[survey.value], varied, held_out)
+    plan = SkyPlan.of(n, seed, CAMERAS[survey.value], varied, held_out)
     check_folder(output)
     if show is not None:
         drawn_from = [output / CUTOUTS, *(output / f"{name}.parquet" for name in TABLES)]

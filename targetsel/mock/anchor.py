@@ -2,9 +2,9 @@
 
 Fitted once to the 30,014 brightest of 97,749 real DESI galaxies (12 bins of the continuum and
 equivalent widths, from DESI SV3 fastspecfit by Khederlarian et al. 2024, MNRAS 531, 1454; DESI data
-CC BY 4.0); what ships is the fitted mixture, not the data (`mock.anchor_fit`). A real SDSS galaxy's
-broad-band colours and luminosity then pick out the part of the distribution that its mock spectrum
-is drawn from.
+CC BY 4.0); what ships is the fitted mixture, not the data (`examples/make_mock_data.py`). A real
+SDSS galaxy's broad-band colours and luminosity then pick out the part of the distribution that its
+mock spectrum is drawn from.
 """
 
 from __future__ import annotations
@@ -15,9 +15,20 @@ from importlib.resources import files
 
 import numpy as np
 
-from targetsel.mock.emission import DRAWN_LINES
+from targetsel.spectra.grid import edges, wavelengths
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 
+# The grid reaches beyond the decoder's 1000 pixels, so that the bands g to y see all of a galaxy
+# at 0.01 < redshift < 0.3.
+FIRST, LAST = -170, 1320
+WAVELENGTH = wavelengths(FIRST, LAST)
+EDGES = edges(FIRST, LAST)
+DECODER_PIXELS = slice(-FIRST, -FIRST + 1000)
+
+OLD = 3  # which of the five templates is the old, dust-free population without lines
+
+# Lines whose strengths are drawn; `emission.COMPONENTS` shares each out.
+DRAWN_LINES = ("oii", "hbeta", "oiii", "halpha", "nii", "sii")
 N_COLOURS = 6  # principal components kept of the 12 bins' log-shape
 SOFTENING = 1.0  # [Angstrom] widths are modelled as asinh(width / SOFTENING)
 FIBER_SHARE = 0.32  # of an SDSS galaxy's light, in DESI's fiber; set by hand
@@ -51,7 +62,7 @@ class Anchor:
         D4000 expected from the known features, and the log of its scatter: coefficients of
         `quadratic`.
     templates : ndarray, shape (5, L)
-        `mock.templates.stellar_templates`.
+        Flux density of stars without lines on `WAVELENGTH`, 1 on average at 5500-5800 Angstrom.
     """
 
     bin_edges: np.ndarray

@@ -14,9 +14,8 @@ from itertools import combinations, pairwise
 import numpy as np
 from scipy.special import ndtr
 
-from targetsel.mock.anchor import N_COLOURS, Anchor, widths_of
+from targetsel.mock.anchor import N_COLOURS, OLD, WAVELENGTH, Anchor, widths_of
 from targetsel.mock.emission import gas_dust, reddening
-from targetsel.mock.templates import OLD, WAVELENGTH, running_median
 from targetsel.spectra.lines import LineTable
 
 N_NORMALS = 7  # standard normals that one continuum uses up
@@ -45,7 +44,7 @@ class Continuum:
     Attributes
     ----------
     old, young : ndarray, shape (N, L)
-        Flux density of old and of all other stars on `templates.WAVELENGTH`.
+        Flux density of old and of all other stars on `anchor.WAVELENGTH`.
     dust : ndarray, shape (N,)
         V-band attenuation of the young stars [mag].
     """
@@ -89,7 +88,7 @@ def draw_continuum(features: np.ndarray, normals: np.ndarray, anchor: Anchor) ->
 
 
 def break_strength(flux: np.ndarray) -> np.ndarray:
-    """D4000 of spectra (N, L) on `templates.WAVELENGTH`, shape (N,)."""
+    """D4000 of spectra (N, L) on `anchor.WAVELENGTH`, shape (N,)."""
     return LineTable.shipped().choose(("d4000",)).measure(flux, WAVELENGTH)[:, 0]
 
 
@@ -196,3 +195,9 @@ def _beyond(normals: np.ndarray) -> np.ndarray:
     above = np.log(np.clip(WAVELENGTH, 6850.0, 8500.0) / 6850.0)
     below = np.log(np.maximum(3400.0 / WAVELENGTH, 1.0))
     return np.exp(red * above + blue * below)
+
+
+def running_median(values: np.ndarray, width: int) -> np.ndarray:
+    """Median over `width` pixels around each, the ends being continued flat."""
+    padded = np.pad(values, width // 2, mode="edge")
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)

@@ -23,13 +23,14 @@ from targetsel.selection.membership import truth
 from targetsel.selection.select import Summary, select
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.catalog import CatalogFile
+from targetsel.tables.ids import matched
 
 SEED = 42
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one target class: counts of targets.
+    """Numbers of targets of one class: selected, expected to be true, and true.
 
     `expected_true` and `actual_true` are None for a class that claims nothing of its spectra.
     """
@@ -42,7 +43,9 @@ class Outcome:
 
 
 def write_demonstration(folder: Path, n: int | None = None, workers: int = 1) -> int:
-    """Write the demonstration's mock sky into a folder (see `write_sky`); how many sources.
+    """Write the demonstration's mock sky into a folder (see `write_sky`).
+
+    Returns the number of sources.
 
     Parameters
     ----------
@@ -89,7 +92,7 @@ def run(
 
 
 def outcomes(summary: Summary, scored: Path, truths: Path, rules: Rules) -> list[Outcome]:
-    """How many targets of each class are what the class claims, by the mock sky's truth."""
+    """Numbers of targets of each class, and of those that are what it claims by the truth."""
     targets = TargetList.read(summary.output).table
     rows = _joined(pq.read_table(scored), targets["source_id"])
     measured = _joined(pq.read_table(truths), targets["source_id"])
@@ -107,5 +110,4 @@ def outcomes(summary: Summary, scored: Path, truths: Path, rules: Rules) -> list
 
 def _joined(table: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
     """The rows of a table with these ids, in their order."""
-    place = {key: row for row, key in enumerate(table["source_id"].to_pylist())}
-    return table.take(pa.array([place[key] for key in ids.to_pylist()], pa.int64()))
+    return table.take(matched(ids.to_numpy(), table["source_id"].to_numpy()))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import erf, expit
 
-from targetsel.mock.templates import EDGES, WAVELENGTH
+from targetsel.mock.anchor import EDGES, WAVELENGTH
 
 SPEED_OF_LIGHT = 299_792.458  # km/s
 
 # Strengths that the anchor model draws, and what each is shared out to: (vacuum wavelength
 # [Angstrom], share). Doublets of one upper level are tied 1:3 (Storey & Zeippen 2000); [OII] and
 # [SII] are set near their low-density limit.
-DRAWN_LINES = ("oii", "hbeta", "oiii", "halpha", "nii", "sii")
 COMPONENTS: dict[str, tuple[tuple[float, float], ...]] = {
     "oii": ((3727.09, 0.42), (3729.88, 0.58)),
     "hbeta": ((4862.69, 1.0),),
@@ -94,7 +93,7 @@ def line_spectrum(
     forbidden_sigma: np.ndarray,
     dust: np.ndarray,
 ) -> np.ndarray:
-    """Flux density of all lines on `templates.WAVELENGTH`, in the unit of `continuum`.
+    """Flux density of all lines on `anchor.WAVELENGTH`, in the unit of `continuum`.
 
     Parameters
     ----------

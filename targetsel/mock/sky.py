@@ -18,25 +18,27 @@ from itertools import pairwise
 
 import numpy as np
 
-from targetsel.mock.anchor import Anchor
-from targetsel.mock.exposure import draw_seeing, expose
+from targetsel.mock.anchor import DECODER_PIXELS, FIRST, LAST, Anchor
+from targetsel.mock.camera import PAN_STARRS, Camera, draw_seeing, expose
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.images import FiberLight, draw_galaxy, point_spread
+from targetsel.mock.images import FiberLight, draw_galaxy, draw_neighbours, point_spread
 from targetsel.mock.morphology import N_NORMALS as STRUCTURE_NORMALS
 from targetsel.mock.morphology import Structure, draw_structure
-from targetsel.mock.neighbours import draw_neighbours
 from targetsel.mock.profiles import canvas_of
-from targetsel.mock.spectra import N_NORMALS, FiberSpectra, draw_spectra
-from targetsel.mock.spectrograph import measure_spectra, signal_to_noise
-from targetsel.mock.survey import PAN_STARRS, Survey
-from targetsel.mock.templates import DECODER_PIXELS, FIRST, LAST
+from targetsel.mock.spectra import (
+    N_NORMALS,
+    FiberSpectra,
+    draw_spectra,
+    measure_spectra,
+    signal_to_noise,
+)
 from targetsel.mock.variation import Variation
 from targetsel.photometry.bands import synthetic_photometry
 from targetsel.photometry.flux import NJY_PER_NANOMAGGY, ab_magnitude
 from targetsel.spectra.grid import wavelengths
 
 CUTOUT_SIZE = 64
-BLUER = 200  # pixels below the first of `templates.WAVELENGTH`, down to 2430 Angstrom
+BLUER = 200  # pixels below the first of `anchor.WAVELENGTH`, down to 2430 Angstrom
 BLOCK = 256  # sources made together; another number would change last digits
 
 
@@ -92,7 +94,7 @@ class MockSources:
 def observe(
     galaxies: Galaxies,
     seed: int,
-    survey: Survey = PAN_STARRS,
+    survey: Camera = PAN_STARRS,
     variation: Variation | None = None,
     size: int = CUTOUT_SIZE,
 ) -> Iterator[MockSources]:
@@ -105,7 +107,7 @@ def observe(
 def observe_block(
     galaxies: Galaxies,
     seed: int,
-    survey: Survey = PAN_STARRS,
+    survey: Camera = PAN_STARRS,
     variation: Variation | None = None,
     size: int = CUTOUT_SIZE,
 ) -> MockSources:
@@ -165,7 +167,7 @@ def _images(
     light: FiberLight,
     structure: Structure,
     seed: int,
-    survey: Survey,
+    survey: Camera,
     variation: Variation,
     size: int,
 ) -> np.ndarray:
@@ -188,7 +190,7 @@ def _images(
     return flux
 
 
-def _fiber_light(galaxies: Galaxies, spectra: FiberSpectra, survey: Survey) -> FiberLight:
+def _fiber_light(galaxies: Galaxies, spectra: FiberSpectra, survey: Camera) -> FiberLight:
     """Fluxes in the survey's bands of what the fiber sees of each component.
 
     Bluer light than spectra reach, which only a u band sees, is taken to be that of their first
@@ -202,7 +204,7 @@ def _fiber_light(galaxies: Galaxies, spectra: FiberSpectra, survey: Survey) -> F
     return FiberLight(*(np.matmul(maps, part[:, :, None])[:, :, 0] for part in parts))
 
 
-def _colours(light: FiberLight, survey: Survey) -> dict[str, np.ndarray]:
+def _colours(light: FiberLight, survey: Camera) -> dict[str, np.ndarray]:
     """Of neighbouring bands, each (N,)."""
     magnitude = dict(zip(survey.bands, -2.5 * np.log10(light.total.T), strict=True))
     return {f"{a}_{b}": magnitude[a] - magnitude[b] for a, b in pairwise(survey.bands)}

@@ -1,4 +1,6 @@
-"""Spectra of the mock sky: stars, dust and lines, drawn for real galaxies from the anchor model."""
+"""Fiber spectra of the mock sky: drawn for real galaxies, and seen through a spectrograph.
+
+Stars, dust and lines are drawn from the anchor model. The spectrograph is like that of SDSS."""
 
 from __future__ import annotations
 
@@ -6,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from targetsel.mock.anchor import FIBER_SHARE, LUMINOSITY, Anchor, widths_of
+from targetsel.mock.anchor import EDGES, FIBER_SHARE, LUMINOSITY, WAVELENGTH, Anchor, widths_of
 from targetsel.mock.anchor import N_NORMALS as N_DRAWN
 from targetsel.mock.continuum import N_NORMALS as N_CONTINUUM
 from targetsel.mock.continuum import Continuum, break_strength, draw_continuum
 from targetsel.mock.emission import agn_weight, gas_dust, line_spectrum, profile
-from targetsel.mock.templates import EDGES, WAVELENGTH
+from targetsel.spectra.grid import wavelengths
 
 # Uncertainty of what the broad bands tell about the *fiber*: a whole galaxy's colour is not its
 # centre's. Set by hand.
@@ -27,7 +29,7 @@ class FiberSpectra:
     Attributes
     ----------
     old, young, lines : ndarray, shape (N, L)
-        Flux density per unit rest wavelength on `templates.WAVELENGTH`: old stars (bulge), all
+        Flux density per unit rest wavelength on `anchor.WAVELENGTH`: old stars (bulge), all
         other stars and gas (disk). The stars' sum is 1 on average at 5500-6100 Angstrom.
     widths : dict of ndarray, shape (N,)
         Emission line strengths that were put in: rest equivalent width [Angstrom].
@@ -125,3 +127,38 @@ def _sodium(continuum: Continuum, normal: np.ndarray) -> np.ndarray:
     sigma = np.full(len(width), 150.0)
     shape = 0.55 * profile(EDGES, 5891.58, sigma) + 0.45 * profile(EDGES, 5897.56, sigma)
     return 1 - np.minimum(width[:, None] * shape, 0.9)
+
+
+# Noise against observed wavelength [Angstrom], 1 at its best: blue and red ends, and the airglow
+# beyond 7200. Set by hand. A real spectrograph ends near 3800 and 9200; this one has no ends.
+_NOISE_AT = np.array([3450, 3800, 4200, 5000, 6000, 7100, 7600, 8200, 8800, 9400, 10700.0])
+_NOISE = np.array([4.0, 2.5, 1.7, 1.2, 1.0, 1.0, 1.2, 1.4, 1.7, 2.2, 3.5])
+SNR_LIMITS = (4.0, 60.0)
+SNR_SCATTER = 0.10  # dex
+
+
+def signal_to_noise(r_magnitude: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """Median signal to noise of a pixel, shape (N,): 10 at r = 17.7, falling with the magnitude."""
+    snr = 10 ** (1.0 - 0.3 * (r_magnitude - 17.7) + SNR_SCATTER * normals)
+    return np.clip(snr, *SNR_LIMITS)
+
+
+def measure_spectra(
+    flux: np.ndarray, redshift: np.ndarray, snr: np.ndarray, noise: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spectra as observed, and their inverse variance, each (N, 1000), float32.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (N, 1000)
+        Noise-free, on `spectra.grid`.
+    redshift, snr : ndarray, shape (N,)
+    noise : ndarray, shape (N, 1000)
+        Independent standard normals.
+    """
+    observed = wavelengths() * (1 + redshift[:, None])
+    shape = np.interp(observed, _NOISE_AT, _NOISE)
+    # With the median of signal over noise at `snr`.
+    unit = np.median(flux / shape, axis=1) / snr
+    sigma = unit[:, None] * shape
+    return (flux + sigma * noise).astype(np.float32), (1 / sigma**2).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,16 +14,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, MockError, OutputError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import Piece, check_replaceable, write_store
+from targetsel.imaging.picture import composite
+from targetsel.imaging.store import CutoutStore
+from targetsel.mock.camera import PAN_STARRS, Camera
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.sky import BLOCK, observe_block
-from targetsel.mock.survey import PAN_STARRS, Survey
-from targetsel.mock.truth import catalog_table, spectra_table, truth_table, with_latents
+from targetsel.mock.tables import catalog_table, spectra_table, truth_table, with_latents
 from targetsel.mock.variation import Variation
-from targetsel.tables.files import held, sha256_of_file
+from targetsel.tables.columns import matrix
+from targetsel.tables.files import held, sha256_of_file, written_beside
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, read_footer
 from targetsel.version import __version__
@@ -32,6 +37,8 @@ Progress = Callable[[int, int], None]
 
 TABLES, CUTOUTS = ("catalog", "truth", "spectra"), "cutouts"
 SPECTRA_PER_GROUP = 1024
+COLUMNS, AT_MOST = 10, 80  # of a page of pictures
+BLUE_GREEN_RED = (("g", "r", "i"), ("g", "r", "z"))
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -46,7 +53,7 @@ class SkyPlan:
     n : int
         Number of sources.
     seed : int
-    survey : Survey
+    survey : Camera
     variation : Variation
     held_out : bool, optional
         Whether the galaxies are those that no shipped ensemble learns from, or those that they do
@@ -56,7 +63,7 @@ class SkyPlan:
     galaxies: Galaxies
     n: int
     seed: int = 0
-    survey: Survey = PAN_STARRS
+    survey: Camera = PAN_STARRS
     variation: Variation = field(default_factory=Variation)
     held_out: bool | None = None
 
@@ -78,7 +85,7 @@ class SkyPlan:
         cls,
         n: int,
         seed: int = 0,
-        survey: Survey = PAN_STARRS,
+        survey: Camera = PAN_STARRS,
         variation: Variation | None = None,
         held_out: bool = False,
     ) -> SkyPlan:
@@ -119,7 +126,7 @@ class SkyPlan:
                 "n": self.n,
                 "survey": self.survey.name,
                 "held_out": self.held_out,
-                "variation": self.variation.as_dict(),
+                "variation": self.variation.model_dump(mode="json"),
             },
         }
 
@@ -166,7 +173,7 @@ def write_sky(
     def pieces() -> Iterator[Piece]:
         done = 0
         for made in _made(plan, workers):
-            latents, _ = encode(_values(made.spectra, "flux_true"))
+            latents, _ = encode(matrix(made.spectra["flux_true"]))
             tables = (made.catalog, with_latents(made.truth, latents), made.spectra)
             for name, table in zip(TABLES, tables, strict=True):
                 if name not in sinks:
@@ -297,7 +304,50 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _values(table: pa.Table, name: str) -> np.ndarray:
-    """A column of lists as an array, shape (N, L)."""
-    column = table[name].combine_chunks()
-    return column.flatten().to_numpy().reshape(len(column), -1)
+# ---------------------------------------------------------------------- pictures
+
+
+def draw_page(folder: Path, path: Path, at_most: int = AT_MOST) -> int:
+    """Write a PNG with the first sources of the mock sky in a folder; how many were drawn.
+
+    Each has its redshift, r magnitude and the width of Halpha + [NII] in its noise-free spectrum.
+    """
+    from matplotlib.figure import Figure
+
+    store = CutoutStore.open(folder / CUTOUTS)
+    catalog, truth = (
+        _first_rows(folder / f"{name}.parquet", at_most) for name in ("catalog", "truth")
+    )
+    bands = next(each for each in BLUE_GREEN_RED if set(each) <= set(store.bands))
+    cutouts = store.read(catalog["source_id"].to_numpy()).select_bands(bands)
+    rows = math.ceil(len(cutouts) / COLUMNS)
+    figure = Figure(figsize=(1.6 * COLUMNS, 1.78 * rows + 0.3), layout="constrained")
+    panels = np.ravel(figure.subplots(rows, COLUMNS, squeeze=False))
+    for panel in panels:
+        panel.set_axis_off()
+    columns = (catalog["redshift"], catalog["rmag"], truth["ew_halpha_nii"])
+    values = zip(*(column.to_numpy() for column in columns), strict=True)
+    for panel, picture, (redshift, magnitude, width) in zip(
+        panels, composite(cutouts), values, strict=False
+    ):
+        panel.imshow(picture, origin="lower", interpolation="nearest")
+        panel.set_title(f"z {redshift:.2f}  r {magnitude:.1f}  {width:.0f} Å", fontsize=7, pad=2)
+    figure.supxlabel(_caption(folder, bands, store), fontsize=9)
+    with written_beside(path) as beside:
+        figure.savefig(beside, format="png", dpi=110)
+    return len(cutouts)
+
+
+def _first_rows(path: Path, at_most: int):
+    with pq.ParquetFile(path) as file:
+        return next(file.iter_batches(at_most))
+
+
+def _caption(folder: Path, bands: tuple[str, ...], store: CutoutStore) -> str:
+    mock = read_footer(folder / "catalog.parquet")["mock"]
+    side = store.shape[-1] * store.pixel_scale
+    return (
+        f"SIMULATED images, survey {mock['survey']}, seed {mock['seed']}, link "
+        f"{mock['variation']['link']:g}; {''.join(bands)}, {side:.3g} arcsec on a side. Redshift, "
+        "r magnitude, equivalent width of Halpha + [NII]"
+    )

@@ -12,7 +12,7 @@ import pytest
 
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
-from targetsel.mock.survey import PAN_STARRS
+from targetsel.mock.camera import PAN_STARRS
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.lines import PROXIES, measure

@@ -6,9 +6,8 @@ from astropy.cosmology import FlatLambdaCDM
 from dimming import dimmed, moved_away
 
 from targetsel.imaging.cutout import Cutouts
-from targetsel.mock.exposure import add_noise
+from targetsel.mock.camera import PAN_STARRS, add_noise
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.survey import PAN_STARRS
 
 ONE_MAGNITUDE = 10**-0.4
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from targetsel.mock.anchor import EDGES, WAVELENGTH
 from targetsel.mock.emission import (
     COMPONENTS,
     DRAWN_LINES,
@@ -13,7 +14,6 @@ from targetsel.mock.emission import (
     profile,
     reddening,
 )
-from targetsel.mock.templates import EDGES, WAVELENGTH
 
 FLAT = np.ones((1, len(WAVELENGTH)))
 

@@ -85,9 +85,3 @@ def test_dimming_follows_from_seed_and_source_alone(galaxies):
         galaxies.take(some).realised(5, 1).flux, galaxies.realised(5, 1).flux[some]
     )
     assert not np.array_equal(galaxies.realised(6, 1).flux, galaxies.realised(5, 1).flux)
-
-
-def test_the_catalog_names_the_real_galaxy_behind_each_source(galaxies):
-    table = galaxies.take(np.arange(3)).realised(5, 1).table()
-    assert table["group_id"].to_pylist() == galaxies.source_id[:3].tolist()
-    assert table["source_id"].to_pylist() == (galaxies.source_id[:3] + ID_STEP).tolist()

@@ -1,11 +1,22 @@
-"""Images of galaxies without noise: what the fiber sees stays, and the PSF is the seeing's."""
+"""Mock images: components, point spread functions, and the right neighbours."""
 
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
-from targetsel.mock.images import Light, draw_galaxy, point_spread
+from targetsel.mock.camera import PAN_STARRS
+from targetsel.mock.images import (
+    CLEARANCE,
+    GALAXIES,
+    SQUARE,
+    STARS,
+    Light,
+    blackbody,
+    draw_galaxy,
+    draw_neighbours,
+    point_spread,
+)
 from targetsel.mock.morphology import Structure
 from targetsel.mock.profiles import canvas_of
 
@@ -105,3 +116,41 @@ def test_edge_on_galaxy_is_flat():
     image = CANVAS.images((light.flux[:, 1].astype(np.float32) @ light.transforms)[None], 128)[0]
     y, x = np.mgrid[:128, :128] - 63.5
     assert np.sqrt((image * y**2).sum() / (image * x**2).sum()) < 0.45
+
+
+def neighbours(factor, n=300):
+    rngs = (np.random.default_rng([5, k]) for k in range(n))
+    return [draw_neighbours(PAN_STARRS, CANVAS, 16.0, factor, rng) for rng in rngs]
+
+
+def test_there_are_as_many_as_said_less_those_too_close():
+    found = sum(len(light.flux) for light in neighbours(1.0) if light is not None) / 300
+    area, close = 18.0**2, np.pi * CLEARANCE**2
+    expected = (GALAXIES.number + STARS.number) * (area - close) / SQUARE**2
+    assert found == pytest.approx(expected, abs=0.15)
+
+
+def test_without_neighbours_there_is_nothing():
+    assert neighbours(0.0, 20) == [None] * 20
+
+
+def test_all_are_within_the_magnitudes_said():
+    flux = np.concatenate([each.flux for each in neighbours(3.0) if each is not None])
+    r = 22.5 - 2.5 * np.log10(flux[:, 1])
+    assert r.min() > 14.4
+    assert 21.0 < np.median(r) < r.max() < 22.6
+
+
+def test_none_is_where_the_source_is():
+    for light in neighbours(5.0, 50):
+        if light is not None:
+            sharp = light.transforms[np.abs(light.transforms).min(axis=1) > 0.99]  # stars
+            assert (np.abs(sharp.real @ CANVAS.fiber) < 0.2).all()
+
+
+def test_hot_stars_are_bluer_and_everything_is_one_at_6200_angstrom():
+    wavelength = np.array([4900.0, 6200.0, 9600.0])
+    cool, hot = blackbody(wavelength, 4000.0), blackbody(wavelength, 8000.0)
+    assert cool[1] == hot[1] == pytest.approx(1.0)
+    assert hot[0] > 1.5 * cool[0]
+    assert hot[2] < 0.8 * cool[2]

@@ -6,18 +6,21 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from targetsel.mock.anchor import WAVELENGTH
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.morphology import (
     LARGEST,
     N_NORMALS,
     SMALLEST,
+    draw_arms,
+    draw_knots,
     draw_structure,
+    ellipse,
     half_light_radius,
+    on_the_sky,
     size_scatter,
 )
 from targetsel.mock.spectra import FiberSpectra
-from targetsel.mock.spirals import draw_arms, draw_knots, ellipse, on_the_sky
-from targetsel.mock.templates import WAVELENGTH
 
 N = 1500
 

@@ -5,10 +5,11 @@ import gc
 import numpy as np
 import pytest
 
-from targetsel.mock.galaxies import Galaxies
+from targetsel.mock.anchor import WAVELENGTH
+from targetsel.mock.camera import CAMERAS, LSST_YEAR_1, PAN_STARRS
+from targetsel.mock.galaxies import ID_STEP, Galaxies
 from targetsel.mock.sky import MockSources, observe, observe_block
-from targetsel.mock.survey import LSST_YEAR_1, PAN_STARRS, SURVEYS
-from targetsel.mock.templates import WAVELENGTH
+from targetsel.mock.tables import catalog_table
 from targetsel.mock.variation import Variation
 from targetsel.photometry.bands import synthetic_photometry
 from targetsel.photometry.flux import NANOMAGGY, NJY_PER_NANOMAGGY, SPEED_OF_LIGHT
@@ -119,7 +120,7 @@ def test_lines_half_as_strong_have_half_the_width(galaxies, sources):
 
 
 def test_a_flat_spectrum_in_frequency_has_the_same_flux_in_every_band_of_every_survey():
-    for survey in SURVEYS.values():
+    for survey in CAMERAS.values():
         bands = [band for band in survey.passbands if band.name != "u"]
         observed = WAVELENGTH * 1.2
         flux = NANOMAGGY * SPEED_OF_LIGHT / observed**2 / 1e-17
@@ -144,3 +145,10 @@ def test_u_band_light_beyond_the_spectra_is_not_lost(galaxies):
     flux = light(observe_block(far, 3, LSST_YEAR_1, Variation(neighbours=0.0)))
     u_minus_g = -2.5 * np.log10(flux[:, 0] / flux[:, 1])
     assert 0.5 < np.nanmedian(u_minus_g) < 2.6  # of galaxies at redshift 0.2
+
+
+def test_the_catalog_names_the_real_galaxy_behind_each_source(galaxies):
+    again = galaxies.take(np.arange(3)).realised(5, 1)
+    table = catalog_table(observe_block(again, seed=3), weighted=False)
+    assert table["group_id"].to_pylist() == galaxies.source_id[:3].tolist()
+    assert table["source_id"].to_pylist() == (galaxies.source_id[:3] + ID_STEP).tolist()

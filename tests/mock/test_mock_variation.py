@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from targetsel.errors import MockError
+from targetsel.mock.camera import LEGACY, PAN_STARRS
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.survey import LEGACY, PAN_STARRS
 from targetsel.mock.variation import Variation
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "variations"
@@ -46,29 +46,38 @@ def test_there_are_three_examples():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seing: 2", "varied.yaml:1:1: error: unknown key 'seing'. Did you mean 'seeing'?"),
-        ("link: 1\nseeing: wide", "varied.yaml:2:9: error: expected a number"),
-        ("seeing: nan", "varied.yaml:1:9: error: expected a number"),
-        ("seeing: 50", "varied.yaml: seeing is 50, expected a number from 0.3 to 5."),
-        ("link: -1", "varied.yaml: link is -1, expected a number from 0 to 3."),
+        ("seing: 2", "1:1: error: unknown key 'seing' in the file. Did you mean 'seeing'?"),
+        ("link: 1\nseeing: wide", "2:9: error: seeing is 'wide'; expected 0.3 to 5"),
+        ("seeing: nan", "1:9: error: seeing is 'nan'; expected 0.3 to 5"),
+        ("seeing: 50", "1:9: error: seeing is '50'; expected 0.3 to 5"),
+        ("link: -1", "1:7: error: link is '-1'; expected 0 to 3"),
         (
             "redshift: [0.2, 0.1]",
-            "varied.yaml: redshift is 0.2 to 0.1, expected two rising numbers.",
+            "1:11: error: redshift is 0.2 to 0.1; expected two rising numbers",
         ),
         (
             "redshift: 0.2",
-            "varied.yaml:1:11: error: expected two numbers, such as `[0.02, 0.1]`",
+            "1:11: error: redshift is '0.2'; expected two rising numbers from 0 up, such as "
+            "[0.02, 0.1]",
         ),
         (
             "zero_point: 0.1",
-            "varied.yaml:1:13: error: expected magnitudes by band, such as `{g: 0.03}`",
+            "1:13: error: zero_point is '0.1'; expected magnitudes from -2 to 2 by band, such as "
+            "{g: 0.03}",
         ),
-        ("zero_point: {g: 9}", "varied.yaml: zero_point of g is 9, expected one from -2 to 2."),
-        ("- seeing", "varied.yaml:1:1: error: expected a map, such as `seeing: 1.3`"),
+        (
+            "zero_point: {g: 9}",
+            "1:17: error: g is '9'; expected magnitudes from -2 to 2 by band, such as {g: 0.03}",
+        ),
+        (
+            "- seeing",
+            "1:1: error: the file is a list; expected a map of keys and values, such as seeing, "
+            "depth, zero_point, link, neighbours, dimming",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_its_place(refuses, text, message):
-    assert refuses(text) == message
+    assert refuses(text) == f"varied.yaml:{message}"
 
 
 def test_missing_file_is_named(tmp_path):

@@ -18,12 +18,11 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
 from targetsel.mock import writing
+from targetsel.mock.camera import LEGACY, LSST_YEAR_1
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.page import draw_page
 from targetsel.mock.sky import BLOCK
-from targetsel.mock.survey import LEGACY, LSST_YEAR_1
 from targetsel.mock.variation import Variation
-from targetsel.mock.writing import SkyPlan, write_sky
+from targetsel.mock.writing import SkyPlan, draw_page, write_sky
 from targetsel.scoring.ensemble import DEFAULT, find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.lines import PROXIES

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from targetsel.mock.anchor import Anchor
+from targetsel.mock.anchor import DECODER_PIXELS, Anchor
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import N_NORMALS, draw_spectra
-from targetsel.mock.templates import DECODER_PIXELS
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import BLOCK, Decoder, FoldedDecoder

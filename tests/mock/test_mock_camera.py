@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from targetsel.mock.exposure import (
+from targetsel.mock.camera import (
+    CAMERAS,
     GAPPED,
     LOST,
+    PAN_STARRS,
     SPOTTED,
     add_noise,
     draw_seeing,
@@ -13,7 +15,6 @@ from targetsel.mock.exposure import (
     extinction,
 )
 from targetsel.mock.profiles import canvas_of
-from targetsel.mock.survey import PAN_STARRS, SURVEYS
 
 
 def blank_noise(survey, n=60):
@@ -30,7 +31,7 @@ def exposed():
     return np.array([expose(image, PAN_STARRS, np.zeros(5), rng) for rng in rngs])
 
 
-@pytest.mark.parametrize("survey", SURVEYS.values(), ids=SURVEYS)
+@pytest.mark.parametrize("survey", CAMERAS.values(), ids=CAMERAS)
 def test_a_point_source_at_the_stated_depth_is_found_at_five_sigma(survey):
     canvas = canvas_of(survey.pixel_scale)
     noise = blank_noise(survey)

@@ -1,0 +1,220 @@
+"""Cameras and skies that mock images are taken with, and what they add: noise, errors and losses.
+
+What is said to be rounded was written from memory of the papers named, not checked against them.
+Rates and sizes of errors and losses were set by hand to be like Pan-STARRS stacks; every camera
+gets the same ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from targetsel.photometry.bands import Band, passbands
+from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
+
+# Stacks are resampled, which correlates the noise of neighbours: white noise is blurred by
+# (EDGE, 1 - 2 EDGE, EDGE) along both axes. Set by hand; neighbours then correlate by 0.24.
+EDGE = 0.1
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A survey's bands, seeing, depth and sky.
+
+    Attributes
+    ----------
+    name : str
+    system : str
+        Photometric system, of `photometry.bands.PASSBANDS`.
+    bands : tuple of B strings
+    pixel_scale : float
+        [arcsec]
+    seeing : ndarray, shape (B,)
+        Median full width at half maximum [arcsec].
+    depth : ndarray, shape (B,)
+        Magnitude of a point source at 5 sigma.
+    sky : ndarray, shape (B,)
+        Sky brightness [mag / arcsec^2]; sets how much noise a source's own light adds.
+    """
+
+    name: str
+    system: str
+    bands: tuple[str, ...]
+    pixel_scale: float
+    seeing: np.ndarray
+    depth: np.ndarray
+    sky: np.ndarray
+
+    @property
+    def white_sigma(self) -> np.ndarray:
+        """Noise of one pixel before it is blurred [nanomaggy], shape (B,).
+
+        From the depth: a point source's flux is measured through a Gaussian PSF of variance s^2
+        pixels, whose power keeps exp(-m^2 / 4 s^2) of the noise's correlation at lag m.
+        """
+        variance = (self.seeing / 2.3548 / self.pixel_scale) ** 2
+        correlation = np.correlate(_KERNEL, _KERNEL, "full")[2:]
+        lags = np.exp(-(np.arange(3)[:, None] ** 2) / (4 * variance))
+        kept = correlation @ (np.array([1.0, 2.0, 2.0])[:, None] * lags)  # of the power, per axis
+        five_sigma = 10 ** (-0.4 * (self.depth - NANOMAGGY_ZERO_POINT))
+        return five_sigma / 5 / np.sqrt(4 * np.pi * variance) / kept
+
+    @property
+    def sky_sigma(self) -> np.ndarray:
+        """Noise of one pixel [nanomaggy], shape (B,)."""
+        return self.white_sigma * (_KERNEL**2).sum()
+
+    @property
+    def sky_flux(self) -> np.ndarray:
+        """Sky light in one pixel [nanomaggy], shape (B,)."""
+        return 10 ** (-0.4 * (self.sky - NANOMAGGY_ZERO_POINT)) * self.pixel_scale**2
+
+    @property
+    def passbands(self) -> tuple[Band, ...]:
+        return passbands(self.system, self.bands)
+
+    @property
+    def wavelength(self) -> np.ndarray:
+        """Effective wavelength of each band [Angstrom], shape (B,)."""
+        return np.array([band.wavelength for band in self.passbands])
+
+
+_KERNEL = np.array([EDGE, 1 - 2 * EDGE, EDGE])
+
+# Pan-STARRS 3pi stacks: seeing and depth of Chambers et al. (2016, arXiv:1612.05560), table 11
+# and section 6; sky brightness of the bands rounded from Tonry et al. (2012, ApJ 750, 99).
+PAN_STARRS = Camera(
+    name="ps1",
+    system="ps1",
+    bands=("g", "r", "i", "z", "y"),
+    pixel_scale=0.25,
+    seeing=np.array([1.31, 1.19, 1.11, 1.07, 1.02]),
+    depth=np.array([23.3, 23.2, 23.1, 22.3, 21.3]),
+    sky=np.array([21.9, 20.9, 19.8, 19.2, 18.3]),
+)
+
+# DECam Legacy Survey at three visits, rounded from Dey et al. (2019, AJ 157, 168).
+LEGACY = Camera(
+    name="legacy",
+    system="decam_noatm",
+    bands=("g", "r", "z"),
+    pixel_scale=0.262,
+    seeing=np.array([1.29, 1.18, 1.11]),
+    depth=np.array([24.8, 24.2, 23.3]),
+    sky=np.array([22.0, 20.9, 18.7]),
+)
+
+# Rubin: seeing, sky and depth of one visit rounded from Ivezic et al. (2019, ApJ 873, 111),
+# table 2; a tenth of the visits of ten years (6, 8, 18, 18, 16, 16) deepens it by 1.25 log10 n.
+LSST_YEAR_1 = Camera(
+    name="lsst",
+    system="lsst",
+    bands=("u", "g", "r", "i", "z", "y"),
+    pixel_scale=0.2,
+    seeing=np.array([0.92, 0.87, 0.83, 0.80, 0.78, 0.76]),
+    depth=np.array([24.8, 25.9, 26.0, 25.5, 24.8, 23.9]),
+    sky=np.array([22.9, 22.3, 21.2, 20.5, 19.6, 18.6]),
+)
+
+CAMERAS = {survey.name: survey for survey in (PAN_STARRS, LEGACY, LSST_YEAR_1)}
+
+
+ZERO_POINT = 0.012  # mag, independent in each band
+REDDENING = 0.015  # E(B-V) [mag] left over after the correction for Galactic dust
+SEEING = (0.07, 0.03)  # scatter of ln(FWHM): common to the bands, and of each band
+SHEAR = 0.02  # ellipticity of the PSF, each component, common to the bands
+DEPTH = (0.08, 0.06)  # scatter of ln(noise), likewise
+BACKGROUND = (0.08, 0.05)  # left over, [sigma of a pixel]: an offset, and at the edge a slope's
+SPOTTED, GAPPED, LOST = (
+    0.03,
+    0.015,
+    0.003,
+)  # shares of sources with masked spots, a gap, a lost band
+
+
+def draw_seeing(survey: Camera, rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, float]]:
+    """FWHM in each band [arcsec], shape (B,), and shear of the PSF at one source."""
+    common, own = SEEING
+    scatter = common * rng.normal() + own * rng.standard_normal(len(survey.bands))
+    return survey.seeing * np.exp(scatter), (SHEAR * rng.normal(), SHEAR * rng.normal())
+
+
+def expose(
+    image: np.ndarray, survey: Camera, zero_point: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """One source as the camera sees it, float32, shape (B, H, W) [nanomaggy]; NaN where lost.
+
+    Parameters
+    ----------
+    image : ndarray, shape (B, H + 2, W + 2)
+        Without noise, with a margin of one pixel that blurring the noise uses up.
+    zero_point : ndarray, shape (B,)
+        By how many magnitudes every source comes out too faint.
+    """
+    bands = len(image)
+    error = zero_point + ZERO_POINT * rng.standard_normal(bands)
+    error += REDDENING * rng.normal() * extinction(survey.wavelength)
+    seen = image * (10 ** (-0.4 * error)).astype(np.float32)[:, None, None]
+    noise = np.exp(DEPTH[0] * rng.normal() + DEPTH[1] * rng.standard_normal(bands))
+    noisy = seen[:, 1:-1, 1:-1] + add_noise(seen, survey, noise, rng)
+    noisy += _background(survey, noisy.shape[1:], rng)
+    return _with_losses(noisy, rng)
+
+
+def extinction(wavelength: np.ndarray) -> np.ndarray:
+    """Galactic extinction per E(B-V) [mag].
+
+    A power law through 2.27 at 6170 Angstrom, within 8 % of the Pan-STARRS coefficients of
+    Schlafly & Finkbeiner (2011, ApJ 737, 103), table 6, at R_V = 3.1.
+    """
+    return 2.27 * (wavelength / 6170.0) ** -1.55
+
+
+def add_noise(
+    image: np.ndarray, survey: Camera, factor: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Noise of sky and source, correlated between neighbours, float32, shape (B, H, W).
+
+    Parameters
+    ----------
+    image : ndarray, shape (B, H + 2, W + 2)
+    factor : ndarray, shape (B,)
+        How much noisier than the survey's depth.
+    """
+    sigma = (survey.white_sigma * factor).astype(np.float32)[:, None, None]
+    sky = survey.sky_flux.astype(np.float32)[:, None, None]
+    white = rng.standard_normal(image.shape, dtype=np.float32)
+    white *= sigma * np.sqrt(1 + np.maximum(image, 0) / sky)
+    for _ in range(2):  # blurred along one axis, then along the other
+        middle, sides = white[:, 1:-1], white[:, :-2] + white[:, 2:]
+        white = np.swapaxes((1 - 2 * EDGE) * middle + EDGE * sides, 1, 2)
+    return white
+
+
+def _background(survey: Camera, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Sky light that was subtracted wrongly: an offset and a slope in each band."""
+    offset, slope = BACKGROUND
+    normals = rng.standard_normal((3, len(survey.bands), 1, 1), dtype=np.float32)
+    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in shape)
+    plane = offset * normals[0] + slope * (normals[1] * x + normals[2] * y[:, None])
+    return plane * survey.sky_sigma.astype(np.float32)[:, None, None]
+
+
+def _with_losses(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Pixels without data are NaN: spots in all bands, a chip gap in one, or one band's all."""
+    bands, height, width = image.shape
+    spotted, gapped, lost = rng.random(3)
+    if spotted < SPOTTED:
+        y, x = np.ogrid[:height, :width]
+        for _ in range(rng.integers(1, 4)):
+            place, radius = rng.uniform(0, [height, width]), rng.uniform(1.0, 3.5)
+            image[:, (y - place[0]) ** 2 + (x - place[1]) ** 2 < radius**2] = np.nan
+    if gapped < GAPPED:
+        band, thick = rng.integers(bands), rng.integers(3, 13)
+        start = rng.integers(-2, max(height, width))
+        strip = slice(max(start, 0), start + thick)
+        image[band, :, strip] = np.nan
+    if lost < LOST:
+        image[rng.integers(bands)] = np.nan
+    return image
