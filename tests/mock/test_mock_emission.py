@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from targetsel.mock.anchor import EDGES, WAVELENGTH
+from targetsel.mock.anchor import DRAWN_LINES, EDGES, WAVELENGTH
 from targetsel.mock.emission import (
     COMPONENTS,
-    DRAWN_LINES,
     FOLLOWERS,
     agn_weight,
     gas_dust,
