@@ -39,16 +39,16 @@ def trainingset(
     from targetsel.surveys.http import Web
     from targetsel.surveys.registry import open_cutouts
     from targetsel.surveys.sdss import SdssSpectra, SkyServer
-    from targetsel.training.from_archives import Services, make_training_set, sample_called
+    from targetsel.training.from_archives import TrainingServices, find_sample, make_training_set
 
     web = Web(rate)
     cutouts = open_cutouts(survey, web, parse_bands(bands), size)
-    services = Services(SkyServer(web), SdssSpectra(web), cutouts)
+    services = TrainingServices(SkyServer(web), SdssSpectra(web), cutouts)
     chosen = decoder or find_ensemble(ensemble)
     chosen = chosen / "decoder.safetensors" if chosen.is_dir() else chosen
     summary = make_training_set(
         output,
-        sample_called(sample),
+        find_sample(sample),
         n,
         services,
         chosen,

@@ -151,10 +151,10 @@ class SurveyColumns:
         has = {name.lower() for name in table.column_names}
         if missing := [name for name in self.theirs if name.lower() not in has]:
             raise Damaged(f"columns {', '.join(missing[:5])} are missing from the answer")
-        return self.recognised(table).select([field.name for field in self._fields(table)])
+        return self.recognised(table, others=False)
 
-    def recognised(self, table: pa.Table) -> pa.Table:
-        """A table with the columns that we know under our names, and all others as they are."""
+    def recognised(self, table: pa.Table, others: bool = True) -> pa.Table:
+        """A table with the known columns under our names, and perhaps the `others` as they are."""
         named = {name.lower(): name for name in table.column_names}
         made: dict[str, tuple[pa.Field, object]] = {}
         used: set[str] = set()
@@ -164,15 +164,11 @@ class SurveyColumns:
                 continue
             used |= {named[name.lower()] for name in present}
             made |= {field.name: (field, values) for field, values in column.converted(present)}
-        for name in table.column_names:
+        for name in table.column_names if others else ():
             if name not in used and name not in made:
                 made[name] = (table.schema.field(name), table[name])
         fields, arrays = zip(*made.values(), strict=True)
         return pa.table(list(arrays), schema=pa.schema(fields))
-
-    def _fields(self, table: pa.Table) -> list[pa.Field]:
-        empty = {name: pa.chunked_array([[]], pa.float64()) for name in self.theirs}
-        return [field for column in self.columns for field, _ in column.converted(empty)]
 
 
 def _floats(values: pa.ChunkedArray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from targetsel.surveys.http import Answer, Unanswered
@@ -31,7 +32,7 @@ def ask(send: Callable[[], Answer], understand: Callable[[Answer], T]) -> tuple[
     Parameters
     ----------
     send : callable
-        Puts the question, such as ``lambda: web.get(url, params)``.
+        Sends the request, such as ``lambda: web.get(url, params)``.
     understand : callable
         Raises `Damaged` for an answer that is not what was asked for.
 
@@ -41,20 +42,39 @@ def ask(send: Callable[[], Answer], understand: Callable[[Answer], T]) -> tuple[
         If no attempt gave an answer that could be understood.
     """
     troubles: list[str] = []
-    for attempt in range(1, DAMAGED_ANSWERS + 1):
+
+    def attempt() -> tuple[Answer, T]:
         try:
             answer = send()
         except Unanswered as error:
             raise Unanswered(str(error), (*troubles, *error.troubles)) from error
-        troubles += answer.troubles
+        troubles.extend(answer.troubles)
         try:
             meant = understand(answer)
         except Damaged as error:
-            # What an error means will not change, or has been asked for again already.
-            if attempt == DAMAGED_ANSWERS or answer.status not in (200, 500):
+            # The meaning of an error will not change, or it has been asked for again already.
+            if answer.status not in (200, 500):
+                raise Unanswered(str(error), tuple(troubles)) from error
+            raise
+        return replace(answer, troubles=tuple(troubles)), meant
+
+    return repeated(attempt, troubles)
+
+
+def repeated(attempt: Callable[[], T], troubles: list[str]) -> T:
+    """The result of an attempt, repeated while it raises `Damaged`; reasons go into `troubles`.
+
+    Raises
+    ------
+    Unanswered
+        If the last attempt is damaged too.
+    """
+    for number in range(1, DAMAGED_ANSWERS + 1):
+        try:
+            return attempt()
+        except Damaged as error:
+            if number == DAMAGED_ANSWERS:
                 raise Unanswered(str(error), tuple(troubles)) from error
             troubles.append(str(error))
-            time.sleep(PAUSE * attempt)
-        else:
-            return Answer(answer.url, answer.status, answer.content, tuple(troubles)), meant
+            time.sleep(PAUSE * number)
     raise AssertionError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,10 +10,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from targetsel.errors import CatalogError
-from targetsel.surveys import retry
 from targetsel.surveys.catalog_columns import SurveyColumns
 from targetsel.surveys.http import Unanswered, Web, in_words
-from targetsel.surveys.retry import DAMAGED_ANSWERS, Damaged
+from targetsel.surveys.retry import Damaged, repeated
 from targetsel.surveys.service import TooMany
 from targetsel.surveys.tiles import Cone
 from targetsel.tables.formats import to_arrow
@@ -59,8 +57,8 @@ class TapCatalog:
         """See `ConeSearch.cone`."""
         ra, dec = self.columns.their_name("ra"), self.columns.their_name("dec")
         where = " AND ".join(filter(None, [cone.sql(ra, dec), self.condition]))
-        question = f"SELECT {', '.join(self.columns.theirs)} FROM {self.table} WHERE {where}"
-        rows, whole = self._asked(question, self.limit, self.columns.renamed)
+        query = f"SELECT {', '.join(self.columns.theirs)} FROM {self.table} WHERE {where}"
+        rows, whole = self._asked(query, self.limit, self.columns.renamed)
         if not whole:
             raise TooMany
         return rows
@@ -75,28 +73,20 @@ class TapCatalog:
             )
         return rows
 
-    def _asked(self, question: str, limit: int, rename: Rename) -> tuple[pa.Table, bool]:
+    def _asked(self, query: str, limit: int, rename: Rename) -> tuple[pa.Table, bool]:
         """The answer, and whether it is whole; asked again while it is damaged."""
-        troubles: list[str] = []
-        while True:
-            try:
-                rows, whole = self._ask(question, limit)
-                return rename(rows), whole
-            except Damaged as error:
-                troubles.append(str(error))
-                if len(troubles) >= DAMAGED_ANSWERS:
-                    raise Unanswered(troubles[-1], tuple(troubles[:-1])) from error
-                time.sleep(retry.PAUSE * len(troubles))
-
-    def _ask(self, question: str, limit: int) -> tuple[pa.Table, bool]:
         from pyvo.dal import TAPService
 
-        with self._in_our_words(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # overflow, and headers that bend the standard
-            service = TAPService(self.url, session=self.web.session)
-            result = service.run_sync(question, maxrec=limit)
-            table = to_arrow(result.to_table(), self.url)
-        return table, result.query_status != "OVERFLOW" and table.num_rows < limit
+        def attempt() -> tuple[pa.Table, bool]:
+            with self._in_our_words(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # overflow, and headers that bend the standard
+                service = TAPService(self.url, session=self.web.session)
+                result = service.run_sync(query, maxrec=limit)
+                table = to_arrow(result.to_table(), self.url)
+            whole = result.query_status != "OVERFLOW" and table.num_rows < limit
+            return rename(table), whole
+
+        return repeated(attempt, [])
 
     @contextlib.contextmanager
     def _in_our_words(self) -> Iterator[None]:

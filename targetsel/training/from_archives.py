@@ -1,4 +1,4 @@
-"""A training set from the archives in one folder: sources, spectra, latents and cutouts.
+"""A training set from surveys in one folder: sources, spectra, latents and cutouts.
 
     query -> spectra -> rest frame and latents -> cutouts -> catalog and report
 
@@ -13,8 +13,9 @@ import itertools
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,18 @@ from targetsel.spectra.reading import try_spectra
 from targetsel.spectra.rest_frame import rest_frame
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.surveys.cutouts import fetch_cutouts
-from targetsel.surveys.fetching import manifest_of
+from targetsel.surveys.fetching import (
+    Fetched,
+    FetchFolder,
+    bytes_of_table,
+    manifest_of,
+    table_of_bytes,
+)
 from targetsel.surveys.http import Unanswered
 from targetsel.surveys.sdss import GALAXIES, PHOTOMETRY, SPECTROSCOPY, SkyServer
-from targetsel.surveys.service import OK, ImageService, SpectrumService
+from targetsel.surveys.service import OK, ImageService, Reply, SpectrumService
 from targetsel.surveys.spectra import fetch_spectra, wanted_in
+from targetsel.tables.columns import list_column
 from targetsel.tables.files import held, sha256_of_file, written_beside
 from targetsel.tables.ids import uniform
 from targetsel.tables.journal import check_settings
@@ -55,7 +63,7 @@ Dropped = dict[int, tuple[str, str]]  # by source: the step and the reason
 
 @dataclass(frozen=True)
 class Sample:
-    """Which galaxies to learn from.
+    """A choice of galaxies to train on.
 
     Attributes
     ----------
@@ -99,8 +107,14 @@ SDSS_MAIN = Sample(
 SAMPLES = {sample.name: sample for sample in (SDSS_MAIN,)}
 
 
-def sample_called(name: str) -> Sample:
-    """A sample by its name."""
+def find_sample(name: str) -> Sample:
+    """The sample of this name.
+
+    Raises
+    ------
+    CatalogError
+        If there is none; names those there are.
+    """
     if name not in SAMPLES:
         hint = did_you_mean(name, SAMPLES) or f" There are {', '.join(SAMPLES)}."
         raise CatalogError(f"--sample {name}: no such sample.{hint}")
@@ -108,8 +122,8 @@ def sample_called(name: str) -> Sample:
 
 
 @dataclass(frozen=True)
-class Services:
-    """Where everything comes from."""
+class TrainingServices:
+    """The services that a training set comes from."""
 
     catalog: SkyServer
     spectra: SpectrumService
@@ -117,8 +131,8 @@ class Services:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """How the sources fared.
+class TrainingSetSummary:
+    """Counts of the sources of a training set.
 
     Attributes
     ----------
@@ -142,17 +156,16 @@ def make_training_set(
     folder: Path,
     sample: Sample,
     n: int,
-    services: Services,
+    services: TrainingServices,
     decoder: Path,
     seed: int = 0,
     report: Report = lambda line: None,
-) -> Summary:
-    """Make a training set, or go on with it.
+) -> TrainingSetSummary:
+    """Make a training set, or resume one.
 
     Leaves in `folder`: `catalog.parquet`, `latents.parquet`, `spectra.parquet` (rest frame, on
     the grid), `cutouts/` and `decoder/`, which `targetsel train` takes; `dropped.parquet`, a row
-    for each source that was left out; and what it goes on from, the spectra as they were observed
-    among it.
+    for each source that was left out; and what it resumes from, such as the spectra as observed.
 
     Parameters
     ----------
@@ -181,20 +194,20 @@ def make_training_set(
             "survey": dict(services.cutouts.settings()),
         }
         check_settings(folder / "settings.json", settings)
-        return _Run(folder, services, decoder, settings, report).make(sample, n, seed)
+        return _TrainingSetRun(folder, services, decoder, settings, report).make(sample, n, seed)
 
 
 @dataclass(frozen=True)
-class _Run:
+class _TrainingSetRun:
     """The steps of one training set."""
 
     folder: Path
-    services: Services
+    services: TrainingServices
     decoder: Path
     settings: Mapping[str, Any]
     report: Report
 
-    def make(self, sample: Sample, n: int, seed: int) -> Summary:
+    def make(self, sample: Sample, n: int, seed: int) -> TrainingSetSummary:
         dropped: Dropped = {}
         sources = self._chosen(sample, n, seed)
         unfinished = self._spectra(sources, dropped)
@@ -202,46 +215,51 @@ class _Run:
         unfinished += self._cutouts(sources, labels, dropped)
         ready = self._finish(sources, labels, dropped)
         kinds = Counter((step, _kind(reason)) for step, reason in dropped.values())
-        return Summary(sources.num_rows, ready, dict(sorted(kinds.items())), unfinished)
+        return TrainingSetSummary(sources.num_rows, ready, dict(sorted(kinds.items())), unfinished)
 
     # ------------------------------------------------------------------ query
 
     def _chosen(self, sample: Sample, n: int, seed: int) -> pa.Table:
         """The sources of the sample, by id."""
-        path = self.folder / "sample.parquet"
+        path, catalog = self.folder / "sample.parquet", self.services.catalog
         if not path.exists():
-            found: list[pa.Table] = []
-            for piece in range(sample.pieces):
-                if sum(table.num_rows for table in found) >= n:
-                    break
-                found.append(self._piece(sample, piece))
-            table = _each_once(pa.concat_tables(found))
-            if not table.num_rows:
-                raise CatalogError(f"{self.services.catalog.url}: has no source of {sample.name}.")
-            order = np.argsort(uniform(table["source_id"].to_numpy(), seed, "training set")[:, 0])
-            chosen = table.take(pa.array(order[:n])).sort_by("source_id")
-            write_table(chosen, path, dict(self.settings))
+            with FetchFolder.open(path, self.settings, _name_of_piece, CatalogError) as fetched:
+                found: list[pa.Table] = []
+                for piece in range(sample.pieces):
+                    if sum(table.num_rows for table in found) >= n:
+                        break
+                    fetched.fetch_missing(lambda: [piece], partial(self._ask, sample))  # noqa: B023
+                    if not fetched.is_finished(piece):
+                        raise CatalogError(
+                            f"{catalog.url}: no good answer: {fetched.statuses(piece)[0]}. What "
+                            "came is kept: run the same command later."
+                        )
+                    found.append(table_of_bytes(fetched.content(piece)))
+                    self.report(f"query: {found[-1].num_rows} galaxies in piece {piece}")
+                table = _each_once(pa.concat_tables(found))
+                if not table.num_rows:
+                    raise CatalogError(f"{catalog.url}: has no source of {sample.name}.")
+                ids = table["source_id"].to_numpy()
+                order = np.argsort(uniform(ids, seed, "training set")[:, 0])
+                chosen = table.take(pa.array(order[:n])).sort_by("source_id")
+                write_table(chosen, path, dict(self.settings))
+                fetched.remove()
         table = pq.read_table(path)
         self.report(f"sample: {table.num_rows} sources of {sample.name}")
         return table
 
-    def _piece(self, sample: Sample, piece: int) -> pa.Table:
-        """The galaxies of one remainder, asked for once."""
-        folder = self.folder / "query"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"piece-{piece:03d}.parquet"
-        if not path.exists():
-            catalog = self.services.catalog
+    def _ask(self, sample: Sample, pieces: Sequence[int]) -> list[Fetched]:
+        """The galaxies of some remainders."""
+        catalog = self.services.catalog
+        answers = []
+        for piece in pieces:
             try:
                 rows = catalog.rows(sample.question(piece), GALAXIES.renamed)
             except Unanswered as error:
-                raise CatalogError(
-                    f"{catalog.url}: no good answer: {error}. What came is kept: run the same "
-                    "command later."
-                ) from error
-            write_table(rows, path)
-            self.report(f"query: {rows.num_rows} galaxies in piece {piece}")
-        return pq.read_table(path)
+                answers.append(Fetched([Reply.unanswered(catalog.url, error)]))
+            else:
+                answers.append(Fetched([Reply(OK, url=catalog.url)], bytes_of_table(rows)))
+        return answers
 
     # ------------------------------------------------------------------ spectra
 
@@ -383,18 +401,18 @@ def _encode_part(
 
 def _latent_table(ids: np.ndarray, mean: np.ndarray, noise: np.ndarray) -> pa.Table:
     """Latents as `targetsel train --latents` takes them."""
-    kind = pa.list_(pa.float32(), mean.shape[1])
+    columns = [pa.array(ids, pa.int64()), list_column(mean), list_column(noise)]
     about = "scatter of the latents under fresh noise of the spectrum"
     fields = [
         _ID,
-        described("latent_mean", kind, description="standardised latents"),
-        described("latent_std", kind, description=about),
+        described("latent_mean", columns[1].type, description="standardised latents"),
+        described("latent_std", columns[2].type, description=about),
     ]
-    lists = [
-        pa.FixedSizeListArray.from_arrays(pa.array(v.ravel(), pa.float32()), mean.shape[1])
-        for v in (mean, noise)
-    ]
-    return pa.table([pa.array(ids, pa.int64()), *lists], schema=pa.schema(fields))
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def _name_of_piece(piece: int) -> str:
+    return f"piece {piece}"
 
 
 def _with_groups(table: pa.Table) -> pa.Table:

@@ -15,7 +15,12 @@ from targetsel.surveys import retry
 from targetsel.surveys.http import Web
 from targetsel.surveys.ps1 import PanStarrsImages
 from targetsel.surveys.sdss import SdssSpectra, SkyServer
-from targetsel.training.from_archives import SDSS_MAIN, Services, make_training_set, sample_called
+from targetsel.training.from_archives import (
+    SDSS_MAIN,
+    TrainingServices,
+    find_sample,
+    make_training_set,
+)
 from targetsel.training.labels import Labels
 from tests.emulator.catalogs import Catalogs
 from tests.emulator.faults import Faults
@@ -78,7 +83,7 @@ class Sky:
     def services(self, url):
         web = Web(rate=10_000, attempts=5)
         images = PanStarrsImages(web, ("g", "r"), 16, url)
-        return Services(SkyServer(web, url), SdssSpectra(web, f"{url}/sas"), images)
+        return TrainingServices(SkyServer(web, url), SdssSpectra(web, f"{url}/sas"), images)
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +215,7 @@ def test_main_galaxies_are_asked_for_by_their_target_flags():
 
 def test_unknown_sample_is_refused_with_a_hint():
     with pytest.raises(CatalogError, match=r"no such sample. Did you mean"):
-        sample_called("sdss-man")
+        find_sample("sdss-man")
 
 
 def test_command_makes_the_training_set_of_the_function(
