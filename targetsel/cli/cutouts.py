@@ -19,7 +19,7 @@ SOURCES_PER_PIECE = 256
 
 
 class Encoding(StrEnum):
-    """How pixels are kept: 16-bit asinh steps of an eighth of the sky sigma, or float32."""
+    """Encodings of pixels: 16-bit asinh steps of an eighth of the sky sigma, or float32."""
 
     asinh = "asinh"
     float32 = "float32"
@@ -79,31 +79,17 @@ def show(
     from targetsel.imaging.picture import draw_mosaic
     from targetsel.imaging.store import CutoutStore
     from targetsel.tables.files import check_output
+    from targetsel.tables.ids import matched
 
     check_output(output, (store,))
     cutouts = CutoutStore.open(store)
-    ids = cutouts.source_ids(number)
+    ids = cutouts.source_ids(None if source_id else number)
     if source_id:
-        ids = _like(source_id, ids, store)
+        rows = matched(np.array(source_id, dtype=object), ids)
+        if (rows < 0).any():
+            unknown = source_id[int(np.argmin(rows))]
+            raise CutoutError(f"{store}: has no source '{unknown}'. Its first is '{ids[0]}'.")
+        ids = ids[rows]
     chosen = cutouts.read(ids)
-    if not chosen.present.all():
-        unknown = ids[~chosen.present][0]
-        raise CutoutError(f"{store}: has no source '{unknown}'. Its first is '{_first(cutouts)}'.")
     draw_mosaic(chosen, output)
     typer.echo(f"{counted(len(chosen), 'cutout')} drawn in {output}")
-
-
-def _like(words: list[str], ids: np.ndarray, store: Path) -> np.ndarray:
-    """The ids that the words mean, of the kind that the store has."""
-    if ids.dtype.kind not in "iu":
-        return np.array(words, dtype=object)
-    try:
-        return np.array([int(word) for word in words], dtype=np.int64)
-    except (ValueError, OverflowError) as error:
-        raise CutoutError(
-            f"{store}: its source ids are integers such as {ids[0]}, not '{words[0]}'."
-        ) from error
-
-
-def _first(store) -> str:
-    return str(store.source_ids(1)[0])

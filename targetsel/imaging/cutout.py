@@ -5,11 +5,14 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from targetsel.errors import CutoutError
+
+if TYPE_CHECKING:
+    from targetsel.sky.catalog import Catalog
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ class Cutouts:
     def status(self) -> np.ndarray:
         """ "ok", or why a cutout cannot be trusted; object array of str, shape (N,).
 
-        A band is lost where every pixel is NaN, or exactly zero as some surveys mark missing
-        data; "mostly NaN pixels" is said of more than half of them, over all bands.
+        A band is lost if every pixel is NaN, or exactly zero as some surveys mark missing data.
+        "mostly NaN pixels" stands for more than half of them, over all bands.
         """
         empty = np.isnan(self.flux) | (self.flux == 0)
         lost = empty.all(axis=(2, 3))
@@ -123,21 +126,14 @@ class Cutouts:
 
 
 class Images(Protocol):
-    """Anywhere cutouts come from: a store, a folder, a survey's service."""
+    """A source of cutouts: a store, or a folder of image files."""
 
     def read(self, source_ids: np.ndarray) -> Cutouts:
         """The cutouts of these sources, in this order; all NaN and not present if unknown."""
         ...
 
 
-class HasSourceIds(Protocol):
-    """What `cut_out` needs of a catalog."""
-
-    @property
-    def source_id(self) -> np.ndarray: ...
-
-
-def cut_out(catalog: HasSourceIds, images: Images) -> Cutouts:
+def cut_out(catalog: Catalog, images: Images) -> Cutouts:
     """The cutout of every source of the catalog, in its order.
 
     A source that `images` does not know keeps its row: all NaN, with the status "no cutout".
@@ -148,7 +144,7 @@ def cut_out(catalog: HasSourceIds, images: Images) -> Cutouts:
 def crop_to_centre(flux: np.ndarray, size: int) -> np.ndarray:
     """The central `size` x `size` pixels, shape (..., size, size).
 
-    Where an odd number of pixels is cut, one more goes at the high end.
+    If an odd number of pixels is cut, one more goes at the high end.
     """
     height, width = flux.shape[-2:]
     if min(height, width) < size:

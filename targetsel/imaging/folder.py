@@ -42,7 +42,7 @@ class Folder:
     size : int
         Width and height [pixel]; larger images are cut down to their centre.
     zeropoint : float or None
-        AB magnitude of one count, for files that do not say what their numbers mean.
+        AB magnitude of one count, for files without a calibration of their own.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""One image file, calibrated: FITS and .npy to nanomaggies."""
+"""Reading image files: FITS and .npy, calibrated to nanomaggies."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Image:
     flux : ndarray of float32, shape (B, H, W)
         [nanomaggy]; NaN where there is no data.
     bands : tuple of B strings
-        Empty where the file does not say.
+        Empty if the file does not name them.
     pixel_scale : float or None
-        [arcsec]; None where the file does not say.
+        [arcsec]; None if the file does not tell.
     header : fits.Header or None
-        Of the image in a FITS file.
+        Header of the image in a FITS file.
     masked : bool
-        Whether an inverse variance has told which pixels hold data.
+        True if an inverse variance marked the pixels without data.
     """
 
     flux: np.ndarray
@@ -54,7 +54,7 @@ def read_image(path: Path, zeropoint: float | None, n_bands: int | None = None) 
     ----------
     path : Path
     zeropoint : float or None
-        AB magnitude of one count, for files that do not say what their numbers mean.
+        AB magnitude of one count, for files without a calibration of their own.
     n_bands : int or None
         Number of bands, needed for .npy only: the axis of this length is the band.
     """

@@ -1,4 +1,4 @@
-"""Writing a cutout store from cutouts that arrive piece by piece, in any order."""
+"""Writing cutout stores from cutouts that arrive piece by piece, in any order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Piece = tuple[Cutouts, np.ndarray, np.ndarray]
 
 
 class Positions(Protocol):
-    """What `pack` needs of a catalog."""
+    """Sources with ids and positions [deg, ICRS], such as a `Catalog`; arrays of shape (N,)."""
 
     @property
     def source_id(self) -> np.ndarray: ...
@@ -66,7 +66,7 @@ def write_store(
         "asinh-int16" (see `encoding`), recorded for both encodings.
     encoding : "asinh-int16" or "float32"
     footer : mapping, optional
-        Where the cutouts come from, as every file says under the key ``targetsel``.
+        Provenance of the cutouts, written into every file under the key ``targetsel``.
     """
     with _folder_written_beside(Path(path)) as folder:
         spill = _Spill(folder / "scratch", Path(path), tuple(map(float, sky_sigma)), encoding)
@@ -84,7 +84,7 @@ def write_store(
 
 @dataclass(frozen=True)
 class Packed:
-    """How many sources of a catalog went into a store, and how many had no cutout."""
+    """Number of a catalog's sources that a store has, and of those without a cutout."""
 
     written: int
     missing: int
@@ -110,7 +110,7 @@ def pack(
 
 
 class _Spill:
-    """Encoded cutouts in a scratch file, in the order they came, and where each of them lies."""
+    """Encoded cutouts in a scratch file, in the order they came, and their places in it."""
 
     def __init__(
         self, path: Path, store: Path, sky_sigma: tuple[float, ...], encoding: str

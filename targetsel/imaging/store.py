@@ -3,7 +3,7 @@
 A store is a folder of `part-00000.parquet`, ... (or one such file) with the columns `source_id`,
 `ra`, `dec`, `_healpix_29` and `flux`, sorted by (_healpix_29, source_id), in row groups of 64.
 `flux` is a fixed-shape tensor (B, H, W); its encoding, bands, pixel scale and sky sigma stand in
-the footer under "targetsel.cutouts" (see `layout`, `encoding`). `packing` writes stores.
+the footer under "targetsel.cutouts" (see `store_format`). `packing` writes stores.
 
 Measured on 512 cutouts of 5 x 64 x 64 with sky noise and exponential sources, one core: 16-bit
 tensors with delta encoding and zstd take 19.6 % of float32 and are decoded at 4100 cutouts a
@@ -53,7 +53,7 @@ class CutoutStore:
         Fingerprint of the content: ids, positions, stored pixels and their description. It does
         not change when the store is copied, renamed or packed again from the same cutouts.
     simulated : bool
-        Whether it says so of its images.
+        True if its images are marked as simulated.
     """
 
     def __init__(self, path: Path, parts: list[Part]) -> None:
@@ -202,7 +202,7 @@ class CutoutStore:
 def check_suits(
     store: CutoutStore, bands: tuple[str, ...], pixel_scale: float, size: int, place: object
 ) -> None:
-    """Raise a CutoutError unless the store has what an ensemble was trained on.
+    """Raise a CutoutError unless the store suits the training of an ensemble.
 
     More bands, in any order, and larger cutouts are fine (see `Cutouts.select_bands` and `crop`);
     the pixel scale may differ by 1 %.
@@ -211,9 +211,9 @@ def check_suits(
     ----------
     store : CutoutStore
     bands, pixel_scale, size
-        What the ensemble expects; `pixel_scale` in arcsec, `size` in pixels.
+        The ensemble's; `pixel_scale` in arcsec, `size` in pixels.
     place : object
-        The ensemble, as the message should name it.
+        Name of the ensemble in messages.
     """
     missing = [band for band in bands if band not in store.bands]
     if missing:

@@ -33,7 +33,7 @@ ENCODINGS = (ASINH, FLOAT)
 
 @dataclass(frozen=True)
 class Layout:
-    """What every pixel of a store has in common.
+    """Description that all pixels of a store share.
 
     Attributes
     ----------
@@ -90,13 +90,13 @@ class Part:
     ----------
     path : Path
     number, parts : int
-        Which of how many files this is.
+        Index of this file, and number of files.
     sha256 : str
-        Of the ids, positions and stored pixels of its rows.
+        Hash of the ids, positions and stored pixels of its rows.
     group_rows : tuple of int
         Number of rows of each row group.
     footer : dict
-        What it says besides of where the cutouts come from; see `parquet.read_footer`.
+        Provenance of the cutouts; see `parquet.read_footer`.
     """
 
     path: Path

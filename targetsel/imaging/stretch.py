@@ -1,4 +1,4 @@
-"""The stretch: how fluxes become the numbers that a network sees."""
+"""The stretch, which turns fluxes into the numbers that a network sees."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Stretch:
         Standard deviation of the sky in each band [nanomaggy/pixel], in the order of the cutouts'
         bands.
     scale : float
-        What one unit of the result is worth.
+        Value of one unit of the result.
     softening : float
-        Where "asinh" turns from linear to logarithmic [sky sigma]; "linear" ignores it.
+        Flux at which "asinh" turns from linear to logarithmic [sky sigma]; unused by "linear".
     clip : float
-        Largest absolute flux that is told apart [sky sigma].
+        Largest absolute flux kept [sky sigma].
     offset : tuple of B floats
-        What stands for no flux in each band, with its sign turned; none if empty. Networks that
+        Subtracted from each band's result; none if empty. Networks that
         were trained on (flux - mean) / std need it.
     """
 

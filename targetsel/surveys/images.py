@@ -136,11 +136,11 @@ class SkyImage:
     flux : ndarray of float32, shape (B, H, W)
         [nanomaggy]; NaN where there is no data.
     bands : tuple of B strings
-        Empty where the image does not say.
+        Empty if the image does not name them.
     wcs : WCS
-        Of the two sky axes.
+        Coordinates of the two sky axes.
     masked : bool
-        Whether an inverse variance has told which pixels hold data.
+        True if an inverse variance marked the pixels without data.
     """
 
     flux: np.ndarray

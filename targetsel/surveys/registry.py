@@ -86,7 +86,7 @@ def find_survey(name: str, kind: str) -> SkySurvey:
     Raises
     ------
     TargetselError
-        Of the class that fits `kind`, if there is none that offers it; names those that do.
+        If there is none that offers `kind`; names those that do. Its class fits `kind`.
     """
     able = [each.name for each in SURVEYS.values() if kind in each.offers]
     if name in able:
