@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from targetsel.cli.terminal import print_table
 from targetsel.observing.continuum import Magnitudes
-from targetsel.observing.line import LINES
+from targetsel.observing.lines import LINES
 from targetsel.photometry.bands import passbands, synthetic_photometry
 from targetsel.photometry.flux import NJY_PER_NANOMAGGY
 from targetsel.selection.sources import Sources

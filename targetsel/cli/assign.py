@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.simulation import INSTRUMENTS, Forecast, find_instrument
+from targetsel.handoff.simulation import INSTRUMENTS, PointingForecast, find_instrument
 from targetsel.handoff.simulation import simulate as simulate_pointing
 from targetsel.selection.target_list import TargetList
 
@@ -52,7 +52,7 @@ def assign(
     show(list_of_targets, simulate_pointing(list_of_targets, chosen, ra, dec))
 
 
-def show(targets: TargetList, forecast: Forecast) -> None:
+def show(targets: TargetList, forecast: PointingForecast) -> None:
     """Print the forecast, target class by target class and priority by priority."""
     console, instrument = Console(soft_wrap=True, highlight=False), forecast.instrument
     reach = "the whole field" if instrument.patrol is None else f'{instrument.patrol:g}"'
@@ -79,7 +79,7 @@ def show(targets: TargetList, forecast: Forecast) -> None:
 
 
 def _add_row(
-    table: Table, name: str, priority: str, member: np.ndarray, forecast: Forecast
+    table: Table, name: str, priority: str, member: np.ndarray, forecast: PointingForecast
 ) -> None:
     inside, taken = (member & forecast.inside).sum(), (member & forecast.assigned).sum()
     share = f"{taken / inside:.0%}" if inside else "-"

@@ -1,4 +1,4 @@
-"""targetsel export and import-assignment: to fiber- and slit-assignment tools, and back."""
+"""targetsel export and import-assignment: files for assignment tools, and their results."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from targetsel.cli.terminal import counted
 from targetsel.handoff.assignment import Assignment, Pointing, join
 from targetsel.handoff.export import check
 from targetsel.handoff.export import export as export_targets
-from targetsel.handoff.prepare import Wish
+from targetsel.handoff.prepare import ExportOptions
 from targetsel.handoff.registry import TOOLS, find_tool
-from targetsel.handoff.settings import Settings
 from targetsel.handoff.tool import Tool
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.files import check_output
@@ -48,6 +47,10 @@ def export(
             "--assume-still", help="Targets without a proper motion stand still (galaxies)."
         ),
     ] = False,
+    magnitude: Annotated[
+        list[str] | None,
+        typer.Option(help="BAND=COLUMN, such as r_sdss=rmag; may be repeated."),
+    ] = None,
     read_back: Annotated[
         bool, typer.Option("--check", help="Read the file back, compare, and report.")
     ] = False,
@@ -58,15 +61,14 @@ def export(
 ) -> None:
     """Write TARGETS as a fiber- or slit-assignment tool reads them."""
     tool = find_tool(tool_name)
-    settings = Settings.read(config, tool) if config else Settings(tool)
+    settings = tool.settings.read(config, tool.name)
     output = output or targets.with_name(
         f"{targets.name.removesuffix(TARGETS).removesuffix('.parquet')}.{tool.name}{tool.suffix}"
     )
     check_output(output, [targets, *([config] if config else [])])
-    done = export_targets(
-        TargetList.read(targets), settings, output, Wish(bin_priorities, assume_still)
-    )
-    n = len(done.prepared)
+    options = ExportOptions(bin_priorities, assume_still, tuple(magnitude or ()))
+    done = export_targets(TargetList.read(targets), tool, settings, output, options)
+    n = len(done.targets)
     typer.echo(f"{counted(n, 'target')} for {tool.title} written to {output}")
     for beside in done.files[1:]:
         typer.echo(f"  and {beside}")
@@ -76,7 +78,7 @@ def export(
             "Look at the file before you send it."
         )
     if read_back:
-        report = check(done.prepared, output)
+        report = check(done.targets, output)
         order = ", priorities" if report.with_priorities else ""
         typer.echo(
             f"read back by {report.reader}: {report.n_targets:,} ids{order} and positions are the "
@@ -99,7 +101,7 @@ def import_assignment(
         typer.Option("--output", "-o", help="Default: TARGETS with 'left-over' in its name."),
     ] = None,
 ) -> None:
-    """Tell how many of TARGETS got a fiber, and write those left over as a target list."""
+    """Count the TARGETS that got a fiber, and write those left over as a target list."""
     output = output or targets.with_name(
         f"{targets.name.removesuffix(TARGETS).removesuffix('.parquet')}.left-over{TARGETS}"
     )
@@ -119,8 +121,8 @@ def show_tools() -> None:
         experimental = " (experimental)" if tool.experimental else ""
         typer.echo(f"{tool.name}: {tool.title}{experimental}")
         typer.echo(f"    priorities        {_order(tool)}")
-        for key, meaning in Settings.known_to(tool).items():
-            typer.echo(f"    {key:<17} {meaning}")
+        for key, field in tool.settings.model_fields.items():
+            typer.echo(f"    {key:<17} {field.description}")
 
 
 def _order(tool: Tool) -> str:

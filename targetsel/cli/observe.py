@@ -59,9 +59,8 @@ def observe(
     Rules can ask for them, as in P(snr_halpha > 5) or P(exposure_time_oii < 1800).
     """
     from targetsel.observing.continuum import Magnitudes
-    from targetsel.observing.line import chosen_lines
-    from targetsel.observing.observed_lines import Exposure
-    from targetsel.observing.observing import Observation, write_observed
+    from targetsel.observing.lines import Exposure, chosen_lines
+    from targetsel.observing.observation import Observation, write_observed
     from targetsel.observing.redshift import Redshift, parse_grid, parse_redshift
     from targetsel.observing.spectrograph import Spectrograph
     from targetsel.selection.scan import scored_file
@@ -89,7 +88,7 @@ def observe(
 
 def _size(text: str | None, in_fiber: bool) -> str | float:
     """A column's name, or a half-light radius [arcsec]."""
-    from targetsel.observing.spectrograph import parse_quantity
+    from targetsel.documents.models import parse_quantity
 
     if in_fiber:
         if text:

@@ -1,23 +1,31 @@
-"""DESI fiberassign: a file of science targets for ``fba_run --targets FILE``.
+"""DESI fiberassign: science targets for ``fba_run --targets FILE``, and tertiary programs.
 
 The columns, their types and their rules are those of ``load_target_file`` and
 ``append_target_table`` in desihub/fiberassign (79078f2) ``py/fiberassign/targets.py``: the reader
 looks at the first extension, refuses any but the exact types, and moves nothing, so that positions
 must be those of the night. Bits are those of desitarget 4.4.0 ``targetmask.yaml``.
+
+A tertiary (outside) program has two files, which ``fba_tertiary_too`` checks and reads. Rules as in
+``py/fiberassign/fba_tertiary_io.py``: ids are ``encode_targetid(release=8888, brickid=PROGNUM,
+objid=row)``, rows counted from 0; priorities are those of a target class, by how often it has been
+observed. As rows make the ids, a changed list (such as left-overs) needs a program number of its
+own.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from astropy.table import Table
+from pydantic import Field
 
+from targetsel.documents.models import Integer
 from targetsel.errors import HandoffError
-from targetsel.handoff.prepare import Prepared
-from targetsel.handoff.reading import read_fits
-from targetsel.handoff.settings import Settings
-from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
-from targetsel.handoff.writing import Column, write_fits
+from targetsel.handoff.files import Card, FitsColumn, read_fits, write_ecsv, write_fits
+from targetsel.handoff.settings import EpochSettings, Positive, Text, TextByClass, ToolSettings
+from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.photometry.columns import KINDS
 from targetsel.photometry.flux import NJY_PER_NANOMAGGY
 
@@ -46,33 +54,64 @@ DESI_TARGET = {
 # Priorities 0 to 2 mean "do not observe", "observed" and "done".
 LOWEST_PRIORITY = 3
 LEGACY_SURVEYS = ("ls", "decam", "legacysurveys")
+RELEASE = 8888
+OBJID_BITS, BRICKID_BITS = 22, 20
+MAX_PROGRAM = 2**BRICKID_BITS - 1
+DONE = 2
+MOST_OBSERVATIONS = 99
+TERTIARY_PRIORITIES = "tertiary-priorities-{:04d}.ecsv"
 
 
-def write(targets: Prepared, settings: Settings, path: Path) -> list[Path]:
+class DesiSettings(EpochSettings):
+    obsconditions: TextByClass | None = Field(
+        default=None,
+        description="when to observe: names such as DARK|BRIGHT, for all or by class",
+    )
+    desi_target: TextByClass | None = Field(
+        default=None,
+        description="names of DESI_TARGET bits, for all or by class; default SCND_ANY",
+    )
+
+
+class TertiarySettings(ToolSettings):
+    program_number: Annotated[Integer, Field(ge=1, le=MAX_PROGRAM)] = Field(
+        description="number of the tertiary program (PROGNUM), such as 12; DESI looks for the file "
+        "under the name tertiary-targets-0012.fits"
+    )
+    faprgrm: Text = Field(description="name of the program (FAPRGRM), such as tertiary12")
+    obsconds: Literal["BRIGHT", "DARK"] = Field(description="BRIGHT or DARK")
+    sbprof: Literal["ELG", "BGS", "PSF", "FLT"] = Field(
+        description="surface brightness profile for exposure times: ELG, BGS, PSF or FLT"
+    )
+    goaltime: Positive = Field(description="effective exposure time (GOALTIME) [s]")
+    checker: Text = Field(description="initials of who checked the targets (CHECKER)")
+
+
+def write(targets: ToolTable, settings: DesiSettings, path: Path) -> list[Path]:
     """Write the table TARGETS."""
     column = [
-        Column("TARGETID", targets.id.astype(np.int64)),
-        Column("RA", targets.ra, "deg", "at REF_EPOCH"),
-        Column("DEC", targets.dec, "deg", "at REF_EPOCH"),
-        Column("PMRA", _zero_for_nan(targets.pmra), "mas yr^-1", "times cos(dec)"),
-        Column("PMDEC", _zero_for_nan(targets.pmdec), "mas yr^-1"),
-        Column("REF_EPOCH", targets.epoch.astype(np.float32), "yr"),
-        Column("DESI_TARGET", desi_target(targets, settings)),
-        Column("PRIORITY", targets.priority.astype(np.int32), "", "higher is first"),
-        Column("SUBPRIORITY", targets.subpriority, "", "breaks ties, higher is first"),
-        Column("OBSCONDITIONS", obsconditions(targets, settings)),
-        Column("NUMOBS_MORE", targets.filled("n_obs", 1).astype(np.int32)),
+        FitsColumn("TARGETID", targets.id.astype(np.int64)),
+        FitsColumn("RA", targets.ra, "deg", "at REF_EPOCH"),
+        FitsColumn("DEC", targets.dec, "deg", "at REF_EPOCH"),
+        FitsColumn("PMRA", _zero_for_nan(targets.pmra), "mas yr^-1", "times cos(dec)"),
+        FitsColumn("PMDEC", _zero_for_nan(targets.pmdec), "mas yr^-1"),
+        FitsColumn("REF_EPOCH", targets.epoch.astype(np.float32), "yr"),
+        FitsColumn("DESI_TARGET", desi_target(targets, settings)),
+        FitsColumn("PRIORITY", targets.priority.astype(np.int32), "", "higher is first"),
+        FitsColumn("SUBPRIORITY", targets.subpriority, "", "breaks ties, higher is first"),
+        FitsColumn("OBSCONDITIONS", obsconditions(targets, settings)),
+        FitsColumn("NUMOBS_MORE", targets.filled("n_obs", 1).astype(np.int32)),
     ]
     write_fits(path, column + _fluxes(targets), "TARGETS")
     return [path]
 
 
-def desi_target(targets: Prepared, settings: Settings) -> np.ndarray:
+def desi_target(targets: ToolTable, settings: DesiSettings) -> np.ndarray:
     """The mask that makes each target a science target, shape (M,), int64."""
     return _masks(targets, settings, "desi_target", {k: 1 << b for k, b in DESI_TARGET.items()})
 
 
-def obsconditions(targets: Prepared, settings: Settings) -> np.ndarray:
+def obsconditions(targets: ToolTable, settings: DesiSettings) -> np.ndarray:
     """When each target may be observed: the list's bits, else the setting's, shape (M,), int32."""
     own = targets.number("obs_conditions")
     if (own < 1).any():
@@ -86,28 +125,30 @@ def obsconditions(targets: Prepared, settings: Settings) -> np.ndarray:
     return np.where(np.isnan(own), wanted, own).astype(np.int32)
 
 
-def read(path: Path) -> ReadBack:
+def read(path: Path) -> ToolTargets:
     """What ``fba_run`` would read, through cfitsio where fitsio is installed."""
     table, reader = read_fits(path)
-    return ReadBack(table["TARGETID"], table["RA"], table["DEC"], table["PRIORITY"], reader)
+    return ToolTargets(table["TARGETID"], table["RA"], table["DEC"], table["PRIORITY"], reader)
 
 
-def _masks(targets: Prepared, settings: Settings, key: str, bits: dict[str, int]) -> np.ndarray:
+def _masks(
+    targets: ToolTable, settings: DesiSettings, key: str, bits: dict[str, int]
+) -> np.ndarray:
     default = "SCND_ANY" if key == "desi_target" else None
-    words = settings.by_program(key, targets.program, default)
+    words = settings.by_class(key, targets.program, default)
     masks = {}
     for word in dict.fromkeys(words.tolist()):
         names = [each.strip() for each in word.split("|")]
         unknown = [name for name in names if name not in bits]
         if unknown:
             raise settings.error(
-                f"'{key}' is '{word}'; expected names out of {', '.join(bits)}, joined by |"
+                key, f"'{key}' is '{word}'; expected names out of {', '.join(bits)}, joined by |"
             )
         masks[word] = sum({bits[name] for name in names})
     return np.array([masks[word] for word in words.tolist()], dtype=np.int64)
 
 
-def _fluxes(targets: Prepared) -> list[Column]:
+def _fluxes(targets: ToolTable) -> list[FitsColumn]:
     """Legacy Surveys fluxes [nanomaggy], where the list has them; assignment does not use them."""
     found = []
     for kind in KINDS:
@@ -115,7 +156,7 @@ def _fluxes(targets: Prepared) -> list[Column]:
             if each.system in LEGACY_SURVEYS and each.name in ("g", "r", "z", "w1", "w2"):
                 flux = targets.photometry.flux(each, kind)
                 values = (flux / NJY_PER_NANOMAGGY).astype(np.float32)
-                found.append(Column(f"{kind.upper()}_{each.name.upper()}", values, "nanomaggy"))
+                found.append(FitsColumn(f"{kind.upper()}_{each.name.upper()}", values, "nanomaggy"))
     return found
 
 
@@ -123,17 +164,116 @@ def _zero_for_nan(values: np.ndarray) -> np.ndarray:
     return np.nan_to_num(values).astype(np.float32)
 
 
-TOOL = Tool(
-    name="desi",
-    title="DESI fiberassign, science targets",
-    source="desihub/fiberassign 79078f2, py/fiberassign/targets.py; desitarget 4.4.0",
-    suffix=".fits",
-    write=write,
-    read=read,
-    priorities=PriorityScale(best=2**31 - 1, worst=LOWEST_PRIORITY, kept=True),
-    epoch="config",
-    settings={
-        "obsconditions": "when to observe: names such as DARK|BRIGHT, for all or by class",
-        "desi_target": "names of DESI_TARGET bits, for all or by class; default SCND_ANY",
-    },
+def encode(row: np.ndarray, program: int) -> np.ndarray:
+    """TARGETID of rows counted from 0, shape (M,), int64."""
+    release_and_brick = (RELEASE << BRICKID_BITS) + program
+    return np.asarray(row, dtype=np.int64) + (release_and_brick << OBJID_BITS)
+
+
+def targetids(row: np.ndarray, settings: TertiarySettings) -> np.ndarray:
+    """TARGETID of rows counted from 1 in the program of the settings."""
+    return encode(row - 1, settings.program_number)
+
+
+def write_tertiary(targets: ToolTable, settings: TertiarySettings, path: Path) -> list[Path]:
+    """Write ``tertiary-targets`` to `path` and ``tertiary-priorities-<program>.ecsv`` beside it."""
+    priorities = _priorities(targets)
+    columns = [
+        FitsColumn("TARGETID", targets.id),
+        FitsColumn("RA", targets.ra, "deg", "at REF_EPOCH"),
+        FitsColumn("DEC", targets.dec, "deg", "at REF_EPOCH"),
+        FitsColumn("PMRA", targets.pmra.astype(np.float32), "mas yr^-1", "times cos(dec)"),
+        FitsColumn("PMDEC", targets.pmdec.astype(np.float32), "mas yr^-1"),
+        FitsColumn("REF_EPOCH", targets.epoch.astype(np.float32), "yr"),
+        FitsColumn("TERTIARY_TARGET", targets.program),
+        FitsColumn("CHECKER", np.full(len(targets), settings.checker)),
+        # The reader wants 0 < SUBPRIORITY < 1.
+        FitsColumn("SUBPRIORITY", np.maximum(targets.subpriority, 2.0**-53)),
+    ]
+    write_fits(path, columns, "TARGETS", _cards(settings))
+    beside = path.with_name(TERTIARY_PRIORITIES.format(settings.program_number))
+    write_ecsv(beside, priorities)
+    return [path, beside]
+
+
+def read_tertiary(path: Path) -> ToolTargets:
+    """Ids, positions, and the priority of each target's class."""
+    table, reader = read_fits(path, "TARGETS")
+    targetid = table["TARGETID"]
+    program = int(targetid[0] >> OBJID_BITS) & MAX_PROGRAM
+    if not np.array_equal(targetid, encode(np.arange(len(targetid)), program)):
+        raise HandoffError(f"{path}: TARGETID is not release 8888, program and row, in order.")
+    by_class = Table.read(path.with_name(TERTIARY_PRIORITIES.format(program)), format="ascii.ecsv")
+    first = by_class[by_class["NUMOBS_DONE_MIN"] == 0]
+    priority = dict(zip(first["TERTIARY_TARGET"].tolist(), first["PRIORITY"].tolist(), strict=True))
+    wanted = np.array([priority[name] for name in table["TERTIARY_TARGET"].tolist()])
+    return ToolTargets(targetid, table["RA"], table["DEC"], wanted, reader)
+
+
+def _cards(settings: TertiarySettings) -> dict[str, Card]:
+    return {
+        "FAPRGRM": (settings.faprgrm, "program"),
+        "OBSCONDS": (settings.obsconds, "observing conditions"),
+        "SBPROF": (settings.sbprof, "profile for the ETC"),
+        "GOALTIME": (settings.goaltime, "[s] effective time"),
+    }
+
+
+def _priorities(targets: ToolTable) -> Table:
+    """For each class its priority until it was observed often enough, and after that."""
+    names, first, class_of = np.unique(
+        targets.program.astype(str), return_index=True, return_inverse=True
+    )
+    priority = targets.priority[first]
+    mixed = names[np.unique(class_of[priority[class_of] != targets.priority])]
+    if len(mixed):
+        raise HandoffError(
+            f"the class {mixed[0]} has targets of several priorities; a tertiary program takes "
+            "one for each class."
+        )
+    n_obs = np.zeros(len(names), dtype=np.int64)
+    np.maximum.at(n_obs, class_of, targets.filled("n_obs", 1).astype(np.int64))
+    if n_obs.max() > MOST_OBSERVATIONS:
+        raise HandoffError(
+            f"the class {names[n_obs.argmax()]} asks for {n_obs.max()} observations; a tertiary "
+            f"program counts to {MOST_OBSERVATIONS}."
+        )
+    columns: dict[str, list] = {
+        "TERTIARY_TARGET": [],
+        "NUMOBS_DONE_MIN": [],
+        "NUMOBS_DONE_MAX": [],
+        "PRIORITY": [],
+    }
+    for name, n, best in zip(names.tolist(), n_obs.tolist(), priority.tolist(), strict=True):
+        for row in ((name, 0, n - 1, best), (name, n, MOST_OBSERVATIONS, DONE)):
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
+    return Table(columns)
+
+
+TOOLS = (
+    Tool(
+        name="desi",
+        title="DESI fiberassign, science targets",
+        source="desihub/fiberassign 79078f2, py/fiberassign/targets.py; desitarget 4.4.0",
+        suffix=".fits",
+        write=write,
+        read=read,
+        priorities=PriorityScale(best=2**31 - 1, worst=LOWEST_PRIORITY, kept=True),
+        settings=DesiSettings,
+    ),
+    Tool(
+        name="desi-tertiary",
+        title="DESI tertiary program",
+        source="desihub/fiberassign 79078f2, py/fiberassign/fba_tertiary_io.py",
+        suffix=".fits",
+        write=write_tertiary,
+        read=read_tertiary,
+        priorities=PriorityScale(best=2**31 - 1, worst=LOWEST_PRIORITY, kept=True),
+        ids=targetids,
+        epoch="columns",
+        default_epoch=2015.5,
+        max_targets=2**OBJID_BITS,
+        settings=TertiarySettings,
+    ),
 )

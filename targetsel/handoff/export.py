@@ -1,4 +1,4 @@
-"""A target list written for one tool, with its maps beside it, and read back."""
+"""Target lists written for one tool, with maps of ids and priorities beside them, and read back."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.prepare import Prepared, Wish, beside, id_map, prepare, priority_map
-from targetsel.handoff.settings import Settings
-from targetsel.handoff.tool import ReadBack, Tool
-from targetsel.handoff.writing import write_ecsv
+from targetsel.handoff.files import write_ecsv
+from targetsel.handoff.prepare import ExportOptions, beside, id_map, prepare, priority_map
+from targetsel.handoff.settings import ToolSettings
+from targetsel.handoff.tool import Tool, ToolTable, ToolTargets
 from targetsel.selection.target_list import TargetList
 
 POSITION_TOLERANCE = 0.001  # arcsec
@@ -19,15 +19,15 @@ POSITION_TOLERANCE = 0.001  # arcsec
 
 @dataclass(frozen=True)
 class Export:
-    """What `export` did: the files it wrote, the tool's own first."""
+    """The list as it was written, and the files, the tool's own first."""
 
-    prepared: Prepared
+    targets: ToolTable
     files: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
-class Report:
-    """What reading a tool's file back has shown; `largest_offset` is in arcsec."""
+class ReadBack:
+    """Agreement of a tool's file, read back, with the list; `largest_offset` is in arcsec."""
 
     reader: str
     n_targets: int
@@ -35,8 +35,14 @@ class Report:
     with_priorities: bool
 
 
-def export(targets: TargetList, settings: Settings, path: Path, wish: Wish = Wish()) -> Export:
-    """Write `targets` to `path` for the tool of `settings`.
+def export(
+    targets: TargetList,
+    tool: Tool,
+    settings: ToolSettings,
+    path: Path,
+    options: ExportOptions = ExportOptions(),
+) -> Export:
+    """Write `targets` to `path` for a tool.
 
     Beside it come ``<file>.priorities.ecsv``, which of the list's priorities became which of the
     tool's, and, where the tool has ids of its own, ``<file>.ids.ecsv``.
@@ -48,8 +54,8 @@ def export(targets: TargetList, settings: Settings, path: Path, wish: Wish = Wis
     OutputError
         If a file cannot be written.
     """
-    tool, path = settings.tool, Path(path)
-    prepared = prepare(targets, tool, settings, wish)
+    path = Path(path)
+    prepared = prepare(targets, tool, settings, options)
     files = tool.write(prepared, settings, path)
     if tool.priorities is not None:
         files.append(beside(path, "priorities"))
@@ -60,7 +66,7 @@ def export(targets: TargetList, settings: Settings, path: Path, wish: Wish = Wis
     return Export(prepared, tuple(files))
 
 
-def check(prepared: Prepared, path: Path) -> Report:
+def check(targets: ToolTable, path: Path) -> ReadBack:
     """Read a tool's file back and compare it with what was to be written.
 
     Raises
@@ -68,35 +74,35 @@ def check(prepared: Prepared, path: Path) -> Report:
     HandoffError
         If ids, positions (to 0.001 arcsec) or priorities differ.
     """
-    tool = prepared.tool
+    tool = targets.tool
     back = tool.read(path)
-    rows = _rows_in_file(prepared, back, tool, path)
-    offset = separation(prepared.ra, prepared.dec, back.ra[rows], back.dec[rows])
+    rows = _rows_in_file(targets, back, tool, path)
+    offset = separation(targets.ra, targets.dec, back.ra[rows], back.dec[rows])
     if not offset.max() <= POSITION_TOLERANCE:
         worst = int(np.nanargmax(offset))
         raise HandoffError(
-            f"{path}: target {prepared.id[worst]} is {offset[worst]:.4f} arcsec away from where "
+            f"{path}: target {targets.id[worst]} is {offset[worst]:.4f} arcsec away from where "
             f"the list has it (read by {back.reader}). Please report this."
         )
-    if back.priority is not None and not np.array_equal(back.priority[rows], prepared.priority):
+    if back.priority is not None and not np.array_equal(back.priority[rows], targets.priority):
         raise HandoffError(
             f"{path}: priorities differ from those written (read by {back.reader}). "
             "Please report this."
         )
-    return Report(back.reader, len(prepared), float(offset.max()), back.priority is not None)
+    return ReadBack(back.reader, len(targets), float(offset.max()), back.priority is not None)
 
 
-def _rows_in_file(prepared: Prepared, back: ReadBack, tool: Tool, path: Path) -> np.ndarray:
+def _rows_in_file(targets: ToolTable, back: ToolTargets, tool: Tool, path: Path) -> np.ndarray:
     """Where each target stands in the file, shape (M,)."""
     place = {str(each): row for row, each in enumerate(back.id.tolist())}
-    lost = [each for each in prepared.id.tolist() if str(each) not in place]
-    if lost or len(back.id) != len(prepared):
+    lost = [each for each in targets.id.tolist() if str(each) not in place]
+    if lost or len(back.id) != len(targets):
         first = f", the first lost is {lost[0]}" if lost else ""
         raise HandoffError(
-            f"{path}: {back.reader} finds {len(back.id)} targets where {len(prepared)} were "
+            f"{path}: {back.reader} finds {len(back.id)} targets where {len(targets)} were "
             f"written for '{tool.name}'{first}. Please report this."
         )
-    return np.array([place[str(each)] for each in prepared.id.tolist()])
+    return np.array([place[str(each)] for each in targets.id.tolist()])
 
 
 def separation(

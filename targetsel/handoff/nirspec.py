@@ -15,26 +15,24 @@ import numpy as np
 from astropy.table import Table
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.brightness import FILTER, one_magnitude
-from targetsel.handoff.prepare import Prepared
-from targetsel.handoff.settings import Settings
-from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
-from targetsel.handoff.writing import write_text
+from targetsel.handoff.files import write_text
+from targetsel.handoff.text_lists import MagnitudeSettings, one_magnitude
+from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 
 LARGEST_EXTENT = 1.0  # deg, from the center
 
 
-def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
+def write(targets: ToolTable, settings: MagnitudeSettings, path: Path) -> list[Path]:
     """Write the catalog, with magnitudes where the list has fluxes."""
-    _check_extent(prepared)
+    _check_extent(targets)
     columns = {
-        "ID": [str(each) for each in prepared.id.tolist()],
-        "RA": [f"{each:.9f}" for each in prepared.ra.tolist()],
-        "DEC": [f"{each:.9f}" for each in prepared.dec.tolist()],
-        "Weight": [str(each) for each in prepared.priority.tolist()],
+        "ID": [str(each) for each in targets.id.tolist()],
+        "RA": [f"{each:.9f}" for each in targets.ra.tolist()],
+        "DEC": [f"{each:.9f}" for each in targets.dec.tolist()],
+        "Weight": [str(each) for each in targets.priority.tolist()],
     }
-    if settings.has("filter") or prepared.photometry.bands():
-        _, magnitude = one_magnitude(prepared, settings)
+    if settings.filter is not None or targets.photometry.bands():
+        _, magnitude = one_magnitude(targets, settings)
         columns["Magnitude"] = [f"{each:.3f}" for each in magnitude.tolist()]
     lines = ["# " + " ".join(columns)]
     lines += [" ".join(row) for row in zip(*columns.values(), strict=True)]
@@ -42,22 +40,22 @@ def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
     return [path]
 
 
-def read(path: Path) -> ReadBack:
+def read(path: Path) -> ToolTargets:
     """The sources of a catalog, read by jwst-vmpt where it is installed, else by astropy."""
     try:
         from vmpt.catalog import load_catalog
     except ImportError:
         table = Table.read(path, format="ascii.commented_header")
         id, ra, dec, weight = (np.asarray(table[n]) for n in ("ID", "RA", "DEC", "Weight"))
-        return ReadBack(id, ra, dec, weight, f"astropy {version('astropy')}")
+        return ToolTargets(id, ra, dec, weight, f"astropy {version('astropy')}")
     catalog = load_catalog(str(path))
     weight = catalog.weight.astype(np.int64)
     reader = f"jwst-vmpt {version('jwst-vmpt')}"
-    return ReadBack(catalog.ids, catalog.ra_deg, catalog.dec_deg, weight, reader)
+    return ToolTargets(catalog.ids, catalog.ra_deg, catalog.dec_deg, weight, reader)
 
 
-def _check_extent(prepared: Prepared) -> None:
-    ra, dec = np.radians(prepared.ra), np.radians(prepared.dec)
+def _check_extent(targets: ToolTable) -> None:
+    ra, dec = np.radians(targets.ra), np.radians(targets.dec)
     there = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
     center = there.sum(axis=1) / np.linalg.norm(there.sum(axis=1))
     chord = np.linalg.norm(there - center[:, None], axis=0)
@@ -69,17 +67,18 @@ def _check_extent(prepared: Prepared) -> None:
         )
 
 
-TOOL = Tool(
-    name="nirspec",
-    title="JWST NIRSpec MSA Planning Tool catalog",
-    source="jwst-docs.stsci.edu 'NIRSpec MPT - Catalogs' and 'MPT Catalogs - Examples'",
-    suffix=".cat",
-    write=write,
-    read=read,
-    priorities=PriorityScale(best=999_999, worst=1, kept=True),
-    ids="row",
-    epoch="config",
-    max_targets=1_000_000,
-    max_id=1_000_000,
-    settings={"filter": FILTER},
+TOOLS = (
+    Tool(
+        name="nirspec",
+        title="JWST NIRSpec MSA Planning Tool catalog",
+        source="jwst-docs.stsci.edu 'NIRSpec MPT - Catalogs' and 'MPT Catalogs - Examples'",
+        suffix=".cat",
+        write=write,
+        read=read,
+        priorities=PriorityScale(best=999_999, worst=1, kept=True),
+        ids="row",
+        max_targets=1_000_000,
+        max_id=1_000_000,
+        settings=MagnitudeSettings,
+    ),
 )

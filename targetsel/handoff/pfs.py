@@ -1,17 +1,52 @@
-"""What the three PFS formats share: names, filters and checks.
+"""Subaru PFS: target uploader, netflow and Galactic Archaeology targeting.
 
-Subaru-PFS/spt_target_uploader (8507313, v3.3.6) ``docs/docs/inputs.md`` and ``validation.md``.
+Names and filters: Subaru-PFS/spt_target_uploader (8507313, v3.3.6) ``docs/docs/inputs.md`` and
+``validation.md``.
+
+The uploader takes the CSV list that is validated and submitted on the web: positions at epoch 2000,
+total fluxes in nJy, priority 0 is the highest. Proper motions are taken to include cos(dec).
+
+netflow takes ECSV: ``readScientificFromFile`` in Subaru-PFS/ets_fiberalloc (2248bf8)
+``ets_fiber_assigner/netflow.py``. It reads no proper motions and puts every target at epoch 2016.
+Priorities are 1 (highest) to 15; the class of priority n is ``<prefix>_P<n>``, whose costs are set
+where netflow is called.
+
+ga_targeting takes Feather or CSV: Subaru-PFS-GA/ga_targeting (5a94d9c)
+``docs/03_targetlists.md``. Total fluxes [nJy] are in columns ``<filter>_flux`` and
+``<filter>_flux_err``, which the configuration's ``photometry: filters:`` names, with PFS's names of
+the filters. ``proposalid``, ``catid`` and ``obcode`` are best given in that configuration, and are
+written only where they are set here.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+from importlib.metadata import version
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+from astropy import units
+from astropy.table import Table
+from pyarrow import feather
+from pydantic import Field
 
+from targetsel.documents.models import Integer
 from targetsel.errors import HandoffError
-from targetsel.handoff.brightness import known_bands
-from targetsel.handoff.prepare import Prepared
+from targetsel.handoff.files import write_ecsv, write_text
+from targetsel.handoff.settings import NumberByClass, Text, TextByClass, ToolSettings
+from targetsel.handoff.text_lists import known_bands
+from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.photometry.bands import Band
+from targetsel.tables.files import written_beside
+from targetsel.tables.parquet import described
 
+ARMS = {"L": ("b", "r", "n"), "M": ("b", "m", "n")}
+DEFAULT_PARALLAX = 1e-7  # mas
+EXPTIME = "exposure time [s], for all or by class, where the list has none"
 NAMES = r"[A-Za-z0-9_+.-]+"
 NAMES_ARE = "letters, digits and _ - + . only"
 
@@ -25,7 +60,39 @@ CATEGORIES = (
 )
 
 
-def filters_of(targets: Prepared) -> list[tuple[Band, ...]]:
+class UploaderSettings(ToolSettings):
+    exptime: NumberByClass | None = Field(default=None, description=f"total {EXPTIME}")
+    resolution: TextByClass = Field(description="L or M, for all or by class")
+    reference_arm: TextByClass = Field(
+        description="arm that the exposure time is for: b, r, n (L) or b, m, n (M)"
+    )
+
+
+class NetflowSettings(ToolSettings):
+    exptime: NumberByClass | None = Field(default=None, description=EXPTIME)
+    qa_reference_arm: TextByClass | None = Field(
+        default=None, description="b, r, m or n, for all or by class; left out by default"
+    )
+
+
+class GaSettings(ToolSettings):
+    exptime: NumberByClass | None = Field(default=None, description=EXPTIME)
+    proposalid: TextByClass | None = Field(
+        default=None, description="proposal id; left out by default"
+    )
+    catid: Integer | None = Field(
+        default=None,
+        ge=0,
+        le=2**31 - 1,
+        description="catalog id given by the observatory; left out by default",
+    )
+    obcode: Text | None = Field(
+        default=None,
+        description="what obcode begins with, before the source's id; left out by default",
+    )
+
+
+def filters_of(targets: ToolTable) -> list[tuple[Band, ...]]:
     """The filters that both the list and PFS have, category by category.
 
     Raises
@@ -46,7 +113,7 @@ def filters_of(targets: Prepared) -> list[tuple[Band, ...]]:
     return [each for each in grouped if each]
 
 
-def total_fluxes(targets: Prepared) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def total_fluxes(targets: ToolTable) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Total flux and its error [nJy] by PFS's name of the filter, each shape (M,).
 
     In each category a target keeps the flux of the first filter that it has one in.
@@ -75,3 +142,196 @@ def total_fluxes(targets: Prepared) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             "rules (`flux_... is not missing`)."
         )
     return fluxes
+
+
+def write_uploader(targets: ToolTable, settings: UploaderSettings, path: Path) -> list[Path]:
+    """Write the list as CSV."""
+    resolution = settings.by_class("resolution", targets.program)
+    arm = settings.by_class("reference_arm", targets.program)
+    _check_arms(resolution, arm, settings)
+    columns: dict[str, np.ndarray] = {
+        "ob_code": targets.name,
+        "obj_id": targets.id,
+        "ra": targets.ra,
+        "dec": targets.dec,
+        "exptime": settings.filled("exptime", targets.exptime, targets.program),
+        "priority": targets.priority,
+        "resolution": resolution,
+        "reference_arm": arm,
+        "pmra": np.nan_to_num(targets.pmra),
+        "pmdec": np.nan_to_num(targets.pmdec),
+        "parallax": targets.filled("parallax", DEFAULT_PARALLAX),
+    }
+    for name, (flux, error) in total_fluxes(targets).items():
+        columns[name] = flux
+        if np.isfinite(error).any():
+            columns[f"{name}_error"] = error
+    write_text(path, _csv(columns))
+    return [path]
+
+
+def read_uploader(path: Path) -> ToolTargets:
+    """The list as the uploader's ``load_input`` reads it: pandas, ids by converters."""
+    rows = pd.read_csv(
+        path,
+        encoding="utf8",
+        comment="#",
+        converters={"ob_code": str, "obj_id": int, "priority": int, "resolution": str},
+    )
+    return ToolTargets(
+        rows["obj_id"].to_numpy(),
+        rows["ra"].to_numpy(),
+        rows["dec"].to_numpy(),
+        rows["priority"].to_numpy(),
+        f"pandas {version('pandas')}",
+    )
+
+
+def _check_arms(resolution: np.ndarray, arm: np.ndarray, settings: UploaderSettings) -> None:
+    for wanted, used in sorted(set(zip(resolution.tolist(), arm.tolist(), strict=True))):
+        if wanted not in ARMS:
+            raise settings.error("resolution", f"'resolution' is '{wanted}'; expected L or M")
+        if used not in ARMS[wanted]:
+            raise settings.error(
+                "reference_arm",
+                f"'reference_arm' is '{used}'; with resolution {wanted} expected one of "
+                f"{', '.join(ARMS[wanted])}",
+            )
+
+
+def _csv(columns: dict[str, np.ndarray]) -> str:
+    """Comma-separated values; numbers with every digit they have, nothing for NaN."""
+    stream = io.StringIO()
+    lines = csv.writer(stream, lineterminator="\n")
+    lines.writerow(columns)
+    lines.writerows(zip(*(_cells(values) for values in columns.values()), strict=True))
+    return stream.getvalue()
+
+
+def _cells(values: np.ndarray) -> list[str]:
+    if values.dtype.kind == "f":
+        return ["" if np.isnan(each) else repr(each) for each in values.tolist()]
+    return [str(each) for each in values.tolist()]
+
+
+def write_netflow(targets: ToolTable, settings: NetflowSettings, path: Path) -> list[Path]:
+    """Write the science list as ECSV."""
+    exptime = settings.filled("exptime", targets.exptime, targets.program)
+    table = Table(
+        {
+            "ID": targets.id,
+            "R.A.": targets.ra * units.deg,
+            "Dec.": targets.dec * units.deg,
+            "Exposure Time": exptime * units.s,
+            "Priority": targets.priority,
+        }
+    )
+    if settings.qa_reference_arm is not None:
+        arms = settings.by_class("qa_reference_arm", targets.program)
+        if not np.isin(arms.astype(str), ("b", "r", "m", "n")).all():
+            raise settings.error("qa_reference_arm", "'qa_reference_arm' takes b, r, m or n")
+        table["qa_reference_arm"] = arms.astype(str)
+    write_ecsv(path, table)
+    return [path]
+
+
+def read_netflow(path: Path) -> ToolTargets:
+    """The list by the call that netflow makes."""
+    table = Table.read(path, format="ascii.ecsv")
+    ids, ra, dec, wanted = (np.asarray(table[n]) for n in ("ID", "R.A.", "Dec.", "Priority"))
+    return ToolTargets(ids, ra, dec, wanted, f"astropy {version('astropy')}")
+
+
+def write_ga(targets: ToolTable, settings: GaSettings, path: Path) -> list[Path]:
+    """Write the list as Feather, or as CSV where `path` ends in ``.csv``."""
+    columns = {
+        described("targetid", pa.int64()): targets.id,
+        described("RA", pa.float64(), "deg"): targets.ra,
+        described("Dec", pa.float64(), "deg"): targets.dec,
+        described("epoch", pa.float64(), "yr"): targets.epoch,
+        described("pmra", pa.float64(), "mas/yr"): targets.pmra,
+        described("pmdec", pa.float64(), "mas/yr"): targets.pmdec,
+        described("parallax", pa.float64(), "mas"): targets.number("parallax"),
+        described("priority", pa.int64()): targets.priority,
+        described("exp_time", pa.float64(), "s"): settings.filled(
+            "exptime", targets.exptime, targets.program
+        ),
+    }
+    columns |= _written_if_set(targets, settings)
+    for name, (flux, error) in total_fluxes(targets).items():
+        columns[described(f"{name}_flux", pa.float64(), "nJy")] = flux
+        columns[described(f"{name}_flux_err", pa.float64(), "nJy")] = error
+    arrays = [pa.array(v, field.type, from_pandas=True) for field, v in columns.items()]
+    table = pa.table(arrays, schema=pa.schema(list(columns)))
+    with written_beside(path) as beside:
+        if path.suffix == ".csv":
+            pyarrow.csv.write_csv(table, beside, pyarrow.csv.WriteOptions(quoting_style="needed"))
+        else:
+            feather.write_feather(table, str(beside), compression="uncompressed")
+    return [path]
+
+
+def read_ga(path: Path) -> ToolTargets:
+    """The list by pandas, as the targeting tools read it."""
+    rows = pd.read_csv(path) if path.suffix == ".csv" else pd.read_feather(path)
+    ids, ra, dec, wanted = (rows[n].to_numpy() for n in ("targetid", "RA", "Dec", "priority"))
+    return ToolTargets(ids, ra, dec, wanted, f"pandas {version('pandas')}")
+
+
+def _written_if_set(targets: ToolTable, settings: GaSettings) -> dict[pa.Field, np.ndarray]:
+    columns = {}
+    if settings.proposalid is not None:
+        columns[described("proposalid", pa.string())] = settings.by_class(
+            "proposalid", targets.program
+        )
+    if settings.catid is not None:
+        catid = np.full(len(targets), settings.catid)
+        columns[described("catid", pa.int32())] = catid
+    if settings.obcode is not None:
+        prefix = settings.obcode
+        codes = [f"{prefix}{name}" for name in targets.name.tolist()]
+        if not targets.tool.allows(codes[0]):
+            raise settings.error("obcode", f"'obcode' is '{prefix}'; expected {NAMES_ARE}")
+        columns[described("obcode", pa.string())] = np.array(codes, dtype=object)
+    return columns
+
+
+TOOLS = (
+    Tool(
+        name="pfs-uploader",
+        title="Subaru PFS target uploader",
+        source="Subaru-PFS/spt_target_uploader 8507313 (v3.3.6), docs/docs/inputs.md",
+        suffix=".csv",
+        write=write_uploader,
+        read=read_uploader,
+        priorities=PriorityScale(best=0, worst=9),
+        epoch=2000.0,
+        names=NAMES,
+        names_are=NAMES_ARE,
+        settings=UploaderSettings,
+    ),
+    Tool(
+        name="pfs-netflow",
+        title="Subaru PFS netflow (ets_fiberalloc)",
+        source="Subaru-PFS/ets_fiberalloc 2248bf8, ets_fiber_assigner/netflow.py",
+        suffix=".ecsv",
+        write=write_netflow,
+        read=read_netflow,
+        priorities=PriorityScale(best=1, worst=15),
+        epoch=2016.0,
+        settings=NetflowSettings,
+    ),
+    Tool(
+        name="pfs-ga",
+        title="Subaru PFS Galactic Archaeology targeting (ga_targeting)",
+        source="Subaru-PFS-GA/ga_targeting 5a94d9c, docs/03_targetlists.md",
+        suffix=".feather",
+        write=write_ga,
+        read=read_ga,
+        priorities=PriorityScale(best=0, worst=9),
+        epoch=2016.0,
+        names=NAMES,
+        names_are=NAMES_ARE,
+        settings=GaSettings,
+    ),
+)

@@ -1,11 +1,9 @@
-"""A target list made ready for one tool: moved to its epoch, on its scale, under its ids."""
+"""Target lists made ready for one tool: moved to its epoch, on its scale, under its ids."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,98 +13,16 @@ from astropy.table import Table
 from astropy.time import Time
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.settings import Settings
-from targetsel.handoff.soundness import EPOCHS, check_list
-from targetsel.handoff.tool import PriorityScale, Tool
-from targetsel.photometry.columns import CatalogPhotometry
+from targetsel.handoff.list_check import check_list
+from targetsel.handoff.settings import EpochSettings, ToolSettings
+from targetsel.handoff.tool import PriorityScale, Tool, ToolTable
+from targetsel.photometry.columns import floats
 from targetsel.selection.target_list import TargetList
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """M targets as one tool wants them, in the order of the list.
-
-    Attributes
-    ----------
-    table : pa.Table
-        The target list's own columns.
-    footer : dict
-        The target list's own footer.
-    id : ndarray, shape (M,)
-        What the tool is to call each target: an int64 or a name, see `Tool.ids`.
-    ra, dec : ndarray, shape (M,)
-        Position [deg, ICRS] at `epoch`.
-    epoch : ndarray, shape (M,)
-        Julian year; NaN where the list does not say and the tool does not ask.
-    pmra, pmdec : ndarray, shape (M,)
-        Proper motion [mas/yr], `pmra` times cos(dec); NaN where unknown.
-    priority : ndarray, shape (M,), int64
-        On the tool's scale; the list's own where the tool has none.
-    """
-
-    tool: Tool
-    table: pa.Table
-    footer: dict[str, Any]
-    id: np.ndarray
-    ra: np.ndarray
-    dec: np.ndarray
-    epoch: np.ndarray
-    pmra: np.ndarray
-    pmdec: np.ndarray
-    priority: np.ndarray
-
-    def __len__(self) -> int:
-        return self.table.num_rows
-
-    @property
-    def target_id(self) -> np.ndarray:
-        """The list's own ids, shape (M,), int64."""
-        return self.table["target_id"].to_numpy()
-
-    @property
-    def list_priority(self) -> np.ndarray:
-        """The list's own priorities, higher is more wanted, shape (M,), int64."""
-        return self.table["priority"].to_numpy().astype(np.int64)
-
-    @property
-    def name(self) -> np.ndarray:
-        """The source's id as text, shape (M,) of str."""
-        return _names(self.table)
-
-    @property
-    def program(self) -> np.ndarray:
-        """The target class of highest priority, shape (M,) of str."""
-        return np.array(self.table["program"].to_pylist(), dtype=object)
-
-    @property
-    def subpriority(self) -> np.ndarray:
-        """Breaks ties between equal priorities, higher first, in [0, 1), shape (M,)."""
-        return self.table["subpriority"].to_numpy()
-
-    @cached_property
-    def photometry(self) -> CatalogPhotometry:
-        return CatalogPhotometry.of(self.table)
-
-    def number(self, name: str) -> np.ndarray:
-        """A column of the list as float64, NaN where it is null or absent, shape (M,)."""
-        if name not in self.table.column_names:
-            return np.full(len(self), np.nan)
-        return self.table[name].cast(pa.float64()).to_numpy()
-
-    @property
-    def exptime(self) -> np.ndarray:
-        """Time asked for [s], NaN where the list does not say, shape (M,)."""
-        return self.number("exptime")
-
-    def filled(self, name: str, default: np.ndarray | float) -> np.ndarray:
-        """The same with `default` in place of NaN."""
-        values = self.number(name)
-        return np.where(np.isnan(values), default, values)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the user decides about an export.
+class ExportOptions:
+    """Choices of the user about an export.
 
     Attributes
     ----------
@@ -114,13 +30,21 @@ class Wish:
         Merge neighbouring priorities where the tool has too few.
     assume_still : bool
         Targets without a known proper motion stand still, as galaxies do.
+    magnitudes : tuple of str
+        Columns of fluxes or magnitudes as BAND=COLUMN, taken before those found by their names.
     """
 
     bin_priorities: bool = False
     assume_still: bool = False
+    magnitudes: tuple[str, ...] = ()
 
 
-def prepare(targets: TargetList, tool: Tool, settings: Settings, wish: Wish = Wish()) -> Prepared:
+def prepare(
+    targets: TargetList,
+    tool: Tool,
+    settings: ToolSettings,
+    options: ExportOptions = ExportOptions(),
+) -> ToolTable:
     """The targets as `tool` wants them.
 
     Raises
@@ -140,10 +64,10 @@ def prepare(targets: TargetList, tool: Tool, settings: Settings, wish: Wish = Wi
             "Select fewer with `limit:`."
         )
     check_list(targets)
-    ra, dec, epoch, pmra, pmdec = _positions(table, tool, settings, wish.assume_still)
+    ra, dec, epoch, pmra, pmdec = _positions(table, tool, settings, options.assume_still)
     own = table["priority"].to_numpy().astype(np.int64)
-    priority = own if tool.priorities is None else _mapped(own, tool, wish.bin_priorities)
-    return Prepared(
+    priority = own if tool.priorities is None else _mapped(own, tool, options.bin_priorities)
+    return ToolTable(
         tool,
         table,
         targets.footer,
@@ -154,13 +78,14 @@ def prepare(targets: TargetList, tool: Tool, settings: Settings, wish: Wish = Wi
         pmra,
         pmdec,
         priority,
+        options.magnitudes,
     )
 
 
 # --- ids -----------------------------------------------------------------------------------------
 
 
-def _ids(table: pa.Table, tool: Tool, settings: Settings) -> np.ndarray:
+def _ids(table: pa.Table, tool: Tool, settings: ToolSettings) -> np.ndarray:
     if tool.names is not None:
         _check_names(_names(table), tool)
         _check_unique(_names(table), tool)
@@ -206,14 +131,12 @@ def _check_unique(names: np.ndarray, tool: Tool) -> None:
 
 
 def _positions(
-    table: pa.Table, tool: Tool, settings: Settings, assume_still: bool
+    table: pa.Table, tool: Tool, settings: ToolSettings, assume_still: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Position, epoch and proper motion of each target, as the tool wants them."""
     ra, dec = table["ra"].to_numpy(), table["dec"].to_numpy()
-    since, pmra, pmdec = (
-        table[name].cast(pa.float64()).to_numpy() for name in ("ref_epoch", "pmra", "pmdec")
-    )
-    wanted = _epoch_of_observation(settings) if tool.epoch == "config" else tool.epoch
+    since, pmra, pmdec = (floats(table[name]) for name in ("ref_epoch", "pmra", "pmdec"))
+    wanted = settings.epoch if isinstance(settings, EpochSettings) else tool.epoch
     if wanted is None:
         return ra, dec, since, pmra, pmdec
     since = np.where(since == 0, np.nan, since)  # DESI's catalogs write 0 for an unknown epoch
@@ -227,13 +150,6 @@ def _positions(
         return ra, dec, since, pmra, pmdec
     ra, dec = moved(ra, dec, pmra, pmdec, since, float(wanted))
     return ra, dec, np.full(len(ra), float(wanted)), pmra, pmdec
-
-
-def _epoch_of_observation(settings: Settings) -> float:
-    epoch = settings.number("epoch")
-    if not EPOCHS[0] < epoch < EPOCHS[1]:
-        raise settings.error(f"'epoch' is {epoch:g}; expected a Julian year such as 2026.5")
-    return epoch
 
 
 def _check_known(unknown: np.ndarray, since: np.ndarray, wanted: float | str, tool: Tool) -> None:
@@ -326,12 +242,12 @@ def _steps(n_levels: int, scale: PriorityScale) -> np.ndarray:
 # --- what is written beside the file -------------------------------------------------------------
 
 
-def priority_map(prepared: Prepared) -> Table:
+def priority_map(targets: ToolTable) -> Table:
     """Which of the list's priorities became which of the tool's, the most wanted first."""
-    pairs = np.stack([-prepared.list_priority, prepared.priority], axis=1)
+    pairs = np.stack([-targets.list_priority, targets.priority], axis=1)
     levels, level_of, counts = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
     programs = [
-        " ".join(np.unique(prepared.program[level_of.ravel() == level].astype(str)).tolist())
+        " ".join(np.unique(targets.program[level_of.ravel() == level].astype(str)).tolist())
         for level in range(len(levels))
     ]
     table = Table(
@@ -342,10 +258,10 @@ def priority_map(prepared: Prepared) -> Table:
             "programs": programs,
         }
     )
-    scale = prepared.tool.priorities
+    scale = targets.tool.priorities
     assert scale is not None
     table.meta = {
-        "tool": prepared.tool.name,
+        "tool": targets.tool.name,
         "list_priority": "higher is better",
         "tool_priority": f"{'smaller' if scale.step > 0 else 'higher'} is better, "
         f"from {scale.best} (best) to {scale.worst} (worst)",
@@ -353,17 +269,17 @@ def priority_map(prepared: Prepared) -> Table:
     return table
 
 
-def id_map(prepared: Prepared) -> Table:
+def id_map(targets: ToolTable) -> Table:
     """Which of the tool's ids stands for which target."""
-    catalog = prepared.table["source_catalog"].to_pylist()
+    catalog = targets.table["source_catalog"].to_pylist()
     return Table(
         {
-            "id": prepared.id,
-            "target_id": prepared.target_id,
-            "source_id": np.array(prepared.table["source_id"].to_pylist()),
+            "id": targets.id,
+            "target_id": targets.target_id,
+            "source_id": np.array(targets.table["source_id"].to_pylist()),
             "source_catalog": [each or "" for each in catalog],
         },
-        meta={"tool": prepared.tool.name},
+        meta={"tool": targets.tool.name},
     )
 
 

@@ -4,42 +4,21 @@ from __future__ import annotations
 
 from targetsel.errors import HandoffError, did_you_mean
 from targetsel.handoff import (
-    deimos,
     desi,
-    desi_tertiary,
     fourmost,
-    gmmps,
-    gmskcreate,
+    gemini,
     hectospec,
-    mosfire,
+    keck,
     nirspec,
-    pfs_ga,
-    pfs_netflow,
-    pfs_uploader,
+    pfs,
     sdss_v,
     two_df,
     weave,
 )
 from targetsel.handoff.tool import Tool
 
-_MODULES = (
-    desi,
-    desi_tertiary,
-    pfs_uploader,
-    pfs_netflow,
-    pfs_ga,
-    fourmost,
-    sdss_v,
-    weave,
-    nirspec,
-    two_df,
-    hectospec,
-    deimos,
-    mosfire,
-    gmmps,
-    gmskcreate,
-)
-TOOLS: dict[str, Tool] = {each.TOOL.name: each.TOOL for each in _MODULES}
+_MODULES = (desi, pfs, fourmost, sdss_v, weave, nirspec, two_df, hectospec, keck, gemini)
+TOOLS: dict[str, Tool] = {tool.name: tool for module in _MODULES for tool in module.TOOLS}
 
 
 def find_tool(name: str) -> Tool:

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from targetsel.errors import HandoffError, did_you_mean
-from targetsel.handoff.soundness import check_list
+from targetsel.handoff.list_check import check_list
 from targetsel.selection.target_list import TargetList
 
 MOST_FIBERS = 100_000
@@ -90,7 +90,7 @@ INSTRUMENTS = {
 
 
 @dataclass(frozen=True)
-class Forecast:
+class PointingForecast:
     """What one pointing would take of a list of M targets.
 
     Attributes
@@ -125,7 +125,9 @@ def find_instrument(name: str) -> Instrument:
     raise HandoffError(f"no instrument '{name}' to simulate.{hint}")
 
 
-def simulate(targets: TargetList, instrument: Instrument, ra: float, dec: float) -> Forecast:
+def simulate(
+    targets: TargetList, instrument: Instrument, ra: float, dec: float
+) -> PointingForecast:
     """The forecast for a pointing at `ra`, `dec` [deg].
 
     Raises
@@ -144,7 +146,7 @@ def simulate(targets: TargetList, instrument: Instrument, ra: float, dec: float)
     first_to_last = np.lexsort((table["target_id"].to_numpy()[rows], *wanted))
     fiber = np.full(len(table), -1)
     fiber[rows] = _assigned(here[rows], first_to_last, instrument)
-    return Forecast(instrument, inside, fiber)
+    return PointingForecast(instrument, inside, fiber)
 
 
 def offsets(ra: np.ndarray, dec: np.ndarray, ra0: float, dec0: float) -> np.ndarray:

@@ -1,21 +1,22 @@
-"""What a fiber- or slit-assignment tool asks of a target list.
+"""Fiber- and slit-assignment tools: what one asks of a target list, and the list made ready for it.
 
-One module per tool; each defines one `TOOL` and its two verbs, `write` and `read`.
+Each tool is a `Tool` in the module of its observatory, with two functions, `write` and `read`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
-if TYPE_CHECKING:
-    from targetsel.handoff.prepare import Prepared
-    from targetsel.handoff.settings import Settings
+from targetsel.handoff.settings import ToolSettings
+from targetsel.photometry.columns import CatalogPhotometry, floats
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,13 @@ class PriorityScale:
 
 
 @dataclass(frozen=True)
-class ReadBack:
-    """What a tool's file says of its targets, in the order of the file.
+class ToolTargets:
+    """Targets read from a tool's file, in the order of the file.
 
     Attributes
     ----------
     id : ndarray, shape (M,)
-        As the tool knows them: compare with `Prepared.id`.
+        As the tool knows them: compare with `ToolTable.id`.
     ra, dec : ndarray, shape (M,)
         Position [deg, ICRS] at the tool's epoch.
     priority : ndarray, shape (M,), or None
@@ -91,24 +92,24 @@ class Tool:
         ``write(prepared, settings, path)`` writes the file (and any companions it needs) and
         returns the paths of all, the main one first.
     read : callable
-        ``read(path)`` gives a `ReadBack`, through an independent reader where one is installed.
+        ``read(path)`` gives a `ToolTargets`, through an independent reader where one is installed.
     priorities : PriorityScale or None
         None where the format has no priorities.
     ids : "target_id", "name", "row" or callable
         How it knows a target: by the list's int64 `target_id`; by the source's id as text; by a
         row number counted from 1; or by what ``ids(rows, settings)`` makes of the row numbers. With
         the last two a map is written beside the file.
-    epoch : float, "config", "columns" or None
-        Julian year that positions are moved to; "config": that of the setting ``epoch``; "columns":
-        the file holds each target's own epoch and motion, and the tool moves them; None: positions
-        are written as they are.
+    epoch : float, "columns" or None
+        Julian year that positions are moved to; "columns": the file holds each target's own epoch
+        and motion, and the tool moves them; None: positions are written as they are. A tool whose
+        settings are `EpochSettings` gets positions at the epoch given there.
     default_epoch : float
         With "columns", the epoch written for targets that are taken to stand still.
     max_targets, max_id : int or None
     names : str or None
         Regular expression that every name must match as a whole, with `names_are` in words.
-    settings : mapping
-        The keys it takes in the settings file, each with what it means.
+    settings : type
+        The model of its settings file.
     experimental : bool
         True where the format is known only from memory or from other users' writers.
     """
@@ -117,19 +118,17 @@ class Tool:
     title: str
     source: str
     suffix: str
-    write: Callable[[Prepared, Settings, Path], list[Path]]
-    read: Callable[[Path], ReadBack]
+    write: Callable[[ToolTable, Any, Path], list[Path]]
+    read: Callable[[Path], ToolTargets]
     priorities: PriorityScale | None
-    ids: Literal["target_id", "name", "row"] | Callable[[np.ndarray, Settings], np.ndarray] = (
-        "target_id"
-    )
-    epoch: float | Literal["config", "columns"] | None = None
+    ids: Literal["target_id", "name", "row"] | Callable[[np.ndarray, Any], np.ndarray] = "target_id"
+    epoch: float | Literal["columns"] | None = None
     default_epoch: float = 2000.0
     max_targets: int | None = None
     max_id: int | None = None
     names: str | None = None
     names_are: str = ""
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: type[ToolSettings] = ToolSettings
     experimental: bool = False
 
     @property
@@ -140,3 +139,88 @@ class Tool:
     def allows(self, name: str) -> bool:
         """Whether the tool takes this name."""
         return self.names is None or re.fullmatch(self.names, name) is not None
+
+
+@dataclass(frozen=True)
+class ToolTable:
+    """M targets as one tool wants them, in the order of the list.
+
+    Attributes
+    ----------
+    table : pa.Table
+        The target list's own columns.
+    footer : dict
+        The target list's own footer.
+    id : ndarray, shape (M,)
+        What the tool is to call each target: an int64 or a name, see `Tool.ids`.
+    ra, dec : ndarray, shape (M,)
+        Position [deg, ICRS] at `epoch`.
+    epoch : ndarray, shape (M,)
+        Julian year; NaN where the list does not say and the tool does not ask.
+    pmra, pmdec : ndarray, shape (M,)
+        Proper motion [mas/yr], `pmra` times cos(dec); NaN where unknown.
+    priority : ndarray, shape (M,), int64
+        On the tool's scale; the list's own where the tool has none.
+    magnitudes : tuple of str
+        Columns of photometry given as BAND=COLUMN.
+    """
+
+    tool: Tool
+    table: pa.Table
+    footer: dict[str, Any]
+    id: np.ndarray
+    ra: np.ndarray
+    dec: np.ndarray
+    epoch: np.ndarray
+    pmra: np.ndarray
+    pmdec: np.ndarray
+    priority: np.ndarray
+    magnitudes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @property
+    def target_id(self) -> np.ndarray:
+        """The list's own ids, shape (M,), int64."""
+        return self.table["target_id"].to_numpy()
+
+    @property
+    def list_priority(self) -> np.ndarray:
+        """The list's own priorities, higher is more wanted, shape (M,), int64."""
+        return self.table["priority"].to_numpy().astype(np.int64)
+
+    @property
+    def name(self) -> np.ndarray:
+        """The source's id as text, shape (M,) of str."""
+        return np.array([str(each) for each in self.table["source_id"].to_pylist()], dtype=object)
+
+    @property
+    def program(self) -> np.ndarray:
+        """The target class of highest priority, shape (M,) of str."""
+        return np.array(self.table["program"].to_pylist(), dtype=object)
+
+    @property
+    def subpriority(self) -> np.ndarray:
+        """Breaks ties between equal priorities, higher first, in [0, 1), shape (M,)."""
+        return self.table["subpriority"].to_numpy()
+
+    @cached_property
+    def photometry(self) -> CatalogPhotometry:
+        return CatalogPhotometry.of(self.table, self.magnitudes)
+
+    def number(self, name: str) -> np.ndarray:
+        """A column of the list as float64, NaN where it is null or absent, shape (M,)."""
+        if name not in self.table.column_names:
+            return np.full(len(self), np.nan)
+        return floats(self.table[name])
+
+    @property
+    def exptime(self) -> np.ndarray:
+        """Time asked for [s], NaN where the list does not say, shape (M,)."""
+        return self.number("exptime")
+
+    def filled(self, name: str, default: np.ndarray | float) -> np.ndarray:
+        """The same with `default` in place of NaN."""
+        values = self.number(name)
+        return np.where(np.isnan(values), default, values)

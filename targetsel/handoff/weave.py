@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
+from pydantic import Field
 
-from targetsel.handoff.prepare import Prepared
-from targetsel.handoff.reading import read_fits
-from targetsel.handoff.settings import Settings
-from targetsel.handoff.tool import PriorityScale, ReadBack, Tool
+from targetsel.handoff.files import read_fits
+from targetsel.handoff.settings import Text, ToolSettings
+from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.tables.files import check_output, written_beside
 
 # The columns that every template has, with the FITS formats that hold what they are filled with.
@@ -35,7 +35,17 @@ NEEDED = {
 }
 
 
-def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
+class WeaveSettings(ToolSettings):
+    template: Text = Field(description="the catalog template that WASP gives to your survey (FITS)")
+    fill: dict[str, Text] = Field(
+        default={},
+        description="columns of the template with a value for all targets, such as `OBSTEMP: "
+        "NBCEC`; also over those that are filled from the list, but for ids, positions and "
+        "priorities",
+    )
+
+
+def write(targets: ToolTable, settings: WeaveSettings, path: Path) -> list[Path]:
     """Write the template's tables with our rows in the first."""
     template = settings.path("template")
     try:
@@ -44,12 +54,14 @@ def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
             hdus = fits.open(template, memmap=False, disable_image_compression=True)
             len(hdus)  # reads the headers of all
     except OSError as error:
-        raise settings.error(f"'template': {template} is not a FITS file ({error})") from error
+        raise settings.error(
+            "template", f"'template': {template} is not a FITS file ({error})"
+        ) from error
     with hdus:
         place = next((k for k, each in enumerate(hdus) if isinstance(each, fits.BinTableHDU)), None)
         if place is None:
-            raise settings.error(f"'template': {template} has no table")
-        hdus[place] = _filled(hdus[place], prepared, settings, path)
+            raise settings.error("template", f"'template': {template} has no table")
+        hdus[place] = _filled(hdus[place], targets, settings, path)
         stream = io.BytesIO()
         hdus.writeto(stream, output_verify="fix")
     check_output(path, [template])
@@ -58,10 +70,10 @@ def write(prepared: Prepared, settings: Settings, path: Path) -> list[Path]:
     return [path]
 
 
-def read(path: Path) -> ReadBack:
+def read(path: Path) -> ToolTargets:
     """The catalog as cfitsio or astropy reads it."""
     table, reader = read_fits(path)
-    return ReadBack(
+    return ToolTargets(
         table["TARGID"],
         table["GAIA_RA"],
         table["GAIA_DEC"],
@@ -71,16 +83,16 @@ def read(path: Path) -> ReadBack:
 
 
 def _filled(
-    template: fits.BinTableHDU, prepared: Prepared, settings: Settings, path: Path
+    template: fits.BinTableHDU, targets: ToolTable, settings: WeaveSettings, path: Path
 ) -> fits.BinTableHDU:
     columns = _columns(template, settings)
-    values = {name: v for name, v in _values(prepared, path, columns).items() if name in columns}
-    values |= _constants(prepared, settings, columns)
+    values = {name: v for name, v in _values(targets, path, columns).items() if name in columns}
+    values |= _constants(targets, settings, columns)
     header = template.header.copy()
     for keyword in ("CHECKSUM", "DATASUM"):  # of the empty table
         header.remove(keyword, ignore_missing=True)
     table = fits.BinTableHDU.from_columns(
-        template.columns, header=header, nrows=len(prepared), fill=True
+        template.columns, header=header, nrows=len(targets), fill=True
     )
     for name, column in columns.items():
         _check_width(name, values.get(name), column, settings)
@@ -88,80 +100,81 @@ def _filled(
     return table
 
 
-def _columns(template: fits.BinTableHDU, settings: Settings) -> dict[str, fits.Column]:
+def _columns(template: fits.BinTableHDU, settings: WeaveSettings) -> dict[str, fits.Column]:
     """The template's columns by name, if they are those of a template."""
     header = template.header
     if header["NAXIS1"] * header["NAXIS2"] > settings.path("template").stat().st_size:
-        raise settings.error("'template' is cut short. Download it once more from WASP")
+        raise settings.error("template", "'template' is cut short. Download it once more from WASP")
     columns = {column.name: column for column in template.columns}
     for name, formats in NEEDED.items():
         if name not in columns:
             raise settings.error(
+                "template",
                 f"'template' has no column {name}; it is no template for WEAVE targets. "
-                "Download one from WASP"
+                "Download one from WASP",
             )
         if columns[name].format[-1] not in formats:
             raise settings.error(
+                "template",
                 f"'template' has the column {name} in the format {columns[name].format}; expected "
-                f"one of {' '.join(formats)}. Download one from WASP"
+                f"one of {' '.join(formats)}. Download one from WASP",
             )
     for name, column in columns.items():
         if not re.fullmatch(r"\d*A|1?[BIJKEDL]", column.format) or column.bscale or column.bzero:
             raise settings.error(
+                "template",
                 f"'template' has the column {name} in the format {column.format}; only "
-                "texts and single numbers without a scale can be filled"
+                "texts and single numbers without a scale can be filled",
             )
     return columns
 
 
 def _values(
-    prepared: Prepared, path: Path, columns: Mapping[str, fits.Column]
+    targets: ToolTable, path: Path, columns: Mapping[str, fits.Column]
 ) -> dict[str, np.ndarray]:
     """What the list knows of WEAVE's columns, magnitudes only where the template has them."""
-    n = len(prepared)
+    n = len(targets)
     values: dict[str, np.ndarray] = {
         "TARGSRVY": np.full(n, path.stem),
-        "TARGPROG": prepared.program.astype(str),
+        "TARGPROG": targets.program.astype(str),
         "TARGCAT": np.full(n, path.name),
-        "TARGID": prepared.id.astype(str),
-        "TARGNAME": prepared.id.astype(str),
-        "TARGPRIO": prepared.priority,
+        "TARGID": targets.id.astype(str),
+        "TARGNAME": targets.id.astype(str),
+        "TARGPRIO": targets.priority,
         "TARGUSE": np.full(n, "T"),
-        "GAIA_RA": prepared.ra,
-        "GAIA_DEC": prepared.dec,
-        "GAIA_EPOCH": prepared.epoch,
-        "GAIA_PMRA": prepared.pmra,
-        "GAIA_PMDEC": prepared.pmdec,
-        "GAIA_PARAL": prepared.filled("parallax", 0.0),
+        "GAIA_RA": targets.ra,
+        "GAIA_DEC": targets.dec,
+        "GAIA_EPOCH": targets.epoch,
+        "GAIA_PMRA": targets.pmra,
+        "GAIA_PMDEC": targets.pmdec,
+        "GAIA_PARAL": targets.filled("parallax", 0.0),
     }
-    for band in reversed(prepared.photometry.bands()):  # the list's first one of a name wins
+    for band in reversed(targets.photometry.bands()):  # the list's first one of a name wins
         name = f"MAG_{band.name.upper()}"
         if name in columns:
-            values[name] = prepared.photometry.magnitude(band)
-            values[f"{name}_ERR"] = prepared.photometry.magnitude_error(band)
+            values[name] = targets.photometry.magnitude(band)
+            values[f"{name}_ERR"] = targets.photometry.magnitude_error(band)
     return values
 
 
 def _constants(
-    prepared: Prepared, settings: Settings, columns: Mapping[str, fits.Column]
+    targets: ToolTable, settings: WeaveSettings, columns: Mapping[str, fits.Column]
 ) -> dict[str, np.ndarray]:
     """The values of the setting ``fill``, the same for every target."""
-    fill = settings.values.get("fill", {})
-    if not isinstance(fill, Mapping):
-        raise settings.error("'fill' is no map; expected columns with values, `OBSTEMP: NBCEC`")
     constants = {}
-    for name, text in fill.items():
+    for name, text in settings.fill.items():
         if name not in columns:
-            raise settings.error(f"'fill' names {name}, which the template does not have")
+            raise settings.error("fill", f"'fill' names {name}, which the template does not have")
         if name in NEEDED:
-            raise settings.error(f"'fill' names {name}, which the list itself fills")
+            raise settings.error("fill", f"'fill' names {name}, which the list itself fills")
         kind = columns[name].dtype.base
         try:
-            constants[name] = np.full(len(prepared), text if kind.kind in "SU" else kind.type(text))
+            constants[name] = np.full(len(targets), text if kind.kind in "SU" else kind.type(text))
         except (ValueError, OverflowError):
             raise settings.error(
+                "fill",
                 f"'fill': {name} is '{text}'; expected a number in the format "
-                f"{columns[name].format}"
+                f"{columns[name].format}",
             ) from None
     return constants
 
@@ -175,7 +188,7 @@ def _null(column: fits.Column) -> str | float | int:
 
 
 def _check_width(
-    name: str, values: np.ndarray | None, column: fits.Column, settings: Settings
+    name: str, values: np.ndarray | None, column: fits.Column, settings: WeaveSettings
 ) -> None:
     if values is None or column.dtype.base.kind not in "SU":
         return
@@ -183,28 +196,28 @@ def _check_width(
         if len(text) > column.dtype.itemsize or not text.isascii():
             remedy = "" if name in NEEDED else ". Set another value with `fill`"
             raise settings.error(
+                "fill",
                 f"'{text}' does not fit the template's column {name}, which has "
-                f"{column.dtype.itemsize} ASCII characters{remedy}"
+                f"{column.dtype.itemsize} ASCII characters{remedy}",
             )
 
 
-TOOL = Tool(
-    name="weave",
-    title="WEAVE target catalog from the survey's own template",
-    source="ingconfluence.ing.iac.es 'WEAVE Open-Time Phase 2 - Notes for PIs', and the template",
-    suffix=".fits",
-    write=write,
-    read=read,
-    priorities=PriorityScale(best=10, worst=1),
-    ids="name",
-    epoch="columns",
-    default_epoch=2016.0,
-    names=r"[!-~]([ -~]*[!-~])?",
-    names_are="printable ASCII characters, without blanks at the ends",
-    settings={
-        "template": "the catalog template that WASP gives to your survey (FITS)",
-        "fill": "columns of the template with a value for all targets, such as `OBSTEMP: NBCEC`; "
-        "also over those that are filled from the list, but for ids, positions and priorities",
-    },
-    experimental=True,
+TOOLS = (
+    Tool(
+        name="weave",
+        title="WEAVE target catalog from the survey's own template",
+        source="ingconfluence.ing.iac.es 'WEAVE Open-Time Phase 2 - Notes for PIs', and the "
+        "template",
+        suffix=".fits",
+        write=write,
+        read=read,
+        priorities=PriorityScale(best=10, worst=1),
+        ids="name",
+        epoch="columns",
+        default_epoch=2016.0,
+        names=r"[!-~]([ -~]*[!-~])?",
+        names_are="printable ASCII characters, without blanks at the ends",
+        settings=WeaveSettings,
+        experimental=True,
+    ),
 )

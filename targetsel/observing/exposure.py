@@ -1,4 +1,4 @@
-"""Signal-to-noise ratio of an emission line against exposure time, and the other way round.
+"""Light in a fiber, and signal-to-noise ratio of a line against exposure time and vice versa.
 
 A line of flux F gives S electrons a second; continuum, sky and dark current under it give B; each
 readout adds a variance of V. After the time t with n readouts
@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import j1
 
 from targetsel.observing.spectrograph import Arm, Spectrograph
 from targetsel.photometry.flux import NJY, SPEED_OF_LIGHT, flux_of_magnitude
@@ -22,13 +23,16 @@ PHOTON = 1.986_445_857e-8  # h c [erg Angstrom]
 CM2_PER_M2 = 1e4
 SPEED_KM = 2.997_924_58e5  # [km/s]
 LINE_SIGMA = 100.0  # velocity dispersion of a galaxy's gas [km/s]
-FWHM = 2.354_820
+FWHM = 2.354_820  # full width at half maximum of a Gaussian, in sigma
+HALF_LIGHT = 1.678347  # half-light radius of an exponential disk, in scale lengths
 LONGEST = 1e7  # [s], given where no exposure would do
+_FARTHEST = 6.0  # seeing removes higher frequencies, in units of 1 / sigma
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What is detected of a line and under it; arrays of one shape.
+    """Electrons detected of a line and under it; arrays of one shape.
 
     Attributes
     ----------
@@ -41,6 +45,27 @@ class Rates:
     line: np.ndarray
     background: np.ndarray
     readout: np.ndarray
+
+
+def share_in_fiber(half_light_radius: np.ndarray, aperture: float, seeing: float) -> np.ndarray:
+    """Share of the light of exponential disks that falls into a fiber centred on them, shape (N,).
+
+    A disk's transform is (1 + (k h)^2)^(-3/2) for the scale length h and seeing multiplies it by a
+    Gaussian, so that the light within R is the integral over k of R J1(k R) times both.
+
+    Parameters
+    ----------
+    half_light_radius : ndarray, shape (N,)
+        Before seeing [arcsec], of a face-on disk; 0 is a point source.
+    aperture, seeing : float
+        The fiber's diameter, and the FWHM of a point source [arcsec].
+    """
+    radius, sigma = aperture / 2, seeing / FWHM
+    scale = np.asarray(half_light_radius, dtype=np.float64)[..., None] / HALF_LIGHT
+    k = _FARTHEST / sigma * (_NODES + 1) / 2
+    weights = _FARTHEST / sigma * _WEIGHTS / 2
+    blurred = radius * j1(k * radius) * np.exp(-((k * sigma) ** 2) / 2) * weights
+    return np.clip((blurred * (1 + (k * scale) ** 2) ** -1.5).sum(axis=-1), 0.0, 1.0)
 
 
 def effective_width(
@@ -72,7 +97,7 @@ def rates(
     arm: Arm,
     spectrograph: Spectrograph,
 ) -> Rates:
-    """What one arm detects.
+    """Electrons that one arm detects of a line and under it.
 
     Parameters
     ----------
@@ -83,7 +108,7 @@ def rates(
     wavelength : ndarray
         Observed [Angstrom].
     width : ndarray
-        As `effective_width` says [Angstrom].
+        From `effective_width` [Angstrom].
     """
     area = spectrograph.area * CM2_PER_M2
     electrons = area * arm.throughput(wavelength) * wavelength / PHOTON  # per erg/cm2

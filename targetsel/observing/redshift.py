@@ -9,14 +9,15 @@ import pyarrow as pa
 from scipy.special import ndtr
 
 from targetsel.errors import SpectrographError, did_you_mean
-from targetsel.photometry.columns import is_number
+from targetsel.photometry.columns import floats
+from targetsel.tables.columns import is_number, matrix
 
 HIGHEST = 10.0
 
 
 @dataclass(frozen=True)
 class Redshift:
-    """What is known of a catalog's redshifts, and where.
+    """Redshifts of a catalog: the columns, or the number, that give them.
 
     Attributes
     ----------
@@ -82,7 +83,7 @@ class Redshift:
             raise SpectrographError(f"column '{name}' is {kind}, expected {expected}.")
 
     def draw(self, piece: pa.Table, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Redshifts at normal scores, and what is wrong with them.
+        """Redshifts at normal scores, and the trouble of those that have none.
 
         Parameters
         ----------
@@ -113,18 +114,13 @@ class Redshift:
 
     def _from_densities(self, piece: pa.Table, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert self.grid is not None
-        lists = piece[self.value].combine_chunks()
-        width = lists.type.list_size
-        densities = np.full((len(lists), width), np.nan)
-        there = lists.is_valid().to_numpy(zero_copy_only=False)
-        flat = lists.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False)
-        densities[there] = flat.reshape(-1, width)
+        densities = matrix(piece[self.value])
         good = np.isfinite(densities).all(axis=1) & (densities >= 0).all(axis=1)
         good &= np.nan_to_num(densities).sum(axis=1) > 0
         # The area below straight lines from one density to the next.
         area = np.cumsum((densities[:, 1:] + densities[:, :-1]) / 2, axis=1)
-        drawn = np.full((len(lists), len(scores)), np.nan)
-        levels, grid = ndtr(scores), np.linspace(*self.grid, width)
+        drawn = np.full((len(densities), len(scores)), np.nan)
+        levels, grid = ndtr(scores), np.linspace(*self.grid, densities.shape[1])
         for row in np.flatnonzero(good):
             drawn[row] = np.interp(levels * area[row, -1], np.append(0.0, area[row]), grid)
         troubles = np.where(good, "", "no redshift density").astype(object)
@@ -142,7 +138,7 @@ def parse_redshift(text: str) -> str | float:
 def _of_each(piece: pa.Table, given: str | float) -> np.ndarray:
     """A column, or a number for every row, shape (N,)."""
     if isinstance(given, str):
-        return piece[given].cast(pa.float64()).to_numpy()
+        return floats(piece[given])
     return np.full(piece.num_rows, given, np.float64)
 
 

@@ -27,12 +27,14 @@ from targetsel.photometry.flux import (
     magnitude_error,
     njy_per_unit,
 )
+from targetsel.tables.columns import is_number, unit_of
 
 Kind = Literal["flux", "fiberflux"]
 KINDS: tuple[Kind, ...] = ("flux", "fiberflux")
 _BAND = r"(?!(?:ivar|err|psf)(?:_|$))(?P<band>[a-z]{1,3}(?:\d{1,4}[a-z]?)?)"
 _PREFIXED = re.compile(
-    rf"(?P<fiber>fiber)?(?P<kind>flux|mag)_{_BAND}(?:_(?P<system>(?!err$)[a-z0-9_]+?))?(?P<error>_err)?"
+    rf"(?P<fiber>fiber)?(?P<kind>flux|mag)_{_BAND}"
+    r"(?:_(?P<system>(?!err$)[a-z0-9_]+?))?(?P<error>_err)?"
 )
 _BARE = re.compile(r"(?P<band>[a-z]\d?)_?(?P<kind>mag)(?P<error>_?err)?")
 
@@ -85,7 +87,7 @@ class PhotometricColumn:
         CatalogError
             If the unit is none of a flux density or of a magnitude.
         """
-        values = numbers(table, self.name)
+        values = floats(table[self.name])
         if self.is_magnitude:
             return flux_of_magnitude(values)
         self.check()
@@ -93,7 +95,7 @@ class PhotometricColumn:
 
     def magnitude(self, table: pa.Table) -> np.ndarray:
         """AB magnitude of N sources, shape (N,); NaN where unknown or the flux is not positive."""
-        return numbers(table, self.name) if self.is_magnitude else ab_magnitude(self.flux(table))
+        return floats(table[self.name]) if self.is_magnitude else ab_magnitude(self.flux(table))
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class CatalogPhotometry:
         if column is None:
             return self._unknown()
         if column.is_magnitude:
-            return flux_error(self.flux(band, kind), numbers(self.table, column.name))
+            return flux_error(self.flux(band, kind), floats(self.table[column.name]))
         return column.flux(self.table)
 
     def magnitude(self, band: Band, kind: Kind = "flux") -> np.ndarray:
@@ -190,20 +192,14 @@ def named_column(schema: pa.Schema, text: str, kind: Kind = "flux") -> Photometr
     return column
 
 
-def is_number(kind: pa.DataType) -> bool:
-    """Whether values of this type can be read as floating-point numbers."""
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
-
-
-def numbers(table: pa.Table, name: str) -> np.ndarray:
-    """A column as float64, shape (N,); NaN where it is null."""
-    return table[name].cast(pa.float64(), safe=False).to_numpy()
+def floats(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of numbers as float64, shape (N,); NaN where it is null."""
+    return column.cast(pa.float64(), safe=False).to_numpy()
 
 
 def _unit(field: pa.Field) -> str:
     """The unit of a column, that of magnitudes if only its name says that it holds some."""
-    unit = (field.metadata or {}).get(b"unit", b"").decode()
-    return unit or ("mag" if _has_name_of_magnitudes(field.name) else "")
+    return unit_of(field) or ("mag" if _has_name_of_magnitudes(field.name) else "")
 
 
 def _has_name_of_magnitudes(name: str) -> bool:

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.imaging.measurements import MAGNITUDE
-from targetsel.photometry.columns import PhotometricColumn, is_number, photometric_columns
+from targetsel.photometry.columns import PhotometricColumn, floats, photometric_columns
 from targetsel.photometry.flux import ab_magnitude, njy_per_unit
+from targetsel.tables.columns import is_number
 
 SIZES = ("half_light_radius", "petro_r50", "r50", "petro_rad_r", "radius", "size", "disk_radius")
 REDSHIFTS = ("redshift", "z_spec", "zspec")
@@ -49,7 +50,7 @@ def first_of(table: pa.Table, names: Iterable[str]) -> str | None:
 
 def numbers(table: pa.Table, name: str) -> np.ndarray:
     """A column as float64, shape (N,); NaN where it is missing or infinite."""
-    values = table[name].cast(pa.float64(), safe=False).to_numpy()
+    values = floats(table[name])
     return np.where(np.isfinite(values), values, np.nan)
 
 

@@ -58,7 +58,7 @@ def test_list_shows_every_tool_with_its_settings(folder):
     output = run("export", "--list").output
     for name, tool in TOOLS.items():
         assert f"{name}: {tool.title}{' (experimental)' if tool.experimental else ''}\n" in output
-        for key in tool.settings:
+        for key in tool.settings.model_fields:
             assert f"    {key} " in output
     assert "0 (best) to 9 (worst)" in output
     assert "as in the list, higher first" in output

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from targetsel.handoff.export import Export, export
-from targetsel.handoff.prepare import Wish
+from targetsel.handoff.prepare import ExportOptions
 from targetsel.handoff.registry import TOOLS
 from targetsel.selection.target_list import TargetList
 from tests.handoff.lists_by_hand import settings, target_list
@@ -41,13 +41,14 @@ def wide_list(**changed) -> TargetList:
 
 
 def exported(
-    name: str, path: Path, targets: TargetList | None = None, values=None, **wish
+    name: str, path: Path, targets: TargetList | None = None, values=None, **options
 ) -> Export:
     """The list written for the tool of this name; `values` replace settings (None: leave out)."""
     given = {k: v for k, v in (SETTINGS[name] | (values or {})).items() if v is not None}
     return export(
         wide_list() if targets is None else targets,
+        TOOLS[name],
         settings(TOOLS[name], given),
         path,
-        Wish(**({"assume_still": True} | wish)),
+        ExportOptions(**({"assume_still": True} | options)),
     )

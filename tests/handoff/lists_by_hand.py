@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import yaml
 
-from targetsel.handoff.settings import Settings
+from targetsel.handoff.settings import ToolSettings
 from targetsel.handoff.tool import Tool
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.parquet import described
@@ -75,6 +77,9 @@ def target_list(n: int = 4, **changed) -> TargetList:
     return TargetList(pa.table(arrays, schema=pa.schema(list(columns))), footer)
 
 
-def settings(tool: Tool, values: Mapping | None = None) -> Settings:
-    """Settings as a YAML file would give them: every value a text, or a map or list of texts."""
-    return Settings(tool, values or {})
+def settings(tool: Tool, values: Mapping | None = None, folder: Path = Path()) -> ToolSettings:
+    """Settings as a file ``settings.yaml`` in `folder` would give them."""
+    if not values:
+        return tool.settings.read(None, tool.name)
+    text = yaml.safe_dump(dict(values), sort_keys=False)
+    return tool.settings.parse(text, str(folder / "settings.yaml"), tool.name)

@@ -8,12 +8,11 @@ import numpy as np
 from astropy.io import fits
 
 from targetsel.handoff.export import Export, export
-from targetsel.handoff.prepare import Wish
+from targetsel.handoff.prepare import ExportOptions
 from targetsel.handoff.registry import TOOLS
-from targetsel.handoff.settings import Settings
 from targetsel.selection.target_list import TargetList
 
-from .lists_by_hand import target_list
+from .lists_by_hand import settings, target_list
 
 SETTINGS = {
     "4most": {
@@ -51,7 +50,7 @@ def moving_list() -> TargetList:
 
 
 def exported(
-    name: str, folder: Path, targets: TargetList | None = None, changed=None, **wish
+    name: str, folder: Path, targets: TargetList | None = None, changed=None, **options
 ) -> Export:
     """The list written for the tool of this name into `folder`; `changed` settings win."""
     tool = TOOLS[name]
@@ -61,9 +60,10 @@ def exported(
         write_image(folder / "image.fits")
     values = {**SETTINGS[name], **(changed or {})}
     values = {key: value for key, value in values.items() if value is not None}
-    here = Settings(tool, values, folder=folder)
-    wish = {"assume_still": True, **wish}
-    return export(targets or moving_list(), here, folder / f"list{tool.suffix}", Wish(**wish))
+    here = settings(tool, values, folder)
+    chosen = ExportOptions(**{"assume_still": True, **options})
+    path = folder / f"list{tool.suffix}"
+    return export(targets or moving_list(), tool, here, path, chosen)
 
 
 def write_template(path: Path, without: str = "") -> None:

@@ -8,7 +8,7 @@ from astropy.table import Table
 
 from targetsel.errors import HandoffError
 from targetsel.handoff.assignment import Pointing, join
-from targetsel.handoff.writing import write_ecsv
+from targetsel.handoff.files import write_ecsv
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.parquet import write_table
 from tests.handoff.assigned_by_hand import SCIENCE, SKY, STANDARD, write_design, write_fba
@@ -99,8 +99,8 @@ def test_pfs_design_counts_science_targets_on_good_fibers(tmp_path):
 
 def test_ids_of_a_tertiary_program_lead_back_through_their_map(tmp_path):
     done = exported("desi-tertiary", tmp_path / "a.fits", target_list())
-    given = dict(zip(done.prepared.id.tolist(), PLACE.values(), strict=True))
-    second = done.prepared.id.tolist()[1]
+    given = dict(zip(done.targets.id.tolist(), PLACE.values(), strict=True))
+    second = done.targets.id.tolist()[1]
     path = write_fba(tmp_path / "fba.fits", {second: given[second]}, list(given))
     ids = tmp_path / "a.fits.ids.ecsv"
     result = join(target_list(), [Pointing.read(path)], ids)

@@ -7,8 +7,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.desi import DESI_TARGET, OBSCONDITIONS
-from targetsel.handoff.desi_tertiary import encode
+from targetsel.handoff.desi import DESI_TARGET, OBSCONDITIONS, encode
 from tests.handoff.desi_and_pfs import exported, wide_list
 from tests.handoff.golden import fits_as_text, golden
 from tests.handoff.lists_by_hand import target_list
@@ -167,11 +166,11 @@ def test_class_with_two_priorities_is_no_tertiary_class(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"program_number": "0"}, "'program_number' is 0; expected 1 to 1048575"),
+        ({"program_number": "0"}, "program_number is '0'; expected a whole number, 1 to 1048575"),
         ({"program_number": None}, "needs the setting 'program_number'"),
-        ({"obsconds": "BACKUP"}, "'obsconds' is 'BACKUP'; expected one of BRIGHT, DARK"),
+        ({"obsconds": "BACKUP"}, "obsconds is 'BACKUP'; expected 'BRIGHT' or 'DARK'"),
         ({"sbprof": None}, "needs the setting 'sbprof'"),
-        ({"goaltime": "0"}, "'goaltime' is 0; expected a number above zero"),
+        ({"goaltime": "0"}, "goaltime is '0'; expected a number above 0"),
         ({"faprgrm": "é"}, "'é' in the card FAPRGRM: FITS takes ASCII only"),
     ],
 )

@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from targetsel.errors import HandoffError, OutputError
 from targetsel.handoff.export import check, separation
-from targetsel.handoff.reading import read_fits
+from targetsel.handoff.files import read_fits
 from targetsel.handoff.registry import TOOLS, find_tool
 from tests.handoff.desi_and_pfs import SETTINGS, exported
 from tests.handoff.lists_by_hand import target_list
@@ -44,14 +44,14 @@ def test_ids_order_of_priorities_and_positions_survive(tmp_path, name):
     values = {k: v for k, v in values.items() if k in SETTINGS[name]}
     done = exported(name, tmp_path / f"a{tool.suffix}", targets, values, assume_still=False)
     back = tool.read(done.files[0])
-    assert back.id.tolist() == done.prepared.id.tolist()
+    assert back.id.tolist() == done.targets.id.tolist()
     if not tool.numbers_rows:
         assert back.id.tolist() == targets.table["target_id"].to_pylist()
     own = targets.table["priority"].to_numpy()
     goodness = -tool.priorities.step * back.priority
     assert (np.sign(own[:, None] - own) == np.sign(goodness[:, None] - goodness)).all()
     assert where_they_are(targets, EPOCHS.get(name), back).max() < 0.001
-    report = check(done.prepared, done.files[0])
+    report = check(done.targets, done.files[0])
     assert report.n_targets == 50
     assert report.with_priorities
     assert report.largest_offset < 0.001
@@ -76,16 +76,16 @@ def test_check_finds_a_moved_a_lost_and_a_reordered_target(tmp_path):
     with fits.open(path, mode="update") as hdus:
         hdus[1].data["DEC"][1] += 0.002 / 3600
     with pytest.raises(HandoffError, match=r"target 102 is 0\.0020 arcsec away .*\(read by "):
-        check(done.prepared, path)
+        check(done.targets, path)
     exported("desi", path)
     with fits.open(path, mode="update") as hdus:
         hdus[1].data["PRIORITY"][1] = 1
     with pytest.raises(HandoffError, match=r"priorities differ from those written"):
-        check(done.prepared, path)
+        check(done.targets, path)
     with fits.open(path, mode="update") as hdus:
         hdus[1].data["TARGETID"][1] = 7
     with pytest.raises(HandoffError, match=r"finds 4 targets where 4 were .* first lost is 102"):
-        check(done.prepared, path)
+        check(done.targets, path)
 
 
 def test_check_does_not_mind_another_order_of_rows(tmp_path):
@@ -94,13 +94,13 @@ def test_check_does_not_mind_another_order_of_rows(tmp_path):
     with fits.open(path) as hdus:
         rows = fits.BinTableHDU(hdus[1].data[::-1].copy())
     fits.HDUList([fits.PrimaryHDU(), rows]).writeto(path, overwrite=True)
-    assert check(done.prepared, path).n_targets == 4
+    assert check(done.targets, path).n_targets == 4
 
 
 def test_astropy_reads_where_fitsio_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fitsio", None)
     done = exported("desi", tmp_path / "a.fits")
-    assert check(done.prepared, tmp_path / "a.fits").reader.startswith("astropy")
+    assert check(done.targets, tmp_path / "a.fits").reader.startswith("astropy")
     exported("desi-tertiary", tmp_path / "b.fits")
     with pytest.raises(HandoffError, match=r"not a FITS file with a table in extension NONE"):
         read_fits(tmp_path / "b.fits", "NONE")

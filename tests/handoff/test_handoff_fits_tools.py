@@ -170,7 +170,7 @@ def test_template_and_image_are_not_overwritten(tmp_path):
         ({"HEALPIX": "3.7"}, "'fill': HEALPIX is '3.7'; expected a number in the format J"),
         ({"HEALPIX": "3000000000"}, "HEALPIX is '3000000000'; expected a number in the format J"),
         ({"TARGPRIO": "3"}, "'fill' names TARGPRIO, which the list itself fills"),
-        ("NBCEC", "'fill' is no map"),
+        ("NBCEC", "fill is 'NBCEC'; expected a map"),
     ],
 )
 def test_weave_refuses_what_does_not_fit(fill, message, tmp_path):

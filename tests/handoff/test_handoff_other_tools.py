@@ -34,7 +34,7 @@ def test_file_is_the_one_read_by_eye(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_export_read_back_has_the_same_ids_positions_and_priorities(name, tmp_path):
     done = exported(name, tmp_path)
-    report = check(done.prepared, done.files[0])
+    report = check(done.targets, done.files[0])
     assert report.n_targets == 4
     assert report.largest_offset < 0.001  # arcsec
 
@@ -47,7 +47,7 @@ def test_order_of_priorities_is_that_of_the_list(name, tmp_path):
     back = TOOLS[name].read(done.files[0])
     better = -TOOLS[name].priorities.step
     row = {str(each): k for k, each in enumerate(back.id.tolist())}
-    tools = np.array([back.priority[row[str(each)]] for each in done.prepared.id.tolist()])
+    tools = np.array([back.priority[row[str(each)]] for each in done.targets.id.tolist()])
     assert np.array_equal(np.argsort(better * tools, kind="stable"), [1, 3, 2, 0])
     assert tools[1] == tools[3]
 
@@ -93,7 +93,7 @@ def test_more_levels_than_the_tool_has_are_refused_unless_merged(name, tmp_path)
     with pytest.raises(HandoffError, match=f"{n} different priorities; '{name}' has {n - 1}"):
         exported(name, tmp_path, targets)
     done = exported(name, tmp_path, targets, bin_priorities=True)
-    assert check(done.prepared, done.files[0]).with_priorities
+    assert check(done.targets, done.files[0]).with_priorities
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -180,7 +180,7 @@ def test_readers_leave_out_what_users_append(tmp_path):
         done = exported(name, tmp_path)
         with open(done.files[0], "a") as stream:
             stream.write(line)
-        assert check(done.prepared, done.files[0]).n_targets == 4, name
+        assert check(done.targets, done.files[0]).n_targets == 4, name
 
 
 def test_moving_list_is_what_it_says():

@@ -126,7 +126,10 @@ def test_feather_of_ga_targeting_has_types_and_units(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"catid": "3000000000"}, "'catid' is 3e.09; expected a whole number, 0 to 2147483647"),
+        (
+            {"catid": "3000000000"},
+            "catid is '3000000000'; expected a number, 0 to 2147483647",
+        ),
         ({"obcode": "a b"}, "'obcode' is 'a b'; expected letters, digits"),
     ],
 )

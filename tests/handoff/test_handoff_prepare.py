@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.prepare import Wish, id_map, moved, prepare, priority_map
+from targetsel.handoff.prepare import ExportOptions, id_map, moved, prepare, priority_map
+from targetsel.handoff.settings import EpochSettings
 from targetsel.handoff.tool import PriorityScale, Tool
 from tests.handoff.lists_by_hand import settings, target_list
 
-STILL = Wish(assume_still=True)
+STILL = ExportOptions(assume_still=True)
 
 
 def tool(**changed) -> Tool:
@@ -29,9 +30,9 @@ def tool(**changed) -> Tool:
     return dataclasses.replace(plain, **changed)
 
 
-def prepared(tool: Tool, targets=None, wish: Wish = Wish(), **values):
+def prepared(tool: Tool, targets=None, options: ExportOptions = ExportOptions(), **values):
     return prepare(
-        target_list() if targets is None else targets, tool, settings(tool, values), wish
+        target_list() if targets is None else targets, tool, settings(tool, values), options
     )
 
 
@@ -135,17 +136,17 @@ def test_tool_with_columns_of_motion_needs_them_or_still_targets():
     columns = tool(epoch="columns", default_epoch=2015.5)
     with pytest.raises(HandoffError, match=r"needs the epoch and motion of each"):
         prepared(columns)
-    at = prepared(columns, wish=STILL)
+    at = prepared(columns, options=STILL)
     assert at.epoch.tolist() == [2015.5] * 4
     assert at.pmra.tolist() == [0.0] * 4
 
 
 def test_epoch_can_come_from_the_settings():
-    assert prepared(tool(epoch="config"), wish=STILL, epoch="2026.5").epoch[0] == 2026.5
+    assert prepared(tool(settings=EpochSettings), options=STILL, epoch="2026.5").epoch[0] == 2026.5
     with pytest.raises(HandoffError, match=r"'thing' needs the setting 'epoch'"):
-        prepared(tool(epoch="config"), wish=STILL)
-    with pytest.raises(HandoffError, match=r"'epoch' is 61000; expected a Julian year"):
-        prepared(tool(epoch="config"), wish=STILL, epoch="61000")
+        prepared(tool(settings=EpochSettings), options=STILL)
+    with pytest.raises(HandoffError, match=r"epoch is '61000'; expected a Julian year"):
+        prepared(tool(settings=EpochSettings), options=STILL, epoch="61000")
 
 
 # --- ids and numbers -----------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def test_more_levels_than_the_tool_has_are_refused():
 def test_binned_priorities_never_swap_two_targets(wanted):
     few = tool(priorities=PriorityScale(best=9, worst=5))
     targets = target_list(len(wanted), priority=wanted)
-    mapped = prepared(few, targets, Wish(bin_priorities=True)).priority
+    mapped = prepared(few, targets, ExportOptions(bin_priorities=True)).priority
     assert (np.diff(mapped[np.argsort(wanted, kind="stable")]) >= 0).all()
     assert few.priorities.holds(mapped)
     assert mapped.max() == 9
@@ -245,7 +246,7 @@ def test_binned_priorities_never_swap_two_targets(wanted):
 def test_ten_levels_in_five_bins_are_two_each():
     few = tool(priorities=PriorityScale(best=0, worst=4))
     targets = target_list(10, priority=list(range(100, 0, -10)))
-    mapped = prepared(few, targets, Wish(bin_priorities=True)).priority
+    mapped = prepared(few, targets, ExportOptions(bin_priorities=True)).priority
     assert mapped.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
@@ -255,7 +256,7 @@ def test_kept_priorities_are_written_as_they_are_or_refused():
     low = target_list(3, priority=[7, 0, -5])
     with pytest.raises(HandoffError, match=r"priorities from -5 to 7 do not fit 'thing'"):
         prepared(kept, low)
-    assert prepared(kept, low, Wish(bin_priorities=True)).priority.tolist() == [5, 4, 3]
+    assert prepared(kept, low, ExportOptions(bin_priorities=True)).priority.tolist() == [5, 4, 3]
 
 
 def test_priority_map_names_levels_counts_and_direction():

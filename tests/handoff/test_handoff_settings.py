@@ -1,77 +1,83 @@
 """Settings files: what a tool asks of the user beyond the list."""
 
-import dataclasses
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
+from pydantic import Field
 
+from targetsel.documents.models import Integer
 from targetsel.errors import HandoffError
-from targetsel.handoff.settings import Settings
-from tests.handoff.test_handoff_prepare import tool
+from targetsel.handoff.settings import EpochSettings, NumberByClass, Positive, Text, TextByClass
 
-THING = dataclasses.replace(
-    tool(epoch="config"), settings={"arm": "b or r", "time": "seconds", "image": "a file"}
-)
 PROGRAM = np.array(["STRONG", "WEAK", "STRONG"], dtype=object)
+
+
+class ThingSettings(EpochSettings):
+    arm: TextByClass | None = Field(default=None, description="b or r")
+    time: NumberByClass | None = Field(default=None, description="seconds")
+    image: Text | None = Field(default=None, description="a file")
+    side: Literal["b", "r"] = "b"
+    width: Positive = 1.0
+    count: Annotated[Integer, Field(ge=0, le=99)] = 0
 
 
 @pytest.fixture
 def written(tmp_path):
-    def write(text: str) -> Settings:
+    def write(text: str) -> ThingSettings:
         path = tmp_path / "thing.yaml"
-        path.write_text(text)
-        return Settings.read(path, THING)
+        path.write_text(text if text[0] in "-e" else f"epoch: 2026.5\n{text}")
+        return ThingSettings.read(path, "thing")
 
     return write
 
 
 def test_one_value_serves_all_and_a_map_serves_each_class(written):
     got = written("arm: b\ntime: {STRONG: 900, WEAK: 1800}\n")
-    assert got.by_program("arm", PROGRAM).tolist() == ["b", "b", "b"]
-    assert got.numbers_by_program("time", PROGRAM).tolist() == [900.0, 1800.0, 900.0]
+    assert got.by_class("arm", PROGRAM).tolist() == ["b", "b", "b"]
+    assert got.by_class("time", PROGRAM).tolist() == [900.0, 1800.0, 900.0]
 
 
 def test_class_that_a_map_leaves_out_is_an_error_or_takes_the_default(written):
     got = written("time: {STRONG: 900}\n")
-    assert got.numbers_by_program("time", PROGRAM, 60.0).tolist() == [900.0, 60.0, 900.0]
-    with pytest.raises(HandoffError, match=r"thing\.yaml: 'time' says nothing of the class 'WEAK'"):
-        got.by_program("time", PROGRAM)
+    assert got.by_class("time", PROGRAM, 60.0).tolist() == [900.0, 60.0, 900.0]
+    with pytest.raises(HandoffError, match=r"thing\.yaml:2:7: .*'time' says nothing of the class"):
+        got.by_class("time", PROGRAM)
 
 
-@pytest.mark.parametrize("text", ['arm: "b\\x1br"', 'time: {STRONG: "9\\t"}'])
+@pytest.mark.parametrize("text", ['arm: "b\\x1br"', 'image: "9\\t"'])
 def test_control_characters_cannot_slip_into_a_file(written, text):
     with pytest.raises(HandoffError, match=r"has line breaks or control characters in it"):
         written(text)
 
 
-def test_numbers_stay_in_their_range(written):
-    got = written("time: -3\narm: 1e300\n")
-    with pytest.raises(HandoffError, match=r"'time' is -3; expected a number above zero"):
-        got.positive("time")
-    with pytest.raises(HandoffError, match=r"'arm' is 1e\+300; expected a whole number, 0 to 99"):
-        got.integer("arm", largest=99)
-
-
 def test_gaps_in_the_list_are_filled_and_nothing_else(written):
     got = written("time: {STRONG: 900, WEAK: 1800}\n")
     times = np.array([np.nan, np.nan, 30.0])
-    assert got.fills("time", times, PROGRAM).tolist() == [900.0, 1800.0, 30.0]
-    assert written("arm: b\n").fills("time", np.ones(3), PROGRAM).tolist() == [1.0] * 3
+    assert got.filled("time", times, PROGRAM).tolist() == [900.0, 1800.0, 30.0]
+    assert written("arm: b\n").filled("time", np.ones(3), PROGRAM).tolist() == [1.0] * 3
     with pytest.raises(HandoffError, match=r"'time' is 0 for some targets; expected above zero"):
-        got.fills("time", np.array([0.0, 1.0, 1.0]), PROGRAM)
+        got.filled("time", np.array([0.0, 1.0, 1.0]), PROGRAM)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("arn: b\n", "'thing' has no setting 'arn'. Did you mean 'arm'?"),
-        ("x: b\n", "'thing' has no setting 'x'. Its settings are epoch, arm, time, image."),
-        ("- b\n", "expected a map of settings, such as `epoch: 2026.5`."),
-        ("arm: {a: {b: c}}\n", "'arm': 'a' is not a plain value."),
+        ("arn: b\n", "unknown key 'arn' in the settings. Did you mean 'arm'?"),
+        ("x: b\n", "unknown key 'x' in the settings. Known here: epoch, arm, time, image, side,"),
+        ("- b\n", "the settings is a list; expected a map of keys and values, such as epoch, arm"),
+        ("arm: {a: {b: c}}\n", "2:10: error: a is a map; expected a valid string: b or r"),
         ("arm: &x b\n", "YAML anchors and aliases"),
         ("arm: b\narm: r\n", "duplicate key 'arm'"),
         ("arm: !!python/object:os.system b\n", "YAML tags"),
         ("arm: [b\n", "not valid YAML"),
+        ("width: -3\n", "2:8: error: width is '-3'; expected a number above 0"),
+        ("count: 1e300\n", "count is '1e300'; expected a whole number, 0 to 99"),
+        ("count: 5.5\n", "count is '5.5'; expected a whole number, 0 to 99"),
+        ("side: x\n", "side is 'x'; expected 'b' or 'r'"),
+        ("time: soon\n", "time is 'soon'; expected a number: seconds"),
+        ("time: {STRONG: soon}\n", "STRONG is 'soon'; expected a number: seconds"),
+        ("epoch: 1066\n", "epoch is '1066'; expected a Julian year such as 2026.5"),
     ],
 )
 def test_bad_settings_file_is_one_line_that_names_it(written, text, message):
@@ -84,20 +90,18 @@ def test_bad_settings_file_is_one_line_that_names_it(written, text, message):
 
 def test_missing_settings_file_is_an_error(tmp_path):
     with pytest.raises(HandoffError, match=r"no such file"):
-        Settings.read(tmp_path / "nowhere.yaml", THING)
+        ThingSettings.read(tmp_path / "nowhere.yaml", "thing")
 
 
-def test_values_are_checked_when_they_are_used(written):
-    got = written("arm: x\ntime: soon\nepoch: 2026.5\n")
-    assert got.number("epoch") == 2026.5
-    with pytest.raises(HandoffError, match=r"'arm' is 'x'; expected one of b, r"):
-        got.choice("arm", ("b", "r"))
-    with pytest.raises(HandoffError, match=r"'time' is 'soon'; expected a number: seconds"):
-        got.number("time")
-    with pytest.raises(HandoffError, match=r"'epoch' is 2026\.5; expected a whole number"):
-        got.integer("epoch")
-    with pytest.raises(HandoffError, match=r"needs the setting 'image' .*--config"):
-        got.text("image")
+def test_setting_that_is_needed_is_asked_for_with_its_meaning(tmp_path, written):
+    message = r"'thing' needs the setting 'epoch' \(Julian year of .*\)\. Write `epoch: .*--config"
+    with pytest.raises(HandoffError, match=message):
+        ThingSettings.read(None, "thing")
+    (tmp_path / "arm.yaml").write_text("arm: b\n")
+    with pytest.raises(HandoffError, match=rf"arm\.yaml: {message}"):
+        ThingSettings.read(tmp_path / "arm.yaml", "thing")
+    with pytest.raises(HandoffError, match=r"needs the setting 'time' \(seconds\).*--config"):
+        written("arm: b\n").by_class("time", PROGRAM)
 
 
 def test_files_are_looked_for_beside_the_settings(tmp_path, written):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targetsel.observing.fiber import share_in_fiber
+from targetsel.observing.exposure import share_in_fiber
 
 
 def test_fiber_as_wide_as_the_seeing_takes_half_of_a_point_source():

@@ -3,9 +3,10 @@ import re
 import numpy as np
 import pytest
 
+from targetsel.documents.models import parse_quantity
 from targetsel.errors import SpectrographError
 from targetsel.observing.exposure import PHOTON
-from targetsel.observing.spectrograph import SHIPPED, Spectrograph, parse_quantity
+from targetsel.observing.spectrograph import SHIPPED, Spectrograph
 from tests.observing.simple import SIMPLE, simple
 
 
@@ -57,19 +58,33 @@ def test_what_is_no_time_is_refused(text):
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
-        ("aperture", "apertur", 4, "unknown key 'apertur'. Did you mean 'aperture'?"),
-        ("area: 1 m2\n", "", 1, "no key 'area'; expected schema, name, source, aperture,"),
-        ("2 arcsec", "2 kg", 4, "aperture is '2 kg', expected a number of arcsec: diameter of a"),
-        ("2 arcsec", "200 arcsec", 4, "aperture is 200; expected 0.1 to 60 arcsec: diameter of a"),
-        ("2 arcsec", "nan", 4, "aperture is 'nan', expected a number of arcsec"),
-        ("[4000, 22.5]", "[4000, 2]", 9, "sky has a point that is not [wavelength, value] with"),
+        ("aperture", "apertur", 4, "unknown key 'apertur' in the file. Did you mean 'aperture'?"),
+        ("area: 1 m2\n", "", 1, "missing key 'area' in the file: collecting area of the telescope"),
+        ("2 arcsec", "2 kg", 4, "aperture is '2 kg'; expected 0.1 to 60 arcsec: diameter of a fib"),
+        ("2 arcsec", "200 arcsec", 4, "aperture is '200 arcsec'; expected 0.1 to 60 arcsec: dia"),
+        ("2 arcsec", "nan", 4, "aperture is 'nan'; expected 0.1 to 60 arcsec"),
+        ("[4000, 22.5]", "[4000, 2]", 9, "sky has the point [4000, 2]; expected [wavelength, valu"),
+        ("[4000, 22.5]", "4000", 9, "sky has a point that is not a pair of numbers; expected [wav"),
+        (
+            "[[4000, 22.5], [9000, 22.5]]",
+            "22.5",
+            9,
+            "sky is no list; expected [[wavelength, value]",
+        ),
         ("[4000, 0.5]", "[9500, 0.5]", 13, "throughput goes from 9500 to 9000 Angstrom; expected"),
-        ("[4000, 0.5]", "[4000, .nan]", 13, "throughput has '.nan', expected a number"),
+        ("[4000, 0.5]", "[4000, .nan]", 13, "throughput has a point that is not a pair of numbers"),
         ("[4000, 0.5], [9000, 0.5]", "[4000, 0]", 13, "throughput is 0 within the arm's range;"),
-        ("[4000, 9000]\n", "[9000, 4000]\n", 12, "range is not two increasing wavelengths between"),
-        ("read_noise: 3 electron", "read_noise: 3 m", 17, "read_noise is '3 m', expected a number"),
-        ("/v1", "/v9", 1, "schema is 'targetsel/spectrograph/v9', expected"),
-        ("source: made up", "source: ", 3, "source is no text"),
+        ("[4000, 9000]\n", "[9000, 4000]\n", 12, "range goes from 9000 to 4000; expected two wave"),
+        ("[4000, 9000]\n", "[4000]\n", 12, "range is a list; expected two increasing wavelengths"),
+        (
+            "read_noise: 3 electron",
+            "read_noise: 3 m",
+            17,
+            "read_noise is '3 m'; expected 0 to 1000",
+        ),
+        (SIMPLE[SIMPLE.index("arms:") :], "arms: []", 10, "arms is empty; expected one item for"),
+        ("/v1", "/v9", 1, "unknown schema 'targetsel/spectrograph/v9'; this version reads target"),
+        ("source: made up", "source: ", 3, "source is empty; expected a piece of text"),
     ],
 )
 def test_file_that_means_nothing_is_refused_with_its_line(tmp_path, old, new, line, message):

@@ -1,4 +1,4 @@
-"""A scored catalog, with what a spectrograph would see of its sources' lines added."""
+"""Observation of a scored catalog: the columns that `targetsel observe` adds to it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,32 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from astropy import units
 
 from targetsel.errors import SpectrographError, did_you_mean
 from targetsel.observing.continuum import Magnitudes
-from targetsel.observing.fiber import share_in_fiber
-from targetsel.observing.followers import Follower, draws
-from targetsel.observing.line import Line
-from targetsel.observing.observed_fields import MIDDLE, STATUS, observed_fields
-from targetsel.observing.observed_lines import Exposure, ObservedLine
+from targetsel.observing.derived import DerivedPosterior, draws
+from targetsel.observing.exposure import LONGEST, share_in_fiber
+from targetsel.observing.lines import QUANTITIES, Exposure, Line, ObservedLine
 from targetsel.observing.redshift import Redshift
+from targetsel.photometry.columns import floats
 from targetsel.rules.binding import proxy_names
-from targetsel.scoring.scored_rows import column_of
+from targetsel.scoring.scored_rows import column_of, quantile_fields
 from targetsel.selection.scan import scored_file
 from targetsel.selection.sources import Sources
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES, ProxyPosterior
+from targetsel.tables.columns import in_unit, is_number
 from targetsel.tables.files import check_output
-from targetsel.tables.parquet import ParquetSink, read_footer
+from targetsel.tables.parquet import ParquetSink, described, read_footer
 
+STATUS = "observed_status"
+MIDDLE = {"": 0.0, "_q16": -1.0, "_q84": 1.0}  # ends of names, and normal scores
+_KINDS = {"": "median", "_q16": "16th percentile", "_q84": "84th percentile"}
+_UNITS = {"lineflux": "erg.s**-1.cm**-2", "snr": "", "exposure_time": "s"}
+_UCDS = {
+    "lineflux": "phot.flux;spect.line",
+    "snr": "stat.snr;spect.line",
+    "exposure_time": "time.duration;obs.exposure",
+}
 ROWS, ROWS_OF_DRAWS = 8192, 512
 
 
@@ -99,14 +107,14 @@ class Observation:
         ):
             troubles[~there & (troubles == "")] = why
         columns: dict[str, Any] = {}
-        followers: list[Follower] = []
+        derived: list[DerivedPosterior] = []
         for line, own in zip(self.lines, scores, strict=True):
             seen = ObservedLine.of(
                 line, redshift, lambda w: self.magnitudes.continuum(flux, w, reddening), share
             )
             columns |= self._place(seen)
-            followers += self._followers(seen, posterior, own)
-        columns |= _posterior_columns(followers, posterior)
+            derived += self._derived(seen, posterior, own)
+        columns |= _posterior_columns(derived, posterior)
         columns[STATUS] = np.where(troubles == "", "ok", troubles)
         return columns
 
@@ -117,7 +125,7 @@ class Observation:
         return _numbers(piece, self.reddening, "mag")
 
     def _share(self, piece: pa.Table) -> np.ndarray:
-        """Of the light that the magnitudes speak of, within the fiber, shape (N,)."""
+        """Share of the light that the magnitudes are of within the fiber, shape (N,)."""
         spectrograph = self.exposure.spectrograph
         if self.magnitudes.in_fiber:
             return np.ones(piece.num_rows)
@@ -136,9 +144,9 @@ class Observation:
             f"clear_of_sky_{name}": _mean_of_known(seen.clear_of_sky(spectrograph)),
         }
 
-    def _followers(
+    def _derived(
         self, seen: ObservedLine, posterior: ProxyPosterior, scores: np.ndarray
-    ) -> Iterator[Follower]:
+    ) -> Iterator[DerivedPosterior]:
         proxy = seen.line.proxy
         knots = np.asarray(posterior.knots(proxy), dtype=np.float64)
         if self.redshift.is_certain:
@@ -148,13 +156,13 @@ class Observation:
         for quantity, values in seen.quantities(width, self.exposure).items():
             name = f"{quantity}_{seen.line.name}"
             if self.redshift.is_certain:
-                yield Follower.monotone(name, proxy, values)
+                yield DerivedPosterior.monotone(name, proxy, values)
             else:
-                yield Follower.drawn(name, proxy, values, scores)
+                yield DerivedPosterior.drawn(name, proxy, values, scores)
 
 
 def write_observed(scored: Path, observation: Observation, output: Path) -> Counter[str]:
-    """Write a scored catalog with the observation's columns added; rows by their status.
+    """Write a scored catalog with the observation's columns added; counts of rows by status.
 
     Raises
     ------
@@ -183,12 +191,55 @@ def write_observed(scored: Path, observation: Observation, output: Path) -> Coun
     return statuses
 
 
+def observed_fields(
+    exposure: Exposure, lines: tuple[Line, ...], proxies: tuple[str, ...]
+) -> list[pa.Field]:
+    """Columns that are added to a file with posteriors of these proxies, in their order."""
+    before, fields = list(proxies), []
+    for line in lines:
+        fields += _of_place(line)
+        for quantity in QUANTITIES:
+            name, about = f"{quantity}_{line.name}", _about(quantity, line, exposure)
+            unit, ucd = _UNITS[quantity], _UCDS[quantity]
+            for end, kind in _KINDS.items():
+                what = ucd if end else f"{ucd};stat.median"
+                text = f"{kind} of {about}"
+                fields.append(described(name + end, pa.float32(), unit, what, text))
+            fields += quantile_fields(name, about, unit, tuple(before))
+            before.append(name)
+    about = "ok, or why fluxes of lines are not known"
+    status = described(STATUS, pa.string(), "", "meta.code.status", about, nullable=False)
+    return [*fields, status]
+
+
+def _of_place(line: Line) -> list[pa.Field]:
+    where = f"where {line.name} is observed, in vacuum; at the median redshift"
+    ranged = f"probability that {line.name} is within the spectrograph's range"
+    clear = f"probability that {line.name}, if within range, is clear of strong sky lines"
+    f32, share = pa.float32(), "stat.probability"
+    return [
+        described(f"wavelength_{line.name}", f32, "Angstrom", "em.wl;spect.line", where),
+        described(f"in_range_{line.name}", f32, "", share, ranged),
+        described(f"clear_of_sky_{line.name}", f32, "", share, clear),
+    ]
+
+
+def _about(quantity: str, line: Line, exposure: Exposure) -> str:
+    where = f"{line.name} in a fiber of {exposure.spectrograph.name}"
+    if quantity == "lineflux":
+        return f"flux of {where}, dimmed by Galactic dust if that is given"
+    if quantity == "snr":
+        return f"signal-to-noise ratio of {where} after {exposure.time:g} s"
+    ratio = f"a signal-to-noise ratio of {exposure.snr:g}"
+    return f"time until {where} has {ratio}, at most {LONGEST:g} s"
+
+
 def _posterior_columns(
-    followers: Iterable[Follower], posterior: ProxyPosterior
+    derived: Iterable[DerivedPosterior], posterior: ProxyPosterior
 ) -> dict[str, np.ndarray]:
-    before: list[Follower | str] = list(posterior.names)
+    before: list[DerivedPosterior | str] = list(posterior.names)
     columns = {}
-    for each in followers:
+    for each in derived:
         for end, score in MIDDLE.items():
             columns[each.name + end] = each.quantiles[:, list(NORMAL_SCORES).index(score)]
         columns[each.name + QUANTILES] = each.quantiles
@@ -209,13 +260,9 @@ def _numbers(piece: pa.Table, name: str, unit: str) -> np.ndarray:
     if name not in piece.schema.names:
         raise SpectrographError(f"no column '{name}'.{did_you_mean(name, piece.schema.names)}")
     field = piece.schema.field(name)
-    if not (pa.types.is_floating(field.type) or pa.types.is_integer(field.type)):
+    if not is_number(field.type):
         raise SpectrographError(f"column '{name}' is {field.type}, expected numbers [{unit}]")
-    given = (field.metadata or {}).get(b"unit", b"").decode() or unit
-    meant = units.Unit(given, parse_strict="silent")
-    if not meant.is_equivalent(units.Unit(unit)):
-        raise SpectrographError(f"column '{name}' is in '{given}', expected {unit}")
-    return piece[name].cast(pa.float64()).to_numpy() * meant.to(units.Unit(unit))
+    return floats(in_unit(piece[name], field, unit, "observe", SpectrographError))
 
 
 def _provenance(observation: Observation) -> dict[str, Any]:

@@ -1,20 +1,24 @@
-"""What a spectrograph sees of predicted lines: flux, place, signal-to-noise and exposure time.
+"""Emission lines in fibers: place, flux, signal-to-noise ratio and exposure time.
 
 A rest-frame equivalent width W at redshift z above a continuum f, both where the line is observed,
 is a flux of W (1 + z) f. All but the width (and the redshift, where it is uncertain) is taken as
 known, so that flux, S/N and exposure time follow the width's posterior. The share of the light in
 the fiber is taken to be the same for line and continuum.
+
+Lines of the night sky are [OI], NaI and the strongest OH lines between 5570 and 9010 Angstrom, in
+air, under the wavelengths that reduction software takes from Osterbrock et al. (1996, PASP 108,
+277); not checked against the paper's own tables. The choice of the strongest is ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from targetsel.errors import SpectrographError
-from targetsel.observing import sky_lines
+from targetsel.documents.models import parse_quantity
+from targetsel.errors import SpectrographError, did_you_mean
 from targetsel.observing.exposure import (
     LONGEST,
     Rates,
@@ -23,15 +27,93 @@ from targetsel.observing.exposure import (
     rates,
     signal_to_noise,
 )
-from targetsel.observing.line import Line
-from targetsel.observing.spectrograph import Arm, Spectrograph, parse_quantity
+from targetsel.observing.spectrograph import Arm, Spectrograph
+from targetsel.spectra.lines import air_to_vacuum
 
 QUANTITIES = ("lineflux", "snr", "exposure_time")
+SKY_LINES_END = 9010.0  # [Angstrom]; beyond, we have no list
+_SKY_LINES_IN_AIR = (
+    *(5577.338, 5889.953, 5895.923, 6300.304, 6363.780),
+    *(6498.729, 6533.044, 6553.617, 6863.955, 6923.220),
+    *(7276.405, 7316.282, 7340.885, 7571.746, 7750.640, 7794.112, 7821.503, 7841.266),
+    *(7913.708, 7964.650, 7993.332, 8344.602, 8399.170, 8415.231, 8430.174, 8452.250, 8493.389),
+    *(8791.186, 8827.096, 8885.850, 8903.114, 8919.610, 8943.395, 8958.063, 8988.366),
+)
+SKY_LINES = np.array([air_to_vacuum(each) for each in _SKY_LINES_IN_AIR])
+
+
+@dataclass(frozen=True)
+class Line:
+    """An emission line, or several that one width counts together.
+
+    Attributes
+    ----------
+    proxy : str
+        The column of its rest-frame equivalent width.
+    components : tuple of (float, float)
+        Rest-frame vacuum wavelength [Angstrom], and share of the flux, of each.
+    """
+
+    proxy: str
+    components: tuple[tuple[float, float], ...]
+
+    @property
+    def name(self) -> str:
+        return self.proxy.removeprefix("ew_")
+
+    @property
+    def wavelength(self) -> float:
+        """Rest-frame wavelength of its light on average [Angstrom]."""
+        return sum(wavelength * share for wavelength, share in self.components)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """The components' places relative to `wavelength`."""
+        return np.array([each for each, _ in self.components]) / self.wavelength - 1
+
+    @property
+    def shares(self) -> np.ndarray:
+        return np.array([share for _, share in self.components])
+
+
+# Shares of [OII] and [SII] are those of thin gas; [NII] 6550 is a third of 6585, and of the complex
+# the shares are typical of star-forming galaxies. They only spread the light over pixels.
+LINES = {
+    line.name: line
+    for line in (
+        Line("ew_oii", ((3727.09, 0.42), (3729.88, 0.58))),
+        Line("ew_hbeta", ((4862.68, 1.0),)),
+        Line("ew_oiii", ((5008.24, 1.0),)),
+        Line("ew_halpha", ((6564.61, 1.0),)),
+        Line("ew_nii", ((6585.27, 1.0),)),
+        Line("ew_halpha_nii", ((6549.86, 0.08), (6564.61, 0.68), (6585.27, 0.24))),
+        Line("ew_sii", ((6718.29, 0.58), (6732.67, 0.42))),
+    )
+}
+
+
+def chosen_lines(names: Iterable[str]) -> tuple[Line, ...]:
+    """The lines of these names, with or without `ew_`; without any, all.
+
+    Raises
+    ------
+    SpectrographError
+    """
+    chosen = {}
+    for name in names:
+        plain = name.removeprefix("ew_")
+        if plain not in LINES:
+            hint = did_you_mean(name, [*LINES, *(each.proxy for each in LINES.values())])
+            raise SpectrographError(
+                f"unknown line '{name}'.{hint or ' Known are ' + ', '.join(LINES) + '.'}"
+            )
+        chosen[plain] = LINES[plain]
+    return tuple(chosen.values()) or tuple(LINES.values())
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """What is asked of a spectrograph.
+    """Exposure time and signal-to-noise ratio asked of a spectrograph.
 
     Attributes
     ----------
@@ -120,7 +202,7 @@ class ObservedLine:
                 (end + side * margin) * self.wavelength
                 for end, side in zip(self._ends, (-1, 1), strict=True)
             )
-            clear = np.where(seen, sky_lines.is_clear(first, last), clear)
+            clear = np.where(seen, is_clear_of_sky(first, last), clear)
         return clear
 
     def quantities(self, width: np.ndarray, exposure: Exposure) -> dict[str, np.ndarray]:
@@ -170,3 +252,12 @@ class ObservedLine:
     def _rates(self, flux: np.ndarray, arm: Arm, spectrograph: Spectrograph) -> Rates:
         width = effective_width(self.wavelength, self.line.offsets, self.line.shares, arm)
         return rates(flux, self.continuum, self.wavelength, width, arm, spectrograph)
+
+
+def is_clear_of_sky(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Whether no strong line lies between `start` and `end` [Angstrom, vacuum]: 1, 0 or NaN.
+
+    NaN where our list does not reach.
+    """
+    inside = np.searchsorted(SKY_LINES, end, side="right") > np.searchsorted(SKY_LINES, start)
+    return np.where(end > SKY_LINES_END, np.nan, np.where(inside, 0.0, 1.0))

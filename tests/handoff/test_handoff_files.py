@@ -6,17 +6,17 @@ from astropy.io import fits
 from astropy.table import Table
 
 from targetsel.errors import HandoffError, OutputError
-from targetsel.handoff.writing import Column, write_ecsv, write_fits, write_text
+from targetsel.handoff.files import FitsColumn, write_ecsv, write_fits, write_text
 
 
 def test_fits_columns_have_the_types_of_their_arrays(tmp_path):
     columns = [
-        Column(kind, np.ones(2, dtype=kind)) for kind in ("i2", "i4", "i8", "f4", "f8", "b1")
+        FitsColumn(kind, np.ones(2, dtype=kind)) for kind in ("i2", "i4", "i8", "f4", "f8", "b1")
     ]
     columns += [
-        Column("word", np.array(["a", "bcd"])),
-        Column("wide", np.array(["a", "b"], dtype=object), width=12),
-        Column("mags", np.ones((2, 10), dtype=np.float32), "mag", "ten bands"),
+        FitsColumn("word", np.array(["a", "bcd"])),
+        FitsColumn("wide", np.array(["a", "b"], dtype=object), width=12),
+        FitsColumn("mags", np.ones((2, 10), dtype=np.float32), "mag", "ten bands"),
     ]
     write_fits(tmp_path / "a.fits", columns, "THINGS", {"FOO": (3, "three")})
     header = fits.getheader(tmp_path / "a.fits", "THINGS")
@@ -29,14 +29,14 @@ def test_fits_columns_have_the_types_of_their_arrays(tmp_path):
 
 def test_text_that_is_not_ascii_is_an_error(tmp_path):
     with pytest.raises(HandoffError, match=r"^'Größe' in the column word: FITS takes ASCII only"):
-        write_fits(tmp_path / "a.fits", [Column("word", np.array(["Größe"]))], "THINGS")
+        write_fits(tmp_path / "a.fits", [FitsColumn("word", np.array(["Größe"]))], "THINGS")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_every_kind_of_file_needs_its_folder(tmp_path):
     nowhere = tmp_path / "nowhere" / "a"
     for write in (
-        lambda: write_fits(nowhere, [Column("x", np.ones(1))], "X"),
+        lambda: write_fits(nowhere, [FitsColumn("x", np.ones(1))], "X"),
         lambda: write_text(nowhere, "x"),
         lambda: write_ecsv(nowhere, Table({"x": [1]})),
     ):

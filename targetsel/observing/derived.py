@@ -28,7 +28,7 @@ N_DRAWS = 512
 
 
 @dataclass(frozen=True)
-class Follower:
+class DerivedPosterior:
     """A quantity that follows from a proxy, for N sources.
 
     Attributes
@@ -49,7 +49,7 @@ class Follower:
     rest: np.ndarray
 
     @classmethod
-    def monotone(cls, name: str, proxy: str, values: np.ndarray) -> Follower:
+    def monotone(cls, name: str, proxy: str, values: np.ndarray) -> DerivedPosterior:
         """One that rises or falls with the proxy; `values` at the proxy's quantiles, (N, L)."""
         falls = values[:, -1] < values[:, 0]
         ordered = np.where(falls[:, None], values[:, ::-1], values)
@@ -57,7 +57,9 @@ class Follower:
         return cls(name, proxy, ordered, np.where(falls, -1.0, 1.0), rest)
 
     @classmethod
-    def drawn(cls, name: str, proxy: str, values: np.ndarray, scores: np.ndarray) -> Follower:
+    def drawn(
+        cls, name: str, proxy: str, values: np.ndarray, scores: np.ndarray
+    ) -> DerivedPosterior:
         """One whose `values`, shape (N, S), are at the proxy's normal `scores`, shape (S,)."""
         from scipy.stats import rankdata  # which takes a third of a second to import
 
@@ -70,7 +72,7 @@ class Follower:
         rest = own - slope[:, None] * given
         return cls(name, proxy, np.where(known, quantiles, np.nan), slope, rest)
 
-    def correlation(self, other: Follower | str, posterior: ProxyPosterior) -> np.ndarray:
+    def correlation(self, other: DerivedPosterior | str, posterior: ProxyPosterior) -> np.ndarray:
         """With another follower or a proxy, shape (N,)."""
         if isinstance(other, str):
             return self.slope * between(self.proxy, other, posterior)

@@ -2,10 +2,14 @@ import numpy as np
 import pytest
 
 from targetsel.errors import SpectrographError
-from targetsel.observing import sky_lines
 from targetsel.observing.exposure import LONGEST
-from targetsel.observing.line import LINES, chosen_lines
-from targetsel.observing.observed_lines import Exposure, ObservedLine
+from targetsel.observing.lines import (
+    LINES,
+    SKY_LINES,
+    Exposure,
+    ObservedLine,
+    chosen_lines,
+)
 from targetsel.observing.spectrograph import Spectrograph
 from tests.observing.simple import simple
 
@@ -62,8 +66,8 @@ def test_nothing_is_said_of_the_sky_where_its_lines_are_not_listed():
 
 
 def test_sky_lines_are_in_vacuum_and_in_order():
-    assert sky_lines.LINES[0] == pytest.approx(5578.89, abs=0.02)
-    assert (np.diff(sky_lines.LINES) > 0).all()
+    assert SKY_LINES[0] == pytest.approx(5578.89, abs=0.02)
+    assert (np.diff(SKY_LINES) > 0).all()
 
 
 def test_arm_that_detects_more_sees_the_line():

@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targetsel.handoff.sexagesimal import degrees, from_sexagesimal, hours
+from targetsel.errors import HandoffError
+from targetsel.handoff.prepare import prepare
+from targetsel.handoff.text_lists import degrees, from_sexagesimal, hours, known_bands
+from targetsel.photometry.bands import Band
+from tests.handoff.lists_by_hand import settings, target_list
+from tests.handoff.test_handoff_prepare import tool
 
 
 def test_150_degrees_are_ten_hours():
@@ -26,3 +31,22 @@ def test_position_comes_back_within_a_thousandth_of_an_arcsec(ra, dec):
     assert abs((back - ra + 180) % 360 - 180) * 3600 < 0.0005
     back = from_sexagesimal(degrees(np.array([dec]))[0])
     assert back == pytest.approx(dec, abs=0.0001 / 3600)
+
+
+def table(tool_name: str):
+    targets = target_list()
+    return prepare(targets, tool(name=tool_name), settings(tool()))
+
+
+def test_bands_that_the_list_has_come_in_the_order_wanted():
+    r, i, g = Band("r", "sdss"), Band("i", "sdss"), Band("g", "sdss")
+    assert known_bands(table("thing"), [r, i, g]) == [r, g]
+
+
+def test_no_flux_in_any_band_is_an_error_that_names_both_sides():
+    with pytest.raises(
+        HandoffError,
+        match=r"no flux in any filter that 'thing' knows: it has flux_g_sdss, flux_r_sdss, "
+        r"expected one of flux_z_ps1 \[nJy\]\.$",
+    ):
+        known_bands(table("thing"), [Band("z", "ps1")])

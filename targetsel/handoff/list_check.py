@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.types as kinds
 
 from targetsel.errors import HandoffError
-from targetsel.photometry.columns import is_number
 from targetsel.selection.target_list import TargetList
+from targetsel.tables.columns import is_number
 
 FASTEST = 20_000.0  # mas/yr, about twice the motion of Barnard's star
 EPOCHS = (1900.0, 2200.0)  # Julian years, between which an epoch is plausible

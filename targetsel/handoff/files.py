@@ -1,10 +1,15 @@
-"""Files for other programs: the same targets give the same bytes, and nothing is half written."""
+"""Files of tools: FITS tables, text and ECSV.
+
+The same targets give the same bytes, and nothing is half written. FITS tables are read by cfitsio,
+which is not their writer, where the package fitsio is installed.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +19,11 @@ from astropy.table import Table
 from targetsel.errors import HandoffError
 from targetsel.tables.files import written_beside
 
+Card = tuple[str | int | float | bool, str]  # value and comment
+
 
 @dataclass(frozen=True)
-class Column:
+class FitsColumn:
     """A FITS column; its format follows from the dtype of `values`: i2 i4 i8 f4 f8 bool S<n>.
 
     Strings may also be given as Python or NumPy text, if it is ASCII; their width is that of the
@@ -32,16 +39,16 @@ class Column:
 
 def write_fits(
     path: Path,
-    columns: Sequence[Column],
+    columns: Sequence[FitsColumn],
     extname: str,
-    cards: Mapping[str, tuple[str | int | float | bool, str]] | None = None,
+    cards: Mapping[str, Card] | None = None,
 ) -> None:
     """Write one binary table as the first extension, without a date.
 
     Parameters
     ----------
     path : Path
-    columns : sequence of Column
+    columns : sequence of FitsColumn
     extname : str
     cards : mapping, optional
         Further header cards of the extension: keyword to (value, comment).
@@ -74,7 +81,26 @@ def write_ecsv(path: Path, table: Table) -> None:
     write_text(path, stream.getvalue())
 
 
-def _fits_column(column: Column) -> fits.Column:
+def read_fits(path: Path, extension: int | str = 1) -> tuple[Mapping[str, np.ndarray], str]:
+    """The columns of a binary table, and who read them: cfitsio where fitsio is installed.
+
+    Raises
+    ------
+    HandoffError
+        If the file is missing, damaged, or has no such table.
+    """
+    try:
+        import fitsio
+    except ImportError:
+        return _read_with_astropy(path, extension), f"astropy {version('astropy')}"
+    try:
+        rows = fitsio.read(str(path), ext=extension)
+    except OSError as error:
+        raise _unreadable(path, extension, error) from error
+    return {name: _native(rows[name]) for name in rows.dtype.names}, f"fitsio {version('fitsio')}"
+
+
+def _fits_column(column: FitsColumn) -> fits.Column:
     values = np.asarray(column.values)
     if values.dtype.kind in "OUS":
         encoded = np.array(
@@ -96,3 +122,28 @@ def _ascii(text: str | bytes, place: str) -> bytes:
         return str(text).encode("ascii")
     except UnicodeEncodeError:
         raise HandoffError(f"'{text}' in {place}: FITS takes ASCII only.") from None
+
+
+def _read_with_astropy(path: Path, extension: int | str) -> dict[str, np.ndarray]:
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            rows = hdus[extension].data
+            return {name: _native(np.asarray(rows[name])) for name in rows.dtype.names}
+    except (OSError, KeyError, IndexError, AttributeError) as error:
+        raise _unreadable(path, extension, error) from error
+
+
+def _native(values: np.ndarray) -> np.ndarray:
+    """In the machine's byte order; strings as text without trailing blanks."""
+    if values.dtype.kind in "SU":
+        return np.char.rstrip(values.astype(str))
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+def _unreadable(path: Path, extension: int | str, error: Exception) -> HandoffError:
+    if not Path(path).is_file():
+        return HandoffError(f"{path}: no such file.")
+    reason = " ".join(str(error).split())
+    return HandoffError(
+        f"{path}: not a FITS file with a table in extension {extension} ({reason})."
+    )

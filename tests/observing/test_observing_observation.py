@@ -7,9 +7,8 @@ from astropy.table import Table
 from targetsel.errors import SpectrographError
 from targetsel.expressions.grammar import parse
 from targetsel.observing.continuum import Magnitudes
-from targetsel.observing.line import chosen_lines
-from targetsel.observing.observed_lines import Exposure
-from targetsel.observing.observing import Observation, write_observed
+from targetsel.observing.lines import Exposure, chosen_lines
+from targetsel.observing.observation import Observation, write_observed
 from targetsel.observing.redshift import Redshift
 from targetsel.rules.binding import Columns, Reader
 from targetsel.selection.evaluation import probability
@@ -172,7 +171,7 @@ def test_what_cannot_be_observed_is_refused_before_anything_is_written(tmp_path)
     output = tmp_path / "observed.parquet"
     for wrong, message in (
         ({"reddening": "evb"}, "no column 'evb'."),
-        ({"reddening": "size"}, "column 'size' is in 'arcsec', expected mag"),
+        ({"reddening": "size"}, "observe, column 'size': is in 'arcsec'; expected 'mag'."),
         ({"redshift": Redshift("zz")}, "no column 'zz'."),
     ):
         with pytest.raises(SpectrographError) as refused:

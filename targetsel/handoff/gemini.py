@@ -1,0 +1,172 @@
+"""Gemini GMOS and FLAMINGOS-2: object tables (OT) for the mask software GMMPS.
+
+GMMPS places slits by pixels, which come from the image's world coordinates. It reads `ID` as a
+16-bit integer, right ascension in hours, and one letter of priority: 1 first, 3 last (0 are
+acquisition stars, which must be chosen in GMMPS). Names of OTs usually end in ``_OT.fits``. Without
+a pre-image, the task `gmskcreate` (Gemini IRAF, gemini.gmos.mostools) makes such a table and a
+pseudo-image from a list with blanks between columns and no header: ID, RA, DEC, MAG, priority, and,
+because priorities are only read together with them, slit width and length [arcsec], tilt and
+offset. Run it with ``iraunits = degrees``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning, WcsError
+from astropy.wcs.utils import skycoord_to_pixel
+from pydantic import Field
+
+from targetsel.handoff.files import Card, FitsColumn, read_fits, write_fits
+from targetsel.handoff.settings import Positive, Text
+from targetsel.handoff.text_lists import (
+    MagnitudeSettings,
+    one_magnitude,
+    read_lines,
+    write_lines,
+)
+from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
+from targetsel.tables.files import check_output
+
+PRIORITIES = PriorityScale(best=1, worst=3)
+LARGEST_ID = 2**15 - 1
+SLITS = {"GMOS": "{width} {length}", "F2": "{length} {width}"}  # slitsize_x, slitsize_y
+
+
+class GmmpsSettings(MagnitudeSettings):
+    image: Text = Field(description="the (pre-)image that the mask is designed on (FITS)")
+
+
+class GmskcreateSettings(MagnitudeSettings):
+    instrument: Literal["GMOS", "F2"] = Field(
+        default="GMOS", description="GMOS (default) or F2, whose slits lie the other way"
+    )
+    slit_width: Positive = Field(default=1.0, description="[arcsec]; default 1")
+    slit_length: Positive = Field(default=5.0, description="[arcsec]; default 5")
+
+
+def write_gmmps(targets: ToolTable, settings: GmmpsSettings, path: Path) -> list[Path]:
+    """Write the object table; its mandatory columns in the order that GMMPS wants."""
+    _, magnitude = one_magnitude(targets, settings)
+    x, y, cards = _pixels(targets, settings)
+    columns = [
+        FitsColumn("ID", targets.id.astype(np.int16), "##"),
+        FitsColumn("RA", targets.ra % 360 / 15, "H"),
+        FitsColumn("DEC", targets.dec, "deg"),
+        FitsColumn("x_ccd", x.astype(np.float32), "pixels"),
+        FitsColumn("y_ccd", y.astype(np.float32), "pixels"),
+        FitsColumn("MAG", magnitude.astype(np.float32), "mag"),
+        FitsColumn("priority", targets.priority.astype("S1")),
+    ]
+    check_output(path, [settings.path("image")])
+    write_fits(path, columns, "OBJECTS", cards)
+    return [path]
+
+
+def read_gmmps(path: Path) -> ToolTargets:
+    """The science targets of an object table, as cfitsio or astropy reads it."""
+    table, reader = read_fits(path)
+    science = np.isin(table["priority"], ("1", "2", "3"))
+    return ToolTargets(
+        table["ID"][science],
+        15 * table["RA"][science],
+        table["DEC"][science],
+        table["priority"][science].astype(np.int64),
+        reader,
+    )
+
+
+def _pixels(
+    targets: ToolTable, settings: GmmpsSettings
+) -> tuple[np.ndarray, np.ndarray, dict[str, Card]]:
+    """Where the targets are on the image, counted from 1, and what the image says of itself."""
+    image = settings.path("image")
+    try:
+        with fits.open(image, memmap=False) as hdus:
+            sky = next((hdu for hdu in hdus if _is_of_the_sky(hdu.header)), None)
+            headers = [hdus[0].header] + ([] if sky is None else [sky.header])
+    except OSError as error:
+        raise settings.error("image", f"'image': {image} is not a FITS file ({error})") from error
+    if sky is None:
+        raise settings.error("image", f"'image': {image} has no image with world coordinates")
+    there = SkyCoord(targets.ra, targets.dec, unit="deg")
+    try:
+        # Whatever the image's frame is: ICRS, FK5, FK4 or galactic.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            x, y = skycoord_to_pixel(there, WCS(headers[-1]), origin=1)
+    except (WcsError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise settings.error(
+            "image", f"'image': {image} has no usable world coordinates ({reason})"
+        ) from error
+    width, height = headers[-1]["NAXIS1"], headers[-1]["NAXIS2"]
+    outside = ~((x >= 0.5) & (x <= width + 0.5) & (y >= 0.5) & (y <= height + 0.5))
+    if outside.any():
+        raise settings.error(
+            "image",
+            f"{outside.sum()} of {len(targets)} targets are not on the image {image} of {width} x "
+            f"{height} pixels. Select those of its field with conditions on ra and dec",
+        )
+    cards: dict[str, Card] = {}
+    for keyword in ("INSTRUME", "PIXSCALE"):
+        for header in headers:
+            if keyword in header:
+                cards[keyword] = (header[keyword], "of the image")
+    return x, y, cards
+
+
+def _is_of_the_sky(header: fits.Header) -> bool:
+    """An image with world coordinates; tables have two axes too."""
+    is_table = header.get("XTENSION", "IMAGE").strip() != "IMAGE"
+    return header.get("NAXIS") == 2 and "CTYPE1" in header and not is_table
+
+
+def write_gmskcreate(targets: ToolTable, settings: GmskcreateSettings, path: Path) -> list[Path]:
+    """Write the list."""
+    slit = SLITS[settings.instrument].format(width=settings.slit_width, length=settings.slit_length)
+    line = "{id} {ra_deg:.9f} {dec_deg:.9f} {mag:.2f} {priority} " + f"{slit} 0.0 0.0"
+    return write_lines(targets, settings, path, line)
+
+
+def read_gmskcreate(path: Path) -> ToolTargets:
+    """The science targets of such a list."""
+    rows = [line.split() for line in path.read_text("utf-8").splitlines()]
+    rows = [row for row in rows if row[4] in ("1", "2", "3")]
+    return read_lines(rows, id=0, ra=1, dec=2, priority=4, is_number=True, angle=float)
+
+
+TOOLS = (
+    Tool(
+        name="gmmps",
+        title="Gemini GMMPS object table (GMOS, FLAMINGOS-2)",
+        source="GeminiDRSoftware/GMMPS, html/_sources/OTformat.rst.txt and "
+        "examples/ngc7796_OT.fits",
+        suffix=".fits",
+        write=write_gmmps,
+        read=read_gmmps,
+        priorities=PRIORITIES,
+        ids="row",
+        max_targets=LARGEST_ID,
+        max_id=LARGEST_ID,
+        settings=GmmpsSettings,
+    ),
+    Tool(
+        name="gmskcreate",
+        title="Gemini gmskcreate input (GMOS, FLAMINGOS-2), where there is no pre-image",
+        source="GeminiDRSoftware/GMMPS, html/_sources/createOT.rst.txt",
+        suffix=".txt",
+        write=write_gmskcreate,
+        read=read_gmskcreate,
+        priorities=PRIORITIES,
+        ids="row",
+        max_targets=LARGEST_ID,
+        max_id=LARGEST_ID,
+        settings=GmskcreateSettings,
+    ),
+)
