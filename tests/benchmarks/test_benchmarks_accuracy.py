@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from resampling import rank_correlation
 from skies import Sky, matrix, places
 
 from targetsel.scoring.ensemble import Ensemble, find_ensemble
 from targetsel.spectra.decoder import Decoder
+from targetsel.statistics.resampling import rank_correlation
 from tests.conftest import tiny_ensemble
 
 

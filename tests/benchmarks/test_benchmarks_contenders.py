@@ -7,10 +7,10 @@ import contenders
 import numpy as np
 import pytest
 from contenders import ALONE, BASE, CONTENDERS, Runs, compared
-from resampling import Estimate
 from scipy.stats import ttest_ind, ttest_rel
 
 from targetsel.networks.network import NetworkPlan
+from targetsel.statistics.resampling import Estimate
 from targetsel.training.trainer import Recipe
 
 
