@@ -1,7 +1,7 @@
-"""Asking archives politely: few requests at once, never above a rate, again when an answer fails.
+"""Polite HTTP: few requests at once, never above a rate, repeated when an answer fails.
 
-Everything that leaves the machine goes through a `Web`. Its session can be handed to libraries
-that bring their own queries; redirects and repeated requests count like any other.
+All requests to surveys go through a `Web`. Its session can be handed to libraries that make their
+own queries; redirects and repeated requests count like any other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LONGEST_ANSWER = 300.0  # [s]
 LARGEST_ANSWER = 256 * 2**20  # [bytes]
 
 
-# From the particular to the general.
+# From specific to general.
 WORDS: dict[type[BaseException], str] = {
     requests.exceptions.SSLError: "its certificate is not trusted",
     requests.TooManyRedirects: "redirected too often",
@@ -46,12 +46,12 @@ WORDS: dict[type[BaseException], str] = {
 
 
 class Unanswered(Exception):
-    """Why a question got no whole answer, in words for a manifest.
+    """A request without a whole answer; its text is the reason, in words for a manifest.
 
     Attributes
     ----------
     troubles : tuple of str
-        What went wrong with each request that was repeated.
+        Failures of the requests that were repeated.
     """
 
     def __init__(self, reason: str, troubles: tuple[str, ...] = ()) -> None:
@@ -61,18 +61,18 @@ class Unanswered(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service said.
+    """The answer of a service.
 
     Attributes
     ----------
     url : str
-        Where the answer came from, after redirects.
+        Address that answered, after redirects.
     status : int
         HTTP status.
     content : bytes
         The whole body.
     troubles : tuple of str
-        What went wrong with the requests before the one that was answered.
+        Failures of the requests before the one that was answered.
     """
 
     url: str
@@ -82,7 +82,7 @@ class Answer:
 
 
 class TokenBucket:
-    """Leave to send requests: `rate` a second on average, `burst` together at most."""
+    """Limiter of requests: `rate` a second on average, at most `burst` together."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self.rate, self.burst = rate, burst
@@ -95,12 +95,12 @@ class TokenBucket:
             time.sleep(wait)
 
     def pause(self, seconds: float) -> None:
-        """Give out no token for so long."""
+        """Give out no token for some seconds."""
         with self._lock:
             self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
     def _try(self) -> float:
-        """Take a token and give 0, or the seconds until there may be one."""
+        """Take a token and return 0, or return the seconds until there may be one."""
         with self._lock:
             now = time.monotonic()
             self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
@@ -114,11 +114,11 @@ class TokenBucket:
 
 
 class _Refused(requests.RequestException):
-    """An answer that we do not want, and would not want again."""
+    """An answer that is refused, without another attempt."""
 
 
 class _Host:
-    """What we owe one host."""
+    """Limits on the requests to one host."""
 
     def __init__(self, rate: float, at_once: int) -> None:
         self.bucket = TokenBucket(rate, at_once)
@@ -132,9 +132,9 @@ class _Host:
 
 
 class _PoliteAdapter(HTTPAdapter):
-    """Sends each request in its turn, reads the whole answer, and repeats what failed.
+    """Sends each request in its turn, reads the whole answer, and repeats failed requests.
 
-    All requests of this package are questions, so that even a POST may be repeated.
+    No request of this package changes anything, so that even a POST may be repeated.
     """
 
     def __init__(self, rate: float, at_once: int, attempts: int) -> None:
@@ -209,16 +209,16 @@ class _Session(requests.Session):
 
 
 class Web:
-    """The way out; threads may share one.
+    """Access to services; threads may share one.
 
     Parameters
     ----------
     rate : float
-        Requests a second to each host, at most.
+        Largest number of requests to each host per second.
     at_once : int
-        Requests to each host at any time, at most.
+        Largest number of open requests to each host.
     attempts : int
-        How often a request is sent before it counts as unanswered.
+        Number of times that a request is sent before it counts as unanswered.
     timeout : (float, float)
         Longest wait for a connection and for the next bytes [s].
     """
@@ -256,7 +256,7 @@ class Web:
 
 
 def in_words(error: BaseException) -> str:
-    """Why a request failed, in few words and without addresses that change."""
+    """The reason of a failed request in few words, without addresses that change."""
     nested = [error]
     for each in nested:
         inner = (*each.args, getattr(each, "reason", None))
@@ -268,7 +268,7 @@ def in_words(error: BaseException) -> str:
 
 
 def _read(response: requests.Response) -> None:
-    """Read the body while the request still counts as open; drips and floods are cut off."""
+    """Read the body while the request counts as open; too slow and too long ones are refused."""
     begun, body, raw = time.monotonic(), bytearray(), response.raw
     try:
         while piece := raw.read1(2**18, decode_content=True):
@@ -282,7 +282,7 @@ def _read(response: requests.Response) -> None:
         raise
     raw.release_conn()
     response._content, response._content_consumed = bytes(body), True  # type: ignore[attr-defined]
-    # For those who read the raw stream, as pyvo does; it is unpacked, so its headers are ours.
+    # pyvo reads the raw stream; the body is decoded already, so no encoding header may remain.
     response.raw = urllib3.HTTPResponse(
         io.BytesIO(bytes(body)), status=response.status_code, preload_content=False
     )

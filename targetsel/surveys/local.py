@@ -90,7 +90,7 @@ class MosaicTile:
         return float(ra[0]), float(dec[0]), float(radius)
 
     def depth(self, ra: float, dec: float) -> float:
-        """How far a place lies from the nearest edge [pixel]; negative outside."""
+        """Distance of a position from the nearest edge [pixel]; negative outside."""
         ra0, dec0, radius = self.cap
         if not angular_separation(ra0, dec0, *np.radians([ra, dec])) <= radius * 1.001:
             return -1.0
@@ -100,7 +100,7 @@ class MosaicTile:
         return inside if np.isfinite(inside) else -1.0
 
     def cut(self, ra: float, dec: float, size: int, zeropoint: float | None) -> np.ndarray:
-        """The pixels about a place [nanomaggy], shape (size, size); NaN beyond the edge."""
+        """The pixels around a position [nanomaggy], shape (size, size); NaN beyond the edge."""
         inside, made_of = window(self.wcs, self.shape, ra, dec, size)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
