@@ -36,11 +36,10 @@ from sklearn import mixture
 
 from targetsel.mock.spectra import measure_spectra
 from targetsel.networks.stored_posterior import matrix, stored_posterior
-from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import Prior
-from targetsel.priors.redshift import RedshiftPrior
-from targetsel.priors.residual import SpectralResidual
-from targetsel.priors.update import NEAR, Options, Posterior, update
+from targetsel.priors.redshift_prior import RedshiftPrior
+from targetsel.priors.spectral_model import SpectralModel, SpectralResidual
+from targetsel.priors.update import NEAR, Posterior, UpdateOptions, update
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
@@ -133,7 +132,7 @@ def observe_all(
             spectrum, photometric = observe(sky, k, snr, rng)
             for name in PRIORS:
                 prior = Prior(int(sky.source_id[k]), latents[name], model)
-                found = update(prior, spectrum, photometric, Options(calibration=CALIBRATION))
+                found = update(prior, spectrum, photometric, UpdateOptions(calibration=CALIBRATION))
                 rows.append({"prior": name, "snr": snr, **numbers(found, sky, k)})
         yield rows
 

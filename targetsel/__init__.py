@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from targetsel.imaging.cutout import Cutouts, cut_out
     from targetsel.imaging.store import CutoutStore
     from targetsel.networks.posterior import LatentPosterior
+    from targetsel.priors.files import PriorFile
     from targetsel.priors.prior import Prior
-    from targetsel.priors.updating import PriorFile
     from targetsel.rules.rules import Rules
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.scoring.scored_rows import scored
@@ -52,7 +52,7 @@ _HOMES = {
     "LatentPosterior": "networks.posterior",
     "Membership": "selection.membership",
     "Prior": "priors.prior",
-    "PriorFile": "priors.updating",
+    "PriorFile": "priors.files",
     "Proxies": "spectra.proxies",
     "ProxyPosterior": "spectra.proxies",
     "Rules": "rules.rules",

@@ -55,8 +55,8 @@ def write(
 ) -> None:
     """Write latent mixture, mean, bands, covariance and draws of every source's spectrum."""
     from targetsel.observing.redshift import parse_redshift
-    from targetsel.priors.writing import (
-        Options,
+    from targetsel.priors.files import (
+        PriorOptions,
         ScoredPosteriors,
         read_ids,
         write_fits,
@@ -64,7 +64,7 @@ def write(
     )
 
     z, error = (each and parse_redshift(each) for each in (redshift, redshift_error))
-    options = Options(z, error, draws, seed)
+    options = PriorOptions(z, error, draws, seed)
     wanted = None if ids is None else read_ids(ids)
     posteriors = ScoredPosteriors.open(scored, ensemble, options)
     writer = write_fits if format is Format.fits else write_parquet
@@ -90,13 +90,14 @@ def update(
     ensemble: EnsembleOption = "mock-ps1",
 ) -> None:
     """Combine priors with measured spectra: redshifts, line strengths and spectra of both."""
-    from targetsel.priors.redshift import RedshiftPrior
-    from targetsel.priors.update import Options
-    from targetsel.priors.updating import PriorFile, update_files
+    from targetsel.priors.files import PriorFile
+    from targetsel.priors.redshift_prior import RedshiftPrior
+    from targetsel.priors.update import UpdateOptions
+    from targetsel.priors.updated_files import update_files
 
     file = PriorFile.open(priors, ensemble)
     known = RedshiftPrior.flat(*redshift_range) if redshift_range else None
-    options = Options(seed=seed, calibration=calibration)
+    options = UpdateOptions(seed=seed, calibration=calibration)
     found = update_files(file, spectra, output, known, options)
     for error in found.errors:
         typer.echo(str(error), err=True)
@@ -113,7 +114,7 @@ def residual(
     column: Annotated[str, typer.Option(help="Column of the spectra.")] = "flux_true",
 ) -> None:
     """Fit what an ensemble's decoder leaves out of spectra, once, before priors are written."""
-    from targetsel.priors.fitting import fit_residual
+    from targetsel.priors.spectral_model import fit_residual
 
     n = fit_residual(spectra, column, ensemble)
     typer.echo(f"{counted(n, 'spectrum', 'spectra')} fitted, written to {ensemble}")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import SpectrumError
-from targetsel.priors.model import SpectralModel
-from targetsel.priors.redshift import HIGHEST, RedshiftPrior
+from targetsel.priors.redshift_prior import HIGHEST, RedshiftPrior
+from targetsel.priors.spectral_model import SpectralModel
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 from targetsel.tables.ids import uniform

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from targetsel.priors.likelihood import AMPLITUDES, N_TILTS, Likelihood, interpolated, solve
-from targetsel.priors.model import FINENESS
-from targetsel.priors.redshift import RedshiftPrior
+from targetsel.priors.redshift_prior import RedshiftPrior
+from targetsel.priors.spectral_model import FINENESS
 from targetsel.spectra.grid import LOG_STEP, N_PIXELS
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 

@@ -14,8 +14,8 @@ from astropy.io import fits
 
 from targetsel.networks.deviations import Deviations
 from targetsel.networks.stored_posterior import DEVIATIONS
-from targetsel.priors.residual import SpectralResidual
-from targetsel.priors.writing import Options, ScoredPosteriors
+from targetsel.priors.files import PriorOptions, ScoredPosteriors
+from targetsel.priors.spectral_model import SpectralResidual
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
 from targetsel.tables.files import sha256_of_file
@@ -113,7 +113,7 @@ def test_what_is_written_is_what_python_gives(write, folder):
     write()
     row = pq.read_table("priors.parquet").to_pylist()[0]
     scored = ScoredPosteriors.open(
-        folder / "scored.parquet", "tiny", Options("photoz", "photoz_err", 3)
+        folder / "scored.parquet", "tiny", PriorOptions("photoz", "photoz_err", 3)
     )
     (_, (prior, *_)) = next(scored.batches(None))
     assert row["flux_mean"] == pytest.approx(prior.mean, rel=1e-6)

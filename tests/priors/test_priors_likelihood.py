@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from targetsel.priors.likelihood import AMPLITUDES, Likelihood, interpolated
-from targetsel.priors.pixels import Pixels
+from targetsel.priors.likelihood import AMPLITUDES, Likelihood, ObservedPixels, interpolated
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.spectrum import ObservedSpectrum
 from tests.priors.toy import LEVEL, LineDecoder, model, observed
@@ -13,7 +12,7 @@ from tests.priors.toy import LEVEL, LineDecoder, model, observed
 
 def likelihood(spectrum=None, calibration=0.05):
     spectrum = spectrum or observed(0.5, 0.1, 0.3, np.random.default_rng(3))
-    return Likelihood(model(), Pixels.of(spectrum, (0.09, 0.11)), calibration)
+    return Likelihood(model(), ObservedPixels.of(spectrum, (0.09, 0.11)), calibration)
 
 
 def test_it_is_that_of_the_full_covariance():

@@ -5,11 +5,10 @@ import pytest
 from scipy.special import logsumexp
 
 from targetsel.errors import SpectrumError
-from targetsel.priors.likelihood import Likelihood
-from targetsel.priors.pixels import Pixels
+from targetsel.priors.likelihood import Likelihood, ObservedPixels
 from targetsel.priors.prior import Prior
-from targetsel.priors.redshift import RedshiftPrior
-from targetsel.priors.update import Options, update
+from targetsel.priors.redshift_prior import RedshiftPrior
+from targetsel.priors.update import UpdateOptions, update
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 from tests.priors.toy import model, observed, prior
@@ -28,8 +27,8 @@ def test_importance_sampling_agrees_with_integration_over_a_grid():
     )
     spectrum = observed(-0.5, 0.1, 1.5, rng(4))
     redshift = RedshiftPrior.gaussian(0.1, 0.004)
-    found = update(prior(latents=latents), spectrum, redshift, Options(n_proposed=1024))
-    likelihood = Likelihood(model(), Pixels.of(spectrum, redshift.range), 0.05)
+    found = update(prior(latents=latents), spectrum, redshift, UpdateOptions(n_proposed=1024))
+    likelihood = Likelihood(model(), ObservedPixels.of(spectrum, redshift.range), 0.05)
     low, high = np.log10(1 + np.array(redshift.range))
     x, s = np.linspace(-4, 4, 41), np.linspace(low, high, 81)
     points = np.repeat(x, len(s))[:, None], np.tile(s, len(x))
@@ -52,7 +51,7 @@ def test_a_posterior_covers_as_often_as_it_claims():
         draw = rng(k)
         latent, z = draw.normal(), 0.1 + 0.01 * draw.normal()
         found = update(
-            prior(k), observed(latent, z, 0.8, draw), NEAR, Options(n_proposed=64, n_draws=64)
+            prior(k), observed(latent, z, 0.8, draw), NEAR, UpdateOptions(n_proposed=64, n_draws=64)
         )
         ranks.append([(found.latents < latent).mean(), (found.redshift < z).mean()])
     inside = (np.abs(np.array(ranks) - 0.5) < 0.4).mean(axis=0)  # the central 80 %
@@ -87,7 +86,7 @@ def test_the_unit_of_the_flux_changes_nothing_but_the_amplitude():
 def test_the_same_id_and_seed_give_the_same_bytes():
     spectrum = observed(0.5, 0.1, 0.3, rng(2))
     a, b = (update(prior(), spectrum, NEAR) for _ in range(2))
-    other = update(prior(), spectrum, NEAR, Options(seed=1))
+    other = update(prior(), spectrum, NEAR, UpdateOptions(seed=1))
     assert a.flux.tobytes() == b.flux.tobytes()
     assert a.redshift.tobytes() != other.redshift.tobytes()
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from targetsel.priors.model import SpectralModel
 from targetsel.priors.prior import Prior
-from targetsel.priors.residual import SpectralResidual
+from targetsel.priors.spectral_model import SpectralModel, SpectralResidual
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.spectrum import ObservedSpectrum, Spectra
 from targetsel.statistics.gaussian_mixture import GaussianMixture

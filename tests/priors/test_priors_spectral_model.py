@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from targetsel.errors import EnsembleError, SpectrumError
-from targetsel.priors.residual import FILE_NAME, SpectralResidual, line_strength
+from targetsel.priors.spectral_model import RESIDUAL_FILE, SpectralResidual, line_strength
 from tests.priors.toy import LEVEL, LineDecoder
 
 
@@ -76,7 +76,7 @@ def test_that_of_another_decoder_is_refused(written):
 
 
 def test_a_damaged_file_is_refused(written):
-    path = written[1] / FILE_NAME
+    path = written[1] / RESIDUAL_FILE
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(EnsembleError, match=r"damaged .*Fit it with 'targetsel priors residual'\."):
         SpectralResidual.read(written[1], "0123456789abcdef")

@@ -1,32 +1,40 @@
-"""What a decoder leaves out of spectra, pixel by pixel.
+"""Spectra given latents: the decoder, and a Gaussian residual that it leaves out, pixel by pixel.
 
 Six latents smooth weak lines, clip strong ones and miss some of the continuum's shape. The rest is
-taken as Gaussian, with a covariance of a few directions and a variance of each pixel for itself. It
-grows with the lines, so that there is one such Gaussian for each range of the decoded width of
+taken as Gaussian, with a covariance of a few directions and a variance of each pixel by itself. It
+grows with the lines, so there is one such Gaussian for each range of the decoded width of
 Halpha + [NII].
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.interpolate import CubicSpline
 
-from targetsel.errors import EnsembleError, SpectrumError
-from targetsel.spectra.decoder import Decoder
+from targetsel.errors import EnsembleError, SpectrumError, did_you_mean
+from targetsel.networks.stored_posterior import matrix
+from targetsel.scoring.ensemble import find_ensemble
+from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import LineTable
-from targetsel.tables.files import written_beside
+from targetsel.tables.files import sha256_of_file, written_beside
+from targetsel.tables.parquet import read_footer
 
-FILE_NAME = "spectral_residual.npz"
+RESIDUAL_FILE = "spectral_residual.npz"
 BY = "ew_halpha_nii"
 SHARES = (0.3, 0.55, 0.8, 0.95)  # of the spectra, where one range ends and the next begins
 N_DIRECTIONS = 12
 FEWEST = 1000  # spectra, of which one in twenty is in the last range
 AT_ONCE = 1024
+MOST = 16_384  # spectra that are looked at, evenly from the whole file
+FINENESS = 8  # steps to a pixel of `SpectralModel.fine`
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ class SpectralResidual:
         arrays = {n: getattr(self, n).astype(np.float16) for n in ("offset", "factor")}
         # Variances are below what float16 can hold.
         arrays |= {"deviation": np.sqrt(self.variance).astype(np.float16), "edges": self.edges}
-        with written_beside(folder / FILE_NAME) as beside, open(beside, "wb") as stream:
+        with written_beside(folder / RESIDUAL_FILE) as beside, open(beside, "wb") as stream:
             np.savez_compressed(stream, decoder_sha256=np.array(self.decoder_sha256), **arrays)
 
     @classmethod
@@ -106,7 +114,7 @@ class SpectralResidual:
         EnsembleError
             If there is none, it is damaged, or was fitted for another decoder.
         """
-        path = folder / FILE_NAME
+        path = folder / RESIDUAL_FILE
         again = "Fit it with 'targetsel priors residual'."
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -116,7 +124,8 @@ class SpectralResidual:
                 offset, factor, deviation = (file[name].astype(np.float64) for name in names)
         except FileNotFoundError:
             raise EnsembleError(
-                f"{folder}: no {FILE_NAME} there, which says what its decoder leaves out. {again}"
+                f"{folder}: no {RESIDUAL_FILE} there, which describes what its decoder "
+                f"leaves out. {again}"
             ) from None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise EnsembleError(f"{path}: damaged ({error}). {again}") from None
@@ -155,3 +164,112 @@ def _gaussian(rest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     factor = vectors[:, largest] * np.sqrt(np.maximum(values[largest], 0))
     variance = np.maximum((away**2).mean(axis=0) - (factor**2).sum(axis=1), 1e-12)
     return offset, factor, variance
+
+
+def fit_residual(spectra: Path, column: str, ensemble: Path) -> int:
+    """Fit the residual and write it beside an ensemble's decoder; on how many spectra.
+
+    Parameters
+    ----------
+    spectra : Path
+        Parquet whose `column` has lists of 1000 pixels of noise-free flux on the decoder's grid,
+        such as `flux_true` of a mock sky. At most 16,384 rows are used.
+
+    Raises
+    ------
+    SpectrumError, CatalogError, EnsembleError
+    """
+    read_footer(spectra)
+    schema = pq.read_schema(spectra)
+    if column not in schema.names:
+        raise SpectrumError(f"{spectra}: no column '{column}'.{did_you_mean(column, schema.names)}")
+    kind = schema.field(column).type
+    if not (pa.types.is_fixed_size_list(kind) and kind.list_size == N_PIXELS):
+        raise SpectrumError(f"{spectra}: column '{column}' holds {kind}, expected lists of 1000")
+    folder = find_ensemble(ensemble)
+    flux = _some_rows(spectra, column)
+    decoder = Decoder.read(folder / FILE_NAME)
+    fitted = SpectralResidual.fit(flux, decoder, sha256_of_file(folder / FILE_NAME))
+    fitted.write(folder)
+    return len(flux)
+
+
+def _some_rows(path: Path, column: str) -> np.ndarray:
+    """Usable spectra of evenly spaced rows, shape (N, 1000)."""
+    with pq.ParquetFile(path) as file:
+        every = -(-file.metadata.num_rows // MOST)
+        parts, first = [], 0
+        for batch in file.iter_batches(1024, columns=[column]):
+            rows = np.arange(-first % every, batch.num_rows, every)
+            parts.append(matrix(pa.table(batch.take(pa.array(rows)))[column]).astype(np.float32))
+            first += batch.num_rows
+    flux = np.concatenate(parts)
+    return flux[np.isfinite(flux).all(axis=1) & (flux != 0).any(axis=1)]
+
+
+@dataclass(frozen=True)
+class SpectralModel:
+    """A spectrum is the decoded latents, plus a Gaussian residual that depends on them."""
+
+    decoder: Decoder
+    residual: SpectralResidual
+
+    @classmethod
+    def read(cls, ensemble: str | Path) -> SpectralModel:
+        """The model of an ensemble: a folder, or a shipped one's name.
+
+        Raises
+        ------
+        EnsembleError
+        """
+        folder = find_ensemble(ensemble)
+        residual = SpectralResidual.read(folder, sha256_of_file(folder / FILE_NAME))
+        return cls(Decoder.read(folder / FILE_NAME), residual)
+
+    def decode(self, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The mean spectrum of each of S latents (S, D), and the range of its residual.
+
+        Returns
+        -------
+        flux : ndarray, shape (S, 1000)
+        ranges : ndarray, shape (S,)
+        """
+        decoded = self.decoder.decode(latents[None]).flux[0].astype(np.float64)
+        ranges = self.residual.range_of(decoded)
+        return decoded + self.residual.offset[ranges], ranges
+
+    def draw(self, latents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One spectrum for each of S latents, with a draw of the residual, shape (S, 1000)."""
+        flux, ranges = self.decode(latents)
+        directions = rng.standard_normal((len(latents), self.residual.factor.shape[2]))
+        return self.complete(flux, ranges, directions, rng)
+
+    def complete(
+        self,
+        flux: np.ndarray,
+        ranges: np.ndarray,
+        directions: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Spectra (S, 1000) with residuals, given their normal scores (S, Q) along the factor.
+
+        What each pixel has for itself is drawn.
+        """
+        deviation = np.sqrt(self.residual.variance)[ranges]
+        flux = flux + rng.standard_normal(flux.shape) * deviation
+        for k in np.unique(ranges):
+            rows = ranges == k
+            flux[rows] += directions[rows] @ self.residual.factor[k].T
+        return flux
+
+    @cached_property
+    def fine(self) -> np.ndarray:
+        """The residual's factor, and its variance last, shape (R, F, Q + 1).
+
+        On F = 8 x 999 + 1 points from the first pixel to the last.
+        """
+        pixels = np.arange(N_PIXELS)
+        points = np.arange((N_PIXELS - 1) * FINENESS + 1) / FINENESS
+        factor = CubicSpline(pixels, self.residual.factor, axis=1)(points)
+        variance = [np.interp(points, pixels, each) for each in self.residual.variance]
+        return np.concatenate([factor, np.array(variance)[..., None]], axis=2)

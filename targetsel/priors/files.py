@@ -1,4 +1,4 @@
-"""Priors of the sources of a scored catalog, written as one Parquet file or as FITS files."""
+"""Priors of the sources of a scored catalog in a Parquet file or FITS files, and their reading."""
 
 from __future__ import annotations
 
@@ -19,21 +19,27 @@ from astropy.table import Table
 
 from targetsel.errors import CatalogError, EnsembleError, OutputError, SpectrumError, did_you_mean
 from targetsel.networks.stored_posterior import stored_deviations, stored_posterior
-from targetsel.priors.model import SpectralModel
-from targetsel.priors.prior import Prior
-from targetsel.priors.redshift import HIGHEST
-from targetsel.priors.stored import OK, arrays_of, fields, rows_of
+from targetsel.priors.prior import LEVELS, Prior
+from targetsel.priors.redshift_prior import HIGHEST
+from targetsel.priors.spectral_model import SpectralModel
 from targetsel.scoring.ensemble import find_ensemble
+from targetsel.spectra.grid import N_PIXELS
+from targetsel.statistics.gaussian_mixture import GaussianMixture
+from targetsel.tables.columns import list_column
 from targetsel.tables.files import check_output, sha256_of_file
-from targetsel.tables.parquet import ParquetSink, read_footer
+from targetsel.tables.parquet import ParquetSink, described, read_footer
 from targetsel.version import __version__
 
 SCHEMA = "targetsel/priors/v1"
 ROWS_AT_ONCE = 64
+BANDS = tuple(f"flux_q{level * 100:.0f}" for level in LEVELS)
+OK = "ok"
+LATENTS = ("latent_weight", "latent_mean", "latent_factor")
+READ = ("redshift", "redshift_error", "status", *LATENTS)
 
 
 @dataclass(frozen=True)
-class Options:
+class PriorOptions:
     """What is written of every prior.
 
     Attributes
@@ -78,10 +84,10 @@ class ScoredPosteriors:
     model: SpectralModel
     footer: dict[str, Any]
     id_column: str
-    options: Options
+    options: PriorOptions
 
     @classmethod
-    def open(cls, path: Path, ensemble: str | Path, options: Options) -> ScoredPosteriors:
+    def open(cls, path: Path, ensemble: str | Path, options: PriorOptions) -> ScoredPosteriors:
         """A scored catalog and the ensemble that scored it.
 
         Raises
@@ -89,7 +95,7 @@ class ScoredPosteriors:
         CatalogError, EnsembleError
             If it is no scored catalog, lacks a column, or was scored by another ensemble.
         """
-        footer, schema = read_footer(path), _schema(path)
+        footer, schema = read_footer(path), pq.read_schema(path)
         id_column = footer.get("columns", {}).get("source_id", "source_id")
         if missing := [n for n in (id_column, "member_mean", "member_cov", "status")
                        if n not in schema.names]:  # fmt: skip
@@ -273,7 +279,7 @@ def read_ids(words: str) -> set[str]:
 
 
 def _priors_schema(scored: ScoredPosteriors) -> pa.Schema:
-    schema = _schema(scored.path)
+    schema = pq.read_schema(scored.path)
     cov = schema.field("member_cov")
     d = scored.model.decoder.n_latents
     n_members = cov.type.list_size // (d * (d + 1) // 2)
@@ -281,10 +287,6 @@ def _priors_schema(scored: ScoredPosteriors) -> pa.Schema:
     rank = d + scored.model.residual.factor.shape[2]
     own = schema.field(scored.id_column).with_nullable(False)
     return pa.schema([own, *fields(n_members * n_parts, d, rank, scored.options.n_draws)])
-
-
-def _schema(path: Path) -> pa.Schema:
-    return pq.read_schema(path)
 
 
 def _check_number(path: Path, schema: pa.Schema, name: str) -> None:
@@ -297,3 +299,163 @@ def _check_number(path: Path, schema: pa.Schema, name: str) -> None:
 
 def _said(value: float | None) -> str:
     return "missing" if value is None or np.isnan(value) else f"{value:.6g}"
+
+
+def arrays_of(prior: Prior, n_draws: int, seed: int) -> dict[str, np.ndarray]:
+    """What is kept of a prior, by name; pixels come first in every spectrum's shape."""
+    lower = np.tril_indices(prior.latents.n_features)
+    cov = prior.cov
+    return {
+        "latent_weight": prior.latents.weight,
+        "latent_mean": prior.latents.mean,
+        "latent_factor": prior.latents.factor[:, lower[0], lower[1]],
+        "wavelength": prior.wavelength,
+        "flux_mean": prior.mean,
+        **dict(zip(BANDS, prior.bands(), strict=True)),
+        "flux_factor": cov.factor,
+        "flux_variance": cov.variance,
+        "flux_draws": prior.draw(n_draws, seed).T,
+    }
+
+
+def fields(n_components: int, n_latents: int, rank: int, n_draws: int) -> list[pa.Field]:
+    """The columns of a file of priors, after the id's."""
+    flux = "relative flux density per unit wavelength"
+    triangle = n_latents * (n_latents + 1) // 2
+    bands = (f"{flux}, {level:.0%} quantile of each pixel" for level in LEVELS)
+    about = [
+        ("latent_weight", n_components, "", "weight of each Gaussian of the latents' mixture"),
+        ("latent_mean", n_components * n_latents, "", "its mean, in standardised latents"),
+        (
+            "latent_factor",
+            n_components * triangle,
+            "",
+            "Cholesky factor of its covariance, lower triangle by rows",
+        ),
+        ("wavelength", N_PIXELS, "Angstrom", "vacuum wavelength; rest frame without a redshift"),
+        ("flux_mean", N_PIXELS, "", f"{flux}, mean"),
+        *((name, N_PIXELS, "", what) for name, what in zip(BANDS, bands, strict=True)),
+        (
+            "flux_factor",
+            N_PIXELS * rank,
+            "",
+            f"low-rank factor of the pixels' covariance, {rank} numbers a pixel",
+        ),
+        ("flux_variance", N_PIXELS, "", "variance that each pixel has beside"),
+        ("flux_draws", N_PIXELS * n_draws, "", f"{n_draws} draws, all of a pixel together"),
+    ]
+    return [
+        described("redshift", pa.float64(), "", "src.redshift", "that it is seen at"),
+        described("redshift_error", pa.float64(), "", "stat.error;src.redshift", "its error"),
+        *(described(name, pa.list_(pa.float32(), size), unit, "", what)
+          for name, size, unit, what in about),
+        described("status", pa.string(), "", "meta.code.status", "ok, or why not", nullable=False),
+    ]  # fmt: skip
+
+
+def rows_of(
+    ids: pa.Array,
+    priors: list[Prior | str],
+    schema: pa.Schema,
+    n_draws: int,
+    seed: int,
+) -> pa.Table:
+    """Rows of a file; in place of a prior a reason may stand."""
+    there = [None if isinstance(p, str) else p for p in priors]
+    kept = [arrays_of(p, n_draws, seed) if p is not None else None for p in there]
+    good = np.array([p is not None for p in there])
+    columns: dict[str, pa.Array] = {
+        "redshift": pa.array([p and p.redshift for p in there], pa.float64()),
+        "redshift_error": pa.array([p and p.redshift_error for p in there], pa.float64()),
+        "status": pa.array([p if isinstance(p, str) else OK for p in priors], pa.string()),
+    }
+    for field in schema:
+        if field.name == schema.names[0]:
+            columns[field.name] = ids
+        elif field.name not in columns:
+            values = np.zeros((len(kept), field.type.list_size), dtype=np.float32)
+            for row, each in enumerate(kept):
+                if each is not None:
+                    values[row] = each[field.name].ravel()
+            columns[field.name] = list_column(values, field.type, good)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+@dataclass(frozen=True)
+class PriorFile:
+    """A Parquet file of priors, of which one at a time is looked up by its id.
+
+    Attributes
+    ----------
+    path : Path
+    model : SpectralModel
+    id_field : pa.Field
+    n_latents : int
+    rows : dict of str to (int, int)
+        Row group and row of every id, as text.
+    """
+
+    path: Path
+    model: SpectralModel
+    id_field: pa.Field
+    n_latents: int
+    rows: dict[str, tuple[int, int]]
+
+    @classmethod
+    def open(cls, path: Path, ensemble: str | Path) -> PriorFile:
+        """A file that `write_parquet` wrote, and the ensemble with its decoder.
+
+        Raises
+        ------
+        CatalogError, EnsembleError
+            If it is no file of priors, or one of another decoder.
+        """
+        footer = read_footer(path)
+        if footer.get("schema") != SCHEMA:
+            raise CatalogError(
+                f"{path}: not a file of priors (schema is {footer.get('schema')!r}, expected "
+                f"'{SCHEMA}'). Make one with 'targetsel priors write'."
+            )
+        model = SpectralModel.read(ensemble)
+        found, given = footer["decoder_sha256"], model.residual.decoder_sha256
+        if found != given:
+            raise EnsembleError(
+                f"{path}: its priors are of the decoder {found[:12]}, but that of '{ensemble}' is "
+                f"{given[:12]}. Name the right one with --ensemble."
+            )
+        name = footer["columns"]["source_id"]
+        with pq.ParquetFile(path) as file:
+            rows = {
+                str(each): (group, row)
+                for group in range(file.num_row_groups)
+                for row, each in enumerate(file.read_row_group(group, [name])[name].to_pylist())
+            }
+            id_field = file.schema_arrow.field(name)
+        return cls(path, model, id_field, footer["n_latents"], rows)
+
+    def prior(self, source_id: int | str) -> Prior:
+        """The prior of a source.
+
+        Raises
+        ------
+        SpectrumError
+            If the file has no such source, or no prior of it.
+        """
+        place = self.rows.get(str(source_id))
+        if place is None:
+            raise SpectrumError(f"{self.path}: has no prior of the source '{source_id}'")
+        group, row = place
+        with pq.ParquetFile(self.path) as file:
+            table = file.read_row_group(group, [self.id_field.name, *READ])
+        (kept,) = table.slice(row, 1).to_pylist()
+        if kept["status"] != OK:
+            raise SpectrumError(
+                f"{self.path}: has no prior of the source '{source_id}': {kept['status']}"
+            )
+        d = self.n_latents
+        weight, mean, triangles = (np.array(kept[name], float) for name in LATENTS)
+        factor = np.zeros((len(weight), d, d))
+        factor[(slice(None), *np.tril_indices(d))] = triangles.reshape(len(weight), -1)
+        latents = GaussianMixture(weight / weight.sum(), mean.reshape(-1, d), factor=factor)
+        z, error = kept["redshift"], kept["redshift_error"]
+        return Prior(kept[self.id_field.name], latents, self.model, z, error)

@@ -1,4 +1,4 @@
-"""A file of priors and files of measured spectra, and what the two make together."""
+"""Priors in a file updated with the measured spectra in others."""
 
 from __future__ import annotations
 
@@ -9,102 +9,25 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from targetsel.errors import CatalogError, EnsembleError, SpectrumError
-from targetsel.priors.model import SpectralModel
-from targetsel.priors.prior import Prior
-from targetsel.priors.redshift import RedshiftPrior
-from targetsel.priors.stored import OK, priors_in
-from targetsel.priors.update import Options, Posterior, update
-from targetsel.priors.writing import SCHEMA
+from targetsel.errors import SpectrumError
+from targetsel.priors.files import OK, PriorFile
+from targetsel.priors.redshift_prior import RedshiftPrior
+from targetsel.priors.update import Posterior, UpdateOptions, update
 from targetsel.spectra.grid import N_PIXELS
 from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS
 from targetsel.spectra.reading import try_spectra
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.tables.files import check_output
-from targetsel.tables.parquet import ParquetSink, described, read_footer
+from targetsel.tables.parquet import ParquetSink, described
 from targetsel.version import __version__
 
 ROWS_AT_ONCE = 64
 LEVELS = {"_q05": 0.05, "_q16": 0.16, "": 0.5, "_q84": 0.84, "_q95": 0.95}
-READ = ("redshift", "redshift_error", "latent_weight", "latent_mean", "latent_factor", "status")
 
 
 @dataclass(frozen=True)
-class PriorFile:
-    """A Parquet file of priors, of which one at a time is looked up by its id.
-
-    Attributes
-    ----------
-    path : Path
-    model : SpectralModel
-    id_field : pa.Field
-    n_latents : int
-    rows : dict of str to (int, int)
-        Row group and row of every id, as text.
-    """
-
-    path: Path
-    model: SpectralModel
-    id_field: pa.Field
-    n_latents: int
-    rows: dict[str, tuple[int, int]]
-
-    @classmethod
-    def open(cls, path: Path, ensemble: str | Path) -> PriorFile:
-        """A file that `writing.write_parquet` wrote, and the ensemble with its decoder.
-
-        Raises
-        ------
-        CatalogError, EnsembleError
-            If it is no file of priors, or one of another decoder.
-        """
-        footer = read_footer(path)
-        if footer.get("schema") != SCHEMA:
-            raise CatalogError(
-                f"{path}: not a file of priors (schema is {footer.get('schema')!r}, expected "
-                f"'{SCHEMA}'). Make one with 'targetsel priors write'."
-            )
-        model = SpectralModel.read(ensemble)
-        found, given = footer["decoder_sha256"], model.residual.decoder_sha256
-        if found != given:
-            raise EnsembleError(
-                f"{path}: its priors are of the decoder {found[:12]}, but that of '{ensemble}' is "
-                f"{given[:12]}. Name the right one with --ensemble."
-            )
-        name = footer["columns"]["source_id"]
-        with pq.ParquetFile(path) as file:
-            rows = {
-                str(each): (group, row)
-                for group in range(file.num_row_groups)
-                for row, each in enumerate(file.read_row_group(group, [name])[name].to_pylist())
-            }
-            id_field = file.schema_arrow.field(name)
-        return cls(path, model, id_field, footer["n_latents"], rows)
-
-    def prior(self, source_id: int | str) -> Prior:
-        """The prior of a source.
-
-        Raises
-        ------
-        SpectrumError
-            If the file has no such source, or no prior of it.
-        """
-        place = self.rows.get(str(source_id))
-        if place is None:
-            raise SpectrumError(f"{self.path}: has no prior of the source '{source_id}'")
-        group, row = place
-        with pq.ParquetFile(self.path) as file:
-            table = file.read_row_group(group, [self.id_field.name, *READ]).slice(row, 1)
-        (found,) = priors_in(table, self.id_field.name, self.n_latents, self.model)
-        if isinstance(found, str):
-            raise SpectrumError(f"{self.path}: has no prior of the source '{source_id}': {found}")
-        return found
-
-
-@dataclass(frozen=True)
-class Summary:
+class UpdateSummary:
     """How many spectra there were, and the first error of each that was of no use."""
 
     n_spectra: int
@@ -116,8 +39,8 @@ def update_files(
     spectra: Sequence[Path],
     output: Path,
     redshift: RedshiftPrior | None = None,
-    options: Options = Options(),
-) -> Summary:
+    options: UpdateOptions = UpdateOptions(),
+) -> UpdateSummary:
     """Update the priors of all sources that there are spectra of, one row for each spectrum.
 
     A spectrum that is of no use keeps its row, and `status` says why.
@@ -151,7 +74,7 @@ def update_files(
             options=vars(options),
             decoder_sha256=priors.model.residual.decoder_sha256,
         )
-    return Summary(n_spectra, tuple(errors))
+    return UpdateSummary(n_spectra, tuple(errors))
 
 
 def _all_spectra(paths: Sequence[Path]) -> Iterator[tuple[Path, ObservedSpectrum | SpectrumError]]:
@@ -164,7 +87,7 @@ def _row(
     priors: PriorFile,
     tried: tuple[Path, ObservedSpectrum | SpectrumError],
     redshift: RedshiftPrior | None,
-    options: Options,
+    options: UpdateOptions,
     errors: list[SpectrumError],
 ) -> dict[str, Any]:
     path, spectrum = tried
@@ -204,7 +127,7 @@ def _numbers(found: Posterior) -> dict[str, Any]:
     return row
 
 
-def _fields(options: Options) -> list[pa.Field]:
+def _fields(options: UpdateOptions) -> list[pa.Field]:
     f32, f64 = pa.float32(), pa.float64()
     words = {s: "median of " if not s else f"{100 * q:.0f}th percentile of "
              for s, q in LEVELS.items()}  # fmt: skip

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from targetsel.errors import SpectrumError
-from targetsel.priors.redshift import RedshiftPrior
+from targetsel.priors.redshift_prior import RedshiftPrior
 
 
 def integral(prior):
