@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -18,14 +18,15 @@ from targetsel.calibration.known_sources import KnownSources
 from targetsel.calibration.latents import INTERVAL, LatentCalibration
 from targetsel.calibration.proxies import ScoreMap
 from targetsel.errors import CatalogError, EnsembleError
+from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.networks.posterior import LatentPosterior
-from targetsel.scoring.ensemble import Ensemble
-from targetsel.spectra.decoder import Decoder
+from targetsel.networks.stored_posterior import matrix
+from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.lines import PROXIES, bpt_probabilities, measure
-from targetsel.spectra.proxies import Proxies, ProxyPosterior
+from targetsel.spectra.proxies import QUANTILES, Proxies, ProxyPosterior
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import uniform
-from targetsel.tables.parquet import read_footer
+from targetsel.tables.parquet import read_footer, says_simulated
 from targetsel.version import __version__
 
 Progress = Callable[[int, int], None]
@@ -34,6 +35,21 @@ CHECKED_SHARE = 0.3
 FEWEST = 400  # sources to fit: with fewer the outermost quantiles are single sources
 SOURCES_DECODED_AT_ONCE = 8
 WORST_AGREEMENT = 0.5  # rank correlation of a decoded proxy with the true one
+
+
+class DecodingEnsemble(Protocol):
+    """The part of an ensemble (`scoring.ensemble.Ensemble`) that a fit needs."""
+
+    card: dict[str, Any]
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def decoder(self) -> Decoder: ...
+
+    @property
+    def folded_decoder(self) -> FoldedDecoder: ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,7 @@ class Coverage:
 def calibrate(
     scored: Path,
     truth: Path,
-    ensemble: Ensemble,
+    ensemble: DecodingEnsemble,
     progress: Progress = lambda done, total: None,
 ) -> tuple[Calibration, list[Coverage]]:
     """The calibration that sources of known spectra ask for, and how it did on some of them.
@@ -85,7 +101,7 @@ def calibrate(
     ------
     CatalogError, EnsembleError
     """
-    known = KnownSources.read(scored, truth, ensemble)
+    known = read_known(scored, truth, ensemble)
     options = read_footer(scored)["options"]
     seed, n_draws = options["seed"], options["n_draws"]
     checked = uniform(known.group, 0, "calibration")[:, 0] < CHECKED_SHARE
@@ -110,6 +126,34 @@ def calibrate(
     coverages = _coverages(first, others, predicted(first, others).knots)
     card = _card(known, len(others), ensemble, truth, options, coverages)
     return replace(fit(known), card=card), coverages
+
+
+def read_known(scored: Path, truth: Path, ensemble: DecodingEnsemble) -> KnownSources:
+    """The sources that a calibration can be fitted to; see `calibrate`.
+
+    Raises
+    ------
+    CatalogError, EnsembleError
+        Also if the scored file is not of this ensemble, or calibrated already.
+    """
+    footer = read_footer(scored)
+    scored_by = footer.get("ensemble") or {}
+    if scored_by.get("sha256") != ensemble.sha256:
+        raise EnsembleError(
+            f"{scored}: scored by the ensemble '{scored_by.get('name', 'unknown')}' "
+            f"({str(scored_by.get('sha256'))[:12]}), not by '{ensemble.card.get('name', '')}' "
+            f"({ensemble.sha256[:12]}). Name the one that scored it with --ensemble."
+        )
+    if footer.get("calibration"):
+        raise CatalogError(
+            f"{scored}: its posteriors are calibrated already. Score it with --uncalibrated first."
+        )
+    needed = [MAGNITUDE, "member_mean", "member_cov", *(name + QUANTILES for name in PROXIES)]
+    known = KnownSources.read(scored, truth, needed)
+    counting = known.truth.known & (known.weight > 0)
+    found = known.take(counting)
+    left_out = known.left_out | {"with NaN for a truth": len(known) - len(found)}
+    return replace(found, left_out=left_out)
 
 
 def _check_size(truth: Path, fitted: KnownSources, others: KnownSources) -> None:
@@ -139,7 +183,7 @@ def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> Calibra
     some = known.take(rows)
     residual = _residual(some, decoder, truth)
     latents = LatentCalibration.fit(
-        some.posterior, some.latents, some.noise, some.magnitude, some.weight
+        some.posterior(), some.latents, some.noise, some.magnitude, some.weight
     )
     return replace(nothing, latents=latents, residual=residual)
 
@@ -187,8 +231,7 @@ def _classes(known: KnownSources, shares: Mapping[str, np.ndarray]) -> ClassMap 
     if not shares or set(known.proxies) < set(PROXIES):
         return None
     true = np.stack([known.proxies[name] for name in PROXIES], axis=1)
-    ids = known.posterior.source_id
-    classes = bpt_probabilities(Proxies(ids, PROXIES, true[:, None]))
+    classes = bpt_probabilities(Proxies(known.source_id, PROXIES, true[:, None]))
     known_of = np.where(np.isfinite(true).all(axis=1), 1.0, np.nan)
     return ClassMap.fit(shares, {n: each * known_of for n, each in classes.items()}, known.weight)
 
@@ -213,7 +256,7 @@ class Predicted:
         cls,
         calibration: Calibration,
         known: KnownSources,
-        ensemble: Ensemble,
+        ensemble: DecodingEnsemble,
         n_draws: int,
         seed: int,
         progress: Callable[[int], None],
@@ -221,7 +264,7 @@ class Predicted:
         """Nothing at all where no proxy is known, so that spectra need not be decoded."""
         if not known.proxies:
             return cls({}, {})
-        posterior = calibration.posterior(known.posterior, known.magnitude)
+        posterior = calibration.posterior(known.posterior(), known.magnitude)
         knots: list[dict[str, np.ndarray]] = []
         shares: list[dict[str, np.ndarray]] = []
         for rows, proxies in drawn(posterior, ensemble, n_draws, seed):
@@ -238,7 +281,7 @@ def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def drawn(
-    posterior: LatentPosterior, ensemble: Ensemble, n_draws: int, seed: int
+    posterior: LatentPosterior, ensemble: DecodingEnsemble, n_draws: int, seed: int
 ) -> Iterator[tuple[slice, Proxies]]:
     """Proxies of draws of every source, decoded a few sources at a time, and whose they are."""
     for start in range(0, len(posterior), SOURCES_DECODED_AT_ONCE):
@@ -258,10 +301,11 @@ def _coverages(
     rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
     if calibration.latents is not None and len(rows):
         some = known.take(rows)
-        applied = calibration.posterior(some.posterior, some.magnitude)
+        predicted = some.posterior()
+        applied = calibration.posterior(predicted, some.magnitude)
         pairs = [
             _inside(each.with_noise(some.noise).probability_below(some.latents))
-            for each in (some.posterior, applied)
+            for each in (predicted, applied)
         ]
         found += [
             _coverage(f"latent {k + 1}", some, *(each[:, k] for each in pairs))
@@ -271,7 +315,8 @@ def _coverages(
         rows = np.flatnonzero(np.isfinite(known.proxies[name] + after[name].sum(axis=1)))
         if len(rows):
             true = known.proxies[name][rows]
-            pairs = [_below(name, knots[name][rows], true) for knots in (known.knots, after)]
+            before = matrix(known.scored[name + QUANTILES])
+            pairs = [_below(name, knots[rows], true) for knots in (before, after[name])]
             found.append(_coverage(name, known.take(rows), *map(_inside, pairs)))
     return found
 
@@ -301,7 +346,7 @@ def _coverage(name: str, known: KnownSources, before: np.ndarray, after: np.ndar
 def _card(
     known: KnownSources,
     n_checked: int,
-    ensemble: Ensemble,
+    ensemble: DecodingEnsemble,
     truth: Path,
     options: Mapping[str, Any],
     coverages: list[Coverage],
@@ -310,7 +355,7 @@ def _card(
         "code_version": __version__,
         "ensemble": {"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
         "truth_sha256": sha256_of_file(truth),
-        "simulated": known.simulated,
+        "simulated": says_simulated(known.truth.footer),
         "n_fitted": len(known),
         "n_checked": n_checked,
         "checked": "of a first fit, to all others; then the calibration was fitted to all",

@@ -1,168 +1,468 @@
-"""Sources of known spectra: what was predicted of them, and what is true."""
+"""Sources of known spectra: a truth file, and its join with predictions of a scored file.
+
+One reader serves every command that takes a truth file (`calibrate`, `evaluate`, `compare`,
+`forecast`, and `select` with a guarantee), so that all accept the same files and refuse others in
+the same words.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from targetsel.calibration.truth import Truth
-from targetsel.errors import CatalogError, EnsembleError
+from targetsel.errors import CatalogError
 from targetsel.imaging.measurements import MAGNITUDE
-from targetsel.networks.posterior import LatentPosterior
-from targetsel.networks.stored_posterior import check_decoder, matrix, stored_posterior
-from targetsel.scoring.ensemble import Ensemble
-from targetsel.spectra.lines import PROXIES
-from targetsel.spectra.proxies import QUANTILES
-from targetsel.tables.ids import matched
-from targetsel.tables.parquet import read_footer, says_simulated
+from targetsel.spectra.lines import UNITS
+from targetsel.spectra.proxies import proxy_names
+from targetsel.tables.columns import ID, NEVER, Column, FileKind, is_list, matrix, unit_of
+from targetsel.tables.ids import IdIndex
+from targetsel.tables.parquet import footer_in, read_footer
+
+if TYPE_CHECKING:
+    from targetsel.networks.posterior import LatentPosterior
+
+LATENTS = ("latent_mean", "latent")  # as `spectra encode` and mock skies name true latents
+NOISE, GROUP, WEIGHT, STATUS = "latent_std", "group_id", "weight", "status"
+ROWS_AT_ONCE = 8192
+
+
+def truth_kind(scored: pa.Schema, id_column: str = "source_id") -> FileKind:
+    """Columns that a truth file for this scored file may have."""
+    lists = (*LATENTS, NOISE) if n_latents(scored) else ()
+    columns = (
+        Column(id_column, ID, meaning="id of the source", null_when=NEVER),
+        *(
+            Column(name, pa.list_(pa.float64()), meaning="latents of the spectrum", required=False)
+            for name in lists
+        ),
+        *(
+            Column(name, pa.float64(), _unit(scored, name), required=False)
+            for name in proxy_names(scored)
+        ),
+        Column(GROUP, ID, meaning="group that the source belongs to", required=False),
+        Column(WEIGHT, pa.float64(), meaning="sources that it stands for", required=False),
+    )
+    return FileKind("a truth file", columns, "Such a file holds ids, and true latents or proxies.")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """N sources of a truth file.
+
+    Attributes
+    ----------
+    path : Path
+    table : pa.Table
+        Columns of `truth_kind`, and further ones if they were asked for.
+    source_id : ndarray, shape (N,)
+    names : tuple of str
+        Proxies that both files have.
+    n_latents : int
+        Latents D of the scored file's posteriors; 0 where it was written without them.
+    """
+
+    path: Path
+    table: pa.Table
+    source_id: np.ndarray
+    names: tuple[str, ...]
+    n_latents: int
+
+    def __len__(self) -> int:
+        return len(self.source_id)
+
+    @classmethod
+    def read(cls, path: Path, scored: pa.Schema, all_columns: bool = False) -> Truth:
+        """All sources of a truth file, for a scored file of this schema.
+
+        Parameters
+        ----------
+        path : Path
+            Parquet with ids (whole numbers or text), under the scored file's name for them or
+            `source_id`; true proxies under their names, in any unit that converts to the scored
+            file's; true latents as `latent_mean` or `latent`, perhaps with `latent_std`; perhaps
+            `group_id` and `weight`.
+        scored : pa.Schema
+            With the file metadata.
+        all_columns : bool
+            Also keep every other column that is no list.
+
+        Raises
+        ------
+        CatalogError
+            If it is not such a file, or holds neither latents nor proxies.
+        """
+        footer = read_footer(path)
+        schema, proxies = pq.read_schema(path), proxy_names(scored)
+        ids = id_name(scored) if id_name(scored) in schema.names else "source_id"
+        kind = truth_kind(scored, ids)
+        kind.check(schema, path)
+        if {*LATENTS, *proxies}.isdisjoint(schema.names):
+            raise CatalogError(
+                f"{path}: neither latents ('{LATENTS[0]}') nor a proxy such as "
+                f"'{next(iter(proxies), 'd4000')}' is among its columns; encode or measure the "
+                "spectra first."
+            )
+        table = kind.read(path)
+        if all_columns:
+            others = [each.name for each in schema if not is_list(each.type)]
+            others = [name for name in others if name not in table.column_names]
+            more = pq.read_table(path, columns=others)
+            for name in others:
+                table = table.append_column(schema.field(name), more[name])
+        table = table.replace_schema_metadata(schema.metadata)
+        names = tuple(name for name in proxies if name in table.column_names)
+        found = cls(path, table, table[ids].to_numpy(), names, n_latents(scored))
+        found._check(table[ids])
+        if found.has_latents:
+            # Not at the top: it imports scipy.stats, which `select` need not wait for.
+            from targetsel.networks.stored_posterior import check_decoder
+
+            check_decoder(path, footer, footer_in(scored.metadata))
+        return found
+
+    def take(self, rows: np.ndarray) -> Truth:
+        """Some of the sources, by indices."""
+        table = self.table.take(pa.array(rows)).combine_chunks()
+        return replace(self, table=table, source_id=self.source_id[rows])
+
+    @property
+    def footer(self) -> Mapping[str, Any]:
+        return footer_in(self.table.schema.metadata)
+
+    @property
+    def has_latents(self) -> bool:
+        return bool(self.n_latents) and not {*LATENTS}.isdisjoint(self.table.column_names)
+
+    @cached_property
+    def latents(self) -> np.ndarray:
+        """True latents, shape (N, D); NaN where they are not known."""
+        if not self.has_latents:
+            return np.full((len(self), self.n_latents), np.nan)
+        return self._vectors(next(name for name in LATENTS if name in self.table.column_names))
+
+    @cached_property
+    def noise(self) -> np.ndarray:
+        """Standard deviation of the errors of `latents`, shape (N, D); 0 where it is not given."""
+        if not self.has_latents or NOISE not in self.table.column_names:
+            return np.zeros((len(self), self.n_latents))
+        return np.nan_to_num(self._vectors(NOISE), nan=0.0, posinf=0.0, neginf=0.0)
+
+    @cached_property
+    def proxies(self) -> dict[str, np.ndarray]:
+        """True proxies by name, shape (N,); NaN where they could not be measured."""
+        return {name: _numbers(self.table, name) for name in self.names}
+
+    @property
+    def group(self) -> np.ndarray | None:
+        """Names of the groups that sources belong to, shape (N,); None where the file has none."""
+        return self.table[GROUP].to_numpy() if GROUP in self.table.column_names else None
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """Number of sources that each stands for, shape (N,); 1 where the file does not say."""
+        if WEIGHT not in self.table.column_names:
+            return np.ones(len(self))
+        return _numbers(self.table, WEIGHT)
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """Sources with a true latent vector or a true proxy: boolean mask, shape (N,)."""
+        known = np.isfinite(self.latents).all(axis=1) & self.has_latents
+        for values in self.proxies.values():
+            known |= np.isfinite(values)
+        return known
+
+    @cached_property
+    def index(self) -> IdIndex:
+        return IdIndex(self.source_id)
+
+    def _vectors(self, name: str) -> np.ndarray:
+        """A column of lists, shape (N, D); NaN where a list is missing."""
+        try:
+            values = matrix(self.table[name])
+        except ValueError as error:
+            raise CatalogError(f"{self.path}, column '{name}': has {error}.") from None
+        if not np.isnan(values).all() and values.shape[1] != self.n_latents:
+            raise CatalogError(
+                f"{self.path}, column '{name}': {values.shape[1]} latents, but the ensemble's "
+                f"decoder has {self.n_latents}. Encode the spectra with it."
+            )
+        return values if values.shape[1] else np.full((len(self), self.n_latents), np.nan)
+
+    def _check(self, ids: pa.ChunkedArray) -> None:
+        if not len(self):
+            raise CatalogError(
+                f"{self.path}: has no rows; expected one for each source of known spectrum."
+            )
+        if ids.null_count or pc.count_distinct(ids).as_py() < len(ids):
+            raise CatalogError(
+                f"{self.path}: ids in '{self.table.column_names[0]}' are repeated or missing; keep "
+                "one row per source."
+            )
+        if not (self.weight >= 0).all() or not self.weight.any():
+            raise CatalogError(
+                f"{self.path}, column '{WEIGHT}': expected numbers from 0 up, and some."
+            )
+        assert self.latents.shape == self.noise.shape
+
+
+class Join:
+    """Finds the sources of a truth file in a scored file, batch by batch, and counts them.
+
+    Attributes
+    ----------
+    n_scored, n_found, n_predicted, n_known : int
+        Sources of the scored file seen so far; those of them in the truth file; of these, those
+        with a prediction; and of these, those with a true value.
+    """
+
+    def __init__(self, truth: Truth, scored: Path) -> None:
+        self.truth, self.scored = truth, scored
+        self.n_scored = self.n_found = self.n_predicted = self.n_known = 0
+        self._first: Any = None
+
+    def rows(self, batch: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of a batch that have a prediction and are in the truth file, and their rows there.
+
+        Parameters
+        ----------
+        batch : pa.Table
+            Rows of the scored file, with ids, and `status` where the file has it.
+        """
+        ids = batch[id_name(batch.schema)].to_numpy()
+        if self._first is None and len(ids):
+            self._first = ids[0]
+        places = self.truth.index.rows(ids)
+        rows = np.flatnonzero(places >= 0)
+        self.n_scored, self.n_found = self.n_scored + len(ids), self.n_found + len(rows)
+        if STATUS in batch.column_names:
+            good = pc.equal(batch[STATUS], "ok").to_numpy(zero_copy_only=False)
+            rows = rows[good[rows].astype(bool)]
+        self.n_predicted += len(rows)
+        self.n_known += int(self.truth.known[places[rows]].sum())
+        return rows, places[rows]
+
+    def finish(self) -> dict[str, int]:
+        """Number of sources left out, by the reason, once every batch was seen.
+
+        Raises
+        ------
+        CatalogError
+            If no source is in both files, has a prediction and a true value.
+        """
+        path, n = self.truth.path, len(self.truth)
+        if not self.n_found:
+            raise CatalogError(
+                f"{path}: none of its {n} ids (the first is '{self.truth.source_id[0]}') is in "
+                f"{self.scored} (the first there is '{self._first}'). Use the same ids in both."
+            )
+        if not self.n_predicted:
+            raise CatalogError(
+                f"{path}: none of its sources has a prediction (see the column '{STATUS}' of the "
+                "scored file). Choose others."
+            )
+        if not self.n_known:
+            raise CatalogError(
+                f"{path}: all {self.n_predicted} sources that were scored have NaN for a truth. "
+                "Measure their spectra, or give others."
+            )
+        return {
+            "only in the scored file": self.n_scored - self.n_found,
+            "only in the truth": n - self.n_found,
+            "without a prediction": self.n_found - self.n_predicted,
+        }
 
 
 @dataclass(frozen=True)
 class KnownSources:
-    """N scored sources with spectra.
+    """N sources that a scored and a truth file share, and that have a prediction.
 
     Attributes
     ----------
-    posterior : LatentPosterior
-        As the scored file has it.
-    knots : mapping of proxy name to ndarray, shape (N, L)
-        Its quantiles at `NORMAL_SCORES`.
-    magnitude : ndarray, shape (N,)
-    latents, noise : ndarray, shape (N, D)
-        True ones, and the errors of their measurement; NaN where they are not known.
-    proxies : mapping of proxy name to ndarray, shape (N,)
-        True ones; NaN where they could not be measured.
-    group : ndarray, shape (N,)
-        Sources of one group stay together.
-    weight : ndarray, shape (N,)
+    scored : pa.Table
+        Their rows of the scored file.
+    truth : Truth
+        Their rows of the truth file, in the same order.
+    source_id : ndarray, shape (N,)
+        As the scored file has them.
     left_out : dict of int
-        Rows of both files that are not here, by the reason.
-    simulated : bool
+        Rows of the files that are not here, by the reason.
     """
 
-    posterior: LatentPosterior
-    knots: Mapping[str, np.ndarray]
-    magnitude: np.ndarray
-    latents: np.ndarray
-    noise: np.ndarray
-    proxies: Mapping[str, np.ndarray]
-    group: np.ndarray
-    weight: np.ndarray
-    left_out: dict[str, int] = field(default_factory=dict)
-    simulated: bool = False
+    scored: pa.Table
+    truth: Truth
+    source_id: np.ndarray
+    left_out: dict[str, int]
 
     def __len__(self) -> int:
-        return len(self.magnitude)
-
-    def take(self, rows: np.ndarray) -> KnownSources:
-        """Some of the sources, by mask or indices."""
-        return KnownSources(
-            self.posterior.take(rows),
-            {name: values[rows] for name, values in self.knots.items()},
-            self.magnitude[rows],
-            self.latents[rows],
-            self.noise[rows],
-            {name: values[rows] for name, values in self.proxies.items()},
-            self.group[rows],
-            self.weight[rows],
-            self.left_out,
-            self.simulated,
-        )
+        return len(self.source_id)
 
     @classmethod
-    def read(cls, scored: Path, truth: Path, ensemble: Ensemble) -> KnownSources:
-        """The sources that a scored file and a truth file share.
+    def read(
+        cls,
+        scored: Path,
+        truth: Path,
+        columns: Sequence[str] | None = None,
+        all_columns: bool = False,
+    ) -> KnownSources:
+        """The sources that both files have, in the order of the scored file.
+
+        Parameters
+        ----------
+        scored : Path
+            As `score` writes it.
+        truth : Path
+            See `Truth.read`, also for `all_columns`.
+        columns : sequence of str, optional
+            Columns of the scored file to keep; it must have them. Default: all.
 
         Raises
         ------
-        CatalogError, EnsembleError
-            If there are none, the truth says nothing of what is predicted, or the scored file is
-            not of this ensemble as it predicts without a calibration.
+        CatalogError
+            If one is not such a file, or they share no source of which something is known.
         """
-        footer = read_footer(scored)
-        _check_scored(scored, footer, ensemble)
-        predicted, ids = _scored_table(scored, footer)
-        known = Truth.read(truth, footer.get("columns", {}).get("source_id", "source_id"))
-        rows = matched(ids, known.source_id)
-        good = np.flatnonzero((rows >= 0) & (np.array(predicted["status"].to_pylist()) == "ok"))
-        if not (rows >= 0).any():
+        schema = scored_schema(scored, columns or ())
+        true, ids = Truth.read(truth, schema, all_columns), id_name(schema)
+        wanted = schema.names
+        if columns is not None:
+            wanted = [n for n in wanted if n in (*columns, ids, STATUS, GROUP)]
+        join, pieces, places = Join(true, scored), [], []
+        for batch in scored_batches(scored, wanted):
+            rows, theirs = join.rows(batch)
+            pieces.append(batch.take(pa.array(rows)))
+            places.append(theirs)
+        left_out = join.finish()
+        table = pa.concat_tables(pieces).combine_chunks()
+        found = true.take(np.concatenate(places))
+        return cls(table, found, table[ids].to_numpy(), left_out)
+
+    def take(self, rows: np.ndarray) -> KnownSources:
+        """Some of the sources, by mask or indices."""
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        table = self.scored.take(pa.array(rows)).combine_chunks()
+        return replace(
+            self, scored=table, truth=self.truth.take(rows), source_id=self.source_id[rows]
+        )
+
+    @property
+    def latents(self) -> np.ndarray:
+        """True latents, shape (N, D); NaN where they are not known."""
+        return self.truth.latents
+
+    @property
+    def noise(self) -> np.ndarray:
+        """Standard deviation of the errors of the true latents, shape (N, D)."""
+        return self.truth.noise
+
+    @property
+    def proxies(self) -> dict[str, np.ndarray]:
+        """True proxies by name, shape (N,); NaN where they could not be measured."""
+        return self.truth.proxies
+
+    @property
+    def weight(self) -> np.ndarray:
+        return self.truth.weight
+
+    @property
+    def group(self) -> np.ndarray:
+        """Group of each source, shape (N,): the truth's, the scored file's, or each its own."""
+        if self.truth.group is not None:
+            return self.truth.group
+        return (
+            self.scored[GROUP].to_numpy() if GROUP in self.scored.column_names else self.source_id
+        )
+
+    @cached_property
+    def group_number(self) -> np.ndarray:
+        """The groups as numbers from 0 up, in the order of their names as text, shape (N,)."""
+        return np.unique(self.group.astype(str), return_inverse=True)[1]
+
+    @property
+    def magnitude(self) -> np.ndarray:
+        """Magnitude of the cutout's central light, shape (N,)."""
+        return self.scored[MAGNITUDE].to_numpy().astype(np.float64)
+
+    def posterior(self, rows: slice = slice(None)) -> LatentPosterior:
+        """Stored posterior of the latents of some sources, without errors of measurement."""
+        from targetsel.networks.stored_posterior import stored_posterior
+
+        start, stop, _ = rows.indices(len(self))
+        return stored_posterior(self.scored.slice(start, stop - start), self.source_id[rows])
+
+
+# ---------------------------------------------------------------------- scored files
+
+
+def id_name(scored: pa.Schema) -> str:
+    """Name of the column of ids of a scored file."""
+    return footer_in(scored.metadata).get("columns", {}).get("source_id", "source_id")
+
+
+def scored_schema(path: Path, columns: Sequence[str] = ()) -> pa.Schema:
+    """The schema of a scored file.
+
+    Raises
+    ------
+    CatalogError
+        If it is missing, damaged or no scored file, or has not all of these columns.
+    """
+    read_footer(path)
+    schema = pq.read_schema(path)
+    proxies = () if proxy_names(schema) else ("<proxy>_quantiles",)
+    for name in (*proxies, id_name(schema), STATUS, *columns):
+        if name not in schema.names:
             raise CatalogError(
-                f"{truth}: none of its {len(known)} ids (the first is '{known.source_id[0]}') is "
-                f"in {scored} (the first there is '{ids[0]}'). Use the same ids in both."
+                f"{path}: no column '{name}'; this is not a scored file of this version. Make one "
+                "with targetsel score."
             )
-        if not len(good):
-            raise CatalogError(
-                f"{truth}: none of its sources has a prediction (see the column 'status' of the "
-                "scored file). Choose others."
-            )
-        left_out = {
-            "only in the truth": len(known) - int((rows >= 0).sum()),
-            "without a prediction": int((rows >= 0).sum()) - len(good),
-        }
-        predicted, known = predicted.take(pa.array(good)), known.take(rows[good])
-        if known.has_latents:
-            check_decoder(truth, known.footer, footer)
-        latents, noise = known.latents(ensemble.decoder.n_latents)
-        found = cls(
-            stored_posterior(predicted, ids[good]),
-            {name: matrix(predicted[name + QUANTILES]) for name in PROXIES},
-            predicted[MAGNITUDE].to_numpy().astype(np.float64),
-            latents,
-            noise,
-            known.proxies(),
-            ids[good] if known.group is None else known.group,
-            known.weight,
-            left_out,
-            says_simulated(known.footer),
-        )
-        return found._with_some_truth(truth)
-
-    def _with_some_truth(self, truth: Path) -> KnownSources:
-        """The sources that count and of which something is known."""
-        known = np.isfinite(self.latents).all(axis=1)
-        for values in self.proxies.values():
-            known |= np.isfinite(values)
-        known &= self.weight > 0
-        if not known.any():
-            raise CatalogError(
-                f"{truth}: all {len(self)} sources that were scored have NaN for a truth. Measure "
-                "their spectra, or give others."
-            )
-        found = self.take(known)
-        found.left_out["with NaN for a truth"] = len(self) - len(found)
-        return found
+    return schema
 
 
-def _check_scored(path: Path, footer: Mapping[str, Any], ensemble: Ensemble) -> None:
-    scored_by = footer.get("ensemble") or {}
-    if scored_by.get("sha256") != ensemble.sha256:
-        raise EnsembleError(
-            f"{path}: scored by the ensemble '{scored_by.get('name', 'unknown')}' "
-            f"({str(scored_by.get('sha256'))[:12]}), not by '{ensemble.card.get('name', '')}' "
-            f"({ensemble.sha256[:12]}). Name the one that scored it with --ensemble."
-        )
-    if footer.get("calibration"):
-        raise CatalogError(
-            f"{path}: its posteriors are calibrated already. Score it with --uncalibrated first."
-        )
+def scored_batches(
+    path: Path, columns: Sequence[str] | None = None, n: int = ROWS_AT_ONCE
+) -> Iterator[pa.Table]:
+    """Rows of a scored file, n at a time, with all or some of its columns.
+
+    Raises
+    ------
+    CatalogError
+        If the file is damaged.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names if columns is None else columns
+            layout = pa.schema([file.schema_arrow.field(name) for name in names])
+            for batch in file.iter_batches(n, columns=names):
+                table = pa.Table.from_batches([batch]).select(names)
+                yield table.cast(layout.with_metadata(file.schema_arrow.metadata))
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CatalogError(f"{path}: damaged ({reason}). Score the catalog again.") from error
 
 
-def _scored_table(path: Path, footer: Mapping[str, Any]) -> tuple[pa.Table, np.ndarray]:
-    ids = footer.get("columns", {}).get("source_id", "source_id")
-    names = set(pq.read_schema(path).names)
-    wanted = [ids, "status", MAGNITUDE, "member_mean", "member_cov"]
-    wanted += [name + QUANTILES for name in PROXIES]
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        raise CatalogError(
-            f"{path}: no column '{missing[0]}', so it is not a scored catalog of this version. "
-            "Score it again."
-        )
-    table = pq.read_table(path, columns=wanted)
-    return table, table[ids].to_numpy()
+def n_latents(scored: pa.Schema) -> int:
+    """Latents of the posteriors in a scored file, or 0 where it was written without them."""
+    if not {"member_mean", "member_cov"} <= {*scored.names}:
+        return 0
+    mean, cov = (scored.field(name).type.list_size for name in ("member_mean", "member_cov"))
+    return 2 * cov // mean - 1
+
+
+def _unit(scored: pa.Schema, name: str) -> str:
+    """Unit of a proxy in a scored file."""
+    there = unit_of(scored.field(name)) if name in scored.names else ""
+    return there or UNITS.get(name, "")
+
+
+def _numbers(table: pa.Table, name: str) -> np.ndarray:
+    """A column of numbers as float64, shape (N,); NaN where it is null or infinite."""
+    values = table[name].cast(pa.float64()).to_numpy()
+    return np.where(np.isfinite(values), values, np.nan)

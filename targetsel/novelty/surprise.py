@@ -6,15 +6,20 @@ of other galaxies do, as those from which a spectrum teaches most.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from targetsel.calibration.truth import LATENTS, Truth
+from targetsel.calibration.known_sources import (
+    LATENTS,
+    Join,
+    Truth,
+    id_name,
+    scored_batches,
+    scored_schema,
+)
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.networks.stored_posterior import matrix, stored_posterior
@@ -30,48 +35,6 @@ SURPRISE = (
     "share of the spectra that the image had made expect that are at least as unlikely as the "
     "measured one; small means surprising"
 )
-
-
-@dataclass(frozen=True)
-class MeasuredLatents:
-    """Latents of measured spectra, and the errors of their measurement.
-
-    Attributes
-    ----------
-    source_id : ndarray, shape (N,)
-    mean, noise : ndarray, shape (N, D)
-        Standardised latents and their standard deviations; 0 where the file has none.
-    """
-
-    source_id: np.ndarray
-    mean: np.ndarray
-    noise: np.ndarray
-
-    @cached_property
-    def _place(self) -> dict[str, int]:
-        return {str(each): row for row, each in enumerate(self.source_id)}
-
-    def rows_of(self, ids: np.ndarray) -> np.ndarray:
-        """The row of each id, or -1 without latents, shape (N,); 12 and "12" are the same id."""
-        rows = np.array([self._place.get(str(each), -1) for each in ids], dtype=np.int64)
-        known = np.isfinite(self.mean).all(axis=1)
-        return np.where((rows >= 0) & known[rows], rows, -1)
-
-    @classmethod
-    def read(cls, path: Path, n_latents: int) -> MeasuredLatents:
-        """Those in a Parquet file of `targetsel spectra encode`, or a mock sky's truth.
-
-        Raises
-        ------
-        CatalogError
-        """
-        truth = Truth.read(path)
-        if not truth.has_latents:
-            raise CatalogError(
-                f"{path}: no column '{LATENTS[0]}', expected latents of spectra. Make them with "
-                "'targetsel spectra encode'."
-            )
-        return cls(truth.source_id, *truth.latents(n_latents))
 
 
 def surprise(posterior: LatentPosterior, latents: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -107,7 +70,8 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
     Parameters
     ----------
     spectra : Path
-        Latents of measured spectra (see `MeasuredLatents.read`).
+        Latents of measured spectra: a truth file (see `calibration.known_sources.Truth`) such as
+        `targetsel spectra encode` writes.
 
     Returns
     -------
@@ -120,27 +84,30 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
     """
     footer = read_footer(scored)
     _check(scored, footer, ensemble)
-    measured = MeasuredLatents.read(spectra, ensemble.decoder.n_latents)
-    ids = footer.get("columns", {}).get("source_id", "source_id")
-    n_compared = 0
-    with pq.ParquetFile(scored) as file:
-        schema = file.schema_arrow
-        for field in _fields(ensemble.decoder.n_latents):
-            schema = schema.append(field)
-        with ParquetSink(output, schema) as sink:
-            sink.footer.update(footer, surprise={"seed": seed, "spectra": len(measured.mean)})
-            for batch in file.iter_batches(ROWS_AT_ONCE):
-                table = pa.Table.from_batches([batch])
-                columns = _compared(table, table[ids].to_numpy(), measured, ensemble, seed)
-                n_compared += table.num_rows - columns[0].null_count
-                for field, column in zip(_fields(ensemble.decoder.n_latents), columns, strict=True):
-                    table = table.append_column(field, column)
-                sink.write(table)
-            if not n_compared:
-                raise CatalogError(
-                    f"{spectra}: none of its {len(measured.mean)} spectra is of a source with a "
-                    f"prediction in {scored}. Use the same ids in both."
-                )
+    schema = scored_schema(scored, ("member_mean", "member_cov"))
+    measured = Truth.read(spectra, schema)
+    if not measured.has_latents:
+        raise CatalogError(
+            f"{spectra}: no column '{LATENTS[0]}', expected latents of spectra. Make them with "
+            "'targetsel spectra encode'."
+        )
+    join, n_compared, fields = Join(measured, scored), 0, _fields(measured.n_latents)
+    with ParquetSink(output, pa.schema([*schema, *fields], schema.metadata)) as sink:
+        sink.footer.update(footer, surprise={"seed": seed, "spectra": len(measured)})
+        for table in scored_batches(scored, n=ROWS_AT_ONCE):
+            rows, places = join.rows(table)
+            known = np.isfinite(measured.latents[places]).all(axis=1)
+            columns = _compared(table, rows[known], measured.take(places[known]), ensemble, seed)
+            n_compared += int(known.sum())
+            for field, column in zip(fields, columns, strict=True):
+                table = table.append_column(field, column)
+            sink.write(table)
+        join.finish()
+        if not n_compared:
+            raise CatalogError(
+                f"{spectra}: none of its {len(measured)} spectra is of a source with a "
+                f"prediction in {scored}. Use the same ids in both."
+            )
     return n_compared
 
 
@@ -174,18 +141,16 @@ def _fields(n_latents: int) -> list[pa.Field]:
 
 
 def _compared(
-    table: pa.Table, ids: np.ndarray, measured: MeasuredLatents, ensemble: Ensemble, seed: int
+    table: pa.Table, rows: np.ndarray, measured: Truth, ensemble: Ensemble, seed: int
 ) -> list[pa.Array]:
-    """The columns of `_fields` for some scored rows."""
-    n, d = table.num_rows, ensemble.decoder.n_latents
-    place = measured.rows_of(ids)
-    known = (place >= 0) & (np.array(table["status"].to_pylist()) == "ok")
-    rows = np.flatnonzero(known)
+    """The columns of `_fields` for scored rows, of which some have these measured latents."""
+    n, d = table.num_rows, measured.n_latents
     values = np.full((n, 1 + d + len(PROXIES)), np.nan)
     word = np.full(n, None, dtype=object)
     if len(rows):
-        some, latents = table.take(pa.array(rows)), measured.mean[place[rows]]
-        posterior = stored_posterior(some, ids[rows]).with_noise(measured.noise[place[rows]])
+        some, latents = table.take(pa.array(rows)), measured.latents
+        ids = some[id_name(table.schema)].to_numpy()
+        posterior = stored_posterior(some, ids).with_noise(measured.noise)
         below = [posterior.probability_below(latents), _lines_below(some, latents, ensemble)]
         values[rows, 0] = surprise(posterior, latents, seed)
         alone = np.concatenate(below, axis=1)
@@ -194,7 +159,8 @@ def _compared(
         word[rows] = names[np.nan_to_num(values[rows, 1:], nan=1.0).argmin(axis=1)]
     flat = values.astype(np.float32)
     numbers = [pa.array(column, mask=np.isnan(column)) for column in flat.T]
-    listed = pa.array(flat[:, 1 : 1 + d].ravel(), mask=np.repeat(~known, d))
+    without = ~np.isin(np.arange(n), rows)
+    listed = pa.array(flat[:, 1 : 1 + d].ravel(), mask=np.repeat(without, d))
     latent_column = pa.FixedSizeListArray.from_arrays(listed, d)
     return [numbers[0], latent_column, *numbers[1 + d :], pa.array(word, pa.string())]
 

@@ -19,11 +19,16 @@ from targetsel.observing.exposure import LONGEST, share_in_fiber
 from targetsel.observing.lines import QUANTITIES, Exposure, Line, ObservedLine
 from targetsel.observing.redshift import Redshift
 from targetsel.photometry.columns import floats
-from targetsel.rules.binding import proxy_names
 from targetsel.scoring.scored_rows import column_of, quantile_fields
 from targetsel.selection.scan import scored_file
 from targetsel.selection.sources import Sources
-from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES, ProxyPosterior
+from targetsel.spectra.proxies import (
+    CORRELATION,
+    NORMAL_SCORES,
+    QUANTILES,
+    ProxyPosterior,
+    proxy_names,
+)
 from targetsel.tables.columns import in_unit, is_number
 from targetsel.tables.files import check_output
 from targetsel.tables.parquet import ParquetSink, described, read_footer

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from targetsel.calibration.known_sources import KnownSources
 from targetsel.errors import CatalogError, RuleError
-from targetsel.report.known import KnownSources
 from targetsel.rules import formula as f
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules, shipped_rules
@@ -105,13 +105,13 @@ def _claims(known: KnownSources, rules: Rules) -> list[Claim]:
             probability(each.truth, Sources(table.slice(start, _ROWS).combine_chunks()))
             for start in range(0, len(known), _ROWS)
         ]
-        probability = np.concatenate(pieces)
+        stated = np.concatenate(pieces)
         true = truth(rules, each.name, table, known.proxies)
-        there = np.isfinite(probability)
+        there = np.isfinite(stated)
         for proxy in f.proxies(each.truth):
             there &= np.isfinite(known.proxies[proxy])
         name = f"{rules.name}: {each.name}"
-        found.append(Claim(name, probability, true, there, members[:, place]))
+        found.append(Claim(name, stated, true, there, members[:, place]))
     return found
 
 

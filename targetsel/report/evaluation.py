@@ -9,19 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from targetsel.calibration.known_sources import KnownSources
 from targetsel.errors import OutputError
 from targetsel.report.baseline import is_available
 from targetsel.report.claims import claims
 from targetsel.report.distributions import distributions, joint
 from targetsel.report.figures import Figure, Figures
 from targetsel.report.judged import judged_latents, judged_proxies
-from targetsel.report.known import KnownSources, provenance
 from targetsel.report.outcomes import lists, members, reliability
 from targetsel.report.page import write_page
 from targetsel.report.photometry import features
 from targetsel.report.subsets import Subset, subsets
 from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
-from targetsel.tables.files import check_output
+from targetsel.tables.files import check_output, sha256_of_file
+from targetsel.tables.parquet import read_footer, says_simulated
 from targetsel.version import __version__
 
 TABLE, PAGE = "evaluation.parquet", "evaluation.html"
@@ -95,9 +96,9 @@ def evaluate(
     ------
     CatalogError, RuleError
     """
-    known = KnownSources.read(scored, truth)
+    known = _known(scored, truth)
     progress(f"{len(known):,} sources have a prediction and a truth")
-    resampling = Resampling(known.group, known.weight)
+    resampling = Resampling(known.group_number, known.weight)
     parts = tuple(subsets(known))
     stated, left_out = claims(known, conditions, rules)
     found = list(_of_latents(known, parts, resampling))
@@ -113,13 +114,31 @@ def evaluate(
     for each in stated:
         found += lists(each, photometry if usable else None, known, resampling)
     progress("probabilities, and lists of targets, are judged")
-    about = provenance(scored, truth) | _about(known, resampling)
+    about = _provenance(scored, truth) | _about(known, resampling)
     about |= {
         "not_evaluated": left_out,
         "photometry": names if usable else [],
         "no_photometry_because": _no_photometry(names),
     }
     return Evaluation(Figures(found), parts, about)
+
+
+def _known(scored: Path, truth: Path) -> KnownSources:
+    """Sources in the order of their ids, so that no figure depends on the order of the rows."""
+    known = KnownSources.read(scored, truth, all_columns=True)
+    return known.take(np.argsort(known.source_id, kind="stable"))
+
+
+def _provenance(scored: Path, truth: Path) -> dict[str, Any]:
+    """Ensemble, calibration and hashes of both files, and whether one says it is simulated."""
+    ours, theirs = read_footer(scored), read_footer(truth)
+    return {
+        "ensemble": ours.get("ensemble"),
+        "calibration": ours.get("calibration"),
+        "simulated": says_simulated(ours) or says_simulated(theirs),
+        "scored_sha256": sha256_of_file(scored),
+        "truth_sha256": sha256_of_file(truth),
+    }
 
 
 def _about(known: KnownSources, resampling: Resampling) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from targetsel.report.known import KnownSources
+from targetsel.calibration.known_sources import KnownSources
 from targetsel.report.scores import crps, energy_score, mahalanobis_pit, tarp
+from targetsel.selection.sources import Sources
 from targetsel.tables.ids import uniform
 
 N_DRAWS = 128  # of the latents
@@ -68,7 +69,7 @@ class JudgedTogether:
 
 def judged_proxies(known: KnownSources) -> list[Judged]:
     """Every proxy of which the truth is known."""
-    posterior = known.proxy_posterior
+    posterior = Sources(known.scored).posterior
     scores = ndtri((np.arange(N_LEVELS) + 0.5) / N_LEVELS)
     found = []
     for name, true in known.proxies.items():
@@ -94,7 +95,9 @@ def judged_latents(known: KnownSources) -> tuple[list[Judged], JudgedTogether | 
     mean, pit, score = np.empty((n, d)), np.empty((n, d)), np.empty((n, d))
     together = np.full((3, n), np.nan)
     for rows in _blocks(n):
-        posterior, true = known.latent_posterior(rows), known.latents[rows]
+        posterior, true = known.posterior(rows), known.latents[rows]
+        if known.noise[rows].any():
+            posterior = posterior.with_noise(known.noise[rows])
         draws = posterior.draw(N_DRAWS, SEED)
         mean[rows], pit[rows] = posterior.mean, posterior.probability_below(true)
         score[rows] = np.stack([crps(draws[..., k], true[:, k]) for k in range(d)], axis=1)

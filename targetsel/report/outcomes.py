@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from targetsel.calibration.known_sources import KnownSources
 from targetsel.report.baseline import FEWEST, photometry_probability
 from targetsel.report.claims import Claim
 from targetsel.report.curves import (
@@ -16,7 +17,6 @@ from targetsel.report.curves import (
     in_bins,
 )
 from targetsel.report.figures import ALL, Figure
-from targetsel.report.known import KnownSources
 from targetsel.report.subsets import Subset
 from targetsel.statistics.resampling import Resampling
 
@@ -77,7 +77,7 @@ def lists(
     rankings = {ENSEMBLE: claim.probability[rows]}
     if photometry is not None:
         rankings[PHOTOMETRY] = photometry_probability(
-            photometry[rows], true, known.group[rows], known.weight[rows]
+            photometry[rows], true, known.group_number[rows], known.weight[rows]
         )
     found = {}
     for who, ranking in rankings.items():

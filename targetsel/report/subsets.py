@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from targetsel.calibration.known_sources import KnownSources
 from targetsel.report.figures import ALL
-from targetsel.report.known import KnownSources
 from targetsel.report.photometry import (
     REDSHIFTS,
     SIZES,
@@ -49,12 +49,12 @@ def subsets(known: KnownSources) -> list[Subset]:
     Columns of the scored file go before those of the truth.
     """
     found = [Subset(ALL, "", np.nan, np.ones(len(known), dtype=bool))]
-    for table in (known.scored, known.truth):
+    for table in (known.scored, known.truth.table):
         if (name := red_magnitude(table)) is not None:
             found += _bins(name, magnitudes(table)[name])
             break
     for names in (SIZES, REDSHIFTS):
-        for table in (known.scored, known.truth):
+        for table in (known.scored, known.truth.table):
             if (name := first_of(table, names)) is not None:
                 found += _bins(name, numbers(table, name))
                 break

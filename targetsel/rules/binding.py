@@ -24,7 +24,7 @@ from targetsel.rules import formula as f
 from targetsel.rules.functions import FLIPPED, apply
 from targetsel.sky.external_files import Attachments
 from targetsel.sky.footprint import region_in
-from targetsel.spectra.proxies import CORRELATION, QUANTILES
+from targetsel.spectra.proxies import CORRELATION, proxy_names
 from targetsel.tables.parquet import footer_in
 
 STATISTICS = ("_std", "_q16", "_q84")
@@ -103,15 +103,6 @@ class Columns:
         kind = "condition" if type_ == "condition" else "number"
         text = (field.metadata or {}).get(b"unit", b"").decode()
         return Meaning(f.Column(field.name, role, type_), kind, _unit(text))
-
-
-def proxy_names(schema: pa.Schema) -> tuple[str, ...]:
-    """The proxies whose posterior a scored file holds, in their order."""
-    return tuple(
-        field.name.removesuffix(QUANTILES)
-        for field in schema
-        if field.name.endswith(QUANTILES) and b"normal_scores" in (field.metadata or {})
-    )
 
 
 def correlated(schema: pa.Schema) -> dict[str, list[str]]:

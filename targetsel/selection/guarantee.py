@@ -29,9 +29,9 @@ from targetsel.errors import RuleError
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas, Condition, Plan
 from targetsel.rules.rules import Rules
-from targetsel.selection.calibration import Calibration, claim_of
 from targetsel.selection.candidates import classes_in, quantiles_in
 from targetsel.selection.evaluation import passing, probability
+from targetsel.selection.outcomes import ClaimOutcomes, claim_of
 from targetsel.selection.scan import scored_file
 
 
@@ -152,7 +152,7 @@ def guarantee(
     scored : Path
         The catalog that targets are chosen from.
     calibration, truth : Path
-        See `Calibration.read`.
+        See `ClaimOutcomes.read`.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def guarantee(
         quantiles = quantiles_in(file, rules)
         target_class = classes_in(file, rules, quantiles)[name]
         claim = claim_of(target_class)
-        known = Calibration.read(rules, name, calibration, truth, quantiles)
+        known = ClaimOutcomes.read(rules, name, calibration, truth, quantiles)
         passed = known.passed
         chosen = ConformalSelection(purity, known.probability[passed], known.true[passed])
         conditions = [each.formula for each in target_class.conditions if each.step != "sample"]
@@ -184,7 +184,7 @@ def guarantees(
     scored : Path
         The catalog that targets are chosen from.
     known : tuple of Path, optional
-        A scored catalog and the truth about its sources (see `Calibration.read`).
+        A scored catalog and the truth about its sources (see `ClaimOutcomes.read`).
 
     Raises
     ------

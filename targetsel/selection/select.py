@@ -105,7 +105,7 @@ def select(
     dry_run : bool
         Count only; nothing is written.
     known : pair of Path, optional
-        A scored catalog and the truth about its sources (see `Calibration.read`), for classes
+        A scored catalog and the truth about its sources (see `ClaimOutcomes.read`), for classes
         with a guarantee.
     with_funnels : bool
         Count what each condition rejects alone, beside what the conditions let through one after

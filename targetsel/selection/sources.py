@@ -17,8 +17,14 @@ import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
-from targetsel.rules.binding import correlated, proxy_names
-from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES, ProxyPosterior
+from targetsel.rules.binding import correlated
+from targetsel.spectra.proxies import (
+    CORRELATION,
+    NORMAL_SCORES,
+    QUANTILES,
+    ProxyPosterior,
+    proxy_names,
+)
 
 
 class Columnar(Protocol):

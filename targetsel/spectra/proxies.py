@@ -11,9 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import ndtr, ndtri, owens_t
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Quantiles are kept at equal steps of the standard normal, so that -1, 0 and 1 are the 16th,
 # 50th and 84th percentiles, a Gaussian marginal is exactly a straight line between the knots,
@@ -28,6 +32,15 @@ CORRELATION = "_correlation"
 
 # The normal scores between which a proxy lies; None where one side has no bound.
 Sides = tuple[np.ndarray | None, np.ndarray | None]
+
+
+def proxy_names(schema: pa.Schema) -> tuple[str, ...]:
+    """Proxies whose posterior a scored file holds, in their order."""
+    return tuple(
+        field.name.removesuffix(QUANTILES)
+        for field in schema
+        if field.name.endswith(QUANTILES) and b"normal_scores" in (field.metadata or {})
+    )
 
 
 @dataclass(frozen=True)

@@ -7,27 +7,58 @@ not change with a row's place or its neighbours.
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from pandas import Index
 
-def matched(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """The row of each id in `among`, or -1, shape (N,), int64.
+
+class IdIndex:
+    """Finds ids among others; made once, it serves many batches.
 
     Ids are compared as text where one side has numbers and the other text: 12 is "12", not "012".
-    Where `among` repeats an id its first row counts.
-    """
-    from pandas import Index  # which takes a third of a second to import
 
-    ids, among = np.asarray(ids), np.asarray(among)
-    if (ids.dtype.kind in "iu") != (among.dtype.kind in "iu"):
-        ids, among = (np.array([str(each) for each in side], dtype=object) for side in (ids, among))
-    index = Index(among)
-    if index.has_duplicates:
+    Parameters
+    ----------
+    among : ndarray, shape (N,)
+        Whole numbers or text; where an id is repeated its first row counts.
+    """
+
+    def __init__(self, among: np.ndarray) -> None:
+        self._among = np.asarray(among)
+        self._indices: dict[bool, tuple[Index, np.ndarray | None]] = {}
+
+    def rows(self, ids: np.ndarray) -> np.ndarray:
+        """The row of each id, or -1, shape of `ids`, int64."""
+        ids = np.asarray(ids)
+        as_text = (ids.dtype.kind in "iu") != (self._among.dtype.kind in "iu")
+        if as_text not in self._indices:
+            self._indices[as_text] = self._index(_as_text(self._among) if as_text else self._among)
+        index, first = self._indices[as_text]
+        rows = index.get_indexer(_as_text(ids) if as_text else ids).astype(np.int64)
+        return rows if first is None else np.where(rows >= 0, first[rows], -1)
+
+    @staticmethod
+    def _index(among: np.ndarray) -> tuple[Index, np.ndarray | None]:
+        """The ids, each once; and their first rows, where some are repeated."""
+        from pandas import Index  # which takes a third of a second to import
+
+        index = Index(among)
+        if not index.has_duplicates:
+            return index, None
         first = np.flatnonzero(~index.duplicated())
-        rows = index.take(first).get_indexer(Index(ids))
-        return np.where(rows >= 0, first[rows], -1).astype(np.int64)
-    return index.get_indexer(Index(ids)).astype(np.int64)
+        return index.take(first), first
+
+
+def _as_text(ids: np.ndarray) -> np.ndarray:
+    return np.array([str(each) for each in ids], dtype=object)
+
+
+def matched(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """The row of each id in `among`, or -1, shape (N,), int64; compared as `IdIndex` does."""
+    return IdIndex(among).rows(ids)
 
 
 def keys_of(source_id: np.ndarray) -> np.ndarray:

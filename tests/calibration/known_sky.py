@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from scipy.special import ndtr
 
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.spectra.lines import PROXIES, measure
+from targetsel.spectra.lines import PROXIES, UNITS, measure
 from targetsel.spectra.proxies import QUANTILES, ProxyPosterior
-from targetsel.tables.parquet import write_table
+from targetsel.tables.parquet import described, write_table
 
 N, D = 620, 6
 N_DRAWS = 84  # so that the outermost quantiles do not coincide
@@ -38,6 +39,9 @@ def write_known(
     lower = np.tril_indices(D)
     columns = {
         "source_id": pa.array(predicted.source_id),
+        "ra": pa.array(np.linspace(10, 20, n)),
+        "dec": pa.array(np.linspace(-5, 5, n)),
+        "_healpix_29": pa.array(1000 * np.arange(n)),
         "member_mean": lists(predicted.member_mean.reshape(n, -1)),
         "member_cov": lists(predicted.member_cov[:, :, lower[0], lower[1]].reshape(n, -1)),
         **{name + QUANTILES: lists(stored.knots(name)) for name in PROXIES},
@@ -50,7 +54,18 @@ def write_known(
         "options": {"seed": 0, "n_draws": N_DRAWS},
         "columns": {"source_id": "source_id"},
     }
-    write_table(pa.table(columns), scored, notes | (footer or {}))
+    table = pa.table(columns)
+    fields = [
+        field.with_metadata({"normal_scores": ""}) if field.name.endswith(QUANTILES) else field
+        for field in table.schema
+    ]
+    table = table.cast(pa.schema(fields))
+    for name in PROXIES:
+        for end, share in (("", 0.5), ("_q16", ndtr(-1)), ("_q84", ndtr(1))):
+            values = pa.array(stored.quantile(name, share), pa.float32())
+            field = described(name + end, pa.float32(), UNITS[name])
+            table = table.append_column(field, values)
+    write_table(table, scored, notes | (footer or {}))
     true = measure(ensemble.decoder.decode(latents[:, None]))
     columns = {"source_id": columns["source_id"], "latent": lists(latents)}
     for name in PROXIES:

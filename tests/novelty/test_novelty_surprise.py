@@ -8,7 +8,7 @@ from scipy.stats import chi2, kstest
 
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.networks.posterior import LatentPosterior
-from targetsel.novelty.surprise import MeasuredLatents, compare, surprise
+from targetsel.novelty.surprise import compare, surprise
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.tables.parquet import write_table
 from tests.calibration.known_sky import lists, write_known
@@ -119,16 +119,17 @@ def test_a_file_that_is_no_scored_catalog_or_of_another_ensemble_is_refused(know
         ),
     ],
 )
-def test_latents_that_cannot_be_compared_are_refused(tmp_path, columns, message):
+def test_latents_that_cannot_be_compared_are_refused(known, tmp_path, columns, message):
+    scored, _, ensemble = known
     write_table(pa.table(columns), tmp_path / "spectra.parquet")
     with pytest.raises(CatalogError, match=message):
-        MeasuredLatents.read(tmp_path / "spectra.parquet", 6)
+        compare(scored, tmp_path / "spectra.parquet", ensemble, tmp_path / "out")
 
 
 def test_spectra_of_other_sources_leave_no_file(known, tmp_path):
     scored, _, ensemble = known
     columns = {"source_id": [-5], "latent_mean": lists(np.zeros((1, 6)))}
     write_table(pa.table(columns), tmp_path / "spectra.parquet")
-    with pytest.raises(CatalogError, match="none of its 1 spectra is of a source with a"):
+    with pytest.raises(CatalogError, match=r"none of its 1 ids \(the first is '-5'\) is in"):
         compare(scored, tmp_path / "spectra.parquet", ensemble, tmp_path / "out")
     assert not (tmp_path / "out").exists()

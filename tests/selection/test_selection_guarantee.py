@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.binding import footer
 from targetsel.rules.rules import Rules
-from targetsel.selection.calibration import Calibration
 from targetsel.selection.guarantee import ConformalSelection, guarantee
+from targetsel.selection.outcomes import ClaimOutcomes
 from targetsel.tables.parquet import write_table
 from tests.selection.scored_by_hand import rule_text, scored_table
 
@@ -117,7 +117,7 @@ def files(tmp_path):
 
 
 def test_calibration_joins_truth_by_id(files):
-    found = Calibration.read(RULES, "ELG", *files)
+    found = ClaimOutcomes.read(RULES, "ELG", *files)
     assert len(found) == 40
     assert found.true.tolist() == [median + 10 > 50 for median in range(30, 70)]
     assert found.passed.tolist() == [median > 50 - 12.8 for median in range(30, 70)]
@@ -134,7 +134,7 @@ def test_guarantee_reads_both_sides_from_files(files):
 def test_sources_without_truth_are_left_out(files, tmp_path):
     few = pa.table({"source_id": [1, 2, 999], "ew_halpha": [80.0, float("nan"), 80.0]})
     write_table(few, tmp_path / "few.parquet")
-    found = Calibration.read(RULES, "ELG", files[0], tmp_path / "few.parquet")
+    found = ClaimOutcomes.read(RULES, "ELG", files[0], tmp_path / "few.parquet")
     assert found.true.tolist() == [True, False]
 
 
@@ -147,23 +147,24 @@ def test_calibration_asks_what_concerns_spectra_not_where_or_how_many(files, tmp
     rest += "  REST: {bit: 0, priority: 1, where: P(ew_halpha > 50) > 0.1, unless: ELG}\n"
     text = rule_text("P(ew_halpha > 50) > 0.5", rest=rest).replace("define: {}", masks)
     rules = Rules.parse(text, str(tmp_path / "rules.yaml"))
-    chosen = Calibration.read(rules, "ELG", *files).passed
+    chosen = ClaimOutcomes.read(rules, "ELG", *files).passed
     assert chosen.tolist() == [median > 50 for median in range(30, 70)]
-    chosen = Calibration.read(rules, "REST", *files).passed
+    chosen = ClaimOutcomes.read(rules, "REST", *files).passed
     assert chosen.tolist() == [50 - 12.8 < median <= 50 for median in range(30, 70)]
 
 
 def test_class_without_a_claim_has_nothing_to_guarantee(files):
     with pytest.raises(RuleError, match="class ELG claims nothing about its members' spectra"):
-        Calibration.read(Rules.parse(rule_text("dec < 90")), "ELG", *files)
+        ClaimOutcomes.read(Rules.parse(rule_text("dec < 90")), "ELG", *files)
 
 
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
-        (pa.table({"source_id": [1]}), "no column 'ew_halpha'; a truth file holds the ids and"),
+        (pa.table({"source_id": [1]}), "neither latents .* nor a proxy such as 'ew_oiii'"),
+        (pa.table({"source_id": [1], "d4000": [1.0]}), "no column 'ew_halpha', of which class ELG"),
         (pa.table({"id": [1], "ew_halpha": [1.0]}), "no column 'source_id'"),
-        (pa.table({"source_id": ["1"], "ew_halpha": [1.0]}), "are string; the scored file's are"),
+        (pa.table({"source_id": [1.0], "ew_halpha": [1.0]}), "column 'source_id': is of type dou"),
         (pa.table({"source_id": [1, 1], "ew_halpha": [1.0, 2]}), "ids in 'source_id' are repeated"),
         (
             pa.table(
@@ -171,15 +172,15 @@ def test_class_without_a_claim_has_nothing_to_guarantee(files):
                 schema=pa.schema(
                     [
                         ("source_id", pa.int64()),
-                        pa.field("ew_halpha", pa.float64(), metadata={"unit": "nm"}),
+                        pa.field("ew_halpha", pa.float64(), metadata={"unit": "s"}),
                     ]
                 ),
             ),
-            "'ew_halpha' is in nm, the scored file has it in Angstrom; convert it",
+            "column 'ew_halpha': is in 's'; expected 'Angstrom'. Convert it",
         ),
     ],
 )
 def test_truth_that_does_not_fit_is_refused(files, tmp_path, truth, message):
     write_table(truth, tmp_path / "bad.parquet")
-    with pytest.raises(CatalogError, match=f"bad.parquet: .*{message}"):
-        Calibration.read(RULES, "ELG", files[0], tmp_path / "bad.parquet")
+    with pytest.raises(CatalogError, match=f"bad.parquet.*{message}"):
+        ClaimOutcomes.read(RULES, "ELG", files[0], tmp_path / "bad.parquet")

@@ -23,9 +23,9 @@ import pyarrow.compute as pc
 
 from targetsel.rules import formula as f
 from targetsel.rules.rules import Rules
-from targetsel.selection.calibration import Calibration, asked, claim_of
 from targetsel.selection.candidates import classes_in, ids_of, quantiles_in
 from targetsel.selection.evaluation import all_hold, probability
+from targetsel.selection.outcomes import ClaimOutcomes, asked, claim_of
 from targetsel.selection.scan import scored_file
 from targetsel.selection.trial import members, trial
 
@@ -127,7 +127,7 @@ def forecasts(
     rules : Rules
     scored : Path
     known : tuple of Path, optional
-        A scored catalog and the truth about its sources (see `Calibration.read`). Without it
+        A scored catalog and the truth about its sources (see `ClaimOutcomes.read`). Without it
         there are no intervals.
     name : str, optional
         Only this class, which must claim something about its members' proxies. Otherwise all that
@@ -145,7 +145,7 @@ def forecasts(
     promises = targets.footer["guarantees"]
     found = []
     for each in wanted:
-        calibration = known and Calibration.read(rules, each.name, *known, quantiles)
+        calibration = known and ClaimOutcomes.read(rules, each.name, *known, quantiles)
         floor = promises[each.name]["threshold"] if each.name in promises else -np.inf
         chosen = members(targets, each.name)
         found.append(forecast(rules, each.name, scored, chosen, calibration, floor))
@@ -157,7 +157,7 @@ def forecast(
     name: str,
     scored: Path,
     chosen: pa.Array,
-    calibration: Calibration | None = None,
+    calibration: ClaimOutcomes | None = None,
     threshold: float = -np.inf,
 ) -> Forecast:
     """What class `name` is expected to bring.
@@ -170,12 +170,12 @@ def forecast(
         The catalog that the targets were chosen from.
     chosen : pa.Array
         The ids of the members.
-    calibration : Calibration, optional
+    calibration : ClaimOutcomes, optional
         Of the same class; without it there are no intervals.
     threshold : float
         Members are besides more probable than this (see `guarantee`).
     """
-    known = calibration or Calibration(np.zeros(0, bool), np.zeros(0), np.zeros(0, bool))
+    known = calibration or ClaimOutcomes(np.zeros(0, bool), np.zeros(0), np.zeros(0, bool))
     like_members = known.passed & (known.probability > threshold)
     bins = [
         ProbabilityBins(known.probability[each], known.true[each])

@@ -5,7 +5,7 @@ import pytest
 
 from targetsel.rules.binding import footer
 from targetsel.rules.rules import Rules
-from targetsel.selection.calibration import Calibration
+from targetsel.selection.outcomes import ClaimOutcomes
 from targetsel.selection.reports.forecast import ProbabilityBins, forecasts
 from targetsel.selection.reports.forecast import forecast as forecast_of
 from targetsel.selection.trial import members, trial
@@ -15,7 +15,7 @@ from tests.selection.scored_by_hand import rule_text, scored_table
 RULES = Rules.parse(
     rule_text("P(ew_halpha > 50) >= 0.5", rest="  ALL: {bit: 1, priority: 1, where: dec < 90}\n")
 )
-UNKNOWN = Calibration(np.zeros(0, bool), np.zeros(0), np.zeros(0, bool))
+UNKNOWN = ClaimOutcomes(np.zeros(0, bool), np.zeros(0), np.zeros(0, bool))
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def scored(tmp_path):
 
 
 def calibration(passed, probability, true):
-    return Calibration(np.array(passed), np.array(probability), np.array(true))
+    return ClaimOutcomes(np.array(passed), np.array(probability), np.array(true))
 
 
 def forecast(rules, scored, known=None):

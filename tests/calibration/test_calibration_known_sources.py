@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from targetsel.calibration.known_sources import KnownSources
 from targetsel.errors import CatalogError
-from targetsel.report.known import KnownSources
 from tests.report.sky_by_hand import lists, sky, with_column
 
 N = 40
@@ -28,9 +28,10 @@ def _refusal(made, folder):
 def test_sources_of_both_files_are_found_whatever_their_order(small, tmp_path):
     (tmp_path / "turned").mkdir()
     one = KnownSources.read(*small.write(tmp_path))
-    small.scored = small.scored.take(np.arange(N)[::-1])
+    order = np.arange(N)[::-1]
+    small.scored = small.scored.take(order)
     small.truth = small.truth.take(np.random.default_rng(1).permutation(N))
-    other = KnownSources.read(*small.write(tmp_path / "turned"))
+    other = KnownSources.read(*small.write(tmp_path / "turned")).take(order)
     assert one.source_id.tolist() == other.source_id.tolist() == list(range(1, N + 1))
     assert one.proxies["d4000"].tolist() == other.proxies["d4000"].tolist()
     assert one.scored.equals(other.scored)
@@ -59,7 +60,9 @@ def test_an_infinite_proxy_is_not_known(small, tmp_path):
 def test_errors_of_true_latents_widen_their_posterior(small, tmp_path):
     noise = np.full((N, 2), 1.2)
     small.truth = small.truth.append_column("latent_std", lists(noise))
-    posterior = KnownSources.read(*small.write(tmp_path)).latent_posterior(slice(0, N))
+    known = KnownSources.read(*small.write(tmp_path))
+    assert known.noise == pytest.approx(noise)
+    posterior = known.posterior().with_noise(known.noise)
     assert posterior.cov[:, 0, 0] == pytest.approx(0.25 + 1.44, rel=1e-5)
 
 
@@ -67,7 +70,7 @@ def test_groups_and_weights_are_the_truths(small, tmp_path):
     small.truth = with_column(small.truth, "weight", pa.array(np.arange(1.0, N + 1)))
     known = KnownSources.read(*small.write(tmp_path))
     assert known.weight.tolist() == list(range(1, N + 1))
-    assert len(np.unique(known.group)) == N // 2
+    assert len(np.unique(known.group)) == known.group_number.max() + 1 == N // 2
 
 
 def test_no_id_in_common_is_refused(small, tmp_path):
@@ -79,12 +82,20 @@ def test_no_id_in_common_is_refused(small, tmp_path):
     )
 
 
-def test_ids_of_another_type_are_refused(small, tmp_path):
-    words = pa.array([str(each) for each in range(1, N + 1)])
-    small.truth = with_column(small.truth, "source_id", words)
+def test_ids_match_whether_they_are_integers_or_text(small, tmp_path):
+    one = KnownSources.read(*small.write(tmp_path))
+    small.truth = with_column(small.truth, "source_id", pa.array(map(str, range(1, N + 1))))
+    (tmp_path / "words").mkdir()
+    other = KnownSources.read(*small.write(tmp_path / "words"))
+    assert one.source_id.tolist() == other.source_id.tolist()
+    assert one.proxies["d4000"].tolist() == other.proxies["d4000"].tolist()
+
+
+def test_ids_that_are_neither_integers_nor_text_are_refused(small, tmp_path):
+    small.truth = with_column(small.truth, "source_id", pa.array(np.arange(1.0, N + 1)))
     assert _refusal(small, tmp_path) == (
-        "truth.parquet: ids in 'source_id' are string; the scored file's are int64. Give both the "
-        "same type."
+        "truth.parquet, column 'source_id': is of type double; expected an id, a whole number or "
+        "text. Such a file holds ids, and true latents or proxies."
     )
 
 
@@ -105,15 +116,15 @@ def test_a_truth_without_rows_is_refused(small, tmp_path):
 def test_a_truth_without_ids_is_refused(small, tmp_path):
     small.truth = small.truth.drop_columns(["source_id"])
     assert _refusal(small, tmp_path) == (
-        "truth.parquet: no column 'source_id'; a truth file holds the ids, and true latents or "
-        "proxies."
+        "truth.parquet: no column 'source_id', so it is not a truth file. Such a file holds ids, "
+        "and true latents or proxies."
     )
 
 
 def test_a_truth_that_says_nothing_is_refused(small, tmp_path):
     small.truth = small.truth.select(["source_id", "group_id"])
     assert _refusal(small, tmp_path) == (
-        "truth.parquet: neither latents ('latent_mean') nor a proxy such as 'ew_oii' is among its "
+        "truth.parquet: neither latents ('latent_mean') nor a proxy such as 'ew_oiii' is among its "
         "columns; encode or measure the spectra first."
     )
 
@@ -136,19 +147,32 @@ def test_sources_without_a_prediction_alone_are_refused(small, tmp_path):
     )
 
 
-def test_another_unit_is_refused(small, tmp_path):
-    field = pa.field("ew_oiii", pa.float64(), metadata={"unit": "nm"})
-    place = small.truth.column_names.index("ew_oiii")
-    small.truth = small.truth.set_column(place, field, small.truth["ew_oiii"])
+def _with_unit(table, name, unit):
+    field = pa.field(name, pa.float64(), metadata={"unit": unit})
+    return table.set_column(table.column_names.index(name), field, table[name])
+
+
+def test_a_unit_that_converts_is_converted(small, tmp_path):
+    expected = 10 * small.truth["ew_oiii"].to_numpy()
+    small.truth = _with_unit(small.truth, "ew_oiii", "nm")
+    known = KnownSources.read(*small.write(tmp_path))
+    assert known.proxies["ew_oiii"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("unit", ["s", "nonsense"])
+def test_a_unit_that_does_not_convert_is_refused(small, tmp_path, unit):
+    small.truth = _with_unit(small.truth, "ew_oiii", unit)
     assert _refusal(small, tmp_path) == (
-        "truth.parquet: column 'ew_oiii' is in nm, the scored file has it in Angstrom. Convert it."
+        f"truth.parquet, column 'ew_oiii': is in '{unit}'; expected 'Angstrom'. Convert it, or "
+        "correct the unit that the file declares."
     )
 
 
 def test_a_proxy_in_words_is_refused(small, tmp_path):
     small.truth = with_column(small.truth, "d4000", pa.array(["old"] * N))
     assert _refusal(small, tmp_path) == (
-        "truth.parquet, column 'd4000': is of type string; expected numbers."
+        "truth.parquet, column 'd4000': is of type string; expected a number. Such a file holds "
+        "ids, and true latents or proxies."
     )
 
 
@@ -173,8 +197,8 @@ def test_weights_that_are_no_counts_are_refused(small, tmp_path, bad):
 def test_a_catalog_that_was_not_scored_is_refused(small, tmp_path):
     small.scored = small.scored.select(["source_id", "ra", "dec", "_healpix_29", "rmag"])
     assert _refusal(small, tmp_path) == (
-        "known.scored.parquet: no column '<proxy>_quantiles'; this is not a scored file. Make one "
-        "with targetsel score."
+        "known.scored.parquet: no column '<proxy>_quantiles'; this is not a scored file of this "
+        "version. Make one with targetsel score."
     )
 
 
