@@ -121,8 +121,8 @@ def show_tools() -> None:
         experimental = " (experimental)" if tool.experimental else ""
         typer.echo(f"{tool.name}: {tool.title}{experimental}")
         typer.echo(f"    priorities        {_order(tool)}")
-        for key, field in tool.settings.model_fields.items():
-            typer.echo(f"    {key:<17} {field.description}")
+        for key in tool.settings.model_fields:
+            typer.echo(f"    {key:<17} {tool.settings.meaning(key)}")
 
 
 def _order(tool: Tool) -> str:

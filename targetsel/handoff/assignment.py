@@ -25,6 +25,7 @@ from targetsel.handoff.files import read_fits
 from targetsel.handoff.list_check import check_list
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.files import sha256_of_file
+from targetsel.tables.ids import matched
 
 DESI_TABLES = {"FASSIGN": "FAVAIL", "FIBERASSIGN": "POTENTIAL_ASSIGNMENTS"}
 DESI_SCIENCE = 1  # bit of FA_TYPE
@@ -180,17 +181,18 @@ def join(targets: TargetList, pointings: Iterable[Pointing], ids: Path | None = 
     check_list(targets)
     _check_different(pointings)
     known = _tool_ids(targets, ids)
-    order = np.argsort(known)
     times = np.zeros(len(targets), dtype=np.int64)
     in_reach: np.ndarray | None = np.zeros(len(targets), dtype=bool)
     for pointing in pointings:
-        found, here = _rows_of(pointing.assigned, known, order)
+        rows = np.where(pointing.assigned >= 0, matched(pointing.assigned, known), -1)
+        here = np.flatnonzero(rows >= 0)
+        found = rows[here]
         _check_places(targets, pointing, found, here)
         np.add.at(times, np.unique(found), 1)
         if pointing.in_reach is None:
             in_reach = None
         elif in_reach is not None:
-            in_reach[_rows_of(pointing.in_reach, known, order)[0]] = True
+            in_reach |= np.isin(known, pointing.in_reach[pointing.in_reach >= 0])
     return Assignment(targets, times, in_reach, tuple(each.path for each in pointings))
 
 
@@ -269,18 +271,8 @@ def _tool_ids(targets: TargetList, ids: Path | None) -> np.ndarray:
     except (OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise HandoffError(f"{ids}: not a map of ids that export wrote ({reason}).") from error
-    pairs = dict(zip(target_id.tolist(), tool_id.tolist(), strict=True))
-    return np.array([pairs.get(each, -1) for each in own.tolist()], dtype=np.int64)
-
-
-def _rows_of(
-    wanted: np.ndarray, known: np.ndarray, order: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of the list whose ids are among `wanted`, and where in `wanted` each is."""
-    place = np.searchsorted(known, wanted, sorter=order).clip(max=len(known) - 1)
-    rows = order[place]
-    here = np.flatnonzero((known[rows] == wanted) & (wanted >= 0))
-    return rows[here], here
+    rows = matched(own, target_id)
+    return np.where(rows >= 0, tool_id[rows], -1)
 
 
 def _check_different(pointings: tuple[Pointing, ...]) -> None:

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from targetsel.documents.models import Integer
 from targetsel.errors import HandoffError
-from targetsel.handoff.files import Card, FitsColumn, read_fits, write_ecsv, write_fits
+from targetsel.handoff.files import Card, read_fits, write_ecsv, write_fits
 from targetsel.handoff.settings import EpochSettings, Positive, Text, TextByClass, ToolSettings
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.photometry.columns import KINDS
@@ -54,6 +54,26 @@ DESI_TARGET = {
 # Priorities 0 to 2 mean "do not observe", "observed" and "done".
 LOWEST_PRIORITY = 3
 LEGACY_SURVEYS = ("ls", "decam", "legacysurveys")
+_POSITIONS = {
+    "TARGETID": ("i8",),
+    "RA": ("f8", "deg", "at REF_EPOCH"),
+    "DEC": ("f8", "deg", "at REF_EPOCH"),
+    "PMRA": ("f4", "mas yr^-1", "times cos(dec)"),
+    "PMDEC": ("f4", "mas yr^-1"),
+    "REF_EPOCH": ("f4", "yr"),
+}
+COLUMNS = _POSITIONS | {
+    "DESI_TARGET": ("i8",),
+    "PRIORITY": ("i4", "", "higher is first"),
+    "SUBPRIORITY": ("f8", "", "breaks ties, higher is first"),
+    "OBSCONDITIONS": ("i4",),
+    "NUMOBS_MORE": ("i4",),
+}
+TERTIARY_COLUMNS = _POSITIONS | {
+    "TERTIARY_TARGET": ("S",),
+    "CHECKER": ("S",),
+    "SUBPRIORITY": ("f8",),
+}
 RELEASE = 8888
 OBJID_BITS, BRICKID_BITS = 22, 20
 MAX_PROGRAM = 2**BRICKID_BITS - 1
@@ -63,46 +83,40 @@ TERTIARY_PRIORITIES = "tertiary-priorities-{:04d}.ecsv"
 
 
 class DesiSettings(EpochSettings):
-    obsconditions: TextByClass | None = Field(
-        default=None,
-        description="when to observe: names such as DARK|BRIGHT, for all or by class",
-    )
-    desi_target: TextByClass | None = Field(
-        default=None,
-        description="names of DESI_TARGET bits, for all or by class; default SCND_ANY",
-    )
+    obsconditions: TextByClass | None = None
+    """when to observe: names such as DARK|BRIGHT, for all or by class"""
+    desi_target: TextByClass | None = None
+    """names of DESI_TARGET bits, for all or by class; default SCND_ANY"""
 
 
 class TertiarySettings(ToolSettings):
-    program_number: Annotated[Integer, Field(ge=1, le=MAX_PROGRAM)] = Field(
-        description="number of the tertiary program (PROGNUM), such as 12; DESI looks for the file "
-        "under the name tertiary-targets-0012.fits"
-    )
-    faprgrm: Text = Field(description="name of the program (FAPRGRM), such as tertiary12")
-    obsconds: Literal["BRIGHT", "DARK"] = Field(description="BRIGHT or DARK")
-    sbprof: Literal["ELG", "BGS", "PSF", "FLT"] = Field(
-        description="surface brightness profile for exposure times: ELG, BGS, PSF or FLT"
-    )
-    goaltime: Positive = Field(description="effective exposure time (GOALTIME) [s]")
-    checker: Text = Field(description="initials of who checked the targets (CHECKER)")
+    program_number: Annotated[Integer, Field(ge=1, le=MAX_PROGRAM)]
+    """number of the tertiary program (PROGNUM), such as 12; DESI looks for the file under the name
+    tertiary-targets-0012.fits"""
+    faprgrm: Text
+    """name of the program (FAPRGRM), such as tertiary12"""
+    obsconds: Literal["BRIGHT", "DARK"]
+    """BRIGHT or DARK"""
+    sbprof: Literal["ELG", "BGS", "PSF", "FLT"]
+    """surface brightness profile for exposure times: ELG, BGS, PSF or FLT"""
+    goaltime: Positive
+    """effective exposure time (GOALTIME) [s]"""
+    checker: Text
+    """initials of who checked the targets (CHECKER)"""
 
 
 def write(targets: ToolTable, settings: DesiSettings, path: Path) -> list[Path]:
     """Write the table TARGETS."""
-    column = [
-        FitsColumn("TARGETID", targets.id.astype(np.int64)),
-        FitsColumn("RA", targets.ra, "deg", "at REF_EPOCH"),
-        FitsColumn("DEC", targets.dec, "deg", "at REF_EPOCH"),
-        FitsColumn("PMRA", _zero_for_nan(targets.pmra), "mas yr^-1", "times cos(dec)"),
-        FitsColumn("PMDEC", _zero_for_nan(targets.pmdec), "mas yr^-1"),
-        FitsColumn("REF_EPOCH", targets.epoch.astype(np.float32), "yr"),
-        FitsColumn("DESI_TARGET", desi_target(targets, settings)),
-        FitsColumn("PRIORITY", targets.priority.astype(np.int32), "", "higher is first"),
-        FitsColumn("SUBPRIORITY", targets.subpriority, "", "breaks ties, higher is first"),
-        FitsColumn("OBSCONDITIONS", obsconditions(targets, settings)),
-        FitsColumn("NUMOBS_MORE", targets.filled("n_obs", 1).astype(np.int32)),
-    ]
-    write_fits(path, column + _fluxes(targets), "TARGETS")
+    fluxes = _fluxes(targets)
+    columns = COLUMNS | dict.fromkeys(fluxes, ("f4", "nanomaggy"))
+    values = _positions(targets) | {
+        "DESI_TARGET": desi_target(targets, settings),
+        "PRIORITY": targets.priority,
+        "SUBPRIORITY": targets.subpriority,
+        "OBSCONDITIONS": obsconditions(targets, settings),
+        "NUMOBS_MORE": targets.filled("n_obs", 1),
+    }
+    write_fits(path, columns, values | fluxes, "TARGETS")
     return [path]
 
 
@@ -148,20 +162,26 @@ def _masks(
     return np.array([masks[word] for word in words.tolist()], dtype=np.int64)
 
 
-def _fluxes(targets: ToolTable) -> list[FitsColumn]:
+def _positions(targets: ToolTable) -> dict[str, np.ndarray]:
+    return {
+        "TARGETID": targets.id,
+        "RA": targets.ra,
+        "DEC": targets.dec,
+        "PMRA": np.nan_to_num(targets.pmra),
+        "PMDEC": np.nan_to_num(targets.pmdec),
+        "REF_EPOCH": targets.epoch,
+    }
+
+
+def _fluxes(targets: ToolTable) -> dict[str, np.ndarray]:
     """Legacy Surveys fluxes [nanomaggy], where the list has them; assignment does not use them."""
-    found = []
-    for kind in KINDS:
-        for each in targets.photometry.bands(kind):
-            if each.system in LEGACY_SURVEYS and each.name in ("g", "r", "z", "w1", "w2"):
-                flux = targets.photometry.flux(each, kind)
-                values = (flux / NJY_PER_NANOMAGGY).astype(np.float32)
-                found.append(FitsColumn(f"{kind.upper()}_{each.name.upper()}", values, "nanomaggy"))
-    return found
-
-
-def _zero_for_nan(values: np.ndarray) -> np.ndarray:
-    return np.nan_to_num(values).astype(np.float32)
+    return {
+        f"{kind.upper()}_{band.name.upper()}": targets.photometry.flux(band, kind)
+        / NJY_PER_NANOMAGGY
+        for kind in KINDS
+        for band in targets.photometry.bands(kind)
+        if band.system in LEGACY_SURVEYS and band.name in ("g", "r", "z", "w1", "w2")
+    }
 
 
 def encode(row: np.ndarray, program: int) -> np.ndarray:
@@ -178,19 +198,19 @@ def targetids(row: np.ndarray, settings: TertiarySettings) -> np.ndarray:
 def write_tertiary(targets: ToolTable, settings: TertiarySettings, path: Path) -> list[Path]:
     """Write ``tertiary-targets`` to `path` and ``tertiary-priorities-<program>.ecsv`` beside it."""
     priorities = _priorities(targets)
-    columns = [
-        FitsColumn("TARGETID", targets.id),
-        FitsColumn("RA", targets.ra, "deg", "at REF_EPOCH"),
-        FitsColumn("DEC", targets.dec, "deg", "at REF_EPOCH"),
-        FitsColumn("PMRA", targets.pmra.astype(np.float32), "mas yr^-1", "times cos(dec)"),
-        FitsColumn("PMDEC", targets.pmdec.astype(np.float32), "mas yr^-1"),
-        FitsColumn("REF_EPOCH", targets.epoch.astype(np.float32), "yr"),
-        FitsColumn("TERTIARY_TARGET", targets.program),
-        FitsColumn("CHECKER", np.full(len(targets), settings.checker)),
+    values = _positions(targets) | {
+        "TERTIARY_TARGET": targets.program,
+        "CHECKER": settings.checker,
         # The reader wants 0 < SUBPRIORITY < 1.
-        FitsColumn("SUBPRIORITY", np.maximum(targets.subpriority, 2.0**-53)),
-    ]
-    write_fits(path, columns, "TARGETS", _cards(settings))
+        "SUBPRIORITY": np.maximum(targets.subpriority, 2.0**-53),
+    }
+    cards: dict[str, Card] = {
+        "FAPRGRM": (settings.faprgrm, "program"),
+        "OBSCONDS": (settings.obsconds, "observing conditions"),
+        "SBPROF": (settings.sbprof, "profile for the ETC"),
+        "GOALTIME": (settings.goaltime, "[s] effective time"),
+    }
+    write_fits(path, TERTIARY_COLUMNS, values, "TARGETS", cards)
     beside = path.with_name(TERTIARY_PRIORITIES.format(settings.program_number))
     write_ecsv(beside, priorities)
     return [path, beside]
@@ -208,15 +228,6 @@ def read_tertiary(path: Path) -> ToolTargets:
     priority = dict(zip(first["TERTIARY_TARGET"].tolist(), first["PRIORITY"].tolist(), strict=True))
     wanted = np.array([priority[name] for name in table["TERTIARY_TARGET"].tolist()])
     return ToolTargets(targetid, table["RA"], table["DEC"], wanted, reader)
-
-
-def _cards(settings: TertiarySettings) -> dict[str, Card]:
-    return {
-        "FAPRGRM": (settings.faprgrm, "program"),
-        "OBSCONDS": (settings.obsconds, "observing conditions"),
-        "SBPROF": (settings.sbprof, "profile for the ETC"),
-        "GOALTIME": (settings.goaltime, "[s] effective time"),
-    }
 
 
 def _priorities(targets: ToolTable) -> Table:
@@ -238,17 +249,11 @@ def _priorities(targets: ToolTable) -> Table:
             f"the class {names[n_obs.argmax()]} asks for {n_obs.max()} observations; a tertiary "
             f"program counts to {MOST_OBSERVATIONS}."
         )
-    columns: dict[str, list] = {
-        "TERTIARY_TARGET": [],
-        "NUMOBS_DONE_MIN": [],
-        "NUMOBS_DONE_MAX": [],
-        "PRIORITY": [],
-    }
+    rows = []
     for name, n, best in zip(names.tolist(), n_obs.tolist(), priority.tolist(), strict=True):
-        for row in ((name, 0, n - 1, best), (name, n, MOST_OBSERVATIONS, DONE)):
-            for column, value in zip(columns.values(), row, strict=True):
-                column.append(value)
-    return Table(columns)
+        rows += [(name, 0, n - 1, best), (name, n, MOST_OBSERVATIONS, DONE)]
+    columns = ("TERTIARY_TARGET", "NUMOBS_DONE_MIN", "NUMOBS_DONE_MAX", "PRIORITY")
+    return Table(rows=rows, names=columns)
 
 
 TOOLS = (

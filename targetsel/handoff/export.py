@@ -13,6 +13,7 @@ from targetsel.handoff.prepare import ExportOptions, beside, id_map, prepare, pr
 from targetsel.handoff.settings import ToolSettings
 from targetsel.handoff.tool import Tool, ToolTable, ToolTargets
 from targetsel.selection.target_list import TargetList
+from targetsel.tables.ids import matched
 
 POSITION_TOLERANCE = 0.001  # arcsec
 
@@ -94,15 +95,15 @@ def check(targets: ToolTable, path: Path) -> ReadBack:
 
 def _rows_in_file(targets: ToolTable, back: ToolTargets, tool: Tool, path: Path) -> np.ndarray:
     """Where each target stands in the file, shape (M,)."""
-    place = {str(each): row for row, each in enumerate(back.id.tolist())}
-    lost = [each for each in targets.id.tolist() if str(each) not in place]
+    rows = matched(targets.id, back.id)
+    lost = targets.id[rows < 0].tolist()
     if lost or len(back.id) != len(targets):
         first = f", the first lost is {lost[0]}" if lost else ""
         raise HandoffError(
             f"{path}: {back.reader} finds {len(back.id)} targets where {len(targets)} were "
             f"written for '{tool.name}'{first}. Please report this."
         )
-    return np.array([place[str(each)] for each in targets.id.tolist()])
+    return rows
 
 
 def separation(

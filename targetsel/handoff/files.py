@@ -7,10 +7,10 @@ which is not their writer, where the package fitsio is installed.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -22,24 +22,10 @@ from targetsel.tables.files import written_beside
 Card = tuple[str | int | float | bool, str]  # value and comment
 
 
-@dataclass(frozen=True)
-class FitsColumn:
-    """A FITS column; its format follows from the dtype of `values`: i2 i4 i8 f4 f8 bool S<n>.
-
-    Strings may also be given as Python or NumPy text, if it is ASCII; their width is that of the
-    longest unless `width` says otherwise.
-    """
-
-    name: str
-    values: np.ndarray
-    unit: str = ""
-    comment: str = ""
-    width: int = 0
-
-
 def write_fits(
     path: Path,
-    columns: Sequence[FitsColumn],
+    columns: Mapping[str, tuple[str, ...]],
+    values: Mapping[str, Any],
     extname: str,
     cards: Mapping[str, Card] | None = None,
 ) -> None:
@@ -48,15 +34,23 @@ def write_fits(
     Parameters
     ----------
     path : Path
-    columns : sequence of FitsColumn
+    columns : mapping
+        The table's columns in their order: name to type, unit and comment, of which the last ones
+        may be missing. Types are i2, i4, i8, f4, f8, b1, and S for ASCII text, which S12 makes at
+        least 12 characters wide.
+    values : mapping
+        Of each column an array of N rows, or one value for all of them.
     extname : str
     cards : mapping, optional
         Further header cards of the extension: keyword to (value, comment).
     """
-    table = fits.BinTableHDU.from_columns([_fits_column(each) for each in columns], name=extname)
-    for place, column in enumerate(columns, start=1):
-        if column.comment:
-            table.header.comments[f"TTYPE{place}"] = column.comment
+    n = max(len(each) for each in values.values() if isinstance(each, np.ndarray))
+    table = fits.BinTableHDU.from_columns(
+        [_fits_column(name, each, values[name], n) for name, each in columns.items()], name=extname
+    )
+    for place, (_, *about) in enumerate(columns.values(), start=1):
+        if len(about) > 1:
+            table.header.comments[f"TTYPE{place}"] = about[1]
     for keyword, card in (cards or {}).items():
         value, comment = card
         if isinstance(value, str):
@@ -100,19 +94,19 @@ def read_fits(path: Path, extension: int | str = 1) -> tuple[Mapping[str, np.nda
     return {name: _native(rows[name]) for name in rows.dtype.names}, f"fitsio {version('fitsio')}"
 
 
-def _fits_column(column: FitsColumn) -> fits.Column:
-    values = np.asarray(column.values)
-    if values.dtype.kind in "OUS":
-        encoded = np.array(
-            [_ascii(each, f"the column {column.name}") for each in values.tolist()], dtype="S"
-        )
-        width = max(column.width, encoded.dtype.itemsize, 1)
-        return fits.Column(column.name, f"{width}A", column.unit or None, array=encoded)
-    letter = {"i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "b1": "L"}[
-        values.dtype.str[1:]
-    ]
-    count = "" if values.ndim == 1 else str(values.shape[1])
-    return fits.Column(column.name, count + letter, column.unit or None, array=values)
+def _fits_column(name: str, about: tuple[str, ...], values: Any, n: int) -> fits.Column:
+    kind, unit = about[0], about[1] if len(about) > 1 else ""
+    rows = np.asarray(values)
+    if rows.ndim == 0:
+        rows = np.full(n, values, dtype=object if kind[0] == "S" else None)
+    if kind[0] == "S":
+        rows = np.array([_ascii(each, f"the column {name}") for each in rows.tolist()], dtype="S")
+        form = f"{max(int(kind[1:] or 1), rows.dtype.itemsize)}A"
+    else:
+        rows = rows.astype(kind)
+        count = "" if rows.ndim == 1 else str(rows.shape[1])
+        form = count + {"i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "b1": "L"}[kind]
+    return fits.Column(name, form, unit or None, array=rows)
 
 
 def _ascii(text: str | bytes, place: str) -> bytes:

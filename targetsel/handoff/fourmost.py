@@ -10,14 +10,14 @@ corrected for Galactic extinction.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from targetsel.documents.models import Integer
 from targetsel.errors import HandoffError
-from targetsel.handoff.files import FitsColumn, read_fits, write_fits
+from targetsel.handoff.files import read_fits, write_fits
 from targetsel.handoff.settings import ALL, Text, TextByClass
 from targetsel.handoff.text_lists import UNKNOWN, FilterSettings, one_magnitude
 from targetsel.handoff.tool import Tool, ToolTable, ToolTargets
@@ -28,68 +28,107 @@ FORMAT = {
 }
 # Known names of filters; any other one can be given with `mag_type`.
 SYSTEMS = {"sdss": "SDSS", "decam": "DECam", "lsst": "LSST"}
+ARMS = ("BLUE", "GREEN", "RED")
+COLUMNS = {
+    "NAME": ("S",),
+    "RA": ("f8", "deg"),
+    "DEC": ("f8", "deg"),
+    "PMRA": ("f4", "mas/yr"),
+    "PMDEC": ("f4", "mas/yr"),
+    "EPOCH": ("f4", "yr"),
+    "RESOLUTION": ("i2",),
+    "SUBSURVEY": ("S",),
+    "TEMPLATE": ("S",),
+    "RULESET": ("S",),
+    "EXTENT_FLAG": ("i2",),
+    "EXTENT_PARAMETER": ("f4", "arcsec"),
+    "EXTENT_INDEX": ("f4",),
+    "MAG_TYPE": ("S",),
+    "MAG": ("f4", "mag"),
+    "MAG_ERR": ("f4", "mag"),
+    "DATE_EARLIEST": ("f8", "d"),
+    "DATE_LATEST": ("f8", "d"),
+    "CADENCE": ("i8",),
+    "REDDENING": ("f4", "mag"),
+    "REDSHIFT_ESTIMATE": ("f4",),
+    "REDSHIFT_ERROR": ("f4",),
+    "TEMPLATE_REDSHIFT": ("f4",),
+    **{f"CAL_MAG_{arm}": ("f4", "mag") for arm in ARMS},
+    **{f"CAL_MAG_ERR_{arm}": ("f4", "mag") for arm in ARMS},
+    **{f"CAL_MAG_ID_{arm}": ("S",) for arm in ARMS},
+    "CLASSIFICATION": ("S",),
+    "COMPLETENESS": ("f4",),
+    "PARALLAX": ("f4", "mas"),
+}
 RESOLUTIONS = {"LRS": 1, "HRS": 2}
 # A flat profile (1) would take magnitudes per square arcsecond, which target lists do not have.
 EXTENTS = {"point": 0, "sersic": 2}
-ARMS = ("BLUE", "GREEN", "RED")
 LONGEST = 256
 
 
 class FourmostSettings(FilterSettings):
-    subsurvey: TextByClass = Field(
-        description="registered name of the subsurvey, for all or by class"
-    )
-    template: TextByClass = Field(
-        description="file name of the spectral template, for all or by class"
-    )
-    ruleset: TextByClass = Field(
-        description="name of the spectral success criteria, for all or by class; DONOTOBSERVE "
-        "switches targets off"
-    )
-    resolution: Literal["LRS", "HRS"] = Field(default="LRS", description="LRS (default) or HRS")
-    filter: Text | None = Field(
-        default=None,
-        description="filter of MAG, such as r_sdss; by default the first the list has of r i z g "
-        "y u",
-    )
-    mag_type: Text | None = Field(
-        default=None,
-        description="4MOST's name of that filter, such as SDSS_r_AB, where it is not known here",
-    )
-    extent: TextByClass | None = Field(
-        default=None, description="point (default) or sersic, for all or by class"
-    )
-    sersic_radius: TextByClass | None = Field(
-        default=None,
-        description="[arcsec], a number for all or by class, or a column of the list",
-    )
-    sersic_index: TextByClass | None = Field(
-        default=None, description="a number for all or by class, or a column of the list"
-    )
-    redshift: TextByClass | None = Field(
-        default=None,
-        description="of the template, a number (default 0) or a column of the list",
-    )
-    reddening: TextByClass | None = Field(
-        default=None, description="E(B-V) [mag], a number (default 0) or a column of the list"
-    )
-    cadence: Annotated[Integer, Field(ge=0, le=2**53)] = Field(
-        default=0, description="4MOST's code for the cadence; default 0, none"
-    )
-    classification: TextByClass | None = Field(
-        default=None, description="expected class of source, such as GAL, for all or by class"
-    )
+    subsurvey: TextByClass
+    """registered name of the subsurvey, for all or by class"""
+    template: TextByClass
+    """file name of the spectral template, for all or by class"""
+    ruleset: TextByClass
+    """name of the spectral success criteria, for all or by class; DONOTOBSERVE switches targets
+    off"""
+    resolution: Literal["LRS", "HRS"] = "LRS"
+    """LRS (default) or HRS"""
+    filter: Text | None = None
+    """filter of MAG, such as r_sdss; by default the first the list has of r i z g y u"""
+    mag_type: Text | None = None
+    """4MOST's name of that filter, such as SDSS_r_AB, where it is not known here"""
+    extent: TextByClass | None = None
+    """point (default) or sersic, for all or by class"""
+    sersic_radius: TextByClass | None = None
+    """[arcsec], a number for all or by class, or a column of the list"""
+    sersic_index: TextByClass | None = None
+    """a number for all or by class, or a column of the list"""
+    redshift: TextByClass | None = None
+    """of the template, a number (default 0) or a column of the list"""
+    reddening: TextByClass | None = None
+    """E(B-V) [mag], a number (default 0) or a column of the list"""
+    cadence: Annotated[Integer, Field(ge=0, le=2**53)] = 0
+    """4MOST's code for the cadence; default 0, none"""
+    classification: TextByClass | None = None
+    """expected class of source, such as GAL, for all or by class"""
 
 
 def write(targets: ToolTable, settings: FourmostSettings, path: Path) -> list[Path]:
-    """Write the catalog."""
-    columns = [
-        *_identity(targets, settings),
-        *_extent(targets, settings),
-        *_brightness(targets, settings),
-        *_remainder(targets, settings),
-    ]
-    write_fits(path, columns, "TARGETS", FORMAT)
+    """Write the catalog; it has no time limits and no calibration magnitudes."""
+    _within("DEC", targets.dec, -90, 40, targets)
+    _within("EPOCH", targets.epoch, 1950, 2050, targets)
+    redshift = _numbers(targets, settings, "redshift", 0)
+    _within("REDSHIFT_ESTIMATE", redshift, -0.01, 10, targets)
+    reddening = _numbers(targets, settings, "reddening", 0)
+    _within("REDDENING", reddening, 0, 100, targets)
+    values = {
+        **_extent(targets, settings),
+        **_brightness(targets, settings),
+        **{name: np.nan for name in COLUMNS if name.startswith("CAL_MAG_")},
+        **{f"CAL_MAG_ID_{arm}": "" for arm in ARMS},
+        **dict.fromkeys(("DATE_EARLIEST", "DATE_LATEST", "REDSHIFT_ERROR"), 0.0),
+        "NAME": targets.id,
+        "RA": targets.ra % 360,
+        "DEC": targets.dec,
+        "PMRA": np.nan_to_num(targets.pmra),
+        "PMDEC": np.nan_to_num(targets.pmdec),
+        "EPOCH": targets.epoch,
+        "RESOLUTION": RESOLUTIONS[settings.resolution],
+        "SUBSURVEY": _texts(targets, settings, "subsurvey"),
+        "TEMPLATE": _texts(targets, settings, "template"),
+        "RULESET": _rulesets(targets, settings),
+        "CADENCE": settings.cadence,
+        "REDDENING": reddening,
+        "REDSHIFT_ESTIMATE": redshift,
+        "TEMPLATE_REDSHIFT": 0.0,
+        "CLASSIFICATION": _texts(targets, settings, "classification", "UNKNOWN"),
+        "COMPLETENESS": 1.0,
+        "PARALLAX": targets.filled("parallax", 0.0),
+    }
+    write_fits(path, COLUMNS, values, "TARGETS", FORMAT)
     return [path]
 
 
@@ -99,27 +138,8 @@ def read(path: Path) -> ToolTargets:
     return ToolTargets(table["NAME"], table["RA"], table["DEC"], None, reader)
 
 
-def _identity(targets: ToolTable, settings: FourmostSettings) -> list[FitsColumn]:
-    """Columns 1 to 10: who, where, and by which template and rules."""
-    n = len(targets)
-    _within("DEC", targets.dec, -90, 40, targets)
-    _within("EPOCH", targets.epoch, 1950, 2050, targets)
-    return [
-        FitsColumn("NAME", targets.id),
-        FitsColumn("RA", targets.ra % 360, "deg"),
-        FitsColumn("DEC", targets.dec, "deg"),
-        FitsColumn("PMRA", np.nan_to_num(targets.pmra).astype(np.float32), "mas/yr"),
-        FitsColumn("PMDEC", np.nan_to_num(targets.pmdec).astype(np.float32), "mas/yr"),
-        FitsColumn("EPOCH", targets.epoch.astype(np.float32), "yr"),
-        FitsColumn("RESOLUTION", np.full(n, RESOLUTIONS[settings.resolution], np.int16)),
-        FitsColumn("SUBSURVEY", _texts(targets, settings, "subsurvey")),
-        FitsColumn("TEMPLATE", _texts(targets, settings, "template")),
-        FitsColumn("RULESET", _rulesets(targets, settings)),
-    ]
-
-
-def _extent(targets: ToolTable, settings: FourmostSettings) -> list[FitsColumn]:
-    """Columns 11 to 13: a point or a Sersic profile."""
+def _extent(targets: ToolTable, settings: FourmostSettings) -> dict[str, Any]:
+    """A point or a Sersic profile."""
     shapes = settings.by_class("extent", targets.program, "point")
     for shape in shapes.tolist():
         if shape not in EXTENTS:
@@ -133,16 +153,12 @@ def _extent(targets: ToolTable, settings: FourmostSettings) -> list[FitsColumn]:
         index[sersic] = _numbers(targets, settings, "sersic_index")[sersic]
         _within("EXTENT_PARAMETER", np.where(sersic, radius, 1), 0.1, 100, targets)
         _within("EXTENT_INDEX", np.where(sersic, index, 1), 0.1, 10, targets)
-    flag = np.array([EXTENTS[shape] for shape in shapes.tolist()], np.int16)
-    return [
-        FitsColumn("EXTENT_FLAG", flag),
-        FitsColumn("EXTENT_PARAMETER", radius.astype(np.float32), "arcsec"),
-        FitsColumn("EXTENT_INDEX", index.astype(np.float32)),
-    ]
+    flag = np.array([EXTENTS[shape] for shape in shapes.tolist()])
+    return {"EXTENT_FLAG": flag, "EXTENT_PARAMETER": radius, "EXTENT_INDEX": index}
 
 
-def _brightness(targets: ToolTable, settings: FourmostSettings) -> list[FitsColumn]:
-    """Columns 14 to 16: one AB magnitude and the name of its filter."""
+def _brightness(targets: ToolTable, settings: FourmostSettings) -> dict[str, Any]:
+    """One AB magnitude and the name of its filter."""
     band, magnitude = one_magnitude(targets, settings)
     known = SYSTEMS.get(band.system)
     if known is None and settings.mag_type is None:
@@ -155,40 +171,7 @@ def _brightness(targets: ToolTable, settings: FourmostSettings) -> list[FitsColu
     _within("MAG", magnitude, 3, 50, targets, missing=UNKNOWN)
     error = np.nan_to_num(targets.photometry.magnitude_error(band))
     kind = settings.mag_type or f"{known}_{band.name}_AB"
-    return [
-        FitsColumn("MAG_TYPE", np.full(len(targets), kind, dtype=object)),
-        FitsColumn("MAG", magnitude.astype(np.float32), "mag"),
-        FitsColumn("MAG_ERR", error.astype(np.float32), "mag"),
-    ]
-
-
-def _remainder(targets: ToolTable, settings: FourmostSettings) -> list[FitsColumn]:
-    """Columns 17 to 35; no time limits, no cadence, no calibration magnitudes."""
-    n = len(targets)
-    anytime, unknown = np.zeros(n), np.full(n, np.nan, np.float32)
-    reddening = _numbers(targets, settings, "reddening", 0)
-    redshift = _numbers(targets, settings, "redshift", 0)
-    _within("REDSHIFT_ESTIMATE", redshift, -0.01, 10, targets)
-    _within("REDDENING", reddening, 0, 100, targets)
-    columns = [
-        FitsColumn("DATE_EARLIEST", anytime, "d"),
-        FitsColumn("DATE_LATEST", anytime, "d"),
-        FitsColumn("CADENCE", np.full(n, settings.cadence, np.int64)),
-        FitsColumn("REDDENING", reddening.astype(np.float32), "mag"),
-        FitsColumn("REDSHIFT_ESTIMATE", redshift.astype(np.float32)),
-        FitsColumn("REDSHIFT_ERROR", np.zeros(n, np.float32)),
-        FitsColumn("TEMPLATE_REDSHIFT", np.zeros(n, np.float32)),
-    ]
-    columns += [FitsColumn(f"CAL_MAG_{arm}", unknown, "mag") for arm in ARMS]
-    columns += [FitsColumn(f"CAL_MAG_ERR_{arm}", unknown, "mag") for arm in ARMS]
-    columns += [FitsColumn(f"CAL_MAG_ID_{arm}", np.full(n, "", dtype=object)) for arm in ARMS]
-    parallax = targets.filled("parallax", 0.0)
-    return [
-        *columns,
-        FitsColumn("CLASSIFICATION", _texts(targets, settings, "classification", "UNKNOWN")),
-        FitsColumn("COMPLETENESS", np.ones(n, np.float32)),
-        FitsColumn("PARALLAX", parallax.astype(np.float32), "mas"),
-    ]
+    return {"MAG_TYPE": kind, "MAG": magnitude, "MAG_ERR": error}
 
 
 def _texts(
@@ -229,7 +212,7 @@ def _numbers(
         raise settings.error(
             key,
             f"'{key}' is '{', '.join(np.unique(texts.astype(str)))}'; expected "
-            f"{type(settings).model_fields[key].description}",
+            f"{settings.meaning(key)}",
         )
     return values
 

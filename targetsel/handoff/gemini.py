@@ -20,9 +20,8 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning, WcsError
 from astropy.wcs.utils import skycoord_to_pixel
-from pydantic import Field
 
-from targetsel.handoff.files import Card, FitsColumn, read_fits, write_fits
+from targetsel.handoff.files import Card, read_fits, write_fits
 from targetsel.handoff.settings import Positive, Text
 from targetsel.handoff.text_lists import (
     MagnitudeSettings,
@@ -35,36 +34,47 @@ from targetsel.tables.files import check_output
 
 PRIORITIES = PriorityScale(best=1, worst=3)
 LARGEST_ID = 2**15 - 1
+COLUMNS = {
+    "ID": ("i2", "##"),
+    "RA": ("f8", "H"),
+    "DEC": ("f8", "deg"),
+    "x_ccd": ("f4", "pixels"),
+    "y_ccd": ("f4", "pixels"),
+    "MAG": ("f4", "mag"),
+    "priority": ("S",),
+}
 SLITS = {"GMOS": "{width} {length}", "F2": "{length} {width}"}  # slitsize_x, slitsize_y
 
 
 class GmmpsSettings(MagnitudeSettings):
-    image: Text = Field(description="the (pre-)image that the mask is designed on (FITS)")
+    image: Text
+    """the (pre-)image that the mask is designed on (FITS)"""
 
 
 class GmskcreateSettings(MagnitudeSettings):
-    instrument: Literal["GMOS", "F2"] = Field(
-        default="GMOS", description="GMOS (default) or F2, whose slits lie the other way"
-    )
-    slit_width: Positive = Field(default=1.0, description="[arcsec]; default 1")
-    slit_length: Positive = Field(default=5.0, description="[arcsec]; default 5")
+    instrument: Literal["GMOS", "F2"] = "GMOS"
+    """GMOS (default) or F2, whose slits lie the other way"""
+    slit_width: Positive = 1.0
+    """[arcsec]; default 1"""
+    slit_length: Positive = 5.0
+    """[arcsec]; default 5"""
 
 
 def write_gmmps(targets: ToolTable, settings: GmmpsSettings, path: Path) -> list[Path]:
     """Write the object table; its mandatory columns in the order that GMMPS wants."""
     _, magnitude = one_magnitude(targets, settings)
     x, y, cards = _pixels(targets, settings)
-    columns = [
-        FitsColumn("ID", targets.id.astype(np.int16), "##"),
-        FitsColumn("RA", targets.ra % 360 / 15, "H"),
-        FitsColumn("DEC", targets.dec, "deg"),
-        FitsColumn("x_ccd", x.astype(np.float32), "pixels"),
-        FitsColumn("y_ccd", y.astype(np.float32), "pixels"),
-        FitsColumn("MAG", magnitude.astype(np.float32), "mag"),
-        FitsColumn("priority", targets.priority.astype("S1")),
-    ]
+    values = {
+        "ID": targets.id,
+        "RA": targets.ra % 360 / 15,
+        "DEC": targets.dec,
+        "x_ccd": x,
+        "y_ccd": y,
+        "MAG": magnitude,
+        "priority": targets.priority.astype("S1"),
+    }
     check_output(path, [settings.path("image")])
-    write_fits(path, columns, "OBJECTS", cards)
+    write_fits(path, COLUMNS, values, "OBJECTS", cards)
     return [path]
 
 

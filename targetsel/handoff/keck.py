@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
-
 from targetsel.handoff.settings import Text
 from targetsel.handoff.text_lists import MagnitudeSettings, read_lines, write_lines
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
@@ -23,11 +21,9 @@ REDDEST_FIRST = ("k", "h", "j", "y", "z", "i", "r", "g", "u")
 
 
 class MosfireSettings(MagnitudeSettings):
-    filter: Text | None = Field(
-        default=None,
-        description="filter of the magnitude, such as j_2mass; by default the first the list has "
-        f"of {' '.join(REDDEST_FIRST)}",
-    )
+    filter: Text | None = None
+    """filter of the magnitude, such as j_2mass; by default the first the list has of k h j y z i
+    r g u"""
 
 
 def write_deimos(targets: ToolTable, settings: MagnitudeSettings, path: Path) -> list[Path]:

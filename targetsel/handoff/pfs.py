@@ -46,7 +46,6 @@ from targetsel.tables.parquet import described
 
 ARMS = {"L": ("b", "r", "n"), "M": ("b", "m", "n")}
 DEFAULT_PARALLAX = 1e-7  # mas
-EXPTIME = "exposure time [s], for all or by class, where the list has none"
 NAMES = r"[A-Za-z0-9_+.-]+"
 NAMES_ARE = "letters, digits and _ - + . only"
 
@@ -61,35 +60,30 @@ CATEGORIES = (
 
 
 class UploaderSettings(ToolSettings):
-    exptime: NumberByClass | None = Field(default=None, description=f"total {EXPTIME}")
-    resolution: TextByClass = Field(description="L or M, for all or by class")
-    reference_arm: TextByClass = Field(
-        description="arm that the exposure time is for: b, r, n (L) or b, m, n (M)"
-    )
+    exptime: NumberByClass | None = None
+    """total exposure time [s], for all or by class, where the list has none"""
+    resolution: TextByClass
+    """L or M, for all or by class"""
+    reference_arm: TextByClass
+    """arm that the exposure time is for: b, r, n (L) or b, m, n (M)"""
 
 
 class NetflowSettings(ToolSettings):
-    exptime: NumberByClass | None = Field(default=None, description=EXPTIME)
-    qa_reference_arm: TextByClass | None = Field(
-        default=None, description="b, r, m or n, for all or by class; left out by default"
-    )
+    exptime: NumberByClass | None = None
+    """exposure time [s], for all or by class, where the list has none"""
+    qa_reference_arm: TextByClass | None = None
+    """b, r, m or n, for all or by class; left out by default"""
 
 
 class GaSettings(ToolSettings):
-    exptime: NumberByClass | None = Field(default=None, description=EXPTIME)
-    proposalid: TextByClass | None = Field(
-        default=None, description="proposal id; left out by default"
-    )
-    catid: Integer | None = Field(
-        default=None,
-        ge=0,
-        le=2**31 - 1,
-        description="catalog id given by the observatory; left out by default",
-    )
-    obcode: Text | None = Field(
-        default=None,
-        description="what obcode begins with, before the source's id; left out by default",
-    )
+    exptime: NumberByClass | None = None
+    """exposure time [s], for all or by class, where the list has none"""
+    proposalid: TextByClass | None = None
+    """proposal id; left out by default"""
+    catid: Integer | None = Field(default=None, ge=0, le=2**31 - 1)
+    """catalog id given by the observatory; left out by default"""
+    obcode: Text | None = None
+    """what obcode begins with, before the source's id; left out by default"""
 
 
 def filters_of(targets: ToolTable) -> list[tuple[Band, ...]]:

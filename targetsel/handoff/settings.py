@@ -1,6 +1,6 @@
 """Settings of tools: what a tool asks of the user beyond the list, read from a YAML file.
 
-Each tool declares its settings as a model; descriptions of the fields are what ``--list`` prints.
+Each tool declares its settings as a model; docstrings of the fields are what ``--list`` prints.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Epoch = Annotated[float, Quantity("", *EPOCHS), Expected("a Julian year such as 
 class ToolSettings(DocumentModel):
     """Settings of one tool; subclasses declare them, with what each means."""
 
-    model_config = ConfigDict(title="the settings")
+    model_config = ConfigDict(title="the settings", use_attribute_docstrings=True)
 
     _tool: str = PrivateAttr(default="the tool")
     _folder: Path = PrivateAttr(default=Path())
@@ -80,6 +80,11 @@ class ToolSettings(DocumentModel):
         return found
 
     @classmethod
+    def meaning(cls, key: str) -> str:
+        """What a setting is, on one line."""
+        return " ".join((cls.model_fields[key].description or key).split())
+
+    @classmethod
     def _check_complete(cls, given: Mapping[str, Any], file: str, tool: str) -> None:
         for key, field in cls.model_fields.items():
             if field.is_required() and key not in given:
@@ -88,7 +93,7 @@ class ToolSettings(DocumentModel):
     @classmethod
     def _need(cls, key: str, tool: str) -> str:
         return (
-            f"'{tool}' needs the setting '{key}' ({cls.model_fields[key].description}). "
+            f"'{tool}' needs the setting '{key}' ({cls.meaning(key)}). "
             f"Write `{key}: ...` in a YAML file and give it with --config."
         )
 
@@ -114,7 +119,7 @@ class ToolSettings(DocumentModel):
                 raise self.error(
                     key,
                     f"'{key}' says nothing of the class '{name}'. Add it, or one value for all; "
-                    f"expected {type(self).model_fields[key].description}",
+                    f"expected {self.meaning(key)}",
                 )
         return np.array([values[name] for name in program.tolist()], dtype=object)
 
@@ -150,4 +155,5 @@ class ToolSettings(DocumentModel):
 class EpochSettings(ToolSettings):
     """Settings of a tool that takes positions at the epoch of the observation."""
 
-    epoch: Epoch = Field(description="Julian year of the observation, which positions are moved to")
+    epoch: Epoch
+    """Julian year of the observation, which positions are moved to"""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
 from targetsel.errors import HandoffError, did_you_mean
 from targetsel.handoff.files import write_text
@@ -21,14 +20,14 @@ from targetsel.photometry.bands import Band
 from targetsel.photometry.columns import Kind
 
 BANDS = ("r", "i", "z", "g", "y", "u", "j", "h", "k")
-FILTER = "filter of the magnitude, such as r_sdss; by default the first the list has of r i z g y u"
 UNKNOWN = 99.0
 
 
 class FilterSettings(ToolSettings):
     """Settings of a tool that takes one magnitude of each target."""
 
-    filter: Text | None = Field(default=None, description=FILTER)
+    filter: Text | None = None
+    """filter of the magnitude, such as r_sdss; by default the first the list has of r i z g y u"""
 
 
 class MagnitudeSettings(EpochSettings, FilterSettings):

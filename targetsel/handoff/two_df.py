@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from astropy.time import Time
-from pydantic import Field
 
 from targetsel.documents.models import Number
 from targetsel.handoff.settings import Text
@@ -28,9 +27,12 @@ END_OF_HEADER = "# End of Header"
 
 
 class TwoDFSettings(MagnitudeSettings):
-    label: Text = Field(description="what the field is to be called")
-    ra: Number = Field(description="right ascension of the field center [deg]")
-    dec: Number = Field(description="declination of the field center [deg]")
+    label: Text
+    """what the field is to be called"""
+    ra: Number
+    """right ascension of the field center [deg]"""
+    dec: Number
+    """declination of the field center [deg]"""
 
 
 def write(targets: ToolTable, settings: TwoDFSettings, path: Path) -> list[Path]:

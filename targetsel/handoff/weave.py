@@ -36,13 +36,11 @@ NEEDED = {
 
 
 class WeaveSettings(ToolSettings):
-    template: Text = Field(description="the catalog template that WASP gives to your survey (FITS)")
-    fill: dict[str, Text] = Field(
-        default={},
-        description="columns of the template with a value for all targets, such as `OBSTEMP: "
-        "NBCEC`; also over those that are filled from the list, but for ids, positions and "
-        "priorities",
-    )
+    template: Text
+    """the catalog template that WASP gives to your survey (FITS)"""
+    fill: dict[str, Text] = Field(default={})
+    """columns of the template with a value for all targets, such as `OBSTEMP: NBCEC`; also over
+    those that are filled from the list, but for ids, positions and priorities"""
 
 
 def write(targets: ToolTable, settings: WeaveSettings, path: Path) -> list[Path]:

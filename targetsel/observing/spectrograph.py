@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    model_validator,
+)
 
 from targetsel.documents.document import Sequence, read_text
 from targetsel.documents.models import (
@@ -78,17 +85,9 @@ Wavelength = Annotated[float, Quantity("Angstrom", *OPTICAL)]
 
 
 class Arm(DocumentModel):
-    """One camera of a spectrograph.
+    """One camera of a spectrograph."""
 
-    Attributes
-    ----------
-    range : (float, float)
-        The wavelengths it covers [Angstrom].
-    pixel : float
-        [Angstrom]
-    read_noise, dark : float
-        Of one pixel: [electron], [electron/s].
-    """
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: NonEmptyText
     range: Annotated[
@@ -98,24 +97,19 @@ class Arm(DocumentModel):
             "[3600, 5900]"
         ),
     ]
-    throughput: Annotated[WavelengthCurve, _points("throughput", 0, 1)] = Field(
-        description="share of the light detected, against wavelength"
-    )
-    resolution: Annotated[WavelengthCurve, _points("resolution", 10, 1e6)] = Field(
-        description="wavelength over full width at half maximum, against wavelength"
-    )
-    pixel: Annotated[float, Quantity("Angstrom", 1e-3, 100)] = Field(
-        description="width of a pixel along the spectrum"
-    )
-    rows: Annotated[float, Quantity("", 0.1, 100)] = Field(
-        description="pixels across the spectrum that are added up"
-    )
-    read_noise: Annotated[float, Quantity("electron", 0, 1000)] = Field(
-        description="noise of reading a pixel"
-    )
-    dark: Annotated[float, Quantity("electron/s", 0, 100)] = Field(
-        description="dark current of a pixel"
-    )
+    """wavelengths that it covers"""
+    throughput: Annotated[WavelengthCurve, _points("throughput", 0, 1)]
+    """share of the light detected, against wavelength"""
+    resolution: Annotated[WavelengthCurve, _points("resolution", 10, 1e6)]
+    """wavelength over full width at half maximum, against wavelength"""
+    pixel: Annotated[float, Quantity("Angstrom", 1e-3, 100)]
+    """width of a pixel along the spectrum"""
+    rows: Annotated[float, Quantity("", 0.1, 100)]
+    """pixels across the spectrum that are added up"""
+    read_noise: Annotated[float, Quantity("electron", 0, 1000)]
+    """noise of reading a pixel"""
+    dark: Annotated[float, Quantity("electron/s", 0, 100)]
+    """dark current of a pixel"""
 
     @property
     def start(self) -> float:
@@ -149,41 +143,25 @@ def _not_empty(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
 
 
 class Spectrograph(DocumentModel):
-    """A fiber spectrograph on its telescope.
+    """A fiber spectrograph on its telescope."""
 
-    Attributes
-    ----------
-    aperture, seeing : float
-        [arcsec]
-    area : float
-        [m2]
-    exposure, readout : float
-        [s]
-    sky : WavelengthCurve
-        [mag/arcsec2], AB.
-    """
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     schema_name: Literal["targetsel/spectrograph/v1"] = Field(alias="schema")
     name: NonEmptyText
     source: NonEmptyText
-    aperture: Annotated[float, Quantity("arcsec", 0.1, 60)] = Field(
-        description="diameter of a fiber on the sky"
-    )
-    area: Annotated[float, Quantity("m2", 1e-3, 2000)] = Field(
-        description="collecting area of the telescope"
-    )
-    seeing: Annotated[float, Quantity("arcsec", 0.2, 5)] = Field(
-        description="full width at half maximum of a point source"
-    )
-    exposure: Annotated[float, Quantity("s", 1, 1e6)] = Field(
-        description="usual time spent on a target"
-    )
-    readout: Annotated[float, Quantity("s", 1, 1e6)] = Field(
-        description="longest time between two readouts"
-    )
-    sky: Annotated[WavelengthCurve, _points("sky", 10, 30)] = Field(
-        description="AB magnitude per square arcsec of the night sky, against wavelength"
-    )
+    aperture: Annotated[float, Quantity("arcsec", 0.1, 60)]
+    """diameter of a fiber on the sky"""
+    area: Annotated[float, Quantity("m2", 1e-3, 2000)]
+    """collecting area of the telescope"""
+    seeing: Annotated[float, Quantity("arcsec", 0.2, 5)]
+    """full width at half maximum of a point source"""
+    exposure: Annotated[float, Quantity("s", 1, 1e6)]
+    """usual time spent on a target"""
+    readout: Annotated[float, Quantity("s", 1, 1e6)]
+    """longest time between two readouts"""
+    sky: Annotated[WavelengthCurve, _points("sky", 10, 30)]
+    """AB magnitude per square arcsec of the night sky, against wavelength"""
     arms: Annotated[tuple[Arm, ...], AfterValidator(_not_empty)]
     _sha256: str = PrivateAttr(default="")
 

@@ -6,19 +6,18 @@ from astropy.io import fits
 from astropy.table import Table
 
 from targetsel.errors import HandoffError, OutputError
-from targetsel.handoff.files import FitsColumn, write_ecsv, write_fits, write_text
+from targetsel.handoff.files import write_ecsv, write_fits, write_text
 
 
 def test_fits_columns_have_the_types_of_their_arrays(tmp_path):
-    columns = [
-        FitsColumn(kind, np.ones(2, dtype=kind)) for kind in ("i2", "i4", "i8", "f4", "f8", "b1")
-    ]
-    columns += [
-        FitsColumn("word", np.array(["a", "bcd"])),
-        FitsColumn("wide", np.array(["a", "b"], dtype=object), width=12),
-        FitsColumn("mags", np.ones((2, 10), dtype=np.float32), "mag", "ten bands"),
-    ]
-    write_fits(tmp_path / "a.fits", columns, "THINGS", {"FOO": (3, "three")})
+    columns = {kind: (kind,) for kind in ("i2", "i4", "i8", "f4", "f8", "b1")}
+    columns |= {"word": ("S",), "wide": ("S12",), "mags": ("f4", "mag", "ten bands")}
+    values = dict.fromkeys(columns, 1) | {
+        "word": np.array(["a", "bcd"]),
+        "wide": np.array(["a", "b"], dtype=object),
+        "mags": np.ones((2, 10)),
+    }
+    write_fits(tmp_path / "a.fits", columns, values, "THINGS", {"FOO": (3, "three")})
     header = fits.getheader(tmp_path / "a.fits", "THINGS")
     formats = [header[f"TFORM{place}"] for place in range(1, 10)]
     assert formats == ["I", "J", "K", "E", "D", "L", "3A", "12A", "10E"]
@@ -29,14 +28,14 @@ def test_fits_columns_have_the_types_of_their_arrays(tmp_path):
 
 def test_text_that_is_not_ascii_is_an_error(tmp_path):
     with pytest.raises(HandoffError, match=r"^'Größe' in the column word: FITS takes ASCII only"):
-        write_fits(tmp_path / "a.fits", [FitsColumn("word", np.array(["Größe"]))], "THINGS")
+        write_fits(tmp_path / "a.fits", {"word": ("S",)}, {"word": np.array(["Größe"])}, "T")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_every_kind_of_file_needs_its_folder(tmp_path):
     nowhere = tmp_path / "nowhere" / "a"
     for write in (
-        lambda: write_fits(nowhere, [FitsColumn("x", np.ones(1))], "X"),
+        lambda: write_fits(nowhere, {"x": ("f8",)}, {"x": np.ones(1)}, "X"),
         lambda: write_text(nowhere, "x"),
         lambda: write_ecsv(nowhere, Table({"x": [1]})),
     ):

@@ -14,9 +14,12 @@ PROGRAM = np.array(["STRONG", "WEAK", "STRONG"], dtype=object)
 
 
 class ThingSettings(EpochSettings):
-    arm: TextByClass | None = Field(default=None, description="b or r")
-    time: NumberByClass | None = Field(default=None, description="seconds")
-    image: Text | None = Field(default=None, description="a file")
+    arm: TextByClass | None = None
+    """b or r"""
+    time: NumberByClass | None = None
+    """seconds"""
+    image: Text | None = None
+    """a file"""
     side: Literal["b", "r"] = "b"
     width: Positive = 1.0
     count: Annotated[Integer, Field(ge=0, le=99)] = 0
