@@ -1,4 +1,4 @@
-"""What an assignment tool gave back, joined to the list it was made from.
+"""Results of assignment tools, joined to the list that they were made from.
 
 DESI: ``fba-*.fits`` (FASSIGN, FAVAIL) and the merged ``fiberassign-*.fits`` (FIBERASSIGN,
 POTENTIAL_ASSIGNMENTS), as in desihub/fiberassign (79078f2) ``py/fiberassign/assign.py``; its table
@@ -104,7 +104,7 @@ class Assignment:
         return self.times > 0
 
     def left_over(self) -> TargetList:
-        """What is still to be observed: the same list with fewer targets and observations.
+        """Targets still to be observed: the same list with fewer targets and observations.
 
         A target leaves once it has been assigned as often as its `n_obs` asks (once, where it is
         null). `left_over_from` in the footer tells which files were taken into account.
@@ -145,7 +145,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class ClassAssignment:
-    """How many targets of one class and priority got a fiber."""
+    """Counts of the targets of one class and priority that got a fiber."""
 
     program: str
     priority: int
@@ -259,7 +259,7 @@ def _tile(path: Path) -> str:
 
 
 def _tool_ids(targets: TargetList, ids: Path | None) -> np.ndarray:
-    """What the tool calls each target of the list, shape (M,); -1 for those it was not given."""
+    """The tool's id of each target of the list, shape (M,); -1 for those it was not given."""
     own = targets.table["target_id"].to_numpy()
     if ids is None:
         return own
@@ -276,7 +276,7 @@ def _tool_ids(targets: TargetList, ids: Path | None) -> np.ndarray:
 
 
 def _check_different(pointings: tuple[Pointing, ...]) -> None:
-    """The fba file and the merged file of a tile hold the same assignments, to be counted once."""
+    """Refuse two files of one tile: fba and merged files hold the same assignments."""
     seen: dict[str, Path] = {}
     for pointing in pointings:
         tile = f"tile {pointing.tile}" if pointing.tile else str(pointing.path.resolve())

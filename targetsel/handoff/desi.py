@@ -140,7 +140,7 @@ def obsconditions(targets: ToolTable, settings: DesiSettings) -> np.ndarray:
 
 
 def read(path: Path) -> ToolTargets:
-    """What ``fba_run`` would read, through cfitsio where fitsio is installed."""
+    """Targets as ``fba_run`` would read them, through cfitsio where fitsio is installed."""
     table, reader = read_fits(path)
     return ToolTargets(table["TARGETID"], table["RA"], table["DEC"], table["PRIORITY"], reader)
 
@@ -231,7 +231,7 @@ def read_tertiary(path: Path) -> ToolTargets:
 
 
 def _priorities(targets: ToolTable) -> Table:
-    """For each class its priority until it was observed often enough, and after that."""
+    """The priority of each class before and after it has been observed often enough."""
     names, first, class_of = np.unique(
         targets.program.astype(str), return_index=True, return_inverse=True
     )

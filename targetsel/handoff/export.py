@@ -94,7 +94,7 @@ def check(targets: ToolTable, path: Path) -> ReadBack:
 
 
 def _rows_in_file(targets: ToolTable, back: ToolTargets, tool: Tool, path: Path) -> np.ndarray:
-    """Where each target stands in the file, shape (M,)."""
+    """Row of each target in the file, shape (M,)."""
     rows = matched(targets.id, back.id)
     lost = targets.id[rows < 0].tolist()
     if lost or len(back.id) != len(targets):

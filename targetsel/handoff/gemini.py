@@ -94,7 +94,7 @@ def read_gmmps(path: Path) -> ToolTargets:
 def _pixels(
     targets: ToolTable, settings: GmmpsSettings
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Card]]:
-    """Where the targets are on the image, counted from 1, and what the image says of itself."""
+    """Pixel positions of the targets, counted from 1, and cards copied from the image's header."""
     image = settings.path("image")
     try:
         with fits.open(image, memmap=False) as hdus:

@@ -15,7 +15,7 @@ from astropy.time import Time
 from targetsel.errors import HandoffError
 from targetsel.handoff.list_check import check_list
 from targetsel.handoff.settings import EpochSettings, ToolSettings
-from targetsel.handoff.tool import PriorityScale, Tool, ToolTable
+from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, names_of
 from targetsel.photometry.columns import floats
 from targetsel.selection.target_list import TargetList
 
@@ -87,10 +87,10 @@ def prepare(
 
 def _ids(table: pa.Table, tool: Tool, settings: ToolSettings) -> np.ndarray:
     if tool.names is not None:
-        _check_names(_names(table), tool)
-        _check_unique(_names(table), tool)
+        _check_names(names_of(table), tool)
+        _check_unique(names_of(table), tool)
     if tool.ids == "name":
-        return _names(table)
+        return names_of(table)
     rows = np.arange(1, table.num_rows + 1, dtype=np.int64)
     if callable(tool.ids):
         ids = tool.ids(rows, settings)
@@ -103,10 +103,6 @@ def _ids(table: pa.Table, tool: Tool, settings: ToolSettings) -> np.ndarray:
             f"the id {ids.max()} is too large for '{tool.name}', which takes {tool.max_id} at most."
         )
     return ids
-
-
-def _names(table: pa.Table) -> np.ndarray:
-    return np.array([str(each) for each in table["source_id"].to_pylist()], dtype=object)
 
 
 def _check_names(names: np.ndarray, tool: Tool) -> None:
@@ -243,7 +239,7 @@ def _steps(n_levels: int, scale: PriorityScale) -> np.ndarray:
 
 
 def priority_map(targets: ToolTable) -> Table:
-    """Which of the list's priorities became which of the tool's, the most wanted first."""
+    """Table of the list's priorities and the tool's, the most wanted first."""
     pairs = np.stack([-targets.list_priority, targets.priority], axis=1)
     levels, level_of, counts = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
     programs = [
@@ -270,7 +266,7 @@ def priority_map(targets: ToolTable) -> Table:
 
 
 def id_map(targets: ToolTable) -> Table:
-    """Which of the tool's ids stands for which target."""
+    """Table of the tool's ids and the targets that they stand for."""
     catalog = targets.table["source_catalog"].to_pylist()
     return Table(
         {

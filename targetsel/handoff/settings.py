@@ -1,4 +1,4 @@
-"""Settings of tools: what a tool asks of the user beyond the list, read from a YAML file.
+"""Settings of tools, read from YAML files: whatever a tool needs beyond the list.
 
 Each tool declares its settings as a model; docstrings of the fields are what ``--list`` prints.
 """
@@ -81,7 +81,7 @@ class ToolSettings(DocumentModel):
 
     @classmethod
     def meaning(cls, key: str) -> str:
-        """What a setting is, on one line."""
+        """Meaning of a setting, on one line."""
         return " ".join((cls.model_fields[key].description or key).split())
 
     @classmethod

@@ -1,6 +1,6 @@
-"""A plain simulation of one pointing: how many of a list's targets would get a fiber?
+"""Simulation of one pointing, which forecasts how many of a list's targets would get a fiber.
 
-Only a forecast, before the real tool of the instrument is run. Fibers sit on a hexagonal grid that
+It is plainer than the real tool of the instrument. Fibers sit on a hexagonal grid that
 fills the field and reach everything within a patrol radius; where none is given, every fiber
 reaches the whole field. By falling priority, each target takes the nearest free fiber that reaches
 it, unless it lies closer to a target that has one than two fibers can come. Left out: the shapes of
@@ -25,7 +25,7 @@ MOST_FIBERS = 100_000
 
 @dataclass(frozen=True)
 class Instrument:
-    """What the simulation knows of a fiber spectrograph.
+    """A fiber spectrograph, as far as the simulation needs it.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ INSTRUMENTS = {
 
 @dataclass(frozen=True)
 class PointingForecast:
-    """What one pointing would take of a list of M targets.
+    """Simulated fibers of a list of M targets.
 
     Attributes
     ----------
@@ -165,7 +165,7 @@ def offsets(ra: np.ndarray, dec: np.ndarray, ra0: float, dec0: float) -> np.ndar
 
 
 def homes(instrument: Instrument) -> np.ndarray:
-    """Where the fibers rest, on a hexagonal grid, the innermost first [arcsec], shape (F, 2)."""
+    """Resting places of the fibers on a hexagonal grid, innermost first [arcsec], shape (F, 2)."""
     radius = 1800 * instrument.diameter
     area = radius**2 * (np.pi if instrument.shape == "circle" else 1.5 * np.sqrt(3))
     pitch = np.sqrt(2 * area / np.sqrt(3) / instrument.n_fibers)
@@ -179,7 +179,7 @@ def homes(instrument: Instrument) -> np.ndarray:
 
 
 def _reach(place: np.ndarray, shape: str) -> np.ndarray:
-    """How large the field must be to hold each place: its radius, or that of its corners."""
+    """Radius of a circle, or of a hexagon's corners, that passes through each place."""
     x, y = np.abs(place[:, 0]), np.abs(place[:, 1])
     if shape == "circle":
         return np.hypot(x, y)

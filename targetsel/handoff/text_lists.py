@@ -152,7 +152,7 @@ def one_magnitude(
 
 
 def known_bands(targets: ToolTable, wanted: Iterable[Band], kind: Kind = "flux") -> list[Band]:
-    """Those of the wanted bands that the list has, in the order wanted.
+    """Wanted bands in which the list has fluxes, in the order wanted.
 
     Raises
     ------

@@ -193,7 +193,7 @@ class ToolTable:
     @property
     def name(self) -> np.ndarray:
         """The source's id as text, shape (M,) of str."""
-        return np.array([str(each) for each in self.table["source_id"].to_pylist()], dtype=object)
+        return names_of(self.table)
 
     @property
     def program(self) -> np.ndarray:
@@ -224,3 +224,8 @@ class ToolTable:
         """The same with `default` in place of NaN."""
         values = self.number(name)
         return np.where(np.isnan(values), default, values)
+
+
+def names_of(table: pa.Table) -> np.ndarray:
+    """Ids of the sources of a target list as text, shape (M,) of str."""
+    return np.array([str(each) for each in table["source_id"].to_pylist()], dtype=object)

@@ -130,7 +130,7 @@ def _columns(template: fits.BinTableHDU, settings: WeaveSettings) -> dict[str, f
 def _values(
     targets: ToolTable, path: Path, columns: Mapping[str, fits.Column]
 ) -> dict[str, np.ndarray]:
-    """What the list knows of WEAVE's columns, magnitudes only where the template has them."""
+    """WEAVE's columns that the list fills, magnitudes only where the template has them."""
     n = len(targets)
     values: dict[str, np.ndarray] = {
         "TARGSRVY": np.full(n, path.stem),

@@ -47,7 +47,7 @@ ROWS, ROWS_OF_DRAWS = 8192, 512
 
 @dataclass(frozen=True)
 class Observation:
-    """How a scored catalog is observed.
+    """Settings of an observation of a scored catalog.
 
     Attributes
     ----------
