@@ -6,8 +6,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from astropy.coordinates import Latitude, Longitude
 from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging.cutout import Cutouts, Images
 from targetsel.imaging.store_format import ASINH, Layout, dtype_of, encode, read_part, to_metadata
+from targetsel.tables.files import folder_written_beside
 from targetsel.tables.parquet import FOOTER_KEY
 
 SOURCES_PER_PART = 4096
@@ -68,7 +67,8 @@ def write_store(
     footer : mapping, optional
         Provenance of the cutouts, written into every file under the key ``targetsel``.
     """
-    with _folder_written_beside(Path(path)) as folder:
+    check_replaceable(Path(path))
+    with folder_written_beside(Path(path)) as folder:
         spill = _Spill(folder / "scratch", Path(path), tuple(map(float, sky_sigma)), encoding)
         with contextlib.closing(spill):
             for cutouts, ra, dec in pieces:
@@ -262,31 +262,6 @@ def _healpix(source_id: np.ndarray, ra: np.ndarray, dec: np.ndarray, store: Path
         Longitude(ra, unit="deg"), Latitude(dec, unit="deg"), depth=29
     )
     return cells.astype(np.int64)
-
-
-@contextlib.contextmanager
-def _folder_written_beside(path: Path) -> Iterator[Path]:
-    """A scratch folder beside `path` that takes its place when the block ends without an error."""
-    check_replaceable(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    before = path.with_name(f".{path.name}.{os.getpid()}.old")
-    try:
-        shutil.rmtree(beside, ignore_errors=True)  # of a killed run that had the same number
-        beside.mkdir()
-        yield beside
-        if path.exists():
-            os.replace(path, before)
-        os.replace(beside, path)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: could not be written: {error.strerror or error}. "
-            "Nothing was left there; free some space or choose another place."
-        ) from error
-    finally:
-        if before.exists() and not path.exists():
-            os.replace(before, path)
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(before, ignore_errors=True)
 
 
 def check_replaceable(path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -66,15 +67,51 @@ def written_beside(path: Path) -> Iterator[Path]:
     check_output(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield beside
-        os.replace(beside, path)
+        with _disk_errors(path):
+            yield beside
+            os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_written_beside(path: Path) -> Iterator[Path]:
+    """A folder beside `path` that takes its place when the block ends without an error.
+
+    A folder that is already at `path` is replaced.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full or not writable; nothing is left then.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    before = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        with _disk_errors(path):
+            shutil.rmtree(beside, ignore_errors=True)  # of a killed run that had the same number
+            beside.mkdir()
+            yield beside
+            if path.exists():
+                os.replace(path, before)
+            os.replace(beside, path)
+    finally:
+        if before.exists() and not path.exists():
+            os.replace(before, path)
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Convert OSError to OutputError."""
+    try:
+        yield
     except OSError as error:
         raise OutputError(
             f"{path}: could not be written: {error.strerror or error}. "
             "Nothing was left there; free some space or choose another place."
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
