@@ -19,13 +19,13 @@ from targetsel.errors import TargetselError
 
 # Commands in the order of the help, each with its module in this folder and its function there.
 COMMANDS = {
-    "demo": "demo:demo",
+    "demo": "mock:demo",
     "mock": "mock:mock",
     "score": "score:score",
     "observe": "observe:observe",
     "train": "train:train",
     "calibrate": "calibrate:calibrate",
-    "trainingset": "trainingset:trainingset",
+    "trainingset": "fetch:trainingset",
     "select": "select:select",
     "compare": "compare:compare",
     "funnel": "funnel:funnel",
@@ -38,9 +38,9 @@ COMMANDS = {
     "density": "density:density",
     "randoms": "randoms:randoms",
     "selection-function": "selection_function:selection_function",
-    "export": "export:export",
-    "import-assignment": "export:import_assignment",
-    "assign": "assign:assign",
+    "export": "handoff:export",
+    "import-assignment": "handoff:import_assignment",
+    "assign": "handoff:assign",
     "rules": "rules:app",
     "cutouts": "cutouts:app",
     "fetch": "fetch:app",

@@ -5,7 +5,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from targetsel.cli.assign import assign
+from targetsel.cli.handoff import assign
 from targetsel.errors import HandoffError
 from tests.handoff.lists_by_hand import target_list
 

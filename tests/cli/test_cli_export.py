@@ -7,8 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from targetsel.cli.assign import assign
-from targetsel.cli.export import export, import_assignment
+from targetsel.cli.handoff import assign, export, import_assignment
 from targetsel.errors import CatalogError, HandoffError, OutputError
 from targetsel.handoff.registry import TOOLS
 from targetsel.selection.target_list import TargetList
