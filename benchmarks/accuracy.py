@@ -34,7 +34,7 @@ from skies import HEADING, Sky
 from targetsel.imaging.store import check_suits
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.scoring.stream import N_DRAWS, SOURCES_DECODED_AT_ONCE
+from targetsel.scoring.rows import N_DRAWS, SOURCES_DECODED_AT_ONCE
 from targetsel.spectra.lines import PROXIES, measure
 from targetsel.spectra.proxies import ProxyPosterior
 from targetsel.statistics.resampling import Estimate, Resampling, rank_correlation
@@ -127,7 +127,8 @@ def _by_members(members: np.ndarray) -> Predictions:
 
 def _proxies(posterior: LatentPosterior, rows: slice, ensemble: Ensemble) -> ProxyPosterior:
     """The posterior of the proxies of some sources, as `score` makes it."""
-    return ProxyPosterior.from_draws(ensemble.measure(posterior.take(rows), N_DRAWS), PROXIES)
+    some = posterior.take(rows)
+    return ProxyPosterior.from_draws(ensemble.measure(some.draw(N_DRAWS), some), PROXIES)
 
 
 def photometry_alone(

@@ -27,8 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from skies import HEADING, Sky
 
-from targetsel.networks.posterior import LatentPosterior
-from targetsel.networks.stored_posterior import matrix, stored_posterior
+from targetsel.networks.posterior import LatentPosterior, stored_posterior
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.stream import score
@@ -38,6 +37,7 @@ from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.lines.ionisation import bpt_probabilities
 from targetsel.spectra.proxies import CORRELATION, QUANTILES, Proxies, ProxyPosterior
 from targetsel.statistics.resampling import Estimate, Resampling, Statistic
+from targetsel.tables.columns import matrix
 
 INTERVAL = 0.9
 OVERALL, IN_BIN, JOINT, ERROR, MEMBERS = 0.01, 0.03, 0.03, 0.02, 0.05  # goals

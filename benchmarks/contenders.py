@@ -38,10 +38,9 @@ from skies import HEADING, Sky
 
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
-from targetsel.networks.folding import fold
+from targetsel.networks.deconvolution import fold
 from targetsel.networks.input_plan import SOFTENING, InputPlan
-from targetsel.networks.network import Network, NetworkPlan
-from targetsel.networks.presets import count_parameters
+from targetsel.networks.network import Network, NetworkPlan, count_parameters
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.statistics.resampling import Estimate, Resampling

@@ -36,7 +36,7 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.mock.camera import PAN_STARRS, add_noise
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.sky import observe
-from targetsel.novelty.familiarity import familiarity
+from targetsel.novelty.novelty import typicality
 from targetsel.scoring.ensemble import Ensemble
 
 STEPS = (0.0, 0.5, 1.0, 1.5, 2.0)  # [mag]
@@ -113,10 +113,10 @@ def report(
         first = first or (width, rms)
         shift = (off / width).mean(axis=0)
         inside = np.abs(found.probability_below(true) - 0.5) < 0.45
-        known = familiarity(ensemble, cutouts, found.novelty)
+        known = typicality(ensemble.novelty, ensemble.input, cutouts, found.typicality)
         print(f"{step:6.1f} mag   {shift.mean():+7.3f}  {shift[np.abs(shift).argmax()]:+7.3f}  "
               f"{rms / first[1]:5.2f}  {np.median(width / first[0]):5.2f}  {inside.mean():8.3f}  "
-              f"{known.novelty.share.mean():5.3f}  {known.support.mean():5.3f}")  # fmt: skip
+              f"{known.share.mean():5.3f}  {known.support.mean():5.3f}")  # fmt: skip
 
 
 def main() -> None:

@@ -35,8 +35,7 @@ from torch import Tensor, nn
 
 from targetsel.imaging.cutout import crop_to_centre
 from targetsel.imaging.store import CutoutStore, check_suits
-from targetsel.networks.network import Network
-from targetsel.networks.presets import count_parameters, presets
+from targetsel.networks.network import Network, count_parameters, presets
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.scoring.published import BANDS, PIXEL_SCALE
 from targetsel.tables.ids import uniform

@@ -17,9 +17,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from targetsel.networks.folding import fold
-from targetsel.networks.network import Network, NetworkPlan
-from targetsel.networks.presets import presets
+from targetsel.networks.deconvolution import fold
+from targetsel.networks.network import Network, NetworkPlan, presets
 
 
 def seconds(predict: Callable[[torch.Tensor], object], x: torch.Tensor) -> float:

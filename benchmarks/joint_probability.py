@@ -31,11 +31,12 @@ from scipy.special import ndtri
 from targetsel.expressions.grammar import parse
 from targetsel.rules import formula as f
 from targetsel.rules.binding import Columns, Reader
-from targetsel.scoring.scored_rows import posterior_fields
+from targetsel.scoring.columns import posterior_columns
 from targetsel.selection.evaluation import holds, probability
 from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.spectra.lines import PROXIES, UNITS
 from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior
+from targetsel.tables.columns import list_column
 from targetsel.tables.parquet import ParquetSink
 
 RULE = "P(ew_halpha > 50 Angstrom and ew_oiii > 10 Angstrom) >= 0.8"
@@ -101,9 +102,9 @@ def scored_table(posterior: ProxyPosterior) -> pa.Table:
         if k:
             pairs = [posterior.correlation[other, name] for other in PROXIES[:k]]
             matrices.append(np.stack(pairs, axis=1))
-        for field, matrix in zip(posterior_fields(name, PROXIES[:k]), matrices, strict=True):
-            flat = pa.array(matrix.astype(np.float32).ravel())
-            columns[field] = pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+        declared = posterior_columns(name, "", UNITS[name], PROXIES[:k])
+        for column, matrix in zip(declared, matrices, strict=True):
+            columns[column.field] = list_column(matrix)
     return pa.table(list(columns.values()), schema=pa.schema(list(columns)))
 
 

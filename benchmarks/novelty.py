@@ -22,19 +22,19 @@ from strange import CHANGED, SEEN_ANEW
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import CutoutStore
 from targetsel.mock.galaxies import Galaxies
-from targetsel.novelty.familiarity import familiarity
-from targetsel.novelty.novelty import Novelty
+from targetsel.novelty.novelty import Typicality, typicality
 from targetsel.scoring.ensemble import Ensemble
 
 LEAST_MEAN, LEAST = 0.95, 0.85
 PARTS = ("share", "by_features", "by_image")
 
 
-def judged(ensemble: Ensemble, flux: np.ndarray) -> Novelty:
+def judged(ensemble: Ensemble, flux: np.ndarray) -> Typicality:
     """What is said of cutouts, whatever their pixel scale really is."""
     cutouts = Cutouts(np.arange(len(flux)), flux, ensemble.input.bands, ensemble.input.pixel_scale)
     whole = cutouts.take(cutouts.status == "ok")
-    return familiarity(ensemble, whole, ensemble.predict(whole).novelty).novelty
+    by_features = ensemble.predict(whole).typicality
+    return typicality(ensemble.novelty, ensemble.input, whole, by_features)
 
 
 def auroc(ordinary: np.ndarray, strange: np.ndarray) -> float:

@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from targetsel.errors import RuleError
 from targetsel.rules.rules import Rules
-from targetsel.scoring.scored_rows import posterior_fields
+from targetsel.scoring.columns import posterior_columns
 from targetsel.selection.reports.forecast import LEVEL, Expected, forecasts
 from targetsel.selection.reports.tuning import tune
 from targetsel.selection.trial import trial
@@ -78,7 +78,8 @@ def _scored(median: np.ndarray, spread: np.ndarray) -> pa.Table:
     """A scored table with Gaussian posteriors of H alpha, and of an idle second proxy."""
     n = len(median)
     quantiles = _lists(median[:, None] + spread[:, None] * NORMAL_SCORES)
-    oiii, halpha = posterior_fields("ew_oiii", ()), posterior_fields("ew_halpha", ("ew_oiii",))
+    oiii = [each.field for each in posterior_columns("ew_oiii", "", "Angstrom", ())]
+    halpha = [each.field for each in posterior_columns("ew_halpha", "", "Angstrom", ("ew_oiii",))]
     columns = {
         pa.field("source_id", pa.int64(), nullable=False): np.arange(n),
         described("ra", pa.float64(), "deg"): np.linspace(0, 10, n),

@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 from sklearn import mixture
 
 from targetsel.mock.spectra import measure_spectra
-from targetsel.networks.stored_posterior import matrix, stored_posterior
+from targetsel.networks.posterior import stored_posterior
 from targetsel.priors.prior import Prior
 from targetsel.priors.redshift_prior import RedshiftPrior
 from targetsel.priors.spectral_model import SpectralModel, SpectralResidual
@@ -45,6 +45,7 @@ from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.statistics.gaussian_mixture import GaussianMixture
+from targetsel.tables.columns import matrix
 from targetsel.tables.files import sha256_of_file
 
 SNRS = (0.5, 1.0, 2.0, 5.0)

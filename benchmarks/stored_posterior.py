@@ -17,7 +17,7 @@ import numpy as np
 import targetsel as ts
 from targetsel.expressions.grammar import parse
 from targetsel.rules.binding import Columns, Reader
-from targetsel.scoring.stream import Options, score_rows
+from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.selection.evaluation import holds, probability
 from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.spectra.lines import PROXIES
@@ -43,7 +43,7 @@ def main() -> None:
     images = ts.CutoutStore.open(arguments.folder / "cutouts")
     catalog = ts.Catalog.read(arguments.folder / "catalog.parquet")
     catalog = catalog.take(np.linspace(0, len(catalog) - 1, arguments.sources).astype(int))
-    table = score_rows(catalog, images, ensemble, Options())
+    table = score_rows(catalog, images, ensemble, ScoreOptions())
     posterior = ensemble.predict(ts.cut_out(catalog, images))
     sources = Sources(table)
     reader = Reader(Columns(table.schema))

@@ -23,8 +23,8 @@ from scipy.stats import kstest
 from skies import HEADING, Sky, matrix, places
 from sklearn.metrics import roc_auc_score
 
-from targetsel.novelty.surprise import compare
 from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.surprise import compare
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import scatter_under_noise
 from targetsel.statistics.resampling import Resampling

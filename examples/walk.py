@@ -10,7 +10,7 @@ from pathlib import Path
 import targetsel as ts
 
 
-def walk(folder: Path, n_draws: int = 384, seed: int = 0) -> ts.TargetList:
+def walk(folder: Path) -> ts.TargetList:
     """The strong emitters near the catalog's first source."""
     catalog = ts.Catalog.read(folder / "catalog.parquet")
     images = ts.CutoutStore.open(folder / "cutouts")
@@ -18,19 +18,30 @@ def walk(folder: Path, n_draws: int = 384, seed: int = 0) -> ts.TargetList:
     rules = ts.Rules.read("emission")
     footprint = ts.Footprint.cone(catalog.ra[0], catalog.dec[0], radius_deg=8.0)
 
-    inside = footprint.select(catalog)  # 1 Catalog
-    cutouts = ts.cut_out(inside, images)  # 2 Cutouts          (N, B, H, W)  [nanomaggy]
-    posterior = ensemble.predict(cutouts)  # 3 LatentPosterior  (N, M, D) and (N, M, D, D)
-    latents = posterior.draw(n_draws, seed)  # 4 ndarray          (N, S, D)
-    spectra = ensemble.decoder.decode(latents, inside.source_id)  # 5 Spectra  (N, S, L)  rest frame
-    proxies = ts.measure(spectra)  # 6 Proxies          (N, S, P)  [Angstrom], ...
-    proxies = ensemble.calibrated(proxies, posterior, seed)
-    scored = ts.scored(inside, cutouts, posterior, proxies)
-    membership = ts.evaluate(rules, scored)  # 7 Membership       (N, C)
-    return ts.rank(membership, rules)  # 8 TargetList       M <= N rows
+    inside = footprint.select(catalog)
+    scored = ts.score_rows(inside, images, ensemble)
+    membership = ts.evaluate(rules, scored)
+    return ts.rank(membership, rules)
+
+
+def look(folder: Path, n_draws: int = 384, seed: int = 0) -> ts.Proxies:
+    """Line strengths of the catalog's first sources: what `score_rows` does, station by station."""
+    catalog = ts.Catalog.read(folder / "catalog.parquet")
+    first = catalog.take(range(4))
+    ensemble = ts.Ensemble.read("mock-ps1", calibrated=False)
+
+    images = ts.CutoutStore.open(folder / "cutouts")
+    cutouts = ts.cut_out(first, images)  # (N, B, H, W)  [nanomaggy]
+    posterior = ensemble.predict(cutouts)  # (N, M, D) and (N, M, D, D)
+    latents = posterior.draw(n_draws, seed)  # (N, S, D)
+    spectra = ensemble.decoder.decode(latents, first.source_id)  # (N, S, L)  rest frame
+    return ts.measure(spectra)  # (N, S, P)  [Angstrom], ...
 
 
 if __name__ == "__main__":
-    targets = walk(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
+    proxies = look(folder)
+    for row, source in enumerate(proxies.source_id):
+        print(f"{source}: EW(Halpha) {proxies['ew_halpha'][row].mean():.1f} Angstrom")
     columns = ["target_id", "ra", "dec", "program", "priority", "probability"]
-    print(targets.table.select(columns).to_pandas())
+    print(walk(folder).table.select(columns).to_pandas())

@@ -1,15 +1,16 @@
 """targetsel: choose which galaxies deserve a spectrum.
 
-The walk from a catalog to a target list, as a library::
+From a catalog to a target list, as a library::
+
+    import targetsel as ts
 
     inside     = ts.Footprint.everywhere().select(catalog)
-    cutouts    = ts.cut_out(inside, images)
-    posterior  = ensemble.predict(cutouts)
-    latents    = posterior.draw(n_draws, seed)
-    spectra    = ensemble.decoder.decode(latents, inside.source_id)
-    proxies    = ts.measure(spectra)
-    membership = ts.evaluate(rules, ts.scored(inside, cutouts, posterior, proxies))
+    scored     = ts.score_rows(inside, images, ensemble)
+    membership = ts.evaluate(rules, scored)
     targets    = ts.rank(membership, rules)
+
+`ts.choose_targets` does these four at once; the module `targetsel.walk` describes the eight steps
+that they are made of.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from targetsel.priors.prior import Prior
     from targetsel.rules.rules import Rules
     from targetsel.scoring.ensemble import Ensemble
-    from targetsel.scoring.scored_rows import scored
+    from targetsel.scoring.rows import ScoreOptions, score_rows
     from targetsel.scoring.stream import score
     from targetsel.selection.membership import Membership, evaluate
     from targetsel.selection.select import select
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from targetsel.spectra.lines import measure
     from targetsel.spectra.proxies import Proxies, ProxyPosterior
     from targetsel.spectra.spectrum import Spectra
+    from targetsel.walk import choose_targets
 
 # Where each public name lives. They are imported when first used, so that checking a rule file
 # never waits for torch.
@@ -56,15 +58,17 @@ _HOMES = {
     "Proxies": "spectra.proxies",
     "ProxyPosterior": "spectra.proxies",
     "Rules": "rules.rules",
+    "ScoreOptions": "scoring.rows",
     "Spectra": "spectra.spectrum",
     "TargetList": "selection.target_list",
     "TargetselError": "errors",
+    "choose_targets": "walk",
     "cut_out": "imaging.cutout",
     "evaluate": "selection.membership",
     "measure": "spectra.lines",
     "rank": "selection.target_list",
     "score": "scoring.stream",
-    "scored": "scoring.scored_rows",
+    "score_rows": "scoring.rows",
     "select": "selection.select",
 }
 __all__ = [
@@ -82,16 +86,18 @@ __all__ = [
     "Proxies",
     "ProxyPosterior",
     "Rules",
+    "ScoreOptions",
     "Spectra",
     "TargetList",
     "TargetselError",
     "__version__",
+    "choose_targets",
     "cut_out",
     "evaluate",
     "measure",
     "rank",
     "score",
-    "scored",
+    "score_rows",
     "select",
 ]
 

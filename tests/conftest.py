@@ -51,8 +51,8 @@ def tiny_ensemble(n_members: int = 2) -> Ensemble:
         "files": {},
     }
     quality = rng.normal(size=(1000, len(CHECKS)))
-    looks = rng.normal([17.0, 0.8, 0.1], [1.0, 0.2, 0.02], (1000, 3))
-    novelty = NoveltyReference.fit(features, quality, looks)
+    appearance = rng.normal([17.0, 0.8, 0.1], [1.0, 0.2, 0.02], (1000, 3))
+    novelty = NoveltyReference.fit(features, quality, appearance)
     return Ensemble(networks, Decoder(autoencoder), novelty, card)
 
 

@@ -20,10 +20,10 @@ from targetsel.calibration.proxies import ScoreMap
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.networks.posterior import LatentPosterior
-from targetsel.networks.stored_posterior import matrix
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.lines import PROXIES, bpt_probabilities, measure
 from targetsel.spectra.proxies import QUANTILES, Proxies, ProxyPosterior
+from targetsel.tables.columns import matrix
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import read_footer, says_simulated

@@ -123,7 +123,7 @@ class Truth:
         found._check(table[ids])
         if found.has_latents:
             # Not at the top: it imports scipy.stats, which `select` need not wait for.
-            from targetsel.networks.stored_posterior import check_decoder
+            from targetsel.networks.posterior import check_decoder
 
             check_decoder(path, footer, footer_in(scored.metadata))
         return found
@@ -392,7 +392,7 @@ class KnownSources:
 
     def posterior(self, rows: slice = slice(None)) -> LatentPosterior:
         """Stored posterior of the latents of some sources, without errors of measurement."""
-        from targetsel.networks.stored_posterior import stored_posterior
+        from targetsel.networks.posterior import stored_posterior
 
         start, stop, _ = rows.indices(len(self))
         return stored_posterior(self.scored.slice(start, stop - start), self.source_id[rows])

@@ -22,8 +22,8 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the posterior's draws.")] = 0,
 ) -> None:
     """Add to SCORED how surprising each measured spectrum is, and in what it disagrees."""
-    from targetsel.novelty.surprise import compare as compare_with
     from targetsel.scoring.ensemble import Ensemble
+    from targetsel.scoring.surprise import compare as compare_with
     from targetsel.tables.files import check_output
 
     check_output(output, (scored, spectra))

@@ -25,8 +25,8 @@ def presets() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from targetsel.networks.presets import count_parameters
-    from targetsel.networks.presets import presets as plans
+    from targetsel.networks.network import count_parameters
+    from targetsel.networks.network import presets as plans
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("network", "parameters", "deconvolution", "depth", "bands", "latents"):
@@ -118,10 +118,10 @@ def fit_novelty(
     A calibration beside it is of the ensemble as it was: calibrate again afterwards.
     """
     from targetsel.imaging.store import CutoutStore
-    from targetsel.novelty.familiarity import as_in_nature, fit_reference, held_out
-    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.scoring.ensemble import Ensemble, fit_reference
     from targetsel.sky.catalog import CatalogFile
     from targetsel.tables.formats import open_table
+    from targetsel.training.split import as_in_nature, held_out
 
     read = Ensemble.read(ensemble, calibrated=False)
     file = CatalogFile.open(catalog)
@@ -133,7 +133,7 @@ def fit_novelty(
         np.concatenate([piece[name].to_numpy() for piece in pieces]) for name in names
     )
     store = CutoutStore.open(cutouts or catalog.parent / "cutouts")
-    chosen = held_out(read, store, ids, groups)
+    chosen = held_out(read.card, store, ids, groups)
     for each in weight:
         chosen = as_in_nature(chosen, each[np.isin(ids, chosen)])
     read.novelty = fit_reference(read, store, chosen)

@@ -53,16 +53,16 @@ def score(
     """Predict spectral latents and line strengths of every source of CATALOG."""
     from targetsel.imaging.store import CutoutStore
     from targetsel.scoring.ensemble import Ensemble
-    from targetsel.scoring.stream import Options
-    from targetsel.scoring.stream import score as score_catalog
+    from targetsel.scoring.rows import ScoreOptions
     from targetsel.sky.catalog import CatalogFile
+    from targetsel.walk import score as score_catalog
 
     catalog = named(catalog)
     file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
     where = cutouts or catalog.parent / "cutouts"
     if cutouts is None and not where.exists():
         raise CutoutError(f"{where}: no cutout store there. Name one with --cutouts.")
-    options = Options(seed=seed)
+    options = ScoreOptions(seed=seed)
     read = Ensemble.read(ensemble, chosen_device(device), not uncalibrated)
     output = output or default_output(catalog)
     with progress_bar("scoring") as progress:

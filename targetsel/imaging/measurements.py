@@ -79,7 +79,7 @@ def central_magnitude(cutouts: Cutouts, band: str) -> np.ndarray:
     """
     flux = cutouts.select_bands((band,)).flux[:, 0]
     inside = (_radius(flux.shape[1:]) <= cutouts.size / 4).ravel()
-    light = np.compress(inside, flux.reshape(len(flux), -1), axis=1)
+    light = np.compress(inside, flux.reshape(len(flux), len(inside)), axis=1)
     share = np.isfinite(light).mean(axis=1)
     total = np.nansum(light, axis=1, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -107,7 +107,8 @@ def appearance(flux: np.ndarray, bands: tuple[str, ...], magnitude: np.ndarray) 
     side = min(flux.shape[2:])
     rings = np.arange(1, 9) * side / 32
     inside = (_radius(flux.shape[2:]).ravel() <= rings[:, None]).astype(np.float32)
-    light = np.nan_to_num(flux[:, [blue, red, at]]).reshape(len(flux), 3, -1) @ inside.T
+    pixels = np.nan_to_num(flux[:, [blue, red, at]]).reshape(len(flux), 3, inside.shape[1])
+    light = pixels @ inside.T
     with np.errstate(divide="ignore", invalid="ignore"):
         colour = -2.5 * np.log10(light[:, 0, 3] / light[:, 1, 3])
         share = light[:, 2] / light[:, 2, -1:]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import CutoutError, EnsembleError
+from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.aperture_photometry import ASINH_SCALE
@@ -54,6 +55,16 @@ class InputPlan:
     def n_pixels(self) -> int:
         """Width and height of what a network sees [binned pixel]."""
         return self.size // self.binning
+
+    def select(self, cutouts: Cutouts) -> Cutouts:
+        """The bands and central pixels of cutouts that the networks take.
+
+        Raises
+        ------
+        CutoutError
+            If a band is missing, or the cutouts are too small.
+        """
+        return cutouts.select_bands(self.bands).crop(self.size)
 
     def prepare(self, flux: np.ndarray) -> np.ndarray:
         """Cutouts of these bands and size as the networks see them, (N, B, n_pixels, n_pixels).

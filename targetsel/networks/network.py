@@ -334,3 +334,39 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.posterior(self.features(x))
+
+
+# ---------------------------------------------------------------- the published networks
+
+
+def presets() -> dict[str, NetworkPlan]:
+    """Plans of the published networks, by name.
+
+    Wu & Peek (2020, arXiv:2009.12318) compare the first three; the tiny ones are their baselines.
+    All take five bands and predict the mean of six latents.
+    """
+    return {
+        "hybrid": _published("stem"),
+        "batch-normalisation": _published("nowhere"),
+        "full-deconvolution": _published("everywhere"),
+        "tiny-deconvolution": NetworkPlan(depth=0, deconvolution="stem", head="mean"),
+        "tiny-batch-normalisation": NetworkPlan(depth=0, deconvolution="nowhere", head="mean"),
+    }
+
+
+def count_parameters(plan: NetworkPlan) -> int:
+    """Trainable numbers of a network of this plan; none of them is allocated."""
+    with torch.device("meta"):
+        network = Network(plan)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _published(deconvolution: str) -> NetworkPlan:
+    return NetworkPlan(
+        deconvolution=deconvolution,
+        groups=64,
+        squeeze=8,
+        attention=True,
+        activation="mish",
+        head="mean",
+    )

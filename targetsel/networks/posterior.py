@@ -1,23 +1,35 @@
-"""The posterior of the latents given a cutout: a mixture of the members' Gaussians."""
+"""The posterior of the latents given a cutout: a mixture of the members' Gaussians.
+
+A scored file stores the members' moments of each source. The `deviations`, which are the same for
+all sources of a file, stand as JSON in the metadata of the column `member_cov`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from scipy.special import logsumexp, ndtr, ndtri
 from scipy.stats import qmc
 
+from targetsel.errors import CatalogError
 from targetsel.networks.deviations import Deviations
 from targetsel.statistics.gaussian_mixture import GaussianMixture
+from targetsel.tables.columns import matrix
 from targetsel.tables.ids import uniform
+from targetsel.tables.parquet import DECODER_KEY
 
 N_HALVINGS = 34  # of the interval that a quantile is searched in
 WIDEST = 12.0  # that interval's half width [widest standard deviation of a Gaussian]
-OF_SOURCES = ("source_id", "member_mean", "member_factor", "novelty", "magnitude")
+OF_SOURCES = ("source_id", "member_mean", "member_factor", "typicality", "magnitude")
+DEVIATIONS = b"deviations"
+ROUNDING = 1e-6  # of a covariance's largest element
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +46,8 @@ class LatentPosterior:
         In standardised latents. NaN for a source without a prediction.
     member_factor : ndarray, shape (N, M, D, D)
         Lower Cholesky factors of the members' covariances.
-    novelty : ndarray, shape (N,)
-        Share of held-out training sources that look at least as strange; small means novel.
+    typicality : ndarray, shape (N,)
+        Share of held-out training sources whose features are at least as strange.
     magnitude : ndarray, shape (N,)
         Of the cutout's central light (`imaging.measurements`); NaN where it is not known.
     deviations : Deviations
@@ -46,7 +58,7 @@ class LatentPosterior:
     source_id: np.ndarray
     member_mean: np.ndarray
     member_factor: np.ndarray
-    novelty: np.ndarray
+    typicality: np.ndarray
     magnitude: np.ndarray = None  # type: ignore[assignment]
     deviations: Deviations = None  # type: ignore[assignment]
 
@@ -247,3 +259,76 @@ class LatentPosterior:
 def _sobol(dimension: int, n: int) -> np.ndarray:
     """The first points of a Sobol sequence, shape (n, dimension)."""
     return qmc.Sobol(dimension, scramble=False).random_base2(int(np.ceil(np.log2(n))))[:n]
+
+
+# ---------------------------------------------------------------- as a scored file stores it
+
+
+def stored_posterior(table: pa.Table, source_id: np.ndarray) -> LatentPosterior:
+    """The posterior in the columns `member_mean` and `member_cov`; NaN where they are null.
+
+    Parameters
+    ----------
+    table : pa.Table
+        N sources in the scored layout; `typicality_features` may be missing.
+    source_id : ndarray, shape (N,)
+    """
+    n, field = table.num_rows, table.schema.field("member_cov")
+    width = field.type.list_size
+    d = 2 * width // table.schema.field("member_mean").type.list_size - 1
+    mean = matrix(table["member_mean"]).reshape(n, -1, d)
+    lower = np.tril_indices(d)
+    cov = np.zeros((n, mean.shape[1], d, d))
+    cov[..., lower[0], lower[1]] = matrix(table["member_cov"]).reshape(n, mean.shape[1], -1)
+    cov += np.tril(cov, -1).swapaxes(2, 3)
+    # What float32 has rounded away could make the narrowest direction's variance negative.
+    largest = np.diagonal(cov, axis1=2, axis2=3).max(axis=2)
+    cov += ROUNDING * largest[..., None, None] * np.eye(d)
+    there = np.isfinite(cov).all(axis=(1, 2, 3))
+    factor = np.full_like(cov, np.nan)
+    factor[there] = np.linalg.cholesky(cov[there])
+    typicality = np.full(n, np.nan)
+    if "typicality_features" in table.column_names:
+        typicality = table["typicality_features"].to_numpy().astype(np.float64)
+    deviations = stored_deviations(field, d)
+    return LatentPosterior(source_id, mean, factor, typicality, deviations=deviations)
+
+
+def with_deviations(field: pa.Field, posterior: LatentPosterior) -> pa.Field:
+    """The field of `member_cov` with the deviations of the posterior."""
+    note = json.dumps(posterior.deviations.to_card()).encode()
+    return field.with_metadata({**(field.metadata or {}), DEVIATIONS: note})
+
+
+def stored_deviations(field: pa.Field, n_latents: int) -> Deviations:
+    """What the field of `member_cov` says of deviations.
+
+    Raises
+    ------
+    CatalogError
+    """
+    note = (field.metadata or {}).get(DEVIATIONS)
+    if note is None:
+        return Deviations.standard(n_latents)
+    try:
+        return Deviations.from_card(json.loads(note), n_latents)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CatalogError(
+            f"column 'member_cov': its metadata describe no deviations ({error}). Score the "
+            "catalog again."
+        ) from None
+
+
+def check_decoder(truth: Path, told: Mapping[str, Any], scored: Mapping[str, Any]) -> None:
+    """Refuse true latents of another decoder than the predicted ones, where both footers tell.
+
+    Raises
+    ------
+    CatalogError
+    """
+    true, predicted = (footer.get(DECODER_KEY) for footer in (told, scored))
+    if true and predicted and true != predicted:
+        raise CatalogError(
+            f"{truth}: its latents are of the decoder {true[:12]}, but those predicted are of "
+            f"{predicted[:12]}. Encode the spectra with the ensemble's decoder, or drop the column."
+        )

@@ -10,11 +10,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from targetsel.imaging.measurements import CHECKS, TWO_SIDED
+from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.measurements import (
+    CHECKS,
+    TWO_SIDED,
+    appearance,
+    central_magnitude,
+    quality,
+    reference_band,
+)
 from targetsel.novelty.support import Support
+
+if TYPE_CHECKING:
+    from targetsel.networks.input_plan import InputPlan
 
 N_LEVELS = 201
 EDGE = 1e-4  # share beyond the outermost quantile
@@ -25,8 +37,8 @@ SMALLEST = 1e-12  # share whose logarithm is taken
 
 
 @dataclass(frozen=True)
-class Novelty:
-    """How strange N sources look; every share is small for a strange one.
+class Typicality:
+    """How like the training sources N sources look; shares are small for strange ones.
 
     Attributes
     ----------
@@ -34,14 +46,21 @@ class Novelty:
         Of held-out training sources that look at least as strange, all in all.
     by_features, by_image : ndarray, shape (N,)
         The same to the members alone, and by the checks of the image alone; NaN where unknown.
-    reason : ndarray of str, shape (N,)
-        What is strangest: `FEATURES`, or a name in `imaging.measurements.CHECKS`.
+    reason : ndarray of object, shape (N,)
+        What is strangest: `FEATURES`, or a name in `imaging.measurements.CHECKS`; None where
+        there is no cutout to judge.
+    appearance : ndarray, shape (N, 3)
+        Magnitude, colour and size on the cutout (`imaging.measurements.appearance`).
+    support : ndarray of bool, shape (N,)
+        Whether training sources have such an appearance.
     """
 
     share: np.ndarray
     by_features: np.ndarray
     by_image: np.ndarray
     reason: np.ndarray
+    appearance: np.ndarray
+    support: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -60,7 +79,7 @@ class NoveltyReference:
         Quantiles of each of the image's numbers.
     image, both : ndarray, shape (201,)
         Quantiles of the strangeness of the oddest check, and of the odder part.
-    looks : ndarray, shape (R, 3)
+    appearance : ndarray, shape (R, 3)
         Magnitude, colour and size of sources that make the support.
     """
 
@@ -70,12 +89,12 @@ class NoveltyReference:
     checks: np.ndarray
     image: np.ndarray
     both: np.ndarray
-    looks: np.ndarray
+    appearance: np.ndarray
 
     @cached_property
     def support(self) -> Support:
         """Where the training had sources."""
-        return Support(self.looks)
+        return Support(self.appearance)
 
     @classmethod
     def unknown(cls, n_members: int, n_features: int) -> NoveltyReference:
@@ -87,26 +106,19 @@ class NoveltyReference:
         return cls(mean, np.array(identity), nothing, checks, nothing, nothing, np.zeros((0, 3)))
 
     @classmethod
-    def of_features(
-        cls, mean: np.ndarray, whitening: np.ndarray, distances: np.ndarray
+    def fit(
+        cls, features: np.ndarray, checks: np.ndarray, appearance: np.ndarray
     ) -> NoveltyReference:
-        """That of an older ensemble, which knows features only; its quantiles are even."""
-        known = np.interp(LEVELS, np.linspace(0, 1, len(distances)), distances)
-        nothing = cls.unknown(*mean.shape)
-        return replace(nothing, mean=mean, whitening=whitening, distances=known)
-
-    @classmethod
-    def fit(cls, features: np.ndarray, quality: np.ndarray, looks: np.ndarray) -> NoveltyReference:
         """The reference from held-out sources: every second one is measured against the others.
 
         Parameters
         ----------
         features : ndarray, shape (M, N, F)
             N at least 4.
-        quality : ndarray, shape (N, 9)
+        checks : ndarray, shape (N, 9)
             As `imaging.measurements.quality` gives it.
-        looks : ndarray, shape (R, 3)
-            As `imaging.measurements.appearance` gives it, without NaN.
+        appearance : ndarray, shape (R, 3)
+            As `imaging.measurements.appearance` gives it; rows with NaN are left out.
         """
         first, second = features[:, ::2], features[:, 1::2]
         mean = first.mean(axis=1)
@@ -114,11 +126,11 @@ class NoveltyReference:
             cls.unknown(*mean.shape),
             mean=mean,
             whitening=np.array([_whitening(each) for each in first - mean[:, None]]),
-            checks=np.quantile(quality[::2], LEVELS, axis=0).T,
-            looks=looks,
+            checks=np.quantile(checks[::2], LEVELS, axis=0).T,
+            appearance=appearance[np.isfinite(appearance).all(axis=1)],
         )
         found = replace(found, distances=np.quantile(found.distance(second), LEVELS))
-        oddest = _strangeness(found.shares(quality[1::2]).min(axis=1))
+        oddest = _strangeness(found.shares(checks[1::2]).min(axis=1))
         found = replace(found, image=np.quantile(oddest, LEVELS))
         odder = np.minimum(found.novelty(second), share_above(found.image, oddest))
         return replace(found, both=np.quantile(_strangeness(odder), LEVELS))
@@ -141,10 +153,10 @@ class NoveltyReference:
         """
         return share_above(self.distances, self.distance(features))
 
-    def shares(self, quality: np.ndarray) -> np.ndarray:
+    def shares(self, checks: np.ndarray) -> np.ndarray:
         """Share of held-out training sources at least as odd in each check, (N, 9) to (N, 9)."""
         found = []
-        for name, quantiles, values in zip(CHECKS, self.checks, quality.T, strict=True):
+        for name, quantiles, values in zip(CHECKS, self.checks, checks.T, strict=True):
             share = share_above(quantiles, values)
             if name in TWO_SIDED:
                 other = share_above(-quantiles[::-1], -values)
@@ -152,24 +164,56 @@ class NoveltyReference:
             found.append(share)
         return np.stack(found, axis=1)
 
-    def judge(self, by_features: np.ndarray, quality: np.ndarray) -> Novelty:
-        """Both parts together.
+    def judge(
+        self, by_features: np.ndarray, checks: np.ndarray, appearance: np.ndarray
+    ) -> Typicality:
+        """How typical N sources are, by features and image together.
 
         Parameters
         ----------
         by_features : ndarray, shape (N,)
             As `novelty` gives it; NaN where nothing was predicted.
-        quality : ndarray, shape (N, 9)
+        checks : ndarray, shape (N, 9)
+        appearance : ndarray, shape (N, 3)
         """
-        shares = self.shares(quality)
+        support = self.support.holds(appearance)
+        shares = self.shares(checks)
         by_image = share_above(self.image, _strangeness(shares.min(axis=1)))
         reason = np.array(tuple(CHECKS), dtype=object)[shares.argmin(axis=1)]
-        if np.isnan(self.both).any():  # an older ensemble, or one without training sources
-            return Novelty(by_features, by_features, by_image, np.full_like(reason, FEATURES))
+        reason[~(by_image < by_features)] = FEATURES
         odder = np.minimum(by_features, by_image)
         share = share_above(self.both, _strangeness(odder))
-        reason[~(by_image < by_features)] = FEATURES
-        return Novelty(share, by_features, by_image, reason)
+        return Typicality(share, by_features, by_image, reason, appearance, support)
+
+
+def typicality(
+    reference: NoveltyReference, plan: InputPlan, cutouts: Cutouts, by_features: np.ndarray
+) -> Typicality:
+    """How typical N sources are; NaN and None where the cutout's status is not "ok".
+
+    Parameters
+    ----------
+    plan : InputPlan
+        Of the ensemble whose reference it is.
+    by_features : ndarray, shape (N,)
+        `LatentPosterior.typicality` of the same sources.
+    """
+    cutouts = plan.select(cutouts)
+    known = np.flatnonzero(cutouts.status == "ok")
+    judged = reference.judge(by_features[known], *image_numbers(cutouts.take(known), plan))
+    found = {}
+    for name, values in vars(judged).items():
+        empty = {object: None, bool: False}.get(values.dtype.type, np.nan)
+        found[name] = np.full((len(cutouts), *values.shape[1:]), empty, dtype=values.dtype)
+        found[name][known] = values
+    return Typicality(**found)
+
+
+def image_numbers(cutouts: Cutouts, plan: InputPlan) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the checks (N, 9) and the appearance (N, 3) of whole cutouts."""
+    sky = np.array(plan.stretch.sky_sigma) / plan.binning
+    magnitude = central_magnitude(cutouts, reference_band(plan.bands))
+    return quality(cutouts.flux, sky), appearance(cutouts.flux, plan.bands, magnitude)
 
 
 def share_above(quantiles: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -24,15 +24,15 @@ class Support:
 
     Attributes
     ----------
-    looks : ndarray, shape (R, 3)
+    appearance : ndarray, shape (R, 3)
         Magnitude [mag], colour [mag] and size [share of the side] of held-out training sources,
         measured on their cutouts (`imaging.measurements.appearance`).
     """
 
-    looks: np.ndarray
+    appearance: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.looks)
+        return len(self.appearance)
 
     @property
     def known(self) -> bool:
@@ -41,12 +41,12 @@ class Support:
 
     @cached_property
     def _scale(self) -> np.ndarray:
-        low, high = np.quantile(self.looks, [0.16, 0.84], axis=0)
+        low, high = np.quantile(self.appearance, [0.16, 0.84], axis=0)
         return np.maximum((high - low) / 2, 1e-6)
 
     @cached_property
     def _tree(self) -> KDTree:
-        return KDTree(self.looks / self._scale)
+        return KDTree(self.appearance / self._scale)
 
     @cached_property
     def reach(self) -> float:
@@ -55,16 +55,16 @@ class Support:
         distance, _ = self._tree.query(self._tree.data, NEIGHBOURS + 1)
         return float(np.quantile(distance[:, -1], INSIDE))
 
-    def holds(self, looks: np.ndarray) -> np.ndarray:
-        """Whether ten training sources lie near, (N, 3) to (N,); False where looks are NaN."""
-        good = np.isfinite(looks).all(axis=1)
-        held = np.zeros(len(looks), dtype=bool)
+    def holds(self, appearance: np.ndarray) -> np.ndarray:
+        """Whether ten training sources lie near, (N, 3) to (N,); False where appearance are NaN."""
+        good = np.isfinite(appearance).all(axis=1)
+        held = np.zeros(len(appearance), dtype=bool)
         if good.any() and self.known:
-            distance, _ = self._tree.query(looks[good] / self._scale, NEIGHBOURS)
+            distance, _ = self._tree.query(appearance[good] / self._scale, NEIGHBOURS)
             held[good] = distance[:, -1] <= self.reach
         return held
 
-    def weights(self, looks: np.ndarray) -> np.ndarray:
+    def weights(self, appearance: np.ndarray) -> np.ndarray:
         """How many of N sources each training source stands for, shape (R,).
 
         Every source is shared out among the ten training sources nearest to it, as in Lima et al.
@@ -72,9 +72,9 @@ class Support:
         Sources without support, or with NaN, count for none.
         """
         weights = np.zeros(len(self))
-        held = self.holds(looks)
+        held = self.holds(appearance)
         if held.any():
-            _, nearest = self._tree.query(looks[held] / self._scale, NEIGHBOURS)
+            _, nearest = self._tree.query(appearance[held] / self._scale, NEIGHBOURS)
             np.add.at(weights, nearest.ravel(), 1 / NEIGHBOURS)
         return weights
 
@@ -87,10 +87,10 @@ class Tally:
         self.n = 0
         self._weights = np.zeros(len(support))
 
-    def add(self, looks: np.ndarray) -> None:
+    def add(self, appearance: np.ndarray) -> None:
         """Count N more sources, (N, 3)."""
-        self.n += len(looks)
-        self._weights += self.support.weights(looks)
+        self.n += len(appearance)
+        self._weights += self.support.weights(appearance)
 
     @property
     def share(self) -> float:

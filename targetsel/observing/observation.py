@@ -19,7 +19,7 @@ from targetsel.observing.exposure import LONGEST, share_in_fiber
 from targetsel.observing.lines import QUANTITIES, Exposure, Line, ObservedLine
 from targetsel.observing.redshift import Redshift
 from targetsel.photometry.columns import floats
-from targetsel.scoring.scored_rows import column_of, quantile_fields
+from targetsel.scoring.columns import posterior_columns
 from targetsel.selection.scan import scored_file
 from targetsel.selection.sources import Sources
 from targetsel.spectra.proxies import (
@@ -29,7 +29,7 @@ from targetsel.spectra.proxies import (
     ProxyPosterior,
     proxy_names,
 )
-from targetsel.tables.columns import in_unit, is_number
+from targetsel.tables.columns import arrow_column, in_unit, is_number
 from targetsel.tables.files import check_output
 from targetsel.tables.parquet import ParquetSink, described, read_footer
 
@@ -191,7 +191,7 @@ def write_observed(scored: Path, observation: Observation, output: Path) -> Coun
             columns = observation.columns(piece)
             statuses.update(columns[STATUS].tolist())
             for field in fields:
-                piece = piece.append_column(field, column_of(columns[field.name], field.type))
+                piece = piece.append_column(field, arrow_column(columns[field.name], field.type))
             sink.write(piece)
     return statuses
 
@@ -210,7 +210,8 @@ def observed_fields(
                 what = ucd if end else f"{ucd};stat.median"
                 text = f"{kind} of {about}"
                 fields.append(described(name + end, pa.float32(), unit, what, text))
-            fields += quantile_fields(name, about, unit, tuple(before))
+            columns = posterior_columns(name, about, unit, tuple(before))
+            fields += [column.field for column in columns]
             before.append(name)
     about = "ok, or why fluxes of lines are not known"
     status = described(STATUS, pa.string(), "", "meta.code.status", about, nullable=False)

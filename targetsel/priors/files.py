@@ -18,7 +18,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from targetsel.errors import CatalogError, EnsembleError, OutputError, SpectrumError, did_you_mean
-from targetsel.networks.stored_posterior import stored_deviations, stored_posterior
+from targetsel.networks.posterior import stored_deviations, stored_posterior
 from targetsel.priors.prior import LEVELS, Prior
 from targetsel.priors.redshift_prior import HIGHEST
 from targetsel.priors.spectral_model import SpectralModel

@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 from scipy.interpolate import CubicSpline
 
 from targetsel.errors import EnsembleError, SpectrumError, did_you_mean
-from targetsel.networks.stored_posterior import matrix
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import LineTable
+from targetsel.tables.columns import matrix
 from targetsel.tables.files import sha256_of_file, written_beside
 from targetsel.tables.parquet import read_footer
 

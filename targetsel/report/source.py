@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from targetsel.errors import CatalogError, CutoutError, OutputError
 from targetsel.imaging.picture import composite
 from targetsel.imaging.store import CutoutStore
-from targetsel.networks.stored_posterior import stored_posterior
+from targetsel.networks.posterior import stored_posterior
 from targetsel.report.pictures import COLOURS, STYLE
 from targetsel.rules.rules import Rules
 from targetsel.scoring.ensemble import Ensemble

@@ -8,22 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
 from targetsel.expressions.grammar import Branch, Name, Node, unwrapped, walk
 from targetsel.rules import formula as f
-from targetsel.rules.binding import STATISTICS, Columns, UnseenColumns
+from targetsel.rules.binding import Columns, UnseenColumns
 from targetsel.rules.bits import FILE, BitLock
 from targetsel.rules.classes import TargetClass
 from targetsel.rules.plan import ClassFormulas, plan_for
 from targetsel.rules.rules import Rules
+from targetsel.scoring.columns import CATALOG, scored_columns
 from targetsel.selection.scan import scored_file
 from targetsel.selection.sources import numbers
-from targetsel.spectra.lines import PROXIES, UNITS
-from targetsel.spectra.proxies import QUANTILES
-from targetsel.tables.parquet import described
+from targetsel.tables.columns import schema_of
 
 STRANGE = 0.01  # `typicality` below this: images hardly any of the training set is as strange as
 _COMPARISONS = ("compare", "between", "in")
@@ -66,7 +64,7 @@ def lint(rules: Rules, scored: Path | None = None) -> list[Remark]:
     """
     strange = None
     if scored is None:
-        columns: Columns = UnseenColumns(usual_schema())
+        columns: Columns = UnseenColumns(schema_of([*CATALOG, *scored_columns(1, 1)]))
     else:
         with scored_file(scored) as file:
             columns = Columns(file.schema)
@@ -82,26 +80,6 @@ def lint(rules: Rules, scored: Path | None = None) -> list[Remark]:
         remarks += _misspelt(target_class, columns)
     remarks += _without_lock(rules)
     return sorted(set(remarks), key=lambda each: (each.place.file, each.place.line))
-
-
-def usual_schema() -> pa.Schema:
-    """The columns that every scored file has."""
-    fields = [
-        pa.field("source_id", pa.int64()),
-        described("ra", pa.float64(), "deg"),
-        described("dec", pa.float64(), "deg"),
-        pa.field("_healpix_29", pa.int64()),
-    ]
-    fields += [
-        described(name + end, pa.float32(), UNITS[name])
-        for name in PROXIES
-        for end in ("", *STATISTICS)
-    ]
-    lists, notes = pa.list_(pa.float32()), {"normal_scores": ""}
-    fields += [pa.field(name + QUANTILES, lists, metadata=notes) for name in PROXIES]
-    numbers_ = ("bpt_sf", "bpt_composite", "bpt_agn", "bpt_weak", "epistemic", "typicality")
-    fields += [pa.field(name, pa.float32()) for name in (*numbers_, "masked_fraction")]
-    return pa.schema([*fields, pa.field("status", pa.string())])
 
 
 def _share_of_strange(blocks) -> float:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from targetsel.errors import OutputError
 from targetsel.imaging.stretch import Stretch
-from targetsel.networks.folding import fold
+from targetsel.networks.deconvolution import fold
 from targetsel.networks.network import Network
 from targetsel.novelty.novelty import EDGE, LEVELS, NoveltyReference
 from targetsel.scoring.ensemble import Ensemble

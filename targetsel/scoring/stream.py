@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,41 +23,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from targetsel.errors import OutputError, TargetselError
-from targetsel.imaging.cutout import Images, cut_out
 from targetsel.imaging.store import CutoutStore, check_suits
-from targetsel.novelty.familiarity import familiarity
 from targetsel.novelty.support import Tally
-from targetsel.scoring.ensemble import Ensemble
-from targetsel.scoring.scored_rows import LOOKS, assemble, check_names, familiar_columns, summarise
+from targetsel.scoring.columns import APPEARANCE, check_names
+from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.chunks import sorted_chunks
-from targetsel.spectra.lines import BPT_CLASSES
 from targetsel.tables.files import check_output, held, written_beside
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, is_simulated, write_table
 from targetsel.version import __version__
 from targetsel.workers.pool import map_bounded, return_freed_memory
 
+if TYPE_CHECKING:
+    from targetsel.scoring.ensemble import Ensemble
+
 ROWS_PER_CHUNK = 256
-SOURCES_DECODED_AT_ONCE = 8
-N_DRAWS = 384
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What changes a score, beside catalog, cutouts and ensemble.
-
-    Attributes
-    ----------
-    seed : int
-        Of the draws.
-    n_draws : int
-        Draws of the latents for each source.
-    """
-
-    seed: int = 0
-    n_draws: int = N_DRAWS
 
 
 @dataclass(frozen=True)
@@ -71,27 +53,12 @@ class Scored:
     support: Tally
 
 
-def score_rows(catalog: Catalog, images: Images, ensemble: Ensemble, options: Options) -> pa.Table:
-    """The scored rows of a piece of a catalog: stations 2 to 6 of the walk."""
-    cutouts = cut_out(catalog, images)
-    posterior = ensemble.predict(cutouts)
-    pieces: list[dict[str, np.ndarray]] = []
-    for start in range(0, len(catalog), SOURCES_DECODED_AT_ONCE):
-        rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
-        proxies = ensemble.measure(posterior.take(rows), options.n_draws, options.seed)
-        pieces.append(summarise(proxies))
-    summary = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    summary |= ensemble.class_probabilities({name: summary[name] for name in BPT_CLASSES})
-    seen = familiarity(ensemble, cutouts, posterior.novelty)
-    return assemble(catalog, cutouts, posterior, summary | familiar_columns(seen))
-
-
 def score(
     catalog: CatalogFile,
     store: CutoutStore,
     ensemble: Ensemble,
     output: Path,
-    options: Options = Options(),
+    options: ScoreOptions = ScoreOptions(),
     threads: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> Scored:
@@ -209,7 +176,7 @@ def _identity(catalog: CatalogFile) -> dict[str, Any]:
     return {"columns": dict(catalog.columns), "files": stats}
 
 
-def _provenance(store: CutoutStore, ensemble: Ensemble, options: Options) -> dict[str, Any]:
+def _provenance(store: CutoutStore, ensemble: Ensemble, options: ScoreOptions) -> dict[str, Any]:
     calibration = ensemble.calibration
     return {
         "targetsel": __version__,
@@ -259,7 +226,7 @@ def _join(
             part = pq.read_table(path)
             statuses.update(part["status"].to_pylist())
             predicted = part.filter(pc.equal(part["status"], "ok"))
-            support.add(np.stack([predicted[name].to_numpy() for name in LOOKS], axis=1))
+            support.add(np.stack([predicted[name].to_numpy() for name in APPEARANCE], axis=1))
             sink.write(part)
         sink.footer.update(
             provenance,

@@ -251,6 +251,25 @@ def list_column(
     return pa.FixedSizeListArray.from_arrays(flat, type=kind)
 
 
+def arrow_column(values: np.ndarray, kind: pa.DataType, good: np.ndarray | None = None) -> pa.Array:
+    """Values as a column of a declared type; null where not `good`, and numbers where not finite.
+
+    Parameters
+    ----------
+    values : ndarray, shape (N,), or (N, K) for lists of K numbers
+        Numbers are rounded to the type; NaN within lists stays.
+    good : ndarray of bool, shape (N,), optional
+        By default every row.
+    """
+    if pa.types.is_fixed_size_list(kind):
+        return list_column(values, kind, good)
+    missing = np.zeros(len(values), dtype=bool) if good is None else ~good
+    if pa.types.is_floating(kind):
+        values = values.astype(kind.to_pandas_dtype())
+        return pa.array(values, mask=missing | ~np.isfinite(values))
+    return pa.array(values.astype(object), kind, mask=missing)
+
+
 def is_number(kind: pa.DataType) -> bool:
     """Whether values of this type are real numbers."""
     return _nature(kind) in ("a whole number", "a number")

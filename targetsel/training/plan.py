@@ -10,8 +10,7 @@ from targetsel.errors import EnsembleError, did_you_mean
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
 from targetsel.networks.input_plan import InputPlan
-from targetsel.networks.network import NetworkPlan
-from targetsel.networks.presets import presets
+from targetsel.networks.network import NetworkPlan, presets
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.training.split import told_by
 from targetsel.training.trainer import Recipe

@@ -22,9 +22,8 @@ import pyarrow as pa
 from targetsel.errors import EnsembleError, OutputError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.networks.network import Network, NetworkPlan
-from targetsel.novelty.familiarity import FEWEST, as_in_nature, fit_reference
 from targetsel.novelty.novelty import NoveltyReference
-from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.ensemble import FEWEST_HELD_OUT, Ensemble, fit_reference
 from targetsel.spectra.decoder import Decoder
 from targetsel.tables.files import held, written_beside
 from targetsel.tables.parquet import write_table
@@ -34,7 +33,7 @@ from targetsel.training.members import Member, MemberStanding, TrainedMember, tr
 from targetsel.training.picture import draw_training
 from targetsel.training.pixels import Pixels
 from targetsel.training.plan import TrainingPlan, differences
-from targetsel.training.split import Split
+from targetsel.training.split import Split, as_in_nature
 from targetsel.weights.safetensors import write_safetensors
 
 WORK = "training"
@@ -235,11 +234,11 @@ def _check_enough(n: int, plan: TrainingPlan) -> None:
 
 
 def _check_test(n: int, n_ordinary: int) -> None:
-    if n_ordinary < FEWEST:
+    if n_ordinary < FEWEST_HELD_OUT:
         raise EnsembleError(
             f"{n} sources are kept for the test, and {n_ordinary} of them when each is kept as "
-            f"often as its weight says; expected at least {FEWEST}. Give more groups of sources, "
-            "or weights that differ less."
+            f"often as its weight says; expected at least {FEWEST_HELD_OUT}. Give more groups of "
+            "sources, or weights that differ less."
         )
 
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import EnsembleError
+from targetsel.imaging.store import CutoutStore
 from targetsel.tables.ids import uniform
 
 TEST_SHARE = 0.1
 FEWEST_FOLDS = 5
 TEST = -1
+SOURCES_READ_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -88,3 +90,51 @@ def told_by(card: Mapping[str, Any]) -> tuple[int, int] | None:
 def ids_hash(source_id: np.ndarray) -> str:
     """The SHA-256 of a set of ids, in whatever order."""
     return hashlib.sha256("\n".join(sorted(source_id.astype(str))).encode()).hexdigest()
+
+
+def as_in_nature(source_id: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Sources of an over-sampled population, thinned out so that each kind is as frequent as it is.
+
+    A source is kept with a chance proportional to its weight, by a hash of its id.
+    """
+    return source_id[uniform(source_id, 0, "novelty")[:, 0] * weight.max() < weight]
+
+
+def held_out(
+    card: Mapping[str, Any], store: CutoutStore, source_id: np.ndarray, group: np.ndarray
+) -> np.ndarray:
+    """Sources of an ensemble's training that no member has learnt from or watched.
+
+    Parameters
+    ----------
+    card : mapping
+        The ensemble's.
+    store : CutoutStore
+        Of the training.
+    source_id, group : ndarray, shape (N,)
+        All sources of the training.
+
+    Raises
+    ------
+    EnsembleError
+        If they are not what the card says.
+    """
+    split: dict[str, Any] = card.get("training", {}).get("split", {}).get("test", {})
+    told = told_by(card)
+    if not split or told is None:
+        raise EnsembleError(
+            "the ensemble's card does not say how its training was split, so that held-out sources "
+            "are not known. Name their ids instead."
+        )
+    fold = Split.of(source_id, group, 1, told[0]).fold
+    ids = source_id[fold == TEST]
+    starts = range(0, len(ids), SOURCES_READ_AT_ONCE)
+    parts = (store.read(ids[start : start + SOURCES_READ_AT_ONCE]) for start in starts)
+    whole = [part.source_id[part.status == "ok"] for part in parts]
+    found = np.concatenate(whole) if whole else ids
+    if ids_hash(found) != split["ids_sha256"]:
+        raise EnsembleError(
+            f"{store.path}: {len(found)} held-out sources follow from these ids, but the ensemble "
+            f"was tested on {split['n']} others. Give the catalog and the cutouts of its training."
+        )
+    return found

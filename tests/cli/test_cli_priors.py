@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 
 from targetsel.networks.deviations import Deviations
-from targetsel.networks.stored_posterior import DEVIATIONS
+from targetsel.networks.posterior import DEVIATIONS
 from targetsel.priors.files import PriorOptions, ScoredPosteriors
 from targetsel.priors.spectral_model import SpectralResidual
 from targetsel.spectra.decoder import Decoder

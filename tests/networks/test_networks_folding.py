@@ -5,10 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from targetsel.networks.deconvolution import Deconvolution
-from targetsel.networks.folding import _folded_layers, fold
-from targetsel.networks.network import Network, NetworkPlan
-from targetsel.networks.presets import presets
+from targetsel.networks.deconvolution import Deconvolution, _folded_layers, fold
+from targetsel.networks.network import Network, NetworkPlan, presets
 from tests.networks import slow_deconvolution as slow
 
 

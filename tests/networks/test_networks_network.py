@@ -9,8 +9,14 @@ from torch import nn
 
 from targetsel.errors import EnsembleError
 from targetsel.networks.deconvolution import Deconvolution
-from targetsel.networks.network import Network, NetworkPlan, SelfAttention, SqueezeExcitation
-from targetsel.networks.presets import count_parameters, presets
+from targetsel.networks.network import (
+    Network,
+    NetworkPlan,
+    SelfAttention,
+    SqueezeExcitation,
+    count_parameters,
+    presets,
+)
 
 NARROW = {"n_bands": 2, "n_latents": 3, "width": 0.125}
 

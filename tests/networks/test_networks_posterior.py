@@ -46,7 +46,7 @@ def test_draws_of_a_source_do_not_depend_on_its_neighbours():
 def test_draws_differ_between_seeds_and_between_ids():
     mixture = posterior()
     twin = LatentPosterior(
-        np.arange(5) + 200, mixture.member_mean, mixture.member_factor, mixture.novelty
+        np.arange(5) + 200, mixture.member_mean, mixture.member_factor, mixture.typicality
     )
     assert not np.allclose(mixture.draw(30, seed=0), mixture.draw(30, seed=1))
     assert not np.allclose(mixture.draw(30), twin.draw(30))
@@ -62,7 +62,7 @@ def test_a_source_without_prediction_has_nan_draws_and_leaves_others_alone():
         mixture.source_id,
         np.where(np.arange(5)[:, None, None] == 2, np.nan, mixture.member_mean),
         mixture.member_factor,
-        mixture.novelty,
+        mixture.typicality,
     )
     assert np.isnan(broken.draw(12)[2]).all()
     assert np.array_equal(broken.draw(12)[[0, 1, 3, 4]], mixture.draw(12)[[0, 1, 3, 4]])

@@ -9,7 +9,7 @@ from scipy.stats import kstest
 from targetsel.imaging.measurements import CHECKS
 from targetsel.novelty.novelty import EDGE, FEATURES, LEVELS, NoveltyReference, share_above
 
-NO_LOOKS = np.zeros((0, 3))
+NO_APPEARANCE = np.zeros((0, 3))
 MIXING = np.random.default_rng(0).normal(size=(8, 8))
 
 
@@ -23,11 +23,11 @@ def ordinary(n, seed):
 
 @pytest.fixture(scope="module")
 def reference():
-    return NoveltyReference.fit(*ordinary(8000, 1), NO_LOOKS)
+    return NoveltyReference.fit(*ordinary(8000, 1), NO_APPEARANCE)
 
 
 def judged(reference, features, quality):
-    return reference.judge(reference.novelty(features), quality)
+    return reference.judge(reference.novelty(features), quality, np.zeros((len(quality), 3)))
 
 
 @pytest.mark.parametrize("part", ["share", "by_features", "by_image"])
@@ -68,8 +68,8 @@ def test_the_centre_of_the_training_sources_has_novelty_one(reference):
 def test_distance_does_not_depend_on_the_units_of_a_feature():
     features, quality = ordinary(3000, 4)
     scaled = features * np.array([1.0, 2.0, 0.5, 1.0, 1.0, 3.0, 1.0, 1.0])
-    plain = NoveltyReference.fit(features, quality, NO_LOOKS).distance(features)
-    found = NoveltyReference.fit(scaled, quality, NO_LOOKS).distance(scaled)
+    plain = NoveltyReference.fit(features, quality, NO_APPEARANCE).distance(features)
+    found = NoveltyReference.fit(scaled, quality, NO_APPEARANCE).distance(scaled)
     assert found == pytest.approx(plain, rel=0.05)  # but for the ridge
 
 
@@ -80,18 +80,8 @@ def test_without_training_sources_novelty_is_not_known():
     assert not unknown.support.holds(np.zeros((3, 3))).any()
 
 
-def test_an_older_reference_says_the_same_of_features_and_nothing_of_the_image(reference):
-    features, quality = ordinary(2000, 6)
-    even = np.quantile(reference.distance(ordinary(8000, 7)[0]), np.linspace(0, 1, 201))
-    older = NoveltyReference.of_features(reference.mean, reference.whitening, even)
-    found = judged(older, features, quality)
-    assert found.share == pytest.approx(reference.novelty(features), abs=0.03)
-    assert np.isnan(found.by_image).all()
-    assert set(found.reason) == {FEATURES}
-
-
 def test_a_source_without_prediction_keeps_what_its_image_says(reference):
-    found = reference.judge(np.array([np.nan]), ordinary(1, 8)[1])
+    found = reference.judge(np.array([np.nan]), ordinary(1, 8)[1], np.zeros((1, 3)))
     assert np.isnan(found.share[0])
     assert 0 < found.by_image[0] <= 1
 

@@ -39,13 +39,13 @@ def test_an_ensemble_read_back_predicts_the_same(folder):
     again = Ensemble.read(folder).predict(cutouts())
     assert np.array_equal(first.member_mean, again.member_mean)
     assert np.array_equal(first.member_cov, again.member_cov)
-    assert first.novelty == pytest.approx(again.novelty, abs=1e-4)
+    assert first.typicality == pytest.approx(again.typicality, abs=1e-4)
 
 
 def test_a_prediction_does_not_depend_on_other_sources(folder):
     ensemble = Ensemble.read(folder)
     alone, together = (ensemble.predict(cutouts().take(rows)) for rows in ([4], slice(None)))
-    for name in ("member_mean", "member_factor", "novelty", "magnitude"):
+    for name in ("member_mean", "member_factor", "typicality", "magnitude"):
         assert np.array_equal(getattr(alone, name)[0], getattr(together, name)[4]), name
 
 
@@ -236,17 +236,6 @@ def test_a_foreign_novelty_reference_is_refused(folder, change, message):
     rehash(folder)
     with pytest.raises(EnsembleError, match=message):
         Ensemble.read(folder)
-
-
-def test_a_novelty_reference_from_before_images_were_checked_is_still_read(folder):
-    path = folder / "novelty.safetensors"
-    tensors = load_file(path)
-    older = {name: tensors[name] for name in ("mean", "whitening")}
-    save_file(older | {"distances": torch.linspace(0, 2, 201)}, path)
-    rehash(folder)
-    reference = Ensemble.read(folder).novelty
-    assert reference.distances[100] == pytest.approx(1.0)
-    assert np.isnan(reference.image).all()
 
 
 def test_a_card_with_nan_is_refused_before_anything_is_scored(folder):

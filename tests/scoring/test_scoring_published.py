@@ -16,8 +16,7 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
 from targetsel.imaging.store_format import FLOAT
-from targetsel.networks.network import NetworkPlan
-from targetsel.networks.presets import count_parameters, presets
+from targetsel.networks.network import NetworkPlan, count_parameters, presets
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.published import BANDS, Normalisation, import_ensemble, read_network
 from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
@@ -137,7 +136,7 @@ def test_imported_ensemble_predicts_from_cutouts_in_any_band_order(tmp_path, pub
     np.testing.assert_allclose(
         posterior.member_cov, np.broadcast_to(np.diag(RMSE) ** 2, (4, 2, 6, 6)), rtol=1e-5
     )
-    assert np.isnan(posterior.novelty).all()
+    assert np.isnan(posterior.typicality).all()
 
 
 def test_mean_of_the_input_is_subtracted_and_missing_pixels_are_no_flux(
@@ -179,7 +178,7 @@ def test_card_tells_normalisation_bands_spread_and_what_became_of_every_tensor(
     assert card["input"]["stretch"]["sky_sigma"] == card["input"]["normalisation"]["std"]
     assert card["network"]["latent_rmse"] == list(RMSE)
     assert set(card["imported"][0]["tensors"]) == set(network.state_dict())
-    novelty = Ensemble.read(tmp_path / "imported").predict(store.read(np.arange(40))).novelty
+    novelty = Ensemble.read(tmp_path / "imported").predict(store.read(np.arange(40))).typicality
     assert 0.2 < novelty.mean() < 0.8
 
 

@@ -12,7 +12,7 @@ import torch
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import CutoutStore
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.scoring.stream import Options, score_rows
+from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.sky.catalog import Catalog
 
 N = 301
@@ -48,7 +48,7 @@ def scored(demonstration):
         place = {"ra": np.linspace(0, 20, N)[ids], "dec": np.linspace(-9, 9, N)[ids]}
         catalog = pa.table({"source_id": np.asarray(ids), **place})
         names = {name: name for name in catalog.column_names}
-        return score_rows(Catalog(catalog, names), images, ensemble, Options(n_draws=20))
+        return score_rows(Catalog(catalog, names), images, ensemble, ScoreOptions(n_draws=20))
 
     return scored
 

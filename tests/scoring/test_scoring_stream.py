@@ -20,7 +20,8 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.scoring.stream import Options, score
+from targetsel.scoring.rows import ScoreOptions
+from targetsel.scoring.stream import score
 from targetsel.sky.catalog import CatalogFile
 from targetsel.tables.parquet import read_footer
 
@@ -41,7 +42,7 @@ def run(demonstration, ensemble_folder, tmp_path):
             CutoutStore.open(store or demonstration / "cutouts"),
             Ensemble.read(ensemble_folder),
             tmp_path / output,
-            Options(n_draws=16, **options),
+            ScoreOptions(n_draws=16, **options),
             threads,
         )
 

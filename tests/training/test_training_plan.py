@@ -7,8 +7,7 @@ import pytest
 from targetsel.errors import EnsembleError
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.input_plan import InputPlan
-from targetsel.networks.network import Network
-from targetsel.networks.presets import count_parameters
+from targetsel.networks.network import Network, count_parameters
 from targetsel.training.plan import differences, fine_tuning, named_plan
 from tests.conftest import tiny_ensemble
 

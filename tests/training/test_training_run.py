@@ -20,12 +20,11 @@ from targetsel.errors import CutoutError, EnsembleError, OutputError, SpectrumEr
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan
-from targetsel.novelty.familiarity import held_out
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.training.labels import Labels
 from targetsel.training.members import MemberStanding
 from targetsel.training.run import print_epochs, train_into
-from targetsel.training.split import Split, ids_hash
+from targetsel.training.split import Split, held_out, ids_hash
 from targetsel.training.trainer import Training
 from tests.training.toy_sky import N, quiet, toy_decoder, toy_labels, toy_plan, toy_store
 
@@ -191,7 +190,7 @@ def test_fine_tuning_starts_from_the_weights_of_the_ensemble(whole, store, label
     assert card["training"]["recipe"]["seed"][0] == 7
     assert card["training"]["split"]["test"] == start.card["training"]["split"]["test"]
     assert [plan.fold_of(k) for k in range(3)] == [0, 1, 0]  # what the first networks watched
-    found = held_out(tuned, store, labels.source_id, labels.group)
+    found = held_out(tuned.card, store, labels.source_id, labels.group)
     assert ids_hash(found) == card["training"]["split"]["test"]["ids_sha256"]
 
 

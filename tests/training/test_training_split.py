@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from targetsel.errors import EnsembleError
-from targetsel.training.split import TEST, Split
+from targetsel.training.split import TEST, Split, as_in_nature
 
 IDS = np.arange(1000)
 
@@ -70,3 +70,16 @@ def test_the_card_has_number_and_hash_of_the_sorted_ids():
 def test_too_few_groups_are_refused():
     with pytest.raises(EnsembleError, match="4 groups of sources do not fill a test and 5 folds"):
         split(group=IDS // 250)
+
+
+def test_an_over_sampled_kind_is_thinned_out_to_its_weight():
+    ids = np.arange(20_000)
+    rare = ids % 2 == 0
+    kept = as_in_nature(ids, np.where(rare, 0.1, 1.0))
+    assert np.isin(ids[~rare], kept).all()
+    assert abs(np.isin(ids[rare], kept).mean() - 0.1) < 0.01
+
+
+def test_without_over_sampling_every_source_is_kept_whatever_the_order():
+    ids = np.arange(50)[::-1]
+    assert (as_in_nature(ids, np.full(50, 0.7)) == ids).all()

@@ -10,8 +10,7 @@ import pytest
 
 from targetsel.errors import CatalogError
 from targetsel.networks.deviations import Deviations
-from targetsel.networks.posterior import LatentPosterior
-from targetsel.networks.stored_posterior import stored_posterior, with_deviations
+from targetsel.networks.posterior import LatentPosterior, stored_posterior, with_deviations
 from tests.calibration.known_sky import lists
 
 
@@ -27,7 +26,7 @@ def stored(posterior, cov=None):
     columns = {
         "member_mean": lists(posterior.member_mean.reshape(4, -1)),
         "member_cov": lists(cov[:, :, lower[0], lower[1]].reshape(4, -1)),
-        "typicality": pa.array(posterior.novelty),
+        "typicality_features": pa.array(posterior.typicality),
     }
     table = pa.table(columns)
     field = with_deviations(table.schema.field("member_cov"), posterior)

@@ -11,24 +11,19 @@ from astropy.io.votable.ucd import check_ucd
 from targetsel.errors import CatalogError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.networks.posterior import LatentPosterior
-from targetsel.novelty.familiarity import Familiarity
-from targetsel.novelty.novelty import Novelty
-from targetsel.scoring.scored_rows import (
-    assemble,
-    check_names,
-    familiar_columns,
-    prediction_fields,
-    summarise,
-)
+from targetsel.novelty.novelty import Typicality
+from targetsel.scoring.columns import check_names, scored_columns
+from targetsel.scoring.rows import assemble, summarise
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.lines import PROXIES, UNITS
 from targetsel.spectra.proxies import Proxies
+from targetsel.tables.columns import schema_of
 
 BANDS = ("g", "r", "i", "z", "y")
 N, S = 3, 400
 REASON = np.array(["features", None, None], dtype=object)
-FAMILIAR = Familiarity(
-    Novelty(*np.full((3, N), 0.5), REASON), np.full((N, 3), 0.1), np.array([True, False, False])
+TYPICAL = Typicality(
+    *np.full((3, N), 0.5), REASON, np.full((N, 3), 0.1), np.array([True, False, False])
 )
 
 
@@ -56,8 +51,7 @@ def table():
     posterior = LatentPosterior(
         np.arange(N), mean, factor, np.full(N, 0.5), magnitude=np.full(N, 17.0)
     )
-    summary = summarise(drawn()) | familiar_columns(FAMILIAR)
-    return assemble(catalog, cutouts, posterior, summary)
+    return assemble(catalog, cutouts, posterior, summarise(drawn()), TYPICAL)
 
 
 def test_columns_are_those_of_the_catalog_then_the_predicted_ones(table):
@@ -77,7 +71,7 @@ def test_columns_are_those_of_the_catalog_then_the_predicted_ones(table):
 
 
 def test_every_predicted_column_has_a_description_and_known_unit_and_ucd():
-    for field in prediction_fields(6, 3):
+    for field in schema_of(scored_columns(6, 3)):
         metadata = {key.decode(): value.decode() for key, value in field.metadata.items()}
         assert metadata["description"], field.name
         units.Unit(metadata.get("unit", ""))
@@ -91,7 +85,7 @@ def test_every_predicted_column_has_a_description_and_known_unit_and_ucd():
 def test_lists_are_as_long_as_the_latents_members_and_proxies_ask():
     sizes = {
         field.name: field.type.list_size
-        for field in prediction_fields(6, 3)
+        for field in schema_of(scored_columns(6, 3))
         if pa.types.is_fixed_size_list(field.type)
     }
     expected = {"latent_mean": 6, "latent_cov": 21, "member_mean": 18, "member_cov": 63}
@@ -101,7 +95,9 @@ def test_lists_are_as_long_as_the_latents_members_and_proxies_ask():
 
 
 def test_correlations_say_with_whom():
-    (field,) = (each for each in prediction_fields(6, 3) if each.name == "ew_oiii_correlation")
+    (field,) = (
+        each for each in schema_of(scored_columns(6, 3)) if each.name == "ew_oiii_correlation"
+    )
     assert field.metadata[b"with"] == b"ew_oii,ew_hbeta"
     assert field.metadata[b"description"].decode().endswith("with those of ew_oii, ew_hbeta")
 
@@ -126,7 +122,7 @@ def test_median_scatter_and_interval_are_those_of_the_draws(table):
 def test_row_without_a_good_cutout_is_null_and_says_why(table):
     assert table["status"].to_pylist() == ["ok", "lost band: i", "no cutout"]
     assert table["masked_fraction"].to_pylist() == [0.0, pytest.approx(0.2), None]
-    for field in prediction_fields(2, 2):
+    for field in scored_columns(2, 2):
         if field.name in ("status", "masked_fraction"):
             continue
         first, *others = table[field.name].to_pylist()
@@ -164,7 +160,7 @@ def test_catalog_with_a_name_that_scoring_writes_is_refused():
         CatalogError, match=r"a\.fits: has the column 'typicality', which score would"
     ):
         check_names(pa.schema([("typicality", pa.float64())]), "a.fits")
-    many = pa.schema([(field.name, field.type) for field in prediction_fields(6, 3)])
+    many = pa.schema([(field.name, field.type) for field in scored_columns(6, 3)])
     with pytest.raises(CatalogError, match="is this a scored catalog already") as caught:
         check_names(many, "a.fits")
     assert len(str(caught.value)) < 200

@@ -21,11 +21,11 @@ from targetsel.calibration.known_sources import (
     scored_schema,
 )
 from targetsel.errors import CatalogError, EnsembleError
-from targetsel.networks.posterior import LatentPosterior
-from targetsel.networks.stored_posterior import matrix, stored_posterior
+from targetsel.networks.posterior import LatentPosterior, stored_posterior
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.lines import PROXIES, measure
 from targetsel.spectra.proxies import QUANTILES, ProxyPosterior
+from targetsel.tables.columns import matrix
 from targetsel.tables.parquet import ParquetSink, described, read_footer
 
 N_DRAWS = 500

@@ -8,8 +8,8 @@ from scipy.stats import chi2, kstest
 
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.networks.posterior import LatentPosterior
-from targetsel.novelty.surprise import compare, surprise
 from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.surprise import compare, surprise
 from targetsel.tables.parquet import write_table
 from tests.calibration.known_sky import lists, write_known
 

@@ -1,0 +1,162 @@
+"""The columns of a scored file: what `score` writes for every source and `select` reads.
+
+A scored row keeps the catalog's columns and adds the latent posterior, every proxy's median,
+scatter and 68 % interval, and the proxies' joint posterior in the form that rules evaluate: for
+each proxy a column of quantiles, and one of its correlations with the proxies before it, so that
+a rule only reads what it names.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pyarrow as pa
+
+from targetsel.errors import CatalogError
+from targetsel.imaging.measurements import MAGNITUDE
+from targetsel.spectra.lines import BPT_CLASSES, DESCRIPTIONS, PROXIES, UNITS
+from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
+from targetsel.tables.columns import ID, NEVER, Column
+
+APPEARANCE = (MAGNITUDE, "cutout_colour", "cutout_size")  # what support is judged by
+STATUS = "status"
+WITHOUT = "there is no prediction (see status)"
+UNMEASURED = f"{WITHOUT}, or the proxy cannot be measured in more than 5 % of its draws"
+UNKNOWN = f"{WITHOUT}, or the ensemble knows no training sources"
+_F32 = pa.float32()
+_SHARE = "stat.probability"
+
+# What every scored file has of its catalog, whatever the names of the first three there.
+CATALOG = (
+    Column("source_id", ID, null_when=NEVER),
+    Column("ra", pa.float64(), "deg", null_when=NEVER),
+    Column("dec", pa.float64(), "deg", null_when=NEVER),
+    Column("_healpix_29", pa.int64(), null_when=NEVER),
+)
+
+SUMMARIES = (  # of a proxy: end of the name, what it is, its UCD, and its normal score
+    ("", "median", "{};stat.median", 0.0),
+    ("_std", "standard deviation", "stat.stdev;{}", None),
+    ("_q16", "16th percentile", "stat.percentile;{}", -1.0),
+    ("_q84", "84th percentile", "stat.percentile;{}", 1.0),
+)
+
+OF_CUTOUTS = (
+    Column(
+        MAGNITUDE, _F32, "mag", "phot.mag",
+        "AB magnitude of the light near the cutout's centre, in its r or else its middle band",
+        WITHOUT,
+    ),
+    Column(
+        "cutout_colour", _F32, "mag", "phot.color",
+        "of the light near the cutout's centre: the band before the reference band, and that one",
+        f"{WITHOUT}, or there is no light in one of the two bands",
+    ),
+    Column(
+        "cutout_size", _F32, "", "phys.angSize",
+        "radius of half the light near the cutout's centre, share of its side",
+        f"{WITHOUT}, or there is no light",
+    ),
+    Column(
+        "epistemic", _F32, "", "stat.error",
+        "disagreement of the ensemble's members: rms over latents of the scatter of their means, "
+        "in units of the training spectra's scatter",
+        WITHOUT,
+    ),
+    Column(
+        "typicality", _F32, "", _SHARE,
+        "share of held-out training sources that look at least as strange; small means novel",
+        UNKNOWN,
+    ),
+    Column(
+        "typicality_features", _F32, "", _SHARE, "the same by the networks' features alone",
+        UNKNOWN,
+    ),
+    Column(
+        "typicality_image", _F32, "", _SHARE,
+        "the same by what can be wrong with a cutout alone", UNKNOWN,
+    ),
+    Column(
+        "typicality_reason", pa.string(), "", "meta.code",
+        "what is strangest, whether or not it is strange: features, or a check of the image",
+        WITHOUT,
+    ),
+    Column(
+        "support", pa.bool_(), "", "meta.code",
+        "whether training sources have such a magnitude, colour and size on their cutouts",
+        WITHOUT,
+    ),
+    Column(
+        "masked_fraction", _F32, "", "stat.value;obs.image", "share of pixels without data",
+        "there is no cutout",
+    ),
+    Column(STATUS, pa.string(), "", "meta.code.status", "ok, or why not", NEVER),
+)  # fmt: skip
+
+
+@cache
+def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
+    """The columns that scoring adds to a catalog, in their order."""
+    triangle = n_latents * (n_latents + 1) // 2
+    columns = [
+        _list("latent_mean", n_latents, "mean of the standardised latents", WITHOUT),
+        _list("latent_cov", triangle, "their covariance, lower triangle by rows", WITHOUT),
+        _list("member_mean", n_members * n_latents, "each member's mean", WITHOUT),
+        _list(
+            "member_cov", n_members * triangle, "each member's covariance, lower triangle", WITHOUT
+        ),
+    ]
+    for k, name in enumerate(PROXIES):
+        about, unit = DESCRIPTIONS[name], UNITS[name]
+        ucd = "spect.index" if name in ("d4000", "hdelta_a") else "spect.line.eqWidth"
+        columns += [
+            Column(name + end, _F32, unit, form.format(ucd), f"{kind} of {about}", UNMEASURED)
+            for end, kind, form, _ in SUMMARIES
+        ]
+        columns += posterior_columns(name, about, unit, PROXIES[:k])
+    for name in BPT_CLASSES:
+        about = f"probability of the class '{name[4:]}' in the [NII] diagram"
+        columns.append(Column(name, _F32, "", _SHARE, about, UNMEASURED))
+    return (*columns, *OF_CUTOUTS)
+
+
+def posterior_columns(name: str, about: str, unit: str, before: tuple[str, ...]) -> list[Column]:
+    """The posterior of a predicted quantity, given those before it (see `ProxyPosterior`)."""
+    scores = ",".join(f"{score:g}" for score in NORMAL_SCORES)
+    meaning = f"quantiles of {about}, at normal scores {scores}"
+    notes = {"normal_scores": scores}
+    columns = [_list(name + QUANTILES, len(NORMAL_SCORES), meaning, UNMEASURED, unit, notes)]
+    if before:
+        meaning = f"correlations of its normal scores with those of {', '.join(before)}"
+        notes = {"with": ",".join(before)}
+        columns.append(_list(name + CORRELATION, len(before), meaning, UNMEASURED, notes=notes))
+    return columns
+
+
+def check_names(catalog: pa.Schema, place: str) -> None:
+    """Refuse a catalog that already has a column of a name that scoring adds.
+
+    Raises
+    ------
+    CatalogError
+    """
+    added = {column.name for column in scored_columns(1, 1)}
+    clash = [name for name in catalog.names if name in added]
+    if clash:
+        names = ", ".join(f"'{name}'" for name in clash[:5])
+        raise CatalogError(
+            f"{place}: has the column{'s' if len(clash) > 1 else ''} {names}, which score would "
+            "write. Rename or drop them (is this a scored catalog already?)"
+        )
+
+
+def _list(
+    name: str,
+    size: int,
+    meaning: str,
+    null_when: str,
+    unit: str = "",
+    notes: dict[str, str] | None = None,
+) -> Column:
+    kind = pa.list_(pa.float32(), size)
+    return Column(name, kind, unit, "", meaning, null_when, notes=notes or {})

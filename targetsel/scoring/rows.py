@@ -1,0 +1,149 @@
+"""Scored rows: stations 2 to 6 of the walk, from a catalog's sources to what is said of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from targetsel.imaging.cutout import Cutouts, Images, cut_out
+from targetsel.imaging.measurements import MAGNITUDE
+from targetsel.networks.posterior import LatentPosterior, with_deviations
+from targetsel.novelty.novelty import Typicality, typicality
+from targetsel.scoring.columns import STATUS, SUMMARIES, scored_columns
+from targetsel.sky.catalog import HEALPIX, Catalog
+from targetsel.spectra.lines import BPT_CLASSES, PROXIES, bpt_probabilities
+from targetsel.spectra.proxies import (
+    CORRELATION,
+    NORMAL_SCORES,
+    QUANTILES,
+    Proxies,
+    ProxyPosterior,
+)
+from targetsel.tables.columns import arrow_column
+from targetsel.tables.parquet import FOOTER_KEY
+
+if TYPE_CHECKING:
+    from targetsel.scoring.ensemble import Ensemble
+
+SOURCES_DECODED_AT_ONCE = 8
+N_DRAWS = 384
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Settings that change a score, beside catalog, cutouts and ensemble.
+
+    Attributes
+    ----------
+    seed : int
+        Of the draws.
+    n_draws : int
+        Draws of the latents for each source.
+    """
+
+    seed: int = 0
+    n_draws: int = N_DRAWS
+
+
+def score_rows(
+    catalog: Catalog, images: Images, ensemble: Ensemble, options: ScoreOptions = ScoreOptions()
+) -> pa.Table:
+    """The scored rows of a catalog, in its order.
+
+    A row depends on its own source, the ensemble and the options alone, to the last bit: not on
+    the other rows. Sources whose cutout's status is not "ok" have nulls instead of predictions.
+
+    Returns
+    -------
+    pa.Table
+        The catalog's columns and those of `scoring.columns.scored_columns`.
+    """
+    cutouts = cut_out(catalog, images)  # 2
+    posterior = ensemble.predict(cutouts)  # 3
+    summaries = []
+    for start in range(0, max(len(catalog), 1), SOURCES_DECODED_AT_ONCE):
+        part = posterior.take(slice(start, start + SOURCES_DECODED_AT_ONCE))
+        latents = part.draw(options.n_draws, options.seed)  # 4
+        proxies = ensemble.measure(latents, part, options.seed)  # 5 and 6
+        summaries.append(summarise(proxies))
+    summary = {name: np.concatenate([each[name] for each in summaries]) for name in summaries[0]}
+    summary |= ensemble.class_probabilities({name: summary[name] for name in BPT_CLASSES})
+    typical = typicality(ensemble.novelty, ensemble.input, cutouts, posterior.typicality)
+    return assemble(catalog, cutouts, posterior, summary, typical)
+
+
+def summarise(proxies: Proxies) -> dict[str, np.ndarray]:
+    """Summaries and posteriors of the proxies' draws: arrays of N rows by column name.
+
+    A proxy that cannot be measured in more than 5 % of a source's draws is NaN there.
+    """
+    posterior = ProxyPosterior.from_draws(proxies, PROXIES)
+    columns: dict[str, np.ndarray] = {}
+    for k, name in enumerate(PROXIES):
+        knots = posterior.knots(name)
+        usable = np.isfinite(knots).all(axis=1)
+        for end, _, _, score in SUMMARIES:
+            if score is None:
+                spread = np.nanstd(np.where(usable[:, None], proxies[name], 0.0), axis=1)
+                columns[name + end] = np.where(usable, spread, np.nan)
+            else:
+                columns[name + end] = knots[:, list(NORMAL_SCORES).index(score)]
+        columns[name + QUANTILES] = knots
+        if k:
+            pairs = [posterior.correlation[other, name] for other in PROXIES[:k]]
+            columns[name + CORRELATION] = np.stack(pairs, axis=1)
+    return columns | bpt_probabilities(proxies)
+
+
+def assemble(
+    catalog: Catalog,
+    cutouts: Cutouts,
+    posterior: LatentPosterior,
+    summary: Mapping[str, np.ndarray],
+    typical: Typicality,
+) -> pa.Table:
+    """The scored rows of N sources from their pieces, which are in the same order.
+
+    Parameters
+    ----------
+    summary : mapping of column name to ndarray of N rows
+        As `summarise` gives it, class probabilities calibrated.
+    """
+    n, m, d = posterior.member_mean.shape
+    lower = np.tril_indices(d)
+    good = cutouts.status == "ok"
+    values = {
+        "latent_mean": posterior.mean,
+        "latent_cov": posterior.cov[:, lower[0], lower[1]],
+        "member_mean": posterior.member_mean.reshape(n, m * d),
+        "member_cov": posterior.member_cov[:, :, lower[0], lower[1]].reshape(n, m * len(lower[0])),
+        **summary,
+        MAGNITUDE: posterior.magnitude,
+        "cutout_colour": typical.appearance[:, 1],
+        "cutout_size": typical.appearance[:, 2],
+        "epistemic": posterior.epistemic,
+        "typicality": typical.share,
+        "typicality_features": typical.by_features,
+        "typicality_image": typical.by_image,
+        "typicality_reason": typical.reason,
+        "support": typical.support,
+        "masked_fraction": cutouts.masked_fraction,
+        STATUS: cutouts.status,
+    }
+    known = {"masked_fraction": cutouts.present, STATUS: None}
+    table = catalog.table
+    if HEALPIX.name not in table.column_names:
+        table = table.append_column(HEALPIX, pa.array(catalog.healpix))
+    for column in scored_columns(d, m):
+        field = column.field
+        if column.name == "member_cov":
+            field = with_deviations(field, posterior)
+        array = arrow_column(values[column.name], field.type, known.get(column.name, good))
+        table = table.append_column(field, array)
+    names = json.dumps({"columns": dict(catalog.columns)})
+    return table.replace_schema_metadata({FOOTER_KEY: names.encode()})
