@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from astropy.io import fits
@@ -24,8 +24,6 @@ from targetsel.surveys.service import NO_DATA, OK, Reply
 # Which warnings are errors is a setting of the whole process: one image is opened at a time.
 OPENING = threading.Lock()
 FITS_BLOCK = 2880
-
-Listed = TypeVar("Listed")
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class RemoteImages:
         self,
         listing: Answer,
         found: Mapping[str, Sequence[Any]],
-        cutout: Any,
+        cutout: Callable[[Any, str], Reply],
         url: str,
         missing: str,
     ) -> list[Reply]:
