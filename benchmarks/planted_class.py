@@ -28,7 +28,8 @@ from targetsel.rules.rules import Rules
 from targetsel.scoring.columns import posterior_columns
 from targetsel.selection.reports.forecast import LEVEL, Expected, forecasts
 from targetsel.selection.reports.tuning import tune
-from targetsel.selection.trial import trial
+from targetsel.selection.scored_file import scored_catalog
+from targetsel.selection.select import preview
 from targetsel.spectra.proxies import NORMAL_SCORES
 from targetsel.tables.parquet import described, write_table
 
@@ -155,7 +156,9 @@ def repeat(folder: Path, seed: int, n_sources: int, n_calibration: int) -> Repea
 def chosen_by(rules: Rules, mock: Mock, known: tuple[Path, Path] | None = None) -> np.ndarray:
     """Which sources `select` chooses, shape (N,)."""
     chosen = np.zeros(len(mock.width), dtype=bool)
-    chosen[trial(rules, mock.scored, known).table["source_id"].to_numpy()] = True
+    with scored_catalog(mock.scored, rules) as catalog:
+        targets = preview(catalog, known)
+    chosen[targets.table["source_id"].to_numpy()] = True
     return chosen
 
 

@@ -63,7 +63,7 @@ def observe(
     from targetsel.observing.observation import Observation, write_observed
     from targetsel.observing.redshift import Redshift, parse_grid, parse_redshift
     from targetsel.observing.spectrograph import Spectrograph
-    from targetsel.selection.scan import scored_file
+    from targetsel.selection.scored_file import scored_file
 
     radius = _size(size, in_fiber)
     chosen = Spectrograph.find(spectrograph)

@@ -19,7 +19,7 @@ from targetsel.rules.formatting import formatted
 from targetsel.rules.lint import lint as remarks_on
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.rules.schema import json_schema
-from targetsel.selection.scan import scored_file
+from targetsel.selection.scored_file import scored_file
 from targetsel.tables.files import written_beside
 
 app = typer.Typer(help="Check, format and describe rule files.", no_args_is_help=True)

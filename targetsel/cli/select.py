@@ -1,4 +1,4 @@
-"""targetsel select: from a scored catalog and rule files to a target list."""
+"""targetsel select, funnel, explain and tune: choose targets by rules, and see why."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from targetsel.cli.options import CalibrationOption, ScoredArgument, TruthOption, both
-from targetsel.cli.terminal import counted
+from targetsel.cli.options import (
+    CalibrationOption,
+    ClassOption,
+    RulesOption,
+    ScoredArgument,
+    TruthOption,
+    both,
+)
+from targetsel.cli.terminal import counted, number, print_table
 from targetsel.errors import CatalogError
 from targetsel.rules.rules import Rules, find_rules
-from targetsel.selection.select import Summary
-from targetsel.selection.select import select as select_targets
+from targetsel.selection.funnel import funnel as count
+from targetsel.selection.reports.explain import explain as explain_source
+from targetsel.selection.reports.tuning import tune as find_bound
+from targetsel.selection.select import select as write_targets
 
 SCORED = ".scored.parquet"
 
@@ -41,17 +48,90 @@ def select(
             "--funnel", help="Keep in the list's footer also what each condition rejects alone."
         ),
     ] = False,
-    threads: Annotated[int, typer.Option(min=1, max=256, help="Looking side by side.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Number of worker threads.")] = 1,
     calibration: CalibrationOption = None,
     truth: TruthOption = None,
 ) -> None:
-    """Choose the targets of a scored catalog that obey RULES."""
+    """Choose the targets of a scored catalog by RULES."""
     scored = scored or only_scored_file(Path())
     stem = "+".join(find_rules(name).stem for name in rules)
     output = output or scored.parent / f"{stem}.targets.parquet"
     together = Rules.together(Rules.read(name) for name in rules)
     known = both(calibration, truth)
-    show(select_targets(scored, together, output, threads, dry_run, known, with_funnels))
+    found = write_targets(scored, together, output, threads, dry_run, known, with_funnels)
+    print_table(
+        ("class", "priority", "passed", "selected", "expected true", "expected purity"),
+        [
+            (
+                each.name,
+                str(each.priority),
+                f"{each.n_passed:,}",
+                f"{each.n_selected:,}",
+                number(each.expected_true, ",.1f"),
+                number(each.expected_purity, ".0%"),
+            )
+            for each in found.classes
+        ],
+    )
+    where = f"written to {found.output}" if found.output else "chosen; nothing was written"
+    sources, targets = counted(found.n_sources, "source"), counted(found.n_targets, "target")
+    typer.echo(f"{targets} of {sources} {where}")
+
+
+def funnel(rules: RulesOption, scored: ScoredArgument = None) -> None:
+    """Count, condition by condition, the sources that RULES let through."""
+    headings = ("passes alone", "cumulatively", "missing", "only this rejects")
+    for each in count(Rules.read(rules), scored or only_scored_file(Path())):
+        typer.echo(f"{each.name}: {each.n_passed:,} of {counted(each.n_sources, 'source')}")
+        print_table(
+            ("  condition", *headings),
+            [(f"  {row.condition}", *(f"{n:,}" for n in row.counts)) for row in each.rows],
+        )
+
+
+def explain(
+    rules: RulesOption,
+    id: Annotated[str, typer.Option("--id", help="Id of a source, as the catalog has it.")],
+    scored: ScoredArgument = None,
+) -> None:
+    """Show every condition of RULES for one source: value, threshold, margin and probability."""
+    for each in explain_source(Rules.read(rules), id, scored or only_scored_file(Path())):
+        typer.echo(f"{each.name}: {each.verdict}")
+        print_table(
+            ("  condition", "is", "value", "threshold", "margin (sigma)", "P"),
+            [
+                (
+                    f"  {'  ' * row.depth}{row.text}",
+                    row.outcome,
+                    number(row.value),
+                    number(row.threshold),
+                    number(row.margin, "+.2f"),
+                    number(row.probability, ".3f"),
+                )
+                for row in each.rows
+            ],
+        )
+
+
+def tune(
+    rules: RulesOption,
+    class_: ClassOption,
+    targets: Annotated[int, typer.Option(min=1, help="Most targets that there may be.")],
+    scored: ScoredArgument = None,
+) -> None:
+    """Find the bound of a class that gives no more than TARGETS sources."""
+    found = find_bound(Rules.read(rules), class_, targets, scored or only_scored_file(Path()))
+    if found.written is not None:
+        typer.echo(f"now:   {found.text} {found.written}: {counted(found.n_written, 'source')}")
+    bound = f"{found.text} {found.operator}"
+    if found.n_members:
+        members = counted(found.n_members, "source")
+        typer.echo(f"tuned: {bound} {found.threshold!r}: {members}")
+    if found.n_tied:
+        members = counted(found.n_members + found.n_tied, "source")
+        typer.echo(f"next:  {bound} {found.next_threshold!r}: {members}")
+    elif found.n_members < targets:
+        typer.echo("No bound gives more: the other conditions let no more sources through.")
 
 
 def only_scored_file(folder: Path) -> Path:
@@ -71,27 +151,3 @@ def only_scored_file(folder: Path) -> Path:
         )
     names = ", ".join(path.name for path in found)
     raise CatalogError(f"several scored catalogs here: {names}. Name the one to select from.")
-
-
-def show(summary: Summary) -> None:
-    """Print what was selected, class by class."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("class")
-    for heading in ("priority", "passed", "selected", "expected true", "expected purity"):
-        table.add_column(heading, justify="right")
-    for each in summary.classes:
-        purity = each.expected_purity
-        table.add_row(
-            each.name,
-            str(each.priority),
-            f"{each.n_passed:,}",
-            f"{each.n_selected:,}",
-            "-" if each.expected_true is None else f"{each.expected_true:,.1f}",
-            "-" if purity is None else f"{purity:.0%}",
-        )
-    console = Console(soft_wrap=True, markup=False)
-    console.print(table)
-    sources = counted(summary.n_sources, "source")
-    targets = counted(summary.n_targets, "target")
-    where = f"written to {summary.output}" if summary.written else "chosen; nothing was written"
-    console.print(f"{targets} of {sources} {where}", highlight=False)

@@ -20,7 +20,7 @@ from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.stream import Progress, score
 from targetsel.selection.membership import truth
-from targetsel.selection.select import Summary, select
+from targetsel.selection.select import Selection, select
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.catalog import CatalogFile
 from targetsel.tables.ids import matched
@@ -91,8 +91,9 @@ def run(
     return found
 
 
-def outcomes(summary: Summary, scored: Path, truths: Path, rules: Rules) -> list[Outcome]:
+def outcomes(summary: Selection, scored: Path, truths: Path, rules: Rules) -> list[Outcome]:
     """Numbers of targets of each class, and of those that are what it claims by the truth."""
+    assert summary.output is not None
     targets = TargetList.read(summary.output).table
     rows = _joined(pq.read_table(scored), targets["source_id"])
     measured = _joined(pq.read_table(truths), targets["source_id"])

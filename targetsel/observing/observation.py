@@ -20,7 +20,7 @@ from targetsel.observing.lines import QUANTITIES, Exposure, Line, ObservedLine
 from targetsel.observing.redshift import Redshift
 from targetsel.photometry.columns import floats
 from targetsel.scoring.columns import posterior_columns
-from targetsel.selection.scan import scored_file
+from targetsel.selection.scored_file import scored_file
 from targetsel.selection.sources import Sources
 from targetsel.spectra.proxies import (
     CORRELATION,

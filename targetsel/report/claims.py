@@ -14,14 +14,13 @@ from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.selection.evaluation import probability
 from targetsel.selection.membership import evaluate, truth
-from targetsel.selection.sources import Sources
+from targetsel.selection.sources import blocks_of
 
 CLAIMS = (
     "ew_halpha > 30 Angstrom",
     "ew_oiii > 10 Angstrom and ew_halpha > 30 Angstrom",
     "d4000 > 1.6",
 )
-_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -101,17 +100,13 @@ def _claims(known: KnownSources, rules: Rules) -> list[Claim]:
     for place, each in enumerate(plan(rules, table.schema).classes):
         if each.truth is None:
             continue
-        pieces = [
-            probability(each.truth, Sources(table.slice(start, _ROWS).combine_chunks()))
-            for start in range(0, len(known), _ROWS)
-        ]
-        stated = np.concatenate(pieces)
+        likely = np.concatenate([probability(each.truth, block) for block in blocks_of(table)])
         true = truth(rules, each.name, table, known.proxies)
-        there = np.isfinite(stated)
+        there = np.isfinite(likely)
         for proxy in f.proxies(each.truth):
             there &= np.isfinite(known.proxies[proxy])
         name = f"{rules.name}: {each.name}"
-        found.append(Claim(name, stated, true, there, members[:, place]))
+        found.append(Claim(name, likely, true, there, members[:, place]))
     return found
 
 

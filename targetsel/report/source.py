@@ -18,8 +18,8 @@ from targetsel.networks.posterior import stored_posterior
 from targetsel.report.pictures import COLOURS, STYLE
 from targetsel.rules.rules import Rules
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.selection.reports.explain import Explanation, explain, source_of
-from targetsel.selection.scan import scored_file
+from targetsel.selection.reports.explain import Explanation, explain
+from targetsel.selection.scored_file import scored_file
 from targetsel.spectra.encoding import LINES
 from targetsel.spectra.lines import PROXIES, UNITS
 from targetsel.tables.files import written_beside
@@ -66,7 +66,7 @@ def draw_source(
         raise OutputError(f"{output}: expected a name that ends in {' or '.join(FORMATS)}.")
     _check(scored, ensemble)
     with scored_file(scored) as file:
-        table = source_of(file, source_id).table
+        table = file.source(source_id).table
         own_id = table[file.names["source_id"]].to_numpy()
     if table["status"][0].as_py() != "ok":
         raise CatalogError(

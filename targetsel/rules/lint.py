@@ -19,7 +19,7 @@ from targetsel.rules.classes import TargetClass
 from targetsel.rules.plan import ClassFormulas, plan_for
 from targetsel.rules.rules import Rules
 from targetsel.scoring.columns import CATALOG, scored_columns
-from targetsel.selection.scan import scored_file
+from targetsel.selection.scored_file import scored_file
 from targetsel.selection.sources import numbers
 from targetsel.tables.columns import schema_of
 

@@ -32,6 +32,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.documents.source_location import SourceLocation
+from targetsel.errors import RuleError
 from targetsel.expressions.grammar import unwrapped
 from targetsel.rules import formula as f
 from targetsel.rules.binding import Columns, Reader
@@ -85,6 +86,23 @@ class ClassFormulas:
         """Every formula that is evaluated on a scored source."""
         each = (*self.where, self.rank, self.truth, self.priority)
         return tuple(formula for formula in each if formula is not None)
+
+    @property
+    def claim(self) -> f.Formula:
+        """What the class claims about its members' true proxies.
+
+        Raises
+        ------
+        RuleError
+            If it claims nothing.
+        """
+        if self.truth is None:
+            raise RuleError(
+                f"class {self.name} claims nothing about its members' spectra, so that no "
+                "spectrum can prove it right or wrong; add a condition such as "
+                "P(ew_halpha > 20 Angstrom) >= 0.5"
+            )
+        return self.truth
 
     def with_values(self, values: Mapping[f.Formula, float]) -> ClassFormulas:
         """The same with quantiles of the catalog replaced by their values."""

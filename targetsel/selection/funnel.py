@@ -1,4 +1,4 @@
-"""The funnel: what every condition of a class lets through, and what it alone keeps out."""
+"""Funnels: the sources that pass each condition of a class, and those that it alone rejects."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ import numpy as np
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
-from targetsel.selection.candidates import classes_in
 from targetsel.selection.evaluation import Filter, cost, holds
-from targetsel.selection.scan import scored_file
+from targetsel.selection.scored_file import scored_catalog
 from targetsel.selection.sources import Sources
 
 
 @dataclass(frozen=True)
 class FunnelRow:
-    """What became of all sources at one condition.
+    """The counts of all sources at one condition.
 
     Attributes
     ----------
     condition : str
         As the rule file writes it, or in words; see `rules.plan` for those beside ``where``.
     cumulative : int
-        Sources of which it and all conditions before it are true.
+        Sources for which it and all conditions before it are true.
     alone : int or None
-        Sources of which it is true, whatever the other conditions say. This and what follows is
-        None where not every condition was asked of every source.
+        Sources for which it is true, whatever the other conditions say. This and the following
+        are None where not every condition was evaluated on every source.
     missing : int or None
-        Sources of which something that it looks at is missing.
+        Sources that lack something that it depends on.
     rejected_by_this_alone : int or None
-        Sources of which every condition is true but this one: what would be gained without it.
+        Sources for which every other condition is true but not this one: the gain without it.
     """
 
     condition: str
@@ -44,7 +43,7 @@ class FunnelRow:
 
     @property
     def counts(self) -> tuple[int | None, ...]:
-        """All four, in the order in which they are shown."""
+        """Alone, cumulative, missing, and rejected by this alone."""
         return self.alone, self.cumulative, self.missing, self.rejected_by_this_alone
 
 
@@ -58,19 +57,19 @@ class Funnel:
 
     @property
     def n_passed(self) -> int:
-        """Sources of which every condition is true: before dedup and limit."""
+        """Sources for which every condition is true, before dedup and limit."""
         return self.rows[-1].cumulative
 
 
-class FunnelCounts:
-    """A funnel in the making: it judges sources piece by piece, and keeps counts only.
+class ConditionCounter:
+    """Evaluates the conditions of a class on sources, piece by piece, and counts them.
 
     Parameters
     ----------
     target_class : ClassFormulas
     whole : bool
-        Ask every condition of every source. Without it, a source is let go at the first condition
-        that it does not obey, and only the cumulative counts are known.
+        Evaluate every condition on every source. Otherwise a source is dropped at the first
+        condition that is not true, and only the cumulative counts are known.
     """
 
     def __init__(self, target_class: ClassFormulas, whole: bool = False) -> None:
@@ -78,17 +77,16 @@ class FunnelCounts:
         self.whole = whole
         formulas = [each.formula for each in self.conditions]
         self._parts = [sorted(f.conjuncts(each), key=cost) for each in formulas]
-        self._looked_at = [looked_at(each) for each in formulas]
         self._counts = np.zeros((4, len(formulas)), dtype=np.int64)
         self._one_at_a_time = threading.Lock()
 
-    def judged(self, sources: Sources) -> np.ndarray:
-        """Count these sources; which of them obey every condition, shape (N,)."""
+    def passing(self, sources: Sources) -> np.ndarray:
+        """Count these sources; returns whether every condition is true for each, shape (N,)."""
         counts = np.zeros_like(self._counts)
-        obey = self._in_whole(sources, counts) if self.whole else self._in_turn(sources, counts)
+        passing = self._in_whole(sources, counts) if self.whole else self._in_turn(sources, counts)
         with self._one_at_a_time:
             self._counts += counts
-        return obey
+        return passing
 
     def _in_turn(self, sources: Sources, counts: np.ndarray) -> np.ndarray:
         left = Filter(sources)
@@ -96,19 +94,19 @@ class FunnelCounts:
             for part in parts:
                 left.keep(part)
             counts[0, c] = len(left)
-        obey = np.zeros(len(sources), dtype=bool)
-        obey[left.rows] = True
-        return obey
+        passing = np.zeros(len(sources), dtype=bool)
+        passing[left.rows] = True
+        return passing
 
     def _in_whole(self, sources: Sources, counts: np.ndarray) -> np.ndarray:
         n = len(sources)
         true = [np.broadcast_to(holds(each.formula, sources), n) for each in self.conditions]
-        before = [np.ones(n, dtype=bool)]  # which obey all conditions before each, and after each
+        before = [np.ones(n, dtype=bool)]  # passing all conditions before each, and after each
         for each in true:
             before.append(before[-1] & each)
         after = before[0]
         for c in reversed(range(len(true))):
-            missing = _any_missing(self._looked_at[c], sources)
+            missing = unknown(self.conditions[c].formula, sources)
             others = before[c] & after & ~true[c]
             for row, mask in enumerate((before[c + 1], true[c], missing, others)):
                 counts[row, c] = np.count_nonzero(mask)
@@ -116,7 +114,7 @@ class FunnelCounts:
         return before[-1]
 
     def result(self, n_sources: int) -> Funnel:
-        """The funnel of all sources judged, and of those known to obey no first condition."""
+        """The funnel of a catalog of `n_sources`, of which those not counted pass no condition."""
         known = self._counts if self.whole else self._counts[:1]
         rows = tuple(
             FunnelRow(each.text, *(int(n) for n in counts))
@@ -127,30 +125,26 @@ class FunnelCounts:
 
 def funnel(rules: Rules, scored: Path) -> tuple[Funnel, ...]:
     """The funnels of all classes over a scored file."""
-    with scored_file(scored) as file:
-        classes = classes_in(file, rules).values()
-        counts = [FunnelCounts(each, whole=True) for each in classes]
-        for block in file.sources(part for each in classes for part in each.where):
-            for each in counts:
-                each.judged(block)
-        return tuple(each.result(len(file)) for each in counts)
+    with scored_catalog(scored, rules) as catalog:
+        counters = [ConditionCounter(each, whole=True) for each in catalog.classes.values()]
+        conditions = [part for each in catalog.classes.values() for part in each.where]
+        for block in catalog.file.sources(conditions):
+            for each in counters:
+                each.passing(block)
+        return tuple(each.result(len(catalog.file)) for each in counters)
 
 
 def unknown(condition: f.Formula, sources: Sources) -> np.ndarray:
-    """Whether something that a condition looks at is missing, shape (N,)."""
-    return _any_missing(looked_at(condition), sources)
-
-
-def _any_missing(columns: set[f.Column], sources: Sources) -> np.ndarray:
-    masks = [sources.missing(column) for column in columns]
+    """Whether something that a condition depends on is missing, shape (N,)."""
+    masks = [sources.missing(column) for column in _needed(condition)]
     return np.logical_or.reduce(masks) if masks else np.zeros(len(sources), dtype=bool)
 
 
-def looked_at(formula: f.Formula) -> set[f.Column]:
+def _needed(formula: f.Formula) -> set[f.Column]:
     """The columns whose absence leaves a formula unknown.
 
-    Not those that it only asks whether they are missing, and none of an ``unless``, which holds
-    of what is unknown. A posterior is there exactly where its proxy is.
+    Not those that `is missing` asks for, and none of an ``unless``, which holds for what is
+    unknown. A posterior is there exactly where its proxy is.
     """
     if isinstance(formula, f.Missing | f.Except):
         return set()
@@ -158,4 +152,4 @@ def looked_at(formula: f.Formula) -> set[f.Column]:
         return {formula}
     if isinstance(formula, f.Quantile):
         return {f.Column(formula.name, "predicted")}
-    return {column for child in formula.children for column in looked_at(child)}
+    return {column for child in formula.children for column in _needed(child)}

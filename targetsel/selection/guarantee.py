@@ -27,17 +27,15 @@ import numpy as np
 
 from targetsel.errors import RuleError
 from targetsel.rules import formula as f
-from targetsel.rules.plan import ClassFormulas, Condition, Plan
-from targetsel.rules.rules import Rules
-from targetsel.selection.candidates import classes_in, quantiles_in
+from targetsel.rules.plan import ClassFormulas, Condition
 from targetsel.selection.evaluation import passing, probability
-from targetsel.selection.outcomes import ClaimOutcomes, claim_of
-from targetsel.selection.scan import scored_file
+from targetsel.selection.outcomes import ClaimOutcomes
+from targetsel.selection.scored_file import ScoredCatalog
 
 
 @dataclass(frozen=True)
 class Guarantee:
-    """The threshold that a purity asks for.
+    """The threshold that guarantees a purity.
 
     Attributes
     ----------
@@ -61,10 +59,10 @@ class Guarantee:
 
 
 class ConformalSelection:
-    """Conformal selection that sees candidates piece by piece, in memory that they do not fill.
+    """Conformal selection from candidates that come piece by piece, in bounded memory.
 
-    Only the ranks of the candidates among the false calibration sources matter, so that a count
-    per rank is all there is to keep.
+    Only the ranks of the candidates among the false calibration sources matter, so a count per
+    rank is kept.
 
     Parameters
     ----------
@@ -82,7 +80,7 @@ class ConformalSelection:
         self._counts = np.zeros(len(self._false) + 1, dtype=np.int64)
 
     def see(self, probability: np.ndarray) -> None:
-        """Count these candidates; those without a probability are none."""
+        """Count these candidates; those without a probability are left out."""
         known = probability[np.isfinite(probability)]
         at_least_as_likely = len(self._false) - np.searchsorted(self._false, known)
         self._counts += np.bincount(at_least_as_likely, minlength=len(self._counts))
@@ -114,7 +112,7 @@ class ConformalSelection:
         return Guarantee(self.purity, threshold, self.n, beyond, m, int(n_selected[last]))
 
     def _refusal(self, name: str, share: np.ndarray) -> RuleError:
-        """Why no threshold will do, from the share of candidates beyond each."""
+        """The error where no threshold will do, given the share of candidates beyond each."""
         falsehood = 1 - self.purity
         rate = np.arange(len(share)) / max(self.n, 1)
         spare = falsehood * share - rate
@@ -139,51 +137,46 @@ class ConformalSelection:
 
 
 def guarantee(
-    rules: Rules, name: str, purity: float, scored: Path, calibration: Path, truth: Path
+    catalog: ScoredCatalog, name: str, purity: float, known: tuple[Path, Path]
 ) -> Guarantee:
     """The threshold on the probability of class `name` for a scored catalog.
 
     Parameters
     ----------
-    rules : Rules
+    catalog : ScoredCatalog
+        The catalog that targets are chosen from.
     name : str
     purity : float
         0 to 1.
-    scored : Path
-        The catalog that targets are chosen from.
-    calibration, truth : Path
-        See `ClaimOutcomes.read`.
+    known : pair of Path
+        A scored catalog and the truth about its sources (see `ClaimOutcomes.read`).
 
     Raises
     ------
     RuleError
         If the class claims nothing, or see `ConformalSelection.result`.
     """
-    rules[name]
-    with scored_file(scored) as file:
-        quantiles = quantiles_in(file, rules)
-        target_class = classes_in(file, rules, quantiles)[name]
-        claim = claim_of(target_class)
-        known = ClaimOutcomes.read(rules, name, calibration, truth, quantiles)
-        passed = known.passed
-        chosen = ConformalSelection(purity, known.probability[passed], known.true[passed])
-        conditions = [each.formula for each in target_class.conditions if each.step != "sample"]
-        for block in file.sources((*conditions, f.Probability(claim))):
-            chosen.see(probability(claim, block.take(passing(conditions, block))))
+    target_class = catalog[name]
+    claim = target_class.claim
+    outcomes = ClaimOutcomes.read(catalog.rules, name, *known, catalog.quantiles)
+    passed = outcomes.passed
+    chosen = ConformalSelection(purity, outcomes.probability[passed], outcomes.true[passed])
+    conditions = [each.formula for each in target_class.conditions if each.step != "sample"]
+    for block in catalog.file.sources((*conditions, f.Probability(claim))):
+        chosen.see(probability(claim, block.take(passing(conditions, block))))
     return chosen.result(name)
 
 
 def guarantees(
-    rules: Rules, scored: Path, known: tuple[Path, Path] | None = None
+    catalog: ScoredCatalog, known: tuple[Path, Path] | None = None
 ) -> dict[str, Guarantee]:
-    """What every class that asks for a purity needs, by its name.
+    """The guarantees of all classes that ask for a purity, by class name.
 
     Parameters
     ----------
-    rules : Rules
-    scored : Path
+    catalog : ScoredCatalog
         The catalog that targets are chosen from.
-    known : tuple of Path, optional
+    known : pair of Path, optional
         A scored catalog and the truth about its sources (see `ClaimOutcomes.read`).
 
     Raises
@@ -192,31 +185,30 @@ def guarantees(
         If a class asks for a purity and `known` is not given, or if it cannot be guaranteed.
     """
     promises = {}
-    for each in rules.classes:
+    for each in catalog.rules.classes:
         if each.guarantee is not None:
             if known is None:
                 raise each.places["guarantee"].error(
                     f"the purity of {each.name} can only be guaranteed with sources of known "
                     "nature; name them with --calibration and --truth"
                 )
-            promises[each.name] = guarantee(rules, each.name, each.guarantee, scored, *known)
+            promises[each.name] = guarantee(catalog, each.name, each.guarantee, known)
     return promises
 
 
-def guaranteed(wanted: Plan, promises: Mapping[str, Guarantee]) -> Plan:
-    """The plan with the thresholds of guarantees as conditions of their classes."""
-    return replace(
-        wanted,
-        classes=tuple(
-            _guaranteed(each, promises[each.name]) if each.name in promises else each
-            for each in wanted.classes
-        ),
+def guaranteed(
+    catalog: ScoredCatalog, promises: Mapping[str, Guarantee]
+) -> tuple[ClassFormulas, ...]:
+    """The catalog's classes, with the thresholds of guarantees among their conditions."""
+    return tuple(
+        _guaranteed(each, promises[each.name]) if each.name in promises else each
+        for each in catalog.classes.values()
     )
 
 
 def _guaranteed(target_class: ClassFormulas, promise: Guarantee) -> ClassFormulas:
     """The class with one more condition, before its sample is drawn."""
-    likely = f.Probability(claim_of(target_class))
+    likely = f.Probability(target_class.claim)
     beyond = f.Compare(">", likely, f.Constant(promise.threshold))
     text = f"more probable than {promise.threshold:.6g}, for a purity of {promise.purity:g}"
     conditions = list(target_class.conditions)

@@ -1,21 +1,27 @@
-"""What members of a class do to one another: `dedup` and `limit` (steps 7 to 9 of `rules.plan`).
+"""`dedup` and ``limit``: steps 7 to 9 of `rules.plan`, which compare the members of a class.
 
 The outcome does not depend on the order or the pieces in which the members come.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+import pyarrow as pa
 from scipy.spatial import cKDTree
 
+from targetsel.rules.binding import column_names
 from targetsel.rules.classes import TargetClass
+from targetsel.rules.plan import ClassFormulas
+from targetsel.rules.rules import Rules
+from targetsel.selection.membership import Membership
 from targetsel.sky.external_files import chord, unit_vectors
 from targetsel.sky.footprint import DEEPEST, Region
 from targetsel.tables.ids import uniform
 
-# Once this many members have gathered, those beyond the limit are let go; and again whenever
+# Once this many members have gathered, those beyond the limit are dropped; and again whenever
 # their number has doubled.
 ROWS_BEFORE_THINNING = 200_000
 SQUARE_DEGREES = 4 * np.pi * (180 / np.pi) ** 2
@@ -28,11 +34,11 @@ class Members:
     Attributes
     ----------
     row : ndarray of int64, shape (N,)
-        Each member's place wherever the caller keeps its sources.
+        Place of each member among all sources of the membership.
     rank : ndarray, shape (N,)
         NaN where it is missing, or where the class has none.
-    luck : ndarray, shape (N,)
-        Breaks ties, the larger first.
+    tie_break : ndarray, shape (N,)
+        The larger goes first among equal ranks.
     target_id, healpix : ndarray of int64, shape (N,)
     ra, dec : ndarray, shape (N,)
         [deg]
@@ -40,7 +46,7 @@ class Members:
 
     row: np.ndarray
     rank: np.ndarray
-    luck: np.ndarray
+    tie_break: np.ndarray
     target_id: np.ndarray
     healpix: np.ndarray
     ra: np.ndarray
@@ -50,7 +56,25 @@ class Members:
         return len(self.row)
 
     def take(self, places: np.ndarray) -> Members:
+        """The members at these places, in that order."""
         return Members(*(getattr(self, each.name)[places] for each in fields(self)))
+
+    @classmethod
+    def of(cls, membership: Membership, c: int, seed: int, first_row: int) -> Members:
+        """The members of class number `c`, rows counted from `first_row`."""
+        rows = np.flatnonzero(membership.selected[:, c])
+        names = column_names(membership.sources.schema)
+        wanted = [*dict.fromkeys([*names.values(), "_healpix_29"])]
+        sources = membership.sources.select(wanted).take(pa.array(rows, pa.int64()))
+        ids = sources[names["source_id"]].to_numpy()
+        return cls(
+            rows + first_row,
+            membership.rank[rows, c],
+            uniform(ids, seed, membership.names[c])[:, 0],
+            membership.target_id[rows],
+            sources["_healpix_29"].to_numpy(),
+            *(sources[names[role]].cast(pa.float64()).to_numpy() for role in ("ra", "dec")),
+        )
 
     @classmethod
     def concatenate(cls, pieces: list[Members]) -> Members:
@@ -62,20 +86,20 @@ class Members:
     def best_first(self, by: str = "rank") -> np.ndarray:
         """Places in the order of preference."""
         rank = self.rank if by == "rank" else np.zeros(len(self))
-        return np.lexsort((self.target_id, -self.luck, -rank))
+        return np.lexsort((self.target_id, -self.tie_break, -rank))
 
 
-class Contest:
-    """The members of one class that compete for its places.
+class ClassLimits:
+    """`dedup` and ``limit`` of one class.
 
-    Members are added piece by piece. Those that cannot win any more are let go now and then, so
-    that a limit bounds the memory too. A class with `dedup` keeps all until the end: only then is
-    it known which of them stay.
+    Members are added piece by piece. Those beyond the limit are dropped now and then, so that a
+    limit bounds the memory too. With `dedup` all are kept until the end, when it is known which of
+    them stay.
 
     Attributes
     ----------
     copies : ndarray of int64, shape (K, 2)
-        After `settled`: the target ids of members that dedup has dropped, and of those that were
+        After `kept`: the target ids of members that dedup has dropped, and of those that were
         kept instead.
     """
 
@@ -85,15 +109,15 @@ class Contest:
         self.copies = np.empty((0, 2), dtype=np.int64)
         self._pieces: list[Members] = []
         self._enough = ROWS_BEFORE_THINNING
-        self._least = -np.inf  # a rank below which no member wins any more
+        self._least = -np.inf  # no member of a lower rank can be kept any more
 
     @property
-    def open(self) -> bool:
-        """Whether there is anything to compete for."""
+    def active(self) -> bool:
+        """Whether the class has a `dedup` or ``limit``."""
         return bool(self.rules.limit) or self.rules.dedup is not None
 
     def add(self, members: Members) -> None:
-        """Let these members compete too."""
+        """Take these members into account."""
         if self._least > -np.inf:
             members = members.take(np.flatnonzero(members.rank >= self._least))
         self._pieces.append(members)
@@ -105,8 +129,8 @@ class Contest:
             if self.rules.limit.by == "rank" and len(best) == self.rules.limit.total:
                 self._least = best.rank[-1]
 
-    def settled(self) -> np.ndarray:
-        """The rows of the winners, in increasing order."""
+    def kept(self) -> np.ndarray:
+        """The rows of the members that are kept, in increasing order."""
         if not self._pieces:
             return np.empty(0, dtype=np.int64)
         members = Members.concatenate(self._pieces)
@@ -115,7 +139,7 @@ class Contest:
         return np.sort(self._within_limits(members).row)
 
     def _without_copies(self, members: Members, radius: float) -> Members:
-        """The members of which no better one is kept within the radius."""
+        """The members without a better one that is kept within the radius."""
         members = members.take(members.best_first())
         pairs = cKDTree(unit_vectors(members.ra, members.dec)).query_pairs(
             chord(radius), output_type="ndarray"
@@ -154,8 +178,66 @@ class Contest:
         if self.region is not None:
             area = area * self.region.covered(pixels, order)
         purpose = f"{self.rules.name}/pixels"
-        luck = uniform(pixels, self.rules.preamble.seed, purpose)[:, 0]
-        return np.floor(self.rules.limit.per_deg2 * area + luck)
+        fraction = uniform(pixels, self.rules.preamble.seed, purpose)[:, 0]
+        return np.floor(self.rules.limit.per_deg2 * area + fraction)
+
+
+class Limits:
+    """`dedup` and ``limit`` of all classes, applied to a membership that comes in pieces.
+
+    Every piece is added; then `applied` goes through the same pieces again, in the same order.
+
+    Attributes
+    ----------
+    passed, selected : ndarray of int64, shape (C,)
+        Sources added of each class, and those of them that are kept.
+    expected_true : ndarray, shape (C,)
+        The sum of the probabilities of those that are kept.
+    n_sources, n_targets : int
+        Sources added, and those that any class keeps.
+    """
+
+    def __init__(self, rules: Rules, classes: Sequence[ClassFormulas]) -> None:
+        self.names = [each.name for each in classes]
+        self.passed, self.selected = np.zeros((2, len(classes)), dtype=np.int64)
+        self.expected_true = np.zeros(len(classes))
+        self.n_sources = self.n_targets = 0
+        self._classes = [
+            ClassLimits(each, formulas.region)
+            for each, formulas in zip(rules.classes, classes, strict=True)
+        ]
+
+    def add(self, piece: Membership) -> None:
+        """Take the members of this piece into account."""
+        for c, each in enumerate(self._classes):
+            if each.active:
+                each.add(Members.of(piece, c, each.rules.preamble.seed, self.n_sources))
+        self.passed += piece.selected.sum(axis=0)
+        self.n_sources += len(piece)
+
+    def applied(self, pieces: Iterable[Membership]) -> Iterator[Membership]:
+        """The pieces, with only those members that are kept."""
+        kept = [each.kept() if each.active else None for each in self._classes]
+        first = 0
+        for piece in pieces:
+            selected = piece.selected.copy()
+            for c, rows in enumerate(kept):
+                if rows is not None:
+                    low, high = np.searchsorted(rows, [first, first + len(piece)])
+                    selected[:, c] = False
+                    selected[rows[low:high] - first, c] = True
+            first += len(piece)
+            targets = piece.only(selected)
+            self.selected += targets.selected.sum(axis=0)
+            self.expected_true += np.nansum(targets.probability, axis=0)
+            self.n_targets += len(targets)
+            yield targets
+
+    @property
+    def copies(self) -> dict[str, list[list[int]]]:
+        """The `ClassLimits.copies` of every class that has some."""
+        pairs = zip(self.names, self._classes, strict=True)
+        return {name: each.copies.tolist() for name, each in pairs if len(each.copies)}
 
 
 def _place_in_group(group: np.ndarray) -> np.ndarray:

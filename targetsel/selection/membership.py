@@ -1,8 +1,8 @@
-"""Membership: which sources obey the conditions of which target class."""
+"""Membership: the target classes that each source belongs to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,12 +14,13 @@ from targetsel.rules import formula as f
 from targetsel.rules.binding import column_names
 from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
-from targetsel.selection.evaluation import holds, passing, probability, value
-from targetsel.selection.quantiles import quantiles_of_table
-from targetsel.selection.sources import DrawnSources, Sources, numbers
+from targetsel.selection.evaluation import all_hold, holds, probability, value
+from targetsel.selection.quantiles import catalog_quantiles
+from targetsel.selection.sources import DrawnSources, Sources, blocks_of, numbers
 
-ROWS_AT_A_TIME = 8192
 LEAST = np.iinfo(np.int32).min
+_MATRICES = ("selected", "probability", "rank", "priority")
+_OWN = "\0"  # begins the names of columns that are none of the sources'
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Membership:
     rank : ndarray, shape (N, C)
         For selected sources, the class's ``rank``; NaN elsewhere, and where it is missing.
     priority : ndarray of int32, shape (N, C)
-        For selected sources, how much the class wants them; the smallest int32 elsewhere.
+        For selected sources, the class's priority; the smallest int32 elsewhere.
     """
 
     sources: pa.Table
@@ -85,7 +86,7 @@ class Membership:
         )
 
     def only(self, selected: np.ndarray) -> Membership:
-        """The sources that any class still selects, given who is left of each, shape (N, C)."""
+        """The sources that any class still selects, given a smaller selection of shape (N, C)."""
         left = replace(
             self,
             selected=selected,
@@ -94,6 +95,30 @@ class Membership:
             priority=np.where(selected, self.priority, LEAST),
         )
         return left.take(np.flatnonzero(selected.any(axis=1)))
+
+    def in_order_of_the_sky(self) -> Membership:
+        """The same, sorted by sky position and target id."""
+        healpix = self.sources["_healpix_29"].to_numpy()
+        return self.take(np.lexsort((self.target_id, healpix)))
+
+    def to_table(self) -> pa.Table:
+        """The membership as one table: the sources, and a column for each of the arrays."""
+        table = self.sources.append_column(f"{_OWN}target_id", pa.array(self.target_id, pa.int64()))
+        for name in _MATRICES:
+            flat = pa.array(np.ascontiguousarray(getattr(self, name)).reshape(-1))
+            lists = pa.FixedSizeListArray.from_arrays(flat, len(self.names))
+            table = table.append_column(f"{_OWN}{name}", lists)
+        return table
+
+    @classmethod
+    def from_table(cls, table: pa.Table, names: tuple[str, ...]) -> Membership:
+        """The membership that `to_table` wrote down, of the classes with these names."""
+        own = {name: table.column(f"{_OWN}{name}") for name in ("target_id", *_MATRICES)}
+        target_id = own.pop("target_id").to_numpy()
+        flat = (each.combine_chunks().flatten() for each in own.values())
+        matrices = (each.to_numpy(zero_copy_only=False).reshape(-1, len(names)) for each in flat)
+        sources = table.drop_columns([each for each in table.column_names if each[:1] == _OWN])
+        return cls(sources, target_id, names, *matrices)
 
 
 def evaluate(rules: Rules, scored: pa.Table | pa.RecordBatch) -> Membership:
@@ -112,37 +137,28 @@ def evaluate(rules: Rules, scored: pa.Table | pa.RecordBatch) -> Membership:
     """
     table = scored if isinstance(scored, pa.Table) else pa.Table.from_batches([scored])
     wanted = plan(rules, table.schema)
-    formulas = wanted.with_values(quantiles_of_table(wanted.quantiles, table)).classes
+    values = catalog_quantiles(wanted.quantiles, lambda: blocks_of(table))
+    classes = wanted.with_values(values).classes
     target_id = _target_ids(table)
-    pieces = [
-        _evaluated(formulas, table.slice(start, ROWS_AT_A_TIME), target_id[start:])
-        for start in range(0, max(table.num_rows, 1), ROWS_AT_A_TIME)
-    ]
+    pieces = []
+    for sources in blocks_of(table):
+        selected = np.stack([all_hold(each.where, sources) for each in classes], axis=1)
+        ids, target_id = np.split(target_id, [len(sources)])
+        pieces.append(membership_of(selected, classes, sources.table, ids))
     return Membership.concatenate(pieces)
-
-
-def _evaluated(
-    formulas: tuple[ClassFormulas, ...], block: pa.Table, target_id: np.ndarray
-) -> Membership:
-    block = block.combine_chunks()
-    sources = Sources(block)
-    selected = np.zeros((len(block), len(formulas)), dtype=bool)
-    for c, each in enumerate(formulas):
-        selected[passing(each.where, sources), c] = True
-    return membership_of(selected, formulas, block, target_id[: len(block)])
 
 
 def membership_of(
     selected: np.ndarray,
-    formulas: tuple[ClassFormulas, ...],
+    classes: Sequence[ClassFormulas],
     block: pa.Table,
     target_id: np.ndarray,
 ) -> Membership:
-    """The membership of N sources of which it is known what selects them, shape (N, C)."""
+    """The membership of N sources, given the classes that select each, shape (N, C)."""
     likely, rank = np.full(selected.shape, np.nan), np.full(selected.shape, np.nan)
     priority = np.full(selected.shape, LEAST, dtype=np.int32)
     sources = Sources(block.combine_chunks())
-    for c, each in enumerate(formulas):
+    for c, each in enumerate(classes):
         rows = np.flatnonzero(selected[:, c])
         members = sources.take(rows)
         likely[rows, c] = 1.0 if each.truth is None else probability(each.truth, members)
@@ -150,7 +166,7 @@ def membership_of(
             rank[rows, c] = value(each.rank, members)
         wanted = np.clip(np.rint(value(each.priority, members)), -(2**31), 2**31 - 1)
         priority[rows, c] = wanted.astype(np.int32)
-    names = tuple(each.name for each in formulas)
+    names = tuple(each.name for each in classes)
     return Membership(block, target_id, names, selected, likely, rank, priority)
 
 
@@ -180,10 +196,10 @@ def ids_serve(ids: pa.Array | pa.ChunkedArray) -> bool:
 def truth(
     rules: Rules, name: str, scored: pa.Table, measured: Mapping[str, np.ndarray] | pa.Table
 ) -> np.ndarray:
-    """Whether what class `name` claims of its members is true of each source, shape (N,).
+    """Whether what class `name` claims about its members holds for each source, shape (N,).
 
-    The same claim whose probability `Membership.probability` is, asked of proxies measured on
-    real spectra.
+    `Membership.probability` is the probability of the same claim; here it is evaluated on proxies
+    measured on real spectra.
 
     Parameters
     ----------
@@ -199,7 +215,7 @@ def truth(
     Raises
     ------
     CatalogError
-        If a proxy that the class speaks of was not measured.
+        If a proxy that the class names was not measured.
     """
     rules[name]
     (claim,) = (each.truth for each in plan(rules, scored.schema).classes if each.name == name)
@@ -207,16 +223,25 @@ def truth(
         return np.ones(scored.num_rows, dtype=bool)
     values = {}
     for proxy in sorted(f.proxies(claim)):
-        if proxy not in _names(measured):
-            raise CatalogError(f"class {name} speaks of '{proxy}', which was not measured")
-        values[proxy] = _values(measured[proxy])[:, None]
-    true = holds(claim, DrawnSources(Sources(scored), values))
-    return np.broadcast_to(true, (scored.num_rows, 1))[:, 0]
+        try:
+            column = measured[proxy]
+        except KeyError:
+            raise CatalogError(
+                f"class {name} speaks of '{proxy}', which was not measured"
+            ) from None
+        is_arrow = isinstance(column, pa.Array | pa.ChunkedArray)
+        values[proxy] = numbers(column) if is_arrow else np.asarray(column)
+    return comes_true(claim, Sources(scored), values)
 
 
-def _values(column: np.ndarray | pa.ChunkedArray) -> np.ndarray:
-    return numbers(column if isinstance(column, pa.ChunkedArray) else pa.array(column))
+def comes_true(
+    claim: f.Formula, sources: Sources, measured: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Whether a claim holds for proxies measured on real spectra, shape (N,).
 
-
-def _names(measured: Mapping[str, np.ndarray] | pa.Table) -> list[str]:
-    return measured.column_names if isinstance(measured, pa.Table) else list(measured)
+    `measured` gives every proxy of the claim, shape (N,), NaN where it could not be measured; the
+    sources give everything else.
+    """
+    values = {proxy: measured[proxy][:, None].astype(np.float64) for proxy in f.proxies(claim)}
+    true = holds(claim, DrawnSources(sources, values))
+    return np.broadcast_to(true, (len(sources), 1))[:, 0]

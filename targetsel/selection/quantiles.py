@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
 
 from targetsel.rules import formula as f
 from targetsel.selection.evaluation import value
@@ -20,26 +19,21 @@ from targetsel.selection.sources import Sources
 
 BITS = 16
 FEW = 1 << 18
-ROWS_AT_A_TIME = 8192
-
-
-def quantiles_of_table(wanted: Iterable[f.CatalogQuantile], table: pa.Table) -> dict:
-    """The values of quantiles over a table's sources; NaN where all values are missing."""
-
-    def blocks() -> Iterable[Sources]:
-        for start in range(0, table.num_rows, ROWS_AT_A_TIME):
-            yield Sources(table.slice(start, ROWS_AT_A_TIME).combine_chunks())
-
-    return catalog_quantiles(wanted, blocks)
 
 
 def catalog_quantiles(
     wanted: Iterable[f.CatalogQuantile], blocks: Callable[[], Iterable[Sources]]
 ) -> dict[f.Formula, float]:
-    """The values of quantiles over the sources that `blocks` goes through whenever it is called.
+    """The values of quantiles of a whole catalog.
 
     A quantile is the smallest value that at least its share of the sources (those where it is
     not missing) does not exceed; NaN where it is missing everywhere.
+
+    Parameters
+    ----------
+    wanted : iterable of CatalogQuantile
+    blocks : callable
+        Gives all sources, block by block, as often as it is called.
     """
     searches = {each: Search(partial(_place, each.probability)) for each in wanted}
     while unfinished := [each for each in searches if not searches[each].done]:
@@ -57,7 +51,7 @@ def _place(probability: float, n: int) -> int:
 
 
 class Search:
-    """The search for the value at one place among all, from the smallest; narrowed pass by pass.
+    """The search for the value at one place in ascending order, narrowed pass by pass.
 
     Parameters
     ----------
@@ -81,7 +75,7 @@ class Search:
         self._counts = np.zeros(1 << BITS, dtype=np.int64)
 
     def see(self, values: np.ndarray) -> None:
-        """Take these values of sources into account."""
+        """Count these values; NaN is none."""
         values = np.atleast_1d(values)
         keys = _keys(values[~np.isnan(values)])
         if self._shift < 64:
@@ -93,7 +87,7 @@ class Search:
         self._counts += np.bincount(bins.astype(np.intp), minlength=1 << BITS)
 
     def narrow(self) -> None:
-        """Draw the conclusion of a pass."""
+        """Narrow the search, once all values were seen."""
         if self._few is not None:
             self._finish(int(np.sort(np.concatenate(self._few))[self._place - 1]))
             return

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from targetsel.errors import OutputError
 from targetsel.expressions.grammar import unwrapped
-from targetsel.rules import formula as f
-from targetsel.rules.plan import Plan, plan
 from targetsel.rules.rules import Rules
-from targetsel.selection.funnel import Funnel, FunnelCounts
-from targetsel.selection.guarantee import Guarantee, guaranteed, guarantees
+from targetsel.selection.funnel import ConditionCounter, Funnel
+from targetsel.selection.guarantee import guaranteed, guarantees
+from targetsel.selection.limits import Limits
 from targetsel.selection.membership import Membership
-from targetsel.selection.quantiles import catalog_quantiles
-from targetsel.selection.scan import ScoredFile, scored_file
-from targetsel.selection.spool import Spool, spooled
+from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
 from targetsel.selection.target_list import (
-    Counts,
-    competitors,
-    contests_of,
+    TargetList,
+    columns_needed,
     provenance,
     target_table,
 )
@@ -36,19 +37,19 @@ ROWS_AT_A_TIME = 8192
 
 @dataclass(frozen=True)
 class ClassSummary:
-    """What became of one target class.
+    """The outcome of a selection for one target class.
 
     Attributes
     ----------
     priority : int or str
-        The expression where sources have their own.
+        An expression where sources have their own.
     n_passed : int
-        Sources that obey every condition.
+        Sources for which every condition is true.
     n_selected : int
-        Those left by `dedup` and ``limit``.
+        Those that `dedup` and ``limit`` keep.
     expected_true : float or None
-        How many of the selected the posterior expects to be what the class claims; None where it
-        claims nothing about their spectra.
+        Expected number of the selected for which the class's claim is true; None where it claims
+        nothing about spectra.
     """
 
     name: str
@@ -67,14 +68,13 @@ class ClassSummary:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What `select` did: the file it wrote (unless it was a dry run), and the counts."""
+class Selection:
+    """The outcome of `select`: the file that was written (None after a dry run), and counts."""
 
-    output: Path
+    output: Path | None
     n_sources: int
     n_targets: int
     classes: tuple[ClassSummary, ...]
-    written: bool = True
     funnels: tuple[Funnel, ...] = ()
 
 
@@ -86,12 +86,12 @@ def select(
     dry_run: bool = False,
     known: tuple[Path, Path] | None = None,
     with_funnels: bool = False,
-) -> Summary:
-    """Write the target list of a scored file.
+) -> Selection:
+    """Write the target list of a scored file: `evaluate` and `rank` in bounded memory.
 
-    The file is read once (a few times, where rules name quantiles of the catalog), a few thousand
-    rows at a time and only what matters of it. What is selected waits on disk, beside the output;
-    in memory stays what `limit` and `dedup` compare.
+    The file is read once (a few times, where rules name quantiles of the catalog), some thousands
+    of rows at a time and only the columns that matter. Selected sources wait on disk, beside the
+    output; only the numbers that `limit` and `dedup` compare stay in memory.
 
     Parameters
     ----------
@@ -99,18 +99,18 @@ def select(
     rules : Rules
         Of one file, or of several (`Rules.together`).
     output : Path
-        Where the target list goes.
+        The target list to be written.
     threads : int
-        Row groups looked at side by side; the list is the same.
+        Row groups read at the same time; the list is the same.
     dry_run : bool
         Count only; nothing is written.
     known : pair of Path, optional
         A scored catalog and the truth about its sources (see `ClaimOutcomes.read`), for classes
         with a guarantee.
     with_funnels : bool
-        Count what each condition rejects alone, beside what the conditions let through one after
-        the other, which is always counted and kept in the list's footer. It asks every condition
-        of every source, where otherwise what cannot have targets is not even read.
+        Count also what each condition rejects alone. That evaluates every condition on every
+        source, where otherwise row groups that cannot hold targets are not even read. The sources
+        that pass one condition after the other are always counted, and kept in the list's footer.
 
     Raises
     ------
@@ -124,123 +124,75 @@ def select(
     scored, output = Path(scored), Path(output)
     if not dry_run:
         check_output(output, (scored, *(known or ())))
-    promises = guarantees(rules, scored, known)
-    with scored_file(scored) as file:
-        wanted = plan(rules, file.schema)
-        wanted = guaranteed(wanted, promises)
-        values = catalog_quantiles(
-            wanted.quantiles, lambda: file.sources(each.value for each in wanted.quantiles)
-        )
-        choice = _Choice(rules, wanted, file, values, promises)
-        here = wanted.with_values(values)
-        counts = [FunnelCounts(each, whole=with_funnels) for each in here.classes]
-        pieces = file.selected(here, counts, threads)
-        nothing = next(pieces)
-        with spooled(nothing, None if dry_run else output) as spool:
-            choice.gather(pieces, spool)
-            choice.funnels = tuple(each.result(len(file)) for each in counts)
-            choice.write(spool.pieces(), nothing, None if dry_run else output)
-    return choice.summary(output, written=not dry_run)
+    with scored_catalog(scored, rules) as catalog:
+        return select_from(catalog, None if dry_run else output, threads, known, with_funnels)
 
 
-class _Choice:
-    """The work of `select` on one file."""
+def select_from(
+    catalog: ScoredCatalog,
+    output: Path | None,
+    threads: int = 1,
+    known: tuple[Path, Path] | None = None,
+    with_funnels: bool = False,
+) -> Selection:
+    """Write the target list of a scored catalog; parameters as in `select`, output None to count.
 
-    def __init__(
-        self,
-        rules: Rules,
-        wanted: Plan,
-        file: ScoredFile,
-        values: Mapping[f.Formula, float],
-        promises: Mapping[str, Guarantee],
-    ) -> None:
-        self.rules, self.wanted, self.file = rules, wanted, file
-        self.values, self.promises = values, promises
-        self.contests = contests_of(rules, wanted.classes)
-        n = len(self.contests)
-        self.passed, self.left = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-        self.expected_true = np.zeros(n)
-        self.n_targets = 0
-        self.funnels: tuple[Funnel, ...] = ()
-        # Files that `score` wrote are in the order of the list; any other is sorted in memory.
-        self._sorted, self._last = True, (-1, -1)
-
-    def _check_order(self, piece: Membership) -> None:
-        keys = np.stack([piece.sources["_healpix_29"].to_numpy(), piece.target_id])
-        keys = np.concatenate([np.array(self._last)[:, None], keys], axis=1)
-        (before, id_before), (after, id_after) = keys[:, :-1], keys[:, 1:]
-        self._sorted &= bool(((before < after) | (before == after) & (id_before <= id_after)).all())
-        self._last = tuple(keys[:, -1])
-
-    def gather(self, pieces: Iterator[Membership], spool: Spool) -> None:
-        """Let all members compete, and keep them in the spool."""
+    Raises
+    ------
+    RuleError, OutputError
+        As `select`.
+    """
+    rules, file, wanted = catalog.rules, catalog.file, catalog.plan
+    promises = guarantees(catalog, known)
+    classes = guaranteed(catalog, promises)
+    counters = [ConditionCounter(each, whole=with_funnels) for each in classes]
+    limits = Limits(rules, classes)
+    pieces = file.selected(classes, counters, columns_needed(wanted.classes, file.schema), threads)
+    nothing = next(pieces)
+    with _spill(nothing, output) as spill:
         for piece in _in_larger_pieces(pieces):
-            first = spool.add(piece)
-            self._check_order(piece)
-            self.passed += piece.selected.sum(axis=0)
-            for c, contest in enumerate(self.contests):
-                if contest.open:
-                    contest.add(competitors(piece, c, contest, first))
-
-    def write(
-        self, members: Iterator[Membership], nothing: Membership, output: Path | None
-    ) -> None:
-        """Count the targets, and write them in the order of the sky."""
-        targets = self._winners(members)
-        if not self._sorted:
-            everyone = Membership.concatenate([nothing, *targets])
-            targets = iter([everyone.take(_by_sky(everyone))])
-        targets = self._counted(targets)
+            spill.add(piece)
+            limits.add(piece)
+        targets = limits.applied(spill.pieces())
+        if not spill.is_sorted:  # `score` writes files in the order of the list
+            whole = Membership.concatenate([nothing, *targets])
+            targets = iter([whole.in_order_of_the_sky()])
+        funnels = tuple(each.result(len(file)) for each in counters)
         if output is None:
             for _ in targets:
                 pass
-            return
-        table = partial(target_table, rules=self.rules, formulas=self.wanted.classes)
-        with ParquetSink(output, table(nothing).schema) as sink:
-            sink.write(table(nothing))
-            for piece in targets:
-                sink.write(table(piece))
-            counts = Counts(len(self.file), self.passed, self.left, self.contests)
-            promises = {name: _finite(asdict(each)) for name, each in self.promises.items()}
-            sink.footer.update(
-                provenance(self.rules, self.wanted, self.file.schema, counts, self.values, promises)
-            )
-            sink.footer["funnels"] = [_told(each) for each in self.funnels]
-
-    def _winners(self, members: Iterator[Membership]) -> Iterator[Membership]:
-        """The members that are left once every contest is settled."""
-        winners = [contest.settled() if contest.open else None for contest in self.contests]
-        first = 0
-        for piece in members:
-            selected = piece.selected.copy()
-            for c, rows in enumerate(winners):
-                if rows is not None:
-                    low, high = np.searchsorted(rows, [first, first + len(piece)])
-                    selected[:, c] = False
-                    selected[rows[low:high] - first, c] = True
-            first += len(piece)
-            yield piece.only(selected)
-
-    def _counted(self, targets: Iterator[Membership]) -> Iterator[Membership]:
-        for piece in targets:
-            self.left += piece.selected.sum(axis=0)
-            self.expected_true += np.nansum(piece.probability, axis=0)
-            self.n_targets += len(piece)
-            yield piece
-
-    def summary(self, output: Path, written: bool) -> Summary:
-        classes = tuple(
-            ClassSummary(
-                each.name,
-                each.bit,
-                each.priority if isinstance(each.priority, int) else unwrapped(each.priority),
-                int(self.passed[c]),
-                int(self.left[c]),
-                None if self.wanted.classes[c].truth is None else float(self.expected_true[c]),
-            )
-            for c, each in enumerate(self.rules.classes)
+        else:
+            table = partial(target_table, rules=rules, formulas=wanted.classes)
+            with ParquetSink(output, table(nothing).schema) as sink:
+                for piece in itertools.chain([nothing], targets):
+                    sink.write(table(piece))
+                sink.footer.update(
+                    provenance(rules, wanted, file.schema, limits, len(file), catalog.quantiles)
+                )
+                sink.footer["guarantees"] = {
+                    name: _finite(asdict(each)) for name, each in promises.items()
+                }
+                sink.footer["funnels"] = [_counted(each) for each in funnels]
+    summaries = tuple(
+        ClassSummary(
+            each.name,
+            each.bit,
+            each.priority if isinstance(each.priority, int) else unwrapped(each.priority),
+            int(limits.passed[c]),
+            int(limits.selected[c]),
+            None if classes[c].truth is None else float(limits.expected_true[c]),
         )
-        return Summary(output, len(self.file), self.n_targets, classes, written, self.funnels)
+        for c, each in enumerate(rules.classes)
+    )
+    return Selection(output, len(file), limits.n_targets, summaries, funnels)
+
+
+def preview(catalog: ScoredCatalog, known: tuple[Path, Path] | None = None) -> TargetList:
+    """The target list that `select` would write; `known` as there."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "preview.targets.parquet"
+        select_from(catalog, output, known=known)
+        return TargetList.read(output)
 
 
 def _in_larger_pieces(pieces: Iterator[Membership]) -> Iterator[Membership]:
@@ -254,21 +206,87 @@ def _in_larger_pieces(pieces: Iterator[Membership]) -> Iterator[Membership]:
         yield Membership.concatenate(waiting)
 
 
-def _told(funnel: Funnel) -> dict[str, Any]:
-    """A funnel for the footer, without what was not counted."""
+def _counted(funnel: Funnel) -> dict[str, Any]:
+    """A funnel for the footer, without numbers that were not counted."""
     rows = ({key: n for key, n in asdict(row).items() if n is not None} for row in funnel.rows)
     return {"name": funnel.name, "n_sources": funnel.n_sources, "rows": list(rows)}
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """The same with None for what JSON has no number for."""
+    """The same with None in place of numbers that JSON cannot hold."""
     return {
         key: None if isinstance(each, float) and not math.isfinite(each) else each
         for key, each in values.items()
     }
 
 
-def _by_sky(membership: Membership) -> np.ndarray:
-    """The order of sky position and target id."""
-    healpix = membership.sources["_healpix_29"].to_numpy()
-    return np.lexsort((membership.target_id, healpix))
+# --- memberships on disk -------------------------------------------------------------------------
+
+
+class _Spill:
+    """Pieces of a membership, written one after the other and read back in the same order.
+
+    Attributes
+    ----------
+    is_sorted : bool
+        Whether all pieces are in the order of sky position and target id.
+    """
+
+    def __init__(self, file: Path, like: Membership, output: Path | None) -> None:
+        self.is_sorted = True
+        self._file, self._output, self._names = file, output, like.names
+        self._last = (-1, -1)
+        self._sink = pa.OSFile(str(file), "wb")
+        self._writer = pa.ipc.new_file(self._sink, like.to_table().schema)
+
+    def add(self, piece: Membership) -> None:
+        """Write a piece, which has at least one row."""
+        with _writing_beside(self._output):
+            self._writer.write_table(piece.to_table())
+        keys = np.stack([piece.sources["_healpix_29"].to_numpy(), piece.target_id])
+        keys = np.concatenate([np.array(self._last)[:, None], keys], axis=1)
+        (before, id_before), (after, id_after) = keys[:, :-1], keys[:, 1:]
+        ascending = (before < after) | (before == after) & (id_before <= id_after)
+        self.is_sorted &= bool(ascending.all())
+        self._last = tuple(keys[:, -1])
+
+    def pieces(self) -> Iterator[Membership]:
+        """All pieces; none can be added any more."""
+        self._writer.close()
+        self._sink.close()
+        # Not mapped into memory: the pages of a large file would count as ours.
+        with pa.OSFile(str(self._file), "rb") as source, pa.ipc.open_file(source) as reader:
+            for i in range(reader.num_record_batches):
+                table = pa.Table.from_batches([reader.get_batch(i)])
+                yield Membership.from_table(table, self._names)
+
+
+@contextlib.contextmanager
+def _spill(like: Membership, output: Path | None) -> Iterator[_Spill]:
+    """A spill file for memberships such as `like`, on the disk of `output`; removed afterwards.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written or the disk is full.
+    """
+    with contextlib.ExitStack() as stack:
+        with _writing_beside(output):
+            place = None if output is None else output.parent
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix=".targetsel-", dir=place)
+            )
+            spill = _Spill(Path(folder) / "members.arrow", like, output)
+        yield spill
+
+
+@contextlib.contextmanager
+def _writing_beside(output: Path | None) -> Iterator[None]:
+    """Convert OSError to OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{output or tempfile.gettempdir()}: could not be written: {error.strerror or error}. "
+            "Nothing was left there; free some space or choose another place."
+        ) from error

@@ -26,6 +26,8 @@ from targetsel.spectra.proxies import (
     proxy_names,
 )
 
+ROWS_AT_A_TIME = 8192
+
 
 class Columnar(Protocol):
     """What sources are made of: an Arrow table, or a part of a file whose columns are read when
@@ -87,7 +89,7 @@ class Sources:
     def _array(self, kind: str, name: str, read: Callable[[pa.Array], np.ndarray]) -> np.ndarray:
         """What `read` makes of a column, narrowed to our rows."""
         if (kind, name) not in self._arrays:
-            self._arrays[kind, name] = read(_in_one_piece(self._whole.column(name)))
+            self._arrays[kind, name] = read(in_one_piece(self._whole.column(name)))
         array = self._arrays[kind, name]
         return array if self._rows is None else array[self._rows]
 
@@ -172,6 +174,12 @@ class _WhenAsked(Mapping[_Key, np.ndarray]):
         return len(self._makers)
 
 
+def blocks_of(table: pa.Table, rows: int = ROWS_AT_A_TIME) -> Iterator[Sources]:
+    """The rows of a table, some at a time; one empty block of an empty table."""
+    for start in range(0, max(table.num_rows, 1), rows):
+        yield Sources(table.slice(start, rows).combine_chunks())
+
+
 class DrawnSources:
     """The same rows, with draws of the proxies in place of the proxies' medians."""
 
@@ -203,7 +211,8 @@ class DrawnSources:
         return self.sources.quantile(quantile)[:, None]
 
 
-def _in_one_piece(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+def in_one_piece(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column without chunks."""
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
@@ -213,9 +222,7 @@ def _as_numpy(values: pa.Array) -> np.ndarray:
 
 def numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """An Arrow column of numbers as float64, NaN where it is null."""
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return _as_numpy(in_one_piece(values).cast(pa.float64(), safe=False))
 
 
 def _missing(values: pa.Array) -> np.ndarray:

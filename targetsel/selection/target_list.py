@@ -1,13 +1,12 @@
-"""The target list: who is to be observed, as which target class, and how much it is wanted.
+"""The target list: the sources to observe, their target classes and their priorities.
 
-What is applied in which order is written in `rules.plan`.
+`rules.plan` states what is applied in which order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +20,71 @@ from targetsel.rules import formula as f
 from targetsel.rules.binding import STATISTICS, Columns, column_names, footer
 from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
-from targetsel.selection.limits import Contest, Members
+from targetsel.selection.limits import Limits
 from targetsel.selection.membership import LEAST, Membership
 from targetsel.selection.sources import columns_read
+from targetsel.tables.columns import ID, NEVER, Column, FileKind
 from targetsel.tables.ids import uniform
-from targetsel.tables.parquet import described, read_footer, write_table
+from targetsel.tables.parquet import read_footer, write_table
+from targetsel.version import __version__
 
 FORMAT = "targetsel/targets/v1"
+_ABSENT = "the catalog has no such column or value"  # under this name, in upper or lower case
 
-# Columns of the catalog that keep their place in a target list, whatever their case; missing
-# ones are null throughout.
-_OPTIONAL = (
-    described("ref_epoch", pa.float64(), "yr", "meta.ref;time.epoch", "Epoch of ra and dec"),
-    described("pmra", pa.float32(), "mas/yr", "pos.pm;pos.eq.ra", "Motion in ra, times cos(dec)"),
-    described("pmdec", pa.float32(), "mas/yr", "pos.pm;pos.eq.dec", "Motion in dec"),
-    described("parallax", pa.float32(), "mas", "pos.parallax", "Parallax"),
-    described("obs_conditions", pa.int32(), "", "meta.code;obs", "Bits of allowed conditions"),
-    described("n_obs", pa.int32(), "", "meta.number;obs", "Observations asked for"),
-    described("exptime", pa.float32(), "s", "time.duration;obs.exposure", "Time asked for"),
+# Behind these stand the fluxes of the catalog and all columns that the rules read.
+TARGETS = FileKind(
+    "a target list",
+    (
+        Column("target_id", pa.int64(), "", "meta.id;meta.main", "Unique in this list", NEVER),
+        Column("source_id", ID, "", "meta.id", "Id in the catalog", NEVER),
+        Column(
+            "source_catalog",
+            pa.string(),
+            "",
+            "meta.id.cross",
+            "The catalog the id belongs to",
+            "the catalog does not say",
+        ),
+        Column("_healpix_29", pa.int64(), "", "pos.healpix", "HEALPix, nested, order 29", NEVER),
+        Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS", NEVER),
+        Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS", NEVER),
+        Column(
+            "ref_epoch", pa.float64(), "yr", "meta.ref;time.epoch", "Epoch of ra and dec", _ABSENT
+        ),
+        Column(
+            "pmra",
+            pa.float32(),
+            "mas/yr",
+            "pos.pm;pos.eq.ra",
+            "Motion in ra, times cos(dec)",
+            _ABSENT,
+        ),
+        Column("pmdec", pa.float32(), "mas/yr", "pos.pm;pos.eq.dec", "Motion in dec", _ABSENT),
+        Column("parallax", pa.float32(), "mas", "pos.parallax", "Parallax", _ABSENT),
+        Column("priority", pa.int32(), "", "meta.code;obs", "Higher is more wanted", NEVER),
+        Column("subpriority", pa.float64(), "", "stat.rank", "Breaks ties; higher first", NEVER),
+        Column(
+            "program", pa.string(), "", "meta.id;obs.proposal", "Class of highest priority", NEVER
+        ),
+        Column("target_bits", pa.int64(), "", "meta.code.class", "One bit per class", NEVER),
+        Column("target_type", pa.string(), "", "meta.code.class", "What the fiber is for", NEVER),
+        Column(
+            "obs_conditions", pa.int32(), "", "meta.code;obs", "Bits of allowed conditions", _ABSENT
+        ),
+        Column("n_obs", pa.int32(), "", "meta.number;obs", "Observations asked for", _ABSENT),
+        Column(
+            "exptime", pa.float32(), "s", "time.duration;obs.exposure", "Time asked for", _ABSENT
+        ),
+        Column(
+            "probability",
+            pa.float32(),
+            "",
+            "stat.probability",
+            "Probability that what `program` claims of this target's proxies is true",
+            "the source has no posterior",
+        ),
+    ),
+    "Make one with targetsel select.",
 )
 
 
@@ -49,7 +95,7 @@ class TargetList:
     Attributes
     ----------
     table : pa.Table, M rows
-        Columns with units, UCDs and descriptions; see `rank`.
+        The columns of `TARGETS`, then columns of the catalog.
     footer : dict
         Where the list comes from: the rules, their SHA-256, the names of the bits, counts.
     """
@@ -59,6 +105,16 @@ class TargetList:
 
     def __len__(self) -> int:
         return self.table.num_rows
+
+    def of_class(self, name: str) -> np.ndarray:
+        """Whether each target is in the class of that name, shape (M,)."""
+        if name not in self.footer["bits"]:
+            return np.zeros(len(self), dtype=bool)
+        return (self.table["target_bits"].to_numpy() >> self.footer["bits"][name]) & 1 == 1
+
+    def ids_of(self, name: str) -> pa.Array:
+        """The source ids of the targets in the class of that name."""
+        return self.table["source_id"].combine_chunks().filter(pa.array(self.of_class(name)))
 
     def write(self, path: Path) -> None:
         """Write the list as Parquet; the file appears whole or not at all."""
@@ -80,7 +136,7 @@ class TargetList:
 
 
 def rank(membership: Membership, rules: Rules) -> TargetList:
-    """The target list of the sources that are selected by any class.
+    """The target list of the sources that any class selects.
 
     Parameters
     ----------
@@ -96,146 +152,68 @@ def rank(membership: Membership, rules: Rules) -> TargetList:
     """
     schema = membership.sources.schema
     wanted = plan(rules, schema)
-    contests = contests_of(rules, wanted.classes)
-    chosen = _settled(membership, contests)
-    order = [("_healpix_29", "ascending"), ("target_id", "ascending")]
-    table = target_table(chosen, rules, wanted.classes).sort_by(order)
-    counts = Counts(
-        len(membership), membership.selected.sum(axis=0), chosen.selected.sum(axis=0), contests
-    )
-    return TargetList(table, provenance(rules, wanted, schema, counts))
-
-
-def within_limits(membership: Membership, rules: Rules) -> Membership:
-    """The sources that are still selected once every class keeps only its best.
-
-    Without `dedup`, applying it to parts of a catalog, joining what is left and applying it again
-    gives the same.
-    """
-    classes = plan(rules, membership.sources.schema).classes
-    return _settled(membership, contests_of(rules, classes))
-
-
-def _settled(membership: Membership, contests: list[Contest]) -> Membership:
-    selected = membership.selected.copy()
-    for c, contest in enumerate(contests):
-        if contest.open:
-            contest.add(competitors(membership, c, contest))
-            winners = contest.settled()
-            selected[:, c] = False
-            selected[winners, c] = True
-    return membership.only(selected)
-
-
-def contests_of(rules: Rules, classes: tuple[ClassFormulas, ...]) -> list[Contest]:
-    """What each class's members compete in."""
-    return [Contest(*each) for each in zip(rules.classes, (c.region for c in classes), strict=True)]
-
-
-def competitors(membership: Membership, c: int, contest: Contest, first_row: int = 0) -> Members:
-    """The members of class `c`, whose rows are counted from `first_row`."""
-    rows = np.flatnonzero(membership.selected[:, c])
-    sources = membership.sources
-    names = column_names(sources.schema)
-    some = sources.select([*dict.fromkeys([*names.values(), "_healpix_29"])]).take(
-        pa.array(rows, pa.int64())
-    )
-    ids = some[names["source_id"]].to_numpy()
-    seed, name = contest.rules.preamble.seed, contest.rules.name
-    return Members(
-        rows + first_row,
-        membership.rank[rows, c],
-        uniform(ids, seed, name)[:, 0],
-        membership.target_id[rows],
-        some["_healpix_29"].to_numpy(),
-        *(some[names[role]].cast(pa.float64()).to_numpy() for role in ("ra", "dec")),
-    )
+    limits = Limits(rules, wanted.classes)
+    limits.add(membership)
+    (targets,) = limits.applied([membership])
+    table = target_table(targets.in_order_of_the_sky(), rules, wanted.classes)
+    return TargetList(table.combine_chunks(), provenance(rules, wanted, schema, limits))
 
 
 # --- columns -------------------------------------------------------------------------------------
 
 
-def target_table(chosen: Membership, rules: Rules, formulas: tuple[ClassFormulas, ...]) -> pa.Table:
+def target_table(targets: Membership, rules: Rules, formulas: Sequence[ClassFormulas]) -> pa.Table:
     """The columns of a target list for these targets, in their order."""
-    sources = chosen.sources
-    names = column_names(sources.schema)
-    primary = _primary(chosen, rules)
-    ids = sources.column(names["source_id"])
-    columns: dict[pa.Field, pa.Array | pa.ChunkedArray] = {
-        described(
-            "target_id", pa.int64(), "", "meta.id;meta.main", "Unique in this list", nullable=False
-        ): pa.array(chosen.target_id, pa.int64()),
-        described("source_id", ids.type, "", "meta.id", "Id in the catalog", nullable=False): ids,
-        described(
-            "source_catalog", pa.string(), "", "meta.id.cross", "The catalog the id belongs to"
-        ): _source_catalog(sources),
-    }
-    columns |= _positions(sources, names)
-    columns |= {field: _optional(sources, field) for field in _OPTIONAL[:4]}
-    columns |= _wishes(chosen, rules, primary, ids)
-    columns |= {field: _optional(sources, field) for field in _OPTIONAL[4:]}
-    likely = chosen.probability[np.arange(len(chosen)), primary]
-    columns[
-        described(
-            "probability",
-            pa.float32(),
-            "",
-            "stat.probability",
-            "Probability that what `program` claims of this target's proxies is true",
-        )
-    ] = pa.array(likely, pa.float32(), from_pandas=True)
-    taken = {field.name for field in columns}
+    sources = targets.sources
+    values = _computed(targets, rules)
+    columns: dict[pa.Field, pa.Array | pa.ChunkedArray] = {}
+    for column in TARGETS.columns:
+        field, found = column.field, values.get(column.name)
+        if column.type == ID:
+            field = field.with_type(values[column.name].type)
+        columns[field] = _optional(sources, field) if found is None else found
     for name in carried(formulas, sources.schema):
-        if name not in taken:
+        if name not in {field.name for field in columns}:
             columns[sources.schema.field(name)] = sources.column(name)
     return pa.table(list(columns.values()), schema=pa.schema(list(columns)))
 
 
-def _primary(chosen: Membership, rules: Rules) -> np.ndarray:
+def _computed(targets: Membership, rules: Rules) -> dict[str, pa.Array | pa.ChunkedArray]:
+    """The columns that are not taken from the catalog as they stand, by name."""
+    sources, n = targets.sources, len(targets)
+    names = column_names(sources.schema)
+    ids = sources.column(names["source_id"])
+    primary = _primary(targets, rules)
+    own = (np.arange(n), primary)
+    bits = np.array([1 << each.bit for each in rules.classes], dtype=np.int64)
+    programs = np.array([each.name for each in rules.classes], dtype=object)
+    computed = {
+        "target_id": targets.target_id,
+        "priority": targets.priority[own],
+        "subpriority": uniform(ids.to_numpy(), rules.seed, "subpriority")[:, 0],
+        "program": programs[primary],
+        "target_bits": np.bitwise_or.reduce(np.where(targets.selected, bits, 0), axis=1),
+        "target_type": np.full(n, "SCIENCE", dtype=object),
+        "probability": targets.probability[own],
+    }
+    return {
+        "source_id": ids,
+        "source_catalog": _source_catalog(sources),
+        "_healpix_29": sources.column("_healpix_29").cast(pa.int64()),
+        "ra": sources.column(names["ra"]).cast(pa.float64()),
+        "dec": sources.column(names["dec"]).cast(pa.float64()),
+        **{
+            name: pa.array(values, TARGETS[name].type, from_pandas=True)
+            for name, values in computed.items()
+        },
+    }
+
+
+def _primary(targets: Membership, rules: Rules) -> np.ndarray:
     """The index of each target's class of highest priority; the lowest bit among equals."""
     by_bit = np.argsort([each.bit for each in rules.classes])
-    wanted = np.where(chosen.selected, chosen.priority.astype(np.int64), LEAST - 1)
+    wanted = np.where(targets.selected, targets.priority.astype(np.int64), LEAST - 1)
     return by_bit[wanted[:, by_bit].argmax(axis=1)]
-
-
-def _positions(
-    sources: pa.Table, names: Mapping[str, str]
-) -> dict[pa.Field, pa.Array | pa.ChunkedArray]:
-    fields = {
-        "_healpix_29": described(
-            "_healpix_29", pa.int64(), "", "pos.healpix", "HEALPix, nested, order 29", False
-        ),
-        names["ra"]: described("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS", False),
-        names["dec"]: described("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS", False),
-    }
-    return {each: sources.column(name).cast(each.type) for name, each in fields.items()}
-
-
-def _wishes(
-    chosen: Membership, rules: Rules, primary: np.ndarray, ids: pa.ChunkedArray
-) -> dict[pa.Field, pa.Array | pa.ChunkedArray]:
-    """What is wanted of each target: priority, program, bits."""
-    classes = rules.classes
-    bits = np.array([1 << each.bit for each in classes], dtype=np.int64)
-    programs = np.array([each.name for each in classes], dtype=object)
-    columns = {
-        described(
-            "priority", pa.int32(), "", "meta.code;obs", "Higher is more wanted", nullable=False
-        ): chosen.priority[np.arange(len(chosen)), primary],
-        described(
-            "subpriority", pa.float64(), "", "stat.rank", "Breaks ties; higher first", False
-        ): uniform(ids.to_numpy(), rules.seed, "subpriority")[:, 0],
-        described(
-            "program", pa.string(), "", "meta.id;obs.proposal", "Class of highest priority", False
-        ): programs[primary],
-        described(
-            "target_bits", pa.int64(), "", "meta.code.class", "One bit per class", nullable=False
-        ): np.bitwise_or.reduce(np.where(chosen.selected, bits, 0), axis=1),
-        described(
-            "target_type", pa.string(), "", "meta.code.class", "What the fiber is for", False
-        ): np.full(len(chosen), "SCIENCE", dtype=object),
-    }
-    return {each: pa.array(values, each.type) for each, values in columns.items()}
 
 
 def _optional(sources: pa.Table, wanted: pa.Field) -> pa.Array | pa.ChunkedArray:
@@ -255,8 +233,8 @@ def _source_catalog(sources: pa.Table) -> pa.Array | pa.ChunkedArray:
     return pa.array([name] * sources.num_rows, pa.string())
 
 
-def carried(formulas: tuple[ClassFormulas, ...], schema: pa.Schema) -> list[str]:
-    """The catalog's columns that a target list keeps: fluxes, and whatever the rules look at.
+def carried(formulas: Sequence[ClassFormulas], schema: pa.Schema) -> list[str]:
+    """The catalog's columns that a target list keeps: fluxes, and those that the rules read.
 
     A predicted quantity brings its width and quantiles along.
     """
@@ -276,51 +254,50 @@ def carried(formulas: tuple[ClassFormulas, ...], schema: pa.Schema) -> list[str]
     ]
 
 
-def columns_needed(formulas: tuple[ClassFormulas, ...], schema: pa.Schema) -> list[str]:
-    """The columns that `evaluate` and `rank` look at, in the order of the file."""
-    optional = {each.name for each in _OPTIONAL}
+def columns_needed(formulas: Sequence[ClassFormulas], schema: pa.Schema) -> list[str]:
+    """The columns that `evaluate` and `rank` read, in the order of the file."""
     needed = {"_healpix_29", "source_catalog", *column_names(schema).values()}
     needed |= set(carried(formulas, schema))
     for each in formulas:
         claim = () if each.truth is None else (f.Probability(each.truth),)
         for formula in (*each.all, *claim):
             needed |= columns_read(formula, schema)
-    needed |= {name for name in schema.names if name.lower() in optional}
-    return [name for name in schema.names if name in needed]
+    optional = {column.name for column in TARGETS.columns if column.null_when == _ABSENT}
+    return [name for name in schema.names if name in needed or name.lower() in optional]
 
 
 # --- provenance ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What came of the sources: how many there were, and of each class how many passed its
-    conditions and how many are left after the contests."""
-
-    n_sources: int
-    passed: np.ndarray
-    selected: np.ndarray
-    contests: list[Contest]
 
 
 def provenance(
     rules: Rules,
     wanted: Plan,
     schema: pa.Schema,
-    counts: Counts,
+    limits: Limits,
+    n_sources: int | None = None,
     values: Mapping[f.Formula, float] | None = None,
-    guarantees: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The footer of a target list.
 
-    `values` are those of the plan's quantiles of the catalog, as far as they were needed.
+    Parameters
+    ----------
+    rules : Rules
+    wanted : Plan
+        Of the rules.
+    schema : pa.Schema
+        Of the scored file.
+    limits : Limits
+        After they were applied.
+    n_sources : int, optional
+        In the whole catalog; by default those that the limits have seen.
+    values : mapping, optional
+        The quantiles of the catalog that the plan names, as far as they are known.
     """
     scored = footer(schema)
     quantiles = {text: (values or {}).get(each) for each, text in wanted.quantiles.items()}
-    names = [each.name for each in rules.classes]
     return {
         "format": FORMAT,
-        "targetsel": _version(),
+        "targetsel": __version__,
         "rules": rules.text,
         "rules_files": [[Path(name).name, text] for name, text in rules.files],
         "rules_sha256": rules.sha256,
@@ -329,28 +306,14 @@ def provenance(
         "files": dict(sorted(wanted.files.items())),
         "bits": {each.name: each.bit for each in rules.classes},
         "priority_direction": "higher_is_better",
-        "catalog": scored.get("catalog"),
-        "ensemble": scored.get("ensemble"),
-        "calibration": scored.get("calibration"),
-        "images": scored.get("images"),
+        **{key: scored.get(key) for key in ("catalog", "ensemble", "calibration", "images")},
         "catalog_quantiles": {
             text: value if value is not None and np.isfinite(value) else None
             for text, value in quantiles.items()
         },
-        "guarantees": dict(guarantees or {}),
-        "n_sources": counts.n_sources,
-        "passed": dict(zip(names, counts.passed.tolist(), strict=True)),
-        "counts": dict(zip(names, counts.selected.tolist(), strict=True)),
-        "copies": {
-            name: contest.copies.tolist()
-            for name, contest in zip(names, counts.contests, strict=True)
-            if len(contest.copies)
-        },
+        "guarantees": {},
+        "n_sources": limits.n_sources if n_sources is None else n_sources,
+        "passed": dict(zip(limits.names, limits.passed.tolist(), strict=True)),
+        "counts": dict(zip(limits.names, limits.selected.tolist(), strict=True)),
+        "copies": limits.copies,
     }
-
-
-def _version() -> str:
-    try:
-        return version("targetsel")
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "unknown"

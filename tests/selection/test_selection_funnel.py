@@ -7,7 +7,7 @@ import pytest
 
 from targetsel.rules.binding import footer
 from targetsel.rules.rules import Rules
-from targetsel.selection import scan
+from targetsel.selection import scored_file as module
 from targetsel.selection.funnel import funnel
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList
@@ -61,7 +61,7 @@ def test_counts_do_not_depend_on_how_the_file_is_cut(scored, tmp_path, monkeypat
     write_table(table, tmp_path / "a.scored.parquet", footer(scored.schema))
     text = rule_text("rmag < 19", "ew_halpha > 50")
     whole = counts(text, tmp_path / "a.scored.parquet")
-    monkeypatch.setattr(scan, "ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr(module, "ROWS_AT_A_TIME", 7)
     assert counts(text, tmp_path / "a.scored.parquet") == whole
     assert whole[0][1:] == (20, 20, 10, 10)
 

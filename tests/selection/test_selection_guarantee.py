@@ -11,6 +11,7 @@ from targetsel.rules.binding import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection.guarantee import ConformalSelection, guarantee
 from targetsel.selection.outcomes import ClaimOutcomes
+from targetsel.selection.scored_file import scored_catalog
 from targetsel.tables.parquet import write_table
 from tests.selection.scored_by_hand import rule_text, scored_table
 
@@ -126,7 +127,8 @@ def test_calibration_joins_truth_by_id(files):
 
 def test_guarantee_reads_both_sides_from_files(files):
     # 32 sources obey; the three false ones are least likely: 4/33 > 0.1 >= 3/33, with 30 beyond.
-    found = guarantee(RULES, "ELG", 0.9, files[0], *files)
+    with scored_catalog(files[0], RULES) as catalog:
+        found = guarantee(catalog, "ELG", 0.9, files)
     assert (found.n_calibration, found.n_candidates) == (32, 32)
     assert (found.n_false, found.n_selected) == (2, 31)
 

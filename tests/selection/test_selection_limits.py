@@ -8,65 +8,68 @@ from hypothesis import strategies as st
 
 from targetsel.rules.classes import Limit, TargetClass
 from targetsel.selection import limits as module
-from targetsel.selection.limits import Contest, Members
+from targetsel.selection.limits import ClassLimits, Members
 from targetsel.sky.catalog import Catalog
 from targetsel.sky.footprint import DEEPEST, Region
 
 
-def members(rank, ra=None, dec=None, luck=None) -> Members:
+def members(rank, ra=None, dec=None, tie_break=None) -> Members:
     n = len(rank)
     ra = np.zeros(n) if ra is None else np.asarray(ra, dtype=float)
     dec = np.zeros(n) if dec is None else np.asarray(dec, dtype=float)
     table = pa.table({"id": np.arange(n), "ra": ra, "dec": dec})
     healpix = Catalog(table, {"source_id": "id", "ra": "ra", "dec": "dec"}).healpix
-    luck = np.linspace(0, 0.9, n) if luck is None else np.asarray(luck)
+    tie_break = np.linspace(0, 0.9, n) if tie_break is None else np.asarray(tie_break)
     ids = np.arange(n)
-    return Members(ids, np.asarray(rank, dtype=float), luck, ids + 100, healpix, ra, dec)
+    return Members(ids, np.asarray(rank, dtype=float), tie_break, ids + 100, healpix, ra, dec)
 
 
-def winners(all_members: Members, region=None, dedup=None, **limit) -> list[int]:
-    contest = Contest(TargetClass("A", 0, 0, (), limit=Limit(**limit), dedup=dedup), region)
-    contest.add(all_members)
-    return contest.settled().tolist()
+def kept_of(all_members: Members, region=None, dedup=None, **limit) -> list[int]:
+    limits = ClassLimits(TargetClass("A", 0, 0, (), limit=Limit(**limit), dedup=dedup), region)
+    limits.add(all_members)
+    return limits.kept().tolist()
 
 
 def test_total_keeps_the_best_ranks_and_then_the_luckiest():
-    assert winners(members([1, 5, np.nan, 5, 2]), total=2) == [1, 3]
-    assert winners(members([7, 7, 7]), total=1) == [2]
+    assert kept_of(members([1, 5, np.nan, 5, 2]), total=2) == [1, 3]
+    assert kept_of(members([7, 7, 7]), total=1) == [2]
 
 
 def test_missing_rank_comes_last():
-    assert winners(members([np.nan, -9, np.nan]), total=2) == [1, 2]
+    assert kept_of(members([np.nan, -9, np.nan]), total=2) == [1, 2]
 
 
-def test_by_hash_only_luck_counts():
-    assert winners(members([9, 8, 7, 6], luck=[0.1, 0.2, 0.9, 0.3]), total=2, by="hash") == [2, 3]
+def test_by_hash_ranks_do_not_count():
+    assert kept_of(members([9, 8, 7, 6], tie_break=[0.1, 0.2, 0.9, 0.3]), total=2, by="hash") == [
+        2,
+        3,
+    ]
 
 
 def test_of_copies_within_the_radius_the_best_is_kept():
     pair = members([1, 2, 3], ra=[10, 10 + 1.9 / 3600, 10 + 4.1 / 3600])
-    assert winners(pair, dedup=2 / 3600) == [1, 2]
-    assert winners(pair, dedup=3 / 3600) == [0, 2]
+    assert kept_of(pair, dedup=2 / 3600) == [1, 2]
+    assert kept_of(pair, dedup=3 / 3600) == [0, 2]
 
 
 def test_chain_of_neighbours_keeps_every_other_one():
     chain = members([5, 4, 3, 2, 1], ra=np.arange(5) * 1.0 / 3600)
-    contest = Contest(TargetClass("A", 0, 0, (), dedup=1.5 / 3600))
-    contest.add(chain)
-    assert contest.settled().tolist() == [0, 2, 4]
-    assert contest.copies.tolist() == [[101, 100], [103, 102]]
+    limits = ClassLimits(TargetClass("A", 0, 0, (), dedup=1.5 / 3600))
+    limits.add(chain)
+    assert limits.kept().tolist() == [0, 2, 4]
+    assert limits.copies.tolist() == [[101, 100], [103, 102]]
 
 
 def test_dedup_reaches_across_the_meridian_and_the_pole():
     ra, dec = [359.9999, 0.0001, 0, 180], [0, 0, 89.9999, 89.9999]
-    assert winners(members([1, 2, 3, 4], ra, dec), dedup=1 / 3600) == [1, 3]
+    assert kept_of(members([1, 2, 3, 4], ra, dec), dedup=1 / 3600) == [1, 3]
 
 
 def test_every_pixel_keeps_as_many_as_its_area_times_the_density():
     nside = 2  # 48 pixels of 859.4 square degrees
     ra, dec = np.meshgrid(np.linspace(0, 359, 60), np.linspace(-80, 80, 40))
     grid = members(np.zeros(2400), ra.ravel(), dec.ravel())
-    kept = grid.take(np.array(winners(grid, per_deg2=10 / 859.4367, nside=nside)))
+    kept = grid.take(np.array(kept_of(grid, per_deg2=10 / 859.4367, nside=nside)))
     pixels = kept.healpix >> (2 * (DEEPEST - 1))
     assert np.bincount(pixels, minlength=48).tolist() == [10] * 48
 
@@ -75,7 +78,7 @@ def test_fraction_of_a_place_is_given_by_hash_so_that_the_density_is_right():
     ra, dec = np.meshgrid(np.linspace(0, 359, 180), np.linspace(-85, 85, 90))
     grid = members(np.zeros(ra.size), ra.ravel(), dec.ravel())
     area = 41252.96 / (12 * 16**2)
-    n = len(winners(grid, per_deg2=0.5 / area, nside=16))
+    n = len(kept_of(grid, per_deg2=0.5 / area, nside=16))
     assert n == pytest.approx(0.5 * 12 * 16**2, rel=0.06)
 
 
@@ -84,11 +87,11 @@ def test_pixel_on_the_edge_of_the_footprint_gets_its_share():
     ra, dec = np.meshgrid(np.linspace(1, 89, 60), np.linspace(1, 60, 60))
     grid = members(np.zeros(3600), ra.ravel(), dec.ravel())
     grid = grid.take(np.flatnonzero(half.found(grid.healpix)))
-    contest = Contest(
+    limits = ClassLimits(
         TargetClass("A", 0, 0, (), limit=Limit(per_deg2=100 / (41252.96 / 12), nside=1)), half
     )
-    contest.add(grid)
-    assert len(contest.settled()) in (50, 51)
+    limits.add(grid)
+    assert len(limits.kept()) in (50, 51)
 
 
 @settings(max_examples=60, deadline=None)
@@ -109,7 +112,7 @@ def test_outcome_does_not_depend_on_order_or_pieces(data):
     target_class = TargetClass(
         "A", 0, 0, (), limit=limit, dedup=data.draw(st.sampled_from([None, 1 / 3600]))
     )
-    whole, parts = Contest(target_class), Contest(target_class)
+    whole, parts = ClassLimits(target_class), ClassLimits(target_class)
     whole.add(everyone)
     before, module.ROWS_BEFORE_THINNING = module.ROWS_BEFORE_THINNING, 4
     parts._enough = 4
@@ -117,5 +120,5 @@ def test_outcome_does_not_depend_on_order_or_pieces(data):
     for piece in np.array_split(order, 4):
         parts.add(everyone.take(piece))
     module.ROWS_BEFORE_THINNING = before
-    assert whole.settled().tolist() == parts.settled().tolist()
+    assert whole.kept().tolist() == parts.kept().tolist()
     assert whole.copies.tolist() == parts.copies.tolist()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from targetsel.rules import formula as f
 from targetsel.selection import quantiles as module
-from targetsel.selection.quantiles import quantiles_of_table
+from targetsel.selection.quantiles import catalog_quantiles
+from targetsel.selection.sources import blocks_of
 
 X = f.Column("x")
 
@@ -18,7 +19,7 @@ X = f.Column("x")
 def quantile(values, probability):
     table = pa.table({"x": pa.array(values, pa.float64())})
     wanted = f.CatalogQuantile(X, probability)
-    return quantiles_of_table([wanted], table)[wanted]
+    return catalog_quantiles([wanted], lambda: blocks_of(table))[wanted]
 
 
 def test_quantile_is_the_smallest_value_that_the_share_does_not_exceed():
@@ -53,4 +54,4 @@ def test_several_quantiles_of_sums_are_found_together():
     table = pa.table({"x": np.arange(100.0), "y": np.arange(100.0)})
     both = f.Operation("+", (X, f.Column("y")))
     wanted = [f.CatalogQuantile(both, 0.5), f.CatalogQuantile(X, 0.1)]
-    assert list(quantiles_of_table(wanted, table).values()) == [98.0, 9.0]
+    assert list(catalog_quantiles(wanted, lambda: blocks_of(table)).values()) == [98.0, 9.0]

@@ -8,7 +8,8 @@ import pytest
 from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.binding import footer
 from targetsel.rules.rules import Rules
-from targetsel.selection import limits, scan
+from targetsel.selection import limits
+from targetsel.selection import scored_file as file_module
 from targetsel.selection import select as module
 from targetsel.selection.membership import evaluate
 from targetsel.selection.select import select
@@ -41,7 +42,7 @@ def scored_file(tmp_path):
 
 
 def test_streamed_list_is_that_of_the_whole_table(scored_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(scan, "ROWS_AT_A_TIME", 64)
+    monkeypatch.setattr(file_module, "ROWS_AT_A_TIME", 64)
     monkeypatch.setattr(module, "ROWS_AT_A_TIME", 20)
     monkeypatch.setattr(limits, "ROWS_BEFORE_THINNING", 50)
     select(scored_file, RULES, tmp_path / "out.parquet")
@@ -102,7 +103,7 @@ def test_empty_or_targetless_catalog_gives_an_empty_list(scored_file, tmp_path, 
 
 
 def test_unknown_column_is_found_before_any_row_is_read(scored_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(scan, "Sources", None)
+    monkeypatch.setattr(file_module, "Sources", None)
     with pytest.raises(RuleError, match=r"unknown column 'typicalty'. Did you mean 'typicality'\?"):
         select(scored_file, Rules.parse(rule_text("typicalty < 3")), tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()

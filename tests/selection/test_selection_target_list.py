@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from targetsel.errors import CatalogError, OutputError
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
-from targetsel.selection.membership import evaluate
-from targetsel.selection.target_list import TargetList, columns_needed, rank, within_limits
+from targetsel.selection.limits import Limits
+from targetsel.selection.membership import Membership, evaluate
+from targetsel.selection.target_list import TargetList, columns_needed, rank
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import write_table
 from tests.selection.scored_by_hand import rule_text, scored_table
@@ -40,6 +41,13 @@ def crowd(n: int = 200) -> pa.Table:
     )
 
 
+def within_limits(pieces: list[Membership], rules: Rules = LIMITED) -> Membership:
+    limits = Limits(rules, plan(rules, pieces[0].sources.schema).classes)
+    for piece in pieces:
+        limits.add(piece)
+    return Membership.concatenate(list(limits.applied(pieces)))
+
+
 def listed(table: pa.Table, rules: Rules = LIMITED) -> TargetList:
     return rank(evaluate(rules, table), rules)
 
@@ -47,7 +55,7 @@ def listed(table: pa.Table, rules: Rules = LIMITED) -> TargetList:
 def test_best_ranked_are_kept_and_chance_breaks_ties():
     table = crowd()
     membership = evaluate(LIMITED, table)
-    kept = within_limits(membership, LIMITED)
+    kept = within_limits([membership])
     passed = np.flatnonzero(membership.selected[:, 0])
     luck = uniform(table["source_id"].to_numpy(), 0, "ELG")[:, 0]
     best = sorted(passed, key=lambda row: (-membership.rank[row, 0], -luck[row]))[:20]
@@ -88,12 +96,12 @@ def test_order_of_rows_does_not_matter(random):
 @pytest.mark.parametrize("n_pieces", [2, 3, 7])
 def test_limits_applied_to_parts_and_then_to_what_is_left_give_the_same(n_pieces):
     membership = evaluate(LIMITED, crowd())
-    pieces = [
-        within_limits(membership.take(rows), LIMITED)
-        for rows in np.array_split(np.arange(len(membership)), n_pieces)
-    ]
-    joined = rank(type(membership).concatenate(pieces), LIMITED)
-    assert joined.table.equals(rank(membership, LIMITED).table)
+    rows = np.array_split(np.arange(len(membership)), n_pieces)
+    pieces = [within_limits([membership.take(each)]) for each in rows]
+    expected = rank(membership, LIMITED).table
+    assert rank(Membership.concatenate(pieces), LIMITED).table.equals(expected)
+    in_pieces = within_limits([membership.take(each) for each in rows])
+    assert np.array_equal(in_pieces.target_id, within_limits([membership]).target_id)
 
 
 def test_target_of_two_classes_has_both_bits_and_the_program_of_higher_priority(scored):

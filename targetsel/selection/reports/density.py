@@ -1,4 +1,4 @@
-"""How dense targets lie on the sky, and how they crowd within the reach of one fiber."""
+"""Density of targets on the sky, and their crowding within the reach of one fiber."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from targetsel.errors import CatalogError
-from targetsel.rules import formula as f
-from targetsel.selection.scan import scored_file
+from targetsel.selection.limits import SQUARE_DEGREES
+from targetsel.selection.scored_file import scored_file
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.external_files import chord, unit_vectors
 
-SKY = 4 * 180**2 / math.pi  # square degrees
 ROWS_AT_A_TIME = 100_000
 
 
 @dataclass(frozen=True)
 class Density:
-    """How one class of targets, or all of them, lie on the sky.
+    """The distribution on the sky of one class of targets, or of all.
 
     Attributes
     ----------
@@ -79,13 +78,12 @@ def density(
     order = order_of(nside)
     pixels = targets.table["_healpix_29"].to_numpy() >> 2 * (29 - order)
     where = unit_vectors(targets.table["ra"].to_numpy(), targets.table["dec"].to_numpy())
-    bits = targets.table["target_bits"].to_numpy()
     covered = None if scored is None else pixels_of(scored, order)
-    chosen = {"all targets": np.ones(len(bits), dtype=bool)}
-    for name, bit in targets.footer["bits"].items():
-        chosen[name] = (bits >> bit) & 1 == 1
+    chosen = {"all targets": np.ones(len(targets), dtype=bool)}
+    chosen |= {name: targets.of_class(name) for name in targets.footer["bits"]}
+    area = SQUARE_DEGREES / (12 * nside**2)
     return tuple(
-        _density(name, pixels[rows], where[rows], covered, SKY / (12 * nside**2), reach)
+        _density(name, pixels[rows], where[rows], covered, area, reach)
         for name, rows in chosen.items()
     )
 
@@ -120,7 +118,7 @@ def _density(
 
 
 def neighbours(where: np.ndarray, reach: float) -> np.ndarray:
-    """How many others lie within `reach` [arcsec] of each of N unit vectors, shape (N,)."""
+    """Number of others within `reach` [arcsec] of each of N unit vectors, shape (N,)."""
     counts = np.empty(len(where), dtype=np.int64)
     if len(where):
         tree = cKDTree(where)
@@ -135,7 +133,7 @@ def pixels_of(scored: Path, order: int) -> np.ndarray:
     """The HEALPix pixels, nested, of that order in which a scored file has sources, ascending."""
     found = np.empty(0, dtype=np.int64)
     with scored_file(scored) as file:
-        for block in file.sources([f.Column("_healpix_29")]):
+        for block in file.sources(columns=["_healpix_29"]):
             pixels = block.table["_healpix_29"].to_numpy() >> 2 * (29 - order)
             found = np.union1d(found, pixels)
     return found

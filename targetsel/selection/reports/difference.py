@@ -1,7 +1,8 @@
-"""What a change of rules changes: who enters a target list, who leaves it, and why."""
+"""Differences between two target lists: the sources that enter, those that leave, and why."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +15,11 @@ from targetsel.documents.document import Map, read_document
 from targetsel.errors import CatalogError
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
-from targetsel.selection.candidates import classes_in, ids_of
 from targetsel.selection.evaluation import holds
-from targetsel.selection.scan import scored_file
+from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
+from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList
-from targetsel.selection.trial import members, trial
 
 OTHER = "(no condition: dedup, limit or guarantee)"
 NO_CLASS = "(the class is not there)"
@@ -33,10 +33,10 @@ class ClassDifference:
     ----------
     n_before, n_after, n_entered, n_left : int
     entered_by : mapping of str to int
-        The conditions of before that were not true of sources which entered, and of how many.
-        A source that failed several counts for each.
+        Conditions of before that were not true of sources which entered, with the number of these
+        sources. A source that failed several counts for each.
     left_by : mapping of str to int
-        The conditions of after that are not true of sources which left.
+        Conditions of after that are not true of sources which left.
     """
 
     name: str
@@ -57,17 +57,19 @@ def compare_rules(
     before: Rules, after: Rules, scored: Path, known: tuple[Path, Path] | None = None
 ) -> tuple[ClassDifference, ...]:
     """How the target lists of two rule files differ on one catalog; `known` as in `select`."""
-    lists = [trial(rules, scored, known) for rules in (before, after)]
-    return _compared(lists[0], lists[1], before, after, scored)
+    with scored_catalog(scored, before) as old, scored_catalog(scored, after) as new:
+        return _compared(preview(old, known), preview(new, known), old, new)
 
 
 def compare_lists(
     before: TargetList, after: TargetList, scored: Path | None = None
 ) -> tuple[ClassDifference, ...]:
-    """How two target lists differ; which condition did it, if the scored catalog is at hand."""
+    """How two target lists differ; with the scored catalog, also the conditions that did it."""
     if scored is None:
-        return _compared(before, after, None, None, None)
-    return _compared(before, after, _rules_of(before), _rules_of(after), scored)
+        return _compared(before, after)
+    old, new = (scored_catalog(scored, _rules_of(each)) for each in (before, after))
+    with old as old_catalog, new as new_catalog:
+        return _compared(before, after, old_catalog, new_catalog)
 
 
 def _rules_of(targets: TargetList) -> Rules:
@@ -85,16 +87,14 @@ def _keys(name: str, text: str) -> Mapping[str, object]:
 def _compared(
     before: TargetList,
     after: TargetList,
-    old: Rules | None,
-    new: Rules | None,
-    scored: Path | None,
+    old: ScoredCatalog | None = None,
+    new: ScoredCatalog | None = None,
 ) -> tuple[ClassDifference, ...]:
     if before.table.schema.field("source_id").type != after.table.schema.field("source_id").type:
         raise CatalogError("the two lists have ids of different types; they are of two catalogs")
-    names = list(dict.fromkeys([*after.footer["bits"], *before.footer["bits"]]))
     differences = []
-    for name in names:
-        ids_before, ids_after = members(before, name), members(after, name)
+    for name in dict.fromkeys([*after.footer["bits"], *before.footer["bits"]]):
+        ids_before, ids_after = before.ids_of(name), after.ids_of(name)
         entered, left = _without(ids_after, ids_before), _without(ids_before, ids_after)
         differences.append(
             ClassDifference(
@@ -103,8 +103,8 @@ def _compared(
                 len(ids_after),
                 len(entered),
                 len(left),
-                _reasons(old, name, entered, scored),
-                _reasons(new, name, left, scored),
+                _reasons(old, name, entered),
+                _reasons(new, name, left),
             )
         )
     return tuple(differences)
@@ -114,37 +114,29 @@ def _without(ids: pa.Array, others: pa.Array) -> pa.Array:
     return ids.filter(pc.invert(pc.is_in(ids, others)))
 
 
-def _reasons(rules: Rules | None, name: str, ids: pa.Array, scored: Path | None) -> dict[str, int]:
+def _reasons(catalog: ScoredCatalog | None, name: str, ids: pa.Array) -> dict[str, int]:
     """The conditions of class `name` that are not true of these sources, most frequent first."""
-    if rules is None or scored is None:
+    if catalog is None or not len(ids):
         return {}
-    if name not in [each.name for each in rules.classes]:
-        return {NO_CLASS: len(ids)} if len(ids) else {}
-    if not len(ids):
-        return {}
-    counts: dict[str, int] = {}
-    with scored_file(scored) as file:
-        target_class = classes_in(file, rules)[name]
-        for block in file.sources((*target_class.where, ids_of(file))):
-            column = block.table.column(file.names["source_id"])
-            if column.type != ids.type:
-                raise CatalogError(f"{scored}: ids of another type than the lists'")
-            here = pc.is_in(column, ids).to_numpy(zero_copy_only=False)
-            if here.any():
-                for text, n in _failed(target_class, block.take(here)).items():
-                    counts[text] = counts.get(text, 0) + n
+    if name not in [each.name for each in catalog.rules.classes]:
+        return {NO_CLASS: len(ids)}
+    counts: Counter[str] = Counter()
+    file, target_class = catalog.file, catalog[name]
+    for block in file.sources(target_class.where, ["source_id"]):
+        own = file.ids(block)
+        if own.type != ids.type:
+            raise CatalogError(f"{file.path}: ids of another type than the lists'")
+        here = pc.is_in(own, ids).to_numpy(zero_copy_only=False)
+        if here.any():
+            counts.update(_failed(target_class, block.take(here)))
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _failed(target_class: ClassFormulas, sources: Sources) -> dict[str, int]:
-    """How many of the sources each condition rejects; those that none rejects under `OTHER`."""
-    counts = {}
-    spared = np.ones(len(sources), dtype=bool)
-    for condition in target_class.conditions:
-        false = ~np.broadcast_to(holds(condition.formula, sources), len(sources))
-        if false.any():
-            counts[condition.text] = int(false.sum())
-        spared &= ~false
-    if spared.any():
-        counts[OTHER] = int(spared.sum())
-    return counts
+    """Sources that each condition rejects, and under `OTHER` those that none rejects."""
+    false = {
+        each.text: ~np.broadcast_to(holds(each.formula, sources), len(sources))
+        for each in target_class.conditions
+    }
+    false[OTHER] = ~np.logical_or.reduce(list(false.values()))
+    return {text: int(mask.sum()) for text, mask in false.items() if mask.any()}

@@ -1,4 +1,4 @@
-"""Why a source was chosen, or was not: the truth table of one row."""
+"""The reasons why a source was selected or not: the truth table of one row."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from scipy.special import ndtri
 
-from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
-from targetsel.selection.candidates import classes_in, ids_of
 from targetsel.selection.evaluation import holds, probability, value
 from targetsel.selection.funnel import unknown
-from targetsel.selection.scan import ScoredFile, scored_file
+from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
+from targetsel.selection.select import preview
 from targetsel.selection.sources import DrawnSources, Sources
-from targetsel.selection.trial import members, trial
 from targetsel.sky.external_files import Ids, Places
 from targetsel.sky.footprint import Region
 
@@ -45,10 +42,10 @@ class TruthRow:
         The two sides of a comparison; None where the condition is no comparison, or the value is
         missing.
     margin : float or None
-        By how many standard deviations the comparison holds, negative where it fails. Of a
+        Standard deviations by which the comparison holds, negative where it fails. For a
         probability, the distance in normal scores; None where no uncertainty is known.
     probability : float or None
-        That the comparison, or what stands inside P(), is true; None for measured values.
+        Probability of the comparison, or of the condition inside P(); None for measured values.
     """
 
     text: str
@@ -62,7 +59,7 @@ class TruthRow:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What one class makes of one source.
+    """The conditions of one class, evaluated on one source.
 
     Attributes
     ----------
@@ -74,10 +71,10 @@ class Explanation:
     rank : float or None
         The value of the class's ``rank``.
     probability : float or None
-        Of what the class claims about its members; None where it claims nothing or there is no
-        posterior.
+        Probability of the class's claim about its members; None where it claims nothing or there
+        is no posterior.
     selected : bool or None
-        Whether it is in the target list; None where that takes a calibration.
+        Whether the source is in the target list; None where a calibration is needed to tell.
     """
 
     name: str
@@ -89,7 +86,7 @@ class Explanation:
 
     @property
     def verdict(self) -> str:
-        """In a few words, what became of the source."""
+        """The outcome in a few words."""
         if not self.passed:
             failed = [row.text for row in self.rows if row.depth == 0 and row.outcome != "true"]
             return f"kept out by {', '.join(failed)}"
@@ -101,85 +98,62 @@ class Explanation:
 
 
 def explain(rules: Rules, source_id: str, scored: Path) -> tuple[Explanation, ...]:
-    """What every class makes of the source with this id, as it is written in the catalog.
+    """The explanation of every class for the source with this id, written as in the catalog.
 
     Raises
     ------
     CatalogError
         If the scored file has no such source.
     """
-    with scored_file(scored) as file:
-        source = source_of(file, source_id)
-        found = [explanation(each, source) for each in classes_in(file, rules).values()]
-        chosen = _chosen(rules, found, scored, source.table.column(ids_of(file).name))
+    with scored_catalog(scored, rules) as catalog:
+        source = catalog.file.source(source_id)
+        found = [explanation(each, source) for each in catalog.classes.values()]
+        chosen = _chosen(catalog, found, catalog.file.ids(source))
     return tuple(
         replace(each, selected=selected) for each, selected in zip(found, chosen, strict=True)
     )
 
 
-def _chosen(
-    rules: Rules, found: list[Explanation], scored: Path, ids: pa.ChunkedArray
-) -> list[bool | None]:
+def _chosen(catalog: ScoredCatalog, found: list[Explanation], ids: pa.Array) -> list[bool | None]:
     """Whether each class has the source among its targets.
 
-    A target list is only made where members compete and the source is one of them.
+    A target list is only made where the source is one of members that `dedup` or ``limit`` compare.
     """
-    competes = [bool(each.limit) or each.dedup is not None for each in rules.classes]
+    classes = catalog.rules.classes
     chosen: list[bool | None] = [each.passed for each in found]
-    if any(passed and rival for passed, rival in zip(chosen, competes, strict=True)):
-        open_to_all = tuple(replace(each, guarantee=None) for each in rules.classes)
-        targets = trial(replace(rules, classes=open_to_all), scored)
-        chosen = [pc.is_in(ids, members(targets, each.name))[0].as_py() for each in found]
+    if any(
+        explained.passed and (each.limit or each.dedup is not None)
+        for explained, each in zip(found, classes, strict=True)
+    ):
+        unguarded = tuple(replace(each, guarantee=None) for each in classes)
+        rules = replace(catalog.rules, classes=unguarded)
+        targets = preview(ScoredCatalog(catalog.file, rules, catalog.quantiles))
+        chosen = [pc.is_in(ids, targets.ids_of(each.name))[0].as_py() for each in found]
     return [
-        None if each.passed and of_rules.guarantee is not None else selected
-        for each, of_rules, selected in zip(found, rules.classes, chosen, strict=True)
+        None if explained.passed and each.guarantee is not None else selected
+        for explained, each, selected in zip(found, classes, chosen, strict=True)
     ]
 
 
-def source_of(file: ScoredFile, source_id: str) -> Sources:
-    """The one source with this id, with all columns."""
-    first, column = 0, ids_of(file)
-    for block in file.sources([column]):
-        ids = block.table.column(column.name).cast(pa.string())
-        place = pc.index(ids, pa.scalar(source_id)).as_py()
-        if place >= 0:
-            return _row(file, first + place)
-        first += len(block)
-    raise CatalogError(f"{file.path}: no source has the {column.name} '{source_id}'")
-
-
-def _row(file: ScoredFile, row: int) -> Sources:
-    with pq.ParquetFile(file.path) as whole:
-        for group in range(whole.num_row_groups):
-            n = whole.metadata.row_group(group).num_rows
-            if row < n:
-                return Sources(whole.read_row_group(group).slice(row, 1).combine_chunks())
-            row -= n
-    raise IndexError(row)
-
-
 def explanation(target_class: ClassFormulas, source: Sources) -> Explanation:
-    """What a class makes of a single source."""
+    """The explanation of a class for a single source."""
     rows: list[TruthRow] = []
     for condition in target_class.conditions:
-        parts = _rows(condition.formula, source, 0)
-        first = parts[0]
-        rows.append(TruthRow(condition.text, 0, *_told(first)))
-        rows.extend(parts[1:])
+        first, *parts = _rows(condition.formula, source, 0)
+        rows += [replace(first, text=condition.text), *parts]
     passed = all(row.outcome == "true" for row in rows if row.depth == 0)
-    rank = None if target_class.rank is None else _single(value(target_class.rank, source))
-    claimed = (
-        None if target_class.truth is None else _single(probability(target_class.truth, source))
+    rank, claim = target_class.rank, target_class.truth
+    return Explanation(
+        target_class.name,
+        passed,
+        tuple(rows),
+        None if rank is None else _single(value(rank, source)),
+        None if claim is None else _single(probability(claim, source)),
     )
-    return Explanation(target_class.name, passed, tuple(rows), rank, claimed)
-
-
-def _told(row: TruthRow) -> tuple:
-    return row.outcome, row.value, row.threshold, row.margin, row.probability
 
 
 def _rows(condition: f.Formula, source: Sources, depth: int) -> list[TruthRow]:
-    """The condition, and below it, if it joins others, these."""
+    """The condition, and below it the conditions that it joins."""
     outcome = _outcome(condition, source)
     text = written(condition)
     if isinstance(condition, f.All | f.Any):
@@ -203,7 +177,7 @@ def _outcome(condition: f.Formula, source: Sources) -> str:
 def _margin(
     condition: f.Compare, source: Sources, left: float | None, right: float | None
 ) -> tuple[float | None, float | None]:
-    """By how many standard deviations a comparison holds, and how probably it is true."""
+    """Standard deviations by which a comparison holds, and its probability."""
     if left is None or right is None:
         return None, None
     sign = {"<": -1.0, "<=": -1.0, ">": 1.0, ">=": 1.0}.get(condition.operator)

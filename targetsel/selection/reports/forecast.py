@@ -1,7 +1,7 @@
-"""What a class of targets is expected to bring: true members, purity, completeness.
+"""Forecast of the true members, purity and completeness of a class of targets.
 
-The posterior says how many: the sum of the probabilities. How far that can be trusted is another
-question, which only sources of known nature answer. They are sorted into bins of probability; in
+The posterior gives the expected number of true members: the sum of the probabilities. Only sources
+of known nature tell how far that can be trusted. They are sorted into bins of probability; in
 a bin where k of n are true, the share of true sources is Beta(k + 1/2, n - k + 1/2) (Jeffreys'
 prior), and of the m sources of the catalog in that bin a binomial number is true. The first is
 the error of the calibration, common to all sources of the bin and usually the larger; the second
@@ -14,20 +14,21 @@ bin by bin.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.rules import formula as f
 from targetsel.rules.rules import Rules
-from targetsel.selection.candidates import classes_in, ids_of, quantiles_in
 from targetsel.selection.evaluation import all_hold, probability
-from targetsel.selection.outcomes import ClaimOutcomes, asked, claim_of
-from targetsel.selection.scan import scored_file
-from targetsel.selection.trial import members, trial
+from targetsel.selection.outcomes import ClaimOutcomes
+from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
+from targetsel.selection.select import preview
+from targetsel.selection.sources import Sources
+from targetsel.selection.target_list import TargetList
 
 LEVEL = 0.9  # of the intervals
 N_DRAWS = 4000
@@ -46,19 +47,19 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """What is expected of one class.
+class ClassForecast:
+    """The forecast of one class.
 
     Attributes
     ----------
     n_selected : int
         Members of the class in the target list that have a posterior.
     true, purity, completeness : Expected
-        How many of them are what the class claims; their share; and of all such sources of the
-        catalog with a posterior the share that is selected. The value is calibrated where there
-        is a calibration, else it is what the posterior alone says.
+        Members for which the class's claim is true; their share; and the share that is selected of
+        all such sources of the catalog with a posterior. The value is calibrated where there is a
+        calibration, else it is that of the posterior alone.
     stated : float
-        How many true members the posterior alone says.
+        True members by the posterior alone.
     """
 
     name: str
@@ -103,7 +104,7 @@ class ProbabilityBins:
         return np.bincount(np.searchsorted(self.edges, probability), minlength=len(self.edges) + 1)
 
     def see(self, probability: np.ndarray, selected: np.ndarray) -> None:
-        """Count these sources of the catalog; those without a probability are none."""
+        """Count these sources of the catalog; those without a probability are left out."""
         known = np.isfinite(probability)
         for side in (0, 1):
             here = probability[known & (selected == bool(side))]
@@ -111,7 +112,7 @@ class ProbabilityBins:
             self.stated[side] += here.sum()
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """How many of the sources not selected, and selected, are true, shape (2, N_DRAWS)."""
+        """True sources among those not selected and those selected, shape (2, N_DRAWS)."""
         false = self.n - self.n_true
         share = rng.beta(self.n_true + 0.5, false + 0.5, (N_DRAWS, len(self.n)))
         return np.stack([rng.binomial(counts, share).sum(axis=1) for counts in self.counts])
@@ -119,8 +120,8 @@ class ProbabilityBins:
 
 def forecasts(
     rules: Rules, scored: Path, known: tuple[Path, Path] | None = None, name: str | None = None
-) -> tuple[Forecast, ...]:
-    """What the target list of a scored catalog is expected to bring, class by class.
+) -> tuple[ClassForecast, ...]:
+    """The forecasts of the target list of a scored catalog, class by class.
 
     Parameters
     ----------
@@ -130,95 +131,94 @@ def forecasts(
         A scored catalog and the truth about its sources (see `ClaimOutcomes.read`). Without it
         there are no intervals.
     name : str, optional
-        Only this class, which must claim something about its members' proxies. Otherwise all that
-        do.
+        Only this class, which must claim something about its members' proxies. By default all
+        classes that do.
     """
-    wanted = [rules[name]] if name is not None else list(rules.classes)
-    with scored_file(scored) as file:
-        quantiles = quantiles_in(file, rules)
-        classes = classes_in(file, rules, quantiles)
-        if name is None:
-            wanted = [each for each in wanted if classes[each.name].truth is not None]
-        for each in wanted:
-            claim_of(classes[each.name])
-    targets = trial(rules, scored, known)
-    promises = targets.footer["guarantees"]
-    found = []
-    for each in wanted:
-        calibration = known and ClaimOutcomes.read(rules, each.name, *known, quantiles)
-        floor = promises[each.name]["threshold"] if each.name in promises else -np.inf
-        chosen = members(targets, each.name)
-        found.append(forecast(rules, each.name, scored, chosen, calibration, floor))
-    return tuple(found)
+    with scored_catalog(scored, rules) as catalog:
+        names = [each.name for each in catalog.classes.values() if each.truth is not None]
+        if name is not None:
+            names = [catalog[name].name]
+            catalog[name].claim  # noqa: B018
+        targets = preview(catalog, known)
+        outcomes = {}
+        if known is not None:
+            for each in names:
+                outcomes[each] = ClaimOutcomes.read(rules, each, *known, catalog.quantiles)
+        return forecasts_of(catalog, targets, names, outcomes)
 
 
-def forecast(
-    rules: Rules,
-    name: str,
-    scored: Path,
-    chosen: pa.Array,
-    calibration: ClaimOutcomes | None = None,
-    threshold: float = -np.inf,
-) -> Forecast:
-    """What class `name` is expected to bring.
+def forecasts_of(
+    catalog: ScoredCatalog,
+    targets: TargetList,
+    names: Iterable[str],
+    outcomes: Mapping[str, ClaimOutcomes],
+) -> tuple[ClassForecast, ...]:
+    """The forecasts of a target list, from one pass through its catalog.
 
     Parameters
     ----------
-    rules : Rules
-    name : str
-    scored : Path
-        The catalog that the targets were chosen from.
-    chosen : pa.Array
-        The ids of the members.
-    calibration : ClaimOutcomes, optional
-        Of the same class; without it there are no intervals.
-    threshold : float
-        Members are besides more probable than this (see `guarantee`).
+    catalog : ScoredCatalog
+        The catalog that the targets were selected from.
+    targets : TargetList
+    names : iterable of str
+        The classes, which must claim something about their members' proxies.
+    outcomes : mapping of class name to ClaimOutcomes
+        Of classes without, the forecast has no intervals.
     """
-    known = calibration or ClaimOutcomes(np.zeros(0, bool), np.zeros(0), np.zeros(0, bool))
-    like_members = known.passed & (known.probability > threshold)
-    bins = [
-        ProbabilityBins(known.probability[each], known.true[each])
-        for each in (~like_members, like_members)
-    ]
-    with scored_file(scored) as file:
-        classes = classes_in(file, rules)
-        conditions = asked(rules, classes, name)
-        claim, ids = claim_of(classes[name]), ids_of(file)
-        for block in file.sources((*conditions, f.Probability(claim), ids)):
-            likely = probability(claim, block)
-            member = pc.is_in(block.table.column(ids.name), chosen)
-            selected = member.to_numpy(zero_copy_only=False)
-            passed = all_hold(conditions, block) & (likely > threshold)
-            for side in (0, 1):
-                rows = passed == bool(side)
-                bins[side].see(likely[rows], selected[rows])
-    return _forecast(name, bins, calibrated=calibration is not None)
+    classes = [_Members(catalog, name, targets, outcomes.get(name)) for name in names]
+    formulas = [part for each in classes for part in (*each.conditions, f.Probability(each.claim))]
+    for block in catalog.file.sources(formulas, ["source_id"]):
+        for each in classes:
+            each.see(block)
+    return tuple(each.forecast() for each in classes)
 
 
-def _forecast(name: str, bins: list[ProbabilityBins], calibrated: bool) -> Forecast:
-    n = int(sum(each.counts[1].sum() for each in bins))
-    rest, stated = (float(sum(each.stated[side] for each in bins)) for side in (0, 1))
-    if not calibrated:
-        everywhere = stated + rest
-        return Forecast(
-            name,
-            n,
-            Expected(stated),
-            Expected(stated / n if n else np.nan),
-            Expected(stated / everywhere if everywhere else np.nan),
-            stated,
-        )
-    rng = np.random.default_rng(20200912)  # the same for everyone: no answer depends on chance
-    outside, inside = np.sum([each.draw(rng) for each in bins], axis=0)
-    return Forecast(
-        name,
-        n,
-        _expected(inside),
-        _expected(inside / n) if n else Expected(np.nan),
-        _expected(inside / np.maximum(inside + outside, 1)),
-        stated,
-    )
+class _Members:
+    """The members of one class and all other sources of the catalog, in bins of probability."""
+
+    def __init__(
+        self,
+        catalog: ScoredCatalog,
+        name: str,
+        targets: TargetList,
+        outcomes: ClaimOutcomes | None,
+    ) -> None:
+        self.name, self.claim = name, catalog[name].claim
+        self.conditions = catalog.of_spectra(name)
+        self._file, self._ids = catalog.file, targets.ids_of(name)
+        # With a guarantee, members are besides more probable than its threshold.
+        self._threshold = targets.footer["guarantees"].get(name, {}).get("threshold", -np.inf)
+        self._calibrated = outcomes is not None
+        known = outcomes or ClaimOutcomes(np.zeros(0, bool), np.zeros(0), np.zeros(0, bool))
+        like_members = known.passed & (known.probability > self._threshold)
+        self._bins = [
+            ProbabilityBins(known.probability[each], known.true[each])
+            for each in (~like_members, like_members)
+        ]
+
+    def see(self, block: Sources) -> None:
+        likely = probability(self.claim, block)
+        selected = pc.is_in(self._file.ids(block), self._ids).to_numpy(zero_copy_only=False)
+        passed = all_hold(self.conditions, block) & (likely > self._threshold)
+        for side in (0, 1):
+            rows = passed == bool(side)
+            self._bins[side].see(likely[rows], selected[rows])
+
+    def forecast(self) -> ClassForecast:
+        n = int(sum(each.counts[1].sum() for each in self._bins))
+        rest, stated = (float(sum(each.stated[side] for each in self._bins)) for side in (0, 1))
+        if self._calibrated:
+            rng = np.random.default_rng(20200912)  # the same for everyone
+            outside, inside = np.sum([each.draw(rng) for each in self._bins], axis=0)
+            true = _expected(inside)
+            purity = _expected(inside / n) if n else Expected(np.nan)
+            completeness = _expected(inside / np.maximum(inside + outside, 1))
+        else:
+            everywhere = stated + rest
+            true = Expected(stated)
+            purity = Expected(stated / n if n else np.nan)
+            completeness = Expected(stated / everywhere if everywhere else np.nan)
+        return ClassForecast(self.name, n, true, purity, completeness, stated)
 
 
 def _expected(draws: np.ndarray) -> Expected:

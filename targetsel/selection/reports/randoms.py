@@ -1,9 +1,9 @@
-"""Random points under the footprint and masks of a target list, for clustering measurements.
+"""Random points inside the footprint and masks of a target list, for clustering measurements.
 
-A class's footprint, its exclusions by position and those of its conditions that ask only for what
-random points have are applied to them: `in_moc`, `within`, and columns of the points themselves,
-such as a bit mask or a dust map's value. What asks for anything else says nothing about the sky
-and is left out; so are exclusions by id, samples and limits.
+A class's footprint, its exclusions by position and those of its conditions are applied that need
+no more than random points have: `in_moc`, `within`, and columns of the points themselves, such as
+a bit mask or a dust map's value. Other conditions say nothing about the sky and are left out; so
+are exclusions by id, samples and limits.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cdshealpix.nested
 import numpy as np
 import pyarrow as pa
-from astropy import units as u
-from astropy.coordinates import Latitude, Longitude
 
 from targetsel.expressions.grammar import Branch, Name, Node, unwrapped, walk
 from targetsel.rules.classes import Limit, TargetClass
@@ -27,6 +24,7 @@ from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import all_hold
 from targetsel.selection.limits import SQUARE_DEGREES
 from targetsel.selection.sources import Sources
+from targetsel.sky.catalog import Catalog
 from targetsel.sky.external_files import find_column
 from targetsel.tables.files import check_output
 from targetsel.tables.formats import open_table
@@ -41,14 +39,14 @@ _OF_A_CATALOG = ("P", "std", "q", "catalog_quantile")
 
 @dataclass(frozen=True)
 class Kept:
-    """What became of the random points for one class.
+    """The random points of one class.
 
     Attributes
     ----------
     n_kept : int
         Points where the class could have targets.
     left_out : tuple of str
-        Conditions that random points cannot answer.
+        Conditions that cannot be evaluated on random points.
     """
 
     name: str
@@ -58,7 +56,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class RandomsSummary:
-    """What `randoms` did."""
+    """The outcome of `randoms`: the file written, and counts."""
 
     output: Path
     n_points: int
@@ -73,10 +71,10 @@ def randoms(rules: Rules, output: Path, points: Path | float) -> RandomsSummary:
     ----------
     rules : Rules
     output : Path
-        Parquet: the points with their columns, `_healpix_29`, and `target_bits`, which tells the
+        Parquet: the points with their columns, `_healpix_29`, and `target_bits`, the bits of the
         classes that could have targets there.
     points : Path or float
-        A table of random points with ra and dec [deg]; or how many to make per square degree,
+        A table of random points with ra and dec [deg]; or the number to make per square degree,
         uniform over the sky: the same points for the same seed.
 
     Raises
@@ -172,10 +170,8 @@ def _with_pixels(piece: pa.Table, schema: pa.Schema, names: Mapping[str, str]) -
     ra, dec = (piece[names[role]].cast(pa.float64()).to_numpy() for role in ("ra", "dec"))
     usable = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
     if not usable.all():
-        piece, ra, dec = piece.filter(pa.array(usable)), ra[usable], dec[usable]
-    lon, lat = Longitude(ra, u.deg), Latitude(dec, u.deg)
-    pixels = cdshealpix.nested.lonlat_to_healpix(lon, lat, 29, num_threads=1)
-    columns = [*piece.columns, pa.array(pixels.astype(np.int64))]
+        piece = piece.filter(pa.array(usable))
+    columns = [*piece.columns, pa.array(Catalog(piece, dict(names)).healpix)]
     return pa.table(columns, schema=schema).combine_chunks()
 
 
@@ -183,21 +179,20 @@ def _with_pixels(piece: pa.Table, schema: pa.Schema, names: Mapping[str, str]) -
 
 
 def _reduced(rules: Rules, schema: pa.Schema) -> tuple[Rules, dict[str, tuple[str, ...]]]:
-    """The rules as far as random points can answer them; of each class what is left out."""
+    """The rules without conditions that points lack columns for; the latter, by class."""
     classes, left_out = [], {}
     for each in rules.classes:
         define = each.preamble.define
         parts = [part for node in each.where for part in _conjuncts(node, define)]
-        asked = [_is_answered(part, define, schema) for part in parts]
-        where = tuple(part for part, answered in zip(parts, asked, strict=True) if answered)
-        missed = [unwrapped(p) for p, answered in zip(parts, asked, strict=True) if not answered]
+        known = [part for part in parts if _is_known(part, define, schema)]
+        missed = [unwrapped(part) for part in parts if part not in known]
         left_out[each.name] = tuple(missed)
-        classes.append(_only(each, where))
+        classes.append(_only(each, tuple(known)))
     return replace(rules, classes=tuple(classes)), left_out
 
 
 def _only(target_class: TargetClass, where: tuple[Node, ...]) -> TargetClass:
-    """The class with these conditions, and of all other keys only what is about places."""
+    """The class with these conditions, and only those other keys that concern positions."""
     preamble = target_class.preamble
     by_position = [
         tuple(each for each in exclude if each.within is not None)
@@ -227,13 +222,13 @@ def _conjuncts(node: Node, define: Mapping[str, Node]) -> list[Node]:
     return [node]
 
 
-def _is_answered(node: Node, define: Mapping[str, Node], schema: pa.Schema) -> bool:
-    """Whether a condition asks only for columns that the points have."""
+def _is_known(node: Node, define: Mapping[str, Node], schema: pa.Schema) -> bool:
+    """Whether a condition names only columns that the points have."""
     for part in walk(node):
         if isinstance(part, Branch) and part.word in _OF_A_CATALOG:
             return False
         if isinstance(part, Name) and part.name in define:
-            if not _is_answered(define[part.name], define, schema):
+            if not _is_known(define[part.name], define, schema):
                 return False
         elif isinstance(part, Name) and part.name not in schema.names:
             return False

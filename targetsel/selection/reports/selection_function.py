@@ -1,6 +1,6 @@
-"""The selection function: how probable it was that a source would be chosen.
+"""The selection function: the probability that a source is selected.
 
-Of the sources that obey a class's conditions (its *candidates*), chance and competition choose:
+Among the sources that obey a class's conditions (its *candidates*), chance and competition choose:
 ``sample``, ``dedup``, ``limit``. The chance of a candidate is
 
     inclusion = sample * (kept / sampled, in its cell),
@@ -24,19 +24,18 @@ import pyarrow.compute as pc
 
 from targetsel.rules import formula as f
 from targetsel.rules.classes import TargetClass
-from targetsel.rules.plan import ClassFormulas, plan
+from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
-from targetsel.selection.candidates import ids_of
 from targetsel.selection.evaluation import passing, value
 from targetsel.selection.guarantee import guaranteed, guarantees
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.reports.density import order_of
-from targetsel.selection.scan import ScoredFile, scored_file
+from targetsel.selection.scored_file import ScoredFile, scored_catalog
+from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList
-from targetsel.selection.trial import members, trial
 from targetsel.tables.files import check_output
-from targetsel.tables.parquet import ParquetSink, described, write_table
+from targetsel.tables.parquet import described, write_table
 
 FORMAT = "targetsel/inclusion/v1"
 MAP_FORMAT = "targetsel/map/v1"
@@ -45,12 +44,12 @@ RANK_BINS = 20
 
 @dataclass(frozen=True)
 class Inclusion:
-    """What became of a class's candidates.
+    """The candidates of a class, and those of them that are selected.
 
     Attributes
     ----------
     n_candidates, n_selected : int
-        Sources that obey the conditions, and those in the target list.
+        Sources for which every condition is true, and those in the target list.
     randomised : bool
         Whether only chance decided, so that 1 / inclusion is an unbiased weight.
     """
@@ -90,20 +89,16 @@ def write_selection_function(
     order = order_of(nside)
     for path in (output, map_output):
         check_output(path, (scored, *(known or ())))
-    targets = trial(rules, scored, known)
     found = []
     columns, maps = {}, {}
-    with scored_file(scored) as file:
-        wanted = guaranteed(plan(rules, file.schema), guarantees(rules, scored, known))
-        values = catalog_quantiles(
-            wanted.quantiles, lambda: file.sources(each.value for each in wanted.quantiles)
-        )
-        formulas = wanted.with_values(values).classes
-        for each, asked in zip(rules.classes, formulas, strict=True):
-            work = _Class(each, asked, file, members(targets, each.name))
+    with scored_catalog(scored, rules) as catalog:
+        targets = preview(catalog, known)
+        classes = guaranteed(catalog, guarantees(catalog, known))
+        for each, formulas in zip(rules.classes, classes, strict=True):
+            work = _Candidates(each, formulas, catalog.file, targets.ids_of(each.name))
             work.count()
-            ids, chance, maps[each.name] = work.inclusion(order)
-            columns[each.name] = _beside(targets, ids, chance)
+            ids, inclusion, maps[each.name] = work.inclusion(order)
+            columns[each.name] = _beside(targets, ids, inclusion)
             found.append(work.summary)
     footer = {
         "format": FORMAT,
@@ -116,38 +111,85 @@ def write_selection_function(
     return tuple(found)
 
 
-class _Class:
-    """The work on one class."""
+class _Sums:
+    """Sums of K numbers for each of several keys, which need not be known beforehand."""
+
+    def __init__(self, k: int) -> None:
+        self.keys = np.empty(0, dtype=np.int64)
+        self.sums = np.empty((0, k))
+
+    def add(self, keys: np.ndarray, numbers: np.ndarray) -> None:
+        """Add numbers of shape (N, K) to the sums of N keys."""
+        self.keys, own = np.unique(np.concatenate([self.keys, keys]), return_inverse=True)
+        total = np.zeros((len(self.keys), self.sums.shape[1]))
+        np.add.at(total, own, np.concatenate([self.sums, numbers]))
+        self.sums = total
+
+    def of(self, keys: np.ndarray) -> np.ndarray:
+        """The sums of these keys, shape (N, K); zero for keys that were never added."""
+        if not len(self.keys):
+            return np.zeros((len(keys), self.sums.shape[1]))
+        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where((self.keys[place] == keys)[:, None], self.sums[place], 0.0)
+
+
+class _Candidates:
+    """The candidates of one class, gone through twice: to count cells, and for their inclusion."""
 
     def __init__(
-        self, target_class: TargetClass, asked: ClassFormulas, file: ScoredFile, chosen: pa.Array
+        self, target_class: TargetClass, formulas: ClassFormulas, file: ScoredFile, chosen: pa.Array
     ) -> None:
         self.file, self.chosen = file, chosen
         self.limit, self.share = target_class.limit, target_class.sample or 1.0
-        self.name, self.rank = target_class.name, asked.rank
-        conditions = asked.conditions
+        self.name, self.rank = target_class.name, formulas.rank
+        conditions = formulas.conditions
         self.before = [each.formula for each in conditions if each.step != "sample"]
         self.sample = [each.formula for each in conditions if each.step == "sample"]
-        self.by_rank = bool(self.limit) and self.limit.by == "rank" and asked.rank is not None
+        self.by_rank = bool(self.limit) and self.limit.by == "rank" and self.rank is not None
         self.competes = bool(self.limit) or target_class.dedup is not None
         self.randomised = not self.by_rank and target_class.dedup is None
-        self.cells = np.empty(0, dtype=np.int64)
-        self.counts = np.empty((0, 2), dtype=np.int64)  # sampled, kept
+        self.cells = _Sums(2)  # sampled, kept
         self.n_candidates = 0
 
     @property
     def summary(self) -> Inclusion:
         return Inclusion(self.name, self.n_candidates, len(self.chosen), self.randomised)
 
+    def count(self) -> None:
+        """Count the sampled and the kept candidates of every cell."""
+        self.edges = self._edges()
+        for block in self._blocks():
+            self.n_candidates += len(block)
+            if self.competes:
+                sampled = block.take(passing(self.sample, block))
+                counts = np.stack([np.ones(len(sampled)), self._are_chosen(sampled)], axis=1)
+                self.cells.add(self._cell(sampled), counts)
+
+    def inclusion(self, order: int) -> tuple[pa.Array, np.ndarray, _Sums]:
+        """Ids and inclusion of the members; number and sum of inclusion of all, by pixel."""
+        ids, members, sky = [self.chosen.slice(0, 0)], [np.empty(0)], _Sums(2)
+        for block in self._blocks():
+            inclusion = np.full(len(block), self.share)
+            if self.competes:
+                sampled, kept = self.cells.of(self._cell(block)).T
+                inclusion *= kept / np.maximum(sampled, 1)
+            member = self._are_chosen(block)
+            ids.append(self.file.ids(block).filter(pa.array(member)))
+            members.append(inclusion[member])
+            sky.add(_pixels(block, order), np.stack([np.ones(len(block)), inclusion], axis=1))
+        return pa.concat_arrays(ids), np.concatenate(members), sky
+
     def _blocks(self) -> Iterator[Sources]:
-        """The candidates."""
-        columns = [ids_of(self.file), f.Column("_healpix_29")]
         rank = [] if self.rank is None else [self.rank]
-        for block in self.file.sources([*self.before, *self.sample, *rank, *columns]):
+        formulas = [*self.before, *self.sample, *rank]
+        for block in self.file.sources(formulas, ["source_id", "_healpix_29"]):
             yield block.take(passing(self.before, block))
 
+    def _are_chosen(self, sources: Sources) -> np.ndarray:
+        return pc.is_in(self.file.ids(sources), self.chosen).to_numpy(zero_copy_only=False)
+
     def _edges(self) -> np.ndarray:
-        """The ranks that part the candidates into twentieths."""
+        """The ranks that divide the candidates into twentieths."""
         if not self.by_rank or self.rank is None:
             return np.empty(0)
         levels = np.arange(1, RANK_BINS) / RANK_BINS
@@ -155,73 +197,24 @@ class _Class:
         found = np.array(list(catalog_quantiles(wanted, self._blocks).values()))
         return np.unique(found[np.isfinite(found)])
 
-    def _cell(self, sources: Sources, edges: np.ndarray) -> np.ndarray:
+    def _cell(self, sources: Sources) -> np.ndarray:
         """The cell of each source, shape (N,)."""
         cell = np.zeros(len(sources), dtype=np.int64)
         if self.limit.per_deg2 is not None:
-            order = self.limit.nside.bit_length() - 1
-            cell = sources.table["_healpix_29"].to_numpy() >> 2 * (29 - order)
+            cell = _pixels(sources, self.limit.nside.bit_length() - 1)
         if not self.by_rank or self.rank is None:
             return cell
         rank = np.broadcast_to(value(self.rank, sources), len(sources))
-        place = np.where(np.isnan(rank), 0, 1 + np.searchsorted(edges, rank))
+        place = np.where(np.isnan(rank), 0, 1 + np.searchsorted(self.edges, rank))
         return cell * (RANK_BINS + 1) + place
 
-    def count(self) -> None:
-        """Count the sampled and the kept of every cell."""
-        self.edges = self._edges()
-        for block in self._blocks():
-            self.n_candidates += len(block)
-            if self.competes:
-                sampled = block.take(passing(self.sample, block))
-                kept = _are_in(sampled, self.file, self.chosen)
-                self._add(self._cell(sampled, self.edges), kept)
 
-    def _add(self, cells: np.ndarray, kept: np.ndarray) -> None:
-        here, own = np.unique(cells, return_inverse=True)
-        counts = np.stack([np.bincount(own), np.bincount(own, kept)], axis=1).astype(np.int64)
-        joined, own = np.unique(np.concatenate([self.cells, here]), return_inverse=True)
-        total = np.zeros((len(joined), 2), dtype=np.int64)
-        np.add.at(total, own, np.concatenate([self.counts, counts.reshape(-1, 2)]))
-        self.cells, self.counts = joined, total
-
-    def inclusion(self, order: int) -> tuple[pa.Array, np.ndarray, pa.Table]:
-        """Ids and inclusion of the members, and the map of all candidates' mean."""
-        ids, chances = [self.chosen.slice(0, 0)], [np.empty(0)]
-        pixels, sums = np.empty(0, dtype=np.int64), np.empty((0, 2))
-        for block in self._blocks():
-            chance = np.full(len(block), self.share)
-            if self.competes:
-                ratio = self.counts[:, 1] / np.maximum(self.counts[:, 0], 1)
-                cell = self._cell(block, self.edges)
-                place = np.searchsorted(self.cells, cell)
-                place = np.minimum(place, len(self.cells) - 1)
-                known = len(self.cells) > 0 and self.cells[place] == cell
-                chance = chance * np.where(known, ratio[place], 0.0)
-            member = _are_in(block, self.file, self.chosen)
-            ids.append(_ids(block, self.file).filter(pa.array(member)))
-            chances.append(chance[member])
-            here = block.table["_healpix_29"].to_numpy() >> 2 * (29 - order)
-            joined, own = np.unique(np.concatenate([pixels, here]), return_inverse=True)
-            total = np.zeros((len(joined), 2))
-            more = np.stack([np.ones(len(block)), chance], axis=1)
-            np.add.at(total, own, np.concatenate([sums, more]))
-            pixels, sums = joined, total
-        table = pa.table({"pixel": pixels, "n": sums[:, 0].astype(np.int64), "sum": sums[:, 1]})
-        return pa.concat_arrays(ids), np.concatenate(chances), table
-
-
-def _ids(sources: Sources, file: ScoredFile) -> pa.Array:
-    column = sources.table.column(file.names["source_id"])
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def _are_in(sources: Sources, file: ScoredFile, chosen: pa.Array) -> np.ndarray:
-    return pc.is_in(_ids(sources, file), chosen).to_numpy(zero_copy_only=False)
+def _pixels(sources: Sources, order: int) -> np.ndarray:
+    return sources.table["_healpix_29"].to_numpy() >> 2 * (29 - order)
 
 
 def _beside(targets: TargetList, ids: pa.Array, chance: np.ndarray) -> pa.Array:
-    """The chances in the order of the target list, null for targets without."""
+    """The inclusion in the order of the target list, null for targets without."""
     place = pc.index_in(targets.table["source_id"].combine_chunks(), ids)
     return pc.take(pa.array(chance), place)
 
@@ -238,20 +231,15 @@ def _write_sources(
     write_table(table, path, footer)
 
 
-def _write_map(path: Path, maps: dict[str, pa.Table], footer: dict) -> None:
-    pixels = np.unique(np.concatenate([each["pixel"].to_numpy() for each in maps.values()]))
-    order = footer["order"]
-    fields = [
-        described("pixel", pa.int64(), "", "pos.healpix", f"HEALPix, nested, order {order}", False)
-    ]
+def _write_map(path: Path, maps: dict[str, _Sums], footer: dict) -> None:
+    pixels = np.unique(np.concatenate([each.keys for each in maps.values()]))
+    about = f"HEALPix, nested, order {footer['order']}"
+    fields = [described("pixel", pa.int64(), "", "pos.healpix", about, False)]
     arrays = [pa.array(pixels)]
-    for name, table in maps.items():
-        place = pc.index_in(pa.array(pixels), table["pixel"].combine_chunks())
-        n, total = (pc.take(table[key].combine_chunks(), place) for key in ("n", "sum"))
+    for name, sky in maps.items():
+        n, total = sky.of(pixels).T
+        mean = total / np.where(n == 0, np.nan, n)
         fields.append(described(f"candidates_{name}", pa.int64(), "", "meta.number"))
         fields.append(described(f"inclusion_{name}", pa.float64(), "", "stat.probability"))
-        arrays += [pc.fill_null(n, 0), pc.divide(total, n)]
-    schema = pa.schema(fields)
-    with ParquetSink(path, schema) as sink:
-        sink.footer.update(footer)
-        sink.write(pa.table(arrays, schema=schema))
+        arrays += [pa.array(n.astype(np.int64)), pa.array(mean, from_pandas=True)]
+    write_table(pa.table(arrays, schema=pa.schema(fields)), path, footer)

@@ -1,4 +1,4 @@
-"""The threshold that spends a fiber budget: how far to lower a bound for N targets."""
+"""The bound that spends a fiber budget: the threshold of a class that gives N targets."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ from targetsel.rules import formula as f
 from targetsel.rules.functions import COMPARISONS
 from targetsel.rules.plan import ClassFormulas, Condition
 from targetsel.rules.rules import Rules
-from targetsel.selection.candidates import classes_in
 from targetsel.selection.evaluation import passing, value
 from targetsel.selection.quantiles import Search
-from targetsel.selection.scan import scored_file
+from targetsel.selection.scored_file import scored_catalog
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """The bound that gives a class as many members as there are fibers.
+    """The bound that gives a class no more members than there are fibers.
 
     Attributes
     ----------
     text : str
-        What is bounded, as the rule file writes it.
+        The bounded number, as the rule file writes it.
     operator : str
         ">=" or "<=".
     threshold : float
         The loosest bound that gives no more than the number asked for, with as few digits as
         will do.
     n_members : int
-        The number it gives.
+        The members that it gives.
     n_tied : int
-        How many more come at once with the next looser value, `next_threshold`.
+        The members that the next looser value, `next_threshold`, adds at once.
     written : str or None
         The bound as it stands in the rule file, such as "> 0.8"; None where there is none yet.
     n_written : int
@@ -56,18 +55,18 @@ class Tuned:
 def tune(rules: Rules, name: str, n_targets: int, scored: Path) -> Tuned:
     """The bound on class `name` for which `n_targets` sources of a catalog obey its conditions.
 
-    The bound that is moved is the one on what `rank` names; without such, the only bound on a
-    probability; without that, a new one on `rank`. All other conditions stay. ``limit`` is not
-    looked at.
+    The bound that is moved is the one on the number that `rank` names; without such, the only
+    bound on a probability; without that, a new one on `rank`. All other conditions stay, and
+    ``limit`` is ignored.
 
     Raises
     ------
     RuleError
         If it is not clear which bound to move, or there is none.
     """
-    with scored_file(scored) as file:
+    with scored_catalog(scored, rules) as catalog:
         rank = rules[name].rank
-        knob = _knob(classes_in(file, rules)[name], "" if rank is None else unwrapped(rank))
+        knob = _knob(catalog[name], "" if rank is None else unwrapped(rank))
         rest = [each.formula for each in knob.others]
 
         n_written = 0
@@ -76,7 +75,7 @@ def tune(rules: Rules, name: str, n_targets: int, scored: Path) -> Tuned:
             """The bounded number of all sources that obey the other conditions, larger better."""
             nonlocal n_written
             n_written = 0
-            for block in file.sources((*rest, knob.formula)):
+            for block in catalog.file.sources((*rest, knob.formula)):
                 members = block.take(passing(rest, block))
                 numbers = np.broadcast_to(value(knob.formula, members), len(members))
                 n_written += knob.passing(numbers)
@@ -96,7 +95,7 @@ def tune(rules: Rules, name: str, n_targets: int, scored: Path) -> Tuned:
 
 
 def _short(bound: _Largest, single: bool) -> float:
-    """A number that parts the values where `bound` does, with few digits.
+    """A number with few digits that separates the values where `bound` does.
 
     `single`: the rules will round it to the float32 of their column.
     """
@@ -130,7 +129,7 @@ class _Knob:
     others: tuple[Condition, ...]
 
     def passing(self, values: np.ndarray) -> int:
-        """How many of these values are within the bound as it is written."""
+        """Number of these values that are within the bound as it is written."""
         if self.written is None:
             return len(values)
         return int(COMPARISONS[self.operator](values, self.written).sum())
@@ -165,7 +164,7 @@ def _knob(target_class: ClassFormulas, rank_text: str) -> _Knob:
 
 
 def _favoured(bound: f.Compare) -> f.Formula:
-    """The number that is the larger, the more surely the bound is kept."""
+    """The number that grows, the more surely the bound is kept."""
     is_lower = bound.operator in (">", ">=")
     return bound.left if is_lower else f.Operation("negative", (bound.left,))
 
@@ -192,9 +191,9 @@ class _Largest:
 
 
 def _largest(values: Callable[[], Iterable[np.ndarray]], n: int) -> _Largest:
-    """The least value that no more than `n` values reach, in memory that they do not fill.
+    """The least value that no more than `n` values reach, found in bounded memory.
 
-    That is the one above the largest that is too many, which is the value after the `n` largest.
+    It stands above the value that follows the `n` largest.
 
     Parameters
     ----------

@@ -6,9 +6,9 @@ import pytest
 from targetsel.rules.binding import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection.outcomes import ClaimOutcomes
-from targetsel.selection.reports.forecast import ProbabilityBins, forecasts
-from targetsel.selection.reports.forecast import forecast as forecast_of
-from targetsel.selection.trial import members, trial
+from targetsel.selection.reports.forecast import ProbabilityBins, forecasts, forecasts_of
+from targetsel.selection.scored_file import scored_catalog
+from targetsel.selection.select import preview
 from targetsel.tables.parquet import write_table
 from tests.selection.scored_by_hand import rule_text, scored_table
 
@@ -32,8 +32,10 @@ def calibration(passed, probability, true):
 
 
 def forecast(rules, scored, known=None):
-    chosen = members(trial(rules, scored), "ELG")
-    return forecast_of(rules, "ELG", scored, chosen, known)
+    outcomes = {} if known is None else {"ELG": known}
+    with scored_catalog(scored, rules) as catalog:
+        (found,) = forecasts_of(catalog, preview(catalog), ["ELG"], outcomes)
+    return found
 
 
 def test_without_calibration_probabilities_add_up_and_promise_no_interval(scored):

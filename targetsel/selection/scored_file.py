@@ -1,17 +1,17 @@
-"""A scored file, read once for the sources that any class selects.
+"""Scored files, alone or together with the rules that are evaluated on them.
 
-What cannot contribute is not read: row groups that lie outside every footprint, or whose least
-and largest values already fail the first condition of every class; and of the others, columns
-that no condition comes to ask for. Neither changes the outcome, nor what is counted on the way: a
-comparison with a missing value is never true, so that statistics that leave NaN and null aside
-are enough.
+A selection reads a file once, and only as much of it as matters. Left out are row groups outside
+every footprint, row groups whose least and largest values fail the first condition of every
+class, and columns that no condition asks for. Neither the outcome nor the counts depend on that:
+a comparison with a missing value is never true, so statistics without NaN and null are enough.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -24,26 +24,27 @@ from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
 from targetsel.rules.binding import column_names
 from targetsel.rules.functions import COMPARISONS
-from targetsel.rules.plan import Condition, Plan
+from targetsel.rules.plan import ClassFormulas, Condition, Plan, plan
+from targetsel.rules.rules import Rules
 from targetsel.selection.membership import Membership, ids_serve, membership_of
-from targetsel.selection.sources import Sources, columns_read
-from targetsel.selection.target_list import columns_needed
+from targetsel.selection.quantiles import catalog_quantiles
+from targetsel.selection.sources import Sources, columns_read, in_one_piece
 from targetsel.sky.footprint import Region
 from targetsel.spectra.proxies import QUANTILES
 from targetsel.tables.parquet import read_footer
 from targetsel.workers.pool import map_bounded
 
 ROWS_AT_A_TIME = 8192
-ROWS_PER_LOOK = 65_536
+ROWS_PER_READ = 65_536
 
 
-class Judge(Protocol):
-    """Who says which sources obey the conditions of a class, such as `funnel.FunnelCounts`."""
+class Counter(Protocol):
+    """Evaluates and counts the conditions of one target class, such as `ConditionCounter`."""
 
     conditions: tuple[Condition, ...]
-    whole: bool  # whether it has to see all sources
+    whole: bool  # whether it must see all sources
 
-    def judged(self, sources: Sources) -> np.ndarray: ...
+    def passing(self, sources: Sources) -> np.ndarray: ...
 
 
 class ScoredFile:
@@ -68,67 +69,118 @@ class ScoredFile:
     def __len__(self) -> int:
         return self._metadata.num_rows
 
-    def sources(self, formulas: Iterable[f.Formula]) -> Iterator[Sources]:
-        """All sources, a few thousand at a time, with the columns that these formulas look at."""
-        wanted: set[str] = set()
+    def sources(
+        self, formulas: Iterable[f.Formula] = (), columns: Iterable[str] = ()
+    ) -> Iterator[Sources]:
+        """All sources, some thousands at a time, with the columns that formulas read, and others.
+
+        Parameters
+        ----------
+        formulas : iterable of Formula
+            To be evaluated on the sources.
+        columns : iterable of str
+            Columns needed besides; "source_id", "ra" and "dec" stand for those of the file.
+        """
+        wanted = {self.names.get(name, name) for name in columns}
         for formula in formulas:
             wanted |= columns_read(formula, self.schema)
         names = [name for name in self.schema.names if name in wanted]
-        rows = ROWS_AT_A_TIME if any(n.endswith(QUANTILES) for n in names) else ROWS_PER_LOOK
+        rows = ROWS_AT_A_TIME if any(n.endswith(QUANTILES) for n in names) else ROWS_PER_READ
         for table in _batches(self._file, range(self._file.num_row_groups), names, rows):
             yield Sources(self._shaped(table))
 
+    def ids(self, sources: Sources) -> pa.Array:
+        """The ids of some of the file's sources."""
+        return in_one_piece(sources.table.column(self.names["source_id"]))
+
+    def source(self, source_id: str) -> Sources:
+        """The source with this id, written as text, with all columns.
+
+        Raises
+        ------
+        CatalogError
+            If there is none.
+        """
+        first, column = 0, self.names["source_id"]
+        for block in self.sources(columns=[column]):
+            place = pc.index(self.ids(block).cast(pa.string()), pa.scalar(source_id)).as_py()
+            if place >= 0:
+                return Sources(self._row(first + place))
+            first += len(block)
+        raise CatalogError(f"{self.path}: no source has the {column} '{source_id}'")
+
+    def _row(self, row: int) -> pa.Table:
+        group = 0
+        while row >= self._rows_in(group):
+            row, group = row - self._rows_in(group), group + 1
+        return self._file.read_row_group(group).slice(row, 1).combine_chunks()
+
     def selected(
-        self, plan: Plan, judges: Sequence[Judge], threads: int = 1
+        self,
+        classes: Sequence[ClassFormulas],
+        counters: Sequence[Counter],
+        columns: list[str],
+        threads: int = 1,
     ) -> Iterator[Membership]:
         """The membership of all sources that any class selects, in the order of the file.
 
-        There is at least one piece, which may be empty. There is a judge for each class. A row
-        group that has no source for the first condition of any class is not shown to them, unless
-        one has to see all.
+        There is at least one piece, which may be empty. A row group without a source for the
+        first condition of any class is not read, unless a counter must see all sources.
+
+        Parameters
+        ----------
+        classes : sequence of ClassFormulas
+        counters : sequence of Counter
+            One for each class.
+        columns : list of str
+            Columns that the membership keeps of its sources.
+        threads : int
+            Pieces of the file read at the same time.
         """
         numbers = self._numbers()
         starts = np.cumsum([0, *map(self._rows_in, range(self._file.num_row_groups))])
-        needed = columns_needed(plan.classes, self.schema)
-        empty = pa.schema([self.schema.field(name) for name in needed], self.schema.metadata)
-        nobody = np.zeros((0, len(judges)), dtype=bool)
-        yield membership_of(nobody, plan.classes, empty.empty_table(), np.empty(0, dtype=np.int64))
+        empty = pa.schema([self.schema.field(name) for name in columns], self.schema.metadata)
+        nobody = np.zeros((0, len(counters)), dtype=bool)
+        yield membership_of(nobody, classes, empty.empty_table(), np.empty(0, dtype=np.int64))
 
-        def look(groups: list[int]) -> list[Membership]:
+        def members(groups: list[int]) -> list[Membership]:
             rows = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in groups])
             rows = rows if numbers is None else numbers[rows]
-            return list(self._members(plan, judges, needed, groups, rows))
+            return list(self._members(classes, counters, columns, groups, rows))
 
         groups = (
             group
             for group in range(self._file.num_row_groups)
-            if any(each.whole or self._may_begin(each, group) for each in judges)
+            if any(
+                each.whole or self._may_be_true(each.conditions[0].formula, group)
+                for each in counters
+            )
         )
-        for pieces in map_bounded(look, _spans(self._metadata, groups), threads):
+        for pieces in map_bounded(members, _spans(self._metadata, groups), threads):
             yield from pieces
 
     def _members(
         self,
-        plan: Plan,
-        judges: Sequence[Judge],
-        needed: list[str],
+        classes: Sequence[ClassFormulas],
+        counters: Sequence[Counter],
+        columns: list[str],
         groups: list[int],
         numbers: np.ndarray,
     ) -> Iterator[Membership]:
         """The membership of the selected sources of some row groups, whose rows have `numbers`."""
         with pq.ParquetFile(self.path, metadata=self._metadata, pre_buffer=False) as file:
             whole = _Rows(file, groups, self.schema, len(numbers))
-            for start in range(0, len(numbers), ROWS_PER_LOOK):
-                rows = whole.slice(start, ROWS_PER_LOOK)
+            for start in range(0, len(numbers), ROWS_PER_READ):
+                rows = whole.slice(start, ROWS_PER_READ)
                 sources = Sources(rows)
-                selected = np.stack([each.judged(sources) for each in judges], axis=1)
+                selected = np.stack([each.passing(sources) for each in counters], axis=1)
                 chosen = np.flatnonzero(selected.any(axis=1))
                 if len(chosen):
-                    block = rows.table(needed).take(pa.array(chosen))
+                    block = rows.table(columns).take(pa.array(chosen))
                     ids = numbers[start + chosen]
                     if self._serve:
                         ids = block.column(self.names["source_id"]).cast(pa.int64()).to_numpy()
-                    yield membership_of(selected[chosen], plan.classes, block, ids)
+                    yield membership_of(selected[chosen], classes, block, ids)
 
     def _shaped(self, table: pa.Table) -> pa.Table:
         """The table with our field and file metadata, and dictionaries as their values."""
@@ -148,7 +200,7 @@ class ScoredFile:
         if pa.types.is_integer(self.schema.field(column).type) and all(ends):
             self._serve = all(low >= 0 and high < 2**63 for low, high in ends)  # type: ignore[misc]
         else:
-            tables = _batches(self._file, groups, [column], ROWS_PER_LOOK)
+            tables = _batches(self._file, groups, [column], ROWS_PER_READ)
             self._serve = all(ids_serve(table.column(0)) for table in tables)
         if self._serve or self._is_sorted():
             return None
@@ -164,7 +216,7 @@ class ScoredFile:
         keys = [("_healpix_29", "ascending"), (column, "ascending")]
         last = None
         for table in _batches(
-            self._file, range(self._file.num_row_groups), [k for k, _ in keys], ROWS_PER_LOOK
+            self._file, range(self._file.num_row_groups), [k for k, _ in keys], ROWS_PER_READ
         ):
             if last is not None:
                 table = pa.concat_tables([last, table])
@@ -176,11 +228,8 @@ class ScoredFile:
 
     # --- row groups that need not be read ---
 
-    def _may_begin(self, judge: Judge, group: int) -> bool:
-        """Whether a row group may hold a source that obeys the first condition of a class."""
-        return self._may_be_true(judge.conditions[0].formula, group)
-
     def _may_be_true(self, condition: f.Formula, group: int) -> bool:
+        """Whether a row group may hold a source for which the condition is true."""
         match condition:
             case f.All(parts):
                 return all(self._may_be_true(part, group) for part in parts)
@@ -215,7 +264,7 @@ class ScoredFile:
 
 
 class _Rows:
-    """Rows of some row groups. A column is read when it is asked for, and then kept."""
+    """Rows of some row groups. A column is read when it is first asked for, and then kept."""
 
     def __init__(
         self, file: pq.ParquetFile, groups: list[int], schema: pa.Schema, num_rows: int
@@ -246,6 +295,80 @@ class _Rows:
         return pa.table([self.column(name) for name in names], schema=layout)
 
 
+class ScoredCatalog:
+    """A scored file together with rules, whose formulas are bound to its columns.
+
+    Attributes
+    ----------
+    file : ScoredFile
+    rules : Rules
+    plan : Plan
+        The rules' formulas, in which quantiles of the catalog are still named.
+    quantiles : mapping of CatalogQuantile to float
+        The values of those quantiles.
+    classes : dict of str to ClassFormulas
+        The target classes by name, with the values of the quantiles. This and what it rests on is
+        found when it is first asked for, with a `RuleError` if the rules do not fit the columns.
+    """
+
+    def __init__(
+        self, file: ScoredFile, rules: Rules, quantiles: Mapping[f.Formula, float] | None = None
+    ) -> None:
+        self.file, self.rules = file, rules
+        if quantiles is not None:
+            self.quantiles = quantiles
+
+    @cached_property
+    def plan(self) -> Plan:
+        return plan(self.rules, self.file.schema)
+
+    @cached_property
+    def quantiles(self) -> Mapping[f.Formula, float]:
+        wanted = self.plan.quantiles
+        values = [each.value for each in wanted]
+        return catalog_quantiles(wanted, lambda: self.file.sources(values))
+
+    @cached_property
+    def classes(self) -> dict[str, ClassFormulas]:
+        bound = self.plan.with_values(self.quantiles)
+        return {each.name: each for each in bound.classes}
+
+    def __getitem__(self, name: str) -> ClassFormulas:
+        """The target class of that name."""
+        return self.classes[self.rules[name].name]
+
+    def of_spectra(self, name: str) -> list[f.Formula]:
+        """The conditions of class `name` that say something about spectra.
+
+        Those of its ``where``, and that those of the classes under its ``unless`` do not hold.
+        """
+        own = [each.formula for each in self[name].conditions if each.step == "where"]
+        others = (f.All(tuple(self.of_spectra(each))) for each in self.rules[name].unless)
+        return own + [f.Except(each) for each in others]
+
+
+@contextlib.contextmanager
+def scored_catalog(
+    path: Path, rules: Rules, quantiles: Mapping[f.Formula, float] | None = None
+) -> Iterator[ScoredCatalog]:
+    """The scored file at a path, together with rules.
+
+    Parameters
+    ----------
+    path : Path
+    rules : Rules
+    quantiles : mapping of CatalogQuantile to float, optional
+        Quantiles of another catalog; by default the file is read for its own.
+
+    Raises
+    ------
+    CatalogError
+        If the file is missing, damaged or not a scored file.
+    """
+    with scored_file(path) as file:
+        yield ScoredCatalog(file, rules, quantiles)
+
+
 @contextlib.contextmanager
 def scored_file(path: Path) -> Iterator[ScoredFile]:
     """The scored file at a path.
@@ -260,11 +383,6 @@ def scored_file(path: Path) -> Iterator[ScoredFile]:
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             opened = ScoredFile(path, file)
-            if "proxy_quantiles" in opened.schema.names:
-                raise CatalogError(
-                    f"{path}: scored by an earlier version of targetsel, which kept posteriors in "
-                    "another form. Score the catalog again."
-                )
             for name in ("_healpix_29", *opened.names.values()):
                 if name not in opened.schema.names:
                     raise CatalogError(
@@ -287,12 +405,12 @@ def _batches(
 
 
 def _spans(metadata: pq.FileMetaData, groups: Iterable[int]) -> Iterator[list[int]]:
-    """The row groups, so many at a time as make a look."""
+    """The row groups in lists of about `ROWS_PER_READ` rows."""
     span: list[int] = []
     rows = 0
     for group in groups:
         more = metadata.row_group(group).num_rows
-        if span and rows + more > ROWS_PER_LOOK:
+        if span and rows + more > ROWS_PER_READ:
             yield span
             span, rows = [], 0
         span.append(group)

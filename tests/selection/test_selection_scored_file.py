@@ -5,15 +5,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.errors import CatalogError
 from targetsel.rules.binding import footer
 from targetsel.rules.formula import Column, Compare, Constant
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
-from targetsel.selection import scan as module
-from targetsel.selection.funnel import FunnelCounts
-from targetsel.selection.scan import scored_file
+from targetsel.selection import scored_file as module
+from targetsel.selection.funnel import ConditionCounter
+from targetsel.selection.scored_file import scored_file
 from targetsel.selection.select import select
+from targetsel.selection.target_list import columns_needed
 from targetsel.tables.parquet import read_footer, write_table
 from tests.selection.scored_by_hand import scored_table
 
@@ -53,8 +53,9 @@ def catalog(ids=None) -> pa.Table:
 
 def ids_of_selected(path, rules) -> list[int]:
     with scored_file(path) as file:
-        wanted = plan(rules, file.schema)
-        pieces = file.selected(wanted, [FunnelCounts(each) for each in wanted.classes])
+        classes = plan(rules, file.schema).classes
+        columns = columns_needed(classes, file.schema)
+        pieces = file.selected(classes, [ConditionCounter(each) for each in classes], columns)
         return [i for piece in pieces for i in piece.target_id.tolist()]
 
 
@@ -199,16 +200,6 @@ def test_only_posteriors_that_a_rule_names_are_read(written, monkeypatch):
 def test_columns_of_later_conditions_are_not_read_once_nobody_is_left(written, monkeypatch):
     rules = rules_with("rmag < 99, rmag < 1, P(d4000 > 1) > 0.5")
     assert columns_read(monkeypatch, written / "a.scored.parquet", rules) == {"rmag"}
-
-
-def test_file_of_the_older_layout_is_to_be_scored_again(written):
-    table = catalog()
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(33 * len(table))), 33)
-    pq.write_table(table.append_column("proxy_quantiles", lists), written / "old.parquet")
-    expected = r"old.parquet: scored by an earlier version .* Score the catalog again\."
-    with pytest.raises(CatalogError, match=expected):
-        select(written / "old.parquet", RULES, written / "old.targets.parquet")
-    assert not (written / "old.targets.parquet").exists()
 
 
 def test_row_group_without_rows_is_no_trouble(written):

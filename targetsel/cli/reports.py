@@ -1,0 +1,202 @@
+"""targetsel forecast, diff, density, randoms and selection-function: reports on a selection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from targetsel.cli.options import CalibrationOption, RulesOption, ScoredArgument, TruthOption, both
+from targetsel.cli.select import SCORED, only_scored_file
+from targetsel.cli.terminal import number, print_table
+from targetsel.errors import CatalogError, RuleError
+from targetsel.rules.rules import Rules, find_rules
+from targetsel.selection.reports.density import density as measure
+from targetsel.selection.reports.difference import compare_lists, compare_rules
+from targetsel.selection.reports.forecast import Expected, forecasts
+from targetsel.selection.reports.randoms import randoms as write_randoms
+from targetsel.selection.reports.selection_function import write_selection_function
+from targetsel.selection.target_list import TargetList
+
+LIST = ".parquet"
+
+
+def forecast(
+    rules: RulesOption,
+    scored: ScoredArgument = None,
+    class_: Annotated[
+        str | None, typer.Option("--class", help="Only this class. Default: all with a claim.")
+    ] = None,
+    calibration: CalibrationOption = None,
+    truth: TruthOption = None,
+) -> None:
+    """Forecast the members of each class of RULES for which the class's claim is true."""
+    known = both(calibration, truth)
+    found = forecasts(Rules.read(rules), scored or only_scored_file(Path()), known, class_)
+    print_table(
+        ("class", "members", "sum of P", "expected true", "purity", "completeness"),
+        [
+            (
+                each.name,
+                f"{each.n_selected:,}",
+                f"{each.stated:,.1f}",
+                _with_interval(each.true, ",.1f"),
+                _with_interval(each.purity, ".1%"),
+                _with_interval(each.completeness, ".1%"),
+            )
+            for each in found
+        ],
+    )
+    if known is None:
+        typer.echo("Without a calibration there are no intervals: give --calibration and --truth.")
+
+
+def _with_interval(expected: Expected, form: str) -> str:
+    text = number(expected.value, form)
+    if expected.interval is None:
+        return text
+    low, high = (number(each, form) for each in expected.interval)
+    return f"{text} ({low} to {high})"
+
+
+def diff(
+    before: Annotated[str, typer.Argument(help="Rule file or target list.")],
+    after: Annotated[str, typer.Argument(help="The same kind of file, changed.")],
+    scored: Annotated[
+        Path | None,
+        typer.Option(
+            help="Scored catalog to find the reasons in. Default for rule files: the only "
+            f"*{SCORED} of this folder."
+        ),
+    ] = None,
+    calibration: CalibrationOption = None,
+    truth: TruthOption = None,
+) -> None:
+    """Show the sources that enter or leave from BEFORE to AFTER, and the conditions to blame."""
+    are_lists, also = (each.endswith(LIST) for each in (before, after))
+    if are_lists != also:
+        raise RuleError(f"{before}, {after}: compare two rule files, or two target lists ({LIST})")
+    if are_lists:
+        found = compare_lists(TargetList.read(Path(before)), TargetList.read(Path(after)), scored)
+    else:
+        catalog, known = scored or only_scored_file(Path()), both(calibration, truth)
+        found = compare_rules(Rules.read(before), Rules.read(after), catalog, known)
+    print_table(
+        ("class", "before", "after", "entered", "left"),
+        [(each.name, *(f"{n:,}" for n in each.counts)) for each in found],
+    )
+    for each in found:
+        _print_reasons(f"{each.name}: entered, kept out before by", each.entered_by)
+        _print_reasons(f"{each.name}: left, kept out now by", each.left_by)
+    if are_lists and scored is None:
+        typer.echo("Name the scored catalog with --scored to see which condition did it.")
+
+
+def _print_reasons(title: str, reasons: Mapping[str, int]) -> None:
+    if reasons:
+        typer.echo(title)
+    for condition, n in reasons.items():
+        typer.echo(f"  {n:>9,}  {condition}")
+
+
+def density(
+    targets: Annotated[Path, typer.Argument(help="Target list.")],
+    reach: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            help="Radius within which targets compete for a fiber, arcsec; DESI's by default.",
+        ),
+    ] = 88.8,
+    nside: Annotated[int, typer.Option(help="Of the HEALPix pixels to count in.")] = 64,
+    scored: Annotated[
+        Path | None,
+        typer.Option(help="Scored catalog, whose pixels without targets are then counted too."),
+    ] = None,
+) -> None:
+    """Measure the density of TARGETS on the sky and their neighbours within a fiber's REACH."""
+    found = measure(TargetList.read(targets), reach, nside, scored)
+    spread = ("mean /deg2", "5 %", "median", "95 %", "most")
+    print_table(
+        ("class", "targets", *spread, "neighbours", "at most", "with any"),
+        [
+            (
+                each.name,
+                f"{each.n_targets:,}",
+                *(number(value, ".4g") for value in each.per_deg2),
+                number(each.neighbours, ".3g"),
+                f"{each.most_neighbours:,}",
+                number(each.crowded, ".1%"),
+            )
+            for each in found
+        ],
+    )
+    which = "that hold a target" if scored is None else f"where {scored} has sources"
+    typer.echo(
+        f"Densities in HEALPix pixels of nside {nside} {which}; neighbours within {reach:g} arcsec."
+    )
+
+
+def randoms(
+    rules: RulesOption,
+    points: Annotated[
+        Path | None, typer.Argument(help="Table of random points with ra and dec.")
+    ] = None,
+    per_deg2: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Without POINTS: make this many per square degree."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: <rules>.randoms.parquet.")
+    ] = None,
+) -> None:
+    """Keep the random POINTS at which RULES could have targets."""
+    source = per_deg2 if points is None else points
+    if source is None or (points is not None and per_deg2 is not None):
+        raise CatalogError("name a table of random points, or give --per-deg2 to make some")
+    output = output or Path(f"{find_rules(rules).stem}.randoms.parquet")
+    done = write_randoms(Rules.read(rules), output, source)
+    print_table(
+        ("class", "points kept"), [(each.name, f"{each.n_kept:,}") for each in done.classes]
+    )
+    for each in done.classes:
+        if each.left_out:
+            typer.echo(f"{each.name}: not asked of points: {', '.join(each.left_out)}")
+    typer.echo(f"{done.n_written:,} of {done.n_points:,} points written to {done.output}")
+
+
+def selection_function(
+    rules: RulesOption,
+    scored: ScoredArgument = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: <rules>.inclusion.parquet.")
+    ] = None,
+    map_: Annotated[
+        Path | None, typer.Option("--map", help="Default: <rules>.inclusion-map.parquet.")
+    ] = None,
+    nside: Annotated[int, typer.Option(help="Of the map's HEALPix pixels.")] = 64,
+    calibration: CalibrationOption = None,
+    truth: TruthOption = None,
+) -> None:
+    """Write every target's inclusion probability, and a sky map of their mean."""
+    scored = scored or only_scored_file(Path())
+    stem = find_rules(rules).stem
+    output = output or scored.parent / f"{stem}.inclusion.parquet"
+    map_ = map_ or scored.parent / f"{stem}.inclusion-map.parquet"
+    known = both(calibration, truth)
+    found = write_selection_function(Rules.read(rules), scored, output, map_, nside, known)
+    print_table(
+        ("class", "candidates", "selected", "weights"),
+        [
+            (
+                each.name,
+                f"{each.n_candidates:,}",
+                f"{each.n_selected:,}",
+                "unbiased" if each.randomised else "descriptive: not only chance decided",
+            )
+            for each in found
+        ],
+    )
+    typer.echo(f"written to {output} and {map_}")
