@@ -8,12 +8,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from targetsel.cli.terminal import counted
+from targetsel.cli.terminal import counted, print_table
 from targetsel.errors import HandoffError
-from targetsel.handoff.assignment import Assignment, Pointing, join
+from targetsel.handoff.assignment import Assignment, Pointing, groups_of, join
 from targetsel.handoff.export import check
 from targetsel.handoff.export import export as export_targets
 from targetsel.handoff.prepare import ExportOptions
@@ -141,12 +139,8 @@ def _order(tool: Tool) -> str:
 
 def show_assignment(result: Assignment) -> None:
     """Print the assigned share of each class and priority."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("class")
-    for heading in ("priority", "targets", "in reach", "assigned", "share"):
-        table.add_column(heading, justify="right")
-    for each in result.summary():
-        table.add_row(
+    rows = [
+        (
             each.program,
             str(each.priority),
             f"{each.n_targets:,}",
@@ -154,7 +148,9 @@ def show_assignment(result: Assignment) -> None:
             f"{each.n_assigned:,}",
             f"{each.fraction:.0%}",
         )
-    Console(soft_wrap=True).print(table, highlight=False)
+        for each in result.summary()
+    ]
+    print_table(("class", "priority", "targets", "in reach", "assigned", "share"), rows)
 
 
 def assign(
@@ -194,33 +190,27 @@ def assign(
 
 def show(targets: TargetList, forecast: PointingForecast) -> None:
     """Print the forecast, target class by target class and priority by priority."""
-    console, instrument = Console(soft_wrap=True, highlight=False), forecast.instrument
+    instrument = forecast.instrument
     reach = "the whole field" if instrument.patrol is None else f'{instrument.patrol:g}"'
-    console.print(
+    typer.echo(
         f"SIMULATION, not an assignment: {instrument.title}, {instrument.n_fibers} fibers in a "
         f"{instrument.shape} of {instrument.diameter:g} deg, reach {reach}, separation "
         f'{instrument.separation:g}"'
     )
-    table = Table(box=None, pad_edge=False)
-    table.add_column("class")
-    for heading in ("priority", "in list", "in field", "with fiber", "share of field"):
-        table.add_column(heading, justify="right")
-    program = np.array(targets.table["program"].to_pylist(), dtype=object)
-    priority = targets.table["priority"].to_numpy()
-    groups = sorted(set(zip((-priority).tolist(), program.tolist(), strict=True)))
-    for minus, name in groups:
-        member = (priority == -minus) & (program == name)
-        _add_row(table, name, str(-minus), member, forecast)
-    if len(groups) > 1:
-        _add_row(table, "all", "", np.ones(len(priority), bool), forecast)
-    console.print(table)
-    console.print(f"For a real assignment use {instrument.real_tool}.")
-    console.print(f"Where the numbers come from: {instrument.source}.")
+    rows = [
+        _row(name, str(priority), member, forecast) for name, priority, member in groups_of(targets)
+    ]
+    if len(rows) > 1:
+        rows.append(_row("all", "", np.ones(len(targets), bool), forecast))
+    headings = ("class", "priority", "in list", "in field", "with fiber", "share of field")
+    print_table(headings, rows)
+    typer.echo(f"For a real assignment use {instrument.real_tool}.")
+    typer.echo(f"Source of the numbers: {instrument.source}.")
 
 
-def _add_row(
-    table: Table, name: str, priority: str, member: np.ndarray, forecast: PointingForecast
-) -> None:
+def _row(
+    name: str, priority: str, member: np.ndarray, forecast: PointingForecast
+) -> tuple[str, ...]:
     inside, taken = (member & forecast.inside).sum(), (member & forecast.assigned).sum()
     share = f"{taken / inside:.0%}" if inside else "-"
-    table.add_row(name, priority, f"{member.sum():,}", f"{inside:,}", f"{taken:,}", share)
+    return name, priority, f"{member.sum():,}", f"{inside:,}", f"{taken:,}", share

@@ -1,4 +1,4 @@
-"""targetsel observe: what a spectrograph would see of predicted lines."""
+"""targetsel observe: signal-to-noise ratios and exposure times of predicted lines."""
 
 from __future__ import annotations
 

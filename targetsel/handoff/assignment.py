@@ -9,7 +9,7 @@ as in Subaru-PFS/datamodel (355df2a) ``datamodel.txt``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -130,16 +130,11 @@ class Assignment:
 
     def summary(self) -> list[ClassAssignment]:
         """Per target class and priority, the highest priority first."""
-        table = self.targets.table
-        program = np.array(table["program"].to_pylist(), dtype=object)
-        priority = table["priority"].to_numpy()
-        groups = sorted(set(zip((-priority).tolist(), program.tolist(), strict=True)))
         lines = []
-        for minus, name in groups:
-            rows = (program == name) & (priority == -minus)
+        for program, priority, rows in groups_of(self.targets):
             reach = None if self.in_reach is None else int(self.in_reach[rows].sum())
             assigned = int(self.assigned[rows].sum())
-            lines.append(ClassAssignment(name, -minus, int(rows.sum()), reach, assigned))
+            lines.append(ClassAssignment(program, priority, int(rows.sum()), reach, assigned))
         return lines
 
 
@@ -157,6 +152,14 @@ class ClassAssignment:
     def fraction(self) -> float:
         """The assigned share of all targets of this class and priority."""
         return self.n_assigned / self.n_targets
+
+
+def groups_of(targets: TargetList) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Class, priority and rows (mask, shape (M,)) of each group, the highest priority first."""
+    program = np.array(targets.table["program"].to_pylist(), dtype=object)
+    priority = targets.table["priority"].to_numpy()
+    for minus, name in sorted(set(zip((-priority).tolist(), program.tolist(), strict=True))):
+        yield name, -minus, (program == name) & (priority == -minus)
 
 
 def join(targets: TargetList, pointings: Iterable[Pointing], ids: Path | None = None) -> Assignment:

@@ -64,7 +64,7 @@ class ToolTargets:
     priority : ndarray, shape (M,), or None
         On the tool's scale; None where the file has none.
     reader : str
-        Which program read the file, with its version.
+        Program that read the file, with its version.
     """
 
     id: np.ndarray
@@ -83,22 +83,22 @@ class Tool:
     name : str
         The word after ``--for``.
     title : str
-        What it is, in a few words.
+        Description in a few words.
     source : str
         The document or code that the format was taken from.
     suffix : str
         Ending of its file, such as ``.fits``.
     write : callable
-        ``write(prepared, settings, path)`` writes the file (and any companions it needs) and
+        ``write(targets, settings, path)`` writes the file (and any companions it needs) and
         returns the paths of all, the main one first.
     read : callable
         ``read(path)`` gives a `ToolTargets`, through an independent reader where one is installed.
     priorities : PriorityScale or None
         None where the format has no priorities.
     ids : "target_id", "name", "row" or callable
-        How it knows a target: by the list's int64 `target_id`; by the source's id as text; by a
-        row number counted from 1; or by what ``ids(rows, settings)`` makes of the row numbers. With
-        the last two a map is written beside the file.
+        Ids of its targets: the list's int64 `target_id`; the source's id as text; a row number
+        counted from 1; or ``ids(rows, settings)`` of the row numbers. With the last two a map of
+        ids is written beside the file.
     epoch : float, "columns" or None
         Julian year that positions are moved to; "columns": the file holds each target's own epoch
         and motion, and the tool moves them; None: positions are written as they are. A tool whose
