@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from targetsel.documents.models import Integer
+from targetsel.documents.models import Expected, Integer
 from targetsel.errors import HandoffError
 from targetsel.handoff.files import read_fits, write_fits
-from targetsel.handoff.settings import ALL, Text, TextByClass
+from targetsel.handoff.settings import ALL, ByClass, Text, TextByClass
 from targetsel.handoff.text_lists import UNKNOWN, FilterSettings, one_magnitude
 from targetsel.handoff.tool import Tool, ToolTable, ToolTargets
 
@@ -63,15 +63,26 @@ COLUMNS = {
 RESOLUTIONS = {"LRS": 1, "HRS": 2}
 # A flat profile (1) would take magnitudes per square arcsecond, which target lists do not have.
 EXTENTS = {"point": 0, "sersic": 2}
-LONGEST = 256
+
+
+Names = Annotated[
+    dict[str, Annotated[str, StringConstraints(pattern=r"^[ -~]{1,256}$")]],
+    ByClass(),
+    Expected("1 to 256 ASCII characters"),
+]
+RulesetNames = Annotated[
+    dict[str, Annotated[str, StringConstraints(pattern=r"^[A-Za-z][ -~]{0,255}$")]],
+    ByClass(),
+    Expected("1 to 256 ASCII characters that begin with a letter"),
+]
 
 
 class FourmostSettings(FilterSettings):
-    subsurvey: TextByClass
+    subsurvey: Names
     """registered name of the subsurvey, for all or by class"""
-    template: TextByClass
+    template: Names
     """file name of the spectral template, for all or by class"""
-    ruleset: TextByClass
+    ruleset: RulesetNames
     """name of the spectral success criteria, for all or by class; DONOTOBSERVE switches targets
     off"""
     resolution: Literal["LRS", "HRS"] = "LRS"
@@ -80,7 +91,7 @@ class FourmostSettings(FilterSettings):
     """filter of MAG, such as r_sdss; by default the first the list has of r i z g y u"""
     mag_type: Text | None = None
     """4MOST's name of that filter, such as SDSS_r_AB, where it is not known here"""
-    extent: TextByClass | None = None
+    extent: Annotated[dict[str, Literal["point", "sersic"]], ByClass()] | None = None
     """point (default) or sersic, for all or by class"""
     sersic_radius: TextByClass | None = None
     """[arcsec], a number for all or by class, or a column of the list"""
@@ -92,7 +103,7 @@ class FourmostSettings(FilterSettings):
     """E(B-V) [mag], a number (default 0) or a column of the list"""
     cadence: Annotated[Integer, Field(ge=0, le=2**53)] = 0
     """4MOST's code for the cadence; default 0, none"""
-    classification: TextByClass | None = None
+    classification: Names | None = None
     """expected class of source, such as GAL, for all or by class"""
 
 
@@ -100,7 +111,7 @@ def write(targets: ToolTable, settings: FourmostSettings, path: Path) -> list[Pa
     """Write the catalog; it has no time limits and no calibration magnitudes."""
     _within("DEC", targets.dec, -90, 40, targets)
     _within("EPOCH", targets.epoch, 1950, 2050, targets)
-    redshift = _numbers(targets, settings, "redshift", 0)
+    program, redshift = targets.program, _numbers(targets, settings, "redshift", 0)
     _within("REDSHIFT_ESTIMATE", redshift, -0.01, 10, targets)
     reddening = _numbers(targets, settings, "reddening", 0)
     _within("REDDENING", reddening, 0, 100, targets)
@@ -117,14 +128,14 @@ def write(targets: ToolTable, settings: FourmostSettings, path: Path) -> list[Pa
         "PMDEC": np.nan_to_num(targets.pmdec),
         "EPOCH": targets.epoch,
         "RESOLUTION": RESOLUTIONS[settings.resolution],
-        "SUBSURVEY": _texts(targets, settings, "subsurvey"),
-        "TEMPLATE": _texts(targets, settings, "template"),
-        "RULESET": _rulesets(targets, settings),
+        "SUBSURVEY": settings.by_class("subsurvey", program),
+        "TEMPLATE": settings.by_class("template", program),
+        "RULESET": settings.by_class("ruleset", program),
         "CADENCE": settings.cadence,
         "REDDENING": reddening,
         "REDSHIFT_ESTIMATE": redshift,
         "TEMPLATE_REDSHIFT": 0.0,
-        "CLASSIFICATION": _texts(targets, settings, "classification", "UNKNOWN"),
+        "CLASSIFICATION": settings.by_class("classification", program, "UNKNOWN"),
         "COMPLETENESS": 1.0,
         "PARALLAX": targets.filled("parallax", 0.0),
     }
@@ -141,11 +152,6 @@ def read(path: Path) -> ToolTargets:
 def _extent(targets: ToolTable, settings: FourmostSettings) -> dict[str, Any]:
     """A point or a Sersic profile."""
     shapes = settings.by_class("extent", targets.program, "point")
-    for shape in shapes.tolist():
-        if shape not in EXTENTS:
-            raise settings.error(
-                "extent", f"'extent' is '{shape}'; expected one of {', '.join(EXTENTS)}"
-            )
     sersic = shapes == "sersic"
     radius, index = np.zeros(len(targets)), np.zeros(len(targets))
     if sersic.any():
@@ -172,28 +178,6 @@ def _brightness(targets: ToolTable, settings: FourmostSettings) -> dict[str, Any
     error = np.nan_to_num(targets.photometry.magnitude_error(band))
     kind = settings.mag_type or f"{known}_{band.name}_AB"
     return {"MAG_TYPE": kind, "MAG": magnitude, "MAG_ERR": error}
-
-
-def _texts(
-    targets: ToolTable, settings: FourmostSettings, key: str, default: str | None = None
-) -> np.ndarray:
-    texts = settings.by_class(key, targets.program, default)
-    for text in dict.fromkeys(texts.tolist()):
-        if not (text.isascii() and 0 < len(text) <= LONGEST):
-            raise settings.error(
-                key, f"'{key}' is '{text}'; expected 1 to {LONGEST} ASCII characters"
-            )
-    return texts
-
-
-def _rulesets(targets: ToolTable, settings: FourmostSettings) -> np.ndarray:
-    rulesets = _texts(targets, settings, "ruleset")
-    for name in dict.fromkeys(rulesets.tolist()):
-        if not name[0].isalpha():
-            raise settings.error(
-                "ruleset", f"'ruleset' is '{name}'; 4MOST's rulesets begin with a letter"
-            )
-    return rulesets
 
 
 def _numbers(

@@ -24,6 +24,7 @@ import csv
 import io
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ from pydantic import Field
 from targetsel.documents.models import Integer
 from targetsel.errors import HandoffError
 from targetsel.handoff.files import write_ecsv, write_text
-from targetsel.handoff.settings import NumberByClass, Text, TextByClass, ToolSettings
+from targetsel.handoff.settings import ByClass, NumberByClass, Text, TextByClass, ToolSettings
 from targetsel.handoff.text_lists import known_bands
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.photometry.bands import Band
@@ -62,7 +63,7 @@ CATEGORIES = (
 class UploaderSettings(ToolSettings):
     exptime: NumberByClass | None = None
     """total exposure time [s], for all or by class, where the list has none"""
-    resolution: TextByClass
+    resolution: Annotated[dict[str, Literal["L", "M"]], ByClass()]
     """L or M, for all or by class"""
     reference_arm: TextByClass
     """arm that the exposure time is for: b, r, n (L) or b, m, n (M)"""
@@ -71,7 +72,7 @@ class UploaderSettings(ToolSettings):
 class NetflowSettings(ToolSettings):
     exptime: NumberByClass | None = None
     """exposure time [s], for all or by class, where the list has none"""
-    qa_reference_arm: TextByClass | None = None
+    qa_reference_arm: Annotated[dict[str, Literal["b", "r", "m", "n"]], ByClass()] | None = None
     """b, r, m or n, for all or by class; left out by default"""
 
 
@@ -183,8 +184,6 @@ def read_uploader(path: Path) -> ToolTargets:
 
 def _check_arms(resolution: np.ndarray, arm: np.ndarray, settings: UploaderSettings) -> None:
     for wanted, used in sorted(set(zip(resolution.tolist(), arm.tolist(), strict=True))):
-        if wanted not in ARMS:
-            raise settings.error("resolution", f"'resolution' is '{wanted}'; expected L or M")
         if used not in ARMS[wanted]:
             raise settings.error(
                 "reference_arm",
@@ -222,8 +221,6 @@ def write_netflow(targets: ToolTable, settings: NetflowSettings, path: Path) -> 
     )
     if settings.qa_reference_arm is not None:
         arms = settings.by_class("qa_reference_arm", targets.program)
-        if not np.isin(arms.astype(str), ("b", "r", "m", "n")).all():
-            raise settings.error("qa_reference_arm", "'qa_reference_arm' takes b, r, m or n")
         table["qa_reference_arm"] = arms.astype(str)
     write_ecsv(path, table)
     return [path]

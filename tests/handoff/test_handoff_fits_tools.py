@@ -43,7 +43,7 @@ def test_4most_class_without_a_ruleset_is_named(tmp_path):
 
 
 def test_4most_ruleset_begins_with_a_letter(tmp_path):
-    with pytest.raises(HandoffError, match=r"'ruleset' is '1line'; .* begin with a letter"):
+    with pytest.raises(HandoffError, match=r"ruleset is '1line'; .* begin with a letter"):
         exported("4most", tmp_path, changed={"ruleset": "1line"})
 
 
@@ -86,12 +86,12 @@ def test_4most_sersic_sizes_and_redshifts_come_from_columns_or_numbers(tmp_path)
 def test_4most_sersic_profile_needs_a_size(tmp_path):
     with pytest.raises(HandoffError, match="needs the setting 'sersic_radius'"):
         exported("4most", tmp_path, changed={"extent": "sersic"})
-    with pytest.raises(HandoffError, match="'extent' is 'round'; expected one of point, sersic"):
+    with pytest.raises(HandoffError, match="extent is 'round'; expected 'point' or 'sersic'"):
         exported("4most", tmp_path, changed={"extent": "round"})
 
 
 def test_4most_flat_profiles_are_refused_as_magnitudes_are_total(tmp_path):
-    with pytest.raises(HandoffError, match="'extent' is 'flat'; expected one of point, sersic"):
+    with pytest.raises(HandoffError, match="extent is 'flat'; expected 'point' or 'sersic'"):
         exported("4most", tmp_path, changed={"extent": "flat"})
 
 

@@ -85,7 +85,7 @@ def test_name_with_a_forbidden_character_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"resolution": "H"}, "'resolution' is 'H'; expected L or M"),
+        ({"resolution": "H"}, "resolution is 'H'; expected 'L' or 'M'"),
         ({"reference_arm": "m"}, "with resolution L expected one of b, r, n"),
         ({"resolution": "M"}, "'reference_arm' is 'r'; with resolution M"),
         ({"exptime": "0"}, "'exptime' is 0 for some targets"),
