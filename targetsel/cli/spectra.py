@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
 from targetsel.errors import SpectrumError
 from targetsel.version import __version__
+
+if TYPE_CHECKING:
+    from targetsel.spectra.reading import Attempt
+
+T = TypeVar("T")
+Files = Annotated[
+    list[Path], typer.Argument(help="SDSS spec or spec-lite FITS, or .npz, .csv, .parquet.")
+]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")]
+Redshift = Annotated[
+    float | None, typer.Option(help="Redshift of every spectrum. Default: as in the file.")
+]
 
 app = typer.Typer(
     help="Bring real spectra to the decoder's latents; measure their lines.", no_args_is_help=True
@@ -22,27 +35,25 @@ def _spectra() -> None:
 
 @app.command()
 def encode(
-    files: Annotated[
-        list[Path], typer.Argument(help="SDSS spec or spec-lite FITS, or .npz, .csv, .parquet.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")],
-    redshift: Annotated[
-        float | None, typer.Option(help="Of every spectrum. Default: what the file says.")
-    ] = None,
+    files: Files,
+    output: Output,
+    redshift: Redshift = None,
     ensemble: Annotated[
-        str, typer.Option(help="Ensemble whose decoder to use: a folder, or a shipped one's name.")
+        str,
+        typer.Option(help="Ensemble with the decoder: a folder, or a shipped one's name."),
     ] = "mock-ps1",
     decoder: Annotated[
-        Path | None, typer.Option(help="A decoder's folder or file, in place of an ensemble's.")
+        Path | None,
+        typer.Option(help="Folder or file of another decoder, in place of the ensemble's."),
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="PNG file to draw the first ones in.")
+        Path | None, typer.Option(help="PNG file with a picture of the first spectra.")
     ] = None,
 ) -> None:
     """Find the latents of the spectra in FILES, and how well they describe them."""
     from targetsel.scoring.ensemble import find_ensemble
     from targetsel.spectra.decoder import Decoder
-    from targetsel.spectra.encoding import encode_files, table
+    from targetsel.spectra.encoding import draw_spectra, encode_files, table
     from targetsel.tables.files import sha256_of_file
     from targetsel.tables.parquet import write_table
 
@@ -50,12 +61,7 @@ def encode(
     chosen = chosen / "decoder.safetensors" if chosen.is_dir() else chosen
     network = Decoder.read(chosen)
     attempts = encode_files(files, network, redshift)
-    errors = [each.result for each in attempts if isinstance(each.result, SpectrumError)]
-    encoded = [each.result for each in attempts if not isinstance(each.result, SpectrumError)]
-    if errors and not encoded:
-        raise errors[0]
-    for error in errors:
-        typer.echo(str(error), err=True)
+    encoded = _usable(attempts)
     footer = {
         "code_version": __version__,
         "decoder_sha256": sha256_of_file(chosen),
@@ -64,29 +70,24 @@ def encode(
     write_table(table(attempts, network.n_latents), output, footer)
     typer.echo(f"{len(encoded)} of {len(attempts)} spectra encoded in {output}")
     if picture is not None:
-        from targetsel.spectra.encoding import draw_spectra
-
         typer.echo(f"{draw_spectra(encoded, picture)} of them drawn in {picture}")
 
 
 @app.command()
 def measure(
-    files: Annotated[
-        list[Path], typer.Argument(help="SDSS spec or spec-lite FITS, or .npz, .csv, .parquet.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")],
-    redshift: Annotated[
-        float | None, typer.Option(help="Of every spectrum. Default: what the file says.")
-    ] = None,
+    files: Files,
+    output: Output,
+    redshift: Redshift = None,
     lines: Annotated[
         Path | None, typer.Option(help="YAML file of definitions to add to the line table.")
     ] = None,
     index: Annotated[
-        list[str] | None, typer.Option(help="What to measure; repeat. Default: all of the table.")
+        list[str] | None,
+        typer.Option(help="Index to measure; repeatable. Default: the whole table."),
     ] = None,
     ew_sign: Annotated[
         Literal["emission", "mpa"],
-        typer.Option(help="Widths of emission lines positive, or negative as MPA-JHU has them."),
+        typer.Option(help="Sign of emission: positive, or negative as in the MPA-JHU catalog."),
     ] = "emission",
 ) -> None:
     """Measure lines and indices of the spectra in FILES, with errors from their noise."""
@@ -98,12 +99,18 @@ def measure(
     check_output(output, [*files, *([lines] if lines else [])])
     table = LineTable.read(lines) if lines else LineTable.shipped()
     table = table.choose(index) if index else table
-    found = measure_files(files, table, redshift)
-    errors = [each.result for each in found if isinstance(each.result, SpectrumError)]
-    if len(errors) == len(found):
+    attempts = measure_files(files, table, redshift)
+    measured = _usable(attempts)
+    footer = {"code_version": __version__, "ew_sign": ew_sign, "indices": table.names}
+    write_table(strengths_table(attempts, table, ew_sign), output, footer)
+    typer.echo(f"{len(measured)} of {len(attempts)} spectra measured in {output}")
+
+
+def _usable(attempts: Sequence[Attempt[T]]) -> list[T]:
+    """The results, with the errors of other spectra printed; the first error if all failed."""
+    errors = [each.result for each in attempts if isinstance(each.result, SpectrumError)]
+    if errors and len(errors) == len(attempts):
         raise errors[0]
     for error in errors:
         typer.echo(str(error), err=True)
-    footer = {"code_version": __version__, "ew_sign": ew_sign, "indices": table.names}
-    write_table(strengths_table(found, table, ew_sign), output, footer)
-    typer.echo(f"{len(found) - len(errors)} of {len(found)} spectra measured in {output}")
+    return [each.result for each in attempts if not isinstance(each.result, SpectrumError)]

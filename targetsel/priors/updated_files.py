@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from targetsel.priors.redshift_prior import RedshiftPrior
 from targetsel.priors.update import Posterior, UpdateOptions, update
 from targetsel.spectra.grid import N_PIXELS
 from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS
-from targetsel.spectra.reading import try_spectra
+from targetsel.spectra.reading import attempts
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.tables.files import check_output
 from targetsel.tables.parquet import ParquetSink, described
@@ -59,11 +59,20 @@ def update_files(
     """
     check_output(output, [priors.path, *spectra])
     schema = pa.schema([pa.field("source_id", pa.string(), nullable=False), *_fields(options)])
+
+    def updated(spectrum: ObservedSpectrum) -> Posterior:
+        return update(priors.prior(spectrum.source_id), spectrum, redshift, options)
+
     errors: list[SpectrumError] = []
     n_spectra = 0
     with ParquetSink(output, schema, row_group_size=ROWS_AT_ONCE) as sink:
-        for spectrum in _all_spectra(spectra):
-            row = _row(priors, spectrum, redshift, options, errors)
+        for attempt in attempts(spectra, updated, redshift=0.0):
+            row: dict[str, Any] = {"source_id": attempt.source_id, "status": OK}
+            if isinstance(attempt.result, SpectrumError):
+                errors.append(attempt.result)
+                row["status"] = str(attempt.result)
+            else:
+                row |= _numbers(attempt.result)
             sink.write(pa.Table.from_pylist([row], schema=schema))
             n_spectra += 1
         if len(errors) == n_spectra:
@@ -75,31 +84,6 @@ def update_files(
             decoder_sha256=priors.model.residual.decoder_sha256,
         )
     return UpdateSummary(n_spectra, tuple(errors))
-
-
-def _all_spectra(paths: Sequence[Path]) -> Iterator[tuple[Path, ObservedSpectrum | SpectrumError]]:
-    for path in paths:
-        for spectrum in try_spectra(path, redshift=0.0):
-            yield path, spectrum
-
-
-def _row(
-    priors: PriorFile,
-    tried: tuple[Path, ObservedSpectrum | SpectrumError],
-    redshift: RedshiftPrior | None,
-    options: UpdateOptions,
-    errors: list[SpectrumError],
-) -> dict[str, Any]:
-    path, spectrum = tried
-    name = path.stem if isinstance(spectrum, SpectrumError) else str(spectrum.source_id)
-    try:
-        if isinstance(spectrum, SpectrumError):
-            raise spectrum
-        found = update(priors.prior(spectrum.source_id), spectrum, redshift, options)
-    except SpectrumError as error:
-        errors.append(error)
-        return {"source_id": name, "status": str(error)}
-    return {"source_id": name, "status": OK, **_numbers(found)}
 
 
 def _numbers(found: Posterior) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.reading import try_spectra
+from targetsel.spectra.reading import Attempt, attempts
 from targetsel.spectra.rest_frame import Basis, fill_gaps, rest_frame
 from targetsel.spectra.spectrum import MeasuredSpectra, ObservedSpectrum
 from targetsel.tables.files import written_beside
@@ -63,22 +63,6 @@ class EncodedSpectra:
     def residual(self) -> np.ndarray:
         """Median over measured pixels of |reconstruction / flux - 1|, shape (N,)."""
         return median_residual(self.spectra, self.reconstruction)
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What became of one spectrum of a file.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    result : EncodedSpectra or SpectrumError
-        Of this one spectrum, or why there are no latents.
-    """
-
-    path: Path
-    result: EncodedSpectra | SpectrumError
 
 
 def encode(spectra: Sequence[ObservedSpectrum], decoder: Decoder) -> EncodedSpectra:
@@ -143,23 +127,12 @@ def median_residual(spectra: MeasuredSpectra, model: np.ndarray) -> np.ndarray:
 
 def encode_files(
     paths: Sequence[Path], decoder: Decoder, redshift: float | None = None
-) -> list[Attempt]:
-    """Encode every spectrum of some files; a bad one leaves its error, not a hole."""
-    attempts = []
-    for path in paths:
-        for spectrum in try_spectra(path, redshift):
-            result: EncodedSpectra | SpectrumError
-            try:
-                if isinstance(spectrum, SpectrumError):
-                    raise spectrum
-                result = encode([spectrum], decoder)
-            except SpectrumError as error:
-                result = error
-            attempts.append(Attempt(Path(path), result))
-    return attempts
+) -> list[Attempt[EncodedSpectra]]:
+    """Encode every spectrum of some files, each by itself."""
+    return list(attempts(paths, lambda spectrum: encode([spectrum], decoder), redshift))
 
 
-def table(attempts: Sequence[Attempt], n_latents: int) -> pa.Table:
+def table(attempts: Sequence[Attempt[EncodedSpectra]], n_latents: int) -> pa.Table:
     """One row for each spectrum that was tried, in their order.
 
     Where there are no latents `status` says why, and all else is null.
@@ -185,12 +158,12 @@ def table(attempts: Sequence[Attempt], n_latents: int) -> pa.Table:
     return pa.Table.from_pylist([_row(each) for each in attempts], schema=pa.schema(fields))
 
 
-def _row(attempt: Attempt) -> dict[str, object]:
+def _row(attempt: Attempt[EncodedSpectra]) -> dict[str, object]:
     result, file = attempt.result, str(attempt.path)
     if isinstance(result, SpectrumError):
-        return {"source_id": attempt.path.stem, "file": file, "status": str(result)}
+        return {"source_id": attempt.source_id, "file": file, "status": str(result)}
     return {
-        "source_id": str(result.spectra.source_id[0]),
+        "source_id": attempt.source_id,
         "file": file,
         "redshift": float(result.spectra.redshift[0]),
         "latent_mean": result.latent_mean[0].tolist(),

@@ -8,11 +8,11 @@ holds one spectrum, an .npz one or many that share wavelengths, and Parquet one 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tokenize import TokenError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -29,6 +29,8 @@ from targetsel.spectra.spectrum import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+T = TypeVar("T")
 
 ROWS_PER_PIECE = 256
 FITS_SUFFIXES = (".fits", ".fit", ".fits.gz")
@@ -103,6 +105,49 @@ def try_spectra(
             yield from _SpectrumFile(path, arrays, redshift, first, n_rows).spectra()
     except SpectrumError as error:
         yield error
+
+
+@dataclass(frozen=True)
+class Attempt(Generic[T]):
+    """One spectrum of a file, and what was made of it.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    spectrum : ObservedSpectrum or None
+        None if it could not be read.
+    result : T or SpectrumError
+        What was made of it, or why nothing could be.
+    """
+
+    path: Path
+    spectrum: ObservedSpectrum | None
+    result: T | SpectrumError
+
+    @property
+    def source_id(self) -> str:
+        """The spectrum's id, or the name of a file that could not be read."""
+        return self.path.stem if self.spectrum is None else str(self.spectrum.source_id)
+
+
+def attempts(
+    paths: Iterable[Path],
+    make: Callable[[ObservedSpectrum], T],
+    redshift: float | None = None,
+) -> Iterator[Attempt[T]]:
+    """`make` of every spectrum of some files; where it fails, the `SpectrumError` in its place."""
+    for path in map(Path, paths):
+        for spectrum in try_spectra(path, redshift):
+            if isinstance(spectrum, SpectrumError):
+                yield Attempt(path, None, spectrum)
+                continue
+            result: T | SpectrumError
+            try:
+                result = make(spectrum)
+            except SpectrumError as error:
+                result = error
+            yield Attempt(path, spectrum, result)
 
 
 def _pieces(path: Path) -> Iterator[tuple[int, int | None, Arrays]]:

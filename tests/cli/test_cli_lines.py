@@ -25,7 +25,8 @@ def test_show_checks_a_table_of_ones_own(targetsel, tmp_path):
     )
     said = targetsel("lines", "show", "--lines", path)
     assert said.status == 2
-    assert said.err.startswith(f"{path}, 'my_break': red runs from 4500 to 4400")
+    assert said.err.startswith(f"{path}:3:71: error: the band runs from 4500 to 4400; expected")
+    assert said.err.endswith(" ^\n")
     path.write_text(path.read_text().replace("4500, 4400]", "4450, 4500]"))
     assert "my_break" in targetsel("lines", "show", "--lines", path).out
 

@@ -17,10 +17,9 @@ import pyarrow as pa
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import SpectrumPixels, WavelengthBand
-from targetsel.spectra.lines.definition import Definition
 from targetsel.spectra.lines.index import Index, on
-from targetsel.spectra.lines.table import LineTable
-from targetsel.spectra.reading import try_spectra
+from targetsel.spectra.lines.table import Definition, LineTable
+from targetsel.spectra.reading import Attempt, attempts
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.tables.parquet import described
 
@@ -217,37 +216,15 @@ def _share(measured: np.ndarray, pixels: SpectrumPixels, band: WavelengthBand) -
     return measured[:, run] @ overlap / overlap.sum()
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """What became of one spectrum of a file: its line strengths, or why there are none."""
-
-    path: Path
-    redshift: float | None
-    result: LineStrengths | SpectrumError
-
-
 def measure_files(
     paths: Sequence[Path], table: LineTable, redshift: float | None = None
-) -> list[Measurement]:
-    """Measure every spectrum of some files; a bad one leaves its error, not a hole."""
-    found = []
-    for path in paths:
-        for spectrum in try_spectra(path, redshift):
-            result: LineStrengths | SpectrumError
-            z = None
-            try:
-                if isinstance(spectrum, SpectrumError):
-                    raise spectrum
-                z = spectrum.redshift
-                result = measure_observed(spectrum, table)
-            except SpectrumError as error:
-                result = error
-            found.append(Measurement(Path(path), z, result))
-    return found
+) -> list[Attempt[LineStrengths]]:
+    """Measure every spectrum of some files, each by itself."""
+    return list(attempts(paths, lambda spectrum: measure_observed(spectrum, table), redshift))
 
 
 def strengths_table(
-    measurements: Sequence[Measurement], table: LineTable, ew_sign: str = "emission"
+    measurements: Sequence[Attempt[LineStrengths]], table: LineTable, ew_sign: str = "emission"
 ) -> pa.Table:
     """One row for each spectrum that was tried, in their order.
 
@@ -283,19 +260,20 @@ def _ucd(definition: Definition) -> str:
     return "spect.line.eqWidth" if definition.is_emission else "spect.index"
 
 
-def _row(measurement: Measurement, signs: Sequence[int]) -> dict[str, object]:
-    result, path = measurement.result, measurement.path
-    row: dict[str, object] = {"file": str(path), "redshift": measurement.redshift}
+def _row(attempt: Attempt[LineStrengths], signs: Sequence[int]) -> dict[str, object]:
+    result, spectrum = attempt.result, attempt.spectrum
+    row: dict[str, object] = {
+        "source_id": attempt.source_id,
+        "file": str(attempt.path),
+        "redshift": spectrum and spectrum.redshift,
+        "status": "ok",
+    }
     if isinstance(result, SpectrumError):
-        return row | {"source_id": path.stem, "status": str(result)}
+        return row | {"status": str(result)}
     for k, (name, sign) in enumerate(zip(result.names, signs, strict=True)):
         if np.isfinite(result.values[0, k]):
             row[name] = sign * float(result.values[0, k])
             row[f"{name}_err"] = float(result.errors[0, k])
-    missing = [
-        f"{name} ({reason})"
-        for name, reason in zip(result.names, result.reason[0], strict=True)
-        if reason
-    ]
-    identity = {"source_id": str(result.source_id[0]), "status": "ok"}
-    return row | identity | {"unmeasured": ", ".join(missing)}
+    reasons = zip(result.names, result.reason[0], strict=True)
+    missing = [f"{name} ({reason})" for name, reason in reasons if reason]
+    return row | {"unmeasured": ", ".join(missing)}

@@ -1,29 +1,330 @@
 """Line tables: the definitions of indices, as one YAML file that users can add to.
 
-The form is told at the head of the shipped file, `spectra/data/lines.yaml`. Wavelengths in air are
-converted once, on reading.
+The form is described at the head of the shipped file, `spectra/data/lines.yaml`. Wavelengths in air
+are converted once, on reading.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
+from pydantic import AfterValidator, Field, StringConstraints
 
+from targetsel.documents.document import Map, Node, Scalar
+from targetsel.documents.models import (
+    DocumentModel,
+    Expected,
+    Number,
+    Quantity,
+    Switch,
+    read_model,
+    validate,
+)
+from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import SpectrumError, did_you_mean
-from targetsel.spectra.grid import SpectrumPixels
-from targetsel.spectra.lines.definition import Definition, define
-from targetsel.spectra.lines.formula import Formula
-from targetsel.spectra.lines.index import Index, on
+from targetsel.expressions import grammar
+from targetsel.spectra.grid import SpectrumPixels, WavelengthBand, air_to_vacuum
+from targetsel.spectra.lines.index import Break, Fit, Index, Level, Profile, SideBands, Width, on
 
 SCHEMA = "targetsel/lines/v1"
-MAX_BYTES = 1 << 20
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MOST_SHARED = 0.1  # share of a line band that a side band may overlap, as some of Lick's do
+UNITS = {"emission": "Angstrom", "absorption": "Angstrom", "magnitude": "mag", "fit": "Angstrom"}
+
+
+# ---------------------------------------------------------------- formulas
+
+_OPERATORS: dict[str, Callable[..., Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "**": operator.pow,
+    "negative": operator.neg,
+    "log10": np.log10,
+    "sqrt": np.sqrt,
+}
+
+
+@dataclass(frozen=True)
+class LineFormula:
+    """An index that is calculated from others with numbers, + - * / **, log10 and sqrt."""
+
+    tree: grammar.Node
+
+    @classmethod
+    def parse(cls, text: str, known: Iterable[str], place: SourceLocation) -> LineFormula:
+        """The formula in a text, which may name what is `known`; errors point from `place` on.
+
+        Raises
+        ------
+        SpectrumError
+        """
+        formula = cls(grammar.parse(text, place))
+        for node in grammar.walk(formula.tree):
+            if isinstance(node, grammar.Name) and node.name not in known:
+                hint = did_you_mean(node.name, known) or " Define it further up."
+                raise node.place.error(f"formula has the unknown name '{node.name}'.{hint}")
+            is_number = isinstance(node, grammar.Number) and not node.unit
+            is_operation = isinstance(node, grammar.Branch) and node.word in _OPERATORS
+            if not (is_number or is_operation or isinstance(node, grammar.Name)):
+                raise node.place.error(
+                    f"'{str(node)[:40]}' is not allowed in a formula; expected numbers, names of "
+                    "indices, + - * / **, log10() and sqrt()"
+                )
+        if not formula.names:
+            raise place.error(f"formula '{text[:60]}' has no index in it")
+        return formula
+
+    @property
+    def names(self) -> set[str]:
+        """The indices that it is calculated from."""
+        nodes = grammar.walk(self.tree)
+        return {node.name for node in nodes if isinstance(node, grammar.Name)}
+
+    def __call__(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The index from others' values of one shape; NaN where it is not a finite number."""
+        with np.errstate(all="ignore"):
+            found = np.asarray(_value(self.tree, values))
+        return np.where(np.isfinite(found), found, np.nan)
+
+
+def _value(node: grammar.Node, values: Mapping[str, np.ndarray]) -> Any:
+    if isinstance(node, grammar.Name):
+        return values[node.name]
+    if isinstance(node, grammar.Number):
+        return np.float64(node.value)
+    assert isinstance(node, grammar.Branch), node
+    return _OPERATORS[node.word](*(_value(part, values) for part in node.parts))
+
+
+# ---------------------------------------------------------------- one item of a table
+
+
+def _increasing(band: tuple[float, float]) -> tuple[float, float]:
+    if not band[0] < band[1]:
+        raise ValueError(
+            f"the band runs from {band[0]:g} to {band[1]:g}; expected increasing wavelengths"
+        )
+    return band
+
+
+def _different(sigma: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(sigma)) < len(sigma):
+        raise ValueError(f"sigma is {list(sigma)}; expected different numbers")
+    return sigma
+
+
+Wavelength = Annotated[float, Quantity("Angstrom", 1000, 60_000)]
+BandField = Annotated[
+    tuple[Wavelength, Wavelength],
+    AfterValidator(_increasing),
+    Expected("[start, end] between 1000 and 60000 Angstrom"),
+]
+ProfileField = Annotated[
+    tuple[tuple[Wavelength, Annotated[Number, Field(gt=0)]], ...], Field(min_length=1)
+]
+LINES = Expected("[[wavelength, strength], ...], with strengths above 0")
+
+
+class Item(DocumentModel):
+    """What every item of a table has."""
+
+    name: Annotated[
+        str,
+        StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$"),
+        Expected("small letters, digits and _"),
+    ]
+    kind: str
+    source: str = ""
+    about: str = ""
+
+    @property
+    def is_emission(self) -> bool:
+        return self.kind in ("emission", "fit")
+
+    @property
+    def unit_of_index(self) -> str:
+        return UNITS.get(self.kind, "")
+
+    def index(self, known: Iterable[str]) -> Index | LineFormula:
+        """The index that the item defines; formulas may use what is `known`."""
+        raise NotImplementedError
+
+
+class FormulaItem(Item):
+    """An index that is calculated from others."""
+
+    formula: Annotated[str, Expected("a formula")]
+    unit: str = ""
+    emission: Switch = False
+
+    @property
+    def is_emission(self) -> bool:
+        return self.emission
+
+    @property
+    def unit_of_index(self) -> str:
+        return self.unit
+
+    def index(self, known: Iterable[str]) -> LineFormula:
+        return LineFormula.parse(self.formula, known, self.place_of("formula"))
+
+
+class MeasuredItem(Item):
+    """An index that is measured on spectra, in bands whose wavelengths are in `medium`."""
+
+    medium: Literal["air", "vacuum"]
+
+    def in_vacuum(self, wavelength: float) -> float:
+        return air_to_vacuum(wavelength) if self.medium == "air" else wavelength
+
+    def band(self, name: str) -> WavelengthBand:
+        """The band of a field, in vacuum."""
+        return WavelengthBand(*map(self.in_vacuum, getattr(self, name)))
+
+
+class BreakItem(MeasuredItem):
+    """A ratio of two bands."""
+
+    blue: BandField
+    red: BandField
+
+    def index(self, known: Iterable[str]) -> Break:
+        blue, red = self.band("blue"), self.band("red")
+        if blue.end > red.start:
+            raise self.place_of("blue").error("blue reaches into red; expected it to end before")
+        return Break(blue, red)
+
+
+class LineItem(MeasuredItem):
+    """A line, or the level of the continuum at one, between two side bands."""
+
+    line: BandField
+    blue: BandField
+    red: BandField
+
+    def index(self, known: Iterable[str]) -> Width | Level:
+        line, blue, red = (self.band(name) for name in ("line", "blue", "red"))
+        if not blue.centre < line.centre < red.centre:
+            raise self.place_of("line").error(
+                "expected blue, line and red in this order, but their centres are at "
+                f"{blue.centre:.1f}, {line.centre:.1f} and {red.centre:.1f} Angstrom"
+            )
+        for name, side in (("blue", blue), ("red", red)):
+            if side.shared(line) > MOST_SHARED * line.width:
+                raise self.place_of(name).error(
+                    f"{name} overlaps line by {side.shared(line):.1f} Angstrom, expected at most "
+                    f"{MOST_SHARED:.0%} of the line's {line.width:.1f}"
+                )
+        if blue.shared(red) > 0:
+            raise self.place_of("red").error(
+                f"blue and red overlap by {blue.shared(red):.1f} Angstrom"
+            )
+        sides = SideBands(blue, red)
+        return Level(line, sides) if self.kind == "level" else Width(line, sides, self.kind)
+
+
+class FitItem(MeasuredItem):
+    """A line that is fitted together with others."""
+
+    line: BandField
+    profile: Annotated[ProfileField, LINES]
+    beside: Annotated[tuple[ProfileField, ...], Expected("a list of profiles")] = ()
+    sigma: Annotated[
+        tuple[Annotated[float, Quantity("km/s", 10, 2000)], ...],
+        Field(min_length=1),
+        AfterValidator(_different),
+        Expected("a list of different numbers between 10 and 2000 km/s"),
+    ]
+
+    def index(self, known: Iterable[str]) -> Fit:
+        band = self.band("line")
+        beside = tuple(self._profile(each, "beside", band) for each in self.beside)
+        return Fit(band, self._profile(self.profile, "profile", band), beside, self.sigma)
+
+    def _profile(self, lines: Profile, key: str, band: WavelengthBand) -> Profile:
+        """Wavelengths in vacuum and strengths, of which the first is 1."""
+        found = [(self.in_vacuum(wavelength), strength) for wavelength, strength in lines]
+        for wavelength, _ in found:
+            if not band.start < wavelength < band.end:
+                raise self.place_of(key).error(
+                    f"{key} has a line at {wavelength:.1f}, outside line"
+                )
+        return tuple((wavelength, strength / found[0][1]) for wavelength, strength in found)
+
+
+ITEMS: dict[str, type[Item]] = {
+    "emission": LineItem,
+    "absorption": LineItem,
+    "magnitude": LineItem,
+    "level": LineItem,
+    "break": BreakItem,
+    "fit": FitItem,
+    "formula": FormulaItem,
+}
+
+
+class LineFile(DocumentModel):
+    """A file of definitions."""
+
+    schema_: Literal["targetsel/lines/v1"] = Field(alias="schema")
+    lines: Annotated[list[Any], Field(min_length=1), Expected("a list of definitions")]
+
+
+# ---------------------------------------------------------------- tables
+
+
+@dataclass(frozen=True)
+class Definition:
+    """An index of a line table.
+
+    Attributes
+    ----------
+    name, kind, unit, source, about : str
+    index : Index or LineFormula
+    is_emission : bool
+        Whether it is a width that counts positive in emission.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    source: str
+    about: str
+    index: Index | LineFormula
+    is_emission: bool
+
+    @classmethod
+    def of(cls, node: Node, known: Mapping[str, Definition]) -> Definition:
+        """The definition in an item of a file; formulas may use what is `known`.
+
+        Raises
+        ------
+        SpectrumError
+            With the place in the file.
+        """
+        if not isinstance(node, Map):
+            raise node.place.error("expected a definition such as {name: ew_oi, kind: ...}")
+        kind = node.get("kind", Scalar("", node.place))
+        if not isinstance(kind, Scalar) or kind not in ITEMS:
+            hint = did_you_mean(str(kind), ITEMS)
+            raise kind.place.error(f"unknown kind '{kind}'.{hint} Expected {', '.join(ITEMS)}.")
+        item = validate(node, ITEMS[kind])
+        if item.name in known:
+            raise item.place_of("name").error(
+                f"the name '{item.name}' is defined twice. Choose another name."
+            )
+        found = item.index(known)
+        return cls(
+            item.name, kind, item.unit_of_index, item.source, item.about, found, item.is_emission
+        )
 
 
 @dataclass(frozen=True)
@@ -33,7 +334,7 @@ class LineTable:
     Attributes
     ----------
     definitions : tuple of Definition
-        Formulas come after what they are calculated from.
+        LineFormulas come after what they are calculated from.
     names : tuple of P strings
         Those that are measured, in the order of the results.
     """
@@ -83,25 +384,25 @@ class LineTable:
             each = self[waiting.pop()]
             if each.name not in needed:
                 needed.add(each.name)
-                waiting += each.index.names if isinstance(each.index, Formula) else ()
+                waiting += each.index.names if isinstance(each.index, LineFormula) else ()
         return LineTable(tuple(each for each in self.definitions if each.name in needed), chosen)
 
-    def formula(self, name: str) -> Formula:
+    def formula(self, name: str) -> LineFormula:
         """The formula behind a name."""
         index = self[name].index
-        assert isinstance(index, Formula), name
+        assert isinstance(index, LineFormula), name
         return index
 
     @property
     def measured(self) -> list[tuple[str, Index]]:
         """Names and indices of all that are not formulas."""
-        return [(d.name, d.index) for d in self.definitions if not isinstance(d.index, Formula)]
+        return [(d.name, d.index) for d in self.definitions if not isinstance(d.index, LineFormula)]
 
     def with_formulas(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Values of every definition, from those of all that are not formulas."""
         found = dict(values)
         for each in self.definitions:
-            if isinstance(each.index, Formula):
+            if isinstance(each.index, LineFormula):
                 found[each.name] = each.index(found)
         return found
 
@@ -137,36 +438,7 @@ class LineTable:
 def _read(path: Path, known: Mapping[str, Definition]) -> LineTable:
     """The definitions in a file, after those that are known."""
     found = dict(known)
-    for number, fields in enumerate(_entries(path), start=1):
-        place = f"{path}, line {number} of the table"
-        if isinstance(fields, dict) and isinstance(fields.get("name"), str):
-            place = f"{path}, '{fields['name'][:40]}'"
-        definition = define(fields, found, place)
-        if definition.name in found:
-            raise SpectrumError(f"{place}: this name is defined twice. Choose another name.")
+    for node in read_model(path, LineFile, SpectrumError).lines:
+        definition = Definition.of(node, found)
         found[definition.name] = definition
     return LineTable(tuple(found.values()), tuple(found))
-
-
-def _entries(path: Path) -> list[object]:
-    """The list under `lines` of a YAML file."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SpectrumError(f"{path}: larger than 1 MiB, so it is no line table")
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except FileNotFoundError:
-        raise SpectrumError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        cause = getattr(error, "problem", None) or str(error).split("\n")[0]
-        raise SpectrumError(f"{path}{where}: cannot be read as YAML ({cause})") from None
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise SpectrumError(f"{path}: no line table: expected 'schema: {SCHEMA}' in it")
-    entries = document.get("lines")
-    if not isinstance(entries, list) or not entries:
-        raise SpectrumError(f"{path}: no list 'lines' in it, with one definition an item")
-    if unknown := sorted(map(str, set(document) - {"schema", "lines"})):
-        hint = did_you_mean(unknown[0], ["schema", "lines"])
-        raise SpectrumError(f"{path}: unknown key '{unknown[0]}'.{hint} Expected schema and lines.")
-    return entries
