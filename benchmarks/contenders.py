@@ -46,9 +46,9 @@ from targetsel.spectra.decoder import Decoder
 from targetsel.statistics.resampling import Estimate, Resampling
 from targetsel.tables.files import written_beside
 from targetsel.tables.ids import uniform
-from targetsel.training.pixels import Pixels
+from targetsel.training.network_training import ReadRows, Recipe, train_network
+from targetsel.training.pixels import PreparedCutouts
 from targetsel.training.plan import PHOTOMETRY
-from targetsel.training.trainer import ReadRows, Recipe, train_network
 
 BASE, ALONE = "hybrid", "photometry alone"
 FLIPS, LATE = "hybrid, eight views", "hybrid and photometry, averaged"
@@ -135,7 +135,7 @@ def arena(arguments: argparse.Namespace) -> Arena:
         folder = arguments.work / f"{role}-{key}"
         folder.mkdir(parents=True, exist_ok=True)
         progress = partial(_tell_progress, f"pixels of the {role} sky")
-        pixels = Pixels.of(folder, sky.store, sky.source_id, plan, progress)
+        pixels = PreparedCutouts.of(folder, sky.store, sky.source_id, plan, progress)
         prepared.append((pixels.reader(), np.flatnonzero(pixels.status == "ok")))
     (read, rows), (read_test, good) = prepared
     chosen = test.take(good)

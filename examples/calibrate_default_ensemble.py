@@ -29,8 +29,8 @@ from targetsel.scoring.ensemble import Ensemble, find_ensemble
 from targetsel.scoring.stream import score
 from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.decoder import Decoder
-from targetsel.tables.parquet import DECODER_KEY, read_footer, write_table
 from targetsel.training.split import Split, told_by
+from targetsel.tables.parquet import DECODER_KEY, read_footer, write_table
 
 
 def unseen(ensemble: Ensemble) -> Galaxies:

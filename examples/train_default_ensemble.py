@@ -23,16 +23,15 @@ from targetsel.networks.input_plan import InputPlan
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
 from targetsel.tables.files import written_beside
-from targetsel.training import decoder_run
-from targetsel.training.decoder_training import Recipe
+from targetsel.training.decoder_training import DecoderRecipe, train_decoder_into
+from targetsel.training.ensemble_training import train_into
 from targetsel.training.labels import Labels
 from targetsel.training.plan import named_plan
-from targetsel.training.run import train_into
 
 SEED = 20261122
 OVER_SAMPLING = 0.3  # strong emitters are rare, and the decoder has to know them
 BINNING = 2  # pixels of 0.5 arcsec lose nothing that was measured, at half the cost or less
-DECODER = Recipe(epochs=40, learning_rate=2e-3, one_cycle=True, proxy_weight=2.0, seed=SEED)
+DECODER = DecoderRecipe(epochs=40, learning_rate=2e-3, one_cycle=True, proxy_weight=2.0, seed=SEED)
 DECODER_SPECTRA = 72_000  # the first of the sky
 EPOCHS, WIDTH = 8, 0.375
 
@@ -56,7 +55,7 @@ def noise_free(sky: Path) -> np.ndarray:
 def decoder_of(sky: Path, folder: Path) -> Decoder:
     """A decoder that has learnt the sky's spectra."""
     if not (folder / "decoder.safetensors").exists():
-        decoder_run.train_into(sky / "noise-free.npz", folder, DECODER)
+        train_decoder_into(sky / "noise-free.npz", folder, DECODER)
     return Decoder.read(folder)
 
 

@@ -35,13 +35,14 @@ def train(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, noise and split.")] = 0,
 ) -> None:
-    """Train a decoder on SPECTRA; run it again after a kill, and it goes on."""
+    """Train a decoder on SPECTRA; resumes if interrupted."""
     from targetsel.spectra.autoencoder import LatentSpace
-    from targetsel.training.decoder_run import train_into
-    from targetsel.training.decoder_training import Recipe
+    from targetsel.training.decoder_training import DecoderRecipe, train_decoder_into
 
-    recipe = Recipe(LatentSpace.parse(latents), epochs, batch, one_cycle=one_cycle, seed=seed)
-    figures = train_into(spectra, output, recipe, lambda line: typer.echo(line, err=True))
+    recipe = DecoderRecipe(
+        LatentSpace.parse(latents), epochs, batch, one_cycle=one_cycle, seed=seed
+    )
+    figures = train_decoder_into(spectra, output, recipe, lambda line: typer.echo(line, err=True))
     typer.echo(
         f"decoder {recipe.space.name} written to {output}: median |residual| "
         f"{figures['median_residual']:.4f} on {figures['n_held_out']} held-out spectra"

@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from targetsel.cli.score import Device, chosen_device
 from targetsel.cli.terminal import available_cores
-from targetsel.errors import CatalogError, EnsembleError, SpectrumError
 
 if TYPE_CHECKING:
-    from targetsel.imaging.store import CutoutStore
-    from targetsel.scoring.ensemble import Ensemble
-    from targetsel.spectra.decoder import Decoder
-    from targetsel.training.labels import Labels
     from targetsel.training.members import MemberStanding
-    from targetsel.training.plan import TrainingPlan
 
 
 def train(
@@ -79,99 +73,30 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of weights, batches and splits.")] = 0,
     device: Annotated[Device, typer.Option(help="Where the networks learn.")] = Device.auto,
 ) -> None:
-    """Train an ensemble on the cutouts in STORE; run it again after a kill, and it goes on."""
-    from targetsel.imaging.store import CutoutStore
-    from targetsel.scoring.ensemble import Ensemble
-    from targetsel.sky.catalog import Catalog
-    from targetsel.tables.parquet import is_simulated
-    from targetsel.training.run import train_into
+    """Train an ensemble on the cutouts in STORE; resumes if interrupted."""
+    from targetsel.training.ensemble_training import train_into
+    from targetsel.training.inputs import TrainingFiles, TrainingInputs
 
-    if group is not None and catalog is None:
-        raise CatalogError(f"--group {group}: is a column of what? Name it with --catalog.")
-    start = None if init is None else Ensemble.read(init)
-    chosen, place = _decoder(decoder, init, start)
-    cutouts = CutoutStore.open(store)
-    named = None if bands is None else tuple(band.strip() for band in bands.split(","))
-    plan = _plan(
+    inputs = TrainingInputs.read(
+        TrainingFiles(store, spectra, latents, decoder, catalog, group, init),
         preset,
-        cutouts,
-        chosen,
-        start,
-        {"bands": named, "size": size, "binning": bin},
-        {"members": members, "epochs": epochs, "width": width, "seed": seed},
+        bands=None if bands is None else tuple(band.strip() for band in bands.split(",")),
+        size=size,
+        binning=bin,
+        seed=seed,
+        members=members,
+        epochs=epochs,
+        width=width,
     )
-    labels = _labels(spectra, latents, chosen, place, seed)
-    if catalog is not None:
-        simulated = labels.simulated or is_simulated(catalog)
-        labels = labels.with_catalog(Catalog.read(catalog), group)
-        labels = replace(labels, simulated=simulated)
-    plan = replace(plan, workers=workers or available_cores(), device=chosen_device(device))
+    chosen = chosen_device(device)
+    plan = replace(inputs.plan, workers=workers or available_cores(), device=chosen)
     with _Live(plan.members) as report:
-        card = train_into(output, cutouts, labels, plan, chosen, report)
+        card = train_into(output, inputs.store, inputs.labels, plan, inputs.decoder, report)
     rmse = card["validation"]["rmse"]
     typer.echo(
         f"written to {output}: RMSE of standardised latents {rmse['value']:.4f} "
         f"({rmse['low']:.4f} to {rmse['high']:.4f}) on {card['validation']['on']}"
     )
-
-
-def _decoder(path: Path | None, init: str | None, start: Ensemble | None) -> tuple[Decoder, Path]:
-    """The decoder, and the file that it is in."""
-    from targetsel.scoring.ensemble import find_ensemble
-    from targetsel.spectra.decoder import FILE_NAME, Decoder
-
-    if path is not None:
-        file = path / FILE_NAME if path.is_dir() else path
-    elif init is not None:
-        file = find_ensemble(init) / FILE_NAME
-    else:
-        raise EnsembleError("--decoder is missing: the latents are those of which decoder?")
-    decoder = Decoder.read(file)
-    if start is not None and not _same_weights(decoder, start.decoder):
-        raise EnsembleError(
-            f"--decoder {path}: is not the decoder of {init}. Leave it out: a training that "
-            "starts from an ensemble keeps its decoder."
-        )
-    return decoder, file
-
-
-def _same_weights(one: Decoder, other: Decoder) -> bool:
-    import torch
-
-    ours, theirs = one.network.state_dict(), other.network.state_dict()
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in ours)
-
-
-def _labels(
-    spectra: Path | None, latents: Path | None, decoder: Decoder, place: Path, seed: int
-) -> Labels:
-    from targetsel.training.labels import Labels
-
-    if spectra is not None and latents is None:
-        return Labels.of_spectra(spectra, decoder, seed)
-    if latents is not None and spectra is None:
-        return Labels.of_latents(latents, decoder, place)
-    both = "both are given" if spectra is not None else "neither is"
-    raise SpectrumError(f"--spectra or --latents: {both}, expected one of them")
-
-
-def _plan(
-    preset: str,
-    store: CutoutStore,
-    decoder: Decoder,
-    start: Ensemble | None,
-    asked: dict[str, Any],
-    options: dict[str, Any],
-) -> TrainingPlan:
-    """The plan of the options that were given; the others are the preset's, or those of `start`."""
-    from targetsel.networks.input_plan import InputPlan
-    from targetsel.training.plan import fine_tuning, named_plan
-
-    asked = {name: value for name, value in asked.items() if value is not None}
-    options = {name: value for name, value in options.items() if value is not None}
-    if start is None:
-        return named_plan(preset, InputPlan.of_store(store, **asked), decoder.n_latents, **options)
-    return fine_tuning(preset, start, replace(start.input, **asked), **options)
 
 
 class _Live:

@@ -27,7 +27,7 @@ from targetsel.mock.sky import BLOCK, observe_block
 from targetsel.mock.tables import catalog_table, spectra_table, truth_table, with_latents
 from targetsel.mock.variation import Variation
 from targetsel.tables.columns import matrix
-from targetsel.tables.files import held, sha256_of_file, written_beside
+from targetsel.tables.files import held, make_folder, sha256_of_file, written_beside
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, read_footer
 from targetsel.version import __version__
@@ -201,10 +201,7 @@ def check_folder(folder: Path) -> None:
     ------
     OutputError
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: could not be made: {error.strerror}.") from error
+    make_folder(folder)
     check_replaceable(folder / CUTOUTS)
     parts = sorted((folder / CUTOUTS).glob("*"))
     for path in [*(folder / f"{name}.parquet" for name in TABLES), *parts]:

@@ -1,7 +1,9 @@
-"""What an ensemble's card says of its training, and how well it did on sources it never saw."""
+"""The card of a trained ensemble: its training, its precision, and its errors on a test."""
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,11 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.network import Network
 from targetsel.networks.posterior import LatentPosterior
-from targetsel.scoring.ensemble import SCHEMA, Ensemble
+from targetsel.scoring.ensemble import SCHEMA, Ensemble, halves
 from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.lines import measure
+from targetsel.spectra.proxies import Proxies
 from targetsel.statistics.resampling import (
     Resampling,
     Statistic,
@@ -22,15 +27,17 @@ from targetsel.statistics.resampling import (
     rank_correlation,
     variance_of,
 )
-from targetsel.training.half_precision import LARGEST_CHANGE, decoded, in_half_precision, medians
+from targetsel.training.split import Split
 from targetsel.training.labels import Labels
 from targetsel.training.members import Member
+from targetsel.training.network_training import ReadRows
 from targetsel.training.plan import TrainingPlan
-from targetsel.training.split import Split
-from targetsel.training.trainer import ReadRows
 from targetsel.version import __version__
 
 ROWS_AT_ONCE = 256
+N_DRAWS = 128
+SOURCES_DECODED_AT_ONCE = 32
+LARGEST_CHANGE = 0.01  # of a proxy, in units of its posterior standard deviation
 N_ROUNDED = 512  # sources on which half precision is tried
 N_BINS = 20
 N_RESAMPLINGS = 200
@@ -130,6 +137,46 @@ def _histogram(name: str, values: np.ndarray) -> dict[str, Any]:
 
 def _rounded(values: Any) -> list[float]:
     return [round(float(value), 6) for value in values]
+
+
+# ---------------------------------------------------------------------- half precision
+
+
+def in_half_precision(ensemble: Ensemble, cutouts: Cutouts) -> tuple[Ensemble, float]:
+    """The ensemble with rounded weights, and the largest change of any proxy of these cutouts.
+
+    The change is that of a proxy's posterior median, in units of its posterior standard deviation.
+    """
+    networks = [_halved(network) for network in ensemble.networks]
+    rounded = Ensemble(networks, ensemble.decoder, ensemble.novelty, ensemble.card)
+    middle, spread = medians(ensemble, ensemble.predict(cutouts))
+    other, _ = medians(ensemble, rounded.predict(cutouts))
+    change = np.abs(other - middle)[spread > 0] / spread[spread > 0]
+    return rounded, float(np.nanmax(change, initial=0.0))
+
+
+def _halved(network: Network) -> Network:
+    other = copy.deepcopy(network)
+    other.load_state_dict(halves(network))
+    return other.eval()
+
+
+def medians(ensemble: Ensemble, posterior: LatentPosterior) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior median and standard deviation of every proxy of `measure`, each (N, P)."""
+    middle, spread = [], []
+    for start in range(0, len(posterior), SOURCES_DECODED_AT_ONCE):
+        part = posterior.take(slice(start, start + SOURCES_DECODED_AT_ONCE))
+        values = decoded(ensemble, part.draw(N_DRAWS)).values
+        with warnings.catch_warnings():  # of a source where no draw can be measured
+            warnings.simplefilter("ignore", RuntimeWarning)
+            middle.append(np.nanmedian(values, axis=1))
+            spread.append(np.nanstd(values, axis=1))
+    return np.concatenate(middle), np.concatenate(spread)
+
+
+def decoded(ensemble: Ensemble, latents: np.ndarray) -> Proxies:
+    """The proxies of decoded latents (N, S, D)."""
+    return measure(ensemble.decoder.decode(latents))
 
 
 # ---------------------------------------------------------------------- measuring

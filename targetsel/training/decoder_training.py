@@ -1,21 +1,24 @@
-"""Training of the spectral autoencoder, which can be killed at any time and goes on.
+"""Training of the spectral autoencoder, in memory or as a folder.
 
 The recipe is that of Portillo et al. (2020, AJ 160, 45): Adam, a learning rate that falls tenfold
 when the held-out loss has not improved for five epochs, and an end after ten. One cycle of the
 learning rate over a fixed number of epochs (Smith & Topin 2017, arXiv:1708.07120) is an
-alternative. A checkpoint is written after every epoch. All random numbers of an epoch follow from
-the seed and the epoch's number, and the arithmetic is done by one thread, so a resumed training
-ends with exactly the weights of one that ran through on the same processor.
+alternative. All random numbers of an epoch follow from the seed and the epoch's number, and the
+arithmetic is done by one thread, so a resumed training ends with exactly the weights of one that
+ran through on the same processor.
+
+A training's folder holds `decoder.safetensors`, `training.json` and `training.png` at the end;
+until then `checkpoint.safetensors` holds its state.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,23 +26,33 @@ from torch import Tensor
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.autoencoder import LatentSpace, LossParts, SpectralAutoencoder
-from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.lines.index import Break, Width
 from targetsel.spectra.lines.table import LineTable
 from targetsel.spectra.spectrum import ERROR_FLOOR
-from targetsel.tables.files import written_beside
+from targetsel.tables.files import make_folder, written_beside
+from targetsel.training.checkpoint import EpochTraining, copy_of, one_thread, refuse_finished
+from targetsel.training.optimisation import Optimiser
 from targetsel.training.training_spectra import TrainingSpectra
+from targetsel.version import __version__
 
 SMALLEST_GAIN = 1e-3  # relative improvement of the held-out loss that counts
 CYCLE_UP = 0.3  # share of one cycle in which the learning rate rises
+REGIONS = {
+    "3388-3800": (3388.0, 3800.0),
+    "3800-4200": (3800.0, 4200.0),
+    "4200-5500": (4200.0, 5500.0),
+    "5500-7000": (5500.0, 7000.0),
+    "7000-8311": (7000.0, 8311.0),
+}
 NOISE_RANGE = (8.0, 200.0)  # signal-to-noise ratio per pixel that noise-free spectra are seen at
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How an autoencoder is trained; `alpha` and `lambda_` as in Zhao et al. (2019).
+class DecoderRecipe:
+    """Settings of an autoencoder's training; `alpha` and `lambda_` as in Zhao et al. (2019).
 
     With `one_cycle` the learning rate peaks at `learning_rate`, every epoch is run, and the
     weights of the last one are kept. Pixels that proxies are measured on count `proxy_weight`
@@ -70,8 +83,8 @@ class Recipe:
 
 
 @dataclass
-class Progress:
-    """Where a training stands after an epoch; all of it but the weights."""
+class DecoderProgress:
+    """State of an autoencoder's training after an epoch, without the weights."""
 
     epoch: int = 0
     learning_rate: float = 0.0
@@ -80,7 +93,7 @@ class Progress:
     since_cut: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
-    def after(self, loss: float, recipe: Recipe) -> bool:
+    def after(self, loss: float, recipe: DecoderRecipe) -> bool:
         """Take note of an epoch's held-out loss; True if it is the best so far."""
         self.epoch += 1
         better = recipe.one_cycle or loss < self.best * (1 - SMALLEST_GAIN)
@@ -94,7 +107,7 @@ class Progress:
             self.since_cut = 0
         return better
 
-    def is_over(self, recipe: Recipe) -> bool:
+    def is_over(self, recipe: DecoderRecipe) -> bool:
         return self.epoch >= recipe.epochs or self.since_best >= recipe.patience_stop
 
 
@@ -122,7 +135,7 @@ class Trained:
 
 def train(
     spectra: TrainingSpectra,
-    recipe: Recipe,
+    recipe: DecoderRecipe,
     checkpoint: Path | None = None,
     report: Callable[[dict[str, float]], None] = lambda line: None,
 ) -> Trained:
@@ -138,18 +151,11 @@ def train(
     """
     rows, held_out = split(len(spectra.flux), recipe)
     with one_thread():
-        run = _Run(spectra, recipe, rows)
-        if checkpoint is not None and checkpoint.exists():
-            run.read(checkpoint)
-        while not run.progress.is_over(recipe):
-            figures = run.epoch(rows, held_out)
-            if checkpoint is not None:
-                run.write(checkpoint)
-            report(figures)
-        run.network.load_state_dict(run.best)
-        _fit_scaler(run.network.eval(), run.flux, rows)
-    progress = run.progress
-    return Trained(run.network, progress.history, progress.epoch - progress.since_best, held_out)
+        training = DecoderTraining(spectra, recipe, rows, held_out)
+        network = training.run(checkpoint, report)
+        _fit_scaler(network, training.flux, rows)
+    progress = training.progress
+    return Trained(network, progress.history, progress.epoch - progress.since_best, held_out)
 
 
 def train_decoder(flux: np.ndarray, n_latents: int = 6, epochs: int = 60, seed: int = 0) -> Decoder:
@@ -162,11 +168,11 @@ def train_decoder(flux: np.ndarray, n_latents: int = 6, epochs: int = 60, seed: 
     epochs : int
         Length of the one cycle of the learning rate.
     """
-    recipe = Recipe(LatentSpace(n_latents), epochs, one_cycle=True, seed=seed)
+    recipe = DecoderRecipe(LatentSpace(n_latents), epochs, one_cycle=True, seed=seed)
     return Decoder(train(TrainingSpectra.of(flux), recipe).network)
 
 
-def split(n: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+def split(n: int, recipe: DecoderRecipe) -> tuple[np.ndarray, np.ndarray]:
     """Rows to learn from and rows held out."""
     order = np.random.default_rng(recipe.seed).permutation(n)
     n_held = max(1, round(recipe.held_out * n))
@@ -194,11 +200,19 @@ def pixel_counts(proxy_weight: float) -> np.ndarray:
     return counts
 
 
-class _Run:
-    """Network, optimiser and progress of one training."""
+class DecoderTraining(EpochTraining):
+    """Training state of one autoencoder."""
 
-    def __init__(self, spectra: TrainingSpectra, recipe: Recipe, rows: np.ndarray):
-        self.recipe = recipe
+    error = SpectrumError
+
+    def __init__(
+        self,
+        spectra: TrainingSpectra,
+        recipe: DecoderRecipe,
+        rows: np.ndarray,
+        held_out: np.ndarray,
+    ):
+        self.recipe, self.rows, self.held_out = recipe, rows, held_out
         self.flux = torch.from_numpy(spectra.flux)
         self.ivar = None if spectra.ivar is None else torch.from_numpy(spectra.ivar)
         self.counts = torch.from_numpy(pixel_counts(recipe.proxy_weight))
@@ -207,15 +221,21 @@ class _Run:
             torch.manual_seed(recipe.seed)
             self.network = SpectralAutoencoder(recipe.space)
         self.network.mean_spectrum.copy_(self.flux[torch.from_numpy(rows)].mean(dim=0))
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
-        self.progress = Progress(learning_rate=recipe.learning_rate)
-        self.best = self._copy()
+        adam = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
+        self.optimiser = Optimiser(adam)
+        self.progress = DecoderProgress(learning_rate=recipe.learning_rate)
+        self.best = copy_of(self.network)
 
-    def epoch(self, rows: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
+    @property
+    def is_over(self) -> bool:
+        return self.progress.is_over(self.recipe)
+
+    def epoch(self, report: Callable[[dict[str, float]], None]) -> None:
         """Learn from every row once, and look at the held-out rows."""
         recipe, progress = self.recipe, self.progress
         generator = _generator(recipe.seed, progress.epoch + 1)
-        order = torch.from_numpy(rows)[torch.randperm(len(rows), generator=generator)]
+        n_rows = len(self.rows)
+        order = torch.from_numpy(self.rows)[torch.randperm(n_rows, generator=generator)]
         self.network.train()
         total = 0.0
         n_batches = len(order) // recipe.batch
@@ -223,15 +243,14 @@ class _Run:
             if recipe.one_cycle:
                 share = (progress.epoch + k / n_batches) / recipe.epochs
                 progress.learning_rate = recipe.cycle(share)
-            for group in self.optimiser.param_groups:
-                group["lr"] = progress.learning_rate
+            self.optimiser.set(progress.learning_rate)
             loss = self._loss(chosen, generator).total(recipe.alpha, recipe.lambda_) / recipe.batch
             self.optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1e3)
             self.optimiser.step()
             total += loss.item()
-        parts = self._held_out(torch.from_numpy(held_out))
+        parts = self._held_out(torch.from_numpy(self.held_out))
         loss_held = float(parts.total(recipe.alpha, recipe.lambda_))
         if not math.isfinite(loss_held):
             raise SpectrumError(
@@ -249,8 +268,8 @@ class _Run:
         }
         progress.history.append(figures)
         if progress.after(loss_held, recipe):
-            self.best = self._copy()
-        return figures
+            self.best = copy_of(self.network)
+        report(figures)
 
     def _loss(self, chosen: Tensor, generator: torch.Generator) -> LossParts:
         spectrum, weight = self._seen(chosen, generator)
@@ -283,76 +302,8 @@ class _Run:
             *(sum((getattr(p, name) for p in parts), torch.zeros(())) / n for name in _PARTS)
         )
 
-    def _copy(self) -> dict[str, Tensor]:
-        return {name: t.detach().clone() for name, t in self.network.state_dict().items()}
-
-    # ------------------------------------------------------------------ checkpoints
-
-    def write(self, path: Path) -> None:
-        """Everything that the next epoch depends on: tensors, and the rest as JSON beside them."""
-        from safetensors.torch import save_file
-
-        tensors = {f"now.{name}": t for name, t in self._copy().items()}
-        tensors |= {f"best.{name}": t for name, t in self.best.items()}
-        for number, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{number}.{name}": t.detach().clone() for name, t in state.items()}
-        about = {"identity": self.identity, "progress": asdict(self.progress)}
-        with written_beside(path) as beside:
-            save_file(tensors, beside, {"training": json.dumps(about)})
-
-    def read(self, path: Path) -> None:
-        """Go on from a checkpoint of the same recipe and spectra."""
-        tensors, about = _read_checkpoint(path)
-        known = json.loads(json.dumps(self.identity))
-        for key, what in (("recipe", "another recipe"), ("spectra", "other spectra")):
-            if about["identity"].get(key) != known[key]:
-                raise SpectrumError(
-                    f"{path}: a checkpoint of a training on {what}, so it cannot go on from "
-                    "there. Choose another output folder, or delete this file to start anew."
-                )
-        try:
-            self.network.load_state_dict(_under("now.", tensors))
-            self.best = _under("best.", tensors)
-            slots = {}
-            for number in range(len(list(self.network.parameters()))):
-                slots[number] = _under(f"adam.{number}.", tensors)
-            groups = self.optimiser.state_dict()["param_groups"]
-            self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
-            self.progress = Progress(**about["progress"])
-        except (RuntimeError, TypeError, KeyError) as error:
-            raise SpectrumError(f"{path}: a damaged checkpoint ({error}). Delete it.") from None
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums in one order, whatever the machine; batches are too small for more threads anyway."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
 
 _PARTS = ("fit", "divergence", "mismatch")
-
-
-def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads((file.metadata() or {})["training"])
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise SpectrumError(
-            f"{path}: not a whole checkpoint of a decoder's training ({error}). Delete it to "
-            "start anew."
-        ) from None
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
@@ -365,3 +316,131 @@ def _fit_scaler(network: SpectralAutoencoder, flux: Tensor, rows: np.ndarray) ->
     parts = torch.from_numpy(rows).split(4096)
     means = [network.encode(flux[part] - network.mean_spectrum)[0] for part in parts]
     network.fit_scaler(torch.cat(means))
+
+
+# ---------------------------------------------------------------------- a training as a folder
+
+
+def train_decoder_into(
+    source: Path, folder: Path, recipe: DecoderRecipe, report: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Train a decoder on the spectra of `source` and write it into `folder`.
+
+    Where the folder holds a checkpoint of the same training, this goes on from it.
+
+    Returns
+    -------
+    dict
+        The figures of `validate`.
+
+    Raises
+    ------
+    OutputError
+        If the folder holds a finished decoder.
+    """
+    folder = Path(folder)
+    refuse_finished(folder, FILE_NAME, "trained decoder")
+    spectra = TrainingSpectra.read(source)
+    make_folder(folder)
+    checkpoint = folder / "checkpoint.safetensors"
+    noise = "without noise" if spectra.ivar is None else "with their own noise"
+    report(f"{len(spectra.flux)} spectra {noise} from {source}")
+    if checkpoint.exists():
+        report(f"going on from {checkpoint}")
+    trained = train(spectra, recipe, checkpoint, lambda line: report(_progress(line, recipe)))
+    decoder = Decoder(trained.network)
+    figures = validate(decoder, spectra, trained.held_out)
+    about = {
+        "code_version": __version__,
+        "recipe": asdict(recipe) | {"space": recipe.space.name},
+        "spectra_sha256": spectra.sha256,
+        "n_spectra": len(spectra.flux),
+        "kept_epoch": trained.kept_epoch,
+        "validation": figures,
+        "history": trained.history,
+    }
+    with written_beside(folder / "training.json") as beside:
+        beside.write_text(json.dumps(about, indent=1) + "\n")
+    draw_training(decoder, spectra, trained, folder / "training.png")
+    decoder.write(folder / FILE_NAME)
+    for leftover in (checkpoint, *folder.glob(f".{checkpoint.name}.*.tmp")):  # of a killed run
+        leftover.unlink(missing_ok=True)
+    return figures
+
+
+def validate(decoder: Decoder, spectra: TrainingSpectra, held_out: np.ndarray) -> dict[str, Any]:
+    """Errors of the decoder on held-out spectra.
+
+    Residuals are |reconstruction / flux - 1| of measured pixels; a latent's `encoder_std` is the
+    median of the encoder's standard deviation, in units of that latent's scatter.
+    """
+    residual, std = _residual(decoder, spectra, held_out)
+    size = np.abs(residual)
+    grid = wavelengths()
+    by_region = {
+        name: round(float(np.nanmedian(size[:, (grid >= low) & (grid < high)])), 5)
+        for name, (low, high) in REGIONS.items()
+    }
+    return {
+        "n_held_out": len(held_out),
+        "median_residual": round(float(np.nanmedian(size)), 5),
+        "p90_residual": round(float(np.nanpercentile(size, 90)), 5),
+        "median_residual_by_region_in_angstrom": by_region,
+        "encoder_std": [round(float(v), 4) for v in np.median(std, axis=0)],
+    }
+
+
+def _residual(
+    decoder: Decoder, spectra: TrainingSpectra, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fractional residuals (N, 1000), NaN where masked, and the latents' deviations (N, D)."""
+    flux = spectra.flux[rows].astype(np.float64)
+    mean, std = decoder.encode(flux)
+    decoded = decoder.decode(mean[:, None]).flux[:, 0]
+    usable = flux > 0
+    if spectra.ivar is not None:
+        usable &= spectra.ivar[rows] > 0
+    return np.divide(decoded, flux, out=np.full_like(flux, np.nan), where=usable) - 1, std
+
+
+def draw_training(decoder: Decoder, spectra: TrainingSpectra, trained: Trained, path: Path) -> None:
+    """Draw the losses, the residuals along wavelength, and three held-out spectra, as PNG."""
+    from matplotlib.figure import Figure
+
+    residual, _ = _residual(decoder, spectra, trained.held_out)
+    figure = Figure(figsize=(10, 9), layout="constrained")
+    losses, along, examples = figure.subplots(3, 1, height_ratios=(1, 1, 1.4))
+    epochs = [row["epoch"] for row in trained.history]
+    losses.semilogy(epochs, [row["loss"] for row in trained.history], label="training")
+    losses.semilogy(epochs, [row["held_out_loss"] for row in trained.history], label="held out")
+    losses.axvline(trained.kept_epoch, color="0.7", lw=0.8, label="kept")
+    losses.set(xlabel="epoch", ylabel="loss per spectrum")
+    losses.legend(frameon=False, fontsize=8)
+    grid = wavelengths()
+    low, middle, high = np.nanpercentile(residual, (16, 50, 84), axis=0)
+    along.fill_between(grid, low, high, color="#cfd6df", label="16 to 84 %")
+    along.plot(grid, middle, color="#24507a", lw=0.9, label="median")
+    along.axhline(0, color="0.6", lw=0.6)
+    along.set(ylabel="decoded / flux - 1", xlim=(grid[0], grid[-1]))
+    along.legend(frameon=False, fontsize=8, ncols=2)
+    order = np.argsort(np.nanmedian(np.abs(residual), axis=1))
+    for step, (name, rank) in enumerate((("best", 0), ("median", len(order) // 2), ("worst", -1))):
+        flux = spectra.flux[trained.held_out[order[rank]]]
+        shift = 2.0 * step
+        level = np.median(flux)
+        decoded = (residual[order[rank]] + 1) * flux
+        examples.plot(grid, flux / level + shift, color="0.6", lw=0.8)
+        examples.plot(grid, decoded / level + shift, color="#b3261e", lw=0.8)
+        examples.text(grid[5], shift + 1.9, name, fontsize=8)
+    examples.set(xlim=(grid[0], grid[-1]), ylim=(0, 8), ylabel="flux (grey), decoded (red)")
+    examples.set_xlabel("rest-frame vacuum wavelength [Å]")
+    with written_beside(path) as beside:
+        figure.savefig(beside, format="png", dpi=110)
+
+
+def _progress(line: dict[str, float], recipe: DecoderRecipe) -> str:
+    return (
+        f"epoch {line['epoch']:.0f} of at most {recipe.epochs}: loss {line['loss']:.1f}, held out "
+        f"{line['held_out_loss']:.1f} (fit {line['held_out_fit']:.1f}, divergence "
+        f"{line['held_out_divergence']:.2f}, mismatch {line['held_out_mismatch']:.3f})"
+    )

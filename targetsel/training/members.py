@@ -17,9 +17,15 @@ import numpy as np
 
 from targetsel.errors import EnsembleError, TargetselError
 from targetsel.networks.network import Network, NetworkPlan
-from targetsel.training.decoder_training import one_thread
-from targetsel.training.pixels import Pixels
-from targetsel.training.trainer import Examples, Recipe, Standing, Training, new_network
+from targetsel.training.checkpoint import one_thread
+from targetsel.training.network_training import (
+    Examples,
+    NetworkTraining,
+    Recipe,
+    Standing,
+    new_network,
+)
+from targetsel.training.pixels import PreparedCutouts
 from targetsel.weights.safetensors import load_weights, read_safetensors
 
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -27,7 +33,7 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 @dataclass(frozen=True)
 class MemberStanding:
-    """How far a member is."""
+    """Progress of one member's training."""
 
     member: int
     standing: Standing
@@ -38,14 +44,14 @@ class MemberStanding:
 
 @dataclass(frozen=True)
 class Member:
-    """All that one member needs to be trained, in this process or another.
+    """Inputs of one member's training, in this process or another.
 
     Attributes
     ----------
     number : int
     plan : NetworkPlan
     recipe : Recipe
-    pixels : Pixels
+    pixels : PreparedCutouts
     latents, noise : ndarray, shape (N, D)
         Of all rows of the pixels.
     weight : ndarray, shape (N,)
@@ -62,7 +68,7 @@ class Member:
     number: int
     plan: NetworkPlan
     recipe: Recipe
-    pixels: Pixels
+    pixels: PreparedCutouts
     latents: np.ndarray
     noise: np.ndarray
     weight: np.ndarray
@@ -76,7 +82,7 @@ class Member:
     def checkpoint(self) -> Path:
         return self.folder / f"member-{self.number}.checkpoint.safetensors"
 
-    def training(self) -> Training:
+    def training(self) -> NetworkTraining:
         """The training, where its checkpoint left it."""
         network = new_network(self.plan, self.recipe.seed)
         if self.start is not None:
@@ -86,9 +92,9 @@ class Member:
         examples = Examples(
             self.pixels.reader(), self.latents, self.learnt, noise, self.watched, weight
         )
-        return Training(network, examples, self.recipe, self.device)
+        return NetworkTraining(network, examples, self.recipe, self.device)
 
-    def train(self, report: Callable[[MemberStanding], None]) -> Training:
+    def train(self, report: Callable[[MemberStanding], None]) -> NetworkTraining:
         """Train to the end, from the checkpoint on."""
         try:
             training = self.training()
@@ -100,7 +106,7 @@ class Member:
 
 @dataclass(frozen=True)
 class TrainedMember:
-    """A member's network, and what became of it epoch by epoch."""
+    """A member's network, and the figures of every epoch."""
 
     network: Network
     history: list[dict[str, Any]]
@@ -185,7 +191,7 @@ def _check_exit(number: int, process: SpawnProcess) -> None:
 
 
 def _work(member: Member, messages: Any) -> None:
-    """What a process does: train one member, and end when whoever waits for it is gone."""
+    """Work of a process: train one member, and end when the parent process is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         with one_thread():

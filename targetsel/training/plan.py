@@ -1,4 +1,4 @@
-"""All that fixes how an ensemble is trained, and the recipes that have a name."""
+"""Plans of an ensemble's training, and the recipes that have a name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan, presets
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.training.split import told_by
-from targetsel.training.trainer import Recipe
+from targetsel.training.network_training import Recipe
 
 FINE_TUNING_RATE = 0.25  # of the usual peak learning rate
 WIDTH = 0.5
@@ -94,7 +94,7 @@ class TrainingPlan:
         return None if self.start is None else told_by(self.start.card)
 
     def start_of(self, member: int) -> int:
-        """Which network of the ensemble to start from a member begins as."""
+        """Number of the network, in the ensemble to start from, that a member begins as."""
         assert self.start is not None
         alike = _like_the_first(self.start)
         return alike[member % len(alike)]
@@ -108,7 +108,7 @@ class TrainingPlan:
             )
 
     def identity(self) -> dict[str, Any]:
-        """All of it that changes the weights, as plain values."""
+        """Everything that changes the weights, as plain values."""
         return {
             "input": self.input.to_card(),
             "network": self.network.to_card(),
@@ -119,7 +119,7 @@ class TrainingPlan:
 
 
 def softening_of(stretch: Stretch) -> float:
-    """Of the stretch of an input, as photometry has to undo it; 0 for a linear one.
+    """Softening of an input's stretch that photometry has to undo; 0 for a linear one.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def named_plan(
     members: int = 5,
     seed: int = 0,
 ) -> TrainingPlan:
-    """The training that a name stands for, on this input.
+    """The plan of a named recipe on this input.
 
     Parameters
     ----------

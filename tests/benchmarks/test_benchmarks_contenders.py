@@ -11,7 +11,7 @@ from scipy.stats import ttest_ind, ttest_rel
 
 from targetsel.networks.network import NetworkPlan
 from targetsel.statistics.resampling import Estimate
-from targetsel.training.trainer import Recipe
+from targetsel.training.network_training import Recipe
 
 
 def runs(values, spread=0.0):

@@ -10,9 +10,9 @@ from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.sky.catalog import Catalog
+from targetsel.training.ensemble_training import train_into
 from targetsel.training.labels import Labels
 from targetsel.training.plan import named_plan
-from targetsel.training.run import train_into
 from tests.cli.typed import Typed, contents
 from tests.training.test_training_labels import catalog_file, latents_file
 from tests.training.toy_sky import quiet, toy_decoder, toy_labels, toy_store
@@ -82,8 +82,12 @@ def test_an_ensemble_is_fine_tuned_with_its_own_decoder_and_input(sky, tmp_path,
     [
         ("--latents", (), "--spectra or --latents: neither is, expected one of them"),
         ("", ("--spectra", "x.parquet"), "--spectra or --latents: both are given, expected one"),
-        ("--decoder", (), "--decoder is missing"),
-        ("", ("--group", "plate"), "--group plate: is a column of what? Name it with --catalog."),
+        ("--decoder", (), "--decoder is required: name the decoder that produced the latents."),
+        (
+            "",
+            ("--group", "plate"),
+            "--group plate: is a column of no catalog. Name one",
+        ),
         ("", ("--bands", "g,i"), "its bands are g, r, but this training needs g, i"),
         ("", ("--bin", 3), "binning is 3, expected a divisor of the size"),
         ("", ("--preset", "wu"), "preset 'wu': expected one of default, wu-peek-2020"),

@@ -10,17 +10,17 @@ from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
 from targetsel.training import decoder_training as training
-from targetsel.training.decoder_run import train_into
 from targetsel.training.decoder_training import (
-    Progress,
-    Recipe,
+    DecoderProgress,
+    DecoderRecipe,
     pixel_counts,
     train,
     train_decoder,
+    train_decoder_into,
 )
 from targetsel.training.training_spectra import TrainingSpectra
 
-RECIPE = Recipe(LatentSpace(3, 2), epochs=4, batch=32)
+RECIPE = DecoderRecipe(LatentSpace(3, 2), epochs=4, batch=32)
 
 
 class Killed(Exception):
@@ -124,7 +124,7 @@ def test_checkpoint_of_another_training_is_refused(other, spectra, galaxies, tmp
     train(spectra, replace(RECIPE, epochs=1), checkpoint)
     recipe = replace(RECIPE, epochs=1, batch=16 if other == "recipe" else 32)
     again = TrainingSpectra.of(galaxies(130, seed=9)) if other == "spectra" else spectra
-    with pytest.raises(SpectrumError, match=rf"training on \w+ {other}, so it cannot go on"):
+    with pytest.raises(SpectrumError, match=f"differs in its {other}, so this one cannot"):
         train(again, recipe, checkpoint)
 
 
@@ -132,7 +132,7 @@ def test_half_a_checkpoint_is_refused(spectra, tmp_path):
     checkpoint = tmp_path / "checkpoint.safetensors"
     train(spectra, replace(RECIPE, epochs=1), checkpoint)
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
-    with pytest.raises(SpectrumError, match=r"not a whole checkpoint .* Delete it to start anew"):
+    with pytest.raises(SpectrumError, match=r"not a whole checkpoint .* Delete it to begin anew"):
         train(spectra, replace(RECIPE, epochs=1), checkpoint)
 
 
@@ -140,7 +140,7 @@ def test_half_a_checkpoint_is_refused(spectra, tmp_path):
 
 
 def test_rate_falls_tenfold_after_six_epochs_and_training_ends_after_ten_without_gain():
-    recipe, progress = Recipe(), Progress(learning_rate=1e-3)
+    recipe, progress = DecoderRecipe(), DecoderProgress(learning_rate=1e-3)
     assert progress.after(100.0, recipe)
     assert not progress.after(99.95, recipe)  # less than a thousandth better
     rates = [progress.learning_rate]
@@ -153,21 +153,21 @@ def test_rate_falls_tenfold_after_six_epochs_and_training_ends_after_ten_without
 
 
 def test_gain_of_more_than_a_thousandth_starts_the_count_anew():
-    progress = Progress(learning_rate=1e-3)
+    progress = DecoderProgress(learning_rate=1e-3)
     for loss in (100.0, 100.0, 99.0):
-        progress.after(loss, Recipe())
+        progress.after(loss, DecoderRecipe())
     assert (progress.since_best, progress.since_cut, progress.best) == (0, 0, 99.0)
 
 
 def test_best_epochs_weights_are_kept_not_the_last_ones(spectra, monkeypatch):
-    measured = training._Run._held_out
+    measured = training.DecoderTraining._held_out
 
     def worse_from_the_third_epoch(run, rows):
         parts = measured(run, rows)
         return replace(parts, fit=parts.fit + 1e9) if run.progress.epoch >= 2 else parts
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "_held_out", worse_from_the_third_epoch)
+        patch.setattr(training.DecoderTraining, "_held_out", worse_from_the_third_epoch)
         trained = train(spectra, RECIPE)
     assert trained.kept_epoch <= 2 < len(trained.history)
     short = train(spectra, replace(RECIPE, epochs=trained.kept_epoch))
@@ -175,7 +175,7 @@ def test_best_epochs_weights_are_kept_not_the_last_ones(spectra, monkeypatch):
 
 
 def test_one_cycle_starts_at_a_25th_peaks_and_ends_near_nothing():
-    recipe = Recipe(learning_rate=1e-3, one_cycle=True)
+    recipe = DecoderRecipe(learning_rate=1e-3, one_cycle=True)
     rates = [recipe.cycle(share) for share in (0, 0.15, 0.3, 0.65, 1)]
     assert rates == pytest.approx([4e-5, 5.2e-4, 1e-3, 5.00002e-4, 4e-9])
 
@@ -251,7 +251,7 @@ def test_spectra_with_nan_are_refused(galaxies):
 def test_folder_holds_decoder_figures_and_picture_and_no_checkpoint(galaxies, tmp_path):
     np.savez(tmp_path / "mock.npz", flux=galaxies(130))
     lines = []
-    figures = train_into(tmp_path / "mock.npz", tmp_path / "out", RECIPE, lines.append)
+    figures = train_decoder_into(tmp_path / "mock.npz", tmp_path / "out", RECIPE, lines.append)
     found = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert found == ["decoder.safetensors", "training.json", "training.png"]
     about = json.loads((tmp_path / "out" / "training.json").read_text())
@@ -264,7 +264,7 @@ def test_folder_holds_decoder_figures_and_picture_and_no_checkpoint(galaxies, tm
     assert lines[1].startswith("epoch 1 of at most 4: loss ")
     assert Decoder.read(tmp_path / "out").space.name == "vae3pca2"
     with pytest.raises(OutputError, match="holds a trained decoder already"):
-        train_into(tmp_path / "mock.npz", tmp_path / "out", RECIPE)
+        train_decoder_into(tmp_path / "mock.npz", tmp_path / "out", RECIPE)
 
 
 def test_spectra_with_errors_are_filled_and_keep_their_weights(galaxies, tmp_path):

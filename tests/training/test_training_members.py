@@ -9,8 +9,8 @@ from targetsel.errors import EnsembleError
 from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan
 from targetsel.training.members import Member, train_members
-from targetsel.training.pixels import Pixels
-from targetsel.training.trainer import Recipe
+from targetsel.training.network_training import Recipe
+from targetsel.training.pixels import PreparedCutouts
 from tests.training.toy_sky import quiet, toy_labels, toy_store
 
 
@@ -18,7 +18,9 @@ from tests.training.toy_sky import quiet, toy_labels, toy_store
 def members(tmp_path):
     labels = toy_labels(80)
     store = toy_store(tmp_path / "store", labels)
-    pixels = Pixels.of(tmp_path, store, labels.source_id, InputPlan.of_store(store, binning=2))
+    pixels = PreparedCutouts.of(
+        tmp_path, store, labels.source_id, InputPlan.of_store(store, binning=2)
+    )
     plan, recipe = NetworkPlan(2, 2, 0.125), Recipe(200, 1, batch=16)
     learnt, watched = np.arange(60), np.arange(60, 79)
     return [

@@ -1,4 +1,4 @@
-"""Scratch pixels are the prepared cutouts of the store, made once."""
+"""Cutouts are prepared once, and augmented without a change of their light."""
 
 import errno
 from dataclasses import replace
@@ -10,7 +10,7 @@ from targetsel.errors import OutputError
 from targetsel.imaging.store import CutoutStore
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.input_plan import InputPlan
-from targetsel.training.pixels import Pixels
+from targetsel.training.pixels import PreparedCutouts, augmented, turned
 from tests.training.toy_sky import toy_labels, toy_store
 
 
@@ -22,7 +22,7 @@ def store(tmp_path):
 def test_pixels_are_the_prepared_cutouts_in_half_precision(store, tmp_path):
     plan = InputPlan.of_store(store, ("r", "g"), size=12, binning=2)
     ids = np.array([7, 3, 40])
-    pixels = Pixels.of(tmp_path, store, ids, plan)
+    pixels = PreparedCutouts.of(tmp_path, store, ids, plan)
     cutouts = store.read(ids).select_bands(("r", "g")).crop(12)
     read = pixels.reader()(np.array([1, 0]))
     assert read.dtype == np.float32
@@ -34,21 +34,21 @@ def test_a_star_beyond_half_precision_stays_a_number(tmp_path):
     store = toy_store(tmp_path / "store", replace(labels, mean=labels.mean + np.array([30.0, 0.0])))
     usual = InputPlan.of_store(store)
     linear = Stretch("linear", usual.stretch.sky_sigma, clip=1e6)
-    pixels = Pixels.of(tmp_path, store, np.array([1]), replace(usual, stretch=linear))
+    pixels = PreparedCutouts.of(tmp_path, store, np.array([1]), replace(usual, stretch=linear))
     assert pixels.reader()(np.array([0])).max() == np.float32(65504)
 
 
 def test_a_source_without_a_band_keeps_its_place_and_says_why(store, tmp_path):
-    pixels = Pixels.of(tmp_path, store, np.array([40, 1]), InputPlan.of_store(store))
+    pixels = PreparedCutouts.of(tmp_path, store, np.array([40, 1]), InputPlan.of_store(store))
     assert pixels.status.tolist() == ["lost band: r", "ok"]
     assert (pixels.reader()(np.array([0])) == 0).all()
 
 
 def test_pixels_that_are_there_are_not_made_again(store, tmp_path, monkeypatch):
     plan = InputPlan.of_store(store)
-    first = Pixels.of(tmp_path, store, store.source_ids(), plan)
+    first = PreparedCutouts.of(tmp_path, store, store.source_ids(), plan)
     monkeypatch.setattr(CutoutStore, "read", None)
-    again = Pixels.of(tmp_path, store, store.source_ids(), plan)
+    again = PreparedCutouts.of(tmp_path, store, store.source_ids(), plan)
     assert again.path == first.path
     assert np.array_equal(again.status, first.status)
 
@@ -59,5 +59,33 @@ def test_a_full_disk_leaves_nothing_under_the_final_name(store, tmp_path, monkey
 
     monkeypatch.setattr(InputPlan, "prepare", full)
     with pytest.raises(OutputError, match="could not be written: No space left on device"):
-        Pixels.of(tmp_path, store, store.source_ids(), InputPlan.of_store(store))
+        PreparedCutouts.of(tmp_path, store, store.source_ids(), InputPlan.of_store(store))
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_turned_cutouts_take_all_eight_orientations_and_keep_their_pixels():
+    cutout = np.arange(2 * 9, dtype=np.float32).reshape(1, 2, 3, 3)
+    many = turned(np.repeat(cutout, 400, axis=0), np.random.default_rng(0))
+    seen = {each.tobytes() for each in many}
+    assert len(seen) == 8
+    assert all(np.array_equal(np.sort(each[0].ravel()), np.arange(9)) for each in many)
+
+
+def test_augmented_cutouts_are_turned_by_ten_degrees_at_most_or_by_quarters():
+    y, x = np.mgrid[-16:17, -16:17]
+    ray = np.exp(-((x - 10) ** 2 + y**2) / 8.0).astype(np.float32)
+    flux = augmented(np.repeat(ray[None, None], 2000, axis=0), np.random.default_rng(0)).numpy()
+    total = flux.sum(axis=(1, 2, 3))
+    east, north = (
+        (flux[:, 0] * x).sum(axis=(1, 2)) / total,
+        (flux[:, 0] * y).sum(axis=(1, 2)) / total,
+    )
+    assert np.hypot(east, north) == pytest.approx(10, abs=0.05)
+    angle = np.degrees(np.arctan2(north, east))
+    from_quarter = np.abs((angle + 45) % 90 - 45)
+    assert 9 < from_quarter.max() < 10.1
+    assert (from_quarter > 0.05).mean() == pytest.approx(0.75, abs=0.04)
+    assert (np.abs(angle) < 11).mean() == pytest.approx(0.5 + 0.5 / 4, abs=0.04)
+    assert augmented(np.ones((4, 2, 5, 5), np.float32), np.random.default_rng(1)).numpy() == (
+        pytest.approx(1)  # nothing comes in from beyond the border
+    )

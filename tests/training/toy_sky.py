@@ -15,8 +15,8 @@ from targetsel.networks.network import NetworkPlan
 from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 from targetsel.training.labels import Labels
+from targetsel.training.network_training import Recipe
 from targetsel.training.plan import TrainingPlan
-from targetsel.training.trainer import Recipe
 
 N = 240
 BANDS = ("g", "r")

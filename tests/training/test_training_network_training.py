@@ -13,11 +13,11 @@ from safetensors import safe_open
 from targetsel.errors import EnsembleError, OutputError
 from targetsel.networks.deconvolution import Deconvolution
 from targetsel.networks.network import Network, NetworkPlan
-from targetsel.training import trainer as training_module
-from targetsel.training.trainer import (
+from targetsel.training import network_training as training_module
+from targetsel.training.network_training import (
     Examples,
+    NetworkTraining,
     Recipe,
-    Training,
     new_network,
     recompute_statistics,
     train_network,
@@ -47,7 +47,7 @@ def examples(sky):
 
 
 def begun(examples, recipe=RECIPE, plan=PLAN):
-    return Training(new_network(plan, recipe.seed), examples, recipe)
+    return NetworkTraining(new_network(plan, recipe.seed), examples, recipe)
 
 
 def same_weights(one, other):
@@ -137,7 +137,7 @@ def test_within_an_epoch_no_report_says_that_it_is_over(examples, monkeypatch):
 def watched_losses(monkeypatch, losses):
     """Make the watched loss of each epoch what is given, in turn."""
     values = iter(losses)
-    monkeypatch.setattr(Training, "_watch", lambda self, network, phase: (1.0, next(values)))
+    monkeypatch.setattr(NetworkTraining, "_watch", lambda self, network, phase: (1.0, next(values)))
 
 
 def test_a_phase_ends_when_patience_is_over_and_its_best_epoch_is_kept(examples, monkeypatch):
@@ -168,7 +168,7 @@ def test_averaged_weights_are_those_that_are_kept(examples):
     training = begun(examples, replace(RECIPE, average=0.9, epochs_mean=1))
     before = [p.detach().clone() for p in training.network.parameters()]
     average, n = before, 0
-    original = Training._step
+    original = NetworkTraining._step
 
     def step(self, phase, rows, rng):
         nonlocal average, n
@@ -260,7 +260,7 @@ def test_killed_training_goes_on_to_exactly_the_same_weights(
     whole = begun(examples, recipe)
     whole.run()
     checkpoint = tmp_path / "checkpoint.safetensors"
-    original, calls = Training._step, []
+    original, calls = NetworkTraining._step, []
 
     def step_until_killed(self, *arguments):
         calls.append(1)
@@ -268,7 +268,7 @@ def test_killed_training_goes_on_to_exactly_the_same_weights(
             raise Killed
         return original(self, *arguments)
 
-    monkeypatch.setattr(Training, "_step", step_until_killed)
+    monkeypatch.setattr(NetworkTraining, "_step", step_until_killed)
     with pytest.raises(Killed):
         begun(examples, recipe).run(checkpoint)
     monkeypatch.undo()
@@ -283,7 +283,7 @@ def test_a_finished_training_is_not_repeated(examples, tmp_path, monkeypatch):
     checkpoint = tmp_path / "checkpoint.safetensors"
     first = begun(examples)
     first.run(checkpoint)
-    monkeypatch.setattr(Training, "_step", None)
+    monkeypatch.setattr(NetworkTraining, "_step", None)
     again = begun(examples)
     again.run(checkpoint)
     assert same_weights(first.network, again.network)

@@ -1,4 +1,4 @@
-"""An ensemble's training as a folder: from a cutout store and labels to what `score` takes.
+"""Training of an ensemble into a folder, from a cutout store and labels to what `score` takes.
 
 Until the end everything is kept in the folder `training` in it, from which the same training goes
 on whenever it was stopped. Then there are the ensemble's own files, `training.json` with every
@@ -19,27 +19,31 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import EnsembleError, OutputError
+from targetsel.errors import EnsembleError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.novelty.novelty import NoveltyReference
 from targetsel.scoring.ensemble import FEWEST_HELD_OUT, Ensemble, fit_reference
 from targetsel.spectra.decoder import Decoder
-from targetsel.tables.files import held, written_beside
+from targetsel.tables.files import held, make_folder, written_beside
 from targetsel.tables.parquet import write_table
 from targetsel.training.card import describe, latent_rmse, validated
+from targetsel.training.checkpoint import refuse_finished
 from targetsel.training.labels import Labels
 from targetsel.training.members import Member, MemberStanding, TrainedMember, train_members
-from targetsel.training.picture import draw_training
-from targetsel.training.pixels import Pixels
+from targetsel.training.pixels import PreparedCutouts
 from targetsel.training.plan import TrainingPlan, differences
 from targetsel.training.split import Split, as_in_nature
 from targetsel.weights.safetensors import write_safetensors
 
 WORK = "training"
 HELD_OUT = "held_out.parquet"  # ids of the common test
+LOSSES = {
+    "mean": "root mean square error [standardised latents]",
+    "covariance": "negative log likelihood of the latents",
+}
 
-# What a training has to say: lines, and how far a member is.
+# Messages of a training: lines of text, and progress of a member.
 Report = Callable[[str | MemberStanding], None]
 
 
@@ -91,13 +95,8 @@ def train_into(
     folder = Path(folder)
     if (folder / "card.json").exists():
         shutil.rmtree(folder / WORK, ignore_errors=True)  # of a run killed right after it
-        raise OutputError(
-            f"{folder}: holds a finished ensemble already. Choose another folder, or delete it."
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: could not be made: {error.strerror or error}") from None
+    refuse_finished(folder, "card.json", "finished ensemble")
+    make_folder(folder)
     check_suits(store, plan.input.bands, plan.input.pixel_scale, plan.input.size, "this training")
     _check_latents(labels, plan, decoder)
     joined = labels.in_store(store)
@@ -127,7 +126,7 @@ def _train(
     for reason, count in labels.left_out.items():
         if count:
             report(f"left out: {count} {reason}")
-    pixels = Pixels.of(work, store, labels.source_id, plan.input)
+    pixels = PreparedCutouts.of(work, store, labels.source_id, plan.input)
     usable = np.flatnonzero(pixels.status == "ok")
     if len(usable) < len(labels):
         report(f"left out: {len(labels) - len(usable)} without pixels")
@@ -157,7 +156,7 @@ def _train(
 
 def _members(
     work: Path,
-    pixels: Pixels,
+    pixels: PreparedCutouts,
     usable: np.ndarray,
     labels: Labels,
     split: Split,
@@ -186,7 +185,7 @@ def _members(
 def _assemble(
     trained: list[TrainedMember],
     members: list[Member],
-    pixels: Pixels,
+    pixels: PreparedCutouts,
     plan: TrainingPlan,
     decoder: Decoder,
 ) -> Ensemble:
@@ -211,6 +210,39 @@ def _write_history(folder: Path, trained: list[TrainedMember]) -> None:
     with written_beside(folder / "training.json") as beside:
         beside.write_text(json.dumps({"members": histories}, indent=1) + "\n")
     draw_training(histories, folder / "training.png")
+
+
+def draw_training(histories: list[list[dict[str, Any]]], path: Path) -> None:
+    """Draw each member's losses epoch by epoch, one panel for each phase, as PNG."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    phases = list(dict.fromkeys(row["phase"] for history in histories for row in history))
+    figure = Figure(figsize=(5 * len(phases), 4), layout="constrained")
+    panels = figure.subplots(1, len(phases), squeeze=False)[0]
+    for axes, phase in zip(panels, phases, strict=True):
+        for member, history in enumerate(histories):
+            rows = [row for row in history if row["phase"] == phase]
+            epochs, colour = [row["epoch"] for row in rows], f"C{member % 10}"
+            learnt, watched = ([row[name] for row in rows] for name in ("loss", "watched_loss"))
+            axes.plot(epochs, learnt, ":", color=colour, lw=1)
+            axes.plot(epochs, watched, ".-", color=colour, lw=1, label=f"member {member}")
+        axes.set(xlabel="epoch", ylabel=LOSSES[phase], title=f"{phase}: watched (dotted: learnt)")
+        axes.title.set_fontsize(10)
+        axes.set_ylim(*limits([row for h in histories for row in h if row["phase"] == phase]))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].legend(frameon=False, fontsize=8)
+    with written_beside(path) as beside:
+        figure.savefig(beside, format="png", dpi=110)
+
+
+def limits(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Vertical limits of a panel, which losses of the first epoch may leave: often far above."""
+    learnt = [row["loss"] for row in rows if row["epoch"] > 1]
+    watched = [row["watched_loss"] for row in rows if row["watched_loss"] is not None]
+    shown = learnt + watched or [row["loss"] for row in rows]
+    margin = 0.05 * (max(shown) - min(shown)) or 0.5
+    return min(shown) - margin, max(shown) + margin
 
 
 # ---------------------------------------------------------------------- checks

@@ -1,4 +1,7 @@
-"""The optimisers and the learning rate schedule of training.
+"""Losses, the learning rate schedule and the optimisers of training.
+
+A source may count more or less than others: a sky on which rare galaxies are over-sampled has
+weights that make up for it, without which predictions would expect as many of them anywhere.
 
 Wu & Peek (2020, arXiv:2009.12318) train with "ranger", Lookahead around RAdam, over one cycle of
 the learning rate. `benchmarks/figure3.py` repeats their comparison with these.
@@ -19,6 +22,63 @@ LAST = 1e-5
 MOMENTUM = (0.95, 0.85, 0.95)  # at the start, the peak and the end
 SQUARE_MOMENTUM = 0.99
 EPSILON = 1e-6
+
+
+# ---------------------------------------------------------------------- losses
+
+
+def rms_error(
+    mean: Tensor,
+    factor: Tensor,
+    target: Tensor,
+    noise: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Root of the squared error averaged over batch and latents; the spread does not matter."""
+    return _averaged((mean - target).square().mean(dim=1), weight).sqrt()
+
+
+def gaussian_loss(
+    mean: Tensor,
+    factor: Tensor,
+    target: Tensor,
+    noise: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Negative log likelihood under N(mean, factor factor^T + diag(noise^2)), less its constant.
+
+    Parameters
+    ----------
+    mean, target : Tensor, shape (N, D)
+    factor : Tensor, shape (N, D, D)
+        Lower Cholesky factors of the posterior's covariance.
+    noise : Tensor, shape (N, D), optional
+        Standard deviation of the targets about the true latents. It widens what the targets are
+        compared with, not the posterior, which then is that of the true latents.
+    weight : Tensor, shape (N,), optional
+        By which sources count, 1 on average over all that are learnt from; alike without it.
+    """
+    if noise is not None:
+        factor = widened(factor, noise)
+    residual = (target - mean).unsqueeze(2)
+    whitened = torch.linalg.solve_triangular(factor, residual, upper=False)
+    log_diagonal = factor.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+    return _averaged(0.5 * whitened.square().sum(dim=(1, 2)) + log_diagonal, weight)
+
+
+def _averaged(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean over the batch; not divided by the batch's own weight, which would favour the light."""
+    return values.mean() if weight is None else (weight * values).mean()
+
+
+def widened(factor: Tensor, noise: Tensor) -> Tensor:
+    """Cholesky factors of factor factor^T + diag(noise^2), shape (N, D, D); of NaN they are NaN."""
+    wide = factor.double()  # in float32 the product of a narrow factor may not be positive
+    covariance = wide @ wide.mT + torch.diag_embed(noise.double().square())
+    return torch.linalg.cholesky_ex(covariance).L.to(factor.dtype)
+
+
+# ---------------------------------------------------------------------- schedule, optimisers
 
 
 def one_cycle(progress: float, peak: float) -> tuple[float, float]:
@@ -51,16 +111,18 @@ class Optimiser:
     def zero_grad(self) -> None:
         self.fast.zero_grad(set_to_none=True)
 
-    def set(self, rate: float, momentum: float) -> None:
-        """Change learning rate and momentum of the steps to come."""
+    def set(self, rate: float, momentum: float | None = None) -> None:
+        """Change the learning rate of the steps to come, and their momentum if it is given."""
         for group in self.fast.param_groups:
-            group["lr"], group["betas"] = rate, (momentum, group["betas"][1])
+            group["lr"] = rate
+            if momentum is not None:
+                group["betas"] = (momentum, group["betas"][1])
 
     def step(self) -> None:
         self.fast.step()
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next step depends on, beside weights and gradients."""
+        """Tensors that the next step depends on, beside weights and gradients."""
         return {
             f"{number}.{name}": value.detach().clone()
             for number, parameter in enumerate(self._parameters())
@@ -68,7 +130,7 @@ class Optimiser:
         }
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Restore what `state` gave."""
         for number, parameter in enumerate(self._parameters()):
             start = f"{number}."
             self.fast.state[parameter] = {

@@ -1,5 +1,7 @@
 """A training as a folder: whole, killed, resumed, refused."""
 
+from __future__ import annotations
+
 import errno
 import json
 import os
@@ -14,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.image import imread
 from safetensors import SafetensorError, safe_open
 
 from targetsel.errors import CutoutError, EnsembleError, OutputError, SpectrumError
@@ -21,11 +24,11 @@ from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan
 from targetsel.scoring.ensemble import Ensemble
+from targetsel.training.ensemble_training import draw_training, limits, print_epochs, train_into
 from targetsel.training.labels import Labels
 from targetsel.training.members import MemberStanding
-from targetsel.training.run import print_epochs, train_into
+from targetsel.training.network_training import NetworkTraining
 from targetsel.training.split import Split, held_out, ids_hash
-from targetsel.training.trainer import Training
 from tests.training.toy_sky import N, quiet, toy_decoder, toy_labels, toy_plan, toy_store
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +70,7 @@ def weights(folder):
 
 def killed_at(step, folder, store, labels, plan, monkeypatch):
     """Train until a step of any member."""
-    original, calls = Training._step, []
+    original, calls = NetworkTraining._step, []
 
     def step_until_killed(self, *arguments):
         calls.append(1)
@@ -75,7 +78,7 @@ def killed_at(step, folder, store, labels, plan, monkeypatch):
             raise Killed
         return original(self, *arguments)
 
-    monkeypatch.setattr(Training, "_step", step_until_killed)
+    monkeypatch.setattr(NetworkTraining, "_step", step_until_killed)
     with pytest.raises(Killed):
         train_into(folder, store, labels, plan, toy_decoder(), quiet)
     monkeypatch.undo()
@@ -197,7 +200,7 @@ def test_fine_tuning_starts_from_the_weights_of_the_ensemble(whole, store, label
 def test_a_test_that_weights_thin_out_is_refused_before_any_training(
     store, labels, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(Training, "_step", None)  # which would fail
+    monkeypatch.setattr(NetworkTraining, "_step", None)  # which would fail
     uneven = replace(labels, weight=np.exp(labels.source_id / 2))
     with pytest.raises(EnsembleError, match=r"kept for the test, and \d of them .* at least 4"):
         train_into(tmp_path / "new", store, uneven, toy_plan(store), toy_decoder(), quiet)
@@ -217,7 +220,7 @@ def test_a_training_killed_by_the_system_goes_on_to_the_same_weights(
         "from dataclasses import replace\n"
         "from pathlib import Path\n"
         "from targetsel.imaging.store import CutoutStore\n"
-        "from targetsel.training.run import train_into\n"
+        "from targetsel.training.ensemble_training import train_into\n"
         "from tests.training.toy_sky import quiet, toy_decoder, toy_labels, toy_plan\n"
         "if __name__ == '__main__':\n"
         f"    store = CutoutStore.open(Path({str(tmp_path / 'cutouts')!r}))\n"
@@ -388,3 +391,26 @@ def test_a_full_disk_at_a_checkpoint_is_said_and_the_training_goes_on_later(
 
 def test_the_input_of_a_plan_is_that_of_the_card(whole, store):
     assert Ensemble.read(whole).input == InputPlan.of_store(store, binning=2)
+
+
+def row(epoch, loss, watched):
+    return {"phase": "mean", "epoch": epoch, "loss": loss, "watched_loss": watched}
+
+
+def test_a_wild_first_epoch_does_not_flatten_the_rest():
+    low, high = limits([row(1, 2500.0, -4.8), row(2, -4.7, -5.0), row(3, -5.0, -5.2)])
+    assert low == pytest.approx(-5.225)
+    assert high == pytest.approx(-4.675)
+
+
+@pytest.mark.parametrize("watched", [None, 0.7])
+def test_one_epoch_is_shown_too(watched):
+    low, high = limits([row(1, 0.7, watched)])
+    assert low < 0.7 < high
+
+
+def test_picture_shows_every_member(tmp_path):
+    histories = [[row(1, 0.9, 0.8), row(2, 0.7, 0.6)], [row(1, 1.9, 0.9), row(2, 0.8, 0.7)]]
+    draw_training(histories, tmp_path / "curves.png")
+    pixels = np.rint(255 * imread(tmp_path / "curves.png")[..., :3]).astype(int).reshape(-1, 3)
+    assert {(31, 119, 180), (255, 127, 14)} <= set(map(tuple, pixels.tolist()))

@@ -1,22 +1,21 @@
-"""Training of one network, which can be killed at any time and goes on.
+"""Training of one network of an ensemble.
 
 First the root mean squared error of the mean alone, then, for a network that predicts it, the
 likelihood of mean and full covariance together; each over one cycle of the learning rate. After
 every epoch the weights, or their running average, are tried on watched sources, the statistics of
-normalisation recomputed before; the best epoch's weights are kept. A checkpoint is written after
-every epoch. All random numbers of an epoch follow from the seed and the epoch, so that a training
-that was killed ends on a processor with exactly the weights of one that ran through.
+normalisation recomputed before; the best epoch's weights are kept. All random numbers of an epoch
+follow from the seed and the epoch, so that a training that was killed ends on a processor with
+exactly the weights of one that ran through.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from targetsel.errors import EnsembleError, OutputError
+from targetsel.errors import EnsembleError
 from targetsel.networks.deconvolution import Deconvolution
 from targetsel.networks.network import Network, NetworkPlan
-from targetsel.tables.files import written_beside
-from targetsel.training.augmentation import augmented, turned
-from targetsel.training.losses import gaussian_loss, rms_error
-from targetsel.training.optimiser import OPTIMISERS, decayed_apart, one_cycle
+from targetsel.training.checkpoint import EpochTraining, copy_of
+from targetsel.training.optimisation import (
+    OPTIMISERS,
+    decayed_apart,
+    gaussian_loss,
+    one_cycle,
+    rms_error,
+)
+from targetsel.training.pixels import augmented, turned
 
 # A source of cutouts: row numbers to stretched flux (N, B, H, W) float32.
 ReadRows = Callable[[np.ndarray], np.ndarray]
@@ -48,7 +52,7 @@ SECONDS_BETWEEN_REPORTS = 1.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a member is trained.
+    """Settings of a network's training.
 
     Attributes
     ----------
@@ -100,7 +104,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Phase:
-    """A cycle of the learning rate, and what is made small in it."""
+    """A cycle of the learning rate, and the loss that it minimises."""
 
     name: str
     epochs: int
@@ -110,7 +114,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Examples:
-    """Cutouts, the latents to be predicted from them, and which of them to learn from.
+    """Cutouts, the latents to be predicted from them, and the rows to learn from.
 
     Attributes
     ----------
@@ -138,7 +142,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a training is, for whoever watches it.
+    """Progress of a training as it is reported.
 
     Attributes
     ----------
@@ -179,17 +183,18 @@ class Standing:
 
 @dataclass
 class Progress:
-    """Where a training stands after an epoch; all of it but the weights."""
+    """State of a network's training after an epoch, without the weights."""
 
     phase: int = 0
     epoch: int = 0
     best: float = math.inf
     best_epoch: int = 0
+    n_averaged: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def phases_of(recipe: Recipe, plan: NetworkPlan) -> list[Phase]:
-    """What a network of this plan goes through."""
+    """The phases of the training of a network of this plan."""
     peak = recipe.learning_rate
     phases = [Phase("mean", recipe.epochs_mean, peak, rms_error)]
     if plan.head == "covariance" and recipe.epochs_covariance:
@@ -198,8 +203,8 @@ def phases_of(recipe: Recipe, plan: NetworkPlan) -> list[Phase]:
     return phases
 
 
-class Training:
-    """A network while it learns."""
+class NetworkTraining(EpochTraining):
+    """Training state of one network."""
 
     def __init__(self, network: Network, examples: Examples, recipe: Recipe, device: str = "cpu"):
         if len(examples.learnt) < recipe.batch:
@@ -221,12 +226,15 @@ class Training:
             groups, recipe.learning_rate, recipe.weight_decay
         )
         self.average = [p.detach().clone() for p in self.network.parameters()]
-        self.n_averaged = 0
-        self.best = _copy(self.network)
+        self.progress.n_averaged = 0
+        self.best = copy_of(self.network)
 
     @property
     def is_over(self) -> bool:
         return self.progress.phase == len(self.phases)
+
+    def averages(self) -> list[Tensor]:
+        return self.average if self.recipe.average else []
 
     def run(
         self,
@@ -234,14 +242,8 @@ class Training:
         report: Callable[[Standing], None] = lambda standing: None,
     ) -> Network:
         """Train to the end, from the checkpoint on where there is one; the network is kept."""
-        if checkpoint is not None and checkpoint.exists():
-            self.read(checkpoint)
-        while not self.is_over:
-            self.epoch(report)
-            if checkpoint is not None:
-                self.write(checkpoint)
-        self.network.load_state_dict(self.best)
-        return self.network.eval()
+        network: Network = super().run(checkpoint, report)
+        return network
 
     def epoch(self, report: Callable[[Standing], None] = lambda standing: None) -> None:
         """Learn from every row once, look at the watched ones, and go to the next phase if due."""
@@ -258,7 +260,7 @@ class Training:
             self._check_finite(loss, value)
             if value < progress.best:
                 progress.best, progress.best_epoch = value, progress.epoch
-                self.best = _copy(candidate)
+                self.best = copy_of(candidate)
         progress.history.append(
             {
                 "phase": phase.name,
@@ -348,8 +350,9 @@ class Training:
     @torch.no_grad()
     def _average(self) -> None:
         """Move the running average towards the weights, faster in the first steps of a phase."""
-        self.n_averaged += 1
-        share = min(self.recipe.average, (1 + self.n_averaged) / (10 + self.n_averaged))
+        self.progress.n_averaged += 1
+        n = self.progress.n_averaged
+        share = min(self.recipe.average, (1 + n) / (10 + n))
         for average, parameter in zip(self.average, self.network.parameters(), strict=True):
             average.lerp_(parameter, 1 - share)
 
@@ -410,47 +413,6 @@ class Training:
                 "values in the cutouts, or choose a smaller learning rate."
             )
 
-    # ------------------------------------------------------------------ checkpoints
-
-    def write(self, path: Path) -> None:
-        """Everything that the next epoch depends on; the file appears whole or not at all."""
-        from safetensors.torch import save
-
-        tensors = {f"now.{name}": t for name, t in _copy(self.network).items()}
-        tensors |= {f"best.{name}": t for name, t in self.best.items()}
-        tensors |= {f"optimiser.{name}": t for name, t in self.optimiser.state().items()}
-        if self.recipe.average:
-            tensors |= {f"average.{number}": t for number, t in enumerate(self.average)}
-        about = json.dumps({"progress": asdict(self.progress), "n_averaged": self.n_averaged})
-        whole = save(
-            {name: t.cpu().contiguous() for name, t in tensors.items()}, {"training": about}
-        )
-        try:
-            with written_beside(path) as beside:
-                beside.write_bytes(whole)
-        except OutputError as error:
-            kept = "the checkpoint before it is kept" if path.exists() else "it would be the first"
-            cause = getattr(error.__cause__, "strerror", None) or error
-            raise OutputError(
-                f"{path}: this checkpoint could not be written: {cause}; {kept}. Free some space "
-                "and give the same command again: it goes on from there."
-            ) from error
-
-    def read(self, path: Path) -> None:
-        """Go on from a checkpoint of a training on the same examples by the same recipe."""
-        tensors, about = _read_checkpoint(path)
-        try:
-            self.progress = Progress(**about["progress"])
-            self.n_averaged = int(about["n_averaged"])
-            self.network.load_state_dict(_under("now.", tensors))
-            self.best = {n: t.to(self.device) for n, t in _under("best.", tensors).items()}
-            self.optimiser.load(_under("optimiser.", tensors))
-            for number, average in enumerate(self.average if self.recipe.average else ()):
-                average.copy_(tensors[f"average.{number}"])
-        except (RuntimeError, TypeError, KeyError) as error:
-            cause = str(error).splitlines()[0]
-            raise EnsembleError(f"{path}: a damaged checkpoint ({cause}). Delete it.") from None
-
 
 def train_network(
     read: ReadRows,
@@ -475,7 +437,7 @@ def train_network(
         How many sources each stands for.
     """
     examples = Examples(read, latents, rows, weight=weight)
-    training = Training(new_network(plan, recipe.seed), examples, recipe)
+    training = NetworkTraining(new_network(plan, recipe.seed), examples, recipe)
     return training.run(report=lambda standing: report(str(standing)) if standing.whole else None)
 
 
@@ -529,24 +491,3 @@ def _plain_averages(network: nn.Module) -> Iterator[list[Any]]:
             layer.momentum = momentum
             if isinstance(layer, Deconvolution):
                 layer.freeze_after, layer.steps = freeze_after, steps
-
-
-def _copy(network: nn.Module) -> dict[str, Tensor]:
-    return {name: t.detach().clone() for name, t in network.state_dict().items()}
-
-
-def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads((file.metadata() or {})["training"])
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise EnsembleError(
-            f"{path}: not a whole checkpoint of a training ({error}). Delete it to begin anew."
-        ) from None
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
