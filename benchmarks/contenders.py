@@ -46,7 +46,13 @@ from targetsel.spectra.decoder import Decoder
 from targetsel.statistics.resampling import Estimate, Resampling
 from targetsel.tables.files import written_beside
 from targetsel.tables.ids import uniform
-from targetsel.training.network_training import ReadRows, Recipe, train_network
+from targetsel.training.network_training import (
+    Examples,
+    NetworkTraining,
+    ReadRows,
+    Recipe,
+    new_network,
+)
 from targetsel.training.pixels import PreparedCutouts
 from targetsel.training.plan import PHOTOMETRY
 
@@ -170,7 +176,9 @@ def run(name: str, seed: int, ground: Arena, arguments: argparse.Namespace) -> N
     start = time.process_time()
     report = partial(_tell_line, f"{name}, seed {seed}")
     read = _stretched(ground.read, contender.softening)
-    network = train_network(read, ground.rows, ground.latents, plan, recipe, report, ground.weight)
+    examples = Examples(read, ground.latents, ground.rows, weight=ground.weight)
+    training = NetworkTraining(new_network(plan, recipe.seed), examples, recipe)
+    network = training.run(report=lambda each: report(str(each)) if each.whole else None)
     seconds = time.process_time() - start
     views = 8 if name == BASE else 1
     found = predictions(network, _stretched(ground.read_test, contender.softening), ground, views)

@@ -29,13 +29,13 @@ from targetsel.scoring.ensemble import Ensemble, find_ensemble
 from targetsel.scoring.stream import score
 from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.decoder import Decoder
-from targetsel.training.split import Split, told_by
 from targetsel.tables.parquet import DECODER_KEY, read_footer, write_table
+from targetsel.training.split import Split, recorded_split
 
 
 def unseen(ensemble: Ensemble) -> Galaxies:
     """The galaxies that the ensemble's training kept for the common test."""
-    found, _ = told_by(ensemble.card) or (None, None)
+    found, _ = recorded_split(ensemble.card) or (None, None)
     if found != SEED:
         raise EnsembleError(
             f"the ensemble was trained with seed {found}, expected {SEED}: other galaxies were "

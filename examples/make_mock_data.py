@@ -266,7 +266,7 @@ def make_anchor(bins: Path, kcorrect: Path, output: Path, n_components: int, n_s
 # ---------------------------------------------------------------------- the catalog
 
 
-def what_bands_tell(
+def features_from_bands(
     flux: np.ndarray, redshift: np.ndarray, templates: np.ndarray, anchor: Anchor
 ) -> np.ndarray:
     """Two colour components and log10 luminosity from ugriz, shape (N, 3).
@@ -318,7 +318,7 @@ def make_galaxies(kcorrect: Path, output: Path) -> None:
     good &= (model > 0).all(axis=1) & (petrosian > 0).all(axis=1)
     rows = np.flatnonzero(good)
     templates = read_templates(kcorrect)
-    known = what_bands_tell(model[rows], redshift[rows], templates, Anchor.shipped())
+    known = features_from_bands(model[rows], redshift[rows], templates, Anchor.shipped())
     columns = {
         "source_id": (rows + 1).astype(np.int64),
         "ra": ra[rows],

@@ -38,7 +38,7 @@ LUMINOSITY = N_COLOURS
 LINE = {name: N_COLOURS + 1 + k for k, name in enumerate(DRAWN_LINES)}
 N_FEATURES = N_COLOURS + 1 + len(DRAWN_LINES)
 N_NORMALS = N_FEATURES + 2  # standard normals that one draw uses up
-# What a galaxy's broad bands tell: two colour components and the luminosity.
+# Features known from a galaxy's broad bands: two colour components and the luminosity.
 KNOWN = np.array([0, 1, LUMINOSITY])
 CONTINUUM = np.arange(N_COLOURS + 1)
 # Over-sampled draws are as frequent as in nature times, nearly, EW(Halpha)^1.5 EW([OIII])^0.75.
@@ -93,7 +93,7 @@ class Anchor:
         return (shape - self.colour_mean) @ self.colour_axes.T
 
     def less_luminous(self, known: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
-        """What the broad bands tell of galaxies that are less luminous, and as blue for that.
+        """Known features of the same galaxies made less luminous, and as blue for that.
 
         Each colour component keeps its quantile among galaxies of its luminosity, the second one
         also among those of its first one.
@@ -124,7 +124,7 @@ class Anchor:
         normals: np.ndarray,
         over_sampling: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """One draw of all features for each galaxy, given what its broad bands tell; its weight.
+        """One draw of all features for each galaxy given those known, and its weight.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class Anchor:
         return self.mixture.draw_given(KNOWN, known, known_error, normals, TILT, over_sampling)
 
     def line_excess(self, features: np.ndarray) -> np.ndarray:
-        """By how many sigma Halpha's strength exceeds what continuum and luminosity suggest."""
+        """Excess of Halpha's strength over what continuum and luminosity suggest [sigma]."""
         return self.mixture.excess(features, LINE["halpha"], CONTINUUM)
 
     def ratio_excess(self, features: np.ndarray) -> np.ndarray:
@@ -154,7 +154,7 @@ class Anchor:
         return self.mixture.excess(features, LINE["nii"], given)
 
     def age_excess(self, features: np.ndarray, d4000: np.ndarray) -> np.ndarray:
-        """By how many sigma a 4000 Angstrom break exceeds what the broad bands suggest."""
+        """Excess of a 4000 Angstrom break over what the broad bands suggest [sigma]."""
         expected, log_scatter = self.break_fit @ quadratic(features[:, KNOWN]).T
         return (d4000 - expected) / np.exp(log_scatter)
 

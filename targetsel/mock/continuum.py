@@ -151,7 +151,7 @@ def _stars(
 
 @lru_cache(maxsize=2)
 def _relief(anchor: Anchor) -> np.ndarray:
-    """What one unit of logarithmic depth adds to each template, shape (5, L)."""
+    """Light that one unit of logarithmic depth adds to each template, shape (5, L)."""
     smooth = np.array([running_median(row, 61) for row in anchor.templates])
     return anchor.templates * np.log(anchor.templates / smooth)
 
@@ -179,7 +179,7 @@ def _continued(ratio: np.ndarray, anchor: Anchor) -> np.ndarray:
 
 
 def _sharper_break() -> np.ndarray:
-    """What makes ln D4000 larger by 1 without changing the bins: ln of a factor, shape (L,).
+    """Ln of a factor that raises ln D4000 by 1 without changing the bins, shape (L,).
 
     A wave of one period in each of the bins to either side of 4000 Angstrom. Its mean is 0.716 of
     its amplitude in 4000-4100 Angstrom, and as much below 0 in 3850-3950.

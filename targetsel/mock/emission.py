@@ -72,7 +72,7 @@ def gas_dust(widths: dict[str, np.ndarray], blue: np.ndarray, red: np.ndarray) -
 
 
 def agn_weight(widths: dict[str, np.ndarray]) -> np.ndarray:
-    """How far the line ratios speak of an active nucleus, 0 to 1, shape (N,).
+    """Degree to which line ratios indicate an active nucleus, 0 to 1, shape (N,).
 
     One half on the boundary of Kewley et al. (2001, ApJ 556, 121) and, for weak lines, at
     EW(Halpha) = 3 Angstrom, below which old stars can ionise the gas (Cid Fernandes et al. 2011,

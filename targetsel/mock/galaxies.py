@@ -70,7 +70,7 @@ class Galaxies:
 
     @classmethod
     def of_demonstration(cls, shown: bool = True) -> Galaxies:
-        """Those that the demonstration shows, or else those that ensembles may learn from."""
+        """Galaxies that the demonstration shows, or else those that ensembles may learn from."""
         galaxies = cls.shipped()
         chance = uniform(galaxies.source_id, 0, "demonstration")[:, 0]
         return galaxies.take(np.flatnonzero((chance < DEMONSTRATION_SHARE) == shown))

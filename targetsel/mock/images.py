@@ -21,7 +21,7 @@ PATCHY = 0.01  # arms and knots with less than this share of the light are not d
 
 @dataclass(frozen=True)
 class FiberLight:
-    """Band fluxes of what the fiber sees, each of shape (N, B), in one arbitrary unit."""
+    """Band fluxes in the fiber, by component, each of shape (N, B), in one arbitrary unit."""
 
     old: np.ndarray
     young: np.ndarray
@@ -29,7 +29,7 @@ class FiberLight:
 
     @property
     def total(self) -> np.ndarray:
-        """Of everything together, shape (N, B)."""
+        """Flux of all components together, shape (N, B)."""
         return self.old + self.young + self.lines
 
     def of(self, row: int) -> np.ndarray:

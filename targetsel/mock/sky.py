@@ -43,7 +43,7 @@ BLOCK = 256  # sources made together; another number would change last digits
 
 
 class Step(IntEnum):
-    """What random numbers are for."""
+    """Purposes of random numbers; each has a sequence of its own."""
 
     SPECTRUM = 0
     STRUCTURE = 1
@@ -191,7 +191,7 @@ def _images(
 
 
 def _fiber_light(galaxies: Galaxies, spectra: FiberSpectra, survey: Camera) -> FiberLight:
-    """Fluxes in the survey's bands of what the fiber sees of each component.
+    """Fluxes of each component in the fiber, in the survey's bands.
 
     Bluer light than spectra reach, which only a u band sees, is taken to be that of their first
     pixel.
@@ -205,6 +205,6 @@ def _fiber_light(galaxies: Galaxies, spectra: FiberSpectra, survey: Camera) -> F
 
 
 def _colours(light: FiberLight, survey: Camera) -> dict[str, np.ndarray]:
-    """Of neighbouring bands, each (N,)."""
+    """Colours of neighbouring bands, each (N,)."""
     magnitude = dict(zip(survey.bands, -2.5 * np.log10(light.total.T), strict=True))
     return {f"{a}_{b}": magnitude[a] - magnitude[b] for a, b in pairwise(survey.bands)}

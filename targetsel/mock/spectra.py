@@ -24,7 +24,7 @@ N_NORMALS = N_DRAWN + N_CONTINUUM + 3  # that one galaxy's spectrum uses up
 
 @dataclass(frozen=True)
 class FiberSpectra:
-    """What a 3 arcsec fiber sees of each galaxy, without noise.
+    """Spectra of galaxies through a 3 arcsec fiber, without noise.
 
     Attributes
     ----------

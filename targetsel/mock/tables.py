@@ -41,7 +41,7 @@ Filled = tuple[Column, np.ndarray]
 
 
 def catalog_table(sources: MockSources, weighted: bool) -> pa.Table:
-    """What an observer would know of the sources; of an over-sampled sky, also their weights."""
+    """The catalog that an observer would have; with weights, of an over-sampled sky."""
     galaxies = sources.galaxies
     about = f"{REAL} behind the source: its row in kcorrect's file"
     magnitude = ab_magnitude(galaxies.flux[:, 2])

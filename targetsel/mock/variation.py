@@ -101,7 +101,7 @@ class Variation(DocumentModel):
         return np.array([self.zero_point.get(band, 0.0) for band in survey.bands])
 
     def galaxies(self, galaxies: Galaxies) -> Galaxies:
-        """Those of the galaxies that are in it, dimmed."""
+        """The galaxies within the redshifts, dimmed."""
         inside = (galaxies.redshift >= self.redshift[0]) & (galaxies.redshift <= self.redshift[1])
         kept = galaxies.take(np.flatnonzero(inside))
         return kept.fainter(np.full(len(kept), self.dimming)) if self.dimming else kept

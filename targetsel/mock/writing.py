@@ -44,7 +44,7 @@ THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class SkyPlan:
-    """All that a mock sky follows from.
+    """Specification of a mock sky: everything that its files follow from.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ class SkyPlan:
 
     @property
     def blocks(self) -> range:
-        """Where the blocks begin that sources are made in."""
+        """First places of the blocks that sources are made in."""
         return range(0, self.n, BLOCK)
 
     def sources(self, start: int) -> Galaxies:
@@ -117,7 +117,7 @@ class SkyPlan:
         return Galaxies(**{name: np.concatenate(values) for name, values in columns.items()})
 
     def footer(self) -> dict[str, Any]:
-        """What every file says of where it comes from."""
+        """Provenance that is written into every file."""
         return {
             "images": "simulated",
             "code_version": __version__,

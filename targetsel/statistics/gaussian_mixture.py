@@ -142,7 +142,7 @@ class GaussianMixture:
         return features, 1 / (1 - share_tilted + share_tilted * np.exp(features @ tilt - log_norm))
 
     def excess(self, features: np.ndarray, target: int, given: np.ndarray) -> np.ndarray:
-        """By how many sigma one feature exceeds its expectation given others, shape (N,)."""
+        """Excess of one feature over its expectation given others [sigma], shape (N,)."""
         values = features[:, given]
         share = np.exp(self._log_shares(given, values, np.zeros(len(given))))
         gains, rests = self._regressions(given, np.zeros(len(given)))
@@ -319,7 +319,7 @@ class GaussianMixture:
 def _inverse(
     cdf: Callable[[np.ndarray], np.ndarray], quantile: np.ndarray, lowest: float, highest: float
 ) -> np.ndarray:
-    """Where rising functions reach these values, by bisection between two bounds, shape (N,)."""
+    """Arguments at which rising functions reach these values, by bisection, shape (N,)."""
     low, high = np.full(len(quantile), lowest), np.full(len(quantile), highest)
     for _ in range(50):
         middle = (low + high) / 2

@@ -27,11 +27,11 @@ from targetsel.statistics.resampling import (
     rank_correlation,
     variance_of,
 )
-from targetsel.training.split import Split
 from targetsel.training.labels import Labels
 from targetsel.training.members import Member
 from targetsel.training.network_training import ReadRows
 from targetsel.training.plan import TrainingPlan
+from targetsel.training.split import Split
 from targetsel.version import __version__
 
 ROWS_AT_ONCE = 256
@@ -229,7 +229,7 @@ def validated(ensemble: Ensemble, store: CutoutStore, test: Labels) -> tuple[Ens
 
 
 def validation(ensemble: Ensemble, posterior: LatentPosterior, test: Labels) -> dict[str, Any]:
-    """How far predictions are from labels that had no part in the training."""
+    """Errors of predictions against labels that had no part in the training."""
     groups = test.group.astype(str)
     resampling = Resampling(groups, test.weight, N_RESAMPLINGS)
     error = (posterior.mean - test.mean) ** 2

@@ -158,20 +158,6 @@ def train(
     return Trained(network, progress.history, progress.epoch - progress.since_best, held_out)
 
 
-def train_decoder(flux: np.ndarray, n_latents: int = 6, epochs: int = 60, seed: int = 0) -> Decoder:
-    """A decoder trained on noise-free spectra, to which noise is added while training.
-
-    Parameters
-    ----------
-    flux : ndarray, shape (N, 1000)
-        Rest-frame flux density; each is scaled to a sum of squares of 1.
-    epochs : int
-        Length of the one cycle of the learning rate.
-    """
-    recipe = DecoderRecipe(LatentSpace(n_latents), epochs, one_cycle=True, seed=seed)
-    return Decoder(train(TrainingSpectra.of(flux), recipe).network)
-
-
 def split(n: int, recipe: DecoderRecipe) -> tuple[np.ndarray, np.ndarray]:
     """Rows to learn from and rows held out."""
     order = np.random.default_rng(recipe.seed).permutation(n)
@@ -185,7 +171,7 @@ def split(n: int, recipe: DecoderRecipe) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pixel_counts(proxy_weight: float) -> np.ndarray:
-    """How often each pixel counts, shape (1000,), float32.
+    """Weights of the pixels in the fit, shape (1000,), float32.
 
     More than once in the lines and in both sides of the break that `PROXIES` are measured on:
     they are few pixels, but most of what is asked of a spectrum.

@@ -121,7 +121,7 @@ def _train(
     decoder: Decoder,
     report: Report,
 ) -> None:
-    """Everything between the checks and the removal of the scratch folder."""
+    """Train, assemble, test and write the ensemble."""
     report(f"{len(labels)} sources have cutouts and labels")
     for reason, count in labels.left_out.items():
         if count:
@@ -162,7 +162,7 @@ def _members(
     split: Split,
     plan: TrainingPlan,
 ) -> list[Member]:
-    """What each member is to be trained with; rows are those of the pixels."""
+    """Inputs of each member's training; rows are those of the pixels."""
     starts: list[Path] = []
     for number, network in enumerate(plan.start.networks if plan.start else ()):
         starts.append(work / f"start-{number}.safetensors")
@@ -277,7 +277,7 @@ def _check_test(n: int, n_ordinary: int) -> None:
 def _identity(
     store: CutoutStore, labels: Labels, plan: TrainingPlan, decoder: Decoder
 ) -> dict[str, Any]:
-    """All that the result depends on, as plain values."""
+    """Everything that the result depends on, as plain values."""
     digest = hashlib.sha256()
     for name, tensor in sorted(decoder.network.state_dict().items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
@@ -291,7 +291,7 @@ def _identity(
 
 
 def _check_same(path: Path, identity: dict[str, Any]) -> None:
-    """Write down what is trained, or refuse to go on with what is not the same."""
+    """Record the training's identity, or refuse to resume one of another identity."""
     if not path.exists():
         with written_beside(path) as beside:
             beside.write_text(json.dumps(identity, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Labels: the latents that a training learns to predict, their noise, and whose they are."""
+"""Labels of a training: latents of sources with spectra, their noise, groups and weights."""
 
 from __future__ import annotations
 
@@ -22,15 +22,27 @@ from targetsel.spectra.lines import measure
 from targetsel.spectra.reading import DAMAGE
 from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import MeasuredSpectra, Spectra
+from targetsel.tables.columns import ID, Column, FileKind, is_list, is_number, matrix
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import matched
 from targetsel.tables.parquet import footer_in, is_simulated, says_simulated
-from targetsel.training.decoder_training import one_thread
+from targetsel.training.checkpoint import one_thread
 from targetsel.training.training_spectra import TrainingSpectra
 
 SPECTRA_AT_ONCE = 512
 GROUP_COLUMN = "group_id"
 SMALLEST_SCATTER = 1e-6
+
+LATENTS = FileKind(
+    "a file of latents",
+    (
+        Column("source_id", ID),
+        Column("latent_mean", pa.list_(pa.float32())),
+        Column("latent_std", pa.list_(pa.float32()), required=False),
+    ),
+    "Expected a file as 'targetsel spectra encode' writes it.",
+    SpectrumError,
+)
 
 # Ids, flux (n, 1000) and inverse variance (n, 1000) or None, of some rows of a file.
 Piece = tuple[np.ndarray, np.ndarray, np.ndarray | None]
@@ -38,7 +50,7 @@ Piece = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known of N sources with spectra.
+    """Labels of N sources with spectra.
 
     Attributes
     ----------
@@ -112,7 +124,7 @@ class Labels:
             If the file is not such a one, holds NaN, or says that it is of another decoder than
             the one in `decoder_file`.
         """
-        table = _read_table(path, ["source_id", "latent_mean"], ["latent_std"])
+        table = LATENTS.read(path)
         footer = footer_in(table.schema.metadata)
         known = footer.get("decoder_sha256")
         if known and decoder_file and known != sha256_of_file(decoder_file):
@@ -197,7 +209,7 @@ class Labels:
         groups = ours.source_id if group is None else _groups(table, group)
         weight = ours.weight
         if "weight" in names:
-            if not _is_number(table.schema.field("weight").type):
+            if not is_number(table.schema.field("weight").type):
                 raise CatalogError(
                     f"catalog, column 'weight': is of type {table.schema.field('weight').type}; "
                     "expected numbers"
@@ -208,7 +220,7 @@ class Labels:
         about = {
             name: np.asarray(table[name].to_numpy(), dtype=np.float64)
             for name in names
-            if _is_number(table.schema.field(name).type)
+            if is_number(table.schema.field(name).type)
         }
         left_out = {"not in the catalog": int((rows < 0).sum()), "of weight 0": sum(weight == 0)}
         left_out = ours.left_out | {reason: int(count) for reason, count in left_out.items()}
@@ -287,7 +299,7 @@ def _encoded(piece: Piece, decoder: Decoder, seed: int) -> Labels:
 
 
 def _usable(flux: np.ndarray, ivar: np.ndarray | None) -> np.ndarray:
-    """Which spectra have light, and no NaN where they claim to be measured, shape (N,)."""
+    """Spectra with light, and without NaN in measured pixels: boolean mask, shape (N,)."""
     if ivar is None:
         return np.isfinite(flux).all(axis=1) & (flux != 0).any(axis=1)
     seen = np.isfinite(ivar) & (ivar > 0)
@@ -357,42 +369,20 @@ def _wanted(path: Path, names: list[str], column: str) -> list[str]:
     return ["source_id", column, *(["ivar"] if has_ivar else [])]
 
 
-def _read_table(path: Path, needed: list[str], optional: list[str]) -> pa.Table:
-    try:
-        names = pq.read_schema(path).names
-        missing = [name for name in needed if name not in names]
-        if missing:
-            raise SpectrumError(
-                f"{path}: no column '{missing[0]}' among {', '.join(names)}. Expected a file as "
-                "'targetsel spectra encode' writes it."
-            )
-        return pq.read_table(path, columns=[*needed, *(n for n in optional if n in names)])
-    except FileNotFoundError:
-        raise SpectrumError(f"{path}: no such file") from None
-    except (pa.ArrowException, OSError) as error:
-        cause = str(error).splitlines()[0]
-        raise SpectrumError(f"{path}: not a whole Parquet file ({cause})") from None
-
-
 def _vectors(column: pa.ChunkedArray, place: str, length: int) -> np.ndarray:
     """A column of lists as an array (N, length) of float64; a null is a row of NaN."""
-    lists = column.combine_chunks()
-    lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
-    kind = lists.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and not (
-        pa.types.is_fixed_size_list(kind)
-    ):
-        raise SpectrumError(f"{place}: is {kind}, expected lists of {length} numbers")
-    there = lists.is_valid().to_numpy(zero_copy_only=False)
-    flat = lists.drop_null().flatten().to_numpy(zero_copy_only=False)
-    lengths = lists.drop_null().value_lengths().to_numpy(zero_copy_only=False)
-    if (lengths != length).any():
+    if not is_list(column.type):
+        raise SpectrumError(f"{place}: is {column.type}, expected lists of {length} numbers")
+    try:
+        values = matrix(column)
+    except ValueError as error:
+        raise SpectrumError(f"{place}: holds {error}, expected {length}") from None
+    if column.null_count == len(column):
+        return np.full((len(column), length), np.nan)
+    if values.shape[1] != length:
         raise SpectrumError(
-            f"{place}: holds a list of {int(lengths[lengths != length][0])} numbers, expected "
-            f"{length}"
+            f"{place}: holds a list of {values.shape[1]} numbers, expected {length}"
         )
-    values = np.full((len(lists), length), np.nan)
-    values[there] = flat.reshape(-1, length)
     return values
 
 
@@ -409,7 +399,3 @@ def _groups(table: pa.Table, name: str) -> np.ndarray:
     if column.null_count:
         raise CatalogError(f"catalog, column '{name}': {column.null_count} sources have no group")
     return column.to_numpy()
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)

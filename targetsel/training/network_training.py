@@ -414,33 +414,6 @@ class NetworkTraining(EpochTraining):
             )
 
 
-def train_network(
-    read: ReadRows,
-    rows: np.ndarray,
-    latents: np.ndarray,
-    plan: NetworkPlan,
-    recipe: Recipe,
-    report: Callable[[str], None] = print,
-    weight: np.ndarray | None = None,
-) -> Network:
-    """A trained network.
-
-    Parameters
-    ----------
-    read : callable
-        Gives the stretched cutouts of row numbers.
-    rows : ndarray of int, shape (N,)
-        The rows to learn from.
-    latents : ndarray, shape (all rows, D)
-        Standardised latents of every row that `read` knows.
-    weight : ndarray, shape (all rows,), optional
-        How many sources each stands for.
-    """
-    examples = Examples(read, latents, rows, weight=weight)
-    training = NetworkTraining(new_network(plan, recipe.seed), examples, recipe)
-    return training.run(report=lambda standing: report(str(standing)) if standing.whole else None)
-
-
 def new_network(plan: NetworkPlan, seed: int) -> Network:
     """An untrained network; whoever else draws random numbers is not disturbed."""
     with torch.random.fork_rng(devices=[]):

@@ -12,8 +12,8 @@ from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
 from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan, presets
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.training.split import told_by
 from targetsel.training.network_training import Recipe
+from targetsel.training.split import recorded_split
 
 FINE_TUNING_RATE = 0.25  # of the usual peak learning rate
 WIDTH = 0.5
@@ -91,7 +91,7 @@ class TrainingPlan:
 
     @property
     def _earlier_split(self) -> tuple[int, int] | None:
-        return None if self.start is None else told_by(self.start.card)
+        return None if self.start is None else recorded_split(self.start.card)
 
     def start_of(self, member: int) -> int:
         """Number of the network, in the ensemble to start from, that a member begins as."""

@@ -1,4 +1,4 @@
-"""Who learns from which source: a common test, and folds that members leave out in turn."""
+"""Split of grouped sources into a common test, and folds that members leave out in turn."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Split:
 
     @classmethod
     def of(cls, source_id: np.ndarray, group: np.ndarray, n_members: int, seed: int) -> Split:
-        """The parts that follow from a hash of seed and group.
+        """The split that follows from a hash of seed and group.
 
         Raises
         ------
@@ -78,8 +78,8 @@ class Split:
         return {"n": len(ids), "ids_sha256": ids_hash(ids)}
 
 
-def told_by(card: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The seed and the number of folds of the split that an ensemble's card tells of, if any."""
+def recorded_split(card: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Seed and number of folds of the split that an ensemble's card records, if any."""
     training = card.get("training", {})
     parts, seeds = training.get("split"), training.get("recipe", {}).get("seed")
     if not parts or not seeds:
@@ -120,7 +120,7 @@ def held_out(
         If they are not what the card says.
     """
     split: dict[str, Any] = card.get("training", {}).get("split", {}).get("test", {})
-    told = told_by(card)
+    told = recorded_split(card)
     if not split or told is None:
         raise EnsembleError(
             "the ensemble's card does not say how its training was split, so that held-out sources "

@@ -15,7 +15,6 @@ from targetsel.training.decoder_training import (
     DecoderRecipe,
     pixel_counts,
     train,
-    train_decoder,
     train_decoder_into,
 )
 from targetsel.training.training_spectra import TrainingSpectra
@@ -200,7 +199,8 @@ def test_one_cycle_runs_every_epoch_and_goes_on_after_a_kill(spectra, tmp_path):
 
 def test_trained_decoder_describes_spectra_better_than_their_mean(galaxies):
     flux = galaxies(400)
-    decoder = train_decoder(flux, n_latents=3, epochs=25)
+    recipe = DecoderRecipe(LatentSpace(3), 25, one_cycle=True)
+    decoder = Decoder(train(TrainingSpectra.of(flux), recipe).network)
     unit = flux / np.sqrt((flux**2).sum(axis=1, keepdims=True))
     latents, std = decoder.encode(flux)
     decoded = decoder.decode(latents[:, None]).flux[:, 0]
@@ -229,7 +229,7 @@ def test_masked_pixels_teach_nothing(galaxies):
 
 def test_too_few_spectra_are_refused(galaxies):
     with pytest.raises(SpectrumError, match=r"20 spectra are too few .* one batch of 64"):
-        train_decoder(galaxies(20))
+        train(TrainingSpectra.of(galaxies(20)), DecoderRecipe())
 
 
 def test_training_that_diverges_says_so(spectra):

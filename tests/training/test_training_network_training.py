@@ -20,7 +20,6 @@ from targetsel.training.network_training import (
     Recipe,
     new_network,
     recompute_statistics,
-    train_network,
 )
 from tests.training.toy_sky import toy_flux
 
@@ -63,9 +62,8 @@ def test_a_small_network_learns_brightness_and_colour_and_the_same_again_from_th
     recipe = replace(RECIPE, epochs_mean=6)
 
     def train() -> Network:
-        return train_network(
-            lambda chosen: flux[chosen], np.arange(160), latents, PLAN, recipe, lambda line: None
-        )
+        examples = Examples(lambda chosen: flux[chosen], latents, np.arange(160))
+        return NetworkTraining(new_network(PLAN, recipe.seed), examples, recipe).run()
 
     network = train()
     with torch.inference_mode():
