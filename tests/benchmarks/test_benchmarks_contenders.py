@@ -17,7 +17,7 @@ from targetsel.training.network_training import Recipe
 def runs(values, spread=0.0):
     """Runs of these errors, and a scatter of galaxies that is common to all."""
     galaxies = spread * np.linspace(-1, 1, 101)
-    by_seed = {k: Estimate(np.array(v), v + galaxies) for k, v in enumerate(values)}
+    by_seed = {k: Estimate(np.append(v, v + galaxies)) for k, v in enumerate(values)}
     return Runs(by_seed, 1.0, 1)
 
 
