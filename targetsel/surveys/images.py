@@ -16,7 +16,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from targetsel.errors import CutoutError
-from targetsel.imaging.image_file import image_of_fits
+from targetsel.imaging.image_file import Image, image_of_fits
 from targetsel.surveys.http import Answer, Unanswered, Web
 from targetsel.surveys.retry import Damaged, ask, body_of
 from targetsel.surveys.service import NO_DATA, OK, Reply
@@ -125,26 +125,11 @@ class RemoteImages:
         return reply_of_pixels(*ask(lambda: self.web.get(url, query), pixels))
 
 
-@dataclass(frozen=True)
-class SkyImage:
-    """A calibrated image with sky coordinates.
+@dataclass(frozen=True, kw_only=True)
+class SkyImage(Image):
+    """A calibrated image, and the coordinates `wcs` of its two sky axes."""
 
-    Attributes
-    ----------
-    flux : ndarray of float32, shape (B, H, W)
-        [nanomaggy]; NaN where there is no data.
-    bands : tuple of B strings
-        Empty if the image does not name them.
-    wcs : WCS
-        Coordinates of the two sky axes.
-    masked : bool
-        True if an inverse variance marked the pixels without data.
-    """
-
-    flux: np.ndarray
-    bands: tuple[str, ...]
     wcs: WCS
-    masked: bool = False
 
 
 def fits_of(answer: Answer) -> bytes:
@@ -181,7 +166,8 @@ def open_image(answer: Answer, zeropoint: float | None = None) -> SkyImage:
             raise Damaged(str(error)) from error
         except Exception as error:  # a header may hold anything
             raise Damaged(f"no usable FITS image ({type(error).__name__})") from error
-    return SkyImage(image.flux, image.bands, wcs, image.masked)
+    own = {each.name: getattr(image, each.name) for each in fields(image)}
+    return SkyImage(**own, wcs=wcs)
 
 
 def sky_wcs(header: fits.Header) -> WCS:

@@ -11,15 +11,9 @@ import requests
 from targetsel.surveys import http as polite
 from targetsel.surveys.http import Answer, Unanswered, Web
 from tests.emulator.faults import Faults
-from tests.emulator.loopback import LeftLoopback, only_loopback
+from tests.emulator.loopback import LeftLoopback
 from tests.emulator.server import Answer as Served
 from tests.emulator.server import Emulator
-
-
-@pytest.fixture(autouse=True)
-def nothing_leaves_loopback():
-    with only_loopback():
-        yield
 
 
 def echo(request):

@@ -7,26 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from targetsel.surveys import retry
-from targetsel.surveys.http import Web
 from tests.emulator.catalogs import Catalogs, catalogs_of
-from tests.emulator.loopback import only_loopback
-
-
-@pytest.fixture(autouse=True)
-def nothing_leaves_loopback():
-    with only_loopback():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    monkeypatch.setattr(retry, "PAUSE", 0.0)
-
-
-@pytest.fixture
-def web():
-    return Web(rate=1000, attempts=4)
 
 
 @dataclass(frozen=True)

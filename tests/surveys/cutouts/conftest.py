@@ -5,24 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from targetsel.surveys import retry
-from targetsel.surveys.http import Web
-from tests.emulator.loopback import only_loopback
 from tests.emulator.sky import BANDS, Stars
 
 # Ordinary, on both sides of ra 0, near a pole and at it, and where skycells overlap.
 PLACES = np.array([(150.1, 2.2), (359.9999, 10.0), (0.0001, -10.0), (77.0, 89.9), (0.0, 90.0)])
-
-
-@pytest.fixture(autouse=True)
-def nothing_leaves_loopback():
-    with only_loopback():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    monkeypatch.setattr(retry, "PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -30,11 +16,6 @@ def stars():
     """A star of 16 to 18 mag at each place."""
     found = Stars.at(*PLACES.T.copy())
     return Stars(found.ra, found.dec, 16 + (found.magnitude - 16) / 2)
-
-
-@pytest.fixture
-def web():
-    return Web(rate=1000, attempts=4)
 
 
 def check_star(flux, star, stars, band):

@@ -5,26 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from targetsel.surveys import retry
-from targetsel.surveys.http import Web
-from tests.emulator.loopback import only_loopback
-
-
-@pytest.fixture(autouse=True)
-def nothing_leaves_loopback():
-    with only_loopback():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    monkeypatch.setattr(retry, "PAUSE", 0.0)
-
-
-@pytest.fixture
-def web():
-    return Web(rate=1000, attempts=4)
-
 
 @pytest.fixture
 def plates():
