@@ -31,12 +31,12 @@ def test_list_by_hand_is_sound_and_an_empty_one_too():
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("priority", None, "the list has no columns 'priority'"),
-        ("pmra", None, "the list has no columns 'pmra'"),
-        ("target_id", ["a", "b", "c", "d"], "column 'target_id' is of type string"),
-        ("priority", [1.5, 2.0, 3.0, 4.0], "column 'priority' is of type double"),
+        ("priority", None, "the list: no column 'priority', so it is not a target list"),
+        ("pmra", None, "the list: no column 'pmra', so"),
+        ("target_id", ["a", "b", "c", "d"], "'target_id': is of type string; expected a whole"),
+        ("priority", [1.5, 2.0, 3.0, 4.0], "column 'priority': is of type double"),
         ("priority", [1, 2, None, 4], "column 'priority' has gaps"),
-        ("exptime", ["a", "b", "c", "d"], "column 'exptime' is of type string"),
+        ("exptime", ["a", "b", "c", "d"], "column 'exptime': is of type string"),
     ],
 )
 def test_columns_of_another_kind_are_refused(name, values, message):
@@ -67,5 +67,5 @@ def test_impossible_values_are_one_line_that_names_the_target(column, message):
 
 
 def test_simulation_looks_too():
-    with pytest.raises(HandoffError, match="the list has no columns 'priority'"):
+    with pytest.raises(HandoffError, match="the list: no column 'priority', so it is not a"):
         simulate(changed("priority", None), INSTRUMENTS["pfs"], 0.0, 0.0)
