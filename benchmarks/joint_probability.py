@@ -28,9 +28,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import ndtri
 
-from targetsel.expressions.grammar import parse
 from targetsel.rules import formula as f
-from targetsel.rules.binding import Columns, Reader
+from targetsel.rules.binding import Binder
+from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.functions import parse
 from targetsel.scoring.columns import posterior_columns
 from targetsel.selection.evaluation import holds, probability
 from targetsel.selection.sources import DrawnSources, Sources
@@ -127,7 +128,7 @@ def many_draws(posterior: ProxyPosterior, n_draws: int, rng: np.random.Generator
 
 def exactness(posterior: ProxyPosterior, n_draws: int, rng: np.random.Generator) -> None:
     table = scored_table(posterior)
-    reader = Reader(Columns(table.schema))
+    reader = Binder(CatalogColumns(table.schema))
     conditions = [reader.condition(parse(text)) for text in CONDITIONS]
     direct = np.empty((len(conditions), len(posterior)))
     stored = Sources(table).posterior  # float32, as in the file
@@ -192,7 +193,7 @@ def few_draws(posterior: ProxyPosterior, rng: np.random.Generator) -> pa.Table:
 
 def speed(posterior: ProxyPosterior, runs: int, rng: np.random.Generator) -> None:
     table, draws = scored_table(posterior), few_draws(posterior, rng)
-    reader = Reader(Columns(table.schema))
+    reader = Binder(CatalogColumns(table.schema))
     rule, ratio = reader.condition(parse(RULE)), reader.condition(parse(RATIO))
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch) / "scored.parquet", Path(scratch) / "draws.parquet"

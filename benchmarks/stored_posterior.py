@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 import targetsel as ts
-from targetsel.expressions.grammar import parse
-from targetsel.rules.binding import Columns, Reader
+from targetsel.rules.binding import Binder
+from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.functions import parse
 from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.selection.evaluation import holds, probability
 from targetsel.selection.sources import DrawnSources, Sources
@@ -46,7 +47,7 @@ def main() -> None:
     table = score_rows(catalog, images, ensemble, ScoreOptions())
     posterior = ensemble.predict(ts.cut_out(catalog, images))
     sources = Sources(table)
-    reader = Reader(Columns(table.schema))
+    reader = Binder(CatalogColumns(table.schema))
     conditions = [reader.condition(parse(text)) for text in CONDITIONS]
     direct = np.empty((len(conditions), len(catalog)))
     latents = posterior.draw(arguments.draws, seed=123)

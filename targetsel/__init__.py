@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from targetsel.selection.membership import Membership, evaluate
     from targetsel.selection.select import select
     from targetsel.selection.target_list import TargetList, rank
-    from targetsel.sky.catalog import Catalog, CatalogFile, Footprint
+    from targetsel.sky.catalog import Catalog, CatalogFile
+    from targetsel.sky.footprint import Footprint
     from targetsel.spectra.decoder import Decoder
     from targetsel.spectra.lines import measure
     from targetsel.spectra.proxies import Proxies, ProxyPosterior
@@ -50,7 +51,7 @@ _HOMES = {
     "Cutouts": "imaging.cutout",
     "Decoder": "spectra.decoder",
     "Ensemble": "scoring.ensemble",
-    "Footprint": "sky.catalog",
+    "Footprint": "sky.footprint",
     "LatentPosterior": "networks.posterior",
     "Membership": "selection.membership",
     "Prior": "priors.prior",

@@ -31,7 +31,8 @@ from targetsel.scoring.stream import score
 from targetsel.selection.membership import evaluate
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList, rank
-from targetsel.sky.catalog import Catalog, Footprint
+from targetsel.sky.catalog import Catalog
+from targetsel.sky.footprint import Footprint
 from targetsel.spectra.lines import measure
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from targetsel.documents.document import read_text
 from targetsel.errors import OutputError, RuleError
-from targetsel.rules.binding import Columns
 from targetsel.rules.bits import BitLock
+from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.formatting import formatted
 from targetsel.rules.lint import lint as remarks_on
 from targetsel.rules.rules import Rules, find_rules
@@ -92,7 +92,7 @@ def columns(
 ) -> None:
     """List what rules can speak of in SCORED."""
     with scored_file(scored) as file:
-        known = Columns(file.schema)
+        known = CatalogColumns(file.schema)
         rows = []
         for name in known.names:
             field, meaning = file.schema.field(name), known[name]

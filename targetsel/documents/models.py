@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -28,12 +28,14 @@ from pydantic import (
     PrivateAttr,
     StringConstraints,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
+from typing_extensions import TypeAliasType
 
-from targetsel.documents.document import Map, Node, Sequence, read_document, read_text
+from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document, read_text
 from targetsel.documents.source_location import SourceLocation, shortened
 from targetsel.errors import RuleError, TargetselError, did_you_mean
 
@@ -66,6 +68,7 @@ class DocumentModel(BaseModel):
         model = handler(data)
         if isinstance(data, Map):
             model._places.update({key: node.place for key, node in data.items()})
+        if isinstance(data, Map | Sequence | Scalar):
             model._places.setdefault("", data.place)
         return model
 
@@ -101,22 +104,39 @@ class Expected:
     words: str
 
 
+@dataclass(frozen=True, eq=False)
+class Parsed:
+    """Annotation of a field that `parse` makes from what is written; `schema` is for JSON."""
+
+    parse: Callable[[Any], Any]
+    schema: Mapping[str, Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.parse)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return dict(self.schema)
+
+
 @dataclass(frozen=True)
 class Quantity:
     """Annotation of a float: a number from `least` to `most` in `unit`, which may stand behind it.
 
-    "15 min" is 900 where the unit is "s"; a bare number is in `unit`.
+    "15 min" is 900 where the unit is "s"; a bare number is in `unit`, if `bare` allows it.
     """
 
     unit: str = ""
     least: float = float("-inf")
     most: float = float("inf")
+    bare: bool = True
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
         return core_schema.no_info_before_validator_function(self._validated, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"type": ["number", "string"]}
+        if self.bare:
+            return {"type": ["number", "string"]}
+        return {"type": "string", "examples": [f"1.5 {self.unit}"]}
 
     @property
     def words(self) -> str:
@@ -130,7 +150,7 @@ class Quantity:
     def _validated(self, value: Any) -> Any:
         if isinstance(value, str):
             try:
-                value = parse_quantity(value, self.unit)
+                value = parse_quantity(value, self.unit, self.bare)
             except ValueError:
                 raise PydanticCustomError("quantity", "{words}", {"words": self.words}) from None
         if isinstance(value, int | float) and not self.least <= value <= self.most:
@@ -189,6 +209,49 @@ Identifier = Annotated[
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z_0-9]*$"),
     Expected("a name of letters, digits and _"),
 ]
+
+
+Share = Annotated[
+    float,
+    BeforeValidator(lambda value: _share(value)),
+    Expected("a share, above 0 and up to 1, e.g. 0.1 or 10 percent"),
+    WithJsonSchema({"type": ["number", "string"], "examples": ["10 percent", 0.1]}),
+]
+Angle = Annotated[
+    float,
+    Quantity("deg", 1e-12, 180, bare=False),
+    Expected("an angle with its unit, above 0 and up to 180 deg, e.g. 1.5 arcsec"),
+]
+
+
+def _share(value: Any) -> Any:
+    percent = isinstance(value, str) and value.strip().endswith("percent")
+    number = _number(value.strip().removesuffix("percent") if percent else value)
+    share = float(number) / (100 if percent else 1) if isinstance(number, int | float | str) else 0
+    if not 0 < share <= 1:
+        raise PydanticCustomError("share", "a share")
+    return share
+
+
+def _placed(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise PydanticCustomError("string_type", "a piece of text")
+    return value
+
+
+# A text that keeps its location as `place`, where it was read from YAML.
+PlacedText = Annotated[str, Parsed(_placed, {"type": "string"})]
+
+
+def map_of(key: str, data: Any) -> Any:
+    """A text as the map that has it under `key`; a map as it is."""
+    if not isinstance(data, str):
+        return data
+    if not isinstance(data, Scalar):
+        return {key: data}
+    found = Map(data.place)
+    found[key], found.keys_at[key] = data, data.place
+    return found
 
 
 class OneOrMany:
@@ -292,6 +355,10 @@ class _Fault:
         The innermost model on the way.
     field : FieldInfo or None
         The innermost field.
+    annotation : object
+        The type that is expected there.
+    metadata : list
+        Annotations of the field and of what lies between it and the fault.
     value : object
         What is written there.
     place : SourceLocation
@@ -300,22 +367,26 @@ class _Fault:
     names: list[str]
     owner: type[BaseModel]
     field: FieldInfo | None
+    annotation: Any
+    metadata: list[Any]
     value: Any
     place: SourceLocation
 
     @classmethod
     def follow(cls, model: type[BaseModel], tree: Node | None, fault: Any) -> _Fault:
         place = tree.place if tree is not None else SourceLocation()
-        found = cls([], model, None, tree if tree is not None else fault["input"], place)
+        value = tree if tree is not None else fault["input"]
+        found = cls([], model, None, model, [], value, place)
         cause = fault.get("ctx", {}).get("error")
-        annotation: Any = model
         node: Any = tree
         for part in (*fault["loc"], *([cause.field] if isinstance(cause, FieldError) else [])):
-            annotation, owner, is_tag = _below(annotation, part)
+            found.annotation, owner, is_tag = _below(found.annotation, part)
             if is_tag:
                 continue
             if owner is not None:
                 found.owner, found.field = owner, _fields(owner).get(str(part))
+                found.metadata = list(found.field.metadata) if found.field else []
+            found.metadata += _metadata(found.annotation)
             if isinstance(part, str):
                 found.names.append(part)
             if isinstance(node, Map) and part in node:
@@ -340,7 +411,8 @@ def _told(model: type[BaseModel], tree: Node | None, fault: Any) -> tuple[Source
     found, kind = _Fault.follow(model, tree, fault), fault["type"]
     key = found.names[-1] if found.names else ""
     keys = list(_fields(found.owner))
-    about = f": {found.field.description}" if found.field and found.field.description else ""
+    about = (found.field.description or "").rstrip(".") if found.field else ""
+    about = f": {about[0].lower()}{about[1:]}" if about else ""
     if kind == "extra_forbidden":
         hint = did_you_mean(key, keys) or f" Known here: {', '.join(keys)}."
         if not re.fullmatch(r"[A-Za-z_][A-Za-z_0-9]*", key):
@@ -354,22 +426,23 @@ def _told(model: type[BaseModel], tree: Node | None, fault: Any) -> tuple[Source
     return (
         found.place,
         f"{name} is {_shown(found.value if tree is not None else fault['input'])}; "
-        f"expected {_expected(fault, found.field, keys)}{about}",
+        f"expected {_expected(fault, found)}{about}",
     )
 
 
-def _expected(fault: Any, field: FieldInfo | None, keys: list[str]) -> str:
+def _expected(fault: Any, found: _Fault) -> str:
     """The words for what a field may be."""
     kind = fault["type"]
-    metadata = field.metadata if field else []
-    for each in metadata:
+    for each in found.metadata:
         if isinstance(each, Expected):
             return each.words
     if kind.startswith(_NUMERIC):
-        whole = "int" in kind or (field is not None and field.annotation is int)
-        return _numbers("a whole number" if whole else "a number", metadata)
+        whole = "int" in kind or _bare(found.annotation) is int
+        return _numbers("a whole number" if whole else "a number", found.metadata)
     if kind in _NO_MAP:
-        return f"a map of keys and values, such as {', '.join(keys[:6])}"
+        model = _bare(found.annotation)
+        keys = list(_fields(model)) if hasattr(model, "model_fields") else []
+        return "a map of keys and values" + (f", such as {', '.join(keys[:6])}" if keys else "")
     if kind in _NO_LIST:
         return "a list"
     if kind == "literal_error":
@@ -398,13 +471,45 @@ def _numbers(kind: str, metadata: list[Any]) -> str:
     return f"{kind}, {above}{low} to {below}{high}"
 
 
+def _bare(annotation: Any) -> Any:
+    """A type without its annotations, and without None beside it."""
+    while True:
+        if isinstance(annotation, TypeAliasType):
+            annotation = annotation.__value__
+        elif get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in (Union, types.UnionType):
+            members = [each for each in get_args(annotation) if each is not type(None)]
+            if len(members) != 1:
+                return annotation
+            annotation = members[0]
+        else:
+            return annotation
+
+
+def _metadata(annotation: Any) -> list[Any]:
+    """The annotations of a type, also of one that may be None."""
+    if isinstance(annotation, TypeAliasType):
+        return _metadata(annotation.__value__)
+    if get_origin(annotation) is Annotated:
+        inner, *own = get_args(annotation)
+        spread = [m for each in own for m in (getattr(each, "metadata", None) or [each])]
+        return _metadata(inner) + spread
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [each for each in get_args(annotation) if each is not type(None)]
+        return _metadata(members[0]) if len(members) == 1 else []
+    return []
+
+
 def _shown(value: Any) -> str:
+    if not value and value != 0:
+        return "empty"
     if isinstance(value, Mapping):
         return "a map"
     if isinstance(value, list | tuple):
         return "a list"
     text = str(value)
-    return f"'{text[:40]}{'...' if len(text) > 40 else ''}'" if text else "empty"
+    return f"'{text[:40]}{'...' if len(text) > 40 else ''}'"
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -415,13 +520,10 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 def _below(annotation: Any, part: int | str) -> tuple[Any, type[BaseModel] | None, bool]:
     """The annotation one step of a fault's path further down; the model that the step is taken
     in, if it is one; and whether the step only names a member of a union."""
-    while get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
+    annotation = _bare(annotation)
     origin, parameters = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         members = [each for each in parameters if each is not type(None)]
-        if len(members) == 1:
-            return _below(members[0], part)
         return next((each for each in members if _is_called(each, part)), None), None, True
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         field = _fields(annotation).get(str(part))
@@ -436,8 +538,7 @@ def _below(annotation: Any, part: int | str) -> tuple[Any, type[BaseModel] | Non
 
 def _is_called(member: Any, tag: int | str) -> bool:
     """Whether pydantic calls this member of a union by `tag`: its discriminator or its class."""
-    while get_origin(member) is Annotated:
-        member = get_args(member)[0]
+    member = _bare(member)
     if not (isinstance(member, type) and issubclass(member, BaseModel)):
         return str(tag) == getattr(member, "__name__", str(member))
     discriminators = [

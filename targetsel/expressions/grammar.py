@@ -1,8 +1,9 @@
-"""The language of conditions: its words, its grammar, its syntax tree.
+"""The grammar of conditions and arithmetic, for rules and for the formulas of line tables.
 
 An expression such as ``P(ew_halpha > 50 Angstrom and ew_oiii > 10) >= 0.8`` becomes a tree in
-which every node knows its place in the rule file. Nothing is looked up or evaluated here: what a
-name or a unit means depends on the catalog and is decided in `meaning`.
+which every node knows its location in the file. Nothing is looked up or evaluated here: the
+functions that may be called are given (see `functions`), and what a name or a unit means depends
+on the catalog.
 
     or    = and {("or" | "|") and}          and  = not {("and" | "&") not}
     not   = ("not" | "~") not | comparison
@@ -20,62 +21,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
+from targetsel.expressions.functions import ARITHMETIC, Function, apply
+from targetsel.expressions.units import UNITS
 
 MAX_CHARACTERS = 4096
 MAX_DEPTH = 32
 MAX_NODES = 256
 
-# Function names, and how many arguments each takes (fewest, most).
-FUNCTIONS = {
-    "P": (1, 1),
-    "std": (1, 1),
-    "q": (2, 2),
-    "abs": (1, 1),
-    "sqrt": (1, 1),
-    "log10": (1, 1),
-    "min": (2, 16),
-    "max": (2, 16),
-    "mag": (1, 1),
-    "finite": (1, 1),
-    "has_bit": (2, 64),
-    "in_moc": (1, 1),
-    "within": (2, 2),
-    "catalog_quantile": (2, 2),
-}
-ABOUT_FILES = ("in_moc", "within")  # their first argument is the name of a file, in quotes
 KEYWORDS = ("and", "or", "not", "between", "in", "is", "missing")
-
-# What may be written after a number, and the unit that astropy knows it by. A closed list: in
-# astropy's own grammar `A` is the ampere and `min` a minute.
-UNITS = {
-    "mag": "mag",
-    "Angstrom": "Angstrom",
-    "AA": "Angstrom",
-    "nm": "nm",
-    "um": "um",
-    "deg": "deg",
-    "arcmin": "arcmin",
-    "arcsec": "arcsec",
-    "mas": "mas",
-    "mas/yr": "mas / yr",
-    "percent": "percent",
-    "km/s": "km / s",
-    "yr": "yr",
-    "Jy": "Jy",
-    "mJy": "mJy",
-    "uJy": "uJy",
-    "nJy": "nJy",
-    "nanomaggy": "nmgy",
-    "nmgy": "nmgy",
-    "erg/s/cm2": "erg / (s cm2)",
-    "erg/s/cm2/Angstrom": "erg / (s cm2 Angstrom)",
-    "erg/s/cm2/AA": "erg / (s cm2 Angstrom)",
-}
 
 _SPACE = re.compile(r"\s*")
 _NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
@@ -121,7 +81,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Number(Node):
+class NumberNode(Node):
     value: int | float
     unit: str = ""
 
@@ -130,7 +90,7 @@ class Number(Node):
 
 
 @dataclass(frozen=True)
-class Name(Node):
+class NameNode(Node):
     name: str
 
     def __str__(self) -> str:
@@ -138,7 +98,7 @@ class Name(Node):
 
 
 @dataclass(frozen=True)
-class Text(Node):
+class TextNode(Node):
     """The name of a file."""
 
     value: str
@@ -165,9 +125,14 @@ class Branch(Node):
     def children(self) -> tuple[Node, ...]:
         return self.parts
 
+    @property
+    def is_call(self) -> bool:
+        """Whether the word is the name of a function."""
+        return self.word.isidentifier() and self.word not in (*KEYWORDS, "compare", "negative")
+
     def __str__(self) -> str:
         parts = [str(part) for part in self.parts]
-        if self.word in FUNCTIONS:
+        if self.is_call:
             return f"{self.word}({', '.join(map(unwrapped, self.parts))})"
         if self.word == "compare":
             words = [parts[0]]
@@ -189,6 +154,12 @@ def unwrapped(node: Node) -> str:
     """The node as text, without the parentheses that a larger expression would need."""
     text = str(node)
     return text[1:-1] if text.startswith("(") else text
+
+
+def in_brief(node: Node) -> str:
+    """The node as text for a message, cut where it is long."""
+    text = unwrapped(node)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -248,18 +219,24 @@ def words(text: str) -> list[tuple[str, str]]:
 # --- grammar -----------------------------------------------------------------------------------
 
 
-def parse(text: str, place: SourceLocation | None = None) -> Node:
+def parse(
+    text: str,
+    place: SourceLocation | None = None,
+    functions: Mapping[str, Function] = ARITHMETIC,
+) -> Node:
     """The syntax tree of one expression.
 
     Parameters
     ----------
     text : str
     place : SourceLocation, optional
-        Where the first character of `text` stands in the rule file.
+        Location of the first character of `text` in the file.
+    functions : mapping of name to Function
+        Functions that may be called.
 
     Raises
     ------
-    RuleError
+    TargetselError
         If the text is not an expression; it points at the first character that does not fit.
     """
     place = place or SourceLocation(source=text)
@@ -269,14 +246,37 @@ def parse(text: str, place: SourceLocation | None = None) -> Node:
         )
     if not text.strip():
         raise place.error("expected an expression, such as rmag < 22.5")
-    return _Parser(text, place).whole()
+    return _Parser(text, place, functions).whole()
+
+
+def names(node: Node) -> list[str]:
+    """The names in an expression, from left to right, each as often as it is written."""
+    return [part.name for part in walk(node) if isinstance(part, NameNode)]
+
+
+def evaluate(node: Node, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The value of an expression of numbers and names alone, NaN where it is missing.
+
+    Parameters
+    ----------
+    node : Node
+    values : mapping of name to ndarray
+        Of every name in the formula, of shapes that broadcast.
+    """
+    if isinstance(node, NumberNode):
+        return np.asarray(node.value, dtype=np.float64)
+    if isinstance(node, NameNode):
+        return values[node.name]
+    assert isinstance(node, Branch)
+    return apply(node.word, *(evaluate(part, values) for part in node.parts))
 
 
 class _Parser:
     """Recursive descent, one method per line of the grammar; tokens are read as they are needed,
     so that the first fault from the left is the one reported."""
 
-    def __init__(self, text: str, place: SourceLocation) -> None:
+    def __init__(self, text: str, place: SourceLocation, functions: Mapping[str, Function]) -> None:
+        self.functions = functions
         self.text = text
         self.origin = place
         self.depth = 0
@@ -509,19 +509,19 @@ class _Parser:
                 f"unknown unit '{self.token.text}'."
                 + (hint or " After a number stands a unit, such as mag, or an operator.")
             )
-        return self._counted(Number(place, value, unit))
+        return self._counted(NumberNode(place, value, unit))
 
     def _name(self) -> Node:
         place = self.place
         name = self.token.text
         after = self.text[self.token.start + len(name) :].lstrip()
-        if after.startswith("(") and name not in FUNCTIONS:
-            known = ", ".join(FUNCTIONS)
-            hint = did_you_mean(name, FUNCTIONS)
+        if after.startswith("(") and name not in self.functions:
+            known = ", ".join(self.functions)
+            hint = did_you_mean(name, self.functions)
             raise place.error(f"unknown function '{name}'. Allowed: {known}.{hint}")
         self._advance()
         if self.token.kind != "(":
-            return self._counted(Name(place, name))
+            return self._counted(NameNode(place, name))
         opened = self.place
         self._advance()
         arguments = [] if self.token.kind == ")" else [self._first_argument(name)]
@@ -529,24 +529,20 @@ class _Parser:
             self._advance()
             arguments.append(self._deeper("_or"))
         self._close(opened)
-        fewest, most = FUNCTIONS[name]
+        fewest, most = self.functions[name].arguments
         if not fewest <= len(arguments) <= most:
             count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
             raise place.error(f"{name}() takes {count} arguments, not {len(arguments)}")
         return self._branch(place, name, *arguments)
 
     def _first_argument(self, function: str) -> Node:
-        if function not in ABOUT_FILES:
+        example = self.functions[function].example
+        if not example:
             return self._deeper("_or")
         place = self.place
         if self.token.kind != "text":
-            example = (
-                "in_moc('stars.moc.fits')"
-                if function == "in_moc"
-                else ("within('stars.parquet', 5 arcsec)")
-            )
             raise place.error(f"{function}() takes a file's name in quotes, e.g. {example}")
-        return self._counted(Text(place.moved(1), self._advance().text[1:-1]))
+        return self._counted(TextNode(place.moved(1), self._advance().text[1:-1]))
 
 
 def _about_text(quoted: str) -> str:

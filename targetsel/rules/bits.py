@@ -16,17 +16,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError
+from targetsel.rules.classes import HIGHEST, TargetClass
 from targetsel.tables.files import written_beside
 
-if TYPE_CHECKING:
-    from targetsel.rules.rules import TargetClass
-
 FILE = "rules.bits"
-HIGHEST = 62  # bit 63 is the sign bit of int64
 _LINE = re.compile(r"(\d{1,2})\s+([A-Za-z_][A-Za-z_0-9]*)(?:\s+(retired\b.*))?")
 _HEADING = (
     "# Bits of target classes. A bit is never given to another class; see targetsel rules lock."
@@ -91,7 +87,7 @@ class BitLock:
     def check(self, target_class: TargetClass) -> None:
         """Raise if a class claims a bit that is, or was, another's."""
         name, bit = target_class.name, target_class.bit
-        place = target_class.places["bit"]
+        place = target_class.place_of("bit")
         owner = self.owners.get(bit)
         if owner and owner.name != name:
             what = (

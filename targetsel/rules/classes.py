@@ -3,61 +3,144 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from typing_extensions import TypeAliasType
+
+from targetsel.documents.document import QUOTE
+from targetsel.documents.models import (
+    Angle,
+    DocumentModel,
+    Expected,
+    FieldError,
+    Integer,
+    Number,
+    OneOrMany,
+    Parsed,
+    PlacedText,
+    Share,
+    map_of,
+)
 from targetsel.documents.source_location import SourceLocation
-from targetsel.expressions.grammar import Branch, Name, Node
-from targetsel.sky.footprint import Footprint
+from targetsel.expressions.grammar import Branch, NameNode, Node
+from targetsel.rules.functions import FUNCTIONS, parse
+from targetsel.sky.footprint import Footprint, Nside
+
+HIGHEST = 62  # bit 63 is the sign bit of int64
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+ABOUT_EXPRESSIONS = (
+    "An expression, such as P(ew_halpha > 50 Angstrom and ew_oiii > 10) >= 0.8. Words: and, "
+    f"or, not, between, in, is missing; functions: {', '.join(FUNCTIONS)}."
+)
 
 
-@dataclass(frozen=True)
-class Exclusion:
-    """Sources to leave out: those whose id a table lists, or those near a position it lists.
-
-    Attributes
-    ----------
-    file : str
-        Relative to the rule file.
-    column : str
-        Of ids; empty for the usual one.
-    within : float or None
-        Radius [deg]; None to go by id.
-    """
-
-    file: str
-    column: str = ""
-    within: float | None = None
-    place: SourceLocation = field(default=SourceLocation(), compare=False, repr=False)
+def _expression(value: Any) -> Node:
+    if isinstance(value, Node):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = repr(value)
+    place = getattr(value, "place", SourceLocation())
+    if not isinstance(value, str):
+        raise place.error(f"expected an expression, such as rmag < 22.5; {QUOTE}")
+    if getattr(value, "folded", False) and not value.strip():
+        raise place.error(f"the expression is empty; {QUOTE}")
+    return parse(value, place if hasattr(value, "place") else None)
 
 
-@dataclass(frozen=True)
-class Limit:
-    """How many targets a class may have.
+def _priority(value: Any) -> int | Node:
+    """A whole number, or the expression that gives every source its own."""
+    if isinstance(value, str) and value.strip() and not _INTEGER.fullmatch(value):
+        return _expression(value)
+    number = int(value) if isinstance(value, int | str) and str(value).strip() else None
+    if number is None or isinstance(value, bool) or not -(2**31) <= number < 2**31:
+        raise ValueError(f"priority must be a whole number, {-(2**31)} to {2**31 - 1}")
+    return number
 
-    Attributes
-    ----------
-    per_deg2 : float or None
-        The most per square degree, counted in HEALPix pixels of `nside`.
-    total : int or None
-        The most in all.
-    by : str
-        Whom to keep: "rank", the best, or "hash", any, so that all have the same chance.
-    """
 
-    per_deg2: float | None = None
-    nside: int = 64
-    total: int | None = None
-    by: str = "rank"
+Expression = TypeAliasType(
+    "Expression",
+    Annotated[
+        Node,
+        Parsed(_expression, {"type": ["string", "number"], "description": ABOUT_EXPRESSIONS}),
+    ],
+)
+
+
+class Exclusion(DocumentModel):
+    """Sources to leave out: those whose id a table lists, or those near a position it lists."""
+
+    model_config = ConfigDict(json_schema_extra={"type": ["object", "string"]})
+
+    file: PlacedText = Field(description="A table of sources to leave out.")
+    column: str = Field(default="", alias="id", description="Its column of ids.")
+    within: Angle | None = Field(default=None, description="Leave out sources this near.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_of_file(cls, data: Any) -> Any:
+        if not isinstance(data, dict | str):
+            raise ValueError(
+                "exclude names a file of sources, e.g. observed.parquet or "
+                "{file: observed.parquet, within: 1 arcsec}"
+            )
+        return map_of("file", data)
+
+    @model_validator(mode="after")
+    def _by_id_or_position(self) -> Exclusion:
+        if self.column and self.within is not None:
+            raise FieldError("id", "exclude goes by id or by position, not by both")
+        return self
+
+    @property
+    def place(self) -> SourceLocation:
+        """Location of the file's name."""
+        return getattr(self.file, "place", SourceLocation())
+
+
+class Limit(DocumentModel):
+    """The most targets of a class, per square degree and in all; `by` says which to keep."""
+
+    per_deg2: Annotated[Number, Field(gt=0)] | None = Field(
+        default=None, description="The most per square degree, counted in HEALPix pixels of nside."
+    )
+    nside: Nside = 64
+    total: Annotated[Integer, Field(ge=1, le=2**62)] | None = Field(
+        default=None, description="The most in all."
+    )
+    by: Literal["rank", "hash"] = Field(
+        default="rank", description="Keep the best, or any, so that all have the same chance."
+    )
+
+    @model_validator(mode="after")
+    def _nside_belongs_to_density(self) -> Limit:
+        if "nside" in self.model_fields_set and self.per_deg2 is None:
+            raise FieldError("nside", "nside belongs to per_deg2, which is not there")
+        return self
 
     def __bool__(self) -> bool:
         return self.per_deg2 is not None or self.total is not None
 
 
+class Guaranteed(DocumentModel):
+    """The purity that the list is to have."""
+
+    purity: Share
+    method: Literal["conformal"] = "conformal"
+
+
+class Deduplication(DocumentModel):
+    """The distance within which only the best source is kept."""
+
+    within: Angle
+
+
 @dataclass(frozen=True)
 class Preamble:
-    """What all classes of one rule file share.
+    """The part of a rule file that all its classes share.
 
     Attributes
     ----------
@@ -70,13 +153,12 @@ class Preamble:
     """
 
     define: Mapping[str, Node] = field(default_factory=dict)
-    footprint: Footprint = field(default_factory=Footprint)
+    footprint: Footprint = field(default_factory=lambda: Footprint())
     exclude: tuple[Exclusion, ...] = ()
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class TargetClass:
+class TargetClass(DocumentModel):
     """A target class: the conditions of membership and how its members are ordered.
 
     See `plan` for the order in which all this is applied.
@@ -84,48 +166,82 @@ class TargetClass:
     Attributes
     ----------
     name : str
-    bit : int
-        0 to 62, in the target list's `target_bits`.
-    priority : int or Node
-        Higher is more wanted; an expression gives every source its own.
-    where : tuple of Node
-        Conditions that must all be true.
-    unless : tuple of str
-        Classes of the same file, above this one, whose members are none of this class.
-    exclude : tuple of Exclusion
-        Beside those of the preamble.
-    guarantee : float or None
-        The purity that the list is to have.
-    sample : float or None
-        The share of the sources to keep, 0 to 1.
-    dedup : float or None
-        Of sources this close together [deg], only the best is kept.
-    rank : Node or None
-        A number; the largest comes first. Without it, members are in random order.
-    limit : Limit
-    places : mapping
-        Where in the rule file the value of each key starts, and under "" the class's name.
     preamble : Preamble
     """
 
-    name: str
-    bit: int
-    priority: int | Node
-    where: tuple[Node, ...]
-    rank: Node | None = None
-    limit: Limit = field(default_factory=Limit)
-    unless: tuple[str, ...] = ()
-    exclude: tuple[Exclusion, ...] = ()
-    guarantee: float | None = None
-    sample: float | None = None
-    dedup: float | None = None
-    description: str = ""
-    places: Mapping[str, SourceLocation] = field(default_factory=dict, compare=False, repr=False)
-    preamble: Preamble = field(default_factory=Preamble, repr=False)
+    description: str = Field(default="", description="What the members are.")
+    bit: Annotated[Integer, Field(ge=0, le=HIGHEST)] = Field(
+        description="position in target_bits, never reused (bit 63 is the sign bit of int64)"
+    )
+    priority: Annotated[int | Node, Parsed(_priority, {"type": ["integer", "string"]})] = Field(
+        description="Higher is more wanted; a number, or an expression."
+    )
+    where: Annotated[
+        tuple[Expression, ...],
+        Field(min_length=1),
+        OneOrMany(),
+        Expected("at least one condition"),
+    ] = Field(description="Conditions that must all be true.")
+    unless: Annotated[tuple[PlacedText, ...], OneOrMany()] = Field(
+        default=(), description="Classes above this one whose members are none of this class."
+    )
+    exclude: Annotated[tuple[Exclusion, ...], OneOrMany()] = Field(
+        default=(), description="Sources to leave out, beside those of the file."
+    )
+    guarantee: Guaranteed | None = Field(
+        default=None, description="Choose the threshold on the probability for this purity."
+    )
+    sample: Share | None = Field(
+        default=None, description="Keep this share of the members, by a hash of the id."
+    )
+    dedup: Deduplication | None = Field(
+        default=None, description="Of sources this close together keep the best."
+    )
+    rank: Expression | None = Field(
+        default=None,
+        description="A number, largest first; without it, random order.",
+    )
+    limit: Limit = Field(
+        default_factory=lambda: Limit(),
+        description="The most targets, per deg2 and in all.",
+    )
+
+    _name: str = PrivateAttr("")
+    _preamble: Preamble = PrivateAttr(default_factory=lambda: Preamble())
+
+    @model_validator(mode="after")
+    def _limit_is_not_empty(self) -> TargetClass:
+        if "limit" in self.model_fields_set and not self.limit:
+            raise FieldError(
+                "limit", "limit needs per_deg2 or total, e.g. {per_deg2: 240, nside: 64}"
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def preamble(self) -> Preamble:
+        return self._preamble
+
+    def named(self, name: str, place: SourceLocation | None = None) -> TargetClass:
+        """The class under a name, which stands at `place` in the file."""
+        copy = self.model_copy()
+        copy._name = name
+        if place is not None:
+            copy._places[""] = place
+        return copy
+
+    def under(self, preamble: Preamble) -> TargetClass:
+        """The class in a file with this preamble."""
+        copy = self.model_copy()
+        copy._preamble = preamble
+        return copy
 
     @property
     def canonical(self) -> dict[str, Any]:
-        """What the class means, without names that could be others, in a form JSON can hold."""
+        """The meaning of the class, without names that could be others, in a form JSON can hold."""
         digests: dict[str, str] = {}
         write = lambda node: _canonical(node, self.preamble.define, digests)  # noqa: E731
         excluded = (*self.preamble.exclude, *self.exclude)
@@ -137,9 +253,9 @@ class TargetClass:
             "limit": [self.limit.per_deg2, self.limit.nside, self.limit.total, self.limit.by],
             "unless": self.unless,
             "exclude": [[each.file, each.column, each.within] for each in excluded],
-            "guarantee": self.guarantee,
+            "guarantee": self.guarantee.purity if self.guarantee else None,
             "sample": self.sample,
-            "dedup": self.dedup,
+            "dedup": self.dedup.within if self.dedup else None,
             "footprint": self.preamble.footprint.canonical,
             "seed": self.preamble.seed,
         }
@@ -149,11 +265,11 @@ def _canonical(node: Node, define: Mapping[str, Node], digests: dict[str, str]) 
     """The expression as text, every defined name replaced by a digest of its definition."""
 
     def written_out(node: Node) -> Node:
-        if isinstance(node, Name) and node.name in define:
+        if isinstance(node, NameNode) and node.name in define:
             if node.name not in digests:
                 text = str(written_out(define[node.name]))
                 digests[node.name] = hashlib.sha256(text.encode()).hexdigest()
-            return Name(node.place, digests[node.name])
+            return NameNode(node.place, digests[node.name])
         if isinstance(node, Branch):
             return replace(node, parts=tuple(written_out(part) for part in node.parts))
         return node

@@ -14,7 +14,8 @@ import yaml
 from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError
-from targetsel.expressions import grammar as expression
+from targetsel.expressions.grammar import words as words_of
+from targetsel.rules.functions import parse
 
 # Keys whose values are expressions, wherever they stand.
 _EXPRESSIONS = ("where", "rank", "priority")
@@ -77,10 +78,10 @@ def _expressions(node: Node, key: str = "") -> list[Scalar]:
 def spaced(text: str) -> str:
     """An expression with one space between its words, and none inside parentheses."""
     try:
-        expression.parse(text)
+        parse(text)
     except RuleError:
         return text
-    words = expression.words(text)
+    words = words_of(text)
     result = ""
     for i, (kind, word) in enumerate(words):
         before = words[i - 1] if i else ("", "(")

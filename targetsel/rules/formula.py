@@ -1,4 +1,4 @@
-"""What an expression means once names, units and types are known: numbers and conditions.
+"""Formulas: expressions whose names, units and types are known, as numbers and conditions.
 
 A formula is free of surprises: defined names are written out, units are folded into constants,
 chains and `between` are taken apart, and `not` has been pushed down into the comparisons. A
@@ -13,8 +13,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
+from astropy.units import UnitBase
 
-from targetsel.rules.functions import NEGATED
+from targetsel.expressions.functions import NEGATED
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ ZERO = Constant(0)
 
 
 @dataclass(frozen=True)
-class Column(Formula):
+class ColumnValue(Formula):
     """A column; `role` is "measured", "predicted" or "statistic".
 
     A *predicted* column is a proxy with a posterior; a *statistic* (``ew_halpha_std``) describes
@@ -118,7 +119,7 @@ class Missing(Formula):
 class Flag(Formula):
     """Whether a column of true and false is true; with `negated`, whether it is false."""
 
-    column: Column
+    column: ColumnValue
     negated: bool = False
 
     @property
@@ -130,7 +131,7 @@ class Flag(Formula):
 class HasBit(Formula):
     """Whether a column of integers has any of these bits set; with `negated`, whether none."""
 
-    column: Column
+    column: ColumnValue
     bits: int
     negated: bool = False
 
@@ -155,7 +156,7 @@ class Lookup(Formula):
     """
 
     finder: Finder
-    of: tuple[Column, ...]
+    of: tuple[ColumnValue, ...]
     negated: bool = False
 
     @property
@@ -192,6 +193,38 @@ class Any(Formula):
         return self.parts
 
 
+@dataclass(frozen=True)
+class TypedExpression:
+    """A formula with its type.
+
+    Attributes
+    ----------
+    formula : Formula
+    kind : str
+        "number", "probability" or "condition".
+    unit : Unit or None
+        None for a pure number and for a column that declares no unit.
+    """
+
+    formula: Formula
+    kind: str = "number"
+    unit: UnitBase | None = None
+
+    @property
+    def constant(self) -> int | float | None:
+        """The value, if it is the same for every source."""
+        return self.formula.value if isinstance(self.formula, Constant) else None
+
+
+def scaled(formula: Formula, factor: float) -> Formula:
+    """The formula times a number."""
+    if factor == 1:
+        return formula
+    if isinstance(formula, Constant):
+        return Constant(formula.value * factor)
+    return Operation("*", (formula, Constant(factor)))
+
+
 def negated(condition: Formula) -> Formula:
     """The condition that is true exactly where this one is false; unknown stays unknown."""
     match condition:
@@ -217,9 +250,9 @@ def walk(formula: Formula) -> Iterator[Formula]:
         yield from walk(child)
 
 
-def columns(formula: Formula) -> set[Column]:
+def columns(formula: Formula) -> set[ColumnValue]:
     """All columns below a formula, except those that a `Quantile` names."""
-    return {part for part in walk(formula) if isinstance(part, Column)}
+    return {part for part in walk(formula) if isinstance(part, ColumnValue)}
 
 
 def proxies(formula: Formula) -> set[str]:
@@ -308,6 +341,6 @@ def _speaks_of_posterior(formula: Formula) -> bool:
     """Whether P, std or q, or a column with the like, takes part."""
     return any(
         isinstance(part, Probability | Quantile)
-        or (isinstance(part, Column) and part.role == "statistic")
+        or (isinstance(part, ColumnValue) and part.role == "statistic")
         for part in walk(formula)
     )

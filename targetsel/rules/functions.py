@@ -1,64 +1,215 @@
-"""Arithmetic in which a number without meaning is missing.
+"""Functions that only rules have: of posteriors, catalogs, bits and files on the sky.
 
-NaN stands for *missing*. What NumPy would make infinite for want of a value (division by zero,
-the logarithm of zero) is missing too; an infinity that stands in the data is a value.
+Each is a `Function` whose `bind` gives the typed expression of a call; with those of arithmetic
+they make up `FUNCTIONS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections import ChainMap
+from dataclasses import replace
+from typing import Protocol
 
-import numpy as np
+from astropy import units as u
+
+from targetsel.documents.source_location import SourceLocation
+from targetsel.errors import did_you_mean
+from targetsel.expressions import grammar, units
+from targetsel.expressions.functions import ARITHMETIC, Function
+from targetsel.expressions.grammar import Branch, NameNode, Node, TextNode, in_brief
+from targetsel.photometry.flux import AB_ZERO_POINT, NANOMAGGY_ZERO_POINT
+from targetsel.rules import formula as f
+from targetsel.rules.columns import ANY_UNIT, CatalogColumns
+from targetsel.rules.formula import TypedExpression
+from targetsel.sky.external_files import ExternalFiles
+
+_HIGHEST_BIT = 62
+_AB_ZERO_POINTS = ((u.nJy, AB_ZERO_POINT), (u.nmgy, NANOMAGGY_ZERO_POINT))
 
 
-def divide(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """left / right; missing where the divisor is zero."""
-    return np.where(np.equal(right, 0), np.nan, np.divide(left, right))
+class CallContext(Protocol):
+    """The part of `binding.Binder` that functions use."""
+
+    columns: CatalogColumns
+    files: ExternalFiles
+    quantiles: dict[f.CatalogQuantile, str]
+    inside_p: bool
+
+    def read_number(self, node: Node) -> TypedExpression: ...
+    def read_condition(self, node: Node, otherwise: str) -> f.Formula: ...
 
 
-def power(base: np.ndarray, exponent: np.ndarray) -> np.ndarray:
-    """base ** exponent; missing where it would divide by zero or be complex."""
-    undefined = np.equal(base, 0) & np.less(exponent, 0)
-    return np.where(undefined, np.nan, np.power(np.asarray(base, dtype=np.float64), exponent))
+def parse(text: str, place: SourceLocation | None = None) -> Node:
+    """The syntax tree of an expression in a rule file; see `grammar.parse`."""
+    return grammar.parse(text, place, FUNCTIONS)
 
 
-def log10(value: np.ndarray) -> np.ndarray:
-    """The decimal logarithm; missing where the value is not positive."""
-    return np.where(np.greater(value, 0), np.log10(value), np.nan)
+def _probability(binder: CallContext, node: Branch) -> TypedExpression:
+    if binder.inside_p:
+        raise node.place.error("P() cannot stand inside P(); join the conditions in one P()")
+    inner = node.parts[0]
+    if not binder.columns.proxies:
+        raise node.place.error(
+            "P() needs predicted quantities, and this file has none; "
+            "score the catalog first (targetsel score)"
+        )
+    binder.inside_p = True
+    otherwise = f"P() needs a condition inside, e.g. P({in_brief(inner)} > 50) >= 0.8"
+    condition = binder.read_condition(inner, otherwise)
+    binder.inside_p = False
+    if not f.proxies(condition):
+        names = sorted(column.name for column in f.columns(condition))
+        subject = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+        verb = "are measured values" if names[1:] else "is a measured value"
+        raise node.place.error(
+            f"P() needs at least one predicted quantity; {subject} {verb} without a posterior."
+            + did_you_mean(names[0] if names else "", binder.columns.proxies)
+        )
+    return TypedExpression(f.Probability(condition), "probability")
 
 
-OPERATIONS: dict[str, Callable] = {
-    "+": np.add,
-    "-": np.subtract,
-    "*": np.multiply,
-    "/": divide,
-    "**": power,
-    "negative": np.negative,
-    "abs": np.abs,
-    "sqrt": np.sqrt,
-    "log10": log10,
-    "min": np.minimum,
-    "max": np.maximum,
+def _predicted(binder: CallContext, node: Branch) -> str:
+    """The name of the predicted quantity that std() or q() is asked for."""
+    about, proxies = node.parts[0], binder.columns.proxies
+    name = about.name if isinstance(about, NameNode) else ""
+    if name not in proxies:
+        raise about.place.error(
+            f"{node.word}() takes the name of a predicted quantity "
+            f"({', '.join(proxies) or 'none in this file'}), "
+            f"not {in_brief(about)}.{did_you_mean(name, proxies)}"
+        )
+    return name
+
+
+def _standard_deviation(binder: CallContext, node: Branch) -> TypedExpression:
+    name, columns = _predicted(binder, node), binder.columns
+    if f"{name}_std" not in columns:
+        raise node.place.error(f"this file has no column '{name}_std'; score it again")
+    return replace(columns[f"{name}_std"], unit=columns[name].unit)
+
+
+def _quantile(binder: CallContext, node: Branch) -> TypedExpression:
+    name = _predicted(binder, node)
+    return TypedExpression(f.Quantile(name, _level(binder, node)), unit=binder.columns[name].unit)
+
+
+def _level(binder: CallContext, node: Branch) -> float:
+    """The second argument of q() and catalog_quantile()."""
+    level = binder.read_number(node.parts[1])
+    probability = level.constant
+    if probability is not None and level.unit is not None and units.is_pure(level.unit):
+        probability = probability * level.unit.to(u.dimensionless_unscaled)
+    if probability is None or not 0 < probability < 1:
+        raise node.parts[1].place.error(
+            f"the second argument of {node.word}() is a probability between 0 and 1, e.g. 0.16"
+        )
+    return float(probability)
+
+
+def _catalog_quantile(binder: CallContext, node: Branch) -> TypedExpression:
+    inside_p, binder.inside_p = binder.inside_p, False
+    value = binder.read_number(node.parts[0])
+    binder.inside_p = inside_p
+    if value.constant is not None:
+        raise node.parts[0].place.error("catalog_quantile() of a constant; name a column")
+    if any(isinstance(part, f.CatalogQuantile) for part in f.walk(value.formula)):
+        raise node.place.error("catalog_quantile() cannot stand inside catalog_quantile()")
+    quantile = f.CatalogQuantile(value.formula, _level(binder, node))
+    binder.quantiles[quantile] = str(node)
+    return replace(value, formula=quantile)
+
+
+def _magnitude(binder: CallContext, node: Branch) -> TypedExpression:
+    flux = binder.read_number(node.parts[0])
+    if flux.unit == ANY_UNIT:
+        return TypedExpression(f.Operation("log10", (flux.formula,)), unit=u.mag)
+    for unit, zero_point in _AB_ZERO_POINTS:
+        if flux.unit is not None and flux.unit.is_equivalent(unit):
+            log = f.Operation("log10", (f.scaled(flux.formula, flux.unit.to(unit)),))
+            scaled = f.Operation("*", (f.Constant(-2.5), log))
+            return TypedExpression(f.Operation("+", (f.Constant(zero_point), scaled)), unit=u.mag)
+    raise node.parts[0].place.error(
+        f"mag() takes a flux in nJy, Jy or nanomaggy; {in_brief(node.parts[0])} is in "
+        f"{flux.unit or 'no unit'}"
+    )
+
+
+def _finite(binder: CallContext, node: Branch) -> TypedExpression:
+    formula = binder.read_number(node.parts[0]).formula
+    below = f.Compare("<", formula, f.Constant(math.inf))
+    above = f.Compare(">", formula, f.Constant(-math.inf))
+    return TypedExpression(f.All((below, above)), "condition")
+
+
+def _has_bit(binder: CallContext, node: Branch) -> TypedExpression:
+    about = node.parts[0]
+    column = binder.read_number(about).formula
+    undeclared = isinstance(column, f.ColumnValue) and binder.columns[column.name].unit == ANY_UNIT
+    if not isinstance(column, f.ColumnValue) or (column.type != "integer" and not undeclared):
+        raise about.place.error(f"has_bit() takes a column of integers, not {in_brief(about)}")
+    bits = 0
+    for part in node.parts[1:]:
+        bit = binder.read_number(part).constant
+        if not isinstance(bit, int) or not 0 <= bit <= _HIGHEST_BIT:
+            raise part.place.error(
+                f"a bit is a whole number, 0 to {_HIGHEST_BIT}, not {in_brief(part)}; "
+                "`define:` can give it a name, e.g. BRIGHT: 1"
+            )
+        bits |= 1 << bit
+    return TypedExpression(f.HasBit(column, bits), "condition")
+
+
+def _in_moc(binder: CallContext, node: Branch) -> TypedExpression:
+    file = node.parts[0]
+    assert isinstance(file, TextNode)
+    healpix = binder.columns.role("_healpix_29", node.place)
+    region = binder.files.region(file.value, file.place)
+    return TypedExpression(f.Lookup(region, (healpix,)), "condition")
+
+
+def _within(binder: CallContext, node: Branch) -> TypedExpression:
+    file, distance = node.parts
+    assert isinstance(file, TextNode)
+    radius = binder.read_number(distance)
+    if radius.constant is None or radius.unit is None or not radius.unit.is_equivalent(u.deg):
+        raise distance.place.error("the radius of within() is an angle, e.g. 5 arcsec")
+    degrees = float(radius.constant * radius.unit.to(u.deg))
+    if not 0 < degrees <= 180:
+        raise distance.place.error(f"expected up to 180 deg, not {in_brief(distance)}")
+    position = tuple(binder.columns.role(name, node.place) for name in ("ra", "dec"))
+    places = binder.files.places(file.value, file.place, degrees)
+    return TypedExpression(f.Lookup(places, position), "condition")
+
+
+_OF_RULES = {
+    record.name: record
+    for record in (
+        Function("P", "probability of a condition, over the posterior", bind=_probability),
+        Function("std", "standard deviation of a posterior", bind=_standard_deviation),
+        Function("q", "quantile of a posterior: q(name, 0.16)", (2, 2), bind=_quantile),
+        Function("mag", "AB magnitude of a flux, missing at 0 and below", bind=_magnitude),
+        Function("finite", "whether a number is neither missing nor infinite", bind=_finite),
+        Function("has_bit", "whether an integer has any of these bits", (2, 64), bind=_has_bit),
+        Function(
+            "in_moc",
+            "whether a source lies in a MOC or region file",
+            bind=_in_moc,
+            example="in_moc('stars.moc.fits')",
+        ),
+        Function(
+            "within",
+            "whether a source lies near one of a table",
+            (2, 2),
+            bind=_within,
+            example="within('stars.parquet', 5 arcsec)",
+        ),
+        Function(
+            "catalog_quantile",
+            "quantile over the whole catalog: catalog_quantile(x, 0.99)",
+            (2, 2),
+            bind=_catalog_quantile,
+        ),
+    )
 }
-
-COMPARISONS: dict[str, Callable] = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "==": np.equal,
-    # NaN is not unequal to anything: it is not known.
-    "!=": lambda left, right: np.less(left, right) | np.greater(left, right),
-}
-
-FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
-NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
-
-
-def apply(operation: str, *values: np.ndarray | float) -> np.ndarray:
-    """One operation on its values, as float64, without warnings."""
-    with np.errstate(all="ignore"):
-        result = OPERATIONS[operation](*values[:2])
-        for value in values[2:]:  # min and max take any number of values
-            result = OPERATIONS[operation](result, value)
-    return result
+FUNCTIONS = ChainMap(ARITHMETIC, _OF_RULES)

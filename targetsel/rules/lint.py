@@ -11,11 +11,11 @@ import numpy as np
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
-from targetsel.expressions.grammar import Branch, Name, Node, unwrapped, walk
+from targetsel.expressions.grammar import Branch, NameNode, Node, unwrapped, walk
 from targetsel.rules import formula as f
-from targetsel.rules.binding import Columns, UnseenColumns
 from targetsel.rules.bits import FILE, BitLock
 from targetsel.rules.classes import TargetClass
+from targetsel.rules.columns import CatalogColumns, UnseenColumns
 from targetsel.rules.plan import ClassFormulas, plan_for
 from targetsel.rules.rules import Rules
 from targetsel.scoring.columns import CATALOG, scored_columns
@@ -64,12 +64,12 @@ def lint(rules: Rules, scored: Path | None = None) -> list[Remark]:
     """
     strange = None
     if scored is None:
-        columns: Columns = UnseenColumns(schema_of([*CATALOG, *scored_columns(1, 1)]))
+        columns: CatalogColumns = UnseenColumns(schema_of([*CATALOG, *scored_columns(1, 1)]))
     else:
         with scored_file(scored) as file:
-            columns = Columns(file.schema)
+            columns = CatalogColumns(file.schema)
             if "typicality" in columns:
-                strange = _share_of_strange(file.sources([f.Column("typicality")]))
+                strange = _share_of_strange(file.sources([f.ColumnValue("typicality")]))
     classes = plan_for(rules, columns).classes
     remarks = list(_conditions_in_comments(rules))
     for target_class, formulas in zip(rules.classes, classes, strict=True):
@@ -128,19 +128,19 @@ def _contradiction(parts: list[tuple[SourceLocation, f.Formula]]) -> Iterator[Re
         else:
             high = highs[left] = min(high, (value, strict), key=lambda x: (x[0], not x[1]))
         if low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])):
-            name = left.name if isinstance(left, f.Column) else "what it compares"
+            name = left.name if isinstance(left, f.ColumnValue) else "what it compares"
             below = f"<{'' if high[1] else '='} {high[0]:g}"
             above = f">{'' if low[1] else '='} {low[0]:g}"
             yield Remark(place, f"can never be true ({name} has no value both {below} and {above})")
             return
 
 
-def _without_uncertainty(target_class: TargetClass, columns: Columns) -> Iterator[Remark]:
+def _without_uncertainty(target_class: TargetClass, columns: CatalogColumns) -> Iterator[Remark]:
     """Comparisons with predicted quantities outside P."""
     define = target_class.preamble.define
     for node in target_class.where:
         for each in _outside_p(node, define):
-            names = [part.name for part in each.children if isinstance(part, Name)]
+            names = [part.name for part in each.children if isinstance(part, NameNode)]
             for name in names:
                 if name in columns.proxies:
                     text = unwrapped(each)
@@ -151,7 +151,7 @@ def _without_uncertainty(target_class: TargetClass, columns: Columns) -> Iterato
 
 
 def _outside_p(node: Node, define) -> Iterator[Branch]:
-    if isinstance(node, Name) and node.name in define:
+    if isinstance(node, NameNode) and node.name in define:
         yield from _outside_p(define[node.name], define)
     if isinstance(node, Branch) and node.word != "P":
         if node.word in _COMPARISONS:
@@ -193,7 +193,7 @@ def _apart(formulas: ClassFormulas) -> Iterator[Remark]:
         )
 
 
-def _misspelt(target_class: TargetClass, columns: Columns) -> Iterator[Remark]:
+def _misspelt(target_class: TargetClass, columns: CatalogColumns) -> Iterator[Remark]:
     """Without a catalog: names that look like ones every scored file has."""
     if not isinstance(columns, UnseenColumns):
         return
@@ -203,7 +203,7 @@ def _misspelt(target_class: TargetClass, columns: Columns) -> Iterator[Remark]:
     nodes += [target_class.rank] if target_class.rank is not None else []
     for node in nodes:
         for part in walk(node):
-            if isinstance(part, Name) and part.name not in (*columns.names, *define):
+            if isinstance(part, NameNode) and part.name not in (*columns.names, *define):
                 hint = did_you_mean(part.name, long_names)
                 if hint:
                     yield Remark(part.place, f"no scored file has to have '{part.name}'.{hint}")
@@ -212,9 +212,9 @@ def _misspelt(target_class: TargetClass, columns: Columns) -> Iterator[Remark]:
 def _without_lock(rules: Rules) -> Iterator[Remark]:
     """Bits that the lock file beside the rules does not know yet."""
     for each in rules.classes:
-        lock = BitLock.read(Path(each.places["bit"].file).parent)
+        lock = BitLock.read(Path(each.place_of("bit").file).parent)
         if lock and each.bit not in lock.owners:
             yield Remark(
-                each.places["bit"],
+                each.place_of("bit"),
                 f"bit {each.bit} is not in {FILE} yet; run targetsel rules lock",
             )

@@ -35,11 +35,12 @@ from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError
 from targetsel.expressions.grammar import unwrapped
 from targetsel.rules import formula as f
-from targetsel.rules.binding import Columns, Reader
+from targetsel.rules.binding import Binder
 from targetsel.rules.classes import Exclusion, Preamble, TargetClass
+from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.rules import Rules
-from targetsel.sky.external_files import Attachments
-from targetsel.sky.footprint import Region
+from targetsel.sky.external_files import ExternalFiles
+from targetsel.sky.region import Region
 from targetsel.tables.ids import uniform
 
 
@@ -150,12 +151,12 @@ def plan(rules: Rules, schema: pa.Schema) -> Plan:
         If a rule names a column or file that is not there, mixes units or types, or shadows a
         column.
     """
-    return plan_for(rules, Columns(schema))
+    return plan_for(rules, CatalogColumns(schema))
 
 
-def plan_for(rules: Rules, columns: Columns) -> Plan:
+def plan_for(rules: Rules, columns: CatalogColumns) -> Plan:
     """What the rules ask of a catalog with these columns."""
-    files = Attachments()
+    files = ExternalFiles()
     classes: dict[str, ClassFormulas] = {}
     quantiles: dict[f.CatalogQuantile, str] = {}
     preamble, region = None, None
@@ -164,13 +165,13 @@ def plan_for(rules: Rules, columns: Columns) -> Plan:
             preamble = each.preamble
             _check_names(preamble, columns)
             region = preamble.footprint.region(files) if preamble.footprint else None
-        reader = Reader(columns, each.preamble.define, files)
+        reader = Binder(columns, each.preamble.define, files)
         classes[each.name] = _class_formulas(each, region, reader, classes)
         quantiles |= reader.quantiles
     return Plan(tuple(classes.values()), quantiles, files.sha256)
 
 
-def _check_names(preamble: Preamble, columns: Columns) -> None:
+def _check_names(preamble: Preamble, columns: CatalogColumns) -> None:
     for name, node in preamble.define.items():
         if name in columns.names:
             raise node.place.error(f"'{name}' is already a column of the catalog; rename it")
@@ -179,7 +180,7 @@ def _check_names(preamble: Preamble, columns: Columns) -> None:
 def _class_formulas(
     target_class: TargetClass,
     region: Region | None,
-    reader: Reader,
+    reader: Binder,
     above: Mapping[str, ClassFormulas],
 ) -> ClassFormulas:
     conditions = _inside(region, target_class, reader)
@@ -192,7 +193,7 @@ def _class_formulas(
     conditions += known
     for other in target_class.unless:
         members = f.All(tuple(each.formula for each in above[other].conditions if _judges(each)))
-        place = target_class.places["unless"]
+        place = target_class.place_of("unless")
         conditions.append(Condition("unless", f"not {other}", f.Except(members), place))
     for exclusion in (*target_class.preamble.exclude, *target_class.exclude):
         conditions.append(_not_excluded(exclusion, reader))
@@ -203,7 +204,7 @@ def _class_formulas(
     )
 
 
-def _priority(target_class: TargetClass, reader: Reader) -> tuple[f.Formula, list[Condition]]:
+def _priority(target_class: TargetClass, reader: Binder) -> tuple[f.Formula, list[Condition]]:
     """The priority, and the condition that there is one."""
     node = target_class.priority
     if isinstance(node, int):
@@ -219,16 +220,16 @@ def _judges(condition: Condition) -> bool:
     return condition.step in ("footprint", "where", "unless", "exclude")
 
 
-def _inside(region: Region | None, target_class: TargetClass, reader: Reader) -> list[Condition]:
+def _inside(region: Region | None, target_class: TargetClass, reader: Binder) -> list[Condition]:
     if region is None:
         return []
-    place = target_class.places.get("", SourceLocation())
+    place = target_class.place_of()
     healpix = reader.columns.role("_healpix_29", place)
     return [Condition("footprint", "in the footprint", f.Lookup(region, (healpix,)), place)]
 
 
-def _not_excluded(exclusion: Exclusion, reader: Reader) -> Condition:
-    files, columns, place = reader.attachments, reader.columns, exclusion.place
+def _not_excluded(exclusion: Exclusion, reader: Binder) -> Condition:
+    files, columns, place = reader.files, reader.columns, exclusion.place
     if exclusion.within is not None:
         near = files.places(exclusion.file, place, exclusion.within)
         position = tuple(columns.role(name, place) for name in ("ra", "dec"))
@@ -253,10 +254,10 @@ class HashSample:
         return uniform(ids, self.seed, self.purpose, 2)[:, 1] < self.share
 
 
-def _sampled(target_class: TargetClass, reader: Reader) -> list[Condition]:
+def _sampled(target_class: TargetClass, reader: Binder) -> list[Condition]:
     if target_class.sample is None:
         return []
-    place = target_class.places["sample"]
+    place = target_class.place_of("sample")
     sample = HashSample(target_class.preamble.seed, target_class.name, target_class.sample)
     formula = f.Lookup(sample, (reader.columns.role("source_id", place),))
     return [Condition("sample", f"one in {1 / target_class.sample:g} by hash", formula, place)]

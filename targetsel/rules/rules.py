@@ -1,4 +1,4 @@
-"""Rule files: which classes of targets there are, and who belongs to them.
+"""Rule files: classes of targets and the conditions of membership.
 
 A rule file is checked as it is read, without a catalog; every fault is reported with its line and
 column. What its names and units mean is settled against a catalog, in `plan`.
@@ -8,19 +8,129 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
 from targetsel.documents.document import Map, read_document, read_text
-from targetsel.documents.document import Node as Yaml
+from targetsel.documents.models import (
+    DocumentModel,
+    Integer,
+    NonEmptyText,
+    OneOrMany,
+    PlacedText,
+    validate,
+)
+from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError, did_you_mean
-from targetsel.expressions.grammar import Node
-from targetsel.rules import reading
+from targetsel.expressions.grammar import KEYWORDS, Node, names
 from targetsel.rules.bits import BitLock
-from targetsel.rules.classes import Preamble, TargetClass
-from targetsel.rules.reading import SCHEMA
+from targetsel.rules.classes import Exclusion, Expression, Preamble, TargetClass
+from targetsel.rules.functions import FUNCTIONS
+from targetsel.sky.footprint import Footprint
+
+SCHEMA = "targetsel/rules/v1"
+MAX_DEFINITIONS = 256
+MAX_LEVELS = 8  # of definitions that build on definitions
+MAX_EXTENDS = 4
+_WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+_Word = Annotated[str, StringConstraints(pattern=f"^{_WORD.pattern}$")]
+
+
+class ExtendedFile(DocumentModel):
+    """A rule file that others extend: of the keys of a rule file only the schema is required."""
+
+    model_config = ConfigDict(title="the rule file")
+
+    format: Literal["targetsel/rules/v1"] = Field(alias="schema")
+    name: NonEmptyText | None = Field(default=None, description="written into target lists")
+    description: str = Field(default="", description="What the targets are for.")
+    source: str = Field(default="", description="The paper or proposal behind the rules.")
+    seed: Annotated[Integer, Field(ge=0, le=2**63 - 1)] = Field(
+        default=0, description="with the source's id, all that ties and samples depend on"
+    )
+    extends: PlacedText | None = Field(
+        default=None, description="A rule file of this folder, for its define and footprint."
+    )
+    define: dict[_Word, Expression] = Field(
+        default_factory=dict, description="Named conditions and numbers."
+    )
+    footprint: Footprint = Field(
+        default_factory=lambda: Footprint(),
+        description="Where on the sky; files, cones, boxes, polygons, HEALPix pixels.",
+    )
+    exclude: Annotated[tuple[Exclusion, ...], OneOrMany()] = Field(
+        default=(), description="Sources that no class takes."
+    )
+    classes: dict[_Word, TargetClass] = Field(
+        default_factory=dict, description="The target classes, by name."
+    )
+
+    @field_validator("define", mode="before")
+    @classmethod
+    def _check_definitions(cls, value: Any) -> Any:
+        for name, place in _keys(value).items():
+            if not _WORD.fullmatch(name) or name in KEYWORDS:
+                raise place.error(
+                    f"'{name}' cannot be a name; use letters, digits and _, and no word of the "
+                    "language"
+                )
+            if name in FUNCTIONS:
+                raise place.error(f"'{name}' is already a function")
+        return value
+
+    @field_validator("classes", mode="wrap")
+    @classmethod
+    def _name_classes(cls, value: Any, handler: Any) -> dict[str, TargetClass]:
+        keys = _keys(value)
+        for name, place in keys.items():
+            if not _WORD.fullmatch(name):
+                raise place.error(
+                    f"'{name}' cannot be the name of a class; use letters, digits and _"
+                )
+        found: dict[str, TargetClass] = {}
+        for name, target_class in handler(value).items():
+            each = target_class.named(name, keys.get(name))
+            _check_class(each, found)
+            found[name] = each
+        if not found:
+            raise ValueError("there are no classes; add at least one")
+        return found
+
+
+class RuleFile(ExtendedFile):
+    """A rule file."""
+
+    name: NonEmptyText = Field(description="written into target lists")
+    classes: dict[_Word, TargetClass] = Field(description="The target classes, by name.")
+
+
+def _keys(value: Any) -> Mapping[str, SourceLocation]:
+    if isinstance(value, Map):
+        return value.keys_at
+    return {name: SourceLocation() for name in value} if isinstance(value, dict) else {}
+
+
+def _check_class(target_class: TargetClass, above: Mapping[str, TargetClass]) -> None:
+    """Raise if a class has the bit of one above it, or speaks of one that is not above it."""
+    for other in above.values():
+        if other.bit == target_class.bit:
+            raise target_class.place_of("bit").error(
+                f"bit {other.bit} is already used by {other.name} (line {other.place_of().line})"
+            )
+    for name in target_class.unless:
+        if name not in above:
+            known = f" Above {target_class.name} are {', '.join(above)}."
+            first = f" {target_class.name} is the first."
+            hint = did_you_mean(name, above) or (known if above else first)
+            raise getattr(name, "place", SourceLocation()).error(
+                f"unless names a class above this one, not '{name}'.{hint}"
+            )
 
 
 @dataclass(frozen=True)
@@ -69,7 +179,7 @@ class Rules:
     @classmethod
     def parse(cls, text: str, file: str = "rules") -> Rules:
         """The rules that a text holds; `file` is its name, which others are relative to."""
-        return _rules(read_document(text, file), text, file)
+        return _rules(text, file)
 
     @classmethod
     def together(cls, each: Iterable[Rules]) -> Rules:
@@ -86,12 +196,12 @@ class Rules:
         classes = tuple(target_class for part in parts for target_class in part.classes)
         for i, target_class in enumerate(classes):
             for other in classes[:i]:
-                where = f"{other.name} ({other.places[''].file}, line {other.places[''].line})"
+                where = f"{other.name} ({other.place_of().file}, line {other.place_of().line})"
                 if other.name == target_class.name:
-                    place = target_class.places[""]
+                    place = target_class.place_of()
                     raise place.error(f"there is already a class {where}; rename one of them")
                 if other.bit == target_class.bit:
-                    place = target_class.places["bit"]
+                    place = target_class.place_of("bit")
                     raise place.error(f"bit {other.bit} is already used by {where}")
         return cls(
             "+".join(part.name for part in parts),
@@ -117,7 +227,7 @@ class Rules:
 
     @cached_property
     def sha256(self) -> str:
-        """What the rules mean, as a SHA-256: comments, descriptions, spacing, the order of keys
+        """SHA-256 of the meaning of the rules: comments, descriptions, spacing, the order of keys
         and the names of definitions do not change it."""
         classes = {each.name: each.canonical for each in self.classes}
         meaning = {"schema": SCHEMA, "name": self.name, "classes": classes}
@@ -125,7 +235,7 @@ class Rules:
 
 
 def find_rules(path_or_name: str | Path) -> Path:
-    """Where a rule file is: the path as given, with or without .yaml, or else a shipped one.
+    """The path of a rule file: the path as given, with or without .yaml, or else a shipped one.
 
     Raises
     ------
@@ -154,23 +264,111 @@ def shipped_rules() -> list[Path]:
     return sorted((inside if inside.is_dir() else beside).glob("*.yaml"))
 
 
-def _rules(root: Yaml, text: str, file: str) -> Rules:
-    reading.check_root(root, ("schema", "name", "classes"))
-    assert isinstance(root, Map)
-    bases = reading.bases_of(root, file)
-    define = reading.definitions_in([root, *(base for base, _, _ in bases)])
-    preamble = Preamble(
-        define,
-        reading.footprint_in([root, *(base for base, _, _ in bases)]),
-        reading.exclusions_in(root),
-        reading.integer_in(root, "seed", 0, 0, 2**63 - 1),
-    )
+def _rules(text: str, file: str) -> Rules:
+    tree = read_document(text, file)
+    root = validate(tree, RuleFile)
+    read = [_Read(file, text, tree, root), *_extended(root, file)]
+    define = _definitions(read)
+    preamble = Preamble(define, _footprint(read), root.exclude, root.seed)
     return Rules(
-        name=reading.text_in(root, "name"),
-        classes=tuple(replace(each, preamble=preamble) for each in reading.classes_in(root)),
+        name=root.name,
+        classes=tuple(each.under(preamble) for each in root.classes.values()),
         define=define,
-        seed=preamble.seed,
-        description=reading.text_in(root, "description"),
-        source=reading.text_in(root, "source"),
-        files=((file, text), *((name, text) for _, name, text in bases)),
+        seed=root.seed,
+        description=root.description,
+        source=root.source,
+        files=tuple((each.name, each.text) for each in read),
     )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A rule file as it was read."""
+
+    name: str
+    text: str
+    tree: Any
+    content: ExtendedFile
+
+
+def _extended(root: ExtendedFile, file: str) -> list[_Read]:
+    """The files that a rule file extends, the nearest first."""
+    folder = Path(file).resolve().parent
+    seen = [Path(file).resolve()]
+    found: list[_Read] = []
+    while (name := root.extends) is not None:
+        place = root.place_of("extends")
+        path = Path(file).parent / name
+        if "://" in name or "\0" in name or not path.resolve().is_relative_to(folder):
+            raise place.error(f"extends must be a file inside the rules folder, not '{name}'")
+        if not path.is_file():
+            raise place.error(f"no rule file '{name}' in the folder {Path(file).parent}")
+        if path.resolve() in seen:
+            raise place.error(f"'{name}' extends itself, by way of other files or directly")
+        if len(found) == MAX_EXTENDS:
+            raise place.error(f"files extend one another in more than {MAX_EXTENDS} steps")
+        seen.append(path.resolve())
+        file = str(path)
+        text = read_text(path)
+        tree = read_document(text, file)
+        root = validate(tree, ExtendedFile)
+        found.append(_Read(file, text, tree, root))
+    return found
+
+
+def _footprint(read: list[_Read]) -> Footprint:
+    """The footprint of a file and those it extends; a list replaces that of a file further up."""
+    sides: dict[str, Any] = {}
+    for each in read:
+        footprint = each.content.footprint
+        for side in footprint.model_fields_set:
+            sides.setdefault(side, getattr(footprint, side))
+    return Footprint(**sides)
+
+
+def _definitions(read: list[_Read]) -> dict[str, Node]:
+    """The definitions of a file and those it extends; its own come before theirs."""
+    define: dict[str, Node] = {}
+    places: dict[str, SourceLocation] = {}
+    for each in read:
+        for name, node in each.content.define.items():
+            if name not in define:
+                define[name], places[name] = node, each.tree["define"].keys_at[name]
+        if len(define) > MAX_DEFINITIONS:
+            raise each.content.place_of("define").error(
+                f"define may hold {MAX_DEFINITIONS} names at most"
+            )
+    for name in define:
+        _check_cycle(name, define, places)
+    _check_levels(define, places)
+    return define
+
+
+def _check_cycle(start: str, define: dict[str, Node], places: dict[str, SourceLocation]) -> None:
+    """Raise if the definition `start` leads back to itself."""
+    paths = [[start]]
+    seen = set()
+    while paths:
+        path = paths.pop()
+        for name in names(define[path[-1]]):
+            if name == start:
+                cycle = " -> ".join([*path, start])
+                raise places[start].error(f"definitions form a cycle: {cycle}")
+            if name in define and name not in seen:
+                seen.add(name)
+                paths.append([*path, name])
+
+
+def _check_levels(define: dict[str, Node], places: dict[str, SourceLocation]) -> None:
+    """Raise if definitions build on one another in more levels than anyone can follow."""
+    below = {
+        name: [each for each in names(node) if each in define] for name, node in define.items()
+    }
+    high = set(define)
+    for _ in range(MAX_LEVELS):
+        high = {name for name in high if any(each in high for each in below[name])}
+    if high:
+        name = min(high, key=list(define).index)
+        raise places[name].error(
+            f"'{name}' builds on definitions more than {MAX_LEVELS} levels deep; write some out"
+        )

@@ -16,9 +16,16 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from scipy.special import ndtr
 
+from targetsel.expressions.functions import (
+    COMPARISONS,
+    FLIPPED,
+    NEGATED,
+    Interval,
+    always,
+    apply,
+    apply_to_intervals,
+)
 from targetsel.rules import formula as f
-from targetsel.rules.functions import COMPARISONS, FLIPPED, NEGATED, apply
-from targetsel.rules.intervals import Interval, always, apply_to_intervals
 from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.spectra.proxies import NORMAL_SCORES, Sides
 
@@ -39,7 +46,7 @@ def value(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
     match formula:
         case f.Constant(number):
             return np.asarray(number, dtype=np.float64)
-        case f.Column():
+        case f.ColumnValue():
             return sources.column(formula)
         case f.Operation(name, parts):
             return apply(name, *(value(part, sources) for part in parts))
@@ -61,21 +68,21 @@ def holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
 
 def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
     match formula:
-        case f.Compare(operator, f.Column(type="integer") as left, f.Constant(int() as right)):
+        case f.Compare(operator, f.ColumnValue(type="integer") as left, f.Constant(int() as right)):
             integers, known = sources.integers(left)
             return COMPARISONS[operator](integers, right) & known
         case f.Compare(operator, f.Probability(condition), f.Constant(limit)):
             assert isinstance(sources, Sources)  # there is no P inside P
             return _compared_with(limit, operator, condition, sources)
-        case f.Compare(operator, f.Column(type="float32") as left, f.Constant(limit)) if isinstance(
-            sources, Sources
-        ) and abs(limit) <= float(np.finfo(np.float32).max):
+        case f.Compare(operator, f.ColumnValue(type="float32") as left, f.Constant(limit)) if (
+            isinstance(sources, Sources) and abs(limit) <= float(np.finfo(np.float32).max)
+        ):
             return COMPARISONS[operator](sources.stored(left), np.float32(limit))
         case f.Compare() if isinstance(sources, PosteriorDraws) and (bound := _bound(formula)):
             return sources.within(bound)
         case f.Compare(operator, left, right):
             return COMPARISONS[operator](value(left, sources), value(right, sources))
-        case f.Missing(f.Column() as column, negated):
+        case f.Missing(f.ColumnValue() as column, negated):
             return sources.missing(column) ^ negated
         case f.Missing(inner, negated):
             return np.isnan(value(inner, sources)) ^ negated
@@ -285,7 +292,7 @@ def _interval(formula: f.Formula, sources: Sources, place: int) -> Interval:
     if not f.proxies(formula):
         number = value(formula, sources)
         return number, number
-    if isinstance(formula, f.Column):
+    if isinstance(formula, f.ColumnValue):
         knots = sources.posterior.knots(formula.name)
         return knots[:, place].astype(float), knots[:, -1 - place].astype(float)
     assert isinstance(formula, f.Operation)
@@ -331,7 +338,7 @@ def _bound(part: f.Formula) -> Bound | None:
     operator, left, right = part.operator, part.left, part.right
     if f.proxies(right):
         operator, left, right = FLIPPED[operator], right, left
-    if not (isinstance(left, f.Column) and left.role == "predicted") or f.proxies(right):
+    if not (isinstance(left, f.ColumnValue) and left.role == "predicted") or f.proxies(right):
         return None
     return left.name, operator, right
 
@@ -347,13 +354,13 @@ class PosteriorDraws(DrawnSources):
         super().__init__(sources, {})
         self.scores = sources.posterior.draw_scores(names, N_DRAWS)
 
-    def column(self, column: f.Column) -> np.ndarray:
+    def column(self, column: f.ColumnValue) -> np.ndarray:
         if column.role == "predicted" and column.name not in self.draws:
             posterior = self.sources.posterior
             self.draws[column.name] = posterior.value(column.name, self.scores[column.name])
         return super().column(column)
 
-    def missing(self, column: f.Column) -> np.ndarray:
+    def missing(self, column: f.ColumnValue) -> np.ndarray:
         self.column(column)
         return super().missing(column)
 
@@ -382,7 +389,7 @@ def _lacking(condition: f.Formula, sources: Sources) -> np.ndarray:
     for name in f.proxies(condition):
         lacking |= np.isnan(sources.posterior.knots(name)).any(axis=1)
     for part in _measured(condition):
-        if isinstance(part, f.Column):
+        if isinstance(part, f.ColumnValue):
             lacking |= sources.missing(part)
         else:
             lacking |= np.isnan(value(part, sources))
@@ -394,7 +401,7 @@ def _measured(formula: f.Formula) -> Iterator[f.Formula]:
     that are only asked whether they are missing."""
     if isinstance(formula, f.Missing | f.Constant):
         return
-    if isinstance(formula, f.Column | f.Operation | f.Quantile) and not f.proxies(formula):
+    if isinstance(formula, f.ColumnValue | f.Operation | f.Quantile) and not f.proxies(formula):
         yield formula
     else:
         for child in formula.children:

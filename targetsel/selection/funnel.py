@@ -140,7 +140,7 @@ def unknown(condition: f.Formula, sources: Sources) -> np.ndarray:
     return np.logical_or.reduce(masks) if masks else np.zeros(len(sources), dtype=bool)
 
 
-def _needed(formula: f.Formula) -> set[f.Column]:
+def _needed(formula: f.Formula) -> set[f.ColumnValue]:
     """The columns whose absence leaves a formula unknown.
 
     Not those that `is missing` asks for, and none of an ``unless``, which holds for what is
@@ -148,8 +148,8 @@ def _needed(formula: f.Formula) -> set[f.Column]:
     """
     if isinstance(formula, f.Missing | f.Except):
         return set()
-    if isinstance(formula, f.Column):
+    if isinstance(formula, f.ColumnValue):
         return {formula}
     if isinstance(formula, f.Quantile):
-        return {f.Column(formula.name, "predicted")}
+        return {f.ColumnValue(formula.name, "predicted")}
     return {column for child in formula.children for column in _needed(child)}

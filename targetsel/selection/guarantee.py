@@ -188,11 +188,11 @@ def guarantees(
     for each in catalog.rules.classes:
         if each.guarantee is not None:
             if known is None:
-                raise each.places["guarantee"].error(
+                raise each.place_of("guarantee").error(
                     f"the purity of {each.name} can only be guaranteed with sources of known "
                     "nature; name them with --calibration and --truth"
                 )
-            promises[each.name] = guarantee(catalog, each.name, each.guarantee, known)
+            promises[each.name] = guarantee(catalog, each.name, each.guarantee.purity, known)
     return promises
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 from scipy.spatial import cKDTree
 
-from targetsel.rules.binding import column_names
 from targetsel.rules.classes import TargetClass
+from targetsel.rules.columns import column_names
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
 from targetsel.selection.membership import Membership
-from targetsel.sky.external_files import chord, unit_vectors
-from targetsel.sky.footprint import DEEPEST, Region
+from targetsel.sky.positions import DEEPEST, chord, unit_vectors
+from targetsel.sky.region import Region
 from targetsel.tables.ids import uniform
 
 # Once this many members have gathered, those beyond the limit are dropped; and again whenever
@@ -135,7 +135,7 @@ class ClassLimits:
             return np.empty(0, dtype=np.int64)
         members = Members.concatenate(self._pieces)
         if self.rules.dedup is not None:
-            members = self._without_copies(members, self.rules.dedup)
+            members = self._without_copies(members, self.rules.dedup.within)
         return np.sort(self._within_limits(members).row)
 
     def _without_copies(self, members: Members, radius: float) -> Members:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
-from targetsel.rules.binding import column_names
+from targetsel.rules.columns import column_names
 from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import all_hold, holds, probability, value

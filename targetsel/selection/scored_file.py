@@ -21,15 +21,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError
+from targetsel.expressions.functions import COMPARISONS
 from targetsel.rules import formula as f
-from targetsel.rules.binding import column_names
-from targetsel.rules.functions import COMPARISONS
+from targetsel.rules.columns import column_names
 from targetsel.rules.plan import ClassFormulas, Condition, Plan, plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.membership import Membership, ids_serve, membership_of
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.sources import Sources, columns_read, in_one_piece
-from targetsel.sky.footprint import Region
+from targetsel.sky.region import Region
 from targetsel.spectra.proxies import QUANTILES
 from targetsel.tables.parquet import read_footer
 from targetsel.workers.pool import map_bounded
@@ -238,7 +238,7 @@ class ScoredFile:
             case f.Lookup(Region() as region, (column,), False):
                 ends = self._ends(group, column.name)
                 return ends is None or region.overlaps(*ends)
-            case f.Compare(operator, f.Column() as column, f.Constant(limit)):
+            case f.Compare(operator, f.ColumnValue() as column, f.Constant(limit)):
                 ends = self._ends(group, column.name)
                 if ends is None or operator == "!=":
                     return True

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
-from targetsel.rules.binding import correlated
+from targetsel.rules.columns import correlated
 from targetsel.spectra.proxies import (
     CORRELATION,
     NORMAL_SCORES,
@@ -93,15 +93,15 @@ class Sources:
         array = self._arrays[kind, name]
         return array if self._rows is None else array[self._rows]
 
-    def column(self, column: f.Column) -> np.ndarray:
+    def column(self, column: f.ColumnValue) -> np.ndarray:
         """A column as float64, shape (N,), NaN where it is missing."""
         return self._array("number", column.name, numbers)
 
-    def stored(self, column: f.Column) -> np.ndarray:
+    def stored(self, column: f.ColumnValue) -> np.ndarray:
         """A column of float32 or float64 as it is stored, shape (N,), NaN where it is missing."""
         return self._array("stored", column.name, _as_numpy)
 
-    def integers(self, column: f.Column) -> tuple[np.ndarray, np.ndarray]:
+    def integers(self, column: f.ColumnValue) -> tuple[np.ndarray, np.ndarray]:
         """A column of integers, exactly, and whether each is there, both of shape (N,)."""
         known = self._array("known", column.name, lambda values: _as_numpy(values.is_valid()))
         integers = self._array(
@@ -109,7 +109,7 @@ class Sources:
         )
         return integers, known
 
-    def flags(self, column: f.Column, value: bool) -> np.ndarray:
+    def flags(self, column: f.ColumnValue, value: bool) -> np.ndarray:
         """Whether a column of true and false is `value`, shape (N,); false where missing."""
         return self._array(
             f"is {value}",
@@ -117,7 +117,7 @@ class Sources:
             lambda values: _as_numpy(pc.fill_null(pc.equal(values, pa.scalar(value)), False)),
         )
 
-    def missing(self, column: f.Column) -> np.ndarray:
+    def missing(self, column: f.ColumnValue) -> np.ndarray:
         """Whether a column of any type is missing, shape (N,)."""
         return self._array("missing", column.name, _missing)
 
@@ -187,19 +187,19 @@ class DrawnSources:
         self.sources = sources
         self.draws = draws
 
-    def column(self, column: f.Column) -> np.ndarray:
+    def column(self, column: f.ColumnValue) -> np.ndarray:
         if column.role == "predicted":
             return self.draws[column.name]
         return self.sources.column(column)[:, None]
 
-    def integers(self, column: f.Column) -> tuple[np.ndarray, np.ndarray]:
+    def integers(self, column: f.ColumnValue) -> tuple[np.ndarray, np.ndarray]:
         values, known = self.sources.integers(column)
         return values[:, None], known[:, None]
 
-    def flags(self, column: f.Column, value: bool) -> np.ndarray:
+    def flags(self, column: f.ColumnValue, value: bool) -> np.ndarray:
         return self.sources.flags(column, value)[:, None]
 
-    def missing(self, column: f.Column) -> np.ndarray:
+    def missing(self, column: f.ColumnValue) -> np.ndarray:
         if column.role == "predicted":
             return np.isnan(self.draws[column.name])
         return self.sources.missing(column)[:, None]

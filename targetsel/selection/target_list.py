@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
-from targetsel.rules.binding import STATISTICS, Columns, column_names, footer
+from targetsel.rules.columns import STATISTICS, CatalogColumns, column_names, footer
 from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.limits import Limits
@@ -238,7 +238,7 @@ def carried(formulas: Sequence[ClassFormulas], schema: pa.Schema) -> list[str]:
 
     A predicted quantity brings its width and quantiles along.
     """
-    columns = Columns(schema)
+    columns = CatalogColumns(schema)
     used: set[str] = set()
     for formula in (part for each in formulas for part in each.all):
         named = {column.name for column in f.columns(formula)}

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError, did_you_mean
+from targetsel.sky.positions import healpix_of
 from targetsel.tables.columns import unit_of
 from targetsel.tables.formats import InMemory, ParquetFiles, open_table
 from targetsel.tables.ids import keys_of
@@ -97,13 +98,7 @@ class Catalog:
     @cached_property
     def healpix(self) -> np.ndarray:
         """HEALPix pixels, nested, order 29, shape (N,), int64."""
-        import cdshealpix.nested
-        from astropy import units
-        from astropy.coordinates import Latitude, Longitude
-
-        lon, lat = Longitude(self.ra, units.deg), Latitude(self.dec, units.deg)
-        pixels = cdshealpix.nested.lonlat_to_healpix(lon, lat, 29, num_threads=1)
-        return pixels.astype(np.int64)
+        return healpix_of(self.ra, self.dec)
 
     def take(self, rows: np.ndarray) -> Catalog:
         """The sources at `rows`: a mask of shape (N,), or indices in the order wanted."""
@@ -246,46 +241,6 @@ class CatalogFile:
                 f"used more than once: {', '.join(found[:3])}{', ...' if found[3:] else ''}. "
                 "Remove the repeated rows, or name another column with --id-col."
             )
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """A part of the sky.
-
-    Attributes
-    ----------
-    center : (float, float) or None
-        Right ascension and declination of a cone's axis [deg]; None for the whole sky.
-    radius : float
-        Angle between the cone's axis and its edge [deg].
-    """
-
-    center: tuple[float, float] | None = None
-    radius: float = 180.0
-
-    @classmethod
-    def everywhere(cls) -> Footprint:
-        """The whole sky."""
-        return cls()
-
-    @classmethod
-    def cone(cls, ra: float, dec: float, radius_deg: float) -> Footprint:
-        """Everything within `radius_deg` of (ra, dec) [deg], the edge included."""
-        place = f"cone {ra:g},{dec:g},{radius_deg:g}"
-        if not (-180 <= ra <= 360 and -90 <= dec <= 90):
-            raise CatalogError(f"{place}: the center is not on the sky; give ra and dec in deg.")
-        if not 0 < radius_deg <= 180:
-            raise CatalogError(f"{place}: radius {radius_deg:g} deg; expected 0 to 180 deg.")
-        return cls((ra, dec), radius_deg)
-
-    def select(self, catalog: Catalog) -> Catalog:
-        """The sources of `catalog` inside, in their order."""
-        if self.center is None:
-            return catalog
-        from astropy.coordinates import angular_separation
-
-        here, there = np.radians([catalog.ra, catalog.dec]), np.radians(self.center)
-        return catalog.take(angular_separation(*here, *there) <= np.radians(self.radius))
 
 
 class _Look:

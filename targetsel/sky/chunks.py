@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CatalogError, OutputError
-from targetsel.sky.catalog import HEALPIX, ROWS_PER_LOOK, Catalog, CatalogFile, Footprint
+from targetsel.sky.catalog import HEALPIX, ROWS_PER_LOOK, Catalog, CatalogFile
+from targetsel.sky.footprint import Footprint
 from targetsel.tables.parquet import plain_schema, write_table
 
 # Each run is one open file, and systems grant some thousand of them.

@@ -1,4 +1,4 @@
-"""Files that rules speak of: regions of the sky, lists of sources, places to keep away from.
+"""Files that rules name: regions of the sky, lists of sources, positions to keep away from.
 
 A file is named relative to the rule file that names it. Every file that is read is remembered
 with its SHA-256, for the target list's footer.
@@ -7,27 +7,30 @@ with its SHA-256, for the target list's footer.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-from scipy.spatial import cKDTree
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import CatalogError
 from targetsel.sky.catalog import USUAL_NAMES
+from targetsel.sky.positions import Places, unit_vectors
+from targetsel.sky.region import Region, pixels_in, read_region
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.formats import InMemory, ParquetFiles, open_table
 from targetsel.tables.ids import keys_of
 from targetsel.tables.parquet import footer_in
 
 ROWS_AT_A_TIME = 262_144
+T = TypeVar("T")
 
 
-class Attachments:
+class ExternalFiles:
     """The files that a set of rules has asked for.
 
     Attributes
@@ -40,7 +43,7 @@ class Attachments:
         self.sha256: dict[str, str] = {}
 
     def path(self, name: str, place: SourceLocation) -> Path:
-        """Where the file is that `name`, written at `place`, speaks of.
+        """The path of the file that `name`, written at `place`, names.
 
         Raises
         ------
@@ -52,31 +55,45 @@ class Attachments:
         path = Path(place.file).parent / name
         if not name.strip() or not os.path.isfile(path):
             raise place.error(f"no file '{name}' in the folder {Path(place.file).parent}")
-        digest = remembered(_sha256, path)
+        digest = remembered(sha256_of_file, path)
         if self.sha256.setdefault(name, digest) != digest:  # of one name, in another folder
             self.sha256[str(path)] = digest
         return path
 
     def ids(self, name: str, place: SourceLocation, column: str, like: pa.Field) -> Ids:
         """The ids that a table lists, in `column` or where ids usually are."""
-        path = self.path(name, place)
-        try:
-            return remembered(_ids, path, column, like.name, pa.types.is_integer(like.type))
-        except CatalogError as error:
-            raise place.error(str(error)) from None
+        integers = pa.types.is_integer(like.type)
+        return self._read(name, place, _ids, column, like.name, integers)
 
     def places(self, name: str, place: SourceLocation, radius: float) -> Places:
-        """What lies within `radius` [deg] of the positions that a table lists."""
+        """The sources within `radius` [deg] of the positions that a table lists."""
+        vectors = self._read(name, place, _vectors)
+        digest = remembered(sha256_of_file, self.path(name, place))
+        return Places(vectors, radius, f"{digest}:{radius!r}")
+
+    def region(self, name: str, place: SourceLocation) -> Region:
+        """The region that a MOC or DS9 region file holds."""
         path = self.path(name, place)
         try:
-            digest = remembered(_sha256, path)
-            return Places(remembered(_tree, path), radius, f"{digest}:{radius!r}")
+            return remembered(read_region, path)
+        except CatalogError as error:
+            raise place.error(f"'{name}' is {error}") from None
+
+    def pixels(self, name: str, place: SourceLocation) -> np.ndarray:
+        """The HEALPix pixels that a table lists."""
+        return self._read(name, place, pixels_in)
+
+    def _read(self, name: str, place: SourceLocation, read: Callable[..., T], *rest: object) -> T:
+        """What `read` makes of a file, an error pointing to where the file is named."""
+        path = self.path(name, place)
+        try:
+            return remembered(read, path, *rest)
         except CatalogError as error:
             raise place.error(str(error)) from None
 
 
 def remembered(read, path: Path, *rest):
-    """What `read` makes of a file, read once as long as the file stays as it is."""
+    """The result of `read`, of a file that is read once as long as the file stays as it is."""
     state = path.stat()
     return _read_once(read, path.resolve(), state.st_mtime_ns, state.st_size, *rest)
 
@@ -84,10 +101,6 @@ def remembered(read, path: Path, *rest):
 @lru_cache(maxsize=64)
 def _read_once(read, path: Path, mtime: int, size: int, *rest):
     return read(path, *rest)
-
-
-def _sha256(path: Path) -> str:
-    return sha256_of_file(path)
 
 
 @dataclass(frozen=True)
@@ -105,39 +118,12 @@ class Ids:
     sha256: str
 
     def found(self, ids: np.ndarray) -> np.ndarray:
+        """Whether each source has one of the ids, shape (N,)."""
         keys = keys_of(ids)
         if not len(self.keys):
             return np.zeros(len(keys), dtype=bool)
         place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return self.keys[place] == keys
-
-
-@dataclass(frozen=True)
-class Places:
-    """Positions on the sky; finds the sources within `radius` [deg] of any of them."""
-
-    tree: cKDTree | None = field(repr=False, compare=False)
-    radius: float
-    sha256: str
-
-    def found(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-        if self.tree is None:
-            return np.zeros(len(ra), dtype=bool)
-        # The query takes what is strictly nearer.
-        reach = np.nextafter(chord(self.radius), np.inf)
-        distance, _ = self.tree.query(unit_vectors(ra, dec), distance_upper_bound=reach)
-        return np.isfinite(distance)
-
-
-def chord(angle: float) -> float:
-    """The straight distance between two points of the unit sphere that are `angle` [deg] apart."""
-    return 2 * np.sin(np.radians(min(angle, 180.0)) / 2)
-
-
-def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    """Directions as unit vectors, shape (N, 3), from ra and dec [deg]."""
-    ra, dec = np.radians(ra.astype(np.float64)), np.radians(dec.astype(np.float64))
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
 
 
 def _ids(path: Path, column: str, name_in_catalog: str, integers: bool) -> Ids:
@@ -150,10 +136,11 @@ def _ids(path: Path, column: str, name_in_catalog: str, integers: bool) -> Ids:
     keys = [np.empty(0, dtype=np.uint64)]
     for piece in table.batches(ROWS_AT_A_TIME, [name]):
         keys.append(keys_of(piece[name].drop_null().to_numpy()))
-    return Ids(np.unique(np.concatenate(keys)), f"{remembered(_sha256, path)}:{name}")
+    return Ids(np.unique(np.concatenate(keys)), f"{remembered(sha256_of_file, path)}:{name}")
 
 
-def _tree(path: Path) -> cKDTree | None:
+def _vectors(path: Path) -> np.ndarray:
+    """The positions in a table as unit vectors, shape (K, 3)."""
     table = open_table(path)
     names = [find_column(table, path, "", role) for role in ("ra", "dec")]
     vectors = [np.empty((0, 3))]
@@ -161,8 +148,7 @@ def _tree(path: Path) -> cKDTree | None:
         ra, dec = (piece[name].cast(pa.float64()).to_numpy() for name in names)
         usable = np.isfinite(ra) & np.isfinite(dec)
         vectors.append(unit_vectors(ra[usable], dec[usable]))
-    points = np.concatenate(vectors)
-    return cKDTree(points) if len(points) else None
+    return np.concatenate(vectors)
 
 
 def find_column(

@@ -20,7 +20,8 @@ from astropy.coordinates import Latitude, Longitude
 from mocpy import MOC
 
 from targetsel.errors import CatalogError
-from targetsel.sky.catalog import Catalog, Footprint
+from targetsel.sky.catalog import Catalog
+from targetsel.sky.footprint import Footprint
 
 DEEPEST = 29
 _FINENESS = 100  # of a cone's edge

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.rules.binding import footer
+from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection.reports.tuning import tune
 from targetsel.tables.parquet import read_footer, write_table

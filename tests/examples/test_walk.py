@@ -14,7 +14,8 @@ import targetsel as ts
 from targetsel.cli import app
 from targetsel.rules.rules import shipped_rules
 from targetsel.scoring.columns import CATALOG, scored_columns
-from targetsel.sky.catalog import Catalog, Footprint
+from targetsel.sky.catalog import Catalog
+from targetsel.sky.footprint import Footprint
 
 WALK = Path(__file__).parents[2] / "examples" / "walk.py"
 

@@ -5,12 +5,13 @@ import pytest
 from astropy.table import Table
 
 from targetsel.errors import SpectrographError
-from targetsel.expressions.grammar import parse
 from targetsel.observing.continuum import Magnitudes
 from targetsel.observing.lines import Exposure, chosen_lines
 from targetsel.observing.observation import Observation, write_observed
 from targetsel.observing.redshift import Redshift
-from targetsel.rules.binding import Columns, Reader
+from targetsel.rules.binding import Binder
+from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.functions import parse
 from targetsel.selection.evaluation import probability
 from targetsel.selection.sources import Sources
 from targetsel.tables.parquet import described, read_footer, write_table
@@ -52,7 +53,7 @@ def observed(tmp_path, path, *args, **others):
 
 def chance(table, condition):
     """P(condition) of each source, as rules find it."""
-    formula = Reader(Columns(table.schema)).condition(parse(condition))
+    formula = Binder(CatalogColumns(table.schema)).condition(parse(condition))
     return probability(formula, Sources(table.combine_chunks()))
 
 

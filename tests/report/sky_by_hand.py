@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from targetsel.rules.binding import footer
+from targetsel.rules.columns import footer
 from targetsel.tables.parquet import described, write_table
 from tests.selection.scored_by_hand import PROXIES, scored_table
 

@@ -5,9 +5,10 @@ import pyarrow as pa
 import pytest
 
 from targetsel.errors import RuleError
-from targetsel.expressions.grammar import parse
 from targetsel.rules import formula as f
-from targetsel.rules.binding import Columns, Reader
+from targetsel.rules.binding import Binder
+from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.functions import parse
 from targetsel.tables.parquet import described
 
 SCHEMA = pa.schema(
@@ -36,7 +37,7 @@ SCHEMA = pa.schema(
 
 def condition(text: str, **define: str) -> f.Formula:
     definitions = {name: parse(written) for name, written in define.items()}
-    return Reader(Columns(SCHEMA), definitions).condition(parse(text))
+    return Binder(CatalogColumns(SCHEMA), definitions).condition(parse(text))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_condition_without_meaning_is_answered(text, message):
 
 
 def test_p_without_any_posterior_in_the_file_asks_for_scoring():
-    reader = Reader(Columns(pa.schema([("ew_halpha", pa.float32())])))
+    reader = Binder(CatalogColumns(pa.schema([("ew_halpha", pa.float32())])))
     with pytest.raises(RuleError, match="this file has none; score the catalog first"):
         reader.condition(parse("P(ew_halpha > 50) >= 0.8"))
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pytest
 
 from targetsel.errors import RuleError, TargetselError
-from targetsel.expressions.grammar import parse
-from targetsel.rules.binding import Columns, Reader
+from targetsel.rules.binding import Binder
+from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.functions import parse
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.selection.evaluation import holds
 from targetsel.selection.membership import evaluate
@@ -173,7 +174,7 @@ def answer_to_expression(text: str, catalog: pa.Table) -> str:
     """What is wrong with how an expression was answered; empty if nothing is."""
 
     def ask() -> None:
-        formula = Reader(Columns(catalog.schema)).condition(parse(text))
+        formula = Binder(CatalogColumns(catalog.schema)).condition(parse(text))
         assert holds(formula, Sources(catalog)).shape == (len(catalog),)
 
     return _answer(ask, text)
@@ -232,7 +233,7 @@ def test_every_mutated_rule_file_is_answered():
 @pytest.mark.parametrize("text", EXPRESSIONS)
 def test_expression_is_sound_before_it_is_mutated(catalog, text):
     assert answer_to_expression(text, catalog) == ""
-    Reader(Columns(catalog.schema)).condition(parse(text))
+    Binder(CatalogColumns(catalog.schema)).condition(parse(text))
 
 
 def test_rules_are_sound_before_they_are_mutated(catalog):
@@ -249,7 +250,7 @@ def test_power_beyond_all_units_is_answered(catalog, text):
 
 def test_message_that_quotes_much_stays_short(catalog):
     with pytest.raises(RuleError) as caught:
-        Reader(Columns(catalog.schema)).condition(parse("x" * 4000 + " > 1"))
+        Binder(CatalogColumns(catalog.schema)).condition(parse("x" * 4000 + " > 1"))
     assert len(str(caught.value)) < 600
 
 

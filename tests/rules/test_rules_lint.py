@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from targetsel.errors import RuleError
-from targetsel.rules.binding import footer
+from targetsel.rules.columns import footer
 from targetsel.rules.lint import lint
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.tables.parquet import write_table

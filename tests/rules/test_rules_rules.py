@@ -91,38 +91,50 @@ def test_unknown_class_is_asked_about():
         (
             "bit: 0",
             "bit: 64",
-            "8:10: error: bit must be a whole number, 0 to 62 (bit 63 is the sign bit of int64), "
-            "not '64'",
+            "8:10: error: bit is '64'; expected a whole number, 0 to 62: position in target_bits, "
+            "never reused (bit 63 is the sign bit of int64)",
         ),
-        ("bit: 0", "bit: no", "bit must be a whole number, 0 to 62"),
+        ("bit: 0", "bit: no", "bit is 'no'; expected a whole number, 0 to 62"),
         ("bit: 62", "bit: 0", "16:10: error: bit 0 is already used by ELG (line 7)"),
-        ("{total: 100}", "{total: 0}", "14:20: error: total must be a whole number, 1 to "),
+        (
+            "{total: 100}",
+            "{total: 0}",
+            "14:20: error: total is '0'; expected a whole number, 1 to ",
+        ),
         (
             "{total: 100}",
             "{per_deg: 5}",
-            "14:13: error: unknown key 'per_deg' in limit. Did you mean 'per_deg2'?",
+            "14:13: error: unknown key 'per_deg' in classes.ELG.limit. Did you mean 'per_deg2'?",
         ),
-        ("{total: 100}", "100", "14:12: error: limit is a map of keys and values"),
+        (
+            "{total: 100}",
+            "100",
+            "14:12: error: limit is '100'; expected a map of keys and values, such as per_deg2, ",
+        ),
         (
             "limit: {total: 100}",
             "limit: {total: min(1, 2)}",
-            "unknown key '2)' in limit. Inside { }, quote what has a comma in it.",
+            "unknown key '2)' in classes.ELG.limit. Inside { }, quote what has a comma in it.",
         ),
         ("{total: 100}", "{by: hash}", "14:12: error: limit needs per_deg2 or total"),
         ("{total: 100}", "{total: 1, nside: 8}", "nside belongs to per_deg2, which is not there"),
-        ("{total: 100}", "{total: 1, by: luck}", "by is rank or hash, not 'luck'"),
-        ("{total: 100}", "{per_deg2: 0}", "per_deg2 is a number above 0, e.g. 240"),
+        ("{total: 100}", "{total: 1, by: luck}", "by is 'luck'; expected 'rank' or 'hash'"),
+        ("{total: 100}", "{per_deg2: 0}", "per_deg2 is '0'; expected a number above 0"),
         ("{total: 100}", "{per_deg2: 9, nside: 7}", "nside is a power of two"),
         (
             "bit: 62",
             "sample: 80\n    bit: 62",
-            "16:13: error: sample is a share, above 0 and up to",
+            "16:13: error: sample is '80'; expected a share, above 0 and up to 1, e.g. 0.1 or 10",
         ),
-        ("bit: 62", "dedup: 2\n    bit: 62", "dedup is a map of keys and values"),
+        (
+            "bit: 62",
+            "dedup: 2\n    bit: 62",
+            "dedup is '2'; expected a map of keys and values, such as within",
+        ),
         (
             "bit: 62",
             "dedup: {within: 2}\n    bit: 62",
-            "needs a unit: deg, arcmin or arcsec, not 2",
+            "within is '2'; expected an angle with its unit, above 0 and up to 180 deg, e.g. 1.5",
         ),
         (
             "bit: 62",
@@ -131,19 +143,27 @@ def test_unknown_class_is_asked_about():
         ),
         ("bit: 0", "unless: FILLER\n    bit: 0", "not 'FILLER'. ELG is the first."),
         ("bit: 62", "exclude: [[a]]\n    bit: 62", "exclude names a file of sources, e.g."),
-        ("bit: 62", "exclude: {id: a}\n    bit: 62", "missing key 'file' in exclude"),
+        (
+            "bit: 62",
+            "exclude: {id: a}\n    bit: 62",
+            "missing key 'file' in classes.FILLER.exclude",
+        ),
         (
             "bit: 62",
             "exclude: {file: a, id: b, within: 1 deg}\n    bit: 62",
             "exclude goes by id or by position, not by both",
         ),
-        ("bit: 62", "guarantee: {purity: 2}\n    bit: 62", "purity is a share, above 0"),
+        (
+            "bit: 62",
+            "guarantee: {purity: 2}\n    bit: 62",
+            "purity is '2'; expected a share, above 0",
+        ),
         (
             "bit: 62",
             "guarantee: {purity: 0.9, method: x}\n    bit: 62",
-            "the only method there is, is conformal",
+            "method is 'x'; expected 'conformal'",
         ),
-        ("seed: 7", "seed: 1:30", "3:7: error: seed must be a whole number"),
+        ("seed: 7", "seed: 1:30", "3:7: error: seed is '1:30'; expected a whole number, 0 to "),
         (
             "seed: 7",
             "extends: ../../x.yaml",
@@ -168,7 +188,7 @@ def test_unknown_class_is_asked_about():
             "rules/v9",
             "unknown schema 'targetsel/rules/v9'; this version reads targetsel/rules/v1",
         ),
-        ("name: emission", "name: [a]", "2:7: error: name is a piece of text"),
+        ("name: emission", "name: [a]", "2:7: error: name is a list; expected a piece of text"),
         ("name: emission", "name: emission\n---\na: 1", "a second YAML document begins here"),
     ],
 )
@@ -182,7 +202,10 @@ def test_fault_in_the_file_is_named_with_its_place(old, new, expected):
     ("text", "expected"),
     [
         ("", "the file is empty"),
-        ("- a\n", "a rule file is a map of keys"),
+        (
+            "- a\n",
+            "the rule file is a list; expected a map of keys and values, such as schema, name",
+        ),
         ("a: &a [x, x]\nb: *a", "YAML anchors and aliases (& and *) are not allowed"),
         ("a: " + "[" * 3000, "nested deeper than 16 levels"),
         ("a: [" + "x," * 60_000 + "]", "50,000 entries at most"),
@@ -190,7 +213,10 @@ def test_fault_in_the_file_is_named_with_its_place(old, new, expected):
         ("? [a]\n: b", "a key must be a plain word"),
         ("a: \x07", "not valid YAML"),
         (GOOD.split("classes")[0] + "classes: {}", "there are no classes; add at least one"),
-        (GOOD.replace("where: rmag < 21", "where: []"), "where is empty; write at least one"),
+        (
+            GOOD.replace("where: rmag < 21", "where: []"),
+            "where is empty; expected at least one condition",
+        ),
     ],
 )
 def test_file_that_is_no_rule_file_is_refused(text, expected):
@@ -327,9 +353,9 @@ def test_extended_file_lends_its_definitions_and_footprint(tmp_path):
         "old": "(d4000 > 1.6)",
     }
     footprint = rules["ELG"].preamble.footprint
-    assert [each.parameters for each in footprint.include] == ["survey.fits"]
-    assert [each.parameters for each in footprint.exclude] == ["stars.reg"]
-    assert footprint.include[0].place.file == str(tmp_path / "common/clean.yaml")
+    assert [each.file for each in footprint.include] == ["survey.fits"]
+    assert [each.file for each in footprint.exclude] == ["stars.reg"]
+    assert footprint.include[0].place_of().file == str(tmp_path / "common/clean.yaml")
     assert (rules.seed, [Path(name).name for name, _ in rules.files]) == (
         7,
         ["a.yaml", "clean.yaml", "base.yaml"],

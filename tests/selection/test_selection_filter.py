@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targetsel.rules.formula import Column, Compare, Constant, Lookup
+from targetsel.rules.formula import ColumnValue, Compare, Constant, Lookup
 from targetsel.selection import evaluation as module
 from targetsel.selection.evaluation import Filter, passing
 from targetsel.selection.sources import Sources
@@ -19,7 +19,7 @@ def sources(**columns) -> Sources:
 
 
 def above(name: str, limit: float) -> Compare:
-    return Compare(">", Column(name), Constant(limit))
+    return Compare(">", ColumnValue(name), Constant(limit))
 
 
 @pytest.mark.parametrize("few", [1, 2, 8, 1000])
@@ -48,7 +48,7 @@ class Counting:
 
 def test_lookups_come_last_and_are_asked_of_those_left_only():
     finder = Counting()
-    lookup = Lookup(finder, (Column("id"),))
+    lookup = Lookup(finder, (ColumnValue("id"),))
     table = sources(id=np.arange(10), x=np.arange(10.0))
     assert passing([lookup, above("x", 1), above("x", 3)], table).tolist() == [4, 5, 6, 7, 8, 9]
     assert finder.asked == [6]

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.rules.binding import footer
+from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection import scored_file as module
 from targetsel.selection.funnel import funnel

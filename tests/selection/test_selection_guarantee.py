@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from targetsel.errors import CatalogError, RuleError
-from targetsel.rules.binding import footer
+from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection.guarantee import ConformalSelection, guarantee
 from targetsel.selection.outcomes import ClaimOutcomes

@@ -10,7 +10,8 @@ from targetsel.rules.classes import Limit, TargetClass
 from targetsel.selection import limits as module
 from targetsel.selection.limits import ClassLimits, Members
 from targetsel.sky.catalog import Catalog
-from targetsel.sky.footprint import DEEPEST, Region
+from targetsel.sky.positions import DEEPEST
+from targetsel.sky.region import Region
 
 
 def members(rank, ra=None, dec=None, tie_break=None) -> Members:
@@ -24,8 +25,15 @@ def members(rank, ra=None, dec=None, tie_break=None) -> Members:
     return Members(ids, np.asarray(rank, dtype=float), tie_break, ids + 100, healpix, ra, dec)
 
 
+def target_class(dedup=None, **limit) -> TargetClass:
+    fields = {"limit": Limit(**limit)} if limit else {}
+    if dedup is not None:
+        fields["dedup"] = {"within": dedup}
+    return TargetClass(bit=0, priority=0, where=("x > 0",), **fields).named("A")
+
+
 def kept_of(all_members: Members, region=None, dedup=None, **limit) -> list[int]:
-    limits = ClassLimits(TargetClass("A", 0, 0, (), limit=Limit(**limit), dedup=dedup), region)
+    limits = ClassLimits(target_class(dedup, **limit), region)
     limits.add(all_members)
     return limits.kept().tolist()
 
@@ -54,7 +62,7 @@ def test_of_copies_within_the_radius_the_best_is_kept():
 
 def test_chain_of_neighbours_keeps_every_other_one():
     chain = members([5, 4, 3, 2, 1], ra=np.arange(5) * 1.0 / 3600)
-    limits = ClassLimits(TargetClass("A", 0, 0, (), dedup=1.5 / 3600))
+    limits = ClassLimits(target_class(1.5 / 3600))
     limits.add(chain)
     assert limits.kept().tolist() == [0, 2, 4]
     assert limits.copies.tolist() == [[101, 100], [103, 102]]
@@ -87,9 +95,7 @@ def test_pixel_on_the_edge_of_the_footprint_gets_its_share():
     ra, dec = np.meshgrid(np.linspace(1, 89, 60), np.linspace(1, 60, 60))
     grid = members(np.zeros(3600), ra.ravel(), dec.ravel())
     grid = grid.take(np.flatnonzero(half.found(grid.healpix)))
-    limits = ClassLimits(
-        TargetClass("A", 0, 0, (), limit=Limit(per_deg2=100 / (41252.96 / 12), nside=1)), half
-    )
+    limits = ClassLimits(target_class(per_deg2=100 / (41252.96 / 12), nside=1), half)
     limits.add(grid)
     assert len(limits.kept()) in (50, 51)
 
@@ -103,16 +109,15 @@ def test_outcome_does_not_depend_on_order_or_pieces(data):
         st.lists(st.sampled_from([10.0, 10.0002, 10.0004, 200.0]), min_size=n, max_size=n)
     )
     everyone = members(rank, ra)
-    limit = Limit(
-        per_deg2=data.draw(st.sampled_from([None, 0.5])),
-        nside=8,
-        total=data.draw(st.sampled_from([None, 3])),
-        by=data.draw(st.sampled_from(["rank", "hash"])),
+    limit = data.draw(
+        st.sampled_from(
+            [{}, {"total": 3}, {"per_deg2": 0.5, "nside": 8}, {"per_deg2": 0.5, "total": 3}]
+        )
     )
-    target_class = TargetClass(
-        "A", 0, 0, (), limit=limit, dedup=data.draw(st.sampled_from([None, 1 / 3600]))
-    )
-    whole, parts = ClassLimits(target_class), ClassLimits(target_class)
+    if limit:
+        limit = {**limit, "by": data.draw(st.sampled_from(["rank", "hash"]))}
+    rules = target_class(data.draw(st.sampled_from([None, 1 / 3600])), **limit)
+    whole, parts = ClassLimits(rules), ClassLimits(rules)
     whole.add(everyone)
     before, module.ROWS_BEFORE_THINNING = module.ROWS_BEFORE_THINNING, 4
     parts._enough = 4

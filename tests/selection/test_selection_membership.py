@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, norm
 
 from targetsel.errors import CatalogError, RuleError
-from targetsel.expressions.grammar import parse
-from targetsel.rules.binding import Columns, Reader
-from targetsel.rules.functions import COMPARISONS
+from targetsel.expressions.functions import COMPARISONS
+from targetsel.rules.binding import Binder
+from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.functions import parse
 from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import holds, value
 from targetsel.selection.membership import evaluate, truth
@@ -24,7 +25,7 @@ def selected(table: pa.Table, *where: str) -> list[bool]:
 
 
 def number(table: pa.Table, text: str) -> np.ndarray:
-    return value(Reader(Columns(table.schema)).number(parse(text)), Sources(table))
+    return value(Binder(CatalogColumns(table.schema)).number(parse(text)), Sources(table))
 
 
 T, F = True, False
@@ -327,7 +328,9 @@ def test_expected_members_are_as_many_as_turn_out_true():
 
 def test_holds_is_false_for_every_row_of_an_empty_table(scored):
     empty = scored.slice(0, 0)
-    formula = Reader(Columns(empty.schema)).condition(parse("P(ew_oiii > 3 and d4000 > 1) > 0.5"))
+    formula = Binder(CatalogColumns(empty.schema)).condition(
+        parse("P(ew_oiii > 3 and d4000 > 1) > 0.5")
+    )
     assert holds(formula, Sources(empty)).shape == (0,)
     assert evaluate(Rules.parse(rule_text("P(ew_oiii > 3) > 0.5")), empty).selected.shape == (0, 1)
 

@@ -7,10 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, norm
 
-from targetsel.expressions.grammar import parse
-from targetsel.rules.binding import Columns, Reader
-from targetsel.rules.functions import COMPARISONS
-from targetsel.rules.intervals import always, apply_to_intervals
+from targetsel.expressions import units
+from targetsel.expressions.functions import (
+    ARITHMETIC,
+    COMPARISONS,
+    Function,
+    always,
+    apply_to_intervals,
+)
+from targetsel.rules import formula as f
+from targetsel.rules.binding import Binder
+from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.functions import parse
 from targetsel.selection.evaluation import (
     SETTLED,
     _bounds,
@@ -52,7 +60,7 @@ def table_of(n: int, seed: int = 4) -> pa.Table:
 
 
 def condition_for(table: pa.Table, text: str):
-    return Reader(Columns(table.schema)).condition(parse(text))
+    return Binder(CatalogColumns(table.schema)).condition(parse(text))
 
 
 # --- closed forms --------------------------------------------------------------------------------
@@ -181,7 +189,7 @@ numbers = st.floats(-20, 20)
     st.lists(st.tuples(numbers, numbers, st.floats(0, 1)), min_size=2, max_size=3),
 )
 def test_operation_on_values_lies_in_the_operation_on_their_intervals(operation, parts):
-    from targetsel.rules.functions import apply
+    from targetsel.expressions.functions import apply
 
     many = {"min": 3, "max": 3, "negative": 1, "abs": 1, "sqrt": 1, "log10": 1}
     parts = parts[: many.get(operation, 2)]
@@ -262,3 +270,20 @@ def test_rows_taken_again_and_again_are_those_of_the_table():
         np.testing.assert_array_equal(probability(condition, taken), probability(condition, direct))
     assert taken.table == direct.table
     assert len(taken) == 3
+
+
+def test_function_that_is_not_monotone_has_the_probability_of_its_draws(monkeypatch):
+    record = Function("sin", "sine", compute=np.sin, unit=units.pure)
+    monkeypatch.setitem(ARITHMETIC, "sin", record)
+    table = scored_table([[3.0, 1.0, 1.0], [9.0, 1.0, 1.0]], [[2.0, 0.5, 0.1], [0.2, 0.5, 0.1]])
+    binder = Binder(CatalogColumns(table.schema))
+    sources = Sources(table)
+    for text in ("sin(ew_halpha) > 0.9", "abs(sin(ew_halpha) + 1) < 0.5"):
+        condition = binder.condition(parse(f"P({text}) > 0.5"))
+        assert isinstance(condition, f.Compare)
+        found = probability(condition.left.condition, sources)
+        scores = norm.ppf((np.arange(20_000) + 0.5) / 20_000)
+        width = sources.posterior.value("ew_halpha", np.broadcast_to(scores, (2, 20_000)))
+        value = np.sin(width)
+        true = value > 0.9 if text.startswith("sin") else np.abs(value + 1) < 0.5
+        np.testing.assert_allclose(found, true.mean(axis=1), atol=0.01)

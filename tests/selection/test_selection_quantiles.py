@@ -13,7 +13,7 @@ from targetsel.selection import quantiles as module
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.sources import blocks_of
 
-X = f.Column("x")
+X = f.ColumnValue("x")
 
 
 def quantile(values, probability):
@@ -52,6 +52,6 @@ def test_quantile_is_that_of_the_sorted_values_however_it_is_found(few, values, 
 
 def test_several_quantiles_of_sums_are_found_together():
     table = pa.table({"x": np.arange(100.0), "y": np.arange(100.0)})
-    both = f.Operation("+", (X, f.Column("y")))
+    both = f.Operation("+", (X, f.ColumnValue("y")))
     wanted = [f.CatalogQuantile(both, 0.5), f.CatalogQuantile(X, 0.1)]
     assert list(catalog_quantiles(wanted, lambda: blocks_of(table)).values()) == [98.0, 9.0]

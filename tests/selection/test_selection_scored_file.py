@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.rules.binding import footer
-from targetsel.rules.formula import Column, Compare, Constant
+from targetsel.rules.columns import footer
+from targetsel.rules.formula import ColumnValue, Compare, Constant
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.selection import scored_file as module
@@ -162,7 +162,7 @@ def test_statistics_of_any_writer_never_hide_a_member(tmp_path, writer):
                 f"classes: {{A: {{bit: 0, priority: 1, where: 'b {operator} 1'}}}}"
             )
             assert [i - 1 for i in ids_of_selected(path, rules)] == rows
-        condition = Compare(">", Column("b"), Constant(6.0))
+        condition = Compare(">", ColumnValue("b"), Constant(6.0))
         assert not file._may_be_true(condition, 0) or writer == "duckdb"
 
 

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError, RuleError
-from targetsel.rules.binding import footer
+from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection import limits
 from targetsel.selection import scored_file as file_module

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from targetsel.errors import CatalogError
-from targetsel.sky.catalog import Catalog, CatalogFile, Footprint
+from targetsel.sky.catalog import Catalog, CatalogFile
+from targetsel.sky.footprint import Footprint
 from targetsel.tables.parquet import described, write_table
 
 COLUMNS = {"source_id": "source_id", "ra": "ra", "dec": "dec"}

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from targetsel.errors import CatalogError, OutputError
 from targetsel.sky import chunks
-from targetsel.sky.catalog import Catalog, CatalogFile, Footprint
+from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.chunks import sorted_chunks
+from targetsel.sky.footprint import Footprint
 from targetsel.tables.parquet import described, read_footer, write_table
 
 N = 1000

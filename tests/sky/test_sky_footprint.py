@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from mocpy import MOC
 
 from targetsel.documents.document import read_document
+from targetsel.documents.models import validate
 from targetsel.errors import RuleError
 from targetsel.sky.catalog import Catalog
-from targetsel.sky.external_files import Attachments
-from targetsel.sky.footprint import DEEPEST, Region, footprint_of
+from targetsel.sky.footprint import Footprint
+from targetsel.sky.positions import DEEPEST
+from targetsel.sky.region import Region
 from targetsel.tables.parquet import write_table
 
 SKY = 12 * 4**DEEPEST
@@ -20,7 +22,7 @@ SQUARE_DEGREES = 129600 / np.pi
 
 
 def region(text: str, file: str = "rules.yaml") -> Region:
-    return footprint_of(read_document(text, file)).region(Attachments())
+    return validate(read_document(text, file), Footprint).region()
 
 
 def inside(region: Region, ra, dec) -> np.ndarray:
@@ -124,12 +126,21 @@ def test_region_file_is_its_circles_and_polygons(tmp_path):
         ("include: bad.reg", "'bad.reg' is not a MOC"),
         ("include: bad.png", "its name ends in '.png'"),
         ("inclode: x", "unknown key 'inclode' in footprint. Did you mean 'include'?"),
-        ("include: {con: {ra: 1}}", "unknown shape 'con'. Did you mean 'cone'?"),
-        ("include: {cone: {ra: 1, dec: 2}}", "cone is a map of ra, dec, radius"),
-        ("include: {cone: {ra: 1, dec: 2, radius: 3}}", "needs a unit: deg, arcmin or arcsec"),
-        ("include: {cone: {ra: 1, dec: 99, radius: 3 deg}}", "expected -90 to 90 deg, not 99"),
-        ("include: {cone: {ra: 1, dec: 9, radius: 3 mag}}", "expected a number in deg, not in mag"),
-        ("include: {polygon: [[1, 2], [3, 4]]}", "a polygon is a list of corners"),
+        ("include: {con: {ra: 1}}", "unknown key 'con' in include. Did you mean 'cone'?"),
+        ("include: {cone: {ra: 1, dec: 2}}", "missing key 'radius' in include.cone"),
+        (
+            "include: {cone: {ra: 1, dec: 2, radius: 3}}",
+            "radius is '3'; expected an angle with its unit",
+        ),
+        ("include: {cone: {ra: 1, dec: 99, radius: 3 deg}}", "dec is '99'; expected -90 to 90 deg"),
+        (
+            "include: {cone: {ra: 1, dec: 9, radius: 3 mag}}",
+            "radius is '3 mag'; expected an angle with its unit",
+        ),
+        (
+            "include: {polygon: [[1, 2], [3, 4]]}",
+            "polygon is a list; expected a list of corners, [[ra, dec]",
+        ),
         ("include: {polygon: [[1, 2], [3, 4], [1, 2]]}", "has three different corners at least"),
         (
             "include: {healpix: {nside: 1, pixels: bad.png}}",

@@ -13,7 +13,7 @@ from targetsel.errors import CatalogError
 from targetsel.selection.limits import SQUARE_DEGREES
 from targetsel.selection.scored_file import scored_file
 from targetsel.selection.target_list import TargetList
-from targetsel.sky.external_files import chord, unit_vectors
+from targetsel.sky.positions import chord, unit_vectors
 
 ROWS_AT_A_TIME = 100_000
 

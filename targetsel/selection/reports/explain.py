@@ -18,8 +18,9 @@ from targetsel.selection.funnel import unknown
 from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import DrawnSources, Sources
-from targetsel.sky.external_files import Ids, Places
-from targetsel.sky.footprint import Region
+from targetsel.sky.external_files import Ids
+from targetsel.sky.positions import Places
+from targetsel.sky.region import Region
 
 _ARITHMETIC = ("+", "-", "*", "/", "**")
 _FOUND = {Region: "inside the region", Ids: "listed", Places: "near a listed position"}
@@ -213,7 +214,7 @@ def written(formula: f.Formula) -> str:
     match formula:
         case f.Constant(number):
             return f"{number!r}" if isinstance(number, int) else f"{number:.6g}"
-        case f.Column(name):
+        case f.ColumnValue(name):
             return name
         case f.Quantile(name, level):
             return f"q({name}, {level:g})"

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.expressions.grammar import Branch, Name, Node, unwrapped, walk
-from targetsel.rules.classes import Limit, TargetClass
+from targetsel.expressions.grammar import Branch, NameNode, Node, unwrapped, walk
+from targetsel.rules.classes import TargetClass
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import all_hold
@@ -198,24 +198,21 @@ def _only(target_class: TargetClass, where: tuple[Node, ...]) -> TargetClass:
         tuple(each for each in exclude if each.within is not None)
         for exclude in (target_class.exclude, preamble.exclude)
     ]
-    return replace(
-        target_class,
-        where=where,
-        exclude=by_position[0],
-        preamble=replace(preamble, exclude=by_position[1]),
-        priority=0,
-        unless=(),
-        rank=None,
-        limit=Limit(),
-        guarantee=None,
-        sample=None,
-        dedup=None,
-    )
+    others = ("unless", "rank", "limit", "guarantee", "sample", "dedup")
+    fields = TargetClass.model_fields
+    kept = {
+        "where": where,
+        "exclude": by_position[0],
+        "priority": 0,
+        **{name: fields[name].get_default(call_default_factory=True) for name in others},
+    }
+    only = target_class.model_copy(update=kept)
+    return only.under(replace(preamble, exclude=by_position[1]))
 
 
 def _conjuncts(node: Node, define: Mapping[str, Node]) -> list[Node]:
     """The conditions that must all hold, definitions of several conditions taken apart."""
-    if isinstance(node, Name) and isinstance(named := define.get(node.name), Branch):
+    if isinstance(node, NameNode) and isinstance(named := define.get(node.name), Branch):
         return _conjuncts(named, define) if named.word == "and" else [node]
     if isinstance(node, Branch) and node.word == "and":
         return [part for child in node.parts for part in _conjuncts(child, define)]
@@ -227,9 +224,9 @@ def _is_known(node: Node, define: Mapping[str, Node], schema: pa.Schema) -> bool
     for part in walk(node):
         if isinstance(part, Branch) and part.word in _OF_A_CATALOG:
             return False
-        if isinstance(part, Name) and part.name in define:
+        if isinstance(part, NameNode) and part.name in define:
             if not _is_known(define[part.name], define, schema):
                 return False
-        elif isinstance(part, Name) and part.name not in schema.names:
+        elif isinstance(part, NameNode) and part.name not in schema.names:
             return False
     return True

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from targetsel.errors import RuleError
+from targetsel.expressions.functions import COMPARISONS
 from targetsel.expressions.grammar import unwrapped
 from targetsel.rules import formula as f
-from targetsel.rules.functions import COMPARISONS
 from targetsel.rules.plan import ClassFormulas, Condition
 from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import passing, value
@@ -111,7 +111,7 @@ def _short(bound: _Largest, single: bool) -> float:
 
 
 def _is_float32(formula: f.Formula) -> bool:
-    return isinstance(formula, f.Column) and formula.type == "float32"
+    return isinstance(formula, f.ColumnValue) and formula.type == "float32"
 
 
 # --- which bound to move -------------------------------------------------------------------------

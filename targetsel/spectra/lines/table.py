@@ -6,8 +6,7 @@ are converted once, on reading.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -30,6 +29,7 @@ from targetsel.documents.models import (
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import SpectrumError, did_you_mean
 from targetsel.expressions import grammar
+from targetsel.expressions.functions import OPERATORS
 from targetsel.spectra.grid import SpectrumPixels, WavelengthBand, air_to_vacuum
 from targetsel.spectra.lines.index import Break, Fit, Index, Level, Profile, SideBands, Width, on
 
@@ -40,16 +40,7 @@ UNITS = {"emission": "Angstrom", "absorption": "Angstrom", "magnitude": "mag", "
 
 # ---------------------------------------------------------------- formulas
 
-_OPERATORS: dict[str, Callable[..., Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "**": operator.pow,
-    "negative": operator.neg,
-    "log10": np.log10,
-    "sqrt": np.sqrt,
-}
+_ALLOWED = (*OPERATORS, "log10", "sqrt")
 
 
 @dataclass(frozen=True)
@@ -68,12 +59,12 @@ class LineFormula:
         """
         formula = cls(grammar.parse(text, place))
         for node in grammar.walk(formula.tree):
-            if isinstance(node, grammar.Name) and node.name not in known:
+            if isinstance(node, grammar.NameNode) and node.name not in known:
                 hint = did_you_mean(node.name, known) or " Define it further up."
                 raise node.place.error(f"formula has the unknown name '{node.name}'.{hint}")
-            is_number = isinstance(node, grammar.Number) and not node.unit
-            is_operation = isinstance(node, grammar.Branch) and node.word in _OPERATORS
-            if not (is_number or is_operation or isinstance(node, grammar.Name)):
+            is_number = isinstance(node, grammar.NumberNode) and not node.unit
+            is_operation = isinstance(node, grammar.Branch) and node.word in _ALLOWED
+            if not (is_number or is_operation or isinstance(node, grammar.NameNode)):
                 raise node.place.error(
                     f"'{str(node)[:40]}' is not allowed in a formula; expected numbers, names of "
                     "indices, + - * / **, log10() and sqrt()"
@@ -85,23 +76,13 @@ class LineFormula:
     @property
     def names(self) -> set[str]:
         """The indices that it is calculated from."""
-        nodes = grammar.walk(self.tree)
-        return {node.name for node in nodes if isinstance(node, grammar.Name)}
+        return set(grammar.names(self.tree))
 
     def __call__(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """The index from others' values of one shape; NaN where it is not a finite number."""
         with np.errstate(all="ignore"):
-            found = np.asarray(_value(self.tree, values))
+            found = np.asarray(grammar.evaluate(self.tree, values))
         return np.where(np.isfinite(found), found, np.nan)
-
-
-def _value(node: grammar.Node, values: Mapping[str, np.ndarray]) -> Any:
-    if isinstance(node, grammar.Name):
-        return values[node.name]
-    if isinstance(node, grammar.Number):
-        return np.float64(node.value)
-    assert isinstance(node, grammar.Branch), node
-    return _OPERATORS[node.word](*(_value(part, values) for part in node.parts))
 
 
 # ---------------------------------------------------------------- one item of a table

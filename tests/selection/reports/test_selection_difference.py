@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from targetsel.rules.binding import footer
+from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection.reports.difference import NO_CLASS, OTHER, compare_lists, compare_rules
 from targetsel.selection.select import select

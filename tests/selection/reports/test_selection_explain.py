@@ -5,8 +5,9 @@ import pytest
 from scipy.stats import norm
 
 from targetsel.errors import CatalogError
-from targetsel.expressions.grammar import parse
-from targetsel.rules.binding import Columns, Reader, footer
+from targetsel.rules.binding import Binder
+from targetsel.rules.columns import CatalogColumns, footer
+from targetsel.rules.functions import parse
 from targetsel.rules.rules import Rules
 from targetsel.selection.reports.explain import explain, written
 from targetsel.tables.parquet import write_table
@@ -114,5 +115,5 @@ def test_ids_may_be_words(scored, tmp_path):
     ],
 )
 def test_formulas_are_written_in_the_language_of_rules(scored, text, expected):
-    formula = Reader(Columns(scored.schema)).condition(parse(text))
+    formula = Binder(CatalogColumns(scored.schema)).condition(parse(text))
     assert written(formula) == expected.replace("rmag_", "max(rmag, 18)")

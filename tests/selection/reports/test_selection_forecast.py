@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from targetsel.rules.binding import footer
+from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection.outcomes import ClaimOutcomes
 from targetsel.selection.reports.forecast import ProbabilityBins, forecasts, forecasts_of

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError
-from targetsel.rules.binding import footer
+from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection.reports.selection_function import write_selection_function
 from targetsel.tables.parquet import read_footer, write_table

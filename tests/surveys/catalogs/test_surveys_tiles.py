@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from mocpy import MOC
 
 from targetsel.errors import CatalogError
-from targetsel.sky.catalog import Catalog, Footprint
+from targetsel.sky.catalog import Catalog
+from targetsel.sky.footprint import Footprint
 from targetsel.surveys.tiles import Cone, Region
 
 ROLES = {"source_id": "source_id", "ra": "ra", "dec": "dec"}

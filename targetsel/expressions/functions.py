@@ -1,0 +1,249 @@
+"""Functions and operators of expressions, one record each.
+
+NaN stands for *missing*. What NumPy would make infinite for want of a value (division by zero,
+the logarithm of zero) is missing too; an infinity that stands in the data is a value.
+
+To add a function, add its `Function` to `ARITHMETIC`: the grammar, the checks of units, the
+evaluation, P(), the JSON schema and the help all read that record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from targetsel.expressions import units
+
+# Lowest and highest value, broadcast to shape (N,); NaN where nothing is said of the values.
+Interval = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function or operator.
+
+    Attributes
+    ----------
+    name : str
+        As it is written.
+    help : str
+        One line that says what it gives.
+    arguments : (int, int)
+        The fewest and the most arguments.
+    compute : callable, optional
+        The result from one or two float64 arrays; of more arguments, two at a time. None for a
+        function of rules that is no arithmetic, which has `bind`.
+    unit : callable
+        The unit of the result (see `units`).
+    one_unit : bool
+        Whether all arguments are brought to one unit first.
+    intervals : callable, optional
+        The interval of the result from those of the arguments. None for a function that is not
+        monotone, or not known to be: P() of it is then evaluated by draws.
+    example : str
+        A call, of a function whose first argument is the name of a file.
+    bind : callable, optional
+        The typed expression of a call, from a `binding.Binder` and the call's node.
+    """
+
+    name: str
+    help: str
+    arguments: tuple[int, int] = (1, 1)
+    compute: Callable[..., np.ndarray] | None = None
+    unit: Callable[..., units.ResultUnit] = units.first
+    one_unit: bool = False
+    intervals: Callable[..., Interval] | None = None
+    example: str = ""
+    bind: Callable[[Any, Any], Any] | None = None
+
+
+# --- arithmetic ----------------------------------------------------------------------------------
+
+
+def _divide(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """left / right; missing where the divisor is zero."""
+    return np.where(np.equal(right, 0), np.nan, np.divide(left, right))
+
+
+def _power(base: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """base ** exponent; missing where it would divide by zero or be complex."""
+    undefined = np.equal(base, 0) & np.less(exponent, 0)
+    return np.where(undefined, np.nan, np.power(np.asarray(base, dtype=np.float64), exponent))
+
+
+def _log10(value: np.ndarray) -> np.ndarray:
+    """The decimal logarithm; missing where the value is not positive."""
+    return np.where(np.greater(value, 0), np.log10(value), np.nan)
+
+
+# --- intervals -----------------------------------------------------------------------------------
+
+
+def at_corners(
+    compute: Callable[..., np.ndarray], known: Callable[..., np.ndarray] | None = None
+) -> Callable[..., Interval]:
+    """The behaviour of a function that goes up or down all along each of its arguments.
+
+    Its extremes are at the corners, wherever `known` is true of the arguments' intervals.
+    """
+
+    def interval(*parts: Interval) -> Interval:
+        corners = [compute(*corner) for corner in product(*parts)]
+        low, high = reduce(np.minimum, corners), reduce(np.maximum, corners)
+        if known is not None:
+            low = np.where(known(*parts), low, np.nan)
+        return low, high
+
+    return interval
+
+
+def _of_abs(part: Interval) -> Interval:
+    low, high = at_corners(np.abs)(part)
+    return np.where(_spans_zero(part), 0.0, low), high
+
+
+def _spans_zero(part: Interval) -> np.ndarray:
+    return np.less_equal(part[0], 0) & np.greater_equal(part[1], 0)
+
+
+def _divisor_is_known(_: Interval, divisor: Interval) -> np.ndarray:
+    return ~_spans_zero(divisor)
+
+
+def _base_is_positive(base: Interval, _: Interval) -> np.ndarray:
+    return ~np.less_equal(base[0], 0)
+
+
+# --- records -------------------------------------------------------------------------------------
+
+
+def _table(*records: Function) -> dict[str, Function]:
+    return {record.name: record for record in records}
+
+
+OPERATORS = _table(
+    Function("+", "sum", (2, 2), np.add, units.first, one_unit=True, intervals=at_corners(np.add)),
+    Function(
+        "-",
+        "difference",
+        (2, 2),
+        np.subtract,
+        units.first,
+        one_unit=True,
+        intervals=at_corners(np.subtract),
+    ),
+    Function("*", "product", (2, 2), np.multiply, units.product, intervals=at_corners(np.multiply)),
+    Function(
+        "/",
+        "quotient, missing where the divisor is 0",
+        (2, 2),
+        _divide,
+        units.quotient,
+        intervals=at_corners(_divide, _divisor_is_known),
+    ),
+    Function(
+        "**",
+        "power, missing where it is complex or divides by 0",
+        (2, 2),
+        _power,
+        units.power,
+        intervals=at_corners(_power, _base_is_positive),
+    ),
+    Function("negative", "minus", (1, 1), np.negative, intervals=at_corners(np.negative)),
+)
+
+ARITHMETIC = _table(
+    Function("abs", "absolute value", (1, 1), np.abs, intervals=_of_abs),
+    Function(
+        "sqrt",
+        "square root, missing below 0",
+        (1, 1),
+        np.sqrt,
+        units.root,
+        intervals=at_corners(np.sqrt),
+    ),
+    Function(
+        "log10",
+        "decimal logarithm, missing at 0 and below",
+        (1, 1),
+        _log10,
+        units.pure,
+        intervals=at_corners(_log10),
+    ),
+    Function(
+        "min",
+        "smallest of several numbers",
+        (2, 16),
+        np.minimum,
+        one_unit=True,
+        intervals=at_corners(np.minimum),
+    ),
+    Function(
+        "max",
+        "largest of several numbers",
+        (2, 16),
+        np.maximum,
+        one_unit=True,
+        intervals=at_corners(np.maximum),
+    ),
+)
+
+
+def arithmetic(name: str) -> Function:
+    """The record of an operator or of a function of numbers."""
+    return OPERATORS[name] if name in OPERATORS else ARITHMETIC[name]
+
+
+def apply(name: str, *values: np.ndarray | float) -> np.ndarray:
+    """One operation on its values, as float64, without warnings."""
+    compute = arithmetic(name).compute
+    assert compute is not None, name
+    with np.errstate(all="ignore"):
+        result = compute(*values[:2])
+        for value in values[2:]:  # min and max take any number of values
+            result = compute(result, value)
+    return result
+
+
+def apply_to_intervals(name: str, *parts: Interval) -> Interval:
+    """The interval of `apply` for values in these intervals.
+
+    Both ends are NaN where the result may be missing within them, or cannot be bounded.
+    """
+    interval = arithmetic(name).intervals
+    if interval is None:
+        nothing = reduce(np.add, (end * np.nan for part in parts for end in part))
+        return nothing, nothing
+    with np.errstate(all="ignore"):
+        low, high = interval(*parts[:2])
+        for part in parts[2:]:
+            low, high = interval((low, high), part)
+    lacking = np.isnan(low) | np.isnan(high)
+    return np.where(lacking, np.nan, low), np.where(lacking, np.nan, high)
+
+
+# --- comparisons ---------------------------------------------------------------------------------
+
+COMPARISONS: Mapping[str, Callable[..., np.ndarray]] = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "==": np.equal,
+    # NaN is not unequal to anything: it is not known.
+    "!=": lambda left, right: np.less(left, right) | np.greater(left, right),
+}
+FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+
+
+def always(operator: str, left: Interval, right: Interval) -> np.ndarray:
+    """Whether a comparison is true wherever in their intervals both sides lie, shape (N,)."""
+    if operator in ("<", "<="):
+        left, right = right, left
+    return left[0] > right[1]

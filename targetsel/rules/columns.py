@@ -1,0 +1,117 @@
+"""Columns of scored catalogs, as rules see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from astropy import units as u
+
+from targetsel.documents.source_location import SourceLocation
+from targetsel.rules import formula as f
+from targetsel.rules.formula import TypedExpression
+from targetsel.spectra.proxies import CORRELATION, proxy_names
+from targetsel.tables.parquet import footer_in
+
+STATISTICS = ("_std", "_q16", "_q84")
+# Of a column whose unit is not known, because there is no catalog yet: it agrees with any other.
+ANY_UNIT = u.def_unit("any")
+
+
+class CatalogColumns:
+    """The columns of a catalog for rules: their types, units and roles.
+
+    Parameters
+    ----------
+    schema : pa.Schema
+        Units are in the field metadata ``unit``; quantities with a posterior have a column of
+        quantiles.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.proxies = proxy_names(schema)
+        self._typed = {field.name: self._expression(field) for field in schema}
+        self.names = tuple(self._typed)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._typed
+
+    def __getitem__(self, name: str) -> TypedExpression:
+        return self._typed[name]
+
+    def field(self, name: str) -> pa.Field:
+        """The Arrow field of a column that is there."""
+        return self.schema.field(name)
+
+    def role(self, role: str, place: SourceLocation) -> f.ColumnValue:
+        """The column of "source_id", "ra", "dec" or "_healpix_29", asked for at `place`."""
+        name = column_names(self.schema).get(role, role)
+        if name not in self:
+            raise place.error(f"this needs a column '{name}', which the catalog does not have")
+        formula = self[name].formula
+        assert isinstance(formula, f.ColumnValue)
+        return formula
+
+    def _expression(self, field: pa.Field) -> TypedExpression:
+        if field.name in self.proxies:
+            role = "predicted"
+        elif any(field.name == name + end for name in self.proxies for end in STATISTICS):
+            role = "statistic"
+        else:
+            role = "measured"
+        type_ = _type(field.type)
+        kind = "condition" if type_ == "condition" else "number"
+        text = (field.metadata or {}).get(b"unit", b"").decode()
+        return TypedExpression(f.ColumnValue(field.name, role, type_), kind, _unit(text))
+
+
+def correlated(schema: pa.Schema) -> dict[str, list[str]]:
+    """For each proxy that has a column of correlations, with which proxies, in their order."""
+    return {
+        field.name.removesuffix(CORRELATION): field.metadata[b"with"].decode().split(",")
+        for field in schema
+        if field.name.endswith(CORRELATION) and b"with" in (field.metadata or {})
+    }
+
+
+def footer(schema: pa.Schema) -> dict[str, Any]:
+    """The provenance that a scored file carries; empty where there is none."""
+    return footer_in(schema.metadata)
+
+
+def column_names(schema: pa.Schema) -> dict[str, str]:
+    """What a scored file calls its `source_id`, `ra` and `dec`."""
+    named = footer(schema).get("columns", {})
+    return {name: named.get(name, name) for name in ("source_id", "ra", "dec")}
+
+
+def _type(type_: pa.DataType) -> str:
+    if pa.types.is_boolean(type_):
+        return "condition"
+    if pa.types.is_integer(type_):
+        return "integer"
+    if pa.types.is_float16(type_) or pa.types.is_float32(type_):
+        return "float32"
+    return "float64" if pa.types.is_float64(type_) else "other"
+
+
+def _unit(text: str) -> u.UnitBase | None:
+    """The unit a column declares; magnitudes of every system are plain magnitudes here."""
+    unit = u.Unit(text, parse_strict="silent")
+    if isinstance(unit, u.MagUnit):
+        return u.mag
+    return None if unit == u.dimensionless_unscaled else unit
+
+
+class UnseenColumns(CatalogColumns):
+    """The columns of a catalog that is not there: those every scored file has, and any other."""
+
+    def __contains__(self, name: str) -> bool:
+        return True
+
+    def __getitem__(self, name: str) -> TypedExpression:
+        if name in self._typed:
+            return self._typed[name]
+        type_ = "integer" if name == "_healpix_29" else "float64"
+        return TypedExpression(f.ColumnValue(name, "measured", type_), unit=ANY_UNIT)
