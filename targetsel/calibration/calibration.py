@@ -1,7 +1,7 @@
 """A calibration: what turns the networks' posterior into one that covers as often as it claims.
 
-It lies beside the ensemble it was fitted for, as `calibration.json`, with a card of its own that
-says on which sources it was fitted and what it did to others. `calibrating` fits one.
+It lies beside the ensemble that it was fitted for, as `calibration.json`, with notes on the sources
+that it was fitted to and on its effect on others. `fitting` fits one.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer
 
 from targetsel.calibration.classes import ClassMap
 from targetsel.calibration.decoder_residual import DecoderResidual
 from targetsel.calibration.latents import LatentCalibration
 from targetsel.calibration.proxies import ScoreMap, calibrated
+from targetsel.documents.models import DocumentModel, read_model
 from targetsel.errors import EnsembleError
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.spectra.lines import BPT_CLASSES
@@ -27,10 +28,14 @@ from targetsel.tables.files import written_beside
 
 SCHEMA = "targetsel/calibration/v2"
 FILE_NAME = "calibration.json"
+_AGAIN = "Fit it again with 'targetsel calibrate', or remove it."
 
 
-@dataclass(frozen=True)
-class Calibration:
+def _class_map(value: Any) -> Any:
+    return ClassMap.from_card(value, BPT_CLASSES) if isinstance(value, dict) else value
+
+
+class CalibrationSteps(DocumentModel):
     """Four steps from a predicted posterior to a calibrated one.
 
     Attributes
@@ -39,35 +44,21 @@ class Calibration:
         None where no true latents were known.
     residual : DecoderResidual or None
         What decoding leaves out of the proxies.
-    maps : mapping of proxy name to ScoreMap
+    maps : dict of ScoreMap
         What remains to be corrected of each proxy.
     classes : ClassMap or None
         The same of the classes in the [NII] diagram.
-    card : dict
-        What it was fitted on, for which ensemble, and how well it does.
     """
 
     latents: LatentCalibration | None
     residual: DecoderResidual | None
-    maps: Mapping[str, ScoreMap]
-    card: dict[str, Any]
-    classes: ClassMap | None = None
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self._bytes()).hexdigest()
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """What a scored file says of it."""
-        names = ("truth_sha256", "n_fitted", "simulated")
-        return {"sha256": self.sha256} | {name: self.card[name] for name in names}
-
-    @property
-    def said(self) -> str:
-        """What a command says of it."""
-        simulated = " (simulated)" if self.card["simulated"] else ""
-        return f"calibrated on {self.card['n_fitted']:,} sources of known spectra{simulated}"
+    maps: dict[str, ScoreMap] = Field(alias="proxies")
+    classes: (
+        Annotated[
+            InstanceOf[ClassMap], BeforeValidator(_class_map), PlainSerializer(ClassMap.to_card)
+        ]
+        | None
+    )
 
     def posterior(self, posterior: LatentPosterior, magnitude: np.ndarray) -> LatentPosterior:
         """The calibrated posterior of N sources, from the predicted one.
@@ -91,18 +82,46 @@ class Calibration:
         """Of classes, from their shares among the calibrated draws; each of shape (N,)."""
         return shares if self.classes is None else self.classes(shares)
 
-    # ------------------------------------------------------------------ reading, writing
+
+class Calibration(CalibrationSteps):
+    """The content of a `calibration.json`: the steps, and what they were fitted to."""
+
+    schema_: Literal["targetsel/calibration/v2"] = Field(SCHEMA, alias="schema")
+    code_version: str
+    ensemble: dict[Literal["name", "sha256"], str]
+    truth_sha256: str
+    simulated: bool
+    n_fitted: int
+    n_checked: int
+    checked: str = "of a first fit, to all others; then the calibration was fitted to all"
+    left_out: dict[str, int] = Field(description="sources, by the reason")
+    draws: dict[Literal["seed", "n"], int]
+    magnitude: str = "AB, of the cutout's central light; see imaging/measurements.py"
+    coverage_of_90_percent: dict[str, dict[str, int | float]]
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self._bytes()).hexdigest()
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Entry of a scored file's footer."""
+        return {
+            "sha256": self.sha256,
+            "truth_sha256": self.truth_sha256,
+            "n_fitted": self.n_fitted,
+            "simulated": self.simulated,
+        }
+
+    @property
+    def summary(self) -> str:
+        """Description in one line, for the terminal."""
+        simulated = " (simulated)" if self.simulated else ""
+        return f"calibrated on {self.n_fitted:,} sources of known spectra{simulated}"
 
     def _bytes(self) -> bytes:
-        whole = {
-            "schema": SCHEMA,
-            **self.card,
-            "latents": self.latents and self.latents.to_card(),
-            "residual": self.residual and self.residual.to_card(),
-            "proxies": {name: each.to_card() for name, each in self.maps.items()},
-            "classes": self.classes and self.classes.to_card(),
-        }
-        return (json.dumps(whole, sort_keys=True, allow_nan=False) + "\n").encode()
+        content = self.model_dump(mode="json", by_alias=True)
+        return (json.dumps(content, sort_keys=True, allow_nan=False) + "\n").encode()
 
     def write(self, folder: Path) -> None:
         """Write it into an ensemble's directory; one that is there is replaced."""
@@ -121,40 +140,19 @@ class Calibration:
         path = folder / FILE_NAME
         if not path.exists():
             return None
-        again = "Fit it again with 'targetsel calibrate', or remove it."
         try:
-            whole = json.loads(path.read_bytes(), parse_constant=_refuse)
-            if whole["schema"] != SCHEMA:
-                raise ValueError(f"schema is {whole['schema']!r}, expected '{SCHEMA}'")
-            fitted_for = whole["ensemble"]["sha256"]
-            calibration = cls._of(whole, n_latents)
-        except (ValueError, TypeError, AttributeError, OSError) as error:
-            raise EnsembleError(f"{path}: damaged: {_line(error)}. {again}") from None
-        except KeyError as error:
-            raise EnsembleError(f"{path}: damaged: entry {error} is missing. {again}") from None
+            found = read_model(path, cls, EnsembleError)
+        except EnsembleError as error:
+            raise EnsembleError(f"{error} {_AGAIN}") from None
+        fitted_for = found.ensemble.get("sha256", "")
         if fitted_for != ensemble_sha256:
             raise EnsembleError(
-                f"{path}: was fitted for the ensemble {str(fitted_for)[:12]}, but the one beside "
-                f"it is {ensemble_sha256[:12]}. {again}"
+                f"{path}: was fitted for the ensemble {fitted_for[:12]}, but the one beside it is "
+                f"{ensemble_sha256[:12]}. {_AGAIN}"
             )
-        return calibration
-
-    @classmethod
-    def _of(cls, whole: dict[str, Any], n_latents: int) -> Calibration:
-        parts = ("schema", "latents", "residual", "proxies", "classes")
-        latents, residual, proxies, classes = (whole[name] for name in parts[1:])
-        return cls(
-            LatentCalibration.from_card(latents, n_latents) if latents else None,
-            DecoderResidual.from_card(residual) if residual else None,
-            {name: ScoreMap.from_card(card) for name, card in proxies.items()},
-            {name: value for name, value in whole.items() if name not in parts},
-            ClassMap.from_card(classes, BPT_CLASSES) if classes else None,
-        )
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        if found.latents is not None and found.latents.n_latents != n_latents:
+            raise EnsembleError(
+                f"{path}: is of {found.latents.n_latents} latents, but the ensemble's decoder has "
+                f"{n_latents}. {_AGAIN}"
+            )
+        return found

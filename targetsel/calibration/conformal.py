@@ -8,16 +8,33 @@ Vovk et al. 2005); between the middles of bins we go over from one to the next s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer
+from pydantic.dataclasses import dataclass
 
 FEWEST_PER_BIN = 350
 MOST_BINS = 12  # unless more are asked for
 DIGITS = 7
 SMALLEST_STEP = 1e-9  # between quantiles, so that each has its own level
+
+
+def _finite(values: object) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError("an array has a value that is no finite number")
+    return array
+
+
+# Arrays of models that are written as JSON; the latter is rounded there.
+FiniteArray = Annotated[np.ndarray, BeforeValidator(_finite), PlainSerializer(np.ndarray.tolist)]
+RoundedArray = Annotated[
+    np.ndarray,
+    BeforeValidator(_finite),
+    PlainSerializer(lambda array: np.round(array, DIGITS).tolist()),
+]
+ARRAYS = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
 
 def conformal_quantile(values: np.ndarray, probability: float, weight: np.ndarray) -> float:
@@ -45,8 +62,8 @@ def effective_size(weight: np.ndarray) -> float:
     return float(weight.sum() ** 2 / (weight**2).sum())
 
 
-@dataclass(frozen=True)
-class Curve:
+@dataclass(frozen=True, eq=False, config=ARRAYS)
+class BinnedCurve:
     """L numbers as functions of x: known at the middles of B bins, straight lines between.
 
     Attributes
@@ -54,38 +71,30 @@ class Curve:
     centres : ndarray, shape (B,)
         Increasing. Beyond the first and the last the numbers stay as there.
     values : ndarray, shape (B, L)
+
+    Raises
+    ------
+    ValueError
+        If they are not finite, do not fit together, or are not in order.
     """
 
-    centres: np.ndarray
-    values: np.ndarray
+    centres: RoundedArray
+    values: RoundedArray
+
+    def __post_init__(self) -> None:
+        fit = self.centres.ndim == 1 and self.values.shape[:1] == self.centres.shape
+        if not fit or self.values.ndim != 2 or not len(self.centres):
+            raise ValueError("a curve has not the same numbers for every bin")
+        if (np.diff(self.centres) <= 0).any():
+            raise ValueError("the bins of a curve are not in order")
 
     def at(self, x: np.ndarray) -> np.ndarray:
         """The numbers at each x; (N,) to (N, L). NaN is taken for the last centre."""
         x = np.where(np.isfinite(x), x, self.centres[-1])
         return np.stack([np.interp(x, self.centres, each) for each in self.values.T], axis=1)
 
-    def to_card(self) -> dict[str, Any]:
-        return {name: np.round(values, DIGITS).tolist() for name, values in vars(self).items()}
 
-    @classmethod
-    def from_card(cls, card: Mapping[str, Any], n_values: int) -> Curve:
-        """The curve of a card.
-
-        Raises
-        ------
-        ValueError
-            If it is none of `n_values` finite numbers.
-        """
-        centres, values = (np.asarray(card[name], float) for name in ("centres", "values"))
-        sound = centres.ndim == 1 and values.shape == (len(centres), n_values) and len(centres)
-        if not sound or not (np.isfinite(centres).all() and np.isfinite(values).all()):
-            raise ValueError(f"a curve is not of {n_values} finite numbers for every bin")
-        if (np.diff(centres) <= 0).any():
-            raise ValueError("the bins of a curve are not in order")
-        return cls(centres, values)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, config=ARRAYS)
 class Bins:
     """Bins of x that hold equally many sources, as many as there are sources for.
 

@@ -8,15 +8,22 @@ proxies are correlated, as lines of one spectrum are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import numpy as np
+from pydantic.dataclasses import dataclass
 from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
 
-from targetsel.calibration.conformal import SMALLEST_STEP, Bins, Curve, conformal_quantile
+from targetsel.calibration.conformal import (
+    ARRAYS,
+    SMALLEST_STEP,
+    BinnedCurve,
+    Bins,
+    FiniteArray,
+    conformal_quantile,
+)
 from targetsel.spectra.proxies import NORMAL_SCORES, Proxies
 from targetsel.tables.ids import uniform
 
@@ -24,22 +31,35 @@ SEED = 20200912  # of the fixed points that a source's id shifts
 INDEPENDENT = 1e-6  # share of every correlation that is taken away
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, config=ARRAYS)
 class DecoderResidual:
     """The distribution of true minus decoded proxies.
 
     Attributes
     ----------
-    names : tuple of P strings
-    quantiles : mapping of name to Curve
-        The residual at `NORMAL_SCORES`, by the decoded proxy.
+    quantiles : dict of BinnedCurve
+        The residual of each of P proxies at `NORMAL_SCORES`, by the decoded proxy.
     factor : ndarray, shape (P, P)
         Lower Cholesky factor of the correlations of their normal scores.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit together.
     """
 
-    names: tuple[str, ...]
-    quantiles: Mapping[str, Curve]
-    factor: np.ndarray
+    quantiles: dict[str, BinnedCurve]
+    factor: FiniteArray
+
+    def __post_init__(self) -> None:
+        if self.factor.shape != (len(self.quantiles), len(self.quantiles)):
+            raise ValueError("the correlations of the decoder's residual do not fit its proxies")
+        if any(each.values.shape[1] != len(NORMAL_SCORES) for each in self.quantiles.values()):
+            raise ValueError(f"the decoder's residual has not {len(NORMAL_SCORES)} quantiles")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.quantiles)
 
     @classmethod
     def fit(
@@ -60,10 +80,10 @@ class DecoderResidual:
         for k, name in enumerate(names):
             bins, rest = Bins.of(decoded[name], weight), true[name] - decoded[name]
             values = [quantiles_of(rest[rows], weight[rows]) for rows in bins.rows()]
-            quantiles[name] = Curve(bins.centres, np.array(values))
+            quantiles[name] = BinnedCurve(bins.centres, np.array(values))
             knots = quantiles[name].at(decoded[name])
             scores[k] = [np.interp(r, q, NORMAL_SCORES) for r, q in zip(rest, knots, strict=True)]
-        return cls(names, quantiles, np.linalg.cholesky(_correlation(scores, weight)))
+        return cls(quantiles, np.linalg.cholesky(_correlation(scores, weight)))
 
     def add(self, proxies: Proxies, seed: int) -> Proxies:
         """The same draws with a draw of the residual added to each of these proxies."""
@@ -93,30 +113,6 @@ class DecoderResidual:
         at += next_bin
         beyond = table[at] * (1 - level) + table[at + 1] * level
         return here + (place - low) * (beyond - here)
-
-    def to_card(self) -> dict[str, Any]:
-        return {
-            "quantiles": {name: self.quantiles[name].to_card() for name in self.names},
-            "factor": self.factor.tolist(),
-        }
-
-    @classmethod
-    def from_card(cls, card: Mapping[str, Any]) -> DecoderResidual:
-        """The residual of a card.
-
-        Raises
-        ------
-        ValueError, KeyError
-            If it is none.
-        """
-        curves = {
-            name: Curve.from_card(each, len(NORMAL_SCORES))
-            for name, each in card["quantiles"].items()
-        }
-        factor = np.asarray(card["factor"], float)
-        if factor.shape != (len(curves), len(curves)) or not np.isfinite(factor).all():
-            raise ValueError("the correlations of the decoder's residual do not fit its proxies")
-        return cls(tuple(curves), curves, factor)
 
 
 def quantiles_of(values: np.ndarray, weight: np.ndarray) -> list[float]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.stats import spearmanr
 
-from targetsel.calibration.calibration import Calibration
+from targetsel.calibration.calibration import Calibration, CalibrationSteps
 from targetsel.calibration.classes import ClassMap
 from targetsel.calibration.conformal import Bins, effective_size
 from targetsel.calibration.decoder_residual import DecoderResidual
@@ -75,6 +75,11 @@ class Coverage:
     worst_before: float
     worst_after: float
 
+    def to_card(self) -> dict[str, int | float]:
+        """Entry of the calibration's file."""
+        shares = ("before", "after", "worst_before", "worst_after")
+        return {"n": self.n} | {name: round(getattr(self, name), 4) for name in shares}
+
 
 def calibrate(
     scored: Path,
@@ -109,23 +114,35 @@ def calibrate(
     _check_size(truth, fitted, others)
     done, total = 0, 2 * len(fitted) + len(others) + 2 * len(known)
 
-    def predicted(calibration: Calibration, some: KnownSources) -> Predicted:
+    def predicted(steps: CalibrationSteps, some: KnownSources) -> Predicted:
         nonlocal done
         found = Predicted.of(
-            calibration, some, ensemble, n_draws, seed, lambda n: progress(done + n, total)
+            steps, some, ensemble, n_draws, seed, lambda n: progress(done + n, total)
         )
         done += len(some)
         return found
 
-    def fit(some: KnownSources) -> Calibration:
-        partial = _latent_steps(some, ensemble.decoder, truth)
-        partial = replace(partial, maps=_maps(some, predicted(partial, some).knots))
-        return replace(partial, classes=_classes(some, predicted(partial, some).shares))
+    def fit(some: KnownSources) -> CalibrationSteps:
+        steps = _latent_steps(some, ensemble.decoder, truth)
+        steps = steps.model_copy(update={"maps": _maps(some, predicted(steps, some).knots)})
+        classes = _classes(some, predicted(steps, some).shares)
+        return steps.model_copy(update={"classes": classes})
 
     first = fit(fitted)
     coverages = _coverages(first, others, predicted(first, others).knots)
-    card = _card(known, len(others), ensemble, truth, options, coverages)
-    return replace(fit(known), card=card), coverages
+    calibration = Calibration(
+        **dict(fit(known)),
+        code_version=__version__,
+        ensemble={"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
+        truth_sha256=sha256_of_file(truth),
+        simulated=says_simulated(known.truth.footer),
+        n_fitted=len(known),
+        n_checked=len(others),
+        left_out={why: count for why, count in known.left_out.items() if count},
+        draws={"seed": seed, "n": n_draws},
+        coverage_of_90_percent={each.name: each.to_card() for each in coverages},
+    )
+    return calibration, coverages
 
 
 def read_known(scored: Path, truth: Path, ensemble: DecodingEnsemble) -> KnownSources:
@@ -174,18 +191,17 @@ def _check_size(truth: Path, fitted: KnownSources, others: KnownSources) -> None
         )
 
 
-def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> Calibration:
-    """A calibration of the latents and of what decoding leaves out."""
+def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> CalibrationSteps:
+    """Calibration of the latents, and of what decoding leaves out."""
     rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
-    nothing = Calibration(None, None, {}, {})
     if len(rows) < FEWEST:
-        return nothing
+        return CalibrationSteps(latents=None, residual=None, maps={}, classes=None)
     some = known.take(rows)
     residual = _residual(some, decoder, truth)
     latents = LatentCalibration.fit(
         some.posterior(), some.latents, some.noise, some.magnitude, some.weight
     )
-    return replace(nothing, latents=latents, residual=residual)
+    return CalibrationSteps(latents=latents, residual=residual, maps={}, classes=None)
 
 
 def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResidual | None:
@@ -254,7 +270,7 @@ class Predicted:
     @classmethod
     def of(
         cls,
-        calibration: Calibration,
+        steps: CalibrationSteps,
         known: KnownSources,
         ensemble: DecodingEnsemble,
         n_draws: int,
@@ -264,11 +280,11 @@ class Predicted:
         """Nothing at all where no proxy is known, so that spectra need not be decoded."""
         if not known.proxies:
             return cls({}, {})
-        posterior = calibration.posterior(known.posterior(), known.magnitude)
+        posterior = steps.posterior(known.posterior(), known.magnitude)
         knots: list[dict[str, np.ndarray]] = []
         shares: list[dict[str, np.ndarray]] = []
         for rows, proxies in drawn(posterior, ensemble, n_draws, seed):
-            moved = calibration.proxies(proxies, known.magnitude[rows], seed)
+            moved = steps.proxies(proxies, known.magnitude[rows], seed)
             found = ProxyPosterior.from_draws(moved, moved.names)
             knots.append({name: found.knots(name) for name in found.names})
             shares.append(bpt_probabilities(moved))
@@ -294,15 +310,15 @@ def drawn(
 
 
 def _coverages(
-    calibration: Calibration, known: KnownSources, after: Mapping[str, np.ndarray]
+    steps: CalibrationSteps, known: KnownSources, after: Mapping[str, np.ndarray]
 ) -> list[Coverage]:
     """The coverage of every latent and proxy before and after."""
     found = []
     rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
-    if calibration.latents is not None and len(rows):
+    if steps.latents is not None and len(rows):
         some = known.take(rows)
         predicted = some.posterior()
-        applied = calibration.posterior(predicted, some.magnitude)
+        applied = steps.posterior(predicted, some.magnitude)
         pairs = [
             _inside(each.with_noise(some.noise).probability_below(some.latents))
             for each in (predicted, applied)
@@ -311,7 +327,7 @@ def _coverages(
             _coverage(f"latent {k + 1}", some, *(each[:, k] for each in pairs))
             for k in range(some.latents.shape[1])
         ]
-    for name in calibration.maps:
+    for name in steps.maps:
         rows = np.flatnonzero(np.isfinite(known.proxies[name] + after[name].sum(axis=1)))
         if len(rows):
             true = known.proxies[name][rows]
@@ -341,33 +357,3 @@ def _coverage(name: str, known: KnownSources, before: np.ndarray, after: np.ndar
     everyone = np.arange(len(known))
     overall = share(before, everyone), share(after, everyone)
     return Coverage(name, len(known), *overall, worst(before), worst(after))
-
-
-def _card(
-    known: KnownSources,
-    n_checked: int,
-    ensemble: DecodingEnsemble,
-    truth: Path,
-    options: Mapping[str, Any],
-    coverages: list[Coverage],
-) -> dict[str, Any]:
-    return {
-        "code_version": __version__,
-        "ensemble": {"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
-        "truth_sha256": sha256_of_file(truth),
-        "simulated": says_simulated(known.truth.footer),
-        "n_fitted": len(known),
-        "n_checked": n_checked,
-        "checked": "of a first fit, to all others; then the calibration was fitted to all",
-        "left_out": {why: count for why, count in known.left_out.items() if count},
-        "draws": {"seed": options["seed"], "n": options["n_draws"]},
-        "magnitude": "AB, of the cutout's central light; see imaging/brightness.py",
-        "coverage_of_90_percent": {
-            each.name: {
-                key: round(value, 4) if isinstance(value, float) else value
-                for key, value in vars(each).items()
-                if key != "name"
-            }
-            for each in coverages
-        },
-    }

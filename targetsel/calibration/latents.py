@@ -9,13 +9,20 @@ arXiv:1905.03222) with the score in units of the interval.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BeforeValidator, InstanceOf, PlainSerializer
+from pydantic.dataclasses import dataclass
 
-from targetsel.calibration.conformal import Bins, Curve, conformal_quantile, effective_size
+from targetsel.calibration.conformal import (
+    ARRAYS,
+    BinnedCurve,
+    Bins,
+    conformal_quantile,
+    effective_size,
+)
 from targetsel.networks.deviations import Deviations
 from targetsel.networks.posterior import LatentPosterior
 
@@ -24,19 +31,44 @@ N_ROUNDS = 3
 SMALLEST_HALF = 1e-9  # of an interval, so that a degenerate posterior does not divide by zero
 
 
-@dataclass(frozen=True)
+def _deviations(value: Any) -> Any:
+    """Deviations as they stand in a file."""
+    if not isinstance(value, dict):
+        return value
+    try:
+        return Deviations.from_card(value, np.shape(value["offset"])[-1])
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"the deviations lack {error}") from None
+
+
+@dataclass(frozen=True, eq=False, config=ARRAYS)
 class LatentCalibration:
     """Deviations and stretch of a posterior of D latents.
 
     Attributes
     ----------
     deviations : Deviations
-    stretch : Curve
+    stretch : BinnedCurve
         Logarithm of the factor of each latent's deviations, by magnitude.
+
+    Raises
+    ------
+    ValueError
+        If the two are of different numbers of latents.
     """
 
-    deviations: Deviations
-    stretch: Curve
+    deviations: Annotated[
+        InstanceOf[Deviations], BeforeValidator(_deviations), PlainSerializer(Deviations.to_card)
+    ]
+    stretch: BinnedCurve
+
+    def __post_init__(self) -> None:
+        if self.stretch.values.shape[1] != self.n_latents:
+            raise ValueError(f"the stretch is not of {self.n_latents} latents")
+
+    @property
+    def n_latents(self) -> int:
+        return self.deviations.offset.shape[1]
 
     def apply(self, posterior: LatentPosterior, magnitude: np.ndarray) -> LatentPosterior:
         """The calibrated posterior of N sources, given their magnitudes (N,)."""
@@ -69,21 +101,6 @@ class LatentCalibration:
         skewed = replace(posterior, deviations=deviations)
         return cls(deviations, _stretch(skewed, latents, noise, magnitude, weight))
 
-    def to_card(self) -> dict[str, Any]:
-        return {"deviations": self.deviations.to_card(), "stretch": self.stretch.to_card()}
-
-    @classmethod
-    def from_card(cls, card: Mapping[str, Any], n_latents: int) -> LatentCalibration:
-        """The calibration of a card.
-
-        Raises
-        ------
-        ValueError, KeyError
-            If it is none of so many latents.
-        """
-        deviations = Deviations.from_card(card["deviations"], n_latents)
-        return cls(deviations, Curve.from_card(card["stretch"], n_latents))
-
 
 def _stretch(
     posterior: LatentPosterior,
@@ -91,7 +108,7 @@ def _stretch(
     noise: np.ndarray,
     magnitude: np.ndarray,
     weight: np.ndarray,
-) -> Curve:
+) -> BinnedCurve:
     """The stretch, in logarithm, with which central intervals hold what they should.
 
     In rounds: what a curve leaves to be corrected within a bin changes the bin's quantile.
@@ -102,7 +119,7 @@ def _stretch(
     upper = (latents - middle) / np.maximum(high - middle, SMALLEST_HALF)
     lower = (middle - latents) / np.maximum(middle - low, SMALLEST_HALF)
     needed = np.maximum(np.maximum(upper, lower), SMALLEST_HALF)
-    curve = Curve(bins.centres, np.zeros((len(bins.centres), latents.shape[1])))
+    curve = BinnedCurve(bins.centres, np.zeros((len(bins.centres), latents.shape[1])))
     for _ in range(N_ROUNDS):
         rest = needed / np.exp(curve.at(magnitude))
         more = [

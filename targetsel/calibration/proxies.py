@@ -10,13 +10,19 @@ later said of a source comes from the moved draws.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
+from pydantic.dataclasses import dataclass
 from scipy.special import ndtr, ndtri
 
-from targetsel.calibration.conformal import SMALLEST_STEP, Bins, Curve, conformal_quantile
+from targetsel.calibration.conformal import (
+    ARRAYS,
+    SMALLEST_STEP,
+    BinnedCurve,
+    Bins,
+    conformal_quantile,
+)
 from targetsel.spectra.proxies import NORMAL_SCORES, Proxies, ProxyPosterior
 
 MOST_BY_PREDICTION = 40  # bins: rules ask for the strongest few in a hundred
@@ -26,19 +32,24 @@ LEVELS = np.linspace(NORMAL_SCORES[0], NORMAL_SCORES[-1], 51)
 HATS = np.stack([np.interp(LEVELS, NORMAL_SCORES, hat) for hat in np.eye(len(NORMAL_SCORES))], 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, config=ARRAYS)
 class ScoreMap:
     """At which normal score a predicted distribution should be read, for each one that is asked.
 
     Attributes
     ----------
-    by_prediction, by_magnitude : Curve
+    by_prediction, by_magnitude : BinnedCurve
         Scores for `NORMAL_SCORES`, by the predicted median and by magnitude; the former is
         applied to the outcome of the latter.
     """
 
-    by_prediction: Curve
-    by_magnitude: Curve
+    by_prediction: BinnedCurve
+    by_magnitude: BinnedCurve
+
+    def __post_init__(self) -> None:
+        for curve in (self.by_prediction, self.by_magnitude):
+            if curve.values.shape[1] != len(NORMAL_SCORES):
+                raise ValueError(f"a map of scores has not {len(NORMAL_SCORES)} of them")
 
     @classmethod
     def fit(
@@ -61,14 +72,6 @@ class ScoreMap:
     def __call__(self, scores: np.ndarray, median: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
         """Where to read the distribution, at scores (N, S) of sources (N,)."""
         return _read(_read(scores, self.by_magnitude.at(magnitude)), self.by_prediction.at(median))
-
-    def to_card(self) -> dict[str, Any]:
-        return {name: curve.to_card() for name, curve in vars(self).items()}
-
-    @classmethod
-    def from_card(cls, card: Mapping[str, Any]) -> ScoreMap:
-        names = ("by_prediction", "by_magnitude")
-        return cls(*(Curve.from_card(card[name], len(NORMAL_SCORES)) for name in names))
 
 
 def calibrated(proxies: Proxies, maps: Mapping[str, ScoreMap], magnitude: np.ndarray) -> Proxies:
@@ -112,7 +115,7 @@ def _knots(rising: np.ndarray, count: np.ndarray) -> np.ndarray:
     return below + (place - low) * (above - below)
 
 
-def _curve(scores: np.ndarray, bins: Bins, weight: np.ndarray) -> Curve:
+def _curve(scores: np.ndarray, bins: Bins, weight: np.ndarray) -> BinnedCurve:
     """Where to read the distribution, in each bin.
 
     Quantiles at many levels, and the straight pieces that come closest to all of them: pieces
@@ -124,7 +127,7 @@ def _curve(scores: np.ndarray, bins: Bins, weight: np.ndarray) -> Curve:
         for rows in bins.rows()
     ]
     rising = np.maximum.accumulate(values, axis=1) + SMALLEST_STEP * np.arange(len(NORMAL_SCORES))
-    return Curve(bins.centres, rising)
+    return BinnedCurve(bins.centres, rising)
 
 
 def _scores(values: np.ndarray, knots: np.ndarray) -> np.ndarray:

@@ -52,11 +52,10 @@ def calibrate(
         calibration, coverages = fit(scored, truth, read, progress)
     calibration.write(folder)
     print_coverages(coverages)
-    card = calibration.card
-    simulated = "; images and spectra are simulated" if card["simulated"] else ""
+    simulated = "; images and spectra are simulated" if calibration.simulated else ""
     typer.echo(
-        f"fitted to {card['n_fitted']:,} sources; these are the intervals of {card['n_checked']:,} "
-        f"of them, after a first fit to the others{simulated}"
+        f"fitted to {calibration.n_fitted:,} sources; these are the intervals of "
+        f"{calibration.n_checked:,} of them, after a first fit to the others{simulated}"
     )
     typer.echo(f"written to {place}")
 

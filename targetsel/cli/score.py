@@ -81,7 +81,7 @@ def score(
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):
         out.print(f"{count:>10,}  {status}")
     if read.calibration:
-        out.print(f"posteriors {read.calibration.said}")
+        out.print(f"posteriors {read.calibration.summary}")
     if known := scored.support.summary:
         out.print(
             f"{known['share']:.1%} of them look like training sources (support); for these, "

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
-from targetsel.calibration.conformal import Bins, Curve, conformal_quantile, effective_size
+from targetsel.calibration.conformal import BinnedCurve, Bins, conformal_quantile, effective_size
 
 
 def equal(n):
@@ -93,15 +94,16 @@ def test_sources_of_one_brightness_make_one_bin():
 
 
 def test_a_curve_is_straight_between_centres_and_level_beyond():
-    curve = Curve(np.array([16.0, 18.0]), np.array([[0.0, 10.0], [1.0, 30.0]]))
+    curve = BinnedCurve(np.array([16.0, 18.0]), np.array([[0.0, 10.0], [1.0, 30.0]]))
     x = np.array([10.0, 16.0, 17.0, 30.0, np.nan])
     assert curve.at(x)[:, 0].tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
     assert curve.at(x)[:, 1].tolist() == [10.0, 10.0, 20.0, 30.0, 30.0]
 
 
-def test_a_curve_comes_back_from_its_card():
-    curve = Curve(np.array([1.0, 2.0]), np.array([[0.25, 0.5], [0.75, 1.0]]))
-    again = Curve.from_card(curve.to_card(), 2)
+def test_a_curve_comes_back_from_its_json():
+    curve = BinnedCurve(np.array([1.0, 2.0]), np.array([[0.25, 0.5], [0.75, 1.0]]))
+    adapter = TypeAdapter(BinnedCurve)
+    again = adapter.validate_json(adapter.dump_json(curve), strict=True)
     assert np.array_equal(again.centres, curve.centres)
     assert np.array_equal(again.values, curve.values)
 
@@ -109,12 +111,13 @@ def test_a_curve_comes_back_from_its_card():
 @pytest.mark.parametrize(
     ("centres", "values", "message"),
     [
-        ([1.0], [[1.0, 2.0, 3.0]], "not of 2 finite numbers"),
-        ([1.0, 2.0], [[1.0, 2.0]], "not of 2 finite numbers"),
-        ([], [], "not of 2 finite numbers"),
+        ([1.0], [1.0, 2.0, 3.0], "not the same numbers for every bin"),
+        ([1.0, 2.0], [[1.0, 2.0]], "not the same numbers for every bin"),
+        ([1.0, 2.0], [[1.0, 2.0], [1.0, float("nan")]], "no finite number"),
+        ([], [], "not the same numbers for every bin"),
         ([2.0, 1.0], [[1.0, 2.0], [1.0, 2.0]], "not in order"),
     ],
 )
 def test_a_doctored_curve_is_refused(centres, values, message):
     with pytest.raises(ValueError, match=message):
-        Curve.from_card({"centres": centres, "values": values}, 2)
+        BinnedCurve(centres, values)

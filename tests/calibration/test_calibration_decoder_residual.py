@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from targetsel.calibration.decoder_residual import DecoderResidual
 from targetsel.spectra.proxies import Proxies
@@ -76,12 +75,12 @@ def test_a_proxy_that_decodes_exactly_is_left_alone():
     assert np.abs(added(residual, 20.0)).max() < 1e-7
 
 
-def test_a_residual_comes_back_from_its_card(residual):
-    again = DecoderResidual.from_card(json.loads(json.dumps(residual.to_card())))
+def test_a_residual_comes_back_from_its_json(residual):
+    adapter = TypeAdapter(DecoderResidual)
+    again = adapter.validate_json(adapter.dump_json(residual), strict=True)
     assert added(again, 20.0) == pytest.approx(added(residual, 20.0), abs=1e-5)
 
 
 def test_correlations_of_another_number_of_proxies_are_refused(residual):
-    card = residual.to_card() | {"factor": [[1.0]]}
     with pytest.raises(ValueError, match="do not fit its proxies"):
-        DecoderResidual.from_card(card)
+        DecoderResidual(residual.quantiles, [[1.0]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
@@ -13,7 +14,7 @@ import pytest
 from targetsel.calibration.calibration import FILE_NAME, Calibration
 from targetsel.calibration.fitting import calibrate, read_known
 from targetsel.errors import CatalogError, EnsembleError
-from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.ensemble import Ensemble, find_ensemble
 from targetsel.spectra.lines import PROXIES
 from targetsel.tables.parquet import read_footer, write_table
 from tests.calibration.known_sky import D, N, lists, posterior, write_known
@@ -66,15 +67,15 @@ def test_deviations_twice_as_large_as_claimed_are_found(found):
     assert np.median(wider) == pytest.approx(2.0, rel=0.15)
 
 
-def test_the_card_says_what_it_was_fitted_on(found, files, ensemble):
-    card = found[0].card
-    assert card["ensemble"] == {"name": "tiny", "sha256": ensemble.sha256}
-    assert card["simulated"] is True
-    assert card["n_fitted"] == N
-    assert card["n_checked"] == pytest.approx(0.3 * N, abs=40)
-    assert len(card["truth_sha256"]) == 64
-    assert card["coverage_of_90_percent"]["d4000"]["before"] < 0.8
-    assert str(files[0].parent) not in json.dumps(card)
+def test_a_calibration_says_what_it_was_fitted_to(found, files, ensemble):
+    calibration = found[0]
+    assert calibration.ensemble == {"name": "tiny", "sha256": ensemble.sha256}
+    assert calibration.simulated is True
+    assert calibration.n_fitted == N
+    assert calibration.n_checked == pytest.approx(0.3 * N, abs=40)
+    assert len(calibration.truth_sha256) == 64
+    assert calibration.coverage_of_90_percent["d4000"]["before"] < 0.8
+    assert str(files[0].parent) not in calibration.model_dump_json()
 
 
 def test_row_order_changes_nothing(files, ensemble, tmp_path):
@@ -85,7 +86,7 @@ def test_row_order_changes_nothing(files, ensemble, tmp_path):
     for k, rows in enumerate((table, table.take(pa.array(order)))):
         write_table(rows, tmp_path / f"{k}.parquet", read_footer(truth))
         calibration, _ = calibrate(scored, tmp_path / f"{k}.parquet", ensemble)
-        cards.append(calibration.latents.to_card() | calibration.card | {"truth_sha256": ""})
+        cards.append(calibration.model_dump(mode="json") | {"truth_sha256": ""})
     assert cards[0] == cards[1]
 
 
@@ -142,15 +143,18 @@ def test_a_calibration_of_another_ensemble_is_refused(found, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda whole: "{", "damaged"),
-        (lambda whole: "[]", "damaged"),
-        (lambda whole: json.dumps(whole | {"schema": "x"}), "schema is 'x'"),
-        (lambda whole: json.dumps({k: v for k, v in whole.items() if k != "proxies"}), "'proxies'"),
+        (lambda whole: "{", "not valid JSON"),
+        (lambda whole: "[]", "expected"),
+        (lambda whole: json.dumps(whole | {"schema": "x"}), "schema is 'x'; expected 'targetsel/c"),
+        (
+            lambda whole: json.dumps({k: v for k, v in whole.items() if k != "proxies"}),
+            "missing key 'proxies'",
+        ),
         (
             lambda whole: json.dumps(whole | {"latents": {"deviations": {"offset": [1]}}}),
-            "'factor' is missing",
+            "the deviations lack 'factor'",
         ),
-        (lambda whole: json.dumps(whole).replace("0.", "NaN"), "damaged"),
+        (lambda whole: json.dumps(whole).replace("0.", "NaN"), "NaN is no number"),
     ],
 )
 def test_a_damaged_calibration_is_refused(found, ensemble, tmp_path, spoil, message):
@@ -160,6 +164,20 @@ def test_a_damaged_calibration_is_refused(found, ensemble, tmp_path, spoil, mess
     with pytest.raises(EnsembleError, match=message) as caught:
         Calibration.read(tmp_path, ensemble.sha256, D)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("Fit it again with 'targetsel calibrate', or remove it.")
+
+
+def test_the_shipped_calibration_is_written_as_it_was_read():
+    folder = find_ensemble("mock-ps1")
+    written = (folder / FILE_NAME).read_bytes()
+    calibration = Ensemble.read(folder).calibration
+    assert calibration.sha256 == hashlib.sha256(written).hexdigest()
+
+
+def test_a_calibration_of_another_number_of_latents_is_refused(found, ensemble, tmp_path):
+    found[0].write(tmp_path)
+    with pytest.raises(EnsembleError, match=r"is of 6 latents, but .* has 7\. Fit it again"):
+        Calibration.read(tmp_path, ensemble.sha256, D + 1)
 
 
 # ---------------------------------------------------------------------- bad input
@@ -187,8 +205,8 @@ def test_rows_with_nan_for_a_truth_are_dropped_and_counted(files, ensemble, tmp_
     latents[:30] = np.nan
     holed = changed(truth, tmp_path / "t.parquet", latent=lists(latents), **spoilt)
     calibration, _ = calibrate(scored, holed, ensemble)
-    assert calibration.card["left_out"] == {"with NaN for a truth": 30}
-    assert calibration.card["n_fitted"] == N - 30
+    assert calibration.left_out == {"with NaN for a truth": 30}
+    assert calibration.n_fitted == N - 30
 
 
 def test_nothing_but_nan_is_refused(files, ensemble, tmp_path):

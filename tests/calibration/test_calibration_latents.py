@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
+from targetsel.calibration.conformal import BinnedCurve
 from targetsel.calibration.latents import LatentCalibration
 from targetsel.networks.deviations import Deviations
 from targetsel.networks.posterior import LatentPosterior
@@ -196,9 +198,10 @@ def _enough():
     return posterior, truth(posterior, np.random.default_rng(17)), magnitude
 
 
-def test_a_calibration_comes_back_from_its_card():
-    calibration = fitted(*_enough())
-    again = LatentCalibration.from_card(calibration.to_card(), D)
+def test_a_calibration_comes_back_from_its_json():
+    calibration, adapter = fitted(*_enough()), TypeAdapter(LatentCalibration)
+    again = adapter.validate_json(adapter.dump_json(calibration), strict=True)
+    assert again.n_latents == D
     assert again.deviations.offset == pytest.approx(calibration.deviations.offset)
     assert again.deviations.gate == pytest.approx(calibration.deviations.gate)
     assert again.stretch.values == pytest.approx(calibration.stretch.values, abs=1e-6)
@@ -207,7 +210,7 @@ def test_a_calibration_comes_back_from_its_card():
 @pytest.mark.parametrize(
     ("entry", "value", "message"),
     [
-        ("offset", [[0.0] * 2], "none of 3 latents"),
+        ("offset", [[0.0] * 2], "none of 2 latents"),
         ("offset", [[0.0, 0.0, float("nan")]], "no number"),
         ("factor", [np.eye(2)], "none of 3 latents"),
         ("factor", [-np.eye(D)], "a factor of the deviations' covariances is none"),
@@ -217,5 +220,11 @@ def test_a_calibration_comes_back_from_its_card():
 )
 def test_doctored_deviations_are_refused(entry, value, message):
     card = Deviations.standard(D).to_card()
+    stretch = BinnedCurve([17.0], np.zeros((1, D)))
     with pytest.raises(ValueError, match=message):
-        LatentCalibration.from_card({"deviations": card | {entry: value}, "stretch": {}}, D)
+        LatentCalibration(card | {entry: value}, stretch)
+
+
+def test_a_stretch_of_other_latents_is_refused():
+    with pytest.raises(ValueError, match="the stretch is not of 3 latents"):
+        LatentCalibration(Deviations.standard(D), BinnedCurve([17.0], np.zeros((1, D + 1))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from scipy.special import ndtri
 from scipy.stats import kstest, rankdata
 
@@ -121,9 +122,10 @@ def test_a_truth_far_outside_every_prediction_leaves_the_map_finite():
     assert np.isfinite(absurd(np.zeros((500, 1)), median, magnitude)).all()
 
 
-def test_a_map_comes_back_from_its_card(fitted):
+def test_a_map_comes_back_from_its_json(fitted):
     median, magnitude, _ = predicted(5, 9)
-    again = ScoreMap.from_card(fitted.to_card())
+    adapter = TypeAdapter(ScoreMap)
+    again = adapter.validate_json(adapter.dump_json(fitted), strict=True)
     scores = np.tile([-1.0, 0.5], (5, 1))
     assert again(scores, median, magnitude) == pytest.approx(
         fitted(scores, median, magnitude), abs=1e-5

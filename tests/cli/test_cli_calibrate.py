@@ -42,7 +42,7 @@ def test_calibrate_prints_both_coverages_and_writes_beside_the_weights(targetsel
     assert lines[0].split("  ")[0] == "90 % intervals of"
     assert lines[1].startswith("latent 1 ")
     assert lines[-2] == (
-        f"fitted to {N} sources; these are the intervals of {calibration.card['n_checked']} of "
+        f"fitted to {N} sources; these are the intervals of {calibration.n_checked} of "
         "them, after a first fit to the others; images and spectra are simulated"
     )
     assert lines[-1] == "written to tiny/calibration.json"
@@ -52,7 +52,7 @@ def test_calibrate_prints_both_coverages_and_writes_beside_the_weights(targetsel
 def test_score_applies_the_calibration_and_says_so(targetsel, calibrated, fitted):
     plain = score(targetsel, "--uncalibrated", "-o", "plain.parquet")
     assert [plain[0], plain[-1]] == ["        40  ok", "written to plain.parquet"]
-    n = fitted[1].card["n_fitted"]
+    n = fitted[1].n_fitted
     assert score(targetsel)[1] == (
         f"posteriors calibrated on {n:,} sources of known spectra (simulated)"
     )
