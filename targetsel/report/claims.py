@@ -1,31 +1,38 @@
-"""Claims about spectra: how probable they were said to be, and whether they came true."""
+"""Claims about spectra: their stated probabilities, whether they came true, and lists by them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from targetsel.calibration.known_sources import KnownSources
 from targetsel.errors import CatalogError, RuleError
+from targetsel.report.figures import ALL, Figure, Subset
+from targetsel.report.photometry import photometry_probability
 from targetsel.rules import formula as f
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.selection.evaluation import probability
 from targetsel.selection.membership import evaluate, truth
 from targetsel.selection.sources import blocks_of
+from targetsel.statistics.resampling import Resampling
 
 CLAIMS = (
     "ew_halpha > 30 Angstrom",
     "ew_oiii > 10 Angstrom and ew_halpha > 30 Angstrom",
     "d4000 > 1.6",
 )
+COMPLETENESS = np.arange(0.05, 1.0, 0.05)
+N_BINS = 10
+FEWEST = 20  # sources of which a claim is true, and of which it is false, for lists ranked by it
+ENSEMBLE, PHOTOMETRY = "ensemble", "photometry alone"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed of N sources' spectra.
+    """A claim about the spectra of N sources.
 
     Attributes
     ----------
@@ -34,9 +41,9 @@ class Claim:
     probability : ndarray, shape (N,)
     true : ndarray of bool, shape (N,)
     known : ndarray of bool, shape (N,)
-        Where there is a posterior and all proxies that matter were measured.
+        Sources with a posterior for which all proxies that matter were measured.
     members : ndarray of bool, shape (N,), or None
-        Who belongs to the target class; None for a mere condition.
+        Members of the target class; None for a mere condition.
     """
 
     name: str
@@ -46,38 +53,30 @@ class Claim:
     members: np.ndarray | None = None
 
 
-def condition_claims(known: KnownSources, conditions: Sequence[str]) -> list[Claim]:
-    """The claims that these conditions on proxies make.
+def claims(
+    known: KnownSources, conditions: Sequence[str] | None, files: Sequence[str]
+) -> tuple[list[Claim], list[str]]:
+    """Claims of conditions on proxies and of rule files' classes, and messages of those left out.
+
+    Parameters
+    ----------
+    conditions : sequence of str, optional
+        Default: those of `CLAIMS` that suit the files.
+    files : sequence of str
+        Rule files. Default: the shipped ones, as far as they suit the files.
 
     Raises
     ------
     RuleError, CatalogError
-        If one means nothing for the scored file, or a proxy of it was not measured.
-    """
-    found = []
-    for condition in conditions:
-        rules = Rules.parse(_rules_text(condition), f"--claim '{condition}'")
-        (each,) = _claims(known, rules)
-        found.append(replace(each, name=f"P({condition})", members=None))
-    return found
-
-
-def class_claims(known: KnownSources, rules: Rules) -> list[Claim]:
-    """The claims of the classes of a rule file that claim anything; see `condition_claims`."""
-    return _claims(known, rules)
-
-
-def claims(
-    known: KnownSources, conditions: Sequence[str] | None, files: Sequence[str]
-) -> tuple[list[Claim], list[str]]:
-    """Claims of conditions and of rule files' classes, and what had to be left out and why.
-
-    Without any it is `CLAIMS`, or the shipped rules, as far as they suit the files.
+        If one that was asked for means nothing for the scored file, or a proxy of it was not
+        measured.
     """
     found, left_out = [], []
     for condition in CLAIMS if conditions is None else conditions:
         try:
-            found += condition_claims(known, (condition,))
+            rules = Rules.parse(_rules_text(condition), f"--claim '{condition}'")
+            (claim,) = class_claims(known, rules)
+            found.append(replace(claim, name=f"P({condition})", members=None))
         except (RuleError, CatalogError) as error:
             if conditions is not None:
                 raise
@@ -93,7 +92,8 @@ def claims(
     return found, left_out
 
 
-def _claims(known: KnownSources, rules: Rules) -> list[Claim]:
+def class_claims(known: KnownSources, rules: Rules) -> list[Claim]:
+    """Claims of those classes of a rule file that claim anything; errors as of `claims`."""
     table = known.scored
     members = evaluate(rules, table).selected  # limits look at neighbours, and are not applied
     found = []
@@ -116,3 +116,146 @@ def _rules_text(condition: str) -> str:
         "schema: targetsel/rules/v1\nname: claim\nclasses:\n  CLAIM:\n    bit: 0\n"
         f"    priority: 1\n    where:\n      - 'P({quoted}) >= 0.5'\n"
     )
+
+
+# ---------------------------------------------------------------------- reliability
+
+
+def in_bins(probability: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Columns whose means make a reliability diagram, shape (n, 3 `N_BINS`).
+
+    For each of `N_BINS` equal bins of probability: whether a source is in it, its probability
+    there, and whether it is also true; 0 elsewhere.
+    """
+    place = np.minimum((probability * N_BINS).astype(int), N_BINS - 1)
+    here = place[:, None] == np.arange(N_BINS)
+    return np.hstack([here, here * probability[:, None], here * true[:, None]]).astype(float)
+
+
+def calibration_error(means: np.ndarray) -> np.ndarray:
+    """Expected calibration error, from means of `in_bins`, (..., 3 `N_BINS`) to (...).
+
+    Mean over sources of |mean probability - share of true ones| of their bin (Naeini et al. 2015,
+    AAAI 29, 2901). Chance alone makes it larger than zero.
+    """
+    _, probability, true = np.split(means, 3, axis=-1)
+    return np.abs(probability - true).sum(axis=-1)
+
+
+def bin_name(k: int) -> str:
+    """Subset of the sources in the k-th bin of probability."""
+    return f"P {k / N_BINS:.1f} to {(k + 1) / N_BINS:.1f}"
+
+
+def reliability_figures(
+    claim: Claim, parts: Sequence[Subset], resampling: Resampling
+) -> Iterator[Figure]:
+    """Calibration error of a probability, and for `ALL` the reliability diagram."""
+    columns = in_bins(np.where(claim.known, claim.probability, 0.0), claim.true)
+    for part in parts:
+        rows = part.rows & claim.known
+        if not rows.any():
+            continue
+        means, n = resampling.means(columns, rows), int(rows.sum())
+        error = calibration_error(means)
+        yield Figure.of_values("calibration error", claim.name, part.name, error, n)
+        if part.name != ALL:
+            continue
+        here, probability, true = np.split(means, 3, axis=1)
+        counts = columns[rows][:, :N_BINS].sum(axis=0).astype(int)
+        for k in np.flatnonzero(counts):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                stated, share = probability[:, k] / here[:, k], true[:, k] / here[:, k]
+            for name, column in (("mean P", stated), ("share true", share)):
+                yield Figure.of_values(name, claim.name, bin_name(k), column, int(counts[k]))
+
+
+# ---------------------------------------------------------------------- members and lists
+
+
+def member_figures(claim: Claim, resampling: Resampling) -> Iterator[Figure]:
+    """Purity and completeness of a class's members, and those promised by the probabilities."""
+    if claim.members is None:
+        return
+    rows = claim.known
+    listed = claim.members & rows
+    n = int(listed.sum())
+    promise = np.where(listed, claim.probability, 0.0)
+    columns = np.column_stack([listed, listed & claim.true, claim.true, promise])
+    share, found, true, promised = resampling.means(columns.astype(float), rows).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = {
+            "purity of members": found / share,
+            "completeness of members": found / true,
+            "purity promised by P": promised / share,
+            "true members over promised": found / promised,
+        }
+    for name, column in values.items():
+        if np.isfinite(column[0]):
+            yield Figure.of_values(name, claim.name, ALL, column, n)
+
+
+class RankedList:
+    """n sources in the order in which a list takes them, the most probable first.
+
+    Parameters
+    ----------
+    probability : ndarray, shape (n,)
+    true : ndarray of bool, shape (n,)
+    """
+
+    def __init__(self, probability: np.ndarray, true: np.ndarray) -> None:
+        self._order = np.argsort(-probability, kind="stable")
+        self._true = true[self._order]
+        in_order = probability[self._order]
+        self._ends = np.append(np.flatnonzero(np.diff(in_order)), len(in_order) - 1)
+
+    def figures(self, weight: np.ndarray) -> np.ndarray:
+        """Average precision, then the purity at each of `COMPLETENESS`; 1 + C numbers.
+
+        Sources of equal probability are taken together. Average precision is the mean purity of
+        the lists that end at each true source; the purity at a completeness is that of the
+        shortest list so complete. NaN where nothing is true.
+        """
+        weight = weight[self._order]
+        listed = np.cumsum(weight)[self._ends]
+        found = np.cumsum(weight * self._true)[self._ends]
+        if not found[-1] > 0:
+            return np.full(1 + len(COMPLETENESS), np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            purity = np.nan_to_num(found / listed)
+        complete = found / found[-1]
+        average = np.diff(complete, prepend=0.0) @ purity
+        place = np.searchsorted(complete, COMPLETENESS * (1 - 1e-12))
+        return np.append(average, purity[np.minimum(place, len(purity) - 1)])
+
+
+def list_figures(
+    claim: Claim, photometry: np.ndarray | None, known: KnownSources, resampling: Resampling
+) -> Iterator[Figure]:
+    """Purity at each completeness of lists ranked by the ensemble, and by photometry alone.
+
+    Parameters
+    ----------
+    photometry : ndarray, shape (N, F), or None
+        Features of `photometry.features`.
+    """
+    rows = claim.known
+    true = claim.true[rows]
+    if min(true.sum(), (~true).sum()) < FEWEST:
+        return
+    rankings = {ENSEMBLE: claim.probability[rows]}
+    if photometry is not None:
+        rankings[PHOTOMETRY] = photometry_probability(
+            photometry[rows], true, known.group_number[rows], known.weight[rows]
+        )
+    found = {
+        ranked_by: resampling.estimate(RankedList(ranking, true).figures, rows)
+        for ranked_by, ranking in rankings.items()
+    }
+    if len(found) == 2:
+        found[f"{ENSEMBLE} less {PHOTOMETRY}"] = found[ENSEMBLE] - found[PHOTOMETRY]
+    names = ["average precision", *(f"purity at completeness {c:.2f}" for c in COMPLETENESS)]
+    for ranked_by, estimate in found.items():
+        for name, column in zip(names, estimate.values.T, strict=True):
+            yield Figure.of_values(name, f"{claim.name}, {ranked_by}", ALL, column, len(true))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ import numpy as np
 
 from targetsel.calibration.known_sources import KnownSources
 from targetsel.errors import OutputError
-from targetsel.report.baseline import is_available
-from targetsel.report.claims import claims
-from targetsel.report.distributions import distributions, joint
-from targetsel.report.figures import Figure, Figures
-from targetsel.report.judged import judged_latents, judged_proxies
-from targetsel.report.outcomes import lists, members, reliability
+from targetsel.report.claims import claims, list_figures, member_figures, reliability_figures
+from targetsel.report.distributions import (
+    joint_figures,
+    latent_scores,
+    marginal_figures,
+    proxy_scores,
+)
+from targetsel.report.figures import Figures, Subset, subsets
 from targetsel.report.page import write_page
-from targetsel.report.photometry import features
-from targetsel.report.subsets import Subset, subsets
+from targetsel.report.photometry import features, has_boosting
 from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
 from targetsel.tables.files import check_output, sha256_of_file
 from targetsel.tables.parquet import read_footer, says_simulated
@@ -101,18 +102,20 @@ def evaluate(
     resampling = Resampling(known.group_number, known.weight)
     parts = tuple(subsets(known))
     stated, left_out = claims(known, conditions, rules)
-    found = list(_of_latents(known, parts, resampling))
+    of_latents, together = latent_scores(known)
+    found = list(marginal_figures(of_latents, parts, resampling))
+    if together is not None:
+        found += joint_figures(together, parts, resampling)
     progress("latents are judged")
-    found += distributions(judged_proxies(known), parts, resampling)
+    found += marginal_figures(proxy_scores(known), parts, resampling)
     progress("proxies are judged")
     for each in stated:
-        found += reliability(each, parts, resampling)
-        if each.members is not None:
-            found += members(each, resampling)
+        found += reliability_figures(each, parts, resampling)
+        found += member_figures(each, resampling)
     photometry, names = features(known.scored)
-    usable = bool(names) and is_available()
+    usable = bool(names) and has_boosting()
     for each in stated:
-        found += lists(each, photometry if usable else None, known, resampling)
+        found += list_figures(each, photometry if usable else None, known, resampling)
     progress("probabilities, and lists of targets, are judged")
     about = _provenance(scored, truth) | _about(known, resampling)
     about |= {
@@ -159,14 +162,4 @@ def _about(known: KnownSources, resampling: Resampling) -> dict[str, Any]:
 def _no_photometry(names: list[str]) -> str:
     if not names:
         return "the scored file has no magnitudes or fluxes"
-    return "" if is_available() else "scikit-learn is not installed (pip install scikit-learn)"
-
-
-def _of_latents(
-    known: KnownSources, parts: Sequence[Subset], resampling: Resampling
-) -> Iterator[Figure]:
-    latents, together = judged_latents(known)
-    yield from distributions(latents, parts, resampling)
-    if together is not None:
-        for part in parts:
-            yield from joint(together, part, resampling)
+    return "" if has_boosting() else "scikit-learn is not installed (pip install scikit-learn)"

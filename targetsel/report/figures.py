@@ -1,19 +1,31 @@
-"""The figures of an evaluation, in long form: one row for each number."""
+"""Figures of merit of an evaluation, in long form, and the subsets that they are repeated for."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from targetsel.calibration.known_sources import KnownSources
+from targetsel.report.photometry import (
+    REDSHIFTS,
+    SIZES,
+    first_of,
+    magnitudes,
+    numbers,
+    red_magnitude,
+)
 from targetsel.statistics.resampling import Estimate
 from targetsel.tables.parquet import described, write_table
 
 ALL = "all"
+FEWEST_PER_BIN = 300
+MOST_BINS = 5
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,7 @@ class Figure:
     Attributes
     ----------
     figure : str
-        What it is, such as ``coverage 90 %``.
+        Its name, such as ``coverage 90 %``.
     of : str
         Of a latent, a proxy, a claim or a class.
     subset : str
@@ -49,6 +61,17 @@ class Figure:
         return cls(figure, of, subset, float(values[0]), float(low), float(high), n)
 
 
+_COLUMNS = {
+    "figure": (pa.string(), "what it is"),
+    "of": (pa.string(), "of which latent, proxy, claim or class"),
+    "subset": (pa.string(), "of which sources"),
+    "value": (pa.float64(), "the figure"),
+    "low": (pa.float64(), "lower end of its 95 % interval, from resampling groups"),
+    "high": (pa.float64(), "upper end of its 95 % interval"),
+    "n": (pa.int64(), "sources it rests on"),
+}
+
+
 class Figures:
     """Many figures, found by their name, what they are of and the subset."""
 
@@ -71,22 +94,70 @@ class Figures:
 
     def write(self, path: Path, footer: dict[str, Any]) -> None:
         """Write them as Parquet, with a footer."""
-        about = {
-            "figure": "what it is",
-            "of": "of which latent, proxy, claim or class",
-            "subset": "of which sources",
-            "value": "the figure",
-            "low": "lower end of its 95 % interval, from resampling groups",
-            "high": "upper end of its 95 % interval",
-            "n": "sources it rests on",
-        }
-        kinds = {"str": pa.string(), "float": pa.float64(), "int": pa.int64()}
-        schema = pa.schema(
-            described(each.name, kinds[str(each.type)], description=about[each.name])
-            for each in fields(Figure)
-        )
-        rows = [asdict(each) for each in self]
         columns = [
-            pa.array([row[f.name] for row in rows], f.type, from_pandas=True) for f in schema
+            pa.array([getattr(each, name) for each in self], kind, from_pandas=True)
+            for name, (kind, _) in _COLUMNS.items()
         ]
+        schema = pa.schema(
+            described(name, kind, description=about) for name, (kind, about) in _COLUMNS.items()
+        )
         write_table(pa.table(columns, schema=schema), path, footer)
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some of the sources, with a name.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``rmag 15.1 to 16.8``.
+    by : str
+        Column whose values distinguish it from other subsets; empty for all sources.
+    middle : float
+        Median of that column.
+    rows : ndarray of bool, shape (N,)
+    """
+
+    name: str
+    by: str
+    middle: float
+    rows: np.ndarray
+
+
+def subsets(known: KnownSources) -> list[Subset]:
+    """All sources, then bins of magnitude, size and redshift, as far as these are known.
+
+    Columns of the scored file go before those of the truth.
+    """
+    found = [Subset(ALL, "", np.nan, np.ones(len(known), dtype=bool))]
+    tables = (known.scored, known.truth.table)
+    for table in tables:
+        if (name := red_magnitude(table)) is not None:
+            found += _bins(name, magnitudes(table)[name])
+            break
+    for names in (SIZES, REDSHIFTS):
+        for table in tables:
+            if (name := first_of(table, names)) is not None:
+                found += _bins(name, numbers(table, name))
+                break
+    return found
+
+
+def _bins(name: str, values: np.ndarray) -> list[Subset]:
+    """Bins of equal numbers, of at least `FEWEST_PER_BIN`; none where there would be only one."""
+    known = values[np.isfinite(values)]
+    wanted = min(len(known) // FEWEST_PER_BIN, MOST_BINS)
+    if wanted < 2:
+        return []
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, wanted + 1)))
+    if len(edges) < 3:
+        return []
+    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    place = np.where(np.isfinite(values), place, -1)
+    found = []
+    for k, (low, high) in enumerate(itertools.pairwise(edges)):
+        rows = place == k
+        middle = float(np.median(values[rows]))
+        found.append(Subset(f"{name} {low:.4g} to {high:.4g}", name, middle, rows))
+    return found

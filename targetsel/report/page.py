@@ -8,9 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from targetsel.report.figures import ALL, Figure, Figures
+from targetsel.report.figures import ALL, Figure, Figures, Subset
 from targetsel.report.pictures import Picture, pictures
-from targetsel.report.subsets import Subset
 from targetsel.tables.files import written_beside
 
 STYLE = """

@@ -1,9 +1,10 @@
-"""The magnitudes, sizes and redshifts among a catalog's columns."""
+"""Photometry of a scored catalog, and what gradient boosting alone says of a claim from it."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,10 @@ from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.photometry.columns import PhotometricColumn, floats, photometric_columns
 from targetsel.photometry.flux import ab_magnitude, njy_per_unit
 from targetsel.tables.columns import is_number
+from targetsel.tables.ids import uniform
 
+N_FOLDS = 5
+SEED = 0
 SIZES = ("half_light_radius", "petro_r50", "r50", "petro_rad_r", "radius", "size", "disk_radius")
 REDSHIFTS = ("redshift", "z_spec", "zspec")
 
@@ -79,3 +83,44 @@ def _of_column(table: pa.Table, column: PhotometricColumn) -> np.ndarray:
     if column.is_magnitude:
         return values
     return ab_magnitude(values * (njy_per_unit(column.unit) or 1.0))
+
+
+# ---------------------------------------------------------------------- gradient boosting
+
+
+def has_boosting() -> bool:
+    """Whether scikit-learn, which has the gradient boosting, is installed."""
+    return find_spec("sklearn") is not None
+
+
+def photometry_probability(
+    features: np.ndarray, true: np.ndarray, group: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """The probability that a claim is true, from other groups' photometry, shape (n,).
+
+    The boosting learns from the very sources of the evaluation, so it knows their population, which
+    the ensemble need not; but each source is predicted by a model that saw no source of its group.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, F)
+        NaN where a magnitude is missing.
+    true : ndarray of bool, shape (n,)
+    group : ndarray of integers, shape (n,)
+        Its hash assigns a source to one of `N_FOLDS` folds.
+    weight : ndarray, shape (n,)
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    fold = (uniform(group, SEED, "photometry")[:, 0] * N_FOLDS).astype(int)
+    found = np.full(len(true), float(np.average(true, weights=weight)))
+    for each in np.unique(fold):
+        seen, unseen = fold != each, fold == each
+        if len(np.unique(true[seen])) == 2:
+            model = HistGradientBoostingClassifier(
+                learning_rate=0.05, max_iter=120, max_leaf_nodes=15, min_samples_leaf=10,
+                early_stopping=False, random_state=0,
+            )  # fmt: skip
+            model.fit(features[seen], true[seen], sample_weight=weight[seen])
+            found[unseen] = model.predict_proba(features[unseen])[:, 1]
+    return found

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from targetsel.report.curves import COMPLETENESS, N_BINS
+from targetsel.report.claims import COMPLETENESS, ENSEMBLE, N_BINS, PHOTOMETRY, bin_name
 from targetsel.report.distributions import (
     COVERAGES,
     LEVELS,
@@ -21,9 +21,7 @@ from targetsel.report.distributions import (
     below_level,
     coverage,
 )
-from targetsel.report.figures import Figure, Figures
-from targetsel.report.outcomes import ENSEMBLE, PHOTOMETRY
-from targetsel.report.subsets import Subset
+from targetsel.report.figures import Figure, Figures, Subset
 
 # Okabe & Ito's colours, which most people can tell apart, with marks beside them.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f",
@@ -220,10 +218,9 @@ def _reliability(figures: Figures) -> Picture | None:
     for panel, error in zip(panels, shown, strict=True):
         x, found = [], []
         for k in range(N_BINS):
-            subset = f"P {k / N_BINS:.1f} to {(k + 1) / N_BINS:.1f}"
-            share = figures.find("share true", error.of, subset)
+            share = figures.find("share true", error.of, bin_name(k))
             if share is not None:
-                x.append(figures.find("mean P", error.of, subset).value)  # type: ignore[union-attr]
+                x.append(figures.find("mean P", error.of, bin_name(k)).value)  # type: ignore[union-attr]
                 found.append(share)
         panel.plot([0, 1], [0, 1], color="0.6", lw=0.8)
         _dots(panel, found, np.array(x))

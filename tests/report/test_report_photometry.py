@@ -4,8 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from targetsel.report.baseline import photometry_probability
-from targetsel.report.photometry import features, magnitudes, red_magnitude
+from targetsel.report.photometry import features, magnitudes, photometry_probability, red_magnitude
 from targetsel.tables.parquet import described
 
 

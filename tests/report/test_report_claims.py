@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targetsel.report.curves import COMPLETENESS, RankedList, calibration_error, in_bins
+from targetsel.report.claims import COMPLETENESS, RankedList, calibration_error, in_bins
 
 PROBABILITY = np.array([0.9, 0.8, 0.8, 0.3, 0.1])
 TRUE = np.array([True, True, False, True, False])

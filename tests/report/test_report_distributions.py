@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from targetsel.report.scores import crps, energy_score, inside, mahalanobis_pit, tarp
+from targetsel.report.distributions import crps, energy_score, inside, mahalanobis_pit, tarp
 
 
 def test_the_crps_of_a_single_value_is_its_distance():
