@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,12 +14,11 @@ from targetsel.calibration.calibration import Calibration, CalibrationSteps
 from targetsel.calibration.classes import ClassMap
 from targetsel.calibration.conformal import Bins, effective_size
 from targetsel.calibration.decoder_residual import DecoderResidual
-from targetsel.calibration.known_sources import KnownSources
+from targetsel.calibration.known_sources import KnownSources, check_scored_by
 from targetsel.calibration.latents import INTERVAL, LatentCalibration
 from targetsel.calibration.proxies import ScoreMap
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.measurements import MAGNITUDE
-from targetsel.networks.posterior import LatentPosterior
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.lines import PROXIES, bpt_probabilities, measure
 from targetsel.spectra.proxies import QUANTILES, Proxies, ProxyPosterior
@@ -116,11 +115,19 @@ def calibrate(
 
     def predicted(steps: CalibrationSteps, some: KnownSources) -> Predicted:
         nonlocal done
-        found = Predicted.of(
-            steps, some, ensemble, n_draws, seed, lambda n: progress(done + n, total)
-        )
+        posterior, knots, shares = steps.posterior(some.posterior(), some.magnitude), [], []
+        for start in range(0, len(some) if some.proxies else 0, SOURCES_DECODED_AT_ONCE):
+            rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
+            part = posterior.take(rows)
+            draws = part.draw(n_draws, seed)
+            measured = ensemble.folded_decoder.measure(draws, part.source_id)
+            moved = steps.proxies(measured, some.magnitude[rows], seed)
+            found = ProxyPosterior.from_draws(moved, moved.names)
+            knots.append({name: found.knots(name) for name in found.names})
+            shares.append(bpt_probabilities(moved))
+            progress(done + start + len(part), total)
         done += len(some)
-        return found
+        return Predicted(_joined(knots), _joined(shares))
 
     def fit(some: KnownSources) -> CalibrationSteps:
         steps = _latent_steps(some, ensemble.decoder, truth)
@@ -154,13 +161,7 @@ def read_known(scored: Path, truth: Path, ensemble: DecodingEnsemble) -> KnownSo
         Also if the scored file is not of this ensemble, or calibrated already.
     """
     footer = read_footer(scored)
-    scored_by = footer.get("ensemble") or {}
-    if scored_by.get("sha256") != ensemble.sha256:
-        raise EnsembleError(
-            f"{scored}: scored by the ensemble '{scored_by.get('name', 'unknown')}' "
-            f"({str(scored_by.get('sha256'))[:12]}), not by '{ensemble.card.get('name', '')}' "
-            f"({ensemble.sha256[:12]}). Name the one that scored it with --ensemble."
-        )
+    check_scored_by(scored, footer, ensemble.card.get("name", ""), ensemble.sha256)
     if footer.get("calibration"):
         raise CatalogError(
             f"{scored}: its posteriors are calibrated already. Score it with --uncalibrated first."
@@ -254,7 +255,7 @@ def _classes(known: KnownSources, shares: Mapping[str, np.ndarray]) -> ClassMap 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What scoring makes of N sources under a calibration of their posterior.
+    """Predictions of N sources by some steps; empty where no proxy is known.
 
     Attributes
     ----------
@@ -267,43 +268,10 @@ class Predicted:
     knots: Mapping[str, np.ndarray]
     shares: Mapping[str, np.ndarray]
 
-    @classmethod
-    def of(
-        cls,
-        steps: CalibrationSteps,
-        known: KnownSources,
-        ensemble: DecodingEnsemble,
-        n_draws: int,
-        seed: int,
-        progress: Callable[[int], None],
-    ) -> Predicted:
-        """Nothing at all where no proxy is known, so that spectra need not be decoded."""
-        if not known.proxies:
-            return cls({}, {})
-        posterior = steps.posterior(known.posterior(), known.magnitude)
-        knots: list[dict[str, np.ndarray]] = []
-        shares: list[dict[str, np.ndarray]] = []
-        for rows, proxies in drawn(posterior, ensemble, n_draws, seed):
-            moved = steps.proxies(proxies, known.magnitude[rows], seed)
-            found = ProxyPosterior.from_draws(moved, moved.names)
-            knots.append({name: found.knots(name) for name in found.names})
-            shares.append(bpt_probabilities(moved))
-            progress(min(rows.stop, len(known)))
-        return cls(_joined(knots), _joined(shares))
-
 
 def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([each[name] for each in pieces]) for name in pieces[0]}
-
-
-def drawn(
-    posterior: LatentPosterior, ensemble: DecodingEnsemble, n_draws: int, seed: int
-) -> Iterator[tuple[slice, Proxies]]:
-    """Proxies of draws of every source, decoded a few sources at a time, and whose they are."""
-    for start in range(0, len(posterior), SOURCES_DECODED_AT_ONCE):
-        rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
-        part = posterior.take(rows)
-        yield rows, ensemble.folded_decoder.measure(part.draw(n_draws, seed), part.source_id)
+    names = pieces[0] if pieces else ()
+    return {name: np.concatenate([each[name] for each in pieces]) for name in names}
 
 
 # ---------------------------------------------------------------------- checking

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from targetsel.errors import CatalogError
+from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.spectra.lines import UNITS
 from targetsel.spectra.proxies import proxy_names
@@ -424,6 +424,23 @@ def scored_schema(path: Path, columns: Sequence[str] = ()) -> pa.Schema:
                 "with targetsel score."
             )
     return schema
+
+
+def check_scored_by(path: Path, footer: Mapping[str, Any], name: str, sha256: str) -> None:
+    """Refuse a scored file, given its footer, that another ensemble than this has scored.
+
+    Raises
+    ------
+    EnsembleError
+    """
+    found = footer.get("ensemble")
+    scored_by = found if isinstance(found, dict) else {}
+    if scored_by.get("sha256") != sha256:
+        raise EnsembleError(
+            f"{path}: scored by the ensemble '{scored_by.get('name', 'unknown')}' "
+            f"({str(scored_by.get('sha256'))[:12]}), not by '{name}' ({sha256[:12]}). Name the one "
+            "that scored it with --ensemble."
+        )
 
 
 def scored_batches(

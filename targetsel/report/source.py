@@ -11,6 +11,7 @@ import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from targetsel.calibration.known_sources import check_scored_by
 from targetsel.errors import CatalogError, CutoutError, OutputError
 from targetsel.imaging.picture import composite
 from targetsel.imaging.store import CutoutStore
@@ -60,11 +61,11 @@ def draw_source(
 
     Raises
     ------
-    CatalogError, CutoutError, OutputError
+    CatalogError, EnsembleError, CutoutError, OutputError
     """
     if output.suffix.lower() not in FORMATS:
         raise OutputError(f"{output}: expected a name that ends in {' or '.join(FORMATS)}.")
-    _check(scored, ensemble)
+    check_scored_by(scored, read_footer(scored), ensemble.card.get("name", ""), ensemble.sha256)
     with scored_file(scored) as file:
         table = file.source(source_id).table
         own_id = table[file.names["source_id"]].to_numpy()
@@ -85,16 +86,6 @@ def draw_source(
         with written_beside(output) as beside:
             kind = output.suffix.lower().removeprefix(".")
             canvas.savefig(beside, format=kind, dpi=130, metadata=_dateless(kind))
-
-
-def _check(scored: Path, ensemble: Ensemble) -> None:
-    found = read_footer(scored).get("ensemble", {})
-    if found.get("sha256") != ensemble.sha256:
-        raise CatalogError(
-            f"{scored}: scored by '{found.get('name', 'unknown')}' "
-            f"({str(found.get('sha256'))[:12]}), not by this ensemble ({ensemble.sha256[:12]}). "
-            "Name the one that scored it with --ensemble."
-        )
 
 
 def _origin(ensemble: Ensemble) -> str:

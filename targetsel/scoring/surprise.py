@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from targetsel.calibration.known_sources import (
     LATENTS,
     Join,
     Truth,
+    check_scored_by,
     id_name,
     scored_batches,
     scored_schema,
 )
-from targetsel.errors import CatalogError, EnsembleError
+from targetsel.errors import CatalogError
 from targetsel.networks.posterior import LatentPosterior, stored_posterior
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.lines import PROXIES, measure
@@ -82,9 +82,10 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
     ------
     CatalogError, EnsembleError, OutputError
     """
-    footer = read_footer(scored)
-    _check(scored, footer, ensemble)
-    schema = scored_schema(scored, ("member_mean", "member_cov"))
+    schema, footer = scored_schema(scored, ("member_mean", "member_cov")), read_footer(scored)
+    check_scored_by(scored, footer, ensemble.card.get("name", ""), ensemble.sha256)
+    if "surprise" in schema.names:
+        raise CatalogError(f"{scored}: has a column 'surprise' already. Give the file of 'score'.")
     measured = Truth.read(spectra, schema)
     if not measured.has_latents:
         raise CatalogError(
@@ -109,20 +110,6 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
                 f"prediction in {scored}. Use the same ids in both."
             )
     return n_compared
-
-
-def _check(path: Path, footer: dict[str, object], ensemble: Ensemble) -> None:
-    by = footer.get("ensemble")
-    if not isinstance(by, dict):
-        raise CatalogError(f"{path}: not a scored catalog. Make one with 'targetsel score'.")
-    if by.get("sha256") != ensemble.sha256:
-        raise EnsembleError(
-            f"{path}: scored by the ensemble '{by.get('name')}' ({str(by.get('sha256'))[:12]}), "
-            f"not by '{ensemble.card.get('name', '')}' ({ensemble.sha256[:12]}). Name the one that "
-            "scored it with --ensemble."
-        )
-    if "surprise" in pq.read_schema(path).names:
-        raise CatalogError(f"{path}: has a column 'surprise' already. Give the file of 'score'.")
 
 
 def _fields(n_latents: int) -> list[pa.Field]:

@@ -36,4 +36,4 @@ def test_what_cannot_be_drawn_is_refused(refused, scored):
         "a.jpg: expected a name that ends in .png or .svg."
     )
     other = ("show", "catalog.scored.parquet", "--cutouts", "cutouts", *known, "-o", "a.png")
-    assert "scored by 'tiny'" in refused(*other)
+    assert "scored by the ensemble 'tiny'" in refused(*other)
