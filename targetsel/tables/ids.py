@@ -32,18 +32,20 @@ class IdIndex:
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """The row of each id, or -1, shape of `ids`, int64."""
+        from pandas import Index  # which takes a third of a second to import
+
         ids = np.asarray(ids)
         as_text = (ids.dtype.kind in "iu") != (self._among.dtype.kind in "iu")
         if as_text not in self._indices:
             self._indices[as_text] = self._index(_as_text(self._among) if as_text else self._among)
         index, first = self._indices[as_text]
-        rows = index.get_indexer(_as_text(ids) if as_text else ids).astype(np.int64)
+        rows = index.get_indexer(Index(_as_text(ids) if as_text else ids)).astype(np.int64)
         return rows if first is None else np.where(rows >= 0, first[rows], -1)
 
     @staticmethod
     def _index(among: np.ndarray) -> tuple[Index, np.ndarray | None]:
         """The ids, each once; and their first rows, where some are repeated."""
-        from pandas import Index  # which takes a third of a second to import
+        from pandas import Index
 
         index = Index(among)
         if not index.has_duplicates:
