@@ -26,7 +26,7 @@ import pyarrow as pa
 from targetsel.errors import RuleError
 from targetsel.rules.rules import Rules
 from targetsel.scoring.columns import posterior_columns
-from targetsel.selection.reports.forecast import LEVEL, Expected, forecasts
+from targetsel.selection.reports.forecast import LEVEL, Expectation, forecasts
 from targetsel.selection.reports.tuning import tune
 from targetsel.selection.scored_file import scored_catalog
 from targetsel.selection.select import preview
@@ -137,7 +137,7 @@ def repeat(folder: Path, seed: int, n_sources: int, n_calibration: int) -> Repea
     true, inside = catalog.width > LIMIT, chosen_by(rules(0.5), catalog)
     n_true = int((true & inside).sum())
     truth = {"true": n_true, "purity": n_true / inside.sum(), "completeness": n_true / true.sum()}
-    expected: dict[str, Expected] = {name: getattr(said, name) for name in truth}
+    expected: dict[str, Expectation] = {name: getattr(said, name) for name in truth}
 
     try:
         promised = chosen_by(rules(0.2, GUARANTEE), catalog, spectra)
@@ -162,7 +162,7 @@ def chosen_by(rules: Rules, mock: Mock, known: tuple[Path, Path] | None = None) 
     return chosen
 
 
-def _holds(expected: Expected, truth: float) -> bool:
+def _holds(expected: Expectation, truth: float) -> bool:
     assert expected.interval is not None
     low, high = expected.interval
     return low <= truth <= high

@@ -15,7 +15,7 @@ from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.selection.reports.density import density as measure
 from targetsel.selection.reports.difference import compare_lists, compare_rules
-from targetsel.selection.reports.forecast import Expected, forecasts
+from targetsel.selection.reports.forecast import Expectation, forecasts
 from targetsel.selection.reports.randoms import randoms as write_randoms
 from targetsel.selection.reports.selection_function import write_selection_function
 from targetsel.selection.target_list import TargetList
@@ -53,7 +53,7 @@ def forecast(
         typer.echo("Without a calibration there are no intervals: give --calibration and --truth.")
 
 
-def _with_interval(expected: Expected, form: str) -> str:
+def _with_interval(expected: Expectation, form: str) -> str:
     text = number(expected.value, form)
     if expected.interval is None:
         return text

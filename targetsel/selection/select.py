@@ -149,7 +149,7 @@ def select_from(
     limits = Limits(rules, classes)
     pieces = file.selected(classes, counters, columns_needed(wanted.classes, file.schema), threads)
     nothing = next(pieces)
-    with _spill(nothing, output) as spill:
+    with members_on_disk(nothing, output) as spill:
         for piece in _in_larger_pieces(pieces):
             spill.add(piece)
             limits.add(piece)
@@ -223,7 +223,7 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
 # --- memberships on disk -------------------------------------------------------------------------
 
 
-class _Spill:
+class MembersOnDisk:
     """Pieces of a membership, written one after the other and read back in the same order.
 
     Attributes
@@ -262,7 +262,7 @@ class _Spill:
 
 
 @contextlib.contextmanager
-def _spill(like: Membership, output: Path | None) -> Iterator[_Spill]:
+def members_on_disk(like: Membership, output: Path | None) -> Iterator[MembersOnDisk]:
     """A spill file for memberships such as `like`, on the disk of `output`; removed afterwards.
 
     Raises
@@ -276,7 +276,7 @@ def _spill(like: Membership, output: Path | None) -> Iterator[_Spill]:
             folder = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix=".targetsel-", dir=place)
             )
-            spill = _Spill(Path(folder) / "members.arrow", like, output)
+            spill = MembersOnDisk(Path(folder) / "members.arrow", like, output)
         yield spill
 
 

@@ -39,7 +39,7 @@ ENOUGH = (
 
 
 @dataclass(frozen=True)
-class Expected:
+class Expectation:
     """A number with its interval; the interval is None without a calibration."""
 
     value: float
@@ -54,7 +54,7 @@ class ClassForecast:
     ----------
     n_selected : int
         Members of the class in the target list that have a posterior.
-    true, purity, completeness : Expected
+    true, purity, completeness : Expectation
         Members for which the class's claim is true; their share; and the share that is selected of
         all such sources of the catalog with a posterior. The value is calibrated where there is a
         calibration, else it is that of the posterior alone.
@@ -64,9 +64,9 @@ class ClassForecast:
 
     name: str
     n_selected: int
-    true: Expected
-    purity: Expected
-    completeness: Expected
+    true: Expectation
+    purity: Expectation
+    completeness: Expectation
     stated: float
 
 
@@ -211,16 +211,16 @@ class _Members:
             rng = np.random.default_rng(20200912)  # the same for everyone
             outside, inside = np.sum([each.draw(rng) for each in self._bins], axis=0)
             true = _expected(inside)
-            purity = _expected(inside / n) if n else Expected(np.nan)
+            purity = _expected(inside / n) if n else Expectation(np.nan)
             completeness = _expected(inside / np.maximum(inside + outside, 1))
         else:
             everywhere = stated + rest
-            true = Expected(stated)
-            purity = Expected(stated / n if n else np.nan)
-            completeness = Expected(stated / everywhere if everywhere else np.nan)
+            true = Expectation(stated)
+            purity = Expectation(stated / n if n else np.nan)
+            completeness = Expectation(stated / everywhere if everywhere else np.nan)
         return ClassForecast(self.name, n, true, purity, completeness, stated)
 
 
-def _expected(draws: np.ndarray) -> Expected:
+def _expected(draws: np.ndarray) -> Expectation:
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Expected(float(draws.mean()), (float(low), float(high)))
+    return Expectation(float(draws.mean()), (float(low), float(high)))
