@@ -40,10 +40,18 @@ def test_page_may_lie_in_the_new_folder_but_take_the_place_of_nothing_in_it(
     assert (tmp_path / "varied.yaml").read_text() == "link: 0.5\n"
 
 
-def test_unknown_key_of_a_variation_is_refused(refused, sky):
-    (sky / "varied.yaml").write_text("seing: 2\n")
-    said = refused("mock", "--n", "5", "-o", "made", "--variation", "varied.yaml")
-    assert said == "varied.yaml:1:1: error: unknown key 'seing'. Did you mean 'seeing'?"
+def test_unknown_key_of_a_variation_is_refused_with_a_caret(targetsel, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "varied.yaml").write_text("seing: 2\n")
+    said = targetsel("mock", "--n", "5", "-o", "made", "--variation", "varied.yaml")
+    assert said.status == 2
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        "varied.yaml:1:1: error: unknown key 'seing' in the file. Did you mean 'seeing'?",
+        "seing: 2",
+        "^",
+    ]
+    assert not (tmp_path / "made").exists()
 
 
 def test_no_sources_are_refused(refused):
