@@ -13,12 +13,14 @@ import pytest
 from targetsel.errors import HandoffError
 from targetsel.handoff.export import check
 from targetsel.handoff.registry import TOOLS
+from targetsel.handoff.settings import EpochSettings
 
 from .lists_by_hand import target_list
 from .other_tools import NAMES, as_text, exported, moving_list
 
 GOLDEN = Path(__file__).with_name("golden")
-WITH_EPOCH = [name for name in NAMES if TOOLS[name].epoch is not None]
+ASKED_FOR_EPOCH = [name for name in NAMES if issubclass(TOOLS[name].settings, EpochSettings)]
+WITH_EPOCH = [n for n in NAMES if TOOLS[n].epoch is not None or n in ASKED_FOR_EPOCH]
 COUNTED = ["weave", "2df", "hectospec", "gmmps", "gmskcreate"]
 KEPT = ["nirspec", "deimos", "mosfire"]
 NAMED = [name for name in NAMES if TOOLS[name].ids == "name"]
@@ -119,7 +121,7 @@ def test_list_without_fluxes_is_refused_where_a_magnitude_is_needed(name, tmp_pa
         exported(name, tmp_path, targets)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if TOOLS[name].epoch == "config"])
+@pytest.mark.parametrize("name", ASKED_FOR_EPOCH)
 def test_missing_epoch_setting_is_named(name, tmp_path):
     with pytest.raises(HandoffError, match=f"'{name}' needs the setting 'epoch'"):
         exported(name, tmp_path, changed={"epoch": None})
