@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from targetsel.cli.options import DecOption, IdOption, RaOption
 from targetsel.cli.terminal import counted, progress_bar
 from targetsel.errors import CatalogError, SpectrumError
+
+if TYPE_CHECKING:
+    from targetsel.sky.footprint import Footprint
 
 SOURCES_PER_BATCH = 4096
 LINES_EVERY = 1000  # sources, where there is no terminal for a bar
@@ -95,7 +98,8 @@ def catalog(
         str | None, typer.Option(metavar="RA,DEC,RADIUS", help="All within a radius, in deg.")
     ] = None,
     moc: Annotated[
-        Path | None, typer.Option(help="All inside a MOC: .fits, .json or .txt.")
+        Path | None,
+        typer.Option(help="All inside a MOC (.fits, .json, .txt) or DS9 region file (.reg)."),
     ] = None,
     adql: Annotated[
         str | None, typer.Option(help="A query in ADQL, or in SkyServer's SQL for sdss.")
@@ -104,10 +108,10 @@ def catalog(
     rate: RateOption = 5.0,
 ) -> None:
     """Fetch a catalog under our column names, fluxes in nJy; resumes if interrupted."""
+    from targetsel.sky.footprint import Footprint
     from targetsel.surveys.catalogs import fetch_query, fetch_region
     from targetsel.surveys.http import Web
     from targetsel.surveys.registry import open_catalog, open_query
-    from targetsel.surveys.tiles import Region
 
     if sum(given is not None for given in (cone, moc, adql)) != 1:
         raise CatalogError("fetch catalog: expected one of --cone, --moc and --adql.")
@@ -115,9 +119,9 @@ def catalog(
         fetched = fetch_query(open_query(survey, Web(rate), url), adql, output)
     else:
         service = open_catalog(survey, Web(rate), url)
-        region = Region.parse_cone(cone) if cone is not None else Region.read(Path(moc or ""))
+        footprint = _cone(cone) if cone is not None else Footprint.read(Path(moc or ""))
         with progress_bar("tiles of the sky", LINES_EVERY) as progress:
-            fetched = fetch_region(service, region, output, progress)
+            fetched = fetch_region(service, footprint, output, progress)
     _print_summary(fetched, counted(fetched.written, "row"), output)
 
 
@@ -161,6 +165,19 @@ def spectra(
     with progress_bar("spectra", LINES_EVERY) as progress:
         fetched = fetch_spectra(service, wanted, output, progress)
     _print_summary(fetched, counted(fetched.written, "spectrum", "spectra"), output)
+
+
+def _cone(text: str) -> Footprint:
+    """The footprint of "ra,dec,radius" [deg]."""
+    from targetsel.sky.footprint import Footprint
+
+    try:
+        ra, dec, radius = map(float, text.split(","))
+    except ValueError:
+        raise CatalogError(
+            f"--cone {text}: expected RA,DEC,RADIUS in degrees, such as 150.1,2.2,0.5."
+        ) from None
+    return Footprint.cone(ra, dec, radius)
 
 
 def _print_summary(fetched, written: str, output: Path) -> None:

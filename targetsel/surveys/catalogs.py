@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 import targetsel
 from targetsel.errors import CatalogError
 from targetsel.sky.catalog import HEALPIX, Catalog
+from targetsel.sky.footprint import Footprint
+from targetsel.sky.region import Region
 from targetsel.surveys.fetching import (
     Fetched,
     FetchFolder,
@@ -24,7 +26,7 @@ from targetsel.surveys.fetching import (
 )
 from targetsel.surveys.http import Unanswered
 from targetsel.surveys.service import OK, ConeSearch, QueryService, Reply, TooMany
-from targetsel.surveys.tiles import Region, SkyTile
+from targetsel.surveys.tiles import SkyTile, cone_around, tiles_of
 from targetsel.tables.files import check_output
 from targetsel.tables.parquet import ParquetSink, write_table
 
@@ -35,11 +37,11 @@ DEEPEST_TILE = 16  # HEALPix order, cells of 3 arcsec
 
 def fetch_region(
     catalog: ConeSearch,
-    region: Region,
+    footprint: Footprint,
     output: Path,
     progress: Progress = lambda done, total: None,
 ) -> FetchSummary:
-    """Write a survey's sources in a region to a Parquet catalog, sorted by `_healpix_29`.
+    """Write a survey's sources in a part of the sky to a Parquet catalog, sorted by `_healpix_29`.
 
     Tiles that came are kept in `<output>.fetched` until the catalog is whole; the same call
     resumes there.
@@ -47,19 +49,22 @@ def fetch_region(
     Raises
     ------
     CatalogError
-        If a tile got no good answer, or the region holds no sources.
+        If the footprint is empty or holds no sources, or a tile got no good answer.
     OutputError
         If `output` cannot be written, or was begun with another question.
     """
     check_output(output)
-    question = {"archive": catalog.name, "url": catalog.url, "region": region.words}
+    region = footprint.region()
+    if not len(region.ranges):
+        raise CatalogError("the footprint is empty; expected a part of the sky.")
+    question = {"archive": catalog.name, "url": catalog.url, "region": _words(footprint, region)}
     with FetchFolder.open(output, question, _key, CatalogError) as fetched:
-        tiles = list(region.tiles(catalog.largest_cone))
+        tiles = list(tiles_of(region, catalog.largest_cone))
         waiting = tiles
         while waiting:
             fetched.fetch_missing(
                 lambda: waiting,  # noqa: B023
-                lambda some: [_ask(catalog, region, tile) for tile in some],
+                lambda some: [_ask(catalog, footprint, region, tile) for tile in some],
                 progress,
             )
             _check_whole(output, catalog, fetched, waiting)
@@ -100,9 +105,17 @@ def _key(tile: SkyTile) -> str:
     return tile.name
 
 
-def _ask(catalog: ConeSearch, region: Region, tile: SkyTile) -> Fetched:
+def _words(footprint: Footprint, region: Region) -> str:
+    """A cone as such, any other footprint by the hash of its pixels."""
+    included, excluded = footprint.canonical
+    if len(included) == 1 and not excluded and included[0][0] == "cone":
+        return f"cone {','.join(map(repr, included[0][1]))}"
+    return f"MOC sha256 {region.sha256}"
+
+
+def _ask(catalog: ConeSearch, footprint: Footprint, region: Region, tile: SkyTile) -> Fetched:
     """The sources of a tile, or the note that it has to be cut into four."""
-    cone = region.within(tile)
+    cone = cone_around(region, tile)
     if cone is None:
         return Fetched([Reply(OK)])
     try:
@@ -115,15 +128,19 @@ def _ask(catalog: ConeSearch, region: Region, tile: SkyTile) -> Fetched:
         return Fetched([Reply.unanswered(catalog.url, error)])
     except Unanswered as error:
         return Fetched([Reply.unanswered(catalog.url, error)])
-    table = _sources_inside(Catalog(rows, ROLES), region, tile)
+    table = _sources_inside(Catalog(rows, ROLES), footprint, region, tile)
     return Fetched([Reply(OK, url=catalog.url)], bytes_of_table(table))
 
 
-def _sources_inside(found: Catalog, region: Region, tile: SkyTile) -> pa.Table:
-    """The sources inside region and tile, sorted; metadata "dropped" counts rows left out."""
+def _sources_inside(
+    found: Catalog, footprint: Footprint, region: Region, tile: SkyTile
+) -> pa.Table:
+    """The sources inside footprint and tile, sorted; metadata "dropped" counts rows left out."""
     known = np.isfinite(found.ra) & (np.abs(found.dec) <= 90)
     known &= ~pc.is_null(found.table["source_id"]).to_numpy()
-    inside = region.trimmed(found.take(known), tile)
+    placed = found.take(known)
+    near = tile.holds(placed.healpix) & region.found(placed.healpix)
+    inside = footprint.select(placed.take(near))
     table = inside.table.append_column(HEALPIX, pa.array(inside.healpix))
     table = table.sort_by([(HEALPIX.name, "ascending"), ("source_id", "ascending")])
     _, first = np.unique(table["source_id"].to_numpy(), return_index=True)

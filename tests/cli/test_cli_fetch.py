@@ -5,13 +5,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from targetsel.sky.footprint import Footprint
 from targetsel.spectra.reading import read_spectra
 from targetsel.surveys import retry
 from targetsel.surveys.catalogs import fetch_region
 from targetsel.surveys.http import Web
 from targetsel.surveys.registry import SURVEYS
 from targetsel.surveys.sdss import SkyServer
-from targetsel.surveys.tiles import Region
 from tests.cli.typed import contents
 from tests.emulator.catalogs import Catalogs
 from tests.emulator.loopback import only_loopback
@@ -50,10 +50,29 @@ def test_command_and_function_fetch_the_same_catalog(targetsel, archives, tmp_pa
     )
     assert (said.status, said.out) == (0, "3 rows written to typed.parquet\n")
     archive = SkyServer(Web(rate=1000), archives.url)
-    fetch_region(archive, Region.cone(150.1, 2.2, 0.025), tmp_path / "called.parquet")
+    fetch_region(archive, Footprint.cone(150.1, 2.2, 0.025), tmp_path / "called.parquet")
     files = contents(tmp_path)
     assert files["typed.parquet"] == files["called.parquet"]
     assert sorted(files) == ["called.parquet", "typed.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("sky.fits", b"<html>", "not a MOC (.fits, .json, .txt), a DS9 region file (.reg), or dam"),
+        ("sky.json", b"{}", "the footprint is empty; expected a part of the sky."),
+        ("sky.csv", b"", "its name ends in '.csv'"),
+        ("nowhere.fits", None, "no such file; expected a MOC"),
+    ],
+)
+def test_file_that_holds_no_part_of_the_sky_is_refused(name, content, message, targetsel, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    said = targetsel("fetch", "catalog", "--survey", "sdss", "--moc", name, "-o", "c.parquet")
+    assert (said.status, said.out) == (2, "")
+    assert message in said.err
+    assert len(said.err.splitlines()) == 1
+    assert not (tmp_path / "c.parquet").exists()
 
 
 def test_surveys_are_listed_with_what_they_offer(targetsel):
@@ -97,6 +116,14 @@ def test_fetched_spectra_are_counted_by_outcome(targetsel, archives, tmp_path):
         (
             ("catalog", "--survey", "ps1", "--cone", "1,2", "-o", "c.parquet"),
             "--cone 1,2: expected RA,DEC,RADIUS in degrees, such as 150.1,2.2,0.5.",
+        ),
+        (
+            ("catalog", "--survey", "ps1", "--cone", "0,91,1", "-o", "c.parquet"),
+            "cone 0,91,1: the center is not on the sky; give ra and dec in deg.",
+        ),
+        (
+            ("catalog", "--survey", "ps1", "--cone", "0,0,0", "-o", "c.parquet"),
+            "cone 0,0,0: radius 0 deg; expected 0 to 180 deg.",
         ),
         (
             ("catalog", "--survey", "sdss", "--cone", "1,2,3", "--url", "x", "-o", "c.parquet"),

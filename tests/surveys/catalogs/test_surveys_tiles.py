@@ -5,10 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mocpy import MOC
 
-from targetsel.errors import CatalogError
 from targetsel.sky.catalog import Catalog
 from targetsel.sky.footprint import Footprint
-from targetsel.surveys.tiles import Cone, Region
+from targetsel.surveys.tiles import Cone, cone_around, tiles_of
 
 ROLES = {"source_id": "source_id", "ra": "ra", "dec": "dec"}
 PLACES = [(0.0, 0.0, 0.3), (359.9999, 40.0, 1.0), (10.0, 90.0, 0.7), (200.0, -89.95, 0.1),
@@ -28,63 +27,39 @@ def near(sources, cone):
 def test_each_source_of_a_cone_is_found_in_exactly_one_tile(place, around):
     ra, dec, radius = place
     sources = around(ra, dec, 1.3 * radius, 500)
-    region = Region.cone(ra, dec, radius)
+    footprint = Footprint.cone(ra, dec, radius)
+    region = footprint.region()
     found = []
-    for tile in region.tiles(0.5):
-        cone = region.within(tile)
+    for tile in tiles_of(region, 0.5):
+        cone = cone_around(region, tile)
         assert cone.radius <= 0.5
-        found += region.trimmed(near(sources, cone), tile).source_id.tolist()
-    inside = region.footprint.select(catalog(sources)).source_id.tolist()
+        seen = near(sources, cone)
+        found += footprint.select(seen.take(tile.holds(seen.healpix))).source_id.tolist()
+    inside = footprint.select(catalog(sources)).source_id.tolist()
     assert sorted(found) == sorted(inside)
     assert 0 < len(inside) < 500
 
 
-def test_tiles_are_in_the_order_of_the_sky(around):
-    region = Region.cone(120.0, 30.0, 4.0)
-    pixels = [tile.pixel << (2 * (29 - tile.order)) for tile in region.tiles(0.5)]
+def test_tiles_are_in_the_order_of_the_sky():
+    region = Footprint.cone(120.0, 30.0, 4.0).region()
+    pixels = [tile.pixel << (2 * (29 - tile.order)) for tile in tiles_of(region, 0.5)]
     assert pixels == sorted(pixels)
     assert len(pixels) > 50
 
 
 def test_small_cone_needs_one_small_question():
-    region = Region.cone(45.0, 41.8, 0.01)
-    (tile,) = region.tiles(0.5)
-    assert region.within(tile).radius < 0.013
+    region = Footprint.cone(45.0, 41.8, 0.01).region()
+    (tile,) = tiles_of(region, 0.5)
+    assert cone_around(region, tile).radius < 0.013
 
 
 @pytest.mark.parametrize("kind", ["fits", "json", "ascii"])
-def test_region_of_a_moc_file_is_the_moc(tmp_path, kind):
+def test_tiles_of_a_moc_file_are_those_of_the_moc(tmp_path, kind):
     moc = MOC.from_string("5/7 6/40-42")
     path = tmp_path / f"sky.{'txt' if kind == 'ascii' else kind}"
     moc.save(path, kind)
-    region = Region.read(path)
-    assert region.moc == moc
-    assert [tile.name for tile in region.tiles(2.0)] == ["4-1", "4-2"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("sky.fits", b"<html>", "could not be read as a MOC"),
-        ("sky.json", b"{}", "empty|could not be read"),
-        ("sky.reg", b"", "'.reg' is no ending of a MOC; expected .fits, .json"),
-    ],
-)
-def test_file_that_is_no_moc_is_refused(tmp_path, name, content, message):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(CatalogError, match=message):
-        Region.read(tmp_path / name)
-
-
-def test_moc_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(CatalogError, match="no such file; expected a MOC"):
-        Region.read(tmp_path / "sky.fits")
-
-
-@pytest.mark.parametrize("text", ["150.1,2.2", "150.1;2.2;0.5", "a,b,c", "0,91,1", "0,0,0"])
-def test_cone_that_is_none_is_refused(text):
-    with pytest.raises(CatalogError, match="cone"):
-        Region.parse_cone(text)
+    region = Footprint.read(path).region()
+    assert [tile.name for tile in tiles_of(region, 2.0)] == ["4-1", "4-2"]
 
 
 @settings(max_examples=60, deadline=None)
