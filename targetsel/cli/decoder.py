@@ -18,19 +18,17 @@ def train(
         Path,
         typer.Argument(
             help="Folder of SDSS files, or .npz or .parquet with flux (N, 1000) on the rest-frame "
-            "grid and perhaps ivar."
+            "grid and optionally ivar."
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write the decoder in.")],
-    latents: Annotated[
-        str, typer.Option(help="Latent space: vae6, vae10pca6, or other sizes alike.")
-    ] = "vae6",
-    epochs: Annotated[int, typer.Option(min=1, help="At most so many.")] = 200,
-    batch: Annotated[int, typer.Option(min=2, help="Spectra in a batch.")] = 64,
+    latents: Annotated[str, typer.Option(help="Latent space, such as vae6 or vae10pca6.")] = "vae6",
+    epochs: Annotated[int, typer.Option(min=1, help="Largest number of epochs.")] = 200,
+    batch: Annotated[int, typer.Option(min=2, help="Spectra per batch.")] = 64,
     one_cycle: Annotated[
         bool,
         typer.Option(
-            help="Run all epochs under one cycle of the learning rate, with no early end."
+            help="Run all epochs in one cycle of the learning rate, without stopping early."
         ),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, noise and split.")] = 0,

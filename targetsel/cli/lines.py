@@ -16,10 +16,10 @@ app = typer.Typer(
 @app.command()
 def show(
     lines: Annotated[
-        Path | None, typer.Option(help="YAML file of definitions to add, as shipped ones are.")
+        Path | None, typer.Option(help="YAML file of definitions to add to the line table.")
     ] = None,
 ) -> None:
-    """Print every index that can be measured, and check a table of one's own."""
+    """Print every index that can be measured, and check a table of your own."""
     from targetsel.spectra.lines import LineTable
 
     table = LineTable.read(lines) if lines else LineTable.shipped()
@@ -30,11 +30,11 @@ def show(
 
 @app.command()
 def calibrate(
-    pairs: Annotated[Path, typer.Argument(help="Table with raw and catalog widths, row by row.")],
+    pairs: Annotated[Path, typer.Argument(help="Table with raw and catalog widths in columns.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Width maps to write, JSON.")],
     pair: Annotated[
         list[str] | None,
-        typer.Option(help="RAW=CATALOG, two columns; repeat. Default: the mock sky's truth."),
+        typer.Option(help="RAW=CATALOG, two columns; repeatable. Default: the mock sky's truth."),
     ] = None,
 ) -> None:
     """Fit monotone maps from side-band widths to a catalog's widths, line by line.

@@ -1,4 +1,4 @@
-"""`targetsel priors`: what images say of spectra, written for those who fit spectra."""
+"""`targetsel priors`: spectral priors from images, for spectral fitting."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OutputOption = Annotated[Path, typer.Option("-o", "--output", help="Parquet file
 
 
 class Format(StrEnum):
-    """How priors are written."""
+    """File formats of priors."""
 
     parquet = "parquet"
     fits = "fits"
@@ -34,23 +34,23 @@ def write(
         Path, typer.Option("-o", "--output", help="Parquet file, or new folder for FITS files.")
     ],
     ids: Annotated[
-        str | None, typer.Option(help="File with one id a line, or ids parted by commas.")
+        str | None, typer.Option(help="File with one id per line, or ids separated by commas.")
     ] = None,
     format: Annotated[
         Format, typer.Option(help="One Parquet file, or one FITS file per source.")
     ] = Format.parquet,
     redshift: Annotated[
         str | None,
-        typer.Option(help="A column, or one for all such as 0.1, for the observed frame."),
+        typer.Option(help="For the observed frame: a column, or one number such as 0.1."),
     ] = None,
     redshift_error: Annotated[
         str | None,
         typer.Option(
-            help="Standard deviation, which `update` starts from: a column, or one for all."
+            help="Standard deviation, which `update` starts from: a column or one number."
         ),
     ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Draws of every spectrum.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    draws: Annotated[int, typer.Option(min=1, help="Number of draws of every spectrum.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     ensemble: EnsembleOption = "mock-ps1",
 ) -> None:
     """Write latent mixture, mean, bands, covariance and draws of every source's spectrum."""
@@ -81,15 +81,15 @@ def update(
     output: OutputOption,
     redshift_range: Annotated[
         tuple[float, float] | None,
-        typer.Option(help="LOW HIGH, any redshift between. Default: the priors' own redshifts."),
+        typer.Option(help="LOW HIGH: a flat prior between. Default: the priors' own redshifts."),
     ] = None,
     calibration: Annotated[
         float, typer.Option(min=0, help="Relative error of the spectra's flux calibration.")
     ] = 0.05,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     ensemble: EnsembleOption = "mock-ps1",
 ) -> None:
-    """Combine priors with measured spectra: redshifts, line strengths and spectra of both."""
+    """Combine priors with measured spectra into redshifts, line strengths and spectra."""
     from targetsel.priors.files import PriorFile
     from targetsel.priors.redshift_prior import RedshiftPrior
     from targetsel.priors.update import UpdateOptions
@@ -113,7 +113,7 @@ def residual(
     ensemble: Annotated[Path, typer.Option(help="Folder of the ensemble to write it into.")],
     column: Annotated[str, typer.Option(help="Column of the spectra.")] = "flux_true",
 ) -> None:
-    """Fit what an ensemble's decoder leaves out of spectra, once, before priors are written."""
+    """Fit the residual that an ensemble's decoder leaves out of spectra; needed once for priors."""
     from targetsel.priors.spectral_model import fit_residual
 
     n = fit_residual(spectra, column, ensemble)

@@ -1,5 +1,5 @@
-"""Spectral priors: what an image says of a galaxy's spectrum, for those who will fit one.
+"""Spectral priors: distributions of galaxies' spectra given their images.
 
-`Prior` is the prior of one source, `update` what a measured spectrum makes of it; `writing` and
-`updating` do so for files.
+`Prior` is the prior of one source, and `update` combines it with a measured spectrum; `files` and
+`updated_files` do so for files.
 """

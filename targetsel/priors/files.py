@@ -40,7 +40,7 @@ READ = ("redshift", "redshift_error", "status", *LATENTS)
 
 @dataclass(frozen=True)
 class PriorOptions:
-    """What is written of every prior.
+    """Choices for a file of priors.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class PriorOptions:
 
     @property
     def columns(self) -> list[str]:
-        """Those that are needed of the scored catalog."""
+        """Columns of the scored catalog that are read."""
         return [each for each in (self.redshift, self.redshift_error) if isinstance(each, str)]
 
 
@@ -164,7 +164,7 @@ class ScoredPosteriors:
         return Prior(source_id, posterior.mixture(k), self.model, z, error)
 
     def provenance(self) -> dict[str, Any]:
-        """What a file of priors says of where they come from."""
+        """The origin of the priors, for the footer of their file."""
         kept = ("ensemble", "calibration", "cutouts", "catalog", "images")
         return {
             "schema": SCHEMA,
@@ -179,9 +179,9 @@ class ScoredPosteriors:
 
 
 def write_parquet(scored: ScoredPosteriors, output: Path, ids: set[str] | None = None) -> int:
-    """Write the priors of a scored catalog, or of some of its ids; how many rows there are.
+    """Write the priors of a scored catalog, or of some of its ids; the number of rows.
 
-    Sources without one keep their row, and `status` says why.
+    Sources without a prior keep their row, with the reason in `status`.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def write_parquet(scored: ScoredPosteriors, output: Path, ids: set[str] | None =
 
 
 def write_fits(scored: ScoredPosteriors, folder: Path, ids: set[str] | None = None) -> int:
-    """Write one FITS file for every prior into a new folder; how many there are.
+    """Write one FITS file for every prior into a new folder; the number of files.
 
     The folder appears when all are written. Sources without a prior have no file.
 
@@ -227,7 +227,7 @@ def _hdus(prior: Prior, scored: ScoredPosteriors) -> fits.HDUList:
     spectra = {n: v for n, v in arrays.items() if not n.startswith("latent")}
     header = fits.Header()
     header["SRCID"] = (str(prior.source_id), "source id")
-    header["REDSHIFT"] = (prior.redshift or 0.0, "that it is seen at; 0 is the rest frame")
+    header["REDSHIFT"] = (prior.redshift or 0.0, "of the observed frame; 0 is the rest frame")
     header["DECODER"] = (scored.model.residual.decoder_sha256[:40], "SHA-256, 40 digits of it")
     header["ORIGIN"] = f"targetsel {__version__}"
     spectrum = fits.BinTableHDU(Table({n: v.astype(np.float32) for n, v in spectra.items()}))
@@ -302,7 +302,7 @@ def _said(value: float | None) -> str:
 
 
 def arrays_of(prior: Prior, n_draws: int, seed: int) -> dict[str, np.ndarray]:
-    """What is kept of a prior, by name; pixels come first in every spectrum's shape."""
+    """Stored arrays of a prior by column name; pixels come first in every spectrum's shape."""
     lower = np.tril_indices(prior.latents.n_features)
     cov = prior.cov
     return {
@@ -345,7 +345,7 @@ def fields(n_components: int, n_latents: int, rank: int, n_draws: int) -> list[p
         ("flux_draws", N_PIXELS * n_draws, "", f"{n_draws} draws, all of a pixel together"),
     ]
     return [
-        described("redshift", pa.float64(), "", "src.redshift", "that it is seen at"),
+        described("redshift", pa.float64(), "", "src.redshift", "redshift of the observed frame"),
         described("redshift_error", pa.float64(), "", "stat.error;src.redshift", "its error"),
         *(described(name, pa.list_(pa.float32(), size), unit, "", what)
           for name, size, unit, what in about),
@@ -383,7 +383,7 @@ def rows_of(
 
 @dataclass(frozen=True)
 class PriorFile:
-    """A Parquet file of priors, of which one at a time is looked up by its id.
+    """A Parquet file of priors that are looked up by id.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ MEAN_PIXEL = N_PIXELS**-0.5  # of a decoded spectrum, about
 
 @dataclass(frozen=True)
 class ObservedPixels:
-    """Unmasked pixels, as broad as the decoder's or broader.
+    """Unmasked pixels of a measured spectrum, as broad as the decoder's or broader.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class ObservedPixels:
 
     @classmethod
     def of(cls, spectrum: ObservedSpectrum, redshift_range: tuple[float, float]) -> ObservedPixels:
-        """Those pixels of a spectrum that the decoder reaches at every redshift of a range.
+        """The pixels of a spectrum that lie on the decoder's grid at every redshift of a range.
 
         Evidence at different redshifts can only be compared where it speaks of the same pixels.
         Narrow pixels are put together, as many as come closest to a pixel of the decoder, weighted
@@ -169,7 +169,7 @@ class Likelihood:
         return Linear(columns, variance, *solved, flux, ranges)
 
     def place(self, stretch: np.ndarray) -> np.ndarray:
-        """Where each pixel lies on the decoder's grid, in its pixels, (S,) to (S, L)."""
+        """Places of the pixels on the decoder's grid, in its pixels, (S,) to (S, L)."""
         rest = self.pixels.log_wavelength - stretch[:, None] - LOG_START
         return np.clip(rest / LOG_STEP, 0, N_PIXELS - 1)
 

@@ -28,14 +28,14 @@ class Covariance:
     factor : ndarray, shape (1000, R)
         The decoder's derivative times the latents' scatter, and the directions of its residual.
     variance : ndarray, shape (1000,)
-        What the residual has in each pixel for itself.
+        Variance of the residual that is independent from pixel to pixel.
     """
 
     factor: np.ndarray
     variance: np.ndarray
 
     def log_density(self, away: np.ndarray) -> np.ndarray:
-        """Of a Gaussian of mean zero at S points (S, 1000), shape (S,)."""
+        """Log density of the Gaussian of mean zero at S points, (S, 1000) to (S,)."""
         weighted = self.factor / self.variance[:, None]
         inner = np.eye(self.factor.shape[1]) + self.factor.T @ weighted
         along = away @ weighted
@@ -47,7 +47,7 @@ class Covariance:
 
 @dataclass(frozen=True)
 class Prior:
-    """What the image says of a source's spectrum.
+    """The distribution of a source's spectrum given its image.
 
     Spectra are in units where their sum of squares is about 1, as a decoder gives them: shape only.
     Given a redshift, their wavelengths are those that an observer sees, and flux densities per
@@ -60,7 +60,7 @@ class Prior:
     model : SpectralModel
     redshift : float or None
     redshift_error : float or None
-        What is known of it beforehand; an update starts from it.
+        Known beforehand; an update starts from it.
     """
 
     source_id: int | str
@@ -122,7 +122,7 @@ class Prior:
         return Prior(self.source_id, self.latents, self.model, redshift, self.redshift_error)
 
     def redshift_prior(self) -> RedshiftPrior | None:
-        """What redshift and error say, or None without them."""
+        """The Gaussian of redshift and error, or None without them."""
         if self.redshift is None or self.redshift_error is None:
             return None
         return RedshiftPrior.gaussian(self.redshift, self.redshift_error)

@@ -1,4 +1,4 @@
-"""What is known of a redshift beforehand: a density on a range."""
+"""The prior of a redshift: a density on a range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the posterior of latents and redshift has its peaks.
+"""Search for the peaks of the posterior of latents and redshift.
 
 First the redshift alone: with the prior's spectra as a Gaussian, everything but the redshift is
 linear, and its evidence can be had on a fine grid. Then latents and redshift together climb from

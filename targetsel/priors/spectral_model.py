@@ -44,14 +44,14 @@ class SpectralResidual:
     Attributes
     ----------
     edges : ndarray, shape (R - 1,)
-        Where the R ranges of `BY` part [Angstrom].
+        Boundaries of the R ranges of `BY` [Angstrom].
     offset : ndarray, shape (R, 1000)
         Its mean.
     factor : ndarray, shape (R, 1000, Q)
         Its covariance is `factor @ factor.T` and `variance` on the diagonal.
     variance : ndarray, shape (R, 1000)
     decoder_sha256 : str
-        Of the decoder's file that it was fitted for.
+        SHA-256 of the decoder's file that it was fitted for.
     """
 
     edges: np.ndarray
@@ -92,7 +92,7 @@ class SpectralResidual:
         return cls(edges, offset, factor, variance, decoder_sha256)
 
     def range_of(self, decoded: np.ndarray) -> np.ndarray:
-        """Which range decoded spectra (S, 1000) are in, shape (S,)."""
+        """The range of each decoded spectrum, (S, 1000) to (S,)."""
         return np.searchsorted(self.edges, line_strength(decoded), side="right")
 
     # ------------------------------------------------------------------ reading, writing
@@ -167,7 +167,7 @@ def _gaussian(rest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def fit_residual(spectra: Path, column: str, ensemble: Path) -> int:
-    """Fit the residual and write it beside an ensemble's decoder; on how many spectra.
+    """Fit the residual and write it beside an ensemble's decoder; the number of spectra used.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ class SpectralModel:
     ) -> np.ndarray:
         """Spectra (S, 1000) with residuals, given their normal scores (S, Q) along the factor.
 
-        What each pixel has for itself is drawn.
+        The part that is independent from pixel to pixel is drawn.
         """
         deviation = np.sqrt(self.residual.variance)[ranges]
         flux = flux + rng.standard_normal(flux.shape) * deviation

@@ -160,13 +160,13 @@ def flattened(log_weight: np.ndarray) -> np.ndarray:
 
 
 def worth(log_weight: np.ndarray) -> float:
-    """Of how many equal draws weighted ones are worth, by the logarithms of their weights."""
+    """Effective number of weighted draws, from the logarithms of their weights."""
     return effective_size(np.exp(log_weight - log_weight.max()))
 
 
 @dataclass(frozen=True)
 class UpdateOptions:
-    """What changes an update.
+    """Settings of an update.
 
     Attributes
     ----------
@@ -198,12 +198,12 @@ class Posterior:
     flux : ndarray, shape (S, 1000)
         Rest-frame spectra in units where the decoder's have a sum of squares of about 1.
     amplitude : ndarray, shape (S,)
-        What these are multiplied by in the measured spectrum, in its unit.
+        Factor of these in the measured spectrum, in its unit.
     log_evidence : float
         Natural logarithm of p(measured spectrum given prior). The spectrum is in units of its own
         weighted mean, so only differences between priors over the same redshifts mean something.
     effective_size : float
-        Of how many independent draws the weighted ones are worth (Kong 1992).
+        Effective number of independent draws (Kong 1992).
     """
 
     source_id: int | str

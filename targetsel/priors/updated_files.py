@@ -28,7 +28,7 @@ LEVELS = {"_q05": 0.05, "_q16": 0.16, "": 0.5, "_q84": 0.84, "_q95": 0.95}
 
 @dataclass(frozen=True)
 class UpdateSummary:
-    """How many spectra there were, and the first error of each that was of no use."""
+    """The number of spectra, and the errors of those that could not be used."""
 
     n_spectra: int
     errors: tuple[SpectrumError, ...]
@@ -43,7 +43,7 @@ def update_files(
 ) -> UpdateSummary:
     """Update the priors of all sources that there are spectra of, one row for each spectrum.
 
-    A spectrum that is of no use keeps its row, and `status` says why.
+    A spectrum that cannot be used keeps its row, with the reason in `status`.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def update_files(
     Raises
     ------
     SpectrumError, OutputError
-        If no spectrum is of use; nothing is left there then.
+        If no spectrum can be used; then no file is left.
     """
     check_output(output, [priors.path, *spectra])
     schema = pa.schema([pa.field("source_id", pa.string(), nullable=False), *_fields(options)])

@@ -137,7 +137,7 @@ class FoldedDecoder:
     ----------
     decoder : Decoder
     table : LineTable, optional
-        What to measure. Default: `PROXIES`.
+        Indices to measure. Default: `PROXIES`.
     """
 
     def __init__(self, decoder: Decoder, table: LineTable | None = None):

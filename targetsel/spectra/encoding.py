@@ -69,7 +69,7 @@ def encode(spectra: Sequence[ObservedSpectrum], decoder: Decoder) -> EncodedSpec
     """The latents of measured spectra.
 
     Spectra are brought to the rest frame and their gaps filled. What was filled counts as free of
-    noise: the latents' standard deviation does not know of it, so look at `covered`.
+    noise: the latents' standard deviation leaves it out, so look at `covered`.
     """
     measured = fill_gaps(rest_frame(spectra), Basis.shipped())
     norm = np.sqrt((measured.flux**2).sum(axis=1, keepdims=True))
@@ -135,7 +135,7 @@ def encode_files(
 def table(attempts: Sequence[Attempt[EncodedSpectra]], n_latents: int) -> pa.Table:
     """One row for each spectrum that was tried, in their order.
 
-    Where there are no latents `status` says why, and all else is null.
+    Rows without latents have the reason in `status`, and all else null.
     """
 
     def numbers(name: str, text: str) -> pa.Field:
@@ -176,7 +176,7 @@ def _row(attempt: Attempt[EncodedSpectra]) -> dict[str, object]:
 
 
 def draw_spectra(encoded: Sequence[EncodedSpectra], path: Path) -> int:
-    """Draw the first spectra, measured, filled and decoded, as PNG; how many were drawn."""
+    """Draw the first spectra, measured, filled and decoded, as PNG; the number drawn."""
     from matplotlib.figure import Figure
 
     shown = encoded[:MOST_PANELS]

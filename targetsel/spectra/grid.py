@@ -78,7 +78,7 @@ class WavelengthBand:
         return self.end - self.start
 
     def shared(self, other: WavelengthBand) -> float:
-        """Angstrom that two bands have in common."""
+        """The width that two bands have in common [Angstrom]."""
         return max(0.0, min(self.end, other.end) - max(self.start, other.start))
 
 
@@ -133,7 +133,7 @@ class SpectrumPixels:
         return bool(self.edges[0] <= band.start and band.end <= self.edges[-1])
 
     def overlap(self, band: WavelengthBand) -> tuple[slice, np.ndarray]:
-        """The pixels that touch a band, and how many Angstrom of each lie in it.
+        """The pixels that touch a band, and the width [Angstrom] of each that lies in it.
 
         Raises
         ------

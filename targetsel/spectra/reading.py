@@ -248,7 +248,7 @@ class _SpectrumFile:
         first: int = 0,
         n_rows: int | None = None,
     ) -> None:
-        """Of a piece: its first row in the file, and how many rows the file has in all."""
+        """A piece of a file, with its first row in the file and the number of rows of the file."""
         self.path, self.first = path, first
         self.arrays = arrays
         self.given_redshift = redshift
@@ -306,7 +306,7 @@ class _SpectrumFile:
         return float(as_numbers(place, f"'{self.column['redshift']}'", value))
 
     def _check_rows(self) -> None:
-        """See that there are spectra, and as many values of every quantity, or a single one."""
+        """Check that there are spectra, and as many values of every quantity, or a single one."""
         if not self.flux.size:
             raise SpectrumError(f"{self.path}: holds no spectra")
         counts = {q: len(getattr(self, q)) for q in ("wavelength", "ivar")}

@@ -111,7 +111,7 @@ def resample(
 
 
 def _check_reach(spectrum: ObservedSpectrum) -> None:
-    """See that the spectrum, masked pixels and all, covers half of the grid."""
+    """Check that the spectrum, including its masked pixels, covers half of the grid."""
     if spectrum.redshift <= -0.05:
         raise SpectrumError(
             f"{spectrum.place}: redshift is {spectrum.redshift:.6g}, expected more than -0.05"

@@ -80,7 +80,7 @@ class ObservedSpectrum:
 
     @property
     def mask(self) -> np.ndarray:
-        """True where a pixel says nothing, shape (L,)."""
+        """True where a pixel is masked, shape (L,)."""
         return self.ivar == 0
 
 
@@ -109,7 +109,7 @@ class MeasuredSpectra:
 
     @property
     def mask(self) -> np.ndarray:
-        """True where a pixel says nothing, shape (N, 1000)."""
+        """True where a pixel is masked, shape (N, 1000)."""
         return self.ivar == 0
 
     def __len__(self) -> int:
@@ -177,7 +177,7 @@ def as_numbers(place: str, name: str, values: Any) -> np.ndarray:
 
 
 def check_flux_unit(place: str, unit: str) -> None:
-    """See that a flux unit, where one is given, is per unit wavelength.
+    """Check that a flux unit, where one is given, is per unit wavelength.
 
     Raises
     ------

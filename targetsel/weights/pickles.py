@@ -266,7 +266,7 @@ class _Values:
         return Record(kind, arguments, self._attributes(raw.state), items, entries)
 
     def _with_state(self, made: Any, state: Any) -> Any:
-        """What a constructor made, with the argument of BUILD."""
+        """A constructor's result, completed by the argument of BUILD."""
         if isinstance(made, _EmptyArray):
             return _array(self, state)
         if isinstance(made, np.dtype):

@@ -65,11 +65,11 @@ class Inert(metaclass=InertType):
     kind : GlobalName
         The class or function.
     arguments : tuple
-        What it was made with.
+        Arguments of the call or of `__new__`.
     called : bool
         True for a call, False for an instance made by `__new__`.
     items, entries : list, dict
-        What was appended and set.
+        Appended and set values.
     state : object
         The argument of the last BUILD, or None.
     """
@@ -209,7 +209,7 @@ _RECALLS = ("GET", "BINGET", "LONG_BINGET")
 
 
 def _check_opcodes(data: bytes, start: int) -> int:
-    """Where the pickle ends, if the standard library may read it.
+    """The end of a pickle that the standard library may read.
 
     The stack, its marks and the memo are followed as `pickletools.dis` does, with True in place
     of each value that may be a dictionary key.

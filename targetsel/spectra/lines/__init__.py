@@ -4,7 +4,7 @@ Signs: lines are positive in emission, Lick indices (`hdelta_a`) positive in abs
 defines them. Widths are taken between straight-line continua through side bands, so those of the
 Balmer lines include the stars' absorption: about 2 to 3 Angstrom too low at Hbeta.
 
-`PROXIES` are what a catalog is scored with; `LineTable` has more, and users can add to it.
+Catalogs are scored with `PROXIES`; `LineTable` has more indices, and users can add to it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def measure(spectra: Spectra, table: LineTable | None = None) -> Proxies:
     Parameters
     ----------
     table : LineTable, optional
-        What to measure, in place of `PROXIES`.
+        Indices to measure in place of `PROXIES`.
 
     Returns
     -------

@@ -274,7 +274,7 @@ def _run(pixels: SpectrumPixels, bands: tuple[tuple[WavelengthBand, float], ...]
 
 
 def _overlap(pixels: SpectrumPixels, run: slice, band: WavelengthBand) -> np.ndarray:
-    """How many Angstrom of each pixel of a run lie in a band, shape (p,)."""
+    """The width [Angstrom] of each pixel of a run that lies in a band, shape (p,)."""
     overlap = np.zeros(run.stop - run.start)
     touched, values = pixels.overlap(band)
     overlap[touched.start - run.start : touched.stop - run.start] = values

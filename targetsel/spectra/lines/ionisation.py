@@ -1,4 +1,4 @@
-"""What ionises the gas: shares of draws in the classes of two diagrams of line ratios.
+"""Sources of ionisation: shares of draws in the classes of two diagrams of line ratios.
 
 Equivalent widths stand for fluxes, since the lines of each ratio share a continuum. Those of the
 Balmer lines have the stars' mean absorption put back, as the line table's `ew_halpha_gas` and

@@ -28,7 +28,6 @@ STEP = 1e-30  # of the complex step, in units of the largest moment
 SMALLEST = 1e-200  # that moments are taken to be
 BLUEST_REDSHIFT = -0.05  # as low as peculiar velocities go, and then some
 BEYOND, MASKED, UNDEFINED = "beyond the spectrum", "masked", "no positive continuum"
-EW_SIGNS = ("emission", "mpa")
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def measure_noisy(
     wavelength : ndarray, shape (L,)
         Rest-frame vacuum wavelength [Angstrom], increasing.
     table : LineTable, optional
-        What to measure. Default: all of the shipped table.
+        Indices to measure. Default: all of the shipped table.
     source_id : ndarray, shape (N,), optional
         Row numbers if not given.
 

@@ -115,7 +115,7 @@ LINES = Expected("[[wavelength, strength], ...], with strengths above 0")
 
 
 class Item(DocumentModel):
-    """What every item of a table has."""
+    """Fields of every item of a table."""
 
     name: Annotated[
         str,
