@@ -7,19 +7,21 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import pyarrow as pa
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from targetsel.documents.document import read_text
 from targetsel.errors import OutputError, RuleError
 from targetsel.rules.bits import BitLock
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.formatting import formatted
+from targetsel.rules.formula import ColumnValue
+from targetsel.rules.functions import FUNCTIONS
+from targetsel.rules.lint import STRANGE
 from targetsel.rules.lint import lint as remarks_on
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.rules.schema import json_schema
-from targetsel.selection.scored_file import scored_file
 from targetsel.tables.files import written_beside
 
 app = typer.Typer(help="Check, format and describe rule files.", no_args_is_help=True)
@@ -36,9 +38,10 @@ ScoredOption = Annotated[
 def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
     """Check RULES; exit status 1 if there is something to mend, 2 if a file has an error."""
     status = 0
+    schema, strange = (None, None) if catalog is None else _known_of(catalog)
     for name in rules:
         try:
-            remarks = remarks_on(Rules.read(name), catalog)
+            remarks = remarks_on(Rules.read(name), schema, strange)
         except RuleError as error:
             print(error, getattr(error, "detail", ""), sep="\n", file=sys.stderr)
             status = 2
@@ -52,14 +55,24 @@ def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
     raise typer.Exit(status)
 
 
+def _known_of(catalog: Path) -> tuple[pa.Schema, float | None]:
+    """The schema of a scored catalog, and the share of its sources that are not typical."""
+    from targetsel.selection.scored_file import scored_file
+
+    with scored_file(catalog) as file:
+        if "typicality" not in file.schema.names:
+            return file.schema, None
+        column = ColumnValue("typicality")
+        values = [block.column(column) for block in file.sources([column])]
+    known = np.concatenate([np.empty(0), *values])
+    known = known[~np.isnan(known)]
+    return file.schema, float((known < STRANGE).mean()) if len(known) else 0.0
+
+
 @app.command()
 def schema(catalog: ScoredOption = None) -> None:
     """Print the JSON schema of rule files, for completion in editors."""
-    if catalog is None:
-        found = json_schema()
-    else:
-        with scored_file(catalog) as file:
-            found = json_schema(file.schema)
+    found = json_schema(None if catalog is None else _known_of(catalog)[0])
     print(json.dumps(found, indent=2, ensure_ascii=False))
 
 
@@ -90,20 +103,23 @@ def fmt(
 def columns(
     scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
 ) -> None:
-    """List what rules can speak of in SCORED."""
+    """List the columns of SCORED that rules can use, and the functions."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from targetsel.selection.scored_file import scored_file
+
+    table = Table("column", "unit", "kind", "description", box=None, pad_edge=False)
     with scored_file(scored) as file:
         known = CatalogColumns(file.schema)
-        rows = []
         for name in known.names:
-            field, meaning = file.schema.field(name), known[name]
-            about = (field.metadata or {}).get(b"description", b"").decode()
-            role, kind = (getattr(meaning.formula, each, "") for each in ("role", "type"))
+            about = (file.schema.field(name).metadata or {}).get(b"description", b"").decode()
+            role, kind = (getattr(known[name].formula, each, "") for each in ("role", "type"))
             what = {"predicted": "predicted", "statistic": "its width or quantile"}.get(role, kind)
             if what != "other":
-                rows.append((name, str(meaning.unit or ""), what, about))
-    table = Table("column", "unit", "kind", "description", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
+                table.add_row(name, str(known[name].unit or ""), what, about)
+    for record in FUNCTIONS.values():
+        table.add_row(f"{record.name}()", "", "function", record.help)
     Console(soft_wrap=True, markup=False, highlight=False).print(table)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
@@ -19,8 +20,6 @@ from targetsel.rules.columns import CatalogColumns, UnseenColumns
 from targetsel.rules.plan import ClassFormulas, plan_for
 from targetsel.rules.rules import Rules
 from targetsel.scoring.columns import CATALOG, scored_columns
-from targetsel.selection.scored_file import scored_file
-from targetsel.selection.sources import numbers
 from targetsel.tables.columns import schema_of
 
 STRANGE = 0.01  # `typicality` below this: images hardly any of the training set is as strange as
@@ -45,31 +44,29 @@ class Remark:
         return self.place.detail
 
 
-def lint(rules: Rules, scored: Path | None = None) -> list[Remark]:
-    """What is to be said about rules, in the order of the file.
+def lint(
+    rules: Rules, schema: pa.Schema | None = None, strange: float | None = None
+) -> list[Remark]:
+    """Remarks about rules, in the order of the file.
 
     Parameters
     ----------
     rules : Rules
-    scored : Path, optional
-        A scored catalog to check names and units against. Without one, names that no scored file
-        has to have are taken on trust.
+    schema : pa.Schema, optional
+        The scored catalog to check names and units against. Without one, names that no scored
+        file has to have are taken on trust.
+    strange : float, optional
+        Share of the catalog's sources whose typicality is below `STRANGE`.
 
     Raises
     ------
     RuleError
         If the rules do not fit the catalog, or no catalog at all.
-    CatalogError
-        If the catalog cannot be read.
     """
-    strange = None
-    if scored is None:
+    if schema is None:
         columns: CatalogColumns = UnseenColumns(schema_of([*CATALOG, *scored_columns(1, 1)]))
     else:
-        with scored_file(scored) as file:
-            columns = CatalogColumns(file.schema)
-            if "typicality" in columns:
-                strange = _share_of_strange(file.sources([f.ColumnValue("typicality")]))
+        columns = CatalogColumns(schema)
     classes = plan_for(rules, columns).classes
     remarks = list(_conditions_in_comments(rules))
     for target_class, formulas in zip(rules.classes, classes, strict=True):
@@ -80,13 +77,6 @@ def lint(rules: Rules, scored: Path | None = None) -> list[Remark]:
         remarks += _misspelt(target_class, columns)
     remarks += _without_lock(rules)
     return sorted(set(remarks), key=lambda each: (each.place.file, each.place.line))
-
-
-def _share_of_strange(blocks) -> float:
-    values = [numbers(each.table.column("typicality")) for each in blocks]
-    known = np.concatenate([np.empty(0), *values])
-    known = known[~np.isnan(known)]
-    return float((known < STRANGE).mean()) if len(known) else 0.0
 
 
 def _conditions_in_comments(rules: Rules) -> Iterator[Remark]:

@@ -3,17 +3,22 @@
 import pyarrow as pa
 import pytest
 
+from targetsel.cli.rules import _known_of
 from targetsel.errors import RuleError
 from targetsel.rules.columns import footer
 from targetsel.rules.lint import lint
+from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules, shipped_rules
+from targetsel.scoring.columns import CATALOG, scored_columns
+from targetsel.tables.columns import schema_of
 from targetsel.tables.parquet import write_table
 from tests.selection.scored_by_hand import rule_text, scored_table
 
 
 def remarks(*where: str, scored=None, rest="", define="") -> list[str]:
     rules = Rules.parse(rule_text(*where, rest=rest, define=define), "rules.yaml")
-    return [str(each) for each in lint(rules, scored)]
+    schema, strange = (None, None) if scored is None else _known_of(scored)
+    return [str(each) for each in lint(rules, schema, strange)]
 
 
 @pytest.fixture
@@ -130,3 +135,24 @@ def test_shipped_rules_can_all_be_used_together():
     assert {"EXCITED", "STAR_FORMING", "QUIESCENT", "OFF_MANIFOLD", "MEMBERS_DISAGREE"} <= {
         each.name for each in together.classes
     }
+
+
+SCORED = schema_of([*CATALOG, *scored_columns(1, 1)])
+
+
+@pytest.mark.parametrize("name", SCORED.names)
+def test_lint_and_select_accept_the_same_of_every_column(name):
+    def verdict(ask) -> str:
+        try:
+            ask()
+        except RuleError as error:
+            return str(error)
+        return "accepted"
+
+    accepted = 0
+    for where in (f"{name} > 0", f"{name} is missing", name, f"P({name} > 0) > 0.5"):
+        rules = Rules.parse(rule_text(where))
+        found = verdict(lambda: lint(rules))  # noqa: B023
+        assert found == verdict(lambda: plan(rules, SCORED))  # noqa: B023
+        accepted += found == "accepted"
+    assert accepted
