@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr, ndtri, owens_t
+import scipy  # whose `special` is imported when it is first used
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,14 +94,14 @@ class ProxyPosterior:
         from scipy.stats import rankdata  # which takes a third of a second to import
 
         values = np.stack([proxies[name] for name in names], axis=1).astype(np.float64)
-        levels = ndtr(NORMAL_SCORES)
+        levels = scipy.special.ndtr(NORMAL_SCORES)
         measured = np.isfinite(values)
         usable = measured.mean(axis=2, keepdims=True) >= 1 - MOST_UNMEASURED
         middle = np.nanmedian(np.where(usable, values, 0.0), axis=2, keepdims=True)
         filled = np.where(measured & usable, values, middle)
         quantiles = np.moveaxis(np.quantile(filled, levels, axis=2, method="hazen"), 0, 2)
         quantiles = np.where(usable, quantiles, np.nan)
-        scores = ndtri((rankdata(filled, axis=2) - 0.5) / values.shape[2])
+        scores = scipy.special.ndtri((rankdata(filled, axis=2) - 0.5) / values.shape[2])
         scores /= np.maximum(np.sqrt((scores**2).mean(axis=2, keepdims=True)), 1e-12)
         matrix = np.clip(scores @ scores.transpose(0, 2, 1) / values.shape[2], -1.0, 1.0)
         return cls(
@@ -127,7 +127,9 @@ class ProxyPosterior:
 
     def quantile(self, name: str, probability: float) -> np.ndarray:
         """The quantile of one proxy at `probability` (0 to 1), shape (N,)."""
-        return self.value(name, np.full((len(self.knots(name)), 1), ndtri(probability)))[:, 0]
+        return self.value(
+            name, np.full((len(self.knots(name)), 1), scipy.special.ndtri(probability))
+        )[:, 0]
 
     def std(self, name: str) -> np.ndarray:
         """Standard deviation of one proxy, shape (N,)."""
@@ -148,13 +150,13 @@ class ProxyPosterior:
 
     def probability_below(self, name: str, threshold: np.ndarray | float) -> np.ndarray:
         """P(proxy < threshold) for each source, shape (N,); NaN where there is no posterior."""
-        return ndtr(self.score(name, threshold))
+        return scipy.special.ndtr(self.score(name, threshold))
 
     def probability_inside(self, box: Mapping[str, Sides]) -> np.ndarray:
         """P that one proxy, or each of two, lies between its two normal scores, shape (N,)."""
         if len(box) == 1:
             ((low, high),) = box.values()
-            inside = sum(sign * ndtr(score) for sign, score, _ in _corners(low, high))
+            inside = sum(sign * scipy.special.ndtr(score) for sign, score, _ in _corners(low, high))
             return np.maximum(inside, 0.0)
         (one, two), (first, second) = box, box.values()
         rho = self._between(one, two)
@@ -207,8 +209,10 @@ def bivariate_normal(x: np.ndarray, y: np.ndarray, correlation: np.ndarray) -> n
     # Owen's function takes the ratio of both, so zero and infinity become numbers as good as they.
     x, y = (np.where(np.abs(z) < 1e-150, 1e-150, np.clip(z, -40.0, 40.0)) for z in (x, y))
     rest = np.sqrt((1 - correlation) * (1 + correlation))
-    tails = owens_t(x, (y / x - correlation) / rest) + owens_t(y, (x / y - correlation) / rest)
-    below = (ndtr(x) + ndtr(y)) / 2 - tails
+    tails = scipy.special.owens_t(x, (y / x - correlation) / rest) + scipy.special.owens_t(
+        y, (x / y - correlation) / rest
+    )
+    below = (scipy.special.ndtr(x) + scipy.special.ndtr(y)) / 2 - tails
     return np.where((x < 0) != (y < 0), below - 0.5, below)
 
 
@@ -228,7 +232,7 @@ def _normals(dimension: int, n_draws: int) -> np.ndarray:
     from scipy.stats import qmc
 
     sobol = qmc.Sobol(dimension, scramble=True, rng=20200912)
-    return ndtri(np.clip(sobol.random(n_draws), 1e-9, 1 - 1e-9)).T
+    return scipy.special.ndtri(np.clip(sobol.random(n_draws), 1e-9, 1 - 1e-9)).T
 
 
 def _interpolate(scores: np.ndarray, knots: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.special import erf
+import scipy  # whose `special` is imported when it is first used
 
 from targetsel.spectra.grid import SpectrumPixels, WavelengthBand
 
@@ -240,7 +240,7 @@ class Fit:
                 column = np.zeros(len(edges) - 1)
                 for wavelength, strength in profile:
                     scale = np.sqrt(2) * wavelength * sigma / SPEED_OF_LIGHT
-                    below = erf((edges - wavelength) / scale) / 2
+                    below = scipy.special.erf((edges - wavelength) / scale) / 2
                     column += strength * np.diff(below) / np.diff(edges)
                 columns.append(column)
         distance = (pixels.centres[run] - self.profile[0][0]) / self.band.width
