@@ -29,7 +29,7 @@ from targetsel.documents.models import (
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import SpectrumError, did_you_mean
 from targetsel.expressions import grammar
-from targetsel.expressions.functions import OPERATORS
+from targetsel.expressions.functions import ARITHMETIC, OPERATORS
 from targetsel.spectra.grid import SpectrumPixels, WavelengthBand, air_to_vacuum
 from targetsel.spectra.lines.index import Break, Fit, Index, Level, Profile, SideBands, Width, on
 
@@ -40,7 +40,7 @@ UNITS = {"emission": "Angstrom", "absorption": "Angstrom", "magnitude": "mag", "
 
 # ---------------------------------------------------------------- formulas
 
-_ALLOWED = (*OPERATORS, "log10", "sqrt")
+_FUNCTIONS = {name: ARITHMETIC[name] for name in ("log10", "sqrt")}
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,16 @@ class LineFormula:
         ------
         SpectrumError
         """
-        formula = cls(grammar.parse(text, place))
+        formula = cls(grammar.parse(text, place, _FUNCTIONS))
         for node in grammar.walk(formula.tree):
             if isinstance(node, grammar.NameNode) and node.name not in known:
                 hint = did_you_mean(node.name, known) or " Define it further up."
                 raise node.place.error(f"formula has the unknown name '{node.name}'.{hint}")
             is_number = isinstance(node, grammar.NumberNode) and not node.unit
-            is_operation = isinstance(node, grammar.Branch) and node.word in _ALLOWED
+            is_operation = isinstance(node, grammar.Branch) and node.word in (
+                *OPERATORS,
+                *_FUNCTIONS,
+            )
             if not (is_number or is_operation or isinstance(node, grammar.NameNode)):
                 raise node.place.error(
                     f"'{str(node)[:40]}' is not allowed in a formula; expected numbers, names of "
