@@ -14,7 +14,8 @@ from targetsel.mock.camera import PAN_STARRS
 from targetsel.mock.demonstration import write_demonstration
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.novelty.novelty import NoveltyReference
-from targetsel.scoring.ensemble import SCHEMA, Ensemble
+from targetsel.scoring.card import SCHEMA
+from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 

@@ -113,33 +113,10 @@ class InputPlan:
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> InputPlan:
-        """What the card's entry "input" says.
-
-        Raises
-        ------
-        EnsembleError
-            If a value is missing, of another kind, or impossible.
-        """
-        try:
-            bands, scale = tuple(map(str, card["bands"])), float(card["pixel_scale"])
-            size, stretch = int(card["size"]), Stretch.from_card(card["stretch"])
-            binning = int(card.get("binning", 1))
-        except (KeyError, TypeError, ValueError) as error:
-            raise EnsembleError(
-                f"entry 'input' of the card: missing or unusable value ({error}). Expected bands, "
-                "pixel_scale, size and stretch."
-            ) from error
-        if not (0 < scale < np.inf and size >= 1):
-            raise EnsembleError(
-                f"entry 'input' of the card: {size} pixels of {scale:g} arcsec, expected positive "
-                "numbers."
-            )
-        if card.get("flux_unit", FLUX_UNIT) != FLUX_UNIT:
-            raise EnsembleError(
-                f"entry 'input' of the card: flux_unit is '{card['flux_unit']}', expected "
-                f"'{FLUX_UNIT}', the unit of cutouts."
-            )
-        return cls(bands, scale, size, stretch, binning)
+        """The plan in a card's entry "input", which `scoring.card` has checked."""
+        stretch = Stretch.from_card(card["stretch"])
+        binning = card.get("binning", 1)
+        return cls(tuple(card["bands"]), card["pixel_scale"], card["size"], stretch, binning)
 
 
 def binned(flux: np.ndarray, binning: int) -> np.ndarray:

@@ -7,7 +7,6 @@ On disk it is one directory: `card.json`, one `member-K.safetensors` per network
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
@@ -28,12 +27,12 @@ from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.novelty.novelty import N_LEVELS, NoveltyReference, image_numbers
+from targetsel.scoring.card import card_bytes, members_in, read_card
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.files import sha256_of_file, written_beside
 from targetsel.weights.safetensors import load_weights, read_safetensors, write_safetensors
 
-SCHEMA = "targetsel/ensemble/v1"
 DEFAULT = "mock-ps1"
 # Tensors of novelty.safetensors, by the attribute of `NoveltyReference` that they hold.
 NOVELTY_TENSORS = {
@@ -73,7 +72,7 @@ class Ensemble:
         """A hash of everything: the card, which holds the hashes of all weights."""
         import hashlib
 
-        return hashlib.sha256(_card_bytes(self.card)).hexdigest()
+        return hashlib.sha256(card_bytes(self.card)).hexdigest()
 
     # ------------------------------------------------------------------ predicting
 
@@ -178,11 +177,9 @@ class Ensemble:
         With the calibration that lies beside it, unless not `calibrated`.
         """
         folder = find_ensemble(name_or_folder)
-        card = _read_card(folder)
+        card = read_card(folder)
         for name, expected in card["files"].items():
             path = folder / name
-            if path.name != name:
-                raise EnsembleError(f"{folder / 'card.json'}: '{name}' is not a plain file name")
             if path.exists() and sha256_of_file(path) != expected:
                 read_safetensors(path)  # says it better if it is no safetensors file at all
                 raise EnsembleError(
@@ -190,13 +187,11 @@ class Ensemble:
                     "Copy the whole ensemble directory again."
                 )
         networks = []
-        for name in _members_in(card):
+        for name in members_in(card["files"]):
             plan = card.get("networks", {}).get(name, card["network"])
             network = Network(NetworkPlan(**plan))
             load_weights(network, read_safetensors(folder / name), folder / name)
             networks.append(network)
-        if not networks:
-            raise EnsembleError(f"{folder / 'card.json'}: no file 'member-K.safetensors' is listed")
         decoder = Decoder.read(folder / "decoder.safetensors")
         novelty = _read_novelty(folder / "novelty.safetensors")
         ensemble = cls(networks, decoder, novelty, card, device)
@@ -260,7 +255,7 @@ class Ensemble:
         self.card |= {"networks": others} if others else {}
         self.card["files"] = {name: sha256_of_file(folder / name) for name in names}
         with written_beside(folder / "card.json") as beside:
-            beside.write_bytes(_card_bytes(self.card))
+            beside.write_bytes(card_bytes(self.card))
 
 
 def fit_reference(ensemble: Ensemble, store: CutoutStore, ids: np.ndarray) -> NoveltyReference:
@@ -333,16 +328,6 @@ def _interface(network: Network) -> tuple[int, int, int]:
     return network.plan.n_bands, network.plan.n_latents, network.plan.n_features
 
 
-def _members_in(card: dict[str, Any]) -> list[str]:
-    """The files of the networks in the order of their numbers."""
-    names = [name for name in card["files"] if name.startswith("member-")]
-    return sorted(names, key=lambda name: (len(name), name))
-
-
-def _card_bytes(card: dict[str, Any]) -> bytes:
-    return (json.dumps(card, indent=1, sort_keys=True) + "\n").encode()
-
-
 def _read_novelty(path: Path) -> NoveltyReference:
     tensors = read_safetensors(path)
     expected = NOVELTY_TENSORS.values()
@@ -354,37 +339,3 @@ def _read_novelty(path: Path) -> NoveltyReference:
     return NoveltyReference(
         **{field: tensors[name].numpy().astype(float) for field, name in NOVELTY_TENSORS.items()}
     )
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
-
-
-def _read_card(folder: Path) -> dict[str, Any]:
-    path = folder / "card.json"
-    try:
-        card = json.loads(path.read_bytes(), parse_constant=_refuse)
-    except FileNotFoundError:
-        raise EnsembleError(f"{folder}: no card.json there, so it is not an ensemble") from None
-    except (ValueError, OSError) as error:
-        raise EnsembleError(f"{path}: damaged: not JSON ({error})") from None
-    if not isinstance(card, dict) or card.get("schema") != SCHEMA:
-        found = card.get("schema") if isinstance(card, dict) else type(card).__name__
-        raise EnsembleError(f"{path}: schema is {found!r}, expected '{SCHEMA}'")
-    for key, kind in (("files", dict), ("network", dict), ("input", dict)):
-        if not isinstance(card.get(key), kind):
-            raise EnsembleError(f"{path}: entry '{key}' is missing or not a table")
-    missing = {"bands", "pixel_scale", "size", "stretch"} - card["input"].keys()
-    if missing:
-        raise EnsembleError(f"{path}: entry 'input' lacks {', '.join(sorted(missing))}")
-    unlisted = {"decoder.safetensors", "novelty.safetensors"} - card["files"].keys()
-    if unlisted:
-        raise EnsembleError(f"{path}: entry 'files' lacks {', '.join(sorted(unlisted))}")
-    plans = {"network": card["network"], **card.get("networks", {})}
-    for entry, plan in plans.items():
-        unknown = plan.keys() - NetworkPlan.__dataclass_fields__.keys()
-        if unknown:
-            raise EnsembleError(
-                f"{path}: entry '{entry}' has unknown keys {', '.join(sorted(unknown))}"
-            )
-    return card

@@ -32,7 +32,8 @@ from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.network import Network, NetworkPlan, presets
 from targetsel.novelty.novelty import NoveltyReference
-from targetsel.scoring.ensemble import BATCH_SIZE, SCHEMA, Ensemble, fit_reference
+from targetsel.scoring.card import SCHEMA
+from targetsel.scoring.ensemble import BATCH_SIZE, Ensemble, fit_reference
 from targetsel.spectra.decoder import Decoder
 from targetsel.tables.files import sha256_of_file
 from targetsel.version import __version__

@@ -15,7 +15,8 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.network import Network
 from targetsel.networks.posterior import LatentPosterior
-from targetsel.scoring.ensemble import SCHEMA, Ensemble, halves
+from targetsel.scoring.card import SCHEMA
+from targetsel.scoring.ensemble import Ensemble, halves
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.lines import measure
 from targetsel.spectra.proxies import Proxies

@@ -242,7 +242,7 @@ def test_weights_of_another_shape_are_named_with_both_shapes(refuses, sky):
 @pytest.mark.parametrize(
     ("card", "message"),
     [
-        ("{", "damaged: not JSON"),
+        ("{", "card.json:1:2: error: not valid JSON: "),
         ("[]", "schema is 'list', expected 'targetsel/ensemble/v1'"),
         ('{"schema": "other/v9"}', "schema is 'other/v9', expected"),
     ],

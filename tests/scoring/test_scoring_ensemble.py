@@ -95,7 +95,7 @@ def test_a_directory_without_card_is_no_ensemble(tmp_path):
 
 def test_a_damaged_or_foreign_card_is_told_apart(folder):
     (folder / "card.json").write_text("{")
-    with pytest.raises(EnsembleError, match="damaged: not JSON"):
+    with pytest.raises(EnsembleError, match=r"card\.json:1:\d+: error: not valid JSON"):
         Ensemble.read(folder)
     (folder / "card.json").write_text('{"schema": "someone/else"}')
     with pytest.raises(EnsembleError, match="schema is 'someone/else', expected 'targetsel"):
@@ -160,7 +160,7 @@ def test_a_pickle_in_place_of_safetensors_is_never_opened(folder, tmp_path):
 
 def test_a_card_cannot_name_files_outside_its_directory(folder):
     card = json.loads((folder / "card.json").read_text())
-    update_card(folder, files=card["files"] | {"../outside.safetensors": "0"})
+    update_card(folder, files=card["files"] | {"../outside.safetensors": "0" * 64})
     with pytest.raises(EnsembleError, match="not a plain file name"):
         Ensemble.read(folder)
 
@@ -174,12 +174,14 @@ def rehash(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bands": 5}, "'input' of the card: missing or unusable value"),
+        ({"bands": 5}, "input.bands is '5'; expected a list of bands"),
         ({"bands": ["g", "r", "i", "z"]}, "bands of the input: 4, but the 2 networks need 5"),
-        ({"pixel_scale": "fine"}, "'input' of the card: missing or unusable value"),
-        ({"pixel_scale": 0}, "64 pixels of 0 arcsec, expected positive numbers"),
-        ({"size": -1}, "-1 pixels of 0.25 arcsec, expected positive numbers"),
-        ({"flux_unit": "jansky"}, "flux_unit is 'jansky', expected 'nanomaggy'"),
+        ({"pixel_scale": "fine"}, "input.pixel_scale is 'fine'; expected a number.*arcsec"),
+        ({"pixel_scale": 0}, "input.pixel_scale is '0'; expected a number above 0.*arcsec"),
+        ({"size": -1}, "input.size is '-1'; expected a whole number, 1 or more: pixels"),
+        ({"flux_unit": "jansky"}, "input.flux_unit is 'jansky'; expected 'nanomaggy'"),
+        ({"binning": 5}, "binning is 5, expected a divisor of the size"),
+        ({"stretch": {}}, "missing key 'kind' in input.stretch"),
     ],
 )
 def test_an_input_that_no_cutout_could_be_is_refused(folder, change, message):
@@ -240,5 +242,25 @@ def test_a_foreign_novelty_reference_is_refused(folder, change, message):
 
 def test_a_card_with_nan_is_refused_before_anything_is_scored(folder):
     update_card(folder, validation={"rms": float("nan")})
-    with pytest.raises(EnsembleError, match=r"not JSON \(NaN is no number\)"):
+    with pytest.raises(EnsembleError, match="not valid JSON: NaN is no number"):
         Ensemble.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"nam": "mine"}, "unknown key 'nam'.* Did you mean 'name'"),
+        ({"network": {"depth": 7}}, "network plan: depth is 7, expected one of 0, 18, 34, 50"),
+        ({"network": {"widht": 1.0}}, "network plan: unknown key 'widht'. Did you mean 'width'"),
+        ({"networks": {"member-1.safetensors": {"width": 99}}}, "width is 99, expected 0 <= width"),
+        ({"half_precision": {"weights": "yes"}}, "half_precision.weights is 'yes'; expected"),
+        ({"training": {"n_sources": 3}}, "missing key 'store_sha256' in training"),
+        ({"simulated": 1}, "simulated is '1'; expected"),
+        ({"imported": [{"file": "a.pth"}]}, "missing key 'sha256' in imported"),
+    ],
+)
+def test_every_entry_of_a_card_is_checked(folder, change, message):
+    update_card(folder, **change)
+    with pytest.raises(EnsembleError, match=message) as caught:
+        Ensemble.read(folder)
+    assert str(folder / "card.json") in str(caught.value)

@@ -1,0 +1,186 @@
+"""The card of an ensemble: all that a prediction depends on, as `card.json` holds it.
+
+Programs build a card as plain values and write them with `card_bytes`; whatever is read from disk
+is checked against `EnsembleCard` first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+
+from targetsel.documents.models import DocumentModel, Expected, read_model
+from targetsel.errors import EnsembleError, did_you_mean
+from targetsel.networks.network import NetworkPlan
+
+SCHEMA = "targetsel/ensemble/v1"
+ALWAYS = ("decoder.safetensors", "novelty.safetensors")  # files beside those of the members
+
+
+def _plan(card: dict[str, Any]) -> dict[str, Any]:
+    known = [each.name for each in fields(NetworkPlan)]
+    for key in card:
+        if key not in known:
+            raise ValueError(f"network plan: unknown key '{key}'.{did_you_mean(key, known)}")
+    try:
+        NetworkPlan(**card)
+    except EnsembleError as error:
+        raise ValueError(str(error)) from None
+    return card
+
+
+Sha256 = Annotated[
+    str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Expected("a SHA-256 of 64 digits")
+]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Plan = Annotated[dict[str, Any], AfterValidator(_plan)]
+
+
+class StretchCard(DocumentModel):
+    """`imaging.stretch.Stretch`."""
+
+    kind: Literal["linear", "asinh"]
+    sky_sigma: list[Positive]
+    scale: Positive
+    softening: Positive
+    clip: Positive
+    offset: list[float] = Field([])
+
+
+class NormalisationCard(DocumentModel):
+    """What the input of imported networks was normalised by."""
+
+    mean: list[float]
+    std: list[Positive]
+    unit: str
+    origin: str
+    note: str = ""
+
+
+class InputCard(DocumentModel):
+    """`networks.input_plan.InputPlan`."""
+
+    bands: Annotated[list[str], Field(min_length=1), Expected("a list of bands")]
+    pixel_scale: Positive = Field(description="arcsec")
+    size: Annotated[int, Field(ge=1)] = Field(description="pixels")
+    flux_unit: Literal["nanomaggy"] = "nanomaggy"
+    stretch: StretchCard
+    binning: Annotated[int, Field(ge=1)] = 1
+    normalisation: NormalisationCard | None = None
+
+
+class PartCard(DocumentModel):
+    """Sources of one part of a training."""
+
+    n: Count
+    ids_sha256: Sha256
+
+
+class TrainingCard(DocumentModel):
+    """Sources that the networks learnt from, and the recipe."""
+
+    store_sha256: Sha256
+    labels_sha256: Sha256
+    started_from: Sha256 | None = None
+    n_sources: Count
+    n_groups: Count
+    left_out: dict[str, Count]
+    recipe: dict[str, Any]
+    split: dict[str, PartCard]
+    label_noise: list[float]
+    support: dict[str, Any]
+    split_seed: int | None = None
+
+
+class HalfPrecisionCard(DocumentModel):
+    """Whether weights are rounded, and what that changed."""
+
+    weights: bool
+    largest_change: float
+    of: str
+
+
+class ImportCard(DocumentModel):
+    """A published file of weights, and the name that each of its tensors got."""
+
+    file: str
+    sha256: Sha256
+    tensors: dict[str, str]
+
+
+class EnsembleCard(DocumentModel):
+    """What `card.json` may hold."""
+
+    schema_: Literal["targetsel/ensemble/v1"] = Field(alias="schema")
+    name: str = ""
+    description: str = ""
+    simulated: bool = False
+    code_version: str = ""
+    input: InputCard
+    network: Plan = Field(description="the plan of most members")
+    networks: dict[str, Plan] = Field({}, description="plans of other members, by their files")
+    latents: dict[str, Any] = Field({})
+    training: TrainingCard | None = None
+    half_precision: HalfPrecisionCard | None = None
+    validation: dict[str, Any] = Field({})
+    novelty: str = ""
+    imported: list[ImportCard] = Field([])
+    files: dict[str, Sha256] = Field(description="the SHA-256 of each file beside the card")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_schema(cls, data: Any) -> Any:
+        """Refuse other formats first: of these nothing else is right."""
+        found = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
+        if found != SCHEMA:
+            raise ValueError(f"schema is {found!r}, expected '{SCHEMA}'")
+        return data
+
+    @field_validator("files")
+    @classmethod
+    def _check_files(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            if Path(name).name != name:
+                raise ValueError(f"'{name}' is not a plain file name")
+        if missing := [name for name in ALWAYS if name not in files]:
+            raise ValueError(f"entry 'files' lacks {', '.join(missing)}")
+        if not members_in(files):
+            raise ValueError("no file 'member-K.safetensors' is listed")
+        return files
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card in an ensemble's directory, wholly checked.
+
+    Raises
+    ------
+    EnsembleError
+        If there is none, or it is damaged, of another format, or has a value that cannot be.
+    """
+    path = folder / "card.json"
+    if not path.exists():
+        raise EnsembleError(f"{folder}: no card.json there, so it is not an ensemble")
+    try:
+        read_model(path, EnsembleCard, EnsembleError)
+    except EnsembleError as error:  # programs write cards: a caret would help nobody
+        told = str(error) + "." * (str(error)[-1] not in ".?")
+        raise EnsembleError(f"{told} Copy the whole ensemble directory again.") from None
+    card: dict[str, Any] = json.loads(path.read_bytes())
+    return card
+
+
+def card_bytes(card: Mapping[str, Any]) -> bytes:
+    """The bytes of `card.json`; their hash is that of the ensemble."""
+    return (json.dumps(card, indent=1, sort_keys=True) + "\n").encode()
+
+
+def members_in(files: Mapping[str, str]) -> list[str]:
+    """The files of the networks, in the order of their numbers."""
+    names = [name for name in files if name.startswith("member-")]
+    return sorted(names, key=lambda name: (len(name), name))
