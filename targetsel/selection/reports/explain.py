@@ -126,7 +126,7 @@ def _chosen(catalog: ScoredCatalog, found: list[Explanation], ids: pa.Array) -> 
         explained.passed and (each.limit or each.dedup is not None)
         for explained, each in zip(found, classes, strict=True)
     ):
-        unguarded = tuple(replace(each, guarantee=None) for each in classes)
+        unguarded = tuple(each.model_copy(update={"guarantee": None}) for each in classes)
         rules = replace(catalog.rules, classes=unguarded)
         targets = preview(ScoredCatalog(catalog.file, rules, catalog.quantiles))
         chosen = [pc.is_in(ids, targets.ids_of(each.name))[0].as_py() for each in found]
