@@ -26,7 +26,6 @@ from targetsel.spectra.lines import BPT_CLASSES
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.files import written_beside
 
-SCHEMA = "targetsel/calibration/v2"
 FILE_NAME = "calibration.json"
 _AGAIN = "Fit it again with 'targetsel calibrate', or remove it."
 
@@ -86,7 +85,7 @@ class CalibrationSteps(DocumentModel):
 class Calibration(CalibrationSteps):
     """The content of a `calibration.json`: the steps, and what they were fitted to."""
 
-    schema_: Literal["targetsel/calibration/v2"] = Field(SCHEMA, alias="schema")
+    schema_: Literal["targetsel/calibration/v2"] = Field("targetsel/calibration/v2", alias="schema")
     code_version: str
     ensemble: dict[Literal["name", "sha256"], str]
     truth_sha256: str

@@ -196,13 +196,13 @@ def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> Calibra
     """Calibration of the latents, and of what decoding leaves out."""
     rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
     if len(rows) < FEWEST:
-        return CalibrationSteps(latents=None, residual=None, maps={}, classes=None)
+        return CalibrationSteps(latents=None, residual=None, proxies={}, classes=None)
     some = known.take(rows)
     residual = _residual(some, decoder, truth)
     latents = LatentCalibration.fit(
         some.posterior(), some.latents, some.noise, some.magnitude, some.weight
     )
-    return CalibrationSteps(latents=latents, residual=residual, maps={}, classes=None)
+    return CalibrationSteps(latents=latents, residual=residual, proxies={}, classes=None)
 
 
 def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResidual | None:

@@ -167,7 +167,7 @@ def reliability_figures(
             with np.errstate(divide="ignore", invalid="ignore"):
                 stated, share = probability[:, k] / here[:, k], true[:, k] / here[:, k]
             for name, column in (("mean P", stated), ("share true", share)):
-                yield Figure.of_values(name, claim.name, bin_name(k), column, int(counts[k]))
+                yield Figure.of_values(name, claim.name, bin_name(int(k)), column, int(counts[k]))
 
 
 # ---------------------------------------------------------------------- members and lists
