@@ -80,7 +80,7 @@ def read_document(text: str, file: str, error: type[TargetselError] = RuleError)
     Raises
     ------
     TargetselError
-        Of class `error`, if the text is not YAML or uses a part of YAML that our files do without.
+        If the text is not YAML or uses a part of YAML that is refused; of class `error`.
     """
     top = SourceLocation(file, error_type=error)
     if len(text) > MAX_CHARACTERS:

@@ -1,4 +1,4 @@
-"""Files that users write, checked by pydantic models; faults are told with line, column and caret.
+"""Files that users write, checked by pydantic models; errors give line, column and caret.
 
     class Arm(DocumentModel):
         name: NonEmptyText
@@ -273,7 +273,7 @@ class OneOrMany:
 
 
 def read_model(path: Path, model: type[M], error: type[TargetselError] = RuleError) -> M:
-    """What a YAML or JSON file (.json) holds.
+    """The model of a YAML file, or of a JSON file (.json).
 
     Raises
     ------
@@ -285,7 +285,7 @@ def read_model(path: Path, model: type[M], error: type[TargetselError] = RuleErr
 
 
 def parse_model(text: str, file: str, model: type[M], error: type[TargetselError] = RuleError) -> M:
-    """The same of a text; `file` is its name in errors."""
+    """The model of a text; `file` is its name in errors. Errors as `read_model`."""
     if file.endswith(".json"):
         return _parse_json(text, file, model, error)
     return validate(read_document(text, file, error), model)
@@ -360,7 +360,7 @@ class _Fault:
     metadata : list
         Annotations of the field and of what lies between it and the fault.
     value : object
-        What is written there.
+        The value in the file.
     place : SourceLocation
     """
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from targetsel.expressions import units
 
-# Lowest and highest value, broadcast to shape (N,); NaN where nothing is said of the values.
+# Lowest and highest value, broadcast to shape (N,); NaN where the values are not bounded.
 Interval = tuple[np.ndarray, np.ndarray]
 
 
@@ -30,7 +30,7 @@ class Function:
     Attributes
     ----------
     name : str
-        As it is written.
+        The name or symbol in expressions.
     help : str
         One line that says what it gives.
     arguments : (int, int)

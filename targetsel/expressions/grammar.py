@@ -261,7 +261,7 @@ def evaluate(node: Node, values: Mapping[str, np.ndarray]) -> np.ndarray:
     ----------
     node : Node
     values : mapping of name to ndarray
-        Of every name in the formula, of shapes that broadcast.
+        Values of every name in the formula, of shapes that broadcast.
     """
     if isinstance(node, NumberNode):
         return np.asarray(node.value, dtype=np.float64)
@@ -324,7 +324,7 @@ class _Parser:
         return self._counted(Branch(place, word, parts, operators, symbol))
 
     def _deeper(self, rule: str) -> Node:
-        """What the grammar's `rule` reads, one level further down."""
+        """The result of the grammar's `rule`, one level of nesting further down."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise self.place.error(

@@ -50,7 +50,7 @@ class PhotometricColumn:
     kind : "flux" or "fiberflux"
         Light of the whole source, or within a fiber.
     unit : str
-        As the column has it; "mag" for magnitudes without a unit.
+        Unit of the column; "mag" for magnitudes without a unit.
     is_error : bool
         Whether it holds standard deviations.
     """

@@ -1,4 +1,4 @@
-"""Bits of target classes, given once and for ever.
+"""Bits of target classes, assigned permanently.
 
 Beside rule files may lie a file `rules.bits` that says which class each bit of `target_bits`
 belongs to, one a line, and which are retired:
@@ -39,7 +39,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class BitLock:
-    """The bits that are given.
+    """The bits assigned so far.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class BitLock:
 
     @classmethod
     def read(cls, folder: Path) -> BitLock:
-        """The lock file of a folder of rules; without one, no bit is given.
+        """The lock file of a folder of rules; without one, no bit is assigned.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class BitLock:
         return next((bit for bit in range(HIGHEST + 1) if bit not in self.owners), "none")
 
     def updated(self, classes: Iterable[TargetClass]) -> BitLock:
-        """The lock once every one of these classes, and no other, is in use.
+        """The lock after every one of these classes, and no other, came into use.
 
         Raises
         ------

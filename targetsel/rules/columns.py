@@ -14,7 +14,7 @@ from targetsel.spectra.proxies import CORRELATION, proxy_names
 from targetsel.tables.parquet import footer_in
 
 STATISTICS = ("_std", "_q16", "_q84")
-# Of a column whose unit is not known, because there is no catalog yet: it agrees with any other.
+# Unit of a column when there is no catalog yet: it agrees with every other unit.
 ANY_UNIT = u.def_unit("any")
 
 
@@ -67,7 +67,7 @@ class CatalogColumns:
 
 
 def correlated(schema: pa.Schema) -> dict[str, list[str]]:
-    """For each proxy that has a column of correlations, with which proxies, in their order."""
+    """The correlated proxies, in their order, of each proxy that has a column of correlations."""
     return {
         field.name.removesuffix(CORRELATION): field.metadata[b"with"].decode().split(",")
         for field in schema
@@ -81,7 +81,7 @@ def footer(schema: pa.Schema) -> dict[str, Any]:
 
 
 def column_names(schema: pa.Schema) -> dict[str, str]:
-    """What a scored file calls its `source_id`, `ra` and `dec`."""
+    """The names in a scored file of the columns `source_id`, `ra` and `dec`."""
     named = footer(schema).get("columns", {})
     return {name: named.get(name, name) for name in ("source_id", "ra", "dec")}
 

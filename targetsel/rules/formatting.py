@@ -125,7 +125,7 @@ def _reindented(lines: list[str]) -> list[str]:
         elif words.startswith("#"):
             waiting.append(len(result))
             result.append(words)
-        else:  # goes on with the entry above
+        else:  # continues the entry above
             old = len(line) - len(line.lstrip())
             result.append(" " * max(old + shift, 0) + line.strip())
     return [re.sub(r"(?<=\S) +$", "", line) for line in result]
@@ -164,7 +164,7 @@ def _without_double_gaps(lines: list[str]) -> list[str]:
 
 
 def _content(node: Node) -> object:
-    """What a tree says, whatever its layout."""
+    """The content of a tree, independent of its layout."""
     if isinstance(node, Scalar):
         return re.sub(r"\s+", "", node)
     if isinstance(node, Sequence):

@@ -285,7 +285,7 @@ def with_values(formula: Formula, values: Mapping[Formula, float]) -> Formula:
 
 
 def truth(where: tuple[Formula, ...]) -> Formula | None:
-    """What a class claims about the true, measured proxies of its members; None if nothing.
+    """The claim of a class about the true, measured proxies of its members; None without one.
 
     The conditions of `where` must all hold; of each, this is kept:
 

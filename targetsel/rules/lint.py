@@ -1,4 +1,4 @@
-"""Advice on rules that are valid and yet may not mean what their author thinks."""
+"""Advice on rules that are valid but may not mean what their author intends."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _outside_p(node: Node, define) -> Iterator[Branch]:
 
 
 def _extrapolation(formulas: ClassFormulas, strange: float | None) -> Iterator[Remark]:
-    """Probabilities of sources that the networks may never have seen the like of."""
+    """Probabilities of sources that may be unlike any in the training set."""
     names = {column.name for each in formulas.where for column in f.columns(each)}
     for condition in formulas.conditions:
         uses_p = any(isinstance(part, f.Probability) for part in f.walk(condition.formula))
@@ -200,7 +200,7 @@ def _misspelt(target_class: TargetClass, columns: CatalogColumns) -> Iterator[Re
 
 
 def _without_lock(rules: Rules) -> Iterator[Remark]:
-    """Bits that the lock file beside the rules does not know yet."""
+    """Bits that are not yet in the lock file beside the rules."""
     for each in rules.classes:
         lock = BitLock.read(Path(each.place_of("bit").file).parent)
         if lock and each.bit not in lock.owners:

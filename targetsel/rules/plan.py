@@ -61,10 +61,10 @@ class ClassFormulas:
     Attributes
     ----------
     conditions : tuple of Condition
-        Those of steps 1 to 6, in their order.
+        The conditions of steps 1 to 6, in their order.
     rank : Formula or None
     truth : Formula or None
-        What the class claims about its members' true proxies (see `formula.truth`).
+        The class's claim about its members' true proxies (see `formula.truth`).
     priority : Formula
     region : Region or None
         The footprint.
@@ -90,7 +90,7 @@ class ClassFormulas:
 
     @property
     def claim(self) -> f.Formula:
-        """What the class claims about its members' true proxies.
+        """The class's claim about its members' true proxies.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class Plan:
 
 
 def plan(rules: Rules, schema: pa.Schema) -> Plan:
-    """What the rules ask of a catalog with this schema.
+    """The rules bound to the columns of a catalog with this schema.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def plan(rules: Rules, schema: pa.Schema) -> Plan:
 
 
 def plan_for(rules: Rules, columns: CatalogColumns) -> Plan:
-    """What the rules ask of a catalog with these columns."""
+    """The rules bound to these columns of a catalog; errors as `plan`."""
     files = ExternalFiles()
     classes: dict[str, ClassFormulas] = {}
     quantiles: dict[f.CatalogQuantile, str] = {}

@@ -117,7 +117,7 @@ def _keys(value: Any) -> Mapping[str, SourceLocation]:
 
 
 def _check_class(target_class: TargetClass, above: Mapping[str, TargetClass]) -> None:
-    """Raise if a class has the bit of one above it, or speaks of one that is not above it."""
+    """Raise if a class has the bit of one above it, or names one that is not above it."""
     for other in above.values():
         if other.bit == target_class.bit:
             raise target_class.place_of("bit").error(
@@ -144,9 +144,9 @@ class Rules:
     classes : tuple of TargetClass
         In the order of the file.
     define : mapping of name to Node
-        Of a single file; each class knows its own.
+        The definitions of a single file; each class keeps its own.
     seed : int
-        Of the (first) file.
+        The seed of the (first) file.
     files : tuple of (str, str)
         Name and text of every file that was read, those it extends behind it.
     """

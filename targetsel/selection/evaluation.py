@@ -164,7 +164,7 @@ def all_hold(conditions: Iterable[f.Formula], sources: Sources) -> np.ndarray:
 
 
 def cost(formula: f.Formula) -> int:
-    """How slow a condition is: 0 to compare, 1 to look up, 2 to integrate a posterior."""
+    """Relative cost of a condition: 0 to compare, 1 to look up, 2 to integrate a posterior."""
     parts = list(f.walk(formula))
     if any(isinstance(part, f.Probability | f.Quantile) for part in parts):
         return 2
@@ -193,8 +193,8 @@ def _compared_with(
 ) -> np.ndarray:
     """Whether P(condition) is more, or less, than a limit, shape (N,).
 
-    The same as asking `probability`, which is only done where its bounds lie on both sides of the
-    limit; usually that is one row in many.
+    The same as comparing `probability`, which is only computed where its bounds lie on both sides
+    of the limit; usually that is one row in many.
     """
     if operator in ("==", "!="):
         return COMPARISONS[operator](probability(condition, sources), limit)
@@ -209,7 +209,7 @@ def _compared_with(
 
 
 def _may_reach(limit: float, condition: f.Formula, sources: Sources) -> np.ndarray:
-    """Where P(condition) may be `limit` or more, shape (N,), by one quantile of each proxy.
+    """Whether P(condition) may be `limit` or more, shape (N,), by one quantile of each proxy.
 
     P(x > c) is less than the limit wherever a quantile that so few draws exceed lies below c.
     """

@@ -69,7 +69,7 @@ class ConformalSelection:
     purity : float
         0 to 1.
     probability : ndarray, shape (n,)
-        Of the calibration sources that obey the class's conditions.
+        Probabilities of the calibration sources that obey the class's conditions.
     true : ndarray of bool, shape (n,)
     """
 

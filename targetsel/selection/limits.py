@@ -168,7 +168,7 @@ class ClassLimits:
         return members.take(np.arange(len(members))[: limit.total])
 
     def _caps(self, pixels: np.ndarray, order: int) -> np.ndarray:
-        """How many members each pixel may have.
+        """The largest number of members in each pixel.
 
         The density times the area of the pixel inside the footprint, rounded up or down by a hash
         of the pixel such that it is right on average.

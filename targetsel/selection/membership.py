@@ -25,7 +25,7 @@ _OWN = "\0"  # begins the names of columns that are none of the sources'
 
 @dataclass(frozen=True)
 class Membership:
-    """Which of N sources belong to which of C target classes.
+    """Membership of N sources in C target classes.
 
     Attributes
     ----------

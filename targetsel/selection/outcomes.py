@@ -63,8 +63,8 @@ class ClaimOutcomes:
             See `Truth.read`; it must have the proxies that the class speaks of. Sources that only
             one of the files has, or without a posterior, are left out.
         quantiles : mapping, optional
-            Of the catalog that targets are chosen from (`ScoredCatalog.quantiles`); by default
-            those of the calibration sources themselves.
+            Quantiles of the catalog that targets are chosen from (`ScoredCatalog.quantiles`); by
+            default those of the calibration sources themselves.
 
         Raises
         ------

@@ -54,7 +54,7 @@ class ScoredFile:
     ----------
     schema : pa.Schema
     names : dict
-        What the file calls its `source_id`, `ra` and `dec`.
+        The names in the file of the columns `source_id`, `ra` and `dec`.
     """
 
     def __init__(self, path: Path, file: pq.ParquetFile) -> None:
@@ -264,7 +264,7 @@ class ScoredFile:
 
 
 class _Rows:
-    """Rows of some row groups. A column is read when it is first asked for, and then kept."""
+    """Rows of some row groups. A column is read on first use, and then kept."""
 
     def __init__(
         self, file: pq.ParquetFile, groups: list[int], schema: pa.Schema, num_rows: int
@@ -340,7 +340,7 @@ class ScoredCatalog:
     def of_spectra(self, name: str) -> list[f.Formula]:
         """The conditions of class `name` that say something about spectra.
 
-        Those of its ``where``, and that those of the classes under its ``unless`` do not hold.
+        The conditions of its ``where``, and the negated ones of the classes under ``unless``.
         """
         own = [each.formula for each in self[name].conditions if each.step == "where"]
         others = (f.All(tuple(self.of_spectra(each))) for each in self.rules[name].unless)

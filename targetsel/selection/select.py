@@ -1,4 +1,4 @@
-"""From a scored file to a target list, in bounded memory."""
+"""Selection of a target list from a scored file, in bounded memory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ClassSummary:
     n_passed : int
         Sources for which every condition is true.
     n_selected : int
-        Those that `dedup` and ``limit`` keep.
+        Sources that `dedup` and ``limit`` keep.
     expected_true : float or None
         Expected number of the selected for which the class's claim is true; None where it claims
         nothing about spectra.
@@ -97,7 +97,7 @@ def select(
     ----------
     scored : Path
     rules : Rules
-        Of one file, or of several (`Rules.together`).
+        Rules of one file, or of several (`Rules.together`).
     output : Path
         The target list to be written.
     threads : int

@@ -1,4 +1,4 @@
-"""Rows of a scored catalog as the arrays that formulas are made of.
+"""Rows of a scored catalog as the arrays that formulas are evaluated on.
 
 Outside P a column has one value per source, shape (N,). Inside P a proxy has S draws from its
 posterior, shape (N, S), everything else one value for all draws, shape (N, 1), and arithmetic
@@ -30,8 +30,8 @@ ROWS_AT_A_TIME = 8192
 
 
 class Columnar(Protocol):
-    """What sources are made of: an Arrow table, or a part of a file whose columns are read when
-    they are asked for."""
+    """Columns of sources: an Arrow table, or a part of a file whose columns are read on first
+    use."""
 
     @property
     def num_rows(self) -> int: ...
@@ -41,7 +41,7 @@ class Columnar(Protocol):
 
 
 class Sources:
-    """Rows of a scored catalog, as the numbers that formulas are made of.
+    """Rows of a scored catalog as the arrays that formulas are evaluated on.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Sources:
         return self._whole if self._rows is None else self._whole.take(pa.array(self._rows))
 
     def _array(self, kind: str, name: str, read: Callable[[pa.Array], np.ndarray]) -> np.ndarray:
-        """What `read` makes of a column, narrowed to our rows."""
+        """The result of `read` for a column, restricted to these rows."""
         if (kind, name) not in self._arrays:
             self._arrays[kind, name] = read(in_one_piece(self._whole.column(name)))
         array = self._arrays[kind, name]
@@ -153,7 +153,7 @@ _Key = TypeVar("_Key")
 
 
 class _WhenAsked(Mapping[_Key, np.ndarray]):
-    """Arrays that are made when they are asked for, and then kept."""
+    """Arrays computed on first use, and then kept."""
 
     def __init__(self, makers: Mapping[_Key, Callable[[], np.ndarray]]) -> None:
         self._makers = makers

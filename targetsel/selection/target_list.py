@@ -97,7 +97,7 @@ class TargetList:
     table : pa.Table, M rows
         The columns of `TARGETS`, then columns of the catalog.
     footer : dict
-        Where the list comes from: the rules, their SHA-256, the names of the bits, counts.
+        Provenance of the list: the rules, their SHA-256, the names of the bits, counts.
     """
 
     table: pa.Table
@@ -283,9 +283,9 @@ def provenance(
     ----------
     rules : Rules
     wanted : Plan
-        Of the rules.
+        The plan of the rules.
     schema : pa.Schema
-        Of the scored file.
+        Schema of the scored file.
     limits : Limits
         After they were applied.
     n_sources : int, optional

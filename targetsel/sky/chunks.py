@@ -34,7 +34,7 @@ class Chunks:
     paths : tuple of Path
     n_rows : int
     schema : pa.Schema
-        Of every chunk.
+        Schema of every chunk.
     sha256 : str
         Fingerprint of the sorted ids and positions, whatever file they came from.
     """
@@ -151,8 +151,8 @@ def _sorted(table: pa.Table, columns: Mapping[str, str]) -> pa.Table:
 def _merged(runs: Sequence[pa.Table], columns: Mapping[str, str]) -> Iterator[pa.Table]:
     """The rows of all runs in order, in pieces.
 
-    Of every run a window of rows is looked at. All rows up to the smallest last row of a window
-    are known to come before any row that was not looked at.
+    A window of rows of every run is held in memory. All rows up to the smallest last row of a
+    window come before every row outside of the windows.
     """
     pixels = [run[HEALPIX.name].to_numpy() for run in runs]
     ids = [run[columns["source_id"]] for run in runs]

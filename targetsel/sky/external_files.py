@@ -36,7 +36,7 @@ class ExternalFiles:
     Attributes
     ----------
     sha256 : dict
-        Of every file, by its name as it is written in the rules.
+        Hash of every file, by its name as it is written in the rules.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class ExternalFiles:
         return self._read(name, place, pixels_in)
 
     def _read(self, name: str, place: SourceLocation, read: Callable[..., T], *rest: object) -> T:
-        """What `read` makes of a file, an error pointing to where the file is named."""
+        """The result of `read` for a file; errors point to where the file is named."""
         path = self.path(name, place)
         try:
             return remembered(read, path, *rest)
@@ -110,7 +110,7 @@ class Ids:
     Attributes
     ----------
     keys : ndarray of uint64
-        Of the ids (see `identity.keys_of`), in increasing order.
+        Keys of the ids (see `tables.ids.keys_of`), in increasing order.
     sha256 : str
     """
 

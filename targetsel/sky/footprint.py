@@ -171,7 +171,7 @@ class Shape(DocumentModel):
 
     @property
     def parameters(self) -> Any:
-        """What the shape is, in a form that JSON can hold."""
+        """The shape as plain values for JSON."""
         (kind,) = self.model_fields_set
         inner = getattr(self, kind)
         if isinstance(inner, DocumentModel):
@@ -262,7 +262,7 @@ class Footprint(DocumentModel):
 
     @property
     def canonical(self) -> Any:
-        """What the footprint says, in a form that JSON can hold."""
+        """The footprint as plain values for JSON."""
         return [[each.parameters for each in side] for side in (self.include, self.exclude)]
 
     def region(self, files: ExternalFiles | None = None) -> Region:

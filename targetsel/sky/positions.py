@@ -46,7 +46,7 @@ class Places:
         The positions as unit vectors.
     radius : float
     sha256 : str
-        Of the positions and the radius.
+        Hash of the positions and the radius.
     """
 
     vectors: np.ndarray = field(repr=False, compare=False)

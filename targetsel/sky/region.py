@@ -33,7 +33,7 @@ class Region:
     ranges : ndarray of int64, shape (K, 2)
         First pixel of order 29, and one past the last, increasing and apart.
     sha256 : str
-        Of the ranges.
+        Hash of the ranges.
     """
 
     ranges: np.ndarray = field(repr=False, compare=False)
@@ -91,7 +91,7 @@ class Region:
         return (self._area(pixels * size + size) - self._area(pixels * size)) / size
 
     def _area(self, pixel: np.ndarray) -> np.ndarray:
-        """How many pixels of order 29 below each of these are inside."""
+        """Number of pixels of order 29 inside the region, below each of these pixels."""
         starts, ends = self.ranges.T
         total = np.concatenate([[0], np.cumsum(ends - starts)])
         place = np.searchsorted(starts, pixel, side="right")

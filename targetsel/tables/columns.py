@@ -65,7 +65,7 @@ class Column:
         return plain.with_metadata({**(plain.metadata or {}), **notes})
 
     def refusal(self, found: pa.Field) -> str | None:
-        """Why a file's column cannot serve as this one; None where it can."""
+        """The reason that a file's column cannot serve as this one; None where it can."""
         expected = _nature(self.type)
         if _nature(found.type) not in _SERVES[expected]:
             return f"is of type {found.type}; expected {expected}"
@@ -83,7 +83,7 @@ class FileKind:
     Attributes
     ----------
     name : str
-        As errors call it: "a truth file".
+        Name in errors: "a truth file".
     columns : tuple of Column
     made_by : str
         The next step for someone whose file is not of this kind.
@@ -109,7 +109,7 @@ class FileKind:
         Raises
         ------
         TargetselError
-            Of the kind's own class, naming the place, the column, and what was expected.
+            With the place, the column, and what was expected; of the kind's own class.
         """
         for column in self.columns:
             if column.name in schema.names:
@@ -183,7 +183,7 @@ def in_unit(
     Raises
     ------
     TargetselError
-        Of class `error`, if the column's unit cannot be converted to `unit`.
+        If the column's unit cannot be converted to `unit`; of class `error`.
     """
     own = unit_of(column)
     if not unit or not own or own == unit:

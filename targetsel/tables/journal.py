@@ -29,7 +29,7 @@ class Journal:
     folder : Path
         Exists, and is held by this run (see `files.held`).
     settings : mapping
-        What the answers depend on; plain values for JSON.
+        All that the answers depend on; plain values for JSON.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Parquet files that say what their columns mean.
+"""Parquet files whose columns carry unit, UCD and description.
 
 Units, UCDs and descriptions are written twice, because readers look in two places: as Arrow field
 metadata (pyarrow) and as the VOTable header of the IVOA Note "VOParquet" 1.0 (TOPCAT, STILTS, and
@@ -82,7 +82,7 @@ class ParquetSink:
     Attributes
     ----------
     schema : pa.Schema
-        What is written; pieces are cast to it, by name.
+        Schema of the file; pieces are cast to it, by name.
     footer : dict
         Provenance, written as JSON under the key ``targetsel``; may be filled until the end.
 

@@ -28,7 +28,7 @@ class Density:
         The class; "all targets" for all.
     n_targets : int
     area : float
-        Of the HEALPix pixels counted [deg2].
+        Area of the HEALPix pixels counted [deg2].
     low, median, high, most : float
         Targets per square degree: the 5th, 50th, 95th percentile over those pixels, the largest.
     neighbours, most_neighbours : float, int
@@ -70,7 +70,7 @@ def density(
     reach : float
         Radius within which targets compete for a fiber [arcsec].
     nside : int
-        Of the HEALPix pixels in which targets are counted: a power of two.
+        Resolution of the HEALPix pixels in which targets are counted: a power of two.
     scored : Path, optional
         Count pixels without targets too, where this scored catalog has a source. Otherwise only
         pixels that hold a target count, and a sparse list looks denser than it is.

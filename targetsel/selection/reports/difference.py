@@ -27,7 +27,7 @@ NO_CLASS = "(the class is not there)"
 
 @dataclass(frozen=True)
 class ClassDifference:
-    """How one class changed, by its name.
+    """Changes of one class, named `name`.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class ClassDifference:
 def compare_rules(
     before: Rules, after: Rules, scored: Path, known: tuple[Path, Path] | None = None
 ) -> tuple[ClassDifference, ...]:
-    """How the target lists of two rule files differ on one catalog; `known` as in `select`."""
+    """Differences between the target lists of two rule files; `known` as in `select`."""
     with scored_catalog(scored, before) as old, scored_catalog(scored, after) as new:
         return _compared(preview(old, known), preview(new, known), old, new)
 
@@ -64,7 +64,7 @@ def compare_rules(
 def compare_lists(
     before: TargetList, after: TargetList, scored: Path | None = None
 ) -> tuple[ClassDifference, ...]:
-    """How two target lists differ; with the scored catalog, also the conditions that did it."""
+    """Differences between two target lists; with the scored catalog, also their causes."""
     if scored is None:
         return _compared(before, after)
     old, new = (scored_catalog(scored, _rules_of(each)) for each in (before, after))

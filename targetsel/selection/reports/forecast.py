@@ -163,7 +163,7 @@ def forecasts_of(
     names : iterable of str
         The classes, which must claim something about their members' proxies.
     outcomes : mapping of class name to ClaimOutcomes
-        Of classes without, the forecast has no intervals.
+        Without outcomes of a class, its forecast has no intervals.
     """
     classes = [_Members(catalog, name, targets, outcomes.get(name)) for name in names]
     formulas = [part for each in classes for part in (*each.conditions, f.Probability(each.claim))]

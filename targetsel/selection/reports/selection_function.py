@@ -82,7 +82,7 @@ def write_selection_function(
         ``candidates_<CLASS>``, their number, and ``inclusion_<CLASS>``, their mean inclusion, null
         where it has none. The footer gives the order.
     nside : int
-        Of the map: a power of two.
+        Resolution of the map: a power of two.
     known : tuple of Path, optional
         See `select`.
     """
