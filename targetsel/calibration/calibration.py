@@ -1,7 +1,7 @@
-"""A calibration: what turns the networks' posterior into one that covers as often as it claims.
+"""A calibration: converts the networks' posterior into one with correct coverage.
 
-It lies beside the ensemble that it was fitted for, as `calibration.json`, with notes on the sources
-that it was fitted to and on its effect on others. `fitting` fits one.
+It is stored beside the ensemble that it was fitted for, as `calibration.json`, with notes on the
+sources that it was fitted to and on its effect on others. `fitting` fits one.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class CalibrationSteps(DocumentModel):
     latents : LatentCalibration or None
         None where no true latents were known.
     residual : DecoderResidual or None
-        What decoding leaves out of the proxies.
+        Distribution of true minus decoded proxies.
     maps : dict of ScoreMap
-        What remains to be corrected of each proxy.
+        Correction of each proxy's remaining error.
     classes : ClassMap or None
-        The same of the classes in the [NII] diagram.
+        Correction of the probabilities of the classes in the [NII] diagram.
     """
 
     latents: LatentCalibration | None
@@ -65,25 +65,25 @@ class CalibrationSteps(DocumentModel):
         Parameters
         ----------
         magnitude : ndarray, shape (N,)
-            As `imaging.measurements.central_magnitude` gives it.
+            Result of `imaging.measurements.central_magnitude` [mag].
         """
         return posterior if self.latents is None else self.latents.apply(posterior, magnitude)
 
     def proxies(self, proxies: Proxies, magnitude: np.ndarray, seed: int) -> Proxies:
-        """Calibrated draws, from those measured on decoded draws of the calibrated posterior."""
+        """Calibrated draws of proxies measured on decoded draws of the calibrated posterior."""
         return calibrated(self.complete(proxies, seed), self.maps, magnitude)
 
     def complete(self, proxies: Proxies, seed: int) -> Proxies:
-        """The draws with what decoding leaves out of them."""
+        """The draws with a draw of the decoder residual added."""
         return proxies if self.residual is None else self.residual.add(proxies, seed)
 
     def class_probabilities(self, shares: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Of classes, from their shares among the calibrated draws; each of shape (N,)."""
+        """Class probabilities from shares of the calibrated draws; each of shape (N,)."""
         return shares if self.classes is None else self.classes(shares)
 
 
 class Calibration(CalibrationSteps):
-    """The content of a `calibration.json`: the steps, and what they were fitted to."""
+    """The content of a `calibration.json`: the steps, and a record of how they were fitted."""
 
     schema_: Literal["targetsel/calibration/v2"] = Field("targetsel/calibration/v2", alias="schema")
     code_version: str
@@ -123,7 +123,7 @@ class Calibration(CalibrationSteps):
         return (json.dumps(content, sort_keys=True, allow_nan=False) + "\n").encode()
 
     def write(self, folder: Path) -> None:
-        """Write it into an ensemble's directory; one that is there is replaced."""
+        """Write it into an ensemble's directory, replacing one that is there."""
         with written_beside(folder / FILE_NAME) as beside:
             beside.write_bytes(self._bytes())
 

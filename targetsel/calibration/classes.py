@@ -1,7 +1,7 @@
 """Calibration of the probabilities of classes that exclude one another.
 
-Classes by ratios of lines depend on how errors of several lines go together, of which a map of each
-line by itself knows nothing. Their shares among the draws are therefore moved once more, by a
+Classes by line ratios depend on the correlated errors of several lines, which maps of single lines
+do not correct. Their shares among the draws are therefore corrected once more, by a
 multinomial logistic regression on powers of their logarithms (Platt 1999; Guo et al. 2017,
 arXiv:1706.04599): with the first power alone, high probabilities of rare classes came out too low.
 """
@@ -16,20 +16,20 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-FLOOR = 0.005  # added to a share among the draws: none of them is not never
+FLOOR = 0.005  # added to a share of draws: a class without a draw is not impossible
 DEGREE = 3  # highest power of a log share
-FEWEST_MEMBERS = 30  # of a class; fewer say nothing of its probability
+FEWEST_MEMBERS = 30  # sources of a class; with fewer its probability is not fitted
 
 
 @dataclass(frozen=True)
 class ClassMap:
-    """Probabilities of K classes, from their shares among the draws.
+    """Map from shares of draws to probabilities of K classes.
 
     Attributes
     ----------
     names : tuple of str
     coefficients : ndarray, shape (4, K)
-        Of the powers of each class's log share, from the zeroth to the third.
+        Coefficients of the powers of each class's log share, from the zeroth to the third.
     """
 
     names: tuple[str, ...]
@@ -39,14 +39,15 @@ class ClassMap:
     def fit(
         cls, shares: Mapping[str, np.ndarray], true: Mapping[str, np.ndarray], weight: np.ndarray
     ) -> ClassMap | None:
-        """The map under which N sources' true classes are likeliest.
+        """Maximum-likelihood map of N sources with known classes.
 
         Parameters
         ----------
         shares, true : mapping of class to ndarray, shape (N,)
-            Predicted, and 1 for the class that a source is of, else 0. Sources with NaN are left
+            Predicted shares; and 1 for a source's true class, else 0. Sources with NaN are left
             out.
         weight : ndarray, shape (N,)
+            Number of sources that each one stands for.
 
         Returns
         -------
@@ -100,5 +101,5 @@ def _powers(shares: np.ndarray) -> np.ndarray:
 
 
 def _log_probability(powers: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """Of each class, shape (N, K)."""
+    """Log probability of each class, shape (N, K)."""
     return log_softmax((powers * coefficients[:, None]).sum(axis=0), axis=1)

@@ -1,9 +1,9 @@
-"""Quantiles that promise their share of sources yet to come, as functions of one number.
+"""Conformal quantiles, with guaranteed coverage of future sources, as functions of one number.
 
 Split conformal prediction (Papadopoulos et al. 2002; Lei et al. 2018, arXiv:1604.04173): of n
 values that are exchangeable with the next one, the k-th smallest with k = ceil((n + 1) p) exceeds
-that next one with a probability of at least p. Bins make the promise for each of them (Mondrian;
-Vovk et al. 2005); between the middles of bins we go over from one to the next smoothly.
+that next one with a probability of at least p. Bins give the guarantee in each of them (Mondrian;
+Vovk et al. 2005); between the middles of bins the quantiles are interpolated linearly.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 from pydantic.dataclasses import dataclass
 
 FEWEST_PER_BIN = 350
-MOST_BINS = 12  # unless more are asked for
+MOST_BINS = 12  # default
 DIGITS = 7
-SMALLEST_STEP = 1e-9  # between quantiles, so that each has its own level
+SMALLEST_STEP = 1e-9  # least difference of neighbouring quantiles, so that each has its own level
 
 
 def _finite(values: object) -> np.ndarray:
@@ -41,7 +41,7 @@ def conformal_quantile(values: np.ndarray, probability: float, weight: np.ndarra
     """A quantile of weighted values that is not too central for the next one.
 
     The next source weighs as much as the mean one (Tibshirani et al. 2019, arXiv:1904.06019, eq.
-    7, for weights that do not depend on the next source). Below one half it is the same from the
+    7, for weights that do not depend on the next source). Below one half it is computed from the
     other end. With too few values for a quantile so far out it is the outermost.
 
     Parameters
@@ -58,19 +58,20 @@ def conformal_quantile(values: np.ndarray, probability: float, weight: np.ndarra
 
 
 def effective_size(weight: np.ndarray) -> float:
-    """How many sources of equal weight know as much as these (Kish 1965)."""
+    """Effective number of sources of equal weight (Kish 1965)."""
     return float(weight.sum() ** 2 / (weight**2).sum())
 
 
 @dataclass(frozen=True, eq=False, config=ARRAYS)
 class BinnedCurve:
-    """L numbers as functions of x: known at the middles of B bins, straight lines between.
+    """L numbers as functions of x, interpolated linearly between the middles of B bins.
 
     Attributes
     ----------
     centres : ndarray, shape (B,)
-        Increasing. Beyond the first and the last the numbers stay as there.
+        Middles of the bins, increasing. Beyond the first and the last the numbers are constant.
     values : ndarray, shape (B, L)
+        Numbers at the centres.
 
     Raises
     ------
@@ -96,7 +97,7 @@ class BinnedCurve:
 
 @dataclass(frozen=True, eq=False, config=ARRAYS)
 class Bins:
-    """Bins of x that hold equally many sources, as many as there are sources for.
+    """Bins of x with equal numbers of sources, as many bins as there are sources for.
 
     Where sources of small weight are many, as over-sampled strong emitters are, bins are finer.
 
@@ -113,7 +114,7 @@ class Bins:
 
     @classmethod
     def of(cls, x: np.ndarray, weight: np.ndarray, most: int = MOST_BINS) -> Bins:
-        """Bins of about `FEWEST_PER_BIN` sources, effectively, and at most so many.
+        """At most `most` bins of an effective number of about `FEWEST_PER_BIN` sources.
 
         NaN is taken for the largest x.
         """

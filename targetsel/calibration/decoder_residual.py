@@ -1,8 +1,8 @@
-"""What a decoder leaves out of each proxy: true minus decoded, as a function of the decoded one.
+"""Decoder residual: true minus decoded value of each proxy, as a function of the decoded one.
 
 A decoder of six latents smooths weak lines and clips strong ones. Its error grows with the line
-and is no Gaussian, so that it is kept as quantiles by bins of the decoded proxy; those of different
-proxies are correlated, as lines of one spectrum are.
+and is not Gaussian, so it is stored as quantiles by bins of the decoded proxy; the residuals of
+different proxies are correlated, as lines of one spectrum are.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ class DecoderResidual:
     def fit(
         cls, decoded: Mapping[str, np.ndarray], true: Mapping[str, np.ndarray], weight: np.ndarray
     ) -> DecoderResidual:
-        """The residual that N sources show, each array of shape (N,).
+        """Residual estimated from N sources, each array of shape (N,).
 
         Parameters
         ----------
         decoded : mapping of P arrays
-            Measured on the spectra that the true latents decode to; finite.
+            Proxies measured on the spectra decoded from the true latents; finite.
         true : mapping of P arrays
-            Measured on the true spectra; finite.
+            Proxies measured on the true spectra; finite.
         """
         names = tuple(true)
         quantiles = {}
@@ -123,7 +123,7 @@ def quantiles_of(values: np.ndarray, weight: np.ndarray) -> list[float]:
 
 
 def _correlation(scores: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Correlations of P rows of normal scores (P, N), a little less so that all can be inverted."""
+    """Correlations of P rows of normal scores (P, N), shrunk so that all can be inverted."""
     rest = scores - np.average(scores, axis=1, weights=weight)[:, None]
     spread = np.sqrt(np.average(rest**2, axis=1, weights=weight))
     rest /= np.maximum(spread, SMALLEST_STEP)[:, None]

@@ -1,4 +1,4 @@
-"""Fitting a calibration to scored sources of known spectra, and checking it on others of them."""
+"""Fit of a calibration to scored sources of known spectra, and its check on other such sources."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ class DecodingEnsemble(Protocol):
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often a central 90 % interval held the truth, over sources that took no part in fitting.
+    """Coverage of a central 90 % interval, over sources that took no part in fitting.
 
     Attributes
     ----------
     name : str
-        Of a proxy, or ``latent 1`` and so on.
+        Name of a proxy, or ``latent 1`` and so on.
     n : int
-        Sources.
+        Number of sources.
     before, after : float
-        Share that lay inside, of all.
+        Share of all sources inside the interval, before and after calibration.
     worst_before, worst_after : float
         The share farthest from 90 % among bins of brightness.
     """
@@ -86,11 +86,11 @@ def calibrate(
     ensemble: DecodingEnsemble,
     progress: Progress = lambda done, total: None,
 ) -> tuple[Calibration, list[Coverage]]:
-    """The calibration that sources of known spectra ask for, and how it did on some of them.
+    """Calibration fitted to sources of known spectra, and its coverage on some of them.
 
-    A hash of their group parts the sources: a first calibration is fitted to most, and the others
-    (`CHECKED_SHARE`) say how it does. The calibration itself is then fitted to all. The networks
-    must not have learnt from any of them.
+    A hash of their group splits the sources: a first calibration is fitted to most, and its
+    coverage measured on the others (`CHECKED_SHARE`). The calibration itself is then fitted to
+    all. The networks must not have been trained on any of them.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def calibrate(
     truth : Path
         Parquet with `source_id` and proxies measured on spectra, or latents (`latent_mean` of this
         ensemble's decoder, perhaps with `latent_std`, or a mock sky's `latent`), or both. `weight`
-        says how many sources one stands for, `group_id` which belong together.
+        is the number of sources that one stands for; sources of one `group_id` stay together.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def calibrate(
 
 
 def read_known(scored: Path, truth: Path, ensemble: DecodingEnsemble) -> KnownSources:
-    """The sources that a calibration can be fitted to; see `calibrate`.
+    """Sources that a calibration can be fitted to; see `calibrate`.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def _check_size(truth: Path, fitted: KnownSources, others: KnownSources) -> None
 
 
 def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> CalibrationSteps:
-    """Calibration of the latents, and of what decoding leaves out."""
+    """Calibration of the latents, and the decoder residual."""
     rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
     if len(rows) < FEWEST:
         return CalibrationSteps(latents=None, residual=None, proxies={}, classes=None)
@@ -206,7 +206,7 @@ def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> Calibra
 
 
 def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResidual | None:
-    """What decoding leaves out of the proxies that are known wherever latents are."""
+    """Residual of the proxies that are known for every source with known latents."""
     decoded = measure(decoder.decode(known.latents[:, None]))
     pairs = {
         name: (decoded[name][:, 0], true)
@@ -233,7 +233,7 @@ def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResi
 
 
 def _maps(known: KnownSources, knots: Mapping[str, np.ndarray]) -> dict[str, ScoreMap]:
-    """The maps of the proxies that are known of enough sources."""
+    """Maps of the proxies that are known for enough sources."""
     maps = {}
     for name, true in known.proxies.items():
         rows = np.flatnonzero(np.isfinite(true + knots[name].sum(axis=1)))
@@ -244,7 +244,7 @@ def _maps(known: KnownSources, knots: Mapping[str, np.ndarray]) -> dict[str, Sco
 
 
 def _classes(known: KnownSources, shares: Mapping[str, np.ndarray]) -> ClassMap | None:
-    """The map of the classes in the [NII] diagram, if enough sources of each are known."""
+    """Map of the classes in the [NII] diagram, if enough sources of each are known."""
     if not shares or set(known.proxies) < set(PROXIES):
         return None
     true = np.stack([known.proxies[name] for name in PROXIES], axis=1)
@@ -255,14 +255,14 @@ def _classes(known: KnownSources, shares: Mapping[str, np.ndarray]) -> ClassMap 
 
 @dataclass(frozen=True)
 class Predicted:
-    """Predictions of N sources by some steps; empty where no proxy is known.
+    """Predictions for N sources after some calibration steps; empty if no proxy is known.
 
     Attributes
     ----------
     knots : mapping of proxy name to ndarray, shape (N, L)
         Quantiles of every proxy.
     shares : mapping of class to ndarray, shape (N,)
-        Of draws, in the [NII] diagram.
+        Shares of draws in the [NII] diagram.
     """
 
     knots: Mapping[str, np.ndarray]
@@ -280,7 +280,7 @@ def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def _coverages(
     steps: CalibrationSteps, known: KnownSources, after: Mapping[str, np.ndarray]
 ) -> list[Coverage]:
-    """The coverage of every latent and proxy before and after."""
+    """The coverage of every latent and proxy before and after calibration."""
     found = []
     rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
     if steps.latents is not None and len(rows):

@@ -85,12 +85,12 @@ class Truth:
         Parameters
         ----------
         path : Path
-            Parquet with ids (whole numbers or text), under the scored file's name for them or
+            Parquet file with ids (whole numbers or text), under the scored file's name for them or
             `source_id`; true proxies under their names, in any unit that converts to the scored
             file's; true latents as `latent_mean` or `latent`, perhaps with `latent_std`; perhaps
             `group_id` and `weight`.
         scored : pa.Schema
-            With the file metadata.
+            Schema of the scored file, with the file metadata.
         all_columns : bool
             Also keep every other column that is no list.
 
@@ -122,7 +122,7 @@ class Truth:
         found = cls(path, table, table[ids].to_numpy(), names, n_latents(scored))
         found._check(table[ids])
         if found.has_latents:
-            # Not at the top: it imports scipy.stats, which `select` need not wait for.
+            # Imported here because it imports scipy.stats, which slows the start of `select`.
             from targetsel.networks.posterior import check_decoder
 
             check_decoder(path, footer, footer_in(scored.metadata))
@@ -162,12 +162,12 @@ class Truth:
 
     @property
     def group(self) -> np.ndarray | None:
-        """Names of the groups that sources belong to, shape (N,); None where the file has none."""
+        """Name of each source's group, shape (N,); None if the file has no groups."""
         return self.table[GROUP].to_numpy() if GROUP in self.table.column_names else None
 
     @cached_property
     def weight(self) -> np.ndarray:
-        """Number of sources that each stands for, shape (N,); 1 where the file does not say."""
+        """Number of sources that each stands for, shape (N,); 1 where none is given."""
         if WEIGHT not in self.table.column_names:
             return np.ones(len(self))
         return _numbers(self.table, WEIGHT)
@@ -292,9 +292,9 @@ class KnownSources:
     truth : Truth
         Their rows of the truth file, in the same order.
     source_id : ndarray, shape (N,)
-        As the scored file has them.
+        Ids in the scored file's form.
     left_out : dict of int
-        Rows of the files that are not here, by the reason.
+        Number of rows of the files that are left out, by the reason.
     """
 
     scored: pa.Table
@@ -318,7 +318,7 @@ class KnownSources:
         Parameters
         ----------
         scored : Path
-            As `score` writes it.
+            A scored file, written by `score`.
         truth : Path
             See `Truth.read`, also for `all_columns`.
         columns : sequence of str, optional
@@ -327,7 +327,7 @@ class KnownSources:
         Raises
         ------
         CatalogError
-            If one is not such a file, or they share no source of which something is known.
+            If one is not such a file, or they share no source with a known quantity.
         """
         schema = scored_schema(scored, columns or ())
         true, ids = Truth.read(truth, schema, all_columns), id_name(schema)
@@ -373,7 +373,7 @@ class KnownSources:
 
     @property
     def group(self) -> np.ndarray:
-        """Group of each source, shape (N,): the truth's, the scored file's, or each its own."""
+        """Group of each source, shape (N,): from the truth or scored file, or one per source."""
         if self.truth.group is not None:
             return self.truth.group
         return (
@@ -427,7 +427,7 @@ def scored_schema(path: Path, columns: Sequence[str] = ()) -> pa.Schema:
 
 
 def check_scored_by(path: Path, footer: Mapping[str, Any], name: str, sha256: str) -> None:
-    """Refuse a scored file, given its footer, that another ensemble than this has scored.
+    """Refuse a scored file, given its footer, that was scored by another ensemble.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Calibration of the latents' posterior: how true latents deviate from it, and how wide it is.
+"""Calibration of the latents' posterior: its shape about the prediction, and its width.
 
-Two things are learnt from sources of known latents. First the `Deviations` of true latents from the
-members' means, in units of the members' own covariances: skewed, heavy-tailed, and going together
-as they do. Then the *stretch* of each latent as a function of the source's brightness, such that
+Both are fitted to sources of known latents. First the `Deviations` of true latents from the
+members' means, in units of the members' own covariances: skewed, heavy-tailed, and
+correlated. Then the *stretch* of each latent as a function of the source's brightness, such that
 the central 90 % interval holds 90 %: conformalised quantile regression (Romano et al. 2019,
 arXiv:1905.03222) with the score in units of the interval.
 """
@@ -26,13 +26,13 @@ from targetsel.calibration.conformal import (
 from targetsel.networks.deviations import Deviations
 from targetsel.networks.posterior import LatentPosterior
 
-INTERVAL = 0.9  # the central interval that a stretch is made right for
+INTERVAL = 0.9  # the central interval whose coverage a stretch corrects
 N_ROUNDS = 3
-SMALLEST_HALF = 1e-9  # of an interval, so that a degenerate posterior does not divide by zero
+SMALLEST_HALF = 1e-9  # least width of an interval, for degenerate posteriors
 
 
 def _deviations(value: Any) -> Any:
-    """Deviations as they stand in a file."""
+    """Deviations stored in a file."""
     if not isinstance(value, dict):
         return value
     try:
@@ -84,14 +84,14 @@ class LatentCalibration:
         magnitude: np.ndarray,
         weight: np.ndarray,
     ) -> LatentCalibration:
-        """The calibration that N sources of known latents ask for.
+        """Calibration fitted to N sources of known latents.
 
         Parameters
         ----------
         posterior : LatentPosterior
-            As the networks predict it.
+            Posterior as predicted by the networks.
         latents, noise : ndarray, shape (N, D)
-            True latents, and the standard deviation of the errors that they were measured with.
+            True latents, and the standard deviation of their measurement errors.
             The calibrated posterior is that of the latents without such errors, as far as they
             are small beside it.
         magnitude, weight : ndarray, shape (N,)
@@ -109,9 +109,9 @@ def _stretch(
     magnitude: np.ndarray,
     weight: np.ndarray,
 ) -> BinnedCurve:
-    """The stretch, in logarithm, with which central intervals hold what they should.
+    """Logarithm of the stretch that gives central intervals their coverage.
 
-    In rounds: what a curve leaves to be corrected within a bin changes the bin's quantile.
+    Fitted in rounds, since interpolation between bins changes the coverage within a bin.
     """
     bins, noisy = Bins.of(magnitude, weight), posterior.with_noise(noise)
     low, high = (noisy.quantile(p) for p in ((1 - INTERVAL) / 2, (1 + INTERVAL) / 2))

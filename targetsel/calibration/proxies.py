@@ -1,10 +1,10 @@
-"""Calibration of the proxies' posterior: every draw is moved, so that shares become frequencies.
+"""Calibration of the proxies' posterior: draws are shifted so that probabilities match frequencies.
 
 A proxy's true value lies at some normal score of its predicted distribution. If these scores are
-no standard normal deviates over many sources, their quantiles say at which score the distribution
-should be read instead (Kuleshov et al. 2018, arXiv:1807.00263), first by what is predicted, then by
-brightness. Draws keep their ranks, and so the correlations between proxies; everything that is
-later said of a source comes from the moved draws.
+not standard normal over many sources, their quantiles give the score at which the distribution
+should be read instead (Kuleshov et al. 2018, arXiv:1807.00263), first by the predicted value, then
+by brightness. Draws keep their ranks, and so the correlations between proxies; all later numbers of
+a source come from the shifted draws.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from targetsel.calibration.conformal import (
 )
 from targetsel.spectra.proxies import NORMAL_SCORES, Proxies, ProxyPosterior
 
-MOST_BY_PREDICTION = 40  # bins: rules ask for the strongest few in a hundred
+MOST_BY_PREDICTION = 40  # bins: fine enough for rules that ask for the strongest few percent
 FARTHEST = 8.0  # normal score of a true value that the posterior excludes
 MIDDLE = len(NORMAL_SCORES) // 2
 LEVELS = np.linspace(NORMAL_SCORES[0], NORMAL_SCORES[-1], 51)
@@ -34,13 +34,13 @@ HATS = np.stack([np.interp(LEVELS, NORMAL_SCORES, hat) for hat in np.eye(len(NOR
 
 @dataclass(frozen=True, eq=False, config=ARRAYS)
 class ScoreMap:
-    """At which normal score a predicted distribution should be read, for each one that is asked.
+    """Map from a normal score to the one at which a predicted distribution should be read.
 
     Attributes
     ----------
     by_prediction, by_magnitude : BinnedCurve
         Scores for `NORMAL_SCORES`, by the predicted median and by magnitude; the former is
-        applied to the outcome of the latter.
+        applied to the result of the latter.
     """
 
     by_prediction: BinnedCurve
@@ -55,7 +55,7 @@ class ScoreMap:
     def fit(
         cls, knots: np.ndarray, true: np.ndarray, magnitude: np.ndarray, weight: np.ndarray
     ) -> ScoreMap:
-        """The map that N sources ask for.
+        """Map fitted to N sources of known proxies.
 
         Parameters
         ----------
@@ -70,25 +70,25 @@ class ScoreMap:
         return cls(by_prediction, _curve(rest, Bins.of(magnitude, weight), weight))
 
     def __call__(self, scores: np.ndarray, median: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
-        """Where to read the distribution, at scores (N, S) of sources (N,)."""
+        """Normal scores at which to read the distributions of N sources, given scores (N, S)."""
         return _read(_read(scores, self.by_magnitude.at(magnitude)), self.by_prediction.at(median))
 
 
 def calibrated(proxies: Proxies, maps: Mapping[str, ScoreMap], magnitude: np.ndarray) -> Proxies:
-    """The draws of N sources, each moved to where its proxy's map says.
+    """Draws of N sources, each moved by its proxy's map.
 
     Draws that could not be measured stay NaN, and proxies without a map as they are.
 
     Parameters
     ----------
     magnitude : ndarray, shape (N,)
-    """
+        Magnitude of the cutout's central light [mag]."""
     places = [k for k, name in enumerate(proxies.names) if name in maps]
     if not places:
         return proxies
     values = proxies.values.astype(np.float64)
     drawn = np.moveaxis(values[..., places], 2, 0)  # (P, N, S)
-    order = np.argsort(drawn, axis=2)  # what could not be measured comes last
+    order = np.argsort(drawn, axis=2)  # unmeasured draws come last
     count = np.isfinite(drawn).sum(axis=2, keepdims=True)
     rising = np.take_along_axis(drawn, order, axis=2)
     counts, which = np.unique(count[..., 0], return_inverse=True)
@@ -116,10 +116,10 @@ def _knots(rising: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 
 def _curve(scores: np.ndarray, bins: Bins, weight: np.ndarray) -> BinnedCurve:
-    """Where to read the distribution, in each bin.
+    """Score at which to read the distribution, as a curve in each bin.
 
-    Quantiles at many levels, and the straight pieces that come closest to all of them: pieces
-    through those at the knots alone would lie outside of the others, where tails are heavy.
+    A piecewise linear fit to quantiles at many levels: a curve through the quantiles at the knots
+    alone would miss the others where tails are heavy.
     """
     levels, pieces = ndtr(LEVELS), np.linalg.pinv(HATS)
     values = [

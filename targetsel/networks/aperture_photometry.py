@@ -1,8 +1,8 @@
 """Aperture photometry inside a network: measured on the cutout that its convolutions see.
 
-A network need not learn what a flux is: here it is told, in five round apertures of each band, with
-the sizes and ellipticities of what lies in the fourth. All of it follows from the cutout, so that
-nothing else has to be stored, asked for, or exported.
+Fluxes in five round apertures of each band, and the size and ellipticity of the light in the
+fourth, are additional inputs of the network's head. All are computed from the cutout, so that
+nothing else has to be stored, given, or exported.
 
 Apertures and sizes are in units of half the cutout's side. Cutouts come stretched by "linear" with
 scale 20, or by "asinh" with scale 2, which is undone first.
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 RADII = (0.1, 0.2, 0.35, 0.6, 0.95)
 WINDOW = 3  # the aperture that sizes are measured in
-LINEAR_SCALE, ASINH_SCALE = 20.0, 2.0  # of the stretches
+LINEAR_SCALE, ASINH_SCALE = 20.0, 2.0  # scales of the stretches
 SKY_SIGMA = 1 / LINEAR_SCALE  # of one linearly stretched pixel
 FAINTEST = 5.0  # flux that sizes are divided by, at least [its noise]
 POINT = 0.01  # added to a second moment, so that a point has no ellipticity
-FARTHEST = 5.0  # from the mean over training sources [standard deviation]
+FARTHEST = 5.0  # largest distance from the mean over training sources [standard deviation]
 NUMBERS_PER_BAND = len(RADII) + 2
 
 
@@ -90,7 +90,7 @@ def measured(x: Tensor) -> Tensor:
 
 
 def apertures(height: int, width: int) -> Tensor:
-    """The share of each pixel that lies in each aperture, shape (5, H W).
+    """Share of each pixel that lies in each aperture, shape (5, H W).
 
     The border is a ramp one pixel wide: a good approximation to the exact overlap. No radius is
     less than one pixel.

@@ -79,9 +79,9 @@ class Deconvolution(nn.Module):
     Parameters
     ----------
     padding : int, optional
-        Half the kernel unless given.
+        Zero padding on each side [pixel]; half the kernel by default.
     groups : int
-        As of a convolution; each group is whitened by itself.
+        Groups of channels, as in a convolution; each group is whitened by itself.
     block : int
         Without groups, at most this many channels' worth of patch elements are whitened together
         (the greatest common divisor with the channels where it does not divide them). A patch of
@@ -187,7 +187,7 @@ class Deconvolution(nn.Module):
             return mean.reshape(-1), root(covariance)
 
     def _patches(self, x: Tensor) -> Tensor:
-        """What is whitened together: (patches, d), or (groups, patches, d) for several groups."""
+        """Patches to whiten together: (patches, d), or (groups, patches, d) for several groups."""
         stride = SAMPLING_STRIDE * self.stride
         if self.kernel == 1:
             patches = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])[:: stride**2]
@@ -206,9 +206,9 @@ class Deconvolution(nn.Module):
 
 
 def fold(network: N) -> N:
-    """A network that predicts the same, with deconvolutions and batch normalisation folded in.
+    """Network with the same predictions, deconvolutions and batch normalisation folded in.
 
-    What a deconvolution subtracts is one mean for each place in the patch, and a padded zero is a
+    A deconvolution subtracts one mean for each place in the patch, and a padded zero is a
     patch element like any other, so the padding stays and the border comes out the same. Weights
     are folded in float64, stored in float32, and laid out with the channels last, in which plain
     convolutions are fastest. The given network is left as it was; the folded one is not for
@@ -224,7 +224,7 @@ def fold(network: N) -> N:
 
 
 def _folded_layers(layers: list[nn.Module]) -> list[nn.Module]:
-    """Layers in a row, each convolution with what follows it in one."""
+    """Sequence of layers, each convolution merged with the normalisation that follows it."""
     folded: list[nn.Module] = []
     for layer in layers:
         if isinstance(layer, Deconvolution):
@@ -239,7 +239,7 @@ def _folded_layers(layers: list[nn.Module]) -> list[nn.Module]:
 
 
 def _normalised(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """A convolution and the batch normalisation after it, in one."""
+    """One convolution equal to `convolution` followed by the batch normalisation `norm`."""
     wide, norm = copy.deepcopy(convolution).double(), copy.deepcopy(norm).double()
     assert norm.running_mean is not None
     assert norm.running_var is not None

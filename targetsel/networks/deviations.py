@@ -1,8 +1,8 @@
-"""How true latents deviate from what a network expects: a mixture of Gaussians in its own units.
+"""Deviations of true latents from a network's prediction: a Gaussian mixture in whitened units.
 
 Whitened by the Gaussian that a network predicts, the deviations of true latents would be standard
-normal if it were right. Over many sources they are skewed, have heavy tails, and go together in
-other ways than claimed. A mixture of a few Gaussians describes all of that at once, with shares
+normal if it were right. Over many sources they are skewed, have heavy tails, and have other
+correlations than predicted. A mixture of a few Gaussians describes all of that at once, with shares
 that follow the predicted mean: a mixture of experts (Jacobs et al. 1991, Neural Computation 3, 79)
 fitted by expectation and maximisation (Jordan & Jacobs 1994, Neural Computation 6, 181).
 """
@@ -18,10 +18,10 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
 N_PARTS = 3  # with four or five, other sources were covered no better
-STARTS = (0.6, 1.0, 1.6)  # scale of each part before the first step
+STARTS = (0.6, 1.0, 1.6)  # initial scale of each component
 N_STEPS = 50
-N_GATE_STEPS = 5  # of the shares' regression, within each of them
-PRIOR = 30.0  # sources' worth of standard normal deviations: no part can collapse
+N_GATE_STEPS = 5  # steps of the shares' regression within each step of expectation and maximisation
+PRIOR = 30.0  # standard normal deviations added, in number of sources: no component can collapse
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +31,12 @@ class Deviations:
     Attributes
     ----------
     offset : ndarray, shape (J, D)
-        The parts' means.
+        Means of the components.
     factor : ndarray, shape (J, D, D)
-        Lower Cholesky factors of their covariances.
+        Lower Cholesky factors of the components' covariances.
     gate : ndarray, shape (1 + D, J)
-        Of each part's log share, but for a constant: a level, and slopes with the predicted mean.
+        Logarithm of each component's share, up to a constant: a level, and slopes with the
+        predicted mean.
     """
 
     offset: np.ndarray
@@ -44,7 +45,7 @@ class Deviations:
 
     @classmethod
     def standard(cls, n_latents: int) -> Deviations:
-        """A single standard normal: what a network claims."""
+        """A single standard normal: the deviations expected if the network is right."""
         return cls(np.zeros((1, n_latents)), np.eye(n_latents)[None], np.zeros((1 + n_latents, 1)))
 
     @property
@@ -52,11 +53,11 @@ class Deviations:
         return len(self.offset)
 
     def log_share(self, mean: np.ndarray) -> np.ndarray:
-        """Logarithm of the parts' shares for sources of these predicted means, (N, D) to (N, J)."""
+        """Logarithm of the components' shares for these predicted means, (N, D) to (N, J)."""
         return log_softmax(self.gate[0] + np.einsum("nd,dj->nj", mean, self.gate[1:]), axis=1)
 
     def log_densities(self, whitened: np.ndarray) -> np.ndarray:
-        """Log density of each part at deviations (..., D), shape (..., J)."""
+        """Log density of each component at deviations (..., D), shape (..., J)."""
         parts = []
         for offset, factor in zip(self.offset, self.factor, strict=True):
             rest = (whitened - offset) @ np.linalg.inv(factor).T
@@ -68,18 +69,18 @@ class Deviations:
     def fit(
         cls, whitened: np.ndarray, log_size: np.ndarray, mean: np.ndarray, weight: np.ndarray
     ) -> Deviations:
-        """The deviations under which N sources' true latents are most likely.
+        """Maximum-likelihood deviations of N sources' true latents.
 
         Parameters
         ----------
         whitened : ndarray, shape (N, M, D)
-            Deviations from each member's mean, in its own units.
+            Deviations from each member's mean, whitened by its covariance.
         log_size : ndarray, shape (N, M)
             Logarithm of the volume of those units.
         mean : ndarray, shape (N, D)
-            Predicted; what shares follow.
+            Predicted mean, on which the shares depend.
         weight : ndarray, shape (N,)
-            How many sources each one counts for.
+            Number of sources that each one stands for.
         """
         d = whitened.shape[2]
         found = cls(
@@ -115,12 +116,12 @@ class Deviations:
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any], n_latents: int) -> Deviations:
-        """Those of a card.
+        """Deviations stored in a card.
 
         Raises
         ------
         ValueError, KeyError
-            If they are none of so many latents.
+            If an entry is missing, or they are not deviations of `n_latents` latents.
         """
         names = ("offset", "factor", "gate")
         offset, factor, gate = (np.asarray(card[name], dtype=np.float64) for name in names)

@@ -1,4 +1,4 @@
-"""What cutouts an ensemble takes, and how they become the numbers that its networks see."""
+"""Input of an ensemble: bands, size and pixel scale of its cutouts, binning and stretch."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from targetsel.imaging.stretch import Stretch
 from targetsel.networks.aperture_photometry import ASINH_SCALE
 
 FLUX_UNIT = "nanomaggy"
-# Linear, so that colours survive; a sky sigma is little, so that bright cores are not all alike.
+# Linear, to keep colours; one sky sigma becomes a small number, so that bright cores still differ.
 # [sky sigma]; `benchmarks/contenders.py` compares stretches.
 SOFTENING, CLIP = 10.0, 2000.0
-SMALLEST = 4  # pixels on a side of which a cutout's quality can be told
+SMALLEST = 4  # fewest pixels on a side from which a cutout's quality can be measured
 
 
 @dataclass(frozen=True)
 class InputPlan:
-    """What cutouts the networks take.
+    """Cutouts that the networks take.
 
     Attributes
     ----------
     bands : tuple of B strings
     pixel_scale : float
-        Of the cutouts as they are stored [arcsec].
+        Pixel scale of the stored cutouts [arcsec].
     size : int
-        Width and height of the cutouts as they are stored [pixel]; larger ones are cropped.
+        Width and height of the stored cutouts [pixel]; larger ones are cropped.
     stretch : Stretch
-        Of binned pixels.
+        Stretch of the binned pixels.
     binning : int
         Pixels on a side that are added up to one, before the stretch.
     """
@@ -53,7 +53,7 @@ class InputPlan:
 
     @property
     def n_pixels(self) -> int:
-        """Width and height of what a network sees [binned pixel]."""
+        """Width and height of a network's input [binned pixel]."""
         return self.size // self.binning
 
     def select(self, cutouts: Cutouts) -> Cutouts:
@@ -67,9 +67,9 @@ class InputPlan:
         return cutouts.select_bands(self.bands).crop(self.size)
 
     def prepare(self, flux: np.ndarray) -> np.ndarray:
-        """Cutouts of these bands and size as the networks see them, (N, B, n_pixels, n_pixels).
+        """Network input from cutouts of these bands and size, (N, B, n_pixels, n_pixels).
 
-        A bin in which a pixel has no data has none itself.
+        A bin with a pixel without data is without data itself.
         """
         return self.stretch.apply(binned(flux, self.binning))
 
@@ -83,7 +83,7 @@ class InputPlan:
     ) -> InputPlan:
         """The usual input from a store: asinh, softened at 10 sky sigma and clipped at 2000.
 
-        The sky of a binned pixel is that of independent pixels.
+        The sky noise of a binned pixel is computed for independent pixels.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class InputPlan:
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> InputPlan:
-        """The plan in a card's entry "input", which `scoring.card` has checked."""
+        """Input plan from a card's entry "input", which `scoring.card` has checked."""
         stretch = Stretch.from_card(card["stretch"])
         binning = card.get("binning", 1)
         return cls(tuple(card["bands"]), card["pixel_scale"], card["size"], stretch, binning)

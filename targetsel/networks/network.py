@@ -1,4 +1,4 @@
-"""The networks that predict latents from cutouts: one family, of which a plan fixes a member.
+"""The networks that predict latents from cutouts: one family of architectures, set by a plan.
 
 The xresnet plan (He et al. 2019, arXiv:1812.01187) with network deconvolution in the stem,
 everywhere or nowhere: the three contenders of Wu & Peek (2020, arXiv:2009.12318, Fig. 3), of which
@@ -24,27 +24,27 @@ STEM_WIDTHS = (32, 32, 64)
 STAGE_WIDTHS = (64, 128, 256, 512)
 BLOCKS = {0: (), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}  # by depth, in each stage
 BOTTLENECK_DEPTH = 50  # from this depth on blocks have three convolutions
-EXPANSION = 4  # of a bottleneck's channels
+EXPANSION = 4  # output channels of a bottleneck over its inner ones
 ACTIVATIONS = {"relu": nn.ReLU, "mish": nn.Mish}
 DIAGONAL_FLOOR = 1e-2
 
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """All that fixes a network's shape, and what it says of its own error.
+    """Architecture of a network, and its assumed error where it predicts the mean alone.
 
     Attributes
     ----------
     n_bands, n_latents : int
     width : float
-        Of every layer, 1 as published; 0 is without convolutions, on photometry alone.
+        Width of every layer, 1 as published; 0 is without convolutions, on photometry alone.
     depth : 18, 34, 50 or 0
-        As of a residual network; 0 is the stem alone, without pooling: the tiny baselines.
+        Depth of the residual network; 0 is the stem alone, without pooling: the tiny baselines.
     deconvolution : "stem", "everywhere" or "nowhere"
-        Where convolutions whiten their patches; elsewhere they are batch normalised.
+        The part whose convolutions whiten their patches; the others are batch normalised.
     groups : int
-        Of the first 3x3 convolution of each block, at most: their greatest common divisor with
-        its channels.
+        Largest number of groups of the first 3x3 convolution of each block: the greatest common
+        divisor of this and its channels.
     squeeze : int
         Reduction of the channels in squeeze-and-excitation; 0 is without.
     attention : bool
@@ -53,13 +53,14 @@ class NetworkPlan:
     head : "covariance" or "mean"
         Whether the network predicts the latents' covariance too.
     latent_rmse : tuple of D floats
-        Of a network that predicts the mean alone: its error in each standardised latent, which
-        then serves as the posterior's standard deviation for every source. Ones if empty.
+        For a network that predicts the mean alone: its error in each standardised latent, which
+        serves as the posterior's standard deviation for every source. Ones if empty.
     photometry : int
-        Features that aperture photometry of the cutout adds to the pooled ones; 0 is without, as
-        published.
+        Number of features that aperture photometry of the cutout adds to the pooled ones; 0 is
+        without, as published.
     softening : float
-        Of the asinh stretch of the input, which the photometry undoes [sky sigma]; 0 is linear.
+        Softening of the input's asinh stretch, which the photometry undoes [sky sigma]; 0 is
+        linear.
     """
 
     n_bands: int = 5
@@ -130,7 +131,7 @@ class NetworkPlan:
 
     @property
     def n_features(self) -> int:
-        """Of the features that the head sees."""
+        """Number of features that the head takes."""
         if not self.width:
             return self.photometry
         last = STAGE_WIDTHS[-1] if self.depth else STEM_WIDTHS[-1]
@@ -165,7 +166,7 @@ def convolution(
 
 
 class SqueezeExcitation(nn.Module):
-    """Channels weighted by what the whole map holds: Hu et al. (2018, arXiv:1709.01507)."""
+    """Channels weighted by functions of all channel means: Hu et al. (2018, arXiv:1709.01507)."""
 
     def __init__(self, n: int, reduction: int, activation: str):
         super().__init__()
@@ -203,7 +204,7 @@ class SelfAttention(nn.Module):
             return self.gamma * (gram @ self._normed() @ flat).reshape(x.shape) + x
 
     def _normed(self) -> Tensor:
-        """The mixing matrix over its largest singular value, (C, C)."""
+        """The mixing matrix divided by its largest singular value, (C, C)."""
         if self.training:
             with torch.no_grad():
                 self.right.copy_(functional.normalize(self.weight.mT @ self.left, dim=0))
@@ -279,7 +280,7 @@ class Network(nn.Module):
             self.rmse: Tensor
 
     def _stem(self) -> tuple[nn.Sequential, int]:
-        """Three convolutions, and their channels."""
+        """Three convolutions, and the number of channels of the last."""
         plan = self.plan
         whiten = plan.deconvolution != "nowhere"
         strides = (2, 1, 1) if plan.depth else (2, 2, 1)
@@ -294,7 +295,7 @@ class Network(nn.Module):
         return nn.Sequential(*stem), n_in
 
     def _stages(self, n_in: int) -> tuple[nn.Sequential, int]:
-        """Residual blocks of all stages in one row, and the channels of the last."""
+        """Residual blocks of all stages in sequence, and the number of channels of the last."""
         stages: list[ResidualBlock] = []
         for k, blocks in enumerate(BLOCKS[self.plan.depth]):
             for block in range(blocks):
@@ -355,7 +356,7 @@ def presets() -> dict[str, NetworkPlan]:
 
 
 def count_parameters(plan: NetworkPlan) -> int:
-    """Trainable numbers of a network of this plan; none of them is allocated."""
+    """Number of trainable parameters of a network of this plan; none of them is allocated."""
     with torch.device("meta"):
         network = Network(plan)
     return sum(parameter.numel() for parameter in network.parameters())

@@ -1,7 +1,7 @@
 """The posterior of the latents given a cutout: a mixture of the members' Gaussians.
 
 A scored file stores the members' moments of each source. The `deviations`, which are the same for
-all sources of a file, stand as JSON in the metadata of the column `member_cov`.
+all sources of a file, are stored as JSON in the metadata of the column `member_cov`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from targetsel.tables.columns import matrix
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import DECODER_KEY
 
-N_HALVINGS = 34  # of the interval that a quantile is searched in
+N_HALVINGS = 34  # halvings of the interval that is searched for a quantile
 WIDEST = 12.0  # that interval's half width [widest standard deviation of a Gaussian]
 OF_SOURCES = ("source_id", "member_mean", "member_factor", "typicality", "magnitude")
 DEVIATIONS = b"deviations"
@@ -36,22 +36,24 @@ ROUNDING = 1e-6  # of a covariance's largest element
 class LatentPosterior:
     """p(latents given cutout) for each source, as an equal mixture over M members.
 
-    A network gives a Gaussian. A calibration may find that true latents deviate from it in another
-    way, and makes it a mixture of J Gaussians, so that the whole stays a Gaussian mixture.
+    A network gives a Gaussian. A calibration may find that true latents follow another
+    distribution about it, and replaces it by a mixture of J Gaussians, so that the whole stays a
+    Gaussian mixture.
 
     Attributes
     ----------
     source_id : ndarray, shape (N,)
     member_mean : ndarray, shape (N, M, D)
-        In standardised latents. NaN for a source without a prediction.
+        Means of the members' Gaussians, in standardised latents. NaN for a source without a
+        prediction.
     member_factor : ndarray, shape (N, M, D, D)
         Lower Cholesky factors of the members' covariances.
     typicality : ndarray, shape (N,)
         Share of held-out training sources whose features are at least as strange.
     magnitude : ndarray, shape (N,)
-        Of the cutout's central light (`imaging.measurements`); NaN where it is not known.
+        Magnitude of the cutout's central light (`imaging.measurements`); NaN where it is unknown.
     deviations : Deviations
-        How latents deviate from a member's mean, in units of its factor; standard normal by
+        Distribution of latents about a member's mean, in units of its factor; standard normal by
         default. The same for all sources.
     """
 
@@ -84,7 +86,7 @@ class LatentPosterior:
 
     @cached_property
     def share(self) -> np.ndarray:
-        """What part of a member each of its Gaussians is, shape (N, J)."""
+        """Share of each Gaussian in a member's mixture, shape (N, J)."""
         return np.exp(self.deviations.log_share(self.centre))
 
     @cached_property
@@ -129,13 +131,13 @@ class LatentPosterior:
 
     @property
     def _of_members(self) -> np.ndarray:
-        """The mean of each member's mixture, shape (N, M, D)."""
+        """Mean of each member's mixture, shape (N, M, D)."""
         return np.einsum("nj,nmjd->nmd", self.share, self.component_mean)
 
     # ------------------------------------------------------------------ other posteriors
 
     def take(self, rows: np.ndarray | slice) -> LatentPosterior:
-        """Some of the sources, by mask, indices or slice."""
+        """The posterior of some of the sources, by mask, indices or slice."""
         columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in OF_SOURCES}
         return replace(self, **columns)
 
@@ -151,7 +153,7 @@ class LatentPosterior:
 
     @classmethod
     def joined(cls, pieces: Sequence[LatentPosterior]) -> LatentPosterior:
-        """The sources of several posteriors, with the deviations of the first."""
+        """One posterior of the sources of several, with the deviations of the first."""
         columns: dict[str, Any] = {
             n: np.concatenate([getattr(p, n) for p in pieces]) for n in OF_SOURCES
         }
@@ -166,6 +168,7 @@ class LatentPosterior:
         Parameters
         ----------
         factor : ndarray, shape (N, D)
+            Factor of each latent's deviations.
         """
         centre = self.centre[:, None]
         return replace(
@@ -175,20 +178,20 @@ class LatentPosterior:
         )
 
     def with_noise(self, noise: np.ndarray) -> LatentPosterior:
-        """The posterior of latents that were measured with errors of this scatter, (N, D)."""
+        """The posterior of latents measured with Gaussian errors of this scatter, (N, D)."""
         variance = np.eye(noise.shape[1]) * noise[:, None, None, :] ** 2
         return replace(self, member_factor=np.linalg.cholesky(self.member_cov + variance))
 
     # ------------------------------------------------------------------ numbers
 
     def probability_below(self, latents: np.ndarray) -> np.ndarray:
-        """P(latent < value) of each latent by itself; values and result of shape (N, D)."""
+        """Marginal P(latent < value) of each latent; values and result of shape (N, D)."""
         deviation = (latents[:, None, None] - self.component_mean) / self._spread
         below = np.einsum("nj,nmjd->nd", self.share, ndtr(deviation))
         return below / deviation.shape[1]
 
     def quantile(self, probability: float) -> np.ndarray:
-        """The quantile of each latent by itself at `probability` (0 to 1), shape (N, D)."""
+        """Marginal quantile of each latent at `probability` (0 to 1), shape (N, D)."""
         reach, mean = WIDEST * self._spread.max(axis=(1, 2)), self.component_mean
         low, high = mean.min(axis=(1, 2)) - reach, mean.max(axis=(1, 2)) + reach
         for _ in range(N_HALVINGS):
@@ -209,13 +212,13 @@ class LatentPosterior:
         return logsumexp(parts + log_share, axis=(1, 2)) - np.log(parts.shape[1])
 
     def whitened(self, latents: np.ndarray) -> np.ndarray:
-        """Deviations of a point from each member's mean, in its own units, (N, D) to (N, M, D)."""
+        """Whitened deviations of a point from each member's mean, (N, D) to (N, M, D)."""
         deviation = (latents[:, None] - self.member_mean)[..., None]
         return np.linalg.solve(self.member_factor, deviation)[..., 0]
 
     @property
     def log_size(self) -> np.ndarray:
-        """Logarithm of the volume of each member's units, shape (N, M)."""
+        """Logarithm of the determinant of each member's factor, shape (N, M)."""
         return np.log(np.diagonal(self.member_factor, axis1=2, axis2=3)).sum(axis=2)
 
     # ------------------------------------------------------------------ draws
@@ -225,7 +228,7 @@ class LatentPosterior:
 
         Each member gives the same number of draws, from a Sobol sequence of normals that a hash
         of the source's id and the seed shifts (Cranley & Patterson 1976): reproducible for a
-        source whatever its batch, and evener than random draws.
+        source whatever its batch, and more even than random draws.
         """
         n, m, d = self.member_mean.shape
         each = -(-n_draws // m)
@@ -239,9 +242,9 @@ class LatentPosterior:
         return draws.reshape(n, m * each, d)
 
     def _deviating(self, normals: np.ndarray, each: int, seed: int) -> np.ndarray:
-        """Standard normals (N, M, S, D) made deviations, in a member's own units.
+        """Deviations in a member's whitened units from standard normals (N, M, S, D).
 
-        Which Gaussian a draw is of, one more dimension of the same Sobol sequence says.
+        One more dimension of the same Sobol sequence chooses the Gaussian of each draw.
         """
         _, m, _, d = normals.shape
         shifts = uniform(self.source_id, seed, "parts", m)[:, :, None]
@@ -261,11 +264,11 @@ def _sobol(dimension: int, n: int) -> np.ndarray:
     return qmc.Sobol(dimension, scramble=False).random_base2(int(np.ceil(np.log2(n))))[:n]
 
 
-# ---------------------------------------------------------------- as a scored file stores it
+# ---------------------------------------------------------------- columns of a scored file
 
 
 def stored_posterior(table: pa.Table, source_id: np.ndarray) -> LatentPosterior:
-    """The posterior in the columns `member_mean` and `member_cov`; NaN where they are null.
+    """Posterior stored in the columns `member_mean` and `member_cov`; NaN where they are null.
 
     Parameters
     ----------
@@ -281,7 +284,7 @@ def stored_posterior(table: pa.Table, source_id: np.ndarray) -> LatentPosterior:
     cov = np.zeros((n, mean.shape[1], d, d))
     cov[..., lower[0], lower[1]] = matrix(table["member_cov"]).reshape(n, mean.shape[1], -1)
     cov += np.tril(cov, -1).swapaxes(2, 3)
-    # What float32 has rounded away could make the narrowest direction's variance negative.
+    # Rounding to float32 could make the narrowest direction's variance negative.
     largest = np.diagonal(cov, axis1=2, axis2=3).max(axis=2)
     cov += ROUNDING * largest[..., None, None] * np.eye(d)
     there = np.isfinite(cov).all(axis=(1, 2, 3))
@@ -301,11 +304,12 @@ def with_deviations(field: pa.Field, posterior: LatentPosterior) -> pa.Field:
 
 
 def stored_deviations(field: pa.Field, n_latents: int) -> Deviations:
-    """What the field of `member_cov` says of deviations.
+    """Deviations stored in the metadata of the field `member_cov`; standard normal if none are.
 
     Raises
     ------
     CatalogError
+        If they are damaged, or not of `n_latents` latents.
     """
     note = (field.metadata or {}).get(DEVIATIONS)
     if note is None:
@@ -320,11 +324,12 @@ def stored_deviations(field: pa.Field, n_latents: int) -> Deviations:
 
 
 def check_decoder(truth: Path, told: Mapping[str, Any], scored: Mapping[str, Any]) -> None:
-    """Refuse true latents of another decoder than the predicted ones, where both footers tell.
+    """Refuse true latents of another decoder than the predicted ones, if both footers name one.
 
     Raises
     ------
     CatalogError
+        If the two decoders differ.
     """
     true, predicted = (footer.get(DECODER_KEY) for footer in (told, scored))
     if true and predicted and true != predicted:

@@ -1,9 +1,9 @@
 """Novelty: how unlike its training sources a source looks, to the members and in its pixels.
 
-Two parts are measured on held-out training sources: the distance of the members' features from
-their mean, and what can be wrong with a cutout (`imaging.measurements`). Each becomes the share of
-held-out sources that are at least as strange; the smaller of the two says how strange the source
-is, and is turned into such a share once more, so that it is uniform for ordinary sources again.
+Two parts are calibrated on held-out training sources: the distance of the members' features from
+their mean, and checks of the cutout (`imaging.measurements`). Each becomes the share of held-out
+sources that are at least as strange; the smaller of the two measures how strange the source is, and
+is converted to such a share once more, so that it is uniform for ordinary sources again.
 """
 
 from __future__ import annotations
@@ -30,25 +30,26 @@ if TYPE_CHECKING:
 
 N_LEVELS = 201
 EDGE = 1e-4  # share beyond the outermost quantile
-# Where quantiles are kept: close together at both ends.
+# Levels of the stored quantiles: close together at both ends.
 LEVELS = EDGE + (1 - 2 * EDGE) * np.sin(np.linspace(0, np.pi / 2, N_LEVELS)) ** 2
-FEATURES = "features"  # the reason that is no check of the image
-SMALLEST = 1e-12  # share whose logarithm is taken
+FEATURES = "features"  # reason for sources strange by features, not by a check of the image
+SMALLEST = 1e-12  # smallest share whose logarithm is taken
 
 
 @dataclass(frozen=True)
 class Typicality:
-    """How like the training sources N sources look; shares are small for strange ones.
+    """Typicality of N sources among the training sources; small for strange ones.
 
     Attributes
     ----------
     share : ndarray, shape (N,)
-        Of held-out training sources that look at least as strange, all in all.
+        Share of held-out training sources that look at least as strange, by both parts.
     by_features, by_image : ndarray, shape (N,)
-        The same to the members alone, and by the checks of the image alone; NaN where unknown.
+        The same by the members' features alone, and by the image's checks alone; NaN where
+        unknown.
     reason : ndarray of object, shape (N,)
-        What is strangest: `FEATURES`, or a name in `imaging.measurements.CHECKS`; None where
-        there is no cutout to judge.
+        The strangest part: `FEATURES`, or a name in `imaging.measurements.CHECKS`; None where
+        there is no cutout.
     appearance : ndarray, shape (N, 3)
         Magnitude, colour and size on the cutout (`imaging.measurements.appearance`).
     support : ndarray of bool, shape (N,)
@@ -65,22 +66,22 @@ class Typicality:
 
 @dataclass(frozen=True)
 class NoveltyReference:
-    """What held-out training sources look like. Quantiles are at `LEVELS`, and rise.
+    """Features and image measurements of held-out training sources, as quantiles at `LEVELS`.
 
     Attributes
     ----------
     mean : ndarray, shape (M, F)
         Mean feature vector of each member.
     whitening : ndarray, shape (M, F, F)
-        Takes a centred feature vector (as a row, from the left) to unit covariance.
+        Matrix that whitens a centred feature vector (as a row, from the left).
     distances : ndarray, shape (201,)
         Quantiles of the distance of features.
     checks : ndarray, shape (9, 201)
-        Quantiles of each of the image's numbers.
+        Quantiles of each of the image's checks.
     image, both : ndarray, shape (201,)
         Quantiles of the strangeness of the oddest check, and of the odder part.
     appearance : ndarray, shape (R, 3)
-        Magnitude, colour and size of sources that make the support.
+        Magnitude, colour and size of the sources that define the support.
     """
 
     mean: np.ndarray
@@ -93,12 +94,12 @@ class NoveltyReference:
 
     @cached_property
     def support(self) -> Support:
-        """Where the training had sources."""
+        """Support of the training sources in magnitude, colour and size."""
         return Support(self.appearance)
 
     @classmethod
     def unknown(cls, n_members: int, n_features: int) -> NoveltyReference:
-        """The reference where no training source is at hand: every share is NaN."""
+        """A reference without training sources: every share is NaN."""
         identity = np.broadcast_to(np.eye(n_features), (n_members, n_features, n_features))
         nothing = np.full(N_LEVELS, np.nan)
         checks = np.full((len(CHECKS), N_LEVELS), np.nan)
@@ -114,11 +115,11 @@ class NoveltyReference:
         Parameters
         ----------
         features : ndarray, shape (M, N, F)
-            N at least 4.
+            Pooled features of each member; N is at least 4.
         checks : ndarray, shape (N, 9)
-            As `imaging.measurements.quality` gives it.
+            Result of `imaging.measurements.quality`.
         appearance : ndarray, shape (R, 3)
-            As `imaging.measurements.appearance` gives it; rows with NaN are left out.
+            Result of `imaging.measurements.appearance`; rows with NaN are left out.
         """
         first, second = features[:, ::2], features[:, 1::2]
         mean = first.mean(axis=1)
@@ -167,12 +168,12 @@ class NoveltyReference:
     def judge(
         self, by_features: np.ndarray, checks: np.ndarray, appearance: np.ndarray
     ) -> Typicality:
-        """How typical N sources are, by features and image together.
+        """Typicality of N sources, by features and image together.
 
         Parameters
         ----------
         by_features : ndarray, shape (N,)
-            As `novelty` gives it; NaN where nothing was predicted.
+            Result of `novelty`; NaN where nothing was predicted.
         checks : ndarray, shape (N, 9)
         appearance : ndarray, shape (N, 3)
         """
@@ -189,12 +190,12 @@ class NoveltyReference:
 def typicality(
     reference: NoveltyReference, plan: InputPlan, cutouts: Cutouts, by_features: np.ndarray
 ) -> Typicality:
-    """How typical N sources are; NaN and None where the cutout's status is not "ok".
+    """Typicality of N sources; NaN and None where the cutout's status is not "ok".
 
     Parameters
     ----------
     plan : InputPlan
-        Of the ensemble whose reference it is.
+        Input plan of the ensemble that the reference belongs to.
     by_features : ndarray, shape (N,)
         `LatentPosterior.typicality` of the same sources.
     """
@@ -219,8 +220,8 @@ def image_numbers(cutouts: Cutouts, plan: InputPlan) -> tuple[np.ndarray, np.nda
 def share_above(quantiles: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Share of a distribution at or above each value, by its quantiles at `LEVELS`, shape (N,).
 
-    Above the largest quantile the share goes on falling, with the distance from it, so that the
-    strangest of strange sources can be told; below the smallest it is 1. NaN for NaN.
+    Above the largest quantile the share keeps falling with the distance from it, so that very
+    strange sources can still be ordered; below the smallest it is 1. NaN for NaN.
     """
     last = N_LEVELS - 1
     right = np.searchsorted(quantiles, values, "right").clip(1, last)
@@ -239,12 +240,12 @@ def share_above(quantiles: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _strangeness(share: np.ndarray) -> np.ndarray:
-    """Orders of magnitude of a share below 1."""
+    """Strangeness of a share: -log10, its orders of magnitude below 1."""
     return -np.log10(np.maximum(share, SMALLEST))
 
 
 def _whitening(centred: np.ndarray) -> np.ndarray:
-    """Takes centred rows (N, F) to unit covariance, shape (F, F)."""
+    """Matrix that whitens centred rows (N, F), shape (F, F)."""
     cov = np.cov(centred.T)
     ridge = 1e-3 * np.trace(cov) / len(cov) * np.eye(len(cov))
     return np.linalg.inv(np.linalg.cholesky(cov + ridge)).T

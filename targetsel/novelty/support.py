@@ -1,7 +1,7 @@
 """Support: whether the training had sources of a source's magnitude, colour and size.
 
-Training sources are brighter than a catalog. Where none is like a source, a prediction is a guess
-that no test on held-out sources has judged. And where they are few, few of them tell of many.
+Training sources are brighter than a catalog. Where none is like a source, no test on held-out
+sources has checked such predictions. Where they are few, few of them represent many sources.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INSIDE = 0.99  # of the training sources themselves have support
 
 @dataclass(frozen=True)
 class Support:
-    """Where training sources are.
+    """The region of magnitude, colour and size that training sources cover.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Support:
 
     @property
     def known(self) -> bool:
-        """Whether there are enough of them to say anything."""
+        """Whether there are enough training sources to define the support."""
         return len(self) > NEIGHBOURS
 
     @cached_property
@@ -56,7 +56,7 @@ class Support:
         return float(np.quantile(distance[:, -1], INSIDE))
 
     def holds(self, appearance: np.ndarray) -> np.ndarray:
-        """Whether ten training sources lie near, (N, 3) to (N,); False where appearance are NaN."""
+        """Whether ten training sources lie near, (N, 3) to (N,); False where appearance is NaN."""
         good = np.isfinite(appearance).all(axis=1)
         held = np.zeros(len(appearance), dtype=bool)
         if good.any() and self.known:
@@ -65,7 +65,7 @@ class Support:
         return held
 
     def weights(self, appearance: np.ndarray) -> np.ndarray:
-        """How many of N sources each training source stands for, shape (R,).
+        """Number of N sources that each training source stands for, shape (R,).
 
         Every source is shared out among the ten training sources nearest to it, as in Lima et al.
         (2008, MNRAS 390, 118), section 3, whose neighbourhoods are of training sources instead.
@@ -80,7 +80,7 @@ class Support:
 
 
 class Tally:
-    """Support of a catalog that comes in pieces."""
+    """Support of a catalog that is read in pieces."""
 
     def __init__(self, support: Support):
         self.support = support
@@ -94,18 +94,18 @@ class Tally:
 
     @property
     def share(self) -> float:
-        """Of the sources that have support; NaN of none."""
+        """Share of the sources that have support; NaN without sources."""
         return float(self._weights.sum() / self.n) if self.n else float("nan")
 
     @property
     def effective(self) -> float:
-        """How many held-out training sources, if all counted alike, would say as much of the
-        supported sources as these do: (sum of weights)^2 / sum of weights^2 (Kish 1965)."""
+        """Effective number of held-out training sources that represent the supported sources:
+        (sum of weights)^2 / sum of weights^2 (Kish 1965)."""
         return effective_size(self._weights) if self._weights.any() else 0.0
 
     @property
     def summary(self) -> dict[str, float | int]:
-        """For a footer; empty where the ensemble does not know its support, or without sources."""
+        """Entries of a footer; empty if the ensemble's support is unknown, or without sources."""
         if not (self.support.known and self.n):
             return {}
         return {

@@ -1,4 +1,4 @@
-"""The card of an ensemble: all that a prediction depends on, as `card.json` holds it.
+"""The card of an ensemble: all that a prediction depends on, as stored in `card.json`.
 
 Programs build a card as plain values and write them with `card_bytes`; whatever is read from disk
 is checked against `EnsembleCard` first.
@@ -54,7 +54,7 @@ class StretchCard(DocumentModel):
 
 
 class NormalisationCard(DocumentModel):
-    """What the input of imported networks was normalised by."""
+    """Mean and standard deviation that normalised the input of imported networks."""
 
     mean: list[float]
     std: list[Positive]
@@ -83,7 +83,7 @@ class PartCard(DocumentModel):
 
 
 class TrainingCard(DocumentModel):
-    """Sources that the networks learnt from, and the recipe."""
+    """Sources that the networks were trained on, and the recipe."""
 
     store_sha256: Sha256
     labels_sha256: Sha256
@@ -99,7 +99,7 @@ class TrainingCard(DocumentModel):
 
 
 class HalfPrecisionCard(DocumentModel):
-    """Whether weights are rounded, and what that changed."""
+    """Rounding of the weights to half precision, and its effect on proxies."""
 
     weights: bool
     largest_change: float
@@ -115,7 +115,7 @@ class ImportCard(DocumentModel):
 
 
 class EnsembleCard(DocumentModel):
-    """What `card.json` may hold."""
+    """Schema of `card.json`."""
 
     schema_: Literal["targetsel/ensemble/v1"] = Field(alias="schema")
     name: str = ""
@@ -136,7 +136,7 @@ class EnsembleCard(DocumentModel):
     @model_validator(mode="before")
     @classmethod
     def _check_schema(cls, data: Any) -> Any:
-        """Refuse other formats first: of these nothing else is right."""
+        """Refuse other formats before any other check, since all their entries may differ."""
         found = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
         if found != SCHEMA:
             raise ValueError(f"schema is {found!r}, expected '{SCHEMA}'")
@@ -156,19 +156,19 @@ class EnsembleCard(DocumentModel):
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The card in an ensemble's directory, wholly checked.
+    """The card in an ensemble's directory, checked against `EnsembleCard`.
 
     Raises
     ------
     EnsembleError
-        If there is none, or it is damaged, of another format, or has a value that cannot be.
+        If it is missing, damaged, of another format, or has an invalid value.
     """
     path = folder / "card.json"
     if not path.exists():
         raise EnsembleError(f"{folder}: no card.json there, so it is not an ensemble")
     try:
         read_model(path, EnsembleCard, EnsembleError)
-    except EnsembleError as error:  # programs write cards: a caret would help nobody
+    except EnsembleError as error:  # programs write cards, so a caret would not help
         told = str(error) + "." * (str(error)[-1] not in ".?")
         raise EnsembleError(f"{told} Copy the whole ensemble directory again.") from None
     card: dict[str, Any] = json.loads(path.read_bytes())
@@ -176,11 +176,11 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def card_bytes(card: Mapping[str, Any]) -> bytes:
-    """The bytes of `card.json`; their hash is that of the ensemble."""
+    """The bytes of `card.json`; their hash identifies the ensemble."""
     return (json.dumps(card, indent=1, sort_keys=True) + "\n").encode()
 
 
 def members_in(files: Mapping[str, str]) -> list[str]:
-    """The files of the networks, in the order of their numbers."""
+    """Names of the networks' files, in the order of their numbers."""
     names = [name for name in files if name.startswith("member-")]
     return sorted(names, key=lambda name: (len(name), name))

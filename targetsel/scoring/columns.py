@@ -18,7 +18,7 @@ from targetsel.spectra.lines import BPT_CLASSES, DESCRIPTIONS, PROXIES, UNITS
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
 from targetsel.tables.columns import ID, NEVER, Column
 
-APPEARANCE = (MAGNITUDE, "cutout_colour", "cutout_size")  # what support is judged by
+APPEARANCE = (MAGNITUDE, "cutout_colour", "cutout_size")  # quantities that support depends on
 STATUS = "status"
 WITHOUT = "there is no prediction (see status)"
 UNMEASURED = f"{WITHOUT}, or the proxy cannot be measured in more than 5 % of its draws"
@@ -26,7 +26,7 @@ UNKNOWN = f"{WITHOUT}, or the ensemble knows no training sources"
 _F32 = pa.float32()
 _SHARE = "stat.probability"
 
-# What every scored file has of its catalog, whatever the names of the first three there.
+# Columns that every scored file has from its catalog, whatever the names of the first three there.
 CATALOG = (
     Column("source_id", ID, null_when=NEVER),
     Column("ra", pa.float64(), "deg", null_when=NEVER),
@@ -34,7 +34,7 @@ CATALOG = (
     Column("_healpix_29", pa.int64(), null_when=NEVER),
 )
 
-SUMMARIES = (  # of a proxy: end of the name, what it is, its UCD, and its normal score
+SUMMARIES = (  # columns of a proxy: end of the name, meaning, UCD, and normal score
     ("", "median", "{};stat.median", 0.0),
     ("_std", "standard deviation", "stat.stdev;{}", None),
     ("_q16", "16th percentile", "stat.percentile;{}", -1.0),
@@ -121,7 +121,7 @@ def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
 
 
 def posterior_columns(name: str, about: str, unit: str, before: tuple[str, ...]) -> list[Column]:
-    """The posterior of a predicted quantity, given those before it (see `ProxyPosterior`)."""
+    """Columns of a predicted quantity's posterior, given those before it (see `ProxyPosterior`)."""
     scores = ",".join(f"{score:g}" for score in NORMAL_SCORES)
     meaning = f"quantiles of {about}, at normal scores {scores}"
     notes = {"normal_scores": scores}
@@ -139,6 +139,7 @@ def check_names(catalog: pa.Schema, place: str) -> None:
     Raises
     ------
     CatalogError
+        Names the column and `place`.
     """
     added = {column.name for column in scored_columns(1, 1)}
     clash = [name for name in catalog.names if name in added]

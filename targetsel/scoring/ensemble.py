@@ -40,7 +40,7 @@ NOVELTY_TENSORS = {
     for each in fields(NoveltyReference)
 }
 BATCH_SIZE = 64  # cutouts that go through the networks together
-SOURCES_READ_AT_ONCE = 1024  # for a novelty reference; a store is quicker at many than at few
+SOURCES_READ_AT_ONCE = 1024  # for a novelty reference; a store reads many at once faster than few
 FEWEST_HELD_OUT, MOST_HELD_OUT = 4, 8000  # sources that a novelty reference is made of
 
 
@@ -64,7 +64,7 @@ class Ensemble:
 
     @cached_property
     def input(self) -> InputPlan:
-        """What the card says of the cutouts."""
+        """Input plan from the card: bands, size and pixel scale of cutouts, binning and stretch."""
         return InputPlan.from_card(self.card["input"])
 
     @property
@@ -84,8 +84,8 @@ class Ensemble:
         Parameters
         ----------
         cutouts : Cutouts
-            With at least the card's bands and size, at its pixel scale. Sources whose status is
-            not "ok" get NaN.
+            Cutouts with at least the card's bands and size, at its pixel scale. Sources whose
+            status is not "ok" get NaN.
 
         Returns
         -------
@@ -120,7 +120,7 @@ class Ensemble:
         posterior : LatentPosterior
             As `predict` gives it.
         seed : int
-            Of what calibration adds to the draws.
+            Seed of the decoder residuals that calibration adds to the draws.
         """
         proxies = self.folded_decoder.measure(latents, posterior.source_id)
         if self.calibration is None:
@@ -128,7 +128,7 @@ class Ensemble:
         return self.calibration.proxies(proxies, posterior.magnitude, seed)
 
     def class_probabilities(self, shares: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Of classes, from their shares among draws, calibrated if there is a calibration."""
+        """Class probabilities from shares of draws, calibrated if there is a calibration."""
         return self.calibration.class_probabilities(shares) if self.calibration else shares
 
     def features(self, flux: np.ndarray) -> np.ndarray:
@@ -139,7 +139,7 @@ class Ensemble:
 
     @cached_property
     def _folded(self) -> list[Network]:
-        """The networks as plain convolutions on the device, which is what predicts."""
+        """The networks as plain convolutions on the device, for prediction."""
         return [fold(network).to(self.device) for network in self.networks]
 
     @cached_property
@@ -174,14 +174,14 @@ class Ensemble:
     ) -> Ensemble:
         """The ensemble in a directory, or a shipped one by its name.
 
-        With the calibration that lies beside it, unless not `calibrated`.
+        Its calibration is read too if it has one, unless `calibrated` is False.
         """
         folder = find_ensemble(name_or_folder)
         card = read_card(folder)
         for name, expected in card["files"].items():
             path = folder / name
             if path.exists() and sha256_of_file(path) != expected:
-                read_safetensors(path)  # says it better if it is no safetensors file at all
+                read_safetensors(path)  # gives a clearer error if it is no safetensors file at all
                 raise EnsembleError(
                     f"{path}: its content is not what card.json was written for (SHA-256 differs). "
                     "Copy the whole ensemble directory again."
@@ -232,8 +232,8 @@ class Ensemble:
     def write(self, folder: Path, half: bool = False) -> None:
         """Write the ensemble into a new or existing directory; the card comes last.
 
-        With `half` learnt kernels and matrices are written in float16, and rounded where they are
-        not of that precision already (see `half_precision`).
+        With `half`, trained kernels and matrices are written in float16, rounded where they are
+        not of that precision already (see `halves`).
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -259,7 +259,7 @@ class Ensemble:
 
 
 def fit_reference(ensemble: Ensemble, store: CutoutStore, ids: np.ndarray) -> NoveltyReference:
-    """The novelty reference of an ensemble, from training sources that it has not learnt from.
+    """Novelty reference of an ensemble, from sources that its training held out.
 
     Parameters
     ----------
@@ -293,13 +293,13 @@ def fit_reference(ensemble: Ensemble, store: CutoutStore, ids: np.ndarray) -> No
 
 
 def shipped_ensembles() -> dict[str, Path]:
-    """Directories of the ensembles that come with the package, by name."""
+    """Directories of the ensembles shipped with the package, by name."""
     room = Path(str(files("targetsel.scoring") / "ensembles"))
     return {path.parent.name: path.parent for path in sorted(room.glob("*/card.json"))}
 
 
 def find_ensemble(name_or_folder: str | Path) -> Path:
-    """The directory that a path or the name of a shipped ensemble means."""
+    """Directory of an ensemble, given as a path or as the name of a shipped one."""
     folder = Path(name_or_folder)
     if folder.is_dir():
         return folder
@@ -315,7 +315,7 @@ def find_ensemble(name_or_folder: str | Path) -> Path:
 
 
 def halves(network: Network) -> dict[str, torch.Tensor]:
-    """The weights with learnt kernels and matrices in float16.
+    """The weights of a network, with trained kernels and matrices in float16.
 
     Biases and statistics stay as they are. Those of the deconvolutions are few, and rounding
     them was measured to change proxies six times as much as rounding all kernels does.

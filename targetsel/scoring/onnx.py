@@ -29,7 +29,7 @@ OPSET = 18
 
 
 def export_member(network: Network, size: int, path: Path) -> None:
-    """Write one network as a graph.
+    """Write one network as an ONNX graph.
 
     Its input `stretched` (N, B, size, size) is what the ensemble's input plan prepares; its outputs
     are `latent_mean` (N, D), `latent_factor` (N, D, D) and `pooled_features` (N, F).
@@ -41,7 +41,7 @@ def export_member(network: Network, size: int, path: Path) -> None:
 
 
 def export_ensemble(ensemble: Ensemble, path: Path) -> None:
-    """Write a whole ensemble as one graph; its card is the graph's metadata `targetsel`.
+    """Write a whole ensemble as one ONNX graph; its card is the graph's metadata `targetsel`.
 
     The input `flux` (N, B, H, W) [nanomaggy], NaN where there is no data, has the bands, pixel
     scale and size of the card. Outputs, in standardised latents: `latent_mean` (N, D) and
@@ -142,7 +142,7 @@ def _export(
     card: dict[str, Any],
     path: Path,
 ) -> None:
-    """Write a graph for any number of sources, its weights inside, whole or not at all."""
+    """Write a graph for any number of sources, with its weights inside, atomically."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -169,7 +169,7 @@ def _export(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on packages and interfaces that are not ours."""
+    """Silence the exporter's messages on other packages while the block runs."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

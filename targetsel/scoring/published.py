@@ -4,15 +4,15 @@ Wu & Peek (2020, arXiv:2009.12318) saved their networks with fastai: a pickled s
 optimiser's state. It is read without being executed (see `weights.pickles`) and put into our
 network of the same plan, layer by layer.
 
-What the files do not hold has to come from elsewhere, and is written on the card:
+Three things are not in the files; they are given or estimated, and written on the card:
 
 * the normalisation of the input, (flux - mean) / std in each band, which the authors estimated from
-  one batch and did not save. It is given, or estimated from a cutout store;
+  one batch and did not save: given, or estimated from a cutout store;
 * the scatter of the latents about the prediction. These networks predict the mean alone, and a
   prediction without a spread would pass or fail every rule with certainty. So the root mean square
   error in each latent, as measured on sources with spectra, has to be given; it serves as the
   standard deviation for every source, without correlations;
-* what the training sources look like to the networks, against which novelty is measured. The
+* the distribution of the training sources' features, against which novelty is measured. The
   sources of the cutout store stand for them; without a store novelty is unknown (NaN).
 """
 
@@ -43,21 +43,21 @@ from targetsel.weights.safetensors import load_weights
 BANDS = ("y", "z", "i", "r", "g")
 PIXEL_SCALE = 0.25  # [arcsec]
 SIZE = 224  # [pixel]
-N_SOURCES = 1024  # of a cutout store, to estimate from
+N_SOURCES = 1024  # sources of a cutout store that estimates use
 OURS = {"weight_orig": "weight", "weight_u": "left", "weight_v": "right"}
-DISPENSABLE = {"num_batches_tracked", "right"}  # what older versions of PyTorch did not save
+DISPENSABLE = {"num_batches_tracked", "right"}  # buffers that older PyTorch did not save
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What the network's input was: (flux - mean) / std, with pixels without data at zero flux.
+    """Normalisation of the input: (flux - mean) / std, with pixels without data at zero flux.
 
     Attributes
     ----------
     mean, std : tuple of 5 floats
         In the order y, z, i, r, g [nanomaggy/pixel].
     origin : str
-        Where the numbers come from.
+        Origin of the numbers.
     """
 
     mean: tuple[float, ...]
@@ -104,18 +104,18 @@ def import_ensemble(
 ) -> Ensemble:
     """An ensemble of published networks, not yet written.
 
-    Its card tells what every tensor of each file became (`imported`).
+    Its card lists our name of every tensor of each file (`imported`).
 
     Parameters
     ----------
     weights : paths
         One file (.pth) for each member.
     decoder : Decoder
-        Of the latents that the networks predict; see `spectra.published`.
+        Decoder of the latents that the networks predict; see `spectra.published`.
     latent_rmse : D floats
         Root mean square error of the prediction in each standardised latent; see above.
     normalisation : Normalisation, optional
-        Of the input. Estimated from `store` if not given.
+        Normalisation of the input. Default: estimated from `store`.
     store : CutoutStore, optional
         Cutouts like those of the training.
     plan : NetworkPlan, optional
@@ -163,7 +163,7 @@ def import_ensemble(
 
 
 def read_network(path: Path, plan: NetworkPlan) -> tuple[Network, dict[str, str]]:
-    """The network in a published file, and what each tensor there became.
+    """The network in a published file, and our name of each of its tensors.
 
     Layers are matched in the order in which they were made, which the file keeps; each must be of
     the same kind and shape as ours, and no tensor may be left over.
@@ -244,7 +244,7 @@ def _layers(tensors: dict[str, np.ndarray], path: Path) -> list[_Layer]:
 def _fitting(
     values: np.ndarray, shape: tuple[int, ...], name: str, kind: str, path: Path
 ) -> Tensor:
-    """A published tensor in our shape; kernels of one pixel may have axes that ours lack."""
+    """A published tensor in our shape; kernels of one pixel may have additional axes."""
     found = values.shape
     if kind == "self-attention" and found[len(shape) :] == (1,) * (len(found) - len(shape)):
         found = found[: len(shape)]
@@ -264,11 +264,11 @@ def _complete_singular_vectors(tensors: dict[str, Tensor]) -> None:
             tensors[name[:-4] + "right"] = torch.nn.functional.normalize(right, dim=0)
 
 
-# ---------------------------------------------------------------- what the files do not hold
+# ---------------------------------------------------------------- what the files lack
 
 
 def _pieces(store: CutoutStore, size: int) -> Iterator[np.ndarray]:
-    """Flux (N, 5, size, size) of evenly spaced sources of a store, those that are whole."""
+    """Flux (N, 5, size, size) of evenly spaced sources of a store with complete cutouts."""
     chosen = _evenly_spaced(store.source_ids())
     for start in range(0, len(chosen), BATCH_SIZE):
         cutouts = store.read(chosen[start : start + BATCH_SIZE]).select_bands(BANDS).crop(size)

@@ -1,4 +1,4 @@
-"""Scored rows: stations 2 to 6 of the walk, from a catalog's sources to what is said of them."""
+"""Scored rows: stations 2 to 6 of the walk, from a catalog's sources to their predictions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ScoreOptions:
     Attributes
     ----------
     seed : int
-        Of the draws.
+        Seed of the draws.
     n_draws : int
         Draws of the latents for each source.
     """
@@ -112,7 +112,7 @@ def assemble(
     Parameters
     ----------
     summary : mapping of column name to ndarray of N rows
-        As `summarise` gives it, class probabilities calibrated.
+        Result of `summarise`, with class probabilities calibrated.
     """
     n, m, d = posterior.member_mean.shape
     lower = np.tril_indices(d)

@@ -1,8 +1,8 @@
-"""From a catalog and its cutouts to a scored catalog, as a stream.
+"""Scoring of a catalog of any size as a stream, resumable.
 
 The catalog is sorted on the sky and cut into chunks; each chunk is scored on its own, so that
-neither the order of the rows nor the number of threads changes a byte, and a run that was killed
-goes on with the first chunk that is not on disk.
+neither the order of the rows nor the number of threads changes a byte, and an interrupted run
+resumes with the first chunk that is not on disk.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Scored:
-    """What `score` did: the file it wrote, its rows by status, how many were there already, and
+    """Summary of `score`: the file written, its rows by status, how many were there already, and
     how far the training supports the sources that have predictions."""
 
     output: Path
@@ -64,8 +64,8 @@ def score(
 ) -> Scored:
     """Score every source of a catalog and write the scored catalog to `output`.
 
-    What is done is kept in the folder `<output>.partial` until the end. A run that finds one of
-    the same catalog, store, ensemble, options and version goes on there; any other it removes.
+    Finished chunks are kept in the folder `<output>.partial` until the end. A run that finds one
+    of the same catalog, store, ensemble, options and version resumes from it, and removes others.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def _partial(output: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class _Work:
-    """Chunks of the sorted catalog on disk, and where each one's scored part belongs."""
+    """Chunks of the sorted catalog on disk, and the paths of their scored parts."""
 
     paths: list[Path]
     n_rows: int
@@ -136,7 +136,7 @@ class _Work:
 
 
 def _chunks(catalog: CatalogFile, partial: Path, provenance: dict[str, Any]) -> _Work:
-    """The sorted chunks: those of a run like this one that was cut off, or new ones."""
+    """The sorted chunks: those of an interrupted run with the same inputs, or new ones."""
     note = partial / "run.json"
     run = {"catalog": _identity(catalog), **provenance}
     try:
@@ -160,7 +160,7 @@ def _paths(partial: Path, n_chunks: int) -> list[Path]:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a chunk or part is there, and not cut short by a crash of the machine."""
+    """Whether a chunk or part exists, and was not truncated by a crash of the machine."""
     try:
         pq.read_metadata(path)
     except (OSError, pa.ArrowException):
@@ -169,7 +169,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _identity(catalog: CatalogFile) -> dict[str, Any]:
-    """What tells whether a catalog on disk has changed: its files' names, sizes and times."""
+    """Names, sizes and times of a catalog's files, which differ once it has changed."""
     path = catalog.path
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
@@ -217,7 +217,7 @@ def _join(
     provenance: dict[str, Any],
     output: Path,
 ) -> tuple[dict[str, int], Tally]:
-    """Write all parts as one file; how many rows have each status, and what support there is."""
+    """Write all parts as one file; return its number of rows by status, and its support."""
     schema = pq.read_schema(chunks.parts[0])
     statuses: Counter[str] = Counter()
     support = Tally(ensemble.novelty.support)

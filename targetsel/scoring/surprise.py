@@ -1,7 +1,7 @@
-"""Surprise: how far a measured spectrum is from what a source's image had made expect.
+"""Surprise: how far a measured spectrum is from the prediction made from the source's image.
 
-Wu & Peek (2020, arXiv:2009.12318) propose such sources, whose images do not map to spectra as those
-of other galaxies do, as those from which a spectrum teaches most.
+Wu & Peek (2020, arXiv:2009.12318) propose surprising sources, whose images do not map to spectra as
+those of other galaxies do, as the most informative ones to take spectra of.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def surprise(posterior: LatentPosterior, latents: np.ndarray, seed: int = 0) -> 
     Parameters
     ----------
     posterior : LatentPosterior
-        With the errors of measurement (`LatentPosterior.with_noise`).
+        Posterior widened by the errors of measurement (`LatentPosterior.with_noise`).
     latents : ndarray, shape (N, D)
+        Measured latents, standardised.
     """
     draws = posterior.draw(N_DRAWS, seed)
     n, s, _ = draws.shape
@@ -62,7 +63,7 @@ def surprise(posterior: LatentPosterior, latents: np.ndarray, seed: int = 0) -> 
 
 
 def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed: int = 0) -> int:
-    """Write a scored file with what its sources' spectra say of the predictions.
+    """Write a scored file with columns that compare predictions with measured spectra.
 
     All rows and columns stay; `surprise` and the columns after it are null where there is no
     spectrum or no prediction.
@@ -76,7 +77,7 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
     Returns
     -------
     int
-        How many sources were compared.
+        Number of sources compared.
 
     Raises
     ------
@@ -130,7 +131,7 @@ def _fields(n_latents: int) -> list[pa.Field]:
 def _compared(
     table: pa.Table, rows: np.ndarray, measured: Truth, ensemble: Ensemble, seed: int
 ) -> list[pa.Array]:
-    """The columns of `_fields` for scored rows, of which some have these measured latents."""
+    """The columns of `_fields` for scored rows; `rows` of them have these measured latents."""
     n, d = table.num_rows, measured.n_latents
     values = np.full((n, 1 + d + len(PROXIES)), np.nan)
     word = np.full(n, None, dtype=object)
@@ -153,7 +154,7 @@ def _compared(
 
 
 def _lines_below(table: pa.Table, latents: np.ndarray, ensemble: Ensemble) -> np.ndarray:
-    """P(proxy < the one that measured latents decode to), shape (N, P)."""
+    """P(proxy < its value on the spectrum decoded from measured latents), shape (N, P)."""
     decoded = measure(ensemble.decoder.decode(latents[:, None]))
     below = []
     for name in PROXIES:
