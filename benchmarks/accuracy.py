@@ -1,4 +1,4 @@
-"""How well an ensemble does on a mock sky, whose images and spectra are SIMULATED.
+"""Accuracy of an ensemble on a mock sky, whose images and spectra are SIMULATED.
 
     python benchmarks/accuracy.py TEST_SKY --ensemble ENSEMBLE --training-sky TRAINING_SKY
         --transfer seeing=SKY --transfer population=SKY --transfer no-link=SKY
@@ -120,7 +120,7 @@ def scored(sky: Sky, ensemble: Ensemble, photometry: Predictions) -> Scored:
 
 
 def _by_members(members: np.ndarray) -> Predictions:
-    """What the ensemble and each of its members expect; (N, M, D)."""
+    """Predicted means of the ensemble and of each member, from `members` (N, M, D)."""
     found = {ENSEMBLE: members.mean(axis=1)}
     return found | {f"member {k}": each for k, each in enumerate(members.swapaxes(0, 1))}
 
@@ -134,7 +134,7 @@ def _proxies(posterior: LatentPosterior, rows: slice, ensemble: Ensemble) -> Pro
 def photometry_alone(
     training: Sky, skies: list[Sky], ensemble: Ensemble, recipe: str
 ) -> list[Predictions]:
-    """What photometry of the training sky's cutouts teaches, for every other sky."""
+    """Predictions for every other sky by models trained on the training sky's photometry."""
     latents = training.labels(ensemble.decoder, recipe)
     ends = np.cumsum([len(sky) for sky in skies])[:-1]
     found: list[Predictions] = [{} for _ in skies]
@@ -317,10 +317,10 @@ def _read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("sky", type=Path, help="folder of the sky to test on")
     parser.add_argument("--ensemble", default="mock-ps1", help="directory, or a shipped one's name")
-    parser.add_argument("--training-sky", type=Path, help="what photometry alone learns from")
-    parser.add_argument("--labels", choices=LABELS, default=LABELS[0], help="and which latents")
+    parser.add_argument("--training-sky", type=Path, help="sky to train photometry models on")
+    parser.add_argument("--labels", choices=LABELS, default=LABELS[0], help="kind of true latents")
     parser.add_argument("--transfer", action="append", default=[], metavar="NAME=DIR")
-    parser.add_argument("--as-drawn", action="store_true", help="sources count alike")
+    parser.add_argument("--as-drawn", action="store_true", help="give all sources equal weight")
     parser.add_argument("--resamplings", type=int, default=1000)
     arguments = parser.parse_args()
     for each in arguments.transfer:

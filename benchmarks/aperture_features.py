@@ -1,4 +1,4 @@
-"""Latents from aperture photometry alone: what a network has to beat.
+"""Latents from aperture photometry alone, the baseline of a network.
 
 "basic" is what a catalog has: total magnitudes, colours in two apertures and a size, 14 numbers in
 five bands. "rich" is 74: magnitudes and colours in five apertures, colour gradients,

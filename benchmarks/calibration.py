@@ -1,4 +1,4 @@
-"""Whether posteriors and probabilities mean what they say, on a mock sky: SIMULATED images.
+"""Calibration of posteriors and probabilities on a mock sky: SIMULATED images.
 
     targetsel mock --n 7311 --seed 7 --held-out -o sky/
     python benchmarks/calibration.py sky/ --ensemble ENSEMBLE --scratch scratch/
@@ -75,7 +75,7 @@ class Known:
 
     @cached_property
     def proxies(self) -> ProxyPosterior:
-        """What every probability of a rule is made from."""
+        """The joint posterior of the proxies, from which rules' probabilities are computed."""
         quantiles = {name: matrix(self.table[name + QUANTILES]) for name in PROXIES}
         pairs = {}
         for k, name in enumerate(PROXIES[1:], 1):
@@ -159,13 +159,13 @@ def print_joint(scored: dict[str, Known], resampling: Resampling) -> None:
 
 
 def latent_ranks(scored: Known) -> np.ndarray:
-    """As `tarp_ranks`, of the latents."""
+    """Ranks of the latents; see `tarp_ranks`."""
     draws = scored.posterior.draw(N_DRAWS)
     return tarp_ranks(draws, scored.latents)
 
 
 def proxy_ranks(scored: Known) -> np.ndarray:
-    """As `tarp_ranks`, of the proxies, each in units that are even over the sky."""
+    """Ranks of the proxies, each scaled to be uniform over the sky; see `tarp_ranks`."""
     drawn = scored.proxies.draw(PROXIES, N_DRAWS)
     draws, true = [], []
     for name in PROXIES:
@@ -204,7 +204,7 @@ def deviation(ranks: np.ndarray) -> Callable[[np.ndarray], float]:
 
 
 def _chance(n: int) -> float:
-    """What 95 % of perfect posteriors of n independent sources stay below."""
+    """95th percentile of the deviation for perfect posteriors of n independent sources."""
     rng = np.random.default_rng(0)
     return float(
         np.quantile([deviation(rng.uniform(size=n))(np.ones(n)) for _ in range(500)], 0.95)
@@ -235,7 +235,7 @@ def _rules(claims: dict[str, str]) -> str:
 
 
 def claimed(scored: Known, rules: Rules, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """What a class claims of its members: the probability, NaN for others, and the truth."""
+    """Probability of a class's claim for its members, NaN for others; and its truth."""
     membership = evaluate(rules, scored.table)
     k = membership.names.index(name)
     chance = np.where(membership.selected[:, k], membership.probability[:, k], np.nan)

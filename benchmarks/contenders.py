@@ -13,8 +13,8 @@ seeds (Student's t, for unequal scatter Welch 1947), and says what to expect of 
 difference counts only if it exceeds the second. There are many of them, so expect one in twenty to
 count by chance.
 
-Each run is kept in the work folder, so that a command that was killed goes on when it is given
-again. Several commands with different `--only` may share a work folder.
+Each run is kept in the work folder, so that the command resumes if interrupted. Several commands
+with different `--only` may share a work folder.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ RMSE = 0  # place in `latent_errors`
 
 @dataclass(frozen=True)
 class Contender:
-    """What differs from a hybrid network that sees the cutout alone: in plan, recipe or stretch.
+    """Differences of one contender from a plain hybrid network: plan, recipe or stretch.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ CONTENDERS = {
 
 @dataclass(frozen=True)
 class Arena:
-    """What all contenders learn and are tested on.
+    """Training and test data that all contenders share.
 
     Attributes
     ----------
@@ -222,7 +222,7 @@ def _path(name: str, seed: int, arguments: argparse.Namespace) -> Path:
 
 
 def _result(path: Path, about: dict[str, Any]) -> dict[str, Any] | None:
-    """What the work folder has of a run, or None if that is of another one."""
+    """The result of a run in the work folder, or None if its settings differ."""
     if not path.exists():
         return None
     known = json.loads(path.read_text())
@@ -311,7 +311,7 @@ def collected(
 
 
 def _kept(ground: Arena, arguments: argparse.Namespace) -> dict[str, dict[int, dict[str, Any]]]:
-    """What the work folder has, by contender and seed."""
+    """Results in the work folder, by contender and seed."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for name in CONTENDERS:
         for seed in range(arguments.seeds):

@@ -1,4 +1,4 @@
-"""How well the shipped ensemble does on the demonstration, whose images are simulated.
+"""Accuracy of the shipped ensemble on the demonstration, whose images are simulated.
 
     python benchmarks/demonstration.py [--folder demo]
 

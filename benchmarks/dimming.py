@@ -1,4 +1,4 @@
-"""Do bright sources that are made faint get wider posteriors, and no biased ones?
+"""Width and bias of the posteriors of bright sources that are made faint.
 
     python benchmarks/dimming.py [--ensemble mock-ps1] [--n 300]
 

@@ -1,4 +1,4 @@
-"""How fast, and through how much trouble, cutouts are fetched; from the archives' emulator.
+"""Speed of fetching cutouts, and recovery from failures, against emulated archives.
 
     python benchmarks/fetching.py throughput --sources 1000
     python benchmarks/fetching.py trouble --sources 5000 --kills 10
@@ -147,7 +147,7 @@ def trouble(folder: Path, n: int, kills: int, rate: float) -> None:
 
 
 def report(em: Emulator, rate: float) -> None:
-    """What the services saw."""
+    """Print counts and rates of the requests that reached the services."""
     faults = Counter(seen.request.fault for seen in em.log)
     failed = sum(count for kind, count in faults.items() if kind)
     ahead = np.array([k - rate * seen.time for k, seen in enumerate(em.log)])

@@ -1,4 +1,4 @@
-"""How much faster a folded network predicts than the network it was folded from.
+"""Speed of a folded network relative to the network it was folded from.
 
     python benchmarks/folding.py
 

@@ -1,4 +1,4 @@
-"""Joint probabilities of rules: how fast, beside a Monte Carlo of 64 stored draws; how exact.
+"""Joint probabilities of rules: speed, beside a Monte Carlo of 64 stored draws, and accuracy.
 
     python benchmarks/joint_probability.py [--rows 1000000] [--sources 10000] [--draws 100000]
         [--runs 5] [--scored catalog.scored.parquet]

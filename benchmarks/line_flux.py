@@ -1,4 +1,4 @@
-"""How well `targetsel observe` predicts the line fluxes of a mock sky, whose images are simulated.
+"""Accuracy of the line fluxes of `targetsel observe` on a mock sky, whose images are simulated.
 
     python benchmarks/line_flux.py SKY SCORED
 

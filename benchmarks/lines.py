@@ -1,4 +1,4 @@
-"""How fast latents become line strengths: folded, on the full grid, and spectrum by spectrum.
+"""Speed from latents to line strengths: folded, on the full grid, and spectrum by spectrum.
 
     python benchmarks/lines.py
 

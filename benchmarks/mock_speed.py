@@ -1,4 +1,4 @@
-"""How fast `targetsel mock` makes a sky, and in how much memory.
+"""Speed and peak memory of `targetsel mock`.
 
     python benchmarks/mock_speed.py [--n 512] [--rounds 3] [--survey ps1]
 

@@ -1,4 +1,4 @@
-"""Does `typicality` tell strange sources from ordinary ones, and is it uniform for the latter?
+"""Test of `typicality`: it separates strange sources, and is uniform for ordinary ones.
 
     python benchmarks/novelty.py SKY [--ensemble mock-ps1] [--ordinary 1500] [--strange 150]
 
@@ -30,7 +30,7 @@ PARTS = ("share", "by_features", "by_image")
 
 
 def judged(ensemble: Ensemble, flux: np.ndarray) -> Typicality:
-    """What is said of cutouts, whatever their pixel scale really is."""
+    """Typicality of cutouts and its parts, taken to have the ensemble's pixel scale."""
     cutouts = Cutouts(np.arange(len(flux)), flux, ensemble.input.bands, ensemble.input.pixel_scale)
     whole = cutouts.take(cutouts.status == "ok")
     by_features = ensemble.predict(whole).typicality

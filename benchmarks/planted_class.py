@@ -1,4 +1,4 @@
-"""A planted class whose members are known: do the tools that count targets count right?
+"""Test of the tools that count targets, on a planted class whose members are known.
 
     python benchmarks/planted_class.py [--repeats 50] [--sources 4000] [--calibration 2000]
 
@@ -102,7 +102,7 @@ def _lists(matrix: np.ndarray) -> pa.FixedSizeListArray:
 
 @dataclass(frozen=True)
 class Repeat:
-    """What one repeat found.
+    """Results of one repeat.
 
     Attributes
     ----------
@@ -154,7 +154,7 @@ def repeat(folder: Path, seed: int, n_sources: int, n_calibration: int) -> Repea
 
 
 def chosen_by(rules: Rules, mock: Mock, known: tuple[Path, Path] | None = None) -> np.ndarray:
-    """Which sources `select` chooses, shape (N,)."""
+    """Whether `select` chooses each source, shape (N,)."""
     chosen = np.zeros(len(mock.width), dtype=bool)
     with scored_catalog(mock.scored, rules) as catalog:
         targets = preview(catalog, known)

@@ -1,4 +1,4 @@
-"""How well line strengths of a mock sky could be known at all, from light without noise or with.
+"""Limits to the prediction of line strengths of a mock sky, from light without and with noise.
 
     python benchmarks/predictability.py SKY
 
@@ -47,7 +47,7 @@ def bins(sky: Sky) -> np.ndarray:
 
 
 def colours(sky: Sky, error: float) -> np.ndarray:
-    """Of what the fiber sees, with Gaussian errors [mag], shape (N, B - 1)."""
+    """Colours of the light in the fiber, with Gaussian errors [mag], shape (N, B - 1)."""
     names = [n for n in pq.read_schema(sky.folder / "truth.parquet").names if n.startswith("fiber")]
     truth = pq.read_table(sky.folder / "truth.parquet", columns=["source_id", *names])
     exact = np.stack([truth[name].to_numpy() for name in names], axis=1)
@@ -56,7 +56,7 @@ def colours(sky: Sky, error: float) -> np.ndarray:
 
 
 def known(sky: Sky) -> dict[str, np.ndarray]:
-    """What boosting may know of N sources, each (N, ...)."""
+    """Feature sets of N sources for gradient boosting, by name, each (N, ...)."""
     catalog = pq.read_table(sky.folder / "catalog.parquet", columns=["redshift", "rmag"])
     whole = np.stack([catalog[name].to_numpy() for name in catalog.column_names], axis=1)
     seen = {"12 bins": bins(sky), "bands": colours(sky, 0.0)}
@@ -65,7 +65,7 @@ def known(sky: Sky) -> dict[str, np.ndarray]:
 
 
 def predicted(features: np.ndarray, proxy: np.ndarray, sky: Sky) -> np.ndarray:
-    """What boosting expects of a proxy, by galaxies it has not learnt from, shape (N,)."""
+    """Cross-validated predictions of a proxy by gradient boosting, shape (N,)."""
     found = np.empty(len(sky))
     for learnt, unseen in GroupKFold(5).split(features, groups=sky.group):
         model = HistGradientBoostingRegressor(max_iter=300, learning_rate=0.05, random_state=0)

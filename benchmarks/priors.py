@@ -1,4 +1,4 @@
-"""Do spectral priors from images earn their keep? Shallow spectra of mock galaxies, updated.
+"""Gain from spectral priors from images, on shallow spectra of mock galaxies.
 
     python benchmarks/priors.py SKY SCORED [--ensemble ENSEMBLE] [--n 200] [-o priors]
 
@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("sky", type=Path, help="folder with truth.parquet and spectra.parquet")
     parser.add_argument("scored", type=Path, help="its scored catalog")
-    parser.add_argument("--ensemble", default="mock-ps1", help="that scored it")
+    parser.add_argument("--ensemble", default="mock-ps1", help="ensemble of SCORED")
     parser.add_argument("--n", type=int, default=200, help="sources to observe")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, default=Path("priors"))
@@ -145,13 +145,13 @@ def encoded(flux: np.ndarray, decoder: Decoder) -> np.ndarray:
 
 
 def population(latents: np.ndarray) -> GaussianMixture:
-    """What is known of galaxies as such."""
+    """The population prior: a mixture of 16 Gaussians fitted to the latents."""
     fitted = mixture.GaussianMixture(16, reg_covar=1e-3, random_state=0).fit(latents)
     return GaussianMixture(fitted.weights_, fitted.means_, covariance=fitted.covariances_)
 
 
 def wide(known: GaussianMixture) -> GaussianMixture:
-    """What favours no kind of galaxy: all are as likely, and each is twice as wide."""
+    """The broad prior: the same Gaussians with equal weights and twice the width."""
     n = len(known.weight)
     return GaussianMixture(np.full(n, 1 / n), known.mean, factor=2.0 * known.factor)
 
@@ -173,7 +173,7 @@ def observe(
 
 
 def numbers(found: Posterior, sky: Sky, k: int) -> dict[str, float]:
-    """What is kept of one update."""
+    """The results of one update, as a row of the output."""
     z = sky.redshift[k]
     row = {
         "source_id": int(sky.source_id[k]),

@@ -1,4 +1,4 @@
-"""What a decoder trained on mock spectra makes of real ones, beside principal components.
+"""Errors of a decoder trained on mock spectra for real ones, beside principal components.
 
     python benchmarks/real_spectra.py FOLDER [--decoder DECODER]
 

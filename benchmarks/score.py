@@ -1,4 +1,4 @@
-"""Speed and memory of `targetsel score`, and that memory does not grow with the catalog.
+"""Speed of `targetsel score`, and its memory, which must not grow with the catalog.
 
     python benchmarks/score.py [--folder demo] [--runs 3]
 

@@ -170,7 +170,7 @@ def one_run(name: str, path: Path) -> dict:
 
 
 def peak_memory() -> float:
-    """Of this process [MiB]. Not `ru_maxrss`, which begins with the memory of the parent."""
+    """Peak memory of this process [MiB]; `ru_maxrss` would include the parent's memory."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 

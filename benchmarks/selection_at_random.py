@@ -1,4 +1,4 @@
-"""Random conditions against two other engines, and mutated rules: how many go wrong.
+"""Errors of random conditions against two other engines, and of mutated rules.
 
     python benchmarks/selection_at_random.py [--expressions 100000] [--mutants 100000] [--workers 2]
 

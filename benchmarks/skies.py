@@ -87,7 +87,7 @@ class Sky:
 
 
 def places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Where in `ids` the wanted ones are, shape (len(wanted),)."""
+    """Indices in `ids` of the wanted ones, shape (len(wanted),)."""
     order = np.argsort(ids)
     place = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
     if (missing := ids[place] != wanted).any():

@@ -1,10 +1,10 @@
-"""How faithful the stored posterior is: probabilities of rules against direct draws.
+"""Accuracy of the stored posterior: probabilities of rules against direct draws.
 
     python benchmarks/stored_posterior.py [--folder demo] [--sources 200] [--draws 20000]
 
 For each source the latents' mixture is drawn many times, every draw is decoded and measured, and
-the share of draws that obey a condition is compared with what `select` makes of the quantiles and
-correlations in the scored file. Images are simulated; the comparison does not depend on that.
+the share of draws that obey a condition is compared with the probability that `select` computes
+from the quantiles and correlations in the scored file. The images are simulated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sources that no galaxy survey should be trained on, made from ordinary mock ones.
+"""Strange sources, unlike any in a training set, made from ordinary mock ones.
 
 Each function takes ordinary cutouts (N, B, H, W) [nanomaggy] and gives as many strange ones.
 """

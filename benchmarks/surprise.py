@@ -1,13 +1,13 @@
-"""Does `surprise` find spectra that were swapped between galaxies?
+"""Detection by `surprise` of spectra that were swapped between galaxies.
 
     python benchmarks/surprise.py SKY SCORED [--ensemble mock-ps1]
 
 SKY is a folder of `targetsel mock --held-out`, and SCORED its catalog as `targetsel score` leaves
-it: images and spectra are SIMULATED. The noisy spectra are encoded; 2 % of the sources then change
-their spectra among one another, which may leave them with one that is much like their own. Printed
-is which share of them `targetsel compare` finds where 1 % of all others are taken for swapped, with
-68 and 95 % intervals from resampling galaxies; the same of those whose new spectrum differs in
-Halpha + [NII] by more than 20 Angstrom; and how uniform `surprise` is for the others.
+it: images and spectra are SIMULATED. The noisy spectra are encoded; 2 % of the sources then swap
+their spectra among one another, and some receive one much like their own. Prints the share of them
+that `targetsel compare` finds at a false-positive rate of 1 %, with 68 and 95 % intervals from
+resampling galaxies; the same for those whose new spectrum differs in Halpha + [NII] by more than
+20 Angstrom; and the uniformity of `surprise` for the others.
 """
 
 from __future__ import annotations

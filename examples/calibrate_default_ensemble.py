@@ -1,9 +1,9 @@
 """Calibrate the ensemble that ships with targetsel.
 
-    python examples/calibrate_default_ensemble.py --ensemble targetsel/latents/ensembles/mock-ps1
+    python examples/calibrate_default_ensemble.py --ensemble targetsel/scoring/ensembles/mock-ps1
 
-A mock sky is made anew of those galaxies that `train_default_ensemble.py` kept for the common test,
-so that no network has learnt from them. Its sources are scored, and compared with the latents and
+A mock sky is simulated of the galaxies that `train_default_ensemble.py` kept for the common test,
+so that no network was trained on them. Its sources are scored, and compared with the latents and
 proxies of their noise-free spectra. Images and spectra are SIMULATED. The result,
 `calibration.json`, lies in the ensemble's directory afterwards; one that was there is replaced.
 """

@@ -1,10 +1,10 @@
 """Make the ensemble that ships with targetsel: a mock sky, a decoder, and networks.
 
-    python examples/train_default_ensemble.py --work work/ -o targetsel/latents/ensembles/mock-ps1
+    python examples/train_default_ensemble.py --work work/ -o targetsel/scoring/ensembles/mock-ps1
 
 Images and spectra are SIMULATED. The sky is of galaxies that the demonstration never shows. The
-decoder learns its spectra without noise, and the networks learn their latents from the images. It
-can be killed at any time: give the same command again, and it goes on with what is not done yet.
+decoder is trained on its noise-free spectra, and the networks on its images and latents. The
+command resumes if interrupted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""targetsel calibrate: make posteriors cover as often as they claim."""
+"""targetsel calibrate: fit posteriors so that intervals cover as often as they claim."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def calibrate(
     ],
     truth: Annotated[
         Path,
-        typer.Option(help="Parquet with their ids, and proxies or latents or both."),
+        typer.Option(help="Parquet with the ids and the true proxies, latents or both."),
     ],
     ensemble: Annotated[
         str, typer.Option(help="An ensemble's directory, or the name of a shipped one.")
     ] = "mock-ps1",
     force: Annotated[
-        bool, typer.Option("--force", help="Replace the calibration that the ensemble has.")
+        bool, typer.Option("--force", help="Replace an existing calibration.")
     ] = False,
 ) -> None:
     """Fit a calibration to the sources of SCORED whose spectra are known.
 
-    They must be sources that the networks did not learn from. The result, calibration.json, lies in
-    the ensemble's directory, and `score` applies it from then on. To leave a shipped ensemble as it
-    is, copy its directory first.
+    These sources must not have been used in training. The result, calibration.json, is written to
+    the ensemble's directory, and `score` then applies it. To leave a shipped ensemble unchanged,
+    copy its directory first.
     """
     from targetsel.calibration.calibration import FILE_NAME
     from targetsel.calibration.fitting import calibrate as fit
@@ -61,7 +61,7 @@ def calibrate(
 
 
 def print_coverages(coverages: list[Coverage]) -> None:
-    """Print how often intervals held the truth; the worst bin is one of brightness."""
+    """Print the coverage of intervals, overall and in the worst bin of brightness."""
     shares = ("before", "after", "worst_before", "worst_after")
     rows = [(each.name, *(f"{getattr(each, s):.1%}" for s in shares)) for each in coverages]
     print_table(HEADINGS, rows)

@@ -1,4 +1,4 @@
-"""targetsel compare: measured spectra against what images had made expect."""
+"""targetsel compare: measured spectra against the predictions from images."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from targetsel.cli.terminal import counted
 def compare(
     scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
     spectra: Annotated[
-        Path, typer.Option(help="Latents of measured spectra, by 'targetsel spectra encode'.")
+        Path,
+        typer.Option(help="Latents of measured spectra, written by 'targetsel spectra encode'."),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Scored catalog to write.")],
     ensemble: Annotated[
-        str, typer.Option(help="The ensemble that scored it: a folder, or a shipped one's name.")
+        str, typer.Option(help="Ensemble of SCORED: a folder, or the name of a shipped one.")
     ] = "mock-ps1",
-    seed: Annotated[int, typer.Option(help="Seed of the posterior's draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the posterior draws.")] = 0,
 ) -> None:
-    """Add to SCORED how surprising each measured spectrum is, and in what it disagrees."""
+    """Add to SCORED the surprise of each measured spectrum, and where it disagrees most."""
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.scoring.surprise import compare as compare_with
     from targetsel.tables.files import check_output

@@ -1,4 +1,4 @@
-"""`targetsel cutouts`: pack images into a cutout store, and look at one."""
+"""`targetsel cutouts`: pack images into a cutout store; draw cutouts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from targetsel.cli.options import DecOption, IdOption, RaOption
 from targetsel.cli.terminal import counted
 from targetsel.errors import CutoutError
 
-app = typer.Typer(help="Pack images into a cutout store, and look at one.", no_args_is_help=True)
+app = typer.Typer(help="Pack images into a cutout store; draw cutouts.", no_args_is_help=True)
 
 SOURCES_PER_PIECE = 256
 
@@ -34,9 +34,9 @@ def pack(
     pixel_scale: Annotated[float | None, typer.Option(help="Pixel scale, in arcsec.")] = None,
     size: Annotated[int | None, typer.Option(help="Width and height to keep, in pixels.")] = None,
     zeropoint: Annotated[
-        float | None, typer.Option(help="AB magnitude of one count, where files do not tell.")
+        float | None, typer.Option(help="AB magnitude of one count, for files that do not give it.")
     ] = None,
-    encoding: Annotated[Encoding, typer.Option(help="How to keep pixels.")] = Encoding.asinh,
+    encoding: Annotated[Encoding, typer.Option(help="Encoding of stored pixels.")] = Encoding.asinh,
     ra_col: RaOption = None,
     dec_col: DecOption = None,
     id_col: IdOption = None,
@@ -73,7 +73,9 @@ def show(
     source_id: Annotated[
         list[str] | None, typer.Option("--id", help="Source to show; may be repeated.")
     ] = None,
-    number: Annotated[int, typer.Option("-n", min=1, max=400, help="Show the first ones.")] = 16,
+    number: Annotated[
+        int, typer.Option("-n", min=1, max=400, help="Number of sources to show, without --id.")
+    ] = 16,
 ) -> None:
     """Draw a colour picture of some cutouts of STORE."""
     from targetsel.imaging.picture import draw_mosaic

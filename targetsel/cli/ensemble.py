@@ -43,11 +43,11 @@ def presets() -> None:
 @app.command("import")
 def import_(
     weights: Annotated[
-        list[Path], typer.Argument(help="Published weights, .pth: one file for each member.")
+        list[Path], typer.Argument(help="Published weights, one .pth file per member.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Ensemble to write, a folder.")],
     decoder: Annotated[
-        Path, typer.Option(help="Decoder of the latents, as 'targetsel decoder import' writes it.")
+        Path, typer.Option(help="Decoder of the latents, written by 'targetsel decoder import'.")
     ],
     latent_rmse: Annotated[
         str,
@@ -58,19 +58,24 @@ def import_(
     ],
     mean: Annotated[
         str | None,
-        typer.Option(help="Mean of the input in y,z,i,r,g, in nanomaggies a pixel."),
+        typer.Option(help="Mean of the input in y,z,i,r,g, in nanomaggies per pixel."),
     ] = None,
     std: Annotated[
-        str | None, typer.Option(help="Its standard deviation in y,z,i,r,g, in nanomaggies.")
+        str | None,
+        typer.Option(
+            help="Standard deviation of the input in y,z,i,r,g, in nanomaggies per pixel."
+        ),
     ] = None,
     cutouts: Annotated[
         Path | None,
         typer.Option(
-            help="Cutout store like the training's: to estimate mean and std from if they are not "
+            help="Cutout store like the training's, used to estimate mean and std if they are not "
             "given, and to measure novelty against."
         ),
     ] = None,
-    size: Annotated[int, typer.Option(min=16, help="Width and height of cutouts, pixels.")] = 224,
+    size: Annotated[
+        int, typer.Option(min=16, help="Width and height of cutouts, in pixels.")
+    ] = 224,
 ) -> None:
     """Import the published hybrid networks; nothing in their pickles is executed."""
     from targetsel.imaging.store import CutoutStore
@@ -103,19 +108,19 @@ def import_(
 
 @app.command("fit-novelty")
 def fit_novelty(
-    ensemble: Annotated[Path, typer.Argument(help="An ensemble's directory; it is changed.")],
-    catalog: Annotated[Path, typer.Option(help="Catalog of its training, with all its sources.")],
+    ensemble: Annotated[Path, typer.Argument(help="Directory of the ensemble to change.")],
+    catalog: Annotated[Path, typer.Option(help="Catalog of the ensemble's training set.")],
     cutouts: Annotated[
         Path | None,
-        typer.Option(help="Their cutout store. Default: the folder cutouts/ beside CATALOG."),
+        typer.Option(help="Cutout store of CATALOG. Default: the folder cutouts/ beside it."),
     ] = None,
     group_col: Annotated[
-        str, typer.Option(help="Column of the groups that its training was split by, if any.")
+        str, typer.Option(help="Column of the groups that split the training set.")
     ] = "group_id",
 ) -> None:
-    """Fit anew what an ensemble takes for novel, from sources its training held out.
+    """Refit an ensemble's measure of novelty on sources held out of its training.
 
-    A calibration beside it is of the ensemble as it was: calibrate again afterwards.
+    A calibration of the ensemble becomes invalid: calibrate again afterwards.
     """
     from targetsel.imaging.store import CutoutStore
     from targetsel.scoring.ensemble import Ensemble, fit_reference
@@ -150,7 +155,11 @@ def export_onnx(
         str, typer.Argument(help="An ensemble's directory, or the name of a shipped one.")
     ] = "mock-ps1",
     member: Annotated[
-        int | None, typer.Option(min=0, help="Only this member, which takes stretched cutouts.")
+        int | None,
+        typer.Option(
+            min=0,
+            help="Number of one member to export; it takes stretched cutouts. Default: all.",
+        ),
     ] = None,
 ) -> None:
     """Write ENSEMBLE, or one of its members, as one ONNX graph."""
@@ -170,7 +179,7 @@ def export_onnx(
 
 
 def _normalisation(mean: str | None, std: str | None) -> Normalisation | None:
-    """The normalisation that both options give, or None without them."""
+    """The normalisation given by both options, or None without them."""
     from targetsel.scoring.published import Normalisation
 
     if mean is None and std is None:

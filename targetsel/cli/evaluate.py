@@ -1,4 +1,4 @@
-"""targetsel evaluate: how good predictions are, against sources of known spectra."""
+"""targetsel evaluate: quality of predictions, measured on sources with known spectra."""
 
 from __future__ import annotations
 
@@ -16,18 +16,23 @@ def evaluate(
         Path, typer.Option(help="Parquet with the ids and the true latents or proxies.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for a table and a page; made if missing.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder to write a table and an HTML page to; made if missing."
+        ),
     ],
     rules: Annotated[
         list[str] | None,
-        typer.Option("--rules", help="Rule file, may be repeated. Default: the shipped ones."),
+        typer.Option("--rules", help="Rule file; may be repeated. Default: the shipped ones."),
     ] = None,
     claim: Annotated[
         list[str] | None,
-        typer.Option(help="Condition on proxies whose P is checked, such as 'd4000 > 1.6'."),
+        typer.Option(
+            help="Condition on proxies whose probability is checked, such as 'd4000 > 1.6'."
+        ),
     ] = None,
 ) -> None:
-    """Say how far the predictions in SCORED can be trusted, by sources of known spectra."""
+    """Measure the quality of the predictions in SCORED on sources with known spectra."""
 
     def tell(done: str) -> None:
         typer.echo(done, err=True)

@@ -1,4 +1,4 @@
-"""The commands targetsel fetch, which asks surveys, and targetsel trainingset, made with it."""
+"""The commands targetsel fetch, which queries surveys, and targetsel trainingset."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 SOURCES_PER_BATCH = 4096
 LINES_EVERY = 1000  # sources, where there is no terminal for a bar
 
-app = typer.Typer(help="Fetch from surveys, politely and resumably.", no_args_is_help=True)
+app = typer.Typer(
+    help="Fetch from surveys, at a limited rate; resumes if interrupted.", no_args_is_help=True
+)
 
 SurveyOption = Annotated[
     str, typer.Option(help="Name of the survey; targetsel fetch surveys lists them.")
 ]
-UrlOption = Annotated[str | None, typer.Option(help="A mirror of the service.")]
-RateOption = Annotated[float, typer.Option(min=0.01, max=1000, help="Requests a second, at most.")]
+UrlOption = Annotated[str | None, typer.Option(help="URL of a mirror of the service.")]
+RateOption = Annotated[float, typer.Option(min=0.01, max=1000, help="Most requests per second.")]
 
 
 @app.command()
 def surveys() -> None:
-    """List the surveys, and what can be fetched from each."""
+    """List the surveys, and the kinds of data that each offers."""
     from targetsel.surveys.registry import SURVEYS
 
     for survey in SURVEYS.values():
@@ -38,14 +40,17 @@ def surveys() -> None:
 @app.command()
 def cutouts(
     catalog: Annotated[
-        Path, typer.Argument(help="Parquet (file or folder), FITS, VOTable, ECSV or CSV.")
+        Path, typer.Argument(help="Catalog: Parquet (file or folder), FITS, VOTable, ECSV or CSV.")
     ],
     survey: SurveyOption,
     output: Annotated[Path, typer.Option("-o", "--output", help="Store to write, a folder.")],
     bands: Annotated[str, typer.Option(help="Bands in order, such as grz.")] = "grizy",
-    size: Annotated[int, typer.Option(min=1, max=3000, help="Width and height, in pixels.")] = 64,
+    size: Annotated[
+        int, typer.Option(min=1, max=3000, help="Width and height of a cutout, in pixels.")
+    ] = 64,
     pixel_scale: Annotated[
-        float | None, typer.Option(help="In arcsec; sia2 needs it, legacy resamples to it.")
+        float | None,
+        typer.Option(help="Pixel scale, in arcsec; required for sia2, legacy resamples to it."),
     ] = None,
     url: Annotated[
         str | None, typer.Option(help="SIA2 query URL, or a mirror of another survey.")
@@ -57,7 +62,8 @@ def cutouts(
         str | None, typer.Option(help="Layer of the Legacy viewer. Default: ls-dr10.")
     ] = None,
     zeropoint: Annotated[
-        float | None, typer.Option(help="AB magnitude of one count, where images do not tell.")
+        float | None,
+        typer.Option(help="AB magnitude of one count, for images that do not give it."),
     ] = None,
     rate: RateOption = 10.0,
     ra_col: RaOption = None,
@@ -95,19 +101,24 @@ def catalog(
     survey: SurveyOption,
     output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")],
     cone: Annotated[
-        str | None, typer.Option(metavar="RA,DEC,RADIUS", help="All within a radius, in deg.")
+        str | None,
+        typer.Option(
+            metavar="RA,DEC,RADIUS", help="Fetch all sources within a radius; all in deg."
+        ),
     ] = None,
     moc: Annotated[
         Path | None,
-        typer.Option(help="All inside a MOC (.fits, .json, .txt) or DS9 region file (.reg)."),
+        typer.Option(
+            help="Fetch all sources inside a MOC (.fits, .json, .txt) or DS9 region (.reg)."
+        ),
     ] = None,
     adql: Annotated[
-        str | None, typer.Option(help="A query in ADQL, or in SkyServer's SQL for sdss.")
+        str | None, typer.Option(help="Query in ADQL, or in SkyServer's SQL for sdss.")
     ] = None,
     url: UrlOption = None,
     rate: RateOption = 5.0,
 ) -> None:
-    """Fetch a catalog under our column names, fluxes in nJy; resumes if interrupted."""
+    """Fetch a catalog with targetsel's column names and fluxes in nJy; resumes if interrupted."""
     from targetsel.sky.footprint import Footprint
     from targetsel.surveys.catalogs import fetch_query, fetch_region
     from targetsel.surveys.http import Web
@@ -131,11 +142,13 @@ def spectra(
     output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")],
     catalog: Annotated[
         Path | None,
-        typer.Argument(help="With plate, mjd, fiber (and run2d) for sdss, or targetid for desi."),
+        typer.Argument(
+            help="Catalog with plate, mjd, fiber (and run2d) for sdss, or targetid for desi."
+        ),
     ] = None,
     query: Annotated[
         str | None,
-        typer.Option(help="In place of CATALOG: a query in the survey's SQL or ADQL."),
+        typer.Option(help="Query in the survey's SQL or ADQL, in place of CATALOG."),
     ] = None,
     url: UrlOption = None,
     rate: RateOption = 10.0,
@@ -181,7 +194,7 @@ def _cone(text: str) -> Footprint:
 
 
 def _print_summary(fetched, written: str, output: Path) -> None:
-    """Print how the sources of a fetch fared."""
+    """Print the outcomes of a fetch, with counts."""
     if fetched.known:
         typer.echo(f"{fetched.known:>10,}  known from an earlier run")
     for status, count in fetched.statuses.most_common():
@@ -196,26 +209,33 @@ def _print_summary(fetched, written: str, output: Path) -> None:
 
 
 def trainingset(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make it in.")],
-    n: Annotated[int, typer.Option("--n", min=1, help="Sources to ask for.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder to write the training set to.")
+    ],
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of sources to query.")],
     sample: Annotated[
         str, typer.Option(help="Sources: sdss-main, the SDSS main galaxies up to redshift 0.36.")
     ] = "sdss-main",
     survey: Annotated[
         str,
-        typer.Option(help="Survey of the cutouts that needs no further options: ps1 or legacy."),
+        typer.Option(help="Survey of the cutouts: ps1 or legacy."),
     ] = "ps1",
     bands: Annotated[str, typer.Option(help="Bands in order, such as grz.")] = "grizy",
-    size: Annotated[int, typer.Option(min=1, max=3000, help="Width and height, in pixels.")] = 64,
+    size: Annotated[
+        int, typer.Option(min=1, max=3000, help="Width and height of a cutout, in pixels.")
+    ] = 64,
     ensemble: Annotated[
-        str, typer.Option(help="Ensemble whose decoder to use: a folder, or a shipped one's name.")
+        str,
+        typer.Option(
+            help="Ensemble whose decoder is used: a folder, or the name of a shipped one."
+        ),
     ] = "mock-ps1",
     decoder: Annotated[
         Path | None, typer.Option(help="A decoder's folder or file, in place of an ensemble's.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of sources.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random choice of sources.")] = 0,
     rate: Annotated[
-        float, typer.Option(min=0.01, max=1000, help="Requests a second to each host, at most.")
+        float, typer.Option(min=0.01, max=1000, help="Most requests per second to each host.")
     ] = 10.0,
 ) -> None:
     """Make a training set: query, spectra, latents, cutouts; resumes if interrupted."""

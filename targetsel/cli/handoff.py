@@ -32,37 +32,47 @@ def _list_tools(wanted: bool) -> None:
 
 
 def export(
-    targets: Annotated[Path, typer.Argument(help="Target list, as targetsel select wrote it.")],
-    tool_name: Annotated[str, typer.Option("--for", help="The tool; --list shows them all.")],
+    targets: Annotated[Path, typer.Argument(help="Target list written by targetsel select.")],
+    tool_name: Annotated[str, typer.Option("--for", help="Name of the tool; --list shows all.")],
     config: Annotated[
-        Path | None, typer.Option(help="The tool's settings, a YAML file; --list names them.")
+        Path | None, typer.Option(help="YAML file with the tool's settings; --list describes them.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Default: TARGETS with the tool's name and ending."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write. Default: TARGETS with the tool's name and ending.",
+        ),
     ] = None,
     bin_priorities: Annotated[
-        bool, typer.Option("--bin-priorities", help="Merge priorities where the tool has fewer.")
+        bool,
+        typer.Option(
+            "--bin-priorities", help="Merge neighbouring priorities if the tool has fewer."
+        ),
     ] = False,
     assume_still: Annotated[
         bool,
         typer.Option(
-            "--assume-still", help="Targets without a proper motion stand still (galaxies)."
+            "--assume-still",
+            help="Take proper motions that are not given as zero, as for galaxies.",
         ),
     ] = False,
     magnitude: Annotated[
         list[str] | None,
-        typer.Option(help="BAND=COLUMN, such as r_sdss=rmag; may be repeated."),
+        typer.Option(help="Photometry as BAND=COLUMN, such as r_sdss=rmag; may be repeated."),
     ] = None,
     read_back: Annotated[
-        bool, typer.Option("--check", help="Read the file back, compare, and report.")
+        bool, typer.Option("--check", help="Read the file back and compare it with the list.")
     ] = False,
     tools: Annotated[
         bool,
-        typer.Option("--list", callback=_list_tools, is_eager=True, help="Show the tools."),
+        typer.Option(
+            "--list", callback=_list_tools, is_eager=True, help="List the tools and exit."
+        ),
     ] = False,
 ) -> None:
-    """Write TARGETS as a fiber- or slit-assignment tool reads them."""
+    """Write TARGETS in the format of a fiber- or slit-assignment tool."""
     tool = find_tool(tool_name)
     settings = tool.settings.read(config, tool.name)
     output = output or targets.with_name(
@@ -90,21 +100,27 @@ def export(
 
 
 def import_assignment(
-    targets: Annotated[Path, typer.Argument(help="The target list that was exported.")],
+    targets: Annotated[Path, typer.Argument(help="Target list that was exported.")],
     assigned: Annotated[
         list[Path],
-        typer.Argument(help="DESI fba-*.fits or fiberassign-*.fits; PFS pfsDesign-*.fits."),
+        typer.Argument(
+            help="Assignments: DESI fba-*.fits or fiberassign-*.fits; PFS pfsDesign-*.fits."
+        ),
     ],
     ids: Annotated[
         Path | None,
-        typer.Option(help="The map FILE.ids.ecsv that export wrote, where the tool has own ids."),
+        typer.Option(help="Map FILE.ids.ecsv written by export, for tools with their own ids."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Default: TARGETS with 'left-over' in its name."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Target list to write. Default: TARGETS with 'left-over' in its name.",
+        ),
     ] = None,
 ) -> None:
-    """Count the TARGETS that got a fiber, and write those left over as a target list."""
+    """Count the TARGETS that got a fiber, and write the others as a target list."""
     output = output or targets.with_name(
         f"{targets.name.removesuffix(TARGETS).removesuffix('.parquet')}.left-over{TARGETS}"
     )
@@ -154,25 +170,35 @@ def show_assignment(result: Assignment) -> None:
 
 
 def assign(
-    targets: Annotated[Path, typer.Argument(help="Target list, from targetsel select.")],
-    ra: Annotated[float, typer.Option(help="Right ascension of the pointing [deg].")],
-    dec: Annotated[float, typer.Option(help="Declination of the pointing [deg].")],
-    instrument: Annotated[str, typer.Option("--for", help=f"One of {', '.join(INSTRUMENTS)}.")],
+    targets: Annotated[Path, typer.Argument(help="Target list written by targetsel select.")],
+    ra: Annotated[float, typer.Option(help="Right ascension of the pointing, in deg.")],
+    dec: Annotated[float, typer.Option(help="Declination of the pointing, in deg.")],
+    instrument: Annotated[
+        str, typer.Option("--for", help=f"Instrument: {', '.join(INSTRUMENTS)}.")
+    ],
     simulate: Annotated[
-        bool, typer.Option("--simulate", help="Required: this is no real assignment.")
+        bool,
+        typer.Option(
+            "--simulate", help="Required, since this is a simulation and no real assignment."
+        ),
     ] = False,
     fibers: Annotated[
-        int | None, typer.Option(help="Fibers for targets, without those for sky and stars.")
+        int | None,
+        typer.Option(help="Number of fibers for targets, without those for sky and stars."),
     ] = None,
-    diameter: Annotated[float | None, typer.Option(help="Of the field of view [deg].")] = None,
-    patrol: Annotated[float | None, typer.Option(help="Reach of a fiber [arcsec].")] = None,
+    diameter: Annotated[
+        float | None, typer.Option(help="Diameter of the field of view, in deg.")
+    ] = None,
+    patrol: Annotated[
+        float | None, typer.Option(help="Patrol radius of a fiber, in arcsec.")
+    ] = None,
     separation: Annotated[
-        float | None, typer.Option(help="How close two fibers come [arcsec].")
+        float | None, typer.Option(help="Smallest separation of two fibers, in arcsec.")
     ] = None,
 ) -> None:
-    """Forecast by a plain simulation how many targets one pointing can take.
+    """Forecast with a simple simulation the number of targets that one pointing can take.
 
-    The numbers of the instrument can be replaced one by one.
+    Options replace the instrument's own numbers one by one.
     """
     chosen = find_instrument(instrument)
     if not simulate:

@@ -19,7 +19,7 @@ def show(
         Path | None, typer.Option(help="YAML file of definitions to add to the line table.")
     ] = None,
 ) -> None:
-    """Print every index that can be measured, and check a table of your own."""
+    """List every index that can be measured, and check added definitions."""
     from targetsel.spectra.lines import LineTable
 
     table = LineTable.read(lines) if lines else LineTable.shipped()
@@ -30,11 +30,13 @@ def show(
 
 @app.command()
 def calibrate(
-    pairs: Annotated[Path, typer.Argument(help="Table with raw and catalog widths in columns.")],
+    pairs: Annotated[Path, typer.Argument(help="Table with columns of raw and of catalog widths.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Width maps to write, JSON.")],
     pair: Annotated[
         list[str] | None,
-        typer.Option(help="RAW=CATALOG, two columns; repeatable. Default: the mock sky's truth."),
+        typer.Option(
+            help="Two columns as RAW=CATALOG; may be repeated. Default: the mock sky's truth."
+        ),
     ] = None,
 ) -> None:
     """Fit monotone maps from side-band widths to a catalog's widths, line by line.
@@ -69,7 +71,7 @@ def calibrate(
 @app.command()
 def apply(
     scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
-    maps: Annotated[Path, typer.Option(help="Width maps that `lines calibrate` wrote.")],
+    maps: Annotated[Path, typer.Option(help="Width maps written by `lines calibrate`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Scored catalog to write.")],
 ) -> None:
     """Add calibrated widths, with their 16th and 84th percentiles, beside the raw ones."""

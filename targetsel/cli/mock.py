@@ -26,23 +26,27 @@ class CameraName(StrEnum):
 def mock(
     n: Annotated[int, typer.Option("--n", help="Number of sources.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
-    seed: Annotated[int, typer.Option(help="Another seed, another sky.")] = 0,
-    survey: Annotated[CameraName, typer.Option(help="Whose camera.")] = CameraName.ps1,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
+    survey: Annotated[
+        CameraName, typer.Option(help="Survey whose camera is simulated.")
+    ] = CameraName.ps1,
     variation: Annotated[
-        Path | None, typer.Option(help="YAML file of changes to camera and galaxies.")
+        Path | None, typer.Option(help="YAML file with changes to the camera and the galaxies.")
     ] = None,
     held_out: Annotated[
         bool,
         typer.Option(
-            "--held-out", help="Of the galaxies that no shipped ensemble has learnt from."
+            "--held-out", help="Use only galaxies that no shipped ensemble was trained on."
         ),
     ] = False,
-    show: Annotated[Path | None, typer.Option(help="PNG file to draw the first ones in.")] = None,
+    show: Annotated[
+        Path | None, typer.Option(help="PNG file for a picture of the first sources.")
+    ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes. Default: as many as there are cores.")
+        int | None, typer.Option(min=1, help="Number of worker processes. Default: all cores.")
     ] = None,
 ) -> None:
-    """Simulate images and spectra of real galaxies, and write what is true of them."""
+    """Simulate images and spectra of real galaxies, and write them with their true properties."""
     from targetsel.mock.camera import CAMERAS
     from targetsel.mock.variation import Variation
     from targetsel.mock.writing import CUTOUTS, TABLES, SkyPlan, check_folder, draw_page, write_sky
@@ -67,11 +71,13 @@ def mock(
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to put everything.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder to write all files to.")] = Path("demo"),
     n: Annotated[
-        int | None, typer.Option("--n", min=1, help="Only this many sources. Default: all 2,400.")
+        int | None, typer.Option("--n", min=1, help="Number of sources. Default: all 2,400.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Workers.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Number of workers. Default: all cores.")
+    ] = None,
 ) -> None:
     """Simulate images of a real catalog, score it, select from it, and compare with the truth."""
     from targetsel.mock.demonstration import run

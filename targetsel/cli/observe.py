@@ -14,31 +14,44 @@ def observe(
     scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Scored catalog to write.")],
     spectrograph: Annotated[
-        str, typer.Option(help="4most, boss, desi, pfs, sdss, or a YAML file like theirs.")
+        str, typer.Option(help="Spectrograph: 4most, boss, desi, pfs, sdss, or a YAML file.")
     ] = "desi",
     line: Annotated[
-        list[str] | None, typer.Option(help="Such as ew_halpha; may be repeated. Default: all.")
+        list[str] | None,
+        typer.Option(help="Emission line, such as ew_halpha; may be repeated. Default: all."),
     ] = None,
     exposure: Annotated[
-        str | None, typer.Option(help="Such as 1000s or 15min. Default: the spectrograph's usual.")
+        str | None,
+        typer.Option(help="Exposure time, such as 1000s or 15min. Default: the spectrograph's."),
     ] = None,
-    snr: Annotated[float, typer.Option(help="Of a line, that exposure times are given for.")] = 5.0,
+    snr: Annotated[float, typer.Option(help="Line S/N that exposure times must reach.")] = 5.0,
     size: Annotated[
         str | None,
-        typer.Option(help="Half-light radius: a column, or one for all such as 1.5arcsec."),
+        typer.Option(help="Half-light radius: a column, or one value for all such as 1.5arcsec."),
     ] = None,
     magnitude: Annotated[
         list[str] | None,
-        typer.Option(help="BAND=COLUMN; may be repeated. Default: flux_BAND, as r_sdss or g_ps1."),
+        typer.Option(
+            help="Photometry as BAND=COLUMN; may be repeated. Default: columns such as flux_r_sdss."
+        ),
     ] = None,
     in_fiber: Annotated[
-        bool, typer.Option("--in-fiber", help="Magnitudes (fiberflux_BAND) are of fibers' light.")
+        bool,
+        typer.Option(
+            "--in-fiber", help="Use magnitudes of the light within the fiber (fiberflux_BAND)."
+        ),
     ] = False,
     redshift: Annotated[
-        str, typer.Option(help="A column, or one for all such as 0.1; or a column of densities.")
+        str,
+        typer.Option(
+            help="Redshift: a column, one value for all such as 0.1, or a column of densities."
+        ),
     ] = "redshift",
     redshift_error: Annotated[
-        str, typer.Option(help="Standard deviation: a column, or one for all such as 0.02.")
+        str,
+        typer.Option(
+            help="Standard deviation of the redshift: a column, or one value for all such as 0.02."
+        ),
     ] = "",
     redshift_grid: Annotated[
         str | None,
@@ -48,15 +61,21 @@ def observe(
         ),
     ] = None,
     ebv: Annotated[
-        str, typer.Option(help="Column of E(B-V) of Galactic dust (Schlegel et al. 1998).")
+        str,
+        typer.Option(
+            help="Column of Galactic E(B-V) in mag, Schlegel et al. (1998). Default: no dust."
+        ),
     ] = "",
     dereddened: Annotated[
-        bool, typer.Option("--dereddened", help="Magnitudes are corrected for Galactic dust.")
+        bool,
+        typer.Option(
+            "--dereddened", help="Treat magnitudes as already corrected for Galactic dust."
+        ),
     ] = False,
 ) -> None:
     """Predict line fluxes, signal-to-noise ratios and exposure times for every source of SCORED.
 
-    Rules can ask for them, as in P(snr_halpha > 5) or P(exposure_time_oii < 1800).
+    Rules can use these columns, as in P(snr_halpha > 5) or P(exposure_time_oii < 1800).
     """
     from targetsel.observing.continuum import Magnitudes
     from targetsel.observing.lines import Exposure, chosen_lines

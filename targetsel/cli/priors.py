@@ -15,7 +15,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 EnsembleOption = Annotated[
-    str, typer.Option(help="Ensemble that scored: a folder, or a shipped one's name.")
+    str,
+    typer.Option(help="Ensemble of the scored catalog: a folder, or the name of a shipped one."),
 ]
 OutputOption = Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")]
 
@@ -41,15 +42,15 @@ def write(
     ] = Format.parquet,
     redshift: Annotated[
         str | None,
-        typer.Option(help="For the observed frame: a column, or one number such as 0.1."),
+        typer.Option(help="Redshift of the observed frame: a column, or one number such as 0.1."),
     ] = None,
     redshift_error: Annotated[
         str | None,
         typer.Option(
-            help="Standard deviation, which `update` starts from: a column or one number."
+            help="Standard deviation of the redshift, for `update`: a column or one number."
         ),
     ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Number of draws of every spectrum.")] = 16,
+    draws: Annotated[int, typer.Option(min=1, help="Number of draws of each spectrum.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     ensemble: EnsembleOption = "mock-ps1",
 ) -> None:
@@ -73,15 +74,17 @@ def write(
 
 @app.command()
 def update(
-    priors: Annotated[Path, typer.Argument(help="Parquet file that `priors write` wrote.")],
+    priors: Annotated[Path, typer.Argument(help="Parquet file written by `priors write`.")],
     spectra: Annotated[
         list[Path],
-        typer.Option(help="SDSS spec FITS, .npz, .csv or .parquet; repeat. Matched by source_id."),
+        typer.Option(
+            help="Spectra matched by source_id: SDSS spec FITS, .npz, .csv, .parquet; repeatable."
+        ),
     ],
     output: OutputOption,
     redshift_range: Annotated[
         tuple[float, float] | None,
-        typer.Option(help="LOW HIGH: a flat prior between. Default: the priors' own redshifts."),
+        typer.Option(help="LOW HIGH of a flat redshift prior. Default: the priors' own redshifts."),
     ] = None,
     calibration: Annotated[
         float, typer.Option(min=0, help="Relative error of the spectra's flux calibration.")
@@ -110,10 +113,12 @@ def residual(
     spectra: Annotated[
         Path, typer.Argument(help="Parquet with noise-free rest-frame spectra, 1000 pixels a row.")
     ],
-    ensemble: Annotated[Path, typer.Option(help="Folder of the ensemble to write it into.")],
+    ensemble: Annotated[
+        Path, typer.Option(help="Folder of the ensemble to write the residual to.")
+    ],
     column: Annotated[str, typer.Option(help="Column of the spectra.")] = "flux_true",
 ) -> None:
-    """Fit the residual that an ensemble's decoder leaves out of spectra; needed once for priors."""
+    """Fit the residuals of spectra that an ensemble's decoder leaves; needed once for priors."""
     from targetsel.priors.spectral_model import fit_residual
 
     n = fit_residual(spectra, column, ensemble)

@@ -27,12 +27,13 @@ def forecast(
     rules: RulesOption,
     scored: ScoredArgument = None,
     class_: Annotated[
-        str | None, typer.Option("--class", help="Only this class. Default: all with a claim.")
+        str | None,
+        typer.Option("--class", help="Target class to forecast. Default: all that make a claim."),
     ] = None,
     calibration: CalibrationOption = None,
     truth: TruthOption = None,
 ) -> None:
-    """Forecast the members of each class of RULES for which the class's claim is true."""
+    """Forecast true members, purity and completeness of each class of RULES."""
     known = both(calibration, truth)
     found = forecasts(Rules.read(rules), scored or only_scored_file(Path()), known, class_)
     print_table(
@@ -63,18 +64,18 @@ def _with_interval(expected: Expectation, form: str) -> str:
 
 def diff(
     before: Annotated[str, typer.Argument(help="Rule file or target list.")],
-    after: Annotated[str, typer.Argument(help="The same kind of file, changed.")],
+    after: Annotated[str, typer.Argument(help="Changed rule file or target list.")],
     scored: Annotated[
         Path | None,
         typer.Option(
-            help="Scored catalog to find the reasons in. Default for rule files: the only "
+            help="Scored catalog, needed for the reasons. Default for rule files: the only "
             f"*{SCORED} of this folder."
         ),
     ] = None,
     calibration: CalibrationOption = None,
     truth: TruthOption = None,
 ) -> None:
-    """Show the sources that enter or leave from BEFORE to AFTER, and the conditions to blame."""
+    """Count the sources that enter or leave from BEFORE to AFTER, and the conditions at fault."""
     are_lists, also = (each.endswith(LIST) for each in (before, after))
     if are_lists != also:
         raise RuleError(f"{before}, {after}: compare two rule files, or two target lists ({LIST})")
@@ -107,13 +108,13 @@ def density(
         float,
         typer.Option(
             min=0.0,
-            help="Radius within which targets compete for a fiber, arcsec; DESI's by default.",
+            help="Radius within which targets compete for a fiber, in arcsec. Default: DESI's.",
         ),
     ] = 88.8,
-    nside: Annotated[int, typer.Option(help="Of the HEALPix pixels to count in.")] = 64,
+    nside: Annotated[int, typer.Option(help="HEALPix resolution to count targets in.")] = 64,
     scored: Annotated[
         Path | None,
-        typer.Option(help="Scored catalog, whose pixels without targets are then counted too."),
+        typer.Option(help="Scored catalog; its pixels without targets are counted too."),
     ] = None,
 ) -> None:
     """Measure the density of TARGETS on the sky and their neighbours within a fiber's REACH."""
@@ -142,14 +143,17 @@ def density(
 def randoms(
     rules: RulesOption,
     points: Annotated[
-        Path | None, typer.Argument(help="Table of random points with ra and dec.")
+        Path | None, typer.Argument(help="Table of random points with ra and dec in deg.")
     ] = None,
     per_deg2: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Without POINTS: make this many per square degree."),
+        typer.Option(
+            min=0.0, help="Number of points to make per square degree, in place of POINTS."
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: <rules>.randoms.parquet.")
+        Path | None,
+        typer.Option("--output", "-o", help="File to write. Default: <rules>.randoms.parquet."),
     ] = None,
 ) -> None:
     """Keep the random POINTS at which RULES could have targets."""
@@ -171,12 +175,14 @@ def selection_function(
     rules: RulesOption,
     scored: ScoredArgument = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: <rules>.inclusion.parquet.")
+        Path | None,
+        typer.Option("--output", "-o", help="File to write. Default: <rules>.inclusion.parquet."),
     ] = None,
     map_: Annotated[
-        Path | None, typer.Option("--map", help="Default: <rules>.inclusion-map.parquet.")
+        Path | None,
+        typer.Option("--map", help="Map to write. Default: <rules>.inclusion-map.parquet."),
     ] = None,
-    nside: Annotated[int, typer.Option(help="Of the map's HEALPix pixels.")] = 64,
+    nside: Annotated[int, typer.Option(help="HEALPix resolution of the map.")] = 64,
     calibration: CalibrationOption = None,
     truth: TruthOption = None,
 ) -> None:

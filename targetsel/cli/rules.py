@@ -36,7 +36,7 @@ ScoredOption = Annotated[
 
 @app.command()
 def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
-    """Check RULES; exit status 1 if there is something to mend, 2 if a file has an error."""
+    """Check RULES; exit status 1 if there are remarks, 2 if a file has an error."""
     status = 0
     schema, strange = (None, None) if catalog is None else _known_of(catalog)
     for name in rules:
@@ -56,7 +56,7 @@ def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
 
 
 def _known_of(catalog: Path) -> tuple[pa.Schema, float | None]:
-    """The schema of a scored catalog, and the share of its sources that are not typical."""
+    """The schema of a scored catalog, and the share of its sources with low typicality."""
     from targetsel.selection.scored_file import scored_file
 
     with scored_file(catalog) as file:
@@ -80,10 +80,13 @@ def schema(catalog: ScoredOption = None) -> None:
 def fmt(
     rules: FilesArgument,
     check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; exit status 1 if a file would change.")
+        bool,
+        typer.Option(
+            "--check", help="Check only: change nothing; exit status 1 if a file would change."
+        ),
     ] = False,
 ) -> None:
-    """Lay RULES out alike, comments kept."""
+    """Format RULES in one layout; comments are kept."""
     changed = 0
     for name in rules:
         path = find_rules(name)
@@ -127,7 +130,7 @@ def columns(
 def lock(
     folder: Annotated[Path, typer.Argument(help="Folder of rule files.")] = Path(),
 ) -> None:
-    """Give the bits of all rule files in FOLDER for ever, and retire those no longer used."""
+    """Assign the bits of all rule files in FOLDER permanently, and retire those no longer used."""
     files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
     if not files:
         raise OutputError(f"{folder}: no rule files here. Name the folder that holds them.")

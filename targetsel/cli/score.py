@@ -16,7 +16,7 @@ from targetsel.errors import CutoutError, EnsembleError
 
 
 class Device(StrEnum):
-    """Where the networks run."""
+    """Devices that networks run on; `auto` takes CUDA where there is one."""
 
     auto = "auto"
     cpu = "cpu"
@@ -25,7 +25,10 @@ class Device(StrEnum):
 
 def score(
     catalog: Annotated[
-        Path, typer.Argument(help="Parquet (file or folder), FITS, VOTable, ECSV or CSV.")
+        Path,
+        typer.Argument(
+            help="Imaging catalog: Parquet (file or folder), FITS, VOTable, ECSV or CSV."
+        ),
     ],
     cutouts: Annotated[
         Path | None,
@@ -36,15 +39,22 @@ def score(
     ] = "mock-ps1",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Default: <catalog>.scored.parquet beside CATALOG."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Scored catalog to write. Default: <catalog>.scored.parquet beside CATALOG.",
+        ),
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where the networks run.")] = Device.auto,
+    device: Annotated[
+        Device,
+        typer.Option(help="Device that the networks run on; auto takes CUDA if there is one."),
+    ] = Device.auto,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Workers. Default: as many as there are cores.")
+        int | None, typer.Option(min=1, help="Number of worker threads. Default: all cores.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the posterior's draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the posterior draws.")] = 0,
     uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Without the ensemble's calibration.")
+        bool, typer.Option("--uncalibrated", help="Do not apply the ensemble's calibration.")
     ] = False,
     ra_col: RaOption = None,
     dec_col: DecOption = None,
@@ -98,17 +108,17 @@ def default_output(catalog: Path) -> Path:
 
 
 def named(folder: Path) -> Path:
-    """The same path, written out if it is `.` or ends in `..`, so that it has a name."""
+    """The same path, resolved if it is `.` or ends in `..`, so that it has a name."""
     return folder if folder.name not in ("", "..") else Path(os.path.abspath(folder))
 
 
 def chosen_device(device: Device) -> str:
-    """The torch device that was asked for; `auto` takes CUDA where there is one.
+    """The torch device of this choice; `auto` takes CUDA where there is one.
 
     Raises
     ------
     EnsembleError
-        If CUDA was asked for and there is none.
+        If the choice is CUDA and there is none.
     """
     import torch
 

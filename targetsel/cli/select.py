@@ -31,21 +31,26 @@ def select(
         list[str],
         typer.Option(
             help="Rule file, or the name of a shipped one, such as emission. May be repeated: "
-            "all classes come into one list."
+            "all classes go into one list."
         ),
     ],
     scored: ScoredArgument = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Default: <rules>.targets.parquet beside SCORED."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Target list to write. Default: <rules>.targets.parquet beside SCORED.",
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only count; nothing is written.")
+        bool, typer.Option("--dry-run", help="Count targets and write nothing.")
     ] = False,
     with_funnels: Annotated[
         bool,
         typer.Option(
-            "--funnel", help="Keep in the list's footer also what each condition rejects alone."
+            "--funnel",
+            help="Write to the list's footer the number of sources each condition alone rejects.",
         ),
     ] = False,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Number of worker threads.")] = 1,
@@ -79,7 +84,7 @@ def select(
 
 
 def funnel(rules: RulesOption, scored: ScoredArgument = None) -> None:
-    """Count, condition by condition, the sources that RULES let through."""
+    """Count, condition by condition, the sources that pass RULES."""
     headings = ("passes alone", "cumulatively", "missing", "only this rejects")
     for each in count(Rules.read(rules), scored or only_scored_file(Path())):
         typer.echo(f"{each.name}: {each.n_passed:,} of {counted(each.n_sources, 'source')}")
@@ -91,7 +96,7 @@ def funnel(rules: RulesOption, scored: ScoredArgument = None) -> None:
 
 def explain(
     rules: RulesOption,
-    id: Annotated[str, typer.Option("--id", help="Id of a source, as the catalog has it.")],
+    id: Annotated[str, typer.Option("--id", help="Id of the source in the catalog.")],
     scored: ScoredArgument = None,
 ) -> None:
     """Show every condition of RULES for one source: value, threshold, margin and probability."""
@@ -116,7 +121,7 @@ def explain(
 def tune(
     rules: RulesOption,
     class_: ClassOption,
-    targets: Annotated[int, typer.Option(min=1, help="Most targets that there may be.")],
+    targets: Annotated[int, typer.Option(min=1, help="Largest number of targets.")],
     scored: ScoredArgument = None,
 ) -> None:
     """Find the bound of a class that gives no more than TARGETS sources."""

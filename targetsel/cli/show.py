@@ -10,18 +10,18 @@ import typer
 
 def show(
     scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
-    id: Annotated[str, typer.Option("--id", help="Id of a source, as the catalog has it.")],
-    cutouts: Annotated[Path, typer.Option(help="Cutout store that it was scored from.")],
+    id: Annotated[str, typer.Option("--id", help="Id of the source in the catalog.")],
+    cutouts: Annotated[Path, typer.Option(help="Cutout store that SCORED was made from.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write: .png or .svg.")],
     ensemble: Annotated[
-        str, typer.Option(help="The ensemble that scored it: a folder, or a shipped one's name.")
+        str, typer.Option(help="Ensemble of SCORED: a folder, or the name of a shipped one.")
     ] = "mock-ps1",
     rules: Annotated[
         list[str] | None,
         typer.Option("--rules", help="Rule file whose classes are listed; may be repeated."),
     ] = None,
 ) -> None:
-    """Draw a source's cutout, the spectrum expected of it, its lines, and what rules say of it."""
+    """Draw a source's cutout, expected spectrum, line strengths and the verdicts of rules."""
     from targetsel.imaging.store import CutoutStore
     from targetsel.report.source import draw_source
     from targetsel.rules.rules import Rules

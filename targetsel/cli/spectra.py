@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Files = Annotated[
-    list[Path], typer.Argument(help="SDSS spec or spec-lite FITS, or .npz, .csv, .parquet.")
+    list[Path], typer.Argument(help="Spectra: SDSS spec or spec-lite FITS, .npz, .csv or .parquet.")
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")]
 Redshift = Annotated[
     float | None, typer.Option(help="Redshift of every spectrum. Default: as in the file.")
 ]
 
-app = typer.Typer(
-    help="Bring real spectra to the decoder's latents; measure their lines.", no_args_is_help=True
-)
+app = typer.Typer(help="Encode real spectra as latents; measure their lines.", no_args_is_help=True)
 
 
 @app.callback()
@@ -40,17 +38,19 @@ def encode(
     redshift: Redshift = None,
     ensemble: Annotated[
         str,
-        typer.Option(help="Ensemble with the decoder: a folder, or a shipped one's name."),
+        typer.Option(
+            help="Ensemble whose decoder is used: a folder, or the name of a shipped one."
+        ),
     ] = "mock-ps1",
     decoder: Annotated[
         Path | None,
-        typer.Option(help="Folder or file of another decoder, in place of the ensemble's."),
+        typer.Option(help="Decoder to use in place of the ensemble's: a folder or file."),
     ] = None,
     picture: Annotated[
         Path | None, typer.Option(help="PNG file with a picture of the first spectra.")
     ] = None,
 ) -> None:
-    """Find the latents of the spectra in FILES, and how well they describe them."""
+    """Find the latents of the spectra in FILES, and the quality of the fits."""
     from targetsel.scoring.ensemble import find_ensemble
     from targetsel.spectra.decoder import Decoder
     from targetsel.spectra.encoding import draw_spectra, encode_files, table

@@ -24,11 +24,11 @@ def train(
         Path | None,
         typer.Option(
             help="Parquet or .npz with source_id, flux (N, 1000) on the rest-frame grid, and "
-            "perhaps ivar."
+            "optionally ivar."
         ),
     ] = None,
     latents: Annotated[
-        Path | None, typer.Option(help="Latents as 'targetsel spectra encode' writes them.")
+        Path | None, typer.Option(help="Latents written by 'targetsel spectra encode'.")
     ] = None,
     decoder: Annotated[
         Path | None, typer.Option(help="Decoder of the latents, a folder or file.")
@@ -39,39 +39,47 @@ def train(
     group: Annotated[
         str | None,
         typer.Option(
-            help="Column of CATALOG: sources of one group are never parted between learning and "
-            "testing. Default: group_id, or else each source is its own."
+            help="Column of CATALOG; sources of one group stay together, in training or in "
+            "testing. Default: group_id, or else every source is its own group."
         ),
     ] = None,
     preset: Annotated[str, typer.Option(help="Recipe: default or wu-peek-2020.")] = "default",
     members: Annotated[
         int | None,
-        typer.Option(min=1, help="Networks. Default: 5, or as many as in --init."),
+        typer.Option(min=1, help="Number of networks. Default: 5, or as many as in --init."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of all phases. Default: 12, or 10 as published.")
+        int | None,
+        typer.Option(min=1, help="Epochs of all phases. Default: 12, or 10 for wu-peek-2020."),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Members trained at once, each by one core. Default: all cores."),
+        typer.Option(
+            min=1, help="Members trained at the same time, one core each. Default: all cores."
+        ),
     ] = None,
     init: Annotated[
-        str | None, typer.Option(help="Ensemble to go on from: a folder, or a shipped one's name.")
+        str | None,
+        typer.Option(help="Ensemble to start from: a folder, or the name of a shipped one."),
     ] = None,
     bands: Annotated[
-        str | None, typer.Option(help="Such as g,r,i. Default: those of the store.")
+        str | None, typer.Option(help="Bands, such as g,r,i. Default: those of the store.")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=1, help="Central pixels of the cutouts. Default: all.")
+        int | None,
+        typer.Option(
+            min=1, help="Width of the central part of the cutouts to use, in pixels. Default: all."
+        ),
     ] = None,
     bin: Annotated[
-        int | None, typer.Option(min=1, help="Add up so many pixels on a side. Default: 1.")
+        int | None, typer.Option(min=1, help="Sum pixels in blocks of this width. Default: 1.")
     ] = None,
     width: Annotated[
-        float | None, typer.Option(help="Of the networks. Default: 0.5, or 1 as published.")
+        float | None,
+        typer.Option(help="Relative width of the networks. Default: 0.5, or 1 for wu-peek-2020."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, batches and splits.")] = 0,
-    device: Annotated[Device, typer.Option(help="Where the networks learn.")] = Device.auto,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and splits.")] = 0,
+    device: Annotated[Device, typer.Option(help="Device to train on.")] = Device.auto,
 ) -> None:
     """Train an ensemble on the cutouts in STORE; resumes if interrupted."""
     from targetsel.training.ensemble_training import train_into
