@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import logsumexp, ndtr
 
-PRIOR = 20.0  # sources' worth of the whole sample's shape, shrunk: no component can collapse
+PRIOR = 20.0  # weight of a shrunk overall covariance [sources]: no component can collapse
 
 
 class GaussianMixture:
@@ -17,10 +17,11 @@ class GaussianMixture:
     Parameters
     ----------
     weight : ndarray, shape (K,)
-        Adds to 1.
+        Shares of the components; they add to 1.
     mean : ndarray, shape (K, D)
+        Means of the components.
     covariance, factor : ndarray, shape (K, D, D)
-        The covariances, or their lower Cholesky factors: one of the two; the other follows.
+        Covariances, or their lower Cholesky factors: give one of the two.
     """
 
     def __init__(
@@ -73,14 +74,14 @@ class GaussianMixture:
             return logsumexp(parts + np.log(self.weight)[:, None], axis=0)
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draws of shape (n, D); each Gaussian gives its share of them, to the next draw."""
+        """Draws of shape (n, D), shared among the components by weight, rounded to whole draws."""
         places = (np.arange(n) + rng.random()) / n
         chosen = np.searchsorted(np.cumsum(self.weight)[:-1], places)
         normals = rng.standard_normal((n, self.n_features))
         draws = self.mean[chosen] + np.einsum("nij,nj->ni", self.factor[chosen], normals)
         return draws[rng.permutation(n)]
 
-    # ------------------------------------------------------------------ given some features
+    # ------------------------------------------------------------------ conditioning
 
     def draw_given(
         self,
@@ -91,7 +92,7 @@ class GaussianMixture:
         tilt: np.ndarray,
         share_tilted: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """One draw of all features for each source, given noisy values of some; and its weight.
+        """One draw of all features for each source, given noisy values of some, with its weight.
 
         A share of the draws comes from the distribution multiplied by exp(tilt . features), which
         is a Gaussian mixture too. Statistics weighted with the weights are those of the mixture
@@ -101,15 +102,16 @@ class GaussianMixture:
         Parameters
         ----------
         given : ndarray of int, shape (G,)
-            Places of the known features.
+            Indices of the known features.
         values : ndarray, shape (N, G)
+            Their measured values.
         error : ndarray, shape (G,)
             Gaussian uncertainty of the values, independent.
         normals : ndarray, shape (N, D + 2)
             Independent standard normals. The first one chooses the component, the last one
             whether the draw is tilted.
         tilt : ndarray, shape (D,)
-
+            Exponents of the tilted distribution.
         Returns
         -------
         features : ndarray, shape (N, D)
@@ -117,7 +119,7 @@ class GaussianMixture:
         """
         plain = self._log_shares(given, values, error)
         gains, rests = self._regressions(given, error)
-        pull = rests @ tilt  # (K, D): by how much the tilt moves each component
+        pull = rests @ tilt  # (K, D): shift of each component by the tilt
         shift = (self.mean @ tilt)[None] + 0.5 * (pull @ tilt)
         shift = shift + np.stack(
             [
@@ -162,15 +164,15 @@ class GaussianMixture:
     ) -> np.ndarray:
         """Values of one feature, where others change, that keep their conditional quantile.
 
-        So a value that was low for the old given values is as low for the new ones (Rosenblatt
-        1952, Ann. Math. Stat. 23, 470). Values beyond all but 1e-5 move as that quantile does.
+        A value that was low for the old given values is as low for the new ones (Rosenblatt
+        1952, Ann. Math. Stat. 23, 470). Values in the outermost 1e-5 move with that quantile.
 
         Parameters
         ----------
         target : int
-            Place of the feature.
+            Index of the feature.
         given : ndarray of int, shape (G,)
-            Places of the others.
+            Indices of the others.
         old : ndarray, shape (N, G + 1)
             Their values, and that of the feature.
         new : ndarray, shape (N, G)
@@ -191,7 +193,7 @@ class GaussianMixture:
     def _cdf(
         self, target: int, given: np.ndarray, values: np.ndarray
     ) -> Callable[[np.ndarray], np.ndarray]:
-        """The distribution function of one feature given others (N, G), of N values at once."""
+        """Function that returns the cumulative probability of one feature given others (N, G)."""
         exact = np.zeros(len(given))
         share = np.exp(self._log_shares(given, values, exact))
         gains, rests = self._regressions(given, exact)
@@ -211,7 +213,7 @@ class GaussianMixture:
         return logs - logsumexp(logs, axis=1, keepdims=True)
 
     def _regressions(self, given: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Each component's regression on the given features, and the covariance that remains."""
+        """Each component's regression on the given features, and the residual covariance."""
         known = self.covariance[:, given][:, :, given] + np.diag(error**2)
         gains = np.swapaxes(np.linalg.solve(known, self.covariance[:, given]), 1, 2)
         return gains, self.covariance - gains @ self.covariance[:, given]
@@ -227,7 +229,7 @@ class GaussianMixture:
         n_steps: int,
         report: Callable[[int, float], None] = lambda step, likelihood: None,
     ) -> GaussianMixture:
-        """The mixture that noise-free features are drawn from, seen through noise.
+        """Maximum-likelihood mixture of noise-free features, fitted to noisy ones.
 
         Extreme deconvolution (Bovy, Hogg & Roweis 2011, AOAS 5, 1657), eqs. 16 to 18, for features
         of which the first ones are free of noise.
@@ -238,7 +240,7 @@ class GaussianMixture:
         noise : ndarray, shape (N, M, M)
             Covariance of the noise of the last M features; the others have none.
         start : GaussianMixture, or a pair of int
-            Where to start from; or a number of components and a seed.
+            Initial mixture; or a number of components and a seed.
         report : callable, optional
             Called after each step with its number and the mean log likelihood before it.
         """
@@ -278,7 +280,7 @@ class GaussianMixture:
         return GaussianMixture(weight, mean, covariance=covariance), float(total.mean())
 
     def log_parts(self, features: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """Log of weight times likelihood of each component for noisy features, shape (N, K).
+        """Logarithm of weight times likelihood of each component for noisy features, (N, K).
 
         Up to a constant; features and noise as in `fit`.
         """
@@ -306,7 +308,7 @@ class GaussianMixture:
     def _noisy_part(
         self, k: int, features: np.ndarray, exact: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Log likelihood of the exact features; offset and covariance of the rest given them."""
+        """Log likelihood of the noise-free features; offset and covariance of the others."""
         cov, offset = self.covariance[k], features - self.mean[k]
         inverse = np.linalg.inv(cov[:exact, :exact])
         gain = cov[exact:, :exact] @ inverse
@@ -319,7 +321,7 @@ class GaussianMixture:
 def _inverse(
     cdf: Callable[[np.ndarray], np.ndarray], quantile: np.ndarray, lowest: float, highest: float
 ) -> np.ndarray:
-    """Arguments at which rising functions reach these values, by bisection, shape (N,)."""
+    """Arguments at which increasing functions reach these values, by bisection, shape (N,)."""
     low, high = np.full(len(quantile), lowest), np.full(len(quantile), highest)
     for _ in range(50):
         middle = (low + high) / 2

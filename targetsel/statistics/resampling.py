@@ -1,9 +1,9 @@
-"""Statistics of weighted sources, with intervals from resampling the groups that sources come in.
+"""Statistics of weighted sources, with intervals from resampling groups of sources.
 
-Several sources may be of one galaxy or one field, so groups are drawn with replacement and each
-brings all its sources along (Efron & Tibshirani 1993, ch. 8). A resampling only changes weights, so
-every statistic here is a function of weights; and statistics under the same resamplings may be
-subtracted, which gives the interval of a paired difference.
+Several sources may belong to one galaxy or one field, so whole groups are drawn with replacement
+(Efron & Tibshirani 1993, ch. 8). A resampling only changes weights, so every statistic here is a
+function of weights; and statistics under the same resamplings may be subtracted, which gives the
+interval of a paired difference.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ Statistic = Callable[[np.ndarray], "np.ndarray | float"]
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A statistic, or an array of them, as it is and under R resamplings.
+    """A statistic, or an array of them, of the sample and of R resamplings.
 
     Attributes
     ----------
     values : ndarray, shape (1 + R, ...)
-        First of the sources as they are, then of every resampling.
+        First the value for the sample itself, then for every resampling.
     """
 
     values: np.ndarray
 
     @property
     def value(self) -> np.ndarray:
-        """The statistic of the sources as they are, shape (...)."""
+        """The statistic of the sample itself, shape (...)."""
         return self.values[0]
 
     def __sub__(self, other: Estimate) -> Estimate:
-        """The difference; its interval is a paired one if both saw the same resamplings."""
+        """The difference; its interval is a paired one if both used the same resamplings."""
         return Estimate(self.values - other.values)
 
     def __getitem__(self, k: int) -> Estimate:
         return Estimate(self.values[:, k])
 
     def interval(self, share: float = INTERVAL) -> np.ndarray:
-        """Ends of the central interval with this share of the resampled values, shape (2, ...).
+        """Limits of the central interval with this share of the resampled values, shape (2, ...).
 
         Resamplings without a finite value are left out; NaN where none has one.
         """
@@ -57,7 +57,7 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the 95 % interval of one number does."""
+        """Whether the 95 % interval of one number excludes zero."""
         low, high = self.interval()
         return bool(low > 0 or high < 0)
 
@@ -76,8 +76,9 @@ class Resampling:
     Parameters
     ----------
     group : ndarray, shape (N,)
+        Group of each source.
     weight : ndarray, shape (N,), optional
-        1 for every source if not given.
+        Number of sources that each one stands for. Default: 1.
 
     Attributes
     ----------
@@ -102,7 +103,7 @@ class Resampling:
             row[:] = rng.multinomial(self.n_groups, chances)
 
     def estimate(self, statistic: Statistic, rows: np.ndarray | slice = slice(None)) -> Estimate:
-        """A function of the weights of all sources, or of those in `rows` (mask or indices)."""
+        """Estimate of a function of the weights of all sources, or of `rows` (mask or indices)."""
         weight, place = self.weight[rows], self._place[rows]
         return Estimate(np.array([statistic(weight * times[place]) for times in self._times]))
 
@@ -137,12 +138,12 @@ class Resampling:
 
 
 def mean_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Weighted mean over the first axis."""
+    """Function of weights (N,) that returns the weighted mean of `values` over the first axis."""
     return lambda weight: np.tensordot(weight, values, 1) / weight.sum()
 
 
 def variance_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Weighted variance over the first axis."""
+    """Function of weights (N,) that returns the weighted variance over the first axis."""
 
     def variance(weight: np.ndarray) -> np.ndarray:
         return mean_of((values - mean_of(values)(weight)) ** 2)(weight)
@@ -151,7 +152,7 @@ def variance_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Spearman's rank correlation of sources that have both numbers.
+    """Function of weights that returns Spearman's rank correlation of sources with both numbers.
 
     A source of weight 2 counts as two of equal values.
     """
@@ -172,7 +173,10 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> Callable[[np.ndarray
 
 
 def half_width(values: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Half the width of the central 68 %: the standard deviation of values that are Gaussian."""
+    """Function of weights that returns half the width of the central 68 %.
+
+    It is the standard deviation of Gaussian values.
+    """
     order = np.argsort(values, kind="stable")
     ordered = values[order]
 

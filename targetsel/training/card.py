@@ -1,4 +1,4 @@
-"""The card of a trained ensemble: its training, its precision, and its errors on a test."""
+"""The card of a trained ensemble: its training, precision, and errors on test sources."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from targetsel.version import __version__
 ROWS_AT_ONCE = 256
 N_DRAWS = 128
 SOURCES_DECODED_AT_ONCE = 32
-LARGEST_CHANGE = 0.01  # of a proxy, in units of its posterior standard deviation
-N_ROUNDED = 512  # sources on which half precision is tried
+LARGEST_CHANGE = 0.01  # largest change of a proxy, in units of its posterior standard deviation
+N_ROUNDED = 512  # sources on which half precision is tested
 N_BINS = 20
 N_RESAMPLINGS = 200
 DIGITS = 4
-# Columns of catalogs that tell where a training has support: of each list the first that is there.
+# Catalog columns that describe a training's support: the first one present of each list.
 SUPPORT = {
     "redshift": ("redshift", "z_spec", "zspec", "specz", "z_hp", "z_best"),
     "magnitude": ("rmag", "r_mag", "mag_r", "rpetro", "petromag_r", "petro_r", "rkronmag"),
@@ -66,7 +66,7 @@ def describe(
     plan: TrainingPlan,
     ensemble: Ensemble,
 ) -> dict[str, Any]:
-    """The card of a trained ensemble, before its validation; labels are those of all parts."""
+    """The card of a trained ensemble before validation; labels of training and test sources."""
     network = ensemble.networks[0].plan
     members = f"{plan.members} network{'s' * (plan.members > 1)}"
     seen = "simulated images" if labels.simulated else "images"
@@ -109,7 +109,7 @@ def _latents(decoder: Decoder) -> dict[str, Any]:
 
 
 def support(labels: Labels) -> dict[str, dict[str, Any]]:
-    """Histograms of redshift, r magnitude, g - r and size, as far as the catalog has them."""
+    """Histograms of redshift, r magnitude, g - r and size, of those that the catalog has."""
     columns = {name.lower(): values for name, values in labels.about.items()}
     found = {}
     for quantity, names in SUPPORT.items():
@@ -168,7 +168,7 @@ def medians(ensemble: Ensemble, posterior: LatentPosterior) -> tuple[np.ndarray,
     for start in range(0, len(posterior), SOURCES_DECODED_AT_ONCE):
         part = posterior.take(slice(start, start + SOURCES_DECODED_AT_ONCE))
         values = decoded(ensemble, part.draw(N_DRAWS)).values
-        with warnings.catch_warnings():  # of a source where no draw can be measured
+        with warnings.catch_warnings():  # of sources where no draw can be measured
             warnings.simplefilter("ignore", RuntimeWarning)
             middle.append(np.nanmedian(values, axis=1))
             spread.append(np.nanstd(values, axis=1))
@@ -180,7 +180,7 @@ def decoded(ensemble: Ensemble, latents: np.ndarray) -> Proxies:
     return measure(ensemble.decoder.decode(latents))
 
 
-# ---------------------------------------------------------------------- measuring
+# ---------------------------------------------------------------------- validation
 
 
 @torch.inference_mode()
@@ -197,7 +197,7 @@ def features_of(network: Network, read: ReadRows, rows: np.ndarray) -> np.ndarra
 def latent_rmse(
     networks: Sequence[Network], members: Sequence[Member], read: ReadRows
 ) -> tuple[float, ...]:
-    """Root mean square error in each latent of the members on the sources each has watched."""
+    """Root mean square error in each latent of the members on their own validation sources."""
     squares = []
     for network, member in zip(networks, members, strict=True):
         features = features_of(network, read, member.watched)
@@ -230,7 +230,7 @@ def validated(ensemble: Ensemble, store: CutoutStore, test: Labels) -> tuple[Ens
 
 
 def validation(ensemble: Ensemble, posterior: LatentPosterior, test: Labels) -> dict[str, Any]:
-    """Errors of predictions against labels that had no part in the training."""
+    """Errors of predictions for sources that were not used in training."""
     groups = test.group.astype(str)
     resampling = Resampling(groups, test.weight, N_RESAMPLINGS)
     error = (posterior.mean - test.mean) ** 2
@@ -266,7 +266,7 @@ def _figure(resampling: Resampling, statistic: Statistic) -> dict[str, Any]:
 
 
 def _mahalanobis(posterior: LatentPosterior, test: Labels) -> np.ndarray:
-    """Squared distance per latent of the labels, whose noise widens the posterior, (N,)."""
+    """Squared Mahalanobis distance per latent of the labels, their noise included, (N,)."""
     error = posterior.mean - test.mean
     cov = posterior.cov + np.eye(error.shape[1]) * test.noise[:, None] ** 2
     return (error * np.linalg.solve(cov, error[:, :, None])[:, :, 0]).mean(axis=1)

@@ -19,19 +19,19 @@ from targetsel.training.optimisation import Optimiser
 
 
 class EpochTraining(ABC):
-    """A training that can be killed at any time.
+    """A training that can be interrupted at any time and resumed.
 
     Attributes
     ----------
     network : nn.Module
-        With the weights as they are now.
+        The network with its current weights.
     best : dict of Tensor
-        The weights that would be kept now.
+        The best weights so far.
     optimiser : Optimiser
     progress : dataclass
-        All else that the next epoch depends on, as plain values.
+        Other state that the next epoch depends on, as plain values.
     identity : dict
-        Plain values that a checkpoint must have been written with to be resumed from.
+        Plain values that a checkpoint must match to be resumed from.
     """
 
     error: ClassVar[type[TargetselError]] = EnsembleError
@@ -48,14 +48,14 @@ class EpochTraining(ABC):
 
     @abstractmethod
     def epoch(self, report: Callable[[Any], None]) -> None:
-        """Learn from every row once."""
+        """Train on every row once."""
 
     def averages(self) -> list[Tensor]:
         """Running averages that the next epoch changes in place; none by default."""
         return []
 
     def run(self, checkpoint: Path | None, report: Callable[[Any], None]) -> Any:
-        """Train to the end, from the checkpoint on where there is one; returns the network."""
+        """Train to the end, from the checkpoint if it exists; return the network."""
         if checkpoint is not None and checkpoint.exists():
             self.read(checkpoint)
         while not self.is_over:
@@ -66,7 +66,7 @@ class EpochTraining(ABC):
         return self.network.eval()
 
     def write(self, path: Path) -> None:
-        """Write everything that the next epoch depends on; the file appears whole or not at all."""
+        """Write everything that the next epoch depends on, atomically."""
         from safetensors.torch import save
 
         tensors = {f"now.{name}": t for name, t in copy_of(self.network).items()}
@@ -95,7 +95,7 @@ class EpochTraining(ABC):
         Raises
         ------
         TargetselError
-            Of the class `error`, if the file is damaged or of another training.
+            An `error` of this class, if the file is damaged or of another training.
         """
         tensors, about = self._whole(path)
         known = json.loads(json.dumps(self.identity))
@@ -142,7 +142,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums in one order, whatever the machine; batches are too small for more threads anyway."""
+    """Use one thread while the block runs, so that sums have the same order on every machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -157,6 +157,7 @@ def refuse_finished(folder: Path, last_file: str, what: str) -> None:
     Raises
     ------
     OutputError
+        If the file exists.
     """
     if (folder / last_file).exists():
         raise OutputError(f"{folder}: holds a {what} already. Choose another folder, or delete it.")

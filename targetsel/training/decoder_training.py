@@ -3,9 +3,9 @@
 The recipe is that of Portillo et al. (2020, AJ 160, 45): Adam, a learning rate that falls tenfold
 when the held-out loss has not improved for five epochs, and an end after ten. One cycle of the
 learning rate over a fixed number of epochs (Smith & Topin 2017, arXiv:1708.07120) is an
-alternative. All random numbers of an epoch follow from the seed and the epoch's number, and the
-arithmetic is done by one thread, so a resumed training ends with exactly the weights of one that
-ran through on the same processor.
+alternative. All random numbers of an epoch follow from the seed and the epoch's number, and
+arithmetic uses one thread, so a resumed training ends with exactly the weights of an uninterrupted
+one on the same processor.
 
 A training's folder holds `decoder.safetensors`, `training.json` and `training.png` at the end;
 until then `checkpoint.safetensors` holds its state.
@@ -38,7 +38,7 @@ from targetsel.training.optimisation import Optimiser
 from targetsel.training.training_spectra import TrainingSpectra
 from targetsel.version import __version__
 
-SMALLEST_GAIN = 1e-3  # relative improvement of the held-out loss that counts
+SMALLEST_GAIN = 1e-3  # smallest relative improvement of the held-out loss that counts
 CYCLE_UP = 0.3  # share of one cycle in which the learning rate rises
 REGIONS = {
     "3388-3800": (3388.0, 3800.0),
@@ -47,7 +47,7 @@ REGIONS = {
     "5500-7000": (5500.0, 7000.0),
     "7000-8311": (7000.0, 8311.0),
 }
-NOISE_RANGE = (8.0, 200.0)  # signal-to-noise ratio per pixel that noise-free spectra are seen at
+NOISE_RANGE = (8.0, 200.0)  # signal-to-noise ratio per pixel with added noise
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class DecoderRecipe:
     """Settings of an autoencoder's training; `alpha` and `lambda_` as in Zhao et al. (2019).
 
     With `one_cycle` the learning rate peaks at `learning_rate`, every epoch is run, and the
-    weights of the last one are kept. Pixels that proxies are measured on count `proxy_weight`
-    times in the fit.
+    weights of the last one are kept. Pixels that proxies are measured on have `proxy_weight`
+    times the weight of others in the fit.
     """
 
     space: LatentSpace = field(default_factory=lambda: LatentSpace(6))
@@ -94,7 +94,7 @@ class DecoderProgress:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def after(self, loss: float, recipe: DecoderRecipe) -> bool:
-        """Take note of an epoch's held-out loss; True if it is the best so far."""
+        """Record an epoch's held-out loss; return True if it is the best so far."""
         self.epoch += 1
         better = recipe.one_cycle or loss < self.best * (1 - SMALLEST_GAIN)
         if better:
@@ -113,18 +113,18 @@ class DecoderProgress:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained autoencoder, and how it came about.
+    """A trained autoencoder, and the history of its training.
 
     Attributes
     ----------
     network : SpectralAutoencoder
-        With the weights of the epoch that is kept and the scaler of the training spectra.
+        The network with the weights of the best epoch and the scaler of the training spectra.
     history : list of dict
-        Mean loss of each epoch on both parts, and the parts of the held-out loss.
+        Mean loss of each epoch on training and held-out rows, and the terms of the latter.
     kept_epoch : int
-        The one whose weights these are, the first being 1.
+        The epoch of these weights; the first is 1.
     held_out : ndarray of int
-        Rows that took no part but in choosing the epoch.
+        Rows that were used only to choose the epoch.
     """
 
     network: SpectralAutoencoder
@@ -144,7 +144,7 @@ def train(
     Parameters
     ----------
     checkpoint : Path, optional
-        Written after each epoch; where it exists, training goes on from it. It must be of the
+        Written after each epoch; if it exists, training resumes from it. It must be of the
         same recipe and spectra.
     report : callable
         Called with the figures of each epoch.
@@ -159,7 +159,7 @@ def train(
 
 
 def split(n: int, recipe: DecoderRecipe) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to learn from and rows held out."""
+    """Indices of the training rows and of the held-out rows."""
     order = np.random.default_rng(recipe.seed).permutation(n)
     n_held = max(1, round(recipe.held_out * n))
     if n - n_held < recipe.batch:
@@ -173,8 +173,8 @@ def split(n: int, recipe: DecoderRecipe) -> tuple[np.ndarray, np.ndarray]:
 def pixel_counts(proxy_weight: float) -> np.ndarray:
     """Weights of the pixels in the fit, shape (1000,), float32.
 
-    More than once in the lines and in both sides of the break that `PROXIES` are measured on:
-    they are few pixels, but most of what is asked of a spectrum.
+    Larger than 1 in the lines and on both sides of the break that `PROXIES` are measured on:
+    these are few pixels, but most rules depend on them.
     """
     table, wavelength = LineTable.shipped(), wavelengths()
     counts = np.ones(N_PIXELS, dtype=np.float32)
@@ -217,7 +217,7 @@ class DecoderTraining(EpochTraining):
         return self.progress.is_over(self.recipe)
 
     def epoch(self, report: Callable[[dict[str, float]], None]) -> None:
-        """Learn from every row once, and look at the held-out rows."""
+        """Train on every row once, and evaluate the held-out rows."""
         recipe, progress = self.recipe, self.progress
         generator = _generator(recipe.seed, progress.epoch + 1)
         n_rows = len(self.rows)
@@ -262,9 +262,9 @@ class DecoderTraining(EpochTraining):
         return self.network.loss_parts(spectrum - self.network.mean_spectrum, weight, generator)
 
     def _seen(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Spectra of some rows as the network sees them, and the weights of their pixels.
+        """Network input for some rows, and the weights of their pixels.
 
-        Spectra free of noise get fresh Gaussian noise each time they are seen, of a
+        Noise-free spectra get fresh Gaussian noise each time they are used, of a
         signal-to-noise ratio per pixel drawn log-uniformly from `NOISE_RANGE`.
         """
         spectrum = self.flux[chosen]
@@ -279,7 +279,7 @@ class DecoderTraining(EpochTraining):
 
     @torch.no_grad()
     def _held_out(self, held_out: Tensor) -> LossParts:
-        """Parts of the loss per held-out spectrum, under the same random numbers each time."""
+        """Terms of the loss per held-out spectrum, with the same random numbers each time."""
         self.network.eval()
         generator = _generator(self.recipe.seed, 0)
         parts = [self._loss(chosen, generator) for chosen in held_out.split(1024)]
@@ -312,7 +312,7 @@ def train_decoder_into(
 ) -> dict[str, Any]:
     """Train a decoder on the spectra of `source` and write it into `folder`.
 
-    Where the folder holds a checkpoint of the same training, this goes on from it.
+    If the folder holds a checkpoint of the same training, it is resumed.
 
     Returns
     -------
@@ -349,7 +349,7 @@ def train_decoder_into(
         beside.write_text(json.dumps(about, indent=1) + "\n")
     draw_training(decoder, spectra, trained, folder / "training.png")
     decoder.write(folder / FILE_NAME)
-    for leftover in (checkpoint, *folder.glob(f".{checkpoint.name}.*.tmp")):  # of a killed run
+    for leftover in (checkpoint, *folder.glob(f".{checkpoint.name}.*.tmp")):  # of an interrupted run
         leftover.unlink(missing_ok=True)
     return figures
 
@@ -379,7 +379,7 @@ def validate(decoder: Decoder, spectra: TrainingSpectra, held_out: np.ndarray) -
 def _residual(
     decoder: Decoder, spectra: TrainingSpectra, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fractional residuals (N, 1000), NaN where masked, and the latents' deviations (N, D)."""
+    """Fractional residuals (N, 1000), NaN where masked, and the encoder's deviations (N, D)."""
     flux = spectra.flux[rows].astype(np.float64)
     mean, std = decoder.encode(flux)
     decoded = decoder.decode(mean[:, None]).flux[:, 0]

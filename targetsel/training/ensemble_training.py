@@ -1,9 +1,8 @@
-"""Training of an ensemble into a folder, from a cutout store and labels to what `score` takes.
+"""Training of an ensemble into a folder, from a cutout store and labels.
 
-Until the end everything is kept in the folder `training` in it, from which the same training goes
-on whenever it was stopped. Then there are the ensemble's own files, `training.json` with every
-epoch's figures, the picture `training.png` of them, and `held_out.parquet` with the ids of the
-sources that were kept for the test.
+Until the end all state is kept in its folder `training`, from which an interrupted training
+resumes. The result is the ensemble's own files, `training.json` with every epoch's figures, their
+plot `training.png`, and `held_out.parquet` with the ids of the test sources.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from targetsel.training.split import Split, as_in_nature
 from targetsel.weights.safetensors import write_safetensors
 
 WORK = "training"
-HELD_OUT = "held_out.parquet"  # ids of the common test
+HELD_OUT = "held_out.parquet"  # ids of the common test sources
 LOSSES = {
     "mean": "root mean square error [standardised latents]",
     "covariance": "negative log likelihood of the latents",
@@ -63,18 +62,18 @@ def train_into(
 ) -> dict[str, Any]:
     """Train an ensemble on the sources that have cutouts and labels, and write it to `folder`.
 
-    Where the folder holds a training of the same plan, labels and store that was stopped, this
-    goes on from there; its result is the same then, bit by bit on a CPU. A script that calls this
-    with several workers needs the line `if __name__ == "__main__":`.
+    If the folder holds an interrupted training of the same plan, labels and store, it is resumed;
+    on a CPU the result is bit by bit the same. A script that calls this with several workers
+    needs the line `if __name__ == "__main__":`.
 
     Parameters
     ----------
     store : CutoutStore
     labels : Labels
-        Of at least some of its sources, in the latents of `decoder`.
+        Labels of at least some of its sources, in the latents of `decoder`.
     plan : TrainingPlan
     report : callable
-        Called with lines of text, and with every member's standing about once a second.
+        Called with lines of text, and with every member's progress about once a second.
 
     Returns
     -------
@@ -94,7 +93,7 @@ def train_into(
     """
     folder = Path(folder)
     if (folder / "card.json").exists():
-        shutil.rmtree(folder / WORK, ignore_errors=True)  # of a run killed right after it
+        shutil.rmtree(folder / WORK, ignore_errors=True)  # left by a run interrupted right after it
     refuse_finished(folder, "card.json", "finished ensemble")
     make_folder(folder)
     check_suits(store, plan.input.bands, plan.input.pixel_scale, plan.input.size, "this training")
@@ -103,7 +102,7 @@ def train_into(
     _check_enough(len(joined), plan)
     work = folder / WORK
     with held(work):
-        for leftover in work.glob(".*.tmp"):  # of a killed run
+        for leftover in work.glob(".*.tmp"):  # left by an interrupted run
             leftover.unlink()
         _check_same(work / "plan.json", _identity(store, labels, plan, decoder))
         _train(folder, work, store, joined, plan, decoder, report)
@@ -162,7 +161,7 @@ def _members(
     split: Split,
     plan: TrainingPlan,
 ) -> list[Member]:
-    """Inputs of each member's training; rows are those of the pixels."""
+    """Inputs of each member's training; rows are indices into the pixels."""
     starts: list[Path] = []
     for number, network in enumerate(plan.start.networks if plan.start else ()):
         starts.append(work / f"start-{number}.safetensors")
@@ -189,7 +188,7 @@ def _assemble(
     plan: TrainingPlan,
     decoder: Decoder,
 ) -> Ensemble:
-    """The ensemble of trained networks, without a card or knowledge of what is novel."""
+    """The ensemble of trained networks, without a card or a novelty reference."""
     networks = [each.network for each in trained]
     if plan.network.head == "mean":
         rmse = latent_rmse(networks, members, pixels.reader())
@@ -237,7 +236,7 @@ def draw_training(histories: list[list[dict[str, Any]]], path: Path) -> None:
 
 
 def limits(rows: list[dict[str, Any]]) -> tuple[float, float]:
-    """Vertical limits of a panel, which losses of the first epoch may leave: often far above."""
+    """Vertical limits of a panel; losses of the first epoch, often far above, may exceed them."""
     learnt = [row["loss"] for row in rows if row["epoch"] > 1]
     watched = [row["watched_loss"] for row in rows if row["watched_loss"] is not None]
     shown = learnt + watched or [row["loss"] for row in rows]

@@ -1,9 +1,9 @@
-"""A training set from surveys in one folder: sources, spectra, latents and cutouts.
+"""A training set fetched from surveys into one folder: sources, spectra, latents and cutouts.
 
     query -> spectra -> rest frame and latents -> cutouts -> catalog and report
 
-Each step keeps what it has done in the folder, and asks again only for what got no answer. What
-is dropped on the way is listed with its reason.
+Each step keeps its results in the folder, and requests again only what was not answered. Dropped
+sources are listed with their reason.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ class Sample:
     ----------
     name, description : str
     condition : str
-        In SkyServer's SQL, on SpecObj s and PhotoObj p.
+        Condition in SkyServer's SQL, on SpecObj s and PhotoObj p.
     pieces : int
-        The galaxies are asked for by the remainder of their objID over this prime.
+        Number of queries, a prime: each asks for one remainder of objID divided by it.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Sample:
     pieces: int
 
     def question(self, piece: int) -> str:
-        """For the galaxies of one remainder, in SkyServer's SQL."""
+        """The query for the galaxies of one remainder, in SkyServer's SQL."""
         photometry = [f"p.{name}" for column in PHOTOMETRY for name in column.names]
         spectroscopy = [
             "s.z AS redshift" if name == "redshift" else f"s.{name}"
@@ -94,7 +94,7 @@ class Sample:
         )
 
 
-# SpecObj holds the best spectrum of each place. Bits 6 to 8 of the first target flag are the
+# SpecObj holds the best spectrum at each position. Bits 6 to 8 of the first target flag are the
 # main galaxy sample's (Strauss et al. 2002, AJ 124, 1810); the redshifts are those of Portillo
 # et al. (2020, AJ 160, 45), beyond which Halpha leaves the spectra.
 SDSS_MAIN = Sample(
@@ -113,7 +113,7 @@ def find_sample(name: str) -> Sample:
     Raises
     ------
     CatalogError
-        If there is none; names those there are.
+        If there is none; lists the known names.
     """
     if name not in SAMPLES:
         hint = did_you_mean(name, SAMPLES) or f" There are {', '.join(SAMPLES)}."
@@ -123,7 +123,7 @@ def find_sample(name: str) -> Sample:
 
 @dataclass(frozen=True)
 class TrainingServices:
-    """The services that a training set comes from."""
+    """The services that a training set is fetched from."""
 
     catalog: SkyServer
     spectra: SpectrumService
@@ -137,13 +137,13 @@ class TrainingSetSummary:
     Attributes
     ----------
     asked : int
-        Sources of the sample.
+        Number of sources of the sample.
     ready : int
-        Sources with latents and all bands.
+        Number of sources with latents and all bands.
     dropped : mapping
         From (step, kind of reason) to the number of sources.
     unfinished : int
-        Sources that another run may still complete.
+        Number of sources that another run may still complete.
     """
 
     asked: int
@@ -163,23 +163,23 @@ def make_training_set(
 ) -> TrainingSetSummary:
     """Make a training set, or resume one.
 
-    Leaves in `folder`: `catalog.parquet`, `latents.parquet`, `spectra.parquet` (rest frame, on
+    Writes into `folder`: `catalog.parquet`, `latents.parquet`, `spectra.parquet` (rest frame, on
     the grid), `cutouts/` and `decoder/`, which `targetsel train` takes; `dropped.parquet`, a row
-    for each source that was left out; and what it resumes from, such as the spectra as observed.
+    for each source that was left out; and files to resume from, such as the observed spectra.
 
     Parameters
     ----------
     folder : Path
         Made if it is missing.
     n : int
-        Galaxies to ask for; a hash of their ids and `seed` chooses them.
+        Number of galaxies; a hash of their ids and `seed` chooses them.
     decoder : Path
         File of the decoder whose latents are the labels.
 
     Raises
     ------
     CatalogError, SpectrumError, CutoutError
-        If a service does not answer; what came is kept.
+        If a service does not answer; earlier results are kept.
     OutputError
         If the folder cannot be written, or was begun with other settings.
     """
@@ -264,7 +264,7 @@ class _TrainingSetRun:
     # ------------------------------------------------------------------ spectra
 
     def _spectra(self, sources: pa.Table, dropped: Dropped) -> int:
-        """Fetch the spectra; how many sources may still get one."""
+        """Fetch the spectra; return the number of sources that may still get one."""
         service, output = self.services.spectra, self.folder / "observed.parquet"
         wanted = wanted_in(sources, service, str(self.folder / "sample.parquet"))
         fetched = fetch_spectra(service, wanted, output, self._progress("spectra"))
@@ -278,7 +278,7 @@ class _TrainingSetRun:
     # ------------------------------------------------------------------ latents
 
     def _latents(self, sources: pa.Table, dropped: Dropped) -> pa.Table:
-        """Bring the spectra to the rest frame and encode them; ids, latents and their noise."""
+        """Bring spectra to the rest frame and encode them; return ids, latents and their noise."""
         folder = self.folder / "encoded"
         folder.mkdir(exist_ok=True)
         observed = self.folder / "observed.parquet"
@@ -304,7 +304,7 @@ class _TrainingSetRun:
     # ------------------------------------------------------------------ cutouts
 
     def _cutouts(self, sources: pa.Table, labels: pa.Table, dropped: Dropped) -> int:
-        """Fetch the cutouts of all sources with latents; how many may still get theirs."""
+        """Fetch cutouts of all sources with latents; return the number that may still get one."""
         known = np.isin(sources["source_id"].to_numpy(), labels["source_id"].to_numpy())
         catalog = Catalog(sources.filter(pa.array(known)), ROLES)
         store = self.folder / "cutouts"
@@ -318,10 +318,10 @@ class _TrainingSetRun:
                 dropped[key] = "cutout", f"{band}: {status}"
         return fetched.unfinished
 
-    # ------------------------------------------------------------------ the end
+    # ------------------------------------------------------------------ results
 
     def _finish(self, sources: pa.Table, labels: pa.Table, dropped: Dropped) -> int:
-        """Write what training takes, and what was dropped; how many sources are ready."""
+        """Write the training's inputs and the dropped sources; return the number ready."""
         ready = {key for key in labels["source_id"].to_pylist() if key not in dropped}
         if not ready:
             raise SpectrumError(
@@ -340,7 +340,7 @@ class _TrainingSetRun:
         return len(ready)
 
     def _write_spectra(self, ready: set[int], footer: Mapping[str, Any]) -> None:
-        """Write the rest-frame spectra of the sources that are ready."""
+        """Write the rest-frame spectra of complete sources."""
         with ParquetSink(self.folder / "spectra.parquet", SPECTRA, 1024) as sink:
             sink.footer.update(footer)
             for part in sorted((self.folder / "encoded").glob("spectra-*.parquet")):
@@ -372,7 +372,7 @@ def _encode_part(
     decoder: Decoder,
     footer: Mapping[str, str],
 ) -> None:
-    """Write a part's rest-frame spectra beside its latents, whose footer says what was dropped."""
+    """Write a part's rest-frame spectra and latents; the latter's footer lists dropped sources."""
     dropped: dict[int, str] = {}
     made = []
     for key, spectrum in rows:
@@ -389,7 +389,7 @@ def _encode_part(
     try:
         labels = Labels.of_spectra(spectra, decoder)
         ids, mean, noise = labels.source_id, labels.mean, labels.noise
-    except SpectrumError:  # there is none to encode
+    except SpectrumError:  # no spectrum to encode
         ids, mean, noise = np.zeros(0, np.int64), *np.zeros((2, 0, decoder.n_latents))
     without = {row["source_id"] for row in made} - set(ids.tolist())
     dropped |= dict.fromkeys(
@@ -400,7 +400,7 @@ def _encode_part(
 
 
 def _latent_table(ids: np.ndarray, mean: np.ndarray, noise: np.ndarray) -> pa.Table:
-    """Latents as `targetsel train --latents` takes them."""
+    """Table of latents in the form that `targetsel train --latents` reads."""
     columns = [pa.array(ids, pa.int64()), list_column(mean), list_column(noise)]
     about = "scatter of the latents under fresh noise of the spectrum"
     fields = [
@@ -416,7 +416,7 @@ def _name_of_piece(piece: int) -> str:
 
 
 def _with_groups(table: pa.Table) -> pa.Table:
-    """The table with `group_id`, so that neighbours are never parted between learning and test."""
+    """The table with `group_id`, which keeps neighbours together in training or test."""
     place = Longitude(table["ra"].to_numpy(), u.deg), Latitude(table["dec"].to_numpy(), u.deg)
     cells = cdshealpix.nested.lonlat_to_healpix(*place, GROUP_ORDER, num_threads=1)
     about = f"HEALPix cell of order {GROUP_ORDER}"

@@ -32,7 +32,7 @@ class TrainingFiles:
     decoder : Path or None
         Decoder of the latents, a folder or file; that of `init` if None.
     catalog : Path or None
-        Groups, weights and further columns of the sources.
+        Catalog with groups, weights and further columns of the sources.
     group : str or None
         Column of the catalog's groups.
     init : str or None
@@ -69,7 +69,7 @@ class TrainingInputs:
         seed: int = 0,
         **options: Any,
     ) -> TrainingInputs:
-        """The inputs in some files, and the plan that the options name.
+        """The inputs read from some files, and the plan that the options set.
 
         Parameters
         ----------
@@ -77,9 +77,10 @@ class TrainingInputs:
         preset : str
             One of `plan.RECIPES`.
         bands, size, binning
-            Of the networks' input; those of the store, or of the ensemble to start from, if None.
+            Bands, size and binning of the networks' input. None: those of the store, or of the
+            ensemble to start from.
         seed : int
-            Of weights, batches, splits and the noise of labels.
+            Seed of weights, batches, splits and the noise of labels.
         **options
             `members`, `epochs` and `width` of `plan.named_plan` or `plan.fine_tuning`; None for
             their defaults.

@@ -58,19 +58,19 @@ class Labels:
     mean : ndarray, shape (N, D)
         Standardised latents.
     noise : ndarray, shape (N, D)
-        Their standard deviation about the latents of the noise-free spectrum.
+        Standard deviation of `mean` about the latents of the noise-free spectrum.
     group : ndarray, shape (N,)
-        Sources of one group are never parted between learning and testing.
+        Group of each source; a group is never split between training and test.
     weight : ndarray, shape (N,)
-        How many sources of the sky one stands for, up to a factor.
+        Number of sources of the sky that one stands for, up to a factor.
     about : dict of ndarray, shape (N,)
         Further columns of the catalog.
     measured : dict of ndarray, shape (N,)
-        Proxies as measured on the spectra themselves.
+        Proxies measured on the spectra themselves.
     left_out : dict of int
-        Rows that were read and are not here, by the reason.
+        Number of rows that were read and left out, by the reason.
     simulated : bool
-        Whether a file said that its images are simulated.
+        Whether a file's footer states that its images are simulated.
     """
 
     source_id: np.ndarray
@@ -115,14 +115,14 @@ class Labels:
     def of_latents(cls, path: Path, decoder: Decoder, decoder_file: Path | None = None) -> Labels:
         """The latents in a Parquet file as `targetsel spectra encode` writes it.
 
-        It has the columns `source_id`, `latent_mean` and perhaps `latent_std`, without which there
-        is no noise. Rows without latents are left out.
+        It has the columns `source_id`, `latent_mean` and perhaps `latent_std`, without which the
+        noise is 0. Rows without latents are left out.
 
         Raises
         ------
         SpectrumError
-            If the file is not such a one, holds NaN, or says that it is of another decoder than
-            the one in `decoder_file`.
+            If the file is not such a one, holds NaN, or names another decoder than the one in
+            `decoder_file`.
         """
         table = LATENTS.read(path)
         footer = footer_in(table.schema.metadata)
@@ -155,15 +155,16 @@ class Labels:
     ) -> Labels:
         """The latents of spectra on the rest-frame grid, encoded.
 
-        A label's noise is the latents' `scatter_under_noise` of the spectrum's inverse variance,
-        which follows from seed and id. Spectra that cannot be encoded are left out.
+        A label's noise is the latents' `scatter_under_noise` for the spectrum's inverse variance,
+        with random numbers that follow from seed and id. Spectra that cannot be encoded are left
+        out.
 
         Parameters
         ----------
         path : Path
             Parquet or .npz with `source_id`, `flux` (N, 1000) and perhaps `ivar`.
         column : str
-            Of the fluxes; any other than `flux` is taken as free of noise.
+            Column of the fluxes; any other than `flux` is taken as noise-free.
         """
         with one_thread():
             encoded = [_encoded(piece, decoder, seed) for piece in _pieces(Path(path), column)]
@@ -196,8 +197,8 @@ class Labels:
         Parameters
         ----------
         group : str, optional
-            Column of the groups; `group_id` where there is such a one, or each source its own.
-            The column `weight`, where there is one, has the weights. Sources that are not in the
+            Column of the groups. Default: `group_id` if it exists, or a group for each source.
+            The column `weight`, if it exists, has the weights. Sources that are not in the
             catalog, or have no weight, are left out.
         """
         rows = matched(self.source_id, catalog.source_id)
@@ -248,7 +249,7 @@ class Labels:
         found = replace(
             found,
             source_id=ids_found,
-            group=ids_found if apart else found.group,  # of the store's type, as they are split by
+            group=ids_found if apart else found.group,  # in the store's type, for the split's hash
             simulated=self.simulated or store.simulated,
         )
         scatter = found.mean.std(axis=0)
@@ -312,7 +313,7 @@ def _usable(flux: np.ndarray, ivar: np.ndarray | None) -> np.ndarray:
 
 
 def _pieces(path: Path, column: str) -> Iterator[Piece]:
-    """The spectra of a file, some at a time."""
+    """The spectra of a file, in pieces of some rows."""
     if not path.exists():
         raise SpectrumError(f"{path}: no such file")
     readers = {".parquet": _parquet_pieces, ".npz": _npz_pieces}

@@ -53,13 +53,13 @@ class Member:
     recipe : Recipe
     pixels : PreparedCutouts
     latents, noise : ndarray, shape (N, D)
-        Of all rows of the pixels.
+        Labels and their noise, of all rows of the pixels.
     weight : ndarray, shape (N,)
-        How many sources each of them stands for.
+        Number of sources that each row stands for.
     learnt, watched : ndarray of int
-        Row numbers.
+        Row numbers of the training and the validation sources.
     folder : Path
-        Where its checkpoint is kept.
+        Folder of its checkpoint.
     start : Path or None
         Weights to start from.
     device : str
@@ -83,7 +83,7 @@ class Member:
         return self.folder / f"member-{self.number}.checkpoint.safetensors"
 
     def training(self) -> NetworkTraining:
-        """The training, where its checkpoint left it."""
+        """The training, resumed from its checkpoint if there is one."""
         network = new_network(self.plan, self.recipe.seed)
         if self.start is not None:
             load_weights(network, read_safetensors(self.start), self.start)
@@ -95,7 +95,7 @@ class Member:
         return NetworkTraining(network, examples, self.recipe, self.device)
 
     def train(self, report: Callable[[MemberStanding], None]) -> NetworkTraining:
-        """Train to the end, from the checkpoint on."""
+        """Train to the end, from the checkpoint if there is one."""
         try:
             training = self.training()
             training.run(self.checkpoint, lambda each: report(MemberStanding(self.number, each)))
@@ -115,13 +115,13 @@ class TrainedMember:
 def train_members(
     members: list[Member], workers: int, report: Callable[[MemberStanding], None]
 ) -> list[TrainedMember]:
-    """The trained members, in their order; what is done already is not done again.
+    """The trained members, in their order; each resumes from its checkpoint.
 
     Raises
     ------
     TargetselError
-        What one of them ran into; the others are stopped, and go on from their checkpoints when
-        the same is tried again.
+        The error of one of them; the others are stopped, and resume from their checkpoints in
+        the next run.
     """
     if workers > 1 and len(members) > 1:
         _train_in_processes(members, workers, report)
@@ -136,7 +136,7 @@ def train_members(
 def _train_in_processes(
     members: list[Member], workers: int, report: Callable[[MemberStanding], None]
 ) -> None:
-    """Bring every member's checkpoint to its end."""
+    """Train every member to the end, so that its checkpoint is final."""
     context = get_context("spawn")
     messages: Any = context.Queue()
     waiting = list(members)
@@ -158,7 +158,7 @@ def _train_in_processes(
 
 @contextlib.contextmanager
 def _stopped(running: dict[int, SpawnProcess]) -> Iterator[None]:
-    """No process is left behind, whatever happens."""
+    """Terminate all processes at the end of the block, also after an error."""
     try:
         yield
     finally:
@@ -169,7 +169,7 @@ def _stopped(running: dict[int, SpawnProcess]) -> Iterator[None]:
 
 
 def _pass_on(messages: Any, report: Callable[[MemberStanding], None]) -> None:
-    """Report what the processes say, and raise what they raise."""
+    """Report the messages of the processes, and raise their errors."""
     with contextlib.suppress(queue.Empty):
         message = messages.get(timeout=SECONDS_BETWEEN_LOOKS)
         while True:
@@ -191,7 +191,7 @@ def _check_exit(number: int, process: SpawnProcess) -> None:
 
 
 def _work(member: Member, messages: Any) -> None:
-    """Work of a process: train one member, and end when the parent process is gone."""
+    """Train one member in a process of its own, which ends when the parent process does."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         with one_thread():

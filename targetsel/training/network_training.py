@@ -1,11 +1,11 @@
 """Training of one network of an ensemble.
 
-First the root mean squared error of the mean alone, then, for a network that predicts it, the
-likelihood of mean and full covariance together; each over one cycle of the learning rate. After
-every epoch the weights, or their running average, are tried on watched sources, the statistics of
-normalisation recomputed before; the best epoch's weights are kept. All random numbers of an epoch
-follow from the seed and the epoch, so that a training that was killed ends on a processor with
-exactly the weights of one that ran through.
+The first phase minimises the root mean squared error of the mean alone; the second, for a network
+that predicts a covariance, the negative log likelihood of mean and full covariance together; each
+over one cycle of the learning rate. After every epoch the weights, or their running average, are
+evaluated on watched (validation) sources, with statistics of normalisation recomputed; the best
+epoch's weights are kept. All random numbers of an epoch follow from the seed and the epoch, so that
+on a CPU a resumed training ends with exactly the weights of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ AUGMENTATIONS: dict[str, Callable[[np.ndarray, np.random.Generator], Any]] = {
     "orientations": turned,
     "published": augmented,
 }
-COVARIANCE_RATE = 0.25  # peak learning rate of the second phase, of that of the first
+COVARIANCE_RATE = 0.25  # peak learning rate of the second phase over that of the first
 STATISTICS_BATCHES = 32
 SECONDS_BETWEEN_REPORTS = 1.0
 
@@ -57,21 +57,22 @@ class Recipe:
     Attributes
     ----------
     epochs_mean, epochs_covariance : int
-        At most, of either phase; a network that predicts the mean alone has the first only.
+        Most epochs of each phase; a network that predicts the mean alone has the first only.
     batch : int
     learning_rate : float
-        At the peak of the first phase's cycle; the second has a quarter of it.
+        Peak of the first phase's cycle; the second has a quarter of it.
     weight_decay : float
     optimiser : "adamw" or "ranger"
     augmentation : "orientations" or "published"
-        The eight of a square; or half of that, and rotations by up to 10 degrees.
+        The eight orientations of a square for all cutouts; or for half of them, with
+        rotations by up to 10 degrees.
     clip : float
-        Largest norm of a step's gradient; 0 is without bound.
+        Largest norm of a step's gradient; 0 is no limit.
     average : float
-        Share of the running average of weights that a step leaves, 0.999 say; 0 keeps the weights
-        themselves. It is shorter at the start.
+        Decay of the running average of weights per step, such as 0.999; 0 uses the weights
+        themselves. It is smaller at the start.
     patience : int
-        A phase ends after so many epochs without a better one.
+        Number of epochs without improvement after which a phase ends.
     seed : int
     """
 
@@ -114,22 +115,23 @@ class Phase:
 
 @dataclass(frozen=True)
 class Examples:
-    """Cutouts, the latents to be predicted from them, and the rows to learn from.
+    """Cutouts, the latents to be predicted from them, and the training rows.
 
     Attributes
     ----------
     read : callable
-        Gives the stretched cutouts of row numbers.
+        Returns the stretched cutouts of row numbers.
     latents : ndarray, shape (all rows, D)
         Standardised latents of every row that `read` knows.
     learnt : ndarray of int
-        The rows to learn from.
+        The training rows.
     noise : ndarray, shape (all rows, D), or None
-        Standard deviation of the latents given about the true ones; None for none.
+        Standard deviation of `latents` about the true ones; None: they are exact.
     watched : ndarray of int
-        Rows to look at after each epoch; without them the last epoch's weights are kept.
+        Validation rows, evaluated after each epoch; without them the last epoch's weights are
+        kept.
     weight : ndarray, shape (all rows,), or None
-        How many sources each stands for; None for one each.
+        Number of sources that each row stands for; None: 1.
     """
 
     read: ReadRows
@@ -142,25 +144,26 @@ class Examples:
 
 @dataclass(frozen=True)
 class Standing:
-    """Progress of a training as it is reported.
+    """Progress of a training, for reports.
 
     Attributes
     ----------
     phase : str
     epoch, epochs : int
-        Of the phase, the first being 1.
+        Current epoch of the phase, from 1, and the phase's number of epochs.
     whole : bool
         Whether the epoch is over.
     loss : float
-        Mean over the epoch's batches.
+        Mean loss over the epoch's batches.
     watched_rmse : float or None
-        On watched sources, in standardised latents; of the last whole epoch.
+        Root mean square error on watched sources after the last whole epoch, in standardised
+        latents.
     per_second : float
-        Cutouts learnt from.
+        Training cutouts per second.
     share : float
-        Of the whole training that is done, 0 to 1.
+        Share of the whole training that is done, 0 to 1.
     remaining : float
-        Of the whole training [s].
+        Time left of the whole training [s].
     """
 
     phase: str
@@ -241,12 +244,12 @@ class NetworkTraining(EpochTraining):
         checkpoint: Path | None = None,
         report: Callable[[Standing], None] = lambda standing: None,
     ) -> Network:
-        """Train to the end, from the checkpoint on where there is one; the network is kept."""
+        """Train to the end, from the checkpoint if it exists; return the best network."""
         network: Network = super().run(checkpoint, report)
         return network
 
     def epoch(self, report: Callable[[Standing], None] = lambda standing: None) -> None:
-        """Learn from every row once, look at the watched ones, and go to the next phase if due."""
+        """Train on every row once, evaluate the watched ones, and begin the next phase if due."""
         progress, phase = self.progress, self.phases[self.progress.phase]
         loss, per_second = self._learn(phase, report)
         progress.epoch += 1
@@ -282,10 +285,10 @@ class NetworkTraining(EpochTraining):
         self.network.load_state_dict(self.best)
         self._begin_phase()
 
-    # ------------------------------------------------------------------ learning
+    # ------------------------------------------------------------------ optimisation
 
     def _learn(self, phase: Phase, report: Callable[[Standing], None]) -> tuple[float, float]:
-        """Mean loss of one epoch, and cutouts learnt from per second."""
+        """Train for one epoch; return its mean loss, and training cutouts per second."""
         recipe, progress = self.recipe, self.progress
         rng = np.random.default_rng([recipe.seed, progress.phase, progress.epoch])
         order = rng.permutation(self.examples.learnt)
@@ -306,7 +309,7 @@ class NetworkTraining(EpochTraining):
         return total / n_batches, per_second
 
     def _step(self, phase: Phase, rows: np.ndarray, rng: np.random.Generator) -> float:
-        """The loss of one batch, after which the weights are a step further."""
+        """Make one optimiser step on a batch; return its loss."""
         flux = AUGMENTATIONS[self.recipe.augmentation](self.examples.read(rows), rng)
         mean, factor = self._forward(self.network, torch.as_tensor(flux))
         loss = phase.loss(mean, factor, *self._truth(rows))
@@ -356,10 +359,10 @@ class NetworkTraining(EpochTraining):
         for average, parameter in zip(self.average, self.network.parameters(), strict=True):
             average.lerp_(parameter, 1 - share)
 
-    # ------------------------------------------------------------------ watching
+    # ------------------------------------------------------------------ validation
 
     def _candidate(self) -> Network:
-        """The network as it would be kept now."""
+        """The network that would be kept at this epoch."""
         candidate = copy.deepcopy(self.network)
         if self.recipe.average:
             with torch.no_grad():
@@ -372,7 +375,7 @@ class NetworkTraining(EpochTraining):
 
     @torch.inference_mode()
     def _watch(self, network: Network, phase: Phase) -> tuple[float, float]:
-        """Root mean square error and loss on the watched rows, by a network in evaluation."""
+        """Root mean square error and loss on the watched rows, in evaluation mode."""
         rows = self.examples.watched
         means, factors = [], []
         for start in range(0, len(rows), 4 * self.recipe.batch):
@@ -388,7 +391,7 @@ class NetworkTraining(EpochTraining):
     def _standing(
         self, phase: Phase, share: float | None, loss: float, per_second: float
     ) -> Standing:
-        """With a share of the epoch learnt, or None once all is done for it."""
+        """Progress after a share of the epoch's batches, or None once the epoch is over."""
         progress, history = self.progress, self.progress.history
         epochs = [each.epochs for each in self.phases]
         left = sum(epochs[progress.phase :]) - progress.epoch - (share or 0.0)
@@ -415,21 +418,21 @@ class NetworkTraining(EpochTraining):
 
 
 def new_network(plan: NetworkPlan, seed: int) -> Network:
-    """An untrained network; whoever else draws random numbers is not disturbed."""
+    """An untrained network; the global random state is left unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Network(plan)
 
 
 def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Convolutions in bfloat16 on a GPU that has it; what needs float32 keeps it by itself."""
+    """Context for bfloat16 convolutions on a GPU that has it; other layers stay in float32."""
     mixed = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
 
 
 @torch.no_grad()
 def recompute_statistics(network: nn.Module, read: ReadRows, rows: np.ndarray, batch: int) -> None:
-    """Set running statistics to plain averages over `rows` with the weights as they are now.
+    """Set running statistics to plain averages over `rows` with the current weights.
 
     Running averages kept during training lag behind the weights; those of the last steps of a
     one-cycle schedule are close, those of the start are not. Layers that are frozen, which use
@@ -447,14 +450,14 @@ def recompute_statistics(network: nn.Module, read: ReadRows, rows: np.ndarray, b
 
 @contextlib.contextmanager
 def _plain_averages(network: nn.Module) -> Iterator[list[Any]]:
-    """The layers with statistics that are not frozen; all is as before at the end but these."""
+    """Layers with statistics that are not frozen; all other state is restored at the end."""
     kept: list[tuple[Any, Any, int | None, int, bool]] = []
     for layer in network.modules():
         if isinstance(layer, Deconvolution):
             frozen = layer.freeze_after is not None and layer.steps > layer.freeze_after
             kept.append((layer, layer.momentum, layer.freeze_after, layer.steps, frozen))
             if not frozen:
-                layer.freeze_after = None  # or it would freeze on the way
+                layer.freeze_after = None  # or it would freeze meanwhile
         elif isinstance(layer, _BatchNorm):
             kept.append((layer, layer.momentum, None, 0, False))
     try:

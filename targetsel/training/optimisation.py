@@ -1,10 +1,10 @@
 """Losses, the learning rate schedule and the optimisers of training.
 
-A source may count more or less than others: a sky on which rare galaxies are over-sampled has
-weights that make up for it, without which predictions would expect as many of them anywhere.
+Sources may have weights: those of a sky with over-sampled rare galaxies correct for it, since
+without them predictions would assume as many of these everywhere.
 
 Wu & Peek (2020, arXiv:2009.12318) train with "ranger", Lookahead around RAdam, over one cycle of
-the learning rate. `benchmarks/figure3.py` repeats their comparison with these.
+the learning rate. `benchmarks/figure3.py` repeats their comparison with this module.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-WARM_UP = 0.25  # share of the steps
-FIRST = 1 / 25  # of the peak learning rate
+WARM_UP = 0.25  # share of the steps in which the learning rate rises
+FIRST = 1 / 25  # first and last learning rate over the peak
 LAST = 1e-5
-MOMENTUM = (0.95, 0.85, 0.95)  # at the start, the peak and the end
+MOMENTUM = (0.95, 0.85, 0.95)  # momentum at the start, the peak and the end
 SQUARE_MOMENTUM = 0.99
 EPSILON = 1e-6
 
@@ -34,7 +34,7 @@ def rms_error(
     noise: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Root of the squared error averaged over batch and latents; the spread does not matter."""
+    """Root of the squared error averaged over batch and latents; `factor` is not used."""
     return _averaged((mean - target).square().mean(dim=1), weight).sqrt()
 
 
@@ -56,7 +56,7 @@ def gaussian_loss(
         Standard deviation of the targets about the true latents. It widens what the targets are
         compared with, not the posterior, which then is that of the true latents.
     weight : Tensor, shape (N,), optional
-        By which sources count, 1 on average over all that are learnt from; alike without it.
+        Weight of each source, 1 on average over all training sources. Default: 1.
     """
     if noise is not None:
         factor = widened(factor, noise)
@@ -67,7 +67,7 @@ def gaussian_loss(
 
 
 def _averaged(values: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean over the batch; not divided by the batch's own weight, which would favour the light."""
+    """Weighted mean over the batch, not divided by its total weight, which would bias it."""
     return values.mean() if weight is None else (weight * values).mean()
 
 
@@ -100,7 +100,7 @@ def _cosine(start: float, end: float, share: float) -> float:
 
 
 class Optimiser:
-    """An optimiser that follows a schedule, and whose state can be kept in a file."""
+    """An optimiser that follows a schedule, with a state that can be stored in a file."""
 
     def __init__(self, fast: torch.optim.Optimizer):
         self.fast = fast
@@ -112,7 +112,7 @@ class Optimiser:
         self.fast.zero_grad(set_to_none=True)
 
     def set(self, rate: float, momentum: float | None = None) -> None:
-        """Change the learning rate of the steps to come, and their momentum if it is given."""
+        """Set the learning rate of the next steps, and their momentum if it is given."""
         for group in self.fast.param_groups:
             group["lr"] = rate
             if momentum is not None:
@@ -122,7 +122,7 @@ class Optimiser:
         self.fast.step()
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that the next step depends on, beside weights and gradients."""
+        """Tensors that the next step depends on, besides weights and gradients."""
         return {
             f"{number}.{name}": value.detach().clone()
             for number, parameter in enumerate(self._parameters())
@@ -130,7 +130,7 @@ class Optimiser:
         }
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` gave."""
+        """Restore a state that `state` returned."""
         for number, parameter in enumerate(self._parameters()):
             start = f"{number}."
             self.fast.state[parameter] = {
@@ -146,7 +146,7 @@ class Lookahead(Optimiser):
     """Slow weights that follow those of another optimiser: Zhang et al. (2019, arXiv:1907.08610).
 
     After every `k` steps the slow weights move a share `alpha` of the way to the fast ones, which
-    go on from there. Slow weights start as the fast ones do.
+    continue from there. Slow weights start equal to the fast ones.
     """
 
     def __init__(self, fast: torch.optim.Optimizer, k: int = 6, alpha: float = 0.5):
@@ -207,7 +207,7 @@ OPTIMISERS = {"adamw": adamw, "ranger": ranger}
 
 
 def decayed_apart(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters in two groups: convolutions and matrices decay, biases and normalisation not."""
+    """Parameters in two groups: with weight decay (kernels, matrices), and without (others)."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
     free = [p for p in network.parameters() if p.ndim <= 1]
     return [

@@ -1,6 +1,6 @@
-"""Cutouts as a training reads them: prepared once in a scratch file, and augmented in each epoch.
+"""Cutouts of a training: prepared once in a scratch file, and augmented in each epoch.
 
-Augmentation keeps a network from learning how cutouts happen to lie.
+Augmentation keeps a network from learning the orientation of cutouts.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ LARGEST = float(np.finfo(np.float16).max)
 
 @dataclass(frozen=True)
 class PreparedCutouts:
-    """Stretched cutouts of N sources on disk, in float16; beyond its range, the largest number.
+    """Stretched cutouts of N sources on disk, in float16, clipped to its range.
 
     Attributes
     ----------
     path : Path
-        Of the array (N, B, n_pixels, n_pixels).
+        File of the array (N, B, n_pixels, n_pixels).
     status : ndarray of str, shape (N,)
-        "ok", or why a cutout cannot be learnt from; its pixels are zeros then.
+        "ok", or the reason why a cutout is unusable; its pixels are then zeros.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class PreparedCutouts:
         plan: InputPlan,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> PreparedCutouts:
-        """The cutouts of these sources; those that a folder has already are not made again.
+        """Prepared cutouts of these sources, reused if the folder has them already.
 
         The folder must not be used for other sources, stores or plans.
         """
@@ -71,13 +71,13 @@ class PreparedCutouts:
         return cls(path, np.array(found))
 
     def reader(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Row numbers to stretched cutouts, float32."""
+        """Function from row numbers to stretched cutouts (N, B, H, W), float32."""
         array = np.load(self.path, mmap_mode="r", allow_pickle=False)
         return lambda rows: array[rows].astype(np.float32)
 
 
 def turned(flux: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each cutout in a random one of the eight orientations of a square, (N, B, H, W)."""
+    """Cutouts, each in a random one of the eight orientations of a square, (N, B, H, W)."""
     turns = rng.integers(8, size=len(flux))
     out = np.empty_like(flux)
     for orientation in range(8):
@@ -88,10 +88,10 @@ def turned(flux: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def augmented(flux: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-    """Cutouts as the published networks saw them in training, (N, B, H, W).
+    """Cutouts augmented as in the training of the published networks, (N, B, H, W).
 
-    Half of them are in a random one of the eight orientations of a square, and three quarters
-    are rotated by up to 10 degrees: interpolated bilinearly, reflected at the border.
+    Half of them get a random one of the eight orientations of a square, and three quarters
+    are rotated by up to 10 degrees, interpolated bilinearly and reflected at the border.
     """
     n = len(flux)
     chosen = rng.random(n) < 0.5

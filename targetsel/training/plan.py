@@ -1,4 +1,4 @@
-"""Plans of an ensemble's training, and the recipes that have a name."""
+"""Plans of an ensemble's training, and the named recipes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from targetsel.scoring.ensemble import Ensemble
 from targetsel.training.network_training import Recipe
 from targetsel.training.split import recorded_split
 
-FINE_TUNING_RATE = 0.25  # of the usual peak learning rate
+FINE_TUNING_RATE = 0.25  # peak learning rate over that of a training from scratch
 WIDTH = 0.5
 PHOTOMETRY = 64  # features of aperture photometry that join those of the cutout
 
@@ -28,14 +28,14 @@ class TrainingPlan:
     ----------
     input : InputPlan
     network : NetworkPlan
-        Of every member; its photometry, if any, undoes the stretch of the input.
+        Plan of every member; its photometry, if any, undoes the stretch of the input.
     recipe : Recipe
-        Of every member; member k has the seed `recipe.seed` + k.
+        Recipe of every member; member k has the seed `recipe.seed` + k.
     members : int
     start : Ensemble or None
-        Whose networks the members start from, in turn; untrained ones if None.
+        Ensemble whose networks the members start from, in turn; untrained ones if None.
     workers : int
-        Processes on a CPU, one for each member in training.
+        Number of processes on a CPU, one for each member in training.
     device : "cpu" or "cuda"
         On a GPU the members are trained one after the other.
     """
@@ -81,12 +81,12 @@ class TrainingPlan:
 
     @property
     def split(self) -> tuple[int, int]:
-        """Seed and number of members that sources are split by: those of the ensemble to start
-        from, so that what it was tested on stays unseen."""
+        """Seed and number of members that define the split of sources: those of the ensemble to
+        start from, so that its test sources stay unused."""
         return self._earlier_split or (self.recipe.seed, self.members)
 
     def fold_of(self, member: int) -> int:
-        """The fold that a member watches: that of the network that it begins as."""
+        """The fold of a member's validation sources: that of the network that it starts from."""
         return self.start_of(member) if self._earlier_split else member
 
     @property
@@ -94,7 +94,7 @@ class TrainingPlan:
         return None if self.start is None else recorded_split(self.start.card)
 
     def start_of(self, member: int) -> int:
-        """Number of the network, in the ensemble to start from, that a member begins as."""
+        """Number of the network, in the ensemble to start from, that a member starts from."""
         assert self.start is not None
         alike = _like_the_first(self.start)
         return alike[member % len(alike)]
@@ -108,7 +108,7 @@ class TrainingPlan:
             )
 
     def identity(self) -> dict[str, Any]:
-        """Everything that changes the weights, as plain values."""
+        """Everything that the trained weights depend on, as plain values."""
         return {
             "input": self.input.to_card(),
             "network": self.network.to_card(),
@@ -124,7 +124,7 @@ def softening_of(stretch: Stretch) -> float:
     Raises
     ------
     EnsembleError
-        If it is none that photometry can undo.
+        If photometry cannot undo this stretch.
     """
     scale = {"linear": LINEAR_SCALE, "asinh": ASINH_SCALE}[stretch.kind]
     if stretch.scale != scale or stretch.offset:
@@ -140,8 +140,8 @@ def _shape(plan: NetworkPlan) -> dict[str, Any]:
 
 
 def _default(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
-    """A hybrid network of half the width that is told aperture photometry too, first the mean and
-    then the covariance."""
+    """A hybrid network of half the width with aperture photometry as an additional input,
+    trained for the mean first and then for the covariance."""
     network = NetworkPlan(width=WIDTH, photometry=PHOTOMETRY)
     if epochs is None:
         return network, Recipe()
@@ -152,7 +152,7 @@ def _default(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
 
 
 def _published(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
-    """The hybrid of Wu & Peek (2020, arXiv:2009.12318) by their recipe; it predicts no spread."""
+    """The hybrid of Wu & Peek (2020, arXiv:2009.12318) by their recipe, for the mean alone."""
     recipe = Recipe(
         epochs_mean=10 if epochs is None else epochs,
         epochs_covariance=0,
@@ -187,9 +187,9 @@ def named_plan(
     name : str
         One of `RECIPES`.
     epochs : int, optional
-        Of all phases together; a third of them, rounded down, for the covariance.
+        Epochs of all phases together; a third of them, rounded down, for the covariance.
     width : float, optional
-        Of the networks; 1 as published.
+        Width of the networks; 1 as published.
     """
     network, recipe = _recipe(name, epochs)
     network = replace(
@@ -212,16 +212,16 @@ def fine_tuning(
     members: int | None = None,
     seed: int = 0,
 ) -> TrainingPlan:
-    """The recipe of a name with smaller steps, from an ensemble's networks on.
+    """Plan that continues training an ensemble's networks by a named recipe with smaller steps.
 
     Parameters
     ----------
     name, epochs, seed
-        As those of `named_plan`.
+        See `named_plan`.
     width : float, optional
-        Of the networks; that of the ensemble if None.
+        Width of the networks; that of the ensemble if None.
     members : int, optional
-        As many as the ensemble has of the first one's kind if None.
+        Number of members. None: the number of the ensemble's networks with the first one's plan.
 
     Raises
     ------
@@ -248,7 +248,7 @@ def _recipe(name: str, epochs: int | None) -> tuple[NetworkPlan, Recipe]:
 
 
 def _like_the_first(ensemble: Ensemble) -> list[int]:
-    """Numbers of the networks that have the first one's plan; the others are of another kind."""
+    """Numbers of the networks with the same plan as the first one."""
     first = _shape(ensemble.networks[0].plan)
     return [k for k, each in enumerate(ensemble.networks) if _shape(each.plan) == first]
 

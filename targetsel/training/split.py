@@ -1,4 +1,4 @@
-"""Split of grouped sources into a common test, and folds that members leave out in turn."""
+"""Split of grouped sources into a common test set, and folds that members leave out in turn."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ SOURCES_READ_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Split:
-    """The part that each of N sources takes; all sources of a group take the same.
+    """Assignment of N sources to test set and folds; a group is never split.
 
     Attributes
     ----------
     source_id : ndarray, shape (N,)
     fold : ndarray of int, shape (N,)
-        From 0 to `n_folds` - 1, or `TEST` for a source that no member learns from or watches.
+        Fold from 0 to `n_folds` - 1, or `TEST` for a source that no member is trained or
+        validated on.
     n_folds : int
     """
 
@@ -37,7 +38,7 @@ class Split:
 
     @classmethod
     def of(cls, source_id: np.ndarray, group: np.ndarray, n_members: int, seed: int) -> Split:
-        """The split that follows from a hash of seed and group.
+        """The split defined by a hash of seed and group.
 
         Raises
         ------
@@ -57,15 +58,15 @@ class Split:
 
     @property
     def test(self) -> np.ndarray:
-        """Rows that no member has seen."""
+        """Rows of the common test set."""
         return np.flatnonzero(self.fold == TEST)
 
     def watched(self, member: int) -> np.ndarray:
-        """Rows by which a member's epochs are judged."""
+        """Rows of a member's validation sources, which choose its best epoch."""
         return np.flatnonzero(self.fold == member % self.n_folds)
 
     def learnt(self, member: int) -> np.ndarray:
-        """Rows that a member learns from."""
+        """Rows that a member is trained on."""
         return np.flatnonzero((self.fold != TEST) & (self.fold != member % self.n_folds))
 
     def to_card(self) -> dict[str, Any]:
@@ -93,9 +94,9 @@ def ids_hash(source_id: np.ndarray) -> str:
 
 
 def as_in_nature(source_id: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Sources of an over-sampled population, thinned out so that each kind is as frequent as it is.
+    """Ids of an over-sampled population, thinned to natural frequencies; (N,) to (M,), M <= N.
 
-    A source is kept with a chance proportional to its weight, by a hash of its id.
+    A source is kept with a probability proportional to its weight, by a hash of its id.
     """
     return source_id[uniform(source_id, 0, "novelty")[:, 0] * weight.max() < weight]
 
@@ -103,21 +104,21 @@ def as_in_nature(source_id: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def held_out(
     card: Mapping[str, Any], store: CutoutStore, source_id: np.ndarray, group: np.ndarray
 ) -> np.ndarray:
-    """Sources of an ensemble's training that no member has learnt from or watched.
+    """Sources of an ensemble's training that no member was trained or validated on.
 
     Parameters
     ----------
     card : mapping
-        The ensemble's.
+        The ensemble's card.
     store : CutoutStore
-        Of the training.
+        The training's cutouts.
     source_id, group : ndarray, shape (N,)
         All sources of the training.
 
     Raises
     ------
     EnsembleError
-        If they are not what the card says.
+        If they do not match the card.
     """
     split: dict[str, Any] = card.get("training", {}).get("split", {}).get("test", {})
     told = recorded_split(card)

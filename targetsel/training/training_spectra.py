@@ -1,4 +1,4 @@
-"""Spectra that an autoencoder learns from."""
+"""Spectra that an autoencoder is trained on."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from targetsel.spectra.spectrum import MeasuredSpectra, as_numbers
 
 @dataclass(frozen=True)
 class TrainingSpectra:
-    """Spectra to learn from, each scaled to a sum of squares of 1.
+    """Training spectra, each scaled to a sum of squares of 1.
 
     Attributes
     ----------
     flux : ndarray, shape (N, 1000), float32
         Rest-frame flux density on `spectra.grid`, gaps filled.
     ivar : ndarray, shape (N, 1000), float32, or None
-        Inverse variance, 0 where masked. None: the spectra are free of noise.
+        Inverse variance, 0 where masked. None: the spectra are noise-free.
     """
 
     flux: np.ndarray
@@ -48,9 +48,9 @@ class TrainingSpectra:
     def read(cls, path: Path) -> TrainingSpectra:
         """The spectra of a file, or of a folder of SDSS files.
 
-        A file (.npz or .parquet) that names no redshift holds `flux` (N, 1000), and perhaps `ivar`,
-        on the rest-frame grid already; without `ivar` its spectra are free of noise. All others
-        are brought there. Gaps are filled.
+        A file (.npz or .parquet) without a redshift holds `flux` (N, 1000), and perhaps `ivar`,
+        on the rest-frame grid already; without `ivar` its spectra are noise-free. All others
+        are resampled to it. Gaps are filled.
         """
         path = Path(path)
         if path.is_dir():
