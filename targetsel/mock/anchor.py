@@ -2,9 +2,9 @@
 
 Fitted once to the 30,014 brightest of 97,749 real DESI galaxies (12 bins of the continuum and
 equivalent widths, from DESI SV3 fastspecfit by Khederlarian et al. 2024, MNRAS 531, 1454; DESI data
-CC BY 4.0); what ships is the fitted mixture, not the data (`examples/make_mock_data.py`). A real
-SDSS galaxy's broad-band colours and luminosity then pick out the part of the distribution that its
-mock spectrum is drawn from.
+CC BY 4.0); the package ships the fitted mixture, not the data (`examples/make_mock_data.py`). Each
+mock spectrum is drawn from this distribution given a real SDSS galaxy's broad-band colours and
+luminosity.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ WAVELENGTH = wavelengths(FIRST, LAST)
 EDGES = edges(FIRST, LAST)
 DECODER_PIXELS = slice(-FIRST, -FIRST + 1000)
 
-OLD = 3  # which of the five templates is the old, dust-free population without lines
+OLD = 3  # index of the template of the old, dust-free population without lines, among the five
 
-# Lines whose strengths are drawn; `emission.COMPONENTS` shares each out.
+# Lines whose strengths are drawn; `emission.COMPONENTS` lists the components of each.
 DRAWN_LINES = ("oii", "hbeta", "oiii", "halpha", "nii", "sii")
 N_COLOURS = 6  # principal components kept of the 12 bins' log-shape
 SOFTENING = 1.0  # [Angstrom] widths are modelled as asinh(width / SOFTENING)
@@ -37,7 +37,7 @@ STRONGEST = 1500.0  # [Angstrom] no drawn line is stronger
 LUMINOSITY = N_COLOURS
 LINE = {name: N_COLOURS + 1 + k for k, name in enumerate(DRAWN_LINES)}
 N_FEATURES = N_COLOURS + 1 + len(DRAWN_LINES)
-N_NORMALS = N_FEATURES + 2  # standard normals that one draw uses up
+N_NORMALS = N_FEATURES + 2  # standard normals per draw
 # Features known from a galaxy's broad bands: two colour components and the luminosity.
 KNOWN = np.array([0, 1, LUMINOSITY])
 CONTINUUM = np.arange(N_COLOURS + 1)
@@ -57,7 +57,7 @@ class Anchor:
     colour_mean, colour_axes : ndarray, shapes (12,) and (6, 12)
         Mean and principal axes of ln(bin flux / geometric mean over the bins).
     mixture : GaussianMixture
-        Of the 13 features.
+        Distribution of the 13 features.
     break_fit : ndarray, shape (2, 10)
         D4000 expected from the known features, and the log of its scatter: coefficients of
         `quadratic`.
@@ -75,7 +75,7 @@ class Anchor:
     @staticmethod
     @cache
     def shipped() -> Anchor:
-        """The model that comes with the package."""
+        """The model shipped with the package."""
         with (files("targetsel.mock") / "data" / "anchor.npz").open("rb") as stream:
             stored = np.load(stream, allow_pickle=False)
             arrays = {name: stored[name].astype(np.float64) for name in stored.files}
@@ -93,7 +93,7 @@ class Anchor:
         return (shape - self.colour_mean) @ self.colour_axes.T
 
     def less_luminous(self, known: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
-        """Known features of the same galaxies made less luminous, and as blue for that.
+        """Known features of the same galaxies made less luminous, and bluer accordingly.
 
         Each colour component keeps its quantile among galaxies of its luminosity, the second one
         also among those of its first one.
@@ -101,9 +101,9 @@ class Anchor:
         Parameters
         ----------
         known : ndarray, shape (N, 3)
-            Of whole galaxies.
+            Known features of whole galaxies.
         magnitudes : ndarray, shape (N,)
-            [mag] by which they become less luminous.
+            Decrease of their luminosity [mag].
         """
         first, second, luminosity = known.T
         old = luminosity + np.log10(FIBER_SHARE)
@@ -140,7 +140,7 @@ class Anchor:
         -------
         features : ndarray, shape (N, 13)
         weight : ndarray, shape (N,)
-            Makes up for the over-sampling; 1 without it.
+            Weight that corrects for the over-sampling; 1 without it.
         """
         return self.mixture.draw_given(KNOWN, known, known_error, normals, TILT, over_sampling)
 
@@ -149,7 +149,7 @@ class Anchor:
         return self.mixture.excess(features, LINE["halpha"], CONTINUUM)
 
     def ratio_excess(self, features: np.ndarray) -> np.ndarray:
-        """The same for [NII] / Halpha, given also the strength of Halpha."""
+        """Excess of [NII] / Halpha, given also the strength of Halpha [sigma]."""
         given = np.append(CONTINUUM, LINE["halpha"])
         return self.mixture.excess(features, LINE["nii"], given)
 

@@ -1,6 +1,6 @@
-"""Cameras and skies that mock images are taken with, and what they add: noise, errors and losses.
+"""Cameras and skies of mock images, and the noise, errors and losses that they add.
 
-What is said to be rounded was written from memory of the papers named, not checked against them.
+Values marked as rounded were written from memory of the papers named, not checked against them.
 Rates and sizes of errors and losses were set by hand to be like Pan-STARRS stacks; every camera
 gets the same ones."""
 
@@ -56,7 +56,7 @@ class Camera:
         variance = (self.seeing / 2.3548 / self.pixel_scale) ** 2
         correlation = np.correlate(_KERNEL, _KERNEL, "full")[2:]
         lags = np.exp(-(np.arange(3)[:, None] ** 2) / (4 * variance))
-        kept = correlation @ (np.array([1.0, 2.0, 2.0])[:, None] * lags)  # of the power, per axis
+        kept = correlation @ (np.array([1.0, 2.0, 2.0])[:, None] * lags)  # power share per axis
         five_sigma = 10 ** (-0.4 * (self.depth - NANOMAGGY_ZERO_POINT))
         return five_sigma / 5 / np.sqrt(4 * np.pi * variance) / kept
 
@@ -121,7 +121,7 @@ CAMERAS = {survey.name: survey for survey in (PAN_STARRS, LEGACY, LSST_YEAR_1)}
 
 
 ZERO_POINT = 0.012  # mag, independent in each band
-REDDENING = 0.015  # E(B-V) [mag] left over after the correction for Galactic dust
+REDDENING = 0.015  # residual E(B-V) [mag] after the correction for Galactic dust
 SEEING = (0.07, 0.03)  # scatter of ln(FWHM): common to the bands, and of each band
 SHEAR = 0.02  # ellipticity of the PSF, each component, common to the bands
 DEPTH = (0.08, 0.06)  # scatter of ln(noise), likewise
@@ -143,14 +143,14 @@ def draw_seeing(survey: Camera, rng: np.random.Generator) -> tuple[np.ndarray, t
 def expose(
     image: np.ndarray, survey: Camera, zero_point: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """One source as the camera sees it, float32, shape (B, H, W) [nanomaggy]; NaN where lost.
+    """Image of one source by the camera, float32, shape (B, H, W) [nanomaggy]; NaN where lost.
 
     Parameters
     ----------
     image : ndarray, shape (B, H + 2, W + 2)
-        Without noise, with a margin of one pixel that blurring the noise uses up.
+        Image without noise, with a margin of one pixel for blurring the noise.
     zero_point : ndarray, shape (B,)
-        By how many magnitudes every source comes out too faint.
+        Error of the zero point [mag]; positive makes every source too faint.
     """
     bands = len(image)
     error = zero_point + ZERO_POINT * rng.standard_normal(bands)
@@ -180,7 +180,7 @@ def add_noise(
     ----------
     image : ndarray, shape (B, H + 2, W + 2)
     factor : ndarray, shape (B,)
-        How much noisier than the survey's depth.
+        Factor on the noise that follows from the survey's depth.
     """
     sigma = (survey.white_sigma * factor).astype(np.float32)[:, None, None]
     sky = survey.sky_flux.astype(np.float32)[:, None, None]
@@ -202,7 +202,7 @@ def _background(survey: Camera, shape: tuple[int, int], rng: np.random.Generator
 
 
 def _with_losses(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pixels without data are NaN: spots in all bands, a chip gap in one, or one band's all."""
+    """The image with NaN in lost pixels: spots in all bands, a gap in one, or one whole band."""
     bands, height, width = image.shape
     spotted, gapped, lost = rng.random(3)
     if spotted < SPOTTED:

@@ -1,8 +1,8 @@
-"""Stellar continua: templates under dust that reproduce given broad bins, with drawn variety.
+"""Stellar continua: templates under dust that reproduce given broad bins, with random variety.
 
-The 12 bins of the anchor model say what light there is between 3400 and 7000 Angstrom, to within
-300 Angstrom. What they leave open is drawn: how much of the colour is dust and how much age, how
-deep absorption lines are, how sharp the 4000 Angstrom break is, and the slope beyond both ends.
+The 12 bins of the anchor model give the light between 3400 and 7000 Angstrom, in steps of
+300 Angstrom. The properties that they leave open are drawn: the shares of dust and age in the
+colour, the depth of absorption lines, the 4000 Angstrom break, and the slope beyond both ends.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from targetsel.mock.anchor import N_COLOURS, OLD, WAVELENGTH, Anchor, widths_of
 from targetsel.mock.emission import gas_dust, reddening
 from targetsel.spectra.lines import LineTable
 
-N_NORMALS = 7  # standard normals that one continuum uses up
+N_NORMALS = 7  # standard normals per continuum
 DUST_STEP = 0.3
 DUST = np.arange(0.0, 2.41, DUST_STEP)  # A_V [mag] before young stars
 OLD_DUST = 0.4  # share of it before old stars
 # Young stars see 0.44 of the gas's reddening (Calzetti et al. 2000, ApJ 533, 682), with scatter.
 STELLAR_DUST, DUST_SCATTER = 0.44, 0.35
-BIN_ERROR = 0.015  # relative, of a combination of templates: what it reproduces bins to
+BIN_ERROR = 0.015  # relative error to which a combination of templates reproduces the bins
 # Logarithmic depth of the absorption lines of old and of young stars, added to the templates',
 # which are smoothed by 300 km/s; scatter set by hand for age, metallicity and dispersion.
 DEPTH, DEPTH_SCATTER = np.array([0.35, -0.3]), np.array([0.2, 0.3])
-# Scatter of ln D4000 at given bins, which hold both sides of the break and so tell little of it:
-# what ten real SDSS spectra depart by from a model that takes it from the bins.
+# Scatter of ln D4000 at given bins, which span both sides of the break and so constrain it little:
+# that of ten real SDSS spectra about a prediction from the bins.
 BREAK_SCATTER = 0.035
 # Exponents of the wavelength from 6850 to 8500 and below 3400 Angstrom: with these means the
 # spectra have, in the median, the i - z and u - g of the real galaxies that they are drawn for, to
@@ -61,14 +61,14 @@ class Continuum:
 def draw_continuum(features: np.ndarray, normals: np.ndarray, anchor: Anchor) -> Continuum:
     """Stars of each galaxy whose light reproduces its bins.
 
-    Templates are combined without negative weights, under an amount of dust drawn from what both
-    the bins and the Balmer lines say. What ratio remains between the bins and the combination is
-    put on as a smooth factor.
+    Templates are combined without negative weights, under an amount of dust drawn from its
+    posterior given the bins and the Balmer lines. The remaining ratio of the bins to the
+    combination is applied as a smooth factor.
 
     Parameters
     ----------
     features : ndarray, shape (N, 13)
-        Of the anchor model.
+        Features of the anchor model.
     normals : ndarray, shape (N, N_NORMALS)
         Independent standard normals.
     """
@@ -151,7 +151,7 @@ def _stars(
 
 @lru_cache(maxsize=2)
 def _relief(anchor: Anchor) -> np.ndarray:
-    """Light that one unit of logarithmic depth adds to each template, shape (5, L)."""
+    """Change of each template per unit of logarithmic depth of its lines, shape (5, L)."""
     smooth = np.array([running_median(row, 61) for row in anchor.templates])
     return anchor.templates * np.log(anchor.templates / smooth)
 
@@ -172,14 +172,14 @@ def _binned(anchor: Anchor) -> np.ndarray:
 
 
 def _continued(ratio: np.ndarray, anchor: Anchor) -> np.ndarray:
-    """Straight lines between the bins' ratios (N, 12), constant beyond, shape (N, L)."""
+    """Linear interpolation of the bins' ratios (N, 12), constant beyond, shape (N, L)."""
     centres = np.log(0.5 * (anchor.bin_edges[:-1] + anchor.bin_edges[1:]))
     corners = np.array([np.interp(np.log(WAVELENGTH), centres, row) for row in np.eye(12)])
     return ratio @ corners
 
 
 def _sharper_break() -> np.ndarray:
-    """Ln of a factor that raises ln D4000 by 1 without changing the bins, shape (L,).
+    """Natural log of a factor that raises ln D4000 by 1 and leaves the bins unchanged, (L,).
 
     A wave of one period in each of the bins to either side of 4000 Angstrom. Its mean is 0.716 of
     its amplitude in 4000-4100 Angstrom, and as much below 0 in 3850-3950.
@@ -190,7 +190,7 @@ def _sharper_break() -> np.ndarray:
 
 
 def _beyond(normals: np.ndarray) -> np.ndarray:
-    """Factors of drawn slope beyond the outermost bins' centres, shape (N, L)."""
+    """Factors with randomly drawn slopes beyond the outermost bins' centres, shape (N, L)."""
     red, blue = (SLOPE + SLOPE_SCATTER * normals).T[:, :, None]
     above = np.log(np.clip(WAVELENGTH, 6850.0, 8500.0) / 6850.0)
     below = np.log(np.maximum(3400.0 / WAVELENGTH, 1.0))
@@ -198,6 +198,6 @@ def _beyond(normals: np.ndarray) -> np.ndarray:
 
 
 def running_median(values: np.ndarray, width: int) -> np.ndarray:
-    """Median over `width` pixels around each, the ends being continued flat."""
+    """Median over `width` pixels around each; the end values are repeated beyond the ends."""
     padded = np.pad(values, width // 2, mode="edge")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)

@@ -1,7 +1,7 @@
-"""The demonstration: a real catalog under a mock sky, scored and selected as any other.
+"""The demonstration: a mock sky of real galaxies, scored and selected like any catalog.
 
-The catalog's positions, redshifts and magnitudes are real SDSS galaxies; their images and spectra
-are simulated (`targetsel.mock`). The shipped ensemble has not seen these galaxies.
+The catalog's positions, redshifts and magnitudes are those of real SDSS galaxies; their images and
+spectra are simulated (`targetsel.mock`). The shipped ensemble was not trained on these galaxies.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SEED = 42
 class Outcome:
     """Numbers of targets of one class: selected, expected to be true, and true.
 
-    `expected_true` and `actual_true` are None for a class that claims nothing of its spectra.
+    `expected_true` and `actual_true` are None for a class without conditions on spectra.
     """
 
     rules: str
@@ -92,7 +92,7 @@ def run(
 
 
 def outcomes(summary: Selection, scored: Path, truths: Path, rules: Rules) -> list[Outcome]:
-    """Numbers of targets of each class, and of those that are what it claims by the truth."""
+    """Numbers of targets of each class, and of those that truly belong to it."""
     assert summary.output is not None
     targets = TargetList.read(summary.output).table
     rows = _joined(pq.read_table(scored), targets["source_id"])

@@ -1,4 +1,4 @@
-"""Emission lines of the mock sky: which there are, how they are tied, and their profiles."""
+"""Emission lines of the mock sky: their list, their fixed ratios, and their profiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from targetsel.mock.anchor import EDGES, WAVELENGTH
 
 SPEED_OF_LIGHT = 299_792.458  # km/s
 
-# Strengths that the anchor model draws, and what each is shared out to: (vacuum wavelength
+# Strengths that the anchor model draws, and the components of each: (vacuum wavelength
 # [Angstrom], share). Doublets of one upper level are tied 1:3 (Storey & Zeippen 2000); [OII] and
 # [SII] are set near their low-density limit.
 COMPONENTS: dict[str, tuple[tuple[float, float], ...]] = {
@@ -47,7 +47,7 @@ WIDEST = 1200.0  # km/s; profiles are cut at five times the dispersion
 
 
 def reddening(wavelength: np.ndarray, dust: np.ndarray) -> np.ndarray:
-    """Share of light that passes `dust` [A_V, mag], shape (..., L).
+    """Share of light transmitted by `dust` [A_V, mag], shape (..., L).
 
     Optical depth falls as wavelength^-0.7 (Charlot & Fall 2000, ApJ 539, 718).
     """
@@ -61,7 +61,7 @@ def gas_dust(widths: dict[str, np.ndarray], blue: np.ndarray, red: np.ndarray) -
     Parameters
     ----------
     blue, red : ndarray, shape (N,)
-        Continuum at Hbeta and at Halpha, in one unit.
+        Continuum at Hbeta and at Halpha, in the same unit.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         decrement = widths["halpha"] * red / (widths["hbeta"] * blue)
@@ -103,12 +103,12 @@ def line_spectrum(
     sigma, forbidden_sigma : ndarray, shape (N,)
         Velocity dispersions of Balmer and of all other lines [km/s].
     dust : ndarray, shape (N,)
-        V-band attenuation of the gas [mag]; the drawn widths are what is seen through it.
+        V-band attenuation of the gas [mag]; the drawn widths already include it.
     """
     flux = np.zeros_like(continuum)
     for name, wavelength, ratio in _all_lines():
         reference = COMPONENTS[name][-1][0]
-        # A doublet's shares are seen alike; a follower has other dust, and its own wavelength.
+        # A doublet's lines are attenuated alike; a follower is attenuated at its own wavelength.
         strength = ratio * widths[name] * _level(continuum, reference)
         passed = reddening(np.array([wavelength, reference]), dust)
         strength = strength * passed[:, 0] / passed[:, 1]

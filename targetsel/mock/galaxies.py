@@ -1,4 +1,4 @@
-"""Real SDSS galaxies: the positions, redshifts and magnitudes that the mock sky is built on.
+"""Real SDSS galaxies: positions, redshifts and magnitudes of the mock sky.
 
 They are the 10,000 galaxies in the tests of the package `kcorrect` (Blanton & Roweis 2007, AJ 133,
 734; BSD-3-Clause; SDSS public data), less those outside 0.02 < redshift < 0.28 or 13.5 < r < 18.5.
@@ -22,7 +22,7 @@ SDSS = ("u", "g", "r", "i", "z")
 DEMONSTRATION_SHARE = 0.25
 ID_STEP = 100_000  # between the ids of two realisations of a galaxy
 POSITION_STEP = 0.01  # [deg] to the east, between their positions
-MOST_DIMMED = 2.0  # [mag] each galaxy of a realisation becomes fainter by up to that
+MOST_DIMMED = 2.0  # [mag] largest dimming of a galaxy in a further realisation
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Galaxies:
     flux : ndarray, shape (N, 5)
         Petrosian fluxes in ugriz, corrected for Galactic extinction [nJy].
     known : ndarray, shape (N, 3)
-        What the broad bands tell of the spectrum: `Anchor`'s first two colour components, and
-        log10 luminosity in its unit.
+        Features of the spectrum known from the broad bands: `Anchor`'s first two colour
+        components, and log10 luminosity in its unit.
     """
 
     source_id: np.ndarray
@@ -70,7 +70,7 @@ class Galaxies:
 
     @classmethod
     def of_demonstration(cls, shown: bool = True) -> Galaxies:
-        """Galaxies that the demonstration shows, or else those that ensembles may learn from."""
+        """The galaxies of the demonstration, or else those that ensembles may be trained on."""
         galaxies = cls.shipped()
         chance = uniform(galaxies.source_id, 0, "demonstration")[:, 0]
         return galaxies.take(np.flatnonzero((chance < DEMONSTRATION_SHARE) == shown))
@@ -82,11 +82,11 @@ class Galaxies:
         return Galaxies(**{name: values[rows] for name, values in vars(self).items()})
 
     def realised(self, seed: int, realisation: int) -> Galaxies:
-        """The same galaxies once more, as other sources; number 0 is the galaxies as they are.
+        """The same galaxies again, as other sources; realisation 0 is the unchanged galaxies.
 
         Ids and positions are moved by `ID_STEP` and `POSITION_STEP` for each realisation. Galaxies
-        become `fainter` by up to `MOST_DIMMED` magnitudes, uniformly: the real sample is a bright
-        one, and spectra are asked for of fainter and bluer galaxies.
+        become `fainter` by up to `MOST_DIMMED` magnitudes, uniformly: the real sample is bright,
+        but spectra are also needed for fainter and bluer galaxies.
         """
         if realisation == 0:
             return self
@@ -96,12 +96,12 @@ class Galaxies:
         return moved.fainter(MOST_DIMMED * uniform(source_id, seed, "dimming")[:, 0])
 
     def fainter(self, magnitudes: np.ndarray) -> Galaxies:
-        """Galaxies of the same redshift that are less luminous, and bluer as such galaxies are.
+        """Galaxies of the same redshift that are less luminous, and accordingly bluer.
 
         Parameters
         ----------
         magnitudes : ndarray, shape (N,)
-            [mag] in r. Other bands differ by what `broad_colours` finds for the new spectra.
+            Dimming in r [mag]. Other bands follow `broad_colours` of the new features.
         """
         known = Anchor.shipped().less_luminous(self.known, magnitudes)
         redder = broad_colours(known, self.redshift) - broad_colours(self.known, self.redshift)
@@ -110,18 +110,18 @@ class Galaxies:
 
 
 def broad_colours(known: np.ndarray, redshift: np.ndarray) -> np.ndarray:
-    """Magnitudes in ugriz, less that in r, that galaxies have on average, shape (N, 5).
+    """Mean magnitudes of galaxies in ugriz, minus that in r, shape (N, 5).
 
     Parameters
     ----------
     known : ndarray, shape (N, 3)
-        Of which the two colour components count.
+        Known features; only the two colour components are used.
     """
     return np.einsum("ni,ij->nj", _colour_terms(known, redshift), _colour_fit())
 
 
 def _colour_terms(known: np.ndarray, redshift: np.ndarray) -> np.ndarray:
-    """Linear in the colour components and quadratic in redshift, shape (N, 9)."""
+    """Terms linear in the colour components and quadratic in redshift, shape (N, 9)."""
     linear = np.column_stack([np.ones(len(known)), known[:, :2]])
     powers = redshift[:, None] ** np.arange(3)
     return (linear[:, :, None] * powers[:, None]).reshape(len(known), -1)

@@ -1,4 +1,4 @@
-"""Images of mock galaxies before any noise: components with light of their own, through a PSF."""
+"""Noise-free images of mock galaxies: the light of several components, convolved with a PSF."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ class FiberLight:
 
 @dataclass(frozen=True)
 class Light:
-    """Light on a canvas: transforms of unit flux (K, P), and their fluxes (K, B)."""
+    """Light of K components: transforms of unit flux (K, P), and fluxes in the bands (K, B)."""
 
     transforms: np.ndarray
     flux: np.ndarray
 
     def scaled(self, band: int, flux: float) -> Light:
-        """The same light with this flux in one band altogether."""
+        """The same light, scaled to this total flux in one band."""
         return replace(self, flux=self.flux * (flux / self.flux[:, band].sum()))
 
     def through(self, psf: np.ndarray) -> np.ndarray:
-        """The sum of everything in each band, blurred: shape (B, P)."""
+        """Sum of all components in each band, convolved with the PSF, shape (B, P)."""
         return (self.flux.T.astype(np.float32) @ self.transforms) * psf
 
 
@@ -60,15 +60,15 @@ def draw_galaxy(
     canvas: Canvas,
     rng: np.random.Generator,
 ) -> Light:
-    """The light of one galaxy, in the unit of what the fiber sees of it.
+    """The light of one galaxy, in the unit of `fiber_light`.
 
-    What the fiber sees of it stays as it is given: the light of old stars, of young stars and of
-    lines is each divided by the share of it that a fiber takes in (at least 0.02).
+    The light in the fiber is kept as given: the light of old stars, of young stars and of
+    lines is each divided by the share of it that lies in a fiber (at least 0.02).
 
     Parameters
     ----------
     fiber_light : ndarray, shape (3, B)
-        Old stars, young stars and lines in the fiber.
+        Flux of old stars, young stars and lines in the fiber.
     """
     transforms, shares = _components(structure, row, canvas, rng)
     seen = (shares @ transforms.real @ canvas.fiber).clip(LEAST_FIBER_SHARE)
@@ -127,7 +127,7 @@ def _components(
 
 
 def _bar(structure: Structure, row: int) -> np.ndarray:
-    """Second moments of a bar that lies in the disk's plane, as projected (2, 2) [arcsec^2]."""
+    """Projected second moments of a bar in the disk's plane, shape (2, 2) [arcsec^2]."""
     angle = structure.angle[row]
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     length = BAR_LENGTH * structure.disk_radius[row] / 1.1774  # of a Gaussian, from half its light
@@ -143,9 +143,9 @@ class Population:
     Attributes
     ----------
     number : float
-        How many lie in a square of 16 arcsec on average.
+        Mean number in a square of 16 arcsec.
     slope, brightest, faintest : float
-        Of the counts, log10(N) = slope m, between two r magnitudes.
+        Slope of the counts, log10(N) = slope m, and their limits in r magnitude.
     kelvin : float
         Median colour temperature, which scatters by a quarter.
     """
@@ -166,21 +166,21 @@ class Population:
 GALAXIES = Population(number=0.5, slope=0.35, brightest=15.5, faintest=22.5, kelvin=5000.0)
 STARS = Population(number=0.15, slope=0.15, brightest=14.5, faintest=22.0, kelvin=4500.0)
 SQUARE = 16.0  # arcsec
-CLEARANCE = 2.0  # arcsec; what lies closer would be one source with it
+CLEARANCE = 2.0  # arcsec; a closer neighbour would be one source with it
 RED = 4400.0  # Kelvin; galaxies below are drawn as spheroids
 
 
 def draw_neighbours(
     survey: Camera, canvas: Canvas, side: float, factor: float, rng: np.random.Generator
 ) -> Light | None:
-    """The light of everything near one source, or None where there is nothing.
+    """The light of all neighbours of one source, or None if it has none.
 
     Parameters
     ----------
     side : float
-        Of the cutout [arcsec]; neighbours up to an arcsec outside are drawn.
+        Side of the cutout [arcsec]; neighbours up to an arcsec outside are drawn.
     factor : float
-        More of them than there should be.
+        Factor on the number of neighbours.
     """
     transforms, fluxes = [], []
     half = side / 2 + 1.0
@@ -201,7 +201,7 @@ def draw_neighbours(
 
 
 def blackbody(wavelength: np.ndarray, kelvin: float) -> np.ndarray:
-    """Flux density per unit frequency over that at 6200 Angstrom, shape (B,)."""
+    """Blackbody flux density per unit frequency, relative to 6200 Angstrom, shape (B,)."""
 
     def planck(angstrom: np.ndarray) -> np.ndarray:
         return angstrom**-3.0 / np.expm1(1.438777e8 / (angstrom * kelvin))

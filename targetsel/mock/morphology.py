@@ -1,11 +1,11 @@
-"""Sizes, shapes and components of mock galaxies, drawn to go with their spectra.
+"""Sizes, shapes and components of mock galaxies, correlated with their spectra.
 
-Galaxies of one colour and luminosity differ in their lines and breaks, and how much of that shows
-in their images is not known well. Here it is set by one number, `link`: 0 ties no shape to what a
-spectrum has beyond its colour, 1 is the default. Whatever a network gains over photometry on this
-sky follows from it, so it is written wherever the sky is.
+Galaxies of one colour and luminosity differ in their lines and breaks, and it is not well known how
+strongly their images depend on these. One number sets it here, `link`: at 0 shapes depend on
+colour and luminosity alone; 1 is the default. All that a network gains over photometry on this sky
+follows from it, so it is written into the sky's files.
 
-All shares and their spreads were set by hand, so that pictures look like Pan-STARRS galaxies; only
+All shares and their scatter were set by hand, so that images look like Pan-STARRS galaxies; only
 the sizes follow a relation that was fitted to real ones."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import FiberSpectra
 from targetsel.photometry.flux import ab_magnitude
 
-N_NORMALS = 18  # standard normals that one galaxy's structure uses up
+N_NORMALS = 18  # standard normals per galaxy
 MISCENTRING = 0.12  # arcsec, along each axis
 SMALLEST, LARGEST = 0.25, 12.0  # half-light radii [arcsec]
 
@@ -79,7 +79,8 @@ def draw_structure(
     normals : ndarray, shape (N, N_NORMALS)
         Independent standard normals: all of the randomness.
     link : float
-        How strongly shapes follow what a spectrum has beyond its colour; 0 is not at all.
+        Strength of the dependence of shapes on a spectrum's lines and break at given colour; 0
+        is none.
     """
     n = iter(normals.T)
     old = _old_share(spectra)
@@ -87,7 +88,7 @@ def draw_structure(
     spheroidal = 9 * (old - 0.72) + 0.35 * (-20.8 - magnitude)
     bulge = expit(spheroidal + link * 0.7 * spectra.age_excess + 0.9 * next(n))
     early = bulge * old > 0.5
-    disk_like = expit(6 * (0.62 - bulge * old))  # how much of a disk there is to have arms
+    disk_like = expit(6 * (0.62 - bulge * old))  # strength of the disk, which sets that of its arms
     radius = half_light_radius(magnitude, early) * np.exp(size_scatter(magnitude) * next(n))
     radius = np.clip(radius * arcsec_per_kpc, SMALLEST, LARGEST)
     # Radii were fitted in circles: along the major axis disks are longer, by their mean axis ratio.
@@ -166,7 +167,7 @@ def _distances(galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
 def _cosmology() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Redshifts, distance moduli and arcsec per kpc, in steps of half a percent.
 
-    Made once: astropy's units leave frames behind that hold whatever their callers had at hand.
+    Computed once: astropy's units keep references to frames, and so to their callers' data.
     """
     from astropy.cosmology import FlatLambdaCDM
 
@@ -179,10 +180,10 @@ def _cosmology() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _axis_ratios(
     spectra: FiberSpectra, early: np.ndarray, turn: np.ndarray, flattening: np.ndarray, link: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Axis ratios of bulge and disk as they are seen, each (N,).
+    """Projected axis ratios of bulge and disk, each (N,).
 
     Thick disks and oblate spheroids (Hubble 1926, ApJ 64, 321): q^2 = c^2 + (1 - c^2) q0^2. Dusty
-    galaxies are seen edge-on more often, softly: a full tie would turn all of them.
+    galaxies are edge-on more often, but only partly, so that not all of them are.
     """
     tie = 0.35 * min(link, 2.0)
     dusty = np.clip((spectra.dust - 0.6) / 0.5, -2.0, 2.0)
@@ -209,16 +210,16 @@ def ellipse(radius: float, axis_ratio: float, angle: float) -> np.ndarray:
 def on_the_sky(
     radius: np.ndarray, turn: np.ndarray, axis_ratio: float, angle: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """x, y [arcsec] of points at polar coordinates in a disk's plane, from the major axis on."""
+    """Projected x, y [arcsec] of polar coordinates in a disk's plane, from its major axis."""
     along, across = radius * np.cos(turn), radius * np.sin(turn) * axis_ratio
     cosine, sine = np.cos(angle), np.sin(angle)
     return cosine * along - sine * across, sine * along + cosine * across
 
 
 def draw_arms(structure: Structure, row: int, rng: np.random.Generator, n: int = 160) -> Places:
-    """Places along the spiral arms and their shares of the light: x, y [arcsec], shares, each (n,).
+    """Positions along the spiral arms and shares of the light: x, y [arcsec], shares, each (n,).
 
-    Logarithmic spirals from an inner radius outwards, as bright as an exponential disk is there;
+    Logarithmic spirals from an inner radius outwards, with an exponential disk's brightness;
     scatter and shares make them patchy. A small pitch angle makes a ring.
     """
     scale = structure.young_radius[row] / 1.678
@@ -241,10 +242,10 @@ def draw_knots(
     rng: np.random.Generator,
     n: int = 60,
 ) -> Places:
-    """Star-forming knots, as `draw_arms` gives places: two thirds of them on the arms.
+    """Positions of star-forming knots, in the form of `draw_arms`: two thirds are on the arms.
 
-    Their luminosities fall as a power law of index -1.8 over two decades, HII regions' own
-    (Kennicutt, Edgar & Hodge 1989, ApJ 337, 761, found -2 +- 0.5).
+    Their luminosity function is a power law of index -1.8 over two decades, like that of HII
+    regions (Kennicutt, Edgar & Hodge 1989, ApJ 337, 761, found -2 +- 0.5).
     """
     scale = structure.young_radius[row] / 1.678
     radius = scale * _disk_quantile(0.97 * rng.random(n))

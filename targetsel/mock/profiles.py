@@ -1,8 +1,8 @@
 """Light profiles as sums of Gaussians, drawn in Fourier space.
 
-A galaxy is a sum of Gaussians (Hogg & Lang 2013, PASP 125, 719) and points: there the PSF and the
-fiber are products, a shift is a phase, and no pixel is integrated. All transforms are of unit
-flux, on the half plane of `Canvas`, flattened to P numbers.
+A galaxy is a sum of Gaussians (Hogg & Lang 2013, PASP 125, 719) and points: in Fourier space the
+PSF and the fiber are products, a shift is a phase, and no pixel is integrated. All transforms are
+of unit flux, on the half plane of `Canvas`, flattened to P numbers.
 
 An ellipse is a matrix of second moments, shape (2, 2) [arcsec^2]: R R^T for the linear map R that
 takes the unit circle to the isophote through the half-light radius.
@@ -20,12 +20,12 @@ from scipy.special import gammaincinv, j1
 FIBER_RADIUS = 1.5  # arcsec
 FIBER_SEEING = 1.4  # arcsec
 LEAST_FIBER_SHARE = 0.02
-CANVAS = 128  # pixels; the margin around a cutout takes the light that wraps around
+CANVAS = 128  # pixels; the margin around a cutout receives the light that wraps around
 
 
 @cache
 def sersic_gaussians(index: float) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of light and widths [half-light radius] of the Gaussians that make up a profile.
+    """Shares of light and widths [half-light radius] of Gaussians that add up to a Sersic profile.
 
     The surface brightness of the Sersic profile, cut off at 8 half-light radii, is fitted without
     negative shares between 0.02 and 8 half-light radii.
@@ -35,7 +35,7 @@ def sersic_gaussians(index: float) -> tuple[np.ndarray, np.ndarray]:
     profile = np.exp(-b * (radius ** (1 / index) - 1))
     sigma = np.geomspace(0.02, 4.0, 12)
     surface = np.exp(-0.5 * (radius[:, None] / sigma) ** 2) / (2 * np.pi * sigma**2)
-    weight = radius**0.5  # between equal care per radius and per light
+    weight = radius**0.5  # compromise between equal weight per radius and per light
     share, _ = nnls(surface * weight[:, None] / profile[:, None] ** 0.5, weight * profile**0.5)
     used = share > 1e-4 * share.sum()
     share, sigma = share[used] / share[used].sum(), sigma[used]
@@ -53,8 +53,8 @@ class Canvas:
     u, v : ndarray, shapes (1, C / 2 + 1) and (C, 1)
         Spatial frequencies along x (the last axis) and y [1/arcsec].
     fiber : ndarray, shape (P,)
-        Its product with a transform is the share of the light in a fiber on the centre, through
-        the seeing of the spectrograph (Parseval's theorem).
+        Transform of a central fiber with the spectrograph's seeing: its product with another
+        transform is the share of light in the fiber (Parseval's theorem).
     """
 
     def __init__(self, pixel_scale: float) -> None:
@@ -72,16 +72,16 @@ class Canvas:
         self._to_pixels = (middle * pixel).ravel().astype(np.complex64)
 
     def square(self, ellipse: np.ndarray) -> np.ndarray:
-        """-2 pi^2 times the frequency squared in units of the ellipse, shape (P,)."""
+        """Exponent -2 pi^2 f^2 of frequencies f in units of the ellipse, shape (P,)."""
         a, b, c = (-2 * np.pi**2 * ellipse[[0, 0, 1], [0, 1, 1]]).astype(np.float32)
         return a * self._uu + (2 * b) * self._uv + c * self._vv
 
     def gaussian(self, ellipse: np.ndarray) -> np.ndarray:
-        """A Gaussian with these second moments, shape (P,)."""
+        """Transform of a Gaussian with these second moments, shape (P,)."""
         return np.exp(self.square(ellipse))
 
     def sersic(self, index: float, ellipse: np.ndarray) -> np.ndarray:
-        """A Sersic profile whose half-light isophote is the ellipse, shape (P,)."""
+        """Transform of a Sersic profile with this half-light isophote, shape (P,)."""
         share, sigma = sersic_gaussians(index)
         return mixture(self.square(ellipse), share, sigma)
 
@@ -90,7 +90,7 @@ class Canvas:
         return (phases(self.v, y) * phases(self.u, x)).ravel()
 
     def points(self, x: np.ndarray, y: np.ndarray, share: np.ndarray) -> np.ndarray:
-        """Points at x, y [arcsec] with shares of the light, all (K,); complex, shape (P,)."""
+        """Transform of points at x, y [arcsec] with shares of light, all (K,); complex, (P,)."""
         rows = phases(self.v, y) * share.astype(np.float32)
         return (rows @ phases(self.u.T, x).T).ravel()
 
@@ -114,7 +114,7 @@ canvas_of = cache(Canvas)
 
 
 def mixture(square: np.ndarray, share: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """A sum of Gaussians, widths in units of the ellipse that `square` was made of, shape (P,)."""
+    """Transform of a sum of Gaussians, widths in units of the ellipse of `square`, shape (P,)."""
     return share.astype(np.float32) @ np.exp(
         np.multiply.outer(sigma.astype(np.float32) ** 2, square)
     )

@@ -1,12 +1,12 @@
 """The mock sky: real galaxies' positions and magnitudes, simulated images and spectra.
 
 For each galaxy a fiber spectrum is drawn from the anchor model, given the real galaxy's colours,
-luminosity and redshift. Its old stars make a bulge and a disk, young stars and lines a larger disk
-with arms and knots. The fiber spectrum stays as it was drawn: each component's light is divided
-by the share of it that a fiber sees. The image's total r flux is the real galaxy's.
+luminosity and redshift. Its old stars form a bulge and a disk, young stars and lines a larger disk
+with arms and knots. The image agrees with the fiber spectrum: each component's light is divided
+by the share of it in a fiber. The image's total r flux is the real galaxy's.
 
-Everything about a source follows from the seed and its id, whatever its neighbours. Each step has
-random numbers of its own, so that two variations of a sky differ only in what they vary.
+A source depends on the seed and its id alone, not on other sources. Each step has random numbers
+of its own, so that two variations of a sky differ only in the varied property.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from targetsel.spectra.grid import wavelengths
 
 CUTOUT_SIZE = 64
 BLUER = 200  # pixels below the first of `anchor.WAVELENGTH`, down to 2430 Angstrom
-BLOCK = 256  # sources made together; another number would change last digits
+BLOCK = 256  # sources per block; another number would change last digits
 
 
 class Step(IntEnum):
@@ -60,7 +60,7 @@ class MockSources:
     Attributes
     ----------
     galaxies : Galaxies
-        The real rows behind them.
+        The real galaxies that they are drawn for.
     flux : ndarray, shape (N, B, H, W)
         Cutouts [nanomaggy]; NaN where pixels are lost.
     spectra : ndarray, shape (N, 1000)
@@ -70,11 +70,12 @@ class MockSources:
     snr : ndarray, shape (N,)
         Median signal to noise of a pixel of `measured`.
     widths : dict of ndarray, shape (N,)
-        Emission lines that were put in: rest equivalent width [Angstrom].
+        True rest equivalent widths of the emission lines [Angstrom].
     fiber_colours : dict of ndarray, shape (N,)
-        Magnitude in one band less that in the next one, of what the fiber sees, without noise.
+        Magnitude in one band minus that in the next one, of the light in the fiber, without
+        noise.
     weight : ndarray, shape (N,)
-        How many sources one stands for, where strong emitters are over-sampled.
+        Number of sources that each one stands for, where strong emitters are over-sampled.
     structure : Structure
         Sizes, shapes and components.
     """
@@ -98,7 +99,7 @@ def observe(
     variation: Variation | None = None,
     size: int = CUTOUT_SIZE,
 ) -> Iterator[MockSources]:
-    """Mock observations of some galaxies, block by block, each as `observe_block` gives it."""
+    """Mock observations of some galaxies, in blocks, each a result of `observe_block`."""
     for start in range(0, len(galaxies), BLOCK):
         rows = galaxies.take(np.arange(start, min(start + BLOCK, len(galaxies))))
         yield observe_block(rows, seed, survey, variation, size)
@@ -111,12 +112,12 @@ def observe_block(
     variation: Variation | None = None,
     size: int = CUTOUT_SIZE,
 ) -> MockSources:
-    """Mock observations of some galaxies at once, as they are given: `variation.galaxies` chose.
+    """Mock observations of one block of galaxies, already chosen by `variation.galaxies`.
 
     Parameters
     ----------
     variation : Variation, optional
-        How camera and galaxies differ from the usual.
+        Changes to camera and galaxies. Default: none.
     size : int
         Width and height of the cutouts [pixel].
     """
@@ -193,8 +194,8 @@ def _images(
 def _fiber_light(galaxies: Galaxies, spectra: FiberSpectra, survey: Camera) -> FiberLight:
     """Fluxes of each component in the fiber, in the survey's bands.
 
-    Bluer light than spectra reach, which only a u band sees, is taken to be that of their first
-    pixel.
+    Below the spectra's first pixel, which matters only for a u band, flux is taken to be that of
+    the first pixel.
     """
     extended = wavelengths(FIRST - BLUER, LAST)
     maps = synthetic_photometry(survey.passbands, extended, galaxies.redshift)

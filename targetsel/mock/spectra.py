@@ -1,4 +1,4 @@
-"""Fiber spectra of the mock sky: drawn for real galaxies, and seen through a spectrograph.
+"""Fiber spectra of the mock sky: drawn for real galaxies, with a spectrograph's noise.
 
 Stars, dust and lines are drawn from the anchor model. The spectrograph is like that of SDSS."""
 
@@ -15,11 +15,11 @@ from targetsel.mock.continuum import Continuum, break_strength, draw_continuum
 from targetsel.mock.emission import agn_weight, gas_dust, line_spectrum, profile
 from targetsel.spectra.grid import wavelengths
 
-# Uncertainty of what the broad bands tell about the *fiber*: a whole galaxy's colour is not its
+# Uncertainty of the *fiber's* features known from broad bands: a whole galaxy's colour is not its
 # centre's. Set by hand.
 KNOWN_ERROR = np.array([0.18, 0.08, 0.20])
 INSTRUMENT = 69.0  # km/s: the spectrograph's own dispersion, for a resolution of 1850
-N_NORMALS = N_DRAWN + N_CONTINUUM + 3  # that one galaxy's spectrum uses up
+N_NORMALS = N_DRAWN + N_CONTINUUM + 3  # standard normals per galaxy
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class FiberSpectra:
         Flux density per unit rest wavelength on `anchor.WAVELENGTH`: old stars (bulge), all
         other stars and gas (disk). The stars' sum is 1 on average at 5500-6100 Angstrom.
     widths : dict of ndarray, shape (N,)
-        Emission line strengths that were put in: rest equivalent width [Angstrom].
+        True rest equivalent widths of the emission lines [Angstrom].
     line_excess : ndarray, shape (N,)
-        By how many sigma asinh EW(Halpha) exceeds the anchor's expectation given the continuum's
-        colours and luminosity.
+        Excess of asinh EW(Halpha) over the anchor's expectation given the continuum's colours
+        and luminosity [sigma].
     ratio_excess : ndarray, shape (N,)
         The same for [NII] / Halpha, given also EW(Halpha).
     age_excess : ndarray, shape (N,)
@@ -43,9 +43,10 @@ class FiberSpectra:
     dust : ndarray, shape (N,)
         V-band attenuation of the young stars [mag].
     agn : ndarray, shape (N,)
-        How far the line ratios speak of an active nucleus, 0 to 1.
+        Degree to which line ratios indicate an active nucleus, 0 to 1.
     weight : ndarray, shape (N,)
-        Makes up for over-sampling: weighted statistics are the anchor's. 1 without over-sampling.
+        Corrects for over-sampling: weighted statistics are the anchor's. 1 without
+        over-sampling.
     """
 
     old: np.ndarray
@@ -77,7 +78,7 @@ def draw_spectra(
         Independent standard normals: all of the randomness.
     over_sampling : float
         Share of the galaxies whose spectra are drawn with a preference for strong lines, for
-        training. `FiberSpectra.weight` makes up for it.
+        training. `FiberSpectra.weight` corrects for it.
     """
     fiber = known + np.array([0.0, 0.0, np.log10(FIBER_SHARE)])
     of_features, of_continuum, rest = np.split(normals, [N_DRAWN, N_DRAWN + N_CONTINUUM], axis=1)
@@ -119,7 +120,7 @@ def _lines(
 
 
 def _sodium(continuum: Continuum, normal: np.ndarray) -> np.ndarray:
-    """Share of light that passes the interstellar sodium doublet, shape (N, L).
+    """Share of light transmitted by the interstellar sodium doublet, shape (N, L).
 
     Its equivalent width rises with dust, about 1 Angstrom at A_V = 1; rounded from memory.
     """
@@ -151,7 +152,7 @@ def measure_spectra(
     Parameters
     ----------
     flux : ndarray, shape (N, 1000)
-        Noise-free, on `spectra.grid`.
+        Noise-free flux density on `spectra.grid`.
     redshift, snr : ndarray, shape (N,)
     noise : ndarray, shape (N, 1000)
         Independent standard normals.

@@ -1,4 +1,4 @@
-"""Tables of a mock sky: the catalog that an observer would have, what is true, and the spectra."""
+"""Tables of a mock sky: the observer's catalog, the truth, and the spectra."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, measure
 from targetsel.spectra.spectrum import Spectra
 from targetsel.tables.columns import NEVER, Column, list_column, schema_of
 
-# Attributes of `Structure` that are written, with their unit and what they are.
+# Attributes of `Structure` that are written, with their unit and meaning.
 COMPONENTS = {
     "bulge_radius": ("arcsec", "half-light radius of the bulge along its major axis"),
     "disk_radius": ("arcsec", "half-light radius of the old disk along its major axis"),
@@ -41,7 +41,7 @@ Filled = tuple[Column, np.ndarray]
 
 
 def catalog_table(sources: MockSources, weighted: bool) -> pa.Table:
-    """The catalog that an observer would have; with weights, of an over-sampled sky."""
+    """The catalog that an observer would have; with weights for an over-sampled sky."""
     galaxies = sources.galaxies
     about = f"{REAL} behind the source: its row in kcorrect's file"
     magnitude = ab_magnitude(galaxies.flux[:, 2])
@@ -66,7 +66,7 @@ def catalog_table(sources: MockSources, weighted: bool) -> pa.Table:
 
 
 def truth_table(sources: MockSources) -> pa.Table:
-    """One row per source: proxies of the noise-free fiber spectrum, and what went into the mock."""
+    """One row per source: proxies of the noise-free fiber spectrum, and the mock's parameters."""
     return _table([*_ids(sources), (WEIGHT, sources.weight), *_truths(sources)])
 
 

@@ -1,4 +1,4 @@
-"""Variations of the mock sky from the one that networks learn from, for tests of transfer."""
+"""Variations of the mock sky from the one that networks are trained on, to test transfer."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ Magnitude = Annotated[float, Quantity("mag", -2, 2)]
 
 
 class Variation(DocumentModel):
-    """Changes to camera and galaxies; as it stands, none.
+    """Changes to camera and galaxies; none by default.
 
     Attributes
     ----------
     seeing : float
-        Factor on the width of the PSF. The noise of a pixel stays nearly: at 1.4 it is
-        1 % lower, at 0.5 and 0.3 some 7 and 20 % higher.
+        Factor on the width of the PSF. The noise of a pixel hardly changes: at 1.4 it is
+        1 % lower, at 0.5 and 0.3 about 7 and 20 % higher.
     depth : float
-        [mag] deeper; the noise of a pixel changes.
+        Increase in depth [mag]; the noise of a pixel changes.
     zero_point : mapping
-        By band: every source comes out fainter by this [mag].
+        Error of the zero point by band [mag]; positive makes every source fainter.
     link : float
-        How strongly shapes follow what a spectrum has beyond its colour; see `morphology`.
+        Strength of the dependence of shapes on a spectrum's lines and break at given colour;
+        see `morphology`.
     neighbours : float
         Factor on the number of neighbouring galaxies and stars.
     dimming : float
-        [mag] by which every galaxy is less luminous; see `Galaxies.fainter`.
+        Decrease of every galaxy's luminosity [mag]; see `Galaxies.fainter`.
     line_strength : float
         Factor on the width of every emission line.
     over_sampling : float
         Share of the galaxies drawn with a preference for strong lines; see `draw_spectra`.
     redshift : (float, float)
-        Galaxies outside are left out.
+        Range of redshift; galaxies outside it are left out.
     """
 
     seeing: Annotated[float, Quantity("", 0.3, 5.0)] = 1.0
@@ -75,7 +76,7 @@ class Variation(DocumentModel):
         Raises
         ------
         MockError
-            If the file is missing, no such YAML, or has a key or a value that makes no sense.
+            If the file is missing, no such YAML, or has an unknown key or an invalid value.
         """
         return read_model(Path(path), cls, MockError)
 
@@ -85,7 +86,7 @@ class Variation(DocumentModel):
         return replace(survey, seeing=survey.seeing * self.seeing, depth=depth)
 
     def zero_points(self, survey: Camera) -> np.ndarray:
-        """[mag], shape (B,).
+        """Errors of the zero points in the survey's bands [mag], shape (B,).
 
         Raises
         ------

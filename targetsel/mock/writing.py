@@ -37,27 +37,27 @@ Progress = Callable[[int, int], None]
 
 TABLES, CUTOUTS = ("catalog", "truth", "spectra"), "cutouts"
 SPECTRA_PER_GROUP = 1024
-COLUMNS, AT_MOST = 10, 80  # of a page of pictures
+COLUMNS, AT_MOST = 10, 80  # columns and most pictures of a page
 BLUE_GREEN_RED = (("g", "r", "i"), ("g", "r", "z"))
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
 class SkyPlan:
-    """Specification of a mock sky: everything that its files follow from.
+    """Specification of a mock sky, which determines its files.
 
     Attributes
     ----------
     galaxies : Galaxies
-        Real galaxies; when there are no more of them they begin again, as `Galaxies.realised`.
+        Real galaxies; further sources repeat them, changed by `Galaxies.realised`.
     n : int
         Number of sources.
     seed : int
     survey : Camera
     variation : Variation
     held_out : bool, optional
-        Whether the galaxies are those that no shipped ensemble learns from, or those that they do
-        learn from; None where they were chosen otherwise.
+        Whether the galaxies are those that no shipped ensemble is trained on (True), or those
+        that they are trained on (False); None if they were chosen otherwise.
     """
 
     galaxies: Galaxies
@@ -78,7 +78,7 @@ class SkyPlan:
                 f"no real galaxy has a redshift between {low:g} and {high:g}. "
                 "Most of them lie between 0.03 and 0.2."
             )
-        self.variation.zero_points(self.survey)  # whose bands must be the survey's
+        self.variation.zero_points(self.survey)  # checks that its bands are the survey's
 
     @classmethod
     def of(
@@ -89,11 +89,11 @@ class SkyPlan:
         variation: Variation | None = None,
         held_out: bool = False,
     ) -> SkyPlan:
-        """A sky of the galaxies that networks learn from, or of those `held_out` from them.
+        """A sky of the galaxies that networks are trained on, or of those `held_out` from them.
 
-        The latter are the demonstration's. They come in an order that follows from the seed, so
-        that the first sources are a fair part of all galaxies; beyond the number of galaxies, they
-        come again as fainter ones.
+        The latter are the demonstration's. Their order follows from the seed, so that the first
+        sources are a fair sample of all galaxies; beyond the number of galaxies, they are
+        repeated as fainter ones.
         """
         variation = variation or Variation()
         chosen = variation.galaxies(Galaxies.of_demonstration(held_out))
@@ -102,11 +102,11 @@ class SkyPlan:
 
     @property
     def blocks(self) -> range:
-        """First places of the blocks that sources are made in."""
+        """Start indices of the blocks of sources."""
         return range(0, self.n, BLOCK)
 
     def sources(self, start: int) -> Galaxies:
-        """The rows of the block that begins at `start`."""
+        """The galaxies of the block that begins at `start`."""
         places = np.arange(start, min(start + BLOCK, self.n))
         realisation, row = np.divmod(places, len(self.galaxies))
         parts = [
@@ -146,8 +146,8 @@ def write_sky(
 ) -> None:
     """Write `catalog.parquet`, `cutouts/`, `truth.parquet` and `spectra.parquet` into a folder.
 
-    Sources are made in blocks and written as they come, so that memory does not grow with their
-    number, and the number of workers changes no byte. Each file appears whole or not at all.
+    Sources are made and written in blocks, so that memory does not grow with their number,
+    and the number of workers changes no byte. Each file appears whole or not at all.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def write_sky(
     Raises
     ------
     OutputError
-        If one of the files is there already and is no mock sky's, or cannot be written.
+        If one of the files exists and is not of a mock sky, or cannot be written.
     """
     from targetsel.scoring.ensemble import DEFAULT, find_ensemble
     from targetsel.spectra.decoder import FILE_NAME, Decoder
@@ -195,11 +195,12 @@ def write_sky(
 
 
 def check_folder(folder: Path) -> None:
-    """Make a folder for a mock sky, unless something else would be lost there.
+    """Make a folder for a mock sky, unless it holds other files under the sky's names.
 
     Raises
     ------
     OutputError
+        If it does, or cannot be made.
     """
     make_folder(folder)
     check_replaceable(folder / CUTOUTS)
@@ -221,7 +222,7 @@ def _is_mock(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _for_one_run(folder: Path) -> Iterator[None]:
-    """A sky's folder for one run alone; what killed ones have left half-written there is removed.
+    """Lock a sky's folder for one run; temporary files of interrupted runs are removed.
 
     Raises
     ------
@@ -240,7 +241,7 @@ def _for_one_run(folder: Path) -> Iterator[None]:
 
 
 def _made(plan: SkyPlan, workers: int) -> Iterator[_Made]:
-    """The blocks of a sky in their order; a few are ahead of the one that is asked for."""
+    """The blocks of a sky in their order; a few are computed ahead of use."""
     if workers == 1:
         yield from (_make(plan, start) for start in plan.blocks)
         return
@@ -266,12 +267,12 @@ def _made_by(workers: int, plan: SkyPlan) -> Iterator[_Made]:
         )
 
 
-_plans: list[SkyPlan] = []  # of a process that makes sources, its plan
+_plans: list[SkyPlan] = []  # plan of a worker process
 
 
 def _begin(plan: SkyPlan) -> None:
-    """Give a process its plan once. Sent with every block, it would fill the pipe to a process
-    that was killed, on which some versions of Python wait for ever."""
+    """Give a process its plan once. Sent with every block, it would fill the pipe to a killed
+    process, on which some versions of Python wait forever."""
     return_freed_memory()
     _plans.append(plan)
 
@@ -288,7 +289,7 @@ def _make(plan: SkyPlan, start: int) -> _Made:
 
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started inside leave the other cores to one another."""
+    """Start processes inside the block with one thread each."""
     before = {name: os.environ.get(name) for name in THREAD_LIMITS}
     os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
     try:
@@ -305,7 +306,7 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def draw_page(folder: Path, path: Path, at_most: int = AT_MOST) -> int:
-    """Write a PNG with the first sources of the mock sky in a folder; how many were drawn.
+    """Write a PNG with the first sources of the mock sky in a folder; return their number.
 
     Each has its redshift, r magnitude and the width of Halpha + [NII] in its noise-free spectrum.
     """

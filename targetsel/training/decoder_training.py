@@ -349,7 +349,7 @@ def train_decoder_into(
         beside.write_text(json.dumps(about, indent=1) + "\n")
     draw_training(decoder, spectra, trained, folder / "training.png")
     decoder.write(folder / FILE_NAME)
-    for leftover in (checkpoint, *folder.glob(f".{checkpoint.name}.*.tmp")):  # of an interrupted run
+    for leftover in (checkpoint, *folder.glob(f".{checkpoint.name}.*.tmp")):  # interrupted runs'
         leftover.unlink(missing_ok=True)
     return figures
 
