@@ -293,7 +293,7 @@ def parse_model(text: str, file: str, model: type[M], error: type[TargetselError
 
 def validate(tree: Node, model: type[M]) -> M:
     """The model of a YAML tree, or of a part of one; errors as those of `read_model`."""
-    if isinstance(tree, Map) and "schema" in tree:  # of another format nothing else is right
+    if isinstance(tree, Map) and "schema" in tree:  # no other key is checked against another format
         field = _fields(model).get("schema")
         known = get_args(field.annotation) if field else ()
         if known and tree["schema"] not in known:
@@ -402,12 +402,12 @@ class _Fault:
 
     @property
     def within(self) -> str:
-        """The map that the fault lies in."""
+        """Name of the map that holds the fault."""
         return ".".join(self.names[:-1]) or self.owner.model_config.get("title") or "the file"
 
 
 def _told(model: type[BaseModel], tree: Node | None, fault: Any) -> tuple[SourceLocation, str]:
-    """Location and message of one of pydantic's faults."""
+    """Location and message of one of pydantic's errors."""
     found, kind = _Fault.follow(model, tree, fault), fault["type"]
     key = found.names[-1] if found.names else ""
     keys = list(_fields(found.owner))

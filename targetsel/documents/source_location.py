@@ -17,7 +17,7 @@ class SourceLocation:
     Attributes
     ----------
     file : str
-        The name the user knows the file by.
+        Name of the file as the user gave it.
     line, column : int
         Counted from 1, as editors do.
     source : str
@@ -60,6 +60,6 @@ class SourceLocation:
 
 
 def shortened(message: str) -> str:
-    """The message on one line, cut where it quotes more than anyone reads."""
+    """The message on one line, cut after `LONGEST` characters."""
     message = " ".join(message.splitlines())
     return message if len(message) <= LONGEST else f"{message[: LONGEST - 3]}..."

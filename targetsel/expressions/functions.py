@@ -1,7 +1,7 @@
 """Functions and operators of expressions, one record each.
 
-NaN stands for *missing*. What NumPy would make infinite for want of a value (division by zero,
-the logarithm of zero) is missing too; an infinity that stands in the data is a value.
+NaN stands for *missing*. Undefined results (division by zero, the logarithm of a number that is not
+positive) are missing, too, where NumPy gives infinity; an infinity in the data is a value.
 
 To add a function, add its `Function` to `ARITHMETIC`: the grammar, the checks of units, the
 evaluation, P(), the JSON schema and the help all read that record.
@@ -32,7 +32,7 @@ class Function:
     name : str
         The name or symbol in expressions.
     help : str
-        One line that says what it gives.
+        Description of the result, on one line.
     arguments : (int, int)
         The fewest and the most arguments.
     compute : callable, optional

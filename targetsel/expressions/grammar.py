@@ -48,7 +48,7 @@ _SYMBOL = re.compile(r"\*\*|<=|>=|==|!=|[-+*/<>&|~()\[\],]")
 _DIRECTION = {"<": "up", "<=": "up", ">": "down", ">=": "down"}
 COMPARISONS = (*_DIRECTION, "==", "!=")
 
-# Characters and words people bring from elsewhere, and what to write here.
+# Characters and words of other languages, and their equivalents here.
 _ELSEWHERE = {
     "&&": "'&&' is not known here; write and",
     "||": "'||' is not known here; write or",

@@ -35,7 +35,7 @@ SAME_PLACE = 60.0  # arcsec: proper motion may have moved a target, but not furt
 
 @dataclass(frozen=True)
 class Pointing:
-    """One file that a tool gave back.
+    """The result of a tool for one pointing: the targets that got a fiber.
 
     Attributes
     ----------
@@ -45,9 +45,9 @@ class Pointing:
     ra, dec : ndarray, shape (K,)
         Their positions there [deg].
     in_reach : ndarray of int64, or None
-        Ids of the targets that some fiber can reach; None where the file does not say.
+        Ids of the targets that some fiber can reach; None where the file does not list them.
     tile : str
-        Number of the DESI tile; empty where the file does not say.
+        Number of the DESI tile; empty where the file does not give it.
     """
 
     path: Path
@@ -81,15 +81,15 @@ class Pointing:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A target list and how often each of its targets was assigned.
+    """A target list with the number of times that each target was assigned.
 
     Attributes
     ----------
     targets : TargetList
     times : ndarray, shape (M,), int64
-        In how many pointings the target got a fiber.
+        Number of pointings in which the target got a fiber.
     in_reach : ndarray, shape (M,), bool, or None
-        Whether any pointing could reach the target; None where the files do not say.
+        Whether any pointing could reach the target; None where the files do not list it.
     files : tuple of Path
     """
 
@@ -129,7 +129,7 @@ class Assignment:
         return replace(self.targets, table=left, footer=footer)
 
     def summary(self) -> list[ClassAssignment]:
-        """Per target class and priority, the highest priority first."""
+        """Counts per target class and priority, the highest priority first."""
         lines = []
         for program, priority, rows in groups_of(self.targets):
             reach = None if self.in_reach is None else int(self.in_reach[rows].sum())

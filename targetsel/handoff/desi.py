@@ -126,7 +126,7 @@ def desi_target(targets: ToolTable, settings: DesiSettings) -> np.ndarray:
 
 
 def obsconditions(targets: ToolTable, settings: DesiSettings) -> np.ndarray:
-    """When each target may be observed: the list's bits, else the setting's, shape (M,), int32."""
+    """Observing conditions of each target: the list's bits, else the setting's, (M,), int32."""
     own = targets.number("obs_conditions")
     if (own < 1).any():
         raise HandoffError(

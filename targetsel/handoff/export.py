@@ -1,4 +1,4 @@
-"""Target lists written for one tool, with maps of ids and priorities beside them, and read back."""
+"""Export of target lists to one tool, with maps of ids and priorities, and a check of the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POSITION_TOLERANCE = 0.001  # arcsec
 
 @dataclass(frozen=True)
 class Export:
-    """The list as it was written, and the files, the tool's own first."""
+    """The exported list, and the files written, the tool's own first."""
 
     targets: ToolTable
     files: tuple[Path, ...]
@@ -45,8 +45,8 @@ def export(
 ) -> Export:
     """Write `targets` to `path` for a tool.
 
-    Beside it come ``<file>.priorities.ecsv``, which of the list's priorities became which of the
-    tool's, and, where the tool has ids of its own, ``<file>.ids.ecsv``.
+    Beside it come ``<file>.priorities.ecsv``, the map from the list's priorities to the tool's,
+    and, where the tool has ids of its own, ``<file>.ids.ecsv``.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def export(
 
 
 def check(targets: ToolTable, path: Path) -> ReadBack:
-    """Read a tool's file back and compare it with what was to be written.
+    """Read a tool's file back and compare it with the exported list.
 
     Raises
     ------

@@ -39,7 +39,7 @@ def write_fits(
         may be missing. Types are i2, i4, i8, f4, f8, b1, and S for ASCII text, which S12 makes at
         least 12 characters wide.
     values : mapping
-        Of each column an array of N rows, or one value for all of them.
+        An array of N rows for each column, or one value for all rows.
     extname : str
     cards : mapping, optional
         Further header cards of the extension: keyword to (value, comment).
@@ -76,7 +76,7 @@ def write_ecsv(path: Path, table: Table) -> None:
 
 
 def read_fits(path: Path, extension: int | str = 1) -> tuple[Mapping[str, np.ndarray], str]:
-    """The columns of a binary table, and who read them: cfitsio where fitsio is installed.
+    """The columns of a binary table, and the reader: cfitsio where fitsio is installed.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def _read_with_astropy(path: Path, extension: int | str) -> dict[str, np.ndarray
 
 
 def _native(values: np.ndarray) -> np.ndarray:
-    """In the machine's byte order; strings as text without trailing blanks."""
+    """The array in native byte order; strings as text without trailing blanks."""
     if values.dtype.kind in "SU":
         return np.char.rstrip(values.astype(str))
     return values.astype(values.dtype.newbyteorder("="))

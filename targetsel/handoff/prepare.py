@@ -1,4 +1,4 @@
-"""Target lists made ready for one tool: moved to its epoch, on its scale, under its ids."""
+"""Target lists prepared for one tool: at its epoch, with its priorities and its ids."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def _steps(n_levels: int, scale: PriorityScale) -> np.ndarray:
     return best + scale.step * place
 
 
-# --- what is written beside the file -------------------------------------------------------------
+# --- maps beside the file ------------------------------------------------------------------------
 
 
 def priority_map(targets: ToolTable) -> Table:

@@ -1,4 +1,4 @@
-"""Settings of tools, read from YAML files: whatever a tool needs beyond the list.
+"""Settings of tools, read from YAML files: all that a tool needs beyond the list.
 
 Each tool declares its settings as a model; docstrings of the fields are what ``--list`` prints.
 """
@@ -44,7 +44,7 @@ Epoch = Annotated[float, Quantity("", *EPOCHS), Expected("a Julian year such as 
 
 
 class ToolSettings(DocumentModel):
-    """Settings of one tool; subclasses declare them, with what each means."""
+    """Settings of one tool; subclasses declare them, with their meanings."""
 
     model_config = ConfigDict(title="the settings", use_attribute_docstrings=True)
 
@@ -126,7 +126,7 @@ class ToolSettings(DocumentModel):
     def filled(self, key: str, values: np.ndarray, program: np.ndarray) -> np.ndarray:
         """Positive numbers, their gaps (NaN) filled from the setting `key`, shape (M,).
 
-        Where the list leaves no gap the setting is neither used nor needed.
+        The setting is neither used nor required if the list has no gap.
         """
         if np.isnan(values).any():
             given = self.by_class(key, program).astype(float)

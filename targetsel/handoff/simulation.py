@@ -31,17 +31,17 @@ class Instrument:
     ----------
     n_fibers : int
     diameter : float
-        Of the field [deg]; of a hexagon, from corner to corner.
+        Diameter of the field [deg]; of a hexagon, from corner to corner.
     shape : "circle" or "hexagon"
         A hexagon has two corners to the east and west of its center.
     patrol : float or None
-        How far a fiber reaches from its home [arcsec]; None: across the whole field.
+        Patrol radius of a fiber [arcsec]; None: the whole field.
     separation : float
-        Two fibers cannot come closer [arcsec]; 0 where no single number is published.
+        Smallest separation of two fibers [arcsec]; 0 where no single number is published.
     source : str
-        Where the numbers come from.
+        Source of the numbers.
     real_tool : str
-        What to use for a real assignment.
+        Tool for a real assignment.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Fiber- and slit-assignment tools: what one asks of a target list, and the list made ready for it.
+"""Fiber- and slit-assignment tools: their requirements, and a target list prepared for one.
 
 Each tool is a `Tool` in the module of its observatory, with two functions, `write` and `read`.
 """
@@ -38,7 +38,7 @@ class PriorityScale:
 
     @property
     def step(self) -> int:
-        """1 where a larger number is the worse priority, otherwise -1."""
+        """1 where a larger number is the lower priority, otherwise -1."""
         return 1 if self.worst > self.best else -1
 
     @property
@@ -58,7 +58,7 @@ class ToolTargets:
     Attributes
     ----------
     id : ndarray, shape (M,)
-        As the tool knows them: compare with `ToolTable.id`.
+        Ids in the tool's file: compare with `ToolTable.id`.
     ra, dec : ndarray, shape (M,)
         Position [deg, ICRS] at the tool's epoch.
     priority : ndarray, shape (M,), or None
@@ -152,11 +152,11 @@ class ToolTable:
     footer : dict
         The target list's own footer.
     id : ndarray, shape (M,)
-        What the tool is to call each target: an int64 or a name, see `Tool.ids`.
+        Each target's id in the tool's file: an int64 or a name, see `Tool.ids`.
     ra, dec : ndarray, shape (M,)
         Position [deg, ICRS] at `epoch`.
     epoch : ndarray, shape (M,)
-        Julian year; NaN where the list does not say and the tool does not ask.
+        Julian year; NaN where the list has none and the tool needs none.
     pmra, pmdec : ndarray, shape (M,)
         Proper motion [mas/yr], `pmra` times cos(dec); NaN where unknown.
     priority : ndarray, shape (M,), int64
@@ -202,7 +202,7 @@ class ToolTable:
 
     @property
     def subpriority(self) -> np.ndarray:
-        """Breaks ties between equal priorities, higher first, in [0, 1), shape (M,)."""
+        """Tie-breaker among equal priorities, higher first, in [0, 1), shape (M,)."""
         return self.table["subpriority"].to_numpy()
 
     @cached_property
@@ -217,7 +217,7 @@ class ToolTable:
 
     @property
     def exptime(self) -> np.ndarray:
-        """Time asked for [s], NaN where the list does not say, shape (M,)."""
+        """Exposure time requested [s], NaN where the list has none, shape (M,)."""
         return self.number("exptime")
 
     def filled(self, name: str, default: np.ndarray | float) -> np.ndarray:

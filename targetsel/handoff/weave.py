@@ -47,7 +47,7 @@ def write(targets: ToolTable, settings: WeaveSettings, path: Path) -> list[Path]
     """Write the template's tables with our rows in the first."""
     template = settings.path("template")
     try:
-        with warnings.catch_warnings():  # a file that is cut short is refused below
+        with warnings.catch_warnings():  # a truncated file is refused below
             warnings.simplefilter("ignore", AstropyUserWarning)
             hdus = fits.open(template, memmap=False, disable_image_compression=True)
             len(hdus)  # reads the headers of all

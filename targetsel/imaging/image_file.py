@@ -33,7 +33,7 @@ class Image:
     bands : tuple of B strings
         Empty if the file does not name them.
     pixel_scale : float or None
-        [arcsec]; None if the file does not tell.
+        [arcsec]; None if the file does not give it.
     header : fits.Header or None
         Header of the image in a FITS file.
     masked : bool

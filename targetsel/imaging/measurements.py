@@ -1,4 +1,4 @@
-"""Numbers measured on cutouts: magnitude, colour and size of the source, and signs of trouble.
+"""Numbers measured on cutouts: magnitude, colour and size of the source, and signs of problems.
 
 None of them needs a network or a catalog. Magnitudes are taken from the cutout, as it is there
 wherever there is something to predict from, while catalogs differ in theirs. The range of ordinary
@@ -14,7 +14,7 @@ from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
 
 MAGNITUDE = "cutout_mag"  # column of a scored catalog
 FAINTEST = 0.01  # [nanomaggy] flux that fainter ones count as
-# Numbers that tell of trouble, by name.
+# Numbers that indicate problems, by name.
 CHECKS = {
     "masked": "share of pixels without data, in the band that has most of them",
     "masked centre": "the same within an eighth of the side from the centre",

@@ -176,7 +176,7 @@ class _Spill:
         return pixels.reshape(len(rows), *self.layout.shape)
 
     def _check_layout(self, cutouts: Cutouts) -> None:
-        """The first piece sets the layout, the others must agree."""
+        """Check that a piece has the layout of the first one."""
         height, width = cutouts.flux.shape[2:]
         layout = Layout(
             bands=cutouts.bands,
@@ -265,7 +265,7 @@ def _healpix(source_id: np.ndarray, ra: np.ndarray, dec: np.ndarray, store: Path
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise an OutputError where a store has no place, or something else would be lost."""
+    """Raise an OutputError if `path` is neither free nor a cutout store."""
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it first.")
     if not path.exists():

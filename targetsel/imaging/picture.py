@@ -38,7 +38,7 @@ def composite(cutouts: Cutouts) -> np.ndarray:
 
 
 def draw_mosaic(cutouts: Cutouts, path: Path) -> None:
-    """Write a PNG with the colour picture of every cutout, its id and what is wrong with it."""
+    """Write a PNG with the colour picture of every cutout, its id and its status."""
     columns = min(len(cutouts), max(4, math.isqrt(len(cutouts))))
     rows = math.ceil(len(cutouts) / columns)
     figure = Figure(figsize=(2.4 * columns, 2.6 * rows), layout="constrained")

@@ -202,7 +202,7 @@ class CutoutStore:
 def check_suits(
     store: CutoutStore, bands: tuple[str, ...], pixel_scale: float, size: int, place: object
 ) -> None:
-    """Raise a CutoutError unless the store suits the training of an ensemble.
+    """Raise a CutoutError unless the store matches the training data of an ensemble.
 
     More bands, in any order, and larger cutouts are fine (see `Cutouts.select_bands` and `crop`);
     the pixel scale may differ by 1 %.

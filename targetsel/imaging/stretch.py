@@ -61,7 +61,7 @@ class Stretch:
     def apply(self, flux: np.ndarray) -> np.ndarray:
         """The stretched flux, float32, shape (N, B, H, W).
 
-        Pixels without data (NaN) become what no flux becomes, the level of the sky.
+        Pixels without data (NaN) get the value of zero flux, the level of the sky.
 
         Parameters
         ----------

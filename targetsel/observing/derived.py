@@ -39,7 +39,7 @@ class DerivedPosterior:
     slope : ndarray, shape (N,)
         The correlation of its normal score with the proxy's.
     rest : ndarray, shape (N, S)
-        What the proxy does not explain of its score, at common draws of the redshift; S may be 0.
+        Residual of its score after the proxy's part, at common draws of the redshift; S may be 0.
     """
 
     name: str
@@ -50,7 +50,7 @@ class DerivedPosterior:
 
     @classmethod
     def monotone(cls, name: str, proxy: str, values: np.ndarray) -> DerivedPosterior:
-        """One that rises or falls with the proxy; `values` at the proxy's quantiles, (N, L)."""
+        """A quantity monotone in the proxy; `values` at the proxy's quantiles, shape (N, L)."""
         falls = values[:, -1] < values[:, 0]
         ordered = np.where(falls[:, None], values[:, ::-1], values)
         rest = np.zeros((len(values), 0))
@@ -60,7 +60,7 @@ class DerivedPosterior:
     def drawn(
         cls, name: str, proxy: str, values: np.ndarray, scores: np.ndarray
     ) -> DerivedPosterior:
-        """One whose `values`, shape (N, S), are at the proxy's normal `scores`, shape (S,)."""
+        """A quantity with `values`, shape (N, S), at the proxy's normal `scores`, shape (S,)."""
         from scipy.stats import rankdata  # which takes a third of a second to import
 
         known = np.isfinite(values).all(axis=1, keepdims=True)
@@ -73,7 +73,7 @@ class DerivedPosterior:
         return cls(name, proxy, np.where(known, quantiles, np.nan), slope, rest)
 
     def correlation(self, other: DerivedPosterior | str, posterior: ProxyPosterior) -> np.ndarray:
-        """With another follower or a proxy, shape (N,)."""
+        """Correlation with another quantity or a proxy, shape (N,)."""
         if isinstance(other, str):
             return self.slope * between(self.proxy, other, posterior)
         shared = self.slope * other.slope * between(self.proxy, other.proxy, posterior)

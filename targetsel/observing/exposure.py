@@ -25,7 +25,7 @@ SPEED_KM = 2.997_924_58e5  # [km/s]
 LINE_SIGMA = 100.0  # velocity dispersion of a galaxy's gas [km/s]
 FWHM = 2.354_820  # full width at half maximum of a Gaussian, in sigma
 HALF_LIGHT = 1.678347  # half-light radius of an exponential disk, in scale lengths
-LONGEST = 1e7  # [s], given where no exposure would do
+LONGEST = 1e7  # [s], used where no exposure reaches the S/N
 _FARTHEST = 6.0  # seeing removes higher frequencies, in units of 1 / sigma
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
 
@@ -102,9 +102,9 @@ def rates(
     Parameters
     ----------
     flux : ndarray
-        Of the line within the fiber [erg/s/cm2].
+        Flux of the line within the fiber [erg/s/cm2].
     continuum : ndarray
-        Within the fiber [erg/s/cm2/Angstrom].
+        Flux density within the fiber [erg/s/cm2/Angstrom].
     wavelength : ndarray
         Observed [Angstrom].
     width : ndarray

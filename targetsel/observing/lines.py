@@ -129,7 +129,7 @@ class Exposure:
 
     @classmethod
     def asked(cls, spectrograph: Spectrograph, time: str | None, snr: float) -> Exposure:
-        """With a time such as "15min", or else the spectrograph's usual one.
+        """The exposure for a time such as "15min", or else the spectrograph's usual one.
 
         Raises
         ------

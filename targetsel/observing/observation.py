@@ -67,7 +67,7 @@ class Observation:
     reddening: str = ""
 
     def check(self, schema: pa.Schema) -> None:
-        """Refuse a catalog that cannot be observed so.
+        """Refuse a catalog that lacks columns, or has those to be written.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class Observation:
         return _numbers(piece, self.reddening, "mag")
 
     def _share(self, piece: pa.Table) -> np.ndarray:
-        """Share of the light that the magnitudes are of within the fiber, shape (N,)."""
+        """Share of the light of the magnitudes that enters the fiber, shape (N,)."""
         spectrograph = self.exposure.spectrograph
         if self.magnitudes.in_fiber:
             return np.ones(piece.num_rows)

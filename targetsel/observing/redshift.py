@@ -58,7 +58,7 @@ class Redshift:
         return tuple(each for each in (self.value, self.error) if isinstance(each, str) and each)
 
     def check(self, schema: pa.Schema) -> None:
-        """Refuse a catalog that cannot serve.
+        """Refuse a catalog without the columns that are needed.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class Redshift:
             raise SpectrographError(f"column '{name}' is {kind}, expected {expected}.")
 
     def draw(self, piece: pa.Table, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Redshifts at normal scores, and the trouble of those that have none.
+        """Redshifts at normal scores, and the problems of sources without one.
 
         Parameters
         ----------
@@ -128,7 +128,7 @@ class Redshift:
 
 
 def parse_redshift(text: str) -> str | float:
-    """The number that "0.1" is, or else the name of a column."""
+    """The number of a text such as "0.1", or else the name of a column."""
     try:
         return float(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""Spectrographs: what a fiber, its telescope and its cameras let through, read from small files.
+"""Spectrographs: throughput and noise of fibers, telescopes and cameras, read from YAML files.
 
-A file gives what a reader of the instrument's papers can find; throughput is that of everything
+A file holds published numbers of the instrument; throughput is that of everything
 between the top of the atmosphere and the detected electron, but for the light that misses the
 fiber.
 """

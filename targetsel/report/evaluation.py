@@ -33,7 +33,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures, and what a reader must know of them.
+    """All figures, with the provenance that a reader needs.
 
     Attributes
     ----------

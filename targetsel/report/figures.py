@@ -37,9 +37,9 @@ class Figure:
     figure : str
         Its name, such as ``coverage 90 %``.
     of : str
-        Of a latent, a proxy, a claim or a class.
+        Name of the latent, proxy, claim or class.
     subset : str
-        Of which sources: `ALL`, or such as ``rmag 15.1 to 16.8``.
+        Subset of the sources: `ALL`, or such as ``rmag 15.1 to 16.8``.
     value, low, high : float
         With its 95 % interval from resampling groups.
     n : int
@@ -73,7 +73,7 @@ _COLUMNS = {
 
 
 class Figures:
-    """Many figures, found by their name, what they are of and the subset."""
+    """Figures, found by name, quantity and subset."""
 
     def __init__(self, figures: Iterable[Figure]) -> None:
         self._figures = {(each.figure, each.of, each.subset): each for each in figures}

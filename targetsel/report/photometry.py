@@ -1,4 +1,4 @@
-"""Photometry of a scored catalog, and what gradient boosting alone says of a claim from it."""
+"""Photometry of a scored catalog, and probabilities of claims by gradient boosting on it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def magnitudes(table: pa.Table) -> dict[str, np.ndarray]:
 
 
 def red_magnitude(table: pa.Table) -> str | None:
-    """The column that says how bright a source is: in r, or on its cutout."""
+    """Name of the magnitude column that bins sources: in r, or on the cutout."""
     in_r = [each.name for each in _columns(table) if each.band.name == "r"]
     in_r.sort(key=lambda name: name.lower().startswith("flux_"))
     return next((name for name in (*in_r, MAGNITUDE) if name in table.column_names), None)

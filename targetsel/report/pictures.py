@@ -23,7 +23,7 @@ from targetsel.report.distributions import (
 )
 from targetsel.report.figures import Figure, Figures, Subset
 
-# Okabe & Ito's colours, which most people can tell apart, with marks beside them.
+# Okabe & Ito's colours, distinct for most colour-blind readers, with marks beside them.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f",
            "#8c564b")  # fmt: skip
 MARKS = "os^Dvp*Xh"
@@ -34,7 +34,7 @@ COLUMNS = 3
 
 @dataclass(frozen=True)
 class Picture:
-    """An SVG image, with what it shows in words."""
+    """An SVG image, with a description in words."""
 
     svg: bytes
     title: str

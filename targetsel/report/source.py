@@ -1,4 +1,4 @@
-"""One source on a page: its cutout, the spectrum expected of it, its lines, and what rules say."""
+"""Picture of one source: its cutout, expected spectrum, line strengths and verdicts of rules."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def draw_source(
     Parameters
     ----------
     ensemble : Ensemble
-        That scored it; its decoder is used.
+        The ensemble that scored the catalog; its decoder is used.
     rules : sequence of Rules
-        Whose classes are listed with their verdict and probability.
+        Rules whose classes are listed with their verdict and probability.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def draw_source(
 
 
 def _origin(ensemble: Ensemble) -> str:
-    """The ensemble's name, and whether it has only seen simulated images."""
+    """The ensemble's name, and whether it was trained on simulated images only."""
     tested = str(ensemble.card.get("validation", {}).get("on", ""))
     simulated = ", which has learnt from simulated images" if "simulated" in tested else ""
     return f"{ensemble.card.get('name', '')}{simulated}"

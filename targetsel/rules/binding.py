@@ -1,7 +1,6 @@
 """Binding of expressions to a catalog: names become columns, units are folded, types are checked.
 
-Everything that can be wrong with a rule for a given catalog is found here, before any row is
-looked at.
+Every error of a rule for a given catalog is found here, before any row is read.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ belongs to, one a line, and which are retired:
     0  STAR_FORMING
     3  LRG_OLD  retired after 2026A
 
-A bit in it is never given to another class, so that the bits of old target lists keep their
+A bit in it is never assigned to another class, so that the bits of old target lists keep their
 meaning. ``targetsel rules lock`` keeps it up to date.
 """
 
@@ -85,7 +85,7 @@ class BitLock:
         return bool(self.owners)
 
     def check(self, target_class: TargetClass) -> None:
-        """Raise if a class claims a bit that is, or was, another's."""
+        """Raise a RuleError if a class claims a bit that belongs, or belonged, to another class."""
         name, bit = target_class.name, target_class.bit
         place = target_class.place_of("bit")
         owner = self.owners.get(bit)

@@ -226,7 +226,7 @@ class TargetClass(DocumentModel):
         return self._preamble
 
     def named(self, name: str, place: SourceLocation | None = None) -> TargetClass:
-        """The class under a name, which stands at `place` in the file."""
+        """The class with a name, which stands at `place` in the file."""
         copy = self.model_copy()
         copy._name = name
         if place is not None:

@@ -41,7 +41,7 @@ class CatalogColumns:
         return self._typed[name]
 
     def field(self, name: str) -> pa.Field:
-        """The Arrow field of a column that is there."""
+        """The Arrow field of an existing column."""
         return self.schema.field(name)
 
     def role(self, role: str, place: SourceLocation) -> f.ColumnValue:
@@ -105,7 +105,7 @@ def _unit(text: str) -> u.UnitBase | None:
 
 
 class UnseenColumns(CatalogColumns):
-    """The columns of a catalog that is not there: those every scored file has, and any other."""
+    """Columns without a catalog: those that every scored file has, and any other name."""
 
     def __contains__(self, name: str) -> bool:
         return True

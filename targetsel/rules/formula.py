@@ -70,7 +70,7 @@ class Quantile(Formula):
 class CatalogQuantile(Formula):
     """The smallest value that a share `probability` of the catalog's sources does not exceed.
 
-    One number for the whole catalog; it becomes a `Constant` before any source is looked at.
+    One number for the whole catalog; it becomes a `Constant` before any source is evaluated.
     """
 
     value: Formula
@@ -212,7 +212,7 @@ class TypedExpression:
 
     @property
     def constant(self) -> int | float | None:
-        """The value, if it is the same for every source."""
+        """The value, if it is the same for every source; else None."""
         return self.formula.value if isinstance(self.formula, Constant) else None
 
 
@@ -256,7 +256,7 @@ def columns(formula: Formula) -> set[ColumnValue]:
 
 
 def proxies(formula: Formula) -> set[str]:
-    """The names of the predicted quantities that the formula speaks of."""
+    """Names of the predicted quantities in the formula."""
     return {column.name for column in columns(formula) if column.role == "predicted"}
 
 
@@ -281,7 +281,7 @@ def with_values(formula: Formula, values: Mapping[Formula, float]) -> Formula:
     return replace(formula, **changed) if changed else formula
 
 
-# --- what a class says of its members' nature ----------------------------------------------------
+# --- claims of a class about its members ---------------------------------------------------------
 
 
 def truth(where: tuple[Formula, ...]) -> Formula | None:

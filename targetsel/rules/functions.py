@@ -70,7 +70,7 @@ def _probability(binder: CallContext, node: Branch) -> TypedExpression:
 
 
 def _predicted(binder: CallContext, node: Branch) -> str:
-    """The name of the predicted quantity that std() or q() is asked for."""
+    """The name of the predicted quantity in a call of std() or q()."""
     about, proxies = node.parts[0], binder.columns.proxies
     name = about.name if isinstance(about, NameNode) else ""
     if name not in proxies:

@@ -22,7 +22,7 @@ from targetsel.rules.rules import Rules
 from targetsel.scoring.columns import CATALOG, scored_columns
 from targetsel.tables.columns import schema_of
 
-STRANGE = 0.01  # `typicality` below this: images hardly any of the training set is as strange as
+STRANGE = 0.01  # `typicality` below this: images stranger than nearly all of the training set
 _COMPARISONS = ("compare", "between", "in")
 _CONDITION_IN_COMMENT = re.compile(r"\s#.*\b[A-Za-z_]\w*\s*(<=?|>=?|==|!=)\s*[-.\d]")
 
@@ -47,7 +47,7 @@ class Remark:
 def lint(
     rules: Rules, schema: pa.Schema | None = None, strange: float | None = None
 ) -> list[Remark]:
-    """Remarks about rules, in the order of the file.
+    """Remarks on rules, in the order of the file.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def _extrapolation(formulas: ClassFormulas, strange: float | None) -> Iterator[R
 
 
 def _apart(formulas: ClassFormulas) -> Iterator[Remark]:
-    """Probabilities asked for one by one, which says little of both together."""
+    """Probabilities of conditions bounded one by one, which bound the joint probability weakly."""
     found = [
         condition
         for condition in formulas.conditions
@@ -184,7 +184,7 @@ def _apart(formulas: ClassFormulas) -> Iterator[Remark]:
 
 
 def _misspelt(target_class: TargetClass, columns: CatalogColumns) -> Iterator[Remark]:
-    """Without a catalog: names that look like ones every scored file has."""
+    """Names that resemble those of columns of every scored file, without a catalog to check."""
     if not isinstance(columns, UnseenColumns):
         return
     define = target_class.preamble.define

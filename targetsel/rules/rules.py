@@ -36,7 +36,7 @@ from targetsel.sky.footprint import Footprint
 
 SCHEMA = "targetsel/rules/v1"
 MAX_DEFINITIONS = 256
-MAX_LEVELS = 8  # of definitions that build on definitions
+MAX_LEVELS = 8  # levels of definitions that build on definitions
 MAX_EXTENDS = 4
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _Word = Annotated[str, StringConstraints(pattern=f"^{_WORD.pattern}$")]
@@ -360,7 +360,7 @@ def _check_cycle(start: str, define: dict[str, Node], places: dict[str, SourceLo
 
 
 def _check_levels(define: dict[str, Node], places: dict[str, SourceLocation]) -> None:
-    """Raise if definitions build on one another in more levels than anyone can follow."""
+    """Raise if definitions build on one another in more than `MAX_LEVELS` levels."""
     below = {
         name: [each for each in names(node) if each in define] for name, node in define.items()
     }

@@ -72,7 +72,7 @@ def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
             integers, known = sources.integers(left)
             return COMPARISONS[operator](integers, right) & known
         case f.Compare(operator, f.Probability(condition), f.Constant(limit)):
-            assert isinstance(sources, Sources)  # there is no P inside P
+            assert isinstance(sources, Sources)  # P is not nested
             return _compared_with(limit, operator, condition, sources)
         case f.Compare(operator, f.ColumnValue(type="float32") as left, f.Constant(limit)) if (
             isinstance(sources, Sources) and abs(limit) <= float(np.finfo(np.float32).max)
@@ -287,8 +287,8 @@ def _bounds_by_intervals(part: f.Formula, sources: Sources) -> tuple[np.ndarray,
 
 
 def _interval(formula: f.Formula, sources: Sources, place: int) -> Interval:
-    """Between which values a number lies if every proxy lies between two of its quantiles, the
-    one at `place` and the one as far from the other end."""
+    """Interval of a number when every proxy lies between two of its quantiles: the one at
+    `place`, and the one as far from the other end."""
     if not f.proxies(formula):
         number = value(formula, sources)
         return number, number
@@ -384,7 +384,7 @@ def _share_of_draws(condition: f.Formula, sources: Sources) -> np.ndarray:
 
 
 def _lacking(condition: f.Formula, sources: Sources) -> np.ndarray:
-    """Whether something that P(condition) rests on is missing, shape (N,)."""
+    """Whether any value that P(condition) depends on is missing, shape (N,)."""
     lacking = np.zeros(len(sources), dtype=bool)
     for name in f.proxies(condition):
         lacking |= np.isnan(sources.posterior.knots(name)).any(axis=1)
@@ -397,8 +397,8 @@ def _lacking(condition: f.Formula, sources: Sources) -> np.ndarray:
 
 
 def _measured(formula: f.Formula) -> Iterator[f.Formula]:
-    """The numbers and flags of a condition that no predicted quantity takes part in, except those
-    that are only asked whether they are missing."""
+    """The numbers and flags of a condition without predicted quantities, except those that are
+    only tested for being missing."""
     if isinstance(formula, f.Missing | f.Constant):
         return
     if isinstance(formula, f.ColumnValue | f.Operation | f.Quantile) and not f.proxies(formula):

@@ -1,7 +1,7 @@
 """Catalogs: tables of sources with ids and positions on the sky.
 
-A `CatalogFile` finds the columns of ids and positions, looks once at every row, and hands the
-rows out in pieces; a `Catalog` is one such piece, or a whole small catalog, in memory.
+A `CatalogFile` finds the columns of ids and positions, checks every row once, and yields the rows
+in pieces; a `Catalog` is one such piece, or a whole small catalog, in memory.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class CatalogFile:
     def batches(self, rows: int) -> Iterator[Catalog]:
         """The catalog in pieces of at most `rows` rows, in the order of the file.
 
-        Ids are int64 or strings then; nothing else is changed. The first call looks at every id
+        Ids become int64 or strings; nothing else is changed. The first call checks every id
         and position of the catalog (see `check`) before it hands out a row.
         """
         self.check()
@@ -186,7 +186,7 @@ class CatalogFile:
             yield Catalog(table.cast(self.schema), self.columns)
 
     def check(self) -> None:
-        """Look once at every id and position; needs 8 bytes of memory per row.
+        """Check every id and position once; needs 8 bytes of memory per row.
 
         Raises
         ------
@@ -223,7 +223,7 @@ class CatalogFile:
             yield pa.table([ids, *degrees], names=["source_id", "ra", "dec"])
 
     def _check_unique(self, suspects: np.ndarray) -> None:
-        """Raise if ids whose keys are among `suspects` are really repeated; name the first."""
+        """Raise a CatalogError if ids with keys among `suspects` are repeated, naming the first."""
         place: dict[int | str, int] = {}
         found: list[str] = []
         first_row = 0
@@ -249,7 +249,7 @@ class _Look:
     def __init__(self, file: CatalogFile) -> None:
         self.file = file
         self.n = 0
-        # For each trouble: how many rows have it, the first of them, and its value there.
+        # For each problem: the number of rows with it, the first of them, and its value there.
         self.troubles: dict[str, tuple[int, int, str]] = {}
         self.low, self.high = np.full(2, np.inf), np.full(2, -np.inf)
         self.keys = np.zeros(file.num_rows, dtype=np.uint64)
@@ -275,7 +275,7 @@ class _Look:
         self.n += len(ids)
 
     def judge(self) -> None:
-        """Raise the first trouble there was, if any."""
+        """Raise a CatalogError for the first problem found, if any."""
         names, path = self.file.columns, self.file.path
         for trouble, (count, row, value) in self.troubles.items():
             where = f"{count} of {self.n} rows, the first is row {row} (counted from 0)"

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class ExternalFiles:
-    """The files that a set of rules has asked for.
+    """The files that a set of rules names.
 
     Attributes
     ----------

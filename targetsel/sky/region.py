@@ -78,7 +78,7 @@ class Region:
         """Whether pixels of order 29 are inside, shape (N,)."""
         place = np.searchsorted(self.ranges[:, 0], healpix, side="right") - 1
         ends = np.concatenate([self.ranges[:, 1], [-1]])
-        return healpix < ends[place]  # place -1 is the end that nothing is below
+        return healpix < ends[place]  # index -1 is the end of the last range
 
     def overlaps(self, first: int, last: int) -> bool:
         """Whether any pixel from `first` to `last` is inside."""
@@ -135,7 +135,7 @@ def _region_in(path: Path) -> Region:
     from regions import Regions
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error", AstropyUserWarning)  # it warns of lines that it leaves out
+        warnings.simplefilter("error", AstropyUserWarning)  # it warns of lines that it ignores
         shapes = Regions.read(str(path), format="ds9")
     if not len(shapes):
         raise CatalogError("it holds no region")

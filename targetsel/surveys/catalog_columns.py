@@ -56,7 +56,7 @@ class PlainColumn:
 
     def _floats(self, values: np.ndarray) -> pa.Array:
         if self.ours == "ra":
-            values = np.mod(values, 360.0)  # some archives say -0.2 for 359.8
+            values = np.mod(values, 360.0)  # some archives give -0.2 for 359.8
         if self.missing is not None:
             values = np.where(values == self.missing, np.nan, values)
         return pa.array(values, self.type, from_pandas=True)
@@ -121,13 +121,13 @@ Column = PlainColumn | FluxColumn
 
 @dataclass(frozen=True)
 class SurveyColumns:
-    """The columns that a survey is asked for."""
+    """The columns to request from a survey."""
 
     columns: tuple[Column, ...]
 
     @property
     def theirs(self) -> list[str]:
-        """Every name to ask for."""
+        """All names to request."""
         return [name for column in self.columns for name in column.names]
 
     @property

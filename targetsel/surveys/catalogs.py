@@ -1,4 +1,4 @@
-"""Catalogs from surveys: a region of the sky tile by tile, or the answer to one query."""
+"""Fetching of catalogs from surveys: a region of the sky tile by tile, or one query."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _key(tile: SkyTile) -> str:
 
 
 def _words(footprint: Footprint, region: Region) -> str:
-    """A cone as such, any other footprint by the hash of its pixels."""
+    """The footprint in words: a cone by its numbers, any other by the hash of its pixels."""
     included, excluded = footprint.canonical
     if len(included) == 1 and not excluded and included[0][0] == "cone":
         return f"cone {','.join(map(repr, included[0][1]))}"

@@ -1,4 +1,4 @@
-"""Cutouts of a catalog from a survey, into a cutout store."""
+"""Fetching of cutouts from a survey into a cutout store."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SourcePosition:
     dec: float
 
     def key(self) -> str:
-        """A source that has moved is another one."""
+        """A text of id and position, so that a source that has moved counts as another one."""
         return f"{self.source_id}:{self.ra!r},{self.dec!r}"
 
 

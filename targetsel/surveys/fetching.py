@@ -1,4 +1,4 @@
-"""The engine of every fetch: ask for what is missing, keep what came, resume if interrupted.
+"""The engine of every fetch: request what is missing, keep every answer, resume if interrupted.
 
 The folder `<output>.fetched` holds a `Journal` of all answers, so that nothing is asked for twice,
 neither after a kill nor when there is more to fetch. The output is written from the journal, in an
@@ -27,7 +27,7 @@ from targetsel.tables.journal import Journal
 from targetsel.tables.parquet import ParquetSink, described
 from targetsel.workers.pool import map_bounded
 
-# More workers than requests at once: while some wait for answers, others look at theirs.
+# More workers than requests at once: while some wait for answers, others process theirs.
 WORKERS = AT_ONCE + 4
 FAILURES_IN_A_ROW = 50
 ROWS_PER_GROUP = 8192
@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class FetchSummary:
-    """Counts of what a fetch did.
+    """Counts of the outcomes of a fetch.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class FetchSummary:
     statuses : Counter of str
         Number of sources by outcome: "ok", or that of the first band that had another.
     unfinished : int
-        Sources that another run should ask for again.
+        Sources that another run should request again.
     dropped : mapping
         Number of rows left out, by reason.
     """
@@ -147,7 +147,7 @@ class FetchFolder(Generic[Question]):
         progress: Progress = lambda done, total: None,
         at_once: int = 1,
     ) -> int:
-        """Ask every question that has no final answer; the number of those that had one.
+        """Ask every question without a final answer; returns the number of those that had one.
 
         Questions that failed in an earlier run come last, and are left for another run if they
         keep failing.

@@ -1,4 +1,4 @@
-"""Polite HTTP: few requests at once, never above a rate, repeated when an answer fails.
+"""HTTP with limits on open requests and rate, and repetition of failed requests.
 
 All requests to surveys go through a `Web`. Its session can be handed to libraries that make their
 own queries; redirects and repeated requests count like any other.
@@ -26,7 +26,7 @@ from targetsel.version import __version__
 
 AT_ONCE = 8  # per host; STScI asks for at most 10
 BUSY = (429, 502, 503, 504)
-LONGEST_PAUSE = 300.0  # [s] whatever a Retry-After says
+LONGEST_PAUSE = 300.0  # [s] upper limit of a Retry-After
 LONGEST_ANSWER = 300.0  # [s]
 LARGEST_ANSWER = 256 * 2**20  # [bytes]
 
@@ -150,7 +150,7 @@ class _PoliteAdapter(HTTPAdapter):
         self._lock = threading.Lock()
 
     def send(self, request, stream=False, timeout=None, verify=True, cert=None, proxies=None):
-        """The answer, its body read; `troubles` tells of the requests before it."""
+        """The answer with its body read; `troubles` lists the failures before it."""
         host, retry = self._host(request.url), self._retry
         troubles: list[str] = []
         while True:

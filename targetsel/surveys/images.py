@@ -100,7 +100,7 @@ class RemoteImages:
         pixel_scale : float
             Scale that the image must have [arcsec].
         zeropoint : float, optional
-            AB magnitude of one count, where the image does not tell.
+            AB magnitude of one count, for an image that does not give it.
         expected : int, optional
             Width and height that the image must have [pixel].
 

@@ -1,4 +1,4 @@
-"""Mosaics on disk: FITS tiles of one band each, cut where the source lies deepest inside."""
+"""Mosaics on disk: FITS tiles of one band each, cut from the tile whose edges are farthest away."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Mosaic:
     pixel_scale : float
         [arcsec]
     zeropoint : float or None
-        AB magnitude of one count, where tiles do not tell.
+        AB magnitude of one count, for tiles that do not give it.
     """
 
     path: Path
@@ -183,7 +183,7 @@ class Mosaic:
             return [self._band(band, ra, dec) for band in self.bands]
 
     def _band(self, band: str, ra: float, dec: float) -> Reply:
-        """From the tile in which the source lies deepest, unless another has lost fewer pixels."""
+        """The reply of the tile with the source deepest inside, or of one that lost fewer."""
         depths = [(-tile.depth(ra, dec), tile.path.name, tile) for tile in self.tiles[band]]
         inside = [tile for depth, _, tile in sorted(depths, key=lambda d: d[:2]) if depth <= 0]
         cutouts = (tile.cut(ra, dec, self.size, self.zeropoint) for tile in inside)

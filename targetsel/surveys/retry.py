@@ -1,4 +1,4 @@
-"""Answers are checked before they are used, and asked for again if they are damaged."""
+"""Repetition of requests whose answers are damaged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Damaged(Exception):
-    """An answer that is not what was asked for; another attempt may give a good one."""
+    """An answer that is damaged or of the wrong kind; another attempt may give a good one."""
 
 
 def body_of(answer: Answer) -> bytes:
@@ -52,7 +52,7 @@ def ask(send: Callable[[], Answer], understand: Callable[[Answer], T]) -> tuple[
         try:
             meant = understand(answer)
         except Damaged as error:
-            # The meaning of an error will not change, or it has been asked for again already.
+            # The error is final, or the request has been repeated already.
             if answer.status not in (200, 500):
                 raise Unanswered(str(error), tuple(troubles)) from error
             raise

@@ -71,7 +71,7 @@ SPECTROSCOPY: tuple[Column, ...] = (
     PlainColumn("run2d", "run2d", pa.string(), "", "meta.version", "reduction of the spectrum"),
 )
 GALAXIES = SurveyColumns((*PHOTOMETRY, *SPECTROSCOPY))
-TYPES = {  # of columns whose type the text alone does not tell
+TYPES = {  # of columns whose type does not follow from the text
     **dict.fromkeys(("objID", "specObjID", "bestObjID"), pa.int64()),
     **dict.fromkeys(("run2d", "run1d", "survey", "instrument"), pa.string()),
 }
@@ -209,7 +209,7 @@ class SdssSpectra:
 
 
 def _read(answer: Answer, wanted: WantedSpectrum) -> ObservedSpectrum | str:
-    """The spectrum in an answer, or why a whole file holds none that is usable."""
+    """The spectrum in an answer, or the reason why a whole file holds none that is usable."""
     if answer.status == 404:
         return NO_SPECTRUM
     content = fits_of(answer)

@@ -127,7 +127,7 @@ class SpectrumService(Protocol):
 
     @property
     def at_once(self) -> int:
-        """Number of spectra that one call may ask for."""
+        """Largest number of spectra in one call."""
         ...
 
     @property
@@ -151,10 +151,10 @@ class Reply:
     Attributes
     ----------
     status : str
-        "ok", or why there is no value.
+        "ok", or the reason why there is no value.
     value : ndarray, ObservedSpectrum or None
     final : bool
-        False where another run should ask again.
+        False where another run should request it again.
     url : str
     n_bytes : int
         Length of the answer.
@@ -191,7 +191,7 @@ class Reply:
 
     @classmethod
     def unanswered(cls, url: str, error: Unanswered) -> Reply:
-        """No good answer, so that another run should ask again."""
+        """The reply without a good answer, so that another run requests it again."""
         return cls(
             str(error), final=False, url=url, time=time.time(), troubles=tuple(error.troubles)
         )
@@ -220,7 +220,7 @@ class SkySurvey:
     name : str
         The word after ``--survey``.
     title : str
-        A few words that say what it is.
+        Description in a few words.
     catalog : callable, optional
         ``catalog(web, url=...)`` gives a `ConeSearch`.
     query : callable, optional

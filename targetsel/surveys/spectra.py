@@ -1,4 +1,4 @@
-"""Spectra of a catalog from a survey, into a spectrum store.
+"""Fetching of spectra from a survey into a spectrum store.
 
 A spectrum store is a Parquet file with a row for each source: `source_id`, `redshift`, and the
 lists `wavelength`, `flux` and `ivar` as they were observed; `spectra.reading` reads it.
@@ -136,7 +136,7 @@ def _values(table: pa.Table, name: str, place: str, role: str) -> list[Any]:
 
 
 def _key(wanted: WantedSpectrum) -> str:
-    """The same for the same spectrum under the same id and redshift."""
+    """A text that identifies a spectrum, with its id and redshift."""
     names = ",".join(f"{role}={wanted.names[role]}" for role in sorted(wanted.names))
     return f"{wanted.source_id!r}:{names}:{wanted.redshift!r}"
 

@@ -90,7 +90,7 @@ class TapCatalog:
 
     @contextlib.contextmanager
     def _in_our_words(self) -> Iterator[None]:
-        """Convert what pyvo raises to errors of ours."""
+        """Convert exceptions of pyvo to `CatalogError`, `Unanswered` or `Damaged`."""
         from pyvo.dal.exceptions import DALAccessError, DALQueryError, DALServiceError
 
         try:
@@ -103,7 +103,7 @@ class TapCatalog:
             cause = error.__cause__ or error.__context__
             words = in_words(cause) if cause else _one_line(error)
             if isinstance(error, DALServiceError) and error.code != 500:
-                raise Unanswered(words) from error  # was asked for again already
+                raise Unanswered(words) from error  # was repeated already
             raise Damaged(words) from error
         except (CatalogError, ValueError, LookupError, TypeError) as error:
             raise Damaged(f"no table in the answer ({_one_line(error)})") from error

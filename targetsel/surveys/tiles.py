@@ -1,4 +1,4 @@
-"""Tiles of the sky: how a region is cut into single requests for its sources.
+"""Tiles of the sky, which divide a region into single requests for its sources.
 
 A tile is a HEALPix cell; a request is for the cone around the part of the region inside it. A tile
 of too many sources is cut into its four children. Each source lies in one tile alone, and tiles in

@@ -36,7 +36,7 @@ class ListedImage:
     url : str
         Address of the image, or of a datalink to it.
     form : str
-        Media type, which tells the two apart.
+        Media type, which distinguishes the two.
     ra, dec : float
         Centre [deg].
     low, high : float
@@ -74,7 +74,7 @@ class SiaImages(RemoteImages):
     pixel_scale : float
         [arcsec]; images of other scales are refused, as nothing is resampled.
     zeropoint : float or None
-        AB magnitude of one count, where images do not tell.
+        AB magnitude of one count, for images that do not give it.
     """
 
     survey = "sia2"

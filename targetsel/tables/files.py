@@ -145,7 +145,7 @@ def held(folder: Path) -> Iterator[None]:
             folder.mkdir(exist_ok=True)
             lock = open(place, "a")  # noqa: SIM115
             _lock(lock, folder)
-            if place.exists():  # else it went with the folder of the run that held it before
+            if place.exists():  # else it was removed with the folder of the run that held it before
                 break
             lock.close()
     except OSError as error:

@@ -89,7 +89,7 @@ class InMemory:
 
 
 def open_table(path: Path) -> ParquetFiles | InMemory:
-    """The table at `path`, by the end of its name; a folder is taken for one of Parquet files.
+    """The table at `path`, its format by the file's ending; a folder holds Parquet files.
 
     Raises
     ------

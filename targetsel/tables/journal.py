@@ -2,8 +2,8 @@
 
 A folder holds `settings.json`, what the answers depend on; `pieces`, one answer's bytes after the
 other; and `journal.jsonl`, a line for each answer with its place in `pieces`. Bytes are written
-before the line that speaks of them, so that a line can be believed; what follows the last whole
-line is of a run that was killed, and is cut off.
+before the line that refers to them, so that every whole line is valid; what follows the last whole
+line was left by a run that was killed, and is cut off.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Journal:
         self._pieces.close()
 
     def add(self, key: str, record: Mapping[str, Any], piece: bytes = b"") -> None:
-        """Keep an answer: what is said of it, and its bytes."""
+        """Append an answer: its record, and its bytes."""
         start = self._pieces.seek(0, os.SEEK_END)
         self._pieces.write(piece)
         self._pieces.flush()
@@ -68,7 +68,7 @@ class Journal:
         return json.loads(self._lines.readline())
 
     def piece(self, record: Mapping[str, Any]) -> bytes:
-        """The bytes that a record speaks of."""
+        """The bytes that a record refers to."""
         self._pieces.seek(record["start"])
         piece = self._pieces.read(record["length"])
         if zlib.crc32(piece) != record["crc"]:
@@ -79,7 +79,7 @@ class Journal:
         return piece
 
     def _recover(self) -> None:
-        """Find the line of every key; cut off what a killed run left behind."""
+        """Find the line of every key; cut off the rest that a killed run left."""
         n_bytes = self._pieces.seek(0, os.SEEK_END)
         self._lines.seek(0)
         good = end = 0
@@ -93,7 +93,7 @@ class Journal:
 
 
 def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write settings down, or see that they are those written before.
+    """Write settings, or check that they equal those written before.
 
     Raises
     ------

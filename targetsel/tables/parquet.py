@@ -33,7 +33,7 @@ from targetsel.errors import CatalogError
 from targetsel.tables.files import written_beside
 
 FOOTER_KEY = b"targetsel"
-# Entry of a footer: the hash of the decoder file that the latents there are of.
+# Entry of a footer: hash of the file of the decoder whose latents the file holds.
 DECODER_KEY = "decoder_sha256"
 VOTABLE_NAMESPACE = "http://www.ivoa.net/xml/VOTable/v1.3"
 # VOTable has no signed byte and no unsigned short or int: the next wider type holds them. It has

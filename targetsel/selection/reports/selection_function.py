@@ -214,7 +214,7 @@ def _pixels(sources: Sources, order: int) -> np.ndarray:
 
 
 def _beside(targets: TargetList, ids: pa.Array, chance: np.ndarray) -> pa.Array:
-    """The inclusion in the order of the target list, null for targets without."""
+    """Inclusion in the order of the target list, null for targets without."""
     place = pc.index_in(targets.table["source_id"].combine_chunks(), ids)
     return pc.take(pa.array(chance), place)
 
