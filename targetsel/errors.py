@@ -1,4 +1,4 @@
-"""What a user can get wrong, as a small tree.
+"""Errors that a user can correct, as a small tree of classes.
 
 Every message gives the place, the value, what was expected and, where we can, the next step.
 The command line prints a `TargetselError` as one line and exits with status 2; any other

@@ -126,7 +126,13 @@ def desi_target(targets: ToolTable, settings: DesiSettings) -> np.ndarray:
 
 
 def obsconditions(targets: ToolTable, settings: DesiSettings) -> np.ndarray:
-    """Observing conditions of each target: the list's bits, else the setting's, (M,), int32."""
+    """Observing conditions of each target: the list's bits, else the setting's, (M,), int32.
+
+    Raises
+    ------
+    HandoffError
+        If the list's bits allow no observation of a target.
+    """
     own = targets.number("obs_conditions")
     if (own < 1).any():
         raise HandoffError(
@@ -217,7 +223,13 @@ def write_tertiary(targets: ToolTable, settings: TertiarySettings, path: Path) -
 
 
 def read_tertiary(path: Path) -> ToolTargets:
-    """Ids, positions, and the priority of each target's class."""
+    """Ids, positions, and the priority of each target's class.
+
+    Raises
+    ------
+    HandoffError
+        If the file is missing or damaged, or its ids are not those of one program.
+    """
     table, reader = read_fits(path, "TARGETS")
     targetid = table["TARGETID"]
     program = int(targetid[0] >> OBJID_BITS) & MAX_PROGRAM

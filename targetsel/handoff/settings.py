@@ -108,6 +108,11 @@ class ToolSettings(DocumentModel):
             The target class of each target.
         default : optional
             For a setting that is not given, and for classes that its map leaves out.
+
+        Raises
+        ------
+        HandoffError
+            If a class has neither a value nor a default.
         """
         given = getattr(self, key)
         if given is None and default is None:
@@ -127,6 +132,11 @@ class ToolSettings(DocumentModel):
         """Positive numbers, their gaps (NaN) filled from the setting `key`, shape (M,).
 
         The setting is neither used nor required if the list has no gap.
+
+        Raises
+        ------
+        HandoffError
+            If a gap cannot be filled, or a number is not above zero.
         """
         if np.isnan(values).any():
             given = self.by_class(key, program).astype(float)
@@ -138,7 +148,13 @@ class ToolSettings(DocumentModel):
         return values
 
     def path(self, key: str) -> Path:
-        """The path of a file that must be there, relative to the settings' own folder."""
+        """The path of a file that must be there, relative to the settings' own folder.
+
+        Raises
+        ------
+        HandoffError
+            If there is no such file.
+        """
         found = self._folder / getattr(self, key)
         if not found.is_file():
             raise self.error(key, f"'{key}': {found} is no file")

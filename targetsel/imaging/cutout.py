@@ -91,7 +91,13 @@ class Cutouts:
         )
 
     def select_bands(self, bands: tuple[str, ...]) -> Cutouts:
-        """The same cutouts with these bands, in this order."""
+        """The same cutouts with these bands, in this order.
+
+        Raises
+        ------
+        CutoutError
+            If there is no such band.
+        """
         bands = tuple(bands)
         missing = [band for band in bands if band not in self.bands]
         if missing:
@@ -105,7 +111,13 @@ class Cutouts:
         return replace(self, flux=self.flux[:, order], bands=bands)
 
     def crop(self, size: int) -> Cutouts:
-        """The central `size` x `size` pixels."""
+        """The central `size` x `size` pixels.
+
+        Raises
+        ------
+        CutoutError
+            If the cutouts are smaller.
+        """
         return replace(self, flux=crop_to_centre(self.flux, size))
 
     def sky_sigma(self) -> np.ndarray:
@@ -145,6 +157,11 @@ def crop_to_centre(flux: np.ndarray, size: int) -> np.ndarray:
     """The central `size` x `size` pixels, shape (..., size, size).
 
     If an odd number of pixels is cut, one more goes at the high end.
+
+    Raises
+    ------
+    CutoutError
+        If the cutouts are smaller.
     """
     height, width = flux.shape[-2:]
     if min(height, width) < size:

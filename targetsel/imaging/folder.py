@@ -65,6 +65,12 @@ class Folder:
 
         For files that do not name their bands, `bands` is the order of their planes. Otherwise
         it chooses and orders them.
+
+        Raises
+        ------
+        CutoutError
+            If the folder or its first image cannot be used, or bands, pixel scale or size are not
+            known.
         """
         path = Path(path)
         _check_given(path, pixel_scale, size, zeropoint)

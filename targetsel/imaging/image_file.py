@@ -57,6 +57,11 @@ def read_image(path: Path, zeropoint: float | None, n_bands: int | None = None) 
         AB magnitude of one count, for files without a calibration of their own.
     n_bands : int or None
         Number of bands, needed for .npy only: the axis of this length is the band.
+
+    Raises
+    ------
+    CutoutError
+        If the file cannot be read, or its bands or calibration are not known.
     """
     return (
         read_npy(path, zeropoint, n_bands) if path.suffix == ".npy" else read_fits(path, zeropoint)
@@ -69,6 +74,11 @@ def read_npy(path: Path, zeropoint: float | None, n_bands: int | None) -> Image:
     Their files hold Pan-STARRS stack counts in the bands y, z, i, r, g, linear but on no common
     zero point: the exposure time that calibrates them differs between bands and places and is
     lost. One zero point for all of them is therefore only a rough calibration.
+
+    Raises
+    ------
+    CutoutError
+        If the file cannot be read, has another shape, or `n_bands` or `zeropoint` is None.
     """
     if n_bands is None:
         raise CutoutError(
@@ -97,7 +107,13 @@ def read_npy(path: Path, zeropoint: float | None, n_bands: int | None) -> Image:
 
 
 def read_fits(path: Path, zeropoint: float | None) -> Image:
-    """The first image of a FITS file; see `image_of_fits`."""
+    """The first image of a FITS file; see `image_of_fits`.
+
+    Raises
+    ------
+    CutoutError
+        If the file cannot be read, or its calibration is not known.
+    """
     try:
         with open(path, "rb") as stream:
             return image_of_fits(stream, path, zeropoint)
@@ -113,6 +129,11 @@ def image_of_fits(stream: BinaryIO, path: object, zeropoint: float | None) -> Im
     skycells is undone where BSOFTEN and BOFFSET are both given; cutouts of their service are
     linear and have neither. Pixels with an inverse variance of zero, in an extension called
     invvar, have no data.
+
+    Raises
+    ------
+    CutoutError
+        If the bytes are no such FITS file, or the calibration is not known.
     """
     _check_begins_like_fits(stream, path)
     try:
@@ -139,7 +160,13 @@ def image_of_fits(stream: BinaryIO, path: object, zeropoint: float | None) -> Im
 def calibrated(
     counts: np.ndarray, header: fits.Header, path: object, zeropoint: float | None
 ) -> np.ndarray:
-    """Counts of shape (B, H, W) as fluxes [nanomaggy], float32; see `image_of_fits`."""
+    """Counts of shape (B, H, W) as fluxes [nanomaggy], float32; see `image_of_fits`.
+
+    Raises
+    ------
+    CutoutError
+        If neither the header nor `zeropoint` gives the calibration.
+    """
     if "BSOFTEN" in header and "BOFFSET" in header:
         compressed = counts.astype(np.float64) / ASINH_MAGNITUDE
         counts = header["BOFFSET"] + 2 * header["BSOFTEN"] * np.sinh(compressed)

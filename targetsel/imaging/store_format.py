@@ -122,7 +122,13 @@ def to_metadata(layout: Layout, number: int, parts: int, sha256: str) -> dict[st
 
 
 def read_part(path: Path) -> Part:
-    """The footer of one file of a store."""
+    """The footer of one file of a store.
+
+    Raises
+    ------
+    CutoutError
+        If the file is damaged or no part of a cutout store.
+    """
     try:
         with pq.ParquetFile(path) as file:
             metadata, schema = file.metadata, file.schema_arrow

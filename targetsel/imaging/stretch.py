@@ -94,7 +94,13 @@ class Stretch:
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Stretch:
-        """The stretch that `to_card` described."""
+        """The stretch that `to_card` described.
+
+        Raises
+        ------
+        EnsembleError
+            If an entry is missing or has a value that cannot be used.
+        """
         try:
             return cls(
                 kind=str(card["kind"]),

@@ -45,7 +45,13 @@ class CatalogColumns:
         return self.schema.field(name)
 
     def role(self, role: str, place: SourceLocation) -> f.ColumnValue:
-        """The column of "source_id", "ra", "dec" or "_healpix_29", asked for at `place`."""
+        """The column of "source_id", "ra", "dec" or "_healpix_29", asked for at `place`.
+
+        Raises
+        ------
+        RuleError
+            If the catalog does not have it.
+        """
         name = column_names(self.schema).get(role, role)
         if name not in self:
             raise place.error(f"this needs a column '{name}', which the catalog does not have")

@@ -61,18 +61,36 @@ class ExternalFiles:
         return path
 
     def ids(self, name: str, place: SourceLocation, column: str, like: pa.Field) -> Ids:
-        """The ids that a table lists, in `column` or where ids usually are."""
+        """The ids that a table lists, in `column` or where ids usually are.
+
+        Raises
+        ------
+        RuleError
+            If the file is missing, damaged, or has no such column.
+        """
         integers = pa.types.is_integer(like.type)
         return self._read(name, place, _ids, column, like.name, integers)
 
     def places(self, name: str, place: SourceLocation, radius: float) -> Places:
-        """The sources within `radius` [deg] of the positions that a table lists."""
+        """The sources within `radius` [deg] of the positions that a table lists.
+
+        Raises
+        ------
+        RuleError
+            If the file is missing, damaged, or has no columns of positions.
+        """
         vectors = self._read(name, place, _vectors)
         digest = remembered(sha256_of_file, self.path(name, place))
         return Places(vectors, radius, f"{digest}:{radius!r}")
 
     def region(self, name: str, place: SourceLocation) -> Region:
-        """The region that a MOC or DS9 region file holds."""
+        """The region that a MOC or DS9 region file holds.
+
+        Raises
+        ------
+        RuleError
+            If the file is missing, damaged, or neither of these.
+        """
         path = self.path(name, place)
         try:
             return remembered(read_region, path)
@@ -80,7 +98,13 @@ class ExternalFiles:
             raise place.error(f"'{name}' is {error}") from None
 
     def pixels(self, name: str, place: SourceLocation) -> np.ndarray:
-        """The HEALPix pixels that a table lists."""
+        """The HEALPix pixels that a table lists.
+
+        Raises
+        ------
+        RuleError
+            If the file is missing, damaged, or has no column of pixels.
+        """
         return self._read(name, place, pixels_in)
 
     def _read(self, name: str, place: SourceLocation, read: Callable[..., T], *rest: object) -> T:
@@ -158,6 +182,11 @@ def find_column(
 
     The one `given`; else the one that a file of ours names; else the one named `also`; else the
     first of the usual names.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such column.
     """
     names: Sequence[str] = table.schema.names
     if given:

@@ -53,7 +53,13 @@ class MosaicTile:
 
     @classmethod
     def open(cls, path: Path) -> MosaicTile:
-        """The tile that a file's headers describe."""
+        """The tile that a file's headers describe.
+
+        Raises
+        ------
+        CutoutError
+            If the file is no 2-D FITS image with sky coordinates, or its band is not known.
+        """
         try:
             with warnings.catch_warnings(), fits.open(path) as hdus:
                 warnings.simplefilter("ignore", AstropyWarning)

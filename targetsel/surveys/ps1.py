@@ -84,7 +84,13 @@ class PanStarrsObjects:
 
 
 def table_of_json(answer: Answer) -> pa.Table:
-    """The table in an answer of MAST's: names in `info`, rows in `data`."""
+    """The table in an answer of MAST's: names in `info`, rows in `data`.
+
+    Raises
+    ------
+    Damaged
+        If the answer holds no such table.
+    """
     content = body_of(answer)
     try:
         said = json.loads(content)

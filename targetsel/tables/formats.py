@@ -229,7 +229,13 @@ def _read_with_astropy(path: Path, kind: str) -> pa.Table:
 
 
 def to_arrow(table: Table, path: Path | str) -> pa.Table:
-    """An astropy table as Arrow: masked values become null, arrays become fixed-size lists."""
+    """An astropy table as Arrow: masked values become null, arrays become fixed-size lists.
+
+    Raises
+    ------
+    CatalogError
+        If a column holds neither numbers nor text.
+    """
     from astropy.table import Column
 
     arrays, fields = [], []

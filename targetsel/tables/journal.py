@@ -68,7 +68,13 @@ class Journal:
         return json.loads(self._lines.readline())
 
     def piece(self, record: Mapping[str, Any]) -> bytes:
-        """The bytes that a record refers to."""
+        """The bytes that a record refers to.
+
+        Raises
+        ------
+        OutputError
+            If the bytes are damaged.
+        """
         self._pieces.seek(record["start"])
         piece = self._pieces.read(record["length"])
         if zlib.crc32(piece) != record["crc"]:
