@@ -190,12 +190,14 @@ class Truth:
             values = matrix(self.table[name])
         except ValueError as error:
             raise CatalogError(f"{self.path}, column '{name}': has {error}.") from None
-        if not np.isnan(values).all() and values.shape[1] != self.n_latents:
+        if np.isnan(values).all():
+            return np.full((len(self), self.n_latents), np.nan)
+        if values.shape[1] != self.n_latents:
             raise CatalogError(
                 f"{self.path}, column '{name}': {values.shape[1]} latents, but the ensemble's "
                 f"decoder has {self.n_latents}. Encode the spectra with it."
             )
-        return values if values.shape[1] else np.full((len(self), self.n_latents), np.nan)
+        return values
 
     def _check(self, ids: pa.ChunkedArray) -> None:
         if not len(self):

@@ -11,6 +11,7 @@ from targetsel.documents.source_location import SourceLocation
 from targetsel.rules import formula as f
 from targetsel.rules.formula import TypedExpression
 from targetsel.spectra.proxies import CORRELATION, proxy_names
+from targetsel.tables.columns import unit_of
 from targetsel.tables.parquet import footer_in
 
 STATISTICS = ("_std", "_q16", "_q84")
@@ -68,7 +69,7 @@ class CatalogColumns:
             role = "measured"
         type_ = _type(field.type)
         kind = "condition" if type_ == "condition" else "number"
-        text = (field.metadata or {}).get(b"unit", b"").decode()
+        text = unit_of(field)
         return TypedExpression(f.ColumnValue(field.name, role, type_), kind, _unit(text))
 
 

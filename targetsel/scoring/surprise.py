@@ -107,8 +107,8 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
         join.finish()
         if not n_compared:
             raise CatalogError(
-                f"{spectra}: none of its {len(measured)} spectra is of a source with a "
-                f"prediction in {scored}. Use the same ids in both."
+                f"{spectra}: none of its sources with a prediction in {scored} has latents; "
+                "they are NaN or null. Encode their spectra with 'targetsel spectra encode'."
             )
     return n_compared
 

@@ -112,6 +112,10 @@ class FileKind:
             With the place, the column, and what was expected; of the kind's own class.
         """
         for column in self.columns:
+            if schema.names.count(column.name) > 1:
+                raise self.error(
+                    f"{place}: has several columns '{column.name}'; expected one.{self._next}"
+                )
             if column.name in schema.names:
                 refusal = column.refusal(schema.field(column.name))
                 if refusal:
@@ -136,6 +140,10 @@ class FileKind:
         ------
         TargetselError
             If the file cannot be read, is not of this kind, or a unit cannot be converted.
+
+        Notes
+        -----
+        Text of every encoding comes as plain strings.
         """
         read_footer(path)  # raises where there is no whole Parquet file
         schema = pq.read_schema(path)
@@ -146,9 +154,16 @@ class FileKind:
             for name in wanted:
                 if name not in schema.names:
                     raise self.error(f"{path}: no column '{name}'.{self._next}")
-        table = pq.read_table(path, columns=wanted).select(wanted)
+        try:
+            table = pq.read_table(path, columns=wanted).select(wanted)
+        except (pa.ArrowException, OSError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise self.error(f"{path}: damaged ({reason}). Make it again.") from error
         for place, name in enumerate(wanted):
-            column = in_unit(table[name], schema.field(name), self[name].unit, path, self.error)
+            values = table[name]
+            if is_text(values.type):
+                values = values.cast(pa.string())  # dictionaries and views have fewer functions
+            column = in_unit(values, schema.field(name), self[name].unit, path, self.error)
             if column is not table[name]:
                 table = table.set_column(place, self[name].field.with_type(column.type), column)
         return table
@@ -165,7 +180,7 @@ def schema_of(columns: Iterable[Column]) -> pa.Schema:
 
 def unit_of(column: pa.Field) -> str:
     """The unit that a column declares; empty where it declares none."""
-    return (column.metadata or {}).get(b"unit", b"").decode()
+    return (column.metadata or {}).get(b"unit", b"").decode(errors="replace")
 
 
 def in_unit(

@@ -179,7 +179,10 @@ def _with_meanings(schema: pa.Schema, header: bytes | None) -> pa.Schema:
     known = _meanings_of_votable(header) if header else {}
     fields = []
     for field in schema:
-        own = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+        own = {
+            key.decode(errors="replace"): value.decode(errors="replace")
+            for key, value in (field.metadata or {}).items()
+        }
         meaning = known.get(field.name, {}) | own
         chosen = {key: meaning.get(key, "") for key in ("unit", "ucd", "description")}
         plain = described(field.name, field.type, **chosen, nullable=field.nullable)

@@ -326,9 +326,10 @@ def _votable_type(field: pa.Field, strings: Mapping[str, _Longest]) -> dict[str,
 def _meaning(field: pa.Field) -> dict[str, str]:
     """Unit, UCD and description of a field, without the characters that XML cannot hold."""
     metadata = field.metadata or {}
+    unknown = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
     return {
-        key.decode(): re.sub(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", v.decode())
-        for key, v in metadata.items()
+        key.decode(): unknown.sub("", value.decode(errors="replace"))
+        for key, value in metadata.items()
         if key in (b"unit", b"ucd", b"description")
     }
 

@@ -214,3 +214,36 @@ def test_a_truth_cut_short_is_refused(small, tmp_path):
     truth.write_bytes(truth.read_bytes()[:300])
     with pytest.raises(CatalogError, match="not a Parquet file, or cut short"):
         KnownSources.read(scored, truth)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_ids_as_text_of_any_encoding_match(small, tmp_path, kind):
+    texts = pa.array([str(each) for each in small.truth["source_id"].to_pylist()])
+    texts = texts.dictionary_encode() if pa.types.is_dictionary(kind) else texts.cast(kind)
+    small.truth = with_column(small.truth, "source_id", texts)
+    assert len(KnownSources.read(*small.write(tmp_path))) == N
+
+
+def test_latents_that_are_all_nan_are_not_known_whatever_their_number(small, tmp_path):
+    small.truth = with_column(small.truth, "latent_mean", lists(np.full((N, 3), np.nan)))
+    known = KnownSources.read(*small.write(tmp_path))
+    assert np.isnan(known.latents).all()
+    assert known.latents.shape == known.noise.shape
+
+
+def test_a_unit_that_is_no_text_is_refused(small, tmp_path):
+    place = small.truth.column_names.index("ew_halpha")
+    field = small.truth.schema.field("ew_halpha").with_metadata({b"unit": b"\xff"})
+    small.truth = small.truth.set_column(place, field, small.truth["ew_halpha"])
+    assert "column 'ew_halpha': is in '\ufffd'; expected 'Angstrom'" in _refusal(small, tmp_path)
+
+
+def test_a_truth_damaged_within_is_refused(small, tmp_path):
+    scored, truth = small.write(tmp_path)
+    whole = bytearray(truth.read_bytes())
+    whole[4:400] = bytes(396)
+    truth.write_bytes(whole)
+    with pytest.raises(CatalogError, match=r"truth\.parquet: damaged \(.*\)\. Make it again\."):
+        KnownSources.read(scored, truth)

@@ -98,6 +98,15 @@ def test_kind_raises_its_own_class_of_error(tmp_path):
         kind.read(written(tmp_path / "other.parquet", x=[1]))
 
 
+def test_column_that_is_there_twice_is_refused():
+    schema = pa.schema(
+        [("source_id", pa.int64()), ("width", pa.float64()), ("width", pa.float64())]
+    )
+    kind = FileKind("a list of widths", (Column("width", pa.float64()),))
+    with pytest.raises(CatalogError, match=r"^list: has several columns 'width'; expected one\.$"):
+        kind.check(schema, "list")
+
+
 def test_missing_file_and_cut_file_are_refused(tmp_path):
     with pytest.raises(CatalogError, match="no such file"):
         KIND.read(tmp_path / "none.parquet")
