@@ -1,4 +1,4 @@
-"""Priors of the sources of a scored catalog in a Parquet file or FITS files, and their reading."""
+"""Files of priors of a scored catalog's sources: Parquet or FITS, written and read."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class PriorOptions:
     Attributes
     ----------
     redshift, redshift_error : str, float or None
-        Columns of the scored catalog, or one number for all sources: at which redshift they are
-        seen, and how well that is known. Without: rest frame.
+        Redshift and its standard deviation: columns of the scored catalog, or one number for
+        all sources. Without: rest frame.
     n_draws : int
     seed : int
-        Of the draws.
+        Seed of the draws.
     """
 
     redshift: str | float | None = None
@@ -116,12 +116,12 @@ class ScoredPosteriors:
         return cls(path, model, footer, id_column, options)
 
     def batches(self, ids: set[str] | None) -> Iterator[tuple[pa.Array, list[Prior | str]]]:
-        """Ids and priors in the catalog's order; in place of a prior a reason may stand.
+        """Ids and priors in the catalog's order; a text with the reason replaces a missing prior.
 
         Raises
         ------
         CatalogError
-            After the last, if some of the ids that were asked for are not there.
+            After the last one, if some of `ids` are missing.
         """
         wanted = [self.id_column, "status", "member_mean", "member_cov", *self.options.columns]
         left = None if ids is None else set(ids)
@@ -179,7 +179,7 @@ class ScoredPosteriors:
 
 
 def write_parquet(scored: ScoredPosteriors, output: Path, ids: set[str] | None = None) -> int:
-    """Write the priors of a scored catalog, or of some of its ids; the number of rows.
+    """Write the priors of a scored catalog, or of some of its ids; return the number of rows.
 
     Sources without a prior keep their row, with the reason in `status`.
 
@@ -200,7 +200,7 @@ def write_parquet(scored: ScoredPosteriors, output: Path, ids: set[str] | None =
 
 
 def write_fits(scored: ScoredPosteriors, folder: Path, ids: set[str] | None = None) -> int:
-    """Write one FITS file for every prior into a new folder; the number of files.
+    """Write one FITS file for every prior into a new folder; return the number of files.
 
     The folder appears when all are written. Sources without a prior have no file.
 
@@ -263,7 +263,7 @@ def _folder_beside(folder: Path, source: Path) -> Iterator[Path]:
 
 
 def read_ids(words: str) -> set[str]:
-    """Ids from a file with one a line, or from words parted by commas.
+    """Ids from a file with one per line, or from words separated by commas.
 
     Raises
     ------
@@ -302,7 +302,7 @@ def _said(value: float | None) -> str:
 
 
 def arrays_of(prior: Prior, n_draws: int, seed: int) -> dict[str, np.ndarray]:
-    """Stored arrays of a prior by column name; pixels come first in every spectrum's shape."""
+    """Stored arrays of a prior by column name; pixels are the first axis of every spectrum."""
     lower = np.tril_indices(prior.latents.n_features)
     cov = prior.cov
     return {
@@ -360,7 +360,7 @@ def rows_of(
     n_draws: int,
     seed: int,
 ) -> pa.Table:
-    """Rows of a file; in place of a prior a reason may stand."""
+    """Rows of a file; a text with the reason replaces a missing prior."""
     there = [None if isinstance(p, str) else p for p in priors]
     kept = [arrays_of(p, n_draws, seed) if p is not None else None for p in there]
     good = np.array([p is not None for p in there])
@@ -383,7 +383,7 @@ def rows_of(
 
 @dataclass(frozen=True)
 class PriorFile:
-    """A Parquet file of priors that are looked up by id.
+    """A Parquet file of priors, looked up by id.
 
     Attributes
     ----------

@@ -1,10 +1,10 @@
-"""The likelihood of a spectrum given latents and a redshift; all that is linear is integrated out.
+"""The likelihood of a spectrum given latents and redshift, marginalised over linear parameters.
 
 A spectrum is (amplitude x decoded + residual) x (1 + a T1 + b T2) + noise, with T the Chebyshev
 polynomials of log wavelength over the spectrum. Amplitude, the polynomial's coefficients and the
-residual's directions are linear and Gaussian beforehand, so they are integrated out exactly (a
-Gaussian process with a low-rank covariance; Rasmussen & Williams 2006, eqs. 2.30 and A.9); where a
-residual is multiplied it counts with the estimated amplitude, and by no polynomial.
+residual's directions are linear and have Gaussian priors, so they are integrated out exactly (a
+Gaussian process with a low-rank covariance; Rasmussen & Williams 2006, eqs. 2.30 and A.9). The
+residual is multiplied by the estimated amplitude, and not by the polynomial.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from targetsel.spectra.spectrum import ObservedSpectrum
 
 FEWEST = 50
 AT_ONCE = 64
-AMPLITUDES = 10.0  # standard deviation of the amplitude beforehand, in units of its estimate
-SMALLEST_AMPLITUDE = 0.05  # in the same units: a galaxy shines
+AMPLITUDES = 10.0  # prior standard deviation of the amplitude, in units of its estimate
+SMALLEST_AMPLITUDE = 0.05  # in the same units: a galaxy's amplitude is positive
 N_TILTS = 2
-MEAN_PIXEL = N_PIXELS**-0.5  # of a decoded spectrum, about
+MEAN_PIXEL = N_PIXELS**-0.5  # typical pixel of a decoded spectrum
 
 
 @dataclass(frozen=True)
 class ObservedPixels:
-    """Unmasked pixels of a measured spectrum, as broad as the decoder's or broader.
+    """Unmasked pixels of a measured spectrum, at least about as broad as the decoder's.
 
     Attributes
     ----------
     place : str
-        Where the spectrum came from, for messages.
+        Origin of the spectrum, for messages.
     log_wavelength : ndarray, shape (L,)
         log10 of the observed-frame vacuum wavelength [Angstrom].
     flux, ivar : ndarray, shape (L,)
@@ -53,9 +53,9 @@ class ObservedPixels:
     def of(cls, spectrum: ObservedSpectrum, redshift_range: tuple[float, float]) -> ObservedPixels:
         """The pixels of a spectrum that lie on the decoder's grid at every redshift of a range.
 
-        Evidence at different redshifts can only be compared where it speaks of the same pixels.
-        Narrow pixels are put together, as many as come closest to a pixel of the decoder, weighted
-        by their inverse variance.
+        Evidence at different redshifts can only be compared for the same pixels. Narrow pixels are
+        combined, as many as come closest to a pixel of the decoder, weighted by their inverse
+        variance.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class ObservedPixels:
 
 
 def _together(spectrum: ObservedSpectrum) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """log10 wavelength, flux and inverse variance, narrow pixels put together."""
+    """log10 wavelength, flux and inverse variance, with narrow pixels combined."""
     place = np.log10(spectrum.wavelength)
     step = np.median(np.diff(place))
     each = max(1, int(np.floor(LOG_STEP / step + 0.5)))
@@ -107,15 +107,15 @@ class Linear:
     Attributes
     ----------
     columns : ndarray, shape (S, L, C)
-        Of the amplitude, the polynomial's two and the residual's directions, scaled so that their
-        coefficients are standard normals beforehand.
+        Columns of the amplitude, the two polynomials and the residual's directions, scaled so that
+        their coefficients have standard normal priors.
     variance : ndarray, shape (S, L)
     precision : ndarray, shape (S, C, C)
-        Of the coefficients afterwards.
+        Posterior precision of the coefficients.
     mean : ndarray, shape (S, C)
-        Of the coefficients afterwards.
+        Posterior mean of the coefficients.
     log : ndarray, shape (S,)
-        Natural logarithm of the likelihood, the coefficients integrated out.
+        Natural logarithm of the likelihood, marginalised over the coefficients.
     flux : ndarray, shape (S, 1000)
         Mean rest-frame spectra.
     ranges : ndarray, shape (S,)
@@ -148,7 +148,7 @@ class Likelihood:
         self.tilts = calibration * np.stack([x, 2 * x**2 - 1], axis=1)
 
     def log(self, latents: np.ndarray, stretch: np.ndarray) -> np.ndarray:
-        """Natural logarithm at S points: latents (S, D), log10(1 + redshift) (S,)."""
+        """Natural logarithm of the likelihood at latents (S, D) and log10(1 + redshift) (S,)."""
         parts = [
             self.linear(latents[k : k + AT_ONCE], stretch[k : k + AT_ONCE]).log
             for k in range(0, len(latents), AT_ONCE)
@@ -169,7 +169,7 @@ class Likelihood:
         return Linear(columns, variance, *solved, flux, ranges)
 
     def place(self, stretch: np.ndarray) -> np.ndarray:
-        """Places of the pixels on the decoder's grid, in its pixels, (S,) to (S, L)."""
+        """Positions of the pixels on the decoder's grid [its pixels], (S,) to (S, L)."""
         rest = self.pixels.log_wavelength - stretch[:, None] - LOG_START
         return np.clip(rest / LOG_STEP, 0, N_PIXELS - 1)
 
@@ -178,8 +178,8 @@ class Likelihood:
     ) -> tuple[np.ndarray, np.ndarray]:
         """A rest-frame spectrum for each point, given the measured one, and its amplitude.
 
-        Amplitude, polynomial and directions are drawn from what the spectrum leaves of them; what
-        each pixel has for itself is drawn as if it had not been measured.
+        Amplitude, polynomial and directions are drawn from their posterior; the independent
+        residual of each pixel is drawn from its prior.
 
         Returns
         -------
@@ -227,7 +227,7 @@ def solve(
 
 
 def interpolated(flux: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Spectra (S, 1000) at places (S, L), by the cubic through the four nearest pixels."""
+    """Spectra (S, 1000) interpolated at positions (S, L), cubic through the four nearest pixels."""
     first = np.clip(place.astype(np.intp), 1, N_PIXELS - 3)
     t = place - first
     flat = flux.ravel()

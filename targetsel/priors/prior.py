@@ -35,7 +35,7 @@ class Covariance:
     variance: np.ndarray
 
     def log_density(self, away: np.ndarray) -> np.ndarray:
-        """Log density of the Gaussian of mean zero at S points, (S, 1000) to (S,)."""
+        """Log density of the zero-mean Gaussian at S deviations, (S, 1000) to (S,)."""
         weighted = self.factor / self.variance[:, None]
         inner = np.eye(self.factor.shape[1]) + self.factor.T @ weighted
         along = away @ weighted
@@ -49,9 +49,9 @@ class Covariance:
 class Prior:
     """The distribution of a source's spectrum given its image.
 
-    Spectra are in units where their sum of squares is about 1, as a decoder gives them: shape only.
-    Given a redshift, their wavelengths are those that an observer sees, and flux densities per
-    unit wavelength are divided by 1 + redshift, which keeps the light.
+    Spectra are in units where their sum of squares is about 1, like decoded ones: shape only.
+    Given a redshift, wavelengths are in the observed frame, and flux densities per unit wavelength
+    are divided by 1 + redshift, which conserves the flux.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Prior:
     model : SpectralModel
     redshift : float or None
     redshift_error : float or None
-        Known beforehand; an update starts from it.
+        Standard deviation of the redshift; an update takes it as its prior.
     """
 
     source_id: int | str
@@ -98,11 +98,11 @@ class Prior:
         return Covariance(factor * dimming, residual.variance[ranges[0]] * dimming**2)
 
     def bands(self, levels: tuple[float, ...] = LEVELS) -> np.ndarray:
-        """Quantiles of each pixel by itself, shape (levels, 1000)."""
+        """Marginal quantiles of each pixel, shape (levels, 1000)."""
         return np.quantile(self._draws, levels, axis=0)
 
     def draw(self, n: int, seed: int = 0) -> np.ndarray:
-        """Draws of the spectrum, shape (n, 1000), which follow from the id and the seed."""
+        """Draws of the spectrum, shape (n, 1000), determined by the id and the seed."""
         rng = generator(self.source_id, seed)
         return self.model.draw(self.latents.draw(n, rng), rng) * self._dimming
 
@@ -118,22 +118,22 @@ class Prior:
         return self.cov.log_density(flux - self.mean)
 
     def observed(self, redshift: float) -> Prior:
-        """The same as seen at a redshift."""
+        """The same prior in the observed frame at a redshift."""
         return Prior(self.source_id, self.latents, self.model, redshift, self.redshift_error)
 
     def redshift_prior(self) -> RedshiftPrior | None:
-        """The Gaussian of redshift and error, or None without them."""
+        """Gaussian prior of the redshift, or None without redshift and error."""
         if self.redshift is None or self.redshift_error is None:
             return None
         return RedshiftPrior.gaussian(self.redshift, self.redshift_error)
 
     def to_specutils(self) -> Any:
-        """The mean as a `specutils.Spectrum`, with its standard deviations.
+        """The mean as a `specutils.Spectrum` with standard deviations.
 
         Raises
         ------
         SpectrumError
-            Without the package specutils.
+            If the package specutils is missing.
         """
         try:
             import specutils
@@ -160,6 +160,6 @@ class Prior:
 
 
 def generator(source_id: int | str, seed: int, purpose: str = "prior") -> np.random.Generator:
-    """Random numbers that follow from a source's id, a seed and a purpose."""
+    """Random generator determined by a source's id, a seed and a purpose."""
     numbers = uniform(np.array([source_id]), seed, purpose, 2)[0] * 2**53
     return np.random.default_rng([int(each) for each in numbers])

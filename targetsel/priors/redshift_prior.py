@@ -15,14 +15,14 @@ N_KNOTS = 513
 
 @dataclass(frozen=True)
 class RedshiftPrior:
-    """A density of the redshift, straight between knots and zero beyond them.
+    """A density of the redshift, piecewise linear between knots and zero beyond them.
 
     Attributes
     ----------
     redshift : ndarray, shape (Z,)
-        Increasing.
+        Knots, increasing.
     density : ndarray, shape (Z,)
-        Per unit redshift; scaled so that the whole is 1.
+        Density per unit redshift; its integral is scaled to 1.
     """
 
     redshift: np.ndarray
@@ -49,7 +49,7 @@ class RedshiftPrior:
 
     @classmethod
     def flat(cls, low: float, high: float) -> RedshiftPrior:
-        """The same density everywhere between two redshifts."""
+        """A uniform density between two redshifts."""
         return cls(np.array([low, high], float), np.ones(2))
 
     @classmethod
@@ -74,7 +74,7 @@ class RedshiftPrior:
         return float(self.redshift[0]), float(self.redshift[-1])
 
     def log_density(self, stretch: np.ndarray) -> np.ndarray:
-        """Natural logarithm of the density of log10(1 + redshift), at any such values."""
+        """Natural logarithm of the density of log10(1 + redshift), at values of any shape."""
         z = 10**stretch - 1
         density = np.interp(z, self.redshift, self.density, left=0.0, right=0.0)
         with np.errstate(divide="ignore"):

@@ -1,8 +1,8 @@
 """Search for the peaks of the posterior of latents and redshift.
 
 First the redshift alone: with the prior's spectra as a Gaussian, everything but the redshift is
-linear, and its evidence can be had on a fine grid. Then latents and redshift together climb from
-the highest peaks by damped Gauss-Newton steps (Levenberg 1944; Marquardt 1963).
+linear, and the evidence is computed on a fine grid. Then latents and redshift together are
+optimised from the highest peaks by damped Gauss-Newton steps (Levenberg 1944; Marquardt 1963).
 """
 
 from __future__ import annotations
@@ -18,34 +18,35 @@ from targetsel.priors.spectral_model import FINENESS
 from targetsel.spectra.grid import LOG_STEP, N_PIXELS
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 
-STEP = LOG_STEP / 2  # of the grid of log10(1 + redshift)
+STEP = LOG_STEP / 2  # step of the grid of log10(1 + redshift)
 N_DIRECTIONS = 16
-N_STARTS = 12  # latents that are tried at each peak
+N_STARTS = 12  # initial latents tried at each peak
 N_PEAKS = 10
-APART = 3  # grid steps between peaks
-LOWEST = 25.0  # natural logarithm, below the highest peak
+APART = 3  # least separation of peaks [grid step]
+LOWEST = 25.0  # lowest peak kept: natural logarithm below the highest
 N_STEPS = 8
 AT_ONCE = 64
 BREADTH = 20.0  # standard deviation of the redshift about its peak that keeps a step finite [pixel]
-NUDGE = 0.05  # for the derivative by redshift [pixel]
+NUDGE = 0.05  # step of the numerical derivative by redshift [pixel]
 
 
 @dataclass(frozen=True)
 class Landscape:
-    """The redshift's evidence and density beforehand, on a grid of log10(1 + redshift).
+    """Posterior of the redshift on a grid of log10(1 + redshift).
 
     Attributes
     ----------
     stretch : ndarray, shape (Z,)
+        log10(1 + redshift).
     log_posterior : ndarray, shape (Z,)
-        Natural logarithm, but for a constant.
+        Natural logarithm of evidence times prior, up to a constant.
     """
 
     stretch: np.ndarray
     log_posterior: np.ndarray
 
     def peaks(self) -> np.ndarray:
-        """The highest peaks, by their place on the grid, highest first."""
+        """Indices of the highest peaks on the grid, highest first."""
         left = self.log_posterior.copy()
         found: list[int] = []
         while len(found) < N_PEAKS:
@@ -59,12 +60,12 @@ class Landscape:
 
 @dataclass(frozen=True)
 class Peaks:
-    """Peaks of the posterior, each as a Gaussian.
+    """Peaks of the posterior, each approximated by a Gaussian.
 
     Attributes
     ----------
     log_height : ndarray, shape (B,)
-        Natural logarithm of the integral under the Gaussian, but for a constant.
+        Natural logarithm of the integral under the Gaussian, up to a constant.
     mean : ndarray, shape (B, D + 1)
         Latents, and log10(1 + redshift) in pixels.
     cov : ndarray, shape (B, D + 1, D + 1)
@@ -76,7 +77,7 @@ class Peaks:
 
 
 def landscape(likelihood: Likelihood, spectra: np.ndarray, redshift: RedshiftPrior) -> Landscape:
-    """The evidence of each redshift, with the prior's spectra (n, 1000) as a Gaussian."""
+    """Posterior of each redshift, with the prior's spectra (n, 1000) as a Gaussian."""
     low, high = np.log10(1 + np.array(redshift.range))
     n = max(2, int(np.ceil((high - low) / STEP)) + 1)
     stretch = np.linspace(low, high, n)
@@ -108,7 +109,7 @@ def climb(
     Parameters
     ----------
     starts : ndarray, shape (n, D)
-        Latents to start from: at each peak the best of them.
+        Candidates for the initial latents; the best one is used at each peak.
     """
     stretch = found.stretch[found.peaks()]
     mean, cov = prior.moments()
@@ -124,7 +125,7 @@ def _best(likelihood: Likelihood, starts: np.ndarray, stretch: np.ndarray) -> np
 
 @dataclass(frozen=True)
 class _Ascent:
-    """Gauss-Newton steps of latents, redshift and everything linear together."""
+    """Gauss-Newton steps of latents, redshift and linear parameters together."""
 
     likelihood: Likelihood
     mean: np.ndarray
@@ -151,7 +152,7 @@ class _Ascent:
         return Peaks(height + 0.5 * np.linalg.slogdet(cov)[1], point, cov)
 
     def _look(self, point: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Height, second derivatives and slope, by point and coefficients."""
+        """Log posterior, Hessian and gradient, in the point and the linear coefficients."""
         d = point.shape[1] - 1
         latents, stretch = point[:, :d], point[:, d] * LOG_STEP
         linear = self.likelihood.linear(latents, stretch)

@@ -1,7 +1,7 @@
-"""Spectra given latents: the decoder, and a Gaussian residual that it leaves out, pixel by pixel.
+"""Spectra given latents: the decoded spectrum plus a Gaussian residual, pixel by pixel.
 
-Six latents smooth weak lines, clip strong ones and miss some of the continuum's shape. The rest is
-taken as Gaussian, with a covariance of a few directions and a variance of each pixel by itself. It
+Six latents smooth weak lines, clip strong ones and miss some of the continuum's shape. The residual
+is modelled as Gaussian, with a low-rank covariance and an independent variance of each pixel. It
 grows with the lines, so there is one such Gaussian for each range of the decoded width of
 Halpha + [NII].
 """
@@ -29,11 +29,11 @@ from targetsel.tables.parquet import read_footer
 
 RESIDUAL_FILE = "spectral_residual.npz"
 BY = "ew_halpha_nii"
-SHARES = (0.3, 0.55, 0.8, 0.95)  # of the spectra, where one range ends and the next begins
+SHARES = (0.3, 0.55, 0.8, 0.95)  # cumulative shares of the spectra at the ranges' boundaries
 N_DIRECTIONS = 12
-FEWEST = 1000  # spectra, of which one in twenty is in the last range
+FEWEST = 1000  # least number of spectra; one in twenty is in the last range
 AT_ONCE = 1024
-MOST = 16_384  # spectra that are looked at, evenly from the whole file
+MOST = 16_384  # most spectra used, evenly spaced in the file
 FINENESS = 8  # steps to a pixel of `SpectralModel.fine`
 
 
@@ -46,12 +46,12 @@ class SpectralResidual:
     edges : ndarray, shape (R - 1,)
         Boundaries of the R ranges of `BY` [Angstrom].
     offset : ndarray, shape (R, 1000)
-        Its mean.
+        Mean of the residual.
     factor : ndarray, shape (R, 1000, Q)
-        Its covariance is `factor @ factor.T` and `variance` on the diagonal.
+        Covariance of the residual: `factor @ factor.T`, plus `variance` on the diagonal.
     variance : ndarray, shape (R, 1000)
     decoder_sha256 : str
-        SHA-256 of the decoder's file that it was fitted for.
+        SHA-256 of the file of the decoder that it was fitted for.
     """
 
     edges: np.ndarray
@@ -62,7 +62,7 @@ class SpectralResidual:
 
     @classmethod
     def fit(cls, flux: np.ndarray, decoder: Decoder, decoder_sha256: str) -> SpectralResidual:
-        """The residual that N spectra show.
+        """Residual fitted to N spectra.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class SpectralResidual:
     # ------------------------------------------------------------------ reading, writing
 
     def write(self, folder: Path) -> None:
-        """Write it into an ensemble's directory; one that is there is replaced."""
+        """Write it into an ensemble's directory, replacing one that is there."""
         arrays = {n: getattr(self, n).astype(np.float16) for n in ("offset", "factor")}
         # Variances are below what float16 can hold.
         arrays |= {"deviation": np.sqrt(self.variance).astype(np.float16), "edges": self.edges}
@@ -112,7 +112,7 @@ class SpectralResidual:
         Raises
         ------
         EnsembleError
-            If there is none, it is damaged, or was fitted for another decoder.
+            If it is missing, damaged, or was fitted for another decoder.
         """
         path = folder / RESIDUAL_FILE
         again = "Fit it with 'targetsel priors residual'."
@@ -141,7 +141,7 @@ class SpectralResidual:
 
 
 def line_strength(decoded: np.ndarray) -> np.ndarray:
-    """The width by which ranges are chosen, of spectra (S, 1000), shape (S,); NaN as 0."""
+    """Width of Halpha + [NII] that chooses the range, (S, 1000) to (S,) [Angstrom]; NaN as 0."""
     return np.nan_to_num(_table().measure(decoded, wavelengths())[..., 0])
 
 
@@ -167,7 +167,7 @@ def _gaussian(rest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def fit_residual(spectra: Path, column: str, ensemble: Path) -> int:
-    """Fit the residual and write it beside an ensemble's decoder; the number of spectra used.
+    """Fit the residual, write it beside an ensemble's decoder; return the number of spectra used.
 
     Parameters
     ----------
@@ -209,14 +209,14 @@ def _some_rows(path: Path, column: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SpectralModel:
-    """A spectrum is the decoded latents, plus a Gaussian residual that depends on them."""
+    """Model of spectra: the decoded latents plus a Gaussian residual that depends on them."""
 
     decoder: Decoder
     residual: SpectralResidual
 
     @classmethod
     def read(cls, ensemble: str | Path) -> SpectralModel:
-        """The model of an ensemble: a folder, or a shipped one's name.
+        """The model of an ensemble, given as a folder or a shipped one's name.
 
         Raises
         ------
@@ -253,7 +253,7 @@ class SpectralModel:
     ) -> np.ndarray:
         """Spectra (S, 1000) with residuals, given their normal scores (S, Q) along the factor.
 
-        The part that is independent from pixel to pixel is drawn.
+        The independent residual of each pixel is drawn.
         """
         deviation = np.sqrt(self.residual.variance)[ranges]
         flux = flux + rng.standard_normal(flux.shape) * deviation
@@ -264,9 +264,9 @@ class SpectralModel:
 
     @cached_property
     def fine(self) -> np.ndarray:
-        """The residual's factor, and its variance last, shape (R, F, Q + 1).
+        """The residual's factor, with its variance last, interpolated, shape (R, F, Q + 1).
 
-        On F = 8 x 999 + 1 points from the first pixel to the last.
+        F = 8 x 999 + 1 points from the first pixel to the last.
         """
         pixels = np.arange(N_PIXELS)
         points = np.arange((N_PIXELS - 1) * FINENESS + 1) / FINENESS

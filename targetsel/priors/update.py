@@ -1,11 +1,11 @@
 """The posterior of a prior and a measured spectrum: importance sampling of latents and redshift.
 
-The exact posterior density can be calculated at any point, so draws from a proposal that resembles
+The exact posterior density can be calculated at any point, so draws from a proposal similar to
 it, weighted by posterior over proposal, represent it. The proposal's Student-t peaks come from
-`search`; later rounds take them from the weighted draws so far (population Monte Carlo; Cappe et
-al. 2004, J. Comp. Graph. Stat. 13, 907), until these are worth enough. The draws of all rounds are
-weighted by the average proposal (Veach & Guibas 1995). The effective sample size tells how well
-that went.
+`search`; later rounds refit them to the weighted draws so far (population Monte Carlo; Cappe et
+al. 2004, J. Comp. Graph. Stat. 13, 907), until their effective number suffices. The draws of all
+rounds are weighted by the average proposal (Veach & Guibas 1995). The effective sample size
+measures the accuracy of the result.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from targetsel.spectra.spectrum import ObservedSpectrum, Spectra
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 
 FREEDOM = 4.0  # degrees of freedom of the Student-t peaks
-WIDER = 1.1  # than the Gaussian that was found
-DEFENSE = 0.2  # share that is drawn from the prior itself (Hesterberg 1995)
-LEAST_MASS = 0.01  # of the weight that makes a peak worth keeping
+WIDER = 1.1  # width of the Student-t peaks over that of the fitted Gaussians
+DEFENSE = 0.2  # share drawn from the prior itself (Hesterberg 1995)
+LEAST_MASS = 0.01  # least share of the weight of a peak that is kept
 FEWEST = 20.0  # effective draws that a peak is refitted from
 FLOOR = 100.0  # effective draws that all peaks together are refitted from
 RIDGE = 1e-6
-N_BASIS = 256  # of the prior's spectra that the search for redshifts is made with
+N_BASIS = 256  # draws of the prior's spectra in the search for redshifts
 MOST_ROUNDS = 16
-ENOUGH = 300.0  # effective draws, with which sampling ends
+ENOUGH = 300.0  # effective draws at which sampling ends
 NEAR = 0.003  # |difference of redshifts| / (1 + redshift) that counts as the same
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """Student-t peaks, and the prior's latents at redshifts that the landscape favours.
+    """Proposal density: Student-t peaks, and the prior's latents at redshifts of the landscape.
 
     Points are latents, and log10(1 + redshift) in pixels.
 
     Attributes
     ----------
     weight : ndarray, shape (B,)
-        Of the peaks among themselves.
+        Weights of the peaks, which add to 1.
     mean : ndarray, shape (B, D + 1)
     factor : ndarray, shape (B, D + 1, D + 1)
         Lower Cholesky factors of the t distributions' scale matrices.
@@ -67,7 +67,7 @@ class Proposal:
 
     @classmethod
     def of(cls, prior: GaussianMixture, peaks: Peaks, found: Landscape) -> Proposal:
-        """Peaks by the square root of their mass, since the Gaussians are only about right."""
+        """Proposal with peaks weighted by the square root of their approximate mass."""
         weight = np.exp((peaks.log_height - peaks.log_height.max()) / 2)
         middle = (found.stretch[1:] + found.stretch[:-1]) / 2
         edges = np.concatenate([found.stretch[:1], middle, found.stretch[-1:]]) / LOG_STEP
@@ -77,7 +77,7 @@ class Proposal:
         return cls(weight / weight.sum(), peaks.mean, factor, prior, edges, chance)
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Points of shape (n, D + 1)."""
+        """Draws of points, shape (n, D + 1)."""
         n_prior = round(DEFENSE * n)
         places = (np.arange(n - n_prior) + rng.random()) / (n - n_prior)
         chosen = np.searchsorted(np.cumsum(self.weight)[:-1], places)
@@ -118,11 +118,10 @@ class Proposal:
 
 
 def refitted(proposal: Proposal, points: np.ndarray, log_weight: np.ndarray) -> Proposal:
-    """The proposal with peaks where the weighted points are.
+    """The proposal with peaks refitted to the weighted points.
 
-    Weights that rest on few points are flattened first. Every point counts for the peaks by the
-    shares that they have in the density there. A peak that too few points speak for keeps its
-    shape.
+    Weights concentrated on few points are flattened first. Every point is shared among the peaks
+    in proportion to their densities there. A peak with too few effective points keeps its shape.
     """
     log_weight = flattened(log_weight)
     with np.errstate(divide="ignore"):
@@ -145,10 +144,10 @@ def refitted(proposal: Proposal, points: np.ndarray, log_weight: np.ndarray) -> 
 
 
 def flattened(log_weight: np.ndarray) -> np.ndarray:
-    """Weights to the highest power up to 1 at which they are worth 100 draws, as logarithms.
+    """Log weights raised to the highest power up to 1 that gives 100 effective draws.
 
-    Peaks fitted to a few heavy points would be too narrow, and draws from them would never find
-    the rest (Koblents & Miguez 2015, Stat. Comput. 25, 407, who transform weights to that end).
+    Peaks fitted to a few heavy points would be too narrow, and draws from them would miss the
+    rest (Koblents & Miguez 2015, Stat. Comput. 25, 407, who transform weights to that end).
     """
     low, high = 1e-6, 1.0
     if worth(log_weight) >= FLOOR:
@@ -172,9 +171,9 @@ class UpdateOptions:
     ----------
     seed : int
     n_proposed : int
-        Points in each round, of which there are at least two.
+        Number of points in each round; there are at least two rounds.
     n_draws : int
-        Draws of the posterior that are kept.
+        Number of draws of the posterior to return.
     calibration : float
         Error of the flux calibration: standard deviation of the coefficients of the first two
         Chebyshev polynomials.
@@ -198,10 +197,10 @@ class Posterior:
     flux : ndarray, shape (S, 1000)
         Rest-frame spectra in units where the decoder's have a sum of squares of about 1.
     amplitude : ndarray, shape (S,)
-        Factor of these in the measured spectrum, in its unit.
+        Factor of `flux` in the measured spectrum, in its unit.
     log_evidence : float
         Natural logarithm of p(measured spectrum given prior). The spectrum is in units of its own
-        weighted mean, so only differences between priors over the same redshifts mean something.
+        weighted mean, so only differences between priors over the same redshifts are meaningful.
     effective_size : float
         Effective number of independent draws (Kong 1992).
     """
@@ -221,7 +220,7 @@ class Posterior:
 
     @property
     def best_redshift(self) -> float:
-        """The median of the draws near the one that most others are near."""
+        """Median of the draws around the redshift that has the most draws near it."""
         z = np.sort(self.redshift)
         reach = NEAR * (1 + z)
         counts = np.searchsorted(z, z + reach, "right") - np.searchsorted(z, z - reach, "left")
@@ -246,19 +245,19 @@ def update(
     redshift: RedshiftPrior | None = None,
     options: UpdateOptions = UpdateOptions(),
 ) -> Posterior:
-    """The posterior of a source given its prior and a measured spectrum, however shallow.
+    """Posterior of a source given its prior and a measured spectrum of any depth.
 
     Parameters
     ----------
     spectrum : ObservedSpectrum
-        In the observed frame; its own `redshift` is not looked at.
+        Spectrum in the observed frame; its own `redshift` is ignored.
     redshift : RedshiftPrior, optional
-        What is known of it beforehand. Default: the prior's redshift and its error.
+        Prior of the redshift. Default: the prior's redshift and its error.
 
     Raises
     ------
     SpectrumError
-        If there is neither, or too little of the spectrum is of use.
+        If there is neither, or too little of the spectrum is usable.
     """
     redshift = redshift or prior.redshift_prior()
     if redshift is None:
@@ -323,7 +322,7 @@ class _Sampler:
         return points, log_weight
 
     def _target(self, points: np.ndarray) -> np.ndarray:
-        """Logarithm of likelihood times prior, per latent and pixel of redshift."""
+        """Logarithm of likelihood times prior density, per unit latent and pixel of redshift."""
         latents, stretch = points[:, :-1], points[:, -1] * LOG_STEP
         log = self.prior.latents.log_density(latents) + self.redshift.log_density(stretch)
         inside = np.isfinite(log)

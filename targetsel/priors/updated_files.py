@@ -1,4 +1,4 @@
-"""Priors in a file updated with the measured spectra in others."""
+"""Update of the priors in a file with the measured spectra in others."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def update_files(
     redshift: RedshiftPrior | None = None,
     options: UpdateOptions = UpdateOptions(),
 ) -> UpdateSummary:
-    """Update the priors of all sources that there are spectra of, one row for each spectrum.
+    """Update the priors of all sources with spectra; write one row for each spectrum.
 
     A spectrum that cannot be used keeps its row, with the reason in `status`.
 
     Parameters
     ----------
     spectra : sequence of Path
-        As `spectra.reading` takes them; their redshifts are not looked at.
+        Files that `spectra.reading` reads; their redshifts are ignored.
     redshift : RedshiftPrior, optional
-        Of every source. Default: the redshift and error in the file of priors.
+        Prior of every source's redshift. Default: redshift and error in the file of priors.
 
     Raises
     ------

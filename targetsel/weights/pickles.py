@@ -1,10 +1,10 @@
-"""Numbers out of pickles, without executing them.
+"""Numbers read from pickles, without executing them.
 
-A pickle is a small program: Python's own reader imports what it names and calls what it says.
-Published weights come as pickles nevertheless. Here `unpickling` reads them into inert records, and
-this module turns these into values: tensors and arrays into arrays, an instance of a class into a
-`Record` of its state. A call of anything but a few constructors of numbers is refused by name.
-Limits on memory, depth and repetition keep small files from growing into large ones.
+A pickle is a small program: Python's own reader imports and calls the functions that it names.
+Published weights are nevertheless distributed as pickles. `unpickling` reads them into inert
+objects, and this module converts these to values: tensors and arrays to arrays, an instance of a
+class to a `Record` of its state. A call of anything but a few constructors of numbers is refused by
+name. Limits on memory, depth and repetition keep small files from growing into large ones.
 
 Plain pickles and both of PyTorch's formats are read: the zip archive, and the older sequence of
 pickles with the storages behind them.
@@ -38,12 +38,12 @@ from targetsel.weights.unpickling import (
 MAX_FILE = 1 << 30  # [byte]
 MAX_ENTRIES = 10_000  # files in a zip archive
 MAX_DEPTH = 100
-MAX_VALUES = 1_000_000  # with every repetition counted
+MAX_VALUES = 1_000_000  # counting every repetition
 MAX_TENSORS = 10_000
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 DAMAGE = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, EOFError,
           RuntimeError, OSError, struct.error, zipfile.BadZipFile, pickle.PickleError)  # fmt: skip
-BESIDE_MODEL = {"opt", "optimizer"}  # entries of fastai's files beside the weights
+BESIDE_MODEL = {"opt", "optimizer"}  # entries of fastai's files besides the weights
 STORAGES = {
     "torch.DoubleStorage": "<f8",
     "torch.FloatStorage": "<f4",
@@ -59,7 +59,7 @@ STORAGES = {
 
 @dataclass(eq=False)
 class Record:
-    """An instance of a class that is not available: its class's name and what it held."""
+    """An instance of a class that is not imported: the class's name and the instance's state."""
 
     kind: GlobalName
     arguments: tuple[Any, ...] = ()
@@ -83,7 +83,8 @@ def read_pickle(path: Path) -> Any:
     Raises
     ------
     EnsembleError
-        If the file is missing, damaged, larger than its numbers, or asks to call something.
+        If the file is missing, damaged, expands beyond its size, or calls a function that is
+        not allowed.
     """
     path = Path(path)
     if not path.is_file():
@@ -190,7 +191,7 @@ class _Values:
     Parameters
     ----------
     size : int
-        Of the file [byte]; arrays may show or copy about four times as much.
+        Size of the file [byte]; arrays may share or copy about four times as much.
     storages : dict of ndarray
         Numbers of each tensor storage by its key.
     """
@@ -208,8 +209,8 @@ class _Values:
         Raises
         ------
         Refusal
-            If it is too deep, holds itself, repeats itself into an endless size, or asks for a
-            call.
+            If it is nested too deeply, contains itself, grows too large by repetition, or calls a
+            function.
         """
         if isinstance(raw, bytearray):
             return bytes(raw)
@@ -273,12 +274,12 @@ class _Values:
             if state[2:5] != (None, None, None):
                 raise Refusal("an array of structures")
             return made.newbyteorder(">" if state[1] == ">" else "<")
-        if isinstance(made, dict):  # an ordered dictionary's own attributes do not matter
+        if isinstance(made, dict):  # an ordered dictionary's own attributes are ignored
             return made
         raise Refusal(f"a state for a {type(made).__name__}")
 
     def _attributes(self, raw: Any) -> dict[Any, Any]:
-        """The attributes in an instance's state: a dictionary, or one of them and one of slots."""
+        """Attributes in an instance's state: a dictionary, or a pair of it and one of slots."""
         state = self.of(raw)
         parts = state if isinstance(state, tuple) else (state,)
         found = [part for part in parts if part is not None]
@@ -336,7 +337,7 @@ def _tensor(values: _Values, storage: Any, offset: Any, shape: Any, stride: Any,
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
     if offset < 0 or last >= len(storage):
         raise Refusal("a tensor that reaches beyond its storage")
-    values.spend(math.prod(shape) * storage.itemsize)  # the same numbers, time and again
+    values.spend(math.prod(shape) * storage.itemsize)  # repetitions of the same numbers
     steps = tuple(step * storage.itemsize for step in stride)
     return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
 
@@ -394,7 +395,7 @@ def _set(values: _Values, members: Any = ()) -> set[Any]:
 
 
 def _key(value: Any) -> Any:
-    """A key whose hash is cheap; nested tuples and chosen collisions could stall us."""
+    """A key whose hash is cheap; nested tuples and chosen collisions could stall the reader."""
     small = isinstance(value, int) and value.bit_length() <= MAX_KEY_BITS
     if small or value is None or isinstance(value, str | bytes | GlobalName):
         return value
@@ -430,12 +431,12 @@ _CONSTRUCTORS: dict[str, Callable[..., Any]] = {
 
 
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """Tensors by name, in the order in which the network's layers were made.
+    """Tensors by name, in the order in which the network's layers were created.
 
     Raises
     ------
     EnsembleError
-        If the file is no pickle we read, or holds something else than named tensors.
+        If the file is no readable pickle, or holds other content than named tensors.
     """
     content = read_pickle(path)
     if isinstance(content, dict) and "model" in content:
@@ -473,7 +474,7 @@ def _of_dict(content: Any, path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _of_module(module: Record, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and tensors as `state_dict` of a torch module gives them."""
+    """Names and tensors, as in the `state_dict` of a torch module."""
     for group in ("_parameters", "_buffers"):
         for name, tensor in _table(module, group):
             if tensor is not None:

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, and nothing that could execute."""
+"""Weights on disk as safetensors, which cannot execute code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a safetensors file; any other kind of file is refused unread.
+    """Every tensor of a safetensors file; other kinds of file are refused without reading them.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors under `path`, whole or not at all."""
+    """Write tensors to `path`, atomically."""
     from safetensors.torch import save
 
     whole = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
@@ -51,7 +51,7 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
     Raises
     ------
     EnsembleError
-        Naming the file and the first tensor that is missing, left over, of another shape, or
+        Names the file and the first tensor that is missing, unexpected, of another shape, or
         holds NaN or infinity.
     """
     expected = module.state_dict()

@@ -3,8 +3,8 @@
 `unpickle` reads in two steps. First the opcodes are checked without executing them: their number,
 the lengths they claim, the memo's size, and that dictionary keys are plain (the standard
 library's reader hashes nested tuples by recursion in C). Then a subclass of `pickle.Unpickler`
-builds the value, in which every class, function and call is an `Inert` object that only keeps what
-the pickle gives it. `pickles` turns these objects into arrays and plain values.
+builds the value, in which every class, function and call is an `Inert` object that only stores its
+arguments and state. `pickles` turns these objects into arrays and plain values.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 
 MAX_OPCODES = 100_000
 MAX_INTEGER_BITS = 128
-MAX_KEY_BITS = 32  # larger integers can be chosen so that their hashes collide
-MAX_NAMES = 1_000  # different classes and functions
+MAX_KEY_BITS = 32  # bound on integer keys: larger ones can be chosen so that their hashes collide
+MAX_NAMES = 1_000  # most different classes and functions
 HARMLESS = frozenset(
     """builtins.object builtins.dict builtins.list builtins.tuple builtins.set builtins.int
     builtins.float builtins.bool builtins.str builtins.bytes collections.OrderedDict
@@ -102,13 +102,13 @@ class Inert(metaclass=InertType):
 
 
 class InertStorage:
-    """A tensor's storage, as a persistent id names it.
+    """A tensor's storage, named by a persistent id.
 
     Attributes
     ----------
     key : str
     kind : GlobalName
-        Such as `torch.FloatStorage`.
+        Type of the storage, such as `torch.FloatStorage`.
     count : int
         Number of elements.
     """
@@ -126,7 +126,7 @@ class InertStorage:
 
 
 def unpickle(data: bytes, start: int = 0) -> tuple[Any, dict[str, InertStorage], int]:
-    """The inert value of the pickle that begins at `start`, its storages, and where it ends.
+    """The inert value of the pickle that begins at `start`, its storages, and its end.
 
     Raises
     ------
@@ -149,7 +149,7 @@ class _Unpickler(pickle.Unpickler):
         self.names: dict[tuple[str, str], InertType] = {}
 
     def find_class(self, module: str, name: str) -> InertType:
-        """An inert class, named in the spelling of today's Python and NumPy."""
+        """An inert class, under its name in current Python and NumPy."""
         if (module, name) not in self.names:
             if len(self.names) >= MAX_NAMES:
                 raise Refusal(f"more than {MAX_NAMES} different classes and functions")
@@ -209,7 +209,7 @@ _RECALLS = ("GET", "BINGET", "LONG_BINGET")
 
 
 def _check_opcodes(data: bytes, start: int) -> int:
-    """The end of a pickle that the standard library may read.
+    """The end of a pickle that is safe to read with the standard library.
 
     The stack, its marks and the memo are followed as `pickletools.dis` does, with True in place
     of each value that may be a dictionary key.

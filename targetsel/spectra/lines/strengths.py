@@ -24,9 +24,9 @@ from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.tables.parquet import described
 
 SPECTRA_AT_ONCE = 16
-STEP = 1e-30  # of the complex step, in units of the largest moment
-SMALLEST = 1e-200  # that moments are taken to be
-BLUEST_REDSHIFT = -0.05  # as low as peculiar velocities go, and then some
+STEP = 1e-30  # complex step, in units of the largest moment
+SMALLEST = 1e-200  # lower limit of the largest moment
+BLUEST_REDSHIFT = -0.05  # below any peculiar velocity's
 BEYOND, MASKED, UNDEFINED = "beyond the spectrum", "masked", "no positive continuum"
 
 
