@@ -1,9 +1,9 @@
 """The spectral autoencoder, an information-maximising variational one, and its latent space.
 
-Zhao et al. (2019, arXiv:1706.02262) in the shape of Portillo et al. (2020, AJ 160, 45):
+Zhao et al. (2019, arXiv:1706.02262) with the layers of Portillo et al. (2020, AJ 160, 45):
 1000-549-110-latents and back, leaky ReLU, a linear output.
 
-Latent spaces are known by name. `vae6` has an autoencoder's own six latents. `vae10pca6` has the
+Latent spaces have names. `vae6` has an autoencoder's own six latents. `vae10pca6` has the
 first six principal components of ten latents, as Wu & Peek (2020, arXiv:2009.12318) predict and
 decode them. Other sizes are named likewise.
 """
@@ -25,14 +25,14 @@ N_NORMAL = 200  # draws of the prior that the latents of a batch are compared wi
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """The size of an autoencoder's latents, and of the part of them that is used.
+    """Dimensions of an autoencoder's latents, and of their principal components if used.
 
     Attributes
     ----------
     native : int
-        Latents of the autoencoder, R.
+        Number of latents of the autoencoder, R.
     components : int or None
-        Principal components of them that stand for a spectrum; None: the native latents do.
+        Number of principal components that represent a spectrum; None: the native latents do.
     """
 
     native: int
@@ -65,13 +65,13 @@ class LatentSpace:
 
     @property
     def n_latents(self) -> int:
-        """Numbers that stand for a spectrum, D."""
+        """Number of latents that represent a spectrum, D."""
         return self.components or self.native
 
 
 @dataclass(frozen=True)
 class LossParts:
-    """The three parts of the loss, each summed over a batch.
+    """The three terms of the loss, each summed over a batch.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class LossParts:
     mismatch: Tensor
 
     def total(self, alpha: float = 0.0, lambda_: float = 100.0) -> Tensor:
-        """Zhao et al. (2019), eq. 6, with the sign turned."""
+        """Total loss: Zhao et al. (2019), eq. 6, with the sign changed."""
         return self.fit + (1 - alpha) * self.divergence + (lambda_ + alpha - 1) * self.mismatch
 
 
@@ -131,12 +131,12 @@ class SpectralAutoencoder(nn.Module):
         return mean, log_variance
 
     def loss_parts(self, x: Tensor, weight: Tensor, generator: torch.Generator) -> LossParts:
-        """The parts of the loss of a batch.
+        """The terms of the loss of a batch.
 
         Parameters
         ----------
         x : Tensor, shape (N, 1000)
-            Spectra of unit sum of squares, less the mean spectrum.
+            Spectra of unit sum of squares, minus the mean spectrum.
         weight : Tensor, shape (N, 1000)
             1 / (variance + ERROR_FLOOR), zero where a pixel is masked.
         """
@@ -189,7 +189,7 @@ class SpectralAutoencoder(nn.Module):
 
 
 def maximum_mean_discrepancy(x: Tensor, y: Tensor) -> Tensor:
-    """Squared distance of two sets of latents under the kernel exp(-mean_d (x - y)^2)."""
+    """Squared maximum mean discrepancy of two sets (N, R), kernel exp(-mean_d (x - y)^2)."""
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         squared = (a[:, None] - b[None]).square().mean(dim=2)

@@ -1,4 +1,4 @@
-"""The spectral decoder: latents to rest-frame spectra, or straight to line strengths; and back.
+"""The spectral decoder: latents to rest-frame spectra or directly to line strengths, and back.
 
 Everywhere outside the autoencoder latents are standardised: mean 0 and variance 1 over the
 training spectra. The scaler is kept with the weights and undone here.
@@ -22,9 +22,8 @@ from targetsel.spectra.spectrum import Spectra
 from targetsel.weights.safetensors import load_weights, read_safetensors, write_safetensors
 
 FILE_NAME = "decoder.safetensors"
-# Draws that go through the network together: always as many, the last block being filled up, so
-# that the same numbers come out whatever other draws and sources there are. Few enough that the
-# widest layer stays in a core's own cache.
+# Draws per block, the last block padded to this size, so that results do not depend on other draws
+# and sources. Few enough that the widest layer stays in a core's own cache.
 BLOCK = 128
 SOURCES_AT_ONCE = 8
 
@@ -52,7 +51,7 @@ class Decoder:
         first = tensors.get("decoder.0.weight")
         if "latent_mean" not in tensors or first is None or first.ndim != 2:
             raise EnsembleError(f"{path}: no tensor 'latent_mean': not a spectral decoder")
-        if len(first) != HIDDEN[1]:  # before a network is made as wide as the file says
+        if len(first) != HIDDEN[1]:  # before a network of the file's width is allocated
             raise EnsembleError(
                 f"{path}: tensor 'decoder.0.weight' has shape {tuple(first.shape)}, expected "
                 f"{HIDDEN[1]} rows"
@@ -76,8 +75,8 @@ class Decoder:
     def encode(self, flux: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the standardised latents, each (N, D).
 
-        The standard deviation is the encoder's own and serves as the labels' noise. Of principal
-        components it is the diagonal's root: their small correlations are left out.
+        The standard deviation is the encoder's own estimate. For principal components it is the
+        root of the covariance's diagonal: their small correlations are ignored.
 
         Parameters
         ----------
@@ -131,7 +130,7 @@ class Decoder:
 
 
 class FoldedDecoder:
-    """A decoder and a line table in one: latents to the table's indices.
+    """A decoder combined with a line table: latents to the table's indices.
 
     Parameters
     ----------
@@ -178,7 +177,7 @@ class FoldedDecoder:
     def _moments(self, latents: np.ndarray) -> np.ndarray:
         """The moments (K, N, S) of latents (N, S, D)."""
         n, s, d = latents.shape
-        # One column a draw. Writing into the same arrays again and again spares new memory.
+        # One column per draw. Reusing the same arrays avoids allocations.
         block = torch.zeros(BLOCK, d)
         layers = [(*each, torch.empty(len(each[0]), BLOCK)) for each in self._layers]
         moments = np.empty((len(layers[-1][2]), n, s))
@@ -210,7 +209,7 @@ class FoldedDecoder:
 def _folded(
     last: nn.Linear, mean_spectrum: Tensor, estimators: list[Estimator]
 ) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a last layer followed by the moments of some estimators."""
+    """Weight and bias of the last layer combined with the moments of some estimators."""
     rows = np.zeros((sum(len(each.rows) for each in estimators), last.out_features))
     first = 0
     for each in estimators:

@@ -1,4 +1,4 @@
-"""Latents of measured spectra, how well they describe them, and a picture of both."""
+"""Latents of measured spectra, the quality of their reconstruction, and a plot of both."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EncodedSpectra:
     Attributes
     ----------
     spectra : MeasuredSpectra
-        Scaled to a sum of squares of 1, gaps filled.
+        Measured spectra scaled to a sum of squares of 1, gaps filled.
     latent_mean, latent_std : ndarray, shape (N, D)
         Standardised latents, and their `scatter_under_noise`.
     reconstruction : ndarray, shape (N, 1000)
@@ -68,8 +68,8 @@ class EncodedSpectra:
 def encode(spectra: Sequence[ObservedSpectrum], decoder: Decoder) -> EncodedSpectra:
     """The latents of measured spectra.
 
-    Spectra are brought to the rest frame and their gaps filled. What was filled counts as free of
-    noise: the latents' standard deviation leaves it out, so look at `covered`.
+    Spectra are brought to the rest frame and their gaps filled. Filled pixels count as noise-free
+    in the latents' standard deviation, so check `covered`.
     """
     measured = fill_gaps(rest_frame(spectra), Basis.shipped())
     norm = np.sqrt((measured.flux**2).sum(axis=1, keepdims=True))
@@ -91,15 +91,15 @@ def scatter_under_noise(
 ) -> np.ndarray:
     """Standard deviation of the latents over `REPEATS` encodings under fresh noise, (N, D).
 
-    The encoder's own estimate is that of a posterior, not of the errors of its mean: of a decoder
-    that has learnt noise-free spectra, it is several times too small.
+    The encoder's own estimate is the width of a posterior, not the error of its mean: for a decoder
+    trained on noise-free spectra it is several times too small.
 
     Parameters
     ----------
     ids : ndarray, shape (N,)
-        The noise follows from them and the seed.
+        Ids, which determine the noise together with the seed.
     flux, ivar : ndarray, shape (N, 1000)
-        Gaps filled. Pixels without inverse variance get no noise.
+        Flux density with gaps filled, and inverse variance. Pixels without it get no noise.
     """
     sigma = np.divide(1.0, np.sqrt(ivar), out=np.zeros_like(ivar), where=ivar > 0)
     repeats = np.empty((len(ids), REPEATS, flux.shape[1]), dtype=np.float32)
@@ -128,14 +128,14 @@ def median_residual(spectra: MeasuredSpectra, model: np.ndarray) -> np.ndarray:
 def encode_files(
     paths: Sequence[Path], decoder: Decoder, redshift: float | None = None
 ) -> list[Attempt[EncodedSpectra]]:
-    """Encode every spectrum of some files, each by itself."""
+    """Encode every spectrum of some files, one at a time."""
     return list(attempts(paths, lambda spectrum: encode([spectrum], decoder), redshift))
 
 
 def table(attempts: Sequence[Attempt[EncodedSpectra]], n_latents: int) -> pa.Table:
     """One row for each spectrum that was tried, in their order.
 
-    Rows without latents have the reason in `status`, and all else null.
+    Rows without latents have the reason in `status`, and null in all other columns.
     """
 
     def numbers(name: str, text: str) -> pa.Field:
@@ -176,7 +176,7 @@ def _row(attempt: Attempt[EncodedSpectra]) -> dict[str, object]:
 
 
 def draw_spectra(encoded: Sequence[EncodedSpectra], path: Path) -> int:
-    """Draw the first spectra, measured, filled and decoded, as PNG; the number drawn."""
+    """Plot the first spectra, measured, filled and decoded, as PNG; return the number plotted."""
     from matplotlib.figure import Figure
 
     shown = encoded[:MOST_PANELS]

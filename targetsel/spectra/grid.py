@@ -1,6 +1,6 @@
 """Wavelengths: the decoder's grid, bands and pixels, and wavelengths in air.
 
-The grid of every decoded spectrum is that of Portillo et al. (2020, AJ 160, 45): 1000 pixels,
+All decoded spectra are on the grid of Portillo et al. (2020, AJ 160, 45): 1000 pixels,
 log10(wavelength / Angstrom) = 3.53 + 0.00039 i, vacuum, rest frame; 3388.4 to 8310.2 Angstrom,
 269 km/s per pixel.
 """
@@ -78,12 +78,12 @@ class WavelengthBand:
         return self.end - self.start
 
     def shared(self, other: WavelengthBand) -> float:
-        """The width that two bands have in common [Angstrom]."""
+        """Width of the overlap with another band [Angstrom]."""
         return max(0.0, min(self.end, other.end) - max(self.start, other.start))
 
 
 def air_to_vacuum(wavelength: float) -> float:
-    """Vacuum wavelength of one given in air [Angstrom]; Ciddor (1996), as in VALD3's inverse."""
+    """Vacuum wavelength of a wavelength in air [Angstrom]; Ciddor (1996), inverted as in VALD3."""
     s2 = (1e4 / wavelength) ** 2
     index = 1.0 + (
         8.336624212083e-5
@@ -109,12 +109,12 @@ class SpectrumPixels:
 
     @classmethod
     def of(cls, wavelength: np.ndarray) -> SpectrumPixels:
-        """The pixels around some wavelengths; an edge lies at the geometric mean of neighbours.
+        """Pixels around these wavelengths; edges lie at the geometric means of neighbours.
 
         Raises
         ------
         SpectrumError
-            If the wavelengths are not positive numbers that increase.
+            If the wavelengths are not positive and increasing.
         """
         wavelength = np.asarray(wavelength, dtype=np.float64)
         known = cls.of_decoder()
@@ -133,7 +133,7 @@ class SpectrumPixels:
         return bool(self.edges[0] <= band.start and band.end <= self.edges[-1])
 
     def overlap(self, band: WavelengthBand) -> tuple[slice, np.ndarray]:
-        """The pixels that touch a band, and the width [Angstrom] of each that lies in it.
+        """The pixels that overlap a band, and the width of each inside it [Angstrom].
 
         Raises
         ------

@@ -1,9 +1,9 @@
 """Proxies: numbers measured on decoded spectra, and their posterior in a compact form.
 
-`Proxies` holds every draw. `ProxyPosterior` keeps what a catalog can afford to store of them and
-a rule needs: each proxy's quantiles, and the rank correlations between proxies (a Gaussian
-copula). All probabilities of rules come from a `ProxyPosterior`, whether it was just made or read
-back from a scored file, so that both give the same targets.
+`Proxies` holds every draw. `ProxyPosterior` is a summary small enough for a catalog and sufficient
+for rules: each proxy's quantiles, and the rank correlations between proxies (a Gaussian
+copula). All probabilities of rules come from a `ProxyPosterior`, whether newly made or read
+from a scored file, so that both give the same targets.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import scipy  # whose `special` is imported when it is first used
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Quantiles are kept at equal steps of the standard normal, so that -1, 0 and 1 are the 16th,
+# Quantiles are stored at equal steps of the standard normal, so that -1, 0 and 1 are the 16th,
 # 50th and 84th percentiles, a Gaussian marginal is exactly a straight line between the knots,
 # and the outermost slopes continue it as Gaussian tails.
 NORMAL_SCORES = np.arange(-2.5, 2.51, 0.5)
 MOST_UNMEASURED = 0.05
-INDEPENDENT = 1e-6  # share of every correlation that is taken away, so that all can be inverted
+INDEPENDENT = 1e-6  # shrinkage of every correlation, so that all matrices can be inverted
 
-# The columns of a proxy's posterior: its name and these.
+# Suffixes of the columns of a proxy's posterior, after its name.
 QUANTILES = "_quantiles"
 CORRELATION = "_correlation"
 
@@ -77,7 +77,7 @@ class ProxyPosterior:
     quantiles : mapping of name to ndarray, shape (N, L)
         Values at `NORMAL_SCORES`, not decreasing along the last axis. NaN: no posterior.
     correlation : mapping of pair of names to ndarray, shape (N,)
-        Correlations of the normal scores of two proxies; each pair stands there once.
+        Correlations of the normal scores of two proxies; each pair is present once.
     """
 
     names: tuple[str, ...]
@@ -86,7 +86,7 @@ class ProxyPosterior:
 
     @classmethod
     def from_draws(cls, proxies: Proxies, names: tuple[str, ...]) -> ProxyPosterior:
-        """The posterior that the draws of the proxies `names` describe.
+        """The posterior of the proxies `names`, from their draws.
 
         A draw in which a proxy cannot be measured counts as that proxy's median; a proxy with
         more than `MOST_UNMEASURED` of such draws has no posterior.
@@ -114,7 +114,7 @@ class ProxyPosterior:
         return len(self.quantiles[self.names[0]])
 
     def take(self, rows: np.ndarray | slice) -> ProxyPosterior:
-        """The sources with these indices, or where this mask is true, in that order."""
+        """The posterior of the sources with these indices or this mask, in that order."""
         return ProxyPosterior(
             self.names,
             {name: values[rows] for name, values in self.quantiles.items()},
@@ -153,7 +153,7 @@ class ProxyPosterior:
         return scipy.special.ndtr(self.score(name, threshold))
 
     def probability_inside(self, box: Mapping[str, Sides]) -> np.ndarray:
-        """P that one proxy, or each of two, lies between its two normal scores, shape (N,)."""
+        """Probability that one proxy, or each of two, lies between its two normal scores, (N,)."""
         if len(box) == 1:
             ((low, high),) = box.values()
             inside = sum(sign * scipy.special.ndtr(score) for sign, score, _ in _corners(low, high))
@@ -171,14 +171,14 @@ class ProxyPosterior:
     def draw(self, names: tuple[str, ...], n_draws: int = 1024) -> dict[str, np.ndarray]:
         """Draws of some proxies from their joint distribution, each of shape (N, S).
 
-        The same quasi-random normals serve every source, so that nothing but the posterior
-        decides the answer: not the row's place, its neighbours or a seed.
+        The same quasi-random normals are used for every source, so that the result depends on the
+        posterior alone: not on the row's position, other rows or a seed.
         """
         scores = self.draw_scores(names, n_draws)
         return {name: self.value(name, scores[name]) for name in names}
 
     def draw_scores(self, names: tuple[str, ...], n_draws: int = 1024) -> dict[str, np.ndarray]:
-        """The normal scores of such draws, each of shape (N, S)."""
+        """The normal scores of the draws of `draw`, each of shape (N, S)."""
         matrix = np.empty((len(self.knots(names[0])), len(names), len(names)))
         for i, name in enumerate(names):
             matrix[:, i, i] = 1.0
@@ -195,7 +195,7 @@ class ProxyPosterior:
         return scores
 
     def _between(self, one: str, two: str) -> np.ndarray:
-        """The correlation of two different proxies, a little less than stored, shape (N,)."""
+        """Correlation of two different proxies, slightly shrunk from the stored one, shape (N,)."""
         pair = (one, two) if (one, two) in self.correlation else (two, one)
         stored = self.correlation[pair]
         return np.asarray(stored, dtype=np.float64) * (1 - INDEPENDENT)
@@ -206,7 +206,7 @@ def bivariate_normal(x: np.ndarray, y: np.ndarray, correlation: np.ndarray) -> n
 
     Owen (1956, Ann. Math. Stat. 27, 1075), eq. 2.1; |correlation| < 1.
     """
-    # Owen's function takes the ratio of both, so zero and infinity become numbers as good as they.
+    # Owen's function takes the ratio of both, so zero and infinity are replaced by extreme numbers.
     x, y = (np.where(np.abs(z) < 1e-150, 1e-150, np.clip(z, -40.0, 40.0)) for z in (x, y))
     rest = np.sqrt((1 - correlation) * (1 + correlation))
     tails = scipy.special.owens_t(x, (y / x - correlation) / rest) + scipy.special.owens_t(
@@ -217,7 +217,7 @@ def bivariate_normal(x: np.ndarray, y: np.ndarray, correlation: np.ndarray) -> n
 
 
 def _corners(low: np.ndarray | None, high: np.ndarray | None) -> list[tuple[int, np.ndarray, int]]:
-    """An interval as a sum of half-lines: sign, the end of each, and -1 if it is turned around."""
+    """An interval as a sum of half-lines: sign, limit, and -1 where the direction is reversed."""
     if low is None:
         assert high is not None
         return [(1, high, 1)]

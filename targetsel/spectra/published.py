@@ -33,7 +33,7 @@ class ImportedDecoder:
     path : Path
         Where it was written.
     used : dict
-        What each published tensor became, by its published name.
+        Our name of each published tensor, by its published name.
     """
 
     decoder: Decoder
@@ -46,8 +46,8 @@ def import_decoder(
 ) -> ImportedDecoder:
     """The decoder of the latent space `vae10pca6` from published files, written to `output`.
 
-    Each published spectrum is its flux over the root of its sum of squares, less the mean
-    spectrum, as ours are. The labels of the published networks are principal components over
+    Each published spectrum is its flux over the root of its sum of squares, minus the mean
+    spectrum, like ours. The labels of the published networks are principal components over
     their mean and standard deviation, which are taken to be those of the PCA's own sample: 0 and
     the root of its explained variance, whitened or not. That scaler is stored with the weights
     and undone when decoding. (The published notebook leaves it out.)
@@ -66,7 +66,7 @@ def import_decoder(
     Raises
     ------
     EnsembleError, SpectrumError
-        If a file would execute something, or does not suit the others.
+        If a file would execute code, or does not fit the others.
     """
     tensors, used = autoencoder_tensors(read_state_dict(weights), weights)
     raw = tensors["decoder.0.weight"].shape[1]
@@ -84,10 +84,10 @@ def import_decoder(
 def autoencoder_tensors(
     published: dict[str, np.ndarray], path: Path
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Our tensors by name, and what became of each published one.
+    """Our tensors by name, and our name of each published one.
 
-    Layers are told apart by the shapes of their weights, all of which differ but for the two that
-    give the latents' mean and log variance; those are told by their names.
+    Layers are identified by the shapes of their weights, which all differ except for the two that
+    give the latents' mean and log variance; those are identified by their names.
     """
     layers = _linear_layers(published, path)
     latents = {shape[0] for shape in (w.shape for w, _ in layers.values()) if shape[1] == NARROW}
@@ -204,7 +204,7 @@ def _other_architecture(
 
 def _mean_spectrum(path: Path) -> np.ndarray:
     try:
-        spectrum = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may claim anything
+        spectrum = np.load(path, mmap_mode="r", allow_pickle=False)  # the header may be wrong
     except FileNotFoundError:
         raise SpectrumError(f"{path}: no such file. Expected the mean spectrum, .npy.") from None
     except (ValueError, OSError, EOFError) as error:

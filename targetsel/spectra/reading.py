@@ -35,7 +35,7 @@ T = TypeVar("T")
 ROWS_PER_PIECE = 256
 FITS_SUFFIXES = (".fits", ".fit", ".fits.gz")
 ARRAY_SUFFIXES = (".npz", ".csv", ".parquet")
-# What the readers raise, of their own and of Python's, where bytes of a file are damaged.
+# Errors of the readers and of Python where bytes of a file are damaged.
 DAMAGE = (OSError, ValueError, LookupError, EOFError, TypeError, NotImplementedError, MemoryError,
           BadZipFile, zlib.error, TokenError, SyntaxError)  # fmt: skip
 NAMES = {
@@ -50,20 +50,20 @@ _AIR = ("wavelength_air", "wave_air", "lambda_air", "air_wavelength", "air")
 
 @dataclass(frozen=True)
 class Arrays:
-    """The columns of a file, by their own names.
+    """The columns of a file, by their names in it.
 
     Attributes
     ----------
     values : dict of ndarray
     units : dict of str
-        Of those columns that name one.
+        Units of the columns that have one.
     """
 
     values: dict[str, np.ndarray]
     units: dict[str, str] = field(default_factory=dict)
 
     def find(self, quantity: str) -> str | None:
-        """The column's own name of a quantity in `NAMES`, or None."""
+        """Name of the column that holds a quantity of `NAMES`, or None."""
         by_lower = {name.lower(): name for name in self.values}
         return next((by_lower[n] for n in NAMES[quantity] if n in by_lower), None)
 
@@ -74,13 +74,13 @@ def read_spectra(path: Path, redshift: float | None = None) -> list[ObservedSpec
     Parameters
     ----------
     redshift : float, optional
-        Of every spectrum of the file, in place of what the file says.
+        Redshift of every spectrum of the file, in place of the file's own.
 
     Raises
     ------
     SpectrumError
-        If the file is of no known kind or damaged, lacks a redshift or another quantity, or holds
-        values that are not usable.
+        If the file is of no known kind or damaged, lacks a redshift or another quantity, or has
+        unusable values.
     """
     spectra = []
     for spectrum in try_spectra(path, redshift):
@@ -93,7 +93,7 @@ def read_spectra(path: Path, redshift: float | None = None) -> list[ObservedSpec
 def try_spectra(
     path: Path, redshift: float | None = None
 ) -> Iterator[ObservedSpectrum | SpectrumError]:
-    """The spectra of one file as `read_spectra` gives them, and the error in place of a bad one."""
+    """The spectra of one file as in `read_spectra`, with the error in place of a bad one."""
     path = Path(path)
     try:
         if path.name.lower().endswith(FITS_SUFFIXES):
@@ -109,7 +109,7 @@ def try_spectra(
 
 @dataclass(frozen=True)
 class Attempt(Generic[T]):
-    """One spectrum of a file, and what was made of it.
+    """One spectrum of a file, and the result or error of its processing.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class Attempt(Generic[T]):
     spectrum : ObservedSpectrum or None
         None if it could not be read.
     result : T or SpectrumError
-        What was made of it, or why nothing could be.
+        The result, or the error that prevented it.
     """
 
     path: Path
@@ -127,7 +127,7 @@ class Attempt(Generic[T]):
 
     @property
     def source_id(self) -> str:
-        """The spectrum's id, or the name of a file that could not be read."""
+        """Id of the spectrum, or the name of a file that could not be read."""
         return self.path.stem if self.spectrum is None else str(self.spectrum.source_id)
 
 
@@ -136,7 +136,7 @@ def attempts(
     make: Callable[[ObservedSpectrum], T],
     redshift: float | None = None,
 ) -> Iterator[Attempt[T]]:
-    """`make` of every spectrum of some files; where it fails, the `SpectrumError` in its place."""
+    """Results of `make` for every spectrum of some files, or its `SpectrumError` where it fails."""
     for path in map(Path, paths):
         for spectrum in try_spectra(path, redshift):
             if isinstance(spectrum, SpectrumError):
@@ -151,7 +151,7 @@ def attempts(
 
 
 def _pieces(path: Path) -> Iterator[tuple[int, int | None, Arrays]]:
-    """A file's columns piece by piece, with the first row and how many rows the file has."""
+    """A file's columns in pieces, with each piece's first row and the file's number of rows."""
     if path.suffix.lower() != ".parquet":
         yield 0, None, read_arrays(path)
         return
@@ -238,7 +238,7 @@ def _from_arrow(table: pa.Table) -> Arrays:
 
 
 class _SpectrumFile:
-    """Columns of arrays, understood as spectra."""
+    """Spectra in the columns of a file."""
 
     def __init__(
         self,
@@ -306,7 +306,7 @@ class _SpectrumFile:
         return float(as_numbers(place, f"'{self.column['redshift']}'", value))
 
     def _check_rows(self) -> None:
-        """Check that there are spectra, and as many values of every quantity, or a single one."""
+        """Check that there are spectra, and that every quantity has as many values, or one."""
         if not self.flux.size:
             raise SpectrumError(f"{self.path}: holds no spectra")
         counts = {q: len(getattr(self, q)) for q in ("wavelength", "ivar")}
@@ -327,7 +327,7 @@ class _SpectrumFile:
         return as_numbers(place, f"'{self.column[quantity]}'", one)
 
     def _one(self, quantity: str, row: int) -> Any:
-        """A row's only value of a quantity, or None; a CSV file repeats it for every pixel."""
+        """Single value of a quantity in a row, or None; a CSV file repeats it for every pixel."""
         name = self.column[quantity]
         if not name:
             return None
@@ -336,7 +336,7 @@ class _SpectrumFile:
         return values[row if len(values) > 1 else 0]
 
     def _along_rows(self, quantity: str) -> np.ndarray:
-        """Spectra along the first axis; a single one may stand for all."""
+        """Values of a quantity with spectra along the first axis; one row may apply to all."""
         if name := self.column[quantity]:
             values = np.atleast_1d(self.arrays.values[name])
             return values[None] if values.ndim == 1 and values.dtype != object else values

@@ -2,8 +2,8 @@
 
 Gaps are filled as in Yip et al. (2004, AJ 128, 585) and Portillo et al. (2020, AJ 160, 45): the
 masked pixels of a spectrum are replaced by the best combination of a basis of principal components,
-fitted to the others. The basis describes spectra of unit sum of squares, and that sum includes the
-replaced pixels, so the fit is repeated. The shipped basis was fitted to the mock sky's spectra
+fitted to the others. The basis is for spectra of unit sum of squares, and that sum includes the
+replaced pixels, so the fit is iterated. The shipped basis was fitted to the mock sky's spectra
 (`examples/make_spectral_basis.py`).
 """
 
@@ -24,8 +24,8 @@ from targetsel.spectra.grid import N_PIXELS, edges, edges_between, wavelengths
 from targetsel.spectra.spectrum import ERROR_FLOOR, MeasuredSpectra, ObservedSpectrum
 from targetsel.tables.files import written_beside
 
-LEAST_COVERED = 0.5  # share of a pixel, and of the grid, that must be measured
-SPIKE = 1.5  # an error so many times its smooth neighbourhood is a sky line or a bad pixel
+LEAST_COVERED = 0.5  # least measured share of a pixel, and of the grid
+SPIKE = 1.5  # error over its smoothed surroundings that marks a sky line or bad pixel
 _SMOOTH = 5  # [pixel]
 N_COMPONENTS = 10
 N_ITERATIONS = 20
@@ -34,7 +34,7 @@ N_ITERATIONS = 20
 def rest_frame(spectra: Sequence[ObservedSpectrum]) -> MeasuredSpectra:
     """Spectra in the rest frame on the grid, with masked pixels set to 0.
 
-    Beside the pixels that came masked, those under spikes of the error (sky lines, bad pixels) are
+    Besides the pixels already masked, those under spikes of the error (sky lines, bad pixels) are
     masked, with two pixels on either side; nearly as in Portillo et al. (2020, AJ 160, 45).
 
     Raises
@@ -74,9 +74,9 @@ def resample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flux density and inverse variance on other pixels; the flux of unmasked pixels is conserved.
 
-    A new pixel is the mean of the unmasked old pixels in it, weighted by the width they share. It
-    is masked if these fill less than half of it. Its variance counts the old pixels as
-    independent. Neighbouring new pixels then share an old one and are correlated; that is ignored.
+    A new pixel is the mean of the unmasked old pixels in it, weighted by the overlapping width. It
+    is masked if these fill less than half of it. Its variance treats the old pixels as
+    independent. Neighbouring new pixels that share an old one are correlated; that is ignored.
 
     Parameters
     ----------
@@ -130,9 +130,9 @@ def _check_reach(spectrum: ObservedSpectrum) -> None:
 def _under_spike(flux: np.ndarray, ivar: np.ndarray) -> np.ndarray:
     """Pixels under a spike of the error, and two on either side, shape (L,).
 
-    An emission line of the source also lifts the error, by its photon noise, but it lifts the flux
-    more. So a spike counts only where the signal-to-noise ratio is not above its neighbourhood's:
-    a road not taken by Portillo et al., whose masks hide the strongest lines.
+    An emission line of the source also raises the error, by its photon noise, but raises the flux
+    more. So a spike counts only where the signal-to-noise ratio is not above its surroundings'.
+    This differs from Portillo et al., whose masks remove the strongest lines.
     """
     good = ivar > 0
 
@@ -188,7 +188,7 @@ class Basis:
     @staticmethod
     @cache
     def shipped() -> Basis:
-        """Ten components of the mock spectra that the shipped decoder has learnt."""
+        """The shipped basis: ten components of the mock spectra that the shipped decoder learnt."""
         return Basis.read(Path(str(files("targetsel.spectra") / "data" / "basis.npz")))
 
     def write(self, path: Path) -> None:
@@ -200,7 +200,7 @@ class Basis:
             )
 
     def reconstruct(self, unit: np.ndarray, ivar: np.ndarray) -> np.ndarray:
-        """The best combination for one spectrum of unit sum of squares, shape (1000,).
+        """Least-squares combination for one spectrum of unit sum of squares, shape (1000,).
 
         Parameters
         ----------
@@ -235,7 +235,7 @@ def _fill(flux: np.ndarray, ivar: np.ndarray, basis: Basis) -> np.ndarray:
     scale = (flux[~gap] @ basis.mean[~gap]) / (basis.mean[~gap] ** 2).sum()
     model = scale * basis.mean
     for _ in range(N_ITERATIONS):
-        norm = np.sqrt((model**2).sum())  # of the model: a few wrong pixels would spoil the flux's
+        norm = np.sqrt((model**2).sum())  # robust to a few wrong pixels of the flux
         before, model = model, norm * basis.reconstruct(flux / norm, ivar * norm**2)
         if np.abs(model - before)[gap].max() < 1e-7 * norm:
             break

@@ -14,7 +14,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from targetsel.errors import SpectrumError
 from targetsel.spectra.spectrum import ObservedSpectrum, check_flux_unit, refuse_air
 
-# What astropy raises, of its own and of Python's, where bytes of a FITS file are damaged.
+# Errors of astropy and of Python where bytes of a FITS file are damaged.
 _DAMAGE = (OSError, EOFError, TypeError, ValueError, LookupError, AttributeError, MemoryError,
            zlib.error, fits.VerifyError, AstropyUserWarning)  # fmt: skip
 _REDSHIFT_TABLES = ("SPECOBJ", "SPALL")
@@ -22,19 +22,19 @@ _REDSHIFT_KEYS = ("Z", "REDSHIFT", "Z_FIN")
 
 
 class IncompleteFile(SpectrumError):
-    """A file that lacks a part of what an SDSS spectrum has, as one that was cut short does."""
+    """A file without all parts of an SDSS spectrum, such as a truncated one."""
 
 
 def read_sdss(path: Path, redshift: float | None = None) -> ObservedSpectrum:
     """The coadded spectrum of a `spec` or `spec-lite` file.
 
-    Wavelengths are in vacuum unless the header says otherwise. The redshift is `redshift`, or else
-    that of the table SPECOBJ (SPALL in later surveys) or of the header.
+    Wavelengths are in vacuum; files whose header says otherwise are refused. The redshift is
+    `redshift`, or else that of the table SPECOBJ (SPALL in later surveys) or of the header.
 
     Raises
     ------
     SpectrumError
-        If the file is no such file, has no redshift, or its values are not usable.
+        If the file is no such file, is in air wavelengths, has no redshift, or unusable values.
     """
     return _read(path, str(path), path.stem.removesuffix(".fits"), redshift)
 
@@ -110,7 +110,7 @@ def _check_frame(primary: fits.Header, table: fits.Header, place: str) -> None:
 
 
 def _redshift(hdus: fits.HDUList) -> float | None:
-    """The redshift that a file gives, or None."""
+    """The redshift stored in a file, or None."""
     for hdu in hdus:
         if hdu.name in _REDSHIFT_TABLES and isinstance(hdu, fits.BinTableHDU) and len(hdu.data):
             by_name = {name.upper(): name for name in hdu.columns.names}

@@ -12,8 +12,8 @@ from astropy import units
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import check_increasing
 
-FLUX_RANGE = (1e-150, 1e150)  # beyond, squares of double precision are lost
-OPTICAL = (1000.0, 60_000.0)  # [Angstrom] beyond, a wavelength is in some other unit
+FLUX_RANGE = (1e-150, 1e150)  # outside it, squares overflow or underflow double precision
+OPTICAL = (1000.0, 60_000.0)  # [Angstrom] outside it, a wavelength is in some other unit
 # No instrument is calibrated better than this [variance, in units where a spectrum's sum of squares
 # is 1]: 2.2 % of the root mean square pixel; Portillo et al. (2020, AJ 160, 45).
 ERROR_FLOOR = 1 / 2e6
@@ -41,12 +41,12 @@ class Spectra:
 
 @dataclass(frozen=True)
 class ObservedSpectrum:
-    """One spectrum as it was observed. Its values are checked when it is made.
+    """One observed spectrum. Its values are checked when it is created.
 
     Attributes
     ----------
     place : str
-        Where it came from, for messages: a file, or a file and row.
+        Origin of the spectrum, for messages: a file, or a file and row.
     source_id : int or str
     wavelength : ndarray, shape (L,)
         Observed-frame vacuum wavelength [Angstrom], increasing.
@@ -95,7 +95,7 @@ class MeasuredSpectra:
     flux : ndarray, shape (N, 1000)
         Flux density per unit wavelength; 0 where masked, until gaps are filled.
     ivar : ndarray, shape (N, 1000)
-        Inverse variance of each pixel alone; 0 where masked, also after gaps are filled.
+        Inverse variance of each pixel; 0 where masked, also after gaps are filled.
         Resampling correlates neighbouring pixels, which is ignored.
     wavelength : ndarray, shape (1000,)
         Rest-frame vacuum wavelength [Angstrom].
@@ -203,7 +203,7 @@ def check_flux_unit(place: str, unit: str) -> None:
 
 
 def in_angstrom(place: str, wavelength: np.ndarray, unit: str | None) -> np.ndarray:
-    """Wavelengths in Angstrom, from the unit that their column names (none: Angstrom)."""
+    """Wavelengths in Angstrom, converted from the unit of their column (none: Angstrom)."""
     if not unit:
         return wavelength
     try:

@@ -43,7 +43,7 @@ __all__ = [
 
 
 def measure(spectra: Spectra, table: LineTable | None = None) -> Proxies:
-    """Every proxy of every draw.
+    """All proxies of all draws of decoded spectra.
 
     Parameters
     ----------

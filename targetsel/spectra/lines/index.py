@@ -1,9 +1,9 @@
-"""Indices: numbers that are measured on a spectrum through weighted sums of its pixels.
+"""Indices: numbers measured on a spectrum from weighted sums of its pixels.
 
-Every index is made in two steps: a few *moments*, each a weighted sum of pixels (the mean of a side
-band, the light of one pixel of the line), and then a short formula of these moments. Since the
-first step is linear it can be folded into the last layer of a decoder, a mask only changes weights,
-and the errors of pixels go through it exactly. All three ways share the formulas.
+Every index is calculated in two steps: a few *moments*, each a weighted sum of pixels (the mean of
+a side band, the flux of one pixel of the line), and then a short formula of these moments. Since
+the first step is linear it can be folded into the last layer of a decoder, a mask only changes
+weights, and the errors of pixels propagate exactly. All three uses share the formulas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import scipy  # whose `special` is imported when it is first used
 from targetsel.spectra.grid import SpectrumPixels, WavelengthBand
 
 SPEED_OF_LIGHT = 299_792.458  # [km/s]
-# The share of a line band, and of a side band, that must be measured.
+# Least measured share of a line band, and of a side band.
 LEAST_OF_LINE, LEAST_OF_SIDE = 0.9, 0.5
 
 
@@ -29,14 +29,14 @@ class Estimator:
     Attributes
     ----------
     run : slice
-        The p pixels that it looks at.
+        The p pixels that it uses.
     rows : ndarray, shape (K, p)
-        Their weights in each of the K moments.
+        Weights of these pixels in each of the K moments.
     value : callable
-        The index (...) of the moments (K, ...), which may be complex; NaN where the continuum is
-        not positive.
+        Function from the moments (K, ...), which may be complex, to the index (...); NaN where
+        the continuum is not positive.
     rows_of : callable
-        The rows (N, K, p) for N spectra, given which of the pixels are measured, shape (N, p).
+        Function from masks of measured pixels (N, p) to the rows of N spectra (N, K, p).
     """
 
     run: slice
@@ -58,7 +58,7 @@ class SideBands:
 
     @property
     def bands(self) -> tuple[tuple[WavelengthBand, float], ...]:
-        """The bands, and the share of each that must be measured."""
+        """The bands, and the least measured share of each."""
         return (self.blue, LEAST_OF_SIDE), (self.red, LEAST_OF_SIDE)
 
     def at(self, wavelength: np.ndarray | float, means: np.ndarray) -> np.ndarray:
@@ -72,13 +72,13 @@ class SideBands:
 class Width:
     """Equivalent width of a line [Angstrom], or an index in magnitudes.
 
-    Worthey et al. (1994, ApJS 94, 687), eqs. 2 and 3; pixels count by the fraction of them that
-    lies in a band. A pixel of the line that is not measured takes the value of the continuum.
+    Worthey et al. (1994, ApJS 94, 687), eqs. 2 and 3; pixels are weighted by their fraction inside
+    a band. A masked pixel of the line takes the value of the continuum.
 
     Attributes
     ----------
     scale : str
-        "emission" or "absorption": the width that counts positive; "magnitude" is positive in
+        "emission" or "absorption": the sign convention of the width; "magnitude" is positive in
         absorption.
     """
 
@@ -183,17 +183,17 @@ Profile = tuple[tuple[float, float], ...]
 class Fit:
     """Equivalent width [Angstrom], positive in emission, from a linear fit of Gaussians.
 
-    Gaussians at fixed wavelengths and a straight line are fitted by least squares to the pixels of
-    a band, all alike, which parts blended lines. Each line is the sum of a Gaussian of each of some
-    fixed breadths in free shares: of one breadth alone, the fit would stay linear just as well, but
-    be wrong by a fifth for lines that are a half broader.
+    Gaussians at fixed wavelengths and a straight line are fitted by unweighted least squares to the
+    pixels of a band, which separates blended lines. Each line is the sum of Gaussians of fixed
+    widths with free amplitudes: a single width would also keep the fit linear, but be wrong by a
+    fifth for lines that are a half broader.
 
     Attributes
     ----------
     band : WavelengthBand
-        What is fitted.
+        The fitted band.
     profile : Profile
-        The line to be measured. The width is that of its first wavelength.
+        The measured line. The width is that of its first wavelength.
     beside : tuple of Profile
         Other lines in the band.
     sigma : tuple of floats
@@ -232,7 +232,7 @@ class Fit:
         return Estimator(run, rows_of(np.ones((1, len(inside)), dtype=bool))[0], value, rows_of)
 
     def _design(self, pixels: SpectrumPixels, run: slice) -> np.ndarray:
-        """Lines of unit flux, the level at the line, and the slope: columns of p pixels."""
+        """Design matrix of p pixels: lines of unit flux, the level at the line, and the slope."""
         edges = pixels.edges[run.start : run.stop + 1]
         columns = []
         for profile in (self.profile, *self.beside):
@@ -252,17 +252,17 @@ Index = Width | Break | Level | Fit
 
 @cache
 def on_decoder(index: Index) -> Estimator:
-    """An index on the pixels of decoded spectra."""
+    """Estimator of an index on the pixels of decoded spectra."""
     return index.on(SpectrumPixels.of_decoder())
 
 
 def on(index: Index, pixels: SpectrumPixels) -> Estimator:
-    """An index on some pixels.
+    """Estimator of an index on given pixels.
 
     Raises
     ------
     SpectrumError
-        If a band of it reaches beyond them.
+        If one of its bands reaches beyond them.
     """
     return on_decoder(index) if pixels is SpectrumPixels.of_decoder() else index.on(pixels)
 
@@ -274,7 +274,7 @@ def _run(pixels: SpectrumPixels, bands: tuple[tuple[WavelengthBand, float], ...]
 
 
 def _overlap(pixels: SpectrumPixels, run: slice, band: WavelengthBand) -> np.ndarray:
-    """The width [Angstrom] of each pixel of a run that lies in a band, shape (p,)."""
+    """Width of each pixel of a run inside a band [Angstrom], shape (p,)."""
     overlap = np.zeros(run.stop - run.start)
     touched, values = pixels.overlap(band)
     overlap[touched.start - run.start : touched.stop - run.start] = values
@@ -282,13 +282,13 @@ def _overlap(pixels: SpectrumPixels, run: slice, band: WavelengthBand) -> np.nda
 
 
 def _mean_rows(pixels: SpectrumPixels, run: slice, bands: tuple[WavelengthBand, ...]) -> np.ndarray:
-    """The weights that give each band's mean, shape (bands, p)."""
+    """Weights of the pixels in each band's mean, shape (bands, p)."""
     overlap = np.array([_overlap(pixels, run, band) for band in bands])
     return overlap / overlap.sum(axis=1, keepdims=True)
 
 
 def _over_measured(rows: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Weights of means (B, p), shared out among what is measured (N, p), shape (N, B, p)."""
+    """Weights of means (B, p), renormalised over measured pixels (N, p), shape (N, B, p)."""
     weights = rows * measured[:, None]
     total = weights.sum(axis=2, keepdims=True)
     return weights / np.where(total > 0, total, 1.0)

@@ -1,7 +1,7 @@
 """Sources of ionisation: shares of draws in the classes of two diagrams of line ratios.
 
-Equivalent widths stand for fluxes, since the lines of each ratio share a continuum. Those of the
-Balmer lines have the stars' mean absorption put back, as the line table's `ew_halpha_gas` and
+Equivalent widths are used for fluxes, since the lines of each ratio share a continuum. Those of the
+Balmer lines are corrected for the stars' mean absorption, like the line table's `ew_halpha_gas` and
 `ew_hbeta_gas`.
 """
 
@@ -14,7 +14,7 @@ from targetsel.spectra.proxies import Proxies
 
 BPT_CLASSES = ("bpt_sf", "bpt_composite", "bpt_agn", "bpt_weak")
 WHAN_CLASSES = ("whan_sf", "whan_strong_agn", "whan_weak_agn", "whan_retired", "whan_passive")
-WEAK = 1.0  # [Angstrom] a line below this, corrected for absorption, says nothing of its ratio
+WEAK = 1.0  # [Angstrom] a weaker line, corrected for absorption, has no usable ratio
 PASSIVE = 0.5  # [Angstrom]
 
 
@@ -68,7 +68,7 @@ def whan_probabilities(proxies: Proxies) -> dict[str, np.ndarray]:
 
 
 def _gas(name: str, proxies: Proxies) -> np.ndarray:
-    """A Balmer line with the stars' absorption put back, shape (N, S) [Angstrom]."""
+    """Width of a Balmer line corrected for the stars' absorption, shape (N, S) [Angstrom]."""
     formula = LineTable.shipped().formula(f"{name}_gas")
     return formula({each: proxies[each] for each in formula.names})
 

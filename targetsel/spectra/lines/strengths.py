@@ -1,9 +1,9 @@
-"""Line strengths of measured spectra, with errors from the pixels' own, and as one table.
+"""Line strengths of measured spectra, with errors propagated from the pixels, and their table.
 
 An index is a smooth function of moments that are linear in the pixels, so first-order propagation
 is exact in its linear part: the derivative of the formula at the moments (complex step; Squire &
 Trapp 1998, SIAM Rev. 40, 110) times the moments' weights is the derivative by each pixel. A pixel
-that two bands share counts once. Pixels are taken as independent.
+shared by two bands is counted once. Pixels are taken as independent.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class LineStrengths:
     source_id : ndarray, shape (N,)
     names : tuple of P strings
     values, errors : ndarray, shape (N, P)
-        NaN where an index could not be measured.
+        Indices and their standard errors; NaN where an index could not be measured.
     reason : ndarray of str, shape (N, P)
-        Why it could not; empty where it could.
+        Reason why an index could not be measured; empty where it could.
     """
 
     source_id: np.ndarray
@@ -58,7 +58,7 @@ class LineStrengths:
 
 @dataclass(frozen=True)
 class _Found:
-    """An index of n spectra: value, derivative by the pixels of `run`, and why there is none."""
+    """An index of n spectra: value, derivative by the pixels of `run`, and reason if missing."""
 
     value: np.ndarray
     derivative: np.ndarray
@@ -67,12 +67,12 @@ class _Found:
 
 
 def measure_observed(spectrum: ObservedSpectrum, table: LineTable | None = None) -> LineStrengths:
-    """The indices of one spectrum as it was observed, on its own pixels.
+    """The indices of one observed spectrum, on its own pixels.
 
     Raises
     ------
     SpectrumError
-        If the redshift is below any galaxy's.
+        If the redshift is below `BLUEST_REDSHIFT`.
     """
     if spectrum.redshift <= BLUEST_REDSHIFT:
         raise SpectrumError(
@@ -96,14 +96,14 @@ def measure_noisy(
     table: LineTable | None = None,
     source_id: np.ndarray | None = None,
 ) -> LineStrengths:
-    """The indices of measured spectra that share their wavelengths.
+    """The indices of measured spectra on common wavelengths.
 
     Parameters
     ----------
     flux : ndarray, shape (N, L)
         Flux density per unit wavelength.
     ivar : ndarray, shape (N, L)
-        Its inverse variance. Where this is not positive, or either is no number, a pixel is masked.
+        Inverse variance of `flux`. A pixel is masked where it is not positive, or either is NaN.
     wavelength : ndarray, shape (L,)
         Rest-frame vacuum wavelength [Angstrom], increasing.
     table : LineTable, optional
@@ -159,7 +159,7 @@ def _block(
 
 
 def _simple(index: Index, flux: np.ndarray, measured: np.ndarray, pixels: SpectrumPixels) -> _Found:
-    """An index that is no formula."""
+    """An index measured on the pixels."""
     n = len(flux)
     if not all(pixels.cover(band) for band, _ in index.bands):
         missing = np.full(n, np.nan)
@@ -182,7 +182,7 @@ def _combined(
     parts: Mapping[str, _Found],
     n_pixels: int,
 ) -> _Found:
-    """An index that is calculated from others."""
+    """An index calculated from others by a formula."""
     values = [part.value for part in parts.values()]
     value = formula(dict(zip(parts, values, strict=True)))
     step = STEP * np.maximum(np.max(np.abs(values), axis=0), SMALLEST)
@@ -210,7 +210,7 @@ def _derivative(
 
 
 def _share(measured: np.ndarray, pixels: SpectrumPixels, band: WavelengthBand) -> np.ndarray:
-    """The share of a band that is measured, shape (n,)."""
+    """Measured share of a band, shape (n,)."""
     run, overlap = pixels.overlap(band)
     return measured[:, run] @ overlap / overlap.sum()
 
@@ -218,7 +218,7 @@ def _share(measured: np.ndarray, pixels: SpectrumPixels, band: WavelengthBand) -
 def measure_files(
     paths: Sequence[Path], table: LineTable, redshift: float | None = None
 ) -> list[Attempt[LineStrengths]]:
-    """Measure every spectrum of some files, each by itself."""
+    """Measure every spectrum of some files, one at a time."""
     return list(attempts(paths, lambda spectrum: measure_observed(spectrum, table), redshift))
 
 
@@ -230,7 +230,7 @@ def strengths_table(
     Parameters
     ----------
     ew_sign : str
-        "emission": equivalent widths of emission lines count positive; "mpa": negative, as in the
+        "emission": equivalent widths of emission lines are positive; "mpa": negative, as in the
         MPA-JHU catalog. Lick indices keep Lick's sign.
     """
     definitions = [table[name] for name in table.names]

@@ -34,7 +34,7 @@ from targetsel.spectra.grid import SpectrumPixels, WavelengthBand, air_to_vacuum
 from targetsel.spectra.lines.index import Break, Fit, Index, Level, Profile, SideBands, Width, on
 
 SCHEMA = "targetsel/lines/v1"
-MOST_SHARED = 0.1  # share of a line band that a side band may overlap, as some of Lick's do
+MOST_SHARED = 0.1  # largest share of a line band that a side band may overlap, as some of Lick's do
 UNITS = {"emission": "Angstrom", "absorption": "Angstrom", "magnitude": "mag", "fit": "Angstrom"}
 
 
@@ -51,11 +51,12 @@ class LineFormula:
 
     @classmethod
     def parse(cls, text: str, known: Iterable[str], place: SourceLocation) -> LineFormula:
-        """The formula in a text, which may name what is `known`; errors point from `place` on.
+        """The formula in a text, of the indices in `known`; errors give positions from `place` on.
 
         Raises
         ------
         SpectrumError
+            If the text is no formula, or names an unknown index.
         """
         formula = cls(grammar.parse(text, place, _FUNCTIONS))
         for node in grammar.walk(formula.tree):
@@ -78,11 +79,11 @@ class LineFormula:
 
     @property
     def names(self) -> set[str]:
-        """The indices that it is calculated from."""
+        """Names of the indices in the formula."""
         return set(grammar.names(self.tree))
 
     def __call__(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The index from others' values of one shape; NaN where it is not a finite number."""
+        """The index from the values of others, all of one shape; NaN where it is not finite."""
         with np.errstate(all="ignore"):
             found = np.asarray(grammar.evaluate(self.tree, values))
         return np.where(np.isfinite(found), found, np.nan)
@@ -138,7 +139,7 @@ class Item(DocumentModel):
         return UNITS.get(self.kind, "")
 
     def index(self, known: Iterable[str]) -> Index | LineFormula:
-        """The index that the item defines; formulas may use what is `known`."""
+        """The index that the item defines; formulas may use the indices in `known`."""
         raise NotImplementedError
 
 
@@ -216,7 +217,7 @@ class LineItem(MeasuredItem):
 
 
 class FitItem(MeasuredItem):
-    """A line that is fitted together with others."""
+    """A line fitted together with others."""
 
     line: BandField
     profile: Annotated[ProfileField, LINES]
@@ -234,7 +235,7 @@ class FitItem(MeasuredItem):
         return Fit(band, self._profile(self.profile, "profile", band), beside, self.sigma)
 
     def _profile(self, lines: Profile, key: str, band: WavelengthBand) -> Profile:
-        """Wavelengths in vacuum and strengths, of which the first is 1."""
+        """Vacuum wavelengths and strengths of a profile's lines; the first strength is 1."""
         found = [(self.in_vacuum(wavelength), strength) for wavelength, strength in lines]
         for wavelength, _ in found:
             if not band.start < wavelength < band.end:
@@ -274,7 +275,7 @@ class Definition:
     name, kind, unit, source, about : str
     index : Index or LineFormula
     is_emission : bool
-        Whether it is a width that counts positive in emission.
+        Whether it is a width that is positive in emission.
     """
 
     name: str
@@ -287,12 +288,12 @@ class Definition:
 
     @classmethod
     def of(cls, node: Node, known: Mapping[str, Definition]) -> Definition:
-        """The definition in an item of a file; formulas may use what is `known`.
+        """The definition in an item of a file; formulas may use the indices in `known`.
 
         Raises
         ------
         SpectrumError
-            With the place in the file.
+            If it is invalid; names the place in the file.
         """
         if not isinstance(node, Map):
             raise node.place.error("expected a definition such as {name: ew_oi, kind: ...}")
@@ -313,14 +314,14 @@ class Definition:
 
 @dataclass(frozen=True)
 class LineTable:
-    """Definitions of indices, and which of them are measured.
+    """Definitions of indices, and the names of those to measure.
 
     Attributes
     ----------
     definitions : tuple of Definition
-        LineFormulas come after what they are calculated from.
+        Definitions; formulas follow the indices that they use.
     names : tuple of P strings
-        Those that are measured, in the order of the results.
+        Names of the indices to measure, in the order of the results.
     """
 
     definitions: tuple[Definition, ...]
@@ -329,27 +330,28 @@ class LineTable:
     @classmethod
     @cache
     def shipped(cls) -> LineTable:
-        """The table that comes with targetsel."""
+        """The table shipped with the package."""
         return _read(Path(str(files("targetsel.spectra") / "data" / "lines.yaml")), {})
 
     @classmethod
     def read(cls, path: Path) -> LineTable:
-        """The shipped table, and those that a file adds to it.
+        """The shipped table with the definitions that a file adds to it.
 
         Raises
         ------
         SpectrumError
-            If the file is no line table, or a definition in it has windows that cannot be.
+            If the file is no line table, or a definition in it has invalid windows.
         """
         known = {each.name: each for each in cls.shipped().definitions}
         return _read(Path(path), known)
 
     def __getitem__(self, name: str) -> Definition:
-        """The definition of a name.
+        """The definition of an index.
 
         Raises
         ------
         SpectrumError
+            If there is none of this name.
         """
         for each in self.definitions:
             if each.name == name:
@@ -360,7 +362,7 @@ class LineTable:
         )
 
     def choose(self, names: Iterable[str]) -> LineTable:
-        """The same definitions, of which `names` are measured."""
+        """A table of the same definitions that measures `names`."""
         chosen = tuple(names)
         needed: set[str] = set()
         waiting = list(chosen)
@@ -372,18 +374,18 @@ class LineTable:
         return LineTable(tuple(each for each in self.definitions if each.name in needed), chosen)
 
     def formula(self, name: str) -> LineFormula:
-        """The formula behind a name."""
+        """The formula of an index."""
         index = self[name].index
         assert isinstance(index, LineFormula), name
         return index
 
     @property
     def measured(self) -> list[tuple[str, Index]]:
-        """Names and indices of all that are not formulas."""
+        """Names and indices of all definitions that are not formulas."""
         return [(d.name, d.index) for d in self.definitions if not isinstance(d.index, LineFormula)]
 
     def with_formulas(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Values of every definition, from those of all that are not formulas."""
+        """Values of every definition, from the values of those that are not formulas."""
         found = dict(values)
         for each in self.definitions:
             if isinstance(each.index, LineFormula):
@@ -396,7 +398,7 @@ class LineTable:
         Parameters
         ----------
         flux : ndarray, shape (..., L)
-            Flux density per unit wavelength; its scale does not matter but for levels.
+            Flux density per unit wavelength; its scale matters only for levels.
         wavelength : ndarray, shape (L,)
             Rest-frame vacuum wavelength [Angstrom], increasing.
 
@@ -420,7 +422,7 @@ class LineTable:
 
 
 def _read(path: Path, known: Mapping[str, Definition]) -> LineTable:
-    """The definitions in a file, after those that are known."""
+    """The definitions in a file, which may use those in `known`."""
     found = dict(known)
     for node in read_model(path, LineFile, SpectrumError).lines:
         definition = Definition.of(node, found)

@@ -1,9 +1,9 @@
 """Monotone maps from side-band widths to a catalog's convention.
 
-A side-band width of a Balmer line holds the stars' absorption, and a window misses what lies
-outside of it; widths of catalogs such as DESI's or MPA-JHU's are of what is left when a model of
-the stars is taken away. A map is fitted on pairs of both, line by line. It carries the one to the
-other on average: it is no correction for noise, so its pairs should be of noise-free (decoded)
+A side-band width of a Balmer line includes the stars' absorption, and a window misses flux outside
+of it; widths of catalogs such as DESI's or MPA-JHU's are measured after subtraction of a model of
+the stars. A map is fitted to pairs of both, line by line. It converts the one to the other on
+average and does not correct for noise, so its pairs should be of noise-free (decoded)
 spectra, or of high signal-to-noise ratio.
 
 A monotone map takes quantiles to quantiles, and P(calibrated > x) is P(raw > map's inverse of x).
@@ -30,7 +30,7 @@ SCHEMA = "targetsel/width-maps/v1"
 LEAST_PAIRS = 50
 MOST_KNOTS = 40
 PAIRS_PER_KNOT = 20  # at least
-CALIBRATED = "_cal"  # after a proxy's name
+CALIBRATED = "_cal"  # suffix of a proxy's name
 ROWS_AT_ONCE = 8192
 
 
@@ -41,12 +41,13 @@ class WidthMap:
     Attributes
     ----------
     raw, calibrated : tuple of K floats
-        Knots [Angstrom], increasing. Beyond them the map goes on with the mean slope of that half.
+        Knots [Angstrom], increasing. Beyond them the map continues with the mean slope of that
+        half.
     catalog : str
         The column that it was fitted to.
     n_pairs : int
     scatter : float
-        Of the pairs around the map: half the range that holds the middle 68 % [Angstrom].
+        Scatter of the pairs about the map: half the range of the central 68 % [Angstrom].
     """
 
     raw: tuple[float, ...]
@@ -57,17 +58,17 @@ class WidthMap:
 
     @classmethod
     def fit(cls, raw: np.ndarray, calibrated: np.ndarray, catalog: str = "") -> WidthMap:
-        """The map of some pairs, by isotonic regression on the means of bins of equal count.
+        """Map fitted to pairs by isotonic regression on the means of bins of equal count.
 
         Parameters
         ----------
         raw, calibrated : ndarray, shape (N,)
-            [Angstrom]; pairs that are not both numbers are left out.
+            Equivalent widths [Angstrom]; pairs with a NaN are left out.
 
         Raises
         ------
         SpectrumError
-            If there are fewer than `LEAST_PAIRS` pairs, or the one does not grow with the other.
+            If there are fewer than `LEAST_PAIRS` pairs, or one does not rise with the other.
         """
         raw, calibrated = np.asarray(raw, np.float64), np.asarray(calibrated, np.float64)
         usable = np.isfinite(raw) & np.isfinite(calibrated)
@@ -79,7 +80,7 @@ class WidthMap:
         count = np.array([len(each) for each in bins])
         mean_x, mean_y = (np.array([values[each].mean() for each in bins]) for values in (x, y))
         blocks = isotonic_regression(mean_y, weights=count).blocks[:-1]
-        # Bins that regression put together, or that share one raw width, become one knot.
+        # Bins that the regression merged, or with equal raw widths, become one knot.
         blocks = blocks[np.diff(mean_x[blocks], prepend=-np.inf) > 0]
         knots = np.add.reduceat(np.stack([mean_x, mean_y]) * count, blocks, axis=1)
         knots /= np.add.reduceat(count, blocks)
@@ -101,7 +102,7 @@ class WidthMap:
 
 
 def _along(values: np.ndarray, knots: tuple[float, ...], others: tuple[float, ...]) -> np.ndarray:
-    """The piecewise linear map from `knots` to `others`, and on beyond its ends."""
+    """The piecewise linear map from `knots` to `others`, extrapolated beyond its ends."""
     x, y = np.array(knots), np.array(others)
     half = len(x) // 2
     below = y[0] + (values - x[0]) * (y[half] - y[0]) / (x[half] - x[0])
@@ -118,7 +119,7 @@ class WidthMaps:
     ----------
     maps : dict of WidthMap
     origin : dict
-        What they were fitted on.
+        Description of the data that they were fitted to.
     """
 
     maps: Mapping[str, WidthMap]
@@ -131,6 +132,7 @@ class WidthMaps:
         Raises
         ------
         SpectrumError
+            If it is no such file.
         """
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -164,24 +166,25 @@ class WidthMaps:
         Raises
         ------
         SpectrumError
+            If there is none of this name.
         """
         if name not in self.maps:
             raise SpectrumError(f"no map of '{name}'.{did_you_mean(name, self.maps)}")
         return self.maps[name]
 
     def calibrate(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The calibrated widths, beside which the raw ones stay as they are.
+        """Calibrated widths and their quantiles, from raw ones.
 
         Parameters
         ----------
         columns : dict of ndarray
-            Raw widths by name, and their quantiles `<name>_q16` and `<name>_q84`; what else there
-            is does not matter.
+            Raw widths by name, and their quantiles `<name>_q16` and `<name>_q84`; other columns
+            are ignored.
 
         Returns
         -------
         dict of ndarray
-            `<name>_cal`, `<name>_cal_q16` and `<name>_cal_q84` of what is there.
+            `<name>_cal`, `<name>_cal_q16` and `<name>_cal_q84` of the columns present.
         """
         return {
             f"{name}{CALIBRATED}{suffix}": each(columns[name + suffix])
@@ -198,8 +201,8 @@ def _checked(each: WidthMap) -> WidthMap:
     return each
 
 
-# The mock sky's columns: what a line was given, and which share of it lies in the line's window
-# (of doublets tied 3 to 1, the stronger line).
+# The mock sky's columns: a line's true width, and the share of it in the line's window (the
+# stronger line's, for doublets tied 3 to 1).
 MOCK_PAIRS = {
     "ew_oii": ("input_oii", 1.0),
     "ew_hbeta": ("input_hbeta", 1.0),
@@ -225,7 +228,7 @@ def fit_maps(
     Raises
     ------
     SpectrumError
-        Which names the pair that cannot be fitted.
+        Names the pair that cannot be fitted.
     """
     maps = {}
     for name, (catalog, factor) in pairs.items():
@@ -237,14 +240,15 @@ def fit_maps(
 
 
 def maps_from_table(path: Path, pairs: Sequence[str]) -> WidthMaps:
-    """The width maps that a table's columns describe.
+    """Width maps fitted to pairs of a table's columns.
 
     Parameters
     ----------
     path : Path
-        A table of any kind that catalogs may have.
+        A table in any format that catalogs may have.
     pairs : sequence of str
-        Each `RAW=CATALOG`, two columns [Angstrom]; none: those of the mock sky's truth.
+        Each `RAW=CATALOG`, the names of two columns [Angstrom]; if empty, those of the mock
+        sky's truth.
 
     Raises
     ------
@@ -270,7 +274,7 @@ def maps_from_table(path: Path, pairs: Sequence[str]) -> WidthMaps:
 
 
 def write_calibrated(scored: Path, maps: WidthMaps, output: Path) -> list[str]:
-    """Write a scored catalog with calibrated widths beside the raw ones; the columns added.
+    """Write a scored catalog with calibrated widths beside the raw ones; return the new columns.
 
     Raises
     ------
