@@ -104,6 +104,8 @@ def calibrate(
     Raises
     ------
     CatalogError, EnsembleError
+        If a file is unusable, known sources are too few, or the scored file is of another
+        ensemble or calibrated already.
     """
     known = read_known(scored, truth, ensemble)
     options = read_footer(scored)["options"]

@@ -434,6 +434,7 @@ def check_scored_by(path: Path, footer: Mapping[str, Any], name: str, sha256: st
     Raises
     ------
     EnsembleError
+        Names both ensembles.
     """
     found = footer.get("ensemble")
     scored_by = found if isinstance(found, dict) else {}

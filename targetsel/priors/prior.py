@@ -111,6 +111,11 @@ class Prior:
 
         For the exact density given noise, amplitude and redshift see `update`; for that of latents
         `latents.log_density`.
+
+        Raises
+        ------
+        SpectrumError
+            If spectra have another number of pixels.
         """
         flux = np.atleast_2d(flux)
         if flux.shape[1] != N_PIXELS:

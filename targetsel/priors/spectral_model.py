@@ -178,6 +178,7 @@ def fit_residual(spectra: Path, column: str, ensemble: Path) -> int:
     Raises
     ------
     SpectrumError, CatalogError, EnsembleError
+        If the file, its column or the ensemble is missing or damaged, or spectra are too few.
     """
     read_footer(spectra)
     schema = pq.read_schema(spectra)

@@ -175,6 +175,11 @@ class Ensemble:
         """The ensemble in a directory, or a shipped one by its name.
 
         Its calibration is read too if it has one, unless `calibrated` is False.
+
+        Raises
+        ------
+        EnsembleError
+            If there is no such ensemble, or its files are missing, damaged or do not fit together.
         """
         folder = find_ensemble(name_or_folder)
         card = read_card(folder)
@@ -299,7 +304,13 @@ def shipped_ensembles() -> dict[str, Path]:
 
 
 def find_ensemble(name_or_folder: str | Path) -> Path:
-    """Directory of an ensemble, given as a path or as the name of a shipped one."""
+    """Directory of an ensemble, given as a path or as the name of a shipped one.
+
+    Raises
+    ------
+    EnsembleError
+        If there is no such directory or shipped ensemble.
+    """
     folder = Path(name_or_folder)
     if folder.is_dir():
         return folder

@@ -76,7 +76,13 @@ class Normalisation:
 
     @classmethod
     def estimate(cls, store: CutoutStore, size: int = SIZE) -> Normalisation:
-        """Mean and standard deviation over the pixels of at most 1024 sources of a store."""
+        """Mean and standard deviation over the pixels of at most 1024 sources of a store.
+
+        Raises
+        ------
+        CutoutError
+            If no source has all its pixels.
+        """
         total, squares, n = np.zeros(len(BANDS)), np.zeros(len(BANDS)), 0
         sources = 0
         for flux in _pieces(store, size):
@@ -126,6 +132,7 @@ def import_ensemble(
     Raises
     ------
     EnsembleError, CutoutError
+        If files, decoder, store and plan do not fit together, or something needed is missing.
     """
     plan = replace(plan or presets()["hybrid"], latent_rmse=tuple(map(float, latent_rmse)))
     if not plan.latent_rmse:
@@ -165,8 +172,13 @@ def import_ensemble(
 def read_network(path: Path, plan: NetworkPlan) -> tuple[Network, dict[str, str]]:
     """The network in a published file, and our name of each of its tensors.
 
-    Layers are matched in the order in which they were made, which the file keeps; each must be of
-    the same kind and shape as ours, and no tensor may be left over.
+    Layers are matched in the order in which they were created, which the file keeps; each must be
+    of the same kind and shape as ours, and no tensor may be left over.
+
+    Raises
+    ------
+    EnsembleError
+        If the file is unreadable, or of another architecture.
     """
     network = Network(plan)
     own = {name: tensor.numpy() for name, tensor in network.state_dict().items()}

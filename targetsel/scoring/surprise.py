@@ -82,6 +82,8 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
     Raises
     ------
     CatalogError, EnsembleError, OutputError
+        If a file is unusable, the ensemble is another one, no source can be compared, or
+        `output` cannot be written.
     """
     schema, footer = scored_schema(scored, ("member_mean", "member_cov")), read_footer(scored)
     check_scored_by(scored, footer, ensemble.card.get("name", ""), ensemble.sha256)

@@ -49,7 +49,13 @@ class LatentSpace:
 
     @classmethod
     def parse(cls, name: str) -> LatentSpace:
-        """The latent space of a name such as `vae6` or `vae10pca6`."""
+        """The latent space of a name such as `vae6` or `vae10pca6`.
+
+        Raises
+        ------
+        SpectrumError
+            If the name has another form.
+        """
         match = re.fullmatch(r"vae(\d{1,4})(?:pca(\d{1,4}))?", name)
         if match is None:
             raise SpectrumError(

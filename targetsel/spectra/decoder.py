@@ -44,7 +44,13 @@ class Decoder:
 
     @classmethod
     def read(cls, path: Path) -> Decoder:
-        """The decoder in a safetensors file, or in a folder that holds `decoder.safetensors`."""
+        """The decoder in a safetensors file, or in a folder that holds `decoder.safetensors`.
+
+        Raises
+        ------
+        EnsembleError
+            If the file is missing, damaged, or not of a spectral decoder.
+        """
         path = Path(path)
         path = path / FILE_NAME if path.is_dir() else path
         tensors = read_safetensors(path)
@@ -82,6 +88,11 @@ class Decoder:
         ----------
         flux : ndarray, shape (N, 1000)
             Rest-frame flux density on `spectra.grid`, gaps filled; its scale does not matter.
+
+        Raises
+        ------
+        SpectrumError
+            If spectra have another shape.
         """
         flux = np.asarray(flux, dtype=np.float64)
         if flux.ndim != 2 or flux.shape[1] != N_PIXELS:

@@ -88,6 +88,11 @@ def autoencoder_tensors(
 
     Layers are identified by the shapes of their weights, which all differ except for the two that
     give the latents' mean and log variance; those are identified by their names.
+
+    Raises
+    ------
+    EnsembleError
+        If the layers are of another architecture.
     """
     layers = _linear_layers(published, path)
     latents = {shape[0] for shape in (w.shape for w, _ in layers.values()) if shape[1] == NARROW}
@@ -118,7 +123,13 @@ def autoencoder_tensors(
 
 
 def pca_tensors(path: Path, n_latents: int, components: int = COMPONENTS) -> dict[str, np.ndarray]:
-    """Our tensors of the principal components that a pickled PCA holds."""
+    """Our tensors of the principal components in a pickled scikit-learn PCA.
+
+    Raises
+    ------
+    EnsembleError
+        If the file holds no PCA, or one that does not fit the autoencoder.
+    """
     record = read_pickle(path)
     if not isinstance(record, Record) or not record.kind.name.endswith("PCA"):
         kind = record.kind if isinstance(record, Record) else type(record).__name__

@@ -171,7 +171,13 @@ def _pieces(path: Path) -> Iterator[tuple[int, int | None, Arrays]]:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """The columns of an .npz, .csv or .parquet file."""
+    """The columns of an .npz, .csv or .parquet file.
+
+    Raises
+    ------
+    SpectrumError
+        If the file is of another kind, or damaged.
+    """
     readers = {".npz": _read_npz, ".csv": _read_csv, ".parquet": _read_parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:

@@ -215,7 +215,13 @@ class Basis:
 
 
 def fill_gaps(spectra: MeasuredSpectra, basis: Basis | None = None) -> MeasuredSpectra:
-    """The spectra with their masked pixels replaced; `ivar` stays 0 there."""
+    """The spectra with their masked pixels replaced; `ivar` stays 0 there.
+
+    Raises
+    ------
+    SpectrumError
+        If a spectrum is not positive on average.
+    """
     basis = basis or Basis.shipped()
     flux = spectra.flux.copy()
     for row, ivar in enumerate(spectra.ivar):

@@ -203,7 +203,13 @@ def check_flux_unit(place: str, unit: str) -> None:
 
 
 def in_angstrom(place: str, wavelength: np.ndarray, unit: str | None) -> np.ndarray:
-    """Wavelengths in Angstrom, converted from the unit of their column (none: Angstrom)."""
+    """Wavelengths in Angstrom, converted from the unit of their column (none: Angstrom).
+
+    Raises
+    ------
+    SpectrumError
+        If the unit is not a length.
+    """
     if not unit:
         return wavelength
     try:
@@ -216,7 +222,7 @@ def in_angstrom(place: str, wavelength: np.ndarray, unit: str | None) -> np.ndar
 
 
 def refuse_air(place: str, because: str) -> None:
-    """Raise the error for wavelengths in air."""
+    """Raise the `SpectrumError` for wavelengths in air."""
     raise SpectrumError(
         f"{place}: wavelengths are in air ({because}), expected vacuum. Convert them first, with "
         "targetsel.spectra.lines.air_to_vacuum."

@@ -66,7 +66,13 @@ class EpochTraining(ABC):
         return self.network.eval()
 
     def write(self, path: Path) -> None:
-        """Write everything that the next epoch depends on, atomically."""
+        """Write everything that the next epoch depends on, atomically.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written; an earlier checkpoint is kept.
+        """
         from safetensors.torch import save
 
         tensors = {f"now.{name}": t for name, t in copy_of(self.network).items()}

@@ -159,7 +159,13 @@ def train(
 
 
 def split(n: int, recipe: DecoderRecipe) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training rows and of the held-out rows."""
+    """Indices of the training rows and of the held-out rows.
+
+    Raises
+    ------
+    SpectrumError
+        If less than one batch is left to train on.
+    """
     order = np.random.default_rng(recipe.seed).permutation(n)
     n_held = max(1, round(recipe.held_out * n))
     if n - n_held < recipe.batch:
@@ -217,7 +223,13 @@ class DecoderTraining(EpochTraining):
         return self.progress.is_over(self.recipe)
 
     def epoch(self, report: Callable[[dict[str, float]], None]) -> None:
-        """Train on every row once, and evaluate the held-out rows."""
+        """Train on every row once, and evaluate the held-out rows.
+
+        Raises
+        ------
+        SpectrumError
+            If the held-out loss is not finite.
+        """
         recipe, progress = self.recipe, self.progress
         generator = _generator(recipe.seed, progress.epoch + 1)
         n_rows = len(self.rows)

@@ -165,6 +165,11 @@ class Labels:
             Parquet or .npz with `source_id`, `flux` (N, 1000) and perhaps `ivar`.
         column : str
             Column of the fluxes; any other than `flux` is taken as noise-free.
+
+        Raises
+        ------
+        SpectrumError
+            If the file is missing, damaged or lacks a column, or no spectrum can be encoded.
         """
         with one_thread():
             encoded = [_encoded(piece, decoder, seed) for piece in _pieces(Path(path), column)]
@@ -200,6 +205,11 @@ class Labels:
             Column of the groups. Default: `group_id` if it exists, or a group for each source.
             The column `weight`, if it exists, has the weights. Sources that are not in the
             catalog, or have no weight, are left out.
+
+        Raises
+        ------
+        CatalogError
+            If the catalog lacks the column `group`, or the weights are invalid.
         """
         rows = matched(self.source_id, catalog.source_id)
         ours = self.take(np.flatnonzero(rows >= 0))

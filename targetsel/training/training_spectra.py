@@ -32,7 +32,13 @@ class TrainingSpectra:
 
     @classmethod
     def of(cls, flux: np.ndarray, ivar: np.ndarray | None = None) -> TrainingSpectra:
-        """Training spectra of flux and inverse variance in any one unit."""
+        """Training spectra from flux and inverse variance (N, 1000) in any one unit.
+
+        Raises
+        ------
+        SpectrumError
+            If the shape is another, or a spectrum holds NaN or only zeros.
+        """
         if flux.ndim != 2 or flux.shape[1] != N_PIXELS:
             raise SpectrumError(f"spectra of shape {flux.shape}, expected (N, {N_PIXELS})")
         norm = np.sqrt((flux.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
@@ -51,6 +57,11 @@ class TrainingSpectra:
         A file (.npz or .parquet) without a redshift holds `flux` (N, 1000), and perhaps `ivar`,
         on the rest-frame grid already; without `ivar` its spectra are noise-free. All others
         are resampled to it. Gaps are filled.
+
+        Raises
+        ------
+        SpectrumError
+            If the file is missing or damaged, or its spectra are unusable.
         """
         path = Path(path)
         if path.is_dir():

@@ -253,6 +253,7 @@ def maps_from_table(path: Path, pairs: Sequence[str]) -> WidthMaps:
     Raises
     ------
     SpectrumError, CatalogError
+        If the table is missing or damaged, lacks a column, or a pair cannot be fitted.
     """
     table = open_table(path)
     chosen = _parsed(pairs) if pairs else _of_mock(table, path)
