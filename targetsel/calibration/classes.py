@@ -87,6 +87,13 @@ class ClassMap:
 
     @classmethod
     def from_card(cls, card: dict[str, Any], names: tuple[str, ...]) -> ClassMap:
+        """The map stored in a card, for classes of these names.
+
+        Raises
+        ------
+        ValueError
+            If the classes are others, or the coefficients invalid.
+        """
         if set(card) != set(names):
             raise ValueError(f"classes are {', '.join(card)}, expected {', '.join(names)}")
         coefficients = np.array([card[name] for name in names], dtype=np.float64).T

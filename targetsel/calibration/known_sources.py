@@ -135,10 +135,12 @@ class Truth:
 
     @property
     def footer(self) -> Mapping[str, Any]:
+        """Footer of the truth file."""
         return footer_in(self.table.schema.metadata)
 
     @property
     def has_latents(self) -> bool:
+        """Whether the truth file has latents, of the scored file's number."""
         return bool(self.n_latents) and not {*LATENTS}.isdisjoint(self.table.column_names)
 
     @cached_property
@@ -371,6 +373,7 @@ class KnownSources:
 
     @property
     def weight(self) -> np.ndarray:
+        """Number of sources that each stands for, shape (N,)."""
         return self.truth.weight
 
     @property

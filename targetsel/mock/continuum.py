@@ -55,6 +55,7 @@ class Continuum:
 
     @property
     def total(self) -> np.ndarray:
+        """Flux density of all stars, shape (N, L)."""
         return self.old + self.young
 
 

@@ -55,6 +55,7 @@ class Galaxies:
 
     @classmethod
     def shipped(cls) -> Galaxies:
+        """The galaxies shipped with the package."""
         with as_file(files("targetsel.mock") / "data" / "galaxies.parquet") as path:
             table = pq.read_table(path)
         columns = {name: table[name].to_numpy() for name in table.column_names}
@@ -79,6 +80,7 @@ class Galaxies:
         return len(self.source_id)
 
     def take(self, rows: np.ndarray) -> Galaxies:
+        """Some of the galaxies, by mask or indices."""
         return Galaxies(**{name: values[rows] for name, values in vars(self).items()})
 
     def realised(self, seed: int, realisation: int) -> Galaxies:

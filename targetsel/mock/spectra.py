@@ -62,6 +62,7 @@ class FiberSpectra:
 
     @property
     def total(self) -> np.ndarray:
+        """Flux density of stars and lines, shape (N, L)."""
         return self.old + self.young + self.lines
 
 

@@ -71,6 +71,7 @@ class RedshiftPrior:
 
     @property
     def range(self) -> tuple[float, float]:
+        """Lowest and highest redshift."""
         return float(self.redshift[0]), float(self.redshift[-1])
 
     def log_density(self, stretch: np.ndarray) -> np.ndarray:

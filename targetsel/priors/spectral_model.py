@@ -222,6 +222,7 @@ class SpectralModel:
         Raises
         ------
         EnsembleError
+            If the ensemble, its decoder or its residual is missing or damaged.
         """
         folder = find_ensemble(ensemble)
         residual = SpectralResidual.read(folder, sha256_of_file(folder / FILE_NAME))

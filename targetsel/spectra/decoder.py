@@ -75,6 +75,7 @@ class Decoder:
         return cls(network)
 
     def write(self, path: Path) -> None:
+        """Write network and scaler as a safetensors file."""
         write_safetensors(self.network.state_dict(), path)
 
     @torch.inference_mode()

@@ -71,10 +71,12 @@ class WavelengthBand:
 
     @property
     def centre(self) -> float:
+        """Middle of the band [Angstrom]."""
         return 0.5 * (self.start + self.end)
 
     @property
     def width(self) -> float:
+        """Width of the band [Angstrom]."""
         return self.end - self.start
 
     def shared(self, other: WavelengthBand) -> float:
@@ -130,6 +132,7 @@ class SpectrumPixels:
         return SpectrumPixels(wavelengths(), edges())
 
     def cover(self, band: WavelengthBand) -> bool:
+        """Whether the pixels cover a band completely."""
         return bool(self.edges[0] <= band.start and band.end <= self.edges[-1])
 
     def overlap(self, band: WavelengthBand) -> tuple[slice, np.ndarray]:

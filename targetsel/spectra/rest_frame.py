@@ -173,6 +173,13 @@ class Basis:
 
     @classmethod
     def read(cls, path: Path) -> Basis:
+        """The basis in an .npz file that `write` wrote.
+
+        Raises
+        ------
+        SpectrumError
+            If the file is no basis on the decoder's grid.
+        """
         try:
             with open(path, "rb") as stream:
                 arrays = np.load(stream, allow_pickle=False)
@@ -192,6 +199,7 @@ class Basis:
         return Basis.read(Path(str(files("targetsel.spectra") / "data" / "basis.npz")))
 
     def write(self, path: Path) -> None:
+        """Write the basis as .npz, in single precision."""
         with written_beside(path) as beside, open(beside, "wb") as stream:
             np.savez_compressed(
                 stream,

@@ -92,7 +92,7 @@ class EpochTraining(ABC):
             cause = getattr(error.__cause__, "strerror", None) or error
             raise OutputError(
                 f"{path}: this checkpoint could not be written: {cause}; {kept}. Free some space "
-                "and give the same command again: it goes on from there."
+                "and give the same command again: it resumes from there."
             ) from error
 
     def read(self, path: Path) -> None:
@@ -109,7 +109,7 @@ class EpochTraining(ABC):
             if about.get("identity", {}).get(key) != value:
                 raise self.error(
                     f"{path}: a checkpoint of a training that differs in its {key}, so this one "
-                    "cannot go on from there. Choose another output folder, or delete this file "
+                    "cannot resume from it. Choose another output folder, or delete this file "
                     "to begin anew."
                 )
         try:

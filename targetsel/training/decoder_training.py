@@ -344,7 +344,7 @@ def train_decoder_into(
     noise = "without noise" if spectra.ivar is None else "with their own noise"
     report(f"{len(spectra.flux)} spectra {noise} from {source}")
     if checkpoint.exists():
-        report(f"going on from {checkpoint}")
+        report(f"resuming from {checkpoint}")
     trained = train(spectra, recipe, checkpoint, lambda line: report(_progress(line, recipe)))
     decoder = Decoder(trained.network)
     figures = validate(decoder, spectra, trained.held_out)

@@ -306,5 +306,5 @@ def _check_same(path: Path, identity: dict[str, Any]) -> None:
         entries = "; ".join(f"{name} was {was}, now {now}" for name, was, now in changed)
         raise EnsembleError(
             f"{path.parent}: holds a training of something else: {entries}. Give the same as "
-            "before to go on, choose another folder, or delete this one to begin anew."
+            "before to resume it, choose another folder, or delete this one to begin anew."
         )

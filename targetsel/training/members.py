@@ -184,7 +184,7 @@ def _check_exit(number: int, process: SpawnProcess) -> None:
     if code < 0:
         raise EnsembleError(
             f"member {number}: its process was ended by signal {-code} (9: out of memory?). Give "
-            "the same command again, with fewer workers if need be: it goes on where it stopped."
+            "the same command again, with fewer workers if need be: it resumes where it stopped."
         )
     if code:
         raise RuntimeError(f"the process of member {number} failed; its traceback is above")

@@ -77,6 +77,7 @@ class TrainingPlan:
             )
 
     def recipe_of(self, member: int) -> Recipe:
+        """Recipe of a member, with its own seed."""
         return replace(self.recipe, seed=self.recipe.seed + member)
 
     @property

@@ -69,7 +69,7 @@ def test_training_that_is_killed_and_run_again_ends_with_the_same_weights(spectr
     assert not (killed / "decoder.safetensors").exists()
     result = RUNNER.invoke(app, [*words(spectra, killed, 12), "vae3"])
     assert result.exit_code == 0
-    assert "going on from" in result.stderr
+    assert "resuming from" in result.stderr
     expected = read_safetensors(whole / "decoder.safetensors")
     for name, tensor in read_safetensors(killed / "decoder.safetensors").items():
         assert tensor.equal(expected[name]), name

@@ -168,6 +168,7 @@ class MeasuredItem(Item):
     medium: Literal["air", "vacuum"]
 
     def in_vacuum(self, wavelength: float) -> float:
+        """Vacuum wavelength of one given in the item's medium [Angstrom]."""
         return air_to_vacuum(wavelength) if self.medium == "air" else wavelength
 
     def band(self, name: str) -> WavelengthBand:

@@ -155,6 +155,7 @@ class WidthMaps:
         return cls(maps, document.get("origin", {}))
 
     def write(self, path: Path) -> None:
+        """Write the maps as a file that `read` reads."""
         maps = {name: asdict(each) for name, each in sorted(self.maps.items())}
         document = {"schema": SCHEMA, "origin": dict(self.origin), "maps": maps}
         with written_beside(path) as beside:
