@@ -128,7 +128,7 @@ def test_feather_of_ga_targeting_has_types_and_units(tmp_path):
     [
         (
             {"catid": "3000000000"},
-            "catid is '3000000000'; expected a number, 0 to 2147483647",
+            "catid is '3000000000'; expected a whole number, 0 to 2147483647",
         ),
         ({"obcode": "a b"}, "'obcode' is 'a b'; expected letters, digits"),
     ],
