@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,21 +14,17 @@ from targetsel.cli.terminal import available_cores, counted, progress_bar
 REAL = ("real galaxy", "real galaxies")
 
 
-class CameraName(StrEnum):
-    """Pan-STARRS 3pi (grizy), DECam Legacy Survey (grz), Rubin after one year (ugrizy)."""
-
-    ps1 = "ps1"
-    legacy = "legacy"
-    lsst = "lsst"
-
-
 def mock(
     n: Annotated[int, typer.Option("--n", help="Number of sources.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
     survey: Annotated[
-        CameraName, typer.Option(help="Survey whose camera is simulated.")
-    ] = CameraName.ps1,
+        str,
+        typer.Option(
+            help="Survey whose camera is simulated: ps1 (grizy), legacy (DECam, grz) or lsst "
+            "(Rubin after one year, ugrizy)."
+        ),
+    ] = "ps1",
     variation: Annotated[
         Path | None, typer.Option(help="YAML file with changes to the camera and the galaxies.")
     ] = None,
@@ -47,13 +42,13 @@ def mock(
     ] = None,
 ) -> None:
     """Simulate images and spectra of real galaxies, and write them with their true properties."""
-    from targetsel.mock.camera import CAMERAS
+    from targetsel.mock.camera import find_camera
     from targetsel.mock.variation import Variation
     from targetsel.mock.writing import CUTOUTS, TABLES, SkyPlan, check_folder, draw_page, write_sky
     from targetsel.tables.files import check_output
 
     varied = Variation.read(variation) if variation is not None else None
-    plan = SkyPlan.of(n, seed, CAMERAS[survey.value], varied, held_out)
+    plan = SkyPlan.of(n, seed, find_camera(survey), varied, held_out)
     check_folder(output)
     if show is not None:
         drawn_from = [output / CUTOUTS, *(output / f"{name}.parquet" for name in TABLES)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from targetsel.errors import MockError, did_you_mean
 from targetsel.photometry.bands import Band, passbands
 from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
 
@@ -118,6 +119,22 @@ LSST_YEAR_1 = Camera(
 )
 
 CAMERAS = {survey.name: survey for survey in (PAN_STARRS, LEGACY, LSST_YEAR_1)}
+
+
+def find_camera(name: str) -> Camera:
+    """The camera of a survey, such as "ps1".
+
+    Raises
+    ------
+    MockError
+        If there is none of this name; it lists those there are.
+    """
+    if name in CAMERAS:
+        return CAMERAS[name]
+    raise MockError(
+        f"--survey {name}: no such survey.{did_you_mean(name, CAMERAS)} Known for mock skies: "
+        f"{', '.join(CAMERAS)}."
+    )
 
 
 ZERO_POINT = 0.012  # mag, independent in each band
