@@ -51,7 +51,7 @@ COMMANDS = {
     "priors": "priors:app",
 }
 
-# What the system refuses wherever a path is touched, and no check of ours foresees.
+# Errors of the operating system that may occur wherever a path is opened.
 REFUSALS = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP),
     *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE),

@@ -2,7 +2,7 @@
 
 The columns, their types and their rules are those of ``load_target_file`` and
 ``append_target_table`` in desihub/fiberassign (79078f2) ``py/fiberassign/targets.py``: the reader
-looks at the first extension, refuses any but the exact types, and moves nothing, so that positions
+reads the first extension, refuses any but the exact types, and moves nothing, so that positions
 must be those of the night. Bits are those of desitarget 4.4.0 ``targetmask.yaml``.
 
 A tertiary (outside) program has two files, which ``fba_tertiary_too`` checks and reads. Rules as in

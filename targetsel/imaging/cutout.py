@@ -64,7 +64,7 @@ class Cutouts:
 
     @cached_property
     def status(self) -> np.ndarray:
-        """ "ok", or why a cutout cannot be trusted; object array of str, shape (N,).
+        """ "ok", or the reason why a cutout is not used; object array of str, shape (N,).
 
         A band is lost if every pixel is NaN, or exactly zero as some surveys mark missing data.
         "mostly NaN pixels" stands for more than half of them, over all bands.

@@ -21,7 +21,7 @@ def composite(cutouts: Cutouts) -> np.ndarray:
 
     Lupton et al. (2004, PASP 116, 133): an asinh stretch of the mean intensity, common to all
     cutouts, that keeps colours. The reddest bands make red and the bluest blue; each is shown as
-    energy per logarithm of wavelength, lest every galaxy be red. Grey: no data.
+    energy per logarithm of wavelength, so that not every galaxy is red. Grey: no data.
     """
     order = sorted(range(len(cutouts.bands)), key=lambda b: BANDS[cutouts.bands[b]].wavelength)
     wavelength = np.array([BANDS[cutouts.bands[b]].wavelength for b in order])

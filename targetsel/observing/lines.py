@@ -113,7 +113,7 @@ def chosen_lines(names: Iterable[str]) -> tuple[Line, ...]:
 
 @dataclass(frozen=True)
 class Exposure:
-    """Exposure time and signal-to-noise ratio asked of a spectrograph.
+    """Exposure time, and signal-to-noise ratio to reach.
 
     Attributes
     ----------

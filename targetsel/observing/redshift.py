@@ -94,9 +94,9 @@ class Redshift:
         Returns
         -------
         redshifts : ndarray, shape (N, S)
-            Shape (N, 1) where they are certain; NaN where something is wrong.
+            Shape (N, 1) where they are certain; NaN for a source with a problem.
         troubles : ndarray of str, shape (N,)
-            Empty where nothing is.
+            Empty for a source without a problem.
         """
         if self.grid is not None:
             return self._from_densities(piece, scores)

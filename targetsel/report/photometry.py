@@ -98,7 +98,7 @@ def photometry_probability(
 ) -> np.ndarray:
     """The probability that a claim is true, from other groups' photometry, shape (n,).
 
-    The boosting learns from the very sources of the evaluation, so it knows their population, which
+    The boosting is trained on the sources of the evaluation, so it knows their population, which
     the ensemble need not; but each source is predicted by a model that saw no source of its group.
 
     Parameters

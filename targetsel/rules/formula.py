@@ -338,7 +338,7 @@ def _claim(part: Formula) -> Formula | None:
 
 
 def _speaks_of_posterior(formula: Formula) -> bool:
-    """Whether P, std or q, or a column with the like, takes part."""
+    """Whether P, std or q, or a column of such a statistic, takes part."""
     return any(
         isinstance(part, Probability | Quantile)
         or (isinstance(part, ColumnValue) and part.role == "statistic")

@@ -46,7 +46,7 @@ from targetsel.tables.ids import uniform
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition of a class: the step it belongs to, how it is written, and what it means."""
+    """A condition of a class: its step, its text in the rule file, and its formula."""
 
     step: str
     text: str

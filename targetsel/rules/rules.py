@@ -1,7 +1,7 @@
 """Rule files: classes of targets and the conditions of membership.
 
 A rule file is checked as it is read, without a catalog; every fault is reported with its line and
-column. What its names and units mean is settled against a catalog, in `plan`.
+column. Its names and units are bound to a catalog in `plan`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 NaN stands for missing, and a comparison with it is not true.
 
 P is found in three steps, each for the rows that the one before left open. The proxies' marginal
-probabilities bound it (Frechet 1935), and so does what arithmetic makes of the intervals that hold
+probabilities bound it (Frechet 1935), and so does interval arithmetic on the intervals that hold
 most of each marginal. A condition that bounds no more than two proxies is a
 rectangle under the normal copula, which has a closed form (Owen 1956). All others are a share of
 quasi-random draws.

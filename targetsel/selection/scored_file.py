@@ -398,7 +398,7 @@ def scored_file(path: Path) -> Iterator[ScoredFile]:
 def _batches(
     file: pq.ParquetFile, groups: Iterable[int], columns: list[str], rows: int
 ) -> Iterator[pa.Table]:
-    # A reader of many row groups keeps what it has read of all of them.
+    # A reader of many row groups keeps all of their buffers in memory.
     for span in _spans(file.metadata, groups):
         for batch in file.iter_batches(rows, span, columns, use_threads=False):
             yield pa.Table.from_batches([batch]).select(columns)

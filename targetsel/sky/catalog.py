@@ -320,7 +320,7 @@ class _Look:
 
 
 def _columns_in_footer(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """The columns of ids and positions that a file of ours names, as far as it has them."""
+    """The columns of ids and positions named in targetsel's footer, as far as the file has them."""
     ours = path.is_file() and path.suffix == ".parquet"
     columns = read_footer(path).get("columns", {}) if ours else {}
     return {role: name for role, name in columns.items() if name in names}

@@ -180,7 +180,7 @@ def find_column(
 ) -> str:
     """The column of a table that holds ids, "ra" or "dec".
 
-    The one `given`; else the one that a file of ours names; else the one named `also`; else the
+    The one `given`; else the one named in targetsel's footer; else the one named `also`; else the
     first of the usual names.
 
     Raises

@@ -260,7 +260,7 @@ def reply_of_pixels(answer: Answer, flux: np.ndarray) -> Reply:
 def least_lost(replies: Iterable[Reply]) -> Reply | None:
     """The first reply that lost no pixel, or else the one that lost fewest; None without any.
 
-    Later replies are not looked at, nor asked for if `replies` asks as it goes.
+    Later replies are not read, nor requested if `replies` is lazy.
     """
     best: Reply | None = None
     for reply in replies:

@@ -4,8 +4,8 @@ Units, UCDs and descriptions are written twice, because readers look in two plac
 metadata (pyarrow) and as the VOTable header of the IVOA Note "VOParquet" 1.0 (TOPCAT, STILTS, and
 astropy's ``Table.read(path, format="parquet.votable")``).
 
-What astropy makes of a null (astropy 8.0): NaN in a float column; a *float* column with NaN for
-integers, so that ids beyond 2^53 lose digits; the word ``None`` for strings; an error for
+astropy 8.0 reads nulls as NaN in float columns, as NaN in a *float* column for integers, so that
+ids beyond 2^53 lose digits, and as the word ``None`` in strings; they are an error in columns of
 booleans. Columns of ids should therefore be ``nullable=False``. A null in a column of fixed-size
 lists would be an error too, so `ParquetSink` writes it as a list of nulls, which every reader
 takes (astropy and NumPy see NaN). Columns of dates or structs have no counterpart in VOTable:
@@ -72,7 +72,7 @@ class ParquetSink:
     """A Parquet file that is written piece by piece and appears whole, or not at all.
 
     The same rows give the same bytes however they were cut into pieces. Dictionary columns are
-    written as their values. The schema's own (file-level) metadata is not kept: it speaks of the
+    written as their values. The schema's own (file-level) metadata is not kept: it describes the
     file it was read from.
 
     Columns are encoded for what they hold: measured numbers byte by byte, so that those bytes
@@ -201,7 +201,7 @@ def read_footer(path: Path) -> dict[str, Any]:
 
 
 def footer_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
-    """The JSON footer among a file's or a schema's metadata; empty where there is none of ours."""
+    """The JSON footer of targetsel in a file's or a schema's metadata; empty if there is none."""
     try:
         footer = json.loads((metadata or {}).get(FOOTER_KEY, b"{}"))
     except ValueError:
@@ -210,12 +210,12 @@ def footer_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
 
 
 def says_simulated(footer: Mapping[str, Any]) -> bool:
-    """Whether a footer of ours says that images are simulated."""
+    """Whether a footer of targetsel marks its images as simulated."""
     return str(footer.get("images", "")).startswith("simulated")
 
 
 def is_simulated(path: Path) -> bool:
-    """Whether a file is there, of ours, and says that its images are simulated."""
+    """Whether a file of targetsel exists and is marked as having simulated images."""
     try:
         return says_simulated(read_footer(path))
     except CatalogError:

@@ -1,7 +1,7 @@
 """Forecast of the true members, purity and completeness of a class of targets.
 
 The posterior gives the expected number of true members: the sum of the probabilities. Only sources
-of known nature tell how far that can be trusted. They are sorted into bins of probability; in
+of known nature show how accurate that is. They are sorted into bins of probability; in
 a bin where k of n are true, the share of true sources is Beta(k + 1/2, n - k + 1/2) (Jeffreys'
 prior), and of the m sources of the catalog in that bin a binomial number is true. The first is
 the error of the calibration, common to all sources of the bin and usually the larger; the second
@@ -208,7 +208,7 @@ class _Members:
         n = int(sum(each.counts[1].sum() for each in self._bins))
         rest, stated = (float(sum(each.stated[side] for each in self._bins)) for side in (0, 1))
         if self._calibrated:
-            rng = np.random.default_rng(20200912)  # the same for everyone
+            rng = np.random.default_rng(20200912)  # the same for all classes
             outside, inside = np.sum([each.draw(rng) for each in self._bins], axis=0)
             true = _expected(inside)
             purity = _expected(inside / n) if n else Expectation(np.nan)
