@@ -417,10 +417,13 @@ def scored_schema(path: Path, columns: Sequence[str] = ()) -> pa.Schema:
     Raises
     ------
     CatalogError
-        If it is missing, damaged or no scored file, or has not all of these columns.
+        If it is missing, damaged or no scored file, has a column twice, or lacks one of these.
     """
     read_footer(path)
     schema = pq.read_schema(path)
+    for name in schema.names:
+        if schema.names.count(name) > 1:
+            raise CatalogError(f"{path}: has several columns '{name}'. Rename or drop one.")
     proxies = () if proxy_names(schema) else ("<proxy>_quantiles",)
     for name in (*proxies, id_name(schema), STATUS, *columns):
         if name not in schema.names:

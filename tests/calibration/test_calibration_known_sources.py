@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from targetsel.calibration.known_sources import KnownSources
@@ -246,4 +247,12 @@ def test_a_truth_damaged_within_is_refused(small, tmp_path):
     whole[4:400] = bytes(396)
     truth.write_bytes(whole)
     with pytest.raises(CatalogError, match=r"truth\.parquet: damaged \(.*\)\. Make it again\."):
+        KnownSources.read(scored, truth)
+
+
+def test_a_scored_file_with_a_column_twice_is_refused(small, tmp_path):
+    scored, truth = small.write(tmp_path)
+    table = pq.read_table(scored)
+    pq.write_table(table.append_column("d4000", table["d4000"]), scored)
+    with pytest.raises(CatalogError, match=r"has several columns 'd4000'\. Rename or drop one\.$"):
         KnownSources.read(scored, truth)
