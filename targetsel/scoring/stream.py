@@ -115,8 +115,8 @@ def _partial(output: Path) -> Iterator[Path]:
                 shutil.rmtree(partial, ignore_errors=True)
             elif isinstance(error, OutputError):
                 raise OutputError(
-                    f"{error} Rows scored so far are kept in {partial}; the same command "
-                    "resumes from them."
+                    f"{error} Rows scored so far are kept in {partial}, where the same "
+                    "command resumes."
                 ) from error
             raise
         shutil.rmtree(partial, ignore_errors=True)
