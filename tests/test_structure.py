@@ -62,7 +62,6 @@ def test_every_room_stands_in_the_order(imports):
     assert {room_of(path) for path in imports} - {"__init__"} <= {*ORDER}
 
 
-@pytest.mark.xfail(strict=False, reason="rooms are being redrawn")
 def test_no_room_imports_a_room_after_it(imports):
     wrong = sorted(
         f"{path.relative_to(PACKAGE)} imports {home.relative_to(PACKAGE)}"
@@ -74,7 +73,6 @@ def test_no_room_imports_a_room_after_it(imports):
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.xfail(strict=False, reason="rooms are being redrawn")
 def test_no_files_import_each_other_in_a_circle(imports):
     done: set[Path] = set()
 
@@ -90,7 +88,6 @@ def test_no_files_import_each_other_in_a_circle(imports):
         visit(path, ())
 
 
-@pytest.mark.xfail(strict=False, reason="rooms are being redrawn")
 def test_no_file_is_a_crumb_or_too_long(imports):
     lengths = {path: len(path.read_text().splitlines()) for path in imports}
     small = [
@@ -101,7 +98,6 @@ def test_no_file_is_a_crumb_or_too_long(imports):
     assert not small, "\n".join(small)
 
 
-@pytest.mark.xfail(strict=False, reason="rooms are being redrawn")
 def test_no_class_name_is_used_twice(imports):
     homes = defaultdict(list)
     for path in imports:
