@@ -22,7 +22,7 @@ from targetsel.calibration.proxies import ScoreMap, calibrated
 from targetsel.documents.models import DocumentModel, read_model
 from targetsel.errors import EnsembleError
 from targetsel.networks.posterior import LatentPosterior
-from targetsel.spectra.lines import BPT_CLASSES
+from targetsel.spectra.lines import BPT_CLASSES, PROXIES
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.files import written_beside
 
@@ -103,9 +103,15 @@ class Calibration(CalibrationSteps):
         return hashlib.sha256(self._bytes()).hexdigest()
 
     @property
+    def not_calibrated(self) -> tuple[str, ...]:
+        """Proxies that it has no map of, so that only their latents are calibrated."""
+        return tuple(name for name in PROXIES if name not in self.maps)
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """Entry of a scored file's footer."""
-        return {
+        without = {"not_calibrated": list(self.not_calibrated)} if self.not_calibrated else {}
+        return without | {
             "sha256": self.sha256,
             "truth_sha256": self.truth_sha256,
             "n_fitted": self.n_fitted,
@@ -116,7 +122,13 @@ class Calibration(CalibrationSteps):
     def summary(self) -> str:
         """Description in one line, for the terminal."""
         simulated = " (simulated)" if self.simulated else ""
-        return f"calibrated on {self.n_fitted:,} sources of known spectra{simulated}"
+        known = f"calibrated on {self.n_fitted:,} sources of known spectra{simulated}"
+        if not self.maps or not self.not_calibrated:  # of no proxy, or of all
+            return known
+        return (
+            f"{known}, but not those of {', '.join(self.not_calibrated)}: score known sources with "
+            "--uncalibrated and fit it again with 'targetsel calibrate --force'"
+        )
 
     def _bytes(self) -> bytes:
         content = self.model_dump(mode="json", by_alias=True)
@@ -153,5 +165,11 @@ class Calibration(CalibrationSteps):
             raise EnsembleError(
                 f"{path}: is of {found.latents.n_latents} latents, but the ensemble's decoder has "
                 f"{n_latents}. {_AGAIN}"
+            )
+        unknown = {*found.maps, *(found.residual.names if found.residual else ())} - {*PROXIES}
+        if unknown:
+            raise EnsembleError(
+                f"{path}: is of '{min(unknown)}', which is not predicted. Mark it so in "
+                f"spectra/data/lines.yaml. {_AGAIN}"
             )
         return found

@@ -20,7 +20,7 @@ from targetsel.calibration.proxies import ScoreMap
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
-from targetsel.spectra.lines import PROXIES, bpt_probabilities, measure
+from targetsel.spectra.lines import BPT_PROXIES, PROXIES, bpt_probabilities, measure
 from targetsel.spectra.proxies import QUANTILES, Proxies, ProxyPosterior
 from targetsel.tables.columns import matrix
 from targetsel.tables.files import sha256_of_file
@@ -247,10 +247,10 @@ def _maps(known: KnownSources, knots: Mapping[str, np.ndarray]) -> dict[str, Sco
 
 def _classes(known: KnownSources, shares: Mapping[str, np.ndarray]) -> ClassMap | None:
     """Map of the classes in the [NII] diagram, if enough sources of each are known."""
-    if not shares or set(known.proxies) < set(PROXIES):
+    if not shares or not known.proxies.keys() >= set(BPT_PROXIES):
         return None
-    true = np.stack([known.proxies[name] for name in PROXIES], axis=1)
-    classes = bpt_probabilities(Proxies(known.source_id, PROXIES, true[:, None]))
+    true = np.stack([known.proxies[name] for name in BPT_PROXIES], axis=1)
+    classes = bpt_probabilities(Proxies(known.source_id, BPT_PROXIES, true[:, None]))
     known_of = np.where(np.isfinite(true).all(axis=1), 1.0, np.nan)
     return ClassMap.fit(shares, {n: each * known_of for n, each in classes.items()}, known.weight)
 

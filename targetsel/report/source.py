@@ -22,7 +22,8 @@ from targetsel.scoring.ensemble import Ensemble
 from targetsel.selection.reports.explain import Explanation, explain
 from targetsel.selection.scored_file import scored_file
 from targetsel.spectra.encoding import LINES
-from targetsel.spectra.lines import PROXIES, UNITS
+from targetsel.spectra.proxies import proxy_names
+from targetsel.tables.columns import unit_of
 from targetsel.tables.files import written_beside
 from targetsel.tables.parquet import read_footer
 
@@ -135,12 +136,14 @@ def _draw_proxies(panel: Axes, table: pa.Table) -> None:
     """Medians and 68 % intervals, each relative to its own scale, with the numbers beside."""
     panel.set_axis_off()
     panel.set_title("medians and 68 % intervals", fontsize=9, loc="left")
-    for k, name in enumerate(PROXIES):
+    names = proxy_names(table.schema)
+    n_rows = max(-(-len(names) // 2), 1)
+    for k, name in enumerate(names):
         low, middle, high = (table[name + end][0].as_py() for end in ("_q16", "", "_q84"))
-        column, row = divmod(k, 5)
-        numbers = f"{middle:8.2f}  {low:.2f} to {high:.2f} {UNITS[name]}"
+        column, row = divmod(k, n_rows)
+        numbers = f"{middle:8.2f}  {low:.2f} to {high:.2f} {unit_of(table.schema.field(name))}"
         panel.text(
-            0.5 * column, 0.95 - 0.2 * row, f"{name:14}{numbers}",
+            0.5 * column, 0.95 - row / n_rows, f"{name:14}{numbers}",
             transform=panel.transAxes, va="top", fontsize=8, family="monospace",
         )  # fmt: skip
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from targetsel.errors import CatalogError
 from targetsel.imaging.measurements import MAGNITUDE
-from targetsel.spectra.lines import BPT_CLASSES, DESCRIPTIONS, PROXIES, UNITS
+from targetsel.spectra.lines import BPT_CLASSES, DESCRIPTIONS, PROXIES, UCDS, UNITS
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
 from targetsel.tables.columns import ID, NEVER, Column
 
@@ -107,8 +107,7 @@ def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
         ),
     ]
     for k, name in enumerate(PROXIES):
-        about, unit = DESCRIPTIONS[name], UNITS[name]
-        ucd = "spect.index" if name in ("d4000", "hdelta_a") else "spect.line.eqWidth"
+        about, unit, ucd = DESCRIPTIONS[name], UNITS[name], UCDS[name]
         columns += [
             Column(name + end, _F32, unit, form.format(ucd), f"{kind} of {about}", UNMEASURED)
             for end, kind, form, _ in SUMMARIES

@@ -85,7 +85,8 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
         If a file is unusable, the ensemble is another one, no source can be compared, or
         `output` cannot be written.
     """
-    schema, footer = scored_schema(scored, ("member_mean", "member_cov")), read_footer(scored)
+    needed = ("member_mean", "member_cov", *(name + QUANTILES for name in PROXIES))
+    schema, footer = scored_schema(scored, needed), read_footer(scored)
     check_scored_by(scored, footer, ensemble.card.get("name", ""), ensemble.sha256)
     if "surprise" in schema.names:
         raise CatalogError(f"{scored}: has a column 'surprise' already. Give the file of 'score'.")

@@ -29,7 +29,6 @@ from targetsel.spectra.autoencoder import LatentSpace, LossParts, SpectralAutoen
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import PROXIES
-from targetsel.spectra.lines.index import Break, Width
 from targetsel.spectra.lines.table import LineTable
 from targetsel.spectra.spectrum import ERROR_FLOOR
 from targetsel.tables.files import make_folder, written_beside
@@ -179,15 +178,13 @@ def split(n: int, recipe: DecoderRecipe) -> tuple[np.ndarray, np.ndarray]:
 def pixel_counts(proxy_weight: float) -> np.ndarray:
     """Weights of the pixels in the fit, shape (1000,), float32.
 
-    Larger than 1 in the lines and on both sides of the break that `PROXIES` are measured on:
+    Larger than 1 in the lines and on both sides of the breaks that `PROXIES` are measured on:
     these are few pixels, but most rules depend on them.
     """
-    table, wavelength = LineTable.shipped(), wavelengths()
+    table, wavelength = LineTable.shipped().choose(PROXIES), wavelengths()
     counts = np.ones(N_PIXELS, dtype=np.float32)
-    for name in PROXIES:
-        index = table[name].index
-        assert isinstance(index, Width | Break)
-        for band in (index.line,) if isinstance(index, Width) else (index.blue, index.red):
+    for _, index in table.measured:
+        for band in index.features:
             counts[(band.start <= wavelength) & (wavelength <= band.end)] = proxy_weight
     return counts
 

@@ -174,6 +174,24 @@ def test_the_shipped_calibration_is_written_as_it_was_read():
     assert calibration.sha256 == hashlib.sha256(written).hexdigest()
 
 
+def test_a_proxy_without_a_map_is_named_with_what_to_do(found):
+    calibration = found[0]
+    assert calibration.summary.endswith("sources of known spectra (simulated)")
+    assert "not_calibrated" not in calibration.provenance
+    maps = {name: each for name, each in calibration.maps.items() if name != "ew_sii"}
+    older = calibration.model_copy(update={"maps": maps})
+    assert ", but not those of ew_sii: score known sources with --uncalibrated" in older.summary
+    assert older.summary.endswith("'targetsel calibrate --force'")
+    assert older.provenance["not_calibrated"] == ["ew_sii"]
+
+
+def test_a_calibration_of_a_proxy_that_is_not_predicted_is_refused(found, ensemble, tmp_path):
+    maps = found[0].maps | {"ew_new": found[0].maps["ew_sii"]}
+    found[0].model_copy(update={"maps": maps}).write(tmp_path)
+    with pytest.raises(EnsembleError, match=r"is of 'ew_new', which is not predicted\. Mark it"):
+        Calibration.read(tmp_path, ensemble.sha256, D)
+
+
 def test_a_calibration_of_another_number_of_latents_is_refused(found, ensemble, tmp_path):
     found[0].write(tmp_path)
     with pytest.raises(EnsembleError, match=r"is of 6 latents, but .* has 7\. Fit it again"):

@@ -258,6 +258,13 @@ def test_line_ratios_fall_in_their_class(nii, oiii, expected):
     assert bpt_probabilities(proxies)[expected][0] == 1
 
 
+def test_a_further_proxy_that_cannot_be_measured_leaves_the_classes_as_they_are():
+    proxies = one_draw(ew_halpha=30, ew_hbeta=10, ew_nii=6, ew_oiii=5)
+    values = np.append(proxies.values, np.full((1, 1, 1), np.nan), axis=2)
+    more = Proxies(proxies.source_id, (*PROXIES, "ew_new"), values)
+    assert bpt_probabilities(more)["bpt_sf"][0] == bpt_probabilities(proxies)["bpt_sf"][0] == 1
+
+
 @pytest.mark.parametrize(
     ("halpha", "nii", "expected"),
     [

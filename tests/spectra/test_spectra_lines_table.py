@@ -44,6 +44,23 @@ def test_shipped_table_has_every_proxy_with_unit_and_description():
     assert LineTable.shipped()["mg2"].unit == "mag"
 
 
+def test_proxies_are_those_that_the_shipped_table_marks_as_predicted():
+    marked = [each.name for each in LineTable.shipped().definitions if each.is_predicted]
+    assert list(PROXIES) == marked
+    assert {"ew_halpha", "d4000"} <= set(PROXIES)
+
+
+def test_a_table_of_ones_own_cannot_say_what_is_predicted(write):
+    with pytest.raises(SpectrumError, match=r":\d+:\d+: error: only the shipped table says what"):
+        LineTable.read(write(GOOD | {"predicted": True}))
+
+
+def test_a_level_cannot_be_predicted(write):
+    level = GOOD | {"kind": "level", "predicted": True}
+    with pytest.raises(SpectrumError, match="a level cannot be predicted: decoded spectra have no"):
+        LineTable.read(write(level))
+
+
 def test_every_shipped_definition_names_a_source_and_says_what_it_is():
     for each in LineTable.shipped().definitions:
         assert each.source, each.name

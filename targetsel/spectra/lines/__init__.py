@@ -4,7 +4,8 @@ Signs: lines are positive in emission, Lick indices (`hdelta_a`) positive in abs
 defines them. Widths are taken between straight-line continua through side bands, so those of the
 Balmer lines include the stars' absorption: about 2 to 3 Angstrom too low at Hbeta.
 
-Catalogs are scored with `PROXIES`; `LineTable` has more indices, and users can add to it.
+Catalogs are scored with `PROXIES`, those that the shipped table marks as predicted; `LineTable` has
+more indices, and users can add to it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from targetsel.spectra.grid import air_to_vacuum
 from targetsel.spectra.lines.ionisation import (
     BPT_CLASSES,
+    BPT_PROXIES,
     WHAN_CLASSES,
     bpt_probabilities,
     whan_probabilities,
@@ -20,18 +22,18 @@ from targetsel.spectra.lines.table import LineTable
 from targetsel.spectra.proxies import Proxies
 from targetsel.spectra.spectrum import Spectra
 
-PROXIES = (
-    "ew_oii", "ew_hbeta", "ew_oiii", "ew_halpha", "ew_nii", "ew_halpha_nii", "ew_sii",
-    "d4000", "hdelta_a",
-)  # fmt: skip
+PROXIES = LineTable.shipped().predicted
 _TABLE = LineTable.shipped().choose(PROXIES)
 UNITS = {name: _TABLE[name].unit for name in PROXIES}
 DESCRIPTIONS = {name: _TABLE[name].about for name in PROXIES}
+UCDS = {name: _TABLE[name].ucd for name in PROXIES}
 
 __all__ = [
     "BPT_CLASSES",
+    "BPT_PROXIES",
     "DESCRIPTIONS",
     "PROXIES",
+    "UCDS",
     "UNITS",
     "WHAN_CLASSES",
     "LineTable",

@@ -90,6 +90,11 @@ class Width:
     def bands(self) -> tuple[tuple[WavelengthBand, float], ...]:
         return (self.line, LEAST_OF_LINE), *self.sides.bands
 
+    @property
+    def features(self) -> tuple[WavelengthBand, ...]:
+        """Bands of the line or break itself, without its side bands."""
+        return (self.line,)
+
     def on(self, pixels: SpectrumPixels) -> Estimator:
         run = _run(pixels, self.bands)
         overlap = _overlap(pixels, run, self.line)
@@ -136,6 +141,11 @@ class Break:
     def bands(self) -> tuple[tuple[WavelengthBand, float], ...]:
         return (self.blue, LEAST_OF_SIDE), (self.red, LEAST_OF_SIDE)
 
+    @property
+    def features(self) -> tuple[WavelengthBand, ...]:
+        """Bands of the line or break itself, without its side bands."""
+        return self.blue, self.red
+
     def on(self, pixels: SpectrumPixels) -> Estimator:
         run = _run(pixels, self.bands)
         means = _mean_rows(pixels, run, (self.blue, self.red))
@@ -161,6 +171,11 @@ class Level:
     @property
     def bands(self) -> tuple[tuple[WavelengthBand, float], ...]:
         return self.sides.bands
+
+    @property
+    def features(self) -> tuple[WavelengthBand, ...]:
+        """Bands of the line or break itself, without its side bands."""
+        return ()
 
     def on(self, pixels: SpectrumPixels) -> Estimator:
         run = _run(pixels, self.bands)
@@ -213,6 +228,11 @@ class Fit:
             WavelengthBand(centre - reach, centre + reach),
             LEAST_OF_LINE,
         )
+
+    @property
+    def features(self) -> tuple[WavelengthBand, ...]:
+        """Bands of the line or break itself, without its side bands."""
+        return (self.bands[1][0],)
 
     def on(self, pixels: SpectrumPixels) -> Estimator:
         run = _run(pixels, self.bands)

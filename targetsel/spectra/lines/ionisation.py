@@ -14,6 +14,11 @@ from targetsel.spectra.proxies import Proxies
 
 BPT_CLASSES = ("bpt_sf", "bpt_composite", "bpt_agn", "bpt_weak")
 WHAN_CLASSES = ("whan_sf", "whan_strong_agn", "whan_weak_agn", "whan_retired", "whan_passive")
+# A draw counts in the [NII] diagram if all of these could be measured on it.
+BPT_PROXIES = (
+    "ew_oii", "ew_hbeta", "ew_oiii", "ew_halpha", "ew_nii", "ew_halpha_nii", "ew_sii",
+    "d4000", "hdelta_a",
+)  # fmt: skip
 WEAK = 1.0  # [Angstrom] a weaker line, corrected for absorption, has no usable ratio
 PASSIVE = 0.5  # [Angstrom]
 
@@ -41,7 +46,8 @@ def bpt_probabilities(proxies: Proxies) -> dict[str, np.ndarray]:
         "bpt_agn": strong & ~below_kewley,
     }
     members["bpt_weak"] = ~(members["bpt_sf"] | members["bpt_composite"] | members["bpt_agn"])
-    return _shares(members, np.isfinite(proxies.values).all(axis=2))
+    measured = np.logical_and.reduce([np.isfinite(proxies[name]) for name in BPT_PROXIES])
+    return _shares(members, measured)
 
 
 def whan_probabilities(proxies: Proxies) -> dict[str, np.ndarray]:

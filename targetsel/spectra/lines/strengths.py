@@ -18,7 +18,7 @@ import pyarrow as pa
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import SpectrumPixels, WavelengthBand
 from targetsel.spectra.lines.index import Index, on
-from targetsel.spectra.lines.table import Definition, LineTable
+from targetsel.spectra.lines.table import LineTable
 from targetsel.spectra.reading import Attempt, attempts
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.tables.parquet import described
@@ -243,7 +243,7 @@ def strengths_table(
         about = each.about
         if each.is_emission and ew_sign == "mpa":
             about = about.replace("positive in emission", "negative in emission")
-        fields.append(described(each.name, pa.float32(), each.unit, _ucd(each), about))
+        fields.append(described(each.name, pa.float32(), each.unit, each.ucd, about))
         error = f"standard deviation of {each.name} by the pixels' inverse variances"
         fields.append(described(f"{each.name}_err", pa.float32(), each.unit, "stat.error", error))
     fields += [
@@ -253,10 +253,6 @@ def strengths_table(
     signs = [-1 if each.is_emission and ew_sign == "mpa" else 1 for each in definitions]
     rows = [_row(each, signs) for each in measurements]
     return pa.Table.from_pylist(rows, schema=pa.schema(fields))
-
-
-def _ucd(definition: Definition) -> str:
-    return "spect.line.eqWidth" if definition.is_emission else "spect.index"
 
 
 def _row(attempt: Attempt[LineStrengths], signs: Sequence[int]) -> dict[str, object]:

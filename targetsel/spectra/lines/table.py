@@ -129,6 +129,7 @@ class Item(DocumentModel):
     kind: str
     source: str = ""
     about: str = ""
+    predicted: Switch = False
 
     @property
     def is_emission(self) -> bool:
@@ -277,6 +278,8 @@ class Definition:
     index : Index or LineFormula
     is_emission : bool
         Whether it is a width that is positive in emission.
+    is_predicted : bool
+        Whether catalogs are scored with it: a proxy.
     """
 
     name: str
@@ -286,6 +289,11 @@ class Definition:
     about: str
     index: Index | LineFormula
     is_emission: bool
+    is_predicted: bool = False
+
+    @property
+    def ucd(self) -> str:
+        return "spect.line.eqWidth" if self.is_emission else "spect.index"
 
     @classmethod
     def of(cls, node: Node, known: Mapping[str, Definition]) -> Definition:
@@ -307,9 +315,19 @@ class Definition:
             raise item.place_of("name").error(
                 f"the name '{item.name}' is defined twice. Choose another name."
             )
-        found = item.index(known)
+        if item.predicted and kind == "level":
+            raise item.place_of("predicted").error(
+                "a level cannot be predicted: decoded spectra have no scale. Predict a width."
+            )
         return cls(
-            item.name, kind, item.unit_of_index, item.source, item.about, found, item.is_emission
+            item.name,
+            kind,
+            item.unit_of_index,
+            item.source,
+            item.about,
+            item.index(known),
+            item.is_emission,
+            item.predicted,
         )
 
 
@@ -374,6 +392,11 @@ class LineTable:
                 waiting += each.index.names if isinstance(each.index, LineFormula) else ()
         return LineTable(tuple(each for each in self.definitions if each.name in needed), chosen)
 
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """Names of those that catalogs are scored with."""
+        return tuple(each.name for each in self.definitions if each.is_predicted)
+
     def formula(self, name: str) -> LineFormula:
         """The formula of an index."""
         index = self[name].index
@@ -427,5 +450,9 @@ def _read(path: Path, known: Mapping[str, Definition]) -> LineTable:
     found = dict(known)
     for node in read_model(path, LineFile, SpectrumError).lines:
         definition = Definition.of(node, found)
+        if known and definition.is_predicted:
+            raise node["predicted"].place.error(
+                "only the shipped table says what is predicted. Leave it out."
+            )
         found[definition.name] = definition
     return LineTable(tuple(found.values()), tuple(found))
