@@ -218,7 +218,7 @@ def trainingset(
     ] = "sdss-main",
     survey: Annotated[
         str,
-        typer.Option(help="Survey of the cutouts: ps1 or legacy."),
+        typer.Option(help="Survey of the cutouts; one that needs no further options."),
     ] = "ps1",
     bands: Annotated[str, typer.Option(help="Bands in order, such as grz.")] = "grizy",
     size: Annotated[
