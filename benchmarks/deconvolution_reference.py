@@ -5,7 +5,7 @@
 Only this script needs the original code (Ye et al. 2020, Apache-2.0, github yechengxi/deconvolution
 at d221c22), and only to record anew. For each case it takes steps of training on fixed inputs, then
 one evaluation, and writes the layer's outputs, the last step's gradients and the running averages
-to tests/latents/data/deconvolution_reference.npz. Every case is small on purpose.
+to tests/networks/data/deconvolution_reference.npz. Every case is small on purpose.
 """
 
 from __future__ import annotations
