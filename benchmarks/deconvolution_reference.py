@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-OUTPUT = Path(__file__).parents[1] / "tests" / "latents" / "data" / "deconvolution_reference.npz"
+OUTPUT = Path(__file__).parents[1] / "tests" / "networks" / "data" / "deconvolution_reference.npz"
 SHAPE = (2, 9, 7)  # sources, height, width: odd on purpose
 STEPS = 3
 
