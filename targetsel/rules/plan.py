@@ -40,7 +40,7 @@ from targetsel.rules.classes import Exclusion, Preamble, TargetClass
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.rules import Rules
 from targetsel.sky.external_files import ExternalFiles
-from targetsel.sky.region import Region
+from targetsel.sky.positions import Region
 from targetsel.tables.ids import uniform
 
 

@@ -17,14 +17,12 @@ from targetsel.rules.columns import column_names
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
 from targetsel.selection.membership import Membership
-from targetsel.sky.positions import DEEPEST, chord, unit_vectors
-from targetsel.sky.region import Region
+from targetsel.sky.positions import SQUARE_DEGREES, Region, chord, coarser, unit_vectors
 from targetsel.tables.ids import uniform
 
 # Once this many members have gathered, those beyond the limit are dropped; and again whenever
 # their number has doubled.
 ROWS_BEFORE_THINNING = 200_000
-SQUARE_DEGREES = 4 * np.pi * (180 / np.pi) ** 2
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,7 @@ class ClassLimits:
         members = members.take(members.best_first(limit.by))
         if limit.per_deg2 is not None:
             order = limit.nside.bit_length() - 1
-            pixels, own = np.unique(members.healpix >> (2 * (DEEPEST - order)), return_inverse=True)
+            pixels, own = np.unique(coarser(members.healpix, order), return_inverse=True)
             members = members.take(_place_in_group(own) < self._caps(pixels, order)[own])
         return members.take(np.arange(len(members))[: limit.total])
 

@@ -29,7 +29,7 @@ from targetsel.rules.rules import Rules
 from targetsel.selection.membership import Membership, ids_serve, membership_of
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.sources import Sources, columns_read, in_one_piece
-from targetsel.sky.region import Region
+from targetsel.sky.positions import Region
 from targetsel.spectra.proxies import QUANTILES
 from targetsel.tables.parquet import read_footer
 from targetsel.workers.pool import map_bounded

@@ -45,7 +45,7 @@ OPTIONS = {"source_id": "--id-col", "ra": "--ra-col", "dec": "--dec-col"}
 HEALPIX = described(
     "_healpix_29", pa.int64(), "", "pos.healpix", "HEALPix pixel, nested, order 29", nullable=False
 )
-ROWS_PER_LOOK = 262_144
+ROWS_PER_READ = 262_144
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class Catalog:
     ) -> Catalog:
         """A whole catalog in memory; see `CatalogFile.open` for formats and errors."""
         file = CatalogFile.open(path, ra_col, dec_col, id_col)
-        tables = [piece.table for piece in file.batches(ROWS_PER_LOOK)]
+        tables = [piece.table for piece in file.batches(ROWS_PER_READ)]
         return cls(pa.concat_tables(tables).combine_chunks(), file.columns)
 
     def __len__(self) -> int:
@@ -108,8 +108,7 @@ class Catalog:
         return Catalog(self.table.take(pa.array(rows, pa.int64())), self.columns)
 
     def _degrees(self, role: str) -> np.ndarray:
-        column = pc.cast(self.table[self.columns[role]], pa.float64())
-        return column.to_numpy().astype(np.float64)
+        return self.table[self.columns[role]].cast(pa.float64()).to_numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,9 +159,8 @@ class CatalogFile:
         if rows.num_rows == 0:
             raise CatalogError(f"{path}: the catalog has no rows.")
         given = {"source_id": id_col, "ra": ra_col, "dec": dec_col}
-        own = _columns_in_footer(path, rows.schema.names)
         columns = {
-            role: _find_column(path, rows.schema.names, role, name or own.get(role))
+            role: find_column(path, rows.schema.names, role, OPTIONS[role], name)
             for role, name in given.items()
         }
         if len(set(columns.values())) < 3:
@@ -197,11 +195,11 @@ class CatalogFile:
 
     @cached_property
     def _checked(self) -> bool:
-        look = _Look(self)
+        rows = _RowCheck(self)
         for piece in self._ids_and_positions():
-            look.at(piece)
-        look.judge()
-        repeated = _repeated(look.keys)
+            rows.add(piece)
+        rows.finish()
+        repeated = _repeated(rows.keys)
         if len(repeated):
             self._check_unique(repeated)
         return True
@@ -210,7 +208,7 @@ class CatalogFile:
         """Pieces of three columns named source_id, ra and dec."""
         names = [self.columns[role] for role in ("source_id", "ra", "dec")]
         id_type = self.schema.field(names[0]).type
-        for piece in self._rows.batches(ROWS_PER_LOOK, names):
+        for piece in self._rows.batches(ROWS_PER_READ, names):
             ids, ra, dec = piece.columns
             try:
                 ids = ids.cast(id_type)
@@ -243,8 +241,8 @@ class CatalogFile:
             )
 
 
-class _Look:
-    """Counts and extremes from one pass over ids and positions."""
+class _RowCheck:
+    """One pass over ids and positions: the rows that cannot serve, and the extremes."""
 
     def __init__(self, file: CatalogFile) -> None:
         self.file = file
@@ -254,8 +252,8 @@ class _Look:
         self.low, self.high = np.full(2, np.inf), np.full(2, -np.inf)
         self.keys = np.zeros(file.num_rows, dtype=np.uint64)
 
-    def at(self, piece: pa.Table) -> None:
-        """Look at one piece with columns source_id, ra and dec."""
+    def add(self, piece: pa.Table) -> None:
+        """Check one piece with columns source_id, ra and dec."""
         ids = piece["source_id"]
         missing = pc.is_null(ids)
         if pa.types.is_string(ids.type):
@@ -274,7 +272,7 @@ class _Look:
             self.keys[self.n : self.n + len(ids)] = keys_of(ids.to_numpy())
         self.n += len(ids)
 
-    def judge(self) -> None:
+    def finish(self) -> None:
         """Raise a CatalogError for the first problem found, if any."""
         names, path = self.file.columns, self.file.path
         for trouble, (count, row, value) in self.troubles.items():
@@ -319,41 +317,61 @@ class _Look:
         return bool(full_circle and to_a_pole and min(self.low[1], -self.high[1]) >= -np.pi / 2)
 
 
-def _columns_in_footer(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """The columns of ids and positions named in targetsel's footer, as far as the file has them."""
-    ours = path.is_file() and path.suffix == ".parquet"
-    columns = read_footer(path).get("columns", {}) if ours else {}
-    return {role: name for role, name in columns.items() if name in names}
+def find_column(
+    path: Path,
+    names: Sequence[str],
+    role: str,
+    option: str = "",
+    given: str | None = None,
+    also: str = "",
+) -> str:
+    """The name of a table's column of ids ("source_id"), "ra" or "dec".
 
+    The one `given`; else the one named in targetsel's footer, the one named as the role, or the
+    one named `also`, in any case; else the only one with a usual name.
 
-def _find_column(path: Path, names: Sequence[str], role: str, given: str | None) -> str:
-    """The name of the column of ids, "ra" or "dec"."""
-    if given is not None:
+    Parameters
+    ----------
+    path : Path
+    names : sequence of str
+        The table's columns.
+    role : str
+    option : str
+        By which a user can name the column, for messages; empty where there is none.
+    given : str, optional
+        The name that a user has given.
+    also : str
+
+    Raises
+    ------
+    CatalogError
+        If there is no such column, or several may be meant.
+    """
+    columns = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if names[12:] else "")
+    if given:
         if given in names:
             return given
-        hint = did_you_mean(given, names) or f" The columns are {_listed(names)}."
-        raise CatalogError(f"{path}: no column '{given}' ({OPTIONS[role]}).{hint}")
+        hint = did_you_mean(given, names) or f" The columns are {columns}."
+        raise CatalogError(f"{path}: no column '{given}' ({option}).{hint}")
+    lower = {name.lower(): name for name in reversed(names)}
+    ours = path.is_file() and path.suffix == ".parquet"
+    own = read_footer(path).get("columns", {}).get(role, "") if ours else ""
+    for name in filter(None, (own, role, also)):
+        if name in names or name.lower() in lower:
+            return name if name in names else lower[name.lower()]
     usual = USUAL_NAMES[role]
     found = [name for name in names if name.lower() in usual]
-    for best in (usual[0], usual[0].upper()):
-        if best in found:
-            return best
     if len(found) == 1:
         return found[0]
     what = "source ids" if role == "source_id" else role
+    remedy = f"Say which with {option}." if option else f"Name the right one '{role}'."
     if found:
-        raise CatalogError(
-            f"{path}: {len(found)} columns may hold {what}: {', '.join(found)}. "
-            f"Say which with {OPTIONS[role]}."
-        )
+        listed = ", ".join(found)
+        raise CatalogError(f"{path}: {len(found)} columns may hold {what}: {listed}. {remedy}")
     raise CatalogError(
         f"{path}: no column of {what}; looked for {', '.join(usual)} in any case. The columns "
-        f"are {_listed(names)}. Say which with {OPTIONS[role]}."
+        f"are {columns}. {remedy}"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
 def _check_degrees(path: Path, column: pa.Field) -> None:

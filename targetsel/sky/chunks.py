@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CatalogError, OutputError
-from targetsel.sky.catalog import HEALPIX, ROWS_PER_LOOK, Catalog, CatalogFile
+from targetsel.sky.catalog import HEALPIX, ROWS_PER_READ, Catalog, CatalogFile
 from targetsel.sky.footprint import Footprint
 from targetsel.tables.parquet import plain_schema, write_table
 
@@ -127,7 +127,7 @@ def _spilled_runs(
 ) -> list[pa.Table]:
     """Sorted parts of the catalog, each in a memory-mapped Arrow file."""
     runs: list[pa.Table] = []
-    for piece in file.batches(max(ROWS_PER_LOOK, -(-file.num_rows // MOST_RUNS))):
+    for piece in file.batches(max(ROWS_PER_READ, -(-file.num_rows // MOST_RUNS))):
         inside = footprint.select(piece)
         if not len(inside):
             continue
@@ -156,7 +156,7 @@ def _merged(runs: Sequence[pa.Table], columns: Mapping[str, str]) -> Iterator[pa
     """
     pixels = [run[HEALPIX.name].to_numpy() for run in runs]
     ids = [run[columns["source_id"]] for run in runs]
-    window = max(64, ROWS_PER_LOOK // max(len(runs), 1))
+    window = max(64, ROWS_PER_READ // max(len(runs), 1))
     place = [0] * len(runs)
     open_runs = [k for k, run in enumerate(runs) if run.num_rows]
     while open_runs:

@@ -7,7 +7,7 @@ with its SHA-256, for the target list's footer.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,15 +18,14 @@ import pyarrow as pa
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import CatalogError
-from targetsel.sky.catalog import USUAL_NAMES
-from targetsel.sky.positions import Places, unit_vectors
-from targetsel.sky.region import Region, pixels_in, read_region
+from targetsel.sky.catalog import find_column
+from targetsel.sky.positions import Places, Region, read_region, unit_vectors
 from targetsel.tables.files import sha256_of_file
-from targetsel.tables.formats import InMemory, ParquetFiles, open_table
+from targetsel.tables.formats import open_table
 from targetsel.tables.ids import keys_of
-from targetsel.tables.parquet import footer_in
 
 ROWS_AT_A_TIME = 262_144
+_PIXEL_COLUMNS = ("pixel", "healpix", "ipix", "hpx", "pix")
 T = TypeVar("T")
 
 
@@ -91,11 +90,7 @@ class ExternalFiles:
         RuleError
             If the file is missing, damaged, or neither of these.
         """
-        path = self.path(name, place)
-        try:
-            return remembered(read_region, path)
-        except CatalogError as error:
-            raise place.error(f"'{name}' is {error}") from None
+        return self._read(name, place, read_region)
 
     def pixels(self, name: str, place: SourceLocation) -> np.ndarray:
         """The HEALPix pixels that a table lists.
@@ -105,7 +100,7 @@ class ExternalFiles:
         RuleError
             If the file is missing, damaged, or has no column of pixels.
         """
-        return self._read(name, place, pixels_in)
+        return self._read(name, place, _pixels)
 
     def _read(self, name: str, place: SourceLocation, read: Callable[..., T], *rest: object) -> T:
         """The result of `read` for a file; errors point to where the file is named."""
@@ -152,7 +147,9 @@ class Ids:
 
 def _ids(path: Path, column: str, name_in_catalog: str, integers: bool) -> Ids:
     table = open_table(path)
-    name = find_column(table, path, column, "source_id", name_in_catalog)
+    name = find_column(
+        path, table.schema.names, "source_id", "the key 'id'", column, name_in_catalog
+    )
     kind = table.schema.field(name).type
     if integers != pa.types.is_integer(kind):
         expected = "integers" if integers else "text"
@@ -166,7 +163,7 @@ def _ids(path: Path, column: str, name_in_catalog: str, integers: bool) -> Ids:
 def _vectors(path: Path) -> np.ndarray:
     """The positions in a table as unit vectors, shape (K, 3)."""
     table = open_table(path)
-    names = [find_column(table, path, "", role) for role in ("ra", "dec")]
+    names = [find_column(path, table.schema.names, role) for role in ("ra", "dec")]
     vectors = [np.empty((0, 3))]
     for piece in table.batches(ROWS_AT_A_TIME, names):
         ra, dec = (piece[name].cast(pa.float64()).to_numpy() for name in names)
@@ -175,30 +172,11 @@ def _vectors(path: Path) -> np.ndarray:
     return np.concatenate(vectors)
 
 
-def find_column(
-    table: ParquetFiles | InMemory, path: Path, given: str, role: str, also: str = ""
-) -> str:
-    """The column of a table that holds ids, "ra" or "dec".
-
-    The one `given`; else the one named in targetsel's footer; else the one named `also`; else the
-    first of the usual names.
-
-    Raises
-    ------
-    CatalogError
-        If there is no such column.
-    """
-    names: Sequence[str] = table.schema.names
-    if given:
-        if given not in names:
-            raise CatalogError(f"{path}: no column '{given}'; it has {', '.join(names[:12])}")
-        return given
-    ours = footer_in(table.schema.metadata).get("columns", {}).get(role)
-    lower = {name.lower(): name for name in reversed(names)}
-    for name in (ours, role if role in names else None, also, *USUAL_NAMES[role]):
-        if name in names:
-            return str(name)
-        if name and name.lower() in lower:
-            return lower[name.lower()]
-    what = "source ids" if role == "source_id" else role
-    raise CatalogError(f"{path}: no column of {what}; it has {', '.join(names[:12])}")
+def _pixels(path: Path) -> np.ndarray:
+    """The HEALPix pixels that a table lists."""
+    table = open_table(path)
+    for name in table.schema.names:
+        if name.lower() in _PIXEL_COLUMNS:
+            pieces = [piece[name].to_numpy() for piece in table.batches(ROWS_AT_A_TIME, [name])]
+            return np.concatenate([np.empty(0, dtype=np.int64), *pieces]).astype(np.int64)
+    raise CatalogError(f"{path}: no column of pixels; looked for {', '.join(_PIXEL_COLUMNS)}.")

@@ -35,8 +35,14 @@ from targetsel.documents.models import (
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import CatalogError
 from targetsel.sky.external_files import ExternalFiles
-from targetsel.sky.positions import DEEPEST, healpix_of
-from targetsel.sky.region import FILES, Region, depth_for, read_region
+from targetsel.sky.positions import (
+    DEEPEST,
+    REGION_FILES,
+    Region,
+    depth_for,
+    healpix_of,
+    read_region,
+)
 
 if TYPE_CHECKING:
     from targetsel.sky.catalog import Catalog
@@ -162,7 +168,7 @@ class Shape(DocumentModel):
     def _one_shape(self) -> Shape:
         if len(self.model_fields_set) != 1:
             raise ValueError(
-                f"a shape is the name of a file ({FILES}) or one of cone, box, polygon and "
+                f"a shape is the name of a file ({REGION_FILES}) or one of cone, box, polygon and "
                 "healpix, e.g. {cone: {ra: 150.1, dec: 2.2, radius: 1.5 deg}}"
             )
         if self.polygon is not None and len(set(self.polygon)) < 3:
@@ -250,11 +256,8 @@ class Footprint(DocumentModel):
         """
         path = Path(path).resolve()
         if not path.is_file():
-            raise CatalogError(f"{path}: no such file; expected {FILES}.")
-        try:
-            read_region(path)
-        except CatalogError as error:
-            raise CatalogError(f"{path}: {error}.") from None
+            raise CatalogError(f"{path}: no such file; expected {REGION_FILES}.")
+        read_region(path)
         return cls.model_validate({"include": [{"file": str(path)}]})
 
     def __bool__(self) -> bool:

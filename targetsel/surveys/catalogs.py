@@ -15,7 +15,7 @@ import targetsel
 from targetsel.errors import CatalogError
 from targetsel.sky.catalog import HEALPIX, Catalog
 from targetsel.sky.footprint import Footprint
-from targetsel.sky.region import Region
+from targetsel.sky.positions import Region
 from targetsel.surveys.fetching import (
     Fetched,
     FetchFolder,

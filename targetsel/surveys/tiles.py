@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import cdshealpix.nested
 import numpy as np
 
-from targetsel.sky.positions import DEEPEST, unit_vectors
-from targetsel.sky.region import Region
+from targetsel.sky.positions import DEEPEST, Region, unit_vectors
 
 _CELLS = 400  # that stand for a piece of the region
 

@@ -10,8 +10,7 @@ from targetsel.rules.classes import Limit, TargetClass
 from targetsel.selection import limits as module
 from targetsel.selection.limits import ClassLimits, Members
 from targetsel.sky.catalog import Catalog
-from targetsel.sky.positions import DEEPEST
-from targetsel.sky.region import Region
+from targetsel.sky.positions import DEEPEST, Region
 
 
 def members(rank, ra=None, dec=None, tie_break=None) -> Members:

@@ -49,7 +49,7 @@ def sources():
 @pytest.fixture
 def small_runs(monkeypatch):
     """Make runs and windows so small that merging has work to do."""
-    monkeypatch.setattr(chunks, "ROWS_PER_LOOK", 128)
+    monkeypatch.setattr(chunks, "ROWS_PER_READ", 128)
 
 
 def cut(table, folder, rows_per_chunk=300, **options):
@@ -101,7 +101,7 @@ def test_shuffled_rows_give_the_same_bytes(sources, tmp_path_factory, seed, rows
     folder = tmp_path_factory.mktemp("shuffled")
     order = np.random.default_rng(seed).permutation(N)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "ROWS_PER_LOOK", 128)
+        patch.setattr(chunks, "ROWS_PER_READ", 128)
         shuffled = cut(sources.take(order), folder / "a", rows_per_chunk)
     plain = cut(sources, folder / "b", rows_per_chunk)
     assert contents(shuffled) == contents(plain)

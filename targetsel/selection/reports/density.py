@@ -10,10 +10,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from targetsel.errors import CatalogError
-from targetsel.selection.limits import SQUARE_DEGREES
 from targetsel.selection.scored_file import scored_file
 from targetsel.selection.target_list import TargetList
-from targetsel.sky.positions import chord, unit_vectors
+from targetsel.sky.positions import SQUARE_DEGREES, chord, coarser, unit_vectors
 
 ROWS_AT_A_TIME = 100_000
 
@@ -76,7 +75,7 @@ def density(
         pixels that hold a target count, and a sparse list looks denser than it is.
     """
     order = order_of(nside)
-    pixels = targets.table["_healpix_29"].to_numpy() >> 2 * (29 - order)
+    pixels = coarser(targets.table["_healpix_29"].to_numpy(), order)
     where = unit_vectors(targets.table["ra"].to_numpy(), targets.table["dec"].to_numpy())
     covered = None if scored is None else pixels_of(scored, order)
     chosen = {"all targets": np.ones(len(targets), dtype=bool)}
@@ -134,7 +133,7 @@ def pixels_of(scored: Path, order: int) -> np.ndarray:
     found = np.empty(0, dtype=np.int64)
     with scored_file(scored) as file:
         for block in file.sources(columns=["_healpix_29"]):
-            pixels = block.table["_healpix_29"].to_numpy() >> 2 * (29 - order)
+            pixels = coarser(block.table["_healpix_29"].to_numpy(), order)
             found = np.union1d(found, pixels)
     return found
 

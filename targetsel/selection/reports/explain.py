@@ -19,8 +19,7 @@ from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.sky.external_files import Ids
-from targetsel.sky.positions import Places
-from targetsel.sky.region import Region
+from targetsel.sky.positions import Places, Region
 
 _ARITHMETIC = ("+", "-", "*", "/", "**")
 _FOUND = {Region: "inside the region", Ids: "listed", Places: "near a listed position"}

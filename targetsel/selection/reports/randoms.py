@@ -22,10 +22,9 @@ from targetsel.rules.classes import TargetClass
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import all_hold
-from targetsel.selection.limits import SQUARE_DEGREES
 from targetsel.selection.sources import Sources
-from targetsel.sky.catalog import Catalog
-from targetsel.sky.external_files import find_column
+from targetsel.sky.catalog import Catalog, find_column
+from targetsel.sky.positions import SQUARE_DEGREES
 from targetsel.tables.files import check_output
 from targetsel.tables.formats import open_table
 from targetsel.tables.ids import uniform
@@ -131,7 +130,7 @@ def _provenance(
 def _read(path: Path) -> tuple[pa.Schema, Iterator[pa.Table]]:
     """The schema of a table of points, and its pieces."""
     table = open_table(path)
-    names = {role: find_column(table, path, "", role) for role in ("ra", "dec")}
+    names = {role: find_column(path, table.schema.names, role) for role in ("ra", "dec")}
     columns = [name for name in table.schema.names if name not in OWN]
     schema = _schema(pa.schema([table.schema.field(name) for name in columns]), names)
     pieces = table.batches(ROWS_AT_A_TIME, columns)

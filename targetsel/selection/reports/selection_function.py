@@ -34,6 +34,7 @@ from targetsel.selection.scored_file import ScoredFile, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList
+from targetsel.sky.positions import coarser
 from targetsel.tables.files import check_output
 from targetsel.tables.parquet import described, write_table
 
@@ -210,7 +211,7 @@ class _Candidates:
 
 
 def _pixels(sources: Sources, order: int) -> np.ndarray:
-    return sources.table["_healpix_29"].to_numpy() >> 2 * (29 - order)
+    return coarser(sources.table["_healpix_29"].to_numpy(), order)
 
 
 def _beside(targets: TargetList, ids: pa.Array, chance: np.ndarray) -> pa.Array:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from targetsel.errors import CatalogError
 from targetsel.selection.reports.density import density, neighbours, order_of
 from targetsel.selection.target_list import TargetList
-from targetsel.sky.external_files import unit_vectors
+from targetsel.sky.positions import unit_vectors
 from targetsel.tables.parquet import write_table
 
 PIXEL = 41252.96 / 49152  # square degrees of nside 64
