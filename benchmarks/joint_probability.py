@@ -32,7 +32,7 @@ from targetsel.rules import formula as f
 from targetsel.rules.binding import Binder
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse
-from targetsel.scoring.columns import posterior_columns
+from targetsel.scored.columns import posterior_columns
 from targetsel.selection.evaluation import holds, probability
 from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.spectra.lines import PROXIES, UNITS

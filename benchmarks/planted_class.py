@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from targetsel.errors import RuleError
 from targetsel.rules.rules import Rules
-from targetsel.scoring.columns import posterior_columns
+from targetsel.scored.columns import posterior_columns
 from targetsel.selection.reports.forecast import LEVEL, Expectation, forecasts
 from targetsel.selection.reports.tuning import tune
 from targetsel.selection.scored_file import scored_catalog

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parents[1] / "targetsel"
 # command line alone.
 ORDER = """
 errors version documents tables weights workers statistics expressions sky photometry imaging
-spectra networks surveys calibration novelty scoring training rules selection observing priors
-handoff mock report walk cli __main__
+spectra networks surveys scored calibration novelty scoring training rules selection observing
+priors handoff mock report walk cli __main__
 """.split()  # noqa: SIM905
 
 

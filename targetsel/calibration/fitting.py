@@ -14,11 +14,12 @@ from targetsel.calibration.calibration import Calibration, CalibrationSteps
 from targetsel.calibration.classes import ClassMap
 from targetsel.calibration.conformal import Bins, effective_size
 from targetsel.calibration.decoder_residual import DecoderResidual
-from targetsel.calibration.known_sources import KnownSources, check_scored_by
 from targetsel.calibration.latents import INTERVAL, LatentCalibration
 from targetsel.calibration.proxies import ScoreMap
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.measurements import MAGNITUDE
+from targetsel.scored.file import ScoredFile
+from targetsel.scored.known_sources import KnownSources
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.lines import BPT_PROXIES, PROXIES, bpt_probabilities, measure
 from targetsel.spectra.proxies import QUANTILES, Proxies, ProxyPosterior
@@ -162,9 +163,10 @@ def read_known(scored: Path, truth: Path, ensemble: DecodingEnsemble) -> KnownSo
     CatalogError, EnsembleError
         Also if the scored file is not of this ensemble, or calibrated already.
     """
-    footer = read_footer(scored)
-    check_scored_by(scored, footer, ensemble.card.get("name", ""), ensemble.sha256)
-    if footer.get("calibration"):
+    with ScoredFile(scored) as file:
+        file.check_scored_by(ensemble.card.get("name", ""), ensemble.sha256)
+        calibrated = file.footer.get("calibration")
+    if calibrated:
         raise CatalogError(
             f"{scored}: its posteriors are calibrated already. Score it with --uncalibrated first."
         )

@@ -57,9 +57,9 @@ def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
 
 def _known_of(catalog: Path) -> tuple[pa.Schema, float | None]:
     """The schema of a scored catalog, and the share of its sources with low typicality."""
-    from targetsel.selection.scored_file import scored_file
+    from targetsel.selection.scored_file import ScoredSources
 
-    with scored_file(catalog) as file:
+    with ScoredSources(catalog) as file:
         if "typicality" not in file.schema.names:
             return file.schema, None
         column = ColumnValue("typicality")
@@ -110,10 +110,10 @@ def columns(
     from rich.console import Console
     from rich.table import Table
 
-    from targetsel.selection.scored_file import scored_file
+    from targetsel.selection.scored_file import ScoredSources
 
     table = Table("column", "unit", "kind", "description", box=None, pad_edge=False)
-    with scored_file(scored) as file:
+    with ScoredSources(scored) as file:
         known = CatalogColumns(file.schema)
         for name in known.names:
             about = (file.schema.field(name).metadata or {}).get(b"description", b"").decode()

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from targetsel.errors import SpectrographError, did_you_mean
 from targetsel.observing.continuum import Magnitudes
@@ -19,8 +18,8 @@ from targetsel.observing.exposure import LONGEST, share_in_fiber
 from targetsel.observing.lines import QUANTITIES, Exposure, Line, ObservedLine
 from targetsel.observing.redshift import Redshift
 from targetsel.photometry.columns import floats
-from targetsel.scoring.columns import posterior_columns
-from targetsel.selection.scored_file import scored_file
+from targetsel.scored.columns import posterior_columns
+from targetsel.scored.file import ScoredFile
 from targetsel.selection.sources import Sources
 from targetsel.spectra.proxies import (
     CORRELATION,
@@ -31,7 +30,7 @@ from targetsel.spectra.proxies import (
 )
 from targetsel.tables.columns import arrow_column, in_unit, is_number
 from targetsel.tables.files import check_output
-from targetsel.tables.parquet import ParquetSink, described, read_footer
+from targetsel.tables.parquet import ParquetSink, described
 
 STATUS = "observed_status"
 MIDDLE = {"": 0.0, "_q16": -1.0, "_q84": 1.0}  # ends of names, and normal scores
@@ -175,24 +174,23 @@ def write_observed(scored: Path, observation: Observation, output: Path) -> Coun
         Nothing is written then.
     """
     check_output(output, [scored])
-    with scored_file(scored) as opened:
-        schema = opened.schema
-    try:
-        observation.check(schema)
-    except SpectrographError as error:
-        raise SpectrographError(f"{scored}: {error}") from None
-    fields = observation.fields(proxy_names(schema))
     statuses: Counter[str] = Counter()
     rows = ROWS if observation.redshift.is_certain else ROWS_OF_DRAWS
-    with ParquetSink(output, pa.schema([*schema, *fields])) as sink, pq.ParquetFile(scored) as file:
-        sink.footer.update(read_footer(scored), observed=_provenance(observation))
-        for batch in file.iter_batches(rows):
-            piece = pa.Table.from_batches([batch]).cast(schema).combine_chunks()
-            columns = observation.columns(piece)
-            statuses.update(columns[STATUS].tolist())
-            for field in fields:
-                piece = piece.append_column(field, arrow_column(columns[field.name], field.type))
-            sink.write(piece)
+    with ScoredFile(scored) as file:
+        try:
+            observation.check(file.schema)
+        except SpectrographError as error:
+            raise SpectrographError(f"{scored}: {error}") from None
+        fields = observation.fields(proxy_names(file.schema))
+        with ParquetSink(output, pa.schema([*file.schema, *fields])) as sink:
+            sink.footer.update(file.footer, observed=_provenance(observation))
+            for piece in file.tables(rows=rows):
+                columns = observation.columns(piece)
+                statuses.update(columns[STATUS].tolist())
+                for field in fields:
+                    column = arrow_column(columns[field.name], field.type)
+                    piece = piece.append_column(field, column)
+                sink.write(piece)
     return statuses
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from targetsel.calibration.known_sources import KnownSources
 from targetsel.errors import CatalogError, RuleError
 from targetsel.report.figures import ALL, Figure, Subset
 from targetsel.report.photometry import photometry_probability
 from targetsel.rules import formula as f
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules, shipped_rules
+from targetsel.scored.known_sources import KnownSources
 from targetsel.selection.evaluation import probability
 from targetsel.selection.membership import evaluate, truth
 from targetsel.selection.sources import blocks_of

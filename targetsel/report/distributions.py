@@ -13,8 +13,8 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import chi2
 
-from targetsel.calibration.known_sources import KnownSources
 from targetsel.report.figures import ALL, Figure, Subset
+from targetsel.scored.known_sources import KnownSources
 from targetsel.selection.sources import Sources
 from targetsel.statistics.resampling import Resampling
 from targetsel.tables.ids import uniform

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from targetsel.calibration.known_sources import KnownSources
 from targetsel.errors import OutputError
 from targetsel.report.claims import claims, list_figures, member_figures, reliability_figures
 from targetsel.report.distributions import (
@@ -21,6 +20,7 @@ from targetsel.report.distributions import (
 from targetsel.report.figures import Figures, Subset, subsets
 from targetsel.report.page import write_page
 from targetsel.report.photometry import features, has_boosting
+from targetsel.scored.known_sources import KnownSources
 from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
 from targetsel.tables.files import check_output, sha256_of_file
 from targetsel.tables.parquet import read_footer, says_simulated

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.calibration.known_sources import KnownSources
 from targetsel.report.photometry import (
     REDSHIFTS,
     SIZES,
@@ -20,6 +19,7 @@ from targetsel.report.photometry import (
     numbers,
     red_magnitude,
 )
+from targetsel.scored.known_sources import KnownSources
 from targetsel.statistics.resampling import Estimate
 from targetsel.tables.parquet import described, write_table
 

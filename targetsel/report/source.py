@@ -11,21 +11,19 @@ import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from targetsel.calibration.known_sources import check_scored_by
 from targetsel.errors import CatalogError, CutoutError, OutputError
 from targetsel.imaging.picture import composite
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.posterior import stored_posterior
 from targetsel.report.pictures import COLOURS, STYLE
 from targetsel.rules.rules import Rules
+from targetsel.scored.file import ScoredFile
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.selection.reports.explain import Explanation, explain
-from targetsel.selection.scored_file import scored_file
 from targetsel.spectra.encoding import LINES
 from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.columns import unit_of
 from targetsel.tables.files import written_beside
-from targetsel.tables.parquet import read_footer
 
 N_DRAWS = 256
 PLACE = {"left": 0.04, "right": 0.985, "bottom": 0.02, "top": 0.9, "wspace": 0.25, "hspace": 0.45}
@@ -66,9 +64,9 @@ def draw_source(
     """
     if output.suffix.lower() not in FORMATS:
         raise OutputError(f"{output}: expected a name that ends in {' or '.join(FORMATS)}.")
-    check_scored_by(scored, read_footer(scored), ensemble.card.get("name", ""), ensemble.sha256)
-    with scored_file(scored) as file:
-        table = file.source(source_id).table
+    with ScoredFile(scored, ["status"]) as file:
+        file.check_scored_by(ensemble.card.get("name", ""), ensemble.sha256)
+        table = file.row_of(source_id)
         own_id = table[file.names["source_id"]].to_numpy()
     if table["status"][0].as_py() != "ok":
         raise CatalogError(

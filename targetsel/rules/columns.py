@@ -10,6 +10,7 @@ from astropy import units as u
 from targetsel.documents.source_location import SourceLocation
 from targetsel.rules import formula as f
 from targetsel.rules.formula import TypedExpression
+from targetsel.scored.columns import column_names
 from targetsel.spectra.proxies import CORRELATION, proxy_names
 from targetsel.tables.columns import unit_of
 from targetsel.tables.parquet import footer_in
@@ -85,12 +86,6 @@ def correlated(schema: pa.Schema) -> dict[str, list[str]]:
 def footer(schema: pa.Schema) -> dict[str, Any]:
     """The provenance that a scored file carries; empty where there is none."""
     return footer_in(schema.metadata)
-
-
-def column_names(schema: pa.Schema) -> dict[str, str]:
-    """The names in a scored file of the columns `source_id`, `ra` and `dec`."""
-    named = footer(schema).get("columns", {})
-    return {name: named.get(name, name) for name in ("source_id", "ra", "dec")}
 
 
 def _type(type_: pa.DataType) -> str:

@@ -19,7 +19,7 @@ from targetsel.rules.classes import TargetClass
 from targetsel.rules.columns import CatalogColumns, UnseenColumns
 from targetsel.rules.plan import ClassFormulas, plan_for
 from targetsel.rules.rules import Rules
-from targetsel.scoring.columns import CATALOG, scored_columns
+from targetsel.scored.columns import CATALOG, scored_columns
 from targetsel.tables.columns import schema_of
 
 STRANGE = 0.01  # `typicality` below this: images stranger than nearly all of the training set

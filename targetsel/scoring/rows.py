@@ -14,7 +14,7 @@ from targetsel.imaging.cutout import Cutouts, Images, cut_out
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.networks.posterior import LatentPosterior, with_deviations
 from targetsel.novelty.novelty import Typicality, typicality
-from targetsel.scoring.columns import STATUS, SUMMARIES, scored_columns
+from targetsel.scored.columns import STATUS, SUMMARIES, scored_columns
 from targetsel.sky.catalog import HEALPIX, Catalog
 from targetsel.spectra.lines import BPT_CLASSES, PROXIES, bpt_probabilities
 from targetsel.spectra.proxies import (
@@ -61,7 +61,7 @@ def score_rows(
     Returns
     -------
     pa.Table
-        The catalog's columns and those of `scoring.columns.scored_columns`.
+        The catalog's columns and those of `scored.columns.scored_columns`.
     """
     cutouts = cut_out(catalog, images)  # 2
     posterior = ensemble.predict(cutouts)  # 3

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from targetsel.errors import OutputError, TargetselError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.novelty.support import Tally
-from targetsel.scoring.columns import APPEARANCE, check_names
+from targetsel.scored.columns import APPEARANCE, check_names
 from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.chunks import sorted_chunks

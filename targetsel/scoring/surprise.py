@@ -11,22 +11,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from targetsel.calibration.known_sources import (
-    LATENTS,
-    Join,
-    Truth,
-    check_scored_by,
-    id_name,
-    scored_batches,
-    scored_schema,
-)
 from targetsel.errors import CatalogError
 from targetsel.networks.posterior import LatentPosterior, stored_posterior
+from targetsel.scored.columns import STATUS, column_names
+from targetsel.scored.file import ScoredFile
+from targetsel.scored.known_sources import LATENTS, Join, Truth
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.lines import PROXIES, measure
 from targetsel.spectra.proxies import QUANTILES, ProxyPosterior
 from targetsel.tables.columns import matrix
-from targetsel.tables.parquet import ParquetSink, described, read_footer
+from targetsel.tables.parquet import ParquetSink, described
 
 N_DRAWS = 500
 TAIL = 0.05  # of the draws, beyond which their density is taken to fall exponentially
@@ -71,7 +65,7 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
     Parameters
     ----------
     spectra : Path
-        Latents of measured spectra: a truth file (see `calibration.known_sources.Truth`) such as
+        Latents of measured spectra: a truth file (see `scored.known_sources.Truth`) such as
         `targetsel spectra encode` writes.
 
     Returns
@@ -85,34 +79,37 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
         If a file is unusable, the ensemble is another one, no source can be compared, or
         `output` cannot be written.
     """
-    needed = ("member_mean", "member_cov", *(name + QUANTILES for name in PROXIES))
-    schema, footer = scored_schema(scored, needed), read_footer(scored)
-    check_scored_by(scored, footer, ensemble.card.get("name", ""), ensemble.sha256)
-    if "surprise" in schema.names:
-        raise CatalogError(f"{scored}: has a column 'surprise' already. Give the file of 'score'.")
-    measured = Truth.read(spectra, schema)
-    if not measured.has_latents:
-        raise CatalogError(
-            f"{spectra}: no column '{LATENTS[0]}', expected latents of spectra. Make them with "
-            "'targetsel spectra encode'."
-        )
-    join, n_compared, fields = Join(measured, scored), 0, _fields(measured.n_latents)
-    with ParquetSink(output, pa.schema([*schema, *fields], schema.metadata)) as sink:
-        sink.footer.update(footer, surprise={"seed": seed, "spectra": len(measured)})
-        for table in scored_batches(scored, n=ROWS_AT_ONCE):
-            rows, places = join.rows(table)
-            known = np.isfinite(measured.latents[places]).all(axis=1)
-            columns = _compared(table, rows[known], measured.take(places[known]), ensemble, seed)
-            n_compared += int(known.sum())
-            for field, column in zip(fields, columns, strict=True):
-                table = table.append_column(field, column)
-            sink.write(table)
-        join.finish()
-        if not n_compared:
+    needed = (STATUS, "member_mean", "member_cov", *(name + QUANTILES for name in PROXIES))
+    with ScoredFile(scored, needed) as file:
+        file.check_scored_by(ensemble.card.get("name", ""), ensemble.sha256)
+        if "surprise" in file.schema.names:
             raise CatalogError(
-                f"{spectra}: none of its sources with a prediction in {scored} has latents; "
-                "they are NaN or null. Encode their spectra with 'targetsel spectra encode'."
+                f"{scored}: has a column 'surprise' already. Give the file of 'score'."
             )
+        measured = Truth.read(spectra, file.schema)
+        if not measured.has_latents:
+            raise CatalogError(
+                f"{spectra}: no column '{LATENTS[0]}', expected latents of spectra. Make them with "
+                "'targetsel spectra encode'."
+            )
+        join, n_compared, fields = Join(measured, scored), 0, _fields(measured.n_latents)
+        with ParquetSink(output, pa.schema([*file.schema, *fields])) as sink:
+            sink.footer.update(file.footer, surprise={"seed": seed, "spectra": len(measured)})
+            for table in file.tables(rows=ROWS_AT_ONCE):
+                rows, places = join.rows(table)
+                known = np.isfinite(measured.latents[places]).all(axis=1)
+                some = measured.take(places[known])
+                n_compared += len(some)
+                columns = _compared(table, rows[known], some, ensemble, seed)
+                for field, column in zip(fields, columns, strict=True):
+                    table = table.append_column(field, column)
+                sink.write(table)
+            join.finish()
+            if not n_compared:
+                raise CatalogError(
+                    f"{spectra}: none of its sources with a prediction in {scored} has latents; "
+                    "they are NaN or null. Encode their spectra with 'targetsel spectra encode'."
+                )
     return n_compared
 
 
@@ -140,7 +137,7 @@ def _compared(
     word = np.full(n, None, dtype=object)
     if len(rows):
         some, latents = table.take(pa.array(rows)), measured.latents
-        ids = some[id_name(table.schema)].to_numpy()
+        ids = some[column_names(table.schema)["source_id"]].to_numpy()
         posterior = stored_posterior(some, ids).with_noise(measured.noise)
         below = [posterior.probability_below(latents), _lines_below(some, latents, ensemble)]
         values[rows, 0] = surprise(posterior, latents, seed)

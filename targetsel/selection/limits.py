@@ -13,9 +13,9 @@ import pyarrow as pa
 from scipy.spatial import cKDTree
 
 from targetsel.rules.classes import TargetClass
-from targetsel.rules.columns import column_names
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
+from targetsel.scored.columns import column_names
 from targetsel.selection.membership import Membership
 from targetsel.sky.positions import SQUARE_DEGREES, Region, chord, coarser, unit_vectors
 from targetsel.tables.ids import uniform

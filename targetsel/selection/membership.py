@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
-from targetsel.rules.columns import column_names
 from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
+from targetsel.scored.columns import column_names
 from targetsel.selection.evaluation import all_hold, holds, probability, value
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.sources import DrawnSources, Sources, blocks_of, numbers

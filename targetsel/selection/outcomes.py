@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from targetsel.calibration.known_sources import STATUS, Join, Truth
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.rules import formula as f
 from targetsel.rules.rules import Rules
+from targetsel.scored.columns import STATUS
+from targetsel.scored.known_sources import Join, Truth
 from targetsel.selection.evaluation import all_hold, probability
 from targetsel.selection.membership import comes_true
 from targetsel.selection.scored_file import scored_catalog

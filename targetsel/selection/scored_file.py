@@ -18,24 +18,20 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from targetsel.errors import CatalogError
 from targetsel.expressions.functions import COMPARISONS
 from targetsel.rules import formula as f
-from targetsel.rules.columns import column_names
 from targetsel.rules.plan import ClassFormulas, Condition, Plan, plan
 from targetsel.rules.rules import Rules
+from targetsel.scored.file import ROWS_PER_READ, ScoredFile
 from targetsel.selection.membership import Membership, ids_serve, membership_of
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.sources import Sources, columns_read, in_one_piece
 from targetsel.sky.positions import Region
 from targetsel.spectra.proxies import QUANTILES
-from targetsel.tables.parquet import read_footer
 from targetsel.workers.pool import map_bounded
 
 ROWS_AT_A_TIME = 8192
-ROWS_PER_READ = 65_536
 
 
 class Counter(Protocol):
@@ -47,27 +43,8 @@ class Counter(Protocol):
     def passing(self, sources: Sources) -> np.ndarray: ...
 
 
-class ScoredFile:
-    """A scored Parquet file, open for reading.
-
-    Attributes
-    ----------
-    schema : pa.Schema
-    names : dict
-        The names in the file of the columns `source_id`, `ra` and `dec`.
-    """
-
-    def __init__(self, path: Path, file: pq.ParquetFile) -> None:
-        self.path = path
-        self.schema = file.schema_arrow
-        self.names = column_names(self.schema)
-        self._file = file
-        self._metadata = file.metadata
-        columns = [self._metadata.schema.column(i) for i in range(self._metadata.num_columns)]
-        self._place = {each.path: i for i, each in enumerate(columns)}
-
-    def __len__(self) -> int:
-        return self._metadata.num_rows
+class ScoredSources(ScoredFile):
+    """A scored file, open for reading its sources."""
 
     def sources(
         self, formulas: Iterable[f.Formula] = (), columns: Iterable[str] = ()
@@ -86,8 +63,7 @@ class ScoredFile:
             wanted |= columns_read(formula, self.schema)
         names = [name for name in self.schema.names if name in wanted]
         rows = ROWS_AT_A_TIME if any(n.endswith(QUANTILES) for n in names) else ROWS_PER_READ
-        for table in _batches(self._file, range(self._file.num_row_groups), names, rows):
-            yield Sources(self._shaped(table))
+        return map(Sources, self.tables(names, rows))
 
     def ids(self, sources: Sources) -> pa.Array:
         """The ids of some of the file's sources."""
@@ -101,19 +77,7 @@ class ScoredFile:
         CatalogError
             If there is none.
         """
-        first, column = 0, self.names["source_id"]
-        for block in self.sources(columns=[column]):
-            place = pc.index(self.ids(block).cast(pa.string()), pa.scalar(source_id)).as_py()
-            if place >= 0:
-                return Sources(self._row(first + place))
-            first += len(block)
-        raise CatalogError(f"{self.path}: no source has the {column} '{source_id}'")
-
-    def _row(self, row: int) -> pa.Table:
-        group = 0
-        while row >= self._rows_in(group):
-            row, group = row - self._rows_in(group), group + 1
-        return self._file.read_row_group(group).slice(row, 1).combine_chunks()
+        return Sources(self.row_of(source_id))
 
     def selected(
         self,
@@ -138,8 +102,8 @@ class ScoredFile:
             Pieces of the file read at the same time.
         """
         numbers = self._numbers()
-        starts = np.cumsum([0, *map(self._rows_in, range(self._file.num_row_groups))])
-        empty = pa.schema([self.schema.field(name) for name in columns], self.schema.metadata)
+        starts = np.cumsum([0, *self.group_sizes])
+        empty = self.layout(columns)
         nobody = np.zeros((0, len(counters)), dtype=bool)
         yield membership_of(nobody, classes, empty.empty_table(), np.empty(0, dtype=np.int64))
 
@@ -150,13 +114,13 @@ class ScoredFile:
 
         groups = (
             group
-            for group in range(self._file.num_row_groups)
+            for group in range(len(self.group_sizes))
             if any(
                 each.whole or self._may_be_true(each.conditions[0].formula, group)
                 for each in counters
             )
         )
-        for pieces in map_bounded(members, _spans(self._metadata, groups), threads):
+        for pieces in map_bounded(members, self.spans(groups), threads):
             yield from pieces
 
     def _members(
@@ -168,8 +132,8 @@ class ScoredFile:
         numbers: np.ndarray,
     ) -> Iterator[Membership]:
         """The membership of the selected sources of some row groups, whose rows have `numbers`."""
-        with pq.ParquetFile(self.path, metadata=self._metadata, pre_buffer=False) as file:
-            whole = _Rows(file, groups, self.schema, len(numbers))
+        with self.again() as file:
+            whole = _Rows(file, groups, len(numbers))
             for start in range(0, len(numbers), ROWS_PER_READ):
                 rows = whole.slice(start, ROWS_PER_READ)
                 sources = Sources(rows)
@@ -182,30 +146,21 @@ class ScoredFile:
                         ids = block.column(self.names["source_id"]).cast(pa.int64()).to_numpy()
                     yield membership_of(selected[chosen], classes, block, ids)
 
-    def _shaped(self, table: pa.Table) -> pa.Table:
-        """The table with our field and file metadata, and dictionaries as their values."""
-        layout = pa.schema([self.schema.field(n) for n in table.column_names], self.schema.metadata)
-        return table.cast(layout).combine_chunks()
-
-    def _rows_in(self, group: int) -> int:
-        return self._metadata.row_group(group).num_rows
-
     # --- ids ---
 
     def _numbers(self) -> np.ndarray | None:
         """The place of every row on the sky, where that is its target id and not its row number."""
         column = self.names["source_id"]
-        groups = range(self._file.num_row_groups)
-        ends = [self._ends(group, column, nullable=False) for group in groups]
+        groups = range(len(self.group_sizes))
+        ends = [self.ends(group, column, nullable=False) for group in groups]
         if pa.types.is_integer(self.schema.field(column).type) and all(ends):
             self._serve = all(low >= 0 and high < 2**63 for low, high in ends)  # type: ignore[misc]
         else:
-            tables = _batches(self._file, groups, [column], ROWS_PER_READ)
-            self._serve = all(ids_serve(table.column(0)) for table in tables)
+            self._serve = all(ids_serve(table.column(0)) for table in self.tables([column]))
         if self._serve or self._is_sorted():
             return None
         keys = [("_healpix_29", "ascending"), (column, "ascending")]
-        table = self._file.read(columns=[name for name, _ in keys])
+        table = pa.concat_tables(self.tables([name for name, _ in keys]))
         numbers = np.empty(len(table), dtype=np.int64)
         numbers[pc.sort_indices(table, sort_keys=keys).to_numpy()] = np.arange(len(table))
         return numbers
@@ -215,9 +170,7 @@ class ScoredFile:
         column = self.names["source_id"]
         keys = [("_healpix_29", "ascending"), (column, "ascending")]
         last = None
-        for table in _batches(
-            self._file, range(self._file.num_row_groups), [k for k, _ in keys], ROWS_PER_READ
-        ):
+        for table in self.tables([name for name, _ in keys]):
             if last is not None:
                 table = pa.concat_tables([last, table])
             order = pc.sort_indices(table, sort_keys=keys).to_numpy()
@@ -236,10 +189,10 @@ class ScoredFile:
             case f.Any(parts):
                 return any(self._may_be_true(part, group) for part in parts)
             case f.Lookup(Region() as region, (column,), False):
-                ends = self._ends(group, column.name)
+                ends = self.ends(group, column.name)
                 return ends is None or region.overlaps(*ends)
             case f.Compare(operator, f.ColumnValue() as column, f.Constant(limit)):
-                ends = self._ends(group, column.name)
+                ends = self.ends(group, column.name)
                 if ends is None or operator == "!=":
                     return True
                 low, high = ends
@@ -248,28 +201,12 @@ class ScoredFile:
                 return bool(COMPARISONS[operator](low if operator[0] == "<" else high, limit))
         return True
 
-    def _ends(self, group: int, column: str, nullable: bool = True) -> tuple | None:
-        """The least and the largest value of a column of numbers; None where that is unknown."""
-        place = self._place.get(column)
-        if place is None:
-            return None
-        statistics = self._metadata.row_group(group).column(place).statistics
-        if statistics is None or not statistics.has_min_max:
-            return None
-        if not nullable and (not statistics.has_null_count or statistics.null_count):
-            return None
-        ends = (statistics.min, statistics.max)
-        usable = all(isinstance(end, int | float) and end == end for end in ends)
-        return ends if usable and not isinstance(ends[0], bool) else None
-
 
 class _Rows:
     """Rows of some row groups. A column is read on first use, and then kept."""
 
-    def __init__(
-        self, file: pq.ParquetFile, groups: list[int], schema: pa.Schema, num_rows: int
-    ) -> None:
-        self.schema = schema
+    def __init__(self, file: ScoredFile, groups: list[int], num_rows: int) -> None:
+        self.schema = file.schema
         self.num_rows = num_rows
         self._file, self._groups = file, groups
         self._start = 0
@@ -283,16 +220,11 @@ class _Rows:
 
     def column(self, name: str) -> pa.Array:
         if name not in self._known:
-            table = self._file.read_row_groups(self._groups, [name], use_threads=False)
-            column, kind = table.column(name), self.schema.field(name).type
-            column = column if column.type == kind else column.cast(kind)
-            self._known[name] = column.combine_chunks()
+            self._known[name] = self._file.column(name, self._groups)
         return self._known[name].slice(self._start, self.num_rows)
 
     def table(self, names: list[str]) -> pa.Table:
-        fields = [self.schema.field(name) for name in names]
-        layout = pa.schema(fields, self.schema.metadata)
-        return pa.table([self.column(name) for name in names], schema=layout)
+        return pa.table([self.column(name) for name in names], schema=self._file.layout(names))
 
 
 class ScoredCatalog:
@@ -300,7 +232,7 @@ class ScoredCatalog:
 
     Attributes
     ----------
-    file : ScoredFile
+    file : ScoredSources
     rules : Rules
     plan : Plan
         The rules' formulas, in which quantiles of the catalog are still named.
@@ -312,7 +244,7 @@ class ScoredCatalog:
     """
 
     def __init__(
-        self, file: ScoredFile, rules: Rules, quantiles: Mapping[f.Formula, float] | None = None
+        self, file: ScoredSources, rules: Rules, quantiles: Mapping[f.Formula, float] | None = None
     ) -> None:
         self.file, self.rules = file, rules
         if quantiles is not None:
@@ -365,55 +297,5 @@ def scored_catalog(
     CatalogError
         If the file is missing, damaged or not a scored file.
     """
-    with scored_file(path) as file:
+    with ScoredSources(path) as file:
         yield ScoredCatalog(file, rules, quantiles)
-
-
-@contextlib.contextmanager
-def scored_file(path: Path) -> Iterator[ScoredFile]:
-    """The scored file at a path.
-
-    Raises
-    ------
-    CatalogError
-        If it is missing, damaged or not a scored file.
-    """
-    path = Path(path)
-    read_footer(path)
-    try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            opened = ScoredFile(path, file)
-            for name in ("_healpix_29", *opened.names.values()):
-                if name not in opened.schema.names:
-                    raise CatalogError(
-                        f"{path}: no column '{name}'; this is not a scored file. Make one with "
-                        "targetsel score."
-                    )
-            yield opened
-    except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CatalogError(f"{path}: damaged ({reason}). Score the catalog again.") from error
-
-
-def _batches(
-    file: pq.ParquetFile, groups: Iterable[int], columns: list[str], rows: int
-) -> Iterator[pa.Table]:
-    # A reader of many row groups keeps all of their buffers in memory.
-    for span in _spans(file.metadata, groups):
-        for batch in file.iter_batches(rows, span, columns, use_threads=False):
-            yield pa.Table.from_batches([batch]).select(columns)
-
-
-def _spans(metadata: pq.FileMetaData, groups: Iterable[int]) -> Iterator[list[int]]:
-    """The row groups in lists of about `ROWS_PER_READ` rows."""
-    span: list[int] = []
-    rows = 0
-    for group in groups:
-        more = metadata.row_group(group).num_rows
-        if span and rows + more > ROWS_PER_READ:
-            yield span
-            span, rows = [], 0
-        span.append(group)
-        rows += more
-    if span:
-        yield span

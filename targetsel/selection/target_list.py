@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
-from targetsel.rules.columns import STATISTICS, CatalogColumns, column_names, footer
+from targetsel.rules.columns import STATISTICS, CatalogColumns, footer
 from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
+from targetsel.scored.columns import column_names
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import LEAST, Membership
 from targetsel.selection.sources import columns_read

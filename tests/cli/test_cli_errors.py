@@ -282,7 +282,7 @@ def test_fault_in_the_rules_is_shown_with_its_line_below(scored, targetsel, old,
 
 def test_scored_file_that_is_none_or_damaged_is_refused(refused, scored):
     line = refused("select", "catalog.parquet", "--rules", "emission")
-    assert "this is not a scored file. Make one with targetsel score." in line
+    assert "so it is not a scored file. Make one with targetsel score." in line
     assert refused("select", "sky.parquet", "--rules", "emission") == "sky.parquet: no such file."
     scored.write_bytes(scored.read_bytes()[:-1000])
     assert "not a Parquet file, or cut short" in refused("select", "--rules", "emission")

@@ -13,7 +13,7 @@ import typer.testing
 import targetsel as ts
 from targetsel.cli import app
 from targetsel.rules.rules import shipped_rules
-from targetsel.scoring.columns import CATALOG, scored_columns
+from targetsel.scored.columns import CATALOG, scored_columns
 from targetsel.sky.catalog import Catalog
 from targetsel.sky.footprint import Footprint
 

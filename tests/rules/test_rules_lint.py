@@ -9,7 +9,7 @@ from targetsel.rules.columns import footer
 from targetsel.rules.lint import lint
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules, shipped_rules
-from targetsel.scoring.columns import CATALOG, scored_columns
+from targetsel.scored.columns import CATALOG, scored_columns
 from targetsel.tables.columns import schema_of
 from targetsel.tables.parquet import write_table
 from tests.selection.scored_by_hand import rule_text, scored_table

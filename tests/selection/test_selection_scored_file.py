@@ -11,7 +11,7 @@ from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.selection import scored_file as module
 from targetsel.selection.funnel import ConditionCounter
-from targetsel.selection.scored_file import scored_file
+from targetsel.selection.scored_file import ScoredSources
 from targetsel.selection.select import select
 from targetsel.selection.target_list import columns_needed
 from targetsel.tables.parquet import read_footer, write_table
@@ -52,7 +52,7 @@ def catalog(ids=None) -> pa.Table:
 
 
 def ids_of_selected(path, rules) -> list[int]:
-    with scored_file(path) as file:
+    with ScoredSources(path) as file:
         classes = plan(rules, file.schema).classes
         columns = columns_needed(classes, file.schema)
         pieces = file.selected(classes, [ConditionCounter(each) for each in classes], columns)
@@ -133,7 +133,7 @@ def test_row_groups_that_hold_no_member_are_not_read(written, monkeypatch):
 def test_file_without_a_footprint_inside_is_hardly_looked_at(written, monkeypatch):
     text = RULES.text.replace("exclude", "include", 1).replace("[17]", "[500]")
     pq.write_table(catalog(), written / "e.parquet", row_group_size=100)
-    monkeypatch.setattr(module.ScoredFile, "_members", None)
+    monkeypatch.setattr(module.ScoredSources, "_members", None)
     rules = Rules.parse(text.replace("catalog_quantile(rmag, 0.9)", "22"))
     assert select(written / "e.parquet", rules, written / "e.targets.parquet").n_targets == 0
 
@@ -155,7 +155,7 @@ def test_statistics_of_any_writer_never_hide_a_member(tmp_path, writer):
         duckdb = pytest.importorskip("duckdb")
         duckdb.from_arrow(table).write_parquet(str(path))
     expected = {"<=": [0], "<": [], ">": [3], ">=": [0, 3], "==": [0], "!=": [3]}
-    with scored_file(path) as file:
+    with ScoredSources(path) as file:
         for operator, rows in expected.items():
             rules = Rules.parse(
                 "schema: targetsel/rules/v1\nname: t\n"

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from targetsel.errors import CatalogError
-from targetsel.selection.scored_file import scored_file
+from targetsel.selection.scored_file import ScoredSources
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import SQUARE_DEGREES, chord, coarser, unit_vectors
 
@@ -131,7 +131,7 @@ def neighbours(where: np.ndarray, reach: float) -> np.ndarray:
 def pixels_of(scored: Path, order: int) -> np.ndarray:
     """The HEALPix pixels, nested, of that order in which a scored file has sources, ascending."""
     found = np.empty(0, dtype=np.int64)
-    with scored_file(scored) as file:
+    with ScoredSources(scored) as file:
         for block in file.sources(columns=["_healpix_29"]):
             pixels = coarser(block.table["_healpix_29"].to_numpy(), order)
             found = np.union1d(found, pixels)

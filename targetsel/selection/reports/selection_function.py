@@ -30,7 +30,7 @@ from targetsel.selection.evaluation import passing, value
 from targetsel.selection.guarantee import guaranteed, guarantees
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.reports.density import order_of
-from targetsel.selection.scored_file import ScoredFile, scored_catalog
+from targetsel.selection.scored_file import ScoredSources, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList
@@ -138,7 +138,11 @@ class _Candidates:
     """The candidates of one class, gone through twice: to count cells, and for their inclusion."""
 
     def __init__(
-        self, target_class: TargetClass, formulas: ClassFormulas, file: ScoredFile, chosen: pa.Array
+        self,
+        target_class: TargetClass,
+        formulas: ClassFormulas,
+        file: ScoredSources,
+        chosen: pa.Array,
     ) -> None:
         self.file, self.chosen = file, chosen
         self.limit, self.share = target_class.limit, target_class.sample or 1.0

@@ -8,6 +8,7 @@ a rule only reads what it names.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pyarrow as pa
@@ -16,7 +17,8 @@ from targetsel.errors import CatalogError
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.spectra.lines import BPT_CLASSES, DESCRIPTIONS, PROXIES, UCDS, UNITS
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
-from targetsel.tables.columns import ID, NEVER, Column
+from targetsel.tables.columns import ID, NEVER, Column, FileKind
+from targetsel.tables.parquet import footer_in
 
 APPEARANCE = (MAGNITUDE, "cutout_colour", "cutout_size")  # quantities that support depends on
 STATUS = "status"
@@ -130,6 +132,27 @@ def posterior_columns(name: str, about: str, unit: str, before: tuple[str, ...])
         notes = {"with": ",".join(before)}
         columns.append(_list(name + CORRELATION, len(before), meaning, UNMEASURED, notes=notes))
     return columns
+
+
+def column_names(schema: pa.Schema) -> dict[str, str]:
+    """The names in a scored file of the columns `source_id`, `ra` and `dec`."""
+    named = footer_in(schema.metadata).get("columns", {})
+    return {name: named.get(name, name) for name in ("source_id", "ra", "dec")}
+
+
+def scored_kind(schema: pa.Schema) -> FileKind:
+    """The columns that every scored file has from its catalog, under their names in this one."""
+    names = column_names(schema)
+    columns = (replace(column, name=names.get(column.name, column.name)) for column in CATALOG)
+    return FileKind("a scored file", tuple(columns), "Make one with targetsel score.")
+
+
+def n_latents(schema: pa.Schema) -> int:
+    """Latents of the posteriors in a scored file, or 0 where it was written without them."""
+    if not {"member_mean", "member_cov"} <= {*schema.names}:
+        return 0
+    mean, cov = (schema.field(name).type.list_size for name in ("member_mean", "member_cov"))
+    return 2 * cov // mean - 1
 
 
 def check_names(catalog: pa.Schema, place: str) -> None:

@@ -12,7 +12,7 @@ from targetsel.errors import CatalogError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.novelty.novelty import Typicality
-from targetsel.scoring.columns import check_names, scored_columns
+from targetsel.scored.columns import check_names, scored_columns
 from targetsel.scoring.rows import assemble, summarise
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.lines import PROXIES, UNITS

@@ -7,7 +7,7 @@ the same words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from targetsel.errors import CatalogError, EnsembleError
+from targetsel.errors import CatalogError
 from targetsel.imaging.measurements import MAGNITUDE
+from targetsel.scored.columns import STATUS, column_names, n_latents
+from targetsel.scored.file import ScoredFile
 from targetsel.spectra.lines import UNITS
 from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.columns import ID, NEVER, Column, FileKind, is_list, matrix, unit_of
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from targetsel.networks.posterior import LatentPosterior
 
 LATENTS = ("latent_mean", "latent")  # as `spectra encode` and mock skies name true latents
-NOISE, GROUP, WEIGHT, STATUS = "latent_std", "group_id", "weight", "status"
+NOISE, GROUP, WEIGHT = "latent_std", "group_id", "weight"
 ROWS_AT_ONCE = 8192
 
 
@@ -101,7 +103,11 @@ class Truth:
         """
         footer = read_footer(path)
         schema, proxies = pq.read_schema(path), proxy_names(scored)
-        ids = id_name(scored) if id_name(scored) in schema.names else "source_id"
+        ids = (
+            column_names(scored)["source_id"]
+            if column_names(scored)["source_id"] in schema.names
+            else "source_id"
+        )
         kind = truth_kind(scored, ids)
         kind.check(schema, path)
         if {*LATENTS, *proxies}.isdisjoint(schema.names):
@@ -241,7 +247,7 @@ class Join:
         batch : pa.Table
             Rows of the scored file, with ids, and `status` where the file has it.
         """
-        ids = batch[id_name(batch.schema)].to_numpy()
+        ids = batch[column_names(batch.schema)["source_id"]].to_numpy()
         if self._first is None and len(ids):
             self._first = ids[0]
         places = self.truth.index.rows(ids)
@@ -333,16 +339,22 @@ class KnownSources:
         CatalogError
             If one is not such a file, or they share no source with a known quantity.
         """
-        schema = scored_schema(scored, columns or ())
-        true, ids = Truth.read(truth, schema, all_columns), id_name(schema)
-        wanted = schema.names
-        if columns is not None:
-            wanted = [n for n in wanted if n in (*columns, ids, STATUS, GROUP)]
-        join, pieces, places = Join(true, scored), [], []
-        for batch in scored_batches(scored, wanted):
-            rows, theirs = join.rows(batch)
-            pieces.append(batch.take(pa.array(rows)))
-            places.append(theirs)
+        pieces, places = [], []
+        with ScoredFile(scored, (STATUS, *(columns or ()))) as file:
+            if not proxy_names(file.schema):
+                raise CatalogError(
+                    f"{scored}: no column '<proxy>_quantiles', so it is not a scored file of this "
+                    "version. Score the catalog again."
+                )
+            wanted, ids = file.schema.names, file.names["source_id"]
+            if columns is not None:
+                wanted = [n for n in wanted if n in (*columns, ids, STATUS, GROUP)]
+            true = Truth.read(truth, file.schema, all_columns)
+            join = Join(true, scored)
+            for batch in file.tables(wanted, ROWS_AT_ONCE):
+                rows, theirs = join.rows(batch)
+                pieces.append(batch.take(pa.array(rows)))
+                places.append(theirs)
         left_out = join.finish()
         table = pa.concat_tables(pieces).combine_chunks()
         found = true.take(np.concatenate(places))
@@ -401,85 +413,6 @@ class KnownSources:
 
         start, stop, _ = rows.indices(len(self))
         return stored_posterior(self.scored.slice(start, stop - start), self.source_id[rows])
-
-
-# ---------------------------------------------------------------------- scored files
-
-
-def id_name(scored: pa.Schema) -> str:
-    """Name of the column of ids of a scored file."""
-    return footer_in(scored.metadata).get("columns", {}).get("source_id", "source_id")
-
-
-def scored_schema(path: Path, columns: Sequence[str] = ()) -> pa.Schema:
-    """The schema of a scored file.
-
-    Raises
-    ------
-    CatalogError
-        If it is missing, damaged or no scored file, has a column twice, or lacks one of these.
-    """
-    read_footer(path)
-    schema = pq.read_schema(path)
-    for name in schema.names:
-        if schema.names.count(name) > 1:
-            raise CatalogError(f"{path}: has several columns '{name}'. Rename or drop one.")
-    proxies = () if proxy_names(schema) else ("<proxy>_quantiles",)
-    for name in (*proxies, id_name(schema), STATUS, *columns):
-        if name not in schema.names:
-            raise CatalogError(
-                f"{path}: no column '{name}'; this is not a scored file of this version. Make one "
-                "with targetsel score."
-            )
-    return schema
-
-
-def check_scored_by(path: Path, footer: Mapping[str, Any], name: str, sha256: str) -> None:
-    """Refuse a scored file, given its footer, that was scored by another ensemble.
-
-    Raises
-    ------
-    EnsembleError
-        Names both ensembles.
-    """
-    found = footer.get("ensemble")
-    scored_by = found if isinstance(found, dict) else {}
-    if scored_by.get("sha256") != sha256:
-        raise EnsembleError(
-            f"{path}: scored by the ensemble '{scored_by.get('name', 'unknown')}' "
-            f"({str(scored_by.get('sha256'))[:12]}), not by '{name}' ({sha256[:12]}). Name the one "
-            "that scored it with --ensemble."
-        )
-
-
-def scored_batches(
-    path: Path, columns: Sequence[str] | None = None, n: int = ROWS_AT_ONCE
-) -> Iterator[pa.Table]:
-    """Rows of a scored file, n at a time, with all or some of its columns.
-
-    Raises
-    ------
-    CatalogError
-        If the file is damaged.
-    """
-    try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names if columns is None else columns
-            layout = pa.schema([file.schema_arrow.field(name) for name in names])
-            for batch in file.iter_batches(n, columns=names):
-                table = pa.Table.from_batches([batch]).select(names)
-                yield table.cast(layout.with_metadata(file.schema_arrow.metadata))
-    except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CatalogError(f"{path}: damaged ({reason}). Score the catalog again.") from error
-
-
-def n_latents(scored: pa.Schema) -> int:
-    """Latents of the posteriors in a scored file, or 0 where it was written without them."""
-    if not {"member_mean", "member_cov"} <= {*scored.names}:
-        return 0
-    mean, cov = (scored.field(name).type.list_size for name in ("member_mean", "member_cov"))
-    return 2 * cov // mean - 1
 
 
 def _unit(scored: pa.Schema, name: str) -> str:

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.calibration.known_sources import KnownSources
 from targetsel.errors import CatalogError
-from tests.report.sky_by_hand import lists, sky, with_column
+from targetsel.scored.known_sources import KnownSources
+from tests.report.sky_by_hand import Sky, lists, sky, with_column
 
 N = 40
 
@@ -196,11 +196,13 @@ def test_weights_that_are_no_counts_are_refused(small, tmp_path, bad):
 
 
 def test_a_catalog_that_was_not_scored_is_refused(small, tmp_path):
-    small.scored = small.scored.select(["source_id", "ra", "dec", "_healpix_29", "rmag"])
-    assert _refusal(small, tmp_path) == (
-        "known.scored.parquet: no column '<proxy>_quantiles'; this is not a scored file of this "
-        "version. Make one with targetsel score."
-    )
+    for names, missing in (
+        (["source_id", "ra", "dec", "rmag"], "_healpix_29"),
+        (["source_id", "ra", "dec", "_healpix_29", "rmag"], "status"),
+        (["source_id", "ra", "dec", "_healpix_29", "status"], "<proxy>_quantiles"),
+    ):
+        other = Sky(small.scored.select(names), small.truth)
+        assert f"no column '{missing}', so it is not a scored file" in _refusal(other, tmp_path)
 
 
 def test_a_missing_truth_is_refused(small, tmp_path):
