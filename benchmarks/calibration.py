@@ -33,8 +33,7 @@ from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.stream import score
 from targetsel.selection.membership import evaluate, truth
 from targetsel.sky.catalog import CatalogFile
-from targetsel.spectra.lines import PROXIES
-from targetsel.spectra.lines.ionisation import bpt_probabilities
+from targetsel.spectra.lines import PROXIES, bpt_probabilities
 from targetsel.spectra.proxies import CORRELATION, QUANTILES, Proxies, ProxyPosterior
 from targetsel.statistics.resampling import Estimate, Resampling, Statistic
 from targetsel.tables.columns import matrix

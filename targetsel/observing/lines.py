@@ -28,7 +28,7 @@ from targetsel.observing.exposure import (
     signal_to_noise,
 )
 from targetsel.observing.spectrograph import Arm, Spectrograph
-from targetsel.spectra.lines import air_to_vacuum
+from targetsel.spectra.grid import air_to_vacuum
 
 QUANTITIES = ("lineflux", "snr", "exposure_time")
 SKY_LINES_END = 9010.0  # [Angstrom]; beyond, we have no list

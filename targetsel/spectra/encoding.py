@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import SpectrumError
-from targetsel.spectra.reading import Attempt, attempts
+from targetsel.spectra.reading import Attempt, attempts, results_table
 from targetsel.spectra.rest_frame import Basis, fill_gaps, rest_frame
 from targetsel.spectra.spectrum import MeasuredSpectra, ObservedSpectrum
+from targetsel.tables.columns import Column
 from targetsel.tables.files import written_beside
 from targetsel.tables.ids import keys_of
-from targetsel.tables.parquet import described
-
-REPEATS = 8  # encodings under fresh noise, from which the errors of latents are estimated
 
 if TYPE_CHECKING:
     from targetsel.spectra.decoder import Decoder
+
+REPEATS = 8  # encodings under fresh noise, from which the errors of latents are estimated
 MOST_PANELS = 12
 MEASURED, FILLED, DECODED = "#8a8f98", "#e08a1e", "#b3261e"
 LINES = {
@@ -73,13 +72,7 @@ def encode(spectra: Sequence[ObservedSpectrum], decoder: Decoder) -> EncodedSpec
     """
     measured = fill_gaps(rest_frame(spectra), Basis.shipped())
     norm = np.sqrt((measured.flux**2).sum(axis=1, keepdims=True))
-    unit = MeasuredSpectra(
-        measured.source_id,
-        measured.redshift,
-        measured.flux / norm,
-        measured.ivar * norm**2,
-        measured.wavelength,
-    )
+    unit = replace(measured, flux=measured.flux / norm, ivar=measured.ivar * norm**2)
     mean, _ = decoder.encode(unit.flux)
     std = scatter_under_noise(unit.source_id, unit.flux, unit.ivar, decoder)
     decoded = decoder.decode(mean[:, None]).flux[:, 0].astype(np.float64)
@@ -132,47 +125,26 @@ def encode_files(
     return list(attempts(paths, lambda spectrum: encode([spectrum], decoder), redshift))
 
 
-def table(attempts: Sequence[Attempt[EncodedSpectra]], n_latents: int) -> pa.Table:
-    """One row for each spectrum that was tried, in their order.
+def table(tried: Sequence[Attempt[EncodedSpectra]], n_latents: int) -> pa.Table:
+    """One row for each spectrum that was tried; see `reading.results_table`."""
+    latents, number = pa.list_(pa.float32(), n_latents), pa.float32()
+    null = "there are no latents"
+    columns = (
+        Column("latent_mean", latents, "", "", "standardised latents", null),
+        Column("latent_std", latents, "", "",
+               "their standard deviations over encodings under fresh noise", null),
+        Column("chi2", number, "", "",
+               "mean over measured pixels of squared residual over variance", null),
+        Column("residual", number, "", "",
+               "median over measured pixels of |reconstruction / flux - 1|", null),
+        Column("covered", number, "", "",
+               "share of the rest-frame grid that was measured, not filled", null),
+    )  # fmt: skip
 
-    Rows without latents have the reason in `status`, and null in all other columns.
-    """
+    def values(encoded: EncodedSpectra) -> dict[str, object]:
+        return {each.name: getattr(encoded, each.name)[0].tolist() for each in columns}
 
-    def numbers(name: str, text: str) -> pa.Field:
-        return described(name, pa.list_(pa.float32(), n_latents), description=text)
-
-    def number(name: str, text: str) -> pa.Field:
-        return described(name, pa.float32(), description=text)
-
-    fields = [
-        described("source_id", pa.string(), ucd="meta.id;meta.main", nullable=False),
-        described("file", pa.string(), description="where the spectrum was read from"),
-        described("redshift", pa.float64(), ucd="src.redshift"),
-        numbers("latent_mean", "standardised latents"),
-        numbers("latent_std", "their standard deviations over encodings under fresh noise"),
-        number("chi2", "mean over measured pixels of squared residual over variance"),
-        number("residual", "median over measured pixels of |reconstruction / flux - 1|"),
-        number("covered", "share of the rest-frame grid that was measured, not filled"),
-        described("status", pa.string(), description="ok, or why there are no latents"),
-    ]
-    return pa.Table.from_pylist([_row(each) for each in attempts], schema=pa.schema(fields))
-
-
-def _row(attempt: Attempt[EncodedSpectra]) -> dict[str, object]:
-    result, file = attempt.result, str(attempt.path)
-    if isinstance(result, SpectrumError):
-        return {"source_id": attempt.source_id, "file": file, "status": str(result)}
-    return {
-        "source_id": attempt.source_id,
-        "file": file,
-        "redshift": float(result.spectra.redshift[0]),
-        "latent_mean": result.latent_mean[0].tolist(),
-        "latent_std": result.latent_std[0].tolist(),
-        "chi2": float(result.chi2[0]),
-        "residual": float(result.residual[0]),
-        "covered": float(result.covered[0]),
-        "status": "ok",
-    }
+    return results_table(tried, columns, values)
 
 
 def draw_spectra(encoded: Sequence[EncodedSpectra], path: Path) -> int:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from astropy import units
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import check_increasing
@@ -17,7 +14,6 @@ OPTICAL = (1000.0, 60_000.0)  # [Angstrom] outside it, a wavelength is in some o
 # No instrument is calibrated better than this [variance, in units where a spectrum's sum of squares
 # is 1]: 2.2 % of the root mean square pixel; Portillo et al. (2020, AJ 160, 45).
 ERROR_FLOOR = 1 / 2e6
-_PER_WAVELENGTH = units.erg / units.s / units.cm**2 / units.AA
 
 
 @dataclass(frozen=True)
@@ -160,70 +156,3 @@ def _check_flux(place: str, wavelength: np.ndarray, flux: np.ndarray, ivar: np.n
             f"{place}: flux reaches {largest:.3g}, expected between {FLUX_RANGE[0]:g} and "
             f"{FLUX_RANGE[1]:g}. Scale it; its unit does not matter."
         )
-
-
-def as_numbers(place: str, name: str, values: Any) -> np.ndarray:
-    """Values in double precision.
-
-    Raises
-    ------
-    SpectrumError
-        If they are text, complex, dates or structures.
-    """
-    found = np.asarray(values)
-    if found.dtype.kind not in "biuf":
-        raise SpectrumError(f"{place}: {name} holds {found.dtype}, expected real numbers")
-    return found.astype(np.float64)
-
-
-def check_flux_unit(place: str, unit: str) -> None:
-    """Check that a flux unit, where one is given, is per unit wavelength.
-
-    Raises
-    ------
-    SpectrumError
-        If it is per unit frequency, not calibrated, or not understood.
-    """
-    text = re.sub(r"\bAng\b|\bAngstroms?\b|\bA\b", "Angstrom", unit.strip().strip("'\""))
-    text = re.sub(r"\bergs\b", "erg", text)
-    if not text:
-        return
-    text = re.sub(r"^(1\.?0*)[Ee]([-+]?\d+)", lambda m: f"10**({m[2]})", text)
-    text = re.sub(r"^10\^?([-+]\d+)", r"10**(\1)", text)
-    try:
-        parsed = units.Unit(text.replace("^", "**"))
-        per_wavelength = parsed.is_equivalent(_PER_WAVELENGTH)
-    except (ValueError, TypeError):
-        per_wavelength = False
-    if not per_wavelength:
-        raise SpectrumError(
-            f"{place}: flux unit is '{unit.strip()}', expected flux density per unit wavelength "
-            "such as '1e-17 erg/s/cm2/Angstrom'. Convert the flux."
-        )
-
-
-def in_angstrom(place: str, wavelength: np.ndarray, unit: str | None) -> np.ndarray:
-    """Wavelengths in Angstrom, converted from the unit of their column (none: Angstrom).
-
-    Raises
-    ------
-    SpectrumError
-        If the unit is not a length.
-    """
-    if not unit:
-        return wavelength
-    try:
-        factor = units.Unit(unit.replace("Angstroms", "Angstrom")).to(units.AA)
-    except (ValueError, units.UnitConversionError):
-        raise SpectrumError(
-            f"{place}: wavelength unit is '{unit}', expected a length such as Angstrom or nm"
-        ) from None
-    return wavelength * factor
-
-
-def refuse_air(place: str, because: str) -> None:
-    """Raise the `SpectrumError` for wavelengths in air."""
-    raise SpectrumError(
-        f"{place}: wavelengths are in air ({because}), expected vacuum. Convert them first, with "
-        "targetsel.spectra.lines.air_to_vacuum."
-    )

@@ -17,7 +17,7 @@ from astropy.io import fits
 from pyarrow import csv
 
 from targetsel.errors import CatalogError, SpectrumError
-from targetsel.spectra.sdss import IncompleteFile, sdss_from_bytes
+from targetsel.spectra.reading import IncompleteFile, read_sdss
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.surveys.catalog_columns import (
     Column,
@@ -216,7 +216,7 @@ def _read(answer: Answer, wanted: WantedSpectrum) -> ObservedSpectrum | str:
     name = answer.url.rpartition("/")[2]
     with _ONE_AT_A_TIME:
         try:
-            spectrum = sdss_from_bytes(content, name, str(wanted.source_id), wanted.redshift)
+            spectrum = read_sdss(io.BytesIO(content), name, str(wanted.source_id), wanted.redshift)
         except IncompleteFile as error:
             raise Damaged(str(error)) from error
         except SpectrumError as error:

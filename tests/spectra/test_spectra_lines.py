@@ -5,13 +5,18 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.grid import SpectrumPixels, WavelengthBand, edges, wavelengths
+from targetsel.spectra.grid import (
+    SpectrumPixels,
+    WavelengthBand,
+    air_to_vacuum,
+    edges,
+    wavelengths,
+)
 from targetsel.spectra.lines import (
     BPT_CLASSES,
     PROXIES,
     WHAN_CLASSES,
     LineTable,
-    air_to_vacuum,
     bpt_probabilities,
     measure,
     whan_probabilities,

@@ -146,7 +146,7 @@ def test_text_called_fits_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("spectrum.txt", ": '.txt' is not a kind of file we read spectra from: .fits, .npz"),
+        ("spectrum.txt", ": spectra are not read from '.txt' files; expected one of .fits, .npz"),
         ("absent.npz", ": no such file"),
         ("absent.fits", ": no such file"),
     ],

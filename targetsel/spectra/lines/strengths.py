@@ -19,9 +19,9 @@ from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import SpectrumPixels, WavelengthBand
 from targetsel.spectra.lines.index import Index, on
 from targetsel.spectra.lines.table import LineTable
-from targetsel.spectra.reading import Attempt, attempts
+from targetsel.spectra.reading import Attempt, attempts, results_table
 from targetsel.spectra.spectrum import ObservedSpectrum
-from targetsel.tables.parquet import described
+from targetsel.tables.columns import Column
 
 SPECTRA_AT_ONCE = 16
 STEP = 1e-30  # complex step, in units of the largest moment
@@ -223,9 +223,9 @@ def measure_files(
 
 
 def strengths_table(
-    measurements: Sequence[Attempt[LineStrengths]], table: LineTable, ew_sign: str = "emission"
+    tried: Sequence[Attempt[LineStrengths]], table: LineTable, ew_sign: str = "emission"
 ) -> pa.Table:
-    """One row for each spectrum that was tried, in their order.
+    """One row for each spectrum that was tried; see `reading.results_table`.
 
     Parameters
     ----------
@@ -233,42 +233,30 @@ def strengths_table(
         "emission": equivalent widths of emission lines are positive; "mpa": negative, as in the
         MPA-JHU catalog. Lick indices keep Lick's sign.
     """
-    definitions = [table[name] for name in table.names]
-    fields = [
-        described("source_id", pa.string(), ucd="meta.id;meta.main", nullable=False),
-        described("file", pa.string(), description="where the spectrum was read from"),
-        described("redshift", pa.float64(), ucd="src.redshift"),
-    ]
-    for each in definitions:
+    columns, signs = [], []
+    null = "it could not be measured"
+    for each in map(table.__getitem__, table.names):
+        is_turned = each.is_emission and ew_sign == "mpa"
+        signs.append(-1 if is_turned else 1)
         about = each.about
-        if each.is_emission and ew_sign == "mpa":
+        if is_turned:
             about = about.replace("positive in emission", "negative in emission")
-        fields.append(described(each.name, pa.float32(), each.unit, each.ucd, about))
         error = f"standard deviation of {each.name} by the pixels' inverse variances"
-        fields.append(described(f"{each.name}_err", pa.float32(), each.unit, "stat.error", error))
-    fields += [
-        described("unmeasured", pa.string(), description="indices without a value, and why"),
-        described("status", pa.string(), description="ok, or why nothing could be measured"),
-    ]
-    signs = [-1 if each.is_emission and ew_sign == "mpa" else 1 for each in definitions]
-    rows = [_row(each, signs) for each in measurements]
-    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+        columns += [
+            Column(each.name, pa.float32(), each.unit, each.ucd, about, null),
+            Column(f"{each.name}_err", pa.float32(), each.unit, "stat.error", error, null),
+        ]
+    columns.append(Column("unmeasured", pa.string(), "", "", "indices without a value, and why", null))
 
+    def values(found: LineStrengths) -> dict[str, object]:
+        row: dict[str, object] = {}
+        missing = []
+        for k, (name, sign) in enumerate(zip(found.names, signs, strict=True)):
+            if reason := found.reason[0, k]:
+                missing.append(f"{name} ({reason})")
+            else:
+                row[name] = sign * found.values[0, k]
+                row[f"{name}_err"] = found.errors[0, k]
+        return row | {"unmeasured": ", ".join(missing)}
 
-def _row(attempt: Attempt[LineStrengths], signs: Sequence[int]) -> dict[str, object]:
-    result, spectrum = attempt.result, attempt.spectrum
-    row: dict[str, object] = {
-        "source_id": attempt.source_id,
-        "file": str(attempt.path),
-        "redshift": spectrum and spectrum.redshift,
-        "status": "ok",
-    }
-    if isinstance(result, SpectrumError):
-        return row | {"status": str(result)}
-    for k, (name, sign) in enumerate(zip(result.names, signs, strict=True)):
-        if np.isfinite(result.values[0, k]):
-            row[name] = sign * float(result.values[0, k])
-            row[f"{name}_err"] = float(result.errors[0, k])
-    reasons = zip(result.names, result.reason[0], strict=True)
-    missing = [f"{name} ({reason})" for name, reason in reasons if reason]
-    return row | {"unmeasured": ", ".join(missing)}
+    return results_table(tried, columns, values)
