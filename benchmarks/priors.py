@@ -36,8 +36,7 @@ from sklearn import mixture
 
 from targetsel.mock.spectra import measure_spectra
 from targetsel.networks.posterior import stored_posterior
-from targetsel.priors.prior import Prior
-from targetsel.priors.redshift_prior import RedshiftPrior
+from targetsel.priors.prior import Prior, RedshiftPrior
 from targetsel.priors.spectral_model import SpectralModel, SpectralResidual
 from targetsel.priors.update import NEAR, Posterior, UpdateOptions, update
 from targetsel.scoring.ensemble import find_ensemble

@@ -94,9 +94,8 @@ def update(
 ) -> None:
     """Combine priors with measured spectra into redshifts, line strengths and spectra."""
     from targetsel.priors.files import PriorFile
-    from targetsel.priors.redshift_prior import RedshiftPrior
-    from targetsel.priors.update import UpdateOptions
-    from targetsel.priors.updated_files import update_files
+    from targetsel.priors.prior import RedshiftPrior
+    from targetsel.priors.update import UpdateOptions, update_files
 
     file = PriorFile.open(priors, ensemble)
     known = RedshiftPrior.flat(*redshift_range) if redshift_range else None

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,21 +16,20 @@ from astropy.table import Table
 
 from targetsel.errors import CatalogError, EnsembleError, OutputError, SpectrumError, did_you_mean
 from targetsel.networks.posterior import stored_deviations, stored_posterior
-from targetsel.priors.prior import LEVELS, Prior
-from targetsel.priors.redshift_prior import HIGHEST
+from targetsel.priors.prior import HIGHEST, LEVELS, Prior
 from targetsel.priors.spectral_model import SpectralModel
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.grid import N_PIXELS
+from targetsel.spectra.reading import OK
 from targetsel.statistics.gaussian_mixture import GaussianMixture
-from targetsel.tables.columns import list_column
-from targetsel.tables.files import check_output, sha256_of_file
-from targetsel.tables.parquet import ParquetSink, described, read_footer
+from targetsel.tables.columns import NEVER, Column, arrow_column, schema_of
+from targetsel.tables.files import check_output, folder_written_beside, sha256_of_file
+from targetsel.tables.parquet import ParquetSink, read_footer
 from targetsel.version import __version__
 
 SCHEMA = "targetsel/priors/v1"
 ROWS_AT_ONCE = 64
 BANDS = tuple(f"flux_q{level * 100:.0f}" for level in LEVELS)
-OK = "ok"
 LATENTS = ("latent_weight", "latent_mean", "latent_factor")
 READ = ("redshift", "redshift_error", "status", *LATENTS)
 
@@ -189,12 +185,12 @@ def write_parquet(scored: ScoredPosteriors, output: Path, ids: set[str] | None =
         Nothing is left there then.
     """
     check_output(output, [scored.path])
-    schema = _priors_schema(scored)
-    options, n_rows = scored.options, 0
+    schema = _schema(scored)
+    n_rows = 0
     with ParquetSink(output, schema, row_group_size=ROWS_AT_ONCE) as sink:
         sink.footer.update(scored.provenance())
         for names, priors in scored.batches(ids):
-            sink.write(rows_of(names, priors, schema, options.n_draws, options.seed))
+            sink.write(_rows(names, priors, schema, scored.options))
             n_rows += len(priors)
     return n_rows
 
@@ -209,8 +205,11 @@ def write_fits(scored: ScoredPosteriors, folder: Path, ids: set[str] | None = No
     CatalogError, OutputError
         Nothing is left there then.
     """
+    if folder.exists():
+        raise OutputError(f"{folder}: exists already. Choose a new folder for the FITS files.")
+    check_output(folder, [scored.path])
     n_files = 0
-    with _folder_beside(folder, scored.path) as beside:
+    with folder_written_beside(folder) as beside:
         for _, priors in scored.batches(ids):
             for prior in priors:
                 if isinstance(prior, Prior):
@@ -222,8 +221,7 @@ def write_fits(scored: ScoredPosteriors, folder: Path, ids: set[str] | None = No
 
 def _hdus(prior: Prior, scored: ScoredPosteriors) -> fits.HDUList:
     """A prior as FITS: spectra by pixel, and the latents' mixture."""
-    options, d = scored.options, prior.latents.n_features
-    arrays = arrays_of(prior, options.n_draws, options.seed)
+    arrays = _arrays(prior, scored.options)
     spectra = {n: v for n, v in arrays.items() if not n.startswith("latent")}
     header = fits.Header()
     header["SRCID"] = (str(prior.source_id), "source id")
@@ -236,30 +234,11 @@ def _hdus(prior: Prior, scored: ScoredPosteriors) -> fits.HDUList:
     latents = {n: arrays[n].astype(np.float32) for n in arrays if n.startswith("latent")}
     mixture = fits.BinTableHDU(Table(latents))
     mixture.name = "LATENTS"
-    mixture.header["NLATENT"] = (d, "latents; factors are lower triangles by rows")
+    mixture.header["NLATENT"] = (
+        prior.latents.n_features,
+        "latents; factors are lower triangles by rows",
+    )
     return fits.HDUList([fits.PrimaryHDU(header=header), spectrum, mixture])
-
-
-@contextlib.contextmanager
-def _folder_beside(folder: Path, source: Path) -> Iterator[Path]:
-    """A temporary folder that takes the name of a new one when the block ends without an error."""
-    folder = Path(folder)
-    if folder.exists():
-        raise OutputError(f"{folder}: exists already. Choose a new folder for the FITS files.")
-    if not folder.absolute().parent.is_dir():
-        raise OutputError(f"{folder}: the folder {folder.parent} does not exist. Create it first.")
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        beside.mkdir()
-        yield beside
-        os.rename(beside, folder)
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: could not be written: {error.strerror or error}. Nothing was left there; "
-            "free some space or choose another place."
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def read_ids(words: str) -> set[str]:
@@ -278,7 +257,7 @@ def read_ids(words: str) -> set[str]:
     return found
 
 
-def _priors_schema(scored: ScoredPosteriors) -> pa.Schema:
+def _schema(scored: ScoredPosteriors) -> pa.Schema:
     schema = pq.read_schema(scored.path)
     cov = schema.field("member_cov")
     d = scored.model.decoder.n_latents
@@ -286,7 +265,8 @@ def _priors_schema(scored: ScoredPosteriors) -> pa.Schema:
     n_parts = stored_deviations(cov, d).n_parts
     rank = d + scored.model.residual.factor.shape[2]
     own = schema.field(scored.id_column).with_nullable(False)
-    return pa.schema([own, *fields(n_members * n_parts, d, rank, scored.options.n_draws)])
+    columns = _columns(n_members * n_parts, d, rank, scored.options.n_draws)
+    return pa.schema([own, *schema_of(columns)])
 
 
 def _check_number(path: Path, schema: pa.Schema, name: str) -> None:
@@ -301,7 +281,7 @@ def _said(value: float | None) -> str:
     return "missing" if value is None or np.isnan(value) else f"{value:.6g}"
 
 
-def arrays_of(prior: Prior, n_draws: int, seed: int) -> dict[str, np.ndarray]:
+def _arrays(prior: Prior, options: PriorOptions) -> dict[str, np.ndarray]:
     """Stored arrays of a prior by column name; pixels are the first axis of every spectrum."""
     lower = np.tril_indices(prior.latents.n_features)
     cov = prior.cov
@@ -314,71 +294,60 @@ def arrays_of(prior: Prior, n_draws: int, seed: int) -> dict[str, np.ndarray]:
         **dict(zip(BANDS, prior.bands(), strict=True)),
         "flux_factor": cov.factor,
         "flux_variance": cov.variance,
-        "flux_draws": prior.draw(n_draws, seed).T,
+        "flux_draws": prior.draw(options.n_draws, options.seed).T,
     }
 
 
-def fields(n_components: int, n_latents: int, rank: int, n_draws: int) -> list[pa.Field]:
+def _columns(n_components: int, n_latents: int, rank: int, n_draws: int) -> tuple[Column, ...]:
     """The columns of a file of priors, after the id's."""
     flux = "relative flux density per unit wavelength"
     triangle = n_latents * (n_latents + 1) // 2
-    bands = (f"{flux}, {level:.0%} quantile of each pixel" for level in LEVELS)
-    about = [
+    lists = [
         ("latent_weight", n_components, "", "weight of each Gaussian of the latents' mixture"),
         ("latent_mean", n_components * n_latents, "", "its mean, in standardised latents"),
-        (
-            "latent_factor",
-            n_components * triangle,
-            "",
-            "Cholesky factor of its covariance, lower triangle by rows",
-        ),
+        ("latent_factor", n_components * triangle, "",
+         "Cholesky factor of its covariance, lower triangle by rows"),
         ("wavelength", N_PIXELS, "Angstrom", "vacuum wavelength; rest frame without a redshift"),
         ("flux_mean", N_PIXELS, "", f"{flux}, mean"),
-        *((name, N_PIXELS, "", what) for name, what in zip(BANDS, bands, strict=True)),
-        (
-            "flux_factor",
-            N_PIXELS * rank,
-            "",
-            f"low-rank factor of the pixels' covariance, {rank} numbers a pixel",
-        ),
-        ("flux_variance", N_PIXELS, "", "variance that each pixel has beside"),
+        *((name, N_PIXELS, "", f"{flux}, {level:.0%} quantile of each pixel")
+          for name, level in zip(BANDS, LEVELS, strict=True)),
+        ("flux_factor", N_PIXELS * rank, "",
+         f"low-rank factor of the pixels' covariance, {rank} numbers a pixel"),
+        ("flux_variance", N_PIXELS, "", "variance of each pixel in addition to the factor's"),
         ("flux_draws", N_PIXELS * n_draws, "", f"{n_draws} draws, all of a pixel together"),
-    ]
-    return [
-        described("redshift", pa.float64(), "", "src.redshift", "redshift of the observed frame"),
-        described("redshift_error", pa.float64(), "", "stat.error;src.redshift", "its error"),
-        *(described(name, pa.list_(pa.float32(), size), unit, "", what)
-          for name, size, unit, what in about),
-        described("status", pa.string(), "", "meta.code.status", "ok, or why not", nullable=False),
     ]  # fmt: skip
+    null = "the source has no prior"
+    return (
+        Column("redshift", pa.float64(), "", "src.redshift", "redshift of the observed frame"),
+        Column("redshift_error", pa.float64(), "", "stat.error;src.redshift", "its error"),
+        *(Column(name, pa.list_(pa.float32(), size), unit, "", what, null)
+          for name, size, unit, what in lists),
+        Column("status", pa.string(), "", "meta.code.status", "ok, or why there is no prior",
+               NEVER),
+    )  # fmt: skip
 
 
-def rows_of(
-    ids: pa.Array,
-    priors: list[Prior | str],
-    schema: pa.Schema,
-    n_draws: int,
-    seed: int,
+def _rows(
+    ids: pa.Array, priors: list[Prior | str], schema: pa.Schema, options: PriorOptions
 ) -> pa.Table:
     """Rows of a file; a text with the reason replaces a missing prior."""
-    there = [None if isinstance(p, str) else p for p in priors]
-    kept = [arrays_of(p, n_draws, seed) if p is not None else None for p in there]
-    good = np.array([p is not None for p in there])
-    columns: dict[str, pa.Array] = {
-        "redshift": pa.array([p and p.redshift for p in there], pa.float64()),
-        "redshift_error": pa.array([p and p.redshift_error for p in there], pa.float64()),
-        "status": pa.array([p if isinstance(p, str) else OK for p in priors], pa.string()),
+    good = np.array([isinstance(each, Prior) for each in priors])
+    columns: dict[str, Any] = {
+        schema.names[0]: ids,
+        "redshift": [each.redshift if isinstance(each, Prior) else None for each in priors],
+        "redshift_error": [
+            each.redshift_error if isinstance(each, Prior) else None for each in priors
+        ],
+        "status": [OK if isinstance(each, Prior) else each for each in priors],
     }
-    for field in schema:
-        if field.name == schema.names[0]:
-            columns[field.name] = ids
-        elif field.name not in columns:
-            values = np.zeros((len(kept), field.type.list_size), dtype=np.float32)
-            for row, each in enumerate(kept):
-                if each is not None:
-                    values[row] = each[field.name].ravel()
-            columns[field.name] = list_column(values, field.type, good)
-    return pa.table([columns[name] for name in schema.names], schema=schema)
+    lists = [field for field in schema if field.name not in columns]
+    values = {f.name: np.zeros((len(priors), f.type.list_size), np.float32) for f in lists}
+    for row, each in enumerate(priors):
+        if isinstance(each, Prior):
+            for name, array in _arrays(each, options).items():
+                values[name][row] = array.ravel()
+    columns |= {f.name: arrow_column(values[f.name], f.type, good) for f in lists}
+    return pa.table(columns, schema=schema)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The exact posterior density can be calculated at any point, so draws from a proposal similar to
 it, weighted by posterior over proposal, represent it. The proposal's Student-t peaks come from
-`search`; later rounds refit them to the weighted draws so far (population Monte Carlo; Cappe et
+`proposal`; later rounds refit them to the weighted draws so far (population Monte Carlo; Cappe et
 al. 2004, J. Comp. Graph. Stat. 13, 907), until their effective number suffices. The draws of all
 rounds are weighted by the average proposal (Veach & Guibas 1995). The effective sample size
 measures the accuracy of the result.
@@ -10,157 +10,36 @@ measures the accuracy of the result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy.special import gammaln, logsumexp
+import pyarrow as pa
+from scipy.special import logsumexp
 
-from targetsel.calibration.conformal import effective_size
 from targetsel.errors import SpectrumError
+from targetsel.priors.files import PriorFile
 from targetsel.priors.likelihood import Likelihood, ObservedPixels
-from targetsel.priors.prior import Prior, generator
-from targetsel.priors.redshift_prior import RedshiftPrior
-from targetsel.priors.search import N_STARTS, Landscape, Peaks, climb, landscape
-from targetsel.spectra.grid import LOG_STEP, wavelengths
-from targetsel.spectra.lines import measure
+from targetsel.priors.prior import Prior, RedshiftPrior, generator
+from targetsel.priors.proposal import N_STARTS, Proposal, climb, landscape, refitted, worth
+from targetsel.spectra.grid import LOG_STEP, N_PIXELS, wavelengths
+from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, measure
 from targetsel.spectra.proxies import Proxies
+from targetsel.spectra.reading import OK, attempts
 from targetsel.spectra.spectrum import ObservedSpectrum, Spectra
-from targetsel.statistics.gaussian_mixture import GaussianMixture
+from targetsel.tables.columns import NEVER, Column, schema_of
+from targetsel.tables.files import check_output
+from targetsel.tables.parquet import ParquetSink
+from targetsel.version import __version__
 
-FREEDOM = 4.0  # degrees of freedom of the Student-t peaks
-WIDER = 1.1  # width of the Student-t peaks over that of the fitted Gaussians
-DEFENSE = 0.2  # share drawn from the prior itself (Hesterberg 1995)
-LEAST_MASS = 0.01  # least share of the weight of a peak that is kept
-FEWEST = 20.0  # effective draws that a peak is refitted from
-FLOOR = 100.0  # effective draws that all peaks together are refitted from
-RIDGE = 1e-6
 N_BASIS = 256  # draws of the prior's spectra in the search for redshifts
 MOST_ROUNDS = 16
 ENOUGH = 300.0  # effective draws at which sampling ends
 NEAR = 0.003  # |difference of redshifts| / (1 + redshift) that counts as the same
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """Proposal density: Student-t peaks, and the prior's latents at redshifts of the landscape.
-
-    Points are latents, and log10(1 + redshift) in pixels.
-
-    Attributes
-    ----------
-    weight : ndarray, shape (B,)
-        Weights of the peaks, which add to 1.
-    mean : ndarray, shape (B, D + 1)
-    factor : ndarray, shape (B, D + 1, D + 1)
-        Lower Cholesky factors of the t distributions' scale matrices.
-    prior : GaussianMixture
-    edges, chance : ndarray, shapes (Z + 1,) and (Z,)
-        Cells of log10(1 + redshift) in pixels, and the probability of each.
-    """
-
-    weight: np.ndarray
-    mean: np.ndarray
-    factor: np.ndarray
-    prior: GaussianMixture
-    edges: np.ndarray
-    chance: np.ndarray
-
-    @classmethod
-    def of(cls, prior: GaussianMixture, peaks: Peaks, found: Landscape) -> Proposal:
-        """Proposal with peaks weighted by the square root of their approximate mass."""
-        weight = np.exp((peaks.log_height - peaks.log_height.max()) / 2)
-        middle = (found.stretch[1:] + found.stretch[:-1]) / 2
-        edges = np.concatenate([found.stretch[:1], middle, found.stretch[-1:]]) / LOG_STEP
-        mass = np.exp((found.log_posterior - found.log_posterior.max()) / 2) * np.diff(edges)
-        chance = 0.9 * mass / mass.sum() + 0.1 * np.diff(edges) / (edges[-1] - edges[0])
-        factor = WIDER * np.linalg.cholesky(peaks.cov)
-        return cls(weight / weight.sum(), peaks.mean, factor, prior, edges, chance)
-
-    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draws of points, shape (n, D + 1)."""
-        n_prior = round(DEFENSE * n)
-        places = (np.arange(n - n_prior) + rng.random()) / (n - n_prior)
-        chosen = np.searchsorted(np.cumsum(self.weight)[:-1], places)
-        normals = rng.standard_normal((len(chosen), self.mean.shape[1]))
-        normals /= np.sqrt(rng.chisquare(FREEDOM, (len(chosen), 1)) / FREEDOM)
-        near = self.mean[chosen] + np.einsum("nij,nj->ni", self.factor[chosen], normals)
-        cells = np.searchsorted(np.cumsum(self.chance)[:-1], rng.random(n_prior))
-        width = np.diff(self.edges)[cells]
-        place = self.edges[cells] + rng.random(n_prior) * width
-        far = np.concatenate([self.prior.draw(n_prior, rng), place[:, None]], axis=1)
-        return np.concatenate([near, far])
-
-    def log_density(self, points: np.ndarray) -> np.ndarray:
-        """Natural logarithm of the density at points (n, D + 1), shape (n,)."""
-        with np.errstate(divide="ignore"):
-            near = logsumexp(self._of_peaks(points) + np.log(self.weight)[:, None], axis=0)
-            far = self.prior.log_density(points[:, :-1]) + np.log(self._of_place(points[:, -1]))
-        return np.logaddexp(near + np.log(1 - DEFENSE), far + np.log(DEFENSE))
-
-    def _of_peaks(self, points: np.ndarray) -> np.ndarray:
-        """Natural logarithms of the peaks' densities, shape (B, n)."""
-        d = points.shape[1]
-        away = points[None] - self.mean[:, None]
-        white = np.linalg.solve(self.factor, away.swapaxes(1, 2))
-        size = np.log(np.diagonal(self.factor, axis1=1, axis2=2)).sum(axis=1)
-        constant = (
-            gammaln((FREEDOM + d) / 2) - gammaln(FREEDOM / 2) - d / 2 * np.log(FREEDOM * np.pi)
-        )
-        shape = -(FREEDOM + d) / 2 * np.log1p((white**2).sum(axis=1) / FREEDOM)
-        return constant - size[:, None] + shape
-
-    def _of_place(self, place: np.ndarray) -> np.ndarray:
-        cell = np.clip(
-            np.searchsorted(self.edges, place, side="right") - 1, 0, len(self.chance) - 1
-        )
-        inside = (place >= self.edges[0]) & (place <= self.edges[-1])
-        return np.where(inside, self.chance[cell] / np.diff(self.edges)[cell], 0.0)
-
-
-def refitted(proposal: Proposal, points: np.ndarray, log_weight: np.ndarray) -> Proposal:
-    """The proposal with peaks refitted to the weighted points.
-
-    Weights concentrated on few points are flattened first. Every point is shared among the peaks
-    in proportion to their densities there. A peak with too few effective points keeps its shape.
-    """
-    log_weight = flattened(log_weight)
-    with np.errstate(divide="ignore"):
-        parts = proposal._of_peaks(points) + np.log(proposal.weight)[:, None]
-    share = np.exp(parts - logsumexp(parts, axis=0))
-    weight = share * np.exp(log_weight - logsumexp(log_weight))
-    mass = weight.sum(axis=1)
-    mean, factor = proposal.mean.copy(), proposal.factor.copy()
-    for k in np.flatnonzero(mass > LEAST_MASS):
-        normed = weight[k] / mass[k]
-        if 1 / (normed**2).sum() < FEWEST:
-            continue
-        mean[k] = normed @ points
-        away = points - mean[k]
-        cov = (normed[:, None] * away).T @ away
-        cov[np.diag_indices_from(cov)] *= 1 + RIDGE
-        factor[k] = WIDER * np.linalg.cholesky(cov)
-    kept = np.maximum(mass, LEAST_MASS / len(mass))
-    return replace(proposal, weight=kept / kept.sum(), mean=mean, factor=factor)
-
-
-def flattened(log_weight: np.ndarray) -> np.ndarray:
-    """Log weights raised to the highest power up to 1 that gives 100 effective draws.
-
-    Peaks fitted to a few heavy points would be too narrow, and draws from them would miss the
-    rest (Koblents & Miguez 2015, Stat. Comput. 25, 407, who transform weights to that end).
-    """
-    low, high = 1e-6, 1.0
-    if worth(log_weight) >= FLOOR:
-        return log_weight
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if worth(middle * log_weight) >= FLOOR else (low, middle)
-    return low * log_weight
-
-
-def worth(log_weight: np.ndarray) -> float:
-    """Effective number of weighted draws, from the logarithms of their weights."""
-    return effective_size(np.exp(log_weight - log_weight.max()))
+ROWS_AT_ONCE = 64
+LEVELS = {"_q05": 0.05, "_q16": 0.16, "": 0.5, "_q84": 0.84, "_q95": 0.95}
 
 
 @dataclass(frozen=True)
@@ -273,40 +152,35 @@ def update(
     starts[0] = prior.latents.moments()[0]
     peaks = climb(likelihood, prior.latents, found, starts[:N_STARTS])
     sampler = _Sampler(prior, likelihood, redshift, options.n_proposed)
-    return sampler.posterior(peaks, found, options.n_draws, rng)
+    points, log_weight = sampler.weighted(Proposal.of(prior.latents, peaks, found), rng)
+    weight = np.exp(log_weight - logsumexp(log_weight))
+    chosen = _even(weight, options.n_draws, rng)
+    latents, stretch = points[chosen, :-1], points[chosen, -1] * LOG_STEP
+    flux, amplitude = likelihood.draw_spectra(latents, stretch, rng)
+    return Posterior(
+        prior.source_id,
+        latents,
+        10**stretch - 1,
+        flux,
+        amplitude,
+        float(logsumexp(log_weight) - np.log(len(log_weight))),
+        worth(log_weight),
+    )
 
 
 @dataclass(frozen=True)
 class _Sampler:
+    """Weighted points of the posterior, in rounds of proposals."""
+
     prior: Prior
     likelihood: Likelihood
     redshift: RedshiftPrior
     n_proposed: int
 
-    def posterior(
-        self, peaks: Peaks, found: Landscape, n_draws: int, rng: np.random.Generator
-    ) -> Posterior:
-        points, log_weight = self._weighted(peaks, found, rng)
-        weight = np.exp(log_weight - logsumexp(log_weight))
-        chosen = _even(weight, n_draws, rng)
-        latents, stretch = points[chosen, :-1], points[chosen, -1] * LOG_STEP
-        flux, amplitude = self.likelihood.draw_spectra(latents, stretch, rng)
-        return Posterior(
-            self.prior.source_id,
-            latents,
-            10**stretch - 1,
-            flux,
-            amplitude,
-            float(logsumexp(log_weight) - np.log(len(log_weight))),
-            worth(log_weight),
-        )
-
-    def _weighted(
-        self, peaks: Peaks, found: Landscape, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def weighted(self, first: Proposal, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Points (n, D + 1) and the logarithms of their weights, from two rounds or more."""
-        proposals = [Proposal.of(self.prior.latents, peaks, found)]
-        points, target, total = np.empty((0, peaks.mean.shape[1])), np.empty(0), np.empty(0)
+        proposals = [first]
+        points, target, total = np.empty((0, first.mean.shape[1])), np.empty(0), np.empty(0)
         for n_round in range(1, MOST_ROUNDS + 1):
             newest = proposals[-1]
             more = newest.draw(self.n_proposed, rng)
@@ -335,3 +209,122 @@ def _even(weight: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     places = (np.arange(n) + rng.random()) / n
     chosen = np.minimum(np.searchsorted(np.cumsum(weight), places), len(weight) - 1)
     return chosen[rng.permutation(n)]
+
+
+# ---------------------------------------------------------------- files
+
+
+@dataclass(frozen=True)
+class UpdateSummary:
+    """The number of spectra, and the errors of those that could not be used."""
+
+    n_spectra: int
+    errors: tuple[SpectrumError, ...]
+
+
+def update_files(
+    priors: PriorFile,
+    spectra: Sequence[Path],
+    output: Path,
+    redshift: RedshiftPrior | None = None,
+    options: UpdateOptions = UpdateOptions(),
+) -> UpdateSummary:
+    """Update the priors of all sources with spectra; write one row for each spectrum.
+
+    A spectrum that cannot be used keeps its row, with the reason in `status`.
+
+    Parameters
+    ----------
+    spectra : sequence of Path
+        Files that `spectra.reading` reads; their redshifts are ignored.
+    redshift : RedshiftPrior, optional
+        Prior of every source's redshift. Default: redshift and error in the file of priors.
+
+    Raises
+    ------
+    SpectrumError, OutputError
+        If no spectrum can be used; then no file is left.
+    """
+    check_output(output, [priors.path, *spectra])
+    schema = schema_of(_columns(options))
+
+    def updated(spectrum: ObservedSpectrum) -> Posterior:
+        return update(priors.prior(spectrum.source_id), spectrum, redshift, options)
+
+    errors: list[SpectrumError] = []
+    n_spectra = 0
+    with ParquetSink(output, schema, row_group_size=ROWS_AT_ONCE) as sink:
+        for attempt in attempts(spectra, updated, redshift=0.0):
+            row: dict[str, Any] = {"source_id": attempt.source_id, "status": OK}
+            if isinstance(attempt.result, SpectrumError):
+                errors.append(attempt.result)
+                row["status"] = str(attempt.result)
+            else:
+                row |= _numbers(attempt.result)
+            sink.write(pa.Table.from_pylist([row], schema=schema))
+            n_spectra += 1
+        if len(errors) == n_spectra:
+            raise errors[0] if errors else SpectrumError("no spectra were given")
+        sink.footer.update(
+            schema="targetsel/updated/v1",
+            code_version=__version__,
+            options=asdict(options),
+            decoder_sha256=priors.model.residual.decoder_sha256,
+        )
+    return UpdateSummary(n_spectra, tuple(errors))
+
+
+def _numbers(found: Posterior) -> dict[str, Any]:
+    """The columns of one posterior."""
+    row: dict[str, Any] = {
+        "redshift_best": found.best_redshift,
+        "redshift_confidence": found.confidence,
+        "redshift_draws": found.redshift.tolist(),
+        "wavelength": found.wavelength.tolist(),
+        "flux_mean": found.flux.mean(axis=0).tolist(),
+        "amplitude": float(np.median(found.amplitude)),
+        "log_evidence": found.log_evidence,
+        "effective_size": found.effective_size,
+    }
+    for suffix, level in LEVELS.items():
+        row[f"redshift{suffix}"] = float(np.quantile(found.redshift, level))
+    for name in ("_q16", "", "_q84"):
+        row[f"flux{name or '_q50'}"] = np.quantile(found.flux, LEVELS[name], axis=0).tolist()
+    proxies = found.proxies()
+    for name in PROXIES:
+        draws = proxies[name][0]
+        draws = draws[np.isfinite(draws)]
+        for suffix, level in LEVELS.items():
+            row[name + suffix] = float(np.quantile(draws, level)) if len(draws) else None
+    return row
+
+
+def _columns(options: UpdateOptions) -> tuple[Column, ...]:
+    f32, f64 = pa.float32(), pa.float64()
+    words = {s: "median of " if not s else f"{100 * q:.0f}th percentile of "
+             for s, q in LEVELS.items()}  # fmt: skip
+    spectrum = pa.list_(f32, N_PIXELS)
+    flux = "relative flux density per unit wavelength, rest frame"
+    null = "there is no result"
+    columns = [
+        ("redshift_best", f64, "", "src.redshift", "that most draws are near"),
+        ("redshift_confidence", f32, "", "stat.probability",
+         f"probability of being within {NEAR} (1 + redshift) of redshift_best"),
+        *((f"redshift{s}", f64, "", "src.redshift", f"{words[s]}the redshift") for s in LEVELS),
+        ("redshift_draws", pa.list_(f64, options.n_draws), "", "", "equal draws of it"),
+        ("wavelength", spectrum, "Angstrom", "em.wl", "rest frame, vacuum"),
+        *((f"flux_{s}", spectrum, "", "phot.flux.density", f"{flux}, {what}")
+          for s, what in (("mean", "mean"), ("q16", "16th percentile"), ("q50", "median"),
+                          ("q84", "84th percentile"))),
+        ("amplitude", f64, "", "", "of flux in the measured spectrum, in its unit"),
+        *((name + s, f32, UNITS[name], "", words[s] + DESCRIPTIONS[name])
+          for name in PROXIES for s in LEVELS),
+        ("log_evidence", f64, "", "", "natural logarithm, up to a constant of the spectrum"),
+        ("effective_size", f32, "", "", "effective number of independent draws"),
+    ]  # fmt: skip
+    return (
+        Column("source_id", pa.string(), null_when=NEVER),
+        *(Column(*each, null) for each in columns),
+        Column("status", pa.string(), "", "meta.code.status", "ok, or why there is no result",
+               NEVER),
+    )  # fmt: skip

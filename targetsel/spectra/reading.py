@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tokenize import TokenError
-from typing import BinaryIO, Any, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np

@@ -1,9 +1,10 @@
-"""The likelihood of a measured spectrum."""
+"""The pixels of a measured spectrum, and their likelihood."""
 
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
+from targetsel.errors import SpectrumError
 from targetsel.priors.likelihood import AMPLITUDES, Likelihood, ObservedPixels, interpolated
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.spectrum import ObservedSpectrum
@@ -80,3 +81,46 @@ def test_drawn_spectra_have_amplitude_and_residual_of_the_measured_one():
     assert amplitude.mean() == pytest.approx(3e-17, rel=0.02)
     true = model().draw(np.array([[0.5]]), np.random.default_rng(3))[0]  # as `observed` draws it
     assert flux.mean(axis=0) == pytest.approx(true, abs=0.02 * LEVEL)
+
+
+def spectrum(flux=None, step=0.00039, ivar=None, first=3.55, n=800):
+    wavelength = 10 ** (first + step * np.arange(n))
+    flux = np.ones(n) if flux is None else flux
+    ivar = np.ones(n) if ivar is None else ivar
+    return ObservedSpectrum("here", 1, wavelength, flux, ivar, 0.0)
+
+
+def test_pixels_as_broad_as_the_decoders_stay():
+    found = ObservedPixels.of(spectrum(2 * np.ones(800)), (0.0, 0.0))
+    assert len(found.flux) == 800
+    assert found.unit == pytest.approx(2)
+    assert found.flux == pytest.approx(1)
+    assert found.ivar == pytest.approx(4)
+
+
+def test_four_narrow_pixels_become_one_with_their_weighted_mean():
+    flux, ivar = np.ones(3200), np.ones(3200)
+    flux[400:404], ivar[400:404] = [1.0, 5.0, 1.0, 99.0], [1.0, 2.0, 1.0, 0.0]
+    found = ObservedPixels.of(spectrum(flux, 0.0000975, ivar, n=3200), (0.0, 0.0))
+    assert len(found.flux) == 800
+    assert found.flux[100] * found.unit == pytest.approx(3.0)
+    assert found.ivar[100] / found.unit**2 == pytest.approx(4.0)
+    place = 3.55 + 0.0000975 * (400 * 1 + 401 * 2 + 402 * 1) / 4
+    assert found.log_wavelength[100] == pytest.approx(place)
+
+
+def test_only_pixels_within_the_decoder_at_every_redshift_are_used():
+    found = ObservedPixels.of(spectrum(n=1200), (0.0, 0.1))
+    assert 10 ** found.log_wavelength[0] > 1.1 * wavelengths()[0]
+    assert 10 ** found.log_wavelength[-1] < wavelengths()[-1]
+
+
+def test_a_range_of_redshifts_that_leaves_no_pixels_is_refused():
+    with pytest.raises(SpectrumError, match=r"^here: 0 pixels .* Narrow the range of redshifts\.$"):
+        ObservedPixels.of(spectrum(), (0.0, 2.0))
+
+
+def test_a_spectrum_of_no_light_is_refused():
+    flux = -np.ones(800)
+    with pytest.raises(SpectrumError, match="weighted mean flux is -1, expected more than 0"):
+        ObservedPixels.of(spectrum(flux), (0.0, 0.1))

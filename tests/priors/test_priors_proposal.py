@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from targetsel.priors.update import FLOOR, Proposal, flattened, refitted, worth
+from targetsel.priors.proposal import FLOOR, Proposal, flattened, refitted, worth
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 
 D = 6

@@ -6,8 +6,7 @@ from scipy.special import logsumexp
 
 from targetsel.errors import SpectrumError
 from targetsel.priors.likelihood import Likelihood, ObservedPixels
-from targetsel.priors.prior import Prior
-from targetsel.priors.redshift_prior import RedshiftPrior
+from targetsel.priors.prior import Prior, RedshiftPrior
 from targetsel.priors.update import UpdateOptions, update
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.statistics.gaussian_mixture import GaussianMixture

@@ -246,7 +246,9 @@ def strengths_table(
             Column(each.name, pa.float32(), each.unit, each.ucd, about, null),
             Column(f"{each.name}_err", pa.float32(), each.unit, "stat.error", error, null),
         ]
-    columns.append(Column("unmeasured", pa.string(), "", "", "indices without a value, and why", null))
+    columns.append(
+        Column("unmeasured", pa.string(), "", "", "indices without a value, and why", null)
+    )
 
     def values(found: LineStrengths) -> dict[str, object]:
         row: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""The fast path gives what the full grid gives, whatever the company."""
+"""The decoder combined with the line table, against the full grid."""
 
 import copy
 
