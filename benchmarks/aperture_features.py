@@ -27,7 +27,8 @@ def features(sky: Sky, kind: str, bands: tuple[str, ...]) -> np.ndarray:
     """The numbers "basic" or "rich" of every source, shape (N, F)."""
     measure = {"basic": basic, "rich": rich}[kind]
     order = [sky.store.bands.index(band) for band in bands]
-    stretch = Stretch("linear", tuple(sky.store.sky_sigma[k] for k in order), clip=CLIP)
+    sigma = [sky.store.sky_sigma[k] for k in order]
+    stretch = Stretch(kind="linear", sky_sigma=sigma, scale=1.0, softening=1.0, clip=CLIP)
     as_stored = np.argsort(places(sky.store.source_ids(), sky.source_id))  # each is read once
     found = []
     for cutouts in sky.take(as_stored).cutouts():

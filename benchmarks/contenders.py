@@ -36,7 +36,6 @@ from figures_of_merit import latent_errors, mean_estimate
 from scipy.stats import t as student
 from skies import HEADING, Sky
 
-from targetsel.imaging.stretch import Stretch
 from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
 from targetsel.networks.deconvolution import fold
 from targetsel.networks.input_plan import SOFTENING, InputPlan
@@ -159,7 +158,9 @@ def arena(arguments: argparse.Namespace) -> Arena:
 
 def _linear(plan: InputPlan) -> InputPlan:
     """The input with a linear stretch, which every other one follows from."""
-    stretch = Stretch("linear", plan.stretch.sky_sigma, scale=LINEAR_SCALE, clip=plan.stretch.clip)
+    stretch = plan.stretch.model_copy(
+        update={"kind": "linear", "scale": LINEAR_SCALE, "softening": 1.0}
+    )
     return replace(plan, stretch=stretch)
 
 

@@ -37,7 +37,8 @@ def tiny_ensemble(n_members: int = 2) -> Ensemble:
     with torch.no_grad():  # a flat spectrum with small wiggles, so that every line can be measured
         for parameter in autoencoder.decoder[-1].parameters():
             parameter *= 0.02
-    stretch = Stretch("linear", tuple(PAN_STARRS.sky_sigma.tolist()), scale=20.0, clip=2000.0)
+    sigma = PAN_STARRS.sky_sigma.tolist()
+    stretch = Stretch(kind="linear", sky_sigma=sigma, scale=20.0, softening=1.0, clip=2000.0)
     card = {
         "schema": SCHEMA,
         "name": "tiny",

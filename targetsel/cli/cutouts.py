@@ -44,7 +44,7 @@ def pack(
     """Pack the images in FOLDER into one cutout store."""
     from targetsel.imaging import packing
     from targetsel.imaging.folder import Folder
-    from targetsel.imaging.store_format import ASINH, FLOAT
+    from targetsel.imaging.store import ASINH, FLOAT
     from targetsel.photometry.bands import parse_bands
     from targetsel.sky.catalog import CatalogFile
 

@@ -20,7 +20,16 @@ from astropy.coordinates import Latitude, Longitude
 
 from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging.cutout import Cutouts, Images
-from targetsel.imaging.store_format import ASINH, Layout, dtype_of, encode, read_part, to_metadata
+from targetsel.imaging.store import (
+    ASINH,
+    KEY,
+    SOURCE,
+    Encoding,
+    Layout,
+    PartFooter,
+    encode,
+    read_part,
+)
 from targetsel.tables.files import folder_written_beside
 from targetsel.tables.parquet import FOOTER_KEY
 
@@ -45,7 +54,7 @@ def write_store(
     path: Path,
     pieces: Iterable[Piece],
     sky_sigma: Iterable[float],
-    encoding: str = ASINH,
+    encoding: Encoding = ASINH,
     footer: Mapping[str, Any] | None = None,
 ) -> int:
     """Write a cutout store, whole or not at all; the number of sources in it.
@@ -95,7 +104,7 @@ def pack(
     catalog: Iterable[Positions],
     path: Path,
     sky_sigma: Iterable[float],
-    encoding: str = ASINH,
+    encoding: Encoding = ASINH,
 ) -> Packed:
     """Write the cutouts that `images` has of a catalog, given in pieces, into a store at `path`."""
     counted = {"asked": 0}
@@ -113,7 +122,7 @@ class _Spill:
     """Encoded cutouts in a scratch file, in the order they came, and their places in it."""
 
     def __init__(
-        self, path: Path, store: Path, sky_sigma: tuple[float, ...], encoding: str
+        self, path: Path, store: Path, sky_sigma: tuple[float, ...], encoding: Encoding
     ) -> None:
         self.path = path
         self.store = store
@@ -166,7 +175,7 @@ class _Spill:
     def pixels(self, rows: pd.DataFrame) -> np.ndarray:
         """The encoded pixels of some rows of `sources`, shape (N, B, H, W)."""
         assert self.layout is not None
-        dtype, size = dtype_of(self.encoding), int(np.prod(self.layout.shape))
+        dtype, size = self.layout.pixel_type, int(np.prod(self.layout.shape))
         pixels = np.empty((len(rows), size), dtype)
         for row, (start, length) in enumerate(zip(rows["start"], rows["length"], strict=True)):
             self._file.seek(start)
@@ -177,6 +186,12 @@ class _Spill:
 
     def _check_layout(self, cutouts: Cutouts) -> None:
         """Check that a piece has the layout of the first one."""
+        for band, sigma in zip(cutouts.bands, self.sky_sigma, strict=True):
+            if not 0 < sigma < np.inf:
+                raise CutoutError(
+                    f"{self.store}: the sky sigma of band {band} is {sigma} nanomaggy/pixel, "
+                    "expected a positive number. Is the band empty in every cutout? Leave it out."
+                )
         height, width = cutouts.flux.shape[2:]
         layout = Layout(
             bands=cutouts.bands,
@@ -187,7 +202,6 @@ class _Spill:
             sky_sigma=self.sky_sigma,
         )
         if self.layout is None:
-            layout.check(self.store)
             self.layout = layout
         if layout != self.layout:
             raise CutoutError(
@@ -209,8 +223,11 @@ def _write_part(
     """One file of the store, row group by row group; `told` goes into its footer too."""
     assert spill.layout is not None
     digest = hashlib.sha256()
-    schema = _schema(rows["source_id"], spill.layout)
-    plain = ["source_id", "ra", "dec", "_healpix_29"]
+    id_type = pa.int64() if pd.api.types.is_integer_dtype(rows["source_id"]) else pa.string()
+    key, *others = SOURCE.schema
+    flux = pa.field("flux", spill.layout.flux_type, nullable=False)
+    schema = pa.schema([key.with_type(id_type), *others, flux])
+    plain = SOURCE.schema.names
     pixel_encoding = "DELTA_BINARY_PACKED" if spill.encoding == ASINH else "BYTE_STREAM_SPLIT"
     with pq.ParquetWriter(
         path,
@@ -228,25 +245,13 @@ def _write_part(
             digest.update(json.dumps(group[plain].to_dict("list")).encode())
             digest.update(pixels.tobytes())
             columns = [pa.array(group[name], schema.field(name).type) for name in plain]
-            flux = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels)
-            writer.write_table(pa.table([*columns, flux], schema=schema))
-        layout = to_metadata(spill.layout, number, parts, digest.hexdigest())
-        writer.add_key_value_metadata({**layout, **told})
-
-
-def _schema(ids: pd.Series, layout: Layout) -> pa.Schema:
-    id_type = pa.int64() if pd.api.types.is_integer_dtype(ids) else pa.string()
-    pixel_type = pa.from_numpy_dtype(dtype_of(layout.encoding))
-    degree = {"unit": "deg"}
-    return pa.schema(
-        [
-            pa.field("source_id", id_type, nullable=False),
-            pa.field("ra", pa.float64(), nullable=False, metadata=degree),
-            pa.field("dec", pa.float64(), nullable=False, metadata=degree),
-            pa.field("_healpix_29", pa.int64(), nullable=False),
-            pa.field("flux", pa.fixed_shape_tensor(pixel_type, layout.shape), nullable=False),
-        ]
-    )
+            columns.append(pa.FixedShapeTensorArray.from_numpy_ndarray(pixels))
+            writer.write_table(pa.table(columns, schema=schema))
+        entry = PartFooter(
+            **dict(spill.layout), part=number, parts=parts, sha256=digest.hexdigest()
+        )
+        text = json.dumps(entry.model_dump(), sort_keys=True)
+        writer.add_key_value_metadata({KEY.decode(): text, **told})
 
 
 def _healpix(source_id: np.ndarray, ra: np.ndarray, dec: np.ndarray, store: Path) -> np.ndarray:

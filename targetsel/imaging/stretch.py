@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from targetsel.errors import EnsembleError
+from targetsel.documents.models import DocumentModel
+
+Positive = Annotated[float, Field(gt=0)]
 
 
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(DocumentModel):
     """Fluxes in units of the sky noise, clipped, then scaled or compressed.
 
     With x the flux over the sky sigma of its band, clipped to +-`clip`: "linear" gives
     x / scale, "asinh" gives asinh(x / softening) / scale (Lupton et al. 1999, AJ 118, 1406);
     `offset` is then subtracted.
 
+    A model of pydantic, so that an ensemble's card is checked as it is read.
+
     Attributes
     ----------
     kind : "linear" or "asinh"
-    sky_sigma : tuple of B floats
+    sky_sigma : list of B floats
         Standard deviation of the sky in each band [nanomaggy/pixel], in the order of the cutouts'
         bands.
     scale : float
@@ -31,32 +33,26 @@ class Stretch:
         Flux at which "asinh" turns from linear to logarithmic [sky sigma]; unused by "linear".
     clip : float
         Largest absolute flux kept [sky sigma].
-    offset : tuple of B floats
+    offset : list of B floats
         Subtracted from each band's result; none if empty. Networks that
         were trained on (flux - mean) / std need it.
     """
 
-    kind: str
-    sky_sigma: tuple[float, ...]
-    scale: float = 1.0
-    softening: float = 1.0
-    clip: float = 1e6
-    offset: tuple[float, ...] = ()
+    kind: Literal["linear", "asinh"]
+    sky_sigma: Annotated[list[Positive], Field(min_length=1)]
+    scale: Positive
+    softening: Positive
+    clip: Positive
+    offset: list[float] = Field([])
 
-    def __post_init__(self) -> None:
-        numbers = (*self.sky_sigma, self.scale, self.softening, self.clip)
-        if self.kind not in ("linear", "asinh"):
-            raise EnsembleError(f"stretch '{self.kind}': expected 'linear' or 'asinh'.")
-        if not self.sky_sigma or not all(0 < number < np.inf for number in numbers):
-            raise EnsembleError(
-                "stretch: sky_sigma, scale, softening and clip must be positive and finite, "
-                f"not {self.to_card()}."
-            )
+    @model_validator(mode="after")
+    def _check_offset(self) -> Stretch:
         if self.offset and len(self.offset) != len(self.sky_sigma):
-            raise EnsembleError(
-                f"stretch: {len(self.offset)} offsets for {len(self.sky_sigma)} bands; expected "
-                "one for each, or none."
+            raise ValueError(
+                f"{len(self.offset)} offsets for {len(self.sky_sigma)} bands; expected one for "
+                "each, or none"
             )
+        return self
 
     def apply(self, flux: np.ndarray) -> np.ndarray:
         """The stretched flux, float32, shape (N, B, H, W).
@@ -83,38 +79,7 @@ class Stretch:
 
     def to_card(self) -> dict[str, Any]:
         """The stretch as plain values, for an ensemble's JSON card."""
-        card: dict[str, Any] = {
-            "kind": self.kind,
-            "sky_sigma": list(self.sky_sigma),
-            "scale": self.scale,
-            "softening": self.softening,
-            "clip": self.clip,
-        }
-        return card | ({"offset": list(self.offset)} if self.offset else {})
-
-    @classmethod
-    def from_card(cls, card: Mapping[str, Any]) -> Stretch:
-        """The stretch that `to_card` described.
-
-        Raises
-        ------
-        EnsembleError
-            If an entry is missing or has a value that cannot be used.
-        """
-        try:
-            return cls(
-                kind=str(card["kind"]),
-                sky_sigma=tuple(float(sigma) for sigma in card["sky_sigma"]),
-                scale=float(card["scale"]),
-                softening=float(card["softening"]),
-                clip=float(card["clip"]),
-                offset=tuple(float(value) for value in card.get("offset", ())),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise EnsembleError(
-                f"stretch in the ensemble's card: missing or unusable entry ({error}). "
-                "Expected kind, sky_sigma, scale, softening and clip."
-            ) from error
+        return self.model_dump(mode="json", exclude_defaults=True)
 
     def _offset(self) -> np.ndarray:
         return np.asarray(self.offset or [0.0], dtype=np.float32)[:, None, None]

@@ -98,7 +98,9 @@ class InputPlan:
         check_suits(store, bands, store.pixel_scale, size, "this training")
         sky = dict(zip(store.bands, store.sky_sigma, strict=True))
         sigma = tuple(sky[band] * binning for band in bands)
-        stretch = Stretch("asinh", sigma, ASINH_SCALE, SOFTENING, CLIP)
+        stretch = Stretch(
+            kind="asinh", sky_sigma=sigma, scale=ASINH_SCALE, softening=SOFTENING, clip=CLIP
+        )
         return cls(tuple(bands), store.pixel_scale, size, stretch, binning)
 
     def to_card(self) -> dict[str, Any]:
@@ -114,7 +116,7 @@ class InputPlan:
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> InputPlan:
         """Input plan from a card's entry "input", which `scoring.card` has checked."""
-        stretch = Stretch.from_card(card["stretch"])
+        stretch = Stretch.model_validate(card["stretch"])
         binning = card.get("binning", 1)
         return cls(tuple(card["bands"]), card["pixel_scale"], card["size"], stretch, binning)
 

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 
 from targetsel.documents.models import DocumentModel, Expected, read_model
 from targetsel.errors import EnsembleError, did_you_mean
+from targetsel.imaging.stretch import Stretch
 from targetsel.networks.network import NetworkPlan
 
 SCHEMA = "targetsel/ensemble/v1"
@@ -42,17 +43,6 @@ Count = Annotated[int, Field(ge=0)]
 Plan = Annotated[dict[str, Any], AfterValidator(_plan)]
 
 
-class StretchCard(DocumentModel):
-    """`imaging.stretch.Stretch`."""
-
-    kind: Literal["linear", "asinh"]
-    sky_sigma: list[Positive]
-    scale: Positive
-    softening: Positive
-    clip: Positive
-    offset: list[float] = Field([])
-
-
 class NormalisationCard(DocumentModel):
     """Mean and standard deviation that normalised the input of imported networks."""
 
@@ -70,7 +60,7 @@ class InputCard(DocumentModel):
     pixel_scale: Positive = Field(description="arcsec")
     size: Annotated[int, Field(ge=1)] = Field(description="pixels")
     flux_unit: Literal["nanomaggy"] = "nanomaggy"
-    stretch: StretchCard
+    stretch: Stretch
     binning: Annotated[int, Field(ge=1)] = 1
     normalisation: NormalisationCard | None = None
 

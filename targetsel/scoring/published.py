@@ -160,7 +160,14 @@ def import_ensemble(
         networks.append(network.eval())
         notes.append({"file": Path(path).name, "sha256": sha256_of_file(path), "tensors": used})
     offset = np.array(normalisation.mean) / np.array(normalisation.std)
-    stretch = Stretch("linear", normalisation.std, offset=tuple(offset.tolist()))
+    stretch = Stretch(
+        kind="linear",
+        sky_sigma=normalisation.std,
+        scale=1.0,
+        softening=1.0,
+        clip=1e6,
+        offset=tuple(offset.tolist()),
+    )
     card = _card(plan, normalisation, stretch, size, notes, store)
     unknown = NoveltyReference.unknown(len(networks), networks[0].head.in_features)
     ensemble = Ensemble(networks, decoder, unknown, card)

@@ -11,7 +11,7 @@ from targetsel.cli.ensemble import app
 from targetsel.errors import EnsembleError, OutputError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
-from targetsel.imaging.store_format import FLOAT
+from targetsel.imaging.store import FLOAT
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder

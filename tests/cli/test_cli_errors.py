@@ -17,8 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
-from targetsel.imaging.store import CutoutStore
-from targetsel.imaging.store_format import KEY
+from targetsel.imaging.store import KEY, CutoutStore
 from targetsel.tables.files import held, sha256_of_file
 from targetsel.tables.parquet import described
 

@@ -13,6 +13,8 @@ from targetsel.scoring.ensemble import Ensemble
 from tests.conftest import tiny_ensemble
 from tests.training.toy_sky import toy_labels, toy_store
 
+PLAIN = Stretch(kind="linear", sky_sigma=(1.0,), scale=1.0, softening=1.0, clip=1e6)
+
 
 def test_binned_pixels_are_sums_of_squares_of_pixels():
     flux = np.arange(16.0).reshape(1, 1, 4, 4)
@@ -23,7 +25,7 @@ def test_binned_pixels_are_sums_of_squares_of_pixels():
 def test_a_bin_without_one_of_its_pixels_looks_like_sky():
     flux = np.full((1, 1, 4, 4), 5.0)
     flux[0, 0, 0, 0] = np.nan
-    plan = InputPlan(("r",), 0.25, 4, Stretch("linear", (1.0,)), binning=2)
+    plan = InputPlan(("r",), 0.25, 4, PLAIN, binning=2)
     assert plan.prepare(flux)[0, 0].tolist() == [[0.0, 20.0], [20.0, 20.0]]
 
 
@@ -50,11 +52,11 @@ def test_a_store_without_a_band_or_with_small_cutouts_is_refused(tmp_path):
 
 def test_a_binning_that_does_not_divide_the_size_is_refused():
     with pytest.raises(EnsembleError, match="16 pixels: binning is 3, expected a divisor"):
-        InputPlan(("r",), 0.25, 16, Stretch("linear", (1.0,)), binning=3)
+        InputPlan(("r",), 0.25, 16, PLAIN, binning=3)
 
 
 def test_a_card_without_binning_is_one_of_single_pixels():
-    plan = InputPlan(("r",), 0.25, 16, Stretch("linear", (1.0,)), binning=2)
+    plan = InputPlan(("r",), 0.25, 16, PLAIN, binning=2)
     assert InputPlan.from_card(plan.to_card()) == plan
     old = {key: value for key, value in plan.to_card().items() if key != "binning"}
     assert InputPlan.from_card(old) == replace(plan, binning=1)

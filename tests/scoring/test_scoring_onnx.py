@@ -105,7 +105,7 @@ def test_a_member_with_photometry_as_a_graph_predicts_what_torch_does(tmp_path, 
 
 @pytest.mark.parametrize("kind", ["linear", "asinh"])
 def test_the_stretch_in_the_graph_is_the_stretch(kind):
-    stretch = Stretch(kind, (0.5, 2.0), scale=3.0, softening=4.0, clip=100.0)
+    stretch = Stretch(kind=kind, sky_sigma=(0.5, 2.0), scale=3.0, softening=4.0, clip=100.0)
     flux = np.random.default_rng(1).normal(size=(2, 2, 6, 5)).astype(np.float32) * 60
     flux[0, 0, 0] = np.nan
     found = _StretchGraph(stretch)(torch.from_numpy(flux)).numpy()

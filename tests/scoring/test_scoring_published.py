@@ -14,8 +14,7 @@ from torch.nn import functional
 from targetsel.errors import CutoutError, EnsembleError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
-from targetsel.imaging.store import CutoutStore
-from targetsel.imaging.store_format import FLOAT
+from targetsel.imaging.store import FLOAT, CutoutStore
 from targetsel.networks.network import NetworkPlan, count_parameters, presets
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.published import BANDS, Normalisation, import_ensemble, read_network

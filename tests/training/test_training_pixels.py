@@ -8,7 +8,6 @@ import pytest
 
 from targetsel.errors import OutputError
 from targetsel.imaging.store import CutoutStore
-from targetsel.imaging.stretch import Stretch
 from targetsel.networks.input_plan import InputPlan
 from targetsel.training.pixels import PreparedCutouts, augmented, turned
 from tests.training.toy_sky import toy_labels, toy_store
@@ -33,7 +32,7 @@ def test_a_star_beyond_half_precision_stays_a_number(tmp_path):
     labels = toy_labels(40)
     store = toy_store(tmp_path / "store", replace(labels, mean=labels.mean + np.array([30.0, 0.0])))
     usual = InputPlan.of_store(store)
-    linear = Stretch("linear", usual.stretch.sky_sigma, clip=1e6)
+    linear = usual.stretch.model_copy(update={"kind": "linear", "scale": 1.0, "clip": 1e6})
     pixels = PreparedCutouts.of(tmp_path, store, np.array([1]), replace(usual, stretch=linear))
     assert pixels.reader()(np.array([0])).max() == np.float32(65504)
 

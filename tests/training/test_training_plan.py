@@ -11,7 +11,12 @@ from targetsel.networks.network import Network, count_parameters
 from targetsel.training.plan import differences, fine_tuning, named_plan
 from tests.conftest import tiny_ensemble
 
-GRIZY = InputPlan(("g", "r", "i", "z", "y"), 0.25, 64, Stretch("linear", (1.0,) * 5, scale=20.0))
+
+def stretch(kind, scale, softening=1.0):
+    return Stretch(kind=kind, sky_sigma=(1.0,) * 5, scale=scale, softening=softening, clip=1e6)
+
+
+GRIZY = InputPlan(("g", "r", "i", "z", "y"), 0.25, 64, stretch("linear", 20.0))
 
 
 def test_the_published_preset_is_the_published_network_and_recipe():
@@ -97,7 +102,7 @@ def test_fine_tuning_goes_on_with_the_networks_that_are_of_the_first_ones_kind()
 
 
 def test_photometry_undoes_the_stretch_of_the_input():
-    asinh = replace(GRIZY, stretch=Stretch("asinh", (1.0,) * 5, scale=2.0, softening=10.0))
+    asinh = replace(GRIZY, stretch=stretch("asinh", 2.0, 10.0))
     plan = named_plan("default", asinh, 6)
     assert plan.network.softening == 10.0
     with pytest.raises(EnsembleError, match="undoes a softening of 10, expected the stretch's 0"):
@@ -105,7 +110,7 @@ def test_photometry_undoes_the_stretch_of_the_input():
 
 
 def test_photometry_of_an_unusual_stretch_is_refused_but_fine_tuning_without_it_is_not():
-    unusual = replace(GRIZY, stretch=Stretch("asinh", (1.0,) * 5, scale=3.0))
+    unusual = replace(GRIZY, stretch=stretch("asinh", 3.0))
     with pytest.raises(EnsembleError, match="expected scale 2 and no offset"):
         named_plan("default", unusual, 6)
     start = tiny_ensemble()
