@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from targetsel.errors import TargetselError
+from targetsel.tables.files import one_command
 
 # Commands in the order of the help, each with its module in this folder and its function there.
 COMMANDS = {
@@ -116,7 +117,8 @@ def _options(
 def main() -> None:
     """Run the command line; an error that a user can mend becomes one line and exit status 2."""
     try:
-        app()
+        with one_command():
+            app()
     except TargetselError as error:
         print(error, file=sys.stderr)
         if detail := getattr(error, "detail", ""):

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +23,40 @@ try:
     import fcntl
 except ImportError:  # not a Unix system: two runs at once go unnoticed there
     fcntl = None  # type: ignore[assignment]
+
+
+# The files that the running command has read, by device and inode; None outside of commands.
+_INPUTS: ContextVar[dict[tuple[int, int], Path] | None] = ContextVar("inputs", default=None)
+
+
+@contextlib.contextmanager
+def one_command() -> Iterator[None]:
+    """Remember every file that is read, so that none of them is written over.
+
+    It stands around a whole command. A notebook may write over what it read before.
+    """
+    token = _INPUTS.set({})
+    try:
+        yield
+    finally:
+        _INPUTS.reset(token)
+
+
+def note_input(path: Path) -> None:
+    """Remember a file or folder that the running command reads; see `one_command`."""
+    known = _INPUTS.get()
+    if known is not None:
+        with contextlib.suppress(OSError):
+            state = path.stat()
+            known.setdefault((state.st_dev, state.st_ino), path)
+
+
+def _is_input(path: Path) -> bool:
+    """Whether the running command has read the file at `path`, under whatever name."""
+    with contextlib.suppress(OSError):
+        state = path.stat()
+        return (state.st_dev, state.st_ino) in (_INPUTS.get() or {})
+    return False
 
 
 def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
@@ -36,21 +73,30 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
     ------
     OutputError
         If the folder is missing, something other than a file is at `path`, or `path` is one of
-        the inputs or lies in one.
+        the inputs, lies in one, or was read by the running command.
     """
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it first.")
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "a device or pipe"
         raise OutputError(f"{path}: is {what}; expected a file's name. Choose another name.")
+    if _is_input(path):
+        raise OutputError(f"{path}: is read by the same command. Choose another name.")
     for each in inputs:
-        if path.resolve() == each.resolve():
+        note_input(each)
+        if path.resolve() == each.resolve() or (path.exists() and _same_file(path, each)):
             raise OutputError(f"{path}: is read by the same command. Choose another name.")
         if each.is_dir() and each.resolve() in path.resolve().parents:
             raise OutputError(
                 f"{path}: lies in the folder {each}, which is read by the same command. "
                 "Choose another place."
             )
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return path.samefile(other)
+    return False
 
 
 def make_folder(folder: Path) -> None:
@@ -79,7 +125,8 @@ def written_beside(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     check_output(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _sweep(path)
+    beside = _temporary(path, "tmp")
     try:
         with _disk_errors(path):
             yield beside
@@ -99,11 +146,10 @@ def folder_written_beside(path: Path) -> Iterator[Path]:
     OutputError
         If the disk is full or not writable; nothing is left then.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    before = path.with_name(f".{path.name}.{os.getpid()}.old")
+    _sweep(path)
+    beside, before = _temporary(path, "tmp"), _temporary(path, "old")
     try:
         with _disk_errors(path):
-            shutil.rmtree(beside, ignore_errors=True)  # of a killed run that had the same number
             beside.mkdir()
             yield beside
             if path.exists():
@@ -114,6 +160,44 @@ def folder_written_beside(path: Path) -> Iterator[Path]:
             os.replace(before, path)
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(before, ignore_errors=True)
+
+
+def _temporary(path: Path, ending: str) -> Path:
+    """A hidden name beside `path` that says which process on which machine uses it."""
+    return path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.{ending}")
+
+
+def _sweep(path: Path) -> None:
+    """Remove what runs on this machine that were killed left beside `path`.
+
+    A folder that was at `path` when its replacement was interrupted is put back.
+    """
+    host = re.escape(platform.node())
+    of_runs = re.compile(rf"\.{re.escape(path.name)}\.{host}-(\d+)\.(tmp|old)")
+    with contextlib.suppress(OSError):
+        for each in path.parent.iterdir():
+            found = of_runs.fullmatch(each.name)
+            if not found or _runs(int(found[1])):
+                continue
+            if found[2] == "old" and not path.exists():
+                os.replace(each, path)
+            elif each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each, ignore_errors=True)
+            else:
+                each.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether another process of this number runs on this machine."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # someone else's
+        return True
+    return True
 
 
 @contextlib.contextmanager
@@ -137,9 +221,11 @@ def held(folder: Path) -> Iterator[None]:
     Raises
     ------
     OutputError
-        If another run holds the folder, or it cannot be made.
+        If another run holds the folder, it holds files that no run of targetsel left there, or
+        it cannot be made.
     """
     place = folder / "lock"
+    _check_begun(folder, place)
     try:
         while True:
             folder.mkdir(exist_ok=True)
@@ -154,6 +240,15 @@ def held(folder: Path) -> Iterator[None]:
         ) from error
     with lock:
         yield
+
+
+def _check_begun(folder: Path, lock: Path) -> None:
+    """Refuse a folder with contents that no run began: they are someone's, and would be lost."""
+    if folder.is_dir() and not lock.exists() and any(folder.iterdir()):
+        raise OutputError(
+            f"{folder}: is needed for unfinished work, but holds files that targetsel did not "
+            "write. Move them, or choose another output."
+        )
 
 
 def _lock(file: IO[str], folder: Path) -> None:

@@ -1,9 +1,19 @@
 import os
+import platform
+import subprocess
 
 import pytest
 
 from targetsel.errors import OutputError
-from targetsel.tables.files import check_output, held, sha256_of_file, written_beside
+from targetsel.tables.files import (
+    check_output,
+    folder_written_beside,
+    held,
+    note_input,
+    one_command,
+    sha256_of_file,
+    written_beside,
+)
 
 
 def test_file_appears_whole_under_its_name(tmp_path):
@@ -87,3 +97,63 @@ def test_folder_that_cannot_be_made_is_an_output_error(tmp_path):
 def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     assert sha256_of_file(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def left_behind(path, ending, process):
+    return path.with_name(f".{path.name}.{platform.node()}-{process}.{ending}")
+
+
+@pytest.fixture
+def dead_process():
+    """The number of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_litter_of_a_killed_run_goes_with_the_next_and_that_of_a_running_one_stays(
+    tmp_path, dead_process
+):
+    path = tmp_path / "a.txt"
+    killed, running = (left_behind(path, "tmp", n) for n in (dead_process, os.getppid()))
+    other = tmp_path / f".a.txt.otherhost-{dead_process}.tmp"
+    for each in (killed, running, other):
+        each.write_text("half")
+    with written_beside(path) as beside:
+        beside.write_text("whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["a.txt", running.name, other.name])
+
+
+def test_folder_whose_replacement_was_killed_between_two_renames_comes_back(tmp_path, dead_process):
+    path = tmp_path / "store"
+    before = left_behind(path, "old", dead_process)
+    before.mkdir()
+    (before / "kept").write_text("older")
+    with folder_written_beside(path):
+        assert (path / "kept").read_text() == "older"
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+    assert not list(path.iterdir())
+
+
+def test_file_that_a_command_read_is_not_written_over_under_any_name(tmp_path):
+    read, link, hard = (tmp_path / name for name in ("read.txt", "link.txt", "hard.txt"))
+    read.write_text("mine")
+    link.symlink_to(read)
+    os.link(read, hard)
+    with one_command():
+        note_input(read)
+        for name in (read, link, hard, tmp_path / "." / "read.txt"):
+            with pytest.raises(OutputError, match="is read by the same command"):
+                check_output(name)
+        check_output(tmp_path / "new.txt")
+    check_output(read)
+    assert read.read_text() == "mine"
+
+
+def test_folder_for_unfinished_work_that_holds_someones_files_is_refused(tmp_path):
+    folder = tmp_path / "out.partial"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("mine")
+    with pytest.raises(OutputError, match="holds files that targetsel did not write"), held(folder):
+        pass
+    assert (folder / "thesis.tex").read_text() == "mine"
