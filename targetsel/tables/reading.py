@@ -1,0 +1,170 @@
+"""The boundary around libraries that read files.
+
+A library raises nearly anything on a damaged file. `reading` turns all of that into one clear
+error that names the file. It stands around calls of libraries alone, so that a bug of ours still
+shows its traceback. What it sees being read in a command, `check_output` refuses as a place to
+write to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from targetsel.errors import CatalogError, TargetselError
+from targetsel.tables.files import note_input
+
+# Bounds for what a damaged footer may ask of memory; real ones are far below.
+LONGEST_STRING = 256 * 1024**2
+MOST_ENTRIES = 10_000_000
+
+
+@contextlib.contextmanager
+def reading(
+    path: Path | str,
+    error: type[TargetselError] = CatalogError,
+    expected: str = "",
+    next_step: str = "Copy or make it again.",
+) -> Iterator[None]:
+    """Convert what a library raises while it reads a file.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file, or the address of an answer, as the message names it.
+    error : type
+        Class of the exception that is raised instead.
+    expected : str
+        The kind of file, with its article: "a Parquet file".
+    next_step : str
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, if the block raises any `Exception`. A `TargetselError` passes as it is.
+    """
+    if isinstance(path, Path):
+        note_input(path)
+    try:
+        with warnings.catch_warnings():
+            # Odd units and overlong comments are no reason to stop, or to fill the screen.
+            warnings.simplefilter("ignore")
+            yield
+    except TargetselError:
+        raise
+    except FileNotFoundError:
+        raise error(f"{path}: no such file.") from None
+    except PermissionError as fault:
+        raise error(f"{path}: could not be read: {fault.strerror}.") from fault
+    except Exception as fault:
+        what = f"not {expected}, or " if expected else ""
+        raise error(f"{path}: {what}damaged or cut short ({reason(fault)}). {next_step}") from fault
+
+
+def reason(fault: BaseException) -> str:
+    """The first line of an exception's message without its full stop; else its class's name."""
+    line = (str(fault).splitlines() or [""])[0]
+    return re.sub(r"[.\s]+$", "", line)[:300] or type(fault).__name__
+
+
+class ParquetReader:
+    """One Parquet file, open for reading; every fault of its bytes is an error of one class.
+
+    Checksums of pages are checked where the file has them, and the memory that a footer may ask
+    for is bounded.
+
+    Parameters
+    ----------
+    path : Path
+    error : type
+        Class of the errors.
+    metadata : pq.FileMetaData, optional
+        The file's footer, where it was read before.
+
+    Attributes
+    ----------
+    schema : pa.Schema
+        As it is in the file, with its metadata.
+    metadata : pq.FileMetaData
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, here and by every method, if the file is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        error: type[TargetselError] = CatalogError,
+        metadata: pq.FileMetaData | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._error = error
+        with self._reading():
+            self._file = pq.ParquetFile(
+                self.path,
+                metadata=metadata,
+                pre_buffer=False,
+                page_checksum_verification=True,
+                thrift_string_size_limit=LONGEST_STRING,
+                thrift_container_size_limit=MOST_ENTRIES,
+            )
+            self.metadata: pq.FileMetaData = self._file.metadata
+            self.schema: pa.Schema = self._file.schema_arrow
+
+    def __enter__(self) -> ParquetReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @property
+    def num_rows(self) -> int:
+        return self.metadata.num_rows
+
+    @property
+    def footer_entries(self) -> Mapping[bytes, bytes]:
+        """Key-value metadata of the footer."""
+        return self.metadata.metadata or {}
+
+    def batches(
+        self,
+        rows: int,
+        columns: Iterable[str] | None = None,
+        row_groups: Iterable[int] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Row groups, by default all, in pieces of at most `rows` rows; only these columns."""
+        groups = None if row_groups is None else list(row_groups)
+        names = None if columns is None else list(columns)
+        with self._reading():
+            pieces = self._file.iter_batches(rows, row_groups=groups, columns=names)
+        while True:
+            with self._reading():
+                piece = next(pieces, None)
+                if piece is not None:
+                    piece.validate(full=True)
+            if piece is None:
+                return
+            yield piece if names is None else piece.select(names)
+
+    def read(
+        self, columns: Iterable[str] | None = None, row_groups: Iterable[int] | None = None
+    ) -> pa.Table:
+        """Row groups, by default all, in memory; only these columns, in this order."""
+        names = None if columns is None else list(columns)
+        groups = range(self.metadata.num_row_groups) if row_groups is None else row_groups
+        with self._reading():
+            table = self._file.read_row_groups(list(groups), columns=names)
+            table.validate(full=True)
+        return table if names is None else table.select(names)
+
+    def _reading(self) -> contextlib.AbstractContextManager[Any]:
+        return reading(self.path, self._error, "a Parquet file")
