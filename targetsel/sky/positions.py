@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy import units as u
 
-from targetsel.errors import CatalogError
+from targetsel.errors import CatalogError, TargetselError
 
 if TYPE_CHECKING:
     from mocpy import MOC
@@ -23,12 +23,64 @@ DEEPEST = 29  # HEALPix order of `_healpix_29`
 SQUARE_DEGREES = 4 * np.pi * (180 / np.pi) ** 2  # of the whole sky
 REGION_FILES = "a MOC (.fits, .json, .txt), a DS9 region file (.reg)"
 _FINENESS = 500
+# Two files give one source the same place within this [arcsec]: far above astrometry, its epoch and
+# frame, far below what a lost sign, hours for degrees or another source with the same number give.
+SAME_PLACE = 5.0
 
 
 def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """Directions as unit vectors, shape (N, 3), from ra and dec [deg]."""
     ra, dec = np.radians(ra.astype(np.float64)), np.radians(dec.astype(np.float64))
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+
+
+def separation(
+    ra: np.ndarray, dec: np.ndarray, other_ra: np.ndarray, other_dec: np.ndarray
+) -> np.ndarray:
+    """Angles [deg] between pairs of positions [deg], shape (N,)."""
+    apart = unit_vectors(ra, dec) - unit_vectors(other_ra, other_dec)
+    half = np.minimum(np.linalg.norm(apart, axis=1) / 2, 1.0)
+    return 2 * np.degrees(np.arcsin(half))
+
+
+def check_same_places(
+    ids: np.ndarray,
+    position: tuple[np.ndarray, np.ndarray],
+    other_position: tuple[np.ndarray, np.ndarray],
+    place: object,
+    other: object,
+    error: type[TargetselError] = CatalogError,
+) -> None:
+    """Refuse sources that two files, joined by id, have at different positions.
+
+    Parameters
+    ----------
+    ids : ndarray, shape (N,)
+        Sources that are in both files.
+    position, other_position : tuple of two ndarrays, shape (N,)
+        Their ra and dec [deg] in either file; pairs with NaN are passed over.
+    place, other : Path or str
+        Names of the two files, for errors.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, if a pair is more than `SAME_PLACE` arcseconds apart, with the number of
+        such pairs and the largest distance.
+    """
+    apart = separation(*position, *other_position) * 3600
+    wrong = apart > SAME_PLACE
+    if wrong.any():
+        worst = int(np.nanargmax(apart))
+        raise error(
+            f"{place}: {int(wrong.sum()):,} of {len(ids):,} sources are over {SAME_PLACE:g} arcsec "
+            f"from their positions in {other}; the largest distance is {_angle(apart[worst])}, of "
+            f"source {ids[worst]}. Check the signs and units of both, or join files of one survey."
+        )
+
+
+def _angle(arcsec: float) -> str:
+    return f"{arcsec:.1f} arcsec" if arcsec < 120 else f"{arcsec / 3600:.3g} deg"
 
 
 def chord(angle: float) -> float:

@@ -7,12 +7,143 @@ not change with a row's place or its neighbours.
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from targetsel.errors import CatalogError, TargetselError
 
 if TYPE_CHECKING:
     from pandas import Index
+
+
+# From here on floats skip whole numbers.
+EXACT_IN_FLOATS = {pa.float16(): 2**11, pa.float32(): 2**24, pa.float64(): 2**53}
+
+
+def exact_id_type(
+    column: pa.Field, place: Path | str, error: type[TargetselError] = CatalogError
+) -> pa.DataType:
+    """The type that `exact_ids` gives a column: int64 or string.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, if the column can hold no ids.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    whole = pa.types.is_decimal(kind) and kind.scale == 0
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or whole:
+        return pa.int64()
+    if _is_text(kind) or _is_bytes(kind):
+        return pa.string()
+    raise error(
+        f"{place}, column '{column.name}': is of type {column.type}; expected ids, which are "
+        "whole numbers or text. Name another column."
+    )
+
+
+def exact_ids(
+    values: pa.ChunkedArray | pa.Array,
+    name: str,
+    place: Path | str,
+    error: type[TargetselError] = CatalogError,
+) -> pa.Array:
+    """Ids as they are meant, whatever the file kept them in: int64 or string, nulls kept.
+
+    Bytes become text; blanks and NULs around text go, as do ``b'...'`` around every id, which
+    Python leaves in text files. Floats become whole numbers where they hold them exactly, and
+    null where they are NaN, which stands for a missing whole number there.
+
+    Parameters
+    ----------
+    values : Arrow array
+    name : str
+        Name of the column, for errors.
+    place : Path or str
+        Name of the file, for errors.
+    error : type
+        Class of the errors.
+
+    Raises
+    ------
+    TargetselError
+        If an id is a fraction, infinite, beyond the whole numbers that its floats hold exactly,
+        2^63 or more, not UTF-8, or the column can hold no ids.
+    """
+    kind = exact_id_type(pa.field(name, values.type), place, error)
+    array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], values.type)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if kind == pa.string():
+        return _text_ids(array, name, place, error)
+    if pa.types.is_floating(array.type):
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+        _check_exact(array, name, place, error)
+    try:
+        return array.cast(pa.int64())
+    except pa.ArrowInvalid as fault:
+        raise error(
+            f"{place}, column '{name}': has ids of 2^63 or more ({fault}). Store them as text."
+        ) from fault
+
+
+def _check_exact(
+    array: pa.Array, name: str, place: Path | str, error: type[TargetselError]
+) -> None:
+    """Refuse floats that cannot be ids."""
+    numbers = array.drop_null().cast(pa.float64()).to_numpy()
+    largest = EXACT_IN_FLOATS[array.type]
+    fractions = ~np.isfinite(numbers) | (numbers != np.floor(numbers))
+    for wrong, why in (
+        (fractions, "is no whole number"),
+        (np.abs(numbers) >= largest, f"is beyond {largest}, where floats lose digits of ids"),
+    ):
+        if wrong.any():
+            raise error(
+                f"{place}, column '{name}': ids are floats ({array.type}), and "
+                f"{float(numbers[wrong][0])!r} {why}. Store the ids as int64 or text."
+            )
+
+
+def _text_ids(
+    array: pa.Array, name: str, place: Path | str, error: type[TargetselError]
+) -> pa.Array:
+    """Bytes or text as text without what surrounds the ids."""
+    try:
+        text = array.cast(pa.string())
+        text.validate(full=True)
+    except pa.ArrowInvalid as fault:
+        raise error(
+            f"{place}, column '{name}': ids are bytes that are not UTF-8 text. Store them as text."
+        ) from fault
+    text = pc.utf8_trim(text, " \t\r\n\0")
+    known = text.drop_null()
+    if len(known) and pc.all(pc.match_substring_regex(known, "^b(['\"]).*['\"]$")).as_py():
+        return pc.utf8_trim(pc.utf8_slice_codeunits(text, 2, -1), " \0")
+    return text
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )
 
 
 class IdIndex:
@@ -61,6 +192,36 @@ def _as_text(ids: np.ndarray) -> np.ndarray:
 def matched(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
     """The row of each id in `among`, or -1, shape (N,), int64; compared as `IdIndex` does."""
     return IdIndex(among).rows(ids)
+
+
+def joined(
+    ids: np.ndarray,
+    among: np.ndarray,
+    place: Path | str,
+    other: Path | str,
+    error: type[TargetselError] = CatalogError,
+) -> np.ndarray:
+    """The row of each id in `among`, or -1, as `matched`; at least one must be found.
+
+    Parameters
+    ----------
+    ids, among : ndarray of whole numbers or text
+    place, other : Path or str
+        Names of the two files, for errors.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, if both have ids and none is in both.
+    """
+    rows = matched(ids, among)
+    if len(rows) and len(among) and not (rows >= 0).any():
+        raise error(
+            f"{place}: none of its {len(ids):,} ids is among the {len(among):,} of {other} (such "
+            f"as {ids[0]!r} and {among[0]!r}). Name the files, or the columns of ids, that belong "
+            "together."
+        )
+    return rows
 
 
 def keys_of(source_id: np.ndarray) -> np.ndarray:

@@ -1,9 +1,13 @@
 """Chance is a hash of id, seed and purpose: even, independent, and always the same."""
 
+from decimal import Decimal
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from targetsel.tables.ids import _mix, keys_of, uniform
+from targetsel.errors import CatalogError
+from targetsel.tables.ids import _mix, exact_ids, joined, keys_of, uniform
 
 
 def test_splitmix64_gives_its_published_numbers():
@@ -46,3 +50,50 @@ def test_string_ids_have_keys_of_their_own():
 
 def test_negative_ids_are_keys_too():
     assert keys_of(np.array([-1])).tolist() == [2**64 - 1]
+
+
+BIG = 1237648720693755918  # an id of SDSS, beyond what floats hold
+
+
+@pytest.mark.parametrize(
+    ("stored", "meant"),
+    [
+        (pa.array([b"a  ", None, b"b\0\0"]), ["a", None, "b"]),
+        (pa.array([b"abc", b"de "], pa.binary(3)), ["abc", "de"]),
+        (pa.array(["a  ", " b"], pa.large_string()), ["a", "b"]),
+        (pa.array(["a", "a"]).dictionary_encode(), ["a", "a"]),
+        (pa.array(["a"], pa.string_view()), ["a"]),
+        (pa.array(["b'a'", 'b"c\'"']), ["a", "c'"]),
+        (pa.array(["b'a'", "b"]), ["b'a'", "b"]),
+        (pa.array([1.0, float("nan"), None]), [1, None, None]),
+        (pa.array([BIG, None]), [BIG, None]),
+        (pa.array([BIG], pa.uint64()), [BIG]),
+        (pa.array([Decimal(BIG)]), [BIG]),
+        (pa.chunked_array([], pa.int32()), []),
+    ],
+)
+def test_ids_are_as_they_are_meant_whatever_the_file_kept_them_in(stored, meant):
+    assert exact_ids(stored, "id", "f").to_pylist() == meant
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (pa.array([1.5]), r"ids are floats \(double\), and 1\.5 is no whole number"),
+        (pa.array([float(BIG)]), r"is beyond 9007199254740992, where floats lose digits"),
+        (pa.array([2.0**24], pa.float32()), r"is beyond 16777216, where floats lose digits"),
+        (pa.array([np.inf]), r"inf is no whole number"),
+        (pa.array([2**63], pa.uint64()), r"ids of 2\^63 or more"),
+        (pa.array([b"\xff"]), r"bytes that are not UTF-8"),
+        (pa.array([True]), r"is of type bool; expected ids"),
+    ],
+)
+def test_ids_that_lost_digits_or_are_none_are_refused(stored, message):
+    with pytest.raises(CatalogError, match=rf"^f, column 'id': .*{message}"):
+        exact_ids(stored, "id", "f")
+
+
+def test_join_finds_numbers_among_text_and_refuses_to_find_nothing():
+    assert joined(np.array([3, 1]), np.array(["1", "2"], object), "a", "b").tolist() == [-1, 0]
+    with pytest.raises(CatalogError, match=r"a: none of its 1 ids is among the 2 of b"):
+        joined(np.array([3]), np.array([1, 2]), "a", "b")
