@@ -45,14 +45,8 @@ from targetsel.spectra.decoder import Decoder
 from targetsel.statistics.resampling import Estimate, Resampling
 from targetsel.tables.files import written_beside
 from targetsel.tables.ids import uniform
-from targetsel.training.network_training import (
-    Examples,
-    NetworkTraining,
-    ReadRows,
-    Recipe,
-    new_network,
-)
-from targetsel.training.pixels import PreparedCutouts
+from targetsel.training.examples import Examples, PreparedCutouts, ReadRows
+from targetsel.training.network_training import NetworkTraining, Recipe, new_network
 from targetsel.training.plan import PHOTOMETRY
 
 BASE, ALONE = "hybrid", "photometry alone"
@@ -141,7 +135,7 @@ def arena(arguments: argparse.Namespace) -> Arena:
         folder.mkdir(parents=True, exist_ok=True)
         progress = partial(_tell_progress, f"pixels of the {role} sky")
         pixels = PreparedCutouts.of(folder, sky.store, sky.source_id, plan, progress)
-        prepared.append((pixels.reader(), np.flatnonzero(pixels.status == "ok")))
+        prepared.append((pixels.read, np.flatnonzero(pixels.status == "ok")))
     (read, rows), (read_test, good) = prepared
     chosen = test.take(good)
     return Arena(

@@ -39,9 +39,9 @@ from targetsel.networks.network import Network, count_parameters, presets
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.scoring.published import BANDS, PIXEL_SCALE
 from targetsel.tables.ids import uniform
+from targetsel.training.examples import augmented
 from targetsel.training.network_training import recompute_statistics
 from targetsel.training.optimisation import one_cycle, ranger, rms_error
-from targetsel.training.pixels import augmented
 
 PEAKS = {"hybrid": 3e-2, "batch-normalisation": 3e-2, "full-deconvolution": 3e-3}
 HELD_OUT = 0.2

@@ -30,7 +30,7 @@ from targetsel.scoring.stream import score
 from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.decoder import Decoder
 from targetsel.tables.parquet import DECODER_KEY, read_footer, write_table
-from targetsel.training.split import Split, recorded_split
+from targetsel.training.examples import Split, recorded_split
 
 
 def unseen(ensemble: Ensemble) -> Galaxies:

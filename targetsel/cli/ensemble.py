@@ -126,7 +126,7 @@ def fit_novelty(
     from targetsel.scoring.ensemble import Ensemble, fit_reference
     from targetsel.sky.catalog import CatalogFile
     from targetsel.tables.formats import open_table
-    from targetsel.training.split import as_in_nature, held_out
+    from targetsel.training.examples import held_out, thinned
 
     read = Ensemble.read(ensemble, calibrated=False)
     file = CatalogFile.open(catalog)
@@ -140,7 +140,7 @@ def fit_novelty(
     store = CutoutStore.open(cutouts or catalog.parent / "cutouts")
     chosen = held_out(read.card, store, ids, groups)
     for each in weight:
-        chosen = as_in_nature(chosen, each[np.isin(ids, chosen)])
+        chosen = thinned(chosen, each[np.isin(ids, chosen)])
     read.novelty = fit_reference(read, store, chosen)
     read.write(ensemble, half=read.card.get("half_precision", {}).get("weights", False))
     typer.echo(

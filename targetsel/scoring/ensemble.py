@@ -269,8 +269,8 @@ def fit_reference(ensemble: Ensemble, store: CutoutStore, ids: np.ndarray) -> No
     Parameters
     ----------
     ids : ndarray
-        Held-out sources (see `training.split.held_out`). At most 8000 evenly spaced ones are used,
-        less those that have no cutout or lack pixels.
+        Held-out sources (see `training.examples.held_out`). At most 8000 evenly spaced ones are
+        used, less those that have no cutout or lack pixels.
 
     Raises
     ------

@@ -28,11 +28,9 @@ from targetsel.statistics.resampling import (
     rank_correlation,
     variance_of,
 )
+from targetsel.training.examples import Examples, Split
 from targetsel.training.labels import Labels
-from targetsel.training.members import Member
-from targetsel.training.network_training import ReadRows
 from targetsel.training.plan import TrainingPlan
-from targetsel.training.split import Split
 from targetsel.version import __version__
 
 ROWS_AT_ONCE = 256
@@ -184,25 +182,14 @@ def decoded(ensemble: Ensemble, latents: np.ndarray) -> Proxies:
 
 
 @torch.inference_mode()
-def features_of(network: Network, read: ReadRows, rows: np.ndarray) -> np.ndarray:
-    """Pooled features of some rows, shape (N, F)."""
-    parts = [
-        network.features(torch.from_numpy(read(rows[start : start + ROWS_AT_ONCE]))).numpy()
-        for start in range(0, len(rows), ROWS_AT_ONCE)
-    ]
-    return np.concatenate(parts).astype(np.float64)
-
-
-@torch.inference_mode()
-def latent_rmse(
-    networks: Sequence[Network], members: Sequence[Member], read: ReadRows
-) -> tuple[float, ...]:
-    """Root mean square error in each latent of the members on their own validation sources."""
+def latent_rmse(networks: Sequence[Network], examples: Sequence[Examples]) -> tuple[float, ...]:
+    """Root mean square error in each latent of networks on their own validation sources."""
     squares = []
-    for network, member in zip(networks, members, strict=True):
-        features = features_of(network, read, member.watched)
-        mean, _ = network.posterior(torch.from_numpy(features).float())
-        squares.append(((mean.numpy() - member.latents[member.watched]) ** 2).mean(axis=0))
+    for network, each in zip(networks, examples, strict=True):
+        rows = each.validation
+        parts = (rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE))
+        mean = torch.cat([network(torch.from_numpy(each.read(part)))[0] for part in parts])
+        squares.append(((mean.numpy() - each.latents[rows]) ** 2).mean(axis=0))
     return tuple(float(value) for value in np.sqrt(np.mean(squares, axis=0)))
 
 

@@ -28,11 +28,10 @@ from targetsel.tables.files import held, make_folder, written_beside
 from targetsel.tables.parquet import write_table
 from targetsel.training.card import describe, latent_rmse, validated
 from targetsel.training.checkpoint import refuse_finished
+from targetsel.training.examples import Examples, PreparedCutouts, Split, thinned
 from targetsel.training.labels import Labels
 from targetsel.training.members import Member, MemberStanding, TrainedMember, train_members
-from targetsel.training.pixels import PreparedCutouts
 from targetsel.training.plan import TrainingPlan, differences
-from targetsel.training.split import Split, as_in_nature
 from targetsel.weights.safetensors import write_safetensors
 
 WORK = "training"
@@ -133,16 +132,17 @@ def _train(
     seed, n_members = plan.split
     split = Split.of(known.source_id, known.group, n_members, seed)
     test = known.take(split.test)
-    ordinary = as_in_nature(test.source_id, test.weight)
+    ordinary = thinned(test.source_id, test.weight)
     _check_test(len(test), len(ordinary))
     members = _members(work, pixels, usable, labels, split, plan)
     report(
-        f"{len(split.test)} are kept for the test, about {len(members[0].learnt)} to learn from "
-        f"and {len(members[0].watched)} to watch for each of {plan.members} members"
+        f"{len(split.test)} sources for the test; about {len(members[0].examples.training)} for "
+        f"training and {len(members[0].examples.validation)} for validation of each of "
+        f"{plan.members} members"
     )
     trained = train_members(members, plan.workers if plan.device == "cpu" else 1, report)
-    report("measuring on the test")
-    ensemble = _assemble(trained, members, pixels, plan, decoder)
+    report("measuring errors on the test sources")
+    ensemble = _assemble(trained, members, plan, decoder)
     left_out = labels.left_out | {"without pixels": len(labels) - len(usable)}
     known = replace(known, left_out=left_out)
     ensemble.card = describe(folder.name, store, known, split, plan, ensemble)
@@ -166,32 +166,31 @@ def _members(
     for number, network in enumerate(plan.start.networks if plan.start else ()):
         starts.append(work / f"start-{number}.safetensors")
         write_safetensors(network.state_dict(), starts[-1])
+    noise = labels.noise if labels.noise.any() else None
+    weight = None if (labels.weight == labels.weight[0]).all() else labels.weight
     members = []
     for k in range(plan.members):
         fold = plan.fold_of(k)
-        learnt, watched = usable[split.learnt(fold)], usable[split.watched(fold)]
+        training, validation = usable[split.training(fold)], usable[split.validation(fold)]
+        _check_enough(len(training), plan)
+        examples = Examples(pixels.read, labels.mean, training, noise, validation, weight)
+        checkpoint = work / f"member-{k}.checkpoint.safetensors"
         start = starts[plan.start_of(k)] if starts else None
-        _check_enough(len(learnt), plan)
-        members.append(
-            Member(
-                k, plan.network, plan.recipe_of(k), pixels, labels.mean, labels.noise,
-                labels.weight, learnt, watched, work, start, plan.device,
-            )
-        )  # fmt: skip
+        recipe = plan.recipe_of(k)
+        members.append(Member(k, plan.network, recipe, examples, checkpoint, start, plan.device))
     return members
 
 
 def _assemble(
     trained: list[TrainedMember],
     members: list[Member],
-    pixels: PreparedCutouts,
     plan: TrainingPlan,
     decoder: Decoder,
 ) -> Ensemble:
     """The ensemble of trained networks, without a card or a novelty reference."""
     networks = [each.network for each in trained]
     if plan.network.head == "mean":
-        rmse = latent_rmse(networks, members, pixels.reader())
+        rmse = latent_rmse(networks, [each.examples for each in members])
         networks = [_with_plan(each, replace(each.plan, latent_rmse=rmse)) for each in networks]
     unknown = NoveltyReference.unknown(len(networks), networks[0].head.in_features)
     return Ensemble(networks, decoder, unknown, {})
@@ -223,10 +222,13 @@ def draw_training(histories: list[list[dict[str, Any]]], path: Path) -> None:
         for member, history in enumerate(histories):
             rows = [row for row in history if row["phase"] == phase]
             epochs, colour = [row["epoch"] for row in rows], f"C{member % 10}"
-            learnt, watched = ([row[name] for row in rows] for name in ("loss", "watched_loss"))
-            axes.plot(epochs, learnt, ":", color=colour, lw=1)
-            axes.plot(epochs, watched, ".-", color=colour, lw=1, label=f"member {member}")
-        axes.set(xlabel="epoch", ylabel=LOSSES[phase], title=f"{phase}: watched (dotted: learnt)")
+            training, validation = (
+                [row[name] for row in rows] for name in ("loss", "validation_loss")
+            )
+            axes.plot(epochs, training, ":", color=colour, lw=1)
+            axes.plot(epochs, validation, ".-", color=colour, lw=1, label=f"member {member}")
+        title = f"{phase}: validation (dotted: training)"
+        axes.set(xlabel="epoch", ylabel=LOSSES[phase], title=title)
         axes.title.set_fontsize(10)
         axes.set_ylim(*limits([row for h in histories for row in h if row["phase"] == phase]))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -237,9 +239,9 @@ def draw_training(histories: list[list[dict[str, Any]]], path: Path) -> None:
 
 def limits(rows: list[dict[str, Any]]) -> tuple[float, float]:
     """Vertical limits of a panel; losses of the first epoch, often far above, may exceed them."""
-    learnt = [row["loss"] for row in rows if row["epoch"] > 1]
-    watched = [row["watched_loss"] for row in rows if row["watched_loss"] is not None]
-    shown = learnt + watched or [row["loss"] for row in rows]
+    training = [row["loss"] for row in rows if row["epoch"] > 1]
+    validation = [row["validation_loss"] for row in rows if row["validation_loss"] is not None]
+    shown = training + validation or [row["loss"] for row in rows]
     margin = 0.05 * (max(shown) - min(shown)) or 0.5
     return min(shown) - margin, max(shown) + margin
 

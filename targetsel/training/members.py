@@ -13,19 +13,16 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from targetsel.errors import EnsembleError, TargetselError
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.training.checkpoint import one_thread
+from targetsel.training.examples import Examples
 from targetsel.training.network_training import (
-    Examples,
     NetworkTraining,
     Recipe,
     Standing,
     new_network,
 )
-from targetsel.training.pixels import PreparedCutouts
 from targetsel.weights.safetensors import load_weights, read_safetensors
 
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -51,15 +48,8 @@ class Member:
     number : int
     plan : NetworkPlan
     recipe : Recipe
-    pixels : PreparedCutouts
-    latents, noise : ndarray, shape (N, D)
-        Labels and their noise, of all rows of the pixels.
-    weight : ndarray, shape (N,)
-        Number of sources that each row stands for.
-    learnt, watched : ndarray of int
-        Row numbers of the training and the validation sources.
-    folder : Path
-        Folder of its checkpoint.
+    examples : Examples
+    checkpoint : Path
     start : Path or None
         Weights to start from.
     device : str
@@ -68,36 +58,18 @@ class Member:
     number: int
     plan: NetworkPlan
     recipe: Recipe
-    pixels: PreparedCutouts
-    latents: np.ndarray
-    noise: np.ndarray
-    weight: np.ndarray
-    learnt: np.ndarray
-    watched: np.ndarray
-    folder: Path
+    examples: Examples
+    checkpoint: Path
     start: Path | None = None
     device: str = "cpu"
 
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / f"member-{self.number}.checkpoint.safetensors"
-
-    def training(self) -> NetworkTraining:
-        """The training, resumed from its checkpoint if there is one."""
-        network = new_network(self.plan, self.recipe.seed)
-        if self.start is not None:
-            load_weights(network, read_safetensors(self.start), self.start)
-        noise = self.noise if self.noise.any() else None
-        weight = None if (self.weight == self.weight[0]).all() else self.weight
-        examples = Examples(
-            self.pixels.reader(), self.latents, self.learnt, noise, self.watched, weight
-        )
-        return NetworkTraining(network, examples, self.recipe, self.device)
-
     def train(self, report: Callable[[MemberStanding], None]) -> NetworkTraining:
         """Train to the end, from the checkpoint if there is one."""
+        network = new_network(self.plan, self.recipe.seed)
         try:
-            training = self.training()
+            if self.start is not None:
+                load_weights(network, read_safetensors(self.start), self.start)
+            training = NetworkTraining(network, self.examples, self.recipe, self.device)
             training.run(self.checkpoint, lambda each: report(MemberStanding(self.number, each)))
         except TargetselError as error:
             raise type(error)(f"member {self.number}: {error}") from error

@@ -3,7 +3,7 @@
 The first phase minimises the root mean squared error of the mean alone; the second, for a network
 that predicts a covariance, the negative log likelihood of mean and full covariance together; each
 over one cycle of the learning rate. After every epoch the weights, or their running average, are
-evaluated on watched (validation) sources, with statistics of normalisation recomputed; the best
+evaluated on validation sources, with statistics of normalisation recomputed; the best
 epoch's weights are kept. All random numbers of an epoch follow from the seed and the epoch, so that
 on a CPU a resumed training ends with exactly the weights of an uninterrupted one.
 """
@@ -29,6 +29,7 @@ from targetsel.errors import EnsembleError
 from targetsel.networks.deconvolution import Deconvolution
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.training.checkpoint import EpochTraining, copy_of
+from targetsel.training.examples import AUGMENTATIONS, Examples, ReadRows
 from targetsel.training.optimisation import (
     OPTIMISERS,
     decayed_apart,
@@ -36,15 +37,7 @@ from targetsel.training.optimisation import (
     one_cycle,
     rms_error,
 )
-from targetsel.training.pixels import augmented, turned
 
-# A source of cutouts: row numbers to stretched flux (N, B, H, W) float32.
-ReadRows = Callable[[np.ndarray], np.ndarray]
-
-AUGMENTATIONS: dict[str, Callable[[np.ndarray, np.random.Generator], Any]] = {
-    "orientations": turned,
-    "published": augmented,
-}
 COVARIANCE_RATE = 0.25  # peak learning rate of the second phase over that of the first
 STATISTICS_BATCHES = 32
 SECONDS_BETWEEN_REPORTS = 1.0
@@ -114,35 +107,6 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Cutouts, the latents to be predicted from them, and the training rows.
-
-    Attributes
-    ----------
-    read : callable
-        Returns the stretched cutouts of row numbers.
-    latents : ndarray, shape (all rows, D)
-        Standardised latents of every row that `read` knows.
-    learnt : ndarray of int
-        The training rows.
-    noise : ndarray, shape (all rows, D), or None
-        Standard deviation of `latents` about the true ones; None: they are exact.
-    watched : ndarray of int
-        Validation rows, evaluated after each epoch; without them the last epoch's weights are
-        kept.
-    weight : ndarray, shape (all rows,), or None
-        Number of sources that each row stands for; None: 1.
-    """
-
-    read: ReadRows
-    latents: np.ndarray
-    learnt: np.ndarray
-    noise: np.ndarray | None = None
-    watched: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    weight: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
 class Standing:
     """Progress of a training, for reports.
 
@@ -155,8 +119,8 @@ class Standing:
         Whether the epoch is over.
     loss : float
         Mean loss over the epoch's batches.
-    watched_rmse : float or None
-        Root mean square error on watched sources after the last whole epoch, in standardised
+    validation_rmse : float or None
+        Root mean square error on validation sources after the last whole epoch, in standardised
         latents.
     per_second : float
         Training cutouts per second.
@@ -171,15 +135,16 @@ class Standing:
     epochs: int
     whole: bool
     loss: float
-    watched_rmse: float | None
+    validation_rmse: float | None
     per_second: float
     share: float
     remaining: float
 
     def __str__(self) -> str:
-        watched = "" if self.watched_rmse is None else f", watched rmse {self.watched_rmse:.4f}"
+        rmse = self.validation_rmse
+        validation = "" if rmse is None else f", validation rmse {rmse:.4f}"
         return (
-            f"{self.phase} epoch {self.epoch}/{self.epochs}: loss {self.loss:.4f}{watched}, "
+            f"{self.phase} epoch {self.epoch}/{self.epochs}: loss {self.loss:.4f}{validation}, "
             f"{self.per_second:.0f} images/s"
         )
 
@@ -210,9 +175,9 @@ class NetworkTraining(EpochTraining):
     """Training state of one network."""
 
     def __init__(self, network: Network, examples: Examples, recipe: Recipe, device: str = "cpu"):
-        if len(examples.learnt) < recipe.batch:
+        if len(examples.training) < recipe.batch:
             raise EnsembleError(
-                f"{len(examples.learnt)} sources to learn from, expected at least one batch of "
+                f"{len(examples.training)} sources to learn from, expected at least one batch of "
                 f"{recipe.batch}. Give more sources, or smaller batches."
             )
         self.device = torch.device(device)
@@ -249,17 +214,17 @@ class NetworkTraining(EpochTraining):
         return network
 
     def epoch(self, report: Callable[[Standing], None] = lambda standing: None) -> None:
-        """Train on every row once, evaluate the watched ones, and begin the next phase if due."""
+        """Train on every row once, validate, and begin the next phase if it is due."""
         progress, phase = self.progress, self.phases[self.progress.phase]
         loss, per_second = self._learn(phase, report)
         progress.epoch += 1
         last = progress.epoch == phase.epochs
-        watched_rmse = watched_loss = None
-        if len(self.examples.watched) or last:
+        validation_rmse = validation_loss = None
+        if len(self.examples.validation) or last:
             candidate = self._candidate()
-            if len(self.examples.watched):
-                watched_rmse, watched_loss = self._watch(candidate, phase)
-            value = -math.inf if watched_loss is None else watched_loss
+            if len(self.examples.validation):
+                validation_rmse, validation_loss = self._validate(candidate, phase)
+            value = -math.inf if validation_loss is None else validation_loss
             self._check_finite(loss, value)
             if value < progress.best:
                 progress.best, progress.best_epoch = value, progress.epoch
@@ -269,8 +234,8 @@ class NetworkTraining(EpochTraining):
                 "phase": phase.name,
                 "epoch": progress.epoch,
                 "loss": loss,
-                "watched_rmse": watched_rmse,
-                "watched_loss": watched_loss,
+                "validation_rmse": validation_rmse,
+                "validation_loss": validation_loss,
             }
         )
         report(self._standing(phase, None, loss, per_second))
@@ -291,7 +256,7 @@ class NetworkTraining(EpochTraining):
         """Train for one epoch; return its mean loss, and training cutouts per second."""
         recipe, progress = self.recipe, self.progress
         rng = np.random.default_rng([recipe.seed, progress.phase, progress.epoch])
-        order = rng.permutation(self.examples.learnt)
+        order = rng.permutation(self.examples.training)
         n_batches = len(order) // recipe.batch
         self.network.train()
         total, start = 0.0, time.monotonic()
@@ -342,7 +307,7 @@ class NetworkTraining(EpochTraining):
         examples = self.examples
         weight = examples.weight
         if weight is not None:
-            weight = weight / weight[examples.learnt].mean()
+            weight = weight / weight[examples.training].mean()
         return tuple(
             None
             if values is None
@@ -369,14 +334,14 @@ class NetworkTraining(EpochTraining):
                 for parameter, average in zip(candidate.parameters(), self.average, strict=True):
                     parameter.copy_(average)
         rng = np.random.default_rng(self.recipe.seed)
-        rows = rng.permutation(self.examples.learnt)[: STATISTICS_BATCHES * self.recipe.batch]
+        rows = rng.permutation(self.examples.training)[: STATISTICS_BATCHES * self.recipe.batch]
         recompute_statistics(candidate, self.examples.read, rows, self.recipe.batch)
         return candidate
 
     @torch.inference_mode()
-    def _watch(self, network: Network, phase: Phase) -> tuple[float, float]:
-        """Root mean square error and loss on the watched rows, in evaluation mode."""
-        rows = self.examples.watched
+    def _validate(self, network: Network, phase: Phase) -> tuple[float, float]:
+        """Root mean square error and loss on the validation rows, in evaluation mode."""
+        rows = self.examples.validation
         means, factors = [], []
         for start in range(0, len(rows), 4 * self.recipe.batch):
             flux = self.examples.read(rows[start : start + 4 * self.recipe.batch])
@@ -401,10 +366,10 @@ class NetworkTraining(EpochTraining):
             phase.epochs,
             share is None,
             loss,
-            history[-1]["watched_rmse"] if history else None,
+            history[-1]["validation_rmse"] if history else None,
             per_second,
             1 - left / sum(epochs),
-            left * len(self.examples.learnt) / max(per_second, 1e-9),
+            left * len(self.examples.training) / max(per_second, 1e-9),
         )
 
     def _check_finite(self, *values: float) -> None:

@@ -12,8 +12,8 @@ from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
 from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan, presets
 from targetsel.scoring.ensemble import Ensemble
+from targetsel.training.examples import recorded_split
 from targetsel.training.network_training import Recipe
-from targetsel.training.split import recorded_split
 
 FINE_TUNING_RATE = 0.25  # peak learning rate over that of a training from scratch
 WIDTH = 0.5

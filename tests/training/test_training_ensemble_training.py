@@ -25,10 +25,10 @@ from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.training.ensemble_training import draw_training, limits, print_epochs, train_into
+from targetsel.training.examples import Split, held_out, ids_hash
 from targetsel.training.labels import Labels
 from targetsel.training.members import MemberStanding
 from targetsel.training.network_training import NetworkTraining
-from targetsel.training.split import Split, held_out, ids_hash
 from tests.training.toy_sky import N, quiet, toy_decoder, toy_labels, toy_plan, toy_store
 
 ROOT = Path(__file__).parents[2]
@@ -163,17 +163,17 @@ def test_every_epoch_of_every_member_is_said(store, labels, tmp_path, capsys):
     assert "member 0, covariance epoch 1/1: loss" in out
 
 
-def test_a_network_of_the_mean_gets_its_spread_from_watched_sources(store, labels, tmp_path):
+def test_a_network_of_the_mean_gets_its_errors_from_validation_sources(store, labels, tmp_path):
     plan = toy_plan(store, epochs_mean=2)
     plan = replace(plan, network=replace(plan.network, head="mean"))
     train_into(tmp_path / "mean", store, labels, plan, toy_decoder(), quiet)
     ensemble = Ensemble.read(tmp_path / "mean")
     rmse = np.array(ensemble.networks[0].plan.latent_rmse)
-    watched = [
-        min(epoch["watched_rmse"] for epoch in history)
+    validation = [
+        min(epoch["validation_rmse"] for epoch in history)
         for history in json.loads((tmp_path / "mean" / "training.json").read_text())["members"]
     ]
-    together = np.sqrt(np.mean(np.square(watched)))
+    together = np.sqrt(np.mean(np.square(validation)))
     assert np.sqrt((rmse**2).mean()) == pytest.approx(together, rel=0.02)
     posterior = ensemble.predict(store.read(store.source_ids()[:2]))
     assert posterior.member_factor[0, 0].diagonal() == pytest.approx(rmse, rel=1e-3)
@@ -192,7 +192,11 @@ def test_fine_tuning_starts_from_the_weights_of_the_ensemble(whole, store, label
     # What the first was tested on stays unseen, whatever the seed, and novelty finds it again.
     assert card["training"]["recipe"]["seed"][0] == 7
     assert card["training"]["split"]["test"] == start.card["training"]["split"]["test"]
-    assert [plan.fold_of(k) for k in range(3)] == [0, 1, 0]  # what the first networks watched
+    assert [plan.fold_of(k) for k in range(3)] == [
+        0,
+        1,
+        0,
+    ]  # the folds that the first networks left out
     found = held_out(tuned.card, store, labels.source_id, labels.group)
     assert ids_hash(found) == card["training"]["split"]["test"]["ids_sha256"]
 
@@ -393,8 +397,8 @@ def test_the_input_of_a_plan_is_that_of_the_card(whole, store):
     assert Ensemble.read(whole).input == InputPlan.of_store(store, binning=2)
 
 
-def row(epoch, loss, watched):
-    return {"phase": "mean", "epoch": epoch, "loss": loss, "watched_loss": watched}
+def row(epoch, loss, validation):
+    return {"phase": "mean", "epoch": epoch, "loss": loss, "validation_loss": validation}
 
 
 def test_a_wild_first_epoch_does_not_flatten_the_rest():
@@ -403,9 +407,9 @@ def test_a_wild_first_epoch_does_not_flatten_the_rest():
     assert high == pytest.approx(-4.675)
 
 
-@pytest.mark.parametrize("watched", [None, 0.7])
-def test_one_epoch_is_shown_too(watched):
-    low, high = limits([row(1, 0.7, watched)])
+@pytest.mark.parametrize("validation", [None, 0.7])
+def test_one_epoch_is_shown_too(validation):
+    low, high = limits([row(1, 0.7, validation)])
     assert low < 0.7 < high
 
 

@@ -8,9 +8,9 @@ import pytest
 from targetsel.errors import EnsembleError
 from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan
+from targetsel.training.examples import Examples, PreparedCutouts
 from targetsel.training.members import Member, train_members
 from targetsel.training.network_training import Recipe
-from targetsel.training.pixels import PreparedCutouts
 from tests.training.toy_sky import quiet, toy_labels, toy_store
 
 
@@ -21,22 +21,11 @@ def members(tmp_path):
     pixels = PreparedCutouts.of(
         tmp_path, store, labels.source_id, InputPlan.of_store(store, binning=2)
     )
+    rows = np.arange(60), labels.noise, np.arange(60, 79), labels.weight
+    examples = Examples(pixels.read, labels.mean, *rows)
     plan, recipe = NetworkPlan(2, 2, 0.125), Recipe(200, 1, batch=16)
-    learnt, watched = np.arange(60), np.arange(60, 79)
     return [
-        Member(
-            k,
-            plan,
-            recipe,
-            pixels,
-            labels.mean,
-            labels.noise,
-            labels.weight,
-            learnt,
-            watched,
-            tmp_path,
-        )
-        for k in range(2)
+        Member(k, plan, recipe, examples, tmp_path / f"member-{k}.safetensors") for k in range(2)
     ]
 
 
@@ -50,8 +39,8 @@ def test_a_process_that_is_killed_is_named_and_the_others_are_stopped(members):
     assert multiprocessing.active_children() == []
 
 
-def test_what_a_member_runs_into_in_its_process_is_raised_in_the_first(members):
-    np.save(members[0].pixels.path, np.full((80, 2, 8, 8), np.inf, dtype=np.float16))
+def test_what_a_member_runs_into_in_its_process_is_raised_in_the_first(members, tmp_path):
+    np.save(tmp_path / "pixels.npy", np.full((80, 2, 8, 8), np.inf, dtype=np.float16))
     with pytest.raises(EnsembleError, match=r"member \d: training diverged in epoch 0"):
         train_members(members, 2, quiet)
     assert multiprocessing.active_children() == []

@@ -14,8 +14,8 @@ from targetsel.errors import EnsembleError, OutputError
 from targetsel.networks.deconvolution import Deconvolution
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.training import network_training as training_module
+from targetsel.training.examples import Examples
 from targetsel.training.network_training import (
-    Examples,
     NetworkTraining,
     Recipe,
     new_network,
@@ -117,7 +117,7 @@ def test_every_epoch_is_reported_with_what_is_left(examples):
     assert [each.share for each in whole] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert whole[-1].remaining == 0
     assert str(whole[0]).startswith("mean epoch 1/3: loss ")
-    assert "watched rmse" in str(whole[0])
+    assert "validation rmse" in str(whole[0])
 
 
 def test_within_an_epoch_no_report_says_that_it_is_over(examples, monkeypatch):
@@ -132,14 +132,16 @@ def test_within_an_epoch_no_report_says_that_it_is_over(examples, monkeypatch):
 # ---------------------------------------------------------------- what is kept
 
 
-def watched_losses(monkeypatch, losses):
-    """Make the watched loss of each epoch what is given, in turn."""
+def validation_losses(monkeypatch, losses):
+    """Make the validation loss of each epoch what is given, in turn."""
     values = iter(losses)
-    monkeypatch.setattr(NetworkTraining, "_watch", lambda self, network, phase: (1.0, next(values)))
+    monkeypatch.setattr(
+        NetworkTraining, "_validate", lambda self, network, phase: (1.0, next(values))
+    )
 
 
 def test_a_phase_ends_when_patience_is_over_and_its_best_epoch_is_kept(examples, monkeypatch):
-    watched_losses(monkeypatch, [3.0, 1.0, 2.0, 2.0, 9.0, 8.0, 7.0, 6.0])
+    validation_losses(monkeypatch, [3.0, 1.0, 2.0, 2.0, 9.0, 8.0, 7.0, 6.0])
     recipe = replace(RECIPE, epochs_mean=8, epochs_covariance=1, patience=2)
     training = begun(examples, recipe)
     kept = []
@@ -152,13 +154,13 @@ def test_a_phase_ends_when_patience_is_over_and_its_best_epoch_is_kept(examples,
     assert torch.equal(training.network.head.weight, kept[1]["head.weight"])
 
 
-def test_without_watched_rows_the_last_epoch_is_kept(examples, sky):
+def test_without_validation_rows_the_last_epoch_is_kept(examples, sky):
     flux, _ = sky
-    blind = replace(examples, watched=np.zeros(0, dtype=np.int64))
+    blind = replace(examples, validation=np.zeros(0, dtype=np.int64))
     training = begun(blind, replace(RECIPE, patience=1))
     network = training.run()
     assert len(training.progress.history) == 5
-    assert training.progress.history[-1]["watched_rmse"] is None
+    assert training.progress.history[-1]["validation_rmse"] is None
     assert torch.isfinite(network(torch.from_numpy(flux[:4]))[0]).all()
 
 
@@ -186,8 +188,8 @@ def test_averaged_weights_are_those_that_are_kept(examples):
         assert torch.allclose(training.best[name], value, atol=1e-6), name
 
 
-def test_watching_does_not_change_what_is_learnt(examples):
-    seen, blind = begun(examples), begun(replace(examples, watched=np.zeros(0, dtype=np.int64)))
+def test_validation_does_not_change_the_training(examples):
+    seen, blind = begun(examples), begun(replace(examples, validation=np.zeros(0, dtype=np.int64)))
     seen.epoch()
     blind.epoch()
     assert same_weights(seen.network, blind.network)
@@ -339,7 +341,7 @@ def test_a_checkpoint_says_where_the_training_stands(examples, tmp_path):
 
 
 def test_fewer_sources_than_a_batch_are_refused(examples):
-    few = replace(examples, learnt=np.arange(31))
+    few = replace(examples, training=np.arange(31))
     with pytest.raises(EnsembleError, match="31 sources to learn from, expected at least one ba"):
         begun(few)
 
@@ -383,7 +385,7 @@ def test_mixed_precision_learns_too_and_its_weights_and_statistics_stay_single(m
     training = begun(examples, replace(RECIPE, epochs_mean=6, epochs_covariance=1))
     training.network.stages[0].register_forward_hook(lambda *args: seen.add(args[2].dtype))
     network = training.run()
-    errors = [row["watched_rmse"] for row in training.progress.history]
+    errors = [row["validation_rmse"] for row in training.progress.history]
     assert errors[-1] < 0.8 * errors[0]
     assert torch.bfloat16 in seen
     assert {t.dtype for t in network.state_dict().values() if t.is_floating_point()} == {

@@ -1,16 +1,96 @@
-"""Cutouts are prepared once, and augmented without a change of their light."""
+"""Examples: a split that keeps groups together, cutouts prepared once, faithful augmentation."""
 
 import errno
+import hashlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from targetsel.errors import OutputError
+from targetsel.errors import EnsembleError, OutputError
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
-from targetsel.training.pixels import PreparedCutouts, augmented, turned
+from targetsel.training.examples import TEST, PreparedCutouts, Split, augmented, thinned, turned
 from tests.training.toy_sky import toy_labels, toy_store
+
+IDS = np.arange(1000)
+
+
+def split(group=IDS // 3, members=3, seed=0, ids=IDS):
+    return Split.of(ids, group, members, seed)
+
+
+def test_no_group_is_parted():
+    groups = IDS // 3
+    assert len(np.unique(np.stack([groups, split(groups).fold]), axis=1).T) == len(
+        np.unique(groups)
+    )
+
+
+def test_a_member_sees_neither_the_test_nor_its_own_fold_while_learning():
+    parts = split(members=7)
+    assert parts.n_folds == 7
+    for member in range(7):
+        training, validation = set(parts.training(member)), set(parts.validation(member))
+        assert not training & validation
+        assert not (training | validation) & set(parts.test)
+        assert training | validation | set(parts.test) == set(IDS)
+    assert set.intersection(*(set(parts.training(k)) for k in range(7))) == set()
+
+
+def test_few_members_have_five_folds_and_later_ones_begin_again():
+    parts = split(members=2)
+    assert parts.n_folds == 5
+    assert np.array_equal(parts.validation(5), parts.validation(0))
+
+
+def test_a_tenth_is_tested_and_the_folds_are_alike():
+    parts = split(group=IDS)
+    assert len(parts.test) == pytest.approx(100, abs=30)
+    for member in range(5):
+        assert len(parts.validation(member)) == pytest.approx(180, abs=45)
+
+
+def test_parts_do_not_depend_on_the_order_of_the_sources():
+    order = np.random.default_rng(0).permutation(1000)
+    turned = split(group=order // 3, ids=order)
+    assert np.array_equal(turned.fold, split().fold[order])
+    assert turned.to_card() == split().to_card()
+
+
+def test_another_seed_gives_other_parts():
+    assert not np.array_equal(split(seed=1).fold, split().fold)
+
+
+def test_the_card_has_number_and_hash_of_the_sorted_ids():
+    parts = split()
+    ids = sorted(str(each) for each in IDS[parts.fold == TEST])
+    assert parts.to_card()["test"] == {
+        "n": len(ids),
+        "ids_sha256": hashlib.sha256("\n".join(ids).encode()).hexdigest(),
+    }
+    assert sum(part["n"] for part in parts.to_card().values()) == 1000
+
+
+def test_too_few_groups_are_refused():
+    with pytest.raises(EnsembleError, match="4 groups of sources do not fill a test and 5 folds"):
+        split(group=IDS // 250)
+
+
+def test_an_over_sampled_kind_is_thinned_out_to_its_weight():
+    ids = np.arange(20_000)
+    rare = ids % 2 == 0
+    kept = thinned(ids, np.where(rare, 0.1, 1.0))
+    assert np.isin(ids[~rare], kept).all()
+    assert abs(np.isin(ids[rare], kept).mean() - 0.1) < 0.01
+
+
+def test_without_over_sampling_every_source_is_kept_whatever_the_order():
+    ids = np.arange(50)[::-1]
+    assert (thinned(ids, np.full(50, 0.7)) == ids).all()
+
+
+# ---------------------------------------------------------------- prepared cutouts
 
 
 @pytest.fixture
@@ -23,7 +103,7 @@ def test_pixels_are_the_prepared_cutouts_in_half_precision(store, tmp_path):
     ids = np.array([7, 3, 40])
     pixels = PreparedCutouts.of(tmp_path, store, ids, plan)
     cutouts = store.read(ids).select_bands(("r", "g")).crop(12)
-    read = pixels.reader()(np.array([1, 0]))
+    read = pixels.read(np.array([1, 0]))
     assert read.dtype == np.float32
     assert read == pytest.approx(plan.prepare(cutouts.flux[[1, 0]]), rel=1e-3, abs=1e-3)
 
@@ -34,13 +114,13 @@ def test_a_star_beyond_half_precision_stays_a_number(tmp_path):
     usual = InputPlan.of_store(store)
     linear = usual.stretch.model_copy(update={"kind": "linear", "scale": 1.0, "clip": 1e6})
     pixels = PreparedCutouts.of(tmp_path, store, np.array([1]), replace(usual, stretch=linear))
-    assert pixels.reader()(np.array([0])).max() == np.float32(65504)
+    assert pixels.read(np.array([0])).max() == np.float32(65504)
 
 
 def test_a_source_without_a_band_keeps_its_place_and_says_why(store, tmp_path):
     pixels = PreparedCutouts.of(tmp_path, store, np.array([40, 1]), InputPlan.of_store(store))
     assert pixels.status.tolist() == ["lost band: r", "ok"]
-    assert (pixels.reader()(np.array([0])) == 0).all()
+    assert (pixels.read(np.array([0])) == 0).all()
 
 
 def test_pixels_that_are_there_are_not_made_again(store, tmp_path, monkeypatch):
@@ -60,6 +140,9 @@ def test_a_full_disk_leaves_nothing_under_the_final_name(store, tmp_path, monkey
     with pytest.raises(OutputError, match="could not be written: No space left on device"):
         PreparedCutouts.of(tmp_path, store, store.source_ids(), InputPlan.of_store(store))
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+# ---------------------------------------------------------------- augmentation
 
 
 def test_turned_cutouts_take_all_eight_orientations_and_keep_their_pixels():
