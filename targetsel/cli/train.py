@@ -83,7 +83,7 @@ def train(
 ) -> None:
     """Train an ensemble on the cutouts in STORE; resumes if interrupted."""
     from targetsel.training.ensemble_training import train_into
-    from targetsel.training.inputs import TrainingFiles, TrainingInputs
+    from targetsel.training.plan import TrainingFiles, TrainingInputs
 
     inputs = TrainingInputs.read(
         TrainingFiles(store, spectra, latents, decoder, catalog, group, init),

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from targetsel.errors import SpectrumError
+from targetsel.errors import OutputError, SpectrumError
 from targetsel.spectra.autoencoder import LatentSpace, LossParts, SpectralAutoencoder
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
@@ -32,13 +32,19 @@ from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.lines.table import LineTable
 from targetsel.spectra.spectrum import ERROR_FLOOR
 from targetsel.tables.files import make_folder, written_beside
-from targetsel.training.checkpoint import EpochTraining, copy_of, one_thread, refuse_finished
-from targetsel.training.optimisation import Optimiser
+from targetsel.training.optimisation import (
+    EpochTraining,
+    Optimiser,
+    copy_of,
+    one_cycle,
+    one_thread,
+)
 from targetsel.training.training_spectra import TrainingSpectra
 from targetsel.version import __version__
 
 SMALLEST_GAIN = 1e-3  # smallest relative improvement of the held-out loss that counts
 CYCLE_UP = 0.3  # share of one cycle in which the learning rate rises
+CYCLE_LAST = 4e-6  # last learning rate over the peak
 REGIONS = {
     "3388-3800": (3388.0, 3800.0),
     "3800-4200": (3800.0, 4200.0),
@@ -73,12 +79,7 @@ class DecoderRecipe:
 
     def cycle(self, share: float) -> float:
         """The learning rate after a share (0 to 1) of one cycle: cosines up, then down."""
-        start, end = self.learning_rate / 25, self.learning_rate / 250_000
-        if share < CYCLE_UP:
-            low, way = start, share / CYCLE_UP
-        else:
-            low, way = end, (1 - share) / (1 - CYCLE_UP)
-        return low + (self.learning_rate - low) * (1 - math.cos(math.pi * way)) / 2
+        return one_cycle(share, self.learning_rate, CYCLE_UP, CYCLE_LAST)[0]
 
 
 @dataclass
@@ -334,7 +335,10 @@ def train_decoder_into(
         If the folder holds a finished decoder.
     """
     folder = Path(folder)
-    refuse_finished(folder, FILE_NAME, "trained decoder")
+    if (folder / FILE_NAME).exists():
+        raise OutputError(
+            f"{folder}: holds a trained decoder already. Choose another folder, or delete it."
+        )
     spectra = TrainingSpectra.read(source)
     make_folder(folder)
     checkpoint = folder / "checkpoint.safetensors"

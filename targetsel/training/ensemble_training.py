@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import EnsembleError
+from targetsel.errors import EnsembleError, OutputError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.novelty.novelty import NoveltyReference
@@ -27,7 +27,6 @@ from targetsel.spectra.decoder import Decoder
 from targetsel.tables.files import held, make_folder, written_beside
 from targetsel.tables.parquet import write_table
 from targetsel.training.card import describe, latent_rmse, validated
-from targetsel.training.checkpoint import refuse_finished
 from targetsel.training.examples import Examples, PreparedCutouts, Split, thinned
 from targetsel.training.labels import Labels
 from targetsel.training.members import Member, MemberStanding, TrainedMember, train_members
@@ -93,7 +92,9 @@ def train_into(
     folder = Path(folder)
     if (folder / "card.json").exists():
         shutil.rmtree(folder / WORK, ignore_errors=True)  # left by a run interrupted right after it
-    refuse_finished(folder, "card.json", "finished ensemble")
+        raise OutputError(
+            f"{folder}: holds a finished ensemble already. Choose another folder, or delete it."
+        )
     make_folder(folder)
     check_suits(store, plan.input.bands, plan.input.pixel_scale, plan.input.size, "this training")
     _check_latents(labels, plan, decoder)

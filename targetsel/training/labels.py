@@ -26,7 +26,7 @@ from targetsel.tables.columns import ID, Column, FileKind, is_list, is_number, m
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import matched
 from targetsel.tables.parquet import footer_in, is_simulated, says_simulated
-from targetsel.training.checkpoint import one_thread
+from targetsel.training.optimisation import one_thread
 from targetsel.training.training_spectra import TrainingSpectra
 
 SPECTRA_AT_ONCE = 512

@@ -15,7 +15,6 @@ from typing import Any
 
 from targetsel.errors import EnsembleError, TargetselError
 from targetsel.networks.network import Network, NetworkPlan
-from targetsel.training.checkpoint import one_thread
 from targetsel.training.examples import Examples
 from targetsel.training.network_training import (
     NetworkTraining,
@@ -23,6 +22,7 @@ from targetsel.training.network_training import (
     Standing,
     new_network,
 )
+from targetsel.training.optimisation import one_thread
 from targetsel.weights.safetensors import load_weights, read_safetensors
 
 SECONDS_BETWEEN_LOOKS = 0.2

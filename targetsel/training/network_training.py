@@ -28,10 +28,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from targetsel.errors import EnsembleError
 from targetsel.networks.deconvolution import Deconvolution
 from targetsel.networks.network import Network, NetworkPlan
-from targetsel.training.checkpoint import EpochTraining, copy_of
 from targetsel.training.examples import AUGMENTATIONS, Examples, ReadRows
 from targetsel.training.optimisation import (
     OPTIMISERS,
+    EpochTraining,
+    copy_of,
     decayed_apart,
     gaussian_loss,
     one_cycle,

@@ -36,11 +36,14 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
+def write_safetensors(
+    tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
     """Write tensors to `path`, atomically."""
     from safetensors.torch import save
 
-    whole = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    whole = save(plain, metadata)
     with written_beside(path) as beside:
         beside.write_bytes(whole)
 
