@@ -12,10 +12,9 @@ import typer
 from targetsel.cli.terminal import counted, print_table
 from targetsel.errors import HandoffError
 from targetsel.handoff.assignment import Assignment, Pointing, groups_of, join
-from targetsel.handoff.export import check
+from targetsel.handoff.export import TOOLS, check, find_tool
 from targetsel.handoff.export import export as export_targets
 from targetsel.handoff.prepare import ExportOptions
-from targetsel.handoff.registry import TOOLS, find_tool
 from targetsel.handoff.simulation import INSTRUMENTS, PointingForecast, find_instrument
 from targetsel.handoff.simulation import simulate as simulate_pointing
 from targetsel.handoff.tool import Tool

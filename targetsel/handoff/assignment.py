@@ -22,7 +22,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from targetsel.errors import HandoffError
 from targetsel.handoff.export import separation
 from targetsel.handoff.files import read_fits
-from targetsel.handoff.list_check import check_list
+from targetsel.handoff.prepare import check_list
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import matched

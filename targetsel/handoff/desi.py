@@ -96,7 +96,7 @@ class TertiarySettings(ToolSettings):
     faprgrm: Text
     """name of the program (FAPRGRM), such as tertiary12"""
     obsconds: Literal["BRIGHT", "DARK"]
-    """BRIGHT or DARK"""
+    """observing conditions (OBSCONDS), BRIGHT or DARK"""
     sbprof: Literal["ELG", "BGS", "PSF", "FLT"]
     """surface brightness profile for exposure times: ELG, BGS, PSF or FLT"""
     goaltime: Positive

@@ -1,4 +1,7 @@
-"""Export of target lists to one tool, with maps of ids and priorities, and a check of the file."""
+"""Export of target lists: the tools by name, their files with maps of ids and priorities, a check.
+
+A tool of a new observatory is one module, named here.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from astropy.table import Table
 
-from targetsel.errors import HandoffError
+from targetsel.errors import HandoffError, did_you_mean
+from targetsel.handoff import desi, fourmost, gemini, nirspec, pfs, sdss_v, text_lists, weave
 from targetsel.handoff.files import write_ecsv
-from targetsel.handoff.prepare import ExportOptions, beside, id_map, prepare, priority_map
+from targetsel.handoff.prepare import ExportOptions, prepare
 from targetsel.handoff.settings import ToolSettings
-from targetsel.handoff.tool import Tool, ToolTable, ToolTargets
+from targetsel.handoff.tool import Tool, ToolTable
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.ids import matched
 
+_MODULES = (desi, pfs, fourmost, sdss_v, weave, nirspec, text_lists, gemini)
+TOOLS: dict[str, Tool] = {tool.name: tool for module in _MODULES for tool in module.TOOLS}
 POSITION_TOLERANCE = 0.001  # arcsec
 
 
@@ -34,6 +41,20 @@ class ReadBack:
     n_targets: int
     largest_offset: float
     with_priorities: bool
+
+
+def find_tool(name: str) -> Tool:
+    """The tool of this name.
+
+    Raises
+    ------
+    HandoffError
+        If there is none; it suggests a close name, or lists them all.
+    """
+    if name in TOOLS:
+        return TOOLS[name]
+    hint = did_you_mean(name, TOOLS) or f" Known are {', '.join(TOOLS)}."
+    raise HandoffError(f"no tool '{name}'.{hint}")
 
 
 def export(
@@ -58,13 +79,56 @@ def export(
     path = Path(path)
     prepared = prepare(targets, tool, settings, options)
     files = tool.write(prepared, settings, path)
+    maps = {}
     if tool.priorities is not None:
-        files.append(beside(path, "priorities"))
-        write_ecsv(files[-1], priority_map(prepared))
+        maps["priorities"] = priority_map(prepared)
     if tool.numbers_rows:
-        files.append(beside(path, "ids"))
-        write_ecsv(files[-1], id_map(prepared))
+        maps["ids"] = id_map(prepared)
+    for what, table in maps.items():
+        files.append(path.with_name(f"{path.name}.{what}.ecsv"))
+        write_ecsv(files[-1], table)
     return Export(prepared, tuple(files))
+
+
+def priority_map(targets: ToolTable) -> Table:
+    """Table of the list's priorities and the tool's, the most wanted first."""
+    own = targets.table["priority"].to_numpy().astype(np.int64)
+    pairs = np.stack([-own, targets.priority], axis=1)
+    levels, level_of, counts = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
+    programs = [
+        " ".join(np.unique(targets.program[level_of.ravel() == level].astype(str)).tolist())
+        for level in range(len(levels))
+    ]
+    scale = targets.tool.priorities
+    assert scale is not None
+    return Table(
+        {
+            "list_priority": -levels[:, 0],
+            "tool_priority": levels[:, 1],
+            "n_targets": counts.astype(np.int64),
+            "programs": programs,
+        },
+        meta={
+            "tool": targets.tool.name,
+            "list_priority": "higher is better",
+            "tool_priority": f"{'smaller' if scale.step > 0 else 'higher'} is better, "
+            f"from {scale.best} (best) to {scale.worst} (worst)",
+        },
+    )
+
+
+def id_map(targets: ToolTable) -> Table:
+    """Table of the tool's ids and the targets that they stand for."""
+    catalog = targets.table["source_catalog"].to_pylist()
+    return Table(
+        {
+            "id": targets.id,
+            "target_id": targets.table["target_id"].to_numpy(),
+            "source_id": np.array(targets.table["source_id"].to_pylist()),
+            "source_catalog": [each or "" for each in catalog],
+        },
+        meta={"tool": targets.tool.name},
+    )
 
 
 def check(targets: ToolTable, path: Path) -> ReadBack:
@@ -75,9 +139,15 @@ def check(targets: ToolTable, path: Path) -> ReadBack:
     HandoffError
         If ids, positions (to 0.001 arcsec) or priorities differ.
     """
-    tool = targets.tool
-    back = tool.read(path)
-    rows = _rows_in_file(targets, back, tool, path)
+    back = targets.tool.read(path)
+    rows = matched(targets.id, back.id)
+    lost = targets.id[rows < 0].tolist()
+    if lost or len(back.id) != len(targets):
+        first = f", the first lost is {lost[0]}" if lost else ""
+        raise HandoffError(
+            f"{path}: {back.reader} finds {len(back.id)} targets where {len(targets)} were "
+            f"written for '{targets.tool.name}'{first}. Please report this."
+        )
     offset = separation(targets.ra, targets.dec, back.ra[rows], back.dec[rows])
     if not offset.max() <= POSITION_TOLERANCE:
         worst = int(np.nanargmax(offset))
@@ -91,19 +161,6 @@ def check(targets: ToolTable, path: Path) -> ReadBack:
             "Please report this."
         )
     return ReadBack(back.reader, len(targets), float(offset.max()), back.priority is not None)
-
-
-def _rows_in_file(targets: ToolTable, back: ToolTargets, tool: Tool, path: Path) -> np.ndarray:
-    """Row of each target in the file, shape (M,)."""
-    rows = matched(targets.id, back.id)
-    lost = targets.id[rows < 0].tolist()
-    if lost or len(back.id) != len(targets):
-        first = f", the first lost is {lost[0]}" if lost else ""
-        raise HandoffError(
-            f"{path}: {back.reader} finds {len(back.id)} targets where {len(targets)} were "
-            f"written for '{tool.name}'{first}. Please report this."
-        )
-    return rows
 
 
 def separation(

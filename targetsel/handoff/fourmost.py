@@ -18,9 +18,8 @@ from pydantic import Field, StringConstraints
 from targetsel.documents.models import Expected, Integer
 from targetsel.errors import HandoffError
 from targetsel.handoff.files import read_fits, write_fits
-from targetsel.handoff.settings import ALL, ByClass, Text, TextByClass
-from targetsel.handoff.text_lists import UNKNOWN, FilterSettings, one_magnitude
-from targetsel.handoff.tool import Tool, ToolTable, ToolTargets
+from targetsel.handoff.settings import ALL, ByClass, FilterSettings, Text, TextByClass
+from targetsel.handoff.tool import UNKNOWN, Tool, ToolTable, ToolTargets
 
 FORMAT = {
     "FMTDOC": ("VIS-MAN-4MOST-47110-1720-0001", "format document"),
@@ -86,23 +85,21 @@ class FourmostSettings(FilterSettings):
     """name of the spectral success criteria, for all or by class; DONOTOBSERVE switches targets
     off"""
     resolution: Literal["LRS", "HRS"] = "LRS"
-    """LRS (default) or HRS"""
-    filter: Text | None = None
-    """filter of MAG, such as r_sdss; by default the first the list has of r i z g y u"""
+    """spectrograph, LRS (default) or HRS"""
     mag_type: Text | None = None
-    """4MOST's name of that filter, such as SDSS_r_AB, where it is not known here"""
+    """name that 4MOST has for that filter, such as SDSS_r_AB, where it is not known here"""
     extent: Annotated[dict[str, Literal["point", "sersic"]], ByClass()] | None = None
-    """point (default) or sersic, for all or by class"""
+    """shape, point (default) or sersic, for all or by class"""
     sersic_radius: TextByClass | None = None
-    """[arcsec], a number for all or by class, or a column of the list"""
+    """half-light radius [arcsec], a number for all or by class, or a column of the list"""
     sersic_index: TextByClass | None = None
-    """a number for all or by class, or a column of the list"""
+    """index of the profile, a number for all or by class, or a column of the list"""
     redshift: TextByClass | None = None
-    """of the template, a number (default 0) or a column of the list"""
+    """redshift of the template, a number (default 0) or a column of the list"""
     reddening: TextByClass | None = None
-    """E(B-V) [mag], a number (default 0) or a column of the list"""
+    """reddening E(B-V) [mag], a number (default 0) or a column of the list"""
     cadence: Annotated[Integer, Field(ge=0, le=2**53)] = 0
-    """4MOST's code for the cadence; default 0, none"""
+    """code that 4MOST has for the cadence; default 0, none"""
     classification: Names | None = None
     """expected class of source, such as GAL, for all or by class"""
 
@@ -165,7 +162,7 @@ def _extent(targets: ToolTable, settings: FourmostSettings) -> dict[str, Any]:
 
 def _brightness(targets: ToolTable, settings: FourmostSettings) -> dict[str, Any]:
     """One AB magnitude and the name of its filter."""
-    band, magnitude = one_magnitude(targets, settings)
+    band, magnitude = targets.magnitude(settings)
     known = SYSTEMS.get(band.system)
     if known is None and settings.mag_type is None:
         raise settings.error(

@@ -21,14 +21,8 @@ from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning, WcsError
 from astropy.wcs.utils import skycoord_to_pixel
 
-from targetsel.handoff.files import Card, read_fits, write_fits
-from targetsel.handoff.settings import Positive, Text
-from targetsel.handoff.text_lists import (
-    MagnitudeSettings,
-    one_magnitude,
-    read_lines,
-    write_lines,
-)
+from targetsel.handoff.files import Card, LineFormat, read_fits, write_fits
+from targetsel.handoff.settings import MagnitudeSettings, Positive, Text
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.tables.files import check_output
 
@@ -43,7 +37,9 @@ COLUMNS = {
     "MAG": ("f4", "mag"),
     "priority": ("S",),
 }
-SLITS = {"GMOS": "{width} {length}", "F2": "{length} {width}"}  # slitsize_x, slitsize_y
+GMSKCREATE = LineFormat(
+    "{id:d} {ra_deg:.9f} {dec_deg:.9f} {mag:.2f} {priority} {slitsize_x} {slitsize_y} 0.0 0.0"
+)
 
 
 class GmmpsSettings(MagnitudeSettings):
@@ -53,16 +49,16 @@ class GmmpsSettings(MagnitudeSettings):
 
 class GmskcreateSettings(MagnitudeSettings):
     instrument: Literal["GMOS", "F2"] = "GMOS"
-    """GMOS (default) or F2, whose slits lie the other way"""
+    """instrument, GMOS (default) or F2, whose slits lie the other way"""
     slit_width: Positive = 1.0
-    """[arcsec]; default 1"""
+    """width of slits [arcsec]; default 1"""
     slit_length: Positive = 5.0
-    """[arcsec]; default 5"""
+    """length of slits [arcsec]; default 5"""
 
 
 def write_gmmps(targets: ToolTable, settings: GmmpsSettings, path: Path) -> list[Path]:
     """Write the object table; its mandatory columns in the order that GMMPS wants."""
-    _, magnitude = one_magnitude(targets, settings)
+    _, magnitude = targets.magnitude(settings)
     x, y, cards = _pixels(targets, settings)
     values = {
         "ID": targets.id,
@@ -139,16 +135,10 @@ def _is_of_the_sky(header: fits.Header) -> bool:
 
 def write_gmskcreate(targets: ToolTable, settings: GmskcreateSettings, path: Path) -> list[Path]:
     """Write the list."""
-    slit = SLITS[settings.instrument].format(width=settings.slit_width, length=settings.slit_length)
-    line = "{id} {ra_deg:.9f} {dec_deg:.9f} {mag:.2f} {priority} " + f"{slit} 0.0 0.0"
-    return write_lines(targets, settings, path, line)
-
-
-def read_gmskcreate(path: Path) -> ToolTargets:
-    """The science targets of such a list."""
-    rows = [line.split() for line in path.read_text("utf-8").splitlines()]
-    rows = [row for row in rows if row[4] in ("1", "2", "3")]
-    return read_lines(rows, id=0, ra=1, dec=2, priority=4, is_number=True, angle=float)
+    x, y = settings.slit_width, settings.slit_length
+    if settings.instrument == "F2":
+        x, y = y, x
+    return GMSKCREATE.write(targets, settings, path, slitsize_x=x, slitsize_y=y)
 
 
 TOOLS = (
@@ -172,7 +162,7 @@ TOOLS = (
         source="GeminiDRSoftware/GMMPS, html/_sources/createOT.rst.txt",
         suffix=".txt",
         write=write_gmskcreate,
-        read=read_gmskcreate,
+        read=GMSKCREATE.read,
         priorities=PRIORITIES,
         ids="row",
         max_targets=LARGEST_ID,

@@ -15,29 +15,20 @@ import numpy as np
 from astropy.table import Table
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.files import write_text
-from targetsel.handoff.text_lists import MagnitudeSettings, one_magnitude
+from targetsel.handoff.files import LineFormat
+from targetsel.handoff.settings import MagnitudeSettings
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 
 LARGEST_EXTENT = 1.0  # deg, from the center
+PLAIN = LineFormat("{id} {ra_deg:.9f} {dec_deg:.9f} {priority}", ("# ID RA DEC Weight",))
+WITH_MAGNITUDES = LineFormat(f"{PLAIN.line} {{mag:.3f}}", (f"{PLAIN.header[0]} Magnitude",))
 
 
 def write(targets: ToolTable, settings: MagnitudeSettings, path: Path) -> list[Path]:
     """Write the catalog, with magnitudes where the list has fluxes."""
     _check_extent(targets)
-    columns = {
-        "ID": [str(each) for each in targets.id.tolist()],
-        "RA": [f"{each:.9f}" for each in targets.ra.tolist()],
-        "DEC": [f"{each:.9f}" for each in targets.dec.tolist()],
-        "Weight": [str(each) for each in targets.priority.tolist()],
-    }
-    if settings.filter is not None or targets.photometry.bands():
-        _, magnitude = one_magnitude(targets, settings)
-        columns["Magnitude"] = [f"{each:.3f}" for each in magnitude.tolist()]
-    lines = ["# " + " ".join(columns)]
-    lines += [" ".join(row) for row in zip(*columns.values(), strict=True)]
-    write_text(path, "\n".join(lines) + "\n")
-    return [path]
+    has_magnitudes = settings.filter is not None or targets.photometry.bands()
+    return (WITH_MAGNITUDES if has_magnitudes else PLAIN).write(targets, settings, path)
 
 
 def read(path: Path) -> ToolTargets:

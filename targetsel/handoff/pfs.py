@@ -20,8 +20,6 @@ written only where they are set here.
 
 from __future__ import annotations
 
-import csv
-import io
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
@@ -39,7 +37,6 @@ from targetsel.documents.models import Integer
 from targetsel.errors import HandoffError
 from targetsel.handoff.files import write_ecsv, write_text
 from targetsel.handoff.settings import ByClass, NumberByClass, Text, TextByClass, ToolSettings
-from targetsel.handoff.text_lists import known_bands
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.photometry.bands import Band
 from targetsel.tables.files import written_beside
@@ -60,52 +57,50 @@ CATEGORIES = (
 )
 
 
-class UploaderSettings(ToolSettings):
+class PfsSettings(ToolSettings):
+    """Settings that all of PFS's tools have."""
+
     exptime: NumberByClass | None = None
     """total exposure time [s], for all or by class, where the list has none"""
+
+    def exposure_times(self, targets: ToolTable) -> np.ndarray:
+        """Total exposure time of each target [s], the list's own or else the setting's, (M,).
+
+        Raises
+        ------
+        HandoffError
+            If a time is neither in the list nor set, or is not above zero.
+        """
+        times = targets.number("exptime")
+        if np.isnan(times).any():
+            given = self.by_class("exptime", targets.program).astype(float)
+            times = np.where(np.isnan(times), given, times)
+        if not (times > 0).all():
+            raise self.error(
+                "exptime", f"'exptime' is {times.min():g} for some targets; expected above zero"
+            )
+        return times
+
+
+class UploaderSettings(PfsSettings):
     resolution: Annotated[dict[str, Literal["L", "M"]], ByClass()]
-    """L or M, for all or by class"""
+    """resolution, L or M, for all or by class"""
     reference_arm: TextByClass
     """arm that the exposure time is for: b, r, n (L) or b, m, n (M)"""
 
 
-class NetflowSettings(ToolSettings):
-    exptime: NumberByClass | None = None
-    """exposure time [s], for all or by class, where the list has none"""
+class NetflowSettings(PfsSettings):
     qa_reference_arm: Annotated[dict[str, Literal["b", "r", "m", "n"]], ByClass()] | None = None
-    """b, r, m or n, for all or by class; left out by default"""
+    """arm b, r, m or n, for all or by class; left out by default"""
 
 
-class GaSettings(ToolSettings):
-    exptime: NumberByClass | None = None
-    """exposure time [s], for all or by class, where the list has none"""
+class GaSettings(PfsSettings):
     proposalid: TextByClass | None = None
     """proposal id; left out by default"""
     catid: Integer | None = Field(default=None, ge=0, le=2**31 - 1)
     """catalog id given by the observatory; left out by default"""
     obcode: Text | None = None
     """what obcode begins with, before the source's id; left out by default"""
-
-
-def filters_of(targets: ToolTable) -> list[tuple[Band, ...]]:
-    """The filters that both the list and PFS have, category by category.
-
-    Raises
-    ------
-    HandoffError
-        If there are none, or a name is ambiguous.
-    """
-    for each in targets.photometry.bands():
-        if each.system == "hsc" and each.name in ("r", "i"):
-            raise HandoffError(
-                f"the list's column flux_{each} is ambiguous for '{targets.tool.name}': HSC has "
-                f"two filters {each.name}. Name it flux_{each.name}_old_hsc or "
-                f"flux_{each.name}2_hsc."
-            )
-    wanted = {name: Band.parse(name) for category in CATEGORIES for name in category}
-    known = known_bands(targets, wanted.values())
-    grouped = [tuple(wanted[n] for n in names if wanted[n] in known) for names in CATEGORIES]
-    return [each for each in grouped if each]
 
 
 def total_fluxes(targets: ToolTable) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -116,17 +111,25 @@ def total_fluxes(targets: ToolTable) -> dict[str, tuple[np.ndarray, np.ndarray]]
     Raises
     ------
     HandoffError
-        If any target has no flux at all.
+        If the list has none of PFS's filters, the name of one is ambiguous, or any target has no
+        flux at all.
     """
     tool, photometry = targets.tool.name, targets.photometry
+    for each in photometry.bands():
+        if each.system == "hsc" and each.name in ("r", "i"):
+            raise HandoffError(
+                f"the list's column flux_{each} is ambiguous for '{tool}': HSC has two filters "
+                f"{each.name}. Name it flux_{each.name}_old_hsc or flux_{each.name}2_hsc."
+            )
+    present = targets.bands_of(Band.parse(name) for names in CATEGORIES for name in names)
     fluxes = {}
     seen_in_any = np.zeros(len(targets), dtype=bool)
-    for category in filters_of(targets):
+    for names in CATEGORIES:
         seen = np.zeros(len(targets), dtype=bool)
-        for each in category:
-            flux, error = photometry.flux(each), photometry.flux_error(each)
+        for band in (each for each in present if str(each) in names):
+            flux, error = photometry.flux(band), photometry.flux_error(band)
             usable = np.isfinite(flux) & ~seen
-            fluxes[str(each)] = np.where(usable, flux, np.nan), np.where(usable, error, np.nan)
+            fluxes[str(band)] = np.where(usable, flux, np.nan), np.where(usable, error, np.nan)
             seen |= usable
         seen_in_any |= seen
     if not seen_in_any.all():
@@ -149,7 +152,7 @@ def write_uploader(targets: ToolTable, settings: UploaderSettings, path: Path) -
         "obj_id": targets.id,
         "ra": targets.ra,
         "dec": targets.dec,
-        "exptime": settings.filled("exptime", targets.exptime, targets.program),
+        "exptime": settings.exposure_times(targets),
         "priority": targets.priority,
         "resolution": resolution,
         "reference_arm": arm,
@@ -161,7 +164,7 @@ def write_uploader(targets: ToolTable, settings: UploaderSettings, path: Path) -
         columns[name] = flux
         if np.isfinite(error).any():
             columns[f"{name}_error"] = error
-    write_text(path, _csv(columns))
+    write_text(path, pd.DataFrame(columns).to_csv(index=False))
     return [path]
 
 
@@ -192,30 +195,14 @@ def _check_arms(resolution: np.ndarray, arm: np.ndarray, settings: UploaderSetti
             )
 
 
-def _csv(columns: dict[str, np.ndarray]) -> str:
-    """Comma-separated values; numbers with every digit they have, nothing for NaN."""
-    stream = io.StringIO()
-    lines = csv.writer(stream, lineterminator="\n")
-    lines.writerow(columns)
-    lines.writerows(zip(*(_cells(values) for values in columns.values()), strict=True))
-    return stream.getvalue()
-
-
-def _cells(values: np.ndarray) -> list[str]:
-    if values.dtype.kind == "f":
-        return ["" if np.isnan(each) else repr(each) for each in values.tolist()]
-    return [str(each) for each in values.tolist()]
-
-
 def write_netflow(targets: ToolTable, settings: NetflowSettings, path: Path) -> list[Path]:
     """Write the science list as ECSV."""
-    exptime = settings.filled("exptime", targets.exptime, targets.program)
     table = Table(
         {
             "ID": targets.id,
             "R.A.": targets.ra * units.deg,
             "Dec.": targets.dec * units.deg,
-            "Exposure Time": exptime * units.s,
+            "Exposure Time": settings.exposure_times(targets) * units.s,
             "Priority": targets.priority,
         }
     )
@@ -244,9 +231,7 @@ def write_ga(targets: ToolTable, settings: GaSettings, path: Path) -> list[Path]
         described("pmdec", pa.float64(), "mas/yr"): targets.pmdec,
         described("parallax", pa.float64(), "mas"): targets.number("parallax"),
         described("priority", pa.int64()): targets.priority,
-        described("exp_time", pa.float64(), "s"): settings.filled(
-            "exptime", targets.exptime, targets.program
-        ),
+        described("exp_time", pa.float64(), "s"): settings.exposure_times(targets),
     }
     columns |= _written_if_set(targets, settings)
     for name, (flux, error) in total_fluxes(targets).items():

@@ -1,23 +1,36 @@
-"""Target lists prepared for one tool: at its epoch, with its priorities and its ids."""
+"""Target lists checked, and prepared for one tool: at its epoch, with its priorities and its ids.
+
+Lists are also joined, cut and edited by hand; columns and values that would mislead a tool are
+refused.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 from astropy import units
 from astropy.coordinates import Distance, SkyCoord
-from astropy.table import Table
 from astropy.time import Time
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.list_check import check_list
-from targetsel.handoff.settings import EpochSettings, ToolSettings
+from targetsel.handoff.settings import EPOCHS, EpochSettings, ToolSettings
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, names_of
 from targetsel.photometry.columns import floats
-from targetsel.selection.target_list import TargetList
+from targetsel.selection.target_list import TARGETS, TargetList
+from targetsel.tables.columns import NEVER
+
+FASTEST = 20_000.0  # mas/yr, about twice the motion of Barnard's star
+_NEEDED = (
+    *("target_id", "source_id", "ra", "dec", "priority", "subpriority", "program", "target_bits"),
+    *("ref_epoch", "pmra", "pmdec", "n_obs"),
+)
+_LIST = replace(
+    TARGETS,
+    columns=tuple(replace(each, required=each.name in _NEEDED) for each in TARGETS.columns),
+    error=HandoffError,
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,6 @@ def prepare(
     return ToolTable(
         tool,
         table,
-        targets.footer,
         _ids(table, tool, settings),
         ra,
         dec,
@@ -80,6 +92,55 @@ def prepare(
         priority,
         options.magnitudes,
     )
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+
+def check_list(targets: TargetList) -> None:
+    """Refuse a list whose columns or values cannot be those of targets.
+
+    Raises
+    ------
+    HandoffError
+        If a column is missing, there twice, of another type or has gaps; ids are negative or not
+        unique; positions, motions, epochs, sub-priorities or numbers of observations are
+        impossible; or a target class has a name of several lines.
+    """
+    table = targets.table
+    _LIST.check(table.schema, "the list")
+    for column in _LIST.columns:
+        if column.required and column.null_when == NEVER and table[column.name].null_count:
+            raise HandoffError(f"the list's column '{column.name}' has gaps. Select anew.")
+    target_id = table["target_id"].to_numpy()
+    if len(np.unique(target_id)) != len(target_id):
+        raise HandoffError("the list has several targets of one target_id. Select anew.")
+    number = {each: floats(table[each]) for each in _NEEDED if each not in ("source_id", "program")}
+    ra, dec, subpriority = number["ra"], number["dec"], number["subpriority"]
+    _check(table, "target_id", target_id >= 0, "no negative ids")
+    _check(table, "ra", (ra >= 0) & (ra < 360), "0 to 360 deg")
+    _check(table, "dec", np.abs(dec) <= 90, "-90 to 90 deg")
+    _check(table, "subpriority", (subpriority >= 0) & (subpriority < 1), "0 to 1, without 1")
+    for name in ("pmra", "pmdec"):
+        unknown = np.isnan(number[name])
+        _check(table, name, unknown | (np.abs(number[name]) <= FASTEST), "a motion in mas/yr")
+    since, n_obs = number["ref_epoch"], number["n_obs"]
+    plausible = np.isnan(since) | (since == 0) | ((since > EPOCHS[0]) & (since < EPOCHS[1]))
+    _check(table, "ref_epoch", plausible, "a Julian year, or nothing")
+    _check(table, "n_obs", np.isnan(n_obs) | (n_obs >= 1), "1 or more, or nothing")
+    for name in table["program"].unique().to_pylist():
+        if not name.isprintable():
+            raise HandoffError(f"the list has a target class {name!r}; expected one line of text.")
+
+
+def _check(table: pa.Table, name: str, right: np.ndarray, expected: str) -> None:
+    wrong = np.flatnonzero(~right)
+    if len(wrong):
+        first = wrong[0].item()
+        raise HandoffError(
+            f"{name} of {len(wrong)} of {len(right)} targets is impossible: that of target "
+            f"{table['target_id'][first]} is {table[name][first]}; expected {expected}."
+        )
 
 
 # --- ids -----------------------------------------------------------------------------------------
@@ -233,52 +294,3 @@ def _steps(n_levels: int, scale: PriorityScale) -> np.ndarray:
     place = np.arange(n_levels) * n_steps // n_levels
     best = scale.worst - scale.step * (n_steps - 1) if scale.kept else scale.best
     return best + scale.step * place
-
-
-# --- maps beside the file ------------------------------------------------------------------------
-
-
-def priority_map(targets: ToolTable) -> Table:
-    """Table of the list's priorities and the tool's, the most wanted first."""
-    pairs = np.stack([-targets.list_priority, targets.priority], axis=1)
-    levels, level_of, counts = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
-    programs = [
-        " ".join(np.unique(targets.program[level_of.ravel() == level].astype(str)).tolist())
-        for level in range(len(levels))
-    ]
-    table = Table(
-        {
-            "list_priority": -levels[:, 0],
-            "tool_priority": levels[:, 1],
-            "n_targets": counts.astype(np.int64),
-            "programs": programs,
-        }
-    )
-    scale = targets.tool.priorities
-    assert scale is not None
-    table.meta = {
-        "tool": targets.tool.name,
-        "list_priority": "higher is better",
-        "tool_priority": f"{'smaller' if scale.step > 0 else 'higher'} is better, "
-        f"from {scale.best} (best) to {scale.worst} (worst)",
-    }
-    return table
-
-
-def id_map(targets: ToolTable) -> Table:
-    """Table of the tool's ids and the targets that they stand for."""
-    catalog = targets.table["source_catalog"].to_pylist()
-    return Table(
-        {
-            "id": targets.id,
-            "target_id": targets.target_id,
-            "source_id": np.array(targets.table["source_id"].to_pylist()),
-            "source_catalog": [each or "" for each in catalog],
-        },
-        meta={"tool": targets.tool.name},
-    )
-
-
-def beside(path: Path, what: str) -> Path:
-    """The file written beside a tool's file: ``<file>.<what>.ecsv``."""
-    return path.with_name(f"{path.name}.{what}.ecsv")

@@ -15,7 +15,6 @@ import numpy as np
 
 from targetsel.handoff.files import read_fits, write_fits
 from targetsel.handoff.settings import Positive, Text, TextByClass, ToolSettings
-from targetsel.handoff.text_lists import known_bands
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.photometry.bands import Band
 
@@ -61,11 +60,11 @@ class SdssVSettings(ToolSettings):
     cadence: TextByClass
     """name of the cadence, such as bright_1x1, for all or by class"""
     fiber_type: Literal["BOSS", "APOGEE"] = "BOSS"
-    """BOSS (default) or APOGEE"""
+    """spectrograph, BOSS (default) or APOGEE"""
     program: Text = "open_fiber"
-    """default open_fiber"""
+    """name of the program; default open_fiber"""
     category: Text = "science"
-    """default science"""
+    """category of the targets; default science"""
     value: Positive = 1.0
     """value of an observed target; default 1"""
 
@@ -95,15 +94,6 @@ def write(targets: ToolTable, settings: SdssVSettings, path: Path) -> list[Path]
         "cadence": settings.by_class("cadence", targets.program),
         "fiberType": settings.fiber_type,
     }
-    for name in ("carton", "program", "category", "cadence"):
-        width = int(COLUMNS[name][0][1:])
-        for text in np.unique(np.asarray(values[name]).astype(str)).tolist():
-            if not (text.isascii() and len(text) <= width):
-                raise settings.error(
-                    name,
-                    f"the {name} '{text}' is too long or not ASCII; 'sdss-v' takes {width} "
-                    "characters at most",
-                )
     write_fits(path, COLUMNS, values, "TARGETS")
     return [path]
 
@@ -117,9 +107,8 @@ def read(path: Path) -> ToolTargets:
 def _magnitudes(targets: ToolTable) -> np.ndarray:
     """AB magnitudes in g, r, i and z, shape (M, 10); NaN where unknown."""
     wanted = [Band(name, system) for system in SYSTEMS for name in MAGNITUDES[:4]]
-    present = known_bands(targets, wanted)
     magnitude = np.full((len(targets), len(MAGNITUDES)), np.nan, np.float32)
-    for band in reversed(present):  # sdss over ps1
+    for band in reversed(targets.bands_of(wanted)):  # sdss over ps1
         magnitude[:, MAGNITUDES.index(band.name)] = targets.photometry.magnitude(band)
     return magnitude
 

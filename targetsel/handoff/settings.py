@@ -13,8 +13,7 @@ import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr
 from pydantic_core import core_schema
 
-from targetsel.documents.document import Map, read_document, read_text
-from targetsel.documents.models import DocumentModel, Expected, Number, Quantity, validate
+from targetsel.documents.models import DocumentModel, Expected, Number, Quantity, read_model
 from targetsel.errors import HandoffError, TargetselError
 
 EPOCHS = (1900.0, 2200.0)  # Julian years, between which an epoch is plausible
@@ -61,22 +60,15 @@ class ToolSettings(DocumentModel):
             With the file's line and column: it is missing, no such YAML, lacks a setting that the
             tool needs, or has one that it does not take.
         """
-        if path is None:
-            cls._check_complete({}, "settings", tool)
+        if path is not None:
+            found = read_model(path, cls, HandoffError)
+            found._folder = path.parent
+        else:
+            for key, field in cls.model_fields.items():
+                if field.is_required():
+                    raise cls._needs(key, tool)
             found = cls()
-            found._tool = tool
-            return found
-        path = Path(path)
-        return cls.parse(read_text(path, HandoffError), str(path), tool)
-
-    @classmethod
-    def parse(cls, text: str, file: str, tool: str) -> Self:
-        """The settings in the text of a YAML file, which relative paths in it start from."""
-        tree = read_document(text, file, HandoffError)
-        if isinstance(tree, Map) and not set(tree) - set(cls.model_fields):
-            cls._check_complete(tree, file, tool)
-        found = validate(tree, cls)
-        found._tool, found._folder = tool, Path(file).parent
+        found._tool = tool
         return found
 
     @classmethod
@@ -85,14 +77,8 @@ class ToolSettings(DocumentModel):
         return " ".join((cls.model_fields[key].description or key).split())
 
     @classmethod
-    def _check_complete(cls, given: Mapping[str, Any], file: str, tool: str) -> None:
-        for key, field in cls.model_fields.items():
-            if field.is_required() and key not in given:
-                raise HandoffError(f"{file}: {cls._need(key, tool)}")
-
-    @classmethod
-    def _need(cls, key: str, tool: str) -> str:
-        return (
+    def _needs(cls, key: str, tool: str) -> HandoffError:
+        return HandoffError(
             f"'{tool}' needs the setting '{key}' ({cls.meaning(key)}). "
             f"Write `{key}: ...` in a YAML file and give it with --config."
         )
@@ -116,36 +102,18 @@ class ToolSettings(DocumentModel):
         """
         given = getattr(self, key)
         if given is None and default is None:
-            raise HandoffError(f"settings: {self._need(key, self._tool)}")
+            raise self._needs(key, self._tool)
+        given = given or {}
         values = {}
         for name in np.unique(program.astype(str)).tolist():
-            values[name] = (given or {}).get(name, (given or {}).get(ALL, default))
+            values[name] = given.get(name, given.get(ALL, default))
             if values[name] is None:
                 raise self.error(
                     key,
-                    f"'{key}' says nothing of the class '{name}'. Add it, or one value for all; "
-                    f"expected {self.meaning(key)}",
+                    f"'{key}' has no value for the class '{name}'. Add one, or give one value for "
+                    f"all; expected {self.meaning(key)}",
                 )
         return np.array([values[name] for name in program.tolist()], dtype=object)
-
-    def filled(self, key: str, values: np.ndarray, program: np.ndarray) -> np.ndarray:
-        """Positive numbers, their gaps (NaN) filled from the setting `key`, shape (M,).
-
-        The setting is neither used nor required if the list has no gap.
-
-        Raises
-        ------
-        HandoffError
-            If a gap cannot be filled, or a number is not above zero.
-        """
-        if np.isnan(values).any():
-            given = self.by_class(key, program).astype(float)
-            values = np.where(np.isnan(values), given, values)
-        if not (values > 0).all():
-            raise self.error(
-                key, f"'{key}' is {values.min():g} for some targets; expected above zero"
-            )
-        return values
 
     def path(self, key: str) -> Path:
         """The path of a file that must be there, relative to the settings' own folder.
@@ -157,7 +125,7 @@ class ToolSettings(DocumentModel):
         """
         found = self._folder / getattr(self, key)
         if not found.is_file():
-            raise self.error(key, f"'{key}': {found} is no file")
+            raise self.error(key, f"'{key}': {found} does not exist or is not a file")
         return found
 
     def error(self, key: str, message: str) -> TargetselError:
@@ -172,4 +140,16 @@ class EpochSettings(ToolSettings):
     """Settings of a tool that takes positions at the epoch of the observation."""
 
     epoch: Epoch
-    """Julian year of the observation, which positions are moved to"""
+    """epoch of the observation (Julian year), which positions are moved to"""
+
+
+class FilterSettings(ToolSettings):
+    """Settings of a tool that takes one magnitude of each target."""
+
+    filter: Text | None = None
+    """filter of the magnitude, such as r_sdss; by default the first the list has of r i z g y u j h
+    k"""
+
+
+class MagnitudeSettings(EpochSettings, FilterSettings):
+    """Settings of a tool that takes one magnitude, and positions at the epoch of observation."""

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from targetsel.errors import HandoffError, did_you_mean
-from targetsel.handoff.list_check import check_list
+from targetsel.handoff.prepare import check_list
 from targetsel.selection.target_list import TargetList
 
 MOST_FIBERS = 100_000

@@ -6,7 +6,7 @@ Each tool is a `Tool` in the module of its observatory, with two functions, `wri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,13 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from targetsel.handoff.settings import ToolSettings
+from targetsel.errors import HandoffError, did_you_mean
+from targetsel.handoff.settings import FilterSettings, ToolSettings
+from targetsel.photometry.bands import Band
 from targetsel.photometry.columns import CatalogPhotometry, floats
+
+BANDS = ("r", "i", "z", "g", "y", "u", "j", "h", "k")
+UNKNOWN = 99.0  # magnitude where there is no flux
 
 
 @dataclass(frozen=True)
@@ -149,8 +154,6 @@ class ToolTable:
     ----------
     table : pa.Table
         The target list's own columns.
-    footer : dict
-        The target list's own footer.
     id : ndarray, shape (M,)
         Each target's id in the tool's file: an int64 or a name, see `Tool.ids`.
     ra, dec : ndarray, shape (M,)
@@ -167,7 +170,6 @@ class ToolTable:
 
     tool: Tool
     table: pa.Table
-    footer: dict[str, Any]
     id: np.ndarray
     ra: np.ndarray
     dec: np.ndarray
@@ -179,16 +181,6 @@ class ToolTable:
 
     def __len__(self) -> int:
         return self.table.num_rows
-
-    @property
-    def target_id(self) -> np.ndarray:
-        """The list's own ids, shape (M,), int64."""
-        return self.table["target_id"].to_numpy()
-
-    @property
-    def list_priority(self) -> np.ndarray:
-        """The list's own priorities, higher is more wanted, shape (M,), int64."""
-        return self.table["priority"].to_numpy().astype(np.int64)
 
     @property
     def name(self) -> np.ndarray:
@@ -215,15 +207,68 @@ class ToolTable:
             return np.full(len(self), np.nan)
         return floats(self.table[name])
 
-    @property
-    def exptime(self) -> np.ndarray:
-        """Exposure time requested [s], NaN where the list has none, shape (M,)."""
-        return self.number("exptime")
-
-    def filled(self, name: str, default: np.ndarray | float) -> np.ndarray:
+    def filled(self, name: str, default: float) -> np.ndarray:
         """The same with `default` in place of NaN."""
-        values = self.number(name)
-        return np.where(np.isnan(values), default, values)
+        return np.nan_to_num(self.number(name), nan=default)
+
+    def magnitude(
+        self, settings: FilterSettings, bands: tuple[str, ...] = BANDS
+    ) -> tuple[Band, np.ndarray]:
+        """A band and the AB magnitudes in it, shape (M,), `UNKNOWN` where there is no flux.
+
+        The band is that of the setting ``filter``, or else the first of `bands` that the list has
+        in any photometric system.
+
+        Raises
+        ------
+        HandoffError
+            If the list has no such flux, or no target has.
+        """
+        by_name = {str(each): each for each in self.photometry.bands()}
+        if settings.filter is not None:
+            name = settings.filter.lower()
+            if name not in by_name:
+                hint = did_you_mean(settings.filter, by_name) or f" It has {self._fluxes()}."
+                raise settings.error(
+                    "filter",
+                    f"'filter' is '{settings.filter}', and the list has no flux_{name}.{hint}",
+                )
+            chosen = by_name[name]
+        else:
+            known = [each for band in bands for each in by_name.values() if each.name == band]
+            if not known:
+                raise self._no_flux(f"flux_<band>_<system> [nJy] for a band of {' '.join(bands)}")
+            chosen = known[0]
+        magnitude = self.photometry.magnitude(chosen)
+        if np.isnan(magnitude).all():
+            raise HandoffError(
+                f"no target has a flux above zero in {chosen}, which '{self.tool.name}' would be "
+                "given magnitudes of. Choose another one with the setting `filter`."
+            )
+        return chosen, np.nan_to_num(magnitude, nan=UNKNOWN)
+
+    def bands_of(self, wanted: Iterable[Band]) -> list[Band]:
+        """Wanted bands in which the list has fluxes, in the order wanted.
+
+        Raises
+        ------
+        HandoffError
+            If there is none.
+        """
+        wanted, present = list(wanted), self.photometry.bands()
+        found = [each for each in wanted if each in present]
+        if not found:
+            raise self._no_flux(f"one of {', '.join(f'flux_{each}' for each in wanted)} [nJy]")
+        return found
+
+    def _no_flux(self, expected: str) -> HandoffError:
+        return HandoffError(
+            f"the list has no flux in any filter that '{self.tool.name}' knows: it has "
+            f"{self._fluxes()}, expected {expected}."
+        )
+
+    def _fluxes(self) -> str:
+        return ", ".join(f"flux_{each}" for each in self.photometry.bands()) or "none"
 
 
 def names_of(table: pa.Table) -> np.ndarray:

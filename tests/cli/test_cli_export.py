@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from targetsel.cli.handoff import assign, export, import_assignment
 from targetsel.errors import CatalogError, HandoffError, OutputError
-from targetsel.handoff.registry import TOOLS
+from targetsel.handoff.export import TOOLS
 from targetsel.selection.target_list import TargetList
 from tests.handoff.assigned_by_hand import write_fba
 from tests.handoff.lists_by_hand import target_list

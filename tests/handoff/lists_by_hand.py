@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
-import yaml
 
-from targetsel.handoff.settings import ToolSettings
-from targetsel.handoff.tool import Tool
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.parquet import described
 
@@ -77,9 +71,27 @@ def target_list(n: int = 4, **changed) -> TargetList:
     return TargetList(pa.table(arrays, schema=pa.schema(list(columns))), footer)
 
 
-def settings(tool: Tool, values: Mapping | None = None, folder: Path = Path()) -> ToolSettings:
-    """Settings as a file ``settings.yaml`` in `folder` would give them."""
-    if not values:
-        return tool.settings.read(None, tool.name)
-    text = yaml.safe_dump(dict(values), sort_keys=False)
-    return tool.settings.parse(text, str(folder / "settings.yaml"), tool.name)
+def wide_list(**changed) -> TargetList:
+    """Four targets across RA 0; 103 moves by 1 arcsec/yr to the south-east, known at 2016.0."""
+    moving = {
+        "ref_epoch": [None, None, 2016.0, None],
+        "pmra": [None, None, 800.0, None],
+        "pmdec": [None, None, -600.0, None],
+    }
+    return target_list(**(moving | changed))
+
+
+def moving_list() -> TargetList:
+    """Four targets within 4 arcmin of (150, 2.2).
+
+    102 moves by 1 arcsec/yr to the east, 103 by 1 arcsec/yr to the south, both since 2016.5, so
+    that they are 10 arcsec away in 2026.5; 101 and 104 are galaxies without a known motion. 104
+    lies a hair beside whole seconds and arcseconds.
+    """
+    return target_list(
+        ra=[150.0, 150.01, 150.02, 149.9791666666],
+        dec=[2.2, 2.21, 2.22, 2.1833333333],
+        ref_epoch=[None, 2016.5, 2016.5, None],
+        pmra=[None, 1000.0, 0.0, None],
+        pmdec=[None, 0.0, -1000.0, None],
+    )

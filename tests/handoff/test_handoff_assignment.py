@@ -12,8 +12,8 @@ from targetsel.handoff.files import write_ecsv
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.parquet import write_table
 from tests.handoff.assigned_by_hand import SCIENCE, SKY, STANDARD, write_design, write_fba
-from tests.handoff.desi_and_pfs import exported
 from tests.handoff.lists_by_hand import target_list
+from tests.handoff.tools_by_hand import exported
 
 # Where target_list() has its targets.
 PLACE = {101: (359.75, -1.5), 102: (0.0, 0.5), 103: (0.25, 2.5), 104: (0.5, 4.5)}

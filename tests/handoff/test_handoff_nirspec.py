@@ -13,9 +13,8 @@ import pytest
 
 from targetsel.errors import HandoffError
 from targetsel.handoff import nirspec
-
-from .lists_by_hand import target_list
-from .other_tools import exported
+from tests.handoff.lists_by_hand import target_list
+from tests.handoff.tools_by_hand import exported
 
 # NIRSpec_SIAF.xml of pysiaf 0.29.0, PRDOPSSOC-075: V2Ref, V3Ref [arcsec], V3IdlYAngle [deg]
 FULL_MSA = SimpleNamespace(V2Ref=378.563202, V3Ref=-428.402832, V3IdlYAngle=138.5745697)

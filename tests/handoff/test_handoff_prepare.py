@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.prepare import ExportOptions, id_map, moved, prepare, priority_map
+from targetsel.handoff.export import id_map, priority_map
+from targetsel.handoff.prepare import ExportOptions, moved, prepare
 from targetsel.handoff.settings import EpochSettings
 from targetsel.handoff.tool import PriorityScale, Tool
-from tests.handoff.lists_by_hand import settings, target_list
+from targetsel.photometry.bands import Band
+from tests.handoff.lists_by_hand import target_list
+from tests.handoff.tools_by_hand import settings
 
 STILL = ExportOptions(assume_still=True)
 
@@ -264,3 +267,20 @@ def test_priority_map_names_levels_counts_and_direction():
     assert [tuple(row) for row in table] == [(3400, 0, 2, "STRONG"), (3200, 1, 2, "WEAK")]
     assert table.meta["list_priority"] == "higher is better"
     assert table.meta["tool_priority"] == "smaller is better, from 0 (best) to 9 (worst)"
+
+
+# --- fluxes ---------------------------------------------------------------------------------------
+
+
+def test_bands_that_the_list_has_come_in_the_order_wanted():
+    r, i, g = Band("r", "sdss"), Band("i", "sdss"), Band("g", "sdss")
+    assert prepared(tool()).bands_of([r, i, g]) == [r, g]
+
+
+def test_no_flux_in_any_band_is_an_error_that_names_both_sides():
+    with pytest.raises(
+        HandoffError,
+        match=r"no flux in any filter that 'thing' knows: it has flux_g_sdss, flux_r_sdss, "
+        r"expected one of flux_z_ps1 \[nJy\]\.$",
+    ):
+        prepared(tool()).bands_of([Band("z", "ps1")])

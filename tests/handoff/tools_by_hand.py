@@ -1,20 +1,39 @@
-"""The tools other than DESI's and PFS's, each with a list, settings and files that suit it."""
+"""Every tool, with settings and files that suit a list made by hand."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import yaml
 from astropy.io import fits
 
-from targetsel.handoff.export import Export, export
+from targetsel.handoff.export import TOOLS, Export, export
 from targetsel.handoff.prepare import ExportOptions
-from targetsel.handoff.registry import TOOLS
+from targetsel.handoff.settings import ToolSettings
+from targetsel.handoff.tool import Tool
 from targetsel.selection.target_list import TargetList
-
-from .lists_by_hand import settings, target_list
+from tests.handoff.lists_by_hand import moving_list, wide_list
 
 SETTINGS = {
+    "desi": {"epoch": "2026.5", "obsconditions": {"STRONG": "DARK|GRAY", "WEAK": "BRIGHT"}},
+    "desi-tertiary": {
+        "program_number": "12",
+        "faprgrm": "tertiary12",
+        "obsconds": "DARK",
+        "sbprof": "ELG",
+        "goaltime": "1000",
+        "checker": "AB",
+    },
+    "pfs-uploader": {
+        "exptime": {"STRONG": "1800", "WEAK": "3600"},
+        "resolution": "L",
+        "reference_arm": "r",
+    },
+    "pfs-netflow": {"exptime": "1800", "qa_reference_arm": "n"},
+    "pfs-ga": {"exptime": "1800", "catid": "10092", "obcode": "by_hand_"},
     "4most": {
         "subsurvey": "S8_BG",
         "template": {"STRONG": "emission_z0.1.fits", "WEAK": "passive_z0.1.fits"},
@@ -31,39 +50,39 @@ SETTINGS = {
     "gmskcreate": {"epoch": "2026.5"},
 }
 NAMES = tuple(SETTINGS)
+GOLDEN = Path(__file__).with_name("golden")
+DESI_AND_PFS = NAMES[:5]  # whose lists may lie anywhere
 
 
-def moving_list() -> TargetList:
-    """Four targets within 4 arcmin of (150, 2.2).
-
-    102 moves by 1 arcsec/yr to the east, 103 by 1 arcsec/yr to the south, both since 2016.5, so
-    that they are 10 arcsec away in 2026.5; 101 and 104 are galaxies without a known motion. 104
-    lies a hair beside whole seconds and arcseconds.
-    """
-    return target_list(
-        ra=[150.0, 150.01, 150.02, 149.9791666666],
-        dec=[2.2, 2.21, 2.22, 2.1833333333],
-        ref_epoch=[None, 2016.5, 2016.5, None],
-        pmra=[None, 1000.0, 0.0, None],
-        pmdec=[None, 0.0, -1000.0, None],
-    )
+def settings(tool: Tool, values: Mapping | None = None) -> ToolSettings:
+    """Settings as a file would give them."""
+    if not values:
+        return tool.settings.read(None, tool.name)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "settings.yaml"
+        path.write_text(yaml.safe_dump(dict(values), sort_keys=False))
+        return tool.settings.read(path, tool.name)
 
 
 def exported(
-    name: str, folder: Path, targets: TargetList | None = None, changed=None, **options
+    name: str, where: Path, targets: TargetList | None = None, changed=None, **options
 ) -> Export:
-    """The list written for the tool of this name into `folder`; `changed` settings win."""
-    tool = TOOLS[name]
-    if name == "weave" and not (folder / "template.fits").exists():
-        write_template(folder / "template.fits")
-    if name == "gmmps" and not (folder / "image.fits").exists():
-        write_image(folder / "image.fits")
-    values = {**SETTINGS[name], **(changed or {})}
-    values = {key: value for key, value in values.items() if value is not None}
-    here = settings(tool, values, folder)
-    chosen = ExportOptions(**{"assume_still": True, **options})
-    path = folder / f"list{tool.suffix}"
-    return export(targets or moving_list(), tool, here, path, chosen)
+    """The list written for the tool of this name, into a folder or to a file.
+
+    `changed` settings win; None leaves one out.
+    """
+    tool, folder = TOOLS[name], where if where.is_dir() else where.parent
+    path = where / f"list{tool.suffix}" if where.is_dir() else where
+    values = {k: v for k, v in (SETTINGS[name] | (changed or {})).items() if v is not None}
+    if name in FILES:
+        key, write = FILES[name]
+        if not (folder / SETTINGS[name][key]).exists():
+            write(folder / SETTINGS[name][key])
+        values[key] = str(folder / values[key])
+    if targets is None:
+        targets = wide_list() if name in DESI_AND_PFS else moving_list()
+    chosen = ExportOptions(**({"assume_still": True} | options))
+    return export(targets, tool, settings(tool, values), path, chosen)
 
 
 def write_template(path: Path, without: str = "") -> None:
@@ -141,3 +160,6 @@ def _shown(value) -> str:
     if isinstance(value, str):
         return repr(value)
     return str(value)
+
+
+FILES = {"weave": ("template", write_template), "gmmps": ("image", write_image)}

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.list_check import check_list
+from targetsel.handoff.prepare import check_list
 from targetsel.handoff.simulation import INSTRUMENTS, simulate
 from tests.handoff.lists_by_hand import target_list
 
