@@ -17,9 +17,8 @@ from astropy.time import Time
 from targetsel.errors import HandoffError
 from targetsel.handoff.settings import EPOCHS, EpochSettings, ToolSettings
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, names_of
-from targetsel.photometry.columns import floats
 from targetsel.selection.target_list import TARGETS, TargetList
-from targetsel.tables.columns import NEVER
+from targetsel.tables.columns import NEVER, floats
 
 FASTEST = 20_000.0  # mas/yr, about twice the motion of Barnard's star
 _NEEDED = (

@@ -18,7 +18,8 @@ import pyarrow as pa
 from targetsel.errors import HandoffError, did_you_mean
 from targetsel.handoff.settings import FilterSettings, ToolSettings
 from targetsel.photometry.bands import Band
-from targetsel.photometry.columns import CatalogPhotometry, floats
+from targetsel.photometry.columns import CatalogPhotometry
+from targetsel.tables.columns import floats
 
 BANDS = ("r", "i", "z", "g", "y", "u", "j", "h", "k")
 UNKNOWN = 99.0  # magnitude where there is no flux

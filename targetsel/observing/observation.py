@@ -17,7 +17,6 @@ from targetsel.observing.derived import DerivedPosterior, draws
 from targetsel.observing.exposure import LONGEST, share_in_fiber
 from targetsel.observing.lines import QUANTITIES, Exposure, Line, ObservedLine
 from targetsel.observing.redshift import Redshift
-from targetsel.photometry.columns import floats
 from targetsel.scored.columns import posterior_columns
 from targetsel.scored.file import ScoredFile
 from targetsel.selection.sources import Sources
@@ -28,7 +27,7 @@ from targetsel.spectra.proxies import (
     ProxyPosterior,
     proxy_names,
 )
-from targetsel.tables.columns import arrow_column, in_unit, is_number
+from targetsel.tables.columns import arrow_column, floats, in_unit, is_number
 from targetsel.tables.files import check_output
 from targetsel.tables.parquet import ParquetSink, described
 

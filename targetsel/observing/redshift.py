@@ -9,8 +9,7 @@ import pyarrow as pa
 from scipy.special import ndtr
 
 from targetsel.errors import SpectrographError, did_you_mean
-from targetsel.photometry.columns import floats
-from targetsel.tables.columns import is_number, matrix
+from targetsel.tables.columns import floats, is_number, matrix
 
 HIGHEST = 10.0
 

@@ -27,7 +27,7 @@ from targetsel.photometry.flux import (
     magnitude_error,
     njy_per_unit,
 )
-from targetsel.tables.columns import is_number, unit_of
+from targetsel.tables.columns import floats, is_number, unit_of
 
 Kind = Literal["flux", "fiberflux"]
 KINDS: tuple[Kind, ...] = ("flux", "fiberflux")
@@ -190,11 +190,6 @@ def named_column(schema: pa.Schema, text: str, kind: Kind = "flux") -> Photometr
     column = PhotometricColumn(name, known, kind, _unit(field))
     column.check()
     return column
-
-
-def floats(column: pa.ChunkedArray) -> np.ndarray:
-    """A column of numbers as float64, shape (N,); NaN where it is null."""
-    return column.cast(pa.float64(), safe=False).to_numpy()
 
 
 def _unit(field: pa.Field) -> str:

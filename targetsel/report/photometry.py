@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.imaging.measurements import MAGNITUDE
-from targetsel.photometry.columns import PhotometricColumn, floats, photometric_columns
+from targetsel.photometry.columns import PhotometricColumn, photometric_columns
 from targetsel.photometry.flux import ab_magnitude, njy_per_unit
-from targetsel.tables.columns import is_number
+from targetsel.tables.columns import floats, is_number
 from targetsel.tables.ids import uniform
 
 N_FOLDS = 5

@@ -18,6 +18,7 @@ from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
 from targetsel.selection.membership import Membership
 from targetsel.sky.positions import SQUARE_DEGREES, Region, chord, coarser, unit_vectors
+from targetsel.tables.columns import floats
 from targetsel.tables.ids import uniform
 
 # Once this many members have gathered, those beyond the limit are dropped; and again whenever
@@ -71,7 +72,7 @@ class Members:
             uniform(ids, seed, membership.names[c])[:, 0],
             membership.target_id[rows],
             sources["_healpix_29"].to_numpy(),
-            *(sources[names[role]].cast(pa.float64()).to_numpy() for role in ("ra", "dec")),
+            *(floats(sources[names[role]]) for role in ("ra", "dec")),
         )
 
     @classmethod

@@ -16,7 +16,8 @@ from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
 from targetsel.selection.evaluation import all_hold, holds, probability, value
 from targetsel.selection.quantiles import catalog_quantiles
-from targetsel.selection.sources import DrawnSources, Sources, blocks_of, numbers
+from targetsel.selection.sources import DrawnSources, Sources, blocks_of
+from targetsel.tables.columns import floats
 
 LEAST = np.iinfo(np.int32).min
 _MATRICES = ("selected", "probability", "rank", "priority")
@@ -230,7 +231,7 @@ def truth(
                 f"class {name} speaks of '{proxy}', which was not measured"
             ) from None
         is_arrow = isinstance(column, pa.Array | pa.ChunkedArray)
-        values[proxy] = numbers(column) if is_arrow else np.asarray(column)
+        values[proxy] = floats(column) if is_arrow else np.asarray(column)
     return comes_true(claim, Sources(scored), values)
 
 

@@ -25,6 +25,7 @@ from targetsel.spectra.proxies import (
     ProxyPosterior,
     proxy_names,
 )
+from targetsel.tables.columns import floats
 
 ROWS_AT_A_TIME = 8192
 
@@ -95,7 +96,7 @@ class Sources:
 
     def column(self, column: f.ColumnValue) -> np.ndarray:
         """A column as float64, shape (N,), NaN where it is missing."""
-        return self._array("number", column.name, numbers)
+        return self._array("number", column.name, floats)
 
     def stored(self, column: f.ColumnValue) -> np.ndarray:
         """A column of float32 or float64 as it is stored, shape (N,), NaN where it is missing."""
@@ -218,11 +219,6 @@ def in_one_piece(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def _as_numpy(values: pa.Array) -> np.ndarray:
     return values.to_numpy(zero_copy_only=False)
-
-
-def numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """An Arrow column of numbers as float64, NaN where it is null."""
-    return _as_numpy(in_one_piece(values).cast(pa.float64(), safe=False))
 
 
 def _missing(values: pa.Array) -> np.ndarray:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.sky.positions import healpix_of
-from targetsel.tables.columns import unit_of
+from targetsel.tables.columns import floats, unit_of
 from targetsel.tables.formats import InMemory, ParquetFiles, open_table
 from targetsel.tables.ids import keys_of
 from targetsel.tables.parquet import described, read_footer
@@ -108,7 +108,7 @@ class Catalog:
         return Catalog(self.table.take(pa.array(rows, pa.int64())), self.columns)
 
     def _degrees(self, role: str) -> np.ndarray:
-        return self.table[self.columns[role]].cast(pa.float64()).to_numpy()
+        return floats(self.table[self.columns[role]])
 
 
 @dataclass(frozen=True, eq=False)

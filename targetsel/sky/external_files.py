@@ -20,6 +20,7 @@ from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import CatalogError
 from targetsel.sky.catalog import find_column
 from targetsel.sky.positions import Places, Region, read_region, unit_vectors
+from targetsel.tables.columns import floats
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.formats import open_table
 from targetsel.tables.ids import keys_of
@@ -166,7 +167,7 @@ def _vectors(path: Path) -> np.ndarray:
     names = [find_column(path, table.schema.names, role) for role in ("ra", "dec")]
     vectors = [np.empty((0, 3))]
     for piece in table.batches(ROWS_AT_A_TIME, names):
-        ra, dec = (piece[name].cast(pa.float64()).to_numpy() for name in names)
+        ra, dec = (floats(piece[name]) for name in names)
         usable = np.isfinite(ra) & np.isfinite(dec)
         vectors.append(unit_vectors(ra[usable], dec[usable]))
     return np.concatenate(vectors)

@@ -219,6 +219,11 @@ def in_unit(
     return pc.multiply(values.cast(pa.float64()), factor)
 
 
+def floats(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """A column of numbers as float64, shape (N,); NaN where it is null."""
+    return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+
+
 def matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     """A column of lists of K numbers as float64, shape (N, K); NaN where a list or number is null.
 

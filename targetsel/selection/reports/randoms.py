@@ -25,6 +25,7 @@ from targetsel.selection.evaluation import all_hold
 from targetsel.selection.sources import Sources
 from targetsel.sky.catalog import Catalog, find_column
 from targetsel.sky.positions import SQUARE_DEGREES
+from targetsel.tables.columns import floats
 from targetsel.tables.files import check_output
 from targetsel.tables.formats import open_table
 from targetsel.tables.ids import uniform
@@ -166,7 +167,7 @@ def _schema(points: pa.Schema, names: Mapping[str, str]) -> pa.Schema:
 
 
 def _with_pixels(piece: pa.Table, schema: pa.Schema, names: Mapping[str, str]) -> pa.Table:
-    ra, dec = (piece[names[role]].cast(pa.float64()).to_numpy() for role in ("ra", "dec"))
+    ra, dec = (floats(piece[names[role]]) for role in ("ra", "dec"))
     usable = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
     if not usable.all():
         piece = piece.filter(pa.array(usable))

@@ -22,6 +22,7 @@ import pyarrow as pa
 from scipy.optimize import isotonic_regression
 
 from targetsel.errors import SpectrumError, did_you_mean
+from targetsel.tables.columns import floats
 from targetsel.tables.files import check_output, sha256_of_file, written_beside
 from targetsel.tables.formats import PARQUET_SUFFIXES, InMemory, ParquetFiles, open_table
 from targetsel.tables.parquet import ParquetSink, described, read_footer
@@ -262,7 +263,7 @@ def maps_from_table(path: Path, pairs: Sequence[str]) -> WidthMaps:
     for name in wanted:
         _check_column(table.schema, name, path)
     rows = pa.concat_tables(list(table.batches(ROWS_AT_ONCE, wanted)))
-    columns = {name: _numbers(rows[name]) for name in wanted}
+    columns = {name: floats(rows[name]) for name in wanted}
     try:
         maps = fit_maps(columns, chosen)
     except SpectrumError as error:
@@ -302,7 +303,7 @@ def write_calibrated(scored: Path, maps: WidthMaps, output: Path) -> list[str]:
     with ParquetSink(output, pa.schema([*table.schema, *fields])) as sink:
         sink.footer.update(read_footer(scored), width_maps=dict(maps.origin))
         for piece in table.batches(ROWS_AT_ONCE, table.schema.names):
-            calibrated = maps.calibrate({name: _numbers(piece[name]) for name in sources})
+            calibrated = maps.calibrate({name: floats(piece[name]) for name in sources})
             for field in fields:
                 values = calibrated[field.name].astype(np.float32)
                 piece = piece.append_column(field, pa.array(values, mask=~np.isfinite(values)))
@@ -347,7 +348,3 @@ def _check_column(schema: pa.Schema, name: str, path: Path) -> None:
     kind = schema.field(name).type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
         raise SpectrumError(f"{path}: column '{name}' holds {kind}, expected widths [Angstrom]")
-
-
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    return column.cast(pa.float64()).to_numpy()
