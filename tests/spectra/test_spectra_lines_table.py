@@ -45,7 +45,7 @@ def test_shipped_table_has_every_proxy_with_unit_and_description():
 
 
 def test_proxies_are_those_that_the_shipped_table_marks_as_predicted():
-    marked = [each.name for each in LineTable.shipped().definitions if each.is_predicted]
+    marked = [each.name for each in LineTable.shipped().definitions if each.predicted]
     assert list(PROXIES) == marked
     assert {"ew_halpha", "d4000"} <= set(PROXIES)
 

@@ -101,7 +101,9 @@ def test_mock_pairs_share_doublets_as_the_mock_sky_does():
 
 
 def test_maps_that_were_written_are_read_again(tmp_path):
-    maps = WidthMaps({"ew_halpha": WidthMap.fit(*pairs(), "HALPHA_EW")}, {"file": "x.parquet"})
+    maps = WidthMaps(
+        maps={"ew_halpha": WidthMap.fit(*pairs(), "HALPHA_EW")}, origin={"file": "x.parquet"}
+    )
     maps.write(tmp_path / "maps.json")
     assert WidthMaps.read(tmp_path / "maps.json") == maps
     with pytest.raises(SpectrumError, match=r"no map of 'ew_halfa'. Did you mean 'ew_halpha'"):
@@ -111,15 +113,17 @@ def test_maps_that_were_written_are_read_again(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"raw": [1, 1, 2]}, "damaged .its knots do not increase"),
-        ({"raw": [1, 2]}, "damaged"),
-        ({"raw": None}, "damaged"),
-        ({"more": 1}, "damaged"),
+        ({"raw": [1, 1, 2]}, "maps.json: the knots of a map do not increase"),
+        ({"raw": [1, 2]}, "maps.a.raw is a list; expected "),
+        ({"raw": [1, 2, 3, 4]}, "raw and calibrated have different numbers of knots"),
+        ({"raw": [1, 2, "x"]}, "maps.a.raw is 'x'; expected a number"),
+        ({"raw": None}, "maps.a.raw is empty; expected a list"),
+        ({"more": 1}, "unknown key 'more' in maps.a"),
     ],
 )
 def test_damaged_maps_are_refused(tmp_path, change, message):
     path = tmp_path / "maps.json"
-    WidthMaps({"a": WidthMap((1.0, 2.0, 3.0), (1.0, 2.0, 3.0))}, {}).write(path)
+    WidthMaps(maps={"a": WidthMap(raw=[1.0, 2.0, 3.0], calibrated=[1.0, 2.0, 3.0])}).write(path)
     document = json.loads(path.read_text())
     document["maps"]["a"] |= change
     path.write_text(json.dumps(document))
@@ -128,7 +132,13 @@ def test_damaged_maps_are_refused(tmp_path, change, message):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("{", "not a file of width maps"), ("[]", 'expected "schema"')]
+    ("content", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "the file of width maps is empty; expected a map of keys and values"),
+        ("{}", "missing key 'maps' in the file of width maps"),
+        ('{"schema": "x", "maps": {}}', "schema is 'x'; expected 'targetsel/width-maps/v1'"),
+    ],
 )
 def test_file_that_holds_no_maps_is_refused(tmp_path, content, message):
     path = tmp_path / "maps.json"
@@ -162,7 +172,9 @@ def test_pairs_are_taken_from_a_table_by_name(tmp_path):
 
 def test_raw_widths_stay_beside_the_calibrated_ones(tmp_path):
     raw, calibrated = pairs()
-    maps = WidthMaps({"ew_halpha": WidthMap.fit(raw, calibrated)}, {"images": "simulated"})
+    maps = WidthMaps(
+        maps={"ew_halpha": WidthMap.fit(raw, calibrated)}, origin={"images": "simulated"}
+    )
     columns = {"source_id": np.arange(3), "ew_halpha": np.array([1.0, 20.0, np.nan])}
     columns |= {"ew_halpha_q16": columns["ew_halpha"] - 1, "ew_oii": np.ones(3)}
     scored = table_file(tmp_path / "scored.parquet", **columns)
@@ -179,7 +191,7 @@ def test_raw_widths_stay_beside_the_calibrated_ones(tmp_path):
 
 
 def test_catalog_that_cannot_be_calibrated_is_refused_and_nothing_written(tmp_path):
-    maps = WidthMaps({"ew_halpha": WidthMap.fit(*pairs())}, {})
+    maps = WidthMaps(maps={"ew_halpha": WidthMap.fit(*pairs())})
     out = tmp_path / "out.parquet"
     for columns, message in (
         ({"a": [1.0]}, "has none of the widths that there are maps for: ew_halpha"),

@@ -18,7 +18,7 @@ import pyarrow as pa
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import SpectrumPixels, WavelengthBand
 from targetsel.spectra.lines.index import Index, on
-from targetsel.spectra.lines.table import LineTable
+from targetsel.spectra.lines.table import LineFormula, LineTable
 from targetsel.spectra.reading import Attempt, attempts, results_table
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.tables.columns import Column
@@ -141,14 +141,12 @@ def _block(
     variance = np.divide(1.0, ivar, out=np.zeros(ivar.shape), where=measured)
     flux = np.where(measured, flux, 0.0)
     found: dict[str, _Found] = {}
-    indices = dict(table.measured)
     for each in table.definitions:
-        if each.name in indices:
-            found[each.name] = _simple(indices[each.name], flux, measured, pixels)
+        if isinstance(each.index, LineFormula):
+            parts = {name: found[name] for name in sorted(each.index.names)}
+            found[each.name] = _combined(each.index, parts, flux.shape[1])
         else:
-            formula = table.formula(each.name)
-            parts = {name: found[name] for name in sorted(formula.names)}
-            found[each.name] = _combined(formula, parts, flux.shape[1])
+            found[each.name] = _simple(each.index, flux, measured, pixels)
     chosen = [found[name] for name in table.names]
     error = [np.sqrt((f.derivative**2 * variance[:, f.run]).sum(axis=1)) for f in chosen]
     return (
@@ -177,11 +175,7 @@ def _simple(index: Index, flux: np.ndarray, measured: np.ndarray, pixels: Spectr
     return _Found(value, np.where(reason == "", derivative.T, np.nan).T, estimator.run, reason)
 
 
-def _combined(
-    formula: Callable[[Mapping[str, np.ndarray]], np.ndarray],
-    parts: Mapping[str, _Found],
-    n_pixels: int,
-) -> _Found:
+def _combined(formula: LineFormula, parts: Mapping[str, _Found], n_pixels: int) -> _Found:
     """An index calculated from others by a formula."""
     values = [part.value for part in parts.values()]
     value = formula(dict(zip(parts, values, strict=True)))

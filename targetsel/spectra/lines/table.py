@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, PrivateAttr, StringConstraints
 
 from targetsel.documents.document import Map, Node, Scalar
 from targetsel.documents.models import (
@@ -89,7 +89,7 @@ class LineFormula:
         return np.where(np.isfinite(found), found, np.nan)
 
 
-# ---------------------------------------------------------------- one item of a table
+# ---------------------------------------------------------------- definitions
 
 
 def _increasing(band: tuple[float, float]) -> tuple[float, float]:
@@ -118,8 +118,15 @@ ProfileField = Annotated[
 LINES = Expected("[[wavelength, strength], ...], with strengths above 0")
 
 
-class Item(DocumentModel):
-    """Fields of every item of a table."""
+class Definition(DocumentModel):
+    """An index of a line table, as an item of a file defines it.
+
+    Attributes
+    ----------
+    name, kind, source, about : str
+    predicted : bool
+        Whether catalogs are scored with it: a proxy.
+    """
 
     name: Annotated[
         str,
@@ -130,40 +137,77 @@ class Item(DocumentModel):
     source: str = ""
     about: str = ""
     predicted: Switch = False
+    _index: Index | LineFormula = PrivateAttr()
+
+    @classmethod
+    def of(cls, node: Node, known: Mapping[str, Definition]) -> Definition:
+        """The definition in an item of a file; formulas may use the indices in `known`.
+
+        Raises
+        ------
+        SpectrumError
+            If it is invalid; names the place in the file.
+        """
+        if not isinstance(node, Map):
+            raise node.place.error("expected a definition such as {name: ew_oi, kind: ...}")
+        kind = node.get("kind", Scalar("", node.place))
+        if not isinstance(kind, Scalar) or kind not in KINDS:
+            hint = did_you_mean(str(kind), KINDS)
+            raise kind.place.error(f"unknown kind '{kind}'.{hint} Expected {', '.join(KINDS)}.")
+        found = validate(node, KINDS[kind])
+        if found.name in known:
+            raise found.place_of("name").error(
+                f"the name '{found.name}' is defined twice. Choose another name."
+            )
+        if found.predicted and kind == "level":
+            raise found.place_of("predicted").error(
+                "a level cannot be predicted: decoded spectra have no scale. Predict a width."
+            )
+        found._index = found._defined(known)
+        return found
+
+    @property
+    def index(self) -> Index | LineFormula:
+        """What is measured, or the formula."""
+        return self._index
+
+    @property
+    def unit(self) -> str:
+        return UNITS.get(self.kind, "")
 
     @property
     def is_emission(self) -> bool:
+        """Whether it is a width that is positive in emission."""
         return self.kind in ("emission", "fit")
 
     @property
-    def unit_of_index(self) -> str:
-        return UNITS.get(self.kind, "")
+    def ucd(self) -> str:
+        return "spect.line.eqWidth" if self.is_emission else "spect.index"
 
-    def index(self, known: Iterable[str]) -> Index | LineFormula:
-        """The index that the item defines; formulas may use the indices in `known`."""
+    def _defined(self, known: Iterable[str]) -> Index | LineFormula:
         raise NotImplementedError
 
 
-class FormulaItem(Item):
+class FormulaDefinition(Definition):
     """An index that is calculated from others."""
 
     formula: Annotated[str, Expected("a formula")]
-    unit: str = ""
+    unit_: str = Field(default="", alias="unit")
     emission: Switch = False
+
+    @property
+    def unit(self) -> str:
+        return self.unit_
 
     @property
     def is_emission(self) -> bool:
         return self.emission
 
-    @property
-    def unit_of_index(self) -> str:
-        return self.unit
-
-    def index(self, known: Iterable[str]) -> LineFormula:
+    def _defined(self, known: Iterable[str]) -> LineFormula:
         return LineFormula.parse(self.formula, known, self.place_of("formula"))
 
 
-class MeasuredItem(Item):
+class MeasuredDefinition(Definition):
     """An index that is measured on spectra, in bands whose wavelengths are in `medium`."""
 
     medium: Literal["air", "vacuum"]
@@ -177,27 +221,27 @@ class MeasuredItem(Item):
         return WavelengthBand(*map(self.in_vacuum, getattr(self, name)))
 
 
-class BreakItem(MeasuredItem):
+class BreakDefinition(MeasuredDefinition):
     """A ratio of two bands."""
 
     blue: BandField
     red: BandField
 
-    def index(self, known: Iterable[str]) -> Break:
+    def _defined(self, known: Iterable[str]) -> Break:
         blue, red = self.band("blue"), self.band("red")
         if blue.end > red.start:
             raise self.place_of("blue").error("blue reaches into red; expected it to end before")
         return Break(blue, red)
 
 
-class LineItem(MeasuredItem):
+class LineDefinition(MeasuredDefinition):
     """A line, or the level of the continuum at one, between two side bands."""
 
     line: BandField
     blue: BandField
     red: BandField
 
-    def index(self, known: Iterable[str]) -> Width | Level:
+    def _defined(self, known: Iterable[str]) -> Width | Level:
         line, blue, red = (self.band(name) for name in ("line", "blue", "red"))
         if not blue.centre < line.centre < red.centre:
             raise self.place_of("line").error(
@@ -218,7 +262,7 @@ class LineItem(MeasuredItem):
         return Level(line, sides) if self.kind == "level" else Width(line, sides, self.kind)
 
 
-class FitItem(MeasuredItem):
+class FitDefinition(MeasuredDefinition):
     """A line fitted together with others."""
 
     line: BandField
@@ -231,7 +275,7 @@ class FitItem(MeasuredItem):
         Expected("a list of different numbers between 10 and 2000 km/s"),
     ]
 
-    def index(self, known: Iterable[str]) -> Fit:
+    def _defined(self, known: Iterable[str]) -> Fit:
         band = self.band("line")
         beside = tuple(self._profile(each, "beside", band) for each in self.beside)
         return Fit(band, self._profile(self.profile, "profile", band), beside, self.sigma)
@@ -247,14 +291,14 @@ class FitItem(MeasuredItem):
         return tuple((wavelength, strength / found[0][1]) for wavelength, strength in found)
 
 
-ITEMS: dict[str, type[Item]] = {
-    "emission": LineItem,
-    "absorption": LineItem,
-    "magnitude": LineItem,
-    "level": LineItem,
-    "break": BreakItem,
-    "fit": FitItem,
-    "formula": FormulaItem,
+KINDS: dict[str, type[Definition]] = {
+    "emission": LineDefinition,
+    "absorption": LineDefinition,
+    "magnitude": LineDefinition,
+    "level": LineDefinition,
+    "break": BreakDefinition,
+    "fit": FitDefinition,
+    "formula": FormulaDefinition,
 }
 
 
@@ -266,69 +310,6 @@ class LineFile(DocumentModel):
 
 
 # ---------------------------------------------------------------- tables
-
-
-@dataclass(frozen=True)
-class Definition:
-    """An index of a line table.
-
-    Attributes
-    ----------
-    name, kind, unit, source, about : str
-    index : Index or LineFormula
-    is_emission : bool
-        Whether it is a width that is positive in emission.
-    is_predicted : bool
-        Whether catalogs are scored with it: a proxy.
-    """
-
-    name: str
-    kind: str
-    unit: str
-    source: str
-    about: str
-    index: Index | LineFormula
-    is_emission: bool
-    is_predicted: bool = False
-
-    @property
-    def ucd(self) -> str:
-        return "spect.line.eqWidth" if self.is_emission else "spect.index"
-
-    @classmethod
-    def of(cls, node: Node, known: Mapping[str, Definition]) -> Definition:
-        """The definition in an item of a file; formulas may use the indices in `known`.
-
-        Raises
-        ------
-        SpectrumError
-            If it is invalid; names the place in the file.
-        """
-        if not isinstance(node, Map):
-            raise node.place.error("expected a definition such as {name: ew_oi, kind: ...}")
-        kind = node.get("kind", Scalar("", node.place))
-        if not isinstance(kind, Scalar) or kind not in ITEMS:
-            hint = did_you_mean(str(kind), ITEMS)
-            raise kind.place.error(f"unknown kind '{kind}'.{hint} Expected {', '.join(ITEMS)}.")
-        item = validate(node, ITEMS[kind])
-        if item.name in known:
-            raise item.place_of("name").error(
-                f"the name '{item.name}' is defined twice. Choose another name."
-            )
-        if item.predicted and kind == "level":
-            raise item.place_of("predicted").error(
-                "a level cannot be predicted: decoded spectra have no scale. Predict a width."
-            )
-        return cls(
-            item.name,
-            kind,
-            item.unit_of_index,
-            item.source,
-            item.about,
-            item.index(known),
-            item.is_emission,
-            item.predicted,
-        )
 
 
 @dataclass(frozen=True)
@@ -395,7 +376,7 @@ class LineTable:
     @property
     def predicted(self) -> tuple[str, ...]:
         """Names of those that catalogs are scored with."""
-        return tuple(each.name for each in self.definitions if each.is_predicted)
+        return tuple(each.name for each in self.definitions if each.predicted)
 
     def formula(self, name: str) -> LineFormula:
         """The formula of an index."""
@@ -450,7 +431,7 @@ def _read(path: Path, known: Mapping[str, Definition]) -> LineTable:
     found = dict(known)
     for node in read_model(path, LineFile, SpectrumError).lines:
         definition = Definition.of(node, found)
-        if known and definition.is_predicted:
+        if known and definition.predicted:
             raise node["predicted"].place.error(
                 "only the shipped table says what is predicted. Leave it out."
             )

@@ -13,21 +13,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from scipy.optimize import isotonic_regression
 
+from targetsel.documents.models import DocumentModel, FieldError, read_model
 from targetsel.errors import SpectrumError, did_you_mean
 from targetsel.tables.columns import floats
 from targetsel.tables.files import check_output, sha256_of_file, written_beside
 from targetsel.tables.formats import PARQUET_SUFFIXES, InMemory, ParquetFiles, open_table
 from targetsel.tables.parquet import ParquetSink, described, read_footer
 
-SCHEMA = "targetsel/width-maps/v1"
+SCHEMA: Literal["targetsel/width-maps/v1"] = "targetsel/width-maps/v1"
 LEAST_PAIRS = 50
 MOST_KNOTS = 40
 PAIRS_PER_KNOT = 20  # at least
@@ -35,27 +36,43 @@ CALIBRATED = "_cal"  # suffix of a proxy's name
 ROWS_AT_ONCE = 8192
 
 
-@dataclass(frozen=True)
-class WidthMap:
+def _increasing(knots: list[float]) -> list[float]:
+    if (np.diff(knots) <= 0).any():
+        raise ValueError(
+            "the knots of a map do not increase. Fit it again with 'targetsel lines calibrate'."
+        )
+    return knots
+
+
+Knots = Annotated[list[float], Field(min_length=3), AfterValidator(_increasing)]
+
+
+class WidthMap(DocumentModel):
     """A piecewise linear, strictly increasing map of one line's equivalent width.
 
     Attributes
     ----------
-    raw, calibrated : tuple of K floats
+    raw, calibrated : list of K floats
         Knots [Angstrom], increasing. Beyond them the map continues with the mean slope of that
         half.
     catalog : str
         The column that it was fitted to.
     n_pairs : int
-    scatter : float
+    scatter : float or None
         Scatter of the pairs about the map: half the range of the central 68 % [Angstrom].
     """
 
-    raw: tuple[float, ...]
-    calibrated: tuple[float, ...]
+    raw: Knots
+    calibrated: Knots
     catalog: str = ""
     n_pairs: int = 0
-    scatter: float = float("nan")
+    scatter: float | None = None
+
+    @model_validator(mode="after")
+    def _check_length(self) -> WidthMap:
+        if len(self.raw) != len(self.calibrated):
+            raise FieldError("calibrated", "raw and calibrated have different numbers of knots")
+        return self
 
     @classmethod
     def fit(cls, raw: np.ndarray, calibrated: np.ndarray, catalog: str = "") -> WidthMap:
@@ -89,9 +106,14 @@ class WidthMap:
             raise SpectrumError(
                 "the catalog's width does not grow with the raw one; are the pairs of one line?"
             )
-        found = cls(tuple(knots[0].tolist()), tuple(knots[1].tolist()))
-        low, high = np.quantile(y - found(x), [0.16, 0.84])
-        return cls(found.raw, found.calibrated, catalog, n, float(high - low) / 2)
+        low, high = np.quantile(y - _along(x, *knots), [0.16, 0.84])
+        return cls(
+            raw=knots[0].tolist(),
+            calibrated=knots[1].tolist(),
+            catalog=catalog,
+            n_pairs=n,
+            scatter=float(high - low) / 2,
+        )
 
     def __call__(self, width: np.ndarray) -> np.ndarray:
         """Calibrated widths of raw ones [Angstrom], any shape; NaN stays NaN."""
@@ -102,9 +124,9 @@ class WidthMap:
         return _along(np.asarray(width, np.float64), self.calibrated, self.raw)
 
 
-def _along(values: np.ndarray, knots: tuple[float, ...], others: tuple[float, ...]) -> np.ndarray:
+def _along(values: np.ndarray, knots: Sequence[float], others: Sequence[float]) -> np.ndarray:
     """The piecewise linear map from `knots` to `others`, extrapolated beyond its ends."""
-    x, y = np.array(knots), np.array(others)
+    x, y = np.asarray(knots), np.asarray(others)
     half = len(x) // 2
     below = y[0] + (values - x[0]) * (y[half] - y[0]) / (x[half] - x[0])
     above = y[-1] + (values - x[-1]) * (y[-1] - y[half]) / (x[-1] - x[half])
@@ -112,8 +134,7 @@ def _along(values: np.ndarray, knots: tuple[float, ...], others: tuple[float, ..
     return np.where(values < x[0], below, np.where(values > x[-1], above, inside))
 
 
-@dataclass(frozen=True)
-class WidthMaps:
+class WidthMaps(DocumentModel):
     """The maps of several lines, by the names of their raw widths.
 
     Attributes
@@ -123,8 +144,11 @@ class WidthMaps:
         Description of the data that they were fitted to.
     """
 
-    maps: Mapping[str, WidthMap]
-    origin: Mapping[str, Any]
+    model_config = ConfigDict(title="the file of width maps")
+
+    schema_: Literal["targetsel/width-maps/v1"] = Field(default=SCHEMA, alias="schema")
+    origin: dict[str, Any] = Field(default_factory=dict)
+    maps: dict[str, WidthMap]
 
     @classmethod
     def read(cls, path: Path) -> WidthMaps:
@@ -135,30 +159,11 @@ class WidthMaps:
         SpectrumError
             If it is no such file.
         """
-        try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise SpectrumError(f"{path}: no such file") from None
-        except (OSError, ValueError, RecursionError) as error:
-            cause = str(error).split("\n")[0]
-            raise SpectrumError(f"{path}: not a file of width maps ({cause})") from None
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            raise SpectrumError(f'{path}: not a file of width maps: expected "schema": "{SCHEMA}"')
-        try:
-            maps = {
-                name: _checked(
-                    WidthMap(**each | {k: tuple(each[k]) for k in ("raw", "calibrated")})
-                )
-                for name, each in document["maps"].items()
-            }
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise SpectrumError(f"{path}: holds a map that is damaged ({error})") from None
-        return cls(maps, document.get("origin", {}))
+        return read_model(Path(path), cls, SpectrumError)
 
     def write(self, path: Path) -> None:
         """Write the maps as a file that `read` reads."""
-        maps = {name: asdict(each) for name, each in sorted(self.maps.items())}
-        document = {"schema": SCHEMA, "origin": dict(self.origin), "maps": maps}
+        document = self.model_dump(mode="json", by_alias=True)
         with written_beside(path) as beside:
             beside.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
@@ -194,13 +199,6 @@ class WidthMaps:
             for suffix in ("", "_q16", "_q84")
             if name + suffix in columns
         }
-
-
-def _checked(each: WidthMap) -> WidthMap:
-    knots = np.array([each.raw, each.calibrated], dtype=np.float64)
-    if knots.shape[1] < 3 or not np.isfinite(knots).all() or (np.diff(knots) <= 0).any():
-        raise ValueError("its knots do not increase")
-    return each
 
 
 # The mock sky's columns: a line's true width, and the share of it in the line's window (the
@@ -273,7 +271,7 @@ def maps_from_table(path: Path, pairs: Sequence[str]) -> WidthMaps:
         origin["sha256"] = sha256_of_file(path)
         if path.suffix.lower() in PARQUET_SUFFIXES and "images" in (footer := read_footer(path)):
             origin["images"] = footer["images"]
-    return WidthMaps(maps, origin)
+    return WidthMaps(maps=maps, origin=origin)
 
 
 def write_calibrated(scored: Path, maps: WidthMaps, output: Path) -> list[str]:
@@ -313,7 +311,7 @@ def write_calibrated(scored: Path, maps: WidthMaps, output: Path) -> list[str]:
 
 def _field(name: str, maps: WidthMaps) -> pa.Field:
     proxy, suffix = name.split(CALIBRATED)
-    each: WidthMap = maps.maps[proxy]
+    each = maps[proxy]
     what = {"": "", "_q16": ", 16th percentile", "_q84": ", 84th percentile"}[suffix]
     about = f"{proxy} calibrated to {each.catalog or 'a catalog'}{what}"
     if maps.origin.get("images") == "simulated":
