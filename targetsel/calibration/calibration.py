@@ -85,7 +85,7 @@ class CalibrationSteps(DocumentModel):
 class Calibration(CalibrationSteps):
     """The content of a `calibration.json`: the steps, and a record of how they were fitted."""
 
-    schema_: Literal["targetsel/calibration/v2"] = Field("targetsel/calibration/v2", alias="schema")
+    schema_: Literal["targetsel/calibration/v3"] = Field("targetsel/calibration/v3", alias="schema")
     code_version: str
     ensemble: dict[Literal["name", "sha256"], str]
     truth_sha256: str

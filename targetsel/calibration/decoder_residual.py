@@ -7,7 +7,7 @@ different proxies are correlated, as lines of one spectrum are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -37,8 +37,10 @@ class DecoderResidual:
 
     Attributes
     ----------
+    names : sequence of str
+        The P proxies, in the order of `factor`.
     quantiles : dict of BinnedCurve
-        The residual of each of P proxies at `NORMAL_SCORES`, by the decoded proxy.
+        The residual of each proxy at `NORMAL_SCORES`, by the decoded proxy.
     factor : ndarray, shape (P, P)
         Lower Cholesky factor of the correlations of their normal scores.
 
@@ -48,18 +50,16 @@ class DecoderResidual:
         If they do not fit together.
     """
 
+    names: Sequence[str]
     quantiles: dict[str, BinnedCurve]
     factor: FiniteArray
 
     def __post_init__(self) -> None:
-        if self.factor.shape != (len(self.quantiles), len(self.quantiles)):
+        fits = sorted(self.names) == sorted(self.quantiles)
+        if not fits or self.factor.shape != (len(self.names), len(self.names)):
             raise ValueError("the correlations of the decoder's residual do not fit its proxies")
         if any(each.values.shape[1] != len(NORMAL_SCORES) for each in self.quantiles.values()):
             raise ValueError(f"the decoder's residual has not {len(NORMAL_SCORES)} quantiles")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.quantiles)
 
     @classmethod
     def fit(
@@ -83,7 +83,7 @@ class DecoderResidual:
             quantiles[name] = BinnedCurve(bins.centres, np.array(values))
             knots = quantiles[name].at(decoded[name])
             scores[k] = [np.interp(r, q, NORMAL_SCORES) for r, q in zip(rest, knots, strict=True)]
-        return cls(quantiles, np.linalg.cholesky(_correlation(scores, weight)))
+        return cls(names, quantiles, np.linalg.cholesky(_correlation(scores, weight)))
 
     def add(self, proxies: Proxies, seed: int) -> Proxies:
         """The same draws with a draw of the residual added to each of these proxies."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
@@ -81,6 +83,23 @@ def test_a_residual_comes_back_from_its_json(residual):
     assert added(again, 20.0) == pytest.approx(added(residual, 20.0), abs=1e-5)
 
 
+def test_correlations_stay_with_their_proxies_in_a_file_sorted_by_name():
+    """Of three lines, named against the alphabet, only the first two are off together."""
+    names = ("ew_oii", "ew_nii", "ew_halpha")
+    decoded, true, weight = known()
+    third = {"ew_halpha": np.random.default_rng(3).normal(20.0, 2.0, len(weight))}
+    decoded = dict(zip(names, (*decoded.values(), np.full(len(weight), 20.0)), strict=True))
+    true = dict(zip(names, (*true.values(), *third.values()), strict=True))
+    adapter = TypeAdapter(DecoderResidual)
+    written = adapter.dump_python(DecoderResidual.fit(decoded, true, weight), mode="json")
+    again = adapter.validate_json(json.dumps(written, sort_keys=True), strict=True)
+    drawn = again.add(Proxies(np.arange(50), names, np.full((50, 256, 3), 25.0)), 0).values
+    found = np.corrcoef(drawn.reshape(-1, 3).T)
+    assert found[0, 1] == pytest.approx(0.8, abs=0.04)
+    assert np.abs(found[2, :2]).max() < 0.05
+
+
 def test_correlations_of_another_number_of_proxies_are_refused(residual):
-    with pytest.raises(ValueError, match="do not fit its proxies"):
-        DecoderResidual(residual.quantiles, [[1.0]])
+    for names, factor in ((NAMES, [[1.0]]), (NAMES[:1], [[1.0]]), (("d4000", "ew_nii"), np.eye(2))):
+        with pytest.raises(ValueError, match="do not fit its proxies"):
+            DecoderResidual(names, residual.quantiles, factor)
