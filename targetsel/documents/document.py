@@ -118,10 +118,10 @@ class _Builder:
     def place(self, mark: Any) -> SourceLocation:
         if mark is None:
             return self.top
-        line = self.lines[mark.line] if mark.line < len(self.lines) else ""
-        return replace(
-            self.top, line=mark.line + 1, column=mark.column + 1, source=line, caret=mark.column
-        )
+        row, column = mark.line, mark.column
+        line = self.lines[row] if row < len(self.lines) else ""
+        file, error_type = self.top.file, self.top.error_type
+        return SourceLocation(file, row + 1, column + 1, line, column, error_type=error_type)
 
     def take(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.DocumentStartEvent):

@@ -58,6 +58,7 @@ class DocumentModel(BaseModel):
         allow_inf_nan=False,
         arbitrary_types_allowed=True,
         populate_by_name=True,
+        defer_build=True,  # a model that is only part of another is not built by itself
     )
 
     _places: _Places = PrivateAttr(default_factory=lambda: _Places())

@@ -3,17 +3,16 @@
 NaN stands for *missing*. Undefined results (division by zero, the logarithm of a number that is not
 positive) are missing, too, where NumPy gives infinity; an infinity in the data is a value.
 
-To add a function, add its `Function` to `ARITHMETIC`: the grammar, the checks of units, the
+To add a function, add its `NumberFunction` to `ARITHMETIC`: the grammar, the checks of units, the
 evaluation, P(), the JSON schema and the help all read that record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ Interval = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Function:
-    """A function or operator.
+    """A function or operator that expressions may use.
 
     Attributes
     ----------
@@ -35,31 +34,35 @@ class Function:
         Description of the result, on one line.
     arguments : (int, int)
         The fewest and the most arguments.
-    compute : callable, optional
-        The result from one or two float64 arrays; of more arguments, two at a time. None for a
-        function of rules that is no arithmetic, which has `bind`.
-    unit : callable
-        The unit of the result (see `units`).
-    one_unit : bool
-        Whether all arguments are brought to one unit first.
-    intervals : callable, optional
-        The interval of the result from those of the arguments. None for a function that is not
-        monotone, or not known to be: P() of it is then evaluated by draws.
     example : str
         A call, of a function whose first argument is the name of a file.
-    bind : callable, optional
-        The typed expression of a call, from a `binding.Binder` and the call's node.
     """
 
     name: str
     help: str
-    arguments: tuple[int, int] = (1, 1)
-    compute: Callable[..., np.ndarray] | None = None
-    unit: Callable[..., units.ResultUnit] = units.first
-    one_unit: bool = False
+    arguments: tuple[int, int]
+    example: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True)
+class NumberFunction(Function):
+    """A function or operator that makes a number of numbers.
+
+    Attributes
+    ----------
+    compute : callable
+        The result from one or two float64 arrays; of more arguments, two at a time.
+    unit : callable
+        The unit of the result from the arguments, one of the functions of `units`; for
+        `units.common` the arguments are brought to one unit first.
+    intervals : callable, optional
+        The interval of the result from those of the arguments. None for a function that is not
+        monotone, or not known to be: P() of it is then evaluated by draws.
+    """
+
+    compute: Callable[..., np.ndarray]
+    unit: Callable[[Sequence[units.Operand]], units.ResultUnit]
     intervals: Callable[..., Interval] | None = None
-    example: str = ""
-    bind: Callable[[Any, Any], Any] | None = None
 
 
 # --- arithmetic ----------------------------------------------------------------------------------
@@ -122,79 +125,47 @@ def _base_is_positive(base: Interval, _: Interval) -> np.ndarray:
 # --- records -------------------------------------------------------------------------------------
 
 
-def _table(*records: Function) -> dict[str, Function]:
+def _table(*records: NumberFunction) -> dict[str, NumberFunction]:
     return {record.name: record for record in records}
 
 
 OPERATORS = _table(
-    Function("+", "sum", (2, 2), np.add, units.first, one_unit=True, intervals=at_corners(np.add)),
-    Function(
-        "-",
-        "difference",
-        (2, 2),
-        np.subtract,
-        units.first,
-        one_unit=True,
-        intervals=at_corners(np.subtract),
+    NumberFunction("+", "sum", (2, 2), np.add, units.common, at_corners(np.add)),
+    NumberFunction("-", "difference", (2, 2), np.subtract, units.common, at_corners(np.subtract)),
+    NumberFunction("*", "product", (2, 2), np.multiply, units.product, at_corners(np.multiply)),
+    NumberFunction(
+        "/", "quotient, missing where the divisor is 0", (2, 2), _divide, units.quotient,
+        at_corners(_divide, _divisor_is_known),
     ),
-    Function("*", "product", (2, 2), np.multiply, units.product, intervals=at_corners(np.multiply)),
-    Function(
-        "/",
-        "quotient, missing where the divisor is 0",
-        (2, 2),
-        _divide,
-        units.quotient,
-        intervals=at_corners(_divide, _divisor_is_known),
+    NumberFunction(
+        "**", "power, missing where it is complex or divides by 0", (2, 2), _power, units.power,
+        at_corners(_power, _base_is_positive),
     ),
-    Function(
-        "**",
-        "power, missing where it is complex or divides by 0",
-        (2, 2),
-        _power,
-        units.power,
-        intervals=at_corners(_power, _base_is_positive),
-    ),
-    Function("negative", "minus", (1, 1), np.negative, intervals=at_corners(np.negative)),
-)
+    NumberFunction("negative", "minus", (1, 1), np.negative, units.same, at_corners(np.negative)),
+)  # fmt: skip
 
 ARITHMETIC = _table(
-    Function("abs", "absolute value", (1, 1), np.abs, intervals=_of_abs),
-    Function(
-        "sqrt",
-        "square root, missing below 0",
-        (1, 1),
-        np.sqrt,
-        units.root,
-        intervals=at_corners(np.sqrt),
+    NumberFunction("abs", "absolute value", (1, 1), np.abs, units.same, _of_abs),
+    NumberFunction(
+        "sqrt", "square root, missing below 0", (1, 1), np.sqrt, units.root,
+        at_corners(np.sqrt),
     ),
-    Function(
-        "log10",
-        "decimal logarithm, missing at 0 and below",
-        (1, 1),
-        _log10,
-        units.pure,
-        intervals=at_corners(_log10),
+    NumberFunction(
+        "log10", "decimal logarithm, missing at 0 and below", (1, 1), _log10, units.pure,
+        at_corners(_log10),
     ),
-    Function(
-        "min",
-        "smallest of several numbers",
-        (2, 16),
-        np.minimum,
-        one_unit=True,
-        intervals=at_corners(np.minimum),
+    NumberFunction(
+        "min", "smallest of several numbers", (2, 16), np.minimum, units.common,
+        at_corners(np.minimum),
     ),
-    Function(
-        "max",
-        "largest of several numbers",
-        (2, 16),
-        np.maximum,
-        one_unit=True,
-        intervals=at_corners(np.maximum),
+    NumberFunction(
+        "max", "largest of several numbers", (2, 16), np.maximum, units.common,
+        at_corners(np.maximum),
     ),
-)
+)  # fmt: skip
 
 
-def arithmetic(name: str) -> Function:
+def arithmetic(name: str) -> NumberFunction:
     """The record of an operator or of a function of numbers."""
     return OPERATORS[name] if name in OPERATORS else ARITHMETIC[name]
 
@@ -202,7 +173,6 @@ def arithmetic(name: str) -> Function:
 def apply(name: str, *values: np.ndarray | float) -> np.ndarray:
     """One operation on its values, as float64, without warnings."""
     compute = arithmetic(name).compute
-    assert compute is not None, name
     with np.errstate(all="ignore"):
         result = compute(*values[:2])
         for value in values[2:]:  # min and max take any number of values

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from astropy import units as u
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
 from targetsel.expressions import units
-from targetsel.expressions.functions import FLIPPED, Function, apply, arithmetic
+from targetsel.expressions.functions import FLIPPED, NumberFunction, apply, arithmetic
 from targetsel.expressions.grammar import (
     MAX_NODES,
     Branch,
@@ -24,10 +23,11 @@ from targetsel.expressions.grammar import (
     NumberNode,
     in_brief,
 )
+from targetsel.expressions.units import ANY_UNIT, PURE, UNITS, ResultUnit, Unit
 from targetsel.rules import formula as f
-from targetsel.rules.columns import ANY_UNIT, CatalogColumns
+from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.formula import TypedExpression
-from targetsel.rules.functions import FUNCTIONS
+from targetsel.rules.functions import FUNCTIONS, RuleFunction
 from targetsel.sky.external_files import ExternalFiles
 
 
@@ -76,7 +76,7 @@ class Binder:
                 "split it into several conditions"
             )
         if isinstance(node, NumberNode):
-            unit = units.unit_of(node.unit) if node.unit else None
+            unit = Unit(UNITS[node.unit]) if node.unit else None
             return TypedExpression(f.Constant(node.value), unit=unit)
         if isinstance(node, NameNode):
             return self._name(node)
@@ -91,8 +91,10 @@ class Binder:
                 return self._comparisons(node)
             case "is missing" | "is not missing":
                 return self._missing(node)
-        bind = FUNCTIONS[node.word].bind if node.word in FUNCTIONS else None
-        return self._operation(node) if bind is None else bind(self, node)
+        function = FUNCTIONS.get(node.word)
+        if isinstance(function, RuleFunction):
+            return function.bind(self, node)
+        return self._operation(node)
 
     def _name(self, node: NameNode) -> TypedExpression:
         name = node.name
@@ -184,7 +186,7 @@ class Binder:
         """An operator or function of numbers."""
         record = arithmetic(node.word)
         operands = [self.read_number(part) for part in node.parts]
-        if record.one_unit:
+        if record.unit is units.common:
             for i in range(1, len(operands)):
                 operands[0], operands[i] = self._in_one_unit(
                     operands[0], node.parts[0], operands[i], node.parts[i]
@@ -198,21 +200,19 @@ class Binder:
         return TypedExpression(formula, unit=result.unit)
 
     def _unit_of_result(
-        self, record: Function, node: Branch, operands: list[TypedExpression]
-    ) -> units.ResultUnit:
+        self, record: NumberFunction, node: Branch, operands: list[TypedExpression]
+    ) -> ResultUnit:
         if any(each.unit == ANY_UNIT for each in operands):
-            return units.ResultUnit(ANY_UNIT)
+            return ResultUnit(ANY_UNIT)
         try:
             return record.unit(operands)
-        except (OverflowError, u.UnitsError):
+        except OverflowError:
             raise node.place.error(
                 f"the unit of {in_brief(node)} is out of reach; take smaller powers"
             ) from None
         except ValueError as error:
-            unit = operands[0].unit or u.dimensionless_unscaled
-            raise node.parts[-1].place.error(
-                f"{in_brief(node.parts[0])} is in {unit}; {error}"
-            ) from None
+            unit = f"is in {operands[0].unit}" if operands[0].unit else "has no unit"
+            raise node.parts[-1].place.error(f"{in_brief(node.parts[0])} {unit}; {error}") from None
 
     def _in_one_unit(
         self, left: TypedExpression, left_node: Node, right: TypedExpression, right_node: Node
@@ -227,20 +227,20 @@ class Binder:
             right, left = self._in_one_unit(right, right_node, left, left_node)
             return left, right
         if right.unit is not None:
-            if not right.unit.is_equivalent(left.unit):
+            if not right.unit.agrees_with(left.unit):
                 raise right_node.place.error(_about_units(left, left_node, right, right_node))
-            factor = right.unit.to(left.unit)
+            factor = right.unit.factor_to(left.unit)
             return left, replace(right, formula=f.scaled(right.formula, factor), unit=left.unit)
         if left.constant is None:
             return left, replace(right, unit=left.unit)
         if right.constant is not None:  # 50 mag + 3
             return left, replace(right, unit=left.unit)
-        if not units.is_pure(left.unit):
+        if not left.unit.is_pure:
             raise left_node.place.error(
                 f"{in_brief(right_node)} has no unit in this catalog; write the bare number "
                 f"{left.constant!r}"
             )
-        factor = left.unit.to(u.dimensionless_unscaled)
+        factor = left.unit.factor_to(PURE)
         return replace(left, formula=f.scaled(left.formula, factor), unit=None), right
 
 
@@ -287,7 +287,8 @@ def _about_units(
     left: TypedExpression, left_node: Node, right: TypedExpression, right_node: Node
 ) -> str:
     subject = "the limit" if right.constant is not None else in_brief(right_node)
-    kind = str(getattr(right.unit, "physical_type", "unknown")).split("/")[0]
+    kind = str(getattr(right.unit and right.unit.astropy, "physical_type", "unknown"))
+    kind = kind.split("/")[0]
     kind = f" ({kind})" if kind != "unknown" else ""
     return f"{in_brief(left_node)} is in {left.unit}, {subject} is in {right.unit}{kind}"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-from astropy import units as u
 
 from targetsel.documents.source_location import SourceLocation
+from targetsel.expressions.units import ANY_UNIT, declared
 from targetsel.rules import formula as f
 from targetsel.rules.formula import TypedExpression
 from targetsel.scored.columns import column_names
@@ -16,8 +16,6 @@ from targetsel.tables.columns import unit_of
 from targetsel.tables.parquet import footer_in
 
 STATISTICS = ("_std", "_q16", "_q84")
-# Unit of a column when there is no catalog yet: it agrees with every other unit.
-ANY_UNIT = u.def_unit("any")
 
 
 class CatalogColumns:
@@ -70,8 +68,8 @@ class CatalogColumns:
             role = "measured"
         type_ = _type(field.type)
         kind = "condition" if type_ == "condition" else "number"
-        text = unit_of(field)
-        return TypedExpression(f.ColumnValue(field.name, role, type_), kind, _unit(text))
+        unit = declared(unit_of(field))
+        return TypedExpression(f.ColumnValue(field.name, role, type_), kind, unit)
 
 
 def correlated(schema: pa.Schema) -> dict[str, list[str]]:
@@ -96,14 +94,6 @@ def _type(type_: pa.DataType) -> str:
     if pa.types.is_float16(type_) or pa.types.is_float32(type_):
         return "float32"
     return "float64" if pa.types.is_float64(type_) else "other"
-
-
-def _unit(text: str) -> u.UnitBase | None:
-    """The unit a column declares; magnitudes of every system are plain magnitudes here."""
-    unit = u.Unit(text, parse_strict="silent")
-    if isinstance(unit, u.MagUnit):
-        return u.mag
-    return None if unit == u.dimensionless_unscaled else unit
 
 
 class UnseenColumns(CatalogColumns):

@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
-from astropy.units import UnitBase
 
 from targetsel.expressions.functions import NEGATED
+from targetsel.expressions.units import Unit
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class TypedExpression:
 
     formula: Formula
     kind: str = "number"
-    unit: UnitBase | None = None
+    unit: Unit | None = None
 
     @property
     def constant(self) -> int | float | None:

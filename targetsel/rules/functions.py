@@ -1,31 +1,29 @@
 """Functions that only rules have: of posteriors, catalogs, bits and files on the sky.
 
-Each is a `Function` whose `bind` gives the typed expression of a call; with those of arithmetic
-they make up `FUNCTIONS`.
+Each is a `RuleFunction`; with those of arithmetic they make up `FUNCTIONS`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import ChainMap
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
-
-from astropy import units as u
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
-from targetsel.expressions import grammar, units
+from targetsel.expressions import grammar
 from targetsel.expressions.functions import ARITHMETIC, Function
 from targetsel.expressions.grammar import Branch, NameNode, Node, TextNode, in_brief
+from targetsel.expressions.units import ANY_UNIT, DEG, MAG, PURE, Unit
 from targetsel.photometry.flux import AB_ZERO_POINT, NANOMAGGY_ZERO_POINT
 from targetsel.rules import formula as f
-from targetsel.rules.columns import ANY_UNIT, CatalogColumns
+from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.formula import TypedExpression
 from targetsel.sky.external_files import ExternalFiles
 
 _HIGHEST_BIT = 62
-_AB_ZERO_POINTS = ((u.nJy, AB_ZERO_POINT), (u.nmgy, NANOMAGGY_ZERO_POINT))
+_AB_ZERO_POINTS = ((Unit("nJy"), AB_ZERO_POINT), (Unit("nmgy"), NANOMAGGY_ZERO_POINT))
 
 
 class CallContext(Protocol):
@@ -98,8 +96,8 @@ def _level(binder: CallContext, node: Branch) -> float:
     """The second argument of q() and catalog_quantile()."""
     level = binder.read_number(node.parts[1])
     probability = level.constant
-    if probability is not None and level.unit is not None and units.is_pure(level.unit):
-        probability = probability * level.unit.to(u.dimensionless_unscaled)
+    if probability is not None and level.unit is not None and level.unit.is_pure:
+        probability = probability * level.unit.factor_to(PURE)
     if probability is None or not 0 < probability < 1:
         raise node.parts[1].place.error(
             f"the second argument of {node.word}() is a probability between 0 and 1, e.g. 0.16"
@@ -123,12 +121,12 @@ def _catalog_quantile(binder: CallContext, node: Branch) -> TypedExpression:
 def _magnitude(binder: CallContext, node: Branch) -> TypedExpression:
     flux = binder.read_number(node.parts[0])
     if flux.unit == ANY_UNIT:
-        return TypedExpression(f.Operation("log10", (flux.formula,)), unit=u.mag)
+        return TypedExpression(f.Operation("log10", (flux.formula,)), unit=MAG)
     for unit, zero_point in _AB_ZERO_POINTS:
-        if flux.unit is not None and flux.unit.is_equivalent(unit):
-            log = f.Operation("log10", (f.scaled(flux.formula, flux.unit.to(unit)),))
+        if flux.unit is not None and flux.unit.agrees_with(unit):
+            log = f.Operation("log10", (f.scaled(flux.formula, flux.unit.factor_to(unit)),))
             scaled = f.Operation("*", (f.Constant(-2.5), log))
-            return TypedExpression(f.Operation("+", (f.Constant(zero_point), scaled)), unit=u.mag)
+            return TypedExpression(f.Operation("+", (f.Constant(zero_point), scaled)), unit=MAG)
     raise node.parts[0].place.error(
         f"mag() takes a flux in nJy, Jy or nanomaggy; {in_brief(node.parts[0])} is in "
         f"{flux.unit or 'no unit'}"
@@ -172,9 +170,9 @@ def _within(binder: CallContext, node: Branch) -> TypedExpression:
     file, distance = node.parts
     assert isinstance(file, TextNode)
     radius = binder.read_number(distance)
-    if radius.constant is None or radius.unit is None or not radius.unit.is_equivalent(u.deg):
+    if radius.constant is None or radius.unit is None or not radius.unit.agrees_with(DEG):
         raise distance.place.error("the radius of within() is an angle, e.g. 5 arcsec")
-    degrees = float(radius.constant * radius.unit.to(u.deg))
+    degrees = float(radius.constant * radius.unit.factor_to(DEG))
     if not 0 < degrees <= 180:
         raise distance.place.error(f"expected up to 180 deg, not {in_brief(distance)}")
     position = tuple(binder.columns.role(name, node.place) for name in ("ra", "dec"))
@@ -182,34 +180,33 @@ def _within(binder: CallContext, node: Branch) -> TypedExpression:
     return TypedExpression(f.Lookup(places, position), "condition")
 
 
-_OF_RULES = {
-    record.name: record
-    for record in (
-        Function("P", "probability of a condition, over the posterior", bind=_probability),
-        Function("std", "standard deviation of a posterior", bind=_standard_deviation),
-        Function("q", "quantile of a posterior: q(name, 0.16)", (2, 2), bind=_quantile),
-        Function("mag", "AB magnitude of a flux, missing at 0 and below", bind=_magnitude),
-        Function("finite", "whether a number is neither missing nor infinite", bind=_finite),
-        Function("has_bit", "whether an integer has any of these bits", (2, 64), bind=_has_bit),
-        Function(
-            "in_moc",
-            "whether a source lies in a MOC or region file",
-            bind=_in_moc,
-            example="in_moc('stars.moc.fits')",
-        ),
-        Function(
-            "within",
-            "whether a source lies near one of a table",
-            (2, 2),
-            bind=_within,
-            example="within('stars.parquet', 5 arcsec)",
-        ),
-        Function(
-            "catalog_quantile",
-            "quantile over the whole catalog: catalog_quantile(x, 0.99)",
-            (2, 2),
-            bind=_catalog_quantile,
-        ),
-    )
-}
-FUNCTIONS = ChainMap(ARITHMETIC, _OF_RULES)
+@dataclass(frozen=True)
+class RuleFunction(Function):
+    """A function that only rules have; `bind` gives the typed expression of a call's node."""
+
+    bind: Callable[[CallContext, Branch], TypedExpression]
+
+
+_OF_RULES = (
+    RuleFunction("P", "probability of a condition, over the posterior", (1, 1), _probability),
+    RuleFunction("std", "standard deviation of a posterior", (1, 1), _standard_deviation),
+    RuleFunction("q", "quantile of a posterior: q(name, 0.16)", (2, 2), _quantile),
+    RuleFunction("mag", "AB magnitude of a flux, missing at 0 and below", (1, 1), _magnitude),
+    RuleFunction("finite", "whether a number is neither missing nor infinite", (1, 1), _finite),
+    RuleFunction("has_bit", "whether an integer has any of these bits", (2, 64), _has_bit),
+    RuleFunction(
+        *("in_moc", "whether a source lies in a MOC or region file", (1, 1), _in_moc),
+        example="in_moc('stars.moc.fits')",
+    ),
+    RuleFunction(
+        *("within", "whether a source lies near one of a table", (2, 2), _within),
+        example="within('stars.parquet', 5 arcsec)",
+    ),
+    RuleFunction(
+        "catalog_quantile",
+        "quantile over the whole catalog: catalog_quantile(x, 0.99)",
+        (2, 2),
+        _catalog_quantile,
+    ),
+)
+FUNCTIONS: dict[str, Function] = {**{each.name: each for each in _OF_RULES}, **ARITHMETIC}

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.sky.positions import healpix_of
@@ -255,8 +254,10 @@ class _RowCheck:
     def add(self, piece: pa.Table) -> None:
         """Check one piece with columns source_id, ra and dec."""
         ids = piece["source_id"]
-        missing = pc.is_null(ids)
+        missing = ids.is_null()
         if pa.types.is_string(ids.type):
+            import pyarrow.compute as pc
+
             missing = pc.or_(missing, pc.equal(pc.fill_null(ids, ""), ""))
         positions = np.stack([piece["ra"].to_numpy(), piece["dec"].to_numpy()])
         ra, dec = positions

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from astropy import units as u
 from pydantic import ConfigDict, Field, model_validator
 
 from targetsel.documents.models import (
@@ -99,6 +98,7 @@ class ConeShape(DocumentModel):
     radius: Angle
 
     def region(self) -> Region:
+        from astropy import units as u
         from astropy.coordinates import Latitude, Longitude
         from mocpy import MOC
 
@@ -123,6 +123,7 @@ class BoxShape(DocumentModel):
     height: Angle
 
     def region(self) -> Region:
+        from astropy import units as u
         from astropy.coordinates import Latitude, Longitude
         from mocpy import MOC
 
@@ -194,7 +195,7 @@ class Shape(DocumentModel):
             from astropy.coordinates import SkyCoord
             from mocpy import MOC
 
-            corners = SkyCoord(self.polygon, unit=u.deg)
+            corners = SkyCoord(self.polygon, unit="deg")
             radius = float(corners.separation(corners[0]).max().deg) / 2
             return Region.of_moc(MOC.from_polygon_skycoord(corners, max_depth=depth_for(radius)))
         shape = self.cone or self.box

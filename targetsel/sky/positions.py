@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy import units as u
 
 from targetsel.errors import CatalogError, TargetselError
 
@@ -93,7 +92,7 @@ def healpix_of(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     import cdshealpix.nested
     from astropy.coordinates import Latitude, Longitude
 
-    lon, lat = Longitude(ra, u.deg), Latitude(dec, u.deg)
+    lon, lat = Longitude(ra, "deg"), Latitude(dec, "deg")
     pixels = cdshealpix.nested.lonlat_to_healpix(lon, lat, DEEPEST, num_threads=1)
     return pixels.astype(np.int64)
 
@@ -263,7 +262,7 @@ def _radius(region: Any) -> float:
     for name in ("radius", "outer_radius", "width"):
         if hasattr(region, name):
             size = getattr(region, name)
-            if not isinstance(size, u.Quantity):
+            if not hasattr(size, "to_value"):  # a number, not a quantity
                 raise CatalogError("it is in pixels of an image; save it in sky coordinates")
-            return float(size.to_value(u.deg))
+            return float(size.to_value("deg"))
     raise CatalogError(f"it holds a {type(region).__name__}; circles, boxes, ... are read")

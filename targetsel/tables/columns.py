@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, TargetselError, did_you_mean
@@ -216,6 +215,8 @@ def in_unit(
             f"{place}, column '{column.name}': is in '{own}'; expected '{unit}'. Convert it, or "
             "correct the unit that the file declares."
         ) from None
+    import pyarrow.compute as pc
+
     return pc.multiply(values.cast(pa.float64()), factor)
 
 
@@ -232,6 +233,8 @@ def matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     ValueError
         If lists differ in length.
     """
+    import pyarrow.compute as pc
+
     lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(lists, pa.ChunkedArray):  # what combine_chunks leaves of no chunks at all
         lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], column.type)

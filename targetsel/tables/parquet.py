@@ -22,11 +22,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError
@@ -244,6 +242,8 @@ class _Longest:
         self.ascii = True
 
     def see(self, column: pa.ChunkedArray) -> None:
+        import pyarrow.compute as pc
+
         longest = pc.max(pc.utf8_length(column)).as_py() or 0
         self.n = max(self.n, longest, len("None") if column.null_count else 0)
         self.ascii &= pc.all(pc.string_is_ascii(column)).as_py() is not False
@@ -275,8 +275,10 @@ def _fitted(piece: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _lists_of_nulls(lists: pa.FixedSizeListArray) -> pa.FixedSizeListArray:
     """The same lists, each null list replaced by a list of nulls."""
+    import pyarrow.compute as pc
+
     width = lists.type.list_size
-    missing = pa.array(np.repeat(pc.is_null(lists).to_numpy(zero_copy_only=False), width))
+    missing = pa.array(np.repeat(lists.is_null().to_numpy(zero_copy_only=False), width))
     values = lists.values.slice(lists.offset * width, len(lists) * width)
     nothing = pa.scalar(None, lists.type.value_type)
     return pa.FixedSizeListArray.from_arrays(pc.if_else(missing, nothing, values), type=lists.type)
@@ -289,6 +291,8 @@ def _arrow_header(schema: pa.Schema) -> str:
 
 def _votable_header(schema: pa.Schema, strings: Mapping[str, _Longest]) -> str:
     """The VOTable document of VOParquet 1.0: everything about the table, without a DATA element."""
+    from xml.etree import ElementTree
+
     document = ElementTree.Element("VOTABLE", version="1.4", xmlns=VOTABLE_NAMESPACE)
     resource = ElementTree.SubElement(document, "RESOURCE", type="results")
     table = ElementTree.SubElement(resource, "TABLE")

@@ -11,14 +11,14 @@ from targetsel.expressions import units
 from targetsel.expressions.functions import (
     ARITHMETIC,
     COMPARISONS,
-    Function,
+    NumberFunction,
     always,
     apply_to_intervals,
 )
 from targetsel.rules import formula as f
 from targetsel.rules.binding import Binder
 from targetsel.rules.columns import CatalogColumns
-from targetsel.rules.functions import parse
+from targetsel.rules.functions import FUNCTIONS, parse
 from targetsel.selection.evaluation import (
     SETTLED,
     _bounds,
@@ -273,8 +273,9 @@ def test_rows_taken_again_and_again_are_those_of_the_table():
 
 
 def test_function_that_is_not_monotone_has_the_probability_of_its_draws(monkeypatch):
-    record = Function("sin", "sine", compute=np.sin, unit=units.pure)
+    record = NumberFunction("sin", "sine", (1, 1), np.sin, units.pure)
     monkeypatch.setitem(ARITHMETIC, "sin", record)
+    monkeypatch.setitem(FUNCTIONS, "sin", record)
     table = scored_table([[3.0, 1.0, 1.0], [9.0, 1.0, 1.0]], [[2.0, 0.5, 0.1], [0.2, 0.5, 0.1]])
     binder = Binder(CatalogColumns(table.schema))
     sources = Sources(table)

@@ -10,11 +10,15 @@ more indices, and users can add to it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from targetsel.spectra.lines.table import LineTable as LineTable
 from targetsel.spectra.proxies import Proxies
-from targetsel.spectra.spectrum import Spectra
+
+if TYPE_CHECKING:
+    from targetsel.spectra.spectrum import Spectra
 
 PROXIES = LineTable.shipped().predicted
 _TABLE = LineTable.shipped().choose(PROXIES)
