@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError, TargetselError
 
@@ -85,6 +84,8 @@ def exact_ids(
     if kind == pa.string():
         return _text_ids(array, name, place, error)
     if pa.types.is_floating(array.type):
+        import pyarrow.compute as pc
+
         array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
         _check_exact(array, name, place, error)
     try:
@@ -117,6 +118,8 @@ def _text_ids(
     array: pa.Array, name: str, place: Path | str, error: type[TargetselError]
 ) -> pa.Array:
     """Bytes or text as text without what surrounds the ids."""
+    import pyarrow.compute as pc
+
     try:
         text = array.cast(pa.string())
         text.validate(full=True)

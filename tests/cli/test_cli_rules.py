@@ -1,6 +1,9 @@
 """targetsel rules, as it is typed."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pyarrow as pa
 import pytest
@@ -86,3 +89,19 @@ def test_lock_gives_the_bits_of_all_files(folder):
     (folder / "doubtful.yaml").unlink()
     run("lock")
     assert (folder / "rules.bits").read_text().splitlines()[1:] == ["3  ELG", "4  LRG  retired"]
+
+
+def test_checking_shipped_rules_imports_nothing_slow():
+    script = (
+        "import sys\nfrom targetsel.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\nprint(*sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, "rules", "lint", "emission"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    imported = set(run.stdout.split())
+    assert "targetsel.rules.lint" in imported
+    slow = {"astropy", "matplotlib", "pandas", "pyarrow.compute", "scipy.special", "scipy.stats"}
+    assert not imported & (slow | {"torch", "xml.etree.ElementTree"})
