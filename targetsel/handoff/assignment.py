@@ -8,7 +8,6 @@ as in Subaru-PFS/datamodel (355df2a) ``datamodel.txt``.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,15 +16,16 @@ import numpy as np
 import pyarrow as pa
 from astropy.io import fits
 from astropy.table import Table
-from astropy.utils.exceptions import AstropyUserWarning
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.export import separation
 from targetsel.handoff.files import read_fits
 from targetsel.handoff.prepare import check_list
 from targetsel.selection.target_list import TargetList
+from targetsel.sky.positions import separation
 from targetsel.tables.files import sha256_of_file
+from targetsel.tables.fits import open_fits
 from targetsel.tables.ids import matched
+from targetsel.tables.reading import reading
 
 DESI_TABLES = {"FASSIGN": "FAVAIL", "FIBERASSIGN": "POTENTIAL_ASSIGNMENTS"}
 DESI_SCIENCE = 1  # bit of FA_TYPE
@@ -45,7 +45,7 @@ class Pointing:
     ra, dec : ndarray, shape (K,)
         Their positions there [deg].
     in_reach : ndarray of int64, or None
-        Ids of the targets that some fiber can reach; None where the file does not list them.
+        Ids of the targets that some fiber can reach; None for PFS, whose files do not list them.
     tile : str
         Number of the DESI tile; empty where the file does not give it.
     """
@@ -67,10 +67,14 @@ class Pointing:
             If the file is missing, damaged, or none of these.
         """
         path = Path(path)
-        tables = _tables_in(path)
+        with open_fits(path, HandoffError) as hdus:
+            tables = [hdu.name for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
+            tile = next((str(hdu.header["TILEID"]) for hdu in hdus if "TILEID" in hdu.header), "")
         for assigned, reached in DESI_TABLES.items():
+            if assigned in tables and reached not in tables:
+                raise HandoffError(f"{path}: lacks the table {reached}. Copy or make it again.")
             if assigned in tables:
-                return _desi(path, assigned, reached if reached in tables else None)
+                return _desi(path, assigned, reached, tile)
         if "DESIGN" in tables:
             return _pfs(path)
         raise HandoffError(
@@ -202,60 +206,33 @@ def join(targets: TargetList, pointings: Iterable[Pointing], ids: Path | None = 
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _tables_in(path: Path) -> list[str]:
-    try:
-        with warnings.catch_warnings(), fits.open(path) as hdus:
-            warnings.filterwarnings("error", message="File may have been truncated")
-            return [hdu.name for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
-    except FileNotFoundError:
-        raise HandoffError(f"{path}: no such file.") from None
-    except (OSError, AstropyUserWarning) as error:
-        reason = " ".join(str(error).split())
-        raise HandoffError(f"{path}: not a FITS file, or cut short ({reason}).") from error
-
-
-def _desi(path: Path, assigned: str, reached: str | None) -> Pointing:
-    rows, _ = read_fits(path, assigned)
-    need = ("TARGETID", "TARGET_RA", "TARGET_DEC", "FA_TYPE")
-    _check_columns(path, assigned, rows, need, whole=("TARGETID", "FA_TYPE"))
-    kept = (rows["TARGETID"] >= 0) & ((rows["FA_TYPE"] & DESI_SCIENCE) != 0)
-    targetid, ra, dec = (rows[name][kept] for name in need[:3])
-    in_reach = None
-    if reached is not None:
-        pairs, _ = read_fits(path, reached)
-        _check_columns(path, reached, pairs, ("TARGETID",), whole=("TARGETID",))
-        in_reach = np.unique(pairs["TARGETID"])
-    return Pointing(path, targetid, ra, dec, in_reach, _tile(path))
+def _desi(path: Path, assigned: str, reached: str, tile: str) -> Pointing:
+    names = ("TARGETID", "TARGET_RA", "TARGET_DEC", "FA_TYPE")
+    targetid, ra, dec, kind = _columns(path, assigned, names)
+    kept = (targetid >= 0) & ((kind & DESI_SCIENCE) != 0)
+    in_reach = np.unique(_columns(path, reached, names[:1])[0])
+    return Pointing(path, targetid[kept], ra[kept], dec[kept], in_reach, tile)
 
 
 def _pfs(path: Path) -> Pointing:
-    rows, _ = read_fits(path, "DESIGN")
-    need = ("objId", "ra", "dec", "targetType", "fiberStatus")
-    _check_columns(path, "DESIGN", rows, need, whole=("objId", "targetType", "fiberStatus"))
-    kept = (rows["targetType"] == PFS_SCIENCE) & (rows["fiberStatus"] == PFS_GOOD)
-    objid, ra, dec = (rows[name][kept] for name in need[:3])
-    return Pointing(path, objid, ra, dec, None)
+    names = ("objId", "ra", "dec", "targetType", "fiberStatus")
+    objid, ra, dec, kind, status = _columns(path, "DESIGN", names)
+    kept = (kind == PFS_SCIENCE) & (status == PFS_GOOD)
+    return Pointing(path, objid[kept], ra[kept], dec[kept], None)
 
 
-def _check_columns(
-    path: Path,
-    table: str,
-    rows: Mapping[str, np.ndarray],
-    need: tuple[str, ...],
-    whole: tuple[str, ...],
-) -> None:
-    missing = [name for name in need if name not in rows]
+def _columns(path: Path, table: str, names: tuple[str, ...]) -> list[np.ndarray]:
+    """Columns of a table: positions, and others, which must be whole numbers."""
+    rows, _ = read_fits(path, table)
+    missing = [name for name in names if name not in rows]
     if missing:
         raise HandoffError(f"{path}: the table {table} lacks {', '.join(missing)}.")
-    for name in need:
-        if rows[name].ndim != 1 or rows[name].dtype.kind not in ("iu" if name in whole else "fiu"):
-            kind = "whole numbers" if name in whole else "numbers"
+    for name in names:
+        is_position = name.lower().endswith(("ra", "dec"))
+        if rows[name].ndim != 1 or rows[name].dtype.kind not in ("fiu" if is_position else "iu"):
+            kind = "numbers" if is_position else "whole numbers"
             raise HandoffError(f"{path}: {name} in the table {table} is no column of {kind}.")
-
-
-def _tile(path: Path) -> str:
-    with fits.open(path) as hdus:
-        return next((str(hdu.header["TILEID"]) for hdu in hdus if "TILEID" in hdu.header), "")
+    return [rows[name] for name in names]
 
 
 # --- join ----------------------------------------------------------------------------------------
@@ -266,14 +243,11 @@ def _tool_ids(targets: TargetList, ids: Path | None) -> np.ndarray:
     own = targets.table["target_id"].to_numpy()
     if ids is None:
         return own
-    try:
+    with reading(ids, HandoffError, "a map of ids that export wrote"):
         table = Table.read(ids, format="ascii.ecsv")
         target_id, tool_id = (np.asarray(table[name]) for name in ("target_id", "id"))
-        if not (target_id.dtype.kind == tool_id.dtype.kind == "i"):
-            raise ValueError("its ids are no whole numbers")
-    except (OSError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise HandoffError(f"{ids}: not a map of ids that export wrote ({reason}).") from error
+    if not target_id.dtype.kind == tool_id.dtype.kind == "i":
+        raise HandoffError(f"{ids}: not a map of ids that export wrote (no whole numbers).")
     rows = matched(own, target_id)
     return np.where(rows >= 0, tool_id[rows], -1)
 
@@ -299,7 +273,7 @@ def _check_places(
             "list. Name the list that was exported, and for tools with their own ids --ids."
         )
     ra, dec = (targets.table[name].to_numpy()[found] for name in ("ra", "dec"))
-    offset = separation(ra, dec, pointing.ra[here], pointing.dec[here])
+    offset = 3600 * separation(ra, dec, pointing.ra[here], pointing.dec[here])
     if not (offset <= SAME_PLACE).all():
         worst = int(np.nan_to_num(offset, nan=np.inf).argmax())
         raise HandoffError(

@@ -18,6 +18,7 @@ from targetsel.handoff.prepare import ExportOptions, prepare
 from targetsel.handoff.settings import ToolSettings
 from targetsel.handoff.tool import Tool, ToolTable
 from targetsel.selection.target_list import TargetList
+from targetsel.sky.positions import separation
 from targetsel.tables.ids import matched
 
 _MODULES = (desi, pfs, fourmost, sdss_v, weave, nirspec, text_lists, gemini)
@@ -148,7 +149,7 @@ def check(targets: ToolTable, path: Path) -> ReadBack:
             f"{path}: {back.reader} finds {len(back.id)} targets where {len(targets)} were "
             f"written for '{targets.tool.name}'{first}. Please report this."
         )
-    offset = separation(targets.ra, targets.dec, back.ra[rows], back.dec[rows])
+    offset = 3600 * separation(targets.ra, targets.dec, back.ra[rows], back.dec[rows])
     if not offset.max() <= POSITION_TOLERANCE:
         worst = int(np.nanargmax(offset))
         raise HandoffError(
@@ -161,11 +162,3 @@ def check(targets: ToolTable, path: Path) -> ReadBack:
             "Please report this."
         )
     return ReadBack(back.reader, len(targets), float(offset.max()), back.priority is not None)
-
-
-def separation(
-    ra: np.ndarray, dec: np.ndarray, ra_too: np.ndarray, dec_too: np.ndarray
-) -> np.ndarray:
-    """Angle between positions that lie close together [deg] in arcsec, shape (M,)."""
-    east = (np.asarray(ra_too) - ra + 180.0) % 360.0 - 180.0
-    return 3600.0 * np.hypot(east * np.cos(np.radians(dec)), np.asarray(dec_too) - dec)

@@ -23,6 +23,8 @@ from targetsel.errors import HandoffError
 from targetsel.handoff.settings import MagnitudeSettings
 from targetsel.handoff.tool import BANDS, ToolTable, ToolTargets
 from targetsel.tables.files import written_beside
+from targetsel.tables.fits import open_fits
+from targetsel.tables.reading import reading
 
 Card = tuple[str | int | float | bool, str]  # value and comment
 FITS_CODES = {"i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "b1": "L"}
@@ -79,20 +81,22 @@ def write_fits(
 def read_fits(path: Path, extension: int | str = 1) -> tuple[Mapping[str, np.ndarray], str]:
     """The columns of a binary table, and the reader: cfitsio where fitsio is installed.
 
+    Numbers are in native byte order; texts are without trailing blanks.
+
     Raises
     ------
     HandoffError
         If the file is missing, damaged, or has no such table.
     """
-    try:
-        import fitsio
-    except ImportError:
-        return _read_with_astropy(path, extension), f"astropy {version('astropy')}"
-    try:
-        rows = fitsio.read(str(path), ext=extension)
-    except OSError as error:
-        raise _unreadable(path, extension, error) from error
-    return {name: _native(rows[name]) for name in rows.dtype.names}, f"fitsio {version('fitsio')}"
+    expected = f"a FITS file with a table in extension {extension}"
+    with open_fits(path, HandoffError) as hdus, reading(path, HandoffError, expected):
+        try:
+            import fitsio
+
+            rows, reader = fitsio.read(str(path), ext=extension), f"fitsio {version('fitsio')}"
+        except ImportError:
+            rows, reader = hdus[extension].data, f"astropy {version('astropy')}"
+        return {name: _native(np.asarray(rows[name])) for name in rows.dtype.names}, reader
 
 
 def _fits_column(name: str, about: tuple[str, ...], values: Any, n: int) -> fits.Column:
@@ -122,29 +126,10 @@ def _ascii(text: str | bytes, place: str) -> bytes:
         raise HandoffError(f"'{text}' in {place}: FITS takes ASCII only.") from None
 
 
-def _read_with_astropy(path: Path, extension: int | str) -> dict[str, np.ndarray]:
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            rows = hdus[extension].data
-            return {name: _native(np.asarray(rows[name])) for name in rows.dtype.names}
-    except (OSError, KeyError, IndexError, AttributeError) as error:
-        raise _unreadable(path, extension, error) from error
-
-
 def _native(values: np.ndarray) -> np.ndarray:
-    """The array in native byte order; strings as text without trailing blanks."""
     if values.dtype.kind in "SU":
         return np.char.rstrip(values.astype(str))
     return values.astype(values.dtype.newbyteorder("="))
-
-
-def _unreadable(path: Path, extension: int | str, error: Exception) -> HandoffError:
-    if not Path(path).is_file():
-        return HandoffError(f"{path}: no such file.")
-    reason = " ".join(str(error).split())
-    return HandoffError(
-        f"{path}: not a FITS file with a table in extension {extension} ({reason})."
-    )
 
 
 # --- text ----------------------------------------------------------------------------------------

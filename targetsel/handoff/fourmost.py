@@ -9,6 +9,7 @@ corrected for Galactic extinction.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -59,6 +60,16 @@ COLUMNS = {
     "COMPLETENESS": ("f4",),
     "PARALLAX": ("f4", "mas"),
 }
+# Numbers that the format takes; those of an extent count only for Sersic profiles.
+RANGES = {
+    "DEC": (-90, 40),
+    "EPOCH": (1950, 2050),
+    "MAG": (3, 50),
+    "REDSHIFT_ESTIMATE": (-0.01, 10),
+    "REDDENING": (0, 100),
+    "EXTENT_PARAMETER": (0.1, 100),
+    "EXTENT_INDEX": (0.1, 10),
+}
 RESOLUTIONS = {"LRS": 1, "HRS": 2}
 # A flat profile (1) would take magnitudes per square arcsecond, which target lists do not have.
 EXTENTS = {"point": 0, "sersic": 2}
@@ -106,12 +117,7 @@ class FourmostSettings(FilterSettings):
 
 def write(targets: ToolTable, settings: FourmostSettings, path: Path) -> list[Path]:
     """Write the catalog; it has no time limits and no calibration magnitudes."""
-    _within("DEC", targets.dec, -90, 40, targets)
-    _within("EPOCH", targets.epoch, 1950, 2050, targets)
-    program, redshift = targets.program, _numbers(targets, settings, "redshift", 0)
-    _within("REDSHIFT_ESTIMATE", redshift, -0.01, 10, targets)
-    reddening = _numbers(targets, settings, "reddening", 0)
-    _within("REDDENING", reddening, 0, 100, targets)
+    program = targets.program
     values = {
         **_extent(targets, settings),
         **_brightness(targets, settings),
@@ -129,13 +135,15 @@ def write(targets: ToolTable, settings: FourmostSettings, path: Path) -> list[Pa
         "TEMPLATE": settings.by_class("template", program),
         "RULESET": settings.by_class("ruleset", program),
         "CADENCE": settings.cadence,
-        "REDDENING": reddening,
-        "REDSHIFT_ESTIMATE": redshift,
+        "REDDENING": _numbers(targets, settings, "reddening", 0),
+        "REDSHIFT_ESTIMATE": _numbers(targets, settings, "redshift", 0),
         "TEMPLATE_REDSHIFT": 0.0,
         "CLASSIFICATION": settings.by_class("classification", program, "UNKNOWN"),
         "COMPLETENESS": 1.0,
         "PARALLAX": targets.filled("parallax", 0.0),
     }
+    for name in RANGES:
+        _check_range(name, values, targets)
     write_fits(path, COLUMNS, values, "TARGETS", FORMAT)
     return [path]
 
@@ -154,8 +162,6 @@ def _extent(targets: ToolTable, settings: FourmostSettings) -> dict[str, Any]:
     if sersic.any():
         radius[sersic] = _numbers(targets, settings, "sersic_radius")[sersic]
         index[sersic] = _numbers(targets, settings, "sersic_index")[sersic]
-        _within("EXTENT_PARAMETER", np.where(sersic, radius, 1), 0.1, 100, targets)
-        _within("EXTENT_INDEX", np.where(sersic, index, 1), 0.1, 10, targets)
     flag = np.array([EXTENTS[shape] for shape in shapes.tolist()])
     return {"EXTENT_FLAG": flag, "EXTENT_PARAMETER": radius, "EXTENT_INDEX": index}
 
@@ -171,7 +177,6 @@ def _brightness(targets: ToolTable, settings: FourmostSettings) -> dict[str, Any
             f"{', '.join(SYSTEMS)}). Give it, such as `mag_type: PS1_r_AB`, or choose another "
             "`filter`",
         )
-    _within("MAG", magnitude, 3, 50, targets, missing=UNKNOWN)
     error = np.nan_to_num(targets.photometry.magnitude_error(band))
     kind = settings.mag_type or f"{known}_{band.name}_AB"
     return {"MAG_TYPE": kind, "MAG": magnitude, "MAG_ERR": error}
@@ -198,22 +203,19 @@ def _numbers(
     return values
 
 
-def _within(
-    column: str,
-    values: np.ndarray,
-    low: float,
-    high: float,
-    targets: ToolTable,
-    missing: float = np.nan,
-) -> None:
-    wrong = np.flatnonzero(~((values >= low) & (values <= high)))
-    if len(wrong):
-        value = values[wrong[0]]
-        what = "unknown" if np.isnan(value) or value == missing else f"{value:g}"
+def _check_range(name: str, values: Mapping[str, Any], targets: ToolTable) -> None:
+    low, high = RANGES[name]
+    wrong = ~((values[name] >= low) & (values[name] <= high))
+    if name.startswith("EXTENT_"):
+        wrong &= values["EXTENT_FLAG"] == EXTENTS["sersic"]
+    if wrong.any():
+        first = wrong.argmax()
+        value = values[name][first]
+        is_unknown = np.isnan(value) or (name == "MAG" and value == UNKNOWN)
         raise HandoffError(
-            f"{column} of {len(wrong)} of {len(values)} targets is not for 4MOST: that of "
-            f"{targets.id[wrong[0]]} is {what}; expected {low:g} to {high:g}. "
-            "Leave them out with a condition in the rules."
+            f"{name} of {wrong.sum()} of {len(wrong)} targets is not for 4MOST: that of "
+            f"{targets.id[first]} is {'unknown' if is_unknown else f'{value:g}'}; expected {low:g} "
+            f"to {high:g}. Leave them out with a condition in the rules."
         )
 
 

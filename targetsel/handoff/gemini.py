@@ -21,10 +21,12 @@ from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning, WcsError
 from astropy.wcs.utils import skycoord_to_pixel
 
+from targetsel.errors import HandoffError
 from targetsel.handoff.files import Card, LineFormat, read_fits, write_fits
 from targetsel.handoff.settings import MagnitudeSettings, Positive, Text
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.tables.files import check_output
+from targetsel.tables.fits import open_fits
 
 PRIORITIES = PriorityScale(best=1, worst=3)
 LARGEST_ID = 2**15 - 1
@@ -92,12 +94,9 @@ def _pixels(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Card]]:
     """Pixel positions of the targets, counted from 1, and cards copied from the image's header."""
     image = settings.path("image")
-    try:
-        with fits.open(image, memmap=False) as hdus:
-            sky = next((hdu for hdu in hdus if _is_of_the_sky(hdu.header)), None)
-            headers = [hdus[0].header] + ([] if sky is None else [sky.header])
-    except OSError as error:
-        raise settings.error("image", f"'image': {image} is not a FITS file ({error})") from error
+    with open_fits(image, HandoffError) as hdus:
+        sky = next((hdu for hdu in hdus if _is_of_the_sky(hdu.header)), None)
+        headers = [hdus[0].header] + ([] if sky is None else [sky.header])
     if sky is None:
         raise settings.error("image", f"'image': {image} has no image with world coordinates")
     there = SkyCoord(targets.ra, targets.dec, unit="deg")

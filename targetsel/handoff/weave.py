@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
 from pydantic import Field
 
+from targetsel.errors import HandoffError
 from targetsel.handoff.files import read_fits
 from targetsel.handoff.settings import Text, ToolSettings
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.tables.files import check_output, written_beside
+from targetsel.tables.fits import open_fits
 
 # The columns that every template has, with the FITS formats that hold what they are filled with.
 NEEDED = {
@@ -46,16 +46,7 @@ class WeaveSettings(ToolSettings):
 def write(targets: ToolTable, settings: WeaveSettings, path: Path) -> list[Path]:
     """Write the template's tables with our rows in the first."""
     template = settings.path("template")
-    try:
-        with warnings.catch_warnings():  # a truncated file is refused below
-            warnings.simplefilter("ignore", AstropyUserWarning)
-            hdus = fits.open(template, memmap=False, disable_image_compression=True)
-            len(hdus)  # reads the headers of all
-    except OSError as error:
-        raise settings.error(
-            "template", f"'template': {template} is not a FITS file ({error})"
-        ) from error
-    with hdus:
+    with open_fits(template, HandoffError) as hdus:
         place = next((k for k, each in enumerate(hdus) if isinstance(each, fits.BinTableHDU)), None)
         if place is None:
             raise settings.error("template", f"'template': {template} has no table")
@@ -100,9 +91,6 @@ def _filled(
 
 def _columns(template: fits.BinTableHDU, settings: WeaveSettings) -> dict[str, fits.Column]:
     """The template's columns by name, if they are those of a template."""
-    header = template.header
-    if header["NAXIS1"] * header["NAXIS2"] > settings.path("template").stat().st_size:
-        raise settings.error("template", "'template' is cut short. Download it once more from WASP")
     columns = {column.name: column for column in template.columns}
     for name, formats in NEEDED.items():
         if name not in columns:

@@ -127,14 +127,17 @@ def test_damaged_foreign_and_missing_files_are_errors(tmp_path):
     with pytest.raises(HandoffError, match=r"no such file"):
         Pointing.read(tmp_path / "nowhere.fits")
     (tmp_path / "text.fits").write_text("no FITS")
-    with pytest.raises(HandoffError, match=r"not a FITS file, or cut short"):
+    with pytest.raises(HandoffError, match=r"text\.fits: not a FITS file"):
         Pointing.read(tmp_path / "text.fits")
     exported("desi", tmp_path / "a.fits")
     with pytest.raises(HandoffError, match=r"has the tables TARGETS; expected FASSIGN or"):
         Pointing.read(tmp_path / "a.fits")
     whole = write_fba(tmp_path / "fba.fits", at(101, 102), [101])
     (tmp_path / "cut.fits").write_bytes(whole.read_bytes()[:6000])
-    with pytest.raises(HandoffError, match=r"cut\.fits: not a FITS file, or cut short"):
+    with pytest.raises(HandoffError, match=r"cut\.fits: lacks the table FAVAIL"):
+        Pointing.read(tmp_path / "cut.fits")
+    (tmp_path / "cut.fits").write_bytes(whole.read_bytes()[:5800])
+    with pytest.raises(HandoffError, match=r"cut\.fits, extension 1: .* damaged or cut short"):
         Pointing.read(tmp_path / "cut.fits")
 
 
@@ -175,6 +178,7 @@ def test_place_that_is_not_a_number_is_an_error(tmp_path):
 def test_map_of_ids_that_is_none_is_an_error(tmp_path):
     path = write_fba(tmp_path / "fba.fits", at(101), [])
     write_table(target_list().table, tmp_path / "x.parquet")
-    for ids in (tmp_path / "nowhere.ecsv", tmp_path / "x.parquet"):
-        with pytest.raises(HandoffError, match=r"not a map of ids that export wrote"):
-            join(target_list(), [Pointing.read(path)], ids)
+    with pytest.raises(HandoffError, match=r"x\.parquet: not a map of ids that export wrote"):
+        join(target_list(), [Pointing.read(path)], tmp_path / "x.parquet")
+    with pytest.raises(HandoffError, match=r"nowhere\.ecsv: no such file"):
+        join(target_list(), [Pointing.read(path)], tmp_path / "nowhere.ecsv")

@@ -2,12 +2,11 @@
 
 import sys
 
-import numpy as np
 import pytest
 from astropy.io import fits
 
 from targetsel.errors import HandoffError, OutputError
-from targetsel.handoff.export import check, separation
+from targetsel.handoff.export import check
 from targetsel.handoff.files import read_fits
 from tests.handoff.tools_by_hand import exported
 
@@ -46,11 +45,6 @@ def test_astropy_reads_where_fitsio_is_not_installed(tmp_path, monkeypatch):
     exported("desi-tertiary", tmp_path / "b.fits")
     with pytest.raises(HandoffError, match=r"not a FITS file with a table in extension NONE"):
         read_fits(tmp_path / "b.fits", "NONE")
-
-
-def test_separation_is_an_angle_on_the_sky_even_across_ra_zero():
-    found = separation(np.array([359.9999]), np.array([60.0]), np.array([0.0001]), np.array([60.0]))
-    assert found[0] == pytest.approx(0.36, rel=1e-6)
 
 
 def test_missing_folder_is_an_output_error(tmp_path):
