@@ -31,7 +31,8 @@ from targetsel.networks.posterior import LatentPosterior, stored_posterior
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.stream import score
-from targetsel.selection.membership import evaluate, truth
+from targetsel.selection.claims import truth
+from targetsel.selection.membership import evaluate
 from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.lines import PROXIES, bpt_probabilities
 from targetsel.spectra.proxies import CORRELATION, QUANTILES, Proxies, ProxyPosterior

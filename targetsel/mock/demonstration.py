@@ -19,7 +19,7 @@ from targetsel.mock.writing import SkyPlan, write_sky
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.stream import Progress, score
-from targetsel.selection.membership import truth
+from targetsel.selection.claims import truth
 from targetsel.selection.select import Selection, select
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.catalog import CatalogFile

@@ -14,8 +14,9 @@ from targetsel.rules import formula as f
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.scored.known_sources import KnownSources
+from targetsel.selection.claims import truth
 from targetsel.selection.evaluation import probability
-from targetsel.selection.membership import evaluate, truth
+from targetsel.selection.membership import evaluate
 from targetsel.selection.sources import blocks_of
 from targetsel.statistics.resampling import Resampling
 

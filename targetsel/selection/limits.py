@@ -6,7 +6,6 @@ The outcome does not depend on the order or the pieces in which the members come
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
@@ -26,66 +25,41 @@ from targetsel.tables.ids import uniform
 ROWS_BEFORE_THINNING = 200_000
 
 
-@dataclass(frozen=True)
-class Members:
-    """N members of a class.
+MEMBER = np.dtype(
+    [
+        ("row", np.int64),  # place among all sources of the membership
+        ("rank", np.float64),  # NaN where it is missing, or where the class has none
+        ("tie_break", np.float64),  # the larger goes first among equal ranks
+        ("target_id", np.int64),
+        ("healpix", np.int64),
+        ("ra", np.float64),  # [deg]
+        ("dec", np.float64),  # [deg]
+    ]
+)
 
-    Attributes
-    ----------
-    row : ndarray of int64, shape (N,)
-        Place of each member among all sources of the membership.
-    rank : ndarray, shape (N,)
-        NaN where it is missing, or where the class has none.
-    tie_break : ndarray, shape (N,)
-        The larger goes first among equal ranks.
-    target_id, healpix : ndarray of int64, shape (N,)
-    ra, dec : ndarray, shape (N,)
-        [deg]
-    """
 
-    row: np.ndarray
-    rank: np.ndarray
-    tie_break: np.ndarray
-    target_id: np.ndarray
-    healpix: np.ndarray
-    ra: np.ndarray
-    dec: np.ndarray
+def members_of(membership: Membership, c: int, seed: int, first_row: int) -> np.ndarray:
+    """The members of class number `c`, of type `MEMBER`, rows counted from `first_row`."""
+    rows = np.flatnonzero(membership.selected[:, c])
+    names = column_names(membership.sources.schema)
+    wanted = [*dict.fromkeys([*names.values(), "_healpix_29"])]
+    sources = membership.sources.select(wanted).take(pa.array(rows, pa.int64()))
+    ids = sources[names["source_id"]].to_numpy()
+    members = np.empty(len(rows), MEMBER)
+    members["row"] = rows + first_row
+    members["rank"] = membership.rank[rows, c]
+    members["tie_break"] = uniform(ids, seed, membership.names[c])[:, 0]
+    members["target_id"] = membership.target_id[rows]
+    members["healpix"] = sources["_healpix_29"].to_numpy()
+    for role in ("ra", "dec"):
+        members[role] = floats(sources[names[role]])
+    return members
 
-    def __len__(self) -> int:
-        return len(self.row)
 
-    def take(self, places: np.ndarray) -> Members:
-        """The members at these places, in that order."""
-        return Members(*(getattr(self, each.name)[places] for each in fields(self)))
-
-    @classmethod
-    def of(cls, membership: Membership, c: int, seed: int, first_row: int) -> Members:
-        """The members of class number `c`, rows counted from `first_row`."""
-        rows = np.flatnonzero(membership.selected[:, c])
-        names = column_names(membership.sources.schema)
-        wanted = [*dict.fromkeys([*names.values(), "_healpix_29"])]
-        sources = membership.sources.select(wanted).take(pa.array(rows, pa.int64()))
-        ids = sources[names["source_id"]].to_numpy()
-        return cls(
-            rows + first_row,
-            membership.rank[rows, c],
-            uniform(ids, seed, membership.names[c])[:, 0],
-            membership.target_id[rows],
-            sources["_healpix_29"].to_numpy(),
-            *(floats(sources[names[role]]) for role in ("ra", "dec")),
-        )
-
-    @classmethod
-    def concatenate(cls, pieces: list[Members]) -> Members:
-        """All members; there is at least one piece."""
-        return cls(
-            *(np.concatenate([getattr(each, a.name) for each in pieces]) for a in fields(cls))
-        )
-
-    def best_first(self, by: str = "rank") -> np.ndarray:
-        """Places in the order of preference."""
-        rank = self.rank if by == "rank" else np.zeros(len(self))
-        return np.lexsort((self.target_id, -self.tie_break, -rank))
+def best_first(members: np.ndarray, by: str = "rank") -> np.ndarray:
+    """The members in the order of preference, by "rank" or "hash"."""
+    rank = members["rank"] if by == "rank" else np.zeros(len(members))
+    return members[np.lexsort((members["target_id"], -members["tie_break"], -rank))]
 
 
 class ClassLimits:
@@ -106,7 +80,7 @@ class ClassLimits:
         self.rules = target_class
         self.region = region
         self.copies = np.empty((0, 2), dtype=np.int64)
-        self._pieces: list[Members] = []
+        self._pieces: list[np.ndarray] = []
         self._enough = ROWS_BEFORE_THINNING
         self._least = -np.inf  # no member of a lower rank can be kept any more
 
@@ -115,56 +89,53 @@ class ClassLimits:
         """Whether the class has a `dedup` or ``limit``."""
         return bool(self.rules.limit) or self.rules.dedup is not None
 
-    def add(self, members: Members) -> None:
-        """Take these members into account."""
+    def add(self, members: np.ndarray) -> None:
+        """Take these members, of type `MEMBER`, into account."""
         if self._least > -np.inf:
-            members = members.take(np.flatnonzero(members.rank >= self._least))
+            members = members[members["rank"] >= self._least]
         self._pieces.append(members)
         n = sum(map(len, self._pieces))
         if self.rules.dedup is None and n > self._enough:
-            best = self._within_limits(Members.concatenate(self._pieces))
+            best = self._within_limits(np.concatenate(self._pieces))
             self._pieces = [best]
             self._enough = max(self._enough, 2 * len(best))
             if self.rules.limit.by == "rank" and len(best) == self.rules.limit.total:
-                self._least = best.rank[-1]
+                self._least = best["rank"][-1]
 
     def kept(self) -> np.ndarray:
         """The rows of the members that are kept, in increasing order."""
         if not self._pieces:
             return np.empty(0, dtype=np.int64)
-        members = Members.concatenate(self._pieces)
+        members = np.concatenate(self._pieces)
         if self.rules.dedup is not None:
             members = self._without_copies(members, self.rules.dedup.within)
-        return np.sort(self._within_limits(members).row)
+        return np.sort(self._within_limits(members)["row"])
 
-    def _without_copies(self, members: Members, radius: float) -> Members:
+    def _without_copies(self, members: np.ndarray, radius: float) -> np.ndarray:
         """The members without a better one that is kept within the radius."""
-        members = members.take(members.best_first())
-        pairs = cKDTree(unit_vectors(members.ra, members.dec)).query_pairs(
-            chord(radius), output_type="ndarray"
-        )
-        pairs = pairs[np.lexsort((pairs.max(axis=1), pairs.min(axis=1)))]
+        members = best_first(members)
+        tree = cKDTree(unit_vectors(members["ra"], members["dec"]))
+        pairs = np.sort(tree.query_pairs(chord(radius), output_type="ndarray"), axis=1)
+        pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
         kept_instead: dict[int, int] = {}
-        for better, worse in zip(
-            pairs.min(axis=1).tolist(), pairs.max(axis=1).tolist(), strict=True
-        ):
+        for better, worse in pairs.tolist():
             if better not in kept_instead:
                 kept_instead.setdefault(worse, better)
         copies = np.array(sorted(kept_instead.items()), dtype=np.int64).reshape(-1, 2)
-        self.copies = members.target_id[copies]
-        return members.take(np.delete(np.arange(len(members)), copies[:, 0]))
+        self.copies = members["target_id"][copies]
+        return np.delete(members, copies[:, 0])
 
-    def _within_limits(self, members: Members) -> Members:
+    def _within_limits(self, members: np.ndarray) -> np.ndarray:
         """The best of each pixel, and of these the best in all."""
         limit = self.rules.limit
         if not limit:
             return members
-        members = members.take(members.best_first(limit.by))
+        members = best_first(members, limit.by)
         if limit.per_deg2 is not None:
             order = limit.nside.bit_length() - 1
-            pixels, own = np.unique(coarser(members.healpix, order), return_inverse=True)
-            members = members.take(_place_in_group(own) < self._caps(pixels, order)[own])
-        return members.take(np.arange(len(members))[: limit.total])
+            pixels, own = np.unique(coarser(members["healpix"], order), return_inverse=True)
+            members = members[_place_in_group(own) < self._caps(pixels, order)[own]]
+        return members[: limit.total]
 
     def _caps(self, pixels: np.ndarray, order: int) -> np.ndarray:
         """The largest number of members in each pixel.
@@ -210,7 +181,7 @@ class Limits:
         """Take the members of this piece into account."""
         for c, each in enumerate(self._classes):
             if each.active:
-                each.add(Members.of(piece, c, each.rules.preamble.seed, self.n_sources))
+                each.add(members_of(piece, c, each.rules.preamble.seed, self.n_sources))
         self.passed += piece.selected.sum(axis=0)
         self.n_sources += len(piece)
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from targetsel.errors import CatalogError
-from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
-from targetsel.selection.evaluation import all_hold, holds, probability, value
+from targetsel.selection.evaluation import all_hold, probability, value
 from targetsel.selection.quantiles import catalog_quantiles
-from targetsel.selection.sources import DrawnSources, Sources, blocks_of
-from targetsel.tables.columns import floats
+from targetsel.selection.sources import Sources, blocks_of
 
 LEAST = np.iinfo(np.int32).min
 _MATRICES = ("selected", "probability", "rank", "priority")
@@ -63,28 +60,18 @@ class Membership:
 
     def take(self, rows: np.ndarray) -> Membership:
         """The rows with these indices, in that order."""
-        return Membership(
-            self.sources.take(pa.array(rows, pa.int64())),
-            self.target_id[rows],
-            self.names,
-            self.selected[rows],
-            self.probability[rows],
-            self.rank[rows],
-            self.priority[rows],
-        )
+        arrays = {name: getattr(self, name)[rows] for name in ("target_id", *_MATRICES)}
+        return replace(self, sources=self.sources.take(pa.array(rows, pa.int64())), **arrays)
 
-    @classmethod
-    def concatenate(cls, pieces: list[Membership]) -> Membership:
+    @staticmethod
+    def concatenate(pieces: list[Membership]) -> Membership:
         """One membership of all rows, in the order of the pieces; there is at least one."""
-        return cls(
-            pa.concat_tables([piece.sources for piece in pieces]),
-            np.concatenate([piece.target_id for piece in pieces]),
-            pieces[0].names,
-            np.concatenate([piece.selected for piece in pieces]),
-            np.concatenate([piece.probability for piece in pieces]),
-            np.concatenate([piece.rank for piece in pieces]),
-            np.concatenate([piece.priority for piece in pieces]),
-        )
+        arrays = {
+            name: np.concatenate([getattr(piece, name) for piece in pieces])
+            for name in ("target_id", *_MATRICES)
+        }
+        tables = [piece.sources for piece in pieces]
+        return replace(pieces[0], sources=pa.concat_tables(tables), **arrays)
 
     def only(self, selected: np.ndarray) -> Membership:
         """The sources that any class still selects, given a smaller selection of shape (N, C)."""
@@ -192,57 +179,3 @@ def ids_serve(ids: pa.Array | pa.ChunkedArray) -> bool:
         return False
     ends = pc.min_max(ids)
     return len(ids) == 0 or (ends["min"].as_py() >= 0 and ends["max"].as_py() < 2**63)
-
-
-def truth(
-    rules: Rules, name: str, scored: pa.Table, measured: Mapping[str, np.ndarray] | pa.Table
-) -> np.ndarray:
-    """Whether what class `name` claims about its members holds for each source, shape (N,).
-
-    `Membership.probability` is the probability of the same claim; here it is evaluated on proxies
-    measured on real spectra.
-
-    Parameters
-    ----------
-    rules : Rules
-    name : str
-        The target class.
-    scored : pa.Table
-        N sources in the scored layout; for the meaning of names, and for measured columns.
-    measured : mapping of proxy name to ndarray, shape (N,)
-        True proxies of the same sources in the same order, in the units of `scored`; NaN where
-        one could not be measured. An Arrow table with such columns serves as well.
-
-    Raises
-    ------
-    CatalogError
-        If a proxy that the class names was not measured.
-    """
-    rules[name]
-    (claim,) = (each.truth for each in plan(rules, scored.schema).classes if each.name == name)
-    if claim is None:
-        return np.ones(scored.num_rows, dtype=bool)
-    values = {}
-    for proxy in sorted(f.proxies(claim)):
-        try:
-            column = measured[proxy]
-        except KeyError:
-            raise CatalogError(
-                f"class {name} speaks of '{proxy}', which was not measured"
-            ) from None
-        is_arrow = isinstance(column, pa.Array | pa.ChunkedArray)
-        values[proxy] = floats(column) if is_arrow else np.asarray(column)
-    return comes_true(claim, Sources(scored), values)
-
-
-def comes_true(
-    claim: f.Formula, sources: Sources, measured: Mapping[str, np.ndarray]
-) -> np.ndarray:
-    """Whether a claim holds for proxies measured on real spectra, shape (N,).
-
-    `measured` gives every proxy of the claim, shape (N,), NaN where it could not be measured; the
-    sources give everything else.
-    """
-    values = {proxy: measured[proxy][:, None].astype(np.float64) for proxy in f.proxies(claim)}
-    true = holds(claim, DrawnSources(sources, values))
-    return np.broadcast_to(true, (len(sources), 1))[:, 0]

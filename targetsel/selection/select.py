@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import OutputError
 from targetsel.expressions.grammar import unwrapped
 from targetsel.rules.rules import Rules
+from targetsel.selection.claims import guaranteed, guarantees
 from targetsel.selection.funnel import ConditionCounter, Funnel
-from targetsel.selection.guarantee import guaranteed, guarantees
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import Membership
 from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
@@ -29,7 +28,7 @@ from targetsel.selection.target_list import (
     provenance,
     target_table,
 )
-from targetsel.tables.files import check_output
+from targetsel.tables.files import check_output, disk_errors
 from targetsel.tables.parquet import ParquetSink
 
 ROWS_AT_A_TIME = 8192
@@ -149,7 +148,7 @@ def select_from(
     limits = Limits(rules, classes)
     pieces = file.selected(classes, counters, columns_needed(wanted.classes, file.schema), threads)
     nothing = next(pieces)
-    with members_on_disk(nothing, output) as spill:
+    with MembersOnDisk(nothing, output) as spill:
         for piece in _in_larger_pieces(pieces):
             spill.add(piece)
             limits.add(piece)
@@ -226,22 +225,44 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
 class MembersOnDisk:
     """Pieces of a membership, written one after the other and read back in the same order.
 
+    Parameters
+    ----------
+    like : Membership
+        Any piece; it may be empty.
+    output : Path or None
+        They wait on the disk of this file, or with None in the system's folder for such files.
+        Nothing is left there, however the process ends.
+
     Attributes
     ----------
     is_sorted : bool
         Whether all pieces are in the order of sky position and target id.
+
+    Raises
+    ------
+    OutputError
+        Here and from `add`, if the folder cannot be written or the disk is full.
     """
 
-    def __init__(self, file: Path, like: Membership, output: Path | None) -> None:
+    def __init__(self, like: Membership, output: Path | None) -> None:
         self.is_sorted = True
-        self._file, self._output, self._names = file, output, like.names
+        self._output = output or Path(tempfile.gettempdir())
+        self._names = like.names
         self._last = (-1, -1)
-        self._sink = pa.OSFile(str(file), "wb")
-        self._writer = pa.ipc.new_file(self._sink, like.to_table().schema)
+        with disk_errors(self._output):
+            self._file = tempfile.TemporaryFile(dir=output and output.parent)  # noqa: SIM115
+        self._writer = pa.ipc.new_stream(self._file, like.to_table().schema)
+
+    def __enter__(self) -> MembersOnDisk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):  # what a full disk did not take
+            self._file.close()
 
     def add(self, piece: Membership) -> None:
         """Write a piece, which has at least one row."""
-        with _writing_beside(self._output):
+        with disk_errors(self._output):
             self._writer.write_table(piece.to_table())
         keys = np.stack([piece.sources["_healpix_29"].to_numpy(), piece.target_id])
         keys = np.concatenate([np.array(self._last)[:, None], keys], axis=1)
@@ -252,41 +273,8 @@ class MembersOnDisk:
 
     def pieces(self) -> Iterator[Membership]:
         """All pieces; none can be added any more."""
-        self._writer.close()
-        self._sink.close()
-        # Not mapped into memory: the pages of a large file would count as ours.
-        with pa.OSFile(str(self._file), "rb") as source, pa.ipc.open_file(source) as reader:
-            for i in range(reader.num_record_batches):
-                table = pa.Table.from_batches([reader.get_batch(i)])
-                yield Membership.from_table(table, self._names)
-
-
-@contextlib.contextmanager
-def members_on_disk(like: Membership, output: Path | None) -> Iterator[MembersOnDisk]:
-    """A spill file for memberships such as `like`, on the disk of `output`; removed afterwards.
-
-    Raises
-    ------
-    OutputError
-        If the folder cannot be written or the disk is full.
-    """
-    with contextlib.ExitStack() as stack:
-        with _writing_beside(output):
-            place = None if output is None else output.parent
-            folder = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix=".targetsel-", dir=place)
-            )
-            spill = MembersOnDisk(Path(folder) / "members.arrow", like, output)
-        yield spill
-
-
-@contextlib.contextmanager
-def _writing_beside(output: Path | None) -> Iterator[None]:
-    """Convert OSError to OutputError."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{output or tempfile.gettempdir()}: could not be written: {error.strerror or error}. "
-            "Nothing was left there; free some space or choose another place."
-        ) from error
+        with disk_errors(self._output):
+            self._writer.close()
+            self._file.seek(0)
+        for batch in pa.ipc.open_stream(self._file):
+            yield Membership.from_table(pa.Table.from_batches([batch]), self._names)

@@ -128,7 +128,7 @@ def written_beside(path: Path) -> Iterator[Path]:
     _sweep(path)
     beside = _temporary(path, "tmp")
     try:
-        with _disk_errors(path):
+        with disk_errors(path):
             yield beside
             os.replace(beside, path)
     finally:
@@ -149,7 +149,7 @@ def folder_written_beside(path: Path) -> Iterator[Path]:
     _sweep(path)
     beside, before = _temporary(path, "tmp"), _temporary(path, "old")
     try:
-        with _disk_errors(path):
+        with disk_errors(path):
             beside.mkdir()
             yield beside
             if path.exists():
@@ -201,8 +201,8 @@ def _runs(process: int) -> bool:
 
 
 @contextlib.contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    """Convert OSError to OutputError."""
+def disk_errors(path: Path) -> Iterator[None]:
+    """Convert OSError while a file is written for `path` to OutputError."""
     try:
         yield
     except OSError as error:

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from targetsel.rules.classes import Limit, TargetClass
 from targetsel.selection import limits as module
-from targetsel.selection.limits import ClassLimits, Members
+from targetsel.selection.limits import MEMBER, ClassLimits
 from targetsel.sky.catalog import Catalog
 from targetsel.sky.positions import DEEPEST, Region
 
 
-def members(rank, ra=None, dec=None, tie_break=None) -> Members:
+def members(rank, ra=None, dec=None, tie_break=None) -> np.ndarray:
     n = len(rank)
     ra = np.zeros(n) if ra is None else np.asarray(ra, dtype=float)
     dec = np.zeros(n) if dec is None else np.asarray(dec, dtype=float)
@@ -21,7 +21,8 @@ def members(rank, ra=None, dec=None, tie_break=None) -> Members:
     healpix = Catalog(table, {"source_id": "id", "ra": "ra", "dec": "dec"}).healpix
     tie_break = np.linspace(0, 0.9, n) if tie_break is None else np.asarray(tie_break)
     ids = np.arange(n)
-    return Members(ids, np.asarray(rank, dtype=float), tie_break, ids + 100, healpix, ra, dec)
+    columns = (ids, np.asarray(rank, dtype=float), tie_break, ids + 100, healpix, ra, dec)
+    return np.rec.fromarrays(columns, dtype=MEMBER)
 
 
 def target_class(dedup=None, **limit) -> TargetClass:
@@ -31,7 +32,7 @@ def target_class(dedup=None, **limit) -> TargetClass:
     return TargetClass(bit=0, priority=0, where=("x > 0",), **fields).named("A")
 
 
-def kept_of(all_members: Members, region=None, dedup=None, **limit) -> list[int]:
+def kept_of(all_members, region=None, dedup=None, **limit) -> list[int]:
     limits = ClassLimits(target_class(dedup, **limit), region)
     limits.add(all_members)
     return limits.kept().tolist()
@@ -76,7 +77,7 @@ def test_every_pixel_keeps_as_many_as_its_area_times_the_density():
     nside = 2  # 48 pixels of 859.4 square degrees
     ra, dec = np.meshgrid(np.linspace(0, 359, 60), np.linspace(-80, 80, 40))
     grid = members(np.zeros(2400), ra.ravel(), dec.ravel())
-    kept = grid.take(np.array(kept_of(grid, per_deg2=10 / 859.4367, nside=nside)))
+    kept = grid[kept_of(grid, per_deg2=10 / 859.4367, nside=nside)]
     pixels = kept.healpix >> (2 * (DEEPEST - 1))
     assert np.bincount(pixels, minlength=48).tolist() == [10] * 48
 
@@ -93,7 +94,7 @@ def test_pixel_on_the_edge_of_the_footprint_gets_its_share():
     half = Region.of(np.array([[0, 4**DEEPEST // 2]]))  # half of the first base pixel
     ra, dec = np.meshgrid(np.linspace(1, 89, 60), np.linspace(1, 60, 60))
     grid = members(np.zeros(3600), ra.ravel(), dec.ravel())
-    grid = grid.take(np.flatnonzero(half.found(grid.healpix)))
+    grid = grid[half.found(grid.healpix)]
     limits = ClassLimits(target_class(per_deg2=100 / (41252.96 / 12), nside=1), half)
     limits.add(grid)
     assert len(limits.kept()) in (50, 51)
@@ -122,7 +123,7 @@ def test_outcome_does_not_depend_on_order_or_pieces(data):
     parts._enough = 4
     order = np.array(data.draw(st.permutations(range(n))))
     for piece in np.array_split(order, 4):
-        parts.add(everyone.take(piece))
+        parts.add(everyone[piece])
     module.ROWS_BEFORE_THINNING = before
     assert whole.kept().tolist() == parts.kept().tolist()
     assert whole.copies.tolist() == parts.copies.tolist()

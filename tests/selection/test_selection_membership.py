@@ -14,8 +14,9 @@ from targetsel.rules.binding import Binder
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse
 from targetsel.rules.rules import Rules
+from targetsel.selection.claims import truth
 from targetsel.selection.evaluation import holds, value
-from targetsel.selection.membership import evaluate, truth
+from targetsel.selection.membership import evaluate
 from targetsel.selection.sources import Sources
 from tests.selection.scored_by_hand import rule_text, scored_table
 

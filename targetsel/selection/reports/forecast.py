@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 
 from targetsel.rules import formula as f
 from targetsel.rules.rules import Rules
+from targetsel.selection.claims import ClaimOutcomes
 from targetsel.selection.evaluation import all_hold, probability
-from targetsel.selection.outcomes import ClaimOutcomes
 from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources

@@ -5,7 +5,7 @@ import pytest
 
 from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
-from targetsel.selection.outcomes import ClaimOutcomes
+from targetsel.selection.claims import ClaimOutcomes
 from targetsel.selection.reports.forecast import ProbabilityBins, forecasts, forecasts_of
 from targetsel.selection.scored_file import scored_catalog
 from targetsel.selection.select import preview

@@ -1,4 +1,8 @@
-"""Purity on demand: conformal selection with control of the false discovery rate.
+"""What classes claim of their members' spectra: whether it is true, and of how large a share.
+
+A class claims what its ``where`` says about true proxies (see `formula.truth`). Sources with known
+spectra show whether the claim is true of them, and so how pure a class is. A class may ask for a
+purity: conformal selection gives it, with control of the false discovery rate.
 
 Jin & Candes (2023, J. Mach. Learn. Res. 24, 244), with the clipped score of their section 2.4:
 a candidate's conformal p-value is the share of calibration sources that are *not* true members
@@ -24,13 +28,156 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
-from targetsel.errors import RuleError
+from targetsel.errors import CatalogError, RuleError, did_you_mean
 from targetsel.rules import formula as f
-from targetsel.rules.plan import ClassFormulas, Condition
-from targetsel.selection.evaluation import passing, probability
-from targetsel.selection.outcomes import ClaimOutcomes
-from targetsel.selection.scored_file import ScoredCatalog
+from targetsel.rules.plan import ClassFormulas, Condition, plan
+from targetsel.rules.rules import Rules
+from targetsel.scored.columns import STATUS
+from targetsel.scored.known_sources import Join, Truth
+from targetsel.selection.evaluation import all_hold, holds, passing, probability
+from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
+from targetsel.selection.sources import DrawnSources, Sources
+from targetsel.tables.columns import floats
+
+# --- claims on known spectra ---------------------------------------------------------------------
+
+
+def truth(
+    rules: Rules, name: str, scored: pa.Table, measured: Mapping[str, np.ndarray] | pa.Table
+) -> np.ndarray:
+    """Whether what class `name` claims about its members holds for each source, shape (N,).
+
+    `Membership.probability` is the probability of the same claim; here it is evaluated on proxies
+    measured on real spectra.
+
+    Parameters
+    ----------
+    rules : Rules
+    name : str
+        The target class.
+    scored : pa.Table
+        N sources in the scored layout; for the meaning of names, and for measured columns.
+    measured : mapping of proxy name to ndarray, shape (N,)
+        True proxies of the same sources in the same order, in the units of `scored`; NaN where
+        one could not be measured. An Arrow table with such columns serves as well.
+
+    Raises
+    ------
+    CatalogError
+        If a proxy that the class names was not measured.
+    """
+    rules[name]
+    (claim,) = (each.truth for each in plan(rules, scored.schema).classes if each.name == name)
+    if claim is None:
+        return np.ones(scored.num_rows, dtype=bool)
+    values = {}
+    for proxy in sorted(f.proxies(claim)):
+        try:
+            column = measured[proxy]
+        except KeyError:
+            raise CatalogError(
+                f"class {name} speaks of '{proxy}', which was not measured"
+            ) from None
+        is_arrow = isinstance(column, pa.Array | pa.ChunkedArray)
+        values[proxy] = floats(column) if is_arrow else np.asarray(column)
+    return comes_true(claim, Sources(scored), values)
+
+
+def comes_true(
+    claim: f.Formula, sources: Sources, measured: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Whether a claim holds for proxies measured on real spectra, shape (N,).
+
+    `measured` gives every proxy of the claim, shape (N,), NaN where it could not be measured; the
+    sources give everything else.
+    """
+    values = {proxy: measured[proxy][:, None].astype(np.float64) for proxy in f.proxies(claim)}
+    true = holds(claim, DrawnSources(sources, values))
+    return np.broadcast_to(true, (len(sources), 1))[:, 0]
+
+
+@dataclass(frozen=True)
+class ClaimOutcomes:
+    """n scored sources with spectra, for one target class.
+
+    Attributes
+    ----------
+    passed : ndarray of bool, shape (n,)
+        Whether the class's ``where`` is true and its ``unless`` is not. Footprint, exclusions and
+        sampling say nothing about a source's spectrum and are ignored.
+    probability : ndarray, shape (n,)
+        The probability of what the class claims.
+    true : ndarray of bool, shape (n,)
+        Whether the claim holds for the proxies measured on the spectrum. A source for which they
+        could not be measured does not count as true: it would be no success as a target either.
+    """
+
+    passed: np.ndarray
+    probability: np.ndarray
+    true: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.true)
+
+    @classmethod
+    def read(
+        cls,
+        rules: Rules,
+        name: str,
+        scored: Path,
+        truth: Path,
+        quantiles: Mapping[f.Formula, float] | None = None,
+    ) -> ClaimOutcomes:
+        """The outcomes of class `name` from a scored file and the truth about its sources.
+
+        Parameters
+        ----------
+        rules : Rules
+        name : str
+            The target class; it must claim something about its members' proxies.
+        scored : Path
+            A scored file, of the same kind of sources that targets are chosen from, and scored by
+            networks that have not been trained on them.
+        truth : Path
+            See `Truth.read`; it must have the proxies that the class speaks of. Sources that only
+            one of the files has, or without a posterior, are left out.
+        quantiles : mapping, optional
+            Quantiles of the catalog that targets are chosen from (`ScoredCatalog.quantiles`); by
+            default those of the calibration sources themselves.
+
+        Raises
+        ------
+        RuleError
+            If the class claims nothing.
+        CatalogError
+            If one is not such a file, or they share no source of which something is known.
+        """
+        with scored_catalog(scored, rules, quantiles) as catalog:
+            claim, conditions = catalog[name].claim, catalog.of_spectra(name)
+            known = Truth.read(truth, catalog.file.schema)
+            for proxy in sorted(f.proxies(claim) - {*known.names}):
+                raise CatalogError(
+                    f"{truth}: no column '{proxy}', of which class {name} speaks."
+                    f"{did_you_mean(proxy, known.names)}"
+                )
+            join = Join(known, scored)
+            pieces = []
+            formulas = (*conditions, f.Probability(claim))
+            for block in catalog.file.sources(formulas, ["source_id", STATUS]):
+                rows, places = join.rows(block.table)
+                sources = block.take(rows)
+                likely = probability(claim, sources)
+                measured = {each: known.proxies[each][places] for each in f.proxies(claim)}
+                true = comes_true(claim, sources, measured)
+                piece = (all_hold(conditions, sources), likely, true)
+                pieces.append([values[np.isfinite(likely)] for values in piece])
+            join.finish()
+        return cls(*(np.concatenate(part) for part in zip(*pieces, strict=True)))
+
+
+# --- guarantees ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
