@@ -12,6 +12,7 @@ over measured pixels only.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from scipy.stats import spearmanr
 
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.encoding import EncodedSpectra, chi2_per_pixel, encode, median_residual
+from targetsel.spectra.encoding import EncodedSpectra, encode
 from targetsel.spectra.lines import PROXIES, UNITS, measure
 from targetsel.spectra.reading import read_spectra
 from targetsel.spectra.rest_frame import Basis
@@ -68,8 +69,9 @@ def each_spectrum(encoded: EncodedSpectra, models: dict[str, np.ndarray]) -> Non
     with np.errstate(divide="ignore"):
         noise = np.where(spectra.mask, np.nan, 1 / np.sqrt(spectra.ivar) / np.abs(spectra.flux))
     noise = 0.6745 * np.nanmedian(noise, axis=1)
-    sizes = {name: median_residual(spectra, model) for name, model in models.items()}
-    chi2 = {name: chi2_per_pixel(spectra, model) for name, model in models.items()}
+    fits = {name: replace(encoded, reconstruction=model) for name, model in models.items()}
+    sizes = {name: fit.residual for name, fit in fits.items()}
+    chi2 = {name: fit.chi2 for name, fit in fits.items()}
     for row, name in enumerate(spectra.source_id):
         print(f"{name!s:24}{encoded.covered[row]:9.1%}{noise[row]:8.2%}", end="")
         print("".join(f"{sizes[m][row]:24.2%}{chi2[m][row]:9.2f}" for m in models))

@@ -159,7 +159,7 @@ class Likelihood:
         """The linear model at S points."""
         flux, ranges = self.model.decode(latents)
         place = self.place(stretch)
-        residual = self.model.fine[ranges[:, None], _nearest(place)]
+        residual = self.model.fine[ranges[:, None], np.rint(place * FINENESS).astype(np.intp)]
         light = interpolated(flux, place)[..., None] * self.amplitude
         columns = np.concatenate(
             [AMPLITUDES * light, light * self.tilts, self.amplitude * residual[..., :-1]], axis=2
@@ -242,8 +242,3 @@ def interpolated(flux: np.ndarray, place: np.ndarray) -> np.ndarray:
     for k in (1, 2, 3):
         found += weights[k] * flat[first + k - 1]
     return found
-
-
-def _nearest(place: np.ndarray) -> np.ndarray:
-    """Indices into `SpectralModel.fine`."""
-    return np.rint(place * FINENESS).astype(np.intp)

@@ -119,17 +119,12 @@ class SpectralAutoencoder(nn.Module):
             nn.Linear(space.native, narrow), nn.LeakyReLU(0.01), nn.Linear(narrow, wide),
             nn.LeakyReLU(0.01), nn.Linear(wide, N_PIXELS),
         )  # fmt: skip
-        self.register_buffer("mean_spectrum", torch.zeros(N_PIXELS))
-        self.register_buffer("latent_mean", torch.zeros(space.n_latents))
-        self.register_buffer("latent_std", torch.ones(space.n_latents))
-        self.mean_spectrum: Tensor
-        self.latent_mean: Tensor
-        self.latent_std: Tensor
+        self.mean_spectrum = nn.Buffer(torch.zeros(N_PIXELS))
+        self.latent_mean = nn.Buffer(torch.zeros(space.n_latents))
+        self.latent_std = nn.Buffer(torch.ones(space.n_latents))
         if space.components:
-            self.register_buffer("pca_mean", torch.zeros(space.native))
-            self.register_buffer("pca_components", torch.eye(space.components, space.native))
-            self.pca_mean: Tensor
-            self.pca_components: Tensor
+            self.pca_mean = nn.Buffer(torch.zeros(space.native))
+            self.pca_components = nn.Buffer(torch.eye(space.components, space.native))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the raw latents (N, R) of spectra less their mean (N, 1000)."""

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.spectra.reading import Attempt, attempts, results_table
-from targetsel.spectra.rest_frame import Basis, fill_gaps, rest_frame
+from targetsel.spectra.rest_frame import fill_gaps, rest_frame
 from targetsel.spectra.spectrum import MeasuredSpectra, ObservedSpectrum
 from targetsel.tables.columns import Column
 from targetsel.tables.files import written_beside
@@ -56,12 +56,15 @@ class EncodedSpectra:
     @property
     def chi2(self) -> np.ndarray:
         """Mean over measured pixels of the squared residual over its variance, shape (N,)."""
-        return chi2_per_pixel(self.spectra, self.reconstruction)
+        squared = (self.spectra.flux - self.reconstruction) ** 2 * self.spectra.ivar
+        return squared.sum(axis=1) / (self.spectra.ivar > 0).sum(axis=1)
 
     @property
     def residual(self) -> np.ndarray:
         """Median over measured pixels of |reconstruction / flux - 1|, shape (N,)."""
-        return median_residual(self.spectra, self.reconstruction)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            size = np.abs(self.reconstruction / self.spectra.flux - 1)
+        return np.nanmedian(np.where(self.spectra.mask, np.nan, size), axis=1)
 
 
 def encode(spectra: Sequence[ObservedSpectrum], decoder: Decoder) -> EncodedSpectra:
@@ -70,7 +73,7 @@ def encode(spectra: Sequence[ObservedSpectrum], decoder: Decoder) -> EncodedSpec
     Spectra are brought to the rest frame and their gaps filled. Filled pixels count as noise-free
     in the latents' standard deviation, so check `covered`.
     """
-    measured = fill_gaps(rest_frame(spectra), Basis.shipped())
+    measured = fill_gaps(rest_frame(spectra))
     norm = np.sqrt((measured.flux**2).sum(axis=1, keepdims=True))
     unit = replace(measured, flux=measured.flux / norm, ivar=measured.ivar * norm**2)
     mean, _ = decoder.encode(unit.flux)
@@ -103,19 +106,6 @@ def scatter_under_noise(
     latents, _ = decoder.encode(repeats.reshape(-1, flux.shape[1]))
     scatter: np.ndarray = latents.reshape(len(ids), REPEATS, -1).std(axis=1, ddof=1)
     return scatter
-
-
-def chi2_per_pixel(spectra: MeasuredSpectra, model: np.ndarray) -> np.ndarray:
-    """Mean over measured pixels of the squared residual over its variance, shape (N,)."""
-    squared = (spectra.flux - model) ** 2 * spectra.ivar
-    return squared.sum(axis=1) / (spectra.ivar > 0).sum(axis=1)
-
-
-def median_residual(spectra: MeasuredSpectra, model: np.ndarray) -> np.ndarray:
-    """Median over measured pixels of |model / flux - 1|, shape (N,)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(spectra.mask, np.nan, np.abs(model / spectra.flux - 1))
-    return np.nanmedian(ratio, axis=1)
 
 
 def encode_files(

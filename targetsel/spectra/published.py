@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from targetsel.errors import EnsembleError, SpectrumError
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS
-from targetsel.tables.files import written_beside
 from targetsel.weights.pickles import Record, read_pickle, read_state_dict
+from targetsel.weights.safetensors import write_safetensors
 
 COMPONENTS = 6
 WIDE, NARROW = 549, 110
@@ -41,9 +42,7 @@ class ImportedDecoder:
     used: dict[str, str]
 
 
-def import_decoder(
-    weights: Path, pca: Path, mean_spectrum: Path, output: Path, components: int = COMPONENTS
-) -> ImportedDecoder:
+def import_decoder(weights: Path, pca: Path, mean_spectrum: Path, output: Path) -> ImportedDecoder:
     """The decoder of the latent space `vae10pca6` from published files, written to `output`.
 
     Each published spectrum is its flux over the root of its sum of squares, minus the mean
@@ -68,20 +67,16 @@ def import_decoder(
     EnsembleError, SpectrumError
         If a file would execute code, or does not fit the others.
     """
-    tensors, used = autoencoder_tensors(read_state_dict(weights), weights)
-    raw = tensors["decoder.0.weight"].shape[1]
-    tensors |= pca_tensors(pca, raw, components)
-    tensors["mean_spectrum"] = _mean_spectrum(mean_spectrum)
+    arrays, used = _autoencoder(read_state_dict(weights), weights)
+    arrays |= _principal_components(pca, arrays["decoder.0.weight"].shape[1])
+    arrays["mean_spectrum"] = _mean_spectrum(mean_spectrum)
     output = Path(output)
     output = output / FILE_NAME if output.is_dir() else output
-    from safetensors.numpy import save_file
-
-    with written_beside(output) as beside:
-        save_file({k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}, beside)
+    write_safetensors({k: torch.tensor(v, dtype=torch.float32) for k, v in arrays.items()}, output)
     return ImportedDecoder(Decoder.read(output), output, used)
 
 
-def autoencoder_tensors(
+def _autoencoder(
     published: dict[str, np.ndarray], path: Path
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Our tensors by name, and our name of each published one.
@@ -95,8 +90,7 @@ def autoencoder_tensors(
         If the layers are of another architecture.
     """
     layers = _linear_layers(published, path)
-    latents = {shape[0] for shape in (w.shape for w, _ in layers.values()) if shape[1] == NARROW}
-    latents -= {WIDE}
+    latents = {len(w) for w, _ in layers.values() if w.shape[1] == NARROW} - {WIDE}
     if len(latents) != 1:
         raise _other_architecture(path, layers)
     (raw,) = latents
@@ -122,7 +116,7 @@ def autoencoder_tensors(
     return tensors, used
 
 
-def pca_tensors(path: Path, n_latents: int, components: int = COMPONENTS) -> dict[str, np.ndarray]:
+def _principal_components(path: Path, n_latents: int) -> dict[str, np.ndarray]:
     """Our tensors of the principal components in a pickled scikit-learn PCA.
 
     Raises
@@ -138,18 +132,18 @@ def pca_tensors(path: Path, n_latents: int, components: int = COMPONENTS) -> dic
     rows = _array(values, "components_", 2, path)
     mean = _array(values, "mean_", 1, path)
     variance = _array(values, "explained_variance_", 1, path)
-    if rows.shape[1] != n_latents or len(rows) < components or len(variance) < len(rows):
+    if rows.shape[1] != n_latents or len(rows) < COMPONENTS or len(variance) < len(rows):
         raise EnsembleError(
             f"{path}: {rows.shape[0]} components of {rows.shape[1]} latents, expected at least "
-            f"{components} of the {n_latents} latents that the autoencoder has"
+            f"{COMPONENTS} of the {n_latents} latents that the autoencoder has"
         )
-    if len(mean) != n_latents or not (variance[:components] > 0).all():
+    if len(mean) != n_latents or not (variance[:COMPONENTS] > 0).all():
         raise EnsembleError(f"{path}: mean_ or explained_variance_ do not suit its components")
     return {
-        "pca_components": rows[:components],
+        "pca_components": rows[:COMPONENTS],
         "pca_mean": mean,
-        "latent_mean": np.zeros(components),
-        "latent_std": np.sqrt(variance[:components]),
+        "latent_mean": np.zeros(COMPONENTS),
+        "latent_std": np.sqrt(variance[:COMPONENTS]),
     }
 
 

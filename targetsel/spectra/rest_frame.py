@@ -47,18 +47,13 @@ def rest_frame(spectra: Sequence[ObservedSpectrum]) -> MeasuredSpectra:
         flux[row], ivar[row] = _one(spectrum)
     ids = np.array([spectrum.source_id for spectrum in spectra])
     redshift = np.array([spectrum.redshift for spectrum in spectra], dtype=np.float64)
-    return MeasuredSpectra(ids, redshift, flux, ivar, wavelengths())
+    return MeasuredSpectra(ids, redshift, flux, ivar)
 
 
 def _one(spectrum: ObservedSpectrum) -> tuple[np.ndarray, np.ndarray]:
-    stretch = 1 + spectrum.redshift
-    _check_reach(spectrum)
-    flux, ivar = resample(
-        edges_between(spectrum.wavelength) / stretch,
-        spectrum.flux * stretch,
-        spectrum.ivar / stretch**2,
-        edges(),
-    )
+    wavelength, flux, ivar = spectrum.at_rest()
+    _check_reach(spectrum, wavelength)
+    flux, ivar = resample(edges_between(wavelength), flux, ivar, edges())
     ivar[_under_spike(flux, ivar)] = 0
     flux[ivar == 0] = 0
     if (covered := (ivar > 0).mean()) < LEAST_COVERED:
@@ -110,13 +105,9 @@ def resample(
     return mean, np.divide(1.0, variance, out=np.zeros_like(variance), where=enough)
 
 
-def _check_reach(spectrum: ObservedSpectrum) -> None:
+def _check_reach(spectrum: ObservedSpectrum, wavelength: np.ndarray) -> None:
     """Check that the spectrum, including its masked pixels, covers half of the grid."""
-    if spectrum.redshift <= -0.05:
-        raise SpectrumError(
-            f"{spectrum.place}: redshift is {spectrum.redshift:.6g}, expected more than -0.05"
-        )
-    first, last = spectrum.wavelength[[0, -1]] / (1 + spectrum.redshift)
+    first, last = wavelength[[0, -1]]
     grid = wavelengths()
     covered = ((grid >= first) & (grid <= last)).mean()
     if covered < LEAST_COVERED:
@@ -222,7 +213,7 @@ class Basis:
         return self.mean + np.linalg.solve(normal, weighted @ (unit - self.mean)) @ self.components
 
 
-def fill_gaps(spectra: MeasuredSpectra, basis: Basis | None = None) -> MeasuredSpectra:
+def fill_gaps(spectra: MeasuredSpectra) -> MeasuredSpectra:
     """The spectra with their masked pixels replaced; `ivar` stays 0 there.
 
     Raises
@@ -230,7 +221,7 @@ def fill_gaps(spectra: MeasuredSpectra, basis: Basis | None = None) -> MeasuredS
     SpectrumError
         If a spectrum is not positive on average.
     """
-    basis = basis or Basis.shipped()
+    basis = Basis.shipped()
     flux = spectra.flux.copy()
     for row, ivar in enumerate(spectra.ivar):
         if not flux[row, ivar > 0] @ basis.mean[ivar > 0] > 0:

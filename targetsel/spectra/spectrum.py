@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.grid import check_increasing
+from targetsel.spectra.grid import check_increasing, wavelengths
 
 FLUX_RANGE = (1e-150, 1e150)  # outside it, squares overflow or underflow double precision
 OPTICAL = (1000.0, 60_000.0)  # [Angstrom] outside it, a wavelength is in some other unit
 # No instrument is calibrated better than this [variance, in units where a spectrum's sum of squares
 # is 1]: 2.2 % of the root mean square pixel; Portillo et al. (2020, AJ 160, 45).
 ERROR_FLOOR = 1 / 2e6
+BLUEST_REDSHIFT = -0.05
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,22 @@ class ObservedSpectrum:
         """True where a pixel is masked, shape (L,)."""
         return self.ivar == 0
 
+    def at_rest(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Wavelength, flux and inverse variance in the rest frame, which conserves the flux.
+
+        Raises
+        ------
+        SpectrumError
+            If the redshift is below any peculiar velocity's.
+        """
+        if self.redshift <= BLUEST_REDSHIFT:
+            raise SpectrumError(
+                f"{self.place}: redshift is {self.redshift:.6g}, expected more than "
+                f"{BLUEST_REDSHIFT}"
+            )
+        stretch = 1 + self.redshift
+        return self.wavelength / stretch, self.flux * stretch, self.ivar / stretch**2
+
 
 @dataclass(frozen=True)
 class MeasuredSpectra:
@@ -93,15 +110,17 @@ class MeasuredSpectra:
     ivar : ndarray, shape (N, 1000)
         Inverse variance of each pixel; 0 where masked, also after gaps are filled.
         Resampling correlates neighbouring pixels, which is ignored.
-    wavelength : ndarray, shape (1000,)
-        Rest-frame vacuum wavelength [Angstrom].
     """
 
     source_id: np.ndarray
     redshift: np.ndarray
     flux: np.ndarray
     ivar: np.ndarray
-    wavelength: np.ndarray
+
+    @property
+    def wavelength(self) -> np.ndarray:
+        """Rest-frame vacuum wavelength [Angstrom], shape (1000,)."""
+        return wavelengths()
 
     @property
     def mask(self) -> np.ndarray:

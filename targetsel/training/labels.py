@@ -297,9 +297,7 @@ def _encoded(piece: Piece, decoder: Decoder, seed: int) -> Labels:
         ivar = np.where(np.isfinite(ivar[good]), ivar[good], 0.0)
         flux = np.where(ivar > 0, flux, 0.0)
         redshift = np.zeros(len(ids))
-        spectra = TrainingSpectra.measured(
-            MeasuredSpectra(ids, redshift, flux, ivar, wavelengths())
-        )
+        spectra = TrainingSpectra.measured(MeasuredSpectra(ids, redshift, flux, ivar))
     mean, _ = decoder.encode(spectra.flux)
     noise = np.zeros_like(mean)
     if spectra.ivar is not None:

@@ -112,7 +112,7 @@ class TrainingSpectra:
             raise SpectrumError(f"{path}, row {row}: every pixel is masked (ivar 0)")
         ids = np.arange(len(flux))
         flux = np.where(ivar > 0, flux, 0.0)
-        return cls.measured(MeasuredSpectra(ids, np.zeros(len(ids)), flux, ivar, wavelengths()))
+        return cls.measured(MeasuredSpectra(ids, np.zeros(len(ids)), flux, ivar))
 
     @property
     def sha256(self) -> str:

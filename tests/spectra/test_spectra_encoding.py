@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,9 @@ from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import (
     MOST_PANELS,
-    chi2_per_pixel,
     draw_spectra,
     encode,
     encode_files,
-    median_residual,
     scatter_under_noise,
     table,
 )
@@ -74,10 +74,10 @@ def test_quality_counts_measured_pixels_only(decoder, write_sdss):
     encoded = encode(read_spectra(write_sdss()), decoder)
     spectra = encoded.spectra
     off = np.where(spectra.mask, 99.0, spectra.flux * 1.1)
-    assert median_residual(spectra, off)[0] == pytest.approx(0.1)
+    assert replace(encoded, reconstruction=off).residual[0] == pytest.approx(0.1)
     two_sigma = np.where(spectra.mask, 99.0, spectra.flux)
     two_sigma[~spectra.mask] += 2 / np.sqrt(spectra.ivar[~spectra.mask])
-    assert chi2_per_pixel(spectra, two_sigma)[0] == pytest.approx(4)
+    assert replace(encoded, reconstruction=two_sigma).chi2[0] == pytest.approx(4)
 
 
 def test_bad_file_stays_in_the_table_and_says_why(decoder, write_sdss, tmp_path):
@@ -115,7 +115,8 @@ def test_real_spectra_are_nearly_as_well_described_as_by_ten_components(real_spe
     )
     assert (encoded.covered > 0.75).all()
     assert np.median(encoded.residual) < 0.035
-    assert (encoded.residual < 1.25 * median_residual(spectra, fitted)).all()
+    by_components = replace(encoded, reconstruction=fitted).residual
+    assert (encoded.residual < 1.25 * by_components).all()
 
 
 def test_real_4000_angstrom_breaks_keep_their_order(real_spectra, shipped):

@@ -150,7 +150,7 @@ def measured(flux, mask):
     ivar = np.where(mask, 0.0, 1e6)
     flux = np.where(mask, 0.0, flux)
     n = len(flux)
-    return MeasuredSpectra(np.arange(n), np.full(n, 0.1), flux, ivar, wavelengths())
+    return MeasuredSpectra(np.arange(n), np.full(n, 0.1), flux, ivar)
 
 
 def gaps(n):
@@ -181,7 +181,6 @@ def test_filling_does_not_depend_on_brightness(galaxies, scale):
         spectra.redshift,
         spectra.flux * scale,
         spectra.ivar / scale**2,
-        spectra.wavelength,
     )
     expected = fill_gaps(spectra).flux * scale
     np.testing.assert_allclose(fill_gaps(bright).flux, expected, rtol=1e-4)

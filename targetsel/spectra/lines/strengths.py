@@ -26,7 +26,6 @@ from targetsel.tables.columns import Column
 SPECTRA_AT_ONCE = 16
 STEP = 1e-30  # complex step, in units of the largest moment
 SMALLEST = 1e-200  # lower limit of the largest moment
-BLUEST_REDSHIFT = -0.05  # below any peculiar velocity's
 BEYOND, MASKED, UNDEFINED = "beyond the spectrum", "masked", "no positive continuum"
 
 
@@ -72,21 +71,11 @@ def measure_observed(spectrum: ObservedSpectrum, table: LineTable | None = None)
     Raises
     ------
     SpectrumError
-        If the redshift is below `BLUEST_REDSHIFT`.
+        If the redshift is below any peculiar velocity's.
     """
-    if spectrum.redshift <= BLUEST_REDSHIFT:
-        raise SpectrumError(
-            f"{spectrum.place}: redshift is {spectrum.redshift:.6g}, expected more than "
-            f"{BLUEST_REDSHIFT}"
-        )
-    stretch = 1 + spectrum.redshift
-    return measure_noisy(
-        spectrum.flux[None] * stretch,
-        spectrum.ivar[None] / stretch**2,
-        spectrum.wavelength / stretch,
-        table,
-        np.array([spectrum.source_id]),
-    )
+    wavelength, flux, ivar = spectrum.at_rest()
+    ids = np.array([spectrum.source_id])
+    return measure_noisy(flux[None], ivar[None], wavelength, table, ids)
 
 
 def measure_noisy(

@@ -23,7 +23,7 @@ from scipy.optimize import isotonic_regression
 
 from targetsel.documents.models import DocumentModel, FieldError, read_model
 from targetsel.errors import SpectrumError, did_you_mean
-from targetsel.tables.columns import floats
+from targetsel.tables.columns import floats, is_number
 from targetsel.tables.files import check_output, sha256_of_file, written_beside
 from targetsel.tables.formats import PARQUET_SUFFIXES, InMemory, ParquetFiles, open_table
 from targetsel.tables.parquet import ParquetSink, described, read_footer
@@ -344,5 +344,5 @@ def _check_column(schema: pa.Schema, name: str, path: Path) -> None:
     if name not in schema.names:
         raise SpectrumError(f"{path}: no column '{name}'.{did_you_mean(name, schema.names)}")
     kind = schema.field(name).type
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+    if not is_number(kind):
         raise SpectrumError(f"{path}: column '{name}' holds {kind}, expected widths [Angstrom]")
