@@ -9,7 +9,7 @@ import typer
 
 from targetsel.cli.options import DecOption, IdOption, RaOption
 from targetsel.cli.terminal import counted, progress_bar
-from targetsel.errors import CatalogError, SpectrumError
+from targetsel.errors import CatalogError, CutoutError, SpectrumError
 
 if TYPE_CHECKING:
     from targetsel.sky.footprint import Footprint
@@ -25,16 +25,32 @@ SurveyOption = Annotated[
     str, typer.Option(help="Name of the survey; targetsel fetch surveys lists them.")
 ]
 UrlOption = Annotated[str | None, typer.Option(help="URL of a mirror of the service.")]
+SurveyOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        help="Option of the survey, such as layer=ls-dr9 for legacy; may be repeated. "
+        "targetsel fetch surveys lists them.",
+    ),
+]
 RateOption = Annotated[float, typer.Option(min=0.01, max=1000, help="Most requests per second.")]
 
 
 @app.command()
 def surveys() -> None:
-    """List the surveys, and the kinds of data that each offers."""
-    from targetsel.surveys.registry import SURVEYS
+    """List the surveys, the kinds of data that each offers, and the options of its cutouts."""
+    from targetsel.surveys import registry
 
-    for survey in SURVEYS.values():
+    for survey in registry.surveys().values():
         typer.echo(f"{survey.name:<7} {', '.join(survey.offers)}: {survey.title}")
+        options = registry.options_of(survey.cutouts) if survey.cutouts else {}
+        for name, option in options.items():
+            if name != "url":
+                usual = f"; default: {option.default}" if option.default is not None else ""
+                ending = "; required" if option.required else usual
+                flag = f"--option {registry.written(name)}=..."
+                typer.echo(f"{'':<7} {flag:<25} {option.meaning}{ending}")
 
 
 @app.command()
@@ -48,23 +64,10 @@ def cutouts(
     size: Annotated[
         int, typer.Option(min=1, max=3000, help="Width and height of a cutout, in pixels.")
     ] = 64,
-    pixel_scale: Annotated[
-        float | None,
-        typer.Option(help="Pixel scale, in arcsec; required for sia2, legacy resamples to it."),
-    ] = None,
     url: Annotated[
         str | None, typer.Option(help="SIA2 query URL, or a mirror of another survey.")
     ] = None,
-    tiles: Annotated[
-        Path | None, typer.Option(help="Folder of FITS tiles, for --survey local.")
-    ] = None,
-    layer: Annotated[
-        str | None, typer.Option(help="Layer of the Legacy viewer. Default: ls-dr10.")
-    ] = None,
-    zeropoint: Annotated[
-        float | None,
-        typer.Option(help="AB magnitude of one count, for images that do not give it."),
-    ] = None,
+    options: SurveyOptions = None,
     rate: RateOption = 10.0,
     ra_col: RaOption = None,
     dec_col: DecOption = None,
@@ -82,11 +85,7 @@ def cutouts(
         Web(rate),
         parse_bands(bands),
         size,
-        pixel_scale=pixel_scale,
-        url=url,
-        tiles=tiles,
-        layer=layer,
-        zeropoint=zeropoint,
+        **{"url": url, **_named(options)},
     )
     sources = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
     with progress_bar("cutouts", LINES_EVERY) as progress:
@@ -193,6 +192,20 @@ def _cone(text: str) -> Footprint:
     return Footprint.cone(ra, dec, radius)
 
 
+def _named(options: list[str] | None) -> dict[str, str]:
+    """The options of a survey by name, from words such as "layer=ls-dr9"."""
+    named = {}
+    for text in options or []:
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name:
+            raise CutoutError(f"--option {text}: expected NAME=VALUE, such as layer=ls-dr9.")
+        if name in named:
+            raise CutoutError(f"--option {text}: is given twice.")
+        named[name] = value
+    return named
+
+
 def _print_summary(fetched, written: str, output: Path) -> None:
     """Print the outcomes of a fetch, with counts."""
     if fetched.known:
@@ -218,8 +231,9 @@ def trainingset(
     ] = "sdss-main",
     survey: Annotated[
         str,
-        typer.Option(help="Survey of the cutouts; one that needs no further options."),
+        typer.Option(help="Survey of the cutouts; targetsel fetch surveys lists them."),
     ] = "ps1",
+    options: SurveyOptions = None,
     bands: Annotated[str, typer.Option(help="Bands in order, such as grz.")] = "grizy",
     size: Annotated[
         int, typer.Option(min=1, max=3000, help="Width and height of a cutout, in pixels.")
@@ -247,7 +261,7 @@ def trainingset(
     from targetsel.training.from_archives import TrainingServices, find_sample, make_training_set
 
     web = Web(rate)
-    cutouts = open_cutouts(survey, web, parse_bands(bands), size)
+    cutouts = open_cutouts(survey, web, parse_bands(bands), size, **_named(options))
     services = TrainingServices(SkyServer(web), SdssSpectra(web), cutouts)
     chosen = decoder or find_ensemble(ensemble)
     chosen = chosen / "decoder.safetensors" if chosen.is_dir() else chosen

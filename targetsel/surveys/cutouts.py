@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +20,10 @@ from targetsel.surveys.fetching import (
     FetchFolder,
     FetchSummary,
     Progress,
+    Reply,
     batches_of,
     manifest_of,
 )
-from targetsel.surveys.service import ImageService
 from targetsel.tables.files import check_output
 from targetsel.tables.ids import uniform
 
@@ -30,6 +31,34 @@ SOURCES_PER_PIECE = 64
 SKY_SOURCES = 256
 
 Batches = Callable[[], Iterable[Positions]]
+
+
+class ImageService(Protocol):
+    """A source of cutouts; threads may share one."""
+
+    @property
+    def bands(self) -> tuple[str, ...]: ...
+
+    @property
+    def pixel_scale(self) -> float:
+        """[arcsec]"""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Width and height of a cutout [pixel]."""
+        ...
+
+    def settings(self) -> Mapping[str, Any]:
+        """All that the pixels depend on, apart from the source; plain values for JSON."""
+        ...
+
+    def fetch(self, ra: float, dec: float) -> list[Reply]:
+        """One reply for each band, in order, with the pixels around (ra, dec) [deg, ICRS].
+
+        Their value is a float32 array of shape (H, W) [nanomaggy], NaN where there is no data.
+        """
+        ...
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.spectrum import ObservedSpectrum
-from targetsel.surveys.catalog_columns import PlainColumn, SurveyColumns
-from targetsel.surveys.http import Answer, Unanswered, Web
-from targetsel.surveys.retry import Damaged, ask, body_of
-from targetsel.surveys.service import NO_SPECTRUM, OK, Reply, SkySurvey, WantedSpectrum
-from targetsel.surveys.tap import DATA_LAB, TapCatalog
+from targetsel.surveys.archives import DATA_LAB, PlainColumn, SurveyColumns, TapCatalog
+from targetsel.surveys.fetching import NO_SPECTRUM, OK, Reply
+from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
+from targetsel.surveys.registry import SkySurvey
+from targetsel.surveys.spectra import WantedSpectrum
 
 ROOT = "https://astrosparcl.datalab.noirlab.edu/api"
 RELEASE = "DESI-DR1"

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import itertools
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,17 +22,35 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 
 from targetsel.errors import TargetselError
-from targetsel.surveys.http import AT_ONCE
-from targetsel.surveys.service import OK, Reply
+from targetsel.surveys.http import AT_ONCE, Answer, Unanswered
+from targetsel.tables.columns import ID, NEVER, Column, schema_of
 from targetsel.tables.files import held
 from targetsel.tables.journal import Journal
-from targetsel.tables.parquet import ParquetSink, described
+from targetsel.tables.parquet import ParquetSink
 from targetsel.workers.pool import map_bounded
 
 # More workers than requests at once: while some wait for answers, others process theirs.
 WORKERS = AT_ONCE + 4
 FAILURES_IN_A_ROW = 50
 ROWS_PER_GROUP = 8192
+
+# Statuses of replies.
+OK = "ok"
+OUTSIDE = "outside the footprint"
+NO_DATA = "no data"
+NO_SPECTRUM = "no such spectrum"
+
+# The columns of a manifest: a row for each source (and band) that was asked for.
+SOURCE = Column("source_id", ID, "", "meta.id;meta.main", "id in the catalog", NEVER)
+BAND = Column("band", pa.string(), "", "instr.bandpass", "band of the cutout", NEVER)
+REPLY = (
+    Column("status", pa.string(), "", "meta.code.status", "ok, or why there is no data", NEVER),
+    Column("url", pa.string(), "", "meta.ref.url", "address that answered", NEVER),
+    Column("bytes", pa.int64(), "byte", "", "length of the answer", NEVER),
+    Column("sha256", pa.string(), "", "meta.checksum", "SHA-256 of the answer", NEVER),
+    Column("time", pa.timestamp("ms", tz="UTC"), "", "time", "arrival of the answer", NEVER),
+    Column("troubles", pa.list_(pa.string()), "", "", "failures of the requests before", NEVER),
+)
 
 Question = TypeVar("Question")
 Progress = Callable[[int, int], None]
@@ -59,6 +79,70 @@ class FetchSummary:
     statuses: Counter[str] = field(default_factory=Counter)
     unfinished: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The outcome of one request: its result, or the reason why there is none.
+
+    Attributes
+    ----------
+    status : str
+        "ok", or the reason why there is no value.
+    value : ndarray, ObservedSpectrum or None
+    final : bool
+        False where another run should request it again.
+    url : str
+    n_bytes : int
+        Length of the answer.
+    sha256 : str
+        Hash of the answer.
+    time : float
+        Arrival of the answer [Unix time, s].
+    troubles : tuple of str
+        Failures of the requests before.
+    """
+
+    status: str
+    value: Any = None
+    final: bool = True
+    url: str = ""
+    n_bytes: int = 0
+    sha256: str = ""
+    time: float = 0.0
+    troubles: tuple[str, ...] = ()
+
+    @classmethod
+    def to(cls, answer: Answer, status: str, value: Any = None) -> Reply:
+        """The final reply that an answer gives."""
+        return cls(
+            status,
+            value,
+            True,
+            answer.url,
+            len(answer.content),
+            hashlib.sha256(answer.content).hexdigest(),
+            time.time(),
+            answer.troubles,
+        )
+
+    @classmethod
+    def unanswered(cls, url: str, error: Unanswered) -> Reply:
+        """The reply without a good answer, so that another run requests it again."""
+        return cls(
+            str(error), final=False, url=url, time=time.time(), troubles=tuple(error.troubles)
+        )
+
+    def record(self) -> dict[str, Any]:
+        """The reply without its value, as a journal and a manifest keep it."""
+        return {
+            "status": self.status,
+            "url": self.url,
+            "bytes": self.n_bytes,
+            "sha256": self.sha256,
+            "time": self.time,
+            "troubles": list(self.troubles),
+        }
 
 
 @dataclass(frozen=True)
@@ -215,9 +299,8 @@ class FetchFolder(Generic[Question]):
         int
             Number of unfinished sources.
         """
-        fields = [described("source_id", ids, "", "meta.id;meta.main", nullable=False)]
-        fields += [pa.field("band", pa.string(), nullable=False)] if bands else []
-        schema = pa.schema([*fields, *_MANIFEST])
+        others = schema_of((BAND, *REPLY) if bands else REPLY)
+        schema = pa.schema([SOURCE.field.with_type(ids), *others])
         statuses, unfinished = Counter[str](), 0
         with ParquetSink(path, schema, ROWS_PER_GROUP) as sink:
             for batch in batches:
@@ -271,16 +354,6 @@ class FetchFolder(Generic[Question]):
         if not fetched.content:
             return record, b""
         return record, self._codec.compress(fetched.content, asbytes=True)
-
-
-_MANIFEST = [
-    pa.field("status", pa.string(), nullable=False),
-    pa.field("url", pa.string(), nullable=False),
-    pa.field("bytes", pa.int64(), nullable=False, metadata={"unit": "byte"}),
-    pa.field("sha256", pa.string(), nullable=False),
-    pa.field("time", pa.timestamp("ms", tz="UTC"), nullable=False),
-    pa.field("troubles", pa.list_(pa.string()), nullable=False),
-]
 
 
 def manifest_of(output: Path) -> Path:

@@ -1,7 +1,8 @@
-"""HTTP with limits on open requests and rate, and repetition of failed requests.
+"""HTTP with limits on open requests and rate, and repetition of requests that fail.
 
 All requests to surveys go through a `Web`. Its session can be handed to libraries that make their
-own queries; redirects and repeated requests count like any other.
+own queries; redirects and repeated requests count like any other. Requests whose answers are
+damaged are repeated by `ask`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import contextlib
 import io
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -29,7 +30,10 @@ BUSY = (429, 502, 503, 504)
 LONGEST_PAUSE = 300.0  # [s] upper limit of a Retry-After
 LONGEST_ANSWER = 300.0  # [s]
 LARGEST_ANSWER = 256 * 2**20  # [bytes]
+DAMAGED_ANSWERS = 4
+PAUSE = 0.2  # [s] after a damaged answer, longer each time
 
+T = TypeVar("T")
 
 # From specific to general.
 WORDS: dict[type[BaseException], str] = {
@@ -81,54 +85,45 @@ class Answer:
     troubles: tuple[str, ...] = ()
 
 
-class TokenBucket:
-    """Limiter of requests: `rate` a second on average, at most `burst` together."""
-
-    def __init__(self, rate: float, burst: int) -> None:
-        self.rate, self.burst = rate, burst
-        self._tokens, self._at, self._paused_until = 1.0, time.monotonic(), 0.0
-        self._lock = threading.Lock()
-
-    def take(self) -> None:
-        """Wait for a token, and for the end of a pause."""
-        while wait := self._try():
-            time.sleep(wait)
-
-    def pause(self, seconds: float) -> None:
-        """Give out no token for some seconds."""
-        with self._lock:
-            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
-
-    def _try(self) -> float:
-        """Take a token and return 0, or return the seconds until there may be one."""
-        with self._lock:
-            now = time.monotonic()
-            self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
-            self._at = now
-            if now < self._paused_until:
-                return self._paused_until - now
-            if self._tokens < 1:
-                return (1 - self._tokens) / self.rate
-            self._tokens -= 1
-            return 0.0
-
-
 class _Refused(requests.RequestException):
     """An answer that is refused, without another attempt."""
 
 
 class _Host:
-    """Limits on the requests to one host."""
+    """Limits on the requests to one host: `at_once` together, `rate` a second on average."""
 
     def __init__(self, rate: float, at_once: int) -> None:
-        self.bucket = TokenBucket(rate, at_once)
+        self._rate, self._at_once = rate, at_once
         self._slots = threading.BoundedSemaphore(at_once)
+        # A bucket of tokens, one for each request, which fills at the rate.
+        self._tokens, self._at, self._paused_until = 1.0, time.monotonic(), 0.0
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def slot(self) -> Iterator[None]:
+        """Wait until a request may be sent, and count it as open during the block."""
         with self._slots:
-            self.bucket.take()
+            while wait := self._take():
+                time.sleep(wait)
             yield
+
+    def pause(self, seconds: float) -> None:
+        """Send no request for some seconds."""
+        with self._lock:
+            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+
+    def _take(self) -> float:
+        """Take a token and return 0, or return the seconds until there may be one."""
+        with self._lock:
+            now = time.monotonic()
+            self._tokens = min(self._at_once, self._tokens + (now - self._at) * self._rate)
+            self._at = now
+            if now < self._paused_until:
+                return self._paused_until - now
+            if self._tokens < 1:
+                return (1 - self._tokens) / self._rate
+            self._tokens -= 1
+            return 0.0
 
 
 class _PoliteAdapter(HTTPAdapter):
@@ -292,5 +287,70 @@ def _wait(host: _Host, retry: Retry, response: requests.Response | None) -> None
     """Wait before the next attempt; a Retry-After holds for every request to the host."""
     with contextlib.suppress(InvalidHeader):
         if response is not None and (after := retry.get_retry_after(response)):  # type: ignore[arg-type]
-            host.bucket.pause(min(after, LONGEST_PAUSE))
+            host.pause(min(after, LONGEST_PAUSE))
     time.sleep(retry.get_backoff_time())
+
+
+class Damaged(Exception):
+    """An answer that is damaged or of the wrong kind; another attempt may give a good one."""
+
+
+def body_of(answer: Answer) -> bytes:
+    """The body of an answer that is no error; otherwise raise `Damaged`."""
+    if answer.status != 200:
+        raise Damaged(f"HTTP {answer.status}")
+    return answer.content
+
+
+def ask(send: Callable[[], Answer], understand: Callable[[Answer], T]) -> tuple[Answer, T]:
+    """An answer and what `understand` made of it, asked again while it is damaged.
+
+    Parameters
+    ----------
+    send : callable
+        Sends the request, such as ``lambda: web.get(url, params)``.
+    understand : callable
+        Raises `Damaged` for an answer that is not what was asked for.
+
+    Raises
+    ------
+    Unanswered
+        If no attempt gave an answer that could be understood.
+    """
+    troubles: list[str] = []
+
+    def attempt() -> tuple[Answer, T]:
+        try:
+            answer = send()
+        except Unanswered as error:
+            raise Unanswered(str(error), (*troubles, *error.troubles)) from error
+        troubles.extend(answer.troubles)
+        try:
+            meant = understand(answer)
+        except Damaged as error:
+            # The error is final, or the request has been repeated already.
+            if answer.status not in (200, 500):
+                raise Unanswered(str(error), tuple(troubles)) from error
+            raise
+        return replace(answer, troubles=tuple(troubles)), meant
+
+    return repeated(attempt, troubles)
+
+
+def repeated(attempt: Callable[[], T], troubles: list[str]) -> T:
+    """The result of an attempt, repeated while it raises `Damaged`; reasons go into `troubles`.
+
+    Raises
+    ------
+    Unanswered
+        If the last attempt is damaged too.
+    """
+    for number in range(1, DAMAGED_ANSWERS + 1):
+        try:
+            return attempt()
+        except Damaged as error:
+            if number == DAMAGED_ANSWERS:
+                raise Unanswered(str(error), tuple(troubles)) from error
+            troubles.append(str(error))
+            time.sleep(PAUSE * number)
+    raise AssertionError

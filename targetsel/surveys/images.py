@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from astropy.io import fits
@@ -15,14 +15,19 @@ from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
+from targetsel.documents.models import Quantity
 from targetsel.errors import CutoutError
 from targetsel.imaging.image_file import Image, image_of_fits
-from targetsel.surveys.http import Answer, Unanswered, Web
-from targetsel.surveys.retry import Damaged, ask, body_of
-from targetsel.surveys.service import NO_DATA, OK, Reply
+from targetsel.surveys.fetching import NO_DATA, OK, Reply
+from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
 
 # Which warnings are errors is a setting of the whole process: one image is opened at a time.
 OPENING = threading.Lock()
+PixelScale = Annotated[float, Quantity("arcsec", 0.001, 100), "width of a pixel in arcsec"]
+Zeropoint = Annotated[
+    Annotated[float, Quantity("mag", -100, 100)] | None,
+    "AB magnitude of one count, for images that do not give it",
+]
 FITS_BLOCK = 2880
 
 
@@ -111,7 +116,7 @@ class RemoteImages:
         """
 
         def pixels(answer: Answer) -> np.ndarray:
-            image = open_image(answer, zeropoint)
+            image, wcs = open_image(answer, zeropoint)
             n_planes, *shape = image.flux.shape
             if n_planes != 1:
                 raise Damaged(f"an image of {n_planes} planes, expected one")
@@ -119,17 +124,10 @@ class RemoteImages:
                 raise Damaged(f"an image of {shape} pixels, expected {expected} x {expected}")
             if image.bands not in ((), (band,)):
                 raise Damaged(f"band {image.bands[0]}, expected {band}")
-            check_scale(image.wcs, pixel_scale)
-            return cut(image.flux[0], image.wcs, *place, self.size)
+            check_scale(wcs, pixel_scale)
+            return cut(image.flux[0], wcs, *place, self.size)
 
         return reply_of_pixels(*ask(lambda: self.web.get(url, query), pixels))
-
-
-@dataclass(frozen=True, kw_only=True)
-class SkyImage(Image):
-    """A calibrated image, and the coordinates `wcs` of its two sky axes."""
-
-    wcs: WCS
 
 
 def fits_of(answer: Answer) -> bytes:
@@ -148,8 +146,8 @@ def fits_of(answer: Answer) -> bytes:
     return content
 
 
-def open_image(answer: Answer, zeropoint: float | None = None) -> SkyImage:
-    """The image in an answer.
+def open_image(answer: Answer, zeropoint: float | None = None) -> tuple[Image, WCS]:
+    """The calibrated image in an answer, and its coordinates on the sky.
 
     Raises
     ------
@@ -160,14 +158,11 @@ def open_image(answer: Answer, zeropoint: float | None = None) -> SkyImage:
     with OPENING:
         try:
             image = image_of_fits(io.BytesIO(content), "FITS file", zeropoint)
-            assert image.header is not None
-            wcs = sky_wcs(image.header)
+            return image, sky_wcs(image.header)
         except (CutoutError, Damaged) as error:
             raise Damaged(str(error)) from error
         except Exception as error:  # a header may hold anything
             raise Damaged(f"no usable FITS image ({type(error).__name__})") from error
-    own = {each.name: getattr(image, each.name) for each in fields(image)}
-    return SkyImage(**own, wcs=wcs)
 
 
 def sky_wcs(header: fits.Header) -> WCS:

@@ -8,15 +8,25 @@ nanomaggies. A band that a layer lacks makes it send all the bands it has.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CutoutError
 from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
-from targetsel.surveys.catalog_columns import FluxColumn, FluxScale, PlainColumn, SurveyColumns
-from targetsel.surveys.http import Answer, Unanswered, Web
+from targetsel.surveys.archives import (
+    DATA_LAB,
+    FluxColumn,
+    FluxScale,
+    PlainColumn,
+    SurveyColumns,
+    TapCatalog,
+)
+from targetsel.surveys.fetching import OUTSIDE, Reply
+from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask
 from targetsel.surveys.images import (
+    PixelScale,
     RemoteImages,
     check_scale,
     cut,
@@ -24,9 +34,7 @@ from targetsel.surveys.images import (
     open_image,
     reply_of_pixels,
 )
-from targetsel.surveys.retry import Damaged, ask
-from targetsel.surveys.service import OUTSIDE, Reply, SkySurvey
-from targetsel.surveys.tap import DATA_LAB, TapCatalog
+from targetsel.surveys.registry import SkySurvey
 
 VIEWER = "https://www.legacysurvey.org"
 LAYER = "ls-dr10"
@@ -72,8 +80,8 @@ class LegacyImages(RemoteImages):
     """
 
     survey = "legacy"
-    pixel_scale: float = PIXEL_SCALE
-    layer: str = LAYER
+    pixel_scale: PixelScale = PIXEL_SCALE
+    layer: Annotated[str, "layer of the viewer"] = LAYER
     url: str = VIEWER
 
     def __post_init__(self) -> None:
@@ -114,26 +122,26 @@ class LegacyImages(RemoteImages):
         if answer.content.strip() in (b"no such layer", b"No cutouts enabled"):
             raise CutoutError(
                 f"{self.url}: layer '{self.layer}': {answer.content.strip().decode()}. Choose "
-                "another with --layer."
+                "another with --option layer=..."
             )
         if b"NoOverlapError" in answer.content[:100_000] and answer.status >= 400:
             return {}
-        image = open_image(answer, NANOMAGGY_ZERO_POINT)
+        image, wcs = open_image(answer, NANOMAGGY_ZERO_POINT)
         if image.flux.shape[1:] != (self.size, self.size):
             found = list(image.flux.shape[1:])
             raise Damaged(f"an image of {found} pixels, expected {self.size} x {self.size}")
         if len(image.bands) != len(image.flux):
             raise Damaged(f"{len(image.flux)} planes that do not name their bands")
-        check_scale(image.wcs, self.pixel_scale)
+        check_scale(wcs, self.pixel_scale)
         if not image.masked:
             raise Damaged("no inverse variance, so that missing pixels look like empty sky")
-        flux = cut(image.flux, image.wcs, ra, dec, self.size)
+        flux = cut(image.flux, wcs, ra, dec, self.size)
         return dict(zip(image.bands, flux, strict=True))
 
 
 SURVEY = SkySurvey(
     name="legacy",
-    title="Legacy Surveys DR10: Tractor sources (Data Lab), images of the viewer (--layer)",
+    title="Legacy Surveys DR10: Tractor sources (Data Lab), images of the viewer",
     catalog=tractor,
     query=tractor,
     cutouts=LegacyImages,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from astropy.coordinates import angular_separation
@@ -22,10 +22,18 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from targetsel.errors import CutoutError
 from targetsel.imaging.image_file import bands_of, calibrated
 from targetsel.photometry.bands import BANDS
-from targetsel.surveys.http import Web
-from targetsel.surveys.images import OPENING, is_empty, least_lost, pixel_of, sky_wcs, window
-from targetsel.surveys.retry import Damaged
-from targetsel.surveys.service import NO_DATA, OK, OUTSIDE, Reply, SkySurvey
+from targetsel.surveys.fetching import NO_DATA, OK, OUTSIDE, Reply
+from targetsel.surveys.http import Damaged
+from targetsel.surveys.images import (
+    OPENING,
+    Zeropoint,
+    is_empty,
+    least_lost,
+    pixel_of,
+    sky_wcs,
+    window,
+)
+from targetsel.surveys.registry import SkySurvey
 
 SUFFIXES = (".fits", ".fits.fz")
 BAND_IN_NAME = re.compile(rf"[._-](?P<band>{'|'.join(BANDS)})(?=[._-])")
@@ -146,31 +154,35 @@ class Mosaic:
 
     @classmethod
     def open(
-        cls, path: Path, bands: tuple[str, ...], size: int, zeropoint: float | None = None
+        cls,
+        tiles: Annotated[Path, "folder of FITS tiles"],
+        bands: tuple[str, ...],
+        size: int,
+        zeropoint: Zeropoint = None,
     ) -> Mosaic:
-        """The mosaic in a folder.
+        """The mosaic in the folder `tiles`.
 
         Raises
         ------
         CutoutError
             If a file is no tile, a band has none, or their pixel scales differ by over 1 %.
         """
-        if not path.is_dir():
-            raise CutoutError(f"{path}: no such folder. Expected a folder of FITS tiles.")
-        files = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES))
-        tiles = [tile for tile in map(MosaicTile.open, files) if tile.band in bands]
-        by_band = {band: [tile for tile in tiles if tile.band == band] for band in bands}
+        if not tiles.is_dir():
+            raise CutoutError(f"{tiles}: no such folder. Expected a folder of FITS tiles.")
+        files = sorted(file for file in tiles.iterdir() if file.name.endswith(SUFFIXES))
+        used = [tile for tile in map(MosaicTile.open, files) if tile.band in bands]
+        by_band = {band: [tile for tile in used if tile.band == band] for band in bands}
         for band, found in by_band.items():
             if not found:
-                raise CutoutError(f"{path}: no FITS tile of band {band}. Leave it out of --bands.")
-        scale = tiles[0].pixel_scale
-        for tile in tiles:
+                raise CutoutError(f"{tiles}: no FITS tile of band {band}. Leave it out of --bands.")
+        scale = used[0].pixel_scale
+        for tile in used:
             if abs(tile.pixel_scale / scale - 1) > 0.01:
                 raise CutoutError(
                     f"{tile.path}: its pixels are {tile.pixel_scale:.4g} arcsec, expected "
-                    f"{scale:.4g} as in {tiles[0].path.name}. Keep mosaics of one scale together."
+                    f"{scale:.4g} as in {used[0].path.name}. Keep mosaics of one scale together."
                 )
-        return cls(path, by_band, bands, size, float(f"{scale:.6g}"), zeropoint)
+        return cls(tiles, by_band, bands, size, float(f"{scale:.6g}"), zeropoint)
 
     def settings(self) -> Mapping[str, Any]:
         """See `ImageService.settings`."""
@@ -210,13 +222,4 @@ def _reply(tile: MosaicTile, flux: np.ndarray) -> Reply:
     )
 
 
-def mosaic(
-    web: Web, bands: tuple[str, ...], size: int, tiles: Path, zeropoint: float | None = None
-) -> Mosaic:
-    """The mosaic in the folder `tiles`; see `Mosaic.open`."""
-    return Mosaic.open(tiles, bands, size, zeropoint)
-
-
-SURVEY = SkySurvey(
-    name="local", title="FITS tiles in a folder (--tiles), one band each", cutouts=mosaic
-)
+SURVEY = SkySurvey(name="local", title="FITS tiles in a folder, one band each", cutouts=Mosaic.open)

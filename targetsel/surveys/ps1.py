@@ -18,13 +18,19 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from targetsel.surveys.catalog_columns import FluxColumn, FluxScale, PlainColumn, SurveyColumns
-from targetsel.surveys.http import Answer, Unanswered, Web
+from targetsel.surveys.archives import (
+    Cone,
+    FluxColumn,
+    FluxScale,
+    PlainColumn,
+    SurveyColumns,
+    TapCatalog,
+    TooMany,
+)
+from targetsel.surveys.fetching import OUTSIDE, Reply
+from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
 from targetsel.surveys.images import RemoteImages
-from targetsel.surveys.retry import Damaged, ask, body_of
-from targetsel.surveys.service import OUTSIDE, Reply, SkySurvey, TooMany
-from targetsel.surveys.tap import TapCatalog
-from targetsel.surveys.tiles import Cone
+from targetsel.surveys.registry import SkySurvey
 
 MEAN_OBJECTS = "https://catalogs.mast.stsci.edu/api/v0.1/panstarrs/dr2/mean.json"
 TAP = "https://mast.stsci.edu/vo-tap/api/v0.1/ps1dr2"

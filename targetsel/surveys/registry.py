@@ -1,30 +1,27 @@
-"""The surveys by name, and the services they offer."""
+"""The surveys by name, the services they offer, and the options of these."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, get_type_hints
 from urllib.parse import urlsplit
 
-from targetsel.errors import (
-    CatalogError,
-    CutoutError,
-    SpectrumError,
-    TargetselError,
-    did_you_mean,
-)
-from targetsel.surveys import desi, legacy, local, ps1, sdss, virtual_observatory
-from targetsel.surveys.http import Web
-from targetsel.surveys.service import (
-    ConeSearch,
-    ImageService,
-    QueryService,
-    SkySurvey,
-    SpectrumService,
-)
+from pydantic import TypeAdapter, ValidationError
 
-_MODULES = (ps1, sdss, legacy, desi, virtual_observatory, local)
-SURVEYS: dict[str, SkySurvey] = {each.SURVEY.name: each.SURVEY for each in _MODULES}
+from targetsel.errors import CatalogError, CutoutError, SpectrumError, TargetselError, did_you_mean
+
+if TYPE_CHECKING:
+    from targetsel.surveys.archives import ConeSearch, QueryService
+    from targetsel.surveys.cutouts import ImageService
+    from targetsel.surveys.http import Web
+    from targetsel.surveys.spectra import SpectrumService
+
+# Files of this folder, each of which defines a `SkySurvey` called SURVEY.
+MODULES = ("ps1", "sdss", "legacy", "desi", "virtual_observatory", "local")
 
 _ERRORS: dict[str, type[TargetselError]] = {
     "catalog": CatalogError,
@@ -32,52 +29,52 @@ _ERRORS: dict[str, type[TargetselError]] = {
     "cutouts": CutoutError,
     "spectra": SpectrumError,
 }
+_GIVEN = ("web", "bands", "size")  # parameters of openers that are not options
 
 
-def open_catalog(name: str, web: Web, url: str | None = None) -> ConeSearch:
-    """The catalog of a survey, or a mirror of it at `url`.
+@dataclass(frozen=True)
+class SkySurvey:
+    """A survey, and the openers of the services it offers.
 
-    Raises
-    ------
-    CatalogError
-        If there is no such survey or it has no catalog, or `url` is no address.
-    """
-    return _open("catalog", name, web, url=url)
+    An opener takes what it needs of `web`, a `Web`, and for cutouts of `bands` and `size`. Its
+    other parameters are the options of the service: the command line gives them as text, which is
+    converted to the type of the parameter; those without a default must be given. A text among the
+    annotations of the type says what the option is, as in ``Annotated[str, "layer"]``.
 
-
-def open_query(name: str, web: Web, url: str | None = None) -> QueryService:
-    """The database of a survey, or a mirror of it at `url`; errors as in `open_catalog`."""
-    return _open("query", name, web, url=url)
-
-
-def open_spectra(name: str, web: Web, url: str | None = None) -> SpectrumService:
-    """The spectra of a survey, or a mirror of them at `url`.
-
-    Raises
-    ------
-    SpectrumError
-        If there is no such survey or it has no spectra, or `url` is no address.
-    """
-    return _open("spectra", name, web, url=url)
-
-
-def open_cutouts(
-    name: str, web: Web, bands: tuple[str, ...], size: int, **options: Any
-) -> ImageService:
-    """The images of a survey, as cutouts of `size` pixels in `bands`.
-
-    Parameters
+    Attributes
     ----------
-    options
-        See the survey's own class: url, pixel_scale, layer, tiles, zeropoint; None is no option.
-
-    Raises
-    ------
-    CutoutError
-        If there is no such survey or it has no images, or an option is missing, useless or
-        senseless.
+    name : str
+        The word after ``--survey``.
+    title : str
+        Description in a few words.
+    catalog : callable, optional
+        ``catalog(web=..., url=...)`` gives a `ConeSearch`.
+    query : callable, optional
+        ``query(web=..., url=...)`` gives a `QueryService`.
+    cutouts : callable, optional
+        ``cutouts(web=..., bands=..., size=..., ...)`` gives an `ImageService`.
+    spectra : callable, optional
+        ``spectra(web=..., url=...)`` gives a `SpectrumService`.
     """
-    return _open("cutouts", name, web, bands=bands, size=size, **options)
+
+    name: str
+    title: str
+    catalog: Callable[..., ConeSearch] | None = None
+    query: Callable[..., QueryService] | None = None
+    cutouts: Callable[..., ImageService] | None = None
+    spectra: Callable[..., SpectrumService] | None = None
+
+    @property
+    def offers(self) -> list[str]:
+        """Names of the services it has."""
+        return [kind for kind in _ERRORS if getattr(self, kind)]
+
+
+@cache
+def surveys() -> dict[str, SkySurvey]:
+    """All surveys by name."""
+    found = [import_module(f"targetsel.surveys.{module}").SURVEY for module in MODULES]
+    return {survey.name: survey for survey in found}
 
 
 def find_survey(name: str, kind: str) -> SkySurvey:
@@ -88,26 +85,125 @@ def find_survey(name: str, kind: str) -> SkySurvey:
     TargetselError
         If there is none that offers `kind`; names those that do. Its class fits `kind`.
     """
-    able = [each.name for each in SURVEYS.values() if kind in each.offers]
+    able = [survey.name for survey in surveys().values() if kind in survey.offers]
     if name in able:
-        return SURVEYS[name]
-    reason = f"has no {kind}" if name in SURVEYS else "no such survey"
-    hint = "" if name in SURVEYS else did_you_mean(name, able)
+        return surveys()[name]
+    reason = f"has no {kind}" if name in surveys() else "no such survey"
+    hint = "" if name in surveys() else did_you_mean(name, able)
     raise _ERRORS[kind](f"--survey {name}: {reason}.{hint} Known for {kind}: {', '.join(able)}.")
 
 
-def _open(kind: str, name: str, web: Web, **given: Any) -> Any:
+@dataclass(frozen=True)
+class ServiceOption:
+    """An option of a service.
+
+    Attributes
+    ----------
+    type : type
+        Annotated by what the value may be.
+    default : object
+        None where it is required, or where it may be left out.
+    required : bool
+    """
+
+    type: Any
+    default: Any
+    required: bool
+
+    @property
+    def meaning(self) -> str:
+        """The description among the type's annotations."""
+        notes = getattr(self.type, "__metadata__", ())
+        return next((note for note in notes if isinstance(note, str)), "")
+
+
+def options_of(opener: Callable[..., Any]) -> dict[str, ServiceOption]:
+    """The options of the service that an opener gives, by their names in Python."""
+    types = get_type_hints(opener, include_extras=True)
+    found = {}
+    for name, parameter in inspect.signature(opener).parameters.items():
+        if name not in _GIVEN:
+            required = parameter.default is parameter.empty
+            default = None if required else parameter.default
+            found[name] = ServiceOption(types[name], default, required)
+    return found
+
+
+def written(name: str) -> str:
+    """The name of an option on the command line."""
+    return name.replace("_", "-")
+
+
+def open_catalog(name: str, web: Web, url: str | None = None) -> ConeSearch:
+    """The catalog of a survey, or a mirror of it at `url`.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such survey or it has no catalog, or `url` is no address.
+    """
+    return _open("catalog", name, {"url": url}, web=web)
+
+
+def open_query(name: str, web: Web, url: str | None = None) -> QueryService:
+    """The database of a survey, or a mirror of it at `url`; errors as in `open_catalog`."""
+    return _open("query", name, {"url": url}, web=web)
+
+
+def open_spectra(name: str, web: Web, url: str | None = None) -> SpectrumService:
+    """The spectra of a survey, or a mirror of them at `url`.
+
+    Raises
+    ------
+    SpectrumError
+        If there is no such survey or it has no spectra, or `url` is no address.
+    """
+    return _open("spectra", name, {"url": url}, web=web)
+
+
+def open_cutouts(
+    name: str, web: Web, bands: tuple[str, ...], size: int, **options: Any
+) -> ImageService:
+    """The images of a survey, as cutouts of `size` pixels in `bands`.
+
+    Parameters
+    ----------
+    options
+        Those of the survey (see `options_of`), as text or as they are; None stands for no option.
+
+    Raises
+    ------
+    CutoutError
+        If there is no such survey or it has no images, or an option is missing, unknown or has a
+        value that cannot be used.
+    """
+    return _open("cutouts", name, options, web=web, bands=bands, size=size)
+
+
+def _open(kind: str, name: str, given: Mapping[str, Any], **common: Any) -> Any:
     """The service of a survey, its options checked against what the opener takes."""
     error = _ERRORS[kind]
     opener = getattr(find_survey(name, kind), kind)
-    options = {key: value for key, value in given.items() if value is not None}
-    takes = dict(list(inspect.signature(opener).parameters.items())[1:])
-    for key in options:
+    takes = options_of(opener)
+    options = {}
+    for key, value in given.items():
+        if value is None:
+            continue
         if key not in takes:
-            raise error(f"--survey {name}: has no use for {_option(key)}. Leave it out.")
-    for key, parameter in takes.items():
-        if parameter.default is parameter.empty and key not in options:
-            raise error(f"--survey {name}: needs {_option(key)}.")
+            known = ", ".join(map(written, takes)) or "none"
+            hint = did_you_mean(written(key), map(written, takes))
+            raise error(f"--survey {name}: has no option '{written(key)}'.{hint} Known: {known}.")
+        try:
+            options[key] = TypeAdapter(takes[key].type).validate_python(value)
+        except ValidationError as faults:
+            expected = faults.errors()[0]["msg"].removeprefix("Input should be ")
+            raise error(
+                f"--survey {name}: {written(key)} is '{value}'; expected {expected}."
+            ) from None
+    for key, option in takes.items():
+        if option.required and key not in options:
+            flag = "--url" if key == "url" else f"--option {written(key)}=..."
+            raise error(f"--survey {name}: needs {flag}.")
     if "url" in options:
         address = urlsplit(options["url"])
         if address.scheme not in ("http", "https") or not address.netloc:
@@ -115,10 +211,5 @@ def _open(kind: str, name: str, web: Web, **given: Any) -> Any:
                 f"--url {options['url']}: expected an address such as https://archive.org/tap."
             )
         options["url"] = options["url"].rstrip("/")
-    if not 0.001 <= options.get("pixel_scale", 1.0) <= 100:
-        raise error(f"--pixel-scale {options['pixel_scale']:g}: expected 0.001 to 100 arcsec.")
-    return opener(web, **options)
-
-
-def _option(key: str) -> str:
-    return "--" + key.replace("_", "-")
+    needed = {key for key in common if key in inspect.signature(opener).parameters}
+    return opener(**{key: common[key] for key in needed}, **options)

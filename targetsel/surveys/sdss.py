@@ -19,25 +19,20 @@ from pyarrow import csv
 from targetsel.errors import CatalogError, SpectrumError
 from targetsel.spectra.reading import IncompleteFile, read_sdss
 from targetsel.spectra.spectrum import ObservedSpectrum
-from targetsel.surveys.catalog_columns import (
+from targetsel.surveys.archives import (
     Column,
+    Cone,
     FluxColumn,
     FluxScale,
     PlainColumn,
     SurveyColumns,
-)
-from targetsel.surveys.http import Answer, Unanswered, Web
-from targetsel.surveys.images import fits_of
-from targetsel.surveys.retry import Damaged, ask, body_of
-from targetsel.surveys.service import (
-    NO_SPECTRUM,
-    OK,
-    Reply,
-    SkySurvey,
     TooMany,
-    WantedSpectrum,
 )
-from targetsel.surveys.tiles import Cone
+from targetsel.surveys.fetching import NO_SPECTRUM, OK, Reply
+from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
+from targetsel.surveys.images import fits_of
+from targetsel.surveys.registry import SkySurvey
+from targetsel.surveys.spectra import WantedSpectrum
 
 RELEASE = 17
 SKYSERVER = "https://skyserver.sdss.org"

@@ -7,9 +7,10 @@ lists `wavelength`, `flux` and `ivar` as they were observed; `spectra.reading` r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -17,16 +18,17 @@ import pyarrow as pa
 import targetsel
 from targetsel.errors import SpectrumError, did_you_mean
 from targetsel.surveys.fetching import (
+    OK,
     Fetched,
     FetchFolder,
     FetchSummary,
     Progress,
+    Reply,
     batches_of,
     bytes_of_table,
     manifest_of,
     table_of_bytes,
 )
-from targetsel.surveys.service import OK, Reply, SpectrumService, WantedSpectrum
 from targetsel.tables.files import check_output
 from targetsel.tables.parquet import ParquetSink, described
 
@@ -40,6 +42,46 @@ SPECTRUM = pa.schema(
         described("ivar", _LIST, "", "", "inverse variance of flux, 0 where masked"),
     ]
 )
+
+
+@dataclass(frozen=True)
+class WantedSpectrum:
+    """A spectrum to fetch.
+
+    Attributes
+    ----------
+    source_id : int or str
+    names : mapping
+        The service's name of it: plate, mjd, fiber and run2d, or a target id.
+    redshift : float or None
+        None: take the service's.
+    """
+
+    source_id: int | str
+    names: Mapping[str, int | str]
+    redshift: float | None = None
+
+
+class SpectrumService(Protocol):
+    """A source of spectra; threads may share one."""
+
+    @property
+    def at_once(self) -> int:
+        """Largest number of spectra in one call."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, tuple[str, ...]]:
+        """Catalog columns that name a spectrum, each with its usual names; "?" marks optional."""
+        ...
+
+    def settings(self) -> Mapping[str, Any]:
+        """All that the spectra depend on, apart from the sources; plain values for JSON."""
+        ...
+
+    def fetch(self, wanted: Sequence[WantedSpectrum]) -> list[Reply]:
+        """One reply for each spectrum, in order; their value is an `ObservedSpectrum`."""
+        ...
 
 
 def wanted_in(table: pa.Table, service: SpectrumService, place: str) -> list[WantedSpectrum]:

@@ -15,10 +15,10 @@ from astropy import units
 from astropy.coordinates import angular_separation
 
 from targetsel.photometry.bands import BANDS
-from targetsel.surveys.http import Answer, Unanswered
-from targetsel.surveys.images import OPENING, RemoteImages
-from targetsel.surveys.retry import Damaged, ask, body_of
-from targetsel.surveys.service import OUTSIDE, Reply, SkySurvey
+from targetsel.surveys.fetching import OUTSIDE, Reply
+from targetsel.surveys.http import Answer, Damaged, Unanswered, ask, body_of
+from targetsel.surveys.images import OPENING, PixelScale, RemoteImages, Zeropoint
+from targetsel.surveys.registry import SkySurvey
 
 if TYPE_CHECKING:  # pyvo takes seconds to import
     from pyvo.dal.sia2 import ObsCoreRecord
@@ -79,8 +79,8 @@ class SiaImages(RemoteImages):
 
     survey = "sia2"
     url: str
-    pixel_scale: float
-    zeropoint: float | None = None
+    pixel_scale: PixelScale
+    zeropoint: Zeropoint = None
 
     def fetch(self, ra: float, dec: float) -> list[Reply]:
         """See `ImageService.fetch`: one request for the list, and two or three for each image."""
@@ -178,6 +178,6 @@ def _of_band(images: list[ListedImage], band: str, ra: float, dec: float) -> lis
 
 SURVEY = SkySurvey(
     name="sia2",
-    title="any SIA2 image service of the Virtual Observatory (--url, --pixel-scale)",
+    title="any SIA2 image service of the Virtual Observatory (--url)",
     cutouts=SiaImages,
 )

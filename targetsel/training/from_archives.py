@@ -33,18 +33,19 @@ from targetsel.spectra.grid import N_PIXELS
 from targetsel.spectra.reading import try_spectra
 from targetsel.spectra.rest_frame import rest_frame
 from targetsel.spectra.spectrum import ObservedSpectrum
-from targetsel.surveys.cutouts import fetch_cutouts
+from targetsel.surveys.cutouts import ImageService, fetch_cutouts
 from targetsel.surveys.fetching import (
+    OK,
     Fetched,
     FetchFolder,
+    Reply,
     bytes_of_table,
     manifest_of,
     table_of_bytes,
 )
 from targetsel.surveys.http import Unanswered
 from targetsel.surveys.sdss import GALAXIES, PHOTOMETRY, SPECTROSCOPY, SkyServer
-from targetsel.surveys.service import OK, ImageService, Reply, SpectrumService
-from targetsel.surveys.spectra import fetch_spectra, wanted_in
+from targetsel.surveys.spectra import SpectrumService, fetch_spectra, wanted_in
 from targetsel.tables.columns import list_column
 from targetsel.tables.files import held, sha256_of_file, written_beside
 from targetsel.tables.ids import uniform

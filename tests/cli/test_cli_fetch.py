@@ -7,10 +7,10 @@ import pytest
 
 from targetsel.sky.footprint import Footprint
 from targetsel.spectra.reading import read_spectra
-from targetsel.surveys import retry
+from targetsel.surveys import http
 from targetsel.surveys.catalogs import fetch_region
 from targetsel.surveys.http import Web
-from targetsel.surveys.registry import SURVEYS
+from targetsel.surveys.registry import surveys
 from targetsel.surveys.sdss import SkyServer
 from tests.cli.typed import contents
 from tests.emulator.catalogs import Catalogs
@@ -21,7 +21,7 @@ from tests.emulator.spectra import SpectrumArchives
 
 @pytest.fixture(autouse=True)
 def only_here(monkeypatch, tmp_path):
-    monkeypatch.setattr(retry, "PAUSE", 0.0)
+    monkeypatch.setattr(http, "PAUSE", 0.0)
     monkeypatch.chdir(tmp_path)
     with only_loopback():
         yield tmp_path
@@ -78,7 +78,10 @@ def test_file_that_holds_no_part_of_the_sky_is_refused(name, content, message, t
 def test_surveys_are_listed_with_what_they_offer(targetsel):
     said = targetsel("fetch", "surveys")
     assert said.status == 0
-    assert [line.split()[0] for line in said.out.splitlines()] == list(SURVEYS)
+    names = [line.split()[0] for line in said.out.splitlines()]
+    assert [name for name in names if name != "--option"] == list(surveys())
+    assert "--option layer=...        layer of the viewer; default: ls-dr10" in said.out
+    assert "--option tiles=...        folder of FITS tiles; required" in said.out
     assert "ps1     catalog, query, cutouts: Pan-STARRS1" in said.out
 
 

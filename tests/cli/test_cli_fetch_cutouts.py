@@ -69,13 +69,34 @@ def test_what_failed_is_counted_and_named(targetsel, catalog, emulator):
             "--survey ps2: no such survey. Did you mean 'ps1'? Known for cutouts: ps1",
         ),
         ("--survey sia2", "--survey sia2: needs --url."),
-        ("--survey sia2 --url http://127.0.0.1/", "--survey sia2: needs --pixel-scale."),
-        ("--survey local", "--survey local: needs --tiles."),
-        ("--survey ps1 --layer ls-dr9", "--survey ps1: has no use for --layer. Leave it out."),
-        ("--survey ps1 --pixel-scale 0.2", "--survey ps1: has no use for --pixel-scale."),
+        ("--survey sia2 --url http://127.0.0.1/", "--survey sia2: needs --option pixel-scale=...."),
+        ("--survey local", "--survey local: needs --option tiles=...."),
+        (
+            "--survey ps1 --option layer=ls-dr9",
+            "--survey ps1: has no option 'layer'. Known: url.",
+        ),
+        (
+            "--survey legacy --option pixel-scal=0.2",
+            "--survey legacy: has no option 'pixel-scal'. Did you mean 'pixel-scale'? Known: pixel",
+        ),
+        ("--survey legacy --option layer", "--option layer: expected NAME=VALUE, such as layer="),
+        (
+            "--survey legacy --option layer=a --option layer=b",
+            "--option layer=b: is given twice.",
+        ),
         ("--survey ps1 --url ftp://x/", "--url ftp://x/: expected an address such as https://"),
-        ("--survey legacy --pixel-scale 0", "--pixel-scale 0: expected 0.001 to 100 arcsec."),
-        ("--survey local --tiles nowhere", "nowhere: no such folder. Expected a folder of FITS"),
+        (
+            "--survey legacy --option pixel-scale=0",
+            "--survey legacy: pixel-scale is '0'; expected 0.001 to 100 arcsec.",
+        ),
+        (
+            "--survey local --option zeropoint=bright --option tiles=x",
+            "--survey local: zeropoint is 'bright'; expected -100 to 100 mag.",
+        ),
+        (
+            "--survey local --option tiles=nowhere",
+            "nowhere: no such folder. Expected a folder of FIT",
+        ),
         ("--survey ps1 --bands gq", "bands 'gq': unknown band 'q'."),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from targetsel.surveys import retry
+from targetsel.surveys import http
 from targetsel.surveys.http import Web
 from tests.emulator.loopback import only_loopback
 
@@ -17,7 +17,7 @@ def nothing_leaves_loopback():
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(retry, "PAUSE", 0.0)
+    monkeypatch.setattr(http, "PAUSE", 0.0)
 
 
 @pytest.fixture

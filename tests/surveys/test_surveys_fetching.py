@@ -11,11 +11,11 @@ from targetsel.surveys import fetching
 from targetsel.surveys.fetching import (
     Fetched,
     FetchFolder,
+    Reply,
     bytes_of_table,
     manifest_of,
     table_of_bytes,
 )
-from targetsel.surveys.service import Reply
 
 
 class Service:

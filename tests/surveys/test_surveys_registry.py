@@ -4,8 +4,7 @@ import pytest
 
 from targetsel.errors import CatalogError, CutoutError, SpectrumError
 from targetsel.surveys.http import Web
-from targetsel.surveys.registry import SURVEYS, find_survey, open_catalog, open_cutouts
-from targetsel.surveys.service import SkySurvey
+from targetsel.surveys.registry import SkySurvey, find_survey, open_catalog, open_cutouts, surveys
 
 
 @dataclass(frozen=True)
@@ -16,17 +15,18 @@ class Hsc:
     bands: tuple[str, ...]
     size: int
     layer: str
+    least_exposures: int = 1
     url: str = "https://hsc.example.org"
 
 
 @pytest.fixture
 def hsc(monkeypatch):
-    monkeypatch.setitem(SURVEYS, "hsc", SkySurvey("hsc", "HSC images", cutouts=Hsc))
+    monkeypatch.setitem(surveys(), "hsc", SkySurvey("hsc", "HSC images", cutouts=Hsc))
 
 
 def test_every_survey_offers_something_and_says_what_it_is():
-    assert len(SURVEYS) >= 6
-    for name, survey in SURVEYS.items():
+    assert len(surveys()) >= 6
+    for name, survey in surveys().items():
         assert survey.name == name
         assert survey.offers
         assert survey.title
@@ -34,12 +34,17 @@ def test_every_survey_offers_something_and_says_what_it_is():
 
 def test_options_of_an_added_survey_are_those_of_its_opener(hsc):
     web = Web()
-    made = open_cutouts("hsc", web, ("g",), 24, layer="pdr3", url="http://127.0.0.1/x/", tiles=None)
-    assert made == Hsc(web, ("g",), 24, "pdr3", "http://127.0.0.1/x")
-    with pytest.raises(CutoutError, match=r"^--survey hsc: needs --layer\.$"):
+    words = {"layer": "pdr3", "url": "http://127.0.0.1/x/", "least_exposures": "3"}
+    made = open_cutouts("hsc", web, ("g",), 24, **words, tiles=None)
+    assert made == Hsc(web, ("g",), 24, "pdr3", 3, "http://127.0.0.1/x")
+    with pytest.raises(CutoutError, match=r"^--survey hsc: needs --option layer=\.\.\.\.$"):
         open_cutouts("hsc", web, ("g",), 24)
-    with pytest.raises(CutoutError, match=r"^--survey hsc: has no use for --pixel-scale\. Leave"):
-        open_cutouts("hsc", web, ("g",), 24, layer="pdr3", pixel_scale=0.2)
+    message = r"^--survey hsc: has no option 'layers'. Did you mean 'layer'\? Known: layer, "
+    with pytest.raises(CutoutError, match=message):
+        open_cutouts("hsc", web, ("g",), 24, layer="pdr3", layers="x")
+    message = r"^--survey hsc: least-exposures is 'few'; expected a valid integer"
+    with pytest.raises(CutoutError, match=message):
+        open_cutouts("hsc", web, ("g",), 24, layer="pdr3", least_exposures="few")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +61,7 @@ def test_unknown_survey_is_one_line_with_the_known_ones(kind, error):
         find_survey("euclid", kind)
     (line,) = str(caught.value).splitlines()
     assert line.startswith("--survey euclid: no such survey.")
-    for name, survey in SURVEYS.items():
+    for name, survey in surveys().items():
         assert (name in line.rpartition("Known for")[2]) == (kind in survey.offers)
 
 

@@ -11,7 +11,7 @@ from targetsel.imaging.store import CutoutStore
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.rest_frame import Basis
-from targetsel.surveys import retry
+from targetsel.surveys import http
 from targetsel.surveys.http import Web
 from targetsel.surveys.ps1 import PanStarrsImages
 from targetsel.surveys.sdss import SdssSpectra, SkyServer
@@ -37,7 +37,7 @@ OUTSIDE, MASKED, WITHOUT_FILE = 3, 5, 7  # rows of sources with a trouble
 
 @pytest.fixture(autouse=True)
 def nothing_leaves_loopback(monkeypatch):
-    monkeypatch.setattr(retry, "PAUSE", 0.0)
+    monkeypatch.setattr(http, "PAUSE", 0.0)
     with only_loopback():
         yield
 

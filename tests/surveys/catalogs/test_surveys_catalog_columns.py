@@ -2,8 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from targetsel.surveys.catalog_columns import FluxColumn, FluxScale, PlainColumn, SurveyColumns
-from targetsel.surveys.retry import Damaged
+from targetsel.surveys.archives import FluxColumn, FluxScale, PlainColumn, SurveyColumns
+from targetsel.surveys.http import Damaged
 
 MAGNITUDES = SurveyColumns(
     (

@@ -10,14 +10,13 @@ from targetsel.errors import CatalogError, OutputError
 from targetsel.sky.catalog import CatalogFile
 from targetsel.sky.footprint import Footprint
 from targetsel.surveys import fetching
-from targetsel.surveys.catalogs import fetch_query, fetch_region
+from targetsel.surveys.catalogs import fetch_query, fetch_region, tiles_of
 from targetsel.surveys.desi import zpix
 from targetsel.surveys.http import Web
 from targetsel.surveys.legacy import tractor
 from targetsel.surveys.ps1 import PanStarrsObjects
 from targetsel.surveys.registry import open_catalog, open_query
 from targetsel.surveys.sdss import SkyServer
-from targetsel.surveys.tiles import tiles_of
 from tests.cli.typed import contents
 from tests.emulator.faults import Faults
 from tests.emulator.server import Emulator

@@ -7,7 +7,8 @@ from mocpy import MOC
 
 from targetsel.sky.catalog import Catalog
 from targetsel.sky.footprint import Footprint
-from targetsel.surveys.tiles import Cone, cone_around, tiles_of
+from targetsel.surveys.archives import Cone
+from targetsel.surveys.catalogs import cone_around, tiles_of
 
 ROLES = {"source_id": "source_id", "ra": "ra", "dec": "dec"}
 PLACES = [(0.0, 0.0, 0.3), (359.9999, 40.0, 1.0), (10.0, 90.0, 0.7), (200.0, -89.95, 0.1),

@@ -5,9 +5,8 @@ from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targetsel.surveys.http import Answer
+from targetsel.surveys.http import Answer, Damaged
 from targetsel.surveys.images import check_scale, corner, cut, open_image
-from targetsel.surveys.retry import Damaged
 from tests.emulator.sky import Tangent, fits_bytes
 
 

@@ -16,8 +16,7 @@ from targetsel.surveys.desi import SparclSpectra
 from targetsel.surveys.http import Web
 from targetsel.surveys.registry import open_spectra
 from targetsel.surveys.sdss import SdssSpectra
-from targetsel.surveys.service import WantedSpectrum
-from targetsel.surveys.spectra import fetch_spectra, wanted_in
+from targetsel.surveys.spectra import WantedSpectrum, fetch_spectra, wanted_in
 from tests.emulator.faults import Faults
 from tests.emulator.server import Answer, Emulator
 from tests.emulator.spectra import LOGLAM, SpectrumArchives

@@ -1,17 +1,30 @@
-"""A survey's columns under our names, and its brightnesses as fluxes in nanojansky."""
+"""Catalogs of archives: questions to them, columns under our names, and TAP.
+
+Brightnesses become fluxes in nanojansky. IVOA's Table Access Protocol serves several surveys.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from targetsel.errors import CatalogError
 from targetsel.photometry.flux import NJY_PER_NANOMAGGY, flux_error, flux_of_magnitude
-from targetsel.surveys.retry import Damaged
+from targetsel.surveys.http import Damaged, Unanswered, Web, in_words, repeated
+from targetsel.tables.formats import to_arrow
 from targetsel.tables.parquet import described
+
+DATA_LAB = "https://datalab.noirlab.edu/tap"  # of NOIRLab's Astro Data Lab
+LIMIT = 100_000  # rows of one answer to a cone
+LARGEST_ANSWER = 2_000_000  # rows of an answer to a query
+Rename = Callable[[pa.Table], pa.Table]
 
 
 class FluxScale(Enum):
@@ -178,3 +191,176 @@ def _floats(values: pa.ChunkedArray) -> np.ndarray:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise Damaged(f"text where numbers were expected ({str(error)[:80]})") from error
     return numbers.to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Cone:
+    """A position [deg, ICRS] and a radius [deg]."""
+
+    ra: float
+    dec: float
+    radius: float
+
+    def sql(self, ra: str, dec: str) -> str:
+        """The condition that the columns `ra` and `dec` [deg] lie in the box around the cone.
+
+        Some archives know ADQL's geometry in name only; every dialect of SQL understands a box.
+        Sources outside the cone must be dropped afterwards.
+        """
+        south, north = max(self.dec - self.radius, -90.0), min(self.dec + self.radius, 90.0)
+        between = f"{dec} BETWEEN {south:.9f} AND {north:.9f}"
+        if south == -90 or north == 90:
+            return between
+        # Where meridians touch the cone: sin(width) = sin(radius) / cos(dec).
+        sine = np.sin(np.radians(self.radius)) / np.cos(np.radians(self.dec))
+        width = np.degrees(np.arcsin(sine))
+        west, east = (self.ra - width) % 360, (self.ra + width) % 360
+        if west <= east:
+            return f"{between} AND {ra} BETWEEN {west:.9f} AND {east:.9f}"
+        return f"{between} AND ({ra} >= {west:.9f} OR {ra} <= {east:.9f})"
+
+
+class TooMany(Exception):
+    """An answer that the service cut short; smaller cones give all of it."""
+
+
+class ConeSearch(Protocol):
+    """A catalog that can be searched around a position; threads may share one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def columns(self) -> SurveyColumns: ...
+
+    @property
+    def largest_cone(self) -> float:
+        """Radius [deg]."""
+        ...
+
+    def cone(self, cone: Cone) -> pa.Table:
+        """All sources within a cone, and perhaps others, under our column names.
+
+        Raises
+        ------
+        TooMany
+            If there are more than one answer holds.
+        Unanswered
+            If there is no good answer.
+        """
+        ...
+
+
+class QueryService(Protocol):
+    """A database that takes queries in ADQL or SQL."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
+
+    def query(self, query: str) -> pa.Table:
+        """The rows that a query selects; known columns are under our names.
+
+        Raises
+        ------
+        CatalogError
+            If the service does not understand the query, or cut the answer short.
+        Unanswered
+            If there is no good answer.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TapCatalog:
+    """Sources in one table of a TAP service, and queries to all of its tables.
+
+    Attributes
+    ----------
+    web : Web
+    url : str
+        Address of the service.
+    name : str
+    columns : SurveyColumns
+    table : str
+        The table's name there.
+    condition : str
+        Condition on the rows to take; empty for all.
+    largest_cone : float
+        Radius [deg].
+    limit : int
+        Rows of one answer to a cone.
+    """
+
+    web: Web
+    url: str
+    name: str
+    columns: SurveyColumns
+    table: str
+    condition: str = ""
+    largest_cone: float = 0.5
+    limit: int = LIMIT
+
+    def cone(self, cone: Cone) -> pa.Table:
+        """See `ConeSearch.cone`."""
+        ra, dec = self.columns.their_name("ra"), self.columns.their_name("dec")
+        where = " AND ".join(filter(None, [cone.sql(ra, dec), self.condition]))
+        query = f"SELECT {', '.join(self.columns.theirs)} FROM {self.table} WHERE {where}"
+        rows, whole = self._asked(query, self.limit, self.columns.renamed)
+        if not whole:
+            raise TooMany
+        return rows
+
+    def query(self, query: str) -> pa.Table:
+        """See `QueryService.query`."""
+        rows, whole = self._asked(query, LARGEST_ANSWER, self.columns.recognised)
+        if not whole:
+            raise CatalogError(
+                f"{self.url}: cut the answer short after {rows.num_rows} rows. Ask for a part of "
+                "the sky with --cone or --moc, which is asked for in pieces."
+            )
+        return rows
+
+    def _asked(self, query: str, limit: int, rename: Rename) -> tuple[pa.Table, bool]:
+        """The answer, and whether it is whole; asked again while it is damaged."""
+        from pyvo.dal import TAPService
+
+        def attempt() -> tuple[pa.Table, bool]:
+            with self._errors_of_pyvo(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # overflow, and headers that bend the standard
+                service = TAPService(self.url, session=self.web.session)
+                result = service.run_sync(query, maxrec=limit)
+                table = to_arrow(result.to_table(), self.url)
+            whole = result.query_status != "OVERFLOW" and table.num_rows < limit
+            return rename(table), whole
+
+        return repeated(attempt, [])
+
+    @contextlib.contextmanager
+    def _errors_of_pyvo(self) -> Iterator[None]:
+        """Convert exceptions of pyvo to `CatalogError`, `Unanswered` or `Damaged`."""
+        from pyvo.dal.exceptions import DALAccessError, DALQueryError, DALServiceError
+
+        try:
+            yield
+        except DALQueryError as error:
+            raise CatalogError(
+                f"{self.url}: does not understand the query: {_one_line(error)}"
+            ) from error
+        except DALAccessError as error:
+            cause = error.__cause__ or error.__context__
+            words = in_words(cause) if cause else _one_line(error)
+            if isinstance(error, DALServiceError) and error.code != 500:
+                raise Unanswered(words) from error  # was repeated already
+            raise Damaged(words) from error
+        except (CatalogError, ValueError, LookupError, TypeError) as error:
+            raise Damaged(f"no table in the answer ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
