@@ -128,7 +128,7 @@ class SkyServer:
         text = answer.content
         if b"error_message" in text[:2000]:
             words = " ".join(text.decode("utf-8", "replace").split())
-            raise CatalogError(f"{self.url}: does not understand the question: {words[:300]}")
+            raise CatalogError(f"{self.url}: does not understand the query: {words[:300]}")
         title, _, rest = body_of(answer).partition(b"\n")
         if not title.startswith(b"#"):
             raise Damaged(f"no table but {text[:40]!r}")

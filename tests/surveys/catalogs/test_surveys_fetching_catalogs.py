@@ -246,7 +246,7 @@ def test_question_that_the_archive_does_not_understand_is_refused(
 ):
     with Emulator(around(150.1, 2.2, 0.2, 20).catalogs().handlers()) as emulator:
         archive = ARCHIVES[name](web, emulator.url)
-        with pytest.raises(CatalogError, match=f"does not understand the question.*{message}"):
+        with pytest.raises(CatalogError, match=f"does not understand the query.*{message}"):
             fetch_query(archive, "SELECT nonsense", tmp_path / "answer.parquet")
         assert len(emulator.log) == 1
     assert contents(tmp_path) == {}
