@@ -339,7 +339,7 @@ class TapCatalog:
             whole = result.query_status != "OVERFLOW" and table.num_rows < limit
             return rename(table), whole
 
-        return repeated(attempt, [])
+        return repeated(attempt, [], self.url)
 
     @contextlib.contextmanager
     def _errors_of_pyvo(self) -> Iterator[None]:
@@ -356,7 +356,7 @@ class TapCatalog:
             cause = error.__cause__ or error.__context__
             words = in_words(cause) if cause else _one_line(error)
             if isinstance(error, DALServiceError) and error.code != 500:
-                raise Unanswered(words) from error  # was repeated already
+                raise Unanswered(words, self.url) from error  # was repeated already
             raise Damaged(words) from error
         except (CatalogError, ValueError, LookupError, TypeError) as error:
             raise Damaged(f"no table in the answer ({_one_line(error)})") from error

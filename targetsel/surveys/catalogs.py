@@ -159,10 +159,7 @@ def _ask(catalog: ConeSearch, footprint: Footprint, region: Region, tile: SkyTil
         if tile.order < DEEPEST_TILE:
             return Fetched([Reply(SPLIT)])
         place = f"{cone.radius * 3600:.0f} arcsec of {cone.ra:.6f}, {cone.dec:.6f}"
-        error = Unanswered(f"too many sources within {place}")
-        return Fetched([Reply.unanswered(catalog.url, error)])
-    except Unanswered as error:
-        return Fetched([Reply.unanswered(catalog.url, error)])
+        raise Unanswered(f"too many sources within {place}", catalog.url) from None
     table = _sources_inside(Catalog(rows, ROLES), footprint, region, tile)
     return Fetched([Reply(OK, url=catalog.url)], bytes_of_table(table))
 

@@ -57,6 +57,11 @@ class ImageService(Protocol):
         """One reply for each band, in order, with the pixels around (ra, dec) [deg, ICRS].
 
         Their value is a float32 array of shape (H, W) [nanomaggy], NaN where there is no data.
+
+        Raises
+        ------
+        Unanswered
+            If there is no good answer about any band.
         """
         ...
 

@@ -18,7 +18,7 @@ from targetsel.errors import SpectrumError
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.surveys.archives import DATA_LAB, PlainColumn, SurveyColumns, TapCatalog
 from targetsel.surveys.fetching import NO_SPECTRUM, OK, Reply
-from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
+from targetsel.surveys.http import Answer, Damaged, Web, ask, body_of
 from targetsel.surveys.registry import SkySurvey
 from targetsel.surveys.spectra import WantedSpectrum
 
@@ -76,13 +76,10 @@ class SparclSpectra:
 
     def fetch(self, wanted: Sequence[WantedSpectrum]) -> list[Reply]:
         """See `SpectrumService.fetch`."""
-        try:
-            known = self._records_of([int(each.names["targetid"]) for each in wanted])
-            if not known:
-                return [Reply(NO_SPECTRUM, url=self.url) for _ in wanted]
-            answer, records = self._retrieved(sorted(known.values()))
-        except Unanswered as error:
-            return [Reply.unanswered(self.url, error) for _ in wanted]
+        known = self._records_of([int(each.names["targetid"]) for each in wanted])
+        if not known:
+            return [Reply(NO_SPECTRUM, url=self.url) for _ in wanted]
+        answer, records = self._retrieved(sorted(known.values()))
         return [self._reply(each, answer, known, records) for each in wanted]
 
     def _records_of(self, ids: list[int]) -> dict[int, str]:

@@ -127,10 +127,10 @@ class Reply:
         )
 
     @classmethod
-    def unanswered(cls, url: str, error: Unanswered) -> Reply:
+    def unanswered(cls, error: Unanswered) -> Reply:
         """The reply without a good answer, so that another run requests it again."""
         return cls(
-            str(error), final=False, url=url, time=time.time(), troubles=tuple(error.troubles)
+            str(error), final=False, url=error.url, time=time.time(), troubles=error.troubles
         )
 
     def record(self) -> dict[str, Any]:
@@ -147,7 +147,11 @@ class Reply:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Replies to one question, one for each band where it is about several, and their content."""
+    """Replies to one question, and their content.
+
+    There is one reply for each band where the question is about several, or one for all of them
+    where there is no good answer.
+    """
 
     replies: Sequence[Reply]
     content: bytes = b""
@@ -241,7 +245,8 @@ class FetchFolder(Generic[Question]):
         questions : callable
             Gives the questions anew each time it is called.
         ask : callable
-            Gives the answers to at most `at_once` questions; called from several threads.
+            Gives the answers to at most `at_once` questions, or raises `Unanswered` for all of
+            them; called from several threads.
         progress : callable
             Called with the number of questions asked in this run, and of those to ask.
 
@@ -312,7 +317,9 @@ class FetchFolder(Generic[Question]):
                     unfinished += not record["final"]
                     found = [reply["status"] for reply in record["replies"]]
                     statuses[next((each for each in found if each != OK), OK)] += 1
-                    for band, reply in zip(bands or [""], record["replies"], strict=True):
+                    replies = record["replies"]
+                    replies *= max(len(bands), 1) // len(replies)
+                    for band, reply in zip(bands or [""], replies, strict=True):
                         when = datetime.datetime.fromtimestamp(reply["time"], datetime.UTC)
                         key = {"source_id": question.source_id, "band": band}  # type: ignore[attr-defined]
                         rows.append(key | reply | {"time": when})
@@ -335,7 +342,11 @@ class FetchFolder(Generic[Question]):
         """Questions with their journal entries, in the order in which answers come."""
 
         def work(some: Sequence[Question]) -> list[tuple[Question, tuple[dict[str, Any], bytes]]]:
-            return list(zip(some, map(self._entry, ask(some)), strict=True))
+            try:
+                answers = ask(some)
+            except Unanswered as error:
+                answers = [Fetched([Reply.unanswered(error)])] * len(some)
+            return list(zip(some, map(self._entry, answers), strict=True))
 
         several = batches_of(questions, at_once)
         with contextlib.closing(map_bounded(work, several, WORKERS, in_order=False)) as answered:

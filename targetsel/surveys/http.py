@@ -54,13 +54,15 @@ class Unanswered(Exception):
 
     Attributes
     ----------
+    url : str
+        Address that was asked.
     troubles : tuple of str
         Failures of the requests that were repeated.
     """
 
-    def __init__(self, reason: str, troubles: tuple[str, ...] = ()) -> None:
+    def __init__(self, reason: str, url: str = "", troubles: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
-        self.troubles = troubles
+        self.url, self.troubles = url, troubles
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,7 @@ class Web:
         try:
             response = self.session.request(method, url, **options)
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise Unanswered(in_words(error), getattr(error, "troubles", ())) from error
+            raise Unanswered(in_words(error), url, getattr(error, "troubles", ())) from error
         troubles = getattr(response, "troubles", ())
         return Answer(response.url, response.status_code, response.content, troubles)
 
@@ -292,7 +294,15 @@ def _wait(host: _Host, retry: Retry, response: requests.Response | None) -> None
 
 
 class Damaged(Exception):
-    """An answer that is damaged or of the wrong kind; another attempt may give a good one."""
+    """An answer that is damaged or of the wrong kind; another attempt may give a good one.
+
+    Attributes
+    ----------
+    url : str
+        Address that answered.
+    """
+
+    url: str = ""
 
 
 def body_of(answer: Answer) -> bytes:
@@ -323,22 +333,24 @@ def ask(send: Callable[[], Answer], understand: Callable[[Answer], T]) -> tuple[
         try:
             answer = send()
         except Unanswered as error:
-            raise Unanswered(str(error), (*troubles, *error.troubles)) from error
+            raise Unanswered(str(error), error.url, (*troubles, *error.troubles)) from error
         troubles.extend(answer.troubles)
         try:
-            meant = understand(answer)
+            return replace(answer, troubles=tuple(troubles)), understand(answer)
         except Damaged as error:
+            error.url = answer.url
             # The error is final, or the request has been repeated already.
             if answer.status not in (200, 500):
-                raise Unanswered(str(error), tuple(troubles)) from error
+                raise Unanswered(str(error), answer.url, tuple(troubles)) from error
             raise
-        return replace(answer, troubles=tuple(troubles)), meant
 
     return repeated(attempt, troubles)
 
 
-def repeated(attempt: Callable[[], T], troubles: list[str]) -> T:
+def repeated(attempt: Callable[[], T], troubles: list[str], url: str = "") -> T:
     """The result of an attempt, repeated while it raises `Damaged`; reasons go into `troubles`.
+
+    `url` is the address that was asked, where `Damaged` does not give it.
 
     Raises
     ------
@@ -350,7 +362,7 @@ def repeated(attempt: Callable[[], T], troubles: list[str]) -> T:
             return attempt()
         except Damaged as error:
             if number == DAMAGED_ANSWERS:
-                raise Unanswered(str(error), tuple(troubles)) from error
+                raise Unanswered(str(error), error.url or url, tuple(troubles)) from error
             troubles.append(str(error))
             time.sleep(PAUSE * number)
     raise AssertionError

@@ -58,7 +58,6 @@ class RemoteImages:
         listing: Answer,
         found: Mapping[str, Sequence[Any]],
         cutout: Callable[[Any, str], Reply],
-        url: str,
         missing: str,
     ) -> list[Reply]:
         """One reply for each band, from the image that lost fewest pixels.
@@ -71,8 +70,6 @@ class RemoteImages:
             The images of each band.
         cutout : callable
             ``cutout(image, band)`` gives the image's `Reply`.
-        url : str
-            Place to name where there is no answer.
         missing : str
             Status of a band without images.
         """
@@ -81,7 +78,7 @@ class RemoteImages:
             try:
                 best = least_lost(cutout(each, band) for each in found[band])
             except Unanswered as error:
-                best = Reply.unanswered(url, error)
+                best = Reply.unanswered(error)
             replies.append(best or Reply.to(replace(listing, troubles=()), missing))
         replies[0] = replace(replies[0], troubles=listing.troubles + replies[0].troubles)
         return replies

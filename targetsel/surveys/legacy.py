@@ -24,7 +24,7 @@ from targetsel.surveys.archives import (
     TapCatalog,
 )
 from targetsel.surveys.fetching import OUTSIDE, Reply
-from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask
+from targetsel.surveys.http import Answer, Damaged, Web, ask
 from targetsel.surveys.images import (
     PixelScale,
     RemoteImages,
@@ -102,12 +102,9 @@ class LegacyImages(RemoteImages):
             "bands": "".join(self.bands),
             "invvar": "1",
         }
-        try:
-            answer, planes = ask(
-                lambda: self.web.get(script, query), lambda given: self._planes(given, ra, dec)
-            )
-        except Unanswered as error:
-            return [Reply.unanswered(script, error) for _ in self.bands]
+        answer, planes = ask(
+            lambda: self.web.get(script, query), lambda given: self._planes(given, ra, dec)
+        )
         if all(is_empty(plane) for plane in planes.values()):
             return [Reply.to(answer, OUTSIDE) for _ in self.bands]
         return [

@@ -28,7 +28,7 @@ from targetsel.surveys.archives import (
     TooMany,
 )
 from targetsel.surveys.fetching import OUTSIDE, Reply
-from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
+from targetsel.surveys.http import Answer, Damaged, Web, ask, body_of
 from targetsel.surveys.images import RemoteImages
 from targetsel.surveys.registry import SkySurvey
 
@@ -141,10 +141,7 @@ class PanStarrsImages(RemoteImages):
         files_script = f"{self.url}/cgi-bin/ps1filenames.py"
         cutout_script = f"{self.url}/cgi-bin/fitscut.cgi"
         query = place | {"filters": "".join(self.bands), "type": "stack"}
-        try:
-            listing, files = ask(lambda: self.web.get(files_script, query), self._files)
-        except Unanswered as error:
-            return [Reply.unanswered(files_script, error) for _ in self.bands]
+        listing, files = ask(lambda: self.web.get(files_script, query), self._files)
         if not any(files.values()):
             return [Reply.to(listing, OUTSIDE) for _ in self.bands]
         asked = self.size + MARGIN
@@ -153,7 +150,7 @@ class PanStarrsImages(RemoteImages):
             query = {**place, "size": asked, "format": "fits", "red": file}
             return self.one_band(cutout_script, query, band, (ra, dec), PIXEL_SCALE, expected=asked)
 
-        return self.best_of_each_band(listing, files, cutout, cutout_script, NOT_LISTED)
+        return self.best_of_each_band(listing, files, cutout, NOT_LISTED)
 
     def _files(self, answer: Answer) -> dict[str, list[str]]:
         """The files of each band; several where skycells overlap."""

@@ -29,7 +29,7 @@ from targetsel.surveys.archives import (
     TooMany,
 )
 from targetsel.surveys.fetching import NO_SPECTRUM, OK, Reply
-from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
+from targetsel.surveys.http import Answer, Damaged, Web, ask, body_of
 from targetsel.surveys.images import fits_of
 from targetsel.surveys.registry import SkySurvey
 from targetsel.surveys.spectra import WantedSpectrum
@@ -176,10 +176,7 @@ class SdssSpectra:
 
     def _fetch(self, wanted: WantedSpectrum) -> Reply:
         url = self.address(wanted)
-        try:
-            answer, spectrum = ask(lambda: self.web.get(url), lambda said: _read(said, wanted))
-        except Unanswered as error:
-            return Reply.unanswered(url, error)
+        answer, spectrum = ask(lambda: self.web.get(url), lambda said: _read(said, wanted))
         if isinstance(spectrum, ObservedSpectrum):
             return Reply.to(answer, OK, spectrum)
         return Reply.to(answer, spectrum)

@@ -80,7 +80,13 @@ class SpectrumService(Protocol):
         ...
 
     def fetch(self, wanted: Sequence[WantedSpectrum]) -> list[Reply]:
-        """One reply for each spectrum, in order; their value is an `ObservedSpectrum`."""
+        """One reply for each spectrum, in order; their value is an `ObservedSpectrum`.
+
+        Raises
+        ------
+        Unanswered
+            If there is no good answer about any of them.
+        """
         ...
 
 

@@ -16,7 +16,7 @@ from astropy.coordinates import angular_separation
 
 from targetsel.photometry.bands import BANDS
 from targetsel.surveys.fetching import OUTSIDE, Reply
-from targetsel.surveys.http import Answer, Damaged, Unanswered, ask, body_of
+from targetsel.surveys.http import Answer, Damaged, ask, body_of
 from targetsel.surveys.images import OPENING, PixelScale, RemoteImages, Zeropoint
 from targetsel.surveys.registry import SkySurvey
 
@@ -93,10 +93,7 @@ class SiaImages(RemoteImages):
             band=(min(waves) * units.m, max(waves) * units.m),
             session=self.web.session,
         )
-        try:
-            listing, images = ask(lambda: self.web.get(query.queryurl, dict(query)), self._listed)
-        except Unanswered as error:
-            return [Reply.unanswered(self.url, error) for _ in self.bands]
+        listing, images = ask(lambda: self.web.get(query.queryurl, dict(query)), self._listed)
         if not images:
             return [Reply.to(listing, OUTSIDE) for _ in self.bands]
         found = {band: _of_band(images, band, ra, dec)[:IMAGES_TRIED] for band in self.bands}
@@ -104,7 +101,7 @@ class SiaImages(RemoteImages):
         def cutout(image: ListedImage, band: str) -> Reply:
             return self._image(image, band, ra, dec)
 
-        return self.best_of_each_band(listing, found, cutout, self.url, NO_IMAGE)
+        return self.best_of_each_band(listing, found, cutout, NO_IMAGE)
 
     def _listed(self, answer: Answer) -> list[ListedImage]:
         """The images in an SIA2 answer."""

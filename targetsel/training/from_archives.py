@@ -43,7 +43,6 @@ from targetsel.surveys.fetching import (
     manifest_of,
     table_of_bytes,
 )
-from targetsel.surveys.http import Unanswered
 from targetsel.surveys.sdss import GALAXIES, PHOTOMETRY, SPECTROSCOPY, SkyServer
 from targetsel.surveys.spectra import SpectrumService, fetch_spectra, wanted_in
 from targetsel.tables.columns import list_column
@@ -252,15 +251,8 @@ class _TrainingSetRun:
     def _ask(self, sample: Sample, pieces: Sequence[int]) -> list[Fetched]:
         """The galaxies of some remainders."""
         catalog = self.services.catalog
-        answers = []
-        for piece in pieces:
-            try:
-                rows = catalog.rows(sample.question(piece), GALAXIES.renamed)
-            except Unanswered as error:
-                answers.append(Fetched([Reply.unanswered(catalog.url, error)]))
-            else:
-                answers.append(Fetched([Reply(OK, url=catalog.url)], bytes_of_table(rows)))
-        return answers
+        tables = [catalog.rows(sample.question(piece), GALAXIES.renamed) for piece in pieces]
+        return [Fetched([Reply(OK, url=catalog.url)], bytes_of_table(rows)) for rows in tables]
 
     # ------------------------------------------------------------------ spectra
 
