@@ -51,7 +51,7 @@ def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
         if remarks:
             status = max(status, 1)
         else:
-            print(f"{find_rules(name)}: nothing to mend")
+            print(f"{find_rules(name)}: no remarks")
     raise typer.Exit(status)
 
 

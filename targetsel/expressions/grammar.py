@@ -48,6 +48,14 @@ _SYMBOL = re.compile(r"\*\*|<=|>=|==|!=|[-+*/<>&|~()\[\],]")
 _DIRECTION = {"<": "up", "<=": "up", ">": "down", ">=": "down"}
 COMPARISONS = (*_DIRECTION, "==", "!=")
 
+# Names that stand for values in other languages, with their equivalents here.
+_MISSING = "missing values have no name; write x is missing"
+_FLAG = "true and false have no names; a column of them is a condition by itself: flag, not flag"
+VALUES = {
+    **dict.fromkeys(("nan", "null", "none"), _MISSING),
+    **dict.fromkeys(("true", "false"), _FLAG),
+    **dict.fromkeys(("inf", "infinity"), "infinity has no name; finite(x) tells numbers from it"),
+}
 # Characters and words of other languages, and their equivalents here.
 _ELSEWHERE = {
     "&&": "'&&' is not known here; write and",
@@ -521,6 +529,8 @@ class _Parser:
             raise place.error(f"unknown function '{name}'. Allowed: {known}.{hint}")
         self._advance()
         if self.token.kind != "(":
+            if name.lower() in VALUES:
+                raise place.error(f"'{name}' is not a column: {VALUES[name.lower()]}")
             return self._counted(NameNode(place, name))
         opened = self.place
         self._advance()

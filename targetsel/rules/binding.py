@@ -25,7 +25,7 @@ from targetsel.expressions.grammar import (
 )
 from targetsel.expressions.units import ANY_UNIT, PURE, UNITS, ResultUnit, Unit
 from targetsel.rules import formula as f
-from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.columns import CatalogColumns, UnseenColumns
 from targetsel.rules.formula import TypedExpression
 from targetsel.rules.functions import FUNCTIONS, RuleFunction
 from targetsel.sky.external_files import ExternalFiles
@@ -112,14 +112,22 @@ class Binder:
             return replace(typed, formula=f.Flag(typed.formula))
         return typed
 
-    def read_condition(self, node: Node, otherwise: str) -> f.Formula:
+    def _read_as(self, kind: str, node: Node) -> TypedExpression:
+        """The expression of a node that stands where a "number" or a "condition" is expected."""
         typed = self._read(node)
+        if typed.kind == "undeclared":
+            assert isinstance(self.columns, UnseenColumns)
+            return self.columns.used_as(kind, typed, node.place)
+        return typed
+
+    def read_condition(self, node: Node, otherwise: str) -> f.Formula:
+        typed = self._read_as("condition", node)
         if typed.kind != "condition":
             raise node.place.error(otherwise)
         return typed.formula
 
     def read_number(self, node: Node) -> TypedExpression:
-        typed = self._read(node)
+        typed = self._read_as("number", node)
         if typed.kind == "condition":
             raise node.place.error(f"{in_brief(node)} is a condition; a number is expected here")
         if isinstance(typed.formula, f.ColumnValue) and typed.formula.type == "other":

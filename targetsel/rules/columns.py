@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from targetsel.expressions.units import ANY_UNIT, declared
 from targetsel.rules import formula as f
 from targetsel.rules.formula import TypedExpression
 from targetsel.scored.columns import column_names
-from targetsel.spectra.proxies import CORRELATION, proxy_names
+from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.columns import unit_of
 from targetsel.tables.parquet import footer_in
 
@@ -72,15 +73,6 @@ class CatalogColumns:
         return TypedExpression(f.ColumnValue(field.name, role, type_), kind, unit)
 
 
-def correlated(schema: pa.Schema) -> dict[str, list[str]]:
-    """The correlated proxies, in their order, of each proxy that has a column of correlations."""
-    return {
-        field.name.removesuffix(CORRELATION): field.metadata[b"with"].decode().split(",")
-        for field in schema
-        if field.name.endswith(CORRELATION) and b"with" in (field.metadata or {})
-    }
-
-
 def footer(schema: pa.Schema) -> dict[str, Any]:
     """The provenance that a scored file carries; empty where there is none."""
     return footer_in(schema.metadata)
@@ -97,7 +89,14 @@ def _type(type_: pa.DataType) -> str:
 
 
 class UnseenColumns(CatalogColumns):
-    """Columns without a catalog: those that every scored file has, and any other name."""
+    """Columns without a catalog: those that every scored file has, and any other name.
+
+    The first use of such a name says whether its column holds numbers or true and false.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        super().__init__(schema)
+        self._used: dict[str, tuple[str, SourceLocation]] = {}
 
     def __contains__(self, name: str) -> bool:
         return True
@@ -105,5 +104,24 @@ class UnseenColumns(CatalogColumns):
     def __getitem__(self, name: str) -> TypedExpression:
         if name in self._typed:
             return self._typed[name]
-        type_ = "integer" if name == "_healpix_29" else "float64"
-        return TypedExpression(f.ColumnValue(name, "measured", type_), unit=ANY_UNIT)
+        return TypedExpression(f.ColumnValue(name), "undeclared", ANY_UNIT)
+
+    def used_as(self, kind: str, typed: TypedExpression, place: SourceLocation) -> TypedExpression:
+        """An undeclared column as a "number" or a "condition", which it is used as at `place`.
+
+        Raises
+        ------
+        RuleError
+            If it was used as the other before.
+        """
+        column = typed.formula
+        assert isinstance(column, f.ColumnValue)
+        before, first = self._used.setdefault(column.name, (kind, place))
+        if before != kind:
+            raise place.error(
+                f"'{column.name}' is used as a {kind} here and as a {before} in line {first.line}; "
+                "a column is one of the two"
+            )
+        if kind == "number":
+            return replace(typed, kind=kind)
+        return TypedExpression(f.Flag(replace(column, type=kind)), kind)

@@ -201,7 +201,8 @@ class TypedExpression:
     ----------
     formula : Formula
     kind : str
-        "number", "probability" or "condition".
+        "number", "probability" or "condition"; "undeclared" for a column that may be a number or
+        a condition.
     unit : Unit or None
         None for a pure number and for a column that declares no unit.
     """

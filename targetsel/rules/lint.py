@@ -53,8 +53,8 @@ def lint(
     ----------
     rules : Rules
     schema : pa.Schema, optional
-        The scored catalog to check names and units against. Without one, names that no scored
-        file has to have are taken on trust.
+        The scored catalog to check names and units against. Without one, names that are not
+        in every scored file are taken on trust.
     strange : float, optional
         Share of the catalog's sources whose typicality is below `STRANGE`.
 
@@ -196,7 +196,7 @@ def _misspelt(target_class: TargetClass, columns: CatalogColumns) -> Iterator[Re
             if isinstance(part, NameNode) and part.name not in (*columns.names, *define):
                 hint = did_you_mean(part.name, long_names)
                 if hint:
-                    yield Remark(part.place, f"no scored file has to have '{part.name}'.{hint}")
+                    yield Remark(part.place, f"not every scored file has '{part.name}'.{hint}")
 
 
 def _without_lock(rules: Rules) -> Iterator[Remark]:

@@ -28,7 +28,7 @@ from targetsel.documents.models import (
 )
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError, did_you_mean
-from targetsel.expressions.grammar import KEYWORDS, Node, names
+from targetsel.expressions.grammar import KEYWORDS, VALUES, Node, names
 from targetsel.rules.bits import BitLock
 from targetsel.rules.classes import Exclusion, Expression, Preamble, TargetClass
 from targetsel.rules.functions import FUNCTIONS
@@ -75,7 +75,7 @@ class ExtendedFile(DocumentModel):
     @classmethod
     def _check_definitions(cls, value: Any) -> Any:
         for name, place in _keys(value).items():
-            if not _WORD.fullmatch(name) or name in KEYWORDS:
+            if not _WORD.fullmatch(name) or name in KEYWORDS or name.lower() in VALUES:
                 raise place.error(
                     f"'{name}' cannot be a name; use letters, digits and _, and no word of the "
                     "language"

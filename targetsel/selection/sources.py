@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
-from targetsel.rules.columns import correlated
 from targetsel.spectra.proxies import (
     CORRELATION,
     NORMAL_SCORES,
     QUANTILES,
     ProxyPosterior,
+    correlated,
     proxy_names,
 )
 from targetsel.tables.columns import floats

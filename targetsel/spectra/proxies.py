@@ -43,6 +43,15 @@ def proxy_names(schema: pa.Schema) -> tuple[str, ...]:
     )
 
 
+def correlated(schema: pa.Schema) -> dict[str, list[str]]:
+    """The correlated proxies, in their order, of each proxy that has a column of correlations."""
+    return {
+        field.name.removesuffix(CORRELATION): field.metadata[b"with"].decode().split(",")
+        for field in schema
+        if field.name.endswith(CORRELATION) and b"with" in (field.metadata or {})
+    }
+
+
 @dataclass(frozen=True)
 class Proxies:
     """Every draw of every proxy.

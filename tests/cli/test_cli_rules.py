@@ -46,8 +46,8 @@ def test_lint_tells_of_errors_and_doubts_and_goes_on_to_the_next_file(folder):
     assert result.exit_code == 2
     assert "bad.yaml:9:20: error: unknown unit 'magg'" in result.output
     assert "doubtful.yaml:10:10: warning: can never be true" in result.output
-    assert "good.yaml: nothing to mend" in result.output
-    assert "emission.yaml: nothing to mend" in result.output
+    assert "good.yaml: no remarks" in result.output
+    assert "emission.yaml: no remarks" in result.output
 
 
 def test_lint_ends_with_one_for_doubts_and_zero_without(folder):

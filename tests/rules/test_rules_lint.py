@@ -73,7 +73,10 @@ def test_sound_rules_draw_no_remark(where):
             ["typicality > 0.01", "P(ew_halpha > 50) >= 0.8", "P(ew_oiii > 10) >= 0.8"],
             "11:10: warning: P(a) >= p and P(b) >= p is weaker than P(a and b) >= p",
         ),
-        (["rmga > 5", "ew_halfa is missing"], "10:10: warning: no scored file has to have"),
+        (
+            ["rmga > 5", "ew_halfa is missing"],
+            "10:10: warning: not every scored file has 'ew_halfa'. Did you mean 'ew_halpha'",
+        ),
     ],
 )
 def test_doubtful_rules_draw_one_remark(where, expected):
@@ -156,3 +159,38 @@ def test_lint_and_select_accept_the_same_of_every_column(name):
         assert found == verdict(lambda: plan(rules, SCORED))  # noqa: B023
         accepted += found == "accepted"
     assert accepted
+
+
+@pytest.mark.parametrize("where", ["flag", "not flag", "flag and rmag < 20", "flag is missing"])
+def test_lint_and_select_accept_columns_of_true_and_false(where):
+    rules = Rules.parse(rule_text(where))
+    flagged = SCORED.append(pa.field("flag", pa.bool_())).append(pa.field("rmag", pa.float64()))
+    assert lint(rules) == []
+    assert plan(rules, flagged)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kinds"),
+    [
+        ("flag", "flag > 3", ("number", "condition")),
+        ("flag > 3", "not flag", ("condition", "number")),
+    ],
+)
+def test_no_column_is_a_number_and_a_condition(first, second, kinds):
+    message = f"'flag' is used as a {kinds[0]} here and as a {kinds[1]} in line 9; a column is one"
+    with pytest.raises(RuleError, match=message):
+        lint(Rules.parse(rule_text(first, second)))
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("rmag == nan", "write x is missing"),
+        ("rmag != NULL", "write x is missing"),
+        ("support == true", "a column of them is a condition by itself: flag, not flag"),
+        ("rmag < inf", "finite(x) tells numbers from it"),
+    ],
+)
+def test_values_of_other_languages_are_no_columns(text, hint):
+    with pytest.raises(RuleError, match=f"is not a column: .*{hint}".replace("(x)", ".x.")):
+        Rules.parse(rule_text(text))
