@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import CatalogError, RuleError
+from targetsel.expressions.grammar import Branch
 from targetsel.report.figures import ALL, Figure, Subset
 from targetsel.report.photometry import photometry_probability
 from targetsel.rules import formula as f
-from targetsel.rules.plan import plan
+from targetsel.rules.binding import Binder
+from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.functions import parse
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.scored.known_sources import KnownSources
-from targetsel.selection.claims import truth
-from targetsel.selection.evaluation import probability
-from targetsel.selection.membership import evaluate
-from targetsel.selection.sources import blocks_of
+from targetsel.selection.claims import comes_true
+from targetsel.selection.evaluation import all_hold, probability
+from targetsel.selection.quantiles import catalog_quantiles
+from targetsel.selection.scored_file import ScoredCatalog, ScoredSources
+from targetsel.selection.sources import Sources, blocks_of
 from targetsel.statistics.resampling import Resampling
 
 CLAIMS = (
@@ -55,12 +62,16 @@ class Claim:
 
 
 def claims(
-    known: KnownSources, conditions: Sequence[str] | None, files: Sequence[str]
+    scored: Path, known: KnownSources, conditions: Sequence[str] | None, files: Sequence[str]
 ) -> tuple[list[Claim], list[str]]:
     """Claims of conditions on proxies and of rule files' classes, and messages of those left out.
 
+    Quantiles of the catalog that they name are those of the whole scored file.
+
     Parameters
     ----------
+    scored : Path
+        The scored file that `known` was read from.
     conditions : sequence of str, optional
         Default: those of `CLAIMS` that suit the files.
     files : sequence of str
@@ -72,51 +83,60 @@ def claims(
         If one that was asked for means nothing for the scored file, or a proxy of it was not
         measured.
     """
-    found, left_out = [], []
-    for condition in CLAIMS if conditions is None else conditions:
-        try:
-            rules = Rules.parse(_rules_text(condition), f"--claim '{condition}'")
-            (claim,) = class_claims(known, rules)
-            found.append(replace(claim, name=f"P({condition})", members=None))
-        except (RuleError, CatalogError) as error:
-            if conditions is not None:
-                raise
-            left_out.append(str(error))
-    for path in files or map(str, shipped_rules()):
-        rules = Rules.read(path)
-        try:
-            found += class_claims(known, rules)
-        except (RuleError, CatalogError) as error:
-            if files:
-                raise
-            left_out.append(str(error))
+    found: list[Claim] = []
+    left_out = []
+    chosen = CLAIMS if conditions is None else conditions
+    rule_files = [Rules.read(path) for path in files or shipped_rules()]
+    with ScoredSources(scored) as file:
+        wanted = [
+            *(
+                (partial(_condition_claim, file, known, each), conditions is None)
+                for each in chosen
+            ),
+            *((partial(_class_claims, file, known, rules), not files) for rules in rule_files),
+        ]
+        for claims_of, may_be_left_out in wanted:
+            try:
+                found += claims_of()
+            except (RuleError, CatalogError) as error:
+                if not may_be_left_out:
+                    raise
+                left_out.append(str(error))
     return found, left_out
 
 
-def class_claims(known: KnownSources, rules: Rules) -> list[Claim]:
-    """Claims of those classes of a rule file that claim anything; errors as of `claims`."""
-    table = known.scored
-    members = evaluate(rules, table).selected  # limits look at neighbours, and are not applied
+def _condition_claim(file: ScoredSources, known: KnownSources, condition: str) -> list[Claim]:
+    place = SourceLocation("--claim", source=condition)
+    binder = Binder(CatalogColumns(file.schema))
+    formula = binder.number(Branch(place, "P", (parse(condition, place),)))
+    assert isinstance(formula, f.Probability)
+    quantiles = [each.value for each in binder.quantiles]
+    values = catalog_quantiles(binder.quantiles, lambda: file.sources(quantiles))
+    return [_claim(f"P({condition})", f.with_values(formula.condition, values), known)]
+
+
+def _class_claims(file: ScoredSources, known: KnownSources, rules: Rules) -> list[Claim]:
+    """The claims of those classes that claim anything; limits on targets are not applied."""
     found = []
-    for place, each in enumerate(plan(rules, table.schema).classes):
-        if each.truth is None:
-            continue
-        likely = np.concatenate([probability(each.truth, block) for block in blocks_of(table)])
-        true = truth(rules, each.name, table, known.proxies)
-        there = np.isfinite(likely)
-        for proxy in f.proxies(each.truth):
-            there &= np.isfinite(known.proxies[proxy])
-        name = f"{rules.name}: {each.name}"
-        found.append(Claim(name, likely, true, there, members[:, place]))
+    for each in ScoredCatalog(file, rules).classes.values():
+        if each.truth is not None:
+            claim = _claim(f"{rules.name}: {each.name}", each.truth, known)
+            members = [all_hold(each.where, block) for block in blocks_of(known.scored)]
+            found.append(replace(claim, members=np.concatenate(members)))
     return found
 
 
-def _rules_text(condition: str) -> str:
-    quoted = condition.replace("'", "''")
-    return (
-        "schema: targetsel/rules/v1\nname: claim\nclasses:\n  CLAIM:\n    bit: 0\n"
-        f"    priority: 1\n    where:\n      - 'P({quoted}) >= 0.5'\n"
-    )
+def _claim(name: str, claim: f.Formula, known: KnownSources) -> Claim:
+    missing = sorted(f.proxies(claim) - known.proxies.keys())
+    if missing:
+        raise CatalogError(
+            f"{name}: needs the true '{missing[0]}', which {known.truth.path} does not have."
+        )
+    likely = np.concatenate([probability(claim, block) for block in blocks_of(known.scored)])
+    true = comes_true(claim, Sources(known.scored), known.proxies)
+    measured = [np.isfinite(known.proxies[proxy]) for proxy in f.proxies(claim)]
+    there = np.isfinite(likely) & np.all(measured, axis=0)
+    return Claim(name, likely, true, there)
 
 
 # ---------------------------------------------------------------------- reliability

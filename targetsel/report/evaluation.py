@@ -101,7 +101,7 @@ def evaluate(
     progress(f"{len(known):,} sources have a prediction and a truth")
     resampling = Resampling(known.group_number, known.weight)
     parts = tuple(subsets(known))
-    stated, left_out = claims(known, conditions, rules)
+    stated, left_out = claims(scored, known, conditions, rules)
     of_latents, together = latent_scores(known)
     found = list(marginal_figures(of_latents, parts, resampling))
     if together is not None:

@@ -137,13 +137,37 @@ def test_shipped_rules_and_claims_that_do_not_suit_are_named(tmp_path):
 def test_a_claim_that_was_asked_for_and_cannot_be_judged_is_refused(tmp_path):
     made = sky(60)
     made.truth = made.truth.drop_columns(["ew_oiii"])
-    with pytest.raises(CatalogError, match="speaks of 'ew_oiii', which was not measured"):
+    with pytest.raises(
+        CatalogError, match=r"P\(.*\): needs the true 'ew_oiii', which .*truth.parq"
+    ):
         evaluate(*made.write(tmp_path), conditions=("ew_oiii > 5 Angstrom",))
 
 
-def test_a_claim_that_means_nothing_is_refused(tmp_path):
-    with pytest.raises(RuleError, match=r"unknown .*'d400'.*Did you mean 'd4000'"):
-        evaluate(*sky(60).write(tmp_path), conditions=("d400 > 1.6",))
+def test_a_claim_that_means_nothing_is_refused_with_its_place(tmp_path):
+    files = sky(60).write(tmp_path)
+    with pytest.raises(RuleError, match=r"^--claim:1:16: .*'d400'.*Did you mean 'd4000'") as told:
+        evaluate(*files, conditions=("d4000 > 1.6 or d400 > 1.6",))
+    assert told.value.detail == f"d4000 > 1.6 or d400 > 1.6\n{' ' * 15}^"
+    with pytest.raises(RuleError, match=r"^--claim:1:1: .*; rmag is a measured value"):
+        evaluate(*files, conditions=("rmag < 16",))
+
+
+def test_quantiles_of_the_catalog_are_those_of_the_whole_scored_file(tmp_path):
+    made = sky(200)
+    middle = float(np.quantile(made.scored["d4000"], 0.5, method="inverted_cdf"))
+    made.truth = made.truth.slice(0, 60)  # whose own median is another
+    scored, truth = made.write(tmp_path)
+    one, other = (
+        evaluate(scored, truth, conditions=(condition,)).figures.find("calibration error", name)
+        for condition, name in (
+            ("d4000 > catalog_quantile(d4000, 0.5)", "P(d4000 > catalog_quantile(d4000, 0.5))"),
+            (f"d4000 > {middle!r}", f"P(d4000 > {middle!r})"),
+        )
+    )
+    assert one.value == pytest.approx(other.value, abs=1e-6)
+    (tmp_path / "rules.yaml").write_text(RULES.replace("1.6)", "catalog_quantile(d4000, 0.5))"))
+    found = evaluate(scored, truth, (str(tmp_path / "rules.yaml"),)).figures
+    assert found.find("calibration error", "test: OLD").value == pytest.approx(one.value)
 
 
 def test_the_table_holds_every_figure_and_says_where_it_is_from(tmp_path):
