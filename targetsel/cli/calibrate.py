@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from targetsel.cli.options import EnsembleOption, TruthFileOption
 from targetsel.cli.terminal import print_table, progress_bar
 from targetsel.errors import OutputError
 
@@ -20,13 +21,8 @@ def calibrate(
     scored: Annotated[
         Path, typer.Argument(help="Catalog scored by the ensemble with --uncalibrated.")
     ],
-    truth: Annotated[
-        Path,
-        typer.Option(help="Parquet with the ids and the true proxies, latents or both."),
-    ],
-    ensemble: Annotated[
-        str, typer.Option(help="An ensemble's directory, or the name of a shipped one.")
-    ] = "mock-ps1",
+    truth: TruthFileOption,
+    ensemble: EnsembleOption = "mock-ps1",
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing calibration.")
     ] = False,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
-from targetsel.cli.terminal import counted
+from targetsel.cli.terminal import counted, print_table
 from targetsel.errors import EnsembleError, OutputError
 
 if TYPE_CHECKING:
@@ -22,22 +22,24 @@ app = typer.Typer(
 @app.command()
 def presets() -> None:
     """List the published networks with their numbers of parameters."""
-    from rich.console import Console
-    from rich.table import Table
-
     from targetsel.networks.network import count_parameters
     from targetsel.networks.network import presets as plans
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("network", "parameters", "deconvolution", "depth", "bands", "latents"):
-        side: Literal["left", "right"] = "right" if title == "parameters" else "left"
-        table.add_column(title, justify=side, overflow="fold")
-    for name, plan in plans().items():
-        depth = str(plan.depth) if plan.depth else "stem alone"
-        count = f"{count_parameters(plan):,}"
-        sizes = (depth, str(plan.n_bands), str(plan.n_latents))
-        table.add_row(name, count, plan.deconvolution, *sizes)
-    Console(soft_wrap=True, highlight=False).print(table)
+    print_table(
+        ("network", "deconvolution", "parameters", "depth", "bands", "latents"),
+        [
+            (
+                name,
+                plan.deconvolution,
+                f"{count_parameters(plan):,}",
+                str(plan.depth) if plan.depth else "stem alone",
+                str(plan.n_bands),
+                str(plan.n_latents),
+            )
+            for name, plan in plans().items()
+        ],
+        n_texts=2,
+    )
 
 
 @app.command("import")
@@ -152,7 +154,7 @@ def fit_novelty(
 def export_onnx(
     output: Annotated[Path, typer.Option("-o", "--output", help="Graph to write, .onnx.")],
     ensemble: Annotated[
-        str, typer.Argument(help="An ensemble's directory, or the name of a shipped one.")
+        str, typer.Argument(help="Ensemble: a folder, or the name of a shipped one.")
     ] = "mock-ps1",
     member: Annotated[
         int | None,

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from targetsel.cli.options import DecOption, IdOption, RaOption
+from targetsel.cli.options import (
+    DecoderOption,
+    DecOption,
+    EnsembleOption,
+    IdOption,
+    ParquetOutput,
+    RaOption,
+)
 from targetsel.cli.terminal import counted, progress_bar
 from targetsel.errors import CatalogError, CutoutError, SpectrumError
 
@@ -98,7 +105,7 @@ def cutouts(
 @app.command()
 def catalog(
     survey: SurveyOption,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")],
+    output: ParquetOutput,
     cone: Annotated[
         str | None,
         typer.Option(
@@ -138,7 +145,7 @@ def catalog(
 @app.command()
 def spectra(
     survey: SurveyOption,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")],
+    output: ParquetOutput,
     catalog: Annotated[
         Path | None,
         typer.Argument(
@@ -238,15 +245,8 @@ def trainingset(
     size: Annotated[
         int, typer.Option(min=1, max=3000, help="Width and height of a cutout, in pixels.")
     ] = 64,
-    ensemble: Annotated[
-        str,
-        typer.Option(
-            help="Ensemble whose decoder is used: a folder, or the name of a shipped one."
-        ),
-    ] = "mock-ps1",
-    decoder: Annotated[
-        Path | None, typer.Option(help="A decoder's folder or file, in place of an ensemble's.")
-    ] = None,
+    ensemble: EnsembleOption = "mock-ps1",
+    decoder: DecoderOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random choice of sources.")] = 0,
     rate: Annotated[
         float, typer.Option(min=0.01, max=1000, help="Most requests per second to each host.")

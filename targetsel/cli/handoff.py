@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from targetsel.cli.options import MagnitudeOption
 from targetsel.cli.terminal import counted, print_table
 from targetsel.errors import HandoffError
 from targetsel.handoff.assignment import Assignment, Pointing, groups_of, join
@@ -57,10 +58,7 @@ def export(
             help="Take proper motions that are not given as zero, as for galaxies.",
         ),
     ] = False,
-    magnitude: Annotated[
-        list[str] | None,
-        typer.Option(help="Photometry as BAND=COLUMN, such as r_sdss=rmag; may be repeated."),
-    ] = None,
+    magnitude: MagnitudeOption = None,
     read_back: Annotated[
         bool, typer.Option("--check", help="Read the file back and compare it with the list.")
     ] = False,

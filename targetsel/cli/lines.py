@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from targetsel.cli.options import LinesOption, ScoredArgument, ScoredOutput
+
 app = typer.Typer(
     help="Show the line table; bring line widths to the convention of a catalog.",
     no_args_is_help=True,
@@ -15,9 +17,7 @@ app = typer.Typer(
 
 @app.command()
 def show(
-    lines: Annotated[
-        Path | None, typer.Option(help="YAML file of definitions to add to the line table.")
-    ] = None,
+    lines: LinesOption = None,
 ) -> None:
     """List every index that can be measured, and check added definitions."""
     from targetsel.spectra.lines import LineTable
@@ -70,9 +70,9 @@ def calibrate(
 
 @app.command()
 def apply(
-    scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
+    scored: ScoredArgument,
     maps: Annotated[Path, typer.Option(help="Width maps written by `lines calibrate`.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Scored catalog to write.")],
+    output: ScoredOutput,
 ) -> None:
     """Add calibrated widths, with their 16th and 84th percentiles, beside the raw ones."""
     from targetsel.spectra.lines.width_maps import WidthMaps, write_calibrated

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from targetsel.cli.options import MagnitudeOption, ScoredArgument, ScoredOutput
 from targetsel.errors import SpectrographError
 
 
 def observe(
-    scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Scored catalog to write.")],
+    scored: ScoredArgument,
+    output: ScoredOutput,
     spectrograph: Annotated[
         str, typer.Option(help="Spectrograph: 4most, boss, desi, pfs, sdss, or a YAML file.")
     ] = "desi",
@@ -29,12 +29,7 @@ def observe(
         str | None,
         typer.Option(help="Half-light radius: a column, or one value for all such as 1.5arcsec."),
     ] = None,
-    magnitude: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Photometry as BAND=COLUMN; may be repeated. Default: columns such as flux_r_sdss."
-        ),
-    ] = None,
+    magnitude: MagnitudeOption = None,
     in_fiber: Annotated[
         bool,
         typer.Option(

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share."""
+"""Options and arguments that several commands share, so that one flag has one meaning and help."""
 
 from __future__ import annotations
 
@@ -9,13 +9,54 @@ import typer
 
 from targetsel.errors import CatalogError
 
+SCORED = ".scored.parquet"
+
+
+def only_scored_file(folder: Path = Path()) -> Path:
+    """The only scored catalog of a folder.
+
+    Raises
+    ------
+    CatalogError
+        If there is none, or if there are several; it lists them.
+    """
+    found = sorted(folder.glob(f"*{SCORED}"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CatalogError(
+            f"{folder.resolve()}: no *{SCORED} here. Name one, or make one with targetsel score."
+        )
+    names = ", ".join(path.name for path in found)
+    raise CatalogError(f"several scored catalogs here: {names}. Name the one to read.")
+
+
 RulesOption = Annotated[
     str, typer.Option("--rules", help="Rule file, or the name of a shipped one.")
 ]
 ClassOption = Annotated[str, typer.Option("--class", help="Target class of the rule file.")]
-ScoredArgument = Annotated[
+ScoredArgument = Annotated[Path, typer.Argument(help="Scored catalog.")]
+FoundScoredArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Scored catalog.",
+        default_factory=only_scored_file,
+        show_default=f"the only *{SCORED} of this folder",
+    ),
+]
+ScoredOutput = Annotated[Path, typer.Option("--output", "-o", help="Scored catalog to write.")]
+ParquetOutput = Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")]
+SourceIdOption = Annotated[str, typer.Option("--id", help="Id of the source in the catalog.")]
+EnsembleOption = Annotated[
+    str, typer.Option("--ensemble", help="Ensemble: a folder, or the name of a shipped one.")
+]
+DecoderOption = Annotated[
     Path | None,
-    typer.Argument(help="Scored catalog. Default: the only *.scored.parquet of this folder."),
+    typer.Option("--decoder", help="Decoder in place of the ensemble's: a folder or file."),
+]
+TruthFileOption = Annotated[
+    Path,
+    typer.Option("--truth", help="Parquet with the ids and the true latents, proxies or both."),
 ]
 CalibrationOption = Annotated[
     Path | None,
@@ -24,6 +65,23 @@ CalibrationOption = Annotated[
 TruthOption = Annotated[
     Path | None,
     typer.Option(help="Parquet with the ids and the measured proxies of those sources."),
+]
+LinesOption = Annotated[
+    Path | None,
+    typer.Option("--lines", help="YAML file of definitions to add to the line table."),
+]
+MagnitudeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--magnitude",
+        help="Photometry as BAND=COLUMN, such as r_sdss=rmag; may be repeated. Default: columns "
+        "such as flux_r_sdss.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the posterior draws.")]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="Number of worker threads. Default: all cores."),
 ]
 RaOption = Annotated[str | None, typer.Option("--ra-col", help="Column of right ascension.")]
 DecOption = Annotated[str | None, typer.Option("--dec-col", help="Column of declination.")]

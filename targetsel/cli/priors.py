@@ -8,17 +8,13 @@ from typing import Annotated
 
 import typer
 
+from targetsel.cli.options import EnsembleOption, ParquetOutput, ScoredArgument, SeedOption
 from targetsel.cli.terminal import counted
 
 app = typer.Typer(
     help="Write spectral priors of sources; update them with measured spectra.",
     no_args_is_help=True,
 )
-EnsembleOption = Annotated[
-    str,
-    typer.Option(help="Ensemble of the scored catalog: a folder, or the name of a shipped one."),
-]
-OutputOption = Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")]
 
 
 class Format(StrEnum):
@@ -30,7 +26,7 @@ class Format(StrEnum):
 
 @app.command()
 def write(
-    scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
+    scored: ScoredArgument,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Parquet file, or new folder for FITS files.")
     ],
@@ -51,7 +47,7 @@ def write(
         ),
     ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Number of draws of each spectrum.")] = 16,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: SeedOption = 0,
     ensemble: EnsembleOption = "mock-ps1",
 ) -> None:
     """Write latent mixture, mean, bands, covariance and draws of every source's spectrum."""
@@ -81,7 +77,7 @@ def update(
             help="Spectra matched by source_id: SDSS spec FITS, .npz, .csv, .parquet; repeatable."
         ),
     ],
-    output: OutputOption,
+    output: ParquetOutput,
     redshift_range: Annotated[
         tuple[float, float] | None,
         typer.Option(help="LOW HIGH of a flat redshift prior. Default: the priors' own redshifts."),
@@ -89,7 +85,7 @@ def update(
     calibration: Annotated[
         float, typer.Option(min=0, help="Relative error of the spectra's flux calibration.")
     ] = 0.05,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: SeedOption = 0,
     ensemble: EnsembleOption = "mock-ps1",
 ) -> None:
     """Combine priors with measured spectra into redshifts, line strengths and spectra."""

@@ -8,8 +8,15 @@ from typing import Annotated
 
 import typer
 
-from targetsel.cli.options import CalibrationOption, RulesOption, ScoredArgument, TruthOption, both
-from targetsel.cli.select import SCORED, only_scored_file
+from targetsel.cli.options import (
+    SCORED,
+    CalibrationOption,
+    FoundScoredArgument,
+    RulesOption,
+    TruthOption,
+    both,
+    only_scored_file,
+)
 from targetsel.cli.terminal import number, print_table
 from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.rules import Rules, find_rules
@@ -25,7 +32,7 @@ LIST = ".parquet"
 
 def forecast(
     rules: RulesOption,
-    scored: ScoredArgument = None,
+    scored: FoundScoredArgument,
     class_: Annotated[
         str | None,
         typer.Option("--class", help="Target class to forecast. Default: all that make a claim."),
@@ -35,7 +42,7 @@ def forecast(
 ) -> None:
     """Forecast true members, purity and completeness of each class of RULES."""
     known = both(calibration, truth)
-    found = forecasts(Rules.read(rules), scored or only_scored_file(Path()), known, class_)
+    found = forecasts(Rules.read(rules), scored, known, class_)
     print_table(
         ("class", "members", "sum of P", "expected true", "purity", "completeness"),
         [
@@ -82,7 +89,7 @@ def diff(
     if are_lists:
         found = compare_lists(TargetList.read(Path(before)), TargetList.read(Path(after)), scored)
     else:
-        catalog, known = scored or only_scored_file(Path()), both(calibration, truth)
+        catalog, known = scored or only_scored_file(), both(calibration, truth)
         found = compare_rules(Rules.read(before), Rules.read(after), catalog, known)
     print_table(
         ("class", "before", "after", "entered", "left"),
@@ -173,7 +180,7 @@ def randoms(
 
 def selection_function(
     rules: RulesOption,
-    scored: ScoredArgument = None,
+    scored: FoundScoredArgument,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File to write. Default: <rules>.inclusion.parquet."),
@@ -187,7 +194,6 @@ def selection_function(
     truth: TruthOption = None,
 ) -> None:
     """Write every target's inclusion probability, and a sky map of their mean."""
-    scored = scored or only_scored_file(Path())
     stem = find_rules(rules).stem
     output = output or scored.parent / f"{stem}.inclusion.parquet"
     map_ = map_ or scored.parent / f"{stem}.inclusion-map.parquet"

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import typer
 
+from targetsel.cli.options import ScoredArgument
+from targetsel.cli.terminal import print_table
 from targetsel.documents.document import read_text
 from targetsel.errors import OutputError, RuleError
 from targetsel.rules.bits import BitLock
@@ -104,15 +106,12 @@ def fmt(
 
 @app.command()
 def columns(
-    scored: Annotated[Path, typer.Argument(help="Scored catalog.")],
+    scored: ScoredArgument,
 ) -> None:
     """List the columns of SCORED that rules can use, and the functions."""
-    from rich.console import Console
-    from rich.table import Table
-
     from targetsel.selection.scored_file import ScoredSources
 
-    table = Table("column", "unit", "kind", "description", box=None, pad_edge=False)
+    rows = []
     with ScoredSources(scored) as file:
         known = CatalogColumns(file.schema)
         for name in known.names:
@@ -120,10 +119,9 @@ def columns(
             role, kind = (getattr(known[name].formula, each, "") for each in ("role", "type"))
             what = {"predicted": "predicted", "statistic": "its width or quantile"}.get(role, kind)
             if what != "other":
-                table.add_row(name, str(known[name].unit or ""), what, about)
-    for record in FUNCTIONS.values():
-        table.add_row(f"{record.name}()", "", "function", record.help)
-    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+                rows.append((name, str(known[name].unit or ""), what, about))
+    rows += [(f"{each.name}()", "", "function", each.help) for each in FUNCTIONS.values()]
+    print_table(("column", "unit", "kind", "description"), rows, n_texts=4)
 
 
 @app.command()

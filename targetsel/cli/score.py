@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from targetsel.cli.options import DecOption, IdOption, RaOption
+from targetsel.cli.options import (
+    DecOption,
+    EnsembleOption,
+    IdOption,
+    RaOption,
+    SeedOption,
+    ThreadsOption,
+)
 from targetsel.cli.terminal import available_cores, progress_bar
 from targetsel.errors import CutoutError, EnsembleError
 
@@ -34,9 +40,7 @@ def score(
         Path | None,
         typer.Option(help="Cutout store. Default: the folder cutouts/ beside CATALOG."),
     ] = None,
-    ensemble: Annotated[
-        str, typer.Option(help="An ensemble's directory, or the name of a shipped one.")
-    ] = "mock-ps1",
+    ensemble: EnsembleOption = "mock-ps1",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -49,10 +53,8 @@ def score(
         Device,
         typer.Option(help="Device that the networks run on; auto takes CUDA if there is one."),
     ] = Device.auto,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Number of worker threads. Default: all cores.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the posterior draws.")] = 0,
+    threads: ThreadsOption = None,
+    seed: SeedOption = 0,
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Do not apply the ensemble's calibration.")
     ] = False,
@@ -85,19 +87,18 @@ def score(
             threads or available_cores(),
             progress,
         )
-    out = Console(soft_wrap=True, highlight=False, markup=False)
     if scored.n_resumed:
-        out.print(f"went on with an earlier run, {scored.n_resumed} chunks of which were done")
+        typer.echo(f"went on with an earlier run, {scored.n_resumed} chunks of which were done")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):
-        out.print(f"{count:>10,}  {status}")
+        typer.echo(f"{count:>10,}  {status}")
     if read.calibration:
-        out.print(f"posteriors {read.calibration.summary}")
+        typer.echo(f"posteriors {read.calibration.summary}")
     if known := scored.support.summary:
-        out.print(
+        typer.echo(
             f"{known['share']:.1%} of them look like training sources (support); for these, "
             f"{known['held_out']:,} held-out training sources count as {known['effective']:,.0f}"
         )
-    out.print(f"written to {scored.output}")
+    typer.echo(f"written to {scored.output}")
 
 
 def default_output(catalog: Path) -> Path:

@@ -10,20 +10,18 @@ import typer
 from targetsel.cli.options import (
     CalibrationOption,
     ClassOption,
+    FoundScoredArgument,
     RulesOption,
-    ScoredArgument,
+    SourceIdOption,
     TruthOption,
     both,
 )
 from targetsel.cli.terminal import counted, number, print_table
-from targetsel.errors import CatalogError
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.selection.funnel import funnel as count
 from targetsel.selection.reports.explain import explain as explain_source
 from targetsel.selection.reports.tuning import tune as find_bound
 from targetsel.selection.select import select as write_targets
-
-SCORED = ".scored.parquet"
 
 
 def select(
@@ -34,7 +32,7 @@ def select(
             "all classes go into one list."
         ),
     ],
-    scored: ScoredArgument = None,
+    scored: FoundScoredArgument,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -58,7 +56,6 @@ def select(
     truth: TruthOption = None,
 ) -> None:
     """Choose the targets of a scored catalog by RULES."""
-    scored = scored or only_scored_file(Path())
     stem = "+".join(find_rules(name).stem for name in rules)
     output = output or scored.parent / f"{stem}.targets.parquet"
     together = Rules.together(Rules.read(name) for name in rules)
@@ -83,10 +80,10 @@ def select(
     typer.echo(f"{targets} of {sources} {where}")
 
 
-def funnel(rules: RulesOption, scored: ScoredArgument = None) -> None:
+def funnel(rules: RulesOption, scored: FoundScoredArgument) -> None:
     """Count, condition by condition, the sources that pass RULES."""
     headings = ("passes alone", "cumulatively", "missing", "only this rejects")
-    for each in count(Rules.read(rules), scored or only_scored_file(Path())):
+    for each in count(Rules.read(rules), scored):
         typer.echo(f"{each.name}: {each.n_passed:,} of {counted(each.n_sources, 'source')}")
         print_table(
             ("  condition", *headings),
@@ -96,11 +93,11 @@ def funnel(rules: RulesOption, scored: ScoredArgument = None) -> None:
 
 def explain(
     rules: RulesOption,
-    id: Annotated[str, typer.Option("--id", help="Id of the source in the catalog.")],
-    scored: ScoredArgument = None,
+    id: SourceIdOption,
+    scored: FoundScoredArgument,
 ) -> None:
     """Show every condition of RULES for one source: value, threshold, margin and probability."""
-    for each in explain_source(Rules.read(rules), id, scored or only_scored_file(Path())):
+    for each in explain_source(Rules.read(rules), id, scored):
         typer.echo(f"{each.name}: {each.verdict}")
         print_table(
             ("  condition", "is", "value", "threshold", "margin (sigma)", "P"),
@@ -122,10 +119,10 @@ def tune(
     rules: RulesOption,
     class_: ClassOption,
     targets: Annotated[int, typer.Option(min=1, help="Largest number of targets.")],
-    scored: ScoredArgument = None,
+    scored: FoundScoredArgument,
 ) -> None:
     """Find the bound of a class that gives no more than TARGETS sources."""
-    found = find_bound(Rules.read(rules), class_, targets, scored or only_scored_file(Path()))
+    found = find_bound(Rules.read(rules), class_, targets, scored)
     if found.written is not None:
         typer.echo(f"now:   {found.text} {found.written}: {counted(found.n_written, 'source')}")
     bound = f"{found.text} {found.operator}"
@@ -137,22 +134,3 @@ def tune(
         typer.echo(f"next:  {bound} {found.next_threshold!r}: {members}")
     elif found.n_members < targets:
         typer.echo("No bound gives more: the other conditions let no more sources through.")
-
-
-def only_scored_file(folder: Path) -> Path:
-    """The only scored catalog of a folder.
-
-    Raises
-    ------
-    CatalogError
-        If there is none, or if there are several; it lists them.
-    """
-    found = sorted(folder.glob(f"*{SCORED}"))
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise CatalogError(
-            f"{folder.resolve()}: no *{SCORED} here. Name one, or make one with targetsel score."
-        )
-    names = ", ".join(path.name for path in found)
-    raise CatalogError(f"several scored catalogs here: {names}. Name the one to select from.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
+from targetsel.cli.options import DecoderOption, EnsembleOption, LinesOption, ParquetOutput
 from targetsel.errors import SpectrumError
 from targetsel.version import __version__
 
@@ -18,7 +19,6 @@ T = TypeVar("T")
 Files = Annotated[
     list[Path], typer.Argument(help="Spectra: SDSS spec or spec-lite FITS, .npz, .csv or .parquet.")
 ]
-Output = Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write.")]
 Redshift = Annotated[
     float | None, typer.Option(help="Redshift of every spectrum. Default: as in the file.")
 ]
@@ -34,23 +34,15 @@ def _spectra() -> None:
 @app.command()
 def encode(
     files: Files,
-    output: Output,
+    output: ParquetOutput,
     redshift: Redshift = None,
-    ensemble: Annotated[
-        str,
-        typer.Option(
-            help="Ensemble whose decoder is used: a folder, or the name of a shipped one."
-        ),
-    ] = "mock-ps1",
-    decoder: Annotated[
-        Path | None,
-        typer.Option(help="Decoder to use in place of the ensemble's: a folder or file."),
-    ] = None,
+    ensemble: EnsembleOption = "mock-ps1",
+    decoder: DecoderOption = None,
     picture: Annotated[
         Path | None, typer.Option(help="PNG file with a picture of the first spectra.")
     ] = None,
 ) -> None:
-    """Find the latents of the spectra in FILES, and the quality of the fits."""
+    """Find the latents of the spectra in FILES by an ensemble's decoder, and the fits' quality."""
     from targetsel.scoring.ensemble import find_ensemble
     from targetsel.spectra.decoder import Decoder
     from targetsel.spectra.encoding import draw_spectra, encode_files, table
@@ -76,11 +68,9 @@ def encode(
 @app.command()
 def measure(
     files: Files,
-    output: Output,
+    output: ParquetOutput,
     redshift: Redshift = None,
-    lines: Annotated[
-        Path | None, typer.Option(help="YAML file of definitions to add to the line table.")
-    ] = None,
+    lines: LinesOption = None,
     index: Annotated[
         list[str] | None,
         typer.Option(help="Index to measure; repeatable. Default: the whole table."),

@@ -12,13 +12,16 @@ import typer
 Progress = Callable[[int, int], None]
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table, a line a row; the first column is text, the others are numbers."""
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], n_texts: int = 1) -> None:
+    """Print a table, a line a row; the first `n_texts` columns are texts, the others numbers."""
     lines = [tuple(headings), *map(tuple, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for first, *others in lines:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        typer.echo("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+    for line in lines:
+        cells = [
+            cell.ljust(width) if k < n_texts else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        typer.echo("  ".join(cells).rstrip())
 
 
 def number(value: float | None, form: str = ".6g") -> str:
