@@ -115,18 +115,13 @@ class FluxColumn:
         unknown = np.full(len(values), np.nan)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             if self.scale is FluxScale.MAGNITUDE:
-                good = (values > -10) & (values < 90)
-                flux = np.where(good, flux_of_magnitude(values), np.nan)
-                if errors is None:
-                    return flux, unknown
-                return flux, np.where(errors > 0, flux_error(flux, errors), np.nan)
-            flux = values * NJY_PER_NANOMAGGY
-            if errors is None:
-                return flux, unknown
-            seen = errors > 0
-            return np.where(seen, flux, np.nan), np.where(
-                seen, NJY_PER_NANOMAGGY / np.sqrt(errors), np.nan
-            )
+                flux = np.where((values > -10) & (values < 90), flux_of_magnitude(values), np.nan)
+                error = unknown if errors is None else flux_error(flux, errors)
+            else:
+                flux = values * NJY_PER_NANOMAGGY
+                error = unknown if errors is None else NJY_PER_NANOMAGGY / np.sqrt(errors)
+                flux = flux if errors is None else np.where(errors > 0, flux, np.nan)
+        return flux, error if errors is None else np.where(errors > 0, error, np.nan)
 
 
 Column = PlainColumn | FluxColumn

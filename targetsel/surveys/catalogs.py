@@ -34,7 +34,7 @@ from targetsel.surveys.fetching import (
     bytes_of_table,
     table_of_bytes,
 )
-from targetsel.surveys.http import Unanswered
+from targetsel.surveys.http import Answer, Unanswered
 from targetsel.tables.files import check_output
 from targetsel.tables.parquet import ParquetSink, write_table
 
@@ -161,7 +161,7 @@ def _ask(catalog: ConeSearch, footprint: Footprint, region: Region, tile: SkyTil
         place = f"{cone.radius * 3600:.0f} arcsec of {cone.ra:.6f}, {cone.dec:.6f}"
         raise Unanswered(f"too many sources within {place}", catalog.url) from None
     table = _sources_inside(Catalog(rows, ROLES), footprint, region, tile)
-    return Fetched([Reply(OK, url=catalog.url)], bytes_of_table(table))
+    return Fetched([Reply(OK, None, Answer(catalog.url))], bytes_of_table(table))
 
 
 def _sources_inside(

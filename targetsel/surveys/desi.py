@@ -78,7 +78,7 @@ class SparclSpectra:
         """See `SpectrumService.fetch`."""
         known = self._records_of([int(each.names["targetid"]) for each in wanted])
         if not known:
-            return [Reply(NO_SPECTRUM, url=self.url) for _ in wanted]
+            return [Reply(NO_SPECTRUM, None, Answer(self.url)) for _ in wanted]
         answer, records = self._retrieved(sorted(known.values()))
         return [self._reply(each, answer, known, records) for each in wanted]
 
@@ -113,11 +113,11 @@ class SparclSpectra:
         target = int(wanted.names["targetid"])
         record = records.get(known.get(target, ""))
         if record is None or int(record["specid"]) != target:
-            return Reply.to(answer, NO_SPECTRUM)
+            return Reply(NO_SPECTRUM, None, answer)
         try:
-            return Reply.to(answer, OK, _spectrum(record, wanted, self.release))
+            return Reply(OK, _spectrum(record, wanted, self.release), answer)
         except SpectrumError as error:
-            return Reply.to(answer, str(error))
+            return Reply(str(error), None, answer)
 
 
 def _records(answer: Answer, fields: Sequence[str]) -> list[Record]:

@@ -12,7 +12,6 @@ import datetime
 import hashlib
 import itertools
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,58 +89,27 @@ class Reply:
     status : str
         "ok", or the reason why there is no value.
     value : ndarray, ObservedSpectrum or None
+    answer : Answer
+        What the service sent, or what is known of the request.
     final : bool
         False where another run should request it again.
-    url : str
-    n_bytes : int
-        Length of the answer.
-    sha256 : str
-        Hash of the answer.
-    time : float
-        Arrival of the answer [Unix time, s].
-    troubles : tuple of str
-        Failures of the requests before.
     """
 
     status: str
     value: Any = None
+    answer: Answer = field(default_factory=Answer)
     final: bool = True
-    url: str = ""
-    n_bytes: int = 0
-    sha256: str = ""
-    time: float = 0.0
-    troubles: tuple[str, ...] = ()
-
-    @classmethod
-    def to(cls, answer: Answer, status: str, value: Any = None) -> Reply:
-        """The final reply that an answer gives."""
-        return cls(
-            status,
-            value,
-            True,
-            answer.url,
-            len(answer.content),
-            hashlib.sha256(answer.content).hexdigest(),
-            time.time(),
-            answer.troubles,
-        )
-
-    @classmethod
-    def unanswered(cls, error: Unanswered) -> Reply:
-        """The reply without a good answer, so that another run requests it again."""
-        return cls(
-            str(error), final=False, url=error.url, time=time.time(), troubles=error.troubles
-        )
 
     def record(self) -> dict[str, Any]:
         """The reply without its value, as a journal and a manifest keep it."""
+        content = self.answer.content
         return {
             "status": self.status,
-            "url": self.url,
-            "bytes": self.n_bytes,
-            "sha256": self.sha256,
-            "time": self.time,
-            "troubles": list(self.troubles),
+            "url": self.answer.url,
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest() if content else "",
+            "time": self.answer.time,
+            "troubles": list(self.answer.troubles),
         }
 
 
@@ -345,7 +313,7 @@ class FetchFolder(Generic[Question]):
             try:
                 answers = ask(some)
             except Unanswered as error:
-                answers = [Fetched([Reply.unanswered(error)])] * len(some)
+                answers = [Fetched([unanswered(error)])] * len(some)
             return list(zip(some, map(self._entry, answers), strict=True))
 
         several = batches_of(questions, at_once)
@@ -361,10 +329,15 @@ class FetchFolder(Generic[Question]):
             "size": len(fetched.content),
         }
         if failed:
-            return record | {"failed_at": failed[0].url, "failure": failed[0].status}, b""
+            return record | {"failed_at": failed[0].answer.url, "failure": failed[0].status}, b""
         if not fetched.content:
             return record, b""
         return record, self._codec.compress(fetched.content, asbytes=True)
+
+
+def unanswered(error: Unanswered) -> Reply:
+    """The reply without a good answer, so that another run requests it again."""
+    return Reply(str(error), None, Answer(error.url, troubles=error.troubles), final=False)
 
 
 def manifest_of(output: Path) -> Path:

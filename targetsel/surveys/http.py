@@ -12,7 +12,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -79,12 +79,15 @@ class Answer:
         The whole body.
     troubles : tuple of str
         Failures of the requests before the one that was answered.
+    time : float
+        Arrival [Unix time, s].
     """
 
-    url: str
-    status: int
-    content: bytes
+    url: str = ""
+    status: int = 200
+    content: bytes = b""
     troubles: tuple[str, ...] = ()
+    time: float = field(default_factory=time.time, compare=False)
 
 
 class _Refused(requests.RequestException):

@@ -18,7 +18,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from targetsel.documents.models import Quantity
 from targetsel.errors import CutoutError
 from targetsel.imaging.image_file import Image, image_of_fits
-from targetsel.surveys.fetching import NO_DATA, OK, Reply
+from targetsel.surveys.fetching import NO_DATA, OK, Reply, unanswered
 from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
 
 # Which warnings are errors is a setting of the whole process: one image is opened at a time.
@@ -78,10 +78,11 @@ class RemoteImages:
             try:
                 best = least_lost(cutout(each, band) for each in found[band])
             except Unanswered as error:
-                best = Reply.unanswered(error)
-            replies.append(best or Reply.to(replace(listing, troubles=()), missing))
-        replies[0] = replace(replies[0], troubles=listing.troubles + replies[0].troubles)
-        return replies
+                best = unanswered(error)
+            replies.append(best or Reply(missing, None, replace(listing, troubles=())))
+        first = replies[0].answer
+        first = replace(first, troubles=listing.troubles + first.troubles)
+        return [replace(replies[0], answer=first), *replies[1:]]
 
     def one_band(
         self,
@@ -246,7 +247,7 @@ def is_empty(flux: np.ndarray) -> bool:
 
 def reply_of_pixels(answer: Answer, flux: np.ndarray) -> Reply:
     """The final reply that a good image of a band gives."""
-    return Reply.to(answer, NO_DATA) if is_empty(flux) else Reply.to(answer, OK, flux)
+    return Reply(NO_DATA, None, answer) if is_empty(flux) else Reply(OK, flux, answer)
 
 
 def least_lost(replies: Iterable[Reply]) -> Reply | None:

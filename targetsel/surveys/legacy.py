@@ -106,11 +106,11 @@ class LegacyImages(RemoteImages):
             lambda: self.web.get(script, query), lambda given: self._planes(given, ra, dec)
         )
         if all(is_empty(plane) for plane in planes.values()):
-            return [Reply.to(answer, OUTSIDE) for _ in self.bands]
+            return [Reply(OUTSIDE, None, answer) for _ in self.bands]
         return [
             reply_of_pixels(answer, planes[band])
             if band in planes
-            else Reply.to(answer, NOT_IN_LAYER)
+            else Reply(NOT_IN_LAYER, None, answer)
             for band in self.bands
         ]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,14 +20,14 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from targetsel.errors import CutoutError
 from targetsel.imaging.image_file import bands_of, calibrated
 from targetsel.photometry.bands import BANDS
-from targetsel.surveys.fetching import NO_DATA, OK, OUTSIDE, Reply
-from targetsel.surveys.http import Damaged
+from targetsel.surveys.fetching import OUTSIDE, Reply
+from targetsel.surveys.http import Answer, Damaged
 from targetsel.surveys.images import (
     OPENING,
     Zeropoint,
-    is_empty,
     least_lost,
     pixel_of,
+    reply_of_pixels,
     sky_wcs,
     window,
 )
@@ -204,22 +202,12 @@ class Mosaic:
         """The reply of the tile with the source deepest inside, or of one that lost fewer."""
         depths = [(-tile.depth(ra, dec), tile.path.name, tile) for tile in self.tiles[band]]
         inside = [tile for depth, _, tile in sorted(depths, key=lambda d: d[:2]) if depth <= 0]
-        cutouts = (tile.cut(ra, dec, self.size, self.zeropoint) for tile in inside)
-        replies = map(_reply, inside, cutouts)
-        return least_lost(replies) or Reply(OUTSIDE, time=time.time())
+        return least_lost(self._reply(tile, ra, dec) for tile in inside) or Reply(OUTSIDE)
 
-
-def _reply(tile: MosaicTile, flux: np.ndarray) -> Reply:
-    """The reply of a tile, with its name for a URL and the hash of the pixels."""
-    empty = is_empty(flux)
-    return Reply(
-        NO_DATA if empty else OK,
-        None if empty else flux,
-        url=tile.path.name,
-        n_bytes=flux.nbytes,
-        sha256=hashlib.sha256(flux.tobytes()).hexdigest(),
-        time=time.time(),
-    )
+    def _reply(self, tile: MosaicTile, ra: float, dec: float) -> Reply:
+        """The reply of a tile, with its name for an address and the pixels for an answer."""
+        flux = tile.cut(ra, dec, self.size, self.zeropoint)
+        return reply_of_pixels(Answer(tile.path.name, content=flux.tobytes()), flux)
 
 
 SURVEY = SkySurvey(name="local", title="FITS tiles in a folder, one band each", cutouts=Mosaic.open)

@@ -143,7 +143,7 @@ class PanStarrsImages(RemoteImages):
         query = place | {"filters": "".join(self.bands), "type": "stack"}
         listing, files = ask(lambda: self.web.get(files_script, query), self._files)
         if not any(files.values()):
-            return [Reply.to(listing, OUTSIDE) for _ in self.bands]
+            return [Reply(OUTSIDE, None, listing) for _ in self.bands]
         asked = self.size + MARGIN
 
         def cutout(file: str, band: str) -> Reply:

@@ -178,8 +178,8 @@ class SdssSpectra:
         url = self.address(wanted)
         answer, spectrum = ask(lambda: self.web.get(url), lambda said: _read(said, wanted))
         if isinstance(spectrum, ObservedSpectrum):
-            return Reply.to(answer, OK, spectrum)
-        return Reply.to(answer, spectrum)
+            return Reply(OK, spectrum, answer)
+        return Reply(spectrum, None, answer)
 
     def address(self, wanted: WantedSpectrum) -> str:
         """The address of a spectrum's file."""

@@ -95,7 +95,7 @@ class SiaImages(RemoteImages):
         )
         listing, images = ask(lambda: self.web.get(query.queryurl, dict(query)), self._listed)
         if not images:
-            return [Reply.to(listing, OUTSIDE) for _ in self.bands]
+            return [Reply(OUTSIDE, None, listing) for _ in self.bands]
         found = {band: _of_band(images, band, ra, dec)[:IMAGES_TRIED] for band in self.bands}
 
         def cutout(image: ListedImage, band: str) -> Reply:

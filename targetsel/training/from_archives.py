@@ -43,6 +43,7 @@ from targetsel.surveys.fetching import (
     manifest_of,
     table_of_bytes,
 )
+from targetsel.surveys.http import Answer
 from targetsel.surveys.sdss import GALAXIES, PHOTOMETRY, SPECTROSCOPY, SkyServer
 from targetsel.surveys.spectra import SpectrumService, fetch_spectra, wanted_in
 from targetsel.tables.columns import list_column
@@ -252,7 +253,9 @@ class _TrainingSetRun:
         """The galaxies of some remainders."""
         catalog = self.services.catalog
         tables = [catalog.rows(sample.question(piece), GALAXIES.renamed) for piece in pieces]
-        return [Fetched([Reply(OK, url=catalog.url)], bytes_of_table(rows)) for rows in tables]
+        return [
+            Fetched([Reply(OK, None, Answer(catalog.url))], bytes_of_table(rows)) for rows in tables
+        ]
 
     # ------------------------------------------------------------------ spectra
 

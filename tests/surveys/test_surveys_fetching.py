@@ -16,6 +16,7 @@ from targetsel.surveys.fetching import (
     manifest_of,
     table_of_bytes,
 )
+from targetsel.surveys.http import Answer
 
 
 class Service:
@@ -31,8 +32,8 @@ class Service:
 
     def answer(self, number):
         if number in self.failing:
-            return Fetched([Reply("busy", final=False, url="http://x")])
-        return Fetched([Reply("ok", url="http://x")], str(number * number).encode())
+            return Fetched([Reply("busy", None, Answer("http://x"), final=False)])
+        return Fetched([Reply("ok", None, Answer("http://x"))], str(number * number).encode())
 
 
 def opened(tmp_path, **settings):

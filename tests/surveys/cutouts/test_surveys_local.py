@@ -40,18 +40,18 @@ def test_a_star_has_its_magnitude_in_the_middle(tmp_path, stars, star):
     write_tile(tmp_path, stars, cell, x - 130, y - 170)
     mosaic = Mosaic.open(tmp_path, ("g",), 64)
     assert mosaic.pixel_scale == pytest.approx(0.25, rel=1e-5)
-    (answer,) = mosaic.fetch(*PLACES[star])
-    assert (answer.status, answer.value.shape) == ("ok", (64, 64))
-    check_star(answer.value, star, stars, "g")
+    (reply,) = mosaic.fetch(*PLACES[star])
+    assert (reply.status, reply.value.shape) == ("ok", (64, 64))
+    check_star(reply.value, star, stars, "g")
 
 
 def test_of_overlapping_tiles_the_one_that_holds_the_source_deepest_is_cut(tmp_path, stars):
     cell, x, y = around(0, stars)
     write_tile(tmp_path, stars, cell, x - 40, y - 250, name="a.g.fits")
     write_tile(tmp_path, stars, cell, x - 200, y - 250, name="b.g.fits")
-    (answer,) = Mosaic.open(tmp_path, ("g",), 64).fetch(*PLACES[0])
-    assert answer.url == "b.g.fits"
-    check_star(answer.value, 0, stars, "g")
+    (reply,) = Mosaic.open(tmp_path, ("g",), 64).fetch(*PLACES[0])
+    assert reply.answer.url == "b.g.fits"
+    check_star(reply.value, 0, stars, "g")
 
 
 def test_another_tile_is_cut_where_the_deepest_has_lost_pixels(tmp_path, stars):
@@ -60,19 +60,19 @@ def test_another_tile_is_cut_where_the_deepest_has_lost_pixels(tmp_path, stars):
     deepest = write_tile(tmp_path, stars, cell, x - 250, y - 250, name="b.g.fits")
     with fits.open(deepest, mode="update") as hdus:
         hdus[0].data[260:270] = np.nan
-    (answer,) = Mosaic.open(tmp_path, ("g",), 64).fetch(*PLACES[0])
-    assert answer.url == "a.g.fits"
+    (reply,) = Mosaic.open(tmp_path, ("g",), 64).fetch(*PLACES[0])
+    assert reply.answer.url == "a.g.fits"
 
 
 def test_beyond_the_edge_of_the_only_tile_there_is_no_data_and_the_rest_is_right(tmp_path, stars):
     cell, x, y = around(0, stars)
     write_tile(tmp_path, stars, cell, x - 22, y - 250)
-    (answer,) = Mosaic.open(tmp_path, ("g",), 64).fetch(*PLACES[0])
+    (reply,) = Mosaic.open(tmp_path, ("g",), 64).fetch(*PLACES[0])
     # The source is in the 33rd column of the cutout, and in the 23rd of the tile.
-    assert np.isnan(answer.value).all(axis=0).tolist() in (
+    assert np.isnan(reply.value).all(axis=0).tolist() in (
         [True] * n + [False] * (64 - n) for n in (9, 10)
     )
-    check_star(answer.value, 0, stars, "g")
+    check_star(reply.value, 0, stars, "g")
 
 
 def test_outside_every_tile_and_on_the_other_side_of_the_sky_is_outside(tmp_path, stars):
@@ -81,8 +81,8 @@ def test_outside_every_tile_and_on_the_other_side_of_the_sky_is_outside(tmp_path
     mosaic = Mosaic.open(tmp_path, ("g",), 64)
     ra, dec = PLACES[0]
     for place in [(ra, dec + 0.05), ((ra + 180) % 360, -dec)]:
-        (answer,) = mosaic.fetch(*place)
-        assert (answer.status, answer.value) == ("outside the footprint", None)
+        (reply,) = mosaic.fetch(*place)
+        assert (reply.status, reply.value) == ("outside the footprint", None)
 
 
 def test_a_turned_and_mirrored_tile_is_cut_without_resampling(tmp_path, stars):
@@ -95,8 +95,8 @@ def test_a_turned_and_mirrored_tile_is_cut_without_resampling(tmp_path, stars):
     header = wcs.to_header()
     header.update({"BUNIT": "nanomaggy", "FILTER": "g"})
     fits.PrimaryHDU(image, header).writeto(tmp_path / "turned.fits")
-    (answer,) = Mosaic.open(tmp_path, ("g",), 5).fetch(*PLACES[0])
-    np.testing.assert_array_equal(answer.value, image[147:152, 197:202])
+    (reply,) = Mosaic.open(tmp_path, ("g",), 5).fetch(*PLACES[0])
+    np.testing.assert_array_equal(reply.value, image[147:152, 197:202])
 
 
 def test_a_compressed_tile_is_cut_like_a_plain_one(tmp_path, stars):
@@ -109,8 +109,8 @@ def test_a_compressed_tile_is_cut_like_a_plain_one(tmp_path, stars):
         )
         packed.writeto(tmp_path / "tile.g.fits.fz")
     plain.unlink()
-    (answer,) = Mosaic.open(tmp_path, ("g",), 64).fetch(*PLACES[0])
-    np.testing.assert_array_equal(answer.value, expected.value)
+    (reply,) = Mosaic.open(tmp_path, ("g",), 64).fetch(*PLACES[0])
+    np.testing.assert_array_equal(reply.value, expected.value)
 
 
 def test_counts_are_calibrated_by_the_zero_point_given(tmp_path, stars):

@@ -14,19 +14,19 @@ from tests.surveys.cutouts.conftest import PLACES, check_star
 GRIZY = tuple("grizy")
 
 
-def statuses(answers):
-    return [answer.status for answer in answers]
+def statuses(replies):
+    return [reply.status for reply in replies]
 
 
 @pytest.mark.parametrize("asinh", [False, True])
 @pytest.mark.parametrize("star", range(len(PLACES)))
 def test_a_star_has_its_magnitude_in_the_middle_of_every_band(stars, web, star, asinh):
     with Emulator(PS1(stars, asinh=asinh).handlers()) as emulator:
-        answers = PanStarrsImages(web, GRIZY, 64, emulator.url).fetch(*PLACES[star])
-    assert statuses(answers) == ["ok"] * 5
-    for answer, band in zip(answers, GRIZY, strict=True):
-        assert (answer.value.shape, answer.value.dtype) == ((64, 64), np.float32)
-        check_star(answer.value, star, stars, band)
+        replies = PanStarrsImages(web, GRIZY, 64, emulator.url).fetch(*PLACES[star])
+    assert statuses(replies) == ["ok"] * 5
+    for reply, band in zip(replies, GRIZY, strict=True):
+        assert (reply.value.shape, reply.value.dtype) == ((64, 64), np.float32)
+        check_star(reply.value, star, stars, band)
 
 
 @pytest.mark.parametrize("size", [63, 64])
@@ -36,8 +36,8 @@ def test_the_middle_is_the_source_for_odd_and_even_sizes(stars, web, size):
     stars = dataclasses.replace(stars, ra=ra, dec=dec, magnitude=np.full((8, 5), 17.0))
     with Emulator(PS1(stars).handlers()) as emulator:
         for star in range(8):
-            (answer,) = PanStarrsImages(web, ("r",), size, emulator.url).fetch(ra[star], dec[star])
-            check_star(answer.value, star, stars, "r")
+            (reply,) = PanStarrsImages(web, ("r",), size, emulator.url).fetch(ra[star], dec[star])
+            check_star(reply.value, star, stars, "r")
 
 
 def test_where_skycells_overlap_the_one_that_loses_no_pixel_is_taken(stars, web):
@@ -46,19 +46,19 @@ def test_where_skycells_overlap_the_one_that_loses_no_pixel_is_taken(stars, web)
     ra, dec = cell.plane.ra, cell.plane.dec + (cell.pixels / 2 - 20) * 0.25 / 3600
     assert [each.row for each in Cell.around(ra, dec)] == [231, 232]
     with Emulator(PS1(stars).handlers()) as emulator:
-        (answer,) = PanStarrsImages(web, ("g",), 64, emulator.url).fetch(ra, dec)
+        (reply,) = PanStarrsImages(web, ("g",), 64, emulator.url).fetch(ra, dec)
         files = [seen.request.query["red"] for seen in emulator.log[1:]]
     assert [".1231." in file for file in files] == [True, False]
-    assert not np.isnan(answer.value).any()
-    assert "1232" in answer.url
+    assert not np.isnan(reply.value).any()
+    assert "1232" in reply.answer.url
 
 
 def test_south_of_minus_thirty_is_outside_the_footprint_and_one_question_tells(stars, web):
     with Emulator(PS1(stars).handlers()) as emulator:
-        answers = PanStarrsImages(web, GRIZY, 64, emulator.url).fetch(10.0, -45.0)
+        replies = PanStarrsImages(web, GRIZY, 64, emulator.url).fetch(10.0, -45.0)
         assert len(emulator.log) == 1
-    assert statuses(answers) == ["outside the footprint"] * 5
-    assert all(answer.final and answer.value is None for answer in answers)
+    assert statuses(replies) == ["outside the footprint"] * 5
+    assert all(reply.final and reply.value is None for reply in replies)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_south_of_minus_thirty_is_outside_the_footprint_and_one_question_tells(s
 def test_what_the_survey_lacks_is_an_answer(stars, web, trouble, said):
     faults = Faults(lasting=1, lasting_kinds=(trouble,))
     with Emulator(PS1(stars, faults).handlers(), faults) as emulator:
-        answers = PanStarrsImages(web, GRIZY, 64, emulator.url).fetch(*PLACES[0])
-    assert statuses(answers) == said
-    assert all(answer.final for answer in answers)
+        replies = PanStarrsImages(web, GRIZY, 64, emulator.url).fetch(*PLACES[0])
+    assert statuses(replies) == said
+    assert all(reply.final for reply in replies)
 
 
 @pytest.mark.parametrize(
