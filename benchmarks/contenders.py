@@ -25,7 +25,7 @@ import json
 import re
 import sys
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,10 @@ def arena(arguments: argparse.Namespace) -> Arena:
     training = training.take(np.sort(order[: arguments.budget[0]]))
     plan = _linear(InputPlan.of_store(training.store, None, arguments.size, arguments.binning))
     decoder = Decoder.read(arguments.decoder)
-    about = {"input": plan.to_card(), "latents": _hash(decoder.encode(np.eye(1000))[0])}
+    about = {
+        "input": plan.model_dump(mode="json"),
+        "latents": _hash(decoder.encode(np.eye(1000))[0]),
+    }
     prepared = []
     for role, sky in (("training", training), ("test", test)):
         about[role] = {"store": sky.store.sha256, "ids": _hash(sky.source_id)}
@@ -155,7 +158,7 @@ def _linear(plan: InputPlan) -> InputPlan:
     stretch = plan.stretch.model_copy(
         update={"kind": "linear", "scale": LINEAR_SCALE, "softening": 1.0}
     )
-    return replace(plan, stretch=stretch)
+    return plan.model_copy(update={"stretch": stretch})
 
 
 # ---------------------------------------------------------------------- running
@@ -189,12 +192,12 @@ def _plans(
 ) -> tuple[Contender, NetworkPlan, Recipe]:
     contender = CONTENDERS[name]
     bands = len(ground.about["input"]["bands"])
-    plan = NetworkPlan(bands, ground.latents.shape[1], arguments.width)
-    recipe = Recipe(epochs_mean=arguments.budget[1], epochs_covariance=0, seed=seed)
-    plan = replace(plan, **contender.plan)
+    sizes = {"n_bands": bands, "n_latents": ground.latents.shape[1], "width": arguments.width}
+    plan = NetworkPlan(**(sizes | contender.plan))
     if plan.photometry:
-        plan = replace(plan, softening=contender.softening)  # which it undoes
-    return contender, plan, replace(recipe, **contender.recipe)
+        plan = plan.model_copy(update={"softening": contender.softening})  # which it undoes
+    budget = {"epochs_mean": arguments.budget[1], "epochs_covariance": 0, "seed": seed}
+    return contender, plan, Recipe(**(budget | contender.recipe))
 
 
 def _about(
@@ -202,8 +205,8 @@ def _about(
 ) -> dict[str, Any]:
     """All that a result depends on, as JSON gives it back."""
     about = {
-        "network": plan.to_card(),
-        "recipe": asdict(recipe),
+        "network": plan.model_dump(mode="json"),
+        "recipe": recipe.model_dump(),
         "softening": contender.softening,
         **ground.about,
     }

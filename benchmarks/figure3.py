@@ -24,7 +24,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +169,9 @@ def contend(name: str, sky: Sky, arguments: argparse.Namespace, seed: int) -> Re
     """Train one contender with one seed, and measure it."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    plan = replace(presets()[name], width=arguments.width, n_latents=sky.latents.shape[1])
+    plan = presets()[name].model_copy(
+        update={"width": arguments.width, "n_latents": sky.latents.shape[1]}
+    )
     network = OnDevice(Network(plan), arguments.device)
     decayed = [p for p in network.parameters() if p.ndim > 1]
     free = [p for p in network.parameters() if p.ndim <= 1]
@@ -244,7 +246,9 @@ def main() -> None:
     print(f"{'network':<20} {'parameters':>10} {'rmse as trained':>17} {'recomputed':>17} {'s':>7}")
     for name in PEAKS:
         results = [contend(name, sky, arguments, seed) for seed in range(arguments.seeds)]
-        plan = replace(presets()[name], width=arguments.width, n_latents=sky.latents.shape[1])
+        plan = presets()[name].model_copy(
+            update={"width": arguments.width, "n_latents": sky.latents.shape[1]}
+        )
         columns = [
             f"{np.mean(values):.4f} +- {np.std(values):.4f}"
             for values in zip(

@@ -49,7 +49,7 @@ def tiny_ensemble(n_members: int = 2) -> Ensemble:
             "flux_unit": "nanomaggy",
             "stretch": stretch.to_card(),
         },
-        "network": plan.to_card(),
+        "network": plan.model_dump(mode="json"),
         "files": {},
     }
     quality = rng.normal(size=(1000, len(CHECKS)))

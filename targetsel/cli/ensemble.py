@@ -101,9 +101,9 @@ def import_(
         for published, ours in note["tensors"].items():
             typer.echo(f"  {published} -> {ours}")
     for quantity in ("mean", "std"):
-        numbers = ensemble.card["input"]["normalisation"][quantity]
+        numbers = ensemble.card["normalisation"][quantity]
         typer.echo(f"{quantity} of y, z, i, r, g: {', '.join(f'{n:.4g}' for n in numbers)} nMgy")
-    typer.echo(f"normalisation {ensemble.card['input']['normalisation']['origin']}")
+    typer.echo(f"normalisation {ensemble.card['normalisation']['origin']}")
     typer.echo(f"novelty {ensemble.card['novelty']}")
     typer.echo(f"written to {output}")
 

@@ -255,6 +255,10 @@ def map_of(key: str, data: Any) -> Any:
     return found
 
 
+# Annotation of a tuple, which JSON writes as a list.
+FromList = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+
+
 class OneOrMany:
     """Annotation of a tuple or list: a single item may be written without the brackets."""
 
@@ -322,11 +326,31 @@ def _parse_json(text: str, file: str, model: type[M], error: type[TargetselError
         )
         raise place.error(f"not valid JSON: {fault.msg}") from None
     except ValidationError as faults:
-        told = [_told(model, None, fault)[1] for fault in faults.errors(include_url=False)]
-        message = min(told, key=lambda each: not each.startswith("unknown key"))
-        raise error(f"{file}: {shortened(message)}.") from None
+        raise error(f"{file}: {_first(model, faults)}.") from None
     except (ValueError, RecursionError) as fault:
         raise error(f"{file}: not valid JSON: {fault}") from None
+
+
+def validate_values(
+    values: Mapping[str, Any], model: type[M], place: str, error: type[TargetselError]
+) -> M:
+    """The model of plain values, such as those of options; `place` begins the errors.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`: the first value that does not fit, and what was expected.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as faults:
+        raise error(f"{place}: {_first(model, faults)}.") from None
+
+
+def _first(model: type[BaseModel], faults: ValidationError) -> str:
+    """The message of the first fault in values without locations; unknown keys come first."""
+    told = [_told(model, None, fault)[1] for fault in faults.errors(include_url=False)]
+    return shortened(min(told, key=lambda each: not each.startswith("unknown key")))
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

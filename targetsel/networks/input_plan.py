@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
+from targetsel.documents.models import DocumentModel, Expected, FromList, validate_values
 from targetsel.errors import CutoutError, EnsembleError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.aperture_photometry import ASINH_SCALE
 
-FLUX_UNIT = "nanomaggy"
 # Linear, to keep colours; one sky sigma becomes a small number, so that bright cores still differ.
 # [sky sigma]; `benchmarks/contenders.py` compares stretches.
 SOFTENING, CLIP = 10.0, 2000.0
 SMALLEST = 4  # fewest pixels on a side from which a cutout's quality can be measured
 
 
-@dataclass(frozen=True)
-class InputPlan:
+class InputPlan(DocumentModel):
     """Cutouts that the networks take.
 
     Attributes
@@ -36,20 +34,23 @@ class InputPlan:
         Stretch of the binned pixels.
     binning : int
         Pixels on a side that are added up to one, before the stretch.
+    flux_unit : "nanomaggy"
     """
 
-    bands: tuple[str, ...]
-    pixel_scale: float
-    size: int
+    bands: Annotated[tuple[str, ...], FromList, Field(min_length=1), Expected("a list of bands")]
+    pixel_scale: Annotated[float, Field(gt=0, description="arcsec")]
+    size: Annotated[int, Field(ge=1, description="pixels")]
     stretch: Stretch
-    binning: int = 1
+    binning: Annotated[int, Field(ge=1)] = 1
+    flux_unit: Literal["nanomaggy"] = "nanomaggy"
 
-    def __post_init__(self) -> None:
-        if self.binning < 1 or self.size % self.binning:
-            raise EnsembleError(
-                f"input of {self.size} pixels: binning is {self.binning}, expected a divisor of "
-                "the size"
+    @model_validator(mode="after")
+    def _check_binning(self) -> InputPlan:
+        if self.size % self.binning:
+            raise ValueError(
+                f"binning is {self.binning}; expected a divisor of the size, {self.size} pixels"
             )
+        return self
 
     @property
     def n_pixels(self) -> int:
@@ -97,28 +98,21 @@ class InputPlan:
             raise CutoutError(f"band {twice[0]} is named twice, expected each once")
         check_suits(store, bands, store.pixel_scale, size, "this training")
         sky = dict(zip(store.bands, store.sky_sigma, strict=True))
-        sigma = tuple(sky[band] * binning for band in bands)
-        stretch = Stretch(
-            kind="asinh", sky_sigma=sigma, scale=ASINH_SCALE, softening=SOFTENING, clip=CLIP
-        )
-        return cls(tuple(bands), store.pixel_scale, size, stretch, binning)
-
-    def to_card(self) -> dict[str, Any]:
-        return {
-            "bands": list(self.bands),
-            "pixel_scale": self.pixel_scale,
-            "size": self.size,
-            "flux_unit": FLUX_UNIT,
-            "stretch": self.stretch.to_card(),
-            "binning": self.binning,
+        stretch = {
+            "kind": "asinh",
+            "sky_sigma": [sky[band] * binning for band in bands],
+            "scale": ASINH_SCALE,
+            "softening": SOFTENING,
+            "clip": CLIP,
         }
-
-    @classmethod
-    def from_card(cls, card: Mapping[str, Any]) -> InputPlan:
-        """Input plan from a card's entry "input", which `scoring.card` has checked."""
-        stretch = Stretch.model_validate(card["stretch"])
-        binning = card.get("binning", 1)
-        return cls(tuple(card["bands"]), card["pixel_scale"], card["size"], stretch, binning)
+        values = {
+            "bands": bands,
+            "pixel_scale": store.pixel_scale,
+            "size": size,
+            "stretch": stretch,
+            "binning": binning,
+        }
+        return validate_values(values, cls, "input", EnsembleError)
 
 
 def binned(flux: np.ndarray, binning: int) -> np.ndarray:

@@ -9,14 +9,14 @@ published. Aperture photometry of the cutout itself can join the pooled features
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field, StrictBool, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from targetsel.errors import EnsembleError
+from targetsel.documents.models import DocumentModel, FromList
 from targetsel.networks.aperture_photometry import Photometry
 from targetsel.networks.deconvolution import Deconvolution
 
@@ -29,8 +29,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "mish": nn.Mish}
 DIAGONAL_FLOOR = 1e-2
 
 
-@dataclass(frozen=True)
-class NetworkPlan:
+class NetworkPlan(DocumentModel):
     """Architecture of a network, and its assumed error where it predicts the mean alone.
 
     Attributes
@@ -63,71 +62,37 @@ class NetworkPlan:
         linear.
     """
 
-    n_bands: int = 5
-    n_latents: int = 6
-    width: float = 1.0
-    depth: int = 18
-    deconvolution: str = "stem"
-    groups: int = 1
-    squeeze: int = 0
-    attention: bool = False
-    activation: str = "relu"
-    head: str = "covariance"
-    latent_rmse: tuple[float, ...] = ()
-    photometry: int = 0
-    softening: float = 0.0
+    n_bands: Annotated[int, Field(ge=1)] = 5
+    n_latents: Annotated[int, Field(ge=1)] = 6
+    width: Annotated[float, Field(ge=0, le=16)] = 1.0
+    depth: Literal[0, 18, 34, 50] = 18
+    deconvolution: Literal["stem", "everywhere", "nowhere"] = "stem"
+    groups: Annotated[int, Field(ge=1)] = 1
+    squeeze: Annotated[int, Field(ge=0)] = 0
+    attention: StrictBool = False
+    activation: Literal["relu", "mish"] = "relu"
+    head: Literal["covariance", "mean"] = "covariance"
+    latent_rmse: Annotated[tuple[Annotated[float, Field(gt=0)], ...], FromList] = ()
+    photometry: Annotated[int, Field(ge=0)] = 0
+    softening: Annotated[float, Field(ge=0)] = 0.0
 
-    def __post_init__(self) -> None:
-        for name, known in (
-            ("depth", tuple(BLOCKS)),
-            ("deconvolution", ("stem", "everywhere", "nowhere")),
-            ("attention", (False, True)),
-            ("activation", tuple(ACTIVATIONS)),
-            ("head", ("covariance", "mean")),
-        ):
-            if (value := getattr(self, name)) not in known:
-                allowed = ", ".join(repr(each) for each in known)
-                raise EnsembleError(f"network plan: {name} is {value!r}, expected one of {allowed}")
-        for name, least in (
-            ("n_bands", 1),
-            ("n_latents", 1),
-            ("groups", 1),
-            ("squeeze", 0),
-            ("photometry", 0),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise EnsembleError(
-                    f"network plan: {name} is {value!r}, expected a whole number from {least} up"
-                )
-        if not isinstance(self.width, int | float) or not 0 <= self.width <= 16:
-            raise EnsembleError(f"network plan: width is {self.width!r}, expected 0 <= width <= 16")
-        if not isinstance(self.softening, int | float) or not 0 <= self.softening < math.inf:
-            raise EnsembleError(
-                f"network plan: softening is {self.softening!r}, expected a number from 0 up"
-            )
+    @model_validator(mode="after")
+    def _check(self) -> NetworkPlan:
         if not self.width and not self.photometry:
-            raise EnsembleError(
-                "network plan: width and photometry are both 0, so the network sees nothing. "
-                "Set one of them."
+            raise ValueError(
+                "width and photometry are both 0, so the network sees nothing; set one of them"
             )
-        object.__setattr__(self, "latent_rmse", tuple(self.latent_rmse))
-        self._check_rmse()
-
-    def _check_rmse(self) -> None:
         if self.latent_rmse and self.head != "mean":
-            raise EnsembleError(
-                "network plan: latent_rmse is given, but a network whose head is 'covariance' "
-                "predicts its errors itself. Leave it out, or set head to 'mean'."
+            raise ValueError(
+                "latent_rmse is given, but a network whose head is 'covariance' predicts its "
+                "errors itself; leave it out, or set head to 'mean'"
             )
-        if self.latent_rmse and (
-            len(self.latent_rmse) != self.n_latents
-            or not all(isinstance(v, int | float) and 0 < v < math.inf for v in self.latent_rmse)
-        ):
-            raise EnsembleError(
-                f"network plan: latent_rmse is {list(self.latent_rmse)}, expected "
-                f"{self.n_latents} positive numbers, one for each latent"
+        if self.latent_rmse and len(self.latent_rmse) != self.n_latents:
+            raise ValueError(
+                f"latent_rmse has {len(self.latent_rmse)} numbers; expected {self.n_latents}, one "
+                "for each latent"
             )
+        return self
 
     @property
     def n_features(self) -> int:
@@ -141,9 +106,6 @@ class NetworkPlan:
     def channels(self, full: int) -> int:
         """Channels of a layer that has `full` of them at width 1."""
         return max(8, round(full * self.width))
-
-    def to_card(self) -> dict[str, Any]:
-        return asdict(self) | {"latent_rmse": list(self.latent_rmse)}
 
 
 def convolution(
@@ -362,7 +324,7 @@ def count_parameters(plan: NetworkPlan) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _published(deconvolution: str) -> NetworkPlan:
+def _published(deconvolution: Literal["stem", "everywhere", "nowhere"]) -> NetworkPlan:
     return NetworkPlan(
         deconvolution=deconvolution,
         groups=64,

@@ -8,39 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from targetsel.documents.models import DocumentModel, Expected, read_model
-from targetsel.errors import EnsembleError, did_you_mean
-from targetsel.imaging.stretch import Stretch
+from targetsel.errors import EnsembleError
+from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan
 
 SCHEMA = "targetsel/ensemble/v1"
 ALWAYS = ("decoder.safetensors", "novelty.safetensors")  # files beside those of the members
-
-
-def _plan(card: dict[str, Any]) -> dict[str, Any]:
-    known = [each.name for each in fields(NetworkPlan)]
-    for key in card:
-        if key not in known:
-            raise ValueError(f"network plan: unknown key '{key}'.{did_you_mean(key, known)}")
-    try:
-        NetworkPlan(**card)
-    except EnsembleError as error:
-        raise ValueError(str(error)) from None
-    return card
-
 
 Sha256 = Annotated[
     str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Expected("a SHA-256 of 64 digits")
 ]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
-Plan = Annotated[dict[str, Any], AfterValidator(_plan)]
 
 
 class NormalisationCard(DocumentModel):
@@ -51,18 +36,6 @@ class NormalisationCard(DocumentModel):
     unit: str
     origin: str
     note: str = ""
-
-
-class InputCard(DocumentModel):
-    """`networks.input_plan.InputPlan`."""
-
-    bands: Annotated[list[str], Field(min_length=1), Expected("a list of bands")]
-    pixel_scale: Positive = Field(description="arcsec")
-    size: Annotated[int, Field(ge=1)] = Field(description="pixels")
-    flux_unit: Literal["nanomaggy"] = "nanomaggy"
-    stretch: Stretch
-    binning: Annotated[int, Field(ge=1)] = 1
-    normalisation: NormalisationCard | None = None
 
 
 class PartCard(DocumentModel):
@@ -112,9 +85,12 @@ class EnsembleCard(DocumentModel):
     description: str = ""
     simulated: bool = False
     code_version: str = ""
-    input: InputCard
-    network: Plan = Field(description="the plan of most members")
-    networks: dict[str, Plan] = Field({}, description="plans of other members, by their files")
+    input: InputPlan
+    normalisation: NormalisationCard | None = None
+    network: NetworkPlan = Field(description="the plan of most members")
+    networks: dict[str, NetworkPlan] = Field(
+        {}, description="plans of other members, by their files"
+    )
     latents: dict[str, Any] = Field({})
     training: TrainingCard | None = None
     half_precision: HalfPrecisionCard | None = None

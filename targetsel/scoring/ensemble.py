@@ -65,7 +65,7 @@ class Ensemble:
     @cached_property
     def input(self) -> InputPlan:
         """Input plan from the card: bands, size and pixel scale of cutouts, binning and stretch."""
-        return InputPlan.from_card(self.card["input"])
+        return InputPlan.model_validate(self.card["input"])
 
     @property
     def sha256(self) -> str:
@@ -254,7 +254,7 @@ class Ensemble:
         }
         write_safetensors(arrays, folder / "novelty.safetensors")
         names += ["decoder.safetensors", "novelty.safetensors"]
-        plans = [network.plan.to_card() for network in self.networks]
+        plans = [network.plan.model_dump(mode="json") for network in self.networks]
         self.card["network"] = plans[0]  # and those of other kinds by the names of their files
         others = {n: p for n, p in zip(names, plans, strict=False) if p != plans[0]}
         self.card |= {"networks": others} if others else {}

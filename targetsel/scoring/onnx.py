@@ -36,7 +36,7 @@ def export_member(network: Network, size: int, path: Path) -> None:
     """
     names = ("latent_mean", "latent_factor", "pooled_features")
     shape = (2, network.plan.n_bands, size, size)
-    card = {"network": network.plan.to_card()}
+    card = {"network": network.plan.model_dump(mode="json")}
     _export(_MemberGraph(network), "stretched", shape, names, card, path)
 
 

@@ -19,7 +19,7 @@ Three things are not in the files; they are given or estimated, and written on t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from targetsel.documents.models import validate_values
 from targetsel.errors import CutoutError, EnsembleError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.imaging.stretch import Stretch
@@ -134,7 +135,9 @@ def import_ensemble(
     EnsembleError, CutoutError
         If files, decoder, store and plan do not fit together, or something needed is missing.
     """
-    plan = replace(plan or presets()["hybrid"], latent_rmse=tuple(map(float, latent_rmse)))
+    plan = plan or presets()["hybrid"]
+    values = dict(plan) | {"latent_rmse": latent_rmse}
+    plan = validate_values(values, NetworkPlan, "published networks", EnsembleError)
     if not plan.latent_rmse:
         raise EnsembleError(
             "latent_rmse: the published networks predict no spread, and rules need one. Give the "
@@ -317,15 +320,15 @@ def _card(
             "size": size,
             "flux_unit": "nanomaggy",
             "stretch": stretch.to_card(),
-            "normalisation": {
-                "mean": list(normalisation.mean),
-                "std": list(normalisation.std),
-                "unit": "nanomaggy",
-                "origin": normalisation.origin,
-                "note": "the stretch divides by std and subtracts mean / std",
-            },
         },
-        "network": plan.to_card(),
+        "normalisation": {
+            "mean": list(normalisation.mean),
+            "std": list(normalisation.std),
+            "unit": "nanomaggy",
+            "origin": normalisation.origin,
+            "note": "the stretch divides by std and subtracts mean / std",
+        },
+        "network": plan.model_dump(mode="json"),
         "latents": {
             "covariance": "diagonal, the same for every source: latent_rmse squared, as given",
         },

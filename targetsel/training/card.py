@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -76,8 +75,8 @@ def describe(
         "description": f"{members}, deconvolution {network.deconvolution}; {seen}",
         "simulated": labels.simulated,
         "code_version": __version__,
-        "input": plan.input.to_card(),
-        "network": network.to_card(),
+        "input": plan.input.model_dump(mode="json"),
+        "network": network.model_dump(mode="json"),
         "latents": _latents(ensemble.decoder),
         "training": {
             "store_sha256": store.sha256,
@@ -86,7 +85,7 @@ def describe(
             "n_sources": len(labels),
             "n_groups": len(np.unique(labels.group.astype(str))),
             "left_out": {key: count for key, count in labels.left_out.items() if count},
-            "recipe": asdict(plan.recipe)
+            "recipe": plan.recipe.model_dump()
             | {"seed": [plan.recipe_of(k).seed for k in range(plan.members)]},
             "split": split.to_card(),
             "label_noise": _rounded(np.sqrt((labels.noise**2).mean(axis=0))),

@@ -192,7 +192,8 @@ def _assemble(
     networks = [each.network for each in trained]
     if plan.network.head == "mean":
         rmse = latent_rmse(networks, [each.examples for each in members])
-        networks = [_with_plan(each, replace(each.plan, latent_rmse=rmse)) for each in networks]
+        plan_with_errors = plan.network.model_copy(update={"latent_rmse": rmse})
+        networks = [_with_plan(each, plan_with_errors) for each in networks]
     unknown = NoveltyReference.unknown(len(networks), networks[0].head.in_features)
     return Ensemble(networks, decoder, unknown, {})
 

@@ -18,13 +18,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from targetsel.documents.models import DocumentModel
 from targetsel.errors import EnsembleError
 from targetsel.networks.deconvolution import Deconvolution
 from targetsel.networks.network import Network, NetworkPlan
@@ -44,8 +46,7 @@ STATISTICS_BATCHES = 32
 SECONDS_BETWEEN_REPORTS = 1.0
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(DocumentModel):
     """Settings of a network's training.
 
     Attributes
@@ -70,31 +71,17 @@ class Recipe:
     seed : int
     """
 
-    epochs_mean: int = 8
-    epochs_covariance: int = 4
-    batch: int = 64
-    learning_rate: float = 4e-3
-    weight_decay: float = 1e-2
-    optimiser: str = "adamw"
-    augmentation: str = "orientations"
-    clip: float = 5.0
-    average: float = 0.0
-    patience: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, known in (("optimiser", OPTIMISERS), ("augmentation", AUGMENTATIONS)):
-            if (value := getattr(self, name)) not in known:
-                raise EnsembleError(
-                    f"recipe: {name} is '{value}', expected one of {', '.join(known)}"
-                )
-        for name, least in (("epochs_mean", 1), ("epochs_covariance", 0), ("batch", 2)):
-            if getattr(self, name) < least:
-                raise EnsembleError(
-                    f"recipe: {name} is {getattr(self, name)}, expected {least} or more"
-                )
-        if not 0 <= self.average < 1:
-            raise EnsembleError(f"recipe: average is {self.average}, expected 0 <= average < 1")
+    epochs_mean: Annotated[int, Field(ge=1)] = 8
+    epochs_covariance: Annotated[int, Field(ge=0)] = 4
+    batch: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 4e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    optimiser: Literal["adamw", "ranger"] = "adamw"
+    augmentation: Literal["orientations", "published"] = "orientations"
+    clip: Annotated[float, Field(ge=0)] = 5.0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    patience: Annotated[int, Field(ge=1)] = 10
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)

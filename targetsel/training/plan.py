@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import BaseModel
 
+from targetsel.documents.models import validate_values
 from targetsel.errors import CatalogError, EnsembleError, SpectrumError, did_you_mean
 from targetsel.imaging.store import CutoutStore
 from targetsel.imaging.stretch import Stretch
@@ -22,6 +24,8 @@ from targetsel.tables.parquet import is_simulated
 from targetsel.training.examples import recorded_split
 from targetsel.training.labels import Labels
 from targetsel.training.network_training import Recipe
+
+Model = TypeVar("Model", bound=BaseModel)
 
 FINE_TUNING_RATE = 0.25  # peak learning rate over that of a training from scratch
 WIDTH = 0.5
@@ -75,8 +79,11 @@ class TrainingPlan:
             self._check_start(self.start)
 
     def _check_start(self, start: Ensemble) -> None:
-        ours = {"network": _shape(self.network), "input": self.input.to_card()}
-        theirs = {"network": _shape(start.networks[0].plan), "input": start.input.to_card()}
+        ours = {"network": _shape(self.network), "input": self.input.model_dump(mode="json")}
+        theirs = {
+            "network": _shape(start.networks[0].plan),
+            "input": start.input.model_dump(mode="json"),
+        }
         for key, here, there in differences(ours, theirs):
             raise EnsembleError(
                 f"the ensemble to start from, '{start.card.get('name', '')}': its {key} is "
@@ -86,7 +93,7 @@ class TrainingPlan:
 
     def recipe_of(self, member: int) -> Recipe:
         """Recipe of a member, with its own seed."""
-        return replace(self.recipe, seed=self.recipe.seed + member)
+        return self.recipe.model_copy(update={"seed": self.recipe.seed + member})
 
     @property
     def split(self) -> tuple[int, int]:
@@ -119,9 +126,9 @@ class TrainingPlan:
     def identity(self) -> dict[str, Any]:
         """Everything that the trained weights depend on, as plain values."""
         return {
-            "input": self.input.to_card(),
-            "network": self.network.to_card(),
-            "recipe": asdict(self.recipe),
+            "input": self.input.model_dump(mode="json"),
+            "network": self.network.model_dump(mode="json"),
+            "recipe": self.recipe.model_dump(),
             "members": self.members,
             "start": None if self.start is None else self.start.sha256,
         }
@@ -145,7 +152,7 @@ def softening_of(stretch: Stretch) -> float:
 
 
 def _shape(plan: NetworkPlan) -> dict[str, Any]:
-    return replace(plan, latent_rmse=()).to_card()
+    return plan.model_dump(mode="json", exclude={"latent_rmse"})
 
 
 def _default(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
@@ -157,7 +164,7 @@ def _default(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
     if epochs < 2:
         raise EnsembleError(f"--epochs {epochs}: expected 2 or more, some for each phase")
     covariance = max(1, epochs // 3)
-    return network, Recipe(epochs - covariance, covariance)
+    return network, Recipe(epochs_mean=epochs - covariance, epochs_covariance=covariance)
 
 
 def _published(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
@@ -201,15 +208,15 @@ def named_plan(
         Width of the networks; 1 as published.
     """
     network, recipe = _recipe(name, epochs)
-    network = replace(
+    network = _changed(
         network,
+        "network",
         n_bands=len(input.bands),
         n_latents=n_latents,
         width=network.width if width is None else width,
+        softening=softening_of(input.stretch) if network.photometry else 0.0,
     )
-    if network.photometry:
-        network = replace(network, softening=softening_of(input.stretch))
-    return TrainingPlan(input, network, replace(recipe, seed=seed), members)
+    return TrainingPlan(input, network, recipe.model_copy(update={"seed": seed}), members)
 
 
 def fine_tuning(
@@ -238,14 +245,21 @@ def fine_tuning(
         If the ensemble takes another input, or its networks have another width.
     """
     _, recipe = _recipe(name, epochs)
-    network = replace(start.networks[0].plan, latent_rmse=())
+    network = start.networks[0].plan
+    width = network.width if width is None else width
+    rate = recipe.learning_rate * FINE_TUNING_RATE
     return TrainingPlan(
         input,
-        replace(network, width=network.width if width is None else width),
-        replace(recipe, seed=seed, learning_rate=recipe.learning_rate * FINE_TUNING_RATE),
+        _changed(network, "network", latent_rmse=(), width=width),
+        recipe.model_copy(update={"seed": seed, "learning_rate": rate}),
         members or len(_like_the_first(start)),
         start,
     )
+
+
+def _changed(model: Model, place: str, **values: Any) -> Model:
+    """A copy with other values, checked."""
+    return validate_values(dict(model) | values, type(model), place, EnsembleError)
 
 
 def _recipe(name: str, epochs: int | None) -> tuple[NetworkPlan, Recipe]:
@@ -363,7 +377,7 @@ class TrainingInputs:
             input_plan = InputPlan.of_store(store, **asked)
             plan = named_plan(preset, input_plan, decoder.n_latents, **options)
         else:
-            plan = fine_tuning(preset, start, replace(start.input, **asked), **options)
+            plan = fine_tuning(preset, start, _changed(start.input, "input", **asked), **options)
         labels = _labels(files, decoder, place, seed)
         if files.catalog is not None:
             simulated = labels.simulated or is_simulated(files.catalog)

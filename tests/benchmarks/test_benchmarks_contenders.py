@@ -1,7 +1,6 @@
 """The comparison of contenders: its intervals, and that a killed run goes on."""
 
 import sys
-from dataclasses import replace
 
 import contenders
 import numpy as np
@@ -96,5 +95,5 @@ def test_a_result_of_another_recipe_is_not_taken_for_this_one(command, tmp_path,
 
 def test_every_contender_is_a_plan_and_a_recipe_that_exist():
     for name, contender in CONTENDERS.items():
-        assert replace(NetworkPlan(width=0.25), **contender.plan).n_latents == 6, name
-        assert replace(Recipe(), **contender.recipe).batch == 64, name
+        assert NetworkPlan(**({"width": 0.25} | contender.plan)).n_latents == 6, name
+        assert Recipe(**contender.recipe).batch == 64, name

@@ -74,8 +74,8 @@ def test_import_estimates_the_normalisation_from_a_cutout_store(folder):
     write_store(folder / "store", [(cutouts, place, place)], [1.0] * 5, FLOAT)
     assert "normalisation estimated from 12 sources" in run(*IMPORT, "--cutouts", "store").output
     card = json.loads((folder / "wp20" / "card.json").read_text())
-    np.testing.assert_allclose(card["input"]["normalisation"]["mean"], 3, atol=0.1)
-    np.testing.assert_allclose(card["input"]["normalisation"]["std"], 2, atol=0.1)
+    np.testing.assert_allclose(card["normalisation"]["mean"], 3, atol=0.1)
+    np.testing.assert_allclose(card["normalisation"]["std"], 2, atol=0.1)
 
 
 @pytest.mark.parametrize(

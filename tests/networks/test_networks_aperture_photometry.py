@@ -165,7 +165,7 @@ def test_photometry_alone_learns_a_colour_that_noise_does_not_hide():
     x = galaxy(bands=2, size=16, sigma=(2.0, 2.0)).repeat(512, 1, 1, 1)
     x[:, 1] *= colour[:, :, None].exp()
     x += SKY_SIGMA * torch.randn_like(x)
-    network = Network(NetworkPlan(2, 1, width=0, photometry=16, head="mean"))
+    network = Network(NetworkPlan(n_bands=2, n_latents=1, width=0, photometry=16, head="mean"))
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     for _ in range(150):
         loss = (network(x[:256])[0] - colour[:256]).square().mean()

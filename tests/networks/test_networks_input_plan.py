@@ -1,6 +1,6 @@
 """Binning, and which input a store can give."""
 
-from dataclasses import replace
+import json
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_binned_pixels_are_sums_of_squares_of_pixels():
 def test_a_bin_without_one_of_its_pixels_looks_like_sky():
     flux = np.full((1, 1, 4, 4), 5.0)
     flux[0, 0, 0, 0] = np.nan
-    plan = InputPlan(("r",), 0.25, 4, PLAIN, binning=2)
+    plan = InputPlan(bands=("r",), pixel_scale=0.25, size=4, stretch=PLAIN, binning=2)
     assert plan.prepare(flux)[0, 0].tolist() == [[0.0, 20.0], [20.0, 20.0]]
 
 
@@ -50,16 +50,18 @@ def test_a_store_without_a_band_or_with_small_cutouts_is_refused(tmp_path):
         InputPlan.of_store(store, ("g", "g"))
 
 
-def test_a_binning_that_does_not_divide_the_size_is_refused():
-    with pytest.raises(EnsembleError, match="16 pixels: binning is 3, expected a divisor"):
-        InputPlan(("r",), 0.25, 16, PLAIN, binning=3)
+def test_a_binning_that_does_not_divide_the_size_is_refused(tmp_path):
+    store = toy_store(tmp_path / "store", toy_labels(40))
+    with pytest.raises(EnsembleError, match="binning is 5; expected a divisor of the size, 16 pix"):
+        InputPlan.of_store(store, binning=5)
 
 
 def test_a_card_without_binning_is_one_of_single_pixels():
-    plan = InputPlan(("r",), 0.25, 16, PLAIN, binning=2)
-    assert InputPlan.from_card(plan.to_card()) == plan
-    old = {key: value for key, value in plan.to_card().items() if key != "binning"}
-    assert InputPlan.from_card(old) == replace(plan, binning=1)
+    plan = InputPlan(bands=("r",), pixel_scale=0.25, size=16, stretch=PLAIN, binning=2)
+    card = plan.model_dump(mode="json")
+    assert InputPlan.model_validate(json.loads(json.dumps(card))) == plan
+    del card["binning"]
+    assert InputPlan.model_validate(card).binning == 1
 
 
 def test_an_ensemble_predicts_from_binned_cutouts_what_it_does_from_coarse_ones():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from targetsel.documents.models import validate_values
 from targetsel.errors import EnsembleError
 from targetsel.networks.deconvolution import Deconvolution
 from targetsel.networks.network import (
@@ -232,7 +233,7 @@ def test_a_card_of_three_keys_still_means_the_network_it_was_written_for():
 @pytest.mark.parametrize("name", presets())
 def test_a_plan_comes_back_from_its_card(name):
     plan = presets()[name]
-    assert NetworkPlan(**json.loads(json.dumps(plan.to_card()))) == plan
+    assert NetworkPlan(**json.loads(json.dumps(plan.model_dump(mode="json")))) == plan
 
 
 def test_a_network_without_a_covariance_head_has_the_errors_of_its_plan():
@@ -241,29 +242,30 @@ def test_a_network_without_a_covariance_head_has_the_errors_of_its_plan():
     mean, factor = network(torch.randn(2, 2, 32, 32))
     assert mean.shape == (2, 3)
     assert torch.allclose(factor, torch.diag(torch.tensor([0.5, 0.6, 0.7])).expand(2, 3, 3))
-    assert NetworkPlan(**json.loads(json.dumps(plan.to_card()))) == plan
+    assert NetworkPlan(**json.loads(json.dumps(plan.model_dump(mode="json")))) == plan
     assert "rmse" not in network.state_dict()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"depth": 19}, "network plan: depth is 19, expected one of 0, 18, 34, 50"),
-        ({"deconvolution": "stems"}, "deconvolution is 'stems', expected one of 'stem'"),
-        ({"activation": "gelu"}, "activation is 'gelu', expected one of 'relu', 'mish'"),
-        ({"head": "both"}, "head is 'both', expected one of 'covariance', 'mean'"),
-        ({"attention": "yes"}, "attention is 'yes', expected one of False, True"),
-        ({"groups": 0}, "groups is 0, expected a whole number from 1 up"),
-        ({"n_bands": "5"}, "n_bands is '5', expected a whole number from 1 up"),
-        ({"width": -1.0}, "width is -1.0, expected 0 <= width <= 16"),
-        ({"photometry": -1}, "photometry is -1, expected a whole number from 0 up"),
+        ({"depth": 19}, "plan: depth is '19'; expected 0, 18, 34 or 50"),
+        ({"deconvolution": "stems"}, "deconvolution is 'stems'; expected 'stem', .*mean 'stem'"),
+        ({"activation": "gelu"}, "activation is 'gelu'; expected 'relu' or 'mish'"),
+        ({"head": "both"}, "head is 'both'; expected 'covariance' or 'mean'"),
+        ({"attention": "yes"}, "attention is 'yes'; expected a valid boolean"),
+        ({"groups": 0}, "groups is '0'; expected a whole number, 1 or more"),
+        ({"n_bands": "many"}, "n_bands is 'many'; expected a whole number, 1 or more"),
+        ({"width": -1.0}, "width is '-1.0'; expected a number, 0 to 16"),
+        ({"photometry": -1}, "photometry is '-1'; expected a whole number, 0 or more"),
+        ({"widht": 1.0}, "unknown key 'widht' .* Did you mean 'width'"),
         ({"width": 0}, "width and photometry are both 0, so the network sees nothing"),
         ({"latent_rmse": (1.0,) * 6}, "head is 'covariance'"),
-        ({"head": "mean", "latent_rmse": (1.0,)}, r"latent_rmse is \[1.0\], expected 6 positive"),
-        ({"head": "mean", "latent_rmse": (1.0,) * 5 + (0.0,)}, "expected 6 positive numbers"),
+        ({"head": "mean", "latent_rmse": (1.0,)}, "latent_rmse has 1 numbers; expected 6"),
+        ({"head": "mean", "latent_rmse": (1.0,) * 5 + (0.0,)}, "latent_rmse is '0.0'; .* above 0"),
     ],
 )
 def test_a_plan_that_means_nothing_is_refused_in_one_line(options, message):
     with pytest.raises(EnsembleError, match=message) as error:
-        NetworkPlan(**options)
+        validate_values(options, NetworkPlan, "plan", EnsembleError)
     assert "\n" not in str(error.value)

@@ -180,7 +180,7 @@ def rehash(folder):
         ({"pixel_scale": 0}, "input.pixel_scale is '0'; expected a number above 0.*arcsec"),
         ({"size": -1}, "input.size is '-1'; expected a whole number, 1 or more: pixels"),
         ({"flux_unit": "jansky"}, "input.flux_unit is 'jansky'; expected 'nanomaggy'"),
-        ({"binning": 5}, "binning is 5, expected a divisor of the size"),
+        ({"binning": 5}, "binning is 5; expected a divisor of the size"),
         ({"stretch": {}}, "missing key 'kind' in input.stretch"),
     ],
 )
@@ -250,9 +250,12 @@ def test_a_card_with_nan_is_refused_before_anything_is_scored(folder):
     ("change", "message"),
     [
         ({"nam": "mine"}, "unknown key 'nam'.* Did you mean 'name'"),
-        ({"network": {"depth": 7}}, "network plan: depth is 7, expected one of 0, 18, 34, 50"),
-        ({"network": {"widht": 1.0}}, "network plan: unknown key 'widht'. Did you mean 'width'"),
-        ({"networks": {"member-1.safetensors": {"width": 99}}}, "width is 99, expected 0 <= width"),
+        ({"network": {"depth": 7}}, "network.depth is '7'; expected 0, 18, 34 or 50"),
+        ({"network": {"widht": 1.0}}, "unknown key 'widht' in network. Did you mean 'width'"),
+        (
+            {"networks": {"member-1.safetensors": {"width": 99}}},
+            "width is '99'; expected a number, 0 to 16",
+        ),
         ({"half_precision": {"weights": "yes"}}, "half_precision.weights is 'yes'; expected"),
         ({"training": {"n_sources": 3}}, "missing key 'store_sha256' in training"),
         ({"simulated": 1}, "simulated is '1'; expected"),

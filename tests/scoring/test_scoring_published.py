@@ -172,9 +172,9 @@ def test_card_tells_normalisation_bands_spread_and_what_became_of_every_tensor(
     ensemble.write(tmp_path / "imported")
     card = json.loads((tmp_path / "imported" / "card.json").read_text())
     assert card["input"]["bands"] == ["y", "z", "i", "r", "g"]
-    assert card["input"]["normalisation"]["unit"] == "nanomaggy"
-    np.testing.assert_allclose(card["input"]["normalisation"]["mean"], [5, 4, 3, 2, 1], rtol=0.05)
-    assert card["input"]["stretch"]["sky_sigma"] == card["input"]["normalisation"]["std"]
+    assert card["normalisation"]["unit"] == "nanomaggy"
+    np.testing.assert_allclose(card["normalisation"]["mean"], [5, 4, 3, 2, 1], rtol=0.05)
+    assert card["input"]["stretch"]["sky_sigma"] == card["normalisation"]["std"]
     assert card["network"]["latent_rmse"] == list(RMSE)
     assert set(card["imported"][0]["tensors"]) == set(network.state_dict())
     novelty = Ensemble.read(tmp_path / "imported").predict(store.read(np.arange(40))).typicality
@@ -287,7 +287,7 @@ def test_billion_laughs_in_place_of_weights_are_refused_within_a_second(tmp_path
 def test_prediction_without_a_spread_is_refused(published, decoder):
     with pytest.raises(EnsembleError, match="latent_rmse: the published networks predict no spre"):
         import_ensemble([published[1]], decoder, (), plain(), plan=PLAN, size=SIZE)
-    with pytest.raises(EnsembleError, match="expected 6 positive numbers"):
+    with pytest.raises(EnsembleError, match="latent_rmse has 2 numbers; expected 6"):
         import_ensemble([published[1]], decoder, (1.0, 2.0), plain(), plan=PLAN, size=SIZE)
 
 

@@ -22,14 +22,13 @@ from safetensors import SafetensorError, safe_open
 from targetsel.errors import CutoutError, EnsembleError, OutputError, SpectrumError
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
-from targetsel.networks.network import NetworkPlan
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.training.ensemble_training import draw_training, limits, print_epochs, train_into
 from targetsel.training.examples import Split, held_out, ids_hash
 from targetsel.training.labels import Labels
 from targetsel.training.members import MemberStanding
 from targetsel.training.network_training import NetworkTraining
-from tests.training.toy_sky import N, quiet, toy_decoder, toy_labels, toy_plan, toy_store
+from tests.training.toy_sky import N, changed, quiet, toy_decoder, toy_labels, toy_plan, toy_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -165,7 +164,7 @@ def test_every_epoch_of_every_member_is_said(store, labels, tmp_path, capsys):
 
 def test_a_network_of_the_mean_gets_its_errors_from_validation_sources(store, labels, tmp_path):
     plan = toy_plan(store, epochs_mean=2)
-    plan = replace(plan, network=replace(plan.network, head="mean"))
+    plan = replace(plan, network=changed(plan.network, head="mean"))
     train_into(tmp_path / "mean", store, labels, plan, toy_decoder(), quiet)
     ensemble = Ensemble.read(tmp_path / "mean")
     rmse = np.array(ensemble.networks[0].plan.latent_rmse)
@@ -273,7 +272,7 @@ def is_finished(folder, member):
 
 def unclipped(plan):
     stretch = plan.input.stretch.model_copy(update={"clip": 1e6})
-    return replace(plan, input=replace(plan.input, stretch=stretch))
+    return replace(plan, input=changed(plan.input, stretch=stretch))
 
 
 def test_a_finished_member_is_not_trained_again(store, labels, tmp_path, monkeypatch):
@@ -291,11 +290,14 @@ def test_a_finished_member_is_not_trained_again(store, labels, tmp_path, monkeyp
     [
         (lambda plan: replace(plan, members=3), r"members was 2, now 3"),
         (
-            lambda plan: replace(plan, recipe=replace(plan.recipe, batch=16, seed=8)),
+            lambda plan: replace(plan, recipe=changed(plan.recipe, batch=16, seed=8)),
             r"recipe\.batch was 32, now 16; recipe\.seed was 0, now 8\. Give the same as before",
         ),
         (unclipped, r"input\.stretch\.clip was 2000\.0, now 1000000\.0"),
-        (lambda plan: replace(plan, network=NetworkPlan(2, 2, 0.25)), "network.width was 0.125, n"),
+        (
+            lambda plan: replace(plan, network=changed(plan.network, width=0.25)),
+            "network.width was 0.125, n",
+        ),
     ],
 )
 def test_going_on_with_another_plan_is_refused_and_says_what_changed(
@@ -357,7 +359,7 @@ def test_store_and_labels_without_a_common_source_are_refused(store, labels, tmp
 
 def test_a_band_that_the_store_lacks_is_named(store, labels, tmp_path):
     plan = toy_plan(store)
-    plan = replace(plan, input=replace(plan.input, bands=("g", "i")))
+    plan = replace(plan, input=changed(plan.input, bands=("g", "i")))
     with pytest.raises(CutoutError, match="Pack cutouts that have i too"):
         train_into(tmp_path / "new", store, labels, plan, toy_decoder(), quiet)
 

@@ -11,7 +11,7 @@ from targetsel.errors import EnsembleError, OutputError
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
 from targetsel.training.examples import TEST, PreparedCutouts, Split, augmented, thinned, turned
-from tests.training.toy_sky import toy_labels, toy_store
+from tests.training.toy_sky import changed, toy_labels, toy_store
 
 IDS = np.arange(1000)
 
@@ -113,7 +113,7 @@ def test_a_star_beyond_half_precision_stays_a_number(tmp_path):
     store = toy_store(tmp_path / "store", replace(labels, mean=labels.mean + np.array([30.0, 0.0])))
     usual = InputPlan.of_store(store)
     linear = usual.stretch.model_copy(update={"kind": "linear", "scale": 1.0, "clip": 1e6})
-    pixels = PreparedCutouts.of(tmp_path, store, np.array([1]), replace(usual, stretch=linear))
+    pixels = PreparedCutouts.of(tmp_path, store, np.array([1]), changed(usual, stretch=linear))
     assert pixels.read(np.array([0])).max() == np.float32(65504)
 
 

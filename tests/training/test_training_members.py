@@ -23,7 +23,8 @@ def members(tmp_path):
     )
     rows = np.arange(60), labels.noise, np.arange(60, 79), labels.weight
     examples = Examples(pixels.read, labels.mean, *rows)
-    plan, recipe = NetworkPlan(2, 2, 0.125), Recipe(200, 1, batch=16)
+    plan = NetworkPlan(n_bands=2, n_latents=2, width=0.125)
+    recipe = Recipe(epochs_mean=200, epochs_covariance=1, batch=16)
     return [
         Member(k, plan, recipe, examples, tmp_path / f"member-{k}.safetensors") for k in range(2)
     ]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from targetsel.documents.models import validate_values
 from targetsel.errors import EnsembleError, OutputError
 from targetsel.networks.deconvolution import Deconvolution
 from targetsel.networks.network import Network, NetworkPlan
@@ -21,7 +22,7 @@ from targetsel.training.network_training import (
     new_network,
     recompute_statistics,
 )
-from tests.training.toy_sky import toy_flux
+from tests.training.toy_sky import changed, toy_flux
 
 PLAN = NetworkPlan(n_bands=2, n_latents=2, width=0.125)
 RECIPE = Recipe(epochs_mean=3, epochs_covariance=2, batch=32, learning_rate=1e-2, seed=5)
@@ -59,7 +60,7 @@ def same_weights(one, other):
 
 def test_a_small_network_learns_brightness_and_colour_and_the_same_again_from_the_same_seed(sky):
     flux, latents = sky
-    recipe = replace(RECIPE, epochs_mean=6)
+    recipe = changed(RECIPE, epochs_mean=6)
 
     def train() -> Network:
         examples = Examples(lambda chosen: flux[chosen], latents, np.arange(160))
@@ -86,7 +87,7 @@ def test_a_network_expects_what_the_weights_say_there_is():
         noise, latents, np.arange(256), weight=np.where(latents[:, 0] > 0, 1 / 3, 1.0)
     )
     plan = NetworkPlan(n_bands=2, n_latents=1, width=0.125)
-    network = begun(examples, replace(RECIPE, epochs_mean=15, epochs_covariance=8), plan).run()
+    network = begun(examples, changed(RECIPE, epochs_mean=15, epochs_covariance=8), plan).run()
     with torch.inference_mode():
         mean, factor = network(torch.from_numpy(noise(np.arange(200))))
     assert mean.mean().item() == pytest.approx(-0.8, abs=0.1)  # (1/3 - 3) / (1/3 + 3)
@@ -102,7 +103,7 @@ def test_whoever_else_draws_random_numbers_is_not_disturbed(examples):
 
 
 def test_a_network_of_the_mean_alone_has_one_phase(examples):
-    training = begun(examples, plan=replace(PLAN, head="mean"))
+    training = begun(examples, plan=changed(PLAN, head="mean"))
     training.run()
     assert [row["phase"] for row in training.progress.history] == ["mean"] * 3
 
@@ -142,7 +143,7 @@ def validation_losses(monkeypatch, losses):
 
 def test_a_phase_ends_when_patience_is_over_and_its_best_epoch_is_kept(examples, monkeypatch):
     validation_losses(monkeypatch, [3.0, 1.0, 2.0, 2.0, 9.0, 8.0, 7.0, 6.0])
-    recipe = replace(RECIPE, epochs_mean=8, epochs_covariance=1, patience=2)
+    recipe = changed(RECIPE, epochs_mean=8, epochs_covariance=1, patience=2)
     training = begun(examples, recipe)
     kept = []
     while training.progress.phase == 0:
@@ -157,7 +158,7 @@ def test_a_phase_ends_when_patience_is_over_and_its_best_epoch_is_kept(examples,
 def test_without_validation_rows_the_last_epoch_is_kept(examples, sky):
     flux, _ = sky
     blind = replace(examples, validation=np.zeros(0, dtype=np.int64))
-    training = begun(blind, replace(RECIPE, patience=1))
+    training = begun(blind, changed(RECIPE, patience=1))
     network = training.run()
     assert len(training.progress.history) == 5
     assert training.progress.history[-1]["validation_rmse"] is None
@@ -165,7 +166,7 @@ def test_without_validation_rows_the_last_epoch_is_kept(examples, sky):
 
 
 def test_averaged_weights_are_those_that_are_kept(examples):
-    training = begun(examples, replace(RECIPE, average=0.9, epochs_mean=1))
+    training = begun(examples, changed(RECIPE, average=0.9, epochs_mean=1))
     before = [p.detach().clone() for p in training.network.parameters()]
     average, n = before, 0
     original = NetworkTraining._step
@@ -249,8 +250,8 @@ def test_a_frozen_layer_keeps_its_statistics_and_the_count_of_its_steps(frozen, 
     [
         (RECIPE, 2),
         (RECIPE, 6),
-        (replace(RECIPE, average=0.9, patience=1), 14),
-        (replace(RECIPE, optimiser="ranger", augmentation="published", clip=0.0), 10),
+        (changed(RECIPE, average=0.9, patience=1), 14),
+        (changed(RECIPE, optimiser="ranger", augmentation="published", clip=0.0), 10),
     ],
     ids=["before a checkpoint", "in the first phase", "averaged, in the second", "ranger"],
 )
@@ -324,7 +325,7 @@ def test_a_checkpoint_of_another_network_is_refused(examples, tmp_path):
     checkpoint = tmp_path / "checkpoint.safetensors"
     begun(examples).write(checkpoint)
     with pytest.raises(EnsembleError, match=r"a damaged checkpoint .* Delete it"):
-        begun(examples, plan=replace(PLAN, width=0.25)).read(checkpoint)
+        begun(examples, plan=changed(PLAN, width=0.25)).read(checkpoint)
 
 
 def test_a_checkpoint_says_where_the_training_stands(examples, tmp_path):
@@ -356,15 +357,15 @@ def test_a_training_that_diverges_says_so(examples, sky):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"optimiser": "sgd"}, "optimiser is 'sgd', expected one of adamw, ranger"),
-        ({"augmentation": "none"}, "augmentation is 'none', expected one of orientations, pub"),
-        ({"epochs_mean": 0}, "epochs_mean is 0, expected 1 or more"),
-        ({"average": 1.0}, "average is 1.0, expected 0 <= average < 1"),
+        ({"optimiser": "sgd"}, "optimiser is 'sgd'; expected 'adamw' or 'ranger'"),
+        ({"augmentation": "none"}, "augmentation is 'none'; expected 'orientations' or 'pub"),
+        ({"epochs_mean": 0}, "epochs_mean is '0'; expected a whole number, 1 or more"),
+        ({"average": 1.0}, "average is '1.0'; expected a number, 0 to below 1"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(change, message):
     with pytest.raises(EnsembleError, match=message):
-        replace(RECIPE, **change)
+        validate_values(change, Recipe, "recipe", EnsembleError)
 
 
 def test_mixed_precision_learns_too_and_its_weights_and_statistics_stay_single(monkeypatch):
@@ -382,7 +383,7 @@ def test_mixed_precision_learns_too_and_its_weights_and_statistics_stay_single(m
         return torch.autocast("cpu", torch.bfloat16)
 
     monkeypatch.setattr(training_module, "mixed_precision", mixed)
-    training = begun(examples, replace(RECIPE, epochs_mean=6, epochs_covariance=1))
+    training = begun(examples, changed(RECIPE, epochs_mean=6, epochs_covariance=1))
     training.network.stages[0].register_forward_hook(lambda *args: seen.add(args[2].dtype))
     network = training.run()
     errors = [row["validation_rmse"] for row in training.progress.history]

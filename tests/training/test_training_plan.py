@@ -10,13 +10,16 @@ from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import Network, count_parameters
 from targetsel.training.plan import differences, fine_tuning, named_plan
 from tests.conftest import tiny_ensemble
+from tests.training.toy_sky import changed
 
 
 def stretch(kind, scale, softening=1.0):
     return Stretch(kind=kind, sky_sigma=(1.0,) * 5, scale=scale, softening=softening, clip=1e6)
 
 
-GRIZY = InputPlan(("g", "r", "i", "z", "y"), 0.25, 64, stretch("linear", 20.0))
+GRIZY = InputPlan(
+    bands=("g", "r", "i", "z", "y"), pixel_scale=0.25, size=64, stretch=stretch("linear", 20.0)
+)
 
 
 def test_the_published_preset_is_the_published_network_and_recipe():
@@ -57,9 +60,9 @@ def test_a_plan_that_makes_no_sense_is_refused():
     with pytest.raises(EnsembleError, match="0 members, expected 1 or more"):
         replace(plan, members=0)
     with pytest.raises(EnsembleError, match="a network for 3 bands, but the input has g, r, i"):
-        replace(plan, network=replace(plan.network, n_bands=3))
+        replace(plan, network=changed(plan.network, n_bands=3))
     with pytest.raises(EnsembleError, match="epochs_covariance is 0, expected 1 or more"):
-        replace(plan, recipe=replace(plan.recipe, epochs_covariance=0))
+        replace(plan, recipe=changed(plan.recipe, epochs_covariance=0))
 
 
 def test_a_width_of_zero_is_not_the_usual_one():
@@ -76,7 +79,7 @@ def test_fine_tuning_takes_the_network_of_the_ensemble_and_a_quarter_of_the_rate
 
 def test_fine_tuning_on_another_input_or_network_is_refused_and_both_are_named():
     start = tiny_ensemble()
-    other = replace(start.input, pixel_scale=0.5)
+    other = changed(start.input, pixel_scale=0.5)
     with pytest.raises(
         EnsembleError, match=r"its input\.pixel_scale is 0\.25, but this training's is 0\.5"
     ):
@@ -95,14 +98,14 @@ def test_differences_name_the_entry_and_both_values():
 
 def test_fine_tuning_goes_on_with_the_networks_that_are_of_the_first_ones_kind():
     start = tiny_ensemble()
-    alone = Network(replace(start.networks[0].plan, width=0.0, photometry=4))
+    alone = Network(changed(start.networks[0].plan, width=0.0, photometry=4))
     start.networks = [start.networks[0], alone, start.networks[0]]
     plan = fine_tuning("default", start, start.input)
     assert (plan.members, [plan.start_of(k) for k in range(3)]) == (2, [0, 2, 0])
 
 
 def test_photometry_undoes_the_stretch_of_the_input():
-    asinh = replace(GRIZY, stretch=stretch("asinh", 2.0, 10.0))
+    asinh = changed(GRIZY, stretch=stretch("asinh", 2.0, 10.0))
     plan = named_plan("default", asinh, 6)
     assert plan.network.softening == 10.0
     with pytest.raises(EnsembleError, match="undoes a softening of 10, expected the stretch's 0"):
@@ -110,9 +113,9 @@ def test_photometry_undoes_the_stretch_of_the_input():
 
 
 def test_photometry_of_an_unusual_stretch_is_refused_but_fine_tuning_without_it_is_not():
-    unusual = replace(GRIZY, stretch=stretch("asinh", 3.0))
+    unusual = changed(GRIZY, stretch=stretch("asinh", 3.0))
     with pytest.raises(EnsembleError, match="expected scale 2 and no offset"):
         named_plan("default", unusual, 6)
     start = tiny_ensemble()
-    start.card["input"] = unusual.to_card()
+    start.card["input"] = unusual.model_dump(mode="json")
     assert fine_tuning("default", start, start.input).input == unusual

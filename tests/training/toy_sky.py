@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
@@ -17,6 +19,8 @@ from targetsel.spectra.decoder import Decoder
 from targetsel.training.labels import Labels
 from targetsel.training.network_training import Recipe
 from targetsel.training.plan import TrainingPlan
+
+Model = TypeVar("Model", bound=BaseModel)
 
 N = 240
 BANDS = ("g", "r")
@@ -77,3 +81,8 @@ def toy_plan(store: CutoutStore, **recipe: object) -> TrainingPlan:
 
 def quiet(message: object) -> None:
     """For trainings that need not say anything."""
+
+
+def changed(model: Model, **values: object) -> Model:
+    """A copy with other values, checked."""
+    return type(model)(**(dict(model) | values))
