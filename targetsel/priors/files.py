@@ -57,7 +57,7 @@ class PriorOptions:
         if self.n_draws < 1:
             raise SpectrumError(f"{self.n_draws} draws of every prior, expected at least 1")
         if self.redshift is None and self.redshift_error is not None:
-            raise SpectrumError("an error of the redshift without a redshift: give both")
+            raise SpectrumError("the redshift has an error but no value. Give both.")
         z, error = self.redshift, self.redshift_error
         if isinstance(z, int | float) and not 0 <= z <= HIGHEST:
             raise SpectrumError(f"redshift is {z:g}, expected 0 to {HIGHEST:g}")
@@ -253,7 +253,7 @@ def read_ids(words: str) -> set[str]:
     text = Path(words).read_text() if is_file else words.replace(",", "\n")
     found = {line.strip() for line in text.splitlines()} - {""}
     if not found:
-        raise CatalogError(f"{words}: no ids there, expected one a line")
+        raise CatalogError(f"{words}: holds no ids; expected one on each line")
     return found
 
 

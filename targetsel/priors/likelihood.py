@@ -77,8 +77,8 @@ class ObservedPixels:
         unit = float((ivar * flux).sum() / ivar.sum())
         if not unit > 0:
             raise SpectrumError(
-                f"{spectrum.place}: its weighted mean flux is {unit:.3g}, expected more than 0: "
-                "sky subtraction?"
+                f"{spectrum.place}: its weighted mean flux is {unit:.3g}, expected more than 0. "
+                "Check its sky subtraction."
             )
         return cls(spectrum.place, place, flux / unit, ivar * unit**2, unit)
 

@@ -226,8 +226,8 @@ def fill_gaps(spectra: MeasuredSpectra) -> MeasuredSpectra:
     for row, ivar in enumerate(spectra.ivar):
         if not flux[row, ivar > 0] @ basis.mean[ivar > 0] > 0:
             raise SpectrumError(
-                f"spectrum {spectra.source_id[row]} is not positive on average, so it can be "
-                "neither filled nor scaled: sky subtraction?"
+                f"spectrum {spectra.source_id[row]} is not positive on average, so its gaps "
+                "cannot be filled. Check its sky subtraction."
             )
         flux[row] = _fill(flux[row], ivar, basis)
     return replace(spectra, flux=flux)

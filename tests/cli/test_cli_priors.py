@@ -210,7 +210,7 @@ def test_one_redshift_and_one_error_may_serve_all_sources(targetsel, write, fold
         (("--redshift", "-0.1"), "redshift is -0.1, expected 0 to 10"),
         (("--redshift", "nan"), "redshift is nan, expected 0 to 10"),
         (("--redshift", "0.1", "--redshift-error", "0"), "redshift error is 0, expected more than"),
-        (("--redshift-error", "0.1"), "an error of the redshift without a redshift: give both"),
+        (("--redshift-error", "0.1"), "the redshift has an error but no value. Give both."),
     ],
 )
 def test_one_redshift_for_all_that_cannot_be_is_refused(words, message, targetsel, folder):

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.scoring.ensemble import Ensemble
+from targetsel.spectra.lines import PROXIES
 from targetsel.tables.parquet import read_footer, write_table
 from tests.calibration.known_sky import D, N, lists, write_known
 from tests.cli.typed import contents
@@ -94,8 +95,6 @@ def truth_of_others():
 
 
 NOT_A_NUMBER = pa.array(np.full(N, np.nan))
-PROXIES = ("ew_oii", "ew_hbeta", "ew_oiii", "ew_halpha", "ew_nii", "ew_halpha_nii", "ew_sii",
-           "d4000", "hdelta_a")  # fmt: skip
 
 
 @pytest.mark.parametrize(
