@@ -76,9 +76,9 @@ def main() -> None:
     store = CutoutStore.open(sky / "cutouts")
     catalog = CatalogFile.open(sky / "catalog.parquet")
     score(catalog, store, ensemble, scored, threads=given.workers)
-    calibration, coverages = calibrate(scored, truth, ensemble)
+    calibration = calibrate(scored, truth, ensemble)
     calibration.write(folder)
-    print_coverages(coverages)
+    print_coverages(calibration)
     print(f"written to {folder}; images and spectra are simulated")
 
 

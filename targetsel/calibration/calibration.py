@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer
+from pydantic import Field, PlainSerializer, field_validator
 
-from targetsel.calibration.classes import ClassMap
-from targetsel.calibration.decoder_residual import DecoderResidual
 from targetsel.calibration.latents import LatentCalibration
-from targetsel.calibration.proxies import ScoreMap, calibrated
+from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap, calibrated
 from targetsel.documents.models import DocumentModel, read_model
 from targetsel.errors import EnsembleError
 from targetsel.networks.posterior import LatentPosterior
@@ -28,10 +26,6 @@ from targetsel.tables.files import written_beside
 
 FILE_NAME = "calibration.json"
 _AGAIN = "Fit it again with 'targetsel calibrate', or remove it."
-
-
-def _class_map(value: Any) -> Any:
-    return ClassMap.from_card(value, BPT_CLASSES) if isinstance(value, dict) else value
 
 
 class CalibrationSteps(DocumentModel):
@@ -52,12 +46,15 @@ class CalibrationSteps(DocumentModel):
     latents: LatentCalibration | None
     residual: DecoderResidual | None
     maps: dict[str, ScoreMap] = Field(alias="proxies")
-    classes: (
-        Annotated[
-            InstanceOf[ClassMap], BeforeValidator(_class_map), PlainSerializer(ClassMap.to_card)
-        ]
-        | None
-    )
+    classes: ClassMap | None
+
+    @field_validator("classes")
+    @classmethod
+    def _check_classes(cls, classes: ClassMap | None) -> ClassMap | None:
+        if classes is not None and {*classes.coefficients} != {*BPT_CLASSES}:
+            names = ", ".join(classes.coefficients)
+            raise ValueError(f"classes are {names}, expected {', '.join(BPT_CLASSES)}")
+        return classes
 
     def posterior(self, posterior: LatentPosterior, magnitude: np.ndarray) -> LatentPosterior:
         """The calibrated posterior of N sources, from the predicted one.
@@ -82,6 +79,23 @@ class CalibrationSteps(DocumentModel):
         return shares if self.classes is None else self.classes(shares)
 
 
+Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4))]
+
+
+class Coverage(DocumentModel):
+    """Coverage of a central 90 % interval, over n sources that took no part in fitting.
+
+    Before and after calibration; over all of them, and the one farthest from 90 % among bins of
+    brightness.
+    """
+
+    n: int
+    before: Rounded
+    after: Rounded
+    worst_before: Rounded
+    worst_after: Rounded
+
+
 class Calibration(CalibrationSteps):
     """The content of a `calibration.json`: the steps, and a record of how they were fitted."""
 
@@ -96,7 +110,7 @@ class Calibration(CalibrationSteps):
     left_out: dict[str, int] = Field(description="sources, by the reason")
     draws: dict[Literal["seed", "n"], int]
     magnitude: str = "AB, of the cutout's central light; see imaging/measurements.py"
-    coverage_of_90_percent: dict[str, dict[str, int | float]]
+    coverage_of_90_percent: dict[str, Coverage] = Field(description="of each latent and proxy")
 
     @property
     def sha256(self) -> str:

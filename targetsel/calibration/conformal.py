@@ -8,11 +8,14 @@ Vovk et al. 2005); between the middles of bins the quantiles are interpolated li
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 import numpy as np
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 from pydantic.dataclasses import dataclass
+
+from targetsel.statistics.resampling import effective_size
 
 FEWEST_PER_BIN = 350
 MOST_BINS = 12  # default
@@ -57,11 +60,6 @@ def conformal_quantile(values: np.ndarray, probability: float, weight: np.ndarra
     return float(values[order[min(int(place), len(values) - 1)]])
 
 
-def effective_size(weight: np.ndarray) -> float:
-    """Effective number of sources of equal weight (Kish 1965)."""
-    return float(weight.sum() ** 2 / (weight**2).sum())
-
-
 @dataclass(frozen=True, eq=False, config=ARRAYS)
 class BinnedCurve:
     """L numbers as functions of x, interpolated linearly between the middles of B bins.
@@ -95,7 +93,7 @@ class BinnedCurve:
         return np.stack([np.interp(x, self.centres, each) for each in self.values.T], axis=1)
 
 
-@dataclass(frozen=True, eq=False, config=ARRAYS)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Bins:
     """Bins of x with equal numbers of sources, as many bins as there are sources for.
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from targetsel.calibration.calibration import Calibration, CalibrationSteps
-from targetsel.calibration.classes import ClassMap
-from targetsel.calibration.conformal import Bins, effective_size
-from targetsel.calibration.decoder_residual import DecoderResidual
+from targetsel.calibration.calibration import Calibration, CalibrationSteps, Coverage
+from targetsel.calibration.conformal import Bins
 from targetsel.calibration.latents import INTERVAL, LatentCalibration
-from targetsel.calibration.proxies import ScoreMap
+from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.scored.file import ScoredFile
@@ -23,6 +21,7 @@ from targetsel.scored.known_sources import KnownSources
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.lines import BPT_PROXIES, PROXIES, bpt_probabilities, measure
 from targetsel.spectra.proxies import QUANTILES, Proxies, ProxyPosterior
+from targetsel.statistics.resampling import effective_size
 from targetsel.tables.columns import matrix
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import uniform
@@ -40,7 +39,8 @@ WORST_AGREEMENT = 0.5  # rank correlation of a decoded proxy with the true one
 class DecodingEnsemble(Protocol):
     """The part of an ensemble (`scoring.ensemble.Ensemble`) that a fit needs."""
 
-    card: dict[str, Any]
+    @property
+    def name(self) -> str: ...
 
     @property
     def sha256(self) -> str: ...
@@ -52,42 +52,13 @@ class DecodingEnsemble(Protocol):
     def folded_decoder(self) -> FoldedDecoder: ...
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """Coverage of a central 90 % interval, over sources that took no part in fitting.
-
-    Attributes
-    ----------
-    name : str
-        Name of a proxy, or ``latent 1`` and so on.
-    n : int
-        Number of sources.
-    before, after : float
-        Share of all sources inside the interval, before and after calibration.
-    worst_before, worst_after : float
-        The share farthest from 90 % among bins of brightness.
-    """
-
-    name: str
-    n: int
-    before: float
-    after: float
-    worst_before: float
-    worst_after: float
-
-    def to_card(self) -> dict[str, int | float]:
-        """Entry of the calibration's file."""
-        shares = ("before", "after", "worst_before", "worst_after")
-        return {"n": self.n} | {name: round(getattr(self, name), 4) for name in shares}
-
-
 def calibrate(
     scored: Path,
     truth: Path,
     ensemble: DecodingEnsemble,
     progress: Progress = lambda done, total: None,
-) -> tuple[Calibration, list[Coverage]]:
-    """Calibration fitted to sources of known spectra, and its coverage on some of them.
+) -> Calibration:
+    """Calibration fitted to sources of known spectra, with its coverage on some of them.
 
     A hash of their group splits the sources: a first calibration is fitted to most, and its
     coverage measured on the others (`CHECKED_SHARE`). The calibration itself is then fitted to
@@ -116,9 +87,13 @@ def calibrate(
     _check_size(truth, fitted, others)
     done, total = 0, 2 * len(fitted) + len(others) + 2 * len(known)
 
-    def predicted(steps: CalibrationSteps, some: KnownSources) -> Predicted:
+    def predicted(steps: CalibrationSteps, some: KnownSources) -> dict[str, np.ndarray]:
+        """Quantiles of every proxy and shares of draws in every class, after some steps.
+
+        Empty if no proxy is known.
+        """
         nonlocal done
-        posterior, knots, shares = steps.posterior(some.posterior(), some.magnitude), [], []
+        posterior, pieces = steps.posterior(some.posterior(), some.magnitude), []
         for start in range(0, len(some) if some.proxies else 0, SOURCES_DECODED_AT_ONCE):
             rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
             part = posterior.take(rows)
@@ -126,33 +101,33 @@ def calibrate(
             measured = ensemble.folded_decoder.measure(draws, part.source_id)
             moved = steps.proxies(measured, some.magnitude[rows], seed)
             found = ProxyPosterior.from_draws(moved, moved.names)
-            knots.append({name: found.knots(name) for name in found.names})
-            shares.append(bpt_probabilities(moved))
+            knots = {name: found.knots(name) for name in found.names}
+            pieces.append(knots | bpt_probabilities(moved))
             progress(done + start + len(part), total)
         done += len(some)
-        return Predicted(_joined(knots), _joined(shares))
+        names = pieces[0] if pieces else ()
+        return {name: np.concatenate([each[name] for each in pieces]) for name in names}
 
     def fit(some: KnownSources) -> CalibrationSteps:
         steps = _latent_steps(some, ensemble.decoder, truth)
-        steps = steps.model_copy(update={"maps": _maps(some, predicted(steps, some).knots)})
-        classes = _classes(some, predicted(steps, some).shares)
+        steps = steps.model_copy(update={"maps": _maps(some, predicted(steps, some))})
+        classes = _classes(some, predicted(steps, some))
         return steps.model_copy(update={"classes": classes})
 
     first = fit(fitted)
-    coverages = _coverages(first, others, predicted(first, others).knots)
-    calibration = Calibration(
+    coverages = _coverages(first, others, predicted(first, others))
+    return Calibration(
         **dict(fit(known)),
         code_version=__version__,
-        ensemble={"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
+        ensemble={"name": ensemble.name, "sha256": ensemble.sha256},
         truth_sha256=sha256_of_file(truth),
         simulated=says_simulated(known.truth.footer),
         n_fitted=len(known),
         n_checked=len(others),
         left_out={why: count for why, count in known.left_out.items() if count},
         draws={"seed": seed, "n": n_draws},
-        coverage_of_90_percent={each.name: each.to_card() for each in coverages},
+        coverage_of_90_percent=coverages,
     )
-    return calibration, coverages
 
 
 def read_known(scored: Path, truth: Path, ensemble: DecodingEnsemble) -> KnownSources:
@@ -164,7 +139,7 @@ def read_known(scored: Path, truth: Path, ensemble: DecodingEnsemble) -> KnownSo
         Also if the scored file is not of this ensemble, or calibrated already.
     """
     with ScoredFile(scored) as file:
-        file.check_scored_by(ensemble.card.get("name", ""), ensemble.sha256)
+        file.check_scored_by(ensemble.name, ensemble.sha256)
         calibrated = file.footer.get("calibration")
     if calibrated:
         raise CatalogError(
@@ -247,35 +222,15 @@ def _maps(known: KnownSources, knots: Mapping[str, np.ndarray]) -> dict[str, Sco
     return maps
 
 
-def _classes(known: KnownSources, shares: Mapping[str, np.ndarray]) -> ClassMap | None:
+def _classes(known: KnownSources, predicted: Mapping[str, np.ndarray]) -> ClassMap | None:
     """Map of the classes in the [NII] diagram, if enough sources of each are known."""
-    if not shares or not known.proxies.keys() >= set(BPT_PROXIES):
+    if not predicted or not known.proxies.keys() >= set(BPT_PROXIES):
         return None
     true = np.stack([known.proxies[name] for name in BPT_PROXIES], axis=1)
     classes = bpt_probabilities(Proxies(known.source_id, BPT_PROXIES, true[:, None]))
     known_of = np.where(np.isfinite(true).all(axis=1), 1.0, np.nan)
+    shares = {name: predicted[name] for name in classes}
     return ClassMap.fit(shares, {n: each * known_of for n, each in classes.items()}, known.weight)
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """Predictions for N sources after some calibration steps; empty if no proxy is known.
-
-    Attributes
-    ----------
-    knots : mapping of proxy name to ndarray, shape (N, L)
-        Quantiles of every proxy.
-    shares : mapping of class to ndarray, shape (N,)
-        Shares of draws in the [NII] diagram.
-    """
-
-    knots: Mapping[str, np.ndarray]
-    shares: Mapping[str, np.ndarray]
-
-
-def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    names = pieces[0] if pieces else ()
-    return {name: np.concatenate([each[name] for each in pieces]) for name in names}
 
 
 # ---------------------------------------------------------------------- checking
@@ -283,9 +238,9 @@ def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 def _coverages(
     steps: CalibrationSteps, known: KnownSources, after: Mapping[str, np.ndarray]
-) -> list[Coverage]:
+) -> dict[str, Coverage]:
     """The coverage of every latent and proxy before and after calibration."""
-    found = []
+    found = {}
     rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
     if steps.latents is not None and len(rows):
         some = known.take(rows)
@@ -295,17 +250,15 @@ def _coverages(
             _inside(each.with_noise(some.noise).probability_below(some.latents))
             for each in (predicted, applied)
         ]
-        found += [
-            _coverage(f"latent {k + 1}", some, *(each[:, k] for each in pairs))
-            for k in range(some.latents.shape[1])
-        ]
+        for k in range(some.latents.shape[1]):
+            found[f"latent {k + 1}"] = _coverage(some, *(each[:, k] for each in pairs))
     for name in steps.maps:
         rows = np.flatnonzero(np.isfinite(known.proxies[name] + after[name].sum(axis=1)))
         if len(rows):
             true = known.proxies[name][rows]
             before = matrix(known.scored[name + QUANTILES])
             pairs = [_below(name, knots[rows], true) for knots in (before, after[name])]
-            found.append(_coverage(name, known.take(rows), *map(_inside, pairs)))
+            found[name] = _coverage(known.take(rows), *map(_inside, pairs))
     return found
 
 
@@ -317,7 +270,7 @@ def _inside(below: np.ndarray) -> np.ndarray:
     return np.abs(below - 0.5) < INTERVAL / 2
 
 
-def _coverage(name: str, known: KnownSources, before: np.ndarray, after: np.ndarray) -> Coverage:
+def _coverage(known: KnownSources, before: np.ndarray, after: np.ndarray) -> Coverage:
     bins = Bins.of(known.magnitude, known.weight).rows()
 
     def share(inside: np.ndarray, rows: np.ndarray) -> float:
@@ -327,5 +280,10 @@ def _coverage(name: str, known: KnownSources, before: np.ndarray, after: np.ndar
         return max((share(inside, rows) for rows in bins), key=lambda s: abs(s - INTERVAL))
 
     everyone = np.arange(len(known))
-    overall = share(before, everyone), share(after, everyone)
-    return Coverage(name, len(known), *overall, worst(before), worst(after))
+    return Coverage(
+        n=len(known),
+        before=share(before, everyone),
+        after=share(after, everyone),
+        worst_before=worst(before),
+        worst_after=worst(after),
+    )

@@ -21,10 +21,10 @@ from targetsel.calibration.conformal import (
     BinnedCurve,
     Bins,
     conformal_quantile,
-    effective_size,
 )
 from targetsel.networks.deviations import Deviations
 from targetsel.networks.posterior import LatentPosterior
+from targetsel.statistics.resampling import effective_size
 
 INTERVAL = 0.9  # the central interval whose coverage a stretch corrects
 N_ROUNDS = 3

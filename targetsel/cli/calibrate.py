@@ -12,7 +12,7 @@ from targetsel.cli.terminal import print_table, progress_bar
 from targetsel.errors import OutputError
 
 if TYPE_CHECKING:
-    from targetsel.calibration.fitting import Coverage
+    from targetsel.calibration.calibration import Calibration
 
 HEADINGS = ("90 % intervals of", "before", "after", "worst bin before", "worst bin after")
 
@@ -45,9 +45,9 @@ def calibrate(
         raise OutputError(f"{place}: is there already. Replace it with --force, or remove it.")
     read = Ensemble.read(folder, calibrated=False)
     with progress_bar("calibrating") as progress:
-        calibration, coverages = fit(scored, truth, read, progress)
+        calibration = fit(scored, truth, read, progress)
     calibration.write(folder)
-    print_coverages(coverages)
+    print_coverages(calibration)
     simulated = "; images and spectra are simulated" if calibration.simulated else ""
     typer.echo(
         f"fitted to {calibration.n_fitted:,} sources; these are the intervals of "
@@ -56,8 +56,10 @@ def calibrate(
     typer.echo(f"written to {place}")
 
 
-def print_coverages(coverages: list[Coverage]) -> None:
+def print_coverages(calibration: Calibration) -> None:
     """Print the coverage of intervals, overall and in the worst bin of brightness."""
     shares = ("before", "after", "worst_before", "worst_after")
-    rows = [(each.name, *(f"{getattr(each, s):.1%}" for s in shares)) for each in coverages]
-    print_table(HEADINGS, rows)
+    found = calibration.coverage_of_90_percent.items()
+    print_table(
+        HEADINGS, [(name, *(f"{getattr(each, s):.1%}" for s in shares)) for name, each in found]
+    )

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import KDTree
 
-from targetsel.calibration.conformal import effective_size
+from targetsel.statistics.resampling import effective_size
 
 NEIGHBOURS = 10
 INSIDE = 0.99  # of the training sources themselves have support

@@ -14,12 +14,12 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.special import gammaln, logsumexp
 
-from targetsel.calibration.conformal import effective_size
 from targetsel.priors.likelihood import AMPLITUDES, N_TILTS, Likelihood, interpolated, solve
 from targetsel.priors.prior import RedshiftPrior
 from targetsel.priors.spectral_model import FINENESS
 from targetsel.spectra.grid import LOG_STEP, N_PIXELS
 from targetsel.statistics.gaussian_mixture import GaussianMixture
+from targetsel.statistics.resampling import effective_size
 
 STEP = LOG_STEP / 2  # step of the grid of log10(1 + redshift)
 N_DIRECTIONS = 16

@@ -65,7 +65,7 @@ def draw_source(
     if output.suffix.lower() not in FORMATS:
         raise OutputError(f"{output}: expected a name that ends in {' or '.join(FORMATS)}.")
     with ScoredFile(scored, ["status"]) as file:
-        file.check_scored_by(ensemble.card.get("name", ""), ensemble.sha256)
+        file.check_scored_by(ensemble.name, ensemble.sha256)
         table = file.row_of(source_id)
         own_id = table[file.names["source_id"]].to_numpy()
     if table["status"][0].as_py() != "ok":

@@ -6,6 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -69,7 +70,7 @@ class ScoredFile:
                     "Score the catalog again."
                 )
 
-    def __enter__(self) -> ScoredFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,7 +80,7 @@ class ScoredFile:
         return sum(self.group_sizes)
 
     @contextlib.contextmanager
-    def again(self) -> Iterator[ScoredFile]:
+    def again(self) -> Iterator[Self]:
         """The same file opened once more, to be read by another thread at the same time."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)

@@ -68,6 +68,11 @@ class Ensemble:
         return InputPlan.model_validate(self.card["input"])
 
     @property
+    def name(self) -> str:
+        """Name on the card; empty where it has none."""
+        return str(self.card.get("name", ""))
+
+    @property
     def sha256(self) -> str:
         """A hash of everything: the card, which holds the hashes of all weights."""
         import hashlib

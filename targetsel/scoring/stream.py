@@ -75,7 +75,7 @@ def score(
     output = Path(output)
     check_output(output, (catalog.path, store.path))
     plan = ensemble.input
-    check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.card.get("name", ""))
+    check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name)
     check_names(catalog.schema, str(catalog.path))
     catalog.check()
     provenance = _provenance(store, ensemble, options)
@@ -180,7 +180,7 @@ def _provenance(store: CutoutStore, ensemble: Ensemble, options: ScoreOptions) -
     calibration = ensemble.calibration
     return {
         "targetsel": __version__,
-        "ensemble": {"name": ensemble.card.get("name", ""), "sha256": ensemble.sha256},
+        "ensemble": {"name": ensemble.name, "sha256": ensemble.sha256},
         DECODER_KEY: ensemble.card["files"].get("decoder.safetensors"),
         "calibration": calibration.provenance if calibration else None,
         "cutouts": {"sha256": store.sha256},

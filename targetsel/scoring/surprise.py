@@ -81,7 +81,7 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
     """
     needed = (STATUS, "member_mean", "member_cov", *(name + QUANTILES for name in PROXIES))
     with ScoredFile(scored, needed) as file:
-        file.check_scored_by(ensemble.card.get("name", ""), ensemble.sha256)
+        file.check_scored_by(ensemble.name, ensemble.sha256)
         if "surprise" in file.schema.names:
             raise CatalogError(
                 f"{scored}: has a column 'surprise' already. Give the file of 'score'."

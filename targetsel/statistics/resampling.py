@@ -137,6 +137,11 @@ class Resampling:
 # ---------------------------------------------------------------------- weighted statistics
 
 
+def effective_size(weight: np.ndarray) -> float:
+    """Effective number of sources of equal weight (Kish 1965)."""
+    return float(weight.sum() ** 2 / (weight**2).sum())
+
+
 def mean_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Function of weights (N,) that returns the weighted mean of `values` over the first axis."""
     return lambda weight: np.tensordot(weight, values, 1) / weight.sum()

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from targetsel.calibration.conformal import BinnedCurve, Bins, conformal_quantile, effective_size
+from targetsel.calibration.conformal import BinnedCurve, Bins, conformal_quantile
+from targetsel.statistics.resampling import effective_size
 
 
 def equal(n):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from targetsel.calibration.decoder_residual import DecoderResidual
+from targetsel.calibration.proxies import DecoderResidual
 from targetsel.spectra.proxies import Proxies
 
 NAMES = ("ew_halpha", "ew_nii")

@@ -49,18 +49,18 @@ def changed(path, place, **columns):
 
 
 def test_on_sources_it_was_not_fitted_to_intervals_hold_what_they_claim(found):
-    _, coverages = found
-    assert [each.name for each in coverages] == [f"latent {k + 1}" for k in range(D)] + [*PROXIES]
-    for each in coverages:
+    coverages = found.coverage_of_90_percent
+    assert list(coverages) == [f"latent {k + 1}" for k in range(D)] + [*PROXIES]
+    for each in coverages.values():
         # 190 sources: a standard deviation of 2.2 points
         assert each.before < 0.8, each
         assert each.after == pytest.approx(0.9, abs=0.08), each
         assert each.n == pytest.approx(0.3 * N, abs=40)
-    assert np.mean([each.after for each in coverages]) == pytest.approx(0.9, abs=0.025)
+    assert np.mean([each.after for each in coverages.values()]) == pytest.approx(0.9, abs=0.025)
 
 
 def test_deviations_twice_as_large_as_claimed_are_found(found):
-    latents = found[0].latents
+    latents = found.latents
     predicted = posterior()
     after = latents.apply(predicted, np.full(N, 17.0))
     wider = np.sqrt(np.diagonal(after.cov / predicted.cov, axis1=1, axis2=2))
@@ -68,13 +68,13 @@ def test_deviations_twice_as_large_as_claimed_are_found(found):
 
 
 def test_a_calibration_says_what_it_was_fitted_to(found, files, ensemble):
-    calibration = found[0]
+    calibration = found
     assert calibration.ensemble == {"name": "tiny", "sha256": ensemble.sha256}
     assert calibration.simulated is True
     assert calibration.n_fitted == N
     assert calibration.n_checked == pytest.approx(0.3 * N, abs=40)
     assert len(calibration.truth_sha256) == 64
-    assert calibration.coverage_of_90_percent["d4000"]["before"] < 0.8
+    assert calibration.coverage_of_90_percent["d4000"].before < 0.8
     assert str(files[0].parent) not in calibration.model_dump_json()
 
 
@@ -85,31 +85,30 @@ def test_row_order_changes_nothing(files, ensemble, tmp_path):
     cards = []
     for k, rows in enumerate((table, table.take(pa.array(order)))):
         write_table(rows, tmp_path / f"{k}.parquet", read_footer(truth))
-        calibration, _ = calibrate(scored, tmp_path / f"{k}.parquet", ensemble)
+        calibration = calibrate(scored, tmp_path / f"{k}.parquet", ensemble)
         cards.append(calibration.model_dump(mode="json") | {"truth_sha256": ""})
     assert cards[0] == cards[1]
 
 
 def test_proxies_alone_give_a_calibration_of_proxies(files, ensemble, tmp_path):
     scored, truth = files
-    calibration, coverages = calibrate(
+    calibration = calibrate(
         scored, changed(truth, tmp_path / "truth.parquet", latent=None), ensemble
     )
     assert calibration.latents is None
     assert calibration.residual is None
-    assert [each.name for each in coverages] == list(PROXIES)
-    assert np.mean([each.after for each in coverages]) == pytest.approx(0.9, abs=0.03)
+    coverages = calibration.coverage_of_90_percent
+    assert list(coverages) == list(PROXIES)
+    assert np.mean([each.after for each in coverages.values()]) == pytest.approx(0.9, abs=0.03)
 
 
 def test_latents_alone_give_a_calibration_of_latents(files, ensemble, tmp_path):
     scored, truth = files
     nothing = dict.fromkeys(PROXIES)
-    calibration, coverages = calibrate(
-        scored, changed(truth, tmp_path / "truth.parquet", **nothing), ensemble
-    )
+    calibration = calibrate(scored, changed(truth, tmp_path / "truth.parquet", **nothing), ensemble)
     assert calibration.residual is None
     assert calibration.maps == {}
-    assert len(coverages) == D
+    assert len(calibration.coverage_of_90_percent) == D
 
 
 def test_sources_of_one_group_are_never_parted(files, ensemble, tmp_path):
@@ -124,7 +123,7 @@ def test_sources_of_one_group_are_never_parted(files, ensemble, tmp_path):
 def test_a_calibration_lies_with_its_ensemble_and_comes_back(found, ensemble_folder, tmp_path):
     folder = tmp_path / "tiny"
     shutil.copytree(ensemble_folder, folder)
-    ensemble, calibration = Ensemble.read(folder), found[0]
+    ensemble, calibration = Ensemble.read(folder), found
     calibration.write(folder)
     again = Calibration.read(folder, ensemble.sha256, D)
     assert again.sha256 == calibration.sha256
@@ -135,7 +134,7 @@ def test_a_calibration_lies_with_its_ensemble_and_comes_back(found, ensemble_fol
 
 
 def test_a_calibration_of_another_ensemble_is_refused(found, tmp_path):
-    found[0].write(tmp_path)
+    found.write(tmp_path)
     with pytest.raises(EnsembleError, match=r"was fitted for the ensemble .* Fit it again with"):
         Calibration.read(tmp_path, "0" * 64, D)
 
@@ -158,7 +157,7 @@ def test_a_calibration_of_another_ensemble_is_refused(found, tmp_path):
     ],
 )
 def test_a_damaged_calibration_is_refused(found, ensemble, tmp_path, spoil, message):
-    found[0].write(tmp_path)
+    found.write(tmp_path)
     path = tmp_path / FILE_NAME
     path.write_text(spoil(json.loads(path.read_text())))
     with pytest.raises(EnsembleError, match=message) as caught:
@@ -175,7 +174,7 @@ def test_the_shipped_calibration_is_written_as_it_was_read():
 
 
 def test_a_proxy_without_a_map_is_named_with_what_to_do(found):
-    calibration = found[0]
+    calibration = found
     assert calibration.summary.endswith("sources of known spectra (simulated)")
     assert "not_calibrated" not in calibration.provenance
     maps = {name: each for name, each in calibration.maps.items() if name != "ew_sii"}
@@ -186,14 +185,14 @@ def test_a_proxy_without_a_map_is_named_with_what_to_do(found):
 
 
 def test_a_calibration_of_a_proxy_that_is_not_predicted_is_refused(found, ensemble, tmp_path):
-    maps = found[0].maps | {"ew_new": found[0].maps["ew_sii"]}
-    found[0].model_copy(update={"maps": maps}).write(tmp_path)
+    maps = found.maps | {"ew_new": found.maps["ew_sii"]}
+    found.model_copy(update={"maps": maps}).write(tmp_path)
     with pytest.raises(EnsembleError, match=r"is of 'ew_new', which is not predicted\. Mark it"):
         Calibration.read(tmp_path, ensemble.sha256, D)
 
 
 def test_a_calibration_of_another_number_of_latents_is_refused(found, ensemble, tmp_path):
-    found[0].write(tmp_path)
+    found.write(tmp_path)
     with pytest.raises(EnsembleError, match=r"is of 6 latents, but .* has 7\. Fit it again"):
         Calibration.read(tmp_path, ensemble.sha256, D + 1)
 
@@ -222,7 +221,7 @@ def test_rows_with_nan_for_a_truth_are_dropped_and_counted(files, ensemble, tmp_
     latents = np.stack(table["latent"].to_pylist())
     latents[:30] = np.nan
     holed = changed(truth, tmp_path / "t.parquet", latent=lists(latents), **spoilt)
-    calibration, _ = calibrate(scored, holed, ensemble)
+    calibration = calibrate(scored, holed, ensemble)
     assert calibration.left_out == {"with NaN for a truth": 30}
     assert calibration.n_fitted == N - 30
 

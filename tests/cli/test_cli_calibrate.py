@@ -18,7 +18,7 @@ from tests.calibration.known_sky import N, write_known
 def fitted(ensemble_folder, tmp_path_factory):
     """Known sources, and the calibration that they ask for; read only."""
     files = write_known(tmp_path_factory.mktemp("known"), Ensemble.read(ensemble_folder))
-    return files, calibrate(*files, Ensemble.read(ensemble_folder))[0]
+    return files, calibrate(*files, Ensemble.read(ensemble_folder))
 
 
 @pytest.fixture
