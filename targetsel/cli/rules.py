@@ -22,8 +22,8 @@ from targetsel.rules.formula import ColumnValue
 from targetsel.rules.functions import FUNCTIONS
 from targetsel.rules.lint import STRANGE
 from targetsel.rules.lint import lint as remarks_on
+from targetsel.rules.rule_file import json_schema
 from targetsel.rules.rules import Rules, find_rules
-from targetsel.rules.schema import json_schema
 from targetsel.tables.files import written_beside
 
 app = typer.Typer(help="Check, format and describe rule files.", no_args_is_help=True)

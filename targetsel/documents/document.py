@@ -43,19 +43,19 @@ class Scalar(str):
 
 
 class Sequence(list["Node"]):
-    """A list; `place` is the location of its first character."""
+    """A list; `place` is the location of its first character, `flow` whether it is in brackets."""
 
-    def __init__(self, place: SourceLocation) -> None:
+    def __init__(self, place: SourceLocation, flow: bool = False) -> None:
         super().__init__()
-        self.place = place
+        self.place, self.flow = place, flow
 
 
 class Map(dict[str, "Node"]):
-    """A map; `place` is the location of its first character, `keys_at` those of its keys."""
+    """A map; `place` and `flow` as of a list, `keys_at` are the locations of its keys."""
 
-    def __init__(self, place: SourceLocation) -> None:
+    def __init__(self, place: SourceLocation, flow: bool = False) -> None:
         super().__init__()
-        self.place = place
+        self.place, self.flow = place, flow
         self.keys_at: dict[str, SourceLocation] = {}
 
 
@@ -139,7 +139,8 @@ class _Builder:
             if isinstance(event, yaml.ScalarEvent):
                 self._add(self._scalar(event, place))
                 return
-            node = Map(place) if isinstance(event, yaml.MappingStartEvent) else Sequence(place)
+            kind = Map if isinstance(event, yaml.MappingStartEvent) else Sequence
+            node = kind(place, event.flow_style)
             self._add(node)
             self.stack.append(node)
             self.key.append(None)

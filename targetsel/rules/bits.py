@@ -19,7 +19,7 @@ from pathlib import Path
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError
-from targetsel.rules.classes import HIGHEST, TargetClass
+from targetsel.rules.rule_file import HIGHEST, TargetClass
 from targetsel.tables.files import written_beside
 
 FILE = "rules.bits"

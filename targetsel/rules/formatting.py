@@ -6,10 +6,8 @@ review. What a file means is compared before and after.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from typing import Any
-
-import yaml
 
 from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document
 from targetsel.documents.source_location import SourceLocation
@@ -21,7 +19,6 @@ from targetsel.rules.functions import parse
 _EXPRESSIONS = ("where", "rank", "priority")
 _TIGHT_AFTER = ("(", "[", "~")
 _TIGHT_BEFORE = (")", "]", ",")
-BEYOND = "this layout is beyond fmt; nothing was changed"
 
 
 def formatted(text: str, file: str = "rules") -> str:
@@ -34,16 +31,14 @@ def formatted(text: str, file: str = "rules") -> str:
     """
     tree = read_document(text, file)
     lines = _respaced(text.replace("\r\n", "\n").split("\n"), tree)
-    try:
-        lines = _reindented(lines)
-    except yaml.YAMLError:  # two readers of YAML do not agree on what this is
-        raise SourceLocation(file).error(BEYOND) from None
+    lines = _reindented(lines, _indents(tree))
     while lines and not lines[-1].strip():
         lines.pop()
     result = "\n".join(_without_double_gaps(lines)) + "\n"
-    if _content(read_document(result, file)) != _content(tree):
-        raise SourceLocation(file).error(BEYOND)
-    return result
+    with contextlib.suppress(RuleError):
+        if _content(read_document(result, file)) == _content(tree):
+            return result
+    raise SourceLocation(file).error("fmt cannot format this layout; nothing was changed")
 
 
 # --- expressions ---------------------------------------------------------------------------------
@@ -106,9 +101,8 @@ def _is_sign(words: list[tuple[str, str]], i: int) -> bool:
 # --- layout --------------------------------------------------------------------------------------
 
 
-def _reindented(lines: list[str]) -> list[str]:
-    """The lines, those that begin an entry of a map or list indented by its level."""
-    indent = _indents("\n".join(lines))
+def _reindented(lines: list[str], indent: dict[int, int]) -> list[str]:
+    """The lines, those that begin an entry of a map or list indented as `indent` says."""
     result: list[str] = []
     shift = 0
     waiting: list[int] = []  # lines of comment, which go with the entry below them
@@ -131,32 +125,15 @@ def _reindented(lines: list[str]) -> list[str]:
     return [re.sub(r"(?<=\S) +$", "", line) for line in result]
 
 
-def _indents(text: str) -> dict[int, int]:
+def _indents(node: Node, level: int = 0) -> dict[int, int]:
     """For every line that begins an entry of a block map or list, its indentation."""
-    indents: dict[int, int] = {}
-    stack: list[Any] = []  # the events that began the maps and lists we are in
-    is_key: list[bool] = []
-
-    def note(event: Any) -> None:
-        """An entry begins: a key of a map, or an item of a list behind its dash."""
-        level = sum(not each.flow_style for each in stack) - 1
-        if not stack or stack[-1].flow_style:
-            return
-        if isinstance(stack[-1], yaml.SequenceStartEvent) or is_key[-1]:
-            indents.setdefault(event.start_mark.line, 2 * level)
-
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.CollectionEndEvent):
-            stack.pop()
-            is_key.pop()
-        elif isinstance(event, yaml.NodeEvent):
-            note(event)
-            if stack and isinstance(stack[-1], yaml.MappingStartEvent):
-                is_key[-1] = not is_key[-1]
-            if isinstance(event, yaml.CollectionStartEvent):
-                stack.append(event)
-                is_key.append(True)
-    return indents
+    if isinstance(node, Scalar) or node.flow:
+        return {}
+    places = list(node.keys_at.values()) if isinstance(node, Map) else [each.place for each in node]
+    found = {place.line - 1: 2 * level for place in places}
+    for each in node.values() if isinstance(node, Map) else node:
+        found = _indents(each, level + 1) | found
+    return found
 
 
 def _without_double_gaps(lines: list[str]) -> list[str]:

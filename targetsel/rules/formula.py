@@ -24,7 +24,15 @@ class Formula:
 
     @property
     def children(self) -> tuple[Formula, ...]:
-        return ()
+        """The formulas directly below this one."""
+        found: list[Formula] = []
+        for each in fields(self):
+            part = getattr(self, each.name)
+            if isinstance(part, Formula):
+                found.append(part)
+            elif isinstance(part, tuple):
+                found += part
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,6 @@ class Operation(Formula):
     name: str
     values: tuple[Formula, ...]
 
-    @property
-    def children(self) -> tuple[Formula, ...]:
-        return self.values
-
 
 @dataclass(frozen=True)
 class Quantile(Formula):
@@ -76,10 +80,6 @@ class CatalogQuantile(Formula):
     value: Formula
     probability: float
 
-    @property
-    def children(self) -> tuple[Formula, ...]:
-        return (self.value,)
-
 
 @dataclass(frozen=True)
 class Probability(Formula):
@@ -87,20 +87,12 @@ class Probability(Formula):
 
     condition: Formula
 
-    @property
-    def children(self) -> tuple[Formula, ...]:
-        return (self.condition,)
-
 
 @dataclass(frozen=True)
 class Compare(Formula):
     operator: str
     left: Formula
     right: Formula
-
-    @property
-    def children(self) -> tuple[Formula, ...]:
-        return (self.left, self.right)
 
 
 @dataclass(frozen=True)
@@ -110,10 +102,6 @@ class Missing(Formula):
     value: Formula
     negated: bool = False
 
-    @property
-    def children(self) -> tuple[Formula, ...]:
-        return (self.value,)
-
 
 @dataclass(frozen=True)
 class Flag(Formula):
@@ -121,10 +109,6 @@ class Flag(Formula):
 
     column: ColumnValue
     negated: bool = False
-
-    @property
-    def children(self) -> tuple[Formula, ...]:
-        return (self.column,)
 
 
 @dataclass(frozen=True)
@@ -134,10 +118,6 @@ class HasBit(Formula):
     column: ColumnValue
     bits: int
     negated: bool = False
-
-    @property
-    def children(self) -> tuple[Formula, ...]:
-        return (self.column,)
 
 
 class Finder(Protocol):
@@ -159,10 +139,6 @@ class Lookup(Formula):
     of: tuple[ColumnValue, ...]
     negated: bool = False
 
-    @property
-    def children(self) -> tuple[Formula, ...]:
-        return self.of
-
 
 @dataclass(frozen=True)
 class Except(Formula):
@@ -170,27 +146,15 @@ class Except(Formula):
 
     condition: Formula
 
-    @property
-    def children(self) -> tuple[Formula, ...]:
-        return (self.condition,)
-
 
 @dataclass(frozen=True)
 class All(Formula):
     parts: tuple[Formula, ...]
 
-    @property
-    def children(self) -> tuple[Formula, ...]:
-        return self.parts
-
 
 @dataclass(frozen=True)
 class Any(Formula):
     parts: tuple[Formula, ...]
-
-    @property
-    def children(self) -> tuple[Formula, ...]:
-        return self.parts
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from targetsel.errors import did_you_mean
 from targetsel.expressions.grammar import Branch, NameNode, Node, unwrapped, walk
 from targetsel.rules import formula as f
 from targetsel.rules.bits import FILE, BitLock
-from targetsel.rules.classes import TargetClass
 from targetsel.rules.columns import CatalogColumns, UnseenColumns
 from targetsel.rules.plan import ClassFormulas, plan_for
+from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import CATALOG, scored_columns
 from targetsel.tables.columns import schema_of

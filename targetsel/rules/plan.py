@@ -36,8 +36,8 @@ from targetsel.errors import RuleError
 from targetsel.expressions.grammar import unwrapped
 from targetsel.rules import formula as f
 from targetsel.rules.binding import Binder
-from targetsel.rules.classes import Exclusion, Preamble, TargetClass
 from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.rule_file import Exclusion, Preamble, TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.sky.external_files import ExternalFiles
 from targetsel.sky.positions import Region

@@ -8,129 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import ConfigDict, Field, StringConstraints, field_validator
-
-from targetsel.documents.document import Map, read_document, read_text
-from targetsel.documents.models import (
-    DocumentModel,
-    Integer,
-    NonEmptyText,
-    OneOrMany,
-    PlacedText,
-    validate,
-)
+from targetsel.documents.document import read_document, read_text
+from targetsel.documents.models import validate
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError, did_you_mean
-from targetsel.expressions.grammar import KEYWORDS, VALUES, Node, names
+from targetsel.expressions.grammar import Node, names
 from targetsel.rules.bits import BitLock
-from targetsel.rules.classes import Exclusion, Expression, Preamble, TargetClass
-from targetsel.rules.functions import FUNCTIONS
+from targetsel.rules.rule_file import SCHEMA, ExtendedFile, Preamble, RuleFile, TargetClass
 from targetsel.sky.footprint import Footprint
 
-SCHEMA = "targetsel/rules/v1"
 MAX_DEFINITIONS = 256
 MAX_LEVELS = 8  # levels of definitions that build on definitions
 MAX_EXTENDS = 4
-_WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
-_Word = Annotated[str, StringConstraints(pattern=f"^{_WORD.pattern}$")]
-
-
-class ExtendedFile(DocumentModel):
-    """A rule file that others extend: of the keys of a rule file only the schema is required."""
-
-    model_config = ConfigDict(title="the rule file")
-
-    format: Literal["targetsel/rules/v1"] = Field(alias="schema")
-    name: NonEmptyText | None = Field(default=None, description="written into target lists")
-    description: str = Field(default="", description="What the targets are for.")
-    source: str = Field(default="", description="The paper or proposal behind the rules.")
-    seed: Annotated[Integer, Field(ge=0, le=2**63 - 1)] = Field(
-        default=0, description="with the source's id, all that ties and samples depend on"
-    )
-    extends: PlacedText | None = Field(
-        default=None, description="A rule file of this folder, for its define and footprint."
-    )
-    define: dict[_Word, Expression] = Field(
-        default_factory=dict, description="Named conditions and numbers."
-    )
-    footprint: Footprint = Field(
-        default_factory=lambda: Footprint(),
-        description="Where on the sky; files, cones, boxes, polygons, HEALPix pixels.",
-    )
-    exclude: Annotated[tuple[Exclusion, ...], OneOrMany()] = Field(
-        default=(), description="Sources that no class takes."
-    )
-    classes: dict[_Word, TargetClass] = Field(
-        default_factory=dict, description="The target classes, by name."
-    )
-
-    @field_validator("define", mode="before")
-    @classmethod
-    def _check_definitions(cls, value: Any) -> Any:
-        for name, place in _keys(value).items():
-            if not _WORD.fullmatch(name) or name in KEYWORDS or name.lower() in VALUES:
-                raise place.error(
-                    f"'{name}' cannot be a name; use letters, digits and _, and no word of the "
-                    "language"
-                )
-            if name in FUNCTIONS:
-                raise place.error(f"'{name}' is already a function")
-        return value
-
-    @field_validator("classes", mode="wrap")
-    @classmethod
-    def _name_classes(cls, value: Any, handler: Any) -> dict[str, TargetClass]:
-        keys = _keys(value)
-        for name, place in keys.items():
-            if not _WORD.fullmatch(name):
-                raise place.error(
-                    f"'{name}' cannot be the name of a class; use letters, digits and _"
-                )
-        found: dict[str, TargetClass] = {}
-        for name, target_class in handler(value).items():
-            each = target_class.named(name, keys.get(name))
-            _check_class(each, found)
-            found[name] = each
-        if not found:
-            raise ValueError("there are no classes; add at least one")
-        return found
-
-
-class RuleFile(ExtendedFile):
-    """A rule file."""
-
-    name: NonEmptyText = Field(description="written into target lists")
-    classes: dict[_Word, TargetClass] = Field(description="The target classes, by name.")
-
-
-def _keys(value: Any) -> Mapping[str, SourceLocation]:
-    if isinstance(value, Map):
-        return value.keys_at
-    return {name: SourceLocation() for name in value} if isinstance(value, dict) else {}
-
-
-def _check_class(target_class: TargetClass, above: Mapping[str, TargetClass]) -> None:
-    """Raise if a class has the bit of one above it, or names one that is not above it."""
-    for other in above.values():
-        if other.bit == target_class.bit:
-            raise target_class.place_of("bit").error(
-                f"bit {other.bit} is already used by {other.name} (line {other.place_of().line})"
-            )
-    for name in target_class.unless:
-        if name not in above:
-            known = f" Above {target_class.name} are {', '.join(above)}."
-            first = f" {target_class.name} is the first."
-            hint = did_you_mean(name, above) or (known if above else first)
-            raise getattr(name, "place", SourceLocation()).error(
-                f"unless names a class above this one, not '{name}'.{hint}"
-            )
 
 
 @dataclass(frozen=True)
@@ -338,37 +234,25 @@ def _definitions(read: list[_Read]) -> dict[str, Node]:
             raise each.content.place_of("define").error(
                 f"define may hold {MAX_DEFINITIONS} names at most"
             )
-    for name in define:
-        _check_cycle(name, define, places)
-    _check_levels(define, places)
+    _check_order(define, places)
     return define
 
 
-def _check_cycle(start: str, define: dict[str, Node], places: dict[str, SourceLocation]) -> None:
-    """Raise if the definition `start` leads back to itself."""
-    paths = [[start]]
-    seen = set()
-    while paths:
-        path = paths.pop()
-        for name in names(define[path[-1]]):
-            if name == start:
-                cycle = " -> ".join([*path, start])
-                raise places[start].error(f"definitions form a cycle: {cycle}")
-            if name in define and name not in seen:
-                seen.add(name)
-                paths.append([*path, name])
-
-
-def _check_levels(define: dict[str, Node], places: dict[str, SourceLocation]) -> None:
-    """Raise if definitions build on one another in more than `MAX_LEVELS` levels."""
+def _check_order(define: dict[str, Node], places: dict[str, SourceLocation]) -> None:
+    """Raise if definitions build on themselves, or on one another in too many levels."""
     below = {
         name: [each for each in names(node) if each in define] for name, node in define.items()
     }
-    high = set(define)
-    for _ in range(MAX_LEVELS):
-        high = {name for name in high if any(each in high for each in below[name])}
-    if high:
-        name = min(high, key=list(define).index)
-        raise places[name].error(
-            f"'{name}' builds on definitions more than {MAX_LEVELS} levels deep; write some out"
-        )
+    try:
+        order = list(TopologicalSorter(below).static_order())
+    except CycleError as error:
+        cycle = error.args[1][::-1]
+        raise places[cycle[0]].error(f"definitions form a cycle: {' -> '.join(cycle)}") from None
+    level: dict[str, int] = {}
+    for name in order:
+        level[name] = max((level[each] + 1 for each in below[name]), default=0)
+    for name in define:
+        if level[name] >= MAX_LEVELS:
+            raise places[name].error(
+                f"'{name}' builds on definitions more than {MAX_LEVELS} levels deep; write some out"
+            )

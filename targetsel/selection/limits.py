@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from scipy.spatial import cKDTree
 
-from targetsel.rules.classes import TargetClass
 from targetsel.rules.plan import ClassFormulas
+from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
 from targetsel.selection.membership import Membership

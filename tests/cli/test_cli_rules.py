@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from targetsel.cli.rules import app
-from targetsel.rules.schema import json_schema
+from targetsel.rules.rule_file import json_schema
 from targetsel.tables.parquet import described, write_table
 from tests.selection.scored_by_hand import rule_text
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from targetsel.rules.classes import Limit, TargetClass
+from targetsel.rules.rule_file import Limit, TargetClass
 from targetsel.selection import limits as module
 from targetsel.selection.limits import MEMBER, ClassLimits
 from targetsel.sky.catalog import Catalog

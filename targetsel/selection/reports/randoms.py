@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.expressions.grammar import Branch, NameNode, Node, unwrapped, walk
-from targetsel.rules.classes import TargetClass
 from targetsel.rules.plan import plan
+from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import all_hold
 from targetsel.selection.sources import Sources

@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.rules import formula as f
-from targetsel.rules.classes import TargetClass
 from targetsel.rules.plan import ClassFormulas
+from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.selection.claims import guaranteed, guarantees
 from targetsel.selection.evaluation import passing, value

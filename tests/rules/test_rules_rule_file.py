@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from targetsel.errors import RuleError
+from targetsel.rules.rule_file import json_schema
 from targetsel.rules.rules import Rules, shipped_rules
-from targetsel.rules.schema import json_schema
 from tests.selection.scored_by_hand import scored_table
 
 jsonschema = pytest.importorskip("jsonschema")

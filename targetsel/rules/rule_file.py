@@ -1,4 +1,7 @@
-"""Target classes, as a rule file describes them."""
+"""What a rule file may hold: pydantic models of the file, of target classes and their parts.
+
+The JSON schema of rule files, for completion and checks in editors, is made from them.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+import pyarrow as pa
+from pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import TypeAliasType
 
-from targetsel.documents.document import QUOTE
+from targetsel.documents.document import QUOTE, Map
 from targetsel.documents.models import (
     Angle,
     DocumentModel,
     Expected,
     FieldError,
     Integer,
+    NonEmptyText,
     Number,
     OneOrMany,
     Parsed,
@@ -26,12 +38,17 @@ from targetsel.documents.models import (
     map_of,
 )
 from targetsel.documents.source_location import SourceLocation
-from targetsel.expressions.grammar import Branch, NameNode, Node
+from targetsel.errors import did_you_mean
+from targetsel.expressions.grammar import KEYWORDS, VALUES, Branch, NameNode, Node
+from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import FUNCTIONS, parse
 from targetsel.sky.footprint import Footprint, Nside
 
+SCHEMA = "targetsel/rules/v1"
 HIGHEST = 62  # bit 63 is the sign bit of int64
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+_Word = Annotated[str, StringConstraints(pattern=f"^{_WORD.pattern}$")]
 ABOUT_EXPRESSIONS = (
     "An expression, such as P(ew_halpha > 50 Angstrom and ew_oiii > 10) >= 0.8. Words: and, "
     f"or, not, between, in, is missing; functions: {', '.join(FUNCTIONS)}."
@@ -275,3 +292,146 @@ def _canonical(node: Node, define: Mapping[str, Node], digests: dict[str, str]) 
         return node
 
     return str(written_out(node))
+
+
+# --- the file ----------------------------------------------------------------------------------
+
+
+class ExtendedFile(DocumentModel):
+    """A rule file that others extend: of the keys of a rule file only the schema is required."""
+
+    model_config = ConfigDict(title="the rule file")
+
+    format: Literal["targetsel/rules/v1"] = Field(alias="schema")
+    name: NonEmptyText | None = Field(default=None, description="written into target lists")
+    description: str = Field(default="", description="What the targets are for.")
+    source: str = Field(default="", description="The paper or proposal behind the rules.")
+    seed: Annotated[Integer, Field(ge=0, le=2**63 - 1)] = Field(
+        default=0, description="with the source's id, all that ties and samples depend on"
+    )
+    extends: PlacedText | None = Field(
+        default=None, description="A rule file of this folder, for its define and footprint."
+    )
+    define: dict[_Word, Expression] = Field(
+        default_factory=dict, description="Named conditions and numbers."
+    )
+    footprint: Footprint = Field(
+        default_factory=lambda: Footprint(),
+        description="Where on the sky; files, cones, boxes, polygons, HEALPix pixels.",
+    )
+    exclude: Annotated[tuple[Exclusion, ...], OneOrMany()] = Field(
+        default=(), description="Sources that no class takes."
+    )
+    classes: dict[_Word, TargetClass] = Field(
+        default_factory=dict, description="The target classes, by name."
+    )
+
+    @field_validator("define", mode="before")
+    @classmethod
+    def _check_definitions(cls, value: Any) -> Any:
+        for name, place in _keys(value).items():
+            if not _WORD.fullmatch(name) or name in KEYWORDS or name.lower() in VALUES:
+                raise place.error(
+                    f"'{name}' cannot be a name; use letters, digits and _, and no word of the "
+                    "language"
+                )
+            if name in FUNCTIONS:
+                raise place.error(f"'{name}' is already a function")
+        return value
+
+    @field_validator("classes", mode="wrap")
+    @classmethod
+    def _name_classes(cls, value: Any, handler: Any) -> dict[str, TargetClass]:
+        keys = _keys(value)
+        for name, place in keys.items():
+            if not _WORD.fullmatch(name):
+                raise place.error(
+                    f"'{name}' cannot be the name of a class; use letters, digits and _"
+                )
+        found: dict[str, TargetClass] = {}
+        for name, target_class in handler(value).items():
+            each = target_class.named(name, keys.get(name))
+            _check_class(each, found)
+            found[name] = each
+        if not found:
+            raise ValueError("there are no classes; add at least one")
+        return found
+
+
+class RuleFile(ExtendedFile):
+    """A rule file."""
+
+    name: NonEmptyText = Field(description="written into target lists")
+    classes: dict[_Word, TargetClass] = Field(description="The target classes, by name.")
+
+
+def _keys(value: Any) -> Mapping[str, SourceLocation]:
+    if isinstance(value, Map):
+        return value.keys_at
+    return {name: SourceLocation() for name in value} if isinstance(value, dict) else {}
+
+
+def _check_class(target_class: TargetClass, above: Mapping[str, TargetClass]) -> None:
+    """Raise if a class has the bit of one above it, or names one that is not above it."""
+    for other in above.values():
+        if other.bit == target_class.bit:
+            raise target_class.place_of("bit").error(
+                f"bit {other.bit} is already used by {other.name} (line {other.place_of().line})"
+            )
+    for name in target_class.unless:
+        if name not in above:
+            known = f" Above {target_class.name} are {', '.join(above)}."
+            first = f" {target_class.name} is the first."
+            hint = did_you_mean(name, above) or (known if above else first)
+            raise getattr(name, "place", SourceLocation()).error(
+                f"unless names a class above this one, not '{name}'.{hint}"
+            )
+
+
+# --- JSON schema (draft 7) ----------------------------------------------------------------------
+
+_BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+
+
+def json_schema(catalog: pa.Schema | None = None) -> dict[str, Any]:
+    """The JSON schema of a rule file; with the columns of a catalog, if one is given."""
+    schema = _plain(RuleFile.model_json_schema(ref_template="#/definitions/{model}"))
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        **schema,
+        "title": "targetsel rule file",
+    }
+    schema["definitions"] = schema.pop("$defs")
+    schema["properties"]["classes"]["minProperties"] = 1
+    if catalog is not None:
+        columns = CatalogColumns(catalog)
+        named = (
+            f"{name} [{unit}]" if (unit := columns[name].unit) else name for name in columns.names
+        )
+        schema["definitions"]["Expression"]["description"] += f" Columns: {', '.join(named)}."
+    return schema
+
+
+def _plain(schema: Any) -> Any:
+    """The schema in the words of draft 7, without defaults, which an editor would insert."""
+    if isinstance(schema, list):
+        return [_plain(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {
+        _BOUNDS.get(key, key): _plain(value)
+        for key, value in schema.items()
+        if key != "default" and not (key == "title" and isinstance(value, str))
+    }
+    if isinstance(found.get("description"), str):
+        found["description"] = found["description"].split("\n\n")[0]
+    if "patternProperties" in found:
+        found["additionalProperties"] = False
+    options = found.get("anyOf")
+    if isinstance(options, list):
+        kept = [each for each in options if each != {"type": "null"}]
+        if len(kept) == 1:
+            del found["anyOf"]
+            return {**kept[0], **found}
+        found["anyOf"] = kept
+    return found
