@@ -73,10 +73,10 @@ def observe(
     Rules can use these columns, as in P(snr_halpha > 5) or P(exposure_time_oii < 1800).
     """
     from targetsel.observing.continuum import Magnitudes
-    from targetsel.observing.lines import Exposure, chosen_lines
+    from targetsel.observing.lines import chosen_lines
     from targetsel.observing.observation import Observation, write_observed
     from targetsel.observing.redshift import Redshift, parse_grid, parse_redshift
-    from targetsel.observing.spectrograph import Spectrograph
+    from targetsel.observing.spectrograph import Exposure, Spectrograph
     from targetsel.selection.scored_file import ScoredSources
 
     radius = _size(size, in_fiber)

@@ -12,23 +12,24 @@ air, under the wavelengths that reduction software takes from Osterbrock et al. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from targetsel.documents.models import parse_quantity
 from targetsel.errors import SpectrographError, did_you_mean
-from targetsel.observing.exposure import (
+from targetsel.observing.spectrograph import (
     LONGEST,
-    Rates,
+    Arm,
+    Exposure,
+    Spectrograph,
     effective_width,
     exposure_time,
     rates,
     signal_to_noise,
 )
-from targetsel.observing.spectrograph import Arm, Spectrograph
 from targetsel.spectra.grid import air_to_vacuum
+from targetsel.spectra.lines import LineTable
 
 QUANTITIES = ("lineflux", "snr", "exposure_time")
 SKY_LINES_END = 9010.0  # [Angstrom]; beyond, we have no list
@@ -76,18 +77,13 @@ class Line:
         return np.array([share for _, share in self.components])
 
 
-# Shares of [OII] and [SII] are those of thin gas; [NII] 6550 is a third of 6585, and of the complex
-# the shares are typical of star-forming galaxies. They only spread the light over pixels.
+# The emission lines among the proxies that catalogs are scored with.
 LINES = {
     line.name: line
     for line in (
-        Line("ew_oii", ((3727.09, 0.42), (3729.88, 0.58))),
-        Line("ew_hbeta", ((4862.68, 1.0),)),
-        Line("ew_oiii", ((5008.24, 1.0),)),
-        Line("ew_halpha", ((6564.61, 1.0),)),
-        Line("ew_nii", ((6585.27, 1.0),)),
-        Line("ew_halpha_nii", ((6549.86, 0.08), (6564.61, 0.68), (6585.27, 0.24))),
-        Line("ew_sii", ((6718.29, 0.58), (6732.67, 0.42))),
+        Line(each.name, each.emission_lines)
+        for each in LineTable.shipped().definitions
+        if each.predicted and each.emission_lines
     )
 }
 
@@ -112,42 +108,6 @@ def chosen_lines(names: Iterable[str]) -> tuple[Line, ...]:
 
 
 @dataclass(frozen=True)
-class Exposure:
-    """Exposure time, and signal-to-noise ratio to reach.
-
-    Attributes
-    ----------
-    time : float
-        [s], for signal-to-noise ratios.
-    snr : float
-        For exposure times.
-    """
-
-    spectrograph: Spectrograph
-    time: float
-    snr: float
-
-    @classmethod
-    def asked(cls, spectrograph: Spectrograph, time: str | None, snr: float) -> Exposure:
-        """The exposure for a time such as "15min", or else the spectrograph's usual one.
-
-        Raises
-        ------
-        SpectrographError
-            If the time is no time or has no unit, or a number is out of bounds.
-        """
-        try:
-            seconds = spectrograph.exposure if time is None else parse_quantity(time, "s", False)
-        except ValueError as error:
-            raise SpectrographError(f"exposure is {error}, such as 1000s or 15min") from None
-        if not 1 <= seconds <= LONGEST:
-            raise SpectrographError(f"exposure is {seconds:g} s, expected 1 to {LONGEST:g} s")
-        if not 0 < snr <= 1e4:
-            raise SpectrographError(f"signal-to-noise ratio {snr:g}, expected above 0, to 10000")
-        return cls(spectrograph, seconds, snr)
-
-
-@dataclass(frozen=True)
 class ObservedLine:
     """A line of N sources at S redshifts each, as it arrives at the fibers.
 
@@ -162,18 +122,6 @@ class ObservedLine:
     line: Line
     redshift: np.ndarray
     continuum: np.ndarray
-
-    @classmethod
-    def of(
-        cls,
-        line: Line,
-        redshift: np.ndarray,
-        continuum: Callable[[np.ndarray], np.ndarray],
-        share: np.ndarray,
-    ) -> ObservedLine:
-        """A line above what `continuum` gives for whole sources at wavelengths (N, S), of which
-        `share`, shape (N,), enters the fiber."""
-        return cls(line, redshift, continuum(line.wavelength * (1 + redshift)) * share[:, None])
 
     @property
     def wavelength(self) -> np.ndarray:
@@ -205,12 +153,12 @@ class ObservedLine:
             clear = np.where(seen, is_clear_of_sky(first, last), clear)
         return clear
 
-    def quantities(self, width: np.ndarray, exposure: Exposure) -> dict[str, np.ndarray]:
+    def quantities(self, equivalent_width: np.ndarray, exposure: Exposure) -> dict[str, np.ndarray]:
         """Flux, signal-to-noise ratio and exposure time for equivalent widths.
 
         Parameters
         ----------
-        width : ndarray, shape (N, S)
+        equivalent_width : ndarray, shape (N, S)
             Rest frame [Angstrom], positive in emission.
 
         Returns
@@ -219,10 +167,11 @@ class ObservedLine:
             "lineflux" [erg/s/cm2]; "snr", 0 out of range; "exposure_time" [s], `LONGEST` there.
         """
         spectrograph = exposure.spectrograph
-        flux = width * (1 + self.redshift) * self.continuum
+        flux = equivalent_width * (1 + self.redshift) * self.continuum
         snr, time = np.zeros(flux.shape), np.full(flux.shape, LONGEST)
         for arm, seen in self._arms(spectrograph):
-            found = self._rates(flux, arm, spectrograph)
+            width = effective_width(self.wavelength, self.line.offsets, self.line.shares, arm)
+            found = rates(flux, self.continuum, self.wavelength, width, arm, spectrograph)
             snr = np.where(seen, signal_to_noise(found, exposure.time, spectrograph.readout), snr)
             needed = exposure_time(found, exposure.snr, spectrograph.readout)
             time = np.where(seen, needed, time)
@@ -248,10 +197,6 @@ class ObservedLine:
         )
         best = np.where(light.max(axis=0) > 0, light.argmax(axis=0), -1)
         return [(arm, best == place) for place, arm in enumerate(spectrograph.arms)]
-
-    def _rates(self, flux: np.ndarray, arm: Arm, spectrograph: Spectrograph) -> Rates:
-        width = effective_width(self.wavelength, self.line.offsets, self.line.shares, arm)
-        return rates(flux, self.continuum, self.wavelength, width, arm, spectrograph)
 
 
 def is_clear_of_sky(start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import SpectrographError, did_you_mean
+from targetsel.errors import SpectrographError
 from targetsel.observing.continuum import Magnitudes
 from targetsel.observing.derived import DerivedPosterior, draws
-from targetsel.observing.exposure import LONGEST, share_in_fiber
-from targetsel.observing.lines import QUANTITIES, Exposure, Line, ObservedLine
-from targetsel.observing.redshift import Redshift
-from targetsel.scored.columns import posterior_columns
+from targetsel.observing.lines import QUANTITIES, Line, ObservedLine
+from targetsel.observing.redshift import Redshift, of_each
+from targetsel.observing.spectrograph import LONGEST, Exposure, share_in_fiber
+from targetsel.scored.columns import SUMMARIES, posterior_columns
 from targetsel.scored.file import ScoredFile
 from targetsel.selection.sources import Sources
 from targetsel.spectra.proxies import (
@@ -27,19 +27,19 @@ from targetsel.spectra.proxies import (
     ProxyPosterior,
     proxy_names,
 )
-from targetsel.tables.columns import arrow_column, floats, in_unit, is_number
+from targetsel.tables.columns import NEVER, Column, arrow_column, schema_of
 from targetsel.tables.files import check_output
-from targetsel.tables.parquet import ParquetSink, described
+from targetsel.tables.parquet import ParquetSink
 
 STATUS = "observed_status"
-MIDDLE = {"": 0.0, "_q16": -1.0, "_q84": 1.0}  # ends of names, and normal scores
-_KINDS = {"": "median", "_q16": "16th percentile", "_q84": "84th percentile"}
+_PERCENTILES = tuple(each for each in SUMMARIES if each[3] is not None)
 _UNITS = {"lineflux": "erg.s**-1.cm**-2", "snr": "", "exposure_time": "s"}
 _UCDS = {
     "lineflux": "phot.flux;spect.line",
     "snr": "stat.snr;spect.line",
     "exposure_time": "time.duration;obs.exposure",
 }
+UNKNOWN = "the source is in trouble (see observed_status)"
 ROWS, ROWS_OF_DRAWS = 8192, 512
 
 
@@ -83,16 +83,12 @@ class Observation:
                     f"no posterior of '{line.proxy}' in this file. Score the catalog first "
                     "(targetsel score)."
                 )
-        for field in self.fields(proxies):
-            if field.name in schema.names:
+        for column in observed_columns(self.exposure, self.lines, proxies):
+            if column.name in schema.names:
                 raise SpectrographError(
-                    f"already has a column '{field.name}'. Drop or rename it, or observe the "
+                    f"already has a column '{column.name}'. Drop or rename it, or observe the "
                     "scored catalog as it was."
                 )
-
-    def fields(self, proxies: tuple[str, ...]) -> list[pa.Field]:
-        """The columns that are added to a file with these proxies, in their order."""
-        return observed_fields(self.exposure, self.lines, proxies)
 
     def columns(self, piece: pa.Table) -> dict[str, Any]:
         """The columns of N sources, by name; arrays of N rows, NaN where unknown."""
@@ -112,9 +108,9 @@ class Observation:
         columns: dict[str, Any] = {}
         derived: list[DerivedPosterior] = []
         for line, own in zip(self.lines, scores, strict=True):
-            seen = ObservedLine.of(
-                line, redshift, lambda w: self.magnitudes.continuum(flux, w, reddening), share
-            )
+            at = line.wavelength * (1 + redshift)
+            continuum = self.magnitudes.continuum(flux, at, reddening)
+            seen = ObservedLine(line, redshift, continuum * share[:, None])
             columns |= self._place(seen)
             derived += self._derived(seen, posterior, own)
         columns |= _posterior_columns(derived, posterior)
@@ -123,20 +119,15 @@ class Observation:
 
     def _reddening(self, piece: pa.Table) -> np.ndarray:
         """E(B-V) [mag], shape (N,)."""
-        if not self.reddening:
-            return np.zeros(piece.num_rows)
-        return _numbers(piece, self.reddening, "mag")
+        return of_each(piece, self.reddening or 0.0, "--ebv", "mag")
 
     def _share(self, piece: pa.Table) -> np.ndarray:
         """Share of the light of the magnitudes that enters the fiber, shape (N,)."""
-        spectrograph = self.exposure.spectrograph
         if self.magnitudes.in_fiber:
             return np.ones(piece.num_rows)
-        if isinstance(self.size, str):
-            radius = _numbers(piece, self.size, "arcsec")
-            radius = np.where(radius >= 0, radius, np.nan)
-        else:
-            radius = np.full(piece.num_rows, self.size)
+        radius = of_each(piece, self.size, "--size", "arcsec")
+        radius = np.where(radius >= 0, radius, np.nan)
+        spectrograph = self.exposure.spectrograph
         return share_in_fiber(radius, spectrograph.aperture, spectrograph.seeing)
 
     def _place(self, seen: ObservedLine) -> dict[str, np.ndarray]:
@@ -180,51 +171,48 @@ def write_observed(scored: Path, observation: Observation, output: Path) -> Coun
             observation.check(file.schema)
         except SpectrographError as error:
             raise SpectrographError(f"{scored}: {error}") from None
-        fields = observation.fields(proxy_names(file.schema))
-        with ParquetSink(output, pa.schema([*file.schema, *fields])) as sink:
+        added = observed_columns(observation.exposure, observation.lines, proxy_names(file.schema))
+        with ParquetSink(output, pa.schema([*file.schema, *schema_of(added)])) as sink:
             sink.footer.update(file.footer, observed=_provenance(observation))
             for piece in file.tables(rows=rows):
-                columns = observation.columns(piece)
-                statuses.update(columns[STATUS].tolist())
-                for field in fields:
-                    column = arrow_column(columns[field.name], field.type)
-                    piece = piece.append_column(field, column)
+                found = observation.columns(piece)
+                statuses.update(found[STATUS].tolist())
+                for column in added:
+                    values = arrow_column(found[column.name], column.type)
+                    piece = piece.append_column(column.field, values)
                 sink.write(piece)
     return statuses
 
 
-def observed_fields(
+def observed_columns(
     exposure: Exposure, lines: tuple[Line, ...], proxies: tuple[str, ...]
-) -> list[pa.Field]:
+) -> list[Column]:
     """Columns that are added to a file with posteriors of these proxies, in their order."""
-    before, fields = list(proxies), []
+    before, columns, f32 = list(proxies), [], pa.float32()
     for line in lines:
-        fields += _of_place(line)
+        name = line.name
+        where = f"where {name} is observed, in vacuum; at the median redshift"
+        ranged = f"probability that {name} is within the spectrograph's range"
+        clear = f"probability that {name}, if within range, is clear of strong sky lines"
+        columns += [
+            Column(f"wavelength_{name}", f32, "Angstrom", "em.wl;spect.line", where, UNKNOWN),
+            Column(f"in_range_{name}", f32, "", "stat.probability", ranged, UNKNOWN),
+            Column(
+                f"clear_of_sky_{name}", f32, "", "stat.probability", clear,
+                f"{UNKNOWN}, or no list of sky lines reaches there",
+            ),
+        ]  # fmt: skip
         for quantity in QUANTITIES:
             name, about = f"{quantity}_{line.name}", _about(quantity, line, exposure)
             unit, ucd = _UNITS[quantity], _UCDS[quantity]
-            for end, kind in _KINDS.items():
-                what = ucd if end else f"{ucd};stat.median"
-                text = f"{kind} of {about}"
-                fields.append(described(name + end, pa.float32(), unit, what, text))
-            columns = posterior_columns(name, about, unit, tuple(before))
-            fields += [column.field for column in columns]
+            columns += [
+                Column(name + end, f32, unit, form.format(ucd), f"{kind} of {about}", UNKNOWN)
+                for end, kind, form, _ in _PERCENTILES
+            ]
+            columns += posterior_columns(name, about, unit, tuple(before))
             before.append(name)
     about = "ok, or why fluxes of lines are not known"
-    status = described(STATUS, pa.string(), "", "meta.code.status", about, nullable=False)
-    return [*fields, status]
-
-
-def _of_place(line: Line) -> list[pa.Field]:
-    where = f"where {line.name} is observed, in vacuum; at the median redshift"
-    ranged = f"probability that {line.name} is within the spectrograph's range"
-    clear = f"probability that {line.name}, if within range, is clear of strong sky lines"
-    f32, share = pa.float32(), "stat.probability"
-    return [
-        described(f"wavelength_{line.name}", f32, "Angstrom", "em.wl;spect.line", where),
-        described(f"in_range_{line.name}", f32, "", share, ranged),
-        described(f"clear_of_sky_{line.name}", f32, "", share, clear),
-    ]
+    return [*columns, Column(STATUS, pa.string(), "", "meta.code.status", about, NEVER)]
 
 
 def _about(quantity: str, line: Line, exposure: Exposure) -> str:
@@ -243,7 +231,7 @@ def _posterior_columns(
     before: list[DerivedPosterior | str] = list(posterior.names)
     columns = {}
     for each in derived:
-        for end, score in MIDDLE.items():
+        for end, _, _, score in _PERCENTILES:
             columns[each.name + end] = each.quantiles[:, list(NORMAL_SCORES).index(score)]
         columns[each.name + QUANTILES] = each.quantiles
         pairs = [each.correlation(other, posterior) for other in before]
@@ -256,16 +244,6 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
     total = np.where(known, values, 0.0).sum(axis=1)
     return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
-
-
-def _numbers(piece: pa.Table, name: str, unit: str) -> np.ndarray:
-    """A column as float64 in `unit`; one without a unit is taken to be in it."""
-    if name not in piece.schema.names:
-        raise SpectrographError(f"no column '{name}'.{did_you_mean(name, piece.schema.names)}")
-    field = piece.schema.field(name)
-    if not is_number(field.type):
-        raise SpectrographError(f"column '{name}' is {field.type}, expected numbers [{unit}]")
-    return floats(in_unit(piece[name], field, unit, "observe", SpectrographError))
 
 
 def _provenance(observation: Observation) -> dict[str, Any]:

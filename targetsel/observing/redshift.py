@@ -9,7 +9,7 @@ import pyarrow as pa
 from scipy.special import ndtr
 
 from targetsel.errors import SpectrographError, did_you_mean
-from targetsel.tables.columns import floats, is_number, matrix
+from targetsel.tables.columns import floats, in_unit, is_list, is_number, matrix
 
 HIGHEST = 10.0
 
@@ -52,10 +52,6 @@ class Redshift:
     def is_certain(self) -> bool:
         return not self.error and self.grid is None
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return tuple(each for each in (self.value, self.error) if isinstance(each, str) and each)
-
     def check(self, schema: pa.Schema) -> None:
         """Refuse a catalog without the columns that are needed.
 
@@ -64,22 +60,21 @@ class Redshift:
         SpectrographError
             If a column is missing or of the wrong kind.
         """
-        for name in self.columns:
-            if name not in schema.names:
-                raise SpectrographError(
-                    f"no column '{name}'.{did_you_mean(name, schema.names)} Name the redshifts' "
-                    "column with --redshift."
-                )
-        for name in self.columns:
-            kind = schema.field(name).type
+        nobody = schema.empty_table()
+        of_each(nobody, self.error or 0.0, "--redshift-error")
+        if isinstance(self.value, str):
+            kind = find_column(schema, self.value, "--redshift").type
             if self.grid is not None and not pa.types.is_fixed_size_list(kind):
-                expected = "lists of equal length"
-            elif self.grid is None and not is_number(kind):
-                is_list = pa.types.is_fixed_size_list(kind)
-                expected = "numbers" + (". For densities give also --redshift-grid" * is_list)
-            else:
-                continue
-            raise SpectrographError(f"column '{name}' is {kind}, expected {expected}.")
+                raise SpectrographError(
+                    f"column '{self.value}' is {kind}, expected lists of equal length."
+                )
+            if self.grid is None and is_list(kind):
+                raise SpectrographError(
+                    f"column '{self.value}' is {kind}, expected numbers. For densities give also "
+                    "--redshift-grid."
+                )
+        if self.grid is None:
+            of_each(nobody, self.value, "--redshift")
 
     def draw(self, piece: pa.Table, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Redshifts at normal scores, and the problems of sources without one.
@@ -99,11 +94,11 @@ class Redshift:
         """
         if self.grid is not None:
             return self._from_densities(piece, scores)
-        middle = _of_each(piece, self.value)
+        middle = of_each(piece, self.value, "--redshift")
         troubles = np.full(len(middle), "", dtype=object)
         drawn = middle[:, None]
         if self.error:
-            spread = _of_each(piece, self.error)
+            spread = of_each(piece, self.error, "--redshift-error")
             drawn = np.maximum(middle[:, None] + spread[:, None] * scores, 0.0)
             troubles[~(np.isfinite(spread) & (spread >= 0))] = "no redshift error"
         troubles[middle > HIGHEST] = f"redshift beyond {HIGHEST:g}"
@@ -134,13 +129,6 @@ def parse_redshift(text: str) -> str | float:
         return text
 
 
-def _of_each(piece: pa.Table, given: str | float) -> np.ndarray:
-    """A column, or a number for every row, shape (N,)."""
-    if isinstance(given, str):
-        return floats(piece[given])
-    return np.full(piece.num_rows, given, np.float64)
-
-
 def parse_grid(text: str) -> tuple[float, float]:
     """The ends of "0:2".
 
@@ -159,3 +147,36 @@ def parse_grid(text: str) -> tuple[float, float]:
             f"{HIGHEST:g}, such as 0:2"
         )
     return start, end
+
+
+def find_column(schema: pa.Schema, name: str, option: str) -> pa.Field:
+    """The column of this name, which the user gives with `option`.
+
+    Raises
+    ------
+    SpectrographError
+        If there is none.
+    """
+    if name not in schema.names:
+        hint = did_you_mean(name, schema.names)
+        raise SpectrographError(f"no column '{name}'.{hint} Give the right one with {option}.")
+    return schema.field(name)
+
+
+def of_each(piece: pa.Table, given: str | float, option: str, unit: str = "") -> np.ndarray:
+    """A column as float64 in `unit`, or one number for all sources, shape (N,).
+
+    A column that declares no unit is taken to be in `unit`.
+
+    Raises
+    ------
+    SpectrographError
+        If the column is missing, holds no numbers, or is in a unit of another kind.
+    """
+    if not isinstance(given, str):
+        return np.full(piece.num_rows, given, np.float64)
+    field = find_column(piece.schema, given, option)
+    if not is_number(field.type):
+        expected = f"numbers [{unit}]" if unit else "numbers"
+        raise SpectrographError(f"column '{given}' is {field.type}, expected {expected}.")
+    return floats(in_unit(piece[given], field, unit, "observe", SpectrographError))

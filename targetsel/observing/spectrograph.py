@@ -1,8 +1,15 @@
-"""Spectrographs: throughput and noise of fibers, telescopes and cameras, read from YAML files.
+"""Spectrographs: throughput and noise of fibers, telescopes and cameras, and what they detect.
 
-A file holds published numbers of the instrument; throughput is that of everything
-between the top of the atmosphere and the detected electron, but for the light that misses the
-fiber.
+A YAML file holds published numbers of the instrument; throughput is that of everything between the
+top of the atmosphere and the detected electron, but for the light that misses the fiber.
+
+A line of flux F gives S electrons a second; continuum, sky and dark current under it give B; each
+readout adds a variance of V. After the time t with n readouts
+
+    S/N = S t / sqrt(S t + B t + n V)
+
+for an extraction that weights by the line's profile p, which sees as much noise as a band of the
+width 1 / integral(p^2). There are t / readout readouts, not rounded, and at least one.
 """
 
 from __future__ import annotations
@@ -14,16 +21,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    model_validator,
-)
+from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_core import core_schema
+from scipy.special import j1
 
-from targetsel.documents.document import Sequence, read_text
+from targetsel.documents.document import read_text
 from targetsel.documents.models import (
     DocumentModel,
     Expected,
@@ -34,9 +36,25 @@ from targetsel.documents.models import (
     parse_quantity,
 )
 from targetsel.errors import SpectrographError, did_you_mean
+from targetsel.photometry.flux import NJY, SPEED_OF_LIGHT, flux_of_magnitude
 
 SHIPPED = ("4most", "boss", "desi", "pfs", "sdss")
 OPTICAL = (2500.0, 30_000.0)  # [Angstrom]
+PHOTON = 1.986_445_857e-8  # h c [erg Angstrom]
+CM2_PER_M2 = 1e4
+SPEED_KM = 2.997_924_58e5  # [km/s]
+LINE_SIGMA = 100.0  # velocity dispersion of a galaxy's gas [km/s]
+FWHM = 2.354_820  # full width at half maximum of a Gaussian, in sigma
+HALF_LIGHT = 1.678347  # half-light radius of an exponential disk, in scale lengths
+LONGEST = 1e7  # [s], used where no exposure reaches the S/N
+_FARTHEST = 6.0  # seeing removes higher frequencies, in units of 1 / sigma
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
+
+Wavelength = Annotated[float, Quantity("Angstrom", *OPTICAL)]
+RANGE = Expected(
+    f"two increasing wavelengths of {OPTICAL[0]:g} to {OPTICAL[1]:g} Angstrom, such as [3600, 5900]"
+)
+POINTS = "[[wavelength, value], ...] with increasing wavelengths [Angstrom] and values of"
 
 
 @dataclass(frozen=True)
@@ -50,38 +68,31 @@ class WavelengthCurve:
         return np.interp(wavelength, self.wavelength, self.value)
 
 
-def _points(name: str, least: float, most: float) -> BeforeValidator:
-    """Turns a list of [wavelength, value] into a curve of values from `least` to `most`."""
-    expected = (
-        f"expected [wavelength, value] with a wavelength of {OPTICAL[0]:g} to {OPTICAL[1]:g} "
-        f"Angstrom and a value of {least:g} to {most:g}"
-    )
+@dataclass(frozen=True)
+class Points:
+    """Annotation of a curve: a list of its points, with values from `least` to `most`."""
 
-    def validated(rows: Any) -> WavelengthCurve:
-        if not isinstance(rows, Sequence) or not rows:
-            raise ValueError(f"{name} is no list; expected [[wavelength, value], ...]")
-        points: list[tuple[float, float]] = []
-        for row in rows:
-            try:
-                at, value = (parse_quantity(str(each), "") for each in row)
-            except (TypeError, ValueError):
-                raise row.place.error(
-                    f"{name} has a point that is not a pair of numbers; {expected}"
-                ) from None
-            if not (OPTICAL[0] <= at <= OPTICAL[1] and least <= value <= most):
-                raise row.place.error(f"{name} has the point [{at:g}, {value:g}]; {expected}")
-            if points and at <= points[-1][0]:
-                raise row.place.error(
-                    f"{name} goes from {points[-1][0]:g} to {at:g} Angstrom; expected "
-                    "wavelengths that increase"
-                )
-            points.append((at, value))
-        return WavelengthCurve(*np.array(points).T)
+    least: float
+    most: float
 
-    return BeforeValidator(validated)
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        value = Annotated[float, Quantity("", self.least, self.most)]
+        points = handler.generate_schema(tuple[tuple[Wavelength, value], ...])
+        return core_schema.no_info_after_validator_function(_curve, points)
 
 
-Wavelength = Annotated[float, Quantity("Angstrom", *OPTICAL)]
+def _curve(points: tuple[tuple[float, float], ...]) -> WavelengthCurve:
+    if not points:
+        raise ValueError("the list of points is empty; expected one point or more")
+    wavelength, value = np.array(points).T
+    falls = np.flatnonzero(np.diff(wavelength) <= 0)
+    if len(falls):
+        first, second = wavelength[falls[0] :][:2]
+        raise ValueError(
+            f"the points go from {first:g} to {second:g} Angstrom; expected wavelengths that "
+            "increase"
+        )
+    return WavelengthCurve(wavelength, value)
 
 
 class Arm(DocumentModel):
@@ -90,17 +101,11 @@ class Arm(DocumentModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: NonEmptyText
-    range: Annotated[
-        tuple[Wavelength, Wavelength],
-        Expected(
-            f"two increasing wavelengths of {OPTICAL[0]:g} to {OPTICAL[1]:g} Angstrom, such as "
-            "[3600, 5900]"
-        ),
-    ]
+    range: Annotated[tuple[Wavelength, Wavelength], RANGE]
     """wavelengths that it covers"""
-    throughput: Annotated[WavelengthCurve, _points("throughput", 0, 1)]
+    throughput: Annotated[WavelengthCurve, Points(0, 1), Expected(f"{POINTS} 0 to 1")]
     """share of the light detected, against wavelength"""
-    resolution: Annotated[WavelengthCurve, _points("resolution", 10, 1e6)]
+    resolution: Annotated[WavelengthCurve, Points(10, 1e6), Expected(f"{POINTS} 10 to 1e6")]
     """wavelength over full width at half maximum, against wavelength"""
     pixel: Annotated[float, Quantity("Angstrom", 1e-3, 100)]
     """width of a pixel along the spectrum"""
@@ -160,8 +165,8 @@ class Spectrograph(DocumentModel):
     """usual time spent on a target"""
     readout: Annotated[float, Quantity("s", 1, 1e6)]
     """longest time between two readouts"""
-    sky: Annotated[WavelengthCurve, _points("sky", 10, 30)]
-    """AB magnitude per square arcsec of the night sky, against wavelength"""
+    sky: Annotated[WavelengthCurve, Points(10, 30), Expected(f"{POINTS} 10 to 30")]
+    """brightness of the night sky, AB magnitude per square arcsec against wavelength"""
     arms: Annotated[tuple[Arm, ...], AfterValidator(_not_empty)]
     _sha256: str = PrivateAttr(default="")
 
@@ -198,3 +203,150 @@ class Spectrograph(DocumentModel):
         found = parse_model(text, str(path), cls, SpectrographError)
         found._sha256 = hashlib.sha256(text.encode()).hexdigest()
         return found
+
+
+# --- exposures -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Exposure time, and signal-to-noise ratio to reach.
+
+    Attributes
+    ----------
+    time : float
+        [s], for signal-to-noise ratios.
+    snr : float
+        For exposure times.
+    """
+
+    spectrograph: Spectrograph
+    time: float
+    snr: float
+
+    @classmethod
+    def asked(cls, spectrograph: Spectrograph, time: str | None, snr: float) -> Exposure:
+        """The exposure for a time such as "15min", or else the spectrograph's usual one.
+
+        Raises
+        ------
+        SpectrographError
+            If the time is no time or has no unit, or a number is out of bounds.
+        """
+        try:
+            seconds = spectrograph.exposure if time is None else parse_quantity(time, "s", False)
+        except ValueError as error:
+            raise SpectrographError(f"exposure is {error}, such as 1000s or 15min") from None
+        if not 1 <= seconds <= LONGEST:
+            raise SpectrographError(f"exposure is {seconds:g} s, expected 1 to {LONGEST:g} s")
+        if not 0 < snr <= 1e4:
+            raise SpectrographError(f"signal-to-noise ratio {snr:g}, expected above 0, to 10000")
+        return cls(spectrograph, seconds, snr)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Electrons detected of a line and under it; arrays of one shape.
+
+    Attributes
+    ----------
+    line, background : ndarray
+        [electron/s]; a line in absorption is negative.
+    readout : ndarray
+        Variance of one readout [electron^2].
+    """
+
+    line: np.ndarray
+    background: np.ndarray
+    readout: np.ndarray
+
+
+def share_in_fiber(half_light_radius: np.ndarray, aperture: float, seeing: float) -> np.ndarray:
+    """Share of the light of exponential disks that falls into a fiber centred on them, shape (N,).
+
+    A disk's transform is (1 + (k h)^2)^(-3/2) for the scale length h and seeing multiplies it by a
+    Gaussian, so that the light within R is the integral over k of R J1(k R) times both.
+
+    Parameters
+    ----------
+    half_light_radius : ndarray, shape (N,)
+        Before seeing [arcsec], of a face-on disk; 0 is a point source.
+    aperture, seeing : float
+        The fiber's diameter, and the FWHM of a point source [arcsec].
+    """
+    radius, sigma = aperture / 2, seeing / FWHM
+    scale = np.asarray(half_light_radius, dtype=np.float64)[..., None] / HALF_LIGHT
+    k = _FARTHEST / sigma * (_NODES + 1) / 2
+    weights = _FARTHEST / sigma * _WEIGHTS / 2
+    blurred = radius * j1(k * radius) * np.exp(-((k * sigma) ** 2) / 2) * weights
+    return np.clip((blurred * (1 + (k * scale) ** 2) ** -1.5).sum(axis=-1), 0.0, 1.0)
+
+
+def effective_width(
+    wavelength: np.ndarray, offsets: np.ndarray, shares: np.ndarray, arm: Arm
+) -> np.ndarray:
+    """The width of sky [Angstrom] whose noise disturbs a line, as `wavelength` in shape.
+
+    The profile is a sum of Gaussians: of the instrument, the pixel and `LINE_SIGMA`.
+
+    Parameters
+    ----------
+    wavelength : ndarray
+        Observed [Angstrom].
+    offsets, shares : ndarray, shape (C,)
+        The line's components: offsets relative to the wavelength, and shares of the flux.
+    """
+    instrument = wavelength / arm.resolution(wavelength) / FWHM
+    variance = instrument**2 + arm.pixel**2 / 12 + (wavelength * LINE_SIGMA / SPEED_KM) ** 2
+    apart = (offsets[:, None] - offsets) * wavelength[..., None, None]
+    overlap = np.exp(-(apart**2) / (4 * variance[..., None, None]))
+    return 2 * np.sqrt(np.pi * variance) / np.einsum("i,j,...ij", shares, shares, overlap)
+
+
+def rates(
+    flux: np.ndarray,
+    continuum: np.ndarray,
+    wavelength: np.ndarray,
+    width: np.ndarray,
+    arm: Arm,
+    spectrograph: Spectrograph,
+) -> Rates:
+    """Electrons that one arm detects of a line and under it.
+
+    Parameters
+    ----------
+    flux : ndarray
+        Flux of the line within the fiber [erg/s/cm2].
+    continuum : ndarray
+        Flux density within the fiber [erg/s/cm2/Angstrom].
+    wavelength : ndarray
+        Observed [Angstrom].
+    width : ndarray
+        From `effective_width` [Angstrom].
+    """
+    area = spectrograph.area * CM2_PER_M2
+    electrons = area * arm.throughput(wavelength) * wavelength / PHOTON  # per erg/cm2
+    on_sky = np.pi * (spectrograph.aperture / 2) ** 2  # [arcsec2]
+    sky = flux_of_magnitude(spectrograph.sky(wavelength)) * NJY * SPEED_OF_LIGHT / wavelength**2
+    pixels = width / arm.pixel * arm.rows
+    background = electrons * (continuum + sky * on_sky) * width + arm.dark * pixels
+    return Rates(
+        flux * electrons, background, np.broadcast_to(arm.read_noise**2 * pixels, width.shape)
+    )
+
+
+def signal_to_noise(rates: Rates, time: float, readout: float) -> np.ndarray:
+    """S/N after `time` [s]; negative for a line in absorption."""
+    own = np.maximum(rates.line, 0.0)
+    variance = (own + rates.background) * time + rates.readout * max(time / readout, 1.0)
+    return rates.line * time / np.sqrt(variance)
+
+
+def exposure_time(rates: Rates, snr: float, readout: float) -> np.ndarray:
+    """The time [s] after which a line reaches `snr`; at most `LONGEST`."""
+    line = np.maximum(rates.line, 1e-30)  # so that nothing overflows
+    noisy = line + rates.background
+    many = snr**2 * (noisy + rates.readout / readout) / line**2
+    half = snr**2 * noisy / (2 * line**2)
+    one = half + np.sqrt(half**2 + snr**2 * rates.readout / line**2)
+    return np.minimum(np.where(many >= readout, many, one), LONGEST)

@@ -78,7 +78,7 @@ def test_redshift_in_a_column_and_in_words_agree(targetsel, scored):
         (["--size", "1", "--exposure", "long"], "exposure is 'long', expected a number and its"),
         (["--size", "1", "--exposure", "15"], "exposure is '15', expected a number and its unit, "
          "such as 1000s or 15min"),
-        (["--size", "1", "--redshift", "z"], "sky.scored.parquet: no column 'z'. Name the"),
+        (["--size", "1", "--redshift", "z"], "sky.scored.parquet: no column 'z'. Give the right"),
         (["--size", "1", "--redshift", "-0.1"], "redshift is -0.1, expected 0 to 10"),
         (["--size", "1", "--redshift-grid", "2"], "redshift grid '2', expected START:END"),
         (["--size", "1", "--magnitude", "x=rmag"], "unknown band 'x'. Known are u_sdss"),

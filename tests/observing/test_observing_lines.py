@@ -2,15 +2,9 @@ import numpy as np
 import pytest
 
 from targetsel.errors import SpectrographError
-from targetsel.observing.exposure import LONGEST
-from targetsel.observing.lines import (
-    LINES,
-    SKY_LINES,
-    Exposure,
-    ObservedLine,
-    chosen_lines,
-)
-from targetsel.observing.spectrograph import Spectrograph
+from targetsel.observing.lines import LINES, SKY_LINES, ObservedLine, chosen_lines
+from targetsel.observing.spectrograph import LONGEST, Exposure, Spectrograph
+from targetsel.spectra.lines import LineTable
 from tests.observing.simple import simple
 
 LEVEL = 1e-17
@@ -18,12 +12,8 @@ LEVEL = 1e-17
 
 def seen(line, *redshifts):
     """A line of sources on a level continuum, all of whose light is in the fiber."""
-    return ObservedLine.of(
-        LINES[line],
-        np.array(redshifts)[:, None],
-        lambda wavelength: np.full(wavelength.shape, LEVEL),
-        np.ones(len(redshifts)),
-    )
+    redshift = np.array(redshifts)[:, None]
+    return ObservedLine(LINES[line], redshift, np.full(redshift.shape, LEVEL))
 
 
 def test_flux_is_the_width_stretched_by_the_redshift_times_the_continuum(tmp_path):
@@ -91,6 +81,13 @@ def test_ratio_grows_with_the_width(tmp_path):
 )
 def test_lines_are_named_with_or_without_ew(names, expected):
     assert tuple(line.name for line in chosen_lines(names)) == expected
+
+
+def test_every_predicted_width_in_emission_is_known():
+    predicted = [d.name for d in LineTable.shipped().definitions if d.predicted and d.is_emission]
+    assert [line.proxy for line in LINES.values()] == predicted
+    assert LINES["halpha_nii"].shares == pytest.approx([0.08, 0.68, 0.24])
+    assert LINES["hbeta"].components == ((4862.68, 1.0),)
 
 
 def test_shares_of_a_line_add_up_to_one():

@@ -6,9 +6,10 @@ from astropy.table import Table
 
 from targetsel.errors import SpectrographError
 from targetsel.observing.continuum import Magnitudes
-from targetsel.observing.lines import Exposure, chosen_lines
+from targetsel.observing.lines import chosen_lines
 from targetsel.observing.observation import Observation, write_observed
 from targetsel.observing.redshift import Redshift
+from targetsel.observing.spectrograph import Exposure
 from targetsel.rules.binding import Binder
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse

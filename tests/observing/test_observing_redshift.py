@@ -69,7 +69,10 @@ def test_density_that_is_level_spreads_evenly_over_the_grid():
 @pytest.mark.parametrize(
     ("redshift", "message"),
     [
-        (Redshift("redshfit"), "no column 'redshfit'. Did you mean 'redshift'? Name the"),
+        (
+            Redshift("redshfit"),
+            "no column 'redshfit'. Did you mean 'redshift'? Give the",
+        ),
         (Redshift(error="dz"), "no column 'dz'."),
         (Redshift("pz"), "column 'pz' is fixed_size_list<item: double>[2], expected numbers. For"),
         (Redshift(grid=(0, 1)), "column 'redshift' is double, expected lists of equal length"),

@@ -5,8 +5,7 @@ import pytest
 
 from targetsel.documents.models import parse_quantity
 from targetsel.errors import SpectrographError
-from targetsel.observing.exposure import PHOTON
-from targetsel.observing.spectrograph import SHIPPED, Spectrograph
+from targetsel.observing.spectrograph import PHOTON, SHIPPED, Spectrograph
 from tests.observing.simple import SIMPLE, simple
 
 
@@ -63,16 +62,22 @@ def test_what_is_no_time_is_refused(text):
         ("2 arcsec", "2 kg", 4, "aperture is '2 kg'; expected 0.1 to 60 arcsec: diameter of a fib"),
         ("2 arcsec", "200 arcsec", 4, "aperture is '200 arcsec'; expected 0.1 to 60 arcsec: dia"),
         ("2 arcsec", "nan", 4, "aperture is 'nan'; expected 0.1 to 60 arcsec"),
-        ("[4000, 22.5]", "[4000, 2]", 9, "sky has the point [4000, 2]; expected [wavelength, valu"),
-        ("[4000, 22.5]", "4000", 9, "sky has a point that is not a pair of numbers; expected [wav"),
+        (
+            "[4000, 22.5]",
+            "[4000, 2]",
+            9,
+            "sky is '2'; expected [[wavelength, value], ...]",
+        ),
+        ("[4000, 22.5]", "4000", 9, "sky is '4000'; expected [[wavelength, value], ...]"),
         (
             "[[4000, 22.5], [9000, 22.5]]",
             "22.5",
             9,
-            "sky is no list; expected [[wavelength, value]",
+            "sky is '22.5'; expected [[wavelength, value]",
         ),
-        ("[4000, 0.5]", "[9500, 0.5]", 13, "throughput goes from 9500 to 9000 Angstrom; expected"),
-        ("[4000, 0.5]", "[4000, .nan]", 13, "throughput has a point that is not a pair of numbers"),
+        ("[4000, 0.5]", "[9500, 0.5]", 13, "the points go from 9500 to 9000 Angstrom; expected"),
+        ("[[4000, 0.5], [9000, 0.5]]", "[]", 13, "the list of points is empty; expected one"),
+        ("[4000, 0.5]", "[4000, .nan]", 13, "throughput is '.nan'; expected [[wavelength"),
         ("[4000, 0.5], [9000, 0.5]", "[4000, 0]", 13, "throughput is 0 within the arm's range;"),
         ("[4000, 9000]\n", "[9000, 4000]\n", 12, "range goes from 9000 to 4000; expected two wave"),
         ("[4000, 9000]\n", "[4000]\n", 12, "range is a list; expected two increasing wavelengths"),

@@ -55,6 +55,29 @@ def test_a_table_of_ones_own_cannot_say_what_is_predicted(write):
         LineTable.read(write(GOOD | {"predicted": True}))
 
 
+def test_lines_in_a_band_are_its_profile_or_one_at_its_centre(write):
+    pair = copy.deepcopy(GOOD) | {"name": "pair", "profile": [[7130, 1], [7140, 3]]}
+    in_air = copy.deepcopy(GOOD) | {"name": "in_air", "medium": "air"}
+    table = LineTable.read(write(GOOD, pair, in_air))
+    assert table["ew_ariii"].emission_lines == ((7138.0, 1.0),)
+    assert table["pair"].emission_lines == ((7130.0, 0.25), (7140.0, 0.75))
+    assert table["in_air"].emission_lines[0][0] == pytest.approx(7139.97, abs=0.01)
+    assert table["ew_halpha_fit"].emission_lines == ((6564.61, 1.0),)
+    assert table["mgb"].emission_lines == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"profile": [[7200, 1]]}, "profile has a line at 7200.0, outside line"),
+        ({"kind": "absorption", "profile": [[7130, 1]]}, "only an emission line has a profile"),
+    ],
+)
+def test_a_profile_that_is_none_of_the_line_is_refused(write, changed, message):
+    with pytest.raises(SpectrumError, match=message):
+        LineTable.read(write(GOOD | changed))
+
+
 def test_a_level_cannot_be_predicted(write):
     level = GOOD | {"kind": "level", "predicted": True}
     with pytest.raises(SpectrumError, match="a level cannot be predicted: decoded spectra have no"):

@@ -184,6 +184,12 @@ class Definition(DocumentModel):
     def ucd(self) -> str:
         return "spect.line.eqWidth" if self.is_emission else "spect.index"
 
+    @property
+    def emission_lines(self) -> Profile:
+        """Vacuum wavelengths [Angstrom] of the emission lines that the width counts, and their
+        shares of the flux; empty where no lines are measured."""
+        return ()
+
     def _defined(self, known: Iterable[str]) -> Index | LineFormula:
         raise NotImplementedError
 
@@ -220,6 +226,16 @@ class MeasuredDefinition(Definition):
         """The band of a field, in vacuum."""
         return WavelengthBand(*map(self.in_vacuum, getattr(self, name)))
 
+    def _profile(self, lines: Profile, key: str, band: WavelengthBand) -> Profile:
+        """Vacuum wavelengths and strengths of a profile's lines; the first strength is 1."""
+        found = [(self.in_vacuum(wavelength), strength) for wavelength, strength in lines]
+        for wavelength, _ in found:
+            if not band.start < wavelength < band.end:
+                raise self.place_of(key).error(
+                    f"{key} has a line at {wavelength:.1f}, outside line"
+                )
+        return tuple((wavelength, strength / found[0][1]) for wavelength, strength in found)
+
 
 class BreakDefinition(MeasuredDefinition):
     """A ratio of two bands."""
@@ -240,6 +256,15 @@ class LineDefinition(MeasuredDefinition):
     line: BandField
     blue: BandField
     red: BandField
+    profile: Annotated[ProfileField, LINES] | None = None
+
+    @property
+    def emission_lines(self) -> Profile:
+        if self.kind != "emission":
+            return ()
+        lines = self.profile or (((self.line[0] + self.line[1]) / 2, 1.0),)
+        total = sum(strength for _, strength in lines)
+        return tuple((self.in_vacuum(at), strength / total) for at, strength in lines)
 
     def _defined(self, known: Iterable[str]) -> Width | Level:
         line, blue, red = (self.band(name) for name in ("line", "blue", "red"))
@@ -258,6 +283,10 @@ class LineDefinition(MeasuredDefinition):
             raise self.place_of("red").error(
                 f"blue and red overlap by {blue.shared(red):.1f} Angstrom"
             )
+        if self.profile and self.kind != "emission":
+            raise self.place_of("profile").error("only an emission line has a profile")
+        if self.profile:
+            self._profile(self.profile, "profile", line)
         sides = SideBands(blue, red)
         return Level(line, sides) if self.kind == "level" else Width(line, sides, self.kind)
 
@@ -275,20 +304,14 @@ class FitDefinition(MeasuredDefinition):
         Expected("a list of different numbers between 10 and 2000 km/s"),
     ]
 
+    @property
+    def emission_lines(self) -> Profile:
+        return ((self.in_vacuum(self.profile[0][0]), 1.0),)
+
     def _defined(self, known: Iterable[str]) -> Fit:
         band = self.band("line")
         beside = tuple(self._profile(each, "beside", band) for each in self.beside)
         return Fit(band, self._profile(self.profile, "profile", band), beside, self.sigma)
-
-    def _profile(self, lines: Profile, key: str, band: WavelengthBand) -> Profile:
-        """Vacuum wavelengths and strengths of a profile's lines; the first strength is 1."""
-        found = [(self.in_vacuum(wavelength), strength) for wavelength, strength in lines]
-        for wavelength, _ in found:
-            if not band.start < wavelength < band.end:
-                raise self.place_of(key).error(
-                    f"{key} has a line at {wavelength:.1f}, outside line"
-                )
-        return tuple((wavelength, strength / found[0][1]) for wavelength, strength in found)
 
 
 KINDS: dict[str, type[Definition]] = {
