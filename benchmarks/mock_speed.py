@@ -28,7 +28,8 @@ def measure(n: int, survey: str) -> None:
     """Write one sky and print what it took, as JSON."""
     import torch
 
-    from targetsel.mock.writing import SkyPlan, write_sky
+    from targetsel.mock.plan import SkyPlan
+    from targetsel.mock.writing import write_sky
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

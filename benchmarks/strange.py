@@ -13,8 +13,7 @@ from astropy.cosmology import FlatLambdaCDM
 
 from targetsel.mock.camera import PAN_STARRS, Camera, draw_seeing, expose
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.images import blackbody, point_spread
-from targetsel.mock.profiles import canvas_of
+from targetsel.mock.images import blackbody, canvas_of, point_spread
 from targetsel.mock.sky import observe
 
 SIGMA = PAN_STARRS.sky_sigma

@@ -23,8 +23,8 @@ from targetsel.cli.calibrate import print_coverages
 from targetsel.errors import EnsembleError
 from targetsel.imaging.store import CutoutStore
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.variation import Variation
-from targetsel.mock.writing import SkyPlan, write_sky
+from targetsel.mock.plan import SkyPlan, Variation
+from targetsel.mock.writing import write_sky
 from targetsel.scoring.ensemble import Ensemble, find_ensemble
 from targetsel.scoring.stream import score
 from targetsel.sky.catalog import CatalogFile

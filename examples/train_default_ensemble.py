@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from targetsel.imaging.store import CutoutStore
-from targetsel.mock.variation import Variation
-from targetsel.mock.writing import SkyPlan, write_sky
+from targetsel.mock.plan import SkyPlan, Variation
+from targetsel.mock.writing import write_sky
 from targetsel.networks.input_plan import InputPlan
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder

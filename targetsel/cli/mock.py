@@ -42,8 +42,8 @@ def mock(
 ) -> None:
     """Simulate images and spectra of real galaxies, and write them with their true properties."""
     from targetsel.mock.camera import find_camera
-    from targetsel.mock.variation import Variation
-    from targetsel.mock.writing import CUTOUTS, TABLES, SkyPlan, check_folder, draw_page, write_sky
+    from targetsel.mock.plan import SkyPlan, Variation
+    from targetsel.mock.writing import CUTOUTS, TABLES, check_folder, draw_page, write_sky
     from targetsel.tables.files import check_output
 
     varied = Variation.read(variation) if variation is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,25 +38,37 @@ def composite(cutouts: Cutouts) -> np.ndarray:
     return pictures
 
 
-def draw_mosaic(cutouts: Cutouts, path: Path) -> None:
-    """Write a PNG with the colour picture of every cutout, its id and its status."""
+def draw_mosaic(
+    cutouts: Cutouts, path: Path, titles: Sequence[str] | None = None, caption: str = ""
+) -> None:
+    """Write a PNG with the colour picture of every cutout, its title and its status.
+
+    Parameters
+    ----------
+    titles : sequence of str, optional
+        By default the ids.
+    caption : str
+        What to say below the pictures, beside their bands and size.
+    """
     columns = min(len(cutouts), max(4, math.isqrt(len(cutouts))))
     rows = math.ceil(len(cutouts) / columns)
     figure = Figure(figsize=(2.4 * columns, 2.6 * rows), layout="constrained")
     panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for panel in panels:
         panel.set_axis_off()
-    for panel, picture, source_id, status in zip(
-        panels, composite(cutouts), cutouts.source_id, cutouts.status, strict=False
+    titles = list(map(str, cutouts.source_id)) if titles is None else titles
+    for panel, picture, title, status in zip(
+        panels, composite(cutouts), titles, cutouts.status, strict=False
     ):
         panel.imshow(picture, origin="lower", interpolation="nearest")
-        panel.set_title(str(source_id), fontsize=8)
+        panel.set_title(title, fontsize=8)
         if status != "ok":
             panel.text(
                 0.5, 0.03, status, transform=panel.transAxes, ha="center", fontsize=7, color="white"
             )
     side = cutouts.size * cutouts.pixel_scale
-    figure.supxlabel(f"{''.join(cutouts.bands)}, {side:.3g} arcsec on a side", fontsize=8)
+    scale = f"{''.join(cutouts.bands)}, {side:.3g} arcsec on a side"
+    figure.supxlabel("\n".join(filter(None, (scale, caption))), fontsize=8)
     with written_beside(path) as beside:
         figure.savefig(beside, format="png", dpi=120)
 

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from targetsel.imaging.store import CutoutStore
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.writing import SkyPlan, write_sky
+from targetsel.mock.plan import SkyPlan
+from targetsel.mock.writing import write_sky
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.stream import Progress, score

@@ -21,10 +21,10 @@ import numpy as np
 from targetsel.mock.anchor import DECODER_PIXELS, FIRST, LAST, Anchor
 from targetsel.mock.camera import PAN_STARRS, Camera, draw_seeing, expose
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.images import FiberLight, draw_galaxy, draw_neighbours, point_spread
+from targetsel.mock.images import FiberLight, canvas_of, draw_galaxy, draw_neighbours, point_spread
 from targetsel.mock.morphology import N_NORMALS as STRUCTURE_NORMALS
 from targetsel.mock.morphology import Structure, draw_structure
-from targetsel.mock.profiles import canvas_of
+from targetsel.mock.plan import BLOCK, Variation
 from targetsel.mock.spectra import (
     N_NORMALS,
     FiberSpectra,
@@ -32,14 +32,12 @@ from targetsel.mock.spectra import (
     measure_spectra,
     signal_to_noise,
 )
-from targetsel.mock.variation import Variation
 from targetsel.photometry.bands import synthetic_photometry
 from targetsel.photometry.flux import NJY_PER_NANOMAGGY, ab_magnitude
 from targetsel.spectra.grid import wavelengths
 
 CUTOUT_SIZE = 64
 BLUER = 200  # pixels below the first of `anchor.WAVELENGTH`, down to 2430 Angstrom
-BLOCK = 256  # sources per block; another number would change last digits
 
 
 class Step(IntEnum):

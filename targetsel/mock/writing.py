@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,116 +17,50 @@ import pyarrow.parquet as pq
 from targetsel.errors import CatalogError, MockError, OutputError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import Piece, check_replaceable, write_store
-from targetsel.imaging.picture import composite
+from targetsel.imaging.picture import draw_mosaic
 from targetsel.imaging.store import CutoutStore
-from targetsel.mock.camera import PAN_STARRS, Camera
-from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.sky import BLOCK, observe_block
-from targetsel.mock.tables import catalog_table, spectra_table, truth_table, with_latents
-from targetsel.mock.variation import Variation
-from targetsel.tables.columns import matrix
-from targetsel.tables.files import held, make_folder, sha256_of_file, written_beside
-from targetsel.tables.ids import uniform
+from targetsel.mock.galaxies import SDSS
+from targetsel.mock.plan import SkyPlan
+from targetsel.mock.sky import MockSources, observe_block
+from targetsel.photometry.flux import ab_magnitude
+from targetsel.spectra.grid import wavelengths
+from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, measure
+from targetsel.spectra.spectrum import Spectra
+from targetsel.tables.columns import NEVER, Column, arrow_column, list_column, matrix, schema_of
+from targetsel.tables.files import held, make_folder, sha256_of_file
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, read_footer
-from targetsel.version import __version__
 from targetsel.workers.pool import map_bounded, return_freed_memory
 
 Progress = Callable[[int, int], None]
 
 TABLES, CUTOUTS = ("catalog", "truth", "spectra"), "cutouts"
 SPECTRA_PER_GROUP = 1024
-COLUMNS, AT_MOST = 10, 80  # columns and most pictures of a page
+MOST_DRAWN = 80  # sources of a page
 BLUE_GREEN_RED = (("g", "r", "i"), ("g", "r", "z"))
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Attributes of `Structure` that are written, with their unit and meaning.
+COMPONENTS = {
+    "bulge_radius": ("arcsec", "half-light radius of the bulge along its major axis"),
+    "disk_radius": ("arcsec", "half-light radius of the old disk along its major axis"),
+    "young_radius": ("arcsec", "half-light radius of the young disk along its major axis"),
+    "bulge_axis_ratio": ("", "minor over major axis of the bulge"),
+    "disk_axis_ratio": ("", "minor over major axis of the disks"),
+    "angle": ("rad", "position angle of the major axis, from the pixels' x to y"),
+    "bulge_share": ("", "share of the old stars' light in the bulge"),
+    "bar_share": ("", "share of the old stars' light in a bar"),
+    "arm_share": ("", "spiral arms' share of the young stars' light, the nucleus's left out"),
+    "knot_share": ("", "knots' share of the young stars' light, the nucleus's left out"),
+    "line_knot_share": ("", "knots' share of the emission lines' light, the nucleus's left out"),
+    "point_share": ("", "share of the emission lines' light in the nucleus"),
+    "arms": ("", "number of spiral arms"),
+    "pitch": ("rad", "pitch angle of the spiral arms"),
+    "x": ("arcsec", "offset from the cutout's centre along the pixels' x"),
+    "y": ("arcsec", "offset from the cutout's centre along the pixels' y"),
+}
+WEIGHT = Column("weight", pa.float32(), "", "", "sources it stands for; not 1 where over-sampled")
+REAL = "the real galaxy"
 
-
-@dataclass(frozen=True)
-class SkyPlan:
-    """Specification of a mock sky, which determines its files.
-
-    Attributes
-    ----------
-    galaxies : Galaxies
-        Real galaxies; further sources repeat them, changed by `Galaxies.realised`.
-    n : int
-        Number of sources.
-    seed : int
-    survey : Camera
-    variation : Variation
-    held_out : bool, optional
-        Whether the galaxies are those that no shipped ensemble is trained on (True), or those
-        that they are trained on (False); None if they were chosen otherwise.
-    """
-
-    galaxies: Galaxies
-    n: int
-    seed: int = 0
-    survey: Camera = PAN_STARRS
-    variation: Variation = field(default_factory=Variation)
-    held_out: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.n < 1:
-            raise MockError(f"{self.n} mock sources asked for, expected at least 1.")
-        if self.seed < 0:
-            raise MockError(f"seed {self.seed}: expected a whole number that is not negative.")
-        if not len(self.galaxies):
-            low, high = self.variation.redshift
-            raise MockError(
-                f"no real galaxy has a redshift between {low:g} and {high:g}. "
-                "Most of them lie between 0.03 and 0.2."
-            )
-        self.variation.zero_points(self.survey)  # checks that its bands are the survey's
-
-    @classmethod
-    def of(
-        cls,
-        n: int,
-        seed: int = 0,
-        survey: Camera = PAN_STARRS,
-        variation: Variation | None = None,
-        held_out: bool = False,
-    ) -> SkyPlan:
-        """A sky of the galaxies that networks are trained on, or of those `held_out` from them.
-
-        The latter are the demonstration's. Their order follows from the seed, so that the first
-        sources are a fair sample of all galaxies; beyond the number of galaxies, they are
-        repeated as fainter ones.
-        """
-        variation = variation or Variation()
-        chosen = variation.galaxies(Galaxies.of_demonstration(held_out))
-        order = np.argsort(uniform(chosen.group_id, seed, "order of the sky")[:, 0], kind="stable")
-        return cls(chosen.take(order), n, seed, survey, variation, held_out)
-
-    @property
-    def blocks(self) -> range:
-        """Start indices of the blocks of sources."""
-        return range(0, self.n, BLOCK)
-
-    def sources(self, start: int) -> Galaxies:
-        """The galaxies of the block that begins at `start`."""
-        places = np.arange(start, min(start + BLOCK, self.n))
-        realisation, row = np.divmod(places, len(self.galaxies))
-        parts = [
-            self.galaxies.take(row[realisation == k]).realised(self.seed, int(k))
-            for k in np.unique(realisation)
-        ]
-        columns = {name: [vars(part)[name] for part in parts] for name in vars(parts[0])}
-        return Galaxies(**{name: np.concatenate(values) for name, values in columns.items()})
-
-    def footer(self) -> dict[str, Any]:
-        """Provenance that is written into every file."""
-        return {
-            "images": "simulated",
-            "code_version": __version__,
-            "mock": {
-                "seed": self.seed,
-                "n": self.n,
-                "survey": self.survey.name,
-                "held_out": self.held_out,
-                "variation": self.variation.model_dump(mode="json"),
-            },
-        }
+Filled = tuple[Column, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -172,7 +104,7 @@ def write_sky(
 
     def pieces() -> Iterator[Piece]:
         done = 0
-        for made in _made(plan, workers):
+        for made in _blocks(plan, workers):
             latents, _ = encode(matrix(made.spectra["flux_true"]))
             tables = (made.catalog, with_latents(made.truth, latents), made.spectra)
             for name, table in zip(TABLES, tables, strict=True):
@@ -208,7 +140,7 @@ def check_folder(folder: Path) -> None:
     for path in [*(folder / f"{name}.parquet" for name in TABLES), *parts]:
         if path.exists() and not _is_mock(path):
             raise OutputError(
-                f"{path}: already exists and is no mock sky's. Choose another folder."
+                f"{path}: already exists and is not of a mock sky. Choose another folder."
             )
 
 
@@ -240,31 +172,27 @@ def _for_one_run(folder: Path) -> Iterator[None]:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _made(plan: SkyPlan, workers: int) -> Iterator[_Made]:
+def _blocks(plan: SkyPlan, workers: int) -> Iterator[_Made]:
     """The blocks of a sky in their order; a few are computed ahead of use."""
     if workers == 1:
         yield from (_make(plan, start) for start in plan.blocks)
         return
     try:
-        yield from _made_by(workers, plan)
+        with _one_thread_each():
+            yield from map_bounded(
+                _make_here,
+                plan.blocks,
+                workers,
+                ahead=workers,
+                processes=True,
+                initializer=_begin,
+                initargs=(plan,),
+            )
     except BrokenProcessPool:
         raise MockError(
             "a process that makes sources was ended from outside, perhaps for want of memory. "
             "Give fewer --workers."
         ) from None
-
-
-def _made_by(workers: int, plan: SkyPlan) -> Iterator[_Made]:
-    with _one_thread_each():
-        yield from map_bounded(
-            _make_here,
-            plan.blocks,
-            workers,
-            ahead=workers,
-            processes=True,
-            initializer=_begin,
-            initargs=(plan,),
-        )
 
 
 _plans: list[SkyPlan] = []  # plan of a worker process
@@ -302,50 +230,127 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
+# ---------------------------------------------------------------------- tables
+
+
+def catalog_table(sources: MockSources, weighted: bool) -> pa.Table:
+    """The catalog that an observer would have; with weights for an over-sampled sky."""
+    galaxies = sources.galaxies
+    about = f"{REAL} behind the source: its row in kcorrect's file"
+    magnitude = ab_magnitude(galaxies.flux[:, 2])
+    columns = [
+        (Column("source_id", pa.int64(), "", "meta.id;meta.main", "mock source"),
+         galaxies.source_id),
+        (Column("group_id", pa.int64(), "", "meta.id", about), galaxies.group_id),
+        (Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "right ascension, ICRS"),
+         galaxies.ra),
+        (Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "declination, ICRS"),
+         galaxies.dec),
+        (Column("redshift", pa.float32(), "", "src.redshift", "SDSS spectroscopic redshift"),
+         galaxies.redshift),
+    ]  # fmt: skip
+    for band, flux in zip(SDSS, galaxies.flux.T, strict=True):
+        about = f"SDSS Petrosian flux in {band}, corrected for Galactic extinction"
+        name, ucd = f"flux_{band}_sdss", "phot.flux.density"
+        columns.append((Column(name, pa.float32(), "nJy", ucd, about), flux))
+    about = "SDSS r, AB, extinction-free"
+    columns.append((Column("rmag", pa.float32(), "mag", "phot.mag;em.opt.R", about), magnitude))
+    return _table([*columns, (WEIGHT, sources.weight)] if weighted else columns)
+
+
+def truth_table(sources: MockSources) -> pa.Table:
+    """One row per source: proxies of the noise-free fiber spectrum, and the mock's parameters."""
+    return _table([*_ids(sources), (WEIGHT, sources.weight), *_truths(sources)])
+
+
+def _truths(sources: MockSources) -> Iterator[Filled]:
+    ids = sources.galaxies.source_id
+    proxies = measure(Spectra(ids, sources.spectra[:, None], wavelengths()))
+    for name in PROXIES:
+        about = DESCRIPTIONS[name] + ", on the noise-free mock spectrum"
+        yield _number(name, UNITS[name], about), proxies[name][:, 0]
+    for name, width in sources.widths.items():
+        about = (
+            f"equivalent width of {name} that the mock spectrum was given, over the continuum at "
+            "the line itself: at the bottom of any absorption"
+        )
+        yield _number(f"input_{name}", "Angstrom", about), width
+    for name, colour in sources.fiber_colours.items():
+        a, b = name.split("_")
+        about = f"{a} - {b} of what the fiber sees, without noise or extinction"
+        yield _number(f"fiber_{name}", "mag", about), colour
+    yield _number("snr", "", "median signal to noise of a pixel of the mock spectrum"), sources.snr
+    for name, (unit, about) in COMPONENTS.items():
+        yield _number(name, unit, about), getattr(sources.structure, name)
+
+
+def spectra_table(sources: MockSources) -> pa.Table:
+    """One row per source: its spectrum on the decoder's rest-frame grid, with noise and without."""
+    unit = "quadratic mean of the noise-free spectrum's flux density, times 1000^1/2"
+    about = {
+        "flux": (sources.measured, f"mock spectrum with noise, in units of the {unit}"),
+        "ivar": (sources.ivar, "inverse variance of flux"),
+        "flux_true": (sources.spectra, "mock spectrum without noise; sum of squares 1"),
+    }
+    columns = [(_lists(name, 1000, what), values) for name, (values, what) in about.items()]
+    return _table([*_ids(sources), *columns])
+
+
+def with_latents(table: pa.Table, latents: np.ndarray) -> pa.Table:
+    """A truth table with the column `latent`, of shape (N, D)."""
+    about = "standardised latents of the noise-free mock spectrum, by the shipped decoder"
+    column = _lists("latent", latents.shape[1], about)
+    return table.append_column(column.field, list_column(latents))
+
+
+def _ids(sources: MockSources) -> list[Filled]:
+    galaxies = sources.galaxies
+    source = Column("source_id", pa.int64(), "", "meta.id;meta.main", null_when=NEVER)
+    group = Column("group_id", pa.int64(), "", "meta.id", REAL, NEVER)
+    return [(source, galaxies.source_id), (group, galaxies.group_id)]
+
+
+def _number(name: str, unit: str, about: str) -> Column:
+    return Column(name, pa.float32(), unit, "", about)
+
+
+def _lists(name: str, length: int, about: str) -> Column:
+    return Column(name, pa.list_(pa.float32(), length), "", "", about)
+
+
+def _table(filled: Iterable[Filled]) -> pa.Table:
+    """A table of columns and their values, (N,) or (N, K)."""
+    columns, values = zip(*filled, strict=True)
+    arrays = [arrow_column(each, column.type) for column, each in zip(columns, values, strict=True)]
+    return pa.table(arrays, schema=schema_of(columns))
+
+
 # ---------------------------------------------------------------------- pictures
 
 
-def draw_page(folder: Path, path: Path, at_most: int = AT_MOST) -> int:
+def draw_page(folder: Path, path: Path) -> int:
     """Write a PNG with the first sources of the mock sky in a folder; return their number.
 
     Each has its redshift, r magnitude and the width of Halpha + [NII] in its noise-free spectrum.
     """
-    from matplotlib.figure import Figure
-
     store = CutoutStore.open(folder / CUTOUTS)
-    catalog, truth = (
-        _first_rows(folder / f"{name}.parquet", at_most) for name in ("catalog", "truth")
-    )
+    catalog, truth = (_first_rows(folder / f"{name}.parquet") for name in ("catalog", "truth"))
     bands = next(each for each in BLUE_GREEN_RED if set(each) <= set(store.bands))
     cutouts = store.read(catalog["source_id"].to_numpy()).select_bands(bands)
-    rows = math.ceil(len(cutouts) / COLUMNS)
-    figure = Figure(figsize=(1.6 * COLUMNS, 1.78 * rows + 0.3), layout="constrained")
-    panels = np.ravel(figure.subplots(rows, COLUMNS, squeeze=False))
-    for panel in panels:
-        panel.set_axis_off()
     columns = (catalog["redshift"], catalog["rmag"], truth["ew_halpha_nii"])
-    values = zip(*(column.to_numpy() for column in columns), strict=True)
-    for panel, picture, (redshift, magnitude, width) in zip(
-        panels, composite(cutouts), values, strict=False
-    ):
-        panel.imshow(picture, origin="lower", interpolation="nearest")
-        panel.set_title(f"z {redshift:.2f}  r {magnitude:.1f}  {width:.0f} Å", fontsize=7, pad=2)
-    figure.supxlabel(_caption(folder, bands, store), fontsize=9)
-    with written_beside(path) as beside:
-        figure.savefig(beside, format="png", dpi=110)
+    titles = [
+        f"z {redshift:.2f}  r {magnitude:.1f}  {round(float(width))} Å"
+        for redshift, magnitude, width in zip(*(each.to_numpy() for each in columns), strict=True)
+    ]
+    mock = read_footer(folder / "catalog.parquet")["mock"]
+    caption = (
+        f"SIMULATED images, survey {mock['survey']}, seed {mock['seed']}, link "
+        f"{mock['variation']['link']:g}. Redshift, r magnitude, equivalent width of Halpha + [NII]"
+    )
+    draw_mosaic(cutouts, path, titles, caption)
     return len(cutouts)
 
 
-def _first_rows(path: Path, at_most: int):
+def _first_rows(path: Path) -> pa.RecordBatch:
     with pq.ParquetFile(path) as file:
-        return next(file.iter_batches(at_most))
-
-
-def _caption(folder: Path, bands: tuple[str, ...], store: CutoutStore) -> str:
-    mock = read_footer(folder / "catalog.parquet")["mock"]
-    side = store.shape[-1] * store.pixel_scale
-    return (
-        f"SIMULATED images, survey {mock['survey']}, seed {mock['seed']}, link "
-        f"{mock['variation']['link']:g}; {''.join(bands)}, {side:.3g} arcsec on a side. Redshift, "
-        "r magnitude, equivalent width of Halpha + [NII]"
-    )
+        return next(file.iter_batches(MOST_DRAWN))

@@ -371,7 +371,7 @@ def test_demonstration_replaces_nothing_of_the_users(refused, sky, catalog):
     plain = pa.table({"source_id": [1], "ra": [1.0], "dec": [1.0]})
     pq.write_table(plain, sky / "mine" / "catalog.parquet")
     line = refused("demo", "mine", "--n", "2")
-    assert line.endswith("already exists and is no mock sky's. Choose another folder.")
+    assert line.endswith("already exists and is not of a mock sky. Choose another folder.")
 
 
 @pytest.mark.parametrize(

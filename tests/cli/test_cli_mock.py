@@ -70,7 +70,7 @@ def test_folder_with_a_catalog_of_another_kind_is_left_alone(refused, sky):
     (sky / "mine" / "catalog.parquet").write_text("mine")
     said = refused("mock", "--n", "5", "-o", "mine")
     assert said == (
-        "mine/catalog.parquet: already exists and is no mock sky's. Choose another folder."
+        "mine/catalog.parquet: already exists and is not of a mock sky. Choose another folder."
     )
 
 

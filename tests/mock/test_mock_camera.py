@@ -14,7 +14,7 @@ from targetsel.mock.camera import (
     expose,
     extinction,
 )
-from targetsel.mock.profiles import canvas_of
+from targetsel.mock.images import canvas_of
 
 
 def blank_noise(survey, n=60):

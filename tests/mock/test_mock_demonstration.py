@@ -74,7 +74,7 @@ def test_file_that_is_no_mock_skys_is_left_alone(tmp_path, name, content):
     else:
         pq.write_table(pa.table({"source_id": [1]}), tmp_path / name)
     before = (tmp_path / name).read_bytes()
-    with pytest.raises(OutputError, match=f"{name}: already exists and is no mock sky's"):
+    with pytest.raises(OutputError, match=f"{name}: already exists and is not of a mock sky"):
         write_demonstration(tmp_path, 2)
     assert (tmp_path / name).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [name]

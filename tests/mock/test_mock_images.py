@@ -13,12 +13,12 @@ from targetsel.mock.images import (
     STARS,
     Light,
     blackbody,
+    canvas_of,
     draw_galaxy,
     draw_neighbours,
     point_spread,
 )
 from targetsel.mock.morphology import Structure
-from targetsel.mock.profiles import canvas_of
 
 CANVAS = canvas_of(0.25)
 FIBER_LIGHT = np.array([[1.0, 2.0, 3.0], [2.0, 2.0, 1.5], [0.1, 0.6, 0.2]])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from targetsel.mock.profiles import (
+from targetsel.mock.images import (
     FIBER_RADIUS,
     FIBER_SEEING,
     canvas_of,

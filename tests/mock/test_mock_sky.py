@@ -8,9 +8,9 @@ import pytest
 from targetsel.mock.anchor import WAVELENGTH
 from targetsel.mock.camera import CAMERAS, LSST_YEAR_1, PAN_STARRS
 from targetsel.mock.galaxies import ID_STEP, Galaxies
+from targetsel.mock.plan import Variation
 from targetsel.mock.sky import MockSources, observe, observe_block
-from targetsel.mock.tables import catalog_table
-from targetsel.mock.variation import Variation
+from targetsel.mock.writing import catalog_table
 from targetsel.photometry.bands import synthetic_photometry
 from targetsel.photometry.flux import NANOMAGGY, NJY_PER_NANOMAGGY, SPEED_OF_LIGHT
 

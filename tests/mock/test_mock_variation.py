@@ -8,7 +8,7 @@ import pytest
 from targetsel.errors import MockError
 from targetsel.mock.camera import LEGACY, PAN_STARRS
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.variation import Variation
+from targetsel.mock.plan import Variation
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "variations"
 

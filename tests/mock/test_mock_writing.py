@@ -20,9 +20,8 @@ from targetsel.imaging.store import CutoutStore
 from targetsel.mock import writing
 from targetsel.mock.camera import LEGACY, LSST_YEAR_1
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.sky import BLOCK
-from targetsel.mock.variation import Variation
-from targetsel.mock.writing import SkyPlan, draw_page, write_sky
+from targetsel.mock.plan import BLOCK, SkyPlan, Variation
+from targetsel.mock.writing import draw_page, write_sky
 from targetsel.scoring.ensemble import DEFAULT, find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.lines import PROXIES
@@ -190,7 +189,7 @@ def test_a_sky_takes_the_place_of_a_sky_but_not_of_other_files(tmp_path):
     assert len(pq.read_table(tmp_path / "spectra.parquet")) == 3
     pq.write_table(pa.table({"source_id": [1]}), tmp_path / "spectra.parquet")
     before = contents(tmp_path)
-    with pytest.raises(OutputError, match=r"spectra.parquet: already exists and is no mock sky's"):
+    with pytest.raises(OutputError, match=r"spectra.parquet: already exists and is not of"):
         write_sky(tmp_path, SkyPlan.of(4))
     assert contents(tmp_path) == before
 
@@ -208,7 +207,7 @@ def test_a_store_of_other_cutouts_is_left_alone(tmp_path):
     cutouts = Cutouts(np.array([1]), flux, ("r",), 0.25)
     write_store(tmp_path / "cutouts", [(cutouts, np.zeros(1), np.zeros(1))], [1.0])
     before = contents(tmp_path)
-    with pytest.raises(OutputError, match=r"part-00000.parquet: already exists and is no mock"):
+    with pytest.raises(OutputError, match=r"part-00000.parquet: already exists and is not of a"):
         write_sky(tmp_path, SkyPlan.of(4))
     assert contents(tmp_path) == before
 
@@ -223,10 +222,10 @@ def test_a_folder_serves_one_run_at_a_time(tmp_path):
 
 
 def test_a_worker_that_is_killed_is_told_of(tmp_path, monkeypatch):
-    def killed(workers, plan):
+    def killed(*_, **__):
         raise BrokenProcessPool
 
-    monkeypatch.setattr(writing, "_made_by", killed)
+    monkeypatch.setattr(writing, "map_bounded", killed)
     with pytest.raises(MockError, match=r"ended from outside.*fewer --workers"):
         write_sky(tmp_path, SkyPlan.of(4), workers=2)
     assert contents(tmp_path) == {}
@@ -235,7 +234,8 @@ def test_a_worker_that_is_killed_is_told_of(tmp_path, monkeypatch):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from targetsel.mock.writing import SkyPlan, write_sky
+from targetsel.mock.plan import SkyPlan
+from targetsel.mock.writing import write_sky
 stop = lambda done, total: os.kill(os.getpid(), signal.SIGKILL)
 write_sky(Path(sys.argv[1]), SkyPlan.of(300), progress=stop)
 """

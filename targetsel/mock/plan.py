@@ -1,22 +1,25 @@
-"""Variations of the mock sky from the one that networks are trained on, to test transfer."""
+"""The plan of a mock sky: its galaxies, its camera, and variations of them to test transfer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from targetsel.documents.models import DocumentModel, Expected, Quantity, read_model
 from targetsel.errors import MockError
-from targetsel.mock.camera import Camera
+from targetsel.mock.camera import PAN_STARRS, Camera
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import FiberSpectra
+from targetsel.tables.ids import uniform
+from targetsel.version import __version__
 
+BLOCK = 256  # sources per block; another number would change last digits
 Magnitude = Annotated[float, Quantity("mag", -2, 2)]
 
 
@@ -111,3 +114,92 @@ class Variation(DocumentModel):
         """Spectra with weaker or stronger lines."""
         widths = {name: self.line_strength * width for name, width in spectra.widths.items()}
         return replace(spectra, lines=self.line_strength * spectra.lines, widths=widths)
+
+
+@dataclass(frozen=True)
+class SkyPlan:
+    """Specification of a mock sky, which determines its files.
+
+    Attributes
+    ----------
+    galaxies : Galaxies
+        Real galaxies; further sources repeat them, changed by `Galaxies.realised`.
+    n : int
+        Number of sources.
+    seed : int
+    survey : Camera
+    variation : Variation
+    held_out : bool, optional
+        Whether the galaxies are those that no shipped ensemble is trained on (True), or those
+        that they are trained on (False); None if they were chosen otherwise.
+    """
+
+    galaxies: Galaxies
+    n: int
+    seed: int = 0
+    survey: Camera = PAN_STARRS
+    variation: Variation = field(default_factory=Variation)
+    held_out: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise MockError(f"{self.n} mock sources asked for, expected at least 1.")
+        if self.seed < 0:
+            raise MockError(f"seed {self.seed}: expected a whole number that is not negative.")
+        if not len(self.galaxies):
+            low, high = self.variation.redshift
+            raise MockError(
+                f"no real galaxy has a redshift between {low:g} and {high:g}. "
+                "Most of them lie between 0.03 and 0.2."
+            )
+        self.variation.zero_points(self.survey)  # checks that its bands are the survey's
+
+    @classmethod
+    def of(
+        cls,
+        n: int,
+        seed: int = 0,
+        survey: Camera = PAN_STARRS,
+        variation: Variation | None = None,
+        held_out: bool = False,
+    ) -> SkyPlan:
+        """A sky of the galaxies that networks are trained on, or of those `held_out` from them.
+
+        The latter are the demonstration's. Their order follows from the seed, so that the first
+        sources are a fair sample of all galaxies; beyond the number of galaxies, they are
+        repeated as fainter ones.
+        """
+        variation = variation or Variation()
+        chosen = variation.galaxies(Galaxies.of_demonstration(held_out))
+        order = np.argsort(uniform(chosen.group_id, seed, "order of the sky")[:, 0], kind="stable")
+        return cls(chosen.take(order), n, seed, survey, variation, held_out)
+
+    @property
+    def blocks(self) -> range:
+        """Start indices of the blocks of sources."""
+        return range(0, self.n, BLOCK)
+
+    def sources(self, start: int) -> Galaxies:
+        """The galaxies of the block that begins at `start`."""
+        places = np.arange(start, min(start + BLOCK, self.n))
+        realisation, row = np.divmod(places, len(self.galaxies))
+        parts = [
+            self.galaxies.take(row[realisation == k]).realised(self.seed, int(k))
+            for k in np.unique(realisation)
+        ]
+        columns = {name: [vars(part)[name] for part in parts] for name in vars(parts[0])}
+        return Galaxies(**{name: np.concatenate(values) for name, values in columns.items()})
+
+    def footer(self) -> dict[str, Any]:
+        """Provenance that is written into every file."""
+        return {
+            "images": "simulated",
+            "code_version": __version__,
+            "mock": {
+                "seed": self.seed,
+                "n": self.n,
+                "survey": self.survey.name,
+                "held_out": self.held_out,
+                "variation": self.variation.model_dump(mode="json"),
+            },
+        }
