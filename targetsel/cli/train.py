@@ -14,7 +14,7 @@ from targetsel.cli.score import Device, chosen_device
 from targetsel.cli.terminal import available_cores
 
 if TYPE_CHECKING:
-    from targetsel.training.members import MemberStanding
+    from targetsel.training.members import MemberProgress
 
 
 def train(
@@ -123,23 +123,23 @@ class _Live:
         self.bars = Progress(*columns, console=console, disable=not self.is_terminal)
         self.tasks = [self.bars.add_task("waiting", member=k, total=1.0) for k in range(members)]
 
-    def __enter__(self) -> Callable[[str | MemberStanding], None]:
+    def __enter__(self) -> Callable[[str | MemberProgress], None]:
         self.bars.start()
         return self._show
 
     def __exit__(self, *_: object) -> None:
         self.bars.stop()
 
-    def _show(self, message: str | MemberStanding) -> None:
+    def _show(self, message: str | MemberProgress) -> None:
         if isinstance(message, str):
             self.bars.console.print(message, highlight=False, markup=False)
         elif self.is_terminal:
-            standing = message.standing
-            minutes, seconds = divmod(round(standing.remaining), 60)
+            progress = message.progress
+            minutes, seconds = divmod(round(progress.remaining), 60)
             self.bars.update(
                 self.tasks[message.member],
-                completed=standing.share,
-                description=f"{standing}, {minutes}:{seconds:02d} left",
+                completed=progress.share,
+                description=f"{progress}, {minutes}:{seconds:02d} left",
             )
-        elif message.standing.whole:
+        elif message.progress.whole:
             typer.echo(str(message), err=True)

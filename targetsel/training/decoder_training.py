@@ -83,7 +83,7 @@ class DecoderRecipe:
 
 
 @dataclass
-class DecoderProgress:
+class DecoderState:
     """State of an autoencoder's training after an epoch, without the weights."""
 
     epoch: int = 0
@@ -154,8 +154,8 @@ def train(
         training = DecoderTraining(spectra, recipe, rows, held_out)
         network = training.run(checkpoint, report)
         _fit_scaler(network, training.flux, rows)
-    progress = training.progress
-    return Trained(network, progress.history, progress.epoch - progress.since_best, held_out)
+    state = training.state
+    return Trained(network, state.history, state.epoch - state.since_best, held_out)
 
 
 def split(n: int, recipe: DecoderRecipe) -> tuple[np.ndarray, np.ndarray]:
@@ -213,12 +213,12 @@ class DecoderTraining(EpochTraining):
         self.network.mean_spectrum.copy_(self.flux[torch.from_numpy(rows)].mean(dim=0))
         adam = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
         self.optimiser = Optimiser(adam)
-        self.progress = DecoderProgress(learning_rate=recipe.learning_rate)
+        self.state = DecoderState(learning_rate=recipe.learning_rate)
         self.best = copy_of(self.network)
 
     @property
     def is_over(self) -> bool:
-        return self.progress.is_over(self.recipe)
+        return self.state.is_over(self.recipe)
 
     def epoch(self, report: Callable[[dict[str, float]], None]) -> None:
         """Train on every row once, and evaluate the held-out rows.
@@ -228,8 +228,8 @@ class DecoderTraining(EpochTraining):
         SpectrumError
             If the held-out loss is not finite.
         """
-        recipe, progress = self.recipe, self.progress
-        generator = _generator(recipe.seed, progress.epoch + 1)
+        recipe, state = self.recipe, self.state
+        generator = _generator(recipe.seed, state.epoch + 1)
         n_rows = len(self.rows)
         order = torch.from_numpy(self.rows)[torch.randperm(n_rows, generator=generator)]
         self.network.train()
@@ -237,9 +237,9 @@ class DecoderTraining(EpochTraining):
         n_batches = len(order) // recipe.batch
         for k, chosen in enumerate(order[: n_batches * recipe.batch].split(recipe.batch)):
             if recipe.one_cycle:
-                share = (progress.epoch + k / n_batches) / recipe.epochs
-                progress.learning_rate = recipe.cycle(share)
-            self.optimiser.set(progress.learning_rate)
+                share = (state.epoch + k / n_batches) / recipe.epochs
+                state.learning_rate = recipe.cycle(share)
+            self.optimiser.set(state.learning_rate)
             loss = self._loss(chosen, generator).total(recipe.alpha, recipe.lambda_) / recipe.batch
             self.optimiser.zero_grad()
             loss.backward()
@@ -250,20 +250,20 @@ class DecoderTraining(EpochTraining):
         loss_held = float(parts.total(recipe.alpha, recipe.lambda_))
         if not math.isfinite(loss_held):
             raise SpectrumError(
-                f"training diverged in epoch {progress.epoch + 1}: the held-out loss is "
+                f"training diverged in epoch {state.epoch + 1}: the held-out loss is "
                 f"{loss_held}. Look for extreme values in the spectra or their inverse variance."
             )
         figures = {
-            "epoch": progress.epoch + 1,
-            "learning_rate": progress.learning_rate,
+            "epoch": state.epoch + 1,
+            "learning_rate": state.learning_rate,
             "loss": total / n_batches,
             "held_out_loss": loss_held,
             "held_out_fit": float(parts.fit),
             "held_out_divergence": float(parts.divergence),
             "held_out_mismatch": float(parts.mismatch),
         }
-        progress.history.append(figures)
-        if progress.after(loss_held, recipe):
+        state.history.append(figures)
+        if state.after(loss_held, recipe):
             self.best = copy_of(self.network)
         report(figures)
 

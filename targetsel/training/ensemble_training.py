@@ -29,7 +29,7 @@ from targetsel.tables.parquet import write_table
 from targetsel.training.card import describe, latent_rmse, validated
 from targetsel.training.examples import Examples, PreparedCutouts, Split, thinned
 from targetsel.training.labels import Labels
-from targetsel.training.members import Member, MemberStanding, TrainedMember, train_members
+from targetsel.training.members import Member, MemberProgress, TrainedMember, train_members
 from targetsel.training.plan import TrainingPlan, differences
 from targetsel.weights.safetensors import write_safetensors
 
@@ -41,12 +41,12 @@ LOSSES = {
 }
 
 # Messages of a training: lines of text, and progress of a member.
-Report = Callable[[str | MemberStanding], None]
+Report = Callable[[str | MemberProgress], None]
 
 
-def print_epochs(message: str | MemberStanding) -> None:
+def print_epochs(message: str | MemberProgress) -> None:
     """Print a line for each epoch and message."""
-    if isinstance(message, str) or message.standing.whole:
+    if isinstance(message, str) or message.progress.whole:
         print(message, flush=True)
 
 
@@ -263,7 +263,7 @@ def _check_latents(labels: Labels, plan: TrainingPlan, decoder: Decoder) -> None
 def _check_enough(n: int, plan: TrainingPlan) -> None:
     if n < plan.recipe.batch:
         raise EnsembleError(
-            f"{n} sources to learn from, expected at least one batch of {plan.recipe.batch}. Give "
+            f"{n} sources to train on, expected at least one batch of {plan.recipe.batch}. Give "
             "more sources with both cutouts and labels."
         )
 
@@ -271,9 +271,9 @@ def _check_enough(n: int, plan: TrainingPlan) -> None:
 def _check_test(n: int, n_ordinary: int) -> None:
     if n_ordinary < FEWEST_HELD_OUT:
         raise EnsembleError(
-            f"{n} sources are kept for the test, and {n_ordinary} of them when each is kept as "
-            f"often as its weight says; expected at least {FEWEST_HELD_OUT}. Give more groups of "
-            "sources, or weights that differ less."
+            f"{n} test sources, of which {n_ordinary} remain when they are thinned to their "
+            f"weights; expected at least {FEWEST_HELD_OUT}. Give more groups of sources, or "
+            "weights that differ less."
         )
 
 

@@ -99,8 +99,9 @@ class Split:
         empty = set(range(TEST, n_folds)) - set(fold.tolist())
         if empty:
             raise EnsembleError(
-                f"{len(np.unique(group.astype(str)))} groups of sources do not fill a test and "
-                f"{n_folds} folds. Give more sources, or smaller groups."
+                f"{len(np.unique(group.astype(str)))} groups of sources are too few for a test set "
+                f"and {n_folds} folds: one of these would be empty. Give more sources, or smaller "
+                "groups."
             )
         return cls(source_id, fold, n_folds)
 

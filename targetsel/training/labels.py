@@ -91,7 +91,7 @@ class Labels:
         ids, counts = np.unique(self.source_id.astype(str), return_counts=True)
         if (counts > 1).any():
             raise SpectrumError(
-                f"labels: the source '{ids[counts > 1][0]}' has {counts.max()} of them, expected "
+                f"labels: source '{ids[counts > 1][0]}' has {counts[counts > 1][0]} rows, expected "
                 "one. Keep one row of each source."
             )
 
@@ -227,7 +227,9 @@ class Labels:
                 )
             weight = np.asarray(table["weight"].to_numpy(), dtype=np.float64)
             if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.any():
-                raise CatalogError("catalog, column 'weight': expected numbers from 0 up, and some")
+                raise CatalogError(
+                    "catalog, column 'weight': expected numbers from 0 up, some above 0"
+                )
         about = {
             name: np.asarray(table[name].to_numpy(), dtype=np.float64)
             for name in names

@@ -19,7 +19,7 @@ from targetsel.training.examples import Examples
 from targetsel.training.network_training import (
     NetworkTraining,
     Recipe,
-    Standing,
+    TrainingProgress,
     new_network,
 )
 from targetsel.training.optimisation import one_thread
@@ -29,14 +29,14 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 
 @dataclass(frozen=True)
-class MemberStanding:
+class MemberProgress:
     """Progress of one member's training."""
 
     member: int
-    standing: Standing
+    progress: TrainingProgress
 
     def __str__(self) -> str:
-        return f"member {self.member}, {self.standing}"
+        return f"member {self.member}, {self.progress}"
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class Member:
     start: Path | None = None
     device: str = "cpu"
 
-    def train(self, report: Callable[[MemberStanding], None]) -> NetworkTraining:
+    def train(self, report: Callable[[MemberProgress], None]) -> NetworkTraining:
         """Train to the end, from the checkpoint if there is one."""
         network = new_network(self.plan, self.recipe.seed)
         try:
             if self.start is not None:
                 load_weights(network, read_safetensors(self.start), self.start)
             training = NetworkTraining(network, self.examples, self.recipe, self.device)
-            training.run(self.checkpoint, lambda each: report(MemberStanding(self.number, each)))
+            training.run(self.checkpoint, lambda each: report(MemberProgress(self.number, each)))
         except TargetselError as error:
             raise type(error)(f"member {self.number}: {error}") from error
         return training
@@ -85,7 +85,7 @@ class TrainedMember:
 
 
 def train_members(
-    members: list[Member], workers: int, report: Callable[[MemberStanding], None]
+    members: list[Member], workers: int, report: Callable[[MemberProgress], None]
 ) -> list[TrainedMember]:
     """The trained members, in their order; each resumes from its checkpoint.
 
@@ -101,12 +101,12 @@ def train_members(
     for member in members:
         with one_thread() if member.device == "cpu" else contextlib.nullcontext():
             training = member.train(report)
-        trained.append(TrainedMember(training.network.cpu(), training.progress.history))
+        trained.append(TrainedMember(training.network.cpu(), training.state.history))
     return trained
 
 
 def _train_in_processes(
-    members: list[Member], workers: int, report: Callable[[MemberStanding], None]
+    members: list[Member], workers: int, report: Callable[[MemberProgress], None]
 ) -> None:
     """Train every member to the end, so that its checkpoint is final."""
     context = get_context("spawn")
@@ -140,7 +140,7 @@ def _stopped(running: dict[int, SpawnProcess]) -> Iterator[None]:
             process.join()
 
 
-def _pass_on(messages: Any, report: Callable[[MemberStanding], None]) -> None:
+def _pass_on(messages: Any, report: Callable[[MemberProgress], None]) -> None:
     """Report the messages of the processes, and raise their errors."""
     with contextlib.suppress(queue.Empty):
         message = messages.get(timeout=SECONDS_BETWEEN_LOOKS)

@@ -95,7 +95,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrainingProgress:
     """Progress of a training, for reports.
 
     Attributes
@@ -138,7 +138,7 @@ class Standing:
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """State of a network's training after an epoch, without the weights."""
 
     phase: int = 0
@@ -165,14 +165,14 @@ class NetworkTraining(EpochTraining):
     def __init__(self, network: Network, examples: Examples, recipe: Recipe, device: str = "cpu"):
         if len(examples.training) < recipe.batch:
             raise EnsembleError(
-                f"{len(examples.training)} sources to learn from, expected at least one batch of "
+                f"{len(examples.training)} sources to train on, expected at least one batch of "
                 f"{recipe.batch}. Give more sources, or smaller batches."
             )
         self.device = torch.device(device)
         self.network = network.to(self.device)
         self.examples, self.recipe = examples, recipe
         self.phases = phases_of(recipe, network.plan)
-        self.progress = Progress()
+        self.state = TrainingState()
         self._begin_phase()
 
     def _begin_phase(self) -> None:
@@ -182,12 +182,12 @@ class NetworkTraining(EpochTraining):
             groups, recipe.learning_rate, recipe.weight_decay
         )
         self.average = [p.detach().clone() for p in self.network.parameters()]
-        self.progress.n_averaged = 0
+        self.state.n_averaged = 0
         self.best = copy_of(self.network)
 
     @property
     def is_over(self) -> bool:
-        return self.progress.phase == len(self.phases)
+        return self.state.phase == len(self.phases)
 
     def averages(self) -> list[Tensor]:
         return self.average if self.recipe.average else []
@@ -195,70 +195,72 @@ class NetworkTraining(EpochTraining):
     def run(
         self,
         checkpoint: Path | None = None,
-        report: Callable[[Standing], None] = lambda standing: None,
+        report: Callable[[TrainingProgress], None] = lambda progress: None,
     ) -> Network:
         """Train to the end, from the checkpoint if it exists; return the best network."""
         network: Network = super().run(checkpoint, report)
         return network
 
-    def epoch(self, report: Callable[[Standing], None] = lambda standing: None) -> None:
+    def epoch(self, report: Callable[[TrainingProgress], None] = lambda progress: None) -> None:
         """Train on every row once, validate, and begin the next phase if it is due."""
-        progress, phase = self.progress, self.phases[self.progress.phase]
+        state, phase = self.state, self.phases[self.state.phase]
         loss, per_second = self._learn(phase, report)
-        progress.epoch += 1
-        last = progress.epoch == phase.epochs
+        state.epoch += 1
+        self._check_finite(loss)
+        last = state.epoch == phase.epochs
         validation_rmse = validation_loss = None
         if len(self.examples.validation) or last:
             candidate = self._candidate()
             if len(self.examples.validation):
                 validation_rmse, validation_loss = self._validate(candidate, phase)
             value = -math.inf if validation_loss is None else validation_loss
-            self._check_finite(loss, value)
-            if value < progress.best:
-                progress.best, progress.best_epoch = value, progress.epoch
+            self._check_finite(value)
+            if value < state.best:
+                state.best, state.best_epoch = value, state.epoch
                 self.best = copy_of(candidate)
-        progress.history.append(
+        state.history.append(
             {
                 "phase": phase.name,
-                "epoch": progress.epoch,
+                "epoch": state.epoch,
                 "loss": loss,
                 "validation_rmse": validation_rmse,
                 "validation_loss": validation_loss,
             }
         )
-        report(self._standing(phase, None, loss, per_second))
-        waited = progress.epoch - progress.best_epoch
-        if last or (progress.best_epoch and waited >= self.recipe.patience):
+        report(self._progress(phase, None, loss, per_second))
+        waited = state.epoch - state.best_epoch
+        if last or (state.best_epoch and waited >= self.recipe.patience):
             self._end_phase()
 
     def _end_phase(self) -> None:
-        progress = self.progress
-        progress.phase, progress.epoch = progress.phase + 1, 0
-        progress.best, progress.best_epoch = math.inf, 0
+        state = self.state
+        state.phase, state.epoch = state.phase + 1, 0
+        state.best, state.best_epoch = math.inf, 0
         self.network.load_state_dict(self.best)
         self._begin_phase()
 
     # ------------------------------------------------------------------ optimisation
 
-    def _learn(self, phase: Phase, report: Callable[[Standing], None]) -> tuple[float, float]:
+    def _learn(
+        self, phase: Phase, report: Callable[[TrainingProgress], None]
+    ) -> tuple[float, float]:
         """Train for one epoch; return its mean loss, and training cutouts per second."""
-        recipe, progress = self.recipe, self.progress
-        rng = np.random.default_rng([recipe.seed, progress.phase, progress.epoch])
+        recipe, state = self.recipe, self.state
+        rng = np.random.default_rng([recipe.seed, state.phase, state.epoch])
         order = rng.permutation(self.examples.training)
         n_batches = len(order) // recipe.batch
         self.network.train()
         total, start = 0.0, time.monotonic()
         reported, per_second = start, 0.0
         for k in range(n_batches):
-            share = (progress.epoch + k / n_batches) / phase.epochs
+            share = (state.epoch + k / n_batches) / phase.epochs
             self.optimiser.set(*one_cycle(share, phase.peak))
             total += self._step(phase, order[k * recipe.batch : (k + 1) * recipe.batch], rng)
             per_second = (k + 1) * recipe.batch / max(time.monotonic() - start, 1e-9)
             if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
                 reported = time.monotonic()
                 done = (k + 1) / n_batches
-                report(self._standing(phase, done, total / (k + 1), per_second))
-        self._check_finite(total)
+                report(self._progress(phase, done, total / (k + 1), per_second))
         return total / n_batches, per_second
 
     def _step(self, phase: Phase, rows: np.ndarray, rng: np.random.Generator) -> float:
@@ -306,8 +308,8 @@ class NetworkTraining(EpochTraining):
     @torch.no_grad()
     def _average(self) -> None:
         """Move the running average towards the weights, faster in the first steps of a phase."""
-        self.progress.n_averaged += 1
-        n = self.progress.n_averaged
+        self.state.n_averaged += 1
+        n = self.state.n_averaged
         share = min(self.recipe.average, (1 + n) / (10 + n))
         for average, parameter in zip(self.average, self.network.parameters(), strict=True):
             average.lerp_(parameter, 1 - share)
@@ -341,16 +343,16 @@ class NetworkTraining(EpochTraining):
         error, loss = rms_error(mean, factor, *truth), phase.loss(mean, factor, *truth)
         return float(error), float(loss)
 
-    def _standing(
+    def _progress(
         self, phase: Phase, share: float | None, loss: float, per_second: float
-    ) -> Standing:
+    ) -> TrainingProgress:
         """Progress after a share of the epoch's batches, or None once the epoch is over."""
-        progress, history = self.progress, self.progress.history
+        state, history = self.state, self.state.history
         epochs = [each.epochs for each in self.phases]
-        left = sum(epochs[progress.phase :]) - progress.epoch - (share or 0.0)
-        return Standing(
+        left = sum(epochs[state.phase :]) - state.epoch - (share or 0.0)
+        return TrainingProgress(
             phase.name,
-            progress.epoch if share is None else progress.epoch + 1,
+            state.epoch if share is None else state.epoch + 1,
             phase.epochs,
             share is None,
             loss,
@@ -360,12 +362,12 @@ class NetworkTraining(EpochTraining):
             left * len(self.examples.training) / max(per_second, 1e-9),
         )
 
-    def _check_finite(self, *values: float) -> None:
-        if any(math.isnan(value) or value == math.inf for value in values):
-            progress = self.progress
+    def _check_finite(self, loss: float) -> None:
+        if math.isnan(loss) or loss == math.inf:
+            state = self.state
             raise EnsembleError(
-                f"training diverged in epoch {progress.epoch} of the phase "
-                f"'{self.phases[progress.phase].name}': the loss is not finite. Look for extreme "
+                f"training diverged in epoch {state.epoch} of the phase "
+                f"'{self.phases[state.phase].name}': the loss is not finite. Look for extreme "
                 "values in the cutouts, or choose a smaller learning rate."
             )
 

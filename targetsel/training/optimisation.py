@@ -239,7 +239,7 @@ class EpochTraining(ABC):
     best : dict of Tensor
         The best weights so far.
     optimiser : Optimiser
-    progress : dataclass
+    state : dataclass
         Other state that the next epoch depends on, as plain values.
     identity : dict
         Plain values that a checkpoint must match to be resumed from.
@@ -249,7 +249,7 @@ class EpochTraining(ABC):
     network: Any
     best: dict[str, Tensor]
     optimiser: Optimiser
-    progress: Any
+    state: Any
     identity: dict[str, Any] = {}  # noqa: RUF012
 
     @property
@@ -288,7 +288,7 @@ class EpochTraining(ABC):
         tensors |= {f"best.{name}": t for name, t in self.best.items()}
         tensors |= {f"optimiser.{name}": t for name, t in self.optimiser.state().items()}
         tensors |= {f"average.{number}": t for number, t in enumerate(self.averages())}
-        about = {"identity": self.identity, "progress": asdict(self.progress)}
+        about = {"identity": self.identity, "state": asdict(self.state)}
         try:
             write_safetensors(tensors, path, {"training": json.dumps(about)})
         except OutputError as error:
@@ -317,7 +317,7 @@ class EpochTraining(ABC):
                     "to begin anew."
                 )
         try:
-            self.progress = type(self.progress)(**about["progress"])
+            self.state = type(self.state)(**about["state"])
             self.network.load_state_dict(_under("now.", tensors))
             device = next(self.network.parameters()).device
             self.best = {n: t.to(device) for n, t in _under("best.", tensors).items()}

@@ -11,8 +11,8 @@ from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
 from targetsel.training import decoder_training as training
 from targetsel.training.decoder_training import (
-    DecoderProgress,
     DecoderRecipe,
+    DecoderState,
     pixel_counts,
     train,
     train_decoder_into,
@@ -139,23 +139,23 @@ def test_half_a_checkpoint_is_refused(spectra, tmp_path):
 
 
 def test_rate_falls_tenfold_after_six_epochs_and_training_ends_after_ten_without_gain():
-    recipe, progress = DecoderRecipe(), DecoderProgress(learning_rate=1e-3)
-    assert progress.after(100.0, recipe)
-    assert not progress.after(99.95, recipe)  # less than a thousandth better
-    rates = [progress.learning_rate]
-    while not progress.is_over(recipe):
-        progress.after(100.0, recipe)
-        rates.append(progress.learning_rate)
-    assert progress.epoch == 11
+    recipe, state = DecoderRecipe(), DecoderState(learning_rate=1e-3)
+    assert state.after(100.0, recipe)
+    assert not state.after(99.95, recipe)  # less than a thousandth better
+    rates = [state.learning_rate]
+    while not state.is_over(recipe):
+        state.after(100.0, recipe)
+        rates.append(state.learning_rate)
+    assert state.epoch == 11
     assert rates == pytest.approx([1e-3] * 5 + [1e-4] * 5)
-    assert progress.best == 100.0
+    assert state.best == 100.0
 
 
 def test_gain_of_more_than_a_thousandth_starts_the_count_anew():
-    progress = DecoderProgress(learning_rate=1e-3)
+    state = DecoderState(learning_rate=1e-3)
     for loss in (100.0, 100.0, 99.0):
-        progress.after(loss, DecoderRecipe())
-    assert (progress.since_best, progress.since_cut, progress.best) == (0, 0, 99.0)
+        state.after(loss, DecoderRecipe())
+    assert (state.since_best, state.since_cut, state.best) == (0, 0, 99.0)
 
 
 def test_best_epochs_weights_are_kept_not_the_last_ones(spectra, monkeypatch):
@@ -163,7 +163,7 @@ def test_best_epochs_weights_are_kept_not_the_last_ones(spectra, monkeypatch):
 
     def worse_from_the_third_epoch(run, rows):
         parts = measured(run, rows)
-        return replace(parts, fit=parts.fit + 1e9) if run.progress.epoch >= 2 else parts
+        return replace(parts, fit=parts.fit + 1e9) if run.state.epoch >= 2 else parts
 
     with monkeypatch.context() as patch:
         patch.setattr(training.DecoderTraining, "_held_out", worse_from_the_third_epoch)

@@ -26,7 +26,7 @@ from targetsel.scoring.ensemble import Ensemble
 from targetsel.training.ensemble_training import draw_training, limits, print_epochs, train_into
 from targetsel.training.examples import Split, held_out, ids_hash
 from targetsel.training.labels import Labels
-from targetsel.training.members import MemberStanding
+from targetsel.training.members import MemberProgress
 from targetsel.training.network_training import NetworkTraining
 from tests.training.toy_sky import N, changed, quiet, toy_decoder, toy_labels, toy_plan, toy_store
 
@@ -205,7 +205,7 @@ def test_a_test_that_weights_thin_out_is_refused_before_any_training(
 ):
     monkeypatch.setattr(NetworkTraining, "_step", None)  # which would fail
     uneven = replace(labels, weight=np.exp(labels.source_id / 2))
-    with pytest.raises(EnsembleError, match=r"kept for the test, and \d of them .* at least 4"):
+    with pytest.raises(EnsembleError, match=r"test sources, of which \d remain .* at least 4"):
         train_into(tmp_path / "new", store, uneven, toy_plan(store), toy_decoder(), quiet)
 
 
@@ -265,7 +265,7 @@ def is_finished(folder, member):
     path = folder / "training" / f"member-{member}.checkpoint.safetensors"
     try:
         with safe_open(path, "pt") as file:
-            return json.loads(file.metadata()["training"])["progress"]["phase"] == 2
+            return json.loads(file.metadata()["training"])["state"]["phase"] == 2
     except (FileNotFoundError, SafetensorError):
         return False
 
@@ -281,7 +281,7 @@ def test_a_finished_member_is_not_trained_again(store, labels, tmp_path, monkeyp
     killed_at(13, folder, store, labels, plan, monkeypatch)
     said = []
     train_into(folder, store, labels, plan, toy_decoder(), said.append)
-    trained = {each.member for each in said if isinstance(each, MemberStanding)}
+    trained = {each.member for each in said if isinstance(each, MemberProgress)}
     assert trained == {1}
 
 
@@ -346,7 +346,7 @@ def test_a_finished_ensemble_is_not_overwritten(whole, store, labels):
 
 def test_fewer_sources_than_a_batch_are_refused_before_anything_is_written(store, labels, tmp_path):
     few = labels.take(np.arange(20))
-    with pytest.raises(EnsembleError, match="20 sources to learn from, expected at least one ba"):
+    with pytest.raises(EnsembleError, match="20 sources to train on, expected at least one ba"):
         train_into(tmp_path / "new", store, few, toy_plan(store), toy_decoder(), quiet)
     assert list((tmp_path / "new").iterdir()) == []
 

@@ -73,7 +73,7 @@ def test_the_card_has_number_and_hash_of_the_sorted_ids():
 
 
 def test_too_few_groups_are_refused():
-    with pytest.raises(EnsembleError, match="4 groups of sources do not fill a test and 5 folds"):
+    with pytest.raises(EnsembleError, match="4 groups of sources are too few for a test set"):
         split(group=IDS // 250)
 
 

@@ -188,7 +188,7 @@ def test_latents_of_another_number_are_refused(decoder, tmp_path):
 
 
 def test_a_source_labelled_twice_is_refused():
-    with pytest.raises(SpectrumError, match="source '4' has 2 of them, expected one"):
+    with pytest.raises(SpectrumError, match="source '4' has 2 rows, expected one"):
         Labels(np.array([4, 4]), np.zeros((2, 2)), np.zeros((2, 2)))
 
 

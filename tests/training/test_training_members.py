@@ -31,7 +31,7 @@ def members(tmp_path):
 
 
 def test_a_process_that_is_killed_is_named_and_the_others_are_stopped(members):
-    def report(standing):
+    def report(progress):
         for process in multiprocessing.active_children():
             process.kill()
 
@@ -42,6 +42,6 @@ def test_a_process_that_is_killed_is_named_and_the_others_are_stopped(members):
 
 def test_what_a_member_runs_into_in_its_process_is_raised_in_the_first(members, tmp_path):
     np.save(tmp_path / "pixels.npy", np.full((80, 2, 8, 8), np.inf, dtype=np.float16))
-    with pytest.raises(EnsembleError, match=r"member \d: training diverged in epoch 0"):
+    with pytest.raises(EnsembleError, match=r"member \d: training diverged in epoch 1"):
         train_members(members, 2, quiet)
     assert multiprocessing.active_children() == []

@@ -105,7 +105,7 @@ def test_whoever_else_draws_random_numbers_is_not_disturbed(examples):
 def test_a_network_of_the_mean_alone_has_one_phase(examples):
     training = begun(examples, plan=changed(PLAN, head="mean"))
     training.run()
-    assert [row["phase"] for row in training.progress.history] == ["mean"] * 3
+    assert [row["phase"] for row in training.state.history] == ["mean"] * 3
 
 
 def test_every_epoch_is_reported_with_what_is_left(examples):
@@ -146,10 +146,10 @@ def test_a_phase_ends_when_patience_is_over_and_its_best_epoch_is_kept(examples,
     recipe = changed(RECIPE, epochs_mean=8, epochs_covariance=1, patience=2)
     training = begun(examples, recipe)
     kept = []
-    while training.progress.phase == 0:
+    while training.state.phase == 0:
         training.epoch()
         kept.append({name: t.clone() for name, t in training.best.items()})
-    assert len(training.progress.history) == 4
+    assert len(training.state.history) == 4
     assert not torch.equal(kept[0]["head.weight"], kept[1]["head.weight"])
     assert torch.equal(kept[1]["head.weight"], kept[3]["head.weight"])
     assert torch.equal(training.network.head.weight, kept[1]["head.weight"])
@@ -160,8 +160,8 @@ def test_without_validation_rows_the_last_epoch_is_kept(examples, sky):
     blind = replace(examples, validation=np.zeros(0, dtype=np.int64))
     training = begun(blind, changed(RECIPE, patience=1))
     network = training.run()
-    assert len(training.progress.history) == 5
-    assert training.progress.history[-1]["validation_rmse"] is None
+    assert len(training.state.history) == 5
+    assert training.state.history[-1]["validation_rmse"] is None
     assert torch.isfinite(network(torch.from_numpy(flux[:4]))[0]).all()
 
 
@@ -277,7 +277,7 @@ def test_killed_training_goes_on_to_exactly_the_same_weights(
     resumed = begun(examples, recipe)
     resumed.run(checkpoint)
     assert same_weights(whole.network, resumed.network)
-    assert whole.progress.history == resumed.progress.history
+    assert whole.state.history == resumed.state.history
 
 
 def test_a_finished_training_is_not_repeated(examples, tmp_path, monkeypatch):
@@ -335,7 +335,7 @@ def test_a_checkpoint_says_where_the_training_stands(examples, tmp_path):
     training.write(checkpoint)
     with safe_open(checkpoint, "pt") as file:
         about = json.loads(file.metadata()["training"])
-    assert (about["progress"]["phase"], about["progress"]["epoch"]) == (0, 1)
+    assert (about["state"]["phase"], about["state"]["epoch"]) == (0, 1)
 
 
 # ---------------------------------------------------------------- what cannot be
@@ -343,14 +343,14 @@ def test_a_checkpoint_says_where_the_training_stands(examples, tmp_path):
 
 def test_fewer_sources_than_a_batch_are_refused(examples):
     few = replace(examples, training=np.arange(31))
-    with pytest.raises(EnsembleError, match="31 sources to learn from, expected at least one ba"):
+    with pytest.raises(EnsembleError, match="31 sources to train on, expected at least one ba"):
         begun(few)
 
 
 def test_a_training_that_diverges_says_so(examples, sky):
     flux, _ = sky
     wild = replace(examples, read=lambda rows: flux[rows] * np.float32(np.inf))
-    with pytest.raises(EnsembleError, match=r"diverged in epoch 0 of the phase 'mean'"):
+    with pytest.raises(EnsembleError, match=r"diverged in epoch 1 of the phase 'mean'"):
         begun(wild).epoch()
 
 
@@ -386,7 +386,7 @@ def test_mixed_precision_learns_too_and_its_weights_and_statistics_stay_single(m
     training = begun(examples, changed(RECIPE, epochs_mean=6, epochs_covariance=1))
     training.network.stages[0].register_forward_hook(lambda *args: seen.add(args[2].dtype))
     network = training.run()
-    errors = [row["validation_rmse"] for row in training.progress.history]
+    errors = [row["validation_rmse"] for row in training.state.history]
     assert errors[-1] < 0.8 * errors[0]
     assert torch.bfloat16 in seen
     assert {t.dtype for t in network.state_dict().values() if t.is_floating_point()} == {
