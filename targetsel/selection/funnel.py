@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas
-from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import Filter, cost, holds
-from targetsel.selection.scored_file import scored_catalog
 from targetsel.selection.sources import Sources
 
 
@@ -121,17 +118,6 @@ class ConditionCounter:
             for each, counts in zip(self.conditions, known.T, strict=True)
         )
         return Funnel(self.name, n_sources, rows)
-
-
-def funnel(rules: Rules, scored: Path) -> tuple[Funnel, ...]:
-    """The funnels of all classes over a scored file."""
-    with scored_catalog(scored, rules) as catalog:
-        counters = [ConditionCounter(each, whole=True) for each in catalog.classes.values()]
-        conditions = [part for each in catalog.classes.values() for part in each.where]
-        for block in catalog.file.sources(conditions):
-            for each in counters:
-                each.passing(block)
-        return tuple(each.result(len(catalog.file)) for each in counters)
 
 
 def unknown(condition: f.Formula, sources: Sources) -> np.ndarray:

@@ -13,7 +13,6 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +20,10 @@ import pyarrow.compute as pc
 
 from targetsel.expressions.functions import COMPARISONS
 from targetsel.rules import formula as f
-from targetsel.rules.plan import ClassFormulas, Condition, Plan, plan
+from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.file import ROWS_PER_READ, ScoredFile
+from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.membership import Membership, ids_serve, membership_of
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.sources import Sources, columns_read, in_one_piece
@@ -32,15 +32,6 @@ from targetsel.spectra.proxies import QUANTILES
 from targetsel.workers.pool import map_bounded
 
 ROWS_AT_A_TIME = 8192
-
-
-class Counter(Protocol):
-    """Evaluates and counts the conditions of one target class, such as `ConditionCounter`."""
-
-    conditions: tuple[Condition, ...]
-    whole: bool  # whether it must see all sources
-
-    def passing(self, sources: Sources) -> np.ndarray: ...
 
 
 class ScoredSources(ScoredFile):
@@ -82,7 +73,7 @@ class ScoredSources(ScoredFile):
     def selected(
         self,
         classes: Sequence[ClassFormulas],
-        counters: Sequence[Counter],
+        counters: Sequence[ConditionCounter],
         columns: list[str],
         threads: int = 1,
     ) -> Iterator[Membership]:
@@ -94,7 +85,7 @@ class ScoredSources(ScoredFile):
         Parameters
         ----------
         classes : sequence of ClassFormulas
-        counters : sequence of Counter
+        counters : sequence of ConditionCounter
             One for each class.
         columns : list of str
             Columns that the membership keeps of its sources.
@@ -126,7 +117,7 @@ class ScoredSources(ScoredFile):
     def _members(
         self,
         classes: Sequence[ClassFormulas],
-        counters: Sequence[Counter],
+        counters: Sequence[ConditionCounter],
         columns: list[str],
         groups: list[int],
         numbers: np.ndarray,
@@ -299,3 +290,14 @@ def scored_catalog(
     """
     with ScoredSources(path) as file:
         yield ScoredCatalog(file, rules, quantiles)
+
+
+def funnel(rules: Rules, scored: Path) -> tuple[Funnel, ...]:
+    """The funnels of all classes over a scored file."""
+    with scored_catalog(scored, rules) as catalog:
+        counters = [ConditionCounter(each, whole=True) for each in catalog.classes.values()]
+        conditions = [part for each in catalog.classes.values() for part in each.where]
+        for block in catalog.file.sources(conditions):
+            for each in counters:
+                each.passing(block)
+        return tuple(each.result(len(catalog.file)) for each in counters)

@@ -153,26 +153,18 @@ class Sources:
 _Key = TypeVar("_Key")
 
 
-class _WhenAsked(Mapping[_Key, np.ndarray]):
-    """Arrays computed on first use, and then kept."""
+class _WhenAsked(dict[_Key, np.ndarray]):
+    """Arrays that `makers` give, computed on first use and then kept."""
 
     def __init__(self, makers: Mapping[_Key, Callable[[], np.ndarray]]) -> None:
+        super().__init__()
         self._makers = makers
-        self._known: dict[_Key, np.ndarray] = {}
 
-    def __getitem__(self, key: _Key) -> np.ndarray:
-        if key not in self._known:
-            self._known[key] = self._makers[key]()
-        return self._known[key]
+    def __missing__(self, key: _Key) -> np.ndarray:
+        return self.setdefault(key, self._makers[key]())
 
     def __contains__(self, key: object) -> bool:
         return key in self._makers
-
-    def __iter__(self) -> Iterator[_Key]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
 
 
 def blocks_of(table: pa.Table, rows: int = ROWS_AT_A_TIME) -> Iterator[Sources]:

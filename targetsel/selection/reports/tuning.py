@@ -81,33 +81,33 @@ def tune(rules: Rules, name: str, n_targets: int, scored: Path) -> Tuned:
                 n_written += knob.passing(numbers)
                 yield knob.sign * numbers[~np.isnan(numbers)]
 
-        bound = _largest(values, n_targets)
+        least, n_members, following, n_tied = _largest(values, n_targets)
     return Tuned(
         knob.text,
         ">=" if knob.sign > 0 else "<=",
-        knob.sign * _short(bound, _is_float32(knob.formula)),
-        bound.n,
-        knob.sign * bound.next_value,
-        bound.n_tied,
+        knob.sign * _short(least, following, _is_float32(knob.formula)),
+        n_members,
+        knob.sign * following,
+        n_tied,
         None if knob.written is None else f"{knob.operator} {knob.written:.6g}",
         n_written,
     )
 
 
-def _short(bound: _Largest, single: bool) -> float:
-    """A number with few digits that separates the values where `bound` does.
+def _short(least: float, following: float, single: bool) -> float:
+    """A number with few digits, more than `following` and no more than `least`.
 
     `single`: the rules will round it to the float32 of their column.
     """
-    middle = (bound.value + bound.next_value) / 2
+    middle = (least + following) / 2
     for digits in range(1, 17):
-        for near in (bound.value, middle):
+        for near in (least, middle):
             if np.isfinite(near):
                 short = float(f"{near:.{digits - 1}e}")
                 held = float(np.float32(short)) if single else short
-                if bound.next_value < held <= bound.value:
+                if following < held <= least:
                     return short
-    return bound.value
+    return least
 
 
 def _is_float32(formula: f.Formula) -> bool:
@@ -180,20 +180,9 @@ def _bound(condition: f.Formula) -> f.Compare | None:
 # --- the N-th largest value of a stream ----------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Largest:
-    """See `Tuned`."""
-
-    value: float
-    n: int
-    next_value: float
-    n_tied: int
-
-
-def _largest(values: Callable[[], Iterable[np.ndarray]], n: int) -> _Largest:
-    """The least value that no more than `n` values reach, found in bounded memory.
-
-    It stands above the value that follows the `n` largest.
+def _largest(values: Callable[[], Iterable[np.ndarray]], n: int) -> tuple[float, int, float, int]:
+    """The least value that no more than `n` values reach, and how many do; the value that follows
+    downwards, and how many have it. In bounded memory.
 
     Parameters
     ----------
@@ -212,4 +201,4 @@ def _largest(values: Callable[[], Iterable[np.ndarray]], n: int) -> _Largest:
         least = min(least, float(each[above].min(initial=np.inf)))
         n_above += int(np.count_nonzero(above))
         n_tied += int(np.count_nonzero(each == too_far))
-    return _Largest(least, n_above, -np.inf if np.isnan(too_far) else too_far, n_tied)
+    return least, n_above, -np.inf if np.isnan(too_far) else too_far, n_tied

@@ -26,17 +26,17 @@ def test_bound_is_the_loosest_that_no_more_than_n_values_reach(values, n, few):
     pieces = [values[: len(values) // 2], values[len(values) // 2 :]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantiles, "FEW", few)  # so that many passes are needed
-        found = tuning._largest(lambda: pieces, n)
+        least, n_members, following, n_tied = tuning._largest(lambda: pieces, n)
     distinct = np.unique(values)
     counts = {float(v): int((values >= v).sum()) for v in distinct}
     within = [v for v, count in counts.items() if count <= n]
-    assert found.n == (counts[min(within)] if within else 0)
-    assert found.value == (min(within) if within else np.inf)
+    assert n_members == (counts[min(within)] if within else 0)
+    assert least == (min(within) if within else np.inf)
     if len(values) > n:
-        assert found.next_value == max(v for v, count in counts.items() if count > n)
-        assert found.n + found.n_tied == counts[found.next_value]
+        assert following == max(v for v, count in counts.items() if count > n)
+        assert n_members + n_tied == counts[following]
     else:
-        assert (found.n, found.n_tied) == (len(values), 0)
+        assert (n_members, n_tied) == (len(values), 0)
 
 
 @pytest.fixture
