@@ -28,7 +28,7 @@ from targetsel.rules.rules import Rules
 from targetsel.scored.columns import posterior_columns
 from targetsel.selection.reports.forecast import LEVEL, Expectation, forecasts
 from targetsel.selection.reports.tuning import tune
-from targetsel.selection.scored_file import scored_catalog
+from targetsel.selection.scored_sources import scored_catalog
 from targetsel.selection.select import preview
 from targetsel.spectra.proxies import NORMAL_SCORES
 from targetsel.tables.parquet import described, write_table

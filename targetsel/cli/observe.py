@@ -77,12 +77,12 @@ def observe(
     from targetsel.observing.observation import Observation, write_observed
     from targetsel.observing.redshift import Redshift, parse_grid, parse_redshift
     from targetsel.observing.spectrograph import Exposure, Spectrograph
-    from targetsel.selection.scored_file import ScoredSources
+    from targetsel.scored.file import ScoredFile
 
     radius = _size(size, in_fiber)
     chosen = Spectrograph.find(spectrograph)
     asked = Exposure.asked(chosen, exposure, snr)
-    with ScoredSources(scored) as file:
+    with ScoredFile(scored) as file:
         magnitudes = Magnitudes.find(file.schema, magnitude or (), in_fiber, dereddened)
     grid = parse_grid(redshift_grid) if redshift_grid else None
     observation = Observation(

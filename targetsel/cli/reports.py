@@ -82,7 +82,7 @@ def diff(
     calibration: CalibrationOption = None,
     truth: TruthOption = None,
 ) -> None:
-    """Count the sources that enter or leave from BEFORE to AFTER, and the conditions at fault."""
+    """Count the sources that enter or leave from BEFORE to AFTER, and the conditions for it."""
     are_lists, also = (each.endswith(LIST) for each in (before, after))
     if are_lists != also:
         raise RuleError(f"{before}, {after}: compare two rule files, or two target lists ({LIST})")
@@ -174,7 +174,8 @@ def randoms(
     )
     for each in done.classes:
         if each.left_out:
-            typer.echo(f"{each.name}: not asked of points: {', '.join(each.left_out)}")
+            left_out = ", ".join(each.left_out)
+            typer.echo(f"{each.name}: left out, as points lack the columns: {left_out}")
     typer.echo(f"{done.n_written:,} of {done.n_points:,} points written to {done.output}")
 
 
@@ -206,7 +207,7 @@ def selection_function(
                 each.name,
                 f"{each.n_candidates:,}",
                 f"{each.n_selected:,}",
-                "unbiased" if each.randomised else "descriptive: not only chance decided",
+                "unbiased" if each.randomised else "biased: rank or dedup decided, not only chance",
             )
             for each in found
         ],

@@ -18,12 +18,12 @@ from targetsel.errors import OutputError, RuleError
 from targetsel.rules.bits import BitLock
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.formatting import formatted
-from targetsel.rules.formula import ColumnValue
 from targetsel.rules.functions import FUNCTIONS
 from targetsel.rules.lint import STRANGE
 from targetsel.rules.lint import lint as remarks_on
 from targetsel.rules.rule_file import json_schema
 from targetsel.rules.rules import Rules, find_rules
+from targetsel.tables.columns import floats
 from targetsel.tables.files import written_beside
 
 app = typer.Typer(help="Check, format and describe rule files.", no_args_is_help=True)
@@ -59,13 +59,12 @@ def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
 
 def _known_of(catalog: Path) -> tuple[pa.Schema, float | None]:
     """The schema of a scored catalog, and the share of its sources with low typicality."""
-    from targetsel.selection.scored_file import ScoredSources
+    from targetsel.scored.file import ScoredFile
 
-    with ScoredSources(catalog) as file:
+    with ScoredFile(catalog) as file:
         if "typicality" not in file.schema.names:
             return file.schema, None
-        column = ColumnValue("typicality")
-        values = [block.column(column) for block in file.sources([column])]
+        values = [floats(table["typicality"]) for table in file.tables(["typicality"])]
     known = np.concatenate([np.empty(0), *values])
     known = known[~np.isnan(known)]
     return file.schema, float((known < STRANGE).mean()) if len(known) else 0.0
@@ -109,10 +108,10 @@ def columns(
     scored: ScoredArgument,
 ) -> None:
     """List the columns of SCORED that rules can use, and the functions."""
-    from targetsel.selection.scored_file import ScoredSources
+    from targetsel.scored.file import ScoredFile
 
     rows = []
-    with ScoredSources(scored) as file:
+    with ScoredFile(scored) as file:
         known = CatalogColumns(file.schema)
         for name in known.names:
             about = (file.schema.field(name).metadata or {}).get(b"description", b"").decode()

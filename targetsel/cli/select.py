@@ -20,7 +20,7 @@ from targetsel.cli.terminal import counted, number, print_table
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.selection.reports.explain import explain as explain_source
 from targetsel.selection.reports.tuning import tune as find_bound
-from targetsel.selection.scored_file import funnel as count
+from targetsel.selection.scored_sources import funnel as count
 from targetsel.selection.select import select as write_targets
 
 

@@ -37,7 +37,7 @@ from targetsel.rules.rules import Rules
 from targetsel.scored.columns import STATUS
 from targetsel.scored.known_sources import Join, Truth
 from targetsel.selection.evaluation import all_hold, holds, passing, probability
-from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
+from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.tables.columns import floats
 
@@ -337,7 +337,7 @@ def guarantees(
             if known is None:
                 raise each.place_of("guarantee").error(
                     f"the purity of {each.name} can only be guaranteed with sources of known "
-                    "nature; name them with --calibration and --truth"
+                    "spectra; name them with --calibration and --truth"
                 )
             promises[each.name] = guarantee(catalog, each.name, each.guarantee.purity, known)
     return promises

@@ -199,11 +199,11 @@ def _compared_with(
     if operator in ("==", "!="):
         return COMPARISONS[operator](probability(condition, sources), limit)
     if operator in (">", ">="):
-        hopeful = _may_reach(limit, condition, sources)
-        if not hopeful.all():
+        possible = _may_reach(limit, condition, sources)
+        if not possible.all():
             answer = np.zeros(len(sources), dtype=bool)
-            left = sources.take(hopeful)
-            answer[hopeful] = _compared_by_bounds(limit, operator, condition, left)
+            left = sources.take(possible)
+            answer[possible] = _compared_by_bounds(limit, operator, condition, left)
             return answer
     return _compared_by_bounds(limit, operator, condition, sources)
 
@@ -213,19 +213,19 @@ def _may_reach(limit: float, condition: f.Formula, sources: Sources) -> np.ndarr
 
     P(x > c) is less than the limit wherever a quantile that so few draws exceed lies below c.
     """
-    hopeful = np.ones(len(sources), dtype=bool)
+    possible = np.ones(len(sources), dtype=bool)
     above = np.flatnonzero(ndtr(-NORMAL_SCORES) < limit)  # quantiles that fewer draws exceed
     if not len(above):
-        return hopeful
+        return possible
     for part in f.conjuncts(condition):
         if (bound := _bound(part)) is not None:
             name, operator, number = bound
             knots, least = sources.posterior.knots(name), value(number, sources)
             if operator in (">", ">="):
-                hopeful &= ~(knots[:, above[0]] < least)
+                possible &= ~(knots[:, above[0]] < least)
             else:
-                hopeful &= ~(knots[:, -1 - above[0]] > least)
-    return hopeful
+                possible &= ~(knots[:, -1 - above[0]] > least)
+    return possible
 
 
 def _compared_by_bounds(

@@ -21,7 +21,7 @@ from targetsel.selection.claims import guaranteed, guarantees
 from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import Membership
-from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
+from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.target_list import (
     TargetList,
     columns_needed,

@@ -10,7 +10,7 @@ from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection.claims import ClaimOutcomes, ConformalSelection, guarantee
-from targetsel.selection.scored_file import scored_catalog
+from targetsel.selection.scored_sources import scored_catalog
 from targetsel.tables.parquet import write_table
 from tests.selection.scored_by_hand import rule_text, scored_table
 

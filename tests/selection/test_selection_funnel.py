@@ -7,8 +7,8 @@ import pytest
 
 from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
-from targetsel.selection import scored_file as module
-from targetsel.selection.scored_file import funnel
+from targetsel.selection import scored_sources as module
+from targetsel.selection.scored_sources import funnel
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.parquet import read_footer, write_table

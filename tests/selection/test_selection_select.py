@@ -9,7 +9,7 @@ from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection import limits
-from targetsel.selection import scored_file as file_module
+from targetsel.selection import scored_sources as file_module
 from targetsel.selection import select as module
 from targetsel.selection.membership import evaluate
 from targetsel.selection.select import select

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from targetsel.errors import CatalogError
-from targetsel.selection.scored_file import ScoredSources
+from targetsel.selection.scored_sources import ScoredSources
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import SQUARE_DEGREES, chord, coarser, unit_vectors
 

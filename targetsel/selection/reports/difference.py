@@ -16,7 +16,7 @@ from targetsel.errors import CatalogError
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import holds
-from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
+from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList

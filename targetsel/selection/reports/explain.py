@@ -15,7 +15,7 @@ from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import holds, probability, value
 from targetsel.selection.funnel import unknown
-from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
+from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.sky.external_files import Ids
@@ -91,7 +91,7 @@ class Explanation:
             failed = [row.text for row in self.rows if row.depth == 0 and row.outcome != "true"]
             return f"kept out by {', '.join(failed)}"
         if self.selected is None:
-            return "obeys every condition; whether the guarantee keeps it is not known here"
+            return "obeys every condition; select tells whether the guarantee keeps it"
         return (
             "selected" if self.selected else "obeys every condition; dedup or limit leaves it out"
         )

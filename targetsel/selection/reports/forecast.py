@@ -1,7 +1,7 @@
 """Forecast of the true members, purity and completeness of a class of targets.
 
 The posterior gives the expected number of true members: the sum of the probabilities. Only sources
-of known nature show how accurate that is. They are sorted into bins of probability; in
+of known spectra show how accurate that is. They are sorted into bins of probability; in
 a bin where k of n are true, the share of true sources is Beta(k + 1/2, n - k + 1/2) (Jeffreys'
 prior), and of the m sources of the catalog in that bin a binomial number is true. The first is
 the error of the calibration, common to all sources of the bin and usually the larger; the second
@@ -25,7 +25,7 @@ from targetsel.rules import formula as f
 from targetsel.rules.rules import Rules
 from targetsel.selection.claims import ClaimOutcomes
 from targetsel.selection.evaluation import all_hold, probability
-from targetsel.selection.scored_file import ScoredCatalog, scored_catalog
+from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList

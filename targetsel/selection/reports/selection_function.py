@@ -30,7 +30,7 @@ from targetsel.selection.claims import guaranteed, guarantees
 from targetsel.selection.evaluation import passing, value
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.reports.density import order_of
-from targetsel.selection.scored_file import ScoredSources, scored_catalog
+from targetsel.selection.scored_sources import ScoredSources, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList

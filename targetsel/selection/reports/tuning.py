@@ -16,7 +16,7 @@ from targetsel.rules.plan import ClassFormulas, Condition
 from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import passing, value
 from targetsel.selection.quantiles import Search
-from targetsel.selection.scored_file import scored_catalog
+from targetsel.selection.scored_sources import scored_catalog
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection.claims import ClaimOutcomes
 from targetsel.selection.reports.forecast import ProbabilityBins, forecasts, forecasts_of
-from targetsel.selection.scored_file import scored_catalog
+from targetsel.selection.scored_sources import scored_catalog
 from targetsel.selection.select import preview
 from targetsel.tables.parquet import write_table
 from tests.selection.scored_by_hand import rule_text, scored_table

@@ -9,9 +9,9 @@ from targetsel.rules.columns import footer
 from targetsel.rules.formula import ColumnValue, Compare, Constant
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
-from targetsel.selection import scored_file as module
+from targetsel.selection import scored_sources as module
 from targetsel.selection.funnel import ConditionCounter
-from targetsel.selection.scored_file import ScoredSources
+from targetsel.selection.scored_sources import ScoredSources
 from targetsel.selection.select import select
 from targetsel.selection.target_list import columns_needed
 from targetsel.tables.parquet import read_footer, write_table
