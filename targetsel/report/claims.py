@@ -23,7 +23,7 @@ from targetsel.scored.known_sources import KnownSources
 from targetsel.selection.claims import comes_true
 from targetsel.selection.evaluation import all_hold, probability
 from targetsel.selection.quantiles import catalog_quantiles
-from targetsel.selection.scored_file import ScoredCatalog, ScoredSources
+from targetsel.selection.scored_sources import ScoredCatalog, ScoredSources
 from targetsel.selection.sources import Sources, blocks_of
 from targetsel.statistics.resampling import Resampling
 
