@@ -309,8 +309,8 @@ def validate(tree: Node, model: type[M]) -> M:
         return model.model_validate(tree)
     except ValidationError as faults:
         place, message = min(
-            (_told(model, tree, fault) for fault in faults.errors(include_url=False)),
-            key=lambda told: (not told[1].startswith("unknown key"), told[0].line, told[0].column),
+            (_located_message(model, tree, fault) for fault in faults.errors(include_url=False)),
+            key=lambda each: (not each[1].startswith("unknown key"), each[0].line, each[0].column),
         )
         raise place.error(message) from None
 
@@ -349,7 +349,7 @@ def validate_values(
 
 def _first(model: type[BaseModel], faults: ValidationError) -> str:
     """The message of the first fault in values without locations; unknown keys come first."""
-    told = [_told(model, None, fault)[1] for fault in faults.errors(include_url=False)]
+    told = [_located_message(model, None, fault)[1] for fault in faults.errors(include_url=False)]
     return shortened(min(told, key=lambda each: not each.startswith("unknown key")))
 
 
@@ -431,7 +431,9 @@ class _Fault:
         return ".".join(self.names[:-1]) or self.owner.model_config.get("title") or "the file"
 
 
-def _told(model: type[BaseModel], tree: Node | None, fault: Any) -> tuple[SourceLocation, str]:
+def _located_message(
+    model: type[BaseModel], tree: Node | None, fault: Any
+) -> tuple[SourceLocation, str]:
     """Location and message of one of pydantic's errors."""
     found, kind = _Fault.follow(model, tree, fault), fault["type"]
     key = found.names[-1] if found.names else ""
@@ -549,7 +551,7 @@ def _below(annotation: Any, part: int | str) -> tuple[Any, type[BaseModel] | Non
     origin, parameters = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         members = [each for each in parameters if each is not type(None)]
-        return next((each for each in members if _is_called(each, part)), None), None, True
+        return next((each for each in members if part in _tags(each)), None), None, True
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         field = _fields(annotation).get(str(part))
         return (field.annotation if field else None), annotation, False
@@ -561,15 +563,8 @@ def _below(annotation: Any, part: int | str) -> tuple[Any, type[BaseModel] | Non
     return parameters[part if one_each else 0], None, False
 
 
-def _is_called(member: Any, tag: int | str) -> bool:
-    """Whether pydantic calls this member of a union by `tag`: its discriminator or its class."""
-    member = _bare(member)
-    if not (isinstance(member, type) and issubclass(member, BaseModel)):
-        return str(tag) == getattr(member, "__name__", str(member))
-    discriminators = [
-        value
-        for each in member.model_fields.values()
-        if get_origin(each.annotation) is Literal
-        for value in get_args(each.annotation)
-    ]
-    return tag in (*discriminators, member.__name__)
+def _tags(member: Any) -> set[Any]:
+    """The values of the discriminator of a union by which pydantic names this member."""
+    fields = getattr(_bare(member), "model_fields", {})
+    literals = (each.annotation for each in fields.values())
+    return {tag for each in literals if get_origin(each) is Literal for tag in get_args(each)}

@@ -354,7 +354,7 @@ class _Parser:
         if self.token.kind == "text":
             return self.place.error(_about_text(self.token.text))
         if self.token.kind == ")":
-            return self.place.error("this ')' closes nothing; remove it or open a '(' before")
+            return self.place.error("this ')' has no '('; remove it or open one before it")
         if self.token.kind in COMPARISONS:
             return self.place.error("a comparison ends here already; join two with and")
         if self.token.kind == "not":
@@ -559,4 +559,4 @@ def _about_text(quoted: str) -> str:
     inner = quoted[1:-1]
     if _NUMBER.fullmatch(inner.strip()):
         return f"cannot compare a number with text {quoted}; remove the quotes"
-    return f"text {quoted} has no place here; conditions are about numbers and column names"
+    return f"text {quoted} cannot be compared; conditions are made of numbers and names of columns"

@@ -170,7 +170,7 @@ def power(operands: Sequence[Operand]) -> ResultUnit:
 
 
 def _of_astropy(operation: Callable[..., UnitBase], *operands: object) -> ResultUnit:
-    """The result of an operation on units of astropy; OverflowError where it is out of reach."""
+    """The result of an operation on units of astropy; OverflowError where there is none."""
     from astropy.units import UnitsError
 
     try:

@@ -104,7 +104,7 @@ class Binder:
             if name in FUNCTIONS:
                 raise node.place.error(f"'{name}' is a function; write {name}(...)")
             hint = did_you_mean(name, [*self.columns.names, *self.definitions])
-            known = "" if hint else f" The catalog has {_some(self.columns.names)}."
+            known = "" if hint else f" The catalog has {_first_names(self.columns.names)}."
             raise node.place.error(f"unknown column '{name}'.{hint}{known}")
         typed = self.columns[name]
         if typed.kind == "condition":
@@ -132,8 +132,8 @@ class Binder:
             raise node.place.error(f"{in_brief(node)} is a condition; a number is expected here")
         if isinstance(typed.formula, f.ColumnValue) and typed.formula.type == "other":
             raise node.place.error(
-                f"column '{typed.formula.name}' holds no numbers; only "
-                f"'{typed.formula.name} is missing' can be asked of it"
+                f"column '{typed.formula.name}' holds no numbers; the only condition on it is "
+                f"'{typed.formula.name} is missing'"
             )
         return typed
 
@@ -216,7 +216,7 @@ class Binder:
             return record.unit(operands)
         except OverflowError:
             raise node.place.error(
-                f"the unit of {in_brief(node)} is out of reach; take smaller powers"
+                f"{in_brief(node)} has no unit that can be calculated; use smaller powers"
             ) from None
         except ValueError as error:
             unit = f"is in {operands[0].unit}" if operands[0].unit else "has no unit"
@@ -259,7 +259,7 @@ def _needs_comparison(node: Node) -> str:
     return f"{text} is a number, not a condition; compare it, e.g. {text} > 10"
 
 
-def _some(names: tuple[str, ...]) -> str:
+def _first_names(names: tuple[str, ...]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 

@@ -16,7 +16,7 @@ from targetsel.expressions.grammar import Branch, NameNode, Node, unwrapped, wal
 from targetsel.rules import formula as f
 from targetsel.rules.bits import FILE, BitLock
 from targetsel.rules.columns import CatalogColumns, UnseenColumns
-from targetsel.rules.plan import ClassFormulas, plan_for
+from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import CATALOG, scored_columns
@@ -67,15 +67,15 @@ def lint(
         columns: CatalogColumns = UnseenColumns(schema_of([*CATALOG, *scored_columns(1, 1)]))
     else:
         columns = CatalogColumns(schema)
-    classes = plan_for(rules, columns).classes
+    classes = plan(rules, columns).classes
     remarks = list(_conditions_in_comments(rules))
     for target_class, formulas in zip(rules.classes, classes, strict=True):
         remarks += _never_true(formulas)
         remarks += _without_uncertainty(target_class, columns)
         remarks += _extrapolation(formulas, strange)
-        remarks += _apart(formulas)
-        remarks += _misspelt(target_class, columns)
-    remarks += _without_lock(rules)
+        remarks += _separate_bounds(formulas)
+        remarks += _misspelt_names(target_class, columns)
+    remarks += _unlocked_bits(rules)
     return sorted(set(remarks), key=lambda each: (each.place.file, each.place.line))
 
 
@@ -165,7 +165,7 @@ def _extrapolation(formulas: ClassFormulas, strange: float | None) -> Iterator[R
             return
 
 
-def _apart(formulas: ClassFormulas) -> Iterator[Remark]:
+def _separate_bounds(formulas: ClassFormulas) -> Iterator[Remark]:
     """Probabilities of conditions bounded one by one, which bound the joint probability weakly."""
     found = [
         condition
@@ -183,7 +183,7 @@ def _apart(formulas: ClassFormulas) -> Iterator[Remark]:
         )
 
 
-def _misspelt(target_class: TargetClass, columns: CatalogColumns) -> Iterator[Remark]:
+def _misspelt_names(target_class: TargetClass, columns: CatalogColumns) -> Iterator[Remark]:
     """Names that resemble those of columns of every scored file, without a catalog to check."""
     if not isinstance(columns, UnseenColumns):
         return
@@ -199,7 +199,7 @@ def _misspelt(target_class: TargetClass, columns: CatalogColumns) -> Iterator[Re
                     yield Remark(part.place, f"not every scored file has '{part.name}'.{hint}")
 
 
-def _without_lock(rules: Rules) -> Iterator[Remark]:
+def _unlocked_bits(rules: Rules) -> Iterator[Remark]:
     """Bits that are not yet in the lock file beside the rules."""
     for each in rules.classes:
         lock = BitLock.read(Path(each.place_of("bit").file).parent)

@@ -142,8 +142,8 @@ class Plan:
         return replace(self, classes=tuple(each.with_values(values) for each in self.classes))
 
 
-def plan(rules: Rules, schema: pa.Schema) -> Plan:
-    """The rules bound to the columns of a catalog with this schema.
+def plan(rules: Rules, columns: pa.Schema | CatalogColumns) -> Plan:
+    """The rules bound to the columns of a catalog.
 
     Raises
     ------
@@ -151,11 +151,8 @@ def plan(rules: Rules, schema: pa.Schema) -> Plan:
         If a rule names a column or file that is not there, mixes units or types, or shadows a
         column.
     """
-    return plan_for(rules, CatalogColumns(schema))
-
-
-def plan_for(rules: Rules, columns: CatalogColumns) -> Plan:
-    """The rules bound to these columns of a catalog; errors as `plan`."""
+    if isinstance(columns, pa.Schema):
+        columns = CatalogColumns(columns)
     files = ExternalFiles()
     classes: dict[str, ClassFormulas] = {}
     quantiles: dict[f.CatalogQuantile, str] = {}
@@ -192,7 +189,9 @@ def _class_formulas(
     priority, known = _priority(target_class, reader)
     conditions += known
     for other in target_class.unless:
-        members = f.All(tuple(each.formula for each in above[other].conditions if _judges(each)))
+        members = f.All(
+            tuple(each.formula for each in above[other].conditions if _counts_for_unless(each))
+        )
         place = target_class.place_of("unless")
         conditions.append(Condition("unless", f"not {other}", f.Except(members), place))
     for exclusion in (*target_class.preamble.exclude, *target_class.exclude):
@@ -216,7 +215,7 @@ def _priority(target_class: TargetClass, reader: Binder) -> tuple[f.Formula, lis
     return priority, [Condition("where", f"{unwrapped(node)} is not missing", known, node.place)]
 
 
-def _judges(condition: Condition) -> bool:
+def _counts_for_unless(condition: Condition) -> bool:
     return condition.step in ("footprint", "where", "unless", "exclude")
 
 

@@ -109,7 +109,7 @@ class Exclusion(DocumentModel):
     @model_validator(mode="after")
     def _by_id_or_position(self) -> Exclusion:
         if self.column and self.within is not None:
-            raise FieldError("id", "exclude goes by id or by position, not by both")
+            raise FieldError("id", "give id or within: exclude goes by ids or by positions")
         return self
 
     @property
@@ -135,7 +135,9 @@ class Limit(DocumentModel):
     @model_validator(mode="after")
     def _nside_belongs_to_density(self) -> Limit:
         if "nside" in self.model_fields_set and self.per_deg2 is None:
-            raise FieldError("nside", "nside belongs to per_deg2, which is not there")
+            raise FieldError(
+                "nside", "nside needs per_deg2: it is the pixels in which targets are counted"
+            )
         return self
 
     def __bool__(self) -> bool:

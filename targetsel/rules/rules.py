@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -39,8 +39,6 @@ class Rules:
         `source` is the paper or proposal behind the rules.
     classes : tuple of TargetClass
         In the order of the file.
-    define : mapping of name to Node
-        The definitions of a single file; each class keeps its own.
     seed : int
         The seed of the (first) file.
     files : tuple of (str, str)
@@ -49,7 +47,6 @@ class Rules:
 
     name: str
     classes: tuple[TargetClass, ...]
-    define: Mapping[str, Node] = field(default_factory=dict)
     seed: int = 0
     description: str = ""
     source: str = ""
@@ -169,7 +166,6 @@ def _rules(text: str, file: str) -> Rules:
     return Rules(
         name=root.name,
         classes=tuple(each.under(preamble) for each in root.classes.values()),
-        define=define,
         seed=root.seed,
         description=root.description,
         source=root.source,
@@ -200,7 +196,7 @@ def _extended(root: ExtendedFile, file: str) -> list[_Read]:
         if not path.is_file():
             raise place.error(f"no rule file '{name}' in the folder {Path(file).parent}")
         if path.resolve() in seen:
-            raise place.error(f"'{name}' extends itself, by way of other files or directly")
+            raise place.error(f"'{name}' extends itself, directly or through other files")
         if len(found) == MAX_EXTENDS:
             raise place.error(f"files extend one another in more than {MAX_EXTENDS} steps")
         seen.append(path.resolve())

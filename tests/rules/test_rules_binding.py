@@ -125,7 +125,7 @@ def test_defined_name_means_what_its_definition_says():
         ("P(P(d4000 > 1) > 0.5) > 0.5", "P() cannot stand inside P()"),
         (
             "status > 4",
-            "column 'status' holds no numbers; only 'status is missing' can be asked of it",
+            "column 'status' holds no numbers; the only condition on it is 'status is missing'",
         ),
         (
             "std(rmag) > 3",

@@ -117,7 +117,7 @@ def test_unknown_class_is_asked_about():
             "unknown key '2)' in classes.ELG.limit. Inside { }, quote what has a comma in it.",
         ),
         ("{total: 100}", "{by: hash}", "14:12: error: limit needs per_deg2 or total"),
-        ("{total: 100}", "{total: 1, nside: 8}", "nside belongs to per_deg2, which is not there"),
+        ("{total: 100}", "{total: 1, nside: 8}", "nside needs per_deg2: it is the pixels"),
         ("{total: 100}", "{total: 1, by: luck}", "by is 'luck'; expected 'rank' or 'hash'"),
         ("{total: 100}", "{per_deg2: 0}", "per_deg2 is '0'; expected a number above 0"),
         ("{total: 100}", "{per_deg2: 9, nside: 7}", "nside is a power of two"),
@@ -151,7 +151,7 @@ def test_unknown_class_is_asked_about():
         (
             "bit: 62",
             "exclude: {file: a, id: b, within: 1 deg}\n    bit: 62",
-            "exclude goes by id or by position, not by both",
+            "give id or within: exclude goes by ids or by positions",
         ),
         (
             "bit: 62",
@@ -347,7 +347,7 @@ def test_extended_file_lends_its_definitions_and_footprint(tmp_path):
     text = GOOD.replace("seed: 7", "seed: 7\nextends: common/clean.yaml")
     (tmp_path / "a.yaml").write_text(text)
     rules = Rules.read(tmp_path / "a.yaml")
-    assert {name: str(node) for name, node in rules.define.items()} == {
+    assert {name: str(node) for name, node in rules["ELG"].preamble.define.items()} == {
         "bright": "(rmag < 20)",  # its own comes before that of a file it extends
         "clean": "(ebv < 0.15 mag)",
         "old": "(d4000 > 1.6)",
