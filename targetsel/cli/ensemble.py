@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import typer
 
 from targetsel.cli.terminal import counted, print_table
 from targetsel.errors import EnsembleError, OutputError
-
-if TYPE_CHECKING:
-    from targetsel.scoring.published import Normalisation
 
 app = typer.Typer(
     help="List the published networks, import their weights, export graphs.", no_args_is_help=True
@@ -86,11 +83,14 @@ def import_(
 
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise OutputError(f"{output}: is there already. Name a new folder for the ensemble.")
+    given = [_numbers(text, name) for text, name in ((mean, "--mean"), (std, "--std")) if text]
+    if len(given) == 1:
+        raise EnsembleError(f"--{'mean' if mean is None else 'std'} is missing: give both or none")
     ensemble = import_ensemble(
         weights,
         Decoder.read(decoder),
         _numbers(latent_rmse, "--latent-rmse"),
-        _normalisation(mean, std),
+        (given[0], given[1]) if given else None,
         CutoutStore.open(cutouts) if cutouts else None,
         size=size,
     )
@@ -178,17 +178,6 @@ def export_onnx(
             f"--member {member}: {ensemble} has the members 0 to {len(read.networks) - 1}"
         )
     typer.echo(f"written to {output}")
-
-
-def _normalisation(mean: str | None, std: str | None) -> Normalisation | None:
-    """The normalisation given by both options, or None without them."""
-    from targetsel.scoring.published import Normalisation
-
-    if mean is None and std is None:
-        return None
-    if mean is None or std is None:
-        raise EnsembleError(f"--{'std' if std is None else 'mean'} is missing: give both or none")
-    return Normalisation(_numbers(mean, "--mean"), _numbers(std, "--std"))
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

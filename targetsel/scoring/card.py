@@ -28,14 +28,20 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class NormalisationCard(DocumentModel):
-    """Mean and standard deviation that normalised the input of imported networks."""
+class Normalisation(DocumentModel):
+    """Normalisation of an imported network's input: (flux - mean) / std in each band."""
 
     mean: list[float]
     std: list[Positive]
-    unit: str
-    origin: str
-    note: str = ""
+    origin: str = "given"
+    unit: str = "nanomaggy"
+    note: str = "the stretch divides by std and subtracts mean / std"
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Normalisation:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"{len(self.mean)} means and {len(self.std)} standard deviations")
+        return self
 
 
 class PartCard(DocumentModel):
@@ -86,7 +92,7 @@ class EnsembleCard(DocumentModel):
     simulated: bool = False
     code_version: str = ""
     input: InputPlan
-    normalisation: NormalisationCard | None = None
+    normalisation: Normalisation | None = None
     network: NetworkPlan = Field(description="the plan of most members")
     networks: dict[str, NetworkPlan] = Field(
         {}, description="plans of other members, by their files"

@@ -93,10 +93,8 @@ class _StretchGraph(nn.Module):
     def __init__(self, stretch: Stretch):
         super().__init__()
         self.stretch = stretch
-        self.register_buffer("sigma", torch.tensor(stretch.sky_sigma)[:, None, None])
-        self.register_buffer("offset", torch.tensor(stretch.offset or (0.0,))[:, None, None])
-        self.sigma: Tensor
-        self.offset: Tensor
+        self.sigma = nn.Buffer(torch.tensor(stretch.sky_sigma)[:, None, None])
+        self.offset = nn.Buffer(torch.tensor(stretch.offset or (0.0,))[:, None, None])
 
     def forward(self, flux: Tensor) -> Tensor:
         known = torch.where(torch.isnan(flux), torch.zeros_like(flux), flux)
@@ -111,13 +109,10 @@ class _NoveltyGraph(nn.Module):
 
     def __init__(self, novelty: NoveltyReference):
         super().__init__()
-        for name in ("mean", "whitening", "distances"):
-            self.register_buffer(name, torch.from_numpy(getattr(novelty, name)).float())
-        self.register_buffer("levels", torch.from_numpy(LEVELS).float())
-        self.mean: Tensor
-        self.whitening: Tensor
-        self.distances: Tensor
-        self.levels: Tensor
+        self.mean = nn.Buffer(torch.from_numpy(novelty.mean).float())
+        self.whitening = nn.Buffer(torch.from_numpy(novelty.whitening).float())
+        self.distances = nn.Buffer(torch.from_numpy(novelty.distances).float())
+        self.levels = nn.Buffer(torch.from_numpy(LEVELS).float())
 
     def forward(self, features: Tensor) -> Tensor:
         white = (features - self.mean.unsqueeze(1)) @ self.whitening

@@ -18,10 +18,9 @@ Three things are not in the files; they are given or estimated, and written on t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,9 +30,10 @@ from targetsel.documents.models import validate_values
 from targetsel.errors import CutoutError, EnsembleError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.imaging.stretch import Stretch
+from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import Network, NetworkPlan, presets
 from targetsel.novelty.novelty import NoveltyReference
-from targetsel.scoring.card import SCHEMA
+from targetsel.scoring.card import SCHEMA, Normalisation
 from targetsel.scoring.ensemble import BATCH_SIZE, Ensemble, fit_reference
 from targetsel.spectra.decoder import Decoder
 from targetsel.tables.files import sha256_of_file
@@ -49,62 +49,11 @@ OURS = {"weight_orig": "weight", "weight_u": "left", "weight_v": "right"}
 DISPENSABLE = {"num_batches_tracked", "right"}  # buffers that older PyTorch did not save
 
 
-@dataclass(frozen=True)
-class Normalisation:
-    """Normalisation of the input: (flux - mean) / std, with pixels without data at zero flux.
-
-    Attributes
-    ----------
-    mean, std : tuple of 5 floats
-        In the order y, z, i, r, g [nanomaggy/pixel].
-    origin : str
-        Origin of the numbers.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    origin: str = "given"
-
-    def __post_init__(self) -> None:
-        numbers = np.array([*self.mean, *self.std], dtype=float)
-        if not len(self.mean) == len(self.std) == len(BANDS) or not np.isfinite(numbers).all():
-            raise EnsembleError(
-                f"normalisation: {len(self.mean)} means and {len(self.std)} standard deviations, "
-                f"expected one finite number for each of the bands {', '.join(BANDS)}"
-            )
-        if min(self.std) <= 0:
-            raise EnsembleError(f"normalisation: std is {self.std}, expected positive numbers")
-
-    @classmethod
-    def estimate(cls, store: CutoutStore, size: int = SIZE) -> Normalisation:
-        """Mean and standard deviation over the pixels of at most 1024 sources of a store.
-
-        Raises
-        ------
-        CutoutError
-            If no source has all its pixels.
-        """
-        total, squares, n = np.zeros(len(BANDS)), np.zeros(len(BANDS)), 0
-        sources = 0
-        for flux in _pieces(store, size):
-            flux = np.nan_to_num(flux.astype(np.float64))
-            total += flux.sum(axis=(0, 2, 3))
-            squares += (flux**2).sum(axis=(0, 2, 3))
-            n += flux[:, 0].size
-            sources += len(flux)
-        if sources == 0:
-            raise CutoutError(f"{store.path}: no source with all its pixels to estimate from")
-        mean = total / n
-        std = np.sqrt(squares / n - mean**2)
-        origin = f"estimated from {sources} sources of a cutout store, SHA-256 {store.sha256}"
-        return cls(tuple(mean.tolist()), tuple(std.tolist()), origin)
-
-
 def import_ensemble(
     weights: Sequence[Path],
     decoder: Decoder,
     latent_rmse: Sequence[float],
-    normalisation: Normalisation | None = None,
+    normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     store: CutoutStore | None = None,
     plan: NetworkPlan | None = None,
     size: int = SIZE,
@@ -121,8 +70,9 @@ def import_ensemble(
         Decoder of the latents that the networks predict; see `spectra.published`.
     latent_rmse : D floats
         Root mean square error of the prediction in each standardised latent; see above.
-    normalisation : Normalisation, optional
-        Normalisation of the input. Default: estimated from `store`.
+    normalisation : two times 5 floats, optional
+        Mean and standard deviation of the input in y, z, i, r, g [nanomaggy/pixel]. Default:
+        estimated from `store`.
     store : CutoutStore, optional
         Cutouts like those of the training.
     plan : NetworkPlan, optional
@@ -150,28 +100,52 @@ def import_ensemble(
         )
     if store is not None:
         check_suits(store, BANDS, PIXEL_SCALE, size, "the published networks")
-    if normalisation is None:
-        if store is None:
-            raise EnsembleError(
-                "the published weights lack the normalisation of their input. Give mean and "
-                "standard deviation of each band, or a cutout store to estimate them from."
-            )
-        normalisation = Normalisation.estimate(store, size)
+    if normalisation is not None:
+        values = dict(zip(("mean", "std"), map(list, normalisation), strict=True))
+        norm = validate_values(values, Normalisation, "normalisation", EnsembleError)
+    elif store is not None:
+        norm = estimate_normalisation(store, size)
+    else:
+        raise EnsembleError(
+            "the published weights lack the normalisation of their input. Give mean and "
+            "standard deviation of each band, or a cutout store to estimate them from."
+        )
+    if len(norm.mean) != len(BANDS):
+        raise EnsembleError(
+            f"normalisation: {len(norm.mean)} means and {len(norm.std)} standard deviations, "
+            f"expected one for each of the bands {', '.join(BANDS)}"
+        )
     networks, notes = [], []
     for path in weights:
         network, used = read_network(path, plan)
         networks.append(network.eval())
         notes.append({"file": Path(path).name, "sha256": sha256_of_file(path), "tensors": used})
-    offset = np.array(normalisation.mean) / np.array(normalisation.std)
     stretch = Stretch(
         kind="linear",
-        sky_sigma=normalisation.std,
+        sky_sigma=norm.std,
         scale=1.0,
         softening=1.0,
         clip=1e6,
-        offset=tuple(offset.tolist()),
+        offset=[mean / std for mean, std in zip(norm.mean, norm.std, strict=True)],
     )
-    card = _card(plan, normalisation, stretch, size, notes, store)
+    given = InputPlan(bands=BANDS, pixel_scale=PIXEL_SCALE, size=size, stretch=stretch)
+    card = {
+        "schema": SCHEMA,
+        "name": "",
+        "description": "Published networks of Wu & Peek (2020, arXiv:2009.12318), imported",
+        "code_version": __version__,
+        "input": given.model_dump(mode="json"),
+        "normalisation": norm.model_dump(mode="json"),
+        "network": plan.model_dump(mode="json"),
+        "latents": {
+            "covariance": "diagonal, the same for every source: latent_rmse squared, as given",
+        },
+        "novelty": "unknown: imported without a cutout store"
+        if store is None
+        else f"against at most {N_SOURCES} sources of a cutout store, SHA-256 {store.sha256}",
+        "imported": notes,
+        "files": {},
+    }
     unknown = NoveltyReference.unknown(len(networks), networks[0].head.in_features)
     ensemble = Ensemble(networks, decoder, unknown, card)
     if store is not None:
@@ -289,52 +263,34 @@ def _complete_singular_vectors(tensors: dict[str, Tensor]) -> None:
 # ---------------------------------------------------------------- what the files lack
 
 
-def _pieces(store: CutoutStore, size: int) -> Iterator[np.ndarray]:
-    """Flux (N, 5, size, size) of evenly spaced sources of a store with complete cutouts."""
-    chosen = _evenly_spaced(store.source_ids())
+def estimate_normalisation(store: CutoutStore, size: int = SIZE) -> Normalisation:
+    """Mean and standard deviation over the pixels of at most 1024 sources of a store.
+
+    Pixels without data count as zero flux, as in the stretch.
+
+    Raises
+    ------
+    CutoutError
+        If no source has all its pixels.
+    """
+    total, squares, n = np.zeros(len(BANDS)), np.zeros(len(BANDS)), 0
+    sources, chosen = 0, _evenly_spaced(store.source_ids())
     for start in range(0, len(chosen), BATCH_SIZE):
         cutouts = store.read(chosen[start : start + BATCH_SIZE]).select_bands(BANDS).crop(size)
-        yield cutouts.flux[cutouts.status == "ok"]
+        flux = np.nan_to_num(cutouts.flux[cutouts.status == "ok"].astype(np.float64))
+        total += flux.sum(axis=(0, 2, 3))
+        squares += (flux**2).sum(axis=(0, 2, 3))
+        n += flux[:, 0].size
+        sources += len(flux)
+    if sources == 0:
+        raise CutoutError(f"{store.path}: no source with all its pixels to estimate from")
+    mean = total / n
+    return Normalisation(
+        mean=mean.tolist(),
+        std=np.sqrt(squares / n - mean**2).tolist(),
+        origin=f"estimated from {sources} sources of a cutout store, SHA-256 {store.sha256}",
+    )
 
 
 def _evenly_spaced(ids: np.ndarray) -> np.ndarray:
     return ids[np.linspace(0, len(ids) - 1, min(len(ids), N_SOURCES)).astype(int)]
-
-
-def _card(
-    plan: NetworkPlan,
-    normalisation: Normalisation,
-    stretch: Stretch,
-    size: int,
-    notes: list[dict[str, Any]],
-    store: CutoutStore | None,
-) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "name": "",
-        "description": "Published networks of Wu & Peek (2020, arXiv:2009.12318), imported",
-        "code_version": __version__,
-        "input": {
-            "bands": list(BANDS),
-            "pixel_scale": PIXEL_SCALE,
-            "size": size,
-            "flux_unit": "nanomaggy",
-            "stretch": stretch.to_card(),
-        },
-        "normalisation": {
-            "mean": list(normalisation.mean),
-            "std": list(normalisation.std),
-            "unit": "nanomaggy",
-            "origin": normalisation.origin,
-            "note": "the stretch divides by std and subtracts mean / std",
-        },
-        "network": plan.model_dump(mode="json"),
-        "latents": {
-            "covariance": "diagonal, the same for every source: latent_rmse squared, as given",
-        },
-        "novelty": "unknown: imported without a cutout store"
-        if store is None
-        else f"against at most {N_SOURCES} sources of a cutout store, SHA-256 {store.sha256}",
-        "imported": notes,
-        "files": {},
-    }

@@ -19,12 +19,14 @@ from targetsel.scored.known_sources import LATENTS, Join, Truth
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.lines import PROXIES, measure
 from targetsel.spectra.proxies import QUANTILES, ProxyPosterior
-from targetsel.tables.columns import matrix
-from targetsel.tables.parquet import ParquetSink, described
+from targetsel.tables.columns import Column, arrow_column, matrix, schema_of
+from targetsel.tables.parquet import ParquetSink
 
 N_DRAWS = 500
 TAIL = 0.05  # of the draws, beyond which their density is taken to fall exponentially
 ROWS_AT_ONCE = 256
+WITHOUT = "there is no prediction (see status), or no measured spectrum"
+_SHARE = "stat.probability"
 SURPRISE = (
     "share of the spectra that the image had made expect that are at least as unlikely as the "
     "measured one; small means surprising"
@@ -92,17 +94,19 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
                 f"{spectra}: no column '{LATENTS[0]}', expected latents of spectra. Make them with "
                 "'targetsel spectra encode'."
             )
-        join, n_compared, fields = Join(measured, scored), 0, _fields(measured.n_latents)
-        with ParquetSink(output, pa.schema([*file.schema, *fields])) as sink:
+        join, n_compared, added = Join(measured, scored), 0, _columns(measured.n_latents)
+        with ParquetSink(output, pa.schema([*file.schema, *schema_of(added)])) as sink:
             sink.footer.update(file.footer, surprise={"seed": seed, "spectra": len(measured)})
             for table in file.tables(rows=ROWS_AT_ONCE):
                 rows, places = join.rows(table)
                 known = np.isfinite(measured.latents[places]).all(axis=1)
-                some = measured.take(places[known])
-                n_compared += len(some)
-                columns = _compared(table, rows[known], some, ensemble, seed)
-                for field, column in zip(fields, columns, strict=True):
-                    table = table.append_column(field, column)
+                rows, some = rows[known], measured.take(places[known])
+                n_compared += len(rows)
+                good = np.isin(np.arange(table.num_rows), rows)
+                values = _compared(table, rows, some, ensemble, seed)
+                for column, each in zip(added, values, strict=True):
+                    array = arrow_column(each, column.type, good)
+                    table = table.append_column(column.field, array)
                 sink.write(table)
             join.finish()
             if not n_compared:
@@ -113,25 +117,26 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
     return n_compared
 
 
-def _fields(n_latents: int) -> list[pa.Field]:
+def _columns(n_latents: int) -> tuple[Column, ...]:
+    """The columns that a comparison adds."""
     share, f32 = "share of the predictions at least as far out as the measured ", pa.float32()
-    of_lines = [
-        described(f"surprise_{name}", f32, "", "stat.probability", f"{share}{name}")
-        for name in PROXIES
-    ]
     about = "what disagrees most by itself: a latent, counted from 1, or a proxy"
-    return [
-        described("surprise", f32, "", "stat.probability", SURPRISE),
-        described("surprise_latents", pa.list_(f32, n_latents), "", "", f"{share}latents, each"),
-        *of_lines,
-        described("surprise_in", pa.string(), "", "meta.code", about),
-    ]
+    lists = pa.list_(f32, n_latents)
+    return (
+        Column("surprise", f32, "", _SHARE, SURPRISE, WITHOUT),
+        Column("surprise_latents", lists, "", "", f"{share}latents, each", WITHOUT),
+        *(
+            Column(f"surprise_{name}", f32, "", _SHARE, f"{share}{name}", WITHOUT)
+            for name in PROXIES
+        ),
+        Column("surprise_in", pa.string(), "", "meta.code", about, WITHOUT),
+    )
 
 
 def _compared(
     table: pa.Table, rows: np.ndarray, measured: Truth, ensemble: Ensemble, seed: int
-) -> list[pa.Array]:
-    """The columns of `_fields` for scored rows; `rows` of them have these measured latents."""
+) -> list[np.ndarray]:
+    """Values of `_columns` for scored rows; `rows` of them have these measured latents."""
     n, d = table.num_rows, measured.n_latents
     values = np.full((n, 1 + d + len(PROXIES)), np.nan)
     word = np.full(n, None, dtype=object)
@@ -145,12 +150,7 @@ def _compared(
         values[rows, 1:] = 2 * np.minimum(alone, 1 - alone)
         names = np.array([f"latent {k + 1}" for k in range(d)] + list(PROXIES), dtype=object)
         word[rows] = names[np.nan_to_num(values[rows, 1:], nan=1.0).argmin(axis=1)]
-    flat = values.astype(np.float32)
-    numbers = [pa.array(column, mask=np.isnan(column)) for column in flat.T]
-    without = ~np.isin(np.arange(n), rows)
-    listed = pa.array(flat[:, 1 : 1 + d].ravel(), mask=np.repeat(without, d))
-    latent_column = pa.FixedSizeListArray.from_arrays(listed, d)
-    return [numbers[0], latent_column, *numbers[1 + d :], pa.array(word, pa.string())]
+    return [values[:, 0], values[:, 1 : 1 + d], *values[:, 1 + d :].T, word]
 
 
 def _lines_below(table: pa.Table, latents: np.ndarray, ensemble: Ensemble) -> np.ndarray:

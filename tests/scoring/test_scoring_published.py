@@ -17,7 +17,12 @@ from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import FLOAT, CutoutStore
 from targetsel.networks.network import NetworkPlan, count_parameters, presets
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.scoring.published import BANDS, Normalisation, import_ensemble, read_network
+from targetsel.scoring.published import (
+    BANDS,
+    estimate_normalisation,
+    import_ensemble,
+    read_network,
+)
 from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
 from tests.scoring.published_stand_in import SIZE, WIDTH, conv_layer, saved, stand_in
@@ -54,7 +59,7 @@ def store(tmp_path):
 
 
 def plain(mean=0.0):
-    return Normalisation((mean,) * 5, (2.0,) * 5)
+    return (mean,) * 5, (2.0,) * 5
 
 
 # ---------------------------------------------------------------- what comes in
@@ -143,8 +148,7 @@ def test_mean_of_the_input_is_subtracted_and_missing_pixels_are_no_flux(
 ):
     network, path = published
     mean, std = (0.3, -0.5, 0.7, 0.1, 0.9), (2.0, 1.0, 4.0, 2.0, 1.0)
-    given = Normalisation(mean, std)
-    ensemble = import_ensemble([path], decoder, RMSE, given, plan=PLAN, size=SIZE)
+    ensemble = import_ensemble([path], decoder, RMSE, (mean, std), plan=PLAN, size=SIZE)
     ensemble.write(tmp_path / "imported")
     flux = np.random.default_rng(5).normal(size=(3, 5, SIZE, SIZE)).astype(np.float32)
     flux[0, 1, :4] = np.nan
@@ -158,7 +162,7 @@ def test_mean_of_the_input_is_subtracted_and_missing_pixels_are_no_flux(
 
 
 def test_normalisation_is_estimated_from_a_store_in_the_published_band_order(store):
-    estimate = Normalisation.estimate(store, SIZE)
+    estimate = estimate_normalisation(store, SIZE)
     np.testing.assert_allclose(estimate.mean, [5, 4, 3, 2, 1], rtol=0.05)
     np.testing.assert_allclose(estimate.std, [10, 8, 6, 4, 2], rtol=0.05)
     assert store.sha256 in estimate.origin
@@ -300,7 +304,11 @@ def test_missing_normalisation_and_unsuitable_parts_are_named(published, store):
         import_ensemble([published[1]], four, RMSE, plain(), plan=PLAN, size=SIZE)
     with pytest.raises(CutoutError, match="needs 224 x 224"):
         import_ensemble([published[1]], six, RMSE, store=store, plan=PLAN)
-    with pytest.raises(EnsembleError, match="4 means and 5 standard deviations"):
-        Normalisation((0.0,) * 4, (1.0,) * 5)
-    with pytest.raises(EnsembleError, match="expected positive numbers"):
-        Normalisation((0.0,) * 5, (1.0, 1.0, 0.0, 1.0, 1.0))
+    for mean, std, message in (
+        ((0.0,) * 4, (1.0,) * 5, "4 means and 5 standard deviations"),
+        ((0.0,) * 4, (1.0,) * 4, "expected one for each of the bands y, z, i, r, g"),
+        ((0.0,) * 5, (1.0, 1.0, 0.0, 1.0, 1.0), r"std is '0\.0'; expected a number above 0"),
+        ((np.nan,) * 5, (1.0,) * 5, "mean is 'nan'; expected"),
+    ):
+        with pytest.raises(EnsembleError, match=f"normalisation: .*{message}"):
+            import_ensemble([published[1]], six, RMSE, (mean, std), plan=PLAN, size=SIZE)
