@@ -12,7 +12,7 @@ import typer
 from targetsel.cli.options import MagnitudeOption
 from targetsel.cli.terminal import counted, print_table
 from targetsel.errors import HandoffError
-from targetsel.handoff.assignment import Assignment, Pointing, groups_of, join
+from targetsel.handoff.assignment import Assignment, Match, Pointing, groups_of, join
 from targetsel.handoff.export import TOOLS, check, find_tool
 from targetsel.handoff.export import export as export_targets
 from targetsel.handoff.prepare import ExportOptions
@@ -108,6 +108,12 @@ def import_assignment(
         Path | None,
         typer.Option(help="Map FILE.ids.ecsv written by export, for tools with their own ids."),
     ] = None,
+    proposal: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="PFS: catId or proposalId of your targets, for shared designs; may be repeated."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -122,13 +128,26 @@ def import_assignment(
         f"{targets.name.removesuffix(TARGETS).removesuffix('.parquet')}.left-over{TARGETS}"
     )
     check_output(output, [targets, *assigned, *([ids] if ids else [])])
-    result = join(TargetList.read(targets), map(Pointing.read, assigned), ids)
+    result = join(TargetList.read(targets), map(Pointing.read, assigned), ids, proposal or ())
+    for match in result.matches:
+        typer.echo(_matched(match))
     show_assignment(result)
     left = result.left_over()
     left.write(output)
     typer.echo(
         f"{len(left):,} of {len(result.targets):,} targets are left over, written to {output}"
     )
+
+
+def _matched(match: Match) -> str:
+    """What became of a pointing's science fibers, as one line."""
+    parts = [f"{match.path}: {match.n_on_list:,} of {counted(match.n_fibers, 'science fiber')} "
+             "on targets of the list"]  # fmt: skip
+    if match.n_failed:
+        parts.append(f"{match.n_failed:,} of them not counted, as the fiber does not work")
+    for owner, n in match.others.items():
+        parts.append(f"{n:,} with ids of the list not counted, as they are of {owner}")
+    return "; ".join(parts)
 
 
 def show_tools() -> None:

@@ -2,13 +2,16 @@
 
 DESI: ``fba-*.fits`` (FASSIGN, FAVAIL) and the merged ``fiberassign-*.fits`` (FIBERASSIGN,
 POTENTIAL_ASSIGNMENTS), as in desihub/fiberassign (79078f2) ``py/fiberassign/assign.py``; its table
-FTARGETS may hold only the assigned targets, and is not needed. PFS: ``pfsDesign-*.fits`` (DESIGN),
-as in Subaru-PFS/datamodel (355df2a) ``datamodel.txt``.
+FTARGETS may hold only the assigned targets, and is not needed. Bits of FIBERSTATUS are those of
+desispec's ``fibermask``. PFS: ``pfsDesign-*.fits`` (DESIGN), as in Subaru-PFS/datamodel (355df2a)
+``datamodel.txt``. Its objIds are unique together with catId only, and a design may be shared with
+other programs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,42 +23,52 @@ from astropy.table import Table
 from targetsel.errors import HandoffError
 from targetsel.handoff.files import read_fits
 from targetsel.handoff.prepare import check_list
+from targetsel.handoff.tool import names_of
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import separation
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.fits import open_fits
-from targetsel.tables.ids import matched
+from targetsel.tables.ids import exact_ids, matched
 from targetsel.tables.reading import reading
 
 DESI_TABLES = {"FASSIGN": "FAVAIL", "FIBERASSIGN": "POTENTIAL_ASSIGNMENTS"}
 DESI_SCIENCE = 1  # bit of FA_TYPE
+# Bits of FIBERSTATUS with which a fiber is not on its target: unassigned, stuck, broken, at an
+# unknown or wrong position, unusable. A restricted reach (bit 3) or little light (bit 12) is none.
+DESI_FAILED = sum(1 << bit for bit in (0, 1, 2, 8, 9, 16))
 PFS_SCIENCE, PFS_GOOD = 1, 1  # targetType and fiberStatus
 SAME_PLACE = 60.0  # arcsec: proper motion may have moved a target, but not further
 
 
 @dataclass(frozen=True)
 class Pointing:
-    """The result of a tool for one pointing: the targets that got a fiber.
+    """The result of a tool for one pointing: K fibers on science targets.
 
     Attributes
     ----------
     path : Path
-    assigned : ndarray, shape (K,), int64
-        Ids of the science targets that got a working fiber.
+    id : ndarray, shape (K,), int64
     ra, dec : ndarray, shape (K,)
-        Their positions there [deg].
+        Positions of the fibers' targets [deg].
+    works : ndarray of bool, shape (K,)
+        Whether the fiber works, so that it can observe its target.
     in_reach : ndarray of int64, or None
         Ids of the targets that some fiber can reach; None for PFS, whose files do not list them.
     tile : str
         Number of the DESI tile; empty where the file does not give it.
+    code, owner : ndarray of str, shape (K,), or None
+        The obCode of each target of a PFS design, and its catId and proposalId in words.
     """
 
     path: Path
-    assigned: np.ndarray
+    id: np.ndarray
     ra: np.ndarray
     dec: np.ndarray
-    in_reach: np.ndarray | None
+    works: np.ndarray
+    in_reach: np.ndarray | None = None
     tile: str = ""
+    code: np.ndarray | None = None
+    owner: np.ndarray | None = None
 
     @classmethod
     def read(cls, path: Path) -> Pointing:
@@ -84,6 +97,26 @@ class Pointing:
 
 
 @dataclass(frozen=True)
+class Match:
+    """The science fibers of one pointing, matched to a list.
+
+    Attributes
+    ----------
+    path : Path
+    n_fibers, n_on_list, n_failed : int
+        All of them; those on targets of the list; those of the latter that do not work.
+    others : mapping of str to int
+        Other programs, in words, with ids of the list, and the number of their fibers.
+    """
+
+    path: Path
+    n_fibers: int
+    n_on_list: int
+    n_failed: int
+    others: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Assignment:
     """A target list with the number of times that each target was assigned.
 
@@ -91,16 +124,17 @@ class Assignment:
     ----------
     targets : TargetList
     times : ndarray, shape (M,), int64
-        Number of pointings in which the target got a fiber.
+        Number of pointings in which the target got a working fiber.
     in_reach : ndarray, shape (M,), bool, or None
         Whether any pointing could reach the target; None where the files do not list it.
-    files : tuple of Path
+    matches : tuple of Match
+        How each pointing was matched to the list.
     """
 
     targets: TargetList
     times: np.ndarray
     in_reach: np.ndarray | None
-    files: tuple[Path, ...]
+    matches: tuple[Match, ...]
 
     @property
     def assigned(self) -> np.ndarray:
@@ -128,7 +162,7 @@ class Assignment:
         }
         earlier = footer.get("left_over_from", [])
         footer["left_over_from"] = earlier + [
-            {"file": path.name, "sha256": sha256_of_file(path)} for path in self.files
+            {"file": each.path.name, "sha256": sha256_of_file(each.path)} for each in self.matches
         ]
         return replace(self.targets, table=left, footer=footer)
 
@@ -166,7 +200,12 @@ def groups_of(targets: TargetList) -> Iterator[tuple[str, int, np.ndarray]]:
         yield name, -minus, (program == name) & (priority == -minus)
 
 
-def join(targets: TargetList, pointings: Iterable[Pointing], ids: Path | None = None) -> Assignment:
+def join(
+    targets: TargetList,
+    pointings: Iterable[Pointing],
+    ids: Path | None = None,
+    proposals: Sequence[str] = (),
+) -> Assignment:
     """The list with the number of times each target was assigned.
 
     Parameters
@@ -175,81 +214,122 @@ def join(targets: TargetList, pointings: Iterable[Pointing], ids: Path | None = 
     pointings : iterable of Pointing
     ids : Path, optional
         The map ``<file>.ids.ecsv`` that was written with the export, for tools with their own ids.
+    proposals : sequence of str, optional
+        The catIds or proposalIds of the list's targets, for designs that several programs share.
 
     Raises
     ------
     HandoffError
         If the list is empty or not sound; a pointing is given twice; or a file knows none of the
-        targets, or knows them at other places.
+        targets, knows them at other places, or has them in several programs without `proposals`.
     """
     pointings = tuple(pointings)
     if len(targets) == 0:
         raise HandoffError("the list has no targets; there is nothing to join to.")
     check_list(targets)
     _check_different(pointings)
-    known = _tool_ids(targets, ids)
+    known = _ids_of_tool(targets, ids)
     times = np.zeros(len(targets), dtype=np.int64)
     in_reach: np.ndarray | None = np.zeros(len(targets), dtype=bool)
+    matches = []
     for pointing in pointings:
-        rows = np.where(pointing.assigned >= 0, matched(pointing.assigned, known), -1)
-        here = np.flatnonzero(rows >= 0)
-        found = rows[here]
-        _check_places(targets, pointing, found, here)
-        np.add.at(times, np.unique(found), 1)
-        if pointing.in_reach is None:
+        rows, match = _match(targets, pointing, known, proposals)
+        times[np.unique(rows[(rows >= 0) & pointing.works])] += 1
+        matches.append(match)
+        if pointing.in_reach is None or known.dtype.kind != "i":
             in_reach = None
         elif in_reach is not None:
             in_reach |= np.isin(known, pointing.in_reach[pointing.in_reach >= 0])
-    return Assignment(targets, times, in_reach, tuple(each.path for each in pointings))
+    return Assignment(targets, times, in_reach, tuple(matches))
 
 
 # --- files ---------------------------------------------------------------------------------------
 
 
 def _desi(path: Path, assigned: str, reached: str, tile: str) -> Pointing:
-    names = ("TARGETID", "TARGET_RA", "TARGET_DEC", "FA_TYPE")
-    targetid, ra, dec, kind = _columns(path, assigned, names)
+    rows, _ = read_fits(path, assigned)
+    targetid = _whole(path, assigned, rows, "TARGETID")
+    ra, dec = (_position(path, assigned, rows, name) for name in ("TARGET_RA", "TARGET_DEC"))
+    kind, status = (_whole(path, assigned, rows, name) for name in ("FA_TYPE", "FIBERSTATUS"))
     kept = (targetid >= 0) & ((kind & DESI_SCIENCE) != 0)
-    in_reach = np.unique(_columns(path, reached, names[:1])[0])
-    return Pointing(path, targetid[kept], ra[kept], dec[kept], in_reach, tile)
+    works = (status & DESI_FAILED) == 0
+    in_reach = np.unique(_whole(path, reached, read_fits(path, reached)[0], "TARGETID"))
+    return Pointing(path, targetid[kept], ra[kept], dec[kept], works[kept], in_reach, tile)
 
 
 def _pfs(path: Path) -> Pointing:
-    names = ("objId", "ra", "dec", "targetType", "fiberStatus")
-    objid, ra, dec, kind, status = _columns(path, "DESIGN", names)
-    kept = (kind == PFS_SCIENCE) & (status == PFS_GOOD)
-    return Pointing(path, objid[kept], ra[kept], dec[kept], None)
+    rows, _ = read_fits(path, "DESIGN")
+    objid, kind, status = (
+        _whole(path, "DESIGN", rows, name) for name in ("objId", "targetType", "fiberStatus")
+    )
+    ra, dec = (_position(path, "DESIGN", rows, name) for name in ("ra", "dec"))
+    kept = kind == PFS_SCIENCE
+    named = [name for name in ("catId", "proposalId") if name in rows]
+    columns = [[f"{name} {each}" for each in rows[name].tolist()] for name in named]
+    owner = np.array([", ".join(each) for each in zip(*columns, strict=True)], dtype=object)
+    return Pointing(
+        path,
+        objid[kept],
+        ra[kept],
+        dec[kept],
+        (status == PFS_GOOD)[kept],
+        code=rows["obCode"][kept] if "obCode" in rows else None,
+        owner=owner[kept] if named else None,
+    )
 
 
-def _columns(path: Path, table: str, names: tuple[str, ...]) -> list[np.ndarray]:
-    """Columns of a table: positions, and others, which must be whole numbers."""
-    rows, _ = read_fits(path, table)
-    missing = [name for name in names if name not in rows]
-    if missing:
-        raise HandoffError(f"{path}: the table {table} lacks {', '.join(missing)}.")
-    for name in names:
-        is_position = name.lower().endswith(("ra", "dec"))
-        if rows[name].ndim != 1 or rows[name].dtype.kind not in ("fiu" if is_position else "iu"):
-            kind = "numbers" if is_position else "whole numbers"
-            raise HandoffError(f"{path}: {name} in the table {table} is no column of {kind}.")
-    return [rows[name] for name in names]
+def _whole(path: Path, table: str, rows: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """A column of whole numbers, which may be kept as floats or text; -1 where it is unknown."""
+    place = f"{path}, table {table}"
+    values = exact_ids(pa.array(_column(path, table, rows, name)), name, place, HandoffError)
+    if values.type != pa.int64():
+        try:
+            values = values.cast(pa.int64())
+        except pa.ArrowInvalid:
+            raise HandoffError(
+                f"{path}: {name} in the table {table} is no column of whole numbers."
+            ) from None
+    return values.fill_null(-1).to_numpy(zero_copy_only=False)
+
+
+def _position(path: Path, table: str, rows: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    values = _column(path, table, rows, name)
+    if values.dtype.kind not in "fiu":
+        raise HandoffError(f"{path}: {name} in the table {table} is no column of numbers.")
+    return values.astype(np.float64)
+
+
+def _column(path: Path, table: str, rows: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    if name not in rows:
+        raise HandoffError(f"{path}: the table {table} lacks {name}.")
+    if rows[name].ndim != 1:
+        raise HandoffError(f"{path}: {name} in the table {table} has several values in a row.")
+    return rows[name]
 
 
 # --- join ----------------------------------------------------------------------------------------
 
 
-def _tool_ids(targets: TargetList, ids: Path | None) -> np.ndarray:
-    """The tool's id of each target of the list, shape (M,); -1 for those it was not given."""
+def _ids_of_tool(targets: TargetList, ids: Path | None) -> np.ndarray:
+    """The tool's id of each target, shape (M,): numbers, or text for the obCodes of PFS.
+
+    It is -1 or empty for targets that the map does not have.
+    """
     own = targets.table["target_id"].to_numpy()
     if ids is None:
         return own
     with reading(ids, HandoffError, "a map of ids that export wrote"):
         table = Table.read(ids, format="ascii.ecsv")
         target_id, tool_id = (np.asarray(table[name]) for name in ("target_id", "id"))
-    if not target_id.dtype.kind == tool_id.dtype.kind == "i":
+    if target_id.dtype.kind != "i" or tool_id.dtype.kind not in "iU":
         raise HandoffError(f"{ids}: not a map of ids that export wrote (no whole numbers).")
     rows = matched(own, target_id)
-    return np.where(rows >= 0, tool_id[rows], -1)
+    if not (rows >= 0).any():
+        raise HandoffError(
+            f"{ids}: none of its {len(target_id):,} targets is on the list. Name the map that was "
+            "written when this list was exported."
+        )
+    return np.where(rows >= 0, tool_id[rows], -1 if tool_id.dtype.kind == "i" else "")
 
 
 def _check_different(pointings: tuple[Pointing, ...]) -> None:
@@ -264,19 +344,77 @@ def _check_different(pointings: tuple[Pointing, ...]) -> None:
         seen[tile] = pointing.path
 
 
-def _check_places(
-    targets: TargetList, pointing: Pointing, found: np.ndarray, here: np.ndarray
-) -> None:
-    if len(found) == 0 and len(pointing.assigned):
+def _match(
+    targets: TargetList, pointing: Pointing, known: np.ndarray, proposals: Sequence[str]
+) -> tuple[np.ndarray, Match]:
+    """The row of each fiber's target in the list, or -1, shape (K,), and a count of them."""
+    rows = np.full(len(pointing.id), -1)
+    named, offset = np.zeros(len(rows), dtype=bool), np.full(len(rows), np.nan)
+    for found in _candidates(targets, pointing, known):
+        new = (found >= 0) & (rows < 0)
+        apart = _offset(targets, pointing, found)
+        offset[new & ~named] = apart[new & ~named]
+        named |= new
+        rows[new & (apart <= SAME_PLACE)] = found[new & (apart <= SAME_PLACE)]
+    others: Counter[str] = Counter()
+    if pointing.owner is not None:
+        ours = _of_proposals(pointing, rows >= 0, proposals)
+        others = Counter(pointing.owner[named & ~ours].tolist())
+        rows, named = np.where(ours, rows, -1), named & ours
+    if len(rows) and not named.any():
         raise HandoffError(
-            f"{pointing.path}: none of its {len(pointing.assigned)} science targets is on the "
-            "list. Name the list that was exported, and for tools with their own ids --ids."
+            f"{pointing.path}: none of its {len(rows):,} science targets is on the list. Name the "
+            "list that was exported, and for tools with their own ids --ids."
         )
-    ra, dec = (targets.table[name].to_numpy()[found] for name in ("ra", "dec"))
-    offset = 3600 * separation(ra, dec, pointing.ra[here], pointing.dec[here])
-    if not (offset <= SAME_PLACE).all():
-        worst = int(np.nan_to_num(offset, nan=np.inf).argmax())
+    lost = np.flatnonzero(named & (rows < 0))
+    if len(lost):
+        worst = lost[np.nan_to_num(offset[lost], nan=np.inf).argmax()]
         raise HandoffError(
-            f"{pointing.path}: target {pointing.assigned[here][worst]} is {offset[worst]:.0f} "
-            "arcsec away from where the list has it. The file was made from another list."
+            f"{pointing.path}: target {pointing.id[worst]} is {offset[worst]:.0f} arcsec away from "
+            "where the list has it. The file was made from another list."
         )
+    on_list = rows >= 0
+    failed = int((on_list & ~pointing.works).sum())
+    return rows, Match(pointing.path, len(rows), int(on_list.sum()), failed, others)
+
+
+def _candidates(targets: TargetList, pointing: Pointing, known: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows of the list by id, and then by obCode; shape (K,) each, -1 where there is none."""
+    if known.dtype.kind == "i":
+        yield np.where(pointing.id >= 0, matched(pointing.id, known), -1)
+        codes = names_of(targets.table)
+    else:
+        codes = known
+    if pointing.code is not None:
+        yield np.where(pointing.code != "", matched(pointing.code.astype(object), codes), -1)
+
+
+def _offset(targets: TargetList, pointing: Pointing, rows: np.ndarray) -> np.ndarray:
+    """Angles between fibers' targets and rows of the list [arcsec], shape (K,)."""
+    ra, dec = (targets.table[name].to_numpy()[rows] for name in ("ra", "dec"))
+    return 3600 * separation(ra, dec, pointing.ra, pointing.dec)
+
+
+def _of_proposals(pointing: Pointing, on_list: np.ndarray, proposals: Sequence[str]) -> np.ndarray:
+    """Whether each fiber of a PFS design is of the list's own proposal, shape (K,).
+
+    Where none is given it is the only one with targets of the list.
+    """
+    assert pointing.owner is not None
+    owners = pointing.owner.astype(str)
+    if proposals:
+        words = [set(each.replace(",", "").split()[1::2]) for each in owners.tolist()]
+        ours = np.array([not each.isdisjoint(proposals) for each in words], dtype=bool)
+        if len(ours) and not ours.any():
+            raise HandoffError(
+                f"{pointing.path}: has no science targets of {', '.join(proposals)}; it has those "
+                f"of {'; '.join(np.unique(owners).tolist())}."
+            )
+        return ours
+    with_targets = np.unique(owners[on_list]).tolist()
+    if len(with_targets) > 1:
+        raise HandoffError(
+            f"{pointing.path}: several programs have targets of the list: "
+            f"{'; '.join(with_targets)}. Name the catId or proposalId of yours with --proposal."
+        )
+    return np.isin(owners, with_targets) | (not with_targets)

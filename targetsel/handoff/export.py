@@ -83,8 +83,9 @@ def export(
     maps = {}
     if tool.priorities is not None:
         maps["priorities"] = priority_map(prepared)
-    if tool.numbers_rows:
-        maps["ids"] = id_map(prepared)
+    codes = tool.codes(prepared, settings) if tool.codes else None
+    if tool.numbers_rows or codes is not None:
+        maps["ids"] = id_map(prepared, codes)
     for what, table in maps.items():
         files.append(path.with_name(f"{path.name}.{what}.ecsv"))
         write_ecsv(files[-1], table)
@@ -118,12 +119,12 @@ def priority_map(targets: ToolTable) -> Table:
     )
 
 
-def id_map(targets: ToolTable) -> Table:
-    """Table of the tool's ids and the targets that they stand for."""
+def id_map(targets: ToolTable, codes: np.ndarray | None = None) -> Table:
+    """Table of the tool's ids, or other codes, and the targets that they stand for."""
     catalog = targets.table["source_catalog"].to_pylist()
     return Table(
         {
-            "id": targets.id,
+            "id": targets.id if codes is None else codes.astype(str),
             "target_id": targets.table["target_id"].to_numpy(),
             "source_id": np.array(targets.table["source_id"].to_pylist()),
             "source_catalog": [each or "" for each in catalog],

@@ -100,7 +100,8 @@ class GaSettings(PfsSettings):
     catid: Integer | None = Field(default=None, ge=0, le=2**31 - 1)
     """catalog id given by the observatory; left out by default"""
     obcode: Text | None = None
-    """what obcode begins with, before the source's id; left out by default"""
+    """what obcode begins with, before the source's id; left out by default, and then assignments
+    cannot be brought back, as ga_targeting makes its own ids"""
 
 
 def total_fluxes(targets: ToolTable) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -254,6 +255,16 @@ def read_ga(path: Path) -> ToolTargets:
     return ToolTargets(ids, ra, dec, wanted, f"pandas {version('pandas')}")
 
 
+def obcodes(targets: ToolTable, settings: GaSettings) -> np.ndarray | None:
+    """The obcode of each target, shape (M,) of str; None where the setting does not give any."""
+    if settings.obcode is None:
+        return None
+    codes = [f"{settings.obcode}{name}" for name in targets.name.tolist()]
+    if not targets.tool.allows(codes[0]):
+        raise settings.error("obcode", f"'obcode' is '{settings.obcode}'; expected {NAMES_ARE}")
+    return np.array(codes, dtype=object)
+
+
 def _written_if_set(targets: ToolTable, settings: GaSettings) -> dict[pa.Field, np.ndarray]:
     columns = {}
     if settings.proposalid is not None:
@@ -263,12 +274,9 @@ def _written_if_set(targets: ToolTable, settings: GaSettings) -> dict[pa.Field, 
     if settings.catid is not None:
         catid = np.full(len(targets), settings.catid)
         columns[described("catid", pa.int32())] = catid
-    if settings.obcode is not None:
-        prefix = settings.obcode
-        codes = [f"{prefix}{name}" for name in targets.name.tolist()]
-        if not targets.tool.allows(codes[0]):
-            raise settings.error("obcode", f"'obcode' is '{prefix}'; expected {NAMES_ARE}")
-        columns[described("obcode", pa.string())] = np.array(codes, dtype=object)
+    codes = obcodes(targets, settings)
+    if codes is not None:
+        columns[described("obcode", pa.string())] = codes
     return columns
 
 
@@ -304,6 +312,7 @@ TOOLS = (
         suffix=".feather",
         write=write_ga,
         read=read_ga,
+        codes=obcodes,
         priorities=PriorityScale(best=0, worst=9),
         epoch=2016.0,
         names=NAMES,

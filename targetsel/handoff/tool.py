@@ -105,6 +105,9 @@ class Tool:
         Ids of its targets: the list's int64 `target_id`; the source's id as text; a row number
         counted from 1; or ``ids(rows, settings)`` of the row numbers. With the last two a map of
         ids is written beside the file.
+    codes : callable, optional
+        ``codes(targets, settings)`` gives names that the tool's results come back with, or None;
+        a map of them is written beside the file.
     epoch : float, "columns" or None
         Julian year that positions are moved to; "columns": the file holds each target's own epoch
         and motion, and the tool moves them; None: positions are written as they are. A tool whose
@@ -128,6 +131,7 @@ class Tool:
     read: Callable[[Path], ToolTargets]
     priorities: PriorityScale | None
     ids: Literal["target_id", "name", "row"] | Callable[[np.ndarray, Any], np.ndarray] = "target_id"
+    codes: Callable[[ToolTable, Any], np.ndarray | None] | None = None
     epoch: float | Literal["columns"] | None = None
     default_epoch: float = 2000.0
     max_targets: int | None = None

@@ -19,6 +19,7 @@ def write_fba(
     fa_type: Mapping[int, int] | None = None,
     merged: bool = False,
     tile: int | None = None,
+    status: int = 0,
 ) -> Path:
     """An ``fba`` file of one tile; two more fibers are unassigned and on sky.
 
@@ -34,6 +35,8 @@ def write_fba(
         With the table names of ``fiberassign-*.fits``.
     tile : int, optional
         TILEID in the primary header.
+    status : int
+        FIBERSTATUS of all.
     """
     ids = [*assigned, -(1001 * 10000 + 7), 616088561849761868]
     places = [*assigned.values(), (10.0, 10.0), (10.1, 10.1)]
@@ -44,7 +47,7 @@ def write_fba(
         FIBER=np.arange(n, dtype=np.int32),
         TARGETID=np.array(ids, dtype=np.int64),
         LOCATION=np.arange(n, dtype=np.int32),
-        FIBERSTATUS=np.zeros(n, dtype=np.int32),
+        FIBERSTATUS=np.full(n, status, dtype=np.int32),
         TARGET_RA=np.array([place[0] for place in places]),
         TARGET_DEC=np.array([place[1] for place in places]),
         FA_TARGET=np.full(n, 2**62, dtype=np.int64),
@@ -64,23 +67,29 @@ def write_fba(
 
 
 def write_design(
-    path: Path, rows: Sequence[tuple[int, Place, int, int]], photometry: bool = True
+    path: Path,
+    rows: Sequence[tuple[int, Place, int, int]],
+    cat_id: Sequence[int] | None = None,
+    **others: Sequence[str],
 ) -> Path:
-    """A ``pfsDesign`` file; each row is (objId, (ra, dec), targetType, fiberStatus)."""
+    """A ``pfsDesign`` file; each row is (objId, (ra, dec), targetType, fiberStatus).
+
+    `others` are further columns of text, such as obCode and proposalId.
+    """
     n = len(rows)
     design = _table(
         "DESIGN",
         fiberId=np.arange(1, n + 1, dtype=np.int32),
-        catId=np.full(n, 10092, dtype=np.int32),
+        catId=np.array([10092] * n if cat_id is None else cat_id, dtype=np.int32),
         objId=np.array([row[0] for row in rows], dtype=np.int64),
         ra=np.array([row[1][0] for row in rows]),
         dec=np.array([row[1][1] for row in rows]),
         targetType=np.array([row[2] for row in rows], dtype=np.int32),
         fiberStatus=np.array([row[3] for row in rows], dtype=np.int32),
+        **{name: np.array(values, dtype="S") for name, values in others.items()},
     )
     fluxes = _table("PHOTOMETRY", fiberId=np.arange(1, n + 1, dtype=np.int32))
-    tables = [design, fluxes] if photometry else [design]
-    fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(path)
+    fits.HDUList([fits.PrimaryHDU(), design, fluxes]).writeto(path)
     return path
 
 

@@ -3,12 +3,9 @@
 import dataclasses
 
 import pytest
-from astropy.io import fits
-from astropy.table import Table
 
 from targetsel.errors import HandoffError
 from targetsel.handoff.assignment import Pointing, join
-from targetsel.handoff.files import write_ecsv
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.parquet import write_table
 from tests.handoff.assigned_by_hand import SCIENCE, SKY, STANDARD, write_design, write_fba
@@ -151,22 +148,6 @@ def test_pointing_that_is_given_twice_is_an_error(tmp_path):
     design = write_design(tmp_path / "pfsDesign-0x1.fits", [(101, PLACE[101], 1, 1)])
     with pytest.raises(HandoffError, match=r"pfsDesign-0x1\.fits: is of the same pointing as"):
         join(target_list(), map(Pointing.read, (design, design)))
-
-
-def test_ids_that_are_no_whole_numbers_are_an_error(tmp_path):
-    path = write_design(tmp_path / "design.fits", [(101, PLACE[101], 1, 1)])
-    rows = Table.read(path, "DESIGN")
-    for values in (rows["objId"].astype(float), rows["objId"].astype(str)):
-        rows["objId"] = values
-        rows.write(tmp_path / "odd.fits", overwrite=True)
-        with fits.open(tmp_path / "odd.fits", mode="update") as hdus:
-            hdus[1].name = "DESIGN"
-        with pytest.raises(HandoffError, match=r"objId in the table DESIGN is no column of whole"):
-            Pointing.read(tmp_path / "odd.fits")
-    ids = tmp_path / "x.ids.ecsv"
-    write_ecsv(ids, Table({"id": ["a"], "target_id": [101]}))
-    with pytest.raises(HandoffError, match=r"not a map of ids .*no whole numbers"):
-        join(target_list(), [Pointing.read(path)], ids)
 
 
 def test_place_that_is_not_a_number_is_an_error(tmp_path):
