@@ -9,6 +9,7 @@ published. Aperture photometry of the cutout itself can join the pooled features
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn import functional
 from targetsel.documents.models import DocumentModel, FromList
 from targetsel.networks.aperture_photometry import Photometry
 from targetsel.networks.deconvolution import Deconvolution
+from targetsel.weights.safetensors import load_weights, read_safetensors
 
 STEM_WIDTHS = (32, 32, 64)
 STAGE_WIDTHS = (64, 128, 256, 512)
@@ -236,10 +238,6 @@ class Network(nn.Module):
                     nn.init.zeros_(layer.bias)
         if plan.head == "covariance":
             nn.init.normal_(self.head.weight, std=0.01)
-        else:
-            rmse = torch.tensor(plan.latent_rmse or (1.0,) * d)
-            self.register_buffer("rmse", rmse, persistent=False)  # the plan keeps it
-            self.rmse: Tensor
 
     def _stem(self) -> tuple[nn.Sequential, int]:
         """Three convolutions, and the number of channels of the last."""
@@ -288,7 +286,8 @@ class Network(nn.Module):
         d = self.plan.n_latents
         numbers = self.head(features)
         if self.plan.head == "mean":
-            return numbers, torch.diag_embed(self.rmse.expand_as(numbers))
+            rmse = numbers.new_tensor(self.plan.latent_rmse or (1.0,) * d)
+            return numbers, torch.diag_embed(rmse.expand_as(numbers))
         factor = features.new_zeros(features.shape[0], d, d)
         rows, columns = torch.tril_indices(d, d, device=features.device)
         factor[:, rows, columns] = numbers[:, d:]
@@ -297,6 +296,23 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.posterior(self.features(x))
+
+    @classmethod
+    def read(cls, plan: NetworkPlan, path: Path) -> Network:
+        """The network of a plan with the weights in a safetensors file.
+
+        Memory follows the file, whatever the plan says.
+
+        Raises
+        ------
+        EnsembleError
+            If the file is missing or damaged, or holds the weights of another network.
+        """
+        tensors = read_safetensors(path)
+        with torch.device("meta"):
+            network = cls(plan)
+        load_weights(network, tensors, path, assign=True)
+        return network
 
 
 # ---------------------------------------------------------------- the published networks

@@ -31,7 +31,7 @@ from targetsel.scoring.card import card_bytes, members_in, read_card
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.files import sha256_of_file, written_beside
-from targetsel.weights.safetensors import load_weights, read_safetensors, write_safetensors
+from targetsel.weights.safetensors import read_safetensors, write_safetensors
 
 DEFAULT = "mock-ps1"
 # Tensors of novelty.safetensors, by the attribute of `NoveltyReference` that they hold.
@@ -199,9 +199,7 @@ class Ensemble:
         networks = []
         for name in members_in(card["files"]):
             plan = card.get("networks", {}).get(name, card["network"])
-            network = Network(NetworkPlan(**plan))
-            load_weights(network, read_safetensors(folder / name), folder / name)
-            networks.append(network)
+            networks.append(Network.read(NetworkPlan(**plan), folder / name))
         decoder = Decoder.read(folder / "decoder.safetensors")
         novelty = _read_novelty(folder / "novelty.safetensors")
         ensemble = cls(networks, decoder, novelty, card, device)

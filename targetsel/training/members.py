@@ -23,7 +23,6 @@ from targetsel.training.network_training import (
     new_network,
 )
 from targetsel.training.optimisation import one_thread
-from targetsel.weights.safetensors import load_weights, read_safetensors
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -65,10 +64,11 @@ class Member:
 
     def train(self, report: Callable[[MemberProgress], None]) -> NetworkTraining:
         """Train to the end, from the checkpoint if there is one."""
-        network = new_network(self.plan, self.recipe.seed)
         try:
-            if self.start is not None:
-                load_weights(network, read_safetensors(self.start), self.start)
+            if self.start is None:
+                network = new_network(self.plan, self.recipe.seed)
+            else:
+                network = Network.read(self.plan, self.start)
             training = NetworkTraining(network, self.examples, self.recipe, self.device)
             training.run(self.checkpoint, lambda each: report(MemberProgress(self.number, each)))
         except TargetselError as error:

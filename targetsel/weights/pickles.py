@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import EnsembleError
+from targetsel.tables.files import note_input
 from targetsel.weights.unpickling import (
     MAX_KEY_BITS,
     GlobalName,
@@ -48,6 +49,7 @@ STORAGES = {
     "torch.DoubleStorage": "<f8",
     "torch.FloatStorage": "<f4",
     "torch.HalfStorage": "<f2",
+    "torch.BFloat16Storage": "<u2",  # the upper half of a float32
     "torch.LongStorage": "<i8",
     "torch.IntStorage": "<i4",
     "torch.ShortStorage": "<i2",
@@ -91,6 +93,7 @@ def read_pickle(path: Path) -> Any:
         raise EnsembleError(f"{path}: no such file. Expected a .pth, .pt or .pkl file.")
     if path.stat().st_size > MAX_FILE:
         raise EnsembleError(f"{path}: {path.stat().st_size} bytes; weights have at most {MAX_FILE}")
+    note_input(path)
     try:
         data = path.read_bytes()
         return _read_zip(data) if data[:2] == b"PK" else _read_stream(data)
@@ -179,6 +182,9 @@ def _numbers(storage: InertStorage, raw: bytes | memoryview) -> np.ndarray:
     array = np.frombuffer(raw, _dtype_of(storage))
     if len(array) != storage.count:
         raise EOFError(f"storage {storage.key} does not hold the {storage.count} numbers it should")
+    if str(storage.kind) == "torch.BFloat16Storage":
+        array = (array.astype("<u4") << 16).view("<f4")
+        array.flags.writeable = False
     return array
 
 

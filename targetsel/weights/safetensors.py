@@ -7,33 +7,39 @@ from typing import TYPE_CHECKING
 
 from targetsel.errors import EnsembleError
 from targetsel.tables.files import written_beside
+from targetsel.tables.reading import reading
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+NEXT = (
+    "Weights are read from safetensors only; pickled weights (.pth, .pt, .pkl) are never opened. "
+    "Copy the file again."
+)
+
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """Every tensor of a safetensors file; other kinds of file are refused without reading them.
+
+    Floats of fewer than 32 bits come as float32, which holds them exactly.
 
     Raises
     ------
     EnsembleError
         If the file is missing, truncated, or not safetensors (a pickle, say).
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
-        return load_file(path)
-    except FileNotFoundError:
+    if not path.exists():
         raise EnsembleError(
             f"{path}: this weights file is missing. Copy the whole ensemble directory again."
-        ) from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise EnsembleError(
-            f"{path}: not a whole safetensors file ({error}). Weights are read from safetensors "
-            "only; pickled weights (.pth, .pt, .pkl) are never opened."
-        ) from None
+        )
+    with reading(path, EnsembleError, "a safetensors file", NEXT):
+        tensors = load_file(path)
+        return {
+            name: each.float() if each.is_floating_point() and each.itemsize < 4 else each
+            for name, each in tensors.items()
+        }
 
 
 def write_safetensors(
@@ -48,26 +54,51 @@ def write_safetensors(
         beside.write_bytes(whole)
 
 
-def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Put tensors into a module; every name and shape must fit, and every number be finite.
+def load_weights(
+    module: nn.Module, tensors: dict[str, Tensor], path: Path, assign: bool = False
+) -> None:
+    """Put tensors into a module; every name, shape and kind must fit, and numbers be finite.
+
+    Parameters
+    ----------
+    assign : bool
+        Make the tensors the module's own rather than copy them; for a module without memory of
+        its own, on the device "meta".
 
     Raises
     ------
     EnsembleError
-        Names the file and the first tensor that is missing, unexpected, of another shape, or
-        holds NaN or infinity.
+        Names the file and the first tensor that is missing, unexpected, of another shape or kind,
+        or holds NaN or infinity.
     """
+    from torch import float64
+
     expected = module.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors:
             raise EnsembleError(f"{path}: tensor '{name}' is missing: weights of another network?")
         if name not in expected:
             raise EnsembleError(f"{path}: tensor '{name}' has no place in the network of the card")
-        if tensors[name].shape != expected[name].shape:
+        found, needed = tensors[name], expected[name]
+        if found.shape != needed.shape:
             raise EnsembleError(
-                f"{path}: tensor '{name}' has shape {tuple(tensors[name].shape)}, but the card's "
-                f"network needs {tuple(expected[name].shape)}"
+                f"{path}: tensor '{name}' has shape {tuple(found.shape)}, but the card's "
+                f"network needs {tuple(needed.shape)}"
             )
-        if not tensors[name].isfinite().all():
+        if found.is_complex() or found.is_floating_point() != needed.is_floating_point():
+            raise EnsembleError(
+                f"{path}: tensor '{name}' holds {_kind(found)}, but the network needs "
+                f"{_kind(needed)}"
+            )
+        if not found.isfinite().all():
             raise EnsembleError(f"{path}: tensor '{name}' holds NaN or infinity: a failed training")
-    module.load_state_dict(tensors)
+        if found.dtype == float64 != needed.dtype and not found.to(needed.dtype).isfinite().all():
+            raise EnsembleError(f"{path}: tensor '{name}' holds numbers beyond {_kind(needed)}")
+    if assign:
+        # Copies, because what was read may be a view of the file, which may be replaced.
+        tensors = {n: each.to(expected[n].dtype, copy=True) for n, each in tensors.items()}
+    module.load_state_dict(tensors, assign=assign)
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

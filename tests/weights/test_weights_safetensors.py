@@ -1,5 +1,6 @@
 import os
 import pickle
+import random
 import re
 
 import pytest
@@ -47,13 +48,13 @@ def test_missing_weights_ask_for_the_whole_directory(path):
 def test_cut_weights_are_refused(path, keep):
     save_file({"a": torch.ones(8)}, path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(EnsembleError, match=r"w\.safetensors: not a whole safetensors file"):
+    with pytest.raises(EnsembleError, match=r"w\.safetensors: not a safetensors file, or damaged"):
         read_safetensors(path)
 
 
 def test_folder_in_place_of_weights_is_refused(path):
     path.mkdir()
-    with pytest.raises(EnsembleError, match="not a whole safetensors file"):
+    with pytest.raises(EnsembleError, match="not a safetensors file, or damaged"):
         read_safetensors(path)
 
 
@@ -85,6 +86,12 @@ def test_pickle_is_refused_unread(path, tmp_path, write):
             "'weight' has shape (3, 2), but the card's network needs (2, 3)",
         ),
         ({"bias": torch.tensor([0.0, torch.nan])}, "tensor 'bias' holds NaN or infinity"),
+        (
+            {"bias": torch.tensor([1, 2])},
+            "tensor 'bias' holds int64, but the network needs float32",
+        ),
+        ({"bias": torch.ones(2) * 1j}, "'bias' holds complex64, but the network needs float32"),
+        ({"bias": torch.tensor([0.0, 1e300], dtype=torch.float64)}, "numbers beyond float32"),
     ],
 )
 def test_weights_of_another_network_are_named(path, change, message):
@@ -102,3 +109,51 @@ def test_weights_that_fit_are_taken(path):
     tensors = {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}
     load_weights(network, tensors, path)
     assert network(torch.tensor([[1.0, 2.0, 3.0]])).tolist() == [[6.0, 6.0]]
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.float8_e4m3fn]
+)
+def test_floats_of_any_width_are_taken_as_the_numbers_that_they_are(path, kind):
+    network = nn.Linear(3, 2)
+    values = {"weight": torch.tensor([[0.5, 1.0, -2.0]] * 2), "bias": torch.tensor([1.5, 0.25])}
+    save_file({name: each.to(kind) for name, each in values.items()}, path)
+    load_weights(network, read_safetensors(path), path)
+    assert network.weight.dtype == torch.float32
+    assert torch.equal(network.weight, values["weight"])
+    assert torch.equal(network.bias, values["bias"])
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """A file with bits turned, a part cut, doubled or zeroed, or a number of its header changed."""
+    size = 8 + int.from_bytes(content[:8], "little")
+    kind = rng.randrange(5)
+    place = rng.randrange(rng.choice([size, len(content)]))
+    if kind == 0:
+        return content[:place] + bytes([rng.randrange(256)]) + content[place + 1 :]
+    if kind == 1:
+        return content[:place]
+    if kind == 2:
+        return content[:place] + content[place // 2 :]
+    if kind == 3:
+        return content[:place] + bytes(min(16, len(content) - place)) + content[place + 16 :]
+    numbers = list(re.finditer(rb"\d+", content[8:size]))
+    chosen = rng.choice(numbers)
+    other = rng.choice([b"0", b"-1", b"18446744073709551615", b"99999999", b"1"])
+    header = content[8 : 8 + chosen.start()] + other + content[8 + chosen.end() : size]
+    return len(header).to_bytes(8, "little") + header + content[size:]
+
+
+def test_damaged_weights_are_refused_in_one_line_or_of_the_right_shape(path):
+    network = nn.Linear(3, 2)
+    save_file(dict(network.state_dict()), path)
+    content, rng = path.read_bytes(), random.Random(0)
+    told = []
+    for _ in range(300):
+        path.write_bytes(mutated(content, rng))
+        try:
+            load_weights(nn.Linear(3, 2), read_safetensors(path), path)
+        except EnsembleError as error:
+            told.append(str(error))
+    assert len(told) > 200
+    assert all(each.startswith(f"{path}: ") and "\n" not in each for each in told)
