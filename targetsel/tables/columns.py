@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, TargetselError, did_you_mean
-from targetsel.tables.parquet import described, read_footer
+from targetsel.tables.ids import exact_id_type, exact_ids
+from targetsel.tables.parquet import described
+from targetsel.tables.reading import ParquetReader
 
 NEVER = "never"
 ID = pa.null()  # declared type of ids: whole numbers or text
@@ -142,30 +143,37 @@ class FileKind:
 
         Notes
         -----
-        Text of every encoding comes as plain strings.
+        Text of every encoding comes as plain strings, and ids as `exact_ids` gives them.
         """
-        read_footer(path)  # raises where there is no whole Parquet file
-        schema = pq.read_schema(path)
-        self.check(schema, path)
-        wanted = [each.name for each in self.columns if each.name in schema.names]
-        if names is not None:
-            wanted = list(names)
-            for name in wanted:
-                if name not in schema.names:
-                    raise self.error(f"{path}: no column '{name}'.{self._next}")
-        try:
-            table = pq.read_table(path, columns=wanted).select(wanted)
-        except (pa.ArrowException, OSError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise self.error(f"{path}: damaged ({reason}). Make it again.") from error
+        with ParquetReader(path, self.error) as file:
+            schema = self._with_exact_ids(file.schema, path)
+            self.check(schema, path)
+            wanted = [each.name for each in self.columns if each.name in schema.names]
+            if names is not None:
+                wanted = list(names)
+                for name in wanted:
+                    if name not in schema.names:
+                        raise self.error(f"{path}: no column '{name}'.{self._next}")
+            table = file.read(wanted)
         for place, name in enumerate(wanted):
             values = table[name]
-            if is_text(values.type):
+            if self[name].type == ID:
+                values = pa.chunked_array([exact_ids(values, name, path, self.error)])
+            elif is_text(values.type):
                 values = values.cast(pa.string())  # dictionaries and views have fewer functions
             column = in_unit(values, schema.field(name), self[name].unit, path, self.error)
             if column is not table[name]:
                 table = table.set_column(place, self[name].field.with_type(column.type), column)
         return table
+
+    def _with_exact_ids(self, schema: pa.Schema, path: Path) -> pa.Schema:
+        """A file's schema with the types that its ids will have."""
+        for each in self.columns:
+            if each.type == ID and schema.names.count(each.name) == 1:
+                place, found = schema.get_field_index(each.name), schema.field(each.name)
+                kind = exact_id_type(found, path, self.error)
+                schema = schema.set(place, found.with_type(kind))
+        return schema
 
     @property
     def _next(self) -> str:

@@ -60,7 +60,7 @@ def test_schema_has_units_meanings_and_no_nulls_where_there_are_none():
         ),
         (
             {"source_id": [1.5], "width": [2.0]},
-            "column 'source_id': is of type double; expected an id, a whole number or text",
+            "ids are floats (double), and 1.5 is no whole number",
         ),
         (
             {"source_id": [1], "width": ["2"]},
