@@ -29,7 +29,7 @@ LEAST_MEAN, LEAST = 0.95, 0.85
 PARTS = ("share", "by_features", "by_image")
 
 
-def judged(ensemble: Ensemble, flux: np.ndarray) -> Typicality:
+def typical(ensemble: Ensemble, flux: np.ndarray) -> Typicality:
     """Typicality of cutouts and its parts, taken to have the ensemble's pixel scale."""
     cutouts = Cutouts(np.arange(len(flux)), flux, ensemble.input.bands, ensemble.input.pixel_scale)
     whole = cutouts.take(cutouts.status == "ok")
@@ -55,7 +55,7 @@ def main() -> int:
     # At random: the first ids are a sky's galaxies as they are, before any is dimmed.
     ids = np.random.default_rng(0).permutation(store.source_ids())
     some = store.read(ids[: options.ordinary])
-    ordinary = judged(ensemble, some.select_bands(ensemble.input.bands).flux)
+    ordinary = typical(ensemble, some.select_bands(ensemble.input.bands).flux)
     test = kstest(ordinary.share, "uniform")
     print(f"{len(ordinary.share)} ordinary sources: typicality against uniform, "
           f"Kolmogorov-Smirnov distance {test.statistic:.3f}, p = {test.pvalue:.2g}")  # fmt: skip
@@ -68,7 +68,7 @@ def main() -> int:
     found = []
     print(f"{'AUROC (simulated images)':28}   typicality  features  image  typicality < 0.01")
     for name, flux in kinds.items():
-        strange = judged(ensemble, flux)
+        strange = typical(ensemble, flux)
         areas = [auroc(getattr(ordinary, part), getattr(strange, part)) for part in PARTS]
         found.append(areas[0])
         print(f"{name:28} {areas[0]:.3f}  {areas[1]:8.3f}  {areas[2]:.3f}  "

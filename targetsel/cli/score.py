@@ -88,15 +88,16 @@ def score(
             progress,
         )
     if scored.n_resumed:
-        typer.echo(f"went on with an earlier run, {scored.n_resumed} chunks of which were done")
+        typer.echo(f"resumed an earlier run that had finished {scored.n_resumed} chunks")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):
         typer.echo(f"{count:>10,}  {status}")
     if read.calibration:
         typer.echo(f"posteriors {read.calibration.summary}")
     if known := scored.support.summary:
         typer.echo(
-            f"{known['share']:.1%} of them look like training sources (support); for these, "
-            f"{known['held_out']:,} held-out training sources count as {known['effective']:,.0f}"
+            f"{known['share']:.1%} of them have support: training sources of such magnitude, "
+            f"colour and size. The {known['held_out']:,} held-out ones represent them as well as "
+            f"{known['effective']:,.0f} sources drawn from them would"
         )
     typer.echo(f"written to {scored.output}")
 

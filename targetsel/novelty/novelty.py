@@ -165,7 +165,7 @@ class NoveltyReference:
             found.append(share)
         return np.stack(found, axis=1)
 
-    def judge(
+    def typicality(
         self, by_features: np.ndarray, checks: np.ndarray, appearance: np.ndarray
     ) -> Typicality:
         """Typicality of N sources, by features and image together.
@@ -201,13 +201,13 @@ def typicality(
     """
     cutouts = plan.select(cutouts)
     known = np.flatnonzero(cutouts.status == "ok")
-    judged = reference.judge(by_features[known], *image_numbers(cutouts.take(known), plan))
-    found = {}
-    for name, values in vars(judged).items():
+    found = reference.typicality(by_features[known], *image_numbers(cutouts.take(known), plan))
+    whole = {}
+    for name, values in vars(found).items():
         empty = {object: None, bool: False}.get(values.dtype.type, np.nan)
-        found[name] = np.full((len(cutouts), *values.shape[1:]), empty, dtype=values.dtype)
-        found[name][known] = values
-    return Typicality(**found)
+        whole[name] = np.full((len(cutouts), *values.shape[1:]), empty, dtype=values.dtype)
+        whole[name][known] = values
+    return Typicality(**whole)
 
 
 def image_numbers(cutouts: Cutouts, plan: InputPlan) -> tuple[np.ndarray, np.ndarray]:

@@ -26,20 +26,20 @@ def reference():
     return NoveltyReference.fit(*ordinary(8000, 1), NO_APPEARANCE)
 
 
-def judged(reference, features, quality):
-    return reference.judge(reference.novelty(features), quality, np.zeros((len(quality), 3)))
+def typical(reference, features, quality):
+    return reference.typicality(reference.novelty(features), quality, np.zeros((len(quality), 3)))
 
 
 @pytest.mark.parametrize("part", ["share", "by_features", "by_image"])
 def test_novelty_of_ordinary_sources_is_uniform_whole_and_in_parts(reference, part):
-    values = getattr(judged(reference, *ordinary(4000, 2)), part)
+    values = getattr(typical(reference, *ordinary(4000, 2)), part)
     assert kstest(values, "uniform").statistic < 0.04
     assert (values < 0.01).mean() == pytest.approx(0.01, abs=0.006)
 
 
 def test_a_source_far_from_all_others_in_features_has_no_equal(reference):
     features, quality = ordinary(1, 3)
-    found = judged(reference, features + 30 * MIXING.sum(axis=0), 0 * quality)
+    found = typical(reference, features + 30 * MIXING.sum(axis=0), 0 * quality)
     assert found.by_features[0] < EDGE
     assert found.share[0] < 1e-3
     assert found.reason[0] == FEATURES
@@ -50,7 +50,7 @@ def test_the_check_that_is_odd_is_the_reason(reference, check):
     features, quality = ordinary(1, 3)
     quality[:] = 0.0
     quality[0, check] = 50.0
-    found = judged(reference, 0 * features + reference.mean[:, None], quality)
+    found = typical(reference, 0 * features + reference.mean[:, None], quality)
     assert found.share[0] < 1e-3
     assert found.reason[0] == list(CHECKS)[check]
 
@@ -75,13 +75,13 @@ def test_distance_does_not_depend_on_the_units_of_a_feature():
 
 def test_without_training_sources_novelty_is_not_known():
     unknown = NoveltyReference.unknown(2, 8)
-    found = judged(unknown, *ordinary(3, 5))
+    found = typical(unknown, *ordinary(3, 5))
     assert np.isnan([found.share, found.by_features, found.by_image]).all()
     assert not unknown.support.holds(np.zeros((3, 3))).any()
 
 
 def test_a_source_without_prediction_keeps_what_its_image_says(reference):
-    found = reference.judge(np.array([np.nan]), ordinary(1, 8)[1], np.zeros((1, 3)))
+    found = reference.typicality(np.array([np.nan]), ordinary(1, 8)[1], np.zeros((1, 3)))
     assert np.isnan(found.share[0])
     assert 0 < found.by_image[0] <= 1
 

@@ -272,7 +272,7 @@ def test_a_killed_process_leaves_no_file_and_the_next_one_finishes(
     assert not output.exists()
     second = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr
-    assert "went on with an earlier run" in second.stdout
+    assert "resumed an earlier run" in second.stdout
     assert pq.read_metadata(output).num_rows == 40
     assert sorted(path.name for path in tmp_path.iterdir()) == ["go.py", output.name]
 
