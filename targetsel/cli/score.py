@@ -87,6 +87,8 @@ def score(
             threads or available_cores(),
             progress,
         )
+    if scored.changed:
+        typer.echo(f"started anew: an earlier run was of another {' and '.join(scored.changed)}")
     if scored.n_resumed:
         typer.echo(f"resumed an earlier run that had finished {scored.n_resumed} chunks")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):

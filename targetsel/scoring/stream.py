@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,13 @@ from targetsel.scored.columns import APPEARANCE, check_names
 from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.chunks import sorted_chunks
-from targetsel.tables.files import check_output, held, written_beside
+from targetsel.tables.files import (
+    check_output,
+    disk_errors,
+    held,
+    sha256_of_file,
+    written_beside,
+)
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, is_simulated, write_table
 from targetsel.version import __version__
 from targetsel.workers.pool import map_bounded, return_freed_memory
@@ -44,12 +51,26 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Scored:
-    """Summary of `score`: the file written, its rows by status, how many were there already, and
-    how far the training supports the sources that have predictions."""
+    """What `score` did.
+
+    Attributes
+    ----------
+    output : Path
+        The file written.
+    statuses : dict of int
+        Its rows by status.
+    n_resumed : int
+        Chunks that an earlier run had finished.
+    changed : tuple of str
+        What was different for an earlier run, whose work could not be used.
+    support : Tally
+        How far the training supports the sources that have predictions.
+    """
 
     output: Path
     statuses: dict[str, int]
     n_resumed: int
+    changed: tuple[str, ...]
     support: Tally
 
 
@@ -65,7 +86,7 @@ def score(
     """Score every source of a catalog and write the scored catalog to `output`.
 
     Finished chunks are kept in the folder `<output>.partial` until the end. A run that finds one
-    of the same catalog, store, ensemble, options and version resumes from it, and removes others.
+    of the same catalog, store, ensemble, options and version resumes from it, and replaces others.
 
     Raises
     ------
@@ -82,25 +103,25 @@ def score(
     if store.simulated or is_simulated(catalog.path):
         provenance["images"] = "simulated"
     with _partial(output) as partial:
-        chunks = _chunks(catalog, partial, provenance)
+        work = _Work.begin(catalog, partial, provenance)
 
-        def work(k: int) -> int:
-            rows = Catalog(pq.read_table(chunks.paths[k]), catalog.columns)
+        def score_chunk(k: int) -> int:
+            rows = Catalog(pq.read_table(work.chunk(k)), catalog.columns)
             table = score_rows(rows, store, ensemble, options)
-            write_table(table, chunks.parts[k])
+            work.finish(k, table)
             return table.num_rows
 
-        is_done = [_is_whole(path) for path in chunks.parts]
-        finished = _rows([path for path, done in zip(chunks.parts, is_done, strict=True) if done])
-        progress(finished, chunks.n_rows)
-        waiting = [k for k, done in enumerate(is_done) if not done]
-        for n_rows in _in_threads(work, waiting, threads):
+        finished = sum(work.finished.values())
+        n_resumed = len(work.finished)
+        progress(finished, work.n_rows)
+        waiting = [k for k in range(work.n_chunks) if k not in work.finished]
+        for n_rows in _in_threads(score_chunk, waiting, threads):
             finished += n_rows
-            progress(finished, chunks.n_rows)
+            progress(finished, work.n_rows)
         whole = partial / "whole.parquet"
-        statuses, support = _join(chunks, catalog, ensemble, provenance, whole)
+        statuses, support = _join(work, catalog, ensemble, provenance, whole)
         os.replace(whole, output)
-    return Scored(output, statuses, sum(is_done), support)
+    return Scored(output, statuses, n_resumed, work.changed, support)
 
 
 @contextlib.contextmanager
@@ -122,58 +143,104 @@ def _partial(output: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-@dataclass(frozen=True)
 class _Work:
-    """Chunks of the sorted catalog on disk, and the paths of their scored parts."""
+    """The folder for unfinished work: chunks of the sorted catalog, and their scored parts.
 
-    paths: list[Path]
-    n_rows: int
-    sha256: str
+    `run.json` says what is scored, and the hash of every chunk; a line of `finished.txt` holds
+    the number of a part, its rows and its hash. So what a crash of the machine or another program
+    did to a file is noticed.
 
-    @property
-    def parts(self) -> list[Path]:
-        return [path.with_name(path.name.replace("chunk-", "part-")) for path in self.paths]
+    Attributes
+    ----------
+    n_chunks, n_rows : int
+    sha256 : str
+        Fingerprint of the sorted catalog.
+    finished : dict of int
+        Rows of each part that an earlier run finished.
+    changed : tuple of str
+        What was different for an earlier run.
+    """
+
+    def __init__(self, folder: Path, known: dict[str, Any], changed: tuple[str, ...]) -> None:
+        self.folder, self.changed = folder, changed
+        self.n_chunks, self.n_rows = len(known["chunks"]), known["rows"]
+        self.sha256 = known["sha256"]
+        self._lock = Lock()
+        self.finished = self._found()
+
+    @classmethod
+    def begin(cls, catalog: CatalogFile, folder: Path, provenance: dict[str, Any]) -> _Work:
+        """The work that an earlier run of the same inputs left, or new chunks."""
+        note = folder / "run.json"
+        run = json.loads(json.dumps({"catalog": _identity(catalog), **provenance}))
+        for litter in folder.glob(".*"):  # of a run that was killed
+            _remove(litter)
+        try:
+            known = json.loads(note.read_text())
+            earlier, _, _ = dict(known["run"]), int(known["rows"]), str(known["sha256"])
+            whole = all(_has_hash(_chunk(folder, k), h) for k, h in enumerate(known["chunks"]))
+        except (OSError, ValueError, TypeError, KeyError):  # a run was killed before it was whole
+            known, earlier, whole = {}, run, False
+        if earlier != run or not whole:
+            for old in folder.iterdir():
+                if old.name != "lock":
+                    _remove(old)
+            chunks = sorted_chunks(catalog, folder, ROWS_PER_CHUNK)
+            hashes = [sha256_of_file(path) for path in chunks.paths]
+            known = {"run": run, "chunks": hashes, "rows": chunks.n_rows, "sha256": chunks.sha256}
+            with written_beside(note) as beside:
+                beside.write_text(json.dumps(known))
+        changed = tuple(key for key in run if earlier.get(key) != run[key])
+        return cls(folder, known, changed)
+
+    def chunk(self, k: int) -> Path:
+        return _chunk(self.folder, k)
+
+    def part(self, k: int) -> Path:
+        return self.folder / f"part-{k:05d}.parquet"
+
+    def finish(self, k: int, table: pa.Table) -> None:
+        """Keep the scored rows of a chunk; the part appears once its hash is noted."""
+        beside = self.folder / f".part-{k:05d}.parquet"
+        write_table(table, beside)
+        with self._lock, disk_errors(self.part(k)):
+            with (self.folder / "finished.txt").open("a") as log:
+                log.write(f"{k} {table.num_rows} {sha256_of_file(beside)}\n")
+            os.replace(beside, self.part(k))
+
+    def _found(self) -> dict[int, int]:
+        """Rows of the parts that are there as they were written."""
+        log, found = self.folder / "finished.txt", {}
+        for line in log.read_text(errors="replace").splitlines() if log.exists() else ():
+            match line.split():
+                case [k, rows, sha256] if k.isascii() and rows.isascii() and (k + rows).isdigit():
+                    if int(k) < self.n_chunks and _has_hash(self.part(int(k)), sha256):
+                        found[int(k)] = int(rows)
+        return found
 
 
-def _chunks(catalog: CatalogFile, partial: Path, provenance: dict[str, Any]) -> _Work:
-    """The sorted chunks: those of an interrupted run with the same inputs, or new ones."""
-    note = partial / "run.json"
-    run = {"catalog": _identity(catalog), **provenance}
-    try:
-        known = json.loads(note.read_text())
-    except (OSError, ValueError):
-        known = {}
-    same = known.get("run") == json.loads(json.dumps(run))
-    if not same or not all(map(_is_whole, _paths(partial, known["chunks"]))):
-        for old in (note, *partial.glob("part-*.parquet")):
-            old.unlink(missing_ok=True)
-        chunks = sorted_chunks(catalog, partial, ROWS_PER_CHUNK)
-        known = {"run": run, "chunks": chunks.n_chunks, "rows": chunks.n_rows,
-                 "sha256": chunks.sha256}  # fmt: skip
-        with written_beside(note) as beside:
-            beside.write_text(json.dumps(known))
-    return _Work(_paths(partial, known["chunks"]), known["rows"], known["sha256"])
+def _chunk(folder: Path, k: int) -> Path:
+    return folder / f"chunk-{k:05d}.parquet"
 
 
-def _paths(partial: Path, n_chunks: int) -> list[Path]:
-    return [partial / f"chunk-{k:05d}.parquet" for k in range(n_chunks)]
+def _has_hash(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_of_file(path) == sha256
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a chunk or part exists, and was not truncated by a crash of the machine."""
-    try:
-        pq.read_metadata(path)
-    except (OSError, pa.ArrowException):
-        return False
-    return True
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _identity(catalog: CatalogFile) -> dict[str, Any]:
-    """Names, sizes and times of a catalog's files, which differ once it has changed."""
+    """Names and hashes of a catalog's files, which differ once its content has changed."""
     path = catalog.path
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return {"columns": dict(catalog.columns), "files": stats}
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    names = [str(each.relative_to(path)) if path.is_dir() else each.name for each in files]
+    hashes = dict(zip(names, map(sha256_of_file, files), strict=True))
+    return {"columns": dict(catalog.columns), "files": hashes}
 
 
 def _provenance(store: CutoutStore, ensemble: Ensemble, options: ScoreOptions) -> dict[str, Any]:
@@ -206,31 +273,27 @@ def _in_threads(work: Callable[[int], int], items: list[int], threads: int) -> I
     )
 
 
-def _rows(parts: list[Path]) -> int:
-    return sum(pq.read_metadata(path).num_rows for path in parts)
-
-
 def _join(
-    chunks: _Work,
+    work: _Work,
     catalog: CatalogFile,
     ensemble: Ensemble,
     provenance: dict[str, Any],
     output: Path,
 ) -> tuple[dict[str, int], Tally]:
     """Write all parts as one file; return its number of rows by status, and its support."""
-    schema = pq.read_schema(chunks.parts[0])
+    schema = pq.read_schema(work.part(0))
     statuses: Counter[str] = Counter()
     support = Tally(ensemble.novelty.support)
     with ParquetSink(output, schema) as sink:
-        for path in chunks.parts:
-            part = pq.read_table(path)
+        for k in range(work.n_chunks):
+            part = pq.read_table(work.part(k))
             statuses.update(part["status"].to_pylist())
             predicted = part.filter(pc.equal(part["status"], "ok"))
             support.add(np.stack([predicted[name].to_numpy() for name in APPEARANCE], axis=1))
             sink.write(part)
         sink.footer.update(
             provenance,
-            catalog={"sha256": chunks.sha256, "n_rows": chunks.n_rows},
+            catalog={"sha256": work.sha256, "n_rows": work.n_rows},
             columns=dict(catalog.columns),
             statuses=dict(sorted(statuses.items())),
             validation=ensemble.card.get("validation", {}),

@@ -48,7 +48,7 @@ def test_version_is_printed(targetsel):
 def test_score_and_select_are_two_commands(score, targetsel, sky):
     said, support, place = score().splitlines()
     assert [said, place] == ["        40  ok", "written to catalog.scored.parquet"]
-    assert "look like training sources (support)" in support
+    assert "of them have support: training sources of such magnitude" in support
     said = targetsel("select", "--rules", "emission")
     assert said.status == 0
     assert "of 40 sources written to emission.targets.parquet" in said.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions
 from targetsel.scoring.stream import score
 from targetsel.sky.catalog import CatalogFile
-from targetsel.tables.parquet import read_footer
+from targetsel.tables.parquet import read_footer, write_table
 
 
 @pytest.fixture
@@ -200,7 +201,40 @@ def test_catalog_that_has_changed_is_scored_from_the_start(
     pq.write_table(catalog.slice(1), tmp_path / "sky.parquet")
     again = run(tmp_path / "sky.parquet")
     assert again.n_resumed == 0
+    assert again.changed == ("catalog",)
     assert pq.read_metadata(again.output).num_rows == catalog.num_rows - 1
+
+
+def test_catalog_that_was_only_touched_is_resumed(
+    run, small_chunks, monkeypatch, demonstration, tmp_path
+):
+    shutil.copy(demonstration / "catalog.parquet", tmp_path / "sky.parquet")
+    cut_off(run, monkeypatch, catalog=tmp_path / "sky.parquet")
+    os.utime(tmp_path / "sky.parquet", (1, 1))
+    again = run(tmp_path / "sky.parquet")
+    assert (again.n_resumed, again.changed) == (5, ())
+
+
+def test_part_that_another_program_wrote_over_is_made_again(
+    run, small_chunks, monkeypatch, tmp_path
+):
+    whole = run(output="whole.parquet").output.read_bytes()
+    cut_off(run, monkeypatch)
+    partial = tmp_path / "out.scored.parquet.partial"
+    table = pq.read_table(partial / "part-00002.parquet")
+    write_table(table.slice(1), partial / "part-00002.parquet")
+    resumed = run()
+    assert resumed.n_resumed == 4
+    assert resumed.output.read_bytes() == whole
+
+
+def test_folder_of_someone_else_is_refused_and_kept(run, tmp_path):
+    other = tmp_path / "out.scored.parquet.partial"
+    other.mkdir()
+    (other / "thesis.tex").write_text("mine")
+    with pytest.raises(OutputError, match="holds files that targetsel did not write"):
+        run()
+    assert (other / "thesis.tex").read_text() == "mine"
 
 
 def test_wrong_catalog_does_not_cost_the_work_of_an_earlier_run(
@@ -220,7 +254,7 @@ def test_disk_that_fills_up_keeps_the_scored_rows_and_says_where(
     inner = targetsel.scoring.stream.write_table
 
     def full(table, path):
-        if path.name == "part-00003.parquet":
+        if path.name == ".part-00003.parquet":
             raise OutputError(f"{path}: could not be written: No space left on device.")
         inner(table, path)
 
@@ -236,7 +270,8 @@ def test_disk_that_fills_up_keeps_the_scored_rows_and_says_where(
 
 def test_work_left_by_a_run_with_other_options_is_not_used(run, small_chunks, monkeypatch):
     cut_off(run, monkeypatch, seed=1)
-    assert run(seed=2).n_resumed == 0
+    again = run(seed=2)
+    assert (again.n_resumed, again.changed) == (0, ("options",))
 
 
 def test_a_killed_process_leaves_no_file_and_the_next_one_finishes(
