@@ -6,7 +6,8 @@ Three kinds of folder are understood:
 - one FITS image per source and band, `<id>.<band>.fits` or `<id>_<band>.fits`;
 - one array per source, `<id>.npy`, shape (B, H, W) or (H, W, B).
 
-`image_file` tells how each is calibrated.
+`image_file` tells how each is calibrated. Files whose names say that they are masks, weights or the
+like are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 
 from targetsel.errors import CutoutError
 from targetsel.imaging.cutout import Cutouts, crop_to_centre
-from targetsel.imaging.image_file import Image, read_image
+from targetsel.imaging.image_file import Image, names_no_image, read_image
 from targetsel.photometry.bands import BANDS
 
 ONE_BAND = re.compile(rf"(?P<id>.+)[._](?P<band>{'|'.join(BANDS)})")
@@ -43,6 +44,10 @@ class Folder:
         Width and height [pixel]; larger images are cut down to their centre.
     zeropoint : float or None
         AB magnitude of one count, for files without a calibration of their own.
+    check_scale : bool
+        Whether the pixel scale that a file gives must be `pixel_scale`, within 1 %.
+    left_out : tuple of str
+        Names of masks, weights and the like.
     """
 
     path: Path
@@ -51,6 +56,8 @@ class Folder:
     pixel_scale: float
     size: int
     zeropoint: float | None = None
+    check_scale: bool = True
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -64,7 +71,7 @@ class Folder:
         """The folder at `path`; what is not given is read from its first source.
 
         For files that do not name their bands, `bands` is the order of their planes. Otherwise
-        it chooses and orders them.
+        it chooses and orders them. A `pixel_scale` holds whatever the files say.
 
         Raises
         ------
@@ -74,7 +81,7 @@ class Folder:
         """
         path = Path(path)
         _check_given(path, pixel_scale, size, zeropoint)
-        files = _list_files(path)
+        files, left_out = _list_files(path)
         first = files[min(files)]
         if WHOLE not in first:
             bands = bands or tuple(b for b in BANDS if any(b in held for held in files.values()))
@@ -86,8 +93,8 @@ class Folder:
                 f"{a_file}: the header does not name the bands of its {len(image.flux)} "
                 "planes. Give --bands, in the order of the planes."
             )
-        pixel_scale = pixel_scale or image.pixel_scale
-        if pixel_scale is None:
+        scale = pixel_scale or image.pixel_scale
+        if scale is None:
             raise CutoutError(
                 f"{a_file}: does not say how large a pixel is. Give --pixel-scale [arcsec]."
             )
@@ -97,7 +104,9 @@ class Folder:
                 f"{a_file}: has {largest} pixels on its shorter side, expected at least {size}. "
                 "Give a smaller --size."
             )
-        return cls(path, files, bands, pixel_scale, size or largest, zeropoint)
+        check_scale = pixel_scale is None
+        size = size or largest
+        return cls(path, files, bands, scale, size, zeropoint, check_scale, left_out)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -135,10 +144,10 @@ class Folder:
                 f"{file}: the header says band {image.bands[0]}, the name says {band}. Rename it."
             )
         scale = image.pixel_scale or self.pixel_scale
-        if abs(scale / self.pixel_scale - 1) > 0.01:
+        if self.check_scale and abs(scale / self.pixel_scale - 1) > 0.01:
             raise CutoutError(
-                f"{file}: its pixels are {scale:g} arcsec, expected {self.pixel_scale:g}. "
-                "One store takes cutouts of one pixel scale."
+                f"{file}: its pixels are {scale:g} arcsec, expected {self.pixel_scale:g} as in the "
+                "first file. Keep images of one scale together, or give --pixel-scale."
             )
         height, width = image.flux.shape[1:]
         if min(height, width) < self.size:
@@ -161,16 +170,20 @@ def _check_given(
         raise CutoutError(f"{path}: zero point {zeropoint:g}, expected an AB magnitude, say 22.5.")
 
 
-def _list_files(path: Path) -> dict[str, dict[str, Path]]:
-    """The files of each source id; see `Folder.files`."""
+def _list_files(path: Path) -> tuple[dict[str, dict[str, Path]], tuple[str, ...]]:
+    """The files of each source id, see `Folder.files`, and the names of those left out."""
     if not path.is_dir():
         raise CutoutError(f"{path}: no such folder. Expected a folder of FITS or .npy files.")
     files: dict[str, dict[str, Path]] = {}
+    left_out = []
     for file in sorted(path.iterdir()):
         suffix = next((end for end in SUFFIXES if file.name.endswith(end)), None)
         if suffix is None or file.name.startswith("."):
             continue
         name = file.name.removesuffix(suffix)
+        if names_no_image(name):
+            left_out.append(file.name)
+            continue
         match = ONE_BAND.fullmatch(name) if suffix != ".npy" else None
         source_id, band = (match["id"], match["band"]) if match else (name, WHOLE)
         held = files.setdefault(source_id, {})
@@ -184,4 +197,4 @@ def _list_files(path: Path) -> dict[str, dict[str, Path]]:
         raise CutoutError(
             f"{path}: no image in this folder. Expected <id>.fits, <id>.<band>.fits or <id>.npy."
         )
-    return files
+    return files, tuple(left_out)

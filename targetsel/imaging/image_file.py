@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
+from astropy import units
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
 
 from targetsel.errors import CutoutError
-from targetsel.photometry.bands import parse_bands
-from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
+from targetsel.photometry.bands import BANDS, parse_bands
+from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT, NJY_PER_NANOMAGGY
+from targetsel.tables.fits import open_fits
+from targetsel.tables.reading import reading
 
-JANSKYS = {"nJy": 1e-9, "uJy": 1e-6, "mJy": 1e-3, "Jy": 1.0}
+if TYPE_CHECKING:
+    from astropy.io import fits
+
 # Pan-STARRS stacks: counts over the whole exposure, so 2.5 log10(EXPTIME) is added.
 PANSTARRS_ZEROPOINT = 25.0
 PANSTARRS_KEYS = ("TELESCOP", "FPA.TELESCOPE", "INSTRUME", "FPA.INSTRUMENT")
+# AB magnitude of one count: DECam, DES, KiDS; Euclid; MegaPipe; ZTF.
+ZEROPOINT_KEYS = ("MAGZERO", "ZEROPOINT", "MAGZEROP", "PHOTZP", "MAGZP")
+FLUX_OF_ZERO_MAGNITUDE = "FLUXMAG0"  # of the LSST stack, as HSC uses it
 ASINH_MAGNITUDE = 2.5 / np.log(10)
+LABELS = ("EXTNAME", "IMTYPE", "IMAGETYP", "IMGTYPE", "EXTTYPE", "HDUCLAS2")
+# Words for what accompanies images in files and folders, and is none itself.
+NO_IMAGE = frozenset(
+    """
+    mask masks maskbits msk invvar ivar weight weights wht wt expwt variance var err error errors
+    rms sigma uncertainty unc model models blobmodel psf dq flag flags exp expmap nexp num chi2
+    resid residual residuals seg segm segmentation bkg background ctx context depth galdepth
+    psfdepth
+    """.split()  # noqa: SIM905
+)
+
+
+class NoImage(CutoutError):
+    """A file of masks, weights or the like."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +59,8 @@ class Image:
         Empty if the file does not name them.
     pixel_scale : float or None
         [arcsec]; None if the file does not give it.
-    header : fits.Header or None
-        Header of the image in a FITS file.
+    wcs : WCS or None
+        Coordinates on the sky in a FITS file; None where there are none that can be used.
     masked : bool
         True if an inverse variance marked the pixels without data.
     """
@@ -43,7 +68,7 @@ class Image:
     flux: np.ndarray
     bands: tuple[str, ...]
     pixel_scale: float | None
-    header: fits.Header | None = None
+    wcs: WCS | None = None
     masked: bool = False
 
 
@@ -63,9 +88,9 @@ def read_image(path: Path, zeropoint: float | None, n_bands: int | None = None) 
     CutoutError
         If the file cannot be read, or its bands or calibration are not known.
     """
-    return (
-        read_npy(path, zeropoint, n_bands) if path.suffix == ".npy" else read_fits(path, zeropoint)
-    )
+    if path.suffix == ".npy":
+        return read_npy(path, zeropoint, n_bands)
+    return read_fits(path, path, zeropoint)
 
 
 def read_npy(path: Path, zeropoint: float | None, n_bands: int | None) -> Image:
@@ -85,12 +110,9 @@ def read_npy(path: Path, zeropoint: float | None, n_bands: int | None) -> Image:
             f"{path}: .npy files do not name their bands. Give --bands, in the order of the file "
             "(yzirg for those of Wu & Peek)."
         )
-    try:
-        counts = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise CutoutError(
-            f"{path}: cannot be read as .npy: {_first_line(error)}. Write it again with np.save."
-        ) from error
+    with reading(path, CutoutError, "an array of numbers", "Write it again with np.save."):
+        # Mapped, so that a header cannot ask for more memory than the file has bytes.
+        counts = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
     if counts.ndim == 3 and counts.shape[0] != n_bands and counts.shape[2] == n_bands:
         counts = np.moveaxis(counts, 2, 0)
     if counts.ndim != 3 or counts.shape[0] != n_bands or counts.dtype.kind not in "fiu":
@@ -103,140 +125,140 @@ def read_npy(path: Path, zeropoint: float | None, n_bands: int | None) -> Image:
             f"{path}: .npy files do not say what one count is worth. Give --zeropoint, the AB "
             "magnitude of one count (22.5 if the numbers are nanomaggies)."
         )
-    return Image(_to_nanomaggy(counts, zeropoint), (), None)
+    return Image(_nanomaggies(counts, _per_count(zeropoint)), (), None)
 
 
-def read_fits(path: Path, zeropoint: float | None) -> Image:
-    """The first image of a FITS file; see `image_of_fits`.
+def read_fits(source: Path | bytes, place: Path | str, zeropoint: float | None) -> Image:
+    """The first image of a FITS file, 2-D (H, W) or a cube (B, H, W).
 
-    Raises
-    ------
-    CutoutError
-        If the file cannot be read, or its calibration is not known.
-    """
-    try:
-        with open(path, "rb") as stream:
-            return image_of_fits(stream, path, zeropoint)
-    except OSError as error:
-        raise CutoutError(f"{path}: cannot be read: {error.strerror}.") from error
-
-
-def image_of_fits(stream: BinaryIO, path: object, zeropoint: float | None) -> Image:
-    """The first image in the bytes of a FITS file, 2-D (H, W) or a cube (B, H, W).
-
-    `path` is what messages call it. Counts become nanomaggies by BUNIT (nanomaggy, nJy to Jy), by
-    EXPTIME for 2-D Pan-STARRS stacks, else by `zeropoint`. The asinh compression of Pan-STARRS
-    skycells is undone where BSOFTEN and BOFFSET are both given; cutouts of their service are
-    linear and have neither. Pixels with an inverse variance of zero, in an extension called
-    invvar, have no data.
+    `source` is the file or its bytes, and `place` what messages call it. Masks, weights and the
+    like, by the labels of their extensions, are passed over. `calibrated` tells how counts become
+    nanomaggies. Pixels with an inverse variance of zero, in an extension called invvar, have no
+    data.
 
     Raises
     ------
     CutoutError
-        If the bytes are no such FITS file, or the calibration is not known.
+        If the file cannot be read or holds no image, or its calibration is not known.
     """
-    _check_begins_like_fits(stream, path)
+    _check_begins_like_fits(source, place)
+    with open_fits(source, CutoutError, place) as hdus:
+        hdu = find_image(hdus, place)
+        weights = _inverse_variance(hdus)
+        with reading(str(place), CutoutError, "a FITS image", "Fetch it again or remove it."):
+            counts = hdu.data
+            invvar = None if weights is None else weights.data
+        header = hdu.header
+    masked = invvar is not None and invvar.shape == counts.shape
+    if masked:
+        counts = np.where(invvar > 0, counts, np.nan)
+    wcs = wcs_of(header)
+    flux = calibrated(counts.reshape(-1, *counts.shape[-2:]), header, wcs, place, zeropoint)
+    return Image(flux, bands_of(header, len(flux)), pixel_scale_of(wcs), wcs, masked)
+
+
+def find_image(hdus: Iterable[Any], place: Path | str) -> Any:
+    """The first unit of a FITS file that holds an image, and no mask or weight.
+
+    Raises
+    ------
+    NoImage
+        If all that might be one are masks, weights or the like.
+    CutoutError
+        If there is none, or it is of another shape than (H, W) or (B, H, W).
+    """
+    passed_over = ""
+    for hdu in hdus:
+        if not hdu.is_image or not hdu.shape:
+            continue
+        found = [label for label in LABELS if NO_IMAGE & _words(_value(hdu.header, label))]
+        if found:
+            passed_over = f"{found[0]} is '{_value(hdu.header, found[0])}'"
+            continue
+        if len(hdu.shape) in (2, 3) and min(hdu.shape) > 0:
+            return hdu
+        raise CutoutError(
+            f"{place}: holds an image of shape {hdu.shape}, expected (H, W) or a cube (bands, H, "
+            "W). Take it out of the folder."
+        )
+    if passed_over:
+        raise NoImage(f"{place}: holds no image ({passed_over}). Take it out of the folder.")
+    raise CutoutError(f"{place}: holds no image, expected (H, W) or a cube (bands, H, W).")
+
+
+def names_no_image(name: str) -> bool:
+    """Whether a file's name, without its ending, says that it is a mask, a weight or the like.
+
+    The word stands at the end, or before or behind the band: "7.mask", "7_invvar_g", "7_g.wt".
+    """
+    *others, last = re.split(r"[._-]", name.lower())
+    if last in BANDS and others:
+        *others, last = others
+    return bool(others) and last in NO_IMAGE
+
+
+def wcs_of(header: fits.Header) -> WCS | None:
+    """The coordinates on the sky that a header describes; None where it has none, or bad ones."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            warnings.filterwarnings("error", message=".*truncated.*")
-            with fits.open(stream, memmap=False) as hdus:
-                header, counts = _first_image(hdus)
-                invvar = _inverse_variance(hdus)
-    except (OSError, ValueError, TypeError, IndexError, AstropyWarning, fits.VerifyError) as error:
-        raise CutoutError(
-            f"{path}: cannot be read as FITS: {_first_line(error)}. Fetch it again or remove it."
-        ) from error
-    if counts is None or counts.ndim not in (2, 3):
-        shape = "no image" if counts is None else f"an image of shape {counts.shape}"
-        raise CutoutError(f"{path}: holds {shape}, expected (H, W) or a cube (bands, H, W).")
-    masked = False
-    if invvar is not None and invvar.shape == counts.shape:
-        masked, counts = True, np.where(invvar > 0, counts, np.nan)
-    flux = calibrated(counts.reshape(-1, *counts.shape[-2:]), header, path, zeropoint)
-    return Image(flux, bands_of(header, len(flux)), _pixel_scale(header), header, masked)
+            warnings.simplefilter("ignore")
+            wcs = WCS(header, naxis=2)
+            return wcs if wcs.has_celestial else None
+    except Exception:  # wcslib's own kinds, and those of header values it cannot take
+        return None
+
+
+def pixel_scale_of(wcs: WCS | None) -> float | None:
+    """Mean side of a pixel [arcsec]; None where it is not known."""
+    if wcs is None:
+        return None
+    scale = 3600 * float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs))))
+    return scale if 0 < scale < np.inf else None
 
 
 def calibrated(
-    counts: np.ndarray, header: fits.Header, path: object, zeropoint: float | None
+    counts: np.ndarray,
+    header: fits.Header,
+    wcs: WCS | None,
+    place: Path | str,
+    zeropoint: float | None,
 ) -> np.ndarray:
-    """Counts of shape (B, H, W) as fluxes [nanomaggy], float32; see `image_of_fits`.
+    """Counts of shape (B, H, W) as fluxes [nanomaggy], float32.
+
+    What one count is worth is told by BUNIT, if it is a flux density, or one per solid angle,
+    which is multiplied by a pixel's; else by the magnitude of one count (`ZEROPOINT_KEYS`,
+    FLUXMAG0); else by EXPTIME for 2-D Pan-STARRS stacks; else by `zeropoint`. The asinh
+    compression of Pan-STARRS skycells is undone where BSOFTEN and BOFFSET are both given; cutouts
+    of their service are linear and have neither.
 
     Raises
     ------
     CutoutError
-        If neither the header nor `zeropoint` gives the calibration.
+        If neither the header nor `zeropoint` gives the calibration, or the header contradicts
+        itself.
     """
     if "BSOFTEN" in header and "BOFFSET" in header:
-        compressed = counts.astype(np.float64) / ASINH_MAGNITUDE
-        counts = header["BOFFSET"] + 2 * header["BSOFTEN"] * np.sinh(compressed)
-    known = _zeropoint(header, len(counts), path)
-    zeropoint = zeropoint if known is None else known
-    if zeropoint is None:
+        softening, offset = (_number(header, key, place) for key in ("BSOFTEN", "BOFFSET"))
+        counts = offset + 2 * softening * np.sinh(counts.astype(np.float64) / ASINH_MAGNITUDE)
+    worth = _worth_of_count(header, len(counts), wcs, place)
+    if worth is None and zeropoint is None:
         raise CutoutError(
-            f"{path}: the header does not say what one count is worth (no BUNIT of nanomaggy, no "
-            "EXPTIME of a Pan-STARRS stack). Give --zeropoint, the AB magnitude of one count."
+            f"{place}: the header does not say what one count is worth (no BUNIT of a flux "
+            "density, no MAGZERO, no EXPTIME of a Pan-STARRS stack). Give --zeropoint, the AB "
+            "magnitude of one count."
         )
-    return _to_nanomaggy(counts, zeropoint)
-
-
-def _to_nanomaggy(counts: np.ndarray, zeropoint: float) -> np.ndarray:
-    factor = 10 ** (-0.4 * (zeropoint - NANOMAGGY_ZERO_POINT))
-    return (counts.astype(np.float64) * factor).astype(np.float32)
-
-
-def _check_begins_like_fits(stream: BinaryIO, path: object) -> None:
-    """Catch the error pages that survey servers send in place of an image."""
-    begin = stream.read(16)
-    stream.seek(0)
-    compressed = begin.startswith(b"\x1f\x8b")
-    if not compressed and not begin.startswith(b"SIMPLE"):
-        raise CutoutError(
-            f"{path}: does not begin like FITS but with {begin!r}; perhaps the error page of a "
-            "server. Fetch it again or remove it."
-        )
-
-
-def _first_image(hdus: fits.HDUList) -> tuple[fits.Header, np.ndarray | None]:
-    for hdu in hdus:
-        if hdu.is_image and hdu.data is not None:
-            return hdu.header, hdu.data
-    return hdus[0].header, None
-
-
-def _inverse_variance(hdus: fits.HDUList) -> np.ndarray | None:
-    for hdu in hdus[1:]:
-        labels = (str(hdu.header.get(key, "")).lower() for key in ("EXTNAME", "IMAGETYP"))
-        if hdu.is_image and any("invvar" in label for label in labels):
-            return hdu.data
-    return None
-
-
-def _zeropoint(header: fits.Header, n_bands: int, path: object) -> float | None:
-    """The zero point that the header gives [AB mag], or None."""
-    unit = str(header.get("BUNIT", "")).strip()
-    if unit.lower().startswith(("nanomagg", "nmgy")):
-        return NANOMAGGY_ZERO_POINT
-    if unit in JANSKYS:
-        return 2.5 * float(np.log10(3631.0 / JANSKYS[unit]))
-    labels = (str(header.get(key, "")).upper() for key in PANSTARRS_KEYS)
-    panstarrs = any(label.startswith(("PS1", "GPC1", "PAN-STARRS")) for label in labels)
-    # The bands of one cube were exposed for different times; one EXPTIME cannot serve them all.
-    if not panstarrs or n_bands != 1 or "EXPTIME" not in header:
-        return None
-    seconds = float(header["EXPTIME"])
-    if not seconds > 0:
-        raise CutoutError(f"{path}: EXPTIME is {seconds}, expected seconds above zero.")
-    return PANSTARRS_ZEROPOINT + 2.5 * float(np.log10(seconds))
+    return _nanomaggies(counts, _per_count(zeropoint) if worth is None else worth)  # type: ignore[arg-type]
 
 
 def bands_of(header: fits.Header, n_bands: int) -> tuple[str, ...]:
     """The bands that the header names, or () where it does not name each plane."""
-    listed = " ".join(str(header.get(f"BAND{k}", "")).strip() for k in range(n_bands))
-    for text in (header.get("BANDS"), listed, header.get("FILTER"), header.get("FPA.FILTERID")):
+    listed = " ".join(str(_value(header, f"BAND{k}") or "").strip() for k in range(n_bands))
+    filters = [str(_value(header, key) or "") for key in ("FILTER", "FPA.FILTERID")]
+    # Pan-STARRS writes g.00000, DECam "g DECam SDSS c0001 4720.0 1520.0".
+    first_words = [text.split()[0] for text in filters if text.strip() and n_bands == 1]
+    for text in (str(_value(header, "BANDS") or ""), listed, *filters, *first_words):
         try:
-            # Pan-STARRS writes g.00000
-            bands = parse_bands(str(text or "").split(".")[0].strip())
+            bands = parse_bands(text.split(".")[0].strip())
         except CutoutError:
             continue
         if len(bands) == n_bands:
@@ -244,17 +266,131 @@ def bands_of(header: fits.Header, n_bands: int) -> tuple[str, ...]:
     return ()
 
 
-def _pixel_scale(header: fits.Header) -> float | None:
-    """Mean side of a pixel [arcsec], from the CD matrix or CDELT."""
-    if "CD1_1" in header:
-        matrix = [header.get(f"CD{row}_{column}", 0.0) for row in (1, 2) for column in (1, 2)]
-        area = abs(matrix[0] * matrix[3] - matrix[1] * matrix[2])
-    elif "CDELT1" in header and str(header.get("CTYPE1", "")).startswith("RA"):
-        area = abs(header["CDELT1"] * header.get("CDELT2", header["CDELT1"]))
+def _check_begins_like_fits(source: Path | bytes, place: Path | str) -> None:
+    """Catch the error pages that survey servers send in place of an image."""
+    if isinstance(source, bytes):
+        begin = source[:16]
     else:
+        with reading(source, CutoutError), open(source, "rb") as stream:
+            begin = stream.read(16)
+    if not begin.startswith((b"SIMPLE", b"\x1f\x8b")):
+        raise CutoutError(
+            f"{place}: does not begin like FITS but with {begin!r}; perhaps the error page of a "
+            "server. Fetch it again or remove it."
+        )
+
+
+def _inverse_variance(hdus: Iterable[Any]) -> Any:
+    """The unit that holds an inverse variance, or None."""
+    for number, hdu in enumerate(hdus):
+        labels = {str(_value(hdu.header, label)).lower() for label in LABELS}
+        if number and hdu.is_image and any("invvar" in label for label in labels):
+            return hdu
+    return None
+
+
+def _worth_of_count(
+    header: fits.Header, n_bands: int, wcs: WCS | None, place: Path | str
+) -> float | None:
+    """Nanomaggies of one count as the header tells it, or None."""
+    text = str(_value(header, "BUNIT") or "").strip()
+    flux, per_area = _flux_density(text)
+    if flux is None and re.search(r"(?i)\b(ab)?mag|magg|mgy|jy\b", text):
+        raise CutoutError(
+            f"{place}: BUNIT is '{text}', expected a flux density, one per solid angle, or counts. "
+            "Convert the pixels."
+        )
+    if flux is not None and per_area:
+        scale = pixel_scale_of(wcs)
+        if scale is None:
+            raise CutoutError(
+                f"{place}: BUNIT is '{text}', a surface brightness, but the header does not say "
+                "how large a pixel is. Add the coordinates, or convert the pixels to fluxes."
+            )
+        flux *= scale**2
+    found = {"BUNIT": flux} if flux is not None else {}
+    for key in ZEROPOINT_KEYS:
+        if _value(header, key) is not None:
+            found[key] = _per_count(_number(header, key, place))
+    if _value(header, FLUX_OF_ZERO_MAGNITUDE) is not None:
+        counts = _number(header, FLUX_OF_ZERO_MAGNITUDE, place)
+        found[FLUX_OF_ZERO_MAGNITUDE] = 1e9 / counts if counts > 0 else np.nan
+    if found:
+        (first, worth), *others = found.items()
+        for key, other in others:
+            if not abs(np.log(other / worth)) < 0.01:
+                raise CutoutError(
+                    f"{place}: {first} makes one count {worth:.6g} nanomaggy, but {key} "
+                    f"{other:.6g}. Remove the one that is wrong."
+                )
+        return worth
+    makers = (str(_value(header, key) or "").upper() for key in PANSTARRS_KEYS)
+    panstarrs = any(maker.startswith(("PS1", "GPC1", "PAN-STARRS")) for maker in makers)
+    # The bands of one cube were exposed for different times; one EXPTIME cannot serve them all.
+    if not panstarrs or n_bands != 1 or _value(header, "EXPTIME") is None:
         return None
-    return float(np.sqrt(area)) * 3600 or None
+    seconds = _number(header, "EXPTIME", place)
+    if not seconds > 0:
+        raise CutoutError(f"{place}: EXPTIME is {seconds:g}, expected seconds above zero.")
+    return _per_count(PANSTARRS_ZEROPOINT + 2.5 * float(np.log10(seconds)))
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+@lru_cache
+def _flux_density(unit: str) -> tuple[float | None, bool]:
+    """Nanomaggies in a unit of flux density, or per square arcsecond, and which of the two.
+
+    None for any other unit, such as counts.
+    """
+    maggies = re.compile(r"(?i)(nano|n)?(?:magg(?:y|ies|ie)|mgy)\b")
+    named = maggies.search(unit)
+    factor = 1.0 if named is None else NJY_PER_NANOMAGGY * (1 if named[1] else 1e9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        text = maggies.sub("nJy", unit).replace(" per ", " / ")
+        for word in ("arcsec", "pixel", "pix", "sr"):  # often in capitals
+            text = re.sub(rf"(?i)\b{word}", word, text)
+        meant = units.Unit(text, parse_strict="silent")
+    try:
+        per_count = units.dimensionless_unscaled
+        for times, per_area in ((per_count, False), (units.pix, False), (units.arcsec**2, True)):
+            whole = meant * times
+            if whole.is_equivalent(units.nJy):
+                return factor * float(whole.to(units.nJy)) / NJY_PER_NANOMAGGY, per_area
+    except (TypeError, ValueError):  # units such as mag, which cannot be multiplied
+        pass
+    return None, False
+
+
+def _per_count(zeropoint: float) -> float:
+    """Nanomaggies of one count whose AB magnitude is `zeropoint`."""
+    return float(10 ** (-0.4 * (zeropoint - NANOMAGGY_ZERO_POINT)))
+
+
+def _nanomaggies(counts: np.ndarray, worth: float) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return (counts.astype(np.float64) * worth).astype(np.float32)
+
+
+def _value(header: fits.Header, key: str) -> Any:
+    """The value of a card; None where it is missing, empty or damaged."""
+    try:
+        value = header.get(key)
+    except Exception:  # a damaged card is found when it is used
+        return None
+    return None if str(value).strip() in ("", "None") else value
+
+
+def _number(header: fits.Header, key: str, place: Path | str) -> float:
+    """The finite number of a card."""
+    value = _value(header, key)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not np.isfinite(number) or isinstance(value, bool):
+        raise CutoutError(f"{place}: {key} is '{value}', expected a number.")
+    return number
+
+
+def _words(label: Any) -> set[str]:
+    return {*re.split(r"[^a-z0-9]+", str(label).lower())}

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import threading
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
+from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from targetsel.documents.models import Quantity
 from targetsel.errors import CutoutError
-from targetsel.imaging.image_file import Image, image_of_fits
+from targetsel.imaging.image_file import Image, read_fits
 from targetsel.surveys.fetching import NO_DATA, OK, Reply, unanswered
 from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
 
-# Which warnings are errors is a setting of the whole process: one image is opened at a time.
-OPENING = threading.Lock()
 PixelScale = Annotated[float, Quantity("arcsec", 0.001, 100), "width of a pixel in arcsec"]
 Zeropoint = Annotated[
     Annotated[float, Quantity("mag", -100, 100)] | None,
@@ -152,34 +146,13 @@ def open_image(answer: Answer, zeropoint: float | None = None) -> tuple[Image, W
     Damaged
         If the answer is no whole, calibrated FITS image with sky coordinates.
     """
-    content = fits_of(answer)
-    with OPENING:
-        try:
-            image = image_of_fits(io.BytesIO(content), "FITS file", zeropoint)
-            return image, sky_wcs(image.header)
-        except (CutoutError, Damaged) as error:
-            raise Damaged(str(error)) from error
-        except Exception as error:  # a header may hold anything
-            raise Damaged(f"no usable FITS image ({type(error).__name__})") from error
-
-
-def sky_wcs(header: fits.Header) -> WCS:
-    """The celestial part of a header's coordinates.
-
-    Raises
-    ------
-    Damaged
-        If there is none.
-    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            wcs = WCS(header, naxis=2)
-    except Exception as error:  # wcslib's own kinds, and those of header values it cannot take
-        raise Damaged(f"unusable sky coordinates ({type(error).__name__})") from error
-    if not wcs.has_celestial:
-        raise Damaged("no sky coordinates in the header")
-    return wcs
+        image = read_fits(fits_of(answer), "FITS file", zeropoint)
+    except CutoutError as error:
+        raise Damaged(str(error)) from error
+    if image.wcs is None:
+        raise Damaged("no usable sky coordinates in the header")
+    return image, image.wcs
 
 
 def check_scale(wcs: WCS, pixel_scale: float) -> None:
@@ -191,15 +164,30 @@ def check_scale(wcs: WCS, pixel_scale: float) -> None:
 
 
 def pixel_of(wcs: WCS, ra: float, dec: float) -> tuple[float, float]:
-    """Column and row of a position, counted from 0 at the first pixel's centre.
+    """Column and row of a position [deg, ICRS], counted from 0 at the first pixel's centre.
 
     NaN for a position that the projection cannot show.
     """
     try:
-        x, y = wcs.all_world2pix(ra, dec, 0)
-    except Exception:  # no solution
+        if _is_equatorial(wcs):
+            x, y = wcs.all_world2pix(ra, dec, 0)
+        else:
+            x, y = wcs.world_to_pixel(SkyCoord(ra, dec, unit="deg"))
+    except Exception:  # no solution, or a frame that astropy does not know
         return np.nan, np.nan
     return float(x), float(y)
+
+
+def _is_equatorial(wcs: WCS) -> bool:
+    """Whether the axes are ra and dec in ICRS, or FK5, which agrees with it within 0.03 arcsec.
+
+    Nearly all images have such axes, and need no transformation, which takes some milliseconds.
+    """
+    own = wcs.wcs
+    system, equinox = own.radesys.strip().upper(), own.equinox
+    recent = np.isnan(equinox) or equinox == 2000
+    axes = own.lng == 0 and own.lngtyp.strip() == "RA"
+    return axes and (system == "ICRS" or (system in ("", "FK5") and recent))
 
 
 def window(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,26 +11,31 @@ from typing import Annotated, Any
 
 import numpy as np
 from astropy.coordinates import angular_separation
-from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from targetsel.errors import CutoutError
-from targetsel.imaging.image_file import bands_of, calibrated
+from targetsel.imaging.image_file import (
+    NoImage,
+    bands_of,
+    calibrated,
+    find_image,
+    names_no_image,
+    pixel_scale_of,
+    wcs_of,
+)
 from targetsel.photometry.bands import BANDS
-from targetsel.surveys.fetching import OUTSIDE, Reply
-from targetsel.surveys.http import Answer, Damaged
+from targetsel.surveys.fetching import OUTSIDE, Reply, unanswered
+from targetsel.surveys.http import Answer, Unanswered
 from targetsel.surveys.images import (
-    OPENING,
     Zeropoint,
     least_lost,
     pixel_of,
     reply_of_pixels,
-    sky_wcs,
     window,
 )
 from targetsel.surveys.registry import SkySurvey
+from targetsel.tables.fits import open_fits
+from targetsel.tables.reading import reading
 
 SUFFIXES = (".fits", ".fits.fz")
 BAND_IN_NAME = re.compile(rf"[._-](?P<band>{'|'.join(BANDS)})(?=[._-])")
@@ -58,25 +62,27 @@ class MosaicTile:
     wcs: WCS
 
     @classmethod
-    def open(cls, path: Path) -> MosaicTile:
-        """The tile that a file's headers describe.
+    def open(cls, path: Path, zeropoint: float | None) -> MosaicTile | None:
+        """The tile that a file's headers describe; None for a mask, a weight or the like.
 
         Raises
         ------
         CutoutError
-            If the file is no 2-D FITS image with sky coordinates, or its band is not known.
+            If the file is no 2-D FITS image with sky coordinates, or its band or calibration is
+            not known.
         """
-        try:
-            with warnings.catch_warnings(), fits.open(path) as hdus:
-                warnings.simplefilter("ignore", AstropyWarning)
-                number = next(k for k, h in enumerate(hdus) if h.is_image and len(h.shape) == 2)
-                header, shape = hdus[number].header, hdus[number].shape
-            wcs = sky_wcs(header)
-        except (OSError, ValueError, StopIteration, fits.VerifyError, Damaged) as error:
+        with open_fits(path, CutoutError) as hdus:
+            try:
+                hdu = find_image(hdus, path)
+            except NoImage:
+                return None
+            number, header, shape = hdus.index(hdu), hdu.header, hdu.shape
+        wcs = wcs_of(header)
+        if wcs is None or len(shape) != 2:
             raise CutoutError(
-                f"{path}: no 2-D FITS image with sky coordinates ({error or 'no image'}). "
-                "Repair it or take it out of the folder."
-            ) from error
+                f"{path}: expected a 2-D FITS image with sky coordinates. Repair it or take it out "
+                "of the folder."
+            )
         named = BAND_IN_NAME.findall(path.name)
         bands = bands_of(header, 1) or tuple(named[-1:])
         if not bands:
@@ -84,12 +90,13 @@ class MosaicTile:
                 f"{path}: neither its header (FILTER) nor its name (tile.g.fits) says its band. "
                 "Rename it."
             )
+        calibrated(np.zeros((1, 1, 1)), header, wcs, path, zeropoint)
         return cls(path, number, bands[0], shape, wcs)
 
     @cached_property
     def pixel_scale(self) -> float:
         """[arcsec]"""
-        return float(np.sqrt(np.prod(proj_plane_pixel_scales(self.wcs)))) * 3600
+        return pixel_scale_of(self.wcs) or np.nan
 
     @cached_property
     def cap(self) -> tuple[float, float, float]:
@@ -97,7 +104,8 @@ class MosaicTile:
         height, width = self.shape
         x = np.array([(width - 1) / 2, -0.5, -0.5, width - 0.5, width - 0.5])
         y = np.array([(height - 1) / 2, -0.5, height - 0.5, -0.5, height - 0.5])
-        ra, dec = np.radians(self.wcs.all_pix2world(x, y, 0))
+        corners = self.wcs.pixel_to_world(x, y).icrs
+        ra, dec = corners.ra.rad, corners.dec.rad
         radius = angular_separation(ra[0], dec[0], ra[1:], dec[1:]).max()
         return float(ra[0]), float(dec[0]), float(radius)
 
@@ -114,12 +122,11 @@ class MosaicTile:
     def cut(self, ra: float, dec: float, size: int, zeropoint: float | None) -> np.ndarray:
         """The pixels around a position [nanomaggy], shape (size, size); NaN beyond the edge."""
         inside, made_of = window(self.wcs, self.shape, ra, dec, size)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            with fits.open(self.path) as hdus:
-                hdu = hdus[self.extension]
+        with open_fits(self.path, CutoutError) as hdus:
+            hdu = hdus[self.extension]
+            with reading(str(self.path), CutoutError, "a FITS image"):
                 counts = np.array(hdu.section[inside])
-                flux = calibrated(counts[None], hdu.header, self.path, zeropoint)[0]
+            flux = calibrated(counts[None], hdu.header, self.wcs, self.path, zeropoint)[0]
         made = np.full((size, size), np.nan, dtype=np.float32)
         made[made_of] = flux
         return made
@@ -167,8 +174,9 @@ class Mosaic:
         """
         if not tiles.is_dir():
             raise CutoutError(f"{tiles}: no such folder. Expected a folder of FITS tiles.")
-        files = sorted(file for file in tiles.iterdir() if file.name.endswith(SUFFIXES))
-        used = [tile for tile in map(MosaicTile.open, files) if tile.band in bands]
+        files = [file for file in sorted(tiles.iterdir()) if _may_be_tile(file.name)]
+        found = [MosaicTile.open(file, zeropoint) for file in files]
+        used = [tile for tile in found if tile is not None and tile.band in bands]
         by_band = {band: [tile for tile in used if tile.band == band] for band in bands}
         for band, found in by_band.items():
             if not found:
@@ -194,20 +202,27 @@ class Mosaic:
         }
 
     def fetch(self, ra: float, dec: float) -> list[Reply]:
-        """See `ImageService.fetch`; FITS files are opened one at a time."""
-        with OPENING:
-            return [self._band(band, ra, dec) for band in self.bands]
+        """See `ImageService.fetch`."""
+        return [self._band(band, ra, dec) for band in self.bands]
 
     def _band(self, band: str, ra: float, dec: float) -> Reply:
         """The reply of the tile with the source deepest inside, or of one that lost fewer."""
         depths = [(-tile.depth(ra, dec), tile.path.name, tile) for tile in self.tiles[band]]
         inside = [tile for depth, _, tile in sorted(depths, key=lambda d: d[:2]) if depth <= 0]
-        return least_lost(self._reply(tile, ra, dec) for tile in inside) or Reply(OUTSIDE)
+        try:
+            return least_lost(self._reply(tile, ra, dec) for tile in inside) or Reply(OUTSIDE)
+        except CutoutError as error:
+            return unanswered(Unanswered(str(error), str(self.path)))
 
     def _reply(self, tile: MosaicTile, ra: float, dec: float) -> Reply:
         """The reply of a tile, with its name for an address and the pixels for an answer."""
         flux = tile.cut(ra, dec, self.size, self.zeropoint)
         return reply_of_pixels(Answer(tile.path.name, content=flux.tobytes()), flux)
+
+
+def _may_be_tile(name: str) -> bool:
+    suffix = next((end for end in SUFFIXES if name.endswith(end)), None)
+    return suffix is not None and name[0] != "." and not names_no_image(name.removesuffix(suffix))
 
 
 SURVEY = SkySurvey(name="local", title="FITS tiles in a folder, one band each", cutouts=Mosaic.open)

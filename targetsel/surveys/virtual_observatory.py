@@ -17,7 +17,7 @@ from astropy.coordinates import angular_separation
 from targetsel.photometry.bands import BANDS
 from targetsel.surveys.fetching import OUTSIDE, Reply
 from targetsel.surveys.http import Answer, Damaged, ask, body_of
-from targetsel.surveys.images import OPENING, PixelScale, RemoteImages, Zeropoint
+from targetsel.surveys.images import PixelScale, RemoteImages, Zeropoint
 from targetsel.surveys.registry import SkySurvey
 
 if TYPE_CHECKING:  # pyvo takes seconds to import
@@ -152,11 +152,10 @@ def _table(answer: Answer) -> Any:
     from astropy.io.votable import parse
 
     content = body_of(answer)
-    with OPENING:
-        try:
-            return parse(io.BytesIO(content), verify="ignore")
-        except Exception as error:  # the XML parser, astropy and numpy each have their own
-            raise Damaged(f"no VOTable but {content[:40]!r}") from error
+    try:
+        return parse(io.BytesIO(content), verify="ignore")
+    except Exception as error:  # the XML parser, astropy and numpy each have their own
+        raise Damaged(f"no VOTable but {content[:40]!r}") from error
 
 
 def _of_band(images: list[ListedImage], band: str, ra: float, dec: float) -> list[ListedImage]:

@@ -1,0 +1,270 @@
+"""Images as surveys and people write them: units, frames, scales, and what lies beside them."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from targetsel.errors import CutoutError
+from targetsel.imaging.folder import Folder
+from targetsel.surveys.local import Mosaic
+from tests.real_files.conftest import one_line
+
+SCALE = 0.25  # [arcsec]
+RA, DEC = 150.1, 2.2
+
+
+def sky(ctype=("RA---TAN", "DEC--TAN"), at=(RA, DEC), size=8, **cards):
+    """A header with the position in the middle of the image; None takes a card away."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ctype, at, [(size + 1) / 2] * 2
+    wcs.wcs.cdelt = [-SCALE / 3600, SCALE / 3600]
+    header = wcs.to_header()
+    for name, value in {"BUNIT": "nanomaggy", "FILTER": "g", **cards}.items():
+        header.remove(name, ignore_missing=True)
+        if value is not None:
+            header[name] = value
+    return header
+
+
+def write(path, header, image=None, **more):
+    image = np.ones((8, 8), np.float32) if image is None else image
+    hdus = [fits.PrimaryHDU(image, header)]
+    hdus += [fits.ImageHDU(data, name=name) for name, data in more.items()]
+    fits.HDUList(hdus).writeto(path)
+
+
+def read(folder, **options):
+    return Folder.open(folder, **options).read(np.array([7]))
+
+
+@pytest.mark.parametrize(
+    ("unit", "nanomaggies"),
+    [
+        ("nanomaggy", 1.0),
+        ("nanomaggies", 1.0),
+        ("NANOMAGGIES/PIXEL", 1.0),
+        ("NANOMAGGIES/ARCSEC**2", SCALE**2),
+        ("nmgy", 1.0),
+        ("maggies", 1e9),
+        ("nJy", 1 / 3630.780548),
+        ("uJy / pix", 1e3 / 3630.780548),
+        ("Jy", 1e9 / 3630.780548),
+        ("1e-6 Jy", 1e3 / 3630.780548),
+        ("erg s-1 cm-2 Hz-1", 1e32 / 3630.780548),
+        ("nanomaggy/arcsec**2", SCALE**2),
+        ("nanomaggies per arcsec^2", SCALE**2),
+        ("nanomaggy arcsec-2", SCALE**2),
+        # 1 MJy/sr is 1e15 nJy over (180 * 3600 / pi)^2 arcsec^2
+        ("MJy/sr", 1e15 / (180 * 3600 / np.pi) ** 2 * SCALE**2 / 3630.780548),
+    ],
+)
+def test_unit_of_an_image_is_that_of_its_pixels(unit, nanomaggies, tmp_path):
+    write(tmp_path / "7.fits", sky(BUNIT=unit))
+    assert read(tmp_path).flux == pytest.approx(np.full((1, 1, 8, 8), nanomaggies), rel=1e-6)
+
+
+@pytest.mark.parametrize("unit", ["mag", "mag/arcsec**2", "Jy/beam", "nanomaggy/s"])
+def test_unit_that_is_no_flux_is_refused_whatever_the_zero_point(unit, tmp_path):
+    write(tmp_path / "7.fits", sky(BUNIT=unit))
+    with one_line(CutoutError, f"7.fits: BUNIT is '{unit}', expected a flux density, one per"):
+        read(tmp_path, zeropoint=25.0)
+
+
+def test_surface_brightness_without_a_pixel_scale_is_refused(tmp_path):
+    write(tmp_path / "7.fits", fits.Header({"BUNIT": "nanomaggy/arcsec2", "FILTER": "g"}))
+    with one_line(CutoutError, "a surface brightness, but the header does not say how large a"):
+        read(tmp_path, pixel_scale=SCALE)
+
+
+@pytest.mark.parametrize(
+    ("cards", "nanomaggies"),
+    [
+        ({"MAGZERO": 22.5}, 1.0),
+        ({"MAGZERO": 30}, 1e-3),
+        ({"MAGZERO": 0}, 1e9),  # maggies, as KiDS writes them
+        ({"MAGZERO": 25.0, "EXPTIME": 900.0, "BUNIT": "ADU"}, 0.1),
+        ({"HIERARCH ZEROPOINT": 27.5}, 0.01),
+        ({"PHOTZP": 30.0}, 1e-3),
+        ({"FLUXMAG0": 10**10.8}, 10**-1.8),  # 27 mag
+        ({"MAGZERO": 27.0, "FLUXMAG0": 10**10.8}, 10**-1.8),
+        ({"EXPTIME": 800.0, "INSTRUME": "GPC1"}, 1 / 8000),
+    ],
+)
+def test_zero_point_of_the_header_calibrates_counts(cards, nanomaggies, tmp_path):
+    write(tmp_path / "7.fits", sky(**{"BUNIT": None, **cards}))
+    assert read(tmp_path).flux == pytest.approx(np.full((1, 1, 8, 8), nanomaggies), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("cards", "message"),
+    [
+        ({"MAGZERO": 25.0}, "BUNIT makes one count 1 nanomaggy, but MAGZERO 0.1. Remove the one"),
+        ({"BUNIT": None, "MAGZERO": "unknown"}, "MAGZERO is 'unknown', expected a number."),
+        ({"BUNIT": None, "EXPTIME": "long", "INSTRUME": "GPC1"}, "EXPTIME is 'long', expected a"),
+        ({"BSOFTEN": "soft", "BOFFSET": 1.0}, "BSOFTEN is 'soft', expected a number."),
+        ({"BUNIT": "count"}, "does not say what one count is worth"),
+    ],
+)
+def test_header_that_contradicts_itself_or_is_no_number_is_refused(cards, message, tmp_path):
+    write(tmp_path / "7.fits", sky(**cards))
+    with one_line(CutoutError, message):
+        read(tmp_path)
+
+
+def scaled(**cards):
+    """A header with its scale told in another way."""
+    bare = sky()
+    for name in list(bare):
+        if name.startswith(("CDELT", "CUNIT", "PC", "CD")):
+            bare.remove(name)
+    bare.update(cards)
+    return bare
+
+
+DEG = SCALE / 3600
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CDELT1": -DEG, "CDELT2": DEG},
+        {"CD1_1": -DEG, "CD2_2": DEG},
+        {"CD1_2": DEG, "CD2_1": DEG},
+        {"PC1_1": -DEG, "PC2_2": DEG, "CDELT1": 1.0, "CDELT2": 1.0},
+        {"PC1_1": -1.0, "PC2_2": 1.0, "CDELT1": DEG, "CDELT2": DEG},
+        {"CDELT1": -SCALE, "CDELT2": SCALE, "CUNIT1": "arcsec", "CUNIT2": "arcsec"},
+        {"PC1_1": -SCALE, "PC2_2": SCALE, "CUNIT1": "arcsec", "CUNIT2": "arcsec"},
+        {"CDELT1": -DEG, "CDELT2": DEG, "CROTA2": 30.0},
+    ],
+)
+def test_pixel_scale_is_a_quarter_of_an_arcsecond_however_it_is_written(cards, tmp_path):
+    header = scaled(**cards)
+    if "CUNIT1" in cards:  # the reference is then in arcsec too
+        header.update({"CRVAL1": RA * 3600, "CRVAL2": DEC * 3600})
+    write(tmp_path / "7.fits", header)
+    assert read(tmp_path).pixel_scale == pytest.approx(SCALE, rel=1e-6)
+    assert read(tmp_path, pixel_scale=0.3).pixel_scale == 0.3
+
+
+@pytest.mark.parametrize(
+    "name", ["7.mask", "7_invvar", "7.wt", "7.g.mask", "7.weight.g", "7-model", "7_g_rms", "7.psf"]
+)
+def test_file_called_a_mask_or_a_weight_is_left_out(name, tmp_path):
+    write(tmp_path / "7.g.fits", sky())
+    write(tmp_path / f"{name}.fits", sky(BUNIT="count"), np.zeros((4, 4), np.float32))
+    folder = Folder.open(tmp_path)
+    assert (len(folder), folder.left_out) == (1, (f"{name}.fits",))
+    assert read(tmp_path).flux.mean() == 1
+
+
+@pytest.mark.parametrize(
+    "label", [{"EXTNAME": "MASK"}, {"IMTYPE": "invvar"}, {"IMAGETYP": "model"}, {"EXTTYPE": "WHT"}]
+)
+def test_extension_labelled_as_no_image_is_passed_over_or_refused(label, tmp_path):
+    first = fits.PrimaryHDU(np.full((8, 8), 9.0, np.float32), sky(**label))
+    second = fits.ImageHDU(np.ones((8, 8), np.float32), sky())
+    fits.HDUList([first, second]).writeto(tmp_path / "7.fits")
+    assert read(tmp_path).flux.mean() == 1
+    (tmp_path / "7.fits").unlink()
+    first.writeto(tmp_path / "7.fits")
+    ((key, word),) = label.items()
+    with one_line(CutoutError, f"7.fits: holds no image ({key} is '{word}'). Take it out of"):
+        read(tmp_path)
+
+
+def test_blank_pixels_of_scaled_integers_have_no_data(tmp_path):
+    image = np.arange(64, dtype=np.int16).reshape(8, 8)
+    hdu = fits.PrimaryHDU(image, sky())
+    hdu.header.update({"BSCALE": 0.5, "BZERO": 1.0, "BLANK": 63})
+    hdu.writeto(tmp_path / "7.fits")
+    flux = read(tmp_path).flux[0, 0]
+    assert np.argwhere(np.isnan(flux)).tolist() == [[7, 7]]
+    assert flux[0, :3].tolist() == [1.0, 1.5, 2.0]
+
+
+def test_image_without_pixels_is_refused(tmp_path):
+    header = sky()
+    fits.PrimaryHDU(np.ones((8, 8), np.float32), header).writeto(tmp_path / "7.fits")
+    content = (tmp_path / "7.fits").read_bytes()[:2880]
+    empty = content.replace(b"NAXIS1  =                    8", b"NAXIS1  =                    0")
+    (tmp_path / "7.fits").write_bytes(empty)
+    with one_line(CutoutError, "7.fits: holds an image of shape (8, 0), expected (H, W) or a cube"):
+        read(tmp_path)
+
+
+def test_compressed_image_is_that_of_the_plain_file(tmp_path):
+    image = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    fits.CompImageHDU(image, sky(size=64), compression_type="RICE_1").writeto(tmp_path / "7.fits")
+    packed = read(tmp_path)
+    assert packed.pixel_scale == pytest.approx(SCALE)
+    np.testing.assert_allclose(packed.flux[0, 0], image, atol=0.3)  # RICE of floats loses digits
+
+
+def test_npy_header_that_asks_for_more_than_the_file_has_is_refused(tmp_path):
+    np.save(tmp_path / "7.npy", np.zeros((1, 8, 8)))
+    content = (tmp_path / "7.npy").read_bytes()
+    huge = content.replace(b"(1, 8, 8), }     ", b"(1, 8000000, 8000")[:128] + content[128:]
+    (tmp_path / "7.npy").write_bytes(huge)
+    with one_line(CutoutError, "7.npy: not an array of numbers, or damaged or cut short"):
+        read(tmp_path, bands=("g",), pixel_scale=SCALE, zeropoint=22.5)
+
+
+HERE = SkyCoord(RA, DEC, unit="deg")
+
+
+@pytest.mark.parametrize(
+    ("ctype", "at", "cards"),
+    [
+        (("RA---TAN", "DEC--TAN"), (RA, DEC), {}),
+        (("RA---TAN", "DEC--TAN"), (HERE.fk5.ra.deg, HERE.fk5.dec.deg), {"RADESYS": "FK5"}),
+        (
+            ("RA---TAN", "DEC--TAN"),
+            (HERE.fk4.ra.deg, HERE.fk4.dec.deg),
+            {"RADESYS": "FK4", "EQUINOX": 1950.0},
+        ),
+        (
+            ("GLON-TAN", "GLAT-TAN"),
+            (HERE.galactic.l.deg, HERE.galactic.b.deg),
+            {"RADESYS": None},
+        ),
+        (("DEC--TAN", "RA---TAN"), (DEC, RA), {}),
+    ],
+    ids=["ICRS", "FK5", "FK4", "Galactic", "declination first"],
+)
+def test_tile_in_any_frame_is_cut_at_the_source(ctype, at, cards, tmp_path):
+    image = np.zeros((101, 61), np.float32)
+    image[50, 30] = 7.0
+    header = sky(ctype, at, **cards)
+    header.update({"CRPIX1": 31.0, "CRPIX2": 51.0})
+    write(tmp_path / "tile.g.fits", header, image)
+    mosaic = Mosaic.open(tmp_path, ("g",), 5)
+    (reply,) = mosaic.fetch(RA, DEC)
+    expected = np.zeros((5, 5))
+    expected[2, 2] = 7.0
+    np.testing.assert_array_equal(reply.value, expected)
+    away = HERE.directional_offset_by(0 * u.deg, 60 * u.arcsec)
+    (reply,) = mosaic.fetch(away.ra.deg, away.dec.deg)
+    assert reply.status == "outside the footprint"
+
+
+def test_weight_maps_beside_tiles_are_no_tiles(tmp_path):
+    write(tmp_path / "legacysurvey-1500p022-image-g.fits", sky())
+    write(tmp_path / "legacysurvey-1500p022-invvar-g.fits", sky(), np.full((8, 8), 99, np.float32))
+    write(tmp_path / "coadd.g.fits", sky(IMTYPE="chi2"), np.full((8, 8), 99, np.float32))
+    mosaic = Mosaic.open(tmp_path, ("g",), 4)
+    assert [tile.path.name for tile in mosaic.tiles["g"]] == ["legacysurvey-1500p022-image-g.fits"]
+
+
+def test_damaged_tile_costs_the_sources_in_it_only(tmp_path):
+    write(tmp_path / "a.g.fits", sky(size=400), np.ones((400, 400), np.float32))
+    write(tmp_path / "b.g.fits", sky(at=(RA, DEC + 1), size=400), np.ones((400, 400), np.float32))
+    mosaic = Mosaic.open(tmp_path, ("g",), 4)
+    content = (tmp_path / "b.g.fits").read_bytes()
+    (tmp_path / "b.g.fits").write_bytes(content[:6000])
+    (good,) = mosaic.fetch(RA, DEC)
+    (bad,) = mosaic.fetch(RA, DEC + 1)
+    assert (good.status, bad.final) == ("ok", False)
+    assert "its header tells of 640000 bytes of data, but the file has" in bad.status
