@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from targetsel.errors import CutoutError
+from targetsel.sky.positions import check_same_places
 
 if TYPE_CHECKING:
     from targetsel.sky.catalog import Catalog
@@ -30,6 +31,9 @@ class Cutouts:
         [arcsec]
     present : ndarray of bool, shape (N,)
         False where there was no cutout at all; by default every cutout is there.
+    position : tuple of two ndarrays, shape (N,), or None
+        Ra and dec [deg, ICRS] that the images were made for, NaN where not present; None where
+        they are not known.
     """
 
     source_id: np.ndarray
@@ -37,6 +41,7 @@ class Cutouts:
     bands: tuple[str, ...]
     pixel_scale: float
     present: np.ndarray = None  # type: ignore[assignment]
+    position: tuple[np.ndarray, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.source_id)
@@ -83,11 +88,13 @@ class Cutouts:
 
     def take(self, rows: np.ndarray | slice) -> Cutouts:
         """Some of the sources, by mask, indices or slice."""
+        position = self.position
         return replace(
             self,
             source_id=self.source_id[rows],
             flux=self.flux[rows],
             present=self.present[rows],
+            position=None if position is None else (position[0][rows], position[1][rows]),
         )
 
     def select_bands(self, bands: tuple[str, ...]) -> Cutouts:
@@ -149,8 +156,20 @@ def cut_out(catalog: Catalog, images: Images) -> Cutouts:
     """The cutout of every source of the catalog, in its order.
 
     A source that `images` does not know keeps its row: all NaN, with the status "no cutout".
+
+    Raises
+    ------
+    CutoutError
+        If images were made for positions other than the catalog's.
     """
-    return images.read(catalog.source_id)
+    cutouts = images.read(catalog.source_id)
+    if cutouts.position is not None:
+        place = str(getattr(images, "path", "the images"))
+        ours = catalog.ra, catalog.dec
+        check_same_places(
+            cutouts.source_id, ours, cutouts.position, "the catalog", place, CutoutError
+        )
+    return cutouts
 
 
 def crop_to_centre(flux: np.ndarray, size: int) -> np.ndarray:

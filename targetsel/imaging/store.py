@@ -29,7 +29,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, ValidationError, model_validator
 
 from targetsel.documents.models import DocumentModel
@@ -38,6 +37,7 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.tables.columns import ID, NEVER, Column, FileKind
 from targetsel.tables.ids import keys_of
 from targetsel.tables.parquet import footer_in, says_simulated
+from targetsel.tables.reading import ParquetReader
 
 KEY = b"targetsel.cutouts"
 SOFTENING = 16.0
@@ -160,15 +160,8 @@ def read_part(path: Path) -> Part:
     CutoutError
         If the file is damaged or no part of a cutout store.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            metadata, schema = file.metadata, file.schema_arrow
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise CutoutError(
-            f"{path}: cannot be read as Parquet: {reason}. Copy or pack the cutouts again."
-        ) from error
-    content = (metadata.metadata or {}).get(KEY)
+    with ParquetReader(path, CutoutError) as file:
+        metadata, schema, content = file.metadata, file.schema, file.footer_entries.get(KEY)
     if content is None:
         raise CutoutError(
             f"{path}: a Parquet file, but not a cutout store (no '{KEY.decode()}' in its footer). "
@@ -228,12 +221,14 @@ class CutoutStore:
         rows = [count for part in parts for count in part.group_rows]
         self._group_start = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
         ids = [_read_columns(part.path, None, ["source_id"])[0] for part in parts]
+        if any(column.null_count for column in ids):
+            raise CutoutError(f"{path}: has sources without an id. {PACK_AGAIN}")
         self._ids_are_numbers = all(pa.types.is_integer(column.type) for column in ids)
         keys = np.concatenate([keys_of(_id_values(column)) for column in ids])
         self._row = np.argsort(keys, kind="stable")
         self._key = keys[self._row]
         self._check_unique()
-        self._kept: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[np.ndarray, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
     @classmethod
@@ -305,18 +300,20 @@ class CutoutStore:
         no_data = NO_DATA if self.layout.encoding == ASINH else np.nan
         stored = np.full((len(ids), *self.shape), no_data, self.layout.pixel_type)
         present = np.zeros(len(ids), dtype=bool)
+        ra, dec = np.full((2, len(ids)), np.nan)
         group_of = np.searchsorted(self._group_start, rows, side="right") - 1
         order = np.argsort(rows, kind="stable")
         order = order[rows[order] >= 0]
         for group in np.unique(group_of[order]):
             places = order[group_of[order] == group]
-            known, pixels = self._group(int(group))
+            known, pixels, *position = self._group(int(group))
             within = rows[places] - self._group_start[group]
             same = known[within] == ids[places]  # two strings may share one key
             stored[places[same]] = pixels[within[same]]
             present[places[same]] = True
+            ra[places[same]], dec[places[same]] = (each[within[same]] for each in position)
         flux = decode(stored, self.sky_sigma, self.layout.encoding)
-        return Cutouts(ids, flux, self.bands, self.pixel_scale, present)
+        return Cutouts(ids, flux, self.bands, self.pixel_scale, present, (ra, dec))
 
     def _rows_of(self, ids: np.ndarray) -> np.ndarray:
         """The row of each id in the store, or -1, shape (N,)."""
@@ -324,17 +321,19 @@ class CutoutStore:
         place = np.minimum(np.searchsorted(self._key, keys), len(self._key) - 1)
         return np.where(self._key[place] == keys, self._row[place], -1)
 
-    def _group(self, group: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids (n,) and stored pixels (n, B, H, W) of one row group."""
+    def _group(self, group: int) -> tuple[np.ndarray, ...]:
+        """Ids (n,), stored pixels (n, B, H, W), ra and dec (n,) of one row group."""
         with self._lock:
             if group in self._kept:
                 self._kept.move_to_end(group)
                 return self._kept[group]
         path, number = self._groups[group]
-        id_column, flux_column = _read_columns(path, number, ["source_id", "flux"])
+        names = ["source_id", "flux", "ra", "dec"]
+        id_column, flux_column, ra, dec = _read_columns(path, number, names)
         pixels = flux_column.storage.flatten().to_numpy(zero_copy_only=False)
         pixels = pixels.astype(self.layout.pixel_type, copy=False)
-        content = _id_values(id_column), pixels.reshape(-1, *self.shape)
+        position = (each.to_numpy(zero_copy_only=False) for each in (ra, dec))
+        content = _id_values(id_column), pixels.reshape(-1, *self.shape), *position
         with self._lock:
             self._kept[group] = content
             while len(self._kept) > GROUPS_KEPT:
@@ -420,17 +419,8 @@ def _fingerprint(parts: list[Part]) -> str:
 
 def _read_columns(path: Path, group: int | None, columns: list[str]) -> list[pa.Array]:
     """Columns of one row group, or of the whole file."""
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            if group is None:
-                table = file.read(columns=columns, use_threads=False)
-            else:
-                table = file.read_row_group(group, columns=columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise CutoutError(
-            f"{path}: damaged, its pixels or ids cannot be read: "
-            f"{str(error).splitlines()[0].rstrip('.')}. Copy or pack the cutouts again."
-        ) from error
+    with ParquetReader(path, CutoutError) as file:
+        table = file.read(columns, None if group is None else [group])
     return [table.column(name).combine_chunks() for name in columns]
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,6 +30,23 @@ def test_every_source_keeps_its_row_and_says_if_it_has_no_cutout():
     assert got.source_id.tolist() == [2, 7, 1]
     assert got.status.tolist() == ["ok", "no cutout", "ok"]
     assert got.masked_fraction.tolist() == [0, 1, 0]
+
+
+def test_images_of_another_position_are_refused():
+    class Moved(Shelf):
+        path = "store"
+
+        def read(self, source_ids):
+            return replace(super().read(source_ids), position=(RA, DEC))
+
+    RA, DEC = np.array([10.0, np.nan, 30.0]), np.array([0.0, np.nan, 0.0])
+    catalog = SimpleNamespace(source_id=np.array([2, 7, 1]), ra=np.array([10.0, 20.0, 30.0]))
+    catalog.dec = np.array([4 / 3600, 0.0, 0.0])
+    assert cut_out(catalog, Moved()).status.tolist() == ["ok", "no cutout", "ok"]
+    catalog.dec[2] = 6 / 3600
+    message = "the catalog: 1 of 3 sources are over 5 arcsec from their positions in store; the lar"
+    with pytest.raises(CutoutError, match=message):
+        cut_out(catalog, Moved())
 
 
 def test_status_says_what_is_wrong():
