@@ -53,6 +53,8 @@ class Cutouts:
             )
         if self.present.shape != (n,):
             raise ValueError(f"present has shape {self.present.shape}, expected ({n},)")
+        if self.position is not None and {each.shape for each in self.position} != {(n,)}:
+            raise ValueError(f"position is not that of {n} sources")
 
     def __len__(self) -> int:
         return len(self.source_id)

@@ -91,7 +91,7 @@ class SparclSpectra:
             lambda said: _records(said, ("sparcl_id", "specid")),
         )
         best = sorted(found, key=lambda r: (bool(r.get("specprimary")), str(r["sparcl_id"])))
-        return {int(record["specid"]): str(record["sparcl_id"]) for record in best}
+        return {record["specid"]: str(record["sparcl_id"]) for record in best}
 
     def _retrieved(self, uuids: list[str]) -> tuple[Answer, dict[str, Record]]:
         """The records with these ids, as far as the service has them."""
@@ -112,7 +112,7 @@ class SparclSpectra:
     ) -> Reply:
         target = int(wanted.names["targetid"])
         record = records.get(known.get(target, ""))
-        if record is None or int(record["specid"]) != target:
+        if record is None or record["specid"] != target:
             return Reply(NO_SPECTRUM, None, answer)
         try:
             return Reply(OK, _spectrum(record, wanted, self.release), answer)
@@ -126,7 +126,9 @@ def _records(answer: Answer, fields: Sequence[str]) -> list[Record]:
     try:
         header, *records = json.loads(content)
         whole = isinstance(header, dict) and all(set(fields) <= set(record) for record in records)
-    except (ValueError, TypeError, RecursionError) as error:
+        for record in records:
+            record["specid"] = int(record["specid"])
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
         raise Damaged(f"no records in JSON but {content[:40]!r}") from error
     if not whole:
         raise Damaged(f"records without some of {', '.join(fields)}")
@@ -136,18 +138,20 @@ def _records(answer: Answer, fields: Sequence[str]) -> list[Record]:
 def _spectrum(record: Record, wanted: WantedSpectrum, release: str) -> ObservedSpectrum:
     place = f"{release} {record['specid']}"
     arrays = {}
-    for name in ("wavelength", "flux", "ivar", "mask"):
+    for name in ("wavelength", "flux", "ivar", "mask", "redshift"):
         try:
             arrays[name] = np.asarray(record[name], dtype=np.float64)
         except (ValueError, TypeError) as error:
             raise SpectrumError(f"{place}: '{name}' holds no plain numbers") from error
+    if arrays["redshift"].ndim:
+        raise SpectrumError(f"{place}: 'redshift' holds several numbers")
     if arrays["mask"].shape != arrays["ivar"].shape:
         raise SpectrumError(
             f"{place}: {arrays['mask'].size} masks for {arrays['ivar'].size} pixels"
         )
     # Only what is not masked counts; DESI's own mask says which pixels that are.
     ivar = np.where(arrays["mask"] == 0, arrays["ivar"], 0.0)
-    redshift = float(record["redshift"]) if wanted.redshift is None else wanted.redshift
+    redshift = float(arrays["redshift"]) if wanted.redshift is None else wanted.redshift
     return ObservedSpectrum(
         place, wanted.source_id, arrays["wavelength"], arrays["flux"], ivar, redshift
     )

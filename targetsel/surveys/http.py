@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +29,8 @@ from targetsel.version import __version__
 AT_ONCE = 8  # per host; STScI asks for at most 10
 BUSY = (429, 502, 503, 504)
 LONGEST_PAUSE = 300.0  # [s] upper limit of a Retry-After
-LONGEST_ANSWER = 300.0  # [s]
+LONGEST_HEADER = 60.0  # [s] until the status and the header of an answer are whole
+LONGEST_ANSWER = 300.0  # [s] for its body
 LARGEST_ANSWER = 256 * 2**20  # [bytes]
 DAMAGED_ANSWERS = 4
 PAUSE = 0.2  # [s] after a damaged answer, longer each time
@@ -43,6 +45,7 @@ WORDS: dict[type[BaseException], str] = {
     urllib3.exceptions.NewConnectionError: "connection refused",
     requests.Timeout: "no answer in time",
     urllib3.exceptions.TimeoutError: "no answer in time",
+    TimeoutError: "no answer in time",
     urllib3.exceptions.IncompleteRead: "the answer ended too early",
     requests.ConnectionError: "connection dropped",
     urllib3.exceptions.ProtocolError: "connection dropped",
@@ -131,6 +134,54 @@ class _Host:
             return 0.0
 
 
+class _TimedHeader:
+    """The part of a connection that reads status and header of an answer, within a bounded time.
+
+    A service that sends one character now and then would never run into the timeout of a socket.
+    """
+
+    sock: socket.socket
+
+    def getresponse(self) -> Any:
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(LONGEST_HEADER, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            response = super().getresponse()  # type: ignore[misc]
+        except Exception:
+            if late.is_set():
+                raise TimeoutError("the header took too long") from None
+            raise
+        finally:
+            timer.cancel()
+        if late.is_set():
+            raise TimeoutError("the header took too long")
+        return response
+
+
+class _Connection(_TimedHeader, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _SecureConnection(_TimedHeader, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
 class _PoliteAdapter(HTTPAdapter):
     """Sends each request in its turn, reads the whole answer, and repeats failed requests.
 
@@ -148,6 +199,10 @@ class _PoliteAdapter(HTTPAdapter):
         )
         self._hosts: dict[str, _Host] = {}
         self._lock = threading.Lock()
+
+    def init_poolmanager(self, *arguments, **options):
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
     def send(self, request, stream=False, timeout=None, verify=True, cert=None, proxies=None):
         """The answer with its body read; `troubles` lists the failures before it."""

@@ -70,7 +70,7 @@ TYPES = {  # of columns whose type does not follow from the text
     **dict.fromkeys(("objID", "specObjID", "bestObjID"), pa.int64()),
     **dict.fromkeys(("run2d", "run1d", "survey", "instrument"), pa.string()),
 }
-# Settings of astroquery, and which warnings are errors, are those of the whole process.
+# Settings of astroquery are those of the whole process.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -206,14 +206,16 @@ def _read(answer: Answer, wanted: WantedSpectrum) -> ObservedSpectrum | str:
         return NO_SPECTRUM
     content = fits_of(answer)
     name = answer.url.rpartition("/")[2]
-    with _ONE_AT_A_TIME:
-        try:
-            spectrum = read_sdss(io.BytesIO(content), name, str(wanted.source_id), wanted.redshift)
-        except IncompleteFile as error:
-            raise Damaged(str(error)) from error
-        except SpectrumError as error:
-            return str(error)
+    try:
+        spectrum = read_sdss(io.BytesIO(content), name, str(wanted.source_id), wanted.redshift)
+    except IncompleteFile as error:
+        raise Damaged(str(error)) from error
+    except SpectrumError as error:
+        return str(error)
+    try:
         header = fits.Header.fromfile(io.BytesIO(content))
+    except Exception as error:  # of astropy, about any card
+        raise Damaged(f"a damaged header ({error})") from error
     for key, name in (("PLATEID", "plate"), ("MJD", "mjd"), ("FIBERID", "fiber")):
         if key in header and str(header[key]) != str(wanted.names[name]):
             raise Damaged(f"the file is of {name} {header[key]}, not {wanted.names[name]}")

@@ -2,8 +2,9 @@
 
 A folder holds `settings.json`, what the answers depend on; `pieces`, one answer's bytes after the
 other; and `journal.jsonl`, a line for each answer with its place in `pieces`. Bytes are written
-before the line that refers to them, so that every whole line is valid; what follows the last whole
-line was left by a run that was killed, and is cut off.
+before the line that refers to them, and each line ends with its checksum, so that every whole line
+is valid. The first line that is not, which a killed run or a fault of the disk left, is cut off
+with all that follow: their answers are fetched again.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from targetsel.errors import OutputError
 from targetsel.tables.files import written_beside
+from targetsel.tables.reading import reading
+
+_CHECK = b', "check": '
 
 
 class Journal:
@@ -56,7 +60,7 @@ class Journal:
         self._pieces.flush()
         frame = {"key": key, "start": start, "length": len(piece), "crc": zlib.crc32(piece)}
         line = self._lines.seek(0, os.SEEK_END)
-        self._lines.write(json.dumps({**record, **frame}).encode() + b"\n")
+        self._lines.write(_line({**record, **frame}))
         self._lines.flush()
         self._place[key] = line
 
@@ -65,7 +69,7 @@ class Journal:
         if key not in self._place:
             return None
         self._lines.seek(self._place[key])
-        return json.loads(self._lines.readline())
+        return _record(self._lines.readline())
 
     def piece(self, record: Mapping[str, Any]) -> bytes:
         """The bytes that a record refers to.
@@ -89,8 +93,9 @@ class Journal:
         n_bytes = self._pieces.seek(0, os.SEEK_END)
         self._lines.seek(0)
         good = end = 0
-        for line, record in _records(self._lines):
-            if record["start"] + record["length"] > n_bytes:
+        for line in self._lines:
+            record = _record(line)
+            if record is None or record["start"] + record["length"] > n_bytes:
                 break
             self._place[record["key"]] = good
             good, end = good + len(line), record["start"] + record["length"]
@@ -111,10 +116,8 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
         with written_beside(path) as beside:
             beside.write_text(json.dumps(settings, indent=1, sort_keys=True))
         return
-    try:
-        before = json.loads(path.read_text())
-    except ValueError:
-        before = {}
+    with reading(path, OutputError, "settings of a run", f"Remove {path.parent} and run again."):
+        before = dict(json.loads(path.read_text()))
     for name in sorted({*before, *settings}):
         if before.get(name) != settings.get(name):
             raise OutputError(
@@ -124,15 +127,19 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
             )
 
 
-def _records(lines: IO[bytes]) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """The whole lines from here on, up to the first that is none."""
-    for line in lines:
-        if not line.endswith(b"\n"):
-            return
-        try:
-            yield line, json.loads(line)
-        except ValueError:
-            return
+def _line(record: Mapping[str, Any]) -> bytes:
+    """A record as a line of JSON whose last entry, "check", is the checksum of the others."""
+    text = json.dumps(record).encode()
+    return text[:-1] + _CHECK + b"%d}\n" % zlib.crc32(text)
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record of a line, or None if it is not whole or not as it was written."""
+    text, _, check = line.rpartition(_CHECK)
+    if check != b"%d}\n" % zlib.crc32(text + b"}"):
+        return None
+    record: dict[str, Any] = json.loads(text + b"}")
+    return record
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -30,7 +30,11 @@ class Pictures:
         flux[40, :, :3, :5] = np.nan
         flux[99] = 0.0
         self.cutouts = replace(
-            cutouts, source_id=np.arange(N), flux=flux, present=np.ones(N, dtype=bool)
+            cutouts,
+            source_id=np.arange(N),
+            flux=flux,
+            present=np.ones(N, dtype=bool),
+            position=None,
         )
 
     def read(self, source_ids):

@@ -1,8 +1,11 @@
+import contextlib
 import gzip
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -105,6 +108,26 @@ def test_silence_ends_at_the_timeout():
         web = Web(rate=1000, attempts=2, timeout=(0.2, 0.2))
         with pytest.raises(Unanswered, match=r"^no answer in time$"):
             web.get(f"{emulator.url}/a")
+
+
+def test_a_header_that_never_ends_is_cut_off(monkeypatch):
+    monkeypatch.setattr(polite, "LONGEST_HEADER", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def drip():
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                for _ in range(100):
+                    connection.sendall(b"x")
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        begun = time.monotonic()
+        with pytest.raises(Unanswered, match=r"^no answer in time$"):
+            Web(attempts=1).get(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        assert time.monotonic() - begun < 3
 
 
 def test_drops_that_never_end_are_cut_off(monkeypatch):

@@ -56,6 +56,43 @@ def test_whatever_a_kill_leaves_what_is_there_can_be_believed(
         assert opened.piece(opened.record("d")) == b"new"
 
 
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        (b'"start": 3', b'"sTart": 3'),
+        (b'"start": 3', b'"start": 4'),
+        (b'"length": 3', b'"length": 2'),
+        (b'"key": "b"', b'"key": "c"'),
+        (b'"status": "ok"', b'"status": "no"'),
+        (b'{"status"', b"[{status"),
+        (b'"check": ', b'"check":1'),
+    ],
+)
+def test_damaged_line_is_cut_off_with_what_follows(written, found, tmp_path):
+    with journal(tmp_path) as opened:
+        for key in "abc":
+            opened.add(key, {"status": "ok"}, key.encode() * 3)
+    lines = (tmp_path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(written, found)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
+    with journal(tmp_path) as opened:
+        assert [key for key in "abc" if opened.record(key)] == ["a"]
+        opened.add("b", {"status": "ok"}, b"new")
+        assert opened.piece(opened.record("a")) == b"aaa"
+        assert opened.piece(opened.record("b")) == b"new"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"5", b'{"a": 1', b"\xff\xfe", b"null"])
+def test_damaged_settings_are_refused_in_one_line(content, tmp_path):
+    with journal(tmp_path):
+        pass
+    (tmp_path / "settings.json").write_bytes(content)
+    message = r"settings\.json: not settings of a run, or damaged.*Remove |was begun with"
+    with pytest.raises(OutputError, match=message) as caught:
+        Journal(tmp_path, {"url": "x"})
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_damaged_piece_is_refused(tmp_path):
     with journal(tmp_path) as opened:
         opened.add("a", {}, b"pixels")
