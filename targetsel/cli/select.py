@@ -75,6 +75,8 @@ def select(
             for each in found.classes
         ],
     )
+    for condition, n in found.left_out.items():
+        typer.echo(f"{condition}: leaves out {counted(n, 'source')}")
     where = f"written to {found.output}" if found.output else "chosen; nothing was written"
     sources, targets = counted(found.n_sources, "source"), counted(found.n_targets, "target")
     typer.echo(f"{targets} of {sources} {where}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from targetsel.rules import formula as f
-from targetsel.rules.plan import ClassFormulas
+from targetsel.rules.plan import ClassFormulas, Condition
 from targetsel.selection.evaluation import Filter, cost, holds
 from targetsel.selection.sources import Sources
 
@@ -109,6 +109,11 @@ class ConditionCounter:
                 counts[row, c] = np.count_nonzero(mask)
             after = after & true[c]
         return before[-1]
+
+    def left_out(self, n_sources: int) -> dict[Condition, int]:
+        """The sources that each condition rejects of those that pass all conditions before it."""
+        passing = [n_sources, *self._counts[0].tolist()]
+        return dict(zip(self.conditions, (-np.diff(passing)).tolist(), strict=True))
 
     def result(self, n_sources: int) -> Funnel:
         """The funnel of a catalog of `n_sources`, of which those not counted pass no condition."""

@@ -27,6 +27,7 @@ from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.membership import Membership, ids_serve, membership_of
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.sources import Sources, columns_read, in_one_piece
+from targetsel.sky.catalog import check_degrees
 from targetsel.sky.positions import Region
 from targetsel.spectra.proxies import QUANTILES
 from targetsel.workers.pool import map_bounded
@@ -36,6 +37,11 @@ ROWS_AT_A_TIME = 8192
 
 class ScoredSources(ScoredFile):
     """A scored file, open for reading its sources."""
+
+    def __init__(self, path: Path, columns: Iterable[str] = ()) -> None:
+        super().__init__(path, columns)
+        for role in ("ra", "dec"):
+            check_degrees(self.path, self.schema.field(self.names[role]))
 
     def sources(
         self, formulas: Iterable[f.Formula] = (), columns: Iterable[str] = ()

@@ -6,8 +6,8 @@ import contextlib
 import itertools
 import math
 import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from targetsel.selection.target_list import (
     provenance,
     target_table,
 )
+from targetsel.sky.external_files import Ids
 from targetsel.tables.files import check_output, disk_errors
 from targetsel.tables.parquet import ParquetSink
 
@@ -68,13 +69,17 @@ class ClassSummary:
 
 @dataclass(frozen=True)
 class Selection:
-    """The outcome of `select`: the file that was written (None after a dry run), and counts."""
+    """The outcome of `select`: the file that was written (None after a dry run), and counts.
+
+    `left_out` gives the number of sources that every list under ``exclude`` leaves out.
+    """
 
     output: Path | None
     n_sources: int
     n_targets: int
     classes: tuple[ClassSummary, ...]
     funnels: tuple[Funnel, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def select(
@@ -152,6 +157,7 @@ def select_from(
         for piece in _in_larger_pieces(pieces):
             spill.add(piece)
             limits.add(piece)
+        left_out = _left_out(counters, len(file))
         targets = limits.applied(spill.pieces())
         if not spill.is_sorted:  # `score` writes files in the order of the list
             whole = Membership.concatenate([nothing, *targets])
@@ -183,7 +189,29 @@ def select_from(
         )
         for c, each in enumerate(rules.classes)
     )
-    return Selection(output, len(file), limits.n_targets, summaries, funnels)
+    return Selection(output, len(file), limits.n_targets, summaries, funnels, left_out)
+
+
+def _left_out(counters: Sequence[ConditionCounter], n_sources: int) -> dict[str, int]:
+    """Sources that each list under ``exclude`` leaves out, by the condition's text.
+
+    Raises
+    ------
+    RuleError
+        If it is a list of numbers where the catalog has text or the reverse, and leaves out none.
+    """
+    found: dict[str, int] = {}
+    for counter in counters:
+        for condition, n in counter.left_out(n_sources).items():
+            if condition.step == "exclude":
+                found[condition.text] = max(n, found.get(condition.text, 0))
+                finder = getattr(condition.formula, "finder", None)
+                if n == 0 and n_sources and isinstance(finder, Ids) and finder.otherwise:
+                    raise condition.place.error(
+                        f"no source is listed here: its ids, such as {finder.otherwise}, are "
+                        "written otherwise than those of the catalog; write them as there"
+                    )
+    return found
 
 
 def preview(catalog: ScoredCatalog, known: tuple[Path, Path] | None = None) -> TargetList:

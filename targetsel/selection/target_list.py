@@ -24,7 +24,16 @@ from targetsel.scored.columns import column_names
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import LEAST, Membership
 from targetsel.selection.sources import columns_read
-from targetsel.tables.columns import ID, NEVER, Column, FileKind
+from targetsel.tables.columns import (
+    ID,
+    NEVER,
+    Column,
+    FileKind,
+    floats,
+    in_unit,
+    is_number,
+    unit_of,
+)
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import read_footer, write_table
 from targetsel.version import __version__
@@ -218,13 +227,60 @@ def _primary(targets: Membership, rules: Rules) -> np.ndarray:
 
 
 def _optional(sources: pa.Table, wanted: pa.Field) -> pa.Array | pa.ChunkedArray:
-    """A catalog's column of that name in whatever case, NaN made null; all null where absent."""
+    """A catalog's column of that name in whatever case, converted to the unit wanted.
+
+    NaN is made null; all is null where the column is absent.
+    """
     for name in sources.column_names:
         if name.lower() == wanted.name:
-            values = sources.column(name).cast(wanted.type, safe=False)
-            unknown = pc.is_null(values, nan_is_null=True)
-            return pc.if_else(unknown, pa.scalar(None, wanted.type), values)
+            column, values = sources.schema.field(name), sources.column(name)
+            if not is_number(column.type):
+                raise CatalogError(
+                    f"the catalog, column '{name}': is of type {column.type}; expected a number. "
+                    "Convert or rename it."
+                )
+            if pa.types.is_floating(column.type):
+                values = pc.if_else(pc.is_nan(values), None, values)
+            if wanted.name == "ref_epoch":
+                values = _julian_years(values, column)
+            else:
+                values = in_unit(values, column, unit_of(wanted), "the catalog")
+            try:
+                return values.cast(wanted.type, safe=pa.types.is_integer(wanted.type))
+            except pa.ArrowInvalid as error:
+                raise CatalogError(
+                    f"the catalog, column '{name}': expected whole numbers ({error}). "
+                    "Correct or rename it."
+                ) from error
     return pa.nulls(sources.num_rows, wanted.type)
+
+
+def _julian_years(values: pa.ChunkedArray, column: pa.Field) -> pa.ChunkedArray:
+    """Epochs as Julian years, from such, or from Julian or modified Julian dates; 0 is none.
+
+    Raises
+    ------
+    CatalogError
+        If some are none of these, or are not what the column's unit says.
+    """
+    epochs = floats(values).copy()
+    epochs[epochs == 0] = np.nan  # as DESI's catalogs have it where no epoch is known
+    values = pa.chunked_array([pa.array(epochs, from_pandas=True)])
+    known = epochs[np.isfinite(epochs)]
+    if not len(known):
+        return values
+    low, high = known.min(), known.max()
+    unit = unit_of(column)
+    if unit in ("", "yr", "a", "year") and 1800 <= low <= high <= 2200:
+        return values
+    if unit in ("", "d", "day", "MJD") and 15_000 <= low <= high <= 100_000:
+        return pa.chunked_array([pa.array(2000 + (epochs - 51_544.5) / 365.25, from_pandas=True)])
+    if unit in ("", "d", "day", "JD") and 2_400_000 <= low <= high <= 2_500_000:
+        return pa.chunked_array([pa.array(2000 + (epochs - 2_451_545) / 365.25, from_pandas=True)])
+    raise CatalogError(
+        f"the catalog, column '{column.name}': is {low:g} to {high:g} {unit}".rstrip()
+        + "; expected epochs as Julian years such as 2016.0, or as (modified) Julian dates."
+    )
 
 
 def _source_catalog(sources: pa.Table) -> pa.Array | pa.ChunkedArray:

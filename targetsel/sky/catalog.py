@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.sky.positions import healpix_of
-from targetsel.tables.columns import floats, unit_of
+from targetsel.tables.columns import floats, is_number, unit_of
 from targetsel.tables.formats import InMemory, ParquetFiles, open_table
-from targetsel.tables.ids import keys_of
+from targetsel.tables.ids import exact_id_type, exact_ids, keys_of
 from targetsel.tables.parquet import described, read_footer
 
 # Usual names, in lower case. The first of each is ours, and wins where several are present.
@@ -165,7 +165,7 @@ class CatalogFile:
         if len(set(columns.values())) < 3:
             raise CatalogError(f"{path}: ids, ra and dec must be three columns, not {columns}.")
         for role in ("ra", "dec"):
-            _check_degrees(path, rows.schema.field(columns[role]))
+            check_degrees(path, rows.schema.field(columns[role]))
         return cls(path, _with_ids(path, rows.schema, columns["source_id"]), columns, rows)
 
     @property
@@ -179,7 +179,11 @@ class CatalogFile:
         and position of the catalog (see `check`) before it hands out a row.
         """
         self.check()
+        name = self.columns["source_id"]
+        place = self.schema.get_field_index(name)
         for table in self._rows.batches(rows, self.schema.names):
+            ids = exact_ids(table[name], name, self.path)
+            table = table.set_column(place, self.schema.field(place), ids)
             yield Catalog(table.cast(self.schema), self.columns)
 
     def check(self) -> None:
@@ -206,18 +210,11 @@ class CatalogFile:
     def _ids_and_positions(self) -> Iterator[pa.Table]:
         """Pieces of three columns named source_id, ra and dec."""
         names = [self.columns[role] for role in ("source_id", "ra", "dec")]
-        id_type = self.schema.field(names[0]).type
         for piece in self._rows.batches(ROWS_PER_READ, names):
             ids, ra, dec = piece.columns
-            try:
-                ids = ids.cast(id_type)
-            except pa.ArrowInvalid as error:
-                raise CatalogError(
-                    f"{self.path}: '{names[0]}' has ids of 2^63 or more ({error}). "
-                    "Store them as strings."
-                ) from error
             degrees = [column.cast(pa.float64()) for column in (ra, dec)]
-            yield pa.table([ids, *degrees], names=["source_id", "ra", "dec"])
+            exact = exact_ids(ids, names[0], self.path)
+            yield pa.table([exact, *degrees], names=["source_id", "ra", "dec"])
 
     def _check_unique(self, suspects: np.ndarray) -> None:
         """Raise a CatalogError if ids with keys among `suspects` are repeated, naming the first."""
@@ -290,12 +287,9 @@ class _RowCheck:
                     "Expected -90 to 90 deg.",
                 }[trouble]
             )
-        if self._looks_like_radians():
-            raise CatalogError(
-                f"{path}: positions look like radians (ra {self.low[0]:.4f} to "
-                f"{self.high[0]:.4f}, dec {self.low[1]:.4f} to {self.high[1]:.4f}). Convert them "
-                f"to degrees; if they are degrees, give '{names['ra']}' the unit 'deg'."
-            )
+        no_unit = not unit_of(self.file.schema.field(names["ra"]))
+        if no_unit and _look_like_radians(self.n, self.low, self.high):
+            raise _refuse_radians(path, self.low, self.high, names["ra"])
 
     def _note(self, trouble: str, rows: np.ndarray, positions: np.ndarray) -> None:
         if not rows.any():
@@ -305,17 +299,97 @@ class _RowCheck:
         count, first, value = self.troubles.get(trouble, (0, self.n + first, value))
         self.troubles[trouble] = (count + int(rows.sum()), first, value)
 
-    def _looks_like_radians(self) -> bool:
-        """Whether positions without a unit fill the sphere as radians would.
 
-        A field of 6.2 by 2.6 deg and more that begins at ra 0 and is centered on the equator
-        would be mistaken; Stripe 82 (|dec| < 1.27 deg) is not.
+def _look_like_radians(n: int, low: np.ndarray, high: np.ndarray) -> bool:
+    """Whether n positions without a unit, of such extremes, fill the sphere as radians would.
+
+    A field of 6.2 by 2.6 deg and more that begins at ra 0 and is centered on the equator would be
+    mistaken; Stripe 82 (|dec| < 1.27 deg) is not.
+    """
+    full_circle = 0 <= low[0] < 0.2 and 6.1 < high[0] <= 2 * np.pi
+    to_a_pole = 1.3 < max(-low[1], high[1]) <= np.pi / 2
+    return bool(n >= 20 and full_circle and to_a_pole and min(low[1], -high[1]) >= -np.pi / 2)
+
+
+def _refuse_radians(path: Path, low: np.ndarray, high: np.ndarray, name: str) -> CatalogError:
+    """The error that positions look like radians, given their extremes and the column of ra."""
+    return CatalogError(
+        f"{path}: positions look like radians (ra {low[0]:.4f} to {high[0]:.4f}, dec {low[1]:.4f} "
+        f"to {high[1]:.4f}). Convert them to degrees; if they are degrees, give '{name}' the unit "
+        "'deg'."
+    )
+
+
+class PositionColumns:
+    """The two columns of positions of a table of any origin, read in degrees.
+
+    Parameters
+    ----------
+    path : Path
+        The table, for errors.
+    schema : pa.Schema
+
+    Attributes
+    ----------
+    names : dict
+        The names of the columns "ra" and "dec".
+
+    Raises
+    ------
+    CatalogError
+        If they are missing or ambiguous, hold no numbers, or are in a unit that is no angle.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self.names = {role: find_column(path, schema.names, role) for role in ("ra", "dec")}
+        self._fields = [schema.field(name) for name in self.names.values()]
+        for column in self._fields:
+            _angle_in(path, column)
+        self._n = 0
+        self._low, self._high = np.full(2, np.inf), np.full(2, -np.inf)
+
+    def degrees(self, piece: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Positions [deg] of a piece of the table, converted from the columns' own units, (N,).
+
+        Where one of the two is missing, so is the other: NaN.
+
+        Raises
+        ------
+        CatalogError
+            If a position is off the sphere.
         """
-        if self.n < 20 or unit_of(self.file.schema.field(self.file.columns["ra"])):
-            return False
-        full_circle = 0 <= self.low[0] < 0.2 and 6.1 < self.high[0] <= 2 * np.pi
-        to_a_pole = 1.3 < max(-self.low[1], self.high[1]) <= np.pi / 2
-        return bool(full_circle and to_a_pole and min(self.low[1], -self.high[1]) >= -np.pi / 2)
+        ra, dec = (
+            floats(piece[column.name]) * _angle_in(self.path, column) for column in self._fields
+        )
+        known = np.isfinite(ra) & np.isfinite(dec)
+        ra, dec = np.where(known, ra, np.nan), np.where(known, dec, np.nan)
+        off = np.flatnonzero((np.abs(dec) > 90) | (ra < -180) | (ra > 360))
+        if len(off):
+            row = off[0]
+            raise CatalogError(
+                f"{self.path}: ra {ra[row]:g}, dec {dec[row]:g} deg in row {self._n + row} "
+                f"(counted from 0) is off the sphere; expected ra of -180 to 360 and dec of -90 to "
+                f"90 deg. Are '{self.names['ra']}' and '{self.names['dec']}' what their names say?"
+            )
+        if known.any():
+            both = np.stack([ra[known], dec[known]])
+            self._low = np.minimum(self._low, both.min(axis=1))
+            self._high = np.maximum(self._high, both.max(axis=1))
+        self._n += len(ra)
+        return ra, dec
+
+    def finish(self) -> None:
+        """Check all positions, once they were read.
+
+        Raises
+        ------
+        CatalogError
+            If they have no unit and look like radians.
+        """
+        no_unit = not unit_of(self._fields[0])
+        if no_unit and _look_like_radians(self._n, self._low, self._high):
+            raise _refuse_radians(self.path, self._low, self._high, self.names["ra"])
 
 
 def find_column(
@@ -375,41 +449,54 @@ def find_column(
     )
 
 
-def _check_degrees(path: Path, column: pa.Field) -> None:
-    """Refuse a column of positions that holds no numbers, or numbers in another unit."""
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise CatalogError(
-            f"{path}: column '{column.name}' is {column.type}; expected degrees as numbers. "
-            "Convert sexagesimal positions first."
-        )
-    from astropy import units
+def check_degrees(path: Path, column: pa.Field) -> None:
+    """Refuse a column of positions that holds no numbers, or numbers in another unit than degrees.
 
-    unit = unit_of(column)
-    meant = units.Unit(unit, parse_strict="silent") if unit else units.deg
-    degrees_misspelt = isinstance(meant, units.UnrecognizedUnit) and "deg" in unit.lower()
-    if meant != units.deg and not degrees_misspelt:
+    Raises
+    ------
+    CatalogError
+    """
+    if _angle_in(path, column) != 1.0:
         raise CatalogError(
-            f"{path}: column '{column.name}' is in '{unit}'; expected 'deg'. "
+            f"{path}: column '{column.name}' is in '{unit_of(column)}'; expected 'deg'. "
             "Convert the positions to degrees."
         )
 
 
+def _angle_in(path: Path, column: pa.Field) -> float:
+    """The unit of a column of positions [deg]; degrees where it declares none, or misspells them.
+
+    Raises
+    ------
+    CatalogError
+        If it holds no numbers, or is in no unit of angles.
+    """
+    if not is_number(column.type):
+        raise CatalogError(
+            f"{path}: column '{column.name}' is {column.type}; expected degrees as numbers. "
+            "Convert sexagesimal positions first."
+        )
+    own = unit_of(column)
+    if own in ("", "deg"):
+        return 1.0
+    from astropy import units
+
+    unit = units.Unit(own, parse_strict="silent")
+    if isinstance(unit, units.UnrecognizedUnit) and "deg" in own.lower():
+        return 1.0
+    if not unit.is_equivalent(units.deg):
+        raise CatalogError(
+            f"{path}: column '{column.name}' is in '{own}'; expected 'deg'. "
+            "Convert the positions to degrees."
+        )
+    return float(unit.to(units.deg))
+
+
 def _with_ids(path: Path, schema: pa.Schema, name: str) -> pa.Schema:
-    """The schema with ids as int64 or string, never null."""
+    """The schema with ids as `exact_ids` gives them, never null."""
     place = schema.get_field_index(name)
-    kind = schema.field(name).type
-    if pa.types.is_floating(kind):
-        raise CatalogError(
-            f"{path}: ids in '{name}' are floats ({kind}), where digits beyond 2^53 are lost. "
-            "Store them as int64 or string, or name another column with --id-col."
-        )
-    if not (pa.types.is_integer(kind) or pa.types.is_string(kind)):
-        raise CatalogError(
-            f"{path}: ids in '{name}' are {kind}; expected int64 or string. "
-            "Name another column with --id-col."
-        )
-    exact = pa.int64() if pa.types.is_integer(kind) else pa.string()
-    return schema.set(place, schema.field(name).with_type(exact).with_nullable(False))
+    kind = exact_id_type(schema.field(name), path)
+    return schema.set(place, schema.field(name).with_type(kind).with_nullable(False))
 
 
 def _repeated(keys: np.ndarray) -> np.ndarray:

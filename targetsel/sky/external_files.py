@@ -7,6 +7,7 @@ with its SHA-256, for the target list's footer.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,15 +19,16 @@ import pyarrow as pa
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import CatalogError
-from targetsel.sky.catalog import find_column
+from targetsel.sky.catalog import PositionColumns, find_column
 from targetsel.sky.positions import Places, Region, read_region, unit_vectors
-from targetsel.tables.columns import floats
 from targetsel.tables.files import sha256_of_file
+from targetsel.tables.fits import open_fits
 from targetsel.tables.formats import open_table
-from targetsel.tables.ids import keys_of
+from targetsel.tables.ids import exact_ids, keys_of
 
 ROWS_AT_A_TIME = 262_144
 _PIXEL_COLUMNS = ("pixel", "healpix", "ipix", "hpx", "pix")
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 T = TypeVar("T")
 
 
@@ -93,15 +95,15 @@ class ExternalFiles:
         """
         return self._read(name, place, read_region)
 
-    def pixels(self, name: str, place: SourceLocation) -> np.ndarray:
-        """The HEALPix pixels that a table lists.
+    def pixels(self, name: str, place: SourceLocation, nside: int) -> np.ndarray:
+        """The HEALPix pixels of this nside, nested, that a table lists.
 
         Raises
         ------
         RuleError
             If the file is missing, damaged, or has no column of pixels.
         """
-        return self._read(name, place, _pixels)
+        return self._read(name, place, _pixels, nside)
 
     def _read(self, name: str, place: SourceLocation, read: Callable[..., T], *rest: object) -> T:
         """The result of `read` for a file; errors point to where the file is named."""
@@ -132,10 +134,14 @@ class Ids:
     keys : ndarray of uint64
         Keys of the ids (see `tables.ids.keys_of`), in increasing order.
     sha256 : str
+    otherwise : str
+        An example of the ids as they are in the file, where they are numbers and those of the
+        catalog text, or text and those numbers; else empty.
     """
 
     keys: np.ndarray = field(repr=False, compare=False)
     sha256: str
+    otherwise: str = field(default="", compare=False)
 
     def found(self, ids: np.ndarray) -> np.ndarray:
         """Whether each source has one of the ids, shape (N,)."""
@@ -147,37 +153,87 @@ class Ids:
 
 
 def _ids(path: Path, column: str, name_in_catalog: str, integers: bool) -> Ids:
+    """The ids in a table, in the form of the catalog's: whole numbers or text."""
     table = open_table(path)
     name = find_column(
         path, table.schema.names, "source_id", "the key 'id'", column, name_in_catalog
     )
-    kind = table.schema.field(name).type
-    if integers != pa.types.is_integer(kind):
-        expected = "integers" if integers else "text"
-        raise CatalogError(f"{path}: ids in '{name}' are {kind}; the catalog's are {expected}")
-    keys = [np.empty(0, dtype=np.uint64)]
+    keys, examples = [np.empty(0, dtype=np.uint64)], []
     for piece in table.batches(ROWS_AT_A_TIME, [name]):
-        keys.append(keys_of(piece[name].drop_null().to_numpy()))
-    return Ids(np.unique(np.concatenate(keys)), f"{remembered(sha256_of_file, path)}:{name}")
+        ids = exact_ids(piece[name], name, path).drop_null()
+        examples += ids[:1].to_pylist()
+        if integers and pa.types.is_string(ids.type):
+            keys.append(keys_of(_whole_numbers(ids)))
+        else:
+            keys.append(keys_of((ids if integers else ids.cast(pa.string())).to_numpy(False)))
+    found = np.unique(np.concatenate(keys))
+    otherwise = ""
+    if examples and isinstance(examples[0], int) != integers:
+        otherwise = repr(examples[0])
+        if not len(found):
+            raise CatalogError(
+                f"{path}: ids in '{name}' are text such as {otherwise}, and those of the catalog "
+                f"in '{name_in_catalog}' whole numbers. Name the right column with the key 'id'."
+            )
+    return Ids(found, f"{remembered(sha256_of_file, path)}:{name}", otherwise)
+
+
+def _whole_numbers(texts: pa.Array) -> np.ndarray:
+    """The texts that are whole numbers as they are usually written: "12", and not "012"."""
+    whole = [int(text) for text in texts.to_pylist() if _WHOLE.fullmatch(text)]
+    return np.array([each for each in whole if -(2**63) <= each < 2**63], dtype=np.int64)
 
 
 def _vectors(path: Path) -> np.ndarray:
     """The positions in a table as unit vectors, shape (K, 3)."""
     table = open_table(path)
-    names = [find_column(path, table.schema.names, role) for role in ("ra", "dec")]
+    positions = PositionColumns(path, table.schema)
     vectors = [np.empty((0, 3))]
-    for piece in table.batches(ROWS_AT_A_TIME, names):
-        ra, dec = (floats(piece[name]) for name in names)
-        usable = np.isfinite(ra) & np.isfinite(dec)
+    for piece in table.batches(ROWS_AT_A_TIME, list(positions.names.values())):
+        ra, dec = positions.degrees(piece)
+        usable = np.isfinite(ra)
         vectors.append(unit_vectors(ra[usable], dec[usable]))
+    positions.finish()
     return np.concatenate(vectors)
 
 
-def _pixels(path: Path) -> np.ndarray:
-    """The HEALPix pixels that a table lists."""
+def _pixels(path: Path, nside: int) -> np.ndarray:
+    """The HEALPix pixels, nested, that a table lists; those of a table in RING order converted."""
     table = open_table(path)
-    for name in table.schema.names:
-        if name.lower() in _PIXEL_COLUMNS:
-            pieces = [piece[name].to_numpy() for piece in table.batches(ROWS_AT_A_TIME, [name])]
-            return np.concatenate([np.empty(0, dtype=np.int64), *pieces]).astype(np.int64)
-    raise CatalogError(f"{path}: no column of pixels; looked for {', '.join(_PIXEL_COLUMNS)}.")
+    usual = [name for name in table.schema.names if name.lower() in _PIXEL_COLUMNS]
+    if len(usual) != 1:
+        found = f"several columns of pixels: {', '.join(usual)}" if usual else "no column of pixels"
+        raise CatalogError(f"{path}: {found}; expected one of {', '.join(_PIXEL_COLUMNS)}.")
+    name, pieces = usual[0], [np.empty(0, dtype=np.int64)]
+    for piece in table.batches(ROWS_AT_A_TIME, usual):
+        numbers = exact_ids(piece[name], name, path)
+        if numbers.null_count or not pa.types.is_integer(numbers.type):
+            raise CatalogError(
+                f"{path}: column '{name}' is of type {piece[name].type}, or has gaps; expected "
+                "HEALPix pixels, which are whole numbers."
+            )
+        pieces.append(numbers.to_numpy())
+    pixels = np.concatenate(pieces)
+    own, ring = _scheme(path)
+    if own not in (None, nside):
+        raise CatalogError(f"{path}: its pixels are of nside {own}, not {nside}. Name its nside.")
+    if not ring or not len(pixels) or pixels.min() < 0 or pixels.max() >= 12 * nside**2:
+        return pixels
+    import cdshealpix.nested
+    import cdshealpix.ring
+
+    lon, lat = cdshealpix.ring.healpix_to_lonlat(pixels.astype(np.uint64), nside)
+    depth = nside.bit_length() - 1
+    return cdshealpix.nested.lonlat_to_healpix(lon, lat, depth, num_threads=1).astype(np.int64)
+
+
+def _scheme(path: Path) -> tuple[int | None, bool]:
+    """The nside that a FITS table of pixels states, and whether its pixels are in RING order."""
+    if Path(path.name.lower().removesuffix(".gz")).suffix not in (".fits", ".fit"):
+        return None, False
+    with open_fits(path) as units:
+        header = next(unit.header for unit in units if unit.header.get("XTENSION") == "BINTABLE")
+        nside, ordering = header.get("NSIDE"), str(header.get("ORDERING", "")).upper()
+    if ordering == "NUNIQ":
+        raise CatalogError(f"{path}: is a MOC; name it as a file of the footprint, not as pixels.")
+    return nside, ordering.startswith("RING")

@@ -204,7 +204,7 @@ class Shape(DocumentModel):
 
     def _of_pixels(self, shape: HealpixShape, files: ExternalFiles) -> Region:
         pixels, nside, place = shape.pixels, shape.nside, self.place_of()
-        listed = files.pixels(pixels, place) if isinstance(pixels, str) else pixels
+        listed = files.pixels(pixels, place, nside) if isinstance(pixels, str) else pixels
         numbers = np.asarray(listed, dtype=np.int64)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < 12 * nside**2:
             raise place.error(f"pixels of nside {nside} are 0 to {12 * nside**2 - 1}")

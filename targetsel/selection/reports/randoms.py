@@ -23,9 +23,8 @@ from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import all_hold
 from targetsel.selection.sources import Sources
-from targetsel.sky.catalog import Catalog, find_column
+from targetsel.sky.catalog import Catalog, PositionColumns, check_degrees
 from targetsel.sky.positions import SQUARE_DEGREES
-from targetsel.tables.columns import floats
 from targetsel.tables.files import check_output
 from targetsel.tables.formats import open_table
 from targetsel.tables.ids import uniform
@@ -131,11 +130,19 @@ def _provenance(
 def _read(path: Path) -> tuple[pa.Schema, Iterator[pa.Table]]:
     """The schema of a table of points, and its pieces."""
     table = open_table(path)
-    names = {role: find_column(path, table.schema.names, role) for role in ("ra", "dec")}
+    positions = PositionColumns(path, table.schema)
+    for name in positions.names.values():
+        check_degrees(path, table.schema.field(name))
     columns = [name for name in table.schema.names if name not in OWN]
-    schema = _schema(pa.schema([table.schema.field(name) for name in columns]), names)
-    pieces = table.batches(ROWS_AT_A_TIME, columns)
-    return schema, (_with_pixels(piece, schema, names) for piece in pieces)
+    schema = _schema(pa.schema([table.schema.field(name) for name in columns]), positions.names)
+
+    def pieces() -> Iterator[pa.Table]:
+        for piece in table.batches(ROWS_AT_A_TIME, columns):
+            usable = np.isfinite(positions.degrees(piece)[0])
+            yield _with_pixels(piece.filter(pa.array(usable)), schema, positions.names)
+        positions.finish()
+
+    return schema, pieces()
 
 
 def _made(per_deg2: float, seed: int) -> tuple[pa.Schema, Iterator[pa.Table]]:
@@ -167,10 +174,6 @@ def _schema(points: pa.Schema, names: Mapping[str, str]) -> pa.Schema:
 
 
 def _with_pixels(piece: pa.Table, schema: pa.Schema, names: Mapping[str, str]) -> pa.Table:
-    ra, dec = (floats(piece[names[role]]) for role in ("ra", "dec"))
-    usable = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
-    if not usable.all():
-        piece = piece.filter(pa.array(usable))
     columns = [*piece.columns, pa.array(Catalog(piece, dict(names)).healpix)]
     return pa.table(columns, schema=schema).combine_chunks()
 
