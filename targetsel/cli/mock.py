@@ -67,7 +67,7 @@ def mock(
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to write all files to.")] = Path("demo"),
     n: Annotated[
-        int | None, typer.Option("--n", min=1, help="Number of sources. Default: all 2,400.")
+        int | None, typer.Option("--n", min=1, help="Number of sources. Default: all 2,437.")
     ] = None,
     threads: ThreadsOption = None,
 ) -> None:

@@ -61,13 +61,10 @@ def write_evaluation(
 
     The folder is made if it is missing. Parameters and errors as of `evaluate`, and OutputError.
     """
-    if not folder.parent.is_dir():
-        raise OutputError(f"{folder}: the folder {folder.parent} does not exist. Create it first.")
-    if folder.exists() and not folder.is_dir():
+    if folder.is_file():
         raise OutputError(f"{folder}: is a file; expected a folder. Choose another name.")
-    for name in (TABLE, PAGE):
-        if folder.is_dir():
-            check_output(folder / name, (scored, truth))
+    for place in (folder / TABLE, folder / PAGE) if folder.is_dir() else (folder,):
+        check_output(place, (scored, truth))
     found = evaluate(scored, truth, rules, conditions, progress)
     folder.mkdir(exist_ok=True)
     found.figures.write(folder / TABLE, found.about)
@@ -89,9 +86,9 @@ def evaluate(
     scored, truth : Path
         See `KnownSources.read`.
     rules : sequence of str
-        Rule files whose classes are judged; without any, the shipped ones as far as they suit.
+        Rule files whose classes are evaluated. Default: the shipped ones, as far as they suit.
     conditions : sequence of str, optional
-        On proxies; the reliability of their probabilities is shown. `claims.CLAIMS` by default.
+        On proxies; the reliability of their probabilities is shown. Default: `claims.CLAIMS`.
 
     Raises
     ------
@@ -106,9 +103,9 @@ def evaluate(
     found = list(marginal_figures(of_latents, parts, resampling))
     if together is not None:
         found += joint_figures(together, parts, resampling)
-    progress("latents are judged")
+    progress("latents evaluated")
     found += marginal_figures(proxy_scores(known), parts, resampling)
-    progress("proxies are judged")
+    progress("proxies evaluated")
     for each in stated:
         found += reliability_figures(each, parts, resampling)
         found += member_figures(each, resampling)
@@ -116,7 +113,7 @@ def evaluate(
     usable = bool(names) and has_boosting()
     for each in stated:
         found += list_figures(each, photometry if usable else None, known, resampling)
-    progress("probabilities, and lists of targets, are judged")
+    progress("probabilities and lists of targets evaluated")
     about = _provenance(scored, truth) | _about(known, resampling)
     about |= {
         "not_evaluated": left_out,

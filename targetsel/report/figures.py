@@ -21,7 +21,8 @@ from targetsel.report.photometry import (
 )
 from targetsel.scored.known_sources import KnownSources
 from targetsel.statistics.resampling import Estimate
-from targetsel.tables.parquet import described, write_table
+from targetsel.tables.columns import Column, schema_of
+from targetsel.tables.parquet import write_table
 
 ALL = "all"
 FEWEST_PER_BIN = 300
@@ -61,15 +62,15 @@ class Figure:
         return cls(figure, of, subset, float(values[0]), float(low), float(high), n)
 
 
-_COLUMNS = {
-    "figure": (pa.string(), "what it is"),
-    "of": (pa.string(), "of which latent, proxy, claim or class"),
-    "subset": (pa.string(), "of which sources"),
-    "value": (pa.float64(), "the figure"),
-    "low": (pa.float64(), "lower end of its 95 % interval, from resampling groups"),
-    "high": (pa.float64(), "upper end of its 95 % interval"),
-    "n": (pa.int64(), "sources it rests on"),
-}
+COLUMNS = (
+    Column("figure", pa.string(), meaning="name of the figure"),
+    Column("of", pa.string(), meaning="the latent, proxy, claim or class"),
+    Column("subset", pa.string(), meaning="the sources that it is of"),
+    Column("value", pa.float64(), meaning="the figure"),
+    Column("low", pa.float64(), meaning="lower end of its 95 % interval, from resampling groups"),
+    Column("high", pa.float64(), meaning="upper end of its 95 % interval"),
+    Column("n", pa.int64(), meaning="number of sources it rests on"),
+)
 
 
 class Figures:
@@ -95,13 +96,10 @@ class Figures:
     def write(self, path: Path, footer: dict[str, Any]) -> None:
         """Write them as Parquet, with a footer."""
         columns = [
-            pa.array([getattr(each, name) for each in self], kind, from_pandas=True)
-            for name, (kind, _) in _COLUMNS.items()
+            pa.array([getattr(each, column.name) for each in self], column.type, from_pandas=True)
+            for column in COLUMNS
         ]
-        schema = pa.schema(
-            described(name, kind, description=about) for name, (kind, about) in _COLUMNS.items()
-        )
-        write_table(pa.table(columns, schema=schema), path, footer)
+        write_table(pa.table(columns, schema=schema_of(COLUMNS)), path, footer)
 
 
 @dataclass(frozen=True)

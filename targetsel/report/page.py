@@ -93,8 +93,8 @@ def _header(about: dict[str, Any]) -> str:
     calibration = about["calibration"]
     if isinstance(calibration, dict) and calibration.get("truth_sha256") == about["truth_sha256"]:
         paragraphs.append(
-            '<p class="warning">The calibration was fitted on this very truth file: these figures '
-            "are too good.</p>"
+            '<p class="warning">The calibration was fitted to this same truth file, so these '
+            "figures are too good.</p>"
         )
     items = "".join(f"<li>{escape(each)}</li>" for each in _facts(about))
     return "\n".join([*paragraphs, f"<ul>{items}</ul>"])
@@ -114,18 +114,18 @@ def _facts(about: dict[str, Any]) -> Iterable[str]:
     unknown = {name: count for name, count in about["truth_unknown"].items() if count}
     if unknown:
         counts = ", ".join(f"{name} {count:,}" for name, count in unknown.items())
-        yield f"Sources whose true proxy is not known, and does not count: {counts}."
+        yield f"Sources without a true value, by proxy, which its figures leave out: {counts}."
     if about["measurement_errors"]:
         yield "The errors of the true latents are added to their predicted scatter."
     if about["photometry"]:
         yield (
-            "Photometry alone: gradient boosting on " + ", ".join(about["photometry"]) + ", which "
-            "learns from these same sources, but is only asked about groups that it has not seen. "
-            "It so knows their population, which the ensemble need not."
+            "Photometry alone: gradient boosting on " + ", ".join(about["photometry"]) + ". It is "
+            "trained on these same sources, each predicted by a model that was not trained on its "
+            "group. So it knows their population, which the ensemble may not know."
             + (SIMULATED_PHOTOMETRY if about["simulated"] else "")
         )
     else:
-        yield f"No photometry alone: {about['no_photometry_because']}."
+        yield f"No comparison with photometry alone: {about['no_photometry_because']}."
     for each in about["not_evaluated"]:
         yield f"Left out: {each}"
     yield (
@@ -136,7 +136,7 @@ def _facts(about: dict[str, Any]) -> Iterable[str]:
 
 def _calibration(calibration: Any) -> str:
     if not calibration:
-        return "Not calibrated: as the networks predict."
+        return "Not calibrated: posteriors are as the networks predict them."
     if not isinstance(calibration, dict):
         return f"Calibrated ({calibration})."
     kind = "simulated" if calibration.get("simulated") else "real"

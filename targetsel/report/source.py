@@ -1,4 +1,4 @@
-"""Picture of one source: its cutout, expected spectrum, line strengths and verdicts of rules."""
+"""Picture of one source: its cutout, expected spectrum, line strengths and classes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from targetsel.tables.columns import unit_of
 from targetsel.tables.files import written_beside
 
 N_DRAWS = 256
-PLACE = {"left": 0.04, "right": 0.985, "bottom": 0.02, "top": 0.9, "wspace": 0.25, "hspace": 0.45}
+LAYOUT = {"left": 0.04, "right": 0.985, "bottom": 0.02, "top": 0.9, "wspace": 0.25, "hspace": 0.55}
 FORMATS = (".png", ".svg")
-OWNS = (
+SHOWN = (  # columns of the source that are written out
     "typicality",
     "typicality_reason",
     "epistemic",
@@ -56,7 +56,7 @@ def draw_source(
     ensemble : Ensemble
         The ensemble that scored the catalog; its decoder is used.
     rules : sequence of Rules
-        Rules whose classes are listed with their verdict and probability.
+        Rules whose classes are listed, with whether the source is a member and the probability.
 
     Raises
     ------
@@ -76,21 +76,23 @@ def draw_source(
     classes = [each for one in rules for each in explain(one, source_id, scored)]
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(12, 6.2))
-        panels = canvas.subplot_mosaic("iss;iss;ppw", width_ratios=(1, 1.5, 1.5), gridspec_kw=PLACE)
+        panels = canvas.subplot_mosaic(
+            "iss;iss;ppw", width_ratios=(1, 1.5, 1.5), gridspec_kw=LAYOUT
+        )
         _draw_cutout(panels["i"], store, own_id)
         _draw_spectrum(panels["s"], table, own_id, ensemble)
         _draw_proxies(panels["p"], table)
         _write_words(panels["w"], table, classes)
-        canvas.suptitle(f"{source_id}, by {_origin(ensemble)}", fontsize=11)
+        canvas.suptitle(f"Source {source_id}, predicted by {_origin(ensemble)}", fontsize=11)
         with written_beside(output) as beside:
             kind = output.suffix.lower().removeprefix(".")
             canvas.savefig(beside, format=kind, dpi=130, metadata=_dateless(kind))
 
 
 def _origin(ensemble: Ensemble) -> str:
-    """The ensemble's name, and whether it was trained on simulated images only."""
+    """The ensemble's name, and whether it was trained on simulated images."""
     tested = str(ensemble.card.get("validation", {}).get("on", ""))
-    simulated = ", which has learnt from simulated images" if "simulated" in tested else ""
+    simulated = ", which was trained on simulated images" if "simulated" in tested else ""
     return f"{ensemble.card.get('name', '')}{simulated}"
 
 
@@ -127,19 +129,20 @@ def _draw_spectrum(panel: Axes, table: pa.Table, source_id: np.ndarray, ensemble
     panel.set_xlim(wavelength[0], wavelength[-1])
     panel.set_ylim(0, 1.1 * np.quantile(high / level, 0.999))
     panel.set_xlabel("rest-frame vacuum wavelength [Angstrom]")
-    panel.set_ylabel("expected flux density\nmedian and 68 %", fontsize=8)
+    panel.set_ylabel("relative flux density\nmedian and 68 % interval", fontsize=8)
 
 
 def _draw_proxies(panel: Axes, table: pa.Table) -> None:
     """Medians and 68 % intervals, each relative to its own scale, with the numbers beside."""
     panel.set_axis_off()
-    panel.set_title("medians and 68 % intervals", fontsize=9, loc="left")
+    panel.set_title("line strengths: medians and 68 % intervals", fontsize=9, loc="left")
     names = proxy_names(table.schema)
     n_rows = max(-(-len(names) // 2), 1)
     for k, name in enumerate(names):
         low, middle, high = (table[name + end][0].as_py() for end in ("_q16", "", "_q84"))
         column, row = divmod(k, n_rows)
-        numbers = f"{middle:8.2f}  {low:.2f} to {high:.2f} {unit_of(table.schema.field(name))}"
+        unit = unit_of(table.schema.field(name)).replace("Angstrom", "Å")
+        numbers = f"{middle:8.2f}  {low:.2f} to {high:.2f} {unit}"
         panel.text(
             0.5 * column, 0.95 - row / n_rows, f"{name:14}{numbers}",
             transform=panel.transAxes, va="top", fontsize=8, family="monospace",
@@ -149,11 +152,11 @@ def _draw_proxies(panel: Axes, table: pa.Table) -> None:
 def _write_words(panel: Axes, table: pa.Table, classes: Sequence[Explanation]) -> None:
     panel.set_axis_off()
     lines = [
-        f"{name:18}{_short(table[name][0].as_py())}" for name in OWNS if name in table.schema.names
+        f"{name:20}{_short(table[name][0].as_py())}" for name in SHOWN if name in table.schema.names
     ]
     for each in classes:
-        chance = "" if each.probability is None else f"   P {each.probability:.2f}"
-        lines.append(f"{each.name:18}{'obeys' if each.passed else 'no':6}{chance}")
+        chance = "" if each.probability is None else f", P = {each.probability:.2f}"
+        lines.append(f"{each.name:20}{'member' if each.passed else 'not a member'}{chance}")
     for row, line in enumerate(lines):
         panel.text(
             0, 1 - row / max(len(lines), 9), line,

@@ -22,7 +22,13 @@ def test_a_source_is_drawn_with_its_lines_and_classes(targetsel, scored, sky):
     for name in ("one.svg", "again.svg", "one.png"):
         assert targetsel(*words, "-o", name).out == f"source {one(scored)} drawn in {name}\n"
     drawn = (sky / "one.svg").read_text()
-    for word in ("QUIESCENT", "ew_halpha", "[OIII]", "arcsec", f"{one(scored)}, by tiny"):
+    for word in (
+        "QUIESCENT",
+        "ew_halpha",
+        "[OIII]",
+        "arcsec",
+        f"Source {one(scored)}, predicted by tiny",
+    ):
         assert word in drawn, word
     assert (sky / "again.svg").read_text() == drawn
     assert (sky / "one.png").read_bytes().startswith(b"\x89PNG")

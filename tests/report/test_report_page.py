@@ -66,8 +66,8 @@ def test_the_page_names_ensemble_and_calibration(page):
 
 def test_a_calibration_fitted_on_the_same_truth_is_called_out(page):
     fitted = {"truth_sha256": "d" * 64}
-    assert "fitted on this very truth" in page(calibration=fitted, truth_sha256="d" * 64)
-    assert "fitted on this very truth" not in page(calibration=fitted, truth_sha256="e" * 64)
+    assert "fitted to this same truth" in page(calibration=fitted, truth_sha256="d" * 64)
+    assert "fitted to this same truth" not in page(calibration=fitted, truth_sha256="e" * 64)
 
 
 def test_what_was_left_out_is_told(page):
@@ -81,7 +81,7 @@ def test_what_was_left_out_is_told(page):
     assert "22 without a prediction" in text
     assert "d4000 3." in text
     assert "class X speaks of &lt;y&gt;" in text
-    assert "No photometry alone: there are no fluxes." in text
+    assert "No comparison with photometry alone: there are no fluxes." in text
 
 
 def test_the_tables_give_every_figure_of_all_sources_with_its_interval(page, found):
