@@ -1,0 +1,755 @@
+"""Damaged files: every reader on mutants of every kind of file that targetsel reads.
+
+    python benchmarks/damage.py --count 300 [--kind scored] [--seed 7] [--keep FOLDER]
+
+A mutant is a good file with some bytes changed, or with its structure changed: a column, key or
+card removed, renamed or of another type, nulls, NaN, huge numbers, lists of other lengths, footers
+and metadata lost. Its reader must take it or refuse it with a `TargetselError`. A traceback, a
+crash, over 10 s, over 2 GB of memory or a change of any file outside its output is a failure:
+the mutant is kept, with what happened, in a folder named after its kind, seed and number.
+
+`KINDS` says how a file of each kind is made and what reads it. All is drawn from the seed, so
+`--kind scored --seed 7 --only 123` makes that mutant again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from mutants import Random, damaged
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the files of tests
+
+from targetsel.cli import REFUSALS, app
+from targetsel.errors import TargetselError
+from targetsel.tables.files import one_command
+
+LIMIT_SECONDS = 10.0
+LIMIT_BYTES = 2 * 1024**3
+N_SOURCES = 60
+RULES = """schema: targetsel/rules/v1
+name: bright
+description: Targets of a test.
+seed: 3
+define:
+  strong: ew_halpha > 10 Angstrom
+footprint:
+  include: {cone: {ra: 180 deg, dec: 0 deg, radius: 180 deg}}
+exclude:
+  - {file: other.parquet, column: source_id}
+classes:
+  BRIGHT: {bit: 0, priority: 100, where: rmag < 30 mag}
+  STRONG: {bit: 1, priority: 90, where: [P(strong) > 0.1, rmag < 20 mag], limit: {total: 5}}
+"""
+LINES = """schema: targetsel/lines/v1
+lines:
+- {name: ew_mine, kind: emission, medium: vacuum, line: [3716.3, 3738.3], blue: [3696.3, 3716.3],
+   red: [3738.3, 3758.3], profile: [[3727.09, 0.42], [3729.88, 0.58]], source: by hand,
+   about: a width}
+- {name: twice, kind: formula, formula: 2 * ew_mine, unit: Angstrom, about: twice that}
+"""
+EXCLUDING = """schema: targetsel/rules/v1
+name: bright
+%s
+classes:
+  BRIGHT: {bit: 0, priority: 100, where: rmag < 30 mag}
+"""
+
+
+# --- kinds of files -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of file.
+
+    Attributes
+    ----------
+    make : callable
+        Makes good files in a folder, given the folder of `make_base`; gives the paths of those
+        that are to be damaged.
+    read : callable
+        Reads them; what it writes goes into ``out/`` of the folder.
+    writes : tuple of str
+        Names of files that reading may change, besides.
+    """
+
+    make: Callable[[Path, Path], list[Path]]
+    read: Callable[[Path], object]
+    writes: tuple[str, ...] = ()
+
+
+def command(*words: str) -> Callable[[Path], None]:
+    """A reader that runs a command of targetsel in the folder."""
+
+    def read(folder: Path) -> None:
+        with contextlib.chdir(folder), one_command():
+            app(list(words), standalone_mode=False)
+
+    return read
+
+
+def copied(*names: str, damaged: int = 1) -> Callable[[Path, Path], list[Path]]:
+    """Files and folders of the base; the first `damaged` of them are to be damaged."""
+
+    def make(base: Path, folder: Path) -> list[Path]:
+        for name in names:
+            source, target = base / name, folder / name
+            if source.is_dir():
+                shutil.copytree(source, target)
+            else:
+                shutil.copy(source, target)
+        places = [folder / name for name in names[:damaged]]
+        return [
+            each
+            for place in places
+            for each in (sorted(place.rglob("*")) if place.is_dir() else [place])
+            if each.is_file()
+        ]
+
+    return make
+
+
+def text(name: str, content: str, *others: str) -> Callable[[Path, Path], list[Path]]:
+    """One text file, and undamaged files of the base."""
+
+    def make(base: Path, folder: Path) -> list[Path]:
+        copied(*others, damaged=0)(base, folder)
+        (folder / name).write_text(content)
+        return [folder / name]
+
+    return make
+
+
+def make_base(base: Path) -> None:
+    """Make a small sky, an ensemble, and one file of each kind that commands write."""
+    from targetsel.mock.demonstration import write_demonstration
+    from targetsel.spectra.grid import wavelengths
+    from tests.conftest import tiny_ensemble
+
+    write_demonstration(base, N_SOURCES)
+    tiny_ensemble().write(base / "tiny")
+    (base / "other.parquet").write_bytes((base / "catalog.parquet").read_bytes())
+    (base / "bright.yaml").write_text(EXCLUDING % "")
+    strong = (EXCLUDING % "").replace("rmag < 30 mag", "P(ew_halpha > 10 Angstrom) > 0.01")
+    (base / "strong.yaml").write_text(strong)
+    (base / "desi.yaml").write_text(DESI_SETTINGS)
+    flux = np.stack([each.as_py() for each in pq.read_table(base / "spectra.parquet")["flux_true"]])
+    ids = pq.read_table(base / "catalog.parquet")["source_id"].to_numpy()
+    np.savez(base / "spectra.npz", flux=flux, ivar=np.full_like(flux, 1e4), source_id=ids,
+             wavelength=wavelengths(), redshift=np.zeros(len(ids)))  # fmt: skip
+    for words in (
+        "score catalog.parquet --ensemble tiny --threads 1",
+        "select --rules bright.yaml catalog.scored.parquet",
+        "spectra encode spectra.npz --decoder tiny -o latents.parquet",
+        "lines calibrate truth.parquet -o maps.json",
+    ):
+        try:
+            command(*words.split())(base)
+        except TargetselError as error:
+            print(f"not made: targetsel {words}: {error}", file=sys.stderr)
+
+
+def make_catalog(suffix: str) -> Callable[[Path, Path], list[Path]]:
+    def make(base: Path, folder: Path) -> list[Path]:
+        from astropy.table import Table
+
+        table = Table(pq.read_table(base / "catalog.parquet").to_pandas().to_dict("list"))
+        for name in ("ra", "dec"):
+            table[name].unit = "deg"
+        formats = {".xml": "votable", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits"}
+        table.write(folder / f"c{suffix}", format=formats[suffix])
+        return [folder / f"c{suffix}"]
+
+    return make
+
+
+def read_catalog(name: str) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        from targetsel.sky.catalog import CatalogFile
+
+        for _ in CatalogFile.open(folder / name).batches(64):
+            pass
+
+    return read
+
+
+def read_store(folder: Path) -> None:
+    from targetsel.imaging.store import CutoutStore
+
+    store = CutoutStore.open(folder / "cutouts")
+    store.read(store.source_ids())
+
+
+def make_images(base: Path, folder: Path) -> list[Path]:
+    from astropy.io import fits
+
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    ids = pq.read_table(base / "catalog.parquet")["source_id"].to_pylist()
+    for each in ids[:2]:
+        header = fits.Header({"MAGZERO": 22.5, "BUNIT": "nanomaggy", "CDELT1": -0.25 / 3600,
+                              "CDELT2": 0.25 / 3600, "CRPIX1": 16.5, "CRPIX2": 16.5,
+                              "CRVAL1": 10.0, "CRVAL2": 1.0, "CTYPE1": "RA---TAN",
+                              "CTYPE2": "DEC--TAN", "BANDS": "gr"})  # fmt: skip
+        data = rng.normal(size=(2, 32, 32)).astype(np.float32)
+        fits.PrimaryHDU(data, header).writeto(folder / "images" / f"{each}.fits")
+    shutil.copy(base / "catalog.parquet", folder)
+    return sorted((folder / "images").iterdir())
+
+
+def make_arrays(base: Path, folder: Path) -> list[Path]:
+    (folder / "images").mkdir()
+    ids = pq.read_table(base / "catalog.parquet")["source_id"].to_pylist()
+    for each in ids[:2]:
+        np.save(
+            folder / "images" / f"{each}.npy",
+            np.random.default_rng(each).normal(size=(2, 32, 32)).astype(np.float32),
+        )
+    shutil.copy(base / "catalog.parquet", folder)
+    return sorted((folder / "images").iterdir())
+
+
+PACK = ("cutouts", "pack", "images", "-o", "out/store", "--catalog", "catalog.parquet", "--bands",
+        "gr")  # fmt: skip
+
+
+def make_spectrum(base: Path, folder: Path) -> list[Path]:
+    from astropy.io import fits
+    from astropy.table import Table
+
+    from targetsel.spectra.rest_frame import Basis
+
+    loglam = np.arange(3.58, 3.9645, 1e-4)
+    grid = 3.53 + 0.00039 * np.arange(1000) + np.log10(1.1)
+    flux = 300 * np.interp(loglam, grid, Basis.shipped().mean)
+    primary = fits.PrimaryHDU()
+    primary.header["VACUUM"] = True
+    primary.header["BUNIT"] = "1E-17 erg/cm^2/s/Ang"
+    coadd = fits.BinTableHDU(
+        Table({"flux": flux, "loglam": loglam, "ivar": np.full_like(flux, 9)}), name="COADD"
+    )
+    redshift = fits.BinTableHDU(Table({"Z": [np.float32(0.1)]}), name="SPECOBJ")
+    fits.HDUList([primary, coadd, redshift]).writeto(folder / "s.fits")
+    return [folder / "s.fits"]
+
+
+def make_spectra(suffix: str) -> Callable[[Path, Path], list[Path]]:
+    def make(base: Path, folder: Path) -> list[Path]:
+        wavelength = np.linspace(3900.0, 8800.0, 600)
+        flux = np.exp(-(((wavelength - 6565) / 10) ** 2)) + 1
+        path = folder / f"s{suffix}"
+        if suffix == ".npz":
+            np.savez(path, wavelength=wavelength, flux=np.stack([flux, flux]),
+                     ivar=np.ones((2, 600)), redshift=np.array([0.1, 0.1]),
+                     source_id=np.array([1, 2]))  # fmt: skip
+        elif suffix == ".csv":
+            rows = [f"{w:.3f},{f:.5f},1.0" for w, f in zip(wavelength, flux, strict=True)]
+            path.write_text("\n".join(["wavelength,flux,ivar", *rows]) + "\n")
+        else:
+            table = {"source_id": [1, 2], "redshift": [0.1, 0.1], "flux": [flux, flux],
+                     "wavelength": [wavelength] * 2, "ivar": [np.ones(600)] * 2}  # fmt: skip
+            pq.write_table(pa.table(table), path)
+        return [path]
+
+    return make
+
+
+def make_listed(suffix: str) -> Callable[[Path, Path], list[Path]]:
+    """A list of ids, or of positions, to exclude."""
+
+    def make(base: Path, folder: Path) -> list[Path]:
+        from astropy.table import Table
+
+        copied("catalog.scored.parquet", damaged=0)(base, folder)
+        catalog = pq.read_table(base / "catalog.parquet").slice(0, 5)
+        place = folder / f"x{suffix}"
+        if suffix == ".parquet":
+            pq.write_table(catalog.select(["source_id", "ra", "dec"]), place)
+        else:
+            names = ("source_id", "ra", "dec")
+            table = Table({name: catalog[name].to_numpy() for name in names})
+            for name in ("ra", "dec"):
+                table[name].unit = "deg"
+            table.write(place)
+        (folder / "r.yaml").write_text(
+            EXCLUDING % f"exclude:\n  - {{file: x{suffix}, column: source_id}}\n"
+            f"  - {{file: x{suffix}, within: 2 arcsec}}"
+        )
+        return [place]
+
+    return make
+
+
+def make_region(suffix: str) -> Callable[[Path, Path], list[Path]]:
+    def make(base: Path, folder: Path) -> list[Path]:
+        from astropy.coordinates import Latitude, Longitude
+        from mocpy import MOC
+
+        copied("catalog.scored.parquet", damaged=0)(base, folder)
+        place = folder / f"m{suffix}"
+        if suffix == ".reg":
+            place.write_text(
+                'icrs\ncircle(180.0,0.0,60.0)\nbox(10.0,10.0,3600",1800",30)\n'
+                "polygon(10,10,20,10,20,20)\n"
+            )
+        else:
+            lon, lat = Longitude(180, "deg"), Latitude(0, "deg")
+            moc = MOC.from_cone(lon=lon, lat=lat, radius=Latitude(60, "deg"), max_depth=6)
+            moc.save(place, format={".fits": "fits", ".json": "json"}[suffix])
+        (folder / "r.yaml").write_text(EXCLUDING % f"footprint: {{include: {{file: m{suffix}}}}}")
+        return [place]
+
+    return make
+
+
+SELECT = ("select", "--rules", "r.yaml", "--dry-run", "catalog.scored.parquet")
+
+
+def make_assigned(base: Path, folder: Path) -> list[Path]:
+    from tests.handoff.assigned_by_hand import write_fba
+
+    copied("bright.targets.parquet", damaged=0)(base, folder)
+    targets = pq.read_table(base / "bright.targets.parquet")
+    places = zip(*(targets[name].to_pylist() for name in ("ra", "dec")), strict=True)
+    fibers = dict(zip(targets["target_id"].to_pylist(), places, strict=True))
+    write_fba(folder / "fba-000001.fits", dict(list(fibers.items())[:4]), list(fibers)[:8], tile=1)
+    return [folder / "fba-000001.fits"]
+
+
+def make_design(base: Path, folder: Path) -> list[Path]:
+    from tests.handoff.assigned_by_hand import write_design
+
+    copied("bright.targets.parquet", damaged=0)(base, folder)
+    rows = pq.read_table(base / "bright.targets.parquet").to_pylist()[:5]
+    design = [(row["target_id"], (row["ra"], row["dec"]), 1, 1) for row in rows]
+    write_design(folder / "pfsDesign-0x0000000000000001.fits", design)
+    return [folder / "pfsDesign-0x0000000000000001.fits"]
+
+
+def make_pickle(base: Path, folder: Path) -> list[Path]:
+    import torch
+
+    tensors = {"encoder.0.weight": torch.zeros(4, 3), "encoder.0.bias": torch.ones(4)}
+    torch.save(tensors, folder / "w.pth")
+    return [folder / "w.pth"]
+
+
+def read_weights(folder: Path) -> None:
+    from targetsel.weights.pickles import read_state_dict
+
+    read_state_dict(folder / "w.pth")
+
+
+def make_journal(base: Path, folder: Path) -> list[Path]:
+    from targetsel.tables.journal import Journal
+
+    journal = Journal(folder, {"survey": "ps1", "size": 64})
+    for k in range(6):
+        journal.add(f"source {k}", {"status": "ok"}, bytes(40 + k))
+    journal.close()
+    return [folder / name for name in ("settings.json", "journal.jsonl", "pieces")]
+
+
+def read_journal(folder: Path) -> None:
+    from targetsel.tables.journal import Journal
+
+    journal = Journal(folder, {"survey": "ps1", "size": 64})
+    try:
+        for k in range(6):
+            if (record := journal.record(f"source {k}")) is not None:
+                journal.piece(record)
+    finally:
+        journal.close()
+
+
+def shipped(module: str, name: str, target: str) -> Callable[[Path, Path], list[Path]]:
+    """A file that is shipped inside the package."""
+
+    def make(base: Path, folder: Path) -> list[Path]:
+        from importlib.resources import files
+
+        (folder / target).write_bytes((files(module) / name).read_bytes())
+        return [folder / target]
+
+    return make
+
+
+def both(*makers: Callable[[Path, Path], list[Path]]) -> Callable[[Path, Path], list[Path]]:
+    """Files of several makers; those of the first are to be damaged."""
+
+    def make(base: Path, folder: Path) -> list[Path]:
+        first, *_ = [maker(base, folder) for maker in makers]
+        return first
+
+    return make
+
+
+def make_calibration(base: Path, folder: Path) -> list[Path]:
+    from targetsel.scoring.ensemble import DEFAULT, find_ensemble
+
+    content = json.loads((find_ensemble(DEFAULT) / "calibration.json").read_text())
+    (folder / "calibration.json").write_text(
+        json.dumps(content | {"ensemble": {"name": "x", "sha256": CALIBRATED}})
+    )
+    return [folder / "calibration.json"]
+
+
+def read_calibration(folder: Path) -> None:
+    from targetsel.calibration.calibration import Calibration
+
+    Calibration.read(folder, CALIBRATED, 6)
+
+
+def make_priors(base: Path, folder: Path) -> list[Path]:
+    """Priors by the shipped ensemble, which has what they need."""
+    from targetsel.priors.files import PriorOptions, ScoredPosteriors, write_parquet
+
+    with contextlib.chdir(folder):
+        copied("catalog.parquet", "cutouts", damaged=0)(base, folder)
+        command("score", "catalog.parquet", "--threads", "1")(folder)
+        scored = Path("catalog.scored.parquet")
+        options = PriorOptions(None, None, 2, 0)
+        write_parquet(ScoredPosteriors.open(scored, "mock-ps1", options), Path("p.parquet"))
+    return [folder / "p.parquet"]
+
+
+def read_priors(folder: Path) -> None:
+    from targetsel.priors.files import PriorFile
+
+    file = PriorFile.open(folder / "p.parquet", "mock-ps1")
+    for each in list(file.rows)[:2]:
+        file.prior(each)
+
+
+def read_decoder(folder: Path) -> None:
+    from targetsel.spectra.decoder import Decoder
+
+    Decoder.read(folder / "tiny" / "decoder.safetensors")
+
+
+def read_ensemble(folder: Path) -> None:
+    from targetsel.scoring.ensemble import Ensemble
+
+    Ensemble.read(folder / "tiny")
+
+
+def one_of(name: str, *others: str) -> Callable[[Path, Path], list[Path]]:
+    """One file within a folder of the base is to be damaged."""
+
+    def make(base: Path, folder: Path) -> list[Path]:
+        copied(Path(name).parts[0], *others, damaged=0)(base, folder)
+        return [folder / name]
+
+    return make
+
+
+CALIBRATED = "c" * 64  # what the ensemble of the calibration is said to hash to
+SCORED, TARGETS = "catalog.scored.parquet", "bright.targets.parquet"
+DESI_SETTINGS = "epoch: 2027.0\nobsconditions: DARK|BRIGHT\ndesi_target: SCND_ANY\n"
+KINDS: dict[str, Kind] = {
+    "catalog-parquet": Kind(copied("catalog.parquet"), read_catalog("catalog.parquet")),
+    **{
+        f"catalog-{suffix}": Kind(make_catalog(f".{suffix}"), read_catalog(f"c.{suffix}"))
+        for suffix in ("fits", "xml", "ecsv", "csv")
+    },
+    "scored": Kind(
+        copied(SCORED, "bright.yaml"),
+        command("select", "--rules", "bright.yaml", SCORED, "-o", "out/t.parquet"),
+    ),
+    "scored-maps": Kind(
+        copied(SCORED, "maps.json"),
+        command("lines", "apply", SCORED, "--maps", "maps.json", "-o", "out/c.parquet"),
+    ),
+    "targets": Kind(copied(TARGETS), command("density", TARGETS)),
+    "targets-export": Kind(
+        copied(TARGETS, "desi.yaml"),
+        command(
+            "export", TARGETS, "--for", "desi", "--config", "desi.yaml", "--assume-still",
+            "-o", "out/t.fits",
+        ),
+    ),
+    "truth": Kind(
+        copied("truth.parquet", SCORED, "strong.yaml"),
+        command("forecast", "--rules", "strong.yaml", SCORED, "--calibration", SCORED,
+                "--truth", "truth.parquet"),
+    ),
+    "latents": Kind(
+        copied("latents.parquet", SCORED, "tiny"),
+        command("compare", SCORED, "--spectra", "latents.parquet", "--ensemble", "tiny",
+                "-o", "out/c.parquet"),
+    ),
+    "cutouts": Kind(copied("cutouts"), read_store),
+    "images-fits": Kind(make_images, command(*PACK)),
+    "images-npy": Kind(
+        make_arrays, command(*PACK, "--pixel-scale", "0.25", "--zeropoint", "22.5")
+    ),
+    "spectra-fits": Kind(make_spectrum, command("spectra", "measure", "s.fits", "-o", "out/m")),
+    **{
+        f"spectra-{suffix}": Kind(
+            make_spectra(f".{suffix}"),
+            command("spectra", "measure", f"s.{suffix}", "--redshift", "0.1", "-o", "out/m"),
+        )
+        for suffix in ("npz", "csv", "parquet")
+    },
+    "rules": Kind(text("r.yaml", RULES, SCORED, "other.parquet"), command(*SELECT)),
+    **{
+        f"excluded-{suffix}": Kind(make_listed(f".{suffix}"), command(*SELECT))
+        for suffix in ("parquet", "csv", "fits", "ecsv")
+    },
+    **{
+        f"region-{suffix}": Kind(make_region(f".{suffix}"), command(*SELECT))
+        for suffix in ("reg", "fits", "json")
+    },
+    "calibration": Kind(make_calibration, read_calibration),
+    "card": Kind(one_of("tiny/card.json"), read_ensemble),
+    "safetensors": Kind(one_of("tiny/decoder.safetensors"), read_decoder),
+    "weights": Kind(make_pickle, read_weights),
+    "journal": Kind(make_journal, read_journal, ("settings.json", "journal.jsonl", "pieces")),
+    "settings": Kind(
+        text("s.yaml", DESI_SETTINGS, TARGETS),
+        command("export", TARGETS, "--for", "desi", "--assume-still", "--config", "s.yaml",
+                "-o", "out/t.fits"),
+    ),
+    "assigned-desi": Kind(
+        make_assigned, command("import-assignment", TARGETS, "fba-000001.fits", "-o", "out/left")
+    ),
+    "assigned-pfs": Kind(
+        make_design,
+        command("import-assignment", TARGETS, "pfsDesign-0x0000000000000001.fits", "-o", "out/l"),
+    ),
+    "priors": Kind(make_priors, read_priors),
+    "maps": Kind(
+        copied("maps.json", SCORED),
+        command("lines", "apply", SCORED, "--maps", "maps.json", "-o", "out/c.parquet"),
+    ),
+    "lines": Kind(text("l.yaml", LINES), command("lines", "show", "--lines", "l.yaml")),
+    "spectrograph": Kind(
+        both(shipped("targetsel.observing", "data/desi.yaml", "s.yaml"), copied(SCORED)),
+        command("observe", SCORED, "--spectrograph", "s.yaml", "--size", "1arcsec",
+                "--line", "ew_halpha", "-o", "out/o.parquet"),
+    ),
+    "variation": Kind(
+        text("v.yaml", "link: 0.5\nseeing: 1.2\nzero_point: {g: 0.03}\nredshift: [0.02, 0.1]\n"),
+        command("mock", "--n", "1", "--workers", "1", "--variation", "v.yaml", "-o", "out/sky"),
+    ),
+}  # fmt: skip
+
+
+# --- reading under limits -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A mutant that was neither read nor refused."""
+
+    kind: str
+    number: int
+    what: str
+    detail: str = ""
+
+
+@dataclass
+class Tally:
+    """Mutants of one kind."""
+
+    read: int = 0
+    refused: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+
+def generator(seed: int, kind: str, number: int) -> Random:
+    return np.random.default_rng([seed, zlib.crc32(kind.encode()), number])
+
+
+def outcome(kind: Kind, folder: Path) -> tuple[str, str]:
+    """ "read" or "refused", or else what went wrong and its traceback."""
+    (folder / "out").mkdir(exist_ok=True)
+    before = _contents(folder, kind)
+    try:
+        with (
+            open(os.devnull, "w") as null,
+            contextlib.redirect_stdout(null),
+            contextlib.redirect_stderr(null),
+        ):
+            kind.read(folder)
+        found, detail = "read", ""
+    except BaseException as error:
+        found, detail = _judged(error), traceback.format_exc()
+    if found in ("read", "refused") and _contents(folder, kind) != before:
+        found, detail = "changed a file that it read, or wrote outside its output", ""
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    return found, detail
+
+
+def _judged(error: BaseException) -> str:
+    if isinstance(error, TargetselError):
+        line = str(error)
+        return "refused" if "\n" not in line and len(line) < 2000 else "message of several lines"
+    if isinstance(error, SystemExit) and error.code in (0, 1, 2):
+        return "refused"
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        return "refused"
+    names = {each.__name__ for each in type(error).__mro__}
+    return "refused" if names & {"ClickException", "Exit"} else type(error).__name__
+
+
+def _contents(folder: Path, kind: Kind) -> list[tuple[str, int, int]]:
+    return sorted(
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file() and "out" not in path.parts and path.name not in kind.writes
+    )
+
+
+def try_kind(
+    name: str, base: Path, seed: int, numbers: list[int], keep: Path | None = None
+) -> Tally:
+    """Read mutants of one kind, each in a process that is replaced when it dies or hangs."""
+    kind, tally = KINDS[name], Tally()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        with contextlib.redirect_stdout(io.StringIO()):
+            good = {path: path.read_bytes() for path in kind.make(base, place)}
+        found, detail = outcome(kind, place)
+        if found != "read":
+            tally.failures.append(Failure(name, -1, f"good files were not read: {found}", detail))
+            return tally
+        left = list(numbers)
+        while left:
+            for number, what, detail in _forked(kind, name, place, good, seed, list(left)):
+                left.remove(number)
+                if what in ("read", "refused"):
+                    setattr(tally, what, getattr(tally, what) + 1)
+                    continue
+                tally.failures.append(Failure(name, number, what, detail))
+                if keep is not None:
+                    _keep(keep / f"{name}-{seed}-{number}", good, name, seed, number, what, detail)
+    return tally
+
+
+def mutant(good: dict[Path, bytes], name: str, seed: int, number: int) -> tuple[Path, bytes]:
+    """Which file of a kind is damaged, and its bytes."""
+    rng = generator(seed, name, number)
+    path = sorted(good)[rng.integers(len(good))]
+    return path, damaged(path, good[path], rng)
+
+
+def _forked(
+    kind: Kind, name: str, place: Path, good: dict[Path, bytes], seed: int, numbers: list[int]
+) -> Iterator[tuple[int, str, str]]:
+    """Results of mutants, until all are done or one ends the process."""
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(receiver)
+        _work(kind, name, place, good, seed, numbers, sender)
+    os.close(sender)
+    done, said, hung = 0, b"", False
+    while done < len(numbers) and not hung:
+        ready, _, _ = select.select([receiver], [], [], LIMIT_SECONDS)
+        piece = os.read(receiver, 1 << 16) if ready else b""
+        hung = not ready
+        if not piece:
+            break
+        *lines, said = (said + piece).split(b"\n")
+        for line in lines:
+            yield numbers[done], *json.loads(line)
+            done += 1
+    os.close(receiver)
+    if hung:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    for path, content in good.items():
+        path.write_bytes(content)
+    if done < len(numbers):
+        what = f"over {LIMIT_SECONDS:g} s" if hung else f"the process died (status {status})"
+        yield numbers[done], what, ""
+
+
+def _work(
+    kind: Kind, name: str, place: Path, good: dict[Path, bytes], seed: int, numbers: list[int],
+    sender: int,
+) -> None:  # fmt: skip
+    """The life of a process that reads mutants; it does not return."""
+    try:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limit = used + LIMIT_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        with os.fdopen(sender, "wb", buffering=0) as pipe:
+            for number in numbers:
+                path, content = mutant(good, name, seed, number)
+                path.write_bytes(content)
+                found = outcome(kind, place)
+                for each, before in good.items():
+                    each.write_bytes(before)
+                pipe.write(json.dumps(found).encode() + b"\n")
+    except BaseException:
+        traceback.print_exc()
+        os._exit(3)
+    os._exit(0)
+
+
+def _keep(
+    folder: Path, good: dict[Path, bytes], name: str, seed: int, number: int, what: str, detail: str
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    path, content = mutant(good, name, seed, number)
+    (folder / path.name).write_bytes(content)
+    (folder / "what.txt").write_text(
+        f"{what}\npython benchmarks/damage.py --kind {name} --seed {seed} --only {number}\n{detail}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="default: all")
+    parser.add_argument("--count", type=int, default=100, help="mutants of each kind")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int, help="the number of one mutant")
+    parser.add_argument("--keep", type=Path, default=Path("damaged"), help="folder of failures")
+    given = parser.parse_args()
+    numbers = list(range(given.count)) if given.only is None else [given.only]
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        with contextlib.redirect_stdout(io.StringIO()):
+            make_base(base)
+        for name in given.kind or KINDS:
+            start = time.monotonic()
+            tally = try_kind(name, base, given.seed, numbers, given.keep)
+            failed += len(tally.failures)
+            print(
+                f"{name:18} {tally.read:6} read {tally.refused:6} refused "
+                f"{len(tally.failures):4} failed  {time.monotonic() - start:6.1f} s",
+                flush=True,
+            )
+            for each in tally.failures[: 5 if given.only is None else 1]:
+                last = each.detail.strip().splitlines()
+                print(f"    {each.number}: {each.what}  {last[-1][:150] if last else ''}")
+                if given.only is not None or each.number < 0:
+                    print(each.detail)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

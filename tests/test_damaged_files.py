@@ -1,0 +1,80 @@
+"""Damaged files of every kind are read or refused: a bounded run of benchmarks/damage.py."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import damage
+
+SEED = 1
+COUNT = {"priors": 1, "latents": 2, "journal": 3}  # of slow ones; 5 of others
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    damage.make_base(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", damage.KINDS)
+def test_mutants_are_read_or_refused(base, kind):
+    tally = damage.try_kind(kind, base, SEED, list(range(COUNT.get(kind, 5))))
+    assert tally.failures == []
+    assert tally.read + tally.refused == COUNT.get(kind, 5)
+
+
+def fails(_: Path) -> None:
+    raise KeyError("bug")
+
+
+def hangs(_: Path) -> None:
+    time.sleep(60)
+
+
+def dies(_: Path) -> None:
+    os._exit(9)
+
+
+def strays(folder: Path) -> None:
+    (folder / "stray").write_text("")
+
+
+def fills_memory(_: Path) -> None:
+    np.ones(3 * 1024**3, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("misbehaves", "what"),
+    [
+        (fails, "KeyError"),
+        (hangs, "over 0.5 s"),
+        (dies, "the process died"),
+        (strays, "changed a file that it read, or wrote outside its output"),
+        (fills_memory, "MemoryError"),
+    ],
+)
+def test_what_a_reader_must_not_do_is_found_and_kept(monkeypatch, tmp_path, misbehaves, what):
+    def make(_: Path, folder: Path) -> list[Path]:
+        (folder / "good.bin").write_bytes(b"good")
+        return [folder / "good.bin"]
+
+    def read(folder: Path) -> None:
+        if (folder / "good.bin").read_bytes() != b"good":
+            misbehaves(folder)
+
+    monkeypatch.setitem(damage.KINDS, "planted", damage.Kind(make, read))
+    monkeypatch.setattr(damage, "LIMIT_SECONDS", 0.5)
+    tally = damage.try_kind("planted", tmp_path, SEED, [3, 4], tmp_path / "kept")
+    assert [each.number for each in tally.failures] == [3, 4]
+    assert all(each.what.startswith(what) for each in tally.failures)
+    kept = (tmp_path / "kept" / f"planted-{SEED}-3" / "what.txt").read_text()
+    assert f"--kind planted --seed {SEED} --only 3" in kept
