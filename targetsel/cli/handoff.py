@@ -77,7 +77,9 @@ def export(
     )
     check_output(output, [targets, *([config] if config else [])])
     options = ExportOptions(bin_priorities, assume_still, tuple(magnitude or ()))
-    done = export_targets(TargetList.read(targets), tool, settings, output, options)
+    done = export_targets(
+        TargetList.read(targets, needs_footer=False), tool, settings, output, options
+    )
     n = len(done.targets)
     typer.echo(f"{counted(n, 'target')} for {tool.title} written to {output}")
     for beside in done.files[1:]:
@@ -128,7 +130,12 @@ def import_assignment(
         f"{targets.name.removesuffix(TARGETS).removesuffix('.parquet')}.left-over{TARGETS}"
     )
     check_output(output, [targets, *assigned, *([ids] if ids else [])])
-    result = join(TargetList.read(targets), map(Pointing.read, assigned), ids, proposal or ())
+    result = join(
+        TargetList.read(targets, needs_footer=False),
+        map(Pointing.read, assigned),
+        ids,
+        proposal or (),
+    )
     for match in result.matches:
         typer.echo(_matched(match))
     show_assignment(result)
@@ -226,7 +233,7 @@ def assign(
         "n_fibers": fibers, "diameter": diameter, "patrol": patrol, "separation": separation
     }  # fmt: skip
     chosen = replace(chosen, **{name: n for name, n in numbers.items() if n is not None})
-    list_of_targets = TargetList.read(targets)
+    list_of_targets = TargetList.read(targets, needs_footer=False)
     show(list_of_targets, simulate_pointing(list_of_targets, chosen, ra, dec))
 
 

@@ -22,7 +22,7 @@ from astropy.table import Table
 
 from targetsel.errors import HandoffError
 from targetsel.handoff.files import read_fits
-from targetsel.handoff.prepare import check_list
+from targetsel.handoff.prepare import checked
 from targetsel.handoff.tool import names_of
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import separation
@@ -226,7 +226,7 @@ def join(
     pointings = tuple(pointings)
     if len(targets) == 0:
         raise HandoffError("the list has no targets; there is nothing to join to.")
-    check_list(targets)
+    targets = checked(targets)
     _check_different(pointings)
     known = _ids_of_tool(targets, ids)
     times = np.zeros(len(targets), dtype=np.int64)

@@ -70,6 +70,7 @@ RANGES = {
     "EXTENT_PARAMETER": (0.1, 100),
     "EXTENT_INDEX": (0.1, 10),
 }
+UNITS = {"sersic_radius": "arcsec", "reddening": "mag"}  # of columns that settings name
 RESOLUTIONS = {"LRS": 1, "HRS": 2}
 # A flat profile (1) would take magnitudes per square arcsecond, which target lists do not have.
 EXTENTS = {"point": 0, "sersic": 2}
@@ -188,7 +189,7 @@ def _numbers(
     """A column of the list that the setting names, or its number, for all or by class."""
     given = getattr(settings, key) or {}
     if given.get(ALL) in targets.table.column_names:
-        return targets.number(given[ALL])
+        return targets.number(given[ALL], UNITS.get(key, ""))
     texts = settings.by_class(key, targets.program, None if default is None else repr(default))
     try:
         values = texts.astype(float)

@@ -17,19 +17,10 @@ from astropy.time import Time
 from targetsel.errors import HandoffError
 from targetsel.handoff.settings import EPOCHS, EpochSettings, ToolSettings
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, names_of
-from targetsel.selection.target_list import TARGETS, TargetList
-from targetsel.tables.columns import NEVER, floats
+from targetsel.selection.target_list import TargetList, as_declared
+from targetsel.tables.columns import floats
 
 FASTEST = 20_000.0  # mas/yr, about twice the motion of Barnard's star
-_NEEDED = (
-    *("target_id", "source_id", "ra", "dec", "priority", "subpriority", "program", "target_bits"),
-    *("ref_epoch", "pmra", "pmdec", "n_obs"),
-)
-_LIST = replace(
-    TARGETS,
-    columns=tuple(replace(each, required=each.name in _NEEDED) for each in TARGETS.columns),
-    error=HandoffError,
-)
 
 
 @dataclass(frozen=True)
@@ -62,12 +53,11 @@ def prepare(
     Raises
     ------
     HandoffError
-        If the list is not sound (see `check_list`); there are more targets, larger ids or more
+        If the list is not sound (see `checked`); there are more targets, larger ids or more
         priorities than the tool takes, names with characters it does not know or twice the same,
         or no proper motions or epochs where it needs them.
     """
-    table = targets.table
-    n = table.num_rows
+    n = len(targets)
     if n == 0:
         raise HandoffError(f"the list has no targets; there is nothing to hand to '{tool.name}'.")
     if tool.max_targets is not None and n > tool.max_targets:
@@ -75,7 +65,7 @@ def prepare(
             f"the list has {n} targets; '{tool.name}' takes {tool.max_targets} at most. "
             "Select fewer with `limit:`."
         )
-    check_list(targets)
+    table = checked(targets).table
     ra, dec, epoch, pmra, pmdec = _positions(table, tool, settings, options.assume_still)
     own = table["priority"].to_numpy().astype(np.int64)
     priority = own if tool.priorities is None else _mapped(own, tool, options.bin_priorities)
@@ -96,40 +86,38 @@ def prepare(
 # --- checks ---------------------------------------------------------------------------------------
 
 
-def check_list(targets: TargetList) -> None:
-    """Refuse a list whose columns or values cannot be those of targets.
+def checked(targets: TargetList) -> TargetList:
+    """The list with its columns in their declared types and units, if they can be those of targets.
 
     Raises
     ------
     HandoffError
-        If a column is missing, there twice, of another type or has gaps; ids are negative or not
-        unique; positions, motions, epochs, sub-priorities or numbers of observations are
+        If a column is missing, there twice, of another type or unit, or has gaps; ids are negative
+        or not unique; positions, motions, epochs, sub-priorities or numbers of observations are
         impossible; or a target class has a name of several lines.
     """
-    table = targets.table
-    _LIST.check(table.schema, "the list")
-    for column in _LIST.columns:
-        if column.required and column.null_when == NEVER and table[column.name].null_count:
-            raise HandoffError(f"the list's column '{column.name}' has gaps. Select anew.")
+    table = as_declared(targets.table, "the list", HandoffError)
     target_id = table["target_id"].to_numpy()
     if len(np.unique(target_id)) != len(target_id):
         raise HandoffError("the list has several targets of one target_id. Select anew.")
-    number = {each: floats(table[each]) for each in _NEEDED if each not in ("source_id", "program")}
-    ra, dec, subpriority = number["ra"], number["dec"], number["subpriority"]
+    ra, dec, subpriority, since, n_obs = (
+        floats(table[name]) for name in ("ra", "dec", "subpriority", "ref_epoch", "n_obs")
+    )
     _check(table, "target_id", target_id >= 0, "no negative ids")
     _check(table, "ra", (ra >= 0) & (ra < 360), "0 to 360 deg")
     _check(table, "dec", np.abs(dec) <= 90, "-90 to 90 deg")
     _check(table, "subpriority", (subpriority >= 0) & (subpriority < 1), "0 to 1, without 1")
     for name in ("pmra", "pmdec"):
-        unknown = np.isnan(number[name])
-        _check(table, name, unknown | (np.abs(number[name]) <= FASTEST), "a motion in mas/yr")
-    since, n_obs = number["ref_epoch"], number["n_obs"]
+        motion = floats(table[name])
+        plausible = np.isnan(motion) | (np.abs(motion) <= FASTEST)
+        _check(table, name, plausible, "a motion in mas/yr")
     plausible = np.isnan(since) | (since == 0) | ((since > EPOCHS[0]) & (since < EPOCHS[1]))
     _check(table, "ref_epoch", plausible, "a Julian year, or nothing")
     _check(table, "n_obs", np.isnan(n_obs) | (n_obs >= 1), "1 or more, or nothing")
     for name in table["program"].unique().to_pylist():
         if not name.isprintable():
             raise HandoffError(f"the list has a target class {name!r}; expected one line of text.")
+    return replace(targets, table=table)
 
 
 def _check(table: pa.Table, name: str, right: np.ndarray, expected: str) -> None:

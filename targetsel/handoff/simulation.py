@@ -17,7 +17,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from targetsel.errors import HandoffError, did_you_mean
-from targetsel.handoff.prepare import check_list
+from targetsel.handoff.prepare import checked
 from targetsel.selection.target_list import TargetList
 
 MOST_FIBERS = 100_000
@@ -137,8 +137,7 @@ def simulate(
         not sound.
     """
     _check(instrument, ra, dec)
-    check_list(targets)
-    table = targets.table
+    table = checked(targets).table
     here = offsets(table["ra"].to_numpy(), table["dec"].to_numpy(), ra, dec)
     inside = _reach(here, instrument.shape) <= 1800 * instrument.diameter
     rows = np.flatnonzero(inside)

@@ -19,7 +19,7 @@ from targetsel.errors import HandoffError, did_you_mean
 from targetsel.handoff.settings import FilterSettings, ToolSettings
 from targetsel.photometry.bands import Band
 from targetsel.photometry.columns import CatalogPhotometry
-from targetsel.tables.columns import floats
+from targetsel.tables.columns import floats, in_unit, is_number
 
 BANDS = ("r", "i", "z", "g", "y", "u", "j", "h", "k")
 UNKNOWN = 99.0  # magnitude where there is no flux
@@ -206,11 +206,17 @@ class ToolTable:
     def photometry(self) -> CatalogPhotometry:
         return CatalogPhotometry.of(self.table, self.magnitudes)
 
-    def number(self, name: str) -> np.ndarray:
-        """A column of the list as float64, NaN where it is null or absent, shape (M,)."""
+    def number(self, name: str, unit: str = "") -> np.ndarray:
+        """A column of the list as float64 in `unit`, NaN where it is null or absent, shape (M,).
+
+        Columns that every list has are in their declared units already.
+        """
         if name not in self.table.column_names:
             return np.full(len(self), np.nan)
-        return floats(self.table[name])
+        field = self.table.schema.field(name)
+        if not is_number(field.type):
+            raise HandoffError(f"the list's column '{name}' is {field.type}; expected numbers.")
+        return floats(in_unit(self.table[name], field, unit, "the list", HandoffError))
 
     def filled(self, name: str, default: float) -> np.ndarray:
         """The same with `default` in place of NaN."""

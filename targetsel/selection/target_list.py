@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from targetsel.errors import CatalogError
+from targetsel.errors import CatalogError, TargetselError
 from targetsel.rules import formula as f
 from targetsel.rules.columns import STATISTICS, CatalogColumns, footer
 from targetsel.rules.plan import ClassFormulas, Plan, plan
@@ -32,10 +31,12 @@ from targetsel.tables.columns import (
     floats,
     in_unit,
     is_number,
+    is_text,
     unit_of,
 )
-from targetsel.tables.ids import uniform
-from targetsel.tables.parquet import read_footer, write_table
+from targetsel.tables.ids import EXACT_IN_FLOATS, exact_ids, uniform
+from targetsel.tables.parquet import footer_in, write_table
+from targetsel.tables.reading import ParquetReader, reason
 from targetsel.version import __version__
 
 FORMAT = "targetsel/targets/v1"
@@ -131,18 +132,106 @@ class TargetList:
         write_table(self.table, Path(path), self.footer)
 
     @classmethod
-    def read(cls, path: Path) -> TargetList:
-        """A list that `write` wrote.
+    def read(cls, path: Path, needs_footer: bool = True) -> TargetList:
+        """A target list, with the columns of `TARGETS` in their types and units.
+
+        Parameters
+        ----------
+        path : Path
+        needs_footer : bool
+            Whether the footer must be there, which names the classes; programs that rewrite a
+            file lose it.
 
         Raises
         ------
         CatalogError
             If the file is missing, damaged or not a target list.
         """
-        provenance = read_footer(Path(path))
-        if provenance.get("format") != FORMAT:
-            raise CatalogError(f"{path}: not a target list of targetsel (it lacks {FORMAT}).")
-        return cls(pq.read_table(path).replace_schema_metadata(None), provenance)
+        path = Path(path)
+        with ParquetReader(path) as file:
+            provenance = footer_in(file.footer_entries)
+            table = file.read().replace_schema_metadata(None)
+        if (needs_footer or "format" in provenance) and provenance.get("format") != FORMAT:
+            raise CatalogError(
+                f"{path}: not a target list of targetsel, or rewritten by a program that loses "
+                f"its footer (it lacks {FORMAT}). Give the file that targetsel select wrote."
+            )
+        return cls(as_declared(table, path), provenance)
+
+
+def as_declared(
+    table: pa.Table, place: Path | str, error: type[TargetselError] = CatalogError
+) -> pa.Table:
+    """A table of targets with the columns of `TARGETS` in their types and units.
+
+    Programs that rewrite a file lose units, keep whole numbers with gaps as floats, and empty
+    columns without a type. Columns that may be null are added where they are missing.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, if a column is missing, there twice, of another kind or unit, or has gaps
+        where there may be none.
+    """
+    for name in table.column_names:
+        if table.column_names.count(name) > 1:
+            raise error(f"{place}: has several columns '{name}'; expected one. Select anew.")
+    for column in TARGETS.columns:
+        if column.name not in table.column_names and column.null_when != NEVER:
+            table = table.append_column(column.field, pa.nulls(len(table), column.type))
+        elif column.name in table.column_names:
+            at = table.schema.get_field_index(column.name)
+            found, own = table.schema.field(at), table[at]
+            values = _declared(own, found, column, place, error)
+            if values is not own or unit_of(found) != column.unit:
+                table = table.set_column(at, column.field.with_type(values.type), values)
+            if column.null_when == NEVER and values.null_count:
+                raise error(f"{place}, column '{column.name}': has gaps. Select anew.")
+    replace(TARGETS, error=error).check(table.schema, place)
+    return table
+
+
+def _declared(
+    values: pa.ChunkedArray,
+    found: pa.Field,
+    column: Column,
+    place: Path | str,
+    error: type[TargetselError],
+) -> pa.ChunkedArray:
+    """A column's values in the declared type and unit."""
+    if column.type == ID:
+        ids = pa.chunked_array([exact_ids(values, column.name, place, error)])
+        return values if ids.equals(values) else ids
+    if pa.types.is_null(found.type):
+        return pa.chunked_array([pa.nulls(len(values), column.type)])
+    where = f"{place}, column '{column.name}'"
+    if column.name == "ref_epoch" and unit_of(found) not in ("", "yr", "a", "year"):
+        raise error(f"{where}: is in '{unit_of(found)}'; expected Julian years such as 2016.0.")
+    if pa.types.is_integer(column.type) and pa.types.is_floating(found.type):
+        values = _whole(values, where, error)
+    elif pa.types.is_integer(column.type) and is_text(found.type):
+        values = pa.chunked_array([exact_ids(values, column.name, place, error)])
+    elif column.refusal(found):
+        return values  # for the check of all columns
+    values = in_unit(values, found, column.unit, place, error)
+    if values.type == column.type:
+        return values
+    try:
+        return values.cast(column.type)
+    except pa.ArrowInvalid as fault:
+        raise error(f"{where}: {reason(fault)}. Select anew.") from None
+
+
+def _whole(values: pa.ChunkedArray, where: str, error: type[TargetselError]) -> pa.ChunkedArray:
+    """Floats that hold whole numbers, as whole numbers; null where they are NaN."""
+    numbers = floats(values)
+    known = ~np.isnan(numbers)
+    exact = (numbers == np.floor(numbers)) & (np.abs(numbers) < EXACT_IN_FLOATS[values.type])
+    if (known & ~exact).any():
+        first = float(numbers[known & ~exact][0])
+        raise error(f"{where}: {first!r} is no whole number. Select anew.")
+    whole = np.where(known, numbers, 0).astype(np.int64)
+    return pa.chunked_array([pa.array(whole, mask=~known)])
 
 
 def rank(membership: Membership, rules: Rules) -> TargetList:
