@@ -73,10 +73,10 @@ class PhotometricColumn:
         CatalogError
         """
         if not self.is_magnitude and njy_per_unit(self.unit) is None:
+            own = f"has the unit '{self.unit}'" if self.unit else "has no unit"
             raise CatalogError(
-                f"the column '{self.name}' has the unit '{self.unit}'; expected nJy, another flux "
-                "density, nanomaggy or (AB) mag. Give the catalog's column its unit and select "
-                "anew."
+                f"the column '{self.name}' {own}; expected nJy, another flux density, nanomaggy or "
+                "(AB) mag. Give the catalog's column its unit and select anew."
             )
 
     def flux(self, table: pa.Table) -> np.ndarray:

@@ -30,7 +30,6 @@ from targetsel.tables.columns import (
     FileKind,
     floats,
     in_unit,
-    is_number,
     is_text,
     unit_of,
 )
@@ -198,28 +197,69 @@ def _declared(
     place: Path | str,
     error: type[TargetselError],
 ) -> pa.ChunkedArray:
-    """A column's values in the declared type and unit."""
+    """A column's values in the declared type and unit; NaN is null where there may be nulls.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, if they are of another kind or unit.
+    """
     if column.type == ID:
-        ids = pa.chunked_array([exact_ids(values, column.name, place, error)])
+        ids = pa.chunked_array([exact_ids(values, found.name, place, error)])
         return values if ids.equals(values) else ids
     if pa.types.is_null(found.type):
         return pa.chunked_array([pa.nulls(len(values), column.type)])
-    where = f"{place}, column '{column.name}'"
-    if column.name == "ref_epoch" and unit_of(found) not in ("", "yr", "a", "year"):
-        raise error(f"{where}: is in '{unit_of(found)}'; expected Julian years such as 2016.0.")
+    where = f"{place}, column '{found.name}'"
     if pa.types.is_integer(column.type) and pa.types.is_floating(found.type):
         values = _whole(values, where, error)
     elif pa.types.is_integer(column.type) and is_text(found.type):
-        values = pa.chunked_array([exact_ids(values, column.name, place, error)])
-    elif column.refusal(found):
-        return values  # for the check of all columns
-    values = in_unit(values, found, column.unit, place, error)
+        values = pa.chunked_array([exact_ids(values, found.name, place, error)])
+    elif refusal := column.refusal(found):
+        raise error(f"{where}: {refusal}. Convert or rename it.")
+    elif pa.types.is_floating(found.type) and column.null_when != NEVER:
+        is_nan = pc.is_nan(values)
+        values = pc.if_else(is_nan, None, values) if pc.any(is_nan).as_py() else values
+    if column.name == "ref_epoch":
+        values = _julian_years(values, found, where, error)
+    else:
+        values = in_unit(values, found, column.unit, place, error)
     if values.type == column.type:
         return values
     try:
         return values.cast(column.type)
     except pa.ArrowInvalid as fault:
-        raise error(f"{where}: {reason(fault)}. Select anew.") from None
+        raise error(f"{where}: {reason(fault)}. Convert or rename it.") from None
+
+
+def _julian_years(
+    values: pa.ChunkedArray, column: pa.Field, where: str, error: type[TargetselError]
+) -> pa.ChunkedArray:
+    """Epochs as Julian years, from such, or from Julian or modified Julian dates; 0 is none.
+
+    Raises
+    ------
+    TargetselError
+        If some are none of these, or are not what the column's unit says.
+    """
+    epochs = floats(values).copy()
+    if (epochs == 0).any():
+        epochs[epochs == 0] = np.nan  # as DESI's catalogs have it where no epoch is known
+        values = pa.chunked_array([pa.array(epochs, from_pandas=True)])
+    known = epochs[np.isfinite(epochs)]
+    if not len(known):
+        return values
+    low, high = known.min(), known.max()
+    unit = unit_of(column)
+    if unit in ("", "yr", "a", "year") and 1800 <= low <= high <= 2200:
+        return values
+    if unit in ("", "d", "day", "MJD") and 15_000 <= low <= high <= 100_000:
+        return pa.chunked_array([pa.array(2000 + (epochs - 51_544.5) / 365.25, from_pandas=True)])
+    if unit in ("", "d", "day", "JD") and 2_400_000 <= low <= high <= 2_500_000:
+        return pa.chunked_array([pa.array(2000 + (epochs - 2_451_545) / 365.25, from_pandas=True)])
+    raise error(
+        f"{where}: is {low:g} to {high:g} {unit}".rstrip()
+        + "; expected epochs as Julian years such as 2016.0, or as (modified) Julian dates."
+    )
 
 
 def _whole(values: pa.ChunkedArray, where: str, error: type[TargetselError]) -> pa.ChunkedArray:
@@ -229,7 +269,7 @@ def _whole(values: pa.ChunkedArray, where: str, error: type[TargetselError]) -> 
     exact = (numbers == np.floor(numbers)) & (np.abs(numbers) < EXACT_IN_FLOATS[values.type])
     if (known & ~exact).any():
         first = float(numbers[known & ~exact][0])
-        raise error(f"{where}: {first!r} is no whole number. Select anew.")
+        raise error(f"{where}: expected whole numbers, not {first!r}. Convert or rename it.")
     whole = np.where(known, numbers, 0).astype(np.int64)
     return pa.chunked_array([pa.array(whole, mask=~known)])
 
@@ -322,54 +362,11 @@ def _optional(sources: pa.Table, wanted: pa.Field) -> pa.Array | pa.ChunkedArray
     """
     for name in sources.column_names:
         if name.lower() == wanted.name:
-            column, values = sources.schema.field(name), sources.column(name)
-            if not is_number(column.type):
-                raise CatalogError(
-                    f"the catalog, column '{name}': is of type {column.type}; expected a number. "
-                    "Convert or rename it."
-                )
-            if pa.types.is_floating(column.type):
-                values = pc.if_else(pc.is_nan(values), None, values)
-            if wanted.name == "ref_epoch":
-                values = _julian_years(values, column)
-            else:
-                values = in_unit(values, column, unit_of(wanted), "the catalog")
-            try:
-                return values.cast(wanted.type, safe=pa.types.is_integer(wanted.type))
-            except pa.ArrowInvalid as error:
-                raise CatalogError(
-                    f"the catalog, column '{name}': expected whole numbers ({error}). "
-                    "Correct or rename it."
-                ) from error
+            found = sources.schema.field(name)
+            return _declared(
+                sources.column(name), found, TARGETS[wanted.name], "the catalog", CatalogError
+            )
     return pa.nulls(sources.num_rows, wanted.type)
-
-
-def _julian_years(values: pa.ChunkedArray, column: pa.Field) -> pa.ChunkedArray:
-    """Epochs as Julian years, from such, or from Julian or modified Julian dates; 0 is none.
-
-    Raises
-    ------
-    CatalogError
-        If some are none of these, or are not what the column's unit says.
-    """
-    epochs = floats(values).copy()
-    epochs[epochs == 0] = np.nan  # as DESI's catalogs have it where no epoch is known
-    values = pa.chunked_array([pa.array(epochs, from_pandas=True)])
-    known = epochs[np.isfinite(epochs)]
-    if not len(known):
-        return values
-    low, high = known.min(), known.max()
-    unit = unit_of(column)
-    if unit in ("", "yr", "a", "year") and 1800 <= low <= high <= 2200:
-        return values
-    if unit in ("", "d", "day", "MJD") and 15_000 <= low <= high <= 100_000:
-        return pa.chunked_array([pa.array(2000 + (epochs - 51_544.5) / 365.25, from_pandas=True)])
-    if unit in ("", "d", "day", "JD") and 2_400_000 <= low <= high <= 2_500_000:
-        return pa.chunked_array([pa.array(2000 + (epochs - 2_451_545) / 365.25, from_pandas=True)])
-    raise CatalogError(
-        f"the catalog, column '{column.name}': is {low:g} to {high:g} {unit}".rstrip()
-        + "; expected epochs as Julian years such as 2016.0, or as (modified) Julian dates."
-    )
 
 
 def _source_catalog(sources: pa.Table) -> pa.Array | pa.ChunkedArray:

@@ -33,7 +33,7 @@ def test_list_by_hand_is_sound_and_an_empty_one_too():
     [
         ("priority", None, "the list: no column 'priority', so it is not a target list"),
         ("target_id", ["a", "b", "c", "d"], "column 'target_id': Failed to parse string"),
-        ("priority", [1.5, 2.0, 3.0, 4.0], "column 'priority': 1.5 is no whole number"),
+        ("priority", [1.5, 2.0, 3.0, 4.0], "column 'priority': expected whole numbers, not 1.5"),
         ("priority", [1, 2, None, 4], "column 'priority': has gaps"),
         ("exptime", ["a", "b", "c", "d"], "column 'exptime': is of type string"),
     ],
@@ -54,7 +54,7 @@ def test_columns_of_another_kind_are_refused(name, values, message):
         ({"subpriority": [0, 0.5, 1.0, 0]}, "that of target 103 is 1.0; expected 0 to 1"),
         ({"pmra": [0, np.inf, 0, None]}, "pmra of 1 of 4 .* that of target 102 is inf"),
         ({"pmdec": [0, 0, 1e7, None]}, "pmdec of 1 of 4 .* expected a motion in mas/yr"),
-        ({"ref_epoch": [57000.0] * 4}, "is 57000.0; expected a Julian year"),
+        ({"ref_epoch": [1066.0] * 4}, "is 1066 to 1066 yr; expected epochs as Julian years"),
         ({"n_obs": [0, 1, 1, 1]}, "n_obs of 1 of 4 .* is 0; expected 1 or more"),
         ({"program": ["A\nB", "C", "C", "C"]}, r"class 'A.nB'; expected one line of text"),
     ],
