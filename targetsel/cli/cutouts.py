@@ -59,11 +59,11 @@ def pack(
         f"{counted(packed.written, 'cutout')} of {images.size} x {images.size} pixels in "
         f"{', '.join(images.bands)} written to {output}"
     )
-    if packed.missing:
-        asked = packed.written + packed.missing
-        typer.echo(
-            f"{packed.missing} of the {asked} sources in {catalog} have no image in {folder}"
-        )
+    asked = counted(packed.written + packed.missing, "source")
+    typer.echo(f"{packed.written:,} of {asked} in {catalog} have an image in {folder}")
+    if images.left_out:
+        files = counted(len(images.left_out), "file")
+        typer.echo(f"{files} left out as masks or weights, such as {images.left_out[0]}")
 
 
 @app.command()

@@ -130,6 +130,7 @@ class _Spill:
         self.encoding = encoding
         self.layout: Layout | None = None
         self._pieces: list[pd.DataFrame] = []
+        self._example = ""  # of a source that was asked for
         self._codec = pa.Codec("zstd", compression_level=1)
         self._file = open(path, "w+b")  # noqa: SIM115
 
@@ -139,6 +140,8 @@ class _Spill:
 
     def add(self, cutouts: Cutouts, ra: np.ndarray, dec: np.ndarray) -> None:
         """Keep the cutouts that are present."""
+        if not self._example and len(cutouts):
+            self._example = f", such as '{cutouts.source_id[0]}'"
         cutouts, ra, dec = cutouts.take(cutouts.present), ra[cutouts.present], dec[cutouts.present]
         self._check_layout(cutouts)
         starts = []
@@ -160,8 +163,8 @@ class _Spill:
         pieces = [piece for piece in self._pieces if len(piece)]
         if not pieces:
             raise CutoutError(
-                f"{self.store}: not written, as no source has a cutout. "
-                "Do the ids of the catalog match those of the cutouts?"
+                f"{self.store}: not written, as no source has a cutout{self._example}. "
+                "Do the ids of the catalog match those of the images?"
             )
         sources = pd.concat(pieces, ignore_index=True)
         twice = sources["source_id"].duplicated()

@@ -44,7 +44,8 @@ def pack(images, *more):
 def test_packing_a_folder_makes_a_store_and_counts_what_is_missing(images):
     said = pack(images)
     assert "4 cutouts of 16 x 16 pixels in g, r, i written to" in said
-    assert "1 of the 5 sources in" in said
+    assert "4 of 5 sources in" in said
+    assert "left out" not in said
     store = CutoutStore.open(images / "store")
     got = store.read(IDS)
     assert got.status.tolist() == ["ok"] * 4 + ["no cutout"]
@@ -61,10 +62,18 @@ def test_options_choose_bands_size_and_encoding(images):
     np.testing.assert_array_equal(store.read(IDS[2:3]).flux[0], plain[[2, 0], 4:12, 4:12])
 
 
+def test_masks_beside_images_are_named(images):
+    mask = images / "images" / f"{IDS[4]}.mask.fits"
+    fits.PrimaryHDU(np.ones((3, 16, 16), np.int16)).writeto(mask)
+    said = pack(images)
+    assert f"1 file left out as masks or weights, such as {mask.name}" in said
+    assert "4 of 5 sources in" in said
+
+
 def test_a_catalog_of_other_sources_writes_nothing(images):
     columns = {"source_id": [1, 2], "ra": [1.0, 2.0], "dec": [0.0, 0.0]}
     pq.write_table(pa.table(columns), images / "catalog.parquet")
-    with pytest.raises(CutoutError, match="not written, as no source has a cutout"):
+    with pytest.raises(CutoutError, match="not written, as no source has a cutout, such as '1'"):
         pack(images)
     assert not (images / "store").exists()
 

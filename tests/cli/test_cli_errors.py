@@ -169,10 +169,13 @@ def test_damaged_pixels_leave_no_trace(refuses, sky):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "version 2 of the cutout store, expected 1"),
-        ({"bands": None}, "of its footer is damaged or foreign (KeyError: 'bands')"),
-        ({"bands": ["g", "r"]}, "2 bands and 5 sky sigmas"),
-        ({"pixel_scale": "fine"}, "is damaged or foreign (ValueError"),
+        (
+            {"version": 2},
+            "or of another version of targetsel (version: Input should be 1)",
+        ),
+        ({"bands": None}, "of targetsel (bands: Field required). Pack the cutouts again."),
+        ({"bands": ["g", "r"]}, "(Value error, 5 sky sigmas for 2 bands). Pack the cutouts again."),
+        ({"pixel_scale": "fine"}, "(pixel_scale: Input should be a valid number"),
         ({"height": 63}, "column 'flux' is"),
         ({"parts": 3}, "1 of the 3 files of this cutout store are here"),
     ],

@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -175,6 +179,37 @@ def test_a_failed_write_leaves_nothing_and_keeps_the_old_store(tmp_path, sky):
     assert bytes_of(tmp_path / "s") == before
     with pytest.raises(OutputError, match=r"does not exist\. Create it first"):
         write_store(tmp_path / "nowhere" / "s", [sky], SIGMA)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.packing import write_store
+
+def pieces():
+    flux = np.ones((1, 1, 4, 4), np.float32)
+    for number in range(10**6):
+        yield Cutouts(np.array([number]), flux, ("g",), 0.25), [1.0], [2.0]
+        time.sleep(0.01)
+
+write_store(Path(sys.argv[1]), pieces(), (1.0,))
+"""
+
+
+def test_a_killed_write_keeps_the_old_store_and_leaves_nothing_after_the_next(tmp_path, sky):
+    write_store(tmp_path / "s", [sky], SIGMA)
+    before = bytes_of(tmp_path / "s")
+    run = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "s")])
+    while not list(tmp_path.glob(".s.*/scratch")) and run.poll() is None:
+        time.sleep(0.02)
+    run.kill()
+    assert run.wait() == -signal.SIGKILL
+    assert bytes_of(tmp_path / "s") == before
+    write_store(tmp_path / "s", [sky], SIGMA)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["s"]
+    assert bytes_of(tmp_path / "s") == before
 
 
 def test_what_cannot_be_stored_is_an_error(tmp_path, sky):

@@ -1,5 +1,9 @@
 import dataclasses
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -122,6 +126,45 @@ def test_archive_that_fails_for_good_keeps_what_came(around, web, tmp_path):
         n_tiles = len(list(tiles_of(footprint.region(), 0.5)))
         assert len(emulator.log) - asked == n_tiles - 5
     assert CatalogFile.open(output).num_rows > 100
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from targetsel.sky.footprint import Footprint
+from targetsel.surveys.catalogs import fetch_region
+from targetsel.surveys.http import Web
+from targetsel.surveys.sdss import SkyServer
+archive = SkyServer(Web(rate=1000), sys.argv[2])
+fetch_region(archive, Footprint.cone(150.1, 2.2, 1.5), Path(sys.argv[1]) / "catalog.parquet")
+"""
+
+
+def test_killed_run_goes_on_and_asks_for_no_finished_tile_again(around, web, tmp_path):
+    sources = around(150.1, 2.2, 1.5, 200)
+    footprint = Footprint.cone(150.1, 2.2, 1.5)
+    n_tiles = len(list(tiles_of(footprint.region(), 0.5)))
+    assert n_tiles > 30
+    with Emulator(sources.catalogs().handlers(), latency=0.3) as emulator:
+        run = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), emulator.url])
+        while len(emulator.log) < 20 and run.poll() is None:
+            time.sleep(0.02)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        assert not (tmp_path / "catalog.parquet").exists()
+        journal = tmp_path / "catalog.parquet.fetched" / "journal.jsonl"
+        finished = len(journal.read_text().splitlines())
+        assert 0 < finished < n_tiles
+        emulator.latency = 0
+        time.sleep(0.5)  # for what the killed run had sent
+        before = len(emulator.log)
+        archive = ARCHIVES["sdss"](web, emulator.url)
+        fetch_region(archive, footprint, tmp_path / "catalog.parquet")
+        assert len(emulator.log) - before == n_tiles - finished
+        fetch_region(archive, footprint, tmp_path / "whole.parquet")
+    files = contents(tmp_path)
+    assert sorted(files) == ["catalog.parquet", "whole.parquet"]
+    assert files["catalog.parquet"] == files["whole.parquet"]
 
 
 def test_archive_that_is_down_is_not_asked_for_every_tile(around, tmp_path):
