@@ -60,7 +60,7 @@ def pack(
         f"{', '.join(images.bands)} written to {output}"
     )
     asked = counted(packed.written + packed.missing, "source")
-    typer.echo(f"{packed.written:,} of {asked} in {catalog} have an image in {folder}")
+    typer.echo(f"found in {folder}: {packed.written:,} of {asked} in {catalog}")
     if images.left_out:
         files = counted(len(images.left_out), "file")
         typer.echo(f"{files} left out as masks or weights, such as {images.left_out[0]}")

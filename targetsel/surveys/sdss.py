@@ -135,9 +135,10 @@ class SkyServer:
         if not rest.endswith(b"\n"):
             raise Damaged("the table ended too early")
         try:
+            rest.partition(b"\n")[0].decode()  # names of columns, which pyarrow does not check
             return csv.read_csv(io.BytesIO(rest), convert_options=csv.ConvertOptions(
                 column_types=TYPES, null_values=["", "null", "NULL"]))  # fmt: skip
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeDecodeError) as error:
             raise Damaged(f"not a whole table ({str(error)[:80]})") from error
 
 

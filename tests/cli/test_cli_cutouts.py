@@ -44,7 +44,7 @@ def pack(images, *more):
 def test_packing_a_folder_makes_a_store_and_counts_what_is_missing(images):
     said = pack(images)
     assert "4 cutouts of 16 x 16 pixels in g, r, i written to" in said
-    assert "4 of 5 sources in" in said
+    assert f"found in {images / 'images'}: 4 of 5 sources in" in said
     assert "left out" not in said
     store = CutoutStore.open(images / "store")
     got = store.read(IDS)
@@ -67,7 +67,7 @@ def test_masks_beside_images_are_named(images):
     fits.PrimaryHDU(np.ones((3, 16, 16), np.int16)).writeto(mask)
     said = pack(images)
     assert f"1 file left out as masks or weights, such as {mask.name}" in said
-    assert "4 of 5 sources in" in said
+    assert f"found in {images / 'images'}: 4 of 5 sources in" in said
 
 
 def test_a_catalog_of_other_sources_writes_nothing(images):
