@@ -153,6 +153,8 @@ def make_base(base: Path) -> None:
     strong = (EXCLUDING % "").replace("rmag < 30 mag", "P(ew_halpha > 10 Angstrom) > 0.01")
     (base / "strong.yaml").write_text(strong)
     (base / "desi.yaml").write_text(DESI_SETTINGS)
+    known = pq.read_table(base / "truth.parquet").drop_columns(["latent"])  # of another decoder
+    pq.write_table(known, base / "known.parquet")
     flux = np.stack([each.as_py() for each in pq.read_table(base / "spectra.parquet")["flux_true"]])
     ids = pq.read_table(base / "catalog.parquet")["source_id"].to_numpy()
     np.savez(base / "spectra.npz", flux=flux, ivar=np.full_like(flux, 1e4), source_id=ids,
@@ -489,9 +491,9 @@ KINDS: dict[str, Kind] = {
         ),
     ),
     "truth": Kind(
-        copied("truth.parquet", SCORED, "strong.yaml"),
+        copied("known.parquet", SCORED, "strong.yaml"),
         command("forecast", "--rules", "strong.yaml", SCORED, "--calibration", SCORED,
-                "--truth", "truth.parquet"),
+                "--truth", "known.parquet"),
     ),
     "latents": Kind(
         copied("latents.parquet", SCORED, "tiny"),
