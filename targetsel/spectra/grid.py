@@ -48,8 +48,10 @@ def check_increasing(wavelength: np.ndarray, place: str = "") -> None:
         With `place`, if they are not.
     """
     place = place and f"{place}: "
-    if wavelength.ndim != 1 or len(wavelength) < 2:
+    if wavelength.ndim != 1:
         raise SpectrumError(f"{place}wavelength has shape {wavelength.shape}, expected (L,)")
+    if len(wavelength) < 2:
+        raise SpectrumError(f"{place}has {len(wavelength)} wavelengths, expected at least 2")
     if n_bad := int((~np.isfinite(wavelength)).sum()):
         raise SpectrumError(f"{place}{n_bad} wavelengths are NaN; remove those pixels")
     if (backward := np.flatnonzero(np.diff(wavelength) <= 0)).size:

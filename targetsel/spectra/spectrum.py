@@ -52,6 +52,8 @@ class ObservedSpectrum:
     ivar : ndarray, shape (L,)
         Inverse variance of `flux`; 0 where masked.
     redshift : float
+    position : tuple of two floats
+        ra, dec [deg, ICRS]; NaN where they are not known.
     """
 
     place: str
@@ -60,6 +62,7 @@ class ObservedSpectrum:
     flux: np.ndarray
     ivar: np.ndarray
     redshift: float
+    position: tuple[float, float] = (np.nan, np.nan)
 
     def __post_init__(self) -> None:
         _check_wavelength(self.place, self.wavelength)

@@ -208,7 +208,7 @@ def _read(answer: Answer, wanted: WantedSpectrum) -> ObservedSpectrum | str:
     content = fits_of(answer)
     name = answer.url.rpartition("/")[2]
     try:
-        spectrum = read_sdss(io.BytesIO(content), name, str(wanted.source_id), wanted.redshift)
+        spectrum = read_sdss(content, name, str(wanted.source_id), wanted.redshift)
     except IncompleteFile as error:
         raise Damaged(str(error)) from error
     except SpectrumError as error:

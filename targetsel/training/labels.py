@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +22,6 @@ from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import scatter_under_noise
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import measure
-from targetsel.spectra.reading import DAMAGE
 from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import MeasuredSpectra, Spectra
 from targetsel.tables.columns import ID, Column, FileKind, is_list, is_number, matrix
@@ -322,6 +324,11 @@ def _usable(flux: np.ndarray, ivar: np.ndarray | None) -> np.ndarray:
 # ---------------------------------------------------------------------- reading
 
 
+# Errors of the readers and of Python where bytes of a file are damaged.
+_DAMAGE = (OSError, ValueError, LookupError, EOFError, TypeError, NotImplementedError, MemoryError,
+           BadZipFile, zlib.error, TokenError, SyntaxError)  # fmt: skip
+
+
 def _pieces(path: Path, column: str) -> Iterator[Piece]:
     """The spectra of a file, in pieces of some rows."""
     if not path.exists():
@@ -334,7 +341,7 @@ def _pieces(path: Path, column: str) -> Iterator[Piece]:
         )
     try:
         yield from readers[path.suffix.lower()](path, column)
-    except DAMAGE as error:
+    except _DAMAGE as error:
         cause = (str(error).splitlines() or [type(error).__name__])[0]
         raise SpectrumError(f"{path}: not a whole {path.suffix} file ({cause})") from None
 
