@@ -65,7 +65,10 @@ def write(
     wanted = None if ids is None else read_ids(ids)
     posteriors = ScoredPosteriors.open(scored, ensemble, options)
     writer = write_fits if format is Format.fits else write_parquet
-    typer.echo(f"{counted(writer(posteriors, output, wanted), 'source')} in {output}")
+    found = writer(posteriors, output, wanted)
+    without = found.n_sources - found.n_priors
+    note = f"; {without:,} more have none, see status" if without else ""
+    typer.echo(f"priors of {counted(found.n_priors, 'source')} in {output}{note}")
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,28 +10,46 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from astropy.io import fits
 from astropy.table import Table
 
+from targetsel.documents.document import read_text
 from targetsel.errors import CatalogError, EnsembleError, OutputError, SpectrumError, did_you_mean
 from targetsel.networks.posterior import stored_deviations, stored_posterior
 from targetsel.priors.prior import HIGHEST, LEVELS, Prior
 from targetsel.priors.spectral_model import SpectralModel
+from targetsel.scored.columns import n_latents
+from targetsel.scored.file import ScoredFile
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.grid import N_PIXELS
 from targetsel.spectra.reading import OK
 from targetsel.statistics.gaussian_mixture import GaussianMixture
-from targetsel.tables.columns import NEVER, Column, arrow_column, schema_of
+from targetsel.tables.columns import (
+    ID,
+    NEVER,
+    Column,
+    FileKind,
+    arrow_column,
+    floats,
+    is_number,
+    schema_of,
+)
 from targetsel.tables.files import check_output, folder_written_beside, sha256_of_file
-from targetsel.tables.parquet import ParquetSink, read_footer
+from targetsel.tables.ids import exact_id_type, exact_ids
+from targetsel.tables.parquet import ParquetSink, footer_in
+from targetsel.tables.reading import ParquetReader
 from targetsel.version import __version__
 
 SCHEMA = "targetsel/priors/v1"
 ROWS_AT_ONCE = 64
 BANDS = tuple(f"flux_q{level * 100:.0f}" for level in LEVELS)
 LATENTS = ("latent_weight", "latent_mean", "latent_factor")
-READ = ("redshift", "redshift_error", "status", *LATENTS)
+# The columns of a file of priors that an update reads, after the id's.
+READ_COLUMNS = (
+    *(Column(name, pa.float64()) for name in ("ra", "dec", "redshift", "redshift_error")),
+    *(Column(name, pa.list_(pa.float32())) for name in LATENTS),
+    Column("status", pa.string()),
+)
 
 
 @dataclass(frozen=True)
@@ -73,14 +91,43 @@ class PriorOptions:
 
 
 @dataclass(frozen=True)
+class NoPrior:
+    """A source without a prior, and the reason."""
+
+    source_id: int | str
+    position: tuple[float, float]
+    reason: str
+
+
+@dataclass
+class WrittenPriors:
+    """The number of sources of a file, and of those that have a prior."""
+
+    n_sources: int = 0
+    n_priors: int = 0
+
+
+@dataclass(frozen=True)
 class ScoredPosteriors:
-    """The posteriors in a scored catalog, which are the priors of its sources' spectra."""
+    """The posteriors in a scored catalog, which are the priors of its sources' spectra.
+
+    Attributes
+    ----------
+    path : Path
+    model : SpectralModel
+    options : PriorOptions
+    schema : pa.Schema
+    footer : dict
+    names : dict
+        The names in the file of the columns `source_id`, `ra` and `dec`.
+    """
 
     path: Path
     model: SpectralModel
-    footer: dict[str, Any]
-    id_column: str
     options: PriorOptions
+    schema: pa.Schema
+    footer: dict[str, Any]
+    names: dict[str, str]
 
     @classmethod
     def open(cls, path: Path, ensemble: str | Path, options: PriorOptions) -> ScoredPosteriors:
@@ -91,73 +138,85 @@ class ScoredPosteriors:
         CatalogError, EnsembleError
             If it is no scored catalog, lacks a column, or was scored by another ensemble.
         """
-        footer, schema = read_footer(path), pq.read_schema(path)
-        id_column = footer.get("columns", {}).get("source_id", "source_id")
-        if missing := [n for n in (id_column, "member_mean", "member_cov", "status")
-                       if n not in schema.names]:  # fmt: skip
-            raise CatalogError(
-                f"{path}: no column '{missing[0]}': not a scored catalog. Make one with "
-                "'targetsel score'."
-            )
-        for name in options.columns:
-            _check_number(path, schema, name)
-        model = SpectralModel.read(ensemble)
-        scored_by = footer.get("ensemble", {}).get("sha256", "")
-        given = sha256_of_file(find_ensemble(ensemble) / "card.json")
-        if scored_by != given:
-            raise EnsembleError(
-                f"{path}: was scored by the ensemble {scored_by[:12] or '(none)'}, but "
-                f"'{ensemble}' is {given[:12]}. Name the one that scored it with --ensemble."
-            )
-        return cls(path, model, footer, id_column, options)
+        with ScoredFile(path, ("member_mean", "member_cov", "status")) as file:
+            for name in options.columns:
+                _check_number(path, file.schema, name)
+            for name in ("member_mean", "member_cov"):
+                if not pa.types.is_fixed_size_list(kind := file.schema.field(name).type):
+                    raise CatalogError(
+                        f"{path}, column '{name}': is of type {kind}; expected lists of one length "
+                        "as score writes them. Score the catalog again."
+                    )
+            card = find_ensemble(ensemble) / "card.json"
+            model = SpectralModel.read(ensemble)
+            file.check_scored_by(str(ensemble), sha256_of_file(card))
+            if n_latents(file.schema) != model.decoder.n_latents:
+                raise CatalogError(
+                    f"{path}: has posteriors of {n_latents(file.schema)} latents, but the decoder "
+                    f"has {model.decoder.n_latents}. Score the catalog again."
+                )
+            return cls(file.path, model, options, file.schema, file.footer, file.names)
 
-    def batches(self, ids: set[str] | None) -> Iterator[tuple[pa.Array, list[Prior | str]]]:
-        """Ids and priors in the catalog's order; a text with the reason replaces a missing prior.
+    def batches(self, ids: set[str] | None) -> Iterator[list[Prior | NoPrior]]:
+        """The priors in the catalog's order, and the reasons for those that are missing.
 
         Raises
         ------
         CatalogError
             After the last one, if some of `ids` are missing.
         """
-        wanted = [self.id_column, "status", "member_mean", "member_cov", *self.options.columns]
+        wanted = [*self.names.values(), "status", "member_mean", "member_cov",
+                  *self.options.columns]  # fmt: skip
         left = None if ids is None else set(ids)
-        with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(dict.fromkeys(wanted))):
-                rows = pa.Table.from_batches([batch])
+        with ScoredFile(self.path) as file:
+            for rows in file.tables(list(dict.fromkeys(wanted)), ROWS_AT_ONCE):
+                names = self._ids(rows)
                 if left is not None:
-                    names = [str(each) for each in rows[self.id_column].to_pylist()]
-                    rows = rows.filter(pa.array([name in left for name in names]))
-                    left -= set(names)
+                    chosen = np.array([str(name) in left for name in names])
+                    left -= {str(name) for name in names}
+                    rows, names = rows.filter(pa.array(chosen)), names[chosen]
                 if rows.num_rows:
-                    yield rows[self.id_column].combine_chunks(), self._priors(rows)
+                    yield self._priors(rows, names)
         if left:
             first = sorted(left)[0]
             raise CatalogError(
                 f"{self.path}: has no source '{first}'"
                 + (f", nor {len(left) - 1} others of those asked for" if len(left) > 1 else "")
-                + ". Give ids of this file."
+                + ". Give ids of this file, or the name of a file that holds them."
             )
 
-    def _priors(self, rows: pa.Table) -> list[Prior | str]:
-        ids = rows[self.id_column].to_pylist()
-        posterior = stored_posterior(rows, np.array(ids))
-        status = rows["status"].to_pylist()
-        z, error = (
-            rows[given].to_pylist() if isinstance(given, str) else [given] * len(ids)
-            for given in (self.options.redshift, self.options.redshift_error)
-        )
-        return [
-            status[k] if status[k] != OK else self._prior(ids[k], posterior, k, z[k], error[k])
-            for k in range(len(ids))
-        ]
+    def _ids(self, rows: pa.Table) -> np.ndarray:
+        column = self.names["source_id"]
+        ids = exact_ids(rows[column], column, self.path)
+        if ids.null_count:
+            raise CatalogError(f"{self.path}, column '{column}': has rows without an id.")
+        return ids.to_numpy(zero_copy_only=False)
 
-    def _prior(self, source_id: Any, posterior: Any, k: int, z: Any, error: Any) -> Prior | str:
+    def _priors(self, rows: pa.Table, ids: np.ndarray) -> list[Prior | NoPrior]:
         options = self.options
-        if options.redshift is not None and (z is None or not 0 <= z <= HIGHEST):
-            return f"{options.redshift} is {_said(z)}, expected 0 to {HIGHEST:g}"
-        if options.redshift_error is not None and (error is None or not 0 < error <= HIGHEST):
-            return f"{options.redshift_error} is {_said(error)}, expected more than 0"
-        return Prior(source_id, posterior.mixture(k), self.model, z, error)
+        posterior = stored_posterior(rows, ids)
+        known = np.isfinite(posterior.member_factor).all(axis=(1, 2, 3))
+        known &= np.isfinite(posterior.member_mean).all(axis=(1, 2))
+        positions = zip(*(floats(rows[self.names[n]]).tolist() for n in ("ra", "dec")), strict=True)
+        z, error = (
+            floats(rows[given]).tolist() if isinstance(given, str) else [given] * len(ids)
+            for given in (options.redshift, options.redshift_error)
+        )
+        found: list[Prior | NoPrior] = []
+        for k, (name, position) in enumerate(zip(ids.tolist(), positions, strict=True)):
+            reason = rows["status"][k].as_py()
+            if reason == OK and not known[k]:
+                reason = "its posterior is missing"
+            elif reason == OK and z[k] is not None and not 0 <= z[k] <= HIGHEST:
+                reason = f"{options.redshift} is {_said(z[k])}, expected 0 to {HIGHEST:g}"
+            elif reason == OK and error[k] is not None and not 0 < error[k] <= HIGHEST:
+                reason = f"{options.redshift_error} is {_said(error[k])}, expected more than 0"
+            if reason == OK:
+                latents = posterior.mixture(k)
+                found.append(Prior(name, latents, self.model, z[k], error[k], position))
+            else:
+                found.append(NoPrior(name, position, str(reason)))
+        return found
 
     def provenance(self) -> dict[str, Any]:
         """The origin of the priors, for the footer of their file."""
@@ -169,54 +228,75 @@ class ScoredPosteriors:
             "n_latents": self.model.decoder.n_latents,
             "frame": "rest" if self.options.redshift is None else "observed",
             "seed": self.options.seed,
-            "columns": {"source_id": self.id_column},
+            "columns": {"source_id": self.names["source_id"]},
             "scored": {name: self.footer[name] for name in kept if name in self.footer},
         }
 
 
-def write_parquet(scored: ScoredPosteriors, output: Path, ids: set[str] | None = None) -> int:
-    """Write the priors of a scored catalog, or of some of its ids; return the number of rows.
+def write_parquet(
+    scored: ScoredPosteriors, output: Path, ids: set[str] | None = None
+) -> WrittenPriors:
+    """Write the priors of a scored catalog, or of some of its ids.
 
     Sources without a prior keep their row, with the reason in `status`.
 
     Raises
     ------
     CatalogError, OutputError
-        Nothing is left there then.
+        If no source has a prior, too. Nothing is left there then.
     """
     check_output(output, [scored.path])
     schema = _schema(scored)
-    n_rows = 0
     with ParquetSink(output, schema, row_group_size=ROWS_AT_ONCE) as sink:
         sink.footer.update(scored.provenance())
-        for names, priors in scored.batches(ids):
-            sink.write(_rows(names, priors, schema, scored.options))
-            n_rows += len(priors)
-    return n_rows
+        return _counted(
+            scored, ids, lambda priors: sink.write(_rows(priors, schema, scored.options))
+        )
 
 
-def write_fits(scored: ScoredPosteriors, folder: Path, ids: set[str] | None = None) -> int:
-    """Write one FITS file for every prior into a new folder; return the number of files.
+def write_fits(
+    scored: ScoredPosteriors, folder: Path, ids: set[str] | None = None
+) -> WrittenPriors:
+    """Write one FITS file for every prior into a new folder.
 
     The folder appears when all are written. Sources without a prior have no file.
 
     Raises
     ------
     CatalogError, OutputError
-        Nothing is left there then.
+        If no source has a prior, too. Nothing is left there then.
     """
     if folder.exists():
         raise OutputError(f"{folder}: exists already. Choose a new folder for the FITS files.")
     check_output(folder, [scored.path])
-    n_files = 0
     with folder_written_beside(folder) as beside:
-        for _, priors in scored.batches(ids):
+
+        def write(priors: Sequence[Prior | NoPrior]) -> None:
             for prior in priors:
                 if isinstance(prior, Prior):
                     name = f"prior-{quote(str(prior.source_id), safe='')}.fits"
                     _hdus(prior, scored).writeto(beside / name)
-                    n_files += 1
-    return n_files
+
+        return _counted(scored, ids, write)
+
+
+def _counted(
+    scored: ScoredPosteriors,
+    ids: set[str] | None,
+    write: Callable[[Sequence[Prior | NoPrior]], None],
+) -> WrittenPriors:
+    """Write the priors of some ids, and count them; there must be one."""
+    found, reason = WrittenPriors(), "the file is empty"
+    for priors in scored.batches(ids):
+        write(priors)
+        found.n_sources += len(priors)
+        found.n_priors += sum(isinstance(each, Prior) for each in priors)
+        reason = next((each.reason for each in priors if isinstance(each, NoPrior)), reason)
+    if not found.n_priors:
+        raise CatalogError(
+            f"{scored.path}: none of its {found.n_sources:,} sources has a prior ({reason})."
+        )
+    return found
 
 
 def _hdus(prior: Prior, scored: ScoredPosteriors) -> fits.HDUList:
@@ -225,6 +305,7 @@ def _hdus(prior: Prior, scored: ScoredPosteriors) -> fits.HDUList:
     spectra = {n: v for n, v in arrays.items() if not n.startswith("latent")}
     header = fits.Header()
     header["SRCID"] = (str(prior.source_id), "source id")
+    header["RA"], header["DEC"] = ((v, "deg, ICRS") for v in prior.position)
     header["REDSHIFT"] = (prior.redshift or 0.0, "of the observed frame; 0 is the rest frame")
     header["DECODER"] = (scored.model.residual.decoder_sha256[:40], "SHA-256, 40 digits of it")
     header["ORIGIN"] = f"targetsel {__version__}"
@@ -249,8 +330,10 @@ def read_ids(words: str) -> set[str]:
     CatalogError
         If there are none.
     """
-    is_file = "," not in words and Path(words).is_file()
-    text = Path(words).read_text() if is_file else words.replace(",", "\n")
+    if "," not in words and Path(words).is_file():
+        text = read_text(Path(words), CatalogError)
+    else:
+        text = words.replace(",", "\n")
     found = {line.strip() for line in text.splitlines()} - {""}
     if not found:
         raise CatalogError(f"{words}: holds no ids; expected one on each line")
@@ -258,13 +341,13 @@ def read_ids(words: str) -> set[str]:
 
 
 def _schema(scored: ScoredPosteriors) -> pa.Schema:
-    schema = pq.read_schema(scored.path)
-    cov = schema.field("member_cov")
+    cov = scored.schema.field("member_cov")
     d = scored.model.decoder.n_latents
     n_members = cov.type.list_size // (d * (d + 1) // 2)
     n_parts = stored_deviations(cov, d).n_parts
     rank = d + scored.model.residual.factor.shape[2]
-    own = schema.field(scored.id_column).with_nullable(False)
+    own = scored.schema.field(scored.names["source_id"])
+    own = own.with_type(exact_id_type(own, scored.path)).with_nullable(False)
     columns = _columns(n_members * n_parts, d, rank, scored.options.n_draws)
     return pa.schema([own, *schema_of(columns)])
 
@@ -273,7 +356,7 @@ def _check_number(path: Path, schema: pa.Schema, name: str) -> None:
     if name not in schema.names:
         raise CatalogError(f"{path}: no column '{name}'.{did_you_mean(name, schema.names)}")
     kind = schema.field(name).type
-    if not pa.types.is_floating(kind):
+    if not is_number(kind):
         raise CatalogError(f"{path}: column '{name}' holds {kind}, expected redshifts")
 
 
@@ -318,6 +401,8 @@ def _columns(n_components: int, n_latents: int, rank: int, n_draws: int) -> tupl
     ]  # fmt: skip
     null = "the source has no prior"
     return (
+        Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS"),
+        Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS"),
         Column("redshift", pa.float64(), "", "src.redshift", "redshift of the observed frame"),
         Column("redshift_error", pa.float64(), "", "stat.error;src.redshift", "its error"),
         *(Column(name, pa.list_(pa.float32(), size), unit, "", what, null)
@@ -327,23 +412,22 @@ def _columns(n_components: int, n_latents: int, rank: int, n_draws: int) -> tupl
     )  # fmt: skip
 
 
-def _rows(
-    ids: pa.Array, priors: list[Prior | str], schema: pa.Schema, options: PriorOptions
-) -> pa.Table:
-    """Rows of a file; a text with the reason replaces a missing prior."""
-    good = np.array([isinstance(each, Prior) for each in priors])
+def _rows(priors: Sequence[Prior | NoPrior], schema: pa.Schema, options: PriorOptions) -> pa.Table:
+    """Rows of a file; those of missing priors have the reason."""
+    there = [each if isinstance(each, Prior) else None for each in priors]
+    good = np.array([each is not None for each in there])
     columns: dict[str, Any] = {
-        schema.names[0]: ids,
-        "redshift": [each.redshift if isinstance(each, Prior) else None for each in priors],
-        "redshift_error": [
-            each.redshift_error if isinstance(each, Prior) else None for each in priors
-        ],
-        "status": [OK if isinstance(each, Prior) else each for each in priors],
+        schema.names[0]: [each.source_id for each in priors],
+        "ra": [each.position[0] for each in priors],
+        "dec": [each.position[1] for each in priors],
+        "redshift": [each and each.redshift for each in there],
+        "redshift_error": [each and each.redshift_error for each in there],
+        "status": [OK if isinstance(each, Prior) else each.reason for each in priors],
     }
     lists = [field for field in schema if field.name not in columns]
     values = {f.name: np.zeros((len(priors), f.type.list_size), np.float32) for f in lists}
-    for row, each in enumerate(priors):
-        if isinstance(each, Prior):
+    for row, each in enumerate(there):
+        if each is not None:
             for name, array in _arrays(each, options).items():
                 values[name][row] = array.ravel()
     columns |= {f.name: arrow_column(values[f.name], f.type, good) for f in lists}
@@ -358,16 +442,14 @@ class PriorFile:
     ----------
     path : Path
     model : SpectralModel
-    id_field : pa.Field
-    n_latents : int
+    id_column : str
     rows : dict of str to (int, int)
         Row group and row of every id, as text.
     """
 
     path: Path
     model: SpectralModel
-    id_field: pa.Field
-    n_latents: int
+    id_column: str
     rows: dict[str, tuple[int, int]]
 
     @classmethod
@@ -379,28 +461,37 @@ class PriorFile:
         CatalogError, EnsembleError
             If it is no file of priors, or one of another decoder.
         """
-        footer = read_footer(path)
-        if footer.get("schema") != SCHEMA:
-            raise CatalogError(
-                f"{path}: not a file of priors (schema is {footer.get('schema')!r}, expected "
-                f"'{SCHEMA}'). Make one with 'targetsel priors write'."
+        with ParquetReader(path) as file:
+            footer = footer_in(file.footer_entries)
+            if footer.get("schema") != SCHEMA:
+                raise CatalogError(
+                    f"{path}: not a file of priors (schema is {footer.get('schema')!r}, expected "
+                    f"'{SCHEMA}'). Make one with 'targetsel priors write'."
+                )
+            name = str(footer.get("columns", {}).get("source_id", "source_id"))
+            kind = FileKind(
+                "a file of priors",
+                (Column(name, ID), *READ_COLUMNS),
+                "Make one with 'targetsel priors write'.",
             )
-        model = SpectralModel.read(ensemble)
-        found, given = footer["decoder_sha256"], model.residual.decoder_sha256
-        if found != given:
-            raise EnsembleError(
-                f"{path}: its priors are of the decoder {found[:12]}, but that of '{ensemble}' is "
-                f"{given[:12]}. Name the right one with --ensemble."
-            )
-        name = footer["columns"]["source_id"]
-        with pq.ParquetFile(path) as file:
-            rows = {
-                str(each): (group, row)
-                for group in range(file.num_row_groups)
-                for row, each in enumerate(file.read_row_group(group, [name])[name].to_pylist())
-            }
-            id_field = file.schema_arrow.field(name)
-        return cls(path, model, id_field, footer["n_latents"], rows)
+            kind.check(file.schema, path)
+            model = SpectralModel.read(ensemble)
+            found, given = str(footer.get("decoder_sha256")), model.residual.decoder_sha256
+            if found != given:
+                raise EnsembleError(
+                    f"{path}: its priors are of the decoder {found[:12]}, but that of '{ensemble}' "
+                    f"is {given[:12]}. Name the right one with --ensemble."
+                )
+            rows: dict[str, tuple[int, int]] = {}
+            for group in range(file.metadata.num_row_groups):
+                ids = exact_ids(file.read([name], [group])[name], name, path)
+                for row, each in enumerate(ids.to_pylist()):
+                    if str(each) in rows:
+                        raise CatalogError(
+                            f"{path}: has two priors of the source '{each}'. Keep one of them."
+                        )
+                    rows[str(each)] = (group, row)
+        return cls(path, model, name, rows)
 
     def prior(self, source_id: int | str) -> Prior:
         """The prior of a source.
@@ -414,17 +505,37 @@ class PriorFile:
         if place is None:
             raise SpectrumError(f"{self.path}: has no prior of the source '{source_id}'")
         group, row = place
-        with pq.ParquetFile(self.path) as file:
-            table = file.read_row_group(group, [self.id_field.name, *READ])
-        (kept,) = table.slice(row, 1).to_pylist()
+        with ParquetReader(self.path) as file:
+            columns = [self.id_column, *(each.name for each in READ_COLUMNS)]
+            table = file.read(columns, [group]).slice(row, 1)
+        (kept,) = table.to_pylist()
         if kept["status"] != OK:
             raise SpectrumError(
                 f"{self.path}: has no prior of the source '{source_id}': {kept['status']}"
             )
-        d = self.n_latents
-        weight, mean, triangles = (np.array(kept[name], float) for name in LATENTS)
-        factor = np.zeros((len(weight), d, d))
-        factor[(slice(None), *np.tril_indices(d))] = triangles.reshape(len(weight), -1)
-        latents = GaussianMixture(weight / weight.sum(), mean.reshape(-1, d), factor=factor)
-        z, error = kept["redshift"], kept["redshift_error"]
-        return Prior(kept[self.id_field.name], latents, self.model, z, error)
+        latents = _mixture([kept[name] for name in LATENTS], self.model.decoder.n_latents)
+        if latents is None:
+            raise SpectrumError(
+                f"{self.path}: the latents of the source '{source_id}' are damaged. Write the "
+                "priors again."
+            )
+        (name,) = exact_ids(table[self.id_column], self.id_column, self.path).to_pylist()
+        position = tuple(np.nan if kept[n] is None else kept[n] for n in ("ra", "dec"))
+        return Prior(name, latents, self.model, kept["redshift"], kept["redshift_error"], position)
+
+
+def _mixture(lists: Sequence[Sequence[float] | None], d: int) -> GaussianMixture | None:
+    """The mixture of latents with these weights, means and triangles, if they make one."""
+    weight, mean, triangles = (np.array(each or [], dtype=np.float64) for each in lists)
+    k, lower = len(weight), np.tril_indices(d)
+    if not k or (len(mean), len(triangles)) != (k * d, k * len(lower[0])):
+        return None
+    factor = np.zeros((k, d, d))
+    factor[(slice(None), *lower)] = triangles.reshape(k, -1)
+    numbers = np.concatenate([weight, mean, triangles])
+    diagonals = np.diagonal(factor, axis1=1, axis2=2)
+    if not (np.isfinite(numbers).all() and (weight >= 0).all() and (diagonals > 0).all()):
+        return None
+    if not weight.any():
+        return None
+    return GaussianMixture(weight / weight.sum(), mean.reshape(-1, d), factor=factor)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -135,6 +135,8 @@ class Prior:
     redshift : float or None
     redshift_error : float or None
         Standard deviation of the redshift; an update takes it as its prior.
+    position : tuple of two floats
+        ra, dec [deg, ICRS]; NaN where they are not known.
     """
 
     source_id: int | str
@@ -142,6 +144,7 @@ class Prior:
     model: SpectralModel
     redshift: float | None = None
     redshift_error: float | None = None
+    position: tuple[float, float] = (np.nan, np.nan)
 
     def __post_init__(self) -> None:
         if self.redshift is not None and not 0 <= self.redshift <= HIGHEST:
@@ -198,7 +201,7 @@ class Prior:
 
     def observed(self, redshift: float) -> Prior:
         """The same prior in the observed frame at a redshift."""
-        return Prior(self.source_id, self.latents, self.model, redshift, self.redshift_error)
+        return replace(self, redshift=redshift)
 
     def redshift_prior(self) -> RedshiftPrior | None:
         """Gaussian prior of the redshift, or None without redshift and error."""

@@ -24,6 +24,7 @@ from targetsel.priors.files import PriorFile
 from targetsel.priors.likelihood import Likelihood, ObservedPixels
 from targetsel.priors.prior import Prior, RedshiftPrior, generator
 from targetsel.priors.proposal import N_STARTS, Proposal, climb, landscape, refitted, worth
+from targetsel.sky.positions import check_same_places
 from targetsel.spectra.grid import LOG_STEP, N_PIXELS, wavelengths
 from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, measure
 from targetsel.spectra.proxies import Proxies
@@ -249,7 +250,14 @@ def update_files(
     schema = schema_of(_columns(options))
 
     def updated(spectrum: ObservedSpectrum) -> Posterior:
-        return update(priors.prior(spectrum.source_id), spectrum, redshift, options)
+        prior = priors.prior(spectrum.source_id)
+        positions = (
+            tuple(np.array([each]) for each in position)
+            for position in (spectrum.position, prior.position)
+        )
+        ids = np.array([prior.source_id])
+        check_same_places(ids, *positions, spectrum.place, priors.path, SpectrumError)
+        return update(prior, spectrum, redshift, options)
 
     errors: list[SpectrumError] = []
     n_spectra = 0
