@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import typer
 
 from targetsel.cli.options import DecoderOption, EnsembleOption, LinesOption, ParquetOutput
-from targetsel.errors import SpectrumError
+from targetsel.errors import OutputError, SpectrumError
 from targetsel.version import __version__
 
 if TYPE_CHECKING:
@@ -46,11 +46,16 @@ def encode(
     from targetsel.scoring.ensemble import find_ensemble
     from targetsel.spectra.decoder import Decoder
     from targetsel.spectra.encoding import draw_spectra, encode_files, table
-    from targetsel.tables.files import sha256_of_file
+    from targetsel.tables.files import check_output, sha256_of_file
     from targetsel.tables.parquet import write_table
 
     chosen = decoder or find_ensemble(ensemble)
     chosen = chosen / "decoder.safetensors" if chosen.is_dir() else chosen
+    check_output(output, [*files, chosen])
+    if picture is not None:
+        check_output(picture, [*files, chosen])
+        if picture.resolve() == output.resolve():
+            raise OutputError(f"{picture}: is the name of the output, too. Choose another name.")
     network = Decoder.read(chosen)
     attempts = encode_files(files, network, redshift)
     encoded = _usable(attempts)

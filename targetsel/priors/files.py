@@ -25,7 +25,6 @@ from targetsel.spectra.grid import N_PIXELS
 from targetsel.spectra.reading import OK
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 from targetsel.tables.columns import (
-    ID,
     NEVER,
     Column,
     FileKind,
@@ -44,11 +43,15 @@ SCHEMA = "targetsel/priors/v1"
 ROWS_AT_ONCE = 64
 BANDS = tuple(f"flux_q{level * 100:.0f}" for level in LEVELS)
 LATENTS = ("latent_weight", "latent_mean", "latent_factor")
-# The columns of a file of priors that an update reads, after the id's.
-READ_COLUMNS = (
-    *(Column(name, pa.float64()) for name in ("ra", "dec", "redshift", "redshift_error")),
-    *(Column(name, pa.list_(pa.float32())) for name in LATENTS),
-    Column("status", pa.string()),
+# What an update reads of a file of priors, beside the ids.
+PRIORS = FileKind(
+    "a file of priors",
+    (
+        *(Column(name, pa.float64()) for name in ("ra", "dec", "redshift", "redshift_error")),
+        *(Column(name, pa.list_(pa.float32())) for name in LATENTS),
+        Column("status", pa.string()),
+    ),
+    "Make one with 'targetsel priors write'.",
 )
 
 
@@ -469,12 +472,10 @@ class PriorFile:
                     f"'{SCHEMA}'). Make one with 'targetsel priors write'."
                 )
             name = str(footer.get("columns", {}).get("source_id", "source_id"))
-            kind = FileKind(
-                "a file of priors",
-                (Column(name, ID), *READ_COLUMNS),
-                "Make one with 'targetsel priors write'.",
-            )
-            kind.check(file.schema, path)
+            PRIORS.check(file.schema, path)
+            if name not in file.schema.names:
+                raise CatalogError(f"{path}: no column '{name}', which holds the ids.")
+            exact_id_type(file.schema.field(name), path)
             model = SpectralModel.read(ensemble)
             found, given = str(footer.get("decoder_sha256")), model.residual.decoder_sha256
             if found != given:
@@ -506,7 +507,7 @@ class PriorFile:
             raise SpectrumError(f"{self.path}: has no prior of the source '{source_id}'")
         group, row = place
         with ParquetReader(self.path) as file:
-            columns = [self.id_column, *(each.name for each in READ_COLUMNS)]
+            columns = [self.id_column, *(each.name for each in PRIORS.columns)]
             table = file.read(columns, [group]).slice(row, 1)
         (kept,) = table.to_pylist()
         if kept["status"] != OK:

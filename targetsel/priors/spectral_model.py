@@ -11,11 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from scipy.interpolate import CubicSpline
 
 from targetsel.errors import EnsembleError, SpectrumError, did_you_mean
@@ -25,7 +23,7 @@ from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import LineTable
 from targetsel.tables.columns import matrix
 from targetsel.tables.files import sha256_of_file, written_beside
-from targetsel.tables.parquet import read_footer
+from targetsel.tables.reading import ParquetReader, reading
 
 RESIDUAL_FILE = "spectral_residual.npz"
 BY = "ew_halpha_nii"
@@ -116,21 +114,28 @@ class SpectralResidual:
         """
         path = folder / RESIDUAL_FILE
         again = "Fit it with 'targetsel priors residual'."
-        try:
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                fitted_for = str(file["decoder_sha256"])
-                edges = file["edges"].astype(np.float64)
-                names = ("offset", "factor", "deviation")
-                offset, factor, deviation = (file[name].astype(np.float64) for name in names)
-        except FileNotFoundError:
+        if not path.exists():
             raise EnsembleError(
                 f"{folder}: no {RESIDUAL_FILE} there, which describes what its decoder "
                 f"leaves out. {again}"
-            ) from None
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise EnsembleError(f"{path}: damaged ({error}). {again}") from None
-        shape = (len(edges) + 1, N_PIXELS)
-        if offset.shape != shape or deviation.shape != shape or factor.shape[:2] != shape:
+            )
+        names = ("edges", "offset", "factor", "deviation")
+        with (
+            reading(path, EnsembleError, "a decoder's residual", again),
+            open(path, "rb") as stream,
+            np.load(stream, allow_pickle=False) as file,
+        ):
+            fitted_for = str(file["decoder_sha256"])
+            edges, offset, factor, deviation = (file[name].astype(np.float64) for name in names)
+        shape = (edges.size + 1, N_PIXELS)
+        arrays = (edges, offset, factor, deviation)
+        if (
+            (edges.ndim, factor.ndim) != (1, 3)
+            or {offset.shape, deviation.shape, factor.shape[:2]} != {shape}
+            or not all(np.isfinite(each).all() for each in arrays)
+            or not (deviation > 0).all()
+            or not (np.diff(edges) > 0).all()
+        ):
             raise EnsembleError(f"{path}: damaged: its arrays do not fit together. {again}")
         if fitted_for != decoder_sha256:
             raise EnsembleError(
@@ -180,30 +185,31 @@ def fit_residual(spectra: Path, column: str, ensemble: Path) -> int:
     SpectrumError, CatalogError, EnsembleError
         If the file, its column or the ensemble is missing or damaged, or spectra are too few.
     """
-    read_footer(spectra)
-    schema = pq.read_schema(spectra)
-    if column not in schema.names:
-        raise SpectrumError(f"{spectra}: no column '{column}'.{did_you_mean(column, schema.names)}")
-    kind = schema.field(column).type
-    if not (pa.types.is_fixed_size_list(kind) and kind.list_size == N_PIXELS):
-        raise SpectrumError(f"{spectra}: column '{column}' holds {kind}, expected lists of 1000")
+    with ParquetReader(spectra) as file:
+        names = file.schema.names
+        if column not in names:
+            raise SpectrumError(f"{spectra}: no column '{column}'.{did_you_mean(column, names)}")
+        kind = file.schema.field(column).type
+        if not (pa.types.is_fixed_size_list(kind) and kind.list_size == N_PIXELS):
+            raise SpectrumError(
+                f"{spectra}: column '{column}' holds {kind}, expected lists of {N_PIXELS}"
+            )
+        flux = _some_rows(file, column)
     folder = find_ensemble(ensemble)
-    flux = _some_rows(spectra, column)
     decoder = Decoder.read(folder / FILE_NAME)
     fitted = SpectralResidual.fit(flux, decoder, sha256_of_file(folder / FILE_NAME))
     fitted.write(folder)
     return len(flux)
 
 
-def _some_rows(path: Path, column: str) -> np.ndarray:
+def _some_rows(file: ParquetReader, column: str) -> np.ndarray:
     """Usable spectra of evenly spaced rows, shape (N, 1000)."""
-    with pq.ParquetFile(path) as file:
-        every = -(-file.metadata.num_rows // MOST)
-        parts, first = [], 0
-        for batch in file.iter_batches(1024, columns=[column]):
-            rows = np.arange(-first % every, batch.num_rows, every)
-            parts.append(matrix(pa.table(batch.take(pa.array(rows)))[column]).astype(np.float32))
-            first += batch.num_rows
+    every = max(-(-file.num_rows // MOST), 1)
+    parts, first = [np.zeros((0, N_PIXELS), np.float32)], 0
+    for batch in file.batches(1024, [column]):
+        rows = np.arange(-first % every, batch.num_rows, every)
+        parts.append(matrix(pa.table(batch.take(pa.array(rows)))[column]).astype(np.float32))
+        first += batch.num_rows
     flux = np.concatenate(parts)
     return flux[np.isfinite(flux).all(axis=1) & (flux != 0).any(axis=1)]
 

@@ -17,6 +17,8 @@ import torch
 from targetsel.errors import EnsembleError, SpectrumError
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS
+from targetsel.tables.files import check_output
+from targetsel.tables.reading import reading
 from targetsel.weights.pickles import Record, read_pickle, read_state_dict
 from targetsel.weights.safetensors import write_safetensors
 
@@ -67,11 +69,12 @@ def import_decoder(weights: Path, pca: Path, mean_spectrum: Path, output: Path) 
     EnsembleError, SpectrumError
         If a file would execute code, or does not fit the others.
     """
+    output = Path(output)
+    output = output / FILE_NAME if output.is_dir() else output
+    check_output(output, [weights, pca, mean_spectrum])
     arrays, used = _autoencoder(read_state_dict(weights), weights)
     arrays |= _principal_components(pca, arrays["decoder.0.weight"].shape[1])
     arrays["mean_spectrum"] = _mean_spectrum(mean_spectrum)
-    output = Path(output)
-    output = output / FILE_NAME if output.is_dir() else output
     write_safetensors({k: torch.tensor(v, dtype=torch.float32) for k, v in arrays.items()}, output)
     return ImportedDecoder(Decoder.read(output), output, used)
 
@@ -208,13 +211,8 @@ def _other_architecture(
 
 
 def _mean_spectrum(path: Path) -> np.ndarray:
-    try:
+    with reading(path, SpectrumError, "an .npy file of numbers"):
         spectrum = np.load(path, mmap_mode="r", allow_pickle=False)  # the header may be wrong
-    except FileNotFoundError:
-        raise SpectrumError(f"{path}: no such file. Expected the mean spectrum, .npy.") from None
-    except (ValueError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SpectrumError(f"{path}: not a whole .npy file of numbers ({reason})") from None
     if not isinstance(spectrum, np.ndarray) or spectrum.shape != (N_PIXELS,):
         shape = getattr(spectrum, "shape", "unknown")
         raise SpectrumError(f"{path}: mean spectrum of shape {shape}, expected ({N_PIXELS},)")

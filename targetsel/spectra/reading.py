@@ -161,8 +161,8 @@ def results_table(
 ) -> pa.Table:
     """One row for each spectrum that was tried, in their order.
 
-    Id, file and redshift stand before the columns of the results, and `status` after them: "ok",
-    or why there is no result; the columns of the result are null then.
+    Id, position, file and redshift stand before the columns of the results, and `status` after
+    them: "ok", or why there is no result; the columns of the result are null then.
 
     Parameters
     ----------
@@ -173,6 +173,8 @@ def results_table(
     """
     own = (
         Column("source_id", pa.string(), ucd="meta.id;meta.main", null_when=NEVER),
+        Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS"),
+        Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS"),
         Column("file", pa.string(), meaning="where the spectrum was read from", null_when=NEVER),
         Column("redshift", pa.float64(), ucd="src.redshift", null_when="it was not read"),
     )
@@ -183,9 +185,11 @@ def results_table(
         row: dict[str, object] = {
             "source_id": attempt.source_id,
             "file": str(attempt.path),
-            "redshift": attempt.spectrum and attempt.spectrum.redshift,
             "status": OK,
         }
+        if (spectrum := attempt.spectrum) is not None:
+            ra, dec = (each if np.isfinite(each) else None for each in spectrum.position)
+            row |= {"ra": ra, "dec": dec, "redshift": spectrum.redshift}
         if isinstance(attempt.result, SpectrumError):
             row["status"] = str(attempt.result)
         else:
@@ -404,7 +408,7 @@ def _read_csv(path: Path) -> Arrays:
     with reading(path, SpectrumError, "a CSV file"):
         text = path.read_bytes().decode("utf-8-sig")
         lines = [line for line in text.splitlines() if line.strip() and line.lstrip()[0] != "#"]
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, strict=True)]
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, skipinitialspace=True)]
     names, *rows = rows or [[]]
     if len(set(names)) < len(names):
         raise SpectrumError(f"{path}: has two columns of one name. Rename or drop one.")

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
@@ -23,6 +22,7 @@ from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import N_PIXELS, edges, edges_between, wavelengths
 from targetsel.spectra.spectrum import ERROR_FLOOR, MeasuredSpectra, ObservedSpectrum
 from targetsel.tables.files import written_beside
+from targetsel.tables.reading import reading
 
 LEAST_COVERED = 0.5  # least measured share of a pixel, and of the grid
 SPIKE = 1.5  # error over its smoothed surroundings that marks a sky line or bad pixel
@@ -171,14 +171,9 @@ class Basis:
         SpectrumError
             If the file is no basis on the decoder's grid.
         """
-        try:
-            with open(path, "rb") as stream:
-                arrays = np.load(stream, allow_pickle=False)
-                basis = cls(
-                    arrays["mean"].astype(np.float64), arrays["components"].astype(np.float64)
-                )
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise SpectrumError(f"{path}: not a spectral basis ({error})") from None
+        with reading(path, SpectrumError, "a spectral basis"), open(path, "rb") as stream:
+            arrays = np.load(stream, allow_pickle=False)
+            basis = cls(*(arrays[name].astype(np.float64) for name in ("mean", "components")))
         if basis.mean.shape != (N_PIXELS,) or basis.components.shape[1:] != (N_PIXELS,):
             raise SpectrumError(f"{path}: not a spectral basis of {N_PIXELS} pixels")
         return basis
