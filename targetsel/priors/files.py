@@ -208,18 +208,24 @@ class ScoredPosteriors:
         found: list[Prior | NoPrior] = []
         for k, (name, position) in enumerate(zip(ids.tolist(), positions, strict=True)):
             reason = rows["status"][k].as_py()
-            if reason == OK and not known[k]:
-                reason = "its posterior is missing"
-            elif reason == OK and z[k] is not None and not 0 <= z[k] <= HIGHEST:
-                reason = f"{options.redshift} is {_said(z[k])}, expected 0 to {HIGHEST:g}"
-            elif reason == OK and error[k] is not None and not 0 < error[k] <= HIGHEST:
-                reason = f"{options.redshift_error} is {_said(error[k])}, expected more than 0"
+            if reason == OK:
+                reason = self._trouble(known[k], z[k], error[k])
             if reason == OK:
                 latents = posterior.mixture(k)
                 found.append(Prior(name, latents, self.model, z[k], error[k], position))
             else:
                 found.append(NoPrior(name, position, str(reason)))
         return found
+
+    def _trouble(self, known: bool, z: float | None, error: float | None) -> str:
+        """The reason that a scored source has no prior, or "ok"."""
+        if not known:
+            return "its posterior is missing"
+        if z is not None and not 0 <= z <= HIGHEST:
+            return f"{self.options.redshift} is {_said(z)}, expected 0 to {HIGHEST:g}"
+        if error is not None and not 0 < error <= HIGHEST:
+            return f"{self.options.redshift_error} is {_said(error)}, expected more than 0"
+        return OK
 
     def provenance(self) -> dict[str, Any]:
         """The origin of the priors, for the footer of their file."""
@@ -521,8 +527,8 @@ class PriorFile:
                 "priors again."
             )
         (name,) = exact_ids(table[self.id_column], self.id_column, self.path).to_pylist()
-        position = tuple(np.nan if kept[n] is None else kept[n] for n in ("ra", "dec"))
-        return Prior(name, latents, self.model, kept["redshift"], kept["redshift_error"], position)
+        ra, dec = (np.nan if kept[each] is None else kept[each] for each in ("ra", "dec"))
+        return Prior(name, latents, self.model, kept["redshift"], kept["redshift_error"], (ra, dec))
 
 
 def _mixture(lists: Sequence[Sequence[float] | None], d: int) -> GaussianMixture | None:

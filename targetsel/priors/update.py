@@ -251,12 +251,14 @@ def update_files(
 
     def updated(spectrum: ObservedSpectrum) -> Posterior:
         prior = priors.prior(spectrum.source_id)
-        positions = (
-            tuple(np.array([each]) for each in position)
-            for position in (spectrum.position, prior.position)
+        check_same_places(
+            np.array([prior.source_id]),
+            (np.array(spectrum.position[:1]), np.array(spectrum.position[1:])),
+            (np.array(prior.position[:1]), np.array(prior.position[1:])),
+            spectrum.place,
+            priors.path,
+            SpectrumError,
         )
-        ids = np.array([prior.source_id])
-        check_same_places(ids, *positions, spectrum.place, priors.path, SpectrumError)
         return update(prior, spectrum, redshift, options)
 
     errors: list[SpectrumError] = []

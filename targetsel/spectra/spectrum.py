@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from astropy import units
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import check_increasing, wavelengths
@@ -178,3 +182,105 @@ def _check_flux(place: str, wavelength: np.ndarray, flux: np.ndarray, ivar: np.n
             f"{place}: flux reaches {largest:.3g}, expected between {FLUX_RANGE[0]:g} and "
             f"{FLUX_RANGE[1]:g}. Scale it; its unit does not matter."
         )
+
+
+# ---------------------------------------------------------------- numbers and units
+
+
+def as_numbers(place: str, name: str, values: Any) -> np.ndarray:
+    """Values in double precision.
+
+    Raises
+    ------
+    SpectrumError
+        If they are text, complex, dates or structures.
+    """
+    found = np.asarray(values)
+    if found.dtype.kind not in "biuf":
+        raise SpectrumError(f"{place}: {name} holds {found.dtype}, expected real numbers")
+    return found.astype(np.float64)
+
+
+def _unit(text: str) -> units.UnitBase | None:
+    """A unit as files write it, or None where it is not understood."""
+    text = re.sub(r"\bAng\b|\bAngstroms?\b|\bA\b", "Angstrom", text.strip().strip("'\""))
+    text = re.sub(r"\bergs\b", "erg", text)
+    text = re.sub(r"^(1\.?0*)[Ee]([-+]?\d+)", lambda m: f"10**({m[2]})", text)
+    text = re.sub(r"^10\^?([-+]\d+)", r"10**(\1)", text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of several slashes, say
+        try:
+            return units.Unit(text.replace("^", "**"))
+        except (ValueError, TypeError):
+            return None
+
+
+def check_flux_unit(place: str, unit: str) -> None:
+    """Check that a flux unit, where one is given, is per unit wavelength.
+
+    Raises
+    ------
+    SpectrumError
+        If it is per unit frequency, not calibrated, or not understood.
+    """
+    if not unit.strip().strip("'\""):
+        return
+    found = _unit(unit)
+    per_wavelength = units.erg / units.s / units.cm**2 / units.AA
+    if found is None or not found.is_equivalent(per_wavelength):
+        raise SpectrumError(
+            f"{place}: flux unit is '{unit.strip()}', expected flux density per unit wavelength "
+            "such as '1e-17 erg/s/cm2/Angstrom'. Convert the flux."
+        )
+
+
+def noise_scale(place: str, flux: str, noise: str, name: str, has_ivar: bool) -> float:
+    """Factor that brings errors, or inverse variances, to the unit of the flux.
+
+    It is 1 where one of them has no unit.
+
+    Raises
+    ------
+    SpectrumError
+        If the units do not go together.
+    """
+    of_flux, found = _unit(flux), _unit(noise)
+    if of_flux is None or not flux.strip() or not noise.strip():
+        return 1.0
+    expected = of_flux**-2 if has_ivar else of_flux
+    if found is not None and found.is_equivalent(expected):
+        return float(found.to(expected))
+    other = of_flux if has_ivar else of_flux**-2
+    hint = ""
+    if found is not None and found.is_equivalent(other):
+        hint = f" Name the column '{'error' if has_ivar else 'ivar'}' if that is what it holds."
+    raise SpectrumError(
+        f"{place}: '{name}' is in '{noise.strip()}', but flux is in '{flux.strip()}'; expected "
+        f"{'its inverse square' if has_ivar else 'the same unit'}.{hint}"
+    )
+
+
+def in_angstrom(place: str, wavelength: np.ndarray, unit: str | None) -> np.ndarray:
+    """Wavelengths in Angstrom, converted from the unit of their column (none: Angstrom).
+
+    Raises
+    ------
+    SpectrumError
+        If the unit is not a length.
+    """
+    if not unit:
+        return wavelength
+    found = _unit(unit)
+    if found is None or not found.is_equivalent(units.AA):
+        raise SpectrumError(
+            f"{place}: wavelength unit is '{unit}', expected a length such as Angstrom or nm"
+        )
+    return wavelength * float(found.to(units.AA))
+
+
+def in_air(place: str, because: str) -> SpectrumError:
+    """The error for wavelengths in air."""
+    return SpectrumError(
+        f"{place}: wavelengths are in air ({because}), expected vacuum. Convert them first, with "
+        "targetsel.spectra.grid.air_to_vacuum."
+    )

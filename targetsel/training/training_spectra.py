@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from targetsel.errors import SpectrumError
+from targetsel.spectra.arrays import Arrays, read_arrays
 from targetsel.spectra.grid import N_PIXELS, wavelengths
-from targetsel.spectra.reading import FITS_SUFFIXES, Arrays, as_numbers, read_arrays, read_spectra
+from targetsel.spectra.reading import FITS_SUFFIXES, read_spectra
 from targetsel.spectra.rest_frame import fill_gaps, rest_frame
-from targetsel.spectra.spectrum import MeasuredSpectra
+from targetsel.spectra.spectrum import MeasuredSpectra, as_numbers
 
 
 @dataclass(frozen=True)

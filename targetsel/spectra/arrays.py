@@ -1,0 +1,420 @@
+"""Spectra in plain arrays: .npz, .csv and .parquet.
+
+Quantities are found by name: `wavelength` [Angstrom, vacuum, observed frame] or `loglam`; `flux`,
+per unit wavelength; `ivar` (0 where masked) or `error`; `redshift` or `z`; `source_id`; `ra` and
+`dec` [deg]. A CSV file holds one spectrum, an .npz one or many that share wavelengths, and Parquet
+one in each row, or one in all rows. What is wrong with one spectrum of a file leaves the others
+alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from targetsel.errors import SpectrumError
+from targetsel.spectra.spectrum import (
+    ObservedSpectrum,
+    as_numbers,
+    check_flux_unit,
+    in_air,
+    in_angstrom,
+    noise_scale,
+)
+from targetsel.tables.columns import unit_of
+from targetsel.tables.formats import PARQUET_SUFFIXES
+from targetsel.tables.ids import exact_ids
+from targetsel.tables.reading import ParquetReader, reading
+
+ROWS_PER_PIECE = 256
+NAMES = {
+    "wavelength": ("wavelength", "wave", "lambda", "lam", "loglam"),
+    "flux": ("flux",),
+    "ivar": ("ivar", "error", "err", "sigma"),
+    "redshift": ("redshift", "z"),
+    "source_id": ("source_id", "id"),
+    "ra": ("ra",),
+    "dec": ("dec",),
+}
+PER_PIXEL = ("flux", "ivar", "wavelength")
+PER_SPECTRUM = ("redshift", "source_id", "ra", "dec")
+_AIR = ("wavelength_air", "wave_air", "lambda_air", "air_wavelength", "air")
+
+
+class UnusableSpectrum(SpectrumError):
+    """A spectrum of a file that cannot be used, and its id.
+
+    Attributes
+    ----------
+    source_id : str
+    """
+
+    def __init__(self, message: str, source_id: str) -> None:
+        super().__init__(message)
+        self.source_id = source_id
+
+
+def file_stem(path: Path) -> str:
+    """The name of a file without its ending."""
+    return path.stem.removesuffix(".fits")
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The columns of a file that hold a quantity of `NAMES`, by their names in it.
+
+    Attributes
+    ----------
+    values : dict of ndarray or pa.Array
+        With spectra along the first axis.
+    names : sequence of str
+        Names of all columns of the file.
+    units, meanings : dict of str
+        Units and descriptions of the columns that have one.
+    """
+
+    values: Mapping[str, Any]
+    names: Sequence[str]
+    units: Mapping[str, str] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, quantity: str) -> str | None:
+        """Name of the column that holds a quantity of `NAMES`, or None."""
+        return _find(self.names, quantity)
+
+
+def _find(names: Sequence[str], quantity: str) -> str | None:
+    by_lower = {name.lower(): name for name in reversed(names)}
+    return next((by_lower[each] for each in NAMES[quantity] if each in by_lower), None)
+
+
+def _wanted(names: Sequence[str]) -> list[str]:
+    """The columns that hold a quantity of `NAMES`, one for each."""
+    found = (_find(names, quantity) for quantity in NAMES)
+    return [name for name in found if name is not None]
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The columns of an .npz, .csv or .parquet file.
+
+    Raises
+    ------
+    SpectrumError
+        If the file is of another kind, or damaged.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return _read_npz(path)
+    if suffix == ".csv":
+        return _read_csv(path)
+    if suffix in PARQUET_SUFFIXES:
+        with ParquetReader(path, SpectrumError) as file:
+            return _from_arrow(file.read(_wanted(_names_in(file))), file, path)
+    raise SpectrumError(
+        f"{path}: spectra are not read from '{path.suffix}' files; expected one of .fits, .npz, "
+        ".csv, .parquet"
+    )
+
+
+def pieces(path: Path) -> Iterator[tuple[int, bool, Arrays]]:
+    """A file's columns in pieces, with each piece's first row, and whether the file has one."""
+    if path.suffix.lower() not in PARQUET_SUFFIXES:
+        arrays = read_arrays(path)
+        flux = arrays.values.get(arrays.find("flux") or "")
+        yield 0, flux is None or np.ndim(flux) < 2 or len(flux) == 1, arrays
+        return
+    with ParquetReader(path, SpectrumError) as file:
+        wanted = _wanted(_names_in(file))
+        flux_column = _find(wanted, "flux")
+        if not file.num_rows:
+            raise SpectrumError(f"{path}: holds no spectra")
+        if flux_column and not _is_nested(file.schema.field(flux_column).type):
+            table = file.read(wanted)
+            values = {name: table[name].combine_chunks() for name in wanted}
+            yield 0, True, _of_one(path, _from_arrow(table, file, path), values)
+            return
+        first = 0
+        for batch in file.batches(ROWS_PER_PIECE, wanted):
+            piece = pa.Table.from_batches([batch])
+            yield first, file.num_rows == 1, _from_arrow(piece, file, path)
+            first += batch.num_rows
+
+
+def _names_in(file: ParquetReader) -> list[str]:
+    """The columns of a file, each of which it has once."""
+    names = file.schema.names
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SpectrumError(f"{file.path}: has several columns '{twice}'. Rename or drop one.")
+    return names
+
+
+def _of_one(path: Path, arrays: Arrays, columns: Mapping[str, Any]) -> Arrays:
+    """Columns with a row for each pixel as those of one spectrum."""
+    values: dict[str, Any] = {}
+    for quantity in NAMES:
+        if (name := arrays.find(quantity)) is None:
+            continue
+        if quantity in PER_PIXEL:
+            values[name] = np.asarray(columns[name])[None]
+            continue
+        column = columns[name]
+        if isinstance(column, np.ndarray):
+            column = pa.array(column, from_pandas=True)
+        known = column.drop_null().unique()
+        if len(known) > 1:
+            raise SpectrumError(
+                f"{path}: '{name}' is {known[0]} and {known[1]}, but all rows must be of one "
+                "spectrum. Store several in Parquet, with lists and a spectrum in each row."
+            )
+        values[name] = known if len(known) else pa.nulls(1, known.type)
+    return Arrays(values, arrays.names, arrays.units, arrays.meanings)
+
+
+def _read_npz(path: Path) -> Arrays:
+    with reading(path, SpectrumError, "an .npz file of arrays"), open(path, "rb") as stream:
+        file = np.load(stream, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one bare array")
+        return Arrays({name: file[name] for name in _wanted(file.files)}, file.files)
+
+
+def _read_csv(path: Path) -> Arrays:
+    with reading(path, SpectrumError, "a CSV file"):
+        text = path.read_bytes().decode("utf-8-sig")
+        lines = [line for line in text.splitlines() if line.strip() and line.lstrip()[0] != "#"]
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, skipinitialspace=True)]
+    names, *rows = rows or [[]]
+    if len(set(names)) < len(names):
+        raise SpectrumError(f"{path}: has two columns of one name. Rename or drop one.")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise SpectrumError(
+                f"{path}, row {number}: has {len(row)} values, but there are {len(names)} columns"
+            )
+    arrays = Arrays({}, names)
+    columns: dict[str, Any] = {}
+    for name in _wanted(names):
+        cells = [row[names.index(name)] for row in rows]
+        if name == arrays.find("source_id"):
+            columns[name] = _typed_ids(cells)
+        else:
+            columns[name] = np.array([_number(path, name, *each) for each in enumerate(cells, 1)])
+    return _of_one(path, arrays, columns)
+
+
+def _typed_ids(cells: Sequence[str]) -> pa.Array:
+    """Ids written as text: whole numbers, numbers as floats are written, or text."""
+    known = [cell for cell in cells if cell]
+    if all(re.fullmatch(r"-?(0|[1-9]\d{0,17}|[1-8]\d{18})", cell) for cell in known):
+        return pa.array([int(cell) if cell else None for cell in cells], pa.int64())
+    if all(re.fullmatch(r"-?\d+\.\d*", cell) for cell in known):
+        return pa.array([float(cell) if cell else None for cell in cells], pa.float64())
+    return pa.array([cell or None for cell in cells], pa.string())
+
+
+def _number(path: Path, name: str, row: int, cell: str) -> float:
+    """The number in a cell of a CSV file; NaN where it is empty."""
+    try:
+        return float(cell.replace("_", "x")) if cell else np.nan
+    except ValueError:
+        raise SpectrumError(
+            f"{path}, row {row}: '{name}' is '{cell[:40]}', expected a number"
+        ) from None
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    return hasattr(kind, "value_type") and not pa.types.is_dictionary(kind)
+
+
+def _from_arrow(table: pa.Table, file: ParquetReader, path: Path) -> Arrays:
+    values: dict[str, Any] = {}
+    for name in table.column_names:
+        column = table.column(name).combine_chunks()
+        values[name] = _rows(column, name, path) if _is_nested(column.type) else column
+    schema = [file.schema.field(name) for name in table.column_names]
+    about = {each.name: (each.metadata or {}).get(b"description", b"") for each in schema}
+    return Arrays(
+        values,
+        file.schema.names,
+        {each.name: unit_of(each) for each in schema},
+        {name: text.decode(errors="replace") for name, text in about.items()},
+    )
+
+
+def _rows(column: pa.Array, name: str, path: Path) -> np.ndarray:
+    """Lists of numbers as arrays, shape (N, L), or N arrays of their own lengths."""
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks) if column.num_chunks else column
+    with reading(path, SpectrumError, f"a file whose column '{name}' holds lists of numbers"):
+        lengths = pc.list_value_length(column).fill_null(0).to_numpy()
+        flat = pc.list_flatten(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    rows = np.split(flat, np.cumsum(lengths)[:-1])
+    if len({len(row) for row in rows}) <= 1:
+        return np.array(rows)
+    ragged = np.empty(len(rows), dtype=object)
+    ragged[:] = rows
+    return ragged
+
+
+class ArraySpectra:
+    """Spectra in the columns of a file, or of a piece of one.
+
+    Parameters
+    ----------
+    first : int
+        Row of the piece's first spectrum in the file.
+    is_one : bool
+        Whether the file holds one spectrum.
+    """
+
+    def __init__(
+        self, path: Path, arrays: Arrays, redshift: float | None, first: int, is_one: bool
+    ) -> None:
+        self.path, self.first, self.is_one = path, first, is_one
+        self.given_redshift = redshift
+        self.units = arrays.units
+        self.names = {quantity: arrays.find(quantity) or "" for quantity in NAMES}
+        self._check_medium(arrays)
+        self.values = {}  # of each quantity, with spectra along the first axis
+        for quantity in PER_PIXEL:
+            if not (name := self.names[quantity]):
+                has = ", ".join(arrays.names) or "nothing"
+                raise SpectrumError(
+                    f"{path}: no '{quantity}' among {has}; expected wavelength, flux, ivar (0 "
+                    "where masked) and redshift"
+                )
+            values = np.atleast_1d(arrays.values[name])
+            is_flat = values.ndim == 1 and values.dtype != object
+            self.values[quantity] = values[None] if is_flat else values
+        if not self.values["flux"].size:
+            raise SpectrumError(f"{path}: holds no spectra")
+        for quantity in PER_SPECTRUM:
+            if name := self.names[quantity]:
+                values = arrays.values[name]
+                if isinstance(values, np.ndarray) and (values.ndim > 1 or values.dtype == object):
+                    raise SpectrumError(
+                        f"{path}: '{name}' holds lists, expected one value for each spectrum"
+                    )
+                is_id = quantity == "source_id"
+                self.values[quantity] = np.atleast_1d(
+                    _exact(values, name, path) if is_id else np.asarray(values)
+                )
+        self.n_spectra = len(self.values["flux"])
+        self._check_rows()
+        flux_unit, noise_unit = (arrays.units.get(self.names[q], "") for q in ("flux", "ivar"))
+        self.has_ivar = self.names["ivar"].lower() == "ivar"
+        check_flux_unit(str(path), flux_unit)
+        self.noise_scale = noise_scale(
+            str(path), flux_unit, noise_unit, self.names["ivar"], self.has_ivar
+        )
+
+    def _check_medium(self, arrays: Arrays) -> None:
+        """Refuse wavelengths that are named or described as in air."""
+        air = next((name for name in arrays.names if name.lower() in _AIR), None)
+        if air and not self.names["wavelength"]:
+            raise in_air(str(self.path), f"column '{air}'")
+        about = arrays.meanings.get(self.names["wavelength"], "").lower()
+        if re.search(r"\bair\b", about) and "vac" not in about:
+            raise in_air(str(self.path), f"column '{self.names['wavelength']}': {about[:60]}")
+
+    def _check_rows(self) -> None:
+        """Check that every quantity has as many rows as the flux, or one for all."""
+        for quantity, values in self.values.items():
+            if len(values) not in (1, self.n_spectra):
+                raise SpectrumError(
+                    f"{self.path}: '{self.names[quantity]}' has {len(values)} rows, but "
+                    f"'{self.names['flux']}' has {self.n_spectra}; expected as many, or one for all"
+                )
+        ids = self.values.get("source_id", ())
+        if len(ids) < self.n_spectra and len(ids):
+            raise SpectrumError(
+                f"{self.path}: '{self.names['source_id']}' is one for {self.n_spectra} spectra; "
+                "expected one for each"
+            )
+
+    def spectra(self) -> Iterator[ObservedSpectrum | SpectrumError]:
+        """The spectrum of each row, and the error in place of a bad one."""
+        for row in range(self.n_spectra):
+            stem, number = file_stem(self.path), self.first + row
+            place = str(self.path) if self.is_one else f"{self.path}, row {number}"
+            source_id = self._value("source_id", row)
+            name: int | str = source_id
+            if source_id is None:
+                name = stem if self.is_one else f"{stem}:{number}"
+            try:
+                if source_id is None and self.names["source_id"]:
+                    raise SpectrumError(
+                        f"{place}: '{self.names['source_id']}' is missing. Give it an id."
+                    )
+                yield self._spectrum(row, place, name)
+            except SpectrumError as error:
+                yield UnusableSpectrum(str(error), str(name))
+
+    def _spectrum(self, row: int, place: str, name: int | str) -> ObservedSpectrum:
+        noise = self._numbers("ivar", row, place) * self.noise_scale
+        ra, dec = (
+            float(self._numbers(each, row, place)) if self.names[each] else np.nan
+            for each in ("ra", "dec")
+        )
+        return ObservedSpectrum(
+            place,
+            name,
+            self._angstrom(row, place),
+            self._numbers("flux", row, place),
+            noise if self.has_ivar else _from_error(noise),
+            self._redshift(row, place),
+            (ra, dec),
+        )
+
+    def _angstrom(self, row: int, place: str) -> np.ndarray:
+        name = self.names["wavelength"]
+        values = self._numbers("wavelength", row, place)
+        if name.lower() == "loglam":
+            with np.errstate(over="ignore"):
+                return 10**values
+        return in_angstrom(place, values, self.units.get(name))
+
+    def _redshift(self, row: int, place: str) -> float:
+        if self.given_redshift is not None:
+            return self.given_redshift
+        if not self.names["redshift"]:
+            raise SpectrumError(
+                f"{place}: no redshift: no column 'redshift' or 'z'. Add one, or give --redshift."
+            )
+        return float(self._numbers("redshift", row, place))
+
+    def _numbers(self, quantity: str, row: int, place: str) -> np.ndarray:
+        return as_numbers(place, f"'{self.names[quantity]}'", self._value(quantity, row))
+
+    def _value(self, quantity: str, row: int) -> Any:
+        """A quantity of one spectrum, or None where the file does not have it."""
+        values = self.values.get(quantity)
+        return None if values is None else values[row if len(values) > 1 else 0]
+
+
+def _exact(values: Any, name: str, path: Path) -> np.ndarray:
+    """Ids as integers, texts, or None where they are missing, shape (N,)."""
+    if isinstance(values, np.ndarray):
+        flat = np.atleast_1d(values)
+        with reading(path, SpectrumError, f"a file whose '{name}' are numbers or text, one a row"):
+            values = pa.array(flat.astype(flat.dtype.newbyteorder("=")))
+    ids = exact_ids(values, name, path, SpectrumError).to_pylist()
+    found = np.empty(len(ids), dtype=object)
+    found[:] = ids
+    return found
+
+
+def _from_error(error: np.ndarray) -> np.ndarray:
+    """Inverse variance of standard deviations; 0 where they are not positive and finite."""
+    usable = np.isfinite(error) & (error > 0)
+    with np.errstate(over="ignore", divide="ignore"):
+        return np.divide(1.0, error**2, out=np.zeros_like(error), where=usable)
