@@ -228,7 +228,8 @@ def _declared(
     try:
         return values.cast(column.type)
     except pa.ArrowInvalid as fault:
-        raise error(f"{where}: {reason(fault)}. Convert or rename it.") from None
+        kind = "whole numbers" if pa.types.is_integer(column.type) else str(column.type)
+        raise error(f"{where}: expected {kind} ({reason(fault)}). Convert or rename it.") from None
 
 
 def _julian_years(

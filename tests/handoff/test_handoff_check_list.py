@@ -32,7 +32,11 @@ def test_list_by_hand_is_sound_and_an_empty_one_too():
     ("name", "values", "message"),
     [
         ("priority", None, "the list: no column 'priority', so it is not a target list"),
-        ("target_id", ["a", "b", "c", "d"], "column 'target_id': Failed to parse string"),
+        (
+            "target_id",
+            ["a", "b", "c", "d"],
+            "column 'target_id': expected whole numbers .Failed to parse",
+        ),
         ("priority", [1.5, 2.0, 3.0, 4.0], "column 'priority': expected whole numbers, not 1.5"),
         ("priority", [1, 2, None, 4], "column 'priority': has gaps"),
         ("exptime", ["a", "b", "c", "d"], "column 'exptime': is of type string"),
