@@ -20,7 +20,8 @@ import pyarrow as pa
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import CatalogError
 from targetsel.sky.catalog import PositionColumns, find_column
-from targetsel.sky.positions import Places, Region, read_region, unit_vectors
+from targetsel.sky.positions import Places, Region, unit_vectors
+from targetsel.sky.shapes import read_region
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.fits import open_fits
 from targetsel.tables.formats import open_table

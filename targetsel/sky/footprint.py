@@ -7,12 +7,14 @@
 A source is inside if any entry of `include` holds it (the whole sky where there is none) and no
 entry of `exclude` does. `Footprint.region` gives a Multi-Order Coverage map (IVOA MOC 2.0), so
 that whether a source is inside follows from its HEALPix pixel of order 29 alone: the edges of
-cones, boxes, polygons and region files are then as fine as 1/500 of their size, and a pixel that
+cones, boxes, polygons and region files are then as fine as 1/500 of their size (1/30 for hundreds
+of cones), and a pixel that
 an edge runs through is inside. `Footprint.contains` and `select` know the exact edge of a cone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,17 +36,13 @@ from targetsel.documents.models import (
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import CatalogError
 from targetsel.sky.external_files import ExternalFiles
-from targetsel.sky.positions import (
-    DEEPEST,
-    REGION_FILES,
-    Region,
-    depth_for,
-    healpix_of,
-    read_region,
-)
+from targetsel.sky.positions import Region, chord, healpix_of, unit_vectors
+from targetsel.sky.shapes import FILES, box, cones, polygon, read_region
 
 if TYPE_CHECKING:
     from targetsel.sky.catalog import Catalog
+
+MANY_CONES = 30  # from here on sources are searched for by cone, and not the reverse
 
 RightAscension = Annotated[float, Quantity("deg", 0, 360)]
 Declination = Annotated[float, Quantity("deg", -90, 90)]
@@ -97,15 +95,6 @@ class ConeShape(DocumentModel):
     dec: Declination
     radius: Angle
 
-    def region(self) -> Region:
-        from astropy import units as u
-        from astropy.coordinates import Latitude, Longitude
-        from mocpy import MOC
-
-        lon, lat = Longitude(self.ra, u.deg), Latitude(self.dec, u.deg)
-        depth = depth_for(self.radius)
-        return Region.of_moc(MOC.from_cone(lon, lat, radius=self.radius * u.deg, max_depth=depth))
-
     def contains(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
         """Whether positions [deg] are inside, the edge included, shape (N,)."""
         from astropy.coordinates import angular_separation
@@ -121,16 +110,6 @@ class BoxShape(DocumentModel):
     dec: Declination
     width: Angle
     height: Angle
-
-    def region(self) -> Region:
-        from astropy import units as u
-        from astropy.coordinates import Latitude, Longitude
-        from mocpy import MOC
-
-        sides = [self.width / 2 * u.deg, self.height / 2 * u.deg]
-        depth = depth_for(min(self.width, self.height) / 2)
-        lon, lat = Longitude(self.ra, u.deg), Latitude(self.dec, u.deg)
-        return Region.of_moc(MOC.from_box(lon, lat, *sides, angle=0 * u.deg, max_depth=depth))
 
 
 class HealpixShape(DocumentModel):
@@ -169,7 +148,7 @@ class Shape(DocumentModel):
     def _one_shape(self) -> Shape:
         if len(self.model_fields_set) != 1:
             raise ValueError(
-                f"a shape is the name of a file ({REGION_FILES}) or one of cone, box, polygon and "
+                f"a shape is the name of a file ({FILES}) or one of cone, box, polygon and "
                 "healpix, e.g. {cone: {ra: 150.1, dec: 2.2, radius: 1.5 deg}}"
             )
         if self.polygon is not None and len(set(self.polygon)) < 3:
@@ -191,16 +170,15 @@ class Shape(DocumentModel):
             return files.region(self.file, getattr(self.file, "place", SourceLocation()))
         if self.healpix is not None:
             return self._of_pixels(self.healpix, files)
-        if self.polygon is not None:
-            from astropy.coordinates import SkyCoord
-            from mocpy import MOC
-
-            corners = SkyCoord(self.polygon, unit="deg")
-            radius = float(corners.separation(corners[0]).max().deg) / 2
-            return Region.of_moc(MOC.from_polygon_skycoord(corners, max_depth=depth_for(radius)))
-        shape = self.cone or self.box
-        assert shape is not None
-        return shape.region()
+        if self.cone is not None:
+            return _cones([self.cone])
+        try:
+            if self.polygon is not None:
+                return polygon(self.polygon)
+            assert self.box is not None
+            return box(self.box.ra, self.box.dec, self.box.width, self.box.height)
+        except CatalogError as error:
+            raise self.place_of().error(str(error)) from None
 
     def _of_pixels(self, shape: HealpixShape, files: ExternalFiles) -> Region:
         pixels, nside, place = shape.pixels, shape.nside, self.place_of()
@@ -208,8 +186,17 @@ class Shape(DocumentModel):
         numbers = np.asarray(listed, dtype=np.int64)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < 12 * nside**2:
             raise place.error(f"pixels of nside {nside} are 0 to {12 * nside**2 - 1}")
-        size = 4 ** (DEEPEST - (nside.bit_length() - 1))
-        return Region.of(np.stack([numbers * size, numbers * size + size], axis=1))
+        return Region.of_pixels(numbers, nside.bit_length() - 1)
+
+
+def _cones(shapes: Sequence[ConeShape]) -> Region:
+    return cones(*np.array([(each.ra, each.dec, each.radius) for each in shapes]).reshape(-1, 3).T)
+
+
+def _union(shapes: Sequence[Shape], files: ExternalFiles) -> Region:
+    """The region of all these shapes; many cones together take much less time than one by one."""
+    others = [each.region(files) for each in shapes if each.cone is None]
+    return Region.union([_cones([each.cone for each in shapes if each.cone is not None]), *others])
 
 
 class Footprint(DocumentModel):
@@ -257,7 +244,7 @@ class Footprint(DocumentModel):
         """
         path = Path(path).resolve()
         if not path.is_file():
-            raise CatalogError(f"{path}: no such file; expected {REGION_FILES}.")
+            raise CatalogError(f"{path}: no such file; expected {FILES}.")
         read_region(path)
         return cls.model_validate({"include": [{"file": str(path)}]})
 
@@ -278,10 +265,8 @@ class Footprint(DocumentModel):
             If a file is missing or does not hold a region.
         """
         files = files or ExternalFiles()
-        inside = [each.region(files) for each in self.include]
-        outside = [each.region(files) for each in self.exclude]
-        whole = Region.union(inside) if inside else Region.everywhere()
-        return whole.without(Region.union(outside))
+        whole = _union(self.include, files) if self.include else Region.everywhere()
+        return whole.without(_union(self.exclude, files))
 
     def contains(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
         """Whether positions [deg, ICRS] are inside, shape (N,)."""
@@ -304,7 +289,7 @@ class Footprint(DocumentModel):
         return [
             (
                 [each.cone for each in side if each.cone is not None],
-                Region.union([each.region(files) for each in side if each.cone is None]),
+                _union([each for each in side if each.cone is None], files),
             )
             for side in (self.include, self.exclude)
         ]
@@ -314,6 +299,15 @@ def _found(cones: list[ConeShape], region: Region, ra: np.ndarray, dec: np.ndarr
     inside = np.zeros(len(ra), dtype=bool)
     if len(region.ranges):
         inside = region.found(healpix_of(ra, dec))
+    if len(cones) > MANY_CONES and len(ra):
+        from scipy.spatial import cKDTree
+
+        at = np.array([(each.ra, each.dec, each.radius) for each in cones])
+        reach = np.nextafter([chord(radius) for radius in at[:, 2]], np.inf)
+        tree = cKDTree(unit_vectors(ra, dec))
+        for found in tree.query_ball_point(unit_vectors(at[:, 0], at[:, 1]), reach):
+            inside[found] = True
+        return inside
     for cone in cones:
         inside |= cone.contains(ra, dec)
     return inside

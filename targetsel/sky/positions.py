@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from targetsel.errors import CatalogError, TargetselError
 
 if TYPE_CHECKING:
-    from mocpy import MOC
     from scipy.spatial import cKDTree
 
 DEEPEST = 29  # HEALPix order of `_healpix_29`
 SQUARE_DEGREES = 4 * np.pi * (180 / np.pi) ** 2  # of the whole sky
-REGION_FILES = "a MOC (.fits, .json, .txt), a DS9 region file (.reg)"
-_FINENESS = 500
 # Two files give one source the same place within this [arcsec]: far above astrometry, its epoch and
 # frame, far below what a lost sign, hours for degrees or another source with the same number give.
 SAME_PLACE = 5.0
@@ -156,9 +150,10 @@ class Region:
         return cls.of(np.array([[0, 12 * 4**DEEPEST]]))
 
     @classmethod
-    def of_moc(cls, moc: MOC) -> Region:
-        """The region of a MOC."""
-        return cls.of(moc.to_depth29_ranges)
+    def of_pixels(cls, pixels: np.ndarray, order: int | np.ndarray) -> Region:
+        """The region of pixels, nested, of one order or of one for each."""
+        size = 4 ** (DEEPEST - np.asarray(order, dtype=np.int64))
+        return cls.of(np.stack([pixels * size, pixels * size + size], axis=1))
 
     @classmethod
     def of(cls, ranges: np.ndarray) -> Region:
@@ -208,61 +203,3 @@ class Region:
         place = np.searchsorted(starts, pixel, side="right")
         beyond = np.concatenate([[0], ends])[place] - pixel
         return total[place] - np.maximum(beyond, 0)
-
-
-def depth_for(radius: float) -> int:
-    """The order whose pixels (58.6 deg / 2^order) are 500 times finer than a shape [deg]."""
-    return int(np.clip(math.ceil(math.log2(58.6 * _FINENESS / max(radius, 1e-9))), 8, DEEPEST))
-
-
-def read_region(path: Path) -> Region:
-    """The region that a MOC or DS9 region file holds.
-
-    Raises
-    ------
-    CatalogError
-        If the file is neither, or is damaged.
-    """
-    try:
-        return _region_in(path)
-    except BaseException as error:
-        # A damaged MOC can end in a panic of the library, which is no Exception.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CatalogError(f"{path}: not {REGION_FILES}, or damaged ({reason}).") from None
-
-
-def _region_in(path: Path) -> Region:
-    from mocpy import MOC
-
-    formats = {".fits": "fits", ".json": "json", ".txt": "ascii", ".moc": "fits"}
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    if suffix in formats:
-        return Region.of_moc(MOC.load(str(path), formats[suffix]))
-    if suffix != ".reg":
-        raise CatalogError(f"its name ends in '{suffix}'")
-    from astropy.utils.exceptions import AstropyUserWarning
-    from regions import Regions
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", AstropyUserWarning)  # it warns of lines that it ignores
-        shapes = Regions.read(str(path), format="ds9")
-    if not len(shapes):
-        raise CatalogError("it holds no region")
-    mocs = [MOC.from_astropy_regions(each, max_depth=depth_for(_radius(each))) for each in shapes]
-    return Region.union([Region.of_moc(moc) for moc in mocs])
-
-
-def _radius(region: Any) -> float:
-    """About half the size of a DS9 region [deg]."""
-    if hasattr(region, "vertices"):
-        corners = region.vertices
-        return float(corners.separation(corners[0]).max().deg) / 2
-    for name in ("radius", "outer_radius", "width"):
-        if hasattr(region, name):
-            size = getattr(region, name)
-            if not hasattr(size, "to_value"):  # a number, not a quantity
-                raise CatalogError("it is in pixels of an image; save it in sky coordinates")
-            return float(size.to_value("deg"))
-    raise CatalogError(f"it holds a {type(region).__name__}; circles, boxes, ... are read")

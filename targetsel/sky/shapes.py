@@ -1,0 +1,371 @@
+"""Shapes on the sky, and the files that hold them, as regions of HEALPix pixels.
+
+A pixel that an edge runs through is inside. Pixels are `FINENESS` times finer than a shape; where
+hundreds of cones or thousands of corners come together, they are coarser: 30 times finer at least.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from targetsel.errors import CatalogError
+from targetsel.sky.positions import DEEPEST, Region, unit_vectors
+from targetsel.tables.fits import open_fits
+from targetsel.tables.reading import reading
+
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
+    from mocpy import MOC
+
+FILES = "a MOC (.fits, .json, .txt), a DS9 region file (.reg)"
+FINENESS = 500
+MANY_CONES, MANY_CORNERS = 50, 2000  # from here on pixels are coarser
+COARSEST = 0.06  # share of `FINENESS`
+LARGEST_FILE = 256 * 1024**2  # bytes of text
+
+
+def depth_for(radius: float, fineness: float = FINENESS) -> int:
+    """The order whose pixels (58.6 deg / 2^order) are so many times finer than a shape [deg]."""
+    return int(np.clip(math.ceil(math.log2(58.6 * fineness / max(radius, 1e-9))), 8, DEEPEST))
+
+
+# --- shapes --------------------------------------------------------------------------------------
+
+
+def cones(ra: np.ndarray, dec: np.ndarray, radius: np.ndarray) -> Region:
+    """Everything within K angles of K positions [deg]."""
+    fineness = FINENESS * np.clip(MANY_CONES / max(len(ra), 1), COARSEST, 1.0)
+    depths = np.array([depth_for(min(float(each), 180.0), fineness) for each in radius], dtype=int)
+    of = np.radians(np.stack([ra, dec, np.minimum(radius, 180.0)]).astype(float))
+    return Region.union([_cones(of[:, depths == each], int(each)) for each in np.unique(depths)])
+
+
+def _cones(of: np.ndarray, depth: int) -> Region:
+    """Cones of ra, dec and radius [rad], shape (3, K), in pixels of one depth and larger ones.
+
+    Pixels are divided again and again where an edge may run through them.
+    """
+    import cdshealpix.nested
+
+    cone = np.repeat(np.arange(of.shape[1]), 12)
+    pixels = np.tile(np.arange(12), of.shape[1])
+    inside = []
+    for order in range(depth + 1):
+        if not len(pixels):
+            break
+        ra, dec, radius = of[:, cone]
+        lon, lat = (
+            each.rad
+            for each in cdshealpix.nested.healpix_to_lonlat(
+                pixels.astype(np.uint64), order, num_threads=1
+            )
+        )
+        # Haversines, as distances can be minute.
+        across = np.cos(lat) * np.cos(dec) * np.sin((lon - ra) / 2) ** 2
+        distance = np.sin((lat - dec) / 2) ** 2 + across
+        reach = _pixel_radius(order)
+        whole = (radius >= reach) & (distance <= np.sin((radius - reach) / 2) ** 2)
+        edge = ~whole & (distance <= np.sin(np.minimum(radius + reach, np.pi) / 2) ** 2)
+        inside.append(Region.of_pixels(pixels[whole | edge if order == depth else whole], order))
+        cone = np.repeat(cone[edge], 4)
+        pixels = (4 * pixels[edge][:, None] + np.arange(4)).ravel()
+    return Region.union(inside)
+
+
+def _pixel_radius(order: int) -> float:
+    """The largest distance of a pixel's corner from its centre [rad], of all pixels of an order."""
+    nside = 2**order
+    low, high = 1 - (1 - 1 / nside) ** 2 / 3, 2 / 3
+    turn = np.pi / (4 * nside)
+    cosine = low * high + np.sqrt((1 - low**2) * (1 - high**2)) * np.cos(turn)
+    # For small pixels the cosine is too near to 1; the factor allows for that.
+    flat = math.hypot(math.asin(low) - math.asin(high), turn * math.sqrt(1 - high**2))
+    return 1.01 * max(float(np.arccos(min(cosine, 1.0))), flat)
+
+
+def box(ra: float, dec: float, width: float, height: float, angle: float = 0.0) -> Region:
+    """A rectangle of sides `width` and `height` [deg] around a position.
+
+    At an `angle` [deg] of 0 the width runs along ra; it turns from there to the west and north, as
+    in DS9.
+    """
+    return _tilted("box", ra, dec, width / 2, height / 2, angle)
+
+
+def ellipse(ra: float, dec: float, semi_x: float, semi_y: float, angle: float = 0.0) -> Region:
+    """An ellipse of such semi-axes [deg], the first along ra at an `angle` of 0 (see `box`)."""
+    return _tilted("ellipse", ra, dec, semi_x, semi_y, angle)
+
+
+def _tilted(kind: str, ra: float, dec: float, x: float, y: float, angle: float) -> Region:
+    from astropy import units as u
+    from astropy.coordinates import Latitude, Longitude
+    from mocpy import MOC
+
+    if not (0 < min(x, y) and max(x, y) <= 90):
+        raise CatalogError(f"{kind}: sides of {2 * x:g} and {2 * y:g} deg; expected 0 to 180 deg")
+    # mocpy takes the angle of the longer axis from the north to the east, from 0 to 180.
+    turned = (angle + 90 if x >= y else angle) % 180.0
+    place = {"lon": Longitude(ra, u.deg), "lat": Latitude(dec, u.deg)}
+    axes = {"a": max(x, y) * u.deg, "b": min(x, y) * u.deg, "max_depth": depth_for(min(x, y))}
+    if kind == "box" and x == y:
+        axes["a"] *= 1 + 1e-12  # which has to be the longer one
+    if kind == "box":
+        return region_of(MOC.from_box(**place, **axes, angle=turned * u.deg))
+    return region_of(MOC.from_elliptical_cone(**place, **axes, pa=turned * u.deg))
+
+
+def polygon(corners: Sequence[tuple[float, float]] | np.ndarray) -> Region:
+    """The smaller part of the sky that great circles between corners (ra, dec) [deg] enclose.
+
+    Raises
+    ------
+    CatalogError
+        If sides cross, or there are not three different corners.
+    """
+    from astropy.coordinates import SkyCoord
+    from mocpy import MOC
+
+    at = np.asarray(corners, dtype=float)
+    at = at[(at != np.roll(at, 1, axis=0)).any(axis=1)]  # a corner given twice in a row counts once
+    if len(np.unique(at, axis=0)) < 3:
+        raise CatalogError("polygon: has fewer than three different corners")
+    vectors = unit_vectors(at[:, 0], at[:, 1])
+    crossing = _crossing(vectors)
+    if crossing is not None:
+        one, other = (f"from ({at[k][0]:g}, {at[k][1]:g})" for k in crossing)
+        raise CatalogError(f"polygon: its sides {one} and {other} cross; list corners in turn")
+    radius = float(np.degrees(np.linalg.norm(vectors - vectors[0], axis=1).max())) / 2
+    fineness = FINENESS * np.clip(MANY_CORNERS / len(at), COARSEST, 1.0)
+    places = SkyCoord(at, unit="deg")
+    return region_of(MOC.from_polygon_skycoord(places, max_depth=depth_for(radius, fineness)))
+
+
+def _crossing(vectors: np.ndarray) -> tuple[int, int] | None:
+    """Two sides of a closed chain of unit vectors that cross each other; None if none do."""
+    n = len(vectors)
+    starts, ends = vectors, np.roll(vectors, -1, axis=0)
+    low, high = np.minimum(starts, ends), np.maximum(starts, ends)
+    # Great circles bulge beyond the box of their ends, by no more than this.
+    bulge = 1 - np.sqrt(np.maximum(1 - (np.linalg.norm(ends - starts, axis=1) / 2) ** 2, 0.0))
+    low, high = low - bulge[:, None], high + bulge[:, None]
+    axis = int(np.argmax(high.max(axis=0) - low.min(axis=0)))
+    order = np.argsort(low[:, axis])
+    normals = np.cross(starts, ends)
+    for step in range(1, n):
+        first, second = order[:-step], order[step:]
+        near = low[second, axis] <= high[first, axis]
+        if not near.any():
+            return None
+        first, second = first[near], second[near]
+        apart = (np.abs(first - second) > 1) & (np.abs(first - second) < n - 1)
+        first, second = first[apart], second[apart]
+        # Both ends of each side lie on different sides of the other, in the same half of the sky.
+        one = _sides(normals[first], starts[second])
+        two = _sides(normals[first], ends[second])
+        three = _sides(normals[second], starts[first])
+        four = _sides(normals[second], ends[first])
+        same = ((starts + ends)[first] * (starts + ends)[second]).sum(axis=1) > 0
+        found = np.flatnonzero((one * two < 0) & (three * four < 0) & (one * three < 0) & same)
+        if len(found):
+            return int(first[found[0]]), int(second[found[0]])
+    return None
+
+
+def _sides(normals: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """1 or -1 for the side of a great circle that a point lies on, 0 on the circle."""
+    height = (normals * points).sum(axis=1)
+    return np.where(np.abs(height) < 1e-15, 0.0, np.sign(height))
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def region_of(moc: MOC) -> Region:
+    """The region of a MOC."""
+    return Region.of(moc.to_depth29_ranges)
+
+
+def read_region(path: Path) -> Region:
+    """The region that a MOC or DS9 region file holds.
+
+    Raises
+    ------
+    CatalogError
+        If the file is neither, is damaged, holds nothing, or something that we cannot read.
+    """
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    readers = {
+        ".fits": _fits_moc,
+        ".moc": _fits_moc,
+        ".json": _json_moc,
+        ".txt": _text_moc,
+        ".reg": _ds9_regions,
+    }
+    if suffix not in readers:
+        raise CatalogError(f"{path}: not {FILES} (its name ends in '{suffix}').")
+    region = readers[suffix](path)
+    if not len(region.ranges):
+        raise CatalogError(f"{path}: covers no part of the sky; expected {FILES}.")
+    if region.ranges[0, 0] < 0 or region.ranges[-1, 1] > 12 * 4**DEEPEST:
+        raise CatalogError(f"{path}: has pixels that are not on the sky. Make it again.")
+    return region
+
+
+def _text_in(path: Path) -> str:
+    with reading(path, CatalogError, FILES):
+        contents = path.read_bytes()
+        if contents[:2] == b"\x1f\x8b":
+            with gzip.open(path) as stream:
+                contents = stream.read(LARGEST_FILE + 1)
+        text = contents.decode("utf-8-sig")
+    if len(contents) > LARGEST_FILE:
+        raise CatalogError(f"{path}: is larger than {LARGEST_FILE >> 20} MiB of text.")
+    return text
+
+
+def _text_moc(path: Path) -> Region:
+    from mocpy import MOC
+
+    text = _text_in(path)
+    with reading(path, CatalogError, "a MOC in ASCII"):
+        return region_of(_without_panic(MOC.from_string, text, "ascii"))
+
+
+def _json_moc(path: Path) -> Region:
+    text = _text_in(path)
+    with reading(path, CatalogError, "a MOC in JSON"):
+        orders = json.loads(text)
+    if not isinstance(orders, Mapping):
+        orders = {"?": []}
+    regions = []
+    for key, pixels in orders.items():
+        order = int(key) if re.fullmatch("[12]?[0-9]", key) else -1
+        whole = isinstance(pixels, list) and all(type(each) is int for each in pixels)
+        largest = 12 * 4 ** max(order, 0)
+        if not (whole and order >= 0 and all(0 <= each < largest for each in pixels)):
+            raise CatalogError(
+                f"{path}: not a MOC in JSON, which lists HEALPix pixels by order such as "
+                f'{{"3": [1, 2]}}; faulty at "{key[:40]}". Make it again.'
+            )
+        regions.append(Region.of_pixels(np.array(pixels, dtype=np.int64), order))
+    return Region.union(regions)
+
+
+def _fits_moc(path: Path) -> Region:
+    from mocpy import MOC
+
+    with open_fits(path) as units:
+        headers = [each.header for each in units if each.header.get("XTENSION") == "BINTABLE"]
+        is_moc = [str(each.get("ORDERING")).strip() in ("NUNIQ", "RANGE") for each in headers]
+        if sum(is_moc) != 1:
+            raise CatalogError(
+                f"{path}: has {sum(is_moc)} tables that are a MOC (by ORDERING); expected one."
+            )
+        header = headers[is_moc.index(True)]
+        kind, frame = str(header.get("MOCDIM", "SPACE")), str(header.get("COORDSYS", "C"))
+        if kind.strip() != "SPACE" or frame.strip() not in ("C", "ICRS"):
+            raise CatalogError(
+                f"{path}: is a MOC of {kind} in the frame {frame}; expected SPACE and C (ICRS)."
+            )
+        if is_moc[0] is False:
+            raise CatalogError(f"{path}: its MOC is not the first table. Save it in a file alone.")
+    with reading(path, CatalogError, "a MOC in FITS"):
+        return region_of(_without_panic(MOC.load, str(path), "fits"))
+
+
+def _without_panic(read: Any, *given: str) -> MOC:
+    """The result of a function of mocpy, which on damaged files may end in what is no Exception."""
+    try:
+        return read(*given)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError("its reader gives up") from None
+
+
+def _ds9_regions(path: Path) -> Region:
+    """DS9's regions: those to include together, or the whole sky, without those to exclude."""
+    from astropy.utils.exceptions import AstropyUserWarning
+    from regions import Regions, SkyRegion, TextSkyRegion
+
+    text = _text_in(path)
+    lines = [line.split("#")[0] for line in text.splitlines()]
+    if any("||" in line for line in lines):
+        raise CatalogError(f"{path}: joins regions by '||', which is not read; list them alone.")
+    excluded = bool(re.search(r"^\s*global\b.*\binclude\s*=\s*0", text, re.MULTILINE))
+    if excluded and re.search(r"^\s*\+|^(?!\s*global).*\binclude\s*=\s*1", text, re.MULTILINE):
+        raise CatalogError(
+            f"{path}: excludes regions by 'global include=0', and includes some. Begin each line "
+            "of those to exclude with a minus sign instead."
+        )
+    with reading(path, CatalogError, "a DS9 region file"), warnings.catch_warnings():
+        warnings.simplefilter("error", AstropyUserWarning)  # it warns of lines that it ignores
+        parsed = Regions.parse(text, format="ds9")
+    shapes = [each for each in parsed if not isinstance(each, TextSkyRegion)]  # labels
+    for each in shapes:
+        if not isinstance(each, SkyRegion):
+            raise CatalogError(
+                f"{path}: is in pixels of an image; save it in sky coordinates (fk5, icrs)."
+            )
+    sides: tuple[list[Any], list[Any]] = ([], [])
+    for each in shapes:
+        sides[excluded or not each.meta.get("include", 1)].append(each)
+    try:
+        included, left_out = (_together(side) for side in sides)
+    except CatalogError as error:
+        raise CatalogError(f"{path}: {error}.") from None
+    return (included if sides[0] or not sides[1] else Region.everywhere()).without(left_out)
+
+
+def _together(shapes: Sequence[Any]) -> Region:
+    """The union of DS9's regions on the sky."""
+    circles = [each for each in shapes if type(each).__name__ == "CircleSkyRegion"]
+    others = [_region_of_shape(each) for each in shapes if type(each).__name__ != "CircleSkyRegion"]
+    return Region.union([_circles(circles, "radius"), *others])
+
+
+def _circles(shapes: Sequence[Any], radius: str) -> Region:
+    places = [each.center.icrs for each in shapes]
+    sizes = [float(getattr(each, radius).to_value("deg")) for each in shapes]
+    ra, dec = (np.array([getattr(each, name).deg for each in places]) for name in ("ra", "dec"))
+    return cones(ra, dec, np.array(sizes))
+
+
+def _region_of_shape(shape: Any) -> Region:
+    kind = type(shape).__name__.removesuffix("SkyRegion")
+    if kind == "Polygon":
+        corners = shape.vertices.icrs
+        return polygon(np.stack([corners.ra.deg, corners.dec.deg], axis=1))
+    if kind == "CircleAnnulus":
+        return _circles([shape], "outer_radius").without(_circles([shape], "inner_radius"))
+    if kind not in ("Ellipse", "Rectangle", "EllipseAnnulus", "RectangleAnnulus"):
+        raise CatalogError(f"holds a {kind}; expected circles, boxes, ellipses, annuli, polygons")
+    make = ellipse if kind.startswith("Ellipse") else box
+    scale = 0.5 if make is ellipse else 1.0
+    angle = shape.angle.to_value("deg") + _north(shape.center)
+    ends = ("outer_", "inner_") if kind.endswith("Annulus") else ("",)
+    sizes = [
+        [float(getattr(shape, end + side).to_value("deg")) * scale for side in ("width", "height")]
+        for end in ends
+    ]
+    place = shape.center.icrs
+    outer, *inner = (make(place.ra.deg, place.dec.deg, *size, angle) for size in sizes)
+    return outer.without(Region.union(inner))
+
+
+def _north(place: SkyCoord) -> float:
+    """Position angle, in ICRS, of the north of a place's own frame [deg]."""
+    from astropy import units as u
+
+    north = place.directional_offset_by(0 * u.deg, 1 * u.arcsec)
+    return float(place.icrs.position_angle(north.icrs).deg)
