@@ -8,7 +8,7 @@ arithmetic uses one thread, so a resumed training ends with exactly the weights 
 one on the same processor.
 
 A training's folder holds `decoder.safetensors`, `training.json` and `training.png` at the end;
-until then `checkpoint.safetensors` holds its state.
+until then its state is in the folder `training`.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from targetsel.errors import OutputError, SpectrumError
+from targetsel.errors import SpectrumError
 from targetsel.spectra.autoencoder import LatentSpace, LossParts, SpectralAutoencoder
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.lines.table import LineTable
 from targetsel.spectra.spectrum import ERROR_FLOOR
-from targetsel.tables.files import make_folder, written_beside
+from targetsel.tables.files import written_beside
 from targetsel.training.optimisation import (
     EpochTraining,
     Optimiser,
+    check_unfinished,
     copy_of,
     one_cycle,
     one_thread,
+    unfinished,
 )
 from targetsel.training.training_spectra import TrainingSpectra
 from targetsel.version import __version__
@@ -52,6 +54,7 @@ REGIONS = {
     "5500-7000": (5500.0, 7000.0),
     "7000-8311": (7000.0, 8311.0),
 }
+RESULTS = ("training.json", "training.png")  # beside the decoder
 NOISE_RANGE = (8.0, 200.0)  # signal-to-noise ratio per pixel with added noise
 
 
@@ -335,35 +338,31 @@ def train_decoder_into(
         If the folder holds a finished decoder.
     """
     folder = Path(folder)
-    if (folder / FILE_NAME).exists():
-        raise OutputError(
-            f"{folder}: holds a trained decoder already. Choose another folder, or delete it."
-        )
+    check_unfinished(folder, FILE_NAME, "trained decoder")
     spectra = TrainingSpectra.read(source)
-    make_folder(folder)
-    checkpoint = folder / "checkpoint.safetensors"
-    noise = "without noise" if spectra.ivar is None else "with their own noise"
-    report(f"{len(spectra.flux)} spectra {noise} from {source}")
-    if checkpoint.exists():
-        report(f"resuming from {checkpoint}")
-    trained = train(spectra, recipe, checkpoint, lambda line: report(_progress(line, recipe)))
-    decoder = Decoder(trained.network)
-    figures = validate(decoder, spectra, trained.held_out)
-    about = {
-        "code_version": __version__,
-        "recipe": asdict(recipe) | {"space": recipe.space.name},
-        "spectra_sha256": spectra.sha256,
-        "n_spectra": len(spectra.flux),
-        "kept_epoch": trained.kept_epoch,
-        "validation": figures,
-        "history": trained.history,
-    }
-    with written_beside(folder / "training.json") as beside:
-        beside.write_text(json.dumps(about, indent=1) + "\n")
-    draw_training(decoder, spectra, trained, folder / "training.png")
-    decoder.write(folder / FILE_NAME)
-    for leftover in (checkpoint, *folder.glob(f".{checkpoint.name}.*.tmp")):  # interrupted runs'
-        leftover.unlink(missing_ok=True)
+    with unfinished(folder, (FILE_NAME, *RESULTS), source) as work:
+        checkpoint = work / "checkpoint.safetensors"
+        noise = "without noise" if spectra.ivar is None else "with their own noise"
+        report(f"{len(spectra.flux)} spectra {noise} from {source}")
+        if checkpoint.exists():
+            report(f"resuming from {checkpoint}")
+        trained = train(spectra, recipe, checkpoint, lambda line: report(_progress(line, recipe)))
+        decoder = Decoder(trained.network)
+        figures = validate(decoder, spectra, trained.held_out)
+        about = {
+            "code_version": __version__,
+            "recipe": asdict(recipe) | {"space": recipe.space.name},
+            "spectra_sha256": spectra.sha256,
+            "n_spectra": len(spectra.flux),
+            "kept_epoch": trained.kept_epoch,
+            "validation": figures,
+            "history": trained.history,
+        }
+        history, picture = (folder / name for name in RESULTS)
+        with written_beside(history) as beside:
+            beside.write_text(json.dumps(about, indent=1) + "\n")
+        draw_training(decoder, spectra, trained, picture)
+        decoder.write(folder / FILE_NAME)
     return figures
 
 

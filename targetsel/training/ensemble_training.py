@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,23 +17,29 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import EnsembleError, OutputError
+from targetsel.errors import EnsembleError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.novelty.novelty import NoveltyReference
 from targetsel.scoring.ensemble import FEWEST_HELD_OUT, Ensemble, fit_reference
 from targetsel.spectra.decoder import Decoder
-from targetsel.tables.files import held, make_folder, written_beside
+from targetsel.tables.files import written_beside
 from targetsel.tables.parquet import write_table
+from targetsel.tables.reading import reading
 from targetsel.training.card import describe, latent_rmse, validated
 from targetsel.training.examples import Examples, PreparedCutouts, Split, thinned
 from targetsel.training.labels import Labels
 from targetsel.training.members import Member, MemberProgress, TrainedMember, train_members
+from targetsel.training.optimisation import check_unfinished, unfinished
 from targetsel.training.plan import TrainingPlan, differences
 from targetsel.weights.safetensors import write_safetensors
 
-WORK = "training"
+BEGIN_ANEW = "Delete its folder to begin anew."
 HELD_OUT = "held_out.parquet"  # ids of the common test sources
+RESULTS = (
+    *("decoder.safetensors", "novelty.safetensors", "training.json", "training.png"),
+    HELD_OUT,
+)
 LOSSES = {
     "mean": "root mean square error [standardised latents]",
     "covariance": "negative log likelihood of the latents",
@@ -90,24 +95,16 @@ def train_into(
         If the folder holds a finished ensemble, or cannot be written.
     """
     folder = Path(folder)
-    if (folder / "card.json").exists():
-        shutil.rmtree(folder / WORK, ignore_errors=True)  # left by a run interrupted right after it
-        raise OutputError(
-            f"{folder}: holds a finished ensemble already. Choose another folder, or delete it."
-        )
-    make_folder(folder)
+    check_unfinished(folder, "card.json", "finished ensemble")
     check_suits(store, plan.input.bands, plan.input.pixel_scale, plan.input.size, "this training")
     _check_latents(labels, plan, decoder)
     joined = labels.in_store(store)
     _check_enough(len(joined), plan)
-    work = folder / WORK
-    with held(work):
-        for leftover in work.glob(".*.tmp"):  # left by an interrupted run
-            leftover.unlink()
+    results = [*RESULTS, *(f"member-{k}.safetensors" for k in range(plan.members))]
+    with unfinished(folder, results, store.path) as work:
         _check_same(work / "plan.json", _identity(store, labels, plan, decoder))
         _train(folder, work, store, joined, plan, decoder, report)
         card: dict[str, Any] = json.loads((folder / "card.json").read_bytes())
-        shutil.rmtree(work)
     return card
 
 
@@ -299,12 +296,8 @@ def _check_same(path: Path, identity: dict[str, Any]) -> None:
         with written_beside(path) as beside:
             beside.write_text(json.dumps(identity, indent=1) + "\n")
         return
-    try:
-        before = json.loads(path.read_text())
-    except ValueError as error:
-        raise EnsembleError(
-            f"{path}: damaged ({error}). Delete its folder to begin anew."
-        ) from None
+    with reading(path, EnsembleError, "the plan of a training", BEGIN_ANEW):
+        before = dict(json.loads(path.read_text()))
     changed = differences(before, identity)
     if changed:
         entries = "; ".join(f"{name} was {was}, now {now}" for name, was, now in changed)

@@ -21,7 +21,7 @@ from torch.nn import functional
 from targetsel.errors import EnsembleError
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
-from targetsel.tables.files import written_beside
+from targetsel.tables.files import sha256_of_file, written_beside
 from targetsel.tables.ids import uniform
 
 TEST_SHARE = 0.1
@@ -217,13 +217,13 @@ class PreparedCutouts:
         plan: InputPlan,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> PreparedCutouts:
-        """Prepared cutouts of these sources, reused if the folder has them already.
+        """Prepared cutouts of these sources, reused if the folder has them already and whole.
 
         The folder must not be used for other sources, stores or plans.
         """
-        path, statuses = folder / "pixels.npy", folder / "status.json"
-        if path.exists() and statuses.exists():
-            return cls(path, np.array(json.loads(statuses.read_text())))
+        path, about = folder / "pixels.npy", folder / "pixels.json"
+        if (status := _status_of_whole(path, about)) is not None:
+            return cls(path, status)
         n, found = len(source_id), []
         shape = (n, len(plan.bands), plan.n_pixels, plan.n_pixels)
         header = {"descr": "<f2", "fortran_order": False, "shape": shape}
@@ -237,13 +237,22 @@ class PreparedCutouts:
                 stream.write(np.clip(prepared, -LARGEST, LARGEST).astype("<f2").tobytes())
                 found += cutouts.status.tolist()
                 progress(min(start + CUTOUTS_AT_ONCE, n), n)
-        with written_beside(statuses) as beside:
-            beside.write_text(json.dumps(found))
+        with written_beside(about) as beside:
+            beside.write_text(json.dumps({"sha256": sha256_of_file(path), "status": found}))
         return cls(path, np.array(found))
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Stretched cutouts of row numbers, (N, B, H, W) float32."""
         return np.load(self.path, mmap_mode="r", allow_pickle=False)[rows].astype(np.float32)
+
+
+def _status_of_whole(path: Path, about: Path) -> np.ndarray | None:
+    """The statuses beside prepared cutouts, or None if either file is missing or damaged."""
+    try:
+        noted = dict(json.loads(about.read_bytes()))
+        return np.array(noted["status"]) if noted["sha256"] == sha256_of_file(path) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 # ---------------------------------------------------------------------- augmentation

@@ -22,7 +22,6 @@ from typing import Any
 import cdshealpix.nested
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from astropy import units as u
 from astropy.coordinates import Latitude, Longitude
 
@@ -51,6 +50,7 @@ from targetsel.tables.files import held, sha256_of_file, written_beside
 from targetsel.tables.ids import uniform
 from targetsel.tables.journal import check_settings
 from targetsel.tables.parquet import ParquetSink, described, read_footer, write_table
+from targetsel.tables.reading import ParquetReader
 from targetsel.training.labels import Labels
 from targetsel.version import __version__
 
@@ -245,7 +245,7 @@ class _TrainingSetRun:
                 chosen = table.take(pa.array(order[:n])).sort_by("source_id")
                 write_table(chosen, path, dict(self.settings))
                 fetched.remove()
-        table = pq.read_table(path)
+        table = _read(path)
         self.report(f"sample: {table.num_rows} sources of {sample.name}")
         return table
 
@@ -265,7 +265,7 @@ class _TrainingSetRun:
         wanted = wanted_in(sources, service, str(self.folder / "sample.parquet"))
         fetched = fetch_spectra(service, wanted, output, self._progress("spectra"))
         self.report(f"spectra: {fetched.written} of {sources.num_rows}")
-        manifest = pq.read_table(manifest_of(output))
+        manifest = _read(manifest_of(output))
         for key, status in _rows(manifest, "source_id", "status"):
             if status != OK:
                 dropped[key] = "spectrum", status
@@ -278,7 +278,7 @@ class _TrainingSetRun:
         folder = self.folder / "encoded"
         folder.mkdir(exist_ok=True)
         observed = self.folder / "observed.parquet"
-        ids = pq.read_table(observed, columns=["source_id"])["source_id"].to_numpy()
+        ids = _read(observed, ["source_id"])["source_id"].to_numpy()
         last = sources["source_id"].to_numpy()[SOURCES_PER_PART - 1 :: SOURCES_PER_PART]
         number = np.searchsorted(last, ids)  # of the part that each spectrum belongs to
         rows = zip(number.tolist(), ids.tolist(), try_spectra(observed), strict=True)
@@ -288,14 +288,14 @@ class _TrainingSetRun:
             path = folder / f"latents-{part:05d}.parquet"
             of = f"{self.settings['decoder_sha256']}:{ids[number == part].tolist()}"
             of = hashlib.sha256(of.encode()).hexdigest()
-            if not path.exists() or read_footer(path).get("of") != of:
+            if not _is_whole_part(path, of):
                 _encode_part(path, [row[1:] for row in some], decoder, {"of": of})
                 self.report(f"latents: part {part + 1} of {number.max() + 1}")
             parts.append(path)
         for part in parts:
             notes = read_footer(part)["dropped"]
             dropped |= {int(key): ("latents", reason) for key, reason in notes.items()}
-        return pa.concat_tables(pq.read_table(part) for part in parts)
+        return pa.concat_tables(_read(part) for part in parts)
 
     # ------------------------------------------------------------------ cutouts
 
@@ -308,7 +308,7 @@ class _TrainingSetRun:
             self.services.cutouts, lambda: [catalog], store, self._progress("cutouts")
         )
         self.report(f"cutouts: {fetched.written} of {len(catalog)}")
-        manifest = pq.read_table(manifest_of(store))
+        manifest = _read(manifest_of(store))
         for key, band, status in _rows(manifest, "source_id", "band", "status"):
             if status != OK and key not in dropped:
                 dropped[key] = "cutout", f"{band}: {status}"
@@ -340,7 +340,7 @@ class _TrainingSetRun:
         with ParquetSink(self.folder / "spectra.parquet", SPECTRA, 1024) as sink:
             sink.footer.update(footer)
             for part in sorted((self.folder / "encoded").glob("spectra-*.parquet")):
-                sink.write(_only(pq.read_table(part), ready))
+                sink.write(_only(_read(part), ready))
 
     def _progress(self, what: str) -> Callable[[int, int], None]:
         def progress(done: int, total: int) -> None:
@@ -380,7 +380,7 @@ def _encode_part(
             made.append({"source_id": key, "flux": flux, "ivar": ivar})
         except SpectrumError as error:
             dropped[key] = str(error)
-    spectra = path.with_name(path.name.replace("latents", "spectra"))
+    spectra = _spectra_beside(path)
     write_table(pa.Table.from_pylist(made, SPECTRA), spectra)
     try:
         labels = Labels.of_spectra(spectra, decoder)
@@ -393,6 +393,25 @@ def _encode_part(
     )
     notes = {str(key): reason for key, reason in sorted(dropped.items())}
     write_table(_latent_table(ids, mean, noise), path, {**footer, "dropped": notes})
+
+
+def _is_whole_part(latents: Path, of: str) -> bool:
+    """Whether both files of a part are there, undamaged, and of these spectra."""
+    try:
+        footer = read_footer(latents)
+        whole = footer.get("of") == of and "dropped" in footer
+        return whole and _read(latents).num_rows <= _read(_spectra_beside(latents)).num_rows
+    except CatalogError:
+        return False
+
+
+def _spectra_beside(latents: Path) -> Path:
+    return latents.with_name(latents.name.replace("latents", "spectra"))
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    with ParquetReader(path) as file:
+        return file.read(columns)
 
 
 def _latent_table(ids: np.ndarray, mean: np.ndarray, noise: np.ndarray) -> pa.Table:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, SpectrumError, did_you_mean
 from targetsel.imaging.store import CutoutStore
@@ -26,10 +22,11 @@ from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import MeasuredSpectra, Spectra
 from targetsel.tables.columns import ID, Column, FileKind, is_list, is_number, matrix
 from targetsel.tables.files import sha256_of_file
-from targetsel.tables.ids import matched
+from targetsel.tables.ids import exact_ids, joined, matched
 from targetsel.tables.parquet import footer_in, is_simulated, says_simulated
+from targetsel.tables.reading import ParquetReader, reading
 from targetsel.training.optimisation import one_thread
-from targetsel.training.training_spectra import TrainingSpectra
+from targetsel.training.training_spectra import TrainingSpectra, check_no_errors
 
 SPECTRA_AT_ONCE = 512
 GROUP_COLUMN = "group_id"
@@ -139,12 +136,15 @@ class Labels:
         if "latent_std" in table.column_names:
             noise = _vectors(table["latent_std"], f"{path}, column 'latent_std'", mean.shape[1])
         there = ~np.isnan(mean).all(axis=1)
-        ids = table["source_id"].to_numpy()
-        for name, values in (("latent_mean", mean), ("latent_std", noise)):
-            bad = there & ~np.isfinite(values).all(axis=1)
+        ids = _ids(table["source_id"], path)
+        for name, good, what in (
+            ("latent_mean", np.isfinite(mean), "NaN or infinite"),
+            ("latent_std", np.isfinite(noise) & (noise >= 0), "NaN, infinite or negative"),
+        ):
+            bad = there & ~good.all(axis=1)
             if bad.any():
                 raise SpectrumError(
-                    f"{path}, column '{name}': NaN or infinite for {bad.sum()} sources, the first "
+                    f"{path}, column '{name}': {what} for {bad.sum()} sources, the first "
                     f"is '{ids[bad][0]}'. Leave these rows out, or their latents empty."
                 )
         left_out = {"without latents": int((~there).sum())}
@@ -213,7 +213,7 @@ class Labels:
         CatalogError
             If the catalog lacks the column `group`, or the weights are invalid.
         """
-        rows = matched(self.source_id, catalog.source_id)
+        rows = joined(self.source_id, catalog.source_id, "labels", "the catalog")
         ours = self.take(np.flatnonzero(rows >= 0))
         table = catalog.table.take(pa.array(rows[rows >= 0], pa.int64()))
         names = table.column_names
@@ -239,8 +239,8 @@ class Labels:
         }
         left_out = {"not in the catalog": int((rows < 0).sum()), "of weight 0": sum(weight == 0)}
         left_out = ours.left_out | {reason: int(count) for reason, count in left_out.items()}
-        joined = replace(ours, group=groups, weight=weight, about=about, left_out=left_out)
-        return joined.take(np.flatnonzero(weight > 0))
+        found = replace(ours, group=groups, weight=weight, about=about, left_out=left_out)
+        return found.take(np.flatnonzero(weight > 0))
 
     def in_store(self, store: CutoutStore) -> Labels:
         """The labels of sources that have cutouts, in the order of the store, by its ids.
@@ -313,63 +313,66 @@ def _encoded(piece: Piece, decoder: Decoder, seed: int) -> Labels:
 
 def _usable(flux: np.ndarray, ivar: np.ndarray | None) -> np.ndarray:
     """Spectra with light, and without NaN in measured pixels: boolean mask, shape (N,)."""
-    if ivar is None:
-        return np.isfinite(flux).all(axis=1) & (flux != 0).any(axis=1)
-    seen = np.isfinite(ivar) & (ivar > 0)
-    finite = (np.isfinite(flux) | ~seen).all(axis=1) & (np.nan_to_num(ivar) >= 0).all(axis=1)
-    light = np.where(seen & np.isfinite(flux), flux, 0.0) @ Basis.shipped().mean
-    return finite & seen.any(axis=1) & (light > 0)
+    seen = np.full(flux.shape, True) if ivar is None else np.isfinite(ivar) & (ivar > 0)
+    good = (np.isfinite(flux) | ~seen).all(axis=1)
+    measured = np.where(seen & np.isfinite(flux), flux, 0.0)
+    with np.errstate(over="ignore"):
+        norm = np.square(measured).sum(axis=1)
+    good &= np.isfinite(norm) & (norm > 0)
+    if ivar is not None:
+        good &= (np.nan_to_num(ivar) >= 0).all(axis=1) & (measured @ Basis.shipped().mean > 0)
+    return good
 
 
 # ---------------------------------------------------------------------- reading
 
 
-# Errors of the readers and of Python where bytes of a file are damaged.
-_DAMAGE = (OSError, ValueError, LookupError, EOFError, TypeError, NotImplementedError, MemoryError,
-           BadZipFile, zlib.error, TokenError, SyntaxError)  # fmt: skip
-
-
 def _pieces(path: Path, column: str) -> Iterator[Piece]:
     """The spectra of a file, in pieces of some rows."""
-    if not path.exists():
-        raise SpectrumError(f"{path}: no such file")
     readers = {".parquet": _parquet_pieces, ".npz": _npz_pieces}
     if path.suffix.lower() not in readers:
         raise SpectrumError(
             f"{path}: expected .parquet or .npz with source_id, flux (N, {N_PIXELS}) and perhaps "
             "ivar. Bring other spectra to latents with 'targetsel spectra encode'."
         )
-    try:
-        yield from readers[path.suffix.lower()](path, column)
-    except _DAMAGE as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SpectrumError(f"{path}: not a whole {path.suffix} file ({cause})") from None
+    return readers[path.suffix.lower()](path, column)
 
 
 def _parquet_pieces(path: Path, column: str) -> Iterator[Piece]:
-    with pq.ParquetFile(path) as file:
-        wanted = _wanted(path, file.schema_arrow.names, column)
-        for batch in file.iter_batches(SPECTRA_AT_ONCE, columns=wanted, use_threads=False):
-            table = pa.Table.from_batches([batch])
+    with ParquetReader(path, SpectrumError) as file:
+        wanted = _wanted(path, file.schema.names, column)
+        for batch in file.batches(SPECTRA_AT_ONCE, wanted):
             flux, *ivar = (
-                _vectors(table[name], f"{path}, column '{name}'", N_PIXELS) for name in wanted[1:]
+                _vectors(batch[name], f"{path}, column '{name}'", N_PIXELS) for name in wanted[1:]
             )
-            yield table["source_id"].to_numpy(), flux, ivar[0] if ivar else None
+            yield _ids(batch["source_id"], path), flux, ivar[0] if ivar else None
 
 
 def _npz_pieces(path: Path, column: str) -> Iterator[Piece]:
-    with np.load(path, allow_pickle=False) as arrays:
-        wanted = _wanted(path, arrays.files, column)
-        ids, *numbers = (arrays[name] for name in wanted)
+    with reading(path, SpectrumError, "an .npz file"), np.load(path, allow_pickle=False) as file:
+        names = list(file.files)
+    wanted = _wanted(path, names, column)
+    with reading(path, SpectrumError, "an .npz file"), np.load(path, allow_pickle=False) as file:
+        keys, *numbers = (file[name] for name in wanted)
     for name, values in zip(wanted[1:], numbers, strict=True):
-        if values.shape != (len(ids), N_PIXELS):
+        if values.shape != (keys.size, N_PIXELS) or values.dtype.kind not in "fiu":
             raise SpectrumError(
-                f"{path}: '{name}' has shape {values.shape}, expected ({len(ids)}, {N_PIXELS}) on "
-                "the rest-frame grid"
+                f"{path}: '{name}' has shape {values.shape} and holds {values.dtype}, expected "
+                f"numbers of shape ({keys.size}, {N_PIXELS}) on the rest-frame grid"
             )
+    ids = _ids(pa.array(keys.ravel()), path)
     for start in range(0, len(ids), SPECTRA_AT_ONCE):
         flux, *ivar = (v[start : start + SPECTRA_AT_ONCE].astype(np.float64) for v in numbers)
         yield ids[start : start + SPECTRA_AT_ONCE], flux, ivar[0] if ivar else None
+
+
+def _ids(column: pa.ChunkedArray | pa.Array, path: Path) -> np.ndarray:
+    ids = exact_ids(column, "source_id", path, SpectrumError)
+    if ids.null_count:
+        raise SpectrumError(
+            f"{path}, column 'source_id': {ids.null_count} rows have no id. Leave them out."
+        )
+    return ids.to_numpy(zero_copy_only=False)
 
 
 def _wanted(path: Path, names: list[str], column: str) -> list[str]:
@@ -378,18 +381,23 @@ def _wanted(path: Path, names: list[str], column: str) -> list[str]:
             raise SpectrumError(
                 f"{path}: no '{name}' among {', '.join(names)}.{did_you_mean(name, names)}"
             )
+    for name in ("source_id", column, "ivar"):
+        if names.count(name) > 1:
+            raise SpectrumError(f"{path}: has several columns '{name}', expected one")
     if "redshift" in names and "wavelength" in names:
         raise SpectrumError(
             f"{path}: holds observed spectra (it has wavelength and redshift). Encode them with "
             "'targetsel spectra encode', and give the result as latents."
         )
     has_ivar = column == "flux" and "ivar" in names
+    if column == "flux" and not has_ivar:
+        check_no_errors(path, names)
     return ["source_id", column, *(["ivar"] if has_ivar else [])]
 
 
-def _vectors(column: pa.ChunkedArray, place: str, length: int) -> np.ndarray:
+def _vectors(column: pa.ChunkedArray | pa.Array, place: str, length: int) -> np.ndarray:
     """A column of lists as an array (N, length) of float64; a null is a row of NaN."""
-    if not is_list(column.type):
+    if not is_list(column.type) or not is_number(column.type.value_type):
         raise SpectrumError(f"{place}: is {column.type}, expected lists of {length} numbers")
     try:
         values = matrix(column)
@@ -411,9 +419,7 @@ def _groups(table: pa.Table, name: str) -> np.ndarray:
             f"catalog: no column '{name}' to group by; there are {', '.join(names)}."
             f"{did_you_mean(name, names)}"
         )
-    column = table[name]
-    if not (pa.types.is_integer(column.type) or pa.types.is_string(column.type)):
-        raise CatalogError(f"catalog, column '{name}': is {column.type}, expected ids to group by")
+    column = exact_ids(table[name], name, "catalog")
     if column.null_count:
         raise CatalogError(f"catalog, column '{name}': {column.null_count} sources have no group")
-    return column.to_numpy()
+    return column.to_numpy(zero_copy_only=False)

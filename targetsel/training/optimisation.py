@@ -10,8 +10,10 @@ the learning rate. `benchmarks/figure3.py` repeats their comparison with this mo
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
@@ -22,6 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from targetsel.errors import EnsembleError, OutputError, TargetselError
+from targetsel.tables.files import check_output, held, make_folder
+from targetsel.tables.reading import reading, reason
 from targetsel.weights.safetensors import write_safetensors
 
 WARM_UP = 0.25  # share of the steps in which the learning rate rises
@@ -30,6 +34,7 @@ LAST = 1e-5
 MOMENTUM = (0.95, 0.85, 0.95)  # momentum at the start, the peak and the end
 SQUARE_MOMENTUM = 0.99
 EPSILON = 1e-6
+WORK = "training"  # folder of a training's state inside that of its results
 
 
 # ---------------------------------------------------------------------- losses
@@ -288,9 +293,9 @@ class EpochTraining(ABC):
         tensors |= {f"best.{name}": t for name, t in self.best.items()}
         tensors |= {f"optimiser.{name}": t for name, t in self.optimiser.state().items()}
         tensors |= {f"average.{number}": t for number, t in enumerate(self.averages())}
-        about = {"identity": self.identity, "state": asdict(self.state)}
+        about = json.dumps({"identity": self.identity, "state": asdict(self.state)})
         try:
-            write_safetensors(tensors, path, {"training": json.dumps(about)})
+            write_safetensors(tensors, path, {"training": about, "sha256": _digest(tensors, about)})
         except OutputError as error:
             kept = "the checkpoint before it is kept" if path.exists() else "it would be the first"
             cause = getattr(error.__cause__, "strerror", None) or error
@@ -308,9 +313,8 @@ class EpochTraining(ABC):
             An `error` of this class, if the file is damaged or of another training.
         """
         tensors, about = self._whole(path)
-        known = json.loads(json.dumps(self.identity))
-        for key, value in known.items():
-            if about.get("identity", {}).get(key) != value:
+        for key, value in json.loads(json.dumps(self.identity)).items():
+            if about["identity"].get(key) != value:
                 raise self.error(
                     f"{path}: a checkpoint of a training that differs in its {key}, so this one "
                     "cannot resume from it. Choose another output folder, or delete this file "
@@ -325,20 +329,33 @@ class EpochTraining(ABC):
             for number, average in enumerate(self.averages()):
                 average.copy_(tensors[f"average.{number}"])
         except (RuntimeError, TypeError, KeyError) as error:
-            cause = str(error).splitlines()[0]
-            raise self.error(f"{path}: a damaged checkpoint ({cause}). Delete it.") from None
+            raise self.error(
+                f"{path}: a checkpoint of another network or version ({reason(error)}). Delete it "
+                "to begin anew."
+            ) from None
 
     def _whole(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        from safetensors import SafetensorError, safe_open
+        """Tensors and description in a checkpoint whose content is what was written."""
+        from safetensors import safe_open
 
-        try:
-            with safe_open(path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return tensors, json.loads((file.metadata() or {})["training"])
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise self.error(
-                f"{path}: not a whole checkpoint of a training ({error}). Delete it to begin anew."
-            ) from None
+        next_step = "Delete it to begin anew."
+        kind = "a checkpoint of a training"
+        with reading(path, self.error, kind, next_step), safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+        about = metadata.get("training", "")
+        if metadata.get("sha256") != _digest(tensors, about):
+            raise self.error(f"{path}: not {kind}, or damaged (its SHA-256 differs). {next_step}")
+        return tensors, dict(json.loads(about))
+
+
+def _digest(tensors: dict[str, Tensor], about: str) -> str:
+    """A hash of tensors, their names and a text."""
+    digest = hashlib.sha256(about.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def copy_of(network: nn.Module) -> dict[str, Tensor]:
@@ -359,3 +376,55 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def check_unfinished(folder: Path, last: str, what: str) -> None:
+    """Refuse a folder that holds the result of a training already.
+
+    Parameters
+    ----------
+    last : str
+        The file that a training writes last.
+    what : str
+        The result, for the error.
+
+    Raises
+    ------
+    OutputError
+        If the file is there. What a run left that was interrupted right after it is removed.
+    """
+    if (folder / last).exists():
+        if (folder / WORK / "lock").exists():
+            shutil.rmtree(folder / WORK, ignore_errors=True)
+        raise OutputError(f"{folder}: holds a {what} already. Choose another folder, or delete it.")
+
+
+@contextlib.contextmanager
+def unfinished(folder: Path, results: Iterable[str], source: Path) -> Iterator[Path]:
+    """The folder `training` inside that of the results, for the state of an unfinished training.
+
+    It is made if it is missing, held for one run alone, and removed at the end, but not after an
+    error.
+
+    Parameters
+    ----------
+    results : iterable of str
+        Files that the training will write into `folder`.
+    source : Path
+        File or folder that it reads.
+
+    Raises
+    ------
+    OutputError
+        If another run is at work there, or a result would be written over a file that is no
+        training's, or into what is read.
+    """
+    make_folder(folder)
+    work = folder / WORK
+    for path in (folder / name for name in results):
+        check_output(path, [source])
+        if path.exists() and not work.exists():
+            raise OutputError(f"{path}: is there already. Choose another folder, or move the file.")
+    with held(work):
+        yield work
+        shutil.rmtree(work)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.arrays import Arrays, read_arrays
+from targetsel.spectra.arrays import NAMES, Arrays, read_arrays
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.reading import FITS_SUFFIXES, read_spectra
 from targetsel.spectra.rest_frame import fill_gaps, rest_frame
@@ -102,6 +103,7 @@ class TrainingSpectra:
             )
         flux = as_numbers(str(path), f"'{name}'", flux)
         if "ivar" not in arrays.values:
+            check_no_errors(path, list(arrays.values))
             return cls.of(flux)
         ivar = as_numbers(str(path), "'ivar'", arrays.values["ivar"])
         if ivar.shape != flux.shape or not (np.isfinite(ivar) & (ivar >= 0)).all():
@@ -123,13 +125,33 @@ class TrainingSpectra:
         return digest.hexdigest()
 
 
+def check_no_errors(path: Path, names: Iterable[str]) -> None:
+    """Refuse columns that seem to hold errors in a form that is not read: they would be ignored.
+
+    Raises
+    ------
+    SpectrumError
+        Names the column, and the one that is expected.
+    """
+    others = {"ivar", *NAMES["ivar"], "std", "noise", "sigma", "fluxerr", "flux_err", "variance"}
+    if found := [name for name in names if name.lower() in others]:
+        raise SpectrumError(
+            f"{path}: '{found[0]}' is not read on the rest-frame grid. Give 'ivar', the inverse "
+            "variance of flux, 0 where masked."
+        )
+
+
 def _is_grid(wavelength: np.ndarray) -> bool:
     grid = wavelengths()
     return wavelength.shape[-1:] == grid.shape and np.allclose(wavelength, grid, rtol=1e-5)
 
 
 def _read_folder(folder: Path) -> MeasuredSpectra:
-    paths = sorted(p for p in folder.iterdir() if p.name.lower().endswith(FITS_SUFFIXES))
+    paths = sorted(
+        path
+        for path in folder.iterdir()
+        if path.name.lower().endswith(FITS_SUFFIXES) and not path.name.startswith(".")
+    )
     if not paths:
         raise SpectrumError(f"{folder}: no .fits files there; expected SDSS spec files")
     return rest_frame([read_spectra(path)[0] for path in paths])

@@ -62,7 +62,10 @@ def test_training_that_is_killed_and_run_again_ends_with_the_same_weights(spectr
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     deadline = time.monotonic() + 60
-    while not (killed / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
+    while (
+        not (killed / "training" / "checkpoint.safetensors").exists()
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -73,7 +76,7 @@ def test_training_that_is_killed_and_run_again_ends_with_the_same_weights(spectr
     expected = read_safetensors(whole / "decoder.safetensors")
     for name, tensor in read_safetensors(killed / "decoder.safetensors").items():
         assert tensor.equal(expected[name]), name
-    assert not (killed / "checkpoint.safetensors").exists()
+    assert not (killed / "training" / "checkpoint.safetensors").exists()
 
 
 def test_import_reports_what_every_published_tensor_became(tmp_path):

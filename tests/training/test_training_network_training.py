@@ -317,14 +317,30 @@ def test_a_truncated_checkpoint_is_refused(examples, tmp_path):
     training = begun(examples)
     training.write(checkpoint)
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    with pytest.raises(EnsembleError, match="not a whole checkpoint of a training"):
+    with pytest.raises(EnsembleError, match="not a checkpoint of a training, or damaged"):
         training.read(checkpoint)
+
+
+def test_a_checkpoint_with_a_bit_turned_anywhere_is_refused(examples, tmp_path):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    training = begun(examples)
+    training.write(checkpoint)
+    whole, rng = checkpoint.read_bytes(), np.random.default_rng(0)
+    for place in (*range(0, 400, 7), *rng.integers(len(whole), size=40).tolist()):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(
+            EnsembleError, match=f"^{checkpoint}: .* Delete it to begin anew"
+        ) as said:
+            training.read(checkpoint)
+        assert "\n" not in str(said.value)
 
 
 def test_a_checkpoint_of_another_network_is_refused(examples, tmp_path):
     checkpoint = tmp_path / "checkpoint.safetensors"
     begun(examples).write(checkpoint)
-    with pytest.raises(EnsembleError, match=r"a damaged checkpoint .* Delete it"):
+    with pytest.raises(EnsembleError, match=r"a checkpoint of another network .* Delete it"):
         begun(examples, plan=changed(PLAN, width=0.25)).read(checkpoint)
 
 
