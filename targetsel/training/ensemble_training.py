@@ -122,7 +122,7 @@ def _train(
     for reason, count in labels.left_out.items():
         if count:
             report(f"left out: {count} {reason}")
-    pixels = PreparedCutouts.of(work, store, labels.source_id, plan.input)
+    pixels = PreparedCutouts.of(work, store, labels.source_id, plan.input, position=labels.position)
     usable = np.flatnonzero(pixels.status == "ok")
     if len(usable) < len(labels):
         report(f"left out: {len(labels) - len(usable)} without pixels")

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from targetsel.errors import EnsembleError
+from targetsel.errors import CutoutError, EnsembleError
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
+from targetsel.sky.positions import check_same_places
 from targetsel.tables.files import sha256_of_file, written_beside
 from targetsel.tables.ids import uniform
 
@@ -216,10 +217,21 @@ class PreparedCutouts:
         source_id: np.ndarray,
         plan: InputPlan,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        position: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> PreparedCutouts:
         """Prepared cutouts of these sources, reused if the folder has them already and whole.
 
         The folder must not be used for other sources, stores or plans.
+
+        Parameters
+        ----------
+        position : tuple of two ndarrays, shape (N,), optional
+            Ra and dec [deg] of the sources in their catalog.
+
+        Raises
+        ------
+        CutoutError
+            If the cutouts were made for other positions.
         """
         path, about = folder / "pixels.npy", folder / "pixels.json"
         if (status := _status_of_whole(path, about)) is not None:
@@ -230,8 +242,14 @@ class PreparedCutouts:
         with written_beside(path) as beside, open(beside, "wb") as stream:
             np.lib.format.write_array_header_1_0(stream, header)
             for start in range(0, n, CUTOUTS_AT_ONCE):
-                ids = source_id[start : start + CUTOUTS_AT_ONCE]
-                cutouts = store.read(ids).select_bands(plan.bands).crop(plan.size)
+                rows = slice(start, start + CUTOUTS_AT_ONCE)
+                cutouts = plan.select(store.read(source_id[rows]))
+                if position is not None and cutouts.position is not None:
+                    ours = position[0][rows], position[1][rows]
+                    names = "the catalog", str(store.path)
+                    check_same_places(
+                        cutouts.source_id, ours, cutouts.position, *names, CutoutError
+                    )
                 good = cutouts.status == "ok"
                 prepared = np.where(good[:, None, None, None], plan.prepare(cutouts.flux), 0.0)
                 stream.write(np.clip(prepared, -LARGEST, LARGEST).astype("<f2").tobytes())

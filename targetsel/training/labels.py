@@ -62,6 +62,8 @@ class Labels:
         Group of each source; a group is never split between training and test.
     weight : ndarray, shape (N,)
         Number of sources of the sky that one stands for, up to a factor.
+    position : tuple of two ndarrays, shape (N,), or None
+        Ra and dec [deg, ICRS] in the catalog; None without one.
     about : dict of ndarray, shape (N,)
         Further columns of the catalog.
     measured : dict of ndarray, shape (N,)
@@ -77,6 +79,7 @@ class Labels:
     noise: np.ndarray
     group: np.ndarray = None  # type: ignore[assignment]
     weight: np.ndarray = None  # type: ignore[assignment]
+    position: tuple[np.ndarray, np.ndarray] | None = None
     about: dict[str, np.ndarray] = field(default_factory=dict)
     measured: dict[str, np.ndarray] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
@@ -125,6 +128,11 @@ class Labels:
         """
         table = LATENTS.read(path)
         footer = footer_in(table.schema.metadata)
+        if "ensemble" in footer:
+            raise SpectrumError(
+                f"{path}: its latents are predictions of an ensemble, not measured on spectra. "
+                "Give a file that 'targetsel spectra encode' wrote."
+            )
         known = footer.get("decoder_sha256")
         if known and decoder_file and known != sha256_of_file(decoder_file):
             raise SpectrumError(
@@ -196,6 +204,8 @@ class Labels:
         arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in _ARRAYS}
         for name in ("about", "measured"):
             arrays[name] = {key: values[rows] for key, values in getattr(self, name).items()}
+        if self.position is not None:
+            arrays["position"] = self.position[0][rows], self.position[1][rows]
         return replace(self, **arrays)
 
     def with_catalog(self, catalog: Catalog, group: str | None = None) -> Labels:
@@ -215,8 +225,8 @@ class Labels:
         """
         rows = joined(self.source_id, catalog.source_id, "labels", "the catalog")
         ours = self.take(np.flatnonzero(rows >= 0))
-        table = catalog.table.take(pa.array(rows[rows >= 0], pa.int64()))
-        names = table.column_names
+        sources = catalog.take(rows[rows >= 0])
+        table, names = sources.table, sources.table.column_names
         if group is None and GROUP_COLUMN in names:
             group = GROUP_COLUMN
         groups = ours.source_id if group is None else _groups(table, group)
@@ -239,7 +249,14 @@ class Labels:
         }
         left_out = {"not in the catalog": int((rows < 0).sum()), "of weight 0": sum(weight == 0)}
         left_out = ours.left_out | {reason: int(count) for reason, count in left_out.items()}
-        found = replace(ours, group=groups, weight=weight, about=about, left_out=left_out)
+        found = replace(
+            ours,
+            group=groups,
+            weight=weight,
+            position=(sources.ra, sources.dec),
+            about=about,
+            left_out=left_out,
+        )
         return found.take(np.flatnonzero(weight > 0))
 
     def in_store(self, store: CutoutStore) -> Labels:
@@ -354,13 +371,14 @@ def _npz_pieces(path: Path, column: str) -> Iterator[Piece]:
     wanted = _wanted(path, names, column)
     with reading(path, SpectrumError, "an .npz file"), np.load(path, allow_pickle=False) as file:
         keys, *numbers = (file[name] for name in wanted)
+        keys = pa.array(keys.ravel().astype(keys.dtype.newbyteorder("=")))
     for name, values in zip(wanted[1:], numbers, strict=True):
-        if values.shape != (keys.size, N_PIXELS) or values.dtype.kind not in "fiu":
+        if values.shape != (len(keys), N_PIXELS) or values.dtype.kind not in "fiu":
             raise SpectrumError(
                 f"{path}: '{name}' has shape {values.shape} and holds {values.dtype}, expected "
-                f"numbers of shape ({keys.size}, {N_PIXELS}) on the rest-frame grid"
+                f"numbers of shape ({len(keys)}, {N_PIXELS}) on the rest-frame grid"
             )
-    ids = _ids(pa.array(keys.ravel()), path)
+    ids = _ids(keys, path)
     for start in range(0, len(ids), SPECTRA_AT_ONCE):
         flux, *ivar = (v[start : start + SPECTRA_AT_ONCE].astype(np.float64) for v in numbers)
         yield ids[start : start + SPECTRA_AT_ONCE], flux, ivar[0] if ivar else None

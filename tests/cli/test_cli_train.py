@@ -27,7 +27,8 @@ def sky(tmp_path_factory):
     labels = toy_labels()
     toy_store(folder / "cutouts", labels)
     latents_file(folder, labels.source_id, labels.mean, labels.noise)
-    catalog_file(folder, source_id=labels.source_id, group_id=labels.group)
+    place = {"ra": np.linspace(0, 350, len(labels)), "dec": np.linspace(-50, 50, len(labels))}
+    catalog_file(folder, source_id=labels.source_id, group_id=labels.group, **place)
     toy_decoder().write(folder / "decoder.safetensors")
     return folder
 
