@@ -125,8 +125,9 @@ def fit_novelty(
     A calibration of the ensemble becomes invalid: calibrate again afterwards.
     """
     from targetsel.imaging.store import CutoutStore
-    from targetsel.scoring.ensemble import Ensemble, fit_reference
+    from targetsel.scoring.ensemble import Ensemble, find_ensemble, fit_reference
     from targetsel.sky.catalog import CatalogFile
+    from targetsel.tables.files import change_in_place
     from targetsel.tables.formats import open_table
     from targetsel.training.examples import held_out, thinned
 
@@ -144,6 +145,7 @@ def fit_novelty(
     for each in weight:
         chosen = thinned(chosen, each[np.isin(ids, chosen)])
     read.novelty = fit_reference(read, store, chosen)
+    change_in_place(find_ensemble(ensemble))
     read.write(ensemble, half=read.card.get("half_precision", {}).get("weights", False))
     typer.echo(
         f"novelty and support fitted to {counted(len(chosen), 'held-out source')} in {ensemble}"

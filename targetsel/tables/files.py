@@ -51,6 +51,14 @@ def note_input(path: Path) -> None:
             known.setdefault((state.st_dev, state.st_ino), path)
 
 
+def change_in_place(folder: Path) -> None:
+    """Let the running command write over files of a folder that it has read, and is to change."""
+    known = _INPUTS.get() or {}
+    for key, path in list(known.items()):
+        if folder.resolve() in path.resolve().parents:
+            del known[key]
+
+
 def _is_input(path: Path) -> bool:
     """Whether the running command has read the file at `path`, under whatever name."""
     with contextlib.suppress(OSError):

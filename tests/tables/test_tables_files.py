@@ -6,6 +6,7 @@ import pytest
 
 from targetsel.errors import OutputError
 from targetsel.tables.files import (
+    change_in_place,
     check_output,
     folder_written_beside,
     held,
@@ -157,3 +158,16 @@ def test_folder_for_unfinished_work_that_holds_someones_files_is_refused(tmp_pat
     with pytest.raises(OutputError, match="holds files that targetsel did not write"), held(folder):
         pass
     assert (folder / "thesis.tex").read_text() == "mine"
+
+
+def test_a_folder_that_is_to_be_changed_may_be_written_over_and_others_not(tmp_path):
+    for name in ("changed", "kept"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text("before")
+    with one_command():
+        for name in ("changed", "kept"):
+            note_input(tmp_path / name / "a")
+        change_in_place(tmp_path / "changed")
+        check_output(tmp_path / "changed" / "a")
+        with pytest.raises(OutputError, match="is read by the same command"):
+            check_output(tmp_path / "kept" / "a")
