@@ -20,7 +20,7 @@ from targetsel.handoff.simulation import INSTRUMENTS, PointingForecast, find_ins
 from targetsel.handoff.simulation import simulate as simulate_pointing
 from targetsel.handoff.tool import Tool
 from targetsel.selection.target_list import TargetList
-from targetsel.tables.files import check_output
+from targetsel.tables.files import check_output, check_table_output
 
 TARGETS = ".targets.parquet"
 
@@ -129,7 +129,7 @@ def import_assignment(
     output = output or targets.with_name(
         f"{targets.name.removesuffix(TARGETS).removesuffix('.parquet')}.left-over{TARGETS}"
     )
-    check_output(output, [targets, *assigned, *([ids] if ids else [])])
+    check_table_output(output, [targets, *assigned, *([ids] if ids else [])], parquet=True)
     result = join(
         TargetList.read(targets, needs_footer=False),
         map(Pointing.read, assigned),

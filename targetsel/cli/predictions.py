@@ -63,9 +63,9 @@ def compare(
     """Add to SCORED the surprise of each measured spectrum, and where it disagrees most."""
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.scoring.surprise import compare as compare_with
-    from targetsel.tables.files import check_output
+    from targetsel.tables.files import check_table_output
 
-    check_output(output, (scored, spectra))
+    check_table_output(output, (scored, spectra), parquet=True)
     n = compare_with(scored, spectra, Ensemble.read(ensemble, calibrated=False), output, seed)
     typer.echo(f"{counted(n, 'source')} compared with known spectra in {output}")
 

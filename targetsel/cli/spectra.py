@@ -88,10 +88,10 @@ def measure(
     """Measure lines and indices of the spectra in FILES, with errors from their noise."""
     from targetsel.spectra.lines import LineTable
     from targetsel.spectra.lines.strengths import measure_files, strengths_table
-    from targetsel.tables.files import check_output
+    from targetsel.tables.files import check_table_output
     from targetsel.tables.parquet import write_table
 
-    check_output(output, [*files, *([lines] if lines else [])])
+    check_table_output(output, [*files, *([lines] if lines else [])])
     table = LineTable.read(lines) if lines else LineTable.shipped()
     table = table.choose(index) if index else table
     attempts = measure_files(files, table, redshift)

@@ -41,9 +41,11 @@ from targetsel.errors import RuleError, TargetselError, did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 
-_NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*")
-_INTEGER = re.compile(r"\s*[-+]?\d{1,30}\s*")
-_QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z/]*[0-9]?)\s*")
+_NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*", re.ASCII)
+_INTEGER = re.compile(r"\s*[-+]?\d{1,30}\s*", re.ASCII)
+_QUANTITY = re.compile(
+    r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z/]*[0-9]?)\s*", re.ASCII
+)
 _NUMERIC = ("int_", "float_", "finite_", "greater_", "less_")  # pydantic's names of faults
 _NO_MAP = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
 _NO_LIST = ("list_type", "tuple_type", "set_type")

@@ -38,7 +38,7 @@ MAX_NODES = 256
 KEYWORDS = ("and", "or", "not", "between", "in", "is", "missing")
 
 _SPACE = re.compile(r"\s*")
-_NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _UNIT = re.compile(
     "(?:" + "|".join(map(re.escape, sorted(UNITS, key=len, reverse=True))) + r")(?![A-Za-z_0-9])"

@@ -28,7 +28,7 @@ from targetsel.spectra.proxies import (
     proxy_names,
 )
 from targetsel.tables.columns import NEVER, Column, arrow_column, schema_of
-from targetsel.tables.files import check_output
+from targetsel.tables.files import check_table_output
 from targetsel.tables.parquet import ParquetSink
 
 STATUS = "observed_status"
@@ -163,7 +163,7 @@ def write_observed(scored: Path, observation: Observation, output: Path) -> Coun
     SpectrographError, CatalogError, OutputError
         Nothing is written then.
     """
-    check_output(output, [scored])
+    check_table_output(output, [scored], parquet=True)
     statuses: Counter[str] = Counter()
     rows = ROWS if observation.redshift.is_certain else ROWS_OF_DRAWS
     with ScoredFile(scored) as file:

@@ -33,7 +33,12 @@ from targetsel.tables.columns import (
     is_number,
     schema_of,
 )
-from targetsel.tables.files import check_output, folder_written_beside, sha256_of_file
+from targetsel.tables.files import (
+    check_output,
+    check_table_output,
+    folder_written_beside,
+    sha256_of_file,
+)
 from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.parquet import ParquetSink, footer_in
 from targetsel.tables.reading import ParquetReader
@@ -254,7 +259,7 @@ def write_parquet(
     CatalogError, OutputError
         If no source has a prior, too. Nothing is left there then.
     """
-    check_output(output, [scored.path])
+    check_table_output(output, [scored.path], parquet=True)
     schema = _schema(scored)
     with ParquetSink(output, schema, row_group_size=ROWS_AT_ONCE) as sink:
         sink.footer.update(scored.provenance())

@@ -31,7 +31,7 @@ from targetsel.spectra.proxies import Proxies
 from targetsel.spectra.reading import OK, attempts
 from targetsel.spectra.spectrum import ObservedSpectrum, Spectra
 from targetsel.tables.columns import NEVER, Column, schema_of
-from targetsel.tables.files import check_output
+from targetsel.tables.files import check_table_output
 from targetsel.tables.parquet import ParquetSink
 from targetsel.version import __version__
 
@@ -246,7 +246,7 @@ def update_files(
     SpectrumError, OutputError
         If no spectrum can be used; then no file is left.
     """
-    check_output(output, [priors.path, *spectra])
+    check_table_output(output, [priors.path, *spectra], parquet=True)
     schema = schema_of(_columns(options))
 
     def updated(spectrum: ObservedSpectrum) -> Posterior:

@@ -284,7 +284,10 @@ def _as_precise_as(left: f.Formula, value: int | float) -> f.Constant:
     """The constant as the column itself would hold it: 0.1 beside float32 is float32's 0.1.
 
     One beyond the largest float32 stays itself, since infinity would let infinite values pass.
+    Beside whole numbers 1e18 is a whole number, too: floats are not as exact as long ids.
     """
+    if isinstance(left, f.ColumnValue) and left.type == "integer" and float(value).is_integer():
+        return f.Constant(int(value))
     largest = float(np.finfo(np.float32).max)
     if isinstance(left, f.ColumnValue) and left.type == "float32" and abs(value) <= largest:
         return f.Constant(float(np.float32(value)))

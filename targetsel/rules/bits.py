@@ -23,7 +23,7 @@ from targetsel.rules.rule_file import HIGHEST, TargetClass
 from targetsel.tables.files import written_beside
 
 FILE = "rules.bits"
-_LINE = re.compile(r"(\d{1,2})\s+([A-Za-z_][A-Za-z_0-9]*)(?:\s+(retired\b.*))?")
+_LINE = re.compile(r"(\d{1,2})\s+([A-Za-z_][A-Za-z_0-9]*)(?:\s+(retired\b.*))?", re.ASCII)
 _HEADING = (
     "# Bits of target classes. A bit is never given to another class; see targetsel rules lock."
 )

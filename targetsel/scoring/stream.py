@@ -31,7 +31,7 @@ from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.chunks import sorted_chunks
 from targetsel.tables.files import (
-    check_output,
+    check_table_output,
     disk_errors,
     held,
     sha256_of_file,
@@ -94,7 +94,7 @@ def score(
         Nothing is left under `output` then; `<output>.partial` stays if it holds scored rows.
     """
     output = Path(output)
-    check_output(output, (catalog.path, store.path))
+    check_table_output(output, (catalog.path, store.path), parquet=True)
     plan = ensemble.input
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name)
     check_names(catalog.schema, str(catalog.path))

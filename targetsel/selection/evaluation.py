@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from scipy.special import ndtr
 
+from targetsel.errors import CatalogError
 from targetsel.expressions.functions import (
     COMPARISONS,
     FLIPPED,
@@ -34,6 +35,7 @@ ROWS_OF_DRAWS = 16  # rows drawn at a time: half a MiB per proxy, which stays in
 SETTLED = 1e-6  # bounds on a probability that are no further apart are its value
 FEW = 8  # when fewer than one source in so many is left, those are copied out
 
+EXACT = 2**53  # whole numbers up to this are float64s
 # A proxy, an operator and the limit it is compared with, a number without predicted quantities.
 Bound = tuple[str, str, f.Formula]
 
@@ -49,12 +51,25 @@ def value(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
         case f.ColumnValue():
             return sources.column(formula)
         case f.Operation(name, parts):
+            for part in parts:
+                if isinstance(part, f.ColumnValue) and part.type == "integer":
+                    _check_exact(part, sources)
             return apply(name, *(value(part, sources) for part in parts))
         case f.Quantile():
             return sources.quantile(formula)
         case f.Probability(condition) if isinstance(sources, Sources):
             return probability(condition, sources)
     raise TypeError(f"not a number: {formula}")
+
+
+def _check_exact(column: f.ColumnValue, sources: Sources | DrawnSources) -> None:
+    """Refuse to calculate with whole numbers that float64 does not hold exactly, such as ids."""
+    integers, known = sources.integers(column)
+    if (known & ((integers > EXACT) | (integers < -EXACT))).any():
+        raise CatalogError(
+            f"column '{column.name}' has whole numbers beyond 2^53, with which rules cannot "
+            f"calculate exactly. Compare it as it is, e.g. {column.name} == 5."
+        )
 
 
 def holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
@@ -71,6 +86,11 @@ def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
         case f.Compare(operator, f.ColumnValue(type="integer") as left, f.Constant(int() as right)):
             integers, known = sources.integers(left)
             return COMPARISONS[operator](integers, right) & known
+        case f.Compare(
+            operator, f.ColumnValue(type="integer") as left, f.ColumnValue(type="integer") as right
+        ):
+            (integers, known), (others, both) = sources.integers(left), sources.integers(right)
+            return COMPARISONS[operator](integers, others) & known & both
         case f.Compare(operator, f.Probability(condition), f.Constant(limit)):
             assert isinstance(sources, Sources)  # P is not nested
             return _compared_with(limit, operator, condition, sources)

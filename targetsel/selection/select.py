@@ -29,7 +29,7 @@ from targetsel.selection.target_list import (
     target_table,
 )
 from targetsel.sky.external_files import Ids
-from targetsel.tables.files import check_output, disk_errors
+from targetsel.tables.files import check_table_output, disk_errors
 from targetsel.tables.parquet import ParquetSink
 
 ROWS_AT_A_TIME = 8192
@@ -127,7 +127,7 @@ def select(
     """
     scored, output = Path(scored), Path(output)
     if not dry_run:
-        check_output(output, (scored, *(known or ())))
+        check_table_output(output, (scored, *(known or ())))
     with scored_catalog(scored, rules) as catalog:
         return select_from(catalog, None if dry_run else output, threads, known, with_funnels)
 

@@ -17,7 +17,8 @@ import pyarrow as pa
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.sky.positions import healpix_of
 from targetsel.tables.columns import floats, is_number, unit_of
-from targetsel.tables.formats import InMemory, ParquetFiles, open_table
+from targetsel.tables.folders import ParquetFiles
+from targetsel.tables.formats import InMemory, open_table
 from targetsel.tables.ids import exact_id_type, exact_ids, keys_of
 from targetsel.tables.parquet import described, read_footer
 

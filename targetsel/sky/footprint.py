@@ -14,6 +14,7 @@ an edge runs through is inside. `Footprint.contains` and `select` know the exact
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -43,13 +44,13 @@ if TYPE_CHECKING:
     from targetsel.sky.catalog import Catalog
 
 MANY_CONES = 30  # from here on sources are searched for by cone, and not the reverse
-
+_WHOLE = re.compile(r"[0-9]{1,18}")
 RightAscension = Annotated[float, Quantity("deg", 0, 360)]
 Declination = Annotated[float, Quantity("deg", -90, 90)]
 
 
 def _nside(value: Any) -> int:
-    nside = int(value) if str(value).isdigit() and len(str(value)) < 10 else 0
+    nside = int(value) if _WHOLE.fullmatch(str(value)) else 0
     if nside < 1 or nside > 2**24 or nside & (nside - 1):
         raise ValueError("nside is a power of two, e.g. 64 (pixels of 0.92 deg)")
     return nside
@@ -57,11 +58,11 @@ def _nside(value: Any) -> int:
 
 def _pixels(value: Any) -> str | list[int]:
     """Pixel numbers, or the name of a file that lists them."""
-    if isinstance(value, str) and not value.isdigit():
+    if isinstance(value, str) and not _WHOLE.fullmatch(value):
         return value
     items = value if isinstance(value, list | tuple) else [value]
     for each in items:
-        if not (isinstance(each, str | int) and str(each).isdigit() and len(str(each)) < 19):
+        if not (isinstance(each, str | int) and _WHOLE.fullmatch(str(each))):
             raise ValueError("pixels are whole numbers, or the name of a table with them")
     return [int(each) for each in items]
 

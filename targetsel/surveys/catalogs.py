@@ -35,7 +35,7 @@ from targetsel.surveys.fetching import (
     table_of_bytes,
 )
 from targetsel.surveys.http import Answer, Unanswered
-from targetsel.tables.files import check_output
+from targetsel.tables.files import check_table_output
 from targetsel.tables.parquet import ParquetSink, write_table
 
 ROLES = {"source_id": "source_id", "ra": "ra", "dec": "dec"}
@@ -88,7 +88,7 @@ def fetch_region(
     OutputError
         If `output` cannot be written, or was begun with another question.
     """
-    check_output(output)
+    check_table_output(output)
     region = footprint.region()
     if not len(region.ranges):
         raise CatalogError("the footprint is empty; expected a part of the sky.")
@@ -124,7 +124,7 @@ def fetch_query(service: QueryService, query: str, output: Path) -> FetchSummary
     OutputError
         If `output` cannot be written.
     """
-    check_output(output)
+    check_table_output(output)
     try:
         rows = service.query(query)
     except Unanswered as error:

@@ -29,7 +29,7 @@ from targetsel.surveys.fetching import (
     manifest_of,
     table_of_bytes,
 )
-from targetsel.tables.files import check_output
+from targetsel.tables.files import check_table_output
 from targetsel.tables.parquet import ParquetSink, described
 
 ROWS_PER_GROUP = 256
@@ -149,7 +149,7 @@ def fetch_spectra(
     OutputError
         If the output cannot be written, or was begun with another service.
     """
-    check_output(output)
+    check_table_output(output, parquet=True)
     wanted = sorted(wanted, key=lambda each: each.source_id)
     whole = all(isinstance(each.source_id, int) for each in wanted)
     ids = pa.int64() if whole else pa.string()

@@ -25,6 +25,17 @@ except ImportError:  # not a Unix system: two runs at once go unnoticed there
     fcntl = None  # type: ignore[assignment]
 
 
+PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
+# Endings of the other formats of tables, with the names that astropy has for them.
+ASTROPY_FORMATS = {
+    ".fits": "fits",
+    ".fit": "fits",
+    ".vot": "votable",
+    ".votable": "votable",
+    ".xml": "votable",
+    ".ecsv": "ascii.ecsv",
+    ".csv": "ascii.csv",
+}
 # The files that the running command has read, by device and inode; None outside of commands.
 _INPUTS: ContextVar[dict[tuple[int, int], Path] | None] = ContextVar("inputs", default=None)
 
@@ -99,6 +110,52 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
                 f"{path}: lies in the folder {each}, which is read by the same command. "
                 "Choose another place."
             )
+
+
+def table_format(path: Path) -> str:
+    """The format of a table by its file's ending: "parquet", or astropy's name of another.
+
+    Without an ending it is Parquet.
+
+    Raises
+    ------
+    OutputError
+        If the ending is that of no format in which tables can be written.
+    """
+    endings = [each.lower() for each in path.suffixes if each.lower() != ".tmp"]
+    packed = endings[-1:] == [".gz"]
+    ending = endings[-2 if packed else -1] if endings[packed:] else ""
+    if (ending in ("", *PARQUET_SUFFIXES)) and not packed:
+        return "parquet"
+    if ending in ASTROPY_FORMATS:
+        return ASTROPY_FORMATS[ending]
+    raise OutputError(
+        f"{path}: no table can be written as '{''.join(endings[-1 - packed :])}'; expected "
+        f"{', '.join((PARQUET_SUFFIXES[0], *ASTROPY_FORMATS))}. Choose one of these endings."
+    )
+
+
+def check_table_output(path: Path, inputs: Iterable[Path] = (), parquet: bool = False) -> None:
+    """Refuse a place for a table before any work is done: `check_output`, and its ending.
+
+    Parameters
+    ----------
+    path : Path
+    inputs : iterable of Path
+    parquet : bool
+        Whether it must be Parquet, as files that our own commands read.
+
+    Raises
+    ------
+    OutputError
+        As `check_output` and `table_format`.
+    """
+    if table_format(path) != "parquet" and parquet:
+        raise OutputError(
+            f"{path}: this file is written as Parquet only, which other commands of targetsel "
+            "read. Choose the ending .parquet."
+        )
+    check_output(path, inputs)
 
 
 def _same_file(path: Path, other: Path) -> bool:

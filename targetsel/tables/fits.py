@@ -71,7 +71,7 @@ def open_fits(
     named = place if place is not None else source if isinstance(source, Path) else "FITS data"
     with contextlib.ExitStack() as opened:
         with reading(named, error, "a FITS file"):
-            stream = _plain_stream(source, named, error)
+            stream = plain_stream(source, named, error)
             opened.callback(stream.close)
             check_headers(stream, named, error)
             stream.seek(0)
@@ -81,10 +81,14 @@ def open_fits(
         yield hdus
 
 
-def _plain_stream(
-    source: Path | bytes, place: Path | str, error: type[TargetselError]
-) -> IO[bytes]:
-    """The bytes of a file, decompressed where it is compressed by gzip."""
+def plain_stream(source: Path | bytes, place: Path | str, error: type[TargetselError]) -> IO[bytes]:
+    """The bytes of a file, or of contents, decompressed where they are compressed by gzip.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, if they would take far more memory than the file's size lets expect.
+    """
     if isinstance(source, bytes):
         stream: IO[bytes] = io.BytesIO(source)
     else:
@@ -100,7 +104,7 @@ def _plain_stream(
     if len(contents) > most:
         raise error(
             f"{place}: holds over {MOST_PACKED} times its size when decompressed, which no real "
-            "FITS file does. Decompress it yourself if it is what you mean."
+            "table or image does. Decompress it yourself if it is what you mean."
         )
     return io.BytesIO(contents)
 

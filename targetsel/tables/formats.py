@@ -2,69 +2,39 @@
 
 Units, UCDs and descriptions come along as Arrow field metadata under ``unit``, ``ucd`` and
 ``description``, whatever the format calls them. Parquet is streamed; FITS, VOTable, ECSV and CSV
-are read by astropy and held in memory.
+are read whole, also compressed by gzip. VOTable and FITS files hold one table: of several, nobody
+can say which is meant.
 """
 
 from __future__ import annotations
 
-import contextlib
+import csv
 import io
-import re
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, did_you_mean
+from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
+from targetsel.tables.fits import open_fits, plain_stream
+from targetsel.tables.folders import ParquetFiles, open_parquet, unit_name
 from targetsel.tables.parquet import described, plain_schema
+from targetsel.tables.reading import reading, reason
 
 if TYPE_CHECKING:  # astropy is imported where it is used: Parquet files do without it
     from astropy.table import Column, Table
-    from astropy.units import UnitBase
 
-PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
-ASTROPY_FORMATS = {
-    ".fits": "fits",
-    ".fit": "fits",
-    ".vot": "votable",
-    ".votable": "votable",
-    ".xml": "votable",
-    ".ecsv": "ascii.ecsv",
-    ".csv": "ascii.csv",
-}
-VOTABLE_KEY = b"IVOA.VOTable-Parquet.content"
-OF_FORMATS = ("PARQUET:", "ARROW:")  # prefixes of metadata that the formats write on fields
-
-
-@dataclass(frozen=True)
-class ParquetFiles:
-    """One table in one or more Parquet files, read piece by piece.
-
-    Attributes
-    ----------
-    paths : sequence of Path
-        In the order of their rows.
-    schema : pa.Schema
-    num_rows : int
-    """
-
-    paths: Sequence[Path]
-    schema: pa.Schema
-    num_rows: int
-
-    def batches(self, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The table in pieces of at most `rows` rows, with the columns asked for."""
-        schema = pa.schema([self.schema.field(name) for name in columns])
-        for path in self.paths:
-            with _readable(path), pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(rows, columns=list(columns)):
-                    piece = pa.Table.from_batches([batch]).select(list(columns))
-                    yield piece.cast(schema)
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
+# Words for missing numbers in text; among words of other kinds they stay words.
+MISSING = ("nan", "null", "none", "na", "n/a", "--")
+_WHOLE = r"^[+-]?(0|[1-9][0-9]*)$"
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity)$"
+_PADDED = r"^[+-]?(0[0-9]+|[0-9]{16,})$"  # numbers that floats would change: 007, long ids
 
 
 @dataclass(frozen=True)
@@ -94,140 +64,94 @@ def open_table(path: Path) -> ParquetFiles | InMemory:
     Raises
     ------
     CatalogError
-        If there is nothing at `path`, or it is damaged or in no format we read.
+        If there is nothing at `path`, it is damaged or in no format we read, or it holds several
+        tables.
     """
     path = Path(path)
     if not path.exists():
         near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise CatalogError(f"{path}: no such file or folder.{did_you_mean(path.name, near)}")
-    if path.is_dir():
-        return _open_parquet(_files_of(path))
+    packed = path.name.lower().endswith(".gz")
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    if suffix in PARQUET_SUFFIXES:
-        return _open_parquet([path])
-    if suffix in ASTROPY_FORMATS:
-        return InMemory(_read_with_astropy(path, ASTROPY_FORMATS[suffix]))
-    known = ", ".join((*PARQUET_SUFFIXES[:1], *ASTROPY_FORMATS))
-    raise CatalogError(
-        f"{path}: '{path.suffix}' is not a table format we know. Known are {known}, "
-        "and a folder of Parquet files; convert the table or correct the file's ending."
-    )
-
-
-def _files_of(folder: Path) -> list[Path]:
-    """The Parquet files below a folder, in the order of their names."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PARQUET_SUFFIXES)
-    paths = [p for p in paths if not p.name.startswith((".", "_"))]
-    # A HATS catalog keeps its rows below Norder=*/, beside a thumbnail that repeats some of them.
-    of_hats = [p for p in paths if any(part.startswith("Norder=") for part in p.parts)]
-    if not paths:
-        raise CatalogError(f"{folder}: no Parquet file (.parquet) in this folder.")
-    return of_hats or paths
-
-
-def _open_parquet(paths: Sequence[Path]) -> ParquetFiles:
-    """Open Parquet files that hold one table, reading only their footers."""
-    num_rows = 0
-    schema: pa.Schema | None = None
-    for path in paths:
-        with _readable(path), pq.ParquetFile(path) as file:
-            num_rows += file.metadata.num_rows
-            own = plain_schema(file.schema_arrow)
-            header = (file.metadata.metadata or {}).get(VOTABLE_KEY)
-        if len(set(own.names)) < len(own.names):
-            twice = next(name for name in own.names if own.names.count(name) > 1)
-            raise CatalogError(f"{path}: has two columns named '{twice}'. Rename or drop one.")
-        if schema is None:
-            schema = _with_meanings(own, header)
-        elif (difference := _difference(schema, own)) is not None:
-            raise CatalogError(
-                f"{path}: {difference}, unlike {paths[0].name}. "
-                "The files of a folder must have the same columns."
-            )
-    assert schema is not None
-    return ParquetFiles(paths, schema, num_rows)
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Convert errors of reading a Parquet file to `CatalogError`."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
+    if path.is_dir() or (suffix in PARQUET_SUFFIXES and not packed):
+        return open_parquet(path)
+    read = _READERS.get("parquet" if packed and suffix in PARQUET_SUFFIXES else suffix)
+    if read is None:
+        known = ", ".join((*PARQUET_SUFFIXES[:1], *ASTROPY_FORMATS))
         raise CatalogError(
-            f"{path}: not a Parquet file, or damaged or cut short ({_first_line(error)}). "
-            "Copy or make it again."
-        ) from error
+            f"{path}: '{path.suffix}' is not a table format we know. Known are {known}, "
+            "and a folder of Parquet files; convert the table or correct the file's ending."
+        )
+    table = read(path)
+    if len(set(table.schema.names)) < len(table.schema.names):
+        twice = next(n for n in table.schema.names if table.schema.names.count(n) > 1)
+        raise CatalogError(f"{path}: has two columns named '{twice}'. Rename or drop one.")
+    return InMemory(table)
 
 
-def _difference(schema: pa.Schema, other: pa.Schema) -> str | None:
-    """The first difference of another schema's columns, whatever their order; None if none."""
-    for name in schema.names:
-        if name not in other.names:
-            return f"has no column '{name}'"
-        if other.field(name).type != schema.field(name).type:
-            return f"column '{name}' is {other.field(name).type}, not {schema.field(name).type}"
-    extra = [name for name in other.names if name not in schema.names]
-    return f"has a column '{extra[0]}'" if extra else None
+def _contents(path: Path, expected: str) -> bytes:
+    """The bytes of a file, decompressed where they are compressed by gzip."""
+    with reading(path, CatalogError, expected), plain_stream(path, path, CatalogError) as stream:
+        return stream.read()
 
 
-def _with_meanings(schema: pa.Schema, header: bytes | None) -> pa.Schema:
-    """The schema with unit, UCD and description from the fields or else the VOParquet header.
-
-    Other field metadata stays, such as that of stored posteriors; that of the formats does not.
-    """
-    known = _meanings_of_votable(header) if header else {}
-    fields = []
-    for field in schema:
-        own = {
-            key.decode(errors="replace"): value.decode(errors="replace")
-            for key, value in (field.metadata or {}).items()
-        }
-        meaning = known.get(field.name, {}) | own
-        chosen = {key: meaning.get(key, "") for key in ("unit", "ucd", "description")}
-        plain = described(field.name, field.type, **chosen, nullable=field.nullable)
-        notes = {
-            key: value
-            for key, value in own.items()
-            if key not in chosen and not key.startswith(OF_FORMATS)
-        }
-        fields.append(plain.with_metadata({**(plain.metadata or {}), **notes}))
-    return pa.schema(fields)
+def _packed_parquet(path: Path) -> pa.Table:
+    contents = _contents(path, "a Parquet file")
+    with reading(path, CatalogError, "a Parquet file"):
+        table = pq.read_table(io.BytesIO(contents))
+        table.validate(full=True)
+    return table.cast(plain_schema(table.schema))
 
 
-def _meanings_of_votable(header: bytes) -> dict[str, dict[str, str]]:
-    """Unit, UCD and description by column name; nothing where the header cannot be read."""
-    from astropy.io import votable
-
-    with warnings.catch_warnings(), contextlib.suppress(Exception):
-        warnings.simplefilter("ignore")
-        fields = votable.parse(io.BytesIO(header)).get_first_table().fields
-        return {
-            field.name: {
-                "unit": _unit_name(field.unit),
-                "ucd": field.ucd or "",
-                "description": field.description or "",
-            }
-            for field in fields
-        }
-    return {}
+# --- formats that astropy reads -------------------------------------------------------------------
 
 
-def _read_with_astropy(path: Path, kind: str) -> pa.Table:
-    """A whole table through astropy's readers."""
+def _fits(path: Path) -> pa.Table:
+    from astropy.io import fits
     from astropy.table import Table
 
-    try:
-        with warnings.catch_warnings():
-            # Odd units and overlong comments are no reason to stop, or to fill the screen.
-            warnings.simplefilter("ignore")
-            table = Table.read(path, format=kind)
-    except Exception as error:  # the readers raise nearly anything on a damaged file
-        name = kind.removeprefix("ascii.").upper()
+    with open_fits(path) as hdus:
+        kinds = (fits.BinTableHDU, fits.TableHDU)
+        tables = {
+            number: hdu
+            for number, hdu in enumerate(hdus)
+            if isinstance(hdu, kinds) and not isinstance(hdu, fits.CompImageHDU)
+        }
+        _check_one(path, [hdu.name or f"extension {number}" for number, hdu in tables.items()])
+        with reading(path, CatalogError, "a FITS table"):
+            table = Table.read(*tables.values(), format="fits")
+        return to_arrow(table, path)
+
+
+def _votable(path: Path) -> pa.Table:
+    from astropy.io import votable
+
+    contents = _contents(path, "a VOTable")
+    with reading(path, CatalogError, "a VOTable"):
+        tables = list(votable.parse(io.BytesIO(contents)).iter_tables())
+    _check_one(path, [each.name or each.ID or f"table {k}" for k, each in enumerate(tables, 1)])
+    with reading(path, CatalogError, "a VOTable"):
+        table = tables[0].to_table(use_names_over_ids=True)
+    return to_arrow(table, path)
+
+
+def _check_one(path: Path, names: list[str]) -> None:
+    """Refuse a file that does not hold exactly one table."""
+    if not names:
+        raise CatalogError(f"{path}: holds no table. Name the file of a table.")
+    if len(names) > 1:
         raise CatalogError(
-            f"{path}: could not be read as {name}: {_first_line(error)}. "
-            "Check that the file is whole and of the format its ending says."
-        ) from error
+            f"{path}: holds {len(names)} tables ({', '.join(names[:8])}); expected one. Write the "
+            "one that you mean to a file of its own."
+        )
+
+
+def _ecsv(path: Path) -> pa.Table:
+    from astropy.table import Table
+
+    text = _text(path)
+    with reading(path, CatalogError, "an ECSV table"):
+        table = Table.read(text.splitlines(), format="ascii.ecsv")
     return to_arrow(table, path)
 
 
@@ -250,12 +174,12 @@ def to_arrow(table: Table, path: Path | str) -> pa.Table:
         except (TypeError, ValueError, pa.ArrowException) as error:
             raise CatalogError(
                 f"{path}: column '{name}' holds neither numbers nor text "
-                f"({_first_line(error)}). Remove it, or store it as plain columns."
+                f"({reason(error)}). Remove it, or store it as plain columns."
             ) from error
         # astropy leaves the UCDs and comments of a FITS table in the header.
         ucd = column.meta.get("ucd") or table.meta.get(f"TUCD{number}")
         description = column.description or table.meta.get(f"TCOMM{number}")
-        kind, unit = arrays[-1].type, _unit_name(column.unit)
+        kind, unit = arrays[-1].type, unit_name(column.unit)
         fields.append(described(name, kind, unit, str(ucd or ""), str(description or "")))
     return pa.table(arrays, schema=pa.schema(fields))
 
@@ -271,7 +195,9 @@ def _to_array(column: Column) -> pa.Array:
         flat = flat.astype(flat.dtype.newbyteorder("="))
         array = pa.array(flat, mask=mask)
     else:
-        array = pa.array([None if hidden else v for v, hidden in zip(flat, mask, strict=True)])
+        # Empty text is a missing value: FITS and VOTable have no other for it.
+        words = zip(flat, mask, strict=True)
+        array = pa.array([None if hidden or v == "" else v for v, hidden in words])
         if pa.types.is_null(array.type):
             array = array.cast(pa.string())
     for width in reversed(column.shape[1:]):
@@ -279,18 +205,82 @@ def _to_array(column: Column) -> pa.Array:
     return array
 
 
-def _unit_name(unit: UnitBase | None) -> str:
-    """The unit as VOTable spells it, or as it was given where VOTable has no word for it."""
-    if unit is None:
-        return ""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+# --- CSV ------------------------------------------------------------------------------------------
+
+
+def _text(path: Path) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark."""
+    contents = _contents(path, "a text file")
+    if contents.startswith(UTF_16) or b"\0" in contents[:4096]:
+        raise CatalogError(f"{path}: is not UTF-8 text, perhaps UTF-16. Save it as UTF-8.")
+    try:
+        return contents.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = contents[: fault.start].count(b"\n") + 1
+        raise CatalogError(
+            f"{path}, line {line}: is not UTF-8 text, perhaps Latin-1. Save it as UTF-8."
+        ) from None
+
+
+def _csv(path: Path) -> pa.Table:
+    """A table of text with commas, each column of the narrowest type that changes no value."""
+    from pyarrow import csv as arrow_csv
+
+    text = _text(path)
+    if text.startswith("# %ECSV"):  # as the Gaia archive names its files
+        return _ecsv(path)
+    if not text.strip():
+        raise CatalogError(f"{path}: is empty; expected a line of names and lines of values.")
+    with reading(path, CatalogError, "a CSV table"):
+        names = [name.strip() for name in next(csv.reader(io.StringIO(text)))]
+        rows = arrow_csv.read_csv(
+            io.BytesIO(text.encode()),
+            arrow_csv.ReadOptions(column_names=[str(k) for k in range(len(names))], skip_rows=1),
+            arrow_csv.ParseOptions(newlines_in_values=True),
+            arrow_csv.ConvertOptions(
+                column_types={str(k): pa.string() for k in range(len(names))},
+                strings_can_be_null=False,
+            ),
+        )
+    return pa.table([_typed(column) for column in rows.columns], names=names)
+
+
+def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Words as whole numbers, numbers, true and false, or text; empty ones are null.
+
+    Numbers with leading zeros, and whole numbers beyond int64 or among fractions that floats
+    cannot hold, stay text: they are ids.
+    """
+    import pyarrow.compute as pc
+
+    words = pc.utf8_trim_whitespace(column)
+    text = _nulled(words, pc.equal(words, ""))
+    lower = pc.utf8_lower(words)
+    numbers = _nulled(text, pc.is_in(lower, pa.array(MISSING)))
+    known = numbers.drop_null()
+    if not len(known):
+        return text
+    if pc.all(pc.is_in(pc.utf8_lower(known), pa.array(["true", "false"]))).as_py():
+        return pc.equal(pc.utf8_lower(numbers), "true")
+    if pc.all(pc.match_substring_regex(known, _WHOLE)).as_py():
         try:
-            return unit.to_string("vounit")
-        except (ValueError, TypeError):
-            return str(unit)
+            return pc.utf8_ltrim(numbers, "+").cast(pa.int64())
+        except pa.ArrowInvalid:  # beyond int64
+            return text
+    padded = pc.any(pc.match_substring_regex(known, _PADDED)).as_py()
+    if padded or not pc.all(pc.match_substring_regex(known, _NUMBER)).as_py():
+        return text
+    return pc.utf8_ltrim(numbers, "+").cast(pa.float64())
 
 
-def _first_line(error: Exception) -> str:
-    line = (str(error).splitlines() or [""])[0]
-    return re.sub(r"[.\s]+$", "", line) or type(error).__name__
+def _nulled(values: pa.ChunkedArray, where: Any) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.fill_null(where, True), pa.scalar(None, values.type), values)
+
+
+_READERS = {
+    "parquet": _packed_parquet,
+    **{ending: {"fits": _fits, "votable": _votable, "ascii.ecsv": _ecsv, "ascii.csv": _csv}[kind]
+       for ending, kind in ASTROPY_FORMATS.items()},
+}  # fmt: skip

@@ -5,11 +5,13 @@ metadata (pyarrow) and as the VOTable header of the IVOA Note "VOParquet" 1.0 (T
 astropy's ``Table.read(path, format="parquet.votable")``).
 
 astropy 8.0 reads nulls as NaN in float columns, as NaN in a *float* column for integers, so that
-ids beyond 2^53 lose digits, and as the word ``None`` in strings; they are an error in columns of
-booleans. Columns of ids should therefore be ``nullable=False``. A null in a column of fixed-size
-lists would be an error too, so `ParquetSink` writes it as a list of nulls, which every reader
-takes (astropy and NumPy see NaN). Columns of dates or structs have no counterpart in VOTable:
-astropy reads a file that has them with ``format="parquet"`` only, without units.
+ids beyond 2^53 lose digits, and as the word ``None`` in strings. Columns of ids should therefore be
+``nullable=False``. Columns of true and false with nulls are declared as boolean arrays of any
+size, which gives objects True, False and None; as plain booleans they would be an error. A null in
+a column of fixed-size lists would be an error too, so `ParquetSink` writes it as a list of nulls,
+which every reader takes (astropy and NumPy see NaN). Columns of dates or structs have no
+counterpart in VOTable: astropy reads a file that has them with ``format="parquet"`` only, without
+units.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import base64
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,12 +30,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError
-from targetsel.tables.files import written_beside
+from targetsel.tables.files import table_format, written_beside
+from targetsel.tables.reading import ParquetReader
+from targetsel.tables.writing import convert_table
 
 FOOTER_KEY = b"targetsel"
 # Entry of a footer: hash of the file of the decoder whose latents the file holds.
 DECODER_KEY = "decoder_sha256"
 VOTABLE_NAMESPACE = "http://www.ivoa.net/xml/VOTable/v1.3"
+_LISTS = (
+    *(pa.types.is_list, pa.types.is_large_list),
+    *(pa.types.is_list_view, pa.types.is_large_list_view),
+)
 # VOTable has no signed byte and no unsigned short or int: the next wider type holds them. It has
 # nothing wider than a long, which only describes what uint64 columns hold in practice.
 VOTABLE_TYPES = {
@@ -67,7 +75,10 @@ def described(
 
 
 class ParquetSink:
-    """A Parquet file that is written piece by piece and appears whole, or not at all.
+    """A table that is written piece by piece and appears whole, or not at all.
+
+    It is a Parquet file, or what the file's ending says (see `files.table_format`): then the
+    Parquet file is converted in memory at the end.
 
     The same rows give the same bytes however they were cut into pieces. Dictionary columns are
     written as their values. The schema's own (file-level) metadata is not kept: it describes the
@@ -87,11 +98,12 @@ class ParquetSink:
     Raises
     ------
     OutputError
-        If the folder is missing, not writable or full.
+        If the folder is missing, not writable or full, or the ending is that of no format known.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, row_group_size: int = 65_536) -> None:
         self.path = Path(path)
+        self._format = table_format(self.path)
         self.schema = plain_schema(schema)
         self.footer: dict[str, Any] = {}
         self._row_group_size = row_group_size
@@ -100,10 +112,11 @@ class ParquetSink:
         self._strings = {
             field.name: _Longest() for field in self.schema if pa.types.is_string(field.type)
         }
+        self._unknown: set[str] = set()  # columns of true and false that have nulls
         self._file = contextlib.ExitStack()
 
     def __enter__(self) -> ParquetSink:
-        beside = self._file.enter_context(written_beside(self.path))
+        self._beside = beside = self._file.enter_context(written_beside(self.path))
         try:
             # The Arrow schema is stored at the end, when the lengths of the strings are known.
             self._writer = pq.ParquetWriter(
@@ -132,6 +145,8 @@ class ParquetSink:
                     self._writer.close()
                 raise error
             self._finish()
+            if self._format != "parquet":
+                convert_table(self._beside, self.path, self._format, self.footer)
 
     def write(self, piece: pa.Table | pa.RecordBatch) -> None:
         """Append the rows of `piece`, which has at least the columns of the schema."""
@@ -156,7 +171,9 @@ class ParquetSink:
             notes = {
                 FOOTER_KEY.decode(): json.dumps(self.footer, sort_keys=True, allow_nan=False),
                 "IVOA.VOTable-Parquet.version": "1.0",
-                "IVOA.VOTable-Parquet.content": _votable_header(self.schema, self._strings),
+                "IVOA.VOTable-Parquet.content": _votable_header(
+                    self.schema, self._strings, self._unknown
+                ),
             }
             # With the lengths of strings astropy need not measure them, and stumble over nulls.
             notes |= {f"table::len::{name}": str(s.n) for name, s in self._strings.items()}
@@ -169,6 +186,11 @@ class ParquetSink:
         rows = rows.combine_chunks()
         for name, longest in self._strings.items():
             longest.see(rows[name])
+        self._unknown |= {
+            field.name
+            for field in self.schema
+            if pa.types.is_boolean(field.type) and rows[field.name].null_count
+        }
         self._writer.write_table(rows, row_group_size=self._row_group_size)
 
 
@@ -187,15 +209,8 @@ def read_footer(path: Path) -> dict[str, Any]:
     CatalogError
         If there is no such file, or it is not a whole Parquet file.
     """
-    try:
-        metadata = pq.read_metadata(path).metadata or {}
-    except FileNotFoundError:
-        raise CatalogError(f"{path}: no such file.") from None
-    except (OSError, pa.ArrowException) as error:
-        raise CatalogError(
-            f"{path}: not a Parquet file, or cut short ({_first_line(error)}). Make it again."
-        ) from error
-    return footer_in(metadata)
+    with ParquetReader(path) as file:
+        return footer_in(file.footer_entries)
 
 
 def footer_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
@@ -222,15 +237,28 @@ def is_simulated(path: Path) -> bool:
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
     """The columns as they are written: no dictionaries, one kind of string, no file metadata."""
-    return pa.schema([field.with_type(_plain_type(field.type)) for field in schema])
+    return pa.schema([_plain_field(field) for field in schema])
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type without dictionaries, views and large offsets, also within lists and structs."""
     if pa.types.is_dictionary(kind):
         return _plain_type(kind.value_type)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_plain_field(kind.value_field), kind.list_size)
+    if any(is_kind(kind) for is_kind in _LISTS):
+        return pa.list_(_plain_field(kind.value_field))
+    if pa.types.is_struct(kind):
+        return pa.struct([_plain_field(kind.field(k)) for k in range(kind.num_fields)])
     return kind
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    return field.with_type(_plain_type(field.type))
 
 
 class _Longest:
@@ -289,7 +317,9 @@ def _arrow_header(schema: pa.Schema) -> str:
     return base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")
 
 
-def _votable_header(schema: pa.Schema, strings: Mapping[str, _Longest]) -> str:
+def _votable_header(
+    schema: pa.Schema, strings: Mapping[str, _Longest], unknown: Container[str]
+) -> str:
     """The VOTable document of VOParquet 1.0: everything about the table, without a DATA element."""
     from xml.etree import ElementTree
 
@@ -298,6 +328,8 @@ def _votable_header(schema: pa.Schema, strings: Mapping[str, _Longest]) -> str:
     table = ElementTree.SubElement(resource, "TABLE")
     for field in schema:
         attributes = {"name": field.name, **_votable_type(field, strings)}
+        if field.name in unknown:
+            attributes["arraysize"] = "*"
         meaning = _meaning(field)
         attributes |= {key: meaning[key] for key in ("ucd", "unit") if key in meaning}
         element = ElementTree.SubElement(table, "FIELD", attributes)
@@ -336,7 +368,3 @@ def _meaning(field: pa.Field) -> dict[str, str]:
         for key, value in metadata.items()
         if key in (b"unit", b"ucd", b"description")
     }
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

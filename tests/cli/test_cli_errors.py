@@ -68,7 +68,7 @@ def test_empty_catalogs_are_refused(refuses, sky, catalog):
     (sky / "empty.fits").write_bytes(b"")
     assert refuses("empty.parquet") == "empty.parquet: the catalog has no rows."
     assert refuses("empty.csv") == "empty.csv: the catalog has no rows."
-    assert "could not be read as FITS" in refuses("empty.fits")
+    assert "not a FITS file (it does not begin with SIMPLE)" in refuses("empty.fits")
 
 
 def test_column_that_is_not_there_is_named_with_its_option(refuses):
@@ -287,7 +287,7 @@ def test_scored_file_that_is_none_or_damaged_is_refused(refused, scored):
     assert "so it is not a scored file. Make one with targetsel score." in line
     assert refused("select", "sky.parquet", "--rules", "emission") == "sky.parquet: no such file."
     scored.write_bytes(scored.read_bytes()[:-1000])
-    assert "not a Parquet file, or cut short" in refused("select", "--rules", "emission")
+    assert "not a Parquet file, or damaged or cut short" in refused("select", "--rules", "emission")
 
 
 # --- results --------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ def test_footer_of_a_missing_or_cut_file_is_a_catalog_error(path):
     with pytest.raises(CatalogError, match="no such file"):
         read_footer(path.with_name("gone.parquet"))
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(CatalogError, match="not a Parquet file, or cut short"):
+    with pytest.raises(CatalogError, match="not a Parquet file, or damaged or cut short"):
         read_footer(path)
 
 

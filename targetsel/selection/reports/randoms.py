@@ -25,7 +25,7 @@ from targetsel.selection.evaluation import all_hold
 from targetsel.selection.sources import Sources
 from targetsel.sky.catalog import Catalog, PositionColumns, check_degrees
 from targetsel.sky.positions import SQUARE_DEGREES
-from targetsel.tables.files import check_output
+from targetsel.tables.files import check_table_output
 from targetsel.tables.formats import open_table
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import FOOTER_KEY, ParquetSink, described
@@ -83,7 +83,7 @@ def randoms(rules: Rules, output: Path, points: Path | float) -> RandomsSummary:
     RuleError
         If the rules do not fit them.
     """
-    check_output(output, [points] if isinstance(points, Path) else [])
+    check_table_output(output, [points] if isinstance(points, Path) else [])
     schema, pieces = _read(points) if isinstance(points, Path) else _made(points, rules.seed)
     reduced, left_out = _reduced(rules, schema)
     conditions = [

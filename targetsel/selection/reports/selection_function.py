@@ -35,7 +35,7 @@ from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import coarser
-from targetsel.tables.files import check_output
+from targetsel.tables.files import check_table_output
 from targetsel.tables.parquet import described, write_table
 
 FORMAT = "targetsel/inclusion/v1"
@@ -89,7 +89,7 @@ def write_selection_function(
     """
     order = order_of(nside)
     for path in (output, map_output):
-        check_output(path, (scored, *(known or ())))
+        check_table_output(path, (scored, *(known or ())))
     found = []
     columns, maps = {}, {}
     with scored_catalog(scored, rules) as catalog:

@@ -24,8 +24,14 @@ from scipy.optimize import isotonic_regression
 from targetsel.documents.models import DocumentModel, FieldError, read_model
 from targetsel.errors import SpectrumError, did_you_mean
 from targetsel.tables.columns import floats, is_number
-from targetsel.tables.files import check_output, sha256_of_file, written_beside
-from targetsel.tables.formats import PARQUET_SUFFIXES, InMemory, ParquetFiles, open_table
+from targetsel.tables.files import (
+    PARQUET_SUFFIXES,
+    check_table_output,
+    sha256_of_file,
+    written_beside,
+)
+from targetsel.tables.folders import ParquetFiles
+from targetsel.tables.formats import InMemory, open_table
 from targetsel.tables.parquet import ParquetSink, described, read_footer
 
 SCHEMA: Literal["targetsel/width-maps/v1"] = "targetsel/width-maps/v1"
@@ -282,7 +288,7 @@ def write_calibrated(scored: Path, maps: WidthMaps, output: Path) -> list[str]:
     SpectrumError, CatalogError, OutputError
         Nothing is written then.
     """
-    check_output(output, [scored])
+    check_table_output(output, [scored], parquet=True)
     if scored.suffix.lower() not in PARQUET_SUFFIXES:
         raise SpectrumError(f"{scored}: expected a scored catalog, a .parquet file")
     table = open_table(scored)

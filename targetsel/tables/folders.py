@@ -1,0 +1,320 @@
+"""Parquet files that hold one table together: files of a folder, hive columns, HATS catalogs.
+
+What a folder holds is one table, read in the order of its files' names:
+
+- names that begin with ``_`` or ``.`` are left out, of files and of folders: unfinished, hidden,
+  metadata; links to folders are followed;
+- folders such as ``band=g`` are columns (hive), unless the files have a column of that name;
+- of a HATS collection the primary catalog is read, of a HATS catalog the rows below ``Norder=``;
+  margins, indexes and maps repeat rows of others, and are refused;
+- a column has one type in all files; numbers in another unit than the first file's are converted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from targetsel.errors import CatalogError
+from targetsel.tables.columns import in_unit, is_number, unit_of
+from targetsel.tables.files import PARQUET_SUFFIXES
+from targetsel.tables.parquet import described, plain_schema
+from targetsel.tables.reading import ParquetReader, reading
+
+if TYPE_CHECKING:
+    from astropy.units import UnitBase
+
+VOTABLE_KEY = b"IVOA.VOTable-Parquet.content"
+OF_FORMATS = ("PARQUET:", "ARROW:")  # prefixes of metadata that the formats write on fields
+OF_HATS = ("Norder", "Dir", "Npix")  # keys of a HATS catalog's folders, which are no columns
+REPEATING = ("margin", "index", "association", "map")  # kinds of HATS tables without own sources
+NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class ParquetPart:
+    """One file of a table: its own columns, and the values of those that its folders name."""
+
+    path: Path
+    schema: pa.Schema
+    num_rows: int
+    constants: Mapping[str, str | None] = field(default_factory=dict)
+
+    def column(self, own: pa.Table, wanted: pa.Field) -> pa.ChunkedArray | pa.Array:
+        """A column of some of the rows, of the type and in the unit that is wanted."""
+        if wanted.name not in self.schema.names:
+            value = pa.scalar(self.constants[wanted.name], pa.string())
+            return pa.repeat(value, own.num_rows).cast(wanted.type)
+        values, mine = own[wanted.name], self.schema.field(wanted.name)
+        if unit_of(mine) != unit_of(wanted):
+            values = in_unit(values, mine, unit_of(wanted), self.path)
+        return values.cast(wanted.type)
+
+
+@dataclass(frozen=True)
+class ParquetFiles:
+    """One table in one or more Parquet files, read piece by piece.
+
+    Attributes
+    ----------
+    parts : sequence of ParquetPart
+        In the order of their rows.
+    schema : pa.Schema
+    num_rows : int
+    """
+
+    parts: Sequence[ParquetPart]
+    schema: pa.Schema
+    num_rows: int
+
+    def batches(self, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The table in pieces of at most `rows` rows, with the columns asked for."""
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        for part in self.parts:
+            own = [name for name in columns if name in part.schema.names] or part.schema.names[:1]
+            with ParquetReader(part.path) as file:
+                for batch in file.batches(rows, own):
+                    piece = pa.Table.from_batches([batch])
+                    yield pa.table([part.column(piece, each) for each in schema], schema=schema)
+
+
+def open_parquet(path: Path) -> ParquetFiles:
+    """The table in a Parquet file, or in the files of a folder; only their footers are read.
+
+    Raises
+    ------
+    CatalogError
+        If a file is damaged, or the files do not hold one table.
+    """
+    constants = _files_of(path) if path.is_dir() else {path: {}}
+    parts = [_part(each, found) for each, found in constants.items()]
+    first = parts[0]
+    for part in parts[1:]:
+        if (difference := _difference(first, part)) is not None:
+            raise CatalogError(
+                f"{part.path}: {difference}, unlike {first.path.name}. "
+                "The files of a folder must have the same columns."
+            )
+    hive = [name for name in first.constants if name not in first.schema.names]
+    fields = [pa.field(name, _hive_type([part.constants[name] for part in parts])) for name in hive]
+    schema = pa.schema([*first.schema, *fields], first.schema.metadata)
+    return ParquetFiles(parts, schema, sum(part.num_rows for part in parts))
+
+
+def _part(path: Path, constants: Mapping[str, str | None]) -> ParquetPart:
+    with ParquetReader(path) as file:
+        schema = plain_schema(file.schema)
+        header = file.footer_entries.get(VOTABLE_KEY)
+        num_rows = file.num_rows
+    if len(set(schema.names)) < len(schema.names):
+        twice = next(name for name in schema.names if schema.names.count(name) > 1)
+        raise CatalogError(f"{path}: has two columns named '{twice}'. Rename or drop one.")
+    return ParquetPart(path, _with_meanings(schema, header), num_rows, constants)
+
+
+def _difference(first: ParquetPart, other: ParquetPart) -> str | None:
+    """The first difference of another file's columns, whatever their order; None if none."""
+    for mine in first.schema:
+        if mine.name not in other.schema.names:
+            return f"has no column '{mine.name}'"
+        its = other.schema.field(mine.name)
+        if its.type != mine.type:
+            return f"column '{mine.name}' is {its.type}, not {mine.type}"
+        here, there = unit_of(mine), unit_of(its)
+        if here != there:
+            if not (here and there and is_number(mine.type)) or pa.types.is_integer(mine.type):
+                written = [f"in '{unit}'" if unit else "without a unit" for unit in (there, here)]
+                return f"column '{mine.name}' is {written[0]}, not {written[1]}"
+            in_unit(pa.chunked_array([[]], mine.type), its, here, other.path)
+    if extra := [name for name in other.schema.names if name not in first.schema.names]:
+        return f"has a column '{extra[0]}'"
+    if list(first.constants) != list(other.constants):
+        return f"lies in folders that name {_keys(other)}, not {_keys(first)}"
+    return None
+
+
+def _keys(part: ParquetPart) -> str:
+    return ", ".join(part.constants) or "no columns"
+
+
+def _hive_type(values: Sequence[str | None]) -> pa.DataType:
+    """Whole numbers where all values are, else text."""
+    whole = [re.fullmatch(r"-?(0|[1-9]\d{0,17})", each) for each in values if each is not None]
+    return pa.int64() if whole and all(whole) else pa.string()
+
+
+# --- the files of a folder ------------------------------------------------------------------------
+
+
+def _files_of(folder: Path) -> dict[Path, dict[str, str | None]]:
+    """The Parquet files of a folder's table, by name, each with the values its folders name."""
+    folder = _primary(folder)
+    paths = sorted(_visible(folder, ()))
+    if not paths:
+        raise CatalogError(f"{folder}: no Parquet file (.parquet) in this folder.")
+    if any(_hats_folder(folder, each) for each in paths):
+        paths = _of_one_catalog(folder, paths)
+    return {path: _constants(path.relative_to(folder)) for path in paths}
+
+
+def _visible(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
+    """The Parquet files below a folder, except hidden and unfinished ones; links are followed."""
+    here = os.path.realpath(folder)
+    if here in above:  # a link leads back
+        return
+    for each in folder.iterdir():
+        if each.name.startswith((".", "_")):
+            continue
+        if each.is_dir():
+            yield from _visible(each, (*above, here))
+        elif each.suffix.lower() in PARQUET_SUFFIXES:
+            yield each
+
+
+def _constants(path: Path) -> dict[str, str | None]:
+    pairs = (part.partition("=") for part in path.parts[:-1] if "=" in part)
+    return {
+        unquote(key): None if value == NULL else unquote(value)
+        for key, _, value in pairs
+        if key and key not in OF_HATS
+    }
+
+
+def _primary(folder: Path) -> Path:
+    """The primary catalog of a HATS collection; the folder itself where it is none."""
+    collection = _properties(folder / "collection.properties")
+    if collection:
+        name = collection.get("hats_primary_table_url", "")
+        primary = folder / name
+        if not name or ".." in Path(name).parts or not primary.is_dir():
+            raise CatalogError(
+                f"{folder}: its collection.properties names the primary table '{name}', which is "
+                "not there. Copy the collection again, or name the folder of a catalog."
+            )
+        folder = primary
+    kind, of = _hats_kind(folder)
+    if kind in REPEATING:
+        hint = f", {of}" if of else ""
+        raise CatalogError(
+            f"{folder}: is the {kind} of a HATS catalog, whose rows repeat those of the catalog. "
+            f"Name the catalog itself{hint}."
+        )
+    return folder
+
+
+def _hats_folder(folder: Path, path: Path) -> Path | None:
+    """The HATS catalog, `folder` or one below it, that a file lies in; None for other files."""
+    for parent in path.parents:
+        if parent.name.startswith("Norder="):
+            root = parent.parent
+            return root.parent if root.name == "dataset" and root != folder else root
+        if parent == folder:
+            return None
+    return None
+
+
+def _of_one_catalog(folder: Path, paths: list[Path]) -> list[Path]:
+    """Those of the files that are rows of the one HATS catalog in the folder."""
+    homes = {path: _hats_folder(folder, path) for path in paths}
+    catalogs = {home for home in homes.values() if home and _hats_kind(home)[0] not in REPEATING}
+    if len(catalogs) != 1:
+        names = ", ".join(sorted(str(each.relative_to(folder)) for each in catalogs)) or "none"
+        raise CatalogError(
+            f"{folder}: holds several HATS tables, and not one catalog (catalogs: {names}). Name "
+            "the folder of one."
+        )
+    return [path for path in paths if homes[path] in catalogs]
+
+
+def _hats_kind(folder: Path) -> tuple[str, str]:
+    """The kind of a HATS table, and the name of the catalog it belongs to, where they are said."""
+    found = _properties(folder / "hats.properties") or _properties(folder / "properties")
+    if found:
+        return found.get("dataproduct_type", ""), found.get("hats_primary_table_url", "")
+    try:
+        older = json.loads((folder / "catalog_info.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "", ""
+    older = older if isinstance(older, dict) else {}
+    return str(older.get("catalog_type", "")), str(older.get("primary_catalog", ""))
+
+
+def _properties(path: Path) -> dict[str, str]:
+    """The entries of a Java properties file; empty where there is none."""
+    if not path.is_file():
+        return {}
+    with reading(path, CatalogError, "a properties file"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    pairs = (line.partition("=") for line in lines if not line.lstrip().startswith("#"))
+    return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
+
+
+# --- units, UCDs and descriptions -----------------------------------------------------------------
+
+
+def _with_meanings(schema: pa.Schema, header: bytes | None) -> pa.Schema:
+    """The schema with unit, UCD and description from the fields or else the VOParquet header.
+
+    Other field metadata stays, such as that of stored posteriors; that of the formats does not.
+    """
+    known = _meanings_of_votable(header) if header else {}
+    fields = []
+    for each in schema:
+        own = {
+            key.decode(errors="replace"): value.decode(errors="replace")
+            for key, value in (each.metadata or {}).items()
+        }
+        meaning = known.get(each.name, {}) | own
+        chosen = {key: meaning.get(key, "") for key in ("unit", "ucd", "description")}
+        plain = described(each.name, each.type, **chosen, nullable=each.nullable)
+        notes = {
+            key: value
+            for key, value in own.items()
+            if key not in chosen and not key.startswith(OF_FORMATS)
+        }
+        fields.append(plain.with_metadata({**(plain.metadata or {}), **notes}))
+    return pa.schema(fields)
+
+
+@lru_cache(maxsize=8)  # the files of a folder have one header
+def _meanings_of_votable(header: bytes) -> dict[str, dict[str, str]]:
+    """Unit, UCD and description by column name; nothing where the header cannot be read."""
+    from astropy.io import votable
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            fields = votable.parse(io.BytesIO(header)).get_first_table().fields
+        except Exception:  # a header that cannot be read says nothing
+            return {}
+    return {
+        each.name: {
+            "unit": unit_name(each.unit),
+            "ucd": each.ucd or "",
+            "description": each.description or "",
+        }
+        for each in fields
+    }
+
+
+def unit_name(unit: UnitBase | None) -> str:
+    """The unit as VOTable spells it, or as it was given where VOTable has no word for it."""
+    if unit is None:
+        return ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return unit.to_string("vounit")
+        except (ValueError, TypeError):
+            return str(unit)
