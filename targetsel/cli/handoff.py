@@ -84,6 +84,11 @@ def export(
     typer.echo(f"{counted(n, 'target')} for {tool.title} written to {output}")
     for beside in done.files[1:]:
         typer.echo(f"  and {beside}")
+    if done.corrected:
+        typer.echo(
+            "corrected for Galactic extinction, and written as they are: "
+            + ", ".join(done.corrected)
+        )
     if tool.experimental:
         typer.echo(
             f"experimental: the format was not checked against {tool.title} itself. "

@@ -180,13 +180,18 @@ def _positions(targets: ToolTable) -> dict[str, np.ndarray]:
 
 
 def _fluxes(targets: ToolTable) -> dict[str, np.ndarray]:
-    """Legacy Surveys fluxes [nanomaggy], where the list has them; assignment does not use them."""
+    """Legacy Surveys fluxes [nanomaggy], where the list has them with a unit.
+
+    Assignment does not use them.
+    """
     return {
         f"{kind.upper()}_{band.name.upper()}": targets.photometry.flux(band, kind)
         / NJY_PER_NANOMAGGY
         for kind in KINDS
         for band in targets.photometry.bands(kind)
-        if band.system in LEGACY_SURVEYS and band.name in ("g", "r", "z", "w1", "w2")
+        if band.system in LEGACY_SURVEYS
+        and band.name in ("g", "r", "z", "w1", "w2")
+        and targets.photometry.columns[kind, band, False].unit
     }
 
 
@@ -278,6 +283,7 @@ TOOLS = (
         read=read,
         priorities=PriorityScale(best=2**31 - 1, worst=LOWEST_PRIORITY, kept=True),
         settings=DesiSettings,
+        writes_fluxes=False,
     ),
     Tool(
         name="desi-tertiary",
@@ -292,5 +298,6 @@ TOOLS = (
         default_epoch=2015.5,
         max_targets=2**OBJID_BITS,
         settings=TertiarySettings,
+        writes_fluxes=False,
     ),
 )

@@ -33,6 +33,14 @@ class Export:
     targets: ToolTable
     files: tuple[Path, ...]
 
+    @property
+    def corrected(self) -> tuple[str, ...]:
+        """Columns behind fluxes or magnitudes in the file that are corrected for extinction."""
+        columns = self.targets.photometry.columns.values()
+        if not self.targets.tool.writes_fluxes:
+            return ()
+        return tuple(each.name for each in columns if each.is_corrected and not each.is_error)
+
 
 @dataclass(frozen=True)
 class ReadBack:

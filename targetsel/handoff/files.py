@@ -180,7 +180,13 @@ class LineFormat:
         header: Sequence[str] | None = None,
         **others: object,
     ) -> list[Path]:
-        """Write the targets, under another `header` and with `others` of the line's fields."""
+        """Write the targets, under another `header` and with `others` of the line's fields.
+
+        Raises
+        ------
+        HandoffError
+            If a line is not ASCII.
+        """
         columns: dict[str, Sequence[Any]] = {
             "id": targets.id.tolist(),
             "ra": hours(targets.ra, separator=self.separator),
@@ -198,8 +204,14 @@ class LineFormat:
             self.line.format(**dict(zip(columns, row, strict=True)), **others)
             for row in zip(*columns.values(), strict=True)
         ]
-        above = self.header if header is None else header
-        write_text(path, "".join(f"{each}\n" for each in (*above, *lines)))
+        lines = [*(self.header if header is None else header), *lines]
+        for each in lines:
+            if not each.isascii():
+                raise HandoffError(
+                    f"'{each[:60]}' is not ASCII, which is all that '{targets.tool.name}' takes. "
+                    "Rename the class, or change the setting."
+                )
+        write_text(path, "".join(f"{each}\n" for each in lines))
         return [path]
 
     def read(self, path: Path) -> ToolTargets:

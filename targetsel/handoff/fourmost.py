@@ -3,8 +3,8 @@
 Columns, types, units and ranges are those of the 4FS web interface's manual
 VIS-MAN-4MOST-47110-1720-0001, which is not public; they are taken from two public programs that
 repeat its tables. The format has no priorities: 4MOST takes them from the subsurvey, its template
-and its ruleset, each of which can be set by target class. MAG is apparent: give fluxes that are not
-corrected for Galactic extinction.
+and its ruleset, each of which can be set by target class. MAG is apparent: extinction is put back
+into magnitudes that are corrected for it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from targetsel.errors import HandoffError
 from targetsel.handoff.files import read_fits, write_fits
 from targetsel.handoff.settings import ALL, ByClass, FilterSettings, Text, TextByClass
 from targetsel.handoff.tool import UNKNOWN, Tool, ToolTable, ToolTargets
+from targetsel.photometry.flux import extinction
 
 FORMAT = {
     "FMTDOC": ("VIS-MAN-4MOST-47110-1720-0001", "format document"),
@@ -178,6 +179,15 @@ def _brightness(targets: ToolTable, settings: FourmostSettings) -> dict[str, Any
             f"{', '.join(SYSTEMS)}). Give it, such as `mag_type: PS1_r_AB`, or choose another "
             "`filter`",
         )
+    if targets.photometry.is_corrected(band):
+        if "reddening" not in settings.model_fields_set:
+            raise HandoffError(
+                f"flux_{band} is corrected for Galactic extinction, and '4most' takes magnitudes "
+                "as they are observed. Give E(B-V) with the setting `reddening`, and the "
+                "extinction is put back; or choose another `filter`."
+            )
+        dust = _numbers(targets, settings, "reddening") * extinction(band.wavelength)
+        magnitude = np.where(magnitude == UNKNOWN, UNKNOWN, magnitude + dust)
     error = np.nan_to_num(targets.photometry.magnitude_error(band))
     kind = settings.mag_type or f"{known}_{band.name}_AB"
     return {"MAG_TYPE": kind, "MAG": magnitude, "MAG_ERR": error}
@@ -236,6 +246,7 @@ TOOLS = (
         names=r"[A-Za-z0-9_+.\-]{1,256}",
         names_are="1 to 256 letters, digits and _ + - .",
         settings=FourmostSettings,
+        writes_fluxes=False,
         experimental=True,
     ),
 )

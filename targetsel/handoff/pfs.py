@@ -7,7 +7,8 @@ The uploader takes the CSV list that is validated and submitted on the web: posi
 total fluxes in nJy, priority 0 is the highest. Proper motions are taken to include cos(dec).
 
 netflow takes ECSV: ``readScientificFromFile`` in Subaru-PFS/ets_fiberalloc (2248bf8)
-``ets_fiber_assigner/netflow.py``. It reads no proper motions and puts every target at epoch 2016.
+``ets_fiber_assigner/netflow.py``. It takes every target to stand still, so that positions are those
+at the epoch of the observation.
 Priorities are 1 (highest) to 15; the class of priority n is ``<prefix>_P<n>``, whose costs are set
 where netflow is called.
 
@@ -36,7 +37,14 @@ from pydantic import Field
 from targetsel.documents.models import Integer
 from targetsel.errors import HandoffError
 from targetsel.handoff.files import write_ecsv, write_text
-from targetsel.handoff.settings import ByClass, NumberByClass, Text, TextByClass, ToolSettings
+from targetsel.handoff.settings import (
+    ByClass,
+    EpochSettings,
+    NumberByClass,
+    Text,
+    TextByClass,
+    ToolSettings,
+)
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.photometry.bands import Band
 from targetsel.tables.files import written_beside
@@ -89,7 +97,7 @@ class UploaderSettings(PfsSettings):
     """arm that the exposure time is for: b, r, n (L) or b, m, n (M)"""
 
 
-class NetflowSettings(PfsSettings):
+class NetflowSettings(PfsSettings, EpochSettings):
     qa_reference_arm: Annotated[dict[str, Literal["b", "r", "m", "n"]], ByClass()] | None = None
     """arm b, r, m or n, for all or by class; left out by default"""
 
@@ -230,7 +238,8 @@ def write_ga(targets: ToolTable, settings: GaSettings, path: Path) -> list[Path]
         described("epoch", pa.float64(), "yr"): targets.epoch,
         described("pmra", pa.float64(), "mas/yr"): targets.pmra,
         described("pmdec", pa.float64(), "mas/yr"): targets.pmdec,
-        described("parallax", pa.float64(), "mas"): targets.number("parallax"),
+        # Without a parallax it would take the proper motion for zero.
+        described("parallax", pa.float64(), "mas"): targets.filled("parallax", DEFAULT_PARALLAX),
         described("priority", pa.int64()): targets.priority,
         described("exp_time", pa.float64(), "s"): settings.exposure_times(targets),
     }
@@ -302,8 +311,8 @@ TOOLS = (
         write=write_netflow,
         read=read_netflow,
         priorities=PriorityScale(best=1, worst=15),
-        epoch=2016.0,
         settings=NetflowSettings,
+        writes_fluxes=False,
     ),
     Tool(
         name="pfs-ga",

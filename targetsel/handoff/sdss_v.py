@@ -13,15 +13,17 @@ from typing import Literal
 
 import numpy as np
 
+from targetsel.errors import HandoffError
 from targetsel.handoff.files import read_fits, write_fits
 from targetsel.handoff.settings import Positive, Text, TextByClass, ToolSettings
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.photometry.bands import Band
 
-# The places of the ten magnitudes, and the filters of a target list that g, r, i, z are taken from.
-# The other six are Vega magnitudes, which a target list does not have.
+# The places of the ten magnitudes, and the systems that those of a target list are taken from.
 MAGNITUDES = ("g", "r", "i", "z", "bp", "gaia_g", "rp", "j", "h", "k")
-SYSTEMS = ("sdss", "ps1")
+SYSTEMS = {"griz": ("sdss", "ps1"), "jhk": ("2mass",)}
+# AB minus Vega: Blanton & Roweis (2007, AJ 133, 734), Table 1. Those in griz are AB magnitudes.
+VEGA = {"j": 0.91, "h": 1.39, "k": 1.85}
 LAMBDA_EFF = {"BOSS": 5400.0, "APOGEE": 16000.0}  # Angstrom
 # The columns in robostrategy's order.
 COLUMNS = {
@@ -87,7 +89,7 @@ def write(targets: ToolTable, settings: SdssVSettings, path: Path) -> list[Path]
         "pmra": targets.pmra,
         "pmdec": targets.pmdec,
         "parallax": targets.filled("parallax", 0.0),
-        "magnitude": _magnitudes(targets),
+        "magnitude": _magnitudes(targets, settings),
         "carton": targets.program,
         "program": settings.program,
         "category": settings.category,
@@ -104,12 +106,20 @@ def read(path: Path) -> ToolTargets:
     return ToolTargets(table["rsid"], table["ra"], table["dec"], table["priority"], reader)
 
 
-def _magnitudes(targets: ToolTable) -> np.ndarray:
-    """AB magnitudes in g, r, i and z, shape (M, 10); NaN where unknown."""
-    wanted = [Band(name, system) for system in SYSTEMS for name in MAGNITUDES[:4]]
+def _magnitudes(targets: ToolTable, settings: SdssVSettings) -> np.ndarray:
+    """AB magnitudes in g, r, i and z, Vega magnitudes in J, H and K, shape (M, 10); else NaN."""
+    wanted = [Band(n, system) for names, of in SYSTEMS.items() for system in of for n in names]
     magnitude = np.full((len(targets), len(MAGNITUDES)), np.nan, np.float32)
     for band in reversed(targets.bands_of(wanted)):  # sdss over ps1
-        magnitude[:, MAGNITUDES.index(band.name)] = targets.photometry.magnitude(band)
+        vega = targets.photometry.magnitude(band) - VEGA.get(band.name, 0.0)
+        magnitude[:, MAGNITUDES.index(band.name)] = vega
+    unknown = np.isnan(magnitude[:, MAGNITUDES.index("h")])
+    if settings.fiber_type == "APOGEE" and unknown.any():
+        raise HandoffError(
+            f"{unknown.sum()} of {len(unknown)} targets have no flux in flux_h_2mass, and APOGEE "
+            "fibers need H magnitudes. Give the catalog that column, or leave them out in the "
+            "rules (`flux_h_2mass is not missing`)."
+        )
     return magnitude
 
 

@@ -124,7 +124,11 @@ class ToolSettings(DocumentModel):
             If there is no such file.
         """
         found = self._folder / getattr(self, key)
-        if not found.is_file():
+        try:
+            is_file = found.is_file()
+        except OSError:  # a name that no file can have
+            is_file = False
+        if not is_file:
             raise self.error(key, f"'{key}': {found} does not exist or is not a file")
         return found
 

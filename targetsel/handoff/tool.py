@@ -119,6 +119,8 @@ class Tool:
         Regular expression that every name must match as a whole, with `names_are` in words.
     settings : type
         The model of its settings file.
+    writes_fluxes : bool
+        Whether it is given the list's fluxes or magnitudes as they are.
     experimental : bool
         True where the format is known only from memory or from other users' writers.
     """
@@ -139,6 +141,7 @@ class Tool:
     names: str | None = None
     names_are: str = ""
     settings: type[ToolSettings] = ToolSettings
+    writes_fluxes: bool = True
     experimental: bool = False
 
     @property

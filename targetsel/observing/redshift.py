@@ -9,7 +9,7 @@ import pyarrow as pa
 from scipy.special import ndtr
 
 from targetsel.errors import SpectrographError, did_you_mean
-from targetsel.tables.columns import floats, in_unit, is_list, is_number, matrix
+from targetsel.tables.columns import floats, in_unit, is_list, is_number, matrix, unit_of
 
 HIGHEST = 10.0
 
@@ -179,4 +179,7 @@ def of_each(piece: pa.Table, given: str | float, option: str, unit: str = "") ->
     if not is_number(field.type):
         expected = f"numbers [{unit}]" if unit else "numbers"
         raise SpectrographError(f"column '{given}' is {field.type}, expected {expected}.")
+    own = unit_of(field)
+    if not unit and own not in ("", "1", "-", "none", "dimensionless", "redshift"):
+        raise SpectrographError(f"column '{given}' is in '{own}', expected numbers without a unit.")
     return floats(in_unit(piece[given], field, unit, "observe", SpectrographError))

@@ -53,6 +53,8 @@ class PhotometricColumn:
         Unit of the column; "mag" for magnitudes without a unit.
     is_error : bool
         Whether it holds standard deviations.
+    is_corrected : bool
+        Whether its description says that it is corrected for Galactic extinction.
     """
 
     name: str
@@ -60,6 +62,7 @@ class PhotometricColumn:
     kind: Kind
     unit: str
     is_error: bool = False
+    is_corrected: bool = False
 
     @property
     def is_magnitude(self) -> bool:
@@ -129,6 +132,11 @@ class CatalogPhotometry:
         """The bands with fluxes of this kind, in the order of the table's columns."""
         return [band for known, band, is_error in self.columns if known == kind and not is_error]
 
+    def is_corrected(self, band: Band, kind: Kind = "flux") -> bool:
+        """Whether a band's fluxes are said to be corrected for Galactic extinction."""
+        column = self.columns.get((kind, band, False))
+        return column is not None and column.is_corrected
+
     def flux(self, band: Band, kind: Kind = "flux") -> np.ndarray:
         """Flux [nJy] of each source, shape (N,); NaN where unknown or not measured in it."""
         column = self.columns.get((kind, band, False))
@@ -165,7 +173,8 @@ def photometric_columns(schema: pa.Schema) -> list[PhotometricColumn]:
             band = Band.parse("_".join(filter(None, (groups["band"], groups.get("system")))))
             kind: Kind = "fiberflux" if groups.get("fiber") else "flux"
             error = groups["error"] is not None
-            found.append(PhotometricColumn(field.name, band, kind, _unit(field), error))
+            corrected = _is_corrected(field)
+            found.append(PhotometricColumn(field.name, band, kind, _unit(field), error, corrected))
     return found
 
 
@@ -187,7 +196,8 @@ def named_column(schema: pa.Schema, text: str, kind: Kind = "flux") -> Photometr
     field = schema.field(name)
     if not is_number(field.type):
         raise CatalogError(f"column '{name}' holds {field.type}, expected magnitudes or fluxes")
-    column = PhotometricColumn(name, known, kind, _unit(field))
+    corrected = _is_corrected(field)
+    column = PhotometricColumn(name, known, kind, _unit(field), is_corrected=corrected)
     column.check()
     return column
 
@@ -195,6 +205,13 @@ def named_column(schema: pa.Schema, text: str, kind: Kind = "flux") -> Photometr
 def _unit(field: pa.Field) -> str:
     """The unit of a column, that of magnitudes if only its name says that it holds some."""
     return unit_of(field) or ("mag" if _has_name_of_magnitudes(field.name) else "")
+
+
+def _is_corrected(field: pa.Field) -> bool:
+    """Whether a column's description says that it is corrected for extinction."""
+    about = (field.metadata or {}).get(b"description", b"").decode(errors="replace").lower()
+    said = "dereddened" in about or ("corrected for" in about and "extinction" in about)
+    return said and not re.search(r"\bnot (corrected|dereddened)|\buncorrected", about)
 
 
 def _has_name_of_magnitudes(name: str) -> bool:

@@ -94,7 +94,7 @@ def test_file_that_is_no_target_list_is_an_error(folder):
 
 def test_priorities_are_merged_when_asked_to(folder):
     target_list(16, priority=list(range(16))).write(folder / "many.targets.parquet")
-    (folder / "pfs.yaml").write_text("exptime: 900\n")
+    (folder / "pfs.yaml").write_text("epoch: 2026.5\nexptime: 900\n")
     words = ("export", "many.targets.parquet", "--for", "pfs-netflow", "--config", "pfs.yaml")
     with pytest.raises(HandoffError, match=r"16 different priorities.*--bin-priorities"):
         run(*words, "--assume-still")

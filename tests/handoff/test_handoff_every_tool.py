@@ -22,7 +22,7 @@ WITH_EPOCH = [n for n in NAMES if TOOLS[n].epoch is not None or n in ASKED_FOR_E
 COUNTED = [n for n in NAMES if TOOLS[n].priorities and not TOOLS[n].priorities.kept]
 KEPT = ["nirspec", "deimos", "mosfire"]
 NAMED = [name for name in NAMES if TOOLS[name].ids == "name"]
-EPOCHS = {"desi": 2026.5, "pfs-uploader": 2000.0, "pfs-netflow": 2016.0, "pfs-ga": 2016.0}
+EPOCHS = {"desi": 2026.5, "pfs-uploader": 2000.0, "pfs-netflow": 2026.5, "pfs-ga": 2016.0}
 
 
 def test_unknown_tool_is_an_error_with_a_hint():

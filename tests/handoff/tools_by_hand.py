@@ -32,7 +32,7 @@ SETTINGS = {
         "resolution": "L",
         "reference_arm": "r",
     },
-    "pfs-netflow": {"exptime": "1800", "qa_reference_arm": "n"},
+    "pfs-netflow": {"epoch": "2026.5", "exptime": "1800", "qa_reference_arm": "n"},
     "pfs-ga": {"exptime": "1800", "catid": "10092", "obcode": "by_hand_"},
     "4most": {
         "subsurvey": "S8_BG",
