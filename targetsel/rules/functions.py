@@ -18,9 +18,10 @@ from targetsel.expressions.grammar import Branch, NameNode, Node, TextNode, in_b
 from targetsel.expressions.units import ANY_UNIT, DEG, MAG, PURE, Unit
 from targetsel.photometry.flux import AB_ZERO_POINT, NANOMAGGY_ZERO_POINT
 from targetsel.rules import formula as f
-from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.columns import STATISTICS, CatalogColumns
 from targetsel.rules.formula import TypedExpression
 from targetsel.sky.external_files import ExternalFiles
+from targetsel.spectra.proxies import CORRELATION, QUANTILES, correlated
 
 _HIGHEST_BIT = 62
 _AB_ZERO_POINTS = ((Unit("nJy"), AB_ZERO_POINT), (Unit("nmgy"), NANOMAGGY_ZERO_POINT))
@@ -56,6 +57,7 @@ def _probability(binder: CallContext, node: Branch) -> TypedExpression:
     otherwise = f"P() needs a condition inside, e.g. P({in_brief(inner)} > 50) >= 0.8"
     condition = binder.read_condition(inner, otherwise)
     binder.inside_p = False
+    _refuse_lost_posteriors(binder.columns, condition, node.place)
     if not f.proxies(condition):
         names = sorted(column.name for column in f.columns(condition))
         subject = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
@@ -65,6 +67,33 @@ def _probability(binder: CallContext, node: Branch) -> TypedExpression:
             + did_you_mean(names[0] if names else "", binder.columns.proxies)
         )
     return TypedExpression(f.Probability(condition), "probability")
+
+
+def _refuse_lost_posteriors(
+    columns: CatalogColumns, condition: f.Formula, place: SourceLocation
+) -> None:
+    """Refuse a condition whose quantities were predicted, but whose joint posterior is not here.
+
+    Programs that rewrite a scored file may leave out columns of quantiles or correlations; without
+    them a median would pass for certain, or quantities for independent.
+    """
+    step = "Restore the file from its original (targetsel restore), or score the catalog again"
+    for name in sorted(each.name for each in f.columns(condition)):
+        there = {name + end for end in STATISTICS} <= {*columns.schema.names}
+        if there and name not in columns.proxies:
+            raise place.error(
+                f"P() needs the posterior of '{name}', and the catalog has no column "
+                f"'{name}{QUANTILES}' that holds it. {step}"
+            )
+    known = correlated(columns.schema)
+    names = [name for name in columns.proxies if name in f.proxies(condition)]
+    for k, name in enumerate(names):
+        for other in names[:k]:
+            if other not in known.get(name, ()) and name not in known.get(other, ()):
+                raise place.error(
+                    f"P() needs the correlation of '{other}' and '{name}', and the catalog has no "
+                    f"column '{name}{CORRELATION}' that holds it. {step}"
+                )
 
 
 def _predicted(binder: CallContext, node: Branch) -> str:

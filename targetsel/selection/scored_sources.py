@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from targetsel.errors import CatalogError
 from targetsel.expressions.functions import COMPARISONS
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas, Plan, plan
@@ -104,10 +105,13 @@ class ScoredSources(ScoredFile):
         nobody = np.zeros((0, len(counters)), dtype=bool)
         yield membership_of(nobody, classes, empty.empty_table(), np.empty(0, dtype=np.int64))
 
-        def members(groups: list[int]) -> list[Membership]:
+        def members(groups: list[int]) -> tuple[np.ndarray, list[Membership]]:
             rows = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in groups])
             rows = rows if numbers is None else numbers[rows]
-            return list(self._members(classes, counters, columns, groups, rows))
+            with self.again() as file:
+                whole = _Rows(file, groups, len(rows))
+                pieces = list(self._members(classes, counters, columns, whole, rows))
+                return whole.column("_healpix_29").to_numpy(zero_copy_only=False), pieces
 
         groups = (
             group
@@ -117,31 +121,48 @@ class ScoredSources(ScoredFile):
                 for each in counters
             )
         )
-        for pieces in map_bounded(members, self.spans(groups), threads):
+        # Where pixels increase from row to row, no source is there twice.
+        increase, last = True, np.empty(0, dtype=np.int64)
+        for pixels, pieces in map_bounded(members, self.spans(groups), threads):
+            increase = increase and bool((np.diff(np.concatenate([last, pixels])) > 0).all())
+            last = pixels[-1:]
             yield from pieces
+        if not increase:
+            self._check_unique()
+
+    def _check_unique(self) -> None:
+        """Refuse a file that has a source more than once."""
+        column = self.names["source_id"]
+        ids = pa.chunked_array([table.column(0) for table in self.tables([column])])
+        counts = pc.value_counts(ids)
+        repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+        if len(repeated):
+            example = repeated.field("values")[0].as_py()
+            raise CatalogError(
+                f"{self.path}: {len(repeated):,} of its sources are there more than once, such as "
+                f"{column} {example!r}. Remove the repeated rows, or score the catalog again."
+            )
 
     def _members(
         self,
         classes: Sequence[ClassFormulas],
         counters: Sequence[ConditionCounter],
         columns: list[str],
-        groups: list[int],
+        whole: _Rows,
         numbers: np.ndarray,
     ) -> Iterator[Membership]:
         """The membership of the selected sources of some row groups, whose rows have `numbers`."""
-        with self.again() as file:
-            whole = _Rows(file, groups, len(numbers))
-            for start in range(0, len(numbers), ROWS_PER_READ):
-                rows = whole.slice(start, ROWS_PER_READ)
-                sources = Sources(rows)
-                selected = np.stack([each.passing(sources) for each in counters], axis=1)
-                chosen = np.flatnonzero(selected.any(axis=1))
-                if len(chosen):
-                    block = rows.table(columns).take(pa.array(chosen))
-                    ids = numbers[start + chosen]
-                    if self._serve:
-                        ids = block.column(self.names["source_id"]).cast(pa.int64()).to_numpy()
-                    yield membership_of(selected[chosen], classes, block, ids)
+        for start in range(0, len(numbers), ROWS_PER_READ):
+            rows = whole.slice(start, ROWS_PER_READ)
+            sources = Sources(rows)
+            selected = np.stack([each.passing(sources) for each in counters], axis=1)
+            chosen = np.flatnonzero(selected.any(axis=1))
+            if len(chosen):
+                block = rows.table(columns).take(pa.array(chosen))
+                ids = numbers[start + chosen]
+                if self._serve:
+                    ids = block.column(self.names["source_id"]).cast(pa.int64()).to_numpy()
+                yield membership_of(selected[chosen], classes, block, ids)
 
     # --- ids ---
 

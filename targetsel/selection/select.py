@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from targetsel.selection.membership import Membership
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.target_list import (
     TargetList,
+    check_unique,
     columns_needed,
     provenance,
     target_table,
@@ -162,6 +163,7 @@ def select_from(
         if not spill.is_sorted:  # `score` writes files in the order of the list
             whole = Membership.concatenate([nothing, *targets])
             targets = iter([whole.in_order_of_the_sky()])
+        targets = _each_once(targets, file.path)
         funnels = tuple(each.result(len(file)) for each in counters)
         if output is None:
             for _ in targets:
@@ -220,6 +222,15 @@ def preview(catalog: ScoredCatalog, known: tuple[Path, Path] | None = None) -> T
         output = Path(folder) / "preview.targets.parquet"
         select_from(catalog, output, known=known)
         return TargetList.read(output)
+
+
+def _each_once(targets: Iterable[Membership], place: Path) -> Iterator[Membership]:
+    """The same targets, none of which may be there twice."""
+    ids = [np.empty(0, dtype=np.int64)]
+    for piece in targets:
+        ids.append(piece.target_id)
+        yield piece
+    check_unique(np.concatenate(ids), place)
 
 
 def _in_larger_pieces(pieces: Iterator[Membership]) -> Iterator[Membership]:

@@ -295,8 +295,24 @@ def rank(membership: Membership, rules: Rules) -> TargetList:
     limits = Limits(rules, wanted.classes)
     limits.add(membership)
     (targets,) = limits.applied([membership])
+    check_unique(targets.target_id)
     table = target_table(targets.in_order_of_the_sky(), rules, wanted.classes)
     return TargetList(table.combine_chunks(), provenance(rules, wanted, schema, limits))
+
+
+def check_unique(target_id: np.ndarray, place: Path | str = "the catalog") -> None:
+    """Refuse targets of which one is there twice.
+
+    Raises
+    ------
+    CatalogError
+    """
+    ids, counts = np.unique(target_id, return_counts=True)
+    if (counts > 1).any():
+        raise CatalogError(
+            f"{place}: {int((counts > 1).sum()):,} of its targets are there more than once, such "
+            f"as {ids[counts > 1][0]}. Remove the repeated rows, or score the catalog again."
+        )
 
 
 # --- columns -------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy  # whose `special` is imported when it is first used
 
+from targetsel.errors import CatalogError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -206,6 +208,12 @@ class ProxyPosterior:
     def _between(self, one: str, two: str) -> np.ndarray:
         """Correlation of two different proxies, slightly shrunk from the stored one, shape (N,)."""
         pair = (one, two) if (one, two) in self.correlation else (two, one)
+        if pair not in self.correlation:
+            raise CatalogError(
+                f"the correlation of '{one}' and '{two}' is missing, which their joint probability "
+                "needs; restore the file from its original (targetsel restore), or score the "
+                "catalog again"
+            )
         stored = self.correlation[pair]
         return np.asarray(stored, dtype=np.float64) * (1 - INDEPENDENT)
 

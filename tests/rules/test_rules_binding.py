@@ -32,6 +32,12 @@ SCHEMA = pa.schema(
         pa.field(f"{name}_quantiles", pa.list_(pa.float32(), 11), metadata={"normal_scores": ""})
         for name in ("ew_halpha", "ew_oiii", "d4000")
     ]
+    + [
+        pa.field("ew_oiii_correlation", pa.list_(pa.float32(), 1), metadata={"with": "ew_halpha"}),
+        pa.field(
+            "d4000_correlation", pa.list_(pa.float32(), 2), metadata={"with": "ew_halpha,ew_oiii"}
+        ),
+    ]
 )
 
 

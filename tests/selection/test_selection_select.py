@@ -8,6 +8,7 @@ import pytest
 from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
+from targetsel.scored import file as reader_module
 from targetsel.selection import limits
 from targetsel.selection import scored_sources as file_module
 from targetsel.selection import select as module
@@ -78,6 +79,24 @@ def test_negative_id_anywhere_numbers_the_whole_list(scored_file, tmp_path):
     assert targets["target_id"].to_pylist() == [
         each - 1 for each in targets["source_id"].to_pylist()
     ]
+
+
+@pytest.mark.parametrize("where", [0, 250, 499])
+@pytest.mark.parametrize("limit", [None, 100])
+def test_source_that_is_there_twice_is_refused(scored_file, tmp_path, monkeypatch, where, limit):
+    if limit:
+        monkeypatch.setattr(reader_module, "ROWS_PER_READ", limit)
+    table = pq.read_table(scored_file)
+    twice = pa.concat_tables([table[: where + 1], table[where:]])
+    for name, rows in {
+        "beside": twice,
+        "below": pa.concat_tables([table, table[where:][:1]]),
+    }.items():
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(rows.replace_schema_metadata(table.schema.metadata), path, row_group_size=50)
+        with pytest.raises(CatalogError, match=r"1 of its (sources|targets) are there more than"):
+            select(path, RULES, tmp_path / "out.parquet")
+        assert not (tmp_path / "out.parquet").exists()
 
 
 def test_columns_keep_the_names_of_the_catalog_until_they_are_targets(scored_file, tmp_path):
