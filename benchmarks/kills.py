@@ -193,6 +193,7 @@ def _command(case: Case, folder: Path, log: Path) -> None:
         stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         os.chdir(folder)
         sys.argv = ["targetsel", *case.words.split()]
         command()
