@@ -152,7 +152,16 @@ def n_latents(schema: pa.Schema) -> int:
     if not {"member_mean", "member_cov"} <= {*schema.names}:
         return 0
     mean, cov = (schema.field(name).type.list_size for name in ("member_mean", "member_cov"))
-    return 2 * cov // mean - 1
+    return 2 * cov // mean - 1 if mean else 0
+
+
+def has_whole_posteriors(schema: pa.Schema) -> bool:
+    """Whether the members' means and covariances, where there are any, fit together."""
+    if not {"member_mean", "member_cov"} <= {*schema.names}:
+        return True
+    d = n_latents(schema)
+    mean, cov = (schema.field(name).type.list_size for name in ("member_mean", "member_cov"))
+    return mean == cov == 0 or (d > 0 and cov * d == mean * (d * (d + 1) // 2))
 
 
 def check_names(catalog: pa.Schema, place: str) -> None:

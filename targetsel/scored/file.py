@@ -1,22 +1,44 @@
-"""The one reader of scored files: it opens, checks and reads them in parts."""
+"""The one reader of scored files: it opens, checks and reads them in parts.
+
+Other programs that filter and rewrite a scored file keep its columns and lose what is said about
+them: units, the names of correlated proxies, the sizes of lists, the footer. What the columns'
+names and their values tell is put back here, so that everyone sees the layout that `score` writes.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, EnsembleError
-from targetsel.scored.columns import column_names, scored_kind
-from targetsel.tables.parquet import read_footer
+from targetsel.networks.posterior import DEVIATIONS
+from targetsel.scored.columns import (
+    column_names,
+    has_whole_posteriors,
+    scored_columns,
+    scored_kind,
+)
+from targetsel.sky.catalog import USUAL_NAMES
+from targetsel.spectra.lines import PROXIES
+from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
+from targetsel.tables.columns import Column, is_list, list_column, matrix
+from targetsel.tables.ids import exact_id_type, exact_ids
+from targetsel.tables.parquet import FOOTER_KEY, footer_in
+from targetsel.tables.reading import ParquetReader
 
 ROWS_PER_READ = 65_536
+RESTORE = "Restore it from the original with 'targetsel restore', or score the catalog again."
+# Lists whose sizes depend on the ensemble.
+OF_ENSEMBLE = ("latent_mean", "latent_cov", "member_mean", "member_cov")
 
 
 class ScoredFile:
@@ -51,30 +73,30 @@ class ScoredFile:
 
     def __init__(self, path: Path, columns: Iterable[str] = ()) -> None:
         self.path = Path(path)
-        self.footer = read_footer(self.path)
-        with self._reading():
-            self._file = pq.ParquetFile(self.path, pre_buffer=False)
-        self.schema = self._file.schema_arrow
-        self.names = column_names(self.schema)
+        self._file = ParquetReader(self.path)
+        self.footer = footer_in(self._file.footer_entries)
+        for name, count in Counter(self._file.schema.names).items():
+            if count > 1:
+                raise CatalogError(f"{path}: has several columns '{name}'. Rename or drop one.")
         metadata = self._file.metadata
         self.group_sizes = [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
         self._place = {metadata.schema.column(k).path: k for k in range(metadata.num_columns)}
-        for name, count in Counter(self.schema.names).items():
-            if count > 1:
-                raise CatalogError(f"{path}: has several columns '{name}'. Rename or drop one.")
-        scored_kind(self.schema).check(self.schema, path)
+        self.schema = self._restored(self._file.schema)
+        self.names = column_names(self.schema)
         for name in columns:
             if name not in self.schema.names:
                 raise CatalogError(
                     f"{path}: no column '{name}', so it is not a scored file of this version. "
                     "Score the catalog again."
                 )
+        if "member_cov" in columns:
+            self.check_deviations()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._file.__exit__()
 
     def __len__(self) -> int:
         return sum(self.group_sizes)
@@ -84,10 +106,18 @@ class ScoredFile:
         """The same file opened once more, to be read by another thread at the same time."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        with self._reading():
-            other._file = pq.ParquetFile(self.path, metadata=self._file.metadata, pre_buffer=False)
+        other._file = ParquetReader(self.path, metadata=self._file.metadata)
         with other:
             yield other
+
+    def check_deviations(self) -> None:
+        """Refuse a file that no longer says how the latents deviate from the members' means."""
+        notes = self.schema.field("member_cov").metadata or {}
+        if DEVIATIONS not in notes and (not self.footer or self.footer.get("calibration")):
+            raise CatalogError(
+                f"{self.path}, column 'member_cov': has lost what score noted of the posterior's "
+                f"shape when another program wrote the file. {RESTORE}"
+            )
 
     def check_scored_by(self, name: str, sha256: str) -> None:
         """Refuse a file that was scored by another ensemble than the one of this name and hash.
@@ -124,26 +154,15 @@ class ScoredFile:
             The row groups to read. Default: all.
         """
         names = self.schema.names if columns is None else list(columns)
-        layout = self.layout(names)
         # A reader of many row groups would keep all of their buffers in memory.
         for span in self.spans(range(len(self.group_sizes)) if groups is None else groups):
-            batches = self._file.iter_batches(rows, span, names, use_threads=False)
-            while True:
-                with self._reading():
-                    batch = next(batches, None)
-                    if batch is None:
-                        break
-                    table = pa.Table.from_batches([batch]).select(names)
-                    table = table.cast(layout).combine_chunks()
-                yield table
+            for batch in self._file.batches(rows, names, span):
+                yield self._meant(pa.Table.from_batches([batch]))
 
     def column(self, name: str, groups: Sequence[int]) -> pa.Array:
         """One column of some row groups, in one piece."""
-        kind = self.schema.field(name).type
-        with self._reading():
-            column = self._file.read_row_groups(groups, [name], use_threads=False).column(name)
-            column = column if column.type == kind else column.cast(kind)
-            return column.combine_chunks()
+        column = self._meant(self._file.read([name], groups)).column(0)
+        return pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
 
     def row_of(self, source_id: str) -> pa.Table:
         """The row of the source with this id, written as text, with all columns.
@@ -165,9 +184,7 @@ class ScoredFile:
         group = 0
         while row >= self.group_sizes[group]:
             row, group = row - self.group_sizes[group], group + 1
-        with self._reading():
-            table = self._file.read_row_group(group).slice(row, 1)
-            return table.cast(self.layout(table.column_names)).combine_chunks()
+        return self._meant(self._file.read(row_groups=[group]).slice(row, 1))
 
     def layout(self, names: Sequence[str]) -> pa.Schema:
         """The schema of some of the columns, with the file metadata."""
@@ -206,15 +223,147 @@ class ScoredFile:
         usable = all(isinstance(end, int | float) and end == end for end in ends)
         return ends if usable and not isinstance(ends[0], bool) else None
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Tell errors of the file's data as such."""
-        try:
-            yield
-        except MemoryError:
-            raise
-        except (pa.ArrowException, OSError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+    # --- what other programs lose ---
+
+    def _restored(self, schema: pa.Schema) -> pa.Schema:
+        """The schema as `score` writes it, checked: of a file that another program wrote too."""
+        names = self._names(schema)
+        entries = {**(schema.metadata or {})}
+        entries[FOOTER_KEY] = json.dumps(self.footer | {"columns": names}).encode()
+        schema = schema.with_metadata(entries)
+        place = schema.get_field_index(names["source_id"])
+        if place >= 0:
+            ids = schema.field(place)
+            schema = schema.set(place, ids.with_type(exact_id_type(ids, self.path)))
+        declared = {each.name: each for each in scored_columns(1, 1)}
+        for place, field in enumerate(schema):
+            schema = schema.set(place, self._restored_field(field, schema, declared))
+        lists = pa.list_(pa.float32())
+        optional = (
+            replace(each, required=False, type=lists if self._is_open(each.name) else each.type)
+            for each in declared.values()
+        )
+        kind = scored_kind(schema)
+        replace(kind, columns=(*kind.columns, *optional)).check(schema, self.path)
+        if not has_whole_posteriors(schema):
             raise CatalogError(
-                f"{self.path}: damaged ({reason}). Score the catalog again."
-            ) from error
+                f"{self.path}: the lists in 'member_mean' and 'member_cov' are not of the same "
+                f"latents. {RESTORE}"
+            )
+        return schema
+
+    def _restored_field(
+        self, field: pa.Field, schema: pa.Schema, declared: Mapping[str, Column]
+    ) -> pa.Field:
+        """A field with the size of its lists and with what `score` says about it."""
+        own, found = declared.get(field.name), field.metadata or {}
+        told = {**(own.field.metadata or {})} if own else {}
+        told.pop(b"with", None)
+        if own and is_list(own.type) and is_list(field.type):
+            size = self._width(field)
+            if not self._is_open(field.name):
+                self._check_size(field.name, size or own.type.list_size, own.type.list_size)
+                size = own.type.list_size
+            if not pa.types.is_fixed_size_list(field.type):
+                field = field.with_type(pa.list_(field.type.value_type, size))
+        base = field.name.removesuffix(QUANTILES)
+        if base != field.name and base in schema.names and b"normal_scores" not in found:  # noqa: SIM102
+            if self._width(field) == len(NORMAL_SCORES):  # also of what other commands add
+                told[b"normal_scores"] = ",".join(f"{each:g}" for each in NORMAL_SCORES).encode()
+        base = field.name.removesuffix(CORRELATION)
+        if base != field.name and base + QUANTILES in schema.names and b"with" not in found:
+            told[b"with"] = ",".join(self._correlated_with(base, field, schema)).encode()
+        return field.with_metadata(told | found)
+
+    def _correlated_with(self, name: str, field: pa.Field, schema: pa.Schema) -> Sequence[str]:
+        """The proxies that a column of correlations is with, by its size; those before it."""
+        quantiles = [each for each in schema.names if each.endswith(QUANTILES)]
+        there = quantiles[: quantiles.index(name + QUANTILES)]
+        choices = [[each.removesuffix(QUANTILES) for each in there]]
+        if name in PROXIES:
+            choices.insert(0, list(PROXIES[: PROXIES.index(name)]))
+        size = self._width(field)
+        for names in choices:
+            if len(names) == size:
+                return names
+        raise CatalogError(
+            f"{self.path}, column '{field.name}': no longer says which {size} quantities it is "
+            f"with. {RESTORE}"
+        )
+
+    @staticmethod
+    def _is_open(name: str) -> bool:
+        """Whether the size of a column's lists depends on the ensemble or the proxies."""
+        return name in OF_ENSEMBLE or name.endswith(CORRELATION)
+
+    def _names(self, schema: pa.Schema) -> dict[str, str]:
+        """The names of the columns of ids and positions; usual ones where no footer tells."""
+        found = column_names(schema)
+        for role, name in found.items():
+            usual = [each for each in schema.names if each.lower() in USUAL_NAMES[role]]
+            if name not in schema.names and len(usual) == 1:
+                found[role] = usual[0]
+        return found
+
+    def _width(self, field: pa.Field) -> int:
+        """The size of a column's lists, from their type or else the first list; 0 without one."""
+        if pa.types.is_fixed_size_list(field.type):
+            return int(field.type.list_size)
+        if is_list(field.type):
+            for batch in self._file.batches(1024, [field.name]):
+                known = batch.column(0).drop_null()
+                if len(known):
+                    return len(known[0])
+        return 0
+
+    def _meant(self, table: pa.Table) -> pa.Table:
+        """Columns as they stand in the file, in the types of the schema, in one piece.
+
+        Quantiles that are not finite and in order, and correlations that are none, are null.
+        """
+        arrays = []
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            kind, array = self.schema.field(name).type, column.combine_chunks()
+            if isinstance(array, pa.ChunkedArray):  # what combine_chunks leaves of no chunks at all
+                array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], kind)
+            if name == self.names["source_id"]:
+                array = self._ids(array)
+            elif name.endswith((QUANTILES, CORRELATION, *OF_ENSEMBLE)) and is_list(kind):
+                array = self._lists(array, name)
+            arrays.append(array if array.type == kind else array.cast(kind))
+        return pa.table(arrays, schema=self.layout(table.column_names))
+
+    def _ids(self, array: pa.Array) -> pa.Array:
+        ids = exact_ids(array, self.names["source_id"], self.path)
+        if ids.null_count:
+            raise CatalogError(
+                f"{self.path}, column '{self.names['source_id']}': {ids.null_count} sources have "
+                "no id. Remove these rows, or score the catalog again."
+            )
+        return ids
+
+    def _check_size(self, name: str, found: int, expected: int) -> None:
+        if found != expected:
+            raise CatalogError(
+                f"{self.path}, column '{name}': has a list of {found} numbers; expected {expected} "
+                f"in each. {RESTORE}"
+            )
+
+    def _lists(self, array: pa.Array, name: str) -> pa.Array:
+        """A column of lists of the size that the schema says, without rows that are no numbers."""
+        kind = self.schema.field(name).type
+        if not pa.types.is_fixed_size_list(array.type):
+            for size in pc.unique(pc.list_value_length(array).drop_null()).to_pylist():
+                if pa.types.is_fixed_size_list(kind):
+                    self._check_size(name, size, kind.list_size)
+        if not pa.types.is_fixed_size_list(kind) or name.endswith(OF_ENSEMBLE):
+            return array
+        values = matrix(array)
+        with np.errstate(invalid="ignore"):
+            if name.endswith(QUANTILES):
+                good = np.isfinite(values).all(axis=1) & (np.diff(values, axis=1) >= 0).all(axis=1)
+            else:
+                good = (np.abs(values) <= 1 + 1e-6).all(axis=1)
+        if pa.types.is_fixed_size_list(array.type) and (good | np.isnan(values).all(axis=1)).all():
+            return array
+        return list_column(values, kind, good)

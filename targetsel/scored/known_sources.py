@@ -350,6 +350,8 @@ class KnownSources:
             if columns is not None:
                 wanted = [n for n in wanted if n in (*columns, ids, STATUS, GROUP)]
             true = Truth.read(truth, file.schema, all_columns)
+            if true.has_latents:
+                file.check_deviations()
             join = Join(true, scored)
             for batch in file.tables(wanted, ROWS_AT_ONCE):
                 rows, theirs = join.rows(batch)

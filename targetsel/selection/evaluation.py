@@ -392,14 +392,16 @@ class PosteriorDraws(DrawnSources):
 
 
 def _share_of_draws(condition: f.Formula, sources: Sources) -> np.ndarray:
-    """The share of joint draws for which the condition is true, shape (N,)."""
+    """The share of joint draws for which the condition is true, shape (N,); NaN without draws."""
     involved = f.proxies(condition)
     names = tuple(name for name in sources.posterior.names if name in involved)
     share = np.empty(len(sources))
     for start in range(0, len(sources), ROWS_OF_DRAWS):
         rows = np.arange(start, min(start + ROWS_OF_DRAWS, len(sources)))
-        true = holds(condition, PosteriorDraws(sources.take(rows), names))
-        share[rows] = np.broadcast_to(true, (len(rows), N_DRAWS)).mean(axis=1)
+        draws = PosteriorDraws(sources.take(rows), names)
+        true = np.broadcast_to(holds(condition, draws), (len(rows), N_DRAWS))
+        unknown = np.isnan(draws.scores[names[-1]]).any(axis=1)
+        share[rows] = np.where(unknown, np.nan, true.mean(axis=1))
     return share
 
 

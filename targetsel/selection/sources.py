@@ -7,7 +7,7 @@ broadcasts. NaN stands for missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any, Protocol, TypeVar
 
@@ -165,6 +165,11 @@ class _WhenAsked(dict[_Key, np.ndarray]):
 
     def __contains__(self, key: object) -> bool:
         return key in self._makers
+
+    def items(self) -> ItemsView[_Key, np.ndarray]:
+        for key in self._makers:
+            self[key]
+        return super().items()
 
 
 def blocks_of(table: pa.Table, rows: int = ROWS_AT_A_TIME) -> Iterator[Sources]:

@@ -189,14 +189,24 @@ class ProxyPosterior:
         return {name: self.value(name, scores[name]) for name in names}
 
     def draw_scores(self, names: tuple[str, ...], n_draws: int = 1024) -> dict[str, np.ndarray]:
-        """The normal scores of the draws of `draw`, each of shape (N, S)."""
+        """The normal scores of the draws of `draw`, each of shape (N, S).
+
+        NaN for sources whose correlations are missing or not those of any distribution.
+        """
         matrix = np.empty((len(self.knots(names[0])), len(names), len(names)))
         for i, name in enumerate(names):
             matrix[:, i, i] = 1.0
             for j, other in enumerate(names[:i]):
                 matrix[:, i, j] = matrix[:, j, i] = self._between(name, other)
-        usable = np.isfinite(matrix).all(axis=(1, 2), keepdims=True)
-        factor = np.linalg.cholesky(np.where(usable, matrix, np.eye(len(names))))
+        usable = np.isfinite(matrix).all(axis=(1, 2))
+        matrix[~usable] = np.eye(len(names))
+        try:
+            factor = np.linalg.cholesky(matrix)
+        except np.linalg.LinAlgError:  # some are no matrices of correlations
+            wrong = np.linalg.eigvalsh(matrix)[:, 0] <= 0
+            matrix[wrong], usable = np.eye(len(names)), usable & ~wrong
+            factor = np.linalg.cholesky(matrix)
+        factor[~usable] = np.nan
         scores = {}
         for i, name in enumerate(names):
             # Term by term: a matrix product would round differently beside other rows.

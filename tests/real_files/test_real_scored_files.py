@@ -1,0 +1,215 @@
+"""Scored files that passed through other programs, or hold what no network would predict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from targetsel.errors import CatalogError
+from targetsel.rules.binding import Binder
+from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.functions import parse
+from targetsel.rules.rules import Rules
+from targetsel.scored.file import ScoredFile
+from targetsel.scored.known_sources import KnownSources
+from targetsel.selection.evaluation import probability
+from targetsel.selection.select import select
+from targetsel.selection.sources import Sources
+from tests.report.sky_by_hand import sky
+from tests.selection.scored_by_hand import rule_text, scored_table
+
+N = 400
+RULES = Rules.parse(rule_text("P(ew_halpha > 30 and ew_oiii > 10) > 0.4", "rmag < 18.5"))
+
+
+@pytest.fixture
+def made():
+    return sky(N)
+
+
+def selected(path, folder) -> dict[str, float]:
+    """Probability of every selected source, by its id."""
+    select(path, RULES, folder / "out.targets.parquet")
+    table = pq.read_table(folder / "out.targets.parquet")
+    ids = map(str, table["source_id"].to_pylist())
+    return dict(zip(ids, table["probability"].to_pylist(), strict=True))
+
+
+def without_notes(table: pa.Table) -> pa.Table:
+    """As most programs write a table: no metadata of fields or file."""
+    fields = [pa.field(field.name, field.type) for field in table.schema]
+    return pa.table(table.columns, schema=pa.schema(fields))
+
+
+def by_duckdb(table: pa.Table) -> pa.Table:
+    """Lists of any length, and no notes."""
+    return _with_types(table, lambda kind: pa.list_(kind.value_type))
+
+
+def by_polars(table: pa.Table) -> pa.Table:
+    """Large lists and views of text."""
+    return _with_types(table, lambda kind: pa.large_list(kind.value_type), pa.string_view())
+
+
+def by_pandas(table: pa.Table) -> pa.Table:
+    """Lists of doubles, and an index."""
+    return pa.Table.from_pandas(without_notes(table).to_pandas())
+
+
+def with_text_ids(table: pa.Table) -> pa.Table:
+    text = pa.array([str(each) for each in table["source_id"].to_pylist()])
+    return without_notes(table).set_column(0, "source_id", text)
+
+
+def with_float_ids(table: pa.Table) -> pa.Table:
+    return without_notes(table).set_column(0, "source_id", table["source_id"].cast(pa.float64()))
+
+
+def with_other_names(table: pa.Table) -> pa.Table:
+    names = {"source_id": "objID", "ra": "RAJ2000", "dec": "DEJ2000"}
+    return without_notes(table).rename_columns([names.get(n, n) for n in table.column_names])
+
+
+def _with_types(table, of_lists, text=pa.string()):
+    table = without_notes(table)
+    fields = []
+    for field in table.schema:
+        kind = field.type
+        if pa.types.is_fixed_size_list(kind):
+            kind = of_lists(kind)
+        elif pa.types.is_string(kind):
+            kind = text
+        fields.append(pa.field(field.name, kind))
+    arrays = [
+        pa.array(column.to_pylist(), field.type)
+        for column, field in zip(table.columns, fields, strict=True)
+    ]
+    return pa.table(arrays, schema=pa.schema(fields))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [without_notes, by_duckdb, by_polars, by_pandas, with_text_ids, with_float_ids],
+)
+def test_a_file_that_another_program_wrote_gives_the_same_targets(made, tmp_path, other):
+    scored, _ = made.write(tmp_path)
+    expected = selected(scored, tmp_path)
+    assert 20 < len(expected) < N / 2
+    pq.write_table(other(pq.read_table(scored)), tmp_path / "other.scored.parquet")
+    found = selected(tmp_path / "other.scored.parquet", tmp_path)
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_columns_of_ids_and_positions_are_found_by_their_usual_names(made, tmp_path):
+    scored, _ = made.write(tmp_path)
+    pq.write_table(with_other_names(pq.read_table(scored)), tmp_path / "other.scored.parquet")
+    with ScoredFile(tmp_path / "other.scored.parquet") as file:
+        assert file.names == {"source_id": "objID", "ra": "RAJ2000", "dec": "DEJ2000"}
+
+
+def test_units_proxies_and_correlations_are_put_back(made, tmp_path):
+    scored, _ = made.write(tmp_path)
+    pq.write_table(by_duckdb(pq.read_table(scored)), tmp_path / "other.scored.parquet")
+    with ScoredFile(scored) as file, ScoredFile(tmp_path / "other.scored.parquet") as other:
+        for name in ("ew_halpha", "d4000_quantiles", "d4000_correlation"):
+            one, two = file.schema.field(name), other.schema.field(name)
+            assert two.type == one.type
+            for note in (b"unit", b"with"):
+                assert (two.metadata or {}).get(note) == (one.metadata or {}).get(note), name
+
+
+def _changed(table: pa.Table, name: str, row: int, value) -> pa.Table:
+    values = table[name].to_pylist()
+    values[row] = value
+    field = table.schema.field(name)
+    return table.set_column(table.schema.get_field_index(name), field, pa.array(values, field.type))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ew_halpha_quantiles", [np.nan] * 11),
+        ("ew_halpha_quantiles", [*range(10, 20), np.inf]),
+        ("ew_halpha_quantiles", [*range(30, 19, -1)]),
+        ("ew_halpha_quantiles", None),
+    ],
+)
+def test_a_row_whose_posterior_is_none_is_not_chosen_and_others_are(made, tmp_path, name, value):
+    scored, _ = made.write(tmp_path)
+    expected = selected(scored, tmp_path)
+    row = int(next(iter(expected))) - 1
+    table = _changed(pq.read_table(scored), name, row, value)
+    pq.write_table(table, tmp_path / "other.scored.parquet")
+    found = selected(tmp_path / "other.scored.parquet", tmp_path)
+    assert found.keys() == expected.keys() - {str(row + 1)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ew_halpha > 30 and ew_oiii > 10", "ew_halpha > 3 * ew_oiii", "not ew_halpha < 3 * ew_oiii"],
+)
+@pytest.mark.parametrize("value", [[7.0], [np.nan], None])
+def test_lost_correlations_are_not_taken_for_none(tmp_path, text, value):
+    table = scored_table([[10, 30, 1.6]] * 3, [[2, 5, 0.1]] * 3, [0.8, 0.1, 0.1])
+    pq.write_table(_changed(table, "ew_halpha_correlation", 1, value), tmp_path / "s.parquet")
+    condition = Binder(CatalogColumns(table.schema)).condition(parse(text))
+    with ScoredFile(tmp_path / "s.parquet") as file:
+        found = probability(condition, Sources(next(file.tables())))
+    assert np.isnan(found).tolist() == [False, True, False]
+
+
+def test_correlations_of_no_distribution_lose_their_row_alone(tmp_path):
+    """Two proxies that follow a third, and each the other's opposite."""
+    table = scored_table([[10, 30, 1.6]] * 3, [[2, 5, 0.1]] * 3, [0.8, 0.1, 0.1])
+    table = _changed(table, "ew_halpha_correlation", 1, [0.9])
+    pq.write_table(_changed(table, "d4000_correlation", 1, [0.9, -0.9]), tmp_path / "s.parquet")
+    condition = Binder(CatalogColumns(table.schema)).condition(parse("ew_halpha > ew_oiii * d4000"))
+    with ScoredFile(tmp_path / "s.parquet") as file:
+        found = probability(condition, Sources(next(file.tables())))
+    assert np.isnan(found).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop_columns("_healpix_29"), "no column '_healpix_29', so it is not a scored"),
+        (
+            lambda t: _set(t, "d4000_quantiles", pa.array([[1.0, 2.0]] * N)),
+            r"'d4000_quantiles': has a list of 2 numbers; expected 11 in each\. Restore it from",
+        ),
+        (lambda t: _set(t, "d4000_quantiles", pa.array(["x"] * N)), "is of type string; expected"),
+        (lambda t: _set(t, "d4000", pa.array(["x"] * N)), "'d4000': is of type string; expected a"),
+        (
+            lambda t: _set(t, "d4000_correlation", pa.array([[0.5, 0.1, 0.3, 0.2]] * N)),
+            r"'d4000_correlation': no longer says which 4 quantities it is with\. Restore it from",
+        ),
+        (
+            lambda t: _set(t, "member_cov", pa.array([[0.5, 0.1]] * N)),
+            "'member_mean' and 'member_cov' are not of the same latents",
+        ),
+        (lambda t: _set(t, "source_id", pa.array([None, *range(N - 1)])), "1 sources have no id"),
+        (lambda t: _set(t, "source_id", pa.array([1.5] * N)), "1.5 is no whole number"),
+        (lambda t: _set(t, "source_id", pa.array([True] * N)), "expected ids"),
+    ],
+)  # fmt: skip
+def test_what_is_truly_missing_is_named(made, tmp_path, change, message):
+    scored, _ = made.write(tmp_path)
+    pq.write_table(change(without_notes(pq.read_table(scored))), tmp_path / "s.parquet")
+    with pytest.raises(CatalogError, match=message):
+        selected(tmp_path / "s.parquet", tmp_path)
+
+
+def _set(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), name, values)
+
+
+def test_a_posterior_whose_shape_is_lost_is_not_taken_for_a_gaussian(made, tmp_path):
+    scored, truth = made.write(tmp_path)
+    pq.write_table(without_notes(pq.read_table(scored)), tmp_path / "s.parquet")
+    with pytest.raises(CatalogError, match="'member_cov': has lost what score noted of the post"):
+        KnownSources.read(tmp_path / "s.parquet", truth)
+    proxies_alone = pq.read_table(truth).drop_columns("latent")
+    pq.write_table(proxies_alone, truth)
+    assert len(KnownSources.read(tmp_path / "s.parquet", truth)) == N
