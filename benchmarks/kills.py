@@ -79,6 +79,25 @@ def make_score(folder: Path) -> None:
     Ensemble(shipped.networks[:1], shipped.decoder, novelty, card).write(folder / "one")
 
 
+def make_pack(folder: Path) -> None:
+    """Images of 400 sources, and a catalog of them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    for number in range(400):
+        np.save(folder / "images" / f"{number}.npy", rng.normal(size=(3, 32, 32)))
+    places = {"ra": rng.uniform(0, 360, 400), "dec": rng.uniform(-90, 90, 400)}
+    pq.write_table(pa.table({"source_id": np.arange(400), **places}), folder / "catalog.parquet")
+
+
+def small_parts() -> None:
+    import targetsel.imaging.packing
+
+    targetsel.imaging.packing.SOURCES_PER_PART = 64
+
+
 def small_chunks() -> None:
     import targetsel.scoring.stream
 
@@ -93,6 +112,13 @@ CASES = {
         small_chunks,
         lambda folder: len(list(folder.glob("*.partial/part-*.parquet"))),
         r"had finished (\d+) chunks",
+    ),
+    "pack": Case(
+        "cutouts pack images -o store --catalog catalog.parquet --bands gri --pixel-scale 0.25 "
+        "--zeropoint 22.5",
+        make_pack,
+        "targetsel.imaging.packing targetsel.imaging.folder targetsel.sky.catalog",
+        small_parts,
     ),
 }
 

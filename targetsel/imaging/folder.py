@@ -24,7 +24,7 @@ from targetsel.imaging.image_file import Image, names_no_image, read_image
 from targetsel.photometry.bands import BANDS
 
 ONE_BAND = re.compile(rf"(?P<id>.+)[._](?P<band>{'|'.join(BANDS)})")
-SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".npy")
+SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit", ".fit.gz", ".npy")
 WHOLE = ""  # stands for the band of a file that holds all of them
 
 
@@ -177,10 +177,10 @@ def _list_files(path: Path) -> tuple[dict[str, dict[str, Path]], tuple[str, ...]
     files: dict[str, dict[str, Path]] = {}
     left_out = []
     for file in sorted(path.iterdir()):
-        suffix = next((end for end in SUFFIXES if file.name.endswith(end)), None)
+        suffix = next((end for end in SUFFIXES if file.name.lower().endswith(end)), None)
         if suffix is None or file.name.startswith("."):
             continue
-        name = file.name.removesuffix(suffix)
+        name = file.name[: -len(suffix)]
         if names_no_image(name):
             left_out.append(file.name)
             continue

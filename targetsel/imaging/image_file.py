@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections import ChainMap
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,8 @@ from targetsel.tables.reading import reading
 
 if TYPE_CHECKING:
     from astropy.io import fits
+
+Header = MutableMapping[str, Any]  # such as fits.Header
 
 # Pan-STARRS stacks: counts over the whole exposure, so 2.5 log10(EXPTIME) is added.
 PANSTARRS_ZEROPOINT = 25.0
@@ -88,7 +91,7 @@ def read_image(path: Path, zeropoint: float | None, n_bands: int | None = None) 
     CutoutError
         If the file cannot be read, or its bands or calibration are not known.
     """
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return read_npy(path, zeropoint, n_bands)
     return read_fits(path, path, zeropoint)
 
@@ -148,11 +151,11 @@ def read_fits(source: Path | bytes, place: Path | str, zeropoint: float | None) 
         with reading(str(place), CutoutError, "a FITS image", "Fetch it again or remove it."):
             counts = hdu.data
             invvar = None if weights is None else weights.data
-        header = hdu.header
+        header = header_of(hdus, hdu)
+        wcs = wcs_of(hdu.header)
     masked = invvar is not None and invvar.shape == counts.shape
     if masked:
         counts = np.where(invvar > 0, counts, np.nan)
-    wcs = wcs_of(header)
     flux = calibrated(counts.reshape(-1, *counts.shape[-2:]), header, wcs, place, zeropoint)
     return Image(flux, bands_of(header, len(flux)), pixel_scale_of(wcs), wcs, masked)
 
@@ -165,25 +168,42 @@ def find_image(hdus: Iterable[Any], place: Path | str) -> Any:
     NoImage
         If all that might be one are masks, weights or the like.
     CutoutError
-        If there is none, or it is of another shape than (H, W) or (B, H, W).
+        If there is none, it is of another shape than (H, W) or (B, H, W), or others are of other
+        bands.
     """
-    passed_over = ""
+    passed_over, images = "", []
     for hdu in hdus:
         if not hdu.is_image or not hdu.shape:
             continue
         found = [label for label in LABELS if NO_IMAGE & _words(_value(hdu.header, label))]
         if found:
             passed_over = f"{found[0]} is '{_value(hdu.header, found[0])}'"
-            continue
-        if len(hdu.shape) in (2, 3) and min(hdu.shape) > 0:
-            return hdu
-        raise CutoutError(
-            f"{place}: holds an image of shape {hdu.shape}, expected (H, W) or a cube (bands, H, "
-            "W). Take it out of the folder."
-        )
+        else:
+            images.append(hdu)
+    if images:
+        shape: tuple[int, ...] = images[0].shape
+        if len(shape) not in (2, 3) or min(shape) == 0:
+            raise CutoutError(
+                f"{place}: holds an image of shape {shape}, expected (H, W) or a cube (bands, H, "
+                "W). Take it out of the folder."
+            )
+        bands = {_band_of_extension(hdu) for hdu in images} - {""}
+        if len(bands) > 1:
+            raise CutoutError(
+                f"{place}: holds an image in each of the bands {', '.join(sorted(bands))}. Write "
+                "one cube (bands, H, W), or one file for each band."
+            )
+        return images[0]
     if passed_over:
         raise NoImage(f"{place}: holds no image ({passed_over}). Take it out of the folder.")
     raise CutoutError(f"{place}: holds no image, expected (H, W) or a cube (bands, H, W).")
+
+
+def header_of(hdus: Any, hdu: Any) -> Header:
+    """The cards of an image, and those of the file's first header where that has no image."""
+    own: Header = hdu.header
+    first = hdus[0]
+    return own if first is hdu or first.shape else ChainMap(own, first.header)
 
 
 def names_no_image(name: str) -> bool:
@@ -218,7 +238,7 @@ def pixel_scale_of(wcs: WCS | None) -> float | None:
 
 def calibrated(
     counts: np.ndarray,
-    header: fits.Header,
+    header: Header,
     wcs: WCS | None,
     place: Path | str,
     zeropoint: float | None,
@@ -250,7 +270,7 @@ def calibrated(
     return _nanomaggies(counts, _per_count(zeropoint) if worth is None else worth)  # type: ignore[arg-type]
 
 
-def bands_of(header: fits.Header, n_bands: int) -> tuple[str, ...]:
+def bands_of(header: Header, n_bands: int) -> tuple[str, ...]:
     """The bands that the header names, or () where it does not name each plane."""
     listed = " ".join(str(_value(header, f"BAND{k}") or "").strip() for k in range(n_bands))
     filters = [str(_value(header, key) or "") for key in ("FILTER", "FPA.FILTERID")]
@@ -290,7 +310,7 @@ def _inverse_variance(hdus: Iterable[Any]) -> Any:
 
 
 def _worth_of_count(
-    header: fits.Header, n_bands: int, wcs: WCS | None, place: Path | str
+    header: Header, n_bands: int, wcs: WCS | None, place: Path | str
 ) -> float | None:
     """Nanomaggies of one count as the header tells it, or None."""
     text = str(_value(header, "BUNIT") or "").strip()
@@ -371,7 +391,7 @@ def _nanomaggies(counts: np.ndarray, worth: float) -> np.ndarray:
         return (counts.astype(np.float64) * worth).astype(np.float32)
 
 
-def _value(header: fits.Header, key: str) -> Any:
+def _value(header: Header, key: str) -> Any:
     """The value of a card; None where it is missing, empty or damaged."""
     try:
         value = header.get(key)
@@ -380,7 +400,7 @@ def _value(header: fits.Header, key: str) -> Any:
     return None if str(value).strip() in ("", "None") else value
 
 
-def _number(header: fits.Header, key: str, place: Path | str) -> float:
+def _number(header: Header, key: str, place: Path | str) -> float:
     """The finite number of a card."""
     value = _value(header, key)
     try:
@@ -390,6 +410,14 @@ def _number(header: fits.Header, key: str, place: Path | str) -> float:
     if not np.isfinite(number) or isinstance(value, bool):
         raise CutoutError(f"{place}: {key} is '{value}', expected a number.")
     return number
+
+
+def _band_of_extension(hdu: Any) -> str:
+    """The band that a 2-D image or the name of its extension names; empty where neither does."""
+    name = str(_value(hdu.header, "EXTNAME") or "").lower()
+    if len(hdu.shape) != 2:
+        return ""
+    return (bands_of(hdu.header, 1) or (name if name in BANDS else "",))[0]
 
 
 def _words(label: Any) -> set[str]:

@@ -248,7 +248,7 @@ class CutoutStore:
             )
         if path.is_file():
             return cls(path, [read_part(path)])
-        files = sorted(path.glob("*.parquet"))
+        files = sorted(file for file in path.glob("*.parquet") if file.name[0] != ".")
         if not files:
             raise CutoutError(
                 f"{path}: no Parquet file in this folder. Expected a cutout store; "

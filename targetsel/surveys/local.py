@@ -19,6 +19,7 @@ from targetsel.imaging.image_file import (
     bands_of,
     calibrated,
     find_image,
+    header_of,
     names_no_image,
     pixel_scale_of,
     wcs_of,
@@ -76,8 +77,8 @@ class MosaicTile:
                 hdu = find_image(hdus, path)
             except NoImage:
                 return None
-            number, header, shape = hdus.index(hdu), hdu.header, hdu.shape
-        wcs = wcs_of(header)
+            number, header, shape = hdus.index(hdu), header_of(hdus, hdu), hdu.shape
+            wcs = wcs_of(hdu.header)
         if wcs is None or len(shape) != 2:
             raise CutoutError(
                 f"{path}: expected a 2-D FITS image with sky coordinates. Repair it or take it out "
@@ -126,7 +127,8 @@ class MosaicTile:
             hdu = hdus[self.extension]
             with reading(str(self.path), CutoutError, "a FITS image"):
                 counts = np.array(hdu.section[inside])
-            flux = calibrated(counts[None], hdu.header, self.wcs, self.path, zeropoint)[0]
+            header = header_of(hdus, hdu)
+            flux = calibrated(counts[None], header, self.wcs, self.path, zeropoint)[0]
         made = np.full((size, size), np.nan, dtype=np.float32)
         made[made_of] = flux
         return made
@@ -175,15 +177,15 @@ class Mosaic:
         if not tiles.is_dir():
             raise CutoutError(f"{tiles}: no such folder. Expected a folder of FITS tiles.")
         files = [file for file in sorted(tiles.iterdir()) if _may_be_tile(file.name)]
-        found = [MosaicTile.open(file, zeropoint) for file in files]
-        used = [tile for tile in found if tile is not None and tile.band in bands]
+        opened = [MosaicTile.open(file, zeropoint) for file in files]
+        used = [tile for tile in opened if tile is not None and tile.band in bands]
         by_band = {band: [tile for tile in used if tile.band == band] for band in bands}
         for band, found in by_band.items():
             if not found:
                 raise CutoutError(f"{tiles}: no FITS tile of band {band}. Leave it out of --bands.")
         scale = used[0].pixel_scale
         for tile in used:
-            if abs(tile.pixel_scale / scale - 1) > 0.01:
+            if not abs(tile.pixel_scale / scale - 1) <= 0.01:
                 raise CutoutError(
                     f"{tile.path}: its pixels are {tile.pixel_scale:.4g} arcsec, expected "
                     f"{scale:.4g} as in {used[0].path.name}. Keep mosaics of one scale together."

@@ -29,7 +29,9 @@ from targetsel.surveys.fetching import (
     manifest_of,
     table_of_bytes,
 )
+from targetsel.tables.columns import is_number
 from targetsel.tables.files import check_table_output
+from targetsel.tables.ids import exact_ids
 from targetsel.tables.parquet import ParquetSink, described
 
 ROWS_PER_GROUP = 256
@@ -124,7 +126,11 @@ def wanted_in(table: pa.Table, service: SpectrumService, place: str) -> list[Wan
         raise SpectrumError(f"{place}: has the source '{twice}' twice. Keep one row of each.")
     redshift: list[float | None] = [None] * len(ids)
     if "redshift" in by_lower:
-        redshift = table[by_lower["redshift"]].cast(pa.float64()).to_pylist()
+        known = table[by_lower["redshift"]]
+        if not is_number(known.type):
+            raise SpectrumError(f"{place}: '{by_lower['redshift']}' holds no numbers. Drop it.")
+        numbers = known.cast(pa.float64()).to_numpy()
+        redshift = [float(each) if np.isfinite(each) else None for each in numbers]
     return [
         WantedSpectrum(key, {role: values[row] for role, values in columns.items()}, redshift[row])
         for row, key in enumerate(ids)
@@ -176,11 +182,19 @@ def fetch_spectra(
 
 
 def _values(table: pa.Table, name: str, place: str, role: str) -> list[Any]:
-    if table[name].null_count and not role.endswith("?"):
-        raise SpectrumError(
-            f"{place}: {table[name].null_count} rows have no '{name}'. Remove these rows."
-        )
-    return table[name].to_pylist()
+    """The ids in a column; whole numbers, unless it is of `source_id` or `run2d`."""
+    ids = exact_ids(table[name], name, place, SpectrumError)
+    if ids.null_count and not role.endswith("?"):
+        raise SpectrumError(f"{place}: {ids.null_count} rows have no '{name}'. Remove these rows.")
+    if role not in ("source_id", "run2d?"):
+        try:
+            ids = ids.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise SpectrumError(
+                f"{place}, column '{name}': {error}; expected whole numbers, as they name spectra."
+            ) from None
+    values: list[Any] = ids.to_pylist()
+    return values
 
 
 def _key(wanted: WantedSpectrum) -> str:

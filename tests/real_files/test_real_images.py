@@ -175,6 +175,33 @@ def test_extension_labelled_as_no_image_is_passed_over_or_refused(label, tmp_pat
         read(tmp_path)
 
 
+def test_cards_of_the_first_header_hold_for_the_image_behind_it(tmp_path):
+    first = fits.PrimaryHDU(header=fits.Header({"FILTER": "r DECam SDSS c0002", "MAGZERO": 25.0}))
+    image = fits.ImageHDU(np.ones((8, 8), np.float32), sky(FILTER=None, BUNIT=None))
+    fits.HDUList([first, image]).writeto(tmp_path / "7.fits")
+    got = read(tmp_path)
+    assert (got.bands, got.pixel_scale) == (("r",), pytest.approx(SCALE))
+    assert got.flux.mean() == pytest.approx(0.1)
+    (tmp_path / "7.fits").rename(tmp_path / "tile.fits")
+    (reply,) = Mosaic.open(tmp_path, ("r",), 4).fetch(RA, DEC)
+    assert reply.value.mean() == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("by", ["FILTER", "EXTNAME"])
+def test_file_with_an_image_of_each_band_is_refused_and_not_read_in_part(by, tmp_path):
+    image = np.ones((8, 8), np.float32)
+    images = [fits.ImageHDU(image, sky(**{"FILTER": None, by: band})) for band in "gr"]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / "7.fits")
+    with one_line(CutoutError, "7.fits: holds an image in each of the bands g, r. Write one cube"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["7.FITS", "7.fit", "7.Fits"])
+def test_ending_of_a_file_may_be_written_otherwise(name, tmp_path):
+    write(tmp_path / name, sky())
+    assert read(tmp_path).status.tolist() == ["ok"]
+
+
 def test_blank_pixels_of_scaled_integers_have_no_data(tmp_path):
     image = np.arange(64, dtype=np.int16).reshape(8, 8)
     hdu = fits.PrimaryHDU(image, sky())
