@@ -213,7 +213,7 @@ class CatalogFile:
         names = [self.columns[role] for role in ("source_id", "ra", "dec")]
         for piece in self._rows.batches(ROWS_PER_READ, names):
             ids, ra, dec = piece.columns
-            degrees = [column.cast(pa.float64()) for column in (ra, dec)]
+            degrees = [column.cast(pa.float64(), safe=False) for column in (ra, dec)]
             exact = exact_ids(ids, names[0], self.path)
             yield pa.table([exact, *degrees], names=["source_id", "ra", "dec"])
 

@@ -217,6 +217,8 @@ def in_unit(
     if there == here:
         return values
     try:
+        if not is_number(values.type):
+            raise ValueError("no numbers")
         factor = there.to(here)
     except (units.UnitConversionError, ValueError, TypeError):
         raise error(
@@ -225,7 +227,7 @@ def in_unit(
         ) from None
     import pyarrow.compute as pc
 
-    return pc.multiply(values.cast(pa.float64()), factor)
+    return pc.multiply(values.cast(pa.float64(), safe=False), factor)
 
 
 def floats(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
@@ -255,7 +257,7 @@ def matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
         width = lengths[0] if lengths else 0
     values = np.full((len(lists), width), np.nan)
     known = lists.is_valid().to_numpy(zero_copy_only=False)
-    flat = lists.drop_null().flatten().cast(pa.float64()).to_numpy(zero_copy_only=False)
+    flat = lists.drop_null().flatten().cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     values[known] = flat.reshape(int(known.sum()), width)
     return values
 

@@ -214,12 +214,20 @@ def read_footer(path: Path) -> dict[str, Any]:
 
 
 def footer_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
-    """The JSON footer of targetsel in a file's or a schema's metadata; empty if there is none."""
+    """The JSON footer of targetsel in a file's or a schema's metadata; empty if there is none.
+
+    Its `columns`, the names of the columns of ids and positions, are left out unless they are
+    names.
+    """
     try:
         footer = json.loads((metadata or {}).get(FOOTER_KEY, b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return footer if isinstance(footer, dict) else {}
+    if not isinstance(footer, dict):
+        return {}
+    columns = footer.get("columns", {})
+    named = isinstance(columns, dict) and all(isinstance(each, str) for each in columns.values())
+    return footer if named else {key: each for key, each in footer.items() if key != "columns"}
 
 
 def says_simulated(footer: Mapping[str, Any]) -> bool:
