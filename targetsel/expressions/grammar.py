@@ -23,6 +23,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import numpy as np
 
@@ -505,9 +506,10 @@ class _Parser:
     def _number(self) -> Node:
         place = self.place
         written = self._advance().text
-        value = int(written) if written.isdigit() else float(written)
+        value = _value_of(written)
         if value >= 2**64 if isinstance(value, int) else math.isinf(value):
-            raise place.error(f"the number {written} is too large")
+            shown = written if len(written) <= 40 else f"{written[:37]}..."
+            raise place.error(f"the number {shown} is too large")
         unit = ""
         if self.token.kind == "unit":
             unit = self._advance().text
@@ -553,6 +555,17 @@ class _Parser:
         if self.token.kind != "text":
             raise place.error(f"{function}() takes a file's name in quotes, e.g. {example}")
         return self._counted(TextNode(place.moved(1), self._advance().text[1:-1]))
+
+
+def _value_of(written: str) -> int | float:
+    """The value of a number: a whole one as it is written, without the rounding of floats."""
+    if written.isdigit():
+        return int(written)
+    value = float(written)
+    if not 2**53 <= value < 2**64:
+        return value
+    exact = Decimal(written)
+    return value if exact == Decimal(value) or exact % 1 else int(exact)
 
 
 def _about_text(quoted: str) -> str:

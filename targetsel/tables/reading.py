@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, TargetselError
-from targetsel.tables.files import note_input
+from targetsel.tables.files import ASTROPY_FORMATS, note_input
 
 # Bounds for what a damaged footer may ask of memory; real ones are far below.
 LONGEST_STRING = 256 * 1024**2
@@ -108,6 +108,8 @@ class ParquetReader:
     ) -> None:
         self.path = Path(path)
         self._error = error
+        if Path(self.path.name.lower().removesuffix(".gz")).suffix in ASTROPY_FORMATS:
+            raise error(f"{path}: expected a Parquet file (.parquet); no other format serves here.")
         with self._reading():
             self._file = pq.ParquetFile(
                 self.path,

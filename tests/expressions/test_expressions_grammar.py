@@ -114,3 +114,19 @@ def test_any_text_is_an_expression_or_a_rule_error(text):
     else:
         return
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1.237648720693755918e18", 1237648720693755918),
+        ("9007199254740993.0", 9007199254740993),
+        ("9007199254740992.5", 9007199254740992.0),
+        ("1e300", 1e300),
+        ("1e18", 1e18),
+        ("0.1", 0.1),
+    ],
+)
+def test_number_has_the_value_that_is_written(text, value):
+    number = parse(f"x < {text}").parts[1]
+    assert (number.value, type(number.value)) == (value, type(value))
