@@ -104,6 +104,30 @@ def small_chunks() -> None:
     targetsel.scoring.stream.ROWS_PER_CHUNK = 8
 
 
+def make_scored(folder: Path) -> None:
+    """24 sources of the demonstration, scored by the shipped ensemble, and spectra of two."""
+    import pyarrow.parquet as pq
+
+    from targetsel.mock.demonstration import write_demonstration
+    from targetsel.spectra.grid import wavelengths
+
+    write_demonstration(folder, 24)
+    status, said = run(Case("score catalog.parquet --threads 2", make_scored, ""), folder)
+    assert status == 0, said
+    spectra = pq.read_table(folder / "spectra.parquet").slice(0, 2)
+    flux = np.stack(spectra["flux_true"].to_numpy())
+    np.savez(
+        folder / "spectra.npz",
+        source_id=spectra["source_id"].to_numpy(),
+        wavelength=wavelengths() * 1.1,
+        flux=flux,
+        ivar=np.full_like(flux, 400 / flux.mean() ** 2),
+    )
+    write = Case("priors write catalog.scored.parquet -o known.parquet", make_scored, "")
+    status, said = run(write, folder)
+    assert status == 0, said
+
+
 CASES = {
     "score": Case(
         "score catalog.parquet --ensemble one --threads 2",
@@ -120,6 +144,18 @@ CASES = {
         "targetsel.imaging.packing targetsel.imaging.folder targetsel.sky.catalog",
         small_parts,
     ),
+    **{
+        name: Case(words, make_scored, "targetsel.priors.update")
+        for name, words in (
+            ("priors", "priors write catalog.scored.parquet -o priors.parquet"),
+            ("priors-fits", "priors write catalog.scored.parquet -o priors --format fits"),
+            (
+                "priors-update",
+                "priors update known.parquet --spectra spectra.npz --redshift-range 0.05 0.15 "
+                "-o updated.parquet",
+            ),
+        )
+    },
 }
 
 

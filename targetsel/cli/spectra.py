@@ -93,7 +93,7 @@ def measure(
 
     check_table_output(output, [*files, *([lines] if lines else [])])
     table = LineTable.read(lines) if lines else LineTable.shipped()
-    table = table.choose(index) if index else table
+    table = table.choose(dict.fromkeys(index)) if index else table
     attempts = measure_files(files, table, redshift)
     measured = _usable(attempts)
     footer = {"code_version": __version__, "ew_sign": ew_sign, "indices": table.names}

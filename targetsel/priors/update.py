@@ -38,6 +38,7 @@ from targetsel.version import __version__
 N_BASIS = 256  # draws of the prior's spectra in the search for redshifts
 MOST_ROUNDS = 16
 ENOUGH = 300.0  # effective draws at which sampling ends
+MOST_CALIBRATION = 10.0
 NEAR = 0.003  # |difference of redshifts| / (1 + redshift) that counts as the same
 ROWS_AT_ONCE = 64
 LEVELS = {"_q05": 0.05, "_q16": 0.16, "": 0.5, "_q84": 0.84, "_q95": 0.95}
@@ -63,6 +64,15 @@ class UpdateOptions:
     n_proposed: int = 256
     n_draws: int = 256
     calibration: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.calibration <= MOST_CALIBRATION:
+            raise SpectrumError(
+                f"error of the flux calibration is {self.calibration:g}, expected 0 to "
+                f"{MOST_CALIBRATION:g}"
+            )
+        if min(self.n_proposed, self.n_draws) < 1:
+            raise SpectrumError("expected at least one point in a round, and one draw")
 
 
 @dataclass(frozen=True)

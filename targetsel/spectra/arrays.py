@@ -184,7 +184,7 @@ def _read_npz(path: Path) -> Arrays:
         file = np.load(stream, allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise ValueError("it holds one bare array")
-        return Arrays({name: file[name] for name in _wanted(file.files)}, file.files)
+        return Arrays({n: np.asarray(file[n]) for n in _wanted(file.files)}, file.files)
 
 
 def _read_csv(path: Path) -> Arrays:
@@ -370,7 +370,7 @@ class ArraySpectra:
             name,
             self._angstrom(row, place),
             self._numbers("flux", row, place),
-            noise if self.has_ivar else _from_error(noise),
+            noise if self.has_ivar else ivar_of_error(noise),
             self._redshift(row, place),
             (ra, dec),
         )
@@ -413,7 +413,7 @@ def _exact(values: Any, name: str, path: Path) -> np.ndarray:
     return found
 
 
-def _from_error(error: np.ndarray) -> np.ndarray:
+def ivar_of_error(error: np.ndarray) -> np.ndarray:
     """Inverse variance of standard deviations; 0 where they are not positive and finite."""
     usable = np.isfinite(error) & (error > 0)
     with np.errstate(over="ignore", divide="ignore"):

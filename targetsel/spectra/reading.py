@@ -59,6 +59,8 @@ def try_spectra(
     try:
         if not path.exists():
             raise SpectrumError(f"{path}: no such file.")
+        if path.is_dir():
+            raise SpectrumError(f"{path}: is a folder. Name the files in it.")
         if path.name.lower().endswith(FITS_SUFFIXES):
             yield read_sdss(path, str(path), file_stem(path), redshift)
             return
@@ -102,10 +104,10 @@ def attempts(
     for path in map(Path, paths):
         for spectrum in try_spectra(path, redshift):
             if isinstance(spectrum, SpectrumError):
-                has_id = isinstance(spectrum, UnusableSpectrum)
-                yield Attempt(
-                    path, spectrum.source_id if has_id else file_stem(path), None, spectrum
-                )
+                name = file_stem(path)
+                if isinstance(spectrum, UnusableSpectrum):
+                    name = spectrum.source_id
+                yield Attempt(path, name, None, spectrum)
                 continue
             result: T | SpectrumError
             try:
@@ -141,6 +143,11 @@ def results_table(
     )
     status = Column("status", pa.string(), "", "meta.code.status", "ok, or why there is no result",
                     NEVER)  # fmt: skip
+    names = [each.name for each in (*own, *columns, status)]
+    if clash := [name for name in names if names.count(name) > 1]:
+        raise SpectrumError(
+            f"two columns of the table would have the name '{clash[0]}'. Rename the index."
+        )
     rows = []
     for attempt in tried:
         row: dict[str, object] = {

@@ -107,3 +107,9 @@ def test_line_strengths_come_with_every_draw():
     widths = found.proxies()["ew_halpha_nii"]
     # The line holds (1 + 0.4) 2.507 x 0.0009 x 6564.6 Angstrom of a continuum at 1.094.
     assert np.median(widths) == pytest.approx(1.4 * 2.507 * 0.0009 * 6564.6 / 1.094, rel=0.05)
+
+
+@pytest.mark.parametrize("calibration", [np.nan, -0.1, 11.0])
+def test_calibration_error_that_cannot_be_is_refused(calibration):
+    with pytest.raises(SpectrumError, match=r"error of the flux calibration is .*, expected 0 to"):
+        UpdateOptions(calibration=calibration)

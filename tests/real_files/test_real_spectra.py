@@ -7,6 +7,8 @@ import pytest
 from astropy.io import fits
 
 from targetsel.errors import SpectrumError
+from targetsel.spectra.lines import LineTable
+from targetsel.spectra.lines.strengths import measure_files, strengths_table
 from targetsel.spectra.reading import attempts, read_spectra, results_table, try_spectra
 from targetsel.tables.parquet import described
 
@@ -249,6 +251,23 @@ def test_rows_after_the_first_piece_are_their_own(tmp_path):
     flux = [FLUX * (k + 1) for k in range(n)]
     for k, spectrum in enumerate(read_spectra(store(tmp_path, n, flux=flux))):
         assert spectrum.flux[0] == k + 1
+
+
+def test_folder_and_missing_file_are_refused(tmp_path):
+    assert refusal(tmp_path) == ": is a folder. Name the files in it."
+    assert refusal(tmp_path / "none.npz") == ": no such file."
+
+
+@pytest.mark.parametrize("name", ["status", "ra", "ew_oi_err"])
+def test_index_with_the_name_of_another_column_is_refused(name, tmp_path):
+    lines = tmp_path / "mine.yaml"
+    lines.write_text(
+        f"schema: targetsel/lines/v1\nlines:\n- {{name: {name}, kind: break, medium: air, "
+        "blue: [4300, 4400], red: [4450, 4500]}\n"
+    )
+    table = LineTable.read(lines)
+    with pytest.raises(SpectrumError, match=f"two columns .* the name '{name}'. Rename the index"):
+        strengths_table(measure_files([store(tmp_path, 1)], table), table)
 
 
 # --- units ---------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from targetsel.spectra.lines.width_maps import (
     write_calibrated,
 )
 from targetsel.tables.formats import open_table
-from targetsel.tables.parquet import read_footer, write_table
+from targetsel.tables.parquet import described, read_footer, write_table
 
 
 def pairs(n=2000, seed=0, scatter=0.3):
@@ -168,6 +168,22 @@ def test_pairs_are_taken_from_a_table_by_name(tmp_path):
         maps_from_table(path, [])
     with pytest.raises(CatalogError, match="no such file"):
         maps_from_table(tmp_path / "none.parquet", [])
+
+
+def test_widths_are_converted_from_the_unit_of_their_column(tmp_path):
+    raw, calibrated = pairs()
+    fields = [described("ew_halpha", pa.float64(), "nm"), described("H", pa.float64(), "Angstrom")]
+    path = tmp_path / "pairs.parquet"
+    write_table(pa.table([raw / 10, calibrated], schema=pa.schema(fields)), path)
+    maps = maps_from_table(path, ["ew_halpha=H"])
+    expected = WidthMap.fit(raw, calibrated, "H")
+    np.testing.assert_allclose(maps["ew_halpha"].raw, expected.raw, rtol=1e-12)
+    write_calibrated(path, maps, tmp_path / "out.parquet")
+    found = pq.read_table(tmp_path / "out.parquet")["ew_halpha_cal"].to_numpy()
+    np.testing.assert_allclose(found, expected(raw), rtol=1e-5)
+    write_table(pa.table([raw], schema=pa.schema([fields[0].with_metadata({"unit": "s"})])), path)
+    with pytest.raises(SpectrumError, match="column 'ew_halpha': is in 's'; expected 'Angstrom'"):
+        write_calibrated(path, maps, tmp_path / "out.parquet")
 
 
 def test_raw_widths_stay_beside_the_calibrated_ones(tmp_path):

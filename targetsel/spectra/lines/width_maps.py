@@ -23,7 +23,7 @@ from scipy.optimize import isotonic_regression
 
 from targetsel.documents.models import DocumentModel, FieldError, read_model
 from targetsel.errors import SpectrumError, did_you_mean
-from targetsel.tables.columns import floats, is_number
+from targetsel.tables.columns import floats, in_unit, is_number
 from targetsel.tables.files import (
     PARQUET_SUFFIXES,
     check_table_output,
@@ -267,7 +267,7 @@ def maps_from_table(path: Path, pairs: Sequence[str]) -> WidthMaps:
     for name in wanted:
         _check_column(table.schema, name, path)
     rows = pa.concat_tables(list(table.batches(ROWS_AT_ONCE, wanted)))
-    columns = {name: floats(rows[name]) for name in wanted}
+    columns = {name: _widths(rows, name, table.schema, path) for name in wanted}
     try:
         maps = fit_maps(columns, chosen)
     except SpectrumError as error:
@@ -307,7 +307,9 @@ def write_calibrated(scored: Path, maps: WidthMaps, output: Path) -> list[str]:
     with ParquetSink(output, pa.schema([*table.schema, *fields])) as sink:
         sink.footer.update(read_footer(scored), width_maps=dict(maps.origin))
         for piece in table.batches(ROWS_AT_ONCE, table.schema.names):
-            calibrated = maps.calibrate({name: floats(piece[name]) for name in sources})
+            calibrated = maps.calibrate(
+                {name: _widths(piece, name, table.schema, scored) for name in sources}
+            )
             for field in fields:
                 values = calibrated[field.name].astype(np.float32)
                 piece = piece.append_column(field, pa.array(values, mask=~np.isfinite(values)))
@@ -352,3 +354,8 @@ def _check_column(schema: pa.Schema, name: str, path: Path) -> None:
     kind = schema.field(name).type
     if not is_number(kind):
         raise SpectrumError(f"{path}: column '{name}' holds {kind}, expected widths [Angstrom]")
+
+
+def _widths(rows: pa.Table, name: str, schema: pa.Schema, path: Path) -> np.ndarray:
+    """A column of widths, in Angstrom whatever length it is declared in."""
+    return floats(in_unit(rows[name], schema.field(name), "Angstrom", path, SpectrumError))
