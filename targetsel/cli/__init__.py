@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": "mock:demo",
     "mock": "mock:mock",
     "score": "score:score",
+    "restore": "score:restore",
     "observe": "observe:observe",
     "train": "train:train",
     "calibrate": "calibrate:calibrate",

@@ -104,6 +104,26 @@ def score(
     typer.echo(f"written to {scored.output}")
 
 
+def restore(
+    scored: Annotated[
+        Path, typer.Argument(help="Scored catalog that another program has filtered or rewritten.")
+    ],
+    original: Annotated[
+        Path, typer.Option("--from", help="The scored catalog that it was made from.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Scored catalog to write.")],
+) -> None:
+    """Give SCORED the units, correlations and provenance of the catalog that it was made from.
+
+    Its sources must be among those of the original, with the same values. Columns that were added
+    are kept.
+    """
+    from targetsel.scored.restoring import restore as restored
+
+    n = restored(scored, original, output)
+    typer.echo(f"{n:,} sources, all of them in {original}, written to {output}")
+
+
 def default_output(catalog: Path) -> Path:
     """`<stem>.scored.parquet` beside the catalog."""
     name = catalog.name.removesuffix(".gz")

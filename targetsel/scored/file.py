@@ -20,7 +20,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError, EnsembleError
-from targetsel.networks.posterior import DEVIATIONS
 from targetsel.scored.columns import (
     column_names,
     has_whole_posteriors,
@@ -112,6 +111,9 @@ class ScoredFile:
 
     def check_deviations(self) -> None:
         """Refuse a file that no longer says how the latents deviate from the members' means."""
+        # Imported here because it imports scipy.stats, which slows the start of `select`.
+        from targetsel.networks.posterior import DEVIATIONS
+
         notes = self.schema.field("member_cov").metadata or {}
         if DEVIATIONS not in notes and (not self.footer or self.footer.get("calibration")):
             raise CatalogError(

@@ -14,6 +14,7 @@ from targetsel.rules.functions import parse
 from targetsel.rules.rules import Rules
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.restoring import restore
 from targetsel.selection.evaluation import probability
 from targetsel.selection.select import select
 from targetsel.selection.sources import Sources
@@ -213,3 +214,46 @@ def test_a_posterior_whose_shape_is_lost_is_not_taken_for_a_gaussian(made, tmp_p
     proxies_alone = pq.read_table(truth).drop_columns("latent")
     pq.write_table(proxies_alone, truth)
     assert len(KnownSources.read(tmp_path / "s.parquet", truth)) == N
+
+
+@pytest.mark.parametrize("other", [without_notes, by_duckdb, by_pandas, with_text_ids])
+def test_what_another_program_lost_is_restored_from_the_original(made, tmp_path, other):
+    scored, _ = made.write(tmp_path, {"calibration": {"sha256": "f" * 64}})
+    table = other(pq.read_table(scored)).take(pa.array([5, 3, 7]))
+    table = table.append_column("mine", pa.array([1, 2, 3]))
+    pq.write_table(table, tmp_path / "some.parquet")
+    assert restore(tmp_path / "some.parquet", scored, tmp_path / "back.parquet") == 3
+    with ScoredFile(scored) as first, ScoredFile(tmp_path / "back.parquet") as back:
+        assert back.footer == first.footer
+        for name in first.schema.names:
+            assert back.schema.field(name).equals(first.schema.field(name), check_metadata=True)
+        expected = pq.read_table(scored).take(pa.array([5, 3, 7]))
+        found = pa.concat_tables(back.tables())
+        assert found.select(expected.column_names).equals(expected)
+        assert found["mine"].to_pylist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda t: _set(t, "source_id", pa.array([*range(1, N), 7777])),
+            "1 of its 400 sources are",
+        ),
+        (lambda t: _set(t, "source_id", pa.array([1, *range(1, N)])), "but some are repeated"),
+        (lambda t: _set(t, "d4000", pa.array(np.ones(N))), "column 'd4000': differs from 'd4000'"),
+        (lambda t: t.take(pa.array([1, 0])).slice(0, 0), None),
+    ],
+)
+def test_a_file_that_was_not_made_from_the_original_is_not_restored(
+    made, tmp_path, change, message
+):
+    scored, _ = made.write(tmp_path)
+    table = change(without_notes(pq.read_table(scored)))
+    pq.write_table(table, tmp_path / "some.parquet")
+    if message is None:
+        assert restore(tmp_path / "some.parquet", scored, tmp_path / "back.parquet") == 0
+        return
+    with pytest.raises(CatalogError, match=message):
+        restore(tmp_path / "some.parquet", scored, tmp_path / "back.parquet")
+    assert not (tmp_path / "back.parquet").exists()

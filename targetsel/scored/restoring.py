@@ -1,0 +1,87 @@
+"""Restoring of what other programs lose when they rewrite a scored file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from targetsel.errors import CatalogError
+from targetsel.scored.file import ScoredFile
+from targetsel.tables.columns import matrix
+from targetsel.tables.files import check_output
+from targetsel.tables.ids import IdIndex
+from targetsel.tables.parquet import ParquetSink
+
+MOST_APART = 1e-5  # relative difference of numbers that passed through another program
+
+
+def restore(rewritten: Path, original: Path, output: Path) -> int:
+    """Write the rows of a rewritten scored file with the layout and footer of its original.
+
+    Columns that the original does not have are kept as they are. All sources of the rewritten
+    file must be in the original, and its columns must agree with those there.
+
+    Returns
+    -------
+    int
+        Number of sources written.
+
+    Raises
+    ------
+    CatalogError, OutputError
+        Nothing is written then.
+    """
+    check_output(output, (rewritten, original))
+    with ScoredFile(original) as first, ScoredFile(rewritten) as file:
+        ids = first.names["source_id"]
+        known = IdIndex(np.concatenate([each[ids].to_numpy() for each in first.tables([ids])]))
+        theirs = {first.names[role]: name for role, name in file.names.items()}
+        there = {theirs.get(name, name): name for name in first.schema.names}
+        fields = [
+            first.schema.field(there[name]) if name in there else file.schema.field(name)
+            for name in file.schema.names
+        ]
+        schema = pa.schema(fields)
+        rows = [
+            known.rows(table[file.names["source_id"]].to_numpy())
+            for table in file.tables([file.names["source_id"]])
+        ]
+        places = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
+        if (places < 0).any() or len(np.unique(places)) < len(places):
+            wrong = int((places < 0).sum())
+            raise CatalogError(
+                f"{rewritten}: {wrong:,} of its {len(places):,} sources are not in {original}"
+                f"{'' if wrong else ', but some are repeated'}. Name the file that it was made "
+                "from."
+            )
+        for name in file.schema.names:
+            if name in there and len(places):
+                _check_same(file, name, first, there[name], places)
+        with ParquetSink(output, schema) as sink:
+            sink.footer.update(first.footer)
+            for table in file.tables():
+                sink.write(table.rename_columns(schema.names).cast(schema))
+    return len(places)
+
+
+def _check_same(
+    file: ScoredFile, name: str, first: ScoredFile, own: str, places: np.ndarray
+) -> None:
+    """Refuse a column whose values are not those of the original, in these rows of it."""
+    kind = first.schema.field(own).type
+    one = pa.concat_tables(file.tables([name]))[name]
+    other = pa.concat_tables(first.tables([own]))[own].take(pa.array(places))
+    if pa.types.is_fixed_size_list(kind):
+        same = np.allclose(matrix(one), matrix(other), MOST_APART, MOST_APART, equal_nan=True)
+    elif pa.types.is_floating(kind):
+        pair = (each.cast(pa.float64()).to_numpy() for each in (one, other))
+        same = np.allclose(*pair, MOST_APART, MOST_APART, equal_nan=True)
+    else:
+        same = one.cast(kind).equals(other.cast(kind))
+    if not same:
+        raise CatalogError(
+            f"{file.path}, column '{name}': differs from '{own}' of {first.path} for the same "
+            "sources. Rename the column, or name the file that it was made from."
+        )
