@@ -91,6 +91,8 @@ def score(
         typer.echo(f"started anew: an earlier run was of another {' and '.join(scored.changed)}")
     if scored.n_resumed:
         typer.echo(f"resumed an earlier run that had finished {scored.n_resumed} chunks")
+    n = sum(scored.statuses.values())
+    typer.echo(f"{scored.n_cutouts:,} of {n:,} sources have a cutout in {where}")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):
         typer.echo(f"{count:>10,}  {status}")
     if read.calibration:

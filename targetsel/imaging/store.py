@@ -294,9 +294,7 @@ class CutoutStore:
         "no cutout". Memory grows with the number of ids only; ids in the order of the store are
         read fastest.
         """
-        ids = np.asarray(source_ids)
-        self._check_kind(ids)
-        rows = self._rows_of(ids)
+        ids, rows = self._rows_of(source_ids)
         no_data = NO_DATA if self.layout.encoding == ASINH else np.nan
         stored = np.full((len(ids), *self.shape), no_data, self.layout.pixel_type)
         present = np.zeros(len(ids), dtype=bool)
@@ -313,13 +311,30 @@ class CutoutStore:
             present[places[same]] = True
             ra[places[same]], dec[places[same]] = (each[within[same]] for each in position)
         flux = decode(stored, self.sky_sigma, self.layout.encoding)
-        return Cutouts(ids, flux, self.bands, self.pixel_scale, present, (ra, dec))
+        asked = np.asarray(source_ids)
+        return Cutouts(asked, flux, self.bands, self.pixel_scale, present, (ra, dec))
 
-    def _rows_of(self, ids: np.ndarray) -> np.ndarray:
-        """The row of each id in the store, or -1, shape (N,)."""
+    def has(self, source_ids: np.ndarray) -> np.ndarray:
+        """Whether the store has a cutout of each source, boolean, shape (N,)."""
+        return self._rows_of(source_ids)[1] >= 0
+
+    def _rows_of(self, source_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The ids as the store keeps them, and the row of each or -1, both of shape (N,).
+
+        Text is the whole number that it spells where the store has numbers, and the other way
+        round, as in every join: 12 is "12", not "012".
+        """
+        ids = np.asarray(source_ids)
+        possible = np.ones(len(ids), dtype=bool)
+        if self._ids_are_numbers and ids.dtype.kind not in "iu":
+            numbers = [int(each) if _spells_number(each) else None for each in ids]
+            possible = np.array([each is not None for each in numbers], dtype=bool)
+            ids = np.array([each or 0 for each in numbers], dtype=np.int64)
+        elif not self._ids_are_numbers and ids.dtype.kind in "iu":
+            ids = np.array([str(each) for each in ids.tolist()], dtype=object)
         keys = keys_of(ids)
         place = np.minimum(np.searchsorted(self._key, keys), len(self._key) - 1)
-        return np.where(self._key[place] == keys, self._row[place], -1)
+        return ids, np.where(possible & (self._key[place] == keys), self._row[place], -1)
 
     def _group(self, group: int) -> tuple[np.ndarray, ...]:
         """Ids (n,), stored pixels (n, B, H, W), ra and dec (n,) of one row group."""
@@ -349,15 +364,12 @@ class CutoutStore:
                 f"'{self.source_ids()[row]}'. Pack the cutouts again, each source once."
             )
 
-    def _check_kind(self, ids: np.ndarray) -> None:
-        numbers = ids.dtype.kind in "iu"
-        if len(ids) and numbers != self._ids_are_numbers:
-            kinds = {True: "integers", False: "strings"}
-            raise CutoutError(
-                f"{self.path}: its source ids are {kinds[self._ids_are_numbers]} such as "
-                f"{self.source_ids(1)[0]!s}, but the catalog's are {kinds[numbers]} such as "
-                f"{ids[0]!s}. Use the id column that the cutouts were packed with."
-            )
+
+def _spells_number(text: str) -> bool:
+    """Whether a text is a whole number of 64 bits as it is usually written."""
+    digits = text.removeprefix("-")
+    usual = digits.isascii() and digits.isdigit() and (digits[0] != "0" or text == "0")
+    return usual and len(digits) < 20 and -(2**63) <= int(text) < 2**63
 
 
 def check_suits(

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from targetsel.errors import OutputError, TargetselError
+from targetsel.errors import CutoutError, OutputError, TargetselError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.novelty.support import Tally
 from targetsel.scored.columns import APPEARANCE, check_names
@@ -59,6 +59,8 @@ class Scored:
         The file written.
     statuses : dict of int
         Its rows by status.
+    n_cutouts : int
+        Sources that have a cutout in the store.
     n_resumed : int
         Chunks that an earlier run had finished.
     changed : tuple of str
@@ -69,6 +71,7 @@ class Scored:
 
     output: Path
     statuses: dict[str, int]
+    n_cutouts: int
     n_resumed: int
     changed: tuple[str, ...]
     support: Tally
@@ -104,6 +107,7 @@ def score(
         provenance["images"] = "simulated"
     with _partial(output) as partial:
         work = _Work.begin(catalog, partial, provenance)
+        n_cutouts = _check_joined(work, catalog, store)
 
         def score_chunk(k: int) -> int:
             rows = Catalog(pq.read_table(work.chunk(k)), catalog.columns)
@@ -121,7 +125,7 @@ def score(
         whole = partial / "whole.parquet"
         statuses, support = _join(work, catalog, ensemble, provenance, whole)
         os.replace(whole, output)
-    return Scored(output, statuses, n_resumed, work.changed, support)
+    return Scored(output, statuses, n_cutouts, n_resumed, work.changed, support)
 
 
 @contextlib.contextmanager
@@ -254,6 +258,21 @@ def _provenance(store: CutoutStore, ensemble: Ensemble, options: ScoreOptions) -
         "device": str(ensemble.device),
         "options": asdict(options),
     }
+
+
+def _check_joined(work: _Work, catalog: CatalogFile, store: CutoutStore) -> int:
+    """Number of sources that have a cutout; at least one must."""
+    found, name, first = 0, catalog.columns["source_id"], None
+    for k in range(work.n_chunks):
+        ids = pq.read_table(work.chunk(k), columns=[name])[name].to_numpy()
+        first, found = ids[0] if first is None else first, found + int(store.has(ids).sum())
+    if not found:
+        raise CutoutError(
+            f"{catalog.path}: none of its {work.n_rows:,} ids is among the {len(store):,} of "
+            f"{store.path} (such as {first} and {store.source_ids(1)[0]}). Name the column of ids "
+            "that the cutouts were packed with, --id-col, or the store of this catalog, --cutouts."
+        )
+    return found
 
 
 def _in_threads(work: Callable[[int], int], items: list[int], threads: int) -> Iterator[int]:

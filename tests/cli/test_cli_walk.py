@@ -46,7 +46,8 @@ def test_version_is_printed(targetsel):
 
 
 def test_score_and_select_are_two_commands(score, targetsel, sky):
-    said, support, place = score().splitlines()
+    joined, said, support, place = score().splitlines()
+    assert joined == "40 of 40 sources have a cutout in cutouts"
     assert [said, place] == ["        40  ok", "written to catalog.scored.parquet"]
     assert "of them have support: training sources of such magnitude" in support
     said = targetsel("select", "--rules", "emission")

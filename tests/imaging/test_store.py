@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -271,13 +272,19 @@ def test_files_of_two_stores_in_one_folder_are_an_error(tmp_path, sky):
         CutoutStore.open(tmp_path / "a")
 
 
-def test_ids_of_another_kind_are_an_error_and_not_silently_missing(tmp_path, sky):
+def test_ids_are_compared_as_text_where_one_side_has_numbers(tmp_path, sky):
+    cutouts, ra, dec = sky
     write_store(tmp_path / "s", [sky], SIGMA)
-    store = CutoutStore.open(tmp_path / "s")
-    with pytest.raises(
-        CutoutError, match=r"its source ids are integers such as 1237.* are strings"
-    ):
-        store.read(np.array(["1237658802572296399"], dtype=object))
+    text = [str(each) for each in cutouts.source_id]
+    named = replace(cutouts, source_id=np.array(text, dtype=object))
+    write_store(tmp_path / "t", [(named, ra, dec)], SIGMA)
+    asked = np.array([text[1], "0" + text[1], "x", "", "9" * 30, "-0"], dtype=object)
+    numbers, names = CutoutStore.open(tmp_path / "s"), CutoutStore.open(tmp_path / "t")
+    assert numbers.has(asked).tolist() == [True, *[False] * 5]
+    assert names.has(cutouts.source_id).all()
+    for found in (numbers.read(asked[:1]), names.read(cutouts.source_id[1:2])):
+        assert found.present.all()
+        assert np.array_equal(found.flux[0], numbers.read(cutouts.source_id[1:2]).flux[0])
 
 
 def test_a_store_with_more_than_enough_suits(tmp_path, sky):

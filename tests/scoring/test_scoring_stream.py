@@ -337,6 +337,32 @@ def test_a_store_that_does_not_suit_the_ensemble_is_refused_with_both_sides(
     assert not list(tmp_path.glob("*.scored.parquet*"))
 
 
+def test_a_store_that_shares_no_source_is_refused(run, demonstration, tmp_path):
+    catalog = pq.read_table(demonstration / "catalog.parquet")
+    other = pa.array([f"SDSS{each}" for each in catalog["source_id"].to_pylist()])
+    pq.write_table(catalog.set_column(0, "source_id", other), tmp_path / "named.parquet")
+    with pytest.raises(CutoutError, match=r"none of its 40 ids is among the 40 of .*--id-col"):
+        run(tmp_path / "named.parquet")
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_ids_as_text_find_the_cutouts_of_whole_numbers(run, demonstration, tmp_path):
+    catalog = pq.read_table(demonstration / "catalog.parquet")
+    text = pa.array([str(each) for each in catalog["source_id"].to_pylist()])
+    pq.write_table(catalog.set_column(0, "source_id", text), tmp_path / "text.parquet")
+    scored = run(tmp_path / "text.parquet")
+    assert (scored.n_cutouts, scored.statuses) == (40, {"ok": 40})
+
+
+def test_a_catalog_whose_declinations_lost_their_sign_is_refused(run, demonstration, tmp_path):
+    catalog = pq.read_table(demonstration / "catalog.parquet")
+    place = catalog.column_names.index("dec")
+    turned = catalog.set_column(place, catalog.schema.field("dec"), pc.negate(catalog["dec"]))
+    pq.write_table(turned, tmp_path / "turned.parquet")
+    with pytest.raises(CutoutError, match=r"40 of 40 sources are over .* Check the signs"):
+        run(tmp_path / "turned.parquet")
+
+
 def test_a_catalog_that_is_scored_already_is_refused(run):
     first = run(output="once.scored.parquet")
     with pytest.raises(CatalogError, match="which score would write"):
