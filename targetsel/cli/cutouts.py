@@ -61,6 +61,12 @@ def pack(
     )
     asked = counted(packed.written + packed.missing, "source")
     typer.echo(f"found in {folder}: {packed.written:,} of {asked} in {catalog}")
+    if packed.elsewhere:
+        far = counted(packed.elsewhere, "image")
+        typer.echo(
+            f"{far} with the middle over 5 arcsec from the source, by the headers: do the ids of "
+            "catalog and images belong together?"
+        )
     if images.left_out:
         files = counted(len(images.left_out), "file")
         typer.echo(f"{files} left out as masks or weights, such as {images.left_out[0]}")

@@ -13,7 +13,7 @@ like are left out.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -115,14 +115,17 @@ class Folder:
         """The cutouts of these sources, in this order; all NaN and not present without a file."""
         ids = np.asarray(source_ids)
         flux = np.full((len(ids), len(self.bands), self.size, self.size), np.nan, np.float32)
+        position = np.full((2, len(ids)), np.nan)
         present = np.array([str(source_id) in self.files for source_id in ids], dtype=bool)
         for row in np.flatnonzero(present):
             for band, file in self.files[str(ids[row])].items():
                 image = self._image(file, band)
+                if np.isnan(position[:, row]).any():
+                    position[:, row] = image.centre
                 for plane, name in zip(image.flux, image.bands, strict=True):
                     if name in self.bands:
                         flux[row, self.bands.index(name)] = plane
-        return Cutouts(ids, flux, self.bands, self.pixel_scale, present)
+        return Cutouts(ids, flux, self.bands, self.pixel_scale, present, tuple(position))
 
     def sky_sigma(self, n_sources: int = 256) -> np.ndarray:
         """Standard deviation of the sky [nanomaggy/pixel], shape (B,), from some of the sources."""
@@ -155,7 +158,8 @@ class Folder:
                 f"{file}: has {height} x {width} pixels, expected at least {self.size} x "
                 f"{self.size}. Give a smaller --size."
             )
-        return Image(crop_to_centre(image.flux, self.size), expected, scale)
+        flux = crop_to_centre(image.flux, self.size)
+        return replace(image, flux=flux, bands=expected, pixel_scale=scale)
 
 
 def _check_given(

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from targetsel.imaging.store import (
     encode,
     read_part,
 )
+from targetsel.sky.positions import SAME_PLACE, separation
 from targetsel.tables.files import folder_written_beside
 from targetsel.tables.parquet import FOOTER_KEY
 
@@ -93,10 +95,19 @@ def write_store(
 
 @dataclass(frozen=True)
 class Packed:
-    """Number of a catalog's sources that a store has, and of those without a cutout."""
+    """Counts of a catalog's sources.
+
+    Attributes
+    ----------
+    written, missing : int
+        Sources that the store has, and those without a cutout.
+    elsewhere : int
+        Sources whose images have their middle over 5 arcsec away, by the images' own headers.
+    """
 
     written: int
     missing: int
+    elsewhere: int = 0
 
 
 def pack(
@@ -107,15 +118,19 @@ def pack(
     encoding: Encoding = ASINH,
 ) -> Packed:
     """Write the cutouts that `images` has of a catalog, given in pieces, into a store at `path`."""
-    counted = {"asked": 0}
+    counted = Counter[str]()
 
     def pieces() -> Iterator[Piece]:
         for piece in catalog:
             counted["asked"] += len(piece.source_id)
-            yield images.read(piece.source_id), piece.ra, piece.dec
+            cutouts = images.read(piece.source_id)
+            if cutouts.position is not None:
+                apart = separation(piece.ra, piece.dec, *cutouts.position) * 3600
+                counted["elsewhere"] += int((apart > SAME_PLACE).sum())
+            yield cutouts, piece.ra, piece.dec
 
     written = write_store(path, pieces(), sky_sigma, encoding)
-    return Packed(written, counted["asked"] - written)
+    return Packed(written, counted["asked"] - written, counted["elsewhere"])
 
 
 class _Spill:

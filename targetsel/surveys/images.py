@@ -13,7 +13,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from targetsel.documents.models import Quantity
 from targetsel.errors import CutoutError
-from targetsel.imaging.image_file import Image, read_fits
+from targetsel.imaging.image_file import Image, is_equatorial, read_fits
 from targetsel.surveys.fetching import NO_DATA, OK, Reply, unanswered
 from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
 
@@ -169,25 +169,13 @@ def pixel_of(wcs: WCS, ra: float, dec: float) -> tuple[float, float]:
     NaN for a position that the projection cannot show.
     """
     try:
-        if _is_equatorial(wcs):
+        if is_equatorial(wcs):
             x, y = wcs.all_world2pix(ra, dec, 0)
         else:
             x, y = wcs.world_to_pixel(SkyCoord(ra, dec, unit="deg"))
     except Exception:  # no solution, or a frame that astropy does not know
         return np.nan, np.nan
     return float(x), float(y)
-
-
-def _is_equatorial(wcs: WCS) -> bool:
-    """Whether the axes are ra and dec in ICRS, or FK5, which agrees with it within 0.03 arcsec.
-
-    Nearly all images have such axes, and need no transformation, which takes some milliseconds.
-    """
-    own = wcs.wcs
-    system, equinox = own.radesys.strip().upper(), own.equinox
-    recent = np.isnan(equinox) or equinox == 2000
-    axes = own.lng == 0 and own.lngtyp.strip() == "RA"
-    return axes and (system == "ICRS" or (system in ("", "FK5") and recent))
 
 
 def window(

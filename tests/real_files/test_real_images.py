@@ -1,6 +1,7 @@
 """Images as surveys and people write them: units, frames, scales, and what lies beside them."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -9,11 +10,14 @@ from astropy.wcs import WCS
 
 from targetsel.errors import CutoutError
 from targetsel.imaging.folder import Folder
+from targetsel.imaging.packing import pack
+from targetsel.sky.catalog import Catalog
 from targetsel.surveys.local import Mosaic
 from tests.real_files.conftest import one_line
 
 SCALE = 0.25  # [arcsec]
 RA, DEC = 150.1, 2.2
+ROLES = {"source_id": "id", "ra": "ra", "dec": "dec"}
 
 
 def sky(ctype=("RA---TAN", "DEC--TAN"), at=(RA, DEC), size=8, **cards):
@@ -275,6 +279,17 @@ def test_tile_in_any_frame_is_cut_at_the_source(ctype, at, cards, tmp_path):
     away = HERE.directional_offset_by(0 * u.deg, 60 * u.arcsec)
     (reply,) = mosaic.fetch(away.ra.deg, away.dec.deg)
     assert reply.status == "outside the footprint"
+
+
+@pytest.mark.parametrize(("dec", "away"), [(DEC + 4 / 3600, 0), (DEC + 6 / 3600, 1), (-DEC, 1)])
+def test_image_of_another_place_is_counted_when_it_is_packed(dec, away, tmp_path):
+    (tmp_path / "images").mkdir()
+    noise = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    write(tmp_path / "images" / "7.fits", sky(size=64), noise)
+    folder = Folder.open(tmp_path / "images")
+    catalog = Catalog(pa.table({"id": [7], "ra": [RA], "dec": [dec]}), ROLES)
+    packed = pack(folder, [catalog], tmp_path / "store", folder.sky_sigma())
+    assert (packed.written, packed.elsewhere) == (1, away)
 
 
 def test_weight_maps_beside_tiles_are_no_tiles(tmp_path):
