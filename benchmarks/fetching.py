@@ -161,7 +161,8 @@ def finished_places(folder: Path) -> set[tuple[str, str]]:
     """The places of the sources that are finished, as questions write them."""
     lines = (folder / "journal.jsonl").read_bytes().rpartition(b"\n")[0].splitlines()
     entries = (json.loads(line) for line in lines)
-    return {(f"{e['ra']:.8f}", f"{e['dec']:.8f}") for e in entries if e["finished"]}
+    places = [each["key"].partition(":")[2].split(",") for each in entries if each["final"]]
+    return {(f"{float(ra):.8f}", f"{float(dec):.8f}") for ra, dec in places}
 
 
 def same(folder: Path) -> bool:

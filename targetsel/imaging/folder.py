@@ -115,17 +115,17 @@ class Folder:
         """The cutouts of these sources, in this order; all NaN and not present without a file."""
         ids = np.asarray(source_ids)
         flux = np.full((len(ids), len(self.bands), self.size, self.size), np.nan, np.float32)
-        position = np.full((2, len(ids)), np.nan)
+        ra, dec = np.full((2, len(ids)), np.nan)
         present = np.array([str(source_id) in self.files for source_id in ids], dtype=bool)
         for row in np.flatnonzero(present):
             for band, file in self.files[str(ids[row])].items():
                 image = self._image(file, band)
-                if np.isnan(position[:, row]).any():
-                    position[:, row] = image.centre
+                if np.isnan(ra[row]):
+                    ra[row], dec[row] = image.centre
                 for plane, name in zip(image.flux, image.bands, strict=True):
                     if name in self.bands:
                         flux[row, self.bands.index(name)] = plane
-        return Cutouts(ids, flux, self.bands, self.pixel_scale, present, tuple(position))
+        return Cutouts(ids, flux, self.bands, self.pixel_scale, present, (ra, dec))
 
     def sky_sigma(self, n_sources: int = 256) -> np.ndarray:
         """Standard deviation of the sky [nanomaggy/pixel], shape (B,), from some of the sources."""

@@ -156,9 +156,9 @@ def read_fits(source: Path | bytes, place: Path | str, zeropoint: float | None) 
             invvar = None if weights is None else weights.data
         header = header_of(hdus, hdu)
         wcs = wcs_of(hdu.header)
-    masked = invvar is not None and invvar.shape == counts.shape
-    if masked:
-        counts = np.where(invvar > 0, counts, np.nan)
+    masked = False
+    if invvar is not None and invvar.shape == counts.shape:
+        masked, counts = True, np.where(invvar > 0, counts, np.nan)
     flux = calibrated(counts.reshape(-1, *counts.shape[-2:]), header, wcs, place, zeropoint)
     bands, centre = bands_of(header, len(flux)), centre_of(wcs, flux.shape)
     return Image(flux, bands, pixel_scale_of(wcs), wcs, masked, centre)
@@ -175,7 +175,8 @@ def find_image(hdus: Iterable[Any], place: Path | str) -> Any:
         If there is none, it is of another shape than (H, W) or (B, H, W), or others are of other
         bands.
     """
-    passed_over, images = "", []
+    passed_over = ""
+    images: list[Any] = []
     for hdu in hdus:
         if not hdu.is_image or not hdu.shape:
             continue
@@ -185,7 +186,7 @@ def find_image(hdus: Iterable[Any], place: Path | str) -> Any:
         else:
             images.append(hdu)
     if images:
-        shape: tuple[int, ...] = images[0].shape
+        shape = images[0].shape
         if len(shape) not in (2, 3) or min(shape) == 0:
             raise CutoutError(
                 f"{place}: holds an image of shape {shape}, expected (H, W) or a cube (bands, H, "
