@@ -348,6 +348,34 @@ def make_design(base: Path, folder: Path) -> list[Path]:
     return [folder / "pfsDesign-0x0000000000000001.fits"]
 
 
+def make_filled(name: str, tool: str) -> Callable[[Path, Path], list[Path]]:
+    """The template or image that an export for `tool` fills or looks at."""
+
+    def make(base: Path, folder: Path) -> list[Path]:
+        from tests.handoff.lists_by_hand import moving_list
+        from tests.handoff.tools_by_hand import FILES
+
+        moving_list().write(folder / TARGETS)
+        key, write = FILES[tool]
+        write(folder / name)
+        epoch = "" if tool == "weave" else "epoch: 2026.5\n"
+        (folder / "s.yaml").write_text(f"{epoch}{key}: {name}\n")
+        return [folder / name]
+
+    return make
+
+
+def make_ids(base: Path, folder: Path) -> list[Path]:
+    make_assigned(base, folder)
+    ids = pq.read_table(folder / TARGETS)["target_id"].to_pylist()
+    rows = "".join(f"{each},{each}\n" for each in ids)
+    (folder / "ids.ecsv").write_text(
+        "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: id, datatype: int64}\n"
+        f"# - {{name: target_id, datatype: int64}}\n# delimiter: ','\nid,target_id\n{rows}"
+    )
+    return [folder / "ids.ecsv"]
+
+
 def make_pickle(base: Path, folder: Path) -> list[Path]:
     import torch
 
@@ -539,6 +567,19 @@ KINDS: dict[str, Kind] = {
         make_design,
         command("import-assignment", TARGETS, "pfsDesign-0x0000000000000001.fits", "-o", "out/l"),
     ),
+    "ids": Kind(
+        make_ids,
+        command("import-assignment", TARGETS, "fba-000001.fits", "--ids", "ids.ecsv",
+                "-o", "out/l"),
+    ),
+    **{
+        f"filled-{tool}": Kind(
+            make_filled(name, tool),
+            command("export", TARGETS, "--for", tool, "--assume-still", "--config", "s.yaml",
+                    "-o", "out/t.fits"),
+        )
+        for tool, name in (("weave", "t.fits"), ("gmmps", "i.fits"))
+    },
     "priors": Kind(make_priors, read_priors),
     "maps": Kind(
         copied("maps.json", SCORED),

@@ -80,7 +80,7 @@ class Pointing:
             If the file is missing, damaged, or none of these.
         """
         path = Path(path)
-        with open_fits(path, HandoffError) as hdus:
+        with open_fits(path, HandoffError) as hdus, reading(path, HandoffError, "a FITS file"):
             tables = [hdu.name for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
             tile = next((str(hdu.header["TILEID"]) for hdu in hdus if "TILEID" in hdu.header), "")
         for assigned, reached in DESI_TABLES.items():

@@ -11,14 +11,13 @@ offset. Run it with ``iraunits = degrees``.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning, WcsError
+from astropy.wcs import WCS
 from astropy.wcs.utils import skycoord_to_pixel
 
 from targetsel.errors import HandoffError
@@ -27,6 +26,7 @@ from targetsel.handoff.settings import MagnitudeSettings, Positive, Text
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.tables.files import check_output
 from targetsel.tables.fits import open_fits
+from targetsel.tables.reading import reading
 
 PRIORITIES = PriorityScale(best=1, worst=3)
 LARGEST_ID = 2**15 - 1
@@ -94,23 +94,22 @@ def _pixels(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Card]]:
     """Pixel positions of the targets, counted from 1, and cards copied from the image's header."""
     image = settings.path("image")
-    with open_fits(image, HandoffError) as hdus:
-        sky = next((hdu for hdu in hdus if _is_of_the_sky(hdu.header)), None)
-        headers = [hdus[0].header] + ([] if sky is None else [sky.header])
+    with open_fits(image, HandoffError) as hdus, reading(image, HandoffError, "a FITS image"):
+        sky = next((hdu.header for hdu in hdus if _is_of_the_sky(hdu.header)), None)
+        headers = [hdus[0].header] + ([] if sky is None else [sky])
+        cards: dict[str, Card] = {
+            keyword: (header[keyword], "of the image")
+            for keyword in ("INSTRUME", "PIXSCALE")
+            for header in headers
+            if keyword in header
+        }
     if sky is None:
         raise settings.error("image", f"'image': {image} has no image with world coordinates")
-    there = SkyCoord(targets.ra, targets.dec, unit="deg")
-    try:
+    with reading(image, HandoffError, "an image with usable world coordinates"):
         # Whatever the image's frame is: ICRS, FK5, FK4 or galactic.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FITSFixedWarning)
-            x, y = skycoord_to_pixel(there, WCS(headers[-1]), origin=1)
-    except (WcsError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise settings.error(
-            "image", f"'image': {image} has no usable world coordinates ({reason})"
-        ) from error
-    width, height = headers[-1]["NAXIS1"], headers[-1]["NAXIS2"]
+        there = SkyCoord(targets.ra, targets.dec, unit="deg")
+        x, y = skycoord_to_pixel(there, WCS(sky), origin=1)
+        width, height = sky["NAXIS1"], sky["NAXIS2"]
     outside = ~((x >= 0.5) & (x <= width + 0.5) & (y >= 0.5) & (y <= height + 0.5))
     if outside.any():
         raise settings.error(
@@ -118,11 +117,6 @@ def _pixels(
             f"{outside.sum()} of {len(targets)} targets are not on the image {image} of {width} x "
             f"{height} pixels. Select those of its field with conditions on ra and dec",
         )
-    cards: dict[str, Card] = {}
-    for keyword in ("INSTRUME", "PIXSCALE"):
-        for header in headers:
-            if keyword in header:
-                cards[keyword] = (header[keyword], "of the image")
     return x, y, cards
 
 

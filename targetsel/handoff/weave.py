@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from astropy import units
 from astropy.io import fits
 from pydantic import Field
 
@@ -22,17 +23,19 @@ from targetsel.handoff.settings import Text, ToolSettings
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.tables.files import check_output, written_beside
 from targetsel.tables.fits import open_fits
+from targetsel.tables.reading import reading
 
-# The columns that every template has, with the FITS formats that hold what they are filled with.
+# The columns that every template has: FITS formats that hold what they are filled with, and units.
 NEEDED = {
-    "TARGID": "A",
-    "TARGPRIO": "IJED",
-    "GAIA_RA": "D",
-    "GAIA_DEC": "D",
-    "GAIA_EPOCH": "ED",
-    "GAIA_PMRA": "ED",
-    "GAIA_PMDEC": "ED",
+    "TARGID": ("A", ""),
+    "TARGPRIO": ("IJED", ""),
+    "GAIA_RA": ("D", "deg"),
+    "GAIA_DEC": ("D", "deg"),
+    "GAIA_EPOCH": ("ED", "yr"),
+    "GAIA_PMRA": ("ED", "mas/yr"),
+    "GAIA_PMDEC": ("ED", "mas/yr"),
 }
+A_TEMPLATE = "a catalog template"
 
 
 class WeaveSettings(ToolSettings):
@@ -47,12 +50,28 @@ def write(targets: ToolTable, settings: WeaveSettings, path: Path) -> list[Path]
     """Write the template's tables with our rows in the first."""
     template = settings.path("template")
     with open_fits(template, HandoffError) as hdus:
-        place = next((k for k, each in enumerate(hdus) if isinstance(each, fits.BinTableHDU)), None)
-        if place is None:
+        with reading(template, HandoffError, A_TEMPLATE):
+            place = next((k for k, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU)), -1)
+            own = list(hdus[place].columns) if place >= 0 else []
+            header = hdus[place].header.copy()
+        if place < 0:
             raise settings.error("template", f"'template': {template} has no table")
-        hdus[place] = _filled(hdus[place], targets, settings, path)
+        columns = _columns(own, settings)
+        values = {k: v for k, v in _values(targets, path, columns).items() if k in columns}
+        values |= _constants(targets, settings, columns)
+        for name in values:
+            _check_width(name, values[name], columns[name], settings)
+        for keyword in ("CHECKSUM", "DATASUM"):  # of the empty table
+            header.remove(keyword, ignore_missing=True)
         stream = io.BytesIO()
-        hdus.writeto(stream, output_verify="fix")
+        with reading(template, HandoffError, A_TEMPLATE):
+            table = fits.BinTableHDU.from_columns(
+                hdus[place].columns, header=header, nrows=len(targets), fill=True
+            )
+            for name, column in columns.items():
+                table.data[name] = values[name] if name in values else _null(column)
+            hdus[place] = table
+            hdus.writeto(stream, output_verify="fix")
     check_output(path, [template])
     with written_beside(path) as beside:
         beside.write_bytes(stream.getvalue())
@@ -71,48 +90,37 @@ def read(path: Path) -> ToolTargets:
     )
 
 
-def _filled(
-    template: fits.BinTableHDU, targets: ToolTable, settings: WeaveSettings, path: Path
-) -> fits.BinTableHDU:
-    columns = _columns(template, settings)
-    values = {name: v for name, v in _values(targets, path, columns).items() if name in columns}
-    values |= _constants(targets, settings, columns)
-    header = template.header.copy()
-    for keyword in ("CHECKSUM", "DATASUM"):  # of the empty table
-        header.remove(keyword, ignore_missing=True)
-    table = fits.BinTableHDU.from_columns(
-        template.columns, header=header, nrows=len(targets), fill=True
-    )
-    for name, column in columns.items():
-        _check_width(name, values.get(name), column, settings)
-        table.data[name] = values[name] if name in values else _null(column)
-    return table
-
-
-def _columns(template: fits.BinTableHDU, settings: WeaveSettings) -> dict[str, fits.Column]:
+def _columns(own: list[fits.Column], settings: WeaveSettings) -> dict[str, fits.Column]:
     """The template's columns by name, if they are those of a template."""
-    columns = {column.name: column for column in template.columns}
-    for name, formats in NEEDED.items():
+    columns = {column.name: column for column in own}
+    wrong = ""
+    for name, (formats, unit) in NEEDED.items():
         if name not in columns:
-            raise settings.error(
-                "template",
-                f"'template' has no column {name}; it is no template for WEAVE targets. "
-                "Download one from WASP",
+            wrong = f"has no column {name}; it is no template for WEAVE targets"
+        elif columns[name].format[-1] not in formats:
+            wrong = (
+                f"has the column {name} in the format {columns[name].format}; expected one of "
+                f"{' '.join(formats)}"
             )
-        if columns[name].format[-1] not in formats:
-            raise settings.error(
-                "template",
-                f"'template' has the column {name} in the format {columns[name].format}; expected "
-                f"one of {' '.join(formats)}. Download one from WASP",
-            )
+        elif unit and columns[name].unit and not _is_unit(columns[name].unit, unit):
+            wrong = f"has the column {name} in '{columns[name].unit}'; expected '{unit}'"
+        if wrong:
+            raise settings.error("template", f"'template' {wrong}. Download one from WASP")
     for name, column in columns.items():
-        if not re.fullmatch(r"\d*A|1?[BIJKEDL]", column.format) or column.bscale or column.bzero:
-            raise settings.error(
-                "template",
-                f"'template' has the column {name} in the format {column.format}; only "
-                "texts and single numbers without a scale can be filled",
+        if [each.name for each in own].count(name) > 1:
+            wrong = f"has several columns {name}"
+        elif not re.fullmatch(r"\d*A|1?[BIJKEDL]", column.format) or column.bscale or column.bzero:
+            wrong = (
+                f"has the column {name} in the format {column.format}; only texts and single "
+                "numbers without a scale can be filled"
             )
+        if wrong:
+            raise settings.error("template", f"'template' {wrong}")
     return columns
+
+
+def _is_unit(own: str, unit: str) -> bool:
+    return bool(units.Unit(own, parse_strict="silent") == units.Unit(unit))
 
 
 def _values(
@@ -155,7 +163,11 @@ def _constants(
             raise settings.error("fill", f"'fill' names {name}, which the list itself fills")
         kind = columns[name].dtype.base
         try:
-            constants[name] = np.full(len(targets), text if kind.kind in "SU" else kind.type(text))
+            with np.errstate(over="ignore"):
+                value = text if kind.kind in "SU" else kind.type(text)
+            if kind.kind == "f" and np.isinf(value):
+                raise ValueError(text)
+            constants[name] = np.full(len(targets), value)
         except (ValueError, OverflowError):
             raise settings.error(
                 "fill",
@@ -174,9 +186,9 @@ def _null(column: fits.Column) -> str | float | int:
 
 
 def _check_width(
-    name: str, values: np.ndarray | None, column: fits.Column, settings: WeaveSettings
+    name: str, values: np.ndarray, column: fits.Column, settings: WeaveSettings
 ) -> None:
-    if values is None or column.dtype.base.kind not in "SU":
+    if column.dtype.base.kind not in "SU":
         return
     for text in np.unique(values.astype(str)).tolist():
         if len(text) > column.dtype.itemsize or not text.isascii():

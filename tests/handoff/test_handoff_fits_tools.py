@@ -167,6 +167,7 @@ def test_template_and_image_are_not_overwritten(tmp_path):
         ({"OBSTEMP": "NBCEC1"}, "'NBCEC1' does not fit the template's column OBSTEMP, which has 5"),
         ({"HEALPIX": "a"}, "'fill': HEALPIX is 'a'; expected a number"),
         ({"HEALPIX": "3.7"}, "'fill': HEALPIX is '3.7'; expected a number in the format J"),
+        ({"MAG_G": "1e300"}, "MAG_G is '1e300'; expected a number in the format E"),
         ({"HEALPIX": "3000000000"}, "HEALPIX is '3000000000'; expected a number in the format J"),
         ({"TARGPRIO": "3"}, "'fill' names TARGPRIO, which the list itself fills"),
         ("NBCEC", "fill is 'NBCEC'; expected a map"),
@@ -197,13 +198,16 @@ def test_weave_refuses_other_files_as_templates(tmp_path):
         ("GAIA_RA", "E", "GAIA_RA in the format E; expected one of D"),
         ("TARGPRIO", "4A", "TARGPRIO in the format 4A; expected one of I J E D"),
         ("TARGPRIO", "3E", "TARGPRIO in the format 3E; only texts and single numbers"),
+        ("GAIA_PMRA", "E arcsec/yr", "GAIA_PMRA in 'arcsec/yr'; expected 'mas/yr'"),
         ("HEALPIX", "PJ()", "HEALPIX in the format PJ.*; only texts and single numbers"),
     ],
 )
 def test_weave_template_must_hold_what_it_is_filled_with(name, changed, message, tmp_path):
     write_template(tmp_path / "template.fits")
     with fits.open(tmp_path / "template.fits") as hdus:
-        columns = [c if c.name != name else fits.Column(name, changed) for c in hdus[1].columns]
+        form, _, unit = changed.partition(" ")
+        other = fits.Column(name, form, unit or None)
+        columns = [c if c.name != name else other for c in hdus[1].columns]
         fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "other.fits")
     with pytest.raises(HandoffError, match=message):
         exported("weave", tmp_path, changed={"template": "other.fits"})
@@ -278,6 +282,8 @@ def test_gmmps_pixels_are_right_on_an_image_in_galactic_coordinates(tmp_path):
 )
 def test_gmmps_refuses_images_whose_coordinates_mean_nothing(cards, tmp_path):
     changed_image(tmp_path / "odd.fits", **cards)
-    with pytest.raises(HandoffError, match=r"odd\.fits has no usable world coord") as raised:
+    with pytest.raises(
+        HandoffError, match=r"odd\.fits: not an image with usable world coord"
+    ) as raised:
         exported("gmmps", tmp_path, changed={"image": "odd.fits"})
     assert "\n" not in str(raised.value)
