@@ -82,10 +82,10 @@ def test_repeated_ids_are_named(refuses, sky, catalog):
     assert f"used more than once: {number} (rows 3 and 40)" in refuses("twice.parquet")
 
 
-def test_float_ids_are_refused(refuses, sky, catalog):
-    floats = with_column(catalog, "source_id", np.arange(40.0))
+def test_float_ids_that_lost_digits_are_refused(refuses, sky, catalog):
+    floats = with_column(catalog, "source_id", 2.0**60 + 1024 * np.arange(40.0))
     pq.write_table(floats, sky / "float.parquet")
-    assert "ids in 'source_id' are floats (double)" in refuses("float.parquet")
+    assert "column 'source_id': ids are floats (double)" in refuses("float.parquet")
 
 
 def test_positions_off_the_sphere_are_counted(refuses, sky, catalog):
