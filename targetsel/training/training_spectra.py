@@ -103,7 +103,7 @@ class TrainingSpectra:
             )
         flux = as_numbers(str(path), f"'{name}'", flux)
         if "ivar" not in arrays.values:
-            check_no_errors(path, list(arrays.values))
+            check_no_errors(path, arrays.names)
             return cls.of(flux)
         ivar = as_numbers(str(path), "'ivar'", arrays.values["ivar"])
         if ivar.shape != flux.shape or not (np.isfinite(ivar) & (ivar >= 0)).all():
