@@ -31,6 +31,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -471,6 +472,58 @@ def read_priors(folder: Path) -> None:
         file.prior(each)
 
 
+def make_grid_spectra(suffix: str) -> Callable[[Path, Path], list[Path]]:
+    """Spectra on the rest-frame grid, and the decoder of an ensemble."""
+
+    def make(base: Path, folder: Path) -> list[Path]:
+        copied("tiny", damaged=0)(base, folder)
+        with np.load(base / "spectra.npz") as arrays:
+            columns = {name: arrays[name][:8] for name in ("source_id", "flux", "ivar")}
+        path = folder / f"g.{suffix}"
+        if suffix == "npz":
+            np.savez(path, **columns)
+        else:
+            made = {name: pa.array(list(values)) for name, values in columns.items()}
+            pq.write_table(pa.table(made), path)
+        return [path]
+
+    return make
+
+
+def read_labels(folder: Path) -> None:
+    """Labels of a training from latents, or from spectra that a decoder is trained on as well."""
+    from targetsel.spectra.decoder import Decoder
+    from targetsel.training.labels import Labels
+    from targetsel.training.training_spectra import TrainingSpectra
+
+    decoder = Decoder.read(folder / "tiny")
+    for path in folder.glob("latents.*"):
+        Labels.of_latents(path, decoder)
+    for path in folder.glob("g.*"):
+        Labels.of_spectra(path, decoder)
+        TrainingSpectra.read(path)
+
+
+def make_checkpoint(base: Path, folder: Path) -> list[Path]:
+    training = _toy_training()
+    training.write(folder / "c.safetensors")
+    return [folder / "c.safetensors"]
+
+
+def read_checkpoint(folder: Path) -> None:
+    _toy_training().read(folder / "c.safetensors")
+
+
+def _toy_training() -> Any:
+    from targetsel.networks.network import NetworkPlan
+    from targetsel.training.examples import Examples
+    from targetsel.training.network_training import NetworkTraining, Recipe, new_network
+
+    plan, rows = NetworkPlan(n_bands=2, n_latents=2, width=0.125), np.arange(4)
+    examples = Examples(lambda rows: np.zeros((len(rows), 2, 8, 8)), np.zeros((4, 2)), rows)
+    return NetworkTraining(new_network(plan, 0), examples, Recipe(batch=2))
+
+
 def read_decoder(folder: Path) -> None:
     from targetsel.spectra.decoder import Decoder
 
@@ -528,6 +581,12 @@ KINDS: dict[str, Kind] = {
         command("compare", SCORED, "--spectra", "latents.parquet", "--ensemble", "tiny",
                 "-o", "out/c.parquet"),
     ),
+    "labels-latents": Kind(copied("latents.parquet", "tiny"), read_labels),
+    **{
+        f"labels-{suffix}": Kind(make_grid_spectra(suffix), read_labels)
+        for suffix in ("npz", "parquet")
+    },
+    "checkpoint": Kind(make_checkpoint, read_checkpoint),
     "cutouts": Kind(copied("cutouts"), read_store),
     "images-fits": Kind(make_images, command(*PACK)),
     "images-npy": Kind(

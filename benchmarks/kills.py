@@ -35,6 +35,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the toys of tests
+
 
 @dataclass(frozen=True)
 class Case:
@@ -128,6 +130,34 @@ def make_scored(folder: Path) -> None:
     assert status == 0, said
 
 
+def make_train(folder: Path) -> None:
+    """A toy sky whose networks learn in seconds."""
+    import pyarrow as pa
+
+    from targetsel.tables.columns import list_column
+    from targetsel.tables.parquet import write_table
+    from tests.training.toy_sky import toy_decoder, toy_labels, toy_store
+
+    labels = toy_labels()
+    toy_store(folder / "cutouts", labels)
+    columns = {
+        "source_id": pa.array(labels.source_id),
+        "latent_mean": list_column(labels.mean),
+        "latent_std": list_column(labels.noise),
+    }
+    write_table(pa.table(columns), folder / "latents.parquet")
+    toy_decoder().write(folder / "decoder.safetensors")
+
+
+def make_decoder_train(folder: Path) -> None:
+    """Noise-free spectra about the mean of the shipped basis."""
+    from targetsel.spectra.rest_frame import Basis
+
+    basis, rng = Basis.shipped(), np.random.default_rng(0)
+    parts = 0.02 * rng.normal(size=(400, len(basis.components)))
+    np.savez(folder / "spectra.npz", flux=basis.mean + parts @ basis.components)
+
+
 CASES = {
     "score": Case(
         "score catalog.parquet --ensemble one --threads 2",
@@ -156,6 +186,17 @@ CASES = {
             ),
         )
     },
+    "train": Case(
+        "train cutouts --latents latents.parquet --decoder decoder.safetensors -o new --epochs 4 "
+        "--members 2 --width 0.125 --bin 2 --workers 1 --device cpu",
+        make_train,
+        "targetsel.training.plan targetsel.training.ensemble_training matplotlib.figure pandas",
+    ),
+    "decoder-train": Case(
+        "decoder train spectra.npz -o new --epochs 6 --latents vae2",
+        make_decoder_train,
+        "targetsel.training.decoder_training matplotlib.figure",
+    ),
 }
 
 

@@ -227,6 +227,18 @@ def folder_written_beside(path: Path) -> Iterator[Path]:
         shutil.rmtree(before, ignore_errors=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder at once: a run that is killed meanwhile leaves nothing under its name.
+
+    What killed runs left of it before goes too, also if the folder is not there.
+    """
+    _sweep(folder)
+    if folder.exists():
+        beside = _temporary(folder, "tmp")
+        os.replace(folder, beside)
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 def _temporary(path: Path, ending: str) -> Path:
     """A hidden name beside `path` that says which process on which machine uses it."""
     return path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.{ending}")

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import math
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
@@ -24,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from targetsel.errors import EnsembleError, OutputError, TargetselError
-from targetsel.tables.files import check_output, held, make_folder
+from targetsel.tables.files import check_output, held, make_folder, remove_folder
 from targetsel.tables.reading import reading, reason
 from targetsel.weights.safetensors import write_safetensors
 
@@ -379,7 +378,10 @@ def one_thread() -> Iterator[None]:
 
 
 def check_unfinished(folder: Path, last: str, what: str) -> None:
-    """Refuse a folder that holds the result of a training already.
+    """Refuse a folder that holds the result of a training that is over.
+
+    If the training's state is still there, the run was interrupted at its very end, and the next
+    one ends it.
 
     Parameters
     ----------
@@ -391,11 +393,11 @@ def check_unfinished(folder: Path, last: str, what: str) -> None:
     Raises
     ------
     OutputError
-        If the file is there. What a run left that was interrupted right after it is removed.
+        If the file is there.
     """
-    if (folder / last).exists():
-        if (folder / WORK / "lock").exists():
-            shutil.rmtree(folder / WORK, ignore_errors=True)
+    if (folder / last).exists() and not (folder / WORK / "lock").exists():
+        if not (folder / WORK).exists():
+            remove_folder(folder / WORK)
         raise OutputError(f"{folder}: holds a {what} already. Choose another folder, or delete it.")
 
 
@@ -427,4 +429,4 @@ def unfinished(folder: Path, results: Iterable[str], source: Path) -> Iterator[P
             raise OutputError(f"{path}: is there already. Choose another folder, or move the file.")
     with held(work):
         yield work
-        shutil.rmtree(work)
+        remove_folder(work)
