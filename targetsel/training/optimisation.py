@@ -339,7 +339,8 @@ class EpochTraining(ABC):
 
         next_step = "Delete it to begin anew."
         kind = "a checkpoint of a training"
-        with reading(path, self.error, kind, next_step), safe_open(path, "pt") as file:
+        place = str(path)  # so that it is no input of the command, which writes over it
+        with reading(place, self.error, kind, next_step), safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
         about = metadata.get("training", "")

@@ -14,6 +14,7 @@ from targetsel.documents.models import validate_values
 from targetsel.errors import EnsembleError, OutputError
 from targetsel.networks.deconvolution import Deconvolution
 from targetsel.networks.network import Network, NetworkPlan
+from targetsel.tables.files import one_command
 from targetsel.training import network_training as training_module
 from targetsel.training.examples import Examples
 from targetsel.training.network_training import (
@@ -319,6 +320,16 @@ def test_a_truncated_checkpoint_is_refused(examples, tmp_path):
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     with pytest.raises(EnsembleError, match="not a checkpoint of a training, or damaged"):
         training.read(checkpoint)
+
+
+def test_a_checkpoint_that_a_command_resumed_from_is_written_over(examples, tmp_path):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    begun(examples).write(checkpoint)
+    with one_command():
+        training = begun(examples)
+        training.read(checkpoint)
+        training.epoch()
+        training.write(checkpoint)
 
 
 def test_a_checkpoint_with_a_bit_turned_anywhere_is_refused(examples, tmp_path):
