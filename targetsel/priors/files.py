@@ -318,8 +318,11 @@ def _hdus(prior: Prior, scored: ScoredPosteriors) -> fits.HDUList:
     arrays = _arrays(prior, scored.options)
     spectra = {n: v for n, v in arrays.items() if not n.startswith("latent")}
     header = fits.Header()
-    header["SRCID"] = (str(prior.source_id), "source id")
-    header["RA"], header["DEC"] = ((v, "deg, ICRS") for v in prior.position)
+    # Headers hold ASCII, and no NaN.
+    header["SRCID"] = (ascii(str(prior.source_id))[1:-1], "source id")
+    for key, value in zip(("RA", "DEC"), prior.position, strict=True):
+        if np.isfinite(value):
+            header[key] = (value, "deg, ICRS")
     header["REDSHIFT"] = (prior.redshift or 0.0, "of the observed frame; 0 is the rest frame")
     header["DECODER"] = (scored.model.residual.decoder_sha256[:40], "SHA-256, 40 digits of it")
     header["ORIGIN"] = f"targetsel {__version__}"

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.io import fits
 
 from targetsel.errors import CatalogError, SpectrumError
 from targetsel.priors.files import (
@@ -165,6 +166,21 @@ def test_catalog_without_any_prior_is_refused_and_nothing_is_left(written):
         with pytest.raises(CatalogError, match=message):
             write(scored, written / name)
     assert sorted(written.iterdir()) == before
+
+
+def test_fits_files_are_written_for_any_id_and_without_a_position(written):
+    path = written / "scored.parquet"
+    footer, table = read_footer(path), pq.read_table(path)
+    table = table.set_column(0, "source_id", pa.array(["é 1", "a/b", "c", "d", "e"]))
+    place = table.schema.get_field_index("ra")
+    table = table.set_column(place, "ra", pa.array([np.nan] * 5))
+    write_table(table, path, footer)
+    write_fits(ScoredPosteriors.open(path, "tiny", OPTIONS), written / "priors")
+    names = {each.name for each in (written / "priors").iterdir()}
+    assert names == {"prior-%C3%A9%201.fits", "prior-a%2Fb.fits", "prior-c.fits"}
+    header = fits.getheader(written / "priors" / "prior-%C3%A9%201.fits")
+    assert header["SRCID"] == r"\xe9 1"
+    assert ("RA" in header, header["DEC"]) == (False, 2.0)
 
 
 @pytest.mark.parametrize(
