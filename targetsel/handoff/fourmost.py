@@ -180,13 +180,14 @@ def _brightness(targets: ToolTable, settings: FourmostSettings) -> dict[str, Any
             "`filter`",
         )
     if targets.photometry.is_corrected(band):
-        if "reddening" not in settings.model_fields_set:
+        wavelength = np.array(band.wavelength)
+        if "reddening" not in settings.model_fields_set or np.isnan(wavelength):
             raise HandoffError(
                 f"flux_{band} is corrected for Galactic extinction, and '4most' takes magnitudes "
                 "as they are observed. Give E(B-V) with the setting `reddening`, and the "
                 "extinction is put back; or choose another `filter`."
             )
-        dust = _numbers(targets, settings, "reddening") * extinction(band.wavelength)
+        dust = _numbers(targets, settings, "reddening") * extinction(wavelength)
         magnitude = np.where(magnitude == UNKNOWN, UNKNOWN, magnitude + dust)
     error = np.nan_to_num(targets.photometry.magnitude_error(band))
     kind = settings.mag_type or f"{known}_{band.name}_AB"

@@ -13,6 +13,7 @@ from targetsel.handoff.export import TOOLS
 from targetsel.selection.target_list import TargetList
 from tests.handoff.assigned_by_hand import write_fba
 from tests.handoff.lists_by_hand import target_list
+from tests.handoff.tools_by_hand import write_template
 
 SETTINGS = "epoch: 2026.5\nobsconditions: DARK|GRAY\n"
 
@@ -82,6 +83,20 @@ def test_output_must_not_be_the_list_nor_the_settings(folder):
         before = (folder / name).read_bytes()
         with pytest.raises(OutputError, match=f"{name}: is read by the same command"):
             run(*DESI, "--assume-still", "-o", name)
+        assert (folder / name).read_bytes() == before
+
+
+def test_output_must_not_be_a_template_nor_a_map_of_ids(folder):
+    write_template(folder / "t.fits")
+    (folder / "weave.yaml").write_text("template: t.fits\n")
+    words = ("export", "by-hand.targets.parquet", "--for", "weave", "--config", "weave.yaml")
+    write_fba(folder / "fba.fits", {}, [])
+    (folder / "ids.parquet").write_text("")
+    back = ("import-assignment", "by-hand.targets.parquet", "fba.fits", "--ids", "ids.parquet")
+    for command, name in ((words, "t.fits"), (back, "ids.parquet")):
+        before = (folder / name).read_bytes()
+        with pytest.raises(OutputError, match=f"{name}: is read by the same command"):
+            run(*command, *(["--assume-still"] if command is words else []), "-o", name)
         assert (folder / name).read_bytes() == before
 
 

@@ -1,3 +1,6 @@
+import os
+import signal
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +18,7 @@ from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse
 from targetsel.selection.evaluation import probability
 from targetsel.selection.sources import Sources
-from targetsel.tables.parquet import described, read_footer, write_table
+from targetsel.tables.parquet import ParquetSink, described, read_footer, write_table
 from tests.observing.simple import simple
 from tests.selection.scored_by_hand import scored_table
 
@@ -155,6 +158,24 @@ def test_order_of_rows_changes_no_number(tmp_path):
     turned = observed(tmp_path, scored(tmp_path, redshifts[::-1], dz=spread), Redshift(error="dz"))
     for name in ("snr_halpha_quantiles", "exposure_time_oiii_correlation", "in_range_halpha"):
         assert table[name].to_pylist() == turned[name].to_pylist()[::-1]
+
+
+def test_killed_run_leaves_nothing_and_the_next_one_writes_the_same(tmp_path, monkeypatch):
+    path = scored(tmp_path, np.linspace(0.05, 0.4, 520), dz=(np.full(520, 0.02), ""))
+    wanted = observation(tmp_path, path, Redshift(error="dz"))
+    output = tmp_path / "observed.parquet"
+    write_observed(path, wanted, tmp_path / "whole.parquet")
+    process = os.fork()
+    if process == 0:  # dies between the first and the second piece
+        writes = iter((lambda *_: None, lambda *_: os.kill(os.getpid(), signal.SIGKILL)))
+        monkeypatch.setattr(ParquetSink, "write", lambda sink, piece: next(writes)(sink, piece))
+        write_observed(path, wanted, output)
+    assert os.waitpid(process, 0)[1] == signal.SIGKILL
+    assert not output.exists()
+    write_observed(path, wanted, output)
+    assert output.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    left = {each.name for each in tmp_path.iterdir()}
+    assert left == {"scored.parquet", "simple.yaml", "whole.parquet", "observed.parquet"}
 
 
 def test_columns_carry_units_and_the_footer_says_what_was_asked(tmp_path):
