@@ -108,7 +108,8 @@ def import_assignment(
     assigned: Annotated[
         list[Path],
         typer.Argument(
-            help="Assignments: DESI fba-*.fits or fiberassign-*.fits; PFS pfsDesign-*.fits."
+            help="Assignments: DESI fba-*.fits or fiberassign-*.fits; PFS pfsDesign-*.fits or "
+            "pfsConfig-*.fits."
         ),
     ],
     ids: Annotated[

@@ -3,9 +3,11 @@
 DESI: ``fba-*.fits`` (FASSIGN, FAVAIL) and the merged ``fiberassign-*.fits`` (FIBERASSIGN,
 POTENTIAL_ASSIGNMENTS), as in desihub/fiberassign (79078f2) ``py/fiberassign/assign.py``; its table
 FTARGETS may hold only the assigned targets, and is not needed. Bits of FIBERSTATUS are those of
-desispec's ``fibermask``. PFS: ``pfsDesign-*.fits`` (DESIGN), as in Subaru-PFS/datamodel (355df2a)
-``datamodel.txt``. Its objIds are unique together with catId only, and a design may be shared with
-other programs.
+desispec's ``fibermask``.
+
+PFS: ``pfsDesign-*.fits`` (DESIGN) and ``pfsConfig-*.fits`` (CONFIG), as in Subaru-PFS/datamodel
+(355df2a) ``datamodel.txt``. Its objIds are unique together with catId only, and a design may be
+shared with other programs.
 """
 
 from __future__ import annotations
@@ -32,11 +34,13 @@ from targetsel.tables.ids import exact_ids, matched
 from targetsel.tables.reading import reading
 
 DESI_TABLES = {"FASSIGN": "FAVAIL", "FIBERASSIGN": "POTENTIAL_ASSIGNMENTS"}
+PFS_TABLES = ("DESIGN", "CONFIG")  # planned, and as it was observed
 DESI_SCIENCE = 1  # bit of FA_TYPE
 # Bits of FIBERSTATUS with which a fiber is not on its target: unassigned, stuck, broken, at an
 # unknown or wrong position, unusable. A restricted reach (bit 3) or little light (bit 12) is none.
 DESI_FAILED = sum(1 << bit for bit in (0, 1, 2, 8, 9, 16))
 PFS_SCIENCE, PFS_GOOD = 1, 1  # targetType and fiberStatus
+NAMES_OF_POINTINGS = {"TILEID": "tile", "W_PFDSGN": "design", "W_VISIT": "visit"}
 SAME_PLACE = 60.0  # arcsec: proper motion may have moved a target, but not further
 
 
@@ -55,9 +59,9 @@ class Pointing:
     in_reach : ndarray of int64, or None
         Ids of the targets that some fiber can reach; None for PFS, whose files do not list them.
     tile : str
-        Number of the DESI tile; empty where the file does not give it.
+        The DESI tile, or the PFS design and visit, in words; empty where the file does not say.
     code, owner : ndarray of str, shape (K,), or None
-        The obCode of each target of a PFS design, and its catId and proposalId in words.
+        The obCode of each target of PFS, and its catId and proposalId in words.
     """
 
     path: Path
@@ -82,17 +86,18 @@ class Pointing:
         path = Path(path)
         with open_fits(path, HandoffError) as hdus, reading(path, HandoffError, "a FITS file"):
             tables = [hdu.name for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
-            tile = next((str(hdu.header["TILEID"]) for hdu in hdus if "TILEID" in hdu.header), "")
+            tile = _name_of_pointing([hdu.header for hdu in hdus])
         for assigned, reached in DESI_TABLES.items():
             if assigned in tables and reached not in tables:
                 raise HandoffError(f"{path}: lacks the table {reached}. Copy or make it again.")
             if assigned in tables:
                 return _desi(path, assigned, reached, tile)
-        if "DESIGN" in tables:
-            return _pfs(path)
+        for table in PFS_TABLES:
+            if table in tables:
+                return _pfs(path, table, tile)
         raise HandoffError(
             f"{path}: has the tables {', '.join(tables) or 'none'}; expected FASSIGN or "
-            "FIBERASSIGN (DESI), or DESIGN (PFS)."
+            "FIBERASSIGN (DESI), or DESIGN or CONFIG (PFS)."
         )
 
 
@@ -246,6 +251,11 @@ def join(
 # --- files ---------------------------------------------------------------------------------------
 
 
+def _name_of_pointing(headers: Sequence[fits.Header]) -> str:
+    found = {key: h[key] for h in reversed(headers) for key in NAMES_OF_POINTINGS if key in h}
+    return ", ".join(f"{NAMES_OF_POINTINGS[key]} {found[key]}" for key in sorted(found))
+
+
 def _desi(path: Path, assigned: str, reached: str, tile: str) -> Pointing:
     rows, _ = read_fits(path, assigned)
     targetid = _whole(path, assigned, rows, "TARGETID")
@@ -257,12 +267,12 @@ def _desi(path: Path, assigned: str, reached: str, tile: str) -> Pointing:
     return Pointing(path, targetid[kept], ra[kept], dec[kept], works[kept], in_reach, tile)
 
 
-def _pfs(path: Path) -> Pointing:
-    rows, _ = read_fits(path, "DESIGN")
+def _pfs(path: Path, table: str, tile: str) -> Pointing:
+    rows, _ = read_fits(path, table)
     objid, kind, status = (
-        _whole(path, "DESIGN", rows, name) for name in ("objId", "targetType", "fiberStatus")
+        _whole(path, table, rows, name) for name in ("objId", "targetType", "fiberStatus")
     )
-    ra, dec = (_position(path, "DESIGN", rows, name) for name in ("ra", "dec"))
+    ra, dec = (_position(path, table, rows, name) for name in ("ra", "dec"))
     kept = kind == PFS_SCIENCE
     named = [name for name in ("catId", "proposalId") if name in rows]
     columns = [[f"{name} {each}" for each in rows[name].tolist()] for name in named]
@@ -273,6 +283,7 @@ def _pfs(path: Path) -> Pointing:
         ra[kept],
         dec[kept],
         (status == PFS_GOOD)[kept],
+        tile=tile,
         code=rows["obCode"][kept] if "obCode" in rows else None,
         owner=owner[kept] if named else None,
     )
@@ -333,15 +344,16 @@ def _ids_of_tool(targets: TargetList, ids: Path | None) -> np.ndarray:
 
 
 def _check_different(pointings: tuple[Pointing, ...]) -> None:
-    """Refuse two files of one tile: fba and merged files hold the same assignments."""
+    """Refuse two files of one pointing: fba and merged ones, or a design and what came of it."""
     seen: dict[str, Path] = {}
     for pointing in pointings:
-        tile = f"tile {pointing.tile}" if pointing.tile else str(pointing.path.resolve())
-        if tile in seen:
-            raise HandoffError(
-                f"{pointing.path}: is of the same pointing as {seen[tile]}. Give one of them."
-            )
-        seen[tile] = pointing.path
+        name = pointing.tile or str(pointing.path.resolve())
+        for other, path in seen.items():
+            if f"{name},".startswith(f"{other},") or f"{other},".startswith(f"{name},"):
+                raise HandoffError(
+                    f"{pointing.path}: is of the same pointing as {path}. Give one of them."
+                )
+        seen[name] = pointing.path
 
 
 def _match(

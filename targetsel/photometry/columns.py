@@ -210,8 +210,8 @@ def _unit(field: pa.Field) -> str:
 def _is_corrected(field: pa.Field) -> bool:
     """Whether a column's description says that it is corrected for extinction."""
     about = (field.metadata or {}).get(b"description", b"").decode(errors="replace").lower()
-    said = "dereddened" in about or ("corrected for" in about and "extinction" in about)
-    return said and not re.search(r"\bnot (corrected|dereddened)|\buncorrected", about)
+    said = "dereddened" in about or ("corrected" in about and "extinction" in about)
+    return said and not re.search(r"\b(not|un-?) ?(extinction-)?(corrected|dereddened)", about)
 
 
 def _has_name_of_magnitudes(name: str) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from astropy.io import fits
 
 from targetsel.errors import HandoffError
 from targetsel.handoff.assignment import Pointing, join
@@ -92,6 +93,23 @@ def test_pfs_design_counts_science_targets_on_good_fibers(tmp_path):
     result = join(target_list(), [Pointing.read(path)])
     assert result.times.tolist() == [1, 0, 0, 0]
     assert lines(result) == [("STRONG", 3400, 2, None, 1), ("WEAK", 3200, 2, None, 0)]
+
+
+def test_every_visit_counts_and_the_design_not_beside_them(tmp_path):
+    files = []
+    for name, visit in (("pfsDesign", None), ("pfsConfig-1", 1), ("pfsConfig-2", 2)):
+        path = write_design(tmp_path / f"{name}.fits", [(101, PLACE[101], 1, 1)])
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].header["W_PFDSGN"] = 7
+            if visit:
+                hdus["DESIGN"].name = "CONFIG"
+                hdus[0].header["W_VISIT"] = visit
+        files.append(Pointing.read(path))
+    assert join(target_list(), files[:1]).times.tolist() == [1, 0, 0, 0]
+    assert join(target_list(), files[1:]).times.tolist() == [2, 0, 0, 0]
+    for pair in (files[:2], [files[1], files[0]]):
+        with pytest.raises(HandoffError, match="is of the same pointing as"):
+            join(target_list(), pair)
 
 
 def test_ids_of_a_tertiary_program_lead_back_through_their_map(tmp_path):

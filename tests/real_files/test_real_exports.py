@@ -71,6 +71,8 @@ def test_extinction_is_put_back_into_magnitudes_for_4most(tmp_path):
     [
         (CORRECTED, True),
         ("dereddened flux in r", True),
+        ("extinction-corrected PSF flux", True),
+        ("flux, uncorrected for extinction", False),
         ("model flux in r, not corrected for extinction", False),
         ("", False),
     ],
