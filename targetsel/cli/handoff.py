@@ -86,7 +86,7 @@ def export(
         typer.echo(f"  and {beside}")
     if done.corrected:
         typer.echo(
-            "corrected for Galactic extinction, and written as they are: "
+            "brightnesses in the file are corrected for Galactic extinction, as in the list: "
             + ", ".join(done.corrected)
         )
     if tool.experimental:
