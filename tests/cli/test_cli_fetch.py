@@ -59,8 +59,8 @@ def test_command_and_function_fetch_the_same_catalog(targetsel, archives, tmp_pa
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("sky.fits", b"<html>", "not a MOC (.fits, .json, .txt), a DS9 region file (.reg), or dam"),
-        ("sky.json", b"{}", "the footprint is empty; expected a part of the sky."),
+        ("sky.fits", b"<html>", "not a FITS file (it does not begin with SIMPLE)."),
+        ("sky.json", b"{}", "covers no part of the sky; expected a MOC"),
         ("sky.csv", b"", "its name ends in '.csv'"),
         ("nowhere.fits", None, "no such file; expected a MOC"),
     ],
