@@ -9,14 +9,16 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Iterator, Mapping
+from functools import wraps
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from targetsel.errors import TargetselError
-from targetsel.tables.files import one_command
+from targetsel.errors import OutputError, TargetselError
+from targetsel.tables.files import check_apart, one_command
 
 # Commands in the order of the help, each with its module in this folder and its function there.
 COMMANDS = {
@@ -56,7 +58,7 @@ COMMANDS = {
 # Errors of the operating system that may occur wherever a path is opened.
 REFUSALS = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP),
-    *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE),
+    *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE),
 }
 
 
@@ -69,9 +71,11 @@ class Commands(Mapping[str, Any]):
         parent = typer.Typer(add_completion=False)
         parent.callback()(lambda: None)  # else a single command would be taken for the whole
         if isinstance(found, typer.Typer):
+            for each in found.registered_commands:
+                each.callback = guarded(each.callback)
             parent.add_typer(found, name=name)
         else:
-            parent.command(name)(found)
+            parent.command(name)(guarded(found))
         return typer.main.get_group(parent).commands[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -79,6 +83,62 @@ class Commands(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(COMMANDS)
+
+
+# Parameters of commands that name what is written; and texts that may name a file to be read.
+OUTPUTS = ("output", "map_", "picture", "page")
+MAY_BE_FILES = ("rules", "ensemble", "init", "spectrograph", "before", "after", "ids")
+INTERRUPTED = "Interrupted. No unfinished result was left."
+INTERRUPTED_AND_KEPT = (
+    "Interrupted. What was finished is kept: run the same command again to go on from there."
+)
+
+
+def guarded(command: Any) -> Any:
+    """The function of a command, with a guard over its parameters and a word when interrupted.
+
+    A result may be no file that the command reads, and not lie in a folder that it reads.
+    """
+    if getattr(command, "is_guarded", False):
+        return command
+
+    @wraps(command)
+    def run(**values: Any) -> Any:
+        outputs, inputs = outputs_and_inputs(values)
+        for each in (*outputs, *inputs):
+            if _is_no_text(str(each)):
+                raise OutputError(
+                    f"{each}: the name is not text in this locale. Rename it, or set "
+                    "LC_ALL=C.UTF-8."
+                )
+        check_apart(outputs, inputs)
+        try:
+            return command(**values)
+        except KeyboardInterrupt:
+            resumes = "resumes if interrupted" in (command.__doc__ or "")
+            typer.echo(INTERRUPTED_AND_KEPT if resumes else INTERRUPTED, err=True)
+            raise
+
+    run.is_guarded = True  # type: ignore[attr-defined]
+    return run
+
+
+def outputs_and_inputs(values: Mapping[str, Any]) -> tuple[list[Path], list[Path]]:
+    """The paths among a command's parameters: those to be written, and those to be read."""
+    outputs: list[Path] = []
+    inputs: list[Path] = []
+    for name, value in values.items():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(each, Path):
+                (outputs if name in OUTPUTS else inputs).append(each)
+            elif isinstance(each, str) and name in MAY_BE_FILES and Path(each).exists():
+                inputs.append(Path(each))
+    return outputs, inputs
+
+
+def _is_no_text(name: str) -> bool:
+    """Whether a name holds bytes that are no characters here; libraries cannot open such files."""
+    return any("\ud800" <= each <= "\udfff" for each in name)
 
 
 class CommandLine(TyperGroup):
@@ -116,17 +176,22 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; an error that a user can mend becomes one line and exit status 2."""
-    try:
-        with one_command():
-            app()
-    except TargetselError as error:
-        print(error, file=sys.stderr)
-        if detail := getattr(error, "detail", ""):
-            print(detail, file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in REFUSALS:
-            raise
-        print(f"{error.filename or 'targetsel'}: {error.strerror}.", file=sys.stderr)
-        sys.exit(2)
+    """Run the command line.
+
+    An error that a user can mend becomes one line and exit status 2; an interrupted command ends
+    with status 130. Anything else is a bug of ours and keeps its traceback.
+    """
+    from targetsel.cli.terminal import say_error, steady_streams
+
+    with steady_streams():
+        try:
+            with one_command():
+                app()
+        except TargetselError as error:
+            say_error(error)
+            sys.exit(2)
+        except OSError as error:
+            if error.errno not in REFUSALS:
+                raise
+            say_error(TargetselError(f"{error.filename or 'targetsel'}: {error.strerror}."))
+            sys.exit(2)

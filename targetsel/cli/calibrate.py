@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from targetsel.cli.options import EnsembleOption, TruthFileOption
-from targetsel.cli.terminal import print_table, progress_bar
+from targetsel.cli.terminal import print_table, progress_bar, say
 from targetsel.errors import OutputError
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ def calibrate(
     calibration.write(folder)
     print_coverages(calibration)
     simulated = "; images and spectra are simulated" if calibration.simulated else ""
-    typer.echo(
+    say(
         f"fitted to {calibration.n_fitted:,} sources; these are the intervals of "
         f"{calibration.n_checked:,} of them, after a first fit to the others{simulated}"
     )
-    typer.echo(f"written to {place}")
+    say(f"written to {place}")
 
 
 def print_coverages(calibration: Calibration) -> None:

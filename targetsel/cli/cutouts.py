@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from targetsel.cli.options import DecOption, IdOption, RaOption
-from targetsel.cli.terminal import counted
+from targetsel.cli.terminal import counted, say
 from targetsel.errors import CutoutError
 
 app = typer.Typer(help="Pack images into a cutout store; draw cutouts.", no_args_is_help=True)
@@ -55,21 +55,21 @@ def pack(
     packed = packing.pack(
         images, sources.batches(SOURCES_PER_PIECE), output, images.sky_sigma(), kept_as
     )
-    typer.echo(
+    say(
         f"{counted(packed.written, 'cutout')} of {images.size} x {images.size} pixels in "
         f"{', '.join(images.bands)} written to {output}"
     )
     asked = counted(packed.written + packed.missing, "source")
-    typer.echo(f"found in {folder}: {packed.written:,} of {asked} in {catalog}")
+    say(f"found in {folder}: {packed.written:,} of {asked} in {catalog}")
     if packed.elsewhere:
         far = counted(packed.elsewhere, "image")
-        typer.echo(
+        say(
             f"{far} with the middle over 5 arcsec from the source, by the headers: do the ids of "
             "catalog and images belong together?"
         )
     if images.left_out:
         files = counted(len(images.left_out), "file")
-        typer.echo(f"{files} left out as masks or weights, such as {images.left_out[0]}")
+        say(f"{files} left out as masks or weights, such as {images.left_out[0]}")
 
 
 @app.command()
@@ -100,4 +100,4 @@ def show(
         ids = ids[rows]
     chosen = cutouts.read(ids)
     draw_mosaic(chosen, output)
-    typer.echo(f"{counted(len(chosen), 'cutout')} drawn in {output}")
+    say(f"{counted(len(chosen), 'cutout')} drawn in {output}")

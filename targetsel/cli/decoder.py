@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from targetsel.cli.terminal import say
+
 app = typer.Typer(
     help="Train a spectral decoder, or import the published one.", no_args_is_help=True
 )
@@ -40,8 +42,8 @@ def train(
     recipe = DecoderRecipe(
         LatentSpace.parse(latents), epochs, batch, one_cycle=one_cycle, seed=seed
     )
-    figures = train_decoder_into(spectra, output, recipe, lambda line: typer.echo(line, err=True))
-    typer.echo(
+    figures = train_decoder_into(spectra, output, recipe, lambda line: say(line, err=True))
+    say(
         f"decoder {recipe.space.name} written to {output}: median |residual| "
         f"{figures['median_residual']:.4f} on {figures['n_held_out']} held-out spectra"
     )
@@ -63,5 +65,5 @@ def import_(
 
     imported = import_decoder(weights, pca, mean_spectrum, output)
     for published, ours in imported.used.items():
-        typer.echo(f"{published} -> {ours}")
-    typer.echo(f"decoder {imported.decoder.space.name} written to {imported.path}")
+        say(f"{published} -> {ours}")
+    say(f"decoder {imported.decoder.space.name} written to {imported.path}")

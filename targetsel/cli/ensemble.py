@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from targetsel.cli.terminal import counted, print_table
+from targetsel.cli.terminal import counted, print_table, say
 from targetsel.errors import EnsembleError, OutputError
 
 app = typer.Typer(
@@ -97,15 +97,15 @@ def import_(
     ensemble.card["name"] = output.name
     ensemble.write(output)
     for note in ensemble.card["imported"]:
-        typer.echo(f"{note['file']}: {len(note['tensors'])} tensors used, none left over")
+        say(f"{note['file']}: {len(note['tensors'])} tensors used, none left over")
         for published, ours in note["tensors"].items():
-            typer.echo(f"  {published} -> {ours}")
+            say(f"  {published} -> {ours}")
     for quantity in ("mean", "std"):
         numbers = ensemble.card["normalisation"][quantity]
-        typer.echo(f"{quantity} of y, z, i, r, g: {', '.join(f'{n:.4g}' for n in numbers)} nMgy")
-    typer.echo(f"normalisation {ensemble.card['normalisation']['origin']}")
-    typer.echo(f"novelty {ensemble.card['novelty']}")
-    typer.echo(f"written to {output}")
+        say(f"{quantity} of y, z, i, r, g: {', '.join(f'{n:.4g}' for n in numbers)} nMgy")
+    say(f"normalisation {ensemble.card['normalisation']['origin']}")
+    say(f"novelty {ensemble.card['novelty']}")
+    say(f"written to {output}")
 
 
 @app.command("fit-novelty")
@@ -147,9 +147,7 @@ def fit_novelty(
     read.novelty = fit_reference(read, store, chosen)
     change_in_place(find_ensemble(ensemble))
     read.write(ensemble, half=read.card.get("half_precision", {}).get("weights", False))
-    typer.echo(
-        f"novelty and support fitted to {counted(len(chosen), 'held-out source')} in {ensemble}"
-    )
+    say(f"novelty and support fitted to {counted(len(chosen), 'held-out source')} in {ensemble}")
 
 
 @app.command("export-onnx")
@@ -179,7 +177,7 @@ def export_onnx(
         raise EnsembleError(
             f"--member {member}: {ensemble} has the members 0 to {len(read.networks) - 1}"
         )
-    typer.echo(f"written to {output}")
+    say(f"written to {output}")
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

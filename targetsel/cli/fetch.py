@@ -15,7 +15,7 @@ from targetsel.cli.options import (
     ParquetOutput,
     RaOption,
 )
-from targetsel.cli.terminal import counted, progress_bar
+from targetsel.cli.terminal import counted, progress_bar, say
 from targetsel.errors import CatalogError, CutoutError, SpectrumError
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def surveys() -> None:
     from targetsel.surveys import registry
 
     for survey in registry.surveys().values():
-        typer.echo(f"{survey.name:<7} {', '.join(survey.offers)}: {survey.title}")
+        say(f"{survey.name:<7} {', '.join(survey.offers)}: {survey.title}")
         options = registry.options_of(survey.cutouts) if survey.cutouts else {}
         for name, option in options.items():
             if name != "url":
                 usual = f"; default: {option.default}" if option.default is not None else ""
                 ending = "; required" if option.required else usual
                 flag = f"--option {registry.written(name)}=..."
-                typer.echo(f"{'':<7} {flag:<25} {option.meaning}{ending}")
+                say(f"{'':<7} {flag:<25} {option.meaning}{ending}")
 
 
 @app.command()
@@ -216,16 +216,14 @@ def _named(options: list[str] | None) -> dict[str, str]:
 def _print_summary(fetched, written: str, output: Path) -> None:
     """Print the outcomes of a fetch, with counts."""
     if fetched.known:
-        typer.echo(f"{fetched.known:>10,}  known from an earlier run")
+        say(f"{fetched.known:>10,}  known from an earlier run")
     for status, count in fetched.statuses.most_common():
-        typer.echo(f"{count:>10,}  {status}")
+        say(f"{count:>10,}  {status}")
     for reason, count in fetched.dropped.items():
-        typer.echo(f"{count:>10,}  rows dropped: {reason}")
-    typer.echo(f"{written} written to {output}")
+        say(f"{count:>10,}  rows dropped: {reason}")
+    say(f"{written} written to {output}")
     if fetched.unfinished:
-        typer.echo(
-            f"{counted(fetched.unfinished, 'source')} failed: run the command again to try again"
-        )
+        say(f"{counted(fetched.unfinished, 'source')} failed: run the command again to try again")
 
 
 def trainingset(
@@ -272,14 +270,14 @@ def trainingset(
         services,
         chosen,
         seed,
-        lambda line: typer.echo(line, err=True),
+        lambda line: say(line, err=True),
     )
     for (step, reason), count in summary.dropped.items():
-        typer.echo(f"{count:>10,}  dropped: {step}: {reason}")
-    typer.echo(f"{summary.ready} of {summary.asked} sources are ready in {output}. Train on them:")
-    typer.echo(
+        say(f"{count:>10,}  dropped: {step}: {reason}")
+    say(f"{summary.ready} of {summary.asked} sources are ready in {output}. Train on them:")
+    say(
         f"targetsel train {output / 'cutouts'} --latents {output / 'latents.parquet'} "
         f"--decoder {output / 'decoder'} --catalog {output / 'catalog.parquet'} -o ENSEMBLE"
     )
     if summary.unfinished:
-        typer.echo(f"{counted(summary.unfinished, 'source')} got no answer: run the command again")
+        say(f"{counted(summary.unfinished, 'source')} got no answer: run the command again")

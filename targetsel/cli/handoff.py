@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from targetsel.cli.options import MagnitudeOption
-from targetsel.cli.terminal import counted, print_table
+from targetsel.cli.terminal import counted, print_table, say
 from targetsel.errors import HandoffError
 from targetsel.handoff.assignment import Assignment, Match, Pointing, groups_of, join
 from targetsel.handoff.export import TOOLS, check, find_tool
@@ -81,23 +81,23 @@ def export(
         TargetList.read(targets, needs_footer=False), tool, settings, output, options
     )
     n = len(done.targets)
-    typer.echo(f"{counted(n, 'target')} for {tool.title} written to {output}")
+    say(f"{counted(n, 'target')} for {tool.title} written to {output}")
     for beside in done.files[1:]:
-        typer.echo(f"  and {beside}")
+        say(f"  and {beside}")
     if done.corrected:
-        typer.echo(
+        say(
             "brightnesses in the file are corrected for Galactic extinction, as in the list: "
             + ", ".join(done.corrected)
         )
     if tool.experimental:
-        typer.echo(
+        say(
             f"experimental: the format was not checked against {tool.title} itself. "
             "Look at the file before you send it."
         )
     if read_back:
         report = check(done.targets, output)
         order = ", priorities" if report.with_priorities else ""
-        typer.echo(
+        say(
             f"read back by {report.reader}: {report.n_targets:,} ids{order} and positions are the "
             f"same (to {report.largest_offset:.5f} arcsec)"
         )
@@ -143,13 +143,11 @@ def import_assignment(
         proposal or (),
     )
     for match in result.matches:
-        typer.echo(_matched(match))
+        say(_matched(match))
     show_assignment(result)
     left = result.left_over()
     left.write(output)
-    typer.echo(
-        f"{len(left):,} of {len(result.targets):,} targets are left over, written to {output}"
-    )
+    say(f"{len(left):,} of {len(result.targets):,} targets are left over, written to {output}")
 
 
 def _matched(match: Match) -> str:
@@ -167,10 +165,10 @@ def show_tools() -> None:
     """Print every tool with its order of priorities and its settings."""
     for tool in TOOLS.values():
         experimental = " (experimental)" if tool.experimental else ""
-        typer.echo(f"{tool.name}: {tool.title}{experimental}")
-        typer.echo(f"    priorities        {_order(tool)}")
+        say(f"{tool.name}: {tool.title}{experimental}")
+        say(f"    priorities        {_order(tool)}")
         for key in tool.settings.model_fields:
-            typer.echo(f"    {key:<17} {tool.settings.meaning(key)}")
+            say(f"    {key:<17} {tool.settings.meaning(key)}")
 
 
 def _order(tool: Tool) -> str:
@@ -247,7 +245,7 @@ def show(targets: TargetList, forecast: PointingForecast) -> None:
     """Print the forecast, target class by target class and priority by priority."""
     instrument = forecast.instrument
     reach = "the whole field" if instrument.patrol is None else f'{instrument.patrol:g}"'
-    typer.echo(
+    say(
         f"SIMULATION, not an assignment: {instrument.title}, {instrument.n_fibers} fibers in a "
         f"{instrument.shape} of {instrument.diameter:g} deg, reach {reach}, separation "
         f'{instrument.separation:g}"'
@@ -259,8 +257,8 @@ def show(targets: TargetList, forecast: PointingForecast) -> None:
         rows.append(_row("all", "", np.ones(len(targets), bool), forecast))
     headings = ("class", "priority", "in list", "in field", "with fiber", "share of field")
     print_table(headings, rows)
-    typer.echo(f"For a real assignment use {instrument.real_tool}.")
-    typer.echo(f"Source of the numbers: {instrument.source}.")
+    say(f"For a real assignment use {instrument.real_tool}.")
+    say(f"Source of the numbers: {instrument.source}.")
 
 
 def _row(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import LinesOption, ScoredArgument, ScoredOutput
+from targetsel.cli.terminal import say
 
 app = typer.Typer(
     help="Show the line table; bring line widths to the convention of a catalog.",
@@ -25,7 +26,7 @@ def show(
     table = LineTable.read(lines) if lines else LineTable.shipped()
     width = max(len(each.name) for each in table.definitions)
     for each in table.definitions:
-        typer.echo(f"{each.name:{width}}  {each.kind:10}  {each.unit:8}  {each.about}")
+        say(f"{each.name:{width}}  {each.kind:10}  {each.unit:8}  {each.about}")
 
 
 @app.command()
@@ -65,7 +66,7 @@ def calibrate(
         ],
     )
     simulated = " (of simulated galaxies)" if found.origin.get("images") == "simulated" else ""
-    typer.echo(f"{len(found.maps)} maps{simulated} in {output}")
+    say(f"{len(found.maps)} maps{simulated} in {output}")
 
 
 @app.command()
@@ -78,4 +79,4 @@ def apply(
     from targetsel.spectra.lines.width_maps import WidthMaps, write_calibrated
 
     added = write_calibrated(scored, WidthMaps.read(maps), output)
-    typer.echo(f"{len(added)} columns added in {output}: {', '.join(added)}")
+    say(f"{len(added)} columns added in {output}: {', '.join(added)}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import ThreadsOption
-from targetsel.cli.terminal import available_cores, counted, number, print_table, progress_bar
+from targetsel.cli.terminal import available_cores, counted, number, print_table, progress_bar, say
 
 REAL = ("real galaxy", "real galaxies")
 
@@ -33,8 +33,8 @@ def mock(
             "--held-out", help="Use only galaxies that no shipped ensemble was trained on."
         ),
     ] = False,
-    show: Annotated[
-        Path | None, typer.Option(help="PNG file for a picture of the first sources.")
+    page: Annotated[
+        Path | None, typer.Option("--show", help="PNG file for a picture of the first sources.")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of worker processes. Default: all cores.")
@@ -49,19 +49,19 @@ def mock(
     varied = Variation.read(variation) if variation is not None else None
     plan = SkyPlan.of(n, seed, find_camera(survey), varied, held_out)
     check_folder(output)
-    if show is not None:
+    if page is not None:
         drawn_from = [output / CUTOUTS, *(output / f"{name}.parquet" for name in TABLES)]
-        check_output(show, drawn_from if variation is None else [*drawn_from, variation])
+        check_output(page, drawn_from if variation is None else [*drawn_from, variation])
     with progress_bar("simulating") as progress:
         write_sky(output, plan, workers or available_cores(), progress)
-    typer.echo(
+    say(
         f"{counted(n, 'mock source')} of {counted(min(n, len(plan.galaxies)), *REAL)} in "
         f"{output}/; images and spectra are simulated, with link {plan.variation.link:g} between "
         "shapes and spectra."
     )
-    if show is not None:
-        drawn = draw_page(output, show)
-        typer.echo(f"{drawn} of them drawn in {show}")
+    if page is not None:
+        drawn = draw_page(output, page)
+        say(f"{drawn} of them drawn in {page}")
 
 
 def demo(
@@ -90,8 +90,8 @@ def demo(
         ],
         n_texts=2,
     )
-    typer.echo(
+    say(
         "Positions, redshifts and magnitudes are real SDSS galaxies; images and spectra are "
         "simulated,\nso these counts show how the code works, not how well it does on the sky."
     )
-    typer.echo(f"catalog, cutouts, truth, scores and target lists are in {folder}/")
+    say(f"catalog, cutouts, truth, scores and target lists are in {folder}/")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import MagnitudeOption, ScoredArgument, ScoredOutput
+from targetsel.cli.terminal import say
 from targetsel.errors import SpectrographError
 
 
@@ -95,9 +96,9 @@ def observe(
     )
     statuses = write_observed(scored, observation, output)
     for status, count in sorted(statuses.items(), key=lambda item: (-item[1], item[0])):
-        typer.echo(f"{count:>10,}  {status}")
+        say(f"{count:>10,}  {status}")
     dust = f"dimmed by dust of '{ebv}'" if ebv else "without Galactic dust"
-    typer.echo(f"{chosen.name}, {asked.time:g} s, lines {dust}; written to {output}")
+    say(f"{chosen.name}, {asked.time:g} s, lines {dust}; written to {output}")
 
 
 def _size(text: str | None, in_fiber: bool) -> str | float:

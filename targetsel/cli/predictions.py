@@ -15,7 +15,7 @@ from targetsel.cli.options import (
     SourceIdOption,
     TruthFileOption,
 )
-from targetsel.cli.terminal import counted
+from targetsel.cli.terminal import counted, say
 
 
 def evaluate(
@@ -43,11 +43,11 @@ def evaluate(
     from targetsel.report.evaluation import PAGE, TABLE, write_evaluation
 
     def tell(done: str) -> None:
-        typer.echo(done, err=True)
+        say(done, err=True)
 
     found = write_evaluation(scored, truth, output, rules or (), claim, tell)
-    typer.echo(f"{len(found.figures):,} figures of merit written to {output / TABLE}")
-    typer.echo(f"page written to {output / PAGE}")
+    say(f"{len(found.figures):,} figures of merit written to {output / TABLE}")
+    say(f"page written to {output / PAGE}")
 
 
 def compare(
@@ -67,7 +67,7 @@ def compare(
 
     check_table_output(output, (scored, spectra), parquet=True)
     n = compare_with(scored, spectra, Ensemble.read(ensemble, calibrated=False), output, seed)
-    typer.echo(f"{counted(n, 'source')} compared with known spectra in {output}")
+    say(f"{counted(n, 'source')} compared with known spectra in {output}")
 
 
 def show(
@@ -91,4 +91,4 @@ def show(
     check_output(output, (scored, cutouts))
     chosen = [Rules.read(each) for each in rules or ()]
     draw_source(scored, id, CutoutStore.open(cutouts), Ensemble.read(ensemble), output, chosen)
-    typer.echo(f"source {id} drawn in {output}")
+    say(f"source {id} drawn in {output}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import EnsembleOption, ParquetOutput, ScoredArgument, SeedOption
-from targetsel.cli.terminal import counted
+from targetsel.cli.terminal import counted, say
 
 app = typer.Typer(
     help="Write spectral priors of sources; update them with measured spectra.",
@@ -68,7 +68,7 @@ def write(
     found = writer(posteriors, output, wanted)
     without = found.n_sources - found.n_priors
     note = f"; {without:,} more have none, see status" if without else ""
-    typer.echo(f"priors of {counted(found.n_priors, 'source')} in {output}{note}")
+    say(f"priors of {counted(found.n_priors, 'source')} in {output}{note}")
 
 
 @app.command()
@@ -101,9 +101,9 @@ def update(
     options = UpdateOptions(seed=seed, calibration=calibration)
     found = update_files(file, spectra, output, known, options)
     for error in found.errors:
-        typer.echo(str(error), err=True)
+        say(str(error), err=True)
     n_good = found.n_spectra - len(found.errors)
-    typer.echo(f"{n_good} of {found.n_spectra} spectra combined with their priors in {output}")
+    say(f"{n_good} of {found.n_spectra} spectra combined with their priors in {output}")
 
 
 @app.command()
@@ -120,4 +120,4 @@ def residual(
     from targetsel.priors.spectral_model import fit_residual
 
     n = fit_residual(spectra, column, ensemble)
-    typer.echo(f"{counted(n, 'spectrum', 'spectra')} fitted, written to {ensemble}")
+    say(f"{counted(n, 'spectrum', 'spectra')} fitted, written to {ensemble}")

@@ -17,7 +17,7 @@ from targetsel.cli.options import (
     both,
     only_scored_file,
 )
-from targetsel.cli.terminal import number, print_table
+from targetsel.cli.terminal import number, print_table, say
 from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.selection.reports.density import density as measure
@@ -58,7 +58,7 @@ def forecast(
         ],
     )
     if known is None:
-        typer.echo("Without a calibration there are no intervals: give --calibration and --truth.")
+        say("Without a calibration there are no intervals: give --calibration and --truth.")
 
 
 def _with_interval(expected: Expectation, form: str) -> str:
@@ -99,14 +99,14 @@ def diff(
         _print_reasons(f"{each.name}: entered, kept out before by", each.entered_by)
         _print_reasons(f"{each.name}: left, kept out now by", each.left_by)
     if are_lists and scored is None:
-        typer.echo("Name the scored catalog with --scored to see which condition did it.")
+        say("Name the scored catalog with --scored to see which condition did it.")
 
 
 def _print_reasons(title: str, reasons: Mapping[str, int]) -> None:
     if reasons:
-        typer.echo(title)
+        say(title)
     for condition, n in reasons.items():
-        typer.echo(f"  {n:>9,}  {condition}")
+        say(f"  {n:>9,}  {condition}")
 
 
 def density(
@@ -142,7 +142,7 @@ def density(
         ],
     )
     which = "that hold a target" if scored is None else f"where {scored} has sources"
-    typer.echo(
+    say(
         f"Densities in HEALPix pixels of nside {nside} {which}; neighbours within {reach:g} arcsec."
     )
 
@@ -175,8 +175,8 @@ def randoms(
     for each in done.classes:
         if each.left_out:
             left_out = ", ".join(each.left_out)
-            typer.echo(f"{each.name}: left out, as points lack the columns: {left_out}")
-    typer.echo(f"{done.n_written:,} of {done.n_points:,} points written to {done.output}")
+            say(f"{each.name}: left out, as points lack the columns: {left_out}")
+    say(f"{done.n_written:,} of {done.n_points:,} points written to {done.output}")
 
 
 def selection_function(
@@ -212,4 +212,4 @@ def selection_function(
             for each in found
         ],
     )
-    typer.echo(f"written to {output} and {map_}")
+    say(f"written to {output} and {map_}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import pyarrow as pa
 import typer
 
 from targetsel.cli.options import ScoredArgument
-from targetsel.cli.terminal import print_table
+from targetsel.cli.terminal import print_table, say, say_error
 from targetsel.documents.document import read_text
 from targetsel.errors import OutputError, RuleError
 from targetsel.rules.bits import BitLock
@@ -45,15 +44,15 @@ def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
         try:
             remarks = remarks_on(Rules.read(name), schema, strange)
         except RuleError as error:
-            print(error, getattr(error, "detail", ""), sep="\n", file=sys.stderr)
+            say_error(error)
             status = 2
             continue
         for remark in remarks:
-            print(remark, remark.detail, sep="\n")
+            say(f"{remark}\n{remark.detail}")
         if remarks:
             status = max(status, 1)
         else:
-            print(f"{find_rules(name)}: no remarks")
+            say(f"{find_rules(name)}: no remarks")
     raise typer.Exit(status)
 
 
@@ -74,7 +73,7 @@ def _known_of(catalog: Path) -> tuple[pa.Schema, float | None]:
 def schema(catalog: ScoredOption = None) -> None:
     """Print the JSON schema of rule files, for completion in editors."""
     found = json_schema(None if catalog is None else _known_of(catalog)[0])
-    print(json.dumps(found, indent=2, ensure_ascii=False))
+    say(json.dumps(found, indent=2, ensure_ascii=False))
 
 
 @app.command()
@@ -96,7 +95,7 @@ def fmt(
         if before == after:
             continue
         changed += 1
-        print(f"{path}: {'would change' if check else 'formatted'}")
+        say(f"{path}: {'would change' if check else 'formatted'}")
         if not check:
             with written_beside(path) as beside:
                 beside.write_text(after, encoding="utf-8", newline="\n")
@@ -132,4 +131,4 @@ def lock(
     if not files:
         raise OutputError(f"{folder}: no rule files here. Name the folder that holds them.")
     rules = Rules.together(Rules.read(path) for path in files)
-    print(f"written to {BitLock.read(folder).updated(rules.classes).write(folder)}")
+    say(f"written to {BitLock.read(folder).updated(rules.classes).write(folder)}")

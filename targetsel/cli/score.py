@@ -17,7 +17,7 @@ from targetsel.cli.options import (
     SeedOption,
     ThreadsOption,
 )
-from targetsel.cli.terminal import available_cores, progress_bar
+from targetsel.cli.terminal import available_cores, progress_bar, say
 from targetsel.errors import CutoutError, EnsembleError
 
 
@@ -62,7 +62,7 @@ def score(
     dec_col: DecOption = None,
     id_col: IdOption = None,
 ) -> None:
-    """Predict spectral latents and line strengths of every source of CATALOG."""
+    """Predict latents and line strengths of every source of CATALOG; resumes if interrupted."""
     from targetsel.imaging.store import CutoutStore
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.scoring.rows import ScoreOptions
@@ -88,22 +88,22 @@ def score(
             progress,
         )
     if scored.changed:
-        typer.echo(f"started anew: an earlier run was of another {' and '.join(scored.changed)}")
+        say(f"started anew: an earlier run was of another {' and '.join(scored.changed)}")
     if scored.n_resumed:
-        typer.echo(f"resumed an earlier run that had finished {scored.n_resumed} chunks")
+        say(f"resumed an earlier run that had finished {scored.n_resumed} chunks")
     n = sum(scored.statuses.values())
-    typer.echo(f"{scored.n_cutouts:,} of {n:,} sources have a cutout in {where}")
+    say(f"{scored.n_cutouts:,} of {n:,} sources have a cutout in {where}")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):
-        typer.echo(f"{count:>10,}  {status}")
+        say(f"{count:>10,}  {status}")
     if read.calibration:
-        typer.echo(f"posteriors {read.calibration.summary}")
+        say(f"posteriors {read.calibration.summary}")
     if known := scored.support.summary:
-        typer.echo(
+        say(
             f"{known['share']:.1%} of them have support: training sources of such magnitude, "
             f"colour and size. The {known['held_out']:,} held-out ones represent them as well as "
             f"{known['effective']:,.0f} sources drawn from them would"
         )
-    typer.echo(f"written to {scored.output}")
+    say(f"written to {scored.output}")
 
 
 def restore(
@@ -123,7 +123,7 @@ def restore(
     from targetsel.scored.restoring import restore as restored
 
     n = restored(scored, original, output)
-    typer.echo(f"{n:,} sources, all of them in {original}, written to {output}")
+    say(f"{n:,} sources, all of them in {original}, written to {output}")
 
 
 def default_output(catalog: Path) -> Path:

@@ -16,7 +16,7 @@ from targetsel.cli.options import (
     TruthOption,
     both,
 )
-from targetsel.cli.terminal import counted, number, print_table
+from targetsel.cli.terminal import counted, number, print_table, say
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.selection.reports.explain import explain as explain_source
 from targetsel.selection.reports.tuning import tune as find_bound
@@ -76,17 +76,17 @@ def select(
         ],
     )
     for condition, n in found.left_out.items():
-        typer.echo(f"{condition}: leaves out {counted(n, 'source')}")
+        say(f"{condition}: leaves out {counted(n, 'source')}")
     where = f"written to {found.output}" if found.output else "chosen; nothing was written"
     sources, targets = counted(found.n_sources, "source"), counted(found.n_targets, "target")
-    typer.echo(f"{targets} of {sources} {where}")
+    say(f"{targets} of {sources} {where}")
 
 
 def funnel(rules: RulesOption, scored: FoundScoredArgument) -> None:
     """Count, condition by condition, the sources that pass RULES."""
     headings = ("passes alone", "cumulatively", "missing", "only this rejects")
     for each in count(Rules.read(rules), scored):
-        typer.echo(f"{each.name}: {each.n_passed:,} of {counted(each.n_sources, 'source')}")
+        say(f"{each.name}: {each.n_passed:,} of {counted(each.n_sources, 'source')}")
         print_table(
             ("  condition", *headings),
             [(f"  {row.condition}", *(f"{n:,}" for n in row.counts)) for row in each.rows],
@@ -100,7 +100,7 @@ def explain(
 ) -> None:
     """Show every condition of RULES for one source: value, threshold, margin and probability."""
     for each in explain_source(Rules.read(rules), id, scored):
-        typer.echo(f"{each.name}: {each.verdict}")
+        say(f"{each.name}: {each.verdict}")
         print_table(
             ("  condition", "is", "value", "threshold", "margin (sigma)", "P"),
             [
@@ -126,13 +126,13 @@ def tune(
     """Find the bound of a class that gives no more than TARGETS sources."""
     found = find_bound(Rules.read(rules), class_, targets, scored)
     if found.written is not None:
-        typer.echo(f"now:   {found.text} {found.written}: {counted(found.n_written, 'source')}")
+        say(f"now:   {found.text} {found.written}: {counted(found.n_written, 'source')}")
     bound = f"{found.text} {found.operator}"
     if found.n_members:
         members = counted(found.n_members, "source")
-        typer.echo(f"tuned: {bound} {found.threshold!r}: {members}")
+        say(f"tuned: {bound} {found.threshold!r}: {members}")
     if found.n_tied:
         members = counted(found.n_members + found.n_tied, "source")
-        typer.echo(f"next:  {bound} {found.next_threshold!r}: {members}")
+        say(f"next:  {bound} {found.next_threshold!r}: {members}")
     elif found.n_members < targets:
-        typer.echo("No bound gives more: the other conditions let no more sources through.")
+        say("No bound gives more: the other conditions let no more sources through.")

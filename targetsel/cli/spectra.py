@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import typer
 
 from targetsel.cli.options import DecoderOption, EnsembleOption, LinesOption, ParquetOutput
+from targetsel.cli.terminal import say
 from targetsel.errors import OutputError, SpectrumError
 from targetsel.version import __version__
 
@@ -65,9 +66,9 @@ def encode(
         "latent_space": network.space.name,
     }
     write_table(table(attempts, network.n_latents), output, footer)
-    typer.echo(f"{len(encoded)} of {len(attempts)} spectra encoded in {output}")
+    say(f"{len(encoded)} of {len(attempts)} spectra encoded in {output}")
     if picture is not None:
-        typer.echo(f"{draw_spectra(encoded, picture)} of them drawn in {picture}")
+        say(f"{draw_spectra(encoded, picture)} of them drawn in {picture}")
 
 
 @app.command()
@@ -98,7 +99,7 @@ def measure(
     measured = _usable(attempts)
     footer = {"code_version": __version__, "ew_sign": ew_sign, "indices": table.names}
     write_table(strengths_table(attempts, table, ew_sign), output, footer)
-    typer.echo(f"{len(measured)} of {len(attempts)} spectra measured in {output}")
+    say(f"{len(measured)} of {len(attempts)} spectra measured in {output}")
 
 
 def _usable(attempts: Sequence[Attempt[T]]) -> list[T]:
@@ -107,5 +108,5 @@ def _usable(attempts: Sequence[Attempt[T]]) -> list[T]:
     if errors and len(errors) == len(attempts):
         raise errors[0]
     for error in errors:
-        typer.echo(str(error), err=True)
+        say(str(error), err=True)
     return [each.result for each in attempts if not isinstance(each.result, SpectrumError)]

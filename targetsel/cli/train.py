@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from targetsel.cli.score import Device, chosen_device
-from targetsel.cli.terminal import available_cores
+from targetsel.cli.terminal import available_cores, say, visible
 
 if TYPE_CHECKING:
     from targetsel.training.members import MemberProgress
@@ -101,7 +101,7 @@ def train(
     with _Live(plan.members) as report:
         card = train_into(output, inputs.store, inputs.labels, plan, inputs.decoder, report)
     rmse = card["validation"]["rmse"]
-    typer.echo(
+    say(
         f"written to {output}: RMSE of standardised latents {rmse['value']:.4f} "
         f"({rmse['low']:.4f} to {rmse['high']:.4f}) on {card['validation']['on']}"
     )
@@ -132,7 +132,7 @@ class _Live:
 
     def _show(self, message: str | MemberProgress) -> None:
         if isinstance(message, str):
-            self.bars.console.print(message, highlight=False, markup=False)
+            self.bars.console.print(visible(message), highlight=False, markup=False)
         elif self.is_terminal:
             progress = message.progress
             minutes, seconds = divmod(round(progress.remaining), 60)
@@ -142,4 +142,4 @@ class _Live:
                 description=f"{progress}, {minutes}:{seconds:02d} left",
             )
         elif message.progress.whole:
-            typer.echo(str(message), err=True)
+            say(str(message), err=True)

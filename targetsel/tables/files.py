@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import platform
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
@@ -101,15 +102,31 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
         raise OutputError(f"{path}: is {what}; expected a file's name. Choose another name.")
     if _is_input(path):
         raise OutputError(f"{path}: is read by the same command. Choose another name.")
+    inputs = list(inputs)
     for each in inputs:
         note_input(each)
-        if path.resolve() == each.resolve() or (path.exists() and _same_file(path, each)):
-            raise OutputError(f"{path}: is read by the same command. Choose another name.")
-        if each.is_dir() and each.resolve() in path.resolve().parents:
-            raise OutputError(
-                f"{path}: lies in the folder {each}, which is read by the same command. "
-                "Choose another place."
-            )
+    check_apart([path], inputs)
+
+
+def check_apart(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
+    """Refuse results that would take the place of an input or of each other, or lie in an input.
+
+    Raises
+    ------
+    OutputError
+    """
+    for path in outputs:
+        for each in inputs:
+            if _same_file(path, each):
+                raise OutputError(f"{path}: is read by the same command. Choose another name.")
+            if each.is_dir() and each.resolve() in path.resolve().parents:
+                raise OutputError(
+                    f"{path}: lies in the folder {each}, which is read by the same command. "
+                    "Choose another place."
+                )
+    for one, other in itertools.combinations(outputs, 2):
+        if _same_file(one, other):
+            raise OutputError(f"{one}: is to be written twice. Choose another name for one.")
 
 
 def table_format(path: Path) -> str:
@@ -159,9 +176,10 @@ def check_table_output(path: Path, inputs: Iterable[Path] = (), parquet: bool = 
 
 
 def _same_file(path: Path, other: Path) -> bool:
+    """Whether two paths are of one file, under whatever names, or would be."""
     with contextlib.suppress(OSError):
         return path.samefile(other)
-    return False
+    return path.resolve() == other.resolve()
 
 
 def make_folder(folder: Path) -> None:
