@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -66,7 +67,7 @@ class Membership:
     @staticmethod
     def concatenate(pieces: list[Membership]) -> Membership:
         """One membership of all rows, in the order of the pieces; there is at least one."""
-        arrays = {
+        arrays: dict[str, Any] = {
             name: np.concatenate([getattr(piece, name) for piece in pieces])
             for name in ("target_id", *_MATRICES)
         }

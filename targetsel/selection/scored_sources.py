@@ -108,10 +108,15 @@ class ScoredSources(ScoredFile):
         def members(groups: list[int]) -> tuple[np.ndarray, list[Membership]]:
             rows = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in groups])
             rows = rows if numbers is None else numbers[rows]
+            pixels, pieces = [np.empty(0, dtype=np.int64)], []
             with self.again() as file:
                 whole = _Rows(file, groups, len(rows))
-                pieces = list(self._members(classes, counters, columns, whole, rows))
-                return whole.column("_healpix_29").to_numpy(zero_copy_only=False), pieces
+                for start in range(0, len(rows), ROWS_PER_READ):
+                    part = whole.slice(start, ROWS_PER_READ)
+                    pixels.append(part.column("_healpix_29").to_numpy(zero_copy_only=False))
+                    numbered = rows[start : start + ROWS_PER_READ]
+                    pieces += self._members(classes, counters, columns, part, numbered)
+            return np.concatenate(pixels), pieces
 
         groups = (
             group
@@ -148,21 +153,19 @@ class ScoredSources(ScoredFile):
         classes: Sequence[ClassFormulas],
         counters: Sequence[ConditionCounter],
         columns: list[str],
-        whole: _Rows,
+        rows: _Rows,
         numbers: np.ndarray,
-    ) -> Iterator[Membership]:
-        """The membership of the selected sources of some row groups, whose rows have `numbers`."""
-        for start in range(0, len(numbers), ROWS_PER_READ):
-            rows = whole.slice(start, ROWS_PER_READ)
-            sources = Sources(rows)
-            selected = np.stack([each.passing(sources) for each in counters], axis=1)
-            chosen = np.flatnonzero(selected.any(axis=1))
-            if len(chosen):
-                block = rows.table(columns).take(pa.array(chosen))
-                ids = numbers[start + chosen]
-                if self._serve:
-                    ids = block.column(self.names["source_id"]).cast(pa.int64()).to_numpy()
-                yield membership_of(selected[chosen], classes, block, ids)
+    ) -> list[Membership]:
+        """The membership of the selected of some sources, which have these numbers, if any are."""
+        sources = Sources(rows)
+        selected = np.stack([each.passing(sources) for each in counters], axis=1)
+        chosen = np.flatnonzero(selected.any(axis=1))
+        if not len(chosen):
+            return []
+        block, ids = rows.table(columns).take(pa.array(chosen)), numbers[chosen]
+        if self._serve:
+            ids = block.column(self.names["source_id"]).cast(pa.int64()).to_numpy()
+        return [membership_of(selected[chosen], classes, block, ids)]
 
     # --- ids ---
 
@@ -221,28 +224,59 @@ class ScoredSources(ScoredFile):
 
 
 class _Rows:
-    """Rows of some row groups. A column is read on first use, and then kept."""
+    """Rows of some row groups, slice after slice. A column of a slice is read on first use."""
 
     def __init__(self, file: ScoredFile, groups: list[int], num_rows: int) -> None:
         self.schema = file.schema
         self.num_rows = num_rows
         self._file, self._groups = file, groups
         self._start = 0
-        self._known: dict[str, pa.Array] = {}
+        self._known: dict[str, pa.Array] = {}  # columns of this slice
+        self._whole: dict[str, pa.Array] = {}  # and of all, as far as they have been read; of
+        self._streams: dict[str, _Stream] = {}  # large row groups only piece by piece
+        self._is_large = num_rows > ROWS_PER_READ
 
     def slice(self, start: int, length: int) -> _Rows:
-        """These of the rows; what is read for one slice is read for all."""
+        """These of the rows, which follow those of the slice before."""
         part = copy.copy(self)
-        part._start, part.num_rows = self._start + start, min(length, self.num_rows - start)
+        part._start, part.num_rows = start, min(length, self.num_rows - start)
+        part._known = {}
         return part
 
     def column(self, name: str) -> pa.Array:
         if name not in self._known:
-            self._known[name] = self._file.column(name, self._groups)
-        return self._known[name].slice(self._start, self.num_rows)
+            if self._is_large:
+                if name not in self._streams:
+                    self._streams[name] = _Stream(self._file, self._groups, name)
+                self._known[name] = self._streams[name].rows(self._start, self.num_rows)
+            else:
+                if name not in self._whole:
+                    self._whole[name] = self._file.column(name, self._groups)
+                self._known[name] = self._whole[name].slice(self._start, self.num_rows)
+        return self._known[name]
 
     def table(self, names: list[str]) -> pa.Table:
         return pa.table([self.column(name) for name in names], schema=self._file.layout(names))
+
+
+class _Stream:
+    """One column of some row groups, read from its beginning to its end."""
+
+    def __init__(self, file: ScoredFile, groups: list[int], name: str) -> None:
+        self._pieces = (table.column(0) for table in file.tables([name], ROWS_PER_READ, groups))
+        self._piece, self._first = next(self._pieces), 0  # and the number of its first row
+
+    def rows(self, start: int, n: int) -> pa.Array:
+        """These rows, none of which comes before those asked for last."""
+        found = []
+        while True:
+            behind = self._first + len(self._piece)
+            if start < behind:
+                found.append(self._piece.slice(start - self._first, n))
+                start, n = start + len(found[-1]), n - len(found[-1])
+            if n == 0:
+                return in_one_piece(pa.chunked_array([c for each in found for c in each.chunks]))
+            self._piece, self._first = next(self._pieces), behind
 
 
 class ScoredCatalog:

@@ -7,7 +7,8 @@ broadcasts. NaN stands for missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any, Protocol, TypeVar
 
@@ -134,12 +135,13 @@ class Sources:
     def posterior(self) -> ProxyPosterior:
         """The joint posterior of the proxies; each proxy's is read when it is asked for."""
         schema = self._whole.schema
+        columns = copy.copy(self)  # the posterior of this one, kept in it, would be a circle
         quantiles = {
-            name: partial(self._matrix, name + QUANTILES, len(NORMAL_SCORES))
+            name: partial(columns._matrix, name + QUANTILES, len(NORMAL_SCORES))
             for name in proxy_names(schema)
         }
         correlation = {
-            (other, name): partial(self._matrix, name + CORRELATION, len(others), place)
+            (other, name): partial(columns._matrix, name + CORRELATION, len(others), place)
             for name, others in correlated(schema).items()
             for place, other in enumerate(others)
         }
@@ -153,23 +155,26 @@ class Sources:
 _Key = TypeVar("_Key")
 
 
-class _WhenAsked(dict[_Key, np.ndarray]):
+class _WhenAsked(Mapping[_Key, np.ndarray]):
     """Arrays that `makers` give, computed on first use and then kept."""
 
     def __init__(self, makers: Mapping[_Key, Callable[[], np.ndarray]]) -> None:
-        super().__init__()
         self._makers = makers
+        self._known: dict[_Key, np.ndarray] = {}
 
-    def __missing__(self, key: _Key) -> np.ndarray:
-        return self.setdefault(key, self._makers[key]())
+    def __getitem__(self, key: _Key) -> np.ndarray:
+        if key not in self._known:
+            self._known[key] = self._makers[key]()
+        return self._known[key]
 
     def __contains__(self, key: object) -> bool:
         return key in self._makers
 
-    def items(self) -> ItemsView[_Key, np.ndarray]:
-        for key in self._makers:
-            self[key]
-        return super().items()
+    def __iter__(self) -> Iterator[_Key]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 def blocks_of(table: pa.Table, rows: int = ROWS_AT_A_TIME) -> Iterator[Sources]:

@@ -359,7 +359,7 @@ def _region_of_shape(shape: Any) -> Region:
         for end in ends
     ]
     place = shape.center.icrs
-    outer, *inner = (make(place.ra.deg, place.dec.deg, *size, angle) for size in sizes)
+    outer, *inner = (make(place.ra.deg, place.dec.deg, x, y, angle) for x, y in sizes)
     return outer.without(Region.union(inner))
 
 

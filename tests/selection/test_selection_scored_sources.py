@@ -1,5 +1,8 @@
 """A scored file read in parts gives what the whole would give."""
 
+import gc
+import weakref
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +16,7 @@ from targetsel.selection import scored_sources as module
 from targetsel.selection.funnel import ConditionCounter
 from targetsel.selection.scored_sources import ScoredSources
 from targetsel.selection.select import select
+from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import columns_needed
 from targetsel.tables.parquet import read_footer, write_table
 from tests.selection.scored_by_hand import scored_table
@@ -83,6 +87,24 @@ def rewritten(folder, table: pa.Table, **options):
 def test_row_groups_make_no_difference(written, rows, statistics):
     found = rewritten(written, catalog(), row_group_size=rows, write_statistics=statistics)
     assert found == (written / "a.targets.parquet").read_bytes()
+
+
+def test_large_row_groups_are_read_in_slices_to_the_same_end(written, monkeypatch):
+    monkeypatch.setattr(module, "ROWS_PER_READ", 700)
+    found = rewritten(written, catalog(), row_group_size=3000)
+    assert found == (written / "a.targets.parquet").read_bytes()
+
+
+def test_sources_go_as_soon_as_they_are_not_needed():
+    gc.disable()
+    try:
+        sources = Sources(catalog().slice(0, 10))
+        assert len(sources.posterior.knots("ew_halpha")) == 10
+        left = weakref.ref(sources)
+        del sources
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_order_of_the_rows_makes_no_difference(written):

@@ -137,10 +137,10 @@ def test_missing_foreign_and_damaged_files_are_named(scored_file, tmp_path):
         select(tmp_path / "text", RULES, out)
     whole = scored_file.read_bytes()
     (tmp_path / "short").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CatalogError, match="short: not a Parquet file, or cut short"):
+    with pytest.raises(CatalogError, match="short: not a Parquet file, or damaged or cut short"):
         select(tmp_path / "short", RULES, out)
     (tmp_path / "holed").write_bytes(whole[:200] + bytes(3000) + whole[3200:])
-    with pytest.raises(CatalogError, match="holed: damaged"):
+    with pytest.raises(CatalogError, match="holed: not a Parquet file, or damaged"):
         select(tmp_path / "holed", RULES, out)
     write_table(pa.table({"a": [1]}), tmp_path / "plain.parquet")
     with pytest.raises(CatalogError, match="no column 'source_id', so it is not a scored file"):
