@@ -89,7 +89,7 @@ class TrainingSpectra:
     @classmethod
     def _on_grid(cls, arrays: Arrays, path: Path) -> TrainingSpectra:
         name = arrays.find("flux")
-        flux = np.asarray(arrays.values[name]) if name else np.zeros(0)
+        flux: np.ndarray = np.asarray(arrays.values[name]) if name else np.zeros(0)
         if flux.ndim != 2 or flux.shape[1] != N_PIXELS:
             raise SpectrumError(
                 f"{path}: has no redshift, so 'flux' must have shape (N, {N_PIXELS}) on the "
