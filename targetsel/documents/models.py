@@ -48,6 +48,7 @@ _QUANTITY = re.compile(
 )
 _NUMERIC = ("int_", "float_", "finite_", "greater_", "less_")  # pydantic's names of faults
 _NO_MAP = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
+MOST_FAULTS = 200  # of those in a file, to choose the first from
 _NO_LIST = ("list_type", "tuple_type", "set_type")
 
 
@@ -311,7 +312,10 @@ def validate(tree: Node, model: type[M]) -> M:
         return model.model_validate(tree)
     except ValidationError as faults:
         place, message = min(
-            (_located_message(model, tree, fault) for fault in faults.errors(include_url=False)),
+            (
+                _located_message(model, tree, fault)
+                for fault in faults.errors(include_url=False)[:MOST_FAULTS]
+            ),
             key=lambda each: (not each[1].startswith("unknown key"), each[0].line, each[0].column),
         )
         raise place.error(message) from None
@@ -351,7 +355,10 @@ def validate_values(
 
 def _first(model: type[BaseModel], faults: ValidationError) -> str:
     """The message of the first fault in values without locations; unknown keys come first."""
-    told = [_located_message(model, None, fault)[1] for fault in faults.errors(include_url=False)]
+    told = [
+        _located_message(model, None, fault)[1]
+        for fault in faults.errors(include_url=False)[:MOST_FAULTS]
+    ]
     return shortened(min(told, key=lambda each: not each.startswith("unknown key")))
 
 

@@ -20,7 +20,25 @@ from targetsel.expressions.units import Unit
 
 @dataclass(frozen=True)
 class Formula:
-    """A number or a condition."""
+    """A number or a condition.
+
+    Formulas share parts: a class left out by ``unless`` is a part of every class that names it.
+    So a hash is calculated once, and `walk` comes by every part once; else a file of a few dozen
+    classes would take for ever.
+    """
+
+    def __init_subclass__(cls) -> None:
+        cls.__hash__ = Formula._known_hash  # type: ignore[method-assign]
+
+    def _known_hash(self) -> int:
+        if "_hash" not in self.__dict__:
+            values = tuple(getattr(self, each.name) for each in fields(self) if each.compare)
+            self.__dict__["_hash"] = hash((type(self), values))
+        return self.__dict__["_hash"]
+
+    def __getstate__(self) -> dict[str, object]:
+        # Hashes of text differ between processes.
+        return {name: value for name, value in self.__dict__.items() if name != "_hash"}
 
     @property
     def children(self) -> tuple[Formula, ...]:
@@ -209,10 +227,14 @@ def negated(condition: Formula) -> Formula:
 
 
 def walk(formula: Formula) -> Iterator[Formula]:
-    """The formula and all formulas below it."""
-    yield formula
-    for child in formula.children:
-        yield from walk(child)
+    """The formula and all formulas below it, each once."""
+    waiting, seen = [formula], set()
+    while waiting:
+        part = waiting.pop()
+        if id(part) not in seen:
+            seen.add(id(part))
+            yield part
+            waiting += reversed(part.children)
 
 
 def columns(formula: Formula) -> set[ColumnValue]:
@@ -234,16 +256,21 @@ def conjuncts(condition: Formula) -> list[Formula]:
 
 def with_values(formula: Formula, values: Mapping[Formula, float]) -> Formula:
     """The formula with these parts of it, such as quantiles of the catalog, replaced by numbers."""
-    if formula in values:
-        return Constant(values[formula])
-    changed: dict[str, Formula | tuple[Formula, ...]] = {}
-    for each in fields(formula):
-        part = getattr(formula, each.name)
-        if isinstance(part, Formula):
-            changed[each.name] = with_values(part, values)
-        elif isinstance(part, tuple) and part and isinstance(part[0], Formula):
-            changed[each.name] = tuple(with_values(item, values) for item in part)
-    return replace(formula, **changed) if changed else formula
+    done: dict[Formula, Formula] = {part: Constant(value) for part, value in values.items()}
+
+    def replaced(part: Formula) -> Formula:
+        if part not in done:
+            changed: dict[str, Formula | tuple[Formula, ...]] = {}
+            for each in fields(part):
+                inner = getattr(part, each.name)
+                if isinstance(inner, Formula):
+                    changed[each.name] = replaced(inner)
+                elif isinstance(inner, tuple) and inner and isinstance(inner[0], Formula):
+                    changed[each.name] = tuple(replaced(item) for item in inner)
+            done[part] = replace(part, **changed) if changed else part
+        return done[part]
+
+    return replaced(formula) if values else formula
 
 
 # --- claims of a class about its members ---------------------------------------------------------

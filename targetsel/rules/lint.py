@@ -23,6 +23,7 @@ from targetsel.scored.columns import CATALOG, scored_columns
 from targetsel.tables.columns import schema_of
 
 STRANGE = 0.01  # `typicality` below this: images stranger than nearly all of the training set
+MOST_NAMES = 1000  # that are compared with the names of columns
 _COMPARISONS = ("compare", "between", "in")
 _CONDITION_IN_COMMENT = re.compile(r"\s#.*\b[A-Za-z_]\w*\s*(<=?|>=?|==|!=)\s*[-.\d]")
 
@@ -74,7 +75,7 @@ def lint(
         remarks += _without_uncertainty(target_class, columns)
         remarks += _extrapolation(formulas, strange)
         remarks += _separate_bounds(formulas)
-        remarks += _misspelt_names(target_class, columns)
+    remarks += _misspelt_names(rules, columns)
     remarks += _unlocked_bits(rules)
     return sorted(set(remarks), key=lambda each: (each.place.file, each.place.line))
 
@@ -152,10 +153,11 @@ def _outside_p(node: Node, define) -> Iterator[Branch]:
 
 def _extrapolation(formulas: ClassFormulas, strange: float | None) -> Iterator[Remark]:
     """Probabilities of sources that may be unlike any in the training set."""
-    names = {column.name for each in formulas.where for column in f.columns(each)}
+    names = {column.name for column in f.columns(f.All(formulas.where))}
     for condition in formulas.conditions:
-        uses_p = any(isinstance(part, f.Probability) for part in f.walk(condition.formula))
-        if uses_p and condition.step == "where" and "typicality" not in names:
+        if condition.step != "where" or "typicality" in names:
+            continue
+        if any(isinstance(part, f.Probability) for part in f.walk(condition.formula)):
             share = "" if strange is None else f" ({strange:.2%} of this catalog)"
             yield Remark(
                 condition.place,
@@ -183,20 +185,23 @@ def _separate_bounds(formulas: ClassFormulas) -> Iterator[Remark]:
         )
 
 
-def _misspelt_names(target_class: TargetClass, columns: CatalogColumns) -> Iterator[Remark]:
+def _misspelt_names(rules: Rules, columns: CatalogColumns) -> Iterator[Remark]:
     """Names that resemble those of columns of every scored file, without a catalog to check."""
     if not isinstance(columns, UnseenColumns):
         return
-    define = target_class.preamble.define
     long_names = [name for name in columns.names if len(name) > 4]  # `ra` is close to too many
-    nodes = [*target_class.where, *define.values()]
-    nodes += [target_class.rank] if target_class.rank is not None else []
-    for node in nodes:
-        for part in walk(node):
-            if isinstance(part, NameNode) and part.name not in (*columns.names, *define):
-                hint = did_you_mean(part.name, long_names)
-                if hint:
-                    yield Remark(part.place, f"not every scored file has '{part.name}'.{hint}")
+    hints = dict.fromkeys(columns.names, "")
+    for each in rules.classes:
+        define = each.preamble.define
+        nodes = [*each.where, *define.values(), *([each.rank] if each.rank is not None else [])]
+        for part in (part for node in nodes for part in walk(node)):
+            if not isinstance(part, NameNode) or part.name in define:
+                continue
+            if part.name not in hints:
+                known = long_names if len(hints) < MOST_NAMES else []
+                hints[part.name] = did_you_mean(part.name, known)
+            if hint := hints[part.name]:
+                yield Remark(part.place, f"not every scored file has '{part.name}'.{hint}")
 
 
 def _unlocked_bits(rules: Rules) -> Iterator[Remark]:

@@ -45,6 +45,7 @@ from targetsel.rules.functions import FUNCTIONS, parse
 from targetsel.sky.footprint import Footprint, Nside
 
 SCHEMA = "targetsel/rules/v1"
+MAX_CONDITIONS = 1000  # of one class
 HIGHEST = 62  # bit 63 is the sign bit of int64
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
@@ -197,9 +198,9 @@ class TargetClass(DocumentModel):
     )
     where: Annotated[
         tuple[Expression, ...],
-        Field(min_length=1),
+        Field(min_length=1, max_length=MAX_CONDITIONS),
         OneOrMany(),
-        Expected("at least one condition"),
+        Expected(f"1 to {MAX_CONDITIONS} conditions"),
     ] = Field(description="Conditions that must all be true.")
     unless: Annotated[tuple[PlacedText, ...], OneOrMany()] = Field(
         default=(), description="Classes above this one whose members are none of this class."

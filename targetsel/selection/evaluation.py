@@ -12,6 +12,7 @@ quasi-random draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtr
@@ -35,7 +36,6 @@ ROWS_OF_DRAWS = 16  # rows drawn at a time: half a MiB per proxy, which stays in
 SETTLED = 1e-6  # bounds on a probability that are no further apart are its value
 FEW = 8  # when fewer than one source in so many is left, those are copied out
 
-EXACT = 2**53  # whole numbers up to this are float64s
 # A proxy, an operator and the limit it is compared with, a number without predicted quantities.
 Bound = tuple[str, str, f.Formula]
 
@@ -65,7 +65,9 @@ def value(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
 def _check_exact(column: f.ColumnValue, sources: Sources | DrawnSources) -> None:
     """Refuse to calculate with whole numbers that float64 does not hold exactly, such as ids."""
     integers, known = sources.integers(column)
-    if (known & ((integers > EXACT) | (integers < -EXACT))).any():
+    with np.errstate(invalid="ignore"):
+        as_floats = integers.astype(np.float64).astype(integers.dtype)
+    if (known & (as_floats != integers)).any():
         raise CatalogError(
             f"column '{column.name}' has whole numbers beyond 2^53, with which rules cannot "
             f"calculate exactly. Compare it as it is, e.g. {column.name} == 5."
@@ -74,7 +76,7 @@ def _check_exact(column: f.ColumnValue, sources: Sources | DrawnSources) -> None
 
 def holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
     """Whether the condition is true for every source; false where it is false or unknown."""
-    if isinstance(sources, DrawnSources) or not sources.is_whole:
+    if isinstance(sources, DrawnSources):
         return _holds(formula, sources)
     if formula not in sources.outcomes:  # classes share conditions
         sources.outcomes[formula] = _holds(formula, sources)
@@ -183,6 +185,7 @@ def all_hold(conditions: Iterable[f.Formula], sources: Sources) -> np.ndarray:
     return mask
 
 
+@lru_cache(maxsize=4096)
 def cost(formula: f.Formula) -> int:
     """Relative cost of a condition: 0 to compare, 1 to look up, 2 to integrate a posterior."""
     parts = list(f.walk(formula))

@@ -1,5 +1,7 @@
 """Advice on rules that are valid."""
 
+import time
+
 import pyarrow as pa
 import pytest
 
@@ -194,3 +196,21 @@ def test_no_column_is_a_number_and_a_condition(first, second, kinds):
 def test_values_of_other_languages_are_no_columns(text, hint):
     with pytest.raises(RuleError, match=f"is not a column: .*{hint}".replace("(x)", ".x.")):
         Rules.parse(rule_text(text))
+
+
+def test_many_classes_that_leave_out_all_above_them_are_checked_at_once():
+    text = "schema: targetsel/rules/v1\nname: many\nclasses:\n"
+    for k in range(62):
+        above = ", ".join(f"A{i}" for i in range(k))
+        where = f"[support, masked_fraction > 0.{k:02d}]"
+        text += f"  A{k}: {{bit: {k}, priority: 1, where: {where}, unless: [{above}]}}\n"
+    rules = Rules.parse(text)
+    start = time.process_time()
+    assert lint(rules) == []
+    assert len(plan(rules, SCORED).classes) == 62
+    assert time.process_time() - start < 5
+
+
+def test_class_of_too_many_conditions_is_refused():
+    with pytest.raises(RuleError, match="where is a list; expected 1 to 1000 conditions"):
+        Rules.parse(rule_text(*["rmag < 20"] * 1001))

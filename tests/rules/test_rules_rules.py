@@ -215,7 +215,7 @@ def test_fault_in_the_file_is_named_with_its_place(old, new, expected):
         (GOOD.split("classes")[0] + "classes: {}", "there are no classes; add at least one"),
         (
             GOOD.replace("where: rmag < 21", "where: []"),
-            "where is empty; expected at least one condition",
+            "where is empty; expected 1 to 1000 conditions",
         ),
     ],
 )

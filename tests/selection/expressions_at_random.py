@@ -60,7 +60,7 @@ def awkward_table(seed: int, rows: int = TABLE_ROWS) -> pa.Table:
         "_healpix_29": pa.array(np.sort(rng.integers(0, 12 * 4**29, rows))),
         **{name: floats(np.float64) for name in DOUBLES},
         **{name: floats(np.float32) for name in SINGLES},
-        "i": integers(np.int64, 2**53, 2**53 + 1, -(2**62)),
+        "i": integers(np.int64, 2**53, 2**53 + 2, -(2**62)),  # which floats hold
         "j": integers(np.int32, -(2**31), 2**31 - 1),
         "k": integers(np.uint8, 0, 255),
         "b": pa.array(rng.random(rows) < 0.5, mask=rng.random(rows) < 0.2),
