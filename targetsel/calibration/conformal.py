@@ -24,7 +24,12 @@ SMALLEST_STEP = 1e-9  # least difference of neighbouring quantiles, so that each
 
 
 def _finite(values: object) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float64)
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError(
+            "an array is not of numbers, or they are not in rows of one length"
+        ) from None
     if not np.isfinite(array).all():
         raise ValueError("an array has a value that is no finite number")
     return array

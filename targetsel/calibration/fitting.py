@@ -16,7 +16,7 @@ from targetsel.calibration.latents import INTERVAL, LatentCalibration
 from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.measurements import MAGNITUDE
-from targetsel.scored.file import ScoredFile
+from targetsel.scored.file import RESTORE, ScoredFile
 from targetsel.scored.known_sources import KnownSources
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.lines import BPT_PROXIES, PROXIES, bpt_probabilities, measure
@@ -25,7 +25,7 @@ from targetsel.statistics.resampling import effective_size
 from targetsel.tables.columns import matrix
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import uniform
-from targetsel.tables.parquet import read_footer, says_simulated
+from targetsel.tables.parquet import footer_in, says_simulated
 from targetsel.version import __version__
 
 Progress = Callable[[int, int], None]
@@ -80,8 +80,13 @@ def calibrate(
         ensemble or calibrated already.
     """
     known = read_known(scored, truth, ensemble)
-    options = read_footer(scored)["options"]
-    seed, n_draws = options["seed"], options["n_draws"]
+    options = footer_in(known.scored.schema.metadata).get("options")
+    try:
+        seed, n_draws = int(options["seed"]), int(options["n_draws"])
+    except (KeyError, TypeError, ValueError):
+        raise CatalogError(
+            f"{scored}: its footer does not say with what seed and draws it was scored. {RESTORE}"
+        ) from None
     checked = uniform(known.group, 0, "calibration")[:, 0] < CHECKED_SHARE
     fitted, others = known.take(~checked), known.take(checked)
     _check_size(truth, fitted, others)

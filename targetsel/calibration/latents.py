@@ -37,8 +37,10 @@ def _deviations(value: Any) -> Any:
         return value
     try:
         return Deviations.from_card(value, np.shape(value["offset"])[-1])
-    except (KeyError, TypeError, IndexError) as error:
+    except KeyError as error:
         raise ValueError(f"the deviations lack {error}") from None
+    except (TypeError, IndexError, OverflowError) as error:
+        raise ValueError(f"the deviations are not arrays of numbers ({error})") from None
 
 
 @dataclass(frozen=True, eq=False, config=ARRAYS)

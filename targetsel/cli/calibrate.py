@@ -53,6 +53,8 @@ def calibrate(
         f"fitted to {calibration.n_fitted:,} sources; these are the intervals of "
         f"{calibration.n_checked:,} of them, after a first fit to the others{simulated}"
     )
+    for why, count in calibration.left_out.items():
+        say(f"left out: {count:,} {why}")
     say(f"written to {place}")
 
 

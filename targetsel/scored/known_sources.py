@@ -16,23 +16,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.scored.columns import STATUS, column_names, n_latents
 from targetsel.scored.file import ScoredFile
+from targetsel.sky.positions import check_same_places
 from targetsel.spectra.lines import UNITS
 from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.columns import ID, NEVER, Column, FileKind, is_list, matrix, unit_of
 from targetsel.tables.ids import IdIndex
-from targetsel.tables.parquet import footer_in, read_footer
+from targetsel.tables.parquet import footer_in
+from targetsel.tables.reading import ParquetReader
 
 if TYPE_CHECKING:
     from targetsel.networks.posterior import LatentPosterior
 
 LATENTS = ("latent_mean", "latent")  # as `spectra encode` and mock skies name true latents
 NOISE, GROUP, WEIGHT = "latent_std", "group_id", "weight"
+POSITION = ("ra", "dec")
 ROWS_AT_ONCE = 8192
 
 
@@ -51,6 +53,7 @@ def truth_kind(scored: pa.Schema, id_column: str = "source_id") -> FileKind:
         ),
         Column(GROUP, ID, meaning="group that the source belongs to", required=False),
         Column(WEIGHT, pa.float64(), meaning="sources that it stands for", required=False),
+        *(Column(name, pa.float64(), "deg", meaning="ICRS", required=False) for name in POSITION),
     )
     return FileKind("a truth file", columns, "Such a file holds ids, and true latents or proxies.")
 
@@ -101,15 +104,16 @@ class Truth:
         CatalogError
             If it is not such a file, or holds neither latents nor proxies.
         """
-        footer = read_footer(path)
-        schema, proxies = pq.read_schema(path), proxy_names(scored)
-        ids = (
-            column_names(scored)["source_id"]
-            if column_names(scored)["source_id"] in schema.names
-            else "source_id"
-        )
+        with ParquetReader(path) as file:
+            schema = file.schema
+            others = [each.name for each in schema if not is_list(each.type)] if all_columns else []
+            for name in others:
+                if schema.names.count(name) > 1:
+                    raise CatalogError(f"{path}: has several columns '{name}'. Rename or drop one.")
+            more = file.read(others)
+        proxies, ids = proxy_names(scored), column_names(scored)["source_id"]
+        ids = ids if ids in schema.names else "source_id"
         kind = truth_kind(scored, ids)
-        kind.check(schema, path)
         if {*LATENTS, *proxies}.isdisjoint(schema.names):
             raise CatalogError(
                 f"{path}: neither latents ('{LATENTS[0]}') nor a proxy such as "
@@ -117,11 +121,8 @@ class Truth:
                 "spectra first."
             )
         table = kind.read(path)
-        if all_columns:
-            others = [each.name for each in schema if not is_list(each.type)]
-            others = [name for name in others if name not in table.column_names]
-            more = pq.read_table(path, columns=others)
-            for name in others:
+        for name in others:
+            if name not in table.column_names:
                 table = table.append_column(schema.field(name), more[name])
         table = table.replace_schema_metadata(schema.metadata)
         names = tuple(name for name in proxies if name in table.column_names)
@@ -131,7 +132,7 @@ class Truth:
             # Imported here because it imports scipy.stats, which slows the start of `select`.
             from targetsel.networks.posterior import check_decoder
 
-            check_decoder(path, footer, footer_in(scored.metadata))
+            check_decoder(path, footer_in(schema.metadata), footer_in(scored.metadata))
         return found
 
     def take(self, rows: np.ndarray) -> Truth:
@@ -167,6 +168,13 @@ class Truth:
     def proxies(self) -> dict[str, np.ndarray]:
         """True proxies by name, shape (N,); NaN where they could not be measured."""
         return {name: _numbers(self.table, name) for name in self.names}
+
+    @cached_property
+    def position(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Ra and dec [deg], each of shape (N,); None if the file has none."""
+        if not {*POSITION} <= {*self.table.column_names}:
+            return None
+        return _numbers(self.table, "ra"), _numbers(self.table, "dec")
 
     @property
     def group(self) -> np.ndarray | None:
@@ -245,14 +253,24 @@ class Join:
         Parameters
         ----------
         batch : pa.Table
-            Rows of the scored file, with ids, and `status` where the file has it.
+            Rows of the scored file, with ids, and `status` and positions where the file has them.
+
+        Raises
+        ------
+        CatalogError
+            If both files have positions, and they differ.
         """
-        ids = batch[column_names(batch.schema)["source_id"]].to_numpy()
+        named = column_names(batch.schema)
+        ids = batch[named["source_id"]].to_numpy()
         if self._first is None and len(ids):
             self._first = ids[0]
         places = self.truth.index.rows(ids)
         rows = np.flatnonzero(places >= 0)
         self.n_scored, self.n_found = self.n_scored + len(ids), self.n_found + len(rows)
+        if self.truth.position and {named["ra"], named["dec"]} <= {*batch.column_names}:
+            ours = (_numbers(batch, named["ra"])[rows], _numbers(batch, named["dec"])[rows])
+            theirs = self.truth.position[0][places[rows]], self.truth.position[1][places[rows]]
+            check_same_places(ids[rows], ours, theirs, self.scored, self.truth.path)
         if STATUS in batch.column_names:
             good = pc.equal(batch[STATUS], "ok").to_numpy(zero_copy_only=False)
             rows = rows[good[rows].astype(bool)]
@@ -348,7 +366,8 @@ class KnownSources:
                 )
             wanted, ids = file.schema.names, file.names["source_id"]
             if columns is not None:
-                wanted = [n for n in wanted if n in (*columns, ids, STATUS, GROUP)]
+                needed = (*columns, *file.names.values(), STATUS, GROUP)
+                wanted = [name for name in wanted if name in needed]
             true = Truth.read(truth, file.schema, all_columns)
             if true.has_latents:
                 file.check_deviations()

@@ -165,7 +165,7 @@ class ClaimOutcomes:
             join = Join(known, scored)
             pieces = []
             formulas = (*conditions, f.Probability(claim))
-            for block in catalog.file.sources(formulas, ["source_id", STATUS]):
+            for block in catalog.file.sources(formulas, ["source_id", "ra", "dec", STATUS]):
                 rows, places = join.rows(block.table)
                 sources = block.take(rows)
                 likely = probability(claim, sources)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -92,12 +93,37 @@ def test_ids_match_whether_they_are_integers_or_text(small, tmp_path):
     assert one.proxies["d4000"].tolist() == other.proxies["d4000"].tolist()
 
 
-def test_ids_that_are_neither_integers_nor_text_are_refused(small, tmp_path):
-    small.truth = with_column(small.truth, "source_id", pa.array(np.arange(1.0, N + 1)))
-    assert _refusal(small, tmp_path) == (
-        "truth.parquet, column 'source_id': is of type double; expected an id, a whole number or "
-        "text. Such a file holds ids, and true latents or proxies."
-    )
+def test_ids_that_are_neither_whole_numbers_nor_text_are_refused(small, tmp_path):
+    small.truth = with_column(small.truth, "source_id", pa.array(np.arange(1.0, N + 1) + 0.5))
+    assert "1.5 is no whole number. Store the ids as int64 or text." in _refusal(small, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array(np.arange(1.0, N + 1)),
+        pa.array([f"{each}  " for each in range(1, N + 1)]),
+        pa.array([str(each).encode() for each in range(1, N + 1)]),
+        pa.array([f"b'{each}'" for each in range(1, N + 1)]),
+    ],
+)
+def test_ids_are_matched_whatever_they_were_kept_in(small, tmp_path, ids):
+    small.truth = with_column(small.truth, "source_id", ids)
+    assert len(KnownSources.read(*small.write(tmp_path))) == N
+
+
+def test_positions_of_both_files_must_agree(small, tmp_path):
+    positions = {name: small.scored[name] for name in ("ra", "dec")}
+    small.truth = with_column(small.truth, "ra", positions["ra"])
+    there = small.truth
+    small.truth = with_column(there, "dec", positions["dec"])
+    assert len(KnownSources.read(*small.write(tmp_path))) == N
+    small.truth = with_column(there, "dec", pc.negate(positions["dec"]))
+    assert "sources are over 5 arcsec from their positions in" in _refusal(small, tmp_path)
+    radians = pc.multiply(positions["dec"], np.pi / 180)
+    field = pa.field("dec", pa.float64(), metadata={"unit": "rad"})
+    small.truth = there.append_column(field, radians)
+    assert len(KnownSources.read(*small.write(tmp_path))) == N
 
 
 def test_repeated_ids_are_refused(small, tmp_path):
@@ -215,7 +241,7 @@ def test_a_missing_truth_is_refused(small, tmp_path):
 def test_a_truth_cut_short_is_refused(small, tmp_path):
     scored, truth = small.write(tmp_path)
     truth.write_bytes(truth.read_bytes()[:300])
-    with pytest.raises(CatalogError, match="not a Parquet file, or cut short"):
+    with pytest.raises(CatalogError, match="not a Parquet file, or damaged or cut short"):
         KnownSources.read(scored, truth)
 
 

@@ -165,7 +165,7 @@ def test_class_without_a_claim_has_nothing_to_guarantee(files):
         (pa.table({"source_id": [1]}), "neither latents .* nor a proxy such as 'ew_oiii'"),
         (pa.table({"source_id": [1], "d4000": [1.0]}), "no column 'ew_halpha', of which class ELG"),
         (pa.table({"id": [1], "ew_halpha": [1.0]}), "no column 'source_id'"),
-        (pa.table({"source_id": [1.0], "ew_halpha": [1.0]}), "column 'source_id': is of type dou"),
+        (pa.table({"source_id": [1.5], "ew_halpha": [1.0]}), "column 'source_id': ids are floats"),
         (pa.table({"source_id": [1, 1], "ew_halpha": [1.0, 2]}), "ids in 'source_id' are repeated"),
         (
             pa.table(
