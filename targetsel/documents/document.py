@@ -140,7 +140,7 @@ class _Builder:
                 self._add(self._scalar(event, place))
                 return
             kind = Map if isinstance(event, yaml.MappingStartEvent) else Sequence
-            node = kind(place, event.flow_style)
+            node = kind(place, bool(getattr(event, "flow_style", False)))
             self._add(node)
             self.stack.append(node)
             self.key.append(None)

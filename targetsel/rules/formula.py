@@ -28,7 +28,7 @@ class Formula:
     """
 
     def __init_subclass__(cls) -> None:
-        cls.__hash__ = Formula._known_hash  # type: ignore[method-assign]
+        cls.__hash__ = Formula._known_hash  # type: ignore[assignment]
 
     def _known_hash(self) -> int:
         if "_hash" not in self.__dict__:

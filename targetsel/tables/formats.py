@@ -190,7 +190,10 @@ def _to_array(column: Column) -> pa.Array:
     mask = np.ma.getmaskarray(values).ravel()
     flat = np.ma.getdata(values).ravel()
     if flat.dtype.kind == "S":
-        flat = np.char.decode(flat, "utf-8", "replace")
+        try:
+            flat = np.char.decode(flat, "utf-8")
+        except UnicodeDecodeError:
+            flat = np.char.decode(flat, "latin-1")
     if flat.dtype.kind in "biuf":
         flat = flat.astype(flat.dtype.newbyteorder("="))
         array = pa.array(flat, mask=mask)

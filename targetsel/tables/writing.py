@@ -73,7 +73,7 @@ def _as_astropy(rows: pa.Table, path: Path, kind: str) -> Table:
             what = f"values of type {field.type}"
         elif kind == "fits" and values.dtype.kind == "U" and not "".join(values.data).isascii():
             what = "text beyond ASCII"
-        if what:
+        if what or values is None:
             raise OutputError(
                 f"{path}, column '{field.name}': has {what}, for which "
                 f"{kind.removeprefix('ascii.').upper()} has no place. Write Parquet (.parquet), "

@@ -143,6 +143,11 @@ def test_gaps_in_whole_numbers_are_null(tmp_path, ending):
     assert read(path).to_pydict() == {"short": [5, None], "long": [2**53 + 1, None]}
 
 
+def test_text_of_fits_that_is_no_utf_8_is_latin_1(tmp_path):
+    Table({"name": np.array(["Café".encode("latin-1"), b"x"])}).write(tmp_path / "a.fits")
+    assert read(tmp_path / "a.fits").to_pydict() == {"name": ["Café", "x"]}
+
+
 def test_parquet_file_compressed_by_gzip_is_read(tmp_path):
     pq.write_table(pa.table({"x": pa.array(["a"], pa.string_view())}), tmp_path / "a.parquet")
     packed = gzip.compress((tmp_path / "a.parquet").read_bytes())
