@@ -80,7 +80,7 @@ def calibrate(
         ensemble or calibrated already.
     """
     known = read_known(scored, truth, ensemble)
-    options = footer_in(known.scored.schema.metadata).get("options")
+    options = footer_in(known.scored.schema.metadata).get("options", {})
     try:
         seed, n_draws = int(options["seed"]), int(options["n_draws"])
     except (KeyError, TypeError, ValueError):

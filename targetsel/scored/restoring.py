@@ -76,8 +76,8 @@ def _check_same(
     if pa.types.is_fixed_size_list(kind):
         same = np.allclose(matrix(one), matrix(other), MOST_APART, MOST_APART, equal_nan=True)
     elif pa.types.is_floating(kind):
-        pair = (each.cast(pa.float64()).to_numpy() for each in (one, other))
-        same = np.allclose(*pair, MOST_APART, MOST_APART, equal_nan=True)
+        left, right = (each.cast(pa.float64()).to_numpy() for each in (one, other))
+        same = np.allclose(left, right, MOST_APART, MOST_APART, equal_nan=True)
     else:
         same = one.cast(kind).equals(other.cast(kind))
     if not same:
