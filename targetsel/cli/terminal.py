@@ -78,7 +78,7 @@ class SteadyStream:
 def steady_streams() -> Iterator[None]:
     """Make standard output and error steady within the block; see `SteadyStream`."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (SteadyStream(each) for each in before)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = (SteadyStream(each) for each in before)
     try:
         yield
     finally:
