@@ -22,6 +22,10 @@ class TargetselError(Exception):
 
     detail: str = ""
 
+    def __init__(self, message: object = "") -> None:
+        # Damaged files put line breaks into what a message quotes.
+        super().__init__(" ".join(str(message).splitlines()))
+
 
 class CatalogError(TargetselError):
     """A catalog that cannot be read, or whose columns, ids or positions are not usable."""
