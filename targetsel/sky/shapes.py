@@ -111,6 +111,8 @@ def _tilted(kind: str, ra: float, dec: float, x: float, y: float, angle: float) 
     from astropy.coordinates import Latitude, Longitude
     from mocpy import MOC
 
+    if not np.isfinite(angle):
+        raise CatalogError(f"{kind}: its angle is no number")
     if not (0 < min(x, y) and max(x, y) <= 90):
         raise CatalogError(f"{kind}: sides of {2 * x:g} and {2 * y:g} deg; expected 0 to 180 deg")
     # mocpy takes the angle of the longer axis from the north to the east, from 0 to 180.
@@ -264,7 +266,7 @@ def _json_moc(path: Path) -> Region:
 def _fits_moc(path: Path) -> Region:
     from mocpy import MOC
 
-    with open_fits(path) as units:
+    with open_fits(path) as units, reading(path, CatalogError, "a MOC in FITS"):
         headers = [each.header for each in units if each.header.get("XTENSION") == "BINTABLE"]
         is_moc = [str(each.get("ORDERING")).strip() in ("NUNIQ", "RANGE") for each in headers]
         if sum(is_moc) != 1:
