@@ -64,18 +64,18 @@ class NetworkPlan(DocumentModel):
         linear.
     """
 
-    n_bands: Annotated[int, Field(ge=1)] = 5
-    n_latents: Annotated[int, Field(ge=1)] = 6
+    n_bands: Annotated[int, Field(ge=1, le=1000)] = 5
+    n_latents: Annotated[int, Field(ge=1, le=1000)] = 6
     width: Annotated[float, Field(ge=0, le=16)] = 1.0
     depth: Literal[0, 18, 34, 50] = 18
     deconvolution: Literal["stem", "everywhere", "nowhere"] = "stem"
-    groups: Annotated[int, Field(ge=1)] = 1
-    squeeze: Annotated[int, Field(ge=0)] = 0
+    groups: Annotated[int, Field(ge=1, le=10_000)] = 1
+    squeeze: Annotated[int, Field(ge=0, le=10_000)] = 0
     attention: StrictBool = False
     activation: Literal["relu", "mish"] = "relu"
     head: Literal["covariance", "mean"] = "covariance"
     latent_rmse: Annotated[tuple[Annotated[float, Field(gt=0)], ...], FromList] = ()
-    photometry: Annotated[int, Field(ge=0)] = 0
+    photometry: Annotated[int, Field(ge=0, le=10_000)] = 0
     softening: Annotated[float, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")

@@ -329,20 +329,24 @@ class ScoredFile:
             if isinstance(array, pa.ChunkedArray):  # what combine_chunks leaves of no chunks at all
                 array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], kind)
             if name == self.names["source_id"]:
-                array = self._ids(array)
-            elif name.endswith((QUANTILES, CORRELATION, *OF_ENSEMBLE)) and is_list(kind):
+                array = exact_ids(array, name, self.path)
+            if name in (*self.names.values(), "_healpix_29"):
+                self._check_known(array, name)
+            if name.endswith((QUANTILES, CORRELATION, *OF_ENSEMBLE)) and is_list(kind):
                 array = self._lists(array, name)
             arrays.append(array if array.type == kind else array.cast(kind))
         return pa.table(arrays, schema=self.layout(table.column_names))
 
-    def _ids(self, array: pa.Array) -> pa.Array:
-        ids = exact_ids(array, self.names["source_id"], self.path)
-        if ids.null_count:
+    def _check_known(self, array: pa.Array, name: str) -> None:
+        """Refuse ids and positions that some sources lack."""
+        lacking = array.null_count
+        if pa.types.is_floating(array.type):
+            lacking += pc.sum(pc.invert(pc.is_finite(array))).as_py() or 0
+        if lacking:
             raise CatalogError(
-                f"{self.path}, column '{self.names['source_id']}': {ids.null_count} sources have "
-                "no id. Remove these rows, or score the catalog again."
+                f"{self.path}, column '{name}': {lacking:,} of {len(array):,} sources have none. "
+                "Every source needs one: remove these rows, or score the catalog again."
             )
-        return ids
 
     def _check_size(self, name: str, found: int, expected: int) -> None:
         if found != expected:

@@ -39,6 +39,7 @@ from targetsel.tables.reading import ParquetReader, reason
 from targetsel.version import __version__
 
 FORMAT = "targetsel/targets/v1"
+MAX_BIT = 62  # bit 63 is the sign of int64
 _ABSENT = "the catalog has no such column or value"  # under this name, in upper or lower case
 
 # Behind these stand the fluxes of the catalog and all columns that the rules read.
@@ -154,6 +155,14 @@ class TargetList:
             raise CatalogError(
                 f"{path}: not a target list of targetsel, or rewritten by a program that loses "
                 f"its footer (it lacks {FORMAT}). Give the file that targetsel select wrote."
+            )
+        bits = provenance.get("bits", None if needs_footer else {})
+        if not isinstance(bits, dict) or not all(
+            type(bit) is int and 0 <= bit <= MAX_BIT for bit in bits.values()
+        ):
+            raise CatalogError(
+                f"{path}: its footer does not say which bit of target_bits each class has, but "
+                f"has {str(bits)[:80]!r}. Select again."
             )
         return cls(as_declared(table, path), provenance)
 

@@ -268,7 +268,8 @@ def _interpolate(scores: np.ndarray, knots: np.ndarray) -> np.ndarray:
     knots = np.asarray(knots, dtype=np.float64)
     step = NORMAL_SCORES[1] - NORMAL_SCORES[0]
     position = (scores - NORMAL_SCORES[0]) / step
-    cell = np.clip(position.astype(np.intp), 0, length - 2)  # below the first knot, also cell 0
+    with np.errstate(invalid="ignore"):  # where correlations are missing, scores are NaN
+        cell = np.clip(position.astype(np.intp), 0, length - 2)  # below the first knot, also cell 0
     position -= cell
     cell += np.arange(n)[:, None] * length
     position *= np.take(np.diff(knots, append=0.0), cell)

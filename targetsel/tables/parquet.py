@@ -19,6 +19,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import math
 import re
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -213,14 +214,23 @@ def read_footer(path: Path) -> dict[str, Any]:
         return footer_in(file.footer_entries)
 
 
+def _finite(written: str) -> float | None:
+    number = float(written)
+    return number if math.isfinite(number) else None
+
+
 def footer_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
     """The JSON footer of targetsel in a file's or a schema's metadata; empty if there is none.
 
     Its `columns`, the names of the columns of ids and positions, are left out unless they are
-    names.
+    names. Numbers that are not finite, which only damage puts there, become None.
     """
     try:
-        footer = json.loads((metadata or {}).get(FOOTER_KEY, b"{}"))
+        footer = json.loads(
+            (metadata or {}).get(FOOTER_KEY, b"{}"),
+            parse_float=_finite,
+            parse_constant=lambda _: None,
+        )
     except (ValueError, RecursionError):
         return {}
     if not isinstance(footer, dict):
