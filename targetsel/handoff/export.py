@@ -1,18 +1,18 @@
 """Export of target lists: the tools by name, their files with maps of ids and priorities, a check.
 
-A tool of a new observatory is one module, named here.
+A tool of a new observatory is one module, named in `MODULES`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
 from targetsel.errors import HandoffError, did_you_mean
-from targetsel.handoff import desi, fourmost, gemini, nirspec, pfs, sdss_v, text_lists, weave
 from targetsel.handoff.files import write_ecsv
 from targetsel.handoff.prepare import ExportOptions, prepare
 from targetsel.handoff.settings import ToolSettings
@@ -21,8 +21,12 @@ from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import separation
 from targetsel.tables.ids import matched
 
-_MODULES = (desi, pfs, fourmost, sdss_v, weave, nirspec, text_lists, gemini)
-TOOLS: dict[str, Tool] = {tool.name: tool for module in _MODULES for tool in module.TOOLS}
+MODULES = ("desi", "pfs", "fourmost", "sdss_v", "weave", "nirspec", "text_lists", "gemini")
+TOOLS: dict[str, Tool] = {
+    tool.name: tool
+    for module in MODULES
+    for tool in import_module(f"targetsel.handoff.{module}").TOOLS
+}
 POSITION_TOLERANCE = 0.001  # arcsec
 
 
