@@ -64,7 +64,7 @@ def pack(
     if packed.elsewhere:
         far = counted(packed.elsewhere, "image")
         say(
-            f"{far} with the middle over 5 arcsec from the source, by the headers: do the ids of "
+            f"{far} with the middle over 60 arcsec from the source, by the headers: do the ids of "
             "catalog and images belong together?"
         )
     if images.left_out:

@@ -27,7 +27,7 @@ from targetsel.handoff.files import read_fits
 from targetsel.handoff.prepare import checked
 from targetsel.handoff.tool import names_of
 from targetsel.selection.target_list import TargetList
-from targetsel.sky.positions import separation
+from targetsel.sky.positions import SAME_PLACE, separation
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.fits import open_fits
 from targetsel.tables.ids import exact_ids, matched
@@ -41,7 +41,6 @@ DESI_SCIENCE = 1  # bit of FA_TYPE
 DESI_FAILED = sum(1 << bit for bit in (0, 1, 2, 8, 9, 16))
 PFS_SCIENCE, PFS_GOOD = 1, 1  # targetType and fiberStatus
 NAMES_OF_POINTINGS = {"TILEID": "tile", "W_PFDSGN": "design", "W_VISIT": "visit"}
-SAME_PLACE = 60.0  # arcsec: proper motion may have moved a target, but not further
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class Packed:
     written, missing : int
         Sources that the store has, and those without a cutout.
     elsewhere : int
-        Sources whose images have their middle over 5 arcsec away, by the images' own headers.
+        Sources whose images have their middle over 60 arcsec away, by the images' own headers.
     """
 
     written: int

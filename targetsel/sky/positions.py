@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 DEEPEST = 29  # HEALPix order of `_healpix_29`
 SQUARE_DEGREES = 4 * np.pi * (180 / np.pi) ** 2  # of the whole sky
-# Two files give one source the same place within this [arcsec]: far above astrometry, its epoch and
-# frame, far below what a lost sign, hours for degrees or another source with the same number give.
-SAME_PLACE = 5.0
+# Two files that are joined by id give a source the same place within this [arcsec]. Rounded
+# positions, another epoch and proper motion stay below it; a lost sign, hours for degrees, or
+# another source of the same number do not.
+SAME_PLACE = 60.0
 
 
 def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:

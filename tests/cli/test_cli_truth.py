@@ -106,7 +106,10 @@ NOT_A_NUMBER = pa.array(np.full(N, np.nan))
             {"source_id": pa.array([None, *range(1, N)])},
             "ids in 'source_id' are repeated or missing; keep one row per source",
         ),
-        ({"source_id": pa.array(np.arange(0.0, N))}, "is of type double; expected an id, a wh"),
+        (
+            {"source_id": pa.array(np.arange(N) + 0.5)},
+            "floats (double), and 0.5 is no whole",
+        ),
         (truth_of_others(), f"none of its {N} ids (the first is '-5000') is in known.scored"),
         ({"latent": None, **dict.fromkeys(PROXIES)}, "neither latents ('latent_mean') nor a proxy"),
         (

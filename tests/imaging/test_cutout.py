@@ -43,8 +43,8 @@ def test_images_of_another_position_are_refused():
     catalog = SimpleNamespace(source_id=np.array([2, 7, 1]), ra=np.array([10.0, 20.0, 30.0]))
     catalog.dec = np.array([4 / 3600, 0.0, 0.0])
     assert cut_out(catalog, Moved()).status.tolist() == ["ok", "no cutout", "ok"]
-    catalog.dec[2] = 6 / 3600
-    message = "the catalog: 1 of 3 sources are over 5 arcsec from their positions in store; the lar"
+    catalog.dec[2] = 70 / 3600
+    message = "the catalog: 1 of 3 sources are over 60 arcsec from their positions in store; the"
     with pytest.raises(CutoutError, match=message):
         cut_out(catalog, Moved())
 

@@ -281,7 +281,7 @@ def test_tile_in_any_frame_is_cut_at_the_source(ctype, at, cards, tmp_path):
     assert reply.status == "outside the footprint"
 
 
-@pytest.mark.parametrize(("dec", "away"), [(DEC + 4 / 3600, 0), (DEC + 6 / 3600, 1), (-DEC, 1)])
+@pytest.mark.parametrize(("dec", "away"), [(DEC + 59 / 3600, 0), (DEC + 61 / 3600, 1), (-DEC, 1)])
 def test_image_of_another_place_is_counted_when_it_is_packed(dec, away, tmp_path):
     (tmp_path / "images").mkdir()
     noise = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)

@@ -168,19 +168,26 @@ def test_catalog_without_any_prior_is_refused_and_nothing_is_left(written):
     assert sorted(written.iterdir()) == before
 
 
-def test_fits_files_are_written_for_any_id_and_without_a_position(written):
+def test_fits_files_are_written_for_any_id(written):
     path = written / "scored.parquet"
     footer, table = read_footer(path), pq.read_table(path)
     table = table.set_column(0, "source_id", pa.array(["é 1", "a/b", "c", "d", "e"]))
-    place = table.schema.get_field_index("ra")
-    table = table.set_column(place, "ra", pa.array([np.nan] * 5))
     write_table(table, path, footer)
     write_fits(ScoredPosteriors.open(path, "tiny", OPTIONS), written / "priors")
     names = {each.name for each in (written / "priors").iterdir()}
     assert names == {"prior-%C3%A9%201.fits", "prior-a%2Fb.fits", "prior-c.fits"}
     header = fits.getheader(written / "priors" / "prior-%C3%A9%201.fits")
     assert header["SRCID"] == r"\xe9 1"
-    assert ("RA" in header, header["DEC"]) == (False, 2.0)
+    assert header["DEC"] == 2.0
+
+
+def test_scored_sources_without_a_position_are_refused(written):
+    path = written / "scored.parquet"
+    footer, table = read_footer(path), pq.read_table(path)
+    place = table.schema.get_field_index("ra")
+    write_table(table.set_column(place, "ra", pa.array([np.nan] * 5)), path, footer)
+    with pytest.raises(CatalogError, match="column 'ra': 5 of 5 sources have none"):
+        write_fits(ScoredPosteriors.open(path, "tiny", OPTIONS), written / "priors")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +203,7 @@ def test_spectrum_from_another_place_is_not_combined_with_the_prior(ra, dec, goo
     (first, second) = pq.read_table(written / "out.parquet")["status"].to_pylist()
     assert (first, second == "ok") == ("ok", good)
     if not good:
-        assert "spectra.parquet, row 1: 1 of 1 sources are over 5 arcsec from" in second
+        assert "spectra.parquet, row 1: 1 of 1 sources are over 60 arcsec from" in second
         assert second.endswith("Check the signs and units of both, or join files of one survey.")
 
 

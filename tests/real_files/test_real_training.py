@@ -100,7 +100,7 @@ def test_cutouts_made_for_other_positions_than_the_catalogs_are_refused(ra, mess
     if message is None:
         PreparedCutouts.of(*args, position=found.position)
         return
-    with one_line(CutoutError, "of 40 sources are over 5 arcsec from their positions in"):
+    with one_line(CutoutError, "of 40 sources are over 60 arcsec from their positions in"):
         PreparedCutouts.of(*args, position=found.position)
 
 

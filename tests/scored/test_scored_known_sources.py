@@ -119,7 +119,7 @@ def test_positions_of_both_files_must_agree(small, tmp_path):
     small.truth = with_column(there, "dec", positions["dec"])
     assert len(KnownSources.read(*small.write(tmp_path))) == N
     small.truth = with_column(there, "dec", pc.negate(positions["dec"]))
-    assert "sources are over 5 arcsec from their positions in" in _refusal(small, tmp_path)
+    assert "sources are over 60 arcsec from their positions in" in _refusal(small, tmp_path)
     radians = pc.multiply(positions["dec"], np.pi / 180)
     field = pa.field("dec", pa.float64(), metadata={"unit": "rad"})
     small.truth = there.append_column(field, radians)
