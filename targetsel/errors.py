@@ -74,3 +74,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return f" Did you mean '{by_lower[word.lower()]}'? (names are case-sensitive)"
     close = get_close_matches(word, known, n=2, cutoff=0.6)
     return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+
+
+def close_or_known(word: str, known: Iterable[str]) -> str:
+    """The hint of `did_you_mean`, or where nothing is close, all names that are known."""
+    known = list(known)
+    return did_you_mean(word, known) or f" Known are {', '.join(known)}."

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from targetsel.errors import HandoffError, did_you_mean
+from targetsel.errors import HandoffError, close_or_known
 from targetsel.handoff.files import write_ecsv
 from targetsel.handoff.prepare import ExportOptions, prepare
 from targetsel.handoff.settings import ToolSettings
@@ -66,8 +66,7 @@ def find_tool(name: str) -> Tool:
     """
     if name in TOOLS:
         return TOOLS[name]
-    hint = did_you_mean(name, TOOLS) or f" Known are {', '.join(TOOLS)}."
-    raise HandoffError(f"no tool '{name}'.{hint}")
+    raise HandoffError(f"no tool '{name}'.{close_or_known(name, TOOLS)}")
 
 
 def export(

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from scipy.spatial import cKDTree
 
-from targetsel.errors import HandoffError, did_you_mean
+from targetsel.errors import HandoffError, close_or_known
 from targetsel.handoff.prepare import checked
 from targetsel.selection.target_list import TargetList
 
@@ -121,8 +121,7 @@ def find_instrument(name: str) -> Instrument:
     """
     if name in INSTRUMENTS:
         return INSTRUMENTS[name]
-    hint = did_you_mean(name, INSTRUMENTS) or f" Known are {', '.join(INSTRUMENTS)}."
-    raise HandoffError(f"no instrument '{name}' to simulate.{hint}")
+    raise HandoffError(f"no instrument '{name}' to simulate.{close_or_known(name, INSTRUMENTS)}")
 
 
 def simulate(

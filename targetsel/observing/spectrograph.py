@@ -35,7 +35,7 @@ from targetsel.documents.models import (
     parse_model,
     parse_quantity,
 )
-from targetsel.errors import SpectrographError, did_you_mean
+from targetsel.errors import SpectrographError, close_or_known
 from targetsel.photometry.flux import NJY, SPEED_OF_LIGHT, flux_of_magnitude
 
 SHIPPED = ("4most", "boss", "desi", "pfs", "sdss")
@@ -186,8 +186,9 @@ class Spectrograph(DocumentModel):
         if name in SHIPPED:
             return cls.read(Path(str(files("targetsel.observing") / "data" / f"{name}.yaml")))
         if not Path(name).exists():
-            hint = did_you_mean(name, SHIPPED) or f" Known are {', '.join(SHIPPED)}."
-            raise SpectrographError(f"{name}: no such spectrograph, and no such file.{hint}")
+            raise SpectrographError(
+                f"{name}: no such spectrograph, and no such file.{close_or_known(name, SHIPPED)}"
+            )
         return cls.read(Path(name))
 
     @classmethod

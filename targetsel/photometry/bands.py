@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from targetsel.errors import CatalogError, CutoutError, did_you_mean
+from targetsel.errors import CatalogError, CutoutError, close_or_known, did_you_mean
 from targetsel.photometry.flux import NANOMAGGY, SPEED_OF_LIGHT
 
 
@@ -120,8 +120,7 @@ def find_passband(name: str) -> Band:
         If the band is not in `PASSBANDS`; it suggests a close name, or lists them all.
     """
     if name.lower() not in PASSBANDS:
-        hint = did_you_mean(name, PASSBANDS) or f" Known are {', '.join(PASSBANDS)}."
-        raise CatalogError(f"unknown band '{name}'.{hint}")
+        raise CatalogError(f"unknown band '{name}'.{close_or_known(name, PASSBANDS)}")
     return PASSBANDS[name.lower()]
 
 
