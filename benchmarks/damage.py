@@ -750,7 +750,7 @@ def try_kind(
 
 
 def mutant(good: dict[Path, bytes], name: str, seed: int, number: int) -> tuple[Path, bytes]:
-    """Which file of a kind is damaged, and its bytes."""
+    """One file of a kind, chosen by the seed, and its damaged bytes."""
     rng = generator(seed, name, number)
     path = sorted(good)[rng.integers(len(good))]
     return path, damaged(path, good[path], rng)

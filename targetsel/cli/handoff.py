@@ -151,7 +151,7 @@ def import_assignment(
 
 
 def _matched(match: Match) -> str:
-    """What became of a pointing's science fibers, as one line."""
+    """One line on a pointing's science fibers: how many count as observations, and why not all."""
     parts = [f"{match.path}: {match.n_on_list:,} of {counted(match.n_fibers, 'science fiber')} "
              "on targets of the list"]  # fmt: skip
     if match.n_failed:

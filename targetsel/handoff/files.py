@@ -246,7 +246,7 @@ class LineFormat:
 
     @property
     def _pattern(self) -> re.Pattern[str]:
-        """What a target's line looks like, whatever the blanks between its words."""
+        """The pattern of a target's line, with any number of blanks between its words."""
         angle = rf"[-+]?[\d.]+{self.separator}[\d.]+{self.separator}[\d.]+"
         kinds = {"ra": angle, "dec": angle, "priority": r"[1-9]\d*", "program": ".*"}
         pattern = ""

@@ -1,4 +1,4 @@
-"""What a rule file may hold: pydantic models of the file, of target classes and their parts.
+"""The contents of a rule file: pydantic models of the file, of target classes and their parts.
 
 The JSON schema of rule files, for completion and checks in editors, is made from them.
 """

@@ -51,7 +51,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Scored:
-    """What `score` did.
+    """The result of `score`: the file and its counts.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What classes claim of their members' spectra: whether it is true, and of how large a share.
+"""Claims of classes about their members' spectra, tested on sources with known spectra.
 
 A class claims what its ``where`` says about true proxies (see `formula.truth`). Sources with known
 spectra show whether the claim is true of them, and so how pure a class is. A class may ask for a

@@ -225,7 +225,7 @@ def _hats_folder(folder: Path, path: Path) -> Path | None:
 
 
 def _of_one_catalog(folder: Path, paths: list[Path]) -> list[Path]:
-    """Those of the files that are rows of the one HATS catalog in the folder."""
+    """The files, without those that are not rows of the one HATS catalog in the folder."""
     homes = {path: _hats_folder(folder, path) for path in paths}
     catalogs = {home for home in homes.values() if home and _hats_kind(home)[0] not in REPEATING}
     if len(catalogs) != 1:

@@ -168,7 +168,7 @@ class Definition(DocumentModel):
 
     @property
     def index(self) -> Index | LineFormula:
-        """What is measured, or the formula."""
+        """The index to measure, or the formula that gives it."""
         return self._index
 
     @property
