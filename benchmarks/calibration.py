@@ -325,7 +325,7 @@ def main() -> None:
     sky = scored["after"].sky
     resampling = Resampling(sky.group, sky.weight, given.resamplings)
     print(f"ensemble {ensemble.card.get('name', '')}, SHA-256 {ensemble.sha256[:16]}, posteriors")
-    print(f"{ensemble.calibration.said}; before: without, after: with that calibration")
+    print(f"{ensemble.calibration.summary}; before: without, after: with that calibration")
     title(f"{sky.name}: {len(sky)} sources of {resampling.n_groups} real galaxies; * misses a goal")
     print_coverage(scored, resampling)
     print_joint(scored, resampling)
