@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,10 @@ from targetsel.scoring.card import SCHEMA
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
+
+# How long an example takes says nothing on a machine that does other work too.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 pytest_plugins = ["tests.spectra.fixtures", "tests.selection.fixtures"]
 

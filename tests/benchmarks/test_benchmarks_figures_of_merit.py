@@ -24,7 +24,7 @@ def statistics(values, n):
     return x, y, true, latents
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_a_source_of_weight_two_counts_as_two_sources(seed):
     x, y, true, (predicted, labels) = statistics(seed, 12)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -30,7 +30,6 @@ def test_with_too_few_values_the_outermost_is_taken():
     assert conformal_quantile(np.array([3.0, 1.0, 2.0]), 0.99, equal(3)) == 3.0
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(-1e3, 1e3, allow_nan=False), min_size=1, max_size=40),
     st.integers(1, 4),

@@ -56,7 +56,7 @@ def test_phases_are_complex_exponentials():
     assert turned == pytest.approx(np.exp(-2j * np.pi * CANVAS.u.T * place), abs=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(radius=st.floats(0.2, 3.0), index=st.sampled_from([1.0, 4.0]))
 def test_every_profile_puts_its_whole_light_on_the_canvas(radius, index):
     image = CANVAS.images(CANVAS.sersic(index, ROUND * radius**2)[None], 128)[0]
@@ -83,7 +83,7 @@ def test_points_are_the_sum_of_shifts():
     assert CANVAS.points(x, y, share) == pytest.approx(expected, abs=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(sigma=st.floats(0.0, 4.0))
 def test_fiber_takes_the_share_of_a_round_gaussian_that_the_formula_says(sigma):
     share = CANVAS.fiber @ CANVAS.gaussian(ROUND * sigma**2)

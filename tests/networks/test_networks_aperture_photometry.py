@@ -97,7 +97,7 @@ def test_a_concentrated_galaxy_gains_less_light_with_every_aperture():
     assert (narrow < wide).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 1000),
     shape=st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40)),

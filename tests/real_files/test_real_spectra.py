@@ -356,7 +356,7 @@ def test_wavelengths_that_are_described_as_in_air_are_refused(tmp_path):
         ("TFORM1", "9Q7", ", extension 1: "),
     ],
 )
-def test_spec_file_with_a_wrong_header_is_refused_at_once(keyword, value, message, write_sdss):
+def test_spec_file_with_a_wrong_header_is_refused(keyword, value, message, write_sdss):
     path = write_sdss()
     with fits.open(path) as hdus:
         old = bytes(hdus[1].header.tostring(), "ascii")

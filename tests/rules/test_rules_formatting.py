@@ -86,7 +86,7 @@ def test_a_layout_that_would_change_its_meaning_is_refused():
         formatted("description: |\n  # part of the text\n  and more\nname: x\n")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_formatting_a_damaged_file_keeps_its_meaning_or_refuses(data):
     start = data.draw(st.integers(0, len(UNTIDY)))

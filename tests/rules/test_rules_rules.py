@@ -229,7 +229,7 @@ def test_detail_shows_the_line_of_the_file_and_a_caret():
     assert caught.value.detail == "    priorty: 3200\n    ^"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_damaged_file_is_a_rule_error_and_nothing_else(data):
     start = data.draw(st.integers(0, len(GOOD)))

@@ -100,7 +100,7 @@ def test_pixel_on_the_edge_of_the_footprint_gets_its_share():
     assert len(limits.kept()) in (50, 51)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_outcome_does_not_depend_on_order_or_pieces(data):
     n = data.draw(st.integers(1, 25))

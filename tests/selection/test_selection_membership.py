@@ -87,7 +87,7 @@ numbers_or_missing = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(numbers_or_missing, numbers_or_missing, st.data())
 def test_conditions_agree_with_a_database_that_takes_nan_for_null(x, y, data):
     leaf = st.builds(
@@ -210,7 +210,7 @@ def test_outside_p_a_proxy_is_its_median_and_std_its_width(scored):
     assert number(scored, "q(ew_halpha, 0.8413447460685429)")[:3] == pytest.approx([90, 56, 1])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations(range(4)), st.integers(0, 3))
 def test_answer_for_a_source_does_not_depend_on_its_neighbours(scored_once, order, row):
     text = "P(ew_oiii > 11 and ew_halpha > 50 or d4000 > 1.8)"

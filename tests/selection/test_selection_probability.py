@@ -68,7 +68,7 @@ def condition_for(table: pa.Table, text: str):
 scores = st.one_of(st.sampled_from([0.0, -0.0, np.inf, -np.inf, 1e-300]), st.floats(-6, 6))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(scores, scores, st.floats(-0.999999, 0.999999))
 def test_bivariate_normal_agrees_with_numerical_integration(x, y, rho):
     found = bivariate_normal(np.array([x]), np.array([y]), np.array([rho]))[0]
@@ -183,7 +183,7 @@ def test_arithmetic_is_bounded_without_draws_where_the_answer_is_plain():
 numbers = st.floats(-20, 20)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(["+", "-", "*", "/", "**", "negative", "abs", "sqrt", "log10", "min", "max"]),
     st.lists(st.tuples(numbers, numbers, st.floats(0, 1)), min_size=2, max_size=3),
@@ -250,7 +250,7 @@ def test_proxy_that_is_always_the_same_is_certain():
         assert probability(condition_for(table, text), sources) == pytest.approx(expected, abs=0.03)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.permutations(range(24)), st.sampled_from(CONDITIONS), st.integers(0, 23))
 def test_probability_of_a_source_is_the_same_bytes_in_any_company(order, text, row):
     table = table_of(24)

@@ -84,7 +84,7 @@ def test_missing_rank_comes_last(scored):
     assert listed(scored, rules).table["target_id"].to_pylist() == [1, 2, 3]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.randoms(use_true_random=False))
 def test_order_of_rows_does_not_matter(random):
     table = crowd(60)

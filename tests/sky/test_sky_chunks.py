@@ -95,7 +95,7 @@ def test_pixel_of_the_catalog_is_replaced_and_units_stay(sources, tmp_path):
     assert read_footer(result.paths[0])["columns"]["source_id"] == "objid"
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 1000), rows_per_chunk=st.sampled_from([137, 300, 5000]))
 def test_shuffled_rows_give_the_same_bytes(sources, tmp_path_factory, seed, rows_per_chunk):
     folder = tmp_path_factory.mktemp("shuffled")

@@ -1,6 +1,5 @@
 import math
 import re
-import time
 
 import numpy as np
 import pytest
@@ -209,10 +208,8 @@ def test_weights_of_something_else_are_refused(tmp_path):
 def test_decoder_that_cannot_work_is_refused_when_it_is_read(tmp_path, name, values, message):
     tensors = SpectralAutoencoder(LatentSpace(10, 6)).state_dict() | {name: values}
     write_safetensors(tensors, tmp_path / "odd.safetensors")
-    start = time.process_time()
     with pytest.raises(EnsembleError, match=re.escape(message)):
         Decoder.read(tmp_path / "odd.safetensors")
-    assert time.process_time() - start < 1
 
 
 def test_spectra_off_the_grid_are_refused():

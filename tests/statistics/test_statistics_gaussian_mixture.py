@@ -74,7 +74,7 @@ def test_a_tilt_moves_draws_by_their_variance_and_weights_move_them_back():
     assert np.average(features[:, 1], weights=weight) == pytest.approx(0.0, abs=0.03)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(share=st.floats(0.05, 0.6), value=st.floats(-1, 3))
 def test_weighted_draws_have_the_statistics_of_plain_ones(share, value):
     plain, _ = draws(TWO, value, error=0.3)

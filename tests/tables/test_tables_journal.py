@@ -34,7 +34,7 @@ def test_last_answer_for_a_key_counts(tmp_path):
         assert opened.record("a")["status"] == "ok"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lost_line=st.integers(0, 200), lost_bytes=st.integers(0, 40))
 def test_whatever_a_kill_leaves_what_is_there_can_be_believed(
     lost_line, lost_bytes, tmp_path_factory

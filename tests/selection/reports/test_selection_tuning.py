@@ -20,7 +20,7 @@ numbers = st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, 0.5, 1.0, 1.0
 @given(
     st.lists(numbers, min_size=1, max_size=80), st.integers(1, 90), st.sampled_from([0, 4, 1000])
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_bound_is_the_loosest_that_no_more_than_n_values_reach(values, n, few):
     values = np.array(values)
     pieces = [values[: len(values) // 2], values[len(values) // 2 :]]

@@ -63,7 +63,7 @@ def test_tiles_of_a_moc_file_are_those_of_the_moc(tmp_path, kind):
     assert [tile.name for tile in tiles_of(region, 2.0)] == ["4-1", "4-2"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(0, 360), st.floats(-90, 90), st.floats(1e-3, 20), st.integers(0, 2**32 - 1))
 def test_box_in_sql_holds_the_whole_cone(ra, dec, radius, seed):
     rng = np.random.default_rng(seed)
