@@ -67,6 +67,9 @@ def pack(
             f"{far} with the middle over 60 arcsec from the source, by the headers: do the ids of "
             "catalog and images belong together?"
         )
+    if packed.not_asked:
+        others = counted(len(packed.not_asked), "source")
+        say(f"{others} of {folder} not in {catalog}, such as '{packed.not_asked[0]}'")
     if images.left_out:
         files = counted(len(images.left_out), "file")
         say(f"{files} left out as masks or weights, such as {images.left_out[0]}")

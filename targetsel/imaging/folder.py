@@ -3,7 +3,7 @@
 Three kinds of folder are understood:
 
 - one FITS cube per source, `<id>.fits`;
-- one FITS image per source and band, `<id>.<band>.fits` or `<id>_<band>.fits`;
+- one FITS image per source and band, `<id>.<band>.fits` (or with _ or -), or `<band>/<id>.fits`;
 - one array per source, `<id>.npy`, shape (B, H, W) or (H, W, B).
 
 `image_file` tells how each is calibrated. Files whose names say that they are masks, weights or the
@@ -12,7 +12,7 @@ like are left out.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,11 +20,17 @@ import numpy as np
 
 from targetsel.errors import CutoutError
 from targetsel.imaging.cutout import Cutouts, crop_to_centre
-from targetsel.imaging.image_file import Image, names_no_image, read_image
+from targetsel.imaging.image_file import Image, read_image
+from targetsel.imaging.image_names import (
+    NAMES_UNDERSTOOD,
+    NPY,
+    band_called,
+    names_no_image,
+    split_band,
+    split_suffix,
+)
 from targetsel.photometry.bands import BANDS
 
-ONE_BAND = re.compile(rf"(?P<id>.+)[._](?P<band>{'|'.join(BANDS)})")
-SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit", ".fit.gz", ".npy")
 WHOLE = ""  # stands for the band of a file that holds all of them
 
 
@@ -86,12 +92,13 @@ class Folder:
         if WHOLE not in first:
             bands = bands or tuple(b for b in BANDS if any(b in held for held in files.values()))
         a_file = next(iter(first.values()))
-        image = read_image(a_file, zeropoint, len(bands) if bands else None)
+        image = read_image(a_file, zeropoint, len(bands) if bands else None, pixel_scale)
         bands = bands or image.bands
         if not bands:
             raise CutoutError(
-                f"{a_file}: the header does not name the bands of its {len(image.flux)} "
-                "planes. Give --bands, in the order of the planes."
+                f"{a_file}: neither the header nor the file's name tells the bands of its "
+                f"{len(image.flux)} planes. Give --bands in the order of the planes, or name files "
+                f"so: {NAMES_UNDERSTOOD}."
             )
         scale = pixel_scale or image.pixel_scale
         if scale is None:
@@ -135,12 +142,13 @@ class Folder:
 
     def _image(self, file: Path, band: str) -> Image:
         """One file, checked and cut to size."""
-        image = read_image(file, self.zeropoint, len(self.bands))
+        given = None if self.check_scale else self.pixel_scale
+        image = read_image(file, self.zeropoint, len(self.bands), given)
         expected = image.bands or self.bands if band == WHOLE else (band,)
         if len(image.flux) != len(expected):
             raise CutoutError(
                 f"{file}: has {len(image.flux)} planes, expected {len(expected)} "
-                f"({', '.join(expected)})."
+                f"({', '.join(expected)}){'' if band == WHOLE else ' by its name'}."
             )
         if image.bands and image.bands != expected:
             raise CutoutError(
@@ -180,16 +188,16 @@ def _list_files(path: Path) -> tuple[dict[str, dict[str, Path]], tuple[str, ...]
         raise CutoutError(f"{path}: no such folder. Expected a folder of FITS or .npy files.")
     files: dict[str, dict[str, Path]] = {}
     left_out = []
-    for file in sorted(path.iterdir()):
-        suffix = next((end for end in SUFFIXES if file.name.lower().endswith(end)), None)
-        if suffix is None or file.name.startswith("."):
+    for file, band_of_all in _files_in(path):
+        name, suffix = split_suffix(file.name)
+        if not suffix:
             continue
-        name = file.name[: -len(suffix)]
         if names_no_image(name):
             left_out.append(file.name)
             continue
-        match = ONE_BAND.fullmatch(name) if suffix != ".npy" else None
-        source_id, band = (match["id"], match["band"]) if match else (name, WHOLE)
+        source_id, band = (name, WHOLE) if suffix == NPY else split_band(name)
+        if band_of_all and band != band_of_all:
+            source_id, band = name, band_of_all
         held = files.setdefault(source_id, {})
         if band in held or (held and WHOLE in (band, *held)):
             raise CutoutError(
@@ -199,6 +207,15 @@ def _list_files(path: Path) -> tuple[dict[str, dict[str, Path]], tuple[str, ...]
         held[band] = file
     if not files:
         raise CutoutError(
-            f"{path}: no image in this folder. Expected <id>.fits, <id>.<band>.fits or <id>.npy."
+            f"{path}: no image in this folder. Names that are understood: {NAMES_UNDERSTOOD}."
         )
     return files, tuple(left_out)
+
+
+def _files_in(path: Path) -> Iterator[tuple[Path, str]]:
+    """The files of a folder without band, and those in folders called like a band with it."""
+    for entry in sorted(path.iterdir()):
+        if not entry.is_dir():
+            yield entry, ""
+        elif band := band_called(entry.name):
+            yield from ((file, band) for file in sorted(entry.iterdir()) if file.is_file())

@@ -17,7 +17,13 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from targetsel.errors import CutoutError
-from targetsel.photometry.bands import BANDS, parse_bands
+from targetsel.imaging.image_names import (
+    NO_IMAGE,
+    NPY,
+    band_called,
+    band_of_filter,
+    bands_in_words,
+)
 from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT, NJY_PER_NANOMAGGY
 from targetsel.tables.fits import open_fits
 from targetsel.tables.reading import reading
@@ -34,16 +40,8 @@ PANSTARRS_KEYS = ("TELESCOP", "FPA.TELESCOPE", "INSTRUME", "FPA.INSTRUMENT")
 ZEROPOINT_KEYS = ("MAGZERO", "ZEROPOINT", "MAGZEROP", "PHOTZP", "MAGZP")
 FLUX_OF_ZERO_MAGNITUDE = "FLUXMAG0"  # of the LSST stack, as HSC uses it
 ASINH_MAGNITUDE = 2.5 / np.log(10)
+FILTER_KEYS = ("FILTER", "FPA.FILTERID")
 LABELS = ("EXTNAME", "IMTYPE", "IMAGETYP", "IMGTYPE", "EXTTYPE", "HDUCLAS2")
-# Words for what accompanies images in files and folders, and is none itself.
-NO_IMAGE = frozenset(
-    """
-    mask masks maskbits msk invvar ivar weight weights wht wt expwt variance var err error errors
-    rms sigma uncertainty unc model models blobmodel psf dq flag flags exp expmap nexp num chi2
-    resid residual residuals seg segm segmentation bkg background ctx context depth galdepth
-    psfdepth
-    """.split()  # noqa: SIM905
-)
 
 
 class NoImage(CutoutError):
@@ -78,7 +76,12 @@ class Image:
     centre: tuple[float, float] = (np.nan, np.nan)
 
 
-def read_image(path: Path, zeropoint: float | None, n_bands: int | None = None) -> Image:
+def read_image(
+    path: Path,
+    zeropoint: float | None,
+    n_bands: int | None = None,
+    pixel_scale: float | None = None,
+) -> Image:
     """The calibrated image in a FITS or .npy file.
 
     Parameters
@@ -88,15 +91,17 @@ def read_image(path: Path, zeropoint: float | None, n_bands: int | None = None) 
         AB magnitude of one count, for files without a calibration of their own.
     n_bands : int or None
         Number of bands, needed for .npy only: the axis of this length is the band.
+    pixel_scale : float or None
+        [arcsec]; holds whatever a FITS file says.
 
     Raises
     ------
     CutoutError
         If the file cannot be read, or its bands or calibration are not known.
     """
-    if path.suffix.lower() == ".npy":
+    if path.suffix.lower() == NPY:
         return read_npy(path, zeropoint, n_bands)
-    return read_fits(path, path, zeropoint)
+    return read_fits(path, path, zeropoint, pixel_scale)
 
 
 def read_npy(path: Path, zeropoint: float | None, n_bands: int | None) -> Image:
@@ -134,13 +139,18 @@ def read_npy(path: Path, zeropoint: float | None, n_bands: int | None) -> Image:
     return Image(_nanomaggies(counts, _per_count(zeropoint)), (), None)
 
 
-def read_fits(source: Path | bytes, place: Path | str, zeropoint: float | None) -> Image:
+def read_fits(
+    source: Path | bytes,
+    place: Path | str,
+    zeropoint: float | None,
+    pixel_scale: float | None = None,
+) -> Image:
     """The first image of a FITS file, 2-D (H, W) or a cube (B, H, W).
 
     `source` is the file or its bytes, and `place` what messages call it. Masks, weights and the
     like, by the labels of their extensions, are passed over. `calibrated` tells how counts become
-    nanomaggies. Pixels with an inverse variance of zero, in an extension called invvar, have no
-    data.
+    nanomaggies. A `pixel_scale` [arcsec] holds whatever the header says. Pixels with an inverse
+    variance of zero, in an extension called invvar, have no data.
 
     Raises
     ------
@@ -159,9 +169,10 @@ def read_fits(source: Path | bytes, place: Path | str, zeropoint: float | None) 
     masked = False
     if invvar is not None and invvar.shape == counts.shape:
         masked, counts = True, np.where(invvar > 0, counts, np.nan)
-    flux = calibrated(counts.reshape(-1, *counts.shape[-2:]), header, wcs, place, zeropoint)
+    scale = pixel_scale or pixel_scale_of(wcs)
+    flux = calibrated(counts.reshape(-1, *counts.shape[-2:]), header, scale, place, zeropoint)
     bands, centre = bands_of(header, len(flux)), centre_of(wcs, flux.shape)
-    return Image(flux, bands, pixel_scale_of(wcs), wcs, masked, centre)
+    return Image(flux, bands, scale, wcs, masked, centre)
 
 
 def find_image(hdus: Iterable[Any], place: Path | str) -> Any:
@@ -209,17 +220,6 @@ def header_of(hdus: Any, hdu: Any) -> Header:
     own: Header = hdu.header
     first = hdus[0]
     return own if first is hdu or first.shape else ChainMap(own, first.header)
-
-
-def names_no_image(name: str) -> bool:
-    """Whether a file's name, without its ending, says that it is a mask, a weight or the like.
-
-    The word stands at the end, or before or behind the band: "7.mask", "7_invvar_g", "7_g.wt".
-    """
-    *others, last = re.split(r"[._-]", name.lower())
-    if last in BANDS and others:
-        *others, last = others
-    return bool(others) and last in NO_IMAGE
 
 
 def wcs_of(header: fits.Header) -> WCS | None:
@@ -271,7 +271,7 @@ def pixel_scale_of(wcs: WCS | None) -> float | None:
 def calibrated(
     counts: np.ndarray,
     header: Header,
-    wcs: WCS | None,
+    pixel_scale: float | None,
     place: Path | str,
     zeropoint: float | None,
 ) -> np.ndarray:
@@ -292,7 +292,7 @@ def calibrated(
     if "BSOFTEN" in header and "BOFFSET" in header:
         softening, offset = (_number(header, key, place) for key in ("BSOFTEN", "BOFFSET"))
         counts = offset + 2 * softening * np.sinh(counts.astype(np.float64) / ASINH_MAGNITUDE)
-    worth = _worth_of_count(header, len(counts), wcs, place)
+    worth = _worth_of_count(header, len(counts), pixel_scale, place)
     if worth is None and zeropoint is None:
         raise CutoutError(
             f"{place}: the header does not say what one count is worth (no BUNIT of a flux "
@@ -305,17 +305,12 @@ def calibrated(
 def bands_of(header: Header, n_bands: int) -> tuple[str, ...]:
     """The bands that the header names, or () where it does not name each plane."""
     listed = " ".join(str(_value(header, f"BAND{k}") or "").strip() for k in range(n_bands))
-    filters = [str(_value(header, key) or "") for key in ("FILTER", "FPA.FILTERID")]
-    # Pan-STARRS writes g.00000, DECam "g DECam SDSS c0001 4720.0 1520.0".
-    first_words = [text.split()[0] for text in filters if text.strip() and n_bands == 1]
-    for text in (str(_value(header, "BANDS") or ""), listed, *filters, *first_words):
-        try:
-            bands = parse_bands(text.split(".")[0].strip())
-        except CutoutError:
-            continue
-        if len(bands) == n_bands:
+    filters = [str(_value(header, key) or "") for key in FILTER_KEYS]
+    for text in (str(_value(header, "BANDS") or ""), listed, *filters):
+        if len(bands := bands_in_words(text)) == n_bands:
             return bands
-    return ()
+    named = [band for band in map(band_of_filter, filters) if band]
+    return tuple(named[:1]) if n_bands == 1 else ()
 
 
 def _check_begins_like_fits(source: Path | bytes, place: Path | str) -> None:
@@ -342,7 +337,7 @@ def _inverse_variance(hdus: Iterable[Any]) -> Any:
 
 
 def _worth_of_count(
-    header: Header, n_bands: int, wcs: WCS | None, place: Path | str
+    header: Header, n_bands: int, pixel_scale: float | None, place: Path | str
 ) -> float | None:
     """Nanomaggies of one count as the header tells it, or None."""
     text = str(_value(header, "BUNIT") or "").strip()
@@ -353,13 +348,12 @@ def _worth_of_count(
             "Convert the pixels."
         )
     if flux is not None and per_area:
-        scale = pixel_scale_of(wcs)
-        if scale is None:
+        if pixel_scale is None:
             raise CutoutError(
                 f"{place}: BUNIT is '{text}', a surface brightness, but the header does not say "
-                "how large a pixel is. Add the coordinates, or convert the pixels to fluxes."
+                "how large a pixel is. Give --pixel-scale [arcsec], or add the coordinates."
             )
-        flux *= scale**2
+        flux *= pixel_scale**2
     found = {"BUNIT": flux} if flux is not None else {}
     for key in ZEROPOINT_KEYS:
         if _value(header, key) is not None:
@@ -446,10 +440,10 @@ def _number(header: Header, key: str, place: Path | str) -> float:
 
 def _band_of_extension(hdu: Any) -> str:
     """The band that a 2-D image or the name of its extension names; empty where neither does."""
-    name = str(_value(hdu.header, "EXTNAME") or "").lower()
+    name = band_called(str(_value(hdu.header, "EXTNAME") or ""))
     if len(hdu.shape) != 2:
         return ""
-    return (bands_of(hdu.header, 1) or (name if name in BANDS else "",))[0]
+    return (bands_of(hdu.header, 1) or (name,))[0]
 
 
 def _words(label: Any) -> set[str]:

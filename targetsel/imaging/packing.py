@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 from astropy.coordinates import Latitude, Longitude
 
 from targetsel.errors import CutoutError, OutputError
-from targetsel.imaging.cutout import Cutouts, Images
+from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.folder import Folder
+from targetsel.imaging.image_names import NAMES_UNDERSTOOD
 from targetsel.imaging.store import (
     ASINH,
     KEY,
@@ -103,34 +105,57 @@ class Packed:
         Sources that the store has, and those without a cutout.
     elsewhere : int
         Sources whose images have their middle over 60 arcsec away, by the images' own headers.
+    not_asked : tuple of str
+        Sources of the images that the catalog does not have.
     """
 
     written: int
     missing: int
     elsewhere: int = 0
+    not_asked: tuple[str, ...] = ()
 
 
 def pack(
-    images: Images,
+    images: Folder,
     catalog: Iterable[Positions],
     path: Path,
     sky_sigma: Iterable[float],
     encoding: Encoding = ASINH,
 ) -> Packed:
-    """Write the cutouts that `images` has of a catalog, given in pieces, into a store at `path`."""
-    counted = Counter[str]()
+    """Write the cutouts that `images` has of a catalog, given in pieces, into a store at `path`.
+
+    Raises
+    ------
+    CutoutError
+        If the images have no source of the catalog, or one of them cannot be used.
+    """
+    counted, not_asked = Counter[str](), set(images.files)
+    first = ""
 
     def pieces() -> Iterator[Piece]:
+        nonlocal first
         for piece in catalog:
+            if not first and len(piece.source_id):
+                first = f", whose first is '{piece.source_id[0]}'"
             counted["asked"] += len(piece.source_id)
             cutouts = images.read(piece.source_id)
+            not_asked.difference_update(map(str, piece.source_id))
             if cutouts.position is not None:
                 apart = separation(piece.ra, piece.dec, *cutouts.position) * 3600
                 counted["elsewhere"] += int((apart > SAME_PLACE).sum())
             yield cutouts, piece.ra, piece.dec
+        if len(not_asked) == len(images):
+            source_id = min(not_asked)
+            file = next(iter(images.files[source_id].values()))
+            raise CutoutError(
+                f"{images.path}: has no image of a source of the catalog{first}; {file.name} is of "
+                f"source '{source_id}'. Names that are understood: {NAMES_UNDERSTOOD}."
+            )
 
     written = write_store(path, pieces(), sky_sigma, encoding)
-    return Packed(written, counted["asked"] - written, counted["elsewhere"])
+    return Packed(
+        written, counted["asked"] - written, counted["elsewhere"], tuple(sorted(not_asked))
+    )
 
 
 class _Spill:

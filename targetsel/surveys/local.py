@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,11 +19,10 @@ from targetsel.imaging.image_file import (
     calibrated,
     find_image,
     header_of,
-    names_no_image,
     pixel_scale_of,
     wcs_of,
 )
-from targetsel.photometry.bands import BANDS
+from targetsel.imaging.image_names import NPY, band_within, names_no_image, split_suffix
 from targetsel.surveys.fetching import OUTSIDE, Reply, unanswered
 from targetsel.surveys.http import Answer, Unanswered
 from targetsel.surveys.images import (
@@ -37,9 +35,6 @@ from targetsel.surveys.images import (
 from targetsel.surveys.registry import SkySurvey
 from targetsel.tables.fits import open_fits
 from targetsel.tables.reading import reading
-
-SUFFIXES = (".fits", ".fits.fz")
-BAND_IN_NAME = re.compile(rf"[._-](?P<band>{'|'.join(BANDS)})(?=[._-])")
 
 
 @dataclass(frozen=True)
@@ -84,15 +79,15 @@ class MosaicTile:
                 f"{path}: expected a 2-D FITS image with sky coordinates. Repair it or take it out "
                 "of the folder."
             )
-        named = BAND_IN_NAME.findall(path.name)
-        bands = bands_of(header, 1) or tuple(named[-1:])
-        if not bands:
+        band = "".join(bands_of(header, 1)) or band_within(path.name)
+        if not band:
             raise CutoutError(
                 f"{path}: neither its header (FILTER) nor its name (tile.g.fits) says its band. "
                 "Rename it."
             )
-        calibrated(np.zeros((1, 1, 1)), header, wcs, path, zeropoint)
-        return cls(path, number, bands[0], shape, wcs)
+        tile = cls(path, number, band, shape, wcs)
+        calibrated(np.zeros((1, 1, 1)), header, tile.pixel_scale, path, zeropoint)
+        return tile
 
     @cached_property
     def pixel_scale(self) -> float:
@@ -128,7 +123,7 @@ class MosaicTile:
             with reading(str(self.path), CutoutError, "a FITS image"):
                 counts = np.array(hdu.section[inside])
             header = header_of(hdus, hdu)
-            flux = calibrated(counts[None], header, self.wcs, self.path, zeropoint)[0]
+            flux = calibrated(counts[None], header, self.pixel_scale, self.path, zeropoint)[0]
         made = np.full((size, size), np.nan, dtype=np.float32)
         made[made_of] = flux
         return made
@@ -223,8 +218,8 @@ class Mosaic:
 
 
 def _may_be_tile(name: str) -> bool:
-    suffix = next((end for end in SUFFIXES if name.endswith(end)), None)
-    return suffix is not None and name[0] != "." and not names_no_image(name.removesuffix(suffix))
+    name, suffix = split_suffix(name)
+    return suffix not in ("", NPY) and not names_no_image(name)
 
 
 SURVEY = SkySurvey(name="local", title="FITS tiles in a folder, one band each", cutouts=Mosaic.open)

@@ -73,7 +73,9 @@ def test_masks_beside_images_are_named(images):
 def test_a_catalog_of_other_sources_writes_nothing(images):
     columns = {"source_id": [1, 2], "ra": [1.0, 2.0], "dec": [0.0, 0.0]}
     pq.write_table(pa.table(columns), images / "catalog.parquet")
-    with pytest.raises(CutoutError, match="not written, as no source has a cutout, such as '1'"):
+    with pytest.raises(
+        CutoutError, match="no image of a source of the catalog, whose first is '1'; "
+    ):
         pack(images)
     assert not (images / "store").exists()
 

@@ -77,10 +77,17 @@ def test_unit_that_is_no_flux_is_refused_whatever_the_zero_point(unit, tmp_path)
         read(tmp_path, zeropoint=25.0)
 
 
-def test_surface_brightness_without_a_pixel_scale_is_refused(tmp_path):
+def test_surface_brightness_is_multiplied_by_the_area_of_a_pixel_that_is_given(tmp_path):
     write(tmp_path / "7.fits", fits.Header({"BUNIT": "nanomaggy/arcsec2", "FILTER": "g"}))
-    with one_line(CutoutError, "a surface brightness, but the header does not say how large a"):
-        read(tmp_path, pixel_scale=SCALE)
+    assert read(tmp_path, pixel_scale=0.5).flux == pytest.approx(np.full((1, 1, 8, 8), 0.25))
+    with one_line(CutoutError, "does not say how large a pixel is. Give --pixel-scale [arcsec]"):
+        read(tmp_path)
+
+
+def test_pixel_scale_that_is_given_wins_over_that_of_the_header(tmp_path):
+    write(tmp_path / "7.fits", sky(BUNIT="nanomaggy/arcsec2"))
+    got = read(tmp_path, pixel_scale=0.5)
+    assert (got.pixel_scale, got.flux[0, 0, 0, 0]) == (0.5, pytest.approx(0.25))
 
 
 @pytest.mark.parametrize(
@@ -310,3 +317,97 @@ def test_damaged_tile_costs_the_sources_in_it_only(tmp_path):
     (bad,) = mosaic.fetch(RA, DEC + 1)
     assert (good.status, bad.final) == ("ok", False)
     assert "its header tells of 640000 bytes of data, but the file has" in bad.status
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "7.g.fits",
+        "7_g.fits.gz",
+        "7-g.FITS",
+        "7.G.fits",
+        "7-G.fit",
+        "g/7.fits",
+        "G/7.fts",
+        "g/7.g.fits",
+    ],
+)
+def test_band_is_found_in_the_name_of_a_file_or_of_its_folder(name, tmp_path):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    write(tmp_path / name, sky(FILTER=None))
+    write(tmp_path / "7.y.fits", sky(FILTER=None), np.full((8, 8), 2, np.float32))
+    got = read(tmp_path)
+    assert (got.bands, got.flux.mean(axis=(2, 3)).tolist()) == (("g", "y"), [[1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("cards", "bands"),
+    [
+        ({"FILTER": "g"}, "g"),
+        ({"FILTER": "g.00000"}, "g"),
+        ({"FILTER": "Y"}, "y"),
+        ({"FILTER": "z DECam SDSS c0004 9260.0 1520.0"}, "z"),
+        ({"FILTER": "Y DECam c0005 10095.0 1130.0"}, "y"),
+        ({"FILTER": "r.MP9602"}, "r"),
+        ({"FILTER": "HSC-R2"}, "r"),
+        ({"FILTER": "HSC-Y"}, "y"),
+        ({"FILTER": "ZTF_g"}, "g"),
+        ({"FILTER": "OCAM_r_SDSS"}, "r"),
+        ({"FILTER": "i_03"}, "i"),
+        ({"BANDS": "Y"}, "y"),
+        ({"BAND": "Y", "BAND0": "Y"}, "y"),
+    ],
+)
+def test_filter_of_the_header_names_the_band(cards, bands, tmp_path):
+    write(tmp_path / "7.fits", sky(**({"FILTER": None} | cards)))
+    assert read(tmp_path).bands == tuple(bands)
+
+
+@pytest.mark.parametrize(
+    "filter_name", ["R", "I", "B", "F814W", "clear", "g,r", "J", "gri", "rprime"]
+)
+def test_filter_that_is_none_of_the_bands_is_asked_for(filter_name, tmp_path):
+    write(tmp_path / "7.fits", sky(FILTER=filter_name))
+    with one_line(CutoutError, "7.fits: neither the header nor the file's name tells the bands of"):
+        read(tmp_path)
+
+
+def test_folder_whose_names_are_not_those_of_sources_says_what_is_understood(tmp_path):
+    (tmp_path / "images").mkdir()
+    write(tmp_path / "images" / "cutout-7-HSC.fits", sky())
+    folder = Folder.open(tmp_path / "images")
+    catalog = Catalog(pa.table({"id": [7], "ra": [RA], "dec": [DEC]}), ROLES)
+    message = (
+        "has no image of a source of the catalog, whose first is '7'; cutout-7-HSC.fits is of "
+        "source 'cutout-7-HSC'. Names that are understood: <id>.fits, <id>.<band>.fits (or with"
+    )
+    with one_line(CutoutError, message):
+        pack(folder, [catalog], tmp_path / "store", np.ones(1))
+
+
+def test_sources_of_images_that_the_catalog_lacks_are_told(tmp_path):
+    (tmp_path / "images").mkdir()
+    noise = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    for name in ("7.g", "7.J"):
+        write(tmp_path / "images" / f"{name}.fits", sky(size=64), noise)
+    folder = Folder.open(tmp_path / "images")
+    catalog = Catalog(pa.table({"id": [7], "ra": [RA], "dec": [DEC]}), ROLES)
+    packed = pack(folder, [catalog], tmp_path / "store", np.ones(1))
+    assert (packed.written, packed.not_asked) == (1, ("7.J",))
+
+
+@pytest.mark.parametrize("ending", ["bz2", "xz", "Z", "zip"])
+def test_image_in_another_packing_is_refused_and_not_passed_over(ending, tmp_path):
+    write(tmp_path / "7.g.fits", sky())
+    (tmp_path / f"7.r.fits.{ending}").write_bytes(b"packed")
+    with one_line(CutoutError, f"7.r.fits.{ending}: is compressed in a way that is not read here"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["tile-g.fits", "tile.G.FITS", "calexp-HSC-G-9813.fits.gz", "t_g_1.fit"]
+)
+def test_band_of_a_tile_is_found_in_its_name(name, tmp_path):
+    write(tmp_path / name, sky(FILTER=None))
+    (reply,) = Mosaic.open(tmp_path, ("g",), 4).fetch(RA, DEC)
+    assert reply.status == "ok"

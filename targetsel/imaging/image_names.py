@@ -1,0 +1,100 @@
+"""Names of image files and of filters: which band they tell of, and what is no image."""
+
+from __future__ import annotations
+
+import re
+
+from targetsel.errors import CutoutError
+from targetsel.photometry.bands import BANDS, parse_bands
+
+FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz")
+NPY = ".npy"
+NAMES_UNDERSTOOD = (
+    "<id>.fits, <id>.<band>.fits (or with _ or -), <band>/<id>.fits and <id>.npy, with bands "
+    f"{', '.join(BANDS)} in either case"
+)
+# Words for what accompanies images in files and folders, and is none itself.
+NO_IMAGE = frozenset(
+    """
+    mask masks maskbits msk invvar ivar weight weights wht wt expwt variance var err error errors
+    rms sigma uncertainty unc model models blobmodel psf dq flag flags exp expmap nexp num chi2
+    resid residual residuals seg segm segmentation bkg background ctx context depth galdepth
+    psfdepth
+    """.split()  # noqa: SIM905
+)
+_BANDS = "".join(BANDS)
+_ONE_BAND = re.compile(rf"(?i)(?P<id>.+)[._-](?P<band>[{_BANDS}])")
+_BAND_BETWEEN = re.compile(rf"(?i)[._-]([{_BANDS}])(?=[._-])")
+# Files that nothing here decompresses, or that hide their ending behind another one.
+_OTHER_PACKING = re.compile(r"(?i)\.(fits?|fts)\.(bz2|xz|z|zip|zst|7z)")
+# As cameras write a filter: "g", "g.00000" (Pan-STARRS), "g DECam SDSS c0001 4720.0 1520.0",
+# "r.MP9602" (MegaCam), "r_SDSS", "HSC-R2", "ZTF_g". A capital alone may be of another system, as R
+# of Johnson's; Y has no such double.
+_FILTER = re.compile(rf"(?P<band>[{_BANDS}]|Y)2?(?:[. _-].*)?")
+_FILTER_OF_SYSTEM = re.compile(
+    rf"(?i)(?:HSC|ZTF|SDSS|PS1|DES|DECam|LSST|Rubin|OCAM|SkyMapper)[-_. ](?P<band>[{_BANDS}])2?"
+    r"(?:[. _-].*)?"
+)
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """The name of an image file without its ending, and the ending in lower case.
+
+    The ending is empty where the file is no image by its name.
+
+    Raises
+    ------
+    CutoutError
+        If it is an image that is compressed by other means than gzip or FITS tiles.
+    """
+    if name.startswith("."):
+        return name, ""
+    lower = name.lower()
+    suffix = next((end for end in (*FITS_SUFFIXES, NPY) if lower.endswith(end)), "")
+    if not suffix and _OTHER_PACKING.search(name):
+        raise CutoutError(
+            f"{name}: is compressed in a way that is not read here, other than .gz and .fz. "
+            "Decompress it."
+        )
+    return name[: len(name) - len(suffix)], suffix
+
+
+def names_no_image(name: str) -> bool:
+    """Whether a file's name, without its ending, says that it is a mask, a weight or the like.
+
+    The word stands at the end, or before or behind the band: "7.mask", "7_invvar_g", "7_g.wt".
+    """
+    *others, last = re.split(r"[._-]", name.lower())
+    if last in BANDS and others:
+        *others, last = others
+    return bool(others) and last in NO_IMAGE
+
+
+def split_band(name: str) -> tuple[str, str]:
+    """The source id and the band of a name such as "7.g", "7_g" or "7-Y"; no band: ""."""
+    found = _ONE_BAND.fullmatch(name)
+    return (found["id"], found["band"].lower()) if found else (name, "")
+
+
+def band_within(name: str) -> str:
+    """The last band in a tile's name such as "legacysurvey-1500p022-image-g.fits", or ""."""
+    return (_BAND_BETWEEN.findall(name) or [""])[-1].lower()
+
+
+def band_called(name: str) -> str:
+    """The band of this name, in either case, such as that of a folder; or ""."""
+    return name.lower() if name.lower() in BANDS else ""
+
+
+def bands_in_words(text: str) -> tuple[str, ...]:
+    """The bands that a card of a header lists, such as "grz" or "g,r,Y"; () for other words."""
+    try:
+        return parse_bands(text.strip().replace("Y", "y"))
+    except CutoutError:
+        return ()
+
+
+def band_of_filter(text: str) -> str:
+    """The band of a filter as cameras write it, or ""."""
+    found = _FILTER.fullmatch(text.strip()) or _FILTER_OF_SYSTEM.fullmatch(text.strip())
+    return found["band"].lower() if found else ""
