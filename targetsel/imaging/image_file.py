@@ -26,6 +26,7 @@ from targetsel.imaging.image_names import (
 )
 from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT, NJY_PER_NANOMAGGY
 from targetsel.tables.fits import open_fits
+from targetsel.tables.numpy_files import read_npy as read_npy_file
 from targetsel.tables.reading import reading
 
 if TYPE_CHECKING:
@@ -121,9 +122,7 @@ def read_npy(path: Path, zeropoint: float | None, n_bands: int | None) -> Image:
             f"{path}: .npy files do not name their bands. Give --bands, in the order of the file "
             "(yzirg for those of Wu & Peek)."
         )
-    with reading(path, CutoutError, "an array of numbers", "Write it again with np.save."):
-        # Mapped, so that a header cannot ask for more memory than the file has bytes.
-        counts = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    counts = read_npy_file(path, CutoutError, "an array of numbers")
     if counts.ndim == 3 and counts.shape[0] != n_bands and counts.shape[2] == n_bands:
         counts = np.moveaxis(counts, 2, 0)
     if counts.ndim != 3 or counts.shape[0] != n_bands or counts.dtype.kind not in "fiu":

@@ -23,6 +23,7 @@ from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import LineTable
 from targetsel.tables.columns import matrix
 from targetsel.tables.files import sha256_of_file, written_beside
+from targetsel.tables.numpy_files import read_npz
 from targetsel.tables.reading import ParquetReader, reading
 
 RESIDUAL_FILE = "spectral_residual.npz"
@@ -120,13 +121,13 @@ class SpectralResidual:
                 f"leaves out. {again}"
             )
         names = ("edges", "offset", "factor", "deviation")
-        with (
-            reading(path, EnsembleError, "a decoder's residual", again),
-            open(path, "rb") as stream,
-            np.load(stream, allow_pickle=False) as file,
-        ):
-            fitted_for = str(file["decoder_sha256"])
-            edges, offset, factor, deviation = (file[name].astype(np.float64) for name in names)
+        expected = "a decoder's residual"
+        told, *numbers = read_npz(
+            path, ("decoder_sha256", *names), EnsembleError, expected, again
+        ).values()
+        fitted_for = str(told)
+        with reading(path, EnsembleError, expected, again):
+            edges, offset, factor, deviation = (each.astype(np.float64) for each in numbers)
         shape = (edges.size + 1, N_PIXELS)
         arrays = (edges, offset, factor, deviation)
         if (

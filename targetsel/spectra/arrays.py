@@ -32,6 +32,7 @@ from targetsel.spectra.spectrum import (
 from targetsel.tables.columns import unit_of
 from targetsel.tables.formats import PARQUET_SUFFIXES
 from targetsel.tables.ids import exact_ids
+from targetsel.tables.numpy_files import names_in_npz, read_npz
 from targetsel.tables.reading import ParquetReader, reading
 
 ROWS_PER_PIECE = 256
@@ -180,11 +181,9 @@ def _of_one(path: Path, arrays: Arrays, columns: Mapping[str, Any]) -> Arrays:
 
 
 def _read_npz(path: Path) -> Arrays:
-    with reading(path, SpectrumError, "an .npz file of arrays"), open(path, "rb") as stream:
-        file = np.load(stream, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("it holds one bare array")
-        return Arrays({n: np.asarray(file[n]) for n in _wanted(file.files)}, file.files)
+    expected = "an .npz file of arrays"
+    names = names_in_npz(path, SpectrumError, expected)
+    return Arrays(read_npz(path, _wanted(names), SpectrumError, expected), names)
 
 
 def _read_csv(path: Path) -> Arrays:

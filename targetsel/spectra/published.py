@@ -18,7 +18,7 @@ from targetsel.errors import EnsembleError, SpectrumError
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS
 from targetsel.tables.files import check_output
-from targetsel.tables.reading import reading
+from targetsel.tables.numpy_files import read_npy
 from targetsel.weights.pickles import Record, read_pickle, read_state_dict
 from targetsel.weights.safetensors import write_safetensors
 
@@ -211,11 +211,10 @@ def _other_architecture(
 
 
 def _mean_spectrum(path: Path) -> np.ndarray:
-    with reading(path, SpectrumError, "an .npy file of numbers"):
-        spectrum = np.load(path, mmap_mode="r", allow_pickle=False)  # the header may be wrong
-    if not isinstance(spectrum, np.ndarray) or spectrum.shape != (N_PIXELS,):
-        shape = getattr(spectrum, "shape", "unknown")
-        raise SpectrumError(f"{path}: mean spectrum of shape {shape}, expected ({N_PIXELS},)")
+    spectrum = read_npy(path, SpectrumError, "an .npy file of numbers")
+    if spectrum.shape != (N_PIXELS,):
+        found = spectrum.shape
+        raise SpectrumError(f"{path}: mean spectrum of shape {found}, expected ({N_PIXELS},)")
     if spectrum.dtype.kind not in "iuf" or not np.isfinite(spectrum).all():
         raise SpectrumError(f"{path}: the mean spectrum must be finite numbers")
     return spectrum

@@ -22,6 +22,7 @@ from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import N_PIXELS, edges, edges_between, wavelengths
 from targetsel.spectra.spectrum import ERROR_FLOOR, MeasuredSpectra, ObservedSpectrum
 from targetsel.tables.files import written_beside
+from targetsel.tables.numpy_files import read_npz
 from targetsel.tables.reading import reading
 
 LEAST_COVERED = 0.5  # least measured share of a pixel, and of the grid
@@ -171,9 +172,9 @@ class Basis:
         SpectrumError
             If the file is no basis on the decoder's grid.
         """
-        with reading(path, SpectrumError, "a spectral basis"), open(path, "rb") as stream:
-            arrays = np.load(stream, allow_pickle=False)
-            basis = cls(*(arrays[name].astype(np.float64) for name in ("mean", "components")))
+        arrays = read_npz(path, ("mean", "components"), SpectrumError, "a spectral basis")
+        with reading(path, SpectrumError, "a spectral basis"):
+            basis = cls(*(each.astype(np.float64) for each in arrays.values()))
         if basis.mean.shape != (N_PIXELS,) or basis.components.shape[1:] != (N_PIXELS,):
             raise SpectrumError(f"{path}: not a spectral basis of {N_PIXELS} pixels")
         return basis

@@ -97,16 +97,26 @@ def plain_stream(source: Path | bytes, place: Path | str, error: type[TargetselE
     stream.seek(0)
     if start != b"\x1f\x8b":
         return stream
-    most = max(ALWAYS_UNPACKED, MOST_PACKED * stream.seek(0, io.SEEK_END))
+    most = most_unpacked(stream.seek(0, io.SEEK_END))
     stream.seek(0)
     with stream, gzip.GzipFile(fileobj=stream) as packed:
         contents = packed.read(most + 1)
     if len(contents) > most:
-        raise error(
-            f"{place}: holds over {MOST_PACKED} times its size when decompressed, which no real "
-            "table or image does. Decompress it yourself if it is what you mean."
-        )
+        raise packed_too_tightly(place, error)
     return io.BytesIO(contents)
+
+
+def most_unpacked(size: int) -> int:
+    """Bytes that a compressed file of this size [bytes] may hold."""
+    return max(ALWAYS_UNPACKED, MOST_PACKED * size)
+
+
+def packed_too_tightly(place: Path | str, error: type[TargetselError]) -> TargetselError:
+    """The error for a file that holds more than `most_unpacked`."""
+    return error(
+        f"{place}: holds over {MOST_PACKED} times its size when decompressed, which no real table "
+        "or image does. Decompress it yourself if it is what you mean."
+    )
 
 
 def check_headers(stream: IO[bytes], place: Path | str, error: type[TargetselError]) -> None:

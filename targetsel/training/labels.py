@@ -23,6 +23,7 @@ from targetsel.spectra.spectrum import MeasuredSpectra, Spectra
 from targetsel.tables.columns import ID, Column, FileKind, is_list, is_number, matrix
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import exact_ids, joined, matched
+from targetsel.tables.numpy_files import names_in_npz, read_npz
 from targetsel.tables.parquet import footer_in, is_simulated, says_simulated
 from targetsel.tables.reading import ParquetReader, reading
 from targetsel.training.optimisation import one_thread
@@ -366,11 +367,9 @@ def _parquet_pieces(path: Path, column: str) -> Iterator[Piece]:
 
 
 def _npz_pieces(path: Path, column: str) -> Iterator[Piece]:
-    with reading(path, SpectrumError, "an .npz file"), np.load(path, allow_pickle=False) as file:
-        names = list(file.files)
-    wanted = _wanted(path, names, column)
-    with reading(path, SpectrumError, "an .npz file"), np.load(path, allow_pickle=False) as file:
-        keys, *numbers = (file[name] for name in wanted)
+    wanted = _wanted(path, names_in_npz(path, SpectrumError), column)
+    keys, *numbers = read_npz(path, wanted, SpectrumError).values()
+    with reading(path, SpectrumError, "an .npz file"):
         keys = pa.array(keys.ravel().astype(keys.dtype.newbyteorder("=")))
     for name, values in zip(wanted[1:], numbers, strict=True):
         if values.shape != (len(keys), N_PIXELS) or values.dtype.kind not in "fiu":
