@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.special import ndtr
 
 from targetsel.errors import SpectrographError, did_you_mean
@@ -64,9 +66,9 @@ class Redshift:
         of_each(nobody, self.error or 0.0, "--redshift-error")
         if isinstance(self.value, str):
             kind = find_column(schema, self.value, "--redshift").type
-            if self.grid is not None and not pa.types.is_fixed_size_list(kind):
+            if self.grid is not None and not (is_list(kind) and is_number(kind.value_type)):
                 raise SpectrographError(
-                    f"column '{self.value}' is {kind}, expected lists of equal length."
+                    f"column '{self.value}' is {kind}, expected lists of numbers, of equal length."
                 )
             if self.grid is None and is_list(kind):
                 raise SpectrographError(
@@ -75,6 +77,33 @@ class Redshift:
                 )
         if self.grid is None:
             of_each(nobody, self.value, "--redshift")
+
+    def check_densities(self, pieces: Iterable[pa.Table]) -> None:
+        """Refuse densities whose number is not the same for all sources that have any.
+
+        Parameters
+        ----------
+        pieces : iterable of pa.Table
+            All rows, in pieces, with the column of densities.
+
+        Raises
+        ------
+        SpectrographError
+            If lists differ in length, or have less than two densities.
+        """
+        first, expected = 0, 0
+        for piece in pieces:
+            lengths = _lengths(piece[self.value])
+            expected = expected or next(iter(lengths[lengths > 0].tolist()), 0)
+            wrong = (lengths > 0) & ((lengths != expected) | (lengths < 2))
+            if wrong.any():
+                row = int(np.argmax(wrong))
+                others = f"{expected} as the first" if expected > 1 else "two or more"
+                raise SpectrographError(
+                    f"column '{self.value}', row {first + row}: a list of {lengths[row]} "
+                    f"densities, expected {others}. Put all densities on one grid."
+                )
+            first += piece.num_rows
 
     def draw(self, piece: pa.Table, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Redshifts at normal scores, and the problems of sources without one.
@@ -108,7 +137,12 @@ class Redshift:
 
     def _from_densities(self, piece: pa.Table, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert self.grid is not None
-        densities = matrix(piece[self.value])
+        lists = piece[self.value]
+        known = _lengths(lists) > 0
+        found = matrix(lists.filter(pa.array(known)))
+        densities = np.full((len(known), max(found.shape[1], 2)), np.nan)
+        if known.any():
+            densities[known] = found
         good = np.isfinite(densities).all(axis=1) & (densities >= 0).all(axis=1)
         good &= np.nan_to_num(densities).sum(axis=1) > 0
         # The area below straight lines from one density to the next.
@@ -119,6 +153,11 @@ class Redshift:
             drawn[row] = np.interp(levels * area[row, -1], np.append(0.0, area[row]), grid)
         troubles = np.where(good, "", "no redshift density").astype(object)
         return drawn, troubles
+
+
+def _lengths(lists: pa.ChunkedArray) -> np.ndarray:
+    """The length of each list, 0 where there is none, shape (N,)."""
+    return pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
 
 
 def parse_redshift(text: str) -> str | float:

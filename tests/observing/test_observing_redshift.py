@@ -57,13 +57,39 @@ def test_numbers_that_are_no_redshifts_are_refused(numbers, message):
         Redshift(*numbers)
 
 
-def test_density_that_is_level_spreads_evenly_over_the_grid():
-    kind = pa.list_(pa.float64(), 5)
-    rows = pa.table({"pz": pa.array([[1.0] * 5, [0.0] * 5, None, [-1.0, 1, 1, 1, 1]], kind)})
+@pytest.mark.parametrize(
+    "kind",
+    [pa.list_(pa.float64(), 5), pa.list_(pa.float32()), pa.large_list(pa.float64())],
+    ids=str,
+)
+def test_density_that_is_level_spreads_evenly_over_the_grid(kind):
+    empty = [] if not pa.types.is_fixed_size_list(kind) else None
+    pz = [[1.0] * 5, [0.0] * 5, None, [-1.0, 1, 1, 1, 1], empty, [None, 1, 1, 1, 1]]
+    rows = pa.table({"pz": pa.array(pz, kind)})
+    redshift = Redshift("pz", grid=(0.0, 2.0))
+    redshift.check(rows.schema)
+    redshift.check_densities([rows, rows])
     quarter = 0.6744897501960817
-    drawn, troubles = Redshift("pz", grid=(0.0, 2.0)).draw(rows, np.array([-quarter, 0, quarter]))
+    drawn, troubles = redshift.draw(rows, np.array([-quarter, 0, quarter]))
     assert drawn[0] == pytest.approx([0.5, 1.0, 1.5])
-    assert troubles.tolist() == ["", *["no redshift density"] * 3]
+    assert troubles.tolist() == ["", *["no redshift density"] * 5]
+    drawn, troubles = redshift.draw(rows[2:3], np.zeros(1))
+    assert (troubles.tolist(), np.isnan(drawn).all()) == (["no redshift density"], True)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [
+        ([[[1, 1]], [None, [1, 1, 1]]], "column 'pz', row 2: a list of 3 densities, expected 2 as"),
+        ([[[], [1, 1, 1], [1, 1]]], "column 'pz', row 2: a list of 2 densities, expected 3 as the"),
+        ([[[1], [1]]], "column 'pz', row 0: a list of 1 densities, expected two or more"),
+    ],
+)
+def test_densities_on_several_grids_are_refused(pieces, message):
+    tables = [pa.table({"pz": pa.array(lists, pa.list_(pa.float64()))}) for lists in pieces]
+    with pytest.raises(SpectrographError) as refused:
+        Redshift("pz", grid=(0.0, 2.0)).check_densities(tables)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +101,7 @@ def test_density_that_is_level_spreads_evenly_over_the_grid():
         ),
         (Redshift(error="dz"), "no column 'dz'."),
         (Redshift("pz"), "column 'pz' is fixed_size_list<item: double>[2], expected numbers. For"),
-        (Redshift(grid=(0, 1)), "column 'redshift' is double, expected lists of equal length"),
+        (Redshift(grid=(0, 1)), "column 'redshift' is double, expected lists of numbers"),
         (Redshift("name"), "column 'name' is string, expected numbers"),
     ],
 )
