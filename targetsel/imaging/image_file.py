@@ -18,6 +18,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from targetsel.errors import CutoutError
 from targetsel.imaging.image_names import (
+    IMAGE,
     NO_IMAGE,
     NPY,
     band_called,
@@ -41,7 +42,10 @@ PANSTARRS_KEYS = ("TELESCOP", "FPA.TELESCOPE", "INSTRUME", "FPA.INSTRUMENT")
 ZEROPOINT_KEYS = ("MAGZERO", "ZEROPOINT", "MAGZEROP", "PHOTZP", "MAGZP")
 FLUX_OF_ZERO_MAGNITUDE = "FLUXMAG0"  # of the LSST stack, as HSC uses it
 ASINH_MAGNITUDE = 2.5 / np.log(10)
+REFERENCE_KEYS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")
+SCALE_KEY = re.compile(r"CDELT\d|(CD|PC)\d_\d|PC00\d00\d")
 FILTER_KEYS = ("FILTER", "FPA.FILTERID")
+PLAUSIBLE_ZEROPOINT = 90.0  # [mag] beyond it, as -99 and 999, a number stands for none
 LABELS = ("EXTNAME", "IMTYPE", "IMAGETYP", "IMGTYPE", "EXTTYPE", "HDUCLAS2")
 
 
@@ -164,26 +168,34 @@ def read_fits(
             counts = hdu.data
             invvar = None if weights is None else weights.data
         header = header_of(hdus, hdu)
-        wcs = wcs_of(hdu.header)
-    masked = False
-    if invvar is not None and invvar.shape == counts.shape:
-        masked, counts = True, np.where(invvar > 0, counts, np.nan)
-    scale = pixel_scale or pixel_scale_of(wcs)
-    flux = calibrated(counts.reshape(-1, *counts.shape[-2:]), header, scale, place, zeropoint)
+        grid = _grid_of(hdu.header)
+        wcs = grid if _has_place(hdu.header) else None
+    counts = counts.reshape(-1, *counts.shape[-2:])
+    if invvar is not None:
+        if invvar.shape[-2:] != counts.shape[-2:] or invvar.size != counts.size:
+            raise CutoutError(
+                f"{place}: its inverse variance has the shape {invvar.shape}, but the image "
+                f"{hdu.shape}. Write both again, or take the inverse variance out."
+            )
+        counts = np.where(invvar.reshape(counts.shape) > 0, counts, np.nan)
+    scale = pixel_scale or pixel_scale_of(grid, place)
+    flux = calibrated(counts, header, scale, place, zeropoint)
     bands, centre = bands_of(header, len(flux)), centre_of(wcs, flux.shape)
-    return Image(flux, bands, scale, wcs, masked, centre)
+    return Image(flux, bands, scale, wcs, invvar is not None, centre)
 
 
 def find_image(hdus: Iterable[Any], place: Path | str) -> Any:
-    """The first unit of a FITS file that holds an image, and no mask or weight.
+    """The unit of a FITS file that holds the image, and no mask or weight.
+
+    Of several, it is the one that is labelled as the image or the science.
 
     Raises
     ------
     NoImage
         If all that might be one are masks, weights or the like.
     CutoutError
-        If there is none, it is of another shape than (H, W) or (B, H, W), or others are of other
-        bands.
+        If there is none or nobody can say which, or it is of another shape than (H, W) or
+        (B, H, W).
     """
     passed_over = ""
     images: list[Any] = []
@@ -195,8 +207,11 @@ def find_image(hdus: Iterable[Any], place: Path | str) -> Any:
             passed_over = f"{found[0]} is '{_value(hdu.header, found[0])}'"
         else:
             images.append(hdu)
-    if images:
+    flat = [hdu for hdu in images if len(hdu.shape) > 1]
+    if images := flat or images:
         shape = images[0].shape
+        while len(shape) > 3 and shape[0] == 1:
+            shape = shape[1:]
         if len(shape) not in (2, 3) or min(shape) == 0:
             raise CutoutError(
                 f"{place}: holds an image of shape {shape}, expected (H, W) or a cube (bands, H, "
@@ -208,10 +223,26 @@ def find_image(hdus: Iterable[Any], place: Path | str) -> Any:
                 f"{place}: holds an image in each of the bands {', '.join(sorted(bands))}. Write "
                 "one cube (bands, H, W), or one file for each band."
             )
-        return images[0]
+        return _the_image(images, place)
     if passed_over:
         raise NoImage(f"{place}: holds no image ({passed_over}). Take it out of the folder.")
     raise CutoutError(f"{place}: holds no image, expected (H, W) or a cube (bands, H, W).")
+
+
+def _the_image(images: list[Any], place: Path | str) -> Any:
+    """The only image, or of several the only one that is labelled so."""
+    labelled = [
+        hdu
+        for hdu in images
+        if IMAGE & set().union(*(_words(_value(hdu.header, w)) for w in LABELS))
+    ]
+    chosen = images if len(images) == 1 else labelled
+    if len(chosen) != 1:
+        raise CutoutError(
+            f"{place}: holds {len(images)} images, and nobody can say which is meant. Write the "
+            "one that you mean to a file of its own."
+        )
+    return chosen[0]
 
 
 def header_of(hdus: Any, hdu: Any) -> Header:
@@ -223,7 +254,22 @@ def header_of(hdus: Any, hdu: Any) -> Header:
 
 def wcs_of(header: fits.Header) -> WCS | None:
     """The coordinates on the sky that a header describes; None where it has none, or bad ones."""
+    return _grid_of(header) if _has_place(header) else None
+
+
+def _has_place(header: fits.Header) -> bool:
+    """Whether a header has a reference; for numbers that are missing, wcslib would take 0."""
     try:
+        return all(np.isfinite(float(header[key])) for key in REFERENCE_KEYS)
+    except Exception:  # no such card, no number, or a damaged card
+        return False
+
+
+def _grid_of(header: fits.Header) -> WCS | None:
+    """The axes on the sky and their scale, for which wcslib would take 1 degree where missing."""
+    try:
+        if not any(SCALE_KEY.fullmatch(key) for key in header):
+            return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             wcs = WCS(header, naxis=2)
@@ -259,12 +305,25 @@ def centre_of(wcs: WCS | None, shape: tuple[int, ...]) -> tuple[float, float]:
         return np.nan, np.nan
 
 
-def pixel_scale_of(wcs: WCS | None) -> float | None:
-    """Mean side of a pixel [arcsec]; None where it is not known."""
+def pixel_scale_of(wcs: WCS | None, place: Path | str) -> float | None:
+    """Side of a pixel [arcsec]; None where it is not known.
+
+    Raises
+    ------
+    CutoutError
+        If the sides differ by more than 1 %.
+    """
     if wcs is None:
         return None
-    scale = 3600 * float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs))))
-    return scale if 0 < scale < np.inf else None
+    wide, high = 3600 * proj_plane_pixel_scales(wcs)
+    if not (0 < wide < np.inf and 0 < high < np.inf):
+        return None
+    if abs(wide / high - 1) > 0.01:
+        raise CutoutError(
+            f"{place}: its pixels are {wide:.4g} x {high:.4g} arcsec, expected square ones. "
+            "Resample the image."
+        )
+    return float(np.sqrt(wide * high))
 
 
 def calibrated(
@@ -329,8 +388,8 @@ def _check_begins_like_fits(source: Path | bytes, place: Path | str) -> None:
 def _inverse_variance(hdus: Iterable[Any]) -> Any:
     """The unit that holds an inverse variance, or None."""
     for number, hdu in enumerate(hdus):
-        labels = {str(_value(hdu.header, label)).lower() for label in LABELS}
-        if number and hdu.is_image and any("invvar" in label for label in labels):
+        labels = set().union(*(_words(_value(hdu.header, label)) for label in LABELS))
+        if number and hdu.is_image and hdu.shape and labels & {"invvar", "ivar"}:
             return hdu
     return None
 
@@ -356,7 +415,13 @@ def _worth_of_count(
     found = {"BUNIT": flux} if flux is not None else {}
     for key in ZEROPOINT_KEYS:
         if _value(header, key) is not None:
-            found[key] = _per_count(_number(header, key, place))
+            magnitude = _number(header, key, place)
+            if abs(magnitude) > PLAUSIBLE_ZEROPOINT:
+                raise CutoutError(
+                    f"{place}: {key} is {magnitude:g}, expected the AB magnitude of one count. "
+                    "Remove the card and give --zeropoint."
+                )
+            found[key] = _per_count(magnitude)
     if _value(header, FLUX_OF_ZERO_MAGNITUDE) is not None:
         counts = _number(header, FLUX_OF_ZERO_MAGNITUDE, place)
         found[FLUX_OF_ZERO_MAGNITUDE] = 1e9 / counts if counts > 0 else np.nan
@@ -412,8 +477,11 @@ def _per_count(zeropoint: float) -> float:
 
 
 def _nanomaggies(counts: np.ndarray, worth: float) -> np.ndarray:
+    """Counts as fluxes; NaN where they are infinite, or beyond single precision."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return (counts.astype(np.float64) * worth).astype(np.float32)
+        flux = (counts.astype(np.float64) * worth).astype(np.float32)
+    flux[np.isinf(flux)] = np.nan
+    return flux
 
 
 def _value(header: Header, key: str) -> Any:

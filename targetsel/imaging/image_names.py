@@ -22,6 +22,7 @@ NO_IMAGE = frozenset(
     psfdepth
     """.split()  # noqa: SIM905
 )
+IMAGE = frozenset({"sci", "science", "image", "img", "data", "primary", "coadd", "stack"})
 _BANDS = "".join(BANDS)
 _ONE_BAND = re.compile(rf"(?i)(?P<id>.+)[._-](?P<band>[{_BANDS}])")
 _BAND_BETWEEN = re.compile(rf"(?i)[._-]([{_BANDS}])(?=[._-])")

@@ -92,7 +92,7 @@ class MosaicTile:
     @cached_property
     def pixel_scale(self) -> float:
         """[arcsec]"""
-        return pixel_scale_of(self.wcs) or np.nan
+        return pixel_scale_of(self.wcs, self.path) or np.nan
 
     @cached_property
     def cap(self) -> tuple[float, float, float]:

@@ -411,3 +411,125 @@ def test_band_of_a_tile_is_found_in_its_name(name, tmp_path):
     write(tmp_path / name, sky(FILTER=None))
     (reply,) = Mosaic.open(tmp_path, ("g",), 4).fetch(RA, DEC)
     assert reply.status == "ok"
+
+
+def images(*names, shape=(8, 8)):
+    """Units of a file with images of these names, each filled with its own number."""
+    return [fits.ImageHDU(np.full(shape, k + 1, "f4"), sky(EXTNAME=n)) for k, n in enumerate(names)]
+
+
+@pytest.mark.parametrize(
+    ("names", "value"),
+    [
+        (("SCI", "ERR", "DQ"), 1),
+        (("MASK", "WEIGHT", "SCI"), 3),
+        (("IMAGE", "MASK", "VARIANCE"), 1),
+        (("VAR_POISSON", "AREA", "SCI", "CON", "WHT"), 3),
+    ],
+)
+def test_image_is_found_among_what_accompanies_it(names, value, tmp_path):
+    calibration = fits.ImageHDU(np.zeros(2048, np.float32))  # as frames of SDSS have
+    fits.HDUList([fits.PrimaryHDU(), calibration, *images(*names)]).writeto(tmp_path / "7.fits")
+    assert read(tmp_path).flux.mean() == value
+
+
+@pytest.mark.parametrize("names", [("SCI", "SCI"), ("CCD1", "CCD2"), (None, None)])
+def test_file_of_which_nobody_can_say_which_image_is_meant_is_refused(names, tmp_path):
+    fits.HDUList([fits.PrimaryHDU(), *images(*names)]).writeto(tmp_path / "7.fits")
+    with one_line(CutoutError, "7.fits: holds 2 images, and nobody can say which is meant. Write"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 1, 8, 8)])
+def test_axes_of_length_one_before_the_image_are_nothing(shape, tmp_path):
+    write(tmp_path / "7.fits", sky(), np.ones(shape, np.float32))
+    assert read(tmp_path).flux.shape == (1, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((8, 8), 40_000, np.uint16),
+        np.full((8, 8), -3, np.int8),
+        np.full((8, 8), 200, np.uint8),
+        np.full((8, 8), 2**40, np.int64),
+        np.full((8, 8), 1.5, ">f8"),
+    ],
+    ids=lambda image: str(image.dtype),
+)
+def test_pixels_of_any_type_keep_their_values(image, tmp_path):
+    write(tmp_path / "7.fits", sky(), image)
+    np.testing.assert_array_equal(read(tmp_path).flux[0, 0], image.astype(np.float32))
+
+
+def test_pixels_that_are_infinite_or_beyond_single_precision_have_no_data(tmp_path):
+    image = np.ones((8, 8))
+    image[0, :3] = np.inf, -np.inf, 1e300
+    write(tmp_path / "7.fits", sky(), image)
+    assert np.argwhere(np.isnan(read(tmp_path).flux[0, 0])).tolist() == [[0, 0], [0, 1], [0, 2]]
+
+
+@pytest.mark.parametrize("magnitude", [-99.0, 99.0, 999.0])
+def test_zero_point_that_stands_for_none_is_refused(magnitude, tmp_path):
+    write(tmp_path / "7.fits", sky(BUNIT=None, MAGZERO=magnitude))
+    with one_line(CutoutError, f"7.fits: MAGZERO is {magnitude:g}, expected the AB magnitude of"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("cards", [{}, {"CDELT1": 0.0, "CDELT2": 0.0}])
+def test_scale_that_is_missing_is_not_made_up(cards, tmp_path):
+    write(tmp_path / "7.fits", scaled(**cards))
+    with one_line(CutoutError, "7.fits: does not say how large a pixel is. Give --pixel-scale"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("cards", [{"CRVAL1": "x"}, {"CRVAL2": None}, {"CRPIX1": None}])
+def test_place_that_is_missing_is_not_made_up(cards, tmp_path):
+    write(tmp_path / "7.g.fits", sky(**cards))
+    got = read(tmp_path)
+    assert got.pixel_scale == pytest.approx(SCALE)
+    assert np.isnan(got.position).all()
+    with one_line(CutoutError, "expected a 2-D FITS image with sky coordinates. Repair it"):
+        Mosaic.open(tmp_path, ("g",), 4)
+
+
+def test_pixels_that_are_not_square_are_refused_unless_their_scale_is_given(tmp_path):
+    write(tmp_path / "7.fits", scaled(CDELT1=-DEG, CDELT2=2 * DEG))
+    with one_line(CutoutError, "7.fits: its pixels are 0.25 x 0.5 arcsec, expected square ones."):
+        read(tmp_path)
+    assert read(tmp_path, pixel_scale=0.3).pixel_scale == 0.3
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CD1_1": -DEG * 0.6, "CD1_2": DEG * 0.8, "CD2_1": DEG * 0.8, "CD2_2": DEG * 0.6},
+        {"CD1_1": DEG, "CD2_2": DEG},
+        {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "CD1_1": -DEG, "CD2_2": DEG,
+         "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-6, "B_0_2": 1e-6},
+        {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "CD1_1": -DEG, "CD2_2": DEG,
+         "PV1_1": 1.0, "PV2_1": 1.0},
+        {"CTYPE1": "RA---ZPN", "CTYPE2": "DEC--ZPN", "CD1_1": -DEG, "CD2_2": DEG, "PV2_1": 1.0},
+    ],
+    ids=["turned", "mirrored", "SIP", "TPV", "ZPN"],
+)  # fmt: skip
+def test_tile_of_any_projection_is_cut_at_the_source(cards, tmp_path):
+    image = np.zeros((41, 41), np.float32)
+    image[20, 20] = 7.0
+    header = scaled(**cards)
+    header.update({"CRPIX1": 21.0, "CRPIX2": 21.0})
+    write(tmp_path / "tile.g.fits", header, image)
+    (reply,) = Mosaic.open(tmp_path, ("g",), 3).fetch(RA, DEC)
+    assert (reply.value[1, 1], reply.value.sum()) == (7.0, 7.0)
+
+
+@pytest.mark.parametrize("label", ["INVVAR", "IVAR", "cutout ivar"])
+def test_pixels_of_no_inverse_variance_have_no_data(label, tmp_path):
+    write(tmp_path / "7.fits", sky(), **{label: np.eye(8, dtype=np.float32)})
+    assert np.isfinite(read(tmp_path).flux).sum() == 8
+
+
+def test_inverse_variance_of_another_shape_is_refused(tmp_path):
+    write(tmp_path / "7.fits", sky(), INVVAR=np.ones((4, 4), np.float32))
+    with one_line(CutoutError, "7.fits: its inverse variance has the shape (4, 4), but the image"):
+        read(tmp_path)
