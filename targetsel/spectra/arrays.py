@@ -1,10 +1,10 @@
 """Spectra in plain arrays: .npz, .csv and .parquet.
 
 Quantities are found by name: `wavelength` [Angstrom, vacuum, observed frame] or `loglam`; `flux`,
-per unit wavelength; `ivar` (0 where masked) or `error`; `redshift` or `z`; `source_id`; `ra` and
-`dec` [deg]. A CSV file holds one spectrum, an .npz one or many that share wavelengths, and Parquet
-one in each row, or one in all rows. What is wrong with one spectrum of a file leaves the others
-alone.
+per unit wavelength; `ivar` (0 where masked) or `error`; perhaps `mask` (0 where a pixel is good);
+`redshift` or `z`; `source_id`; `ra` and `dec` [deg]. A CSV file holds one spectrum, an .npz one or
+many that share wavelengths, and Parquet one in each row, or one in all rows. What is wrong with one
+spectrum of a file leaves the others alone.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from targetsel.spectra.spectrum import (
     ObservedSpectrum,
     as_numbers,
     check_flux_unit,
+    from_log,
     in_air,
     in_angstrom,
     noise_scale,
@@ -40,12 +41,14 @@ NAMES = {
     "wavelength": ("wavelength", "wave", "lambda", "lam", "loglam"),
     "flux": ("flux",),
     "ivar": ("ivar", "error", "err", "sigma"),
+    "mask": ("mask",),
     "redshift": ("redshift", "z"),
     "source_id": ("source_id", "id"),
     "ra": ("ra",),
     "dec": ("dec",),
 }
-PER_PIXEL = ("flux", "ivar", "wavelength")
+NEEDED = ("flux", "ivar", "wavelength")
+PER_PIXEL = (*NEEDED, "mask")
 PER_SPECTRUM = ("redshift", "source_id", "ra", "dec")
 _AIR = ("wavelength_air", "wave_air", "lambda_air", "air_wavelength", "air")
 
@@ -192,6 +195,16 @@ def _read_csv(path: Path) -> Arrays:
         lines = [line for line in text.splitlines() if line.strip() and line.lstrip()[0] != "#"]
         rows = [[cell.strip() for cell in row] for row in csv.reader(lines, skipinitialspace=True)]
     names, *rows = rows or [[]]
+    if len(names) == 1 and re.search(r"[;\t ]", names[0]):
+        raise SpectrumError(
+            f"{path}: its columns are not separated by commas: the first line is '{names[0][:60]}'."
+            " Write it with commas."
+        )
+    if any(re.fullmatch(r"[-+.\deE]*\d[-+.\deE]*", name) for name in names):
+        raise SpectrumError(
+            f"{path}: its first line holds numbers ({', '.join(names)[:60]}), expected names such "
+            "as wavelength, flux, ivar, z. Write them into the first line, without '#'."
+        )
     if len(set(names)) < len(names):
         raise SpectrumError(f"{path}: has two columns of one name. Rename or drop one.")
     for number, row in enumerate(rows, 1):
@@ -206,6 +219,8 @@ def _read_csv(path: Path) -> Arrays:
         if name == arrays.find("source_id"):
             columns[name] = _typed_ids(cells)
         else:
+            if name == arrays.find("mask"):
+                cells = [{"true": "1", "false": "0"}.get(cell.lower(), cell) for cell in cells]
             columns[name] = np.array([_number(path, name, *each) for each in enumerate(cells, 1)])
     return _of_one(path, arrays, columns)
 
@@ -286,6 +301,8 @@ class ArraySpectra:
         self.values = {}  # of each quantity, with spectra along the first axis
         for quantity in PER_PIXEL:
             if not (name := self.names[quantity]):
+                if quantity not in NEEDED:
+                    continue
                 has = ", ".join(arrays.names) or "nothing"
                 raise SpectrumError(
                     f"{path}: no '{quantity}' among {has}; expected wavelength, flux, ivar (0 "
@@ -360,6 +377,15 @@ class ArraySpectra:
 
     def _spectrum(self, row: int, place: str, name: int | str) -> ObservedSpectrum:
         noise = self._numbers("ivar", row, place) * self.noise_scale
+        ivar = noise if self.has_ivar else ivar_of_error(noise)
+        if self.names["mask"]:
+            mask = self._numbers("mask", row, place)
+            if mask.shape != ivar.shape:
+                raise SpectrumError(
+                    f"{place}: 'mask' has shape {mask.shape}, but "
+                    f"'{self.names['ivar']}' {ivar.shape}; expected one value for each pixel"
+                )
+            ivar = np.where(mask == 0, ivar, 0.0)
         ra, dec = (
             float(self._numbers(each, row, place)) if self.names[each] else np.nan
             for each in ("ra", "dec")
@@ -369,7 +395,7 @@ class ArraySpectra:
             name,
             self._angstrom(row, place),
             self._numbers("flux", row, place),
-            noise if self.has_ivar else ivar_of_error(noise),
+            ivar,
             self._redshift(row, place),
             (ra, dec),
         )
@@ -378,8 +404,7 @@ class ArraySpectra:
         name = self.names["wavelength"]
         values = self._numbers("wavelength", row, place)
         if name.lower() == "loglam":
-            with np.errstate(over="ignore"):
-                return 10**values
+            return from_log(place, values)
         return in_angstrom(place, values, self.units.get(name))
 
     def _redshift(self, row: int, place: str) -> float:

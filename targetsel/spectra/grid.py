@@ -58,7 +58,7 @@ def check_increasing(wavelength: np.ndarray, place: str = "") -> None:
         k = int(backward[0])
         raise SpectrumError(
             f"{place}wavelengths do not increase: {wavelength[k]:.6g} is followed by "
-            f"{wavelength[k + 1]:.6g} (pixel {k + 1}). Sort the pixels by wavelength."
+            f"{wavelength[k + 1]:.6g} (pixel {k + 1}). Sort the pixels by wavelength, each once."
         )
     if wavelength[0] <= 0:
         raise SpectrumError(f"{place}wavelengths are not all positive; remove those pixels")

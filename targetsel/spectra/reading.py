@@ -16,7 +16,7 @@ from astropy.io import fits
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.arrays import ArraySpectra, UnusableSpectrum, file_stem, pieces
-from targetsel.spectra.spectrum import ObservedSpectrum, check_flux_unit, in_air
+from targetsel.spectra.spectrum import ObservedSpectrum, check_flux_unit, from_log, in_air
 from targetsel.tables.columns import NEVER, Column, schema_of
 from targetsel.tables.fits import open_fits
 from targetsel.tables.reading import reading
@@ -224,8 +224,7 @@ def read_sdss(
             f"{place}: no redshift: there is no table SPECOBJ with Z, and no header entry Z. "
             "Give --redshift."
         )
-    with np.errstate(over="ignore"):
-        wavelength = 10**loglam
+    wavelength = from_log(place, loglam)
     return ObservedSpectrum(place, name, wavelength, flux, ivar, found, (ra, dec))
 
 

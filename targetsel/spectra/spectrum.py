@@ -18,7 +18,8 @@ OPTICAL = (1000.0, 60_000.0)  # [Angstrom] outside it, a wavelength is in some o
 # No instrument is calibrated better than this [variance, in units where a spectrum's sum of squares
 # is 1]: 2.2 % of the root mean square pixel; Portillo et al. (2020, AJ 160, 45).
 ERROR_FLOOR = 1 / 2e6
-BLUEST_REDSHIFT = -0.05
+REDSHIFTS = (-0.05, 20.0)  # from below any peculiar velocity's to beyond any known galaxy's
+FAINTEST = 1e-6  # signal to noise of the best pixel, below which fluxes and errors differ in unit
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,13 @@ class ObservedSpectrum:
         Raises
         ------
         SpectrumError
-            If the redshift is below any peculiar velocity's.
+            If the redshift is none that a galaxy has.
         """
-        if self.redshift <= BLUEST_REDSHIFT:
+        low, high = REDSHIFTS
+        if not low < self.redshift <= high:
             raise SpectrumError(
-                f"{self.place}: redshift is {self.redshift:.6g}, expected more than "
-                f"{BLUEST_REDSHIFT}"
+                f"{self.place}: redshift is {self.redshift:.6g}, expected {low} to {high:g}. Give "
+                "--redshift, or leave the spectrum out."
             )
         stretch = 1 + self.redshift
         return self.wavelength / stretch, self.flux * stretch, self.ivar / stretch**2
@@ -182,9 +184,38 @@ def _check_flux(place: str, wavelength: np.ndarray, flux: np.ndarray, ivar: np.n
             f"{place}: flux reaches {largest:.3g}, expected between {FLUX_RANGE[0]:g} and "
             f"{FLUX_RANGE[1]:g}. Scale it; its unit does not matter."
         )
+    best = float((np.abs(flux) * np.sqrt(ivar))[ivar > 0].max())
+    if best < FAINTEST:
+        raise SpectrumError(
+            f"{place}: flux is at most {best:.2g} of its error, in the best pixel. Give both in "
+            "one unit."
+        )
 
 
 # ---------------------------------------------------------------- numbers and units
+
+
+def from_log(place: str, loglam: np.ndarray) -> np.ndarray:
+    """Wavelengths [Angstrom] of their decimal logarithms.
+
+    Raises
+    ------
+    SpectrumError
+        If they are no such logarithms.
+    """
+    known = loglam[np.isfinite(loglam)]
+    low, high = (float(each(known)) if known.size else np.nan for each in (np.min, np.max))
+    if not (np.log10(OPTICAL[0]) <= low and high <= np.log10(OPTICAL[1])):
+        hint = ""
+        if OPTICAL[0] <= low and high <= OPTICAL[1]:
+            hint = " These look like Angstrom; name the column 'wavelength'."
+        elif np.log(OPTICAL[0]) <= low and high <= np.log(OPTICAL[1]):
+            hint = " These look like natural logarithms; divide them by 2.302585."
+        raise SpectrumError(
+            f"{place}: 'loglam' runs from {low:.6g} to {high:.6g}, expected log10 of Angstrom in "
+            f"vacuum.{hint}"
+        )
+    return 10**loglam
 
 
 def as_numbers(place: str, name: str, values: Any) -> np.ndarray:

@@ -273,7 +273,7 @@ def test_index_with_the_name_of_another_column_is_refused(name, tmp_path):
 # --- units ---------------------------------------------------------------------------------------
 
 
-def with_units(tmp_path, scale=1.0, noise="ivar", about="", **given):
+def with_units(tmp_path, scale=1.0, noise="ivar", about="", value=4.0, **given):
     kind = pa.list_(pa.float64())
     schema = pa.schema(
         [
@@ -283,7 +283,7 @@ def with_units(tmp_path, scale=1.0, noise="ivar", about="", **given):
             described("redshift", pa.float64()),
         ]
     )
-    columns = [[WAVELENGTH * scale], [FLUX], [np.full(500, 4.0)], [0.1]]
+    columns = [[WAVELENGTH * scale], [FLUX], [np.full(500, value)], [0.1]]
     pq.write_table(pa.table(columns, schema=schema), tmp_path / "u.parquet")
     return tmp_path / "u.parquet"
 
@@ -301,17 +301,18 @@ CGS = "1e-17 erg / (s cm2 Angstrom)"
 
 
 @pytest.mark.parametrize(
-    ("noise", "unit", "ivar"),
+    ("noise", "value", "unit", "ivar"),
     [
-        ("ivar", "", 4.0),
-        ("ivar", "1e34 s2 cm4 Angstrom2 / erg2", 4.0),
-        ("ivar", "s2 cm4 Angstrom2 / erg2", 4e-34),
-        ("error", CGS, 1 / 16),
-        ("error", "erg / (s cm2 Angstrom)", 1e-34 / 16),
+        ("ivar", 4.0, "", 4.0),
+        ("ivar", 4.0, "1e34 s2 cm4 Angstrom2 / erg2", 4.0),
+        ("ivar", 4e34, "s2 cm4 Angstrom2 / erg2", 4.0),
+        ("error", 4.0, CGS, 1 / 16),
+        ("error", 4e-17, "erg / (s cm2 Angstrom)", 1 / 16),
     ],
 )
-def test_noise_is_brought_to_the_unit_of_the_flux(noise, unit, ivar, tmp_path):
-    (spectrum,) = read_spectra(with_units(tmp_path, noise=noise, flux=CGS, **{noise: unit}))
+def test_noise_is_brought_to_the_unit_of_the_flux(noise, value, unit, ivar, tmp_path):
+    path = with_units(tmp_path, noise=noise, value=value, flux=CGS, **{noise: unit})
+    (spectrum,) = read_spectra(path)
     np.testing.assert_allclose(spectrum.ivar, ivar)
 
 
@@ -377,3 +378,83 @@ def test_position_of_a_spec_file_is_that_of_its_fiber(write_sdss):
     header = [("RA", 10.0), ("DEC", 5.0), ("PLUG_RA", 150.5), ("PLUG_DEC", -2.25)]
     (spectrum,) = read_spectra(write_sdss(header=header))
     assert spectrum.position == (150.5, -2.25)
+
+
+# --- masks, logarithms, and values that stand for none -------------------------------------------
+
+BAD = np.arange(500) < 9
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: csv_file(path, mask=BAD.astype(int)),
+        lambda path: csv_file(path, mask=BAD),
+        lambda path: npz(path, mask=BAD),
+        lambda path: npz(path, mask=np.tile(BAD, (2, 1)) * 4),
+        lambda path: store(path, mask=[BAD] * 3),
+        lambda path: store(path, mask=[BAD * 2**31] * 3),
+    ],
+    ids=["csv", "csv of words", "npz of all", "npz of each", "parquet", "parquet of bits"],
+)
+def test_pixels_that_a_mask_tells_of_are_not_used(make, tmp_path):
+    for spectrum in read_spectra(make(tmp_path)):
+        np.testing.assert_array_equal(spectrum.mask, BAD)
+
+
+def test_mask_of_another_length_is_refused(tmp_path):
+    assert refusal(npz(tmp_path, mask=BAD[:-1])).startswith(
+        ", row 0: 'mask' has shape (499,), but 'ivar' (500,); expected one value for each pixel"
+    )
+
+
+@pytest.mark.parametrize(
+    ("logarithm", "hint"),
+    [
+        (np.log(WAVELENGTH), "These look like natural logarithms; divide them by 2.302585."),
+        (WAVELENGTH, "These look like Angstrom; name the column 'wavelength'."),
+        (WAVELENGTH * 1e9, "expected log10 of Angstrom in vacuum."),
+        (np.full(500, np.nan), "expected log10 of Angstrom in vacuum."),
+    ],
+)
+def test_logarithms_of_another_kind_are_refused(logarithm, hint, tmp_path, write_sdss):
+    values = {"loglam": logarithm, "flux": FLUX, "ivar": np.ones(500), "z": 0.1}
+    np.savez(tmp_path / "l.npz", **values)
+    message = refusal(tmp_path / "l.npz")
+    assert message.startswith(": 'loglam' runs from ")
+    assert message.endswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "wavelength;flux;ivar;z\n4000;1;1;0.1\n",
+            ": its columns are not separated by commas: the",
+        ),
+        ("wavelength\tflux\tivar\tz\n4000\t1\t1\t0\n", ": its columns are not separated by commas"),
+        ("4000 1.5 1\n4001 1 1\n", ": its columns are not separated by commas: the first line is"),
+        (
+            "# wavelength,flux,ivar\n4000,1e0,1\n",
+            ": its first line holds numbers (4000, 1e0, 1), ex",
+        ),
+    ],
+)
+def test_text_that_is_no_table_with_commas_is_refused(text, message, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    assert refusal(tmp_path / "t.csv").startswith(message)
+
+
+@pytest.mark.parametrize("redshift", [-9999.0, -0.3, 99.0])
+def test_redshift_that_no_galaxy_has_is_refused_where_it_is_needed(redshift, tmp_path):
+    (spectrum,) = read_spectra(csv_file(tmp_path, z=[redshift] * 500))
+    with pytest.raises(SpectrumError, match=f"redshift is {redshift:g}, expected -0.05 to 20. Gi"):
+        spectrum.at_rest()
+
+
+def test_flux_and_inverse_variance_in_different_units_are_refused(tmp_path):
+    assert refusal(csv_file(tmp_path, flux=FLUX * 1e-17)).startswith(
+        ": flux is at most 2e-17 of its error, in the best pixel. Give both in one unit."
+    )
+    (spectrum,) = read_spectra(csv_file(tmp_path, flux=FLUX * 1e-17, ivar=np.full(500, 1e34)))
+    assert spectrum.flux[0] == 1e-17

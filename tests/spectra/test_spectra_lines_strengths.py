@@ -162,7 +162,7 @@ def test_widths_are_in_the_rest_frame_whatever_the_redshift():
 
 
 def test_redshift_below_any_galaxys_is_refused():
-    with pytest.raises(SpectrumError, match=r"here: redshift is -0.5, expected more than -0.05"):
+    with pytest.raises(SpectrumError, match=r"here: redshift is -0.5, expected -0.05 to 20"):
         measure_observed(observed(-0.5))
 
 
