@@ -17,10 +17,12 @@ from astropy.time import Time
 from targetsel.errors import HandoffError
 from targetsel.handoff.settings import EPOCHS, EpochSettings, ToolSettings
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, names_of
-from targetsel.selection.target_list import TargetList, as_declared
+from targetsel.selection.target_list import TARGETS, TargetList, as_declared
 from targetsel.tables.columns import floats
 
-FASTEST = 20_000.0  # mas/yr, about twice the motion of Barnard's star
+# About twice the motion of Barnard's star [mas/yr] and the parallax of Proxima [mas].
+LARGEST = {"pmra": 20_000.0, "pmdec": 20_000.0, "parallax": 1500.0}
+CODES = (999.0, 9999.0)  # which surveys write for what is unknown, with either sign
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,10 @@ def checked(targets: TargetList) -> TargetList:
     _check(table, "ra", (ra >= 0) & (ra < 360), "0 to 360 deg")
     _check(table, "dec", np.abs(dec) <= 90, "-90 to 90 deg")
     _check(table, "subpriority", (subpriority >= 0) & (subpriority < 1), "0 to 1, without 1")
-    for name in ("pmra", "pmdec"):
-        motion = floats(table[name])
-        plausible = np.isnan(motion) | (np.abs(motion) <= FASTEST)
-        _check(table, name, plausible, "a motion in mas/yr")
+    for name, largest in LARGEST.items():
+        sizes = np.abs(floats(table[name]))
+        plausible = np.isnan(sizes) | ((sizes <= largest) & ~np.isin(sizes, CODES))
+        _check(table, name, plausible, f"up to {largest:g} {TARGETS[name].unit}, or nothing")
     plausible = np.isnan(since) | (since == 0) | ((since > EPOCHS[0]) & (since < EPOCHS[1]))
     _check(table, "ref_epoch", plausible, "a Julian year, or nothing")
     _check(table, "n_obs", np.isnan(n_obs) | (n_obs >= 1), "1 or more, or nothing")

@@ -41,6 +41,7 @@ _UCDS = {
 }
 UNKNOWN = "the source is in trouble (see observed_status)"
 ROWS, ROWS_OF_DRAWS = 8192, 512
+LARGEST_RADIUS = 3600.0  # [arcsec]; beyond are codes such as 9999 and 1e20
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Observation:
         if self.magnitudes.in_fiber:
             return np.ones(piece.num_rows)
         radius = of_each(piece, self.size, "--size", "arcsec")
-        radius = np.where(radius >= 0, radius, np.nan)
+        radius = np.where((radius >= 0) & (radius < LARGEST_RADIUS), radius, np.nan)
         spectrograph = self.exposure.spectrograph
         return share_in_fiber(radius, spectrograph.aperture, spectrograph.seeing)
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from scipy.special import ndtr
 
 from targetsel.errors import SpectrographError, did_you_mean
+from targetsel.photometry.flux import known_magnitudes
 from targetsel.tables.columns import floats, in_unit, is_list, is_number, matrix, unit_of
 
 HIGHEST = 10.0
@@ -205,7 +206,8 @@ def find_column(schema: pa.Schema, name: str, option: str) -> pa.Field:
 def of_each(piece: pa.Table, given: str | float, option: str, unit: str = "") -> np.ndarray:
     """A column as float64 in `unit`, or one number for all sources, shape (N,).
 
-    A column that declares no unit is taken to be in `unit`.
+    A column that declares no unit is taken to be in `unit`; NaN is for unknown values, also for
+    codes such as -999 where the unit is "mag".
 
     Raises
     ------
@@ -221,4 +223,5 @@ def of_each(piece: pa.Table, given: str | float, option: str, unit: str = "") ->
     own = unit_of(field)
     if not unit and own not in ("", "1", "-", "none", "dimensionless", "redshift"):
         raise SpectrographError(f"column '{given}' is in '{own}', expected numbers without a unit.")
-    return floats(in_unit(piece[given], field, unit, "observe", SpectrographError))
+    values = floats(in_unit(piece[given], field, unit, "observe", SpectrographError))
+    return known_magnitudes(values) if unit == "mag" else values

@@ -4,7 +4,9 @@ Columns are called ``flux_<band>_<system>`` or ``mag_<band>_<system>`` for whole
 ``fiberflux_...`` or ``fibermag_...`` for the light within a fiber; the system may be missing.
 ``rmag`` and ``r_mag`` are magnitudes in r. Errors end in ``_err``; inverse variances,
 ``flux_ivar_...``, are left alone. Units decide: a flux column may hold magnitudes. A magnitude
-column without a unit is taken to be AB. Inside, everything is in nanojansky.
+column without a unit is taken to be AB. Inside, everything is in nanojansky. Magnitudes beyond 50
+of either sign, such as 99 and -999, and fluxes beyond that of magnitude -11, such as 1e20, are
+codes for unknown ones.
 """
 
 from __future__ import annotations
@@ -21,9 +23,12 @@ from targetsel.errors import CatalogError, did_you_mean
 from targetsel.photometry.bands import Band, find_passband
 from targetsel.photometry.flux import (
     MAGNITUDES,
+    NO_FLUX,
+    NO_MAGNITUDE,
     ab_magnitude,
     flux_error,
     flux_of_magnitude,
+    known_magnitudes,
     magnitude_error,
     njy_per_unit,
 )
@@ -92,13 +97,16 @@ class PhotometricColumn:
         """
         values = floats(table[self.name])
         if self.is_magnitude:
-            return flux_of_magnitude(values)
+            return flux_of_magnitude(known_magnitudes(values))
         self.check()
-        return values * (njy_per_unit(self.unit) or np.nan)
+        flux = values * (njy_per_unit(self.unit) or np.nan)
+        return np.where(np.abs(flux) < NO_FLUX, flux, np.nan)
 
     def magnitude(self, table: pa.Table) -> np.ndarray:
         """AB magnitude of N sources, shape (N,); NaN where unknown or the flux is not positive."""
-        return floats(table[self.name]) if self.is_magnitude else ab_magnitude(self.flux(table))
+        if self.is_magnitude:
+            return known_magnitudes(floats(table[self.name]))
+        return ab_magnitude(self.flux(table))
 
 
 @dataclass(frozen=True)
@@ -148,7 +156,7 @@ class CatalogPhotometry:
         if column is None:
             return self._unknown()
         if column.is_magnitude:
-            return flux_error(self.flux(band, kind), floats(self.table[column.name]))
+            return flux_error(self.flux(band, kind), column.magnitude(self.table))
         return column.flux(self.table)
 
     def magnitude(self, band: Band, kind: Kind = "flux") -> np.ndarray:
@@ -200,6 +208,19 @@ def named_column(schema: pa.Schema, text: str, kind: Kind = "flux") -> Photometr
     column = PhotometricColumn(name, known, kind, _unit(field), is_corrected=corrected)
     column.check()
     return column
+
+
+def without_codes(values: pa.Array, field: pa.Field) -> pa.Array:
+    """A column of magnitudes with null for codes such as 99 and -999; any other as it is."""
+    if not is_number(field.type) or _unit(field) not in MAGNITUDES:
+        return values
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(values)  # without NaN and nulls
+    if not any(end.is_valid and abs(end.as_py()) >= NO_MAGNITUDE for end in ends.values()):
+        return values
+    known = np.abs(floats(values)) < NO_MAGNITUDE
+    return pc.if_else(pa.array(known), values, pa.scalar(None, values.type))
 
 
 def _unit(field: pa.Field) -> str:

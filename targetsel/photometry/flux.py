@@ -28,6 +28,10 @@ SPEED_OF_LIGHT = 2.997_924_58e18  # [Angstrom/s]
 NANOMAGGIES = ("nanomaggy", "nanomaggies", "nanomaggie", "nmgy")
 MAGNITUDES = ("mag", "mag(AB)", "ABmag", "AB mag")
 
+# What surveys write for unknown magnitudes lies beyond: 99, -99, -999, -9999, 1e20.
+NO_MAGNITUDE = 50.0  # [mag], either sign
+NO_FLUX = 1e17  # [nJy], of magnitude -11
+
 RECALIBRATION = 0.86
 _MICRON = np.array([np.inf, 2.65, 1.22, 0.6, 0.547, 0.467, 0.411, 0.27, 0.26])
 _PER_REDDENING = np.array([0.0, 0.265, 0.829, 2.688, 3.055, 3.806, 4.315, 6.265, 6.591])
@@ -43,6 +47,12 @@ def ab_magnitude(flux: np.ndarray, zero_point: float = AB_ZERO_POINT) -> np.ndar
 def flux_of_magnitude(magnitude: np.ndarray, zero_point: float = AB_ZERO_POINT) -> np.ndarray:
     """Flux [nJy, or the unit of `zero_point`] of an AB magnitude."""
     return 10 ** ((zero_point - np.asarray(magnitude, dtype=np.float64)) / 2.5)
+
+
+def known_magnitudes(values: np.ndarray) -> np.ndarray:
+    """Magnitudes as float64, NaN where they are codes for unknown ones, such as 99 and -999."""
+    values = np.asarray(values, dtype=np.float64)
+    return np.where(np.abs(values) < NO_MAGNITUDE, values, np.nan)
 
 
 def magnitude_error(flux: np.ndarray, error: np.ndarray) -> np.ndarray:

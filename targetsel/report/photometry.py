@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.photometry.columns import PhotometricColumn, photometric_columns
-from targetsel.photometry.flux import ab_magnitude, njy_per_unit
+from targetsel.photometry.flux import ab_magnitude, known_magnitudes, njy_per_unit
 from targetsel.tables.columns import floats, is_number
 from targetsel.tables.ids import uniform
 
@@ -81,7 +81,7 @@ def _columns(table: pa.Table) -> list[PhotometricColumn]:
 def _of_column(table: pa.Table, column: PhotometricColumn) -> np.ndarray:
     values = numbers(table, column.name)
     if column.is_magnitude:
-        return values
+        return known_magnitudes(values)
     return ab_magnitude(values * (njy_per_unit(column.unit) or 1.0))
 
 

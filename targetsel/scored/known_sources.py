@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LATENTS = ("latent_mean", "latent")  # as `spectra encode` and mock skies name true latents
 NOISE, GROUP, WEIGHT = "latent_std", "group_id", "weight"
 POSITION = ("ra", "dec")
+# No strength of a line or index is beyond; what catalogs write for none is: -999, -9999, 1e20.
+MEASURABLE = (-900.0, 9000.0)
 ROWS_AT_ONCE = 8192
 
 
@@ -167,7 +169,12 @@ class Truth:
     @cached_property
     def proxies(self) -> dict[str, np.ndarray]:
         """True proxies by name, shape (N,); NaN where they could not be measured."""
-        return {name: _numbers(self.table, name) for name in self.names}
+        measured = {name: _numbers(self.table, name) for name in self.names}
+        low, high = MEASURABLE
+        return {
+            name: np.where((values > low) & (values < high), values, np.nan)
+            for name, values in measured.items()
+        }
 
     @cached_property
     def position(self) -> tuple[np.ndarray, np.ndarray] | None:

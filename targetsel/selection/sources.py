@@ -2,7 +2,7 @@
 
 Outside P a column has one value per source, shape (N,). Inside P a proxy has S draws from its
 posterior, shape (N, S), everything else one value for all draws, shape (N, 1), and arithmetic
-broadcasts. NaN stands for missing.
+broadcasts. NaN stands for missing; magnitudes beyond 50, such as 99 and -999, are missing too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
+from targetsel.photometry.columns import without_codes
 from targetsel.rules import formula as f
 from targetsel.spectra.proxies import (
     CORRELATION,
@@ -91,7 +92,8 @@ class Sources:
     def _array(self, kind: str, name: str, read: Callable[[pa.Array], np.ndarray]) -> np.ndarray:
         """The result of `read` for a column, restricted to these rows."""
         if (kind, name) not in self._arrays:
-            self._arrays[kind, name] = read(in_one_piece(self._whole.column(name)))
+            values = in_one_piece(self._whole.column(name))
+            self._arrays[kind, name] = read(without_codes(values, self._whole.schema.field(name)))
         array = self._arrays[kind, name]
         return array if self._rows is None else array[self._rows]
 

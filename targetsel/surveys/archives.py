@@ -16,7 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CatalogError
-from targetsel.photometry.flux import NJY_PER_NANOMAGGY, flux_error, flux_of_magnitude
+from targetsel.photometry.flux import (
+    NJY_PER_NANOMAGGY,
+    flux_error,
+    flux_of_magnitude,
+    known_magnitudes,
+)
 from targetsel.surveys.http import Damaged, Unanswered, Web, in_words, repeated
 from targetsel.tables.formats import to_arrow
 from targetsel.tables.parquet import described
@@ -109,13 +114,13 @@ class FluxColumn:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Flux and standard deviation [nJy], shapes (N,); NaN where not measured.
 
-        m_AB = 31.4 - 2.5 log10(f / nJy). Magnitudes outside -10 to 90, such as -999, stand for
-        no measurement, and so does an inverse variance of 0.
+        m_AB = 31.4 - 2.5 log10(f / nJy). Codes for magnitudes, such as -999, stand for no
+        measurement, and so does an inverse variance of 0.
         """
         unknown = np.full(len(values), np.nan)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             if self.scale is FluxScale.MAGNITUDE:
-                flux = np.where((values > -10) & (values < 90), flux_of_magnitude(values), np.nan)
+                flux = flux_of_magnitude(known_magnitudes(values))
                 error = unknown if errors is None else flux_error(flux, errors)
             else:
                 flux = values * NJY_PER_NANOMAGGY
