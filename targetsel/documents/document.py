@@ -64,8 +64,11 @@ Node = Scalar | Sequence | Map
 
 def read_text(path: Path, error: type[TargetselError] = RuleError) -> str:
     """The text of a UTF-8 file; an `error` that names the file where there is none."""
+    path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise error(f"{path}: is a pipe or device; expected a file. Write it to a file first.")
     try:
-        return Path(path).read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         raise error(f"{path}: not UTF-8 text (byte {fault.start}); save it as UTF-8") from None
     except FileNotFoundError:

@@ -137,7 +137,7 @@ def find_rules(path_or_name: str | Path) -> Path:
     """
     path = Path(path_or_name)
     for each in (path, Path(f"{path_or_name}.yaml")):
-        if each.is_file():
+        if each.exists() and not each.is_dir():
             return each
     shipped = {file.stem: file for file in shipped_rules()}
     name = path.stem if path.suffix in (".yaml", ".yml") else path.name

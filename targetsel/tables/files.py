@@ -63,6 +63,11 @@ def note_input(path: Path) -> None:
             known.setdefault((state.st_dev, state.st_ino), path)
 
 
+def is_stream(path: Path) -> bool:
+    """Whether a pipe or device is at `path`: its bytes come once, or never."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def change_in_place(folder: Path) -> None:
     """Let the running command write over files of a folder that it has read, and is to change."""
     known = _INPUTS.get() or {}
@@ -97,7 +102,9 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
     """
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it first.")
-    if path.exists() and not path.is_file():
+    if path.name == "-":
+        raise OutputError("-: results are written to files only. Choose a file's name.")
+    if path.is_dir() or is_stream(path):
         what = "a folder" if path.is_dir() else "a device or pipe"
         raise OutputError(f"{path}: is {what}; expected a file's name. Choose another name.")
     if _is_input(path):

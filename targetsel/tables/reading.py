@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, TargetselError
-from targetsel.tables.files import ASTROPY_FORMATS, note_input
+from targetsel.tables.files import ASTROPY_FORMATS, is_stream, note_input
 
 # Bounds for what a damaged footer may ask of memory; real ones are far below.
 LONGEST_STRING = 256 * 1024**2
@@ -51,6 +51,8 @@ def reading(
         Of class `error`, if the block raises any `Exception`. A `TargetselError` passes as it is.
     """
     if isinstance(path, Path):
+        if is_stream(path):
+            raise error(f"{path}: is a pipe or device; expected a file. Write it to a file first.")
         note_input(path)
     try:
         with warnings.catch_warnings():

@@ -149,6 +149,37 @@ def test_a_reader_that_goes_away_is_no_error(words, tmp_path):
     assert (run.returncode, run.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("select", "PIPE", "--rules", "agn", "-o", "o.parquet"),
+        ("select", "s.parquet", "--rules", "PIPE", "-o", "o.parquet"),
+        ("export", "PIPE", "--for", "pfs-ga", "-o", "o.fits"),
+        ("randoms", "PIPE.csv", "--rules", "agn", "-o", "o.parquet"),
+        ("randoms", "PIPE.fits", "--rules", "agn", "-o", "o.parquet"),
+        ("spectra", "measure", "PIPE.csv", "-o", "o.parquet"),
+        ("rules", "lint", "PIPE"),
+    ],
+    ids=" ".join,
+)
+def test_a_pipe_is_refused_and_not_waited_for(targetsel, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    pipe = next(word for word in words if "PIPE" in word)
+    os.mkfifo(pipe)
+    said = targetsel(*words)
+    assert (said.status, said.err) == (
+        2,
+        f"{pipe}: is a pipe or device; expected a file. Write it to a file first.\n",
+    )
+
+
+def test_a_dash_is_no_name_of_a_result(targetsel, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = targetsel("select", "s.parquet", "--rules", "agn", "-o", "-")
+    assert said.err == "-: results are written to files only. Choose a file's name.\n"
+    assert not list(tmp_path.iterdir())
+
+
 # --- ends -------------------------------------------------------------------------------------
 
 
