@@ -474,8 +474,14 @@ def _angle_in(path: Path, column: pa.Field) -> float:
     """
     if not is_number(column.type):
         raise CatalogError(
-            f"{path}: column '{column.name}' is {column.type}; expected degrees as numbers. "
-            "Convert sexagesimal positions first."
+            f"{path}: column '{column.name}' is {column.type}; expected degrees as numbers such as "
+            "-12.5. Convert sexagesimal positions, decimal commas and words for missing ones."
+        )
+    frame = (column.metadata or {}).get(b"frame", b"").decode(errors="replace")
+    if frame:
+        raise CatalogError(
+            f"{path}: column '{column.name}' is in the frame '{frame}'; expected ICRS. Convert the "
+            "positions, or correct the frame that the file declares."
         )
     own = unit_of(column)
     if own in ("", "deg"):

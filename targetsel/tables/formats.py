@@ -27,11 +27,14 @@ from targetsel.tables.parquet import described, plain_schema
 from targetsel.tables.reading import reading, reason
 
 if TYPE_CHECKING:  # astropy is imported where it is used: Parquet files do without it
+    from astropy.io.votable.tree import VOTableFile
     from astropy.table import Column, Table
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 # Words for missing numbers in text; among words of other kinds they stay words.
 MISSING = ("nan", "null", "none", "na", "n/a", "--")
+# Frames of positions that are ICRS to a few hundredths of an arcsecond, or say nothing.
+AS_ICRS = ("ICRS", "FK5", "EQ_FK5", "GAPPT", "BARYCENTRIC", "UNKNOWN")
 _WHOLE = r"^[+-]?(0|[1-9][0-9]*)$"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity)$"
 _PADDED = r"^[+-]?(0[0-9]+|[0-9]{16,})$"  # numbers that floats would change: 007, long ids
@@ -120,7 +123,9 @@ def _fits(path: Path) -> pa.Table:
         _check_one(path, [hdu.name or f"extension {number}" for number, hdu in tables.items()])
         with reading(path, CatalogError, "a FITS table"):
             table = Table.read(*tables.values(), format="fits")
-        return to_arrow(table, path)
+        header = next(iter(tables.values())).header
+        frame = header.get("RADESYS") or header.get("RADECSYS")
+        return with_frames(to_arrow(table, path), [frame] * len(table.columns))
 
 
 def _votable(path: Path) -> pa.Table:
@@ -128,11 +133,32 @@ def _votable(path: Path) -> pa.Table:
 
     contents = _contents(path, "a VOTable")
     with reading(path, CatalogError, "a VOTable"):
-        tables = list(votable.parse(io.BytesIO(contents)).iter_tables())
+        document = votable.parse(io.BytesIO(contents))
+        tables = list(document.iter_tables())
+    _check_status(path, document)
     _check_one(path, [each.name or each.ID or f"table {k}" for k, each in enumerate(tables, 1)])
     with reading(path, CatalogError, "a VOTable"):
         table = tables[0].to_table(use_names_over_ids=True)
-    return to_arrow(table, path)
+        systems = {each.ID: each.system or each.refframe for each in document.iter_coosys()}
+        frames = [systems.get(field.ref) for field in tables[0].fields]
+    return with_frames(to_arrow(table, path), frames)
+
+
+def _check_status(path: Path, document: VOTableFile) -> None:
+    """Refuse the answer of a service that failed, or that has more rows than it sent."""
+    for resource in document.resources:
+        for info in resource.infos:
+            status = info.value.upper() if info.name == "QUERY_STATUS" else ""
+            if status == "ERROR":
+                raise CatalogError(
+                    f"{path}: is the error of a service ({(info.content or '').strip()[:200]}). "
+                    "Query again."
+                )
+            if status == "OVERFLOW":
+                raise CatalogError(
+                    f"{path}: is cut short by the service (QUERY_STATUS is OVERFLOW); expected all "
+                    "rows. Query again with a larger limit of rows (MAXREC), or in parts."
+                )
 
 
 def _check_one(path: Path, names: list[str]) -> None:
@@ -182,6 +208,16 @@ def to_arrow(table: Table, path: Path | str) -> pa.Table:
         kind, unit = arrays[-1].type, unit_name(column.unit)
         fields.append(described(name, kind, unit, str(ucd or ""), str(description or "")))
     return pa.table(arrays, schema=pa.schema(fields))
+
+
+def with_frames(table: pa.Table, frames: Sequence[Any]) -> pa.Table:
+    """A table whose fields say as metadata ``frame`` where they are in one that is not ICRS."""
+    fields = []
+    for field, frame in zip(table.schema, frames, strict=True):
+        if frame and str(frame).upper() not in AS_ICRS:
+            field = field.with_metadata({**(field.metadata or {}), b"frame": str(frame).encode()})
+        fields.append(field)
+    return table.cast(pa.schema(fields, table.schema.metadata))
 
 
 def _to_array(column: Column) -> pa.Array:
@@ -234,8 +270,9 @@ def _csv(path: Path) -> pa.Table:
         return _ecsv(path)
     if not text.strip():
         raise CatalogError(f"{path}: is empty; expected a line of names and lines of values.")
+    _check_first_line(path, text)
     with reading(path, CatalogError, "a CSV table"):
-        names = [name.strip() for name in next(csv.reader(io.StringIO(text)))]
+        names = [name.strip() for name in next(csv.reader(io.StringIO(text, newline=None)))]
         rows = arrow_csv.read_csv(
             io.BytesIO(text.encode()),
             arrow_csv.ReadOptions(column_names=[str(k) for k in range(len(names))], skip_rows=1),
@@ -246,6 +283,27 @@ def _csv(path: Path) -> pa.Table:
             ),
         )
     return pa.table([_typed(column) for column in rows.columns], names=names)
+
+
+def _check_first_line(path: Path, text: str) -> None:
+    """Refuse what is no table with commas, by its first line."""
+    first = text.lstrip().splitlines()[0]
+    if first.startswith("<"):
+        raise CatalogError(
+            f"{path}: is HTML or XML, perhaps a service's message; expected a CSV table. Read it, "
+            "and fetch the table again."
+        )
+    if first.startswith("#"):
+        raise CatalogError(
+            f"{path}, line 1: begins with '#' ({first[:40]!r}); expected the names of the columns. "
+            "Remove comments above them, and a '#' before them."
+        )
+    for name, mark in {"semicolons": ";", "tabs": "\t", "bars": "|"}.items():
+        if "," not in first and mark in first:
+            raise CatalogError(
+                f"{path}, line 1: its columns are parted by {name}; expected commas. Write the "
+                "table with commas."
+            )
 
 
 def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:

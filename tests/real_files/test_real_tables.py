@@ -11,6 +11,7 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from targetsel.errors import CatalogError, OutputError
+from targetsel.sky.catalog import Catalog
 from targetsel.tables.files import check_table_output
 from targetsel.tables.formats import open_table
 from targetsel.tables.parquet import described, write_table
@@ -57,6 +58,11 @@ def test_gaia_names_its_ecsv_files_csv(tmp_path):
         (b"a,b\n1,2\n3\n", "a.csv: not a CSV table, or damaged or cut short"),
         (b"a,b\n1,2\n3,4,5\n", "a.csv: not a CSV table, or damaged or cut short"),
         (b"a,a\n1,2\n", "a.csv: has two columns named 'a'. Rename or drop one."),
+        (b"\n<html>Error 503</html>\n", "a.csv: is HTML or XML, perhaps a service's message; exp"),
+        (b"#Table1\nobjid,ra\n1,2\n", "a.csv, line 1: begins with '#' ('#Table1'); expected the"),
+        (b"# objid,ra\n1,2\n", "line 1: begins with '#' ('# objid,ra'); expected the names"),
+        (b"a;b\n1;2\n", "a.csv, line 1: its columns are parted by semicolons; expected commas."),
+        (b"a\tb\n1\t2\n", "a.csv, line 1: its columns are parted by tabs; expected commas."),
     ],
 )
 def test_text_that_is_no_such_table_is_refused(tmp_path, contents, message):
@@ -111,6 +117,55 @@ def test_columns_of_votables_are_called_by_name(tmp_path, packed):
     name = "a.xml.gz" if packed else "a.xml"
     path = text(tmp_path / name, gzip.compress(contents) if packed else contents)
     assert read(path).to_pydict() == {"source_id": [7]}
+
+
+def test_lines_may_end_as_on_old_machines(tmp_path):
+    assert read(text(tmp_path / "a.csv", "a,b\r1,2\r3,4\r")).to_pydict() == {
+        "a": [1, 3],
+        "b": [2, 4],
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "message"),
+    [
+        ("ERROR", "timeout", "a.vot: is the error of a service (timeout). Query again."),
+        ("OVERFLOW", "", "a.vot: is cut short by the service (QUERY_STATUS is OVERFLOW); expected"),
+    ],
+)
+def test_answer_that_says_it_is_no_whole_table_is_refused(tmp_path, status, said, message):
+    info = f'<INFO name="QUERY_STATUS" value="{status}">{said}</INFO>'
+    contents = votable("a").replace("</RESOURCE>", f"{info}</RESOURCE>")
+    if status == "ERROR":
+        contents = votable().replace("</RESOURCE>", f"{info}</RESOURCE>")
+    with one_line(CatalogError, message):
+        open_table(text(tmp_path / "a.vot", contents))
+
+
+@pytest.mark.parametrize(
+    ("system", "good"),
+    [("ICRS", True), ("eq_FK5", True), ("eq_FK4", False), ("galactic", False), ("FK4", False)],
+)
+@pytest.mark.parametrize("ending", ["vot", "fits"])
+def test_positions_in_another_frame_than_icrs_are_refused(tmp_path, ending, system, good):
+    path = tmp_path / f"a.{ending}"
+    if ending == "fits":
+        table = fits.table_to_hdu(Table({"source_id": [1], "ra": [150.0], "dec": [2.0]}))
+        table.header["RADESYS"] = system
+        fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+    else:
+        fields = "".join(
+            f'<FIELD name="{name}" datatype="double" unit="deg" ref="here"/>'
+            for name in ("ra", "dec")
+        )
+        contents = votable("a").replace("<TABLE ", f'<COOSYS ID="here" system="{system}"/><TABLE ')
+        contents = contents.replace("<DATA>", f"{fields}<DATA>")
+        text(path, contents.replace("</TR>", "<TD>150</TD><TD>2</TD></TR>"))
+    if good:
+        assert Catalog.read(path).ra.tolist() == [150.0]
+        return
+    with one_line(CatalogError, f"column 'ra' is in the frame '{system}'; expected ICRS. Convert"):
+        Catalog.read(path)
 
 
 def test_votable_of_several_tables_is_refused(tmp_path):
