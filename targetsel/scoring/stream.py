@@ -34,6 +34,7 @@ from targetsel.tables.files import (
     check_table_output,
     disk_errors,
     held,
+    remove_folder,
     sha256_of_file,
     written_beside,
 )
@@ -137,14 +138,14 @@ def _partial(output: Path) -> Iterator[Path]:
             yield partial
         except TargetselError as error:
             if not any(partial.glob("part-*.parquet")):
-                shutil.rmtree(partial, ignore_errors=True)
+                remove_folder(partial)
             elif isinstance(error, OutputError):
                 raise OutputError(
                     f"{error} Rows scored so far are kept in {partial}, where the same "
                     "command resumes."
                 ) from error
             raise
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_folder(partial)
 
 
 class _Work:

@@ -11,7 +11,6 @@ import contextlib
 import datetime
 import hashlib
 import itertools
-import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ import pyarrow as pa
 from targetsel.errors import TargetselError
 from targetsel.surveys.http import AT_ONCE, Answer, Unanswered
 from targetsel.tables.columns import ID, NEVER, Column, schema_of
-from targetsel.tables.files import held
+from targetsel.tables.files import held, remove_folder
 from targetsel.tables.journal import Journal
 from targetsel.tables.parquet import ParquetSink
 from targetsel.workers.pool import map_bounded
@@ -194,7 +193,7 @@ class FetchFolder(Generic[Question]):
 
     def remove(self) -> None:
         """Remove the folder."""
-        shutil.rmtree(self.folder)
+        remove_folder(self.folder)
 
     def fetch_missing(
         self,

@@ -25,6 +25,7 @@ from targetsel.scoring.rows import ScoreOptions
 from targetsel.scoring.stream import score
 from targetsel.sky.catalog import CatalogFile
 from targetsel.tables.parquet import read_footer, write_table
+from tests.cli.typed import contents
 
 
 @pytest.fixture
@@ -310,6 +311,26 @@ def test_a_killed_process_leaves_no_file_and_the_next_one_finishes(
     assert "resumed an earlier run" in second.stdout
     assert pq.read_metadata(output).num_rows == 40
     assert sorted(path.name for path in tmp_path.iterdir()) == ["go.py", output.name]
+
+
+def test_a_run_killed_while_it_clears_its_folder_leaves_nothing_to_the_next(
+    run, monkeypatch, tmp_path
+):
+    remove = shutil.rmtree
+
+    def stop(path, **options):
+        if ".partial" in path.name:
+            raise KeyboardInterrupt
+        remove(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    whole = (tmp_path / "out.scored.parquet").read_bytes()
+    assert not (tmp_path / "out.scored.parquet.partial").exists()
+    run()
+    assert contents(tmp_path) == {"out.scored.parquet": whole}
 
 
 def test_a_store_that_does_not_suit_the_ensemble_is_refused_with_both_sides(

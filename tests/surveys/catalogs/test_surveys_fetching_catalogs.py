@@ -167,6 +167,26 @@ def test_killed_run_goes_on_and_asks_for_no_finished_tile_again(around, web, tmp
     assert files["catalog.parquet"] == files["whole.parquet"]
 
 
+def test_run_killed_while_it_clears_its_folder_leaves_nothing_to_the_next(
+    around, web, tmp_path, monkeypatch
+):
+    footprint, output = Footprint.cone(150.1, 2.2, 0.5), tmp_path / "catalog.parquet"
+    with Emulator(around(150.1, 2.2, 0.5, 50).catalogs().handlers()) as emulator:
+        archive = ARCHIVES["sdss"](web, emulator.url)
+        with monkeypatch.context() as patch:
+            patch.setattr("shutil.rmtree", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                fetch_region(archive, footprint, output)
+        whole = output.read_bytes()
+        assert not (tmp_path / "catalog.parquet.fetched").exists()
+        fetch_region(archive, footprint, output)
+    assert contents(tmp_path) == {"catalog.parquet": whole}
+
+
+def stopped(*_, **__):
+    raise KeyboardInterrupt
+
+
 def test_archive_that_is_down_is_not_asked_for_every_tile(around, tmp_path):
     footprint = Footprint.cone(150.1, 2.2, 3.0)
     assert len(list(tiles_of(footprint.region(), 0.5))) > 100
