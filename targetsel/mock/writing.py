@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -202,7 +201,6 @@ _plans: list[SkyPlan] = []  # plan of a worker process
 def _begin(plan: SkyPlan) -> None:
     """Give a process its plan once. Sent with every block, it would fill the pipe to a killed
     process, on which some versions of Python wait forever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began it ends it
     return_freed_memory()
     _plans.append(plan)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from targetsel.training.network_training import (
     new_network,
 )
 from targetsel.training.optimisation import one_thread
+from targetsel.workers.pool import end_with_parent, uninterrupted_children
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -118,7 +117,8 @@ def _train_in_processes(
             while waiting and len(running) < workers:
                 member = waiting.pop(0)
                 process = context.Process(target=_work, args=(member, messages), daemon=True)
-                process.start()
+                with uninterrupted_children():
+                    process.start()
                 running[member.number] = process
             _pass_on(messages, report)
             for number, process in list(running.items()):
@@ -164,18 +164,9 @@ def _check_exit(number: int, process: SpawnProcess) -> None:
 
 def _work(member: Member, messages: Any) -> None:
     """Train one member in a process of its own, which ends when the parent process does."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         with one_thread():
             member.train(messages.put)
     except TargetselError as error:
         messages.put(error)
-    except KeyboardInterrupt:
-        pass
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
+import signal
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -41,6 +44,7 @@ def map_bounded(
         Items submitted beyond the one whose result is awaited. Default: twice the workers.
     processes : bool
         Spawned processes rather than threads; `work`, items and results must then be picklable.
+        They end with the process that began them.
     initializer, initargs
         Called once in each thread or process.
 
@@ -57,7 +61,8 @@ def map_bounded(
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(work, item))
+            with uninterrupted_children():  # the pool begins its processes as they are needed
+                waiting.append(pool.submit(work, item))
             if len(waiting) > bound:
                 yield _next(waiting, in_order)
         while waiting:
@@ -77,7 +82,44 @@ def _executor(
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    return ProcessPoolExecutor(workers, get_context("spawn"), initializer, initargs)
+    begin = (initializer, initargs)
+    return ProcessPoolExecutor(workers, get_context("spawn"), _begin_process, begin)
+
+
+def _begin_process(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
+    end_with_parent()
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def end_with_parent() -> None:
+    """Let this process, which another one has begun, end when that one does, however it ends."""
+    threading.Thread(target=_await_parent, daemon=True).start()
+
+
+def _await_parent() -> None:
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def uninterrupted_children() -> Iterator[None]:
+    """Processes that begin within the block never see Ctrl-C: the one that began them ends them.
+
+    They would show a traceback otherwise, from wherever they are, also from their imports.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _next(waiting: deque[Future[Result]], in_order: bool) -> Result:

@@ -1,4 +1,9 @@
 import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -57,3 +62,38 @@ def test_after_an_error_waiting_items_are_dropped():
 def test_processes_do_the_same_as_threads():
     results = map_bounded(abs, range(-5, 0), 2, processes=True, initializer=abs, initargs=(1,))
     assert list(results) == [5, 4, 3, 2, 1]
+
+
+def blocks_ctrl_c(_):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_ctrl_c_reaches_the_first_process_alone():
+    assert list(map_bounded(blocks_ctrl_c, range(2), 2, processes=True)) == [True, True]
+    assert not blocks_ctrl_c(0)
+
+
+KILLED = """
+import os, signal, sys, time
+from targetsel.workers.pool import map_bounded
+from tests.workers.test_workers_pool import hold
+if __name__ == "__main__":
+    for _ in map_bounded(hold, sys.argv[1:], 2, ahead=0, processes=True):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def hold(path):
+    """Lock a file as long as this process runs."""
+    fcntl.flock(os.open(path, os.O_RDWR), fcntl.LOCK_EX)
+
+
+def test_processes_end_with_the_one_that_began_them(tmp_path):
+    path, script = tmp_path / "held", tmp_path / "killed.py"
+    path.touch()
+    script.write_text(KILLED)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run([sys.executable, script, path], env=environment, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    with path.open("r+") as file:  # waits for ever where they go on
+        fcntl.flock(file, fcntl.LOCK_EX)
