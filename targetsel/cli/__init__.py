@@ -88,14 +88,10 @@ class Commands(Mapping[str, Any]):
 # Parameters of commands that name what is written; and texts that may name a file to be read.
 OUTPUTS = ("output", "map_", "picture", "page")
 MAY_BE_FILES = ("rules", "ensemble", "init", "spectrograph", "before", "after", "ids")
-INTERRUPTED = "Interrupted. No unfinished result was left."
-INTERRUPTED_AND_KEPT = (
-    "Interrupted. What was finished is kept: run the same command again to go on from there."
-)
 
 
 def guarded(command: Any) -> Any:
-    """The function of a command, with a guard over its parameters and a word when interrupted.
+    """The function of a command, with a guard over its parameters.
 
     A result may be no file that the command reads, and not lie in a folder that it reads.
     """
@@ -114,9 +110,8 @@ def guarded(command: Any) -> Any:
         check_apart(outputs, inputs)
         try:
             return command(**values)
-        except KeyboardInterrupt:
-            resumes = "resumes if interrupted" in (command.__doc__ or "")
-            typer.echo(INTERRUPTED_AND_KEPT if resumes else INTERRUPTED, err=True)
+        except KeyboardInterrupt as stop:
+            stop.is_kept = "resumes if interrupted" in (command.__doc__ or "")  # type: ignore[attr-defined]
             raise
 
     run.is_guarded = True  # type: ignore[attr-defined]
@@ -147,6 +142,12 @@ class CommandLine(TyperGroup):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands = Commands()  # type: ignore[assignment]  # which is only read
+
+    def invoke(self, ctx: Any) -> Any:
+        from targetsel.cli.interruption import said_if_interrupted
+
+        with said_if_interrupted():
+            return super().invoke(ctx)
 
 
 app = typer.Typer(
@@ -179,11 +180,12 @@ def main() -> None:
     """Run the command line.
 
     An error that a user can mend becomes one line and exit status 2; an interrupted command ends
-    with status 130. Anything else is a bug of ours and keeps its traceback.
+    with status 130, or 143 after SIGTERM. Anything else is a bug of ours and keeps its traceback.
     """
+    from targetsel.cli.interruption import heeding_signals
     from targetsel.cli.terminal import say_error, steady_streams
 
-    with steady_streams():
+    with steady_streams(), heeding_signals():
         try:
             with one_command():
                 app()

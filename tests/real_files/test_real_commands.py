@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 
@@ -200,7 +201,29 @@ def test_an_interrupted_command_says_what_is_kept(targetsel, monkeypatch, words,
     assert said.status == 130
     assert said.err.startswith("Interrupted. ")
     assert ("run the same command again to go on" in said.err) == kept
-    assert ("No unfinished result was left." in said.err) != kept
+    assert ("Nothing unfinished was left" in said.err) != kept
+
+
+STOPPED = """
+import os, sys
+from targetsel.cli import main
+from targetsel.spectra.lines import LineTable
+number = int(sys.argv.pop())
+LineTable.shipped = lambda: os.kill(os.getpid(), number)
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_a_batch_system_end_a_command_in_one_line(number, status, tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", STOPPED, "lines", "show", str(int(number))],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert run.returncode == status
+    assert run.stderr.startswith("Interrupted. ")
+    assert len(run.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("error", [KeyError("bug"), ValueError("bug"), FileExistsError(17, "bug")])
