@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 1500  # characters of a message,
+END = 200  # and of these, where it is longer, at its end, where the next step stands
+
 
 class TargetselError(Exception):
     """Something a user can mend.
@@ -23,8 +26,11 @@ class TargetselError(Exception):
     detail: str = ""
 
     def __init__(self, message: object = "") -> None:
-        # Damaged files put line breaks into what a message quotes.
-        super().__init__(" ".join(str(message).splitlines()))
+        # Damaged files put line breaks and very long values into what a message quotes.
+        line = " ".join(str(message).splitlines())
+        if len(line) > LONGEST:
+            line = f"{line[: LONGEST - END]} ... {line[-END:]}"
+        super().__init__(line)
 
 
 class CatalogError(TargetselError):

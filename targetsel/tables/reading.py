@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -123,6 +123,9 @@ class ParquetReader:
             )
             self.metadata: pq.FileMetaData = self._file.metadata
             self.schema: pa.Schema = self._file.schema_arrow
+        in_groups = sum(self.metadata.row_group(k).num_rows for k in self._groups(None))
+        if in_groups != self.metadata.num_rows:
+            self._refuse_rows("", in_groups, self.metadata.num_rows)
 
     def __enter__(self) -> ParquetReader:
         return self
@@ -146,17 +149,20 @@ class ParquetReader:
         row_groups: Iterable[int] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Row groups, by default all, in pieces of at most `rows` rows; only these columns."""
-        groups = None if row_groups is None else list(row_groups)
+        groups = self._groups(row_groups)
         names = None if columns is None else list(columns)
         with self._reading():
             pieces = self._file.iter_batches(rows, row_groups=groups, columns=names)
+        found = 0
         while True:
             with self._reading():
                 piece = next(pieces, None)
                 if piece is not None:
                     piece.validate(full=True)
             if piece is None:
+                self._check_rows(found, groups, names)
                 return
+            found += piece.num_rows
             yield piece if names is None else piece.select(names)
 
     def read(
@@ -164,11 +170,28 @@ class ParquetReader:
     ) -> pa.Table:
         """Row groups, by default all, in memory; only these columns, in this order."""
         names = None if columns is None else list(columns)
-        groups = range(self.metadata.num_row_groups) if row_groups is None else row_groups
+        groups = self._groups(row_groups)
         with self._reading():
-            table = self._file.read_row_groups(list(groups), columns=names)
+            table = self._file.read_row_groups(groups, columns=names)
             table.validate(full=True)
+        self._check_rows(table.num_rows, groups, names)
         return table if names is None else table.select(names)
+
+    def _groups(self, row_groups: Iterable[int] | None) -> list[int]:
+        return list(range(self.metadata.num_row_groups) if row_groups is None else row_groups)
+
+    def _check_rows(self, found: int, groups: list[int], columns: list[str] | None) -> None:
+        """Refuse pages that hold fewer rows than the footer says; the library is silent there."""
+        expected = sum(self.metadata.row_group(k).num_rows for k in groups)
+        if found != expected:
+            which = "" if columns is None else f", column {', '.join(map(repr, columns[:3]))}"
+            self._refuse_rows(which, found, expected)
+
+    def _refuse_rows(self, which: str, found: int, expected: int) -> NoReturn:
+        raise self._error(
+            f"{self.path}{which}: damaged or cut short: {found} rows are there, and its footer "
+            f"says {expected}. Copy or make it again."
+        )
 
     def _reading(self) -> contextlib.AbstractContextManager[Any]:
         return reading(self.path, self._error, "a Parquet file")

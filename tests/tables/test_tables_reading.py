@@ -64,6 +64,47 @@ def test_damaged_parquet_is_an_error_of_the_class_asked_for_or_reads_right(parqu
     assert refused > 200
 
 
+def thrift(number):
+    """A whole number below 64 as it stands in a footer or the header of a page."""
+    return bytes([number << 1])
+
+
+@pytest.mark.parametrize("columns", [["a"], ["a", "b"], None])
+@pytest.mark.parametrize(("wrong", "rows"), [("all of the footer", 60), ("the pages", 59)])
+def test_column_with_fewer_rows_than_the_footer_says_is_refused(tmp_path, wrong, rows, columns):
+    path, table = tmp_path / "t.parquet", pa.table({"a": range(1000, 1060), "b": [1.5] * 60})
+    pq.write_table(table, path, use_dictionary=False, compression="none", write_statistics=False)
+    whole = path.read_bytes()
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    if wrong == "the pages":
+        path.write_bytes(whole[:start].replace(thrift(60), thrift(59)) + whole[start:])
+    else:
+        path.write_bytes(whole[:start] + whole[start:].replace(thrift(60), thrift(61)))
+    for read in (lambda file: file.read(columns), lambda file: list(file.batches(7, columns))):
+        with (
+            ParquetReader(path) as file,
+            pytest.raises(CatalogError, match=f"{rows} rows are there, and its footer says"),
+        ):
+            read(file)
+
+
+def test_footer_that_counts_other_rows_than_its_row_groups_is_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": range(1000, 1060)}), path, row_group_size=20)
+    whole = path.read_bytes()
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    path.write_bytes(whole[:start] + whole[start:].replace(thrift(60), thrift(40), 1))
+    with pytest.raises(CatalogError, match="60 rows are there, and its footer says 40"):
+        ParquetReader(path)
+
+
+def test_message_that_quotes_a_very_long_value_keeps_its_place_and_its_next_step():
+    message = str(CatalogError(f"a.csv: {'x' * 9000}. Write it again."))
+    assert message.startswith("a.csv: xxx")
+    assert message.endswith("xxx. Write it again.")
+    assert len(message) < 1600
+
+
 def fits_bytes():
     stream = io.BytesIO()
     table = fits.BinTableHDU.from_columns(
