@@ -1,12 +1,14 @@
 """Damaged files: every reader on mutants of every kind of file that targetsel reads.
 
-    python benchmarks/damage.py --count 300 [--kind scored] [--seed 7] [--keep FOLDER]
+    python benchmarks/damage.py --count 300 [--kind scored] [--seed 7] [--seconds 60]
 
 A mutant is a good file with some bytes changed, or with its structure changed: a column, key or
 card removed, renamed or of another type, nulls, NaN, huge numbers, lists of other lengths, footers
-and metadata lost. Its reader must take it or refuse it with a `TargetselError`. A traceback, a
-crash, over 10 s, over 2 GB of memory or a change of any file outside its output is a failure:
-the mutant is kept, with what happened, in a folder named after its kind, seed and number.
+and metadata lost, blocks zeroed, pages lost, files joined (`mutants.py`). Its reader must take it
+or refuse it with a `TargetselError`. Failures are a traceback, a crash, over 10 s, over 2 GB of
+memory, a program that is run, a change of any file outside the output, and ids that are not those
+of the file that was taken (`damage_ids.py`). The mutant is kept, with what happened, in a folder
+named after its kind, seed and number, below build/damaged.
 
 `KINDS` says how a file of each kind is made and what reads it. All is drawn from the seed, so
 `--kind scored --seed 7 --only 123` makes that mutant again.
@@ -19,6 +21,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import resource
 import select
 import shutil
@@ -32,6 +35,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import damage_ids
 import numpy as np
 from damage_files import (
     DESI_SETTINGS,
@@ -83,8 +87,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for the files of tests
 from targetsel.cli import REFUSALS
 from targetsel.errors import TargetselError
 
-LIMIT_SECONDS = 10.0
+LIMIT_SECONDS = 10.0  # of a processor, which other work on the machine does not shorten
+IDLE = 6  # times as long may it take in all
 LIMIT_BYTES = 2 * 1024**3
+PORTION = 100  # mutants that one process reads
+KEEP = Path(__file__).parents[1] / "build" / "damaged"
 
 # --- kinds of files -------------------------------------------------------------------------------
 
@@ -102,28 +109,42 @@ class Kind:
         Reads them; what it writes goes into ``out/`` of the folder.
     writes : tuple of str
         Names of files that reading may change, besides.
+    ids : callable, optional
+        Says how the ids that the reader takes differ from those in the damaged file; else "".
     """
 
     make: Callable[[Path, Path], list[Path]]
     read: Callable[[Path], object]
     writes: tuple[str, ...] = ()
+    ids: Callable[[Path], str] | None = None
 
 
 KINDS: dict[str, Kind] = {
-    "catalog-parquet": Kind(copied("catalog.parquet"), read_catalog("catalog.parquet")),
+    "catalog-parquet": Kind(
+        copied("catalog.parquet"),
+        read_catalog("catalog.parquet"),
+        ids=damage_ids.of_catalog("catalog.parquet"),
+    ),
     **{
-        f"catalog-{suffix}": Kind(make_catalog(f".{suffix}"), read_catalog(f"c.{suffix}"))
+        f"catalog-{suffix}": Kind(
+            make_catalog(f".{suffix}"),
+            read_catalog(f"c.{suffix}"),
+            ids=damage_ids.of_catalog(f"c.{suffix}"),
+        )
         for suffix in ("fits", "xml", "ecsv", "csv")
     },
     "scored": Kind(
         copied(SCORED, "bright.yaml"),
         command("select", "--rules", "bright.yaml", SCORED, "-o", "out/t.parquet"),
+        ids=damage_ids.of_scored(SCORED),
     ),
     "scored-maps": Kind(
         copied(SCORED, "maps.json"),
         command("lines", "apply", SCORED, "--maps", "maps.json", "-o", "out/c.parquet"),
     ),
-    "targets": Kind(copied(TARGETS), command("density", TARGETS)),
+    "targets": Kind(
+        copied(TARGETS), command("density", TARGETS), ids=damage_ids.of_targets(TARGETS)
+    ),
     "targets-export": Kind(
         copied(TARGETS, "desi.yaml"),
         command(
@@ -135,6 +156,7 @@ KINDS: dict[str, Kind] = {
         copied("known.parquet", SCORED, "strong.yaml"),
         command("forecast", "--rules", "strong.yaml", SCORED, "--calibration", SCORED,
                 "--truth", "known.parquet"),
+        ids=damage_ids.of_truth("known.parquet", SCORED),
     ),
     "latents": Kind(
         copied("latents.parquet", SCORED, "tiny"),
@@ -162,7 +184,9 @@ KINDS: dict[str, Kind] = {
     },
     "rules": Kind(text("r.yaml", RULES, SCORED, "other.parquet"), command(*SELECT)),
     **{
-        f"excluded-{suffix}": Kind(make_listed(f".{suffix}"), command(*SELECT))
+        f"excluded-{suffix}": Kind(
+            make_listed(f".{suffix}"), command(*SELECT), ids=damage_ids.of_excluded(f"x.{suffix}")
+        )
         for suffix in ("parquet", "csv", "fits", "ecsv")
     },
     **{
@@ -217,6 +241,15 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
+DEEDS: list[str] = []  # of the mutant that is read
+RUNS = {
+    "os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "os.kill",
+    "socket.connect", "socket.getaddrinfo", "webbrowser.open",
+}  # fmt: skip
+WRITES = {"open", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink",
+          "os.chmod", "os.truncate", "shutil.rmtree", "shutil.move"}  # fmt: skip
+HARMLESS = {"collections", "torch", "torch._utils", "numpy", "numpy.dtypes"}
+
 # --- reading under limits -------------------------------------------------------------------------
 
 
@@ -236,6 +269,7 @@ class Tally:
 
     read: int = 0
     refused: int = 0
+    seconds: float = 0.0  # of a processor
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -257,6 +291,11 @@ def outcome(kind: Kind, folder: Path) -> tuple[str, str]:
         found, detail = "read", ""
     except BaseException as error:
         found, detail = _judged(error), traceback.format_exc()
+    if DEEDS:
+        found, detail = f"did what no file may ask for: {DEEDS[0]}", "\n".join(DEEDS)
+        DEEDS.clear()
+    if found == "read" and kind.ids is not None and (difference := kind.ids(folder)):
+        found, detail = "took other ids than the file has", difference
     if found in ("read", "refused") and _contents(folder, kind) != before:
         found, detail = "changed a file that it read, or wrote outside its output", ""
     shutil.rmtree(folder / "out", ignore_errors=True)
@@ -264,6 +303,8 @@ def outcome(kind: Kind, folder: Path) -> tuple[str, str]:
 
 
 def _judged(error: BaseException) -> str:
+    if _ran_out_of_memory(error):
+        return "over 2 GB of memory"
     if isinstance(error, TargetselError):
         line = str(error)
         return "refused" if "\n" not in line and len(line) < 2000 else "message of several lines"
@@ -275,6 +316,43 @@ def _judged(error: BaseException) -> str:
     return "refused" if names & {"ClickException", "Exit"} else type(error).__name__
 
 
+def _ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an allocation failed that a larger machine would have granted."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            size = re.search(r"[EPT]iB|size (\d+) failed", str(error))
+            return not size or (size[1] is not None and int(size[1]) < 2**40)
+        error = error.__cause__
+    return False
+
+
+def watch(folder: Path) -> None:
+    """Note in `DEEDS` every program that is run, and every file outside that is written."""
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "out")
+    inside = (str(folder), str(folder.resolve()), os.devnull)
+    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+    def note(event: str, values: tuple) -> None:
+        if event in RUNS or (event == "pickle.find_class" and values[1] not in HARMLESS):
+            DEEDS.append(f"{event} {values[-2:]}")
+        elif event in WRITES and isinstance(values[0], str | bytes | os.PathLike):
+            if event == "open" and not (values[2] or 0) & writing:
+                return
+            path = os.path.join(_within(event, values), os.fsdecode(values[0]))
+            if not path.startswith(inside):
+                DEEDS.append(f"{event} {path}")
+
+    sys.addaudithook(note)
+
+
+def _within(event: str, values: tuple) -> str:
+    """The folder to which the path of an event is relative."""
+    number = values[-1] if event in ("os.remove", "os.rmdir", "os.mkdir") else -1
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/self/fd/{number}") if number >= 0 else os.getcwd()
+    return os.sep
+
+
 def _contents(folder: Path, kind: Kind) -> list[tuple[str, int, int]]:
     return sorted(
         (str(path), path.stat().st_size, path.stat().st_mtime_ns)
@@ -284,9 +362,13 @@ def _contents(folder: Path, kind: Kind) -> list[tuple[str, int, int]]:
 
 
 def try_kind(
-    name: str, base: Path, seed: int, numbers: list[int], keep: Path | None = None
-) -> Tally:
-    """Read mutants of one kind, each in a process that is replaced when it dies or hangs."""
+    name: str, base: Path, seed: int, numbers: list[int], keep: Path | None = None,
+    seconds: float = np.inf,
+) -> Tally:  # fmt: skip
+    """Read mutants of one kind, each in a process that is replaced when it dies or hangs.
+
+    No further one is begun after so many seconds of a processor.
+    """
     kind, tally = KINDS[name], Tally()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -298,8 +380,12 @@ def try_kind(
             return tally
         left = list(numbers)
         while left:
-            for number, what, detail in _forked(kind, name, place, good, seed, list(left)):
+            some = left[:PORTION] if tally.seconds < seconds else []
+            if not some:
+                break
+            for number, what, detail, used in _forked(kind, name, place, good, seed, some):
                 left.remove(number)
+                tally.seconds += used
                 if what in ("read", "refused"):
                     setattr(tally, what, getattr(tally, what) + 1)
                     continue
@@ -318,8 +404,8 @@ def mutant(good: dict[Path, bytes], name: str, seed: int, number: int) -> tuple[
 
 def _forked(
     kind: Kind, name: str, place: Path, good: dict[Path, bytes], seed: int, numbers: list[int]
-) -> Iterator[tuple[int, str, str]]:
-    """Results of mutants, until all are done or one ends the process."""
+) -> Iterator[tuple[int, str, str, float]]:
+    """Results of mutants and the seconds they took, until all are done or one ends the process."""
     receiver, sender = os.pipe()
     child = os.fork()
     if not child:
@@ -327,16 +413,21 @@ def _forked(
         _work(kind, name, place, good, seed, numbers, sender)
     os.close(sender)
     done, said, hung = 0, b"", False
+    used, since = _used(child), time.monotonic()
     while done < len(numbers) and not hung:
-        ready, _, _ = select.select([receiver], [], [], LIMIT_SECONDS)
-        piece = os.read(receiver, 1 << 16) if ready else b""
-        hung = not ready
+        ready, _, _ = select.select([receiver], [], [], LIMIT_SECONDS / 10)
+        if not ready:
+            late = time.monotonic() - since > IDLE * LIMIT_SECONDS
+            hung = late or _used(child) - used > LIMIT_SECONDS
+            continue
+        piece = os.read(receiver, 1 << 16)
         if not piece:
             break
         *lines, said = (said + piece).split(b"\n")
         for line in lines:
             yield numbers[done], *json.loads(line)
             done += 1
+        used, since = _used(child), time.monotonic()
     os.close(receiver)
     if hung:
         os.kill(child, signal.SIGKILL)
@@ -345,7 +436,16 @@ def _forked(
         path.write_bytes(content)
     if done < len(numbers):
         what = f"over {LIMIT_SECONDS:g} s" if hung else f"the process died (status {status})"
-        yield numbers[done], what, ""
+        yield numbers[done], what, "", 0.0
+
+
+def _used(process: int) -> float:
+    """Seconds of a processor that a process has used; 0 of one that has ended."""
+    try:
+        words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _work(
@@ -357,14 +457,17 @@ def _work(
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         limit = used + LIMIT_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        watch(place)
         with os.fdopen(sender, "wb", buffering=0) as pipe:
             for number in numbers:
+                start = time.process_time()
                 path, content = mutant(good, name, seed, number)
                 path.write_bytes(content)
                 found = outcome(kind, place)
                 for each, before in good.items():
                     each.write_bytes(before)
-                pipe.write(json.dumps(found).encode() + b"\n")
+                result = (*found, time.process_time() - start)
+                pipe.write(json.dumps(result).encode() + b"\n")
     except BaseException:
         traceback.print_exc()
         os._exit(3)
@@ -388,7 +491,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="mutants of each kind")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, help="the number of one mutant")
-    parser.add_argument("--keep", type=Path, default=Path("damaged"), help="folder of failures")
+    parser.add_argument("--seconds", type=float, default=np.inf, help="of a processor, each kind")
+    parser.add_argument("--keep", type=Path, default=KEEP, help="folder of failures")
     given = parser.parse_args()
     numbers = list(range(given.count)) if given.only is None else [given.only]
     failed = 0
@@ -397,12 +501,11 @@ def main() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             make_base(base)
         for name in given.kind or KINDS:
-            start = time.monotonic()
-            tally = try_kind(name, base, given.seed, numbers, given.keep)
+            tally = try_kind(name, base, given.seed, numbers, given.keep, given.seconds)
             failed += len(tally.failures)
             print(
                 f"{name:18} {tally.read:6} read {tally.refused:6} refused "
-                f"{len(tally.failures):4} failed  {time.monotonic() - start:6.1f} s",
+                f"{len(tally.failures):4} failed  {tally.seconds:6.1f} s",
                 flush=True,
             )
             for each in tally.failures[: 5 if given.only is None else 1]:

@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the files of tests
 
-from targetsel.cli import app
+from targetsel.cli import Commands
 from targetsel.errors import TargetselError
 from targetsel.tables.files import one_command
 
@@ -60,9 +61,15 @@ def command(*words: str) -> Callable[[Path], None]:
 
     def read(folder: Path) -> None:
         with contextlib.chdir(folder), one_command():
-            app(list(words), standalone_mode=False)
+            _made(words[0]).main(list(words[1:]), standalone_mode=False)
 
     return read
+
+
+@cache
+def _made(name: str) -> Any:
+    """A command, made once: that takes longer than many a file does."""
+    return Commands()[name]
 
 
 def copied(*names: str, damaged: int = 1) -> Callable[[Path, Path], list[Path]]:
