@@ -12,6 +12,7 @@ import io
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.cookiejar import DefaultCookiePolicy
@@ -33,6 +34,7 @@ LONGEST_HEADER = 60.0  # [s] until the status and the header of an answer are wh
 LONGEST_ANSWER = 300.0  # [s] for its body
 LARGEST_ANSWER = 256 * 2**20  # [bytes]
 DAMAGED_ANSWERS = 4
+GZIP = b"\x1f\x8b"
 PAUSE = 0.2  # [s] after a damaged answer, longer each time
 
 T = TypeVar("T")
@@ -47,6 +49,7 @@ WORDS: dict[type[BaseException], str] = {
     urllib3.exceptions.TimeoutError: "no answer in time",
     TimeoutError: "no answer in time",
     urllib3.exceptions.IncompleteRead: "the answer ended too early",
+    urllib3.exceptions.DecodeError: "the answer's packing is damaged",
     requests.ConnectionError: "connection dropped",
     urllib3.exceptions.ProtocolError: "connection dropped",
 }
@@ -95,6 +98,10 @@ class Answer:
 
 class _Refused(requests.RequestException):
     """An answer that is refused, without another attempt."""
+
+
+def _too_large() -> _Refused:
+    return _Refused(f"answer of more than {LARGEST_ANSWER} bytes")
 
 
 class _Host:
@@ -247,6 +254,7 @@ class _Session(requests.Session):
         self.mount("http://", adapter)
         self.mount("https://", adapter)
         self.headers["User-Agent"] = f"targetsel/{__version__}"
+        self.headers["Accept-Encoding"] = "gzip, deflate"
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.max_redirects = 5
         self._timeout = timeout
@@ -326,21 +334,54 @@ def _read(response: requests.Response) -> None:
     """Read the body while the request counts as open; too slow and too long ones are refused."""
     begun, body, raw = time.monotonic(), bytearray(), response.raw
     try:
-        while piece := raw.read1(2**18, decode_content=True):
+        while piece := raw.read1(2**18, decode_content=False):
             body += piece
             if len(body) > LARGEST_ANSWER:
-                raise _Refused(f"answer of more than {LARGEST_ANSWER} bytes")
+                raise _too_large()
             if time.monotonic() - begun > LONGEST_ANSWER:
                 raise requests.Timeout("too slow")
     except BaseException:
         response.close()
         raise
     raw.release_conn()
-    response._content, response._content_consumed = bytes(body), True  # type: ignore[attr-defined]
+    content = _unpacked(bytes(body), response.headers.get("Content-Encoding", ""))
+    response._content, response._content_consumed = content, True  # type: ignore[attr-defined]
     # pyvo reads the raw stream; the body is decoded already, so no encoding header may remain.
     response.raw = urllib3.HTTPResponse(
-        io.BytesIO(bytes(body)), status=response.status_code, preload_content=False
+        io.BytesIO(content), status=response.status_code, preload_content=False
     )
+
+
+def _unpacked(body: bytes, encodings: str) -> bytes:
+    """A body without the packing that its header tells of.
+
+    urllib3 takes what it got of a packed answer for the whole.
+    """
+    for each in reversed(encodings.lower().replace(" ", "").split(",")):
+        if each in ("gzip", "x-gzip", "deflate") and body:
+            body = _inflated(body)
+        elif each not in ("gzip", "x-gzip", "deflate", "identity", ""):
+            raise _Refused(f"an answer packed by '{each[:20]}', expected gzip")
+    return body
+
+
+def _inflated(body: bytes) -> bytes:
+    """The contents of one or several members of gzip, or of deflate with or without its header."""
+    made = bytearray()
+    while True:
+        bare = body[0] & 0x0F != 8 and not body.startswith(GZIP)
+        packed = zlib.decompressobj(-zlib.MAX_WBITS if bare else zlib.MAX_WBITS | 32)
+        try:
+            made += packed.decompress(body, LARGEST_ANSWER + 1 - len(made))
+        except zlib.error as error:
+            raise urllib3.exceptions.DecodeError(str(error)) from error
+        if len(made) > LARGEST_ANSWER:
+            raise _too_large()
+        if not packed.eof:
+            raise urllib3.exceptions.IncompleteRead(len(body), None)
+        body = packed.unused_data
+        if not body.startswith(GZIP):
+            return bytes(made)
 
 
 def _wait(host: _Host, retry: Retry, response: requests.Response | None) -> None:

@@ -70,7 +70,7 @@ class RemoteImages:
         replies = []
         for band in self.bands:
             try:
-                best = least_lost(cutout(each, band) for each in found[band])
+                best = least_lost(cutout(each, band) for each in dict.fromkeys(found[band]))
             except Unanswered as error:
                 best = unanswered(error)
             replies.append(best or Reply(missing, None, replace(listing, troubles=())))

@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import threading
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -218,3 +219,50 @@ def test_a_compressed_answer_is_unpacked_in_the_stream_too():
         web = Web(rate=1000)
         assert web.get(emulator.url).content == b"many words " * 99
         assert web.session.get(emulator.url, stream=True).raw.read() == b"many words " * 99
+
+
+ROWS = b"".join(b"%d,%d\n" % (k, k * k) for k in range(999))
+PACKED = gzip.compress(ROWS)
+
+
+def asked_of(content, encoding, **options):
+    served = Served(content, headers={"Content-Encoding": encoding})
+    with Emulator({"/": lambda request: served}) as emulator:
+        return Web(rate=1000, attempts=1, **options).get(emulator.url).content
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        (PACKED, "gzip"),
+        (PACKED + bytes(9), "gzip"),
+        (gzip.compress(ROWS[:99]) + gzip.compress(ROWS[99:]), "x-gzip"),
+        (gzip.compress(PACKED), "gzip, gzip"),
+        (zlib.compress(ROWS), "deflate"),
+        (zlib.compress(ROWS)[2:-4], "deflate"),
+        (ROWS, "identity"),
+    ],
+)
+def test_packed_answer_is_unpacked_however_it_was_packed(content, encoding):
+    assert asked_of(content, encoding) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "reason"),
+    [
+        (PACKED[: len(PACKED) // 2], "gzip", "the answer ended too early"),
+        (PACKED[:-8], "gzip", "the answer ended too early"),
+        (zlib.compress(ROWS)[:-9], "deflate", "the answer ended too early"),
+        (b"<html>busy</html>", "gzip", "the answer's packing is damaged"),
+        (PACKED, "br", "an answer packed by 'br', expected gzip"),
+    ],
+)
+def test_packed_answer_that_is_cut_short_is_not_taken_for_the_whole(content, encoding, reason):
+    with pytest.raises(Unanswered, match=f"^{reason}$"):
+        asked_of(content, encoding)
+
+
+def test_packed_flood_is_cut_off(monkeypatch):
+    monkeypatch.setattr(polite, "LARGEST_ANSWER", 1000)
+    with pytest.raises(Unanswered, match=r"^answer of more than 1000 bytes$"):
+        asked_of(gzip.compress(bytes(10**6)), "gzip")
