@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -115,12 +116,12 @@ def _size(text: str | None, in_fiber: bool) -> str | float:
             "half-light radii [arcsec], one radius such as 1.5arcsec, or 0arcsec for points; or "
             "magnitudes within a fiber with --in-fiber."
         )
-    if not text[0].isdigit():
+    if not re.match(r"[-+.]?\d", text):
         return text
     try:
         radius = parse_quantity(text, "arcsec")
     except ValueError as error:
         raise SpectrographError(f"--size is {error}, or a column") from None
-    if radius > 60:
+    if not 0 <= radius <= 60:
         raise SpectrographError(f"--size is {radius:g} arcsec, expected 0 to 60")
     return radius

@@ -160,7 +160,7 @@ def _check_names(names: np.ndarray, tool: Tool) -> None:
     if wrong:
         raise HandoffError(
             f"{len(wrong)} of {len(names)} names are not for '{tool.name}', the first is "
-            f"'{wrong[0]}'; expected {tool.names_are}. Give the catalog another column of ids."
+            f"'{wrong[0][:60]}'; expected {tool.names_are}. Give the catalog another column of ids."
         )
 
 

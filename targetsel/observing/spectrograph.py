@@ -185,7 +185,7 @@ class Spectrograph(DocumentModel):
         """
         if name in SHIPPED:
             return cls.read(Path(str(files("targetsel.observing") / "data" / f"{name}.yaml")))
-        if not Path(name).exists():
+        if not name or not Path(name).exists():
             raise SpectrographError(
                 f"{name}: no such spectrograph, and no such file.{close_or_known(name, SHIPPED)}"
             )

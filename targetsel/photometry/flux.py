@@ -11,6 +11,7 @@ reddening map of Schlegel, Finkbeiner & Davis (1998), which catalogs quote, has 
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,9 @@ def njy_per_unit(unit: str) -> float | None:
 
     if unit in NANOMAGGIES:
         return NJY_PER_NANOMAGGY
-    meant = units.Unit(unit, parse_strict="silent")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of several slashes, say
+        meant = units.Unit(unit, parse_strict="silent")
     return float(meant.to(units.nJy)) if unit and meant.is_equivalent(units.nJy) else None
 
 

@@ -69,6 +69,7 @@ def test_redshift_in_a_column_and_in_words_agree(targetsel, scored):
         ([], "--size is missing: how much light a fiber takes depends on it. Give a column"),
         (["--size", "1parsec"], "--size is '1parsec', expected a number of arcsec, or a column"),
         (["--size", "99"], "--size is 99 arcsec, expected 0 to 60"),
+        (["--size", "-1arcsec"], "--size is -1 arcsec, expected 0 to 60"),
         (["--size", "radius"], "sky.scored.parquet: no column 'radius'."),
         (["--size", "1", "--in-fiber"], "--size 1: not used with --in-fiber. Leave one out."),
         (["--in-fiber"], "no column such as fiberflux_r_sdss"),

@@ -122,3 +122,21 @@ def test_a_column_given_for_a_band_is_taken_before_all_others():
 def test_a_column_given_for_a_band_must_hold_light():
     with pytest.raises(CatalogError, match="the column 'dec' has the unit 'deg'; expected nJy"):
         named_column(target_list().table.schema, "r_sdss=dec")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit"),
+    [(-99.0, "mag"), (99.0, "mag"), (-999.0, "mag"), (np.inf, "nJy"), (-np.inf, "nanomaggy"),
+     (np.inf, "mag"), (np.nan, "nJy")],
+)  # fmt: skip
+def test_number_that_stands_for_none_is_no_brightness(value, unit):
+    found = photometry(flux_r_sdss_x=([value, value], unit))
+    band = Band("r", "sdss_x")
+    assert np.isnan([found.flux(band), found.magnitude(band)]).all()
+
+
+@pytest.mark.parametrize("error", [99.0, -99.0, np.inf])
+def test_error_that_stands_for_none_is_unknown(error):
+    found = photometry(mag_r_sdss_x=([22.5, 22.5], "mag"), mag_r_sdss_x_err=([0.1, error], "mag"))
+    errors = found.flux_error(Band("r", "sdss_x"))
+    assert errors == pytest.approx([0.1 * np.log(10) / 2.5 * 3630.780548, np.nan], nan_ok=True)
