@@ -27,7 +27,7 @@ from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, measure
 from targetsel.spectra.spectrum import Spectra
 from targetsel.tables.columns import NEVER, Column, arrow_column, list_column, matrix, schema_of
-from targetsel.tables.files import held, make_folder, sha256_of_file
+from targetsel.tables.files import change_in_place, held, make_folder, sha256_of_file
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, read_footer
 from targetsel.workers.pool import map_bounded, return_freed_memory
 
@@ -142,6 +142,7 @@ def check_folder(folder: Path) -> None:
             raise OutputError(
                 f"{path}: already exists and is not of a mock sky. Choose another folder."
             )
+    change_in_place(folder)  # whose footers were read just now
 
 
 def _is_mock(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow.parquet as pq
 
 from targetsel.tables.parquet import read_footer
+from tests.cli.typed import contents
 
 
 def test_mock_writes_a_sky_and_a_page_and_says_that_it_is_simulated(
@@ -23,6 +24,17 @@ def test_mock_writes_a_sky_and_a_page_and_says_that_it_is_simulated(
     assert len(pq.read_table("sky/catalog.parquet")) == 6
     assert read_footer(tmp_path / "sky" / "truth.parquet")["mock"]["variation"]["link"] == 0.5
     assert (tmp_path / "page.png").exists()
+
+
+def test_sky_whose_writing_was_stopped_is_written_again(targetsel, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("mock", "--n", "3", "-o", "sky", "--workers", "1")
+    assert targetsel(*words).status == 0
+    whole = contents(tmp_path)
+    (tmp_path / "sky" / "truth.parquet").unlink()  # files get their names one after the other
+    said = targetsel(*words)
+    assert (said.status, said.err) == (0, "")
+    assert contents(tmp_path) == whole
 
 
 def test_page_may_lie_in_the_new_folder_but_take_the_place_of_nothing_in_it(
