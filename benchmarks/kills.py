@@ -58,7 +58,9 @@ EVENTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.trunc
 LAST_EVENTS = 25  # of which every one is tried
 ENDS_AFTER = 10.0  # [s] within which the processes of a killed run must have ended
 STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-KEPT = re.compile(r"Interrupted\. (What was finished is kept|No unfinished result was left)")
+KEPT = re.compile(
+    r"Interrupted\. .*: run the same command again to (go on from there|begin anew)\."
+)
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -214,10 +216,12 @@ def _command(
         os.chdir(folder)
         sys.argv = ["targetsel", *words]
         known = set(sys.modules)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
         sys.addaudithook(watch)
         try:
             command()
         finally:
+            watch.event = -1  # what follows is no more of the command
             log.with_suffix(".modules").write_text("\n".join(set(sys.modules) - known))
         status = 0
     except SystemExit as end:
@@ -244,6 +248,8 @@ class _Watch:
             self.note(f"{event} {arguments[0]}")
 
     def note(self, what: str) -> None:
+        if self.event == -1:
+            return
         if self.counted.add(what) == self.event:
             (os.kill if self.alone else os.killpg)(self.process, self.number)
 
