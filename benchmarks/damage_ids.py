@@ -31,7 +31,7 @@ def of_catalog(name: str) -> Callable[[Path], str]:
         file = CatalogFile.open(folder / name)
         column = file.columns["source_id"]
         taken = [each for piece in file.batches(64) for each in piece.source_id.tolist()]
-        return _difference(taken, folder / name, column)
+        return difference(taken, folder / name, column)
 
     return differ
 
@@ -43,7 +43,7 @@ def of_scored(name: str) -> Callable[[Path], str]:
         with ScoredFile(folder / name) as file:
             column = file.names["source_id"]
             taken = [each for piece in file.tables([column]) for each in piece[column].to_pylist()]
-        return _difference(taken, folder / name, column)
+        return difference(taken, folder / name, column)
 
     return differ
 
@@ -54,7 +54,7 @@ def of_targets(name: str) -> Callable[[Path], str]:
 
         table = TargetList.read(folder / name, needs_footer=False).table
         columns = ("source_id", "target_id")
-        found = (_difference(table[each].to_pylist(), folder / name, each) for each in columns)
+        found = (difference(table[each].to_pylist(), folder / name, each) for each in columns)
         return "".join(found)
 
     return differ
@@ -67,7 +67,7 @@ def of_truth(name: str, scored: str) -> Callable[[Path], str]:
 
         with ScoredFile(folder / scored) as file:
             truth = Truth.read(folder / name, file.schema)
-        return _difference(truth.source_id.tolist(), folder / name, truth.table.column_names[0])
+        return difference(truth.source_id.tolist(), folder / name, truth.table.column_names[0])
 
     return differ
 
@@ -77,7 +77,7 @@ def of_excluded(name: str) -> Callable[[Path], str]:
         from targetsel.sky.external_files import _ids
 
         taken = _ids(folder / name, "source_id", "source_id", True).keys
-        there = _read(folder / name, "source_id")
+        there = read_plainly(folder / name, "source_id")
         if there is None:
             return ""
         whole = [int(each) for each in there if re.fullmatch(r"-?[1-9]\d*|0", each)]
@@ -87,8 +87,8 @@ def of_excluded(name: str) -> Callable[[Path], str]:
     return differ
 
 
-def _difference(taken: list[Any], path: Path, column: str) -> str:
-    there = _read(path, column)
+def difference(taken: list[Any], path: Path, column: str) -> str:
+    there = read_plainly(path, column)
     if there is None or (ours := [str(each) for each in taken]) == there:
         return ""
     first = next(
@@ -100,7 +100,7 @@ def _difference(taken: list[Any], path: Path, column: str) -> str:
     )
 
 
-def _read(path: Path, column: str) -> list[str] | None:
+def read_plainly(path: Path, column: str) -> list[str] | None:
     """The ids in a file as text; None where this reader does not understand it."""
     readers = {".parquet": _parquet, ".fits": _fits, ".xml": _votable}
     with contextlib.suppress(Exception):

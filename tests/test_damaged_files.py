@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import damage
+import damage_ids
 
 SEED = 1
 COUNT = {"priors": 1, "latents": 2}  # of slow ones; 6 of others
@@ -78,3 +79,25 @@ def test_what_a_reader_must_not_do_is_found_and_kept(monkeypatch, tmp_path, misb
     assert all(each.what.startswith(what) for each in tally.failures)
     kept = (tmp_path / "kept" / f"planted-{SEED}-3" / "what.txt").read_text()
     assert f"--kind planted --seed {SEED} --only 3" in kept
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [
+        *(
+            (f"catalog-{suffix}", "source_id")
+            for suffix in ("parquet", "fits", "xml", "csv", "ecsv")
+        ),
+        *((f"excluded-{suffix}", "source_id") for suffix in ("parquet", "csv", "fits", "ecsv")),
+        ("targets", "target_id"),
+        ("truth", "source_id"),
+    ],
+)
+def test_ids_of_a_file_are_read_a_second_time_and_compared(base, tmp_path, kind, column):
+    path, *_ = damage.KINDS[kind].make(base, tmp_path)
+    there = damage_ids.read_plainly(path, column)
+    assert len(there) >= 3
+    assert damage.KINDS[kind].ids(tmp_path) == ""
+    assert damage_ids.difference([int(each) for each in there], path, column) == ""
+    assert "row 0" in damage_ids.difference([-7, *there[1:]], path, column)
+    assert damage_ids.difference(there[1:], path, column)
