@@ -7,9 +7,9 @@
 A source is inside if any entry of `include` holds it (the whole sky where there is none) and no
 entry of `exclude` does. `Footprint.region` gives a Multi-Order Coverage map (IVOA MOC 2.0), so
 that whether a source is inside follows from its HEALPix pixel of order 29 alone: the edges of
-cones, boxes, polygons and region files are then as fine as 1/500 of their size (1/30 for hundreds
-of cones), and a pixel that
-an edge runs through is inside. `Footprint.contains` and `select` know the exact edge of a cone.
+cones, boxes, polygons and region files are then as fine as 1/500 of their size (1/30 where
+hundreds come together), and a pixel that an edge runs through is inside. `Footprint.contains` and
+`select` know the exact edge of a cone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,15 @@ from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import CatalogError
 from targetsel.sky.external_files import ExternalFiles
 from targetsel.sky.positions import Region, chord, healpix_of, unit_vectors
-from targetsel.sky.shapes import FILES, box, cones, polygon, read_region
+from targetsel.sky.shapes import (
+    FILES,
+    FINENESS,
+    box,
+    cones,
+    fineness_of,
+    polygon,
+    read_region,
+)
 
 if TYPE_CHECKING:
     from targetsel.sky.catalog import Catalog
@@ -165,8 +173,8 @@ class Shape(DocumentModel):
             return [kind, list(inner.model_dump().values())]
         return [kind, str(inner) if kind == "file" else [list(corner) for corner in inner]]
 
-    def region(self, files: ExternalFiles) -> Region:
-        """The part of the sky that the shape covers."""
+    def region(self, files: ExternalFiles, fineness: float = FINENESS) -> Region:
+        """The part of the sky that the shape covers; `fineness` as in `sky.shapes`."""
         if self.file is not None:
             return files.region(self.file, getattr(self.file, "place", SourceLocation()))
         if self.healpix is not None:
@@ -175,9 +183,10 @@ class Shape(DocumentModel):
             return _cones([self.cone])
         try:
             if self.polygon is not None:
-                return polygon(self.polygon)
+                return polygon(self.polygon, fineness)
             assert self.box is not None
-            return box(self.box.ra, self.box.dec, self.box.width, self.box.height)
+            of = (self.box.ra, self.box.dec, self.box.width, self.box.height)
+            return box(*of, fineness=fineness)
         except CatalogError as error:
             raise self.place_of().error(str(error)) from None
 
@@ -196,7 +205,8 @@ def _cones(shapes: Sequence[ConeShape]) -> Region:
 
 def _union(shapes: Sequence[Shape], files: ExternalFiles) -> Region:
     """The region of all these shapes; many cones together take much less time than one by one."""
-    others = [each.region(files) for each in shapes if each.cone is None]
+    fineness = fineness_of(len(shapes))
+    others = [each.region(files, fineness) for each in shapes if each.cone is None]
     return Region.union([_cones([each.cone for each in shapes if each.cone is not None]), *others])
 
 

@@ -1,14 +1,13 @@
 """Shapes on the sky, and the files that hold them, as regions of HEALPix pixels.
 
 A pixel that an edge runs through is inside. Pixels are `FINENESS` times finer than a shape; where
-hundreds of cones or thousands of corners come together, they are coarser: 30 times finer at least.
+hundreds of shapes or thousands of corners come together, they are coarser: 30 times finer at least.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,93 +19,99 @@ import numpy as np
 from targetsel.errors import CatalogError
 from targetsel.sky.positions import DEEPEST, Region, unit_vectors
 from targetsel.tables.fits import open_fits
-from targetsel.tables.reading import reading
+from targetsel.tables.reading import reading, reason
 
 if TYPE_CHECKING:
-    from astropy.coordinates import SkyCoord
     from mocpy import MOC
 
 FILES = "a MOC (.fits, .json, .txt), a DS9 region file (.reg)"
+FRAMES = ("icrs", "fk5", "j2000", "fk4", "b1950", "galactic", "ecliptic", "image")
+SHAPES = "circles, boxes, ellipses, annuli or polygons"
 FINENESS = 500
-MANY_CONES, MANY_CORNERS = 50, 2000  # from here on pixels are coarser
+MANY_SHAPES, MANY_CORNERS = 50, 2000  # from here on pixels are coarser
 COARSEST = 0.06  # share of `FINENESS`
 LARGEST_FILE = 256 * 1024**2  # bytes of text
 
 
-def depth_for(radius: float, fineness: float = FINENESS) -> int:
-    """The order whose pixels (58.6 deg / 2^order) are so many times finer than a shape [deg]."""
-    return int(np.clip(math.ceil(math.log2(58.6 * fineness / max(radius, 1e-9))), 8, DEEPEST))
+def depth_for(radius: Any, fineness: float = FINENESS) -> Any:
+    """The orders whose pixels (58.6 deg / 2^order) are so many times finer than shapes [deg]."""
+    order = np.ceil(np.log2(58.6 * fineness / np.maximum(radius, 1e-9)))
+    return np.clip(order, 8, DEEPEST).astype(int)
+
+
+def fineness_of(count: int, many: int = MANY_SHAPES) -> float:
+    """How many times pixels are finer than shapes, where so many come together."""
+    return FINENESS * float(np.clip(many / max(count, 1), COARSEST, 1.0))
 
 
 # --- shapes --------------------------------------------------------------------------------------
 
 
-def cones(ra: np.ndarray, dec: np.ndarray, radius: np.ndarray) -> Region:
-    """Everything within K angles of K positions [deg]."""
-    fineness = FINENESS * np.clip(MANY_CONES / max(len(ra), 1), COARSEST, 1.0)
-    depths = np.array([depth_for(min(float(each), 180.0), fineness) for each in radius], dtype=int)
-    of = np.radians(np.stack([ra, dec, np.minimum(radius, 180.0)]).astype(float))
-    return Region.union([_cones(of[:, depths == each], int(each)) for each in np.unique(depths)])
+def cones(
+    ra: np.ndarray, dec: np.ndarray, radius: np.ndarray, fineness: float | None = None
+) -> Region:
+    """Everything within K angles of K positions [deg]; by default as fine as K allows."""
+    depths = depth_for(np.minimum(radius, 180.0), fineness or fineness_of(len(ra)))
+    wide = radius > 90
+    regions = [_wide_cone(*of) for of in np.stack([ra, dec, radius, depths])[:, wide].T]
+    for depth in np.unique(depths[~wide]):
+        of = ~wide & (depths == depth)
+        regions.append(_narrow_cones(ra[of], dec[of], radius[of], depth))
+    return Region.union(regions)
 
 
-def _cones(of: np.ndarray, depth: int) -> Region:
-    """Cones of ra, dec and radius [rad], shape (3, K), in pixels of one depth and larger ones.
+def _narrow_cones(ra: np.ndarray, dec: np.ndarray, radius: np.ndarray, depth: int) -> Region:
+    from astropy import units as u
+    from mocpy import MOC
 
-    Pixels are divided again and again where an edge may run through them.
-    """
+    given = {"lon": ra * u.deg, "lat": dec * u.deg, "radius": radius * u.deg}
+    fixed = {"max_depth": depth, "delta_depth": 0, "n_threads": 1}
+    return region_of(MOC.from_cones(**given, **fixed, union_strategy="large_cones"))
+
+
+def _wide_cone(ra: float, dec: float, radius: float, depth: int) -> Region:
+    """A cone of over 90 deg: all pixels but those wholly nearer to the opposite point."""
     import cdshealpix.nested
+    from astropy.coordinates import Angle, Latitude, Longitude
 
-    cone = np.repeat(np.arange(of.shape[1]), 12)
-    pixels = np.tile(np.arange(12), of.shape[1])
-    inside = []
-    for order in range(depth + 1):
-        if not len(pixels):
-            break
-        ra, dec, radius = of[:, cone]
-        lon, lat = (
-            each.rad
-            for each in cdshealpix.nested.healpix_to_lonlat(
-                pixels.astype(np.uint64), order, num_threads=1
-            )
-        )
-        # Haversines, as distances can be minute.
-        across = np.cos(lat) * np.cos(dec) * np.sin((lon - ra) / 2) ** 2
-        distance = np.sin((lat - dec) / 2) ** 2 + across
-        reach = _pixel_radius(order)
-        whole = (radius >= reach) & (distance <= np.sin((radius - reach) / 2) ** 2)
-        edge = ~whole & (distance <= np.sin(np.minimum(radius + reach, np.pi) / 2) ** 2)
-        inside.append(Region.of_pixels(pixels[whole | edge if order == depth else whole], order))
-        cone = np.repeat(cone[edge], 4)
-        pixels = (4 * pixels[edge][:, None] + np.arange(4)).ravel()
-    return Region.union(inside)
+    centre = Longitude((ra + 180) % 360, "deg"), Latitude(-dec, "deg")
+    reach = Angle(max(180 - radius, 0.0), "deg")
+    pixels, order, whole = cdshealpix.nested.cone_search(*centre, reach, int(depth))
+    outside = Region.of_pixels(pixels[whole].astype(np.int64), order[whole])
+    return Region.everywhere().without(outside)
 
 
-def _pixel_radius(order: int) -> float:
-    """The largest distance of a pixel's corner from its centre [rad], of all pixels of an order."""
-    nside = 2**order
-    low, high = 1 - (1 - 1 / nside) ** 2 / 3, 2 / 3
-    turn = np.pi / (4 * nside)
-    cosine = low * high + np.sqrt((1 - low**2) * (1 - high**2)) * np.cos(turn)
-    # For small pixels the cosine is too near to 1; the factor allows for that.
-    flat = math.hypot(math.asin(low) - math.asin(high), turn * math.sqrt(1 - high**2))
-    return 1.01 * max(float(np.arccos(min(cosine, 1.0))), flat)
-
-
-def box(ra: float, dec: float, width: float, height: float, angle: float = 0.0) -> Region:
+def box(
+    ra: float,
+    dec: float,
+    width: float,
+    height: float,
+    angle: float = 0.0,
+    fineness: float = FINENESS,
+) -> Region:
     """A rectangle of sides `width` and `height` [deg] around a position.
 
     At an `angle` [deg] of 0 the width runs along ra; it turns from there to the west and north, as
     in DS9.
     """
-    return _tilted("box", ra, dec, width / 2, height / 2, angle)
+    return _tilted("box", ra, dec, width / 2, height / 2, angle, fineness)
 
 
-def ellipse(ra: float, dec: float, semi_x: float, semi_y: float, angle: float = 0.0) -> Region:
+def ellipse(
+    ra: float,
+    dec: float,
+    semi_x: float,
+    semi_y: float,
+    angle: float = 0.0,
+    fineness: float = FINENESS,
+) -> Region:
     """An ellipse of such semi-axes [deg], the first along ra at an `angle` of 0 (see `box`)."""
-    return _tilted("ellipse", ra, dec, semi_x, semi_y, angle)
+    return _tilted("ellipse", ra, dec, semi_x, semi_y, angle, fineness)
 
 
-def _tilted(kind: str, ra: float, dec: float, x: float, y: float, angle: float) -> Region:
+def _tilted(
+    kind: str, ra: float, dec: float, x: float, y: float, angle: float, fineness: float
+) -> Region:
     from astropy import units as u
     from astropy.coordinates import Latitude, Longitude
     from mocpy import MOC
@@ -118,7 +123,8 @@ def _tilted(kind: str, ra: float, dec: float, x: float, y: float, angle: float) 
     # mocpy takes the angle of the longer axis from the north to the east, from 0 to 180.
     turned = (angle + 90 if x >= y else angle) % 180.0
     place = {"lon": Longitude(ra, u.deg), "lat": Latitude(dec, u.deg)}
-    axes = {"a": max(x, y) * u.deg, "b": min(x, y) * u.deg, "max_depth": depth_for(min(x, y))}
+    axes = {"a": max(x, y) * u.deg, "b": min(x, y) * u.deg}
+    axes["max_depth"] = depth_for(min(x, y), fineness)
     if kind == "box" and x == y:
         axes["a"] *= 1 + 1e-12  # which has to be the longer one
     if kind == "box":
@@ -126,7 +132,9 @@ def _tilted(kind: str, ra: float, dec: float, x: float, y: float, angle: float) 
     return region_of(MOC.from_elliptical_cone(**place, **axes, pa=turned * u.deg))
 
 
-def polygon(corners: Sequence[tuple[float, float]] | np.ndarray) -> Region:
+def polygon(
+    corners: Sequence[tuple[float, float]] | np.ndarray, fineness: float = FINENESS
+) -> Region:
     """The smaller part of the sky that great circles between corners (ra, dec) [deg] enclose.
 
     Raises
@@ -147,9 +155,8 @@ def polygon(corners: Sequence[tuple[float, float]] | np.ndarray) -> Region:
         one, other = (f"from ({at[k][0]:g}, {at[k][1]:g})" for k in crossing)
         raise CatalogError(f"polygon: its sides {one} and {other} cross; list corners in turn")
     radius = float(np.degrees(np.linalg.norm(vectors - vectors[0], axis=1).max())) / 2
-    fineness = FINENESS * np.clip(MANY_CORNERS / len(at), COARSEST, 1.0)
-    places = SkyCoord(at, unit="deg")
-    return region_of(MOC.from_polygon_skycoord(places, max_depth=depth_for(radius, fineness)))
+    depth = depth_for(radius, min(fineness, fineness_of(len(at), MANY_CORNERS)))
+    return region_of(MOC.from_polygon_skycoord(SkyCoord(at, unit="deg"), max_depth=depth))
 
 
 def _crossing(vectors: np.ndarray) -> tuple[int, int] | None:
@@ -301,18 +308,22 @@ def _ds9_regions(path: Path) -> Region:
     from regions import Regions, SkyRegion, TextSkyRegion
 
     text = _text_in(path)
-    lines = [line.split("#")[0] for line in text.splitlines()]
-    if any("||" in line for line in lines):
-        raise CatalogError(f"{path}: joins regions by '||', which is not read; list them alone.")
+    _check_lines(path, text)
     excluded = bool(re.search(r"^\s*global\b.*\binclude\s*=\s*0", text, re.MULTILINE))
     if excluded and re.search(r"^\s*\+|^(?!\s*global).*\binclude\s*=\s*1", text, re.MULTILINE):
         raise CatalogError(
             f"{path}: excludes regions by 'global include=0', and includes some. Begin each line "
             "of those to exclude with a minus sign instead."
         )
-    with reading(path, CatalogError, "a DS9 region file"), warnings.catch_warnings():
-        warnings.simplefilter("error", AstropyUserWarning)  # it warns of lines that it ignores
+    with (
+        reading(path, CatalogError, "a DS9 region file"),
+        warnings.catch_warnings(record=True) as said,
+    ):
+        warnings.simplefilter("always", AstropyUserWarning)  # it warns of lines that it ignores
         parsed = Regions.parse(text, format="ds9")
+    if said:
+        line = reason(said[0].message).removesuffix(", skipping")
+        raise CatalogError(f"{path}: {line}; expected {SHAPES} in fk5, icrs, galactic or ecliptic.")
     shapes = [each for each in parsed if not isinstance(each, TextSkyRegion)]  # labels
     for each in shapes:
         if not isinstance(each, SkyRegion):
@@ -329,45 +340,101 @@ def _ds9_regions(path: Path) -> Region:
     return (included if sides[0] or not sides[1] else Region.everywhere()).without(left_out)
 
 
+def _check_lines(path: Path, text: str) -> None:
+    """Refuse lines of a DS9 file of which its reader would pass over a part without a word."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        for part in line.split("#")[0].split(";"):
+            words = re.findall(r"[^\s(),]+", part)
+            joined = re.search(r"\|\||&", part)
+            if joined:
+                wrong = f"joins regions by '{joined[0]}', which is not read; list them alone"
+            elif part.count("(") != part.count(")"):
+                wrong = f"'{part.strip()[:60]}' is cut short; copy the file again"
+            elif len(words) > 1 and words[0].lower() in FRAMES:
+                wrong = f"'{words[0]}' is followed by '{words[1][:40]}'; give a frame a line alone"
+            elif words and words[0].lower().lstrip("+-") == "circle" and len(words) > 4:
+                wrong = f"a circle has {len(words) - 1} numbers; expected ra, dec and radius"
+            else:
+                continue
+            raise CatalogError(f"{path}, line {number}: {wrong}.")
+
+
 def _together(shapes: Sequence[Any]) -> Region:
     """The union of DS9's regions on the sky."""
-    circles = [each for each in shapes if type(each).__name__ == "CircleSkyRegion"]
-    others = [_region_of_shape(each) for each in shapes if type(each).__name__ != "CircleSkyRegion"]
-    return Region.union([_circles(circles, "radius"), *others])
+    kinds = [type(each).__name__.removesuffix("SkyRegion") for each in shapes]
+    for kind in kinds:
+        if kind.removesuffix("Annulus") not in ("Circle", "Ellipse", "Rectangle", "Polygon"):
+            raise CatalogError(f"holds a {kind}; expected {SHAPES}")
+    places = _places(shapes)
+    for kind, at in zip(kinds, places, strict=True):
+        if not np.isfinite(at).all():
+            raise CatalogError(f"holds a {kind} whose position is no number")
+    together = list(zip(kinds, shapes, places, strict=True))
+    circles = [
+        (*at[:2, 0], _degrees(each.radius)) for kind, each, at in together if kind == "Circle"
+    ]
+    fineness = fineness_of(len(shapes))
+    others = [_region_of_shape(*each, fineness) for each in together if each[0] != "Circle"]
+    return Region.union([cones(*np.array(circles).reshape(-1, 3).T), *others])
 
 
-def _circles(shapes: Sequence[Any], radius: str) -> Region:
-    places = [each.center.icrs for each in shapes]
-    sizes = [float(getattr(each, radius).to_value("deg")) for each in shapes]
-    ra, dec = (np.array([getattr(each, name).deg for each in places]) for name in ("ra", "dec"))
-    return cones(ra, dec, np.array(sizes))
-
-
-def _region_of_shape(shape: Any) -> Region:
-    kind = type(shape).__name__.removesuffix("SkyRegion")
+def _region_of_shape(kind: str, shape: Any, at: np.ndarray, fineness: float) -> Region:
     if kind == "Polygon":
-        corners = shape.vertices.icrs
-        return polygon(np.stack([corners.ra.deg, corners.dec.deg], axis=1))
+        return polygon(at[:2].T, fineness)
+    ra, dec, north = at[:, 0]
     if kind == "CircleAnnulus":
-        return _circles([shape], "outer_radius").without(_circles([shape], "inner_radius"))
-    if kind not in ("Ellipse", "Rectangle", "EllipseAnnulus", "RectangleAnnulus"):
-        raise CatalogError(f"holds a {kind}; expected circles, boxes, ellipses, annuli, polygons")
+        outer, inner = (
+            np.array([_degrees(each)]) for each in (shape.outer_radius, shape.inner_radius)
+        )
+        return cones(*at[:2], outer, fineness).without(cones(*at[:2], inner, fineness))
     make = ellipse if kind.startswith("Ellipse") else box
     scale = 0.5 if make is ellipse else 1.0
-    angle = shape.angle.to_value("deg") + _north(shape.center)
+    angle = shape.angle.to_value("deg") + north
     ends = ("outer_", "inner_") if kind.endswith("Annulus") else ("",)
-    sizes = [
-        [float(getattr(shape, end + side).to_value("deg")) * scale for side in ("width", "height")]
+    outer, *holes = (
+        make(
+            ra,
+            dec,
+            *(scale * _degrees(getattr(shape, end + side)) for side in ("width", "height")),
+            angle,
+            fineness,
+        )
         for end in ends
-    ]
-    place = shape.center.icrs
-    outer, *inner = (make(place.ra.deg, place.dec.deg, x, y, angle) for x, y in sizes)
-    return outer.without(Region.union(inner))
+    )
+    return outer.without(holes[0]) if holes else outer
 
 
-def _north(place: SkyCoord) -> float:
-    """Position angle, in ICRS, of the north of a place's own frame [deg]."""
+def _degrees(angle: Any) -> float:
+    degrees = float(angle.to_value("deg"))
+    if not np.isfinite(degrees):
+        raise CatalogError("holds a shape whose size is no number")
+    return degrees
+
+
+def _places(shapes: Sequence[Any]) -> list[np.ndarray]:
+    """The centre or the corners of each of DS9's regions, shape (3, K).
+
+    The rows are ra and dec [deg, ICRS], and the position angle there of the north of the region's
+    own frame [deg].
+    """
     from astropy import units as u
+    from astropy.coordinates import SkyCoord
 
-    north = place.directional_offset_by(0 * u.deg, 1 * u.arcsec)
-    return float(place.icrs.position_angle(north.icrs).deg)
+    own = [each.vertices if hasattr(each, "vertices") else each.center for each in shapes]
+    frames = [each.frame.name for each in own]
+    found: list[np.ndarray] = [np.empty((3, 0))] * len(shapes)
+    for name in set(frames):  # all of a frame together, as each conversion takes milliseconds
+        which = [k for k, frame in enumerate(frames) if frame == name]
+        data = [own[k].frame.data for k in which]
+        lon, lat = (
+            [np.atleast_1d(getattr(each, axis).deg) for each in data] for axis in ("lon", "lat")
+        )
+        frame = own[which[0]].frame.replicate_without_data()
+        there = SkyCoord(np.concatenate(lon), np.concatenate(lat), unit="deg", frame=frame)
+        here = there.icrs
+        north = here.position_angle(there.directional_offset_by(0 * u.deg, 1 * u.arcsec).icrs)
+        rows = np.stack([here.ra.deg, here.dec.deg, north.deg])
+        ends = np.cumsum([len(each) for each in lon])[:-1]
+        for k, part in zip(which, np.split(rows, ends, axis=1), strict=True):
+            found[k] = part
+    return found

@@ -105,6 +105,13 @@ def test_regions_of_other_frames_are_where_these_have_them(region_in, frame):
         ("circle(150,2,1) # text={a field}", np.pi),
         ("# text(150,2) text={a label}\ncircle(150,2,1)", np.pi),
         ("circle(10:00:00,+2:00:00,1)", np.pi),
+        ("circle(10:00:00,-0:30:00,1)", np.pi),
+        ("circle(10h00m00s,+2d00m00s,1d)", np.pi),
+        ("circle(150,2,1);circle(160,2,1)", 2 * np.pi),
+        ("circle(150,2,1)\ngalactic\ncircle(150,2,1)", 2 * np.pi),
+        ("circle(150,2,1) # text={a & b; c || d}", np.pi),
+        ("polygon(359,-1,1,-1,1,1,359,1)", 4.0),
+        ("polygon(0,80,90,80,180,80,270,80)", 201.2),
     ],
 )
 def test_areas_are_those_that_ds9_shows(region_in, text, degrees):
@@ -119,7 +126,17 @@ def test_global_exclusion_leaves_everything_else(region_in):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("icrs\ncircle(150,2,1) || circle(151,2,1)", "joins regions by '||'"),
+        ("icrs\ncircle(150,2,1) || circle(151,2,1)", "line 2: joins regions by '||'"),
+        ("icrs\ncircle(150,2,1)&box(150,2,1,1,0)", "line 2: joins regions by '&'"),
+        ("icrs\ncircle(150,2,2)\ncircle(150,2,1", "line 3: 'circle(150,2,1' is cut short"),
+        ("icrs\ncircle(150,2,1,7)", "a circle has 4 numbers; expected ra, dec and radius"),
+        ("icrs\ncircle(150,2,1)\nfk5 circle(160,2,1)", "'fk5' is followed by 'circle'; give a"),
+        ("fk5(J1975)\ncircle(150,2,1)", "'fk5' is followed by 'J1975'"),
+        ("icrs\ncircle(nan,2,1)", "holds a Circle whose position is no number"),
+        ("physical\ncircle(150,2,1)", '"physical" frame or shape is not supported'),
+        ("circle(150,2,1)", "A coordinate frame was not found for region"),
+        ("icrs\npanda(150,2,0,360,4,0,1,1)", "expected circles, boxes, ellipses, annuli or pol"),
+        ("icrs\nellipse(150,2,170,100,0)", "expected 0 to 180 deg"),
         ("global include=0\nicrs\n+circle(150,2,1)\ncircle(151,2,1)", "and includes some"),
         ("image\ncircle(15,20,3)", "is in pixels of an image"),
         ("icrs\npoint(150,2)", "holds a Point; expected circles"),
@@ -128,7 +145,7 @@ def test_global_exclusion_leaves_everything_else(region_in):
         ("icrs\nbox(150,2,200,1,0)", "expected 0 to 180 deg"),
         ("icrs\npolygon(150,2,151,3,151,2,150,3)", "cross; list corners in turn"),
         ("icrs\n", "covers no part of the sky"),
-        ("circel(1,2,3)", "not a DS9 region file, or damaged"),
+        ("circel(1,2,3)", "is not a valid frame or region shape; unable to parse line"),
     ],
 )
 def test_what_cannot_be_read_as_meant_is_refused(region_in, text, said):
@@ -180,6 +197,17 @@ def test_fits_moc_is_read_where_it_is_clear(tmp_path, tables, said):
         return
     with pytest.raises(CatalogError, match=said):
         read_region(tmp_path / "a.fits")
+
+
+@pytest.mark.parametrize("shape", ['box({},{},20",10",30)', 'ellipse({},{},10",5",30)'])
+def test_hundreds_of_shapes_together_are_where_each_is_alone(region_in, shape):
+    rng = np.random.default_rng(4)
+    at = np.stack([rng.uniform(149, 151, 200), rng.uniform(1, 3, 200)], axis=1)
+    lines = "\n".join(shape.format(*each) for each in at)
+    together = region_in(f"fk5\n{lines}")
+    alone = region_in("fk5\n" + shape.format(*at[7]))
+    assert (alone.without(together).ranges.size, area(together) > 190 * area(alone)) == (0, True)
+    assert area(together) == pytest.approx(200 * area(alone), rel=0.2)
 
 
 @pytest.mark.parametrize("radius", [0.01, 5.0, 60.0, 89.9, 90.0, 120.0, 175.0, 180.0])
