@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ def repeated(scored: Path, path: Path, rows: int, rows_per_group: int) -> None:
 
 
 def one_run(path: Path, rules: str) -> dict:
-    """Select once, in this process."""
+    """Select once, in this process, whose allocator is the one that commands have."""
     from targetsel.rules.rules import Rules
     from targetsel.selection.select import select
 
@@ -70,7 +71,11 @@ def main() -> None:
                 repeated(given.scored, path, rows, per_group)
                 command = [sys.executable, __file__, str(given.scored), given.rules]
                 said = subprocess.run(
-                    [*command, "--one", str(path)], check=True, capture_output=True, text=True
+                    [*command, "--one", str(path)],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                    env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "jemalloc"},
                 ).stdout
                 found = json.loads(said)
                 print(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -31,9 +32,11 @@ from targetsel.selection.sources import Sources, columns_read, in_one_piece
 from targetsel.sky.catalog import check_degrees
 from targetsel.sky.positions import Region
 from targetsel.spectra.proxies import QUANTILES
+from targetsel.tables.ids import repeated_ids
 from targetsel.workers.pool import map_bounded
 
 ROWS_AT_A_TIME = 8192
+ROWS_AT_ONCE = 16384  # of a row group that is read piece by piece
 
 
 class ScoredSources(ScoredFile):
@@ -105,18 +108,15 @@ class ScoredSources(ScoredFile):
         nobody = np.zeros((0, len(counters)), dtype=bool)
         yield membership_of(nobody, classes, empty.empty_table(), np.empty(0, dtype=np.int64))
 
-        def members(groups: list[int]) -> tuple[np.ndarray, list[Membership]]:
+        def members(groups: list[int]) -> Iterator[list[Membership]]:
             rows = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in groups])
             rows = rows if numbers is None else numbers[rows]
-            pixels, pieces = [np.empty(0, dtype=np.int64)], []
             with self.again() as file:
                 whole = _Rows(file, groups, len(rows))
-                for start in range(0, len(rows), ROWS_PER_READ):
-                    part = whole.slice(start, ROWS_PER_READ)
-                    pixels.append(part.column("_healpix_29").to_numpy(zero_copy_only=False))
-                    numbered = rows[start : start + ROWS_PER_READ]
-                    pieces += self._members(classes, counters, columns, part, numbered)
-            return np.concatenate(pixels), pieces
+                for start in range(0, len(rows), ROWS_AT_ONCE):
+                    part = whole.slice(start, ROWS_AT_ONCE)
+                    numbered = rows[start : start + ROWS_AT_ONCE]
+                    yield self._members(classes, counters, columns, part, numbered)
 
         groups = (
             group
@@ -126,26 +126,24 @@ class ScoredSources(ScoredFile):
                 for each in counters
             )
         )
-        # Where pixels increase from row to row, no source is there twice.
-        increase, last = True, np.empty(0, dtype=np.int64)
-        for pixels, pieces in map_bounded(members, self.spans(groups), threads):
-            increase = increase and bool((np.diff(np.concatenate([last, pixels])) > 0).all())
-            last = pixels[-1:]
-            yield from pieces
-        if not increase:
-            self._check_unique()
+        work = members if threads <= 1 else lambda groups: list(members(groups))
+        for pieces in map_bounded(work, self.spans(groups), threads):
+            yield from itertools.chain.from_iterable(pieces)
+        self._check_unique()
 
     def _check_unique(self) -> None:
         """Refuse a file that has a source more than once."""
         column = self.names["source_id"]
-        ids = pa.chunked_array([table.column(0) for table in self.tables([column])])
-        counts = pc.value_counts(ids)
-        repeated = counts.filter(pc.greater(counts.field("counts"), 1))
-        if len(repeated):
-            example = repeated.field("values")[0].as_py()
+        repeated = repeated_ids(
+            lambda: (
+                in_one_piece(table.column(0)) for table in self.tables([column], ROWS_AT_ONCE)
+            ),
+            len(self),
+        )
+        if repeated:
             raise CatalogError(
                 f"{self.path}: {len(repeated):,} of its sources are there more than once, such as "
-                f"{column} {example!r}. Remove the repeated rows, or score the catalog again."
+                f"{column} {repeated[0]!r}. Remove the repeated rows, or score the catalog again."
             )
 
     def _members(
@@ -234,7 +232,7 @@ class _Rows:
         self._known: dict[str, pa.Array] = {}  # columns of this slice
         self._whole: dict[str, pa.Array] = {}  # and of all, as far as they have been read; of
         self._streams: dict[str, _Stream] = {}  # large row groups only piece by piece
-        self._is_large = num_rows > ROWS_PER_READ
+        self._is_large = num_rows > ROWS_AT_ONCE
 
     def slice(self, start: int, length: int) -> _Rows:
         """These of the rows, which follow those of the slice before."""
@@ -263,7 +261,7 @@ class _Stream:
     """One column of some row groups, read from its beginning to its end."""
 
     def __init__(self, file: ScoredFile, groups: list[int], name: str) -> None:
-        self._pieces = (table.column(0) for table in file.tables([name], ROWS_PER_READ, groups))
+        self._pieces = (table.column(0) for table in file.tables([name], ROWS_AT_ONCE, groups))
         self._piece, self._first = next(self._pieces), 0  # and the number of its first row
 
     def rows(self, start: int, n: int) -> pa.Array:

@@ -6,7 +6,10 @@ not change with a row's place or its neighbours.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -225,6 +228,63 @@ def joined(
             "together."
         )
     return rows
+
+
+ROWS_IN_MEMORY = 1 << 19  # keys of ids that are compared at a time
+
+
+def repeated_ids(pieces: Callable[[], Iterable[pa.Array]], n: int) -> list[int | str]:
+    """The ids that are there more than once, among them at least the first, in bounded memory.
+
+    Parameters
+    ----------
+    pieces : callable
+        Gives the ids, as `exact_ids` does, in pieces; called again where some may be repeated.
+    n : int
+        Their number.
+    """
+    shift = np.uint64(64 - min(max(n // ROWS_IN_MEMORY, 0).bit_length(), 8))
+    shares = 1 << 64 - int(shift)
+    suspects = [np.empty(0, dtype=np.uint64)]
+    with contextlib.ExitStack() as opened:
+        files = [opened.enter_context(tempfile.TemporaryFile()) for _ in range(shares)]
+        for ids in pieces():
+            keys = np.sort(_quick_keys(ids))
+            ends = np.searchsorted(keys >> shift if shares > 1 else keys * 0, np.arange(1, shares))
+            for file, part in zip(files, np.split(keys, ends), strict=True):
+                file.write(part.tobytes())
+        for file in files:
+            file.seek(0)
+            keys = np.sort(np.frombuffer(file.read(), dtype=np.uint64))
+            suspects.append(np.unique(keys[1:][keys[1:] == keys[:-1]]))
+    return _there_twice(pieces(), np.concatenate(suspects)[:1000])
+
+
+def _there_twice(pieces: Iterable[pa.Array], suspects: np.ndarray) -> list[int | str]:
+    """Of the ids with these keys those that are there more than once."""
+    if not len(suspects):
+        return []
+    count: dict[int | str, int] = {}
+    for ids in pieces:
+        for row in np.flatnonzero(np.isin(_quick_keys(ids), suspects)).tolist():
+            value = ids[row].as_py()
+            count[value] = count.get(value, 0) + 1
+    return [value for value, number in count.items() if number > 1]
+
+
+def _quick_keys(ids: pa.Array) -> np.ndarray:
+    """Numbers, equal for equal ids and hardly ever otherwise, shape (N,) of uint64."""
+    if pa.types.is_integer(ids.type):
+        return _mix(ids.cast(pa.int64()).to_numpy().view(np.uint64))
+    _, ends, letters = ids.buffers()
+    ends = np.frombuffer(ends, dtype=np.int32)[ids.offset : ids.offset + len(ids) + 1]
+    first = int(ends[0]) if len(ends) else 0
+    text = np.frombuffer(letters or b"", dtype=np.uint8)[first : int(ends[-1])]
+    starts, lengths = ends[:-1] - first, np.diff(ends)
+    place = np.arange(len(text)) - np.repeat(starts, lengths)
+    terms = _mix(place.astype(np.uint64) << np.uint64(8) | text)
+    total = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(terms, dtype=np.uint64)])
+    return _mix(total[ends[1:] - first] - total[starts] + lengths.astype(np.uint64))
 
 
 def keys_of(source_id: np.ndarray) -> np.ndarray:

@@ -24,6 +24,8 @@ from targetsel.tables.files import ASTROPY_FORMATS, is_stream, note_input
 # Bounds for what a damaged footer may ask of memory; real ones are far below.
 LONGEST_STRING = 256 * 1024**2
 MOST_ENTRIES = 10_000_000
+# Bytes of a column that are read at once; Arrow would read all that a row group has.
+BUFFER = 1 << 18
 
 
 @contextlib.contextmanager
@@ -117,6 +119,7 @@ class ParquetReader:
                 self.path,
                 metadata=metadata,
                 pre_buffer=False,
+                buffer_size=BUFFER,
                 page_checksum_verification=True,
                 thrift_string_size_limit=LONGEST_STRING,
                 thrift_container_size_limit=MOST_ENTRIES,

@@ -259,3 +259,16 @@ def test_a_file_that_was_not_made_from_the_original_is_not_restored(
     with pytest.raises(CatalogError, match=message):
         restore(tmp_path / "some.parquet", scored, tmp_path / "back.parquet")
     assert not (tmp_path / "back.parquet").exists()
+
+
+@pytest.mark.parametrize("ids", [range(1, 31), [f"J{k:02}" for k in range(30)]], ids=["n", "text"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_source_that_is_at_two_places_of_a_sorted_file_is_refused(tmp_path, ids, threads):
+    ids = list(ids)
+    ids[25] = ids[3]
+    table = scored_table(np.ones((30, 3)), np.ones((30, 3)), ids=ids)
+    pq.write_table(table, tmp_path / "a.scored.parquet", row_group_size=7)
+    rules = Rules.parse(rule_text("ew_halpha < 30"))
+    with pytest.raises(CatalogError, match="1 of its sources are there more than once, such as"):
+        select(tmp_path / "a.scored.parquet", rules, tmp_path / "out.parquet", threads)
+    assert not (tmp_path / "out.parquet").exists()

@@ -213,7 +213,7 @@ def rules_with(where: str) -> Rules:
 def test_only_posteriors_that_a_rule_names_are_read(written, monkeypatch):
     scored = written / "a.scored.parquet"
     one = columns_read(monkeypatch, scored, rules_with("P(d4000 > 9) > 0.5"))
-    assert one == {"d4000_quantiles", "_healpix_29"}
+    assert one == {"d4000_quantiles"}
     two = columns_read(monkeypatch, scored, rules_with("P(d4000 > 1 and ew_halpha > 52) > 0.4"))
     assert {"d4000_quantiles", "d4000_correlation", "ew_halpha_quantiles"} <= two
     assert not {"ew_oiii_quantiles", "ew_oiii_std"} & two
@@ -221,10 +221,7 @@ def test_only_posteriors_that_a_rule_names_are_read(written, monkeypatch):
 
 def test_columns_of_later_conditions_are_not_read_once_nobody_is_left(written, monkeypatch):
     rules = rules_with("rmag < 99, rmag < 1, P(d4000 > 1) > 0.5")
-    assert columns_read(monkeypatch, written / "a.scored.parquet", rules) == {
-        "rmag",
-        "_healpix_29",
-    }
+    assert columns_read(monkeypatch, written / "a.scored.parquet", rules) == {"rmag"}
 
 
 def test_row_group_without_rows_is_no_trouble(written):

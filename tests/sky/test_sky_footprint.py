@@ -122,7 +122,7 @@ def test_region_file_is_its_circles_and_polygons(tmp_path):
         ("include: none.fits", "1:10: error: no file 'none.fits' in the folder"),
         ("include: https://a.b/x.fits", "is an address; download the file and name it here"),
         ("include: bad.fits", "bad.fits: not a FITS file"),
-        ("include: bad.reg", "bad.reg: not a DS9 region file"),
+        ("include: bad.reg", 'bad.reg: "nothing" frame or shape'),
         ("include: bad.png", "its name ends in '.png'"),
         ("inclode: x", "unknown key 'inclode' in footprint. Did you mean 'include'?"),
         ("include: {con: {ra: 1}}", "unknown key 'con' in include. Did you mean 'cone'?"),

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from targetsel.errors import CatalogError
-from targetsel.tables.ids import _mix, exact_ids, joined, keys_of, uniform
+from targetsel.tables import ids as module
+from targetsel.tables.ids import _mix, exact_ids, joined, keys_of, repeated_ids, uniform
 
 
 def test_splitmix64_gives_its_published_numbers():
@@ -97,3 +98,25 @@ def test_join_finds_numbers_among_text_and_refuses_to_find_nothing():
     assert joined(np.array([3, 1]), np.array(["1", "2"], object), "a", "b").tolist() == [-1, 0]
     with pytest.raises(CatalogError, match=r"a: none of its 1 ids is among the 2 of b"):
         joined(np.array([3]), np.array([1, 2]), "a", "b")
+
+
+@pytest.mark.parametrize("in_memory", [4, 1000])
+@pytest.mark.parametrize(
+    ("ids", "twice"),
+    [
+        ([], []),
+        ([5], []),
+        (list(range(-20, 80)), []),
+        ([*range(-20, 80), 3, 3, -20], [-20, 3]),
+        (["", "a", "ab", "ba", "é", "aé"], []),
+        (["", "a", "ab", "ba", "", "é", "é"], ["", "é"]),
+    ],
+)
+def test_repeated_ids_are_found_in_pieces(monkeypatch, in_memory, ids, twice):
+    monkeypatch.setattr(module, "ROWS_IN_MEMORY", in_memory)
+    array = pa.array(ids, pa.string() if isinstance((ids or [0])[0], str) else pa.int64())
+
+    def pieces():
+        return (array.slice(start, 3) for start in range(0, len(array), 3))
+
+    assert sorted(repeated_ids(pieces, len(ids)), key=str) == twice
