@@ -378,7 +378,7 @@ def _inflated(body: bytes) -> bytes:
         if len(made) > LARGEST_ANSWER:
             raise _too_large()
         if not packed.eof:
-            raise urllib3.exceptions.IncompleteRead(len(body), None)
+            raise urllib3.exceptions.IncompleteRead(len(body), 0)
         body = packed.unused_data
         if not body.startswith(GZIP):
             return bytes(made)
