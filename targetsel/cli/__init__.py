@@ -153,6 +153,7 @@ class CommandLine(TyperGroup):
 app = typer.Typer(
     cls=CommandLine,
     help="Choose which galaxies deserve a spectrum: score an imaging catalog, select by rules.",
+    epilog="Exit status: 0 done, 1 a check says no, 2 wrong input or usage, 130 or 143 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -179,16 +180,24 @@ def _options(
 def main() -> None:
     """Run the command line.
 
-    An error that a user can mend becomes one line and exit status 2; an interrupted command ends
-    with status 130, or 143 after SIGTERM. Anything else is a bug of ours and keeps its traceback.
+    An error that a user can mend, a wrong command line too, becomes one line and exit status 2;
+    an interrupted command ends with status 130, or 143 after SIGTERM. Anything else is a bug of
+    ours and keeps its traceback.
     """
     from targetsel.cli.interruption import heeding_signals
     from targetsel.cli.terminal import say_error, steady_streams
+    from targetsel.cli.usage import UsageError, is_only_help, usage_line
 
     with steady_streams(), heeding_signals():
         try:
             with one_command():
-                app()
+                status = app(standalone_mode=False, prog_name="targetsel")
+            if status:
+                sys.exit(status)
+        except UsageError as error:
+            if not is_only_help(error):
+                say_error(TargetselError(usage_line(error)))
+            sys.exit(2)
         except TargetselError as error:
             say_error(error)
             sys.exit(2)
