@@ -46,7 +46,7 @@ class SpectrumError(TargetselError):
 
 
 class EnsembleError(TargetselError):
-    """An ensemble directory that is damaged, foreign or incomplete."""
+    """An ensemble's folder that is damaged, foreign or incomplete."""
 
 
 class RuleError(TargetselError):
@@ -85,4 +85,26 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def close_or_known(word: str, known: Iterable[str]) -> str:
     """The hint of `did_you_mean`, or where nothing is close, all names that are known."""
     known = list(known)
-    return did_you_mean(word, known) or f" Known are {', '.join(known)}."
+    return did_you_mean(word, known) or f" Known: {', '.join(known) or 'none'}."
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """What an error says of a name that is not known: "unknown band 'q'. Known: g, r."."""
+    return f"unknown {kind} '{name}'.{close_or_known(name, known)}"
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """A count and what is counted: "1 source", "1,234 sources"."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def shown(value: object) -> str:
+    """A setting as errors show it: "g, r", "'fast'", "5", "not given"."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "not given" if value is None else f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def beginning(content: bytes) -> str:
+    """The first characters, in quotes, of what is not what was asked for."""
+    return f"'{' '.join(content[:40].decode('utf-8', 'replace').split())}'"

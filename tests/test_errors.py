@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from targetsel import errors
-from targetsel.errors import TargetselError, did_you_mean
+from targetsel.errors import TargetselError, counted, did_you_mean
 
 
 def test_every_error_is_one_that_the_command_line_prints():
@@ -33,3 +33,17 @@ def test_hint_names_what_is_close(word, hint):
 def test_hint_is_empty_or_a_question(word, known):
     hint = did_you_mean(word, iter(known))
     assert hint == "" or hint.startswith(" Did you mean ")
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        ((0, "source"), "0 sources"),
+        ((1, "source"), "1 source"),
+        ((1234, "source"), "1,234 sources"),
+        ((1, "spectrum", "spectra"), "1 spectrum"),
+        ((2, "spectrum", "spectra"), "2 spectra"),
+    ],
+)
+def test_one_is_counted_in_the_singular(count, expected):
+    assert counted(*count) == expected

@@ -149,13 +149,13 @@ class Calibration(CalibrationSteps):
         return (json.dumps(content, sort_keys=True, allow_nan=False) + "\n").encode()
 
     def write(self, folder: Path) -> None:
-        """Write it into an ensemble's directory, replacing one that is there."""
+        """Write it into an ensemble's folder, replacing one that is there."""
         with written_beside(folder / FILE_NAME) as beside:
             beside.write_bytes(self._bytes())
 
     @classmethod
     def read(cls, folder: Path, ensemble_sha256: str, n_latents: int) -> Calibration | None:
-        """The calibration in an ensemble's directory, if there is one.
+        """The calibration in an ensemble's folder, if there is one.
 
         Raises
         ------

@@ -153,7 +153,7 @@ class CommandLine(TyperGroup):
 app = typer.Typer(
     cls=CommandLine,
     help="Choose which galaxies deserve a spectrum: score an imaging catalog, select by rules.",
-    epilog="Exit status: 0 done, 1 a check says no, 2 wrong input or usage, 130 or 143 interrupted.",
+    epilog="Exit status: 0 done, 1 a check says no, 2 wrong input or usage, 130 or 143 stopped.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,

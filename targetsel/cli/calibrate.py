@@ -30,8 +30,8 @@ def calibrate(
     """Fit a calibration to the sources of SCORED whose spectra are known.
 
     These sources must not have been used in training. The result, calibration.json, is written to
-    the ensemble's directory, and `score` then applies it. To leave a shipped ensemble unchanged,
-    copy its directory first.
+    the ensemble's folder, and `score` then applies it. To leave a shipped ensemble unchanged,
+    copy its folder first.
     """
     from targetsel.calibration.calibration import FILE_NAME
     from targetsel.calibration.fitting import calibrate as fit
@@ -42,7 +42,7 @@ def calibrate(
     place = folder / FILE_NAME
     check_output(place, (scored, truth))
     if place.exists() and not force:
-        raise OutputError(f"{place}: is there already. Replace it with --force, or remove it.")
+        raise OutputError(f"{place}: already exists. Replace it with --force.")
     read = Ensemble.read(folder, calibrated=False)
     with progress_bar("calibrating") as progress:
         calibration = fit(scored, truth, read, progress)

@@ -10,8 +10,8 @@ import numpy as np
 import typer
 
 from targetsel.cli.options import DecOption, IdOption, RaOption
-from targetsel.cli.terminal import counted, say
-from targetsel.errors import CutoutError
+from targetsel.cli.terminal import say
+from targetsel.errors import CutoutError, counted
 
 app = typer.Typer(help="Pack images into a cutout store; draw cutouts.", no_args_is_help=True)
 

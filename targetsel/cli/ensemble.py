@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from targetsel.cli.terminal import counted, print_table, say
-from targetsel.errors import EnsembleError, OutputError
+from targetsel.cli.terminal import print_table, say
+from targetsel.errors import EnsembleError, OutputError, counted
 
 app = typer.Typer(
     help="List the published networks, import their weights, export graphs.", no_args_is_help=True
@@ -82,10 +82,11 @@ def import_(
     from targetsel.spectra.decoder import Decoder
 
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise OutputError(f"{output}: is there already. Name a new folder for the ensemble.")
+        raise OutputError(f"{output}: already exists. Choose a new folder for the ensemble.")
     given = [_numbers(text, name) for text, name in ((mean, "--mean"), (std, "--std")) if text]
     if len(given) == 1:
-        raise EnsembleError(f"--{'mean' if mean is None else 'std'} is missing: give both or none")
+        missing = "--mean" if mean is None else "--std"
+        raise EnsembleError(f"{missing} is missing. Give both --mean and --std, or none.")
     ensemble = import_ensemble(
         weights,
         Decoder.read(decoder),
@@ -110,7 +111,7 @@ def import_(
 
 @app.command("fit-novelty")
 def fit_novelty(
-    ensemble: Annotated[Path, typer.Argument(help="Directory of the ensemble to change.")],
+    ensemble: Annotated[Path, typer.Argument(help="Folder of the ensemble to change.")],
     catalog: Annotated[Path, typer.Option(help="Catalog of the ensemble's training set.")],
     cutouts: Annotated[
         Path | None,
@@ -175,7 +176,7 @@ def export_onnx(
         export_member(read.networks[member], read.input.n_pixels, output)
     else:
         raise EnsembleError(
-            f"--member {member}: {ensemble} has the members 0 to {len(read.networks) - 1}"
+            f"--member {member}: {ensemble} has the members 0 to {len(read.networks) - 1}."
         )
     say(f"written to {output}")
 
@@ -185,5 +186,5 @@ def _numbers(text: str, option: str) -> tuple[float, ...]:
         return tuple(float(word) for word in text.split(","))
     except ValueError:
         raise EnsembleError(
-            f"{option} {text}: expected numbers with commas between, such as 0.5,0.6"
+            f"{option} {text}: expected numbers with commas between, such as 0.5,0.6."
         ) from None

@@ -15,8 +15,8 @@ from targetsel.cli.options import (
     ParquetOutput,
     RaOption,
 )
-from targetsel.cli.terminal import counted, progress_bar, say
-from targetsel.errors import CatalogError, CutoutError, SpectrumError
+from targetsel.cli.terminal import progress_bar, say
+from targetsel.errors import CatalogError, CutoutError, SpectrumError, counted
 
 if TYPE_CHECKING:
     from targetsel.sky.footprint import Footprint
@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 
 SurveyOption = Annotated[
-    str, typer.Option(help="Name of the survey; targetsel fetch surveys lists them.")
+    str, typer.Option(help="Name of the survey; 'targetsel fetch surveys' lists them.")
 ]
 UrlOption = Annotated[str | None, typer.Option(help="URL of a mirror of the service.")]
 SurveyOptions = Annotated[
@@ -38,7 +38,7 @@ SurveyOptions = Annotated[
         "--option",
         metavar="NAME=VALUE",
         help="Option of the survey, such as layer=ls-dr9 for legacy; may be repeated. "
-        "targetsel fetch surveys lists them.",
+        "'targetsel fetch surveys' lists them.",
     ),
 ]
 RateOption = Annotated[float, typer.Option(min=0.01, max=1000, help="Most requests per second.")]
@@ -131,7 +131,7 @@ def catalog(
     from targetsel.surveys.registry import open_catalog, open_query
 
     if sum(given is not None for given in (cone, moc, adql)) != 1:
-        raise CatalogError("fetch catalog: expected one of --cone, --moc and --adql.")
+        raise CatalogError("fetch catalog: expected one of --cone, --moc and --adql, and only one.")
     if adql is not None:
         fetched = fetch_query(open_query(survey, Web(rate), url), adql, output)
     else:
@@ -236,7 +236,7 @@ def trainingset(
     ] = "sdss-main",
     survey: Annotated[
         str,
-        typer.Option(help="Survey of the cutouts; targetsel fetch surveys lists them."),
+        typer.Option(help="Survey of the cutouts; 'targetsel fetch surveys' lists them."),
     ] = "ps1",
     options: SurveyOptions = None,
     bands: Annotated[str, typer.Option(help="Bands in order, such as grz.")] = "grizy",

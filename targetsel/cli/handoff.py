@@ -10,8 +10,8 @@ import numpy as np
 import typer
 
 from targetsel.cli.options import MagnitudeOption
-from targetsel.cli.terminal import counted, print_table, say
-from targetsel.errors import HandoffError
+from targetsel.cli.terminal import print_table, say
+from targetsel.errors import HandoffError, counted
 from targetsel.handoff.assignment import Assignment, Match, Pointing, groups_of, join
 from targetsel.handoff.export import TOOLS, check, find_tool
 from targetsel.handoff.export import export as export_targets
@@ -32,7 +32,7 @@ def _list_tools(wanted: bool) -> None:
 
 
 def export(
-    targets: Annotated[Path, typer.Argument(help="Target list written by targetsel select.")],
+    targets: Annotated[Path, typer.Argument(help="Target list written by 'targetsel select'.")],
     tool_name: Annotated[str, typer.Option("--for", help="Name of the tool; --list shows all.")],
     config: Annotated[
         Path | None, typer.Option(help="YAML file with the tool's settings; --list describes them.")
@@ -197,7 +197,7 @@ def show_assignment(result: Assignment) -> None:
 
 
 def assign(
-    targets: Annotated[Path, typer.Argument(help="Target list written by targetsel select.")],
+    targets: Annotated[Path, typer.Argument(help="Target list written by 'targetsel select'.")],
     ra: Annotated[float, typer.Option(help="Right ascension of the pointing, in deg.")],
     dec: Annotated[float, typer.Option(help="Declination of the pointing, in deg.")],
     instrument: Annotated[
@@ -231,7 +231,7 @@ def assign(
     if not simulate:
         raise HandoffError(
             f"targetsel assigns no fibers, it only forecasts: say --simulate. For {chosen.title} "
-            f"use {chosen.real_tool}, with a file from targetsel export."
+            f"use {chosen.real_tool}, with a file from 'targetsel export'."
         )
     numbers: dict[str, Any] = {
         "n_fibers": fibers, "diameter": diameter, "patrol": patrol, "separation": separation

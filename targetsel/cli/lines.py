@@ -9,6 +9,7 @@ import typer
 
 from targetsel.cli.options import LinesOption, ScoredArgument, ScoredOutput
 from targetsel.cli.terminal import say
+from targetsel.errors import counted
 
 app = typer.Typer(
     help="Show the line table; bring line widths to the convention of a catalog.",
@@ -66,17 +67,17 @@ def calibrate(
         ],
     )
     simulated = " (of simulated galaxies)" if found.origin.get("images") == "simulated" else ""
-    say(f"{len(found.maps)} maps{simulated} in {output}")
+    say(f"{counted(len(found.maps), 'map')}{simulated} written to {output}")
 
 
 @app.command()
 def apply(
     scored: ScoredArgument,
-    maps: Annotated[Path, typer.Option(help="Width maps written by `lines calibrate`.")],
+    maps: Annotated[Path, typer.Option(help="Width maps written by 'targetsel lines calibrate'.")],
     output: ScoredOutput,
 ) -> None:
     """Add calibrated widths, with their 16th and 84th percentiles, beside the raw ones."""
     from targetsel.spectra.lines.width_maps import WidthMaps, write_calibrated
 
     added = write_calibrated(scored, WidthMaps.read(maps), output)
-    say(f"{len(added)} columns added in {output}: {', '.join(added)}")
+    say(f"{counted(len(added), 'column')} added in {output}: {', '.join(added)}")

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import ThreadsOption
-from targetsel.cli.terminal import available_cores, counted, number, print_table, progress_bar, say
+from targetsel.cli.terminal import available_cores, number, print_table, progress_bar, say
+from targetsel.errors import counted
 
 REAL = ("real galaxy", "real galaxies")
 

@@ -121,7 +121,7 @@ def _size(text: str | None, in_fiber: bool) -> str | float:
     try:
         radius = parse_quantity(text, "arcsec")
     except ValueError as error:
-        raise SpectrographError(f"--size is {error}, or a column") from None
+        raise SpectrographError(f"--size is {error}, or a column.") from None
     if not 0 <= radius <= 60:
-        raise SpectrographError(f"--size is {radius:g} arcsec, expected 0 to 60")
+        raise SpectrographError(f"--size is {radius:g} arcsec; expected 0 to 60 arcsec.")
     return radius

@@ -25,10 +25,10 @@ def only_scored_file(folder: Path = Path()) -> Path:
         return found[0]
     if not found:
         raise CatalogError(
-            f"{folder.resolve()}: no *{SCORED} here. Name one, or make one with targetsel score."
+            f"{folder.resolve()}: has no *{SCORED}. Name one, or make one with 'targetsel score'."
         )
     names = ", ".join(path.name for path in found)
-    raise CatalogError(f"several scored catalogs here: {names}. Name the one to read.")
+    raise CatalogError(f"{folder.resolve()}: has several scored catalogs: {names}. Name one.")
 
 
 RulesOption = Annotated[
@@ -60,11 +60,16 @@ TruthFileOption = Annotated[
 ]
 CalibrationOption = Annotated[
     Path | None,
-    typer.Option(help="Scored catalog of sources with spectra, not used in training."),
+    typer.Option(
+        help="Scored catalog of sources with spectra, not used in training. Classes with a "
+        "'guarantee' need it; forecasts take intervals from it."
+    ),
 ]
 TruthOption = Annotated[
     Path | None,
-    typer.Option(help="Parquet with the ids and the measured proxies of those sources."),
+    typer.Option(
+        help="Parquet with the ids and the measured proxies of the sources in --calibration."
+    ),
 ]
 LinesOption = Annotated[
     Path | None,
@@ -100,5 +105,5 @@ def both(calibration: Path | None, truth: Path | None) -> tuple[Path, Path] | No
         return None
     if calibration is None or truth is None:
         missing = "--truth" if truth is None else "--calibration"
-        raise CatalogError(f"{missing} is missing: a calibration takes a scored catalog and truth")
+        raise CatalogError(f"{missing} is missing. Give both --calibration and --truth, or none.")
     return calibration, truth

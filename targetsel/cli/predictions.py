@@ -15,7 +15,8 @@ from targetsel.cli.options import (
     SourceIdOption,
     TruthFileOption,
 )
-from targetsel.cli.terminal import counted, say
+from targetsel.cli.terminal import say
+from targetsel.errors import counted
 
 
 def evaluate(

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import EnsembleOption, ParquetOutput, ScoredArgument, SeedOption
-from targetsel.cli.terminal import counted, say
+from targetsel.cli.terminal import say
+from targetsel.errors import counted
 
 app = typer.Typer(
     help="Write spectral priors of sources; update them with measured spectra.",
@@ -43,7 +44,8 @@ def write(
     redshift_error: Annotated[
         str | None,
         typer.Option(
-            help="Standard deviation of the redshift, for `update`: a column or one number."
+            help="Standard deviation of the redshift, for 'targetsel priors update': a column or "
+            "one number."
         ),
     ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Number of draws of each spectrum.")] = 16,
@@ -73,11 +75,14 @@ def write(
 
 @app.command()
 def update(
-    priors: Annotated[Path, typer.Argument(help="Parquet file written by `priors write`.")],
+    priors: Annotated[
+        Path, typer.Argument(help="Parquet file written by 'targetsel priors write'.")
+    ],
     spectra: Annotated[
         list[Path],
         typer.Option(
-            help="Spectra matched by source_id: SDSS spec FITS, .npz, .csv, .parquet; repeatable."
+            help="Spectra matched by source_id: SDSS spec FITS, .npz, .csv, .parquet; may be "
+            "repeated."
         ),
     ],
     output: ParquetOutput,

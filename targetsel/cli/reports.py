@@ -57,7 +57,9 @@ def forecast(
             for each in found
         ],
     )
-    if known is None:
+    if not found:
+        say(f"No class of {rules} has a condition with P(), so there is nothing to forecast.")
+    elif known is None:
         say("Without a calibration there are no intervals: give --calibration and --truth.")
 
 
@@ -85,7 +87,9 @@ def diff(
     """Count the sources that enter or leave from BEFORE to AFTER, and the conditions for it."""
     are_lists, also = (each.endswith(LIST) for each in (before, after))
     if are_lists != also:
-        raise RuleError(f"{before}, {after}: compare two rule files, or two target lists ({LIST})")
+        raise RuleError(
+            f"{before}, {after}: expected two rule files, or two target lists ({LIST})."
+        )
     if are_lists:
         found = compare_lists(TargetList.read(Path(before)), TargetList.read(Path(after)), scored)
     else:
@@ -155,7 +159,7 @@ def randoms(
     per_deg2: Annotated[
         float | None,
         typer.Option(
-            min=0.0, help="Number of points to make per square degree, in place of POINTS."
+            min=0.001, help="Number of points to make per square degree, in place of POINTS."
         ),
     ] = None,
     output: Annotated[
@@ -166,7 +170,7 @@ def randoms(
     """Keep the random POINTS at which RULES could have targets."""
     source = per_deg2 if points is None else points
     if source is None or (points is not None and per_deg2 is not None):
-        raise CatalogError("name a table of random points, or give --per-deg2 to make some")
+        raise CatalogError("randoms: expected POINTS, or --per-deg2 to make some in their place.")
     output = output or Path(f"{find_rules(rules).stem}.randoms.parquet")
     done = write_randoms(Rules.read(rules), output, source)
     print_table(
@@ -175,7 +179,7 @@ def randoms(
     for each in done.classes:
         if each.left_out:
             left_out = ", ".join(each.left_out)
-            say(f"{each.name}: left out, as points lack the columns: {left_out}")
+            say(f"{each.name}: conditions on columns that the points lack are left out: {left_out}")
     say(f"{done.n_written:,} of {done.n_points:,} points written to {done.output}")
 
 

@@ -31,7 +31,7 @@ FilesArgument = Annotated[
     list[str], typer.Argument(metavar="RULES...", help="Rule files, or names of shipped ones.")
 ]
 ScoredOption = Annotated[
-    Path | None, typer.Option("--catalog", help="Scored catalog to check names and units against.")
+    Path | None, typer.Option("--catalog", help="Scored catalog whose columns are known.")
 ]
 
 

@@ -18,7 +18,7 @@ from targetsel.cli.options import (
     ThreadsOption,
 )
 from targetsel.cli.terminal import available_cores, progress_bar, say
-from targetsel.errors import CutoutError, EnsembleError
+from targetsel.errors import CutoutError, EnsembleError, counted
 
 
 class Device(StrEnum):
@@ -90,7 +90,7 @@ def score(
     if scored.changed:
         say(f"started anew: an earlier run was of another {' and '.join(scored.changed)}")
     if scored.n_resumed:
-        say(f"resumed an earlier run that had finished {scored.n_resumed} chunks")
+        say(f"resumed an earlier run that had finished {counted(scored.n_resumed, 'chunk')}")
     n = sum(scored.statuses.values())
     say(f"{scored.n_cutouts:,} of {n:,} sources have a cutout in {where}")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):
@@ -123,7 +123,7 @@ def restore(
     from targetsel.scored.restoring import restore as restored
 
     n = restored(scored, original, output)
-    say(f"{n:,} sources, all of them in {original}, written to {output}")
+    say(f"{counted(n, 'source')}, found in {original}, written to {output}")
 
 
 def default_output(catalog: Path) -> Path:

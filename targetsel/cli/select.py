@@ -16,7 +16,8 @@ from targetsel.cli.options import (
     TruthOption,
     both,
 )
-from targetsel.cli.terminal import counted, number, print_table, say
+from targetsel.cli.terminal import number, print_table, say
+from targetsel.errors import counted
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.selection.reports.explain import explain as explain_source
 from targetsel.selection.reports.tuning import tune as find_bound

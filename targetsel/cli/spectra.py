@@ -56,7 +56,7 @@ def encode(
     if picture is not None:
         check_output(picture, [*files, chosen])
         if picture.resolve() == output.resolve():
-            raise OutputError(f"{picture}: is the name of the output, too. Choose another name.")
+            raise OutputError(f"{picture}: is the output, too. Choose another name.")
     network = Decoder.read(chosen)
     attempts = encode_files(files, network, redshift)
     encoded = _usable(attempts)
@@ -79,7 +79,7 @@ def measure(
     lines: LinesOption = None,
     index: Annotated[
         list[str] | None,
-        typer.Option(help="Index to measure; repeatable. Default: the whole table."),
+        typer.Option(help="Index to measure; may be repeated. Default: the whole table."),
     ] = None,
     ew_sign: Annotated[
         Literal["emission", "mpa"],

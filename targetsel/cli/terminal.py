@@ -104,11 +104,6 @@ def number(value: float | None, form: str = ".6g") -> str:
     return "-" if value is None or math.isnan(value) else f"{value:{form}}"
 
 
-def counted(n: int, one: str, many: str = "") -> str:
-    """A count and what is counted: "1 source", "1,234 sources"."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
 @contextlib.contextmanager
 def progress_bar(description: str, every: int = 0) -> Iterator[Progress]:
     """Show on standard error how far the work of the block has come.

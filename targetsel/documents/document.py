@@ -70,11 +70,11 @@ def read_text(path: Path, error: type[TargetselError] = RuleError) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as fault:
-        raise error(f"{path}: not UTF-8 text (byte {fault.start}); save it as UTF-8") from None
+        raise error(f"{path}: not UTF-8 text (byte {fault.start}). Save it as UTF-8.") from None
     except FileNotFoundError:
         raise error(f"{path}: no such file.") from None
     except OSError as fault:
-        raise error(f"{path}: cannot be read: {fault.strerror}") from None
+        raise error(f"{path}: could not be read: {fault.strerror}.") from None
 
 
 def read_document(text: str, file: str, error: type[TargetselError] = RuleError) -> Node:

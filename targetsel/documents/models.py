@@ -37,7 +37,7 @@ from typing_extensions import TypeAliasType
 
 from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document, read_text
 from targetsel.documents.source_location import SourceLocation, shortened
-from targetsel.errors import RuleError, TargetselError, did_you_mean
+from targetsel.errors import RuleError, TargetselError, close_or_known, did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -450,7 +450,7 @@ def _located_message(
     about = (found.field.description or "").rstrip(".") if found.field else ""
     about = f": {about[0].lower()}{about[1:]}" if about else ""
     if kind == "extra_forbidden":
-        hint = did_you_mean(key, keys) or f" Known here: {', '.join(keys)}."
+        hint = close_or_known(key, keys)
         if not re.fullmatch(r"[A-Za-z_][A-Za-z_0-9]*", key):
             hint = " Inside { }, quote what has a comma in it."
         return found.place, f"unknown key '{key}' in {found.within}.{hint}"

@@ -28,7 +28,7 @@ from decimal import Decimal
 import numpy as np
 
 from targetsel.documents.source_location import SourceLocation
-from targetsel.errors import did_you_mean
+from targetsel.errors import counted, did_you_mean, unknown
 from targetsel.expressions.functions import ARITHMETIC, Function, apply
 from targetsel.expressions.units import UNITS
 
@@ -526,9 +526,7 @@ class _Parser:
         name = self.token.text
         after = self.text[self.token.start + len(name) :].lstrip()
         if after.startswith("(") and name not in self.functions:
-            known = ", ".join(self.functions)
-            hint = did_you_mean(name, self.functions)
-            raise place.error(f"unknown function '{name}'. Allowed: {known}.{hint}")
+            raise place.error(unknown("function", name, self.functions))
         self._advance()
         if self.token.kind != "(":
             if name.lower() in VALUES:
@@ -543,8 +541,8 @@ class _Parser:
         self._close(opened)
         fewest, most = self.functions[name].arguments
         if not fewest <= len(arguments) <= most:
-            count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-            raise place.error(f"{name}() takes {count} arguments, not {len(arguments)}")
+            count = f"{fewest} to " * (fewest != most) + counted(most, "argument")
+            raise place.error(f"{name}() takes {count}, not {len(arguments)}")
         return self._branch(place, name, *arguments)
 
     def _first_argument(self, function: str) -> Node:

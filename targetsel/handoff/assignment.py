@@ -95,8 +95,8 @@ class Pointing:
             if table in tables:
                 return _pfs(path, table, tile)
         raise HandoffError(
-            f"{path}: has the tables {', '.join(tables) or 'none'}; expected FASSIGN or "
-            "FIBERASSIGN (DESI), or DESIGN or CONFIG (PFS)."
+            f"{path}: has {'the tables ' + ', '.join(tables) if tables else 'no table'}; expected "
+            "FASSIGN or FIBERASSIGN (DESI), or DESIGN or CONFIG (PFS)."
         )
 
 

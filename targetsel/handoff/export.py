@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from targetsel.errors import HandoffError, close_or_known
+from targetsel.errors import HandoffError, unknown
 from targetsel.handoff.files import write_ecsv
 from targetsel.handoff.prepare import ExportOptions, prepare
 from targetsel.handoff.settings import ToolSettings
@@ -66,7 +66,7 @@ def find_tool(name: str) -> Tool:
     """
     if name in TOOLS:
         return TOOLS[name]
-    raise HandoffError(f"no tool '{name}'.{close_or_known(name, TOOLS)}")
+    raise HandoffError(unknown("tool", name, TOOLS))
 
 
 def export(

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from scipy.spatial import cKDTree
 
-from targetsel.errors import HandoffError, close_or_known
+from targetsel.errors import HandoffError, unknown
 from targetsel.handoff.prepare import checked
 from targetsel.selection.target_list import TargetList
 
@@ -121,7 +121,7 @@ def find_instrument(name: str) -> Instrument:
     """
     if name in INSTRUMENTS:
         return INSTRUMENTS[name]
-    raise HandoffError(f"no instrument '{name}' to simulate.{close_or_known(name, INSTRUMENTS)}")
+    raise HandoffError(unknown("instrument", name, INSTRUMENTS))
 
 
 def simulate(
@@ -216,9 +216,11 @@ def _assigned(here: np.ndarray, first_to_last: np.ndarray, instrument: Instrumen
 
 def _check(instrument: Instrument, ra: float, dec: float) -> None:
     if not (0 <= ra < 360 and -90 <= dec <= 90):
-        raise HandoffError(f"the pointing {ra:g}, {dec:g} is no position in degrees.")
+        raise HandoffError(
+            f"the pointing is ra {ra:g}, dec {dec:g} deg; expected 0 to 360 and -90 to 90 deg."
+        )
     if not 1 <= instrument.n_fibers <= MOST_FIBERS:
-        raise HandoffError(f"{instrument.n_fibers} fibers; expected 1 to {MOST_FIBERS}.")
+        raise HandoffError(f"{instrument.n_fibers:,} fibers; expected 1 to {MOST_FIBERS:,}.")
     if not 0 < instrument.diameter <= 30:
         raise HandoffError(f"a field of {instrument.diameter:g} deg; expected 0 to 30 deg.")
     if instrument.patrol is not None and not instrument.patrol > 0:

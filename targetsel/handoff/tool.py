@@ -19,7 +19,8 @@ from targetsel.errors import HandoffError, did_you_mean
 from targetsel.handoff.settings import FilterSettings, ToolSettings
 from targetsel.photometry.bands import Band
 from targetsel.photometry.columns import CatalogPhotometry
-from targetsel.tables.columns import floats, in_unit, is_number
+from targetsel.tables.columns import floats, in_unit
+from targetsel.tables.types import held, is_number
 
 BANDS = ("r", "i", "z", "g", "y", "u", "j", "h", "k")
 UNKNOWN = 99.0  # magnitude where there is no flux
@@ -218,7 +219,9 @@ class ToolTable:
             return np.full(len(self), np.nan)
         field = self.table.schema.field(name)
         if not is_number(field.type):
-            raise HandoffError(f"the list's column '{name}' is {field.type}; expected numbers.")
+            raise HandoffError(
+                f"the list's column '{name}' holds {held(field.type)}; expected numbers."
+            )
         return floats(in_unit(self.table[name], field, unit, "the list", HandoffError))
 
     def filled(self, name: str, default: float) -> np.ndarray:

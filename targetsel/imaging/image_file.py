@@ -16,7 +16,7 @@ from astropy import units
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from targetsel.errors import CutoutError
+from targetsel.errors import CutoutError, beginning
 from targetsel.imaging.image_names import (
     IMAGE,
     NO_IMAGE,
@@ -380,8 +380,8 @@ def _check_begins_like_fits(source: Path | bytes, place: Path | str) -> None:
             begin = stream.read(16)
     if not begin.startswith((b"SIMPLE", b"\x1f\x8b")):
         raise CutoutError(
-            f"{place}: does not begin like FITS but with {begin!r}; perhaps the error page of a "
-            "server. Fetch it again or remove it."
+            f"{place}: does not begin like FITS but with {beginning(begin)}; perhaps the error page of "
+            "a server. Fetch it again or remove it."
         )
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.coordinates import Latitude, Longitude
 
-from targetsel.errors import CutoutError, OutputError
+from targetsel.errors import CutoutError, OutputError, counted
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.folder import Folder
 from targetsel.imaging.image_names import NAMES_UNDERSTOOD
@@ -210,8 +210,8 @@ class _Spill:
         twice = sources["source_id"].duplicated()
         if twice.any():
             raise CutoutError(
-                f"{self.store}: not written, as {twice.sum()} sources occur more than once, "
-                f"the first is '{sources['source_id'][twice].iloc[0]}'. Give each source once."
+                f"{self.store}: not written, as {counted(twice.sum(), 'source')} came again, the "
+                f"first is '{sources['source_id'][twice].iloc[0]}'. Give each source once."
             )
         return sources.sort_values(["_healpix_29", "source_id"], ignore_index=True)
 

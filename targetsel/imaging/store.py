@@ -32,7 +32,7 @@ import pyarrow as pa
 from pydantic import Field, ValidationError, model_validator
 
 from targetsel.documents.models import DocumentModel
-from targetsel.errors import CutoutError
+from targetsel.errors import CutoutError, counted
 from targetsel.imaging.cutout import Cutouts
 from targetsel.tables.columns import ID, NEVER, Column, FileKind
 from targetsel.tables.ids import keys_of
@@ -360,7 +360,7 @@ class CutoutStore:
         if len(again):
             row = int(self._row[again[0] + 1])
             raise CutoutError(
-                f"{self.path}: {len(again)} sources occur more than once, the first is "
+                f"{self.path}: repeats {counted(len(again), 'source')}, the first is "
                 f"'{self.source_ids()[row]}'. Pack the cutouts again, each source once."
             )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from targetsel.errors import MockError, did_you_mean
+from targetsel.errors import MockError, unknown
 from targetsel.photometry.bands import Band, passbands
 from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
 
@@ -131,10 +131,7 @@ def find_camera(name: str) -> Camera:
     """
     if name in CAMERAS:
         return CAMERAS[name]
-    raise MockError(
-        f"--survey {name}: no such survey.{did_you_mean(name, CAMERAS)} Known for mock skies: "
-        f"{', '.join(CAMERAS)}."
-    )
+    raise MockError(unknown("survey", name, CAMERAS))
 
 
 ZERO_POINT = 0.012  # mag, independent in each band

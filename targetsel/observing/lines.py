@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from targetsel.errors import SpectrographError, did_you_mean
+from targetsel.errors import SpectrographError, unknown
 from targetsel.observing.spectrograph import (
     LONGEST,
     Arm,
@@ -99,10 +99,8 @@ def chosen_lines(names: Iterable[str]) -> tuple[Line, ...]:
     for name in names:
         plain = name.removeprefix("ew_")
         if plain not in LINES:
-            hint = did_you_mean(name, [*LINES, *(each.proxy for each in LINES.values())])
-            raise SpectrographError(
-                f"unknown line '{name}'.{hint or ' Known are ' + ', '.join(LINES) + '.'}"
-            )
+            known = [each.proxy for each in LINES.values()]
+            raise SpectrographError(unknown("line", name, known))
         chosen[plain] = LINES[plain]
     return tuple(chosen.values()) or tuple(LINES.values())
 

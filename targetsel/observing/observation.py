@@ -82,12 +82,12 @@ class Observation:
             if line.proxy not in proxies:
                 raise SpectrographError(
                     f"no posterior of '{line.proxy}' in this file. Score the catalog first "
-                    "(targetsel score)."
+                    "with 'targetsel score'."
                 )
         for column in observed_columns(self.exposure, self.lines, proxies):
             if column.name in schema.names:
                 raise SpectrographError(
-                    f"already has a column '{column.name}'. Drop or rename it, or observe the "
+                    f"already has a column '{column.name}'. Rename or drop it, or observe the "
                     "scored catalog as it was."
                 )
 

@@ -12,7 +12,8 @@ from scipy.special import ndtr
 
 from targetsel.errors import SpectrographError, did_you_mean
 from targetsel.photometry.flux import known_magnitudes
-from targetsel.tables.columns import floats, in_unit, is_list, is_number, matrix, unit_of
+from targetsel.tables.columns import floats, in_unit, matrix, unit_of
+from targetsel.tables.types import held, is_list, is_number
 
 HIGHEST = 10.0
 
@@ -44,11 +45,11 @@ class Redshift:
     def __post_init__(self) -> None:
         for what, given in (("redshift", self.value), ("redshift error", self.error)):
             if not isinstance(given, str) and not 0 <= given <= HIGHEST:
-                raise SpectrographError(f"{what} is {given:g}, expected 0 to {HIGHEST:g}")
+                raise SpectrographError(f"{what} is {given:g}; expected 0 to {HIGHEST:g}.")
         if self.grid is not None and (self.error or not isinstance(self.value, str)):
             raise SpectrographError(
-                "a redshift grid belongs to a column of densities: give either the grid, or the "
-                "redshifts as numbers, perhaps with an error"
+                "a redshift grid is for a column of densities. Give such a column, without an "
+                "error, or leave out the grid."
             )
 
     @property
@@ -66,15 +67,16 @@ class Redshift:
         nobody = schema.empty_table()
         of_each(nobody, self.error or 0.0, "--redshift-error")
         if isinstance(self.value, str):
-            kind = find_column(schema, self.value, "--redshift").type
+            kind = option_column(schema, self.value, "--redshift").type
             if self.grid is not None and not (is_list(kind) and is_number(kind.value_type)):
                 raise SpectrographError(
-                    f"column '{self.value}' is {kind}, expected lists of numbers, of equal length."
+                    f"column '{self.value}' holds {held(kind)}; expected lists of numbers, of equal "
+                    "length."
                 )
             if self.grid is None and is_list(kind):
                 raise SpectrographError(
-                    f"column '{self.value}' is {kind}, expected numbers. For densities give also "
-                    "--redshift-grid."
+                    f"column '{self.value}' holds {held(kind)}; expected numbers. For densities "
+                    "give also --redshift-grid."
                 )
         if self.grid is None:
             of_each(nobody, self.value, "--redshift")
@@ -183,13 +185,13 @@ def parse_grid(text: str) -> tuple[float, float]:
         start = end = np.nan
     if not 0 <= start < end <= HIGHEST:
         raise SpectrographError(
-            f"redshift grid '{text}', expected START:END with two increasing redshifts from 0 to "
-            f"{HIGHEST:g}, such as 0:2"
+            f"redshift grid '{text}': expected START:END, two increasing redshifts from 0 to "
+            f"{HIGHEST:g}, such as 0:2."
         )
     return start, end
 
 
-def find_column(schema: pa.Schema, name: str, option: str) -> pa.Field:
+def option_column(schema: pa.Schema, name: str, option: str) -> pa.Field:
     """The column of this name, which the user gives with `option`.
 
     Raises
@@ -199,7 +201,7 @@ def find_column(schema: pa.Schema, name: str, option: str) -> pa.Field:
     """
     if name not in schema.names:
         hint = did_you_mean(name, schema.names)
-        raise SpectrographError(f"no column '{name}'.{hint} Give the right one with {option}.")
+        raise SpectrographError(f"no column '{name}' ({option}).{hint}")
     return schema.field(name)
 
 
@@ -216,12 +218,12 @@ def of_each(piece: pa.Table, given: str | float, option: str, unit: str = "") ->
     """
     if not isinstance(given, str):
         return np.full(piece.num_rows, given, np.float64)
-    field = find_column(piece.schema, given, option)
+    field = option_column(piece.schema, given, option)
     if not is_number(field.type):
         expected = f"numbers [{unit}]" if unit else "numbers"
-        raise SpectrographError(f"column '{given}' is {field.type}, expected {expected}.")
+        raise SpectrographError(f"column '{given}' holds {held(field.type)}; expected {expected}.")
     own = unit_of(field)
     if not unit and own not in ("", "1", "-", "none", "dimensionless", "redshift"):
-        raise SpectrographError(f"column '{given}' is in '{own}', expected numbers without a unit.")
+        raise SpectrographError(f"column '{given}' is in '{own}'; expected numbers without a unit.")
     values = floats(in_unit(piece[given], field, unit, "observe", SpectrographError))
     return known_magnitudes(values) if unit == "mag" else values

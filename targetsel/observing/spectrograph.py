@@ -187,7 +187,7 @@ class Spectrograph(DocumentModel):
             return cls.read(Path(str(files("targetsel.observing") / "data" / f"{name}.yaml")))
         if not name or not Path(name).exists():
             raise SpectrographError(
-                f"{name}: no such spectrograph, and no such file.{close_or_known(name, SHIPPED)}"
+                f"{name}: no such spectrograph or file.{close_or_known(name, SHIPPED)}"
             )
         return cls.read(Path(name))
 
@@ -237,11 +237,13 @@ class Exposure:
         try:
             seconds = spectrograph.exposure if time is None else parse_quantity(time, "s", False)
         except ValueError as error:
-            raise SpectrographError(f"exposure is {error}, such as 1000s or 15min") from None
+            raise SpectrographError(f"exposure is {error}, such as 1000s or 15min.") from None
         if not 1 <= seconds <= LONGEST:
-            raise SpectrographError(f"exposure is {seconds:g} s, expected 1 to {LONGEST:g} s")
+            raise SpectrographError(f"exposure is {seconds:g} s; expected 1 to {LONGEST:,.0f} s.")
         if not 0 < snr <= 1e4:
-            raise SpectrographError(f"signal-to-noise ratio {snr:g}, expected above 0, to 10000")
+            raise SpectrographError(
+                f"signal-to-noise ratio is {snr:g}; expected above 0, up to 10,000."
+            )
         return cls(spectrograph, seconds, snr)
 
 

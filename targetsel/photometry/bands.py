@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from targetsel.errors import CatalogError, CutoutError, close_or_known, did_you_mean
+from targetsel.errors import CatalogError, CutoutError, unknown
 from targetsel.photometry.flux import NANOMAGGY, SPEED_OF_LIGHT
 
 
@@ -104,8 +104,7 @@ def parse_bands(text: str) -> tuple[str, ...]:
         raise CutoutError(f"bands '{text}': no band is named. Name some of {known}, in order.")
     for name in names:
         if name not in BANDS:
-            hint = did_you_mean(name, BANDS)
-            raise CutoutError(f"bands '{text}': unknown band '{name}'. Known: {known}.{hint}")
+            raise CutoutError(f"bands '{text}': {unknown('band', name, BANDS)}")
         if names.count(name) > 1:
             raise CutoutError(f"bands '{text}': band '{name}' is named twice. Name it once.")
     return names
@@ -120,7 +119,7 @@ def find_passband(name: str) -> Band:
         If the band is not in `PASSBANDS`; it suggests a close name, or lists them all.
     """
     if name.lower() not in PASSBANDS:
-        raise CatalogError(f"unknown band '{name}'.{close_or_known(name, PASSBANDS)}")
+        raise CatalogError(unknown("band", name, PASSBANDS))
     return PASSBANDS[name.lower()]
 
 

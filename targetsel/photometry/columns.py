@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import CatalogError, did_you_mean
+from targetsel.errors import CatalogError
 from targetsel.photometry.bands import Band, find_passband
 from targetsel.photometry.flux import (
     MAGNITUDES,
@@ -32,7 +32,8 @@ from targetsel.photometry.flux import (
     magnitude_error,
     njy_per_unit,
 )
-from targetsel.tables.columns import floats, is_number, unit_of
+from targetsel.tables.columns import floats, numbers_named, unit_of
+from targetsel.tables.types import is_number
 
 Kind = Literal["flux", "fiberflux"]
 KINDS: tuple[Kind, ...] = ("flux", "fiberflux")
@@ -197,13 +198,9 @@ def named_column(schema: pa.Schema, text: str, kind: Kind = "flux") -> Photometr
     """
     band, equals, name = (part.strip() for part in text.partition("="))
     if not (band and equals and name):
-        raise CatalogError(f"magnitude '{text}', expected BAND=COLUMN such as r_sdss=rmag")
+        raise CatalogError(f"magnitude '{text}': expected BAND=COLUMN, such as r_sdss=rmag.")
     known = find_passband(band)
-    if name not in schema.names:
-        raise CatalogError(f"no column '{name}'.{did_you_mean(name, schema.names)}")
-    field = schema.field(name)
-    if not is_number(field.type):
-        raise CatalogError(f"column '{name}' holds {field.type}, expected magnitudes or fluxes")
+    field = numbers_named(schema, name, f"magnitude '{text}'", expected="magnitudes or fluxes")
     corrected = _is_corrected(field)
     column = PhotometricColumn(name, known, kind, _unit(field), is_corrected=corrected)
     column.check()

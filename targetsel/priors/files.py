@@ -14,7 +14,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from targetsel.documents.document import read_text
-from targetsel.errors import CatalogError, EnsembleError, OutputError, SpectrumError, did_you_mean
+from targetsel.errors import CatalogError, EnsembleError, OutputError, SpectrumError
 from targetsel.networks.posterior import stored_deviations, stored_posterior
 from targetsel.priors.prior import HIGHEST, LEVELS, Prior
 from targetsel.priors.spectral_model import SpectralModel
@@ -30,7 +30,7 @@ from targetsel.tables.columns import (
     FileKind,
     arrow_column,
     floats,
-    is_number,
+    numbers_named,
     schema_of,
 )
 from targetsel.tables.files import (
@@ -42,6 +42,7 @@ from targetsel.tables.files import (
 from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.parquet import ParquetSink, footer_in
 from targetsel.tables.reading import ParquetReader
+from targetsel.tables.types import held
 from targetsel.version import __version__
 
 SCHEMA = "targetsel/priors/v1"
@@ -83,10 +84,10 @@ class PriorOptions:
         if self.n_draws < 1:
             raise SpectrumError(f"{self.n_draws} draws of every prior, expected at least 1")
         if self.redshift is None and self.redshift_error is not None:
-            raise SpectrumError("the redshift has an error but no value. Give both.")
+            raise SpectrumError("a redshift error without a redshift. Give --redshift too.")
         z, error = self.redshift, self.redshift_error
         if isinstance(z, int | float) and not 0 <= z <= HIGHEST:
-            raise SpectrumError(f"redshift is {z:g}, expected 0 to {HIGHEST:g}")
+            raise SpectrumError(f"redshift is {z:g}; expected 0 to {HIGHEST:g}.")
         if isinstance(error, int | float) and not 0 < error <= HIGHEST:
             raise SpectrumError(
                 f"redshift error is {error:g}, expected more than 0, and {HIGHEST:g} at most"
@@ -148,12 +149,12 @@ class ScoredPosteriors:
         """
         with ScoredFile(path, ("member_mean", "member_cov", "status")) as file:
             for name in options.columns:
-                _check_number(path, file.schema, name)
+                numbers_named(file.schema, name, path, expected="redshifts")
             for name in ("member_mean", "member_cov"):
                 if not pa.types.is_fixed_size_list(kind := file.schema.field(name).type):
                     raise CatalogError(
-                        f"{path}, column '{name}': is of type {kind}; expected lists of one length "
-                        "as score writes them. Score the catalog again."
+                        f"{path}, column '{name}': holds {held(kind)}; expected lists of one "
+                        "length, as score writes them. Score the catalog again."
                     )
             card = find_ensemble(ensemble) / "card.json"
             model = SpectralModel.read(ensemble)
@@ -189,8 +190,8 @@ class ScoredPosteriors:
             first = sorted(left)[0]
             raise CatalogError(
                 f"{self.path}: has no source '{first}'"
-                + (f", nor {len(left) - 1} others of those asked for" if len(left) > 1 else "")
-                + ". Give ids of this file, or the name of a file that holds them."
+                + (f", and lacks {len(left) - 1} more of those asked for" if len(left) > 1 else "")
+                + ". Give ids of this catalog, or a file of them."
             )
 
     def _ids(self, rows: pa.Table) -> np.ndarray:
@@ -281,7 +282,7 @@ def write_fits(
         If no source has a prior, too. Nothing is left there then.
     """
     if folder.exists():
-        raise OutputError(f"{folder}: exists already. Choose a new folder for the FITS files.")
+        raise OutputError(f"{folder}: already exists. Choose a new folder for the FITS files.")
     check_output(folder, [scored.path])
     with folder_written_beside(folder) as beside:
 
@@ -353,7 +354,7 @@ def read_ids(words: str) -> set[str]:
         text = words.replace(",", "\n")
     found = {line.strip() for line in text.splitlines()} - {""}
     if not found:
-        raise CatalogError(f"{words}: holds no ids; expected one on each line")
+        raise CatalogError(f"{words}: holds no ids; expected one on each line.")
     return found
 
 
@@ -367,14 +368,6 @@ def _schema(scored: ScoredPosteriors) -> pa.Schema:
     own = own.with_type(exact_id_type(own, scored.path)).with_nullable(False)
     columns = _columns(n_members * n_parts, d, rank, scored.options.n_draws)
     return pa.schema([own, *schema_of(columns)])
-
-
-def _check_number(path: Path, schema: pa.Schema, name: str) -> None:
-    if name not in schema.names:
-        raise CatalogError(f"{path}: no column '{name}'.{did_you_mean(name, schema.names)}")
-    kind = schema.field(name).type
-    if not is_number(kind):
-        raise CatalogError(f"{path}: column '{name}' holds {kind}, expected redshifts")
 
 
 def _said(value: float | None) -> str:
@@ -482,7 +475,7 @@ class PriorFile:
             footer = footer_in(file.footer_entries)
             if footer.get("schema") != SCHEMA:
                 raise CatalogError(
-                    f"{path}: not a file of priors (schema is {footer.get('schema')!r}, expected "
+                    f"{path}: not a file of priors (its footer lacks "
                     f"'{SCHEMA}'). Make one with 'targetsel priors write'."
                 )
             name = str(footer.get("columns", {}).get("source_id", "source_id"))

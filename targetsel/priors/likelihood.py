@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from targetsel.errors import SpectrumError
+from targetsel.errors import SpectrumError, counted
 from targetsel.priors.spectral_model import FINENESS, SpectralModel
 from targetsel.spectra.grid import LOG_START, LOG_STEP, N_PIXELS
 from targetsel.spectra.spectrum import ObservedSpectrum
@@ -68,8 +68,8 @@ class ObservedPixels:
         used = (ivar > 0) & (place > first + LOG_STEP) & (place < last - LOG_STEP)
         if used.sum() < FEWEST:
             raise SpectrumError(
-                f"{spectrum.place}: {int(used.sum())} pixels lie within the decoder's range at "
-                f"every redshift from {redshift_range[0]:.4g} to {redshift_range[1]:.4g} "
+                f"{spectrum.place}: has {counted(int(used.sum()), 'pixel')} within the decoder's "
+                f"range at every redshift from {redshift_range[0]:.4g} to {redshift_range[1]:.4g} "
                 f"({10**first:.0f} to {10**last:.0f} Angstrom), expected at least {FEWEST}. "
                 "Narrow the range of redshifts."
             )

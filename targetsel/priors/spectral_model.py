@@ -16,15 +16,16 @@ import numpy as np
 import pyarrow as pa
 from scipy.interpolate import CubicSpline
 
-from targetsel.errors import EnsembleError, SpectrumError, did_you_mean
+from targetsel.errors import EnsembleError, SpectrumError
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import LineTable
-from targetsel.tables.columns import matrix
+from targetsel.tables.columns import column_named, matrix
 from targetsel.tables.files import sha256_of_file, written_beside
 from targetsel.tables.numpy_files import read_npz
 from targetsel.tables.reading import ParquetReader, reading
+from targetsel.tables.types import held
 
 RESIDUAL_FILE = "spectral_residual.npz"
 BY = "ew_halpha_nii"
@@ -97,7 +98,7 @@ class SpectralResidual:
     # ------------------------------------------------------------------ reading, writing
 
     def write(self, folder: Path) -> None:
-        """Write it into an ensemble's directory, replacing one that is there."""
+        """Write it into an ensemble's folder, replacing one that is there."""
         arrays = {n: getattr(self, n).astype(np.float16) for n in ("offset", "factor")}
         # Variances are below what float16 can hold.
         arrays |= {"deviation": np.sqrt(self.variance).astype(np.float16), "edges": self.edges}
@@ -106,7 +107,7 @@ class SpectralResidual:
 
     @classmethod
     def read(cls, folder: Path, decoder_sha256: str) -> SpectralResidual:
-        """The residual in an ensemble's directory.
+        """The residual in an ensemble's folder.
 
         Raises
         ------
@@ -187,13 +188,11 @@ def fit_residual(spectra: Path, column: str, ensemble: Path) -> int:
         If the file, its column or the ensemble is missing or damaged, or spectra are too few.
     """
     with ParquetReader(spectra) as file:
-        names = file.schema.names
-        if column not in names:
-            raise SpectrumError(f"{spectra}: no column '{column}'.{did_you_mean(column, names)}")
-        kind = file.schema.field(column).type
+        kind = column_named(file.schema, column, spectra, SpectrumError).type
         if not (pa.types.is_fixed_size_list(kind) and kind.list_size == N_PIXELS):
             raise SpectrumError(
-                f"{spectra}: column '{column}' holds {kind}, expected lists of {N_PIXELS}"
+                f"{spectra}, column '{column}': holds {held(kind)}; expected lists of {N_PIXELS} "
+                "numbers."
             )
         flux = _some_rows(file, column)
     folder = find_ensemble(ensemble)

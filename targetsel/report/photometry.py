@@ -12,8 +12,9 @@ import pyarrow as pa
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.photometry.columns import PhotometricColumn, photometric_columns
 from targetsel.photometry.flux import ab_magnitude, known_magnitudes, njy_per_unit
-from targetsel.tables.columns import floats, is_number
+from targetsel.tables.columns import floats
 from targetsel.tables.ids import uniform
+from targetsel.tables.types import is_number
 
 N_FOLDS = 5
 SEED = 0

@@ -51,19 +51,19 @@ def _probability(binder: CallContext, node: Branch) -> TypedExpression:
     if not binder.columns.proxies:
         raise node.place.error(
             "P() needs predicted quantities, and this file has none; "
-            "score the catalog first (targetsel score)"
+            "score the catalog first with 'targetsel score'"
         )
     binder.inside_p = True
-    otherwise = f"P() needs a condition inside, e.g. P({in_brief(inner)} > 50) >= 0.8"
+    otherwise = f"P() needs a condition inside: compare {in_brief(inner)} with a value"
     condition = binder.read_condition(inner, otherwise)
     binder.inside_p = False
     _refuse_lost_posteriors(binder.columns, condition, node.place)
     if not f.proxies(condition):
         names = sorted(column.name for column in f.columns(condition))
         subject = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
-        verb = "are measured values" if names[1:] else "is a measured value"
+        verb = "are" if names[1:] else "is"
         raise node.place.error(
-            f"P() needs at least one predicted quantity; {subject} {verb} without a posterior."
+            f"P() needs at least one predicted quantity; {subject} {verb} none."
             + did_you_mean(names[0] if names else "", binder.columns.proxies)
         )
     return TypedExpression(f.Probability(condition), "probability")
@@ -77,7 +77,7 @@ def _refuse_lost_posteriors(
     Programs that rewrite a scored file may leave out columns of quantiles or correlations; without
     them a median would pass for certain, or quantities for independent.
     """
-    step = "Restore the file from its original (targetsel restore), or score the catalog again"
+    step = "Restore the file from its original with 'targetsel restore', or score the catalog again"
     for name in sorted(each.name for each in f.columns(condition)):
         there = {name + end for end in STATISTICS} <= {*columns.schema.names}
         if there and name not in columns.proxies:

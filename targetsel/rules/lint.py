@@ -211,5 +211,5 @@ def _unlocked_bits(rules: Rules) -> Iterator[Remark]:
         if lock and each.bit not in lock.owners:
             yield Remark(
                 each.place_of("bit"),
-                f"bit {each.bit} is not in {FILE} yet; run targetsel rules lock",
+                f"bit {each.bit} is not in {FILE} yet; run 'targetsel rules lock'",
             )

@@ -18,7 +18,7 @@ from typing import Any
 from targetsel.documents.document import read_document, read_text
 from targetsel.documents.models import validate
 from targetsel.documents.source_location import SourceLocation
-from targetsel.errors import RuleError, did_you_mean
+from targetsel.errors import RuleError, close_or_known, unknown
 from targetsel.expressions.grammar import Node, names
 from targetsel.rules.bits import BitLock
 from targetsel.rules.rule_file import SCHEMA, ExtendedFile, Preamble, RuleFile, TargetClass
@@ -116,7 +116,7 @@ class Rules:
             if target_class.name == name:
                 return target_class
         names = [target_class.name for target_class in self.classes]
-        raise RuleError(f"no target class '{name}' in {self.name}.{did_you_mean(name, names)}")
+        raise RuleError(f"{self.name}: {unknown('target class', name, names)}")
 
     @cached_property
     def sha256(self) -> str:
@@ -143,11 +143,8 @@ def find_rules(path_or_name: str | Path) -> Path:
     name = path.stem if path.suffix in (".yaml", ".yml") else path.name
     if path.parent == Path() and name in shipped:
         return shipped[name]
-    hint = did_you_mean(name, sorted(shipped))
-    raise RuleError(
-        f"{path_or_name}: no such rule file. Shipped with targetsel: "
-        f"{', '.join(sorted(shipped)) or 'none'}.{hint}"
-    )
+    hint = close_or_known(name, sorted(shipped))
+    raise RuleError(f"{path_or_name}: no such file or shipped rule file.{hint}")
 
 
 def shipped_rules() -> list[Path]:

@@ -144,7 +144,7 @@ def scored_kind(schema: pa.Schema) -> FileKind:
     """The columns that every scored file has from its catalog, under their names in this one."""
     names = column_names(schema)
     columns = (replace(column, name=names.get(column.name, column.name)) for column in CATALOG)
-    return FileKind("a scored file", tuple(columns), "Make one with targetsel score.")
+    return FileKind("a scored catalog", tuple(columns), "Make one with 'targetsel score'.")
 
 
 def n_latents(schema: pa.Schema) -> int:

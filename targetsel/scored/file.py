@@ -29,10 +29,11 @@ from targetsel.scored.columns import (
 from targetsel.sky.catalog import USUAL_NAMES
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
-from targetsel.tables.columns import Column, is_list, list_column, matrix
+from targetsel.tables.columns import Column, list_column, matrix
 from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.parquet import FOOTER_KEY, footer_in
 from targetsel.tables.reading import ParquetReader
+from targetsel.tables.types import is_list
 
 ROWS_PER_READ = 65_536
 RESTORE = "Restore it from the original with 'targetsel restore', or score the catalog again."
@@ -85,7 +86,7 @@ class ScoredFile:
         for name in columns:
             if name not in self.schema.names:
                 raise CatalogError(
-                    f"{path}: no column '{name}', so it is not a scored file of this version. "
+                    f"{path}: no column '{name}', so it is not a scored catalog of this version. "
                     "Score the catalog again."
                 )
         if "member_cov" in columns:
@@ -180,7 +181,9 @@ class ScoredFile:
             if place >= 0:
                 return self._row(first + place)
             first += table.num_rows
-        raise CatalogError(f"{self.path}: no source has the {column} '{source_id}'")
+        raise CatalogError(
+            f"{self.path}: has no source '{source_id}'. Give an id of its column '{column}'."
+        )
 
     def _row(self, row: int) -> pa.Table:
         group = 0

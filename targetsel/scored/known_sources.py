@@ -24,10 +24,11 @@ from targetsel.scored.file import ScoredFile
 from targetsel.sky.positions import check_same_places
 from targetsel.spectra.lines import UNITS
 from targetsel.spectra.proxies import proxy_names
-from targetsel.tables.columns import ID, NEVER, Column, FileKind, is_list, matrix, unit_of
+from targetsel.tables.columns import ID, NEVER, Column, FileKind, matrix, unit_of
 from targetsel.tables.ids import IdIndex
 from targetsel.tables.parquet import footer_in
 from targetsel.tables.reading import ParquetReader
+from targetsel.tables.types import is_list
 
 if TYPE_CHECKING:
     from targetsel.networks.posterior import LatentPosterior
@@ -368,8 +369,8 @@ class KnownSources:
         with ScoredFile(scored, (STATUS, *(columns or ()))) as file:
             if not proxy_names(file.schema):
                 raise CatalogError(
-                    f"{scored}: no column '<proxy>_quantiles', so it is not a scored file of this "
-                    "version. Score the catalog again."
+                    f"{scored}: no column '<proxy>_quantiles', so it is not a scored catalog of "
+                    "this version. Score the catalog again."
                 )
             wanted, ids = file.schema.names, file.names["source_id"]
             if columns is not None:

@@ -128,7 +128,7 @@ class EnsembleCard(DocumentModel):
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The card in an ensemble's directory, checked against `EnsembleCard`.
+    """The card in an ensemble's folder, checked against `EnsembleCard`.
 
     Raises
     ------
@@ -137,12 +137,14 @@ def read_card(folder: Path) -> dict[str, Any]:
     """
     path = folder / "card.json"
     if not path.exists():
-        raise EnsembleError(f"{folder}: no card.json there, so it is not an ensemble")
+        raise EnsembleError(
+            f"{folder}: has no card.json, so it is not an ensemble. Name the folder of one."
+        )
     try:
         read_model(path, EnsembleCard, EnsembleError)
     except EnsembleError as error:  # programs write cards, so a caret would not help
         told = str(error) + "." * (str(error)[-1] not in ".?")
-        raise EnsembleError(f"{told} Copy the whole ensemble directory again.") from None
+        raise EnsembleError(f"{told} Copy the whole folder of the ensemble again.") from None
     card: dict[str, Any] = json.loads(path.read_bytes())
     return card
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from targetsel.calibration.calibration import Calibration
-from targetsel.errors import CutoutError, EnsembleError, did_you_mean
+from targetsel.errors import CutoutError, EnsembleError, close_or_known
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.measurements import CHECKS, central_magnitude, reference_band
 from targetsel.imaging.store import CutoutStore
@@ -177,7 +177,7 @@ class Ensemble:
     def read(
         cls, name_or_folder: str | Path = DEFAULT, device: str = "cpu", calibrated: bool = True
     ) -> Ensemble:
-        """The ensemble in a directory, or a shipped one by its name.
+        """The ensemble in a folder, or a shipped one by its name.
 
         Its calibration is read too if it has one, unless `calibrated` is False.
 
@@ -194,7 +194,7 @@ class Ensemble:
                 read_safetensors(path)  # gives a clearer error if it is no safetensors file at all
                 raise EnsembleError(
                     f"{path}: its content is not what card.json was written for (SHA-256 differs). "
-                    "Copy the whole ensemble directory again."
+                    "Copy the whole folder of the ensemble again."
                 )
         networks = []
         for name in members_in(card["files"]):
@@ -234,11 +234,11 @@ class Ensemble:
             if found != needed:
                 raise EnsembleError(
                     f"{place}: {what}: {found}, but the {n} networks need {needed}. These files do "
-                    "not belong together; copy the whole ensemble directory again."
+                    "not belong together; copy the whole folder of the ensemble again."
                 )
 
     def write(self, folder: Path, half: bool = False) -> None:
-        """Write the ensemble into a new or existing directory; the card comes last.
+        """Write the ensemble into a new or existing folder; the card comes last.
 
         With `half`, trained kernels and matrices are written in float16, rounded where they are
         not of that precision already (see `halves`).
@@ -301,18 +301,18 @@ def fit_reference(ensemble: Ensemble, store: CutoutStore, ids: np.ndarray) -> No
 
 
 def shipped_ensembles() -> dict[str, Path]:
-    """Directories of the ensembles shipped with the package, by name."""
+    """Folders of the ensembles shipped with the package, by name."""
     room = Path(str(files("targetsel.scoring") / "ensembles"))
     return {path.parent.name: path.parent for path in sorted(room.glob("*/card.json"))}
 
 
 def find_ensemble(name_or_folder: str | Path) -> Path:
-    """Directory of an ensemble, given as a path or as the name of a shipped one.
+    """Folder of an ensemble, given as a path or as the name of a shipped one.
 
     Raises
     ------
     EnsembleError
-        If there is no such directory or shipped ensemble.
+        If there is no such folder or shipped ensemble.
     """
     folder = Path(name_or_folder)
     if folder.is_dir():
@@ -320,12 +320,9 @@ def find_ensemble(name_or_folder: str | Path) -> Path:
     if str(name_or_folder) in shipped_ensembles():
         return shipped_ensembles()[str(name_or_folder)]
     if folder.exists():
-        raise EnsembleError(f"{folder}: a file; expected an ensemble's directory with card.json")
-    names = sorted(shipped_ensembles())
-    raise EnsembleError(
-        f"{name_or_folder}: no such directory, and no shipped ensemble of that name "
-        f"(shipped: {', '.join(names)}).{did_you_mean(str(name_or_folder), names)}"
-    )
+        raise EnsembleError(f"{folder}: is a file; expected the folder of an ensemble.")
+    hint = close_or_known(str(name_or_folder), sorted(shipped_ensembles()))
+    raise EnsembleError(f"{name_or_folder}: no such folder or shipped ensemble.{hint}")
 
 
 def halves(network: Network) -> dict[str, torch.Tensor]:
@@ -348,7 +345,7 @@ def _read_novelty(path: Path) -> NoveltyReference:
     if tensors.keys() != {*expected}:
         raise EnsembleError(
             f"{path}: holds {', '.join(sorted(tensors))}, expected {', '.join(sorted(expected))}. "
-            "Copy the whole ensemble directory again."
+            "Copy the whole folder of the ensemble again."
         )
     return NoveltyReference(
         **{field: tensors[name].numpy().astype(float) for field, name in NOVELTY_TENSORS.items()}

@@ -23,19 +23,11 @@ from targetsel.scored.columns import column_names
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import LEAST, Membership
 from targetsel.selection.sources import columns_read
-from targetsel.tables.columns import (
-    ID,
-    NEVER,
-    Column,
-    FileKind,
-    floats,
-    in_unit,
-    is_text,
-    unit_of,
-)
+from targetsel.tables.columns import ID, NEVER, Column, FileKind, floats, in_unit, unit_of
 from targetsel.tables.ids import EXACT_IN_FLOATS, exact_ids, uniform
 from targetsel.tables.parquet import footer_in, write_table
 from targetsel.tables.reading import ParquetReader, reason
+from targetsel.tables.types import is_text
 from targetsel.version import __version__
 
 FORMAT = "targetsel/targets/v1"
@@ -95,7 +87,7 @@ TARGETS = FileKind(
             "the source has no posterior",
         ),
     ),
-    "Make one with targetsel select.",
+    "Make one with 'targetsel select'.",
 )
 
 
@@ -154,7 +146,7 @@ class TargetList:
         if (needs_footer or "format" in provenance) and provenance.get("format") != FORMAT:
             raise CatalogError(
                 f"{path}: not a target list of targetsel, or rewritten by a program that loses "
-                f"its footer (it lacks {FORMAT}). Give the file that targetsel select wrote."
+                f"its footer (it lacks {FORMAT}). Give the file that 'targetsel select' wrote."
             )
         bits = provenance.get("bits", None if needs_footer else {})
         if not isinstance(bits, dict) or not all(

@@ -16,11 +16,12 @@ import pyarrow as pa
 
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.sky.positions import healpix_of
-from targetsel.tables.columns import floats, is_number, unit_of
+from targetsel.tables.columns import floats, unit_of
 from targetsel.tables.folders import ParquetFiles
 from targetsel.tables.formats import InMemory, open_table
 from targetsel.tables.ids import exact_id_type, exact_ids, keys_of
 from targetsel.tables.parquet import described, read_footer
+from targetsel.tables.types import held, is_number
 
 # Usual names, in lower case. The first of each is ours, and wins where several are present.
 USUAL_NAMES = {
@@ -42,6 +43,7 @@ USUAL_NAMES = {
     ),
 }
 OPTIONS = {"source_id": "--id-col", "ra": "--ra-col", "dec": "--dec-col"}
+_ROLES = {"source_id": "source ids", "ra": "right ascension", "dec": "declination"}
 HEALPIX = described(
     "_healpix_29", pa.int64(), "", "pos.healpix", "HEALPix pixel, nested, order 29", nullable=False
 )
@@ -164,7 +166,8 @@ class CatalogFile:
             for role, name in given.items()
         }
         if len(set(columns.values())) < 3:
-            raise CatalogError(f"{path}: ids, ra and dec must be three columns, not {columns}.")
+            found = ", ".join(f"{OPTIONS[role]} {name}" for role, name in columns.items())
+            raise CatalogError(f"{path}: {found}: expected a column of its own for each.")
         for role in ("ra", "dec"):
             check_degrees(path, rows.schema.field(columns[role]))
         return cls(path, _with_ids(path, rows.schema, columns["source_id"]), columns, rows)
@@ -232,8 +235,8 @@ class CatalogFile:
             first_row += len(ids)
         if found:
             raise CatalogError(
-                f"{self.path}: {len(suspects)} of the ids in '{self.columns['source_id']}' are "
-                f"used more than once: {', '.join(found[:3])}{', ...' if found[3:] else ''}. "
+                f"{self.path}, column '{self.columns['source_id']}': ids are repeated: "
+                f"{', '.join(found[:3])}{', and others' if found[3:] else ''}. "
                 "Remove the repeated rows, or name another column with --id-col."
             )
 
@@ -439,14 +442,14 @@ def find_column(
     found = [name for name in names if name.lower() in usual]
     if len(found) == 1:
         return found[0]
-    what = "source ids" if role == "source_id" else role
-    remedy = f"Say which with {option}." if option else f"Name the right one '{role}'."
+    what = _ROLES.get(role, role)
+    remedy = f"Give the column with {option}." if option else f"Rename the column to '{role}'."
     if found:
         listed = ", ".join(found)
-        raise CatalogError(f"{path}: {len(found)} columns may hold {what}: {listed}. {remedy}")
+        raise CatalogError(f"{path}: several columns may be the {what}: {listed}. {remedy}")
     raise CatalogError(
-        f"{path}: no column of {what}; looked for {', '.join(usual)} in any case. The columns "
-        f"are {columns}. {remedy}"
+        f"{path}: no column of {what}; expected {', '.join(usual)}, in any case. The columns are "
+        f"{columns}. {remedy}"
     )
 
 
@@ -474,7 +477,7 @@ def _angle_in(path: Path, column: pa.Field) -> float:
     """
     if not is_number(column.type):
         raise CatalogError(
-            f"{path}: column '{column.name}' is {column.type}; expected degrees as numbers such as "
+            f"{path}, column '{column.name}': holds {held(column.type)}; expected degrees such as "
             "-12.5. Convert sexagesimal positions, decimal commas and words for missing ones."
         )
     frame = (column.metadata or {}).get(b"frame", b"").decode(errors="replace")

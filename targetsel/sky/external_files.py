@@ -26,6 +26,7 @@ from targetsel.tables.files import sha256_of_file
 from targetsel.tables.fits import open_fits
 from targetsel.tables.formats import open_table
 from targetsel.tables.ids import exact_ids, keys_of
+from targetsel.tables.types import held
 
 ROWS_AT_A_TIME = 262_144
 _PIXEL_COLUMNS = ("pixel", "healpix", "ipix", "hpx", "pix")
@@ -57,7 +58,7 @@ class ExternalFiles:
             raise place.error(f"'{name}' is an address; download the file and name it here")
         path = Path(place.file).parent / name
         if not name.strip() or not os.path.isfile(path):
-            raise place.error(f"no file '{name}' in the folder {Path(place.file).parent}")
+            raise place.error(f"no file '{name}' in the folder {Path(place.file).resolve().parent}")
         digest = remembered(sha256_of_file, path)
         if self.sha256.setdefault(name, digest) != digest:  # of one name, in another folder
             self.sha256[str(path)] = digest
@@ -210,7 +211,7 @@ def _pixels(path: Path, nside: int) -> np.ndarray:
         numbers = exact_ids(piece[name], name, path)
         if numbers.null_count or not pa.types.is_integer(numbers.type):
             raise CatalogError(
-                f"{path}: column '{name}' is of type {piece[name].type}, or has gaps; expected "
+                f"{path}, column '{name}': holds {held(piece[name].type)}, or has gaps; expected "
                 "HEALPix pixels, which are whole numbers."
             )
         pieces.append(numbers.to_numpy())

@@ -123,8 +123,7 @@ def read_arrays(path: Path) -> Arrays:
         with ParquetReader(path, SpectrumError) as file:
             return _from_arrow(file.read(_wanted(_names_in(file))), file, path)
     raise SpectrumError(
-        f"{path}: spectra are not read from '{path.suffix}' files; expected one of .fits, .npz, "
-        ".csv, .parquet"
+        f"{path}: ends in '{path.suffix}'; expected spectra in .fits, .npz, .csv or .parquet."
     )
 
 
@@ -206,11 +205,13 @@ def _read_csv(path: Path) -> Arrays:
             "as wavelength, flux, ivar, z. Write them into the first line, without '#'."
         )
     if len(set(names)) < len(names):
-        raise SpectrumError(f"{path}: has two columns of one name. Rename or drop one.")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SpectrumError(f"{path}: has several columns '{twice}'. Rename or drop one.")
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise SpectrumError(
-                f"{path}, row {number}: has {len(row)} values, but there are {len(names)} columns"
+                f"{path}, row {number}: has {len(row)} values; expected {len(names)}, one for each "
+                "column."
             )
     arrays = Arrays({}, names)
     columns: dict[str, Any] = {}
@@ -303,10 +304,10 @@ class ArraySpectra:
             if not (name := self.names[quantity]):
                 if quantity not in NEEDED:
                     continue
-                has = ", ".join(arrays.names) or "nothing"
+                has = f" It has {', '.join(arrays.names)}." if arrays.names else " It is empty."
                 raise SpectrumError(
-                    f"{path}: no '{quantity}' among {has}; expected wavelength, flux, ivar (0 "
-                    "where masked) and redshift"
+                    f"{path}: no '{quantity}'; expected wavelength, flux, ivar (0 where masked) "
+                    f"and redshift.{has}"
                 )
             values = np.atleast_1d(arrays.values[name])
             is_flat = values.ndim == 1 and values.dtype != object
@@ -411,9 +412,7 @@ class ArraySpectra:
         if self.given_redshift is not None:
             return self.given_redshift
         if not self.names["redshift"]:
-            raise SpectrumError(
-                f"{place}: no redshift: no column 'redshift' or 'z'. Add one, or give --redshift."
-            )
+            raise SpectrumError(f"{place}: has no 'redshift' or 'z'. Add one, or give --redshift.")
         return float(self._numbers("redshift", row, place))
 
     def _numbers(self, quantity: str, row: int, place: str) -> np.ndarray:

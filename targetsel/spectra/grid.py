@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from targetsel.errors import SpectrumError
+from targetsel.errors import SpectrumError, counted
 
 N_PIXELS = 1000
 LOG_START = 3.53
@@ -51,9 +51,9 @@ def check_increasing(wavelength: np.ndarray, place: str = "") -> None:
     if wavelength.ndim != 1:
         raise SpectrumError(f"{place}wavelength has shape {wavelength.shape}, expected (L,)")
     if len(wavelength) < 2:
-        raise SpectrumError(f"{place}has {len(wavelength)} wavelengths, expected at least 2")
+        raise SpectrumError(f"{place}has {counted(len(wavelength), 'pixel')}; expected at least 2.")
     if n_bad := int((~np.isfinite(wavelength)).sum()):
-        raise SpectrumError(f"{place}{n_bad} wavelengths are NaN; remove those pixels")
+        raise SpectrumError(f"{place}wavelength is NaN in {counted(n_bad, 'pixel')}. Remove them.")
     if (backward := np.flatnonzero(np.diff(wavelength) <= 0)).size:
         k = int(backward[0])
         raise SpectrumError(
@@ -61,7 +61,7 @@ def check_increasing(wavelength: np.ndarray, place: str = "") -> None:
             f"{wavelength[k + 1]:.6g} (pixel {k + 1}). Sort the pixels by wavelength, each once."
         )
     if wavelength[0] <= 0:
-        raise SpectrumError(f"{place}wavelengths are not all positive; remove those pixels")
+        raise SpectrumError(f"{place}wavelengths are not all positive. Remove those pixels.")
 
 
 @dataclass(frozen=True)

@@ -221,8 +221,8 @@ class ProxyPosterior:
         if pair not in self.correlation:
             raise CatalogError(
                 f"the correlation of '{one}' and '{two}' is missing, which their joint probability "
-                "needs; restore the file from its original (targetsel restore), or score the "
-                "catalog again"
+                "needs. Restore the file from its original with 'targetsel restore', or score "
+                "the catalog again."
             )
         stored = self.correlation[pair]
         return np.asarray(stored, dtype=np.float64) * (1 - INDEPENDENT)

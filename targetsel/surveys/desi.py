@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import SpectrumError
+from targetsel.errors import SpectrumError, beginning
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.surveys.archives import DATA_LAB, PlainColumn, SurveyColumns, TapCatalog
 from targetsel.surveys.fetching import NO_SPECTRUM, OK, Reply
@@ -129,7 +129,7 @@ def _records(answer: Answer, fields: Sequence[str]) -> list[Record]:
         for record in records:
             record["specid"] = int(record["specid"])
     except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
-        raise Damaged(f"no records in JSON but {content[:40]!r}") from error
+        raise Damaged(f"no records in JSON but {beginning(content)}") from error
     if not whole:
         raise Damaged(f"records without some of {', '.join(fields)}")
     return records

@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from targetsel.documents.models import Quantity
-from targetsel.errors import CutoutError
+from targetsel.errors import CutoutError, beginning
 from targetsel.imaging.image_file import Image, is_equatorial, read_fits
 from targetsel.surveys.fetching import NO_DATA, OK, Reply, unanswered
 from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
@@ -132,7 +132,7 @@ def fits_of(answer: Answer) -> bytes:
     """
     content = body_of(answer)
     if not content.startswith(b"SIMPLE  ="):
-        raise Damaged(f"no FITS file but {content[:40]!r}")
+        raise Damaged(f"no FITS file but {beginning(content)}")
     if len(content) % FITS_BLOCK:
         raise Damaged(f"the FITS file ended too early, after {len(content)} bytes")
     return content

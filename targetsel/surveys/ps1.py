@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from targetsel.errors import CutoutError, beginning
 from targetsel.surveys.archives import (
     Cone,
     FluxColumn,
@@ -109,7 +110,7 @@ def table_of_json(answer: Answer) -> pa.Table:
         columns = zip(*rows, strict=True) if rows else ([] for _ in names)
         return pa.table(dict(zip(names, map(list, columns), strict=True)))
     except Exception as error:  # an answer may be anything
-        raise Damaged(f"no table in JSON but {content[:40]!r}") from error
+        raise Damaged(f"no table in JSON but {beginning(content)}") from error
 
 
 def tap(web: Web, url: str = TAP) -> TapCatalog:
@@ -125,10 +126,21 @@ class PanStarrsImages(RemoteImages):
     ----------
     url : str
         Address of the two services.
+
+    Raises
+    ------
+    CutoutError
+        If one of `bands` was not observed.
     """
 
     survey = "ps1"
     url: str = IMAGES
+
+    def __post_init__(self) -> None:
+        if unseen := [band for band in self.bands if band not in BANDS]:
+            raise CutoutError(
+                f"survey 'ps1' has no band '{unseen[0]}'; expected some of {', '.join(BANDS)}."
+            )
 
     @property
     def pixel_scale(self) -> float:
@@ -157,7 +169,7 @@ class PanStarrsImages(RemoteImages):
         lines = body_of(answer).decode("utf-8", "replace").splitlines()
         names = lines[0].split() if lines else []
         if "filter" not in names or "filename" not in names:
-            raise Damaged(f"no file list but {answer.content[:40]!r}")
+            raise Damaged(f"no file list but {beginning(answer.content)}")
         files: dict[str, list[str]] = {band: [] for band in self.bands}
         for line in lines[1:]:
             row = dict(zip(names, line.split(), strict=False))

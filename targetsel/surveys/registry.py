@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from targetsel.errors import CatalogError, CutoutError, SpectrumError, TargetselError, did_you_mean
+from targetsel.errors import CatalogError, CutoutError, SpectrumError, TargetselError, unknown
 
 if TYPE_CHECKING:
     from targetsel.surveys.archives import ConeSearch, QueryService
@@ -88,9 +88,9 @@ def find_survey(name: str, kind: str) -> SkySurvey:
     able = [survey.name for survey in surveys().values() if kind in survey.offers]
     if name in able:
         return surveys()[name]
-    reason = f"has no {kind}" if name in surveys() else "no such survey"
-    hint = "" if name in surveys() else did_you_mean(name, able)
-    raise _ERRORS[kind](f"--survey {name}: {reason}.{hint} Known for {kind}: {', '.join(able)}.")
+    if name in surveys():
+        raise _ERRORS[kind](f"survey '{name}' has no {kind}; expected one of {', '.join(able)}.")
+    raise _ERRORS[kind](unknown("survey", name, able))
 
 
 @dataclass(frozen=True)
@@ -190,20 +190,19 @@ def _open(kind: str, name: str, given: Mapping[str, Any], **common: Any) -> Any:
         if value is None:
             continue
         if key not in takes:
-            known = ", ".join(map(written, takes)) or "none"
-            hint = did_you_mean(written(key), map(written, takes))
-            raise error(f"--survey {name}: has no option '{written(key)}'.{hint} Known: {known}.")
+            raise error(f"survey '{name}': {unknown('option', written(key), map(written, takes))}")
         try:
             options[key] = TypeAdapter(takes[key].type).validate_python(value)
         except ValidationError as faults:
             expected = faults.errors()[0]["msg"].removeprefix("Input should be ")
             raise error(
-                f"--survey {name}: {written(key)} is '{value}'; expected {expected}."
+                f"survey '{name}': {written(key)} is '{value}'; expected {expected}."
             ) from None
     for key, option in takes.items():
         if option.required and key not in options:
-            flag = "--url" if key == "url" else f"--option {written(key)}=..."
-            raise error(f"--survey {name}: needs {flag}.")
+            flag = "--url" if key == "url" else f"--option {written(key)}=VALUE"
+            what = f", the {option.meaning}" if option.meaning else ""
+            raise error(f"survey '{name}' needs {flag}{what}.")
     if "url" in options:
         address = urlsplit(options["url"])
         if address.scheme not in ("http", "https") or not address.netloc:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from astropy.io import fits
 from pyarrow import csv
 
-from targetsel.errors import CatalogError, SpectrumError
+from targetsel.errors import CatalogError, SpectrumError, beginning
 from targetsel.spectra.reading import IncompleteFile, read_sdss
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.surveys.archives import (
@@ -131,7 +131,7 @@ class SkyServer:
             raise CatalogError(f"{self.url}: does not understand the query: {words[:300]}")
         title, _, rest = body_of(answer).partition(b"\n")
         if not title.startswith(b"#"):
-            raise Damaged(f"no table but {text[:40]!r}")
+            raise Damaged(f"no table but {beginning(text)}")
         if not rest.endswith(b"\n"):
             raise Damaged("the table ended too early")
         try:

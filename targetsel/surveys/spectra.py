@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 import targetsel
-from targetsel.errors import SpectrumError, did_you_mean
+from targetsel.errors import SpectrumError, counted, did_you_mean
 from targetsel.surveys.fetching import (
     OK,
     Fetched,
@@ -29,10 +29,10 @@ from targetsel.surveys.fetching import (
     manifest_of,
     table_of_bytes,
 )
-from targetsel.tables.columns import is_number
 from targetsel.tables.files import check_table_output
 from targetsel.tables.ids import exact_ids
 from targetsel.tables.parquet import ParquetSink, described
+from targetsel.tables.types import is_number
 
 ROWS_PER_GROUP = 256
 _LIST = pa.list_(pa.float32())
@@ -185,7 +185,9 @@ def _values(table: pa.Table, name: str, place: str, role: str) -> list[Any]:
     """The ids in a column; whole numbers, unless it is of `source_id` or `run2d`."""
     ids = exact_ids(table[name], name, place, SpectrumError)
     if ids.null_count and not role.endswith("?"):
-        raise SpectrumError(f"{place}: {ids.null_count} rows have no '{name}'. Remove these rows.")
+        raise SpectrumError(
+            f"{place}: no '{name}' in {counted(ids.null_count, 'row')}. Remove them."
+        )
     if role not in ("source_id", "run2d?"):
         try:
             ids = ids.cast(pa.int64())

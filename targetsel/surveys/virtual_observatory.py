@@ -14,6 +14,7 @@ import numpy as np
 from astropy import units
 from astropy.coordinates import angular_separation
 
+from targetsel.errors import beginning
 from targetsel.photometry.bands import BANDS
 from targetsel.surveys.fetching import OUTSIDE, Reply
 from targetsel.surveys.http import Answer, Damaged, ask, body_of
@@ -155,7 +156,7 @@ def _table(answer: Answer) -> Any:
     try:
         return parse(io.BytesIO(content), verify="ignore")
     except Exception as error:  # the XML parser, astropy and numpy each have their own
-        raise Damaged(f"no VOTable but {content[:40]!r}") from error
+        raise Damaged(f"no VOTable but {beginning(content)}") from error
 
 
 def _of_band(images: list[ListedImage], band: str, ra: float, dec: float) -> list[ListedImage]:

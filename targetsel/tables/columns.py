@@ -7,7 +7,7 @@ documentation list it. Rooms declare the kinds of file they write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from targetsel.errors import CatalogError, TargetselError, did_you_mean
 from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.parquet import described
 from targetsel.tables.reading import ParquetReader
+from targetsel.tables.types import PLURAL, held, is_number, is_text, nature
 
 NEVER = "never"
 ID = pa.null()  # declared type of ids: whole numbers or text
@@ -66,9 +67,10 @@ class Column:
 
     def refusal(self, found: pa.Field) -> str | None:
         """The reason that a file's column cannot serve as this one; None where it can."""
-        expected = _nature(self.type)
-        if _nature(found.type) not in _SERVES[expected]:
-            return f"is of type {found.type}; expected {expected}"
+        expected = nature(self.type)
+        if nature(found.type) not in _SERVES[expected]:
+            wanted = "ids, whole numbers or text" if self.type == ID else held(self.type)
+            return f"holds {held(found.type)}; expected {wanted}"
         width = getattr(self.type, "list_size", None)
         own = getattr(found.type, "list_size", None)
         if width is not None and own is not None and own != width:
@@ -218,7 +220,7 @@ def in_unit(
         return values
     try:
         if not is_number(values.type):
-            raise ValueError("no numbers")
+            raise ValueError(column.type)
         factor = there.to(here)
     except (units.UnitConversionError, ValueError, TypeError):
         raise error(
@@ -303,50 +305,43 @@ def arrow_column(values: np.ndarray, kind: pa.DataType, good: np.ndarray | None 
     return pa.array(values.astype(object), kind, mask=missing)
 
 
-def is_number(kind: pa.DataType) -> bool:
-    """Whether values of this type are real numbers."""
-    return _nature(kind) in ("a whole number", "a number")
+def column_named(
+    schema: pa.Schema, name: str, place: Path | str, error: type[TargetselError] = CatalogError
+) -> pa.Field:
+    """The column of a name that a user gave.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, if the table at `place` has none of it; suggests a close name.
+    """
+    if name not in schema.names:
+        raise error(f"{place}: no column '{name}'.{did_you_mean(name, schema.names)}")
+    return schema.field(name)
 
 
-def is_list(kind: pa.DataType) -> bool:
-    """Whether values of this type are lists."""
-    return (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
+def numbers_named(
+    schema: pa.Schema,
+    name: str,
+    place: Path | str,
+    error: type[TargetselError] = CatalogError,
+    expected: str = "numbers",
+) -> pa.Field:
+    """The column of numbers of a name that a user gave; `expected` says what they are.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, if there is none of it, or it holds no numbers.
+    """
+    field = column_named(schema, name, place, error)
+    if not is_number(field.type):
+        raise error(f"{place}, column '{name}': holds {held(field.type)}; expected {expected}.")
+    return field
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether values of this type are text, dictionary-encoded or not."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_string_view(kind)
-
-
-def _is_string_view(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string_view(kind))
-
-
-def _nature(kind: pa.DataType) -> str:
-    if kind == ID:
-        return "an id, a whole number or text"
-    if is_text(kind):
-        return "text"
-    if is_list(kind):
-        return "a list of numbers" if is_number(kind.value_type) else "a list"
-    if pa.types.is_boolean(kind):
-        return "true or false"
-    if pa.types.is_integer(kind):
-        return "a whole number"
-    if pa.types.is_floating(kind):
-        return "a number"
-    return f"of type {kind}"
-
-
-_NATURES: Sequence[str] = (
-    *("text", "a list of numbers", "a list", "true or false", "a whole number", "a number"),
-)
 # The natures of a file's column that can serve as one of a declared nature.
-_SERVES = {nature: (nature,) for nature in _NATURES} | {
+_SERVES = {nature: (nature,) for nature in PLURAL} | {
     "a number": ("a number", "a whole number"),
     "an id, a whole number or text": ("a whole number", "text"),
 }

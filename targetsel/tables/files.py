@@ -200,6 +200,10 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if folder.exists():
+            raise OutputError(
+                f"{folder}: is a file; expected a folder. Choose another name."
+            ) from None
         raise OutputError(f"{folder}: could not be made: {error.strerror or error}.") from error
 
 

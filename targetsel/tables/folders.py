@@ -27,10 +27,11 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from targetsel.errors import CatalogError
-from targetsel.tables.columns import in_unit, is_number, unit_of
+from targetsel.tables.columns import in_unit, unit_of
 from targetsel.tables.files import PARQUET_SUFFIXES
 from targetsel.tables.parquet import described, plain_schema
 from targetsel.tables.reading import ParquetReader, reading
+from targetsel.tables.types import is_number
 
 if TYPE_CHECKING:
     from astropy.units import UnitBase
@@ -119,7 +120,7 @@ def _part(path: Path, constants: Mapping[str, str | None]) -> ParquetPart:
         num_rows = file.num_rows
     if len(set(schema.names)) < len(schema.names):
         twice = next(name for name in schema.names if schema.names.count(name) > 1)
-        raise CatalogError(f"{path}: has two columns named '{twice}'. Rename or drop one.")
+        raise CatalogError(f"{path}: has several columns '{twice}'. Rename or drop one.")
     return ParquetPart(path, _with_meanings(schema, header), num_rows, constants)
 
 
@@ -130,7 +131,7 @@ def _difference(first: ParquetPart, other: ParquetPart) -> str | None:
             return f"has no column '{mine.name}'"
         its = other.schema.field(mine.name)
         if its.type != mine.type:
-            return f"column '{mine.name}' is {its.type}, not {mine.type}"
+            return f"column '{mine.name}' is of type {its.type}, not {mine.type}"
         here, there = unit_of(mine), unit_of(its)
         if here != there:
             if not (here and there and is_number(mine.type)) or pa.types.is_integer(mine.type):

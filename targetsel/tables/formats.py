@@ -82,13 +82,13 @@ def open_table(path: Path) -> ParquetFiles | InMemory:
     if read is None:
         known = ", ".join((*PARQUET_SUFFIXES[:1], *ASTROPY_FORMATS))
         raise CatalogError(
-            f"{path}: '{path.suffix}' is not a table format we know. Known are {known}, "
-            "and a folder of Parquet files; convert the table or correct the file's ending."
+            f"{path}: ends in '{path.suffix}'; expected {known}, or a folder of Parquet files. "
+            "Convert the table, or correct the ending."
         )
     table = read(path)
     if len(set(table.schema.names)) < len(table.schema.names):
         twice = next(n for n in table.schema.names if table.schema.names.count(n) > 1)
-        raise CatalogError(f"{path}: has two columns named '{twice}'. Rename or drop one.")
+        raise CatalogError(f"{path}: has several columns '{twice}'. Rename or drop one.")
     return InMemory(table)
 
 

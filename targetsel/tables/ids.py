@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CatalogError, TargetselError
+from targetsel.tables.types import held, is_text
 
 if TYPE_CHECKING:
     from pandas import Index
@@ -42,11 +43,11 @@ def exact_id_type(
     whole = pa.types.is_decimal(kind) and kind.scale == 0
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or whole:
         return pa.int64()
-    if _is_text(kind) or _is_bytes(kind):
+    if is_text(kind) or _is_bytes(kind):
         return pa.string()
     raise error(
-        f"{place}, column '{column.name}': is of type {column.type}; expected ids, which are "
-        "whole numbers or text. Name another column."
+        f"{place}, column '{column.name}': holds {held(column.type)}; expected ids, whole "
+        "numbers or text. Name another column."
     )
 
 
@@ -137,12 +138,6 @@ def _text_ids(
     return text
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
-
-
 def _is_bytes(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_binary(kind)
@@ -224,7 +219,7 @@ def joined(
     if len(rows) and len(among) and not (rows >= 0).any():
         raise error(
             f"{place}: none of its {len(ids):,} ids is among the {len(among):,} of {other} (such "
-            f"as {ids[0]!r} and {among[0]!r}). Name the files, or the columns of ids, that belong "
+            f"as '{ids[0]}' and '{among[0]}'). Name the files, or the columns of ids, that belong "
             "together."
         )
     return rows

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from targetsel.errors import OutputError
+from targetsel.errors import OutputError, shown
 from targetsel.tables.files import written_beside
 from targetsel.tables.reading import reading
 
@@ -121,9 +121,9 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     for name in sorted({*before, *settings}):
         if before.get(name) != settings.get(name):
             raise OutputError(
-                f"{path.parent}: was begun with {name} {before.get(name)}, now it is "
-                f"{settings.get(name)}. Use the same options, choose another output, or remove "
-                "the folder."
+                f"{path.parent}: was begun with {name} {shown(before.get(name))}; now it is "
+                f"{shown(settings.get(name))}. Use the same options, choose another output, or "
+                "remove the folder."
             )
 
 

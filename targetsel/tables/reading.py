@@ -112,8 +112,12 @@ class ParquetReader:
     ) -> None:
         self.path = Path(path)
         self._error = error
+        if self.path.is_dir():
+            raise error(f"{path}: is a folder; expected a Parquet file.")
         if Path(self.path.name.lower().removesuffix(".gz")).suffix in ASTROPY_FORMATS:
-            raise error(f"{path}: expected a Parquet file (.parquet); no other format serves here.")
+            raise error(
+                f"{path}: ends in '{self.path.suffix}'; expected a Parquet file (.parquet)."
+            )
         with self._reading():
             self._file = pq.ParquetFile(
                 self.path,

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import OutputError
+from targetsel.tables.types import held
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -70,12 +71,12 @@ def _as_astropy(rows: pa.Table, path: Path, kind: str) -> Table:
         values = _values(rows[field.name].combine_chunks(), kind)
         what = ""
         if values is None or (kind == "ascii.csv" and values.ndim > 1):
-            what = f"values of type {field.type}"
+            what = held(field.type)
         elif kind == "fits" and values.dtype.kind == "U" and not "".join(values.data).isascii():
             what = "text beyond ASCII"
         if what or values is None:
             raise OutputError(
-                f"{path}, column '{field.name}': has {what}, for which "
+                f"{path}, column '{field.name}': holds {what}, for which "
                 f"{kind.removeprefix('ascii.').upper()} has no place. Write Parquet (.parquet), "
                 "which holds everything."
             )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import EnsembleError
+from targetsel.errors import EnsembleError, counted
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.novelty.novelty import NoveltyReference
@@ -136,7 +136,7 @@ def _train(
     report(
         f"{len(split.test)} sources for the test; about {len(members[0].examples.training)} for "
         f"training and {len(members[0].examples.validation)} for validation of each of "
-        f"{plan.members} members"
+        f"{counted(plan.members, 'member')}"
     )
     trained = train_members(members, plan.workers if plan.device == "cpu" else 1, report)
     report("measuring errors on the test sources")
@@ -260,8 +260,8 @@ def _check_latents(labels: Labels, plan: TrainingPlan, decoder: Decoder) -> None
 def _check_enough(n: int, plan: TrainingPlan) -> None:
     if n < plan.recipe.batch:
         raise EnsembleError(
-            f"{n} sources to train on, expected at least one batch of {plan.recipe.batch}. Give "
-            "more sources with both cutouts and labels."
+            f"{counted(n, 'source')} to train on; expected at least one batch of "
+            f"{plan.recipe.batch}. Give more sources with both cutouts and labels."
         )
 
 

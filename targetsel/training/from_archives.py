@@ -25,7 +25,7 @@ import pyarrow as pa
 from astropy import units as u
 from astropy.coordinates import Latitude, Longitude
 
-from targetsel.errors import CatalogError, SpectrumError, close_or_known
+from targetsel.errors import CatalogError, SpectrumError, unknown
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import N_PIXELS
@@ -117,7 +117,7 @@ def find_sample(name: str) -> Sample:
         If there is none; lists the known names.
     """
     if name not in SAMPLES:
-        raise CatalogError(f"--sample {name}: no such sample.{close_or_known(name, SAMPLES)}")
+        raise CatalogError(unknown("sample", name, SAMPLES))
     return SAMPLES[name]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import CatalogError, SpectrumError, did_you_mean
+from targetsel.errors import CatalogError, SpectrumError, counted, did_you_mean
 from targetsel.imaging.store import CutoutStore
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
@@ -20,12 +20,13 @@ from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import measure
 from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import MeasuredSpectra, Spectra
-from targetsel.tables.columns import ID, Column, FileKind, is_list, is_number, matrix
+from targetsel.tables.columns import ID, Column, FileKind, matrix, numbers_named
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import exact_ids, joined, matched
 from targetsel.tables.numpy_files import names_in_npz, read_npz
 from targetsel.tables.parquet import footer_in, is_simulated, says_simulated
 from targetsel.tables.reading import ParquetReader, reading
+from targetsel.tables.types import held, is_list, is_number
 from targetsel.training.optimisation import one_thread
 from targetsel.training.training_spectra import TrainingSpectra, check_no_errors
 
@@ -153,8 +154,8 @@ class Labels:
             bad = there & ~good.all(axis=1)
             if bad.any():
                 raise SpectrumError(
-                    f"{path}, column '{name}': {what} for {bad.sum()} sources, the first "
-                    f"is '{ids[bad][0]}'. Leave these rows out, or their latents empty."
+                    f"{path}, column '{name}': {what} for {counted(int(bad.sum()), 'source')}, the "
+                    f"first is '{ids[bad][0]}'. Leave these rows out, or their latents empty."
                 )
         left_out = {"without latents": int((~there).sum())}
         simulated = says_simulated(footer)
@@ -233,15 +234,11 @@ class Labels:
         groups = ours.source_id if group is None else _groups(table, group)
         weight = ours.weight
         if "weight" in names:
-            if not is_number(table.schema.field("weight").type):
-                raise CatalogError(
-                    f"catalog, column 'weight': is of type {table.schema.field('weight').type}; "
-                    "expected numbers"
-                )
+            numbers_named(table.schema, "weight", "catalog")
             weight = np.asarray(table["weight"].to_numpy(), dtype=np.float64)
             if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.any():
                 raise CatalogError(
-                    "catalog, column 'weight': expected numbers from 0 up, some above 0"
+                    "catalog, column 'weight': expected numbers from 0 up, some above 0."
                 )
         about = {
             name: np.asarray(table[name].to_numpy(), dtype=np.float64)
@@ -387,7 +384,7 @@ def _ids(column: pa.ChunkedArray | pa.Array, path: Path) -> np.ndarray:
     ids = exact_ids(column, "source_id", path, SpectrumError)
     if ids.null_count:
         raise SpectrumError(
-            f"{path}, column 'source_id': {ids.null_count} rows have no id. Leave them out."
+            f"{path}, column 'source_id': no id in {counted(ids.null_count, 'row')}. Remove them."
         )
     return ids.to_numpy(zero_copy_only=False)
 
@@ -415,16 +412,18 @@ def _wanted(path: Path, names: list[str], column: str) -> list[str]:
 def _vectors(column: pa.ChunkedArray | pa.Array, place: str, length: int) -> np.ndarray:
     """A column of lists as an array (N, length) of float64; a null is a row of NaN."""
     if not is_list(column.type) or not is_number(column.type.value_type):
-        raise SpectrumError(f"{place}: is {column.type}, expected lists of {length} numbers")
+        raise SpectrumError(
+            f"{place}: holds {held(column.type)}; expected lists of {length} numbers."
+        )
     try:
         values = matrix(column)
     except ValueError as error:
-        raise SpectrumError(f"{place}: holds {error}, expected {length}") from None
+        raise SpectrumError(f"{place}: holds {error}; expected {length}.") from None
     if column.null_count == len(column):
         return np.full((len(column), length), np.nan)
     if values.shape[1] != length:
         raise SpectrumError(
-            f"{place}: holds a list of {values.shape[1]} numbers, expected {length}"
+            f"{place}: holds lists of {values.shape[1]} numbers; expected {length}."
         )
     return values
 
@@ -438,5 +437,6 @@ def _groups(table: pa.Table, name: str) -> np.ndarray:
         )
     column = exact_ids(table[name], name, "catalog")
     if column.null_count:
-        raise CatalogError(f"catalog, column '{name}': {column.null_count} sources have no group")
+        n = counted(column.null_count, "source")
+        raise CatalogError(f"catalog, column '{name}': no group for {n}. Give every source one.")
     return column.to_numpy(zero_copy_only=False)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from targetsel.documents.models import DocumentModel
-from targetsel.errors import EnsembleError
+from targetsel.errors import EnsembleError, counted
 from targetsel.networks.deconvolution import Deconvolution
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.training.examples import AUGMENTATIONS, Examples, ReadRows
@@ -165,8 +165,8 @@ class NetworkTraining(EpochTraining):
     def __init__(self, network: Network, examples: Examples, recipe: Recipe, device: str = "cpu"):
         if len(examples.training) < recipe.batch:
             raise EnsembleError(
-                f"{len(examples.training)} sources to train on, expected at least one batch of "
-                f"{recipe.batch}. Give more sources, or smaller batches."
+                f"{counted(len(examples.training), 'source')} to train on; expected at least one "
+                f"batch of {recipe.batch}. Give more sources, or smaller batches."
             )
         self.device = torch.device(device)
         self.network = network.to(self.device)

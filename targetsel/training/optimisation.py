@@ -400,7 +400,7 @@ def check_unfinished(folder: Path, last: str, what: str) -> None:
     if (folder / last).exists() and not (folder / WORK / "lock").exists():
         if not (folder / WORK).exists():
             remove_folder(folder / WORK)
-        raise OutputError(f"{folder}: holds a {what} already. Choose another folder, or delete it.")
+        raise OutputError(f"{folder}: already holds a {what}. Choose another folder, or remove it.")
 
 
 @contextlib.contextmanager
@@ -428,7 +428,7 @@ def unfinished(folder: Path, results: Iterable[str], source: Path) -> Iterator[P
     for path in (folder / name for name in results):
         check_output(path, [source])
         if path.exists() and not work.exists():
-            raise OutputError(f"{path}: is there already. Choose another folder, or move the file.")
+            raise OutputError(f"{path}: already exists. Choose another folder, or move the file.")
     with held(work):
         yield work
         remove_folder(work)

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel
 
 from targetsel.documents.models import validate_values
-from targetsel.errors import CatalogError, EnsembleError, SpectrumError, did_you_mean
+from targetsel.errors import CatalogError, EnsembleError, SpectrumError, shown, unknown
 from targetsel.imaging.store import CutoutStore
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
@@ -87,8 +87,8 @@ class TrainingPlan:
         for key, here, there in differences(ours, theirs):
             raise EnsembleError(
                 f"the ensemble to start from, '{start.card.get('name', '')}': its {key} is "
-                f"{there!r}, but this training's is {here!r}. Leave that option out, or choose "
-                "another ensemble."
+                f"{shown(there)}, but this training's is {shown(here)}. Leave that option out, "
+                "or choose another ensemble."
             )
 
     def recipe_of(self, member: int) -> Recipe:
@@ -264,9 +264,7 @@ def _changed(model: Model, place: str, **values: Any) -> Model:
 
 def _recipe(name: str, epochs: int | None) -> tuple[NetworkPlan, Recipe]:
     if name not in RECIPES:
-        raise EnsembleError(
-            f"preset '{name}': expected one of {', '.join(RECIPES)}.{did_you_mean(name, RECIPES)}"
-        )
+        raise EnsembleError(unknown("preset", name, RECIPES))
     return RECIPES[name](epochs)
 
 

@@ -69,7 +69,7 @@ class TrainingSpectra:
         if path.is_dir():
             return cls.measured(_read_folder(path))
         if not path.exists():
-            raise SpectrumError(f"{path}: no such file or folder")
+            raise SpectrumError(f"{path}: no such file or folder.")
         if path.name.lower().endswith(FITS_SUFFIXES):
             return cls.measured(rest_frame(read_spectra(path)))
         arrays = read_arrays(path)
@@ -153,5 +153,5 @@ def _read_folder(folder: Path) -> MeasuredSpectra:
         if path.name.lower().endswith(FITS_SUFFIXES) and not path.name.startswith(".")
     )
     if not paths:
-        raise SpectrumError(f"{folder}: no .fits files there; expected SDSS spec files")
+        raise SpectrumError(f"{folder}: no .fits file in this folder; expected SDSS spec files.")
     return rest_frame([read_spectra(path)[0] for path in paths])

@@ -26,6 +26,7 @@ import numpy as np
 
 from targetsel.errors import EnsembleError
 from targetsel.tables.files import note_input
+from targetsel.tables.reading import reason
 from targetsel.weights.unpickling import (
     MAX_KEY_BITS,
     GlobalName,
@@ -92,7 +93,9 @@ def read_pickle(path: Path) -> Any:
     if not path.is_file():
         raise EnsembleError(f"{path}: no such file. Expected a .pth, .pt or .pkl file.")
     if path.stat().st_size > MAX_FILE:
-        raise EnsembleError(f"{path}: {path.stat().st_size} bytes; weights have at most {MAX_FILE}")
+        raise EnsembleError(
+            f"{path}: has {path.stat().st_size:,} bytes; weights have at most {MAX_FILE:,}."
+        )
     note_input(path)
     try:
         data = path.read_bytes()
@@ -104,12 +107,17 @@ def read_pickle(path: Path) -> Any:
         ) from None
     except DAMAGE as error:
         raise EnsembleError(
-            f"{path}: not a whole pickle or PyTorch file ({error or type(error).__name__}). "
-            "Copy the file again."
+            f"{path}: not a pickle or PyTorch file, or damaged or cut short{_cause(error)}. "
+            "Copy it again."
         ) from None
 
 
 # ---------------------------------------------------------------- the three kinds of file
+
+
+def _cause(error: BaseException) -> str:
+    """What a fault says in brackets; nothing of the numbers that look-ups fail with."""
+    return "" if isinstance(error, LookupError) else f" ({reason(error)})"
 
 
 def _read_zip(data: bytes) -> Any:

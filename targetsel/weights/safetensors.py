@@ -32,7 +32,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
     if not path.exists():
         raise EnsembleError(
-            f"{path}: this weights file is missing. Copy the whole ensemble directory again."
+            f"{path}: no such file; expected weights. Name the folder of an ensemble or decoder, "
+            "or copy it again as a whole."
         )
     with reading(path, EnsembleError, "a safetensors file", NEXT):
         tensors = load_file(path)

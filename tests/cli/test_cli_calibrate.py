@@ -77,9 +77,7 @@ def test_target_lists_carry_the_calibration_on(targetsel, calibrated, fitted):
 def test_a_calibration_is_only_replaced_by_force(refused, targetsel, calibrated, fitted):
     scored, truth = fitted[0]
     words = ("calibrate", scored, "--truth", truth, "--ensemble", "tiny")
-    assert refused(*words) == (
-        "tiny/calibration.json: is there already. Replace it with --force, or remove it."
-    )
+    assert refused(*words) == ("tiny/calibration.json: already exists. Replace it with --force.")
     assert targetsel(*words, "--force").status == 0
 
 

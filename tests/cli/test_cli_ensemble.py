@@ -82,7 +82,7 @@ def test_import_estimates_the_normalisation_from_a_cutout_store(folder):
     ("words", "message"),
     [
         ((), "lack the normalisation of their input"),
-        (("--mean", "0,0,0,0,0"), "--std is missing: give both or none"),
+        (("--mean", "0,0,0,0,0"), "--std is missing. Give both --mean and --std, or none."),
         (("--mean", "0,0,0,0,x", "--std", "1,1,1,1,1"), "--mean 0,0,0,0,x: expected numbers"),
         (("--mean", "0,0", "--std", "1,1"), "2 means and 2 standard deviations"),
     ],
@@ -104,7 +104,7 @@ def test_import_needs_the_scatter_of_the_latents(folder):
 def test_import_does_not_write_into_a_folder_that_holds_something(folder):
     (folder / "wp20").mkdir()
     (folder / "wp20" / "card.json").write_text("{}")
-    with pytest.raises(OutputError, match="wp20: is there already"):
+    with pytest.raises(OutputError, match="wp20: already exists"):
         run(*IMPORT, *GIVEN)
 
 

@@ -79,7 +79,7 @@ def test_column_that_is_not_there_is_named_with_its_option(refuses):
 def test_repeated_ids_are_named(refuses, sky, catalog):
     pq.write_table(pa.concat_tables([catalog, catalog.slice(3, 1)]), sky / "twice.parquet")
     number = catalog["source_id"][3]
-    assert f"used more than once: {number} (rows 3 and 40)" in refuses("twice.parquet")
+    assert f"ids are repeated: {number} (rows 3 and 40)" in refuses("twice.parquet")
 
 
 def test_float_ids_that_lost_digits_are_refused(refuses, sky, catalog):
@@ -113,7 +113,7 @@ def test_two_columns_of_one_name_are_refused(refuses, sky, catalog):
     table = pa.table(columns, names=["source_id", "ra", "dec", "x", "x"])
     pq.write_table(table, sky / "double.parquet")
     assert refuses("double.parquet") == (
-        "double.parquet: has two columns named 'x'. Rename or drop one."
+        "double.parquet: has several columns 'x'. Rename or drop one."
     )
 
 
@@ -201,7 +201,7 @@ def rehash(folder):
 def test_unknown_ensemble_lists_the_shipped_ones(refuses):
     line = refuses(ensemble="mock-ps")
     assert "(shipped: mock-ps1). Did you mean 'mock-ps1'?" in line
-    assert "no card.json there, so it is not an ensemble" in refuses(ensemble="cutouts")
+    assert "has no card.json, so it is not an ensemble" in refuses(ensemble="cutouts")
 
 
 @pytest.mark.parametrize("name", ["member-0", "decoder", "novelty"])
@@ -214,8 +214,8 @@ def test_damaged_weights_are_named(refuses, sky, name):
     assert "not what card.json was written for" in refuses()
     path.unlink()
     assert refuses() == (
-        f"tiny/{name}.safetensors: this weights file is missing. Copy the whole ensemble "
-        "directory again."
+        f"tiny/{name}.safetensors: no such file; expected weights. Name the folder of an ensemble "
+        "or decoder, or copy it again as a whole."
     )
 
 
@@ -283,7 +283,7 @@ def test_fault_in_the_rules_is_shown_with_its_line_below(scored, targetsel, old,
 
 def test_scored_file_that_is_none_or_damaged_is_refused(refused, scored):
     line = refused("select", "catalog.parquet", "--rules", "emission")
-    assert "so it is not a scored file. Make one with targetsel score." in line
+    assert "so it is not a scored catalog. Make one with 'targetsel score'." in line
     assert refused("select", "sky.parquet", "--rules", "emission") == "sky.parquet: no such file."
     scored.write_bytes(scored.read_bytes()[:-1000])
     assert "not a Parquet file, or damaged or cut short" in refused("select", "--rules", "emission")

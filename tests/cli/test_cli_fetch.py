@@ -88,7 +88,7 @@ def test_surveys_are_listed_with_what_they_offer(targetsel):
 def test_training_set_of_an_unknown_survey_is_refused_in_one_line(targetsel):
     said = targetsel("trainingset", "--survey", "foo", "--n", 3, "-o", "set")
     assert (said.status, said.out) == (2, "")
-    assert said.err.startswith("--survey foo: no such survey. Known for cutouts: ps1, legacy")
+    assert said.err.startswith("unknown survey 'foo'. Known: ps1, legacy")
     assert len(said.err.splitlines()) == 1
 
 
@@ -138,11 +138,11 @@ def test_fetched_spectra_are_counted_by_outcome(targetsel, archives, tmp_path):
         ),
         (
             ("spectra", "--survey", "ps1", "-o", "s.parquet"),
-            "--survey ps1: has no spectra. Known for spectra: sdss, desi.",
+            "survey 'ps1' has no spectra; expected one of sdss, desi.",
         ),
         (
             ("catalog", "--survey", "hsc", "--cone", "1,2,3", "-o", "c.parquet"),
-            "--survey hsc: no such survey. Known for catalog: ps1, sdss, legacy, desi.",
+            "unknown survey 'hsc'. Known: ps1, sdss, legacy, desi.",
         ),
         (
             ("catalog", "--survey", "sdss", "--cone", "1,2,3", "-o", "no/c.parquet"),

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.cli.terminal import counted
+from targetsel.errors import counted
 from targetsel.imaging.store import CutoutStore
 from tests.cli.typed import contents
 from tests.emulator.faults import Faults
@@ -66,18 +66,22 @@ def test_what_failed_is_counted_and_named(targetsel, catalog, emulator):
     [
         (
             "--survey ps2",
-            "--survey ps2: no such survey. Did you mean 'ps1'? Known for cutouts: ps1",
+            "unknown survey 'ps2'. Did you mean 'ps1'?",
         ),
-        ("--survey sia2", "--survey sia2: needs --url."),
-        ("--survey sia2 --url http://127.0.0.1/", "--survey sia2: needs --option pixel-scale=...."),
-        ("--survey local", "--survey local: needs --option tiles=...."),
+        (
+            "--survey ps1 --bands gu",
+            "survey 'ps1' has no band 'u'; expected some of g, r, i, z, y.",
+        ),
+        ("--survey sia2", "survey 'sia2' needs --url."),
+        ("--survey sia2 --url http://127.0.0.1/", "survey 'sia2' needs --option pixel-scale=VALUE"),
+        ("--survey local", "survey 'local' needs --option tiles=VALUE"),
         (
             "--survey ps1 --option layer=ls-dr9",
-            "--survey ps1: has no option 'layer'. Known: url.",
+            "survey 'ps1': unknown option 'layer'. Known: url.",
         ),
         (
             "--survey legacy --option pixel-scal=0.2",
-            "--survey legacy: has no option 'pixel-scal'. Did you mean 'pixel-scale'? Known: pixel",
+            "survey 'legacy': unknown option 'pixel-scal'. Did you mean 'pixel-scale'?",
         ),
         ("--survey legacy --option layer", "--option layer: expected NAME=VALUE, such as layer="),
         (
@@ -87,11 +91,11 @@ def test_what_failed_is_counted_and_named(targetsel, catalog, emulator):
         ("--survey ps1 --url ftp://x/", "--url ftp://x/: expected an address such as https://"),
         (
             "--survey legacy --option pixel-scale=0",
-            "--survey legacy: pixel-scale is '0'; expected 0.001 to 100 arcsec.",
+            "survey 'legacy': pixel-scale is '0'; expected 0.001 to 100 arcsec.",
         ),
         (
             "--survey local --option zeropoint=bright --option tiles=x",
-            "--survey local: zeropoint is 'bright'; expected -100 to 100 mag.",
+            "survey 'local': zeropoint is 'bright'; expected -100 to 100 mag.",
         ),
         (
             "--survey local --option tiles=nowhere",

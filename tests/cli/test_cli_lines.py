@@ -41,7 +41,7 @@ def test_maps_fitted_on_the_mock_truth_are_applied_to_a_scored_catalog(
     write_table(pa.table({"ew_halpha": [10.0]}), tmp_path / "scored.parquet", {"schema": "x"})
     said = targetsel("lines", "calibrate", "truth.parquet", "-o", "maps.json")
     assert said.status == 0, said.err
-    assert said.out.splitlines()[-1] == "1 maps (of simulated galaxies) in maps.json"
+    assert said.out.splitlines()[-1] == "1 map (of simulated galaxies) written to maps.json"
     assert json.loads((tmp_path / "maps.json").read_text())["origin"]["images"] == "simulated"
     said = targetsel("lines", "apply", "scored.parquet", "--maps", "maps.json", "-o", "out.parquet")
     assert said.status == 0, said.err

@@ -154,7 +154,7 @@ def test_fits_files_hold_a_prior_each(write, folder):
         assert file["SPECTRUM"].data["flux_draws"].shape == (1000, 3)
         assert file["LATENTS"].data["latent_mean"].shape == (2, 6)
     again = write("--format", "fits", output="priors")
-    assert again.err == "priors: exists already. Choose a new folder for the FITS files.\n"
+    assert again.err == "priors: already exists. Choose a new folder for the FITS files.\n"
 
 
 def test_a_catalog_of_another_ensemble_is_refused(write, folder):
@@ -210,10 +210,10 @@ def test_one_redshift_and_one_error_may_serve_all_sources(targetsel, write, fold
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--redshift", "-0.1"), "redshift is -0.1, expected 0 to 10"),
-        (("--redshift", "nan"), "redshift is nan, expected 0 to 10"),
+        (("--redshift", "-0.1"), "redshift is -0.1; expected 0 to 10"),
+        (("--redshift", "nan"), "redshift is nan; expected 0 to 10"),
         (("--redshift", "0.1", "--redshift-error", "0"), "redshift error is 0, expected more than"),
-        (("--redshift-error", "0.1"), "the redshift has an error but no value. Give both."),
+        (("--redshift-error", "0.1"), "a redshift error without a redshift. Give --redshift too."),
     ],
 )
 def test_one_redshift_for_all_that_cannot_be_is_refused(words, message, targetsel, folder):

@@ -119,7 +119,7 @@ def test_no_scored_file_asks_for_one(tmp_path, monkeypatch):
 
 def test_several_scored_files_are_listed(folder):
     shutil.copy("sky.scored.parquet", "sea.scored.parquet")
-    with pytest.raises(CatalogError, match="several scored catalogs here: sea"):
+    with pytest.raises(CatalogError, match="has several scored catalogs: sea"):
         run("--rules", "bright.yaml")
 
 

@@ -100,7 +100,7 @@ def test_diff_of_rules_and_of_lists_agree(targetsel, folder):
     assert "Name the scored catalog" in targetsel("diff", "a.parquet", "b.parquet").out
     said = targetsel("diff", "a.parquet", "b.yaml")
     assert (said.status, said.out) == (2, "")
-    assert "compare two rule files, or two target lists" in said.err
+    assert "expected two rule files, or two target lists" in said.err
 
 
 def test_density_counts_targets_and_neighbours(targetsel, folder):
@@ -117,14 +117,17 @@ def test_density_counts_targets_and_neighbours(targetsel, folder):
 
 def test_randoms_are_made_or_read(targetsel, folder):
     said = targetsel("randoms", "--rules", "a.yaml", "--per-deg2", "0.01")
-    assert "ELG: left out, as points lack the columns: dec < 90" not in said.out
-    assert "ELG: left out, as points lack the columns: P(ew_halpha > 50) >= 0.5" in said.out
+    assert "ELG: conditions on columns that the points lack are left out: dec < 90" not in said.out
+    assert (
+        "ELG: conditions on columns that the points lack are left out: P(ew_halpha > 50) >= 0.5"
+        in said.out
+    )
     assert said.out.endswith("413 of 413 points written to a.randoms.parquet\n")
     said = targetsel("randoms", "a.randoms.parquet", "--rules", "a.yaml", "-o", "again.parquet")
     again, first = (pq.read_table(f"{name}.parquet") for name in ("again", "a.randoms"))
     assert again.equals(first)
     said = targetsel("randoms", "--rules", "a.yaml")
-    assert (said.status, said.err.split(",")[0]) == (2, "name a table of random points")
+    assert (said.status, said.err.split(",")[0]) == (2, "randoms: expected POINTS")
 
 
 def test_selection_function_writes_a_file_of_targets_and_a_map(targetsel, folder):

@@ -37,7 +37,7 @@ def test_a_source_is_drawn_with_its_lines_and_classes(targetsel, scored, sky):
 def test_what_cannot_be_drawn_is_refused(refused, scored):
     words = ("show", "catalog.scored.parquet", *WORDS)
     known = ("--id", one(scored))
-    assert "no source has the source_id '-1'" in refused(*words, "--id=-1", "-o", "a.png")
+    assert "has no source '-1'" in refused(*words, "--id=-1", "-o", "a.png")
     assert refused(*words, *known, "-o", "a.jpg") == (
         "a.jpg: expected a name that ends in .png or .svg."
     )

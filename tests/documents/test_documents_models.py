@@ -104,7 +104,7 @@ def test_model_holds_what_the_file_says():
         ("by_band: {g: x}", "2:14: error: g is 'x'; expected a number"),
         ("by_band: 3", "by_band is '3'; expected a map"),
         ("row: 3", "2:1: error: unknown key 'row' in the camera's file. Did you mean 'rows'"),
-        ("quark: 3", "unknown key 'quark' in the camera's file. Known here: schema, name, exp"),
+        ("quark: 3", "unknown key 'quark' in the camera's file. Known: schema, name, exp"),
         ("lines: 3", "lines is '3'; expected a list"),
         ("lines: [{kind: bond, edges: [1, 2]}]", "2:9: error: lines "),
         ("lines: [{kind: band, edges: [1]}]", "2:29: error: edges is a list; expected two wavelen"),

@@ -50,9 +50,9 @@ def test_tree_written_out_reads_as_itself(word, names):
         ("s == 'ok'", 6, "text 'ok' cannot be compared"),
         ("17 < rmag > 20", 11, "must point the same way, e.g. 17 < rmag < 22.5"),
         ("a == b == c", 8, "must point the same way"),
-        ("__import__('os').system('..')", 1, "unknown function '__import__'. Allowed: P, std, q,"),
-        ("open('/etc/passwd')", 1, "unknown function 'open'. Allowed: P, std, q, mag, finite"),
-        ("near(x)", 1, "unknown function 'near'. Allowed: "),
+        ("__import__('os').system('..')", 1, "unknown function '__import__'. Known: P, std, q,"),
+        ("open('/etc/passwd')", 1, "unknown function 'open'. Known: P, std, q, mag, finite"),
+        ("near(x)", 1, "unknown function 'near'. Known: "),
         ("in_moc(x)", 8, "in_moc() takes a file's name in quotes, e.g. in_moc('stars.moc.fits')"),
         (
             "within(1, 2)",

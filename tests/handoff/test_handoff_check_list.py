@@ -39,7 +39,7 @@ def test_list_by_hand_is_sound_and_an_empty_one_too():
         ),
         ("priority", [1.5, 2.0, 3.0, 4.0], "column 'priority': expected whole numbers, not 1.5"),
         ("priority", [1, 2, None, 4], "column 'priority': has gaps"),
-        ("exptime", ["a", "b", "c", "d"], "column 'exptime': is of type string"),
+        ("exptime", ["a", "b", "c", "d"], "column 'exptime': holds text"),
     ],
 )
 def test_columns_of_another_kind_are_refused(name, values, message):

@@ -27,9 +27,9 @@ EPOCHS = {"desi": 2026.5, "pfs-uploader": 2000.0, "pfs-netflow": 2026.5, "pfs-ga
 
 def test_unknown_tool_is_an_error_with_a_hint():
     assert find_tool("desi").name == "desi"
-    with pytest.raises(HandoffError, match=r"^no tool 'desy'. Did you mean 'desi'"):
+    with pytest.raises(HandoffError, match=r"^unknown tool 'desy'. Did you mean 'desi'"):
         find_tool("desy")
-    with pytest.raises(HandoffError, match=r"Known are desi, desi-tertiary, pfs-uploader"):
+    with pytest.raises(HandoffError, match=r"Known: desi, desi-tertiary, pfs-uploader"):
         find_tool("zzz")
 
 

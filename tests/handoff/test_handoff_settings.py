@@ -58,7 +58,7 @@ def test_control_characters_cannot_slip_into_a_file(written, text):
     ("text", "message"),
     [
         ("arn: b\n", "unknown key 'arn' in the settings. Did you mean 'arm'?"),
-        ("x: b\n", "unknown key 'x' in the settings. Known here: epoch, arm, time, image, side,"),
+        ("x: b\n", "unknown key 'x' in the settings. Known: epoch, arm, time, image, side,"),
         ("- b\n", "the settings is a list; expected a map of keys and values, such as epoch, arm"),
         ("arm: {a: {b: c}}\n", "2:10: error: a is a map; expected a valid string: b or r"),
         ("arm: &x b\n", "YAML anchors and aliases"),

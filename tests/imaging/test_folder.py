@@ -184,7 +184,7 @@ def test_a_band_named_otherwise_in_the_header_is_an_error(tmp_path):
 
 def test_an_error_page_in_place_of_fits_is_named(tmp_path):
     (tmp_path / "7.fits").write_text("<html>Service Unavailable</html>")
-    with pytest.raises(CutoutError, match=r"7\.fits: does not begin like FITS but with b'<html>"):
+    with pytest.raises(CutoutError, match=r"7\.fits: does not begin like FITS but with '<html>"):
         Folder.open(tmp_path, BANDS)
 
 

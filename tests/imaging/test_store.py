@@ -216,7 +216,7 @@ def test_a_killed_write_keeps_the_old_store_and_leaves_nothing_after_the_next(tm
 def test_what_cannot_be_stored_is_an_error(tmp_path, sky):
     cutouts, ra, dec = sky
     path = tmp_path / "s"
-    with pytest.raises(CutoutError, match="150 sources occur more than once, the first is '123"):
+    with pytest.raises(CutoutError, match="repeats 150 sources, the first is '123"):
         write_store(path, [sky, sky], SIGMA)
     with pytest.raises(CutoutError, match="no source has a cutout"):
         write_store(path, [], SIGMA)
@@ -320,7 +320,7 @@ def test_a_store_that_does_not_suit_tells_both_sides(tmp_path, sky, bands, scale
         ),
         (
             lambda table: table.set_column(0, "source_id", table["ra"]),
-            "column 'source_id': is of type double; expected an id, a whole number or text",
+            "column 'source_id': holds numbers; expected ids, whole numbers or text",
         ),
     ],
 )

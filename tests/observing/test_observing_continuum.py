@@ -92,11 +92,11 @@ def test_dust_dims_light_whose_magnitude_was_corrected_for_it():
     ("given", "message"),
     [
         (["r_sds=rmag"], "unknown band 'r_sds'. Did you mean 'r_sdss'"),
-        (["q=rmag"], "unknown band 'q'. Known are u_sdss, g_sdss"),
+        (["q=rmag"], "unknown band 'q'. Known: u_sdss, g_sdss"),
         (["r_sdss=rmga"], "no column 'rmga'. Did you mean 'rmag'?"),
-        (["rmag"], "magnitude 'rmag', expected BAND=COLUMN such as r_sdss=rmag"),
+        (["rmag"], "magnitude 'rmag': expected BAND=COLUMN, such as r_sdss=rmag"),
         (["r_sdss=size"], "the column 'size' has the unit 'arcsec'; expected nJy"),
-        (["r_sdss=name"], "column 'name' holds string, expected magnitudes or fluxes"),
+        (["r_sdss=name"], "column 'name': holds text; expected magnitudes or fluxes"),
         ([], "no column such as flux_r_sdss or flux_g_ps1. Name the magnitudes with --magnitude"),
     ],
 )

@@ -103,9 +103,9 @@ def test_unknown_line_is_refused_with_the_nearest():
     ("time", "snr", "message"),
     [
         ("soon", 5, "exposure is 'soon', expected a number and its unit, such as 1000s or 15min"),
-        ("0s", 5, "exposure is 0 s, expected 1 to 1e"),
-        (None, 0, "signal-to-noise ratio 0, expected above 0"),
-        (None, float("nan"), "signal-to-noise ratio nan, expected above 0"),
+        ("0s", 5, "exposure is 0 s; expected 1 to 10,000,000 s"),
+        (None, 0, "signal-to-noise ratio is 0; expected above 0"),
+        (None, float("nan"), "signal-to-noise ratio is nan; expected above 0"),
     ],
 )
 def test_exposure_that_cannot_be_is_refused(tmp_path, time, snr, message):

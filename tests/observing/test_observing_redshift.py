@@ -45,11 +45,11 @@ def test_one_error_serves_redshifts_of_a_column():
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ((-0.1,), "redshift is -0.1, expected 0 to 10"),
-        ((float("nan"),), "redshift is nan, expected 0 to 10"),
+        ((-0.1,), "redshift is -0.1; expected 0 to 10"),
+        ((float("nan"),), "redshift is nan; expected 0 to 10"),
         ((0.1, -0.02), "redshift error is -0.02, expected 0 to 10"),
-        ((0.1, "", (0, 1)), "a redshift grid belongs to a column of densities"),
-        (("pz", 0.1, (0, 1)), "a redshift grid belongs to a column of densities"),
+        ((0.1, "", (0, 1)), "a redshift grid is for a column of densities"),
+        (("pz", 0.1, (0, 1)), "a redshift grid is for a column of densities"),
     ],
 )
 def test_numbers_that_are_no_redshifts_are_refused(numbers, message):
@@ -97,12 +97,12 @@ def test_densities_on_several_grids_are_refused(pieces, message):
     [
         (
             Redshift("redshfit"),
-            "no column 'redshfit'. Did you mean 'redshift'? Give the",
+            "no column 'redshfit' (--redshift). Did you mean 'redshift'?",
         ),
         (Redshift(error="dz"), "no column 'dz'."),
-        (Redshift("pz"), "column 'pz' is fixed_size_list<item: double>[2], expected numbers. For"),
-        (Redshift(grid=(0, 1)), "column 'redshift' is double, expected lists of numbers"),
-        (Redshift("name"), "column 'name' is string, expected numbers"),
+        (Redshift("pz"), "column 'pz' holds lists of 2 numbers; expected numbers. For"),
+        (Redshift(grid=(0, 1)), "column 'redshift' holds numbers; expected lists of numbers"),
+        (Redshift("name"), "column 'name' holds text; expected numbers"),
     ],
 )
 def test_column_that_holds_no_redshifts_is_refused(redshift, message):
@@ -115,7 +115,7 @@ def test_column_that_holds_no_redshifts_is_refused(redshift, message):
 
 @pytest.mark.parametrize("text", ["0", "2:0", "0:11", "-1:2", "a:b", "0:1:2", "nan:1"])
 def test_grid_that_is_none_is_refused(text):
-    with pytest.raises(SpectrographError, match=f"redshift grid '{text}', expected START:END"):
+    with pytest.raises(SpectrographError, match=f"redshift grid '{text}': expected START:END"):
         parse_grid(text)
 
 

@@ -104,7 +104,7 @@ def test_file_that_means_nothing_is_refused_with_its_line(tmp_path, old, new, li
 def test_unknown_spectrograph_is_refused_with_the_nearest():
     with pytest.raises(SpectrographError) as refused:
         Spectrograph.find("dessi")
-    assert str(refused.value).startswith("dessi: no such spectrograph, and no such file. Did you")
+    assert str(refused.value).startswith("dessi: no such spectrograph or file. Did you")
     assert "'desi'" in str(refused.value)
 
 

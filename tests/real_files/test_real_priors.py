@@ -115,8 +115,8 @@ def test_damaged_prior_is_named(name, damage, written):
     ("name", "values", "message"),
     [
         ("source_id", pa.array([10, 11, 11, 13, 14]), "has two priors of the source '11'. Keep"),
-        ("latent_mean", pa.array([1.0] * 5), "column 'latent_mean': is of type double; expected"),
-        ("status", pa.array([1] * 5), "column 'status': is of type int64; expected text"),
+        ("latent_mean", pa.array([1.0] * 5), "column 'latent_mean': holds numbers; expected"),
+        ("status", pa.array([1] * 5), "column 'status': holds whole numbers; expected text"),
     ],
 )
 def test_file_of_priors_with_other_columns_is_refused(name, values, message, written):

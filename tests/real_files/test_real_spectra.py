@@ -210,7 +210,7 @@ def test_parquet_with_a_row_for_each_pixel_holds_one_spectrum(tmp_path):
         ),
         (
             {"wavelength": [WAVELENGTH, np.where(FLUX < 1.1, np.nan, WAVELENGTH), WAVELENGTH]},
-            "50 wavelengths are NaN; remove those pixels",
+            "wavelength is NaN in 50 pixels. Remove them",
         ),
         ({"wavelength": [WAVELENGTH, WAVELENGTH / 1e4, WAVELENGTH]}, "wavelengths run from 0.38"),
         ({"redshift": [0.1, None, 0.1]}, "redshift is nan, expected a number. Give --redshift."),

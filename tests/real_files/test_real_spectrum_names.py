@@ -42,7 +42,7 @@ def test_target_id_keeps_its_digits(target):
     ("columns", "message"),
     [
         ({"targetid": [float(TARGET)]}, "t, column 'targetid': ids are floats (double), and 3.96"),
-        ({"targetid": [np.nan]}, "t: 1 rows have no 'targetid'. Remove these rows."),
+        ({"targetid": [np.nan]}, "t: no 'targetid' in 1 row. Remove them."),
         ({"targetid": [1.5]}, "1.5 is no whole number. Store the ids as int64 or text."),
         ({"targetid": ["J1000+02"]}, "expected whole numbers, as they name spectra."),
         ({"targetid": [5], "redshift": ["high"]}, "t: 'redshift' holds no numbers. Drop it."),

@@ -57,7 +57,7 @@ def test_gaia_names_its_ecsv_files_csv(tmp_path):
         (b"", "a.csv: is empty; expected a line of names and lines of values"),
         (b"a,b\n1,2\n3\n", "a.csv: not a CSV table, or damaged or cut short"),
         (b"a,b\n1,2\n3,4,5\n", "a.csv: not a CSV table, or damaged or cut short"),
-        (b"a,a\n1,2\n", "a.csv: has two columns named 'a'. Rename or drop one."),
+        (b"a,a\n1,2\n", "a.csv: has several columns 'a'. Rename or drop one."),
         (b"\n<html>Error 503</html>\n", "a.csv: is HTML or XML, perhaps a service's message; exp"),
         (b"#Table1\nobjid,ra\n1,2\n", "a.csv, line 1: begins with '#' ('#Table1'); expected the"),
         (b"# objid,ra\n1,2\n", "line 1: begins with '#' ('# objid,ra'); expected the names"),
@@ -272,7 +272,7 @@ def test_null_of_true_and_false_is_null_in_fits(tmp_path):
         (
             "a.csv",
             pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2)),
-            "has values of type fixed_si",
+            "holds lists of ",
         ),
         (
             "a.fits",
@@ -282,7 +282,7 @@ def test_null_of_true_and_false_is_null_in_fits(tmp_path):
         (
             "a.vot",
             pa.array([{"y": 1}]),
-            "has values of type struct<y: int64>, for which VOTABLE",
+            "holds values of type struct<y: int64>, for which VOTABLE",
         ),
         ("a.hdf5", pa.array([1]), "no table can be written as '.hdf5'; expected .parquet, .fits, "),
         ("a.txt", pa.array([1]), "no table can be written as '.txt'; expected .parquet"),

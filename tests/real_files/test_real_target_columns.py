@@ -53,7 +53,7 @@ def test_values_are_those_that_the_unit_says(name, values, unit, expected):
     [
         ("pmdec", [0.5, 1.0], "km/s", "'pmdec': is in 'km/s'; expected 'mas/yr'"),
         ("exptime", [15.0, 1.0], "mag", "'exptime': is in 'mag'; expected 's'"),
-        ("pmdec", ["fast", "slow"], "", "'pmdec': is of type string; expected a number"),
+        ("pmdec", ["fast", "slow"], "", "'pmdec': holds text; expected numbers"),
         ("ref_epoch", [15.5, 16.0], "yr", "is 15.5 to 16 yr; expected epochs as Julian years"),
         ("ref_epoch", [2016.0, 57400.0], "", "is 2016 to 57400; expected epochs"),
         ("n_obs", [1.5, 2.0], "", "'n_obs': expected whole numbers"),

@@ -59,12 +59,12 @@ def test_ids_of_latents_and_spectra_are_what_they_were_meant_to_be(ids, meant, t
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (pa.array([1, None]), "column 'source_id': 1 rows have no id"),
-        (pa.array([1.0, np.nan]), "column 'source_id': 1 rows have no id"),
+        (pa.array([1, None]), "column 'source_id': no id in 1 row"),
+        (pa.array([1.0, np.nan]), "column 'source_id': no id in 1 row"),
         (pa.array([1.5, 2.0]), "column 'source_id': ids are floats (double), and 1.5 is no whole"),
         (pa.array([2.0**60, 2.0]), "where floats lose digits of ids"),
         (pa.array([5, 5]), "labels: source '5' has 2 rows, expected one"),
-        (pa.array([[1], [2]]), "column 'source_id': is of type list"),
+        (pa.array([[1], [2]]), "column 'source_id': holds lists of numbers"),
     ],
 )
 def test_ids_that_are_lost_or_repeated_are_refused(ids, message, tmp_path):
@@ -112,8 +112,8 @@ def test_cutouts_made_for_other_positions_than_the_catalogs_are_refused(ra, mess
     [
         ({"latent_mean": lists([[0.5, np.inf], [1, 2]])}, "'latent_mean': NaN or infinite for 1 s"),
         ({"latent_std": lists([[0.5, -0.1], [1, 2]])}, "'latent_std': NaN, infinite or negative"),
-        ({"latent_mean": pa.array([["a", "b"]] * 2)}, "column 'latent_mean': is of type list"),
-        ({"latent_mean": pa.array([[[1.0, 2.0]]] * 2)}, "column 'latent_mean': is of type list"),
+        ({"latent_mean": pa.array([["a", "b"]] * 2)}, "column 'latent_mean': holds lists of text"),
+        ({"latent_mean": pa.array([[[1.0, 2.0]]] * 2)}, "column 'latent_mean': holds lists"),
         ({"latent_mean": pa.array([[1.0, 2.0], [1.0]])}, "holds lists of 2 and of 1 numbers"),
     ],
 )
@@ -187,7 +187,7 @@ def store(tmp_path_factory):
 @pytest.mark.parametrize("name", ["training.json", "member-1.safetensors", "decoder.safetensors"])
 def test_files_that_no_training_wrote_are_not_written_over(name, store, tmp_path):
     (tmp_path / name).write_text("mine")
-    with one_line(OutputError, f"{name}: is there already. Choose another folder"):
+    with one_line(OutputError, f"{name}: already exists. Choose another folder"):
         train_into(tmp_path, store, toy_labels(), toy_plan(store), DECODER, quiet)
     assert (tmp_path / name).read_text() == "mine"
 
@@ -233,6 +233,6 @@ def test_a_decoder_is_not_trained_into_an_ensemble_or_its_spectra(tmp_path, gala
     recipe = DecoderRecipe(epochs=1, batch=32)
     np.savez(tmp_path / "s.npz", flux=galaxies(130))
     (tmp_path / "training.json").write_text("an ensemble's")
-    with one_line(OutputError, "training.json: is there already. Choose another folder"):
+    with one_line(OutputError, "training.json: already exists. Choose another folder"):
         train_decoder_into(tmp_path / "s.npz", tmp_path, recipe, quiet)
     assert (tmp_path / "training.json").read_text() == "an ensemble's"

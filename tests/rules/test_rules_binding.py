@@ -97,7 +97,7 @@ def test_defined_name_means_what_its_definition_says():
             "zzz > 50",
             "unknown column 'zzz'. The catalog has id, rmag, gmag, ebv, size, line, share, odd and",
         ),
-        ("P(ew_halpha) >= 0.8", "P() needs a condition inside, e.g. P(ew_halpha > 50) >= 0.8"),
+        ("P(ew_halpha) >= 0.8", "P() needs a condition inside: compare ew_halpha with a value"),
         (
             "P(ew_halpha > 5)",
             "P(ew_halpha > 5) is a probability; compare it, e.g. P(ew_halpha > 5) >= 0.8",
@@ -119,10 +119,9 @@ def test_defined_name_means_what_its_definition_says():
         ("2 < 3", "both sides are constants; name a column on one side"),
         (
             "P(rmag < 20 and ebv < 0.1) >= 0.8",
-            "P() needs at least one predicted quantity; ebv and rmag are measured values without a "
-            "posterior",
+            "P() needs at least one predicted quantity; ebv and rmag are none",
         ),
-        ("P(rmag < 20) >= 0.8", "rmag is a measured value without a posterior"),
+        ("P(rmag < 20) >= 0.8", "P() needs at least one predicted quantity; rmag is none"),
         (
             "P(d4000 > 1.6) >= 80",
             "a probability is between 0 and 1, not 80; did you mean 0.80 or 80 percent?",

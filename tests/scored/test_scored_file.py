@@ -37,7 +37,7 @@ def test_tables_are_the_rows_in_their_order(scored):
 def test_a_source_is_found_by_its_id_as_text(scored):
     with ScoredFile(scored) as file:
         assert file.row_of("450")["source_id"].to_pylist() == [450]
-        with pytest.raises(CatalogError, match="no source has the source_id '501'"):
+        with pytest.raises(CatalogError, match="has no source '501'"):
             file.row_of("501")
 
 

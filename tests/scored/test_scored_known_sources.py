@@ -198,7 +198,7 @@ def test_a_unit_that_does_not_convert_is_refused(small, tmp_path, unit):
 def test_a_proxy_in_words_is_refused(small, tmp_path):
     small.truth = with_column(small.truth, "d4000", pa.array(["old"] * N))
     assert _refusal(small, tmp_path) == (
-        "truth.parquet, column 'd4000': is of type string; expected a number. Such a file holds "
+        "truth.parquet, column 'd4000': holds text; expected numbers. Such a file holds "
         "ids, and true latents or proxies."
     )
 
@@ -228,7 +228,7 @@ def test_a_catalog_that_was_not_scored_is_refused(small, tmp_path):
         (["source_id", "ra", "dec", "_healpix_29", "status"], "<proxy>_quantiles"),
     ):
         other = Sky(small.scored.select(names), small.truth)
-        assert f"no column '{missing}', so it is not a scored file" in _refusal(other, tmp_path)
+        assert f"no column '{missing}', so it is not a scored catalog" in _refusal(other, tmp_path)
 
 
 def test_a_missing_truth_is_refused(small, tmp_path):

@@ -82,9 +82,7 @@ def test_there_is_a_shipped_ensemble_that_says_its_images_are_simulated():
 
 
 def test_an_unknown_name_lists_the_shipped_ensembles():
-    with pytest.raises(
-        EnsembleError, match=r"mock-ps2: no such directory.*Did you mean 'mock-ps1'"
-    ):
+    with pytest.raises(EnsembleError, match=r"mock-ps2: no such folder.*Did you mean 'mock-ps1'"):
         Ensemble.read("mock-ps2")
 
 
@@ -113,7 +111,9 @@ def test_members_are_read_in_the_order_of_their_numbers(tmp_path):
 
 def test_a_missing_member_is_named(folder):
     (folder / "member-1.safetensors").unlink()
-    with pytest.raises(EnsembleError, match=r"member-1\.safetensors: this weights file is missing"):
+    with pytest.raises(
+        EnsembleError, match=r"member-1\.safetensors: no such file; expected weights"
+    ):
         Ensemble.read(folder)
 
 

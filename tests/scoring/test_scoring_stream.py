@@ -244,7 +244,7 @@ def test_wrong_catalog_does_not_cost_the_work_of_an_earlier_run(
     cut_off(run, monkeypatch)
     catalog = pq.read_table(demonstration / "catalog.parquet")
     pq.write_table(pa.concat_tables([catalog, catalog]), tmp_path / "twice.parquet")
-    with pytest.raises(CatalogError, match="used more than once"):
+    with pytest.raises(CatalogError, match="ids are repeated"):
         run(tmp_path / "twice.parquet")
     assert run().n_resumed == 5
 

@@ -96,7 +96,7 @@ def test_comparing_twice_gives_the_same_bytes(known, tmp_path):
 
 def test_a_file_that_is_no_scored_catalog_or_of_another_ensemble_is_refused(known, tmp_path):
     scored, truth, ensemble = known
-    with pytest.raises(CatalogError, match=r"not a scored file\. Make"):
+    with pytest.raises(CatalogError, match=r"not a scored catalog\. Make"):
         compare(truth, truth, ensemble, tmp_path / "out")
     write_table(pq.read_table(scored), tmp_path / "other", {"ensemble": {"sha256": "0" * 64}})
     with pytest.raises(EnsembleError, match="Name the one that scored it with --ensemble"):

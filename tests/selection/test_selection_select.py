@@ -143,7 +143,7 @@ def test_missing_foreign_and_damaged_files_are_named(scored_file, tmp_path):
     with pytest.raises(CatalogError, match="holed: not a Parquet file, or damaged"):
         select(tmp_path / "holed", RULES, out)
     write_table(pa.table({"a": [1]}), tmp_path / "plain.parquet")
-    with pytest.raises(CatalogError, match="no column 'source_id', so it is not a scored file"):
+    with pytest.raises(CatalogError, match="no column 'source_id', so it is not a scored catalog"):
         select(tmp_path / "plain.parquet", RULES, out)
     assert not out.exists()
 

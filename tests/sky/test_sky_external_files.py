@@ -24,7 +24,9 @@ def ids_in(tmp_path):
 
 def test_several_columns_that_may_hold_ids_are_refused_until_one_is_named(ids_in):
     columns = {"objid": [1, 2], "specobjid": [3, 4]}
-    with pytest.raises(RuleError, match=r"2 columns may hold source ids: .*with the key 'id'\."):
+    with pytest.raises(
+        RuleError, match=r"several columns may be the source ids: .*with the key 'id'\."
+    ):
         ids_in(columns)
     assert ids_in(columns, "specobjid") == [3, 4]
 

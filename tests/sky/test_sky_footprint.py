@@ -143,7 +143,7 @@ def test_region_file_is_its_circles_and_polygons(tmp_path):
         ("include: {polygon: [[1, 2], [3, 4], [1, 2]]}", "has three different corners at least"),
         (
             "include: {healpix: {nside: 1, pixels: bad.png}}",
-            "bad.png: '.png' is not a table format",
+            "bad.png: ends in '.png'; expected .parquet",
         ),
         ("include: {healpix: {nside: 6, pixels: 1}}", "nside is a power of two"),
         ("include: {healpix: {nside: 1, pixels: 12}}", "pixels of nside 1 are 0 to 11"),

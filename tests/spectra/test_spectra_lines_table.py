@@ -178,7 +178,7 @@ def test_side_bands_of_licks_that_overlap_the_line_a_little_are_taken():
         ("ew_oi.real", r"unexpected '\.'"),
         ("ew_oi if 1 else 2", r"unexpected 'if'"),
         ("ew_oi > 2", r"'\(ew_oi > 2\)' is not allowed in a formula; expected numbers"),
-        ("std(ew_oi)", r"unknown function 'std'. Allowed: log10, sqrt"),
+        ("std(ew_oi)", r"unknown function 'std'. Known: log10, sqrt"),
         ("ew_oi + 2 Angstrom", r"'2 Angstrom' is not allowed in a formula"),
         ("ew_oi +", r"the expression ends too early"),
         ("2 + 3", r"no index in it"),

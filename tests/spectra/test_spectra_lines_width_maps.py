@@ -83,7 +83,7 @@ def test_quantiles_go_to_quantiles():
 @pytest.mark.parametrize(
     ("raw", "calibrated", "message"),
     [
-        (np.arange(49.0), np.arange(49.0), "a=b: 49 usable pairs, expected at least 50"),
+        (np.arange(49.0), np.arange(49.0), "a=b: 49 usable pairs; expected at least 50"),
         (np.arange(500.0), -np.arange(500.0), "a=b: the catalog's width does not grow"),
         (np.ones(500), np.arange(500.0), "a=b: the catalog's width does not grow"),
     ],
@@ -212,7 +212,7 @@ def test_catalog_that_cannot_be_calibrated_is_refused_and_nothing_written(tmp_pa
     for columns, message in (
         ({"a": [1.0]}, "has none of the widths that there are maps for: ew_halpha"),
         ({"ew_halpha": [1.0], "ew_halpha_cal": [1.0]}, "already has a column 'ew_halpha_cal'"),
-        ({"ew_halpha": ["x"]}, "holds string, expected widths"),
+        ({"ew_halpha": ["x"]}, "holds text; expected widths"),
     ):
         scored = table_file(tmp_path / "scored.parquet", **columns)
         with pytest.raises(SpectrumError, match=message):

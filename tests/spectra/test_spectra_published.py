@@ -256,7 +256,7 @@ def test_bombs_in_place_of_the_pca_are_refused(files):
     files.paths[1].write_bytes(pickle.dumps(value))
     assert "repetitions" in refusal(files)
     files.paths[1].write_bytes(b"\x80\x04\x8e" + b"\xff" * 7 + b"\x0fx.")
-    assert "latent_pca.pkl: not a whole pickle" in refusal(files)
+    assert "latent_pca.pkl: not a pickle or PyTorch file" in refusal(files)
 
 
 def test_mean_spectrum_that_claims_a_terabyte_is_refused(files):

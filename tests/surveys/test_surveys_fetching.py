@@ -89,7 +89,7 @@ def test_progress_counts_what_this_run_asks(tmp_path):
 def test_folder_begun_with_other_settings_is_refused(tmp_path):
     with opened(tmp_path, size=24):
         pass
-    message = "was begun with size 24, now it is 25"
+    message = "was begun with size 24; now it is 25"
     with pytest.raises(OutputError, match=message), opened(tmp_path, size=25):
         pass
 

@@ -37,9 +37,9 @@ def test_options_of_an_added_survey_are_those_of_its_opener(hsc):
     words = {"layer": "pdr3", "url": "http://127.0.0.1/x/", "least_exposures": "3"}
     made = open_cutouts("hsc", web, ("g",), 24, **words, tiles=None)
     assert made == Hsc(web, ("g",), 24, "pdr3", 3, "http://127.0.0.1/x")
-    with pytest.raises(CutoutError, match=r"^--survey hsc: needs --option layer=\.\.\.\.$"):
+    with pytest.raises(CutoutError, match=r"^survey 'hsc' needs --option layer=VALUE"):
         open_cutouts("hsc", web, ("g",), 24)
-    message = r"^--survey hsc: has no option 'layers'. Did you mean 'layer'\? Known: layer, "
+    message = r"^survey 'hsc': unknown option 'layers'. Did you mean 'layer'\?"
     with pytest.raises(CutoutError, match=message):
         open_cutouts("hsc", web, ("g",), 24, layer="pdr3", layers="x")
     message = r"^--survey hsc: least-exposures is 'few'; expected a valid integer"
@@ -60,11 +60,11 @@ def test_unknown_survey_is_one_line_with_the_known_ones(kind, error):
     with pytest.raises(error) as caught:
         find_survey("euclid", kind)
     (line,) = str(caught.value).splitlines()
-    assert line.startswith("--survey euclid: no such survey.")
+    assert line.startswith("unknown survey 'euclid'.")
     for name, survey in surveys().items():
         assert (name in line.rpartition("Known for")[2]) == (kind in survey.offers)
 
 
 def test_survey_that_lacks_a_service_says_so(hsc):
-    with pytest.raises(CatalogError, match=r"^--survey hsc: has no catalog\. Known for catalog: "):
+    with pytest.raises(CatalogError, match=r"^survey 'hsc' has no catalog; expected one of "):
         open_catalog("hsc", Web())

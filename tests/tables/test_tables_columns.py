@@ -4,19 +4,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError, SpectrumError
-from targetsel.tables.columns import (
-    ID,
-    NEVER,
-    Column,
-    FileKind,
-    in_unit,
-    is_number,
-    is_text,
-    list_column,
-    matrix,
-)
+from targetsel.tables.columns import ID, NEVER, Column, FileKind, in_unit, list_column, matrix
 from targetsel.tables.ids import matched
 from targetsel.tables.parquet import described
+from targetsel.tables.types import is_number, is_text
 
 KIND = FileKind(
     "a file of widths",
@@ -64,11 +55,11 @@ def test_schema_has_units_meanings_and_no_nulls_where_there_are_none():
         ),
         (
             {"source_id": [1], "width": ["2"]},
-            "column 'width': is of type string; expected a number",
+            "column 'width': holds text; expected numbers",
         ),
         (
             {"source_id": [1], "width": [True]},
-            "column 'width': is of type bool; expected a number",
+            "column 'width': holds true or false; expected numbers",
         ),
         (
             {
@@ -80,7 +71,7 @@ def test_schema_has_units_meanings_and_no_nulls_where_there_are_none():
         ),
         (
             {"source_id": [1], "width": [1.0], "latent_mean": [["a"]]},
-            "column 'latent_mean': is of type list<element: string>; expected a list of numbers",
+            "column 'latent_mean': holds lists of text; expected lists of 3 numbers",
         ),
     ],
 )

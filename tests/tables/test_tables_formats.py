@@ -133,13 +133,15 @@ def test_thumbnail_of_a_hats_catalog_is_not_read(tmp_path):
 def test_folder_with_columns_of_another_type_is_refused_by_file(tmp_path):
     pq.write_table(pa.table({"mag": [1.0]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"mag": [1]}), tmp_path / "b.parquet")
-    with pytest.raises(CatalogError, match=r"b\.parquet: column 'mag' is int64, not double"):
+    with pytest.raises(
+        CatalogError, match=r"b\.parquet: column 'mag' is of type int64, not double"
+    ):
         open_table(tmp_path)
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path):
     pq.write_table(pa.table([[1], [2], [3]], names=["ra", "mag", "mag"]), tmp_path / "a.parquet")
-    with pytest.raises(CatalogError, match=r"a\.parquet: has two columns named 'mag'\. Rename"):
+    with pytest.raises(CatalogError, match=r"a\.parquet: has several columns 'mag'\. Rename"):
         open_table(tmp_path / "a.parquet")
 
 
@@ -179,7 +181,7 @@ def test_cut_file_of_another_format_is_a_catalog_error(name, message, sources, t
 
 def test_unknown_ending_is_answered_with_the_known_ones(tmp_path):
     (tmp_path / "a.hdf5").write_text("x")
-    with pytest.raises(CatalogError, match=r"'\.hdf5' is not a table format we know.*\.fits"):
+    with pytest.raises(CatalogError, match=r"ends in '\.hdf5'; expected .*\.fits"):
         open_table(tmp_path / "a.hdf5")
 
 

@@ -86,7 +86,7 @@ def test_ids_are_as_they_are_meant_whatever_the_file_kept_them_in(stored, meant)
         (pa.array([np.inf]), r"inf is no whole number"),
         (pa.array([2**63], pa.uint64()), r"ids of 2\^63 or more"),
         (pa.array([b"\xff"]), r"bytes that are not UTF-8"),
-        (pa.array([True]), r"is of type bool; expected ids"),
+        (pa.array([True]), r"holds true or false; expected ids"),
     ],
 )
 def test_ids_that_lost_digits_or_are_none_are_refused(stored, message):

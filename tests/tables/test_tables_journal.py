@@ -104,6 +104,6 @@ def test_damaged_piece_is_refused(tmp_path):
 def test_other_settings_are_refused_with_both_values(tmp_path):
     with journal(tmp_path, size=64):
         pass
-    message = "was begun with size 64, now it is 32. Use the same options"
+    message = "was begun with size 64; now it is 32. Use the same options"
     with pytest.raises(OutputError, match=message):
         Journal(tmp_path, {"size": 32})

@@ -201,7 +201,7 @@ def test_sources_are_chosen_by_their_ids_and_the_seed_alone(sky, decoder, tmp_pa
 
 
 def test_changed_settings_do_not_go_on_with_a_training_set(sky, decoder, good):
-    with pytest.raises(OutputError, match="set: was begun with n 20, now it is 21"):
+    with pytest.raises(OutputError, match="set: was begun with n 20; now it is 21"):
         made_in(good[0], sky, decoder, n=21)
 
 
@@ -214,7 +214,7 @@ def test_main_galaxies_are_asked_for_by_their_target_flags():
 
 
 def test_unknown_sample_is_refused_with_a_hint():
-    with pytest.raises(CatalogError, match=r"no such sample. Did you mean"):
+    with pytest.raises(CatalogError, match=r"unknown sample .* Did you mean"):
         find_sample("sdss-man")
 
 

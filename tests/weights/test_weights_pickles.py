@@ -426,7 +426,7 @@ def test_file_cut_off_anywhere_is_called_damaged(tmp_path, zipped):
     for length in range(0, len(whole) - 1, 13):
         path.write_bytes(whole[:length])
         message = refusal(path)
-        assert "not a whole pickle" in message or "refused" in message
+        assert "not a pickle or PyTorch file" in message or "refused" in message
 
 
 def test_missing_file_and_folder_are_named(tmp_path):

@@ -40,7 +40,7 @@ def test_folder_that_does_not_exist_is_told(tmp_path):
 
 
 def test_missing_weights_ask_for_the_whole_directory(path):
-    with pytest.raises(EnsembleError, match=r"missing\. Copy the whole ensemble directory again"):
+    with pytest.raises(EnsembleError, match=r"no such file; expected weights\. Name the folder"):
         read_safetensors(path)
 
 

@@ -147,5 +147,5 @@ def order_of(nside: int) -> int:
         If it is not a power of two from 1 to 8192.
     """
     if nside not in (1 << order for order in range(14)):
-        raise CatalogError(f"nside {nside}: expected a power of two from 1 to 8192, such as 64")
+        raise CatalogError(f"nside {nside}: expected a power of two from 1 to 8192, such as 64.")
     return nside.bit_length() - 1

@@ -159,7 +159,7 @@ def _knob(target_class: ClassFormulas, rank_text: str) -> _Knob:
     raise RuleError(
         f"class {target_class.name}: "
         + (f"several bounds could be moved ({found})" if found else "no bound could be moved")
-        + "; say by `rank:` what orders its members"
+        + ". Say with 'rank:' in the rules what orders its members."
     )
 
 

@@ -35,6 +35,7 @@ from targetsel.spectra.lines.index import Break, Fit, Index, Level, Profile, Sid
 
 SCHEMA = "targetsel/lines/v1"
 MOST_SHARED = 0.1  # largest share of a line band that a side band may overlap, as some of Lick's do
+_SHOWN = " See 'targetsel lines show'."
 UNITS = {"emission": "Angstrom", "absorption": "Angstrom", "magnitude": "mag", "fit": "Angstrom"}
 
 
@@ -380,9 +381,7 @@ class LineTable:
             if each.name == name:
                 return each
         hint = did_you_mean(name, [each.name for each in self.definitions])
-        raise SpectrumError(
-            f"unknown index '{name}'.{hint or ' `targetsel lines show` names all.'}"
-        )
+        raise SpectrumError(f"unknown index '{name}'.{hint or _SHOWN}")
 
     def choose(self, names: Iterable[str]) -> LineTable:
         """A table of the same definitions that measures `names`."""

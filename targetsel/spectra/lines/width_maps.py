@@ -22,8 +22,8 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from scipy.optimize import isotonic_regression
 
 from targetsel.documents.models import DocumentModel, FieldError, read_model
-from targetsel.errors import SpectrumError, did_you_mean
-from targetsel.tables.columns import floats, in_unit, is_number
+from targetsel.errors import SpectrumError, counted, did_you_mean
+from targetsel.tables.columns import floats, in_unit, numbers_named
 from targetsel.tables.files import (
     PARQUET_SUFFIXES,
     check_table_output,
@@ -97,7 +97,7 @@ class WidthMap(DocumentModel):
         raw, calibrated = np.asarray(raw, np.float64), np.asarray(calibrated, np.float64)
         usable = np.isfinite(raw) & np.isfinite(calibrated)
         if (n := int(usable.sum())) < LEAST_PAIRS:
-            raise SpectrumError(f"{n} usable pairs, expected at least {LEAST_PAIRS}")
+            raise SpectrumError(f"{counted(n, 'usable pair')}; expected at least {LEAST_PAIRS}.")
         order = np.lexsort((calibrated[usable], raw[usable]))
         x, y = raw[usable][order], calibrated[usable][order]
         bins = np.array_split(np.arange(n), min(MOST_KNOTS, n // PAIRS_PER_KNOT))
@@ -110,7 +110,7 @@ class WidthMap(DocumentModel):
         knots /= np.add.reduceat(count, blocks)
         if len(blocks) < 3:
             raise SpectrumError(
-                "the catalog's width does not grow with the raw one; are the pairs of one line?"
+                "the catalog's width does not grow with the raw one. Give pairs of one line."
             )
         low, high = np.quantile(y - _along(x, *knots), [0.16, 0.84])
         return cls(
@@ -265,7 +265,7 @@ def maps_from_table(path: Path, pairs: Sequence[str]) -> WidthMaps:
     chosen = _parsed(pairs) if pairs else _of_mock(table, path)
     wanted = sorted({*chosen, *(catalog for catalog, _ in chosen.values())})
     for name in wanted:
-        _check_column(table.schema, name, path)
+        numbers_named(table.schema, name, path, SpectrumError, "widths [Angstrom]")
     rows = pa.concat_tables(list(table.batches(ROWS_AT_ONCE, wanted)))
     columns = {name: _widths(rows, name, table.schema, path) for name in wanted}
     try:
@@ -299,11 +299,11 @@ def write_calibrated(scored: Path, maps: WidthMaps, output: Path) -> list[str]:
             f"{scored}: has none of the widths that there are maps for: {', '.join(maps.maps)}"
         )
     if clash := [name for name in added if name in table.schema.names]:
-        raise SpectrumError(f"{scored}: already has a column '{clash[0]}'. Drop or rename it.")
+        raise SpectrumError(f"{scored}: already has a column '{clash[0]}'. Rename or drop it.")
     fields = [_field(name, maps) for name in added]
     sources = [name.replace(CALIBRATED, "") for name in added]
     for name in sources:
-        _check_column(table.schema, name, scored)
+        numbers_named(table.schema, name, scored, SpectrumError, "widths [Angstrom]")
     with ParquetSink(output, pa.schema([*table.schema, *fields])) as sink:
         sink.footer.update(read_footer(scored), width_maps=dict(maps.origin))
         for piece in table.batches(ROWS_AT_ONCE, table.schema.names):
@@ -332,7 +332,9 @@ def _parsed(pairs: Sequence[str]) -> dict[str, tuple[str, float]]:
     for pair in pairs:
         raw, equals, catalog = (part.strip() for part in pair.partition("="))
         if not (raw and equals and catalog):
-            raise SpectrumError(f"pair '{pair}', expected RAW=CATALOG such as ew_halpha=HALPHA_EW")
+            raise SpectrumError(
+                f"pair '{pair}': expected RAW=CATALOG, such as ew_halpha=HALPHA_EW."
+            )
         chosen[raw] = (catalog, 1.0)
     return chosen
 
@@ -346,14 +348,6 @@ def _of_mock(table: ParquetFiles | InMemory, path: Path) -> Mapping[str, tuple[s
             "--pair RAW=CATALOG."
         )
     return found
-
-
-def _check_column(schema: pa.Schema, name: str, path: Path) -> None:
-    if name not in schema.names:
-        raise SpectrumError(f"{path}: no column '{name}'.{did_you_mean(name, schema.names)}")
-    kind = schema.field(name).type
-    if not is_number(kind):
-        raise SpectrumError(f"{path}: column '{name}' holds {kind}, expected widths [Angstrom]")
 
 
 def _widths(rows: pa.Table, name: str, schema: pa.Schema, path: Path) -> np.ndarray:

@@ -92,7 +92,7 @@ def test_guarantee_leaves_it_open_whether_a_source_is_chosen(scored_file):
 
 
 def test_unknown_id_is_named(scored_file):
-    with pytest.raises(CatalogError, match=r"a\.scored\.parquet: no source has the source_id '77'"):
+    with pytest.raises(CatalogError, match=r"a\.scored\.parquet: has no source '77'"):
         explained(scored_file, "77", "rmag < 19")
 
 

@@ -95,7 +95,7 @@ def test_exclusion_by_position_is_a_mask_and_by_id_is_none(tmp_path):
 
 
 def test_faults_are_named(tmp_path):
-    with pytest.raises(CatalogError, match="no column of dec"):
+    with pytest.raises(CatalogError, match="no column of declination"):
         write(tmp_path, TEXT, pa.table({"ra": [1.0]}))
     points = pa.table({"ra": [1.0], "dec": [1.0], "maskbits": ["a"]})
     with pytest.raises(RuleError, match="column 'maskbits' holds no numbers"):

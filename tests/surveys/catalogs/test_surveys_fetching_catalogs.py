@@ -219,7 +219,7 @@ def test_another_question_does_not_go_on_from_the_first(around, web, tmp_path):
         archive = ARCHIVES["ps1"](web, emulator.url)
         with pytest.raises(CatalogError, match="no good answer"):
             fetch_region(archive, Footprint.cone(150.1, 2.2, 0.1), output)
-        with pytest.raises(OutputError, match=r"was begun with region cone 150.1,2.2,0.1, now"):
+        with pytest.raises(OutputError, match=r"was begun with region 'cone 150.1,2.2,0.1'; now"):
             fetch_region(archive, Footprint.cone(150.1, 2.2, 0.3), output)
 
 

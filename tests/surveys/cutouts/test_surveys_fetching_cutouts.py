@@ -138,7 +138,7 @@ def test_another_run_asks_again_for_what_failed(tmp_path):
     faults = Faults(lasting=1.0, lasting_kinds=("gone",))
     with Emulator(every_service(bright(sources), faults), faults) as emulator:
         service = SURVEYS["ps1"](Web(rate=1000), emulator.url)
-        with pytest.raises(CutoutError, match=r"no source has a cutout. The manifest says why"):
+        with pytest.raises(CutoutError, match=r"no source has a cutout. The manifest beside it"):
             fetch_cutouts(service, sources.batches, tmp_path / "store")
         assert set(outcomes(tmp_path / "store").values()) == {"HTTP 404"}
         emulator.faults = Faults()
@@ -188,7 +188,7 @@ def test_other_settings_do_not_mix_with_what_was_fetched(tmp_path):
             PanStarrsImages(web, ("g",), 24, emulator.url), sources.batches, tmp_path / "store"
         )
         with pytest.raises(
-            OutputError, match=r"store\.fetched: was begun with size 24, now it is 25"
+            OutputError, match=r"store\.fetched: was begun with size 24; now it is 25"
         ):
             fetch_cutouts(
                 PanStarrsImages(web, ("g",), 25, emulator.url), sources.batches, tmp_path / "store"

@@ -31,8 +31,8 @@ def test_a_whole_answer_is_an_image_with_a_place():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"<html>busy</html>", "no FITS file but b'<html>"),
-        (b"", "no FITS file but b''"),
+        (b"<html>busy</html>", "no FITS file but '<html>"),
+        (b"", "no FITS file but ''"),
         (whole()[:-2880], "its header tells of 256 bytes of data, but the file has 0"),
         (whole()[:-100], "ended too early"),
         (whole()[:2880], "its header tells of 256 bytes of data, but the file has 0"),

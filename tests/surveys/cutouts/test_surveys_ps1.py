@@ -80,7 +80,7 @@ def test_what_the_survey_lacks_is_an_answer(stars, web, trouble, said):
 @pytest.mark.parametrize(
     ("trouble", "reason"),
     [
-        ("always html", "no file list but b'<html>"),
+        ("always html", "no file list but '<html>"),
         ("always 503", "HTTP 503"),
         ("gone", "HTTP 404"),
     ],

@@ -59,8 +59,8 @@ def test_pixels_of_another_scale_are_refused(stars, web):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"<html>login</html>", "no VOTable but b'<html>login"),
-        (b"not xml at all", "no VOTable but b'not xml"),
+        (b"<html>login</html>", "no VOTable but '<html>login"),
+        (b"not xml at all", "no VOTable but 'not xml"),
         (b"<?xml version='1.0'?><VOTABLE version='1.4'/>", "no list of images"),
     ],
 )

@@ -204,7 +204,7 @@ def test_store_of_another_service_is_not_gone_on_with(plates, web, tmp_path):
         service = sdss(web, emulator)
         fetch_spectra(service, wanted_in(sdss_table(known), service, "t"), output)
         other = sparcl(web, emulator)
-        with pytest.raises(OutputError, match="was begun with release 17, now it is DESI-DR1"):
+        with pytest.raises(OutputError, match="was begun with release '17'; now it is 'DESI-DR1'"):
             fetch_spectra(other, [WantedSpectrum(1, {"targetid": 1})], output)
 
 
@@ -212,7 +212,7 @@ def test_store_of_another_service_is_not_gone_on_with(plates, web, tmp_path):
     ("change", "message"),
     [
         (lambda t: t.drop_columns("mjd"), "t: no column 'mjd', which names a spectrum."),
-        (lambda t: t.set_column(2, "mjd", [[51602, None]]), "t: 1 rows have no 'mjd'."),
+        (lambda t: t.set_column(2, "mjd", [[51602, None]]), "t: no 'mjd' in 1 row."),
         (lambda t: t.set_column(0, "source_id", [[7, 7]]), "t: has the source '7' twice."),
     ],
 )
