@@ -380,8 +380,8 @@ def _check_begins_like_fits(source: Path | bytes, place: Path | str) -> None:
             begin = stream.read(16)
     if not begin.startswith((b"SIMPLE", b"\x1f\x8b")):
         raise CutoutError(
-            f"{place}: does not begin like FITS but with {beginning(begin)}; perhaps the error page of "
-            "a server. Fetch it again or remove it."
+            f"{place}: does not begin like FITS but with {beginning(begin)}; perhaps the error "
+            "page of a server. Fetch it again or remove it."
         )
 
 

@@ -194,7 +194,11 @@ def _open(kind: str, name: str, given: Mapping[str, Any], **common: Any) -> Any:
         try:
             options[key] = TypeAdapter(takes[key].type).validate_python(value)
         except ValidationError as faults:
-            expected = faults.errors()[0]["msg"].removeprefix("Input should be ")
+            fault = faults.errors()[0]
+            said = fault["msg"].removeprefix("Input should be ")
+            expected = {"int_parsing": "a whole number", "float_parsing": "a number"}.get(
+                fault["type"], said
+            )
             raise error(
                 f"survey '{name}': {written(key)} is '{value}'; expected {expected}."
             ) from None

@@ -42,7 +42,7 @@ def test_options_of_an_added_survey_are_those_of_its_opener(hsc):
     message = r"^survey 'hsc': unknown option 'layers'. Did you mean 'layer'\?"
     with pytest.raises(CutoutError, match=message):
         open_cutouts("hsc", web, ("g",), 24, layer="pdr3", layers="x")
-    message = r"^--survey hsc: least-exposures is 'few'; expected a valid integer"
+    message = r"^survey 'hsc': least-exposures is 'few'; expected a whole number"
     with pytest.raises(CutoutError, match=message):
         open_cutouts("hsc", web, ("g",), 24, layer="pdr3", least_exposures="few")
 

@@ -204,7 +204,7 @@ def test_store_of_another_service_is_not_gone_on_with(plates, web, tmp_path):
         service = sdss(web, emulator)
         fetch_spectra(service, wanted_in(sdss_table(known), service, "t"), output)
         other = sparcl(web, emulator)
-        with pytest.raises(OutputError, match="was begun with release '17'; now it is 'DESI-DR1'"):
+        with pytest.raises(OutputError, match="was begun with release 17; now it is 'DESI-DR1'"):
             fetch_spectra(other, [WantedSpectrum(1, {"targetid": 1})], output)
 
 
