@@ -131,7 +131,7 @@ def catalog(
     from targetsel.surveys.registry import open_catalog, open_query
 
     if sum(given is not None for given in (cone, moc, adql)) != 1:
-        raise CatalogError("fetch catalog: expected one of --cone, --moc and --adql, and only one.")
+        raise CatalogError("fetch catalog: expected one of --cone, --moc and --adql.")
     if adql is not None:
         fetched = fetch_query(open_query(survey, Web(rate), url), adql, output)
     else:

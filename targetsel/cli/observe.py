@@ -20,7 +20,7 @@ def observe(
     ] = "desi",
     line: Annotated[
         list[str] | None,
-        typer.Option(help="Emission line, such as ew_halpha; may be repeated. Default: all."),
+        typer.Option(help="Emission line, such as halpha; may be repeated. Default: all."),
     ] = None,
     exposure: Annotated[
         str | None,

@@ -99,8 +99,7 @@ def chosen_lines(names: Iterable[str]) -> tuple[Line, ...]:
     for name in names:
         plain = name.removeprefix("ew_")
         if plain not in LINES:
-            known = [each.proxy for each in LINES.values()]
-            raise SpectrographError(unknown("line", name, known))
+            raise SpectrographError(unknown("line", plain, LINES))
         chosen[plain] = LINES[plain]
     return tuple(chosen.values()) or tuple(LINES.values())
 

@@ -200,7 +200,7 @@ def rehash(folder):
 
 def test_unknown_ensemble_lists_the_shipped_ones(refuses):
     line = refuses(ensemble="mock-ps")
-    assert "(shipped: mock-ps1). Did you mean 'mock-ps1'?" in line
+    assert "no such folder or shipped ensemble. Did you mean 'mock-ps1'?" in line
     assert "has no card.json, so it is not an ensemble" in refuses(ensemble="cutouts")
 
 

@@ -70,7 +70,7 @@ def test_redshift_in_a_column_and_in_words_agree(targetsel, scored):
         (["--size", "1parsec"], "--size is '1parsec', expected a number of arcsec, or a column"),
         (["--size", "99"], "--size is 99 arcsec; expected 0 to 60"),
         (["--size", "-1arcsec"], "--size is -1 arcsec; expected 0 to 60"),
-        (["--size", "radius"], "sky.scored.parquet: no column 'radius'."),
+        (["--size", "radius"], "sky.scored.parquet: no column 'radius' (--size)."),
         (["--size", "1", "--in-fiber"], "--size 1: not used with --in-fiber. Leave one out."),
         (["--in-fiber"], "no column such as fiberflux_r_sdss"),
         (["--size", "1", "--line", "oii"], "sky.scored.parquet: no posterior of 'ew_oii' in"),
@@ -79,7 +79,7 @@ def test_redshift_in_a_column_and_in_words_agree(targetsel, scored):
         (["--size", "1", "--exposure", "long"], "exposure is 'long', expected a number and its"),
         (["--size", "1", "--exposure", "15"], "exposure is '15', expected a number and its unit, "
          "such as 1000s or 15min"),
-        (["--size", "1", "--redshift", "z"], "sky.scored.parquet: no column 'z'. Give the right"),
+        (["--size", "1", "--redshift", "z"], "sky.scored.parquet: no column 'z' (--redshift)."),
         (["--size", "1", "--redshift", "-0.1"], "redshift is -0.1; expected 0 to 10"),
         (["--size", "1", "--redshift-grid", "2"], "redshift grid '2': expected START:END"),
         (["--size", "1", "--magnitude", "x=rmag"], "unknown band 'x'. Known: u_sdss"),

@@ -91,7 +91,7 @@ def test_an_ensemble_is_fine_tuned_with_its_own_decoder_and_input(sky, tmp_path,
         ),
         ("", ("--bands", "g,i"), "its bands are g, r, but this training needs g, i"),
         ("", ("--bin", 3), "binning is 3; expected a divisor of the size"),
-        ("", ("--preset", "wu"), "preset 'wu': expected one of default, wu-peek-2020"),
+        ("", ("--preset", "wu"), "unknown preset 'wu'. Known: default, wu-peek-2020"),
         ("", ("--init", "nowhere"), "nowhere: no such folder or shipped ensemble"),
     ],
 )

@@ -120,7 +120,7 @@ NOT_A_NUMBER = pa.array(np.full(N, np.nan))
             {"ew_halpha": (np.ones(N), "s")},
             "column 'ew_halpha': is in 's'; expected 'Angst",
         ),
-        ({"ew_halpha": pa.array(["strong"] * N)}, "column 'ew_halpha': is of type string; expect"),
+        ({"ew_halpha": pa.array(["strong"] * N)}, "column 'ew_halpha': holds text; expect"),
         ({"latent": pa.array(np.ones(N))}, "column 'latent': holds numbers; expected lists"),
         ({"latent": lists(np.zeros((N, D + 4)))}, "column 'latent': 10 latents, but the ensemble"),
         ({"weight": pa.array(np.full(N, -1.0))}, "column 'weight': expected numbers from 0 up"),

@@ -138,7 +138,7 @@ def test_every_instrument_says_where_its_numbers_come_from_and_what_to_use_inste
         (400.0, 0.0, {}, "the pointing is ra 400, dec 0 deg"),
         (10.0, 91.0, {}, "the pointing is ra 10, dec 91 deg"),
         (10.0, 0.0, {"n_fibers": 0}, "0 fibers; expected 1 to 100,000"),
-        (10.0, 0.0, {"n_fibers": 2_000_000_000}, "2000000000 fibers; expected 1 to 100,000"),
+        (10.0, 0.0, {"n_fibers": 2_000_000_000}, "2,000,000,000 fibers; expected 1 to 100,000"),
         (10.0, 0.0, {"diameter": 0.0}, "a field of 0 deg"),
         (10.0, 0.0, {"patrol": -5.0}, "a reach of -5 arcsec; expected above zero"),
         (10.0, 0.0, {"patrol": float("nan")}, "a reach of nan arcsec"),

@@ -216,7 +216,9 @@ def test_a_killed_write_keeps_the_old_store_and_leaves_nothing_after_the_next(tm
 def test_what_cannot_be_stored_is_an_error(tmp_path, sky):
     cutouts, ra, dec = sky
     path = tmp_path / "s"
-    with pytest.raises(CutoutError, match="repeats 150 sources, the first is '123"):
+    with pytest.raises(
+        CutoutError, match="not written, as 150 sources came again, the first is '123"
+    ):
         write_store(path, [sky, sky], SIGMA)
     with pytest.raises(CutoutError, match="no source has a cutout"):
         write_store(path, [], SIGMA)

@@ -47,7 +47,7 @@ def test_one_error_serves_redshifts_of_a_column():
     [
         ((-0.1,), "redshift is -0.1; expected 0 to 10"),
         ((float("nan"),), "redshift is nan; expected 0 to 10"),
-        ((0.1, -0.02), "redshift error is -0.02, expected 0 to 10"),
+        ((0.1, -0.02), "redshift error is -0.02; expected 0 to 10"),
         ((0.1, "", (0, 1)), "a redshift grid is for a column of densities"),
         (("pz", 0.1, (0, 1)), "a redshift grid is for a column of densities"),
     ],
@@ -99,7 +99,7 @@ def test_densities_on_several_grids_are_refused(pieces, message):
             Redshift("redshfit"),
             "no column 'redshfit' (--redshift). Did you mean 'redshift'?",
         ),
-        (Redshift(error="dz"), "no column 'dz'."),
+        (Redshift(error="dz"), "no column 'dz' (--redshift-error)."),
         (Redshift("pz"), "column 'pz' holds lists of 2 numbers; expected numbers. For"),
         (Redshift(grid=(0, 1)), "column 'redshift' holds numbers; expected lists of numbers"),
         (Redshift("name"), "column 'name' holds text; expected numbers"),

@@ -181,7 +181,7 @@ def test_correlations_of_no_distribution_lose_their_row_alone(tmp_path):
             r"'d4000_quantiles': has a list of 2 numbers; expected 11 in each\. Restore it from",
         ),
         (lambda t: _set(t, "d4000_quantiles", pa.array(["x"] * N)), "holds text; expected"),
-        (lambda t: _set(t, "d4000", pa.array(["x"] * N)), "'d4000': holds text; expected a"),
+        (lambda t: _set(t, "d4000", pa.array(["x"] * N)), "'d4000': holds text; expected numbers"),
         (
             lambda t: _set(t, "d4000_correlation", pa.array([[0.5, 0.1, 0.3, 0.2]] * N)),
             r"'d4000_correlation': no longer says which 4 quantities it is with\. Restore it from",

@@ -203,7 +203,7 @@ def test_parquet_with_a_row_for_each_pixel_holds_one_spectrum(tmp_path):
     ("changes", "message"),
     [
         ({"flux": [FLUX, None, FLUX]}, "flux has shape (0,), but wavelength has shape (500,)"),
-        ({"wavelength": [WAVELENGTH, [], WAVELENGTH]}, "has 0 wavelengths, expected at least 2"),
+        ({"wavelength": [WAVELENGTH, [], WAVELENGTH]}, "has 0 pixels; expected at least 2"),
         (
             {"wavelength": [WAVELENGTH, WAVELENGTH[::-1], WAVELENGTH]},
             "wavelengths do not increase: 9200 is followed by",

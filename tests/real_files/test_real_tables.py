@@ -277,7 +277,7 @@ def test_null_of_true_and_false_is_null_in_fits(tmp_path):
         (
             "a.fits",
             pa.array(["Ω"]),
-            "a.fits, column 'x': has text beyond ASCII, for which FITS",
+            "a.fits, column 'x': holds text beyond ASCII, for which FITS",
         ),
         (
             "a.vot",

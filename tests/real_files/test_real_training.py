@@ -64,7 +64,7 @@ def test_ids_of_latents_and_spectra_are_what_they_were_meant_to_be(ids, meant, t
         (pa.array([1.5, 2.0]), "column 'source_id': ids are floats (double), and 1.5 is no whole"),
         (pa.array([2.0**60, 2.0]), "where floats lose digits of ids"),
         (pa.array([5, 5]), "labels: source '5' has 2 rows, expected one"),
-        (pa.array([[1], [2]]), "column 'source_id': holds lists of numbers"),
+        (pa.array([[1], [2]]), "column 'source_id': holds lists of whole numbers"),
     ],
 )
 def test_ids_that_are_lost_or_repeated_are_refused(ids, message, tmp_path):
