@@ -70,8 +70,8 @@ class Redshift:
             kind = option_column(schema, self.value, "--redshift").type
             if self.grid is not None and not (is_list(kind) and is_number(kind.value_type)):
                 raise SpectrographError(
-                    f"column '{self.value}' holds {held(kind)}; expected lists of numbers, of equal "
-                    "length."
+                    f"column '{self.value}' holds {held(kind)}; expected lists of numbers, of "
+                    "equal length."
                 )
             if self.grid is None and is_list(kind):
                 raise SpectrographError(
