@@ -158,7 +158,7 @@ def test_one_id_for_many_spectra_is_refused(tmp_path):
         ({"z": [0.1] * 499 + [0.2]}, ": 'z' is 0.1 and 0.2, but all rows must be of one spectrum"),
         ({"flux": ["abc"] * 500}, ", row 1: 'flux' is 'abc', expected a number"),
         ({"flux": ["1_0"] * 500}, ", row 1: 'flux' is '1_0', expected a number"),
-        ({"flux": ["1,5"] * 500}, ", row 1: has 5 values, but there are 4 columns"),
+        ({"flux": ["1,5"] * 500}, ", row 1: has 5 values; expected 4, one for each column"),
         ({"ids": [""] * 500}, ": 'source_id' is missing. Give it an id."),
     ],
 )
