@@ -73,11 +73,14 @@ class Cutouts:
     def status(self) -> np.ndarray:
         """ "ok", or the reason why a cutout is not used; object array of str, shape (N,).
 
-        A band is lost if every pixel is NaN, or exactly zero as some surveys mark missing data.
+        A band is lost if every pixel is NaN, or all have one value, as some surveys mark missing
+        data by 0 or -999.
         "mostly NaN pixels" stands for more than half of them, over all bands.
         """
-        empty = np.isnan(self.flux) | (self.flux == 0)
-        lost = empty.all(axis=(2, 3))
+        missing = np.isnan(self.flux)
+        low = np.where(missing, np.inf, self.flux).min(axis=(2, 3))
+        high = np.where(missing, -np.inf, self.flux).max(axis=(2, 3))
+        lost = high <= low
         some_zero = (self.flux == 0).any(axis=(1, 2, 3))
         status = np.full(len(self), "ok", dtype=object)
         status[self.masked_fraction > 0.5] = "mostly NaN pixels"

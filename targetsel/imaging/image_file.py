@@ -46,6 +46,8 @@ REFERENCE_KEYS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")
 SCALE_KEY = re.compile(r"CDELT\d|(CD|PC)\d_\d|PC00\d00\d")
 FILTER_KEYS = ("FILTER", "FPA.FILTERID")
 PLAUSIBLE_ZEROPOINT = 90.0  # [mag] beyond it, as -99 and 999, a number stands for none
+# Pixels of floating-point images that stand for no data.
+CODES, LARGEST_COUNT = (-999.0, -9999.0, -99999.0), 1e20
 LABELS = ("EXTNAME", "IMTYPE", "IMAGETYP", "IMGTYPE", "EXTTYPE", "HDUCLAS2")
 
 
@@ -477,10 +479,12 @@ def _per_count(zeropoint: float) -> float:
 
 
 def _nanomaggies(counts: np.ndarray, worth: float) -> np.ndarray:
-    """Counts as fluxes; NaN where they are infinite, or beyond single precision."""
+    """Counts as fluxes; NaN where they are infinite, codes, or beyond single precision."""
     with np.errstate(over="ignore", invalid="ignore"):
         flux = (counts.astype(np.float64) * worth).astype(np.float32)
     flux[np.isinf(flux)] = np.nan
+    if counts.dtype.kind == "f":
+        flux[np.isin(counts, CODES) | (np.abs(counts) >= LARGEST_COUNT)] = np.nan
     return flux
 
 

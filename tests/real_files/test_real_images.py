@@ -9,6 +9,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from targetsel.errors import CutoutError
+from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.folder import Folder
 from targetsel.imaging.packing import pack
 from targetsel.sky.catalog import Catalog
@@ -209,7 +210,7 @@ def test_file_with_an_image_of_each_band_is_refused_and_not_read_in_part(by, tmp
 
 @pytest.mark.parametrize("name", ["7.FITS", "7.fit", "7.Fits"])
 def test_ending_of_a_file_may_be_written_otherwise(name, tmp_path):
-    write(tmp_path / name, sky())
+    write(tmp_path / name, sky(), np.eye(8, dtype=np.float32))
     assert read(tmp_path).status.tolist() == ["ok"]
 
 
@@ -221,6 +222,23 @@ def test_blank_pixels_of_scaled_integers_have_no_data(tmp_path):
     flux = read(tmp_path).flux[0, 0]
     assert np.argwhere(np.isnan(flux)).tolist() == [[7, 7]]
     assert flux[0, :3].tolist() == [1.0, 1.5, 2.0]
+
+
+@pytest.mark.parametrize("code", [-999, -9999, 1e20, -1e30, np.inf])
+def test_codes_among_pixels_have_no_data(code, tmp_path):
+    image = np.arange(64, dtype=np.float32).reshape(8, 8)
+    image[7, 7] = code
+    write(tmp_path / "7.fits", sky(), image)
+    assert np.argwhere(np.isnan(read(tmp_path).flux[0, 0])).tolist() == [[7, 7]]
+
+
+@pytest.mark.parametrize("value", [0.0, -99.0, 1.5, np.nan])
+def test_band_of_one_value_is_lost(value):
+    flux = np.random.default_rng(1).normal(size=(2, 2, 8, 8)).astype(np.float32)
+    flux[0, 1] = value
+    flux[0, 1, 0, 0] = np.nan
+    cutouts = Cutouts(np.array([1, 2]), flux, ("g", "r"), SCALE, np.ones(2, dtype=bool))
+    assert cutouts.status.tolist() == ["lost band: r", "ok"]
 
 
 def test_image_without_pixels_is_refused(tmp_path):
