@@ -78,7 +78,8 @@ class SteadyStream:
 def steady_streams() -> Iterator[None]:
     """Make standard output and error steady within the block; see `SteadyStream`."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (SteadyStream(each) for each in before)
+    # A stream that was closed before the command began is None.
+    sys.stdout, sys.stderr = (SteadyStream(each or io.StringIO()) for each in before)
     try:
         yield
     finally:

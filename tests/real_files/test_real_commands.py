@@ -181,6 +181,13 @@ def test_a_dash_is_no_name_of_a_result(targetsel, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_streams_that_were_closed_before_are_no_error(closed):
+    command = f"{sys.executable} -m targetsel rules lint agn {closed}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # --- ends -------------------------------------------------------------------------------------
 
 
