@@ -146,9 +146,11 @@ class Folder:
         image = read_image(file, self.zeropoint, len(self.bands), given)
         expected = image.bands or self.bands if band == WHOLE else (band,)
         if len(image.flux) != len(expected):
+            hint = " by its name" if band else "; its name tells no known band"
             raise CutoutError(
-                f"{file}: has {len(image.flux)} planes, expected {len(expected)} "
-                f"({', '.join(expected)}){'' if band == WHOLE else ' by its name'}."
+                f"{file}: has {len(image.flux)} plane(s), expected {len(expected)} "
+                f"({', '.join(expected)}){hint}. Move other files away, or name images so: "
+                f"{NAMES_UNDERSTOOD}."
             )
         if image.bands and image.bands != expected:
             raise CutoutError(

@@ -74,6 +74,14 @@ def test_one_file_per_band_makes_one_cutout(tmp_path, pattern):
     np.testing.assert_array_equal(one(folder), cube())
 
 
+def test_image_of_an_unknown_band_beside_others_is_told_as_such(tmp_path):
+    for plane, band in zip(cube(), (*BANDS[:2], "J"), strict=True):
+        write(tmp_path / f"7.{band}.fits", plane)
+    message = r"7\.J\.fits: has 1 plane\(s\), expected 2 \(.*\); its name tells no known band"
+    with pytest.raises(CutoutError, match=message):
+        one(Folder.open(tmp_path), "7.J")
+
+
 def test_a_missing_band_is_lost_and_a_missing_source_has_no_cutout(tmp_path):
     for name in ("7_g", "7_r", "8_g"):
         write(tmp_path / f"{name}.fits", cube()[0])
