@@ -192,11 +192,17 @@ def _vectors(path: Path) -> np.ndarray:
     positions = PositionColumns(path, table.schema)
     vectors = [np.empty((0, 3))]
     for piece in table.batches(ROWS_AT_A_TIME, list(positions.names.values())):
-        ra, dec = positions.degrees(piece)
-        usable = np.isfinite(ra)
-        vectors.append(unit_vectors(ra[usable], dec[usable]))
+        vectors.append(unit_vectors(*positions.degrees(piece)))
     positions.finish()
-    return np.concatenate(vectors)
+    found = np.concatenate(vectors)
+    missing = np.flatnonzero(np.isnan(found[:, 0]))
+    if len(missing):
+        raise CatalogError(
+            f"{path}: no position ('{positions.names['ra']}' or '{positions.names['dec']}' is "
+            f"null, NaN or infinite) in {len(missing):,} of {len(found):,} rows, the first is row "
+            f"{missing[0]} (counted from 0). Remove these rows, or complete them."
+        )
+    return found
 
 
 def _pixels(path: Path, nside: int) -> np.ndarray:

@@ -72,6 +72,11 @@ def test_positions_in_hours_are_converted(left_with):
             {"raj2000": [2.0], "ramean": [1.0], "dec": [3.0]},
             "several columns may be the right ascension",
         ),
+        (
+            {"ra": [1.0, None], "dec": [3.0, 4.0]},
+            "no position .* in 1 of 2 rows, the first is row 1",
+        ),
+        ({"ra": [1.0, 2.0], "dec": [float("nan"), None]}, "in 2 of 2 rows, the first is row 0"),
     ],
 )
 def test_positions_that_cannot_be_meant_are_refused(left_with, columns, said):
