@@ -11,6 +11,7 @@ import contextlib
 import csv
 import io
 import re
+import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, not an installed one
 
 from targetsel.tables.ids import keys_of
 

@@ -40,7 +40,7 @@ def damaged_value(value: Any, rng: Random) -> Any:
         changed[key], changed[other] = changed[other], changed[key]
     elif what < 0.40:
         changed[key] = [changed[key]]
-    elif what < 0.42:
+    elif what < 0.42 and not isinstance(changed[key], dict | list):
         changed[key] = [changed[key]] * 5000
     else:
         changed[key] = damaged_value(changed[key], rng)

@@ -314,6 +314,8 @@ def _column(path: Path, table: str, rows: Mapping[str, np.ndarray], name: str) -
         raise HandoffError(f"{path}: the table {table} lacks {name}.")
     if rows[name].ndim != 1:
         raise HandoffError(f"{path}: {name} in the table {table} has several values in a row.")
+    if rows[name].dtype.kind == "c":
+        raise HandoffError(f"{path}: {name} in the table {table} holds complex numbers.")
     return rows[name]
 
 

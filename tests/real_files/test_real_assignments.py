@@ -144,6 +144,7 @@ def test_whole_numbers_are_ids_in_whatever_type(values, tmp_path):
         (np.array([2.0**60, 102.0]), "where floats lose digits of ids"),
         (np.array(["NGC 1", "102"]), "objId in the table DESIGN is no column of whole numbers"),
         (np.ones((2, 2), dtype=int), "objId in the table DESIGN has several values in a row"),
+        (np.array([101j, 102]), "objId in the table DESIGN holds complex numbers"),
     ],
 )
 def test_what_cannot_be_an_id_is_refused_in_one_line(values, message, tmp_path):
