@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from targetsel.cli.terminal import print_table, say
@@ -118,37 +117,28 @@ def fit_novelty(
         typer.Option(help="Cutout store of CATALOG. Default: the folder cutouts/ beside it."),
     ] = None,
     group_col: Annotated[
-        str, typer.Option(help="Column of the groups that split the training set.")
-    ] = "group_id",
+        str | None,
+        typer.Option(
+            help="Column of the groups that split the training set. Default: group_id, or else "
+            "every source is its own group."
+        ),
+    ] = None,
 ) -> None:
     """Refit an ensemble's measure of novelty on sources held out of its training.
 
     A calibration of the ensemble becomes invalid: calibrate again afterwards.
     """
     from targetsel.imaging.store import CutoutStore
-    from targetsel.scoring.ensemble import Ensemble, find_ensemble, fit_reference
-    from targetsel.sky.catalog import CatalogFile
+    from targetsel.scoring.ensemble import Ensemble, find_ensemble
     from targetsel.tables.files import change_in_place
-    from targetsel.tables.formats import open_table
-    from targetsel.training.examples import held_out, thinned
+    from targetsel.training.ensemble_training import refit_novelty
 
     read = Ensemble.read(ensemble, calibrated=False)
-    file = CatalogFile.open(catalog)
-    column = file.columns["source_id"]
-    names = [column, group_col] if group_col in file.schema.names else [column, column]
-    names += ["weight"] if "weight" in file.schema.names else []
-    pieces = list(open_table(catalog).batches(65_536, list(dict.fromkeys(names))))
-    ids, groups, *weight = (
-        np.concatenate([piece[name].to_numpy() for piece in pieces]) for name in names
-    )
     store = CutoutStore.open(cutouts or catalog.parent / "cutouts")
-    chosen = held_out(read.card, store, ids, groups)
-    for each in weight:
-        chosen = thinned(chosen, each[np.isin(ids, chosen)])
-    read.novelty = fit_reference(read, store, chosen)
+    n = refit_novelty(read, store, catalog, group_col)
     change_in_place(find_ensemble(ensemble))
     read.write(ensemble, half=read.card.get("half_precision", {}).get("weights", False))
-    say(f"novelty and support fitted to {counted(len(chosen), 'held-out source')} in {ensemble}")
+    say(f"novelty and support fitted to {counted(n, 'held-out source')} in {ensemble}")
 
 
 @app.command("export-onnx")

@@ -22,13 +22,15 @@ from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.novelty.novelty import NoveltyReference
 from targetsel.scoring.ensemble import FEWEST_HELD_OUT, Ensemble, fit_reference
+from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
 from targetsel.tables.files import written_beside
+from targetsel.tables.ids import matched
 from targetsel.tables.parquet import write_table
 from targetsel.tables.reading import reading
 from targetsel.training.card import describe, latent_rmse, validated
-from targetsel.training.examples import Examples, PreparedCutouts, Split, thinned
-from targetsel.training.labels import Labels
+from targetsel.training.examples import Examples, PreparedCutouts, Split, held_out, thinned
+from targetsel.training.labels import Labels, groups_of, weights_of
 from targetsel.training.members import Member, MemberProgress, TrainedMember, train_members
 from targetsel.training.optimisation import check_unfinished, unfinished
 from targetsel.training.plan import TrainingPlan, differences
@@ -305,3 +307,38 @@ def _check_same(path: Path, identity: dict[str, Any]) -> None:
             f"{path.parent}: holds a training of something else: {entries}. Give the same as "
             "before to resume it, choose another folder, or delete this one to begin anew."
         )
+
+
+def refit_novelty(
+    ensemble: Ensemble, store: CutoutStore, path: Path, group: str | None = None
+) -> int:
+    """Refit an ensemble's measure of novelty on the test sources of its training.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        Its `novelty` is replaced.
+    store : CutoutStore
+    path : Path
+        Cutouts and catalog of its training.
+    group : str, optional
+        Column of the groups that split the training; default as for `Labels.with_catalog`.
+
+    Returns
+    -------
+    int
+        Number of sources that it was fitted to.
+
+    Raises
+    ------
+    CatalogError, EnsembleError
+        If the catalog lacks the column, or is not that of the training.
+    """
+    catalog = Catalog.read(path)
+    groups, weight = groups_of(catalog.table, group, path), weights_of(catalog.table, path)
+    ids = catalog.source_id
+    chosen = held_out(ensemble.card, store, ids, ids if groups is None else groups)
+    if weight is not None:
+        chosen = thinned(chosen, weight[matched(chosen, ids)])
+    ensemble.novelty = fit_reference(ensemble, store, chosen)
+    return len(chosen)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import CatalogError, SpectrumError, counted, did_you_mean
+from targetsel.errors import CatalogError, SpectrumError, close_or_known, counted, did_you_mean
 from targetsel.imaging.store import CutoutStore
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
@@ -20,7 +20,15 @@ from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import measure
 from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import MeasuredSpectra, Spectra
-from targetsel.tables.columns import ID, Column, FileKind, matrix, numbers_named
+from targetsel.tables.columns import (
+    ID,
+    Column,
+    FileKind,
+    floats,
+    is_number,
+    matrix,
+    numbers_named,
+)
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import exact_ids, joined, matched
 from targetsel.tables.numpy_files import names_in_npz, read_npz
@@ -210,7 +218,9 @@ class Labels:
             arrays["position"] = self.position[0][rows], self.position[1][rows]
         return replace(self, **arrays)
 
-    def with_catalog(self, catalog: Catalog, group: str | None = None) -> Labels:
+    def with_catalog(
+        self, catalog: Catalog, group: str | None = None, place: Path | str = "the catalog"
+    ) -> Labels:
         """The same labels with groups, weights and further columns of a catalog.
 
         Parameters
@@ -219,27 +229,22 @@ class Labels:
             Column of the groups. Default: `group_id` if it exists, or a group for each source.
             The column `weight`, if it exists, has the weights. Sources that are not in the
             catalog, or have no weight, are left out.
+        place : Path or str
+            Name of the catalog, for errors.
 
         Raises
         ------
         CatalogError
             If the catalog lacks the column `group`, or the weights are invalid.
         """
-        rows = joined(self.source_id, catalog.source_id, "labels", "the catalog")
+        rows = joined(self.source_id, catalog.source_id, "labels", place)
         ours = self.take(np.flatnonzero(rows >= 0))
         sources = catalog.take(rows[rows >= 0])
         table, names = sources.table, sources.table.column_names
-        if group is None and GROUP_COLUMN in names:
-            group = GROUP_COLUMN
-        groups = ours.source_id if group is None else _groups(table, group)
-        weight = ours.weight
-        if "weight" in names:
-            numbers_named(table.schema, "weight", "catalog")
-            weight = np.asarray(table["weight"].to_numpy(), dtype=np.float64)
-            if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.any():
-                raise CatalogError(
-                    "catalog, column 'weight': expected numbers from 0 up, some above 0."
-                )
+        groups = groups_of(table, group, place)
+        groups = ours.source_id if groups is None else groups
+        weight = weights_of(table, place)
+        weight = ours.weight if weight is None else weight
         about = {
             name: np.asarray(table[name].to_numpy(), dtype=np.float64)
             for name in names
@@ -428,15 +433,53 @@ def _vectors(column: pa.ChunkedArray | pa.Array, place: str, length: int) -> np.
     return values
 
 
-def _groups(table: pa.Table, name: str) -> np.ndarray:
+# ---------------------------------------------------------------------- columns of a catalog
+
+
+def groups_of(
+    table: pa.Table, name: str | None = None, place: Path | str = "the catalog"
+) -> np.ndarray | None:
+    """The group of each of a catalog's sources, shape (N,); None if it has no groups.
+
+    Parameters
+    ----------
+    table : pa.Table
+    name : str, optional
+        Column of the groups, which must be there. Default: `GROUP_COLUMN` if it is.
+    place : Path or str
+        Name of the catalog, for errors.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such column, it can hold no groups, or a source has none.
+    """
+    if name is None and GROUP_COLUMN not in table.column_names:
+        return None
+    name = name or GROUP_COLUMN
     if name not in table.column_names:
-        names = table.column_names
         raise CatalogError(
-            f"catalog: no column '{name}' to group by; there are {', '.join(names)}."
-            f"{did_you_mean(name, names)}"
+            f"{place}: no column '{name}' to group by.{close_or_known(name, table.column_names)}"
         )
-    column = exact_ids(table[name], name, "catalog")
+    column = exact_ids(table[name], name, place)
     if column.null_count:
         n = counted(column.null_count, "source")
-        raise CatalogError(f"catalog, column '{name}': no group for {n}. Give every source one.")
+        raise CatalogError(f"{place}, column '{name}': no group for {n}. Give every source one.")
     return column.to_numpy(zero_copy_only=False)
+
+
+def weights_of(table: pa.Table, place: Path | str = "the catalog") -> np.ndarray | None:
+    """Number of sources that each of a catalog stands for, shape (N,); None without `weight`.
+
+    Raises
+    ------
+    CatalogError
+        If they are not numbers from 0 up, or none is above 0.
+    """
+    if "weight" not in table.column_names:
+        return None
+    numbers_named(table.schema, "weight", place)
+    weight = floats(table["weight"])
+    if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.any():
+        raise CatalogError(f"{place}, column 'weight': expected numbers from 0 up, some above 0.")
+    return weight

@@ -379,7 +379,7 @@ class TrainingInputs:
         labels = _labels(files, decoder, place, seed)
         if files.catalog is not None:
             simulated = labels.simulated or is_simulated(files.catalog)
-            labels = labels.with_catalog(Catalog.read(files.catalog), files.group)
+            labels = labels.with_catalog(Catalog.read(files.catalog), files.group, files.catalog)
             labels = replace(labels, simulated=simulated)
         return cls(store, labels, plan, decoder)
 

@@ -140,6 +140,10 @@ def test_novelty_fitted_anew_is_that_of_the_training(sky, tmp_path, targetsel):
     assert said.out == f"novelty and support fitted to {n} held-out sources in {tmp_path / 'toy'}\n"
     again = Ensemble.read(tmp_path / "toy").novelty.distances  # of weights in half precision
     assert again == pytest.approx(distances, rel=0.02)
+    mistyped = ("ensemble", "fit-novelty", tmp_path / "toy", "--catalog", catalog)
+    said = targetsel(*mistyped, "--group-col", "group_di")
+    assert said.status == 2
+    assert said.err == f"{catalog}: no column 'group_di' to group by. Did you mean 'group_id'?\n"
     few = pq.read_table(catalog).slice(0, 100)
     pq.write_table(few, tmp_path / "few.parquet")
     said = targetsel(
