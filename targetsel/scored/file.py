@@ -19,24 +19,33 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from targetsel.errors import CatalogError, EnsembleError
+from targetsel.errors import CatalogError, EnsembleError, did_you_mean
 from targetsel.scored.columns import (
+    STATUS,
     column_names,
     has_whole_posteriors,
     scored_columns,
     scored_kind,
 )
-from targetsel.sky.catalog import USUAL_NAMES
+from targetsel.sky.catalog import HEALPIX, USUAL_NAMES
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
-from targetsel.tables.columns import Column, list_column, matrix
+from targetsel.tables.columns import (
+    Column,
+    floats,
+    list_column,
+    matrix,
+    serves_as_truth,
+    true_or_false,
+)
 from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.parquet import FOOTER_KEY, footer_in
 from targetsel.tables.reading import ParquetReader
-from targetsel.tables.types import is_list
+from targetsel.tables.types import is_list, is_text
 
 ROWS_PER_READ = 65_536
 RESTORE = "Restore it from the original with 'targetsel restore', or score the catalog again."
+CATALOG_ROLES = ("source_id", "ra", "dec")
 # Lists whose sizes depend on the ensemble.
 OF_ENSEMBLE = ("latent_mean", "latent_cov", "member_mean", "member_cov")
 
@@ -85,10 +94,7 @@ class ScoredFile:
         self.names = column_names(self.schema)
         for name in columns:
             if name not in self.schema.names:
-                raise CatalogError(
-                    f"{path}: no column '{name}', so it is not a scored catalog of this version. "
-                    "Score the catalog again."
-                )
+                raise self._lacking(name)
         if "member_cov" in columns:
             self.check_deviations()
 
@@ -131,6 +137,11 @@ class ScoredFile:
             Names both ensembles.
         """
         found = self.footer.get("ensemble")
+        if not found:
+            raise EnsembleError(
+                f"{self.path}: no longer says which ensemble scored it, since another program "
+                f"wrote the file. {RESTORE}"
+            )
         scored_by = found if isinstance(found, dict) else {}
         if scored_by.get("sha256") != sha256:
             raise EnsembleError(
@@ -159,12 +170,12 @@ class ScoredFile:
         names = self.schema.names if columns is None else list(columns)
         # A reader of many row groups would keep all of their buffers in memory.
         for span in self.spans(range(len(self.group_sizes)) if groups is None else groups):
-            for batch in self._file.batches(rows, names, span):
-                yield self._meant(pa.Table.from_batches([batch]))
+            for batch in self._file.batches(rows, self._stored(names), span):
+                yield self._meant(pa.Table.from_batches([batch]), names)
 
     def column(self, name: str, groups: Sequence[int]) -> pa.Array:
         """One column of some row groups, in one piece."""
-        column = self._meant(self._file.read([name], groups)).column(0)
+        column = self._meant(self._file.read(self._stored([name]), groups), [name]).column(0)
         return pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
 
     def row_of(self, source_id: str) -> pa.Table:
@@ -189,7 +200,7 @@ class ScoredFile:
         group = 0
         while row >= self.group_sizes[group]:
             row, group = row - self.group_sizes[group], group + 1
-        return self._meant(self._file.read(row_groups=[group]).slice(row, 1))
+        return self._meant(self._file.read(row_groups=[group]).slice(row, 1), self.schema.names)
 
     def layout(self, names: Sequence[str]) -> pa.Schema:
         """The schema of some of the columns, with the file metadata."""
@@ -240,6 +251,13 @@ class ScoredFile:
         if place >= 0:
             ids = schema.field(place)
             schema = schema.set(place, ids.with_type(exact_id_type(ids, self.path)))
+        for role in CATALOG_ROLES:
+            if names[role] not in schema.names:
+                raise self._lacking(names[role], schema)
+        if HEALPIX.name not in schema.names:
+            if not self._is_scored(schema):
+                raise self._lacking(HEALPIX.name, schema)
+            schema = schema.append(HEALPIX)
         declared = {each.name: each for each in scored_columns(1, 1)}
         for place, field in enumerate(schema):
             schema = schema.set(place, self._restored_field(field, schema, declared))
@@ -271,6 +289,10 @@ class ScoredFile:
                 size = own.type.list_size
             if not pa.types.is_fixed_size_list(field.type):
                 field = field.with_type(pa.list_(field.type.value_type, size))
+        elif is_text(field.type):  # dictionaries and views have fewer functions
+            field = field.with_type(pa.string())
+        if own and pa.types.is_boolean(own.type) and serves_as_truth(field.type):
+            field = field.with_type(own.type)
         base = field.name.removesuffix(QUANTILES)
         if base != field.name and base in schema.names and b"normal_scores" not in found:  # noqa: SIM102
             if self._width(field) == len(NORMAL_SCORES):  # also of what other commands add
@@ -321,12 +343,31 @@ class ScoredFile:
                     return len(known[0])
         return 0
 
-    def _meant(self, table: pa.Table) -> pa.Table:
+    def _stored(self, names: Sequence[str]) -> list[str]:
+        """The columns of the file that these are read from."""
+        if HEALPIX.name in names and HEALPIX.name not in self._file.schema.names:
+            position = [self.names["ra"], self.names["dec"]]
+            return [*dict.fromkeys([*(n for n in names if n != HEALPIX.name), *position])]
+        return list(names)
+
+    def _with_healpix(self, table: pa.Table) -> pa.Table:
+        """The table with the pixels of its positions, which the file has lost."""
+        from targetsel.sky.positions import healpix_of
+
+        position = [floats(table[self.names[role]]) for role in ("ra", "dec")]
+        for values, role in zip(position, ("ra", "dec"), strict=True):
+            self._check_known(pa.array(values), self.names[role])
+        return table.append_column(HEALPIX, pa.array(healpix_of(*position)))
+
+    def _meant(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
         """Columns as they stand in the file, in the types of the schema, in one piece.
 
         Quantiles that are not finite and in order, and correlations that are none, are null.
         """
         arrays = []
+        if not {*names} <= {*table.column_names}:
+            table = self._with_healpix(table)
+        table = table.select(names)
         for name, column in zip(table.column_names, table.columns, strict=True):
             kind, array = self.schema.field(name).type, column.combine_chunks()
             if isinstance(array, pa.ChunkedArray):  # what combine_chunks leaves of no chunks at all
@@ -337,8 +378,31 @@ class ScoredFile:
                 self._check_known(array, name)
             if name.endswith((QUANTILES, CORRELATION, *OF_ENSEMBLE)) and is_list(kind):
                 array = self._lists(array, name)
+            if pa.types.is_boolean(kind):
+                array = true_or_false(array, name, self.path)
             arrays.append(array if array.type == kind else array.cast(kind))
         return pa.table(arrays, schema=self.layout(table.column_names))
+
+    @staticmethod
+    def _is_scored(schema: pa.Schema) -> bool:
+        """Whether a schema has a predicted column."""
+        return any(
+            each.name in schema.names for each in scored_columns(1, 1) if each.name != STATUS
+        )
+
+    def _lacking(self, name: str, schema: pa.Schema | None = None) -> CatalogError:
+        """The error where a column is missing that every scored file has."""
+        schema = self.schema if schema is None else schema
+        if not self._is_scored(schema):
+            hint = did_you_mean(name, schema.names)
+            return CatalogError(
+                f"{self.path}: no column '{name}', so it is not a scored catalog.{hint} Make one "
+                "with targetsel score."
+            )
+        return CatalogError(
+            f"{self.path}: no column '{name}', which score writes; a program that wrote the file "
+            "since may have left it out. Name a file that has it, or score the catalog again."
+        )
 
     def _check_known(self, array: pa.Array, name: str) -> None:
         """Refuse ids and positions that some sources lack."""

@@ -35,8 +35,7 @@ def restore(rewritten: Path, original: Path, output: Path) -> int:
     """
     check_output(output, (rewritten, original))
     with ScoredFile(original) as first, ScoredFile(rewritten) as file:
-        ids = first.names["source_id"]
-        known = IdIndex(np.concatenate([each[ids].to_numpy() for each in first.tables([ids])]))
+        known = IdIndex(_ids_once(first))
         theirs = {first.names[role]: name for role, name in file.names.items()}
         there = {theirs.get(name, name): name for name in first.schema.names}
         fields = [
@@ -44,17 +43,11 @@ def restore(rewritten: Path, original: Path, output: Path) -> int:
             for name in file.schema.names
         ]
         schema = pa.schema(fields)
-        rows = [
-            known.rows(table[file.names["source_id"]].to_numpy())
-            for table in file.tables([file.names["source_id"]])
-        ]
-        places = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
-        if (places < 0).any() or len(np.unique(places)) < len(places):
-            wrong = int((places < 0).sum())
+        places = known.rows(_ids_once(file))
+        if wrong := int((places < 0).sum()):
             raise CatalogError(
-                f"{rewritten}: {wrong:,} of its {len(places):,} sources are not in {original}"
-                f"{'' if wrong else ', but some are repeated'}. Name the file that it was made "
-                "from."
+                f"{rewritten}: {wrong:,} of its {len(places):,} sources are not in {original}. "
+                "Name the file that it was made from."
             )
         for name in file.schema.names:
             if name in there and len(places):
@@ -64,6 +57,20 @@ def restore(rewritten: Path, original: Path, output: Path) -> int:
             for table in file.tables():
                 sink.write(table.rename_columns(schema.names).cast(schema))
     return len(places)
+
+
+def _ids_once(file: ScoredFile) -> np.ndarray:
+    """The ids of a file, none of which may be there twice, shape (N,)."""
+    name = file.names["source_id"]
+    pieces = [table[name].to_numpy() for table in file.tables([name])]
+    ids = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
+    distinct, counts = np.unique(ids.astype(str), return_counts=True)
+    if (counts > 1).any():
+        raise CatalogError(
+            f"{file.path}, column '{name}': {int((counts > 1).sum()):,} sources are there more "
+            f"than once, such as {distinct[counts > 1][0]}. Remove the repeated rows."
+        )
+    return ids
 
 
 def _check_same(

@@ -237,6 +237,45 @@ def floats(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
+def serves_as_truth(kind: pa.DataType) -> bool:
+    """Whether values of this type may stand for true and false; see `true_or_false`."""
+    return pa.types.is_boolean(kind) or is_text(kind) or is_number(kind)
+
+
+def true_or_false(
+    column: pa.Array,
+    name: str,
+    place: Path | str,
+    error: type[TargetselError] = CatalogError,
+) -> pa.Array:
+    """A column as true and false, nulls kept.
+
+    Programs without nulls among true and false write them as 1, 0 and NaN, or as words.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, if a value is something else.
+    """
+    import pyarrow.compute as pc
+
+    if pa.types.is_boolean(column.type):
+        return column
+    if is_text(column.type):
+        values = pc.utf8_lower(pc.utf8_trim_whitespace(column.cast(pa.string())))
+        known: dict[object, bool | None] = {"true": True, "false": False, "t": True, "f": False}
+        known |= {"1": True, "0": False, "": None, "nan": None, "none": None}
+    else:
+        values = column.cast(pa.float64(), safe=False)
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+        known = {1.0: True, 0.0: False}
+    found = values.to_pylist()
+    wrong = next((each for each in found if each is not None and each not in known), None)
+    if wrong is not None:
+        raise error(f"{place}, column '{name}': has {wrong!r}; expected true or false.")
+    return pa.array([known.get(each) for each in found], pa.bool_())
+
+
 def matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     """A column of lists of K numbers as float64, shape (N, K); NaN where a list or number is null.
 

@@ -25,7 +25,6 @@ from targetsel.tables.columns import (
     Column,
     FileKind,
     floats,
-    is_number,
     matrix,
     numbers_named,
 )
