@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from targetsel.cli.terminal import say_joined
 from targetsel.errors import CatalogError
 
 SCORED = ".scored.parquet"
@@ -91,6 +92,14 @@ ThreadsOption = Annotated[
 RaOption = Annotated[str | None, typer.Option("--ra-col", help="Column of right ascension.")]
 DecOption = Annotated[str | None, typer.Option("--dec-col", help="Column of declination.")]
 IdOption = Annotated[str | None, typer.Option("--id-col", help="Column of source ids.")]
+
+
+def say_known(known: tuple[Path, Path] | None) -> None:
+    """Say how many sources the two files of a calibration share."""
+    if known is not None:
+        from targetsel.scored.known_sources import count_known
+
+        say_joined(*count_known(*known))
 
 
 def both(calibration: Path | None, truth: Path | None) -> tuple[Path, Path] | None:

@@ -15,8 +15,7 @@ from targetsel.cli.options import (
     SourceIdOption,
     TruthFileOption,
 )
-from targetsel.cli.terminal import say
-from targetsel.errors import counted
+from targetsel.cli.terminal import say, say_joined
 
 
 def evaluate(
@@ -47,6 +46,7 @@ def evaluate(
         say(done, err=True)
 
     found = write_evaluation(scored, truth, output, rules or (), claim, tell)
+    say_joined(found.about["n"], found.about["left_out"])
     say(f"{len(found.figures):,} figures of merit written to {output / TABLE}")
     say(f"page written to {output / PAGE}")
 
@@ -67,8 +67,9 @@ def compare(
     from targetsel.tables.files import check_table_output
 
     check_table_output(output, (scored, spectra), parquet=True)
-    n = compare_with(scored, spectra, Ensemble.read(ensemble, calibrated=False), output, seed)
-    say(f"{counted(n, 'source')} compared with known spectra in {output}")
+    found = compare_with(scored, spectra, Ensemble.read(ensemble, calibrated=False), output, seed)
+    say_joined(found.n, found.left_out)
+    say(f"compared in {output}")
 
 
 def show(

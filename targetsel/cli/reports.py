@@ -16,6 +16,7 @@ from targetsel.cli.options import (
     TruthOption,
     both,
     only_scored_file,
+    say_known,
 )
 from targetsel.cli.terminal import number, print_table, say
 from targetsel.errors import CatalogError, RuleError
@@ -57,6 +58,8 @@ def forecast(
             for each in found
         ],
     )
+    if found:
+        say_known(known)
     if not found:
         say(f"No class of {rules} has a condition with P(), so there is nothing to forecast.")
     elif known is None:
@@ -95,6 +98,7 @@ def diff(
     else:
         catalog, known = scored or only_scored_file(), both(calibration, truth)
         found = compare_rules(Rules.read(before), Rules.read(after), catalog, known)
+        say_known(known)
     print_table(
         ("class", "before", "after", "entered", "left"),
         [(each.name, *(f"{n:,}" for n in each.counts)) for each in found],
@@ -216,4 +220,5 @@ def selection_function(
             for each in found
         ],
     )
+    say_known(known)
     say(f"written to {output} and {map_}")

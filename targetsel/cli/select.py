@@ -15,6 +15,7 @@ from targetsel.cli.options import (
     SourceIdOption,
     TruthOption,
     both,
+    say_known,
 )
 from targetsel.cli.terminal import number, print_table, say
 from targetsel.errors import counted
@@ -78,6 +79,7 @@ def select(
     )
     for condition, n in found.left_out.items():
         say(f"{condition}: leaves out {counted(n, 'source')}")
+    say_known(known)
     where = f"written to {found.output}" if found.output else "chosen; nothing was written"
     sources, targets = counted(found.n_sources, "source"), counted(found.n_targets, "target")
     say(f"{targets} of {sources} {where}")

@@ -12,10 +12,12 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import typer
+
+from targetsel.errors import counted
 
 Progress = Callable[[int, int], None]
 # Control characters but tab and newline, marks that reorder text, and halves of characters.
@@ -103,6 +105,14 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], n_texts:
 def number(value: float | None, form: str = ".6g") -> str:
     """A number, or a dash where there is none."""
     return "-" if value is None or math.isnan(value) else f"{value:{form}}"
+
+
+def say_joined(n: int, left_out: Mapping[str, int]) -> None:
+    """Say how many sources two files share, and how many are left out, by the reason."""
+    say(f"{counted(n, 'source')} with a prediction and a known spectrum")
+    for why, count in left_out.items():
+        if count:
+            say(f"left out: {count:,} {why}")
 
 
 @contextlib.contextmanager

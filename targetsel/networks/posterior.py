@@ -6,6 +6,7 @@ all sources of a file, are stored as JSON in the metadata of the column `member_
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -73,6 +74,12 @@ class LatentPosterior:
 
     def __len__(self) -> int:
         return len(self.source_id)
+
+    @property
+    def known(self) -> np.ndarray:
+        """Sources that have a posterior: boolean mask, shape (N,)."""
+        finite = np.isfinite(self.member_factor).all(axis=(1, 2, 3))
+        return np.asarray(finite & np.isfinite(self.member_mean).all(axis=(1, 2)))
 
     @property
     def centre(self) -> np.ndarray:
@@ -268,7 +275,10 @@ def _sobol(dimension: int, n: int) -> np.ndarray:
 
 
 def stored_posterior(table: pa.Table, source_id: np.ndarray) -> LatentPosterior:
-    """Posterior stored in the columns `member_mean` and `member_cov`; NaN where they are null.
+    """Posterior stored in the columns `member_mean` and `member_cov`.
+
+    All NaN where a member's mean or covariance is null or damaged: no finite numbers, or none
+    that are the covariance of anything.
 
     Parameters
     ----------
@@ -277,24 +287,38 @@ def stored_posterior(table: pa.Table, source_id: np.ndarray) -> LatentPosterior:
     source_id : ndarray, shape (N,)
     """
     n, field = table.num_rows, table.schema.field("member_cov")
-    width = field.type.list_size
-    d = 2 * width // table.schema.field("member_mean").type.list_size - 1
-    mean = matrix(table["member_mean"]).reshape(n, -1, d)
-    lower = np.tril_indices(d)
-    cov = np.zeros((n, mean.shape[1], d, d))
-    cov[..., lower[0], lower[1]] = matrix(table["member_cov"]).reshape(n, mean.shape[1], -1)
+    width = table.schema.field("member_mean").type.list_size
+    d = 2 * field.type.list_size // width - 1
+    m, lower = width // d, np.tril_indices(d)
+    mean = matrix(table["member_mean"]).reshape(n, m, d)
+    cov = np.zeros((n, m, d, d))
+    cov[..., lower[0], lower[1]] = matrix(table["member_cov"]).reshape(n, m, len(lower[0]))
     cov += np.tril(cov, -1).swapaxes(2, 3)
     # Rounding to float32 could make the narrowest direction's variance negative.
     largest = np.diagonal(cov, axis1=2, axis2=3).max(axis=2)
-    cov += ROUNDING * largest[..., None, None] * np.eye(d)
-    there = np.isfinite(cov).all(axis=(1, 2, 3))
-    factor = np.full_like(cov, np.nan)
-    factor[there] = np.linalg.cholesky(cov[there])
+    with np.errstate(invalid="ignore"):
+        cov += ROUNDING * largest[..., None, None] * np.eye(d)
+    factor = _factors(cov)
+    mean[np.isnan(factor).any(axis=(1, 2, 3))] = np.nan
+    factor[~np.isfinite(mean).all(axis=(1, 2))] = np.nan
     typicality = np.full(n, np.nan)
     if "typicality_features" in table.column_names:
         typicality = table["typicality_features"].to_numpy().astype(np.float64)
     deviations = stored_deviations(field, d)
     return LatentPosterior(source_id, mean, factor, typicality, deviations=deviations)
+
+
+def _factors(cov: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factors of N sources' covariances (N, M, D, D); NaN for sources without."""
+    factor = np.full_like(cov, np.nan)
+    there = np.isfinite(cov).all(axis=(1, 2, 3))
+    try:
+        factor[there] = np.linalg.cholesky(cov[there])
+    except np.linalg.LinAlgError:  # which does not say of which source
+        for row in np.flatnonzero(there):
+            with contextlib.suppress(np.linalg.LinAlgError):
+                factor[row] = np.linalg.cholesky(cov[row])
+    return factor
 
 
 def with_deviations(field: pa.Field, posterior: LatentPosterior) -> pa.Field:

@@ -204,8 +204,7 @@ class ScoredPosteriors:
     def _priors(self, rows: pa.Table, ids: np.ndarray) -> list[Prior | NoPrior]:
         options = self.options
         posterior = stored_posterior(rows, ids)
-        known = np.isfinite(posterior.member_factor).all(axis=(1, 2, 3))
-        known &= np.isfinite(posterior.member_mean).all(axis=(1, 2))
+        known = posterior.known
         positions = zip(*(floats(rows[self.names[n]]).tolist() for n in ("ra", "dec")), strict=True)
         z, error = (
             floats(rows[given]).tolist() if isinstance(given, str) else [given] * len(ids)
@@ -226,7 +225,7 @@ class ScoredPosteriors:
     def _trouble(self, known: bool, z: float | None, error: float | None) -> str:
         """The reason that a scored source has no prior, or "ok"."""
         if not known:
-            return "its posterior is missing"
+            return "its posterior is missing or damaged"
         if z is not None and not 0 <= z <= HIGHEST:
             return f"{self.options.redshift} is {_said(z)}, expected 0 to {HIGHEST:g}"
         if error is not None and not 0 < error <= HIGHEST:

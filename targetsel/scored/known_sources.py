@@ -317,6 +317,21 @@ class Join:
         }
 
 
+def count_known(scored: Path, truth: Path) -> tuple[int, dict[str, int]]:
+    """Number of sources with a prediction and a truth, and of those left out, by the reason.
+
+    Raises
+    ------
+    CatalogError
+        As `KnownSources.read`.
+    """
+    with ScoredFile(scored, [STATUS]) as file:
+        join = Join(Truth.read(truth, file.schema), scored)
+        for batch in file.tables([*dict.fromkeys(file.names.values()), STATUS]):
+            join.rows(batch)
+    return join.n_predicted, join.finish()
+
+
 @dataclass(frozen=True)
 class KnownSources:
     """N sources that a scored and a truth file share, and that have a prediction.
@@ -387,7 +402,24 @@ class KnownSources:
         left_out = join.finish()
         table = pa.concat_tables(pieces).combine_chunks()
         found = true.take(np.concatenate(places))
-        return cls(table, found, table[ids].to_numpy(), left_out)
+        return cls(table, found, table[ids].to_numpy(), left_out)._with_posteriors()
+
+    def _with_posteriors(self) -> KnownSources:
+        """Those whose posteriors of the latents are not damaged, if any are stored."""
+        names = {"member_mean", "member_cov"}
+        if not (names <= {*self.scored.column_names} and n_latents(self.scored.schema)):
+            return self
+        good = self.posterior().known
+        if good.all():
+            return self
+        if not good.any():
+            raise CatalogError(
+                f"{self.truth.path}: the posteriors of all its {len(self)} sources with a "
+                "prediction are damaged in the scored file ('member_mean' or 'member_cov' is no "
+                "mean or covariance). Score them again."
+            )
+        damaged = {"with a damaged posterior": int((~good).sum())}
+        return replace(self.take(good), left_out=self.left_out | damaged)
 
     def take(self, rows: np.ndarray) -> KnownSources:
         """Some of the sources, by mask or indices."""

@@ -6,6 +6,7 @@ those of other galaxies do, as the most informative ones to take spectra of.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from targetsel.errors import CatalogError
 from targetsel.networks.posterior import LatentPosterior, stored_posterior
-from targetsel.scored.columns import STATUS, column_names
+from targetsel.scored.columns import STATUS
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_sources import LATENTS, Join, Truth
 from targetsel.scoring.ensemble import Ensemble
@@ -58,7 +59,17 @@ def surprise(posterior: LatentPosterior, latents: np.ndarray, seed: int = 0) -> 
     return found
 
 
-def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed: int = 0) -> int:
+@dataclass(frozen=True)
+class Compared:
+    """Number of sources that were compared, and of those left out, by the reason."""
+
+    n: int
+    left_out: dict[str, int]
+
+
+def compare(
+    scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed: int = 0
+) -> Compared:
     """Write a scored file with columns that compare predictions with measured spectra.
 
     All rows and columns stay; `surprise` and the columns after it are null where there is no
@@ -69,11 +80,6 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
     spectra : Path
         Latents of measured spectra: a truth file (see `scored.known_sources.Truth`) such as
         `targetsel spectra encode` writes.
-
-    Returns
-    -------
-    int
-        Number of sources compared.
 
     Raises
     ------
@@ -94,27 +100,36 @@ def compare(scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed:
                 f"{spectra}: no column '{LATENTS[0]}', expected latents of spectra. Make them with "
                 "'targetsel spectra encode'."
             )
-        join, n_compared, added = Join(measured, scored), 0, _columns(measured.n_latents)
+        join, added = Join(measured, scored), _columns(measured.n_latents)
+        ids, n_compared, n_unmeasured = file.names["source_id"], 0, 0
         with ParquetSink(output, pa.schema([*file.schema, *schema_of(added)])) as sink:
             sink.footer.update(file.footer, surprise={"seed": seed, "spectra": len(measured)})
             for table in file.tables(rows=ROWS_AT_ONCE):
                 rows, places = join.rows(table)
-                known = np.isfinite(measured.latents[places]).all(axis=1)
-                rows, some = rows[known], measured.take(places[known])
+                some = table.take(pa.array(rows))
+                posterior = stored_posterior(some, some[ids].to_numpy())
+                measured_here = np.isfinite(measured.latents[places]).all(axis=1)
+                n_unmeasured += int((~measured_here).sum())
+                known = measured_here & posterior.known
+                rows, theirs = rows[known], measured.take(places[known])
                 n_compared += len(rows)
                 good = np.isin(np.arange(table.num_rows), rows)
-                values = _compared(table, rows, some, ensemble, seed)
+                values = _compared(table, rows, posterior.take(known), theirs, ensemble, seed)
                 for column, each in zip(added, values, strict=True):
                     array = arrow_column(each, column.type, good)
                     table = table.append_column(column.field, array)
                 sink.write(table)
-            join.finish()
+            left_out = join.finish() | {
+                "without measured latents": n_unmeasured,
+                "with a damaged posterior": join.n_predicted - n_unmeasured - n_compared,
+            }
             if not n_compared:
+                why = ", ".join(f"{n:,} {reason}" for reason, n in left_out.items() if n)
                 raise CatalogError(
-                    f"{spectra}: none of its sources with a prediction in {scored} has latents; "
-                    "they are NaN or null. Encode their spectra with 'targetsel spectra encode'."
+                    f"{spectra}: no source can be compared with {scored}: {why}. Encode the "
+                    "spectra of its sources with 'targetsel spectra encode'."
                 )
-    return n_compared
+    return Compared(n_compared, left_out)
 
 
 def _columns(n_latents: int) -> tuple[Column, ...]:
@@ -134,16 +149,20 @@ def _columns(n_latents: int) -> tuple[Column, ...]:
 
 
 def _compared(
-    table: pa.Table, rows: np.ndarray, measured: Truth, ensemble: Ensemble, seed: int
+    table: pa.Table,
+    rows: np.ndarray,
+    posterior: LatentPosterior,
+    measured: Truth,
+    ensemble: Ensemble,
+    seed: int,
 ) -> list[np.ndarray]:
-    """Values of `_columns` for scored rows; `rows` of them have these measured latents."""
+    """Values of `_columns` for scored rows; `rows` have these posteriors and measured latents."""
     n, d = table.num_rows, measured.n_latents
     values = np.full((n, 1 + d + len(PROXIES)), np.nan)
     word = np.full(n, None, dtype=object)
     if len(rows):
         some, latents = table.take(pa.array(rows)), measured.latents
-        ids = some[column_names(table.schema)["source_id"]].to_numpy()
-        posterior = stored_posterior(some, ids).with_noise(measured.noise)
+        posterior = posterior.with_noise(measured.noise)
         below = [posterior.probability_below(latents), _lines_below(some, latents, ensemble)]
         values[rows, 0] = surprise(posterior, latents, seed)
         alone = np.concatenate(below, axis=1)

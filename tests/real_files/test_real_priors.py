@@ -151,7 +151,10 @@ def test_source_whose_posterior_is_missing_has_no_prior_and_says_so(written):
     write_table(table.set_column(place, kind, pa.array(rows, kind.type)), path, footer)
     found = write_parquet(ScoredPosteriors.open(path, "tiny", OPTIONS), written / "a.parquet")
     assert (found.n_sources, found.n_priors) == (5, 2)
-    assert pq.read_table(written / "a.parquet")["status"][0].as_py() == "its posterior is missing"
+    assert (
+        pq.read_table(written / "a.parquet")["status"][0].as_py()
+        == "its posterior is missing or damaged"
+    )
 
 
 def test_catalog_without_any_prior_is_refused_and_nothing_is_left(written):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.errors import CatalogError
+from targetsel.errors import CatalogError, EnsembleError
 from targetsel.rules.binding import Binder
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse
@@ -18,6 +18,7 @@ from targetsel.scored.restoring import restore
 from targetsel.selection.evaluation import probability
 from targetsel.selection.select import select
 from targetsel.selection.sources import Sources
+from tests.real_files.conftest import one_line
 from tests.report.sky_by_hand import sky
 from tests.selection.scored_by_hand import rule_text, scored_table
 
@@ -92,7 +93,10 @@ def _with_types(table, of_lists, text=pa.string()):
 
 @pytest.mark.parametrize(
     "other",
-    [without_notes, by_duckdb, by_polars, by_pandas, with_text_ids, with_float_ids],
+    [
+        *(without_notes, by_duckdb, by_polars, by_pandas, with_text_ids, with_float_ids),
+        lambda t: without_notes(t).drop_columns("_healpix_29"),  # which the positions tell
+    ],
 )
 def test_a_file_that_another_program_wrote_gives_the_same_targets(made, tmp_path, other):
     scored, _ = made.write(tmp_path)
@@ -175,7 +179,8 @@ def test_correlations_of_no_distribution_lose_their_row_alone(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.drop_columns("_healpix_29"), "no column '_healpix_29', so it is not a scored"),
+        (lambda t: t.drop_columns("dec"), "no column 'dec', which score writes; a program that"),
+        (lambda t: t.select(["source_id", "ra", "dec", "rmag"]), "'_healpix_29', so it is not a s"),
         (
             lambda t: _set(t, "d4000_quantiles", pa.array([[1.0, 2.0]] * N)),
             r"'d4000_quantiles': has a list of 2 numbers; expected 11 in each\. Restore it from",
@@ -242,7 +247,10 @@ def test_what_another_program_lost_is_restored_from_the_original(made, tmp_path,
             lambda t: _set(t, "source_id", pa.array([*range(1, N), 7777])),
             "1 of its 400 sources are",
         ),
-        (lambda t: _set(t, "source_id", pa.array([1, *range(1, N)])), "but some are repeated"),
+        (
+            lambda t: _set(t, "source_id", pa.array([1, *range(1, N)])),
+            "1 sources are there more than once, such as 1",
+        ),
         (lambda t: _set(t, "d4000", pa.array(np.ones(N))), "column 'd4000': differs from 'd4000'"),
         (lambda t: t.take(pa.array([1, 0])).slice(0, 0), None),
     ],
@@ -272,3 +280,80 @@ def test_source_that_is_at_two_places_of_a_sorted_file_is_refused(tmp_path, ids,
     with pytest.raises(CatalogError, match="1 of its sources are there more than once, such as"):
         select(tmp_path / "a.scored.parquet", rules, tmp_path / "out.parquet", threads)
     assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pa.array([True, False, None]),
+        pa.array([1.0, 0.0, np.nan]),
+        pa.array([1, 0, None]),
+        pa.array(["True", "false", None]),
+        pa.array(["True", "False", ""]).dictionary_encode(),
+    ],
+)
+def test_true_and_false_are_read_whatever_they_were_kept_in(tmp_path, kept):
+    table = scored_table([[10, 30, 1.6]] * 3, [[2, 5, 0.1]] * 3).append_column("support", kept)
+    pq.write_table(table, tmp_path / "s.parquet")
+    with ScoredFile(tmp_path / "s.parquet") as file:
+        assert pa.concat_tables(file.tables(["support"]))["support"].to_pylist() == [
+            True,
+            False,
+            None,
+        ]
+
+
+@pytest.mark.parametrize("value", ["maybe", 2.0])
+def test_what_is_neither_true_nor_false_is_refused_where_it_is_read(tmp_path, value):
+    table = scored_table([[10, 30, 1.6]], [[2, 5, 0.1]]).append_column("support", [[value]])
+    pq.write_table(table, tmp_path / "s.parquet")
+    with (
+        ScoredFile(tmp_path / "s.parquet") as file,
+        one_line(CatalogError, f"s.parquet, column 'support': has {value!r}; expected true or fal"),
+    ):
+        next(file.tables(["support"]))
+
+
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.large_string(), "dictionary"])
+def test_sources_of_known_spectra_are_found_in_text_of_any_encoding(made, tmp_path, kind):
+    scored, truth = made.write(tmp_path)
+    table = pq.read_table(scored)
+    words = pa.array(["ok"] * (N - 1) + ["no cutout"])
+    words = words.dictionary_encode() if kind == "dictionary" else words.cast(kind)
+    pq.write_table(_set(table, "status", words), tmp_path / "s.parquet")
+    assert len(KnownSources.read(tmp_path / "s.parquet", truth)) == N - 1
+
+
+def test_a_file_that_says_no_ensemble_is_to_be_restored(made, tmp_path):
+    scored, _ = made.write(tmp_path)
+    pq.write_table(without_notes(pq.read_table(scored)), tmp_path / "s.parquet")
+    with (
+        ScoredFile(tmp_path / "s.parquet") as file,
+        pytest.raises(EnsembleError, match=r"no longer says which ensemble.*targetsel restore"),
+    ):
+        file.check_scored_by("mine", "f" * 64)
+
+
+@pytest.mark.parametrize("name", ["member_mean", "member_cov"])
+@pytest.mark.parametrize("value", [None, np.nan, np.inf, -1e9])
+def test_a_damaged_posterior_leaves_out_its_source_alone(made, tmp_path, name, value):
+    """No covariance has a large negative element on its diagonal; a mean may have any."""
+    scored, truth = made.write(tmp_path)
+    table = pq.read_table(scored)
+    width = table.schema.field(name).type.list_size
+    damaged = None if value is None else [value] * width
+    pq.write_table(_changed(table, name, 5, damaged), scored)
+    known = KnownSources.read(scored, truth)
+    lost = int(name == "member_cov" or value != -1e9)
+    assert (len(known), known.left_out.get("with a damaged posterior", 0)) == (N - lost, lost)
+    assert np.isfinite(known.posterior().draw(4)).all()
+
+
+def test_posteriors_that_are_all_damaged_are_refused(made, tmp_path):
+    scored, truth = made.write(tmp_path)
+    table = pq.read_table(scored)
+    width = table.schema.field("member_cov").type.list_size
+    nothing = pa.array([[np.nan] * width] * N, table.schema.field("member_cov").type)
+    pq.write_table(_set(table, "member_cov", nothing), scored)
+    with pytest.raises(CatalogError, match="the posteriors of all its 400 sources"):
+        KnownSources.read(scored, truth)

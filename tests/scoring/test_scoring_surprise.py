@@ -76,7 +76,7 @@ def test_a_compared_file_keeps_its_rows_and_says_in_what_each_spectrum_disagrees
     latents[7, 2] += 5.0
     ids = table["source_id"][:40]
     write_table(pa.table({"source_id": ids, "latent": lists(latents)}), tmp_path / "spectra")
-    assert compare(scored, tmp_path / "spectra", ensemble, tmp_path / "out") == 40
+    assert compare(scored, tmp_path / "spectra", ensemble, tmp_path / "out").n == 40
     after = pq.read_table(tmp_path / "out")
     assert after.select(before.column_names).equals(before)
     assert after["surprise"].null_count == len(before) - 40
