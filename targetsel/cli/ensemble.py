@@ -79,6 +79,7 @@ def import_(
     from targetsel.imaging.store import CutoutStore
     from targetsel.scoring.published import import_ensemble
     from targetsel.spectra.decoder import Decoder
+    from targetsel.tables.files import folder_written_beside, make_folder
 
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise OutputError(f"{output}: already exists. Choose a new folder for the ensemble.")
@@ -95,7 +96,9 @@ def import_(
         size=size,
     )
     ensemble.card["name"] = output.name
-    ensemble.write(output)
+    make_folder(output.parent)
+    with folder_written_beside(output) as beside:
+        ensemble.write(beside)
     for note in ensemble.card["imported"]:
         say(f"{note['file']}: {len(note['tensors'])} tensors used, none left over")
         for published, ours in note["tensors"].items():
@@ -129,15 +132,14 @@ def fit_novelty(
     A calibration of the ensemble becomes invalid: calibrate again afterwards.
     """
     from targetsel.imaging.store import CutoutStore
-    from targetsel.scoring.ensemble import Ensemble, find_ensemble
-    from targetsel.tables.files import change_in_place
+    from targetsel.scoring.ensemble import Ensemble, find_ensemble, write_over
     from targetsel.training.ensemble_training import refit_novelty
 
     read = Ensemble.read(ensemble, calibrated=False)
     store = CutoutStore.open(cutouts or catalog.parent / "cutouts")
     n = refit_novelty(read, store, catalog, group_col)
-    change_in_place(find_ensemble(ensemble))
-    read.write(ensemble, half=read.card.get("half_precision", {}).get("weights", False))
+    half = read.card.get("half_precision", {}).get("weights", False)
+    write_over(read, find_ensemble(ensemble), half)
     say(f"novelty and support fitted to {counted(n, 'held-out source')} in {ensemble}")
 
 

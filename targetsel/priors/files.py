@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +35,7 @@ from targetsel.tables.columns import (
     schema_of,
 )
 from targetsel.tables.files import (
+    check_apart,
     check_output,
     check_table_output,
     folder_written_beside,
@@ -47,6 +49,7 @@ from targetsel.version import __version__
 
 SCHEMA = "targetsel/priors/v1"
 ROWS_AT_ONCE = 64
+BLOCK = 2880  # bytes of a FITS header's block
 BANDS = tuple(f"flux_q{level * 100:.0f}" for level in LEVELS)
 LATENTS = ("latent_weight", "latent_mean", "latent_factor")
 # What an update reads of a file of priors, beside the ids.
@@ -271,18 +274,28 @@ def write_parquet(
 def write_fits(
     scored: ScoredPosteriors, folder: Path, ids: set[str] | None = None
 ) -> WrittenPriors:
-    """Write one FITS file for every prior into a new folder.
+    """Write one FITS file for every prior into a folder.
 
-    The folder appears when all are written. Sources without a prior have no file.
+    The folder appears when all are written, in place of one that holds priors alone. Sources
+    without a prior have no file.
 
     Raises
     ------
     CatalogError, OutputError
         If no source has a prior, too. Nothing is left there then.
     """
-    if folder.exists():
-        raise OutputError(f"{folder}: already exists. Choose a new folder for the FITS files.")
-    check_output(folder, [scored.path])
+    if folder.is_dir():
+        check_apart([folder], [scored.path])
+        for each in sorted(folder.iterdir()):
+            if not _is_prior(each):
+                raise OutputError(
+                    f"{folder}: already exists, and {each.name} in it is no prior that targetsel "
+                    "wrote. Choose another folder for the FITS files."
+                )
+    elif folder.exists():
+        raise OutputError(f"{folder}: is a file; expected a folder's name. Choose another name.")
+    else:
+        check_output(folder, [scored.path])
     with folder_written_beside(folder) as beside:
 
         def write(priors: Sequence[Prior | NoPrior]) -> None:
@@ -292,6 +305,14 @@ def write_fits(
                     _hdus(prior, scored).writeto(beside / name)
 
         return _counted(scored, ids, write)
+
+
+def _is_prior(path: Path) -> bool:
+    """Whether a file is one that `write_fits` wrote, by its name and its header."""
+    if not (path.is_file() and fnmatch(path.name, "prior-*.fits")):
+        return False
+    with path.open("rb") as file:
+        return b"ORIGIN  = 'targetsel " in file.read(BLOCK)
 
 
 def _counted(

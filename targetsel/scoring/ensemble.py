@@ -7,6 +7,7 @@ On disk it is one directory: `card.json`, one `member-K.safetensors` per network
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
@@ -30,7 +31,7 @@ from targetsel.novelty.novelty import N_LEVELS, NoveltyReference, image_numbers
 from targetsel.scoring.card import card_bytes, members_in, read_card
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.proxies import Proxies
-from targetsel.tables.files import sha256_of_file, written_beside
+from targetsel.tables.files import folder_written_beside, sha256_of_file, written_beside
 from targetsel.weights.safetensors import read_safetensors, write_safetensors
 
 DEFAULT = "mock-ps1"
@@ -264,6 +265,16 @@ class Ensemble:
         self.card["files"] = {name: sha256_of_file(folder / name) for name in names}
         with written_beside(folder / "card.json") as beside:
             beside.write_bytes(card_bytes(self.card))
+
+
+def write_over(ensemble: Ensemble, folder: Path, half: bool = False) -> None:
+    """Write an ensemble in place of the one in its folder, at once; other files there stay.
+
+    Parameters as of `Ensemble.write`.
+    """
+    with folder_written_beside(folder) as beside:
+        shutil.copytree(folder, beside, dirs_exist_ok=True)
+        ensemble.write(beside, half)
 
 
 def fit_reference(ensemble: Ensemble, store: CutoutStore, ids: np.ndarray) -> NoveltyReference:

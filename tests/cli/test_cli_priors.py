@@ -153,8 +153,23 @@ def test_fits_files_hold_a_prior_each(write, folder):
         assert file[0].header["REDSHIFT"] == 0.12
         assert file["SPECTRUM"].data["flux_draws"].shape == (1000, 3)
         assert file["LATENTS"].data["latent_mean"].shape == (2, 6)
-    again = write("--format", "fits", output="priors")
-    assert again.err == "priors: already exists. Choose a new folder for the FITS files.\n"
+
+
+def test_fits_files_of_an_earlier_run_are_replaced_and_no_other_files(write, folder):
+    write("--format", "fits", output="priors")
+    before = (folder / "priors" / "prior-11.fits").read_bytes()
+    assert write("--format", "fits", "--ids", "11", output="priors").status == 0
+    assert [each.name for each in (folder / "priors").iterdir()] == ["prior-11.fits"]
+    assert (folder / "priors" / "prior-11.fits").read_bytes() == before
+    for name in ("notes.txt", "prior-mine.fits"):
+        (folder / "priors" / name).write_text("mine")
+        again = write("--format", "fits", output="priors")
+        assert again.status == 2
+        assert again.err == (
+            f"priors: already exists, and {name} in it is no prior that targetsel wrote. Choose "
+            "another folder for the FITS files.\n"
+        )
+        (folder / "priors" / name).unlink()
 
 
 def test_a_catalog_of_another_ensemble_is_refused(write, folder):
