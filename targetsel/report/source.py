@@ -73,6 +73,12 @@ def draw_source(
             f"{scored}: source '{source_id}' has no prediction: {table['status'][0].as_py()}. "
             "Choose another."
         )
+    if not stored_posterior(table, own_id).known.all():
+        raise CatalogError(
+            f"{scored}: the posterior of source '{source_id}' is missing or damaged (its "
+            "'member_mean' or 'member_cov' is no mean or covariance). Choose another, or score the "
+            "catalog again."
+        )
     classes = [each for one in rules for each in explain(one, source_id, scored)]
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(12, 6.2))

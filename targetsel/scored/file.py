@@ -150,6 +150,26 @@ class ScoredFile:
                 "one that scored it with --ensemble."
             )
 
+    def check_scored_like(self, other: ScoredFile) -> None:
+        """Refuse a file whose predictions another ensemble or calibration made than the other's.
+
+        Files that do not say pass.
+
+        Raises
+        ------
+        EnsembleError
+        """
+        for what in ("ensemble", "calibration"):
+            if not (self.footer.get("ensemble") and other.footer.get("ensemble")):
+                return
+            ours, theirs = self.footer.get(what), other.footer.get(what)
+            if _sha256(ours) != _sha256(theirs):
+                raise EnsembleError(
+                    f"{self.path}: its predictions are of the {what} {_short(ours)}, but those of "
+                    f"{other.path} are of {_short(theirs)}. What came true of the ones says "
+                    "nothing of the others: score both alike."
+                )
+
     # --- rows ---
 
     def tables(
@@ -440,3 +460,12 @@ class ScoredFile:
         if pa.types.is_fixed_size_list(array.type) and (good | np.isnan(values).all(axis=1)).all():
             return array
         return list_column(values, kind, good)
+
+
+def _sha256(note: object) -> str | None:
+    return note.get("sha256") if isinstance(note, dict) else None
+
+
+def _short(note: object) -> str:
+    """The beginning of the hash of an ensemble or calibration, for errors."""
+    return (_sha256(note) or "none")[:12]

@@ -21,9 +21,10 @@ from targetsel.errors import CatalogError
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.scored.columns import STATUS, column_names, n_latents
 from targetsel.scored.file import ScoredFile
+from targetsel.sky.catalog import USUAL_NAMES
 from targetsel.sky.positions import check_same_places
-from targetsel.spectra.lines import UNITS
-from targetsel.spectra.proxies import proxy_names
+from targetsel.spectra.lines import PROXIES, UNITS
+from targetsel.spectra.proxies import QUANTILES, proxy_names
 from targetsel.tables.columns import ID, NEVER, Column, FileKind, matrix, unit_of
 from targetsel.tables.ids import IdIndex
 from targetsel.tables.parquet import footer_in
@@ -41,7 +42,9 @@ MEASURABLE = (-900.0, 9000.0)
 ROWS_AT_ONCE = 8192
 
 
-def truth_kind(scored: pa.Schema, id_column: str = "source_id") -> FileKind:
+def truth_kind(
+    scored: pa.Schema, id_column: str = "source_id", position: Sequence[str] = POSITION
+) -> FileKind:
     """Columns that a truth file for this scored file may have."""
     lists = (*LATENTS, NOISE) if n_latents(scored) else ()
     columns = (
@@ -56,7 +59,7 @@ def truth_kind(scored: pa.Schema, id_column: str = "source_id") -> FileKind:
         ),
         Column(GROUP, ID, meaning="group that the source belongs to", required=False),
         Column(WEIGHT, pa.float64(), meaning="sources that it stands for", required=False),
-        *(Column(name, pa.float64(), "deg", meaning="ICRS", required=False) for name in POSITION),
+        *(Column(name, pa.float64(), "deg", meaning="ICRS", required=False) for name in position),
     )
     return FileKind("a truth file", columns, "Such a file holds ids, and true latents or proxies.")
 
@@ -75,6 +78,10 @@ class Truth:
         Proxies that both files have.
     n_latents : int
         Latents D of the scored file's posteriors; 0 where it was written without them.
+    position_names : tuple of str
+        The names in `table` of ra and dec, where it has them.
+    columns : tuple of str
+        All columns of the file.
     """
 
     path: Path
@@ -82,6 +89,8 @@ class Truth:
     source_id: np.ndarray
     names: tuple[str, ...]
     n_latents: int
+    position_names: tuple[str, ...] = POSITION
+    columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.source_id)
@@ -116,7 +125,9 @@ class Truth:
             more = file.read(others)
         proxies, ids = proxy_names(scored), column_names(scored)["source_id"]
         ids = ids if ids in schema.names else "source_id"
-        kind = truth_kind(scored, ids)
+        _check_measured(path, schema)
+        position = tuple(_usual_name(role, schema) for role in POSITION)
+        kind = truth_kind(scored, ids, position)
         if {*LATENTS, *proxies}.isdisjoint(schema.names):
             raise CatalogError(
                 f"{path}: neither latents ('{LATENTS[0]}') nor a proxy such as "
@@ -129,7 +140,15 @@ class Truth:
                 table = table.append_column(schema.field(name), more[name])
         table = table.replace_schema_metadata(schema.metadata)
         names = tuple(name for name in proxies if name in table.column_names)
-        found = cls(path, table, table[ids].to_numpy(), names, n_latents(scored))
+        found = cls(
+            path,
+            table,
+            table[ids].to_numpy(),
+            names,
+            n_latents(scored),
+            position,
+            tuple(schema.names),
+        )
         found._check(table[ids])
         if found.has_latents:
             # Imported here because it imports scipy.stats, which slows the start of `select`.
@@ -165,7 +184,16 @@ class Truth:
         """Standard deviation of the errors of `latents`, shape (N, D); 0 where it is not given."""
         if not self.has_latents or NOISE not in self.table.column_names:
             return np.zeros((len(self), self.n_latents))
-        return np.nan_to_num(self._vectors(NOISE), nan=0.0, posinf=0.0, neginf=0.0)
+        noise = self._vectors(NOISE)
+        known = np.isfinite(self.latents).all(axis=1)
+        bad = known & ~(np.isfinite(noise) & (noise >= 0)).all(axis=1)
+        if bad.any():
+            raise CatalogError(
+                f"{self.path}, column '{NOISE}': null, infinite or negative for {int(bad.sum()):,} "
+                f"sources with latents, the first is {self.source_id[bad][0]}. Give the errors of "
+                "all, or drop the column if the latents are exact."
+            )
+        return np.where(known[:, None], noise, 0.0)
 
     @cached_property
     def proxies(self) -> dict[str, np.ndarray]:
@@ -180,9 +208,10 @@ class Truth:
     @cached_property
     def position(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Ra and dec [deg], each of shape (N,); None if the file has none."""
-        if not {*POSITION} <= {*self.table.column_names}:
+        if not {*self.position_names} <= {*self.table.column_names}:
             return None
-        return _numbers(self.table, "ra"), _numbers(self.table, "dec")
+        ra, dec = self.position_names
+        return _numbers(self.table, ra), _numbers(self.table, dec)
 
     @property
     def group(self) -> np.ndarray | None:
@@ -228,16 +257,54 @@ class Truth:
             raise CatalogError(
                 f"{self.path}: has no rows; expected one for each source of known spectrum."
             )
-        if ids.null_count or pc.count_distinct(ids).as_py() < len(ids):
+        place = f"{self.path}, column '{self.table.column_names[0]}'"
+        if ids.null_count:
+            raise CatalogError(f"{place}: {ids.null_count:,} rows have no id. Leave them out.")
+        if pc.count_distinct(ids).as_py() < len(ids):
+            counts = pc.value_counts(ids)
+            repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
             raise CatalogError(
-                f"{self.path}: ids in '{self.table.column_names[0]}' are repeated or missing; keep "
-                "one row per source."
+                f"{place}: ids are repeated, such as {repeated[0]}. Keep one row of each source."
             )
-        if not (self.weight >= 0).all() or not self.weight.any():
+        bad = ~(self.weight >= 0)
+        if bad.any() or not self.weight.any():
+            found = f"{int(bad.sum()):,} are not" if bad.any() else "all are 0"
             raise CatalogError(
-                f"{self.path}, column '{WEIGHT}': expected numbers from 0 up, and some."
+                f"{self.path}, column '{WEIGHT}': expected numbers from 0 up, some above 0; {found}"
+                ". Correct them, or drop the column."
             )
+        check_groups(self.table, self.path)
         assert self.latents.shape == self.noise.shape
+
+
+def _check_measured(path: Path, schema: pa.Schema) -> None:
+    """Refuse predictions in place of a truth."""
+    if "ensemble" in footer_in(schema.metadata) or any(
+        name + QUANTILES in schema.names for name in PROXIES
+    ):
+        raise CatalogError(
+            f"{path}: holds predictions of an ensemble, which are no truth. Give what was measured "
+            "on spectra, such as 'targetsel spectra encode' and 'spectra measure' write."
+        )
+
+
+def _usual_name(role: str, schema: pa.Schema) -> str:
+    """The name of a truth file's column of ra or dec; the role itself if there is none."""
+    usual = [each for each in schema.names if each.lower() in USUAL_NAMES[role]]
+    return usual[0] if len(usual) == 1 else role
+
+
+def check_groups(table: pa.Table, path: Path) -> None:
+    """Refuse groups that some sources lack, as they would be taken for one.
+
+    Raises
+    ------
+    CatalogError
+    """
+    if GROUP in table.column_names and (n := table[GROUP].null_count):
+        raise CatalogError(
+            f"{path}, column '{GROUP}': {n:,} sources have no group. Give each its own."
+        )
 
 
 class Join:
@@ -254,6 +321,7 @@ class Join:
         self.truth, self.scored = truth, scored
         self.n_scored = self.n_found = self.n_predicted = self.n_known = 0
         self._first: Any = None
+        self._seen = np.zeros(len(truth), dtype=bool)
 
     def rows(self, batch: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Rows of a batch that have a prediction and are in the truth file, and their rows there.
@@ -266,7 +334,7 @@ class Join:
         Raises
         ------
         CatalogError
-            If both files have positions, and they differ.
+            If both files have positions, and they differ, or a source is repeated.
         """
         named = column_names(batch.schema)
         ids = batch[named["source_id"]].to_numpy()
@@ -275,6 +343,7 @@ class Join:
         places = self.truth.index.rows(ids)
         rows = np.flatnonzero(places >= 0)
         self.n_scored, self.n_found = self.n_scored + len(ids), self.n_found + len(rows)
+        self._check_once(ids[rows], places[rows])
         if self.truth.position and {named["ra"], named["dec"]} <= {*batch.column_names}:
             ours = (_numbers(batch, named["ra"])[rows], _numbers(batch, named["dec"])[rows])
             theirs = self.truth.position[0][places[rows]], self.truth.position[1][places[rows]]
@@ -285,6 +354,17 @@ class Join:
         self.n_predicted += len(rows)
         self.n_known += int(self.truth.known[places[rows]].sum())
         return rows, places[rows]
+
+    def _check_once(self, ids: np.ndarray, places: np.ndarray) -> None:
+        """Refuse sources that the scored file has more than once."""
+        again = self._seen[places]
+        again[np.delete(np.arange(len(places)), np.unique(places, return_index=True)[1])] = True
+        if again.any():
+            raise CatalogError(
+                f"{self.scored}: the source {ids[again][0]} is there more than once. Remove the "
+                "repeated rows, or score the catalog again."
+            )
+        self._seen[places] = True
 
     def finish(self) -> dict[str, int]:
         """Number of sources left out, by the reason, once every batch was seen.
@@ -401,6 +481,8 @@ class KnownSources:
                 places.append(theirs)
         left_out = join.finish()
         table = pa.concat_tables(pieces).combine_chunks()
+        if true.group is None:
+            check_groups(table, scored)
         found = true.take(np.concatenate(places))
         return cls(table, found, table[ids].to_numpy(), left_out)._with_posteriors()
 

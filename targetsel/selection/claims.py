@@ -35,6 +35,7 @@ from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas, Condition, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import STATUS
+from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_sources import Join, Truth
 from targetsel.selection.evaluation import all_hold, holds, passing, probability
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
@@ -160,8 +161,14 @@ class ClaimOutcomes:
             for proxy in sorted(f.proxies(claim) - {*known.names}):
                 raise CatalogError(
                     f"{truth}: no column '{proxy}', of which class {name} speaks."
-                    f"{did_you_mean(proxy, known.names)}"
+                    f"{did_you_mean(proxy, known.columns)}"
                 )
+            for proxy in sorted(f.proxies(claim)):
+                if not np.isfinite(known.proxies[proxy]).any():
+                    raise CatalogError(
+                        f"{truth}, column '{proxy}': has no finite number, and class {name} speaks "
+                        "of it. Measure it on the spectra, or name another class."
+                    )
             join = Join(known, scored)
             pieces = []
             formulas = (*conditions, f.Probability(claim))
@@ -330,8 +337,13 @@ def guarantees(
     ------
     RuleError
         If a class asks for a purity and `known` is not given, or if it cannot be guaranteed.
+    EnsembleError
+        If the two catalogs were not scored by one ensemble and calibration.
     """
     promises = {}
+    if known is not None:
+        with ScoredFile(known[0]) as file:
+            file.check_scored_like(catalog.file)
     for each in catalog.rules.classes:
         if each.guarantee is not None:
             if known is None:

@@ -129,7 +129,8 @@ def test_positions_of_both_files_must_agree(small, tmp_path):
 def test_repeated_ids_are_refused(small, tmp_path):
     small.truth = pa.concat_tables([small.truth, small.truth.slice(0, 1)])
     assert _refusal(small, tmp_path) == (
-        "truth.parquet: ids in 'source_id' are repeated or missing; keep one row per source."
+        "truth.parquet, column 'source_id': ids are repeated, such as 1. Keep one row of each "
+        "source."
     )
 
 
@@ -217,7 +218,8 @@ def test_weights_that_are_no_counts_are_refused(small, tmp_path, bad):
     weight[3] = bad
     small.truth = with_column(small.truth, "weight", pa.array(weight))
     assert _refusal(small, tmp_path) == (
-        "truth.parquet, column 'weight': expected numbers from 0 up, and some."
+        "truth.parquet, column 'weight': expected numbers from 0 up, some above 0; 1 are not. "
+        "Correct them, or drop the column."
     )
 
 
