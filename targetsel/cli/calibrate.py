@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from targetsel.cli.options import EnsembleOption, TruthFileOption
-from targetsel.cli.terminal import print_table, progress_bar, say, say_joined
+from targetsel.cli.terminal import print_table, progress_bar, say
 from targetsel.errors import OutputError
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def calibrate(
         f"fitted to {calibration.n_fitted:,} sources; these are the intervals of "
         f"{calibration.n_checked:,} of them, after a first fit to the others{simulated}"
     )
-    say_joined(calibration.n_fitted, calibration.left_out)
+    for why, count in calibration.left_out.items():
+        say(f"left out: {count:,} {why}")
     say(f"written to {place}")
 
 
