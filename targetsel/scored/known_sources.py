@@ -405,9 +405,10 @@ def count_known(scored: Path, truth: Path) -> tuple[int, dict[str, int]]:
     CatalogError
         As `KnownSources.read`.
     """
-    with ScoredFile(scored, [STATUS]) as file:
+    with ScoredFile(scored) as file:
         join = Join(Truth.read(truth, file.schema), scored)
-        for batch in file.tables([*dict.fromkeys(file.names.values()), STATUS]):
+        wanted = [*dict.fromkeys((*file.names.values(), STATUS))]
+        for batch in file.tables([name for name in wanted if name in file.schema.names]):
             join.rows(batch)
     return join.n_predicted, join.finish()
 

@@ -163,24 +163,24 @@ class ClaimOutcomes:
                     f"{truth}: no column '{proxy}', of which class {name} speaks."
                     f"{did_you_mean(proxy, known.columns)}"
                 )
-            for proxy in sorted(f.proxies(claim)):
-                if not np.isfinite(known.proxies[proxy]).any():
-                    raise CatalogError(
-                        f"{truth}, column '{proxy}': has no finite number, and class {name} speaks "
-                        "of it. Measure it on the spectra, or name another class."
-                    )
             join = Join(known, scored)
-            pieces = []
+            pieces, unmeasured = [], f.proxies(claim)
             formulas = (*conditions, f.Probability(claim))
             for block in catalog.file.sources(formulas, ["source_id", "ra", "dec", STATUS]):
                 rows, places = join.rows(block.table)
                 sources = block.take(rows)
                 likely = probability(claim, sources)
                 measured = {each: known.proxies[each][places] for each in f.proxies(claim)}
+                unmeasured = {n for n in unmeasured if not np.isfinite(measured[n]).any()}
                 true = comes_true(claim, sources, measured)
                 piece = (all_hold(conditions, sources), likely, true)
                 pieces.append([values[np.isfinite(likely)] for values in piece])
             join.finish()
+            if unmeasured:
+                raise CatalogError(
+                    f"{truth}, column '{min(unmeasured)}': has no finite number for any source of "
+                    f"{scored}, and class {name} speaks of it. Measure it on the spectra."
+                )
         return cls(*(np.concatenate(part) for part in zip(*pieces, strict=True)))
 
 

@@ -96,7 +96,7 @@ def test_diff_of_rules_and_of_lists_agree(targetsel, folder):
     for name in "ab":
         targetsel("select", "--rules", f"{name}.yaml", "-o", f"{name}.parquet")
     said = targetsel("diff", "a.parquet", "b.parquet", "--scored", "sky.scored.parquet")
-    assert said.out == of_rules
+    assert said.out == of_rules + "28 sources in both lists\n"
     assert "Name the scored catalog" in targetsel("diff", "a.parquet", "b.parquet").out
     said = targetsel("diff", "a.parquet", "b.yaml")
     assert (said.status, said.out) == (2, "")

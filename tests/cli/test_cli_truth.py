@@ -82,6 +82,8 @@ def said_by_all(targetsel, folder):
 def test_all_commands_take_ids_as_integers_or_text_and_any_unit_that_converts(targetsel, folder):
     table = pq.read_table(folder / "truth.parquet")
     expected = said_by_all(targetsel, folder)
+    for command in ("evaluate", "compare", "forecast", "select"):
+        assert f"{N} sources with a prediction and a known spectrum\n" in expected[command]
     ids = table["source_id"].cast(pa.string())
     halpha = (table["ew_halpha"].to_numpy(), "Angstrom")
     replaced(folder, source_id=ids, ew_halpha=halpha)
@@ -101,10 +103,10 @@ NOT_A_NUMBER = pa.array(np.full(N, np.nan))
     ("columns", "message"),
     [
         ({"source_id": None}, "no column 'source_id', so it is not a truth file. Such a file hol"),
-        ({"source_id": pa.array([7] * N)}, "ids in 'source_id' are repeated or missing; keep one"),
+        ({"source_id": pa.array([7] * N)}, "column 'source_id': ids are repeated, such as 7."),
         (
             {"source_id": pa.array([None, *range(1, N)])},
-            "ids in 'source_id' are repeated or missing; keep one row per source",
+            "column 'source_id': 1 rows have no id. Leave them out.",
         ),
         (
             {"source_id": pa.array(np.arange(N) + 0.5)},

@@ -98,7 +98,7 @@ def test_a_class_that_speaks_of_what_was_never_measured_has_no_outcomes(made, tm
     nothing = pa.array([value] * N, pa.float64())
     made.truth = with_column(made.truth, "d4000", nothing)
     scored, truth = made.write(tmp_path)
-    with one_line(CatalogError, "column 'd4000': has no finite number, and class OLD speaks of it"):
+    with one_line(CatalogError, "column 'd4000': has no finite number for any source of "):
         ClaimOutcomes.read(Rules.parse(RULES), "OLD", scored, truth)
 
 

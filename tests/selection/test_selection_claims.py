@@ -166,7 +166,10 @@ def test_class_without_a_claim_has_nothing_to_guarantee(files):
         (pa.table({"source_id": [1], "d4000": [1.0]}), "no column 'ew_halpha', of which class ELG"),
         (pa.table({"id": [1], "ew_halpha": [1.0]}), "no column 'source_id'"),
         (pa.table({"source_id": [1.5], "ew_halpha": [1.0]}), "column 'source_id': ids are floats"),
-        (pa.table({"source_id": [1, 1], "ew_halpha": [1.0, 2]}), "column 'source_id': ids are repeated"),
+        (
+            pa.table({"source_id": [1, 1], "ew_halpha": [1.0, 2]}),
+            "column 'source_id': ids are repeated",
+        ),
         (
             pa.table(
                 [[1], [1.0]],

@@ -20,6 +20,9 @@ from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList
+from targetsel.sky.positions import check_same_places
+from targetsel.tables.columns import floats
+from targetsel.tables.ids import matched
 
 OTHER = "(no condition: dedup, limit or guarantee)"
 NO_CLASS = "(the class is not there)"
@@ -92,6 +95,7 @@ def _compared(
 ) -> tuple[ClassDifference, ...]:
     if before.table.schema.field("source_id").type != after.table.schema.field("source_id").type:
         raise CatalogError("the two lists have ids of different types; they are of two catalogs")
+    _check_places(before.table, after.table)
     differences = []
     for name in dict.fromkeys([*after.footer["bits"], *before.footer["bits"]]):
         ids_before, ids_after = before.ids_of(name), after.ids_of(name)
@@ -108,6 +112,16 @@ def _compared(
             )
         )
     return tuple(differences)
+
+
+def _check_places(before: pa.Table, after: pa.Table) -> None:
+    """Refuse lists that have the same ids at other positions: they are of two catalogs."""
+    ids = after["source_id"].to_numpy()
+    rows = matched(ids, before["source_id"].to_numpy())
+    ours = tuple(floats(after[name])[rows >= 0] for name in ("ra", "dec"))
+    theirs = tuple(floats(before[name])[rows[rows >= 0]] for name in ("ra", "dec"))
+    names = "the list after", "the list before"
+    check_same_places(ids[rows >= 0], (ours[0], ours[1]), (theirs[0], theirs[1]), *names)
 
 
 def _without(ids: pa.Array, others: pa.Array) -> pa.Array:
@@ -129,6 +143,11 @@ def _reasons(catalog: ScoredCatalog | None, name: str, ids: pa.Array) -> dict[st
         here = pc.is_in(own, ids).to_numpy(zero_copy_only=False)
         if here.any():
             counts.update(_failed(target_class, block.take(here)))
+    if not counts:
+        raise CatalogError(
+            f"{file.path}: has none of the {len(ids):,} sources of {name} that are in one list "
+            f"alone, such as {ids[0]}. Name the scored catalog that the lists were selected from."
+        )
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

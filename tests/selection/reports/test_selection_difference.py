@@ -1,14 +1,19 @@
 """Who enters a target list, who leaves it, and which condition did it."""
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from targetsel.errors import CatalogError
 from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection.reports.difference import NO_CLASS, OTHER, compare_lists, compare_rules
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.parquet import write_table
+from tests.real_files.conftest import one_line
 from tests.selection.scored_by_hand import rule_text, scored_table
 
 
@@ -65,3 +70,17 @@ def test_new_class_and_gone_class_are_told(scored):
 def test_same_rules_change_nothing(scored):
     (found,) = compare_rules(BEFORE, BEFORE, scored)
     assert (found.counts, found.entered_by, found.left_by) == ((40, 40, 0, 0), {}, {})
+
+
+def test_lists_of_another_catalog_are_refused(scored, tmp_path):
+    for name, rules in (("old", BEFORE), ("new", AFTER)):
+        select(scored, rules, tmp_path / f"{name}.parquet")
+    old, new = (TargetList.read(tmp_path / f"{name}.parquet") for name in ("old", "new"))
+    place = new.table.column_names.index("dec")
+    far = new.table.set_column(place, new.table.schema.field("dec"), [[-80.0] * len(new)])
+    with one_line(CatalogError, "20 of 20 sources are over 60 arcsec from their positions in the"):
+        compare_lists(old, replace(new, table=far))
+    first = pq.read_table(scored).slice(0, 15)  # of which none enters or leaves
+    write_table(first, tmp_path / "few.scored.parquet", footer(first.schema))
+    with one_line(CatalogError, "few.scored.parquet: has none of the 10 sources of ELG that are"):
+        compare_lists(old, new, tmp_path / "few.scored.parquet")
