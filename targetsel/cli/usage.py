@@ -67,7 +67,7 @@ def _fault(error: Any, context: Any) -> str:
         return f"{found[1]}: expected {found[2].replace('argument', 'value').replace('an ', 'a ')}."
     if found := re.match(r"Invalid value for (.*?): (.*)", said, re.DOTALL):
         name = found[1].replace("'", "").split(" / ")[-1]
-        faults = getattr(error.__cause__, "errors", list)()
+        faults: list[Any] = getattr(error.__cause__, "errors", list)()
         return _wrong_value(name, faults[0]) if faults else f"{name}: {_sentence(found[2])}"
     return _sentence(said)
 
