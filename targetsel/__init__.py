@@ -15,8 +15,6 @@ that they are made of.
 
 from __future__ import annotations
 
-import os
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +41,6 @@ if TYPE_CHECKING:
     from targetsel.spectra.proxies import Proxies, ProxyPosterior
     from targetsel.spectra.spectrum import Spectra
     from targetsel.walk import choose_targets
-
-# Arrow's usual allocator keeps tens of MiB more of what was freed. Builds for Linux have this one;
-# elsewhere Arrow would warn of it.
-if sys.platform == "linux":
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
 
 # Where each public name lives. They are imported when first used, so that checking a rule file
 # never waits for torch.

@@ -7,6 +7,7 @@ start at once.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import wraps
@@ -184,6 +185,10 @@ def main() -> None:
     an interrupted command ends with status 130, or 143 after SIGTERM. Anything else is a bug of
     ours and keeps its traceback.
     """
+    if sys.platform == "linux":
+        # Arrow's usual allocator keeps tens of MiB more of what was freed.
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+
     from targetsel.cli.interruption import heeding_signals
     from targetsel.cli.terminal import say_error, steady_streams
     from targetsel.cli.usage import UsageError, is_only_help, usage_line

@@ -171,8 +171,8 @@ def write_observed(scored: Path, observation: Observation, output: Path) -> Coun
         try:
             observation.check(file.schema)
             if observation.redshift.grid is not None:
-                column = str(observation.redshift.value)
-                observation.redshift.check_densities(file.tables([column]))
+                densities = file.tables([str(observation.redshift.value)])
+                observation.redshift.check_densities(densities)
         except SpectrographError as error:
             raise SpectrographError(f"{scored}: {error}") from None
         added = observed_columns(observation.exposure, observation.lines, proxy_names(file.schema))

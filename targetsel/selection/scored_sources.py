@@ -36,7 +36,7 @@ from targetsel.tables.ids import repeated_ids
 from targetsel.workers.pool import map_bounded
 
 ROWS_AT_A_TIME = 8192
-ROWS_AT_ONCE = 16384  # of a row group that is read piece by piece
+ROWS_AT_ONCE = 32768  # of a row group that is read piece by piece
 
 
 class ScoredSources(ScoredFile):

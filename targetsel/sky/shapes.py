@@ -10,7 +10,7 @@ import gzip
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -322,7 +322,7 @@ def _ds9_regions(path: Path) -> Region:
         warnings.simplefilter("always", AstropyUserWarning)  # it warns of lines that it ignores
         parsed = Regions.parse(text, format="ds9")
     if said:
-        line = reason(said[0].message).removesuffix(", skipping")
+        line = reason(AstropyUserWarning(said[0].message)).removesuffix(", skipping")
         raise CatalogError(f"{path}: {line}; expected {SHAPES} in fk5, icrs, galactic or ecliptic.")
     shapes = [each for each in parsed if not isinstance(each, TextSkyRegion)]  # labels
     for each in shapes:
@@ -386,22 +386,20 @@ def _region_of_shape(kind: str, shape: Any, at: np.ndarray, fineness: float) -> 
         outer, inner = (
             np.array([_degrees(each)]) for each in (shape.outer_radius, shape.inner_radius)
         )
-        return cones(*at[:2], outer, fineness).without(cones(*at[:2], inner, fineness))
-    make = ellipse if kind.startswith("Ellipse") else box
-    scale = 0.5 if make is ellipse else 1.0
-    angle = shape.angle.to_value("deg") + north
-    ends = ("outer_", "inner_") if kind.endswith("Annulus") else ("",)
-    outer, *holes = (
-        make(
-            ra,
-            dec,
-            *(scale * _degrees(getattr(shape, end + side)) for side in ("width", "height")),
-            angle,
-            fineness,
+        return cones(at[0], at[1], outer, fineness).without(cones(at[0], at[1], inner, fineness))
+    make: Callable[..., Region] = ellipse if kind.startswith("Ellipse") else box
+    scale = 0.5 if kind.startswith("Ellipse") else 1.0
+    angle = float(shape.angle.to_value("deg") + north)
+
+    def shape_of(end: str) -> Region:
+        width, height = (
+            scale * _degrees(getattr(shape, end + side)) for side in ("width", "height")
         )
-        for end in ends
-    )
-    return outer.without(holes[0]) if holes else outer
+        return make(ra, dec, width, height, angle, fineness)
+
+    if kind.endswith("Annulus"):
+        return shape_of("outer_").without(shape_of("inner_"))
+    return shape_of("")
 
 
 def _degrees(angle: Any) -> float:

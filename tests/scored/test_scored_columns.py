@@ -42,7 +42,7 @@ def table():
         pa.table({"source_id": [0, 1, 2], "ra": [1.0, 2.0, 3.0], "dec": [0.0] * 3}),
         {"source_id": "source_id", "ra": "ra", "dec": "dec"},
     )
-    flux = np.ones((N, 5, 4, 4), np.float32)
+    flux = np.tile(np.arange(16, dtype=np.float32).reshape(4, 4), (N, 5, 1, 1))
     flux[1, 2] = np.nan
     flux[2] = np.nan
     cutouts = Cutouts(np.arange(N), flux, BANDS, 0.25, np.array([True, True, False]))
