@@ -473,6 +473,8 @@ class PriorFile:
     path : Path
     model : SpectralModel
     id_column : str
+    id_type : pa.DataType
+        int64 or string.
     rows : dict of str to (int, int)
         Row group and row of every id, as text.
     """
@@ -480,6 +482,7 @@ class PriorFile:
     path: Path
     model: SpectralModel
     id_column: str
+    id_type: pa.DataType
     rows: dict[str, tuple[int, int]]
 
     @classmethod
@@ -502,7 +505,7 @@ class PriorFile:
             PRIORS.check(file.schema, path)
             if name not in file.schema.names:
                 raise CatalogError(f"{path}: no column '{name}', which holds the ids.")
-            exact_id_type(file.schema.field(name), path)
+            kind = exact_id_type(file.schema.field(name), path)
             model = SpectralModel.read(ensemble)
             found, given = str(footer.get("decoder_sha256")), model.residual.decoder_sha256
             if found != given:
@@ -519,7 +522,7 @@ class PriorFile:
                             f"{path}: has two priors of the source '{each}'. Keep one of them."
                         )
                     rows[str(each)] = (group, row)
-        return cls(path, model, name, rows)
+        return cls(path, model, name, kind, rows)
 
     def prior(self, source_id: int | str) -> Prior:
         """The prior of a source.

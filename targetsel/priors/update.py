@@ -32,6 +32,7 @@ from targetsel.spectra.reading import OK, attempts
 from targetsel.spectra.spectrum import ObservedSpectrum, Spectra
 from targetsel.tables.columns import NEVER, Column, schema_of
 from targetsel.tables.files import check_table_output
+from targetsel.tables.ids import as_id
 from targetsel.tables.parquet import ParquetSink
 from targetsel.version import __version__
 
@@ -242,7 +243,8 @@ def update_files(
 ) -> UpdateSummary:
     """Update the priors of all sources with spectra; write one row for each spectrum.
 
-    A spectrum that cannot be used keeps its row, with the reason in `status`.
+    A spectrum that cannot be used keeps its row, with the reason in `status`. Ids are whole
+    numbers or text as those of the priors.
 
     Parameters
     ----------
@@ -257,7 +259,7 @@ def update_files(
         If no spectrum can be used; then no file is left.
     """
     check_table_output(output, [priors.path, *spectra], parquet=True)
-    schema = schema_of(_columns(options))
+    schema = schema_of(_columns(options, priors.id_type))
 
     def updated(spectrum: ObservedSpectrum) -> Posterior:
         prior = priors.prior(spectrum.source_id)
@@ -275,11 +277,14 @@ def update_files(
     n_spectra = 0
     with ParquetSink(output, schema, row_group_size=ROWS_AT_ONCE) as sink:
         for attempt in attempts(spectra, updated, redshift=0.0):
-            row: dict[str, Any] = {"source_id": attempt.source_id, "status": OK}
             if isinstance(attempt.result, SpectrumError):
                 errors.append(attempt.result)
-                row["status"] = str(attempt.result)
+                row: dict[str, Any] = {
+                    "source_id": as_id(attempt.source_id, priors.id_type),
+                    "status": str(attempt.result),
+                }
             else:
+                row = {"source_id": attempt.result.source_id, "status": OK}
                 row |= _numbers(attempt.result)
             sink.write(pa.Table.from_pylist([row], schema=schema))
             n_spectra += 1
@@ -319,7 +324,7 @@ def _numbers(found: Posterior) -> dict[str, Any]:
     return row
 
 
-def _columns(options: UpdateOptions) -> tuple[Column, ...]:
+def _columns(options: UpdateOptions, id_type: pa.DataType) -> tuple[Column, ...]:
     f32, f64 = pa.float32(), pa.float64()
     words = {s: "median of " if not s else f"{100 * q:.0f}th percentile of "
              for s, q in LEVELS.items()}  # fmt: skip
@@ -343,7 +348,7 @@ def _columns(options: UpdateOptions) -> tuple[Column, ...]:
         ("effective_size", f32, "", "", "effective number of independent draws"),
     ]  # fmt: skip
     return (
-        Column("source_id", pa.string(), null_when=NEVER),
+        Column("source_id", id_type, null_when="ids are whole numbers, and the spectrum's is none"),
         *(Column(*each, null) for each in columns),
         Column("status", pa.string(), "", "meta.code.status", "ok, or why there is no result",
                NEVER),

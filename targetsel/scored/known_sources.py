@@ -29,7 +29,7 @@ from targetsel.tables.columns import ID, NEVER, Column, FileKind, matrix, unit_o
 from targetsel.tables.ids import IdIndex
 from targetsel.tables.parquet import footer_in
 from targetsel.tables.reading import ParquetReader
-from targetsel.tables.types import is_list
+from targetsel.tables.types import is_list, is_text
 
 if TYPE_CHECKING:
     from targetsel.networks.posterior import LatentPosterior
@@ -105,7 +105,8 @@ class Truth:
             Parquet file with ids (whole numbers or text), under the scored file's name for them or
             `source_id`; true proxies under their names, in any unit that converts to the scored
             file's; true latents as `latent_mean` or `latent`, perhaps with `latent_std`; perhaps
-            `group_id` and `weight`.
+            `group_id` and `weight`. Rows without an id whose `status` is not "ok" are spectra
+            that could not be read, and left out.
         scored : pa.Schema
             Schema of the scored file, with the file metadata.
         all_columns : bool
@@ -122,7 +123,7 @@ class Truth:
             for name in others:
                 if schema.names.count(name) > 1:
                     raise CatalogError(f"{path}: has several columns '{name}'. Rename or drop one.")
-            more = file.read(others)
+            more, measured = file.read(others), _measured(file)
         proxies, ids = proxy_names(scored), column_names(scored)["source_id"]
         ids = ids if ids in schema.names else "source_id"
         _check_measured(path, schema)
@@ -138,6 +139,7 @@ class Truth:
         for name in others:
             if name not in table.column_names:
                 table = table.append_column(schema.field(name), more[name])
+        table = table.filter(pc.or_(pc.is_valid(table[ids]), measured))
         table = table.replace_schema_metadata(schema.metadata)
         names = tuple(name for name in proxies if name in table.column_names)
         found = cls(
@@ -278,7 +280,12 @@ class Truth:
 
 
 def _check_measured(path: Path, schema: pa.Schema) -> None:
-    """Refuse predictions in place of a truth."""
+    """Refuse predictions in place of a truth, and widths of the other sign."""
+    if footer_in(schema.metadata).get("ew_sign") == "mpa":
+        raise CatalogError(
+            f"{path}: its widths are negative in emission (--ew-sign mpa); expected positive ones, "
+            "as in the scored file. Measure the spectra again without --ew-sign."
+        )
     if "ensemble" in footer_in(schema.metadata) or any(
         name + QUANTILES in schema.names for name in PROXIES
     ):
@@ -563,6 +570,13 @@ def _unit(scored: pa.Schema, name: str) -> str:
     """Unit of a proxy in a scored file."""
     there = unit_of(scored.field(name)) if name in scored.names else ""
     return there or UNITS.get(name, "")
+
+
+def _measured(file: ParquetReader) -> pa.BooleanArray:
+    """Rows that `status` does not say to be without a result, shape (N,)."""
+    if STATUS not in file.schema.names or not is_text(file.schema.field(STATUS).type):
+        return pa.array(np.ones(file.metadata.num_rows, dtype=bool))
+    return pc.equal(file.read([STATUS])[STATUS].cast(pa.string()), "ok").fill_null(True)
 
 
 def _numbers(table: pa.Table, name: str) -> np.ndarray:

@@ -58,10 +58,10 @@ class UnusableSpectrum(SpectrumError):
 
     Attributes
     ----------
-    source_id : str
+    source_id : int or str
     """
 
-    def __init__(self, message: str, source_id: str) -> None:
+    def __init__(self, message: str, source_id: int | str) -> None:
         super().__init__(message)
         self.source_id = source_id
 
@@ -374,7 +374,7 @@ class ArraySpectra:
                     )
                 yield self._spectrum(row, place, name)
             except SpectrumError as error:
-                yield UnusableSpectrum(str(error), str(name))
+                yield UnusableSpectrum(str(error), name)
 
     def _spectrum(self, row: int, place: str, name: int | str) -> ObservedSpectrum:
         noise = self._numbers("ivar", row, place) * self.noise_scale

@@ -19,6 +19,7 @@ from targetsel.spectra.arrays import ArraySpectra, UnusableSpectrum, file_stem, 
 from targetsel.spectra.spectrum import ObservedSpectrum, check_flux_unit, from_log, in_air
 from targetsel.tables.columns import NEVER, Column, schema_of
 from targetsel.tables.fits import open_fits
+from targetsel.tables.ids import as_id, id_type
 from targetsel.tables.reading import reading
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ class Attempt(Generic[T]):
     ----------
     path : Path
         The file.
-    source_id : str
+    source_id : int or str
         Id of the spectrum, or the name of a file that could not be read.
     spectrum : ObservedSpectrum or None
         None if it could not be read.
@@ -90,7 +91,7 @@ class Attempt(Generic[T]):
     """
 
     path: Path
-    source_id: str
+    source_id: int | str
     spectrum: ObservedSpectrum | None
     result: T | SpectrumError
 
@@ -104,9 +105,8 @@ def attempts(
     for path in map(Path, paths):
         for spectrum in try_spectra(path, redshift):
             if isinstance(spectrum, SpectrumError):
-                name = file_stem(path)
-                if isinstance(spectrum, UnusableSpectrum):
-                    name = spectrum.source_id
+                is_one = isinstance(spectrum, UnusableSpectrum)
+                name = spectrum.source_id if is_one else file_stem(path)
                 yield Attempt(path, name, None, spectrum)
                 continue
             result: T | SpectrumError
@@ -114,7 +114,7 @@ def attempts(
                 result = make(spectrum)
             except SpectrumError as error:
                 result = error
-            yield Attempt(path, str(spectrum.source_id), spectrum, result)
+            yield Attempt(path, spectrum.source_id, spectrum, result)
 
 
 def results_table(
@@ -125,7 +125,8 @@ def results_table(
     """One row for each spectrum that was tried, in their order.
 
     Id, position, file and redshift stand before the columns of the results, and `status` after
-    them: "ok", or why there is no result; the columns of the result are null then.
+    them: "ok", or why there is no result; the columns of the result are null then. Ids are whole
+    numbers where those of all spectra are that could be read, and otherwise text.
 
     Parameters
     ----------
@@ -134,13 +135,16 @@ def results_table(
     values : callable
         The values of these columns by name, of one result.
     """
+    tried = list(tried)
+    named = id_type([each.source_id for each in tried if each.spectrum is not None])
     own = (
-        Column("source_id", pa.string(), ucd="meta.id;meta.main", null_when=NEVER),
+        Column("source_id", named, ucd="meta.id;meta.main",
+               null_when="ids are whole numbers, and the spectrum could not be read"),
         Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS"),
         Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS"),
         Column("file", pa.string(), meaning="where the spectrum was read from", null_when=NEVER),
         Column("redshift", pa.float64(), ucd="src.redshift", null_when="it was not read"),
-    )
+    )  # fmt: skip
     status = Column("status", pa.string(), "", "meta.code.status", "ok, or why there is no result",
                     NEVER)  # fmt: skip
     names = [each.name for each in (*own, *columns, status)]
@@ -151,7 +155,7 @@ def results_table(
     rows = []
     for attempt in tried:
         row: dict[str, object] = {
-            "source_id": attempt.source_id,
+            "source_id": as_id(attempt.source_id, named),
             "file": str(attempt.path),
             "status": OK,
         }

@@ -147,6 +147,19 @@ def _is_bytes(kind: pa.DataType) -> bool:
     )
 
 
+def id_type(ids: Iterable[int | str]) -> pa.DataType:
+    """The type of a column of these ids: int64 if all are whole numbers and there are some."""
+    kinds = {isinstance(each, str) for each in ids}
+    return pa.int64() if kinds == {False} else pa.string()
+
+
+def as_id(value: int | str, kind: pa.DataType) -> int | str | None:
+    """An id in a column of `kind`, int64 or string; None if it cannot be in it."""
+    if kind == pa.string():
+        return str(value)
+    return None if isinstance(value, str) else value
+
+
 class IdIndex:
     """Finds ids among others; made once, it serves many batches.
 

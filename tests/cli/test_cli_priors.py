@@ -250,7 +250,7 @@ def test_a_spectrum_finds_its_prior_and_what_they_say_together(write, targetsel,
     assert said.status == 0, said.err
     assert said.out == "1 of 1 spectra combined with their priors in updated.parquet\n"
     (row,) = pq.read_table("updated.parquet").to_pylist()
-    assert (row["source_id"], row["status"]) == ("11", "ok")
+    assert (row["source_id"], row["status"]) == (11, "ok")
     assert row["redshift_q05"] <= row["redshift_q16"] <= row["redshift"] <= row["redshift_q84"]
     assert row["ew_halpha_q05"] < row["ew_halpha"] < row["ew_halpha_q95"]
     assert len(row["redshift_draws"]) == 256
