@@ -17,7 +17,7 @@ import yaml
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError, TargetselError
 
-MAX_CHARACTERS = 1 << 20
+MAX_CHARACTERS = 1 << 18  # bounds the time that reading and checking take
 MAX_NODES = 50_000
 MAX_DEPTH = 16
 QUOTE = "quote expressions that start with > & * ! or %"
@@ -87,7 +87,7 @@ def read_document(text: str, file: str, error: type[TargetselError] = RuleError)
     """
     top = SourceLocation(file, error_type=error)
     if len(text) > MAX_CHARACTERS:
-        raise top.error("the file may hold 1 MiB at most")
+        raise top.error(f"the file may hold {MAX_CHARACTERS >> 10} KiB at most")
     builder = _Builder(top, [line.rstrip("\r") for line in text.split("\n")])
     loader = _Loader(text)
     try:

@@ -211,7 +211,7 @@ def test_fault_in_the_file_is_named_with_its_place(old, new, expected):
         ("a: &a [x, x]\nb: *a", "YAML anchors and aliases (& and *) are not allowed"),
         ("a: " + "[" * 3000, "nested deeper than 16 levels"),
         ("a: [" + "x," * 60_000 + "]", "50,000 entries at most"),
-        ("#" * (1 << 20) + "#", "1 MiB at most"),
+        ("#" * (1 << 18) + "#", "256 KiB at most"),
         ("? [a]\n: b", "a key must be a plain word"),
         ("a: \x07", "not valid YAML"),
         (GOOD.split("classes")[0] + "classes: {}", "there are no classes; add at least one"),
