@@ -33,7 +33,7 @@ MOST_PACKED = 100  # bytes of contents per byte of the file
 ALWAYS_UNPACKED = 256 * 1024**2  # bytes
 LARGEST_IMAGE = 4 * 1024**3  # bytes
 _NUMBER = re.compile(r"\s*([+-]?\d+)\s*(?:/.*)?")
-_FORMAT = re.compile(r"\s*(\d*)\s*([LXBIJKAEDCMPQ])")
+COLUMN_FORMAT = re.compile(r"\s*(\d*)\s*([LXBIJKAEDCMPQ])")
 _BYTES = dict(zip("LBIJKAEDCMPQ", (1, 1, 2, 4, 8, 1, 4, 8, 8, 16, 8, 16), strict=True))
 
 
@@ -214,13 +214,15 @@ def _check_table(values: dict[str, str], where: str, error: type[TargetselError]
     """Refuse a binary table whose columns do not fill its rows, and too large a packed image."""
     if "BINTABLE" not in values.get("XTENSION", ""):
         return
+    if values.get("ZTABLE", "").strip().startswith("T"):
+        raise error(f"{where}: is a table compressed by fpack. Decompress the file with funpack.")
     n_columns = _whole(values, "TFIELDS", where, error)
     if n_columns > 999:
         raise error(f"{where}: TFIELDS is {n_columns}; expected at most 999.")
     width = 0
     for n in range(1, n_columns + 1):
         written = values.get(f"TFORM{n}", "").strip().strip("'")
-        found = _FORMAT.match(written)
+        found = COLUMN_FORMAT.match(written)
         if found is None:
             raise error(f"{where}: TFORM{n} is '{written.strip()}', which is no column format.")
         repeat = int(found[1] or 1)

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
 from targetsel.tables.fits import open_fits, plain_stream
+from targetsel.tables.fits_tables import binary_table, text_table
 from targetsel.tables.folders import ParquetFiles, open_parquet, unit_name
 from targetsel.tables.parquet import described, plain_schema
 from targetsel.tables.reading import reading, reason
@@ -111,7 +112,6 @@ def _packed_parquet(path: Path) -> pa.Table:
 
 def _fits(path: Path) -> pa.Table:
     from astropy.io import fits
-    from astropy.table import Table
 
     with open_fits(path) as hdus:
         kinds = (fits.BinTableHDU, fits.TableHDU)
@@ -121,11 +121,11 @@ def _fits(path: Path) -> pa.Table:
             if isinstance(hdu, kinds) and not isinstance(hdu, fits.CompImageHDU)
         }
         _check_one(path, [hdu.name or f"extension {number}" for number, hdu in tables.items()])
-        with reading(path, CatalogError, "a FITS table"):
-            table = Table.read(*tables.values(), format="fits")
-        header = next(iter(tables.values())).header
-        frame = header.get("RADESYS") or header.get("RADECSYS")
-        return with_frames(to_arrow(table, path), [frame] * len(table.columns))
+        hdu = next(iter(tables.values()))
+        is_text = isinstance(hdu, fits.TableHDU)
+        table = text_table(hdu, path) if is_text else binary_table(hdu, path)
+        frame = hdu.header.get("RADESYS") or hdu.header.get("RADECSYS")
+        return with_frames(table, [frame] * len(table.columns))
 
 
 def _votable(path: Path) -> pa.Table:
