@@ -48,6 +48,7 @@ _PER_COLUMN = (
     "TUCD",
     "TCOMM",
 )
+COPY = "Copy the file again, or make it again."
 _MIXINS = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--"  # comment of tables that astropy wrote
 
 
@@ -74,9 +75,10 @@ class _Column:
     @property
     def format(self) -> tuple[int, str, str]:
         """The number of items in a row, their code, and of lists of any length the items' code."""
-        written = str(self.keywords["TFORM"])
+        written = str(self.keywords.get("TFORM", ""))
         found = COLUMN_FORMAT.match(written)
-        assert found is not None  # as the check of the header has seen
+        if found is None:
+            self.refuse(f"its TFORM{self.number} is {written!r}, which is no format", COPY)
         inner = written[found.end() :].strip()[:1].upper() if found[2] in _DESCRIPTORS else ""
         return int(found[1] or 1), found[2], inner
 
@@ -148,6 +150,8 @@ def binary_table(hdu: BinTableHDU, place: Path) -> pa.Table:
             "table. The file is damaged; copy it again."
         )
     kinds = [(f"{each.number}", each.dtype) for each in columns]
+    if np.dtype(kinds).itemsize != width:
+        raise CatalogError(f"{place}: its columns do not fill its rows. It is damaged. {COPY}")
     rows = np.frombuffer(contents, np.dtype(kinds), count=n_rows if width else 0)
     heap = memoryview(contents)[start_of_heap:]
     arrays = [_column(each, rows[f"{each.number}"], heap) for each in columns]
@@ -182,10 +186,10 @@ def _words(column: _Column, rows: np.ndarray) -> pa.Array:
     found = re.match(r"\s*([AIFED])(\d+)", str(column.keywords.get("TFORM", "")))
     start = column.number_of("TBCOL", None)
     if found is None or not isinstance(start, int):
-        column.refuse("has no TFORM or TBCOL that is one", "Copy the file again.")
+        column.refuse("has no TFORM or TBCOL that is one", COPY)
     code, end = found[1], start - 1 + int(found[2])
     if not 0 < start <= end <= rows.shape[1]:
-        column.refuse("lies outside its rows", "Copy the file again.")
+        column.refuse("lies outside its rows", COPY)
     words = _text(
         np.ascontiguousarray(rows[:, start - 1 : end]).view(f"S{end - start + 1}").ravel()
     )
@@ -259,7 +263,7 @@ def _lists(column: _Column, descriptors: np.ndarray, heap: memoryview) -> pa.Arr
     wrong = (lengths < 0) | (starts < 0) | (n_bytes > len(heap) - starts)
     if wrong.any():
         column.refuse(f"the list of row {wrong.argmax()} (counted from 0) lies outside the file; "
-                      "the file is damaged or cut short", "Copy or make it again.")  # fmt: skip
+                      "the file is damaged or cut short", COPY)  # fmt: skip
     if n_bytes.sum() > max(len(heap), ALWAYS_UNPACKED):
         column.refuse("its lists overlap, and take far more memory than the file has bytes")
     pieces = [heap[a : a + n] for a, n in zip(starts.tolist(), n_bytes.tolist(), strict=True)]
