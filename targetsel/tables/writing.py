@@ -68,9 +68,12 @@ def _as_astropy(rows: pa.Table, path: Path, kind: str) -> Table:
     table = Table()
     for field in rows.schema:
         notes = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
-        values = _values(rows[field.name].combine_chunks(), kind)
+        huge = _beyond_int64(rows[field.name])
+        values = None if huge else _values(rows[field.name].combine_chunks(), kind)
         what = ""
-        if values is None or (kind == "ascii.csv" and values.ndim > 1):
+        if huge:
+            what = "whole numbers of 2^63 or more"
+        elif values is None or (kind == "ascii.csv" and values.ndim > 1):
             what = held(field.type)
         elif kind == "fits" and values.dtype.kind == "U" and not "".join(values.data).isascii():
             what = "text beyond ASCII"
@@ -88,6 +91,12 @@ def _as_astropy(rows: pa.Table, path: Path, kind: str) -> Table:
         column.meta = {"ucd": notes["ucd"]} if "ucd" in notes else {}
         table[field.name] = column
     return table
+
+
+def _beyond_int64(column: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
+    return column.type == pa.uint64() and (pc.max(column).as_py() or 0) >= 2**63
 
 
 def _values(column: pa.Array | pa.ChunkedArray, kind: str) -> np.ma.MaskedArray | None:
