@@ -120,8 +120,13 @@ def _part(path: Path, constants: Mapping[str, str | None]) -> ParquetPart:
         num_rows = file.num_rows
     if len(set(schema.names)) < len(schema.names):
         twice = next(name for name in schema.names if schema.names.count(name) > 1)
-        raise CatalogError(f"{path}: has several columns '{twice}'. Rename or drop one.")
+        raise several_columns(path, twice)
     return ParquetPart(path, _with_meanings(schema, header), num_rows, constants)
+
+
+def several_columns(path: Path, name: str) -> CatalogError:
+    """The error for a table that has a name twice."""
+    return CatalogError(f"{path}: has several columns '{name}'. Rename or drop one.")
 
 
 def _difference(first: ParquetPart, other: ParquetPart) -> str | None:

@@ -8,8 +8,11 @@ can say which is meant.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +26,7 @@ from targetsel.errors import CatalogError, did_you_mean
 from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
 from targetsel.tables.fits import open_fits, plain_stream
 from targetsel.tables.fits_tables import binary_table, text_table
-from targetsel.tables.folders import ParquetFiles, open_parquet, unit_name
+from targetsel.tables.folders import ParquetFiles, open_parquet, several_columns, unit_name
 from targetsel.tables.parquet import described, plain_schema
 from targetsel.tables.reading import reading, reason
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:  # astropy is imported where it is used: Parquet files do with
     from astropy.io.votable.tree import VOTableFile
     from astropy.table import Column, Table
 
+_OLD_VOTABLE = re.compile(rb"(<(?:\w+:)?VOTABLE\b[^>]*?\sversion\s*=\s*[\"'])1\.[0-2]")
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 # Words for missing numbers in text; among words of other kinds they stay words.
 MISSING = ("nan", "null", "none", "na", "n/a", "--")
@@ -88,8 +92,9 @@ def open_table(path: Path) -> ParquetFiles | InMemory:
         )
     table = read(path)
     if len(set(table.schema.names)) < len(table.schema.names):
-        twice = next(n for n in table.schema.names if table.schema.names.count(n) > 1)
-        raise CatalogError(f"{path}: has several columns '{twice}'. Rename or drop one.")
+        raise several_columns(
+            path, next(n for n in table.schema.names if table.schema.names.count(n) > 1)
+        )
     return InMemory(table)
 
 
@@ -132,16 +137,41 @@ def _votable(path: Path) -> pa.Table:
     from astropy.io import votable
 
     contents = _contents(path, "a VOTable")
-    with reading(path, CatalogError, "a VOTable"):
-        document = votable.parse(io.BytesIO(contents))
+    # Empty cells are missing whole numbers since version 1.3; astropy reads 0 in older files.
+    contents = _OLD_VOTABLE.sub(rb"\g<1>1.3", contents[:4096], count=1) + contents[4096:]
+    with reading(path, CatalogError, "a VOTable"), _no_value_changed(path):
+        document = votable.parse(io.BytesIO(contents), verify="warn")
         tables = list(document.iter_tables())
     _check_status(path, document)
     _check_one(path, [each.name or each.ID or f"table {k}" for k, each in enumerate(tables, 1)])
+    names = [field.name for field in tables[0].fields]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise several_columns(path, twice)
     with reading(path, CatalogError, "a VOTable"):
         table = tables[0].to_table(use_names_over_ids=True)
         systems = {each.ID: each.system or each.refframe for each in document.iter_coosys()}
         frames = [systems.get(field.ref) for field in tables[0].fields]
     return with_frames(to_arrow(table, path), frames)
+
+
+@contextlib.contextmanager
+def _no_value_changed(path: Path) -> Iterator[None]:
+    """Refuse a VOTable where astropy, with a warning, puts another value in place of one of it."""
+    from astropy.io.votable import exceptions as faults
+
+    changes = (faults.W18, faults.W30, faults.W36, faults.W39, faults.W46, faults.W49, faults.W51)
+    with warnings.catch_warnings():
+        for each in (*changes, faults.E02):
+            warnings.simplefilter("error", each)
+        try:
+            yield
+        except (*changes, faults.E02) as fault:
+            said = re.match(r"[^:]*:([0-9?]+):[0-9?]+: [WE][0-9]+: (.*)", reason(fault))
+            line, why = said.groups() if said else ("?", reason(fault))
+            raise CatalogError(
+                f"{path}, line {line}: {why}. Correct the value, or what the FIELD or "
+                "TABLE declares."
+            ) from fault
 
 
 def _check_status(path: Path, document: VOTableFile) -> None:
@@ -177,8 +207,19 @@ def _ecsv(path: Path) -> pa.Table:
 
     text = _text(path)
     with reading(path, CatalogError, "an ECSV table"):
+        _check_names_of_ecsv(path, text)
         table = Table.read(text.splitlines(), format="ascii.ecsv")
     return to_arrow(table, path)
+
+
+def _check_names_of_ecsv(path: Path, text: str) -> None:
+    """Refuse a repeated name, to which astropy gives another."""
+    lines = text.splitlines()
+    commas = any(re.match(r"#\s*delimiter:\s*['\"]?,", line) for line in lines if line[:1] == "#")
+    first = next((line for line in lines if line.strip() and line[:1] != "#"), "")
+    names = next(csv.reader([first], delimiter="," if commas else " "), [])
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise several_columns(path, twice)
 
 
 def to_arrow(table: Table, path: Path | str) -> pa.Table:
@@ -225,12 +266,16 @@ def _to_array(column: Column) -> pa.Array:
     values = np.ma.asarray(column)
     mask = np.ma.getmaskarray(values).ravel()
     flat = np.ma.getdata(values).ravel()
+    if flat.dtype.kind == "c":
+        raise TypeError("complex numbers")
     if flat.dtype.kind == "S":
         try:
             flat = np.char.decode(flat, "utf-8")
         except UnicodeDecodeError:
             flat = np.char.decode(flat, "latin-1")
-    if flat.dtype.kind in "biuf":
+    if flat.dtype.kind == "O" and any(isinstance(each, np.ndarray) for each in flat):
+        array = _lists(flat, mask)
+    elif flat.dtype.kind in "biuf":
         flat = flat.astype(flat.dtype.newbyteorder("="))
         array = pa.array(flat, mask=mask)
     else:
@@ -242,6 +287,19 @@ def _to_array(column: Column) -> pa.Array:
     for width in reversed(column.shape[1:]):
         array = pa.FixedSizeListArray.from_arrays(array, width)
     return array
+
+
+def _lists(rows: np.ndarray, mask: np.ndarray) -> pa.Array:
+    """Arrays of any length as lists, masked values within them null."""
+    arrays = [np.ma.asarray(each) for each in rows]
+    kinds = {each.dtype for each in arrays if each.size and each.dtype.kind != "O"}
+    if any(kind.kind == "c" for kind in kinds):
+        raise TypeError("complex numbers")
+    lists = [None if hidden else a.tolist() for a, hidden in zip(arrays, mask, strict=True)]
+    if len(kinds) == 1 and all(each.ndim == 1 for each in arrays):
+        kind = kinds.pop().newbyteorder("=")
+        return pa.array(lists, pa.list_(pa.from_numpy_dtype(kind)))
+    return pa.array(lists)
 
 
 # --- CSV ------------------------------------------------------------------------------------------
@@ -271,6 +329,7 @@ def _csv(path: Path) -> pa.Table:
     if not text.strip():
         raise CatalogError(f"{path}: is empty; expected a line of names and lines of values.")
     _check_first_line(path, text)
+    _check_comments(path, text)
     with reading(path, CatalogError, "a CSV table"):
         names = [name.strip() for name in next(csv.reader(io.StringIO(text, newline=None)))]
         rows = arrow_csv.read_csv(
@@ -286,8 +345,8 @@ def _csv(path: Path) -> pa.Table:
 
 
 def _check_first_line(path: Path, text: str) -> None:
-    """Refuse what is no table with commas, by its first line."""
-    first = text.lstrip().splitlines()[0]
+    """Refuse what is no table with commas below a line of names, by its first lines."""
+    first, second = (*text.lstrip()[:100_000].splitlines(), "")[:2]
     if first.startswith("<"):
         raise CatalogError(
             f"{path}: is HTML or XML, perhaps a service's message; expected a CSV table. Read it, "
@@ -304,6 +363,30 @@ def _check_first_line(path: Path, text: str) -> None:
                 f"{path}, line 1: its columns are parted by {name}; expected commas. Write the "
                 "table with commas."
             )
+    if "," not in first and len(first.split()) == len(second.split()) > 1:
+        raise CatalogError(
+            f"{path}, line 1: its columns are parted by blanks ({first[:40]!r}); expected commas. "
+            "Write the table with commas."
+        )
+    names = [name.strip(" \"'") for name in first.split(",")]
+    if all(re.fullmatch(_NUMBER, name) for name in names):
+        raise CatalogError(
+            f"{path}, line 1: holds numbers ({first[:40]!r}); expected the names of the columns. "
+            "Write a line of names above it, such as source_id,ra,dec."
+        )
+
+
+def _check_comments(path: Path, text: str) -> None:
+    """Refuse comments between the rows; within quotes such lines are values."""
+    if not re.search(r"[\r\n]#", text):
+        return
+    rows = csv.reader(io.StringIO(text, newline=None))
+    with reading(path, CatalogError, "a CSV table"):
+        line = next((rows.line_num for row in rows if row and row[0].startswith("#")), None)
+    if line is not None:
+        raise CatalogError(
+            f"{path}, line {line}: begins with '#'; expected a row. Remove comments between rows."
+        )
 
 
 def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:

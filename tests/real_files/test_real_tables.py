@@ -42,6 +42,11 @@ def test_byte_order_mark_is_no_part_of_the_first_name(tmp_path, ending):
     assert read(path).to_pydict() == {"source_id": [1], "ra": [2.5]}
 
 
+@pytest.mark.parametrize("name", ["source id", "2MASS J", "1st"])
+def test_one_column_whose_name_has_blanks_or_digits_is_a_table(tmp_path, name):
+    assert read(text(tmp_path / "a.csv", f"{name}\n7\n8\n")).to_pydict() == {name: [7, 8]}
+
+
 def test_gaia_names_its_ecsv_files_csv(tmp_path):
     contents = "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: ra, datatype: float64, unit: deg}\n"
     table = read(text(tmp_path / "a.csv", f"{contents}# delimiter: ','\nra\n2.5\n"))
@@ -62,6 +67,12 @@ def test_gaia_names_its_ecsv_files_csv(tmp_path):
         (b"#Table1\nobjid,ra\n1,2\n", "a.csv, line 1: begins with '#' ('#Table1'); expected the"),
         (b"# objid,ra\n1,2\n", "line 1: begins with '#' ('# objid,ra'); expected the names"),
         (b"a;b\n1;2\n", "a.csv, line 1: its columns are parted by semicolons; expected commas."),
+        (b"ra dec\n1 2\n", "line 1: its columns are parted by blanks ('ra dec'); expected commas."),
+        (b"7,150.5,-2\n8,1,2\n", "line 1: holds numbers ('7,150.5,-2'); expected the names of"),
+        (b"7\n8\n", "a.csv, line 1: holds numbers ('7'); expected the names of the columns."),
+        (b"a,b\n1,2\n# note\n3,4\n", "a.csv, line 3: begins with '#'; expected a row. Remove"),
+        (b"a\r\n1\r\n#2\r\n", "a.csv, line 3: begins with '#'; expected a row. Remove comments"),
+        (b"a,b\n1,2\n# 3,4\n", "a.csv, line 3: begins with '#'; expected a row. Remove comme"),
         (b"a\tb\n1\t2\n", "a.csv, line 1: its columns are parted by tabs; expected commas."),
     ],
 )
@@ -88,6 +99,7 @@ def test_text_that_is_no_such_table_is_refused(tmp_path, contents, message):
         (["inf", "1"], [float("inf"), 1.0]),
         (['"a,b"', '"two\nlines"'], ["a,b", "two\nlines"]),
         ([" 5 ", "6"], [5, 6]),
+        (['"a\n# b"', "#c"], ["a\n# b", "#c"]),
     ],
     ids=str,
 )
@@ -283,6 +295,11 @@ def test_null_of_true_and_false_is_null_in_fits(tmp_path):
             "a.vot",
             pa.array([{"y": 1}]),
             "holds values of type struct<y: int64>, for which VOTABLE",
+        ),
+        (
+            "a.vot",
+            pa.array([2**63], pa.uint64()),
+            "holds whole numbers of 2^63 or more, for which VOTABLE has no place",
         ),
         ("a.hdf5", pa.array([1]), "no table can be written as '.hdf5'; expected .parquet, .fits, "),
         ("a.txt", pa.array([1]), "no table can be written as '.txt'; expected .parquet"),
