@@ -44,7 +44,7 @@ classes:
     where: P(ew_halpha > {LIMIT} Angstrom) >= BOUND
     rank: P(ew_halpha > {LIMIT} Angstrom)
 """
-GUARANTEE = f"    guarantee: {{purity: {PURITY}, method: conformal}}\n"
+GUARANTEE = f"    guarantee: {{purity: {PURITY}, kind: average}}\n"
 
 
 def rules(bound: float, more: str = "") -> Rules:

@@ -63,7 +63,9 @@ CalibrationOption = Annotated[
     Path | None,
     typer.Option(
         help="Scored catalog of sources with spectra, not used in training. Classes with a "
-        "'guarantee' need it; forecasts take intervals from it."
+        "'guarantee' need it; forecasts take intervals from it. A guarantee holds for one request "
+        "made before looking at the truth; trying K rules on the same sources multiplies its risk "
+        "by up to K."
     ),
 ]
 TruthOption = Annotated[

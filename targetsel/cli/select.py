@@ -20,6 +20,7 @@ from targetsel.cli.options import (
 from targetsel.cli.terminal import number, print_table, say
 from targetsel.errors import counted
 from targetsel.rules.rules import Rules, find_rules
+from targetsel.selection.guarantees import LOOKS
 from targetsel.selection.reports.explain import explain as explain_source
 from targetsel.selection.reports.tuning import tune as find_bound
 from targetsel.selection.scored_sources import funnel as count
@@ -79,6 +80,10 @@ def select(
     )
     for condition, n in found.left_out.items():
         say(f"{condition}: leaves out {counted(n, 'source')}")
+    for name, promise in found.guarantees.items():
+        say(f"{name}: {promise.text}")
+    if found.guarantees:
+        say(LOOKS)
     say_known(known)
     where = f"written to {found.output}" if found.output else "chosen; nothing was written"
     sources, targets = counted(found.n_sources, "source"), counted(found.n_targets, "target")

@@ -146,10 +146,23 @@ class Limit(DocumentModel):
 
 
 class Guaranteed(DocumentModel):
-    """The purity that the list is to have."""
+    """The purity that the list is to have, or that lists have on average."""
 
     purity: Share
-    method: Literal["conformal"] = "conformal"
+    kind: Literal["list", "average"] = Field(
+        default="list",
+        description="list: with the confidence, for the sources beyond the threshold that is "
+        "taken. average: over calibration samples and refusals, not for the list that is made.",
+    )
+    confidence: Annotated[
+        Number, Field(ge=0.5, lt=1), Expected("a number, 0.5 up to less than 1, e.g. 0.9")
+    ] = Field(default=0.9, description="The chance that a list's guarantee holds.")
+
+    @model_validator(mode="after")
+    def _confidence_belongs_to_lists(self) -> Guaranteed:
+        if self.kind == "average" and "confidence" in self.model_fields_set:
+            raise FieldError("confidence", "confidence is of kind: list; an average has none")
+        return self
 
 
 class Deduplication(DocumentModel):
@@ -273,7 +286,7 @@ class TargetClass(DocumentModel):
             "limit": [self.limit.per_deg2, self.limit.nside, self.limit.total, self.limit.by],
             "unless": self.unless,
             "exclude": [[each.file, each.column, each.within] for each in excluded],
-            "guarantee": self.guarantee.purity if self.guarantee else None,
+            "guarantee": self.guarantee.model_dump() if self.guarantee else None,
             "sample": self.sample,
             "dedup": self.dedup.within if self.dedup else None,
             "footprint": self.preamble.footprint.canonical,

@@ -1,46 +1,29 @@
 """Claims of classes about their members' spectra, tested on sources with known spectra.
 
 A class claims what its ``where`` says about true proxies (see `formula.truth`). Sources with known
-spectra show whether the claim is true of them, and so how pure a class is. A class may ask for a
-purity: conformal selection gives it, with control of the false discovery rate.
-
-Jin & Candes (2023, J. Mach. Learn. Res. 24, 244), with the clipped score of their section 2.4:
-a candidate's conformal p-value is the share of calibration sources that are *not* true members
-and yet at least as probable as it,
-
-    p_j = (1 + #{i : not true_i and P_i >= P_j}) / (n + 1),
-
-and the Benjamini-Hochberg procedure at level 1 - purity picks from m candidates. Ties count
-against the candidate, so that no chance is involved. If calibration sources and candidates are
-exchangeable, the expected share of false members among the selected is at most 1 - purity,
-whether or not the probabilities are any good; bad ones only make the list shorter. It is an
-expectation over calibration sets and catalogs: a single list scatters about it.
-
-Both sides are sources that obey the class's ``where``: a loose bound there leaves the choice to
-the guarantee, which only ever raises it. Write, for instance, ``P(ew_halpha > 20) >= 0.2``.
+spectra show whether the claim is true of them, and so how pure a class is.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import CatalogError, RuleError, did_you_mean
+from targetsel.errors import CatalogError, did_you_mean
 from targetsel.rules import formula as f
-from targetsel.rules.plan import ClassFormulas, Condition, plan
+from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import STATUS
-from targetsel.scored.file import ScoredFile
-from targetsel.scored.known_sources import Join, Truth
-from targetsel.selection.evaluation import all_hold, holds, passing, probability
-from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
+from targetsel.scored.known_sources import GROUP, Join, Truth, check_groups
+from targetsel.selection.evaluation import all_hold, holds, probability
+from targetsel.selection.scored_sources import scored_catalog
 from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.tables.columns import floats
+from targetsel.tables.ids import uniform
 
 # --- claims on known spectra ---------------------------------------------------------------------
 
@@ -113,11 +96,14 @@ class ClaimOutcomes:
     true : ndarray of bool, shape (n,)
         Whether the claim holds for the proxies measured on the spectrum. A source for which they
         could not be measured does not count as true: it would be no success as a target either.
+    independent : ndarray of bool, shape (n,)
+        See `independent_sources`.
     """
 
     passed: np.ndarray
     probability: np.ndarray
     true: np.ndarray
+    independent: np.ndarray
 
     def __len__(self) -> int:
         return len(self.true)
@@ -166,14 +152,19 @@ class ClaimOutcomes:
             join = Join(known, scored)
             pieces, unmeasured = [], f.proxies(claim)
             formulas = (*conditions, f.Probability(claim))
-            for block in catalog.file.sources(formulas, ["source_id", "ra", "dec", STATUS]):
+            columns = ["source_id", "ra", "dec", STATUS, GROUP]
+            for block in catalog.file.sources(formulas, columns):
                 rows, places = join.rows(block.table)
                 sources = block.take(rows)
                 likely = probability(claim, sources)
                 measured = {each: known.proxies[each][places] for each in f.proxies(claim)}
                 unmeasured = {n for n in unmeasured if not np.isfinite(measured[n]).any()}
                 true = comes_true(claim, sources, measured)
-                piece = (all_hold(conditions, sources), likely, true)
+                ids = catalog.file.ids(sources).to_numpy(zero_copy_only=False)
+                group = _groups(known, places, sources.table, scored)
+                passed = all_hold(conditions, sources)
+                groups = ids if group is None else group
+                piece = (passed, likely, true, ids, groups, known.weight[places])
                 pieces.append([values[np.isfinite(likely)] for values in piece])
             join.finish()
             if unmeasured:
@@ -181,196 +172,43 @@ class ClaimOutcomes:
                     f"{truth}, column '{min(unmeasured)}': has no finite number for any source of "
                     f"{scored}, and class {name} speaks of it. Measure it on the spectra."
                 )
-        return cls(*(np.concatenate(part) for part in zip(*pieces, strict=True)))
+        parts = [np.concatenate(part) for part in zip(*pieces, strict=True)]
+        passed, likely, true, *rest = parts
+        return cls(passed, likely, true, independent_sources(*rest))
 
 
-# --- guarantees ----------------------------------------------------------------------------------
+def _groups(known: Truth, places: np.ndarray, table: pa.Table, scored: Path) -> np.ndarray | None:
+    """Group of each source, from the truth or the scored file; None where neither has groups."""
+    if known.group is not None:
+        return known.group[places]
+    if GROUP not in table.column_names:
+        return None
+    check_groups(table, scored)
+    return table[GROUP].to_numpy()
 
 
-@dataclass(frozen=True)
-class Guarantee:
-    """The threshold that guarantees a purity.
+def independent_sources(ids: np.ndarray, group: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Sources that may be counted as independent: boolean mask, shape (n,).
 
-    Attributes
-    ----------
-    purity : float
-        At most 1 - purity of the members are false, in expectation.
-    threshold : float
-        Members are the sources whose probability is larger than this; -1 where all are.
-    n_calibration, n_false : int
-        Calibration sources that obey the class's conditions, and those of them beyond the
-        threshold that are not true members.
-    n_candidates, n_selected : int
-        Sources that obey the conditions, and those of them beyond the threshold.
-    """
-
-    purity: float
-    threshold: float
-    n_calibration: int
-    n_false: int
-    n_candidates: int
-    n_selected: int
-
-
-class ConformalSelection:
-    """Conformal selection from candidates that come piece by piece, in bounded memory.
-
-    Only the ranks of the candidates among the false calibration sources matter, so a count per
-    rank is kept.
+    Several sources of one group (images of one galaxy, galaxies of one field) tell less than as
+    many of different groups. So one of each is kept, with a chance in proportion to its weight;
+    and of the groups a share in proportion to their mean weight, so that those kept are a sample
+    of what the weights stand for. A hash of the ids decides. Without weights every group counts
+    once.
 
     Parameters
     ----------
-    purity : float
-        0 to 1.
-    probability : ndarray, shape (n,)
-        Probabilities of the calibration sources that obey the class's conditions.
-    true : ndarray of bool, shape (n,)
+    ids, group : ndarray, shape (n,)
+    weight : ndarray, shape (n,)
+        0 or more, some more.
     """
-
-    def __init__(self, purity: float, probability: np.ndarray, true: np.ndarray) -> None:
-        self.purity = purity
-        self.n = len(true)
-        self._false = np.sort(probability[~true])
-        self._counts = np.zeros(len(self._false) + 1, dtype=np.int64)
-
-    def see(self, probability: np.ndarray) -> None:
-        """Count these candidates; those without a probability are left out."""
-        known = probability[np.isfinite(probability)]
-        at_least_as_likely = len(self._false) - np.searchsorted(self._false, known)
-        self._counts += np.bincount(at_least_as_likely, minlength=len(self._counts))
-
-    def result(self, name: str) -> Guarantee:
-        """The lowest threshold that the purity allows class `name`.
-
-        Raises
-        ------
-        RuleError
-            If no threshold does: because there are too few calibration sources, or because the
-            probabilities are not good enough for that purity.
-        """
-        falsehood = 1 - self.purity
-        n_selected = self._counts.cumsum()
-        m = int(n_selected[-1])
-        estimate = np.full(len(n_selected), np.inf)  # of the false discovery rate
-        found = n_selected > 0
-        n_false = np.arange(len(n_selected))
-        estimate[found] = (1 + n_false[found]) / (self.n + 1) * m / n_selected[found]
-        allowed = np.flatnonzero(estimate <= falsehood * (1 + 1e-12))
-        if m and not len(allowed):
-            raise self._refusal(name, n_selected / m)
-        last = int(allowed[-1]) if m else 0
-        # Beyond this threshold are `last` false calibration sources, or fewer where some tie.
-        below = len(self._false) - 1 - last
-        threshold = float(self._false[below]) if below >= 0 else -1.0
-        beyond = int((self._false > threshold).sum())
-        return Guarantee(self.purity, threshold, self.n, beyond, m, int(n_selected[last]))
-
-    def _refusal(self, name: str, share: np.ndarray) -> RuleError:
-        """The error where no threshold will do, given the share of candidates beyond each."""
-        falsehood = 1 - self.purity
-        rate = np.arange(len(share)) / max(self.n, 1)
-        spare = falsehood * share - rate
-        start = f"class {name}: purity {self.purity:g} cannot be guaranteed"
-        if falsehood <= 0:
-            return RuleError(f"{start} by any number of spectra; ask for less than 1")
-        if not (spare > 0).any():
-            with np.errstate(divide="ignore", invalid="ignore"):
-                best = 1 - np.nanmin(np.where(share > 0, rate / share, np.nan))
-            return RuleError(
-                f"{start} at any threshold: the most that these probabilities reach on the "
-                f"{self.n} calibration sources is about {best:.2f}. Ask for less, or train better "
-                "networks."
-            )
-        with np.errstate(divide="ignore"):
-            needed = np.where(spare > 0, (1 - falsehood * share) / spare, np.inf)
-        number = math.ceil(needed.min() - 1e-9)
-        return RuleError(
-            f"{start} by {self.n} calibration sources that obey its conditions; about {number} "
-            "are needed. Add spectra, loosen the conditions, or ask for less."
-        )
-
-
-def guarantee(
-    catalog: ScoredCatalog, name: str, purity: float, known: tuple[Path, Path]
-) -> Guarantee:
-    """The threshold on the probability of class `name` for a scored catalog.
-
-    Parameters
-    ----------
-    catalog : ScoredCatalog
-        The catalog that targets are chosen from.
-    name : str
-    purity : float
-        0 to 1.
-    known : pair of Path
-        A scored catalog and the truth about its sources (see `ClaimOutcomes.read`).
-
-    Raises
-    ------
-    RuleError
-        If the class claims nothing, or see `ConformalSelection.result`.
-    """
-    target_class = catalog[name]
-    claim = target_class.claim
-    outcomes = ClaimOutcomes.read(catalog.rules, name, *known, catalog.quantiles)
-    passed = outcomes.passed
-    chosen = ConformalSelection(purity, outcomes.probability[passed], outcomes.true[passed])
-    conditions = [each.formula for each in target_class.conditions if each.step != "sample"]
-    for block in catalog.file.sources((*conditions, f.Probability(claim))):
-        chosen.see(probability(claim, block.take(passing(conditions, block))))
-    return chosen.result(name)
-
-
-def guarantees(
-    catalog: ScoredCatalog, known: tuple[Path, Path] | None = None
-) -> dict[str, Guarantee]:
-    """The guarantees of all classes that ask for a purity, by class name.
-
-    Parameters
-    ----------
-    catalog : ScoredCatalog
-        The catalog that targets are chosen from.
-    known : pair of Path, optional
-        A scored catalog and the truth about its sources (see `ClaimOutcomes.read`).
-
-    Raises
-    ------
-    RuleError
-        If a class asks for a purity and `known` is not given, or if it cannot be guaranteed.
-    EnsembleError
-        If the two catalogs were not scored by one ensemble and calibration.
-    """
-    promises = {}
-    if known is not None:
-        with ScoredFile(known[0]) as file:
-            file.check_scored_like(catalog.file)
-    for each in catalog.rules.classes:
-        if each.guarantee is not None:
-            if known is None:
-                raise each.place_of("guarantee").error(
-                    f"the purity of {each.name} can only be guaranteed with sources of known "
-                    "spectra; name them with --calibration and --truth"
-                )
-            promises[each.name] = guarantee(catalog, each.name, each.guarantee.purity, known)
-    return promises
-
-
-def guaranteed(
-    catalog: ScoredCatalog, promises: Mapping[str, Guarantee]
-) -> tuple[ClassFormulas, ...]:
-    """The catalog's classes, with the thresholds of guarantees among their conditions."""
-    return tuple(
-        _guaranteed(each, promises[each.name]) if each.name in promises else each
-        for each in catalog.classes.values()
-    )
-
-
-def _guaranteed(target_class: ClassFormulas, promise: Guarantee) -> ClassFormulas:
-    """The class with one more condition, before its sample is drawn."""
-    likely = f.Probability(target_class.claim)
-    beyond = f.Compare(">", likely, f.Constant(promise.threshold))
-    text = f"more probable than {promise.threshold:.6g}, for a purity of {promise.purity:g}"
-    conditions = list(target_class.conditions)
-    place = sum(each.step != "sample" for each in conditions)
-    conditions.insert(place, Condition("guarantee", text, beyond))
-    return replace(target_class, conditions=tuple(conditions))
+    pick, keep = uniform(ids, 0, "one source of each group", 2).T
+    _, place = np.unique(group, return_inverse=True)
+    mean = np.bincount(place, weight) / np.bincount(place)
+    with np.errstate(divide="ignore"):
+        # The largest of u^(1/w) is drawn in proportion to w (Efraimidis & Spirakis 2006).
+        order = np.lexsort((np.log(pick) / weight, place))
+    last = np.flatnonzero(np.diff(place[order], append=-1))
+    independent = np.zeros(len(ids), dtype=bool)
+    independent[order[last]] = True
+    return independent & (keep * mean.max(initial=0.0) < mean[place])

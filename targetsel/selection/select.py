@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from targetsel.expressions.grammar import unwrapped
 from targetsel.rules.rules import Rules
-from targetsel.selection.claims import guaranteed, guarantees
 from targetsel.selection.funnel import ConditionCounter, Funnel
+from targetsel.selection.guarantees import Guarantee, guaranteed, guarantees
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import Membership
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
@@ -72,7 +72,8 @@ class ClassSummary:
 class Selection:
     """The outcome of `select`: the file that was written (None after a dry run), and counts.
 
-    `left_out` gives the number of sources that every list under ``exclude`` leaves out.
+    `left_out` gives the number of sources that every list under ``exclude`` leaves out, and
+    `guarantees` those of the classes that ask for a purity, by class name.
     """
 
     output: Path | None
@@ -81,6 +82,7 @@ class Selection:
     classes: tuple[ClassSummary, ...]
     funnels: tuple[Funnel, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    guarantees: Mapping[str, Guarantee] = field(default_factory=dict)
 
 
 def select(
@@ -191,7 +193,7 @@ def select_from(
         )
         for c, each in enumerate(rules.classes)
     )
-    return Selection(output, len(file), limits.n_targets, summaries, funnels, left_out)
+    return Selection(output, len(file), limits.n_targets, summaries, funnels, left_out, promises)
 
 
 def _left_out(counters: Sequence[ConditionCounter], n_sources: int) -> dict[str, int]:

@@ -6,9 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
+from targetsel.selection.guarantees import Guarantee
 from targetsel.selection.reports.tuning import tune
 from targetsel.tables.parquet import read_footer, write_table
 from tests.cli.typed import contents
@@ -165,7 +167,7 @@ def test_faults_are_one_line_and_leave_nothing_behind(targetsel, folder, words, 
 
 
 def test_guarantee_takes_a_calibration_and_sets_the_bound(targetsel, folder):
-    promise = "    guarantee: {purity: 0.9, method: conformal}\n"
+    promise = "    guarantee: {purity: 0.9, kind: average}\n"
     (folder / "c.yaml").write_text(rule_text("P(ew_halpha > 50) >= 0.1", rest=promise))
     said = targetsel("select", "--rules", "c.yaml")
     assert said.status == 2
@@ -181,3 +183,20 @@ def test_guarantee_takes_a_calibration_and_sets_the_bound(targetsel, folder):
     assert footer["guarantees"]["ELG"]["n_false"] == 3
     said = targetsel("forecast", "--rules", "c.yaml", *known)
     assert said.out.splitlines()[1].split()[:2] == ["ELG", "43"]
+
+
+def test_select_says_what_it_guarantees_and_the_footer_holds_the_same(targetsel, folder):
+    promise = "    guarantee: {purity: 0.7}\n"
+    (folder / "c.yaml").write_text(rule_text("P(ew_halpha > 50) >= 0.1", rest=promise))
+    known = ("--calibration", "sky.scored.parquet", "--truth", "truth.parquet")
+    said = targetsel("select", "--rules", "c.yaml", *known)
+    footer = read_footer(folder / "c.targets.parquet")["guarantees"]["ELG"]
+    found = Guarantee(**footer)
+    assert (found.kind, found.confidence, found.n_calibration) == ("list", 0.9, 53)
+    # The 40 true ones and b false ones pass where the upper bound on b of 40 + b is at most 0.3.
+    b = max(b for b in range(14) if stats.beta.ppf(0.9, b + 1, 40) <= 0.3)
+    assert (found.n_false, found.n_beyond, found.n_selected) == (b, 40 + b, 40 + b)
+    assert found.bound == pytest.approx(stats.beta.ppf(0.9, b + 1, 40))
+    assert found.n_false_at_most == stats.binom.ppf(0.9, 40 + b, 0.3)
+    assert f"ELG: {found.text}" in said.out.splitlines()
+    assert "trying K rules on the same sources multiplies its risk by up to K" in said.out

@@ -34,7 +34,7 @@ def known(ensemble_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("known")
     _, truth = write_known(folder, Ensemble.read(ensemble_folder))
     bound = np.median(pq.read_table(truth)["ew_halpha"].to_numpy())
-    promise = "    guarantee: {purity: 0.3, method: conformal}\n"
+    promise = "    guarantee: {purity: 0.3, kind: average}\n"
     (folder / "a.yaml").write_text(rule_text(f"P(ew_halpha > {bound:.5f}) >= 0.1", rest=promise))
     return folder
 

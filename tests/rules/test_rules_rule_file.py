@@ -31,7 +31,7 @@ classes:
     dedup: {within: 2 arcsec}
     rank: rmag
     limit: {per_deg2: 240, nside: 64, total: 9, by: hash}
-    guarantee: {purity: 0.9, method: conformal}
+    guarantee: {purity: 0.9, kind: average}
   B: {bit: 1, priority: 5, where: clean, unless: [A]}
 """
 

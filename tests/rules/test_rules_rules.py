@@ -162,8 +162,18 @@ def test_unknown_class_is_asked_about():
         ),
         (
             "bit: 62",
-            "guarantee: {purity: 0.9, method: x}\n    bit: 62",
-            "method is 'x'; expected 'conformal'",
+            "guarantee: {purity: 0.9, kind: x}\n    bit: 62",
+            "kind is 'x'; expected 'list' or 'average'",
+        ),
+        (
+            "bit: 62",
+            "guarantee: {purity: 0.9, confidence: 1}\n    bit: 62",
+            "confidence is '1'; expected a number, 0.5 up to less than 1",
+        ),
+        (
+            "bit: 62",
+            "guarantee: {purity: 0.9, kind: average, confidence: 0.8}\n    bit: 62",
+            "confidence is of kind: list; an average has none",
         ),
         ("seed: 7", "seed: 1:30", "3:7: error: seed is '1:30'; expected a whole number, 0 to "),
         (

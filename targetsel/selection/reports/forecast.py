@@ -189,7 +189,8 @@ class _Members:
         # With a guarantee, members are besides more probable than its threshold.
         self._threshold = targets.footer["guarantees"].get(name, {}).get("threshold", -np.inf)
         self._calibrated = outcomes is not None
-        known = outcomes or ClaimOutcomes(np.zeros(0, bool), np.zeros(0), np.zeros(0, bool))
+        nobody = np.zeros(0, bool)
+        known = outcomes or ClaimOutcomes(nobody, np.zeros(0), nobody, nobody)
         like_members = known.passed & (known.probability > self._threshold)
         self._bins = [
             ProbabilityBins(known.probability[each], known.true[each])

@@ -26,8 +26,8 @@ from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
-from targetsel.selection.claims import guaranteed, guarantees
 from targetsel.selection.evaluation import passing, value
+from targetsel.selection.guarantees import guaranteed, guarantees
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.reports.density import order_of
 from targetsel.selection.scored_sources import ScoredSources, scored_catalog

@@ -83,7 +83,7 @@ def test_source_that_a_limit_leaves_out_is_told_so(scored_file):
 
 
 def test_guarantee_leaves_it_open_whether_a_source_is_chosen(scored_file):
-    promise = {"rest": "    guarantee: {purity: 0.9, method: conformal}\n"}
+    promise = {"rest": "    guarantee: {purity: 0.9, kind: average}\n"}
     found = explained(scored_file, "1", "P(ew_halpha > 50) > 0.1", **promise)
     assert (found.passed, found.selected) == (True, None)
     promise["rest"] += "  ANY: {bit: 0, priority: 1, where: dec < 90, limit: {total: 4}}\n"

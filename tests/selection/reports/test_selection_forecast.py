@@ -15,7 +15,7 @@ from tests.selection.scored_by_hand import rule_text, scored_table
 RULES = Rules.parse(
     rule_text("P(ew_halpha > 50) >= 0.5", rest="  ALL: {bit: 1, priority: 1, where: dec < 90}\n")
 )
-UNKNOWN = ClaimOutcomes(np.zeros(0, bool), np.zeros(0), np.zeros(0, bool))
+UNKNOWN = ClaimOutcomes(np.zeros(0, bool), np.zeros(0), np.zeros(0, bool), np.zeros(0, bool))
 
 
 @pytest.fixture
@@ -28,7 +28,8 @@ def scored(tmp_path):
 
 
 def calibration(passed, probability, true):
-    return ClaimOutcomes(np.array(passed), np.array(probability), np.array(true))
+    everyone = np.ones(len(true), dtype=bool)
+    return ClaimOutcomes(np.array(passed), np.array(probability), np.array(true), everyone)
 
 
 def forecast(rules, scored, known=None):
