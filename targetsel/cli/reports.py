@@ -137,9 +137,14 @@ def density(
         Path | None,
         typer.Option(help="Scored catalog; its pixels without targets are counted too."),
     ] = None,
+    rules: Annotated[
+        str | None,
+        typer.Option(help="Rule file of TARGETS, where files that it names are elsewhere."),
+    ] = None,
 ) -> None:
     """Measure the density of TARGETS on the sky and their neighbours within a fiber's REACH."""
-    found = measure(TargetList.read(targets), reach, nside, scored)
+    own = None if rules is None else Rules.read(rules)
+    found = measure(TargetList.read(targets), reach, nside, scored, own)
     spread = ("mean /deg2", "5 %", "median", "95 %", "most")
     print_table(
         ("class", "targets", *spread, "neighbours", "at most", "with any"),
@@ -157,7 +162,8 @@ def density(
     )
     which = "that hold a target" if scored is None else f"where {scored} has sources"
     say(
-        f"Densities in HEALPix pixels of nside {nside} {which}; neighbours within {reach:g} arcsec."
+        f"Densities in HEALPix pixels of nside {nside} {which}, over their area in the footprint; "
+        f"neighbours within {reach:g} arcsec."
     )
 
 

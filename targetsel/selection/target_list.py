@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from targetsel.documents.document import Map, read_document
 from targetsel.errors import CatalogError, TargetselError
 from targetsel.rules import formula as f
 from targetsel.rules.columns import STATISTICS, CatalogColumns, footer
@@ -157,6 +158,18 @@ class TargetList:
                 f"has {str(bits)[:80]!r}. Select again."
             )
         return cls(as_declared(table, path), provenance)
+
+
+def rules_of(targets: TargetList) -> Rules:
+    """The rules that a list was made by; files that they name are looked for in this folder."""
+    files = targets.footer["rules_files"]
+    own = [file for file in files if "classes" in _keys(*file)]
+    return Rules.together(Rules.parse(text, name) for name, text in own)
+
+
+def _keys(name: str, text: str) -> Mapping[str, object]:
+    root = read_document(text, name)
+    return root if isinstance(root, Map) else {}
 
 
 def as_declared(

@@ -114,7 +114,7 @@ def test_density_counts_targets_and_neighbours(targetsel, folder):
         "ELG",
         "Densities",
     ]
-    assert "in HEALPix pixels of nside 64 that hold a target; neighbours within 60" in said.out
+    assert "nside 64 that hold a target, over their area in the footprint; neigh" in said.out
 
 
 def test_randoms_are_made_or_read(targetsel, folder):

@@ -1,4 +1,8 @@
-"""Density of targets on the sky, and their crowding within the reach of one fiber."""
+"""Density of targets on the sky, and their crowding within the reach of one fiber.
+
+Targets are counted in HEALPix pixels, and divided by the area that the class's footprint has in
+them. Masks among the conditions of a class are not taken off that area.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,15 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from targetsel.errors import CatalogError
+from targetsel.errors import CatalogError, RuleError
+from targetsel.rules.rules import Rules
 from targetsel.selection.scored_sources import ScoredSources
-from targetsel.selection.target_list import TargetList
-from targetsel.sky.positions import SQUARE_DEGREES, chord, coarser, unit_vectors
+from targetsel.selection.target_list import TargetList, rules_of
+from targetsel.sky.external_files import ExternalFiles
+from targetsel.sky.positions import SQUARE_DEGREES, Region, chord, coarser, unit_vectors
 
 ROWS_AT_A_TIME = 100_000
+HINT = ", as the list's rules have it. Name their file with --rules."
 
 
 @dataclass(frozen=True)
@@ -27,9 +34,10 @@ class Density:
         The class; "all targets" for all.
     n_targets : int
     area : float
-        Area of the HEALPix pixels counted [deg2].
+        Area of the footprint in the HEALPix pixels counted [deg2].
     low, median, high, most : float
-        Targets per square degree: the 5th, 50th, 95th percentile over those pixels, the largest.
+        Targets per square degree: the 5th, 50th, 95th percentile and the largest over those
+        pixels whose area is at least half of the largest pixel's.
     neighbours, most_neighbours : float, int
         Mean and largest number of other targets within reach of a target.
     crowded : float
@@ -59,7 +67,11 @@ class Density:
 
 
 def density(
-    targets: TargetList, reach: float, nside: int = 64, scored: Path | None = None
+    targets: TargetList,
+    reach: float,
+    nside: int = 64,
+    scored: Path | None = None,
+    rules: Rules | None = None,
 ) -> tuple[Density, ...]:
     """The density of all targets, then of every class.
 
@@ -73,43 +85,96 @@ def density(
     scored : Path, optional
         Count pixels without targets too, where this scored catalog has a source. Otherwise only
         pixels that hold a target count, and a sparse list looks denser than it is.
+    rules : Rules, optional
+        The rules of the list, for its footprint. By default as the list keeps them; files that
+        they name are looked for in this folder then.
+
+    Raises
+    ------
+    RuleError, CatalogError
+        If a file that the footprint names is not there, or has changed since the list was made;
+        or if `rules` are others.
     """
     order = order_of(nside)
     pixels = coarser(targets.table["_healpix_29"].to_numpy(), order)
     where = unit_vectors(targets.table["ra"].to_numpy(), targets.table["dec"].to_numpy())
     covered = None if scored is None else pixels_of(scored, order)
+    footprints = _footprints(targets, rules)
     chosen = {"all targets": np.ones(len(targets), dtype=bool)}
     chosen |= {name: targets.of_class(name) for name in targets.footer["bits"]}
-    area = SQUARE_DEGREES / (12 * nside**2)
-    return tuple(
-        _density(name, pixels[rows], where[rows], covered, area, reach)
-        for name, rows in chosen.items()
-    )
+    found = []
+    for name, rows in chosen.items():
+        counts, areas = _in_pixels(pixels[rows], covered, footprints[name], order)
+        found.append(_density(name, counts, areas, neighbours(where[rows], reach)))
+    return tuple(found)
 
 
-def _density(
-    name: str,
-    pixels: np.ndarray,
-    where: np.ndarray,
-    covered: np.ndarray | None,
-    pixel_area: float,
-    reach: float,
-) -> Density:
-    held, counts = np.unique(pixels, return_counts=True)
-    if covered is not None:
-        empty = len(np.setdiff1d(covered, held))
-        counts = np.concatenate([counts, np.zeros(empty, dtype=counts.dtype)])
-    near = neighbours(where, reach)
-    spread = np.quantile(counts, [0.05, 0.5, 0.95, 1.0]) if len(counts) else np.full(4, math.nan)
-    low, median, high, most = (float(each) / pixel_area for each in spread)
+def _rules(targets: TargetList, given: Rules | None) -> Rules:
+    """The rules of a list."""
+    if given is None:
+        try:
+            return rules_of(targets)
+        except RuleError as error:
+            raise CatalogError(f"{error}{HINT}") from None
+    if given.sha256 != targets.footer["rules_sha256"]:
+        raise CatalogError(f"{given.name}: not the rules that the list was made by. Name those.")
+    return given
+
+
+def _footprints(targets: TargetList, rules: Rules | None) -> dict[str, Region]:
+    """The footprint of each class, and of all targets; the whole sky where there is none."""
+    files = ExternalFiles()
+    found: dict[str, Region] = {}
+    known: dict[int, Region] = {}
+    for each in _rules(targets, rules).classes if targets.footer.get("rules_files") else ():
+        key = id(each.preamble)
+        if key not in known:
+            try:
+                known[key] = each.preamble.footprint.region(files)
+            except RuleError as error:
+                raise CatalogError(f"{error}{HINT}") from None
+        found[each.name] = known[key]
+    for name, digest in files.sha256.items():
+        if targets.footer.get("files", {}).get(name, digest) != digest:
+            raise CatalogError(
+                f"{name}: has changed since the list was made, whose footprint it is. Put that "
+                "file back, or select again."
+            )
+    found = {name: found.get(name, Region.everywhere()) for name in targets.footer["bits"]}
+    return found | {"all targets": Region.union([*found.values()])}
+
+
+def _in_pixels(
+    pixels: np.ndarray, covered: np.ndarray | None, footprint: Region, order: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The targets in each pixel, and the area of the footprint in it [deg2], shape (K,) each.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (N,)
+        The pixel of each target.
+    covered : ndarray, optional
+        Pixels that count without a target, too.
+    """
+    held, n_held = np.unique(pixels, return_counts=True)
+    known = held if covered is None else np.union1d(held, covered)
+    counts = np.zeros(len(known), dtype=np.int64)
+    counts[np.searchsorted(known, held)] = n_held
+    areas = footprint.covered(known, order) * SQUARE_DEGREES / (12 * 4**order)
+    return counts[areas > 0], areas[areas > 0]
+
+
+def _density(name: str, counts: np.ndarray, areas: np.ndarray, near: np.ndarray) -> Density:
+    """The density of targets of which `near` have that many others within reach, shape (N,)."""
+    large = areas >= 0.5 * areas.max(initial=0.0)
+    spread = np.full(4, math.nan)
+    if len(counts):
+        spread = np.quantile(counts[large] / areas[large], [0.05, 0.5, 0.95, 1.0])
     return Density(
         name,
-        len(pixels),
-        len(counts) * pixel_area,
-        low,
-        median,
-        high,
-        most,
+        len(near),
+        float(areas.sum()),
+        *spread.tolist(),
         float(near.mean()) if len(near) else math.nan,
         int(near.max(initial=0)),
         float((near > 0).mean()) if len(near) else math.nan,

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from targetsel.documents.document import Map, read_document
 from targetsel.errors import CatalogError
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
@@ -19,7 +18,7 @@ from targetsel.selection.evaluation import holds
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources
-from targetsel.selection.target_list import TargetList
+from targetsel.selection.target_list import TargetList, rules_of
 from targetsel.sky.positions import check_same_places
 from targetsel.tables.columns import floats
 from targetsel.tables.ids import matched
@@ -70,21 +69,9 @@ def compare_lists(
     """Differences between two target lists; with the scored catalog, also their causes."""
     if scored is None:
         return _compared(before, after)
-    old, new = (scored_catalog(scored, _rules_of(each)) for each in (before, after))
+    old, new = (scored_catalog(scored, rules_of(each)) for each in (before, after))
     with old as old_catalog, new as new_catalog:
         return _compared(before, after, old_catalog, new_catalog)
-
-
-def _rules_of(targets: TargetList) -> Rules:
-    """The rules that a list was made by; files that they name are looked for in this folder."""
-    files = targets.footer["rules_files"]
-    own = [file for file in files if "classes" in _keys(*file)]
-    return Rules.together(Rules.parse(text, name) for name, text in own)
-
-
-def _keys(name: str, text: str) -> Mapping[str, object]:
-    root = read_document(text, name)
-    return root if isinstance(root, Map) else {}
 
 
 def _compared(
