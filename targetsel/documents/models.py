@@ -37,6 +37,7 @@ from typing_extensions import TypeAliasType
 
 from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document, read_text
 from targetsel.documents.source_location import SourceLocation, shortened
+from targetsel.documents.units import exact_factor, times
 from targetsel.errors import RuleError, TargetselError, close_or_known, did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
@@ -178,7 +179,7 @@ def parse_quantity(text: str, unit: str, bare: bool = True) -> float:
 
         given = units.Unit(found[2], parse_strict="silent")
         if given.is_equivalent(units.Unit(unit)):
-            return float(found[1]) * float(given.to(units.Unit(unit)))
+            return times(float(found[1]), exact_factor(given, units.Unit(unit)))
     if not bare:
         raise ValueError(f"'{text[:40]}', expected a number and its unit")
     raise ValueError(f"'{text[:40]}', expected a number{f' of {unit}' if unit else ''}")

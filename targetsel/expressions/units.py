@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from operator import mul, truediv
 from typing import TYPE_CHECKING, Protocol
+
+from targetsel.documents.units import exact_factor
 
 if TYPE_CHECKING:
     from astropy.units import UnitBase
@@ -72,9 +75,9 @@ class Unit:
         """Whether numbers in this unit can be converted to the other."""
         return self == other or bool(self.astropy.is_equivalent(other.astropy))
 
-    def factor_to(self, other: Unit) -> float:
+    def factor_to(self, other: Unit) -> Fraction:
         """The factor from numbers in this unit to numbers in the other."""
-        return 1.0 if self == other else float(self.astropy.to(other.astropy))
+        return Fraction(1) if self == other else exact_factor(self.astropy, other.astropy)
 
 
 # Unit of a column when there is no catalog yet: it agrees with every other unit.
@@ -113,8 +116,8 @@ class ResultUnit:
     """The unit of a result, and the factors to apply to the only argument and to the result."""
 
     unit: Unit | None
-    of_argument: float = 1.0
-    of_result: float = 1.0
+    of_argument: Fraction = Fraction(1)
+    of_result: Fraction = Fraction(1)
 
 
 def same(operands: Sequence[Operand]) -> ResultUnit:

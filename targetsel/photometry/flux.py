@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from targetsel.documents.units import exact_factor
+
 if TYPE_CHECKING:
     from scipy.interpolate import CubicSpline
 
@@ -77,7 +79,9 @@ def njy_per_unit(unit: str) -> float | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of several slashes, say
         meant = units.Unit(unit, parse_strict="silent")
-    return float(meant.to(units.nJy)) if unit and meant.is_equivalent(units.nJy) else None
+    if not unit or not meant.is_equivalent(units.nJy):
+        return None
+    return float(exact_factor(meant, units.nJy))
 
 
 def extinction(wavelength: np.ndarray) -> np.ndarray:

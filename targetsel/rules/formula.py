@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
 
+from targetsel.documents.units import steps, times
 from targetsel.expressions.functions import NEGATED
 from targetsel.expressions.units import Unit
 
@@ -199,13 +201,15 @@ class TypedExpression:
         return self.formula.value if isinstance(self.formula, Constant) else None
 
 
-def scaled(formula: Formula, factor: float) -> Formula:
+def scaled(formula: Formula, factor: Fraction) -> Formula:
     """The formula times a number."""
     if factor == 1:
         return formula
     if isinstance(formula, Constant):
-        return Constant(formula.value * factor)
-    return Operation("*", (formula, Constant(factor)))
+        return Constant(times(formula.value, factor))
+    for sign, number in steps(factor):
+        formula = Operation(sign, (formula, Constant(number)))
+    return formula
 
 
 def negated(condition: Formula) -> Formula:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from targetsel.documents.source_location import SourceLocation
+from targetsel.documents.units import times
 from targetsel.errors import did_you_mean
 from targetsel.expressions import grammar
 from targetsel.expressions.functions import ARITHMETIC, Function
@@ -126,7 +127,7 @@ def _level(binder: CallContext, node: Branch) -> float:
     level = binder.read_number(node.parts[1])
     probability = level.constant
     if probability is not None and level.unit is not None and level.unit.is_pure:
-        probability = probability * level.unit.factor_to(PURE)
+        probability = times(probability, level.unit.factor_to(PURE))
     if probability is None or not 0 < probability < 1:
         raise node.parts[1].place.error(
             f"the second argument of {node.word}() is a probability between 0 and 1, e.g. 0.16"
@@ -201,7 +202,7 @@ def _within(binder: CallContext, node: Branch) -> TypedExpression:
     radius = binder.read_number(distance)
     if radius.constant is None or radius.unit is None or not radius.unit.agrees_with(DEG):
         raise distance.place.error("the radius of within() is an angle, e.g. 5 arcsec")
-    degrees = float(radius.constant * radius.unit.factor_to(DEG))
+    degrees = times(radius.constant, radius.unit.factor_to(DEG))
     if not 0 < degrees <= 180:
         raise distance.place.error(f"expected up to 180 deg, not {in_brief(distance)}")
     position = tuple(binder.columns.role(name, node.place) for name in ("ra", "dec"))

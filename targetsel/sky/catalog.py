@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from targetsel.documents.units import exact_factor
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.sky.positions import healpix_of
 from targetsel.tables.columns import floats, unit_of
@@ -499,7 +500,7 @@ def _angle_in(path: Path, column: pa.Field) -> float:
             f"{path}: column '{column.name}' is in '{own}'; expected 'deg'. "
             "Convert the positions to degrees."
         )
-    return float(unit.to(units.deg))
+    return float(exact_factor(unit, units.deg))
 
 
 def _with_ids(path: Path, schema: pa.Schema, name: str) -> pa.Schema:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from targetsel.documents.units import exact_factor, steps
 from targetsel.errors import CatalogError, TargetselError, did_you_mean
 from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.parquet import described
@@ -221,7 +222,7 @@ def in_unit(
     try:
         if not is_number(values.type):
             raise ValueError(column.type)
-        factor = there.to(here)
+        factor = exact_factor(there, here)
     except (units.UnitConversionError, ValueError, TypeError):
         raise error(
             f"{place}, column '{column.name}': is in '{own}'; expected '{unit}'. Convert it, or "
@@ -229,7 +230,10 @@ def in_unit(
         ) from None
     import pyarrow.compute as pc
 
-    return pc.multiply(values.cast(pa.float64(), safe=False), factor)
+    values = values.cast(pa.float64(), safe=False)
+    for sign, number in steps(factor):
+        values = (pc.multiply if sign == "*" else pc.divide)(values, number)
+    return values
 
 
 def floats(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
