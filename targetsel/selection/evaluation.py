@@ -200,8 +200,16 @@ def cost(formula: f.Formula) -> int:
 def probability(condition: f.Formula, sources: Sources) -> np.ndarray:
     """P(condition) over each source's posterior, shape (N,).
 
-    NaN where the posterior of a proxy, or a measured number that takes part, is missing.
+    NaN where the posterior of a proxy is missing, or a measured value on which it depends: as
+    outside P, the condition is true where its other parts make it true whatever that value is.
     """
+    unknown = _unknown(condition, sources)
+    if unknown.any():
+        likely = np.empty(len(sources))
+        likely[~unknown] = probability(condition, sources.take(~unknown))
+        low, high = _least_and_most(condition, sources.take(unknown))
+        likely[unknown] = np.where(high - low <= SETTLED, low, np.nan)
+        return likely
     low, high = _bounds(condition, sources)
     likely = (low + high) / 2
     undecided = high - low > SETTLED
@@ -221,6 +229,14 @@ def _compared_with(
     """
     if operator in ("==", "!="):
         return COMPARISONS[operator](probability(condition, sources), limit)
+    unknown = _unknown(condition, sources)
+    if unknown.any():
+        answer = np.zeros(len(sources), dtype=bool)
+        left = sources.take(~unknown)
+        answer[~unknown] = _compared_with(limit, operator, condition, left)
+        ends = _least_and_most(condition, sources.take(unknown))
+        answer[unknown] = np.logical_and(*(COMPARISONS[operator](end, limit) for end in ends))
+        return answer
     if operator in (">", ">="):
         possible = _may_reach(limit, condition, sources)
         if not possible.all():
@@ -264,9 +280,10 @@ def _compared_by_bounds(
 
 
 def _bounds(condition: f.Formula, sources: Sources) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the most that P(condition) can be, shape (N,); NaN where it is missing."""
+    """The least and the most that P(condition) can be, shape (N,), of sources whose measured
+    values are known; NaN where it is missing."""
     low, high = _frechet(condition, sources)
-    lacking = _lacking(condition, sources)
+    lacking = _without_posterior(condition, sources)
     return np.where(lacking, np.nan, low), np.where(lacking, np.nan, high)
 
 
@@ -408,17 +425,75 @@ def _share_of_draws(condition: f.Formula, sources: Sources) -> np.ndarray:
     return share
 
 
-def _lacking(condition: f.Formula, sources: Sources) -> np.ndarray:
-    """Whether any value that P(condition) depends on is missing, shape (N,)."""
+def _without_posterior(condition: f.Formula, sources: Sources) -> np.ndarray:
+    """Whether the posterior of any proxy of the condition is missing, shape (N,)."""
     lacking = np.zeros(len(sources), dtype=bool)
     for name in f.proxies(condition):
         lacking |= np.isnan(sources.posterior.knots(name)).any(axis=1)
+    return lacking
+
+
+# --- measured values that are missing ------------------------------------------------------------
+
+
+def _unknown(condition: f.Formula, sources: Sources) -> np.ndarray:
+    """Whether a measured value in the condition is missing, shape (N,)."""
+    unknown = np.zeros(len(sources), dtype=bool)
     for part in _measured(condition):
         if isinstance(part, f.ColumnValue):
-            lacking |= sources.missing(part)
+            unknown |= sources.missing(part)
         else:
-            lacking |= np.isnan(value(part, sources))
-    return lacking
+            unknown |= np.isnan(value(part, sources))
+    return unknown
+
+
+def _least_and_most(condition: f.Formula, sources: Sources) -> tuple[np.ndarray, np.ndarray]:
+    """P(condition) with all comparisons of missing values false, and with all true, shape (N,)."""
+    parts = [*dict.fromkeys(_comparisons(condition))]
+    unknown = np.array([_unknown(part, sources) for part in parts])
+    patterns, which = np.unique(unknown, axis=1, return_inverse=True)
+    ends = np.empty((2, len(sources)))
+    for k, pattern in enumerate(patterns.T):
+        rows = np.flatnonzero(which.ravel() == k)
+        lost = {part for part, is_lost in zip(parts, pattern, strict=True) if is_lost}
+        for end, outcome in zip(ends, (False, True), strict=True):
+            end[rows] = _likely(_taken(condition, lost, outcome), sources.take(rows))
+    ends[:, _without_posterior(condition, sources)] = np.nan
+    return ends[0], ends[1]
+
+
+def _likely(condition: f.Formula | bool, sources: Sources) -> np.ndarray:
+    """P(condition), shape (N,), also of one that no posterior decides."""
+    if isinstance(condition, bool):
+        return np.full(len(sources), float(condition))
+    if f.proxies(condition):
+        return probability(condition, sources)
+    return holds(condition, sources).astype(float)
+
+
+def _comparisons(condition: f.Formula) -> Iterator[f.Formula]:
+    """The conditions that `and` and `or` join."""
+    if isinstance(condition, f.All | f.Any):
+        for part in condition.parts:
+            yield from _comparisons(part)
+    else:
+        yield condition
+
+
+def _taken(condition: f.Formula, parts: set[f.Formula], outcome: bool) -> f.Formula | bool:
+    """The condition with these parts taken to be true, or false."""
+    if condition in parts:
+        return outcome
+    if not isinstance(condition, f.All | f.Any):
+        return condition
+    settles = isinstance(condition, f.Any)  # a part of this outcome gives it to the whole
+    found = [_taken(part, parts, outcome) for part in condition.parts]
+    left = tuple(part for part in found if not isinstance(part, bool))
+    if settles in found:
+        return settles
+    if not left:
+        return not settles
+    return left[0] if len(left) == 1 else type(condition)(left)
 
 
 def _measured(formula: f.Formula) -> Iterator[f.Formula]:

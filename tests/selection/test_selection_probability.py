@@ -239,6 +239,48 @@ def test_probability_is_missing_where_a_measured_number_in_it_is(text):
     assert np.isnan(likely[0]) == ("1 /" in text)
 
 
+ABOVE_FIVE = norm.sf(5, 10, 2)  # the probability that ew_oiii is more than 5 below: 0.994
+
+
+@pytest.mark.parametrize(
+    ("text", "is_true"),
+    [
+        ("P(b or ew_oiii > 5) >= 0.9", True),  # 0.994 if b is false, 1 if it is true
+        ("P(b or ew_oiii > 5) > 0.999", False),
+        ("P(b or ew_oiii > 5) < 0.999", False),
+        ("P(b and ew_oiii > 5) >= 0.9", False),  # 0 or 0.994
+        ("P(b and ew_oiii > 5) < 0.999", True),
+        ("P(b and ew_oiii > 5) < 0.9", False),
+        ("not (P(b or ew_oiii > 5) < 0.9)", True),
+        ("P(not b or not ew_oiii > 5) >= 0.001", True),  # 0.006 or 1
+        ("P((b or ew_oiii > 5) and rmag < 19) >= 0.9", False),  # 0 to 1
+        ("P(ew_oiii > rmag or ew_oiii > 5) >= 0.9", True),
+        ("P(ew_oiii > rmag or ew_oiii > 5) == 1", False),
+        ("P(b or ew_oiii > 5 and d4000 > 1) >= 0.9", True),
+        ("P(b or x < 3 or ew_oiii > 500) >= 1", True),  # x is known
+        ("P(b or rmag < 3 or ew_oiii > 500) >= 0.1", False),
+    ],
+)
+def test_what_is_missing_settles_p_only_where_it_settles_the_condition(text, is_true):
+    columns = {
+        "b": (pa.array([None], pa.bool_()), ""),
+        "rmag": (pa.array([None], pa.float64()), ""),
+        "x": (pa.array([2.0]), ""),
+    }
+    table = scored_table([[10, 50, 1.5]], [[2, 5, 0.05]], columns=columns)
+    assert 0.993 < ABOVE_FIVE < 0.995
+    assert holds(condition_for(table, text), Sources(table)).tolist() == [is_true]
+
+
+def test_p_is_what_is_left_where_a_missing_value_does_not_matter():
+    columns = {"b": (pa.array([None, True, False]), "")}
+    table = scored_table([[10, 50, 1.5]] * 3, [[2, 5, 0.1]] * 3, columns=columns)
+    sure = probability(condition_for(table, "b or ew_oiii > -100"), Sources(table))
+    assert sure == pytest.approx([1, 1, 1], abs=1e-6)
+    open_ = probability(condition_for(table, "b or ew_oiii > 5"), Sources(table))
+    assert open_ == pytest.approx([np.nan, 1, ABOVE_FIVE], abs=1e-6, nan_ok=True)
+
+
 def test_proxy_that_is_always_the_same_is_certain():
     table = scored_table([[10, 50, 1.5]], [[0, 0, 0]])
     sources = Sources(table)
