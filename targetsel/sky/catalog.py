@@ -408,7 +408,8 @@ def find_column(
     """The name of a table's column of ids ("source_id"), "ra" or "dec".
 
     The one `given`; else the one named in targetsel's footer, the one named as the role, or the
-    one named `also`, in any case; else the only one with a usual name.
+    one named `also`, as written or else the only one in any case; else the only one with a usual
+    name.
 
     Parameters
     ----------
@@ -433,12 +434,12 @@ def find_column(
             return given
         hint = did_you_mean(given, names) or f" The columns are {columns}."
         raise CatalogError(f"{path}: no column '{given}' ({option}).{hint}")
-    lower = {name.lower(): name for name in reversed(names)}
     ours = path.is_file() and path.suffix == ".parquet"
     own = read_footer(path).get("columns", {}).get(role, "") if ours else ""
     for name in filter(None, (own, role, also)):
-        if name in names or name.lower() in lower:
-            return name if name in names else lower[name.lower()]
+        in_any_case = [each for each in names if each.lower() == name.lower()]
+        if name in names or len(in_any_case) == 1:
+            return name if name in names else in_any_case[0]
     usual = USUAL_NAMES[role]
     found = [name for name in names if name.lower() in usual]
     if len(found) == 1:
