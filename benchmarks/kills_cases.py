@@ -127,6 +127,7 @@ def small_chunks() -> None:
 
 def make_scored(folder: Path) -> None:
     """24 sources of the demonstration, scored by the shipped ensemble, and spectra of two."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from targetsel.mock.demonstration import write_demonstration
@@ -134,7 +135,10 @@ def make_scored(folder: Path) -> None:
 
     write_demonstration(folder, 24)
     targetsel("score catalog.parquet --threads 2", folder)
-    spectra = pq.read_table(folder / "spectra.parquet").slice(0, 2)
+    few = pq.read_table(folder / "catalog.scored.parquet").slice(0, 4)
+    pq.write_table(few, folder / "few.parquet")
+    spectra = pq.read_table(folder / "spectra.parquet")
+    spectra = spectra.filter(pc.is_in(spectra["source_id"], few["source_id"].slice(0, 2)))
     flux = np.stack(spectra["flux_true"].to_numpy())
     np.savez(
         folder / "spectra.npz",
@@ -143,8 +147,6 @@ def make_scored(folder: Path) -> None:
         flux=flux,
         ivar=np.full_like(flux, 400 / flux.mean() ** 2),
     )
-    few = pq.read_table(folder / "catalog.scored.parquet").slice(0, 4)
-    pq.write_table(few, folder / "few.parquet")
     targetsel("priors write few.parquet -o known.parquet", folder)
 
 
@@ -348,8 +350,10 @@ CASES = {
     "mock": Case("mock --n 48 -o sky --workers 1", no_inputs),
     "mock-workers": Case("mock --n 600 -o sky --workers 2", no_inputs),
     "demo": Case("demo sky --n 24 --threads 2", no_inputs),
-    "encode": Case("spectra encode spectra.npz -o latents.parquet --picture p.png", make_scored),
-    "measure": Case("spectra measure spectra.npz -o measured.parquet", make_scored),
+    "encode": Case(
+        "spectra encode spectra.npz --redshift 0.1 -o latents.parquet --picture p.png", make_scored
+    ),
+    "measure": Case("spectra measure spectra.npz --redshift 0.1 -o measured.parquet", make_scored),
     "calibrate": Case(
         "calibrate catalog.scored.parquet --truth truth.parquet --ensemble own",
         make_uncalibrated,
