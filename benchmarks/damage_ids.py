@@ -84,7 +84,8 @@ def of_excluded(name: str) -> Callable[[Path], str]:
         if there is None:
             return ""
         whole = [int(each) for each in there if re.fullmatch(r"-?[1-9]\d*|0", each)]
-        expected = keys_of(np.array([each for each in whole if abs(each) < 2**63], np.int64))
+        held = [each for each in whole if -(2**63) <= each < 2**63]
+        expected = keys_of(np.array(held, np.int64))
         return "" if set(taken) == set(expected) else f"{len(taken)} keys, not of {there[:9]}"
 
     return differ

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -101,3 +102,9 @@ def test_ids_of_a_file_are_read_a_second_time_and_compared(base, tmp_path, kind,
     assert damage_ids.difference([int(each) for each in there], path, column) == ""
     assert "row 0" in damage_ids.difference([-7, *there[1:]], path, column)
     assert damage_ids.difference(there[1:], path, column)
+
+
+def test_the_smallest_id_of_64_bits_is_expected_of_an_exclude_list(tmp_path):
+    ids = np.array([7, -(2**63), 2**63 - 1])
+    Table({"source_id": ids, "ra": [1.0, 2, 3], "dec": [1.0, 2, 3]}).write(tmp_path / "x.fits")
+    assert damage.KINDS["excluded-fits"].ids(tmp_path) == ""
