@@ -35,6 +35,7 @@ from targetsel.tables.formats import PARQUET_SUFFIXES
 from targetsel.tables.ids import exact_ids
 from targetsel.tables.numpy_files import names_in_npz, read_npz
 from targetsel.tables.reading import ParquetReader, reading
+from targetsel.tables.types import held
 
 ROWS_PER_PIECE = 256
 NAMES = {
@@ -166,10 +167,15 @@ def _of_one(path: Path, arrays: Arrays, columns: Mapping[str, Any]) -> Arrays:
     for quantity in NAMES:
         if (name := arrays.find(quantity)) is None:
             continue
-        if quantity in PER_PIXEL:
-            values[name] = np.asarray(columns[name])[None]
-            continue
         column = columns[name]
+        if isinstance(column, pa.Array) and pa.types.is_nested(column.type):
+            raise SpectrumError(
+                f"{path}: '{name}' holds {held(column.type)}, and '{arrays.find('flux')}' one "
+                "value in each row. Give each column one value a row."
+            )
+        if quantity in PER_PIXEL:
+            values[name] = np.asarray(column)[None]
+            continue
         if isinstance(column, np.ndarray):
             column = pa.array(column, from_pandas=True)
         known = column.drop_null().unique()

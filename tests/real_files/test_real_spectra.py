@@ -199,6 +199,19 @@ def test_parquet_with_a_row_for_each_pixel_holds_one_spectrum(tmp_path):
     assert refusal(path).startswith(": 'id' is 7 and 8, but all rows must be of one spectrum.")
 
 
+@pytest.mark.parametrize("name", ["wavelength", "ivar", "z", "id", "ra"])
+@pytest.mark.parametrize(
+    ("value", "held"),
+    [([1.0, 2.0], "lists of numbers"), ({"a": 1.0}, "values of type struct<a: double>")],
+)
+def test_lists_beside_one_flux_a_row_are_refused(name, value, held, tmp_path):
+    columns = {"wavelength": WAVELENGTH, "flux": FLUX, "ivar": np.ones(500), "z": [0.1] * 500}
+    pq.write_table(pa.table(columns | {name: [value] * 500}), tmp_path / "flat.parquet")
+    assert refusal(tmp_path / "flat.parquet").startswith(
+        f": '{name}' holds {held}, and 'flux' one value in each row."
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
