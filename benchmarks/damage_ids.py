@@ -110,7 +110,7 @@ def read_plainly(path: Path, column: str) -> list[str] | None:
     with contextlib.suppress(Exception):
         values = readers.get(path.suffix, _csv)(path, column)
         plain = [_plain(each) for each in values]
-        return [each for each in plain if each is not None]
+        return _without_marks([each for each in plain if each is not None])
     return None
 
 
@@ -121,8 +121,14 @@ def _plain(value: Any) -> str | None:
     if isinstance(value, bytes):
         value = value.decode()
     if isinstance(value, str):
-        return re.sub(r"^b(['\"])(.*)\1$", r"\2", value.strip(" \t\r\n\0"))
+        return value.strip(" \t\r\n\0")
     return str(int(value)) if value == int(value) else str(value)
+
+
+def _without_marks(ids: list[str]) -> list[str]:
+    """Ids without the b'...' that Python leaves in text files around every one."""
+    inside = [re.fullmatch(r"b(['\"])(.*)\1", each) for each in ids]
+    return [each[2] for each in inside if each] if all(inside) else ids
 
 
 def _parquet(path: Path, column: str) -> list[Any]:

@@ -206,13 +206,13 @@ def make_many(folder: Path) -> None:
 
 
 def make_uncalibrated(folder: Path) -> None:
-    """A copy of the shipped ensemble without calibration, and 400 sources that it has scored."""
+    """A copy of the shipped ensemble without calibration, and 900 sources that it has scored."""
     import shutil
 
     from targetsel.mock.demonstration import write_demonstration
     from targetsel.scoring.ensemble import find_ensemble
 
-    write_demonstration(folder, 400)
+    write_demonstration(folder, 900)
     shutil.copytree(find_ensemble("mock-ps1"), folder / "own")
     (folder / "own" / "calibration.json").unlink()
     targetsel("score catalog.parquet --ensemble own --uncalibrated --threads 2", folder)
@@ -311,18 +311,18 @@ CASES = {
         "train cutouts --latents latents.parquet --decoder decoder.safetensors -o new --epochs 4 "
         "--members 2 --width 0.125 --bin 2 --workers 1 --device cpu",
         make_train,
-        refuses="holds a finished ensemble already",
+        refuses="already holds a finished ensemble",
     ),
     "train-workers": Case(
         "train cutouts --latents latents.parquet --decoder decoder.safetensors -o new --epochs 4 "
         "--members 2 --width 0.125 --bin 2 --workers 2 --device cpu",
         make_train,
-        refuses="holds a finished ensemble already",
+        refuses="already holds a finished ensemble",
     ),
     "decoder-train": Case(
         "decoder train spectra.npz -o new --epochs 6 --latents vae2",
         make_decoder_train,
-        refuses="holds a trained decoder already",
+        refuses="already holds a trained decoder",
     ),
     **{
         f"fetch-{name}": Case(
@@ -357,7 +357,7 @@ CASES = {
     "calibrate": Case(
         "calibrate catalog.scored.parquet --truth truth.parquet --ensemble own",
         make_uncalibrated,
-        refuses="is there already",
+        refuses="already exists",
     ),
     "restore": Case(
         "restore plain.parquet --from catalog.scored.parquet -o restored.parquet", make_plain
