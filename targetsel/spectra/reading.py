@@ -105,8 +105,9 @@ def attempts(
     for path in map(Path, paths):
         for spectrum in try_spectra(path, redshift):
             if isinstance(spectrum, SpectrumError):
-                is_one = isinstance(spectrum, UnusableSpectrum)
-                name = spectrum.source_id if is_one else file_stem(path)
+                name: int | str = file_stem(path)
+                if isinstance(spectrum, UnusableSpectrum):
+                    name = spectrum.source_id
                 yield Attempt(path, name, None, spectrum)
                 continue
             result: T | SpectrumError
