@@ -417,7 +417,7 @@ class ScoredFile:
             hint = did_you_mean(name, schema.names)
             return CatalogError(
                 f"{self.path}: no column '{name}', so it is not a scored catalog.{hint} Make one "
-                "with targetsel score."
+                "with 'targetsel score'."
             )
         return CatalogError(
             f"{self.path}: no column '{name}', which score writes; a program that wrote the file "

@@ -289,7 +289,7 @@ def test_truth_that_says_nothing_of_spectra_is_refused(files, ensemble, tmp_path
 def test_an_older_scored_file_is_to_be_scored_again(files, ensemble, tmp_path):
     scored, truth = files
     older = changed(scored, tmp_path / "s.parquet", cutout_mag=None)
-    with pytest.raises(CatalogError, match=r"no column .cutout_mag.,.* Score the catalog again"):
+    with pytest.raises(CatalogError, match=r"no column .cutout_mag.,.* score the catalog again"):
         calibrate(older, truth, ensemble)
 
 

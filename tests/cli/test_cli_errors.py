@@ -370,7 +370,7 @@ def test_python_minus_m_is_the_command_line(tmp_path):
 
 
 def test_demonstration_replaces_nothing_of_the_users(refused, sky, catalog):
-    assert "could not be made: File exists" in refused("demo", "catalog.parquet", "--n", "2")
+    assert "is a file; expected a folder" in refused("demo", "catalog.parquet", "--n", "2")
     (sky / "mine").mkdir()
     plain = pa.table({"source_id": [1], "ra": [1.0], "dec": [1.0]})
     pq.write_table(plain, sky / "mine" / "catalog.parquet")

@@ -109,5 +109,5 @@ def test_unknown_spectrograph_is_refused_with_the_nearest():
 
 
 def test_folder_in_place_of_a_file_is_refused(tmp_path):
-    with pytest.raises(SpectrographError, match="cannot be read: "):
+    with pytest.raises(SpectrographError, match="could not be read: "):
         Spectrograph.find(str(tmp_path))

@@ -203,7 +203,7 @@ def test_a_folder_called_training_beside_a_card_is_left_alone(store, tmp_path):
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "notes.txt").write_text("mine")
     (tmp_path / "card.json").write_text("{}")
-    with one_line(OutputError, "holds a finished ensemble already"):
+    with one_line(OutputError, "already holds a finished ensemble"):
         train_into(tmp_path, store, toy_labels(), toy_plan(store), DECODER, quiet)
     assert (tmp_path / "training" / "notes.txt").read_text() == "mine"
 

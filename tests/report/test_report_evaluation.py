@@ -148,7 +148,7 @@ def test_a_claim_that_means_nothing_is_refused_with_its_place(tmp_path):
     with pytest.raises(RuleError, match=r"^--claim:1:16: .*'d400'.*Did you mean 'd4000'") as told:
         evaluate(*files, conditions=("d4000 > 1.6 or d400 > 1.6",))
     assert told.value.detail == f"d4000 > 1.6 or d400 > 1.6\n{' ' * 15}^"
-    with pytest.raises(RuleError, match=r"^--claim:1:1: .*; rmag is a measured value"):
+    with pytest.raises(RuleError, match=r"^--claim:1:1: .* predicted quantity; rmag is none"):
         evaluate(*files, conditions=("rmag < 16",))
 
 

@@ -87,7 +87,7 @@ def test_an_unknown_name_lists_the_shipped_ensembles():
 
 
 def test_a_directory_without_card_is_no_ensemble(tmp_path):
-    with pytest.raises(EnsembleError, match=r"no card\.json there"):
+    with pytest.raises(EnsembleError, match=r"has no card\.json"):
         Ensemble.read(tmp_path)
 
 

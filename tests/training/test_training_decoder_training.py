@@ -263,7 +263,7 @@ def test_folder_holds_decoder_figures_and_picture_and_no_checkpoint(galaxies, tm
     assert lines[0].startswith("130 spectra without noise from")
     assert lines[1].startswith("epoch 1 of at most 4: loss ")
     assert Decoder.read(tmp_path / "out").space.name == "vae3pca2"
-    with pytest.raises(OutputError, match="holds a trained decoder already"):
+    with pytest.raises(OutputError, match="already holds a trained decoder"):
         train_decoder_into(tmp_path / "mock.npz", tmp_path / "out", RECIPE)
 
 
@@ -316,5 +316,5 @@ def test_training_file_that_makes_no_sense_is_refused(arrays, message, tmp_path)
 
 
 def test_folder_without_spectra_is_refused(tmp_path):
-    with pytest.raises(SpectrumError, match=r"no \.fits files there"):
+    with pytest.raises(SpectrumError, match=r"no \.fits file in this folder"):
         TrainingSpectra.read(tmp_path)

@@ -340,13 +340,13 @@ def test_a_training_that_is_running_is_not_joined_by_another(store, labels, tmp_
 
 
 def test_a_finished_ensemble_is_not_overwritten(whole, store, labels):
-    with pytest.raises(OutputError, match="toy: holds a finished ensemble already"):
+    with pytest.raises(OutputError, match="toy: already holds a finished ensemble"):
         train_into(whole, store, labels, toy_plan(store), toy_decoder(), quiet)
 
 
 def test_fewer_sources_than_a_batch_are_refused_before_anything_is_written(store, labels, tmp_path):
     few = labels.take(np.arange(20))
-    with pytest.raises(EnsembleError, match="20 sources to train on, expected at least one ba"):
+    with pytest.raises(EnsembleError, match="20 sources to train on; expected at least one ba"):
         train_into(tmp_path / "new", store, few, toy_plan(store), toy_decoder(), quiet)
     assert not (tmp_path / "new").exists()
 

@@ -370,7 +370,7 @@ def test_a_checkpoint_says_where_the_training_stands(examples, tmp_path):
 
 def test_fewer_sources_than_a_batch_are_refused(examples):
     few = replace(examples, training=np.arange(31))
-    with pytest.raises(EnsembleError, match="31 sources to train on, expected at least one ba"):
+    with pytest.raises(EnsembleError, match="31 sources to train on; expected at least one ba"):
         begun(few)
 
 
