@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError, RuleError
@@ -32,6 +33,27 @@ def test_calibration_joins_truth_by_id(files):
     assert found.true.tolist() == [median + 10 > 50 for median in range(30, 70)]
     assert found.passed.tolist() == [median > 50 - 12.8 for median in range(30, 70)]
     assert found.probability[20] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("side", ["truth", "scored"])
+def test_one_source_of_each_group_of_either_file_is_independent(files, tmp_path, side):
+    assert ClaimOutcomes.read(RULES, "ELG", *files).independent.all()
+    path = files[side == "truth"]
+    table = pq.read_table(path)
+    pairs = pa.array([f"galaxy {(each - 1) // 2}" for each in table["source_id"].to_pylist()])
+    write_table(table.append_column("group_id", pairs), path, footer(table.schema))
+    found = ClaimOutcomes.read(RULES, "ELG", *files).independent
+    assert len(found) == 40
+    assert (found[::2] != found[1::2]).all()
+    assert 5 < found[::2].sum() < 15
+
+
+def test_weights_of_the_truth_thin_the_independent_sources(files):
+    table = pq.read_table(files[1])
+    weight = pa.array(np.where(table["source_id"].to_numpy() <= 10, 1.0, 0.0))
+    write_table(table.append_column("weight", weight), files[1])
+    found = ClaimOutcomes.read(RULES, "ELG", *files).independent
+    assert found.tolist() == [True] * 10 + [False] * 30
 
 
 def test_sources_without_truth_are_left_out(files, tmp_path):
