@@ -113,7 +113,7 @@ def test_nothing_is_left_of_a_run_that_fails(folder):
 
 def test_no_scored_file_asks_for_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CatalogError, match=r"no \*.scored.parquet here. Name one, or make one"):
+    with pytest.raises(CatalogError, match=r"has no \*\.scored\.parquet\. Name one, or make one"):
         run("--rules", "emission")
 
 
