@@ -102,11 +102,6 @@ def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
             return COMPARISONS[operator](sources.stored(left), np.float32(limit))
         case f.Compare() if isinstance(sources, PosteriorDraws) and (bound := _bound(formula)):
             return sources.within(bound)
-        case f.Compare(operator, left, right) if _is_float32(formula):
-            if isinstance(sources, Sources) or not f.proxies(formula):
-                sides = (_in_float32(value(side, sources)) for side in (left, right))
-                return COMPARISONS[operator](*sides)
-            return COMPARISONS[operator](value(left, sources), value(right, sources))
         case f.Compare(operator, left, right):
             return COMPARISONS[operator](value(left, sources), value(right, sources))
         case f.Missing(f.ColumnValue() as column, negated):
@@ -128,27 +123,6 @@ def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
         case f.Any(parts):
             return _combined(np.logical_or, parts, sources)
     raise TypeError(f"not a condition: {formula}")
-
-
-@lru_cache(maxsize=4096)
-def _is_float32(comparison: f.Compare) -> bool:
-    """Whether all columns that are compared are float32, plain or in arithmetic: 0.1 beside
-    ``x * 1`` is float32's 0.1 then, as beside ``x``."""
-    kinds = {
-        "other" if isinstance(part, f.Probability | f.Quantile) else part.type
-        for part in f.walk(comparison)
-        if isinstance(part, f.ColumnValue | f.Probability | f.Quantile)
-    }
-    return kinds == {"float32"}
-
-
-def _in_float32(values: np.ndarray) -> np.ndarray:
-    """Numbers as float32 has them; those beyond its range stay."""
-    limits = np.finfo(np.float32)
-    size = np.abs(values)
-    inside = (size >= float(limits.tiny)) & (size <= float(limits.max))
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        return np.where(inside, values.astype(np.float32), values)
 
 
 def _combined(

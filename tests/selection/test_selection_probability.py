@@ -218,40 +218,6 @@ def test_interval_that_reaches_a_number_without_value_says_nothing():
         assert not always(">", interval, (np.array(-9e9), np.array(-9e9)))
 
 
-# --- numbers in float32 --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("left", ["x", "x * 1", "x + 0", "-(-x)", "1 * x", "x / 1"])
-@pytest.mark.parametrize("limit", ["0.1", "0.3", "1e-3", "16777217", "1234.5678"])
-def test_a_float32_is_compared_alike_plain_and_in_arithmetic(left, limit):
-    near = np.float32(float(limit))
-    values = [np.nextafter(near, np.float32(-np.inf)), near, np.nextafter(near, np.float32(np.inf))]
-    columns = {"x": (pa.array(values, pa.float32()), "")}
-    table = scored_table([[10, 50, 1.5]] * 3, [[2, 5, 0.1]] * 3, columns=columns)
-    for operator, expected in (
-        ("==", [False, True, False]),
-        ("!=", [True, False, True]),
-        ("<", [True, False, False]),
-        ("<=", [True, True, False]),
-        (">", [False, False, True]),
-        (">=", [False, True, True]),
-    ):
-        condition = condition_for(table, f"{left} {operator} {limit}")
-        assert holds(condition, Sources(table)).tolist() == expected
-        within_p = condition_for(table, f"P({left} {operator} {limit} and ew_oiii > -1000) > 0.5")
-        assert holds(within_p, Sources(table)).tolist() == expected
-
-
-def test_a_float64_beside_a_float32_is_compared_as_it_is():
-    columns = {
-        "x": (pa.array([0.1], pa.float32()), ""),
-        "y": (pa.array([0.1], pa.float64()), ""),
-    }
-    table = scored_table([[10, 50, 1.5]], [[2, 5, 0.1]], columns=columns)
-    for text, expected in (("x == y", False), ("y * 1 == 0.1", True), ("x + y == 0.2", False)):
-        assert holds(condition_for(table, text), Sources(table)).tolist() == [expected]
-
-
 # --- missing values and neighbours ---------------------------------------------------------------
 
 
