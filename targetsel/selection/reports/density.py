@@ -170,11 +170,15 @@ def _density(name: str, counts: np.ndarray, areas: np.ndarray, near: np.ndarray)
     spread = np.full(4, math.nan)
     if len(counts):
         spread = np.quantile(counts[large] / areas[large], [0.05, 0.5, 0.95, 1.0])
+    low, median, high, most = spread.tolist()
     return Density(
         name,
         len(near),
         float(areas.sum()),
-        *spread.tolist(),
+        low,
+        median,
+        high,
+        most,
         float(near.mean()) if len(near) else math.nan,
         int(near.max(initial=0)),
         float((near > 0).mean()) if len(near) else math.nan,
