@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from targetsel.cli.usage import Command
 from targetsel.errors import OutputError, TargetselError
 from targetsel.tables.files import check_apart, one_command
 
@@ -73,10 +74,10 @@ class Commands(Mapping[str, Any]):
         parent.callback()(lambda: None)  # else a single command would be taken for the whole
         if isinstance(found, typer.Typer):
             for each in found.registered_commands:
-                each.callback = guarded(each.callback)
+                each.callback, each.cls = guarded(each.callback), Command
             parent.add_typer(found, name=name)
         else:
-            parent.command(name)(guarded(found))
+            parent.command(name, cls=Command)(guarded(found))
         return typer.main.get_group(parent).commands[name]
 
     def __iter__(self) -> Iterator[str]:

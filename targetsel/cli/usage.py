@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from targetsel.errors import did_you_mean
 
@@ -24,6 +25,17 @@ _EXPECTED = {
     "less_than_equal": "at most {le:g}",
     "less_than": "less than {lt:g}",
 }
+
+
+class Command(TyperCommand):
+    """A command whose errors of usage all know it; options without their value forget it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            error.ctx = getattr(error, "ctx", None) or ctx  # type: ignore[attr-defined]
+            raise
 
 
 def usage_line(error: Exception) -> str:

@@ -18,9 +18,12 @@ import pytest
         ("score x --threads 0", "targetsel score: --threads 0: expected 1 or more. See "),
         ("score x --threads two", "targetsel score: --threads two: expected a whole number. See "),
         ("score x --device gpu", "targetsel score: --device gpu: expected auto, cpu or cuda. See "),
-        ("score x --threads", "targetsel: --threads: expected a value."),
+        ("score x --threads", "targetsel score: --threads: expected a value. See "),
         ("assign x --ra 10h", "targetsel assign: --ra 10h: expected a number. See "),
-        ("priors update x --redshift-range 1", "targetsel: --redshift-range: expected 2 values."),
+        (
+            "priors update x --redshift-range 1",
+            "targetsel priors update: --redshift-range: expected 2 values.",
+        ),
     ],
 )
 def test_wrong_command_line_is_told_in_one_line(targetsel, words, line):
