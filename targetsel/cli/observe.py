@@ -119,9 +119,9 @@ def _size(text: str | None, in_fiber: bool) -> str | float:
     if not re.match(r"[-+.]?\d", text):
         return text
     try:
-        radius = parse_quantity(text, "arcsec")
+        radius = parse_quantity(text, "arcsec", bare=False)
     except ValueError as error:
-        raise SpectrographError(f"--size is {error}, or a column.") from None
+        raise SpectrographError(f"--size is {error}, such as 1.5arcsec, or a column.") from None
     if not 0 <= radius <= 60:
         raise SpectrographError(f"--size is {radius:g} arcsec; expected 0 to 60 arcsec.")
     return radius
