@@ -20,7 +20,7 @@ import numpy as np
 
 from targetsel.errors import CutoutError
 from targetsel.imaging.cutout import Cutouts, crop_to_centre
-from targetsel.imaging.image_file import Image, read_image
+from targetsel.imaging.image_file import Image, read_image, zeropoint_fault
 from targetsel.imaging.image_names import (
     NAMES_UNDERSTOOD,
     NPY,
@@ -180,8 +180,10 @@ def _check_given(
         raise CutoutError(f"{path}: pixel scale {pixel_scale:g}, expected arcsec above zero.")
     if size is not None and size < 1:
         raise CutoutError(f"{path}: size {size}, expected a number of pixels above zero.")
-    if zeropoint is not None and not -100 < zeropoint < 100:
-        raise CutoutError(f"{path}: zero point {zeropoint:g}, expected an AB magnitude, say 22.5.")
+    if zeropoint is not None and (fault := zeropoint_fault(zeropoint)):
+        raise CutoutError(
+            f"{path}: zero point {fault}, such as 22.5 for nanomaggies, 0 for maggies."
+        )
 
 
 def _list_files(path: Path) -> tuple[dict[str, dict[str, Path]], tuple[str, ...]]:

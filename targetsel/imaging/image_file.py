@@ -45,7 +45,10 @@ ASINH_MAGNITUDE = 2.5 / np.log(10)
 REFERENCE_KEYS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")
 SCALE_KEY = re.compile(r"CDELT\d|(CD|PC)\d_\d|PC00\d00\d")
 FILTER_KEYS = ("FILTER", "FPA.FILTERID")
-PLAUSIBLE_ZEROPOINT = 90.0  # [mag] beyond it, as -99 and 999, a number stands for none
+# AB magnitudes of one count between which images lie: 0 is that of a maggy, as KiDS has it, 8.9 of
+# a Jy, 22.5 of a nanomaggy, 31.4 of a nJy. Numbers beyond, such as -99 and 999, stand for none.
+ZEROPOINTS = (0.0, 40.0)
+BRIGHT = 1e6  # [nanomaggy], magnitude 7.5; no image of galaxies has half of its pixels beyond
 # Pixels of floating-point images that stand for no data.
 CODES, LARGEST_COUNT = (-999.0, -9999.0, -99999.0), 1e20
 LABELS = ("EXTNAME", "IMTYPE", "IMAGETYP", "IMGTYPE", "EXTTYPE", "HDUCLAS2")
@@ -359,7 +362,14 @@ def calibrated(
             "density, no MAGZERO, no EXPTIME of a Pan-STARRS stack). Give --zeropoint, the AB "
             "magnitude of one count."
         )
-    return _nanomaggies(counts, _per_count(zeropoint) if worth is None else worth)  # type: ignore[arg-type]
+    one = _per_count(zeropoint) if worth is None else worth  # type: ignore[arg-type]
+    flux = _nanomaggies(counts, one)
+    if np.count_nonzero(np.abs(flux) > BRIGHT) > flux.size / 2:
+        raise CutoutError(
+            f"{place}: most of its pixels are brighter than magnitude 7.5 where one count is "
+            f"{one:g} nanomaggy; check BUNIT or the zero point, which is 0 for maggies only."
+        )
+    return flux
 
 
 def bands_of(header: Header, n_bands: int) -> tuple[str, ...]:
@@ -418,10 +428,9 @@ def _worth_of_count(
     for key in ZEROPOINT_KEYS:
         if _value(header, key) is not None:
             magnitude = _number(header, key, place)
-            if abs(magnitude) > PLAUSIBLE_ZEROPOINT:
+            if fault := zeropoint_fault(magnitude):
                 raise CutoutError(
-                    f"{place}: {key} is {magnitude:g}, expected the AB magnitude of one count. "
-                    "Remove the card and give --zeropoint."
+                    f"{place}: {key} is {fault}. Remove the card and give --zeropoint."
                 )
             found[key] = _per_count(magnitude)
     if _value(header, FLUX_OF_ZERO_MAGNITUDE) is not None:
@@ -471,6 +480,14 @@ def _flux_density(unit: str) -> tuple[float | None, bool]:
     except (TypeError, ValueError):  # units such as mag, which cannot be multiplied
         pass
     return None, False
+
+
+def zeropoint_fault(magnitude: float) -> str:
+    """Why a number cannot be the AB magnitude of one count; empty if it can."""
+    low, high = ZEROPOINTS
+    if low <= magnitude <= high:
+        return ""
+    return f"{magnitude:g}; expected the AB magnitude of one count, {low:g} to {high:g} mag"
 
 
 def _per_count(zeropoint: float) -> float:

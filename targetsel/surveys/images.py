@@ -13,13 +13,13 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from targetsel.documents.models import Quantity
 from targetsel.errors import CutoutError, beginning
-from targetsel.imaging.image_file import Image, is_equatorial, read_fits
+from targetsel.imaging.image_file import ZEROPOINTS, Image, is_equatorial, read_fits
 from targetsel.surveys.fetching import NO_DATA, OK, Reply, unanswered
 from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
 
 PixelScale = Annotated[float, Quantity("arcsec", 0.001, 100), "width of a pixel in arcsec"]
 Zeropoint = Annotated[
-    Annotated[float, Quantity("mag", -100, 100)] | None,
+    Annotated[float, Quantity("mag", *ZEROPOINTS)] | None,
     "AB magnitude of one count, for images that do not give it",
 ]
 FITS_BLOCK = 2880

@@ -95,7 +95,7 @@ def test_what_failed_is_counted_and_named(targetsel, catalog, emulator):
         ),
         (
             "--survey local --option zeropoint=bright --option tiles=x",
-            "survey 'local': zeropoint is 'bright'; expected -100 to 100 mag.",
+            "survey 'local': zeropoint is 'bright'; expected 0 to 40 mag.",
         ),
         (
             "--survey local --option tiles=nowhere",

@@ -241,7 +241,7 @@ def test_sky_sigma_is_measured_in_nanomaggies(tmp_path):
         ({"pixel_scale": float("nan")}, "pixel scale nan, expected arcsec above zero"),
         ({"size": 0}, "size 0, expected a number of pixels above zero"),
         ({"size": 7}, r"7\.fits: has 6 pixels on its shorter side, expected at least 7"),
-        ({"zeropoint": float("inf")}, "zero point inf, expected an AB magnitude"),
+        ({"zeropoint": float("inf")}, "zero point inf; expected the AB magnitude"),
     ],
 )
 def test_numbers_that_no_image_has_are_refused(tmp_path, given, message):
