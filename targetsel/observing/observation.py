@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ _UCDS = {
 }
 UNKNOWN = "the source is in trouble (see observed_status)"
 ROWS, ROWS_OF_DRAWS = 8192, 512
+REDDENINGS = (-1.0, 10.0)  # [mag] E(B-V); beyond are magnitudes and extinctions
 LARGEST_RADIUS = 3600.0  # [arcsec]; beyond are codes such as 9999 and 1e20
 
 
@@ -120,7 +122,14 @@ class Observation:
 
     def _reddening(self, piece: pa.Table) -> np.ndarray:
         """E(B-V) [mag], shape (N,)."""
-        return of_each(piece, self.reddening or 0.0, "--ebv", "mag")
+        values = of_each(piece, self.reddening or 0.0, "--ebv", "mag")
+        low, high = REDDENINGS
+        if (wrong := (values < low) | (values > high)).any():
+            raise SpectrographError(
+                f"column '{self.reddening}' has {values[wrong][0]:g} mag; expected E(B-V) from "
+                f"{low:g} to {high:g} mag. Name another column by --ebv, or set it to null there."
+            )
+        return values
 
     def _share(self, piece: pa.Table) -> np.ndarray:
         """Share of the light of the magnitudes that enters the fiber, shape (N,)."""
@@ -167,25 +176,31 @@ def write_observed(scored: Path, observation: Observation, output: Path) -> Coun
     check_table_output(output, [scored], parquet=True)
     statuses: Counter[str] = Counter()
     rows = ROWS if observation.redshift.is_certain else ROWS_OF_DRAWS
-    with ScoredFile(scored) as file:
-        try:
-            observation.check(file.schema)
-            if observation.redshift.grid is not None:
-                densities = file.tables([str(observation.redshift.value)])
-                observation.redshift.check_densities(densities)
-        except SpectrographError as error:
-            raise SpectrographError(f"{scored}: {error}") from None
+    with ScoredFile(scored) as file, _naming(scored):
+        observation.check(file.schema)
+        if observation.redshift.grid is not None:
+            densities = file.tables([str(observation.redshift.value)])
+            observation.redshift.check_densities(densities)
         added = observed_columns(observation.exposure, observation.lines, proxy_names(file.schema))
         with ParquetSink(output, pa.schema([*file.schema, *schema_of(added)])) as sink:
             sink.footer.update(file.footer, observed=_provenance(observation))
             for piece in file.tables(rows=rows):
                 found = observation.columns(piece)
                 statuses.update(found[STATUS].tolist())
-                for column in added:
-                    values = arrow_column(found[column.name], column.type)
-                    piece = piece.append_column(column.field, values)
+                for each in added:
+                    values = arrow_column(found[each.name], each.type)
+                    piece = piece.append_column(each.field, values)
                 sink.write(piece)
     return statuses
+
+
+@contextmanager
+def _naming(scored: Path) -> Iterator[None]:
+    """Name the file in errors about its columns."""
+    try:
+        yield
+    except SpectrographError as error:
+        raise SpectrographError(f"{scored}: {error}") from None
 
 
 def observed_columns(

@@ -193,9 +193,9 @@ def test_what_cannot_be_observed_is_refused_before_anything_is_written(tmp_path)
     path = scored(tmp_path, [0.1])
     output = tmp_path / "observed.parquet"
     for wrong, message in (
-        ({"reddening": "evb"}, "no column 'evb'."),
+        ({"reddening": "evb"}, "no column 'evb' (--ebv)."),
         ({"reddening": "size"}, "observe, column 'size': is in 'arcsec'; expected 'mag'."),
-        ({"redshift": Redshift("zz")}, "no column 'zz'."),
+        ({"redshift": Redshift("zz")}, "no column 'zz' (--redshift)."),
     ):
         with pytest.raises(SpectrographError) as refused:
             write_observed(path, observation(tmp_path, path, **wrong), output)

@@ -6,9 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from targetsel.errors import HandoffError
+from targetsel.errors import HandoffError, SpectrographError
 from targetsel.handoff.prepare import checked
-from targetsel.observing.redshift import of_each
+from targetsel.observing.continuum import Magnitudes
+from targetsel.observing.observation import Observation
+from targetsel.observing.redshift import Redshift, of_each
+from targetsel.observing.spectrograph import Exposure, Spectrograph
 from targetsel.photometry.bands import Band
 from targetsel.photometry.columns import CatalogPhotometry
 from targetsel.rules.plan import plan
@@ -104,6 +107,14 @@ def test_a_code_for_a_motion_moves_no_target(name, code, expected):
 def test_a_code_for_reddening_is_no_dust_of_that_much():
     table = pa.table({"ebv": [-999.0, 0.1]})
     assert np.isnan(of_each(table, "ebv", "--ebv", "mag")).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("value", [17.2, -2.5])
+def test_a_magnitude_is_no_reddening(value):
+    exposure = Exposure.asked(Spectrograph.find("desi"), None, 5.0)
+    observation = Observation(exposure, (), Redshift(0.1), Magnitudes(()), reddening="rmag")
+    with one_line(SpectrographError, f"column 'rmag' has {value} mag; expected E(B-V) from -1 to"):
+        observation._reddening(pa.table({"rmag": [0.1, value, None]}))
 
 
 @pytest.mark.parametrize("code", [-999.0, -9999.0, 1e20])
