@@ -157,7 +157,22 @@ class TargetList:
                 f"{path}: its footer does not say which bit of target_bits each class has, but "
                 f"has {str(bits)[:80]!r}. Select again."
             )
-        return cls(as_declared(table, path), provenance)
+        table = as_declared(table, path)
+        _check_bits(table, bits, path)
+        return cls(table, provenance)
+
+
+def _check_bits(table: pa.Table, bits: Mapping[str, int], path: Path) -> None:
+    """Refuse targets in no class, or in one that the footer, where it names some, does not."""
+    own = table["target_bits"].to_numpy()
+    named = np.bitwise_or.reduce([1 << bit for bit in bits.values()] or [np.iinfo(np.int64).max])
+    if (wrong := (own <= 0) | (own & ~named != 0)).any():
+        which = " or ".join(f"{1 << bit} ({name})" for name, bit in bits.items())
+        raise CatalogError(
+            f"{path}, column 'target_bits': is {own[wrong][0]} for target "
+            f"{table['target_id'].to_numpy()[wrong][0]}; expected a sum of bits of classes"
+            f"{f', {which}' * bool(bits)}. Select again."
+        )
 
 
 def rules_of(targets: TargetList) -> Rules:

@@ -159,6 +159,20 @@ def test_columns_that_may_be_empty_may_be_missing(tmp_path):
         exported("desi", tmp_path, back, assume_still=False)
 
 
+@pytest.mark.parametrize("write", [TargetList.write, by_pandas, by_a_database])
+@pytest.mark.parametrize("bits", [0, -1])
+def test_target_of_no_class_is_refused(bits, write, tmp_path):
+    write(target_list(target_bits=[1, 1, bits, 1]), tmp_path / "b.parquet")
+    with pytest.raises(CatalogError, match=f"'target_bits': is {bits} for target 103; expected a"):
+        TargetList.read(tmp_path / "b.parquet", needs_footer=False)
+
+
+def test_target_of_a_class_that_the_footer_does_not_name_is_refused(tmp_path):
+    target_list(target_bits=[1, 1, 1 << 40, 1]).write(tmp_path / "b.parquet")
+    with pytest.raises(CatalogError, match=r"classes, 2 \(STRONG\) or 1 \(WEAK\)\. Select again"):
+        TargetList.read(tmp_path / "b.parquet")
+
+
 @pytest.mark.parametrize("name", ["target_id", "ra", "priority", "subpriority", "program"])
 def test_what_is_truly_missing_is_named(name, tmp_path):
     pq.write_table(target_list().table.drop_columns([name]), tmp_path / "b.parquet")
