@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from mocpy import MOC
 
 FILES = "a MOC (.fits, .json, .txt), a DS9 region file (.reg)"
-FRAMES = ("icrs", "fk5", "j2000", "fk4", "b1950", "galactic", "ecliptic", "image")
+FRAMES = ("icrs", "fk5", "j2000", "fk4", "b1950", "galactic", "ecliptic")
+FRAMES_OF_PIXELS = ("image", "physical", "detector", "amplifier", "linear")
+DRAWN = ("circle", "ellipse", "box", "annulus", "polygon", "point", "line", "vector", "text")
 SHAPES = "circles, boxes, ellipses, annuli or polygons"
 FINENESS = 500
 MANY_SHAPES, MANY_CORNERS = 50, 2000  # from here on pixels are coarser
@@ -342,17 +344,24 @@ def _ds9_regions(path: Path) -> Region:
 
 def _check_lines(path: Path, text: str) -> None:
     """Refuse lines of a DS9 file of which its reader would pass over a part without a word."""
+    framed = False
     for number, line in enumerate(text.splitlines(), start=1):
         for part in line.split("#")[0].split(";"):
             words = re.findall(r"[^\s(),]+", part)
+            first = words[0].lower().lstrip("+-") if words else ""
+            framed |= first in (*FRAMES, *FRAMES_OF_PIXELS)
             joined = re.search(r"\|\||&", part)
             if joined:
                 wrong = f"joins regions by '{joined[0]}', which is not read; list them alone"
             elif part.count("(") != part.count(")"):
                 wrong = f"'{part.strip()[:60]}' is cut short; copy the file again"
-            elif len(words) > 1 and words[0].lower() in FRAMES:
+            elif len(words) > 1 and first in FRAMES:
                 wrong = f"'{words[0]}' is followed by '{words[1][:40]}'; give a frame a line alone"
-            elif words and words[0].lower().lstrip("+-") == "circle" and len(words) > 4:
+            elif first in FRAMES_OF_PIXELS:
+                wrong = f"is in the frame '{first}', of pixels; save it in fk5 or icrs"
+            elif first in DRAWN and not framed:
+                wrong = f"'{first}' has no frame; put a line before it with the frame, such as fk5"
+            elif first == "circle" and len(words) > 4:
                 wrong = f"a circle has {len(words) - 1} numbers; expected ra, dec and radius"
             else:
                 continue
