@@ -183,6 +183,8 @@ def make_list(folder: Path) -> None:
     make_scored(folder)
     (folder / "all.yaml").write_text(RULES)
     targetsel("select catalog.scored.parquet --rules all.yaml -o list.parquet", folder)
+    for tool, settings in TOOL_SETTINGS.items():
+        (folder / f"{tool}.yaml").write_text(settings)
 
 
 def make_plain(folder: Path) -> None:
@@ -281,6 +283,10 @@ classes:
     where: [redshift > 0]
     rank: ew_halpha
 """
+TOOL_SETTINGS = {
+    "desi": "epoch: 2027.0\nobsconditions: DARK\n",
+    "pfs-uploader": "exptime: 900\nresolution: L\nreference_arm: r\n",
+}
 CASES = {
     "score": Case(
         "score catalog.parquet --ensemble one --threads 2",
@@ -363,7 +369,7 @@ CASES = {
         "restore plain.parquet --from catalog.scored.parquet -o restored.parquet", make_plain
     ),
     **{
-        f"export-{tool}": Case(f"export list.parquet --for {tool} {rest}", make_list)
-        for tool, rest in (("desi", ""), ("pfs-uploader", ""))
+        f"export-{tool}": Case(f"export list.parquet --for {tool} --config {tool}.yaml", make_list)
+        for tool in TOOL_SETTINGS
     },
 }
