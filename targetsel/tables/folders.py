@@ -4,9 +4,10 @@ What a folder holds is one table, read in the order of its files' names:
 
 - names that begin with ``_`` or ``.`` are left out, of files and of folders: unfinished, hidden,
   metadata; links to folders are followed;
-- folders such as ``band=g`` are columns (hive), unless the files have a column of that name;
+- folders such as ``band=g`` are columns (hive); a column of that name in the files must agree;
 - of a HATS collection the primary catalog is read, of a HATS catalog the rows below ``Norder=``;
-  margins, indexes and maps repeat rows of others, and are refused;
+  margins, indexes and maps repeat rows of others, and are refused, as is a catalog that has lost
+  rows (``hats_nrows``);
 - a column has one type in all files; numbers in another unit than the first file's are converted.
 """
 
@@ -21,12 +22,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 
-from targetsel.errors import CatalogError
+from targetsel.errors import CatalogError, counted
 from targetsel.tables.columns import in_unit, unit_of
 from targetsel.tables.files import PARQUET_SUFFIXES
 from targetsel.tables.parquet import described, plain_schema
@@ -58,9 +59,21 @@ class ParquetPart:
             value = pa.scalar(self.constants[wanted.name], pa.string())
             return pa.repeat(value, own.num_rows).cast(wanted.type)
         values, mine = own[wanted.name], self.schema.field(wanted.name)
+        if wanted.name in self.constants:
+            self._check_constant(wanted.name, values)
         if unit_of(mine) != unit_of(wanted):
             values = in_unit(values, mine, unit_of(wanted), self.path)
         return values.cast(wanted.type)
+
+    def _check_constant(self, name: str, values: pa.ChunkedArray) -> None:
+        """Refuse a column of the file that differs from what the folder's name says of it."""
+        said = self.constants[name]
+        for value in values.unique().to_pylist():
+            if not _same(value, said):
+                raise CatalogError(
+                    f"{self.path}, column '{name}': holds {value} in a folder of {name}={said}. "
+                    "Rename the column or the folder."
+                )
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,7 @@ def open_parquet(path: Path) -> ParquetFiles:
     """
     constants = _files_of(path) if path.is_dir() else {path: {}}
     parts = [_part(each, found) for each, found in constants.items()]
+    _check_rows_of_hats(path, parts)
     first = parts[0]
     for part in parts[1:]:
         if (difference := _difference(first, part)) is not None:
@@ -146,12 +160,21 @@ def _difference(first: ParquetPart, other: ParquetPart) -> str | None:
     if extra := [name for name in other.schema.names if name not in first.schema.names]:
         return f"has a column '{extra[0]}'"
     if list(first.constants) != list(other.constants):
-        return f"lies in folders that name {_keys(other)}, not {_keys(first)}"
+        theirs, ours = (" and ".join(part.constants) or "no column" for part in (other, first))
+        return f"its folders name {theirs}, not {ours}"
     return None
 
 
-def _keys(part: ParquetPart) -> str:
-    return ", ".join(part.constants) or "no columns"
+def _same(value: Any, said: str | None) -> bool:
+    """Whether a value is the one that the name of a folder has in words."""
+    if value is None or said is None:
+        return value is said
+    if isinstance(value, int | float):
+        try:
+            return float(value) == float(said)
+        except ValueError:
+            return str(value).casefold() == said.casefold()
+    return str(value) == said
 
 
 def _hive_type(values: Sequence[str | None]) -> pa.DataType:
@@ -243,9 +266,26 @@ def _of_one_catalog(folder: Path, paths: list[Path]) -> list[Path]:
     return [path for path in paths if homes[path] in catalogs]
 
 
+def _check_rows_of_hats(folder: Path, parts: Sequence[ParquetPart]) -> None:
+    """Refuse a HATS catalog whose files hold other rows than its properties count."""
+    home = _hats_folder(folder, parts[0].path)
+    said = _properties_of(home).get("hats_nrows", "") if home else ""
+    found = sum(part.num_rows for part in parts)
+    if said.isdecimal() and int(said) != found:
+        raise CatalogError(
+            f"{home}: its files hold {counted(found, 'row')}, but its properties count "
+            f"{int(said):,} (hats_nrows); are files missing? Copy the catalog again."
+        )
+
+
+def _properties_of(folder: Path) -> dict[str, str]:
+    """What a HATS table of the present format says of itself."""
+    return _properties(folder / "hats.properties") or _properties(folder / "properties")
+
+
 def _hats_kind(folder: Path) -> tuple[str, str]:
     """The kind of a HATS table, and the name of the catalog it belongs to, where they are said."""
-    found = _properties(folder / "hats.properties") or _properties(folder / "properties")
+    found = _properties_of(folder)
     if found:
         return found.get("dataproduct_type", ""), found.get("hats_primary_table_url", "")
     try:

@@ -28,7 +28,7 @@ from targetsel.tables.fits import open_fits, plain_stream
 from targetsel.tables.fits_tables import binary_table, text_table
 from targetsel.tables.folders import ParquetFiles, open_parquet, several_columns, unit_name
 from targetsel.tables.parquet import described, plain_schema
-from targetsel.tables.reading import reading, reason
+from targetsel.tables.reading import absent, reading, reason
 
 if TYPE_CHECKING:  # astropy is imported where it is used: Parquet files do without it
     from astropy.io.votable.tree import VOTableFile
@@ -77,8 +77,9 @@ def open_table(path: Path) -> ParquetFiles | InMemory:
     """
     path = Path(path)
     if not path.exists():
-        near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise CatalogError(f"{path}: no such file or folder.{did_you_mean(path.name, near)}")
+        near = [p.name for p in path.parent.iterdir() if p.exists()] if path.parent.is_dir() else []
+        why = absent(path, "no such file or folder")
+        raise CatalogError(f"{path}: {why}.{did_you_mean(path.name, near)}")
     packed = path.name.lower().endswith(".gz")
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     if path.is_dir() or (suffix in PARQUET_SUFFIXES and not packed):

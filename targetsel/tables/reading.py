@@ -9,6 +9,7 @@ write to.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -64,12 +65,19 @@ def reading(
     except TargetselError:
         raise
     except FileNotFoundError:
-        raise error(f"{path}: no such file.") from None
+        raise error(f"{path}: {absent(path, 'no such file')}.") from None
     except PermissionError as fault:
         raise error(f"{path}: could not be read: {fault.strerror}.") from fault
     except Exception as fault:
         what = f"not {expected}, or " if expected else ""
         raise error(f"{path}: {what}damaged or cut short ({reason(fault)}). {next_step}") from fault
+
+
+def absent(path: Path | str, otherwise: str) -> str:
+    """Why there is nothing at a path: a link that leads nowhere, or `otherwise`."""
+    if not os.path.islink(path):
+        return otherwise
+    return f"is a link to {os.readlink(path)}, which is not there"
 
 
 def reason(fault: BaseException) -> str:

@@ -1,13 +1,18 @@
 """Folders of Parquet files as Spark, hive, HATS and people leave them."""
 
+from datetime import date
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError
+from targetsel.tables.folders import NULL
 from targetsel.tables.formats import open_table
 from targetsel.tables.parquet import described
 from tests.real_files.conftest import one_line
+
+DAY = date(2024, 1, 1)
 
 
 def put(path, ids=(1, 2), unit="", value=1.0, kind=None, **more):
@@ -61,15 +66,38 @@ def test_hive_folders_are_columns(tmp_path):
     assert rows(tmp_path, "field") == {"field": found["field"]}
 
 
-def test_column_of_the_files_counts_before_that_of_the_folder(tmp_path):
-    put(tmp_path / "band=g/part.parquet", [1], band=["i"])
-    assert rows(tmp_path)["band"] == ["i"]
+@pytest.mark.parametrize(
+    ("folder", "value"), [("g", "g"), ("7", 7), ("7", 7.0), ("true", True), ("2024-01-01", DAY)]
+)
+def test_column_of_the_files_that_agrees_with_that_of_the_folder_is_read(tmp_path, folder, value):
+    put(tmp_path / f"field={folder}/part.parquet", [1], field=[value])
+    assert rows(tmp_path)["field"] == [value]
+
+
+@pytest.mark.parametrize(("folder", "value"), [("g", "i"), ("7", 1.5), ("g", 7), (NULL, 7)])
+def test_column_of_the_files_that_differs_from_that_of_the_folder_is_refused(
+    tmp_path, folder, value
+):
+    put(tmp_path / f"field={folder}/part.parquet", [1], field=[value])
+    with one_line(CatalogError, f"column 'field': holds {value} in a folder of field="):
+        rows(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.fits", "a"])
+def test_link_that_leads_nowhere_is_told(tmp_path, name):
+    (tmp_path / name).symlink_to("lost.parquet")
+    with one_line(CatalogError, f"{name}: is a link to lost.parquet, which is not there."):
+        open_table(tmp_path / name)
+    put(tmp_path / "folder/b.parquet")
+    (tmp_path / "folder/a.parquet").symlink_to("lost.parquet")
+    with one_line(CatalogError, "folder/a.parquet: is a link to lost.parquet, which is not there."):
+        open_table(tmp_path / "folder")
 
 
 def test_files_in_other_folders_of_hive_are_refused(tmp_path):
     put(tmp_path / "band=g/part.parquet", [1])
     put(tmp_path / "part.parquet", [2])
-    with one_line(CatalogError, "lies in folders that name no columns, not band"):
+    with one_line(CatalogError, "part.parquet: its folders name no column, not band, unlike"):
         open_table(tmp_path)
 
 
@@ -143,6 +171,17 @@ def test_collection_without_its_primary_catalog_is_refused(tmp_path):
     collection(tmp_path, "elsewhere")
     with one_line(CatalogError, "names the primary table 'elsewhere', which is not there"):
         open_table(tmp_path)
+
+
+def test_hats_catalog_that_has_lost_a_file_is_refused(tmp_path):
+    collection(tmp_path)
+    with (tmp_path / "main/hats.properties").open("a") as file:
+        file.write("hats_nrows=3\n")
+    for folder in (tmp_path, tmp_path / "main"):
+        with one_line(CatalogError, "its files hold 2 rows, but its properties count 3 (hats_nrow"):
+            open_table(folder)
+    put(tmp_path / "main/dataset/Norder=1/Dir=0/Npix=17.parquet", [3])
+    assert rows(tmp_path, "source_id") == {"source_id": [1, 2, 3]}
 
 
 def test_two_hats_catalogs_in_one_folder_are_refused(tmp_path):
