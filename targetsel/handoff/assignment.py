@@ -374,6 +374,10 @@ def _match(
         ours = _of_proposals(pointing, rows >= 0, proposals)
         others = Counter(pointing.owner[named & ~ours].tolist())
         rows, named = np.where(ours, rows, -1), named & ours
+    elif proposals:
+        raise HandoffError(
+            f"{pointing.path}: is of DESI, whose files name no proposals; leave out --proposal."
+        )
     if len(rows) and not named.any():
         raise HandoffError(
             f"{pointing.path}: none of its {len(rows):,} science targets is on the list. Name the "
@@ -382,9 +386,11 @@ def _match(
     lost = np.flatnonzero(named & (rows < 0))
     if len(lost):
         worst = lost[np.nan_to_num(offset[lost], nan=np.inf).argmax()]
+        apart = f"{offset[worst]:.0f} arcsec away from where the list has it"
         raise HandoffError(
-            f"{pointing.path}: target {pointing.id[worst]} is {offset[worst]:.0f} arcsec away from "
-            "where the list has it. The file was made from another list."
+            f"{pointing.path}: target {pointing.id[worst]} "
+            f"{f'is {apart}' if np.isfinite(offset[worst]) else 'has no position'}, the worst of "
+            f"{len(lost):,} of {int(named.sum()):,}. The file was made from another list."
         )
     on_list = rows >= 0
     failed = int((on_list & ~pointing.works).sum())

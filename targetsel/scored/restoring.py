@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from targetsel.errors import CatalogError
 from targetsel.scored.file import ScoredFile
+from targetsel.spectra.proxies import QUANTILES, proxy_names
 from targetsel.tables.columns import matrix
 from targetsel.tables.files import check_output
 from targetsel.tables.ids import IdIndex
@@ -35,6 +36,11 @@ def restore(rewritten: Path, original: Path, output: Path) -> int:
     """
     check_output(output, (rewritten, original))
     with ScoredFile(original) as first, ScoredFile(rewritten) as file:
+        if proxy_names(first.schema) and not proxy_names(file.schema):
+            raise CatalogError(
+                f"{rewritten}: no column of predictions, such as "
+                f"'{proxy_names(first.schema)[0]}{QUANTILES}'; expected rows of {original}."
+            )
         known = IdIndex(_ids_once(first))
         theirs = {first.names[role]: name for role, name in file.names.items()}
         there = {theirs.get(name, name): name for name in first.schema.names}

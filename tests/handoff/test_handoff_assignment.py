@@ -131,6 +131,12 @@ def test_file_of_another_list_with_the_same_ids_is_an_error(tmp_path):
         join(target_list(), [Pointing.read(path)])
 
 
+def test_proposals_of_a_desi_file_are_refused(tmp_path):
+    path = write_fba(tmp_path / "fba.fits", at(101), [])
+    with pytest.raises(HandoffError, match=r"is of DESI, whose files name no proposals"):
+        join(target_list(), [Pointing.read(path)], proposals=["7"])
+
+
 def test_file_without_any_science_target_is_no_error(tmp_path):
     path = write_fba(tmp_path / "fba.fits", {}, [101])
     result = join(target_list(), [Pointing.read(path)])
@@ -170,7 +176,7 @@ def test_pointing_that_is_given_twice_is_an_error(tmp_path):
 
 def test_place_that_is_not_a_number_is_an_error(tmp_path):
     path = write_fba(tmp_path / "fba.fits", {101: (float("nan"), -1.5)}, [])
-    with pytest.raises(HandoffError, match=r"target 101 is nan arcsec away"):
+    with pytest.raises(HandoffError, match=r"target 101 has no position, the worst of"):
         join(target_list(), [Pointing.read(path)])
 
 

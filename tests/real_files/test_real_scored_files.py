@@ -253,6 +253,10 @@ def test_what_another_program_lost_is_restored_from_the_original(made, tmp_path,
         ),
         (lambda t: _set(t, "d4000", pa.array(np.ones(N))), "column 'd4000': differs from 'd4000'"),
         (lambda t: t.take(pa.array([1, 0])).slice(0, 0), None),
+        (
+            lambda table: table.drop_columns([n for n in table.column_names if "_quantiles" in n]),
+            "some.parquet: no column of predictions, such as '",
+        ),
     ],
 )
 def test_a_file_that_was_not_made_from_the_original_is_not_restored(
