@@ -386,10 +386,10 @@ def _match(
     lost = np.flatnonzero(named & (rows < 0))
     if len(lost):
         worst = lost[np.nan_to_num(offset[lost], nan=np.inf).argmax()]
-        apart = f"{offset[worst]:.0f} arcsec away from where the list has it"
+        far = f"{offset[worst]:.0f} arcsec away from where the list has it"
         raise HandoffError(
             f"{pointing.path}: target {pointing.id[worst]} "
-            f"{f'is {apart}' if np.isfinite(offset[worst]) else 'has no position'}, the worst of "
+            f"{f'is {far}' if np.isfinite(offset[worst]) else 'has no position'}, the worst of "
             f"{len(lost):,} of {int(named.sum()):,}. The file was made from another list."
         )
     on_list = rows >= 0
