@@ -405,9 +405,12 @@ class ScoredFile:
 
     @staticmethod
     def _is_scored(schema: pa.Schema) -> bool:
-        """Whether a schema has a predicted column."""
+        """Whether a schema has a column that only scored files have."""
+        of_truth_too = (STATUS, "latent_mean", *PROXIES)
         return any(
-            each.name in schema.names for each in scored_columns(1, 1) if each.name != STATUS
+            each.name in schema.names
+            for each in scored_columns(1, 1)
+            if each.name not in of_truth_too
         )
 
     def _lacking(self, name: str, schema: pa.Schema | None = None) -> CatalogError:

@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
+import signal
 
 import pytest
 
 import targetsel.cli
 import targetsel.scoring.stream
 
+FOUR_KILLS = argparse.Namespace(
+    kills=4, seed=1, signal="KILL", number=signal.SIGKILL, minutes=5, twice=0
+)
+
 
 @pytest.fixture
-def kills(monkeypatch):
+def stopped(monkeypatch, tmp_path, capsys):
+    """Kill a command four times, and give what the script prints of it."""
     import kills
 
     monkeypatch.setattr(targetsel.scoring.stream, "ROWS_PER_CHUNK", 8)
-    return kills
+
+    def stopped(case):
+        n_faults = kills.try_case(case, tmp_path / "case", FOUR_KILLS)
+        said = capsys.readouterr().out
+        assert said.count("FAULT") == min(n_faults, 20)
+        return said
+
+    return stopped
 
 
-def test_score_is_resumed_with_the_same_bytes(kills, tmp_path):
-    assert kills.kill(kills.CASES["score"], tmp_path, 2, 0) == []
+def test_score_is_resumed_with_the_same_bytes(stopped):
+    from kills_cases import CASES
+
+    said = stopped(CASES["score"])
+    assert "SIGKILL: 4 of 4 hit" in said
+    assert "no fault" in said
 
 
-def test_half_a_result_and_litter_are_found(kills, tmp_path, monkeypatch):
+def test_half_a_result_and_litter_are_found(stopped, monkeypatch):
+    from kills_cases import Case
+
     def slow():
         import time
         from pathlib import Path
 
-        with Path("out.txt").open("w") as stream:
-            for _ in range(20):
-                print("line", file=stream, flush=True)
-                time.sleep(0.02)
-            Path(f"litter-{len(list(Path().glob('litter-*')))}").touch()
+        for part in range(20):
+            with Path("out.txt").open("a" if part else "w") as stream:
+                print("line", file=stream)
+            time.sleep(0.02)
 
     monkeypatch.setattr(targetsel.cli, "main", slow)
-    case = dataclasses.replace(
-        kills.CASES["score"], words="slow", make=lambda _: None, finished=None, imports=""
-    )
-    faults = kills.kill(case, tmp_path, 4, 1)
-    assert any("out.txt is there and not whole" in each for each in faults)
+    assert "out.txt" in stopped(Case("slow", lambda folder: None)).partition("FAULT")[2]

@@ -25,7 +25,7 @@ def _words(*more):
 def test_evaluate_writes_a_table_and_a_page(targetsel, folder):
     said = targetsel(*_words("--rules", "old.yaml", "--claim", "d4000 > 1.5"))
     assert said.status == 0
-    assert said.out.splitlines()[1] == "page written to out/evaluation.html"
+    assert said.out.splitlines()[2] == "page written to out/evaluation.html"
     assert sorted(each.name for each in (folder / "out").iterdir()) == [
         "evaluation.html", "evaluation.parquet",
     ]  # fmt: skip

@@ -139,7 +139,7 @@ def test_ids_that_are_not_there_are_named_and_nothing_is_left(write, folder):
     before = sorted(folder.iterdir())
     said = write("--ids", "ids.txt")
     assert said.status == 2
-    assert said.err.startswith("scored.parquet: has no source '99'. Give ids of this file, or the")
+    assert said.err.startswith("scored.parquet: has no source '99'. Give ids of this catalog, or a")
     assert sorted(folder.iterdir()) == before
 
 
@@ -304,7 +304,9 @@ def test_priors_of_another_decoder_are_refused(write, targetsel, folder):
 
 def test_a_file_that_holds_no_priors_is_refused(targetsel, folder):
     shutil.copy("scored.parquet", "priors.parquet")
-    assert update(targetsel).err.startswith("priors.parquet: not a file of priors (schema is None")
+    assert update(targetsel).err.startswith(
+        "priors.parquet: not a file of priors (its footer lacks"
+    )
 
 
 def test_a_residual_is_fitted_on_a_mock_skys_spectra(targetsel, folder):

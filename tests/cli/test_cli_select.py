@@ -124,7 +124,7 @@ def test_several_scored_files_are_listed(folder):
 
 
 def test_unknown_rules_list_the_shipped_ones(folder):
-    with pytest.raises(RuleError, match="Shipped with targetsel: aberrant, agn, emission, oiii"):
+    with pytest.raises(RuleError, match="Known: aberrant, agn, emission, oiii"):
         run("--rules", "brigt.yaml")
 
 

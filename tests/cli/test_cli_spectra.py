@@ -55,7 +55,7 @@ def test_redshift_may_be_given(tmp_path, ensemble_folder):
     file = spectrum_file(tmp_path, redshift=None)
     out = tmp_path / "latents.parquet"
     words = ("encode", file, "-o", out, "--ensemble", ensemble_folder)
-    with pytest.raises(SpectrumError, match="no redshift"):
+    with pytest.raises(SpectrumError, match="has no 'redshift'"):
         RUNNER.invoke(app, [str(word) for word in words], catch_exceptions=False)
     assert not out.exists()
     assert run(*words, "--redshift", 0.1).exit_code == 0

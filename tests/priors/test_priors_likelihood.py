@@ -116,7 +116,9 @@ def test_only_pixels_within_the_decoder_at_every_redshift_are_used():
 
 
 def test_a_range_of_redshifts_that_leaves_no_pixels_is_refused():
-    with pytest.raises(SpectrumError, match=r"^here: 0 pixels .* Narrow the range of redshifts\.$"):
+    with pytest.raises(
+        SpectrumError, match=r"^here: has 0 pixels .* Narrow the range of redshifts\.$"
+    ):
         ObservedPixels.of(spectrum(), (0.0, 2.0))
 
 

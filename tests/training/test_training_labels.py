@@ -123,8 +123,8 @@ def test_masked_pixels_are_filled_and_unusable_spectra_counted(decoder, tmp_path
     [
         ({"source_id": [1]}, "no 'flux' among source_id"),
         ({"id": [1], "flux": [[1.0]]}, "no 'source_id' among id, flux"),
-        ({"source_id": [1], "flux": [[1.0, 2.0]]}, "a list of 2 numbers, expected 1000"),
-        ({"source_id": [1], "flux": [1.0]}, "column 'flux': is double, expected lists of 1000"),
+        ({"source_id": [1], "flux": [[1.0, 2.0]]}, "lists of 2 numbers; expected 1000"),
+        ({"source_id": [1], "flux": [1.0]}, "column 'flux': holds numbers; expected lists of 1000"),
         (
             {"source_id": [1], "flux": [[1.0]], "wavelength": [[1.0]], "redshift": [0.1]},
             "holds observed spectra .* Encode them with 'targetsel spectra encode'",
@@ -183,7 +183,7 @@ def test_latents_of_another_decoder_are_refused(decoder, tmp_path):
 
 
 def test_latents_of_another_number_are_refused(decoder, tmp_path):
-    with pytest.raises(SpectrumError, match="a list of 3 numbers, expected 2"):
+    with pytest.raises(SpectrumError, match="lists of 3 numbers; expected 2"):
         Labels.of_latents(latents_file(tmp_path, [1], np.ones((1, 3))), decoder)
 
 

@@ -51,7 +51,9 @@ def test_epochs_are_shared_between_the_phases_and_members_have_seeds_in_a_row():
 
 
 def test_an_unknown_preset_is_refused_with_a_hint():
-    with pytest.raises(EnsembleError, match=r"'wu-peek': expected one of .* 'wu-peek-2020'\?"):
+    with pytest.raises(
+        EnsembleError, match=r"unknown preset 'wu-peek'\. Did you mean 'wu-peek-2020'\?"
+    ):
         named_plan("wu-peek", GRIZY, 6)
 
 
