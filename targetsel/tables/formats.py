@@ -210,17 +210,43 @@ def _ecsv(path: Path) -> pa.Table:
     with reading(path, CatalogError, "an ECSV table"):
         _check_names_of_ecsv(path, text)
         table = Table.read(text.splitlines(), format="ascii.ecsv")
+        _check_numbers_of_ecsv(path, text, table)
     return to_arrow(table, path)
+
+
+def _lines_of_ecsv(text: str) -> Iterator[tuple[int, list[str]]]:
+    """The number and the cells of each line of an ECSV table; the names come first."""
+    lines = text.splitlines()
+    commas = any(re.match(r"#\s*delimiter:\s*['\"]?,", line) for line in lines if line[:1] == "#")
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and line[:1] != "#":
+            yield number, next(csv.reader([line], delimiter="," if commas else " "), [])
 
 
 def _check_names_of_ecsv(path: Path, text: str) -> None:
     """Refuse a repeated name, to which astropy gives another."""
-    lines = text.splitlines()
-    commas = any(re.match(r"#\s*delimiter:\s*['\"]?,", line) for line in lines if line[:1] == "#")
-    first = next((line for line in lines if line.strip() and line[:1] != "#"), "")
-    names = next(csv.reader([first], delimiter="," if commas else " "), [])
+    _, names = next(_lines_of_ecsv(text), (0, []))
     if twice := next((name for name in names if name and names.count(name) > 1), None):
         raise several_columns(path, twice)
+
+
+def _check_numbers_of_ecsv(path: Path, text: str, table: Table) -> None:
+    """Refuse numbers with underscores, which Python passes over: 1_000 came out as 1000."""
+    if "_" not in text:
+        return
+    numeric = {
+        name
+        for name, column in table.columns.items()
+        if getattr(column, "dtype", np.dtype(object)).kind in "iuf"
+    }
+    (_, names), *rows = _lines_of_ecsv(text)
+    for number, cells in rows:
+        for name, cell in zip(names, cells, strict=False):
+            if "_" in cell and name in numeric:
+                raise CatalogError(
+                    f"{path}, line {number}: column '{name}' holds '{cell[:40]}'; expected a "
+                    "number without underscores."
+                )
 
 
 def to_arrow(table: Table, path: Path | str) -> pa.Table:

@@ -42,6 +42,14 @@ def test_byte_order_mark_is_no_part_of_the_first_name(tmp_path, ending):
     assert read(path).to_pydict() == {"source_id": [1], "ra": [2.5]}
 
 
+@pytest.mark.parametrize("row", ["1_000,2.5", "1000,2_0.5"])
+def test_ecsv_number_with_an_underscore_is_refused_with_its_line(tmp_path, row):
+    names = "# - {name: source_id, datatype: int64}\n# - {name: ra, datatype: float64}\n"
+    head = f"# %ECSV 1.0\n# ---\n# datatype:\n{names}# delimiter: ','\nsource_id,ra\n7,1.5\n"
+    with one_line(CatalogError, "expected a number without underscores"):
+        read(text(tmp_path / "a.ecsv", head + row + "\n"))
+
+
 @pytest.mark.parametrize("name", ["source id", "2MASS J", "1st"])
 def test_one_column_whose_name_has_blanks_or_digits_is_a_table(tmp_path, name):
     assert read(text(tmp_path / "a.csv", f"{name}\n7\n8\n")).to_pydict() == {name: [7, 8]}
