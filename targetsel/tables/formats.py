@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -31,10 +32,11 @@ from targetsel.tables.parquet import described, plain_schema
 from targetsel.tables.reading import absent, reading, reason
 
 if TYPE_CHECKING:  # astropy is imported where it is used: Parquet files do without it
-    from astropy.io.votable.tree import VOTableFile
+    from astropy.io.votable.tree import TableElement, VOTableFile
     from astropy.table import Column, Table
 
 _OLD_VOTABLE = re.compile(rb"(<(?:\w+:)?VOTABLE\b[^>]*?\sversion\s*=\s*[\"'])1\.[0-2]")
+_UNDERSCORED = re.compile(rb"<(?:\w+:)?TD[^>]*>[^<]*[0-9]_[0-9]")
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 # Words for missing numbers in text; among words of other kinds they stay words.
 MISSING = ("nan", "null", "none", "na", "n/a", "--")
@@ -143,6 +145,7 @@ def _votable(path: Path) -> pa.Table:
     with reading(path, CatalogError, "a VOTable"), _no_value_changed(path):
         document = votable.parse(io.BytesIO(contents), verify="warn")
         tables = list(document.iter_tables())
+        _check_numbers_of_votable(path, contents, tables)
     _check_status(path, document)
     _check_one(path, [each.name or each.ID or f"table {k}" for k, each in enumerate(tables, 1)])
     names = [field.name for field in tables[0].fields]
@@ -173,6 +176,23 @@ def _no_value_changed(path: Path) -> Iterator[None]:
                 f"{path}, line {line}: {why}. Correct the value, or what the FIELD or "
                 "TABLE declares."
             ) from fault
+
+
+def _check_numbers_of_votable(path: Path, contents: bytes, tables: Sequence[TableElement]) -> None:
+    """Refuse numbers with underscores, which Python passes over: 1_000 came out as 1000."""
+    if not tables or not _UNDERSCORED.search(contents):
+        return
+    words = {"char", "unicodeChar", "boolean"}
+    elements = (each for _, each in ElementTree.iterparse(io.BytesIO(contents)))
+    rows = (each for each in elements if each.tag.rpartition("}")[2] == "TR")
+    for number, row in enumerate(rows, start=1):
+        for field, cell in zip(tables[0].fields, row, strict=False):
+            said = cell.text or ""
+            if field.datatype not in words and "_" in said:
+                raise CatalogError(
+                    f"{path}, row {number}: column '{field.name}' holds '{said[:40]}'; "
+                    "expected a number without underscores."
+                )
 
 
 def _check_status(path: Path, document: VOTableFile) -> None:

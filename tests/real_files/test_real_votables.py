@@ -85,6 +85,18 @@ def test_cell_that_astropy_would_change_is_refused(tmp_path, field, cells, extra
         open_table(votable(tmp_path / "a.vot", field, cells, **extra))
 
 
+@pytest.mark.parametrize("datatype", ["long", "double"])
+def test_number_of_a_votable_with_an_underscore_is_refused(tmp_path, datatype):
+    path = votable(tmp_path / "a.vot", f'datatype="{datatype}"', ["7", "1_000"])
+    with one_line(CatalogError, "row 2: column 'x' holds '1_000'; expected a number"):
+        column(path)
+
+
+def test_text_of_a_votable_keeps_its_underscores(tmp_path):
+    path = votable(tmp_path / "a.vot", 'datatype="char" arraysize="*"', ["1_000"])
+    assert column(path).to_pylist() == ["1_000"]
+
+
 @pytest.mark.parametrize("kind", ["tabledata", "binary", "binary2"])
 def test_every_serialization_of_a_votable_gives_the_same(tmp_path, kind):
     table = Table(
