@@ -89,7 +89,7 @@ def close_or_known(word: str, known: Iterable[str]) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """What an error says of a name that is not known: "unknown band 'q'. Known: g, r."."""
+    """The message for a name that is not known: "unknown band 'q'. Known: g, r."."""
     return f"unknown {kind} '{name}'.{close_or_known(name, known)}"
 
 
@@ -106,5 +106,5 @@ def shown(value: object) -> str:
 
 
 def beginning(content: bytes) -> str:
-    """The first characters, in quotes, of what is not what was asked for."""
+    """The first characters of a file or answer, in quotes, for errors about its content."""
     return f"'{' '.join(content[:40].decode('utf-8', 'replace').split())}'"

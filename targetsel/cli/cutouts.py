@@ -47,6 +47,7 @@ def pack(
     from targetsel.imaging.store import ASINH, FLOAT
     from targetsel.photometry.bands import parse_bands
     from targetsel.sky.catalog import CatalogFile
+    from targetsel.sky.positions import SAME_PLACE
 
     named = parse_bands(bands) if bands is not None else None
     images = Folder.open(folder, named, pixel_scale, size, zeropoint)
@@ -64,8 +65,8 @@ def pack(
     if packed.elsewhere:
         far = counted(packed.elsewhere, "image")
         say(
-            f"{far} with the middle over 60 arcsec from the source, by the headers: do the ids of "
-            "catalog and images belong together?"
+            f"{far} with the middle over {SAME_PLACE:g} arcsec from the source, by the headers: do "
+            "the ids of catalog and images belong together?"
         )
     if packed.not_asked:
         others = counted(len(packed.not_asked), "source")

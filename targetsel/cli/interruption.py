@@ -20,12 +20,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, as a batch system sends it at the end of its time."""
+    """An interruption by SIGTERM, as batch systems send it at the end of the time given."""
 
 
 @contextlib.contextmanager
 def heeding_signals() -> Iterator[None]:
-    """Within the block SIGTERM interrupts as Ctrl-C does; a second signal ends at once."""
+    """Let SIGTERM interrupt the block as Ctrl-C does, and a second signal end it at once."""
 
     def interrupt(number: int, frame: Any) -> NoReturn:
         for each in SIGNALS:
@@ -49,14 +49,11 @@ def heeding_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def said_if_interrupted() -> Iterator[None]:
-    """Where the block is interrupted, say what is kept, and exit with the status of the signal."""
+    """Say what is kept if the block is interrupted, and exit with the status of the signal."""
     try:
         yield
     except KeyboardInterrupt as stop:
         kept = getattr(stop, "is_kept", False)
         say(INTERRUPTED_AND_KEPT if kept else INTERRUPTED, err=True)
-        raise typer.Exit(128 + _number(stop)) from stop
-
-
-def _number(stop: KeyboardInterrupt) -> int:
-    return signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        raise typer.Exit(128 + number) from stop

@@ -18,16 +18,15 @@ from targetsel.cli.options import (
     only_scored_file,
     say_known,
 )
-from targetsel.cli.terminal import counted, number, print_table, say
-from targetsel.errors import CatalogError, RuleError
+from targetsel.cli.terminal import number, print_table, say
+from targetsel.errors import CatalogError, RuleError, counted
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.selection.reports.density import density as measure
-from targetsel.selection.reports.difference import compare_lists, compare_rules
+from targetsel.selection.reports.difference import compare_lists, compare_rules, n_shared
 from targetsel.selection.reports.forecast import Expectation, forecasts
 from targetsel.selection.reports.randoms import randoms as write_randoms
 from targetsel.selection.reports.selection_function import write_selection_function
 from targetsel.selection.target_list import TargetList
-from targetsel.tables.ids import matched
 
 LIST = ".parquet"
 
@@ -97,8 +96,6 @@ def diff(
     if are_lists:
         one, other = TargetList.read(Path(before)), TargetList.read(Path(after))
         found = compare_lists(one, other, scored)
-        ids = [each.table["source_id"].to_numpy() for each in (one, other)]
-        shared = int((matched(*ids) >= 0).sum())
     else:
         catalog, known = scored or only_scored_file(), both(calibration, truth)
         found = compare_rules(Rules.read(before), Rules.read(after), catalog, known)
@@ -111,7 +108,7 @@ def diff(
         _print_reasons(f"{each.name}: entered, kept out before by", each.entered_by)
         _print_reasons(f"{each.name}: left, kept out now by", each.left_by)
     if are_lists:
-        say(f"{counted(shared, 'source')} in both lists")
+        say(f"{counted(n_shared(one, other), 'source')} in both lists")
     if are_lists and scored is None:
         say("Name the scored catalog with --scored to see which condition did it.")
 

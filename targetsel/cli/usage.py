@@ -28,7 +28,10 @@ _EXPECTED = {
 
 
 class Command(TyperCommand):
-    """A command whose errors of usage all know it; options without their value forget it."""
+    """A command that is named in all errors about its command line.
+
+    typer leaves it out of those about an option without its value.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
@@ -39,7 +42,7 @@ class Command(TyperCommand):
 
 
 def usage_line(error: Exception) -> str:
-    """What is wrong with a command line, and where help is.
+    """The fault of a command line and the command that gives help, in one line.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class SourceLocation:
     def moved(self, offset: int) -> SourceLocation:
         """The location `offset` characters further on."""
         column = self.column + offset if self.exact else self.column
-        # Not by `replace`, which takes ten times as long: a rule file has thousands of places.
+        # Not by `replace`, which is slow: a rule file has thousands of places.
         return SourceLocation(
             self.file,
             self.line,

@@ -153,7 +153,7 @@ def read_fits(
     zeropoint: float | None,
     pixel_scale: float | None = None,
 ) -> Image:
-    """The first image of a FITS file, 2-D (H, W) or a cube (B, H, W).
+    """The image of a FITS file, 2-D (H, W) or a cube (B, H, W).
 
     `source` is the file or its bytes, and `place` what messages call it. Masks, weights and the
     like, by the labels of their extensions, are passed over. `calibrated` tells how counts become
@@ -199,8 +199,8 @@ def find_image(hdus: Iterable[Any], place: Path | str) -> Any:
     NoImage
         If all that might be one are masks, weights or the like.
     CutoutError
-        If there is none or nobody can say which, or it is of another shape than (H, W) or
-        (B, H, W).
+        If there is none, or several of which not one is labelled so, or it is of another shape
+        than (H, W) or (B, H, W).
     """
     passed_over = ""
     images: list[Any] = []

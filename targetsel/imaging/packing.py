@@ -104,7 +104,7 @@ class Packed:
     written, missing : int
         Sources that the store has, and those without a cutout.
     elsewhere : int
-        Sources whose images have their middle over 60 arcsec away, by the images' own headers.
+        Sources whose images have their middle over `SAME_PLACE` away, by the images' own headers.
     not_asked : tuple of str
         Sources of the images that the catalog does not have.
     """

@@ -45,7 +45,6 @@ from targetsel.tables.types import is_list, is_text
 
 ROWS_PER_READ = 65_536
 RESTORE = "Restore it from the original with 'targetsel restore', or score the catalog again."
-CATALOG_ROLES = ("source_id", "ra", "dec")
 # Lists whose sizes depend on the ensemble.
 OF_ENSEMBLE = ("latent_mean", "latent_cov", "member_mean", "member_cov")
 
@@ -271,9 +270,9 @@ class ScoredFile:
         if place >= 0:
             ids = schema.field(place)
             schema = schema.set(place, ids.with_type(exact_id_type(ids, self.path)))
-        for role in CATALOG_ROLES:
-            if names[role] not in schema.names:
-                raise self._lacking(names[role], schema)
+        for name in names.values():
+            if name not in schema.names:
+                raise self._lacking(name, schema)
         if HEALPIX.name not in schema.names:
             if not self._is_scored(schema):
                 raise self._lacking(HEALPIX.name, schema)

@@ -495,7 +495,7 @@ class KnownSources:
         return cls(table, found, table[ids].to_numpy(), left_out)._with_posteriors()
 
     def _with_posteriors(self) -> KnownSources:
-        """Those whose posteriors of the latents are not damaged, if any are stored."""
+        """The sources without those whose stored posterior of the latents is damaged."""
         names = {"member_mean", "member_cov"}
         if not (names <= {*self.scored.column_names} and n_latents(self.scored.schema)):
             return self

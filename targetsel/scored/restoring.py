@@ -12,7 +12,7 @@ from targetsel.scored.file import ScoredFile
 from targetsel.spectra.proxies import QUANTILES, proxy_names
 from targetsel.tables.columns import matrix
 from targetsel.tables.files import check_output
-from targetsel.tables.ids import IdIndex
+from targetsel.tables.ids import IdIndex, repeated_ids
 from targetsel.tables.parquet import ParquetSink
 
 MOST_APART = 1e-5  # relative difference of numbers that passed through another program
@@ -68,15 +68,14 @@ def restore(rewritten: Path, original: Path, output: Path) -> int:
 def _ids_once(file: ScoredFile) -> np.ndarray:
     """The ids of a file, none of which may be there twice, shape (N,)."""
     name = file.names["source_id"]
-    pieces = [table[name].to_numpy() for table in file.tables([name])]
-    ids = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
-    distinct, counts = np.unique(ids.astype(str), return_counts=True)
-    if (counts > 1).any():
+    pieces = [table[name].combine_chunks() for table in file.tables([name])]
+    if repeated := repeated_ids(lambda: pieces, len(file)):
         raise CatalogError(
-            f"{file.path}, column '{name}': {int((counts > 1).sum()):,} sources are there more "
-            f"than once, such as {distinct[counts > 1][0]}. Remove the repeated rows."
+            f"{file.path}, column '{name}': {len(repeated):,} sources are there more than once, "
+            f"such as {repeated[0]}. Remove the repeated rows."
         )
-    return ids
+    empty = np.empty(0, dtype=np.int64)
+    return np.concatenate([each.to_numpy(zero_copy_only=False) for each in pieces] or [empty])
 
 
 def _check_same(

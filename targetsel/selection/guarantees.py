@@ -21,14 +21,12 @@ Proved: with at least the asked confidence over calibration samples, no list is 
 most 1 - purity beyond the threshold taken. To err, the sequence must pass the first threshold t0
 below which r is too large, or start below it; n(t0) tells which, and given the number of sources
 beyond the tested threshold those are an independent sample of its population, so that the test
-errs with a chance of at most 1 - confidence. This supposes one t0: that r is not too large
-somewhere above it, too (in simulations without that, of
-impure sources among the most probable, the chance stayed below 0.09 where 0.1 was allowed). Not
-promised is that among lists that are made, few err: where hardly any
-request is granted, those may be just the errors; but a list far worse than asked is far less
-probable (at 0.9, one with 3 false in 10 passes less than once in 10,000 requests). A list of m
-independent targets scatters about r; with the purity just kept it has no more false ones than the
-quantile `n_false_at_most` of the binomial law, both chances together at 2 confidence - 1.
+errs with a chance of at most 1 - confidence. This supposes that there is one t0: that r is not too
+large somewhere above it, too. It is not promised that few of the lists that are made err: where
+hardly any request is granted, those may be just the errors; but the worse a list is, the less
+probable. A list of m independent targets scatters about r; with the purity just kept it has no more
+false ones than the quantile `n_false_at_most` of the binomial law, both chances together at
+2 confidence - 1.
 
 ``kind: average`` controls the false discovery rate (Jin & Candes 2023, J. Mach. Learn. Res. 24,
 244, with the clipped score of their section 2.4): a candidate's conformal p-value is the share of
@@ -115,7 +113,7 @@ class Guarantee:
 
     @property
     def text(self) -> str:
-        """What is promised, and from what, in one line."""
+        """The promise and the counts behind it, in one line."""
         share, beyond = f"{1 - self.purity:.3g}", f"P > {self.threshold:.4g}"
         seen = f"{self.n_false:,} of {counted(self.n_beyond, 'calibration source')} there"
         if self.confidence is None:

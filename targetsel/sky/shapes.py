@@ -42,7 +42,7 @@ def depth_for(radius: Any, fineness: float = FINENESS) -> Any:
 
 
 def fineness_of(count: int, many: int = MANY_SHAPES) -> float:
-    """How many times pixels are finer than shapes, where so many come together."""
+    """The ratio of the size of `count` shapes that come together to that of their pixels."""
     return FINENESS * float(np.clip(many / max(count, 1), COARSEST, 1.0))
 
 

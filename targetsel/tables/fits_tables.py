@@ -54,7 +54,7 @@ _MIXINS = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--"  # comment of tables that astro
 
 @dataclass(frozen=True)
 class _Column:
-    """What a header says of one column.
+    """The keywords of one column in a header.
 
     Attributes
     ----------

@@ -279,7 +279,7 @@ def _check_rows_of_hats(folder: Path, parts: Sequence[ParquetPart]) -> None:
 
 
 def _properties_of(folder: Path) -> dict[str, str]:
-    """What a HATS table of the present format says of itself."""
+    """The properties of a HATS table of the present format; none of another folder."""
     return _properties(folder / "hats.properties") or _properties(folder / "properties")
 
 

@@ -251,7 +251,7 @@ def repeated_ids(pieces: Callable[[], Iterable[pa.Array]], n: int) -> list[int |
     n : int
         Their number.
     """
-    shift = np.uint64(64 - min(max(n // ROWS_IN_MEMORY, 0).bit_length(), 8))
+    shift = np.uint64(64 - min((n // ROWS_IN_MEMORY).bit_length(), 8))
     shares = 1 << 64 - int(shift)
     suspects = [np.empty(0, dtype=np.uint64)]
     with contextlib.ExitStack() as opened:
@@ -269,7 +269,7 @@ def repeated_ids(pieces: Callable[[], Iterable[pa.Array]], n: int) -> list[int |
 
 
 def _there_twice(pieces: Iterable[pa.Array], suspects: np.ndarray) -> list[int | str]:
-    """Of the ids with these keys those that are there more than once."""
+    """The ids that have one of these keys and are there more than once."""
     if not len(suspects):
         return []
     count: dict[int | str, int] = {}

@@ -30,15 +30,13 @@ def is_text(kind: pa.DataType) -> bool:
     """Whether values of this type are text, dictionary-encoded or not."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_string_view(kind)
-
-
-def _is_string_view(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string_view(kind))
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
 
 
 def nature(kind: pa.DataType) -> str:
-    """What one value of a type is, in words; the type `ID` of declared columns is an id."""
+    """One value of a type in words, such as "a number"; of the type `ID`, "an id, ..."."""
     if pa.types.is_null(kind):
         return "an id, a whole number or text"
     if is_text(kind):
@@ -55,7 +53,7 @@ def nature(kind: pa.DataType) -> str:
 
 
 def held(kind: pa.DataType) -> str:
-    """What a column of a type holds, as errors say it: "text", "lists of 6 numbers"."""
+    """The values of a type in words, as errors name them: "text", "lists of 6 numbers"."""
     if pa.types.is_null(kind):
         return "nothing but nulls"
     if pa.types.is_fixed_size_list(kind) and is_number(kind.value_type):

@@ -116,7 +116,7 @@ def read_pickle(path: Path) -> Any:
 
 
 def _cause(error: BaseException) -> str:
-    """What a fault says in brackets; nothing of the numbers that look-ups fail with."""
+    """The message of a fault, in brackets; none of look-ups, which have only a number."""
     return "" if isinstance(error, LookupError) else f" ({reason(error)})"
 
 

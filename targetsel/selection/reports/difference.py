@@ -101,10 +101,19 @@ def _compared(
     return tuple(differences)
 
 
+def n_shared(before: TargetList, after: TargetList) -> int:
+    """Number of sources that are in both lists."""
+    return int((_rows_of(after.table, before.table) >= 0).sum())
+
+
+def _rows_of(sources: pa.Table, others: pa.Table) -> np.ndarray:
+    """The row of each source in the other list, -1 where it is not there, shape (N,)."""
+    return matched(sources["source_id"].to_numpy(), others["source_id"].to_numpy())
+
+
 def _check_places(before: pa.Table, after: pa.Table) -> None:
     """Refuse lists that have the same ids at other positions: they are of two catalogs."""
-    ids = after["source_id"].to_numpy()
-    rows = matched(ids, before["source_id"].to_numpy())
+    ids, rows = after["source_id"].to_numpy(), _rows_of(after, before)
     ours = tuple(floats(after[name])[rows >= 0] for name in ("ra", "dec"))
     theirs = tuple(floats(before[name])[rows[rows >= 0]] for name in ("ra", "dec"))
     names = "the list after", "the list before"

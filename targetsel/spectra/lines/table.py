@@ -6,6 +6,7 @@ are converted once, on reading.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -191,8 +192,9 @@ class Definition(DocumentModel):
         shares of the flux; empty where no lines are measured."""
         return ()
 
+    @abstractmethod
     def _defined(self, known: Iterable[str]) -> Index | LineFormula:
-        raise NotImplementedError
+        """The index, or the formula of indices that are `known`."""
 
 
 class FormulaDefinition(Definition):
