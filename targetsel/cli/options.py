@@ -100,8 +100,9 @@ def say_known(known: tuple[Path, Path] | None) -> None:
     """Say how many sources the two files of a calibration share."""
     if known is not None:
         from targetsel.scored.known_sources import count_known
+        from targetsel.tables.parquet import is_simulated
 
-        say_joined(*count_known(*known))
+        say_joined(*count_known(*known), any(map(is_simulated, known)))
 
 
 def both(calibration: Path | None, truth: Path | None) -> tuple[Path, Path] | None:

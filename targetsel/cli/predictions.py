@@ -46,7 +46,7 @@ def evaluate(
         say(done, err=True)
 
     found = write_evaluation(scored, truth, output, rules or (), claim, tell)
-    say_joined(found.about["n"], found.about["left_out"])
+    say_joined(found.about["n"], found.about["left_out"], found.about["simulated"])
     say(f"{len(found.figures):,} figures of merit written to {output / TABLE}")
     say(f"page written to {output / PAGE}")
 
@@ -65,10 +65,11 @@ def compare(
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.scoring.surprise import compare as compare_with
     from targetsel.tables.files import check_table_output
+    from targetsel.tables.parquet import is_simulated
 
     check_table_output(output, (scored, spectra), parquet=True)
     found = compare_with(scored, spectra, Ensemble.read(ensemble, calibrated=False), output, seed)
-    say_joined(found.n, found.left_out)
+    say_joined(found.n, found.left_out, is_simulated(scored) or is_simulated(spectra))
     say(f"compared in {output}")
 
 

@@ -107,9 +107,11 @@ def number(value: float | None, form: str = ".6g") -> str:
     return "-" if value is None or math.isnan(value) else f"{value:{form}}"
 
 
-def say_joined(n: int, left_out: Mapping[str, int]) -> None:
+def say_joined(n: int, left_out: Mapping[str, int], simulated: bool) -> None:
     """Say how many sources two files share, and how many are left out, by the reason."""
     say(f"{counted(n, 'source')} with a prediction and a known spectrum")
+    if simulated:
+        say("Their images or spectra are simulated: this says nothing about real ones.")
     for why, count in left_out.items():
         if count:
             say(f"left out: {count:,} {why}")

@@ -84,6 +84,7 @@ def test_all_commands_take_ids_as_integers_or_text_and_any_unit_that_converts(ta
     expected = said_by_all(targetsel, folder)
     for command in ("evaluate", "compare", "forecast", "select"):
         assert f"{N} sources with a prediction and a known spectrum\n" in expected[command]
+        assert "images or spectra are simulated" in expected[command]
     ids = table["source_id"].cast(pa.string())
     halpha = (table["ew_halpha"].to_numpy(), "Angstrom")
     replaced(folder, source_id=ids, ew_halpha=halpha)
