@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -182,6 +181,8 @@ def _check_numbers_of_votable(path: Path, contents: bytes, tables: Sequence[Tabl
     """Refuse numbers with underscores, which Python passes over: 1_000 came out as 1000."""
     if not tables or not _UNDERSCORED.search(contents):
         return
+    from xml.etree import ElementTree  # which rules and Parquet files do without
+
     words = {"char", "unicodeChar", "boolean"}
     elements = (each for _, each in ElementTree.iterparse(io.BytesIO(contents)))
     rows = (each for each in elements if each.tag.rpartition("}")[2] == "TR")
