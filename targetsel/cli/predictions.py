@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +16,10 @@ from targetsel.cli.options import (
     SourceIdOption,
     TruthFileOption,
 )
-from targetsel.cli.terminal import say, say_joined
+from targetsel.cli.terminal import print_table, say, say_joined
+
+if TYPE_CHECKING:
+    from targetsel.report.counts import Count
 
 
 def evaluate(
@@ -38,17 +42,56 @@ def evaluate(
             "repeated."
         ),
     ] = None,
+    joint: Annotated[
+        bool,
+        typer.Option(
+            "--joint",
+            help="Also count claims whose probabilities take draws: sums, differences and ratios "
+            "of proxies, BPT and WHAN classes. Takes minutes.",
+        ),
+    ] = False,
 ) -> None:
     """Measure the quality of the predictions in SCORED on sources with known spectra."""
-    from targetsel.report.evaluation import PAGE, TABLE, write_evaluation
+    from targetsel.report.evaluation import COUNTS, PAGE, TABLE, write_evaluation
 
     def tell(done: str) -> None:
         say(done, err=True)
 
-    found = write_evaluation(scored, truth, output, rules or (), claim, tell)
+    found = write_evaluation(scored, truth, output, rules or (), claim, joint, tell)
     say_joined(found.about["n"], found.about["left_out"], found.about["simulated"])
+    print_counts(found.counts)
     say(f"{len(found.figures):,} figures of merit written to {output / TABLE}")
+    say(f"{len(found.counts):,} expected and true counts written to {output / COUNTS}")
     say(f"page written to {output / PAGE}")
+
+
+def print_counts(counts: Sequence[Count], n_worst: int = 10) -> None:
+    """Print, by kind of claim, how many are off, and the worst of them."""
+    from targetsel.report.counts import by_kind, worst
+
+    print_table(
+        ("kind of claim", "claims", "off", "beyond their interval", "log score"),
+        [
+            (each.kind, f"{each.n}", f"{each.n_off}", f"{each.n_beyond}", f"{each.log_score:.4f}")
+            for each in by_kind(counts)
+        ],
+    )
+    if found := worst(counts, n_worst):
+        say("off by over 5 % of the true count, and beyond the 95 % interval, the worst first:")
+        print_table(
+            ("kind", "claim", "expected", "true", "expected less true"),
+            [
+                (
+                    each.kind,
+                    each.claim,
+                    f"{each.expected:,.1f}",
+                    f"{each.true:,.0f}",
+                    f"{each.difference:+,.1f} ({each.low:+,.1f} to {each.high:+,.1f})",
+                )
+                for each in found
+            ],
+            n_texts=2,
+        )
 
 
 def compare(

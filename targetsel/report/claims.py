@@ -88,12 +88,10 @@ def claims(
     chosen = CLAIMS if conditions is None else conditions
     rule_files = [Rules.read(path) for path in files or shipped_rules()]
     with ScoredSources(scored) as file:
+        about = Outcomes(file, known)
         wanted = [
-            *(
-                (partial(_condition_claim, file, known, each), conditions is None)
-                for each in chosen
-            ),
-            *((partial(_class_claims, file, known, rules), not files) for rules in rule_files),
+            *((partial(about.of_condition, each), conditions is None) for each in chosen),
+            *((partial(about.of_classes, rules), not files) for rules in rule_files),
         ]
         for claims_of, may_be_left_out in wanted:
             try:
@@ -105,38 +103,51 @@ def claims(
     return found, left_out
 
 
-def _condition_claim(file: ScoredSources, known: KnownSources, condition: str) -> list[Claim]:
-    place = SourceLocation("--claim", source=condition)
-    binder = Binder(CatalogColumns(file.schema))
-    formula = binder.number(Branch(place, "P", (parse(condition, place),)))
-    assert isinstance(formula, f.Probability)
-    quantiles = [each.value for each in binder.quantiles]
-    values = catalog_quantiles(binder.quantiles, lambda: file.sources(quantiles))
-    return [_claim(f"P({condition})", f.with_values(formula.condition, values), known)]
+class Outcomes:
+    """Stated probabilities of claims about known sources, and which came true.
 
+    Parameters
+    ----------
+    file : ScoredSources
+        The scored file that `known` was read from; quantiles of the catalog are those of it.
+    """
 
-def _class_claims(file: ScoredSources, known: KnownSources, rules: Rules) -> list[Claim]:
-    """The claims of those classes that claim anything; limits on targets are not applied."""
-    found = []
-    for each in ScoredCatalog(file, rules).classes.values():
-        if each.truth is not None:
-            claim = _claim(f"{rules.name}: {each.name}", each.truth, known)
-            members = [all_hold(each.where, block) for block in blocks_of(known.scored)]
-            found.append(replace(claim, members=np.concatenate(members)))
-    return found
+    def __init__(self, file: ScoredSources, known: KnownSources) -> None:
+        self._file, self._known = file, known
+        self._blocks = [*blocks_of(known.scored)]  # which keep the columns that they have read
 
+    def of_condition(self, condition: str, name: str = "") -> list[Claim]:
+        """The claim that a condition holds, by default under the name ``P(condition)``."""
+        place = SourceLocation("--claim", source=condition)
+        binder = Binder(CatalogColumns(self._file.schema))
+        formula = binder.number(Branch(place, "P", (parse(condition, place),)))
+        assert isinstance(formula, f.Probability)
+        quantiles = [each.value for each in binder.quantiles]
+        values = catalog_quantiles(binder.quantiles, lambda: self._file.sources(quantiles))
+        return [self._claim(name or f"P({condition})", f.with_values(formula.condition, values))]
 
-def _claim(name: str, claim: f.Formula, known: KnownSources) -> Claim:
-    missing = sorted(f.proxies(claim) - known.proxies.keys())
-    if missing:
-        raise CatalogError(
-            f"{name}: needs the true '{missing[0]}', which {known.truth.path} does not have."
-        )
-    likely = np.concatenate([probability(claim, block) for block in blocks_of(known.scored)])
-    true = comes_true(claim, Sources(known.scored), known.proxies)
-    measured = [np.isfinite(known.proxies[proxy]) for proxy in f.proxies(claim)]
-    there = np.isfinite(likely) & np.all(measured, axis=0)
-    return Claim(name, likely, true, there)
+    def of_classes(self, rules: Rules) -> list[Claim]:
+        """The claims of those classes that claim anything; limits on targets are not applied."""
+        found = []
+        for each in ScoredCatalog(self._file, rules).classes.values():
+            if each.truth is not None:
+                claim = self._claim(f"{rules.name}: {each.name}", each.truth)
+                members = [all_hold(each.where, block) for block in self._blocks]
+                found.append(replace(claim, members=np.concatenate(members)))
+        return found
+
+    def _claim(self, name: str, claim: f.Formula) -> Claim:
+        known = self._known
+        missing = sorted(f.proxies(claim) - known.proxies.keys())
+        if missing:
+            raise CatalogError(
+                f"{name}: needs the true '{missing[0]}', which {known.truth.path} does not have."
+            )
+        likely = np.concatenate([probability(claim, block) for block in self._blocks])
+        true = comes_true(claim, Sources(known.scored), known.proxies)
+        measured = [np.isfinite(known.proxies[proxy]) for proxy in f.proxies(claim)]
+        there = np.isfinite(likely) & np.all(measured, axis=0)
+        return Claim(name, likely, true, there)
 
 
 # ---------------------------------------------------------------------- reliability

@@ -11,12 +11,21 @@ import numpy as np
 
 from targetsel.errors import OutputError
 from targetsel.report.claims import claims, list_figures, member_figures, reliability_figures
+from targetsel.report.counts import (
+    MOST_SOURCES,
+    Count,
+    by_kind,
+    drawn_counts,
+    stated_counts,
+    write_counts,
+)
 from targetsel.report.distributions import (
     joint_figures,
     latent_scores,
     marginal_figures,
     proxy_scores,
 )
+from targetsel.report.drawn_claims import CLOSED, KINDS, SEED
 from targetsel.report.figures import Figures, Subset, subsets
 from targetsel.report.page import write_page
 from targetsel.report.photometry import features, has_boosting
@@ -26,7 +35,7 @@ from targetsel.tables.files import check_output, sha256_of_file
 from targetsel.tables.parquet import read_footer, says_simulated
 from targetsel.version import __version__
 
-TABLE, PAGE = "evaluation.parquet", "evaluation.html"
+TABLE, COUNTS, PAGE = "evaluation.parquet", "claims.parquet", "evaluation.html"
 
 Progress = Callable[[str], None]
 
@@ -38,6 +47,8 @@ class Evaluation:
     Attributes
     ----------
     figures : Figures
+    counts : tuple of Count
+        Expected against true counts of claims.
     subsets : tuple of Subset
     about : dict
         Ensemble, calibration, whether images were simulated, counts of sources, and what was left
@@ -45,6 +56,7 @@ class Evaluation:
     """
 
     figures: Figures
+    counts: tuple[Count, ...]
     subsets: tuple[Subset, ...]
     about: dict[str, Any]
 
@@ -55,20 +67,22 @@ def write_evaluation(
     folder: Path,
     rules: Sequence[str] = (),
     conditions: Sequence[str] | None = None,
+    joint: bool = False,
     progress: Progress = lambda done: None,
 ) -> Evaluation:
-    """Evaluate, and write `evaluation.parquet` and `evaluation.html` into a folder.
+    """Evaluate, and write `evaluation.parquet`, `claims.parquet` and `evaluation.html`.
 
     The folder is made if it is missing. Parameters and errors as of `evaluate`, and OutputError.
     """
     if folder.is_file():
         raise OutputError(f"{folder}: is a file; expected a folder. Choose another name.")
-    for place in (folder / TABLE, folder / PAGE) if folder.is_dir() else (folder,):
+    for place in (folder / TABLE, folder / COUNTS, folder / PAGE) if folder.is_dir() else (folder,):
         check_output(place, (scored, truth))
-    found = evaluate(scored, truth, rules, conditions, progress)
+    found = evaluate(scored, truth, rules, conditions, joint, progress)
     folder.mkdir(exist_ok=True)
     found.figures.write(folder / TABLE, found.about)
-    write_page(found.figures, found.subsets, found.about, folder / PAGE)
+    write_counts(found.counts, folder / COUNTS, found.about)
+    write_page(found.figures, found.counts, found.subsets, found.about, folder / PAGE)
     return found
 
 
@@ -77,6 +91,7 @@ def evaluate(
     truth: Path,
     rules: Sequence[str] = (),
     conditions: Sequence[str] | None = None,
+    joint: bool = False,
     progress: Progress = lambda done: None,
 ) -> Evaluation:
     """Every figure of the sources that a scored and a truth file share.
@@ -89,6 +104,8 @@ def evaluate(
         Rule files whose classes are evaluated. Default: the shipped ones, as far as they suit.
     conditions : sequence of str, optional
         On proxies; the reliability of their probabilities is shown. Default: `claims.CLAIMS`.
+    joint : bool
+        Also count claims whose probabilities take draws, such as those of sums and ratios.
 
     Raises
     ------
@@ -114,13 +131,16 @@ def evaluate(
     for each in stated:
         found += list_figures(each, photometry if usable else None, known, resampling)
     progress("probabilities and lists of targets evaluated")
+    counts = drawn_counts(scored, known, SEED, [*KINDS] if joint else CLOSED, progress)
+    counts += stated_counts(stated, known)
     about = _provenance(scored, truth) | _about(known, resampling)
     about |= {
         "not_evaluated": left_out,
         "photometry": names if usable else [],
         "no_photometry_because": _no_photometry(names),
+        "claims": _about_claims(counts),
     }
-    return Evaluation(Figures(found), parts, about)
+    return Evaluation(Figures(found), tuple(counts), parts, about)
 
 
 def _known(scored: Path, truth: Path) -> KnownSources:
@@ -154,6 +174,12 @@ def _about(known: KnownSources, resampling: Resampling) -> dict[str, Any]:
         },
         "measurement_errors": bool(known.noise.any()),
     }
+
+
+def _about_claims(counts: Sequence[Count]) -> dict[str, Any]:
+    """Seed of the drawn claims, and how many are off, by kind."""
+    off = {each.kind: {"n": each.n, "off": each.n_off} for each in by_kind(counts)}
+    return {"seed": SEED, "most_sources": MOST_SOURCES, "by_kind": off}
 
 
 def _no_photometry(names: list[str]) -> str:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from targetsel.report.counts import TOLERANCE, Count, by_kind
 from targetsel.report.figures import ALL, Figure, Figures, Subset
 from targetsel.report.pictures import Picture, pictures
 from targetsel.tables.files import written_beside
@@ -19,6 +20,7 @@ h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 .warning { border-left: .4rem solid #d55e00; background: #fff4ec; padding: .6rem 1rem;
   font-weight: 600 }
 figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { color: #444 }
+summary { cursor: pointer; padding: .4rem 0 }
 table { border-collapse: collapse; font-size: .85rem }
 caption { text-align: left; font-weight: 600; padding: .6rem 0 }
 th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
@@ -44,10 +46,14 @@ SUMMARY = {
 
 
 def write_page(
-    figures: Figures, parts: Sequence[Subset], about: dict[str, Any], path: Path
+    figures: Figures,
+    counts: Sequence[Count],
+    parts: Sequence[Subset],
+    about: dict[str, Any],
+    path: Path,
 ) -> None:
     """Write the page of these figures; `about` as `evaluation.Evaluation` has it."""
-    shown = "\n".join(map(_figure, pictures(figures, parts)))
+    shown = "\n".join(map(_figure, pictures(figures, counts, parts)))
     tables = "\n".join(_summary(title, names, figures) for title, names in SUMMARY.items())
     page = f"""<!DOCTYPE html>
 <html lang="en">
@@ -62,6 +68,7 @@ def write_page(
 <h1>Evaluation of {escape(_ensemble(about))}</h1>
 {_header(about)}
 {shown}
+{_counts(counts, about)}
 <h2>Figures of all sources</h2>
 <p>All figures, also those of bins, are in <code>evaluation.parquet</code>.</p>
 {tables}
@@ -166,15 +173,62 @@ def _summary(title: str, names: Sequence[str], figures: Figures) -> str:
     rows = [of for of in _rows_of(names[0], figures) if _belongs(of, title)]
     if not rows:
         return ""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("", *names, "n"))
-    body = ""
-    for of in rows:
-        found = [figures.find(name, of) for name in names]
-        n = next(each.n for each in found if each is not None)
-        cells = "".join(f"<td>{_text(each)}</td>" for each in found)
-        body += f'<tr><th scope="row">{escape(of)}</th>{cells}<td>{n:,}</td></tr>\n'
-    caption = f"<caption>{escape(title)} (with 95 % intervals)</caption>"
-    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    found = {of: [figures.find(name, of) for name in names] for of in rows}
+    n = {of: next(each.n for each in those if each is not None) for of, those in found.items()}
+    return _table(
+        f"{title} (with 95 % intervals)",
+        ("", *names, "n"),
+        ((of, *map(_text, those), f"{n[of]:,}") for of, those in found.items()),
+    )
+
+
+def _counts(counts: Sequence[Count], about: dict[str, Any]) -> str:
+    """Tables of expected and true counts: by kind, and of every claim, the worst first."""
+    kinds = _table(
+        "Claims by kind",
+        ("", "claims", "off", "beyond their interval", "mean log score"),
+        (
+            (each.kind, f"{each.n}", f"{each.n_off}", f"{each.n_beyond}", f"{each.log_score:.4f}")
+            for each in by_kind(counts)
+        ),
+    )
+    every = _table(
+        "Every claim, the most surprising first (with 95 % intervals)",
+        ("", "kind", "expected", "true", "expected less true", "off", "n"),
+        (
+            (
+                each.claim,
+                each.kind,
+                f"{each.expected:,.1f}",
+                f"{each.true:,.0f}",
+                f"{each.difference:+,.1f} ({each.low:+,.1f} to {each.high:+,.1f})",
+                "off" if each.off else "",
+                f"{each.n:,}",
+            )
+            for each in sorted(counts, key=lambda each: -each.surprise)
+        ),
+    )
+    return (
+        "<h2>Claims: expected against true counts</h2>\n<p>Off means by over "
+        f"{100 * TOLERANCE:.0f} % of the true count and beyond the interval. Claims are drawn by "
+        f"seed {about['claims']['seed']}, with limits at the 20, 70 and 95 % quantiles of the true "
+        "values; conditions in the language of rules are in <code>claims.parquet</code>.</p>"
+        f"{kinds}\n<details><summary>Every claim</summary>{every}</details>"
+    )
+
+
+def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(each)}</th>' for each in headings)
+    body = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>'
+        + "".join(f"<td>{escape(each)}</td>" for each in others)
+        + "</tr>\n"
+        for first, *others in rows
+    )
+    return (
+        f"<table><caption>{escape(title)}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+    )
 
 
 def _rows_of(name: str, figures: Figures) -> list[str]:

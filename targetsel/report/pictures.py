@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from targetsel.report.claims import COMPLETENESS, ENSEMBLE, N_BINS, PHOTOMETRY, bin_name
+from targetsel.report.counts import TOLERANCE, Count, by_kind
 from targetsel.report.distributions import (
     COVERAGES,
     LEVELS,
@@ -41,7 +42,7 @@ class Picture:
     description: str
 
 
-def pictures(figures: Figures, parts: Sequence[Subset]) -> list[Picture]:
+def pictures(figures: Figures, counts: Sequence[Count], parts: Sequence[Subset]) -> list[Picture]:
     """All pictures for which there are figures."""
     with matplotlib.rc_context(STYLE):
         drawn = [
@@ -50,6 +51,7 @@ def pictures(figures: Figures, parts: Sequence[Subset]) -> list[Picture]:
             _levels(figures),
             *(_in_bins(figures, parts, by) for by in dict.fromkeys(p.by for p in parts if p.by)),
             _reliability(figures),
+            _counts(counts),
             _lists(figures),
         ]
     return [each for each in drawn if each is not None]
@@ -236,6 +238,43 @@ def _reliability(figures: Figures) -> Picture | None:
         "Reliability of probabilities",
         "In bins of stated probability, the share of sources for which the claim is true, with "
         f"95 % intervals and numbers of sources. Expected calibration errors: {values}.",
+    )
+
+
+def _counts(counts: Sequence[Count]) -> Picture | None:
+    """Expected over true counts of all claims, kind by kind."""
+    shown = [each for each in counts if each.true > 0 and each.expected > 0]
+    if not shown:
+        return None
+    *kinds, everything = by_kind(counts)
+    canvas, (panel,) = _panels(1, 9.2, 3.6)
+    for off, colour, mark in ((False, "0.45", "o"), (True, COLOURS[1], "D")):
+        x, ratio, low, high = [], [], [], []
+        for place, kind in enumerate(kinds):
+            of = [each for each in shown if each.kind == kind.kind]
+            for each, shift in zip(of, np.linspace(-0.35, 0.35, len(of)), strict=True):
+                if each.off == off:
+                    x.append(place + (shift if len(of) > 1 else 0.0))
+                    ratio.append(each.expected / each.true)
+                    low.append(max(1 + each.low / each.true, 1e-3))
+                    high.append(max(1 + each.high / each.true, 1e-3))
+        panel.vlines(x, low, high, color=colour, lw=0.8)
+        panel.plot(x, ratio, mark, color=colour, ms=3, label="off" if off else "not off")
+    panel.axhspan(1 - TOLERANCE, 1 + TOLERANCE, color="0.9", zorder=0)
+    panel.set_yscale("log")
+    panel.set_ylim(0.3, 3.3)
+    panel.set_yticks([0.5, 0.7, 1, 1.4, 2, 3], ["0.5", "0.7", "1", "1.4", "2", "3"])
+    panel.minorticks_off()
+    labels = [f"{each.kind}\n{each.n_off} of {each.n} off" for each in kinds]
+    panel.set_xticks(range(len(kinds)), labels, rotation=40, ha="right")
+    panel.set_ylabel("expected over true count")
+    panel.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return _picture(
+        canvas,
+        "Expected and true counts",
+        "Sum of stated probabilities over the number of sources for which the claim is true, with "
+        f"95 % intervals, for claims of each kind: {everything.n_off} of {everything.n} are off, "
+        f"by over {100 * TOLERANCE:.0f} % (the grey band) and beyond their interval.",
     )
 
 

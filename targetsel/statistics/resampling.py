@@ -8,7 +8,7 @@ interval of a paired difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,18 +177,31 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> Callable[[np.ndarray
     return correlation
 
 
+def quantiles(values: np.ndarray, levels: Sequence[float]) -> Callable[[np.ndarray], np.ndarray]:
+    """Function of weights (N,) that returns the quantiles of `values` at some levels.
+
+    Each value stands at the middle of its weight; quantiles between two are interpolated.
+    """
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+
+    def at(weight: np.ndarray) -> np.ndarray:
+        upto = np.cumsum(weight[order])
+        middle = (upto - weight[order] / 2) / upto[-1]
+        return np.interp(levels, middle, ordered)
+
+    return at
+
+
 def half_width(values: np.ndarray) -> Callable[[np.ndarray], float]:
     """Function of weights that returns half the width of the central 68 %.
 
     It is the standard deviation of Gaussian values.
     """
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
+    ends = quantiles(values, (0.16, 0.84))
 
     def width(weight: np.ndarray) -> float:
-        upto = np.cumsum(weight[order])
-        middle = (upto - weight[order] / 2) / upto[-1]
-        low, high = np.interp((0.16, 0.84), middle, ordered)
+        low, high = ends(weight)
         return float(high - low) / 2
 
     return width

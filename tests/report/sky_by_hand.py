@@ -39,13 +39,25 @@ class Sky:
         return scored, truth
 
 
-def sky(n: int = 1200, widening: float = 1.0, seed: int = 0) -> Sky:
-    """N sources whose true values scatter `widening` times as much as is predicted."""
+def sky(
+    n: int = 1200,
+    widening: float = 1.0,
+    seed: int = 0,
+    correlation: float = 0.0,
+    stored: float | None = None,
+    width: float = 0.1,
+) -> Sky:
+    """N sources whose true values scatter `widening` times as much as is predicted.
+
+    Errors of any two proxies have a correlation, and the posteriors `stored` in its place; their
+    `width` is relative to a typical value.
+    """
     rng = np.random.default_rng(seed)
     typical = np.array([10.0, 30.0, 1.6])
     medians = typical * (1 + 0.3 * rng.normal(size=(n, 3)))
-    widths = np.broadcast_to(0.1 * typical, (n, 3))
-    proxies = medians + widening * widths * rng.normal(size=(n, 3))
+    widths = np.broadcast_to(width * typical, (n, 3))
+    joint = np.linalg.cholesky(np.full((3, 3), correlation) + (1 - correlation) * np.eye(3))
+    proxies = medians + widening * widths * (rng.normal(size=(n, 3)) @ joint.T)
     mean = rng.normal(size=(n, D))
     factor = np.array([[0.5, 0.0], [0.3, 0.4]])
     latents = mean + widening * rng.normal(size=(n, D)) @ factor.T
@@ -58,7 +70,8 @@ def sky(n: int = 1200, widening: float = 1.0, seed: int = 0) -> Sky:
         "redshift": (pa.array(rng.uniform(0, 0.2, n)), ""),
         "status": (pa.array(["ok"] * n), ""),
     }
-    scored = scored_table(medians, widths, columns=columns)
+    rho = (correlation if stored is None else stored,) * 3
+    scored = scored_table(medians, widths, rho, columns=columns)
     cov = np.tile((factor @ factor.T)[np.tril_indices(D)], (n, M))
     for name, values in (
         ("latent_mean", mean),

@@ -177,10 +177,14 @@ def test_the_table_holds_every_figure_and_says_where_it_is_from(tmp_path):
     table = pq.read_table(tmp_path / "out" / "evaluation.parquet")
     assert table.column_names == ["figure", "of", "subset", "value", "low", "high", "n"]
     assert table.num_rows == len(found.figures)
+    counts = pq.read_table(tmp_path / "out" / "claims.parquet")
+    assert counts["claim"].to_pylist() == [each.claim for each in found.counts]
     about = read_footer(tmp_path / "out" / "evaluation.parquet")
     assert about["simulated"]
     assert about["n"] == 60
     assert about["n_groups"] == 30
+    assert about["claims"]["by_kind"]["all"]["n"] == len(found.counts)
+    assert about["claims"]["seed"] == 0
 
 
 @pytest.mark.parametrize("place", ["missing/out", "truth.parquet"])

@@ -24,7 +24,7 @@ def page(found, tmp_path):
 
     def page(**about):
         path = tmp_path / "page.html"
-        write_page(found.figures, found.subsets, found.about | about, path)
+        write_page(found.figures, found.counts, found.subsets, found.about | about, path)
         return path.read_text()
 
     return page
@@ -39,7 +39,8 @@ def test_the_page_asks_the_network_for_nothing(page):
 
 def test_every_picture_is_a_sound_svg_with_its_description(page):
     images = re.findall(r'<img src="data:image/svg\+xml;base64,([^"]*)" alt="([^"]*)">', page())
-    assert len(images) == 7  # errors, coverage, levels, by magnitude and redshift, P, lists
+    # Errors, coverage, levels, by magnitude and redshift, P, counts, lists.
+    assert len(images) == 8
     for data, description in images:
         root = ElementTree.fromstring(base64.b64decode(data))
         assert root.tag.endswith("svg")
@@ -87,3 +88,11 @@ def test_what_was_left_out_is_told(page):
 def test_the_tables_give_every_figure_of_all_sources_with_its_interval(page, found):
     each = found.figures.find("coverage 90 %", "d4000")
     assert f"{each.value:.3f} ({each.low:.3f} to {each.high:.3f})" in page()
+
+
+def test_the_page_gives_every_claim_its_counts_and_each_kind_how_many_are_off(page, found):
+    text = page()
+    assert '<th scope="row">all</th><td>17</td>' in text
+    assert text.count("<td>single line</td>") == 9
+    each = next(each for each in found.counts if each.claim == "test: OLD")
+    assert f"<td>{each.expected:,.1f}</td><td>{each.true:,.0f}</td>" in text

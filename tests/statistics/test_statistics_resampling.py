@@ -11,6 +11,7 @@ from targetsel.statistics.resampling import (
     Resampling,
     half_width,
     mean_of,
+    quantiles,
     rank_correlation,
     variance_of,
 )
@@ -84,6 +85,18 @@ def test_rank_correlation_knows_order_only(seed):
 def test_half_width_of_a_gaussian_is_its_standard_deviation():
     values = np.random.default_rng(0).normal(size=20000) * 3
     assert half_width(values)(np.ones(20000)) == pytest.approx(3, rel=0.03)
+
+
+def test_quantiles_of_equal_weights_are_those_of_hazen():
+    values = np.random.default_rng(0).normal(size=99)
+    found = quantiles(values, (0.2, 0.7, 0.95))(np.full(99, 2.5))
+    assert found == pytest.approx(np.quantile(values, (0.2, 0.7, 0.95), method="hazen"))
+
+
+def test_a_quantile_moves_towards_the_heavier_values():
+    # Middles of the weights 1, 1, 2 lie at 1/8, 3/8 and 3/4 of their sum.
+    found = quantiles(np.array([3.0, 1.0, 2.0]), (0.375, 0.5625, 0.75))(np.array([2.0, 1, 1]))
+    assert found == pytest.approx([2, 2.5, 3])
 
 
 def test_several_numbers_have_an_interval_each():
