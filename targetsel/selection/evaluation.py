@@ -103,7 +103,10 @@ def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
         case f.Compare() if isinstance(sources, PosteriorDraws) and (bound := _bound(formula)):
             return sources.within(bound)
         case f.Compare(operator, left, right):
-            return COMPARISONS[operator](value(left, sources), value(right, sources))
+            sides = value(left, sources), value(right, sources)
+            if _is_float32(formula) and (isinstance(sources, Sources) or not f.proxies(formula)):
+                sides = as_float32(sides[0]), as_float32(sides[1])
+            return COMPARISONS[operator](*sides)
         case f.Missing(f.ColumnValue() as column, negated):
             return sources.missing(column) ^ negated
         case f.Missing(inner, negated):
@@ -123,6 +126,29 @@ def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
         case f.Any(parts):
             return _combined(np.logical_or, parts, sources)
     raise TypeError(f"not a condition: {formula}")
+
+
+@lru_cache(maxsize=4096)
+def _is_float32(comparison: f.Compare) -> bool:
+    """Whether all columns that are compared are float32, plain or in arithmetic.
+
+    They are compared in float32 then: 0.1 beside ``x * 1`` is float32's 0.1, as beside ``x``.
+    """
+    kinds = {
+        part.type if isinstance(part, f.ColumnValue) else "float64"
+        for part in f.walk(comparison)
+        if isinstance(part, f.ColumnValue | f.Probability | f.Quantile)
+    }
+    return kinds == {"float32"}
+
+
+def as_float32(values: np.ndarray) -> np.ndarray:
+    """Numbers rounded to float32; those beyond its range, large or small, stay."""
+    limits = np.finfo(np.float32)
+    size = np.abs(values)
+    inside = (size >= float(limits.tiny)) & (size <= float(limits.max))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return np.where(inside, values.astype(np.float32), values)
 
 
 def _combined(

@@ -19,16 +19,22 @@ import pyarrow.parquet as pq
 
 
 class Said(NamedTuple):
-    """One number or condition, in three languages."""
+    """One number or condition, in three languages.
+
+    `types` are those of the columns of a number: numbers of single ones alone are compared in
+    float32.
+    """
 
     ours: str
     sql: str
     polars: pl.Expr
+    types: frozenset[str] = frozenset()
 
 
 EDGES = (0.0, -0.0, 1.0, -1.0, 0.1, 100.0, 2.0**53, 5e-324, 1.7e308, float("inf"), -float("inf"))
 DOUBLES = ("x", "y")
 SINGLES = ("f", "g")
+SINGLE = np.finfo(np.float32)
 INTEGERS = ("i", "j", "k")
 OPERATIONS = ("+", "-", "*", "/", "min", "max", "abs", "sqrt", "log10", "negative", "square")
 TABLE_ROWS = 240
@@ -97,11 +103,13 @@ WRITERS: tuple[Callable[[pa.Table, Path], None], ...] = (
 
 def _guarded(said: Said) -> Said:
     """NaN is missing."""
-    return Said(said.ours, f"nullif({said.sql}, 'nan'::double)", said.polars.fill_nan(None))
+    sql, polars = f"nullif({said.sql}, 'nan'::double)", said.polars.fill_nan(None)
+    return said._replace(sql=sql, polars=polars)
 
 
 def _column(name: str) -> Said:
-    return _guarded(Said(name, f"{name}::double", pl.col(name).cast(pl.Float64)))
+    types = frozenset(["single" if name in SINGLES else "other"])
+    return _guarded(Said(name, f"{name}::double", pl.col(name).cast(pl.Float64), types))
 
 
 def _constant(value: float) -> Said:
@@ -116,17 +124,19 @@ def _number(rng: random.Random, depth: int) -> Said:
     a = _number(rng, depth - 1)
     kind = rng.choice(OPERATIONS)
     if kind == "abs":
-        return Said(f"abs({a.ours})", f"abs({a.sql})", a.polars.abs())
+        return Said(f"abs({a.ours})", f"abs({a.sql})", a.polars.abs(), a.types)
     if kind == "negative":
-        return Said(f"-({a.ours})", f"(-({a.sql}))", -a.polars)
+        return Said(f"-({a.ours})", f"(-({a.sql}))", -a.polars, a.types)
     if kind == "square":
-        return Said(f"({a.ours}) ** 2", f"(({a.sql}) * ({a.sql}))", a.polars * a.polars)
+        square = f"(({a.sql}) * ({a.sql}))"
+        return Said(f"({a.ours}) ** 2", square, a.polars * a.polars, a.types)
     if kind == "sqrt":
         root = f"CASE WHEN {a.sql} >= 0 THEN sqrt({a.sql}) END"
-        return Said(f"sqrt({a.ours})", f"({root})", pl.when(a.polars >= 0).then(a.polars.sqrt()))
+        known = pl.when(a.polars >= 0).then(a.polars.sqrt())
+        return Said(f"sqrt({a.ours})", f"({root})", known, a.types)
     if kind == "log10":
         log = f"CASE WHEN {a.sql} > 0 THEN log10({a.sql}) END"
-        return Said(f"log10({a.ours})", f"({log})", _log10(a.polars))
+        return Said(f"log10({a.ours})", f"({log})", _log10(a.polars), a.types)
     b = _number(rng, depth - 1) if rng.random() < 0.6 else _constant(_a_value(rng))
     if rng.random() < 0.5:
         a, b = b, a
@@ -144,6 +154,7 @@ def _log10(number: pl.Expr) -> pl.Expr:
 
 
 def _of_two(kind: str, a: Said, b: Said) -> Said:
+    types = a.types | b.types
     if kind in ("min", "max"):
         known = f"{a.sql} IS NOT NULL AND {b.sql} IS NOT NULL"
         word = "least" if kind == "min" else "greatest"
@@ -153,6 +164,7 @@ def _of_two(kind: str, a: Said, b: Said) -> Said:
             f"{kind}({a.ours}, {b.ours})",
             f"(CASE WHEN {known} THEN {word}({a.sql}, {b.sql}) END)",
             pl.when(first).then(a.polars).when(~first).then(b.polars),
+            types,
         )
     divisor_sql = f"nullif({b.sql}, 0)" if kind == "/" else b.sql
     # polars multiplies by the reciprocal of a scalar, one ulp off; it does divide by a column.
@@ -164,9 +176,8 @@ def _of_two(kind: str, a: Said, b: Said) -> Said:
         "*": lambda: a.polars * divisor,
         "/": lambda: a.polars / divisor,
     }
-    return _guarded(
-        Said(f"({a.ours} {kind} {b.ours})", f"({a.sql} {kind} {divisor_sql})", joined[kind]())
-    )
+    ours, sql = f"({a.ours} {kind} {b.ours})", f"({a.sql} {kind} {divisor_sql})"
+    return _guarded(Said(ours, sql, joined[kind](), types))
 
 
 def _a_value(rng: random.Random) -> float:
@@ -185,7 +196,21 @@ _COMPARED = {
 }
 
 
+def _in_single(number: Said) -> Said:
+    """A number as single precision has it; one beyond its range stays."""
+    small, large = (float(each) for each in (SINGLE.tiny, SINGLE.max))
+    sql = (
+        f"(CASE WHEN abs({number.sql}) BETWEEN {small!r}::double AND {large!r}::double "
+        f"THEN ({number.sql})::float::double ELSE {number.sql} END)"
+    )
+    rounded = number.polars.cast(pl.Float32, strict=False).cast(pl.Float64)
+    inside = number.polars.abs().is_between(small, large)
+    return number._replace(sql=sql, polars=pl.when(inside).then(rounded).otherwise(number.polars))
+
+
 def _compare(a: Said, operator: str, b: Said) -> Said:
+    if a.types | b.types == {"single"}:
+        a, b = _in_single(a), _in_single(b)
     return Said(
         f"{a.ours} {operator} {b.ours}",
         f"({a.sql} {operator} {b.sql})",
@@ -244,7 +269,15 @@ def _leaf(rng: random.Random) -> Said:
         a, low, high = _number(rng, 1), _a_value(rng), _a_value(rng)
         both = _all(_limited(a, ">=", low), _limited(a, "<=", high))
         return both._replace(ours=f"{a.ours} between {low!r} and {high!r}")
-    a, low, high = _column(rng.choice(DOUBLES)), _constant(_a_value(rng)), _number(rng, 1)
+    if kind < 0.97:
+        a, values = _number(rng, 1), [_a_value(rng) for _ in range(rng.choice([2, 3]))]
+        first, *more = (_limited(a, "==", each) for each in values)
+        sql, polars = first.sql, first.polars
+        for each in more:
+            sql, polars = f"{sql} OR {each.sql}", polars | each.polars
+        return Said(f"{a.ours} in [{', '.join(map(repr, values))}]", f"({sql})", polars)
+    a = _column(rng.choice(DOUBLES + SINGLES))
+    low, high = _constant(_a_value(rng)), _number(rng, 1)
     chain = _all(_compare(low, "<", a), _compare(a, "<=", high))
     return chain._replace(ours=f"{low.ours} < {a.ours} <= {high.ours}")
 

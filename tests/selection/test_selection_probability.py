@@ -218,6 +218,61 @@ def test_interval_that_reaches_a_number_without_value_says_nothing():
         assert not always(">", interval, (np.array(-9e9), np.array(-9e9)))
 
 
+# --- numbers in float32 --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left", ["x", "x * 1", "x + 0", "-(-x)", "1 * x", "x / 1"])
+@pytest.mark.parametrize("limit", ["0.1", "0.3", "1e-3", "16777217", "1234.5678"])
+def test_a_float32_is_compared_alike_plain_and_in_arithmetic(left, limit):
+    near = np.float32(float(limit))
+    values = [np.nextafter(near, np.float32(-np.inf)), near, np.nextafter(near, np.float32(np.inf))]
+    columns = {"x": (pa.array(values, pa.float32()), "")}
+    table = scored_table([[10, 50, 1.5]] * 3, [[2, 5, 0.1]] * 3, columns=columns)
+    for operator, expected in (
+        ("==", [False, True, False]),
+        ("!=", [True, False, True]),
+        ("<", [True, False, False]),
+        ("<=", [True, True, False]),
+        (">", [False, False, True]),
+        (">=", [False, True, True]),
+    ):
+        condition = condition_for(table, f"{left} {operator} {limit}")
+        assert holds(condition, Sources(table)).tolist() == expected
+        within_p = condition_for(table, f"P({left} {operator} {limit} and ew_oiii > -1000) > 0.5")
+        assert holds(within_p, Sources(table)).tolist() == expected
+
+
+@pytest.mark.parametrize("x", ["x", "x * 1", "y * 0.5 + x * 0", "max(x, -1)"])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{} in [0.1, 0.7]", [False, True, False]),
+        ("not ({} in [0.1])", [True, False, True]),
+        ("{} between 0.1 and 0.1", [False, True, False]),
+        ("0.1 <= {} <= 0.1", [False, True, False]),
+        ("0.1 < {} < 0.2", [False, False, True]),
+        ("{} != x", [False, False, False]),
+    ],
+)
+def test_lists_and_ranges_compare_arithmetic_on_float32_as_they_compare_columns(x, text, expected):
+    near = np.float32(0.1)
+    values = np.array([np.nextafter(near, np.float32(0)), near, np.nextafter(near, np.float32(1))])
+    columns = {"x": (pa.array(values), ""), "y": (pa.array(2 * values), "")}
+    table = scored_table([[10, 50, 1.5]] * 3, [[2, 5, 0.1]] * 3, columns=columns)
+    text = text.replace("{}", x)
+    assert holds(condition_for(table, text), Sources(table)).tolist() == expected
+
+
+def test_a_float64_beside_a_float32_is_compared_as_it_is():
+    columns = {
+        "x": (pa.array([0.1], pa.float32()), ""),
+        "y": (pa.array([0.1], pa.float64()), ""),
+    }
+    table = scored_table([[10, 50, 1.5]], [[2, 5, 0.1]], columns=columns)
+    for text, expected in (("x == y", False), ("y * 1 == 0.1", True), ("x + y == 0.2", False)):
+        assert holds(condition_for(table, text), Sources(table)).tolist() == [expected]
+
+
 # --- missing values and neighbours ---------------------------------------------------------------
 
 
