@@ -95,6 +95,11 @@ def score(
     say(f"{scored.n_cutouts:,} of {n:,} sources have a cutout in {where}")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):
         say(f"{count:>10,}  {status}")
+    if scored.n_unmeasured:
+        say(
+            f"{scored.n_unmeasured:>10,}  of the ok lack some line or index, named in the column "
+            "'unmeasured': it cannot be measured on more than 5 % of their spectra"
+        )
     if read.calibration:
         say(f"posteriors {read.calibration.summary}")
     if known := scored.support.summary:

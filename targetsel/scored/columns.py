@@ -22,8 +22,12 @@ from targetsel.tables.parquet import footer_in
 
 APPEARANCE = (MAGNITUDE, "cutout_colour", "cutout_size")  # quantities that support depends on
 STATUS = "status"
+UNMEASURED_PROXIES = "unmeasured"
 WITHOUT = "there is no prediction (see status)"
-UNMEASURED = f"{WITHOUT}, or the proxy cannot be measured in more than 5 % of its draws"
+UNMEASURED = (
+    f"{WITHOUT}, or the proxy cannot be measured in more than 5 % of its draws (see "
+    f"{UNMEASURED_PROXIES})"
+)
 UNKNOWN = f"{WITHOUT}, or the ensemble knows no training sources"
 _F32 = pa.float32()
 _SHARE = "stat.probability"
@@ -91,6 +95,12 @@ OF_CUTOUTS = (
     Column(
         "masked_fraction", _F32, "", "stat.value;obs.image", "share of pixels without data",
         "there is no cutout",
+    ),
+    Column(
+        UNMEASURED_PROXIES, pa.string(), "", "meta.code",
+        "proxies without a posterior, since they cannot be measured in more than 5 % of the draws, "
+        "such as where the decoded continuum is not positive; rules take them as missing",
+        f"{WITHOUT}, or all proxies have one",
     ),
     Column(STATUS, pa.string(), "", "meta.code.status", "ok, or why not", NEVER),
 )  # fmt: skip

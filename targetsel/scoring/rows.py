@@ -14,7 +14,7 @@ from targetsel.imaging.cutout import Cutouts, Images, cut_out
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.networks.posterior import LatentPosterior, with_deviations
 from targetsel.novelty.novelty import Typicality, typicality
-from targetsel.scored.columns import STATUS, SUMMARIES, scored_columns
+from targetsel.scored.columns import STATUS, SUMMARIES, UNMEASURED_PROXIES, scored_columns
 from targetsel.sky.catalog import HEALPIX, Catalog
 from targetsel.spectra.lines import BPT_CLASSES, PROXIES, bpt_probabilities
 from targetsel.spectra.proxies import (
@@ -100,6 +100,13 @@ def summarise(proxies: Proxies) -> dict[str, np.ndarray]:
     return columns | bpt_probabilities(proxies)
 
 
+def unmeasured_proxies(summary: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The proxies of which a summary has no posterior, such as "ew_oii, d4000", shape (N,)."""
+    lacking = [np.isnan(summary[name + QUANTILES]).any(axis=1) for name in PROXIES]
+    named = [", ".join(np.array(PROXIES)[row]) for row in np.stack(lacking, axis=1)]
+    return np.array(named, dtype=object)
+
+
 def assemble(
     catalog: Catalog,
     cutouts: Cutouts,
@@ -117,6 +124,7 @@ def assemble(
     n, m, d = posterior.member_mean.shape
     lower = np.tril_indices(d)
     good = cutouts.status == "ok"
+    unmeasured = unmeasured_proxies(summary)
     values = {
         "latent_mean": posterior.mean,
         "latent_cov": posterior.cov[:, lower[0], lower[1]],
@@ -134,8 +142,13 @@ def assemble(
         "support": typical.support,
         "masked_fraction": cutouts.masked_fraction,
         STATUS: cutouts.status,
+        UNMEASURED_PROXIES: unmeasured,
     }
-    known = {"masked_fraction": cutouts.present, STATUS: None}
+    known = {
+        "masked_fraction": cutouts.present,
+        STATUS: None,
+        UNMEASURED_PROXIES: good & (unmeasured != ""),
+    }
     table = catalog.table
     if HEALPIX.name not in table.column_names:
         table = table.append_column(HEALPIX, pa.array(catalog.healpix))

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from targetsel.errors import CutoutError, OutputError, TargetselError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.novelty.support import Tally
-from targetsel.scored.columns import APPEARANCE, check_names
+from targetsel.scored.columns import APPEARANCE, STATUS, UNMEASURED_PROXIES, check_names
 from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.chunks import sorted_chunks
@@ -62,6 +62,8 @@ class Scored:
         Its rows by status.
     n_cutouts : int
         Sources that have a cutout in the store.
+    n_unmeasured : int
+        Sources with a prediction that lack the posterior of a proxy.
     n_resumed : int
         Chunks that an earlier run had finished.
     changed : tuple of str
@@ -73,6 +75,7 @@ class Scored:
     output: Path
     statuses: dict[str, int]
     n_cutouts: int
+    n_unmeasured: int
     n_resumed: int
     changed: tuple[str, ...]
     support: Tally
@@ -124,9 +127,10 @@ def score(
             finished += n_rows
             progress(finished, work.n_rows)
         whole = partial / "whole.parquet"
-        statuses, support = _join(work, catalog, ensemble, provenance, whole)
+        counts, support = _join(work, catalog, ensemble, provenance, whole)
         os.replace(whole, output)
-    return Scored(output, statuses, n_cutouts, n_resumed, work.changed, support)
+    statuses, n_unmeasured = counts
+    return Scored(output, statuses, n_cutouts, n_unmeasured, n_resumed, work.changed, support)
 
 
 @contextlib.contextmanager
@@ -299,16 +303,25 @@ def _join(
     ensemble: Ensemble,
     provenance: dict[str, Any],
     output: Path,
-) -> tuple[dict[str, int], Tally]:
-    """Write all parts as one file; return its number of rows by status, and its support."""
+) -> tuple[tuple[dict[str, int], int], Tally]:
+    """Write all parts as one file.
+
+    Returns
+    -------
+    counts : (dict of int, int)
+        Its rows by status, and those with a prediction that lack the posterior of a proxy.
+    support : Tally
+    """
     schema = pq.read_schema(work.part(0))
     statuses: Counter[str] = Counter()
+    n_unmeasured = 0
     support = Tally(ensemble.novelty.support)
     with ParquetSink(output, schema) as sink:
         for k in range(work.n_chunks):
             part = pq.read_table(work.part(k))
-            statuses.update(part["status"].to_pylist())
-            predicted = part.filter(pc.equal(part["status"], "ok"))
+            statuses.update(part[STATUS].to_pylist())
+            n_unmeasured += len(part) - part[UNMEASURED_PROXIES].null_count
+            predicted = part.filter(pc.equal(part[STATUS], "ok"))
             support.add(np.stack([predicted[name].to_numpy() for name in APPEARANCE], axis=1))
             sink.write(part)
         sink.footer.update(
@@ -316,7 +329,8 @@ def _join(
             catalog={"sha256": work.sha256, "n_rows": work.n_rows},
             columns=dict(catalog.columns),
             statuses=dict(sorted(statuses.items())),
+            n_unmeasured=n_unmeasured,
             validation=ensemble.card.get("validation", {}),
             support=support.summary,
         )
-    return dict(statuses), support
+    return (dict(statuses), n_unmeasured), support

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
 from targetsel.rules.rules import Rules, shipped_rules
+from targetsel.scoring.ensemble import Ensemble
 from targetsel.sky.catalog import Catalog
 from targetsel.tables.parquet import read_footer
 from tests.cli.typed import contents
@@ -57,6 +59,29 @@ def test_score_and_select_are_two_commands(score, targetsel, sky):
         assert name in said.out
     new = {name for name in contents(sky) if "/" not in name}
     assert new == {"catalog.parquet", "catalog.scored.parquet", "emission.targets.parquet"}
+
+
+def test_score_counts_the_sources_that_lack_a_line_and_says_where_they_are_named(
+    score, sky, monkeypatch
+):
+    whole = Ensemble.measure
+
+    def without_d4000(self, *arguments):
+        proxies = whole(self, *arguments)
+        values = proxies.values.copy()
+        values[proxies.source_id % 10 == 0, :, proxies.names.index("d4000")] = np.nan
+        return replace(proxies, values=values)
+
+    monkeypatch.setattr(Ensemble, "measure", without_d4000)
+    said = score()
+    table = pq.read_table(sky / "catalog.scored.parquet")
+    lacking = [identity for identity in table["source_id"].to_pylist() if identity % 10 == 0]
+    assert lacking
+    assert f"{len(lacking):>10,}  of the ok lack some line or index, named in the column" in said
+    named = table.filter(table["unmeasured"].is_valid())
+    assert named["source_id"].to_pylist() == lacking
+    assert set(named["unmeasured"].to_pylist()) == {"d4000"}
+    assert read_footer(sky / "catalog.scored.parquet")["n_unmeasured"] == len(lacking)
 
 
 def test_rules_of_the_working_directory_come_before_the_shipped_ones(score, targetsel, sky):

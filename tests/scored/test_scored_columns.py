@@ -12,12 +12,15 @@ from targetsel.errors import CatalogError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.novelty.novelty import Typicality
+from targetsel.rules.rules import Rules
 from targetsel.scored.columns import check_names, scored_columns
 from targetsel.scoring.rows import assemble, summarise
+from targetsel.selection.membership import evaluate
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.lines import PROXIES, UNITS
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.columns import schema_of
+from tests.selection.scored_by_hand import rule_text
 
 BANDS = ("g", "r", "i", "z", "y")
 N, S = 3, 400
@@ -37,6 +40,10 @@ def drawn(**changes):
 
 @pytest.fixture
 def table():
+    return table_of(drawn())
+
+
+def table_of(proxies):
     """Three scored sources; the second has lost a band, and the third its cutout."""
     catalog = Catalog(
         pa.table({"source_id": [0, 1, 2], "ra": [1.0, 2.0, 3.0], "dec": [0.0] * 3}),
@@ -51,7 +58,7 @@ def table():
     posterior = LatentPosterior(
         np.arange(N), mean, factor, np.full(N, 0.5), magnitude=np.full(N, 17.0)
     )
-    return assemble(catalog, cutouts, posterior, summarise(drawn()), TYPICAL)
+    return assemble(catalog, cutouts, posterior, summarise(proxies), TYPICAL)
 
 
 def test_columns_are_those_of_the_catalog_then_the_predicted_ones(table):
@@ -61,12 +68,12 @@ def test_columns_are_those_of_the_catalog_then_the_predicted_ones(table):
         "member_cov",
     ]  # fmt: skip
     assert names[8:12] == ["ew_oii", "ew_oii_std", "ew_oii_q16", "ew_oii_q84"]
-    assert names[-11:] == [
+    assert names[-12:] == [
         "cutout_mag", "cutout_colour", "cutout_size", "epistemic", "typicality",
         "typicality_features", "typicality_image", "typicality_reason", "support",
-        "masked_fraction", "status",
+        "masked_fraction", "unmeasured", "status",
     ]  # fmt: skip
-    assert len(set(names)) == len(names) == 8 + 4 * len(PROXIES) + 2 * len(PROXIES) - 1 + 4 + 11
+    assert len(set(names)) == len(names) == 8 + 4 * len(PROXIES) + 2 * len(PROXIES) - 1 + 4 + 12
     assert {"ew_halpha", "ew_nii", "ew_sii", "d4000", "hdelta_a", "bpt_agn"} <= set(names)
 
 
@@ -125,7 +132,7 @@ def test_row_without_a_good_cutout_is_null_and_says_why(table):
     assert table["status"].to_pylist() == ["ok", "lost band: i", "no cutout"]
     assert table["masked_fraction"].to_pylist() == [0.0, pytest.approx(0.2), None]
     for field in scored_columns(2, 2):
-        if field.name in ("status", "masked_fraction"):
+        if field.name in ("status", "masked_fraction", "unmeasured"):
             continue
         first, *others = table[field.name].to_pylist()
         assert first is not None, field.name
@@ -146,6 +153,28 @@ def test_proxy_that_no_draw_can_measure_is_missing_and_spoils_no_other():
     assert summary["ew_oii_std"][1] == 0.0
     missing = [name for name in PROXIES if np.isnan(summary[f"{name}_quantiles"][0]).any()]
     assert missing == ["ew_oii"]
+
+
+def test_row_names_the_proxies_that_could_not_be_measured_and_rules_take_them_as_missing(table):
+    values = drawn()["ew_oii"].copy()
+    values[:, : S // 10] = np.nan  # more than the 5 % that are left out
+    nothing = np.full((N, S), np.nan)
+    lacking = table_of(drawn(ew_oii=values, d4000=nothing))
+    assert table["unmeasured"].to_pylist() == [None, None, None]
+    assert lacking["unmeasured"].to_pylist() == ["ew_oii, d4000", None, None]
+    assert lacking["status"][0].as_py() == "ok"
+    for where, selects in (
+        ("P(ew_oii > 5) >= 0", False),
+        ("P(ew_oii < 5) < 1", False),
+        ("not (ew_oii > 50)", False),
+        ("P(d4000 > 1 or ew_halpha > 5) >= 0", False),
+        ("P(ew_halpha > 5) > 0.9", True),
+        ("bpt_weak >= 0", False),
+        ("unmeasured is not missing", True),
+    ):
+        rules = Rules.parse(rule_text(where))
+        assert evaluate(rules, lacking).selected[:, 0].tolist() == [selects, False, False], where
+        assert evaluate(rules, table).selected[0, 0] == (where[:2] != "un"), where
 
 
 def test_few_draws_that_cannot_be_measured_are_left_out():

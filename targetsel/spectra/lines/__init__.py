@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from targetsel.spectra.lines.table import LineTable as LineTable
-from targetsel.spectra.proxies import Proxies
+from targetsel.spectra.proxies import MOST_UNMEASURED, Proxies
 
 if TYPE_CHECKING:
     from targetsel.spectra.spectrum import Spectra
@@ -64,6 +64,8 @@ def measure(spectra: Spectra, table: LineTable | None = None) -> Proxies:
 def bpt_probabilities(proxies: Proxies) -> dict[str, np.ndarray]:
     """Share of draws in each class of the [NII] diagram; the four add to one.
 
+    NaN where more than `MOST_UNMEASURED` of the draws cannot be measured.
+
     Boundaries: Kewley et al. (2001, ApJ 556, 121) and Kauffmann et al. (2003, MNRAS 346, 1055).
     A draw is `bpt_weak` if Halpha or [NII] is below `WEAK`, or both Hbeta and [OIII] are.
 
@@ -90,6 +92,8 @@ def bpt_probabilities(proxies: Proxies) -> dict[str, np.ndarray]:
 
 def whan_probabilities(proxies: Proxies) -> dict[str, np.ndarray]:
     """Share of draws in each class of the diagram of [NII]/Halpha and EW(Halpha); they add to one.
+
+    NaN where more than `MOST_UNMEASURED` of the draws cannot be measured.
 
     Cid Fernandes et al. (2011, MNRAS 413, 1687), section 6: retired below 3 Angstrom of Halpha,
     passive where both lines are below 0.5, weak AGN below 6.
@@ -123,5 +127,6 @@ def _log_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def _shares(members: dict[str, np.ndarray], usable: np.ndarray) -> dict[str, np.ndarray]:
-    count = np.maximum(usable.sum(axis=1), 1)
+    known = usable.mean(axis=1) >= 1 - MOST_UNMEASURED
+    count = np.where(known, usable.sum(axis=1), np.nan)
     return {name: (member & usable).sum(axis=1) / count for name, member in members.items()}
