@@ -20,6 +20,7 @@ from targetsel.cli.terminal import print_table, say, say_joined
 
 if TYPE_CHECKING:
     from targetsel.report.counts import Count
+    from targetsel.report.figures import Figures
 
 
 def evaluate(
@@ -47,7 +48,7 @@ def evaluate(
         typer.Option(
             "--joint",
             help="Also count claims whose probabilities take draws: sums, differences and ratios "
-            "of proxies, BPT and WHAN classes. Takes minutes.",
+            "of proxies, BPT and WHAN classes. Takes up to 4 minutes.",
         ),
     ] = False,
 ) -> None:
@@ -59,10 +60,29 @@ def evaluate(
 
     found = write_evaluation(scored, truth, output, rules or (), claim, joint, tell)
     say_joined(found.about["n"], found.about["left_out"], found.about["simulated"])
+    print_departure(found.figures)
     print_counts(found.counts)
     say(f"{len(found.figures):,} figures of merit written to {output / TABLE}")
     say(f"{len(found.counts):,} expected and true counts written to {output / COUNTS}")
     say(f"page written to {output / PAGE}")
+
+
+def print_departure(figures: Figures) -> None:
+    """Print the joint test of proxies, and the pair whose correlation is farthest from stated."""
+    from targetsel.report.copula import DEPARTURE, DIFFERENCE, OBSERVED, STATED, TOGETHER
+
+    found = figures.find(DEPARTURE, TOGETHER)
+    if found is None:
+        return
+    say(
+        f"joint departure of proxies: {found.value:.3f} ({found.low:.3f} to {found.high:.3f}); "
+        "0 where the stated correlations of their errors are right"
+    )
+    far = max(figures.named(DIFFERENCE), key=lambda each: abs(each.value))
+    stated, observed = (figures.find(name, far.of) for name in (STATED, OBSERVED))
+    assert stated is not None
+    assert observed is not None
+    say(f"farthest: {far.of}, stated {stated.value:+.2f}, observed {observed.value:+.2f}")
 
 
 def print_counts(counts: Sequence[Count], n_worst: int = 10) -> None:

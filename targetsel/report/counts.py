@@ -134,7 +134,8 @@ def drawn_counts(
     """Counts of the claims of these kinds that a seed draws.
 
     Limits come from the true values of all sources. Of more than `MOST_SOURCES`, the seed chooses
-    some groups to count in, which bounds the time.
+    some groups to count in, which bounds the time: claims that take draws cost a core 1 s each for
+    7,000 sources, and classes of ionisation 6 s.
 
     Parameters
     ----------

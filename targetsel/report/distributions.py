@@ -171,7 +171,7 @@ def proxy_scores(known: KnownSources) -> list[MarginalScores]:
     found = []
     for name, true in known.proxies.items():
         score = np.empty(len(known))
-        for rows in _blocks(len(known)):
+        for rows in blocks(len(known)):
             part = posterior.take(rows)
             values = part.value(name, np.tile(normal_scores, (len(part.knots(name)), 1)))
             score[rows] = crps(values, true[rows])
@@ -190,7 +190,7 @@ def latent_scores(known: KnownSources) -> tuple[list[MarginalScores], JointScore
     low, high = known.latents[there].min(axis=0), known.latents[there].max(axis=0)
     mean, pit, score = np.empty((n, d)), np.empty((n, d)), np.empty((n, d))
     together = np.full((3, n), np.nan)
-    for rows in _blocks(n):
+    for rows in blocks(n):
         posterior, true = known.posterior(rows), known.latents[rows]
         if known.noise[rows].any():
             posterior = posterior.with_noise(known.noise[rows])
@@ -213,7 +213,8 @@ def latent_scores(known: KnownSources) -> tuple[list[MarginalScores], JointScore
     return latents, JointScores(*together)
 
 
-def _blocks(n: int) -> Iterator[slice]:
+def blocks(n: int) -> Iterator[slice]:
+    """Slices of n rows, some at a time."""
     for start in range(0, n, _ROWS):
         yield slice(start, min(start + _ROWS, n))
 

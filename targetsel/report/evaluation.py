@@ -11,6 +11,7 @@ import numpy as np
 
 from targetsel.errors import OutputError
 from targetsel.report.claims import claims, list_figures, member_figures, reliability_figures
+from targetsel.report.copula import copula_figures, copula_scores
 from targetsel.report.counts import (
     MOST_SOURCES,
     Count,
@@ -122,6 +123,8 @@ def evaluate(
         found += joint_figures(together, parts, resampling)
     progress("latents evaluated")
     found += marginal_figures(proxy_scores(known), parts, resampling)
+    if (of_pairs := copula_scores(known)) is not None:
+        found += copula_figures(of_pairs, parts, known.group_number, resampling)
     progress("proxies evaluated")
     for each in stated:
         found += reliability_figures(each, parts, resampling)

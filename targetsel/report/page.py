@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from targetsel.report.copula import DAWID_SEBASTIANI, DEPARTURE
 from targetsel.report.counts import TOLERANCE, Count, by_kind
 from targetsel.report.figures import ALL, Figure, Figures, Subset
 from targetsel.report.pictures import Picture, pictures
@@ -34,6 +35,7 @@ SUMMARY = {
     "Latents": ("RMSE", "R2", "coverage 68 %", "coverage 90 %", "CRPS"),
     "Latents together": ("energy score", "coverage 90 %", "largest departure"),
     "Proxies": ("RMSE", "bias", "coverage 68 %", "coverage 90 %", "CRPS"),
+    "Proxies together": (DEPARTURE, DAWID_SEBASTIANI),
     "Probabilities": ("calibration error",),
     "Members of target classes": (
         "purity of members",
@@ -138,6 +140,10 @@ def _facts(about: dict[str, Any]) -> Iterable[str]:
     yield (
         "Calibration errors and largest departures are means and maxima of absolute values: chance "
         "alone makes them larger than zero, and their intervals lie above them rather than around."
+    )
+    yield (
+        "The joint departure of proxies is zero, on average, where the stated correlations of "
+        "their errors are right, and may then be negative; single proxies do not change it."
     )
 
 

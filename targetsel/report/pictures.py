@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from targetsel.report.claims import COMPLETENESS, ENSEMBLE, N_BINS, PHOTOMETRY, bin_name
+from targetsel.report.copula import DEPARTURE, DIFFERENCE, STATED, TOGETHER
 from targetsel.report.counts import TOLERANCE, Count, by_kind
 from targetsel.report.distributions import (
     COVERAGES,
@@ -31,6 +32,7 @@ MARKS = "os^Dvp*Xh"
 STYLE: dict[Any, Any] = {"svg.hashsalt": "targetsel", "svg.fonttype": "none", "font.size": 9,
          "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
 COLUMNS = 3
+RATIOS = (0.4, 2.5)  # ends of the axis of expected over true counts
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def pictures(figures: Figures, counts: Sequence[Count], parts: Sequence[Subset])
             _errors(figures),
             _coverages(figures),
             _levels(figures),
+            _correlations(figures),
             *(_in_bins(figures, parts, by) for by in dict.fromkeys(p.by for p in parts if p.by)),
             _reliability(figures),
             _counts(counts),
@@ -169,6 +172,35 @@ def _levels(figures: Figures) -> Picture | None:
     )
 
 
+def _correlations(figures: Figures) -> Picture | None:
+    """Correlations of the errors of pairs of proxies, observed less stated."""
+    found, departure = figures.named(DIFFERENCE), figures.find(DEPARTURE, TOGETHER)
+    if not found or departure is None:
+        return None
+    stated = {each.of: each.value for each in figures.named(STATED)}
+    wrong = [each for each in found if not each.low <= 0 <= each.high]
+    farthest = sorted(found, key=lambda f: -abs(f.value))[:3]
+    canvas, (panel,) = _panels(1, 9.2, 3.6)
+    panel.axhline(0, color="0.6", lw=0.8)
+    for k, label in enumerate(("interval holds zero", "it does not")):
+        shown = [each for each in found if (each in wrong) == bool(k)]
+        _dots(panel, shown, np.array([stated[each.of] for each in shown]), k, label)
+    for each in farthest:
+        panel.annotate(each.of, (stated[each.of], each.value), xytext=(5, -3), fontsize=7,
+                       textcoords="offset points")  # fmt: skip
+    panel.set(xlabel="stated correlation, mean of sources", ylabel="observed less stated")
+    panel.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    words = "; ".join(f"{f.of} {f.value:+.2f}" for f in farthest)
+    return _picture(
+        canvas,
+        "Correlations of errors",
+        "Correlation of the errors of each pair of proxies, as normal scores, less the mean of "
+        f"those stated, with 95 % intervals: {len(wrong)} of {len(found)} differ from zero by more "
+        f"than these. Farthest: {words}. Joint departure {departure.value:.3f} "
+        f"({departure.low:.3f} to {departure.high:.3f}), zero where all are right.",
+    )
+
+
 def _in_bins(figures: Figures, parts: Sequence[Subset], by: str) -> Picture | None:
     parts = [part for part in parts if part.by == by]
     quantities = {
@@ -243,30 +275,31 @@ def _reliability(figures: Figures) -> Picture | None:
 
 def _counts(counts: Sequence[Count]) -> Picture | None:
     """Expected over true counts of all claims, kind by kind."""
-    shown = [each for each in counts if each.true > 0 and each.expected > 0]
+    shown = [each for each in counts if each.true > 0]
     if not shown:
         return None
     *kinds, everything = by_kind(counts)
-    canvas, (panel,) = _panels(1, 9.2, 3.6)
-    for off, colour, mark in ((False, "0.45", "o"), (True, COLOURS[1], "D")):
-        x, ratio, low, high = [], [], [], []
-        for place, kind in enumerate(kinds):
-            of = [each for each in shown if each.kind == kind.kind]
-            for each, shift in zip(of, np.linspace(-0.35, 0.35, len(of)), strict=True):
-                if each.off == off:
-                    x.append(place + (shift if len(of) > 1 else 0.0))
-                    ratio.append(each.expected / each.true)
-                    low.append(max(1 + each.low / each.true, 1e-3))
-                    high.append(max(1 + each.high / each.true, 1e-3))
-        panel.vlines(x, low, high, color=colour, lw=0.8)
-        panel.plot(x, ratio, mark, color=colour, ms=3, label="off" if off else "not off")
+    canvas, (panel,) = _panels(1, 9.2, 3.8)
+    for k, kind in enumerate(kinds):
+        of = [each for each in shown if each.kind == kind.kind]
+        reach = 0.38 * min(1.0, len(of) / 12)
+        for each, x in zip(of, k + np.linspace(-reach, reach, len(of)), strict=True):
+            colour, mark = (COLOURS[1], "D") if each.off else ("0.45", "o")
+            ratio, low, high = (
+                np.clip(1 + value / each.true, *RATIOS)
+                for value in (each.difference, each.low, each.high)
+            )
+            panel.vlines(x, low, high, color=colour, lw=0.8)
+            panel.plot(x, ratio, mark, color=colour, ms=3, clip_on=False)
+        panel.axvline(k + 0.5, color="0.9", lw=0.6)
+    panel.plot([], [], "o", color="0.45", ms=3, label="not off")
+    panel.plot([], [], "D", color=COLOURS[1], ms=3, label="off")
     panel.axhspan(1 - TOLERANCE, 1 + TOLERANCE, color="0.9", zorder=0)
-    panel.set_yscale("log")
-    panel.set_ylim(0.3, 3.3)
-    panel.set_yticks([0.5, 0.7, 1, 1.4, 2, 3], ["0.5", "0.7", "1", "1.4", "2", "3"])
+    panel.set(yscale="log", ylim=RATIOS, xlim=(-0.5, len(kinds) - 0.5))
+    panel.set_yticks([0.5, 0.7, 1, 1.4, 2], ["0.5", "0.7", "1", "1.4", "2"])
     panel.minorticks_off()
-    labels = [f"{each.kind}\n{each.n_off} of {each.n} off" for each in kinds]
-    panel.set_xticks(range(len(kinds)), labels, rotation=40, ha="right")
+    labels = [f"{each.kind}, {each.n_off} of {each.n}" for each in kinds]
+    panel.set_xticks(range(len(kinds)), labels, rotation=35, ha="right")
     panel.set_ylabel("expected over true count")
     panel.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return _picture(
@@ -274,7 +307,8 @@ def _counts(counts: Sequence[Count]) -> Picture | None:
         "Expected and true counts",
         "Sum of stated probabilities over the number of sources for which the claim is true, with "
         f"95 % intervals, for claims of each kind: {everything.n_off} of {everything.n} are off, "
-        f"by over {100 * TOLERANCE:.0f} % (the grey band) and beyond their interval.",
+        f"by over {100 * TOLERANCE:.0f} % (the grey band) and beyond their interval. Ratios beyond "
+        "the ends of the axis are drawn at them.",
     )
 
 

@@ -39,8 +39,8 @@ def test_the_page_asks_the_network_for_nothing(page):
 
 def test_every_picture_is_a_sound_svg_with_its_description(page):
     images = re.findall(r'<img src="data:image/svg\+xml;base64,([^"]*)" alt="([^"]*)">', page())
-    # Errors, coverage, levels, by magnitude and redshift, P, counts, lists.
-    assert len(images) == 8
+    # Errors, coverage, levels, correlations, by magnitude and redshift, P, counts, lists.
+    assert len(images) == 9
     for data, description in images:
         root = ElementTree.fromstring(base64.b64decode(data))
         assert root.tag.endswith("svg")
