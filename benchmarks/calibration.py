@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy.stats import chi2
 from skies import HEADING, Sky
 
 from targetsel.networks.posterior import LatentPosterior, stored_posterior
@@ -156,6 +157,28 @@ def print_joint(scored: dict[str, Known], resampling: Resampling) -> None:
             worst = max(float(deviation(found[p])(resampling.weight[p])) for p in parts)
             text = whole.text() + _star(whole.value > JOINT)
             print(f"{what:15}{when:8}{text:42}{worst:.3f} ({chance:.3f})")
+
+
+def print_ellipsoids(scored: dict[str, Known], resampling: Resampling) -> None:
+    """Print the share of true latents in ellipsoids of a Gaussian of the stored covariance."""
+    title("share of sources in the ellipsoid of latent_mean and latent_cov, as of a Gaussian")
+    for when, each in scored.items():
+        distance = distance_of(each.table, each.latents)
+        for level in (0.5, INTERVAL, 0.95):
+            inside = distance < chi2.ppf(level, each.latents.shape[1])
+            text = resampling.estimate(share(np.where(np.isnan(distance), np.nan, inside))).text()
+            print(f"{level:<15.0%}{when:8}{text}")
+
+
+def distance_of(table: pa.Table, latents: np.ndarray) -> np.ndarray:
+    """Squared Mahalanobis distance of latents (N, D) from the stored mean, shape (N,)."""
+    n, d = latents.shape
+    lower = np.tril_indices(d)
+    cov = np.zeros((n, d, d))
+    cov[:, lower[0], lower[1]] = matrix(table["latent_cov"])
+    cov += np.tril(cov, -1).swapaxes(1, 2)
+    apart = (latents - matrix(table["latent_mean"]))[..., None]
+    return (apart * np.linalg.solve(cov, apart)).sum(axis=(1, 2))
 
 
 def latent_ranks(scored: Known) -> np.ndarray:
@@ -329,6 +352,7 @@ def main() -> None:
     title(f"{sky.name}: {len(sky)} sources of {resampling.n_groups} real galaxies; * misses a goal")
     print_coverage(scored, resampling)
     print_joint(scored, resampling)
+    print_ellipsoids(scored, resampling)
     print_reliability(scored, resampling)
     print_members(scored, resampling)
 

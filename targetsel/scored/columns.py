@@ -29,6 +29,12 @@ UNMEASURED = (
     f"{UNMEASURED_PROXIES})"
 )
 UNKNOWN = f"{WITHOUT}, or the ensemble knows no training sources"
+LATENT_COV = (
+    "covariance of the posterior (calibrated, as the footer says), lower triangle by rows. The "
+    "posterior is skewed with heavy tails: ellipsoids of a Gaussian of this covariance hold less "
+    "of the outer truths than they say. For regions take draws of all members, with the metadata "
+    "of member_cov: 'targetsel priors write', or targetsel.networks.posterior.stored_posterior"
+)
 _F32 = pa.float32()
 _SHARE = "stat.probability"
 
@@ -112,7 +118,7 @@ def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
     triangle = n_latents * (n_latents + 1) // 2
     columns = [
         _list("latent_mean", n_latents, "mean of the standardised latents", WITHOUT),
-        _list("latent_cov", triangle, "their covariance, lower triangle by rows", WITHOUT),
+        _list("latent_cov", triangle, LATENT_COV, WITHOUT),
         _list("member_mean", n_members * n_latents, "each member's mean", WITHOUT),
         _list(
             "member_cov", n_members * triangle, "each member's covariance, lower triangle", WITHOUT

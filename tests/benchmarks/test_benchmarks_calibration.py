@@ -1,8 +1,18 @@
 """The calibration benchmark's own statistics, on posteriors whose coverage is known."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from calibration import CLAIMS, _rules, bins_of, calibration_error, deviation, share, tarp_ranks
+from calibration import (
+    CLAIMS,
+    _rules,
+    bins_of,
+    calibration_error,
+    deviation,
+    distance_of,
+    share,
+    tarp_ranks,
+)
 
 from targetsel.rules.rules import Rules
 
@@ -29,6 +39,16 @@ def test_a_posterior_of_half_the_scatter_is_found_out():
 def test_ranks_of_one_half_deviate_by_one_half():
     # all levels above 0.5 are reached, none below; the level next below is 0.48
     assert deviation(np.full(9, 0.499))(np.ones(9)) == pytest.approx(0.5)
+
+
+def test_distance_is_in_units_of_the_stored_covariance():
+    # Variances of 4 and 9 without correlation: (2 / 2)^2 + (3 / 3)^2; then those of 1 and -1 with
+    # a correlation of 1/2: (1 + 1 + 2 * 1/2) / (1 - 1/4) = 4.
+    lists = {"latent_mean": [[0.0, 0.0], [1.0, 1.0]], "latent_cov": [[4.0, 0.0, 9.0], [1, 0.5, 1]]}
+    sizes = {"latent_mean": 2, "latent_cov": 3}
+    table = pa.table({n: pa.array(v, pa.list_(pa.float32(), sizes[n])) for n, v in lists.items()})
+    found = distance_of(table, np.array([[2.0, 3.0], [2.0, 0.0]]))
+    assert found == pytest.approx([2.0, 4.0])
 
 
 def test_a_source_without_truth_has_no_rank_and_does_not_count():

@@ -10,7 +10,7 @@ from astropy.io.votable.ucd import check_ucd
 
 from targetsel.errors import CatalogError
 from targetsel.imaging.cutout import Cutouts
-from targetsel.networks.posterior import LatentPosterior
+from targetsel.networks.posterior import LatentPosterior, stored_posterior
 from targetsel.novelty.novelty import Typicality
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import check_names, scored_columns
@@ -109,6 +109,15 @@ def test_correlations_say_with_whom():
     assert len(before) > 1
     assert field.metadata[b"with"].decode() == ",".join(before)
     assert field.metadata[b"description"].decode().endswith(f"with those of {', '.join(before)}")
+
+
+def test_covariance_says_that_it_is_of_a_skewed_posterior_and_where_regions_come_from():
+    (field,) = (each for each in schema_of(scored_columns(6, 3)) if each.name == "latent_cov")
+    about = field.metadata[b"description"].decode()
+    for said in ("covariance of the posterior", "skewed", "ellipsoids of a Gaussian", "draws"):
+        assert said in about
+    assert "'targetsel priors write'" in about
+    assert callable(stored_posterior)
 
 
 def test_mixture_of_two_members_at_plus_and_minus_one_has_one_more_of_variance(table):
