@@ -98,15 +98,27 @@ class ClaimOutcomes:
         could not be measured does not count as true: it would be no success as a target either.
     independent : ndarray of bool, shape (n,)
         See `independent_sources`.
+    group : ndarray of int, shape (n,)
+        Number of each source's group, from 0 up; each source's own where no groups are known.
+    weight : ndarray, shape (n,)
+        Number of sources that each stands for.
     """
 
     passed: np.ndarray
     probability: np.ndarray
     true: np.ndarray
     independent: np.ndarray
+    group: np.ndarray
+    weight: np.ndarray
 
     def __len__(self) -> int:
         return len(self.true)
+
+    @classmethod
+    def none(cls) -> ClaimOutcomes:
+        """The outcomes of no source."""
+        nobody, nothing = np.zeros(0, bool), np.zeros(0)
+        return cls(nobody, nothing, nobody, nobody, np.zeros(0, int), nothing)
 
     @classmethod
     def read(
@@ -173,8 +185,10 @@ class ClaimOutcomes:
                     f"{scored}, and class {name} speaks of it. Measure it on the spectra."
                 )
         parts = [np.concatenate(part) for part in zip(*pieces, strict=True)]
-        passed, likely, true, *rest = parts
-        return cls(passed, likely, true, independent_sources(*rest))
+        passed, likely, true, ids, groups, weight = parts
+        group = np.unique(groups, return_inverse=True)[1]
+        independent = independent_sources(ids, group, weight)
+        return cls(passed, likely, true, independent, group, weight)
 
 
 def _groups(known: Truth, places: np.ndarray, table: pa.Table, scored: Path) -> np.ndarray | None:

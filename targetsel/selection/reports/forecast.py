@@ -3,11 +3,13 @@
 The posterior gives the expected number of true members: the sum of the probabilities. Only sources
 of known spectra show how accurate that is. They are sorted into bins of probability; in
 a bin where k of n are true, the share of true sources is Beta(k + 1/2, n - k + 1/2) (Jeffreys'
-prior), and of the m sources of the catalog in that bin a binomial number is true. The first is
-the error of the calibration, common to all sources of the bin and usually the larger; the second
-is the chance in the sources themselves, which for sources of different probability would follow a
-Poisson-binomial law: within a bin they are taken as equal, which is a little wider. Draws from
-both give the intervals. Sources like the members, which obey ``where``, and the others are
+prior), and of the m sources of the catalog in that bin a binomial number is true. Sources of one
+group (images of one galaxy) are taken to be true or false together: groups of calibration sources
+are drawn as a whole (see `drawn_shares`), and of the catalog's sources the groups are counted. The
+first is the error of the calibration, common to all sources of the bin and usually the larger; the
+second is the chance in the sources themselves, which for sources of different probability would
+follow a Poisson-binomial law: within a bin they are taken as equal, which is a little wider. Draws
+from both give the intervals. Sources like the members, which obey ``where``, and the others are
 calibrated apart. It is assumed that the calibration sources are a random part of such a catalog,
 bin by bin.
 """
@@ -19,20 +21,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.rules import formula as f
 from targetsel.rules.rules import Rules
+from targetsel.scored.known_sources import GROUP
 from targetsel.selection.claims import ClaimOutcomes
 from targetsel.selection.evaluation import all_hold, probability
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
-from targetsel.selection.sources import Sources
+from targetsel.selection.sources import Sources, in_one_piece
 from targetsel.selection.target_list import TargetList
+from targetsel.tables.types import is_text
 
 LEVEL = 0.9  # of the intervals
 N_DRAWS = 4000
 N_BINS = 10
+GROUPS_AT_ONCE = 1024  # 32 MiB of draws
+SMALLEST = 1e-6  # instead of 0, where a law is not defined
 ENOUGH = (
     50.0  # the least that the sum of p (1 - p) may be in a bin: Jeffreys' prior adds one source
 )
@@ -73,49 +80,140 @@ class ClassForecast:
 class ProbabilityBins:
     """Bins of probability that hold enough calibration sources to be calibrated each.
 
+    Sources like the members of a class, and the others, have bins of their own.
+
     Parameters
     ----------
-    probability : ndarray, shape (n,)
-    true : ndarray of bool, shape (n,)
+    known : ClaimOutcomes
+        n calibration sources.
+    like_members : ndarray of bool, shape (n,)
 
     Attributes
     ----------
-    n, n_true : ndarray, shape (B,)
-        Calibration sources in each bin, and true ones among them.
+    place : ndarray, shape (n,)
+        The bin of each calibration source.
     counts : ndarray, shape (2, B)
         Sources of the catalog: those that are not selected, and those that are.
     stated : ndarray, shape (2,)
         The sums of their probabilities.
     """
 
-    def __init__(self, probability: np.ndarray, true: np.ndarray) -> None:
-        ordered = np.sort(probability)
-        weight = (ordered * (1 - ordered)).cumsum()
-        whole = weight[-1] if len(weight) else 0.0
-        n_bins = int(np.clip(whole // ENOUGH, 1, N_BINS))
-        edges = ordered[np.searchsorted(weight, np.arange(1, n_bins) / n_bins * whole)]
-        self.edges = np.unique(edges[edges < ordered[-1:]])  # a bin ends with its edge
-        self.n = self._count(probability)
-        self.n_true = self._count(probability[true])
-        self.counts = np.zeros((2, len(self.n)), dtype=np.int64)
+    def __init__(self, known: ClaimOutcomes, like_members: np.ndarray) -> None:
+        sizes = np.bincount(known.group)[known.group]
+        likely = known.probability
+        self._edges = [_edges(likely[each], sizes[each]) for each in (~like_members, like_members)]
+        self._known = known
+        self.place = self._places(likely, like_members)
+        n_bins = sum(len(each) + 1 for each in self._edges)
+        self.counts = np.zeros((2, n_bins), dtype=np.int64)
         self.stated = np.zeros(2)
+        self._groups: tuple[list[pa.Array], list[pa.Array]] = ([], [])  # of the catalog's sources
 
-    def _count(self, probability: np.ndarray) -> np.ndarray:
-        return np.bincount(np.searchsorted(self.edges, probability), minlength=len(self.edges) + 1)
+    def _places(self, probability: np.ndarray, like_members: np.ndarray) -> np.ndarray:
+        others, members = (np.searchsorted(each, probability) for each in self._edges)
+        return np.where(like_members, len(self._edges[0]) + 1 + members, others)
 
-    def see(self, probability: np.ndarray, selected: np.ndarray) -> None:
+    def see(
+        self,
+        probability: np.ndarray,
+        like_members: np.ndarray,
+        selected: np.ndarray,
+        group: pa.Array | None = None,
+    ) -> None:
         """Count these sources of the catalog; those without a probability are left out."""
         known = np.isfinite(probability)
+        place = self._places(probability, like_members)
         for side in (0, 1):
-            here = probability[known & (selected == bool(side))]
-            self.counts[side] += self._count(here)
-            self.stated[side] += here.sum()
+            here = known & (selected == bool(side))
+            self.counts[side] += np.bincount(place[here], minlength=self.counts.shape[1])
+            self.stated[side] += probability[here].sum()
+            if group is not None:
+                self._groups[side].append(group.filter(pa.array(here)))
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """True sources among those not selected and those selected, shape (2, N_DRAWS)."""
-        false = self.n - self.n_true
-        share = rng.beta(self.n_true + 0.5, false + 0.5, (N_DRAWS, len(self.n)))
-        return np.stack([rng.binomial(counts, share).sum(axis=1) for counts in self.counts])
+        share = drawn_shares(self._known, self.place, self.counts.shape[1], rng)
+        return np.stack([self._draw_side(side, share, rng) for side in (0, 1)])
+
+    def _draw_side(self, side: int, share: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """True sources of one side, shape (N_DRAWS,).
+
+        Those of a group are true together: with groups of size m, the variance is m times that of
+        a binomial number. A beta-binomial one has this if its parameters add to 1 / c - 1, where
+        c = (m - 1) / (n - 1) is the correlation of two of the n sources on average.
+        """
+        counts = self.counts[side]
+        size = np.minimum(self._size_of_groups(side), counts)
+        together = size > 1
+        if together.any():
+            n, share = counts[together], share.copy()
+            total = np.maximum((n - 1) / (size[together] - 1) - 1, SMALLEST)
+            near = np.clip(share[:, together], SMALLEST, 1 - SMALLEST)
+            share[:, together] = rng.beta(near * total, (1 - near) * total)
+        return rng.binomial(counts, share).sum(axis=1)
+
+    def _size_of_groups(self, side: int) -> float:
+        """Sources of the catalog in the group of one of them, on average."""
+        if not self._groups[side]:
+            return 1.0
+        groups = pa.chunked_array(self._groups[side])
+        counted = pc.value_counts(groups.drop_null()).field("counts").to_numpy()
+        alone = groups.null_count
+        total = counted.sum() + alone
+        return float(((counted.astype(float) ** 2).sum() + alone) / total) if total else 1.0
+
+
+def is_group(schema: pa.Schema) -> bool:
+    """Whether a scored catalog says which of its sources belong together."""
+    kind = schema.field(GROUP).type if GROUP in schema.names else pa.null()
+    return pa.types.is_integer(kind) or is_text(kind)
+
+
+def _edges(probability: np.ndarray, group_size: np.ndarray) -> np.ndarray:
+    """Ends of bins that each hold enough groups of calibration sources."""
+    order = np.argsort(probability, kind="stable")
+    ordered = probability[order]
+    weight = (ordered * (1 - ordered) / group_size[order]).cumsum()
+    whole = weight[-1] if len(weight) else 0.0
+    n_bins = int(np.clip(whole // ENOUGH, 1, N_BINS))
+    edges = ordered[np.searchsorted(weight, np.arange(1, n_bins) / n_bins * whole)]
+    return np.unique(edges[edges < ordered[-1:]])  # a bin ends with its edge
+
+
+def drawn_shares(
+    known: ClaimOutcomes, place: np.ndarray, n_bins: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws of the share of true sources in each bin, shape (N_DRAWS, n_bins).
+
+    Each group counts as often as an exponential number says, the same in all bins (the Bayesian
+    bootstrap: Rubin 1981, Ann. Stat. 9, 130); and so do half a true and half a false group, of the
+    size that a source's group has there on average. Where each source is a group of its own, the
+    shares follow Beta(k + 1/2, n - k + 1/2).
+
+    Parameters
+    ----------
+    known : ClaimOutcomes
+        n calibration sources.
+    place : ndarray, shape (n,)
+        Bin of each.
+    """
+    column = 2 * place + known.true  # of false, then true sources of each bin
+    alone = (np.bincount(known.group)[known.group] == 1) & (known.weight == 1)
+    # A sum of k exponential numbers follows the gamma distribution.
+    singles = np.bincount(column[alone], minlength=2 * n_bins)
+    sums = rng.standard_gamma(singles, (N_DRAWS, 2 * n_bins))
+    others, number = np.unique(known.group[~alone], return_inverse=True)
+    weights = np.zeros((len(others), 2 * n_bins))
+    np.add.at(weights, (number, column[~alone]), known.weight[~alone])
+    for start in range(0, len(others), GROUPS_AT_ONCE):
+        part = weights[start : start + GROUPS_AT_ONCE]
+        sums += rng.standard_exponential((N_DRAWS, len(part))) @ part
+    of_group = weights.reshape(-1, n_bins, 2).sum(axis=2)
+    plain = singles.reshape(n_bins, 2).sum(axis=1)
+    total = plain + of_group.sum(axis=0)
+    size = np.where(total > 0, plain + (of_group**2).sum(axis=0), 1) / np.where(total > 0, total, 1)
+    sums += np.repeat(size, 2) * rng.standard_gamma(0.5, sums.shape)
+    return sums[:, 1::2] / (sums[:, ::2] + sums[:, 1::2])
 
 
 def forecasts(
@@ -167,7 +265,7 @@ def forecasts_of(
     """
     classes = [_Members(catalog, name, targets, outcomes.get(name)) for name in names]
     formulas = [part for each in classes for part in (*each.conditions, f.Probability(each.claim))]
-    for block in catalog.file.sources(formulas, ["source_id"]):
+    for block in catalog.file.sources(formulas, ["source_id", GROUP]):
         for each in classes:
             each.see(block)
     return tuple(each.forecast() for each in classes)
@@ -186,31 +284,27 @@ class _Members:
         self.name, self.claim = name, catalog[name].claim
         self.conditions = catalog.of_spectra(name)
         self._file, self._ids = catalog.file, targets.ids_of(name)
+        self._with_groups = is_group(catalog.file.schema)
         # With a guarantee, members are besides more probable than its threshold.
         self._threshold = targets.footer["guarantees"].get(name, {}).get("threshold", -np.inf)
         self._calibrated = outcomes is not None
-        nobody = np.zeros(0, bool)
-        known = outcomes or ClaimOutcomes(nobody, np.zeros(0), nobody, nobody)
+        known = outcomes or ClaimOutcomes.none()
         like_members = known.passed & (known.probability > self._threshold)
-        self._bins = [
-            ProbabilityBins(known.probability[each], known.true[each])
-            for each in (~like_members, like_members)
-        ]
+        self._bins = ProbabilityBins(known, like_members)
 
     def see(self, block: Sources) -> None:
         likely = probability(self.claim, block)
         selected = pc.is_in(self._file.ids(block), self._ids).to_numpy(zero_copy_only=False)
         passed = all_hold(self.conditions, block) & (likely > self._threshold)
-        for side in (0, 1):
-            rows = passed == bool(side)
-            self._bins[side].see(likely[rows], selected[rows])
+        group = in_one_piece(block.table[GROUP]) if self._with_groups else None
+        self._bins.see(likely, passed, selected, group)
 
     def forecast(self) -> ClassForecast:
-        n = int(sum(each.counts[1].sum() for each in self._bins))
-        rest, stated = (float(sum(each.stated[side] for each in self._bins)) for side in (0, 1))
+        n = int(self._bins.counts[1].sum())
+        rest, stated = self._bins.stated.tolist()
         if self._calibrated:
             rng = np.random.default_rng(20200912)  # the same for all classes
-            outside, inside = np.sum([each.draw(rng) for each in self._bins], axis=0)
+            outside, inside = self._bins.draw(rng)
             true = _expected(inside)
             purity = _expected(inside / n) if n else Expectation(np.nan)
             completeness = _expected(inside / np.maximum(inside + outside, 1))
