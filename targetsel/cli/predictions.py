@@ -61,6 +61,7 @@ def evaluate(
     found = write_evaluation(scored, truth, output, rules or (), claim, joint, tell)
     say_joined(found.about["n"], found.about["left_out"], found.about["simulated"])
     print_departure(found.figures)
+    print_local_coverage(found.figures)
     print_counts(found.counts)
     say(f"{len(found.figures):,} figures of merit written to {output / TABLE}")
     say(f"{len(found.counts):,} expected and true counts written to {output / COUNTS}")
@@ -83,6 +84,27 @@ def print_departure(figures: Figures) -> None:
     assert stated is not None
     assert observed is not None
     say(f"farthest: {far.of}, stated {stated.value:+.2f}, observed {observed.value:+.2f}")
+
+
+def print_local_coverage(figures: Figures) -> None:
+    """Print how many true values 90 % intervals hold in the worst cell of like sources."""
+    from targetsel.report.local_coverage import BY_CHANCE, WORST, n_cells
+
+    worst = figures.named(WORST)
+    if not worst:
+        return
+    chance = {each.of: each for each in figures.named(WORST + BY_CHANCE)}
+    print_table(
+        ("90 % intervals", f"in the worst of {n_cells(figures)} cells", "by chance alone"),
+        [
+            (
+                each.of,
+                f"{each.value:.1%}",
+                f"{chance[each.of].low:.1%} to {chance[each.of].high:.1%}",
+            )
+            for each in worst
+        ],
+    )
 
 
 def print_counts(counts: Sequence[Count], n_worst: int = 10) -> None:

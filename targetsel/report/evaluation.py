@@ -28,6 +28,7 @@ from targetsel.report.distributions import (
 )
 from targetsel.report.drawn_claims import CLOSED, KINDS, SEED
 from targetsel.report.figures import Figures, Subset, subsets
+from targetsel.report.local_coverage import local_figures, n_cells
 from targetsel.report.page import write_page
 from targetsel.report.photometry import features, has_boosting
 from targetsel.scored.known_sources import KnownSources
@@ -122,7 +123,9 @@ def evaluate(
     if together is not None:
         found += joint_figures(together, parts, resampling)
     progress("latents evaluated")
-    found += marginal_figures(proxy_scores(known), parts, resampling)
+    of_proxies = proxy_scores(known)
+    found += marginal_figures(of_proxies, parts, resampling)
+    found += local_figures(known, of_proxies, resampling)
     if (of_pairs := copula_scores(known)) is not None:
         found += copula_figures(of_pairs, parts, known.group_number, resampling)
     progress("proxies evaluated")
@@ -142,6 +145,7 @@ def evaluate(
         "photometry": names if usable else [],
         "no_photometry_because": _no_photometry(names),
         "claims": _about_claims(counts),
+        "cells": n_cells(found),
     }
     return Evaluation(Figures(found), tuple(counts), parts, about)
 

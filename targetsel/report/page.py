@@ -11,6 +11,7 @@ from typing import Any
 from targetsel.report.copula import DAWID_SEBASTIANI, DEPARTURE
 from targetsel.report.counts import TOLERANCE, Count, by_kind
 from targetsel.report.figures import ALL, Figure, Figures, Subset
+from targetsel.report.local_coverage import BY_CHANCE, N_DEALS, OVER_CELLS, WORST
 from targetsel.report.pictures import Picture, pictures
 from targetsel.tables.files import written_beside
 
@@ -31,11 +32,13 @@ SIMULATED_PHOTOMETRY = (
     " A simulated catalog's photometry may be that of a real galaxy, whose simulated image and "
     "spectrum differ from it; then this comparison favours the images."
 )
+IN_CELLS = "90 % intervals of proxies in cells of like sources"
 SUMMARY = {
     "Latents": ("RMSE", "R2", "coverage 68 %", "coverage 90 %", "CRPS"),
     "Latents together": ("energy score", "coverage 90 %", "largest departure"),
     "Proxies": ("RMSE", "bias", "coverage 68 %", "coverage 90 %", "CRPS"),
     "Proxies together": (DEPARTURE, DAWID_SEBASTIANI),
+    IN_CELLS: (WORST, WORST + BY_CHANCE, OVER_CELLS, OVER_CELLS + BY_CHANCE),
     "Probabilities": ("calibration error",),
     "Members of target classes": (
         "purity of members",
@@ -137,6 +140,14 @@ def _facts(about: dict[str, Any]) -> Iterable[str]:
         yield f"No comparison with photometry alone: {about['no_photometry_because']}."
     for each in about["not_evaluated"]:
         yield f"Left out: {each}"
+    if about["cells"]:
+        yield (
+            f"{about['cells']} cells are parts of equal numbers in what is known before a spectrum "
+            "is taken: medians and widths of all proxies, magnitudes, colours and size. The worst "
+            "of them is the one in which 90 % intervals hold the fewest true values; the departure "
+            "is a root mean square. What chance would give, were intervals equally good in all "
+            f"cells, is shown by {N_DEALS} shuffles of groups: their median, and the central 95 %."
+        )
     yield (
         "Calibration errors and largest departures are means and maxima of absolute values: chance "
         "alone makes them larger than zero, and their intervals lie above them rather than around."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pytest
 
@@ -25,9 +27,9 @@ def _words(*more):
 def test_evaluate_writes_a_table_and_a_page(targetsel, folder):
     said = targetsel(*_words("--rules", "old.yaml", "--claim", "d4000 > 1.5"))
     assert said.status == 0
-    assert said.out.splitlines()[2] == "page written to out/evaluation.html"
+    assert said.out.splitlines()[-1] == "page written to out/evaluation.html"
     assert sorted(each.name for each in (folder / "out").iterdir()) == [
-        "evaluation.html", "evaluation.parquet",
+        "claims.parquet", "evaluation.html", "evaluation.parquet",
     ]  # fmt: skip
     page = (folder / "out" / "evaluation.html").read_text()
     assert "P(d4000 &gt; 1.5)" in page
@@ -62,3 +64,11 @@ def test_a_truth_of_other_sources_is_refused_in_one_line(targetsel, folder):
         "truth.parquet: none of its 2 ids (the first is '901') is in known.scored.parquet (the "
         "first there is '1'). Use the same ids in both.\n"
     )
+
+
+def test_evaluate_prints_the_worst_cell_beside_chance_where_sources_are_enough(targetsel, folder):
+    assert "by chance alone" not in targetsel(*_words()).out  # of 80
+    sky(240).write(folder)
+    said = targetsel(*_words()).out
+    assert "in the worst of 4 cells" in said
+    assert re.search(r"^all proxies +\d+\.\d% +\d+\.\d% to \d+\.\d%$", said, re.MULTILINE)

@@ -96,3 +96,11 @@ def test_the_page_gives_every_claim_its_counts_and_each_kind_how_many_are_off(pa
     assert text.count("<td>single line</td>") == 9
     each = next(each for each in found.counts if each.claim == "test: OLD")
     assert f"<td>{each.expected:,.1f}</td><td>{each.true:,.0f}</td>" in text
+
+
+def test_the_page_shows_the_worst_cell_beside_chance(page):
+    text = page()
+    assert "<li>12 cells are parts of equal numbers" in text  # of 50 of the 600 sources
+    assert "90 % intervals of proxies in cells of like sources" in text
+    assert re.search(r'<th scope="row">all proxies</th><td>0\.\d{3} \(0\.\d{3} to 0\.\d{3}\)', text)
+    assert "cells are parts" not in page(cells=0)
