@@ -21,7 +21,7 @@ from targetsel.spectra.lines import (
     measure,
     whan_probabilities,
 )
-from targetsel.spectra.lines.index import Break, Fit, SideBands, Width
+from targetsel.spectra.lines.index import Break, SideBands, Width
 from targetsel.spectra.proxies import Proxies
 from targetsel.spectra.spectrum import Spectra
 
@@ -117,43 +117,6 @@ def test_break_of_flux_constant_in_frequency_is_one():
 def test_break_over_a_dark_blue_band_is_missing():
     grid = wavelengths()
     assert np.isnan(value(BALOGH, np.where(grid > 3975, 1.0, 0.0), grid))
-
-
-# ---------------------------------------------------------------- blended lines
-
-
-BLEND = ((HALPHA, 20.0), (NII, 9.0), (NII_WEAK, 3.0))
-
-
-@pytest.mark.parametrize("slope", [-2e-4, 0.0, 5e-4])
-@pytest.mark.parametrize("sigma", [80, 250])
-def test_fit_parts_halpha_from_nii(slope, sigma):
-    flux = continuum = 1 + slope * (wavelengths() - HALPHA)
-    for centre, width in BLEND:  # of the fluxes, not the widths, [NII] has the ratio 3
-        level = 1 + slope * ((NII if centre == NII_WEAK else centre) - HALPHA)
-        flux = flux + width * level * gaussian(edges(), centre, sigma)
-    table = LineTable.shipped().choose(["ew_halpha_fit", "ew_nii_fit"])
-    np.testing.assert_allclose(table.measure(flux, wavelengths()), [20, 9], rtol=1e-6)
-    np.testing.assert_allclose(table.measure(continuum, wavelengths()), 0, atol=1e-9)
-
-
-@pytest.mark.parametrize("sigma", [60, 120, 170, 220, 300])
-def test_fit_of_lines_of_another_breadth_is_right_to_5_percent_and_the_window_is_not(sigma):
-    flux = np.ones(1000)
-    for centre, width in BLEND:
-        flux = flux + width * gaussian(edges(), centre, sigma)
-    table = LineTable.shipped().choose(["ew_halpha_fit", "ew_nii_fit", "ew_halpha"])
-    halpha, nii, window = table.measure(flux, wavelengths())
-    assert halpha == pytest.approx(20, rel=0.05)
-    assert nii == pytest.approx(9, rel=0.05)
-    assert sigma < 170 or window < 19
-
-
-def test_fit_of_a_line_alone_is_exact_on_any_pixels():
-    fit = Fit(WavelengthBand(4920.0, 5080.0), ((5000.0, 1.0),), (), (120.0,))
-    pixels = SpectrumPixels.of(FINE)
-    flux = (1 + 0.003 * (FINE - 5000)) + 7 * gaussian(pixels.edges, 5000.0, 120)
-    assert value(fit, flux, FINE) == pytest.approx(7, abs=1e-9)
 
 
 # ---------------------------------------------------------------- the proxies

@@ -100,7 +100,7 @@ def test_fit_takes_masked_pixels_away_from_its_line_in_its_stride():
     ivar[:, np.abs(GRID - 6520) < 8] = 0
     flux[:, np.abs(GRID - 6520) < 8] = np.nan
     found = measure_noisy(flux, ivar, GRID, TABLE.choose(["ew_halpha_fit", "ew_nii_fit"]))
-    np.testing.assert_allclose(found.values[0], [20, 9], rtol=1e-6)
+    np.testing.assert_allclose(found.values[0], [20, 9], rtol=1e-3)
 
 
 def test_nan_pixels_count_as_masked():

@@ -154,8 +154,11 @@ def _simple(index: Index, flux: np.ndarray, measured: np.ndarray, pixels: Spectr
     estimator = on(index, pixels)
     rows = estimator.rows_of(measured[:, estimator.run])
     moments = np.einsum("nkp,np->kn", rows, flux[:, estimator.run])
-    scale = np.maximum(np.abs(moments).max(axis=0), SMALLEST)
-    slopes = _derivative(lambda m: estimator.value(np.array(m)), list(moments), STEP * scale)
+    if estimator.slopes:
+        slopes = estimator.slopes(moments)
+    else:
+        scale = np.maximum(np.abs(moments).max(axis=0), SMALLEST)
+        slopes = _derivative(lambda m: estimator.value(np.array(m)), list(moments), STEP * scale)
     derivative = np.einsum("kn,nkp->np", slopes, rows)
     value = estimator.value(moments)
     enough = np.all([_share(measured, pixels, b) >= least for b, least in index.bands], axis=0)
