@@ -1,15 +1,17 @@
 """Line strengths of measured spectra, with errors propagated from the pixels, and their table.
 
-An index is a smooth function of moments that are linear in the pixels, so first-order propagation
-is exact in its linear part: the derivative of the formula at the moments (complex step; Squire &
-Trapp 1998, SIAM Rev. 40, 110) times the moments' weights is the derivative by each pixel. A pixel
-shared by two bands is counted once. Pixels are taken as independent.
+A measured index is a smooth function of moments that are linear in the pixels, so first-order
+propagation is exact in its linear part: the derivative of the function at the moments (complex
+step; Squire & Trapp 1998, SIAM Rev. 40, 110) times the moments' weights is the derivative by each
+pixel. A pixel shared by two bands is counted once, and makes the errors of two indices correlated;
+those of formulas follow from draws (`lines.derived`). Pixels are taken as independent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import pyarrow as pa
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import SpectrumPixels, WavelengthBand
+from targetsel.spectra.lines.derived import derived
 from targetsel.spectra.lines.index import Index, on
 from targetsel.spectra.lines.table import LineFormula, LineTable
 from targetsel.spectra.reading import Attempt, attempts, results_table
@@ -57,12 +60,23 @@ class LineStrengths:
 
 @dataclass(frozen=True)
 class _Found:
-    """An index of n spectra: value, derivative by the pixels of `run`, and reason if missing."""
+    """A measured index of n spectra: value, derivative by the pixels of `run`, and reason if
+    missing."""
 
     value: np.ndarray
     derivative: np.ndarray
     run: slice
     reason: np.ndarray
+
+    def covariance(self, other: _Found, variance: np.ndarray) -> np.ndarray:
+        """Covariance of the errors of two indices (n,), from the pixels' variances (n, L)."""
+        start = max(self.run.start, other.run.start)
+        stop = max(start, min(self.run.stop, other.run.stop))
+        one, two = (
+            each.derivative[:, start - each.run.start : stop - each.run.start]
+            for each in (self, other)
+        )
+        return (one * two * variance[:, start:stop]).sum(axis=1)
 
 
 def measure_observed(spectrum: ObservedSpectrum, table: LineTable | None = None) -> LineStrengths:
@@ -129,20 +143,35 @@ def _block(
         measured = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
     variance = np.divide(1.0, ivar, out=np.zeros(ivar.shape), where=measured)
     flux = np.where(measured, flux, 0.0)
-    found: dict[str, _Found] = {}
-    for each in table.definitions:
-        if isinstance(each.index, LineFormula):
-            parts = {name: found[name] for name in sorted(each.index.names)}
-            found[each.name] = _combined(each.index, parts, flux.shape[1])
-        else:
-            found[each.name] = _simple(each.index, flux, measured, pixels)
-    chosen = [found[name] for name in table.names]
-    error = [np.sqrt((f.derivative**2 * variance[:, f.run]).sum(axis=1)) for f in chosen]
-    return (
-        np.stack([f.value for f in chosen], axis=1),
-        np.stack(error, axis=1),
-        np.stack([f.reason for f in chosen], axis=1),
+    parts = {name: _simple(index, flux, measured, pixels) for name, index in table.measured}
+    found = [
+        _formula(table.choose([name]), parts, variance)
+        if isinstance(table[name].index, LineFormula)
+        else _index(parts[name], variance)
+        for name in table.names
+    ]
+    values, errors, reasons = (np.stack(each, axis=1) for each in zip(*found, strict=True))
+    return values, errors, reasons
+
+
+def _index(part: _Found, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value, error and reason of a measured index, shape (n,) each."""
+    return part.value, np.sqrt(part.covariance(part, variance)), part.reason
+
+
+def _formula(
+    table: LineTable, parts: Mapping[str, _Found], variance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value, error and reason of the one formula that a table chooses, shape (n,) each."""
+    needed = {name: parts[name] for name, _ in table.measured}
+    covariance = np.array(
+        [[one.covariance(two, variance) for two in needed.values()] for one in needed.values()]
     )
+    values = {name: part.value for name, part in needed.items()}
+    value, error, reason = derived(table, values, np.moveaxis(covariance, 2, 0))
+    for part in needed.values():
+        reason = np.where(part.reason != "", part.reason, reason)
+    return value, error, reason
 
 
 def _simple(index: Index, flux: np.ndarray, measured: np.ndarray, pixels: SpectrumPixels) -> _Found:
@@ -154,11 +183,7 @@ def _simple(index: Index, flux: np.ndarray, measured: np.ndarray, pixels: Spectr
     estimator = on(index, pixels)
     rows = estimator.rows_of(measured[:, estimator.run])
     moments = np.einsum("nkp,np->kn", rows, flux[:, estimator.run])
-    if estimator.slopes:
-        slopes = estimator.slopes(moments)
-    else:
-        scale = np.maximum(np.abs(moments).max(axis=0), SMALLEST)
-        slopes = _derivative(lambda m: estimator.value(np.array(m)), list(moments), STEP * scale)
+    slopes = (estimator.slopes or partial(_complex_steps, estimator.value))(moments)
     derivative = np.einsum("kn,nkp->np", slopes, rows)
     value = estimator.value(moments)
     enough = np.all([_share(measured, pixels, b) >= least for b, least in index.bands], axis=0)
@@ -167,32 +192,11 @@ def _simple(index: Index, flux: np.ndarray, measured: np.ndarray, pixels: Spectr
     return _Found(value, np.where(reason == "", derivative.T, np.nan).T, estimator.run, reason)
 
 
-def _combined(formula: LineFormula, parts: Mapping[str, _Found], n_pixels: int) -> _Found:
-    """An index calculated from others by a formula."""
-    values = [part.value for part in parts.values()]
-    value = formula(dict(zip(parts, values, strict=True)))
-    step = STEP * np.maximum(np.max(np.abs(values), axis=0), SMALLEST)
-    slopes = _derivative(lambda v: formula(dict(zip(parts, v, strict=True))), values, step)
-    derivative = np.zeros((len(value), n_pixels))
-    for slope, part in zip(slopes, parts.values(), strict=True):
-        derivative[:, part.run] += slope[:, None] * part.derivative
-    reason = np.where(np.isfinite(value), "", "not defined here").astype(object)
-    for part in parts.values():
-        reason = np.where(part.reason != "", part.reason, reason)
-    missing = ~np.isfinite(value)
-    derivative[missing] = np.nan
-    return _Found(value, derivative, slice(0, n_pixels), reason)
-
-
-def _derivative(
-    function: Callable[[list[np.ndarray]], np.ndarray], at: list[np.ndarray], step: np.ndarray
-) -> np.ndarray:
-    """Derivatives (K, n) of a function of K arrays of shape (n,)."""
-    slopes = []
-    for k in range(len(at)):
-        moved = [value + 1j * step * (j == k) for j, value in enumerate(at)]
-        slopes.append(function(moved).imag / step)
-    return np.array(slopes)
+def _complex_steps(function: Callable[[np.ndarray], np.ndarray], at: np.ndarray) -> np.ndarray:
+    """Derivatives (K, n) of a function of moments (K, n), by complex steps."""
+    step = STEP * np.maximum(np.abs(at).max(axis=0), SMALLEST)
+    each = np.eye(len(at))[:, :, None]
+    return np.array([function(at + 1j * step * moved).imag / step for moved in each])
 
 
 def _share(measured: np.ndarray, pixels: SpectrumPixels, band: WavelengthBand) -> np.ndarray:
@@ -228,6 +232,8 @@ def strengths_table(
         if is_turned:
             about = about.replace("positive in emission", "negative in emission")
         error = f"standard deviation of {each.name} by the pixels' inverse variances"
+        if isinstance(each.index, LineFormula):
+            error = error.replace("standard deviation", "half of the 16 to 84 % range")
         columns += [
             Column(each.name, pa.float32(), each.unit, each.ucd, about, null),
             Column(f"{each.name}_err", pa.float32(), each.unit, "stat.error", error, null),
