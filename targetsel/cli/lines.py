@@ -16,18 +16,33 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+SHOWN_SIGMAS = (100, 150, 250)  # [km/s]
+
 
 @app.command()
 def show(
     lines: LinesOption = None,
 ) -> None:
-    """List every index that can be measured, and check added definitions."""
+    """List every index that can be measured, and check added definitions.
+
+    For widths between side bands, the list says which percentage of a Gaussian line they count: a
+    broad one reaches beyond its window and into the side bands.
+    """
     from targetsel.spectra.lines import LineTable
 
     table = LineTable.read(lines) if lines else LineTable.shipped()
     width = max(len(each.name) for each in table.definitions)
+    heading = "".join(f"{sigma:5}" for sigma in SHOWN_SIGMAS)
+    say(f"{'name':{width}}  {'kind':10}  {'unit':8}{heading}  about")
     for each in table.definitions:
-        say(f"{each.name:{width}}  {each.kind:10}  {each.unit:8}  {each.about}")
+        shares = [each.counted_share(sigma) for sigma in SHOWN_SIGMAS]
+        counts = "".join(f"{'-' if share is None else f'{share:.0%}':>5}" for share in shares)
+        say(f"{each.name:{width}}  {each.kind:10}  {each.unit:8}{counts}  {each.about}")
+    shown = ", ".join(map(str, SHOWN_SIGMAS))
+    say(
+        f"\n{shown}: percentage of its own line that a window counts, less what falls into the side"
+    )
+    say("bands, for Gaussians of this dispersion [km/s], instrument and pixels included")
 
 
 @app.command()

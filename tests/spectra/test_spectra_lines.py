@@ -103,6 +103,50 @@ def test_wavelengths_that_do_not_increase_are_refused_with_the_pixel():
         LineTable.shipped().measure(np.ones(4), wavelength)
 
 
+# ---------------------------------------------------------------- light beyond windows
+
+EMISSION = [each for each in LineTable.shipped().definitions if each.kind == "emission"]
+
+
+def integrated_share(index, lines, sigma):
+    """Share of lines that a width counts, by sums over steps of 0.002 Angstrom."""
+    grid = np.arange(index.sides.blue.start - 1, index.sides.red.end + 1, 0.002)
+    spread = [centre * sigma / 299_792.458 for centre, _ in lines]
+    flux = sum(
+        strength * norm.pdf(grid, centre, width)
+        for (centre, strength), width in zip(lines, spread, strict=True)
+    )
+
+    def inside(band):
+        return (grid > band.start) & (grid < band.end)
+
+    sides = (index.sides.blue, index.sides.red)
+    means = [flux[inside(side)].mean() for side in sides]
+    middles = [(side.start + side.end) / 2 for side in sides]
+    straight = np.polynomial.Polynomial.fit(middles, means, 1)
+    counted = inside(index.line)
+    return (flux[counted] - straight(grid[counted])).sum() * 0.002
+
+
+@pytest.mark.parametrize("sigma", [60, 100, 150, 250, 500])
+@pytest.mark.parametrize("definition", EMISSION, ids=lambda each: each.name)
+def test_share_of_a_line_that_a_window_counts_is_its_integral(definition, sigma):
+    expected = integrated_share(definition.index, definition.emission_lines, sigma)
+    assert definition.counted_share(sigma) == pytest.approx(expected, abs=1e-3)
+
+
+def test_width_of_a_faint_broad_line_is_smaller_by_the_share_that_its_window_counts():
+    grid = 10 ** np.arange(3.8, 3.84, 1e-5)
+    flux = 1 + 0.1 * gaussian(SpectrumPixels.of(grid).edges, HALPHA, 250)
+    found = LineTable.shipped().choose(["ew_halpha"]).measure(flux, grid)[0]
+    assert found == pytest.approx(0.1 * LineTable.shipped()["ew_halpha"].counted_share(250), 1e-2)
+
+
+def test_only_widths_of_emission_lines_between_side_bands_have_a_counted_share():
+    shares = {each.name: each.counted_share(150) for each in LineTable.shipped().definitions}
+    assert {name for name, share in shares.items() if share} == {each.name for each in EMISSION}
+
+
 # ---------------------------------------------------------------- breaks
 
 

@@ -2,7 +2,8 @@
 
 Signs: lines are positive in emission, Lick indices (`hdelta_a`) positive in absorption, as Lick
 defines them. Widths are taken between straight-line continua through side bands, so those of the
-Balmer lines include the stars' absorption: about 2 to 3 Angstrom too low at Hbeta.
+Balmer lines include the stars' absorption: about 2 to 3 Angstrom too low at Hbeta. Windows miss the
+wings of broad lines (`Definition.counted_share`).
 
 Catalogs are scored with `PROXIES`, those that the shipped table marks as predicted; `LineTable` has
 more indices, and users can add to it.

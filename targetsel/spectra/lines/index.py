@@ -76,6 +76,10 @@ class SideBands:
         return means[0] + along.reshape(-1, *[1] * (means.ndim - 1)) * (means[1] - means[0])
 
 
+# A line, or lines of a fixed ratio: (vacuum wavelength [Angstrom], strength) of each.
+Profile = tuple[tuple[float, float], ...]
+
+
 @dataclass(frozen=True)
 class Width:
     """Equivalent width of a line [Angstrom], or an index in magnitudes.
@@ -125,6 +129,33 @@ class Width:
             return np.where((continuum.real > 0).all(axis=0), width, np.nan)
 
         return Estimator(run, np.concatenate([means, light]), value, rows_of)
+
+    def counted_share(self, lines: Profile, sigma: float) -> float:
+        """Share of the flux of Gaussian lines that the width counts.
+
+        It is what falls into the line's band, less what raises the continuum between the side
+        bands. Lines on a bright continuum lose this share of their width; strong ones slightly
+        less.
+
+        Parameters
+        ----------
+        lines : Profile
+            Lines whose strengths add up to 1.
+        sigma : float
+            Velocity dispersion [km/s] with all smoothing, the pixels' included.
+        """
+
+        def within(band: WavelengthBand) -> float:
+            ends = np.array([band.start, band.end])
+            share = 0.0
+            for wavelength, strength in lines:
+                below = scipy.special.ndtr((ends / wavelength - 1) * SPEED_OF_LIGHT / sigma)
+                share += strength * float(below[1] - below[0])
+            return share
+
+        means = [within(side) / side.width for side in (self.sides.blue, self.sides.red)]
+        continuum = self.sides.at(self.line.centre, np.array(means))[0]
+        return within(self.line) - self.line.width * float(continuum)
 
     def _scaled(self, relative: np.ndarray) -> np.ndarray:
         """The index, from the integral of flux over continuum [Angstrom]."""
@@ -196,10 +227,6 @@ class Level:
             return self.sides.at(self.line.centre, moments)[0]
 
         return Estimator(run, means, value, rows_of)
-
-
-# A line, or lines of a fixed ratio: (vacuum wavelength [Angstrom], strength) of each.
-Profile = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)

@@ -192,6 +192,13 @@ class Definition(DocumentModel):
         shares of the flux; empty where no lines are measured."""
         return ()
 
+    def counted_share(self, sigma: float) -> float | None:
+        """Share of the flux of its emission lines, Gaussians of this dispersion [km/s], that a
+        width between side bands counts; None for other indices."""
+        if not (isinstance(self.index, Width) and self.emission_lines):
+            return None
+        return self.index.counted_share(self.emission_lines, sigma)
+
     @abstractmethod
     def _defined(self, known: Iterable[str]) -> Index | LineFormula:
         """The index, or the formula of indices that are `known`."""
