@@ -40,7 +40,7 @@ def main() -> None:
     known = KnownSources.read(asked.scored, asked.truth)
     known = known.take(np.argsort(known.source_id, kind="stable"))
     stated, _ = claims(asked.scored, known, None, ())
-    counts = drawn_counts(asked.scored, known, asked.seed, asked.kinds.split(","))
+    counts, _ = drawn_counts(asked.scored, known, asked.seed, asked.kinds.split(","))
     counts += stated_counts(stated, known)
     print(f"{len(known):,} sources, seed {asked.seed}, {time.process_time() - start:.0f} s of CPU")
     if (scores := copula_scores(known)) is not None:

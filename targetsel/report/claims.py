@@ -116,11 +116,14 @@ class Outcomes:
         self._file, self._known = file, known
         self._blocks = [*blocks_of(known.scored)]  # which keep the columns that they have read
 
-    def of_condition(self, condition: str, name: str = "") -> list[Claim]:
-        """The claim that a condition holds, by default under the name ``P(condition)``."""
-        place = SourceLocation("--claim", source=condition)
+    def of_condition(self, condition: str, name: str = "", place: str = "--claim") -> list[Claim]:
+        """The claim that a condition holds, by default under the name ``P(condition)``.
+
+        `place` is where errors say that the condition stands.
+        """
+        written = SourceLocation(place, source=condition)
         binder = Binder(CatalogColumns(self._file.schema))
-        formula = binder.number(Branch(place, "P", (parse(condition, place),)))
+        formula = binder.number(Branch(written, "P", (parse(condition, written),)))
         assert isinstance(formula, f.Probability)
         quantiles = [each.value for each in binder.quantiles]
         values = catalog_quantiles(binder.quantiles, lambda: self._file.sources(quantiles))

@@ -57,7 +57,13 @@ class CopulaScores:
 
 
 def copula_scores(known: KnownSources) -> CopulaScores | None:
-    """Scores of all proxies that were measured; None where there are fewer than two."""
+    """Scores of all proxies that were measured; None where there are fewer than two.
+
+    Raises
+    ------
+    CatalogError
+        If the scored file lacks what a joint posterior needs.
+    """
     names = tuple(name for name, true in known.proxies.items() if np.isfinite(true).any())
     if len(names) < 2:
         return None
@@ -119,14 +125,13 @@ def copula_figures(
 
 
 def joint_departure(whitened: np.ndarray, group: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Function of weights that returns how far whitened scores are from mean 0 and covariance 1.
+    """Function of weights that returns how far second moments of whitened scores are from 1.
 
-    With m their mean and C their second moments, it is the root of (|m|^2 + |C - 1|^2) / P, where
-    what chance adds to the squares is taken off: products of a group with itself are left out. So
-    it is 0 on average where posteriors are right, and then as often negative, the root of the
-    size with a minus. It is 1 where the scores of every proxy scatter twice as much in variance as
-    they should, and 0.4 where ten proxies are right but for one pair whose whitened scores have a
-    correlation of 0.9.
+    With C these moments, it is the root of |C - 1|^2 / P, where what chance adds to the square is
+    taken off: products of a group with itself are left out. So it is about 0 where posteriors are
+    right, and then as often negative, the root of the size with a minus. It is 1 where C is twice
+    what it should be, and 0.4 where of ten proxies two have whitened scores with a correlation of
+    0.9. Means are left out, since single proxies tell them.
 
     Parameters
     ----------
@@ -138,7 +143,7 @@ def joint_departure(whitened: np.ndarray, group: np.ndarray) -> Callable[[np.nda
     twice = np.where(above == beside, 1.0, np.sqrt(2.0))
     moments = (whitened[:, above] * whitened[:, beside] - (above == beside)) * twice
     order = np.argsort(group, kind="stable")
-    columns = np.column_stack([np.ones(len(group)), whitened, moments])[order]
+    columns = np.column_stack([np.ones(len(group)), moments])[order]
     starts = np.flatnonzero(np.diff(group[order], prepend=group.min() - 1))
 
     def departure(weight: np.ndarray) -> float:

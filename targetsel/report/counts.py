@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from targetsel.errors import CatalogError, RuleError
 from targetsel.report.claims import Claim, Outcomes
 from targetsel.report.drawn_claims import CLOSED, DrawnClaim, drawn_claims
 from targetsel.scored.known_sources import KnownSources
@@ -130,8 +131,8 @@ def drawn_counts(
     seed: int,
     kinds: Sequence[str] = CLOSED,
     progress: Callable[[str], None] = lambda done: None,
-) -> list[Count]:
-    """Counts of the claims of these kinds that a seed draws.
+) -> tuple[list[Count], list[str]]:
+    """Counts of the claims of these kinds that a seed draws, and why kinds are left out.
 
     Limits come from the true values of all sources. Of more than `MOST_SOURCES`, the seed chooses
     some groups to count in, which bounds the time: claims that take draws cost a core 1 s each for
@@ -145,16 +146,21 @@ def drawn_counts(
     claims = drawn_claims(known.proxies, known.weight, seed, kinds)
     part = _some_groups(known, seed)
     found: list[tuple[str, str, Claim]] = []
+    left_out = []
     with ScoredSources(scored) as file:
         outcomes = Outcomes(file, part)
         for kind, each in groupby(claims, lambda claim: claim.kind):
-            found += [(kind, claim.condition, _outcome(outcomes, claim)) for claim in each]
+            try:
+                found += [(kind, claim.condition, _outcome(outcomes, claim)) for claim in each]
+            except (RuleError, CatalogError) as error:  # such as correlations that are not there
+                left_out.append(str(error))
             progress(f"claims evaluated: {kind}")
-    return counted_claims(found, Resampling(part.group_number, part.weight))
+    return counted_claims(found, Resampling(part.group_number, part.weight)), left_out
 
 
 def _outcome(outcomes: Outcomes, claim: DrawnClaim) -> Claim:
-    (found,) = outcomes.of_condition(claim.condition, claim.name)
+    place = f"a drawn claim of the kind '{claim.kind}'"
+    (found,) = outcomes.of_condition(claim.condition, claim.name, place)
     return found
 
 

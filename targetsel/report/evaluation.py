@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from targetsel.errors import OutputError
+from targetsel.errors import CatalogError, OutputError
 from targetsel.report.claims import claims, list_figures, member_figures, reliability_figures
 from targetsel.report.copula import copula_figures, copula_scores
 from targetsel.report.counts import (
@@ -126,8 +126,11 @@ def evaluate(
     of_proxies = proxy_scores(known)
     found += marginal_figures(of_proxies, parts, resampling)
     found += local_figures(known, of_proxies, resampling)
-    if (of_pairs := copula_scores(known)) is not None:
-        found += copula_figures(of_pairs, parts, known.group_number, resampling)
+    try:
+        if (of_pairs := copula_scores(known)) is not None:
+            found += copula_figures(of_pairs, parts, known.group_number, resampling)
+    except CatalogError as error:  # such as correlations that the file has lost
+        left_out.append(f"the joint test of proxies: {error}")
     progress("proxies evaluated")
     for each in stated:
         found += reliability_figures(each, parts, resampling)
@@ -137,8 +140,10 @@ def evaluate(
     for each in stated:
         found += list_figures(each, photometry if usable else None, known, resampling)
     progress("probabilities and lists of targets evaluated")
-    counts = drawn_counts(scored, known, SEED, [*KINDS] if joint else CLOSED, progress)
+    kinds = [*KINDS] if joint else CLOSED
+    counts, without = drawn_counts(scored, known, SEED, kinds, progress)
     counts += stated_counts(stated, known)
+    left_out += without
     about = _provenance(scored, truth) | _about(known, resampling)
     about |= {
         "not_evaluated": left_out,

@@ -37,6 +37,32 @@ def test_evaluate_writes_a_table_and_a_page(targetsel, folder):
     assert "P(d4000 &gt; 1.6)" not in page
 
 
+def test_evaluate_says_by_kind_how_many_claims_are_off(targetsel, folder):
+    lines = targetsel(*_words("--rules", "old.yaml", "--joint")).out.splitlines()
+    assert lines[1].startswith("joint departure of proxies: ")
+    assert lines[2].startswith("farthest: ew_oiii and ew_halpha, stated -0.00, observed -0.15")
+    heading = next(k for k, line in enumerate(lines) if line.startswith("kind of claim"))
+    n = {line[:18].strip(): line[18:].split()[0] for line in lines[heading + 1 : heading + 10]}
+    assert n["single line"] == "9"
+    assert n["and"] == n["or"] == n["sum"] == n["difference"] == "3"
+    assert n["ratio"] == n["class of rules"] == "1"
+
+
+def test_a_file_without_correlations_is_evaluated_but_for_what_needs_them(targetsel, folder):
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(folder / "known.scored.parquet")
+    lost = [name for name in table.column_names if name.endswith("_correlation")]
+    pq.write_table(table.drop_columns(lost), folder / "known.scored.parquet")
+    said = targetsel(*_words("--rules", "old.yaml", "--claim", "d4000 > 1.5"))
+    assert said.status == 0
+    assert "joint departure" not in said.out
+    assert "single line" in said.out
+    page = (folder / "out" / "evaluation.html").read_text()
+    for left_out in ("the joint test of proxies", "a drawn claim of the kind &#x27;and&#x27;"):
+        assert f"Left out: {left_out}:" in page
+
+
 def test_evaluate_again_writes_the_same_bytes(targetsel, folder):
     words = _words("--rules", "old.yaml", "--claim", "d4000 > 1.5")
     targetsel(*words)

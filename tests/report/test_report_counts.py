@@ -29,7 +29,9 @@ def _count(probability, true, weight=None, group=None, known=None):
 
 def _drawn(folder, made, kinds=(*CLOSED, "sum", "difference")):
     scored, truth = made.write(folder)
-    return drawn_counts(scored, KnownSources.read(scored, truth), 3, kinds)
+    counts, left_out = drawn_counts(scored, KnownSources.read(scored, truth), 3, kinds)
+    assert not left_out
+    return counts
 
 
 @pytest.fixture(scope="module")
