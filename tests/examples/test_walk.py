@@ -71,7 +71,7 @@ def all_columns():
         if kind == "bool":
             lines.append(f"{column.name} or not {column.name}")
         elif kind == "string":
-            lines.append(f"not ({column.name} is missing)")
+            lines.append(f"{column.name} is missing or not ({column.name} is missing)")
         else:
             lines.append(f"not ({column.name} < -1e9{' ' + column.unit if column.unit else ''})")
     where = "\n".join(f'      - "{line}"' for line in lines)
