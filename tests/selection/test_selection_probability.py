@@ -1,5 +1,7 @@
 """Joint probabilities against closed forms, counting, and their own bounds."""
 
+import random
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -325,6 +327,94 @@ def test_what_is_missing_settles_p_only_where_it_settles_the_condition(text, is_
     table = scored_table([[10, 50, 1.5]], [[2, 5, 0.05]], columns=columns)
     assert 0.993 < ABOVE_FIVE < 0.995
     assert holds(condition_for(table, text), Sources(table)).tolist() == [is_true]
+
+
+TRUE, FALSE, UNKNOWN = 1.0, 0.0, 0.5  # Kleene: and is the least, or the greatest
+ATOMS = {
+    TRUE: ("yes", "x > 0", "not no", "y is missing", "x in [1, 2]"),
+    FALSE: ("no", "x < 0", "b is not missing", "2 < x < 3", "not yes"),
+    UNKNOWN: ("b", "y > 0", "not b", "y + x > 0", "y in [1, 2]", "0 < y < 5", "x / 0 > 1"),
+}
+CERTAIN = {TRUE: "ew_oiii > -1000", FALSE: "ew_oiii > 1000"}
+ONE_ROW = {
+    "yes": (pa.array([True]), ""),
+    "no": (pa.array([False]), ""),
+    "b": (pa.array([None], pa.bool_()), ""),
+    "x": (pa.array([1.0]), ""),
+    "y": (pa.array([None], pa.float64()), ""),
+}
+
+
+def kleene(rng, atoms, depth):
+    """A random condition, and its value."""
+    kind = rng.random()
+    if depth == 0 or kind < 0.15:
+        value = rng.choice([*atoms])
+        return rng.choice(atoms[value]), value
+    text, value = kleene(rng, atoms, depth - 1)
+    if kind < 0.4:
+        return f"not ({text})", 1 - value
+    other, its = kleene(rng, atoms, depth - 1)
+    if kind < 0.7:
+        return f"({text}) and ({other})", min(value, its)
+    return f"({text}) or ({other})", max(value, its)
+
+
+class Logic:
+    """One source with the columns of `ONE_ROW`, of which conditions are true, false or unknown."""
+
+    def __init__(self):
+        table = scored_table([[10, 50, 1.5]], [[2, 5, 0.05]], columns=ONE_ROW)
+        self.sources, self.binder = Sources(table), Binder(CatalogColumns(table.schema))
+
+    def holds(self, text):
+        return holds(self.binder.condition(parse(text)), self.sources)[0]
+
+    def check(self, text, value):
+        """The value of a condition on measured columns: alone, and in P beside what is certain."""
+        assert self.holds(text) == (value == TRUE), text
+        assert self.holds(f"not ({text})") == (value == FALSE), text
+        self.check_p(f"({text}) and {CERTAIN[TRUE]}", value)
+        self.check_p(f"{CERTAIN[FALSE]} or ({text})", value)
+
+    def check_p(self, text, value):
+        """P is 1, 0 or unknown, and so are its comparisons."""
+        found = probability(self.binder.condition(parse(text)), self.sources)
+        expected = np.nan if value == UNKNOWN else value
+        assert found == pytest.approx([expected], abs=1e-6, nan_ok=True), text
+        for comparison, result in (("> 0.9", TRUE), ("< 0.1", FALSE)):
+            assert self.holds(f"P({text}) {comparison}") == (value == result), text
+            turned = self.holds(f"not (P({text}) {comparison})")
+            assert turned == (value not in (UNKNOWN, result)), text
+
+
+@pytest.mark.parametrize("one", [TRUE, FALSE, UNKNOWN])
+@pytest.mark.parametrize("two", [TRUE, FALSE, UNKNOWN])
+def test_and_or_and_not_have_kleenes_values_inside_p_as_outside(one, two):
+    logic = Logic()
+    for a in ATOMS[one][:2]:
+        for b in ATOMS[two][-2:]:
+            logic.check(f"({a}) and ({b})", min(one, two))
+            logic.check(f"({a}) or ({b})", max(one, two))
+            logic.check(f"not (({a}) and not ({b}))", 1 - min(one, 1 - two))
+
+
+def test_nested_conditions_have_kleenes_values_inside_p_as_outside():
+    rng, logic = random.Random(20261129), Logic()
+    values = []
+    for _ in range(40):
+        text, value = kleene(rng, ATOMS, 4)
+        logic.check(text, value)
+        values.append(value)
+    assert min(values.count(each) for each in (TRUE, FALSE, UNKNOWN)) > 5
+
+
+def test_nested_conditions_of_what_is_predicted_and_measured_have_kleenes_values():
+    rng, logic = random.Random(20261130), Logic()
+    atoms = {value: (*ATOMS[value], *[CERTAIN.get(value, "y > 0")] * 4) for value in ATOMS}
+    for _ in range(40):
+        text, value = kleene(rng, atoms, 4)
+        logic.check_p(f"({text}) and {CERTAIN[TRUE]}", value)
 
 
 def test_p_is_what_is_left_where_a_missing_value_does_not_matter():
