@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from targetsel.cli.terminal import say_joined
-from targetsel.errors import CatalogError
+from targetsel.cli.terminal import say, say_joined
+from targetsel.errors import CatalogError, counted
 
 SCORED = ".scored.parquet"
 
@@ -96,13 +96,21 @@ DecOption = Annotated[str | None, typer.Option("--dec-col", help="Column of decl
 IdOption = Annotated[str | None, typer.Option("--id-col", help="Column of source ids.")]
 
 
-def say_known(known: tuple[Path, Path] | None) -> None:
-    """Say how many sources the two files of a calibration share."""
+def say_known(known: tuple[Path, Path] | None, scored: Path) -> None:
+    """Say how many sources the two files of a calibration share, with each other and with the
+    scored catalog that targets are chosen from."""
     if known is not None:
         from targetsel.scored.known_sources import count_known
+        from targetsel.selection.claims import count_shared
         from targetsel.tables.parquet import is_simulated
 
         say_joined(*count_known(*known), any(map(is_simulated, known)))
+        shared, n = count_shared(scored, known)
+        if shared:
+            say(
+                f"{shared:,} of the {counted(n, 'source')} with a prediction in {scored} are among "
+                "them: intervals and guarantees are about sources whose spectra are not known"
+            )
 
 
 def both(calibration: Path | None, truth: Path | None) -> tuple[Path, Path] | None:

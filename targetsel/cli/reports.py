@@ -59,7 +59,7 @@ def forecast(
         ],
     )
     if found:
-        say_known(known)
+        say_known(known, scored)
     if not found:
         say(f"No class of {rules} has a condition with P(), so there is nothing to forecast.")
     elif known is None:
@@ -99,7 +99,7 @@ def diff(
     else:
         catalog, known = scored or only_scored_file(), both(calibration, truth)
         found = compare_rules(Rules.read(before), Rules.read(after), catalog, known)
-        say_known(known)
+        say_known(known, catalog)
     print_table(
         ("class", "before", "after", "entered", "left"),
         [(each.name, *(f"{n:,}" for n in each.counts)) for each in found],
@@ -229,5 +229,5 @@ def selection_function(
             for each in found
         ],
     )
-    say_known(known)
+    say_known(known, scored)
     say(f"written to {output} and {map_}")

@@ -84,7 +84,7 @@ def select(
         say(f"{name}: {promise.text}")
     if found.guarantees:
         say(LOOKS)
-    say_known(known)
+    say_known(known, scored)
     where = f"written to {found.output}" if found.output else "chosen; nothing was written"
     sources, targets = counted(found.n_sources, "source"), counted(found.n_targets, "target")
     say(f"{targets} of {sources} {where}")

@@ -6,24 +6,27 @@ spectra show whether the claim is true of them, and so how pure a class is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.rules import formula as f
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
-from targetsel.scored.columns import STATUS
+from targetsel.scored.columns import STATUS, column_names
+from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_sources import GROUP, Join, Truth, check_groups
 from targetsel.selection.evaluation import all_hold, holds, probability
 from targetsel.selection.scored_sources import scored_catalog
 from targetsel.selection.sources import DrawnSources, Sources
+from targetsel.sky.positions import SAME_PLACE, separation
 from targetsel.tables.columns import floats
-from targetsel.tables.ids import uniform
+from targetsel.tables.ids import IdIndex, uniform
 
 # --- claims on known spectra ---------------------------------------------------------------------
 
@@ -226,3 +229,48 @@ def independent_sources(ids: np.ndarray, group: np.ndarray, weight: np.ndarray) 
     independent = np.zeros(len(ids), dtype=bool)
     independent[order[last]] = True
     return independent & (keep * mean.max(initial=0.0) < mean[place])
+
+
+# --- targets that are calibration sources --------------------------------------------------------
+
+
+def count_shared(scored: Path, known: tuple[Path, Path]) -> tuple[int, int]:
+    """Sources of a catalog that are calibration sources, and all with a prediction.
+
+    They are the same if their ids are, and their positions agree.
+
+    Parameters
+    ----------
+    scored : Path
+        The scored catalog that targets are chosen from.
+    known : pair of Path
+        A scored catalog and the truth about its sources (see `ClaimOutcomes.read`).
+    """
+    with ScoredFile(known[0]) as file:
+        join = Join(Truth.read(known[1], file.schema), known[0])
+        pieces = [_where_and_which(batch.take(join.rows(batch)[0])) for batch in _places(file)]
+    ids, ra, dec = (np.concatenate(part) for part in zip(*pieces, strict=True))
+    index, shared, total = IdIndex(ids), 0, 0
+    with ScoredFile(scored) as file:
+        for batch in _places(file):
+            if STATUS in batch.column_names:
+                batch = batch.filter(pc.equal(batch[STATUS], "ok"))
+            ours, here_ra, here_dec = _where_and_which(batch)
+            rows = index.rows(ours)
+            found, there = rows >= 0, rows[rows >= 0]
+            apart = separation(here_ra[found], here_dec[found], ra[there], dec[there]) * 3600
+            shared += int((apart <= SAME_PLACE).sum())
+            total += len(ours)
+    return shared, total
+
+
+def _places(file: ScoredFile) -> Iterator[pa.Table]:
+    wanted = (*file.names.values(), STATUS)
+    return file.tables([name for name in file.schema.names if name in wanted])
+
+
+def _where_and_which(rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, ra and dec [deg] of rows of a scored file."""
+    named = column_names(rows.schema)
+    ids = rows[named["source_id"]].to_numpy()
+    return ids, floats(rows[named["ra"]]), floats(rows[named["dec"]])

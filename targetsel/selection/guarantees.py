@@ -57,12 +57,12 @@ from pathlib import Path
 import numpy as np
 import scipy  # whose `special` is imported when it is first used
 
-from targetsel.errors import RuleError, counted
+from targetsel.errors import CatalogError, RuleError, counted
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas, Condition
 from targetsel.rules.rule_file import Guaranteed
 from targetsel.scored.file import ScoredFile
-from targetsel.selection.claims import ClaimOutcomes
+from targetsel.selection.claims import ClaimOutcomes, count_shared
 from targetsel.selection.evaluation import passing, probability
 from targetsel.selection.scored_sources import ScoredCatalog
 
@@ -97,6 +97,8 @@ class Guarantee:
         Sources that obey the conditions, and those of them beyond the threshold.
     n_false_at_most : int or None
         False sources among those, at 2 confidence - 1 (see the module).
+    n_shared : int
+        Sources of the catalog that are calibration sources, too.
     """
 
     kind: str
@@ -110,6 +112,7 @@ class Guarantee:
     n_candidates: int
     n_selected: int
     n_false_at_most: int | None
+    n_shared: int = 0
 
     @property
     def text(self) -> str:
@@ -387,10 +390,12 @@ def guarantees(
     ------
     RuleError
         If a class asks for a purity and `known` is not given, or if it cannot be guaranteed.
+    CatalogError
+        If all sources of the catalog are calibration sources.
     EnsembleError
         If the two catalogs were not scored by one ensemble and calibration.
     """
-    promises = {}
+    promises: dict[str, Guarantee] = {}
     if known is not None:
         with ScoredFile(known[0]) as file:
             file.check_scored_like(catalog.file)
@@ -402,7 +407,22 @@ def guarantees(
                     "spectra; name them with --calibration and --truth"
                 )
             promises[each.name] = guarantee(catalog, each.name, each.guarantee, known)
-    return promises
+    if not promises or known is None:
+        return promises
+    n_shared = _count_shared(catalog, known)
+    return {name: replace(promise, n_shared=n_shared) for name, promise in promises.items()}
+
+
+def _count_shared(catalog: ScoredCatalog, known: tuple[Path, Path]) -> int:
+    """The sources of the catalog that are calibration sources; refuses if all are."""
+    n_shared, n = count_shared(catalog.file.path, known)
+    if n_shared == n > 0:
+        raise CatalogError(
+            f"{known[0]}: all {n:,} sources of {catalog.file.path} are among its sources of known "
+            "spectra, so that a purity guaranteed with them says nothing that is not known. "
+            "Guarantee it with other sources, or choose from others."
+        )
+    return n_shared
 
 
 def guaranteed(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +12,7 @@ from scipy import stats
 
 from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
+from targetsel.selection.claims import count_shared
 from targetsel.selection.guarantees import Guarantee
 from targetsel.selection.reports.tuning import tune
 from targetsel.tables.parquet import read_footer, write_table
@@ -17,17 +20,24 @@ from tests.cli.typed import contents
 from tests.selection.scored_by_hand import rule_text, scored_table
 
 N = 60
+KNOWN = ("--calibration", "known/known.scored.parquet", "--truth", "known/truth.parquet")
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Sixty scored sources with H alpha at 31 to 90, their truth, and two rule files."""
+    """Sixty scored sources with H alpha at 31 to 90, as many others that are like them and have a
+    truth, and two rule files."""
     up = np.arange(31.0, 31.0 + N)
     medians = np.stack([np.full(N, 10.0), up, np.full(N, 1.5)], axis=1)
     table = scored_table(medians, np.tile([2.0, 10.0, 0.1], (N, 1)))
     write_table(table, tmp_path / "sky.scored.parquet", footer(table.schema))
-    truth = pa.table({"source_id": np.arange(1, N + 1), "ew_halpha": up})
-    write_table(truth, tmp_path / "truth.parquet")
+    ids = np.arange(1001, 1001 + N)
+    (tmp_path / "known").mkdir()
+    write_table(
+        table.set_column(0, table.schema.field(0), pa.array(ids)),
+        tmp_path / "known" / "known.scored.parquet",
+    )
+    write_table(pa.table({"source_id": ids, "ew_halpha": up}), tmp_path / "known" / "truth.parquet")
     rank = "    rank: P(ew_halpha > 50)\n"
     (tmp_path / "a.yaml").write_text(rule_text("dec < 90", "P(ew_halpha > 50) >= 0.5", rest=rank))
     (tmp_path / "b.yaml").write_text(rule_text("dec < 90", "P(ew_halpha > 50) >= 0.9", rest=rank))
@@ -76,8 +86,7 @@ def test_forecast_has_intervals_once_it_is_calibrated(targetsel, folder):
     _, line, note = said.out.splitlines()
     assert line.split()[:2] == ["ELG", "41"]
     assert note.startswith("Without a calibration there are no intervals")
-    known = ("--calibration", "sky.scored.parquet", "--truth", "truth.parquet")
-    said = targetsel("forecast", "--rules", "a.yaml", *known)
+    said = targetsel("forecast", "--rules", "a.yaml", *KNOWN)
     assert " to 41.0) " in said.out.splitlines()[1]
 
 
@@ -176,20 +185,18 @@ def test_guarantee_takes_a_calibration_and_sets_the_bound(targetsel, folder):
     )
     # Of 53 known sources that obey 13 are false; 40 true and b false ones are let in where
     # (1 + b) / 54 <= 0.1 (40 + b) / 53: b is 3 and the fourth, at H alpha of 47, sets the bound.
-    known = ("--calibration", "sky.scored.parquet", "--truth", "truth.parquet")
-    assert targetsel("select", "--rules", "c.yaml", *known).status == 0
+    assert targetsel("select", "--rules", "c.yaml", *KNOWN).status == 0
     footer = read_footer(folder / "c.targets.parquet")
     assert footer["counts"] == {"ELG": 43}
     assert footer["guarantees"]["ELG"]["n_false"] == 3
-    said = targetsel("forecast", "--rules", "c.yaml", *known)
+    said = targetsel("forecast", "--rules", "c.yaml", *KNOWN)
     assert said.out.splitlines()[1].split()[:2] == ["ELG", "43"]
 
 
 def test_select_says_what_it_guarantees_and_the_footer_holds_the_same(targetsel, folder):
     promise = "    guarantee: {purity: 0.7}\n"
     (folder / "c.yaml").write_text(rule_text("P(ew_halpha > 50) >= 0.1", rest=promise))
-    known = ("--calibration", "sky.scored.parquet", "--truth", "truth.parquet")
-    said = targetsel("select", "--rules", "c.yaml", *known)
+    said = targetsel("select", "--rules", "c.yaml", *KNOWN)
     footer = read_footer(folder / "c.targets.parquet")["guarantees"]["ELG"]
     found = Guarantee(**footer)
     assert (found.kind, found.confidence, found.n_calibration) == ("list", 0.9, 53)
@@ -200,3 +207,47 @@ def test_select_says_what_it_guarantees_and_the_footer_holds_the_same(targetsel,
     assert found.n_false_at_most == stats.binom.ppf(0.9, 40 + b, 0.3)
     assert f"ELG: {found.text}" in said.out.splitlines()
     assert "trying K rules on the same sources multiplies its risk by up to K" in said.out
+
+
+def test_a_guarantee_says_how_many_targets_it_knows_and_refuses_to_be_about_them_alone(
+    targetsel, folder
+):
+    promise = "    guarantee: {purity: 0.7}\n"
+    (folder / "c.yaml").write_text(rule_text("P(ew_halpha > 50) >= 0.1", rest=promise))
+    truth = pq.read_table(folder / "known" / "truth.parquet")
+    write_table(truth.set_column(0, "source_id", pa.array(np.arange(1, N + 1))), "own.parquet")
+    own = ("--calibration", "sky.scored.parquet", "--truth", "own.parquet")
+    said = targetsel("select", "--rules", "c.yaml", "sky.scored.parquet", *own)
+    assert said.status == 2
+    assert said.err.splitlines() == [
+        f"sky.scored.parquet: all {N} sources of sky.scored.parquet are among its sources of known "
+        "spectra, so that a purity guaranteed with them says nothing that is not known. Guarantee "
+        "it with other sources, or choose from others."
+    ]
+    write_table(pq.read_table("own.parquet").slice(0, 59), "part.parquet")
+    part = ("--calibration", "sky.scored.parquet", "--truth", "part.parquet")
+    said = targetsel("select", "--rules", "c.yaml", "sky.scored.parquet", *part)
+    line = f"59 of the {N} sources with a prediction in sky.scored.parquet are among them: "
+    assert said.status == 0
+    assert line in said.out
+    assert read_footer("c.targets.parquet")["guarantees"]["ELG"]["n_shared"] == 59
+    assert line in targetsel("forecast", "--rules", "a.yaml", "sky.scored.parquet", *part).out
+    said = targetsel("select", "--rules", "c.yaml", "sky.scored.parquet", *KNOWN)
+    assert said.status == 0
+    assert "are among them" not in said.out
+    assert read_footer("c.targets.parquet")["guarantees"]["ELG"]["n_shared"] == 0
+
+
+def test_sources_of_one_number_in_two_catalogs_are_the_same_only_at_one_place(folder):
+    table = pq.read_table("sky.scored.parquet")
+    known = Path(KNOWN[1]), Path(KNOWN[3])
+    assert count_shared(Path("sky.scored.parquet"), known) == (0, N)
+    ids = pa.array(np.arange(1001, 1001 + N).astype(str))
+    write_table(table.set_column(0, "source_id", ids), "text.scored.parquet")
+    assert count_shared(Path("text.scored.parquet"), known) == (N, N)
+    dec = table["dec"].to_numpy() + np.where(np.arange(N) < 10, 0.0, 1.0)
+    moved = table.set_column(0, "source_id", ids).set_column(
+        2, table.schema.field("dec"), dec[None]
+    )
+    write_table(moved, "moved.scored.parquet")
+    assert count_shared(Path("moved.scored.parquet"), known) == (10, N)

@@ -23,16 +23,20 @@ COMMANDS = {
     "calibrate": (*SCORED, "--truth", "truth.parquet", "--ensemble", "tiny", "--force"),
     "evaluate": (*SCORED, "--truth", "truth.parquet", "-o", "out", "--rules", "a.yaml"),
     "compare": (*SCORED, "--spectra", "truth.parquet", "--ensemble", "tiny", "-o", "c.parquet"),
-    "forecast": ("--rules", "a.yaml", *SCORED, *KNOWN),
-    "select": ("--rules", "a.yaml", *SCORED, *KNOWN, "-o", "targets.parquet"),
+    "forecast": ("--rules", "a.yaml", "others.parquet", *KNOWN),
+    "select": ("--rules", "a.yaml", "others.parquet", *KNOWN, "-o", "targets.parquet"),
 }
 
 
 @pytest.fixture(scope="module")
 def known(ensemble_folder, tmp_path_factory):
-    """Scored sources, their truth, and a rule file; read only."""
+    """Scored sources, their truth, others like them, and a rule file; read only."""
     folder = tmp_path_factory.mktemp("known")
-    _, truth = write_known(folder, Ensemble.read(ensemble_folder))
+    scored, truth = write_known(folder, Ensemble.read(ensemble_folder))
+    table = pq.read_table(scored)
+    others = pa.array(table["source_id"].to_numpy() + 10**6)
+    table = table.set_column(0, table.schema.field(0), others)
+    write_table(table, folder / "others.parquet", read_footer(scored))
     bound = np.median(pq.read_table(truth)["ew_halpha"].to_numpy())
     promise = "    guarantee: {purity: 0.3, kind: average}\n"
     (folder / "a.yaml").write_text(rule_text(f"P(ew_halpha > {bound:.5f}) >= 0.1", rest=promise))
