@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PlainSerializer, field_validator
+from pydantic import Field, PlainSerializer, field_validator, model_validator
 
 from targetsel.calibration.latents import LatentCalibration
+from targetsel.calibration.local import LocalScores
 from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap, calibrated
 from targetsel.documents.models import DocumentModel, read_model
 from targetsel.errors import EnsembleError
@@ -29,7 +30,7 @@ _AGAIN = "Fit it again with 'targetsel calibrate', or remove it."
 
 
 class CalibrationSteps(DocumentModel):
-    """Four steps from a predicted posterior to a calibrated one.
+    """Five steps from a predicted posterior to a calibrated one.
 
     Attributes
     ----------
@@ -39,6 +40,8 @@ class CalibrationSteps(DocumentModel):
         Distribution of true minus decoded proxies.
     maps : dict of ScoreMap
         Correction of each proxy's remaining error.
+    local : LocalScores or None
+        Correction of what remains of it in some places, by all that is predicted.
     classes : ClassMap or None
         Correction of the probabilities of the classes in the [NII] diagram.
     """
@@ -46,6 +49,7 @@ class CalibrationSteps(DocumentModel):
     latents: LatentCalibration | None
     residual: DecoderResidual | None
     maps: dict[str, ScoreMap] = Field(alias="proxies")
+    local: LocalScores | None = None
     classes: ClassMap | None
 
     @field_validator("classes")
@@ -55,6 +59,14 @@ class CalibrationSteps(DocumentModel):
             names = ", ".join(classes.coefficients)
             raise ValueError(f"classes are {names}, expected {', '.join(BPT_CLASSES)}")
         return classes
+
+    @model_validator(mode="after")
+    def _check_local(self) -> CalibrationSteps:
+        if self.local is not None:
+            for name in (*self.local.names, *self.local.shift):
+                if name not in self.maps:
+                    raise ValueError(f"the local calibration is of '{name}', which has no map")
+        return self
 
     def posterior(self, posterior: LatentPosterior, magnitude: np.ndarray) -> LatentPosterior:
         """The calibrated posterior of N sources, from the predicted one.
@@ -68,7 +80,7 @@ class CalibrationSteps(DocumentModel):
 
     def proxies(self, proxies: Proxies, magnitude: np.ndarray, seed: int) -> Proxies:
         """Calibrated draws of proxies measured on decoded draws of the calibrated posterior."""
-        return calibrated(self.complete(proxies, seed), self.maps, magnitude)
+        return calibrated(self.complete(proxies, seed), self.maps, magnitude, self.local)
 
     def complete(self, proxies: Proxies, seed: int) -> Proxies:
         """The draws with a draw of the decoder residual added."""
@@ -145,7 +157,8 @@ class Calibration(CalibrationSteps):
         )
 
     def _bytes(self) -> bytes:
-        content = self.model_dump(mode="json", by_alias=True)
+        nothing = {"local"} if self.local is None else None
+        content = self.model_dump(mode="json", by_alias=True, exclude=nothing)
         return (json.dumps(content, sort_keys=True, allow_nan=False) + "\n").encode()
 
     def write(self, folder: Path) -> None:

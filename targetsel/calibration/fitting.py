@@ -13,7 +13,8 @@ from scipy.stats import spearmanr
 from targetsel.calibration.calibration import Calibration, CalibrationSteps, Coverage
 from targetsel.calibration.conformal import Bins
 from targetsel.calibration.latents import INTERVAL, LatentCalibration
-from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap
+from targetsel.calibration.local import LocalScores
+from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap, mapped
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.scored.file import RESTORE, ScoredFile
@@ -57,6 +58,7 @@ def calibrate(
     truth: Path,
     ensemble: DecodingEnsemble,
     progress: Progress = lambda done, total: None,
+    local: bool = True,
 ) -> Calibration:
     """Calibration fitted to sources of known spectra, with its coverage on some of them.
 
@@ -72,6 +74,8 @@ def calibrate(
         Parquet with `source_id` and proxies measured on spectra, or latents (`latent_mean` of this
         ensemble's decoder, perhaps with `latent_std`, or a mock sky's `latent`), or both. `weight`
         is the number of sources that one stands for; sources of one `group_id` stay together.
+    local : bool
+        Also correct proxies by all that is predicted of a source (see `local.LocalScores`).
 
     Raises
     ------
@@ -115,7 +119,10 @@ def calibrate(
 
     def fit(some: KnownSources) -> CalibrationSteps:
         steps = _latent_steps(some, ensemble.decoder, truth)
-        steps = steps.model_copy(update={"maps": _maps(some, predicted(steps, some))})
+        knots = predicted(steps, some)
+        maps = _maps(some, knots)
+        found = _local(some, knots, maps) if local and maps else None
+        steps = steps.model_copy(update={"maps": maps, "local": found})
         classes = _classes(some, predicted(steps, some))
         return steps.model_copy(update={"classes": classes})
 
@@ -225,6 +232,15 @@ def _maps(known: KnownSources, knots: Mapping[str, np.ndarray]) -> dict[str, Sco
             about = known.magnitude[rows], known.weight[rows]
             maps[name] = ScoreMap.fit(knots[name][rows], true[rows], *about)
     return maps
+
+
+def _local(
+    known: KnownSources, knots: Mapping[str, np.ndarray], maps: Mapping[str, ScoreMap]
+) -> LocalScores:
+    """Local corrections of the proxies that have maps."""
+    after = mapped(knots, maps, known.magnitude)
+    true = {name: known.proxies[name] for name in maps}
+    return LocalScores.fit(after, true, known.magnitude, known.group, known.weight)
 
 
 def _classes(known: KnownSources, predicted: Mapping[str, np.ndarray]) -> ClassMap | None:

@@ -6,9 +6,10 @@ match frequencies, and last the shares of draws in each class become probabiliti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 from pydantic.dataclasses import dataclass
@@ -26,6 +27,9 @@ from targetsel.calibration.conformal import (
 )
 from targetsel.spectra.proxies import NORMAL_SCORES, Proxies, ProxyPosterior
 from targetsel.tables.ids import uniform
+
+# From normal scores (N, S), medians (N,) and magnitudes (N,) to normal scores.
+Map = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 SEED = 20200912  # of the fixed points that a source's id shifts
 INDEPENDENT = 1e-6  # share of every correlation that is taken away
@@ -194,17 +198,29 @@ class ScoreMap:
         true, magnitude, weight : ndarray, shape (N,)
         """
         by_prediction = _curve(
-            _scores(true, knots), Bins.of(knots[:, MIDDLE], weight, MOST_BY_PREDICTION), weight
+            scores_of(true, knots), Bins.of(knots[:, MIDDLE], weight, MOST_BY_PREDICTION), weight
         )
-        rest = _scores(_scores(true, knots), by_prediction.at(knots[:, MIDDLE]))
+        rest = scores_of(scores_of(true, knots), by_prediction.at(knots[:, MIDDLE]))
         return cls(by_prediction, _curve(rest, Bins.of(magnitude, weight), weight))
 
     def __call__(self, scores: np.ndarray, median: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
         """Normal scores at which to read the distributions of N sources, given scores (N, S)."""
-        return _read(_read(scores, self.by_magnitude.at(magnitude)), self.by_prediction.at(median))
+        even = read_at(scores, self.by_magnitude.at(magnitude))
+        return read_at(even, self.by_prediction.at(median))
 
 
-def calibrated(proxies: Proxies, maps: Mapping[str, ScoreMap], magnitude: np.ndarray) -> Proxies:
+class Localised(Protocol):
+    """Corrections of normal scores by the quantiles of all proxies (see `local`)."""
+
+    def maps(self, knots: Mapping[str, np.ndarray], magnitude: np.ndarray) -> Mapping[str, Map]: ...
+
+
+def calibrated(
+    proxies: Proxies,
+    maps: Mapping[str, ScoreMap],
+    magnitude: np.ndarray,
+    local: Localised | None = None,
+) -> Proxies:
     """Draws of N sources, each moved by its proxy's map.
 
     Draws keep their ranks, and so the correlations between proxies. Draws that could not be
@@ -213,10 +229,14 @@ def calibrated(proxies: Proxies, maps: Mapping[str, ScoreMap], magnitude: np.nda
     Parameters
     ----------
     magnitude : ndarray, shape (N,)
-        Magnitude of the cutout's central light [mag]."""
-    places = [k for k, name in enumerate(proxies.names) if name in maps]
-    if not places:
+        Magnitude of the cutout's central light [mag].
+    local : Localised, optional
+        Its maps are applied to the results of `maps`, whose quantiles it is given.
+    """
+    names = [name for name in proxies.names if name in maps]
+    if not names:
         return proxies
+    places = [proxies.names.index(name) for name in names]
     values = proxies.values.astype(np.float64)
     drawn = np.moveaxis(values[..., places], 2, 0)  # (P, N, S)
     order = np.argsort(drawn, axis=2)  # unmeasured draws come last
@@ -225,13 +245,35 @@ def calibrated(proxies: Proxies, maps: Mapping[str, ScoreMap], magnitude: np.nda
     counts, which = np.unique(count[..., 0], return_inverse=True)
     shares = (np.arange(drawn.shape[2]) + 0.5) / np.maximum(counts, 1)[:, None]
     scores = ndtri(np.clip(shares, 1e-9, 1 - 1e-9))[which.reshape(count.shape[:2])]
-    for k, place in enumerate(places):
-        knots = _knots(rising[k], count[k])
-        read = maps[proxies.names[place]](scores[k], knots[:, MIDDLE], magnitude)
-        moved = np.where(np.isfinite(rising[k]), _read(read, knots), rising[k])
+    knots = {name: _knots(rising[k], count[k]) for k, name in enumerate(names)}
+    after = {} if local is None else local.maps(mapped(knots, maps, magnitude), magnitude)
+    for k, name in enumerate(names):
+        about, read = (knots[name][:, MIDDLE], magnitude), scores[k]
+        if name in after:
+            read = after[name](read, *about)
+        read = maps[name](read, *about)
+        moved = np.where(np.isfinite(rising[k]), read_at(read, knots[name]), rising[k])
         np.put_along_axis(drawn[k], order[k], moved, axis=1)
-        values[..., place] = drawn[k]
+        values[..., places[k]] = drawn[k]
     return replace(proxies, values=values)
+
+
+def mapped(
+    knots: Mapping[str, np.ndarray], maps: Mapping[str, ScoreMap], magnitude: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Quantiles (N, L) of the proxies that have a map, after it."""
+    return {
+        name: read_at(
+            each(
+                np.broadcast_to(NORMAL_SCORES, knots[name].shape),
+                knots[name][:, MIDDLE],
+                magnitude,
+            ),
+            knots[name],
+        )
+        for name, each in maps.items()
+        if name in knots
+    }
 
 
 def _knots(rising: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -261,13 +303,13 @@ def _curve(scores: np.ndarray, bins: Bins, weight: np.ndarray) -> BinnedCurve:
     return BinnedCurve(bins.centres, rising)
 
 
-def _scores(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
+def scores_of(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
     """The normal scores at which distributions (N, L) reach their values (N,), within bounds."""
     scores = ProxyPosterior(("value",), {"value": knots}, {}).score("value", values)
     return np.clip(scores, -FARTHEST, FARTHEST)
 
 
-def _read(scores: np.ndarray, knots: np.ndarray) -> np.ndarray:
+def read_at(scores: np.ndarray, knots: np.ndarray) -> np.ndarray:
     """The values of distributions (N, L) at normal scores (N, S)."""
     return ProxyPosterior(("value",), {"value": knots}, {}).value("value", scores)
 

@@ -23,6 +23,13 @@ def calibrate(
     ],
     truth: TruthFileOption,
     ensemble: EnsembleOption = "mock-ps1",
+    local: Annotated[
+        bool,
+        typer.Option(
+            help="Also correct intervals by all that is predicted of a source, so that they hold "
+            "what they claim for each kind of galaxies."
+        ),
+    ] = True,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing calibration.")
     ] = False,
@@ -45,7 +52,7 @@ def calibrate(
         raise OutputError(f"{place}: already exists. Replace it with --force.")
     read = Ensemble.read(folder, calibrated=False)
     with progress_bar("calibrating") as progress:
-        calibration = fit(scored, truth, read, progress)
+        calibration = fit(scored, truth, read, progress, local)
     calibration.write(folder)
     print_coverages(calibration)
     simulated = "; images and spectra are simulated" if calibration.simulated else ""

@@ -153,6 +153,12 @@ def test_a_calibration_of_another_ensemble_is_refused(found, tmp_path):
             lambda whole: json.dumps(whole | {"latents": {"deviations": {"offset": [1]}}}),
             "the deviations lack 'factor'",
         ),
+        (
+            lambda whole: json.dumps(
+                whole | {"proxies": {k: v for k, v in whole["proxies"].items() if k != "ew_sii"}}
+            ),
+            "the local calibration is of 'ew_sii', which has no map",
+        ),
         (lambda whole: json.dumps(whole).replace("0.", "NaN"), "NaN is no number"),
     ],
 )
@@ -164,6 +170,22 @@ def test_a_damaged_calibration_is_refused(found, ensemble, tmp_path, spoil, mess
         Calibration.read(tmp_path, ensemble.sha256, D)
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith("Fit it again with 'targetsel calibrate', or remove it.")
+
+
+def test_local_corrections_are_fitted_after_the_maps_unless_they_are_not_wanted(
+    found, files, ensemble, tmp_path
+):
+    assert found.local is not None
+    assert found.local.shift.keys() == found.maps.keys() == {*PROXIES}
+    plain = calibrate(*files, ensemble, local=False)
+    assert plain.local is None
+    for name, each in plain.maps.items():
+        assert np.array_equal(each.by_prediction.values, found.maps[name].by_prediction.values)
+    plain.write(tmp_path)
+    again = Calibration.read(tmp_path, ensemble.sha256, D)
+    assert again is not None
+    assert again.local is None
+    assert again.sha256 == plain.sha256
 
 
 def test_the_shipped_calibration_is_written_as_it_was_read():
