@@ -9,6 +9,13 @@ score u, and the rest: s = r u + e. Two quantities of widths with the correlatio
 correlation r r' rho + mean(e e'), which is the share of the width and that of the common redshift.
 A matrix of such correlations has no negative eigenvalue.
 
+Against 10^6 draws, probabilities of S/N and fluxes, also of several lines and with widths, are
+right to 0.005. The copula cannot say that the S/N over the same line's width depends on the
+redshift alone: P(snr_halpha / ew_halpha > 1) may be wrong by 0.03, or 0.07 with an error of
+0.1 (1 + z). And exposure times are straight between stored quantiles, over which they may change
+tenfold: P(exposure_time_halpha < 300) may be wrong by 0.08, also at a certain redshift; P of the
+S/N after that time has no such error.
+
 Where it is uncertain whether a line is in range, S/N jumps to 0 for a share of the redshifts. The
 stored quantiles, half a standard deviation apart, blur the jump, so that a probability may be
 wrong by up to 0.19 there; the probability of being in range has a column of its own.
@@ -24,7 +31,7 @@ from scipy.special import ndtr, ndtri
 
 from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior
 
-N_DRAWS = 512
+N_DRAWS = 2048
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ _UCDS = {
     "exposure_time": "time.duration;obs.exposure",
 }
 UNKNOWN = "the source is in trouble (see observed_status)"
-ROWS, ROWS_OF_DRAWS = 8192, 512
+ROWS, ROWS_OF_DRAWS = 8192, 128
 REDDENINGS = (-1.0, 10.0)  # [mag] E(B-V); beyond are magnitudes and extinctions
 LARGEST_RADIUS = 3600.0  # [arcsec]; beyond are codes such as 9999 and 1e20
 

@@ -9,7 +9,7 @@ from astropy.table import Table
 
 from targetsel.errors import SpectrographError
 from targetsel.observing.continuum import Magnitudes
-from targetsel.observing.lines import chosen_lines
+from targetsel.observing.lines import ObservedLine, chosen_lines
 from targetsel.observing.observation import Observation, write_observed
 from targetsel.observing.redshift import Redshift
 from targetsel.observing.spectrograph import Exposure
@@ -87,6 +87,44 @@ def test_three_quantities_can_stand_in_one_probability(tmp_path):
     table = observed(tmp_path, scored(tmp_path, [0.1, 0.2]))
     likely = chance(table, "lineflux_halpha > 0 and snr_oiii > 0 and d4000 > 1.4")
     assert likely == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.05])
+def test_joint_probabilities_at_an_uncertain_redshift_are_those_of_a_million_draws(
+    tmp_path, spread
+):
+    path = scored(tmp_path, [0.15], dz=(np.array([spread]), ""))
+    wanted = observation(tmp_path, path, Redshift(error="dz"))
+    table = observed(tmp_path, path, Redshift(error="dz"))
+    rng = np.random.default_rng(20261129)
+    redshift = np.maximum(0.15 + spread * rng.standard_normal((1, 1_000_000)), 0.0)
+    covariance = np.outer(WIDTHS[:2], WIDTHS[:2]) * [[1, 0.6], [0.6, 1]]
+    oiii, halpha = rng.multivariate_normal(MEDIANS[:2], covariance, 1_000_000).T
+    piece = pq.read_table(path)
+    drawn = {"ew_halpha": halpha, "ew_oiii": oiii}
+    for line in wanted.lines:
+        at = line.wavelength * (1 + redshift)
+        flux = wanted.magnitudes.continuum(wanted.magnitudes.flux(piece), at, np.zeros(1))
+        seen = ObservedLine(line, redshift, flux * wanted._share(piece)[0])
+        found = seen.quantities(drawn[line.proxy][None], wanted.exposure)
+        drawn |= {f"{quantity}_{line.name}": values[0] for quantity, values in found.items()}
+    for one, two in (
+        ("snr_halpha", "snr_oiii"),
+        ("snr_halpha", "ew_oiii"),
+        ("snr_halpha", "ew_halpha"),
+        ("lineflux_oiii", "snr_halpha"),
+        ("lineflux_halpha", "lineflux_oiii"),
+    ):
+        for first, second in ((0.5, 0.5), (0.16, 0.84), (0.3, 0.2)):
+            a, b = (float(np.quantile(drawn[n], q)) for n, q in ((one, first), (two, second)))
+            above, beyond = drawn[one] > a, drawn[two] > b
+            for text, true in (
+                (f"{one} > {a!r}", above),
+                (f"{one} > {a!r} and {two} > {b!r}", above & beyond),
+                (f"{one} > {a!r} or {two} > {b!r}", above | beyond),
+                (f"{one} > {a!r} and not {two} > {b!r}", above & ~beyond),
+            ):
+                assert chance(table, text) == pytest.approx(true.mean(), abs=0.005), text
 
 
 def test_certain_redshift_and_one_with_a_tiny_error_agree(tmp_path):
