@@ -69,14 +69,15 @@ class Mock:
         error = rng.uniform(5, 20, n)
         estimate = width + error * rng.normal(size=n)
         mock = cls(folder / f"{seed}.scored.parquet", folder / f"{seed}.truth.parquet", width)
-        write_table(_scored(estimate, 0.8 * error), mock.scored)
+        write_table(_scored(estimate, 0.8 * error, seed % 800 / 10), mock.scored)
         ids = pa.array(np.arange(n))
         write_table(pa.table({"source_id": ids, "ew_halpha": width}), mock.truth)
         return mock
 
 
-def _scored(median: np.ndarray, spread: np.ndarray) -> pa.Table:
-    """A scored table with Gaussian posteriors of H alpha, and of an idle second proxy."""
+def _scored(median: np.ndarray, spread: np.ndarray, dec: float) -> pa.Table:
+    """A scored table with Gaussian posteriors of H alpha, and of an idle second proxy, at one
+    declination [deg]: sources of one id at two places are two."""
     n = len(median)
     quantiles = _lists(median[:, None] + spread[:, None] * NORMAL_SCORES)
     oiii = [each.field for each in posterior_columns("ew_oiii", "", "Angstrom", ())]
@@ -84,7 +85,7 @@ def _scored(median: np.ndarray, spread: np.ndarray) -> pa.Table:
     columns = {
         pa.field("source_id", pa.int64(), nullable=False): np.arange(n),
         described("ra", pa.float64(), "deg"): np.linspace(0, 10, n),
-        described("dec", pa.float64(), "deg"): np.zeros(n),
+        described("dec", pa.float64(), "deg"): np.full(n, dec),
         pa.field("_healpix_29", pa.int64()): np.arange(n),
         described("ew_halpha", pa.float32(), "Angstrom"): median.astype(np.float32),
         described("ew_oiii", pa.float32(), "Angstrom"): median.astype(np.float32),
