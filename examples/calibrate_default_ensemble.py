@@ -3,7 +3,7 @@
     python examples/calibrate_default_ensemble.py --ensemble targetsel/scoring/ensembles/mock-ps1
 
 A mock sky is simulated of the galaxies that `train_default_ensemble.py` kept for the common test,
-so that no network was trained on them. Its sources are scored, and compared with the latents and
+so that no network was trained on them: half of it as bright as they are, half fainter. Its sources are scored, and compared with the latents and
 proxies of their noise-free spectra. Images and spectra are SIMULATED. The result,
 `calibration.json`, lies in the ensemble's directory afterwards; one that was there is replaced.
 """
@@ -68,7 +68,8 @@ def main() -> None:
     folder, sky = find_ensemble(given.ensemble), given.scratch
     ensemble = Ensemble.read(folder, calibrated=False)
     variation = Variation(over_sampling=OVER_SAMPLING)
-    write_sky(sky, SkyPlan(unseen(ensemble), given.n, SEED + 1, variation=variation), given.workers)
+    plan = SkyPlan(unseen(ensemble), given.n, SEED + 1, variation=variation, half_unchanged=True)
+    write_sky(sky, plan, given.workers)
     truth, scored = sky / "known.parquet", sky / "catalog.scored.parquet"
     decoder = {DECODER_KEY: ensemble.card["files"]["decoder.safetensors"]}
     footer = read_footer(sky / "truth.parquet") | decoder

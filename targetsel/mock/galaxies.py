@@ -83,18 +83,20 @@ class Galaxies:
         """Some of the galaxies, by mask or indices."""
         return Galaxies(**{name: values[rows] for name, values in vars(self).items()})
 
-    def realised(self, seed: int, realisation: int) -> Galaxies:
+    def realised(self, seed: int, realisation: int, fainter: bool = True) -> Galaxies:
         """The same galaxies again, as other sources; realisation 0 is the unchanged galaxies.
 
         Ids and positions are moved by `ID_STEP` and `POSITION_STEP` for each realisation. Galaxies
-        become `fainter` by up to `MOST_DIMMED` magnitudes, uniformly: the real sample is bright,
-        but spectra are also needed for fainter and bluer galaxies.
+        become `fainter` by up to `MOST_DIMMED` magnitudes, uniformly, if that is asked for: the
+        real sample is bright, but spectra are also needed for fainter and bluer galaxies.
         """
         if realisation == 0:
             return self
         source_id = self.group_id + ID_STEP * realisation
         east = POSITION_STEP * realisation / np.cos(np.radians(self.dec))
         moved = replace(self, source_id=source_id, ra=(self.ra + east) % 360.0)
+        if not fainter:
+            return moved
         return moved.fainter(MOST_DIMMED * uniform(source_id, seed, "dimming")[:, 0])
 
     def fainter(self, magnitudes: np.ndarray) -> Galaxies:

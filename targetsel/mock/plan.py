@@ -132,6 +132,9 @@ class SkyPlan:
     held_out : bool, optional
         Whether the galaxies are those that no shipped ensemble is trained on (True), or those
         that they are trained on (False); None if they were chosen otherwise.
+    half_unchanged : bool
+        Whether every second realisation keeps the galaxies' luminosity; otherwise all but the
+        first are fainter, and bright galaxies become rare in a large sky.
     """
 
     galaxies: Galaxies
@@ -140,6 +143,7 @@ class SkyPlan:
     survey: Camera = PAN_STARRS
     variation: Variation = field(default_factory=Variation)
     held_out: bool | None = None
+    half_unchanged: bool = False
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -184,7 +188,9 @@ class SkyPlan:
         places = np.arange(start, min(start + BLOCK, self.n))
         realisation, row = np.divmod(places, len(self.galaxies))
         parts = [
-            self.galaxies.take(row[realisation == k]).realised(self.seed, int(k))
+            self.galaxies.take(row[realisation == k]).realised(
+                self.seed, int(k), fainter=bool(k % 2) or not self.half_unchanged
+            )
             for k in np.unique(realisation)
         ]
         columns = {name: [vars(part)[name] for part in parts] for name in vars(parts[0])}
@@ -200,6 +206,7 @@ class SkyPlan:
                 "n": self.n,
                 "survey": self.survey.name,
                 "held_out": self.held_out,
+                "half_unchanged": self.half_unchanged,
                 "variation": self.variation.model_dump(mode="json"),
             },
         }
