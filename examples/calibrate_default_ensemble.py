@@ -3,9 +3,10 @@
     python examples/calibrate_default_ensemble.py --ensemble targetsel/scoring/ensembles/mock-ps1
 
 A mock sky is simulated of the galaxies that `train_default_ensemble.py` kept for the common test,
-so that no network was trained on them: half of it as bright as they are, half fainter. Its sources are scored, and compared with the latents and
-proxies of their noise-free spectra. Images and spectra are SIMULATED. The result,
-`calibration.json`, lies in the ensemble's directory afterwards; one that was there is replaced.
+so that no network was trained on them: half of it as bright as they are, half fainter. Its sources
+are scored, and compared with the latents and proxies of their noise-free spectra. Images and
+spectra are SIMULATED. The result, `calibration.json`, lies in the ensemble's directory afterwards;
+one that was there is replaced.
 """
 
 from __future__ import annotations

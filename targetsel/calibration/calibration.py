@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, PlainSerializer, field_validator, model_validator
 
+from targetsel.calibration.joint import JointCalibration
 from targetsel.calibration.latents import LatentCalibration
 from targetsel.calibration.local import LocalScores
 from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap, calibrated
@@ -30,7 +31,7 @@ _AGAIN = "Fit it again with 'targetsel calibrate', or remove it."
 
 
 class CalibrationSteps(DocumentModel):
-    """Five steps from a predicted posterior to a calibrated one.
+    """Six steps from a predicted posterior to a calibrated one.
 
     Attributes
     ----------
@@ -42,6 +43,8 @@ class CalibrationSteps(DocumentModel):
         Correction of each proxy's remaining error.
     local : LocalScores or None
         Correction of what remains of it in some places, by all that is predicted.
+    joint : JointCalibration or None
+        How proxies go together.
     classes : ClassMap or None
         Correction of the probabilities of the classes in the [NII] diagram.
     """
@@ -50,6 +53,7 @@ class CalibrationSteps(DocumentModel):
     residual: DecoderResidual | None
     maps: dict[str, ScoreMap] = Field(alias="proxies")
     local: LocalScores | None = None
+    joint: JointCalibration | None
     classes: ClassMap | None
 
     @field_validator("classes")
@@ -111,7 +115,7 @@ class Coverage(DocumentModel):
 class Calibration(CalibrationSteps):
     """The content of a `calibration.json`: the steps, and a record of how they were fitted."""
 
-    schema_: Literal["targetsel/calibration/v3"] = Field("targetsel/calibration/v3", alias="schema")
+    schema_: Literal["targetsel/calibration/v4"] = Field("targetsel/calibration/v4", alias="schema")
     code_version: str
     ensemble: dict[Literal["name", "sha256"], str]
     truth_sha256: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 
 from targetsel.calibration.calibration import Calibration, CalibrationSteps, Coverage
 from targetsel.calibration.conformal import Bins
+from targetsel.calibration.joint import JointCalibration
 from targetsel.calibration.latents import INTERVAL, LatentCalibration
 from targetsel.calibration.local import LocalScores
 from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap, mapped
@@ -51,6 +52,22 @@ class DecodingEnsemble(Protocol):
 
     @property
     def folded_decoder(self) -> FoldedDecoder: ...
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What is predicted of N sources.
+
+    Attributes
+    ----------
+    posterior : ProxyPosterior or None
+        Of all proxies; None if no proxy is known of any source.
+    shares : mapping of class to ndarray, shape (N,)
+        Of draws; empty in that case.
+    """
+
+    posterior: ProxyPosterior | None
+    shares: Mapping[str, np.ndarray]
 
 
 def calibrate(
@@ -96,38 +113,40 @@ def calibrate(
     _check_size(truth, fitted, others)
     done, total = 0, 2 * len(fitted) + len(others) + 2 * len(known)
 
-    def predicted(steps: CalibrationSteps, some: KnownSources) -> dict[str, np.ndarray]:
-        """Quantiles of every proxy and shares of draws in every class, after some steps.
-
-        Empty if no proxy is known.
-        """
+    def predicted(steps: CalibrationSteps, some: KnownSources) -> Predicted:
+        """The posterior of every proxy and shares of draws in every class, after some steps."""
         nonlocal done
-        posterior, pieces = steps.posterior(some.posterior(), some.magnitude), []
+        posterior, pieces, shares = steps.posterior(some.posterior(), some.magnitude), [], []
         for start in range(0, len(some) if some.proxies else 0, SOURCES_DECODED_AT_ONCE):
             rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
             part = posterior.take(rows)
             draws = part.draw(n_draws, seed)
             measured = ensemble.folded_decoder.measure(draws, part.source_id)
             moved = steps.proxies(measured, some.magnitude[rows], seed)
-            found = ProxyPosterior.from_draws(moved, moved.names)
-            knots = {name: found.knots(name) for name in found.names}
-            pieces.append(knots | bpt_probabilities(moved))
+            pieces.append(ProxyPosterior.from_draws(moved, moved.names))
+            shares.append(bpt_probabilities(moved))
             progress(done + start + len(part), total)
         done += len(some)
-        names = pieces[0] if pieces else ()
-        return {name: np.concatenate([each[name] for each in pieces]) for name in names}
+        of_classes = {
+            name: np.concatenate([s[name] for s in shares]) for s in shares[:1] for name in s
+        }
+        return Predicted(ProxyPosterior.joined(pieces) if pieces else None, of_classes)
 
     def fit(some: KnownSources) -> CalibrationSteps:
         steps = _latent_steps(some, ensemble.decoder, truth)
-        knots = predicted(steps, some)
-        maps = _maps(some, knots)
-        found = _local(some, knots, maps) if local and maps else None
-        steps = steps.model_copy(update={"maps": maps, "local": found})
-        classes = _classes(some, predicted(steps, some))
-        return steps.model_copy(update={"classes": classes})
+        before = predicted(steps, some).posterior
+        maps = _maps(some, before)
+        corrected = _local(some, before.quantiles, maps) if local and before and maps else None
+        steps = steps.model_copy(update={"maps": maps, "local": corrected})
+        found = predicted(steps, some)
+        more = {
+            "joint": _joint(some, found.posterior),
+            "classes": _classes(some, found.shares),
+        }
+        return steps.model_copy(update=more)
 
     first = fit(fitted)
-    coverages = _coverages(first, others, predicted(first, others))
+    coverages = _coverages(first, others, predicted(first, others).posterior)
     return Calibration(
         **dict(fit(known)),
         code_version=__version__,
@@ -187,13 +206,15 @@ def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> Calibra
     """Calibration of the latents, and the decoder residual."""
     rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
     if len(rows) < FEWEST:
-        return CalibrationSteps(latents=None, residual=None, proxies={}, classes=None)
+        return CalibrationSteps(latents=None, residual=None, proxies={}, joint=None, classes=None)
     some = known.take(rows)
     residual = _residual(some, decoder, truth)
     latents = LatentCalibration.fit(
         some.posterior(), some.latents, some.noise, some.magnitude, some.weight
     )
-    return CalibrationSteps(latents=latents, residual=residual, proxies={}, classes=None)
+    return CalibrationSteps(
+        latents=latents, residual=residual, proxies={}, joint=None, classes=None
+    )
 
 
 def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResidual | None:
@@ -223,14 +244,17 @@ def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResi
     )
 
 
-def _maps(known: KnownSources, knots: Mapping[str, np.ndarray]) -> dict[str, ScoreMap]:
+def _maps(known: KnownSources, posterior: ProxyPosterior | None) -> dict[str, ScoreMap]:
     """Maps of the proxies that are known for enough sources."""
-    maps = {}
+    maps: dict[str, ScoreMap] = {}
+    if posterior is None:
+        return maps
     for name, true in known.proxies.items():
-        rows = np.flatnonzero(np.isfinite(true + knots[name].sum(axis=1)))
+        knots = posterior.knots(name)
+        rows = np.flatnonzero(np.isfinite(true + knots.sum(axis=1)))
         if len(rows) >= FEWEST:
             about = known.magnitude[rows], known.weight[rows]
-            maps[name] = ScoreMap.fit(knots[name][rows], true[rows], *about)
+            maps[name] = ScoreMap.fit(knots[rows], true[rows], *about)
     return maps
 
 
@@ -241,6 +265,24 @@ def _local(
     after = mapped(knots, maps, known.magnitude)
     true = {name: known.proxies[name] for name in maps}
     return LocalScores.fit(after, true, known.magnitude, known.group, known.weight)
+
+
+def _joint(known: KnownSources, posterior: ProxyPosterior | None) -> JointCalibration | None:
+    """The copula of the proxies that are known for enough sources, if these are two or more."""
+    if posterior is None:
+        return None
+    there = {
+        name: np.isfinite(true + posterior.knots(name).sum(axis=1))
+        for name, true in known.proxies.items()
+    }
+    names = [name for name, finite in there.items() if finite.sum() >= FEWEST]
+    if len(names) < 2:
+        return None
+    rows = np.flatnonzero(np.all([there[name] for name in names], axis=0))
+    if len(rows) < FEWEST:
+        return None
+    true = {name: known.proxies[name][rows] for name in names}
+    return JointCalibration.fit(posterior.take(rows), true, known.weight[rows])
 
 
 def _classes(known: KnownSources, predicted: Mapping[str, np.ndarray]) -> ClassMap | None:
@@ -258,7 +300,7 @@ def _classes(known: KnownSources, predicted: Mapping[str, np.ndarray]) -> ClassM
 
 
 def _coverages(
-    steps: CalibrationSteps, known: KnownSources, after: Mapping[str, np.ndarray]
+    steps: CalibrationSteps, known: KnownSources, posterior: ProxyPosterior | None
 ) -> dict[str, Coverage]:
     """The coverage of every latent and proxy before and after calibration."""
     found = {}
@@ -274,11 +316,13 @@ def _coverages(
         for k in range(some.latents.shape[1]):
             found[f"latent {k + 1}"] = _coverage(some, *(each[:, k] for each in pairs))
     for name in steps.maps:
-        rows = np.flatnonzero(np.isfinite(known.proxies[name] + after[name].sum(axis=1)))
+        assert posterior is not None  # which the maps were fitted to
+        after = posterior.knots(name)
+        rows = np.flatnonzero(np.isfinite(known.proxies[name] + after.sum(axis=1)))
         if len(rows):
             true = known.proxies[name][rows]
             before = matrix(known.scored[name + QUANTILES])
-            pairs = [_below(name, knots[rows], true) for knots in (before, after[name])]
+            pairs = [_below(name, knots[rows], true) for knots in (before, after)]
             found[name] = _coverage(known.take(rows), *map(_inside, pairs))
     return found
 

@@ -25,7 +25,7 @@ from targetsel.calibration.conformal import (
     FiniteArray,
     conformal_quantile,
 )
-from targetsel.spectra.proxies import NORMAL_SCORES, Proxies, ProxyPosterior
+from targetsel.spectra.proxies import MIDDLE, NORMAL_SCORES, Proxies, ProxyPosterior
 from targetsel.tables.ids import uniform
 
 # From normal scores (N, S), medians (N,) and magnitudes (N,) to normal scores.
@@ -35,7 +35,6 @@ SEED = 20200912  # of the fixed points that a source's id shifts
 INDEPENDENT = 1e-6  # share of every correlation that is taken away
 MOST_BY_PREDICTION = 40  # bins: fine enough for rules that ask for the strongest few percent
 FARTHEST = 8.0  # normal score of a true value that the posterior excludes
-MIDDLE = len(NORMAL_SCORES) // 2
 LEVELS = np.linspace(NORMAL_SCORES[0], NORMAL_SCORES[-1], 51)
 HATS = np.stack([np.interp(LEVELS, NORMAL_SCORES, hat) for hat in np.eye(len(NORMAL_SCORES))], 1)
 FLOOR = 0.005  # added to a share of draws: a class without a draw is not impossible

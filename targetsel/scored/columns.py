@@ -3,7 +3,8 @@
 A scored row keeps the catalog's columns and adds the latent posterior, every proxy's median,
 scatter and 68 % interval, and the proxies' joint posterior in the form that rules evaluate: for
 each proxy a column of quantiles, and one of its correlations with the proxies before it, so that
-a rule only reads what it names.
+a rule only reads what it names; and the source's group in the calibration's copula, which is kept
+in that column's metadata.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from targetsel.errors import CatalogError
 from targetsel.imaging.measurements import MAGNITUDE
+from targetsel.spectra.copula import GROUP
 from targetsel.spectra.lines import BPT_CLASSES, DESCRIPTIONS, PROXIES, UCDS, UNITS
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
 from targetsel.tables.columns import ID, NEVER, Column, FileKind
@@ -28,6 +30,7 @@ UNMEASURED = (
     f"{WITHOUT}, or the proxy cannot be measured in more than 5 % of its draws (see "
     f"{UNMEASURED_PROXIES})"
 )
+UNGROUPED = f"{UNMEASURED}, or the ensemble's calibration has no copula"
 UNKNOWN = f"{WITHOUT}, or the ensemble knows no training sources"
 LATENT_COV = (
     "covariance of the posterior (calibrated, as the footer says), lower triangle by rows. The "
@@ -131,6 +134,8 @@ def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
             for end, kind, form, _ in SUMMARIES
         ]
         columns += posterior_columns(name, about, unit, PROXIES[:k])
+    about = "group of sources of known spectra that tell how the proxies of this one go together"
+    columns.append(Column(GROUP, pa.int8(), "", "meta.code", about, UNGROUPED))
     for name in BPT_CLASSES:
         about = f"probability of the class '{name[4:]}' in the [NII] diagram"
         columns.append(Column(name, _F32, "", _SHARE, about, UNMEASURED))

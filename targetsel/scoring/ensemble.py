@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from targetsel.calibration.calibration import Calibration
+from targetsel.calibration.joint import JointCalibration
 from targetsel.errors import CutoutError, EnsembleError, close_or_known
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.measurements import CHECKS, central_magnitude, reference_band
@@ -79,6 +80,11 @@ class Ensemble:
         import hashlib
 
         return hashlib.sha256(card_bytes(self.card)).hexdigest()
+
+    @property
+    def joint(self) -> JointCalibration | None:
+        """The calibrated copula of the proxies, if there is one."""
+        return self.calibration.joint if self.calibration else None
 
     # ------------------------------------------------------------------ predicting
 

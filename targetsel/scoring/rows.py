@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from targetsel.calibration.joint import JointCalibration
 from targetsel.imaging.cutout import Cutouts, Images, cut_out
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.networks.posterior import LatentPosterior, with_deviations
 from targetsel.novelty.novelty import Typicality, typicality
 from targetsel.scored.columns import STATUS, SUMMARIES, UNMEASURED_PROXIES, scored_columns
 from targetsel.sky.catalog import HEALPIX, Catalog
+from targetsel.spectra.copula import GROUP
 from targetsel.spectra.lines import BPT_CLASSES, PROXIES, bpt_probabilities
 from targetsel.spectra.proxies import (
     CORRELATION,
@@ -74,7 +76,7 @@ def score_rows(
     summary = {name: np.concatenate([each[name] for each in summaries]) for name in summaries[0]}
     summary |= ensemble.class_probabilities({name: summary[name] for name in BPT_CLASSES})
     typical = typicality(ensemble.novelty, ensemble.input, cutouts, posterior.typicality)
-    return assemble(catalog, cutouts, posterior, summary, typical)
+    return assemble(catalog, cutouts, posterior, summary, typical, ensemble.joint)
 
 
 def summarise(proxies: Proxies) -> dict[str, np.ndarray]:
@@ -113,6 +115,7 @@ def assemble(
     posterior: LatentPosterior,
     summary: Mapping[str, np.ndarray],
     typical: Typicality,
+    joint: JointCalibration | None = None,
 ) -> pa.Table:
     """The scored rows of N sources from their pieces, which are in the same order.
 
@@ -120,6 +123,7 @@ def assemble(
     ----------
     summary : mapping of column name to ndarray of N rows
         Result of `summarise`, with class probabilities calibrated.
+    joint : JointCalibration, optional
     """
     n, m, d = posterior.member_mean.shape
     lower = np.tril_indices(d)
@@ -131,6 +135,7 @@ def assemble(
         "member_mean": posterior.member_mean.reshape(n, m * d),
         "member_cov": posterior.member_cov[:, :, lower[0], lower[1]].reshape(n, m * len(lower[0])),
         **summary,
+        GROUP: joint.groups(summary) if joint else np.full(n, -1, dtype=np.int8),
         MAGNITUDE: posterior.magnitude,
         "cutout_colour": typical.appearance[:, 1],
         "cutout_size": typical.appearance[:, 2],
@@ -148,6 +153,7 @@ def assemble(
         "masked_fraction": cutouts.present,
         STATUS: None,
         UNMEASURED_PROXIES: good & (unmeasured != ""),
+        GROUP: values[GROUP] >= 0,
     }
     table = catalog.table
     if HEALPIX.name not in table.column_names:
@@ -156,6 +162,8 @@ def assemble(
         field = column.field
         if column.name == "member_cov":
             field = with_deviations(field, posterior)
+        if column.name == GROUP and joint:
+            field = joint.copula.noted(field)
         array = arrow_column(values[column.name], field.type, known.get(column.name, good))
         table = table.append_column(field, array)
     names = json.dumps({"columns": dict(catalog.columns)})

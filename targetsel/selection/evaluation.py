@@ -445,8 +445,9 @@ def _share_of_draws(condition: f.Formula, sources: Sources) -> np.ndarray:
     for start in range(0, len(sources), ROWS_OF_DRAWS):
         rows = np.arange(start, min(start + ROWS_OF_DRAWS, len(sources)))
         draws = PosteriorDraws(sources.take(rows), names)
-        true = np.broadcast_to(holds(condition, draws), (len(rows), N_DRAWS))
-        unknown = np.isnan(draws.scores[names[-1]]).any(axis=1)
+        scores = draws.scores[names[-1]]
+        true = np.broadcast_to(holds(condition, draws), scores.shape)
+        unknown = np.isnan(scores).any(axis=1)
         share[rows] = np.where(unknown, np.nan, true.mean(axis=1))
     return share
 

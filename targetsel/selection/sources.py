@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from targetsel.errors import CatalogError
 from targetsel.photometry.columns import without_codes
 from targetsel.rules import formula as f
+from targetsel.spectra.copula import GROUP, stored_copula
 from targetsel.spectra.proxies import (
     CORRELATION,
     NORMAL_SCORES,
@@ -147,7 +148,16 @@ class Sources:
             for name, others in correlated(schema).items()
             for place, other in enumerate(others)
         }
-        return ProxyPosterior(tuple(quantiles), _WhenAsked(quantiles), _WhenAsked(correlation))
+        copula, group = None, None
+        if GROUP in schema.names:
+            copula, group = stored_copula(schema.field(GROUP)), columns._group
+        return ProxyPosterior(
+            tuple(quantiles), _WhenAsked(quantiles), _WhenAsked(correlation), copula, group
+        )
+
+    def _group(self) -> np.ndarray:
+        """The group of each source in the copula, shape (N,); -1 where it is missing."""
+        return self._array("integer", GROUP, lambda values: _as_numpy(pc.fill_null(values, -1)))
 
     def _matrix(self, name: str, width: int, place: int | slice = slice(None)) -> np.ndarray:
         """A column of `width` numbers each, or the one at `place`, NaN where it is missing."""

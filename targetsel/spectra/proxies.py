@@ -1,22 +1,23 @@
 """Proxies: numbers measured on decoded spectra, and their posterior in a compact form.
 
 `Proxies` holds every draw. `ProxyPosterior` is a summary small enough for a catalog and sufficient
-for rules: each proxy's quantiles, and the rank correlations between proxies (a Gaussian
-copula). All probabilities of rules come from a `ProxyPosterior`, whether newly made or read
-from a scored file, so that both give the same targets.
+for rules: each proxy's quantiles, and the correlations of their normal scores, which together with
+the `Copula` of a calibration say how proxies go together. All probabilities of rules come from a
+`ProxyPosterior`, whether newly made or read from a scored file, so that both give the same targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy  # whose `special` is imported when it is first used
 
 from targetsel.errors import CatalogError
+from targetsel.spectra.copula import GROUP, Copula, independent_normals
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # and the outermost slopes continue it as Gaussian tails.
 NORMAL_SCORES = np.arange(-2.5, 2.51, 0.5)
 MOST_UNMEASURED = 0.05
+MIDDLE = len(NORMAL_SCORES) // 2
+ROWS_OF_SAMPLES = 256  # sources whose samples of a copula are held at a time
 INDEPENDENT = 1e-6  # shrinkage of every correlation, so that all matrices can be inverted
 
 # Suffixes of the columns of a proxy's posterior, after its name.
@@ -79,8 +82,9 @@ class Proxies:
 class ProxyPosterior:
     """The joint distribution of K proxies for each of N sources.
 
-    A proxy's marginal is the piecewise linear map from a standard normal through its quantiles;
-    the normals of different proxies are correlated (Gaussian copula; Sklar 1959).
+    A proxy's marginal is the piecewise linear map from a standard normal through its quantiles.
+    The normals of different proxies are correlated: by a Gaussian copula (Sklar 1959), or by the
+    samples of a calibration's `Copula`.
 
     Attributes
     ----------
@@ -89,11 +93,18 @@ class ProxyPosterior:
         Values at `NORMAL_SCORES`, not decreasing along the last axis. NaN: no posterior.
     correlation : mapping of pair of names to ndarray, shape (N,)
         Correlations of the normal scores of two proxies; each pair is present once.
+    copula : Copula or None
+        None: Gaussian.
+    group : function without arguments, or None
+        The group of the copula that each source belongs to, shape (N,); negative where there is
+        no posterior. It is called only for joint probabilities.
     """
 
     names: tuple[str, ...]
     quantiles: Mapping[str, np.ndarray]
     correlation: Mapping[tuple[str, str], np.ndarray]
+    copula: Copula | None = None
+    group: Callable[[], np.ndarray] | None = None
 
     @classmethod
     def from_draws(cls, proxies: Proxies, names: tuple[str, ...]) -> ProxyPosterior:
@@ -121,6 +132,22 @@ class ProxyPosterior:
             {(a, b): matrix[:, i, j] for j, b in enumerate(names) for i, a in enumerate(names[:j])},
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[ProxyPosterior]) -> ProxyPosterior:
+        """The sources of several posteriors of the same proxies, all with a Gaussian copula."""
+        first = parts[0]
+        return cls(
+            first.names,
+            {
+                name: np.concatenate([each.quantiles[name] for each in parts])
+                for name in first.names
+            },
+            {
+                pair: np.concatenate([each.correlation[pair] for each in parts])
+                for pair in first.correlation
+            },
+        )
+
     def __len__(self) -> int:
         return len(self.quantiles[self.names[0]])
 
@@ -130,6 +157,8 @@ class ProxyPosterior:
             self.names,
             {name: values[rows] for name, values in self.quantiles.items()},
             {pair: values[rows] for pair, values in self.correlation.items()},
+            self.copula,
+            None if self.group is None else partial(_taken, self.group, rows),
         )
 
     def knots(self, name: str) -> np.ndarray:
@@ -144,7 +173,8 @@ class ProxyPosterior:
 
     def std(self, name: str) -> np.ndarray:
         """Standard deviation of one proxy, shape (N,)."""
-        return self.draw((name,), 1024)[name].std(axis=1)
+        normals = independent_normals(1, 1024)
+        return self.value(name, np.tile(normals, (len(self.knots(name)), 1))).std(axis=1)
 
     def score(self, name: str, threshold: np.ndarray | float) -> np.ndarray:
         """The normal score at which a proxy reaches `threshold`, shape (N,).
@@ -169,6 +199,8 @@ class ProxyPosterior:
             ((low, high),) = box.values()
             inside = sum(sign * scipy.special.ndtr(score) for sign, score, _ in _corners(low, high))
             return np.maximum(inside, 0.0)
+        if self._copula() is not None:
+            return self._share_inside(box)
         (one, two), (first, second) = box, box.values()
         rho = self._between(one, two)
         inside = np.zeros(len(rho))
@@ -179,11 +211,28 @@ class ProxyPosterior:
                 )
         return np.clip(inside, 0.0, 1.0)
 
+    def _share_inside(self, box: Mapping[str, Sides]) -> np.ndarray:
+        """The share of the copula's samples inside a box, shape (N,); NaN without a posterior."""
+        share = np.empty(len(self))
+        for start in range(0, len(self), ROWS_OF_SAMPLES):
+            rows = slice(start, start + ROWS_OF_SAMPLES)
+            scores = self.take(rows).draw_scores(tuple(box))
+            inside = np.ones(next(iter(scores.values())).shape, dtype=bool)
+            for name, (low, high) in box.items():
+                inside &= True if low is None else scores[name] > low[rows, None]
+                inside &= True if high is None else scores[name] < high[rows, None]
+            unknown = np.isnan(scores[name]).any(axis=1)
+            for side in (side for sides in box.values() for side in sides if side is not None):
+                unknown |= np.isnan(side[rows])
+            share[rows] = np.where(unknown, np.nan, inside.mean(axis=1))
+        return share
+
     def draw(self, names: tuple[str, ...], n_draws: int = 1024) -> dict[str, np.ndarray]:
         """Draws of some proxies from their joint distribution, each of shape (N, S).
 
-        The same quasi-random normals are used for every source, so that the result depends on the
-        posterior alone: not on the row's position, other rows or a seed.
+        The same quasi-random normals, or samples of the copula, are used for every source of a
+        group, so that the result depends on the posterior alone: not on the row's position, other
+        rows or a seed.
         """
         scores = self.draw_scores(names, n_draws)
         return {name: self.value(name, scores[name]) for name in names}
@@ -191,29 +240,61 @@ class ProxyPosterior:
     def draw_scores(self, names: tuple[str, ...], n_draws: int = 1024) -> dict[str, np.ndarray]:
         """The normal scores of the draws of `draw`, each of shape (N, S).
 
-        NaN for sources whose correlations are missing or not those of any distribution.
+        NaN for sources whose correlations are missing or not those of any distribution. S is
+        `n_draws`, or the number of the copula's samples.
         """
+        copula = self._copula()
+        drawn = names if copula is None else copula.needed(names)
+        factor, usable = self.factor(drawn)
+        if copula is None:
+            scores = {}
+            for i, name in enumerate(names):
+                # Term by term: a matrix product would round differently beside other rows.
+                scores[name] = np.zeros((len(factor), n_draws))
+                for j, normals in enumerate(independent_normals(len(names), n_draws)[: i + 1]):
+                    scores[name] += factor[:, i, j, None] * normals
+        else:
+            assert self.group is not None
+            group = np.asarray(self.group(), dtype=np.intp)
+            usable = usable & (group >= 0) & (group < len(copula.whitened))
+            scores = copula.scores(drawn, factor, np.where(usable, group, 0), self.value)
+        for values in scores.values():
+            values[~usable] = np.nan
+        return {name: scores[name] for name in names}
+
+    def _copula(self) -> Copula | None:
+        """The copula; None if it is Gaussian.
+
+        Raises
+        ------
+        CatalogError
+            If the sources have groups of a copula that is lost.
+        """
+        if self.copula is None and self.group is not None and (self.group() >= 0).any():
+            raise CatalogError(
+                f"column '{GROUP}': has lost what score noted there of how proxies go together, "
+                "which their joint probability needs, when another program wrote the file. "
+                "Restore it from the original with 'targetsel restore', or score the catalog again."
+            )
+        return self.copula
+
+    def factor(self, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Cholesky factors of the correlations (N, K, K), and whether each is one, (N,)."""
         matrix = np.empty((len(self.knots(names[0])), len(names), len(names)))
         for i, name in enumerate(names):
             matrix[:, i, i] = 1.0
             for j, other in enumerate(names[:i]):
                 matrix[:, i, j] = matrix[:, j, i] = self._between(name, other)
-        usable = np.isfinite(matrix).all(axis=(1, 2))
+        usable = np.asarray(np.isfinite(matrix).all(axis=(1, 2)))
         matrix[~usable] = np.eye(len(names))
         try:
             factor = np.linalg.cholesky(matrix)
         except np.linalg.LinAlgError:  # some are no matrices of correlations
-            wrong = np.linalg.eigvalsh(matrix)[:, 0] <= 0
-            matrix[wrong], usable = np.eye(len(names)), usable & ~wrong
+            right = np.linalg.eigvalsh(matrix)[:, 0] > 0
+            matrix[~right] = np.eye(len(names))
+            usable &= right
             factor = np.linalg.cholesky(matrix)
-        factor[~usable] = np.nan
-        scores = {}
-        for i, name in enumerate(names):
-            # Term by term: a matrix product would round differently beside other rows.
-            scores[name] = np.zeros((len(matrix), n_draws))
-            for j, normals in enumerate(_normals(len(names), n_draws)[: i + 1]):
-                scores[name] += factor[:, i, j, None] * normals
-        return scores
+        return factor, usable
 
     def _between(self, one: str, two: str) -> np.ndarray:
         """Correlation of two different proxies, slightly shrunk from the stored one, shape (N,)."""
@@ -226,6 +307,10 @@ class ProxyPosterior:
             )
         stored = self.correlation[pair]
         return np.asarray(stored, dtype=np.float64) * (1 - INDEPENDENT)
+
+
+def _taken(values: Callable[[], np.ndarray], rows: np.ndarray | slice) -> np.ndarray:
+    return values()[rows]
 
 
 def bivariate_normal(x: np.ndarray, y: np.ndarray, correlation: np.ndarray) -> np.ndarray:
@@ -251,15 +336,6 @@ def _corners(low: np.ndarray | None, high: np.ndarray | None) -> list[tuple[int,
     if high is None:
         return [(1, -low, -1)]
     return [(1, np.maximum(low, high), 1), (-1, low, 1)]
-
-
-@cache
-def _normals(dimension: int, n_draws: int) -> np.ndarray:
-    """Fixed scrambled-Sobol standard normals, shape (dimension, n_draws)."""
-    from scipy.stats import qmc
-
-    sobol = qmc.Sobol(dimension, scramble=True, rng=20200912)
-    return scipy.special.ndtri(np.clip(sobol.random(n_draws), 1e-9, 1 - 1e-9)).T
 
 
 def _interpolate(scores: np.ndarray, knots: np.ndarray) -> np.ndarray:

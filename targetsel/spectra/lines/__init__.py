@@ -38,6 +38,12 @@ WEAK = 1.0  # [Angstrom] a weaker line, corrected for absorption, has no usable 
 PASSIVE = 0.5  # [Angstrom]
 
 
+def complexes(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Those of some proxies whose windows hold whole windows of others between the same side
+    bands, each with these others."""
+    return {name: parts for name in names if (parts := _TABLE.parts(name, names))}
+
+
 def measure(spectra: Spectra, table: LineTable | None = None) -> Proxies:
     """All proxies of all draws of decoded spectra.
 

@@ -409,6 +409,17 @@ class LineTable:
         """Names of those that catalogs are scored with."""
         return tuple(each.name for each in self.definitions if each.predicted)
 
+    def parts(self, name: str, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of `names` whose windows lie in that of `name`, between the same side bands."""
+        whole, found = self[name], []
+        for each in map(self.__getitem__, names):
+            if isinstance(whole, LineDefinition) and isinstance(each, LineDefinition):
+                inside = whole.line[0] <= each.line[0] and each.line[1] <= whole.line[1]
+                same = (whole.blue, whole.red, whole.kind) == (each.blue, each.red, each.kind)
+                if inside and same and each.name != name:
+                    found.append(each.name)
+        return tuple(found)
+
     def formula(self, name: str) -> LineFormula:
         """The formula of an index."""
         index = self[name].index
