@@ -7,7 +7,7 @@ parted at medians of predicted proxies, each time of the one in which they diffe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class JointCalibration:
 
     Attributes
     ----------
-    split_by : tuple of strings
+    split_by : sequence of str
         The proxy of each split, breadth first: those below split k are 2 k + 1 and 2 k + 2.
     split_at : ndarray
         The predicted median at each, in the proxy's unit; sources below it go to the first.
@@ -57,7 +57,7 @@ class JointCalibration:
         If they do not fit together.
     """
 
-    split_by: tuple[str, ...]
+    split_by: Sequence[str]
     split_at: FiniteArray
     copula: Annotated[InstanceOf[Copula], BeforeValidator(_copula), PlainSerializer(Copula.to_card)]
 

@@ -76,7 +76,7 @@ def test_few_sources_make_one_group():
         posterior.take(few), {name: each[few] for name, each in true.items()}, np.ones(500)
     )
     assert joint.copula.whitened.shape[0] == 1
-    assert joint.split_by == ()
+    assert not joint.split_by
 
 
 def test_weights_stand_for_sources():
