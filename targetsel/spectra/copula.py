@@ -8,7 +8,8 @@ with similar predictions, and the scores of a new source of such a group are the
 
 An index whose window holds those of others, such as the complex of Halpha and [NII], is more
 narrowly tied to them than two ranks can be. It is the sum a + sum b_k x_k of its parts x_k, with
-constants of the group, plus a rest that belongs to the sample.
+constants of the group, plus a rest that belongs to the sample. In joint probabilities this sum
+takes the place of its own marginal.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 NOTE = b"copula"  # key in the metadata of the column `GROUP`
 GROUP = "copula_group"
 STEP = 0.04  # of whitened scores as they are stored
+FARTHEST = 8.0  # normal score of a sum that its own marginal excludes
 SOFTENING = 10.0  # [Angstrom] rests grow in proportion to this plus the absolute sum
 
 
@@ -92,6 +94,7 @@ class Copula:
         factor: np.ndarray,
         group: np.ndarray,
         value: Callable[[str, np.ndarray], np.ndarray],
+        score: Callable[[str, np.ndarray], np.ndarray],
     ) -> dict[str, np.ndarray]:
         """Normal scores of N sources in S samples, each of shape (N, S).
 
@@ -105,6 +108,8 @@ class Copula:
         group : ndarray of int, shape (N,)
         value : function of name and scores (N, S)
             Values of a proxy at its normal scores.
+        score : function of name and values (N, S)
+            Normal scores at which a proxy has these values.
         """
         size = self.whitened.shape[2]
         others = iter(independent_normals(len(names), size))
@@ -118,7 +123,8 @@ class Copula:
             rest = factor[:, i, i, None]
             if name in self.complexes:
                 parts = [value(part, scores[part]) for part in self.complexes[name].parts]
-                scores[name] = _ranked(self.complexes[name].total(group, parts))
+                total = self.complexes[name].total(group, parts)
+                scores[name] = np.clip(score(name, total), -FARTHEST, FARTHEST)
                 normals.append((scores[name] - before) / rest)
                 continue
             own = name in self.names

@@ -183,7 +183,11 @@ class ProxyPosterior:
         """
         knots = self.knots(name)
         threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (len(knots),))
-        return _invert(threshold, knots)
+        return _invert(threshold[:, None], knots)[:, 0]
+
+    def _scores(self, name: str, values: np.ndarray) -> np.ndarray:
+        """The normal scores at which a proxy has these values, both of shape (N, S)."""
+        return _invert(values, self.knots(name))
 
     def value(self, name: str, scores: np.ndarray) -> np.ndarray:
         """The values of a proxy at normal scores, both of shape (N, S)."""
@@ -257,7 +261,8 @@ class ProxyPosterior:
             assert self.group is not None
             group = np.asarray(self.group(), dtype=np.intp)
             usable = usable & (group >= 0) & (group < len(copula.whitened))
-            scores = copula.scores(drawn, factor, np.where(usable, group, 0), self.value)
+            known = np.where(usable, group, 0)
+            scores = copula.scores(drawn, factor, known, self.value, self._scores)
         for values in scores.values():
             values[~usable] = np.nan
         return {name: scores[name] for name in names}
@@ -353,13 +358,14 @@ def _interpolate(scores: np.ndarray, knots: np.ndarray) -> np.ndarray:
 
 
 def _invert(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """The normal score at which each source's marginal reaches its value, shape (N,)."""
+    """The normal scores at which each source's marginal reaches its values, both (N, S)."""
     step = NORMAL_SCORES[1] - NORMAL_SCORES[0]
-    cell = np.zeros(len(knots), dtype=np.intp)
+    cell = np.zeros(values.shape, dtype=np.intp)
     for level in range(1, knots.shape[1] - 1):
-        cell += knots[:, level] <= values
-    rows = np.arange(len(knots))
-    low, high = (knots[rows, each].astype(np.float64) for each in (cell, cell + 1))
+        cell += knots[:, level, None] <= values
+    low, high = (
+        np.take_along_axis(knots, each, axis=1).astype(np.float64) for each in (cell, cell + 1)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         within = (values - low) / (high - low)
     # A flat piece is a step of the distribution: everything at or above it lies below.
