@@ -52,7 +52,7 @@ class CalibrationSteps(DocumentModel):
     latents: LatentCalibration | None
     residual: DecoderResidual | None
     maps: dict[str, ScoreMap] = Field(alias="proxies")
-    local: LocalScores | None = None
+    local: LocalScores | None
     joint: JointCalibration | None
     classes: ClassMap | None
 
@@ -161,8 +161,7 @@ class Calibration(CalibrationSteps):
         )
 
     def _bytes(self) -> bytes:
-        nothing = {"local"} if self.local is None else None
-        content = self.model_dump(mode="json", by_alias=True, exclude=nothing)
+        content = self.model_dump(mode="json", by_alias=True)
         return (json.dumps(content, sort_keys=True, allow_nan=False) + "\n").encode()
 
     def write(self, folder: Path) -> None:

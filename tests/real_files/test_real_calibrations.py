@@ -32,7 +32,7 @@ def folder(tmp_path):
         (("classes", "coefficients", "bpt_sf"), [1.0, 2.0], "a class has not 4 coefficients"),
         (("classes", "coefficients"), {"bpt_sf": [1, 2, 3, 4]}, "classes are bpt_sf, expected"),
         (("n_fitted",), "many", "n_fitted"),
-        (("schema",), "targetsel/calibration/v2", "targetsel/calibration/v3"),
+        (("schema",), "targetsel/calibration/v3", "targetsel/calibration/v4"),
     ],
 )
 def test_a_calibration_that_is_not_whole_is_refused_in_one_line(folder, keys, value, message):

@@ -8,6 +8,7 @@ import pytest
 from astropy import units
 from astropy.io.votable.ucd import check_ucd
 
+from targetsel.calibration.joint import JointCalibration
 from targetsel.errors import CatalogError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.networks.posterior import LatentPosterior, stored_posterior
@@ -17,6 +18,7 @@ from targetsel.scored.columns import check_names, scored_columns
 from targetsel.scoring.rows import assemble, summarise
 from targetsel.selection.membership import evaluate
 from targetsel.sky.catalog import Catalog
+from targetsel.spectra.copula import Copula
 from targetsel.spectra.lines import PROXIES, UNITS
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.columns import schema_of
@@ -58,7 +60,8 @@ def table_of(proxies):
     posterior = LatentPosterior(
         np.arange(N), mean, factor, np.full(N, 0.5), magnitude=np.full(N, 17.0)
     )
-    return assemble(catalog, cutouts, posterior, summarise(proxies), TYPICAL)
+    joint = JointCalibration((), np.empty(0), Copula(PROXIES, np.zeros((1, 9, 20)), {}))
+    return assemble(catalog, cutouts, posterior, summarise(proxies), TYPICAL, joint)
 
 
 def test_columns_are_those_of_the_catalog_then_the_predicted_ones(table):
@@ -73,7 +76,7 @@ def test_columns_are_those_of_the_catalog_then_the_predicted_ones(table):
         "typicality_features", "typicality_image", "typicality_reason", "support",
         "masked_fraction", "unmeasured", "status",
     ]  # fmt: skip
-    assert len(set(names)) == len(names) == 8 + 4 * len(PROXIES) + 2 * len(PROXIES) - 1 + 4 + 12
+    assert len(set(names)) == len(names) == 8 + 4 * len(PROXIES) + 2 * len(PROXIES) - 1 + 1 + 4 + 12
     assert {"ew_halpha", "ew_nii", "ew_sii", "d4000", "hdelta_a", "bpt_agn"} <= set(names)
 
 
