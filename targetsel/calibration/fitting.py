@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -35,6 +35,7 @@ Progress = Callable[[int, int], None]
 CHECKED_SHARE = 0.3
 FEWEST = 400  # sources to fit: with fewer the outermost quantiles are single sources
 SOURCES_DECODED_AT_ONCE = 8
+_NO_PROXIES: dict[str, Any] = {"proxies": {}, "local": None, "joint": None, "classes": None}
 WORST_AGREEMENT = 0.5  # rank correlation of a decoded proxy with the true one
 
 
@@ -206,15 +207,13 @@ def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> Calibra
     """Calibration of the latents, and the decoder residual."""
     rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
     if len(rows) < FEWEST:
-        return CalibrationSteps(latents=None, residual=None, proxies={}, joint=None, classes=None)
+        return CalibrationSteps(latents=None, residual=None, **_NO_PROXIES)
     some = known.take(rows)
     residual = _residual(some, decoder, truth)
     latents = LatentCalibration.fit(
         some.posterior(), some.latents, some.noise, some.magnitude, some.weight
     )
-    return CalibrationSteps(
-        latents=latents, residual=residual, proxies={}, joint=None, classes=None
-    )
+    return CalibrationSteps(latents=latents, residual=residual, **_NO_PROXIES)
 
 
 def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResidual | None:

@@ -153,7 +153,7 @@ def assemble(
         "masked_fraction": cutouts.present,
         STATUS: None,
         UNMEASURED_PROXIES: good & (unmeasured != ""),
-        GROUP: values[GROUP] >= 0,
+        GROUP: good & (values[GROUP] >= 0),
     }
     table = catalog.table
     if HEALPIX.name not in table.column_names:
