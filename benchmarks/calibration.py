@@ -34,9 +34,10 @@ from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.stream import score
 from targetsel.selection.claims import truth
 from targetsel.selection.membership import evaluate
+from targetsel.selection.sources import Sources
 from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.lines import PROXIES, bpt_probabilities
-from targetsel.spectra.proxies import CORRELATION, QUANTILES, Proxies, ProxyPosterior
+from targetsel.spectra.proxies import Proxies, ProxyPosterior
 from targetsel.statistics.resampling import Estimate, Resampling, Statistic
 from targetsel.tables.columns import matrix
 
@@ -77,12 +78,7 @@ class Known:
     @cached_property
     def proxies(self) -> ProxyPosterior:
         """The joint posterior of the proxies, from which rules' probabilities are computed."""
-        quantiles = {name: matrix(self.table[name + QUANTILES]) for name in PROXIES}
-        pairs = {}
-        for k, name in enumerate(PROXIES[1:], 1):
-            columns = matrix(self.table[name + CORRELATION]).T
-            pairs |= {(other, name): columns[j] for j, other in enumerate(PROXIES[:k])}
-        return ProxyPosterior(PROXIES, quantiles, pairs)
+        return Sources(self.table.combine_chunks()).posterior
 
     @cached_property
     def below(self) -> dict[str, np.ndarray]:

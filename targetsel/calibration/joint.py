@@ -172,7 +172,7 @@ def _whitened(
 ) -> np.ndarray:
     """Normal scores of the true values, whitened by each source's correlations, (N, P)."""
     scores = np.stack([posterior.score(name, true[name]) for name in names], axis=1)
-    factor, _ = posterior.factor(names)
+    factor, _ = posterior.factor(names, len(scores))
     return np.linalg.solve(factor, np.clip(scores, -FARTHEST, FARTHEST)[:, :, None])[:, :, 0]
 
 

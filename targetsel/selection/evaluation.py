@@ -442,8 +442,10 @@ def _share_of_draws(condition: f.Formula, sources: Sources) -> np.ndarray:
     involved = f.proxies(condition)
     names = tuple(name for name in sources.posterior.names if name in involved)
     share = np.empty(len(sources))
-    for start in range(0, len(sources), ROWS_OF_DRAWS):
-        rows = np.arange(start, min(start + ROWS_OF_DRAWS, len(sources)))
+    samples = sources.posterior.n_samples or N_DRAWS
+    size = ROWS_OF_DRAWS * N_DRAWS // samples
+    for start in range(0, len(sources), size):
+        rows = np.arange(start, min(start + size, len(sources)))
         draws = PosteriorDraws(sources.take(rows), names)
         scores = draws.scores[names[-1]]
         true = np.broadcast_to(holds(condition, draws), scores.shape)

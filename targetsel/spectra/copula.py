@@ -80,13 +80,16 @@ class Copula:
 
     def needed(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """What has to be drawn for these names, in order: each depends only on those before it."""
-        parts = [part for name in names if name in self.complexes
-                 for part in self.complexes[name].parts]  # fmt: skip
-        own = [self.names.index(name) for name in (*names, *parts) if name in self.names]
+        own = [self.names.index(name) for name in self._wanted(names) if name in self.names]
         first = self.names[: max(own, default=-1) + 1]
         complexes = tuple(name for name in self.complexes if name in names)
         others = tuple(n for n in names if n not in self.names and n not in self.complexes)
         return (*first, *complexes, *others)
+
+    def _wanted(self, names: tuple[str, ...]) -> set[str]:
+        """These names and the parts of complexes among them."""
+        complexes = [self.complexes[name] for name in names if name in self.complexes]
+        return {*names, *(part for each in complexes for part in each.parts)}
 
     def scores(
         self,
@@ -100,36 +103,33 @@ class Copula:
 
         Parameters
         ----------
-        names : tuple of K strings
-            Result of `needed`. What is not in this copula has samples of its own that are
-            independent.
+        names : tuple of strings
+            What is not in this copula has samples of its own that are independent.
         factor : ndarray, shape (N, K, K)
-            Lower Cholesky factors of their correlations.
+            Lower Cholesky factors of the correlations of the K names that are `needed`.
         group : ndarray of int, shape (N,)
         value : function of name and scores (N, S)
             Values of a proxy at its normal scores.
         score : function of name and values (N, S)
             Normal scores at which a proxy has these values.
         """
-        size = self.whitened.shape[2]
+        size, wanted = self.whitened.shape[2], self._wanted(names)
         others = iter(independent_normals(len(names), size))
         normals: list[np.ndarray] = []
         scores: dict[str, np.ndarray] = {}
-        for i, name in enumerate(names):
-            # Term by term: a matrix product would round differently beside other rows.
-            before = np.zeros((len(group), size))
-            for j, each in enumerate(normals):
-                before += factor[:, i, j, None] * each
-            rest = factor[:, i, i, None]
-            if name in self.complexes:
+        for i, name in enumerate(self.needed(names)):
+            if name in self.names:
+                normals.append(self.whitened[group, self.names.index(name)])
+            elif name in self.complexes:
                 parts = [value(part, scores[part]) for part in self.complexes[name].parts]
                 total = self.complexes[name].total(group, parts)
                 scores[name] = np.clip(score(name, total), -FARTHEST, FARTHEST)
-                normals.append((scores[name] - before) / rest)
-                continue
-            own = name in self.names
-            normals.append(self.whitened[group, self.names.index(name)] if own else next(others))
-            scores[name] = _ranked(before + rest * normals[-1])
+                before = _combined(factor[:, i, :i], normals)
+                normals.append((scores[name] - before) / factor[:, i, i, None])
+            else:
+                normals.append(np.broadcast_to(next(others), (len(group), size)))
+            if name in wanted and name not in scores:
+                scores[name] = _ranked(_combined(factor[:, i, : i + 1], normals))
         return scores
 
     # --- as it is stored ---
@@ -219,6 +219,15 @@ def independent_normals(dimension: int, n_draws: int) -> np.ndarray:
     sobol = qmc.Sobol(dimension, scramble=True, rng=20200912)
     points = sobol.random_base2(int(np.ceil(np.log2(n_draws))))[:n_draws]
     return scipy.special.ndtri(np.clip(points, 1e-9, 1 - 1e-9)).T
+
+
+def _combined(factors: np.ndarray, normals: list[np.ndarray]) -> np.ndarray:
+    """Sums over K terms of factors (N, K) and normals (N, S), shape (N, S)."""
+    total = np.zeros_like(normals[0]) if normals else np.zeros((len(factors), 1))
+    for k, each in enumerate(normals):
+        # Term by term: a matrix product would round differently beside other rows.
+        total += factors[:, k, None] * each
+    return total
 
 
 def _ranked(values: np.ndarray) -> np.ndarray:

@@ -151,6 +151,11 @@ class ProxyPosterior:
     def __len__(self) -> int:
         return len(self.quantiles[self.names[0]])
 
+    @property
+    def n_samples(self) -> int | None:
+        """The number of the copula's samples; None if it is Gaussian."""
+        return None if self.copula is None else self.copula.whitened.shape[2]
+
     def take(self, rows: np.ndarray | slice) -> ProxyPosterior:
         """The posterior of the sources with these indices or this mask, in that order."""
         return ProxyPosterior(
@@ -217,8 +222,9 @@ class ProxyPosterior:
 
     def _share_inside(self, box: Mapping[str, Sides]) -> np.ndarray:
         """The share of the copula's samples inside a box, shape (N,); NaN without a posterior."""
-        share = np.empty(len(self))
-        for start in range(0, len(self), ROWS_OF_SAMPLES):
+        n = len(self.knots(next(iter(box))))
+        share = np.empty(n)
+        for start in range(0, n, ROWS_OF_SAMPLES):
             rows = slice(start, start + ROWS_OF_SAMPLES)
             scores = self.take(rows).draw_scores(tuple(box))
             inside = np.ones(next(iter(scores.values())).shape, dtype=bool)
@@ -249,7 +255,7 @@ class ProxyPosterior:
         """
         copula = self._copula()
         drawn = names if copula is None else copula.needed(names)
-        factor, usable = self.factor(drawn)
+        factor, usable = self.factor(drawn, len(self.knots(names[0])))
         if copula is None:
             scores = {}
             for i, name in enumerate(names):
@@ -262,7 +268,7 @@ class ProxyPosterior:
             group = np.asarray(self.group(), dtype=np.intp)
             usable = usable & (group >= 0) & (group < len(copula.whitened))
             known = np.where(usable, group, 0)
-            scores = copula.scores(drawn, factor, known, self.value, self._scores)
+            scores = copula.scores(names, factor, known, self.value, self._scores)
         for values in scores.values():
             values[~usable] = np.nan
         return {name: scores[name] for name in names}
@@ -283,9 +289,9 @@ class ProxyPosterior:
             )
         return self.copula
 
-    def factor(self, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    def factor(self, names: tuple[str, ...], n: int) -> tuple[np.ndarray, np.ndarray]:
         """Cholesky factors of the correlations (N, K, K), and whether each is one, (N,)."""
-        matrix = np.empty((len(self.knots(names[0])), len(names), len(names)))
+        matrix = np.empty((n, len(names), len(names)))
         for i, name in enumerate(names):
             matrix[:, i, i] = 1.0
             for j, other in enumerate(names[:i]):
