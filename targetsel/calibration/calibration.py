@@ -146,6 +146,7 @@ class Calibration(CalibrationSteps):
             "truth_sha256": self.truth_sha256,
             "n_fitted": self.n_fitted,
             "simulated": self.simulated,
+            "joint": self.joint is not None,
         }
 
     @property

@@ -19,9 +19,10 @@ from targetsel.expressions.grammar import Branch, NameNode, Node, TextNode, in_b
 from targetsel.expressions.units import ANY_UNIT, DEG, MAG, PURE, Unit
 from targetsel.photometry.flux import AB_ZERO_POINT, NANOMAGGY_ZERO_POINT
 from targetsel.rules import formula as f
-from targetsel.rules.columns import STATISTICS, CatalogColumns
+from targetsel.rules.columns import STATISTICS, CatalogColumns, footer
 from targetsel.rules.formula import TypedExpression
 from targetsel.sky.external_files import ExternalFiles
+from targetsel.spectra.copula import GROUP
 from targetsel.spectra.proxies import CORRELATION, QUANTILES, correlated
 
 _HIGHEST_BIT = 62
@@ -88,6 +89,13 @@ def _refuse_lost_posteriors(
             )
     known = correlated(columns.schema)
     names = [name for name in columns.proxies if name in f.proxies(condition)]
+    calibration = footer(columns.schema).get("calibration")
+    is_joint = isinstance(calibration, dict) and calibration.get("joint")
+    if len(names) > 1 and is_joint and GROUP not in columns.schema.names:
+        raise place.error(
+            f"P() of {' and '.join(names)} needs the column '{GROUP}' of the calibration, which "
+            f"the catalog has lost. {step}"
+        )
     for k, name in enumerate(names):
         for other in names[:k]:
             if other not in known.get(name, ()) and name not in known.get(other, ()):

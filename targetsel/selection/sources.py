@@ -271,7 +271,12 @@ def columns_read(formula: f.Formula, schema: pa.Schema) -> set[str]:
             read |= {part.name, part.name + QUANTILES}  # the median says whether it is missing
         elif isinstance(part, f.Probability):
             involved = f.proxies(part)
-            read |= {name + QUANTILES for name in involved}
             if len(involved) > 1:
-                read |= {name + CORRELATION for name in involved}
+                copula = stored_copula(schema.field(GROUP)) if GROUP in schema.names else None
+                drawn = involved
+                if copula is not None:
+                    drawn = {*copula.needed(tuple(involved))}
+                    involved = copula.valued(tuple(involved))
+                read |= {GROUP, *(name + CORRELATION for name in drawn)}
+            read |= {name + QUANTILES for name in involved}
     return read & {*schema.names}

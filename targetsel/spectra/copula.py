@@ -80,14 +80,14 @@ class Copula:
 
     def needed(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """What has to be drawn for these names, in order: each depends only on those before it."""
-        own = [self.names.index(name) for name in self._wanted(names) if name in self.names]
+        own = [self.names.index(name) for name in self.valued(names) if name in self.names]
         first = self.names[: max(own, default=-1) + 1]
         complexes = tuple(name for name in self.complexes if name in names)
         others = tuple(n for n in names if n not in self.names and n not in self.complexes)
         return (*first, *complexes, *others)
 
-    def _wanted(self, names: tuple[str, ...]) -> set[str]:
-        """These names and the parts of complexes among them."""
+    def valued(self, names: tuple[str, ...]) -> set[str]:
+        """These names and the parts of complexes among them: those whose values are needed."""
         complexes = [self.complexes[name] for name in names if name in self.complexes]
         return {*names, *(part for each in complexes for part in each.parts)}
 
@@ -113,7 +113,7 @@ class Copula:
         score : function of name and values (N, S)
             Normal scores at which a proxy has these values.
         """
-        size, wanted = self.whitened.shape[2], self._wanted(names)
+        size, wanted = self.whitened.shape[2], self.valued(names)
         others = iter(independent_normals(len(names), size))
         normals: list[np.ndarray] = []
         scores: dict[str, np.ndarray] = {}
