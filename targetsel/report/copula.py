@@ -18,6 +18,7 @@ from targetsel.report.distributions import blocks
 from targetsel.report.figures import ALL, Figure, Subset
 from targetsel.scored.known_sources import KnownSources
 from targetsel.selection.sources import Sources
+from targetsel.spectra.lines import complexes
 from targetsel.statistics.resampling import Resampling
 
 TOGETHER = "proxies together"
@@ -59,12 +60,16 @@ class CopulaScores:
 def copula_scores(known: KnownSources) -> CopulaScores | None:
     """Scores of all proxies that were measured; None where there are fewer than two.
 
+    Sums of others, such as the complex of Halpha and [NII], are left out: they follow from their
+    parts but for a small rest, and the least error of a single proxy would count as one of that.
+
     Raises
     ------
     CatalogError
         If the scored file lacks what a joint posterior needs.
     """
     names = tuple(name for name, true in known.proxies.items() if np.isfinite(true).any())
+    names = tuple(name for name in names if name not in complexes(names))
     if len(names) < 2:
         return None
     posterior = Sources(known.scored).posterior
