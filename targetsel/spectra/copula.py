@@ -204,7 +204,14 @@ def stored_copula(field: pa.Field) -> Copula | None:
 def _read(note: bytes) -> Copula:
     try:
         return Copula.from_card(json.loads(note))
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise CatalogError(
             f"column '{GROUP}': its metadata describe no copula ({error}). Restore it from the "
             "original with 'targetsel restore', or score the catalog again."

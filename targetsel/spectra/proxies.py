@@ -251,9 +251,9 @@ class ProxyPosterior:
         """The normal scores of the draws of `draw`, each of shape (N, S).
 
         NaN for sources whose correlations are missing or not those of any distribution. S is
-        `n_draws`, or the number of the copula's samples.
+        `n_draws`, or for several proxies the number of the copula's samples.
         """
-        copula = self._copula()
+        copula = self._copula() if len(names) > 1 else None
         drawn = names if copula is None else copula.needed(names)
         factor, usable = self.factor(drawn, len(self.knots(names[0])))
         if copula is None:

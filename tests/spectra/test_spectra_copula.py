@@ -111,6 +111,13 @@ def test_a_source_without_a_group_has_no_joint_probability_but_that_of_single_pr
     assert posterior.probability_below("a", 0.0) == pytest.approx([0.5] * 3)
 
 
+def test_a_single_proxy_needs_neither_the_copula_nor_correlations():
+    posterior = posterior_of(SOME, GAUSSIAN)
+    alone = ProxyPosterior(NAMES, posterior.quantiles, {}, posterior.copula, posterior.group)
+    plain = ProxyPosterior(NAMES, posterior.quantiles, {})
+    assert np.array_equal(alone.draw(("c",), 64)["c"], plain.draw(("c",), 64)["c"])
+
+
 def test_what_is_stored_gives_the_same_scores():
     rng = np.random.default_rng(6)
     whole = Complex(("a",), np.array([[0.5, 1.0], [0.1, 1.2]]), rng.normal(0, 0.01, (2, 300)))
