@@ -86,7 +86,7 @@ def copula_scores(known: KnownSources) -> CopulaScores | None:
         draws, place = draws[good], good + rows.start
         mean = draws.mean(axis=1)
         rest = draws - mean[:, None]
-        cov = rest.transpose(0, 2, 1) @ rest / N_DRAWS
+        cov = rest.transpose(0, 2, 1) @ rest / draws.shape[1]
         spread = np.sqrt(np.einsum("npp->np", cov))
         stated[place] = cov / (spread[:, :, None] * spread[:, None])
         factor = np.linalg.cholesky(cov + 1e-9 * np.eye(p))

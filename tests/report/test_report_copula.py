@@ -18,6 +18,7 @@ from targetsel.report.copula import (
 from targetsel.report.distributions import marginal_figures, proxy_scores
 from targetsel.report.figures import ALL, Figures, Subset
 from targetsel.scored.known_sources import KnownSources
+from targetsel.spectra.copula import GROUP, Copula, independent_normals
 from targetsel.statistics.resampling import Resampling
 from tests.report.sky_by_hand import sky, with_column
 
@@ -50,6 +51,18 @@ def test_right_posteriors_pass_and_those_without_correlations_fail_clearly(right
     # Three pairs, twice each, are off by 0.6.
     assert bad.value == pytest.approx(np.sqrt(6 * 0.6**2 / 3), abs=0.05)
     assert bad.low > 0.7
+
+
+def test_a_copula_of_few_samples_passes_as_a_gaussian_one_does(tmp_path):
+    made = sky(N, correlation=0.6)
+    names = ("ew_oiii", "ew_halpha", "d4000")
+    copula = Copula(names, independent_normals(3, 512)[None], {})
+    field = copula.noted(pa.field(GROUP, pa.int8()))
+    groups = pa.array(np.zeros(len(made.scored), dtype=np.int8))
+    made.scored = made.scored.append_column(field, groups)
+    found = _evaluated(tmp_path, made).find(DEPARTURE, TOGETHER)
+    assert found.low < 0.03
+    assert found.high < 0.1
 
 
 def test_stored_correlations_that_are_not_there_fail_too(tmp_path):
