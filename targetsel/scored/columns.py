@@ -30,7 +30,6 @@ UNMEASURED = (
     f"{WITHOUT}, or the proxy cannot be measured in more than 5 % of its draws (see "
     f"{UNMEASURED_PROXIES})"
 )
-UNGROUPED = f"{UNMEASURED}, or the ensemble's calibration has no copula"
 UNKNOWN = f"{WITHOUT}, or the ensemble knows no training sources"
 LATENT_COV = (
     "covariance of the posterior (calibrated, as the footer says), lower triangle by rows. The "
@@ -134,8 +133,11 @@ def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
             for end, kind, form, _ in SUMMARIES
         ]
         columns += posterior_columns(name, about, unit, PROXIES[:k])
-    about = "group of sources of known spectra that tell how the proxies of this one go together"
-    columns.append(Column(GROUP, pa.int8(), "", "meta.code", about, UNGROUPED))
+    about = (  # pandas turns whole numbers with nulls into floats
+        "group of sources of known spectra that tell how the proxies of this one go together; -1 "
+        "where there is no posterior of all, or the calibration has no copula"
+    )
+    columns.append(Column(GROUP, pa.int8(), "", "meta.code", about, NEVER))
     for name in BPT_CLASSES:
         about = f"probability of the class '{name[4:]}' in the [NII] diagram"
         columns.append(Column(name, _F32, "", _SHARE, about, UNMEASURED))

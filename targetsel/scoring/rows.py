@@ -135,7 +135,7 @@ def assemble(
         "member_mean": posterior.member_mean.reshape(n, m * d),
         "member_cov": posterior.member_cov[:, :, lower[0], lower[1]].reshape(n, m * len(lower[0])),
         **summary,
-        GROUP: joint.groups(summary) if joint else np.full(n, -1, dtype=np.int8),
+        GROUP: np.where(good, joint.groups(summary), -1) if joint else np.full(n, -1),
         MAGNITUDE: posterior.magnitude,
         "cutout_colour": typical.appearance[:, 1],
         "cutout_size": typical.appearance[:, 2],
@@ -153,7 +153,7 @@ def assemble(
         "masked_fraction": cutouts.present,
         STATUS: None,
         UNMEASURED_PROXIES: good & (unmeasured != ""),
-        GROUP: good & (values[GROUP] >= 0),
+        GROUP: None,
     }
     table = catalog.table
     if HEALPIX.name not in table.column_names:

@@ -143,8 +143,9 @@ def test_median_scatter_and_interval_are_those_of_the_draws(table):
 def test_row_without_a_good_cutout_is_null_and_says_why(table):
     assert table["status"].to_pylist() == ["ok", "lost band: i", "no cutout"]
     assert table["masked_fraction"].to_pylist() == [0.0, pytest.approx(0.2), None]
+    assert table["copula_group"].to_pylist() == [0, -1, -1]
     for field in scored_columns(2, 2):
-        if field.name in ("status", "masked_fraction", "unmeasured"):
+        if field.name in ("status", "masked_fraction", "unmeasured", "copula_group"):
             continue
         first, *others = table[field.name].to_pylist()
         assert first is not None, field.name
