@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +23,12 @@ from targetsel.errors import counted
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.selection.guarantees import LOOKS
 from targetsel.selection.reports.explain import explain as explain_source
+from targetsel.selection.reports.tuning import BoundOutcome, Tuned
 from targetsel.selection.reports.tuning import tune as find_bound
 from targetsel.selection.scored_sources import funnel as count
 from targetsel.selection.select import select as write_targets
+
+MOST_OVERLAPS = 6  # combinations of classes that are listed
 
 
 def select(
@@ -78,6 +82,8 @@ def select(
             for each in found.classes
         ],
     )
+    if found.overlaps:
+        say(_several_classes(found.overlaps))
     for condition, n in found.left_out.items():
         say(f"{condition}: leaves out {counted(n, 'source')}")
     for name, promise in found.guarantees.items():
@@ -88,6 +94,19 @@ def select(
     where = f"written to {found.output}" if found.output else "chosen; nothing was written"
     sources, targets = counted(found.n_sources, "source"), counted(found.n_targets, "target")
     say(f"{targets} of {sources} {where}")
+
+
+def _several_classes(overlaps: Mapping[tuple[str, ...], int]) -> str:
+    """The number of targets in several classes, and in which."""
+    n = sum(overlaps.values())
+    shown = [f"{', '.join(names[:-1])} and {names[-1]} {n:,}" for names, n in overlaps.items()][
+        :MOST_OVERLAPS
+    ]
+    more = len(overlaps) - len(shown)
+    if more:
+        shown.append(counted(more, "other combination"))
+    verb = "is" if n == 1 else "are"
+    return f"{counted(n, 'target')} {verb} in several classes: {'; '.join(shown)}"
 
 
 def funnel(rules: RulesOption, scored: FoundScoredArgument) -> None:
@@ -107,7 +126,10 @@ def explain(
     scored: FoundScoredArgument,
 ) -> None:
     """Show every condition of RULES for one source: value, threshold, margin and probability."""
-    for each in explain_source(Rules.read(rules), id, scored):
+    found = explain_source(Rules.read(rules), id, scored)
+    if found[0].unpredicted:
+        say(found[0].unpredicted)
+    for each in found:
         say(f"{each.name}: {each.verdict}")
         print_table(
             ("  condition", "is", "value", "threshold", "margin (sigma)", "P"),
@@ -131,16 +153,37 @@ def tune(
     targets: Annotated[int, typer.Option(min=1, help="Largest number of targets.")],
     scored: FoundScoredArgument,
 ) -> None:
-    """Find the bound of a class that gives no more than TARGETS sources."""
+    """Find the bound of a class that gives no more than TARGETS sources.
+
+    Beside it stand the bound of the rules and others that give about half to twice as many
+    sources, each with the true members to expect.
+
+    Example:
+        targetsel tune --rules emission --class EXCITED --targets 50
+    """
     found = find_bound(Rules.read(rules), class_, targets, scored)
-    if found.written is not None:
-        say(f"now:   {found.text} {found.written}: {counted(found.n_written, 'source')}")
-    bound = f"{found.text} {found.operator}"
-    if found.n_members:
-        members = counted(found.n_members, "source")
-        say(f"tuned: {bound} {found.threshold!r}: {members}")
-    if found.n_tied:
-        members = counted(found.n_members + found.n_tied, "source")
-        say(f"next:  {bound} {found.next_threshold!r}: {members}")
+    headings = [f"bound on {found.text}", "", "sources", "expected true", "expected purity"]
+    claims = any(each.expected_true is not None for each in found.bounds)
+    rows = [_of_bound(each, found) for each in found.bounds]
+    shown = len(headings) if claims else 3
+    print_table(headings[:shown], [row[:shown] for row in rows], n_texts=2)
+    if found.written is None:
+        say(f"The rules have no such bound yet: {counted(found.n_written, 'source')}.")
+    if found.n_members < targets and found.n_tied:
+        n = counted(found.n_members + found.n_tied, "source")
+        looser = f"{found.text} {found.operator} {found.next_threshold!r}"
+        say(f"The next looser bound, {looser}, gives {n} at once.")
     elif found.n_members < targets:
         say("No bound gives more: the other conditions let no more sources through.")
+
+
+def _of_bound(bound: BoundOutcome, found: Tuned) -> tuple[str, ...]:
+    is_tuned = (bound.operator, bound.threshold) == (found.operator, found.threshold)
+    is_written = bound.text == found.written
+    return (
+        bound.text,
+        " and ".join(["tuned"] * is_tuned + ["now"] * is_written),
+        f"{bound.n_members:,}",
+        number(bound.expected_true, ",.1f"),
+        number(bound.expected_purity, ".0%"),
+    )

@@ -5,6 +5,7 @@ The outcome does not depend on the order or the pieces in which the members come
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -165,6 +166,8 @@ class Limits:
         The sum of the probabilities of those that are kept.
     n_sources, n_targets : int
         Sources added, and those that any class keeps.
+    overlaps : Counter of tuple of str
+        Targets that are in several classes, by the classes.
     """
 
     def __init__(self, rules: Rules, classes: Sequence[ClassFormulas]) -> None:
@@ -172,6 +175,7 @@ class Limits:
         self.passed, self.selected = np.zeros((2, len(classes)), dtype=np.int64)
         self.expected_true = np.zeros(len(classes))
         self.n_sources = self.n_targets = 0
+        self.overlaps: Counter[tuple[str, ...]] = Counter()
         self._classes = [
             ClassLimits(each, formulas.region)
             for each, formulas in zip(rules.classes, classes, strict=True)
@@ -201,7 +205,15 @@ class Limits:
             self.selected += targets.selected.sum(axis=0)
             self.expected_true += np.nansum(targets.probability, axis=0)
             self.n_targets += len(targets)
+            self._count_overlaps(targets.selected)
             yield targets
+
+    def _count_overlaps(self, selected: np.ndarray) -> None:
+        several = selected[selected.sum(axis=1) > 1]
+        combinations, counts = np.unique(several, axis=0, return_counts=True)
+        for combination, n in zip(combinations, counts.tolist(), strict=True):
+            names = tuple(self.names[c] for c in np.flatnonzero(combination))
+            self.overlaps[names] += n
 
     @property
     def copies(self) -> dict[str, list[list[int]]]:

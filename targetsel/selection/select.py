@@ -72,6 +72,7 @@ class ClassSummary:
 class Selection:
     """The outcome of `select`: the file that was written (None after a dry run), and counts.
 
+    `overlaps` gives the number of targets in several classes, by the classes, the most first;
     `left_out` gives the number of sources that every list under ``exclude`` leaves out, and
     `guarantees` those of the classes that ask for a purity, by class name.
     """
@@ -83,6 +84,7 @@ class Selection:
     funnels: tuple[Funnel, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     guarantees: Mapping[str, Guarantee] = field(default_factory=dict)
+    overlaps: Mapping[tuple[str, ...], int] = field(default_factory=dict)
 
 
 def select(
@@ -193,7 +195,16 @@ def select_from(
         )
         for c, each in enumerate(rules.classes)
     )
-    return Selection(output, len(file), limits.n_targets, summaries, funnels, left_out, promises)
+    return Selection(
+        output,
+        len(file),
+        limits.n_targets,
+        summaries,
+        funnels,
+        left_out,
+        promises,
+        dict(limits.overlaps.most_common()),
+    )
 
 
 def _left_out(counters: Sequence[ConditionCounter], n_sources: int) -> dict[str, int]:

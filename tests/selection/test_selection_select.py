@@ -69,6 +69,14 @@ def test_summary_counts_passed_selected_and_expected(scored_file, tmp_path):
     assert (summary.n_sources, summary.n_targets) == (500, len(TargetList.read(summary.output)))
 
 
+def test_targets_in_several_classes_are_counted_by_their_classes(scored_file, tmp_path):
+    found = select(scored_file, RULES, tmp_path / "out.parquet")
+    bits = TargetList.read(tmp_path / "out.parquet").table["target_bits"].to_numpy()
+    both = int((bits == (1 << 3 | 1 << 1)).sum())
+    assert both > 0
+    assert found.overlaps == {("ELG", "STRANGE"): both}
+
+
 def test_negative_id_anywhere_numbers_the_whole_list(scored_file, tmp_path):
     table = pq.read_table(scored_file)
     ids = [-1, *table["source_id"].to_pylist()[1:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from scipy.special import ndtri
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
+from targetsel.scored.columns import STATUS, UNMEASURED_PROXIES
 from targetsel.selection.evaluation import holds, probability, value
 from targetsel.selection.funnel import unknown
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
@@ -20,8 +22,14 @@ from targetsel.selection.select import preview
 from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.sky.external_files import Ids
 from targetsel.sky.positions import Places, Region
+from targetsel.tables.types import is_text
 
 _ARITHMETIC = ("+", "-", "*", "/", "**")
+_STATUS = {  # of `Cutouts.status`, in words
+    "no cutout": "it has no cutout",
+    "all-zero image": "its cutout is zero everywhere",
+    "mostly NaN pixels": "more than half of its cutout's pixels have no data",
+}
 _FOUND = {Region: "inside the region", Ids: "listed", Places: "near a listed position"}
 
 
@@ -75,6 +83,9 @@ class Explanation:
         is no posterior.
     selected : bool or None
         Whether the source is in the target list; None where a calibration is needed to tell.
+    unpredicted : str
+        The reason why nothing, or not all, was predicted of the source, as a sentence; empty where
+        all was. The conditions on what was not predicted are missing.
     """
 
     name: str
@@ -83,6 +94,7 @@ class Explanation:
     rank: float | None
     probability: float | None
     selected: bool | None = None
+    unpredicted: str = ""
 
     @property
     def verdict(self) -> str:
@@ -109,9 +121,30 @@ def explain(rules: Rules, source_id: str, scored: Path) -> tuple[Explanation, ..
         source = catalog.file.source(source_id)
         found = [explanation(each, source) for each in catalog.classes.values()]
         chosen = _chosen(catalog, found, catalog.file.ids(source))
+        why = unpredicted(source)
     return tuple(
-        replace(each, selected=selected) for each, selected in zip(found, chosen, strict=True)
+        replace(each, selected=selected, unpredicted=why)
+        for each, selected in zip(found, chosen, strict=True)
     )
+
+
+def unpredicted(source: Sources) -> str:
+    """The reason why nothing, or not all, was predicted of a single source, as a sentence."""
+    status, unmeasured = (_text(source, name) for name in (STATUS, UNMEASURED_PROXIES))
+    if status not in ("", "ok"):
+        lost = re.fullmatch(r"lost (bands?): (.*)", status)
+        why = f"its cutout has no data in {lost[1]} {lost[2]}" if lost else status
+        why = _STATUS.get(status, why)
+        return f"There is no prediction: {why}. What would be predicted is missing."
+    if unmeasured:
+        return f"Of its predicted spectrum {unmeasured} cannot be measured, and is missing."
+    return ""
+
+
+def _text(source: Sources, name: str) -> str:
+    """The text that a single source has in a column; empty where there is none."""
+    column = source.table[name] if name in source.table.column_names else None
+    return (column[0].as_py() or "") if column is not None and is_text(column.type) else ""
 
 
 def _chosen(catalog: ScoredCatalog, found: list[Explanation], ids: pa.Array) -> list[bool | None]:

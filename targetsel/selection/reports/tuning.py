@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,40 @@ from targetsel.expressions.grammar import unwrapped
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas, Condition
 from targetsel.rules.rules import Rules
-from targetsel.selection.evaluation import passing, value
+from targetsel.selection.evaluation import passing, probability, value
 from targetsel.selection.quantiles import Search
-from targetsel.selection.scored_sources import scored_catalog
+from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
+from targetsel.selection.sources import Sources
+
+AROUND = (0.5, 0.8, 1.25, 2.0)  # times the number asked for: further bounds to choose from
+
+
+@dataclass(frozen=True)
+class BoundOutcome:
+    """The members that a bound gives a class.
+
+    Attributes
+    ----------
+    operator : str
+    threshold : float
+    n_members : int
+    expected_true : float or None
+        Expected number of them for which the class's claim is true, as forecasts count them: the
+        sum of the probabilities. None where the class claims nothing about spectra.
+    expected_purity : float or None
+        The share of these among the members that have a posterior.
+    """
+
+    operator: str
+    threshold: float
+    n_members: int
+    expected_true: float | None
+    expected_purity: float | None
+
+    @property
+    def text(self) -> str:
+        """The bound as rules write it behind a number: ">= 0.85"."""
+        return _text(self.operator, self.threshold)
 
 
 @dataclass(frozen=True)
@@ -40,6 +72,9 @@ class Tuned:
         The bound as it stands in the rule file, such as "> 0.8"; None where there is none yet.
     n_written : int
         The members that the rules give as they stand.
+    bounds : tuple of BoundOutcome
+        What this bound gives, the one that is written, and those for about half to twice as many
+        members; the strictest first.
     """
 
     text: str
@@ -50,6 +85,7 @@ class Tuned:
     n_tied: int
     written: str | None
     n_written: int
+    bounds: tuple[BoundOutcome, ...] = ()
 
 
 def tune(rules: Rules, name: str, n_targets: int, scored: Path) -> Tuned:
@@ -67,31 +103,82 @@ def tune(rules: Rules, name: str, n_targets: int, scored: Path) -> Tuned:
     with scored_catalog(scored, rules) as catalog:
         rank = rules[name].rank
         knob = _knob(catalog[name], "" if rank is None else unwrapped(rank))
-        rest = [each.formula for each in knob.others]
-
-        n_written = 0
 
         def values() -> Iterator[np.ndarray]:
             """The bounded number of all sources that obey the other conditions, larger better."""
-            nonlocal n_written
-            n_written = 0
-            for block in catalog.file.sources((*rest, knob.formula)):
-                members = block.take(passing(rest, block))
-                numbers = np.broadcast_to(value(knob.formula, members), len(members))
-                n_written += knob.passing(numbers)
+            for _, numbers in _candidates(catalog, knob):
                 yield knob.sign * numbers[~np.isnan(numbers)]
 
-        least, n_members, following, n_tied = _largest(values, n_targets)
+        places = [n_targets, *(max(round(n_targets * share), 1) for share in AROUND)]
+        (least, n_members, following, n_tied), *around = _largest(values, places)
+        threshold = knob.short(least, following)
+        wanted = {threshold, *(knob.short(each[0], each[2]) for each in around)}
+        bounds = [(knob.inclusive, each) for each in wanted if np.isfinite(each)]
+        if knob.written is not None:
+            bounds.append((knob.operator, knob.written))
+        n_candidates, outcomes = _outcomes(catalog, knob, bounds)
     return Tuned(
         knob.text,
-        ">=" if knob.sign > 0 else "<=",
-        knob.sign * _short(least, following, _is_float32(knob.formula)),
+        knob.inclusive,
+        threshold,
         n_members,
         knob.sign * following,
         n_tied,
-        None if knob.written is None else f"{knob.operator} {knob.written:.6g}",
-        n_written,
+        None if knob.written is None else _text(knob.operator, knob.written),
+        n_candidates if knob.written is None else outcomes[-1].n_members,
+        tuple(
+            sorted(set(outcomes), key=lambda each: (each.n_members, -knob.sign * each.threshold))
+        ),
     )
+
+
+def _text(operator: str, threshold: float) -> str:
+    return f"{operator} {repr(float(threshold)).removesuffix('.0')}"
+
+
+def _candidates(
+    catalog: ScoredCatalog, knob: _Knob, formulas: Iterable[f.Formula] = ()
+) -> Iterator[tuple[Sources, np.ndarray]]:
+    """The sources that obey the other conditions, and the bounded number of each, in pieces.
+
+    `formulas` are to be evaluated on them besides.
+    """
+    rest = [each.formula for each in knob.others]
+    for block in catalog.file.sources((*rest, knob.formula, *formulas)):
+        members = block.take(passing(rest, block))
+        yield members, np.broadcast_to(value(knob.formula, members), len(members))
+
+
+def _outcomes(
+    catalog: ScoredCatalog, knob: _Knob, bounds: Sequence[tuple[str, float]]
+) -> tuple[int, list[BoundOutcome]]:
+    """The number of sources that obey the other conditions, and what each bound leaves of them."""
+    claims = [knob.claim(*bound) for bound in bounds]
+    n_candidates = 0
+    counts, known = np.zeros((2, len(bounds)), dtype=np.int64)
+    sums = np.zeros(len(bounds))
+    formulas = [f.Probability(claim) for claim in {*claims} if claim is not None]
+    for candidates, numbers in _candidates(catalog, knob, formulas):
+        n_candidates += len(candidates)
+        within = np.array([knob.within(numbers, *bound) for bound in bounds])
+        counts += within.sum(axis=1)
+        rows = np.flatnonzero(within.any(axis=0))
+        members = candidates.take(rows)
+        likely = {each: probability(each, members) for each in {*claims} if each is not None}
+        for k, claim in enumerate(claims):
+            if claim is not None:
+                of_members = likely[claim][within[k, rows]]
+                known[k] += (~np.isnan(of_members)).sum()
+                sums[k] += np.nansum(of_members)
+    return n_candidates, [
+        BoundOutcome(
+            *bound,
+            int(counts[k]),
+            None if claims[k] is None else float(sums[k]),
+            None if claims[k] is None or not known[k] else float(sums[k] / known[k]),
+        )
+        for k, bound in enumerate(bounds)
+    ]
 
 
 def _short(least: float, following: float, single: bool) -> float:
@@ -110,10 +197,6 @@ def _short(least: float, following: float, single: bool) -> float:
     return least
 
 
-def _is_float32(formula: f.Formula) -> bool:
-    return isinstance(formula, f.ColumnValue) and formula.type == "float32"
-
-
 # --- which bound to move -------------------------------------------------------------------------
 
 
@@ -128,11 +211,29 @@ class _Knob:
     operator: str
     others: tuple[Condition, ...]
 
-    def passing(self, values: np.ndarray) -> int:
-        """Number of these values that are within the bound as it is written."""
-        if self.written is None:
-            return len(values)
-        return int(COMPARISONS[self.operator](values, self.written).sum())
+    @property
+    def inclusive(self) -> str:
+        """The operator of a bound that values may reach."""
+        return ">=" if self.sign > 0 else "<="
+
+    def claim(self, operator: str, threshold: float) -> f.Formula | None:
+        """What the class claims about its members' spectra with this bound."""
+        bound = f.Compare(operator, self.formula, f.Constant(threshold))
+        return f.truth((*(each.formula for each in self.others), bound))
+
+    def short(self, least: float, following: float) -> float:
+        """The bound with few digits that lets values of `least` in, and `following` not."""
+        return self.sign * _short(least, following, _is_float32(self.formula))
+
+    def within(self, numbers: np.ndarray, operator: str, threshold: float) -> np.ndarray:
+        """Whether numbers are within a bound, as rules would compare them."""
+        held = float(np.float32(threshold)) if _is_float32(self.formula) else threshold
+        return COMPARISONS[operator](numbers, held)
+
+
+def _is_float32(formula: f.Formula) -> bool:
+    """Whether rules round a bound on a number to the float32 of a column."""
+    return isinstance(formula, f.ColumnValue) and formula.type == "float32"
 
 
 def _knob(target_class: ClassFormulas, rank_text: str) -> _Knob:
@@ -152,7 +253,10 @@ def _knob(target_class: ClassFormulas, rank_text: str) -> _Knob:
         text = text.rsplit(bound.operator, 1)[0].strip() if bound.operator in text else text
         sign = 1 if bound.operator in (">", ">=") else -1
         others = (*conditions[:place], *conditions[place + 1 :])
-        return _Knob(text, bound.left, sign, bound.right.value, bound.operator, others)
+        written = bound.right.value
+        if _is_float32(bound.left):
+            written = float(str(np.float32(written)))
+        return _Knob(text, bound.left, sign, written, bound.operator, others)
     if rank is not None and not on_rank:
         return _Knob(rank_text, rank, 1, None, ">=", target_class.conditions)
     found = ", ".join(f"'{target_class.conditions[place].text}'" for place, _ in on_rank or on_p)
@@ -180,25 +284,39 @@ def _bound(condition: f.Formula) -> f.Compare | None:
 # --- the N-th largest value of a stream ----------------------------------------------------------
 
 
-def _largest(values: Callable[[], Iterable[np.ndarray]], n: int) -> tuple[float, int, float, int]:
-    """The least value that no more than `n` values reach, and how many do; the value that follows
-    downwards, and how many have it. In bounded memory.
+def _largest(
+    values: Callable[[], Iterable[np.ndarray]], numbers: Sequence[int]
+) -> list[tuple[float, int, float, int]]:
+    """For each n of `numbers` the least value that no more than `n` values reach, and how many do;
+    the value that follows downwards, and how many have it. In bounded memory.
 
     Parameters
     ----------
     values : callable
         Gives all values, in pieces, as often as it is called; without NaN.
+    numbers : sequence of int
     """
-    search = Search(lambda total: total - n)
-    while not search.done:
+    searches = [Search(partial(_place_from_above, n)) for n in numbers]
+    while unfinished := [each for each in searches if not each.done]:
         for each in values():
-            search.see(each)
-        search.narrow()
-    too_far = search.result  # NaN where no value is too many: then none is below or equal
-    least, n_above, n_tied = np.inf, 0, 0
+            for search in unfinished:
+                search.see(each)
+        for search in unfinished:
+            search.narrow()
+    # NaN where no value is too many: then none is below or equal.
+    too_far = [search.result for search in searches]
+    least = [np.inf] * len(searches)
+    n_above, n_tied = np.zeros((2, len(searches)), dtype=np.int64)
     for each in values():
-        above = ~(each <= too_far)
-        least = min(least, float(each[above].min(initial=np.inf)))
-        n_above += int(np.count_nonzero(above))
-        n_tied += int(np.count_nonzero(each == too_far))
-    return least, n_above, -np.inf if np.isnan(too_far) else too_far, n_tied
+        for k, limit in enumerate(too_far):
+            above = ~(each <= limit)
+            least[k] = min(least[k], float(each[above].min(initial=np.inf)))
+            n_above[k] += np.count_nonzero(above)
+            n_tied[k] += np.count_nonzero(each == limit)
+    following = [-np.inf if np.isnan(each) else each for each in too_far]
+    return list(zip(least, n_above.tolist(), following, n_tied.tolist(), strict=True))
+
+
+def _place_from_above(n: int, total: int) -> int:
+    """The place, from below, of the largest of `total` values that is one too many for `n`."""
+    return total - n

@@ -67,6 +67,22 @@ def test_missing_is_told_from_false(scored_file):
     assert found.probability is None
 
 
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        ("ok", ""),
+        ("lost bands: g, z", "There is no prediction: its cutout has no data in bands g, z."),
+        ("no cutout", "There is no prediction: it has no cutout."),
+    ],
+)
+def test_source_without_a_prediction_says_why(scored, tmp_path, status, why):
+    column = pa.array([status] * len(scored))
+    table = scored.append_column("status", column)
+    write_table(table, tmp_path / "b.scored.parquet", footer(scored.schema))
+    assert explained(tmp_path / "b.scored.parquet", "1", "rmag < 19").unpredicted.startswith(why)
+    assert bool(why) == bool(explained(tmp_path / "b.scored.parquet", "1", "rmag < 19").unpredicted)
+
+
 def test_rank_and_claim_are_told(scored_file):
     found = explained(scored_file, "2", "P(ew_halpha > 50) >= 0.5", rest="    rank: -rmag\n")
     assert found.passed

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from targetsel.errors import RuleError
 from targetsel.rules.columns import footer
@@ -26,7 +27,7 @@ def test_bound_is_the_loosest_that_no_more_than_n_values_reach(values, n, few):
     pieces = [values[: len(values) // 2], values[len(values) // 2 :]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantiles, "FEW", few)  # so that many passes are needed
-        least, n_members, following, n_tied = tuning._largest(lambda: pieces, n)
+        least, n_members, following, n_tied = tuning._largest(lambda: pieces, [n])[0]
     distinct = np.unique(values)
     counts = {float(v): int((values >= v).sum()) for v in distinct}
     within = [v for v, count in counts.items() if count <= n]
@@ -55,6 +56,27 @@ def test_bound_on_a_probability_is_moved_until_the_budget_is_spent(scored):
     assert (found.n_members, found.n_tied, found.n_written) == (20, 1, 28)
     again = Rules.parse(rule_text("dec < 4", f"P(ew_halpha > 50) >= {found.threshold!r}"))
     assert tune(again, "ELG", 20, scored).n_written == 20
+
+
+def test_bounds_around_come_with_their_sources_and_the_true_members_to_expect(scored):
+    found = tune(Rules.parse(rule_text("dec < 4", "P(ew_halpha > 50) >= 0.9")), "ELG", 20, scored)
+    assert [each.n_members for each in found.bounds] == [10, 16, 20, 25, 28, 40]
+    assert [each.text for each in found.bounds].index(">= 0.9") == 4
+    for each in found.bounds:  # the best of the first 90 have H alpha at 90, 89, 88, ...
+        likely = ndtr((np.arange(90, 90 - each.n_members, -1) - 50) / 10)
+        assert each.expected_true == pytest.approx(likely.sum(), rel=2e-3)
+        assert each.expected_purity == pytest.approx(likely.mean(), rel=2e-3)
+
+
+def test_class_that_claims_nothing_has_no_true_members_to_expect(scored):
+    found = tune(Rules.parse(rule_text("dec < 90", rest="    rank: -ra\n")), "ELG", 5, scored)
+    assert {each.expected_true for each in found.bounds} == {None}
+
+
+def test_rank_by_a_probability_claims_it_once_it_is_bounded(scored):
+    text = rule_text("dec < 90", rest="    rank: P(ew_halpha > 50)\n")
+    found = tune(Rules.parse(text), "ELG", 5, scored)
+    assert all(each.expected_purity > 0.99 for each in found.bounds)
 
 
 def test_upper_bound_is_lowered(scored):
