@@ -19,6 +19,7 @@ from targetsel.handoff.prepare import ExportOptions
 from targetsel.handoff.simulation import INSTRUMENTS, PointingForecast, find_instrument
 from targetsel.handoff.simulation import simulate as simulate_pointing
 from targetsel.handoff.tool import Tool
+from targetsel.scored.simulated_training import caution_in
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.files import check_output, check_table_output
 
@@ -55,7 +56,8 @@ def export(
         bool,
         typer.Option(
             "--assume-still",
-            help="Take proper motions that are not given as zero, as for galaxies.",
+            help="Targets without a proper motion stand still, as galaxies do, where others of "
+            "the list have one. (Without any in the list, all do.)",
         ),
     ] = False,
     magnitude: MagnitudeOption = None,
@@ -77,9 +79,8 @@ def export(
     )
     check_output(output, [targets, *([config] if config else [])])
     options = ExportOptions(bin_priorities, assume_still, tuple(magnitude or ()))
-    done = export_targets(
-        TargetList.read(targets, needs_footer=False), tool, settings, output, options
-    )
+    chosen = TargetList.read(targets, needs_footer=False)
+    done = export_targets(chosen, tool, settings, output, options)
     n = len(done.targets)
     say(f"{counted(n, 'target')} for {tool.title} written to {output}")
     for beside in done.files[1:]:
@@ -89,6 +90,10 @@ def export(
             "brightnesses in the file are corrected for Galactic extinction, as in the list: "
             + ", ".join(done.corrected)
         )
+    for assumed in done.targets.assumed:
+        say(assumed)
+    if caution := caution_in(chosen.footer):
+        say(f"caution: {caution}")
     if tool.experimental:
         say(
             f"experimental: the format was not checked against {tool.title} itself. "

@@ -108,6 +108,8 @@ def score(
             f"colour and size. The {known['held_out']:,} held-out ones represent them as well as "
             f"{known['effective']:,.0f} sources drawn from them would"
         )
+    if scored.caution:
+        say(f"caution: {scored.caution}")
     say(f"written to {scored.output}")
 
 

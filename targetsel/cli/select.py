@@ -91,6 +91,8 @@ def select(
     if found.guarantees:
         say(LOOKS)
     say_known(known, scored)
+    if found.caution:
+        say(f"caution: {found.caution}")
     where = f"written to {found.output}" if found.output else "chosen; nothing was written"
     sources, targets = counted(found.n_sources, "source"), counted(found.n_targets, "target")
     say(f"{targets} of {sources} {where}")

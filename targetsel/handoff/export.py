@@ -17,6 +17,7 @@ from targetsel.handoff.files import write_ecsv
 from targetsel.handoff.prepare import ExportOptions, prepare
 from targetsel.handoff.settings import ToolSettings
 from targetsel.handoff.tool import Tool, ToolTable
+from targetsel.scored.simulated_training import CAUTION, caution_in
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import separation
 from targetsel.tables.ids import matched
@@ -79,7 +80,8 @@ def export(
     """Write `targets` to `path` for a tool.
 
     Beside it come ``<file>.priorities.ecsv``, the map from the list's priorities to the tool's,
-    and, where the tool has ids of its own, ``<file>.ids.ecsv``.
+    and, where the tool has ids of its own or no priorities, ``<file>.ids.ecsv``. Both keep what
+    was assumed, and what is to know of the list's predictions.
 
     Raises
     ------
@@ -95,12 +97,24 @@ def export(
     if tool.priorities is not None:
         maps["priorities"] = priority_map(prepared)
     codes = tool.codes(prepared, settings) if tool.codes else None
-    if tool.numbers_rows or codes is not None:
+    if tool.numbers_rows or codes is not None or not maps:
         maps["ids"] = id_map(prepared, codes)
+    notes = notes_on(targets, prepared)
     for what, table in maps.items():
+        table.meta.update(notes)
         files.append(path.with_name(f"{path.name}.{what}.ecsv"))
         write_ecsv(files[-1], table)
     return Export(prepared, tuple(files))
+
+
+def notes_on(targets: TargetList, prepared: ToolTable) -> dict[str, object]:
+    """What the maps beside a tool's file say of it: what was assumed, and a caution if one is due.
+
+    Where there is neither, nothing.
+    """
+    caution = caution_in(targets.footer)
+    notes: dict[str, object] = {"assumed": list(prepared.assumed)} if prepared.assumed else {}
+    return notes | ({CAUTION: caution} if caution else {})
 
 
 def priority_map(targets: ToolTable) -> Table:

@@ -34,7 +34,8 @@ class ExportOptions:
     bin_priorities : bool
         Merge neighbouring priorities where the tool has too few.
     assume_still : bool
-        Targets without a known proper motion stand still, as galaxies do.
+        Targets without a known proper motion stand still, as galaxies do, also where others of the
+        list have one. Those of a list without any proper motion always do.
     magnitudes : tuple of str
         Columns of fluxes or magnitudes as BAND=COLUMN, taken before those found by their names.
     """
@@ -68,7 +69,8 @@ def prepare(
             "Select fewer with `limit:`."
         )
     table = checked(targets).table
-    ra, dec, epoch, pmra, pmdec = _positions(table, tool, settings, options.assume_still)
+    motions = _motions(table, tool, settings, options.assume_still)
+    ra, dec, epoch, pmra, pmdec = _positions(table, motions, tool, settings)
     own = table["priority"].to_numpy().astype(np.int64)
     priority = own if tool.priorities is None else _mapped(own, tool, options.bin_priorities)
     return ToolTable(
@@ -82,6 +84,7 @@ def prepare(
         pmdec,
         priority,
         options.magnitudes,
+        motions.assumed,
     )
 
 
@@ -176,38 +179,79 @@ def _check_unique(names: np.ndarray, tool: Tool) -> None:
 # --- positions -----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Motions:
+    """Epochs [yr] and proper motions [mas/yr] of M targets, NaN where unknown, and what was
+    assumed of them, in words."""
+
+    since: np.ndarray
+    pmra: np.ndarray
+    pmdec: np.ndarray
+    assumed: tuple[str, ...] = ()
+
+
+def _wanted(tool: Tool, settings: ToolSettings) -> float | str | None:
+    return settings.epoch if isinstance(settings, EpochSettings) else tool.epoch
+
+
+def _motions(table: pa.Table, tool: Tool, settings: ToolSettings, assume_still: bool) -> _Motions:
+    """Proper motions as the list has them; zero where they may be assumed to be."""
+    since, pmra, pmdec = (floats(table[name]) for name in ("ref_epoch", "pmra", "pmdec"))
+    if _wanted(tool, settings) is None:
+        return _Motions(since, pmra, pmdec)
+    since = np.where(since == 0, np.nan, since)  # DESI's catalogs write 0 for an unknown epoch
+    unknown = np.isnan(pmra) & np.isnan(pmdec)
+    if unknown.all() or assume_still:
+        pmra, pmdec = np.where(unknown, 0.0, pmra), np.where(unknown, 0.0, pmdec)
+    still = (pmra == 0) & (pmdec == 0)
+    since = np.where(np.isnan(since) & still, tool.default_epoch, since)
+    if not unknown.any() or not (unknown.all() or assume_still):
+        return _Motions(since, pmra, pmdec)
+    if unknown.all():
+        said = "the list has no proper motions: its targets are taken to stand still, as galaxies"
+    else:
+        said = (
+            f"{unknown.sum():,} of {len(unknown):,} targets have no proper motion: they are taken "
+            "to stand still, as galaxies"
+        )
+    return _Motions(since, pmra, pmdec, (said,))
+
+
 def _positions(
-    table: pa.Table, tool: Tool, settings: ToolSettings, assume_still: bool
+    table: pa.Table, motions: _Motions, tool: Tool, settings: ToolSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Position, epoch and proper motion of each target, as the tool wants them."""
     ra, dec = table["ra"].to_numpy(), table["dec"].to_numpy()
-    since, pmra, pmdec = (floats(table[name]) for name in ("ref_epoch", "pmra", "pmdec"))
-    wanted = settings.epoch if isinstance(settings, EpochSettings) else tool.epoch
+    since, pmra, pmdec = motions.since, motions.pmra, motions.pmdec
+    wanted = _wanted(tool, settings)
     if wanted is None:
         return ra, dec, since, pmra, pmdec
-    since = np.where(since == 0, np.nan, since)  # DESI's catalogs write 0 for an unknown epoch
-    if assume_still:
-        unknown = np.isnan(pmra) & np.isnan(pmdec)
-        pmra, pmdec = np.where(unknown, 0.0, pmra), np.where(unknown, 0.0, pmdec)
-        still = (pmra == 0) & (pmdec == 0)
-        since = np.where(np.isnan(since) & still, tool.default_epoch, since)
-    _check_known(np.isnan(since) | np.isnan(pmra) | np.isnan(pmdec), since, wanted, tool)
+    _check_known(since, pmra, pmdec, wanted, tool)
     if wanted == "columns":
         return ra, dec, since, pmra, pmdec
     ra, dec = moved(ra, dec, pmra, pmdec, since, float(wanted))
     return ra, dec, np.full(len(ra), float(wanted)), pmra, pmdec
 
 
-def _check_known(unknown: np.ndarray, since: np.ndarray, wanted: float | str, tool: Tool) -> None:
+def _check_known(
+    since: np.ndarray, pmra: np.ndarray, pmdec: np.ndarray, wanted: float | str, tool: Tool
+) -> None:
+    without = np.isnan(pmra) & np.isnan(pmdec)
+    unknown = np.isnan(since) | np.isnan(pmra) | np.isnan(pmdec)
     if wanted != "columns":
         unknown = unknown & (since != wanted)
     if not unknown.any():
         return
     what = "the epoch and motion of each" if wanted == "columns" else f"positions at {wanted:g}"
+    step = "Give the catalog the columns ref_epoch, pmra and pmdec."
+    if (unknown & without).any():
+        step = (
+            "Other targets of the list have one; say --assume-still, and those without stand "
+            "still, as galaxies do, or complete the catalog's columns ref_epoch, pmra and pmdec."
+        )
     raise HandoffError(
         f"{unknown.sum()} of {len(unknown)} targets lack a proper motion or an epoch, and "
-        f"'{tool.name}' needs {what}. Give the catalog the columns ref_epoch, pmra and pmdec; "
-        "or say --assume-still, and targets without a proper motion stand still, as galaxies do."
+        f"'{tool.name}' needs {what}. {step}"
     )
 
 

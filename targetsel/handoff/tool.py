@@ -175,6 +175,8 @@ class ToolTable:
         On the tool's scale; the list's own where the tool has none.
     magnitudes : tuple of str
         Columns of photometry given as BAND=COLUMN.
+    assumed : tuple of str
+        What was assumed of the targets, a sentence each.
     """
 
     tool: Tool
@@ -187,6 +189,7 @@ class ToolTable:
     pmdec: np.ndarray
     priority: np.ndarray
     magnitudes: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.table.num_rows

@@ -27,6 +27,7 @@ from targetsel.errors import CutoutError, OutputError, TargetselError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.novelty.support import Tally
 from targetsel.scored.columns import APPEARANCE, STATUS, UNMEASURED_PROXIES, check_names
+from targetsel.scored.simulated_training import CAUTION, caution_about
 from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.chunks import sorted_chunks
@@ -70,6 +71,8 @@ class Scored:
         What was different for an earlier run, whose work could not be used.
     support : Tally
         How far the training supports the sources that have predictions.
+    caution : str
+        What to know of an ensemble that learnt from simulated images only; else empty.
     """
 
     output: Path
@@ -79,6 +82,7 @@ class Scored:
     n_resumed: int
     changed: tuple[str, ...]
     support: Tally
+    caution: str = ""
 
 
 def score(
@@ -107,8 +111,12 @@ def score(
     check_names(catalog.schema, str(catalog.path))
     catalog.check()
     provenance = _provenance(store, ensemble, options)
-    if store.simulated or is_simulated(catalog.path):
+    simulated = store.simulated or is_simulated(catalog.path)
+    if simulated:
         provenance["images"] = "simulated"
+    caution = caution_about(ensemble.card, simulated)
+    if caution:
+        provenance[CAUTION] = caution
     with _partial(output) as partial:
         work = _Work.begin(catalog, partial, provenance)
         n_cutouts = _check_joined(work, catalog, store)
@@ -130,7 +138,9 @@ def score(
         counts, support = _join(work, catalog, ensemble, provenance, whole)
         os.replace(whole, output)
     statuses, n_unmeasured = counts
-    return Scored(output, statuses, n_cutouts, n_unmeasured, n_resumed, work.changed, support)
+    return Scored(
+        output, statuses, n_cutouts, n_unmeasured, n_resumed, work.changed, support, caution
+    )
 
 
 @contextlib.contextmanager

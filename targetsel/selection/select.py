@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from targetsel.expressions.grammar import unwrapped
 from targetsel.rules.rules import Rules
+from targetsel.scored.simulated_training import caution_in
 from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.guarantees import Guarantee, guaranteed, guarantees
 from targetsel.selection.limits import Limits
@@ -74,7 +75,8 @@ class Selection:
 
     `overlaps` gives the number of targets in several classes, by the classes, the most first;
     `left_out` gives the number of sources that every list under ``exclude`` leaves out, and
-    `guarantees` those of the classes that ask for a purity, by class name.
+    `guarantees` those of the classes that ask for a purity, by class name. `caution` is what to
+    know where an ensemble learnt from simulated images only.
     """
 
     output: Path | None
@@ -85,6 +87,7 @@ class Selection:
     left_out: Mapping[str, int] = field(default_factory=dict)
     guarantees: Mapping[str, Guarantee] = field(default_factory=dict)
     overlaps: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    caution: str = ""
 
 
 def select(
@@ -204,6 +207,7 @@ def select_from(
         left_out,
         promises,
         dict(limits.overlaps.most_common()),
+        caution_in(file.footer),
     )
 
 

@@ -21,6 +21,7 @@ from targetsel.rules.columns import STATISTICS, CatalogColumns, footer
 from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
+from targetsel.scored.simulated_training import CAUTION, caution_in
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import LEAST, Membership
 from targetsel.selection.sources import columns_read
@@ -496,6 +497,7 @@ def provenance(
         "bits": {each.name: each.bit for each in rules.classes},
         "priority_direction": "higher_is_better",
         **{key: scored.get(key) for key in ("catalog", "ensemble", "calibration", "images")},
+        **({CAUTION: caution_in(scored)} if caution_in(scored) else {}),
         "catalog_quantiles": {
             text: value if value is not None and np.isfinite(value) else None
             for text, value in quantiles.items()

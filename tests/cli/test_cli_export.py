@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from astropy.table import Table
 from typer.testing import CliRunner
 
 from targetsel.cli.handoff import assign, export, import_assignment
@@ -41,7 +42,7 @@ DESI = ("export", "by-hand.targets.parquet", "--for", "desi", "--config", "desi.
 
 
 def test_export_writes_the_file_and_the_map_of_priorities(folder):
-    result = run(*DESI, "--assume-still")
+    result = run(*DESI)
     assert "4 targets for DESI fiberassign, science targets written to" in result.output
     assert (folder / "by-hand.desi.fits").exists()
     assert (folder / "by-hand.desi.fits.priorities.ecsv").exists()
@@ -49,7 +50,7 @@ def test_export_writes_the_file_and_the_map_of_priorities(folder):
 
 
 def test_check_reads_the_file_back_and_says_by_whom(folder):
-    result = run(*DESI, "--assume-still", "--check", "-o", "x.fits")
+    result = run(*DESI, "--check", "-o", "x.fits")
     assert "4 ids, priorities and positions are the same (to 0.00000 arcsec)" in result.output
     assert "read back by " in result.output
 
@@ -64,7 +65,16 @@ def test_list_shows_every_tool_with_its_settings(folder):
     assert "as in the list, higher first" in output
 
 
-def test_motion_that_is_missing_is_an_error_and_writes_nothing(folder):
+def test_targets_without_proper_motions_stand_still_which_is_said_and_kept(folder):
+    said = "the list has no proper motions: its targets are taken to stand still, as galaxies"
+    assert said in run(*DESI).output
+    kept = Table.read(folder / "by-hand.desi.fits.priorities.ecsv").meta["assumed"]
+    assert kept == [said]
+
+
+def test_motion_that_some_targets_lack_is_an_error_and_writes_nothing(folder):
+    some = target_list(pmra=[1.0, None, None, None], pmdec=[1.0, None, None, None])
+    some.write(folder / "by-hand.targets.parquet")
     with pytest.raises(HandoffError, match=r"--assume-still"):
         run(*DESI)
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -75,14 +85,14 @@ def test_motion_that_is_missing_is_an_error_and_writes_nothing(folder):
 
 def test_settings_that_are_missing_are_an_error_that_names_the_option(folder):
     with pytest.raises(HandoffError, match=r"'desi' needs the setting 'epoch'.*--config"):
-        run("export", "by-hand.targets.parquet", "--for", "desi", "--assume-still")
+        run("export", "by-hand.targets.parquet", "--for", "desi")
 
 
 def test_output_must_not_be_the_list_nor_the_settings(folder):
     for name in ("by-hand.targets.parquet", "desi.yaml"):
         before = (folder / name).read_bytes()
         with pytest.raises(OutputError, match=f"{name}: is read by the same command"):
-            run(*DESI, "--assume-still", "-o", name)
+            run(*DESI, "-o", name)
         assert (folder / name).read_bytes() == before
 
 
@@ -96,7 +106,7 @@ def test_output_must_not_be_a_template_nor_a_map_of_ids(folder):
     for command, name in ((words, "t.fits"), (back, "ids.parquet")):
         before = (folder / name).read_bytes()
         with pytest.raises(OutputError, match=f"{name}: is read by the same command"):
-            run(*command, *(["--assume-still"] if command is words else []), "-o", name)
+            run(*command, "-o", name)
         assert (folder / name).read_bytes() == before
 
 
@@ -112,8 +122,8 @@ def test_priorities_are_merged_when_asked_to(folder):
     (folder / "pfs.yaml").write_text("epoch: 2026.5\nexptime: 900\n")
     words = ("export", "many.targets.parquet", "--for", "pfs-netflow", "--config", "pfs.yaml")
     with pytest.raises(HandoffError, match=r"16 different priorities.*--bin-priorities"):
-        run(*words, "--assume-still")
-    run(*words, "--assume-still", "--bin-priorities")
+        run(*words)
+    run(*words, "--bin-priorities")
     assert "15,1,1,STRONG" not in (folder / "many.pfs-netflow.ecsv").read_text()
     mapped = (folder / "many.pfs-netflow.ecsv.priorities.ecsv").read_text().splitlines()[-16:]
     assert mapped[0].startswith("15,1,1,")

@@ -101,8 +101,8 @@ def test_numbered_targets_come_with_a_map_of_their_ids(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", WITH_EPOCH)
-def test_unknown_motion_is_an_error_unless_assumed_still(name, tmp_path):
-    with pytest.raises(HandoffError, match=r"[23] of 4 targets lack a proper motion or an epoch"):
+def test_motion_that_only_some_targets_have_is_an_error_unless_assumed_still(name, tmp_path):
+    with pytest.raises(HandoffError, match=r"[23] of 4 targets lack .*say --assume-still"):
         exported(name, tmp_path, assume_still=False)
 
 

@@ -91,11 +91,27 @@ def test_motion_and_its_return_meet_where_they_began(ra, dec, pmra, pmdec, since
         assert np.cos(back[0].rad - heading) == pytest.approx(1, abs=0.01)
 
 
-def test_missing_motion_is_an_error_where_the_epoch_differs():
-    with pytest.raises(HandoffError, match=r"^4 of 4 targets lack a proper motion or an epoch.*"):
-        prepared(tool(epoch=2016.0))
+def test_targets_of_a_list_without_proper_motions_stand_still_and_that_is_said():
+    at = prepared(tool(epoch=2016.0))
+    assert at.dec.tolist() == [-1.5, 0.5, 2.5, 4.5]
+    assert at.pmra.tolist() == [0.0] * 4
+    (said,) = at.assumed
+    assert said == (
+        "the list has no proper motions: its targets are taken to stand still, as galaxies"
+    )
+
+
+def test_motion_that_some_targets_lack_is_an_error_where_the_epoch_differs():
+    some = target_list(pmra=[1.0, 0.0, None, None], pmdec=[1.0, 0.0, None, None])
+    with pytest.raises(HandoffError, match=r"^3 of 4 targets lack a proper motion or an epoch.*"):
+        prepared(tool(epoch=2016.0), some)
     with pytest.raises(HandoffError, match=r"'thing' needs positions at 2016\..*--assume-still"):
-        prepared(tool(epoch=2016.0))
+        prepared(tool(epoch=2016.0), some)
+
+
+def test_motions_of_all_targets_leave_nothing_to_assume():
+    moving = target_list(pmra=[5.0] * 4, pmdec=[0.0] * 4, ref_epoch=[2000.0] * 4)
+    assert prepared(tool(epoch=2016.0), moving).assumed == ()
 
 
 def test_missing_motion_does_not_matter_at_the_epoch_of_the_list():
@@ -131,15 +147,16 @@ def test_epoch_zero_is_an_unknown_one():
     with pytest.raises(HandoffError, match=r"^4 of 4 targets lack a proper motion or an epoch"):
         prepared(tool(epoch=2016.0), moving, STILL)
     still = target_list(pmra=[0.0] * 4, pmdec=[0.0] * 4, ref_epoch=[0.0] * 4)
-    at = prepared(tool(epoch="columns", default_epoch=2015.5), still, STILL)
+    at = prepared(tool(epoch="columns", default_epoch=2015.5), still)
     assert at.epoch.tolist() == [2015.5] * 4
+    assert at.assumed == ()
 
 
 def test_tool_with_columns_of_motion_needs_them_or_still_targets():
     columns = tool(epoch="columns", default_epoch=2015.5)
     with pytest.raises(HandoffError, match=r"needs the epoch and motion of each"):
-        prepared(columns)
-    at = prepared(columns, options=STILL)
+        prepared(columns, target_list(pmra=[5.0] * 4, pmdec=[0.0] * 4))
+    at = prepared(columns)
     assert at.epoch.tolist() == [2015.5] * 4
     assert at.pmra.tolist() == [0.0] * 4
 

@@ -155,8 +155,8 @@ def test_columns_that_may_be_empty_may_be_missing(tmp_path):
     back = TargetList.read(tmp_path / "b.parquet", needs_footer=False)
     plain = exported("desi", tmp_path / "a", target_list()).files[0]
     assert exported("desi", tmp_path / "b", back).files[0].read_bytes() == plain.read_bytes()
-    with pytest.raises(HandoffError, match="4 of 4 targets lack a proper motion or an epoch"):
-        exported("desi", tmp_path, back, assume_still=False)
+    still = exported("desi", tmp_path, back, assume_still=False).files[0]
+    assert still.read_bytes() == plain.read_bytes()
 
 
 @pytest.mark.parametrize("write", [TargetList.write, by_pandas, by_a_database])
@@ -191,7 +191,7 @@ def test_commands_take_rewritten_lists(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     by_pandas(target_list(), tmp_path / "b.targets.parquet")
     (tmp_path / "desi.yaml").write_text("epoch: 2026.5\nobsconditions: DARK\n")
-    words = ("b.targets.parquet", "--for", "desi", "--config", "desi.yaml", "--assume-still")
+    words = ("b.targets.parquet", "--for", "desi", "--config", "desi.yaml")
     assert "4 targets for DESI" in run_command(export, *words)
     write_fba(tmp_path / "fba.fits", {101: (359.75, -1.5)}, [101])
     assert "3 of 4 targets are left" in run_command(

@@ -20,9 +20,11 @@ from targetsel.errors import CatalogError, CutoutError, OutputError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
+from targetsel.rules.rules import Rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions
 from targetsel.scoring.stream import score
+from targetsel.selection.select import select
 from targetsel.sky.catalog import CatalogFile
 from targetsel.tables.parquet import read_footer, write_table
 from tests.cli.typed import contents
@@ -462,3 +464,29 @@ def test_string_ids_and_other_column_names_pass_through(run, demonstration, tmp_
     plain = pq.read_table(run(output="plain.parquet").output)
     assert table["RAJ2000"].to_pylist() == plain["ra"].to_pylist()
     assert table["member_mean"].to_pylist() == plain["member_mean"].to_pylist()
+
+
+def test_an_ensemble_of_simulated_images_before_other_images_is_told_and_noted(
+    demonstration, ensemble_folder, tmp_path
+):
+    catalog = pq.read_table(demonstration / "catalog.parquet").replace_schema_metadata(None)
+    pq.write_table(catalog, tmp_path / "real.parquet")
+    store = CutoutStore.open(demonstration / "cutouts")
+    ensemble = Ensemble.read(ensemble_folder)
+    ensemble.card["simulated"] = True
+    for simulated in (True, False):
+        store.simulated = simulated
+        scored = score(
+            CatalogFile.open(tmp_path / "real.parquet"),
+            store,
+            ensemble,
+            tmp_path / "out.scored.parquet",
+            ScoreOptions(n_draws=16),
+        )
+        footer = read_footer(scored.output)
+        assert footer.get("images") == ("simulated" if simulated else None)
+        assert bool(scored.caution) is ("caution" in footer) is not simulated
+    assert "learnt from simulated images" in footer["caution"]
+    rules = Rules.read("emission")
+    chosen = select(scored.output, rules, tmp_path / "a.targets.parquet")
+    assert chosen.caution == read_footer(chosen.output)["caution"] == scored.caution
