@@ -70,7 +70,9 @@ def test_summary_counts_passed_selected_and_expected(scored_file, tmp_path):
 
 
 def test_targets_in_several_classes_are_counted_by_their_classes(scored_file, tmp_path):
-    found = select(scored_file, RULES, tmp_path / "out.parquet")
+    strange = "  STRANGE: {bit: 1, priority: 1, where: typicality <= 0.2}\n"
+    rules = Rules.parse(rule_text("P(ew_halpha > 50) >= 0.5", rest=strange))
+    found = select(scored_file, rules, tmp_path / "out.parquet")
     bits = TargetList.read(tmp_path / "out.parquet").table["target_bits"].to_numpy()
     both = int((bits == (1 << 3 | 1 << 1)).sum())
     assert both > 0
