@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -13,14 +14,14 @@ import typer
 from targetsel.cli.options import ScoredArgument
 from targetsel.cli.terminal import print_table, say, say_error
 from targetsel.documents.document import read_text
-from targetsel.errors import OutputError, RuleError
+from targetsel.errors import OutputError, RuleError, counted
 from targetsel.rules.bits import BitLock
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.formatting import formatted
 from targetsel.rules.functions import FUNCTIONS
 from targetsel.rules.lint import STRANGE
 from targetsel.rules.lint import lint as remarks_on
-from targetsel.rules.rule_file import json_schema
+from targetsel.rules.rule_file import SCHEMA, json_schema
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.tables.columns import floats
 from targetsel.tables.files import written_beside
@@ -126,9 +127,30 @@ def columns(
 def lock(
     folder: Annotated[Path, typer.Argument(help="Folder of rule files.")] = Path(),
 ) -> None:
-    """Assign the bits of all rule files in FOLDER permanently, and retire those no longer used."""
-    files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    """Write the bits of all rule files in FOLDER to rules.bits, so that they stay for ever.
+
+    Classes that ask for no bit get the lowest free one. Bits of classes that are gone are retired:
+    no other class can have them.
+
+    Example:
+        targetsel rules lock
+    """
+    files = [path for path in sorted(folder.glob("*.y*ml")) if _is_rule_file(path)]
     if not files:
         raise OutputError(f"{folder}: no rule files here. Name the folder that holds them.")
     rules = Rules.together(Rules.read(path) for path in files)
-    say(f"written to {BitLock.read(folder).updated(rules.classes).write(folder)}")
+    locked = BitLock.read(folder).updated(rules.classes)
+    path = locked.write(folder)
+    headings = ("bit", "class", "")
+    rows = [(str(bit), each.name, each.retired) for bit, each in sorted(locked.owners.items())]
+    print_table(headings, rows, n_texts=3)
+    say(
+        f"{counted(len(rules.classes), 'class', 'classes')} of {counted(len(files), 'rule file')} "
+        f"written to {path}"
+    )
+
+
+def _is_rule_file(path: Path) -> bool:
+    """Whether a YAML file says that it holds rules, or says nothing of what it holds."""
+    found = re.search(r"^schema:\s*(\S+)", read_text(path), re.MULTILINE)
+    return found is None or found[1].strip("'\"").startswith(SCHEMA.rsplit("/", 1)[0])

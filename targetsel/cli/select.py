@@ -69,10 +69,11 @@ def select(
     known = both(calibration, truth)
     found = write_targets(scored, together, output, threads, dry_run, known, with_funnels)
     print_table(
-        ("class", "priority", "passed", "selected", "expected true", "expected purity"),
+        ("class", "bit", "priority", "passed", "selected", "expected true", "expected purity"),
         [
             (
                 each.name,
+                str(each.bit),
                 str(each.priority),
                 f"{each.n_passed:,}",
                 f"{each.n_selected:,}",

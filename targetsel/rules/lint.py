@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,7 @@ from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
 from targetsel.expressions.grammar import Branch, NameNode, Node, unwrapped, walk
 from targetsel.rules import formula as f
-from targetsel.rules.bits import FILE, BitLock
+from targetsel.rules.bits import FILE
 from targetsel.rules.columns import CatalogColumns, UnseenColumns
 from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rule_file import TargetClass
@@ -207,9 +206,9 @@ def _misspelt_names(rules: Rules, columns: CatalogColumns) -> Iterator[Remark]:
 def _unlocked_bits(rules: Rules) -> Iterator[Remark]:
     """Bits that are not yet in the lock file beside the rules."""
     for each in rules.classes:
-        lock = BitLock.read(Path(each.place_of("bit").file).parent)
+        lock = rules.locks.get(each.name)
         if lock and each.bit not in lock.owners:
             yield Remark(
                 each.place_of("bit"),
-                f"bit {each.bit} is not in {FILE} yet; run 'targetsel rules lock'",
+                f"bit {each.bit} of {each.name} is not in {FILE} yet; run 'targetsel rules lock'",
             )

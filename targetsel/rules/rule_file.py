@@ -199,12 +199,17 @@ class TargetClass(DocumentModel):
     Attributes
     ----------
     name : str
+    bit : int
+        Position in ``target_bits``: the one that is written, or that `bits.with_bits` gave.
     preamble : Preamble
     """
 
     description: str = Field(default="", description="What the members are.")
-    bit: Annotated[Integer, Field(ge=0, le=HIGHEST)] = Field(
-        description="position in target_bits, never reused (bit 63 is the sign bit of int64)"
+    written_bit: Annotated[Integer, Field(ge=0, le=HIGHEST)] | None = Field(
+        default=None,
+        alias="bit",
+        description="position in target_bits, never reused (bit 63 is the sign bit of int64). "
+        "Default: the one that rules.bits has, else the lowest free one.",
     )
     priority: Annotated[int | Node, Parsed(_priority, {"type": ["integer", "string"]})] = Field(
         description="Higher is more wanted; a number, or an expression."
@@ -240,6 +245,7 @@ class TargetClass(DocumentModel):
     )
 
     _name: str = PrivateAttr("")
+    _bit: int | None = PrivateAttr(None)
     _preamble: Preamble = PrivateAttr(default_factory=lambda: Preamble())
 
     @model_validator(mode="after")
@@ -255,6 +261,12 @@ class TargetClass(DocumentModel):
         return self._name
 
     @property
+    def bit(self) -> int:
+        bit = self.written_bit if self._bit is None else self._bit
+        assert bit is not None  # rules are read with the bits of all their classes
+        return bit
+
+    @property
     def preamble(self) -> Preamble:
         return self._preamble
 
@@ -264,6 +276,12 @@ class TargetClass(DocumentModel):
         copy._name = name
         if place is not None:
             copy._places[""] = place
+        return copy
+
+    def with_bit(self, bit: int) -> TargetClass:
+        """The class with this bit."""
+        copy = self.model_copy()
+        copy._bit = bit
         return copy
 
     def under(self, preamble: Preamble) -> TargetClass:
@@ -388,12 +406,7 @@ def _keys(value: Any) -> Mapping[str, SourceLocation]:
 
 
 def _check_class(target_class: TargetClass, above: Mapping[str, TargetClass]) -> None:
-    """Raise if a class has the bit of one above it, or names one that is not above it."""
-    for other in above.values():
-        if other.bit == target_class.bit:
-            raise target_class.place_of("bit").error(
-                f"bit {other.bit} is already used by {other.name} (line {other.place_of().line})"
-            )
+    """Raise if a class names one that is not above it."""
     for name in target_class.unless:
         if name not in above:
             known = f" Above {target_class.name} are {', '.join(above)}."

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -20,7 +20,7 @@ from targetsel.documents.models import validate
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError, close_or_known, unknown
 from targetsel.expressions.grammar import Node, names
-from targetsel.rules.bits import BitLock
+from targetsel.rules.bits import BitLock, with_bits
 from targetsel.rules.rule_file import SCHEMA, ExtendedFile, Preamble, RuleFile, TargetClass
 from targetsel.sky.footprint import Footprint
 
@@ -43,6 +43,8 @@ class Rules:
         The seed of the (first) file.
     files : tuple of (str, str)
         Name and text of every file that was read, those it extends behind it.
+    locks : mapping of str to BitLock
+        For every class, the bits that are locked beside its file.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Rules:
     description: str = ""
     source: str = ""
     files: tuple[tuple[str, str], ...] = ()
+    locks: Mapping[str, BitLock] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def read(cls, path_or_name: str | Path) -> Rules:
@@ -63,16 +66,12 @@ class Rules:
             class has in the `rules.bits` beside it; the message gives the place.
         """
         path = find_rules(path_or_name)
-        rules = cls.parse(read_text(path), str(path))
-        lock = BitLock.read(path.parent)
-        for each in rules.classes:
-            lock.check(each)
-        return rules
+        return _rules(read_text(path), str(path), BitLock.read(path.parent))
 
     @classmethod
     def parse(cls, text: str, file: str = "rules") -> Rules:
         """The rules that a text holds; `file` is its name, which others are relative to."""
-        return _rules(text, file)
+        return _rules(text, file, BitLock({}))
 
     @classmethod
     def together(cls, each: Iterable[Rules]) -> Rules:
@@ -86,23 +85,24 @@ class Rules:
         parts = list(each)
         if len(parts) == 1:
             return parts[0]
-        classes = tuple(target_class for part in parts for target_class in part.classes)
+        locks = {name: lock for part in parts for name, lock in part.locks.items()}
+        classes = [each for part in parts for each in part.classes]
         for i, target_class in enumerate(classes):
             for other in classes[:i]:
-                where = f"{other.name} ({other.place_of().file}, line {other.place_of().line})"
                 if other.name == target_class.name:
-                    place = target_class.place_of()
-                    raise place.error(f"there is already a class {where}; rename one of them")
-                if other.bit == target_class.bit:
-                    place = target_class.place_of("bit")
-                    raise place.error(f"bit {other.bit} is already used by {where}")
+                    there, here = other.place_of(), target_class.place_of()
+                    raise here.error(
+                        f"there is already a class {other.name} ({there.file}, line {there.line}); "
+                        "rename one of them"
+                    )
         return cls(
             "+".join(part.name for part in parts),
-            classes,
+            with_bits((each, locks[each.name]) for each in classes),
             seed=parts[0].seed,
             description=" ".join(part.description for part in parts).strip(),
             source=" ".join(part.source for part in parts).strip(),
             files=tuple(file for part in parts for file in part.files),
+            locks=locks,
         )
 
     @property
@@ -154,7 +154,7 @@ def shipped_rules() -> list[Path]:
     return sorted((inside if inside.is_dir() else beside).glob("*.yaml"))
 
 
-def _rules(text: str, file: str) -> Rules:
+def _rules(text: str, file: str, lock: BitLock) -> Rules:
     tree = read_document(text, file)
     root = validate(tree, RuleFile)
     read = [_Read(file, text, tree, root), *_extended(root, file)]
@@ -162,11 +162,12 @@ def _rules(text: str, file: str) -> Rules:
     preamble = Preamble(define, _footprint(read), root.exclude, root.seed)
     return Rules(
         name=root.name,
-        classes=tuple(each.under(preamble) for each in root.classes.values()),
+        classes=with_bits((each.under(preamble), lock) for each in root.classes.values()),
         seed=root.seed,
         description=root.description,
         source=root.source,
         files=tuple((each.name, each.text) for each in read),
+        locks=dict.fromkeys(root.classes, lock),
     )
 
 

@@ -84,7 +84,10 @@ def test_lock_gives_the_bits_of_all_files(folder):
     (folder / "doubtful.yaml").write_text(
         rule_text("rmag < 1").replace("ELG", "LRG").replace("bit: 3", "bit: 4")
     )
-    assert "written to rules.bits" in run("lock").output
+    (folder / "settings.yaml").write_text("schema: targetsel/pfs/v1\nstale: true\n")
+    said = run("lock").output
+    assert [line.split() for line in said.splitlines()[1:-1]] == [["3", "ELG"], ["4", "LRG"]]
+    assert "2 classes of 2 rule files written to rules.bits" in said
     assert (folder / "rules.bits").read_text().splitlines()[1:] == ["3  ELG", "4  LRG"]
     (folder / "doubtful.yaml").unlink()
     run("lock")

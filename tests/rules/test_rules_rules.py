@@ -97,7 +97,7 @@ def test_unknown_class_is_asked_about():
             "never reused (bit 63 is the sign bit of int64)",
         ),
         ("bit: 0", "bit: no", "bit is 'no'; expected a whole number, 0 to 62"),
-        ("bit: 62", "bit: 0", "16:10: error: bit 0 is already used by ELG (line 7)"),
+        ("bit: 62", "bit: 0", "16:10: error: bit 0 is already used by ELG (line 7); take bit 1"),
         (
             "{total: 100}",
             "{total: 0}",
@@ -422,7 +422,8 @@ def test_files_used_together_keep_their_own_definitions_and_seeds():
     ],
 )
 def test_files_with_one_bit_or_name_cannot_be_used_together(old, new, expected):
-    parts = [Rules.parse(GOOD, "a.yaml"), Rules.parse(GOOD.replace(old, new), "b.yaml")]
+    other = GOOD.replace("FILLER", "REST").replace(old, new)
+    parts = [Rules.parse(GOOD, "a.yaml"), Rules.parse(other, "b.yaml")]
     with pytest.raises(RuleError) as caught:
         Rules.together(parts)
     assert expected in str(caught.value)
