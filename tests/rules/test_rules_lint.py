@@ -122,7 +122,7 @@ def test_bit_that_is_not_locked_is_told_of(tmp_path):
     (tmp_path / "a.yaml").write_text(rule_text("rmag < 20"))
     (tmp_path / "rules.bits").write_text("5 OTHER\n")
     (found,) = lint(Rules.read(tmp_path / "a.yaml"))
-    assert "warning: bit 3 of ELG is not in rules.bits yet; run 'targetsel rules lock'" in str(found)
+    assert "bit 3 of ELG is not in rules.bits yet; run 'targetsel rules lock'" in str(found)
 
 
 @pytest.mark.parametrize("path", shipped_rules(), ids=lambda path: path.stem)
