@@ -66,6 +66,11 @@ class Binder:
         self._count = 0
         return self.read_number(node).formula
 
+    def typed(self, node: Node) -> TypedExpression:
+        """The expression of a part of a condition."""
+        self._count = 0
+        return self._read(node)
+
     # Each of these returns the typed expression of one node; `_read` finds the right one.
 
     def _read(self, node: Node) -> TypedExpression:

@@ -11,9 +11,9 @@ from targetsel.documents.source_location import SourceLocation
 from targetsel.expressions.units import ANY_UNIT, declared
 from targetsel.rules import formula as f
 from targetsel.rules.formula import TypedExpression
-from targetsel.scored.columns import column_names
+from targetsel.scored.columns import column_names, ranges
 from targetsel.spectra.proxies import proxy_names
-from targetsel.tables.columns import unit_of
+from targetsel.tables.columns import ANYTHING, unit_of
 from targetsel.tables.parquet import footer_in
 
 STATISTICS = ("_std", "_q16", "_q84")
@@ -34,12 +34,17 @@ class CatalogColumns:
         self.proxies = proxy_names(schema)
         self._typed = {field.name: self._expression(field) for field in schema}
         self.names = tuple(self._typed)
+        self._ranges = ranges(schema)
 
     def __contains__(self, name: str) -> bool:
         return name in self._typed
 
     def __getitem__(self, name: str) -> TypedExpression:
         return self._typed[name]
+
+    def range_of(self, name: str) -> tuple[float, float]:
+        """The least and the largest value that a column can have."""
+        return self._ranges.get(name, ANYTHING)
 
     def field(self, name: str) -> pa.Field:
         """The Arrow field of an existing column."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
-from targetsel.expressions.grammar import Branch, NameNode, Node, unwrapped, walk
+from targetsel.expressions.grammar import Branch, NameNode, Node, in_brief, unwrapped, walk
+from targetsel.expressions.units import UNITS
 from targetsel.rules import formula as f
+from targetsel.rules.binding import Binder
 from targetsel.rules.bits import FILE
 from targetsel.rules.columns import CatalogColumns, UnseenColumns
 from targetsel.rules.plan import ClassFormulas, plan
+from targetsel.rules.possible import remarks_on_all, settled
 from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import CATALOG, scored_columns
@@ -24,6 +26,7 @@ from targetsel.tables.columns import schema_of
 STRANGE = 0.01  # `typicality` below this: images stranger than nearly all of the training set
 MOST_NAMES = 1000  # that are compared with the names of columns
 _COMPARISONS = ("compare", "between", "in")
+_OF_POSTERIORS = ("P", "std", "q")
 _CONDITION_IN_COMMENT = re.compile(r"\s#.*\b[A-Za-z_]\w*\s*(<=?|>=?|==|!=)\s*[-.\d]")
 
 
@@ -70,8 +73,8 @@ def lint(
     classes = plan(rules, columns).classes
     remarks = list(_conditions_in_comments(rules))
     for target_class, formulas in zip(rules.classes, classes, strict=True):
-        remarks += _never_true(formulas)
-        remarks += _without_uncertainty(target_class, columns)
+        remarks += _together(formulas)
+        remarks += _comparisons_of(target_class, columns)
         remarks += _extrapolation(formulas, strange)
         remarks += _separate_bounds(formulas)
     remarks += _misspelt_names(rules, columns)
@@ -89,8 +92,8 @@ def _conditions_in_comments(rules: Rules) -> Iterator[Remark]:
                 yield Remark(place, "text after # is a YAML comment and looks like a condition")
 
 
-def _never_true(formulas: ClassFormulas) -> Iterator[Remark]:
-    """Bounds on one quantity that leave it no value, in a class or within one P."""
+def _together(formulas: ClassFormulas) -> Iterator[Remark]:
+    """Conditions of a class, or within one P, that exclude or repeat one another."""
     groups: list[list[tuple[SourceLocation, f.Formula]]] = [[]]
     for condition in formulas.conditions:
         for part in f.conjuncts(condition.formula):
@@ -99,55 +102,78 @@ def _never_true(formulas: ClassFormulas) -> Iterator[Remark]:
                 case f.Compare(">" | ">=", f.Probability(inner)):
                     groups.append([(condition.place, each) for each in f.conjuncts(inner)])
     for group in groups:
-        yield from _contradiction(group)
+        yield from (Remark(*each) for each in remarks_on_all(group))
 
 
-def _contradiction(parts: list[tuple[SourceLocation, f.Formula]]) -> Iterator[Remark]:
-    """The first of these conditions that bounds from before leave no value for."""
-    lows: dict[f.Formula, tuple[float, bool]] = {}  # the tightest, and whether it is excluded
-    highs: dict[f.Formula, tuple[float, bool]] = {}
-    for place, part in parts:
-        match part:
-            case f.Compare(operator, left, f.Constant(value)) if operator[0] in "<>":
-                strict = len(operator) == 1
-            case _:
-                continue
-        low, high = lows.get(left, (-np.inf, True)), highs.get(left, (np.inf, True))
-        if operator[0] == ">":
-            low = lows[left] = max(low, (value, strict))
-        else:
-            high = highs[left] = min(high, (value, strict), key=lambda x: (x[0], not x[1]))
-        if low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])):
-            name = left.name if isinstance(left, f.ColumnValue) else "what it compares"
-            below = f"<{'' if high[1] else '='} {high[0]:g}"
-            above = f">{'' if low[1] else '='} {low[0]:g}"
-            yield Remark(place, f"can never be true ({name} has no value both {below} and {above})")
-            return
-
-
-def _without_uncertainty(target_class: TargetClass, columns: CatalogColumns) -> Iterator[Remark]:
-    """Comparisons with predicted quantities outside P."""
+def _comparisons_of(target_class: TargetClass, columns: CatalogColumns) -> Iterator[Remark]:
+    """Remarks on each comparison of a class, in P() and outside of it, by itself."""
     define = target_class.preamble.define
     for node in target_class.where:
-        for each in _outside_p(node, define):
-            names = [part.name for part in each.children if isinstance(part, NameNode)]
-            for name in names:
-                if name in columns.proxies:
-                    text = unwrapped(each)
-                    yield Remark(
-                        each.place,
-                        f"ignores {name}'s uncertainty; P({text}) >= 0.5 is its probabilistic form",
-                    )
+        for each, inside_p in _comparisons(node, define):
+            binder = Binder(columns, define)
+            for part in f.conjuncts(binder.condition(each)):
+                if remark := settled(part, columns.range_of):
+                    yield Remark(each.place, remark)
+            yield from _without_units(each, columns, define)
+            if not inside_p:
+                yield from _without_uncertainty(each, columns, define)
 
 
-def _outside_p(node: Node, define) -> Iterator[Branch]:
+def _comparisons(
+    node: Node, define: Mapping[str, Node], inside_p: bool = False
+) -> Iterator[tuple[Branch, bool]]:
+    """All comparisons below a node and in what it names, and whether they stand in P()."""
     if isinstance(node, NameNode) and node.name in define:
-        yield from _outside_p(define[node.name], define)
-    if isinstance(node, Branch) and node.word != "P":
+        yield from _comparisons(define[node.name], define, inside_p)
+    if isinstance(node, Branch):
         if node.word in _COMPARISONS:
-            yield node
+            yield node, inside_p
         for part in node.parts:
-            yield from _outside_p(part, define)
+            yield from _comparisons(part, define, inside_p or node.word == "P")
+
+
+def _without_uncertainty(
+    comparison: Branch, columns: CatalogColumns, define: Mapping[str, Node]
+) -> Iterator[Remark]:
+    """A comparison outside P() with predicted quantities, alone or in arithmetic."""
+    names = dict.fromkeys(_predicted(comparison, columns, define))
+    if names:
+        text = unwrapped(comparison)
+        of = " and ".join(names)
+        yield Remark(
+            comparison.place,
+            f"ignores the uncertainty of {of}; P({text}) >= 0.5 is its probabilistic form",
+        )
+
+
+def _predicted(node: Node, columns: CatalogColumns, define: Mapping[str, Node]) -> Iterator[str]:
+    """The predicted quantities that stand below a node as they are, not in P(), std() or q()."""
+    if isinstance(node, NameNode):
+        if node.name in define:
+            yield from _predicted(define[node.name], columns, define)
+        elif node.name in columns.proxies:
+            yield node.name
+    elif not (isinstance(node, Branch) and node.word in _OF_POSTERIORS):
+        for part in node.children:
+            yield from _predicted(part, columns, define)
+
+
+def _without_units(
+    comparison: Branch, columns: CatalogColumns, define: Mapping[str, Node]
+) -> Iterator[Remark]:
+    """Bare numbers beside a number in a unit; not 0, and not magnitudes, which have one unit."""
+    sides = [(part, Binder(columns, define).typed(part)) for part in comparison.parts]
+    with_unit = [(part, each.unit) for part, each in sides if each.constant is None and each.unit]
+    for part, unit in with_unit[:1]:
+        spelling = next((name for name, known in UNITS.items() if known == unit.name), "")
+        for other, each in sides:
+            if each.constant and each.unit is None and spelling not in ("", "mag"):
+                text = f"{each.constant:g}"
+                yield Remark(
+                    other.place,
+                    f"{text} has no unit, and {in_brief(part)} is in {unit}; write "
+                    f"{text} {spelling}",
+                )
 
 
 def _extrapolation(formulas: ClassFormulas, strange: float | None) -> Iterator[Remark]:

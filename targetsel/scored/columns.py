@@ -9,6 +9,7 @@ in that column's metadata.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
 
@@ -19,7 +20,7 @@ from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.spectra.copula import GROUP
 from targetsel.spectra.lines import BPT_CLASSES, DESCRIPTIONS, PROXIES, UCDS, UNITS
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
-from targetsel.tables.columns import ID, NEVER, Column, FileKind
+from targetsel.tables.columns import ANYTHING, ID, NEVER, Column, FileKind
 from targetsel.tables.parquet import footer_in
 
 APPEARANCE = (MAGNITUDE, "cutout_colour", "cutout_size")  # quantities that support depends on
@@ -39,12 +40,14 @@ LATENT_COV = (
 )
 _F32 = pa.float32()
 _SHARE = "stat.probability"
+_ZERO_TO_ONE = (0.0, 1.0)
+_POSITIVE = (0.0, math.inf)
 
 # Columns that every scored file has from its catalog, whatever the names of the first three there.
 CATALOG = (
     Column("source_id", ID, null_when=NEVER),
-    Column("ra", pa.float64(), "deg", null_when=NEVER),
-    Column("dec", pa.float64(), "deg", null_when=NEVER),
+    Column("ra", pa.float64(), "deg", null_when=NEVER, range=(0, 360)),
+    Column("dec", pa.float64(), "deg", null_when=NEVER, range=(-90, 90)),
     Column("_healpix_29", pa.int64(), null_when=NEVER),
 )
 
@@ -69,26 +72,26 @@ OF_CUTOUTS = (
     Column(
         "cutout_size", _F32, "", "phys.angSize",
         "radius of half the light near the cutout's centre, share of its side",
-        f"{WITHOUT}, or there is no light",
+        f"{WITHOUT}, or there is no light", range=_POSITIVE,
     ),
     Column(
         "epistemic", _F32, "", "stat.error",
         "disagreement of the ensemble's members: rms over latents of the scatter of their means, "
         "in units of the training spectra's scatter",
-        WITHOUT,
+        WITHOUT, range=_POSITIVE,
     ),
     Column(
         "typicality", _F32, "", _SHARE,
         "share of held-out training sources that look at least as strange; small means novel",
-        UNKNOWN,
+        UNKNOWN, range=_ZERO_TO_ONE,
     ),
     Column(
         "typicality_features", _F32, "", _SHARE, "the same by the networks' features alone",
-        UNKNOWN,
+        UNKNOWN, range=_ZERO_TO_ONE,
     ),
     Column(
         "typicality_image", _F32, "", _SHARE,
-        "the same by what can be wrong with a cutout alone", UNKNOWN,
+        "the same by what can be wrong with a cutout alone", UNKNOWN, range=_ZERO_TO_ONE,
     ),
     Column(
         "typicality_reason", pa.string(), "", "meta.code",
@@ -102,7 +105,7 @@ OF_CUTOUTS = (
     ),
     Column(
         "masked_fraction", _F32, "", "stat.value;obs.image", "share of pixels without data",
-        "there is no cutout",
+        "there is no cutout", range=_ZERO_TO_ONE,
     ),
     Column(
         UNMEASURED_PROXIES, pa.string(), "", "meta.code",
@@ -129,7 +132,15 @@ def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
     for k, name in enumerate(PROXIES):
         about, unit, ucd = DESCRIPTIONS[name], UNITS[name], UCDS[name]
         columns += [
-            Column(name + end, _F32, unit, form.format(ucd), f"{kind} of {about}", UNMEASURED)
+            Column(
+                name + end,
+                _F32,
+                unit,
+                form.format(ucd),
+                f"{kind} of {about}",
+                UNMEASURED,
+                range=_POSITIVE if end == "_std" else ANYTHING,
+            )
             for end, kind, form, _ in SUMMARIES
         ]
         columns += posterior_columns(name, about, unit, PROXIES[:k])
@@ -140,7 +151,7 @@ def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
     columns.append(Column(GROUP, pa.int8(), "", "meta.code", about, NEVER))
     for name in BPT_CLASSES:
         about = f"probability of the class '{name[4:]}' in the [NII] diagram"
-        columns.append(Column(name, _F32, "", _SHARE, about, UNMEASURED))
+        columns.append(Column(name, _F32, "", _SHARE, about, UNMEASURED, range=_ZERO_TO_ONE))
     return (*columns, *OF_CUTOUTS)
 
 
@@ -155,6 +166,16 @@ def posterior_columns(name: str, about: str, unit: str, before: tuple[str, ...])
         notes = {"with": ",".join(before)}
         columns.append(_list(name + CORRELATION, len(before), meaning, UNMEASURED, notes=notes))
     return columns
+
+
+def ranges(schema: pa.Schema) -> dict[str, tuple[float, float]]:
+    """The ranges of the columns of a scored file that have one, by their names there."""
+    names = column_names(schema)
+    return {
+        names.get(each.name, each.name): each.range
+        for each in (*CATALOG, *scored_columns(1, 1))
+        if each.range != ANYTHING
+    }
 
 
 def column_names(schema: pa.Schema) -> dict[str, str]:

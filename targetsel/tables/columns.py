@@ -7,6 +7,7 @@ documentation list it. Rooms declare the kinds of file they write.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from targetsel.tables.reading import ParquetReader
 from targetsel.tables.types import PLURAL, held, is_number, is_text, nature
 
 NEVER = "never"
+ANYTHING = (-math.inf, math.inf)  # the range of a column of any numbers
 ID = pa.null()  # declared type of ids: whole numbers or text
 
 
@@ -44,6 +46,8 @@ class Column:
         Whether a file of this kind must have it.
     notes : mapping of str
         Further Arrow field metadata.
+    range : (float, float)
+        The least and the largest value that can be; infinite where there is none.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Column:
     null_when: str = "it is not known"
     required: bool = True
     notes: Mapping[str, str] = field(default_factory=dict)
+    range: tuple[float, float] = ANYTHING
 
     @property
     def field(self) -> pa.Field:

@@ -32,12 +32,15 @@ def scored(tmp_path):
 @pytest.mark.parametrize(
     "where",
     [
-        ("typicality > 0.01", "P(ew_halpha > 50 and ew_oiii > 10) >= 0.5"),
+        ("typicality > 0.01", "P(ew_halpha > 50 AA and ew_oiii > 10 AA) >= 0.5"),
         ("rmag < 20 mag", "rmag > 18"),
-        ("0.2 < P(ew_halpha > 20) < 0.8", "typicality > 0.01"),
+        ("0.2 < P(ew_halpha > 20 AA) < 0.8", "typicality > 0.01"),
         ("rmag <= 20 and rmag >= 20",),
         ("std(d4000) > 0.2", "ew_halpha is missing"),
         ("0.1 < P(d4000 < 1) < 0.9", "typicality > 0.01"),
+        ("typicality > 0", "rmag > 17 or rmag < 15", "rmag between 10 and 20"),
+        ("field in [1, 2, 3]", "field != 2", "field > 1", "gmag - rmag > 0.5"),
+        ("typicality > 0.01", "P(ew_halpha > 0 and ew_halpha / ew_hbeta > 3) >= 0.5"),
     ],
 )
 def test_sound_rules_draw_no_remark(where):
@@ -60,17 +63,51 @@ def test_sound_rules_draw_no_remark(where):
             "10:10: warning: can never be true",
         ),
         (
-            ["ew_halpha > 50"],
-            "9:10: warning: ignores ew_halpha's uncertainty; P(ew_halpha > 50) >= 0.5 is its "
-            "probabilistic form",
+            ["ew_halpha > 50 AA"],
+            "9:10: warning: ignores the uncertainty of ew_halpha; P(ew_halpha > 50 AA) >= 0.5 is "
+            "its probabilistic form",
         ),
-        (["d4000 between 1 and 2"], "9:10: warning: ignores d4000's uncertainty"),
+        (["d4000 between 1 and 2"], "9:10: warning: ignores the uncertainty of d4000"),
         (
-            ["P(ew_halpha > 50) >= 0.5"],
+            ["rmag < 20 and ew_halpha / ew_hbeta > 3"],
+            "9:24: warning: ignores the uncertainty of ew_halpha and ew_hbeta; "
+            "P((ew_halpha / ew_hbeta) > 3) >= 0.5 is its probabilistic form",
+        ),
+        (
+            ["typicality > 0.01", "P(ew_halpha > 50 AA and ew_oiii > 10) >= 0.5"],
+            "10:44: warning: 10 has no unit, and ew_oiii is in Angstrom; write 10 Angstrom",
+        ),
+        (["typicality > 1"], "9:10: warning: can never be true: typicality is 0 to 1"),
+        (["rmag < 20 or bpt_agn < 0"], "9:23: warning: can never be true: bpt_agn is 0 to 1"),
+        (
+            ["1 - typicality > 1"],
+            "9:10: warning: can never be true: what it compares is 0 to 1",
+        ),
+        (
+            ["masked_fraction <= 1"],
+            "9:10: warning: is true wherever masked_fraction is known: it is 0 to 1",
+        ),
+        (
+            ["typicality > 0.1", "P(d4000 > 1.5) >= 0"],
+            "10:10: warning: is true wherever a probability is known: it is 0 to 1",
+        ),
+        (["field == 3", "field in [1, 2]"], "10:10: warning: can never be true (field has no"),
+        (["field in [1, 2] and field > 2"], "9:10: warning: can never be true (field has no"),
+        (["field in [1] and field != 1"], "9:10: warning: can never be true (field has no"),
+        (["flag", "not flag"], "10:10: warning: can never be true (flag has no value that all"),
+        (
+            ["rmag < 18", "rmag is missing"],
+            "10:10: warning: can never be true (rmag is missing, or has a value)",
+        ),
+        (["rmag < 18", "rmag < 19"], "10:10: warning: has no effect beside < 18 in line 9"),
+        (["rmag < 19", "rmag < 18"], "9:10: warning: has no effect beside < 18 in line 10"),
+        (["rmag < 18", "rmag < 18"], "10:10: warning: says the same as line 9"),
+        (
+            ["P(ew_halpha > 50 AA) >= 0.5"],
             "9:10: warning: probabilities are extrapolation for typicality < 0.01; add a condition",
         ),
         (
-            ["typicality > 0.01", "P(ew_halpha > 50) >= 0.8", "P(ew_oiii > 10) >= 0.8"],
+            ["typicality > 0.01", "P(ew_halpha > 50 AA) > 0.8", "P(ew_oiii > 10 AA) > 0.8"],
             "11:10: warning: P(a) >= p and P(b) >= p is weaker than P(a and b) >= p",
         ),
         (
@@ -86,7 +123,7 @@ def test_doubtful_rules_draw_one_remark(where, expected):
 
 def test_comparison_in_a_definition_is_told_of_where_it_is_written():
     (found,) = remarks("bright", define="bright: d4000 > 1")
-    assert found.startswith("rules.yaml:3:18: warning: ignores d4000's uncertainty")
+    assert found.startswith("rules.yaml:3:18: warning: ignores the uncertainty of d4000")
 
 
 def test_definition_used_inside_p_only_draws_no_remark():
@@ -106,7 +143,7 @@ def test_condition_in_a_comment_is_told_of():
 
 
 def test_catalog_gives_the_share_that_is_strange_and_names_what_is_missing(scored):
-    (found,) = remarks("P(ew_halpha > 50) >= 0.5", scored=scored)
+    (found,) = remarks("P(ew_halpha > 50 AA) >= 0.5", scored=scored)
     assert "extrapolation for typicality < 0.01 (33.33% of this catalog)" in found
     with pytest.raises(RuleError, match="unknown column 'rmag'"):
         remarks("rmag < 3", scored=scored)
