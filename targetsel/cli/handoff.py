@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from targetsel.cli.options import MagnitudeOption
+from targetsel.cli.options import BrightnessOption
 from targetsel.cli.terminal import print_table, say
 from targetsel.errors import HandoffError, counted
 from targetsel.handoff.assignment import Assignment, Match, Pointing, groups_of, join
@@ -19,6 +19,7 @@ from targetsel.handoff.prepare import ExportOptions
 from targetsel.handoff.simulation import INSTRUMENTS, PointingForecast, find_instrument
 from targetsel.handoff.simulation import simulate as simulate_pointing
 from targetsel.handoff.tool import Tool
+from targetsel.photometry.brightness import brightness_lines
 from targetsel.scored.simulated_training import caution_in
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.files import check_output, check_table_output
@@ -60,7 +61,7 @@ def export(
             "the list have one. (Without any in the list, all do.)",
         ),
     ] = False,
-    magnitude: MagnitudeOption = None,
+    brightness: BrightnessOption = None,
     read_back: Annotated[
         bool, typer.Option("--check", help="Read the file back and compare it with the list.")
     ] = False,
@@ -78,13 +79,16 @@ def export(
         f"{targets.name.removesuffix(TARGETS).removesuffix('.parquet')}.{tool.name}{tool.suffix}"
     )
     check_output(output, [targets, *([config] if config else [])])
-    options = ExportOptions(bin_priorities, assume_still, tuple(magnitude or ()))
+    options = ExportOptions(bin_priorities, assume_still, tuple(brightness or ()))
     chosen = TargetList.read(targets, needs_footer=False)
     done = export_targets(chosen, tool, settings, output, options)
     n = len(done.targets)
     say(f"{counted(n, 'target')} for {tool.title} written to {output}")
     for beside in done.files[1:]:
         say(f"  and {beside}")
+    if tool.writes_fluxes:
+        for line in brightness_lines(done.targets.photometry):
+            say(line)
     if done.corrected:
         say(
             "brightnesses in the file are corrected for Galactic extinction, as in the list: "

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from targetsel.cli.options import MagnitudeOption, ScoredArgument, ScoredOutput
+from targetsel.cli.options import BrightnessOption, ScoredArgument, ScoredOutput
 from targetsel.cli.terminal import say
 from targetsel.errors import SpectrographError
 
@@ -31,7 +31,7 @@ def observe(
         str | None,
         typer.Option(help="Half-light radius: a column, or one value for all such as 1.5arcsec."),
     ] = None,
-    magnitude: MagnitudeOption = None,
+    brightness: BrightnessOption = None,
     in_fiber: Annotated[
         bool,
         typer.Option(
@@ -85,7 +85,7 @@ def observe(
     chosen = Spectrograph.find(spectrograph)
     asked = Exposure.asked(chosen, exposure, snr)
     with ScoredFile(scored) as file:
-        magnitudes = Magnitudes.find(file.schema, magnitude or (), in_fiber, dereddened)
+        magnitudes = Magnitudes.find(file.schema, brightness or (), in_fiber, dereddened, scored)
     grid = parse_grid(redshift_grid) if redshift_grid else None
     observation = Observation(
         asked,
@@ -99,6 +99,7 @@ def observe(
     for status, count in sorted(statuses.items(), key=lambda item: (-item[1], item[0])):
         say(f"{count:>10,}  {status}")
     dust = f"dimmed by dust of '{ebv}'" if ebv else "without Galactic dust"
+    say(f"continuum from {', '.join(each.name for each in magnitudes.columns)}")
     say(f"{chosen.name}, {asked.time:g} s, lines {dust}; written to {output}")
 
 

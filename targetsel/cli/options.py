@@ -78,12 +78,13 @@ LinesOption = Annotated[
     Path | None,
     typer.Option("--lines", help="YAML file of definitions to add to the line table."),
 ]
-MagnitudeOption = Annotated[
+BrightnessOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--magnitude",
-        help="Photometry as BAND=COLUMN, such as r_sdss=rmag; may be repeated. Default: columns "
-        "such as flux_r_sdss.",
+        "--brightness",
+        help="Which column holds which band's fluxes or magnitudes: BAND=COLUMN, such as "
+        "r_sdss=rmag or j_2mass=jmag,error=e_jmag,system=Vega; may be repeated. Default: what "
+        "<catalog>.photometry.yaml says, and the usual names of surveys.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the posterior draws.")]

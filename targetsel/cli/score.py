@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import (
+    BrightnessOption,
     DecOption,
     EnsembleOption,
     IdOption,
@@ -58,12 +59,14 @@ def score(
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Do not apply the ensemble's calibration.")
     ] = False,
+    brightness: BrightnessOption = None,
     ra_col: RaOption = None,
     dec_col: DecOption = None,
     id_col: IdOption = None,
 ) -> None:
     """Predict latents and line strengths of every source of CATALOG; resumes if interrupted."""
     from targetsel.imaging.store import CutoutStore
+    from targetsel.photometry.brightness import brightness_lines, find_brightness
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.scoring.rows import ScoreOptions
     from targetsel.sky.catalog import CatalogFile
@@ -86,6 +89,7 @@ def score(
             options,
             threads or available_cores(),
             progress,
+            brightness or (),
         )
     if scored.changed:
         say(f"started anew: an earlier run was of another {' and '.join(scored.changed)}")
@@ -108,6 +112,8 @@ def score(
             f"colour and size. The {known['held_out']:,} held-out ones represent them as well as "
             f"{known['effective']:,.0f} sources drawn from them would"
         )
+    for line in brightness_lines(find_brightness(file.schema, brightness or (), catalog)):
+        say(line)
     if scored.caution:
         say(f"caution: {scored.caution}")
     say(f"written to {scored.output}")

@@ -126,9 +126,11 @@ def total_fluxes(targets: ToolTable) -> dict[str, tuple[np.ndarray, np.ndarray]]
     tool, photometry = targets.tool.name, targets.photometry
     for each in photometry.bands():
         if each.system == "hsc" and each.name in ("r", "i"):
+            column = photometry.columns["flux", each, False].name
             raise HandoffError(
-                f"the list's column flux_{each} is ambiguous for '{tool}': HSC has two filters "
-                f"{each.name}. Name it flux_{each.name}_old_hsc or flux_{each.name}2_hsc."
+                f"the list's column {column} is ambiguous for '{tool}': HSC has two filters "
+                f"{each.name}. Say which it is: --brightness {each.name}2_hsc={column}, or "
+                f"{each.name}_old_hsc={column} for images of before 2016."
             )
     present = targets.bands_of(Band.parse(name) for names in CATEGORIES for name in names)
     fluxes = {}

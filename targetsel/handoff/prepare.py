@@ -36,13 +36,13 @@ class ExportOptions:
     assume_still : bool
         Targets without a known proper motion stand still, as galaxies do, also where others of the
         list have one. Those of a list without any proper motion always do.
-    magnitudes : tuple of str
+    brightness : tuple of str
         Columns of fluxes or magnitudes as BAND=COLUMN, taken before those found by their names.
     """
 
     bin_priorities: bool = False
     assume_still: bool = False
-    magnitudes: tuple[str, ...] = ()
+    brightness: tuple[str, ...] = ()
 
 
 def prepare(
@@ -83,7 +83,7 @@ def prepare(
         pmra,
         pmdec,
         priority,
-        options.magnitudes,
+        options.brightness,
         motions.assumed,
     )
 

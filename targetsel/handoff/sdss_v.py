@@ -18,12 +18,11 @@ from targetsel.handoff.files import read_fits, write_fits
 from targetsel.handoff.settings import Positive, Text, TextByClass, ToolSettings
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.photometry.bands import Band
+from targetsel.photometry.systems import usual_system
 
 # The places of the ten magnitudes, and the systems that those of a target list are taken from.
 MAGNITUDES = ("g", "r", "i", "z", "bp", "gaia_g", "rp", "j", "h", "k")
 SYSTEMS = {"griz": ("sdss", "ps1"), "jhk": ("2mass",)}
-# AB minus Vega: Blanton & Roweis (2007, AJ 133, 734), Table 1. Those in griz are AB magnitudes.
-VEGA = {"j": 0.91, "h": 1.39, "k": 1.85}
 LAMBDA_EFF = {"BOSS": 5400.0, "APOGEE": 16000.0}  # Angstrom
 # The columns in robostrategy's order.
 COLUMNS = {
@@ -111,7 +110,7 @@ def _magnitudes(targets: ToolTable, settings: SdssVSettings) -> np.ndarray:
     wanted = [Band(n, system) for names, of in SYSTEMS.items() for system in of for n in names]
     magnitude = np.full((len(targets), len(MAGNITUDES)), np.nan, np.float32)
     for band in reversed(targets.bands_of(wanted)):  # sdss over ps1
-        vega = targets.photometry.magnitude(band) - VEGA.get(band.name, 0.0)
+        vega = targets.photometry.magnitude(band) - usual_system(band).offset
         magnitude[:, MAGNITUDES.index(band.name)] = vega
     unknown = np.isnan(magnitude[:, MAGNITUDES.index("h")])
     if settings.fiber_type == "APOGEE" and unknown.any():

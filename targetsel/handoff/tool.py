@@ -18,6 +18,7 @@ import pyarrow as pa
 from targetsel.errors import HandoffError, did_you_mean
 from targetsel.handoff.settings import FilterSettings, ToolSettings
 from targetsel.photometry.bands import Band
+from targetsel.photometry.brightness import given_columns
 from targetsel.photometry.columns import CatalogPhotometry
 from targetsel.tables.columns import floats, in_unit
 from targetsel.tables.types import held, is_number
@@ -173,7 +174,7 @@ class ToolTable:
         Proper motion [mas/yr], `pmra` times cos(dec); NaN where unknown.
     priority : ndarray, shape (M,), int64
         On the tool's scale; the list's own where the tool has none.
-    magnitudes : tuple of str
+    brightness : tuple of str
         Columns of photometry given as BAND=COLUMN.
     assumed : tuple of str
         What was assumed of the targets, a sentence each.
@@ -188,7 +189,7 @@ class ToolTable:
     pmra: np.ndarray
     pmdec: np.ndarray
     priority: np.ndarray
-    magnitudes: tuple[str, ...] = ()
+    brightness: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -211,7 +212,7 @@ class ToolTable:
 
     @cached_property
     def photometry(self) -> CatalogPhotometry:
-        return CatalogPhotometry.of(self.table, self.magnitudes)
+        return CatalogPhotometry.of(self.table, given_columns(self.table.schema, self.brightness))
 
     def number(self, name: str, unit: str = "") -> np.ndarray:
         """A column of the list as float64 in `unit`, NaN where it is null or absent, shape (M,).
@@ -284,7 +285,8 @@ class ToolTable:
     def _no_flux(self, expected: str) -> HandoffError:
         return HandoffError(
             f"the list has no flux in any filter that '{self.tool.name}' knows: it has "
-            f"{self._fluxes()}, expected {expected}."
+            f"{self._fluxes()}, expected {expected}. Say which column holds one, as in "
+            "--brightness r_sdss=rmag."
         )
 
     def _fluxes(self) -> str:

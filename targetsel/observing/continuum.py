@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CatalogError
-from targetsel.photometry.columns import CatalogPhotometry, Kind, PhotometricColumn, named_column
+from targetsel.photometry.brightness import given_columns
+from targetsel.photometry.columns import CatalogPhotometry, Kind, PhotometricColumn
 from targetsel.photometry.flux import NJY, SPEED_OF_LIGHT, extinction
 
 
@@ -24,7 +26,7 @@ class Magnitudes:
     in_fiber : bool
         Whether they are of the light within a fiber already.
     dereddened : bool
-        Whether they are corrected for Galactic extinction.
+        Whether they are corrected for Galactic extinction, also where the columns do not say so.
     """
 
     columns: tuple[PhotometricColumn, ...]
@@ -33,9 +35,16 @@ class Magnitudes:
 
     @classmethod
     def find(
-        cls, schema: pa.Schema, given: Sequence[str], in_fiber: bool, dereddened: bool
+        cls,
+        schema: pa.Schema,
+        given: Sequence[str],
+        in_fiber: bool,
+        dereddened: bool,
+        catalog: Path | None = None,
     ) -> Magnitudes:
-        """The columns `given` as BAND=COLUMN, or else all in bands with known curves.
+        """The columns `given` as BAND=COLUMN or named in a file beside the catalog.
+
+        Without them all in bands with known curves: the light of points only if there is no other.
 
         Raises
         ------
@@ -44,19 +53,22 @@ class Magnitudes:
         """
         kind: Kind = "fiberflux" if in_fiber else "flux"
         if given:
-            named = (named_column(schema, each, kind) for each in given)
-            columns = {column.band: column for column in named}
+            named = given_columns(schema, given)
+            columns = {e.band: replace(e, kind=kind) for e in named if not e.is_error}
         else:
-            photometry = CatalogPhotometry.of(schema.empty_table())
+            named = given_columns(schema, (), catalog)
+            photometry = CatalogPhotometry.of(schema.empty_table(), named)
             columns = {
                 band: photometry.columns[kind, band, False]
                 for band in photometry.bands(kind)
                 if band.speclite
             }
+            whole = {band: each for band, each in columns.items() if not each.is_of_points}
+            columns = whole or columns
         if not columns:
             raise CatalogError(
                 f"no column such as {kind}_r_sdss or {kind}_g_ps1. Name the magnitudes with "
-                "--magnitude BAND=COLUMN, such as r_sdss=rmag."
+                "--brightness BAND=COLUMN, such as r_sdss=rmag."
             )
         for column in columns.values():
             column.check()
@@ -88,8 +100,8 @@ class Magnitudes:
             E(B-V) [mag] on the scale of Schlegel et al. (1998).
         """
         centres = np.array([column.band.wavelength for column in self.columns])
-        if not self.dereddened:
-            flux = flux * 10 ** (0.4 * reddening[:, None] * extinction(centres))
+        reddened = [not (self.dereddened or column.is_corrected) for column in self.columns]
+        flux = flux * 10 ** (0.4 * reddening[:, None] * extinction(centres) * reddened)
         per_hertz = NJY * 10 ** _between_bands(np.log10(centres), np.log10(flux), wavelength)
         dimmed = 10 ** (-0.4 * reddening[:, None] * extinction(wavelength))
         return per_hertz * dimmed * SPEED_OF_LIGHT / wavelength**2

@@ -77,8 +77,11 @@ _SYSTEMS = {
     "des": ("Dark Energy Survey", "decamDR1", "grizY"),
     "decam": ("DECam", "decamDR1", "grizY"),
     "decam_noatm": ("DECam above the atmosphere", "decamDR1noatm", "grizY"),
-    "hsc": ("Hyper Suprime-Cam", "hsc2017", "grizy"),
+    "hsc": ("Hyper Suprime-Cam", "hsc2017", ("g", "r", "r2", "i", "i2", "z", "y")),
     "lsst": ("Rubin", "lsst2023", "ugrizy"),
+    "gaia": ("Gaia", "gaiadr3", ("G", "BP", "RP")),
+    "2mass": ("2MASS", "twomass", "JH"),
+    "wise": ("WISE", "wise2010", ("W1", "W2", "W3", "W4")),
 }
 
 # Bands with known curves, by names in lower case such as "r_sdss".
@@ -86,6 +89,18 @@ PASSBANDS: dict[str, Band] = {
     f"{name}_{system}".lower(): Band(name.lower(), system, survey, f"{group}-{name}")
     for system, (survey, group, names) in _SYSTEMS.items()
     for name in names
+}
+# The older of two filters of HSC, as PFS calls it, and the bands of WISE that the Legacy Surveys
+# measure on the AB system.
+PASSBANDS |= {
+    str(band): band
+    for band in (
+        Band("r", "old_hsc", "Hyper Suprime-Cam", "hsc2017-r"),
+        Band("i", "old_hsc", "Hyper Suprime-Cam", "hsc2017-i"),
+        Band("i", "ls", "Legacy Surveys", "decam2014-i"),
+        *(Band(f"w{k}", "ls", "Legacy Surveys", f"wise2010-W{k}") for k in range(1, 5)),
+        Band("k", "2mass", "2MASS", "twomass-Ks"),
+    )
 }
 
 

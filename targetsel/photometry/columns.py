@@ -2,19 +2,22 @@
 
 Columns are called ``flux_<band>_<system>`` or ``mag_<band>_<system>`` for whole sources, and
 ``fiberflux_...`` or ``fibermag_...`` for the light within a fiber; the system may be missing.
-``rmag`` and ``r_mag`` are magnitudes in r. Errors end in ``_err``; inverse variances,
-``flux_ivar_...``, are left alone. Units decide: a flux column may hold magnitudes. A magnitude
-column without a unit is taken to be AB. Inside, everything is in nanojansky. Magnitudes beyond 50
-of either sign, such as 99 and -999, and fluxes beyond that of magnitude -11, such as 1e20, are
-codes for unknown ones.
+``rmag`` and ``r_mag`` are magnitudes in r. Errors end in ``_err``. Names that surveys give are
+known too (`usual_names`), and a column's metadata may say what it holds (`NOTE`), as `score` notes
+it and users say it (`brightness`). Units decide: a flux column may hold magnitudes. A magnitude
+without a unit is on its survey's system, and AB where that is not known, except outside of ugrizy,
+where such magnitudes may be Vega's and are left alone. Inside, everything is in nanojansky.
+Magnitudes beyond 50 of either sign, such as 99 and -999, and fluxes of -999 or beyond that of
+magnitude -11, such as 1e20, are codes for unknown ones.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -26,17 +29,20 @@ from targetsel.photometry.flux import (
     NO_FLUX,
     NO_MAGNITUDE,
     ab_magnitude,
-    flux_error,
-    flux_of_magnitude,
     known_magnitudes,
     magnitude_error,
     njy_per_unit,
 )
+from targetsel.photometry.systems import AB, MagnitudeSystem, find_system, usual_system
+from targetsel.photometry.usual_names import PSF, UsualName, usual_name
 from targetsel.tables.columns import floats, numbers_named, unit_of
 from targetsel.tables.types import is_number
 
 Kind = Literal["flux", "fiberflux"]
 KINDS: tuple[Kind, ...] = ("flux", "fiberflux")
+NOTE = b"brightness"  # entry of a field's metadata: what the column holds
+CODES = (-999.0, -9999.0, -99.0)  # for unknown fluxes
+_OPTICAL = re.compile(r"[ugrizy]\d?")
 _BAND = r"(?!(?:ivar|err|psf)(?:_|$))(?P<band>[a-z]{1,3}(?:\d{1,4}[a-z]?)?)"
 _PREFIXED = re.compile(
     rf"(?P<fiber>fiber)?(?P<kind>flux|mag)_{_BAND}"
@@ -58,9 +64,19 @@ class PhotometricColumn:
     unit : str
         Unit of the column; "mag" for magnitudes without a unit.
     is_error : bool
-        Whether it holds standard deviations.
+        Whether it holds standard deviations, or inverse variances if `is_ivar`.
     is_corrected : bool
-        Whether its description says that it is corrected for Galactic extinction.
+        Whether it is corrected for Galactic extinction, by its description, its name or its user.
+    system : MagnitudeSystem
+        What magnitudes mean.
+    light : str
+        Whose light, such as "Kron" or "PSF", where it is known.
+    of : str
+        Of errors, the column that they are of; empty where the names' pattern tells.
+    found_by : "given", "note", "name" or "usual name"
+        How it is known what the column holds.
+    rank : int
+        The smallest among columns of usual names in one band is taken.
     """
 
     name: str
@@ -69,10 +85,21 @@ class PhotometricColumn:
     unit: str
     is_error: bool = False
     is_corrected: bool = False
+    system: MagnitudeSystem = AB
+    light: str = ""
+    is_ivar: bool = False
+    of: str = ""
+    found_by: Literal["given", "note", "name", "usual name"] = "name"
+    rank: int = 0
 
     @property
     def is_magnitude(self) -> bool:
         return self.unit in MAGNITUDES
+
+    @property
+    def is_of_points(self) -> bool:
+        """Whether it holds the light of a point, which misses some of a galaxy's."""
+        return self.light == PSF
 
     def check(self) -> None:
         """Refuse a unit that is none of a flux density or of a magnitude.
@@ -85,7 +112,7 @@ class PhotometricColumn:
             own = f"has the unit '{self.unit}'" if self.unit else "has no unit"
             raise CatalogError(
                 f"the column '{self.name}' {own}; expected nJy, another flux density, nanomaggy or "
-                "(AB) mag. Give the catalog's column its unit and select anew."
+                f"(AB) mag. Say which it is in, as in --brightness {self.band}={self.name},unit=nJy"
             )
 
     def flux(self, table: pa.Table) -> np.ndarray:
@@ -96,18 +123,47 @@ class PhotometricColumn:
         CatalogError
             If the unit is none of a flux density or of a magnitude.
         """
-        values = floats(table[self.name])
         if self.is_magnitude:
-            return flux_of_magnitude(known_magnitudes(values))
+            return self.system.flux(self._magnitudes(table))
         self.check()
+        values = floats(table[self.name])
+        values = np.where(np.isin(values, CODES), np.nan, values)
         flux = values * (njy_per_unit(self.unit) or np.nan)
         return np.where(np.abs(flux) < NO_FLUX, flux, np.nan)
 
     def magnitude(self, table: pa.Table) -> np.ndarray:
         """AB magnitude of N sources, shape (N,); NaN where unknown or the flux is not positive."""
-        if self.is_magnitude:
-            return known_magnitudes(floats(table[self.name]))
+        if self.is_magnitude and not self.system.softening:
+            return self._magnitudes(table) + self.system.offset
         return ab_magnitude(self.flux(table))
+
+    def deviation(self, table: pa.Table, flux: np.ndarray) -> np.ndarray:
+        """Standard deviation [nJy] of fluxes [nJy] that this column holds the errors of, (N,)."""
+        if self.is_ivar:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = 1 / np.sqrt(floats(table[self.name]))
+            return np.where(
+                np.isfinite(values), values * (njy_per_unit(self.unit) or np.nan), np.nan
+            )
+        if self.is_magnitude:
+            return self.system.flux_error(flux, self._magnitudes(table))
+        return self.flux(table)
+
+    def note(self) -> bytes:
+        """What the metadata of the column's field keep of it, under `NOTE`."""
+        told: dict[str, Any] = {"band": str(self.band), "kind": self.kind, "unit": self.unit}
+        told |= {"role": "ivar" if self.is_ivar else "error" if self.is_error else "value"}
+        told |= {"corrected": self.is_corrected, "light": self.light, "of": self.of}
+        told |= {"system": self.system.name, "offset": self.system.offset}
+        told |= {"source": self.system.source}
+        return json.dumps({key: each for key, each in told.items() if each not in ("", 0, False)},
+                          sort_keys=True).encode()  # fmt: skip
+
+    def _magnitudes(self, table: pa.Table) -> np.ndarray:
+        values = known_magnitudes(floats(table[self.name]))
+        # Legacy Surveys write 0 where Gaia knows no source.
+        absent = (values == 0) & (self.band.system == "gaia") & (not self.is_error)
+        return np.where(absent, np.nan, values)
 
 
 @dataclass(frozen=True)
@@ -119,23 +175,35 @@ class CatalogPhotometry:
     table : pa.Table
     columns : mapping
         The column of each kind and band, and of its errors (True).
+    others : tuple of PhotometricColumn
+        Columns of such bands that are not taken, as others come first.
     """
 
     table: pa.Table
     columns: Mapping[tuple[Kind, Band, bool], PhotometricColumn]
+    others: tuple[PhotometricColumn, ...] = ()
 
     @classmethod
-    def of(cls, table: pa.Table, given: Iterable[str] = ()) -> CatalogPhotometry:
-        """The fluxes among a table's columns; those `given` as BAND=COLUMN come first.
+    def of(cls, table: pa.Table, given: Iterable[PhotometricColumn] = ()) -> CatalogPhotometry:
+        """The fluxes among a table's columns; those `given` come first.
 
-        Where a band has several columns, fluxes are taken before magnitudes.
+        Where a band has several columns, those noted in the fields' metadata come before those
+        found by their names; then whole sources' light before that of points, not corrected for
+        extinction before corrected, and fluxes before magnitudes.
         """
-        named = [named_column(table.schema, each) for each in given]
-        found = sorted(photometric_columns(table.schema), key=_preference)
+        given = list(given)
+        own = {each.name for each in given}
+        found = [each for each in photometric_columns(table.schema) if each.name not in own]
         columns: dict[tuple[Kind, Band, bool], PhotometricColumn] = {}
-        for each in (*named, *found):
-            columns.setdefault((each.kind, each.band, each.is_error), each)
-        return cls(table, columns)
+        others = []
+        for each in (*given, *sorted(found, key=_preference)):
+            key = (each.kind, each.band, each.is_error)
+            value = columns.get((each.kind, each.band, False))
+            if each.is_error and each.of and (not value or value.name.lower() != each.of.lower()):
+                continue
+            if columns.setdefault(key, each) is not each and not each.is_error:
+                others.append(each)
+        return cls(table, columns, tuple(others))
 
     def bands(self, kind: Kind = "flux") -> list[Band]:
         """The bands with fluxes of this kind, in the order of the table's columns."""
@@ -149,16 +217,20 @@ class CatalogPhotometry:
     def flux(self, band: Band, kind: Kind = "flux") -> np.ndarray:
         """Flux [nJy] of each source, shape (N,); NaN where unknown or not measured in it."""
         column = self.columns.get((kind, band, False))
-        return self._unknown() if column is None else column.flux(self.table)
+        if column is None:
+            return self._unknown()
+        flux = column.flux(self.table)
+        error = self.columns.get((kind, band, True))
+        if error is not None and error.is_ivar:  # none of its pixels were seen
+            flux = np.where(floats(self.table[error.name]) == 0, np.nan, flux)
+        return flux
 
     def flux_error(self, band: Band, kind: Kind = "flux") -> np.ndarray:
         """Standard deviation of the flux [nJy], shape (N,); NaN where unknown."""
         column = self.columns.get((kind, band, True))
         if column is None:
             return self._unknown()
-        if column.is_magnitude:
-            return flux_error(self.flux(band, kind), column.magnitude(self.table))
-        return column.flux(self.table)
+        return column.deviation(self.table, self.flux(band, kind))
 
     def magnitude(self, band: Band, kind: Kind = "flux") -> np.ndarray:
         """AB magnitude, shape (N,); NaN where the flux is unknown or not positive."""
@@ -173,43 +245,119 @@ class CatalogPhotometry:
 
 
 def photometric_columns(schema: pa.Schema) -> list[PhotometricColumn]:
-    """The columns of numbers whose names are those of fluxes or magnitudes, in their order."""
-    found = []
-    for field in schema:
-        parts = _PREFIXED.fullmatch(field.name.lower()) or _BARE.fullmatch(field.name.lower())
-        if parts and is_number(field.type):
-            groups = parts.groupdict()
-            band = Band.parse("_".join(filter(None, (groups["band"], groups.get("system")))))
-            kind: Kind = "fiberflux" if groups.get("fiber") else "flux"
-            error = groups["error"] is not None
-            corrected = _is_corrected(field)
-            found.append(PhotometricColumn(field.name, band, kind, _unit(field), error, corrected))
-    return found
+    """The columns of numbers that hold fluxes or magnitudes, by notes or names, in their order."""
+    names = schema.names
+    found = (
+        _noted(field) or _of_survey(field, usual_name(field.name, names)) or _by_name(field)
+        for field in schema
+        if is_number(field.type)
+    )
+    return [each for each in found if each is not None]
 
 
-def named_column(schema: pa.Schema, text: str, kind: Kind = "flux") -> PhotometricColumn:
-    """The column that BAND=COLUMN names, such as "r_sdss=rmag".
+def _noted(field: pa.Field) -> PhotometricColumn | None:
+    """What a field's metadata say of its column; None where they say nothing that is whole."""
+    try:
+        told = json.loads((field.metadata or {}).get(NOTE, b"null"))
+        if not isinstance(told, dict):
+            return None
+        band, role = Band.parse(str(told["band"])), told.get("role")
+        offset = float(told.get("offset", 0))
+        name = str(told.get("system", "AB"))
+        system = AB
+        if name == "asinh":
+            system = find_system(name, band)
+        elif name != "AB" or offset:
+            system = MagnitudeSystem(name, offset, source=str(told.get("source", "")))
+        return PhotometricColumn(
+            field.name,
+            band,
+            "fiberflux" if told.get("kind") == "fiberflux" else "flux",
+            str(told.get("unit", "")) or _unit(field),
+            role in ("error", "ivar"),
+            bool(told.get("corrected", False)),
+            system,
+            str(told.get("light", "")),
+            role == "ivar",
+            str(told.get("of", "")),
+            "note",
+        )
+    except (KeyError, ValueError, TypeError, RecursionError, CatalogError):
+        return None
+
+
+def _of_survey(field: pa.Field, usual: UsualName | None) -> PhotometricColumn | None:
+    """The column that a survey calls so."""
+    if usual is None:
+        return None
+    band = Band.parse(usual.band)
+    unit = usual.unit if usual.role == "ivar" else unit_of(field) or usual.unit
+    system = AB if "AB" in unit or usual.system == "AB" else find_system(usual.system, band)
+    return PhotometricColumn(
+        field.name,
+        band,
+        "fiberflux" if usual.of_fiber else "flux",
+        unit,
+        usual.role != "value",
+        usual.corrected or _is_corrected(field),
+        system,
+        usual.light,
+        usual.role == "ivar",
+        usual.of if usual.role != "value" else "",
+        "usual name",
+        usual.rank,
+    )
+
+
+def _by_name(field: pa.Field) -> PhotometricColumn | None:
+    """The column whose name says what it holds, such as ``flux_r_sdss`` or ``rmag``."""
+    parts = _PREFIXED.fullmatch(field.name.lower()) or _BARE.fullmatch(field.name.lower())
+    if parts is None:
+        return None
+    groups = parts.groupdict()
+    band = Band.parse("_".join(filter(None, (groups["band"], groups.get("system")))))
+    kind: Kind = "fiberflux" if groups.get("fiber") else "flux"
+    unit = _unit(field)
+    if unit == "mag" and not band.system and not _OPTICAL.fullmatch(band.name):
+        return None  # of J or W1, say: AB or Vega, nobody can say
+    system = usual_system(band, unit) if unit in MAGNITUDES else AB
+    error = groups["error"] is not None
+    return PhotometricColumn(field.name, band, kind, unit, error, _is_corrected(field), system)
+
+
+def named_column(schema: pa.Schema, name: str, band: str, place: str) -> PhotometricColumn:
+    """The column of a name that a user gave for a band, with the unit that it declares.
+
+    `place` begins the errors, such as "--brightness 'r_sdss=rmag'".
 
     Raises
     ------
     CatalogError
-        If the text is no such pair, the band or the column is not known, or the column does not
-        hold fluxes or magnitudes.
+        If the band or the column is not known, or it holds no numbers.
     """
-    band, equals, name = (part.strip() for part in text.partition("="))
-    if not (band and equals and name):
-        raise CatalogError(f"magnitude '{text}': expected BAND=COLUMN, such as r_sdss=rmag.")
-    known = find_passband(band)
-    field = numbers_named(schema, name, f"magnitude '{text}'", expected="magnitudes or fluxes")
-    corrected = _is_corrected(field)
-    column = PhotometricColumn(name, known, kind, _unit(field), is_corrected=corrected)
-    column.check()
-    return column
+    try:
+        known = find_passband(band)
+    except CatalogError as error:
+        raise CatalogError(f"{place}: {error}") from None
+    field = numbers_named(schema, name, place, expected="magnitudes or fluxes")
+    unit = _unit(field)
+    found = PhotometricColumn(name, known, "flux", unit, is_corrected=_is_corrected(field))
+    return replace(found, system=usual_system(known, unit), found_by="given")
+
+
+def noted(schema: pa.Schema, columns: Iterable[PhotometricColumn]) -> pa.Schema:
+    """The schema with a note on each of the columns in its field's metadata (see `NOTE`)."""
+    for each in columns:
+        place = schema.get_field_index(each.name)
+        field = schema.field(place)
+        told = {**(field.metadata or {}), NOTE: each.note()}
+        schema = schema.set(place, field.with_metadata(told))
+    return schema
 
 
 def without_codes(values: pa.Array, field: pa.Field) -> pa.Array:
     """A column of magnitudes with null for codes such as 99 and -999; any other as it is."""
-    if not is_number(field.type) or _unit(field) not in MAGNITUDES:
+    if not is_number(field.type) or _said_unit(field) not in MAGNITUDES:
         return values
     import pyarrow.compute as pc
 
@@ -225,6 +373,12 @@ def _unit(field: pa.Field) -> str:
     return unit_of(field) or ("mag" if _has_name_of_magnitudes(field.name) else "")
 
 
+def _said_unit(field: pa.Field) -> str:
+    """The same, or the unit that a note on the column says."""
+    noted = _noted(field)
+    return _unit(field) if noted is None else noted.unit
+
+
 def _is_corrected(field: pa.Field) -> bool:
     """Whether a column's description says that it is corrected for extinction."""
     about = (field.metadata or {}).get(b"description", b"").decode(errors="replace").lower()
@@ -233,11 +387,22 @@ def _is_corrected(field: pa.Field) -> bool:
 
 
 def _has_name_of_magnitudes(name: str) -> bool:
+    usual = usual_name(name)
+    if usual is not None:
+        return usual.unit == "mag"
     parts = _PREFIXED.fullmatch(name.lower()) or _BARE.fullmatch(name.lower())
     return parts is not None and parts["kind"] == "mag"
 
 
-def _preference(column: PhotometricColumn) -> tuple[bool, bool]:
-    """Sorts fluxes before magnitudes, and magnitudes of known systems before others."""
-    is_magnitude = _has_name_of_magnitudes(column.name)
-    return is_magnitude, is_magnitude and not column.band.system
+def _preference(column: PhotometricColumn) -> tuple[Any, ...]:
+    """Sorts the columns of a band, the one to take first; see `CatalogPhotometry.of`."""
+    is_magnitude = column.is_magnitude
+    return (
+        column.found_by != "note",
+        column.is_of_points,
+        column.is_corrected and column.found_by == "usual name",
+        is_magnitude,
+        is_magnitude and not column.band.system,
+        column.rank,
+        column.is_error,
+    )

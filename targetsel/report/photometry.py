@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.photometry.columns import PhotometricColumn, photometric_columns
-from targetsel.photometry.flux import ab_magnitude, known_magnitudes, njy_per_unit
+from targetsel.photometry.flux import ab_magnitude, njy_per_unit
 from targetsel.tables.columns import floats
 from targetsel.tables.ids import uniform
 from targetsel.tables.types import is_number
@@ -28,7 +28,7 @@ def magnitudes(table: pa.Table) -> dict[str, np.ndarray]:
     Columns of whole sources' fluxes or magnitudes, and the magnitude on the cutouts. A flux
     without a unit gives a magnitude up to a constant.
     """
-    columns = {each.name: each for each in _columns(table)}
+    columns = {each.name: each for each in columns_of(table)}
     found = {}
     for name in table.column_names:
         if name in columns:
@@ -40,9 +40,10 @@ def magnitudes(table: pa.Table) -> dict[str, np.ndarray]:
 
 def red_magnitude(table: pa.Table) -> str | None:
     """Name of the magnitude column that bins sources: in r, or on the cutout."""
-    in_r = [each.name for each in _columns(table) if each.band.name == "r"]
-    in_r.sort(key=lambda name: name.lower().startswith("flux_"))
-    return next((name for name in (*in_r, MAGNITUDE) if name in table.column_names), None)
+    in_r = [each for each in columns_of(table) if each.band.name == "r"]
+    in_r.sort(key=lambda each: (not each.is_magnitude, each.is_of_points))
+    names = [each.name for each in in_r]
+    return next((name for name in (*names, MAGNITUDE) if name in table.column_names), None)
 
 
 def first_of(table: pa.Table, names: Iterable[str]) -> str | None:
@@ -62,28 +63,34 @@ def numbers(table: pa.Table, name: str) -> np.ndarray:
 def features(table: pa.Table) -> tuple[np.ndarray, list[str]]:
     """Magnitudes, the colours of neighbouring ones of one system, and size: (N, F), and names."""
     known = magnitudes(table)
-    names, columns = list(known), list(known.values())
-    colours = [name for name in known if name.lower().startswith(("flux_", "mag_"))]
-    for one, other in itertools.pairwise(colours):
+    names, values = list(known), list(known.values())
+    columns = {each.name: each for each in columns_of(table)}
+    of_surveys = [name for name in known if name in columns and not _is_bare(columns[name])]
+    for one, other in itertools.pairwise(of_surveys):
         names.append(f"{one} - {other}")
-        columns.append(known[one] - known[other])
+        values.append(known[one] - known[other])
     size = first_of(table, SIZES)
     if size is not None:
         names.append(size)
-        columns.append(numbers(table, size))
-    return (np.column_stack(columns) if columns else np.zeros((table.num_rows, 0))), names
+        values.append(numbers(table, size))
+    return (np.column_stack(values) if values else np.zeros((table.num_rows, 0))), names
 
 
-def _columns(table: pa.Table) -> list[PhotometricColumn]:
+def columns_of(table: pa.Table) -> list[PhotometricColumn]:
+    """The columns of whole sources' fluxes and magnitudes, in the order of the table."""
     found = photometric_columns(table.schema)
     return [each for each in found if each.kind == "flux" and not each.is_error]
 
 
+def _is_bare(column: PhotometricColumn) -> bool:
+    """Whether a magnitude is called like ``rmag``, of which nobody knows the survey."""
+    return column.is_magnitude and not column.band.system and not column.name.startswith("mag_")
+
+
 def _of_column(table: pa.Table, column: PhotometricColumn) -> np.ndarray:
-    values = numbers(table, column.name)
-    if column.is_magnitude:
-        return known_magnitudes(values)
-    return ab_magnitude(values * (njy_per_unit(column.unit) or 1.0))
+    if column.is_magnitude or njy_per_unit(column.unit):
+        return column.magnitude(table)
+    return ab_magnitude(numbers(table, column.name))
 
 
 # ---------------------------------------------------------------------- gradient boosting

@@ -12,8 +12,8 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ import pyarrow.parquet as pq
 from targetsel.errors import CutoutError, OutputError, TargetselError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.novelty.support import Tally
+from targetsel.photometry.brightness import with_brightness
+from targetsel.photometry.columns import NOTE
 from targetsel.scored.columns import APPEARANCE, STATUS, UNMEASURED_PROXIES, check_names
 from targetsel.scored.simulated_training import CAUTION, caution_about
 from targetsel.scoring.rows import ScoreOptions, score_rows
@@ -93,8 +95,12 @@ def score(
     options: ScoreOptions = ScoreOptions(),
     threads: int = 1,
     progress: Progress = lambda done, total: None,
+    brightness: Sequence[str] = (),
 ) -> Scored:
     """Score every source of a catalog and write the scored catalog to `output`.
+
+    Columns of brightness get a note on what they hold: by `brightness`, such as "r_sdss=rmag", the
+    YAML file beside the catalog, or their usual names (see `photometry.brightness`).
 
     Finished chunks are kept in the folder `<output>.partial` until the end. A run that finds one
     of the same catalog, store, ensemble, options and version resumes from it, and replaces others.
@@ -109,8 +115,12 @@ def score(
     plan = ensemble.input
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name)
     check_names(catalog.schema, str(catalog.path))
+    catalog = replace(catalog, schema=with_brightness(catalog.schema, brightness, catalog.path))
     catalog.check()
     provenance = _provenance(store, ensemble, options)
+    if notes := {each.name: (each.metadata or {}).get(NOTE, b"").decode()
+                 for each in catalog.schema if NOTE in (each.metadata or {})}:  # fmt: skip
+        provenance["brightness"] = notes
     simulated = store.simulated or is_simulated(catalog.path)
     if simulated:
         provenance["images"] = "simulated"

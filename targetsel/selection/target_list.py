@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from targetsel.documents.document import Map, read_document
 from targetsel.errors import CatalogError, TargetselError
+from targetsel.photometry.columns import photometric_columns
 from targetsel.rules import formula as f
 from targetsel.rules.columns import STATISTICS, CatalogColumns, footer
 from targetsel.rules.plan import ClassFormulas, Plan, plan
@@ -424,7 +425,7 @@ def _source_catalog(sources: pa.Table) -> pa.Array | pa.ChunkedArray:
 
 
 def carried(formulas: Sequence[ClassFormulas], schema: pa.Schema) -> list[str]:
-    """The catalog's columns that a target list keeps: fluxes, and those that the rules read.
+    """The catalog's columns that a target list keeps: brightness, and those that the rules read.
 
     A predicted quantity brings its width and quantiles along.
     """
@@ -436,6 +437,7 @@ def carried(formulas: Sequence[ClassFormulas], schema: pa.Schema) -> list[str]:
         for name in named & set(columns.proxies):
             named |= {name + end for end in STATISTICS}
         used |= named
+    used |= {each.name for each in photometric_columns(schema)}
     used -= {"_healpix_29", *column_names(schema).values()}  # those have a place of their own
     return [
         name

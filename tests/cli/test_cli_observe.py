@@ -83,7 +83,8 @@ def test_redshift_in_a_column_and_in_words_agree(targetsel, scored):
         (["--size", "1arcsec", "--redshift", "z"], "sky.scored.parquet: no column 'z'"),
         (["--size", "1arcsec", "--redshift", "-0.1"], "redshift is -0.1; expected 0 to 10"),
         (["--size", "1arcsec", "--redshift-grid", "2"], "redshift grid '2': expected START:END"),
-        (["--size", "1arcsec", "--magnitude", "x=rmag"], "unknown band 'x'. Known: u_sdss"),
+        (["--size", "1arcsec", "--brightness", "x=rmag"],
+         "--brightness 'x=rmag': unknown band 'x'. Known: u_sdss"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_observed_is_one_line(targetsel, scored, words, message):

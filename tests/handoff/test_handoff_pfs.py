@@ -59,7 +59,7 @@ def test_list_without_a_filter_of_pfs_is_an_error(tmp_path):
 
 
 def test_hsc_r_must_say_which_filter_it_is(tmp_path):
-    with pytest.raises(HandoffError, match=r"Name it flux_r_old_hsc or flux_r2_hsc"):
+    with pytest.raises(HandoffError, match=r"Say which it is: --brightness r2_hsc=flux_r_hsc, or"):
         exported("pfs-uploader", tmp_path / "a.csv", wide_list(flux_r_hsc=([1.0] * 4, "nJy")))
 
 

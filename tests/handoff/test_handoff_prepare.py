@@ -298,6 +298,6 @@ def test_no_flux_in_any_band_is_an_error_that_names_both_sides():
     with pytest.raises(
         HandoffError,
         match=r"no flux in any filter that 'thing' knows: it has flux_g_sdss, flux_r_sdss, "
-        r"expected one of flux_z_ps1 \[nJy\]\.$",
+        r"expected one of flux_z_ps1 \[nJy\]\. Say which column holds one",
     ):
         prepared(tool()).bands_of([Band("z", "ps1")])

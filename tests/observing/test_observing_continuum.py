@@ -94,10 +94,10 @@ def test_dust_dims_light_whose_magnitude_was_corrected_for_it():
         (["r_sds=rmag"], "unknown band 'r_sds'. Did you mean 'r_sdss'"),
         (["q=rmag"], "unknown band 'q'. Known: u_sdss, g_sdss"),
         (["r_sdss=rmga"], "no column 'rmga'. Did you mean 'rmag'?"),
-        (["rmag"], "magnitude 'rmag': expected BAND=COLUMN, such as r_sdss=rmag"),
+        (["rmag"], "--brightness 'rmag': expected BAND=COLUMN, such as r_sdss=rmag"),
         (["r_sdss=size"], "the column 'size' has the unit 'arcsec'; expected nJy"),
         (["r_sdss=name"], "column 'name': holds text; expected magnitudes or fluxes"),
-        ([], "no column such as flux_r_sdss or flux_g_ps1. Name the magnitudes with --magnitude"),
+        ([], "no column such as flux_r_sdss or flux_g_ps1. Name the magnitudes with --brightness"),
     ],
 )
 def test_magnitudes_that_cannot_serve_are_refused(given, message):

@@ -45,6 +45,6 @@ def test_a_passband_is_found_in_whatever_case_and_otherwise_the_nearest_is_sugge
 
 
 def test_a_band_that_is_not_known_has_no_wavelength():
-    band = Band.parse("r_old_hsc")
-    assert (band.name, band.system, str(band)) == ("r", "old_hsc", "r_old_hsc")
+    band = Band.parse("r_old_cfht")
+    assert (band.name, band.system, str(band)) == ("r", "old_cfht", "r_old_cfht")
     assert band.wavelength != band.wavelength

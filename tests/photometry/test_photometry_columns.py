@@ -6,7 +6,8 @@ import pytest
 
 from targetsel.errors import CatalogError
 from targetsel.photometry.bands import Band
-from targetsel.photometry.columns import CatalogPhotometry, named_column, photometric_columns
+from targetsel.photometry.brightness import given_columns
+from targetsel.photometry.columns import CatalogPhotometry, photometric_columns
 from targetsel.photometry.flux import ab_magnitude
 from tests.handoff.lists_by_hand import target_list
 
@@ -94,7 +95,7 @@ def test_columns_named_after_bands_are_found(name, band):
 
 @pytest.mark.parametrize(
     "name",
-    ["flux_radius", "mag_auto", "flux_psf", "flux_err", "flux_ivar_r", "redmag", "cutout_mag", "r"],
+    ["flux_radius", "mag_auto", "flux_psf", "flux_err", "redmag", "cutout_mag", "r"],
 )
 def test_columns_named_otherwise_are_no_photometry(name):
     assert photometric_columns(pa.schema([(name, pa.float32())])) == []
@@ -114,14 +115,14 @@ def test_a_flux_is_taken_before_a_magnitude_of_its_band():
 
 def test_a_column_given_for_a_band_is_taken_before_all_others():
     rows = target_list(2, rmag=([22.5, 22.5], "mag")).table
-    found = CatalogPhotometry.of(rows, ["r_sdss=rmag"])
+    found = CatalogPhotometry.of(rows, given_columns(rows.schema, ["r_sdss=rmag"]))
     assert found.flux(Band("r", "sdss")) == pytest.approx([3630.780548] * 2)
     assert found.bands()[0] == Band("r", "sdss")
 
 
 def test_a_column_given_for_a_band_must_hold_light():
     with pytest.raises(CatalogError, match="the column 'dec' has the unit 'deg'; expected nJy"):
-        named_column(target_list().table.schema, "r_sdss=dec")
+        given_columns(target_list().table.schema, ["r_sdss=dec"])
 
 
 @pytest.mark.parametrize(
