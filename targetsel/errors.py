@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 LONGEST = 1500  # characters of a message,
 END = 200  # and of these, where it is longer, at its end, where the next step stands
@@ -21,9 +22,12 @@ class TargetselError(Exception):
     ----------
     detail : str
         For an error in a file that a user wrote, the source line and a caret below it.
+    place : SourceLocation or None
+        For such an error, the place in the file.
     """
 
     detail: str = ""
+    place: Any = None
 
     def __init__(self, message: object = "") -> None:
         # Damaged files put line breaks and very long values into what a message quotes.

@@ -16,11 +16,11 @@ from targetsel.cli.terminal import print_table, say, say_error
 from targetsel.documents.document import read_text
 from targetsel.errors import OutputError, RuleError, counted
 from targetsel.rules.bits import BitLock
+from targetsel.rules.checking import check
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.formatting import formatted
 from targetsel.rules.functions import FUNCTIONS
 from targetsel.rules.lint import STRANGE
-from targetsel.rules.lint import lint as remarks_on
 from targetsel.rules.rule_file import SCHEMA, json_schema
 from targetsel.rules.rules import Rules, find_rules
 from targetsel.tables.columns import floats
@@ -38,22 +38,25 @@ ScoredOption = Annotated[
 
 @app.command()
 def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
-    """Check RULES; exit status 1 if there are remarks, 2 if a file has an error."""
+    """Check RULES, and tell all their faults at once; exit status 2 for errors, 1 for warnings.
+
+    Example:
+        targetsel rules lint emission --catalog catalog.scored.parquet
+    """
     status = 0
     schema, strange = (None, None) if catalog is None else _known_of(catalog)
     for name in rules:
-        try:
-            remarks = remarks_on(Rules.read(name), schema, strange)
-        except RuleError as error:
-            say_error(error)
-            status = 2
-            continue
-        for remark in remarks:
-            say(f"{remark}\n{remark.detail}")
-        if remarks:
-            status = max(status, 1)
-        else:
-            say(f"{find_rules(name)}: no remarks")
+        found = check(name, schema, strange)
+        for each in found.in_order:
+            if isinstance(each, RuleError):
+                say_error(each)
+            else:
+                say(f"{each}\n{each.detail}")
+        n_errors, n_remarks = len(found.errors), len(found.remarks)
+        status = max(status, 2 if n_errors else 1 if n_remarks else 0)
+        counts = [counted(n_errors, "error")] * bool(n_errors)
+        counts += [counted(n_remarks, "warning")] * bool(n_remarks)
+        say(f"{found.path}: {' and '.join(counts) or 'no remarks'}")
     raise typer.Exit(status)
 
 

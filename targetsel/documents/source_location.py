@@ -57,7 +57,7 @@ class SourceLocation:
         """An error to be raised: `FILE:LINE:COLUMN: error: message`, and `detail` with a caret."""
         message = shortened(message)
         error = self.error_type(f"{self.file}:{self.line}:{self.column}: error: {message}")
-        error.detail = self.detail
+        error.detail, error.place = self.detail, self
         return error
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -48,7 +48,10 @@ class Remark:
 
 
 def lint(
-    rules: Rules, schema: pa.Schema | None = None, strange: float | None = None
+    rules: Rules,
+    schema: pa.Schema | None = None,
+    strange: float | None = None,
+    incomplete: Collection[str] = (),
 ) -> list[Remark]:
     """Remarks on rules, in the order of the file.
 
@@ -60,26 +63,33 @@ def lint(
         in every scored file are taken on trust.
     strange : float, optional
         Share of the catalog's sources whose typicality is below `STRANGE`.
+    incomplete : collection of str
+        Classes of which faulty parts were taken out: no remark says what they lack.
 
     Raises
     ------
     RuleError
         If the rules do not fit the catalog, or no catalog at all.
     """
-    if schema is None:
-        columns: CatalogColumns = UnseenColumns(schema_of([*CATALOG, *scored_columns(1, 1)]))
-    else:
-        columns = CatalogColumns(schema)
+    columns = columns_known(schema)
     classes = plan(rules, columns).classes
     remarks = list(_conditions_in_comments(rules))
     for target_class, formulas in zip(rules.classes, classes, strict=True):
         remarks += _together(formulas)
         remarks += _comparisons_of(target_class, columns)
-        remarks += _extrapolation(formulas, strange)
+        if target_class.name not in incomplete:
+            remarks += _extrapolation(formulas, strange)
         remarks += _separate_bounds(formulas)
     remarks += _misspelt_names(rules, columns)
     remarks += _unlocked_bits(rules)
     return sorted(set(remarks), key=lambda each: (each.place.file, each.place.line))
+
+
+def columns_known(schema: pa.Schema | None) -> CatalogColumns:
+    """The columns of a catalog, or without one those that every scored file has."""
+    if schema is None:
+        return UnseenColumns(schema_of([*CATALOG, *scored_columns(1, 1)]))
+    return CatalogColumns(schema)
 
 
 def _conditions_in_comments(rules: Rules) -> Iterator[Remark]:

@@ -209,8 +209,7 @@ class TargetClass(DocumentModel):
     written_bit: Annotated[Integer, Field(ge=0, le=HIGHEST)] | None = Field(
         default=None,
         alias="bit",
-        description="position in target_bits, never reused (bit 63 is the sign bit of int64). "
-        "Default: the one that rules.bits has, else the lowest free one.",
+        description="position in target_bits; without it, that of rules.bits or the lowest free",
     )
     priority: Annotated[int | Node, Parsed(_priority, {"type": ["integer", "string"]})] = Field(
         description="Higher is more wanted; a number, or an expression."

@@ -15,6 +15,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from targetsel.documents.document import Node as Tree
 from targetsel.documents.document import read_document, read_text
 from targetsel.documents.models import validate
 from targetsel.documents.source_location import SourceLocation
@@ -66,12 +67,13 @@ class Rules:
             class has in the `rules.bits` beside it; the message gives the place.
         """
         path = find_rules(path_or_name)
-        return _rules(read_text(path), str(path), BitLock.read(path.parent))
+        text, file = read_text(path), str(path)
+        return rules_of(read_document(text, file), text, file, BitLock.read(path.parent))
 
     @classmethod
     def parse(cls, text: str, file: str = "rules") -> Rules:
         """The rules that a text holds; `file` is its name, which others are relative to."""
-        return _rules(text, file, BitLock({}))
+        return rules_of(read_document(text, file), text, file, BitLock({}))
 
     @classmethod
     def together(cls, each: Iterable[Rules]) -> Rules:
@@ -154,8 +156,14 @@ def shipped_rules() -> list[Path]:
     return sorted((inside if inside.is_dir() else beside).glob("*.yaml"))
 
 
-def _rules(text: str, file: str, lock: BitLock) -> Rules:
-    tree = read_document(text, file)
+def rules_of(tree: Tree, text: str, file: str, lock: BitLock) -> Rules:
+    """The rules that the tree of a file holds; `text` is that of the file, `file` its name.
+
+    Raises
+    ------
+    RuleError
+        At the first fault.
+    """
     root = validate(tree, RuleFile)
     read = [_Read(file, text, tree, root), *_extended(root, file)]
     define = _definitions(read)

@@ -50,6 +50,12 @@ def test_lint_tells_of_errors_and_doubts_and_goes_on_to_the_next_file(folder):
     assert "emission.yaml: no remarks" in result.output
 
 
+def test_lint_counts_the_faults_of_a_file(folder):
+    text = rule_text("rmag < 20 magg", "rmag <", "typicality > 1", rest="    ranc: 3\n")
+    (folder / "worse.yaml").write_text(text)
+    assert "worse.yaml: 3 errors and 1 warning" in run("lint", "worse.yaml").output
+
+
 def test_lint_ends_with_one_for_doubts_and_zero_without(folder):
     assert run("lint", "doubtful.yaml").exit_code == 1
     assert run("lint", "good.yaml", "--catalog", "sky.scored.parquet").exit_code == 0
