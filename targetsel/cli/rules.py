@@ -119,7 +119,9 @@ def columns(
         for name in known.names:
             about = (file.schema.field(name).metadata or {}).get(b"description", b"").decode()
             role, kind = (getattr(known[name].formula, each, "") for each in ("role", "type"))
-            what = {"predicted": "predicted", "statistic": "its width or quantile"}.get(role, kind)
+            words = {"condition": "true or false", "statistic": "its width or quantile"}
+            what = kind if role == "measured" else role
+            what = words.get(what, what)
             if what != "other":
                 rows.append((name, str(known[name].unit or ""), what, about))
     rows += [(f"{each.name}()", "", "function", each.help) for each in FUNCTIONS.values()]

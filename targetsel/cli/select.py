@@ -140,14 +140,19 @@ def explain(
                 (
                     f"  {'  ' * row.depth}{row.text}",
                     row.outcome,
-                    number(row.value),
-                    number(row.threshold),
+                    _side(row.value),
+                    _side(row.threshold),
                     number(row.margin, "+.2f"),
                     number(row.probability, ".3f"),
                 )
                 for row in each.rows
             ],
         )
+
+
+def _side(value: float | str | None) -> str:
+    """A side of a comparison."""
+    return value if isinstance(value, str) else number(value)
 
 
 def tune(

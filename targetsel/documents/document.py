@@ -21,6 +21,7 @@ MAX_CHARACTERS = 1 << 18  # bounds the time that reading and checking take
 MAX_NODES = 50_000
 MAX_DEPTH = 16
 QUOTE = "quote expressions that start with > & * ! or %"
+_QUOTE_TEXT = "put an expression with text into quotes of the other kind: \"type == 'PSF'\""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -96,7 +97,9 @@ def read_document(text: str, file: str, error: type[TargetselError] = RuleError)
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
         problem = fault.problem or fault.context or "it cannot be read"
-        raise builder.place(mark).error(f"not valid YAML: {problem}; {QUOTE}") from None
+        place = builder.place(mark)
+        step = _QUOTE_TEXT if "'" in place.source or '"' in place.source else QUOTE
+        raise place.error(f"not valid YAML: {problem}; {step}") from None
     except yaml.YAMLError as fault:
         raise top.error(f"not valid YAML: {str(fault).splitlines()[0]}") from None
     finally:

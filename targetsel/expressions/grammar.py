@@ -7,20 +7,21 @@ on the catalog.
 
     or    = and {("or" | "|") and}          and  = not {("and" | "&") not}
     not   = ("not" | "~") not | comparison
-    comparison = sum [op sum {op sum} | "between" sum "and" sum
-                      | "in" "[" literal {"," literal} "]" | "is" ["not"] "missing"]
+    comparison = side [op side {op side} | "between" sum "and" sum
+                       | "in" "[" literal {"," literal} "]" | "is" ["not"] "missing"]
+    side  = TEXT | "true" | "false" | sum   literal = TEXT | "true" | "false" | ["-"] NUMBER [unit]
     sum   = product {("+" | "-") product}   product = unary {("*" | "/") unary}
     unary = ("-" | "+") unary | power       power   = atom ["**" unary]
     atom  = NUMBER [unit] | name | function "(" [or {"," or}] ")" | "(" or ")"
             | ("in_moc" | "within") "(" FILE {"," or} ")"
 
-``&`` binds like ``and``, looser than comparisons, unlike in Python.
+``&`` binds like ``and``, looser than comparisons, unlike in Python. TEXT stands in quotes, single
+or double, and has no order: it is compared by ``==``, ``!=`` and ``in``, and so are true and false.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -30,49 +31,22 @@ import numpy as np
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import counted, did_you_mean, unknown
 from targetsel.expressions.functions import ARITHMETIC, Function, apply
-from targetsel.expressions.units import UNITS
+from targetsel.expressions.tokens import (
+    COMPARISONS,
+    DIRECTION,
+    KEYWORDS,
+    NUMBER,
+    TRUTHS,
+    VALUES,
+    Token,
+    after_blanks,
+    token_at,
+)
+from targetsel.expressions.units import SPELLINGS, UNITS
 
 MAX_CHARACTERS = 4096
 MAX_DEPTH = 32
 MAX_NODES = 256
-
-KEYWORDS = ("and", "or", "not", "between", "in", "is", "missing")
-
-_SPACE = re.compile(r"\s*")
-_NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
-_UNIT = re.compile(
-    "(?:" + "|".join(map(re.escape, sorted(UNITS, key=len, reverse=True))) + r")(?![A-Za-z_0-9])"
-)
-_TEXT = re.compile(r"'[^']*'|\"[^\"]*\"")
-_SYMBOL = re.compile(r"\*\*|<=|>=|==|!=|[-+*/<>&|~()\[\],]")
-_DIRECTION = {"<": "up", "<=": "up", ">": "down", ">=": "down"}
-COMPARISONS = (*_DIRECTION, "==", "!=")
-
-# Names that stand for values in other languages, with their equivalents here.
-_MISSING = "missing values have no name; write x is missing"
-_FLAG = "true and false have no names; a column of them is a condition by itself: flag, not flag"
-VALUES = {
-    **dict.fromkeys(("nan", "null", "none"), _MISSING),
-    **dict.fromkeys(("true", "false"), _FLAG),
-    **dict.fromkeys(("inf", "infinity"), "infinity has no name; finite(x) tells numbers from it"),
-}
-# Characters and words of other languages, and their equivalents here.
-_ELSEWHERE = {
-    "&&": "'&&' is not known here; write and",
-    "||": "'||' is not known here; write or",
-    "<>": "'<>' is not known here; write !=",
-    "=": "'=' is not a comparison; write == to compare",
-    "≥": "unexpected character '≥'; write >=",
-    "≤": "unexpected character '≤'; write <=",
-    "≠": "unexpected character '≠'; write !=",
-    "−": "unexpected character '−'; write the minus sign -",
-    "^": "unexpected character '^'; write ** for a power",
-    "!": "unexpected character '!'; write not",
-    "%": "unexpected character '%'; write percent after a number",
-    ".": "unexpected '.'; columns have no attributes",
-}
-
 
 # --- the tree ----------------------------------------------------------------------------------
 
@@ -108,12 +82,22 @@ class NameNode(Node):
 
 @dataclass(frozen=True)
 class TextNode(Node):
-    """The name of a file."""
+    """A text in quotes: a value of a column, or the name of a file."""
 
     value: str
 
     def __str__(self) -> str:
-        return f"'{self.value}'"
+        return quoted(self.value)
+
+
+@dataclass(frozen=True)
+class TruthNode(Node):
+    """true or false."""
+
+    value: bool
+
+    def __str__(self) -> str:
+        return str(self.value).lower()
 
 
 @dataclass(frozen=True)
@@ -159,6 +143,12 @@ class Branch(Node):
         return f"({f' {self.word} '.join(parts)})"
 
 
+def quoted(text: str) -> str:
+    """A text in the quotes that it does not hold itself."""
+    quote = '"' if "'" in text else "'"
+    return f"{quote}{text}{quote}"
+
+
 def unwrapped(node: Node) -> str:
     """The node as text, without the parentheses that a larger expression would need."""
     text = str(node)
@@ -176,53 +166,6 @@ def walk(node: Node) -> Iterator[Node]:
     yield node
     for child in node.children:
         yield from walk(child)
-
-
-# --- words -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Token:
-    kind: str  # "number", "unit", "name", "text", "end", or the symbol or keyword itself
-    text: str
-    start: int
-
-
-def _token(text: str, start: int, after_number: bool) -> Token | str:
-    """The token at `start`, or the message that explains why there is none."""
-    if start == len(text):
-        return Token("end", "", start)
-    if match := _NUMBER.match(text, start):
-        return Token("number", match[0], start)
-    if after_number and (match := _UNIT.match(text, start)):
-        return Token("unit", match[0], start)
-    if match := _NAME.match(text, start):
-        return Token(match[0] if match[0] in KEYWORDS else "name", match[0], start)
-    if match := _TEXT.match(text, start):
-        return Token("text", match[0], start)
-    for elsewhere in (text[start : start + 2], text[start]):
-        if elsewhere in _ELSEWHERE and elsewhere not in ("!=", "=="):
-            symbol = _SYMBOL.match(text, start)
-            if symbol is None or len(symbol[0]) < len(elsewhere):
-                return _ELSEWHERE[elsewhere]
-    if match := _SYMBOL.match(text, start):
-        return Token(match[0], match[0], start)
-    return f"unexpected character '{text[start]}'"
-
-
-def words(text: str) -> list[tuple[str, str]]:
-    """The words of an expression that can be parsed, each with its kind (see `Token`)."""
-    found: list[tuple[str, str]] = []
-    start = 0
-    while True:
-        space = _SPACE.match(text, start)
-        start = space.end() if space else start
-        token = _token(text, start, bool(found) and found[-1][0] == "number")
-        assert isinstance(token, Token)
-        if token.kind == "end":
-            return found
-        found.append((token.kind, token.text))
-        start += len(token.text)
 
 
 # --- grammar -----------------------------------------------------------------------------------
@@ -293,9 +236,8 @@ class _Parser:
         self.token = self._read(0, after_number=False)
 
     def _read(self, start: int, after_number: bool) -> Token:
-        space = _SPACE.match(self.text, start)
-        start = space.end() if space else start
-        token = _token(self.text, start, after_number)
+        start = after_blanks(self.text, start)
+        token = token_at(self.text, start, after_number)
         if isinstance(token, str):
             raise self.origin.moved(start).error(token)
         return token
@@ -352,8 +294,11 @@ class _Parser:
 
     def _stray(self) -> Exception:
         """The error for a token that cannot follow what was read."""
-        if self.token.kind == "text":
-            return self.place.error(_about_text(self.token.text))
+        if self.token.kind in ("text", "truth"):
+            return self.place.error(
+                f"{self.token.text} cannot stand here; compare a column with it, e.g. "
+                f"{_EXAMPLES[self.token.kind]} == {self.token.text}"
+            )
         if self.token.kind == ")":
             return self.place.error("this ')' has no '('; remove it or open one before it")
         if self.token.kind in COMPARISONS:
@@ -391,9 +336,15 @@ class _Parser:
 
     def _comparison(self) -> Node:
         place = self.place
-        left = self._sum()
+        left = self._side()
         if self.token.kind in COMPARISONS:
             return self._chain(place, left)
+        if isinstance(left, TextNode | TruthNode):
+            kind = "text" if isinstance(left, TextNode) else "truth"
+            raise place.error(
+                f"{left} cannot stand alone; compare a column with it, e.g. "
+                f"{_EXAMPLES[kind]} == {left}"
+            )
         if self.token.kind == "between":
             self._advance()
             low = self._sum()
@@ -408,44 +359,73 @@ class _Parser:
             if self.token.kind == "not":
                 self._advance()
                 word = "is not missing"
+            if self.token.kind == "truth":
+                raise self.place.error(f"write == {self.token.text}, as in flag == true")
             self._expect("missing", "expected 'missing', as in x is missing")
             return self._branch(place, word, left)
         return left
+
+    def _side(self) -> Node:
+        """A side of a comparison."""
+        return self._word() or self._sum()
+
+    def _word(self) -> Node | None:
+        """A text, or true or false, if one stands here."""
+        place = self.place
+        if self.token.kind == "text":
+            return self._counted(TextNode(place, self._advance().text[1:-1]))
+        if self.token.kind == "truth":
+            return self._counted(TruthNode(place, TRUTHS[self._advance().text]))
+        return None
 
     def _chain(self, place: SourceLocation, left: Node) -> Node:
         parts = [left]
         operators: list[str] = []
         while self.token.kind in COMPARISONS:
             operator = self.token.kind
-            if operators and _DIRECTION.get(operator, operator) != _DIRECTION.get(operators[-1]):
+            if operators and DIRECTION.get(operator, operator) != DIRECTION.get(operators[-1]):
                 raise self.place.error(
                     "chained comparisons must point the same way, e.g. 17 < rmag < 22.5"
                 )
             self._advance()
             operators.append(operator)
-            parts.append(self._sum())
+            parts.append(self._side())
+            for part in parts[-2:]:
+                if operator in DIRECTION and isinstance(part, TextNode | TruthNode):
+                    raise part.place.error(_has_no_order(part))
         return self._branch(place, "compare", *parts, operators=tuple(operators))
 
     def _literals(self) -> list[Node]:
-        example = "as in field in [1, 2, 5]"
+        example = "as in field in [1, 2, 5] or type in ['SER', 'DEV']"
         self._expect("[", f"expected '[', {example}")
-        literals = []
-        while True:
-            place = self.place
-            negative = self.token.kind == "-"
-            if negative:
-                self._advance()
-            if self.token.kind != "number":
-                if self.token.kind == "text":
-                    raise self._stray()
-                raise self.place.error(f"expected a number, {example}")
-            number = self._number()
-            literals.append(self._branch(place, "negative", number) if negative else number)
-            if self.token.kind != ",":
-                break
+        literals = [self._literal(example)]
+        while self.token.kind == ",":
             self._advance()
+            literals.append(self._literal(example))
+            if _kind_of_literal(literals[-1]) != _kind_of_literal(literals[0]):
+                raise literals[-1].place.error(
+                    f"a list holds values of one kind, and {literals[0]} is "
+                    f"{_kind_of_literal(literals[0])}, {literals[-1]} is "
+                    f"{_kind_of_literal(literals[-1])}; text stands in quotes, numbers do not"
+                )
         self._expect("]", f"expected ']', {example}")
         return literals
+
+    def _literal(self, example: str) -> Node:
+        if (word := self._word()) is not None:
+            return word
+        place = self.place
+        negative = self.token.kind == "-"
+        if negative:
+            self._advance()
+        if self.token.kind == "name" and not negative:
+            raise self.place.error(
+                f"expected a number or text, {example}; text stands in quotes: '{self.token.text}'"
+            )
+        if self.token.kind != "number":
+            raise self.place.error(f"expected a number or text, {example}")
+        number = self._number()
+        return self._branch(place, "negative", number) if negative else number
 
     def _sum(self) -> Node:
         return self._operations(("+", "-"), self._product)
@@ -488,7 +468,7 @@ class _Parser:
             node = self._deeper("_or")
             self._close(opened)
             return node
-        if self.token.kind in ("text", ")", "end", "not"):
+        if self.token.kind in ("text", "truth", ")", "end", "not"):
             if self.token.kind == ")":
                 raise self.place.error("expected a number or a name before ')'")
             raise self._stray()
@@ -512,7 +492,7 @@ class _Parser:
             raise place.error(f"the number {shown} is too large")
         unit = ""
         if self.token.kind == "unit":
-            unit = self._advance().text
+            unit = SPELLINGS[self._advance().text]
         elif self.token.kind == "name":
             hint = did_you_mean(self.token.text, UNITS)
             raise self.place.error(
@@ -566,8 +546,19 @@ def _value_of(written: str) -> int | float:
     return value if exact == Decimal(value) or exact % 1 else int(exact)
 
 
-def _about_text(quoted: str) -> str:
-    inner = quoted[1:-1]
-    if _NUMBER.fullmatch(inner.strip()):
-        return f"cannot compare a number with text {quoted}; remove the quotes"
-    return f"text {quoted} cannot be compared; conditions are made of numbers and names of columns"
+# A column of each kind, for errors.
+_EXAMPLES = {"text": "type", "truth": "flag"}
+
+
+def _has_no_order(part: TextNode | TruthNode) -> str:
+    if isinstance(part, TruthNode):
+        return f"{part} has no order; compare a flag with == or !=, e.g. flag == {part}"
+    if NUMBER.fullmatch(part.value.strip()):
+        return f"cannot compare a number with text {part}; remove the quotes"
+    return f"text has no order; compare it with == or !=, or write in [{part}]"
+
+
+def _kind_of_literal(literal: Node) -> str:
+    if isinstance(literal, TextNode):
+        return "text"
+    return "true or false" if isinstance(literal, TruthNode) else "a number"

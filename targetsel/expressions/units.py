@@ -45,6 +45,21 @@ UNITS = {
     "erg/s/cm2/AA": "erg / (Angstrom s cm2)",
 }
 _NAMES = frozenset(UNITS.values())
+# Signs in place of letters: the ring as one letter, as the sign for the unit, and as a letter with
+# a ring put above it, which look alike; and the two signs for a millionth.
+_RINGS = ("\u00c5", "\u212b", "A\u030a")
+_MICROS = ("\u00b5", "\u03bc")
+# Every way to write a unit, and its name in `UNITS`.
+SPELLINGS = {
+    **{name: name for name in UNITS},
+    **{
+        name.replace("Angstrom", ring): name
+        for name in UNITS
+        for ring in _RINGS
+        if "Angstrom" in name
+    },
+    **{micro + name[1:]: name for name in UNITS for micro in _MICROS if name in ("um", "uJy")},
+}
 
 
 @dataclass(frozen=True)

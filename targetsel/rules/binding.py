@@ -21,13 +21,17 @@ from targetsel.expressions.grammar import (
     NameNode,
     Node,
     NumberNode,
+    TextNode,
+    TruthNode,
     in_brief,
 )
+from targetsel.expressions.tokens import DIRECTION
 from targetsel.expressions.units import ANY_UNIT, PURE, UNITS, ResultUnit, Unit
 from targetsel.rules import formula as f
 from targetsel.rules.columns import CatalogColumns, UnseenColumns
 from targetsel.rules.formula import TypedExpression
 from targetsel.rules.functions import FUNCTIONS, RuleFunction
+from targetsel.rules.text_and_flags import Side, same_flag, same_text, text_in, truth_is
 from targetsel.sky.external_files import ExternalFiles
 
 
@@ -117,24 +121,35 @@ class Binder:
             return replace(typed, formula=f.Flag(typed.formula))
         return typed
 
-    def _read_as(self, kind: str, node: Node) -> TypedExpression:
-        """The expression of a node that stands where a "number" or a "condition" is expected."""
-        typed = self._read(node)
+    def _used_as(self, kind: str, typed: TypedExpression, node: Node) -> TypedExpression:
+        """The expression of a node that stands where one of this kind is expected."""
         if typed.kind == "undeclared":
             assert isinstance(self.columns, UnseenColumns)
             return self.columns.used_as(kind, typed, node.place)
         return typed
 
     def read_condition(self, node: Node, otherwise: str) -> f.Formula:
-        typed = self._read_as("condition", node)
+        typed = self._used_as("condition", self._read(node), node)
+        if typed.kind == "text":
+            raise node.place.error(
+                f"{in_brief(node)} holds text; compare it, e.g. {in_brief(node)} == 'some text'"
+            )
         if typed.kind != "condition":
             raise node.place.error(otherwise)
         return typed.formula
 
     def read_number(self, node: Node) -> TypedExpression:
-        typed = self._read_as("number", node)
+        return self._as_number(self._read(node), node)
+
+    def _as_number(self, typed: TypedExpression, node: Node) -> TypedExpression:
+        typed = self._used_as("number", typed, node)
         if typed.kind == "condition":
             raise node.place.error(f"{in_brief(node)} is a condition; a number is expected here")
+        if typed.kind == "text":
+            raise node.place.error(
+                f"{in_brief(node)} holds text; a number is expected here. Text is compared by ==, "
+                "!= and in"
+            )
         if isinstance(typed.formula, f.ColumnValue) and typed.formula.type == "other":
             raise node.place.error(
                 f"column '{typed.formula.name}' holds no numbers; the only condition on it is "
@@ -159,7 +174,12 @@ class Binder:
             value, low, high = node.parts
             pairs = [(value, ">=", low), (value, "<=", high)]
         elif node.word == "in":
-            pairs = [(node.parts[0], "==", option) for option in node.parts[1:]]
+            value, *options = node.parts
+            if isinstance(options[0], TextNode):
+                return TypedExpression(
+                    text_in(self._side("text", value), "==", options), "condition"
+                )
+            pairs = [(value, "==", option) for option in options]
         else:
             links = zip(node.parts, node.operators, node.parts[1:], strict=False)
             pairs = [(left, operator, right) for left, operator, right in links]
@@ -169,7 +189,49 @@ class Binder:
         return TypedExpression(f.Any(parts) if node.word == "in" else f.All(parts), "condition")
 
     def _compare(self, left_node: Node, operator: str, right_node: Node) -> f.Formula:
-        left, right = self.read_number(left_node), self.read_number(right_node)
+        if isinstance(left_node, TextNode | TruthNode):
+            left_node, right_node, operator = right_node, left_node, FLIPPED[operator]
+        if isinstance(left_node, TextNode | TruthNode):
+            raise left_node.place.error("both sides are constants; name a column on one side")
+        if isinstance(right_node, TextNode):
+            return text_in(self._side("text", left_node), operator, [right_node])
+        if isinstance(right_node, TruthNode):
+            return truth_is(self._side("condition", left_node), operator, right_node)
+        self._check_quotes(left_node, right_node)
+        self._check_quotes(right_node, left_node)
+        left, right = self._read(left_node), self._read(right_node)
+        kind = self._kind_of_comparison(left, operator, right)
+        if kind == "undeclared":
+            return f.Compare(operator, left.formula, right.formula)
+        if kind == "number":
+            left, right = self._as_number(left, left_node), self._as_number(right, right_node)
+            return self._compare_numbers(left, left_node, operator, right, right_node)
+        left, right = self._used_as(kind, left, left_node), self._used_as(kind, right, right_node)
+        same = same_text if kind == "text" else same_flag
+        return same(Side(left, left_node), operator, Side(right, right_node))
+
+    def _kind_of_comparison(
+        self, left: TypedExpression, operator: str, right: TypedExpression
+    ) -> str:
+        """What two sides are compared as; "undeclared" where neither tells."""
+        kinds = {left.kind, right.kind}
+        if kinds == {"undeclared"} and operator not in DIRECTION:
+            assert isinstance(self.columns, UnseenColumns)
+            names = [each.name for side in (left, right) for each in f.columns(side.formula)]
+            kinds = {self.columns.known_use(name) or "undeclared" for name in names}
+        for kind in ("text", "condition", "number", "probability"):
+            if kind in kinds:
+                return "number" if kind == "probability" else kind
+        return "number" if operator in DIRECTION else "undeclared"
+
+    def _compare_numbers(
+        self,
+        left: TypedExpression,
+        left_node: Node,
+        operator: str,
+        right: TypedExpression,
+        right_node: Node,
+    ) -> f.Formula:
         if left.constant is not None:
             left_node, right_node = right_node, left_node
             left, right, operator = right, left, FLIPPED[operator]
@@ -181,6 +243,24 @@ class Binder:
         if left.kind == "probability" and not 0 <= right.constant <= 1:
             raise right_node.place.error(_about_probability(right.constant))
         return f.Compare(operator, left.formula, _as_precise_as(left.formula, right.constant))
+
+    def _side(self, kind: str, node: Node) -> Side:
+        """A side of a comparison that is to be of this kind."""
+        return Side(self._used_as(kind, self._read(node), node), node)
+
+    def _check_quotes(self, node: Node, other: Node) -> None:
+        """Refuse an unknown name beside a column of text: it is likely a text without quotes."""
+        if not isinstance(node, NameNode) or self._knows(node.name):
+            return
+        is_known = isinstance(other, NameNode) and self._knows(other.name)
+        if is_known and self._read(other).kind == "text":
+            hint = did_you_mean(node.name, self.columns.names)
+            raise node.place.error(
+                f"unknown column '{node.name}'.{hint} A text stands in quotes: '{node.name}'"
+            )
+
+    def _knows(self, name: str) -> bool:
+        return name in self.definitions or name in self.columns
 
     def _missing(self, node: Branch) -> TypedExpression:
         typed = self._read(node.parts[0])

@@ -15,6 +15,7 @@ from targetsel.scored.columns import column_names, ranges
 from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.columns import ANYTHING, unit_of
 from targetsel.tables.parquet import footer_in
+from targetsel.tables.types import is_bytes, is_text
 
 STATISTICS = ("_std", "_q16", "_q84")
 
@@ -73,7 +74,7 @@ class CatalogColumns:
         else:
             role = "measured"
         type_ = _type(field.type)
-        kind = "condition" if type_ == "condition" else "number"
+        kind = type_ if type_ in ("condition", "text") else "number"
         unit = declared(unit_of(field))
         return TypedExpression(f.ColumnValue(field.name, role, type_), kind, unit)
 
@@ -90,13 +91,15 @@ def _type(type_: pa.DataType) -> str:
         return "integer"
     if pa.types.is_float16(type_) or pa.types.is_float32(type_):
         return "float32"
-    return "float64" if pa.types.is_float64(type_) else "other"
+    if pa.types.is_float64(type_):
+        return "float64"
+    return "text" if is_text(type_) or is_bytes(type_) else "other"
 
 
 class UnseenColumns(CatalogColumns):
     """Columns without a catalog: those that every scored file has, and any other name.
 
-    The first use of such a name says whether its column holds numbers or true and false.
+    The first use of such a name says whether its column holds numbers, true and false, or text.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
@@ -111,22 +114,32 @@ class UnseenColumns(CatalogColumns):
             return self._typed[name]
         return TypedExpression(f.ColumnValue(name), "undeclared", ANY_UNIT)
 
+    def known_use(self, name: str) -> str | None:
+        """The kind of which a column has turned out to be; None where it was not used before."""
+        return self._used[name][0] if name in self._used else None
+
     def used_as(self, kind: str, typed: TypedExpression, place: SourceLocation) -> TypedExpression:
-        """An undeclared column as a "number" or a "condition", which it is used as at `place`.
+        """An undeclared column as a "number", a "condition" or "text", as it is used at `place`.
 
         Raises
         ------
         RuleError
-            If it was used as the other before.
+            If it was used as another before.
         """
         column = typed.formula
         assert isinstance(column, f.ColumnValue)
         before, first = self._used.setdefault(column.name, (kind, place))
         if before != kind:
             raise place.error(
-                f"'{column.name}' is used as a {kind} here and as a {before} in line {first.line}; "
-                "a column is one of the two"
+                f"'{column.name}' is used as {_USES[kind]} here and as {_USES[before]} in line "
+                f"{first.line}; a column is one of the two"
             )
         if kind == "number":
             return replace(typed, kind=kind)
-        return TypedExpression(f.Flag(replace(column, type=kind)), kind)
+        column = replace(column, type=kind)
+        if kind == "text":
+            return TypedExpression(column, kind)
+        return TypedExpression(f.Flag(column), kind)
+
+
+_USES = {"number": "a number", "condition": "a condition", "text": "text"}

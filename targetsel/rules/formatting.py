@@ -12,7 +12,7 @@ import re
 from targetsel.documents.document import Map, Node, Scalar, Sequence, read_document
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError
-from targetsel.expressions.grammar import words as words_of
+from targetsel.expressions.tokens import words as words_of
 from targetsel.rules.functions import parse
 
 # Keys whose values are expressions, wherever they stand.

@@ -51,7 +51,7 @@ class Formula:
             if isinstance(part, Formula):
                 found.append(part)
             elif isinstance(part, tuple):
-                found += part
+                found += [inner for inner in part if isinstance(inner, Formula)]
         return tuple(found)
 
 
@@ -68,7 +68,8 @@ class ColumnValue(Formula):
     """A column; `role` is "measured", "predicted" or "statistic".
 
     A *predicted* column is a proxy with a posterior; a *statistic* (``ew_halpha_std``) describes
-    such a posterior. `type` is "float32", "float64", "integer", "condition" or "other".
+    such a posterior. `type` is "float32", "float64", "integer", "condition", "text" or
+    "other".
     """
 
     name: str
@@ -132,6 +133,24 @@ class Flag(Formula):
 
 
 @dataclass(frozen=True)
+class TextIn(Formula):
+    """Whether a column of text is one of these texts; with `negated`, whether it is another."""
+
+    column: ColumnValue
+    texts: tuple[str, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class SameText(Formula):
+    """Whether two columns hold the same text; with `negated`, whether they hold different texts."""
+
+    left: ColumnValue
+    right: ColumnValue
+    negated: bool = False
+
+
+@dataclass(frozen=True)
 class HasBit(Formula):
     """Whether a column of integers has any of these bits set; with `negated`, whether none."""
 
@@ -185,8 +204,8 @@ class TypedExpression:
     ----------
     formula : Formula
     kind : str
-        "number", "probability" or "condition"; "undeclared" for a column that may be a number or
-        a condition.
+        "number", "probability", "condition" or "text"; "undeclared" for a column that may be a
+        number, true or false, or text.
     unit : Unit or None
         None for a pure number and for a column that declares no unit.
     """
@@ -221,7 +240,7 @@ def negated(condition: Formula) -> Formula:
             return Missing(value, not is_negated)
         case Flag(column, is_negated):
             return Flag(column, not is_negated)
-        case HasBit() | Lookup():
+        case TextIn() | SameText() | HasBit() | Lookup():
             return replace(condition, negated=not condition.negated)
         case All(parts):
             return Any(tuple(negated(part) for part in parts))

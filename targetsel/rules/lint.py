@@ -10,7 +10,16 @@ import pyarrow as pa
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
-from targetsel.expressions.grammar import Branch, NameNode, Node, in_brief, unwrapped, walk
+from targetsel.expressions.grammar import (
+    Branch,
+    NameNode,
+    Node,
+    TextNode,
+    TruthNode,
+    in_brief,
+    unwrapped,
+    walk,
+)
 from targetsel.expressions.units import UNITS
 from targetsel.rules import formula as f
 from targetsel.rules.binding import Binder
@@ -27,7 +36,7 @@ STRANGE = 0.01  # `typicality` below this: images stranger than nearly all of th
 MOST_NAMES = 1000  # that are compared with the names of columns
 _COMPARISONS = ("compare", "between", "in")
 _OF_POSTERIORS = ("P", "std", "q")
-_CONDITION_IN_COMMENT = re.compile(r"\s#.*\b[A-Za-z_]\w*\s*(<=?|>=?|==|!=)\s*[-.\d]")
+_CONDITION_IN_COMMENT = re.compile(r"\s#.*\b[A-Za-z_]\w*\s*(<=?|>=?|==|!=)\s*[-.\d'\"]")
 
 
 @dataclass(frozen=True)
@@ -172,7 +181,8 @@ def _without_units(
     comparison: Branch, columns: CatalogColumns, define: Mapping[str, Node]
 ) -> Iterator[Remark]:
     """Bare numbers beside a number in a unit; not 0, and not magnitudes, which have one unit."""
-    sides = [(part, Binder(columns, define).typed(part)) for part in comparison.parts]
+    numbers = [part for part in comparison.parts if not isinstance(part, TextNode | TruthNode)]
+    sides = [(part, Binder(columns, define).typed(part)) for part in numbers]
     with_unit = [(part, each.unit) for part, each in sides if each.constant is None and each.unit]
     for part, unit in with_unit[:1]:
         spelling = next((name for name, known in UNITS.items() if known == unit.name), "")

@@ -189,6 +189,10 @@ def _taken(
         case f.Any(options) if (found := _options(options)) is not None:
             about = found[0]
             left.setdefault(about, _Left()).allow(found[1])
+        case f.TextIn(about, texts, False):
+            left.setdefault(about, _Left()).allow({*texts})
+        case f.TextIn(about, texts, True):
+            left.setdefault(about, _Left()).excluded |= {*texts}
         case f.Flag(about, negated):
             left.setdefault(about, _Left()).allow({not negated})
         case _:

@@ -40,8 +40,10 @@ from targetsel.documents.models import (
 )
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import did_you_mean
-from targetsel.expressions.grammar import KEYWORDS, VALUES, Branch, NameNode, Node
+from targetsel.expressions.grammar import Branch, NameNode, Node
+from targetsel.expressions.tokens import KEYWORDS, VALUES
 from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.formula import TypedExpression
 from targetsel.rules.functions import FUNCTIONS, parse
 from targetsel.sky.footprint import Footprint, Nside
 
@@ -53,7 +55,8 @@ _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _Word = Annotated[str, StringConstraints(pattern=f"^{_WORD.pattern}$")]
 ABOUT_EXPRESSIONS = (
     "An expression, such as P(ew_halpha > 50 Angstrom and ew_oiii > 10) >= 0.8. Words: and, "
-    f"or, not, between, in, is missing; functions: {', '.join(FUNCTIONS)}."
+    "or, not, between, in, is missing; text in quotes: type in ['SER', 'DEV']; true, false; "
+    f"functions: {', '.join(FUNCTIONS)}."
 )
 
 
@@ -426,8 +429,12 @@ def json_schema(catalog: pa.Schema | None = None) -> dict[str, Any]:
     schema["properties"]["classes"]["minProperties"] = 1
     if catalog is not None:
         columns = CatalogColumns(catalog)
-        named = (
-            f"{name} [{unit}]" if (unit := columns[name].unit) else name for name in columns.names
-        )
+        named = (name + _note(columns[name]) for name in columns.names)
         schema["definitions"]["Expression"]["description"] += f" Columns: {', '.join(named)}."
     return schema
+
+
+def _note(column: TypedExpression) -> str:
+    """The unit of a column, or that it holds no numbers."""
+    kinds = {"text": " (text)", "condition": " (true or false)"}
+    return f" [{column.unit}]" if column.unit else kinds.get(column.kind, "")

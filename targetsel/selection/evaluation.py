@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.special import ndtr
 
 from targetsel.errors import CatalogError
@@ -113,6 +115,15 @@ def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
             return np.isnan(value(inner, sources)) ^ negated
         case f.Flag(column, negated):
             return sources.flags(column, not negated)
+        case f.TextIn(column, texts, negated):
+            codes, words = sources.text(column)
+            chosen = pc.is_in(words, pa.array(texts, pa.string()))
+            return np.append(_as_numpy(chosen) ^ negated, False)[codes]
+        case f.SameText(left, right, negated):
+            (codes, words), (others, other_words) = sources.text(left), sources.text(right)
+            there = pc.fill_null(pc.index_in(words, other_words), -2)
+            same = np.append(_as_numpy(there), -2)[codes] == others
+            return (same ^ negated) & (codes >= 0) & (others >= 0)
         case f.HasBit(column, bits, negated):
             integers, known = sources.integers(column)
             unset = (integers.astype(np.int64, copy=False) & bits) == 0
@@ -126,6 +137,10 @@ def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
         case f.Any(parts):
             return _combined(np.logical_or, parts, sources)
     raise TypeError(f"not a condition: {formula}")
+
+
+def _as_numpy(values: pa.Array) -> np.ndarray:
+    return values.to_numpy(zero_copy_only=False)
 
 
 @lru_cache(maxsize=4096)
@@ -526,8 +541,8 @@ def _taken(condition: f.Formula, parts: set[f.Formula], outcome: bool) -> f.Form
 
 
 def _measured(formula: f.Formula) -> Iterator[f.Formula]:
-    """The numbers and flags of a condition without predicted quantities, except those that are
-    only tested for being missing."""
+    """The numbers, flags and text of a condition without predicted quantities, except those that
+    are only tested for being missing."""
     if isinstance(formula, f.Missing | f.Constant):
         return
     if isinstance(formula, f.ColumnValue | f.Operation | f.Quantile) and not f.proxies(formula):

@@ -29,6 +29,7 @@ from targetsel.spectra.proxies import (
     proxy_names,
 )
 from targetsel.tables.columns import floats
+from targetsel.tables.text import encoded_text
 
 ROWS_AT_A_TIME = 8192
 
@@ -63,7 +64,9 @@ class Sources:
     def __init__(self, table: Columnar, rows: np.ndarray | None = None) -> None:
         self._whole = table
         self._rows = rows
-        self._arrays: dict[tuple[str, str], Any] = {}  # of the whole table; all who `take` share it
+        # Of the whole table; all who `take` share them.
+        self._arrays: dict[tuple[str, str], Any] = {}
+        self._words: dict[str, pa.Array] = {}
         self.outcomes: dict[f.Formula, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -81,7 +84,7 @@ class Sources:
         """
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         taken = Sources(self._whole, rows if self._rows is None else self._rows[rows])
-        taken._arrays = self._arrays
+        taken._arrays, taken._words = self._arrays, self._words
         return taken
 
     @property
@@ -122,8 +125,22 @@ class Sources:
             lambda values: _as_numpy(pc.fill_null(pc.equal(values, pa.scalar(value)), False)),
         )
 
+    def text(self, column: f.ColumnValue) -> tuple[np.ndarray, pa.Array]:
+        """A column of text: the number of each row's text, shape (N,), -1 where missing; the texts.
+
+        So a comparison looks at each text once, however many rows have it.
+        """
+
+        def read(values: pa.Array) -> np.ndarray:
+            codes, self._words[column.name] = encoded_text(values)
+            return codes
+
+        return self._array("text", column.name, read), self._words[column.name]
+
     def missing(self, column: f.ColumnValue) -> np.ndarray:
         """Whether a column of any type is missing, shape (N,)."""
+        if column.type == "text":
+            return self.text(column)[0] < 0
         return self._array("missing", column.name, _missing)
 
     def found(self, lookup: f.Lookup) -> np.ndarray:
@@ -213,6 +230,10 @@ class DrawnSources:
 
     def flags(self, column: f.ColumnValue, value: bool) -> np.ndarray:
         return self.sources.flags(column, value)[:, None]
+
+    def text(self, column: f.ColumnValue) -> tuple[np.ndarray, pa.Array]:
+        codes, words = self.sources.text(column)
+        return codes[:, None], words
 
     def missing(self, column: f.ColumnValue) -> np.ndarray:
         if column.role == "predicted":

@@ -21,6 +21,7 @@ from targetsel.tables.fits import ALWAYS_UNPACKED, COLUMN_FORMAT
 from targetsel.tables.folders import unit_name
 from targetsel.tables.parquet import described
 from targetsel.tables.reading import reading
+from targetsel.tables.text import text_of_bytes
 
 if TYPE_CHECKING:
     from astropy.io.fits import BinTableHDU, Header, TableHDU
@@ -190,9 +191,9 @@ def _words(column: _Column, rows: np.ndarray) -> pa.Array:
     code, end = found[1], start - 1 + int(found[2])
     if not 0 < start <= end <= rows.shape[1]:
         column.refuse("lies outside its rows", COPY)
-    words = _text(
-        np.ascontiguousarray(rows[:, start - 1 : end]).view(f"S{end - start + 1}").ravel()
-    )
+    width = end - start + 1
+    fields = np.ascontiguousarray(rows[:, start - 1 : end]).view(f"S{width}").ravel()
+    words = text_of_bytes(fields.tolist())
     if code == "A":
         return words
     null = str(column.keywords.get("TNULL", "")).strip()
@@ -241,7 +242,7 @@ def _column(column: _Column, raw: np.ndarray, heap: memoryview) -> pa.Array:
         length = shape[-1] if shape else 1
         shape = shape[:-1]
         letters = np.ascontiguousarray(raw[:, : math.prod(shape) * length])
-        array = _text(letters.ravel().view(f"S{length}"))
+        array = text_of_bytes(letters.ravel().view(f"S{length}").tolist())
     else:
         array = _flat(column, code, raw[:, : math.prod(shape)].ravel())
     for width in reversed(shape):
@@ -268,7 +269,7 @@ def _lists(column: _Column, descriptors: np.ndarray, heap: memoryview) -> pa.Arr
         column.refuse("its lists overlap, and take far more memory than the file has bytes")
     pieces = [heap[a : a + n] for a, n in zip(starts.tolist(), n_bytes.tolist(), strict=True)]
     if code == "A":
-        return _text(np.array([bytes(each) for each in pieces], dtype=np.bytes_))
+        return text_of_bytes([bytes(each) for each in pieces])
     items = _flat(column, code, np.frombuffer(b"".join(pieces), _ITEMS[code]))
     ends = np.concatenate([[0], np.cumsum(lengths)])
     if ends[-1] < 2**31:
@@ -330,16 +331,6 @@ def _whole(column: _Column, code: str, values: np.ndarray, scale: Any, zero: Any
 def _scaled(values: np.ndarray, scale: float, zero: float) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.float64) * float(scale) + float(zero)
-
-
-def _text(words: np.ndarray) -> pa.Array:
-    """Bytes as text, up to the first NUL and without blanks behind; null where empty."""
-    plain = [each.partition(b"\0")[0].rstrip(b" ") for each in words.tolist()]
-    try:
-        text = [each.decode("utf-8") for each in plain]
-    except UnicodeDecodeError:
-        text = [each.decode("latin-1") for each in plain]
-    return pa.array([each or None for each in text], pa.string())
 
 
 def _masked(table: pa.Table) -> pa.Table:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CatalogError, TargetselError
-from targetsel.tables.types import held, is_text
+from targetsel.tables.types import held, is_bytes, is_text
 
 if TYPE_CHECKING:
     from pandas import Index
@@ -43,7 +43,7 @@ def exact_id_type(
     whole = pa.types.is_decimal(kind) and kind.scale == 0
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or whole:
         return pa.int64()
-    if is_text(kind) or _is_bytes(kind):
+    if is_text(kind) or is_bytes(kind):
         return pa.string()
     raise error(
         f"{place}, column '{column.name}': holds {held(column.type)}; expected ids, whole "
@@ -136,15 +136,6 @@ def _text_ids(
     if len(known) and pc.all(pc.match_substring_regex(known, "^b(['\"]).*['\"]$")).as_py():
         return pc.utf8_trim(pc.utf8_slice_codeunits(text, 2, -1), " \0")
     return text
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-        or pa.types.is_binary_view(kind)
-    )
 
 
 def id_type(ids: Iterable[int | str]) -> pa.DataType:

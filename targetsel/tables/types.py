@@ -35,6 +35,18 @@ def is_text(kind: pa.DataType) -> bool:
     )
 
 
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether values of this type are bytes, which tables of FITS hold where text is meant."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )
+
+
 def nature(kind: pa.DataType) -> str:
     """One value of a type in words, such as "a number"; of the type `ID`, "an id, ..."."""
     if pa.types.is_null(kind):

@@ -198,23 +198,50 @@ def test_lint_and_select_accept_the_same_of_every_column(name):
     assert accepted
 
 
-@pytest.mark.parametrize("where", ["flag", "not flag", "flag and rmag < 20", "flag is missing"])
-def test_lint_and_select_accept_columns_of_true_and_false(where):
+@pytest.mark.parametrize(
+    ("conditions", "fault"),
+    [
+        (("kind == 'a'", "kind == 'b'"), "kind has no value that all these conditions allow"),
+        (("kind in ['a', 'b']", "not (kind in ['b', 'a', 'c'])"), "kind has no value that all"),
+        (("kind == 'a'", "kind is missing"), "kind is missing, or has a value"),
+        (("flag == true", "not flag"), "flag has no value that all these conditions allow"),
+    ],
+)
+def test_text_and_flags_that_no_source_can_have_are_reported(conditions, fault):
+    (remark,) = lint(Rules.parse(rule_text(*conditions)))
+    assert f"can never be true ({fault}" in str(remark)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *("flag", "not flag", "flag and rmag < 20", "flag is missing", "flag == true"),
+        *("flag in [true]", "flag == support", "status == 'ok'", "not (kind in ['a', 'b'])"),
+        *("kind is missing", "kind == status", "kind != survey", "kind != survey and kind == 'a'"),
+        *("kind == 'a' and kind == survey and survey != 'b'",),
+    ],
+)
+def test_lint_and_select_accept_columns_of_text_and_of_true_and_false(where):
     rules = Rules.parse(rule_text(where))
-    flagged = SCORED.append(pa.field("flag", pa.bool_())).append(pa.field("rmag", pa.float64()))
+    other = {"flag": pa.bool_(), "rmag": pa.float64(), "kind": pa.string(), "survey": pa.string()}
+    known = pa.schema([*SCORED, *(pa.field(name, kind) for name, kind in other.items())])
     assert lint(rules) == []
-    assert plan(rules, flagged)
+    assert plan(rules, known)
 
 
 @pytest.mark.parametrize(
     ("first", "second", "kinds"),
     [
-        ("flag", "flag > 3", ("number", "condition")),
-        ("flag > 3", "not flag", ("condition", "number")),
+        ("flag", "flag > 3", ("a number", "a condition")),
+        ("flag > 3", "not flag", ("a condition", "a number")),
+        ("flag > 3", "flag == 'a'", ("text", "a number")),
+        ("flag == 'a'", "flag == true", ("a condition", "text")),
+        ("flag in ['a']", "flag + 1 > 2", ("a number", "text")),
+        ("flag", "flag == status", ("text", "a condition")),
     ],
 )
-def test_no_column_is_a_number_and_a_condition(first, second, kinds):
-    message = f"'flag' is used as a {kinds[0]} here and as a {kinds[1]} in line 9; a column is one"
+def test_no_column_is_of_two_kinds(first, second, kinds):
+    message = f"'flag' is used as {kinds[0]} here and as {kinds[1]} in line 9; a column is one"
     with pytest.raises(RuleError, match=message):
         lint(Rules.parse(rule_text(first, second)))
 
@@ -224,7 +251,7 @@ def test_no_column_is_a_number_and_a_condition(first, second, kinds):
     [
         ("rmag == nan", "write x is missing"),
         ("rmag != NULL", "write x is missing"),
-        ("support == true", "a column of them is a condition by itself: flag, not flag"),
+        ("support == True", "write true, as in flag == true"),
         ("rmag < inf", "finite(x) tells numbers from it"),
     ],
 )

@@ -36,6 +36,10 @@ DOUBLES = ("x", "y")
 SINGLES = ("f", "g")
 SINGLE = np.finfo(np.float32)
 INTEGERS = ("i", "j", "k")
+FLAGS = ("b", "c")
+TEXTS = ("s", "t", "u")
+# Empty, alike but for case and blanks, beyond ASCII, and longer than writers keep in statistics.
+WORDS = ("", "a", "A", "a ", " a", "b", "é", "🌌", "x" * 100, "x" * 100 + "y", "O'Neil")
 OPERATIONS = ("+", "-", "*", "/", "min", "max", "abs", "sqrt", "log10", "negative", "square")
 TABLE_ROWS = 240
 
@@ -59,6 +63,12 @@ def awkward_table(seed: int, rows: int = TABLE_ROWS) -> pa.Table:
         values[rng.random(rows) < 0.3] = rng.choice(np.array(edges, dtype))
         return pa.array(values, mask=rng.random(rows) < 0.1)
 
+    def texts() -> pa.Array:
+        values = rng.choice(np.array(WORDS[: rng.integers(1, len(WORDS) + 1)], object), rows)
+        if rng.random() < 0.3:
+            values = np.sort(values)
+        return pa.array(values, pa.string(), mask=rng.random(rows) < 0.2)
+
     columns = {
         "source_id": pa.array(np.arange(rows)),
         "ra": pa.array(rng.uniform(0, 360, rows)),
@@ -70,7 +80,10 @@ def awkward_table(seed: int, rows: int = TABLE_ROWS) -> pa.Table:
         "j": integers(np.int32, -(2**31), 2**31 - 1),
         "k": integers(np.uint8, 0, 255),
         "b": pa.array(rng.random(rows) < 0.5, mask=rng.random(rows) < 0.2),
-        "s": pa.array(np.where(rng.random(rows) < 0.5, "", "a"), mask=rng.random(rows) < 0.2),
+        "c": pa.array(rng.random(rows) < 0.9, mask=rng.random(rows) < 0.2),
+        "s": texts(),
+        "t": texts().dictionary_encode(),
+        "u": texts().cast(pa.large_string()),
     }
     return pa.table(columns)
 
@@ -213,7 +226,7 @@ def _compare(a: Said, operator: str, b: Said) -> Said:
         a, b = _in_single(a), _in_single(b)
     return Said(
         f"{a.ours} {operator} {b.ours}",
-        f"({a.sql} {operator} {b.sql})",
+        f"({a.sql} {'=' if operator == '==' else operator} {b.sql})",
         _COMPARED[operator](a.polars, b.polars),
     )
 
@@ -257,14 +270,17 @@ def _leaf(rng: random.Random) -> Said:
     if kind < 0.7:
         return _compare(_number(rng, 2), operator, _number(rng, 2))
     if kind < 0.78:
-        name = rng.choice("bs" + "".join(DOUBLES + SINGLES + INTEGERS))
-        number = Said(name, name, pl.col(name)) if name in "bs" else _column(name)
+        others = FLAGS + TEXTS
+        name = rng.choice(others + DOUBLES + SINGLES + INTEGERS)
+        number = Said(name, name, pl.col(name)) if name in others else _column(name)
         return Said(f"{name} is missing", f"({number.sql} IS NULL)", number.polars.is_null())
     if kind < 0.83:
         a = _number(rng, 2)
         return Said(f"{a.ours} is not missing", f"({a.sql} IS NOT NULL)", a.polars.is_not_null())
+    if kind < 0.85:
+        return _flag(rng)
     if kind < 0.88:
-        return Said("b", "b", pl.col("b"))
+        return _text(rng)
     if kind < 0.94:
         a, low, high = _number(rng, 1), _a_value(rng), _a_value(rng)
         both = _all(_limited(a, ">=", low), _limited(a, "<=", high))
@@ -280,6 +296,48 @@ def _leaf(rng: random.Random) -> Said:
     low, high = _constant(_a_value(rng)), _number(rng, 1)
     chain = _all(_compare(low, "<", a), _compare(a, "<=", high))
     return chain._replace(ours=f"{low.ours} < {a.ours} <= {high.ours}")
+
+
+def _flag(rng: random.Random) -> Said:
+    """A condition on columns of true and false."""
+    name, operator = rng.choice(FLAGS), rng.choice(["==", "!="])
+    flag, kind = Said(name, name, pl.col(name)), rng.random()
+    if kind < 0.3:
+        return flag
+    if kind < 0.6:
+        value = rng.choice(["true", "false"])
+        return _compare(flag, operator, Said(value, value, pl.lit(value == "true")))
+    if kind < 0.7:
+        either = flag.polars | ~flag.polars
+        return Said(f"{name} in [true, false]", f"({name} OR NOT {name})", either)
+    other = rng.choice(FLAGS)
+    return _compare(flag, operator, Said(other, other, pl.col(other)))
+
+
+def _text(rng: random.Random) -> Said:
+    """A condition on columns of text."""
+
+    def column(name: str) -> Said:
+        return Said(name, f"{name}::varchar", pl.col(name).cast(pl.String))
+
+    def literal(word: str) -> Said:
+        ours = f'"{word}"' if "'" in word else f"'{word}'"
+        return Said(ours, "'" + word.replace("'", "''") + "'", pl.lit(word))
+
+    text, operator = column(rng.choice(TEXTS)), rng.choice(["==", "!="])
+    kind = rng.random()
+    if kind < 0.4:
+        sides = [text, literal(rng.choice((*WORDS, "c")))]
+        rng.shuffle(sides)
+        return _compare(sides[0], operator, sides[1])
+    if kind < 0.7:
+        return _compare(text, operator, column(rng.choice(TEXTS)))
+    listed = [literal(rng.choice((*WORDS, "c"))) for _ in range(rng.choice([1, 2, 5]))]
+    ours, sql = (", ".join(each[k] for each in listed) for k in (0, 1))
+    first, *more = (text.polars == each.polars for each in listed)
+    for each in more:
+        first = first | each
+    return Said(f"{text.ours} in [{ours}]", f"({text.sql} IN ({sql}))", first)
 
 
 def condition(rng: random.Random, depth: int = 3) -> Said:

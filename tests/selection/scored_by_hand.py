@@ -68,7 +68,8 @@ def _lists(name, matrix, known, metadata):
 
 def rule_text(*where: str, rest: str = "", define: str = "") -> str:
     """A rule file with the class ELG; its first condition starts at line 9, column 10."""
-    conditions = "".join(f"      - '{each}'\n" for each in where)
+    quote = lambda each: '"' if "'" in each.replace("''", "") else "'"  # noqa: E731
+    conditions = "".join(f"      - {quote(each)}{each}{quote(each)}\n" for each in where)
     return f"""schema: targetsel/rules/v1
 name: test
 define: {{{define}}}

@@ -6,6 +6,7 @@ all it does to read less of it. `benchmarks/selection_at_random.py` runs many mo
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -31,9 +32,10 @@ CLASSES = 60
 
 def by_select(path: Path, conditions: list[Said]) -> np.ndarray:
     """Which rows the engine selects for each condition, shape (conditions, rows)."""
+    quoted = (json.dumps(said.ours, ensure_ascii=False) for said in conditions)
     classes = "".join(
-        f"  C{bit}: {{bit: {bit}, priority: 1, where: ['{said.ours}']}}\n"
-        for bit, said in enumerate(conditions)
+        f"  C{bit}: {{bit: {bit}, priority: 1, where: [{text}]}}\n"
+        for bit, text in enumerate(quoted)
     )
     rules = Rules.parse(f"schema: targetsel/rules/v1\nname: random\nclasses:\n{classes}")
     output = path.with_suffix(".targets.parquet")

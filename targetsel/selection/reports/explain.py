@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import ndtri
 
+from targetsel.expressions.grammar import quoted
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
@@ -46,12 +47,13 @@ class TruthRow:
         0 for a whole condition, more for its parts.
     outcome : str
         "true", "false" or "missing".
-    value, threshold : float or None
-        The two sides of a comparison; None where the condition is no comparison, or the value is
-        missing.
+    value, threshold : float, str or None
+        The two sides of a comparison, of text in quotes; None where the condition is no comparison,
+        or the value is missing.
     margin : float or None
         Standard deviations by which the comparison holds, negative where it fails. For a
-        probability, the distance in normal scores; None where no uncertainty is known.
+        probability, the distance in normal scores; None where no uncertainty is known, and for
+        text.
     probability : float or None
         Probability of the comparison, or of the condition inside P(); None for measured values.
     """
@@ -59,8 +61,8 @@ class TruthRow:
     text: str
     depth: int
     outcome: str
-    value: float | None = None
-    threshold: float | None = None
+    value: float | str | None = None
+    threshold: float | str | None = None
     margin: float | None = None
     probability: float | None = None
 
@@ -193,6 +195,13 @@ def _rows(condition: f.Formula, source: Sources, depth: int) -> list[TruthRow]:
         word = "all of" if isinstance(condition, f.All) else "any of"
         below = [row for part in condition.parts for row in _rows(part, source, depth + 1)]
         return [TruthRow(word, depth, outcome), *below]
+    match condition:
+        case f.TextIn(column, texts):
+            listed = ", ".join(map(quoted, texts))
+            return [TruthRow(text, depth, outcome, _quoted(column, source), listed)]
+        case f.SameText(one, other):
+            sides = _quoted(one, source), _quoted(other, source)
+            return [TruthRow(text, depth, outcome, *sides)]
     if not isinstance(condition, f.Compare):
         return [TruthRow(text, depth, outcome)]
     left = _single(value(condition.left, source))
@@ -238,6 +247,12 @@ def _single(number: np.ndarray) -> float | None:
     return None if np.isnan(single) else single
 
 
+def _quoted(column: f.ColumnValue, source: Sources) -> str | None:
+    """The only text of a column, in quotes; None where it is missing."""
+    (code,), words = source.text(column)
+    return None if code < 0 else quoted(words[int(code)].as_py())
+
+
 # --- formulas as text ----------------------------------------------------------------------------
 
 
@@ -264,6 +279,13 @@ def written(formula: f.Formula) -> str:
             return f"{written(inner)} is {'not ' if negated else ''}missing"
         case f.Flag(column, negated):
             return f"{'not ' if negated else ''}{column.name}"
+        case f.TextIn(column, (text,), negated):
+            return f"{column.name} {'!=' if negated else '=='} {quoted(text)}"
+        case f.TextIn(column, texts, negated):
+            listed = f"{column.name} in [{', '.join(map(quoted, texts))}]"
+            return f"not ({listed})" if negated else listed
+        case f.SameText(left, right, negated):
+            return f"{left.name} {'!=' if negated else '=='} {right.name}"
         case f.HasBit(column, bits, negated):
             named = ", ".join(str(bit) for bit in range(63) if bits >> bit & 1)
             return f"{'not ' if negated else ''}has_bit({column.name}, {named})"
