@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import typer
 
-from targetsel.cli.options import ScoredArgument
 from targetsel.cli.terminal import print_table, say, say_error
 from targetsel.documents.document import read_text
 from targetsel.errors import OutputError, RuleError, counted
@@ -19,10 +18,11 @@ from targetsel.rules.bits import BitLock
 from targetsel.rules.checking import check
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.formatting import formatted
-from targetsel.rules.functions import FUNCTIONS
 from targetsel.rules.lint import STRANGE
+from targetsel.rules.reference import sections, units_of_numbers
 from targetsel.rules.rule_file import SCHEMA, json_schema
 from targetsel.rules.rules import Rules, find_rules
+from targetsel.scored.columns import is_scored
 from targetsel.tables.columns import floats
 from targetsel.tables.files import written_beside
 
@@ -58,6 +58,18 @@ def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
         counts += [counted(n_remarks, "warning")] * bool(n_remarks)
         say(f"{found.path}: {' and '.join(counts) or 'no remarks'}")
     raise typer.Exit(status)
+
+
+def columns_of(catalog: Path) -> pa.Schema:
+    """The columns of a scored catalog, or of one that is not scored, in any format we read."""
+    from targetsel.scored.file import ScoredFile
+    from targetsel.tables.formats import open_table
+
+    table = open_table(catalog)
+    if not is_scored(table.schema):
+        return table.schema
+    with ScoredFile(catalog) as file:
+        return file.schema
 
 
 def _known_of(catalog: Path) -> tuple[pa.Schema, float | None]:
@@ -107,24 +119,55 @@ def fmt(
 
 
 @app.command()
-def columns(
-    scored: ScoredArgument,
+def show(
+    name: Annotated[str, typer.Argument(help="Name of a shipped rule file, or a file.")],
 ) -> None:
-    """List the columns of SCORED that rules can use, and the functions."""
-    from targetsel.scored.file import ScoredFile
+    """Print a shipped rule file, to read it or to begin with a copy.
 
+    Example:
+        targetsel rules show emission
+    """
+    say(read_text(find_rules(name)).removesuffix("\n"))
+
+
+@app.command()
+def functions() -> None:
+    """List the functions and operators that expressions can use, each with an example.
+
+    Example:
+        targetsel rules functions
+    """
+    for title, entries in sections().items():
+        rows = []
+        for each in entries:
+            rows += [(f"  {each.written}", f"{each.help}; {each.gives}"), ("", each.example)]
+        print_table((title, ""), rows, n_texts=2)
+        say("")
+    say(f"Units, written after numbers: {', '.join(units_of_numbers())}")
+
+
+@app.command()
+def columns(
+    catalog: Annotated[
+        Path, typer.Argument(help="Scored catalog, or any catalog that 'score' reads.")
+    ],
+) -> None:
+    """List the columns of CATALOG that rules can use, with their units.
+
+    Example:
+        targetsel rules columns catalog.scored.parquet
+    """
+    schema = columns_of(catalog)
+    known = CatalogColumns(schema)
     rows = []
-    with ScoredFile(scored) as file:
-        known = CatalogColumns(file.schema)
-        for name in known.names:
-            about = (file.schema.field(name).metadata or {}).get(b"description", b"").decode()
-            role, kind = (getattr(known[name].formula, each, "") for each in ("role", "type"))
-            words = {"condition": "true or false", "statistic": "its width or quantile"}
-            what = kind if role == "measured" else role
-            what = words.get(what, what)
-            if what != "other":
-                rows.append((name, str(known[name].unit or ""), what, about))
-    rows += [(f"{each.name}()", "", "function", each.help) for each in FUNCTIONS.values()]
+    for name in known.names:
+        about = (schema.field(name).metadata or {}).get(b"description", b"").decode()
+        role, kind = (getattr(known[name].formula, each, "") for each in ("role", "type"))
+        words = {"condition": "true or false", "statistic": "its width or quantile"}
+        what = kind if role == "measured" else role
+        what = words.get(what, what)
+        if what != "other":
+            rows.append((name, str(known[name].unit or ""), what, about))
     print_table(("column", "unit", "kind", "description"), rows, n_texts=4)
 
 

@@ -34,14 +34,23 @@ class Function:
         Description of the result, on one line.
     arguments : (int, int)
         The fewest and the most arguments.
+    signature : str
+        How it is written, with words for the arguments.
+    gives : str
+        The result's unit or kind.
     example : str
-        A call, of a function whose first argument is the name of a file.
+        A condition with it.
+    takes_file : bool
+        Whether its first argument is the name of a file.
     """
 
     name: str
     help: str
     arguments: tuple[int, int]
+    signature: str = field(default="", kw_only=True)
+    gives: str = field(default="", kw_only=True)
     example: str = field(default="", kw_only=True)
+    takes_file: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -130,37 +139,60 @@ def _table(*records: NumberFunction) -> dict[str, NumberFunction]:
 
 
 OPERATORS = _table(
-    NumberFunction("+", "sum", (2, 2), np.add, units.common, at_corners(np.add)),
-    NumberFunction("-", "difference", (2, 2), np.subtract, units.common, at_corners(np.subtract)),
-    NumberFunction("*", "product", (2, 2), np.multiply, units.product, at_corners(np.multiply)),
+    NumberFunction(
+        "+", "sum", (2, 2), np.add, units.common, at_corners(np.add),
+        signature="x + y", gives="in the unit of x", example="gmag + 0.1 mag < 21 mag",
+    ),
+    NumberFunction(
+        "-", "difference", (2, 2), np.subtract, units.common, at_corners(np.subtract),
+        signature="x - y", gives="in the unit of x", example="gmag - rmag > 0.6 mag",
+    ),
+    NumberFunction(
+        "*", "product", (2, 2), np.multiply, units.product, at_corners(np.multiply),
+        signature="x * y", gives="in the product of the units", example="2 * flux_g < flux_r",
+    ),
     NumberFunction(
         "/", "quotient, missing where the divisor is 0", (2, 2), _divide, units.quotient,
         at_corners(_divide, _divisor_is_known),
+        signature="x / y", gives="in the quotient of the units",
+        example="P(ew_halpha / ew_hbeta > 3) >= 0.8",
     ),
     NumberFunction(
         "**", "power, missing where it is complex or divides by 0", (2, 2), _power, units.power,
         at_corners(_power, _base_is_positive),
+        signature="x ** y", gives="in the power of the unit", example="epistemic ** 2 < 0.1",
     ),
-    NumberFunction("negative", "minus", (1, 1), np.negative, units.same, at_corners(np.negative)),
+    NumberFunction(
+        "negative", "minus", (1, 1), np.negative, units.same, at_corners(np.negative),
+        signature="-x", gives="in the unit of x", example="-dec > 10 deg",
+    ),
 )  # fmt: skip
 
 ARITHMETIC = _table(
-    NumberFunction("abs", "absolute value", (1, 1), np.abs, units.same, _of_abs),
+    NumberFunction(
+        "abs", "absolute value", (1, 1), np.abs, units.same, _of_abs,
+        signature="abs(x)", gives="in the unit of x", example="abs(dec) < 30 deg",
+    ),
     NumberFunction(
         "sqrt", "square root, missing below 0", (1, 1), np.sqrt, units.root,
         at_corners(np.sqrt),
+        signature="sqrt(x)", gives="in the root of the unit", example="sqrt(epistemic) < 0.5",
     ),
     NumberFunction(
         "log10", "decimal logarithm, missing at 0 and below", (1, 1), _log10, units.pure,
         at_corners(_log10),
+        signature="log10(x)", gives="a pure number",
+        example="P(log10(ew_nii / ew_halpha) < -0.4) >= 0.8",
     ),
     NumberFunction(
         "min", "smallest of several numbers", (2, 16), np.minimum, units.common,
         at_corners(np.minimum),
+        signature="min(x, y, ...)", gives="in the unit of x", example="min(gmag, rmag) < 20 mag",
     ),
     NumberFunction(
         "max", "largest of several numbers", (2, 16), np.maximum, units.common,
         at_corners(np.maximum),
+        signature="max(x, y, ...)", gives="in the unit of x", example="max(gmag, rmag) < 21 mag",
     ),
 )  # fmt: skip
 

@@ -526,9 +526,9 @@ class _Parser:
         return self._branch(place, name, *arguments)
 
     def _first_argument(self, function: str) -> Node:
-        example = self.functions[function].example
-        if not example:
+        if not self.functions[function].takes_file:
             return self._deeper("_or")
+        example = self.functions[function].example
         place = self.place
         if self.token.kind != "text":
             raise place.error(f"{function}() takes a file's name in quotes, e.g. {example}")

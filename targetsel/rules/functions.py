@@ -226,25 +226,61 @@ class RuleFunction(Function):
 
 
 _OF_RULES = (
-    RuleFunction("P", "probability of a condition, over the posterior", (1, 1), _probability),
-    RuleFunction("std", "standard deviation of a posterior", (1, 1), _standard_deviation),
-    RuleFunction("q", "quantile of a posterior: q(name, 0.16)", (2, 2), _quantile),
-    RuleFunction("mag", "AB magnitude of a flux, missing at 0 and below", (1, 1), _magnitude),
-    RuleFunction("finite", "whether a number is neither missing nor infinite", (1, 1), _finite),
-    RuleFunction("has_bit", "whether an integer has any of these bits", (2, 64), _has_bit),
+    RuleFunction(
+        *("P", "probability of a condition, over the posterior", (1, 1), _probability),
+        signature="P(condition)",
+        gives="0 to 1",
+        example="P(ew_halpha > 20 Angstrom and ew_oiii > 10 Angstrom) >= 0.8",
+    ),
+    RuleFunction(
+        *("std", "standard deviation of a posterior", (1, 1), _standard_deviation),
+        signature="std(proxy)",
+        gives="in the unit of the proxy",
+        example="std(ew_halpha) < 5 Angstrom",
+    ),
+    RuleFunction(
+        *("q", "quantile of a posterior", (2, 2), _quantile),
+        signature="q(proxy, share)",
+        gives="in the unit of the proxy",
+        example="q(d4000, 0.16) > 1.5",
+    ),
+    RuleFunction(
+        *("mag", "AB magnitude of a flux, missing at 0 and below", (1, 1), _magnitude),
+        signature="mag(flux)",
+        gives="in mag",
+        example="mag(flux_r) < 20.5 mag",
+    ),
+    RuleFunction(
+        *("finite", "whether a number is neither missing nor infinite", (1, 1), _finite),
+        signature="finite(x)",
+        gives="a condition",
+        example="finite(gmag)",
+    ),
+    RuleFunction(
+        *("has_bit", "whether an integer has any of these bits", (2, 64), _has_bit),
+        signature="has_bit(column, bit, ...)",
+        gives="a condition",
+        example="not has_bit(maskbits, 1, 5)",
+    ),
     RuleFunction(
         *("in_moc", "whether a source lies in a MOC or region file", (1, 1), _in_moc),
-        example="in_moc('stars.moc.fits')",
+        signature="in_moc(file)",
+        gives="a condition",
+        example="not in_moc('stars.moc.fits')",
+        takes_file=True,
     ),
     RuleFunction(
         *("within", "whether a source lies near one of a table", (2, 2), _within),
-        example="within('stars.parquet', 5 arcsec)",
+        signature="within(file, angle)",
+        gives="a condition",
+        example="not within('stars.parquet', 5 arcsec)",
+        takes_file=True,
     ),
     RuleFunction(
-        "catalog_quantile",
-        "quantile over the whole catalog: catalog_quantile(x, 0.99)",
-        (2, 2),
-        _catalog_quantile,
+        *("catalog_quantile", "quantile over the whole catalog", (2, 2), _catalog_quantile),
+        signature="catalog_quantile(x, share)",
+        gives="in the unit of x",
+        example="epistemic < catalog_quantile(epistemic, 0.99)",
     ),
 )
 FUNCTIONS: dict[str, Function] = {**{each.name: each for each in _OF_RULES}, **ARITHMETIC}

@@ -168,6 +168,11 @@ def posterior_columns(name: str, about: str, unit: str, before: tuple[str, ...])
     return columns
 
 
+def is_scored(schema: pa.Schema) -> bool:
+    """Whether scoring has added its columns to a catalog."""
+    return STATUS in schema.names or CATALOG[-1].name in schema.names
+
+
 def ranges(schema: pa.Schema) -> dict[str, tuple[float, float]]:
     """The ranges of the columns of a scored file that have one, by their names there."""
     names = column_names(schema)
