@@ -119,6 +119,34 @@ def fmt(
 
 
 @app.command()
+def init(
+    catalog: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Scored catalog, or any catalog that 'score' reads: the rules name its columns.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Rule file to write.")] = Path(
+        "my.yaml"
+    ),
+) -> None:
+    """Write a commented rule file to begin with, for the columns of CATALOG.
+
+    Example:
+        targetsel rules init catalog.scored.parquet -o my.yaml
+    """
+    from targetsel.rules.starting import first_rules
+
+    if output.exists():
+        raise OutputError(f"{output}: is there already. Name another file with -o, or remove it.")
+    text = first_rules(output.name, catalog)
+    with written_beside(output) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+    say(f"written to {output}; change it, and check it with 'targetsel rules lint {output}'")
+
+
+@app.command()
 def show(
     name: Annotated[str, typer.Argument(help="Name of a shipped rule file, or a file.")],
 ) -> None:
@@ -140,7 +168,8 @@ def functions() -> None:
     for title, entries in sections().items():
         rows = []
         for each in entries:
-            rows += [(f"  {each.written}", f"{each.help}; {each.gives}"), ("", each.example)]
+            about = f"{each.help}; {each.gives}" if each.gives else each.help
+            rows += [(f"  {each.written}", about), ("", f"  {each.example}")]
         print_table((title, ""), rows, n_texts=2)
         say("")
     say(f"Units, written after numbers: {', '.join(units_of_numbers())}")

@@ -266,14 +266,14 @@ _OF_RULES = (
         *("in_moc", "whether a source lies in a MOC or region file", (1, 1), _in_moc),
         signature="in_moc(file)",
         gives="a condition",
-        example="not in_moc('stars.moc.fits')",
+        example="in_moc('stars.moc.fits')",
         takes_file=True,
     ),
     RuleFunction(
         *("within", "whether a source lies near one of a table", (2, 2), _within),
         signature="within(file, angle)",
         gives="a condition",
-        example="not within('stars.parquet', 5 arcsec)",
+        example="within('stars.parquet', 5 arcsec)",
         takes_file=True,
     ),
     RuleFunction(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -161,8 +161,8 @@ def remarks_on_all(parts: Iterable[tuple[SourceLocation, f.Formula]]) -> Iterato
         about, remark = _taken(part, place, left)
         if isinstance(part, f.Missing) and not part.negated:
             about = part.value
-            missing.add(about)
-        if about is None or about in done:
+            missing.add(_untyped(about))
+        if about is None or (about := _untyped(about)) in done:
             continue
         why = left[about].contradiction if about in left else ""
         if about in missing and about in left:
@@ -181,23 +181,28 @@ def _taken(
     remark = None
     match part:
         case f.Compare(operator, about, f.Constant(value)) if operator[0] in "<>":
-            remark = left.setdefault(about, _Left()).bound(operator, value, place)
+            remark = left.setdefault(_untyped(about), _Left()).bound(operator, value, place)
         case f.Compare("==", about, f.Constant(value)):
-            left.setdefault(about, _Left()).allow({value})
+            left.setdefault(_untyped(about), _Left()).allow({value})
         case f.Compare("!=", about, f.Constant(value)):
-            left.setdefault(about, _Left()).excluded.add(value)
+            left.setdefault(_untyped(about), _Left()).excluded.add(value)
         case f.Any(options) if (found := _options(options)) is not None:
             about = found[0]
-            left.setdefault(about, _Left()).allow(found[1])
+            left.setdefault(_untyped(about), _Left()).allow(found[1])
         case f.TextIn(about, texts, False):
-            left.setdefault(about, _Left()).allow({*texts})
+            left.setdefault(_untyped(about), _Left()).allow({*texts})
         case f.TextIn(about, texts, True):
-            left.setdefault(about, _Left()).excluded |= {*texts}
+            left.setdefault(_untyped(about), _Left()).excluded |= {*texts}
         case f.Flag(about, negated):
-            left.setdefault(about, _Left()).allow({not negated})
+            left.setdefault(_untyped(about), _Left()).allow({not negated})
         case _:
             return None, None
     return about, remark
+
+
+def _untyped(formula: f.Formula) -> f.Formula:
+    """A column without its type, which without a catalog may be known later than the column."""
+    return replace(formula, type="") if isinstance(formula, f.ColumnValue) else formula
 
 
 def _options(parts: tuple[f.Formula, ...]) -> tuple[f.Formula, set[object]] | None:

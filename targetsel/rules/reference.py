@@ -18,7 +18,7 @@ class Entry:
     written : str
         How it is written, with words for its parts.
     gives : str
-        The unit or kind of the result.
+        The unit or kind of the result; empty for conditions.
     help : str
     example : str
         A whole condition.
@@ -31,21 +31,15 @@ class Entry:
 
 
 _CONDITIONS = (
-    Entry(
-        "x < y", "a condition", "also <=, >, >=, == and !=, and chains", "17 mag < rmag < 20 mag"
-    ),
-    Entry(
-        "x between y and z",
-        "a condition",
-        "y <= x <= z",
-        "P(d4000 between 1.2 and 1.6) >= 0.5",
-    ),
-    Entry("x in [y, z, ...]", "a condition", "one of these", "type in ['EXP', 'DEV']"),
-    Entry("x is missing", "a condition", "also: is not missing", "bpt_agn is not missing"),
-    Entry("flag", "a condition", "a column of true and false; or flag == false", "support"),
-    Entry("a and b", "a condition", "both", "support and typicality > 0.01"),
-    Entry("a or b", "a condition", "one of them or both", "gmag < 20 mag or rmag < 19 mag"),
-    Entry("not a", "a condition", "the contrary; missing stays missing", "not support"),
+    Entry("x < y", "", "or <=, >, >=, ==, !=, or a chain", "17 mag < rmag < 20 mag"),
+    Entry("x between y and z", "", "y <= x <= z", "P(d4000 between 1.2 and 1.6) >= 0.5"),
+    Entry("text == 'word'", "", "or !=, letter by letter", "type != 'PSF'"),
+    Entry("x in [y, z, ...]", "", "one of these numbers or texts", "type in ['EXP', 'DEV']"),
+    Entry("flag", "", "a column of true and false; or flag == false", "support"),
+    Entry("x is missing", "", "or is not missing", "bpt_agn is not missing"),
+    Entry("a and b", "", "both", "support and typicality > 0.01"),
+    Entry("a or b", "", "one of them or both", "gmag < 20 mag or rmag < 19 mag"),
+    Entry("not a", "", "the contrary; what is missing stays missing", "not support"),
 )
 
 
@@ -65,4 +59,5 @@ def units_of_numbers() -> tuple[str, ...]:
 
 
 def _entry(function: Function) -> Entry:
-    return Entry(function.signature, function.gives, function.help, function.example)
+    gives = "" if function.gives == "a condition" else function.gives
+    return Entry(function.signature, gives, function.help, function.example)

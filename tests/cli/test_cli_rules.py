@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from targetsel.cli.rules import app
+from targetsel.errors import OutputError, RuleError
 from targetsel.rules.rule_file import json_schema
+from targetsel.rules.rules import find_rules
 from targetsel.tables.parquet import described, write_table
 from tests.selection.scored_by_hand import rule_text
 
@@ -83,6 +85,37 @@ def test_columns_lists_names_units_and_descriptions(folder):
         if each.startswith("rmag")
     )
     assert line.split() == ["rmag", "mag", "float32", "brightness"]
+
+
+def test_columns_of_a_catalog_that_is_not_scored_are_listed_too(folder):
+    (folder / "plain.csv").write_text("id,ra,dec,type\n1,2.5,3.5,EXP\n")
+    said = run("columns", "plain.csv").output.splitlines()
+    assert [line.split() for line in said[1:]] == [
+        ["id", "integer"],
+        ["ra", "float64"],
+        ["dec", "float64"],
+        ["type", "text"],
+    ]
+
+
+def test_functions_are_listed_with_an_example_each(folder):
+    said = run("functions").output
+    assert "  P(condition)" in said
+    assert "std(ew_halpha) < 5 Angstrom" in said
+    assert "Units, written after numbers: mag, Angstrom" in said
+
+
+def test_shipped_rules_are_shown_as_they_are_and_a_wrong_name_lists_them(folder):
+    assert run("show", "emission").output == find_rules("emission").read_text()
+    with pytest.raises(RuleError, match=r"shipped rule file\. Known: aberrant, agn"):
+        run("show", "x")
+
+
+def test_first_rules_are_written_once(folder):
+    assert "written to my.yaml" in run("init", "sky.scored.parquet", "-o", "my.yaml").output
+    assert run("lint", "my.yaml", "--catalog", "sky.scored.parquet").exit_code == 0
+    with pytest.raises(OutputError, match=r"my\.yaml: is there already\. Name another file"):
+        run("init", "-o", "my.yaml")
 
 
 def test_lock_gives_the_bits_of_all_files(folder):

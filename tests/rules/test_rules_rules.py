@@ -93,8 +93,8 @@ def test_unknown_class_is_asked_about():
         (
             "bit: 0",
             "bit: 64",
-            "8:10: error: bit is '64'; expected a whole number, 0 to 62: position in target_bits, "
-            "never reused (bit 63 is the sign bit of int64)",
+            "8:10: error: bit is '64'; expected a whole number, 0 to 62: position in target_bits; "
+            "without it, that of rules.bits or the lowest free",
         ),
         ("bit: 0", "bit: no", "bit is 'no'; expected a whole number, 0 to 62"),
         ("bit: 62", "bit: 0", "16:10: error: bit 0 is already used by ELG (line 7); take bit 1"),
