@@ -203,7 +203,7 @@ def test_lint_and_select_accept_the_same_of_every_column(name):
     [
         (("kind == 'a'", "kind == 'b'"), "kind has no value that all these conditions allow"),
         (("kind in ['a', 'b']", "not (kind in ['b', 'a', 'c'])"), "kind has no value that all"),
-        (("kind == 'a'", "kind is missing"), "kind is missing, or has a value"),
+        (("unmeasured == 'a'", "unmeasured is missing"), "unmeasured is missing, or has a"),
         (("flag == true", "not flag"), "flag has no value that all these conditions allow"),
     ],
 )
