@@ -107,11 +107,21 @@ class ScoredFile:
         return sum(self.group_sizes)
 
     @contextlib.contextmanager
-    def again(self) -> Iterator[Self]:
-        """The same file opened once more, to be read by another thread at the same time."""
+    def again(self, texts: Iterable[str] = ()) -> Iterator[Self]:
+        """The same file opened once more, to be read by another thread at the same time.
+
+        The columns of text named `texts` come as dictionaries there, where they can.
+        """
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._file = ParquetReader(self.path, metadata=self._file.metadata)
+        plain = {name for name in texts if self.schema.field(name).type == pa.string()}
+        encoded = plain - {*self.names.values()}
+        other._file = ParquetReader(self.path, metadata=self._file.metadata, encoded=encoded)
+        for name in encoded:
+            kind = other._file.schema.field(name).type
+            if pa.types.is_dictionary(kind) and kind.value_type == pa.string():
+                place = other.schema.get_field_index(name)
+                other.schema = other.schema.set(place, self.schema.field(name).with_type(kind))
         with other:
             yield other
 

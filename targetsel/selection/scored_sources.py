@@ -33,6 +33,8 @@ from targetsel.sky.catalog import check_degrees
 from targetsel.sky.positions import Region
 from targetsel.spectra.proxies import QUANTILES
 from targetsel.tables.ids import repeated_ids
+from targetsel.tables.text import plain_text
+from targetsel.tables.types import is_text
 from targetsel.workers.pool import map_bounded
 
 ROWS_AT_A_TIME = 8192
@@ -102,6 +104,13 @@ class ScoredSources(ScoredFile):
         threads : int
             Pieces of the file read at the same time.
         """
+        texts = {
+            column.name
+            for each in counters
+            for condition in each.conditions
+            for column in f.columns(condition.formula)
+            if column.type == "text"
+        }
         numbers = self._numbers()
         starts = np.cumsum([0, *self.group_sizes])
         empty = self.layout(columns)
@@ -111,7 +120,7 @@ class ScoredSources(ScoredFile):
         def members(groups: list[int]) -> Iterator[list[Membership]]:
             rows = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in groups])
             rows = rows if numbers is None else numbers[rows]
-            with self.again() as file:
+            with self.again(texts) as file:
                 whole = _Rows(file, groups, len(rows))
                 for start in range(0, len(rows), ROWS_AT_ONCE):
                     part = whole.slice(start, ROWS_AT_ONCE)
@@ -160,7 +169,7 @@ class ScoredSources(ScoredFile):
         chosen = np.flatnonzero(selected.any(axis=1))
         if not len(chosen):
             return []
-        block, ids = rows.table(columns).take(pa.array(chosen)), numbers[chosen]
+        block, ids = rows.table(columns, chosen), numbers[chosen]
         if self._serve:
             ids = block.column(self.names["source_id"]).cast(pa.int64()).to_numpy()
         return [membership_of(selected[chosen], classes, block, ids)]
@@ -253,8 +262,15 @@ class _Rows:
                 self._known[name] = self._whole[name].slice(self._start, self.num_rows)
         return self._known[name]
 
-    def table(self, names: list[str]) -> pa.Table:
-        return pa.table([self.column(name) for name in names], schema=self._file.layout(names))
+    def table(self, names: list[str], rows: np.ndarray) -> pa.Table:
+        """Some of the columns of rows with these numbers in the slice, dictionaries written out."""
+        columns = [self.column(name).take(pa.array(rows)) for name in names]
+        plain = [plain_text(each) if is_text(each.type) else each for each in columns]
+        fields = [
+            self.schema.field(name).with_type(each.type)
+            for name, each in zip(names, plain, strict=True)
+        ]
+        return pa.table(plain, schema=pa.schema(fields, self.schema.metadata))
 
 
 class _Stream:

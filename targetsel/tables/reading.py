@@ -99,6 +99,8 @@ class ParquetReader:
         Class of the errors.
     metadata : pq.FileMetaData, optional
         The file's footer, where it was read before.
+    encoded : iterable of str
+        Columns of text that are read as dictionaries, each text once.
 
     Attributes
     ----------
@@ -117,6 +119,7 @@ class ParquetReader:
         path: Path,
         error: type[TargetselError] = CatalogError,
         metadata: pq.FileMetaData | None = None,
+        encoded: Iterable[str] = (),
     ) -> None:
         self.path = Path(path)
         self._error = error
@@ -130,6 +133,7 @@ class ParquetReader:
             self._file = pq.ParquetFile(
                 self.path,
                 metadata=metadata,
+                read_dictionary=list(encoded),
                 pre_buffer=False,
                 buffer_size=BUFFER,
                 page_checksum_verification=True,
