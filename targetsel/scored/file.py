@@ -18,6 +18,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, EnsembleError, did_you_mean
 from targetsel.scored.columns import (
@@ -256,17 +257,41 @@ class ScoredFile:
 
         None where they are unknown, and, unless `nullable`, where values may be null.
         """
-        place = self._place.get(column)
-        if place is None:
-            return None
-        statistics = self._file.metadata.row_group(group).column(place).statistics
-        if statistics is None or not statistics.has_min_max:
+        statistics = self._statistics(group, column)
+        if statistics is None:
             return None
         if not nullable and (not statistics.has_null_count or statistics.null_count):
             return None
         ends = (statistics.min, statistics.max)
         usable = all(isinstance(end, int | float) and end == end for end in ends)
         return ends if usable and not isinstance(ends[0], bool) else None
+
+    def may_hold(self, group: int, column: str, text: str) -> bool:
+        """Whether a row group may hold a text, by the first and the last text of a column there.
+
+        Writers cut long ones short: the first is then below all others, and the last above, or,
+        of writers that only cut it, the beginning of one.
+        """
+        if column not in self._file.schema.names or not is_text(
+            self._file.schema.field(column).type
+        ):
+            return True
+        try:
+            statistics = self._statistics(group, column)
+            first, last = (statistics.min, statistics.max) if statistics else (None, None)
+        except UnicodeDecodeError:  # of a letter cut in two
+            return True
+        if not isinstance(first, str) or not isinstance(last, str):
+            return True
+        return first <= text and (text <= last or text.startswith(last))
+
+    def _statistics(self, group: int, column: str) -> pq.Statistics | None:
+        """What the file says about a column in a row group, if that has its least and largest."""
+        place = self._place.get(column)
+        if place is None:
+            return None
+        statistics = self._file.metadata.row_group(group).column(place).statistics
+        return statistics if statistics is not None and statistics.has_min_max else None
 
     # --- what other programs lose ---
 

@@ -216,6 +216,8 @@ class ScoredSources(ScoredFile):
                 return all(self._may_be_true(part, group) for part in parts)
             case f.Any(parts):
                 return any(self._may_be_true(part, group) for part in parts)
+            case f.TextIn(column, texts, False):
+                return any(self.may_hold(group, column.name, each) for each in texts)
             case f.Lookup(Region() as region, (column,), False):
                 ends = self.ends(group, column.name)
                 return ends is None or region.overlaps(*ends)

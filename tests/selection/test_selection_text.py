@@ -1,7 +1,10 @@
 """Conditions on text and on true and false, chosen and counted by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import RuleError
@@ -11,7 +14,7 @@ from targetsel.selection.membership import evaluate
 from targetsel.selection.reports.difference import compare_rules
 from targetsel.selection.reports.explain import explain
 from targetsel.selection.reports.tuning import tune
-from targetsel.selection.scored_sources import funnel
+from targetsel.selection.scored_sources import ScoredSources, funnel
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.parquet import write_table
@@ -192,3 +195,33 @@ def test_unless_leaves_out_what_the_text_of_another_class_chooses():
     )
     selected = evaluate(Rules.parse(text), table).selected
     assert selected[:, 1].tolist() == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize("where", ["type == 'b'", "type in ['b', 'zz']", "type != 'b'"])
+def test_row_groups_without_a_text_are_left_out(tmp_path, monkeypatch, where):
+    table = table_of(type=pa.array(["a"] * 4 + ["b"] * 4 + ["x" * 200] * 4))
+    path = tmp_path / "a.scored.parquet"
+    pq.write_table(table, path, row_group_size=4)
+    read = []
+    column = ScoredSources.column
+
+    def counted(self, name, groups):
+        read.extend(groups if name == "type" else [])
+        return column(self, name, groups)
+
+    monkeypatch.setattr(ScoredSources, "column", counted)
+    rules = Rules.parse(rule_text(where))
+    found = select(path, rules, tmp_path / "a.targets.parquet")
+    assert found.n_targets == (4 if "!=" not in where else 8)
+    assert read == ([1] if "!=" not in where else [0, 1, 2])
+
+
+def test_text_that_a_writer_cut_short_in_statistics_may_be_there(tmp_path, monkeypatch):
+    table = table_of(type=pa.array(["aaaa", "cccc"]))
+    path = tmp_path / "a.scored.parquet"
+    pq.write_table(table, path)
+    cut = SimpleNamespace(min="aa", max="cc")
+    with ScoredSources(path) as file:
+        monkeypatch.setattr(file, "_statistics", lambda *_: cut)
+        may = {word: file.may_hold(0, "type", word) for word in ("aaaa", "a", "b", "cccc", "cd")}
+    assert may == {"aaaa": True, "a": False, "b": True, "cccc": True, "cd": False}
