@@ -44,8 +44,11 @@ M = TypeVar("M", bound=BaseModel)
 
 _NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*", re.ASCII)
 _INTEGER = re.compile(r"\s*[-+]?\d{1,30}\s*", re.ASCII)
+_SIGNS = (
+    "\u00c5\u212b\u030a\u00b5\u03bc"  # of Å, also as A and a ring, and of µ, also as the letter
+)
 _QUANTITY = re.compile(
-    r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z/]*[0-9]?)\s*", re.ASCII
+    rf"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z{_SIGNS}/]*[0-9]?)\s*", re.ASCII
 )
 _NUMERIC = ("int_", "float_", "finite_", "greater_", "less_")  # pydantic's names of faults
 _NO_MAP = ("model_type", "model_attributes_type", "dict_type", "mapping_type")

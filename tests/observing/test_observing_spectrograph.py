@@ -31,7 +31,9 @@ def test_pfs_detects_more_photons_than_desi_where_both_look():
 @pytest.mark.parametrize(
     ("text", "unit", "value"),
     [("900", "s", 900), ("900s", "s", 900), ("15 min", "s", 900), ("0.5 h", "s", 1800),
-     ("1e3s", "s", 1000), ("2 arcmin", "arcsec", 120), ("85000 cm2", "m2", 8.5), ("4", "", 4)],
+     ("1e3s", "s", 1000), ("2 arcmin", "arcsec", 120), ("85000 cm2", "m2", 8.5), ("4", "", 4),
+     ("5 Å", "nm", 0.5), ("5 \u212b", "Angstrom", 5), ("5A\u030a", "Angstrom", 5),
+     ("2 µm", "nm", 2000), ("2 \u03bcm", "um", 2)],
 )  # fmt: skip
 def test_numbers_may_carry_their_unit(text, unit, value):
     assert parse_quantity(text, unit) == pytest.approx(value)
