@@ -327,9 +327,9 @@ def _to_array(column: Column) -> pa.Array:
         flat = flat.astype(flat.dtype.newbyteorder("="))
         array = pa.array(flat, mask=mask)
     else:
-        # Empty text is a missing value: FITS and VOTable have no other for it.
-        words = zip(flat, mask, strict=True)
-        array = pa.array([None if hidden or v == "" else v for v, hidden in words])
+        # As in FITS (see `tables.text`); VOTables have text of a fixed width, too.
+        words = [v.rstrip(" ") or None if isinstance(v, str) else v for v in flat]
+        array = pa.array([None if hidden else v for v, hidden in zip(words, mask, strict=True)])
         if pa.types.is_null(array.type):
             array = array.cast(pa.string())
     for width in reversed(column.shape[1:]):

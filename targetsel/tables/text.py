@@ -1,9 +1,9 @@
 """Text of tables in one form, whatever the file kept it in.
 
-Text is compared as it stands, letter by letter. Bytes are what FITS and programs that read it have
-for text: there the blanks and NULs that fill a fixed width are no part of it, and text of nothing
-else is missing, as FITS has no other sign for that (astropy reads it so, too). An empty string of
-Parquet is a text.
+Text is compared as it stands, letter by letter. In FITS and VOTable, and in the bytes that programs
+make of FITS text, blanks and NULs that fill a fixed width are no part of it, and text of nothing
+else is missing: FITS has no other sign for that, and astropy reads it so, too. In the strings of
+Parquet blanks count, and an empty string is a text.
 """
 
 from __future__ import annotations
