@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +28,8 @@ from targetsel.scored.columns import is_scored
 from targetsel.tables.columns import floats
 from targetsel.tables.files import written_beside
 
+MOST_TEXTS = 50  # of a column that are told to be all there are
+
 app = typer.Typer(help="Check, format and describe rule files.", no_args_is_help=True)
 
 FilesArgument = Annotated[
@@ -45,8 +49,9 @@ def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
     """
     status = 0
     schema, strange = (None, None) if catalog is None else _known_of(catalog)
+    texts = None if catalog is None else _texts_of(catalog)
     for name in rules:
-        found = check(name, schema, strange)
+        found = check(name, schema, strange, texts)
         for each in found.in_order:
             if isinstance(each, RuleError):
                 say_error(each)
@@ -83,6 +88,21 @@ def _known_of(catalog: Path) -> tuple[pa.Schema, float | None]:
     known = np.concatenate([np.empty(0), *values])
     known = known[~np.isnan(known)]
     return file.schema, float((known < STRANGE).mean()) if len(known) else 0.0
+
+
+def _texts_of(catalog: Path) -> Callable[[str], list[str] | None]:
+    """Gives the texts that a column of a scored catalog holds, by its name; None if they are many.
+
+    Each column is read once.
+    """
+    from targetsel.scored.file import ScoredFile
+
+    @cache
+    def texts(name: str) -> list[str] | None:
+        with ScoredFile(catalog) as file:
+            return file.texts(name, MOST_TEXTS)
+
+    return texts
 
 
 @app.command()

@@ -8,7 +8,7 @@ again, until nothing is wrong; so no fault is told that only follows from anothe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -64,7 +64,10 @@ class Findings:
 
 
 def check(
-    path_or_name: str | Path, schema: pa.Schema | None = None, strange: float | None = None
+    path_or_name: str | Path,
+    schema: pa.Schema | None = None,
+    strange: float | None = None,
+    texts: Callable[[str], Collection[str] | None] | None = None,
 ) -> Findings:
     """All faults of a rule file, and remarks on the rest of it; parameters as those of `lint`.
 
@@ -91,7 +94,7 @@ def check(
             errors.append(error)
             if len(errors) == MOST_FAULTS or not faulty.mend(error.place):
                 return Findings(path, _sorted(errors))
-    remarks = lint(rules, schema, strange, incomplete=faulty.classes)
+    remarks = lint(rules, schema, strange, texts, faulty.classes)
     return Findings(path, _sorted(errors), tuple(remarks))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from targetsel.expressions.grammar import (
     TextNode,
     TruthNode,
     in_brief,
+    quoted,
     unwrapped,
     walk,
 )
@@ -60,6 +61,7 @@ def lint(
     rules: Rules,
     schema: pa.Schema | None = None,
     strange: float | None = None,
+    texts: Callable[[str], Collection[str] | None] | None = None,
     incomplete: Collection[str] = (),
 ) -> list[Remark]:
     """Remarks on rules, in the order of the file.
@@ -72,6 +74,8 @@ def lint(
         in every scored file are taken on trust.
     strange : float, optional
         Share of the catalog's sources whose typicality is below `STRANGE`.
+    texts : callable, optional
+        Gives the texts that a column of the catalog holds, by its name; None where they are many.
     incomplete : collection of str
         Classes of which faulty parts were taken out: no remark says what they lack.
 
@@ -86,6 +90,8 @@ def lint(
     for target_class, formulas in zip(rules.classes, classes, strict=True):
         remarks += _together(formulas)
         remarks += _comparisons_of(target_class, columns)
+        if texts is not None:
+            remarks += _texts_of_nobody(target_class, columns, texts)
         if target_class.name not in incomplete:
             remarks += _extrapolation(formulas, strange)
         remarks += _separate_bounds(formulas)
@@ -136,6 +142,26 @@ def _comparisons_of(target_class: TargetClass, columns: CatalogColumns) -> Itera
             yield from _without_units(each, columns, define)
             if not inside_p:
                 yield from _without_uncertainty(each, columns, define)
+
+
+def _texts_of_nobody(
+    target_class: TargetClass,
+    columns: CatalogColumns,
+    texts: Callable[[str], Collection[str] | None],
+) -> Iterator[Remark]:
+    """Texts that no source of the catalog has."""
+    define = target_class.preamble.define
+    for node in target_class.where:
+        for each, _ in _comparisons(node, define):
+            for part in f.conjuncts(Binder(columns, define).condition(each)):
+                if not isinstance(part, f.TextIn) or (known := texts(part.column.name)) is None:
+                    continue
+                for text in (side for side in each.parts if isinstance(side, TextNode)):
+                    if text.value not in known:
+                        column = part.column.name
+                        listed = f" It has {', '.join(map(quoted, known)) or 'none'}."
+                        hint = did_you_mean(text.value, known) or listed
+                        yield Remark(text.place, f"no source's {column} is {text}.{hint}")
 
 
 def _comparisons(

@@ -42,6 +42,7 @@ from targetsel.tables.columns import (
 from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.parquet import FOOTER_KEY, footer_in
 from targetsel.tables.reading import ParquetReader
+from targetsel.tables.text import encoded_text
 from targetsel.tables.types import is_list, is_text
 
 ROWS_PER_READ = 65_536
@@ -207,6 +208,17 @@ class ScoredFile:
         """One column of some row groups, in one piece."""
         column = self._meant(self._file.read(self._stored([name]), groups), [name]).column(0)
         return pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
+
+    def texts(self, name: str, most: int) -> list[str] | None:
+        """The different texts of a column, in order; None where there are more than `most`."""
+        found: set[str] = set()
+        with self.again([name]) as file:
+            for table in file.tables([name]):
+                for chunk in table.column(0).chunks:
+                    found.update(encoded_text(chunk)[1].to_pylist())
+                if len(found) > most:
+                    return None
+        return sorted(found)
 
     def row_of(self, source_id: str) -> pa.Table:
         """The row of the source with this id, written as text, with all columns.

@@ -199,6 +199,22 @@ def test_lint_and_select_accept_the_same_of_every_column(name):
 
 
 @pytest.mark.parametrize(
+    ("where", "remark"),
+    [
+        ("status == 'OK'", "no source's status is 'OK'. Did you mean 'ok'?"),
+        ("not (status in ['ok', 'lsot'])", "no source's status is 'lsot'. Did you mean 'lost'?"),
+        ("ra > 0 or 'nix' == status", "no source's status is 'nix'. It has 'lost', 'ok'."),
+        ("status in ['ok', 'lost']", ""),
+        ("unmeasured != 'anything'", ""),
+    ],
+)
+def test_text_that_no_source_of_the_catalog_has_is_reported(where, remark):
+    texts = {"status": ["lost", "ok"], "unmeasured": None}
+    found = lint(Rules.parse(rule_text(where)), SCORED, texts=texts.get)
+    assert [each.message.startswith(remark) for each in found] == [True] * bool(remark)
+
+
+@pytest.mark.parametrize(
     ("conditions", "fault"),
     [
         (("kind == 'a'", "kind == 'b'"), "kind has no value that all these conditions allow"),

@@ -225,3 +225,11 @@ def test_text_that_a_writer_cut_short_in_statistics_may_be_there(tmp_path, monke
         monkeypatch.setattr(file, "_statistics", lambda *_: cut)
         may = {word: file.may_hold(0, "type", word) for word in ("aaaa", "a", "b", "cccc", "cd")}
     assert may == {"aaaa": True, "a": False, "b": True, "cccc": True, "cd": False}
+
+
+def test_texts_of_a_column_are_listed_unless_they_are_many(tmp_path):
+    table = table_of(type=as_form(WORDS, "string"), bytes=as_form(WORDS, "fixed width"))
+    write_table(table, tmp_path / "a.scored.parquet", footer(table.schema))
+    with ScoredSources(tmp_path / "a.scored.parquet") as file:
+        assert file.texts("type", 4) == file.texts("bytes", 4) == ["DEV", "PSF", "SER", "psf"]
+        assert file.texts("type", 3) is None
