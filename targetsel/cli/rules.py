@@ -51,7 +51,12 @@ def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
     schema, strange = (None, None) if catalog is None else _known_of(catalog)
     texts = None if catalog is None else _texts_of(catalog)
     for name in rules:
-        found = check(name, schema, strange, texts)
+        try:
+            found = check(name, schema, strange, texts)
+        except RuleError as error:  # there is no such file, or it cannot be read
+            say_error(error)
+            status = 2
+            continue
         for each in found.in_order:
             if isinstance(each, RuleError):
                 say_error(each)
@@ -107,7 +112,11 @@ def _texts_of(catalog: Path) -> Callable[[str], list[str] | None]:
 
 @app.command()
 def schema(catalog: ScoredOption = None) -> None:
-    """Print the JSON schema of rule files, for completion in editors."""
+    """Print the JSON schema of rule files, for completion in editors.
+
+    Example:
+        targetsel rules schema --catalog catalog.scored.parquet
+    """
     found = json_schema(None if catalog is None else _known_of(catalog)[0])
     say(json.dumps(found, indent=2, ensure_ascii=False))
 
@@ -122,7 +131,11 @@ def fmt(
         ),
     ] = False,
 ) -> None:
-    """Format RULES in one layout; comments are kept."""
+    """Format RULES in one layout; comments are kept.
+
+    Example:
+        targetsel rules fmt --check emission
+    """
     changed = 0
     for name in rules:
         path = find_rules(name)
@@ -230,6 +243,7 @@ def lock(
     no other class can have them.
 
     Example:
+        targetsel rules init -o emitters.yaml
         targetsel rules lock
     """
     files = [path for path in sorted(folder.glob("*.y*ml")) if _is_rule_file(path)]

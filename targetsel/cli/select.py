@@ -62,7 +62,11 @@ def select(
     calibration: CalibrationOption = None,
     truth: TruthOption = None,
 ) -> None:
-    """Choose the targets of a scored catalog by RULES."""
+    """Choose the targets of a scored catalog by RULES.
+
+    Example:
+        targetsel select --rules emission --rules quiescent catalog.scored.parquet
+    """
     stem = "+".join(find_rules(name).stem for name in rules)
     output = output or scored.parent / f"{stem}.targets.parquet"
     together = Rules.together(Rules.read(name) for name in rules)
@@ -113,7 +117,11 @@ def _several_classes(overlaps: Mapping[tuple[str, ...], int]) -> str:
 
 
 def funnel(rules: RulesOption, scored: FoundScoredArgument) -> None:
-    """Count, condition by condition, the sources that pass RULES."""
+    """Count, condition by condition, the sources that pass RULES.
+
+    Example:
+        targetsel funnel --rules emission
+    """
     headings = ("passes alone", "cumulatively", "missing", "only this rejects")
     for each in count(Rules.read(rules), scored):
         say(f"{each.name}: {each.n_passed:,} of {counted(each.n_sources, 'source')}")
@@ -128,7 +136,11 @@ def explain(
     id: SourceIdOption,
     scored: FoundScoredArgument,
 ) -> None:
-    """Show every condition of RULES for one source: value, threshold, margin and probability."""
+    """Show every condition of RULES for one source: value, threshold, margin and probability.
+
+    Example:
+        targetsel explain --rules emission --id 119
+    """
     found = explain_source(Rules.read(rules), id, scored)
     if found[0].unpredicted:
         say(found[0].unpredicted)

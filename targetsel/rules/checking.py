@@ -21,8 +21,7 @@ from targetsel.documents.models import DocumentModel
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError
 from targetsel.rules.bits import BitLock
-from targetsel.rules.lint import Remark, columns_known, lint
-from targetsel.rules.plan import plan
+from targetsel.rules.lint import Remark, lint
 from targetsel.rules.rule_file import SCHEMA, ExtendedFile, TargetClass
 from targetsel.rules.rules import find_rules, rules_of
 
@@ -86,16 +85,14 @@ def check(
     while True:
         try:
             rules = rules_of(faulty.tree, text, str(path), lock)
-            plan(rules, columns_known(schema))
-            break
+            remarks = lint(rules, schema, strange, texts, faulty.classes)
+            return Findings(path, _sorted(errors), tuple(remarks))
         except RuleError as error:
             if str(error) in map(str, errors):
                 return Findings(path, _sorted(errors))
             errors.append(error)
             if len(errors) == MOST_FAULTS or not faulty.mend(error.place):
                 return Findings(path, _sorted(errors))
-    remarks = lint(rules, schema, strange, texts, faulty.classes)
-    return Findings(path, _sorted(errors), tuple(remarks))
 
 
 def _sorted(errors: list[RuleError]) -> tuple[RuleError, ...]:

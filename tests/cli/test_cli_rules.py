@@ -52,6 +52,12 @@ def test_lint_tells_of_errors_and_doubts_and_goes_on_to_the_next_file(folder):
     assert "emission.yaml: no remarks" in result.output
 
 
+def test_lint_goes_on_after_a_file_that_is_not_there(folder):
+    result = run("lint", "nothing.yaml", "good.yaml")
+    assert result.exit_code == 2
+    assert "good.yaml: no remarks" in result.output
+
+
 def test_lint_counts_the_faults_of_a_file(folder):
     text = rule_text("rmag < 20 magg", "rmag <", "typicality > 1", rest="    ranc: 3\n")
     (folder / "worse.yaml").write_text(text)
