@@ -19,10 +19,10 @@ import numpy as np
 
 from targetsel.cli.predictions import print_counts, print_departure
 from targetsel.report.claims import claims
-from targetsel.report.copula import copula_figures, copula_scores
 from targetsel.report.counts import drawn_counts, stated_counts, write_counts
 from targetsel.report.drawn_claims import KINDS
 from targetsel.report.figures import Figures, subsets
+from targetsel.report.joint_proxies import copula_figures, copula_scores
 from targetsel.scored.known_sources import KnownSources
 from targetsel.statistics.resampling import Resampling
 

@@ -70,7 +70,7 @@ def evaluate(
 
 def print_departure(figures: Figures) -> None:
     """Print the joint test of proxies, and the pair whose correlation is farthest from stated."""
-    from targetsel.report.copula import DEPARTURE, DIFFERENCE, OBSERVED, STATED, TOGETHER
+    from targetsel.report.joint_proxies import DEPARTURE, DIFFERENCE, OBSERVED, STATED, TOGETHER
 
     found = figures.find(DEPARTURE, TOGETHER)
     if found is None:

@@ -25,7 +25,7 @@ from targetsel.selection.scored_sources import ScoredSources
 from targetsel.spectra.lines import BPT_CLASSES, BPT_PROXIES, bpt_probabilities
 from targetsel.spectra.proxies import Proxies
 from targetsel.statistics.resampling import Estimate, Resampling
-from targetsel.tables.columns import NEVER, Column, FileKind, floats
+from targetsel.tables.columns import NEVER, Column, FileKind, floats, table_of
 from targetsel.tables.parquet import write_table
 
 TOLERANCE = 0.05  # of the true count
@@ -108,11 +108,7 @@ KIND = FileKind(
 
 def write_counts(counts: Sequence[Count], path: Path, footer: dict[str, Any]) -> None:
     """Write counts as Parquet, with a footer."""
-    columns = [
-        pa.array([getattr(each, column.name) for each in counts], column.type)
-        for column in KIND.columns
-    ]
-    write_table(pa.table(columns, schema=KIND.schema), path, footer)
+    write_table(table_of(counts, KIND.columns), path, footer)
 
 
 # ---------------------------------------------------------------------- which claims

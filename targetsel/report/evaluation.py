@@ -11,7 +11,6 @@ import numpy as np
 
 from targetsel.errors import CatalogError, OutputError
 from targetsel.report.claims import claims, list_figures, member_figures, reliability_figures
-from targetsel.report.copula import copula_figures, copula_scores
 from targetsel.report.counts import (
     MOST_SOURCES,
     Count,
@@ -28,6 +27,7 @@ from targetsel.report.distributions import (
 )
 from targetsel.report.drawn_claims import CLOSED, KINDS, SEED
 from targetsel.report.figures import Figures, Subset, subsets
+from targetsel.report.joint_proxies import copula_figures, copula_scores
 from targetsel.report.local_coverage import local_figures, n_cells
 from targetsel.report.page import write_page
 from targetsel.report.photometry import features, has_boosting

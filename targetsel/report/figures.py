@@ -21,7 +21,7 @@ from targetsel.report.photometry import (
 )
 from targetsel.scored.known_sources import KnownSources
 from targetsel.statistics.resampling import Estimate
-from targetsel.tables.columns import Column, schema_of
+from targetsel.tables.columns import Column, table_of
 from targetsel.tables.parquet import write_table
 
 ALL = "all"
@@ -95,11 +95,7 @@ class Figures:
 
     def write(self, path: Path, footer: dict[str, Any]) -> None:
         """Write them as Parquet, with a footer."""
-        columns = [
-            pa.array([getattr(each, column.name) for each in self], column.type, from_pandas=True)
-            for column in COLUMNS
-        ]
-        write_table(pa.table(columns, schema=schema_of(COLUMNS)), path, footer)
+        write_table(table_of(self, COLUMNS), path, footer)
 
 
 @dataclass(frozen=True)

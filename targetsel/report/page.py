@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from targetsel.report.copula import DAWID_SEBASTIANI, DEPARTURE
 from targetsel.report.counts import TOLERANCE, Count, by_kind
 from targetsel.report.figures import ALL, Figure, Figures, Subset
+from targetsel.report.joint_proxies import DAWID_SEBASTIANI, DEPARTURE
 from targetsel.report.local_coverage import BY_CHANCE, N_DEALS, OVER_CELLS, WORST
 from targetsel.report.pictures import Picture, pictures
 from targetsel.tables.files import written_beside

@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from targetsel.report.claims import COMPLETENESS, ENSEMBLE, N_BINS, PHOTOMETRY, bin_name
-from targetsel.report.copula import DEPARTURE, DIFFERENCE, STATED, TOGETHER
 from targetsel.report.counts import TOLERANCE, Count, by_kind
 from targetsel.report.distributions import (
     COVERAGES,
@@ -24,6 +23,7 @@ from targetsel.report.distributions import (
     coverage,
 )
 from targetsel.report.figures import Figure, Figures, Subset
+from targetsel.report.joint_proxies import DEPARTURE, DIFFERENCE, STATED, TOGETHER
 
 # Okabe & Ito's colours, distinct for most colour-blind readers, with marks beside them.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f",

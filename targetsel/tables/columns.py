@@ -8,7 +8,7 @@ documentation list it. Rooms declare the kinds of file they write.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -191,6 +191,16 @@ class FileKind:
 def schema_of(columns: Iterable[Column]) -> pa.Schema:
     """The Arrow schema of declared columns."""
     return pa.schema([column.field for column in columns])
+
+
+def table_of(records: Iterable[object], columns: Sequence[Column]) -> pa.Table:
+    """Records as a table; each column holds the attribute of its name, null for NaN."""
+    found = list(records)
+    arrays = [
+        pa.array([getattr(each, column.name) for each in found], column.type, from_pandas=True)
+        for column in columns
+    ]
+    return pa.table(arrays, schema=schema_of(columns))
 
 
 def unit_of(column: pa.Field) -> str:

@@ -9,7 +9,7 @@ import yaml
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import WavelengthBand, wavelengths
-from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, LineTable
+from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, LineTable, in_symbols
 
 GOOD = {
     "name": "ew_ariii",
@@ -253,3 +253,8 @@ def test_file_that_is_no_line_table_is_refused(tmp_path, content, message):
 def test_missing_file_is_told(tmp_path):
     with pytest.raises(SpectrumError, match=r"none.yaml: no such file"):
         LineTable.read(tmp_path / "none.yaml")
+
+
+def test_texts_for_people_write_indices_in_the_words_of_the_field():
+    assert in_symbols("P(ew_halpha_nii > 30 Angstrom)") == "P(EW(Hα+[NII]) > 30 Å)"
+    assert in_symbols("ew_halpha_q16 and rmag") == "ew_halpha_q16 and rmag"

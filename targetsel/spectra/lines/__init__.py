@@ -11,6 +11,7 @@ more indices, and users can add to it.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ _TABLE = LineTable.shipped().choose(PROXIES)
 UNITS = {name: _TABLE[name].unit for name in PROXIES}
 DESCRIPTIONS = {name: _TABLE[name].about for name in PROXIES}
 UCDS = {name: _TABLE[name].ucd for name in PROXIES}
+SYMBOLS = {each.name: each.symbol or each.name for each in LineTable.shipped().definitions}
 
 BPT_CLASSES = ("bpt_sf", "bpt_composite", "bpt_agn", "bpt_weak")
 WHAN_CLASSES = ("whan_sf", "whan_strong_agn", "whan_weak_agn", "whan_retired", "whan_passive")
@@ -36,6 +38,11 @@ BPT_PROXIES = (
 )  # fmt: skip
 WEAK = 1.0  # [Angstrom] a weaker line, corrected for absorption, has no usable ratio
 PASSIVE = 0.5  # [Angstrom]
+
+
+def in_symbols(text: str) -> str:
+    """A text with indices in the words of the field, such as EW(Hα) for ew_halpha, and Å."""
+    return re.sub(r"\w+", lambda word: SYMBOLS.get(word[0], word[0]), text).replace("Angstrom", "Å")
 
 
 def complexes(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

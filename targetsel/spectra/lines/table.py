@@ -126,6 +126,8 @@ class Definition(DocumentModel):
     Attributes
     ----------
     name, kind, source, about : str
+    symbol : str
+        How pictures and pages write it, such as EW(Hα+[NII]).
     predicted : bool
         Whether catalogs are scored with it: a proxy.
     """
@@ -136,6 +138,7 @@ class Definition(DocumentModel):
         Expected("small letters, digits and _"),
     ]
     kind: str
+    symbol: str = ""
     source: str = ""
     about: str = ""
     predicted: Switch = False

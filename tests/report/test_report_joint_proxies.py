@@ -4,7 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from targetsel.report.copula import (
+from targetsel.report.distributions import marginal_figures, proxy_scores
+from targetsel.report.figures import ALL, Figures, Subset
+from targetsel.report.joint_proxies import (
     DAWID_SEBASTIANI,
     DEPARTURE,
     DIFFERENCE,
@@ -15,8 +17,6 @@ from targetsel.report.copula import (
     copula_scores,
     joint_departure,
 )
-from targetsel.report.distributions import marginal_figures, proxy_scores
-from targetsel.report.figures import ALL, Figures, Subset
 from targetsel.scored.known_sources import KnownSources
 from targetsel.spectra.copula import GROUP, Copula, independent_normals
 from targetsel.statistics.resampling import Resampling
