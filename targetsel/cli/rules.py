@@ -30,7 +30,9 @@ from targetsel.tables.files import written_beside
 
 MOST_TEXTS = 50  # of a column that are told to be all there are
 
-app = typer.Typer(help="Check, format and describe rule files.", no_args_is_help=True)
+app = typer.Typer(
+    help="Begin, check and format rule files, and see what they can say.", no_args_is_help=True
+)
 
 FilesArgument = Annotated[
     list[str], typer.Argument(metavar="RULES...", help="Rule files, or names of shipped ones.")
@@ -38,117 +40,6 @@ FilesArgument = Annotated[
 ScoredOption = Annotated[
     Path | None, typer.Option("--catalog", help="Scored catalog whose columns are known.")
 ]
-
-
-@app.command()
-def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
-    """Check RULES, and tell all their faults at once; exit status 2 for errors, 1 for warnings.
-
-    Example:
-        targetsel rules lint emission --catalog catalog.scored.parquet
-    """
-    status = 0
-    schema, strange = (None, None) if catalog is None else _known_of(catalog)
-    texts = None if catalog is None else _texts_of(catalog)
-    for name in rules:
-        try:
-            found = check(name, schema, strange, texts)
-        except RuleError as error:  # there is no such file, or it cannot be read
-            say_error(error)
-            status = 2
-            continue
-        for each in found.in_order:
-            if isinstance(each, RuleError):
-                say_error(each)
-            else:
-                say(f"{each}\n{each.detail}")
-        n_errors, n_remarks = len(found.errors), len(found.remarks)
-        status = max(status, 2 if n_errors else 1 if n_remarks else 0)
-        counts = [counted(n_errors, "error")] * bool(n_errors)
-        counts += [counted(n_remarks, "warning")] * bool(n_remarks)
-        say(f"{found.path}: {' and '.join(counts) or 'no remarks'}")
-    raise typer.Exit(status)
-
-
-def columns_of(catalog: Path) -> pa.Schema:
-    """The columns of a scored catalog, or of one that is not scored, in any format we read."""
-    from targetsel.scored.file import ScoredFile
-    from targetsel.tables.formats import open_table
-
-    table = open_table(catalog)
-    if not is_scored(table.schema):
-        return table.schema
-    with ScoredFile(catalog) as file:
-        return file.schema
-
-
-def _known_of(catalog: Path) -> tuple[pa.Schema, float | None]:
-    """The schema of a scored catalog, and the share of its sources with low typicality."""
-    from targetsel.scored.file import ScoredFile
-
-    with ScoredFile(catalog) as file:
-        if "typicality" not in file.schema.names:
-            return file.schema, None
-        values = [floats(table["typicality"]) for table in file.tables(["typicality"])]
-    known = np.concatenate([np.empty(0), *values])
-    known = known[~np.isnan(known)]
-    return file.schema, float((known < STRANGE).mean()) if len(known) else 0.0
-
-
-def _texts_of(catalog: Path) -> Callable[[str], list[str] | None]:
-    """Gives the texts that a column of a scored catalog holds, by its name; None if they are many.
-
-    Each column is read once.
-    """
-    from targetsel.scored.file import ScoredFile
-
-    @cache
-    def texts(name: str) -> list[str] | None:
-        with ScoredFile(catalog) as file:
-            return file.texts(name, MOST_TEXTS)
-
-    return texts
-
-
-@app.command()
-def schema(catalog: ScoredOption = None) -> None:
-    """Print the JSON schema of rule files, for completion in editors.
-
-    Example:
-        targetsel rules schema --catalog catalog.scored.parquet
-    """
-    found = json_schema(None if catalog is None else _known_of(catalog)[0])
-    say(json.dumps(found, indent=2, ensure_ascii=False))
-
-
-@app.command()
-def fmt(
-    rules: FilesArgument,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check", help="Check only: change nothing; exit status 1 if a file would change."
-        ),
-    ] = False,
-) -> None:
-    """Format RULES in one layout; comments are kept.
-
-    Example:
-        targetsel rules fmt --check emission
-    """
-    changed = 0
-    for name in rules:
-        path = find_rules(name)
-        before = read_text(path)
-        after = formatted(before, str(path))
-        if before == after:
-            continue
-        changed += 1
-        say(f"{path}: {'would change' if check else 'formatted'}")
-        if not check:
-            with written_beside(path) as beside:
-                beside.write_text(after, encoding="utf-8", newline="\n")
-    raise typer.Exit(1 if check and changed else 0)
 
 
 @app.command()
@@ -234,6 +125,66 @@ def columns(
 
 
 @app.command()
+def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
+    """Check RULES, and tell all their faults at once; exit status 2 for errors, 1 for warnings.
+
+    Example:
+        targetsel rules lint emission --catalog catalog.scored.parquet
+    """
+    status = 0
+    schema, strange = (None, None) if catalog is None else _known_of(catalog)
+    texts = None if catalog is None else _texts_of(catalog)
+    for name in rules:
+        try:
+            found = check(name, schema, strange, texts)
+        except RuleError as error:  # there is no such file, or it cannot be read
+            say_error(error)
+            status = 2
+            continue
+        for each in found.in_order:
+            if isinstance(each, RuleError):
+                say_error(each)
+            else:
+                say(f"{each}\n{each.detail}")
+        n_errors, n_remarks = len(found.errors), len(found.remarks)
+        status = max(status, 2 if n_errors else 1 if n_remarks else 0)
+        counts = [counted(n_errors, "error")] * bool(n_errors)
+        counts += [counted(n_remarks, "warning")] * bool(n_remarks)
+        say(f"{found.path}: {' and '.join(counts) or 'no remarks'}")
+    raise typer.Exit(status)
+
+
+@app.command()
+def fmt(
+    rules: FilesArgument,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Check only: change nothing; exit status 1 if a file would change."
+        ),
+    ] = False,
+) -> None:
+    """Format RULES in one layout; comments are kept.
+
+    Example:
+        targetsel rules fmt --check emission
+    """
+    changed = 0
+    for name in rules:
+        path = find_rules(name)
+        before = read_text(path)
+        after = formatted(before, str(path))
+        if before == after:
+            continue
+        changed += 1
+        say(f"{path}: {'would change' if check else 'formatted'}")
+        if not check:
+            with written_beside(path) as beside:
+                beside.write_text(after, encoding="utf-8", newline="\n")
+    raise typer.Exit(1 if check and changed else 0)
+
+
+@app.command()
 def lock(
     folder: Annotated[Path, typer.Argument(help="Folder of rule files.")] = Path(),
 ) -> None:
@@ -259,6 +210,57 @@ def lock(
         f"{counted(len(rules.classes), 'class', 'classes')} of {counted(len(files), 'rule file')} "
         f"written to {path}"
     )
+
+
+@app.command()
+def schema(catalog: ScoredOption = None) -> None:
+    """Print the JSON schema of rule files, for completion in editors.
+
+    Example:
+        targetsel rules schema --catalog catalog.scored.parquet
+    """
+    found = json_schema(None if catalog is None else _known_of(catalog)[0])
+    say(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def columns_of(catalog: Path) -> pa.Schema:
+    """The columns of a scored catalog, or of one that is not scored, in any format we read."""
+    from targetsel.scored.file import ScoredFile
+    from targetsel.tables.formats import open_table
+
+    table = open_table(catalog)
+    if not is_scored(table.schema):
+        return table.schema
+    with ScoredFile(catalog) as file:
+        return file.schema
+
+
+def _known_of(catalog: Path) -> tuple[pa.Schema, float | None]:
+    """The schema of a scored catalog, and the share of its sources with low typicality."""
+    from targetsel.scored.file import ScoredFile
+
+    with ScoredFile(catalog) as file:
+        if "typicality" not in file.schema.names:
+            return file.schema, None
+        values = [floats(table["typicality"]) for table in file.tables(["typicality"])]
+    known = np.concatenate([np.empty(0), *values])
+    known = known[~np.isnan(known)]
+    return file.schema, float((known < STRANGE).mean()) if len(known) else 0.0
+
+
+def _texts_of(catalog: Path) -> Callable[[str], list[str] | None]:
+    """Gives the texts that a column of a scored catalog holds, by its name; None if they are many.
+
+    Each column is read once.
+    """
+    from targetsel.scored.file import ScoredFile
+
+    @cache
+    def texts(name: str) -> list[str] | None:
+        with ScoredFile(catalog) as file:
+            return file.texts(name, MOST_TEXTS)
+
+    return texts
 
 
 def _is_rule_file(path: Path) -> bool:

@@ -96,7 +96,7 @@ def lint(
             remarks += _extrapolation(formulas, strange)
         remarks += _separate_bounds(formulas)
     remarks += _misspelt_names(rules, columns)
-    remarks += _unlocked_bits(rules)
+    remarks += _unlocked_bits(rules, incomplete)
     return sorted(set(remarks), key=lambda each: (each.place.file, each.place.line))
 
 
@@ -275,11 +275,11 @@ def _misspelt_names(rules: Rules, columns: CatalogColumns) -> Iterator[Remark]:
                 yield Remark(part.place, f"not every scored file has '{part.name}'.{hint}")
 
 
-def _unlocked_bits(rules: Rules) -> Iterator[Remark]:
+def _unlocked_bits(rules: Rules, incomplete: Collection[str]) -> Iterator[Remark]:
     """Bits that are not yet in the lock file beside the rules."""
     for each in rules.classes:
         lock = rules.locks.get(each.name)
-        if lock and each.bit not in lock.owners:
+        if lock and each.bit not in lock.owners and each.name not in incomplete:
             yield Remark(
                 each.place_of("bit"),
                 f"bit {each.bit} of {each.name} is not in {FILE} yet; run 'targetsel rules lock'",
