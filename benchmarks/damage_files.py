@@ -416,7 +416,7 @@ def read_calibration(folder: Path) -> None:
 
 def make_priors(base: Path, folder: Path) -> list[Path]:
     """Priors by the shipped ensemble, which has what they need."""
-    from targetsel.priors.files import PriorOptions, ScoredPosteriors, write_parquet
+    from targetsel.priors.writing import PriorOptions, ScoredPosteriors, write_parquet
 
     with contextlib.chdir(folder):
         copied("catalog.parquet", "cutouts", damaged=0)(base, folder)

@@ -48,13 +48,22 @@ def write(
             "one number."
         ),
     ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Number of draws of each spectrum.")] = 16,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Number of draws of each spectrum to store, 4 kB each.")
+    ] = 0,
     seed: SeedOption = 0,
     ensemble: EnsembleOption = "mock-ps1",
 ) -> None:
-    """Write latent mixture, mean, bands, covariance and draws of every source's spectrum."""
+    """Write what images say of every spectrum: bands, line strengths and the latents' mixture.
+
+    A row has the 16, 50 and 84 % quantiles of each pixel, and the quantiles and correlations of
+    the line strengths as scored. From the latents Python makes covariances and draws at any time.
+
+    Example:
+        targetsel priors write catalog.scored.parquet --redshift 0.1 -o priors.parquet
+    """
     from targetsel.observing.redshift import parse_redshift
-    from targetsel.priors.files import (
+    from targetsel.priors.writing import (
         PriorOptions,
         ScoredPosteriors,
         read_ids,

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import SpectrumError
+from targetsel.priors.bands import pixel_values, quantiles
 from targetsel.priors.spectral_model import SpectralModel
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 from targetsel.tables.ids import uniform
 
 LEVELS = (0.16, 0.50, 0.84)
-N_DRAWS = 512  # behind mean and bands
 HIGHEST = 10.0  # redshift
 REACH = 4.0  # standard deviations of a Gaussian prior of the redshift to either side
 N_KNOTS = 513
@@ -161,7 +161,7 @@ class Prior:
     @property
     def mean(self) -> np.ndarray:
         """Mean spectrum, shape (1000,)."""
-        return self._draws.mean(axis=0)
+        return self._values.mean(axis=1, dtype=np.float64) * self._dimming
 
     @property
     def cov(self) -> Covariance:
@@ -176,7 +176,7 @@ class Prior:
 
     def bands(self, levels: tuple[float, ...] = LEVELS) -> np.ndarray:
         """Marginal quantiles of each pixel, shape (levels, 1000)."""
-        return np.quantile(self._draws, levels, axis=0)
+        return quantiles(self._values, levels) * self._dimming
 
     def draw(self, n: int, seed: int = 0) -> np.ndarray:
         """Draws of the spectrum, shape (n, 1000), determined by the id and the seed."""
@@ -229,7 +229,7 @@ class Prior:
         return specutils.Spectrum(
             flux=self.mean * units.dimensionless_unscaled,
             spectral_axis=self.wavelength * units.AA,
-            uncertainty=StdDevUncertainty(self._draws.std(axis=0)),
+            uncertainty=StdDevUncertainty(self._values.std(axis=1) * self._dimming),
         )
 
     @property
@@ -237,8 +237,8 @@ class Prior:
         return 1 / (1 + (self.redshift or 0.0))
 
     @cached_property
-    def _draws(self) -> np.ndarray:
-        return self.draw(N_DRAWS)
+    def _values(self) -> np.ndarray:
+        return pixel_values(self.latents, self.model)
 
 
 def generator(source_id: int | str, seed: int, purpose: str = "prior") -> np.random.Generator:

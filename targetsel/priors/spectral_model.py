@@ -95,6 +95,12 @@ class SpectralResidual:
         """The range of each decoded spectrum, (S, 1000) to (S,)."""
         return np.searchsorted(self.edges, line_strength(decoded), side="right")
 
+    @cached_property
+    def marginals(self) -> np.ndarray:
+        """Offset and standard deviation of each pixel, shape (R, 2, 1000)."""
+        deviation = np.sqrt((self.factor**2).sum(axis=2) + self.variance)
+        return np.stack([self.offset, deviation], axis=1)
+
     # ------------------------------------------------------------------ reading, writing
 
     def write(self, folder: Path) -> None:

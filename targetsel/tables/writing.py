@@ -49,7 +49,7 @@ def convert_table(parquet: Path, path: Path, kind: str, footer: Mapping[str, Any
     OutputError
         If the format cannot hold a column.
     """
-    table = _as_astropy(pq.read_table(parquet), path, kind)
+    table = as_astropy(pq.read_table(parquet), path, kind)
     beside = parquet.with_name(f"{parquet.name}.{kind}")
     try:
         with warnings.catch_warnings():
@@ -62,7 +62,14 @@ def convert_table(parquet: Path, path: Path, kind: str, footer: Mapping[str, Any
         beside.unlink(missing_ok=True)
 
 
-def _as_astropy(rows: pa.Table, path: Path, kind: str) -> Table:
+def as_astropy(rows: pa.Table, path: Path, kind: str) -> Table:
+    """Rows as an astropy table that the format `kind` can hold.
+
+    Raises
+    ------
+    OutputError
+        If it cannot hold a column; `path` is where it is from.
+    """
     from astropy.table import MaskedColumn, Table
 
     table = Table()

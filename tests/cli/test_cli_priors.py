@@ -14,8 +14,10 @@ from astropy.io import fits
 
 from targetsel.networks.deviations import Deviations
 from targetsel.networks.posterior import DEVIATIONS
-from targetsel.priors.files import PriorOptions, ScoredPosteriors
+from targetsel.priors.files import PriorFile
 from targetsel.priors.spectral_model import SpectralResidual
+from targetsel.priors.writing import PriorOptions, ScoredPosteriors
+from targetsel.scored.columns import scored_columns
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
 from targetsel.tables.files import sha256_of_file
@@ -73,7 +75,7 @@ def write(targetsel, folder):
 
     def write(*words, output="priors.parquet"):
         return targetsel("priors", "write", "scored.parquet", "-o", output, "--ensemble", "tiny",
-                         "--redshift", "photoz", "--redshift-error", "photoz_err", "--draws", 3,
+                         "--redshift", "photoz", "--redshift-error", "photoz_err",
                          *words)  # fmt: skip
 
     return write
@@ -107,8 +109,8 @@ def test_priors_are_written_with_units_and_read_by_anyone(write, folder):
     row = table.to_pylist()[1]
     assert row["wavelength"] == pytest.approx(wavelengths() * 1.12, rel=1e-6)
     assert row["latent_weight"] == [0.5, 0.5]
-    assert np.array(row["flux_draws"]).shape == (3 * 1000,)
-    assert table["flux_mean"].to_pylist()[3] == [None] * 1000
+    assert "flux_draws" not in row
+    assert table["flux_q50"].to_pylist()[3] == [None] * 1000
     assert read_footer(folder / "priors.parquet")["frame"] == "observed"
 
 
@@ -116,15 +118,66 @@ def test_what_is_written_is_what_python_gives(write, folder):
     write()
     row = pq.read_table("priors.parquet").to_pylist()[0]
     scored = ScoredPosteriors.open(
-        folder / "scored.parquet", "tiny", PriorOptions("photoz", "photoz_err", 3)
+        folder / "scored.parquet", "tiny", PriorOptions("photoz", "photoz_err")
     )
-    prior, *_ = next(scored.batches(None))
-    assert row["flux_mean"] == pytest.approx(prior.mean, rel=1e-6)
-    assert row["flux_q84"] == pytest.approx(prior.bands()[2], rel=1e-6)
-    factor = np.array(row["flux_factor"]).reshape(1000, -1)
-    assert factor == pytest.approx(prior.cov.factor, rel=1e-5, abs=1e-9)
-    draws = np.array(row["flux_draws"]).reshape(1000, 3)
-    assert draws.T == pytest.approx(prior.draw(3), rel=1e-6)
+    prior, *_ = next(scored.batches(None)).priors
+    bands = np.array([row[name] for name in ("flux_q16", "flux_q50", "flux_q84")])
+    assert bands == pytest.approx(prior.bands(), rel=1e-6)
+    assert (np.diff(bands, axis=0) > 0).all()
+
+
+def test_draws_are_stored_when_asked_for_and_python_makes_the_same_without(write, folder):
+    write(output="compact.parquet")
+    write("--draws", 3, "--seed", 5)
+    stored = np.array(pq.read_table("priors.parquet").to_pylist()[1]["flux_draws"])
+    prior = PriorFile.open(folder / "compact.parquet", "tiny").prior(11)
+    again = prior.draw(3, seed=5).astype(np.float32)
+    assert np.array_equal(stored.reshape(1000, 3), again.T)
+
+
+def test_an_update_is_the_same_from_a_file_with_draws_and_one_without(write, targetsel, folder):
+    spectra_table(folder)
+    found = []
+    for words in ((), ("--draws", 3)):
+        write(*words)
+        assert update(targetsel).status == 0
+        found.append(pq.read_table("updated.parquet"))
+    assert found[0].equals(found[1])
+
+
+def test_the_order_of_the_rows_changes_no_prior(write, folder):
+    write()
+    footer, table = read_footer(folder / "scored.parquet"), pq.read_table("scored.parquet")
+    write_table(table.take([4, 2, 0, 1, 3]), folder / "scored.parquet", footer)
+    write(output="other.parquet")
+    one, other = pq.read_table("priors.parquet"), pq.read_table("other.parquet")
+    assert other.sort_by("source_id").equals(one)
+
+
+def test_line_strengths_come_with_the_priors_as_they_were_scored(write, folder):
+    footer, table = read_footer(folder / "scored.parquet"), pq.read_table("scored.parquet")
+    added = {each.name: each for each in scored_columns(LATENTS, MEMBERS)}
+    names = ["ew_oii", "ew_oii_q16", "ew_oii_q84", "ew_oii_quantiles",
+             "ew_hbeta_quantiles", "ew_hbeta_correlation"]  # fmt: skip
+    rng = np.random.default_rng(2)
+    for name in names:
+        field = added[name].field
+        width = field.type.list_size if pa.types.is_fixed_size_list(field.type) else 0
+        values = np.sort(rng.uniform(-1, 1, size=(N, width or 1)))
+        table = table.append_column(
+            field, lists(values) if width else pa.array(values[:, 0].astype(np.float32))
+        )
+    write_table(table, folder / "scored.parquet", footer)
+    assert write().status == 0
+    priors = pq.read_table("priors.parquet")
+    there = [0, 1, 2, 4]  # the fourth was not scored
+    for name in names:
+        assert priors[name].take(there).to_pylist() == table[name].take(there).to_pylist()
+    assert b"normal_scores" in priors.schema.field("ew_oii_quantiles").metadata
+    assert write("--format", "fits", output="priors").status == 0
+    with fits.open("priors/prior-11.fits") as file:
+        assert file["LINES"].columns.names == names
+        assert file["LINES"].data["ew_oii"][0] == table["ew_oii"][1].as_py()
 
 
 def test_some_ids_give_the_same_rows_as_all(write):
@@ -151,7 +204,7 @@ def test_fits_files_hold_a_prior_each(write, folder):
     ]
     with fits.open("priors/prior-11.fits") as file:
         assert file[0].header["REDSHIFT"] == 0.12
-        assert file["SPECTRUM"].data["flux_draws"].shape == (1000, 3)
+        assert file["SPECTRUM"].columns.names == ["wavelength", "flux_q16", "flux_q50", "flux_q84"]
         assert file["LATENTS"].data["latent_mean"].shape == (2, 6)
 
 
@@ -209,7 +262,7 @@ def test_priors_of_calibrated_posteriors_have_a_gaussian_for_each_member_and_par
 
 
 def test_one_redshift_and_one_error_may_serve_all_sources(targetsel, write, folder):
-    typed = ("priors", "write", "scored.parquet", "--ensemble", "tiny", "--draws", 3)
+    typed = ("priors", "write", "scored.parquet", "--ensemble", "tiny")
     at = ("--redshift", "0.12", "--redshift-error", "0.01")
     said = targetsel(*typed, "-o", "same.parquet", *at)
     assert said.status == 0, said.err

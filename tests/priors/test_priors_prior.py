@@ -4,11 +4,13 @@ import importlib.util
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 from scipy.stats import multivariate_normal
 
 from targetsel.errors import SpectrumError
 from targetsel.priors.prior import Prior, RedshiftPrior
 from targetsel.spectra.grid import wavelengths
+from targetsel.statistics.gaussian_mixture import GaussianMixture
 from tests.priors.toy import HALPHA, LEVEL, LineDecoder, gaussian, model, prior
 
 
@@ -41,6 +43,28 @@ def test_bands_hold_as_many_draws_as_they_say():
     draws = prior().draw(1000, seed=9)
     assert ((draws > low) & (draws < high)).mean() == pytest.approx(0.68, abs=0.03)
     assert (draws < middle).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_bands_of_a_mixture_are_quantiles_of_its_spectra():
+    """A pixel of the line is 1 + 0.4 x latent, of one of two Gaussians, plus the residual."""
+    latents = GaussianMixture(
+        np.array([0.3, 0.7]), np.array([[-2.0], [1.0]]), factor=np.array([[[0.5]], [[1.0]]])
+    )
+    some = prior(latents=latents)
+    peak, side = int(np.argmax(LineDecoder().line)), 100
+    height, continuum = LineDecoder().line[peak], LineDecoder().continuum
+    found = some.bands((0.05, 0.5, 0.95))
+    residual = np.sqrt(some.cov.factor[:, 1:] ** 2 @ np.ones(2) + some.cov.variance)
+    scatter = np.hypot(0.4 * height * np.array([0.5, 1.0]), residual[peak])
+    middle = continuum[peak] + height * (1 + 0.4 * np.array([-2.0, 1.0]))
+    below = ndtr((found[:, peak, None] - middle) / scatter) @ [0.3, 0.7]
+    assert below == pytest.approx([0.05, 0.5, 0.95], abs=0.01)
+    away = (found[:, side] - continuum[side]) / residual[side]
+    assert away == pytest.approx([-1.645, 0, 1.645], abs=0.03)
+
+
+def test_bands_do_not_depend_on_the_id():
+    assert np.array_equal(prior(1).bands(), prior(2).bands())
 
 
 def test_at_redshift_one_wavelengths_double_and_fluxes_halve():

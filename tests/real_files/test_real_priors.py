@@ -7,15 +7,15 @@ import pytest
 from astropy.io import fits
 
 from targetsel.errors import CatalogError, SpectrumError
-from targetsel.priors.files import (
-    PriorFile,
+from targetsel.priors.files import PriorFile
+from targetsel.priors.update import UpdateOptions, update_files
+from targetsel.priors.writing import (
     PriorOptions,
     ScoredPosteriors,
     read_ids,
     write_fits,
     write_parquet,
 )
-from targetsel.priors.update import UpdateOptions, update_files
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
 from targetsel.tables.parquet import read_footer, write_table
