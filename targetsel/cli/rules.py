@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ import typer
 from targetsel.cli.terminal import print_table, say, say_error
 from targetsel.documents.document import read_text
 from targetsel.errors import OutputError, RuleError, counted
+from targetsel.expressions.grammar import quoted
 from targetsel.rules.bits import BitLock
 from targetsel.rules.checking import check
 from targetsel.rules.columns import CatalogColumns
@@ -27,8 +28,15 @@ from targetsel.rules.rules import Rules, find_rules
 from targetsel.scored.columns import is_scored
 from targetsel.tables.columns import floats
 from targetsel.tables.files import written_beside
+from targetsel.tables.text import texts_in
 
+ROWS_AT_A_TIME = 262_144
+FEW_TEXTS = 12  # of a column that are listed
 MOST_TEXTS = 50  # of a column that are told to be all there are
+
+if TYPE_CHECKING:
+    from targetsel.tables.folders import ParquetFiles
+    from targetsel.tables.formats import InMemory
 
 app = typer.Typer(
     help="Begin, check and format rule files, and see what they can say.", no_args_is_help=True
@@ -96,7 +104,8 @@ def functions() -> None:
             rows += [(f"  {each.written}", about), ("", f"  {each.example}")]
         print_table((title, ""), rows, n_texts=2)
         say("")
-    say(f"Units, written after numbers: {', '.join(units_of_numbers())}")
+    units = ", ".join(units_of_numbers())
+    say(f"Units, written after numbers: {units}; also Å for Angstrom, and µ for u")
 
 
 @app.command()
@@ -105,12 +114,14 @@ def columns(
         Path, typer.Argument(help="Scored catalog, or any catalog that 'score' reads.")
     ],
 ) -> None:
-    """List the columns of CATALOG that rules can use, with their units.
+    """List the columns of CATALOG that rules can use, with their units; of text, the values.
 
     Example:
         targetsel rules columns catalog.scored.parquet
     """
-    schema = columns_of(catalog)
+    from targetsel.tables.formats import open_table
+
+    schema, table = columns_of(catalog), open_table(catalog)
     known = CatalogColumns(schema)
     rows = []
     for name in known.names:
@@ -119,9 +130,18 @@ def columns(
         words = {"condition": "true or false", "statistic": "its width or quantile"}
         what = kind if role == "measured" else role
         what = words.get(what, what)
+        if what == "text" and (values := _values(table, name)):
+            about = f"{about}: {values}" if about else values
         if what != "other":
             rows.append((name, str(known[name].unit or ""), what, about))
     print_table(("column", "unit", "kind", "description"), rows, n_texts=4)
+
+
+def _values(table: ParquetFiles | InMemory, name: str) -> str:
+    """The texts of a column where they are few."""
+    batches = table.batches(ROWS_AT_A_TIME, [name])
+    texts = texts_in((batch.column(0) for batch in batches), FEW_TEXTS)
+    return ", ".join(map(quoted, texts or ()))
 
 
 @app.command()

@@ -42,7 +42,7 @@ from targetsel.tables.columns import (
 from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.parquet import FOOTER_KEY, footer_in
 from targetsel.tables.reading import ParquetReader
-from targetsel.tables.text import encoded_text
+from targetsel.tables.text import texts_in
 from targetsel.tables.types import is_list, is_text
 
 ROWS_PER_READ = 65_536
@@ -211,14 +211,8 @@ class ScoredFile:
 
     def texts(self, name: str, most: int) -> list[str] | None:
         """The different texts of a column, in order; None where there are more than `most`."""
-        found: set[str] = set()
         with self.again([name]) as file:
-            for table in file.tables([name]):
-                for chunk in table.column(0).chunks:
-                    found.update(encoded_text(chunk)[1].to_pylist())
-                if len(found) > most:
-                    return None
-        return sorted(found)
+            return texts_in((table.column(0) for table in file.tables([name])), most)
 
     def row_of(self, source_id: str) -> pa.Table:
         """The row of the source with this id, written as text, with all columns.

@@ -8,7 +8,7 @@ Parquet blanks count, and an empty string is a text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -61,3 +61,17 @@ def encoded_text(values: pa.Array) -> tuple[np.ndarray, pa.Array]:
         return codes, words
     again = pc.fill_null(once.indices, -1).to_numpy()
     return np.append(again, np.int32(-1))[codes], once.dictionary
+
+
+def texts_in(columns: Iterable[pa.ChunkedArray], most: int) -> list[str] | None:
+    """The different texts of a column that comes piece by piece, in order.
+
+    None where there are more than `most`; the rest is then not asked for.
+    """
+    found: set[str] = set()
+    for column in columns:
+        for chunk in column.chunks:
+            found.update(encoded_text(chunk)[1].drop_null().to_pylist())
+        if len(found) > most:
+            return None
+    return sorted(found)

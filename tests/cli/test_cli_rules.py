@@ -94,13 +94,13 @@ def test_columns_lists_names_units_and_descriptions(folder):
 
 
 def test_columns_of_a_catalog_that_is_not_scored_are_listed_too(folder):
-    (folder / "plain.csv").write_text("id,ra,dec,type\n1,2.5,3.5,EXP\n")
+    (folder / "plain.csv").write_text("id,ra,dec,type\n1,2.5,3.5,EXP\n2,2.5,3.5,\n3,2.5,3.5,DEV\n")
     said = run("columns", "plain.csv").output.splitlines()
     assert [line.split() for line in said[1:]] == [
         ["id", "integer"],
         ["ra", "float64"],
         ["dec", "float64"],
-        ["type", "text"],
+        ["type", "text", "'DEV',", "'EXP'"],
     ]
 
 

@@ -74,6 +74,10 @@ def test_shipped_rules_are_tidy(path):
         ("x in[1,-2]", "x in [1, -2]"),
         ("P(a>1)>=.8", "P(a > 1) >= .8"),
         ("within('a b.fits',5arcsec)", "within('a b.fits', 5 arcsec)"),
+        ("type!='a  b'", "type != 'a  b'"),
+        ("not(type in['A',\"B\"  ])", "not (type in ['A', \"B\"])"),
+        ("flag==true", "flag == true"),
+        ("x>5Å", "x > 5 Å"),
         ("this is not one", "this is not one"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -70,7 +71,9 @@ def test_shipped_rules_obey_the_shipped_schema_and_name_it(path):
 
 
 def test_columns_of_a_catalog_are_offered():
-    schema = json_schema(scored_table([[1, 1, 1]], [[1, 1, 1]]).schema)
+    others = {"type": (pa.array(["PSF"]), ""), "flag": (pa.array([True]), "")}
+    schema = json_schema(scored_table([[1, 1, 1]], [[1, 1, 1]], columns=others).schema)
     about = schema["definitions"]["Expression"]["description"]
     assert "ew_halpha [Angstrom]" in about
     assert "d4000_std" in about
+    assert "type (text), flag (true or false)" in about
