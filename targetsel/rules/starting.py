@@ -10,12 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import RuleError
-from targetsel.photometry.columns import (
-    CatalogPhotometry,
-    PhotometricColumn,
-    photometric_columns,
-)
-from targetsel.photometry.flux import MAGNITUDES, known_magnitudes
+from targetsel.photometry.columns import PhotometricColumn, photometric_columns
+from targetsel.photometry.flux import known_magnitudes, njy_per_unit
 from targetsel.rules.binding import Binder
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse
@@ -142,17 +138,20 @@ def _once_scored(catalog: pa.Schema) -> pa.Schema:
 
 
 def _brightness(schema: pa.Schema) -> list[PhotometricColumn]:
-    """The columns of sources' brightness: magnitudes first, and bands of most interest."""
+    """The columns of sources' brightness, the most useful first.
+
+    Light of points comes last, as it is not that of galaxies; then bands count, and magnitudes come
+    before fluxes.
+    """
     found = [
         each
         for each in photometric_columns(schema)
         if each.kind == "flux" and not each.is_error and each.band.name in BANDS
     ]
-    return sorted(found, key=lambda each: (BANDS.index(each.band.name), not _is_magnitude(each)))
-
-
-def _is_magnitude(column: PhotometricColumn) -> bool:
-    return column.unit in MAGNITUDES
+    return sorted(
+        found,
+        key=lambda each: (each.is_of_points, BANDS.index(each.band.name), not each.is_magnitude),
+    )
 
 
 def _definitions(columns: CatalogColumns, sample: pa.Table) -> dict[str, tuple[str, str]]:
@@ -172,18 +171,27 @@ def _definitions(columns: CatalogColumns, sample: pa.Table) -> dict[str, tuple[s
 
 
 def _limits(schema: pa.Schema, sample: pa.Table) -> Iterator[str]:
-    """Limits on brightness that half of the sources keep, in each way that might be understood."""
+    """Limits on brightness that half of the sources keep, in each way that might be understood.
+
+    A unit that the column does not declare cannot be written.
+    """
     for each in _brightness(schema):
         if each.name not in sample.column_names:
             continue
-        if _is_magnitude(each):
-            magnitudes, written = known_magnitudes(floats(sample[each.name])), each.name
-        else:
-            photometry = CatalogPhotometry.of(sample, [each])
-            magnitudes, written = photometry.magnitude(each.band), f"mag({each.name})"
-        if np.isfinite(magnitudes).any():
-            limit = f"{written} < {np.median(magnitudes[np.isfinite(magnitudes)]):.1f}"
-            yield from (f"{limit} mag", limit)
+        values = floats(sample[each.name])
+        if each.is_magnitude:
+            known = known_magnitudes(values)
+            known = known[np.isfinite(known) & (known != 0)]
+            if len(known):
+                limit = f"{each.name} < {np.median(known):.1f}"
+                yield from (f"{limit} mag", limit)
+            continue
+        known = values[(values > 0) & np.isfinite(values)]
+        if len(known) and njy_per_unit(each.unit) is not None:
+            magnitude = np.nanmedian(each.magnitude(sample))
+            yield f"mag({each.name}) < {magnitude:.1f} mag"
+        if len(known):
+            yield f"{each.name} > {np.median(known):.3g}"
 
 
 def _types(columns: CatalogColumns, sample: pa.Table) -> Iterable[tuple[str, str]]:

@@ -105,6 +105,17 @@ def test_rules_for_fluxes_speak_of_their_magnitude(tmp_path):
     assert "bright: mag(flux_r) < 20.0 mag " in rules
 
 
+def test_rules_for_a_survey_use_light_of_galaxies_in_units_that_are_declared(tmp_path):
+    table = Table({"OBJID": [1, 2, 3], "RA": [1.0, 2, 3], "DEC": [1.0, 2, 3]})
+    table["TYPE"] = np.array([b"PSF", b"REX", b"DEV"])
+    table["GAIA_PHOT_G_MEAN_MAG"] = np.array([0, 19, 0], "f4")  # 0: Gaia knows no such source
+    table["FLUX_R"] = np.array([3, 10, 30], "f4")  # nanomaggies, as Legacy Surveys do not say
+    table.write(tmp_path / "sweep.fits")
+    text = first_rules("my.yaml", tmp_path / "sweep.fits")
+    assert "bright: FLUX_R > 10 " in text
+    assert "- TYPE != 'PSF'" in text
+
+
 def test_rules_without_a_catalog_use_what_every_scored_file_has(tmp_path):
     rules = checked(tmp_path, None)
     assert [each.name for each in rules.classes] == ["TARGETS", "CONTROL"]
