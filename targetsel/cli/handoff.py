@@ -22,9 +22,15 @@ from targetsel.handoff.tool import Tool
 from targetsel.photometry.brightness import brightness_lines
 from targetsel.scored.simulated_training import caution_in
 from targetsel.selection.target_list import TargetList
-from targetsel.tables.files import check_output, check_table_output
+from targetsel.tables.files import check_output, check_table_output, table_format
 
 TARGETS = ".targets.parquet"
+
+
+def stem_of(targets: Path) -> str:
+    """The name of a target list without its endings: "emission" of emission.targets.fits."""
+    name = targets.name.removesuffix(".gz")
+    return Path(name).stem.removesuffix(".targets")
 
 
 def _list_tools(wanted: bool) -> None:
@@ -62,6 +68,10 @@ def export(
         ),
     ] = False,
     brightness: BrightnessOption = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Columns of the list, such as source_id,ra,dec, for --for table."),
+    ] = None,
     read_back: Annotated[
         bool, typer.Option("--check", help="Read the file back and compare it with the list.")
     ] = False,
@@ -75,13 +85,18 @@ def export(
     """Write TARGETS in the format of a fiber- or slit-assignment tool."""
     tool = find_tool(tool_name)
     settings = tool.settings.read(config, tool.name)
-    output = output or targets.with_name(
-        f"{targets.name.removesuffix(TARGETS).removesuffix('.parquet')}.{tool.name}{tool.suffix}"
-    )
+    if columns is not None:
+        if "columns" not in tool.settings.model_fields:
+            raise HandoffError(f"--columns is for --for table; '{tool.name}' has its own columns.")
+        chosen = tuple(name.strip() for name in columns.split(",") if name.strip())
+        settings = settings.model_copy(update={"columns": chosen})
+    output = output or targets.with_name(f"{stem_of(targets)}.{tool.name}{tool.suffix}")
+    if tool.keeps_footer:
+        table_format(output)
     check_output(output, [targets, *([config] if config else [])])
     options = ExportOptions(bin_priorities, assume_still, tuple(brightness or ()))
-    chosen = TargetList.read(targets, needs_footer=False)
-    done = export_targets(chosen, tool, settings, output, options)
+    the_list = TargetList.read(targets, needs_footer=False)
+    done = export_targets(the_list, tool, settings, output, options)
     n = len(done.targets)
     say(f"{counted(n, 'target')} for {tool.title} written to {output}")
     for beside in done.files[1:]:
@@ -96,7 +111,7 @@ def export(
         )
     for assumed in done.targets.assumed:
         say(assumed)
-    if caution := caution_in(chosen.footer):
+    if caution := caution_in(the_list.footer):
         say(f"caution: {caution}")
     if tool.experimental:
         say(
@@ -141,10 +156,8 @@ def import_assignment(
     ] = None,
 ) -> None:
     """Count the TARGETS that got a fiber, and write the others as a target list."""
-    output = output or targets.with_name(
-        f"{targets.name.removesuffix(TARGETS).removesuffix('.parquet')}.left-over{TARGETS}"
-    )
-    check_table_output(output, [targets, *assigned, *([ids] if ids else [])], parquet=True)
+    output = output or targets.with_name(f"{stem_of(targets)}.left-over{TARGETS}")
+    check_table_output(output, [targets, *assigned, *([ids] if ids else [])])
     result = join(
         TargetList.read(targets, needs_footer=False),
         map(Pointing.read, assigned),

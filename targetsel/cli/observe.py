@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import BrightnessOption, ScoredArgument, ScoredOutput
-from targetsel.cli.terminal import say
+from targetsel.cli.terminal import say, say_written
 from targetsel.errors import SpectrographError
 
 
@@ -100,7 +100,8 @@ def observe(
         say(f"{count:>10,}  {status}")
     dust = f"dimmed by dust of '{ebv}'" if ebv else "without Galactic dust"
     say(f"continuum from {', '.join(each.name for each in magnitudes.columns)}")
-    say(f"{chosen.name}, {asked.time:g} s, lines {dust}; written to {output}")
+    say(f"{chosen.name}, {asked.time:g} s, lines {dust}")
+    say_written(output)
 
 
 def _size(text: str | None, in_fiber: bool) -> str | float:

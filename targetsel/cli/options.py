@@ -9,8 +9,14 @@ import typer
 
 from targetsel.cli.terminal import say, say_joined
 from targetsel.errors import CatalogError, counted
+from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
 
 SCORED = ".scored.parquet"
+
+
+def _is_table(path: Path) -> bool:
+    ending = Path(path.name.lower().removesuffix(".gz")).suffix
+    return path.is_file() and ending in (*PARQUET_SUFFIXES, *ASTROPY_FORMATS) and ending != ".csv"
 
 
 def only_scored_file(folder: Path = Path()) -> Path:
@@ -21,7 +27,7 @@ def only_scored_file(folder: Path = Path()) -> Path:
     CatalogError
         If there is none, or if there are several; it lists them.
     """
-    found = sorted(folder.glob(f"*{SCORED}"))
+    found = sorted(each for each in folder.glob("*.scored.*") if _is_table(each))
     if len(found) == 1:
         return found[0]
     if not found:
@@ -45,7 +51,10 @@ FoundScoredArgument = Annotated[
         show_default=f"the only *{SCORED} of this folder",
     ),
 ]
-ScoredOutput = Annotated[Path, typer.Option("--output", "-o", help="Scored catalog to write.")]
+ScoredOutput = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Scored catalog to write, in the format of its ending."),
+]
 ParquetOutput = Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")]
 SourceIdOption = Annotated[str, typer.Option("--id", help="Id of the source in the catalog.")]
 EnsembleOption = Annotated[

@@ -16,7 +16,7 @@ from targetsel.cli.options import (
     SourceIdOption,
     TruthFileOption,
 )
-from targetsel.cli.terminal import print_table, say, say_joined
+from targetsel.cli.terminal import print_table, say, say_joined, say_written
 
 if TYPE_CHECKING:
     from targetsel.report.counts import Count
@@ -152,10 +152,10 @@ def compare(
     from targetsel.tables.files import check_table_output
     from targetsel.tables.parquet import is_simulated
 
-    check_table_output(output, (scored, spectra), parquet=True)
+    check_table_output(output, (scored, spectra))
     found = compare_with(scored, spectra, Ensemble.read(ensemble, calibrated=False), output, seed)
     say_joined(found.n, found.left_out, is_simulated(scored) or is_simulated(spectra))
-    say(f"compared in {output}")
+    say_written(output)
 
 
 def show(

@@ -18,7 +18,7 @@ from targetsel.cli.options import (
     SeedOption,
     ThreadsOption,
 )
-from targetsel.cli.terminal import available_cores, progress_bar, say
+from targetsel.cli.terminal import available_cores, progress_bar, say, say_written
 from targetsel.errors import CutoutError, EnsembleError, counted
 
 
@@ -47,7 +47,8 @@ def score(
         typer.Option(
             "--output",
             "-o",
-            help="Scored catalog to write. Default: <catalog>.scored.parquet beside CATALOG.",
+            help="Scored catalog to write: .parquet, .fits, .vot, .ecsv or .csv (without "
+            "posteriors). Default: <catalog>.scored.parquet beside CATALOG.",
         ),
     ] = None,
     device: Annotated[
@@ -116,7 +117,7 @@ def score(
         say(line)
     if scored.caution:
         say(f"caution: {scored.caution}")
-    say(f"written to {scored.output}")
+    say_written(scored.output)
 
 
 def restore(

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 import typer
@@ -105,6 +106,15 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], n_texts:
 def number(value: float | None, form: str = ".6g") -> str:
     """A number, or a dash where there is none."""
     return "-" if value is None or math.isnan(value) else f"{value:{form}}"
+
+
+def say_written(path: Path, before: str = "") -> None:
+    """Say where a table was written, and what to know of its format."""
+    from targetsel.tables.writing import format_note
+
+    say(f"{before}written to {path}")
+    if note := format_note(path):
+        say(note)
 
 
 def say_joined(n: int, left_out: Mapping[str, int], simulated: bool) -> None:

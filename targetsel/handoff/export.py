@@ -22,7 +22,7 @@ from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import separation
 from targetsel.tables.ids import matched
 
-MODULES = ("desi", "pfs", "fourmost", "sdss_v", "weave", "nirspec", "text_lists", "gemini")
+MODULES = ("desi", "pfs", "fourmost", "sdss_v", "weave", "nirspec", "text_lists", "gemini", "table")
 TOOLS: dict[str, Tool] = {
     tool.name: tool
     for module in MODULES
@@ -80,8 +80,9 @@ def export(
     """Write `targets` to `path` for a tool.
 
     Beside it come ``<file>.priorities.ecsv``, the map from the list's priorities to the tool's,
-    and, where the tool has ids of its own or no priorities, ``<file>.ids.ecsv``. Both keep what
-    was assumed, and what is to know of the list's predictions.
+    and, where the tool has ids of its own, ``<file>.ids.ecsv``. Both keep what was assumed, and
+    what is to know of the list's predictions; for tools without priorities the latter is there
+    then.
 
     Raises
     ------
@@ -97,9 +98,10 @@ def export(
     if tool.priorities is not None:
         maps["priorities"] = priority_map(prepared)
     codes = tool.codes(prepared, settings) if tool.codes else None
-    if tool.numbers_rows or codes is not None or not maps:
-        maps["ids"] = id_map(prepared, codes)
     notes = notes_on(targets, prepared)
+    unkept = bool(notes) and not maps and not tool.keeps_footer
+    if tool.numbers_rows or codes is not None or unkept:
+        maps["ids"] = id_map(prepared, codes)
     for what, table in maps.items():
         table.meta.update(notes)
         files.append(path.with_name(f"{path.name}.{what}.ecsv"))

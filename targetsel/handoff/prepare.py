@@ -85,6 +85,7 @@ def prepare(
         priority,
         options.brightness,
         motions.assumed,
+        targets.footer,
     )
 
 

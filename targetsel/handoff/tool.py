@@ -6,8 +6,8 @@ Each tool is a `Tool` in the module of its observatory, with two functions, `wri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -125,6 +125,8 @@ class Tool:
         Whether it is given the list's fluxes or magnitudes as they are.
     experimental : bool
         True where the format is known only from memory or from other users' writers.
+    keeps_footer : bool
+        Whether its file has a place for the list's own footer.
     """
 
     name: str
@@ -145,6 +147,7 @@ class Tool:
     settings: type[ToolSettings] = ToolSettings
     writes_fluxes: bool = True
     experimental: bool = False
+    keeps_footer: bool = False
 
     @property
     def numbers_rows(self) -> bool:
@@ -178,6 +181,8 @@ class ToolTable:
         Columns of photometry given as BAND=COLUMN.
     assumed : tuple of str
         What was assumed of the targets, a sentence each.
+    footer : mapping
+        Provenance of the list.
     """
 
     tool: Tool
@@ -191,6 +196,7 @@ class ToolTable:
     priority: np.ndarray
     brightness: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+    footer: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.table.num_rows

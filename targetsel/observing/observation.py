@@ -173,7 +173,7 @@ def write_observed(scored: Path, observation: Observation, output: Path) -> Coun
     SpectrographError, CatalogError, OutputError
         Nothing is written then.
     """
-    check_table_output(output, [scored], parquet=True)
+    check_table_output(output, [scored])
     statuses: Counter[str] = Counter()
     rows = ROWS if observation.redshift.is_certain else ROWS_OF_DRAWS
     with ScoredFile(scored) as file, _naming(scored):

@@ -22,7 +22,7 @@ from targetsel.photometry.columns import (
     noted,
 )
 from targetsel.photometry.systems import find_system
-from targetsel.photometry.usual_names import EXTINCTION_COLUMNS, PSF
+from targetsel.photometry.usual_names import EXTINCTION_COLUMNS, PSF, usual_name
 
 if TYPE_CHECKING:
     from targetsel.photometry.photometry_file import BandBrightness
@@ -139,8 +139,8 @@ def _columns(
             )
         try:
             system = find_system(told.system or "AB", column.band, told.offset, told.source)
-        except CatalogError as error:
-            raise CatalogError(f"{place}: {error}") from None
+        except CatalogError as fault:
+            raise CatalogError(f"{place}: {fault}") from None
         column = replace(column, system=system)
     if told.error is None:
         return [column]
@@ -201,7 +201,7 @@ def _taken(columns: Sequence[PhotometricColumn], photometry: CatalogPhotometry) 
         dust = "corrected for extinction"
     else:
         dust = "not corrected for extinction"
-        if first.found_by == "usual name":
+        if usual_name(first.name, photometry.table.column_names) and first.found_by != "given":
             dust += f" (as {survey} publishes)"
         pattern = EXTINCTION_COLUMNS.get(first.band.system, "")
         there = {name.lower(): name for name in photometry.table.column_names}

@@ -33,6 +33,7 @@ from targetsel.report.page import write_page
 from targetsel.report.photometry import features, has_boosting
 from targetsel.scored.known_sources import KnownSources
 from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
+from targetsel.tables.any_format import footer_of
 from targetsel.tables.files import check_output, sha256_of_file
 from targetsel.tables.parquet import read_footer, says_simulated
 from targetsel.version import __version__
@@ -163,7 +164,7 @@ def _known(scored: Path, truth: Path) -> KnownSources:
 
 def _provenance(scored: Path, truth: Path) -> dict[str, Any]:
     """Ensemble, calibration and hashes of both files, and whether one says it is simulated."""
-    ours, theirs = read_footer(scored), read_footer(truth)
+    ours, theirs = footer_of(scored), read_footer(truth)
     return {
         "ensemble": ours.get("ensemble"),
         "calibration": ours.get("calibration"),

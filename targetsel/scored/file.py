@@ -31,6 +31,7 @@ from targetsel.scored.columns import (
 from targetsel.sky.catalog import HEALPIX, USUAL_NAMES
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
+from targetsel.tables.any_format import table_reader
 from targetsel.tables.columns import (
     Column,
     floats,
@@ -41,7 +42,6 @@ from targetsel.tables.columns import (
 )
 from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.parquet import FOOTER_KEY, footer_in
-from targetsel.tables.reading import ParquetReader
 from targetsel.tables.text import texts_in
 from targetsel.tables.types import is_list, is_text
 
@@ -83,7 +83,12 @@ class ScoredFile:
 
     def __init__(self, path: Path, columns: Iterable[str] = ()) -> None:
         self.path = Path(path)
-        self._file = ParquetReader(self.path)
+        if Path(self.path.name.lower().removesuffix(".gz")).suffix == ".csv":
+            raise CatalogError(
+                f"{path}: CSV has no place for the posteriors and the provenance of a scored "
+                "catalog. Give one in Parquet (.parquet), FITS, VOTable or ECSV."
+            )
+        self._file = table_reader(self.path)
         self.footer = footer_in(self._file.footer_entries)
         for name, count in Counter(self._file.schema.names).items():
             if count > 1:
@@ -118,7 +123,7 @@ class ScoredFile:
         other.__dict__.update(self.__dict__)
         plain = {name for name in texts if self.schema.field(name).type == pa.string()}
         encoded = plain - {*self.names.values()}
-        other._file = ParquetReader(self.path, metadata=self._file.metadata, encoded=encoded)
+        other._file = self._file.again(encoded)
         for name in encoded:
             kind = other._file.schema.field(name).type
             if pa.types.is_dictionary(kind) and kind.value_type == pa.string():

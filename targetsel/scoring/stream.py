@@ -111,7 +111,7 @@ def score(
         Nothing is left under `output` then; `<output>.partial` stays if it holds scored rows.
     """
     output = Path(output)
-    check_table_output(output, (catalog.path, store.path), parquet=True)
+    check_table_output(output, (catalog.path, store.path))
     plan = ensemble.input
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name)
     check_names(catalog.schema, str(catalog.path))
@@ -144,7 +144,7 @@ def score(
         for n_rows in _in_threads(score_chunk, waiting, threads):
             finished += n_rows
             progress(finished, work.n_rows)
-        whole = partial / "whole.parquet"
+        whole = partial / f"whole{''.join(output.suffixes[-2:])}"  # in the format of its ending
         counts, support = _join(work, catalog, ensemble, provenance, whole)
         os.replace(whole, output)
     statuses, n_unmeasured = counts

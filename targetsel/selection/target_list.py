@@ -26,10 +26,11 @@ from targetsel.scored.simulated_training import CAUTION, caution_in
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import LEAST, Membership
 from targetsel.selection.sources import columns_read
+from targetsel.tables.any_format import table_reader
 from targetsel.tables.columns import ID, NEVER, Column, FileKind, floats, in_unit, unit_of
 from targetsel.tables.ids import EXACT_IN_FLOATS, exact_ids, uniform
 from targetsel.tables.parquet import footer_in, write_table
-from targetsel.tables.reading import ParquetReader, reason
+from targetsel.tables.reading import reason
 from targetsel.tables.types import is_text
 from targetsel.version import __version__
 
@@ -143,7 +144,7 @@ class TargetList:
             If the file is missing, damaged or not a target list.
         """
         path = Path(path)
-        with ParquetReader(path) as file:
+        with table_reader(path) as file:
             provenance = footer_in(file.footer_entries)
             table = file.read().replace_schema_metadata(None)
         if (needs_footer or "format" in provenance) and provenance.get("format") != FORMAT:

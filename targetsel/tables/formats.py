@@ -29,6 +29,9 @@ from targetsel.tables.fits_tables import binary_table, text_table
 from targetsel.tables.folders import ParquetFiles, open_parquet, several_columns, unit_name
 from targetsel.tables.parquet import described, plain_schema
 from targetsel.tables.reading import absent, reading, reason
+from targetsel.tables.restoring import with_provenance
+from targetsel.tables.streamed_writing import KEYWORD, SCHEMA_KEYWORD
+from targetsel.tables.writing import SCHEMA
 
 if TYPE_CHECKING:  # astropy is imported where it is used: Parquet files do without it
     from astropy.io.votable.tree import TableElement, VOTableFile
@@ -132,7 +135,8 @@ def _fits(path: Path) -> pa.Table:
         is_text = isinstance(hdu, fits.TableHDU)
         table = text_table(hdu, path) if is_text else binary_table(hdu, path)
         frame = hdu.header.get("RADESYS") or hdu.header.get("RADECSYS")
-        return with_frames(table, [frame] * len(table.columns))
+        told, packed = hdu.header.get(KEYWORD), hdu.header.get(SCHEMA_KEYWORD)
+        return with_provenance(with_frames(table, [frame] * len(table.columns)), told, packed)
 
 
 def _votable(path: Path) -> pa.Table:
@@ -154,7 +158,9 @@ def _votable(path: Path) -> pa.Table:
         table = tables[0].to_table(use_names_over_ids=True)
         systems = {each.ID: each.system or each.refframe for each in document.iter_coosys()}
         frames = [systems.get(field.ref) for field in tables[0].fields]
-    return with_frames(to_arrow(table, path), frames)
+        told = {each.name: each.value for each in tables[0].infos}
+    arrow = with_frames(to_arrow(table, path), frames)
+    return with_provenance(arrow, told.get("targetsel"), told.get(SCHEMA))
 
 
 @contextlib.contextmanager
@@ -232,7 +238,8 @@ def _ecsv(path: Path) -> pa.Table:
         _check_names_of_ecsv(path, text)
         table = Table.read(text.splitlines(), format="ascii.ecsv")
         _check_numbers_of_ecsv(path, text, table)
-    return to_arrow(table, path)
+    told = table.meta.get("targetsel"), table.meta.get(SCHEMA)
+    return with_provenance(to_arrow(table, path), *told)
 
 
 def _lines_of_ecsv(text: str) -> Iterator[tuple[int, list[str]]]:

@@ -32,7 +32,9 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError
 from targetsel.tables.files import table_format, written_beside
+from targetsel.tables.fits import open_fits
 from targetsel.tables.reading import ParquetReader
+from targetsel.tables.streamed_writing import KEYWORD
 from targetsel.tables.writing import convert_table
 
 FOOTER_KEY = b"targetsel"
@@ -203,15 +205,23 @@ def write_table(table: pa.Table, path: Path, footer: Mapping[str, Any] | None = 
 
 
 def read_footer(path: Path) -> dict[str, Any]:
-    """The JSON footer of a Parquet file; empty where the file has none.
+    """The JSON footer of a Parquet file, or of a table of ours in FITS; empty where it has none.
 
     Raises
     ------
     CatalogError
         If there is no such file, or it is not a whole Parquet file.
     """
+    if Path(path.name.lower().removesuffix(".gz")).suffix in (".fits", ".fit"):
+        return _footer_of_fits(path)
     with ParquetReader(path) as file:
         return footer_in(file.footer_entries)
+
+
+def _footer_of_fits(path: Path) -> dict[str, Any]:
+    with open_fits(path) as hdus:
+        told = (hdu.header.get(KEYWORD) for hdu in hdus[1:2])
+        return footer_in({FOOTER_KEY: str(next(told, None) or "{}").encode()})
 
 
 def _finite(written: str) -> float | None:

@@ -101,6 +101,9 @@ class ParquetReader:
         The file's footer, where it was read before.
     encoded : iterable of str
         Columns of text that are read as dictionaries, each text once.
+    source : pa.Buffer, optional
+        Its bytes, where they are in memory, as those of a table in another format (see
+        `any_format.table_reader`).
 
     Attributes
     ----------
@@ -120,18 +123,21 @@ class ParquetReader:
         error: type[TargetselError] = CatalogError,
         metadata: pq.FileMetaData | None = None,
         encoded: Iterable[str] = (),
+        source: pa.Buffer | None = None,
     ) -> None:
         self.path = Path(path)
         self._error = error
         if self.path.is_dir():
             raise error(f"{path}: is a folder; expected a Parquet file.")
-        if Path(self.path.name.lower().removesuffix(".gz")).suffix in ASTROPY_FORMATS:
+        packed = Path(self.path.name.lower().removesuffix(".gz")).suffix
+        if source is None and packed in ASTROPY_FORMATS:
             raise error(
                 f"{path}: ends in '{self.path.suffix}'; expected a Parquet file (.parquet)."
             )
+        self._source = source
         with self._reading():
             self._file = pq.ParquetFile(
-                self.path,
+                self.path if source is None else pa.BufferReader(source),
                 metadata=metadata,
                 read_dictionary=list(encoded),
                 pre_buffer=False,
@@ -145,6 +151,10 @@ class ParquetReader:
         in_groups = sum(self.metadata.row_group(k).num_rows for k in self._groups(None))
         if in_groups != self.metadata.num_rows:
             self._refuse_rows("", in_groups, self.metadata.num_rows)
+
+    def again(self, encoded: Iterable[str] = ()) -> ParquetReader:
+        """The same file opened once more, with the columns `encoded` as dictionaries."""
+        return ParquetReader(self.path, self._error, self.metadata, encoded, self._source)
 
     def __enter__(self) -> ParquetReader:
         return self

@@ -2,18 +2,26 @@
 
 Units, UCDs and descriptions go along where the format has a place for them, and so does the
 provenance, as the keyword TARGSEL of FITS, the INFO `targetsel` of VOTable and the metadata of
-ECSV. Whole numbers stay whole numbers, with nulls as the format has them. FITS has no null for
-true and false, nor for text: such columns are written as 1, 0 and null, and as empty text. Lists
-of text become text with commas; CSV has no lists of numbers.
+ECSV. Beside it (`SCHEMA`) stands the table's Arrow schema, packed, so that our commands read these
+files as they read Parquet. Whole numbers stay whole numbers, with nulls as the format has them.
+FITS has no null for true and false, nor for text: such columns are written as 1, 0 and null, and
+as empty text. Lists of text become text with commas. CSV has no lists of numbers, and no place for
+what is said of the table: columns of such lists are left out there.
+
+FITS and CSV are written a piece at a time; VOTable and ECSV need the whole table in memory, about
+`MEMORY` times the size of the file.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import os
+import shutil
 import warnings
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +30,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import OutputError
-from targetsel.tables.types import held
+from targetsel.tables.files import table_format
+from targetsel.tables.streamed_writing import (
+    FitsColumn,
+    pieces_of,
+    write_csv_table,
+    write_fits_table,
+)
+from targetsel.tables.types import held, is_list
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-KEYWORD = "TARGSEL"  # of the provenance in FITS
+SCHEMA = "targetsel_schema"  # name of the Arrow schema in VOTable and ECSV; in FITS TARGSCHM
+MEMORY = {"votable": 4, "ascii.ecsv": 7}  # times the size of the file
 
 
 def convert_table(parquet: Path, path: Path, kind: str, footer: Mapping[str, Any]) -> None:
@@ -49,17 +65,186 @@ def convert_table(parquet: Path, path: Path, kind: str, footer: Mapping[str, Any
     OutputError
         If the format cannot hold a column.
     """
-    table = as_astropy(pq.read_table(parquet), path, kind)
+    schema = pq.read_schema(parquet)
+    _check_columns(schema, path, kind, lambda names: pieces_of(parquet, names))
+    told = json.dumps(footer, sort_keys=True)
+    packed = packed_schema(schema) if footer else ""
     beside = parquet.with_name(f"{parquet.name}.{kind}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of units that a format spells in its own way
-            _write(table, beside, kind, json.dumps(footer, sort_keys=True))
+            if kind == "fits":
+                columns = _fits_columns(parquet, schema)
+                write_fits_table(
+                    parquet, beside, _masked_pieces(parquet, kind), columns, (told, packed)
+                )
+            elif kind == "ascii.csv":
+                names = [each.name for each in schema if not left_out_of_csv(each.type)]
+                write_csv_table(pieces_of(parquet), beside, names)
+            else:
+                table = as_astropy(pq.read_table(parquet), path, kind)
+                _write(table, beside, kind, told, packed)
         if path.suffix.lower() == ".gz":
-            beside.write_bytes(gzip.compress(beside.read_bytes(), mtime=0))
+            _compress(beside)
         os.replace(beside, parquet)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def format_note(path: Path) -> str:
+    """What to know of a table of this ending, as a sentence; empty where there is nothing."""
+    kind = table_format(path)
+    if kind == "ascii.csv":
+        return (
+            "CSV has no place for lists of numbers, such as posteriors, nor for the provenance: "
+            "they are left out, and rules cannot be evaluated on it"
+        )
+    if kind in MEMORY:
+        name = kind.removeprefix("ascii.")
+        return (
+            f"{'VOTable' if name == 'votable' else 'ECSV'} is made in memory, of about "
+            f"{MEMORY[kind]} times the file's size; FITS and CSV are written piece by piece"
+        )
+    return ""
+
+
+def packed_schema(schema: pa.Schema) -> str:
+    """The types and metadata of all columns, in ASCII; `unpacked_schema` undoes it."""
+    plain = schema.remove_metadata().serialize().to_pybytes()
+    return base64.b64encode(zlib.compress(plain, 9)).decode("ascii")
+
+
+def unpacked_schema(text: str) -> pa.Schema:
+    """The schema of `packed_schema`."""
+    return pa.ipc.read_schema(pa.py_buffer(zlib.decompress(base64.b64decode(text))))
+
+
+def left_out_of_csv(kind: pa.DataType) -> bool:
+    """Whether CSV has no place for values of this type."""
+    return is_list(kind) and not pa.types.is_string(kind.value_type)
+
+
+def _compress(path: Path) -> None:
+    packed = path.with_name(f"{path.name}.gz")
+    try:
+        with (
+            path.open("rb") as plain,
+            packed.open("wb") as raw,
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as stream,
+        ):
+            shutil.copyfileobj(plain, stream)
+        os.replace(packed, path)
+    finally:
+        packed.unlink(missing_ok=True)
+
+
+def _check_columns(
+    schema: pa.Schema,
+    path: Path,
+    kind: str,
+    pieces: Callable[[list[str]], Iterable[pa.Table]],
+) -> None:
+    """Refuse columns that the format cannot hold; `pieces` gives the rows of some columns."""
+    empty = schema.empty_table()
+    seen: dict[str, str] = {
+        name: held(schema.field(name).type)
+        for name in schema.names
+        if _values(empty[name], kind) is None
+        and not (kind == "ascii.csv" and left_out_of_csv(schema.field(name).type))
+    }
+    watched = [
+        each.name
+        for each in schema
+        if (each.type == pa.uint64() and kind != "ascii.csv")
+        or (kind == "fits" and _is_text(each.type))
+    ]
+    for piece in pieces(watched) if watched and not seen else ():
+        for name in watched:
+            if piece.schema.field(name).type == pa.uint64():
+                if _beyond_int64(piece[name]):
+                    seen.setdefault(name, "whole numbers of 2^63 or more")
+            elif not _is_ascii(piece[name]):
+                seen.setdefault(name, "text beyond ASCII")
+    for name in schema.names:
+        if name in seen:
+            raise OutputError(
+                f"{path}, column '{name}': holds {seen[name]}, for which "
+                f"{kind.removeprefix('ascii.').upper()} has no place. Write Parquet (.parquet), "
+                "which holds everything."
+            )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or (
+        pa.types.is_list(kind) and pa.types.is_string(kind.value_type)
+    )
+
+
+def _is_ascii(column: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
+    text = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+    return pc.all(pc.string_is_ascii(text)).as_py() is not False
+
+
+def _masked_pieces(parquet: Path, kind: str) -> Iterator[dict[str, np.ma.MaskedArray]]:
+    """The values of all columns, some rows at a time."""
+    for piece in pieces_of(parquet):
+        found = {name: _values(piece[name], kind) for name in piece.column_names}
+        yield {name: values for name, values in found.items() if values is not None}
+
+
+def _fits_columns(parquet: Path, schema: pa.Schema) -> dict[str, FitsColumn]:
+    """What the header says of each column, after a look at all values."""
+    columns = {each.name: FitsColumn(each.name, words=_keywords(each)) for each in schema}
+    empty = schema.empty_table()
+    for name, column in columns.items():
+        values = _values(empty[name], "fits")
+        assert values is not None  # as `_check_columns` saw
+        column.see(values)
+    nulls: dict[str, set[int]] = {}
+    for piece in _masked_pieces(parquet, "fits"):
+        for name, values in piece.items():
+            columns[name].see(values)
+            if values.dtype.kind == "i" and np.ma.getmaskarray(values).any():
+                nulls.setdefault(name, set())
+    for name in nulls:
+        columns[name].null = _free_number(parquet, name, columns[name].kind)
+    return columns
+
+
+def _free_number(parquet: Path, name: str, kind: str) -> int:
+    """The lowest number of a type, or the first above it, that is no value of the column."""
+    null = int(np.iinfo(kind).min)
+    with pq.ParquetFile(parquet) as file:
+        low: set[int] = set()
+        for batch in file.iter_batches(columns=[name]):
+            values = _values(batch[name], "fits")
+            assert values is not None
+            known = values.compressed()
+            low.update(known[known < null + 1_000_000].tolist())
+    while null in low:
+        null += 1
+    return null
+
+
+def _keywords(field: pa.Field) -> list[tuple[str, str]]:
+    notes = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+    words = [("TUNIT", _fits_unit(notes.get("unit", "")))]
+    words += [("TUCD", notes.get("ucd", "")), ("TCOMM", notes.get("description", ""))]
+    return [(keyword, text) for keyword, text in words if text]
+
+
+def _fits_unit(unit: str) -> str:
+    """A unit as FITS spells it, where it can."""
+    if not unit:
+        return ""
+    from astropy import units
+
+    try:
+        return units.Unit(unit).to_string("fits")
+    except ValueError:
+        return unit
 
 
 def as_astropy(rows: pa.Table, path: Path, kind: str) -> Table:
@@ -72,28 +257,16 @@ def as_astropy(rows: pa.Table, path: Path, kind: str) -> Table:
     """
     from astropy.table import MaskedColumn, Table
 
+    _check_columns(rows.schema, path, kind, lambda names: [rows.select(names)])
     table = Table()
     for field in rows.schema:
         notes = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
-        huge = _beyond_int64(rows[field.name])
-        values = None if huge else _values(rows[field.name].combine_chunks(), kind)
-        what = ""
-        if huge:
-            what = "whole numbers of 2^63 or more"
-        elif values is None or (kind == "ascii.csv" and values.ndim > 1):
-            what = held(field.type)
-        elif kind == "fits" and values.dtype.kind == "U" and not "".join(values.data).isascii():
-            what = "text beyond ASCII"
-        if what or values is None:
-            raise OutputError(
-                f"{path}, column '{field.name}': holds {what}, for which "
-                f"{kind.removeprefix('ascii.').upper()} has no place. Write Parquet (.parquet), "
-                "which holds everything."
-            )
+        values = _values(rows[field.name].combine_chunks(), kind)
+        assert values is not None  # as `_check_columns` saw
         column = MaskedColumn(
             values, unit=notes.get("unit") or None, description=notes.get("description")
         )
-        if np.ma.getmaskarray(values).any() and values.dtype.kind == "i":
+        if np.ma.getmaskarray(values).any() and column.dtype.kind == "i":
             column.fill_value = values.fill_value
         column.meta = {"ucd": notes["ucd"]} if "ucd" in notes else {}
         table[field.name] = column
@@ -117,7 +290,8 @@ def _values(column: pa.Array | pa.ChunkedArray, kind: str) -> np.ma.MaskedArray 
         inner = None if flat is None else _values(flat, kind)
         return None if inner is None else inner.reshape(len(column), type_.list_size)
     if pa.types.is_list(type_) and pa.types.is_string(type_.value_type):
-        column = pa.array([None if each is None else ",".join(each) for each in column.to_pylist()])
+        words_of = (None if each is None else ",".join(each) for each in column.to_pylist())
+        column = pa.array(list(words_of), pa.string())
         type_ = column.type
     if pa.types.is_boolean(type_):
         if kind == "fits" and missing.any():
@@ -150,26 +324,19 @@ def _whole_numbers(column: pa.Array, missing: np.ndarray) -> np.ma.MaskedArray:
     return np.ma.array(values, mask=missing, fill_value=null)
 
 
-def _write(table: Table, path: Path, kind: str, footer: str) -> None:
-    if kind == "fits":
-        from astropy.io import fits
-
-        hdu = fits.table_to_hdu(table)
-        for number, name in enumerate(table.colnames, start=1):
-            column = table[name]
-            for keyword, text in (("TUCD", column.meta.get("ucd")), ("TCOMM", column.description)):
-                if text:
-                    hdu.header[f"{keyword}{number}"] = text.encode("ascii", "replace").decode()
-        hdu.header[KEYWORD] = footer
-        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, output_verify="fix")
-    elif kind == "votable":
+def _write(table: Table, path: Path, kind: str, footer: str, packed: str) -> None:
+    if kind == "votable":
         from astropy.io.votable import from_table
         from astropy.io.votable.tree import Info
 
         document = from_table(table)
-        document.get_first_table().infos.append(Info(name="targetsel", value=footer))
+        infos = document.get_first_table().infos
+        infos.append(Info(name="targetsel", value=footer))
+        if packed:
+            infos.append(Info(name=SCHEMA, value=packed))
         document.to_xml(str(path))
     else:
-        if kind == "ascii.ecsv":
-            table.meta["targetsel"] = footer
+        table.meta["targetsel"] = footer
+        if packed:
+            table.meta[SCHEMA] = packed
         table.write(path, format=kind, overwrite=True)

@@ -131,7 +131,9 @@ def test_names_with_forbidden_characters_are_refused(name, tmp_path):
         exported(name, tmp_path, targets)
 
 
-@pytest.mark.parametrize("name", [name for name in OTHERS if name not in ("weave", "nirspec")])
+@pytest.mark.parametrize(
+    "name", [name for name in OTHERS if name not in ("weave", "nirspec", "table")]
+)
 def test_list_without_fluxes_is_refused_where_a_magnitude_is_needed(name, tmp_path):
     targets = target_list(
         ra=[150.0] * 4, dec=[2.2, 2.21, 2.22, 2.23], flux_g_sdss=None, flux_r_sdss=None

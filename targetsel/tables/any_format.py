@@ -1,0 +1,58 @@
+"""One reader for our own tables in whatever format they were written: Parquet or another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from targetsel.errors import CatalogError, TargetselError
+from targetsel.tables.files import ASTROPY_FORMATS
+from targetsel.tables.formats import InMemory, open_table
+from targetsel.tables.parquet import footer_in, read_footer
+from targetsel.tables.reading import ParquetReader
+
+ROWS_PER_GROUP = 65_536
+
+
+def table_reader(path: Path, error: type[TargetselError] = CatalogError) -> ParquetReader:
+    """A Parquet file, open for reading; FITS, VOTable, ECSV and CSV are read as if they were one.
+
+    They are read into memory, which takes about twice the size of the table there.
+
+    Raises
+    ------
+    TargetselError
+        Of class `error`, if the file is missing, damaged or in no format that we read.
+    """
+    path = Path(path)
+    if path.is_dir() or not path.exists() or _ending(path) not in ASTROPY_FORMATS:
+        return ParquetReader(path, error)
+    try:
+        rows = open_table(path)
+    except CatalogError as fault:
+        raise fault if error is CatalogError else error(str(fault)) from fault
+    assert isinstance(rows, InMemory)  # only Parquet is not
+    made = pa.BufferOutputStream()
+    pq.write_table(rows.table, made, row_group_size=ROWS_PER_GROUP, compression="NONE")
+    return ParquetReader(path, error, source=made.getvalue())
+
+
+def footer_of(path: Path) -> dict[str, Any]:
+    """The provenance of a table of ours in whatever format; empty where it has none.
+
+    Raises
+    ------
+    CatalogError
+        As `table_reader`.
+    """
+    if _ending(path) not in ASTROPY_FORMATS or ASTROPY_FORMATS[_ending(path)] == "fits":
+        return read_footer(path)
+    with table_reader(path) as file:
+        return footer_in(file.footer_entries)
+
+
+def _ending(path: Path) -> str:
+    return Path(path.name.lower().removesuffix(".gz")).suffix
