@@ -82,7 +82,8 @@ class FitsColumn:
         if self.kind == "b1":
             return np.where(plain, ord("T"), ord("F")).astype("u1").view(">b1")
         if self.null is not None:
-            plain = values.astype(f"i{self.kind[1:]}").filled(self.null)
+            plain = plain.astype(f"i{self.kind[1:]}")
+            plain = np.where(np.ma.getmaskarray(values), self.null, plain)
         return plain.astype(self.dtype.base)
 
 
