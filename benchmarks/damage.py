@@ -148,7 +148,7 @@ KINDS: dict[str, Kind] = {
     "targets-export": Kind(
         copied(TARGETS, "desi.yaml"),
         command(
-            "export", TARGETS, "--for", "desi", "--config", "desi.yaml",
+            "export", TARGETS, "--for", "desi", "--config", "desi.yaml", "--assume-still",
             "-o", "out/t.fits",
         ),
     ),
@@ -200,7 +200,7 @@ KINDS: dict[str, Kind] = {
     "journal": Kind(make_journal, read_journal, ("settings.json", "journal.jsonl", "pieces")),
     "settings": Kind(
         text("s.yaml", DESI_SETTINGS, TARGETS),
-        command("export", TARGETS, "--for", "desi", "--config", "s.yaml",
+        command("export", TARGETS, "--for", "desi", "--assume-still", "--config", "s.yaml",
                 "-o", "out/t.fits"),
     ),
     "assigned-desi": Kind(
@@ -218,7 +218,7 @@ KINDS: dict[str, Kind] = {
     **{
         f"filled-{tool}": Kind(
             make_filled(name, tool),
-            command("export", TARGETS, "--for", tool, "--config", "s.yaml",
+            command("export", TARGETS, "--for", tool, "--assume-still", "--config", "s.yaml",
                     "-o", "out/t.fits"),
         )
         for tool, name in (("weave", "t.fits"), ("gmmps", "i.fits"))

@@ -212,6 +212,7 @@ def read_footer(path: Path) -> dict[str, Any]:
     CatalogError
         If there is no such file, or it is not a whole Parquet file.
     """
+    path = Path(path)
     if Path(path.name.lower().removesuffix(".gz")).suffix in (".fits", ".fit"):
         return _footer_of_fits(path)
     with ParquetReader(path) as file:
