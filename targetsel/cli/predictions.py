@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from targetsel.cli.options import (
+    SCORED,
     EnsembleOption,
     ScoredArgument,
     ScoredOutput,
     SeedOption,
-    SourceIdOption,
     TruthFileOption,
+    only_scored_file,
 )
-from targetsel.cli.terminal import print_table, say, say_joined, say_written
+from targetsel.cli.terminal import print_table, progress_bar, say, say_joined, say_written
+from targetsel.errors import CatalogError, counted
 
 if TYPE_CHECKING:
     from targetsel.report.counts import Count
     from targetsel.report.figures import Figures
+
+PER_LINE = 180  # sources of a sheet, between lines of progress where there is no terminal
 
 
 def evaluate(
@@ -159,24 +163,54 @@ def compare(
 
 
 def show(
-    scored: ScoredArgument,
-    id: SourceIdOption,
-    cutouts: Annotated[Path, typer.Option(help="Cutout store that SCORED was made from.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write: .png or .svg.")],
+    scored: Annotated[Path, typer.Argument(help="Scored catalog; with --all also a target list.")],
+    cutouts: Annotated[Path, typer.Option(help="Cutout store that was scored.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Picture to write: .png, .pdf or .svg; --all: .pdf."),
+    ],
+    id: Annotated[str | None, typer.Option("--id", help="Id of the source in the catalog.")] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Draw every source, many on a page, in the file's order.")
+    ] = False,
     ensemble: EnsembleOption = "mock-ps1",
     rules: Annotated[
         list[str] | None,
-        typer.Option("--rules", help="Rule file whose classes are listed; may be repeated."),
+        typer.Option("--rules", help="Rule file whose verdicts are given; may be repeated."),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--scored",
+            help="Scored catalog that a target list was selected from. Default: the only "
+            f"*{SCORED} of this folder.",
+        ),
     ] = None,
 ) -> None:
-    """Draw one source: its cutout, expected spectrum and line strengths, and its classes."""
+    """Draw a source, or with --all every source of a list: image, spectrum, lines and verdicts.
+
+    Example:
+        targetsel show --all emission.targets.parquet --cutouts cutouts -o sheet.pdf
+    """
     from targetsel.imaging.store import CutoutStore
+    from targetsel.report.sheet import draw_sheet, is_scored
     from targetsel.report.source import draw_source
     from targetsel.rules.rules import Rules
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.tables.files import check_output
 
+    if all_ == (id is not None):
+        raise CatalogError(
+            f"{scored}: give --id ID for one source, or --all for a sheet of all of them."
+        )
     check_output(output, (scored, cutouts))
-    chosen = [Rules.read(each) for each in rules or ()]
-    draw_source(scored, id, CutoutStore.open(cutouts), Ensemble.read(ensemble), output, chosen)
-    say(f"source {id} drawn in {output}")
+    store = CutoutStore.open(cutouts)
+    if id is not None:
+        chosen = [Rules.read(each) for each in rules or ()]
+        draw_source(scored, id, store, Ensemble.read(ensemble), output, chosen)
+        say(f"source {id} drawn in {output}")
+        return
+    source = scored if is_scored(scored) else predictions or only_scored_file()
+    with progress_bar("drawing sources", every=PER_LINE) as progress:
+        n = draw_sheet(scored, source, store, Ensemble.read(ensemble), output, progress)
+    say(f"{counted(n, 'source')} drawn in {output}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.visualization import make_lupton_rgb
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from targetsel.imaging.cutout import Cutouts
@@ -36,6 +37,30 @@ def composite(cutouts: Cutouts) -> np.ndarray:
     pictures = pictures.reshape(*channels.shape[1:], 3)
     pictures[np.isnan(cutouts.flux).all(axis=1)] = NO_DATA_GREY
     return pictures
+
+
+def channels(bands: Sequence[str]) -> dict[str, str]:
+    """The bands that make red, green and blue, the heaviest first, such as {"red": "y+z", ...}."""
+    order = sorted(bands, key=lambda band: BANDS[band].wavelength)
+    weights = _channel_weights(len(order))
+    return {
+        colour: "+".join(order[k] for k in np.argsort(-own, kind="stable") if own[k] > 0)
+        for colour, own in zip(("red", "green", "blue"), weights, strict=True)
+    }
+
+
+def draw_scale(panel: Axes, cutouts: Cutouts, fontsize: float = 7) -> None:
+    """Draw a bar of a round length in arcsec on the picture of a cutout.
+
+    Stores do not know how cutouts are oriented on the sky, so north and east are not drawn.
+    """
+    side = cutouts.size * cutouts.pixel_scale
+    length = max((each for each in (0.5, 1, 2, 5, 10, 20, 60) if each < side / 3), default=0.2)
+    start, y = 0.06 * cutouts.size, 0.06 * cutouts.size
+    end = start + length / cutouts.pixel_scale
+    panel.plot([start, end], [y, y], color="white", lw=2, solid_capstyle="butt")
+    panel.text((start + end) / 2, 1.4 * y, f"{length:g}″", color="white", ha="center",
+               fontsize=fontsize)  # fmt: skip
 
 
 def draw_mosaic(
@@ -67,7 +92,8 @@ def draw_mosaic(
                 0.5, 0.03, status, transform=panel.transAxes, ha="center", fontsize=7, color="white"
             )
     side = cutouts.size * cutouts.pixel_scale
-    scale = f"{''.join(cutouts.bands)}, {side:.3g} arcsec on a side"
+    colours = ", ".join(f"{name} {bands}" for name, bands in channels(cutouts.bands).items())
+    scale = f"{side:.3g} arcsec on a side; {colours}"
     figure.supxlabel("\n".join(filter(None, (scale, caption))), fontsize=8)
     with written_beside(path) as beside:
         figure.savefig(beside, format="png", dpi=120)

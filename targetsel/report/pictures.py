@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from targetsel.report.canvas import COLOURS, MARKS, STYLE
 from targetsel.report.claims import COMPLETENESS, ENSEMBLE, N_BINS, PHOTOMETRY, bin_name
 from targetsel.report.counts import TOLERANCE, Count, by_kind
 from targetsel.report.distributions import (
@@ -25,12 +25,6 @@ from targetsel.report.distributions import (
 from targetsel.report.figures import Figure, Figures, Subset
 from targetsel.report.joint_proxies import DEPARTURE, DIFFERENCE, STATED, TOGETHER
 
-# Okabe & Ito's colours, distinct for most colour-blind readers, with marks beside them.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f",
-           "#8c564b")  # fmt: skip
-MARKS = "os^Dvp*Xh"
-STYLE: dict[Any, Any] = {"svg.hashsalt": "targetsel", "svg.fonttype": "none", "font.size": 9,
-         "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
 COLUMNS = 3
 RATIOS = (0.4, 2.5)  # ends of the axis of expected over true counts
 

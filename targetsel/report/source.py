@@ -1,42 +1,48 @@
-"""Picture of one source: its cutout, expected spectrum, line strengths and classes."""
+"""Picture of one source: its image, expected spectrum, line strengths, and what rules say of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pyarrow as pa
+from astropy.coordinates import SkyCoord
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from targetsel.errors import CatalogError, CutoutError, OutputError
-from targetsel.imaging.picture import composite
+from targetsel.errors import CatalogError, CutoutError
+from targetsel.imaging.picture import channels, composite, draw_scale
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.posterior import stored_posterior
-from targetsel.report.pictures import COLOURS, STYLE
+from targetsel.photometry.columns import CatalogPhotometry
+from targetsel.report.canvas import COLOURS, STYLE, check_suffix, write_canvas
+from targetsel.report.photometry import REDSHIFTS, first_of
 from targetsel.rules.rules import Rules
 from targetsel.scored.file import ScoredFile
+from targetsel.scored.simulated_training import caution_in
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.selection.reports.explain import Explanation, explain
+from targetsel.selection.reports.explain import Explanation, TruthRow, explain, unpredicted
+from targetsel.selection.sources import Sources
 from targetsel.spectra.encoding import LINES
+from targetsel.spectra.lines import SYMBOLS, in_symbols
 from targetsel.spectra.proxies import proxy_names
-from targetsel.tables.columns import unit_of
-from targetsel.tables.files import written_beside
+from targetsel.tables.columns import floats, unit_of
 
 N_DRAWS = 256
-LAYOUT = {"left": 0.04, "right": 0.985, "bottom": 0.02, "top": 0.9, "wspace": 0.25, "hspace": 0.55}
-FORMATS = (".png", ".svg")
-SHOWN = (  # columns of the source that are written out
-    "typicality",
-    "typicality_reason",
-    "epistemic",
-    "support",
-    "bpt_sf",
-    "bpt_composite",
-    "bpt_agn",
-)
+WIDTH, TOP, SPECTRUM, LINE, BOTTOM = 10.0, 0.95, 3.5, 0.19, 0.45  # [inch]
+LONGEST = 48  # characters of a condition
+SHOWN = {  # columns of the source that are written out, and their words
+    "typicality": "typicality (0 to 1: as in training)",
+    "typicality_reason": "least typical in its",
+    "epistemic": "disagreement of networks (epistemic)",
+    "support": "inside the range of the training set",
+    "bpt_sf": "P(star-forming), [NII] diagram",
+    "bpt_composite": "P(composite), [NII] diagram",
+    "bpt_agn": "P(AGN), [NII] diagram",
+}
+MARKS = {"true": ("✓", COLOURS[0]), "false": ("✗", COLOURS[1]), "missing": ("?", "0.4")}
 
 
 def draw_source(
@@ -47,75 +53,131 @@ def draw_source(
     output: Path,
     rules: Sequence[Rules] = (),
 ) -> None:
-    """Draw one source of a scored catalog as PNG or SVG, by the end of the output's name.
+    """Draw one source of a scored catalog as PNG, PDF or SVG, by the end of the output's name.
 
-    The band holds the central 68 % of `N_DRAWS` decoded draws of the stored posterior.
+    The band holds the central 68 % of `N_DRAWS` decoded draws of the stored posterior. Of a source
+    without predictions, the image and the reason are drawn.
 
     Parameters
     ----------
     ensemble : Ensemble
         The ensemble that scored the catalog; its decoder is used.
     rules : sequence of Rules
-        Rules whose classes are listed, with whether the source is a member and the probability.
+        Rules whose classes are listed, with every condition, its value and its margin.
 
     Raises
     ------
     CatalogError, EnsembleError, CutoutError, OutputError
     """
-    if output.suffix.lower() not in FORMATS:
-        raise OutputError(f"{output}: expected a name that ends in {' or '.join(FORMATS)}.")
+    check_suffix(output)
     with ScoredFile(scored, ["status"]) as file:
         file.check_scored_by(ensemble.name, ensemble.sha256)
         table = file.row_of(source_id)
-        own_id = table[file.names["source_id"]].to_numpy()
-    if table["status"][0].as_py() != "ok":
-        raise CatalogError(
-            f"{scored}: source '{source_id}' has no prediction: {table['status'][0].as_py()}. "
-            "Choose another."
+        own_id, ra, dec = (
+            table[file.names[each]].to_numpy() for each in ("source_id", "ra", "dec")
         )
-    if not stored_posterior(table, own_id).known.all():
+        caution = caution_in(file.footer)
+    predicted = table["status"][0].as_py() == "ok"
+    if predicted and not stored_posterior(table, own_id).known.all():
         raise CatalogError(
             f"{scored}: the posterior of source '{source_id}' is missing or damaged (its "
             "'member_mean' or 'member_cov' is no mean or covariance). Choose another, or score the "
             "catalog again."
         )
     classes = [each for one in rules for each in explain(one, source_id, scored)]
+    left = list(_strengths(table)) if predicted else []
+    n_lines = max(len(left), sum(len(each.rows) + 2 for each in classes), 1)
+    height = TOP + SPECTRUM + LINE * n_lines + BOTTOM
     with matplotlib.rc_context(STYLE):
-        canvas = Canvas(figsize=(12, 6.2))
-        panels = canvas.subplot_mosaic(
-            "iss;iss;ppw", width_ratios=(1, 1.5, 1.5), gridspec_kw=LAYOUT
-        )
-        _draw_cutout(panels["i"], store, own_id)
-        _draw_spectrum(panels["s"], table, own_id, ensemble)
-        _draw_proxies(panels["p"], table)
-        _write_words(panels["w"], table, classes)
-        canvas.suptitle(f"Source {source_id}, predicted by {_origin(ensemble)}", fontsize=11)
-        with written_beside(output) as beside:
-            kind = output.suffix.lower().removeprefix(".")
-            canvas.savefig(beside, format=kind, dpi=130, metadata=_dateless(kind))
+        canvas = Canvas(figsize=(WIDTH, height))
+        _write_title(canvas, source_id, table, float(ra[0]), float(dec[0]))
+        _draw_image(_panel(canvas, 0.15, TOP, 2.85, 2.85), store, own_id, predicted)
+        panel = _panel(canvas, 3.75, TOP + 0.25, 6.05, 2.45)
+        if predicted:
+            _draw_spectrum(panel, table, own_id, ensemble)
+        else:
+            panel.set_axis_off()
+            panel.text(0, 0.5, unpredicted(Sources(table)), wrap=True, va="center", fontsize=11)
+        words = _panel(canvas, 0, TOP + SPECTRUM, WIDTH, LINE * n_lines)
+        words.set_axis_off()
+        words.set(xlim=(0, WIDTH), ylim=(n_lines, 0))
+        _write_strengths(words, left)
+        _write_classes(words, classes, 0.2 if not left else 4.8)
+        origin = _origin(ensemble) if predicted else f"scored by {ensemble.card.get('name', '')}"
+        foot = f"{origin[0].upper()}{origin[1:]}{'. Caution: ' if caution else ''}{caution}."
+        canvas.text(0.2 / WIDTH, 0.12 / height, foot, fontsize=8, color="0.3")
+        write_canvas(canvas, output)
+
+
+def _panel(canvas: Canvas, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a place in inches from the left and the top."""
+    whole = float(canvas.get_figheight())
+    place = (left / WIDTH, 1 - (top + height) / whole, width / WIDTH, height / whole)
+    return canvas.add_axes(place)
 
 
 def _origin(ensemble: Ensemble) -> str:
     """The ensemble's name, and whether it was trained on simulated images."""
-    tested = str(ensemble.card.get("validation", {}).get("on", ""))
-    simulated = ", which was trained on simulated images" if "simulated" in tested else ""
-    return f"{ensemble.card.get('name', '')}{simulated}"
+    simulated = ", which learnt from simulated images" if ensemble.card.get("simulated") else ""
+    return f"predicted by {ensemble.card.get('name', '')}{simulated}"
 
 
-def _dateless(kind: str) -> dict[str, None] | None:
-    return {"Date": None} if kind == "svg" else None
+# ---------------------------------------------------------------------- title
 
 
-def _draw_cutout(panel: Axes, store: CutoutStore, source_id: np.ndarray) -> None:
+def _write_title(canvas: Canvas, source_id: str, table: pa.Table, ra: float, dec: float) -> None:
+    height = float(canvas.get_figheight())
+    lines = [place_of(ra, dec), "   ".join(_brightness(table))]
+    if (redshift := redshift_of(table)) is not None:
+        lines[0] += f"   redshift {redshift:.4f}"
+    canvas.text(0.2 / WIDTH, 1 - 0.3 / height, f"Source {source_id}", fontsize=13, weight="bold")
+    for k, line in enumerate(lines):
+        canvas.text(0.2 / WIDTH, 1 - (0.54 + 0.2 * k) / height, line, fontsize=9)
+
+
+def place_of(ra: float, dec: float) -> str:
+    """Position in degrees and sexagesimal, ICRS."""
+    if not np.isfinite([ra, dec]).all():
+        return "position unknown"
+    at = SkyCoord(ra, dec, unit="deg").to_string("hmsdms", sep=":", precision=1)
+    return f"ra {ra:.5f}°  dec {dec:+.5f}°   ({at}, ICRS)"
+
+
+def redshift_of(table: pa.Table) -> float | None:
+    """The redshift of a single source; None where it is not known."""
+    name = first_of(table, REDSHIFTS)
+    found = np.nan if name is None else float(floats(table[name])[0])
+    return found if np.isfinite(found) and found > -1 else None
+
+
+def _brightness(table: pa.Table) -> Iterator[str]:
+    known = CatalogPhotometry.of(table)
+    for band in known.bands():
+        magnitude = float(known.magnitude(band)[0])
+        error = float(known.magnitude_error(band)[0])
+        if np.isfinite(magnitude):
+            scatter = f" ± {error:.2f}" if np.isfinite(error) else ""
+            yield f"{str(band).replace('_', ' ')} {magnitude:.2f}{scatter}"
+    if known.bands():
+        yield "(AB mag)"
+
+
+# ---------------------------------------------------------------------- image and spectrum
+
+
+def _draw_image(panel: Axes, store: CutoutStore, source_id: np.ndarray, predicted: bool) -> None:
     cutouts = store.read(source_id)
+    panel.set_axis_off()
     if not cutouts.present.all():
-        raise CutoutError(f"{store.path}: has no source '{source_id[0]}'. Name its store.")
-    half = cutouts.size * cutouts.pixel_scale / 2
-    panel.imshow(
-        composite(cutouts)[0], origin="lower", extent=(-half, half, -half, half), clip_on=False
-    )
-    panel.set_xlabel("arcsec")
-    panel.set_title("".join(cutouts.bands), fontsize=9)
+        if predicted:
+            raise CutoutError(f"{store.path}: has no source '{source_id[0]}'. Name its store.")
+        panel.text(0.5, 0.5, "no cutout", ha="center", transform=panel.transAxes)
+        return
+    panel.imshow(composite(cutouts)[0], origin="lower", interpolation="nearest")
+    draw_scale(panel, cutouts, fontsize=9)
+    words = ",  ".join(f"{colour}: {bands}" for colour, bands in channels(cutouts.bands).items())
+    simulated = "\nThe image is simulated." if store.simulated else ""
+    panel.text(0, -0.03, words + simulated, transform=panel.transAxes, va="top", fontsize=8)
 
 
 def _draw_spectrum(panel: Axes, table: pa.Table, source_id: np.ndarray, ensemble: Ensemble) -> None:
@@ -124,51 +186,94 @@ def _draw_spectrum(panel: Axes, table: pa.Table, source_id: np.ndarray, ensemble
     low, middle, high = np.quantile(spectra.flux[0], (0.16, 0.5, 0.84), axis=0)
     level = np.median(middle)
     wavelength = spectra.wavelength
-    panel.fill_between(wavelength, low / level, high / level, color=COLOURS[0], alpha=0.3, lw=0)
-    panel.plot(wavelength, middle / level, color=COLOURS[0], lw=0.9)
+    panel.fill_between(wavelength, low / level, high / level, color=COLOURS[0], alpha=0.3, lw=0,
+                       label="central 68 %")  # fmt: skip
+    panel.plot(wavelength, middle / level, color=COLOURS[0], lw=0.9, label="median")
     for name, at in LINES.items():
         panel.axvline(at, color="0.85", lw=0.6, zorder=0)
         panel.annotate(
-            name, (at, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
-            textcoords="offset points", ha="center", fontsize=7, color="0.35",
+            name, (at, 1.0), xycoords=("data", "axes fraction"), xytext=(-2, -2), rotation=90,
+            textcoords="offset points", ha="right", va="top", fontsize=8, color="0.35",
         )  # fmt: skip
     panel.set_xlim(wavelength[0], wavelength[-1])
-    panel.set_ylim(0, 1.1 * np.quantile(high / level, 0.999))
-    panel.set_xlabel("rest-frame vacuum wavelength [Angstrom]")
-    panel.set_ylabel("relative flux density\nmedian and 68 % interval", fontsize=8)
+    panel.set_ylim(0, 1.25 * np.quantile(high / level, 0.999))
+    panel.set_xlabel("rest-frame wavelength in vacuum [Å]")
+    panel.set_ylabel("flux density per Å, median 1")
+    panel.legend(frameon=False, fontsize=8, loc="center right")
+    if (redshift := redshift_of(table)) is not None:
+        stretch = 1 + redshift
+        above = panel.secondary_xaxis(
+            "top", functions=(lambda x: x * stretch, lambda x: x / stretch)
+        )
+        above.set_xlabel(f"observed wavelength [Å] at redshift {redshift:.4f}")
 
 
-def _draw_proxies(panel: Axes, table: pa.Table) -> None:
-    """Medians and 68 % intervals, each relative to its own scale, with the numbers beside."""
-    panel.set_axis_off()
-    panel.set_title("line strengths: medians and 68 % intervals", fontsize=9, loc="left")
-    names = proxy_names(table.schema)
-    n_rows = max(-(-len(names) // 2), 1)
-    for k, name in enumerate(names):
+# ---------------------------------------------------------------------- words
+
+
+def _strengths(table: pa.Table) -> Iterator[tuple[str, str, str]]:
+    """Lines of the left column: what, its value, and the ends of its interval."""
+    yield "Line strengths", "median", "68 % interval"
+    for name in proxy_names(table.schema):
         low, middle, high = (table[name + end][0].as_py() for end in ("_q16", "", "_q84"))
-        column, row = divmod(k, n_rows)
-        unit = unit_of(table.schema.field(name)).replace("Angstrom", "Å")
-        numbers = f"{middle:8.2f}  {low:.2f} to {high:.2f} {unit}"
-        panel.text(
-            0.5 * column, 0.95 - row / n_rows, f"{name:14}{numbers}",
-            transform=panel.transAxes, va="top", fontsize=8, family="monospace",
-        )  # fmt: skip
+        unit = in_symbols(unit_of(table.schema.field(name)))
+        if middle is None:
+            yield SYMBOLS.get(name, name), "missing", ""
+        else:
+            ends = "" if low is None or high is None else f"{low:.2f} to {high:.2f} {unit}"
+            yield SYMBOLS.get(name, name), f"{middle:.2f}", ends
+    yield "", "", ""
+    for name, words in SHOWN.items():
+        if name in table.schema.names:
+            yield words, "", _short(table[name][0].as_py())
 
 
-def _write_words(panel: Axes, table: pa.Table, classes: Sequence[Explanation]) -> None:
-    panel.set_axis_off()
-    lines = [
-        f"{name:20}{_short(table[name][0].as_py())}" for name in SHOWN if name in table.schema.names
-    ]
-    for each in classes:
-        chance = "" if each.probability is None else f", P = {each.probability:.2f}"
-        lines.append(f"{each.name:20}{'member' if each.passed else 'not a member'}{chance}")
-    for row, line in enumerate(lines):
-        panel.text(
-            0, 1 - row / max(len(lines), 9), line,
-            transform=panel.transAxes, va="top", fontsize=8, family="monospace",
-        )  # fmt: skip
+def _write_strengths(panel: Axes, lines: Sequence[tuple[str, str, str]]) -> None:
+    for k, (what, value, ends) in enumerate(lines):
+        weight = "normal" if k else "bold"
+        for x, text, align in ((0.2, what, "left"), (2.15, value, "right"), (2.3, ends, "left")):
+            at = 2.75 if text == ends and not value else x
+            panel.text(at, k + 0.5, text, ha=align, va="center", fontsize=8.5, weight=weight)
+
+
+def _write_classes(panel: Axes, classes: Sequence[Explanation], left: float) -> None:
+    """For each class the verdict, and below it every condition with its value and margin."""
+    line = 0
+    for k, each in enumerate(classes):
+        likely = "" if each.probability is None else f",  P = {each.probability:.2f}"
+        panel.text(left, line + 0.5, f"{each.name}: {_verdict(each)}{likely}", va="center",
+                   fontsize=8.5, weight="bold")  # fmt: skip
+        if not k:
+            for x, text in ((8.2, "value"), (9.0, "limit"), (9.8, "margin")):
+                panel.text(x, line + 0.5, text, va="center", ha="right", fontsize=8.5)
+        for row in each.rows:
+            line += 1
+            mark, colour = MARKS[row.outcome]
+            indent = left + 0.12 * row.depth
+            panel.text(indent, line + 0.5, mark, va="center", fontsize=9, color=colour)
+            panel.text(indent + 0.2, line + 0.5, _condition(row), va="center", fontsize=8)
+            margin = "" if row.margin is None else f"{row.margin:+.1f} σ"
+            for x, text in zip(
+                (8.2, 9.0, 9.8), (*map(_short, (row.value, row.threshold)), margin), strict=True
+            ):
+                panel.text(x, line + 0.5, text, va="center", ha="right", fontsize=8)
+        line += 2
+
+
+def _verdict(each: Explanation) -> str:
+    if not each.passed:
+        return "not selected"
+    if each.selected is None:
+        return "obeys every condition"
+    return "selected" if each.selected else "left out by dedup or limit"
+
+
+def _condition(row: TruthRow) -> str:
+    text = in_symbols(row.text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)

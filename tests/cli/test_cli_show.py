@@ -1,5 +1,6 @@
 """`targetsel show`: one source as a picture."""
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,18 +20,24 @@ def one(scored):
 
 def test_a_source_is_drawn_with_its_lines_and_classes(targetsel, scored, sky):
     words = ("show", "catalog.scored.parquet", "--id", one(scored), *WORDS, "--rules", "quiescent")
-    for name in ("one.svg", "again.svg", "one.png"):
+    for name in ("one.svg", "again.svg", "one.png", "one.pdf", "again.pdf"):
         assert targetsel(*words, "-o", name).out == f"source {one(scored)} drawn in {name}\n"
     drawn = (sky / "one.svg").read_text()
     for word in (
         "QUIESCENT",
-        "ew_halpha",
+        "EW(Hα+[NII])",
         "[OIII]",
-        "arcsec",
-        f"Source {one(scored)}, predicted by tiny",
+        "″",
+        f"Source {one(scored)}",
+        "Predicted by tiny",
+        "rest-frame wavelength in vacuum [Å]",
+        "red: ",
+        "✓",
     ):
         assert word in drawn, word
     assert (sky / "again.svg").read_text() == drawn
+    assert "Angstrom" not in drawn
+    assert (sky / "one.pdf").read_bytes() == (sky / "again.pdf").read_bytes()
     assert (sky / "one.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -39,7 +46,31 @@ def test_what_cannot_be_drawn_is_refused(refused, scored):
     known = ("--id", one(scored))
     assert "has no source '-1'" in refused(*words, "--id=-1", "-o", "a.png")
     assert refused(*words, *known, "-o", "a.jpg") == (
-        "a.jpg: expected a name that ends in .png or .svg."
+        "a.jpg: expected a name that ends in .png or .pdf or .svg."
     )
     other = ("show", "catalog.scored.parquet", "--cutouts", "cutouts", *known, "-o", "a.png")
     assert "scored by the ensemble 'tiny'" in refused(*other)
+
+
+def test_a_source_without_predictions_is_drawn_with_the_reason(targetsel, scored, sky):
+    table = pq.read_table("catalog.scored.parquet")
+    place, without = table.schema.get_field_index("status"), one(scored)
+    status = ["lost band: g" if str(each) == without else "ok" for each in scored]
+    changed = table.set_column(place, table.schema.field(place), pa.array(status))
+    pq.write_table(changed, "catalog.scored.parquet")
+    words = ("show", "catalog.scored.parquet", "--id", without, *WORDS, "--rules", "quiescent")
+    assert targetsel(*words, "-o", "none.svg").status == 0
+    drawn = (sky / "none.svg").read_text()
+    assert "There is no prediction" in drawn
+    assert "EW(" not in drawn
+
+
+def test_a_sheet_holds_every_source_of_a_scored_catalog(targetsel, refused, scored, sky):
+    words = ("show", "--all", "catalog.scored.parquet", *WORDS)
+    for name in ("sheet.pdf", "again.pdf"):
+        assert targetsel(*words, "-o", name).out == f"{len(scored):,} sources drawn in {name}\n"
+    content = (sky / "sheet.pdf").read_bytes()
+    assert content == (sky / "again.pdf").read_bytes()
+    assert content.count(b"/Type /Page ") == -(-len(scored) // 24)
+    assert "a.png: expected a name that ends in .pdf." in refused(*words, "-o", "a.png")
+    assert "give --id ID for one source, or --all" in refused(*words, "--id", "1", "-o", "a.pdf")

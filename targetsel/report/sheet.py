@@ -1,0 +1,187 @@
+"""A contact sheet: many sources of a target list or scored catalog on each page of a PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pyarrow as pa
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure as Canvas
+
+from targetsel.errors import CatalogError
+from targetsel.imaging.picture import channels, composite, draw_scale
+from targetsel.imaging.store import CutoutStore
+from targetsel.networks.posterior import stored_posterior
+from targetsel.report.canvas import COLOURS, NO_DATE, STYLE, check_suffix
+from targetsel.scored.file import ScoredFile
+from targetsel.scored.simulated_training import caution_in
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.selection.target_list import TargetList
+from targetsel.tables.files import written_beside
+from targetsel.tables.ids import matched
+from targetsel.tables.reading import ParquetReader
+
+COLUMNS, ROWS = 3, 8
+PER_PAGE = COLUMNS * ROWS
+ROWS_AT_A_TIME = 80 * PER_PAGE  # sources in memory
+N_DRAWS = 64
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Sources in the order of a sheet, and what is written beside each.
+
+    Attributes
+    ----------
+    source_id : ndarray, shape (N,)
+    words : list of N strings
+    """
+
+    source_id: np.ndarray
+    words: list[str]
+
+
+def is_scored(path: Path) -> bool:
+    """Whether a Parquet file is a scored catalog rather than a target list."""
+    with ParquetReader(path) as file:
+        return "member_mean" in file.schema.names
+
+
+def draw_sheet(
+    targets: Path,
+    scored: Path,
+    store: CutoutStore,
+    ensemble: Ensemble,
+    output: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Draw all sources of a list, in its order, as a PDF of many pages; the number of sources.
+
+    Each has its image, id, classes, probability and expected spectrum.
+
+    Parameters
+    ----------
+    targets : Path
+        A target list, or `scored` itself.
+    progress : function of (done, total)
+        Called after every page, in sources.
+
+    Raises
+    ------
+    CatalogError, EnsembleError, CutoutError, OutputError
+    """
+    check_suffix(output, (".pdf",))
+    with ScoredFile(scored, ["status"]) as file:
+        file.check_scored_by(ensemble.name, ensemble.sha256)
+        listed = None if targets == scored else _listed(TargetList.read(targets))
+        n = len(file) if listed is None else len(listed.source_id)
+        foot = _foot(store, file)
+        done = 0
+        with (
+            matplotlib.rc_context(STYLE),
+            written_beside(output) as beside,
+            PdfPages(beside, metadata=NO_DATE["pdf"]) as pages,
+        ):
+            for table, words in _blocks(file, listed):
+                for start in range(0, table.num_rows, PER_PAGE):
+                    part = table.slice(start, PER_PAGE)
+                    ids = part[file.names["source_id"]].to_numpy()
+                    canvas = _page(part, ids, words[start : start + PER_PAGE], store, ensemble)
+                    done += len(ids)
+                    place = (
+                        f"{done - len(ids) + 1:,} to {done:,} of {n:,} sources of {targets.name}"
+                    )
+                    canvas.text(0.03, 0.015, f"{place}. {foot}", fontsize=7, color="0.3")
+                    pages.savefig(canvas)
+                    progress(done, n)
+    return done
+
+
+def _listed(targets: TargetList) -> Listed:
+    classes: list[list[str]] = [[] for _ in range(len(targets))]
+    for name in targets.footer["bits"]:
+        for row in np.flatnonzero(targets.of_class(name)):
+            classes[row].append(name)
+    likely = targets.table["probability"].to_pylist()
+    words = [
+        ", ".join(names) + ("" if p is None else f"\nP = {p:.2f}")
+        for names, p in zip(classes, likely, strict=True)
+    ]
+    return Listed(targets.table["source_id"].to_numpy(), words)
+
+
+def _blocks(file: ScoredFile, listed: Listed | None) -> Iterator[tuple[pa.Table, list[str]]]:
+    """Rows of the scored file in the order of the sheet, some at a time, with their words."""
+    names = [file.names["source_id"], "status", "member_mean", "member_cov"]
+    if listed is None:
+        for table in file.tables(names, ROWS_AT_A_TIME):
+            yield table, [""] * table.num_rows
+        return
+    for start in range(0, len(listed.source_id), ROWS_AT_A_TIME):
+        wanted = listed.source_id[start : start + ROWS_AT_A_TIME]
+        found, places = [], []
+        for table in file.tables(names):
+            place = matched(table.column(0).to_numpy(), wanted)
+            found.append(table.filter(pa.array(place >= 0)))
+            places.append(place[place >= 0])
+        at = np.concatenate(places)
+        if len(at) < len(wanted):
+            lost = wanted[np.setdiff1d(np.arange(len(wanted)), at)[0]]
+            raise CatalogError(
+                f"{file.path}: has no source '{lost}' of the list. Name the scored catalog that "
+                "the list was selected from with --scored."
+            )
+        words = listed.words[start : start + ROWS_AT_A_TIME]
+        yield pa.concat_tables(found).take(pa.array(np.argsort(at, kind="stable"))), words
+
+
+def _page(
+    table: pa.Table, ids: np.ndarray, words: list[str], store: CutoutStore, ensemble: Ensemble
+) -> Canvas:
+    canvas = Canvas(figsize=(8.27, 11.69))
+    cutouts = store.read(ids)
+    pictures = composite(cutouts)
+    posterior = stored_posterior(table, ids)
+    spectra = ensemble.decoder.decode(posterior.draw(N_DRAWS), ids)
+    low, middle, high = np.quantile(spectra.flux, (0.16, 0.5, 0.84), axis=1)
+    for k, source_id in enumerate(ids):
+        row, column = divmod(k, COLUMNS)
+        left, bottom = 0.03 + 0.325 * column, 0.985 - 0.117 * (row + 1)
+        image = canvas.add_axes((left, bottom + 0.017, 0.13, 0.092))
+        image.set_axis_off()
+        if cutouts.present[k]:
+            image.imshow(pictures[k], origin="lower", interpolation="nearest")
+            draw_scale(image, cutouts, fontsize=6)
+        else:
+            image.text(0.5, 0.5, "no cutout", ha="center", fontsize=7)
+        canvas.text(left + 0.14, bottom + 0.108, f"{source_id}\n{words[k]}", va="top", fontsize=7)
+        if table["status"][k].as_py() == "ok" and posterior.known[k]:
+            panel = canvas.add_axes((left + 0.14, bottom + 0.017, 0.165, 0.052))
+            _thumbnail(panel, spectra.wavelength, low[k], middle[k], high[k])
+        else:
+            reason = f"no prediction:\n{table['status'][k].as_py()}"
+            canvas.text(left + 0.14, bottom + 0.04, reason, fontsize=7, color=COLOURS[1])
+    return canvas
+
+
+def _thumbnail(panel, wavelength, low, middle, high) -> None:
+    level = np.median(middle)
+    panel.fill_between(wavelength, low / level, high / level, color=COLOURS[0], alpha=0.3, lw=0)
+    panel.plot(wavelength, middle / level, color=COLOURS[0], lw=0.6)
+    top = 1.05 * np.quantile(middle / level, 0.999)
+    panel.set(xlim=(wavelength[0], wavelength[-1]), ylim=(0, top))
+    panel.set(yticks=[], xticks=[4000, 5000, 6000, 7000, 8000])
+    panel.tick_params(labelsize=5.5, length=2, pad=1)
+
+
+def _foot(store: CutoutStore, file: ScoredFile) -> str:
+    bands = ", ".join(f"{colour} {bands}" for colour, bands in channels(store.bands).items())
+    simulated = " The images are simulated." if store.simulated else ""
+    caution = caution_in(file.footer)
+    return f"{bands}; rest-frame wavelength in Å.{simulated}" + (
+        f"\nCaution: {caution}." if caution else ""
+    )
