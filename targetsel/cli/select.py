@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import (
+    BrightnessOption,
     CalibrationOption,
     ClassOption,
     FoundScoredArgument,
@@ -27,6 +28,7 @@ from targetsel.selection.reports.tuning import BoundOutcome, Tuned
 from targetsel.selection.reports.tuning import tune as find_bound
 from targetsel.selection.scored_sources import funnel as count
 from targetsel.selection.select import select as write_targets
+from targetsel.tables.writing import format_note
 
 MOST_OVERLAPS = 6  # combinations of classes that are listed
 
@@ -45,7 +47,8 @@ def select(
         typer.Option(
             "--output",
             "-o",
-            help="Target list to write. Default: <rules>.targets.parquet beside SCORED.",
+            help="Target list to write, in the format of its ending: .parquet, .fits, .vot, .ecsv "
+            "or .csv. Default: <rules>.targets.parquet beside SCORED.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -61,6 +64,7 @@ def select(
     threads: Annotated[int, typer.Option(min=1, max=256, help="Number of worker threads.")] = 1,
     calibration: CalibrationOption = None,
     truth: TruthOption = None,
+    brightness: BrightnessOption = None,
 ) -> None:
     """Choose the targets of a scored catalog by RULES.
 
@@ -71,7 +75,9 @@ def select(
     output = output or scored.parent / f"{stem}.targets.parquet"
     together = Rules.together(Rules.read(name) for name in rules)
     known = both(calibration, truth)
-    found = write_targets(scored, together, output, threads, dry_run, known, with_funnels)
+    found = write_targets(
+        scored, together, output, threads, dry_run, known, with_funnels, brightness or ()
+    )
     print_table(
         ("class", "bit", "priority", "passed", "selected", "expected true", "expected purity"),
         [
@@ -96,11 +102,15 @@ def select(
     if found.guarantees:
         say(LOOKS)
     say_known(known, scored)
+    for line in found.brightness:
+        say(line)
     if found.caution:
         say(f"caution: {found.caution}")
     where = f"written to {found.output}" if found.output else "chosen; nothing was written"
     sources, targets = counted(found.n_sources, "source"), counted(found.n_targets, "target")
     say(f"{targets} of {sources} {where}")
+    if found.output and (note := format_note(found.output)):
+        say(note)
 
 
 def _several_classes(overlaps: Mapping[tuple[str, ...], int]) -> str:

@@ -7,7 +7,7 @@ import itertools
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.expressions.grammar import unwrapped
+from targetsel.photometry.brightness import (
+    brightness_lines,
+    find_brightness,
+    with_brightness,
+)
 from targetsel.rules.rules import Rules
 from targetsel.scored.simulated_training import caution_in
 from targetsel.selection.funnel import ConditionCounter, Funnel
@@ -76,7 +81,8 @@ class Selection:
     `overlaps` gives the number of targets in several classes, by the classes, the most first;
     `left_out` gives the number of sources that every list under ``exclude`` leaves out, and
     `guarantees` those of the classes that ask for a purity, by class name. `caution` is what to
-    know where an ensemble learnt from simulated images only.
+    know where an ensemble learnt from simulated images only, `brightness` the lines on what the
+    list keeps of it.
     """
 
     output: Path | None
@@ -88,6 +94,7 @@ class Selection:
     guarantees: Mapping[str, Guarantee] = field(default_factory=dict)
     overlaps: Mapping[tuple[str, ...], int] = field(default_factory=dict)
     caution: str = ""
+    brightness: tuple[str, ...] = ()
 
 
 def select(
@@ -98,6 +105,7 @@ def select(
     dry_run: bool = False,
     known: tuple[Path, Path] | None = None,
     with_funnels: bool = False,
+    brightness: Sequence[str] = (),
 ) -> Selection:
     """Write the target list of a scored file: `evaluate` and `rank` in bounded memory.
 
@@ -123,11 +131,15 @@ def select(
         Count also what each condition rejects alone. That evaluates every condition on every
         source, where otherwise row groups that cannot hold targets are not even read. The sources
         that pass one condition after the other are always counted, and kept in the list's footer.
+    brightness : sequence of str
+        Which column holds which band's fluxes or magnitudes, such as "r_sdss=rmag", where the
+        scored file does not say it (see `photometry.brightness`). The list keeps and notes them.
 
     Raises
     ------
     CatalogError
-        If the scored file is missing, damaged or not a scored file.
+        If the scored file is missing, damaged or not a scored file, or lacks a column that
+        `brightness` names.
     RuleError
         If the rules do not fit its columns, or a guarantee cannot be given.
     OutputError
@@ -137,7 +149,11 @@ def select(
     if not dry_run:
         check_table_output(output, (scored, *(known or ())))
     with scored_catalog(scored, rules) as catalog:
-        return select_from(catalog, None if dry_run else output, threads, known, with_funnels)
+        file = catalog.file
+        file.schema = with_brightness(file.schema, brightness, scored)
+        found = select_from(catalog, None if dry_run else output, threads, known, with_funnels)
+        lines = brightness_lines(find_brightness(file.schema))
+        return replace(found, brightness=tuple(lines))
 
 
 def select_from(

@@ -152,3 +152,27 @@ def test_a_catalog_of_pan_starrs_magnitudes_goes_to_pfs_without_options(targetse
     header, first = (line.split(",") for line in [each for each in rows if each[0] != "#"][:2])
     assert float(first[header.index("g_ps1")]) == pytest.approx(36307.8, rel=1e-5)
     assert float(first[header.index("r_ps1")]) == pytest.approx(14454.4, rel=1e-5)
+
+
+def test_a_column_named_at_select_is_kept_and_known_to_export(targetsel, sky):
+    table = pq.read_table(sky / "catalog.parquet")
+    keep = [n for n in table.column_names if not n.startswith(("flux_", "mag_")) and n != "rmag"]
+    plain = table.select(keep).append_column("total", [[20.0] * len(table)])
+    write_table(plain, sky / "own.fits")
+    (sky / "strong.yaml").write_text(RULES)
+    assert targetsel("score", "own.fits", "--ensemble", "tiny").status == 0
+    words = ("select", "--rules", "strong.yaml", "own.scored.parquet")
+    assert "brightness" not in targetsel(*words).out
+    (sky / "own.photometry.yaml").write_text(
+        "schema: targetsel/photometry/v1\nbrightness: {r_sdss: {column: total, unit: mag}}\n"
+    )
+    said = "brightness: r of SDSS from total (AB magnitudes); not corrected for extinction"
+    assert said in targetsel(*words).out
+    (sky / "own.photometry.yaml").unlink()
+    assert said in targetsel(*words, "--brightness", "r_sdss=total,unit=mag").out
+    (sky / "pfs.yaml").write_text("exptime: 900\nresolution: L\nreference_arm: r\n")
+    done = targetsel(
+        "export", "strong.targets.parquet", "--for", "pfs-uploader", "--config", "pfs.yaml"
+    )
+    assert done.status == 0, done
+    assert said in done.out
