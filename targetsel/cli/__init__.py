@@ -10,52 +10,67 @@ import errno
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from targetsel.cli.usage import Command
+from targetsel.cli.help import Command, Group, summary
 from targetsel.errors import OutputError, TargetselError
 from targetsel.tables.files import check_apart, one_command
 
-# Commands in the order of the help, each with its module in this folder and its function there.
-COMMANDS = {
-    "demo": "mock:demo",
-    "mock": "mock:mock",
-    "score": "score:score",
-    "restore": "score:restore",
-    "observe": "observe:observe",
-    "train": "train:train",
-    "calibrate": "calibrate:calibrate",
-    "trainingset": "fetch:trainingset",
-    "select": "select:select",
-    "compare": "predictions:compare",
-    "funnel": "select:funnel",
-    "explain": "select:explain",
-    "show": "predictions:show",
-    "tune": "select:tune",
-    "forecast": "reports:forecast",
-    "evaluate": "predictions:evaluate",
-    "diff": "reports:diff",
-    "density": "reports:density",
-    "randoms": "reports:randoms",
-    "selection-function": "reports:selection_function",
-    "export": "handoff:export",
-    "import-assignment": "handoff:import_assignment",
-    "assign": "handoff:assign",
-    "rules": "rules:app",
-    "cutouts": "cutouts:app",
-    "fetch": "fetch:app",
-    "ensemble": "ensemble:app",
-    "decoder": "decoder:app",
-    "spectra": "spectra:app",
-    "lines": "lines:app",
-    "priors": "priors:app",
+# Commands by the groups of the help, each with its module in this folder and its function there.
+GROUPS = {
+    "First steps": {
+        "demo": "mock:demo",
+        "cutouts": "cutouts:app",
+        "score": "score:score",
+        "select": "select:select",
+    },
+    "Rules": {
+        "rules": "rules:app",
+        "funnel": "select:funnel",
+        "explain": "select:explain",
+        "tune": "select:tune",
+        "forecast": "reports:forecast",
+        "diff": "reports:diff",
+    },
+    "Look": {
+        "show": "predictions:show",
+        "evaluate": "predictions:evaluate",
+        "compare": "predictions:compare",
+        "density": "reports:density",
+        "randoms": "reports:randoms",
+        "selection-function": "reports:selection_function",
+    },
+    "Hand-off": {
+        "export": "handoff:export",
+        "import-assignment": "handoff:import_assignment",
+        "assign": "handoff:assign",
+        "observe": "observe:observe",
+        "restore": "score:restore",
+    },
+    "Archives": {
+        "fetch": "fetch:app",
+        "trainingset": "fetch:trainingset",
+    },
+    "Training": {
+        "spectra": "spectra:app",
+        "lines": "lines:app",
+        "decoder": "decoder:app",
+        "train": "train:train",
+        "calibrate": "calibrate:calibrate",
+        "ensemble": "ensemble:app",
+        "mock": "mock:mock",
+    },
+    "Priors": {
+        "priors": "priors:app",
+    },
 }
+COMMANDS = {name: place for group in GROUPS.values() for name, place in group.items()}
 
 # Errors of the operating system that may occur wherever a path is opened.
 REFUSALS = {
@@ -75,7 +90,7 @@ class Commands(Mapping[str, Any]):
         if isinstance(found, typer.Typer):
             for each in found.registered_commands:
                 each.callback, each.cls = guarded(each.callback), Command
-            parent.add_typer(found, name=name)
+            parent.add_typer(found, name=name, cls=Group)
         else:
             parent.command(name, cls=Command)(guarded(found))
         return typer.main.get_group(parent).commands[name]
@@ -138,12 +153,32 @@ def _is_no_text(name: str) -> bool:
     return any("\ud800" <= each <= "\udfff" for each in name)
 
 
-class CommandLine(TyperGroup):
-    """The group of all commands."""
+class CommandLine(Group):
+    """The group of all commands, of which help and completion show summaries and import none."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands = Commands()  # type: ignore[assignment]  # which is only read
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        with self._listed():
+            super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        with self._listed():
+            return super().shell_complete(ctx, incomplete)
+
+    @contextmanager
+    def _listed(self) -> Iterator[None]:
+        self.commands = {
+            name: Command(name, help=summary(*place.split(":")), rich_help_panel=group)
+            for group, places in GROUPS.items()
+            for name, place in places.items()
+        }
+        try:
+            yield
+        finally:
+            self.commands = Commands()  # type: ignore[assignment]
 
     def invoke(self, ctx: Any) -> Any:
         from targetsel.cli.interruption import said_if_interrupted
@@ -158,7 +193,6 @@ app = typer.Typer(
     epilog="Exit status: 0 done, 1 a check says no, 2 wrong input or usage, 130 or 143 stopped.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 

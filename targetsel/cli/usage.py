@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
 
 from targetsel.errors import did_you_mean
 
@@ -25,20 +24,6 @@ _EXPECTED = {
     "less_than_equal": "at most {le:g}",
     "less_than": "less than {lt:g}",
 }
-
-
-class Command(TyperCommand):
-    """A command that is named in all errors about its command line.
-
-    typer leaves it out of those about an option without its value.
-    """
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except UsageError as error:
-            error.ctx = getattr(error, "ctx", None) or ctx  # type: ignore[attr-defined]
-            raise
 
 
 def usage_line(error: Exception) -> str:
