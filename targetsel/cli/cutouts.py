@@ -87,7 +87,11 @@ def show(
         int, typer.Option("-n", min=1, max=400, help="Number of sources to show, without --id.")
     ] = 16,
 ) -> None:
-    """Draw a colour picture of some cutouts of STORE."""
+    """Draw a colour picture of some cutouts of STORE.
+
+    Example:
+        targetsel cutouts show cutouts -o cutouts.png
+    """
     from targetsel.imaging.picture import draw_mosaic
     from targetsel.imaging.store import CutoutStore
     from targetsel.tables.files import check_output

@@ -17,7 +17,11 @@ app = typer.Typer(
 
 @app.command()
 def presets() -> None:
-    """List the published networks with their numbers of parameters."""
+    """List the published networks with their numbers of parameters.
+
+    Example:
+        targetsel ensemble presets
+    """
     from targetsel.networks.network import count_parameters
     from targetsel.networks.network import presets as plans
 

@@ -46,7 +46,11 @@ RateOption = Annotated[float, typer.Option(min=0.01, max=1000, help="Most reques
 
 @app.command()
 def surveys() -> None:
-    """List the surveys, the kinds of data that each offers, and the options of its cutouts."""
+    """List the surveys, the kinds of data that each offers, and the options of its cutouts.
+
+    Example:
+        targetsel fetch surveys
+    """
     from targetsel.surveys import registry
 
     for survey in registry.surveys().values():
@@ -80,7 +84,11 @@ def cutouts(
     dec_col: DecOption = None,
     id_col: IdOption = None,
 ) -> None:
-    """Fetch cutouts of every source of CATALOG; resumes if interrupted."""
+    """Fetch cutouts of every source of CATALOG; resumes if interrupted.
+
+    Example:
+        targetsel fetch cutouts catalog.parquet --survey ps1 -o fetched
+    """
     from targetsel.photometry.bands import parse_bands
     from targetsel.sky.catalog import CatalogFile
     from targetsel.surveys.cutouts import fetch_cutouts
@@ -124,7 +132,11 @@ def catalog(
     url: UrlOption = None,
     rate: RateOption = 5.0,
 ) -> None:
-    """Fetch a catalog with targetsel's column names and fluxes in nJy; resumes if interrupted."""
+    """Fetch a catalog with targetsel's column names and fluxes in nJy; resumes if interrupted.
+
+    Example:
+        targetsel fetch catalog --survey ps1 --cone 150.1,2.2,0.1 -o ps1.parquet
+    """
     from targetsel.sky.footprint import Footprint
     from targetsel.surveys.catalogs import fetch_query, fetch_region
     from targetsel.surveys.http import Web
@@ -250,7 +262,11 @@ def trainingset(
         float, typer.Option(min=0.01, max=1000, help="Most requests per second to each host.")
     ] = 10.0,
 ) -> None:
-    """Make a training set: query, spectra, latents, cutouts; resumes if interrupted."""
+    """Make a training set: query, spectra, latents, cutouts; resumes if interrupted.
+
+    Example:
+        targetsel trainingset --n 100 -o training
+    """
     from targetsel.photometry.bands import parse_bands
     from targetsel.scoring.ensemble import find_ensemble
     from targetsel.surveys.http import Web

@@ -248,6 +248,9 @@ def assign(
     """Forecast with a simple simulation the number of targets that one pointing can take.
 
     Options replace the instrument's own numbers one by one.
+
+    Example:
+        targetsel assign quiescent.targets.parquet --for pfs --ra 150.1 --dec 2.2
     """
     chosen = find_instrument(instrument)
     if not simulate:

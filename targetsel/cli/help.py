@@ -17,10 +17,18 @@ from typing import Any
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from targetsel.cli.usage import UsageError
+from targetsel.errors import TargetselError
 
 EXAMPLE = "Example:\n"
 # Names of types that typer shows, in plain words; a flag takes no value and shows none.
-PLAIN = {"str": "text", "bool": "", "int range": "int", "float range": "float", "float": "number"}
+PLAIN = {
+    "str": "text",
+    "Path": "path",
+    "bool": "",
+    "int range": "int",
+    "float range": "float",
+    "float": "number",
+}
 
 
 class Command(TyperCommand):
@@ -45,12 +53,18 @@ class Command(TyperCommand):
             _show_example(self.example)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [each.replace("{", "").replace("}", "") for each in super().collect_usage_pieces(ctx)]
+        pieces = super().collect_usage_pieces(ctx)
+        return [each.replace("{", "").replace("}", "") for each in pieces]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         # typer does not name the command in errors about an option without its value.
         try:
             return super().parse_args(ctx, args)
+        except TargetselError:
+            # While the shell completes a line, no scored catalog needs to be there.
+            if not ctx.resilient_parsing:
+                raise
+            return args
         except UsageError as error:
             error.ctx = getattr(error, "ctx", None) or ctx  # type: ignore[attr-defined]
             raise

@@ -27,6 +27,9 @@ def show(
 
     For widths between side bands, the list says which percentage of a Gaussian line they count: a
     broad one reaches beyond its window and into the side bands.
+
+    Example:
+        targetsel lines show
     """
     from targetsel.spectra.lines import LineTable
 
@@ -59,6 +62,9 @@ def calibrate(
     """Fit monotone maps from side-band widths to a catalog's widths, line by line.
 
     Fit them on noise-free (decoded) spectra or on spectra of high signal-to-noise ratio.
+
+    Example:
+        targetsel lines calibrate truth.parquet -o widths.json
     """
     import numpy as np
 

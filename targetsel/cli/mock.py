@@ -41,7 +41,11 @@ def mock(
         int | None, typer.Option(min=1, help="Number of worker processes. Default: all cores.")
     ] = None,
 ) -> None:
-    """Simulate images and spectra of real galaxies, and write them with their true properties."""
+    """Simulate images and spectra of real galaxies, and write them with their true properties.
+
+    Example:
+        targetsel mock --n 200 -o sky --show sky.png
+    """
     from targetsel.mock.camera import find_camera
     from targetsel.mock.plan import SkyPlan, Variation
     from targetsel.mock.writing import CUTOUTS, TABLES, check_folder, draw_page, write_sky
@@ -72,7 +76,11 @@ def demo(
     ] = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Simulate images of a real catalog, score it, select from it, and compare with the truth."""
+    """Simulate images of a real catalog, score it, select from it, and compare with the truth.
+
+    Example:
+        targetsel demo smaller --n 100
+    """
     from targetsel.mock.demonstration import run
 
     with progress_bar("simulating and scoring") as progress:

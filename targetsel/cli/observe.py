@@ -73,6 +73,9 @@ def observe(
     """Predict line fluxes, signal-to-noise ratios and exposure times for every source of SCORED.
 
     Rules can use these columns, as in P(snr_halpha > 5) or P(exposure_time_oii < 1800).
+
+    Example:
+        targetsel observe catalog.scored.parquet --size 2arcsec -o observed.parquet
     """
     from targetsel.observing.continuum import Magnitudes
     from targetsel.observing.lines import chosen_lines

@@ -56,7 +56,11 @@ def evaluate(
         ),
     ] = False,
 ) -> None:
-    """Measure the quality of the predictions in SCORED on sources with known spectra."""
+    """Measure the quality of the predictions in SCORED on sources with known spectra.
+
+    Example:
+        targetsel evaluate catalog.scored.parquet --truth truth.parquet -o quality
+    """
     from targetsel.report.evaluation import COUNTS, PAGE, TABLE, write_evaluation
 
     def tell(done: str) -> None:

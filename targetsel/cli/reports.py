@@ -41,7 +41,11 @@ def forecast(
     calibration: CalibrationOption = None,
     truth: TruthOption = None,
 ) -> None:
-    """Forecast true members, purity and completeness of each class of RULES."""
+    """Forecast true members, purity and completeness of each class of RULES.
+
+    Example:
+        targetsel forecast --rules emission
+    """
     known = both(calibration, truth)
     found = forecasts(Rules.read(rules), scored, known, class_)
     print_table(
@@ -87,7 +91,11 @@ def diff(
     calibration: CalibrationOption = None,
     truth: TruthOption = None,
 ) -> None:
-    """Count the sources that enter or leave from BEFORE to AFTER, and the conditions for it."""
+    """Count the sources that enter or leave from BEFORE to AFTER, and the conditions for it.
+
+    Example:
+        targetsel diff emission oiii
+    """
     are_lists, also = (each.endswith(LIST) for each in (before, after))
     if are_lists != also:
         raise RuleError(
@@ -139,7 +147,11 @@ def density(
         typer.Option(help="Rule file of TARGETS, where files that it names are elsewhere."),
     ] = None,
 ) -> None:
-    """Measure the density of TARGETS on the sky and their neighbours within a fiber's REACH."""
+    """Measure the density of TARGETS on the sky and their neighbours within a fiber's REACH.
+
+    Example:
+        targetsel density emission.targets.parquet
+    """
     own = None if rules is None else Rules.read(rules)
     found = measure(TargetList.read(targets), reach, nside, scored, own)
     spread = ("mean /deg2", "5 %", "median", "95 %", "most")
@@ -180,7 +192,11 @@ def randoms(
         typer.Option("--output", "-o", help="File to write. Default: <rules>.randoms.parquet."),
     ] = None,
 ) -> None:
-    """Keep the random POINTS at which RULES could have targets."""
+    """Keep the random POINTS at which RULES could have targets.
+
+    Example:
+        targetsel randoms --rules emission --per-deg2 1
+    """
     source = per_deg2 if points is None else points
     if source is None or (points is not None and per_deg2 is not None):
         raise CatalogError("randoms: expected POINTS, or --per-deg2 to make some in their place.")
@@ -211,7 +227,11 @@ def selection_function(
     calibration: CalibrationOption = None,
     truth: TruthOption = None,
 ) -> None:
-    """Write every target's inclusion probability, and a sky map of their mean."""
+    """Write every target's inclusion probability, and a sky map of their mean.
+
+    Example:
+        targetsel selection-function --rules emission
+    """
     stem = find_rules(rules).stem
     output = output or scored.parent / f"{stem}.inclusion.parquet"
     map_ = map_ or scored.parent / f"{stem}.inclusion-map.parquet"

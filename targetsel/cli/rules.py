@@ -43,7 +43,7 @@ app = typer.Typer(
 )
 
 FilesArgument = Annotated[
-    list[str], typer.Argument(metavar="RULES...", help="Rule files, or names of shipped ones.")
+    list[str], typer.Argument(metavar="RULES", help="Rule files, or names of shipped ones.")
 ]
 ScoredOption = Annotated[
     Path | None, typer.Option("--catalog", help="Scored catalog whose columns are known.")

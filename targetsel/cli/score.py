@@ -65,7 +65,11 @@ def score(
     dec_col: DecOption = None,
     id_col: IdOption = None,
 ) -> None:
-    """Predict latents and line strengths of every source of CATALOG; resumes if interrupted."""
+    """Predict latents and line strengths of every source of CATALOG; resumes if interrupted.
+
+    Example:
+        targetsel score catalog.parquet
+    """
     from targetsel.imaging.store import CutoutStore
     from targetsel.photometry.brightness import brightness_lines, find_brightness
     from targetsel.scoring.ensemble import Ensemble
@@ -133,6 +137,9 @@ def restore(
 
     Its sources must be among those of the original, with the same values. Columns that were added
     are kept.
+
+    Example:
+        targetsel restore catalog.scored.parquet --from catalog.scored.parquet -o whole.parquet
     """
     from targetsel.scored.restoring import restore as restored
 
