@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from targetsel.errors import OutputError
@@ -18,6 +22,7 @@ STYLE: dict[Any, Any] = {"svg.hashsalt": "targetsel", "svg.fonttype": "none", "f
          "pdf.fonttype": 42, "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
 # What would make two pictures of the same data differ.
 NO_DATE = {"png": None, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+COLUMNS = 3
 FORMATS = tuple(f".{kind}" for kind in NO_DATE)
 
 
@@ -39,3 +44,30 @@ def write_canvas(canvas: Canvas, output: Path) -> None:
     kind = check_suffix(output)
     with written_beside(output) as beside:
         canvas.savefig(beside, format=kind, dpi=130, metadata=NO_DATE[kind])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG image, with a description in words."""
+
+    svg: bytes
+    title: str
+    description: str
+
+
+def svg_picture(canvas: Canvas, title: str, description: str) -> Picture:
+    """The canvas as SVG, with its description."""
+    buffer = io.BytesIO()
+    canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return Picture(buffer.getvalue(), title, description)
+
+
+def panels_of(n: int, width: float = 3.3, height: float = 2.9) -> tuple[Canvas, list[Axes]]:
+    """A canvas with n panels of this width and height [inch]."""
+    columns = min(n, COLUMNS)
+    rows = -(-n // columns)
+    canvas = Canvas(figsize=(width * columns, height * rows), layout="constrained")
+    panels = list(np.ravel(canvas.subplots(rows, columns, squeeze=False)))
+    for spare in panels[n:]:
+        spare.set_axis_off()
+    return canvas, panels[:n]

@@ -194,6 +194,8 @@ def reliability_figures(
         means, n = resampling.means(columns, rows), int(rows.sum())
         error = calibration_error(means)
         yield Figure.of_values("calibration error", claim.name, part.name, error, n)
+        chance = calibration_error(means[1:] - means[0])  # Hall (1992), section 1.3
+        yield Figure.by_chance("calibration error", claim.name, part.name, chance, n)
         if part.name != ALL:
             continue
         here, probability, true = np.split(means, 3, axis=1)
@@ -201,8 +203,10 @@ def reliability_figures(
         for k in np.flatnonzero(counts):
             with np.errstate(divide="ignore", invalid="ignore"):
                 stated, share = probability[:, k] / here[:, k], true[:, k] / here[:, k]
-            for name, column in (("mean P", stated), ("share true", share)):
-                yield Figure.of_values(name, claim.name, bin_name(int(k)), column, int(counts[k]))
+            of, counted = (claim.name, bin_name(int(k))), int(counts[k])
+            weight = resampling.weight[rows & (columns[:, k] > 0)]
+            yield Figure.of_values("mean P", *of, stated, counted)
+            yield Figure.of_share("share true", *of, share, counted, weight)
 
 
 # ---------------------------------------------------------------------- members and lists
@@ -225,8 +229,14 @@ def member_figures(claim: Claim, resampling: Resampling) -> Iterator[Figure]:
             "purity promised by P": promised / share,
             "true members over promised": found / promised,
         }
+    shares = {"purity of members": listed, "completeness of members": rows & claim.true}
     for name, column in values.items():
-        if np.isfinite(column[0]):
+        if not np.isfinite(column[0]):
+            continue
+        if name in shares:
+            weight = resampling.weight[shares[name]]
+            yield Figure.of_share(name, claim.name, ALL, column, n, weight)
+        else:
             yield Figure.of_values(name, claim.name, ALL, column, n)
 
 

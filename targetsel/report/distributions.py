@@ -249,8 +249,12 @@ def _marginal(
     values |= {coverage(level): means[:, 5 + k] for k, level in enumerate(COVERAGES)}
     below = means[:, 5 + len(COVERAGES) :]
     values |= {below_level(level): column for level, column in zip(LEVELS, below.T, strict=False)}
+    n, weight = int(rows.sum()), resampling.weight[rows]
     for name, column in values.items():
-        yield Figure.of_values(name, each.name, subset, column, int(rows.sum()))
+        if name.startswith(("coverage", "share")):
+            yield Figure.of_share(name, each.name, subset, column, n, weight)
+        else:
+            yield Figure.of_values(name, each.name, subset, column, n)
 
 
 def joint_figures(
@@ -266,20 +270,22 @@ def joint_figures(
 def _joint(
     scores: JointScores, subset: str, rows: np.ndarray, resampling: Resampling
 ) -> Iterator[Figure]:
-    n = int(rows.sum())
+    n, weight = int(rows.sum()), resampling.weight[rows]
     energy = resampling.means(scores.energy[:, None], rows)[:, 0]
     yield Figure.of_values("energy score", TOGETHER, subset, energy, n)
     for name, values in ((MAHALANOBIS, scores.mahalanobis), (TARP, scores.tarp)):
         below = resampling.means(values[:, None] < np.append(LEVELS, COVERAGES), rows)
         worst = np.abs(below[:, : len(LEVELS)] - LEVELS).max(axis=1)
         yield Figure.of_values("largest departure", name, subset, worst, n)
+        apart = np.abs(below[1:, : len(LEVELS)] - below[0, : len(LEVELS)]).max(axis=1)
+        yield Figure.by_chance("largest departure", name, subset, apart, n)
         if name == MAHALANOBIS:  # an ellipsoid; TARP has no region of its own
             for k, level in enumerate(COVERAGES):
                 column = below[:, len(LEVELS) + k]
-                yield Figure.of_values(coverage(level), name, subset, column, n)
+                yield Figure.of_share(coverage(level), name, subset, column, n, weight)
         if subset == ALL:
             for level, column in zip(LEVELS, below.T, strict=False):
-                yield Figure.of_values(below_level(level), name, ALL, column, n)
+                yield Figure.of_share(below_level(level), name, ALL, column, n, weight)
 
 
 def coverage(level: float) -> str:

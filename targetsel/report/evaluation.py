@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import CatalogError, OutputError
+from targetsel.report.agreement import agreement_picture
+from targetsel.report.canvas import Picture
 from targetsel.report.claims import claims, list_figures, member_figures, reliability_figures
 from targetsel.report.counts import (
     MOST_SOURCES,
@@ -32,6 +34,7 @@ from targetsel.report.local_coverage import local_figures, n_cells
 from targetsel.report.page import write_page
 from targetsel.report.photometry import features, has_boosting
 from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.simulated_training import caution_in
 from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
 from targetsel.tables.any_format import footer_of
 from targetsel.tables.files import check_output, sha256_of_file
@@ -56,12 +59,15 @@ class Evaluation:
     about : dict
         Ensemble, calibration, whether images were simulated, counts of sources, and what was left
         out; as it stands in the footer of the table.
+    agreement : Picture, optional
+        Predicted against true values of the proxies.
     """
 
     figures: Figures
     counts: tuple[Count, ...]
     subsets: tuple[Subset, ...]
     about: dict[str, Any]
+    agreement: Picture | None = None
 
 
 def write_evaluation(
@@ -85,7 +91,9 @@ def write_evaluation(
     folder.mkdir(exist_ok=True)
     found.figures.write(folder / TABLE, found.about)
     write_counts(found.counts, folder / COUNTS, found.about)
-    write_page(found.figures, found.counts, found.subsets, found.about, folder / PAGE)
+    write_page(
+        found.figures, found.counts, found.subsets, found.about, folder / PAGE, found.agreement
+    )
     return found
 
 
@@ -153,7 +161,8 @@ def evaluate(
         "claims": _about_claims(counts),
         "cells": n_cells(found),
     }
-    return Evaluation(Figures(found), tuple(counts), parts, about)
+    picture = agreement_picture(of_proxies, known.weight)
+    return Evaluation(Figures(found), tuple(counts), parts, about, picture)
 
 
 def _known(scored: Path, truth: Path) -> KnownSources:
@@ -169,6 +178,7 @@ def _provenance(scored: Path, truth: Path) -> dict[str, Any]:
         "ensemble": ours.get("ensemble"),
         "calibration": ours.get("calibration"),
         "simulated": says_simulated(ours) or says_simulated(theirs),
+        "caution": caution_in(ours),
         "scored_sha256": sha256_of_file(scored),
         "truth_sha256": sha256_of_file(truth),
     }

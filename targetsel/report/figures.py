@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from targetsel.report.photometry import (
     red_magnitude,
 )
 from targetsel.scored.known_sources import KnownSources
-from targetsel.statistics.resampling import Estimate
+from targetsel.statistics.resampling import Estimate, effective_size, wilson
 from targetsel.tables.columns import Column, table_of
 from targetsel.tables.parquet import write_table
 
 ALL = "all"
+BY_CHANCE = ", by chance"
 FEWEST_PER_BIN = 300
 MOST_BINS = 5
 
@@ -60,6 +61,28 @@ class Figure:
         """The figure with these values under no and every resampling, shape (1 + R,)."""
         low, high = Estimate(values).interval()
         return cls(figure, of, subset, float(values[0]), float(low), float(high), n)
+
+    @classmethod
+    def of_share(
+        cls, figure: str, of: str, subset: str, values: np.ndarray, n: int, weight: np.ndarray
+    ) -> Figure:
+        """The figure of a share of sources with these weights, as `of_values`.
+
+        Its interval is the wider of that of resamplings, which has no width where all or none are
+        counted, and Wilson's.
+        """
+        found = cls.of_values(figure, of, subset, values, n)
+        low, high = wilson(found.value, effective_size(weight))
+        return replace(
+            found, low=float(np.fmin(found.low, low)), high=float(np.fmax(found.high, high))
+        )
+
+    @classmethod
+    def by_chance(cls, figure: str, of: str, subset: str, values: np.ndarray, n: int) -> Figure:
+        """What chance alone gives a figure: mean and central 95 % of resamplings' values, (R,)."""
+        low, high = np.nanquantile(values, (0.025, 0.975))
+        mean = float(np.nanmean(values))
+        return cls(figure + BY_CHANCE, of, subset, mean, float(low), float(high), n)
 
 
 COLUMNS = (

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from targetsel.report.distributions import MarginalScores, coverage, inside
-from targetsel.report.figures import ALL, Figure
+from targetsel.report.figures import ALL, BY_CHANCE, Figure
 from targetsel.report.photometry import features
 from targetsel.scored.known_sources import KnownSources
 from targetsel.selection.sources import Sources
@@ -31,7 +31,6 @@ SEED = 0
 TOGETHER = "all proxies"
 CELL = "cell"
 WORST, OVER_CELLS = "coverage 90 % in the worst cell", "departure from 90 % over cells"
-BY_CHANCE = ", by chance"
 
 
 def cells(known: KnownSources) -> np.ndarray | None:
@@ -148,7 +147,9 @@ def _in_cells(
         rows = (cell == each) & np.isfinite(hit)
         means = resampling.means(hit[:, None], rows)[:, 0]
         subset = f"{CELL} {each + 1}"
-        yield Figure.of_values(coverage(LEVEL), name, subset, means, int(rows.sum()))
+        yield Figure.of_share(
+            coverage(LEVEL), name, subset, means, int(rows.sum()), resampling.weight[rows]
+        )
 
 
 def _hits(scores: MarginalScores) -> np.ndarray:

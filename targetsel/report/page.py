@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from targetsel.report.canvas import Picture
 from targetsel.report.counts import TOLERANCE, Count, by_kind
-from targetsel.report.figures import ALL, Figure, Figures, Subset
+from targetsel.report.figures import ALL, BY_CHANCE, Figure, Figures, Subset
 from targetsel.report.joint_proxies import DAWID_SEBASTIANI, DEPARTURE
-from targetsel.report.local_coverage import BY_CHANCE, N_DEALS, OVER_CELLS, WORST
-from targetsel.report.pictures import Picture, pictures
+from targetsel.report.local_coverage import N_DEALS, OVER_CELLS, WORST
+from targetsel.report.pictures import pictures
+from targetsel.report.words import TERMS, three_sentences
+from targetsel.spectra.lines import in_symbols
 from targetsel.tables.files import written_beside
 
 STYLE = """
@@ -22,6 +26,7 @@ h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 .warning { border-left: .4rem solid #d55e00; background: #fff4ec; padding: .6rem 1rem;
   font-weight: 600 }
 figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { color: #444 }
+.summary { font-size: 1.15rem } dt { font-weight: 600 } nav { columns: 2; font-size: .95rem }
 summary { cursor: pointer; padding: .4rem 0 }
 table { border-collapse: collapse; font-size: .85rem }
 caption { text-align: left; font-weight: 600; padding: .6rem 0 }
@@ -32,14 +37,21 @@ SIMULATED_PHOTOMETRY = (
     " A simulated catalog's photometry may be that of a real galaxy, whose simulated image and "
     "spectrum differ from it; then this comparison favours the images."
 )
+ABOUT, MEANINGS = "What was evaluated", "What the terms mean"
+CLAIMED, FIGURES = "Claims: expected against true counts", "Figures of all sources"
 IN_CELLS = "90 % intervals of proxies in cells of like sources"
 SUMMARY = {
     "Latents": ("RMSE", "R2", "coverage 68 %", "coverage 90 %", "CRPS"),
-    "Latents together": ("energy score", "coverage 90 %", "largest departure"),
+    "Latents together": (
+        "energy score",
+        "coverage 90 %",
+        "largest departure",
+        "largest departure" + BY_CHANCE,
+    ),
     "Proxies": ("RMSE", "bias", "coverage 68 %", "coverage 90 %", "CRPS"),
     "Proxies together": (DEPARTURE, DAWID_SEBASTIANI),
     IN_CELLS: (WORST, WORST + BY_CHANCE, OVER_CELLS, OVER_CELLS + BY_CHANCE),
-    "Probabilities": ("calibration error",),
+    "Probabilities": ("calibration error", "calibration error" + BY_CHANCE),
     "Members of target classes": (
         "purity of members",
         "purity promised by P",
@@ -56,9 +68,16 @@ def write_page(
     parts: Sequence[Subset],
     about: dict[str, Any],
     path: Path,
+    agreement: Picture | None = None,
 ) -> None:
-    """Write the page of these figures; `about` as `evaluation.Evaluation` has it."""
-    shown = "\n".join(map(_figure, pictures(figures, counts, parts)))
+    """Write the page of these figures; the others as `evaluation.Evaluation` has them."""
+    drawn = [*filter(None, [agreement]), *pictures(figures, counts, parts)]
+    shown = "\n".join(map(_figure, drawn))
+    sentences = "".join(
+        f"<p>{escape(each)}</p>" for each in three_sentences(figures, about, _ensemble(about))
+    )
+    contents = _contents([each.title for each in drawn])
+    terms = "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}.</dd>" for a, b in TERMS.items())
     tables = "\n".join(_summary(title, names, figures) for title, names in SUMMARY.items())
     page = f"""<!DOCTYPE html>
 <html lang="en">
@@ -71,18 +90,34 @@ def write_page(
 <body>
 <main>
 <h1>Evaluation of {escape(_ensemble(about))}</h1>
+<section class="summary">{sentences}</section>
+{contents}
+<h2 id="{_place(ABOUT)}">{ABOUT}</h2>
 {_header(about)}
 {shown}
 {_counts(counts, about)}
-<h2>Figures of all sources</h2>
+<h2 id="{_place(FIGURES)}">{FIGURES}</h2>
 <p>All figures, also those of bins, are in <code>evaluation.parquet</code>.</p>
 {tables}
+<h2 id="{_place(MEANINGS)}">{MEANINGS}</h2>
+<dl>{terms}</dl>
 </main>
 </body>
 </html>
 """
     with written_beside(path) as beside:
         beside.write_text(page, encoding="utf-8")
+
+
+def _place(title: str) -> str:
+    """The name of a heading, to which links lead."""
+    return re.sub(r"\W+", "-", title.lower()).strip("-")
+
+
+def _contents(titles: Sequence[str]) -> str:
+    places = (ABOUT, *titles, CLAIMED, FIGURES, MEANINGS)
+    items = "".join(f'<li><a href="#{_place(each)}">{escape(each)}</a></li>' for each in places)
+    return f"<nav><ol>{items}</ol></nav>"
 
 
 def _ensemble(about: dict[str, Any]) -> str:
@@ -180,7 +215,7 @@ def _figure(picture: Picture) -> str:
     data = base64.b64encode(picture.svg).decode("ascii")
     text = escape(picture.description)
     return (
-        f"<h2>{escape(picture.title)}</h2>\n<figure>"
+        f'<h2 id="{_place(picture.title)}">{escape(picture.title)}</h2>\n<figure>'
         f'<img src="data:image/svg+xml;base64,{data}" alt="{text}">'
         f"<figcaption>{text}</figcaption></figure>"
     )
@@ -195,7 +230,7 @@ def _summary(title: str, names: Sequence[str], figures: Figures) -> str:
     return _table(
         f"{title} (with 95 % intervals)",
         ("", *names, "n"),
-        ((of, *map(_text, those), f"{n[of]:,}") for of, those in found.items()),
+        ((in_symbols(of), *map(_text, those), f"{n[of]:,}") for of, those in found.items()),
     )
 
 
@@ -214,7 +249,7 @@ def _counts(counts: Sequence[Count], about: dict[str, Any]) -> str:
         ("", "kind", "expected", "true", "expected less true", "off", "n"),
         (
             (
-                each.claim,
+                in_symbols(each.claim),
                 each.kind,
                 f"{each.expected:,.1f}",
                 f"{each.true:,.0f}",
@@ -226,7 +261,8 @@ def _counts(counts: Sequence[Count], about: dict[str, Any]) -> str:
         ),
     )
     return (
-        "<h2>Claims: expected against true counts</h2>\n<p>Off means by over "
+        f'<h2 id="{_place(CLAIMED)}">{CLAIMED}</h2>\n<p>Off'
+        " means by over "
         f"{100 * TOLERANCE:.0f} % of the true count and beyond the interval. Claims are drawn by "
         f"seed {about['claims']['seed']}, with limits at the 20, 70 and 95 % quantiles of the true "
         "values; conditions in the language of rules are in <code>claims.parquet</code>.</p>"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
-from targetsel.report.canvas import COLOURS, MARKS, STYLE
+from targetsel.report.canvas import COLOURS, MARKS, STYLE, Picture, panels_of, svg_picture
 from targetsel.report.claims import COMPLETENESS, ENSEMBLE, N_BINS, PHOTOMETRY, bin_name
 from targetsel.report.counts import TOLERANCE, Count, by_kind
 from targetsel.report.distributions import (
@@ -22,20 +19,11 @@ from targetsel.report.distributions import (
     below_level,
     coverage,
 )
-from targetsel.report.figures import Figure, Figures, Subset
+from targetsel.report.figures import BY_CHANCE, Figure, Figures, Subset
 from targetsel.report.joint_proxies import DEPARTURE, DIFFERENCE, STATED, TOGETHER
+from targetsel.spectra.lines import in_symbols
 
-COLUMNS = 3
 RATIOS = (0.4, 2.5)  # ends of the axis of expected over true counts
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An SVG image, with a description in words."""
-
-    svg: bytes
-    title: str
-    description: str
 
 
 def pictures(figures: Figures, counts: Sequence[Count], parts: Sequence[Subset]) -> list[Picture]:
@@ -52,22 +40,6 @@ def pictures(figures: Figures, counts: Sequence[Count], parts: Sequence[Subset])
             _lists(figures),
         ]
     return [each for each in drawn if each is not None]
-
-
-def _picture(canvas: Canvas, title: str, description: str) -> Picture:
-    buffer = io.BytesIO()
-    canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return Picture(buffer.getvalue(), title, description)
-
-
-def _panels(n: int, width: float = 3.3, height: float = 2.9) -> tuple[Canvas, list[Axes]]:
-    columns = min(n, COLUMNS)
-    rows = -(-n // columns)
-    canvas = Canvas(figsize=(width * columns, height * rows), layout="constrained")
-    panels = list(np.ravel(canvas.subplots(rows, columns, squeeze=False)))
-    for spare in panels[n:]:
-        spare.set_axis_off()
-    return canvas, panels[:n]
 
 
 def _dots(panel: Axes, found: Sequence[Figure], x: np.ndarray, k: int = 0, label: str = "") -> None:
@@ -90,7 +62,7 @@ def _errors(figures: Figures) -> Picture | None:
     found = [f for f in figures.named("RMSE") if f.of.startswith("latent ")]
     if not found:
         return None
-    canvas, panels = _panels(2, 4.6, 2.8)
+    canvas, panels = panels_of(2, 4.6, 2.8)
     names = [f.of for f in found]
     for panel, name in zip(panels, ("RMSE", "R2"), strict=True):
         rows = [each for each in figures.named(name) if each.of in names]
@@ -99,7 +71,7 @@ def _errors(figures: Figures) -> Picture | None:
         panel.set(xlabel="latent", ylabel=name)
         panel.axhline(1.0 if name == "RMSE" else 0.0, color="0.7", lw=0.8, zorder=0)
     values = ", ".join(f"{f.value:.2f}" for f in found)
-    return _picture(
+    return svg_picture(
         canvas,
         "Errors of the latents",
         f"Root mean square error and R2 of each latent, with 95 % intervals; RMSE: {values}. "
@@ -111,16 +83,16 @@ def _coverages(figures: Figures) -> Picture | None:
     found = figures.named(coverage(0.9))
     if not found:
         return None
-    canvas, (panel,) = _panels(1, 9.2, 3.4)
+    canvas, (panel,) = panels_of(1, 9.2, 3.4)
     for k, level in enumerate(COVERAGES):
         rows = figures.named(coverage(level))
         _dots(panel, rows, np.arange(len(rows)) + 0.12 * (k - 1.5), k, f"{100 * level:.0f} %")
         panel.axhline(level, color=COLOURS[k], lw=0.8, ls=":", zorder=0)
-    names = [f.of.replace("latents together, ", "all latents,\n") for f in found]
+    names = [in_symbols(f.of).replace("latents together, ", "all latents,\n") for f in found]
     panel.set_xticks(range(len(found)), names, rotation=60, ha="right")
     panel.set(ylabel="share inside", ylim=(0, 1.02))
     panel.legend(title="interval", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return _picture(
+    return svg_picture(
         canvas,
         "Coverage of central intervals",
         "Share of true values inside the central 50, 68, 90 and 95 % intervals, with 95 % "
@@ -139,23 +111,23 @@ def _levels(figures: Figures) -> Picture | None:
     groups = {title: members for title, members in groups.items() if members}
     if not groups:
         return None
-    canvas, panels = _panels(len(groups), height=3.5)
+    canvas, panels = panels_of(len(groups), height=3.5)
     far = 0.0
     for panel, (title, members) in zip(panels, groups.items(), strict=True):
         for k, name in enumerate(members):
             found = [figures.find(below_level(level), name) for level in LEVELS]
             value, low, high = (np.array([getattr(f, e) for f in found]) - LEVELS for e in _ENDS)
             far = max(far, float(np.abs(value).max()))
-            label = name.removeprefix("latents together, ").removeprefix("latent ")
+            label = in_symbols(name).removeprefix("latents together, ").removeprefix("latent ")
             style = ("-", "--", ":")[k // 3 % 3]
             panel.plot(LEVELS, value, style, color=COLOURS[k % len(COLOURS)], label=label, lw=1.3)
             panel.fill_between(LEVELS, low, high, color=COLOURS[k % len(COLOURS)], alpha=0.15, lw=0)
         panel.axhline(0, color="0.5", lw=0.8)
         panel.set(title=title, xlabel="level", xlim=(0, 1))
-        panel.legend(frameon=False, fontsize=7, ncols=3, loc="upper center",
+        panel.legend(frameon=False, fontsize=8, ncols=3, loc="upper center",
                      bbox_to_anchor=(0.5, -0.2))  # fmt: skip
     panels[0].set_ylabel("share of true values below, less level")
-    return _picture(
+    return svg_picture(
         canvas,
         "Shares below every level",
         "Share of sources whose true value lies below each level of its predicted distribution, "
@@ -174,18 +146,20 @@ def _correlations(figures: Figures) -> Picture | None:
     stated = {each.of: each.value for each in figures.named(STATED)}
     wrong = [each for each in found if not each.low <= 0 <= each.high]
     farthest = sorted(found, key=lambda f: -abs(f.value))[:3]
-    canvas, (panel,) = _panels(1, 9.2, 3.6)
+    canvas, (panel,) = panels_of(1, 9.2, 3.6)
     panel.axhline(0, color="0.6", lw=0.8)
     for k, label in enumerate(("interval holds zero", "it does not")):
         shown = [each for each in found if (each in wrong) == bool(k)]
         _dots(panel, shown, np.array([stated[each.of] for each in shown]), k, label)
     for each in farthest:
-        panel.annotate(each.of, (stated[each.of], each.value), xytext=(5, -3), fontsize=7,
-                       textcoords="offset points")  # fmt: skip
+        at = (stated[each.of], each.value)
+        panel.annotate(
+            in_symbols(each.of), at, xytext=(5, -3), fontsize=8, textcoords="offset points"
+        )
     panel.set(xlabel="stated correlation, mean of sources", ylabel="observed less stated")
     panel.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     words = "; ".join(f"{f.of} {f.value:+.2f}" for f in farthest)
-    return _picture(
+    return svg_picture(
         canvas,
         "Correlations of errors",
         "Correlation of the errors of each pair of proxies, as normal scores, less the mean of "
@@ -213,7 +187,7 @@ def _in_bins(figures: Figures, parts: Sequence[Subset], by: str) -> Picture | No
             chosen[title] = (figure, names)
     if not chosen:
         return None
-    canvas, panels = _panels(len(chosen), 3.3, 3.3)
+    canvas, panels = panels_of(len(chosen), 3.3, 3.3)
     middles = np.array([part.middle for part in parts])
     step = np.ptp(middles) / 90
     for panel, (title, (figure, names)) in zip(panels, chosen.items(), strict=True):
@@ -222,14 +196,14 @@ def _in_bins(figures: Figures, parts: Sequence[Subset], by: str) -> Picture | No
             there = [f is not None for f in found]
             shown = [f for f in found if f is not None]
             x = middles[there] + step * (k - len(names) / 2)
-            _dots(panel, shown, x, k, name.replace("latents together, ", "all, "))
+            _dots(panel, shown, x, k, in_symbols(name).replace("latents together, ", "all, "))
         if "coverage" in figure:
             panel.axhline(0.9, color="0.5", lw=0.8, ls=":", zorder=0)
         panel.set_title(title, fontsize=9)
         panel.set_xlabel(by)
-        panel.legend(frameon=False, fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.2),
+        panel.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2),
                      ncols=2 if figure != "calibration error" else 1)  # fmt: skip
-    return _picture(
+    return svg_picture(
         canvas,
         f"By {by}",
         f"Coverage of 90 % intervals of latents and proxies, and calibration error of "
@@ -242,7 +216,7 @@ def _reliability(figures: Figures) -> Picture | None:
     shown = [f for f in errors if f.of.startswith("P(")] or errors
     if not shown:
         return None
-    canvas, panels = _panels(len(shown))
+    canvas, panels = panels_of(len(shown))
     for panel, error in zip(panels, shown, strict=True):
         x, found = [], []
         for k in range(N_BINS):
@@ -253,18 +227,25 @@ def _reliability(figures: Figures) -> Picture | None:
         panel.plot([0, 1], [0, 1], color="0.6", lw=0.8)
         _dots(panel, found, np.array(x))
         for place, each in zip(x, found, strict=True):
-            panel.annotate(f"{each.n}", (place, each.high), xytext=(0, 2), fontsize=6,
+            panel.annotate(f"{each.n}", (place, each.high), xytext=(0, 2), fontsize=8,
                            textcoords="offset points", ha="center", color="0.3")  # fmt: skip
-        panel.set_title(f"{_wrapped(error.of)}\nerror {error.value:.3f}", fontsize=8)
+        panel.set_title(
+            f"{_wrapped(error.of)}\nerror {error.value:.3f}{_by_chance(figures, error)}", fontsize=8
+        )
         panel.set(xlabel="stated probability", xlim=(-0.03, 1.03), ylim=(-0.03, 1.12))
     panels[0].set_ylabel("share true")
     values = "; ".join(f"{f.of}: {f.value:.3f} ({f.low:.3f} to {f.high:.3f})" for f in shown)
-    return _picture(
+    return svg_picture(
         canvas,
         "Reliability of probabilities",
         "In bins of stated probability, the share of sources for which the claim is true, with "
         f"95 % intervals and numbers of sources. Expected calibration errors: {values}.",
     )
+
+
+def _by_chance(figures: Figures, error: Figure) -> str:
+    chance = figures.find("calibration error" + BY_CHANCE, error.of)
+    return "" if chance is None else f", by chance {chance.value:.3f}"
 
 
 def _counts(counts: Sequence[Count]) -> Picture | None:
@@ -273,7 +254,7 @@ def _counts(counts: Sequence[Count]) -> Picture | None:
     if not shown:
         return None
     *kinds, everything = by_kind(counts)
-    canvas, (panel,) = _panels(1, 9.2, 3.8)
+    canvas, (panel,) = panels_of(1, 9.2, 3.8)
     for k, kind in enumerate(kinds):
         of = [each for each in shown if each.kind == kind.kind]
         reach = 0.38 * min(1.0, len(of) / 12)
@@ -296,7 +277,7 @@ def _counts(counts: Sequence[Count]) -> Picture | None:
     panel.set_xticks(range(len(kinds)), labels, rotation=35, ha="right")
     panel.set_ylabel("expected over true count")
     panel.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return _picture(
+    return svg_picture(
         canvas,
         "Expected and true counts",
         "Sum of stated probabilities over the number of sources for which the claim is true, with "
@@ -311,7 +292,7 @@ def _lists(figures: Figures) -> Picture | None:
     names = [of.removesuffix(f", {ENSEMBLE}") for of in precision if of.endswith(f", {ENSEMBLE}")]
     if not names:
         return None
-    canvas, panels = _panels(len(names))
+    canvas, panels = panels_of(len(names))
     words = []
     for panel, name in zip(panels, names, strict=True):
         for k, who in enumerate((ENSEMBLE, PHOTOMETRY)):
@@ -324,9 +305,9 @@ def _lists(figures: Figures) -> Picture | None:
             panel.plot(complete.value, purity.value, "*", color="k", ms=9, label="members")
         panel.set_title(_wrapped(name), fontsize=8)
         panel.set(xlabel="completeness", xlim=(0, 1), ylim=(0, 1.03))
-        panel.legend(frameon=False, fontsize=7)
+        panel.legend(frameon=False, fontsize=8)
     panels[0].set_ylabel("purity")
-    return _picture(
+    return svg_picture(
         canvas,
         "Purity and completeness",
         "Purity against completeness of lists ranked by the stated probability and by gradient "
@@ -346,4 +327,4 @@ def _curve(panel: Axes, figures: Figures, of: str, k: int, label: str) -> None:
 
 
 def _wrapped(name: str) -> str:
-    return name.replace(" and ", "\nand ")
+    return in_symbols(name).replace(" and ", "\nand ")

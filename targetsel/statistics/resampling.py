@@ -142,6 +142,19 @@ def effective_size(weight: np.ndarray) -> float:
     return float(weight.sum() ** 2 / (weight**2).sum())
 
 
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Ends of the 95 % interval of a binomial share of n, by Wilson (1927, JASA 22, 209).
+
+    It has a width where the share is 0 or 1, too; NaN where n is 0.
+    """
+    if not n > 0:
+        return float("nan"), float("nan")
+    z = 1.959964
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(max(share * (1 - share), 0.0) / n + z**2 / (4 * n**2))
+    return float(middle - half), float(middle + half)
+
+
 def mean_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Function of weights (N,) that returns the weighted mean of `values` over the first axis."""
     return lambda weight: np.tensordot(weight, values, 1) / weight.sum()

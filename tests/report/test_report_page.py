@@ -32,7 +32,7 @@ def page(found, tmp_path):
 
 def test_the_page_asks_the_network_for_nothing(page):
     text = page()
-    assert not re.findall(r"(?:src|href)=\"(?!data:)", text)
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", text)
     assert "<script" not in text
     assert "@import" not in text
 
@@ -104,3 +104,32 @@ def test_the_page_shows_the_worst_cell_beside_chance(page):
     assert "90 % intervals of proxies in cells of like sources" in text
     assert re.search(r'<th scope="row">all proxies</th><td>0\.\d{3} \(0\.\d{3} to 0\.\d{3}\)', text)
     assert "cells are parts" not in page(cells=0)
+
+
+def test_the_page_begins_with_three_sentences_and_links_that_lead_to_headings(page):
+    text = page(simulated=True)
+    start = text[text.index('class="summary"') : text.index("<nav>")]
+    assert start.count("<p>") == 3
+    assert "SIMULATED" in start
+    assert "says nothing about real images" in start
+    links = re.findall(r'href="#([^"]+)"', text)
+    assert len(links) == len(set(links)) > 8
+    assert all(f'id="{each}"' in text for each in links)
+
+
+def test_the_biggest_caution_is_a_calibration_on_the_same_sources(page):
+    fitted = {"truth_sha256": "d" * 64}
+    text = page(simulated=True, calibration=fitted, truth_sha256="d" * 64)
+    assert "fitted to these same sources" in text[: text.index("<nav>")]
+
+
+def test_bias_and_scatter_of_each_proxy_are_drawn(found):
+    root = ElementTree.fromstring(found.agreement.svg)
+    assert root.tag.endswith("svg")
+    assert "Dn4000: bias " in found.agreement.description
+
+
+def test_calibration_errors_stand_beside_what_chance_gives(found):
+    error = found.figures.named("calibration error")[0]
+    chance = found.figures.find("calibration error, by chance", error.of)
+    assert 0 < chance.low <= chance.value <= chance.high

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import binomtest, spearmanr
 
 from targetsel.statistics.resampling import (
     Estimate,
@@ -14,6 +14,7 @@ from targetsel.statistics.resampling import (
     quantiles,
     rank_correlation,
     variance_of,
+    wilson,
 )
 
 EVERYONE = np.ones(200, dtype=bool)
@@ -146,3 +147,11 @@ def test_an_estimate_is_written_with_both_intervals_and_a_difference_with_its_si
     assert constant.text(2) == "0.50 [0.50 0.50] [0.50 0.50]"
     less = resampling.estimate(lambda weight: 0.75)
     assert (less - constant).text(1, "+") == "+0.2 [+0.2 +0.2] [+0.2 +0.2]"
+
+
+def test_wilsons_interval_has_a_width_where_nothing_or_everything_is_counted():
+    # 95 % interval of 0 of 10: 0 to z^2 / (10 + z^2) with z = 1.96.
+    assert wilson(0.0, 10) == pytest.approx((0.0, 3.8415 / 13.8415), abs=1e-4)
+    assert wilson(1.0, 10) == pytest.approx((10 / 13.8415, 1.0), abs=1e-4)
+    found = binomtest(3, 20).proportion_ci(method="wilson")
+    assert wilson(0.15, 20) == pytest.approx((found.low, found.high), abs=1e-6)
