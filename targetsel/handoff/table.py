@@ -59,7 +59,7 @@ def read(path: Path) -> ToolTargets:
 TOOLS = (
     Tool(
         name="table",
-        title="a plain table of chosen columns; its format is that of its ending",
+        title="a plain table, in the format of its ending",
         source="IVOA VOTable 1.4, FITS standard 4.0, astropy's ECSV 1.0, RFC 4180 (CSV)",
         suffix=".fits",
         write=write,
@@ -68,5 +68,6 @@ TOOLS = (
         epoch=None,
         settings=TableSettings,
         keeps_footer=True,
+        writes_fluxes=False,
     ),
 )

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 SCHEMA = "targetsel_schema"  # name of the Arrow schema in VOTable and ECSV; in FITS TARGSCHM
+WORTH_SAYING = 100_000_000  # bytes of a file whose memory is told
 MEMORY = {"votable": 4, "ascii.ecsv": 7}  # times the size of the file
 
 
@@ -99,10 +100,10 @@ def format_note(path: Path) -> str:
             "CSV has no place for lists of numbers, such as posteriors, nor for the provenance: "
             "they are left out, and rules cannot be evaluated on it"
         )
-    if kind in MEMORY:
+    if kind in MEMORY and path.exists() and path.stat().st_size > WORTH_SAYING:
         name = kind.removeprefix("ascii.")
         return (
-            f"{'VOTable' if name == 'votable' else 'ECSV'} is made in memory, of about "
+            f"{'VOTable' if name == 'votable' else 'ECSV'} was made in memory, of about "
             f"{MEMORY[kind]} times the file's size; FITS and CSV are written piece by piece"
         )
     return ""
