@@ -114,7 +114,9 @@ class Copula:
             Normal scores at which a proxy has these values.
         """
         size, wanted = self.whitened.shape[2], self.valued(names)
-        others = iter(independent_normals(len(names), size))
+        own = {*self.names, *self.complexes}
+        # Only where there are others: scipy.stats takes a third of a second to import.
+        others = iter(independent_normals(len(names), size) if {*names} - own else ())
         normals: list[np.ndarray] = []
         scores: dict[str, np.ndarray] = {}
         for i, name in enumerate(self.needed(names)):
