@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-from scipy.spatial import cKDTree
 
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rule_file import TargetClass
@@ -114,6 +113,8 @@ class ClassLimits:
 
     def _without_copies(self, members: np.ndarray, radius: float) -> np.ndarray:
         """The members without a better one that is kept within the radius."""
+        from scipy.spatial import cKDTree  # which takes a quarter of a second to import
+
         members = best_first(members)
         tree = cKDTree(unit_vectors(members["ra"], members["dec"]))
         pairs = np.sort(tree.query_pairs(chord(radius), output_type="ndarray"), axis=1)
