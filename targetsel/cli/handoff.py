@@ -16,7 +16,12 @@ from targetsel.handoff.assignment import Assignment, Match, Pointing, groups_of,
 from targetsel.handoff.export import TOOLS, check, find_tool
 from targetsel.handoff.export import export as export_targets
 from targetsel.handoff.prepare import ExportOptions
-from targetsel.handoff.simulation import INSTRUMENTS, PointingForecast, find_instrument
+from targetsel.handoff.simulation import (
+    INSTRUMENTS,
+    PointingForecast,
+    find_instrument,
+    where_targets_are,
+)
 from targetsel.handoff.simulation import simulate as simulate_pointing
 from targetsel.handoff.tool import Tool
 from targetsel.photometry.brightness import brightness_lines
@@ -225,12 +230,6 @@ def assign(
     instrument: Annotated[
         str, typer.Option("--for", help=f"Instrument: {', '.join(INSTRUMENTS)}.")
     ],
-    simulate: Annotated[
-        bool,
-        typer.Option(
-            "--simulate", help="Required, since this is a simulation and no real assignment."
-        ),
-    ] = False,
     fibers: Annotated[
         int | None,
         typer.Option(help="Number of fibers for targets, without those for sky and stars."),
@@ -250,20 +249,18 @@ def assign(
     Options replace the instrument's own numbers one by one.
 
     Example:
-        targetsel assign quiescent.targets.parquet --for pfs --ra 150.1 --dec 2.2
+        targetsel assign quiescent.targets.parquet --for desi --ra 180 --dec 50
     """
     chosen = find_instrument(instrument)
-    if not simulate:
-        raise HandoffError(
-            f"targetsel assigns no fibers, it only forecasts: say --simulate. For {chosen.title} "
-            f"use {chosen.real_tool}, with a file from 'targetsel export'."
-        )
     numbers: dict[str, Any] = {
         "n_fibers": fibers, "diameter": diameter, "patrol": patrol, "separation": separation
     }  # fmt: skip
     chosen = replace(chosen, **{name: n for name, n in numbers.items() if n is not None})
     list_of_targets = TargetList.read(targets, needs_footer=False)
-    show(list_of_targets, simulate_pointing(list_of_targets, chosen, ra, dec))
+    forecast = simulate_pointing(list_of_targets, chosen, ra, dec)
+    show(list_of_targets, forecast)
+    if len(list_of_targets) and not forecast.inside.any():
+        say(where_targets_are(list_of_targets, ra, dec))
 
 
 def show(targets: TargetList, forecast: PointingForecast) -> None:

@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 from targetsel.errors import HandoffError, unknown
 from targetsel.handoff.prepare import checked
 from targetsel.selection.target_list import TargetList
+from targetsel.sky.positions import separation
 
 MOST_FIBERS = 100_000
 
@@ -145,6 +146,21 @@ def simulate(
     fiber = np.full(len(table), -1)
     fiber[rows] = _assigned(here[rows], first_to_last, instrument)
     return PointingForecast(instrument, inside, fiber)
+
+
+def where_targets_are(targets: TargetList, ra: float, dec: float) -> str:
+    """Where the targets of a list lie, seen from a pointing at `ra`, `dec` [deg], in a sentence."""
+    table = targets.table
+    there = np.stack([table["ra"].to_numpy(), table["dec"].to_numpy()])
+    distance = separation(*there, np.array([ra]), np.array([dec]))
+    nearest = int(distance.argmin())
+    low, high = there.min(axis=1), there.max(axis=1)
+    return (
+        f"No target is in this field. The nearest, {table['target_id'][nearest]}, is "
+        f"{distance[nearest]:.2f} deg away at ra {there[0, nearest]:.4f}, dec "
+        f"{there[1, nearest]:.4f}; all lie within ra {low[0]:.2f} to {high[0]:.2f} and dec "
+        f"{low[1]:.2f} to {high[1]:.2f}. Point there with --ra and --dec."
+    )
 
 
 def offsets(ra: np.ndarray, dec: np.ndarray, ra0: float, dec0: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""targetsel assign --simulate, as it is typed."""
+"""targetsel assign, as it is typed."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import typer
 from typer.testing import CliRunner
 
 from targetsel.cli.handoff import assign
-from targetsel.errors import HandoffError
 from tests.handoff.lists_by_hand import target_list
 
 
@@ -29,7 +28,7 @@ def targets(tmp_path):
 
 
 def test_forecast_is_counted_by_class_and_calls_itself_a_simulation(targets):
-    result = run(targets, "--simulate", "--for", "2df", "--ra", 10, "--dec", 0)
+    result = run(targets, "--for", "2df", "--ra", 10, "--dec", 0)
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert lines[0].startswith("SIMULATION, not an assignment: AAT 2dF, 392 fibers in a circle")
@@ -42,20 +41,17 @@ def test_forecast_is_counted_by_class_and_calls_itself_a_simulation(targets):
 
 
 def test_numbers_of_the_instrument_can_be_replaced(targets):
-    words = (targets, "--simulate", "--for", "2df", "--ra", 10, "--dec", 0)
+    words = (targets, "--for", "2df", "--ra", 10, "--dec", 0)
     assert run(*words, "--fibers", 3).output.splitlines()[4].split()[3:] == ["3", "30%"]
     assert run(*words, "--separation", 150).output.splitlines()[4].split()[3:] == ["5", "50%"]
     assert run(*words, "--diameter", 0.1).output.splitlines()[4].split()[2:4] == ["2", "2"]
 
 
-def test_without_simulate_it_names_the_real_tool(targets):
-    with pytest.raises(HandoffError, match=r"only forecasts: say --simulate\. For Subaru PFS use"):
-        run(targets, "--for", "pfs", "--ra", 10, "--dec", 0)
-
-
 def test_field_without_targets_is_no_error(targets):
-    result = run(targets, "--simulate", "--for", "pfs", "--ra", 200, "--dec", 0)
+    result = run(targets, "--for", "pfs", "--ra", 200, "--dec", 0)
     assert result.exit_code == 0
     assert [line.split() for line in result.output.splitlines()[4:5]] == [
         ["all", "12", "0", "0", "-"]
     ]
+    assert "is 140.00 deg away at ra 60.0000, dec 0.0000" in result.output
+    assert "ra 10.00 to 60.00 and dec 0.00 to 0.00" in result.output
