@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from targetsel.errors import OutputError
+from targetsel.spectra.lines import in_symbols
 from targetsel.tables.files import written_beside
 
 # Okabe & Ito's colours, distinct for most colour-blind readers, with marks beside them.
@@ -58,8 +59,10 @@ class Picture:
 def svg_picture(canvas: Canvas, title: str, description: str) -> Picture:
     """The canvas as SVG, with its description."""
     buffer = io.BytesIO()
-    canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return Picture(buffer.getvalue(), title, description)
+    canvas.savefig(
+        buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None}
+    )
+    return Picture(buffer.getvalue(), title, in_symbols(description))
 
 
 def panels_of(n: int, width: float = 3.3, height: float = 2.9) -> tuple[Canvas, list[Axes]]:

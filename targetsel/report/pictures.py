@@ -125,7 +125,7 @@ def _levels(figures: Figures) -> Picture | None:
         panel.axhline(0, color="0.5", lw=0.8)
         panel.set(title=title, xlabel="level", xlim=(0, 1))
         panel.legend(frameon=False, fontsize=8, ncols=3, loc="upper center",
-                     bbox_to_anchor=(0.5, -0.2))  # fmt: skip
+                     bbox_to_anchor=(0.5, -0.26))  # fmt: skip
     panels[0].set_ylabel("share of true values below, less level")
     return svg_picture(
         canvas,
@@ -151,10 +151,10 @@ def _correlations(figures: Figures) -> Picture | None:
     for k, label in enumerate(("interval holds zero", "it does not")):
         shown = [each for each in found if (each in wrong) == bool(k)]
         _dots(panel, shown, np.array([stated[each.of] for each in shown]), k, label)
-    for each in farthest:
+    for k, each in enumerate(sorted(farthest, key=lambda f: -f.value)):
         at = (stated[each.of], each.value)
         panel.annotate(
-            in_symbols(each.of), at, xytext=(5, -3), fontsize=8, textcoords="offset points"
+            in_symbols(each.of), at, xytext=(5, 8 - 11 * k), fontsize=8, textcoords="offset points"
         )
     panel.set(xlabel="stated correlation, mean of sources", ylabel="observed less stated")
     panel.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -201,7 +201,7 @@ def _in_bins(figures: Figures, parts: Sequence[Subset], by: str) -> Picture | No
             panel.axhline(0.9, color="0.5", lw=0.8, ls=":", zorder=0)
         panel.set_title(title, fontsize=9)
         panel.set_xlabel(by)
-        panel.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2),
+        panel.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.26),
                      ncols=2 if figure != "calibration error" else 1)  # fmt: skip
     return svg_picture(
         canvas,
