@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, Union
+
+import yaml
 
 from targetsel.documents.document import Node as Tree
 from targetsel.documents.document import read_document, read_text
@@ -25,6 +28,10 @@ from targetsel.rules.bits import BitLock, with_bits
 from targetsel.rules.rule_file import SCHEMA, ExtendedFile, Preamble, RuleFile, TargetClass
 from targetsel.sky.footprint import Footprint
 
+# Rules, the name of a file or shipped one, the text of a file, its content, or several of these.
+AnyRules: TypeAlias = Union[
+    "Rules", str, "os.PathLike[str]", Mapping[str, Any], Sequence["AnyRules"]
+]
 MAX_DEFINITIONS = 256
 MAX_LEVELS = 8  # levels of definitions that build on definitions
 MAX_EXTENDS = 4
@@ -74,6 +81,36 @@ class Rules:
     def parse(cls, text: str, file: str = "rules") -> Rules:
         """The rules that a text holds; `file` is its name, which others are relative to."""
         return rules_of(read_document(text, file), text, file, BitLock({}))
+
+    @classmethod
+    def of(cls, rules: AnyRules) -> Rules:
+        """Rules in any form in which they can be given.
+
+        Parameters
+        ----------
+        rules : Rules, str, Path, dict, or a list of these
+            A file or the name of a shipped one; the text of a file, which has several lines; its
+            content as a dict; or several, whose classes go into one list.
+
+        Raises
+        ------
+        RuleError
+            If they are none of these, or not valid; the message gives the place.
+        """
+        if isinstance(rules, Rules):
+            return rules
+        if isinstance(rules, str) and "\n" in rules:
+            return cls.parse(rules)
+        if isinstance(rules, str | os.PathLike):
+            return cls.read(Path(rules))
+        if isinstance(rules, Mapping):
+            return cls.parse(yaml.safe_dump(dict(rules), sort_keys=False, allow_unicode=True))
+        if isinstance(rules, list | tuple) and rules:
+            return cls.together(map(cls.of, rules))
+        raise RuleError(
+            f"rules: of type {type(rules).__name__}; expected a file, the name of a shipped one, "
+            "the text or content of one, or Rules."
+        )
 
     @classmethod
     def together(cls, each: Iterable[Rules]) -> Rules:

@@ -32,6 +32,7 @@ from targetsel.sky.catalog import HEALPIX, USUAL_NAMES
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
 from targetsel.tables.any_format import table_reader
+from targetsel.tables.any_form import AnyTable, TableReader, paths_in, table_of
 from targetsel.tables.columns import (
     Column,
     floats,
@@ -59,13 +60,17 @@ class ScoredFile:
 
     Parameters
     ----------
-    path : Path
+    scored : Path or table
+        The file, or scored rows in memory, in any form (see `tables.any_form`).
     columns : iterable of str
         Columns that it must have, beside those that every scored file has from its catalog.
 
     Attributes
     ----------
-    path : Path
+    path : Path or str
+        The file; for rows in memory a name for errors.
+    source : Path or table
+        What it was opened from, to be opened again.
     schema : pa.Schema
         With the file metadata.
     footer : dict
@@ -81,21 +86,27 @@ class ScoredFile:
         If the file is missing, damaged or not a scored file, or lacks one of the columns.
     """
 
-    def __init__(self, path: Path, columns: Iterable[str] = ()) -> None:
-        self.path = Path(path)
-        if Path(self.path.name.lower().removesuffix(".gz")).suffix == ".csv":
-            raise CatalogError(
-                f"{path}: CSV has no place for the posteriors and the provenance of a scored "
-                "catalog. Give one in Parquet (.parquet), FITS, VOTable or ECSV."
-            )
-        self._file = table_reader(self.path)
+    def __init__(self, scored: AnyTable, columns: Iterable[str] = ()) -> None:
+        self.source = scored
+        self.path: Path | str = "the scored catalog"
+        self._file: ParquetReader | TableReader
+        if paths := paths_in([scored]):
+            self.path = paths[0]
+            if Path(self.path.name.lower().removesuffix(".gz")).suffix == ".csv":
+                raise CatalogError(
+                    f"{self.path}: CSV has no place for the posteriors and the provenance of a "
+                    "scored catalog. Give one in Parquet (.parquet), FITS, VOTable or ECSV."
+                )
+            self._file = table_reader(self.path)
+        else:
+            self._file = TableReader(table_of(scored, str(self.path)))
         self.footer = footer_in(self._file.footer_entries)
         for name, count in Counter(self._file.schema.names).items():
             if count > 1:
-                raise CatalogError(f"{path}: has several columns '{name}'. Rename or drop one.")
-        metadata = self._file.metadata
-        self.group_sizes = [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
-        self._place = {metadata.schema.column(k).path: k for k in range(metadata.num_columns)}
+                raise CatalogError(
+                    f"{self.path}: has several columns '{name}'. Rename or drop one."
+                )
+        self.group_sizes = self._file.group_sizes
         self.schema = self._restored(self._file.schema)
         self.names = column_names(self.schema)
         for name in columns:
@@ -298,10 +309,7 @@ class ScoredFile:
 
     def _statistics(self, group: int, column: str) -> pq.Statistics | None:
         """What the file says about a column in a row group, if that has its least and largest."""
-        place = self._place.get(column)
-        if place is None:
-            return None
-        statistics = self._file.metadata.row_group(group).column(place).statistics
+        statistics = self._file.statistics(group, column)
         return statistics if statistics is not None and statistics.has_min_max else None
 
     # --- what other programs lose ---

@@ -301,7 +301,7 @@ def _usual_name(role: str, schema: pa.Schema) -> str:
     return usual[0] if len(usual) == 1 else role
 
 
-def check_groups(table: pa.Table, path: Path) -> None:
+def check_groups(table: pa.Table, path: Path | str) -> None:
     """Refuse groups that some sources lack, as they would be taken for one.
 
     Raises
@@ -324,7 +324,7 @@ class Join:
         with a prediction; and of these, those with a true value.
     """
 
-    def __init__(self, truth: Truth, scored: Path) -> None:
+    def __init__(self, truth: Truth, scored: Path | str) -> None:
         self.truth, self.scored = truth, scored
         self.n_scored = self.n_found = self.n_predicted = self.n_known = 0
         self._first: Any = None
@@ -413,7 +413,7 @@ def count_known(scored: Path, truth: Path) -> tuple[int, dict[str, int]]:
         As `KnownSources.read`.
     """
     with ScoredFile(scored) as file:
-        join = Join(Truth.read(truth, file.schema), scored)
+        join = Join(Truth.read(truth, file.schema), file.path)
         wanted = [*dict.fromkeys((*file.names.values(), STATUS))]
         for batch in file.tables([name for name in wanted if name in file.schema.names]):
             join.rows(batch)
@@ -472,7 +472,7 @@ class KnownSources:
         with ScoredFile(scored, (STATUS, *(columns or ()))) as file:
             if not proxy_names(file.schema):
                 raise CatalogError(
-                    f"{scored}: no column '<proxy>_quantiles', so it is not a scored catalog of "
+                    f"{file.path}: no column '<proxy>_quantiles', so it is not a scored catalog of "
                     "this version. Score the catalog again."
                 )
             wanted, ids = file.schema.names, file.names["source_id"]
@@ -482,7 +482,7 @@ class KnownSources:
             true = Truth.read(truth, file.schema, all_columns)
             if true.has_latents:
                 file.check_deviations()
-            join = Join(true, scored)
+            join = Join(true, file.path)
             for batch in file.tables(wanted, ROWS_AT_ONCE):
                 rows, theirs = join.rows(batch)
                 pieces.append(batch.take(pa.array(rows)))
@@ -490,7 +490,7 @@ class KnownSources:
         left_out = join.finish()
         table = pa.concat_tables(pieces).combine_chunks()
         if true.group is None:
-            check_groups(table, scored)
+            check_groups(table, file.path)
         found = true.take(np.concatenate(places))
         return cls(table, found, table[ids].to_numpy(), left_out)._with_posteriors()
 

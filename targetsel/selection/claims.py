@@ -164,7 +164,7 @@ class ClaimOutcomes:
                     f"{truth}: no column '{proxy}', of which class {name} speaks."
                     f"{did_you_mean(proxy, known.columns)}"
                 )
-            join = Join(known, scored)
+            join = Join(known, catalog.file.path)
             pieces, unmeasured = [], f.proxies(claim)
             formulas = (*conditions, f.Probability(claim))
             columns = ["source_id", "ra", "dec", STATUS, GROUP]
@@ -176,7 +176,7 @@ class ClaimOutcomes:
                 unmeasured = {n for n in unmeasured if not np.isfinite(measured[n]).any()}
                 true = comes_true(claim, sources, measured)
                 ids = catalog.file.ids(sources).to_numpy(zero_copy_only=False)
-                group = _groups(known, places, sources.table, scored)
+                group = _groups(known, places, sources.table, catalog.file.path)
                 passed = all_hold(conditions, sources)
                 groups = ids if group is None else group
                 piece = (passed, likely, true, ids, groups, known.weight[places])
@@ -247,7 +247,7 @@ def count_shared(scored: Path, known: tuple[Path, Path]) -> tuple[int, int]:
         A scored catalog and the truth about its sources (see `ClaimOutcomes.read`).
     """
     with ScoredFile(known[0]) as file:
-        join = Join(Truth.read(known[1], file.schema), known[0])
+        join = Join(Truth.read(known[1], file.schema), file.path)
         pieces = [_where_and_which(batch.take(join.rows(batch)[0])) for batch in _places(file)]
     ids, ra, dec = (np.concatenate(part) for part in zip(*pieces, strict=True))
     index, shared, total = IdIndex(ids), 0, 0

@@ -7,9 +7,10 @@ in pieces; a `Catalog` is one such piece, or a whole small catalog, in memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +18,13 @@ import pyarrow as pa
 from targetsel.documents.units import exact_factor
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.sky.positions import healpix_of
+from targetsel.tables.any_form import AnyTable, paths_in, table_of
 from targetsel.tables.columns import floats, unit_of
 from targetsel.tables.folders import ParquetFiles
 from targetsel.tables.formats import InMemory, open_table
 from targetsel.tables.ids import exact_id_type, exact_ids, keys_of
 from targetsel.tables.parquet import described, read_footer
+from targetsel.tables.rows import Rows
 from targetsel.tables.types import held, is_number
 
 # Usual names, in lower case. The first of each is ours, and wins where several are present.
@@ -51,8 +54,8 @@ HEALPIX = described(
 ROWS_PER_READ = 262_144
 
 
-@dataclass(frozen=True, eq=False)
-class Catalog:
+@dataclass(frozen=True, eq=False, repr=False)
+class Catalog(Rows):
     """N sources in memory.
 
     Attributes
@@ -69,18 +72,44 @@ class Catalog:
     @classmethod
     def read(
         cls,
-        path: Path,
+        catalog: AnyTable,
         ra_col: str | None = None,
         dec_col: str | None = None,
         id_col: str | None = None,
     ) -> Catalog:
-        """A whole catalog in memory; see `CatalogFile.open` for formats and errors."""
-        file = CatalogFile.open(path, ra_col, dec_col, id_col)
+        """A whole catalog in memory, of a file or table; see `CatalogFile.open` for its forms.
+
+        Parameters
+        ----------
+        catalog : str, Path or table of astropy, pandas, polars, Arrow or numpy
+        ra_col, dec_col, id_col : str, optional
+            Names of the columns; by default the usual names are looked for, in any case.
+
+        Raises
+        ------
+        CatalogError
+            As `CatalogFile.open`, and if an id or position cannot serve.
+        """
+        if isinstance(catalog, Catalog) and not (ra_col or dec_col or id_col):
+            return catalog
+        file = CatalogFile.open(catalog, ra_col, dec_col, id_col)
         tables = [piece.table for piece in file.batches(ROWS_PER_READ)]
         return cls(pa.concat_tables(tables).combine_chunks(), file.columns)
 
-    def __len__(self) -> int:
-        return self.table.num_rows
+    def _of(self, table: pa.Table) -> Self:
+        return type(self)(table, self.columns)  # type: ignore[return-value]
+
+    def summary(self) -> str:
+        """The number of sources and columns, and where on the sky they are."""
+        names = [name for name in self.table.column_names if name not in self.columns.values()]
+        others = ", ".join(names[:6]) + ", ..." * (len(names) > 6)
+        where = "" if not len(self) else (
+            f"\ndec {self.dec.min():.2f} to {self.dec.max():.2f} deg; ids in "
+            f"'{self.columns['source_id']}', positions in '{self.columns['ra']}' and "
+            f"'{self.columns['dec']}'"
+        )  # fmt: skip
+        more = f"\n{len(names)} more columns: {others}" if names else ""
+        return f"Catalog of {len(self):,} sources{where}{more}"
 
     @cached_property
     def source_id(self) -> np.ndarray:
@@ -114,28 +143,32 @@ class Catalog:
         return floats(self.table[self.columns[role]])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CatalogFile:
-    """A catalog on disk whose columns of ids and positions are known.
+    """A catalog, on disk or in memory, whose columns of ids and positions are known.
 
     Attributes
     ----------
-    path : Path
+    path : Path or str
+        The file; for a table in memory a name for errors.
     schema : pa.Schema
         Every column, with unit, UCD and description as Arrow field metadata.
     columns : mapping
         The names in `schema` of the columns "source_id", "ra" and "dec".
     """
 
-    path: Path
+    path: Path | str
     schema: pa.Schema
     columns: Mapping[str, str]
-    _rows: ParquetFiles | InMemory = field(repr=False)
+    _rows: ParquetFiles | InMemory
+
+    def __repr__(self) -> str:
+        return f"CatalogFile of {self.num_rows:,} sources, {len(self.schema)} columns: {self.path}"
 
     @classmethod
     def open(
         cls,
-        path: Path,
+        catalog: AnyTable,
         ra_col: str | None = None,
         dec_col: str | None = None,
         id_col: str | None = None,
@@ -147,7 +180,8 @@ class CatalogFile:
 
         Parameters
         ----------
-        path : Path
+        catalog : str, Path or table
+            A file, or a table in memory of astropy, pandas, polars, Arrow or numpy.
         ra_col, dec_col, id_col : str, optional
             Names of the columns; by default the usual names are looked for, in any case.
 
@@ -157,11 +191,20 @@ class CatalogFile:
             If the catalog cannot be read, has no rows, or its columns are missing, ambiguous
             or of a type or unit that cannot serve.
         """
-        path = Path(path)
-        rows = open_table(path)
+        if isinstance(catalog, CatalogFile):
+            return catalog
+        path: Path | str = "the catalog"
+        rows: ParquetFiles | InMemory
+        if paths := paths_in([catalog]):
+            path = paths[0]
+            rows = open_table(path)
+        else:
+            rows = InMemory(table_of(catalog, path))
         if rows.num_rows == 0:
             raise CatalogError(f"{path}: the catalog has no rows.")
+        known = catalog.columns if isinstance(catalog, Catalog) else {}
         given = {"source_id": id_col, "ra": ra_col, "dec": dec_col}
+        given = {role: name or known.get(role) for role, name in given.items()}
         columns = {
             role: find_column(path, rows.schema.names, role, OPTIONS[role], name)
             for role, name in given.items()
@@ -316,7 +359,7 @@ def _look_like_radians(n: int, low: np.ndarray, high: np.ndarray) -> bool:
     return bool(n >= 20 and full_circle and to_a_pole and min(low[1], -high[1]) >= -np.pi / 2)
 
 
-def _refuse_radians(path: Path, low: np.ndarray, high: np.ndarray, name: str) -> CatalogError:
+def _refuse_radians(path: Path | str, low: np.ndarray, high: np.ndarray, name: str) -> CatalogError:
     """The error that positions look like radians, given their extremes and the column of ra."""
     return CatalogError(
         f"{path}: positions look like radians (ra {low[0]:.4f} to {high[0]:.4f}, dec {low[1]:.4f} "
@@ -398,7 +441,7 @@ class PositionColumns:
 
 
 def find_column(
-    path: Path,
+    path: Path | str,
     names: Sequence[str],
     role: str,
     option: str = "",
@@ -434,8 +477,8 @@ def find_column(
             return given
         hint = did_you_mean(given, names) or f" The columns are {columns}."
         raise CatalogError(f"{path}: no column '{given}' ({option}).{hint}")
-    ours = path.is_file() and path.suffix == ".parquet"
-    own = read_footer(path).get("columns", {}).get(role, "") if ours else ""
+    ours = isinstance(path, Path) and path.is_file() and path.suffix == ".parquet"
+    own = read_footer(Path(path)).get("columns", {}).get(role, "") if ours else ""
     for name in filter(None, (own, role, also)):
         in_any_case = [each for each in names if each.lower() == name.lower()]
         if name in names or len(in_any_case) == 1:
@@ -455,7 +498,7 @@ def find_column(
     )
 
 
-def check_degrees(path: Path, column: pa.Field) -> None:
+def check_degrees(path: Path | str, column: pa.Field) -> None:
     """Refuse a column of positions that holds no numbers, or numbers in another unit than degrees.
 
     Raises
@@ -469,7 +512,7 @@ def check_degrees(path: Path, column: pa.Field) -> None:
         )
 
 
-def _angle_in(path: Path, column: pa.Field) -> float:
+def _angle_in(path: Path | str, column: pa.Field) -> float:
     """The unit of a column of positions [deg]; degrees where it declares none, or misspells them.
 
     Raises
@@ -504,7 +547,7 @@ def _angle_in(path: Path, column: pa.Field) -> float:
     return float(exact_factor(unit, units.deg))
 
 
-def _with_ids(path: Path, schema: pa.Schema, name: str) -> pa.Schema:
+def _with_ids(path: Path | str, schema: pa.Schema, name: str) -> pa.Schema:
     """The schema with ids as `exact_ids` gives them, never null."""
     place = schema.get_field_index(name)
     kind = exact_id_type(schema.field(name), path)

@@ -148,7 +148,9 @@ class ParquetReader:
             )
             self.metadata: pq.FileMetaData = self._file.metadata
             self.schema: pa.Schema = self._file.schema_arrow
-        in_groups = sum(self.metadata.row_group(k).num_rows for k in self._groups(None))
+            columns = self.metadata.schema
+            self._places = {columns.column(k).path: k for k in range(self.metadata.num_columns)}
+        in_groups = sum(self.group_sizes)
         if in_groups != self.metadata.num_rows:
             self._refuse_rows("", in_groups, self.metadata.num_rows)
 
@@ -170,6 +172,18 @@ class ParquetReader:
     def footer_entries(self) -> Mapping[bytes, bytes]:
         """Key-value metadata of the footer."""
         return self.metadata.metadata or {}
+
+    @property
+    def group_sizes(self) -> list[int]:
+        """Number of rows of each row group."""
+        return [self.metadata.row_group(k).num_rows for k in self._groups(None)]
+
+    def statistics(self, group: int, column: str) -> pq.Statistics | None:
+        """What the footer says of the values of a column in a row group, if anything."""
+        place = self._places.get(column)
+        if place is None:
+            return None
+        return self.metadata.row_group(group).column(place).statistics
 
     def batches(
         self,

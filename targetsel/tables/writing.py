@@ -248,6 +248,11 @@ def _fits_unit(unit: str) -> str:
         return unit
 
 
+def has_place(column: pa.ChunkedArray) -> bool:
+    """Whether astropy has a type for the values of a column."""
+    return not _beyond_int64(column) and _values(column.slice(0, 1), "votable") is not None
+
+
 def as_astropy(rows: pa.Table, path: Path, kind: str) -> Table:
     """Rows as an astropy table that the format `kind` can hold.
 

@@ -1,0 +1,153 @@
+"""A scored catalog as notebooks hold it, in a file or in memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+
+from targetsel.scored.columns import STATUS, column_names
+from targetsel.scored.file import ScoredFile
+from targetsel.spectra.proxies import proxy_names
+from targetsel.tables.any_form import AnyTable, paths_in
+from targetsel.tables.columns import unit_of
+from targetsel.tables.parquet import footer_in, says_simulated
+from targetsel.tables.rows import Rows
+
+NAMES_SHOWN = 6
+
+
+class Scored(Rows):
+    """N scored sources: a file of `targetsel score`, or rows of one in memory.
+
+    Rows of a file are read when they are first asked for.
+
+    Attributes
+    ----------
+    path : Path or None
+        The file; None in memory.
+    schema : pa.Schema
+        Columns with units, and the footer as metadata.
+    run : Any
+        The counts of the run that made it, such as a `ScoreRun`; None where it was read.
+    """
+
+    def __init__(self, source: Path | pa.Table, run: Any = None) -> None:
+        self.path = source if isinstance(source, Path) else None
+        self.run = run
+        if isinstance(source, Path):
+            with ScoredFile(source) as file:
+                self.schema, self._n_rows = file.schema, len(file)
+        else:
+            self.__dict__["table"] = source
+            self.schema, self._n_rows = source.schema, source.num_rows
+
+    @classmethod
+    def read(cls, scored: AnyTable) -> Self:
+        """A scored catalog, from a file or a table in memory that holds all that score writes.
+
+        Parameters
+        ----------
+        scored : str, Path or table of astropy, pandas, polars or Arrow
+
+        Raises
+        ------
+        CatalogError
+            If it is missing, damaged or not a scored catalog.
+        """
+        if isinstance(scored, cls):
+            return scored
+        if paths := paths_in([scored]):
+            return cls(paths[0])
+        with ScoredFile(scored) as file:
+            return cls(_whole(file))
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All columns of all rows, with the footer as metadata of its schema."""
+        with ScoredFile(self.path) as file:
+            return _whole(file)
+
+    def __len__(self) -> int:
+        return self._n_rows
+
+    def _of(self, table: pa.Table) -> Self:
+        return type(self)(table)
+
+    @cached_property
+    def footer(self) -> dict[str, Any]:
+        """Provenance: the ensemble, the calibration, the seed, the names of columns."""
+        return footer_in(self.schema.metadata)
+
+    def _notes(self) -> Mapping[str, Any]:
+        return self.footer
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The proxies of which it has posteriors, such as "ew_halpha"."""
+        return proxy_names(self.schema)
+
+    @cached_property
+    def statuses(self) -> dict[str, int]:
+        """Number of sources by status: "ok", or why there is no prediction; the most first."""
+        with ScoredFile(self, [STATUS]) as file:
+            found = Counter(
+                each for part in file.tables([STATUS]) for each in part[STATUS].to_pylist()
+            )
+        return dict(found.most_common())
+
+    @property
+    def columns_shown(self) -> Sequence[str]:
+        """Ids, positions, what is predicted, and whether to trust it."""
+        return [*column_names(self.schema).values(), STATUS, *self.proxies[:5], "typicality"]
+
+    def summary(self) -> str:
+        """Sources by status, the ensemble, and what was predicted in which unit."""
+        where = f" in {self.path}" if self.path else ""
+        statuses = ", ".join(f"{n:,} {status}" for status, n in self.statuses.items())
+        ensemble = self.footer.get("ensemble") or {}
+        calibrated = "calibrated" if self.footer.get("calibration") else "not calibrated"
+        simulated = "; simulated images" if says_simulated(self.footer) else ""
+        named = [_with_unit(self.schema.field(name)) for name in self.proxies[:NAMES_SHOWN]]
+        more = len(self.proxies) - len(named)
+        return (
+            f"Scored catalog of {len(self):,} sources{where}: {statuses}\n"
+            f"ensemble {ensemble.get('name', 'unknown')}, {calibrated}{simulated}\n"
+            f"predicted: {', '.join(named)}{f' and {more} more' if more else ''}"
+        )
+
+
+def _with_unit(field: pa.Field) -> str:
+    unit = unit_of(field)
+    return f"{field.name} [{unit}]" if unit else field.name
+
+
+def _whole(file: ScoredFile) -> pa.Table:
+    tables = list(file.tables())
+    return pa.concat_tables(tables) if tables else file.schema.empty_table()
+
+
+def scored_into(output: str | os.PathLike[str] | None, write: Callable[[Path], Any]) -> Scored:
+    """The scored catalog that `write` writes: an open file, or rows in memory.
+
+    Parameters
+    ----------
+    output : str, Path or None
+        None keeps the rows in memory.
+    write : function of a Path
+        Writes the file there and returns the counts of the run.
+    """
+    if output is not None:
+        run = write(Path(output))
+        return Scored(Path(output), run)
+    with tempfile.TemporaryDirectory(prefix="targetsel-") as folder:
+        path = Path(folder) / "catalog.scored.parquet"
+        run = write(path)
+        with ScoredFile(path) as file:
+            return Scored(_whole(file), run)
