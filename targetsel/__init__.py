@@ -1,38 +1,52 @@
 """targetsel: choose which galaxies deserve a spectrum.
 
-From a catalog to a target list, as a library::
+Everything that commands do, under the same words::
 
     import targetsel as ts
 
-    inside     = ts.Footprint.everywhere().select(catalog)
-    scored     = ts.score_rows(inside, images, ensemble)
-    membership = ts.evaluate(rules, scored)
-    targets    = ts.rank(membership, rules)
+    scored  = ts.score("catalog.fits", "cutouts")     # or a table of astropy, pandas, polars
+    targets = ts.select(scored, "emission")
+    ts.export(targets, "desi", "emission.fits")
 
-`ts.choose_targets` does these four at once; the module `targetsel.walk` describes the eight steps
-that they are made of.
+The module `targetsel.walk` describes the eight steps that they are made of.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 
 from targetsel.version import __version__
 
 if TYPE_CHECKING:
     from targetsel.errors import TargetselError
     from targetsel.imaging.cutout import Cutouts, cut_out
+    from targetsel.imaging.folder import Folder
     from targetsel.imaging.store import CutoutStore
     from targetsel.networks.posterior import LatentPosterior
+    from targetsel.notebook import (
+        calibrate,
+        compare,
+        diff,
+        explain,
+        export,
+        forecast,
+        funnel,
+        observe,
+        pack,
+        read,
+        score,
+        select,
+        show,
+        tune,
+    )
     from targetsel.priors.files import PriorFile
     from targetsel.priors.prior import Prior
     from targetsel.rules.rules import Rules
+    from targetsel.scored.rows import Scored
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.scoring.rows import ScoreOptions, score_rows
-    from targetsel.scoring.stream import score
     from targetsel.selection.membership import Membership, evaluate
-    from targetsel.selection.select import select
     from targetsel.selection.target_list import TargetList, rank
     from targetsel.sky.catalog import Catalog, CatalogFile
     from targetsel.sky.footprint import Footprint
@@ -51,6 +65,7 @@ _HOMES = {
     "Cutouts": "imaging.cutout",
     "Decoder": "spectra.decoder",
     "Ensemble": "scoring.ensemble",
+    "Folder": "imaging.folder",
     "Footprint": "sky.footprint",
     "LatentPosterior": "networks.posterior",
     "Membership": "selection.membership",
@@ -60,17 +75,30 @@ _HOMES = {
     "ProxyPosterior": "spectra.proxies",
     "Rules": "rules.rules",
     "ScoreOptions": "scoring.rows",
+    "Scored": "scored.rows",
     "Spectra": "spectra.spectrum",
     "TargetList": "selection.target_list",
     "TargetselError": "errors",
+    "calibrate": "notebook",
     "choose_targets": "walk",
+    "compare": "notebook",
     "cut_out": "imaging.cutout",
+    "diff": "notebook",
     "evaluate": "selection.membership",
+    "explain": "notebook",
+    "export": "notebook",
+    "forecast": "notebook",
+    "funnel": "notebook",
     "measure": "spectra.lines",
+    "observe": "notebook",
+    "pack": "notebook",
     "rank": "selection.target_list",
-    "score": "scoring.stream",
+    "read": "notebook",
+    "score": "notebook",
     "score_rows": "scoring.rows",
-    "select": "selection.select",
+    "select": "notebook",
+    "show": "notebook",
+    "tune": "notebook",
 }
 __all__ = [
     "Catalog",
@@ -79,6 +107,7 @@ __all__ = [
     "Cutouts",
     "Decoder",
     "Ensemble",
+    "Folder",
     "Footprint",
     "LatentPosterior",
     "Membership",
@@ -88,26 +117,39 @@ __all__ = [
     "ProxyPosterior",
     "Rules",
     "ScoreOptions",
+    "Scored",
     "Spectra",
     "TargetList",
     "TargetselError",
     "__version__",
+    "calibrate",
     "choose_targets",
+    "compare",
     "cut_out",
+    "diff",
     "evaluate",
+    "explain",
+    "export",
+    "forecast",
+    "funnel",
     "measure",
+    "observe",
+    "pack",
     "rank",
+    "read",
     "score",
     "score_rows",
     "select",
+    "show",
+    "tune",
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _HOMES:
-        return getattr(import_module(f"targetsel.{_HOMES[name]}"), name)
+        return getattr(_import_module(f"targetsel.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'targetsel' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted(__all__)

@@ -28,6 +28,7 @@ from targetsel.spectra.proxies import (
     ProxyPosterior,
     proxy_names,
 )
+from targetsel.tables.any_form import AnyTable, paths_in
 from targetsel.tables.columns import NEVER, Column, arrow_column, schema_of
 from targetsel.tables.files import check_table_output
 from targetsel.tables.parquet import ParquetSink
@@ -165,7 +166,7 @@ class Observation:
                 yield DerivedPosterior.drawn(name, proxy, values, scores)
 
 
-def write_observed(scored: Path, observation: Observation, output: Path) -> Counter[str]:
+def write_observed(scored: AnyTable, observation: Observation, output: Path) -> Counter[str]:
     """Write a scored catalog with the observation's columns added; counts of rows by status.
 
     Raises
@@ -173,10 +174,10 @@ def write_observed(scored: Path, observation: Observation, output: Path) -> Coun
     SpectrographError, CatalogError, OutputError
         Nothing is written then.
     """
-    check_table_output(output, [scored])
+    check_table_output(output, paths_in([scored]))
     statuses: Counter[str] = Counter()
     rows = ROWS if observation.redshift.is_certain else ROWS_OF_DRAWS
-    with ScoredFile(scored) as file, _naming(scored):
+    with ScoredFile(scored) as file, _naming(file.path):
         observation.check(file.schema)
         if observation.redshift.grid is not None:
             densities = file.tables([str(observation.redshift.value)])
@@ -195,7 +196,7 @@ def write_observed(scored: Path, observation: Observation, output: Path) -> Coun
 
 
 @contextmanager
-def _naming(scored: Path) -> Iterator[None]:
+def _naming(scored: Path | str) -> Iterator[None]:
     """Name the file in errors about its columns."""
     try:
         yield

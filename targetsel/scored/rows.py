@@ -114,11 +114,14 @@ class Scored(Rows):
         ensemble = self.footer.get("ensemble") or {}
         calibrated = "calibrated" if self.footer.get("calibration") else "not calibrated"
         simulated = "; simulated images" if says_simulated(self.footer) else ""
+        scored_by = f"ensemble {ensemble.get('name')}, {calibrated}"
+        if not ensemble:
+            scored_by = "without the name of its ensemble, which another program left out"
         named = [_with_unit(self.schema.field(name)) for name in self.proxies[:NAMES_SHOWN]]
         more = len(self.proxies) - len(named)
         return (
             f"Scored catalog of {len(self):,} sources{where}: {statuses}\n"
-            f"ensemble {ensemble.get('name', 'unknown')}, {calibrated}{simulated}\n"
+            f"{scored_by}{simulated}\n"
             f"predicted: {', '.join(named)}{f' and {more} more' if more else ''}"
         )
 

@@ -33,6 +33,7 @@ from targetsel.scored.simulated_training import CAUTION, caution_about
 from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.chunks import sorted_chunks
+from targetsel.tables.any_form import paths_in
 from targetsel.tables.files import (
     check_table_output,
     disk_errors,
@@ -54,7 +55,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoreRun:
     """The result of `score`: the file and its counts.
 
     Attributes
@@ -96,7 +97,7 @@ def score(
     threads: int = 1,
     progress: Progress = lambda done, total: None,
     brightness: Sequence[str] = (),
-) -> Scored:
+) -> ScoreRun:
     """Score every source of a catalog and write the scored catalog to `output`.
 
     Columns of brightness get a note on what they hold: by `brightness`, such as "r_sdss=rmag", the
@@ -111,17 +112,18 @@ def score(
         Nothing is left under `output` then; `<output>.partial` stays if it holds scored rows.
     """
     output = Path(output)
-    check_table_output(output, (catalog.path, store.path))
+    check_table_output(output, (*paths_in([catalog]), store.path))
     plan = ensemble.input
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name)
     check_names(catalog.schema, str(catalog.path))
-    catalog = replace(catalog, schema=with_brightness(catalog.schema, brightness, catalog.path))
+    file = next(iter(paths_in([catalog])), None)
+    catalog = replace(catalog, schema=with_brightness(catalog.schema, brightness, file))
     catalog.check()
     provenance = _provenance(store, ensemble, options)
     if notes := {each.name: (each.metadata or {}).get(NOTE, b"").decode()
                  for each in catalog.schema if NOTE in (each.metadata or {})}:  # fmt: skip
         provenance["brightness"] = notes
-    simulated = store.simulated or is_simulated(catalog.path)
+    simulated = store.simulated or any(map(is_simulated, paths_in([catalog])))
     if simulated:
         provenance["images"] = "simulated"
     caution = caution_about(ensemble.card, simulated)
@@ -148,7 +150,7 @@ def score(
         counts, support = _join(work, catalog, ensemble, provenance, whole)
         os.replace(whole, output)
     statuses, n_unmeasured = counts
-    return Scored(
+    return ScoreRun(
         output, statuses, n_cutouts, n_unmeasured, n_resumed, work.changed, support, caution
     )
 
@@ -265,6 +267,8 @@ def _remove(path: Path) -> None:
 
 def _identity(catalog: CatalogFile) -> dict[str, Any]:
     """Names and hashes of a catalog's files, which differ once its content has changed."""
+    if not isinstance(catalog.path, Path):  # in memory, where nothing is resumed
+        return {"columns": dict(catalog.columns), "files": {}}
     path = catalog.path
     files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
     names = [str(each.relative_to(path)) if path.is_dir() else each.name for each in files]

@@ -100,7 +100,7 @@ def compare(
                 f"{spectra}: no column '{LATENTS[0]}', expected latents of spectra. Make them with "
                 "'targetsel spectra encode'."
             )
-        join, added = Join(measured, scored), _columns(measured.n_latents)
+        join, added = Join(measured, file.path), _columns(measured.n_latents)
         ids, n_compared, n_unmeasured = file.names["source_id"], 0, 0
         with ParquetSink(output, pa.schema([*file.schema, *schema_of(added)])) as sink:
             sink.footer.update(file.footer, surprise={"seed": seed, "spectra": len(measured)})

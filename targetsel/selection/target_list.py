@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +29,9 @@ from targetsel.selection.sources import columns_read
 from targetsel.tables.any_format import table_reader
 from targetsel.tables.columns import ID, NEVER, Column, FileKind, floats, in_unit, unit_of
 from targetsel.tables.ids import EXACT_IN_FLOATS, exact_ids, uniform
-from targetsel.tables.parquet import footer_in, write_table
+from targetsel.tables.parquet import footer_in
 from targetsel.tables.reading import reason
+from targetsel.tables.rows import Rows
 from targetsel.tables.types import is_text
 from targetsel.version import __version__
 
@@ -95,8 +96,8 @@ TARGETS = FileKind(
 )
 
 
-@dataclass(frozen=True)
-class TargetList:
+@dataclass(frozen=True, repr=False)
+class TargetList(Rows):
     """M targets, sorted by sky position and id.
 
     Attributes
@@ -110,22 +111,33 @@ class TargetList:
     table: pa.Table
     footer: dict[str, Any] = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        return self.table.num_rows
+    def _of(self, table: pa.Table) -> Self:
+        return replace(self, table=table)
+
+    def _notes(self) -> Mapping[str, Any]:
+        return self.footer
+
+    def summary(self) -> str:
+        """The number of targets, and of those in each class."""
+        found = {name: int(self.of_class(name).sum()) for name in self.footer.get("bits", {})}
+        classes = ", ".join(f"{name} {n:,}" for name, n in found.items())
+        rules = self.footer.get("rules_name", "unknown rules")
+        return f"Target list of {len(self):,} targets by {rules}: {classes or 'no classes'}"
+
+    @property
+    def columns_shown(self) -> Sequence[str]:
+        """Ids, positions, classes and priorities."""
+        return ["target_id", "ra", "dec", "program", "priority", "probability"]
 
     def of_class(self, name: str) -> np.ndarray:
         """Whether each target is in the class of that name, shape (M,)."""
-        if name not in self.footer["bits"]:
+        if name not in self.footer.get("bits", {}):
             return np.zeros(len(self), dtype=bool)
         return (self.table["target_bits"].to_numpy() >> self.footer["bits"][name]) & 1 == 1
 
     def ids_of(self, name: str) -> pa.Array:
         """The source ids of the targets in the class of that name."""
         return self.table["source_id"].combine_chunks().filter(pa.array(self.of_class(name)))
-
-    def write(self, path: Path) -> None:
-        """Write the list as Parquet; the file appears whole or not at all."""
-        write_table(self.table, Path(path), self.footer)
 
     @classmethod
     def read(cls, path: Path, needs_footer: bool = True) -> TargetList:

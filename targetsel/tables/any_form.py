@@ -32,8 +32,11 @@ def is_path(thing: object) -> bool:
 
 def paths_in(things: Iterable[object]) -> list[Path]:
     """The files among some things: paths, and results of ours that were read from a file."""
-    found = [each if is_path(each) else getattr(each, "path", None) for each in things]
-    return [Path(each) for each in found if is_path(each)]  # type: ignore[arg-type]
+    found = []
+    for each in things:
+        path = Path(each) if isinstance(each, str | os.PathLike) else getattr(each, "path", None)
+        found += [path] if isinstance(path, Path) else []
+    return found
 
 
 def table_of(thing: AnyTable, name: str, error: type[TargetselError] = CatalogError) -> pa.Table:
