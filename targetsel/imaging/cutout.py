@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from targetsel.sky.catalog import Catalog
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cutouts:
     """The pixels around N sources in B bands.
 
@@ -58,6 +60,20 @@ class Cutouts:
 
     def __len__(self) -> int:
         return len(self.source_id)
+
+    def __repr__(self) -> str:
+        height, width = self.flux.shape[2:]
+        statuses = Counter(self.status.tolist()).most_common(4)
+        return (
+            f"Cutouts of {len(self):,} sources in {', '.join(self.bands)}, {height} x {width} "
+            f"pixels of {self.pixel_scale:g} arcsec [nanomaggy]: "
+            + ", ".join(f"{n:,} {status}" for status, n in statuses)
+        )
+
+    def _repr_html_(self) -> str:
+        # By its name, as that module builds on this one.
+        pictures = import_module("targetsel.imaging.picture")
+        return str(pictures.html_of(self))
 
     @property
     def size(self) -> int:

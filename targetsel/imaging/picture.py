@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +13,7 @@ import numpy as np
 from astropy.visualization import make_lupton_rgb
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 
 from targetsel.imaging.cutout import Cutouts
 from targetsel.photometry.bands import BANDS
@@ -61,6 +65,22 @@ def draw_scale(panel: Axes, cutouts: Cutouts, fontsize: float = 7) -> None:
     panel.plot([start, end], [y, y], color="white", lw=2, solid_capstyle="butt")
     panel.text((start + end) / 2, 1.4 * y, f"{length:g}″", color="white", ha="center",
                fontsize=fontsize)  # fmt: skip
+
+
+def html_of(cutouts: Cutouts, most: int = 10) -> str:
+    """A row of small colour pictures of the first cutouts, with their ids, as HTML."""
+    first = cutouts.take(slice(0, most))
+    figures = []
+    for source_id, pixels in zip(first.source_id, composite(first), strict=True):
+        file = io.BytesIO()
+        imsave(file, pixels, origin="lower", format="png")
+        encoded = base64.b64encode(file.getvalue()).decode()
+        figures.append(
+            f'<figure style="display:inline-block;margin:2px"><img width="96" height="96" '
+            f'src="data:image/png;base64,{encoded}"><figcaption style="font-size:70%">'
+            f"{html.escape(str(source_id))}</figcaption></figure>"
+        )
+    return f"<p>{html.escape(repr(cutouts))}</p>{''.join(figures)}"
 
 
 def draw_mosaic(

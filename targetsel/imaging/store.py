@@ -261,6 +261,16 @@ class CutoutStore:
     def __len__(self) -> int:
         return int(self._group_start[-1])
 
+    def __repr__(self) -> str:
+        simulated = "; simulated images" if self.simulated else ""
+        return (
+            f"CutoutStore of {len(self):,} sources in {', '.join(self.bands)}, {self.shape[1]} x "
+            f"{self.shape[2]} pixels of {self.pixel_scale:g} arcsec{simulated}: {self.path}"
+        )
+
+    def _repr_html_(self) -> str:
+        return str(self.read(self.source_ids(10))._repr_html_())
+
     @property
     def bands(self) -> tuple[str, ...]:
         return self.layout.bands

@@ -19,6 +19,7 @@ import pyarrow as pa
 from scipy.special import logsumexp, ndtr, ndtri
 from scipy.stats import qmc
 
+from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError
 from targetsel.networks.deviations import Deviations
 from targetsel.statistics.gaussian_mixture import GaussianMixture
@@ -33,6 +34,7 @@ DEVIATIONS = b"deviations"
 ROUNDING = 1e-6  # of a covariance's largest element
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class LatentPosterior:
     """p(latents given cutout) for each source, as an equal mixture over M members.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from targetsel.documents.brief import brief
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.measurements import (
     CHECKS,
@@ -36,6 +37,7 @@ FEATURES = "features"  # reason for sources strange by features, not by a check 
 SMALLEST = 1e-12  # smallest share whose logarithm is taken
 
 
+@brief
 @dataclass(frozen=True)
 class Typicality:
     """Typicality of N sources among the training sources; small for strange ones.
@@ -64,6 +66,7 @@ class Typicality:
     support: np.ndarray
 
 
+@brief
 @dataclass(frozen=True)
 class NoveltyReference:
     """Features and image measurements of held-out training sources, as quantiles at `LEVELS`.

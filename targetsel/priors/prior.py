@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from targetsel.documents.brief import brief
 from targetsel.errors import SpectrumError
 from targetsel.priors.bands import pixel_values, quantiles
 from targetsel.priors.spectral_model import SpectralModel
@@ -119,6 +120,7 @@ class Covariance:
         return -0.5 * (chi2 + size + away.shape[1] * np.log(2 * np.pi))
 
 
+@brief
 @dataclass(frozen=True)
 class Prior:
     """The distribution of a source's spectrum given its image.

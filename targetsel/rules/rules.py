@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from html import escape
 from pathlib import Path
 from typing import Any, TypeAlias, Union
 
@@ -37,7 +38,7 @@ MAX_LEVELS = 8  # levels of definitions that build on definitions
 MAX_EXTENDS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rules:
     """One rule file, or several that are used together.
 
@@ -143,6 +144,13 @@ class Rules:
             files=tuple(file for part in parts for file in part.files),
             locks=locks,
         )
+
+    def __repr__(self) -> str:
+        classes = ", ".join(f"{each.name} (bit {each.bit})" for each in self.classes)
+        return f"Rules '{self.name}': {self.description}\nclasses: {classes}"
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>{escape(self.name)}</b></p><pre>{escape(self.text)}</pre>"
 
     @property
     def text(self) -> str:

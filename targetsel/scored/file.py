@@ -31,8 +31,8 @@ from targetsel.scored.columns import (
 from targetsel.sky.catalog import HEALPIX, USUAL_NAMES
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
-from targetsel.tables.any_format import table_reader
 from targetsel.tables.any_form import AnyTable, TableReader, paths_in, table_of
+from targetsel.tables.any_format import table_reader
 from targetsel.tables.columns import (
     Column,
     floats,
@@ -43,6 +43,7 @@ from targetsel.tables.columns import (
 )
 from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.parquet import FOOTER_KEY, footer_in
+from targetsel.tables.reading import ParquetReader
 from targetsel.tables.text import texts_in
 from targetsel.tables.types import is_list, is_text
 
@@ -69,7 +70,7 @@ class ScoredFile:
     ----------
     path : Path or str
         The file; for rows in memory a name for errors.
-    source : Path or table
+    opened_from : Path or table
         What it was opened from, to be opened again.
     schema : pa.Schema
         With the file metadata.
@@ -87,7 +88,7 @@ class ScoredFile:
     """
 
     def __init__(self, scored: AnyTable, columns: Iterable[str] = ()) -> None:
-        self.source = scored
+        self.opened_from = scored
         self.path: Path | str = "the scored catalog"
         self._file: ParquetReader | TableReader
         if paths := paths_in([scored]):

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.scored.columns import STATUS, column_names, n_latents
@@ -64,6 +65,7 @@ def truth_kind(
     return FileKind("a truth file", columns, "Such a file holds ids, and true latents or proxies.")
 
 
+@brief
 @dataclass(frozen=True)
 class Truth:
     """N sources of a truth file.
@@ -420,6 +422,7 @@ def count_known(scored: Path, truth: Path) -> tuple[int, dict[str, int]]:
     return join.n_predicted, join.finish()
 
 
+@brief
 @dataclass(frozen=True)
 class KnownSources:
     """N sources that a scored and a truth file share, and that have a prediction.

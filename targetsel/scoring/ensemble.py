@@ -64,6 +64,15 @@ class Ensemble:
         self.card = card
         self.calibration: Calibration | None = None
 
+    def __repr__(self) -> str:
+        plan = self.input
+        calibrated = "calibrated" if self.calibration else "not calibrated"
+        return (
+            f"Ensemble '{self.name}' of {len(self.networks)} networks, {calibrated}: "
+            f"{', '.join(plan.bands)} at {plan.pixel_scale:g} arcsec, {plan.size} pixels, to "
+            f"{self.decoder.n_latents} latents"
+        )
+
     @cached_property
     def input(self) -> InputPlan:
         """Input plan from the card: bands, size and pixel scale of cutouts, binning and stretch."""

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.rules import formula as f
 from targetsel.rules.plan import plan
@@ -85,6 +86,7 @@ def comes_true(
     return np.broadcast_to(true, (len(sources), 1))[:, 0]
 
 
+@brief
 @dataclass(frozen=True)
 class ClaimOutcomes:
     """n scored sources with spectra, for one target class.

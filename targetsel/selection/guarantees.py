@@ -415,7 +415,7 @@ def guarantees(
 
 def _count_shared(catalog: ScoredCatalog, known: tuple[Path, Path]) -> int:
     """The sources of the catalog that are calibration sources; refuses if all are."""
-    n_shared, n = count_shared(catalog.file.source, known)
+    n_shared, n = count_shared(catalog.file.opened_from, known)
     if n_shared == n > 0:
         raise CatalogError(
             f"{known[0]}: all {n:,} sources of {catalog.file.path} are among its sources of known "

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from targetsel.documents.brief import brief
 from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
@@ -22,6 +23,7 @@ _MATRICES = ("selected", "probability", "rank", "priority")
 _OWN = "\0"  # begins the names of columns that are none of the sources'
 
 
+@brief
 @dataclass(frozen=True)
 class Membership:
     """Membership of N sources in C target classes.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy  # whose `special` is imported when it is first used
 
+from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError
 from targetsel.spectra.copula import GROUP, Copula, independent_normals
 
@@ -57,6 +58,7 @@ def correlated(schema: pa.Schema) -> dict[str, list[str]]:
     }
 
 
+@brief
 @dataclass(frozen=True)
 class Proxies:
     """Every draw of every proxy.
@@ -78,6 +80,7 @@ class Proxies:
         return self.values[..., self.names.index(name)]
 
 
+@brief
 @dataclass(frozen=True)
 class ProxyPosterior:
     """The joint distribution of K proxies for each of N sources.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from astropy import units
 
+from targetsel.documents.brief import brief
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import check_increasing, wavelengths
 
@@ -22,6 +23,7 @@ REDSHIFTS = (-0.05, 20.0)  # from below any peculiar velocity's to beyond any kn
 FAINTEST = 1e-6  # signal to noise of the best pixel, below which fluxes and errors differ in unit
 
 
+@brief
 @dataclass(frozen=True)
 class Spectra:
     """Rest-frame spectra.

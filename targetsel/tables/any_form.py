@@ -22,6 +22,7 @@ from targetsel.tables.reading import reading
 # A path, or a table of astropy, pandas, polars, Arrow (or any with __arrow_c_stream__), numpy
 # (structured), or a mapping of names to columns. Most have no types of their own.
 AnyTable: TypeAlias = Any
+NOTES = "targetsel"  # entry of `DataFrame.attrs` that keeps units and footers
 FORMS = "a path, or a table of astropy, pandas, polars, Arrow or numpy"
 
 
@@ -104,7 +105,15 @@ def _of_pandas(frame: Any) -> pa.Table:
     table = pa.Table.from_pandas(
         pd.DataFrame(frame.astype(swapped) if swapped else frame), preserve_index=False
     )
-    return table.replace_schema_metadata(None)
+    table = table.replace_schema_metadata(None)
+    if NOTES not in frame.attrs:
+        return table
+    told = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(frame.attrs[NOTES])))
+    fields = [
+        field.with_metadata(told.field(field.name).metadata) if field.name in told.names else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields, told.metadata))
 
 
 class TableReader:

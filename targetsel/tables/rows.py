@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CatalogError, unknown
+from targetsel.tables.any_form import NOTES
 from targetsel.tables.columns import matrix, unit_of
 from targetsel.tables.parquet import FOOTER_KEY, write_table
 from targetsel.tables.types import is_list
@@ -106,8 +107,14 @@ class Rows:
         return self.table.replace_schema_metadata({**(self.table.schema.metadata or {}), **notes})
 
     def to_pandas(self) -> pd.DataFrame:
-        """The rows as a pandas DataFrame; units are lost, as pandas has none."""
-        return self.table.replace_schema_metadata(None).to_pandas()
+        """The rows as a pandas DataFrame, which keeps units and footer in its `attrs`.
+
+        So selected rows of it can be given back to any function of targetsel.
+        """
+        table = self.to_arrow()
+        frame = table.replace_schema_metadata(None).to_pandas()
+        frame.attrs[NOTES] = table.schema.serialize().to_pybytes().hex()
+        return frame
 
     def to_astropy(self) -> Table:
         """The rows as an astropy Table, whose columns have units and are masked where missing.
@@ -117,9 +124,8 @@ class Rows:
         """
         from targetsel.tables.writing import as_astropy, has_place
 
-        table = as_astropy(self.table)
-        table.meta["targetsel"] = dict(self._notes())
-        return table
+        known = [name for name in self.table.column_names if has_place(self.table[name])]
+        return as_astropy(self.table.select(known), Path("the table"), "votable")
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the rows in the format of the path's ending; the file appears whole or not at all.

@@ -1,9 +1,4 @@
-"""The commands as functions, under the same words: what `targetsel` as `ts` offers in a notebook.
-
-Each takes paths or things in memory, and returns what the command would write. Without `output`
-the result stays in memory; it has the same rows as the command's file. What an import costs is
-paid where a function is called, so that `import targetsel` is instant.
-"""
+"""Reading, packing and scoring, and what is added to scored catalogs, for notebooks."""
 
 from __future__ import annotations
 
@@ -14,25 +9,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from targetsel.errors import CatalogError, CutoutError
-from targetsel.rules.rules import AnyRules, Rules
+from targetsel.errors import CutoutError
+from targetsel.rules.rules import Rules
 from targetsel.tables.any_form import AnyTable, is_path, paths_in
 
 if TYPE_CHECKING:
     from targetsel.calibration.calibration import Calibration
-    from targetsel.handoff.export import Export
     from targetsel.imaging.cutout import Cutouts
     from targetsel.imaging.folder import Folder
     from targetsel.imaging.packing import Packed
     from targetsel.imaging.store import CutoutStore
     from targetsel.scored.rows import Scored
     from targetsel.scoring.ensemble import Ensemble
-    from targetsel.selection.funnel import Funnel
-    from targetsel.selection.reports.difference import ClassDifference
-    from targetsel.selection.reports.explain import Explanation
-    from targetsel.selection.reports.forecast import ClassForecast
-    from targetsel.selection.reports.tuning import Tuned
-    from targetsel.selection.target_list import TargetList
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 AnyCutouts: TypeAlias = "AnyPath | CutoutStore | Folder | Cutouts"
@@ -160,9 +148,10 @@ def pack(
     return CutoutStore.open(Path(output))
 
 
-def _pack(images: Any, catalog: AnyTable, path: Path) -> Packed | int:
+def _pack(images: Any, catalog: AnyTable, path: Path, exactly: bool = False) -> Packed | int:
     from targetsel.imaging import packing
     from targetsel.imaging.cutout import Cutouts
+    from targetsel.imaging.store import ASINH, FLOAT
     from targetsel.sky.catalog import Catalog, CatalogFile
     from targetsel.tables.ids import matched
 
@@ -179,7 +168,8 @@ def _pack(images: Any, catalog: AnyTable, path: Path) -> Packed | int:
         )
     found, rows = images.take(rows >= 0), rows[rows >= 0]
     pieces = [(found, sources.ra[rows], sources.dec[rows])]
-    return packing.write_store(path, pieces, images.sky_sigma())
+    encoding = FLOAT if exactly else ASINH
+    return packing.write_store(path, pieces, images.sky_sigma(), encoding)
 
 
 @contextlib.contextmanager
@@ -197,11 +187,11 @@ def _as_store(cutouts: AnyCutouts, catalog: AnyTable) -> Iterator[CutoutStore]:
         return
     with tempfile.TemporaryDirectory(prefix="targetsel-") as folder:
         path = Path(folder) / "cutouts"
-        _pack(given, catalog, path)
+        _pack(given, catalog, path, exactly=True)
         yield CutoutStore.open(path)
 
 
-def _ensemble(ensemble: AnyEnsemble, device: str = "cpu", calibrated: bool = True) -> Ensemble:
+def ensemble_of(ensemble: AnyEnsemble, device: str = "cpu", calibrated: bool = True) -> Ensemble:
     from targetsel.scoring.ensemble import Ensemble
 
     if isinstance(ensemble, Ensemble):
@@ -268,305 +258,12 @@ def score(
         if not beside or not beside[0].exists():
             raise CutoutError("no cutouts beside the catalog. Name them as the second argument.")
         cutouts = beside[0]
-    network = _ensemble(ensemble, device, calibrated)
+    network = ensemble_of(ensemble, device, calibrated)
     options = ScoreOptions(seed=seed)
     with _as_store(cutouts, sources) as store:
         return scored_into(
             output, lambda path: stream(sources, store, network, path, options, threads)
         )
-
-
-def select(
-    scored: AnyTable,
-    rules: AnyRules,
-    output: AnyPath | None = None,
-    *,
-    known: Known | None = None,
-    threads: int = 1,
-) -> TargetList:
-    """The targets of a scored catalog, as `targetsel select` chooses them.
-
-    Parameters
-    ----------
-    scored : Scored, str, Path or table
-    rules : Rules, str, Path, dict, or a list of these
-        A file, the name of a shipped one, its text or content; the classes of several go into one
-        list.
-    output : str or Path, optional
-        File to write the list to, by default none.
-    known : pair of str or Path, optional
-        A scored catalog and the truth about its sources, for classes with a guarantee.
-    threads : int
-        Row groups read at the same time; the list is the same.
-
-    Returns
-    -------
-    TargetList
-
-    Raises
-    ------
-    CatalogError, RuleError, OutputError
-    """
-    from targetsel.selection.scored_sources import scored_catalog
-    from targetsel.selection.select import select_from
-    from targetsel.selection.target_list import TargetList
-    from targetsel.tables.files import check_table_output
-
-    chosen = Rules.of(rules)
-    pair = _paths(known)
-    if output is not None:
-        check_table_output(Path(output), (*paths_in([scored]), *(pair or ())))
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="targetsel-"))
-        catalog = stack.enter_context(scored_catalog(scored, chosen))
-        path = Path(folder) / "list.targets.parquet"
-        select_from(catalog, path, threads, pair)
-        targets = TargetList.read(path)
-    if output is not None:
-        targets.write(output)
-    return targets
-
-
-def _paths(known: Known | None) -> tuple[Path, Path] | None:
-    return None if known is None else (Path(known[0]), Path(known[1]))
-
-
-def funnel(scored: AnyTable, rules: AnyRules) -> tuple[Funnel, ...]:
-    """The sources that pass condition after condition, class by class, as `targetsel funnel`.
-
-    Parameters
-    ----------
-    scored : Scored, str, Path or table
-    rules : Rules, str, Path, dict, or a list of these
-
-    Returns
-    -------
-    tuple of Funnel
-
-    Raises
-    ------
-    CatalogError, RuleError
-    """
-    from targetsel.selection.scored_sources import funnel as count
-
-    return count(Rules.of(rules), scored)
-
-
-def explain(scored: AnyTable, rules: AnyRules, source_id: int | str) -> tuple[Explanation, ...]:
-    """Every condition for one source, as `targetsel explain` shows it.
-
-    Parameters
-    ----------
-    scored : Scored, str, Path or table
-    rules : Rules, str, Path, dict, or a list of these
-    source_id : int or str
-        As in the catalog.
-
-    Returns
-    -------
-    tuple of Explanation
-        One for each class; values and thresholds in the units of the conditions.
-
-    Raises
-    ------
-    CatalogError, RuleError
-        If there is no such source, or the rules do not fit the catalog.
-    """
-    from targetsel.selection.reports.explain import explain as of_source
-
-    return of_source(Rules.of(rules), str(source_id), scored)
-
-
-def tune(scored: AnyTable, rules: AnyRules, name: str, targets: int) -> Tuned:
-    """The bound of a class that gives no more than so many targets, as `targetsel tune`.
-
-    Parameters
-    ----------
-    scored : Scored, str, Path or table
-    rules : Rules, str, Path, dict, or a list of these
-    name : str
-        The target class.
-    targets : int
-        Largest number of targets.
-
-    Returns
-    -------
-    Tuned
-
-    Raises
-    ------
-    CatalogError, RuleError
-        If there is no such class, or it is not clear which bound to move.
-    """
-    from targetsel.selection.reports.tuning import tune as find
-
-    return find(Rules.of(rules), name, targets, scored)
-
-
-def forecast(
-    scored: AnyTable, rules: AnyRules, *, name: str | None = None, known: Known | None = None
-) -> tuple[ClassForecast, ...]:
-    """True members, purity and completeness of each class, as `targetsel forecast`.
-
-    Parameters
-    ----------
-    scored : Scored, str, Path or table
-    rules : Rules, str, Path, dict, or a list of these
-    name : str, optional
-        Only this class.
-    known : pair of str or Path, optional
-        A scored catalog and the truth about its sources; without it there are no intervals.
-
-    Returns
-    -------
-    tuple of ClassForecast
-
-    Raises
-    ------
-    CatalogError, RuleError
-    """
-    from targetsel.selection.reports.forecast import forecasts
-
-    return forecasts(Rules.of(rules), scored, _paths(known), name)
-
-
-def diff(
-    before: AnyRules | TargetList, after: AnyRules | TargetList, scored: AnyTable = None
-) -> tuple[ClassDifference, ...]:
-    """The sources that enter or leave, and the conditions for it, as `targetsel diff`.
-
-    Parameters
-    ----------
-    before, after : TargetList or its file, or rules in any form
-        Two lists, or two rule files.
-    scored : Scored, str, Path or table, optional
-        Needed for rules, and for the reasons.
-
-    Returns
-    -------
-    tuple of ClassDifference
-        One for each class.
-
-    Raises
-    ------
-    CatalogError, RuleError
-    """
-    from targetsel.selection.reports.difference import compare_lists, compare_rules
-    from targetsel.selection.target_list import TargetList
-
-    pair = [before, after]
-    lists = [isinstance(each, TargetList) or str(each).endswith(".parquet") for each in pair]
-    if all(lists):
-        return compare_lists(_targets(before), _targets(after), scored)
-    if any(lists) or scored is None:
-        raise CatalogError(
-            "diff: expected two target lists, or two sets of rules and the scored catalog."
-        )
-    return compare_rules(Rules.of(before), Rules.of(after), scored)  # type: ignore[arg-type]
-
-
-def _targets(targets: Any) -> TargetList:
-    from targetsel.selection.target_list import TargetList
-
-    if isinstance(targets, TargetList):
-        return targets
-    return TargetList.read(Path(targets), needs_footer=False)
-
-
-def export(
-    targets: AnyPath | TargetList,
-    tool: str,
-    output: AnyPath,
-    *,
-    config: AnyPath | None = None,
-    bin_priorities: bool = False,
-    assume_still: bool = False,
-    brightness: Sequence[str] = (),
-) -> Export:
-    """Write targets in the format of a fiber- or slit-assignment tool, as `targetsel export`.
-
-    Parameters
-    ----------
-    targets : TargetList, str or Path
-    tool : str
-        Such as "desi", "pfs", "deimos"; `targetsel export --list` shows all.
-    output : str or Path
-        File to write.
-    config : str or Path, optional
-        YAML file with the tool's settings.
-    bin_priorities : bool
-        Merge neighbouring priorities where the tool has fewer.
-    assume_still : bool
-        Targets without a known proper motion stand still, as galaxies do.
-    brightness : sequence of str
-        Columns of brightness as the command's option takes them, such as "r=rmag".
-
-    Returns
-    -------
-    Export
-        The files written, the tool's own first.
-
-    Raises
-    ------
-    HandoffError, OutputError
-    """
-    from targetsel.handoff.export import export as write
-    from targetsel.handoff.export import find_tool
-    from targetsel.handoff.prepare import ExportOptions
-    from targetsel.tables.files import check_output
-
-    found = find_tool(tool)
-    place = None if config is None else Path(config)
-    settings = found.settings.read(place, found.name)
-    check_output(Path(output), paths_in([targets, *([place] if place else [])]))
-    options = ExportOptions(bin_priorities, assume_still, tuple(brightness))
-    return write(_targets(targets), found, settings, Path(output), options)
-
-
-def show(
-    scored: AnyTable,
-    source_id: int | str,
-    cutouts: AnyPath | CutoutStore,
-    output: AnyPath,
-    *,
-    rules: AnyRules | None = None,
-    ensemble: AnyEnsemble = DEFAULT,
-) -> Path:
-    """Draw one source: cutout, expected spectrum, line strengths, classes, as `targetsel show`.
-
-    Parameters
-    ----------
-    scored : Scored, str, Path or table
-    source_id : int or str
-        As in the catalog.
-    cutouts : str, Path or CutoutStore
-        The store that it was scored from.
-    output : str or Path
-        Picture to write; its ending gives the format.
-    rules : Rules, str, Path, dict, or a list of these, optional
-        Rules whose classes are listed.
-    ensemble : str, Path or Ensemble
-        The one that scored the catalog.
-
-    Returns
-    -------
-    Path
-        The picture; wavelengths and equivalent widths in it are in Angstrom.
-
-    Raises
-    ------
-    CatalogError, CutoutError, EnsembleError, OutputError
-    """
-    from targetsel.imaging.store import CutoutStore
-    from targetsel.report.source import draw_source
-    from targetsel.tables.files import check_output
-
-    picture = Path(output)
-    check_output(picture, paths_in([scored, cutouts]))
-    store = cutouts if isinstance(cutouts, CutoutStore) else CutoutStore.open(Path(cutouts))
-    chosen = [] if rules is None else [Rules.of(rules)]
-    draw_source(scored, str(source_id), store, _ensemble(ensemble), picture, chosen)
-    return picture
 
 
 def observe(
@@ -672,7 +369,7 @@ def compare(
     from targetsel.scored.rows import scored_into
     from targetsel.scoring.surprise import compare as compare_with
 
-    network = _ensemble(ensemble, calibrated=False)
+    network = ensemble_of(ensemble, calibrated=False)
     return scored_into(
         output, lambda path: compare_with(scored, Path(spectra), network, path, seed)
     )
@@ -704,4 +401,4 @@ def calibrate(
     """
     from targetsel.calibration.fitting import calibrate as fit
 
-    return fit(scored, Path(truth), _ensemble(ensemble, calibrated=False), local=local)
+    return fit(scored, Path(truth), ensemble_of(ensemble, calibrated=False), local=local)

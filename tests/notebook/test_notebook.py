@@ -1,0 +1,196 @@
+"""The commands as functions: the same results, from tables of any library."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import typer.testing
+from astropy.table import QTable, Table
+
+import targetsel as ts
+from targetsel.cli import app
+
+
+@pytest.fixture(scope="module")
+def folder(demonstration, tmp_path_factory):
+    """The demonstration's first sources, scored and selected by the commands."""
+    folder = tmp_path_factory.mktemp("notebook")
+    for name in ("cutouts", "catalog.parquet"):
+        (folder / name).symlink_to(demonstration / name)
+    command("score", folder / "catalog.parquet", "--threads", 1)
+    scored, output = folder / "catalog.scored.parquet", folder / "emission.targets.parquet"
+    command("select", "--rules", "emission", scored, "-o", output)
+    return folder
+
+
+def command(*words):
+    found = typer.testing.CliRunner().invoke(app, [str(word) for word in words])
+    assert found.exit_code == 0, found.output
+
+
+@pytest.fixture(scope="module")
+def scored(folder):
+    return ts.read(folder / "catalog.scored.parquet")
+
+
+@pytest.mark.parametrize("name", [each for each in ts.__all__ if each != "__version__"])
+def test_every_public_name_is_there_and_says_what_it_is(name):
+    found = getattr(ts, name)
+    assert (found.__doc__ or "").strip(), name
+    if getattr(found, "__module__", "").startswith("targetsel.notebook"):
+        for part in ("Parameters\n", "Returns\n", "Raises\n"):
+            assert part in found.__doc__, (name, part)
+
+
+def test_only_public_names_are_listed():
+    listed = {name for name in dir(ts) if name != "__version__"}
+    assert listed == {name for name in ts.__all__ if name != "__version__"}
+    assert not {"annotations", "import_module", "TYPE_CHECKING", "Any"} & listed
+
+
+def test_importing_targetsel_imports_no_large_library():
+    script = (
+        "import sys, targetsel; print({'torch', 'numpy', 'astropy', 'pyarrow'} & {*sys.modules})"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("form", ["arrow", "astropy", "quantities", "pandas", "polars", "catalog"])
+def test_a_catalog_of_any_library_is_scored_as_the_command_scores_its_file(folder, form):
+    table = pq.read_table(folder / "catalog.parquet")
+    catalog = ts.read(folder / "catalog.parquet")
+    given = {
+        "arrow": lambda: table,
+        "astropy": catalog.to_astropy,
+        "quantities": lambda: QTable(catalog.to_astropy()),
+        "pandas": catalog.to_pandas,
+        "polars": lambda: pl.DataFrame(catalog),
+        "catalog": lambda: catalog,
+    }[form]()
+    ours = ts.score(given, folder / "cutouts")
+    theirs = ts.read(folder / "catalog.scored.parquet")
+    names = theirs.table.column_names[theirs.table.column_names.index("_healpix_29") :]
+    assert ours.table.select(["source_id", *names]).equals(
+        theirs.table.select(["source_id", *names])
+    )
+    assert ours.footer["ensemble"] == theirs.footer["ensemble"]
+
+
+def test_big_endian_and_masked_columns_with_usual_names_make_a_catalog():
+    table = Table(
+        {
+            "objID": np.array([7, 8], dtype=">i8"),
+            "RAJ2000": np.array([10.0, 11.0], dtype=">f8"),
+            "DEJ2000": np.array([-1.0, 1.0], dtype=">f8"),
+            "rmag": np.ma.array([20.0, 21.0], mask=[False, True]),
+        }
+    )
+    catalog = ts.Catalog.read(table)
+    assert catalog.source_id.tolist() == [7, 8]
+    assert catalog.ra.tolist() == [10.0, 11.0]
+    assert catalog.table["rmag"].null_count == 1
+    assert ts.Catalog.read(table.as_array()).source_id.tolist() == [7, 8]
+
+
+def test_errors_of_tables_in_memory_are_those_of_files_and_name_the_catalog():
+    with pytest.raises(ts.TargetselError, match="the catalog: no column of declination"):
+        ts.Catalog.read(pd.DataFrame({"id": [1], "ra": [2.0]}))
+    with pytest.raises(ts.TargetselError, match="ids are repeated: 1"):
+        ts.Catalog.read({"id": [1, 1], "ra": [2.0, 3.0], "dec": [2.0, 3.0]})
+    with pytest.raises(ts.TargetselError, match="the catalog: is of type int; expected a path"):
+        ts.Catalog.read(3)
+
+
+def test_selecting_from_memory_gives_the_targets_of_the_command(folder, scored, tmp_path):
+    expected = ts.read(folder / "emission.targets.parquet")
+    whole = scored[:]
+    assert whole.path is None
+    for given in (scored, str(scored.path), whole, scored.to_arrow(), scored.to_pandas()):
+        found = ts.select(given, "emission")
+        assert found.table.equals(expected.table)
+        assert found.footer == expected.footer
+    ts.select(scored, "emission", tmp_path / "list.parquet")
+    assert (tmp_path / "list.parquet").read_bytes() == (
+        folder / "emission.targets.parquet"
+    ).read_bytes()
+
+
+def test_rules_are_taken_as_name_file_text_and_content(scored):
+    content = {
+        "schema": "targetsel/rules/v1",
+        "name": "mine",
+        "classes": {"OLD": {"bit": 0, "priority": 1, "where": "d4000 > 1.4"}},
+    }
+    text = (
+        "schema: targetsel/rules/v1\nname: mine\nclasses:\n"
+        '  OLD: {bit: 0, priority: 1, where: "d4000 > 1.4"}\n'
+    )
+    ids = [ts.select(scored, rules)["source_id"].tolist() for rules in (content, text)]
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == (scored["d4000"] > 1.4).sum()
+    assert len(ts.Rules.of(["emission", "agn"]).classes) > len(ts.Rules.of("agn").classes)
+    with pytest.raises(ts.TargetselError, match="rules: of type int; expected a file"):
+        ts.Rules.of(3)
+
+
+def test_slices_and_masks_keep_footer_and_units(scored):
+    few, some = scored[:7], scored[scored["d4000"] > 1.4]
+    assert len(few) == 7
+    assert few.footer == scored.footer
+    assert (some["d4000"] > 1.4).all()
+    assert str(few.to_astropy()["ew_halpha"].unit) == "Angstrom"
+    assert few.to_arrow().schema.field("ew_halpha").metadata[b"unit"] == b"Angstrom"
+    assert few[[0, -1]]["source_id"].tolist() == [few["source_id"][0], few["source_id"][6]]
+    with pytest.raises(ts.TargetselError, match=r"a mask of shape \(3,\)"):
+        few[np.array([True, False, True])]
+    with pytest.raises(ts.TargetselError, match="Did you mean 'd4000'"):
+        few["d400"]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "fits", "ecsv", "vot"])
+def test_a_list_is_written_in_the_format_of_its_ending(folder, tmp_path, ending):
+    targets = ts.select(folder / "catalog.scored.parquet", "quiescent")
+    targets.write(str(tmp_path / f"list.{ending}"))
+    back = ts.Catalog.read(tmp_path / f"list.{ending}", id_col="source_id")
+    assert back["target_id"].tolist() == targets["target_id"].tolist()
+
+
+def test_cutouts_in_memory_are_scored_as_the_store_that_they_were_read_from(folder):
+    catalog = ts.read(folder / "catalog.parquet")
+    store = ts.read(folder / "cutouts")
+    assert isinstance(store, ts.CutoutStore)
+    one = ts.score(catalog[:5], store)
+    other = ts.score(catalog[:5], store.read(catalog.source_id[:5]))
+    assert other["ew_halpha"].tolist() == one["ew_halpha"].tolist()
+
+
+def test_representations_say_what_a_thing_is_in_a_few_lines(folder, scored):
+    targets = ts.read(folder / "emission.targets.parquet")
+    catalog = ts.read(folder / "catalog.parquet")
+    store = ts.CutoutStore.open(folder / "cutouts")
+    cutouts = store.read(store.source_ids(12))
+    for thing, words in (
+        (scored, ("40 sources", "mock-ps1", "ew_halpha [Angstrom]")),
+        (targets, ("targets by emission", "STAR_FORMING")),
+        (catalog, ("40 sources", "'source_id'")),
+        (store, ("40 sources", "g, r, i, z, y", "64 x 64")),
+        (ts.Rules.of("emission"), ("emission", "EXCITED")),
+    ):
+        text = repr(thing)
+        assert len(text.splitlines()) <= 5, text
+        assert len(text) < 600, text
+        for word in words:
+            assert word in text, text
+        assert "array(" not in text
+    assert "12 sources" in repr(cutouts)
+    assert "array(" not in repr(cutouts)
+    assert cutouts._repr_html_().count("<img") == 10
+    assert "<table>" in scored._repr_html_()
+    assert "P(excited)" in ts.Rules.of("emission")._repr_html_()
