@@ -203,7 +203,7 @@ def _draw_spectrum(panel: Axes, table: pa.Table, source_id: np.ndarray, ensemble
     if (redshift := redshift_of(table)) is not None:
         stretch = 1 + redshift
         above = panel.secondary_xaxis(
-            "top", functions=(lambda x: x * stretch, lambda x: x / stretch)
+            "top", functions=(lambda x: np.multiply(x, stretch), lambda x: np.divide(x, stretch))
         )
         above.set_xlabel(f"observed wavelength [Å] at redshift {redshift:.4f}")
 
