@@ -57,7 +57,7 @@ class DecodingEnsemble(Protocol):
 
 @dataclass(frozen=True)
 class Predicted:
-    """What is predicted of N sources.
+    """Posteriors of N sources after some steps of a calibration.
 
     Attributes
     ----------

@@ -152,7 +152,7 @@ def where_targets_are(targets: TargetList, ra: float, dec: float) -> str:
     """Where the targets of a list lie, seen from a pointing at `ra`, `dec` [deg], in a sentence."""
     table = targets.table
     there = np.stack([table["ra"].to_numpy(), table["dec"].to_numpy()])
-    distance = separation(*there, np.array([ra]), np.array([dec]))
+    distance = separation(there[0], there[1], np.array([ra]), np.array([dec]))
     nearest = int(distance.argmin())
     low, high = there.min(axis=1), there.max(axis=1)
     return (

@@ -172,7 +172,7 @@ class ScoredPosteriors:
                     f"{path}: has posteriors of {n_latents(file.schema)} latents, but the decoder "
                     f"has {model.decoder.n_latents}. Score the catalog again."
                 )
-            return cls(file.path, model, options, file.schema, file.footer, file.names)
+            return cls(Path(path), model, options, file.schema, file.footer, file.names)
 
     @property
     def lines(self) -> list[str]:

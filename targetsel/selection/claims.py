@@ -196,7 +196,9 @@ class ClaimOutcomes:
         return cls(passed, likely, true, independent, group, weight)
 
 
-def _groups(known: Truth, places: np.ndarray, table: pa.Table, scored: Path) -> np.ndarray | None:
+def _groups(
+    known: Truth, places: np.ndarray, table: pa.Table, scored: Path | str
+) -> np.ndarray | None:
     """Group of each source, from the truth or the scored file; None where neither has groups."""
     if known.group is not None:
         return known.group[places]

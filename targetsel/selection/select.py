@@ -257,7 +257,7 @@ def preview(catalog: ScoredCatalog, known: tuple[Path, Path] | None = None) -> T
         return TargetList.read(output)
 
 
-def _each_once(targets: Iterable[Membership], place: Path) -> Iterator[Membership]:
+def _each_once(targets: Iterable[Membership], place: Path | str) -> Iterator[Membership]:
     """The same targets, none of which may be there twice."""
     ids = [np.empty(0, dtype=np.int64)]
     for piece in targets:

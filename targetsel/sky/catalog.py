@@ -97,7 +97,7 @@ class Catalog(Rows):
         return cls(pa.concat_tables(tables).combine_chunks(), file.columns)
 
     def _of(self, table: pa.Table) -> Self:
-        return type(self)(table, self.columns)  # type: ignore[return-value]
+        return type(self)(table, self.columns)
 
     def summary(self) -> str:
         """The number of sources and columns, and where on the sky they are."""
@@ -199,7 +199,7 @@ class CatalogFile:
             path = paths[0]
             rows = open_table(path)
         else:
-            rows = InMemory(table_of(catalog, path))
+            rows = InMemory(table_of(catalog, str(path)))
         if rows.num_rows == 0:
             raise CatalogError(f"{path}: the catalog has no rows.")
         known = catalog.columns if isinstance(catalog, Catalog) else {}

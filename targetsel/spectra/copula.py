@@ -79,7 +79,7 @@ class Copula:
     complexes: Mapping[str, Complex]
 
     def needed(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """What has to be drawn for these names, in order: each depends only on those before it."""
+        """Names of the proxies to draw for these names; each depends only on those before it."""
         own = [self.names.index(name) for name in self.valued(names) if name in self.names]
         first = self.names[: max(own, default=-1) + 1]
         complexes = tuple(name for name in self.complexes if name in names)

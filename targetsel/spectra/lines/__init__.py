@@ -46,8 +46,11 @@ def in_symbols(text: str) -> str:
 
 
 def complexes(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Those of some proxies whose windows hold whole windows of others between the same side
-    bands, each with these others."""
+    """Blends among some proxies, each with the lines that it contains.
+
+    A proxy is a blend if its window holds whole windows of others between the same side bands,
+    as that of Hα+[NII] holds those of Hα and [NII].
+    """
     return {name: parts for name in names if (parts := _TABLE.parts(name, names))}
 
 

@@ -78,7 +78,7 @@ def _drawn(values: Mapping[str, np.ndarray], covariance: np.ndarray) -> dict[str
 
 
 def _divisors(table: LineTable) -> list[grammar.Node]:
-    """What the table's formulas divide by, as expressions of indices."""
+    """The divisors in the table's formulas, as expressions of indices."""
     found = []
     for each in table.definitions:
         if isinstance(each.index, LineFormula):

@@ -413,7 +413,7 @@ class LineTable:
         return tuple(each.name for each in self.definitions if each.predicted)
 
     def parts(self, name: str, names: Iterable[str]) -> tuple[str, ...]:
-        """Those of `names` whose windows lie in that of `name`, between the same side bands."""
+        """Indices among `names` whose windows lie in that of `name`, with its side bands."""
         whole, found = self[name], []
         for each in map(self.__getitem__, names):
             if isinstance(whole, LineDefinition) and isinstance(each, LineDefinition):
