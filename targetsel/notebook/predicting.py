@@ -324,7 +324,7 @@ def observe(
     from targetsel.scored.file import ScoredFile
     from targetsel.scored.rows import scored_into
 
-    asked = Exposure.asked(Spectrograph.find(spectrograph), exposure, snr)
+    asked = Exposure.asked(Spectrograph.find(spectrograph), exposure, float(snr))
     file_of = next(iter(paths_in([scored])), None)
     with ScoredFile(scored) as file:
         magnitudes = Magnitudes.find(file.schema, brightness, False, dereddened, file_of)

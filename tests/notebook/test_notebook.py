@@ -10,33 +10,9 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-import typer.testing
 from astropy.table import QTable, Table
 
 import targetsel as ts
-from targetsel.cli import app
-
-
-@pytest.fixture(scope="module")
-def folder(demonstration, tmp_path_factory):
-    """The demonstration's first sources, scored and selected by the commands."""
-    folder = tmp_path_factory.mktemp("notebook")
-    for name in ("cutouts", "catalog.parquet"):
-        (folder / name).symlink_to(demonstration / name)
-    command("score", folder / "catalog.parquet", "--threads", 1)
-    scored, output = folder / "catalog.scored.parquet", folder / "emission.targets.parquet"
-    command("select", "--rules", "emission", scored, "-o", output)
-    return folder
-
-
-def command(*words):
-    found = typer.testing.CliRunner().invoke(app, [str(word) for word in words])
-    assert found.exit_code == 0, found.output
-
-
-@pytest.fixture(scope="module")
-def scored(folder):
-    return ts.read(folder / "catalog.scored.parquet")
 
 
 @pytest.mark.parametrize("name", [each for each in ts.__all__ if each != "__version__"])

@@ -1,0 +1,123 @@
+"""Functions give what their commands write."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+import targetsel as ts
+from tests.calibration.known_sky import write_known
+
+
+@pytest.fixture(scope="module")
+def known(ensemble_folder, tmp_path_factory):
+    """Scored sources and their truth, for the tiny ensemble; read only."""
+    folder = tmp_path_factory.mktemp("known")
+    return write_known(folder, ts.Ensemble.read(ensemble_folder))
+
+
+def same_rows(ours, path):
+    """Whether rows in memory are those of a file, with its footer."""
+    theirs = ts.Scored.read(path)
+    return ours.table.equals(theirs[:].table) and ours.footer == theirs.footer
+
+
+def test_observing_adds_the_columns_that_the_command_adds(folder, scored, command, tmp_path):
+    output = tmp_path / "observed.parquet"
+    command("observe", folder / "catalog.scored.parquet", "--size", "2arcsec", "-o", output)
+    assert same_rows(ts.observe(scored, 2.0), output)
+    assert same_rows(ts.observe(scored[:], 2), output)
+
+
+def test_observing_takes_the_options_of_the_command(folder, scored, command, tmp_path):
+    words = ("--size", "1.5arcsec", "--line", "halpha", "--exposure", "15min", "--snr", 7,
+             "--spectrograph", "pfs", "--redshift", 0.1, "--redshift-error", 0.01)  # fmt: skip
+    command("observe", scored.path, *words, "-o", tmp_path / "theirs.parquet")
+    ours = ts.observe(
+        scored.path, 1.5, tmp_path / "ours.parquet", spectrograph="pfs", lines=["halpha"],
+        exposure="15min", snr=7, redshift=0.1, redshift_error=0.01,
+    )  # fmt: skip
+    assert ours.path == tmp_path / "ours.parquet"
+    assert (tmp_path / "ours.parquet").read_bytes() == (tmp_path / "theirs.parquet").read_bytes()
+
+
+def test_comparing_adds_the_surprises_that_the_command_adds(
+    known, ensemble_folder, command, tmp_path
+):
+    scored, truth = known
+    output = tmp_path / "compared.parquet"
+    words = ("--spectra", truth, "--ensemble", ensemble_folder, "--seed", 3)
+    command("compare", scored, *words, "-o", output)
+    assert same_rows(ts.compare(scored, truth, ensemble=ensemble_folder, seed=3), output)
+
+
+def test_calibrating_fits_what_the_command_fits(known, ensemble_folder, command, tmp_path):
+    scored, truth = known
+    shutil.copytree(ensemble_folder, tmp_path / "tiny")
+    command("calibrate", scored, "--truth", truth, "--ensemble", tmp_path / "tiny", "--no-local")
+    ours = ts.calibrate(scored, truth, ensemble_folder, local=False)
+    theirs = ts.Ensemble.read(tmp_path / "tiny").calibration
+    assert ours.sha256 == theirs.sha256
+
+
+@pytest.mark.parametrize(
+    ("tool", "ending", "settings"),
+    [("table", "csv", None), ("desi", "fits", {"epoch": 2026.5, "obsconditions": "DARK"})],
+)
+def test_exporting_writes_the_files_that_the_command_writes(
+    folder, command, tmp_path, tool, ending, settings
+):
+    targets, config = folder / "emission.targets.parquet", tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump(settings or {}))
+    for where in ("ours", "theirs"):
+        (tmp_path / where).mkdir()
+    ours, theirs = (tmp_path / where / f"list.{ending}" for where in ("ours", "theirs"))
+    given = () if settings is None else ("--config", config)
+    command("export", targets, "--for", tool, *given, "-o", theirs)
+    done = ts.export(ts.read(targets), tool, str(ours), config=settings)
+    assert done.files[0] == ours
+    assert {path.name: path.read_bytes() for path in ours.parent.iterdir()} == {
+        path.name: path.read_bytes() for path in theirs.parent.iterdir()
+    }
+
+
+def test_packing_a_folder_of_images_makes_the_store_of_the_command(folder, command, tmp_path):
+    catalog = ts.read(folder / "catalog.parquet")
+    store = ts.read(folder / "cutouts")
+    ids = catalog.source_id[:3]
+    (tmp_path / "images").mkdir()
+    for source, flux in zip(ids, store.read(ids).flux, strict=True):
+        np.save(tmp_path / "images" / f"{source}.npy", flux)
+    words = ("--catalog", folder / "catalog.parquet", "--bands", "grizy", "--pixel-scale", 0.25,
+             "--size", 32, "--zeropoint", 22.5)  # fmt: skip
+    command("cutouts", "pack", tmp_path / "images", "-o", tmp_path / "theirs", *words)
+    ours = ts.pack(
+        tmp_path / "images", catalog, tmp_path / "ours", bands="grizy", pixel_scale=0.25, size=32,
+        zeropoint=22.5,
+    )  # fmt: skip
+    theirs = ts.CutoutStore.open(tmp_path / "theirs")
+    assert ours.source_ids(9).tolist() == theirs.source_ids(9).tolist()
+    assert sorted(ours.source_ids(9)) == sorted(ids)
+    assert np.array_equal(ours.read(ids).flux, theirs.read(ids).flux, equal_nan=True)
+    assert [path.name for path in sorted((tmp_path / "ours").rglob("*.parquet"))] == [
+        path.name for path in sorted((tmp_path / "theirs").rglob("*.parquet"))
+    ]
+    assert pq.read_table(tmp_path / "ours").equals(pq.read_table(tmp_path / "theirs"))
+
+
+def test_a_folder_of_images_is_scored_as_it_was_read(folder, tmp_path):
+    """Images go to the networks as they are: not rounded by a store's encoding."""
+    catalog = ts.read(folder / "catalog.parquet")[:2]
+    cutouts = ts.read(folder / "cutouts").read(catalog.source_id)
+    (tmp_path / "images").mkdir()
+    for source, flux in zip(catalog.source_id, cutouts.flux, strict=True):
+        np.save(tmp_path / "images" / f"{source}.npy", flux)
+    images = ts.Folder.open(tmp_path / "images", tuple("grizy"), 0.25, 64, 22.5)
+    ours = ts.score(catalog, images)
+    assert ours["status"].tolist() == ["ok", "ok"]
+    theirs = ts.score(catalog, cutouts)
+    np.testing.assert_allclose(ours["d4000"], theirs["d4000"], rtol=0.02)
