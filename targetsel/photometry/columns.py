@@ -357,7 +357,7 @@ def noted(schema: pa.Schema, columns: Iterable[PhotometricColumn]) -> pa.Schema:
 
 def without_codes(values: pa.Array, field: pa.Field) -> pa.Array:
     """A column of magnitudes with null for codes such as 99 and -999; any other as it is."""
-    if not is_number(field.type) or _said_unit(field) not in MAGNITUDES:
+    if not is_number(field.type) or unit_said(field) not in MAGNITUDES:
         return values
     import pyarrow.compute as pc
 
@@ -373,8 +373,8 @@ def _unit(field: pa.Field) -> str:
     return unit_of(field) or ("mag" if _has_name_of_magnitudes(field.name) else "")
 
 
-def _said_unit(field: pa.Field) -> str:
-    """The same, or the unit that a note on the column says."""
+def unit_said(field: pa.Field) -> str:
+    """The unit of a column: as it declares or a note says, or mag if its name is of magnitudes."""
     noted = _noted(field)
     return _unit(field) if noted is None else noted.unit
 

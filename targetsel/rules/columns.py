@@ -8,14 +8,16 @@ from typing import Any
 import pyarrow as pa
 
 from targetsel.documents.source_location import SourceLocation
-from targetsel.expressions.units import ANY_UNIT, declared
+from targetsel.expressions.units import ANY_UNIT, MAG, declared
+from targetsel.photometry.columns import unit_said
+from targetsel.photometry.flux import MAGNITUDES
 from targetsel.rules import formula as f
 from targetsel.rules.formula import TypedExpression
 from targetsel.scored.columns import column_names, ranges
 from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.columns import ANYTHING, unit_of
 from targetsel.tables.parquet import footer_in
-from targetsel.tables.types import is_bytes, is_text
+from targetsel.tables.types import is_bytes, is_number, is_text
 
 STATISTICS = ("_std", "_q16", "_q84")
 
@@ -76,6 +78,8 @@ class CatalogColumns:
         type_ = _type(field.type)
         kind = type_ if type_ in ("condition", "text") else "number"
         unit = declared(unit_of(field))
+        if unit is None and is_number(field.type) and unit_said(field) in MAGNITUDES:
+            unit = MAG
         return TypedExpression(f.ColumnValue(field.name, role, type_), kind, unit)
 
 

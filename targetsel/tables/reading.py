@@ -130,7 +130,7 @@ class ParquetReader:
         if self.path.is_dir():
             raise error(f"{path}: is a folder; expected a Parquet file.")
         packed = Path(self.path.name.lower().removesuffix(".gz")).suffix
-        if source is None and packed in ASTROPY_FORMATS:
+        if source is None and packed in ASTROPY_FORMATS and self.path.exists():
             raise error(
                 f"{path}: ends in '{self.path.suffix}'; expected a Parquet file (.parquet)."
             )

@@ -32,9 +32,9 @@ def test_evaluate_writes_a_table_and_a_page(targetsel, folder):
         "claims.parquet", "evaluation.html", "evaluation.parquet",
     ]  # fmt: skip
     page = (folder / "out" / "evaluation.html").read_text()
-    assert "P(d4000 &gt; 1.5)" in page
+    assert "P(Dn4000 &gt; 1.5)" in page
     assert "test: OLD" in page
-    assert "P(d4000 &gt; 1.6)" not in page
+    assert "P(Dn4000 &gt; 1.6)" not in page
 
 
 def test_evaluate_says_by_kind_how_many_claims_are_off(targetsel, folder):

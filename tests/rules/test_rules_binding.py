@@ -182,3 +182,10 @@ def test_definitions_that_double_are_stopped():
 def test_class_claims_of_its_members(where, claim):
     formulas = tuple(condition(text) for text in where)
     assert f.truth(formulas) == (None if claim is None else condition(claim))
+
+
+@pytest.mark.parametrize("name", ["rmag", "r_mag", "gMeanKronMag"])
+def test_a_column_with_the_name_of_magnitudes_and_no_unit_takes_bounds_in_mag(name):
+    columns = CatalogColumns(pa.schema([(name, pa.float32()), ("other", pa.float32())]))
+    assert str(columns[name].unit) == "mag"
+    assert columns["other"].unit is None

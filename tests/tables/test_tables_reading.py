@@ -180,3 +180,8 @@ def test_damaged_fits_is_refused_or_reads_and_never_hangs():
         except TargetselError:
             refused += 1
     assert 10 < refused < 300
+
+
+def test_a_missing_file_is_called_missing_whatever_its_ending(tmp_path):
+    with pytest.raises(CatalogError, match=r"list\.fits: no such file"):
+        ParquetReader(tmp_path / "list.fits")
