@@ -1,47 +1,36 @@
-"""The walk from a catalog to a target list, line by line.
+"""The walk from a catalog to a list for DESI in eight lines, then what is inside `score`.
 
 targetsel demo demo          # makes the catalog and the cutouts (simulated images)
-python examples/walk.py demo
+cd demo
+python ../examples/walk.py
 """
 
-import sys
-from pathlib import Path
-
+# fmt: off
 import targetsel as ts
 
-
-def walk(folder: Path) -> ts.TargetList:
-    """The strong emitters near the catalog's first source."""
-    catalog = ts.Catalog.read(folder / "catalog.parquet")
-    images = ts.CutoutStore.open(folder / "cutouts")
-    ensemble = ts.Ensemble.read("mock-ps1")
-    rules = ts.Rules.read("emission")
-    footprint = ts.Footprint.cone(catalog.ra[0], catalog.dec[0], radius_deg=8.0)
-
-    inside = footprint.select(catalog)
-    scored = ts.score_rows(inside, images, ensemble)
-    membership = ts.evaluate(rules, scored)
-    return ts.rank(membership, rules)
+catalog = ts.read("catalog.parquet")                    # or a table of astropy, pandas, polars
+scored  = ts.score(catalog, "cutouts")                  # latents, line strengths [Angstrom]
+targets = ts.select(scored, "emission")                 # a shipped rule file, or your own
+first   = targets["source_id"][0]
+why     = ts.explain(scored, "emission", first)         # every condition, with its margin
+ts.show(scored, first, "cutouts", "first.png", rules="emission")
+ts.export(targets, "desi", "desi.fits", config={"epoch": 2026.5, "obsconditions": "DARK"})
+# fmt: on
 
 
-def look(folder: Path, n_draws: int = 384, seed: int = 0) -> ts.Proxies:
-    """Line strengths of the catalog's first sources: what `score_rows` does, station by station."""
-    catalog = ts.Catalog.read(folder / "catalog.parquet")
-    first = catalog.take(range(4))
+def look(n_draws: int = 384, seed: int = 0) -> ts.Proxies:
+    """Line strengths of the catalog's first sources: what `score` does, station by station."""
+    few = catalog[:4]
     ensemble = ts.Ensemble.read("mock-ps1", calibrated=False)
 
-    images = ts.CutoutStore.open(folder / "cutouts")
-    cutouts = ts.cut_out(first, images)  # (N, B, H, W)  [nanomaggy]
+    cutouts = ts.cut_out(few, ts.read("cutouts"))  # (N, B, H, W)  [nanomaggy]
     posterior = ensemble.predict(cutouts)  # (N, M, D) and (N, M, D, D)
     latents = posterior.draw(n_draws, seed)  # (N, S, D)
-    spectra = ensemble.decoder.decode(latents, first.source_id)  # (N, S, L)  rest frame
+    spectra = ensemble.decoder.decode(latents, few.source_id)  # (N, S, L)  rest frame
     return ts.measure(spectra)  # (N, S, P)  [Angstrom], ...
 
 
-if __name__ == "__main__":
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
-    proxies = look(folder)
-    for row, source in enumerate(proxies.source_id):
-        print(f"{source}: EW(Halpha) {proxies['ew_halpha'][row].mean():.1f} Angstrom")
-    columns = ["target_id", "ra", "dec", "program", "priority", "probability"]
-    print(walk(folder).table.select(columns).to_pandas())
+proxies = look()
+for row, source in enumerate(proxies.source_id):
+    print(f"{source}: EW(Halpha) {proxies['ew_halpha'][row].mean():.1f} Angstrom")
+print(targets)
