@@ -18,15 +18,37 @@ from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.plan import SkyPlan
 from targetsel.mock.writing import write_sky
 from targetsel.rules.rules import Rules, shipped_rules
+from targetsel.rules.starting import first_rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.stream import Progress, score
 from targetsel.selection.claims import truth
 from targetsel.selection.select import Selection, select
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.catalog import CatalogFile
+from targetsel.spectra.grid import wavelengths
+from targetsel.tables.columns import matrix
 from targetsel.tables.ids import matched
+from targetsel.tables.parquet import read_footer, write_table
 
 SEED = 42
+N_MEASURED = 5
+FIRST_RULES, MEASURED, KNOWN = (
+    "my-first-rules.yaml",
+    "measured-spectra.parquet",
+    "known-spectra.parquet",
+)
+# What tools need beyond the list, by their names.
+SETTINGS = {
+    "desi": """\
+# Settings of 'targetsel export --for desi'; 'targetsel export --list' describes them all.
+epoch: 2026.5           # of the observation; positions are moved to it
+obsconditions: DARK     # or BRIGHT, or DARK|BRIGHT
+""",
+    "sdss-v": """\
+# Settings of 'targetsel export --for sdss-v'; 'targetsel export --list' describes them all.
+cadence: bright_1x1
+""",
+}
 
 
 @dataclass(frozen=True)
@@ -89,7 +111,48 @@ def run(
         rules = Rules.read(path)
         summary = select(scored, rules, folder / f"{path.stem}.targets.parquet")
         found += outcomes(summary, scored, folder / "truth.parquet", rules)
+    write_beginnings(folder)
     return found
+
+
+def write_beginnings(folder: Path) -> None:
+    """Write files to try other commands on: first rules, settings of tools, a few spectra.
+
+    `known-spectra.parquet` has the truth of every other source, as if only those were observed;
+    `measured-spectra.parquet` has the noisy spectra of the first of them, as they are observed.
+    """
+    text = first_rules(FIRST_RULES, folder / "catalog.scored.parquet")
+    (folder / FIRST_RULES).write_text(text, encoding="utf-8", newline="\n")
+    (folder / "settings").mkdir(exist_ok=True)
+    for tool, settings in SETTINGS.items():
+        path = folder / "settings" / f"{tool}.yaml"
+        path.write_text(settings, encoding="utf-8", newline="\n")
+    known = pq.read_table(folder / "truth.parquet")
+    known = known.take(np.arange(0, len(known), 2))
+    write_table(known, folder / KNOWN, read_footer(folder / "truth.parquet"))
+    spectra = folder / "spectra.parquet"
+    measured = observed_spectra(spectra, folder / "catalog.parquet", known["source_id"])
+    write_table(measured, folder / MEASURED, {"images": read_footer(spectra)["images"]})
+
+
+def observed_spectra(spectra: Path, catalog: Path, ids: pa.ChunkedArray) -> pa.Table:
+    """Noisy spectra of the first of these sources at their redshifts, shape (N_MEASURED,)."""
+    chosen = ids[:N_MEASURED]
+    rest = _joined(pq.read_table(spectra, columns=["source_id", "flux", "ivar"]), chosen)
+    sources = _joined(pq.read_table(catalog), chosen)
+    redshift = sources["redshift"].to_numpy()
+    observed = wavelengths() * (1 + redshift[:, None])
+    return pa.table(
+        {
+            "source_id": chosen,
+            "ra": sources["ra"],
+            "dec": sources["dec"],
+            "redshift": redshift,
+            "wavelength": list(observed),
+            "flux": list(matrix(rest["flux"])),
+            "ivar": list(matrix(rest["ivar"])),
+        }
+    )
 
 
 def outcomes(summary: Selection, scored: Path, truths: Path, rules: Rules) -> list[Outcome]:
