@@ -5,17 +5,15 @@ cd demo
 python ../examples/walk.py
 """
 
-# fmt: off
 import targetsel as ts
 
-catalog = ts.read("catalog.parquet")                    # or a table of astropy, pandas, polars
-scored  = ts.score(catalog, "cutouts")                  # latents, line strengths [Angstrom]
-targets = ts.select(scored, "emission")                 # a shipped rule file, or your own
-first   = targets["source_id"][0]
-why     = ts.explain(scored, "emission", first)         # every condition, with its margin
+catalog = ts.read("catalog.parquet")  # or a table of astropy, pandas, polars
+scored = ts.score(catalog, "cutouts")  # latents, line strengths [Angstrom]
+targets = ts.select(scored, "emission")  # a shipped rule file, or your own
+first = targets["source_id"][0]
+why = ts.explain(scored, "emission", first)  # every condition, with its margin
 ts.show(scored, first, "cutouts", "first.png", rules="emission")
 ts.export(targets, "desi", "desi.fits", config={"epoch": 2026.5, "obsconditions": "DARK"})
-# fmt: on
 
 
 def look(n_draws: int = 384, seed: int = 0) -> ts.Proxies:

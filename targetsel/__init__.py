@@ -4,11 +4,11 @@ Everything that commands do, under the same words; in the folder of the demonstr
 
     import targetsel as ts
 
-    catalog = ts.read("catalog.parquet")                    # or a table of astropy, pandas, polars
-    scored  = ts.score(catalog, "cutouts")                  # latents, line strengths [Angstrom]
-    targets = ts.select(scored, "emission")                 # a shipped rule file, or your own
-    first   = targets["source_id"][0]
-    why     = ts.explain(scored, "emission", first)         # every condition, with its margin
+    catalog = ts.read("catalog.parquet")  # or a table of astropy, pandas, polars
+    scored = ts.score(catalog, "cutouts")  # latents, line strengths [Angstrom]
+    targets = ts.select(scored, "emission")  # a shipped rule file, or your own
+    first = targets["source_id"][0]
+    why = ts.explain(scored, "emission", first)  # every condition, with its margin
     ts.show(scored, first, "cutouts", "first.png", rules="emission")
     ts.export(targets, "desi", "desi.fits", config={"epoch": 2026.5, "obsconditions": "DARK"})
 

@@ -48,6 +48,16 @@ obsconditions: DARK     # or BRIGHT, or DARK|BRIGHT
 # Settings of 'targetsel export --for sdss-v'; 'targetsel export --list' describes them all.
 cadence: bright_1x1
 """,
+    "pfs-uploader": """\
+# Settings of 'targetsel export --for pfs-uploader'; 'targetsel export --list' describes them all.
+exptime: 1800           # [s]
+resolution: L           # or M
+reference_arm: r
+""",
+    "deimos": """\
+# Settings of 'targetsel export --for deimos'; 'targetsel export --list' describes them all.
+epoch: 2026.5           # of the observation; positions are moved to it
+""",
 }
 
 

@@ -1,11 +1,7 @@
-"""The library, the example and the commands are the same walk."""
+"""The library and the commands are the same walk."""
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import typer.testing
@@ -16,8 +12,6 @@ from targetsel.rules.rules import shipped_rules
 from targetsel.scored.columns import CATALOG, scored_columns
 from targetsel.sky.catalog import Catalog
 from targetsel.sky.footprint import Footprint
-
-WALK = Path(__file__).parents[2] / "examples" / "walk.py"
 
 # Rules of many kinds, looser than the shipped ones because few sources are here.
 LOOSE = """\
@@ -135,12 +129,13 @@ def test_a_footprint_without_sources_gives_a_list_without_targets(folder):
     assert len(chosen.table) == 0
 
 
-def test_cone_of_the_example_is_a_cut_of_the_catalog(folder):
+def test_targets_within_a_cone_are_those_of_its_sources(folder):
     whole = catalog(folder)
-    inside = Footprint.cone(whole.ra[0], whole.dec[0], radius_deg=8.0).select(whole)
-    example = runpy.run_path(str(WALK))
-    targets = example["walk"](folder)
+    cone = Footprint.cone(whole.ra[0], whole.dec[0], radius_deg=8.0)
+    images = ts.CutoutStore.open(folder / "cutouts")
+    rules = ts.Rules.parse(LOOSE)
+    targets = ts.choose_targets(whole, images, ts.Ensemble.read(), rules, cone)
+    inside = cone.select(whole)
     assert whole.source_id[0] in inside.source_id
-    assert set(targets.table["source_id"].to_pylist()) <= set(inside.source_id.tolist())
-    proxies = example["look"](folder)
-    assert np.isfinite(proxies["ew_halpha"]).all()
+    alone = ts.choose_targets(inside, images, ts.Ensemble.read(), rules)
+    assert targets.table.equals(alone.table)

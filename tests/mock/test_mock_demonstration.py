@@ -8,12 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import OutputError
+from targetsel.handoff.export import export, find_tool
+from targetsel.handoff.prepare import ExportOptions
 from targetsel.imaging.store import CutoutStore
 from targetsel.mock.demonstration import Outcome, outcomes, run, write_demonstration
 from targetsel.mock.galaxies import Galaxies
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.selection.select import select
+from targetsel.selection.target_list import TargetList
 from targetsel.spectra.lines import PROXIES
+from targetsel.spectra.reading import read_spectra
 from targetsel.tables.parquet import read_footer
 from tests.selection.scored_by_hand import scored_table
 
@@ -64,6 +68,25 @@ def test_run_leaves_scores_and_a_target_list_for_every_rule_file(tmp_path):
     assert lists <= {path.name for path in tmp_path.iterdir()}
     assert {each.rules for each in found} == {path.stem for path in shipped_rules()}
     assert all(0 <= (each.actual_true or 0) <= each.selected <= 12 for each in found)
+    check_beginnings(tmp_path)
+
+
+def check_beginnings(folder):
+    """The files to try other commands on: rules that fit the catalog, settings, and spectra."""
+    rules = Rules.read(folder / "my-first-rules.yaml")
+    summary = select(folder / "catalog.scored.parquet", rules, folder / "mine.targets.parquet")
+    assert len(summary.classes) >= 1
+    targets = TargetList.read(folder / "quiescent.targets.parquet")
+    for path in sorted((folder / "settings").iterdir()):
+        tool = find_tool(path.stem)
+        settings = tool.settings.read(path, tool.name)
+        done = export(targets, tool, settings, folder / f"list{tool.suffix}", ExportOptions())
+        assert len(done.targets) == len(targets) > 0, path
+    spectra = read_spectra(folder / "measured-spectra.parquet")
+    known = pq.read_table(folder / "known-spectra.parquet")
+    assert len(spectra) == 5
+    assert len(known) == 6
+    assert known["source_id"].to_pylist()[:5] == [each.source_id for each in spectra]
 
 
 @pytest.mark.parametrize("name", ["catalog.parquet", "truth.parquet", "spectra.parquet"])
