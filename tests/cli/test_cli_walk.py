@@ -192,6 +192,10 @@ def test_demonstration_ends_with_what_came_out_against_the_truth(targetsel, tmp_
         "catalog.parquet",
         "catalog.scored.parquet",
         "cutouts",
+        "known-spectra.parquet",
+        "measured-spectra.parquet",
+        "my-first-rules.yaml",
+        "settings",
         "spectra.parquet",
         "truth.parquet",
     }

@@ -46,9 +46,9 @@ CONDITIONS = [
     "ew_oiii > 10 and ew_halpha > 50 and d4000 < 1.5",
     "ew_oiii > 10 or ew_halpha > 50 or d4000 < 1.3",
     "(ew_oiii > 10 or ew_halpha > 50) and not d4000 > 1.5",
-    "ew_oiii > 10 and rmag < 19",
-    "ew_oiii > 10 or rmag < 19",
-    "ew_oiii > rmag - 9 and ew_halpha > 50",
+    "ew_oiii > 10 and depth < 19",
+    "ew_oiii > 10 or depth < 19",
+    "ew_oiii > depth - 9 and ew_halpha > 50",
 ]
 
 
@@ -57,8 +57,8 @@ def table_of(n: int, seed: int = 4) -> pa.Table:
     rng = np.random.default_rng(seed)
     medians = rng.normal([10, 50, 1.5], [3, 8, 0.2], (n, 3))
     widths = rng.uniform(0.3, 1.5, (n, 1)) * [2.0, 5.0, 0.1]
-    rmag = pa.array(rng.uniform(18, 20, n))
-    return scored_table(medians, widths, [0.7, -0.2, -0.5], columns={"rmag": (rmag, "")})
+    depth = pa.array(rng.uniform(18, 20, n))
+    return scored_table(medians, widths, [0.7, -0.2, -0.5], columns={"depth": (depth, "")})
 
 
 def condition_for(table: pa.Table, text: str):
@@ -281,16 +281,16 @@ def test_a_float64_beside_a_float32_is_compared_as_it_is():
 @pytest.mark.parametrize(
     "text",
     [
-        "ew_oiii > 10 and rmag < 19",
-        "ew_oiii > 10 or rmag < 19",
-        "ew_oiii > rmag",
-        "ew_oiii / rmag > 0.5",
-        "ew_oiii > 10 and 1 / (rmag - rmag) > 3",
+        "ew_oiii > 10 and depth < 19",
+        "ew_oiii > 10 or depth < 19",
+        "ew_oiii > depth",
+        "ew_oiii / depth > 0.5",
+        "ew_oiii > 10 and 1 / (depth - depth) > 3",
     ],
 )
 def test_probability_is_missing_where_a_measured_number_in_it_is(text):
-    rmag = pa.array([18.0, None, float("nan")])
-    table = scored_table([[10, 50, 1.5]] * 3, [[2, 5, 0.1]] * 3, columns={"rmag": (rmag, "")})
+    depth = pa.array([18.0, None, float("nan")])
+    table = scored_table([[10, 50, 1.5]] * 3, [[2, 5, 0.1]] * 3, columns={"depth": (depth, "")})
     likely = probability(condition_for(table, text), Sources(table))
     assert np.isnan(likely[1:]).all()
     assert np.isnan(likely[0]) == ("1 /" in text)
@@ -310,18 +310,18 @@ ABOVE_FIVE = norm.sf(5, 10, 2)  # the probability that ew_oiii is more than 5 be
         ("P(b and ew_oiii > 5) < 0.9", False),
         ("not (P(b or ew_oiii > 5) < 0.9)", True),
         ("P(not b or not ew_oiii > 5) >= 0.001", True),  # 0.006 or 1
-        ("P((b or ew_oiii > 5) and rmag < 19) >= 0.9", False),  # 0 to 1
-        ("P(ew_oiii > rmag or ew_oiii > 5) >= 0.9", True),
-        ("P(ew_oiii > rmag or ew_oiii > 5) == 1", False),
+        ("P((b or ew_oiii > 5) and depth < 19) >= 0.9", False),  # 0 to 1
+        ("P(ew_oiii > depth or ew_oiii > 5) >= 0.9", True),
+        ("P(ew_oiii > depth or ew_oiii > 5) == 1", False),
         ("P(b or ew_oiii > 5 and d4000 > 1) >= 0.9", True),
         ("P(b or x < 3 or ew_oiii > 500) >= 1", True),  # x is known
-        ("P(b or rmag < 3 or ew_oiii > 500) >= 0.1", False),
+        ("P(b or depth < 3 or ew_oiii > 500) >= 0.1", False),
     ],
 )
 def test_what_is_missing_settles_p_only_where_it_settles_the_condition(text, is_true):
     columns = {
         "b": (pa.array([None], pa.bool_()), ""),
-        "rmag": (pa.array([None], pa.float64()), ""),
+        "depth": (pa.array([None], pa.float64()), ""),
         "x": (pa.array([2.0]), ""),
     }
     table = scored_table([[10, 50, 1.5]], [[2, 5, 0.05]], columns=columns)
