@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
@@ -77,39 +76,37 @@ def observe(
     Example:
         targetsel observe catalog.scored.parquet --size 2arcsec -o observed.parquet
     """
-    from targetsel.observing.continuum import Magnitudes
-    from targetsel.observing.lines import chosen_lines
     from targetsel.observing.observation import Observation, write_observed
-    from targetsel.observing.redshift import Redshift, parse_grid, parse_redshift
-    from targetsel.observing.spectrograph import Exposure, Spectrograph
-    from targetsel.scored.file import ScoredFile
 
-    radius = _size(size, in_fiber)
-    chosen = Spectrograph.find(spectrograph)
-    asked = Exposure.asked(chosen, exposure, snr)
-    with ScoredFile(scored) as file:
-        magnitudes = Magnitudes.find(file.schema, brightness or (), in_fiber, dereddened, scored)
-    grid = parse_grid(redshift_grid) if redshift_grid else None
-    observation = Observation(
-        asked,
-        chosen_lines(line or ()),
-        Redshift(parse_redshift(redshift), parse_redshift(redshift_error), grid),
-        magnitudes,
-        radius,
-        ebv,
+    observation = Observation.of(
+        scored,
+        _size(size, in_fiber),
+        spectrograph=spectrograph,
+        lines=line or (),
+        exposure=exposure,
+        snr=snr,
+        brightness=brightness or (),
+        in_fiber=in_fiber,
+        redshift=redshift,
+        redshift_error=redshift_error,
+        redshift_grid=redshift_grid,
+        reddening=ebv,
+        dereddened=dereddened,
     )
     statuses = write_observed(scored, observation, output)
     for status, count in sorted(statuses.items(), key=lambda item: (-item[1], item[0])):
         say(f"{count:>10,}  {status}")
     dust = f"dimmed by dust of '{ebv}'" if ebv else "without Galactic dust"
-    say(f"continuum from {', '.join(each.name for each in magnitudes.columns)}")
-    say(f"{chosen.name}, {asked.time:g} s, lines {dust}")
+    names = ", ".join(each.name for each in observation.magnitudes.columns)
+    say(f"continuum from {names}")
+    asked = observation.exposure
+    say(f"{asked.spectrograph.name}, {asked.time:g} s, lines {dust}")
     say_written(output)
 
 
 def _size(text: str | None, in_fiber: bool) -> str | float:
     """A column's name, or a half-light radius [arcsec]."""
-    from targetsel.documents.models import parse_quantity
+    from targetsel.observing.observation import half_light_radius
 
     if in_fiber:
         if text:
@@ -121,12 +118,4 @@ def _size(text: str | None, in_fiber: bool) -> str | float:
             "half-light radii [arcsec], one radius such as 1.5arcsec, or 0arcsec for points; or "
             "magnitudes within a fiber with --in-fiber."
         )
-    if not re.match(r"[-+.]?\d", text):
-        return text
-    try:
-        radius = parse_quantity(text, "arcsec", bare=False)
-    except ValueError as error:
-        raise SpectrographError(f"--size is {error}, such as 1.5arcsec, or a column.") from None
-    if not 0 <= radius <= 60:
-        raise SpectrographError(f"--size is {radius:g} arcsec; expected 0 to 60 arcsec.")
-    return radius
+    return half_light_radius(text, "--size")

@@ -287,7 +287,7 @@ def observe(
     ----------
     scored : Scored, str, Path or table
     size : str or float
-        Half-light radius: a column, or one value for all [arcsec].
+        Half-light radius: a column, one value for all such as "1.5arcsec", or a number [arcsec].
     output : str or Path, optional
         File to write; by default the result stays in memory.
     spectrograph : str
@@ -316,22 +316,21 @@ def observe(
     ------
     SpectrographError, CatalogError, OutputError
     """
-    from targetsel.observing.continuum import Magnitudes
-    from targetsel.observing.lines import chosen_lines
     from targetsel.observing.observation import Observation, write_observed
-    from targetsel.observing.redshift import Redshift, parse_redshift
-    from targetsel.observing.spectrograph import Exposure, Spectrograph
-    from targetsel.scored.file import ScoredFile
     from targetsel.scored.rows import scored_into
 
-    asked = Exposure.asked(Spectrograph.find(spectrograph), exposure, float(snr))
-    file_of = next(iter(paths_in([scored])), None)
-    with ScoredFile(scored) as file:
-        magnitudes = Magnitudes.find(file.schema, brightness, False, dereddened, file_of)
-    z, error = (parse_redshift(str(each)) for each in (redshift, redshift_error))
-    radius = size if isinstance(size, str) else float(size)
-    observation = Observation(
-        asked, chosen_lines(lines), Redshift(z, error, None), magnitudes, radius, ebv
+    observation = Observation.of(
+        scored,
+        size,
+        spectrograph=spectrograph,
+        lines=lines,
+        exposure=exposure,
+        snr=float(snr),
+        brightness=brightness,
+        redshift=str(redshift),
+        redshift_error=str(redshift_error),
+        reddening=ebv,
+        dereddened=dereddened,
     )
     return scored_into(output, lambda path: write_observed(scored, observation, path))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from targetsel.documents.models import parse_quantity
 from targetsel.errors import SpectrographError
 from targetsel.observing.continuum import Magnitudes
 from targetsel.observing.derived import DerivedPosterior, draws
-from targetsel.observing.lines import QUANTITIES, Line, ObservedLine
-from targetsel.observing.redshift import Redshift, of_each
-from targetsel.observing.spectrograph import LONGEST, Exposure, share_in_fiber
+from targetsel.observing.lines import QUANTITIES, Line, ObservedLine, chosen_lines
+from targetsel.observing.redshift import Redshift, of_each, parse_grid, parse_redshift
+from targetsel.observing.spectrograph import LONGEST, Exposure, Spectrograph, share_in_fiber
 from targetsel.scored.columns import SUMMARIES, posterior_columns
 from targetsel.scored.file import ScoredFile
 from targetsel.selection.sources import Sources
@@ -47,6 +49,25 @@ REDDENINGS = (-1.0, 10.0)  # [mag] E(B-V); beyond are magnitudes and extinctions
 LARGEST_RADIUS = 3600.0  # [arcsec]; beyond are codes such as 9999 and 1e20
 
 
+def half_light_radius(text: str, name: str = "size") -> str | float:
+    """A column's name as it is, or a half-light radius [arcsec] such as 1.5arcsec.
+
+    Raises
+    ------
+    SpectrographError
+        If it begins as a number and is no radius of 0 to 60 arcsec; `name` is what was asked for.
+    """
+    if not re.match(r"[-+.]?\d", text):
+        return text
+    try:
+        radius = parse_quantity(text, "arcsec", bare=False)
+    except ValueError as error:
+        raise SpectrographError(f"{name} is {error}, such as 1.5arcsec, or a column.") from None
+    if not 0 <= radius <= 60:
+        raise SpectrographError(f"{name} is {radius:g} arcsec; expected 0 to 60 arcsec.")
+    return radius
+
+
 @dataclass(frozen=True)
 class Observation:
     """Settings of an observation of a scored catalog.
@@ -67,6 +88,41 @@ class Observation:
     magnitudes: Magnitudes
     size: str | float = 0.0
     reddening: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        scored: AnyTable,
+        size: str | float,
+        *,
+        spectrograph: str = "desi",
+        lines: Iterable[str] = (),
+        exposure: str | None = None,
+        snr: float = 5.0,
+        brightness: Sequence[str] = (),
+        in_fiber: bool = False,
+        redshift: str = "redshift",
+        redshift_error: str = "",
+        redshift_grid: str | None = None,
+        reddening: str = "",
+        dereddened: bool = False,
+    ) -> Observation:
+        """The observation of a scored catalog, from the words of `targetsel observe`.
+
+        Raises
+        ------
+        SpectrographError, CatalogError
+            If a spectrograph, a line, a column or a quantity is not known.
+        """
+        asked = Exposure.asked(Spectrograph.find(spectrograph), exposure, snr)
+        with ScoredFile(scored) as file:
+            catalog = next(iter(paths_in([scored])), None)
+            magnitudes = Magnitudes.find(file.schema, brightness, in_fiber, dereddened, catalog)
+        grid = parse_grid(redshift_grid) if redshift_grid else None
+        z, error = parse_redshift(redshift), parse_redshift(redshift_error)
+        radius = half_light_radius(size) if isinstance(size, str) else float(size)
+        chosen = chosen_lines(lines)
+        return cls(asked, chosen, Redshift(z, error, grid), magnitudes, radius, reddening)
 
     def check(self, schema: pa.Schema) -> None:
         """Refuse a catalog that lacks columns, or has those to be written.
