@@ -107,5 +107,6 @@ def show(
             raise CutoutError(f"{store}: has no source '{unknown}'. Its first is '{ids[0]}'.")
         ids = ids[rows]
     chosen = cutouts.read(ids)
-    draw_mosaic(chosen, output)
+    caption = "The images are simulated." if cutouts.simulated else ""
+    draw_mosaic(chosen, output, caption=caption)
     say(f"{counted(len(chosen), 'cutout')} drawn in {output}")

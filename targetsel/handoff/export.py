@@ -110,9 +110,9 @@ def export(
 
 
 def notes_on(targets: TargetList, prepared: ToolTable) -> dict[str, object]:
-    """What the maps beside a tool's file say of it: what was assumed, and a caution if one is due.
+    """Notes for the maps beside a tool's file: assumptions, and a caution if one is due.
 
-    Where there is neither, nothing.
+    Empty where there is neither.
     """
     caution = caution_in(targets.footer)
     notes: dict[str, object] = {"assumed": list(prepared.assumed)} if prepared.assumed else {}

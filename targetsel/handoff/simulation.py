@@ -149,7 +149,7 @@ def simulate(
 
 
 def where_targets_are(targets: TargetList, ra: float, dec: float) -> str:
-    """Where the targets of a list lie, seen from a pointing at `ra`, `dec` [deg], in a sentence."""
+    """A sentence on the nearest target to a pointing at `ra`, `dec` [deg] and the list's extent."""
     table = targets.table
     there = np.stack([table["ra"].to_numpy(), table["dec"].to_numpy()])
     distance = separation(there[0], there[1], np.array([ra]), np.array([dec]))

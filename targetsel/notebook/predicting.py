@@ -30,7 +30,7 @@ DEFAULT = "mock-ps1"
 
 
 def read(path: AnyPath) -> Any:
-    """What a file or folder holds, by its content.
+    """Read a file or folder as the kind of thing that its content shows.
 
     Parameters
     ----------

@@ -150,7 +150,7 @@ class PhotometricColumn:
         return self.flux(table)
 
     def note(self) -> bytes:
-        """What the metadata of the column's field keep of it, under `NOTE`."""
+        """The description of the column that its field's metadata keep under `NOTE`."""
         told: dict[str, Any] = {"band": str(self.band), "kind": self.kind, "unit": self.unit}
         told |= {"role": "ivar" if self.is_ivar else "error" if self.is_error else "value"}
         told |= {"corrected": self.is_corrected, "light": self.light, "of": self.of}
@@ -256,7 +256,7 @@ def photometric_columns(schema: pa.Schema) -> list[PhotometricColumn]:
 
 
 def _noted(field: pa.Field) -> PhotometricColumn | None:
-    """What a field's metadata say of its column; None where they say nothing that is whole."""
+    """The column as its field's metadata describe it; None without a valid description."""
     try:
         told = json.loads((field.metadata or {}).get(NOTE, b"null"))
         if not isinstance(told, dict):

@@ -69,7 +69,7 @@ Brightness = Annotated[
 
 
 class PhotometryFile(DocumentModel):
-    """Which column of a catalog is which band's brightness."""
+    """Bands of a catalog, each with its column of brightness."""
 
     model_config = ConfigDict(title="the file")
 

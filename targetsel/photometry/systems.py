@@ -45,7 +45,7 @@ _ZERO = 10 ** (AB_ZERO_POINT / 2.5)  # flux of AB magnitude zero [nJy]
 
 @dataclass(frozen=True)
 class MagnitudeSystem:
-    """What the magnitudes of one band mean.
+    """Definition of the magnitudes of one band.
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ PSF = "PSF"  # light of a point: it misses what is outside, of galaxies
 
 @dataclass(frozen=True)
 class UsualName:
-    """What a column of a usual name holds.
+    """The quantity in a column of a usual name.
 
     Attributes
     ----------
@@ -185,7 +185,7 @@ EXTINCTION_COLUMNS = {"ls": "mw_transmission_{b}", "sdss": "extinction_{b}", "hs
 
 
 def usual_name(name: str, others: Iterable[str] = ()) -> UsualName | None:
-    """What a column of this name holds among `others` of its table; None if it is no usual one."""
+    """The quantity in a column of this name, beside `others`; None if the name is not usual."""
     found = USUAL_NAMES.get(name.lower())
     if found is None or not (found.needs or found.unless):
         return found

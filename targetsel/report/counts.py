@@ -25,7 +25,7 @@ from targetsel.selection.scored_sources import ScoredSources
 from targetsel.spectra.lines import BPT_CLASSES, BPT_PROXIES, bpt_probabilities
 from targetsel.spectra.proxies import Proxies
 from targetsel.statistics.resampling import Estimate, Resampling
-from targetsel.tables.columns import NEVER, Column, FileKind, floats, table_of
+from targetsel.tables.columns import NEVER, Column, FileKind, floats, table_of_records
 from targetsel.tables.parquet import write_table
 
 TOLERANCE = 0.05  # of the true count
@@ -108,7 +108,7 @@ KIND = FileKind(
 
 def write_counts(counts: Sequence[Count], path: Path, footer: dict[str, Any]) -> None:
     """Write counts as Parquet, with a footer."""
-    write_table(table_of(counts, KIND.columns), path, footer)
+    write_table(table_of_records(counts, KIND.columns), path, footer)
 
 
 # ---------------------------------------------------------------------- which claims
@@ -233,7 +233,7 @@ def _log_score(claim: Claim, weight: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class KindSummary:
-    """How many claims of a kind are off.
+    """Number of claims of a kind that are off.
 
     Attributes
     ----------
@@ -270,5 +270,5 @@ def by_kind(counts: Sequence[Count]) -> list[KindSummary]:
 
 
 def worst(counts: Sequence[Count], n: int = 10) -> list[Count]:
-    """Those that are off, the most surprising first, at most n."""
+    """The claims that are off, at most n, the most surprising first."""
     return sorted((each for each in counts if each.off), key=lambda each: -each.surprise)[:n]

@@ -21,7 +21,7 @@ from targetsel.report.photometry import (
 )
 from targetsel.scored.known_sources import KnownSources
 from targetsel.statistics.resampling import Estimate, effective_size, wilson
-from targetsel.tables.columns import Column, table_of
+from targetsel.tables.columns import Column, table_of_records
 from targetsel.tables.parquet import write_table
 
 ALL = "all"
@@ -79,7 +79,7 @@ class Figure:
 
     @classmethod
     def by_chance(cls, figure: str, of: str, subset: str, values: np.ndarray, n: int) -> Figure:
-        """What chance alone gives a figure: mean and central 95 % of resamplings' values, (R,)."""
+        """A figure by chance alone: mean and central 95 % of resamplings' values, shape (R,)."""
         low, high = np.nanquantile(values, (0.025, 0.975))
         mean = float(np.nanmean(values))
         return cls(figure + BY_CHANCE, of, subset, mean, float(low), float(high), n)
@@ -118,7 +118,7 @@ class Figures:
 
     def write(self, path: Path, footer: dict[str, Any]) -> None:
         """Write them as Parquet, with a footer."""
-        write_table(table_of(self, COLUMNS), path, footer)
+        write_table(table_of_records(self, COLUMNS), path, footer)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What an evaluation says in plain words: three sentences, and what its terms mean."""
+"""An evaluation in plain words: three sentences, and a list of its terms."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TERMS = {
 
 
 def three_sentences(figures: Figures, about: dict[str, Any], ensemble: str) -> tuple[str, str, str]:
-    """What was evaluated, how good it is, and the biggest caution."""
+    """Three sentences: the sources, the quality of predictions, and the biggest caution."""
     images = "SIMULATED " if about["simulated"] else ""
     what = (
         f"Predictions of {ensemble} are compared with the known spectra of {about['n']:,} "

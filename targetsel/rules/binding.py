@@ -213,7 +213,7 @@ class Binder:
     def _kind_of_comparison(
         self, left: TypedExpression, operator: str, right: TypedExpression
     ) -> str:
-        """What two sides are compared as; "undeclared" where neither tells."""
+        """The kind in which two sides are compared; "undeclared" where neither tells."""
         kinds = {left.kind, right.kind}
         if kinds == {"undeclared"} and operator not in DIRECTION:
             assert isinstance(self.columns, UnseenColumns)

@@ -39,7 +39,7 @@ Path_ = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Findings:
-    """What is wrong or doubtful in a rule file, each in the order of lines.
+    """Errors and warnings of a rule file, in the order of lines.
 
     Attributes
     ----------

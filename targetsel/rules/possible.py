@@ -81,7 +81,7 @@ def in_words(low: float, high: float) -> str:
 
 
 def subject(formula: f.Formula) -> str:
-    """What is compared, in a word."""
+    """A short name of the quantity that is compared."""
     if isinstance(formula, f.ColumnValue):
         return formula.name
     return "a probability" if isinstance(formula, f.Probability) else "what it compares"
@@ -206,7 +206,7 @@ def _untyped(formula: f.Formula) -> f.Formula:
 
 
 def _options(parts: tuple[f.Formula, ...]) -> tuple[f.Formula, set[object]] | None:
-    """What `in` compares, and the values that it lists."""
+    """The left side of `in`, and the values that it lists."""
     found: set[object] = set()
     about: set[f.Formula] = set()
     for part in parts:

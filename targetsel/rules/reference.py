@@ -1,4 +1,4 @@
-"""What can be written in a rule file's expressions, each with an example."""
+"""Reference of rule expressions: functions, operators and units, each with an example."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Side(NamedTuple):
 
     @property
     def what(self) -> str:
-        """What it is, in words."""
+        """The kind of value, in words."""
         kind = self.typed.kind
         return {"condition": "true or false", "text": "text"}.get(kind, "a number")
 

@@ -309,7 +309,7 @@ class ScoredFile:
         return first <= text and (text <= last or text.startswith(last))
 
     def _statistics(self, group: int, column: str) -> pq.Statistics | None:
-        """What the file says about a column in a row group, if that has its least and largest."""
+        """Statistics of a column in a row group; None without its least and largest value."""
         statistics = self._file.statistics(group, column)
         return statistics if statistics is not None and statistics.has_min_max else None
 

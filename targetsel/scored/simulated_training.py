@@ -1,4 +1,4 @@
-"""What to know of predictions for real images by an ensemble that learnt from simulated ones.
+"""The caution on predictions for real images by an ensemble that learnt from simulated ones.
 
 Such an ensemble says so in its card, and simulated images say so in the footer of their store.
 `score` notes the sentence in the footer of the scored file, from where it goes to target lists.

@@ -193,7 +193,7 @@ def schema_of(columns: Iterable[Column]) -> pa.Schema:
     return pa.schema([column.field for column in columns])
 
 
-def table_of(records: Iterable[object], columns: Sequence[Column]) -> pa.Table:
+def table_of_records(records: Iterable[object], columns: Sequence[Column]) -> pa.Table:
     """Records as a table; each column holds the attribute of its name, null for NaN."""
     found = list(records)
     arrays = [

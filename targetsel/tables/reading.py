@@ -179,7 +179,7 @@ class ParquetReader:
         return [self.metadata.row_group(k).num_rows for k in self._groups(None)]
 
     def statistics(self, group: int, column: str) -> pq.Statistics | None:
-        """What the footer says of the values of a column in a row group, if anything."""
+        """The footer's statistics of a column in a row group, if it has any."""
         place = self._places.get(column)
         if place is None:
             return None

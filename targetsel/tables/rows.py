@@ -45,7 +45,7 @@ class Rows:
         return [each.name for each in self.table.schema if not is_list(each.type)]
 
     def summary(self) -> str:
-        """What this is, in one to four lines."""
+        """A summary in one to four lines."""
         return f"{type(self).__name__} of {len(self):,} rows"
 
     def __getitem__(self, which: str | int | slice | Sequence[int] | np.ndarray) -> Any:

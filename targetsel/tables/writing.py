@@ -93,7 +93,7 @@ def convert_table(parquet: Path, path: Path, kind: str, footer: Mapping[str, Any
 
 
 def format_note(path: Path) -> str:
-    """What to know of a table of this ending, as a sentence; empty where there is nothing."""
+    """A sentence on the limits of a table of this ending; empty where it has none."""
     kind = table_format(path)
     if kind == "ascii.csv":
         return (
@@ -196,7 +196,7 @@ def _masked_pieces(parquet: Path, kind: str) -> Iterator[dict[str, np.ma.MaskedA
 
 
 def _fits_columns(parquet: Path, schema: pa.Schema) -> dict[str, FitsColumn]:
-    """What the header says of each column, after a look at all values."""
+    """The FITS column of each field, its format found from all values."""
     columns = {each.name: FitsColumn(each.name, words=_keywords(each)) for each in schema}
     empty = schema.empty_table()
     for name, column in columns.items():

@@ -217,7 +217,7 @@ class _Knob:
         return ">=" if self.sign > 0 else "<="
 
     def claim(self, operator: str, threshold: float) -> f.Formula | None:
-        """What the class claims about its members' spectra with this bound."""
+        """The claim of the class about its members' spectra with this bound."""
         bound = f.Compare(operator, self.formula, f.Constant(threshold))
         return f.truth((*(each.formula for each in self.others), bound))
 
