@@ -7,8 +7,9 @@ A command runs undisturbed, which gives the reference. Then it is killed (SIGKIL
 a copy of the same inputs, and run again to its end. Half of the moments are spread evenly in time;
 the others are events: before a file is opened for writing, made, renamed or removed, and before the
 command says its result. All of the last events are among them, so that the end is not missed. A run
-that ends before its moment does not count, and another is tried. Every second kill takes only the
-process itself and leaves its workers to notice; every fourth run again is killed once more.
+that ends before its moment does not count, and another is tried, stopped a little sooner. Every
+second kill takes only the process itself and leaves its workers to notice; every fourth run again
+is killed once more.
 
 Checked are, each time:
 
@@ -57,6 +58,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for the toys of tests
 EVENTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate"}
 LAST_EVENTS = 25  # of which every one is tried
 ENDS_AFTER = 10.0  # [s] within which the processes of a killed run must have ended
+SOONER = 0.8  # of its time, where a run had ended before its moment
 STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 KEPT = re.compile(
     r"Interrupted\. .*: run the same command again to (go on from there|begin anew)\."
@@ -411,11 +413,11 @@ def stop(runs: Runs, case, reference: Reference, given: argparse.Namespace) -> T
     for k, moment in enumerate(moments_of(reference, given.kills, rng)):
         if time.monotonic() > until:
             break
-        for _ in range(8):
+        for missed in range(8):
             folder = runs.copied(reference.inputs, "stopped")
             part, seconds = moment.part, runs.seconds
             if part is not None:
-                moment = Moment(part, seconds * part)
+                moment = Moment(part, seconds * part * SOONER**missed)
             status, said = _stopped(runs, folder, moment, number, bool(k % 2), tally)
             if status != 0:
                 break
