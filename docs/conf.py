@@ -1,0 +1,78 @@
+"""How Sphinx builds the documentation.
+
+Pages are MyST notebooks: every code cell is executed when the page is built, in a folder of its own
+with a fresh copy of the demonstration, and one that fails ends the build. The reference is written
+from the package itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BUILD = HERE / "_build"
+DEMONSTRATION = BUILD / "demonstration"
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from generated import write_python  # noqa: E402
+
+from targetsel.version import __version__  # noqa: E402
+
+project = "targetsel"
+author = "The targetsel developers"
+copyright = "The targetsel developers, BSD-3-Clause"
+version = release = __version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "numpydoc",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "kernel", "**.ipynb_checkpoints"]
+html_theme = "furo"
+html_title = "targetsel"
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+suppress_warnings = ["config.cache"]
+
+# ---------------------------------------------------------------------- executed pages
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(BUILD / "executed")
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_merge_streams = True
+
+# ---------------------------------------------------------------------- the Python reference
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+
+def make_demonstration() -> None:
+    """Run `targetsel demo` once, and start every page's kernel beside a copy of its folder."""
+    if not (DEMONSTRATION / "made").exists():
+        shutil.rmtree(DEMONSTRATION, ignore_errors=True)
+        command = [sys.executable, "-m", "targetsel", "demo", str(DEMONSTRATION)]
+        subprocess.run(command, check=True, cwd=HERE.parent, stdout=subprocess.DEVNULL)
+        (DEMONSTRATION / "made").touch()
+    startup = BUILD / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True, exist_ok=True)
+    shutil.copy(HERE / "kernel" / "startup.py", startup)
+    os.environ["IPYTHONDIR"] = str(BUILD / "ipython")
+    os.environ["TARGETSEL_DEMONSTRATION"] = str(DEMONSTRATION)
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")])
+    )
+
+
+make_demonstration()
+write_python(HERE / "reference")
