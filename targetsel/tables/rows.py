@@ -48,16 +48,18 @@ class Rows:
         """A summary in one to four lines."""
         return f"{type(self).__name__} of {len(self):,} rows"
 
-    def __getitem__(self, which: str | int | slice | Sequence[int] | np.ndarray) -> Any:
-        """A column by its name, as an ndarray; or some of the rows, by slice, mask or numbers.
+    def __getitem__(
+        self, which: str | int | slice | Sequence[str] | Sequence[int] | np.ndarray
+    ) -> Any:
+        """Columns by their names, or some of the rows, by slice, mask or numbers.
 
         Parameters
         ----------
-        which : str, slice, ndarray of bool of shape (N,), or sequence of int
+        which : str, sequence of str, slice, ndarray of bool of shape (N,), or sequence of int
 
         Returns
         -------
-        ndarray, or the same kind of rows
+        ndarray for a name, astropy Table for several, or the same kind of rows
 
         Raises
         ------
@@ -69,6 +71,8 @@ class Rows:
         if isinstance(which, slice):
             start, stop, step = which.indices(len(self))
             return self._of(self.table.take(pa.array(np.arange(start, stop, step))))
+        if isinstance(which, list) and which and all(isinstance(each, str) for each in which):
+            return self.to_astropy(which)
         rows = np.asarray(getattr(which, "to_numpy", lambda: which)())
         if rows.dtype == bool:
             if rows.shape != (len(self),):
@@ -116,15 +120,27 @@ class Rows:
         frame.attrs[NOTES] = table.schema.serialize().to_pybytes().hex()
         return frame
 
-    def to_astropy(self) -> Table:
+    def to_astropy(self, columns: Sequence[str] | None = None) -> Table:
         """The rows as an astropy Table, whose columns have units and are masked where missing.
 
-        `QTable(rows.to_astropy())` makes quantities of them. Columns that astropy has no type for
-        are left out.
+        `QTable(rows.to_astropy())` makes quantities of them.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Only these; by default all that astropy has a type for.
+
+        Raises
+        ------
+        CatalogError
+            If there is no such column.
         """
         from targetsel.tables.writing import as_astropy, has_place
 
-        known = [name for name in self.table.column_names if has_place(self.table[name])]
+        for name in columns or ():
+            if name not in self.table.column_names:
+                raise CatalogError(unknown("column", name, self.table.column_names))
+        known = columns or [name for name in self.table.column_names if has_place(self.table[name])]
         return as_astropy(self.table.select(known), Path("the table"), "votable")
 
     def write(self, path: str | os.PathLike[str]) -> None:

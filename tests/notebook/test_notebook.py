@@ -130,6 +130,14 @@ def test_slices_and_masks_keep_footer_and_units(scored):
         few["d400"]
 
 
+def test_several_columns_come_as_an_astropy_table_with_units(scored):
+    some = scored[["source_id", "ew_halpha"]]
+    assert some.colnames == ["source_id", "ew_halpha"]
+    assert some["ew_halpha"].unit == "Angstrom"
+    with pytest.raises(ts.TargetselError, match="unknown column 'ew_halfa'"):
+        scored[["source_id", "ew_halfa"]]
+
+
 @pytest.mark.parametrize("ending", ["parquet", "fits", "ecsv", "vot"])
 def test_a_list_is_written_in_the_format_of_its_ending(folder, tmp_path, ending):
     targets = ts.select(folder / "catalog.scored.parquet", "quiescent")
