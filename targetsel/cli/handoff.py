@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +14,13 @@ from targetsel.cli.options import BrightnessOption
 from targetsel.cli.terminal import print_table, say
 from targetsel.errors import HandoffError, counted
 from targetsel.handoff.assignment import Assignment, Match, Pointing, groups_of, join
+from targetsel.handoff.densest import DensestPointing, densest_pointings
 from targetsel.handoff.export import TOOLS, check, find_tool
 from targetsel.handoff.export import export as export_targets
 from targetsel.handoff.prepare import ExportOptions
 from targetsel.handoff.simulation import (
     INSTRUMENTS,
+    Instrument,
     PointingForecast,
     find_instrument,
     where_targets_are,
@@ -225,11 +228,24 @@ def show_assignment(result: Assignment) -> None:
 
 def assign(
     targets: Annotated[Path, typer.Argument(help="Target list written by 'targetsel select'.")],
-    ra: Annotated[float, typer.Option(help="Right ascension of the pointing, in deg.")],
-    dec: Annotated[float, typer.Option(help="Declination of the pointing, in deg.")],
     instrument: Annotated[
         str, typer.Option("--for", help=f"Instrument: {', '.join(INSTRUMENTS)}.")
     ],
+    ra: Annotated[
+        float | None,
+        typer.Option(
+            help="Right ascension of the pointing, in deg. Default: of the densest pointing."
+        ),
+    ] = None,
+    dec: Annotated[
+        float | None, typer.Option(help="Declination of the pointing, in deg, with --ra.")
+    ] = None,
+    densest: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of pointings to propose, where most targets can get a fiber."
+        ),
+    ] = None,
     fibers: Annotated[
         int | None,
         typer.Option(help="Number of fibers for targets, without those for sky and stars."),
@@ -244,11 +260,15 @@ def assign(
         float | None, typer.Option(help="Smallest separation of two fibers, in arcsec.")
     ] = None,
 ) -> None:
-    """Forecast with a simple simulation the number of targets that one pointing can take.
+    """Forecast with a simple simulation the number of targets that pointings can take.
 
-    Options replace the instrument's own numbers one by one.
+    Without --ra and --dec it looks for the densest pointing of the list; --densest 3 for three,
+    each among the targets that have no fiber yet. Fibers for sky and standard stars are set aside
+    as the instrument's own tool does, where their number is published. Other options replace the
+    instrument's numbers one by one.
 
     Example:
+        targetsel assign quiescent.targets.parquet --for desi --densest 3
         targetsel assign quiescent.targets.parquet --for desi --ra 180 --dec 50
     """
     chosen = find_instrument(instrument)
@@ -256,36 +276,94 @@ def assign(
         "n_fibers": fibers, "diameter": diameter, "patrol": patrol, "separation": separation
     }  # fmt: skip
     chosen = replace(chosen, **{name: n for name, n in numbers.items() if n is not None})
-    list_of_targets = TargetList.read(targets, needs_footer=False)
-    forecast = simulate_pointing(list_of_targets, chosen, ra, dec)
-    show(list_of_targets, forecast)
-    if len(list_of_targets) and not forecast.inside.any():
-        say(where_targets_are(list_of_targets, ra, dec))
+    place = _place(ra, dec, densest)
+    the_list = TargetList.read(targets, needs_footer=False)
+    say(f"SIMULATION, not an assignment: {_numbers(chosen)}")
+    if place is None:
+        n = densest or 1
+        found = densest_pointings(the_list, chosen, n)
+        show_pointings(found, n)
+        forecasts = [each.forecast for each in found]
+    else:
+        forecasts = [simulate_pointing(the_list, chosen, *place)]
+    show(the_list, forecasts)
+    if place is not None and len(the_list) and not forecasts[0].inside.any():
+        say(where_targets_are(the_list, *place))
+    say(f"For a real assignment use {chosen.real_tool}.")
+    say(f"Source of the numbers: {chosen.source}.")
 
 
-def show(targets: TargetList, forecast: PointingForecast) -> None:
-    """Print the forecast, target class by target class and priority by priority."""
-    instrument = forecast.instrument
+def _place(ra: float | None, dec: float | None, densest: int | None) -> tuple[float, float] | None:
+    """The pointing that was asked for, or None for the densest."""
+    if ra is None and dec is None:
+        return None
+    if densest is not None:
+        raise HandoffError("--densest looks for pointings itself. Leave out --ra and --dec.")
+    if ra is None or dec is None:
+        missing = "--dec" if dec is None else "--ra"
+        raise HandoffError(
+            f"{missing} is missing. Give both --ra and --dec, or neither for the densest pointing."
+        )
+    return ra, dec
+
+
+def _numbers(instrument: Instrument) -> str:
+    """The numbers of an instrument, for the line above a forecast."""
     reach = "the whole field" if instrument.patrol is None else f'{instrument.patrol:g}"'
-    say(
-        f"SIMULATION, not an assignment: {instrument.title}, {instrument.n_fibers} fibers in a "
+    aside = [
+        f"{n} for {what}"
+        for n, what in ((instrument.n_sky, "sky"), (instrument.n_stars, "standard stars"))
+        if n
+    ]
+    apart = f"{' and '.join(aside)} set aside" if aside else "none set aside for sky and stars"
+    return (
+        f"{instrument.title}, {instrument.n_fibers:,} fibers for targets ({apart}) in a "
         f"{instrument.shape} of {instrument.diameter:g} deg, reach {reach}, separation "
         f'{instrument.separation:g}"'
     )
+
+
+def show_pointings(found: Sequence[DensestPointing], wanted: int) -> None:
+    """Print the densest pointings, one a line."""
     rows = [
-        _row(name, str(priority), member, forecast) for name, priority, member in groups_of(targets)
+        (
+            str(number),
+            f"{each.ra:.4f}",
+            f"{each.dec:+.4f}",
+            f"{each.forecast.inside.sum():,}",
+            f"{each.forecast.assigned.sum():,}",
+        )
+        for number, each in enumerate(found, start=1)
+    ]
+    print_table(("pointing", "ra [deg]", "dec [deg]", "in field", "with fiber"), rows)
+    if len(found) > 1:
+        say("In later pointings, targets that have a fiber already are left out.")
+    say("Dates, the Moon and guide stars are not looked at.")
+    if len(found) < wanted:
+        say(f"Further pointings would give no target a fiber; {wanted:,} were asked for.")
+    say("")
+
+
+def show(targets: TargetList, forecasts: Sequence[PointingForecast]) -> None:
+    """Print what all pointings take together, class by class and priority by priority."""
+    inside, taken = np.zeros((2, len(targets)), dtype=bool)
+    for each in forecasts:
+        inside |= each.inside
+        taken |= each.assigned
+    rows = [
+        _row(name, str(priority), member, inside, taken)
+        for name, priority, member in groups_of(targets)
     ]
     if len(rows) > 1:
-        rows.append(_row("all", "", np.ones(len(targets), bool), forecast))
-    headings = ("class", "priority", "in list", "in field", "with fiber", "share of field")
+        rows.append(_row("all", "", np.ones(len(targets), bool), inside, taken))
+    field = "field" if len(forecasts) == 1 else "fields"
+    headings = ("class", "priority", "in list", f"in {field}", "with fiber", f"share of {field}")
     print_table(headings, rows)
-    say(f"For a real assignment use {instrument.real_tool}.")
-    say(f"Source of the numbers: {instrument.source}.")
 
 
 def _row(
-    name: str, priority: str, member: np.ndarray, forecast: PointingForecast
+    name: str, priority: str, member: np.ndarray, inside: np.ndarray, taken: np.ndarray
 ) -> tuple[str, ...]:
-    inside, taken = (member & forecast.inside).sum(), (member & forecast.assigned).sum()
-    share = f"{taken / inside:.0%}" if inside else "-"
-    return name, priority, f"{member.sum():,}", f"{inside:,}", f"{taken:,}", share
+    n_inside, n_taken = (member & inside).sum(), (member & taken).sum()
+    share = f"{n_taken / n_inside:.0%}" if n_inside else "-"
+    return name, priority, f"{member.sum():,}", f"{n_inside:,}", f"{n_taken:,}", share

@@ -3,9 +3,10 @@
 It is plainer than the real tool of the instrument. Fibers sit on a hexagonal grid that
 fills the field and reach everything within a patrol radius; where none is given, every fiber
 reaches the whole field. By falling priority, each target takes the nearest free fiber that reaches
-it, unless it lies closer to a target that has one than two fibers can come. Left out: the shapes of
-positioners, broken fibers, fibers for sky and standard stars (set `n_fibers` lower for them), guide
-stars, refraction and optical distortion, and that a real tool optimizes over all targets.
+it, unless it lies closer to a target that has one than two fibers can come, until only as many
+fibers are left as the instrument keeps for sky and standard stars. Left out: the shapes of
+positioners, broken fibers, where the sky and the stars are, guide stars, refraction and optical
+distortion, and that a real tool optimizes over all targets.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Instrument:
     Attributes
     ----------
     n_fibers : int
+        Fibers for targets, without those for sky and standard stars.
     diameter : float
         Diameter of the field [deg]; of a hexagon, from corner to corner.
     shape : "circle" or "hexagon"
@@ -43,6 +45,8 @@ class Instrument:
         Source of the numbers.
     real_tool : str
         Tool for a real assignment.
+    n_sky, n_stars : int
+        Further fibers, for sky and for standard stars; 0 where the number is not published.
     """
 
     name: str
@@ -54,37 +58,50 @@ class Instrument:
     separation: float
     source: str
     real_tool: str
+    n_sky: int = 0
+    n_stars: int = 0
+
+    @property
+    def n_all(self) -> int:
+        """All fibers: those for targets, sky and standard stars."""
+        return self.n_fibers + self.n_sky + self.n_stars
 
 
 INSTRUMENTS = {
     each.name: each
     for each in (
         Instrument(
-            "desi", "DESI", 5000, 3.2, "circle", 85.0, 0.0,
-            "Silber et al. (2023, AJ 165, 9): 6 mm patrol radius, at about 70 um/arcsec; "
-            "collisions are left out, as they have no single distance",
-            "fiberassign's fba_run",
+            "desi", "DESI", 4500, 3.2, "circle", 85.0, 0.0,
+            "Silber et al. (2023, AJ 165, 9): 5,000 fibers, 6 mm patrol radius, at about 70 "
+            "um/arcsec; desihub/fiberassign: 40 sky fibers and 10 standard stars for each of 10 "
+            "petals; collisions are left out, as they have no single distance",
+            "fiberassign's fba_run", n_sky=400, n_stars=100,
         ),
         Instrument(
-            "pfs", "Subaru PFS", 2394, 1.38, "hexagon", 53.7, 30.0,
-            "pfs.ipmu.jp/research/parameters.html: patrol diameter 107.4 arcsec at the center",
-            "ets_fiberalloc (netflow) or the PFS target uploader",
+            "pfs", "Subaru PFS", 1794, 1.38, "hexagon", 53.7, 30.0,
+            "pfs.ipmu.jp/research/parameters.html: 2,394 fibers, patrol diameter 107.4 arcsec at "
+            "the center; Subaru-PFS/pfs_obsproc_planning_tools, recommended: 400 sky fibers and "
+            "200 standard stars",
+            "ets_fiberalloc (netflow) or the PFS target uploader", n_sky=400, n_stars=200,
         ),
         Instrument(
             "4most", "4MOST, low resolution", 1624, 2.51, "hexagon", 199.0, 17.0,
-            "eso.org 4MOST instrument description: 4.1 deg2, 17 arcsec; "
-            "4most.eu subsystems: patrol radius 11.8 mm at 59.4 um/arcsec",
+            "eso.org 4MOST instrument description: 1,624 fibers, 4.1 deg2, 17 arcsec; 4most.eu "
+            "subsystems: patrol radius 11.8 mm at 59.4 um/arcsec; no number of fibers for sky and "
+            "standard stars is published",
             "the 4MOST Facility Simulator (4FS)",
         ),
         Instrument(
-            "hectospec", "MMT Hectospec", 300, 1.0, "circle", None, 20.0,
-            "Hectospec Observers Reference Manual (Oct 2007): 300 fibers, 1 deg, 20 arcsec",
-            "xfitfibs",
+            "hectospec", "MMT Hectospec", 270, 1.0, "circle", None, 20.0,
+            "Hectospec Observers Reference Manual (Oct 2007): 300 fibers, 1 deg, 20 arcsec; its "
+            "observing protocols (Nov 2005): at least 30 sky fibers; no number of standard stars",
+            "xfitfibs", n_sky=30,
         ),
         Instrument(
-            "2df", "AAT 2dF", 392, 2.0, "circle", None, 30.0,
-            "aao.gov.au 2dF pages and FAQ: 392 fibres, 2 deg, 30 arcsec at the least",
-            "Configure",
+            "2df", "AAT 2dF", 365, 2.0, "circle", None, 30.0,
+            "aao.gov.au 2dF pages and FAQ: 392 fibres, 2 deg, 30 arcsec at the least; Configure "
+            "cookbook: 20-30 sky fibres (25 are taken) and 1-2 standard stars (2)",
+            "Configure", n_sky=25, n_stars=2,
         ),
     )
 }  # fmt: skip
@@ -136,15 +153,59 @@ def simulate(
         If the pointing is no position, the instrument's numbers are impossible, or the list is
         not sound.
     """
-    _check(instrument, ra, dec)
-    table = checked(targets).table
-    here = offsets(table["ra"].to_numpy(), table["dec"].to_numpy(), ra, dec)
+    check_instrument(instrument)
+    _check_pointing(ra, dec)
+    return forecast_at(TargetsInOrder.of(targets), instrument, ra, dec)
+
+
+@dataclass(frozen=True)
+class TargetsInOrder:
+    """Positions of M targets, and the order in which they take fibers.
+
+    Attributes
+    ----------
+    ra, dec : ndarray, shape (M,)
+        In deg.
+    rank : ndarray of int, shape (M,)
+        0 for the target that comes first: by falling priority and sub-priority, then by id.
+    """
+
+    ra: np.ndarray
+    dec: np.ndarray
+    rank: np.ndarray
+
+    @classmethod
+    def of(cls, targets: TargetList) -> TargetsInOrder:
+        """The targets of a list, in its order.
+
+        Raises
+        ------
+        HandoffError
+            If the list is not sound.
+        """
+        table = checked(targets).table
+        wanted = [-table[name].to_numpy().astype(float) for name in ("subpriority", "priority")]
+        first_to_last = np.lexsort((table["target_id"].to_numpy(), *wanted))
+        rank = np.empty(len(table), dtype=int)
+        rank[first_to_last] = np.arange(len(table))
+        return cls(table["ra"].to_numpy(), table["dec"].to_numpy(), rank)
+
+
+def forecast_at(
+    sources: TargetsInOrder,
+    instrument: Instrument,
+    ra: float,
+    dec: float,
+    wanted: np.ndarray | None = None,
+) -> PointingForecast:
+    """The forecast for a pointing, of all targets or of those that are `wanted`, shape (M,)."""
+    here = offsets(sources.ra, sources.dec, ra, dec)
     inside = _reach(here, instrument.shape) <= 1800 * instrument.diameter
+    if wanted is not None:
+        inside &= wanted
     rows = np.flatnonzero(inside)
-    wanted = [-table[name].to_numpy()[rows].astype(float) for name in ("subpriority", "priority")]
-    first_to_last = np.lexsort((table["target_id"].to_numpy()[rows], *wanted))
-    fiber = np.full(len(table), -1)
-    fiber[rows] = _assigned(here[rows], first_to_last, instrument)
+    fiber = np.full(len(inside), -1)
+    fiber[rows] = _assigned(here[rows], np.argsort(sources.rank[rows]), instrument)
     return PointingForecast(instrument, inside, fiber)
 
 
@@ -154,13 +215,22 @@ def where_targets_are(targets: TargetList, ra: float, dec: float) -> str:
     there = np.stack([table["ra"].to_numpy(), table["dec"].to_numpy()])
     distance = separation(there[0], there[1], np.array([ra]), np.array([dec]))
     nearest = int(distance.argmin())
-    low, high = there.min(axis=1), there.max(axis=1)
+    west, east = _around_zero(there[0])
     return (
         f"No target is in this field. The nearest, {table['target_id'][nearest]}, is "
         f"{distance[nearest]:.2f} deg away at ra {there[0, nearest]:.4f}, dec "
-        f"{there[1, nearest]:.4f}; all lie within ra {low[0]:.2f} to {high[0]:.2f} and dec "
-        f"{low[1]:.2f} to {high[1]:.2f}. Point there with --ra and --dec."
+        f"{there[1, nearest]:.4f}; all lie within ra {west:.2f} to {east:.2f} and dec "
+        f"{there[1].min():.2f} to {there[1].max():.2f}. Without --ra and --dec the densest "
+        "pointing is looked for."
     )
+
+
+def _around_zero(ra: np.ndarray) -> tuple[float, float]:
+    """The ends [deg] of the shortest range of right ascension that holds all, perhaps over 0."""
+    ra = np.sort(ra)
+    gap = np.diff(ra, append=ra[0] + 360)
+    before = int(gap.argmax())
+    return float(ra[(before + 1) % len(ra)]), float(ra[before])
 
 
 def offsets(ra: np.ndarray, dec: np.ndarray, ra0: float, dec0: float) -> np.ndarray:
@@ -182,14 +252,14 @@ def homes(instrument: Instrument) -> np.ndarray:
     """Resting places of the fibers on a hexagonal grid, innermost first [arcsec], shape (F, 2)."""
     radius = 1800 * instrument.diameter
     area = radius**2 * (np.pi if instrument.shape == "circle" else 1.5 * np.sqrt(3))
-    pitch = np.sqrt(2 * area / np.sqrt(3) / instrument.n_fibers)
+    pitch = np.sqrt(2 * area / np.sqrt(3) / instrument.n_all)
     steps = np.arange(-int(2 * radius / pitch) - 2, int(2 * radius / pitch) + 3)
     column, row = (each.ravel() for each in np.meshgrid(steps, steps))
     grid = pitch * np.stack([column + row / 2, row * np.sqrt(3) / 2], axis=1)
     angle = np.arctan2(grid[:, 1], grid[:, 0])
     # Rounded, so that places of equal distance are in the order of their angle everywhere.
     distance = np.round(_reach(grid, instrument.shape) / pitch, 6)
-    return grid[np.lexsort((np.round(angle, 6), distance))[: instrument.n_fibers]]
+    return grid[np.lexsort((np.round(angle, 6), distance))[: instrument.n_all]]
 
 
 def _reach(place: np.ndarray, shape: str) -> np.ndarray:
@@ -206,7 +276,7 @@ def _assigned(here: np.ndarray, first_to_last: np.ndarray, instrument: Instrumen
     if len(here) == 0:
         return fiber
     rest = homes(instrument)
-    free, n_free = np.ones(len(rest), bool), len(rest)
+    free, n_free = np.ones(len(rest), bool), instrument.n_fibers
     blocked = np.zeros(len(here), bool)
     near, sky = cKDTree(rest), cKDTree(here)
     for target in first_to_last.tolist():
@@ -230,11 +300,20 @@ def _assigned(here: np.ndarray, first_to_last: np.ndarray, instrument: Instrumen
     return fiber
 
 
-def _check(instrument: Instrument, ra: float, dec: float) -> None:
+def _check_pointing(ra: float, dec: float) -> None:
     if not (0 <= ra < 360 and -90 <= dec <= 90):
         raise HandoffError(
             f"the pointing is ra {ra:g}, dec {dec:g} deg; expected 0 to 360 and -90 to 90 deg."
         )
+
+
+def check_instrument(instrument: Instrument) -> None:
+    """Refuse numbers that no instrument has.
+
+    Raises
+    ------
+    HandoffError
+    """
     if not 1 <= instrument.n_fibers <= MOST_FIBERS:
         raise HandoffError(f"{instrument.n_fibers:,} fibers; expected 1 to {MOST_FIBERS:,}.")
     if not 0 < instrument.diameter <= 30:

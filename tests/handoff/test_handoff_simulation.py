@@ -86,7 +86,7 @@ def test_hexagon_reaches_further_to_its_corners_than_to_its_sides():
 def test_homes_fill_the_field_evenly(name):
     instrument = INSTRUMENTS[name]
     rest = homes(instrument)
-    assert len(rest) == instrument.n_fibers
+    assert len(rest) == instrument.n_all
     radius = 1800 * instrument.diameter
     assert 0.9 * radius < np.hypot(*rest.T).max() < 1.05 * radius
     assert np.abs(rest.mean(axis=0)).max() < 0.02 * radius
@@ -153,3 +153,12 @@ def test_pointings_that_make_no_sense_are_refused(ra, dec, changed, message):
 def test_unknown_instrument_is_answered_with_the_known_ones():
     with pytest.raises(HandoffError, match=r"unknown instrument 'deso'. Did you mean 'desi'"):
         find_instrument("deso")
+
+
+def test_fibers_for_sky_and_standard_stars_are_not_given_to_targets():
+    desi = INSTRUMENTS["desi"]
+    assert (desi.n_all, desi.n_fibers) == (5000, 4500)  # ten petals, 40 and 10 fibers each
+    five = replace(THREE, n_sky=1, n_stars=1)
+    assert len(homes(five)) == 5
+    targets = target_list(10, **near(100.0 * np.arange(10)))
+    assert simulate(targets, five, 10.0, 0.0).assigned.sum() == 3
