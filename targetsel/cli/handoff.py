@@ -198,7 +198,9 @@ def show_tools() -> None:
         say(f"{tool.name}: {tool.title}{experimental}")
         say(f"    priorities        {_order(tool)}")
         for key in tool.settings.model_fields:
-            say(f"    {key:<17} {tool.settings.meaning(key)}")
+            required, meaning = tool.settings.required(key), tool.settings.meaning(key)
+            say(f"    {key:<17} {required}{': ' if required else ''}{meaning}")
+    say("To begin with, 'targetsel demo' writes a settings file for each, settings/TOOL.yaml.")
 
 
 def _order(tool: Tool) -> str:

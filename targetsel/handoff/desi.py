@@ -24,7 +24,14 @@ from pydantic import Field
 from targetsel.documents.models import Integer
 from targetsel.errors import HandoffError
 from targetsel.handoff.files import Card, read_fits, write_ecsv, write_fits
-from targetsel.handoff.settings import EpochSettings, Positive, Text, TextByClass, ToolSettings
+from targetsel.handoff.settings import (
+    EpochSettings,
+    Positive,
+    Text,
+    TextByClass,
+    ToolSettings,
+    UnlessListed,
+)
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.photometry.columns import KINDS
 from targetsel.photometry.flux import NJY_PER_NANOMAGGY
@@ -83,7 +90,7 @@ TERTIARY_PRIORITIES = "tertiary-priorities-{:04d}.ecsv"
 
 
 class DesiSettings(EpochSettings):
-    obsconditions: TextByClass | None = None
+    obsconditions: Annotated[TextByClass | None, UnlessListed("obs_conditions")] = None
     """when to observe: names such as DARK|BRIGHT, for all or by class"""
     desi_target: TextByClass | None = None
     """names of DESI_TARGET bits, for all or by class; default SCND_ANY"""

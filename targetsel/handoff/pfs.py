@@ -44,6 +44,7 @@ from targetsel.handoff.settings import (
     Text,
     TextByClass,
     ToolSettings,
+    UnlessListed,
 )
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.photometry.bands import Band
@@ -68,8 +69,8 @@ CATEGORIES = (
 class PfsSettings(ToolSettings):
     """Settings that all of PFS's tools have."""
 
-    exptime: NumberByClass | None = None
-    """total exposure time [s], for all or by class, where the list has none"""
+    exptime: Annotated[NumberByClass | None, UnlessListed("exptime")] = None
+    """total exposure time [s], for all or by class"""
 
     def exposure_times(self, targets: ToolTable) -> np.ndarray:
         """Total exposure time of each target [s], the list's own or else the setting's, (M,).

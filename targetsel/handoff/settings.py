@@ -6,6 +6,7 @@ Each tool declares its settings as a model; docstrings of the fields are what ``
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -27,6 +28,13 @@ class ByClass:
         return core_schema.no_info_before_validator_function(
             lambda value: value if isinstance(value, Mapping) else {ALL: value}, handler(source)
         )
+
+
+@dataclass(frozen=True)
+class UnlessListed:
+    """Annotation of a setting that is needed where a column of the list has no value."""
+
+    column: str
 
 
 def _one_line(text: str) -> str:
@@ -75,6 +83,15 @@ class ToolSettings(DocumentModel):
     def meaning(cls, key: str) -> str:
         """Meaning of a setting, on one line."""
         return " ".join((cls.model_fields[key].description or key).split())
+
+    @classmethod
+    def required(cls, key: str) -> str:
+        """When a setting is required, in words; empty where it never is."""
+        field = cls.model_fields[key]
+        column = next((e.column for e in field.metadata if isinstance(e, UnlessListed)), None)
+        if column is not None:
+            return f"required where the list has no {column}"
+        return "required" if field.is_required() else ""
 
     @classmethod
     def _needs(cls, key: str, tool: str) -> HandoffError:

@@ -61,6 +61,9 @@ def test_list_shows_every_tool_with_its_settings(folder):
         assert f"{name}: {tool.title}{' (experimental)' if tool.experimental else ''}\n" in output
         for key in tool.settings.model_fields:
             assert f"    {key} " in output
+    assert "    epoch             required: epoch of the observation (Julian year)" in output
+    assert "    obsconditions     required where the list has no obs_conditions: when to" in output
+    assert "    desi_target       names of DESI_TARGET bits" in output
     assert "0 (best) to 9 (worst)" in output
     assert "as in the list, higher first" in output
 

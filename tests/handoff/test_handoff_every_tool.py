@@ -43,6 +43,17 @@ def test_every_tool_names_its_source_and_its_verbs():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_settings_marked_as_required_suffice_and_each_is_needed(name, tmp_path):
+    settings = TOOLS[name].settings
+    optional = [key for key in settings.model_fields if not settings.required(key)]
+    required = [key for key in settings.model_fields if settings.required(key)]
+    assert exported(name, tmp_path, changed=dict.fromkeys(optional)).files
+    for key in required:
+        with pytest.raises(HandoffError, match=f"'{key}'"):
+            exported(name, tmp_path, changed=dict.fromkeys([*optional, key]))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_file_is_the_one_read_by_eye(name, tmp_path):
     golden = next(GOLDEN.glob(f"{name}.*"))
     where = tmp_path / "list.csv" if golden.suffix == ".csv" else tmp_path  # not Feather

@@ -79,7 +79,8 @@ def exported(
         key, write = FILES[name]
         if not (folder / SETTINGS[name][key]).exists():
             write(folder / SETTINGS[name][key])
-        values[key] = str(folder / values[key])
+        if key in values:
+            values[key] = str(folder / values[key])
     if targets is None:
         targets = wide_list() if name in DESI_AND_PFS else moving_list()
     chosen = ExportOptions(**({"assume_still": True} | options))
