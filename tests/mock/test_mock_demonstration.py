@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import OutputError
-from targetsel.handoff.export import export, find_tool
-from targetsel.handoff.prepare import ExportOptions
+from targetsel.handoff.assignment import Pointing, join
+from targetsel.handoff.export import TOOLS, check, export
+from targetsel.imaging.image_file import read_image
 from targetsel.imaging.store import CutoutStore
 from targetsel.mock.demonstration import Outcome, outcomes, run, write_demonstration
 from targetsel.mock.galaxies import Galaxies
@@ -72,21 +73,49 @@ def test_run_leaves_scores_and_a_target_list_for_every_rule_file(tmp_path):
 
 
 def check_beginnings(folder):
-    """The files to try other commands on: rules that fit the catalog, settings, and spectra."""
-    rules = Rules.read(folder / "my-first-rules.yaml")
-    summary = select(folder / "catalog.scored.parquet", rules, folder / "mine.targets.parquet")
-    assert len(summary.classes) >= 1
-    targets = TargetList.read(folder / "quiescent.targets.parquet")
-    for path in sorted((folder / "settings").iterdir()):
-        tool = find_tool(path.stem)
-        settings = tool.settings.read(path, tool.name)
-        done = export(targets, tool, settings, folder / f"list{tool.suffix}", ExportOptions())
-        assert len(done.targets) == len(targets) > 0, path
+    """The files to try other commands on: rules that fit the catalog, spectra, images, fibers."""
+    for name in ("my-first-rules.yaml", "one-field.yaml"):
+        rules = Rules.read(folder / name)
+        summary = select(folder / "catalog.scored.parquet", rules, folder / "mine.targets.parquet")
+        assert len(summary.classes) >= 1
     spectra = read_spectra(folder / "measured-spectra.parquet")
     known = pq.read_table(folder / "known-spectra.parquet")
     assert len(spectra) == 5
     assert len(known) == 6
-    assert known["source_id"].to_pylist()[:5] == [each.source_id for each in spectra]
+    measured = [each.source_id for each in spectra]
+    assert known["source_id"].to_pylist()[:5] == measured
+    store = CutoutStore.open(folder / "cutouts").read(np.array(measured))
+    for source_id, flux in zip(measured, store.flux, strict=True):
+        image = read_image(folder / "images" / f"{source_id}.fits", None)
+        assert image.bands == store.bands
+        assert image.pixel_scale == pytest.approx(store.pixel_scale)
+        assert image.flux == pytest.approx(flux, nan_ok=True)
+    targets = TargetList.read(folder / "quiescent.targets.parquet")
+    found = join(targets, [Pointing.read(folder / "fba-simulated.fits")])
+    assert found.assigned.sum() == found.matches[0].n_fibers >= 1
+    field = TargetList.read(folder / "one-field.targets.parquet").table
+    assert set(targets.table["source_id"].to_numpy()[found.assigned]) & set(
+        field["source_id"].to_pylist()
+    )
+
+
+def test_every_tool_takes_a_list_of_the_demonstration_with_its_settings(tmp_path):
+    run(tmp_path, n=12)
+    names = {path.stem for path in (tmp_path / "settings").glob("*.yaml")}
+    assert names == set(TOOLS)
+    for name, tool in TOOLS.items():
+        path = tmp_path / "settings" / f"{name}.yaml"
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        assert first.startswith(f"# Settings of 'targetsel export --for {name}': ")
+        settings = tool.settings.read(path, name)
+        targets = TargetList.read(tmp_path / f"{list_for(path)}.targets.parquet")
+        done = export(targets, tool, settings, tmp_path / f"list{tool.suffix}")
+        assert check(done.targets, done.files[0]).n_targets == len(targets) > 0
+
+
+def list_for(settings):
+    """The list that a settings file of the demonstration is for."""
+    return "one-field" if "one-field" in settings.read_text() else "quiescent"
 
 
 @pytest.mark.parametrize("name", ["catalog.parquet", "truth.parquet", "spectra.parquet"])
