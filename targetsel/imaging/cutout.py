@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from targetsel.errors import CutoutError
+from targetsel.imaging.orientation import Orientation
 from targetsel.sky.positions import check_same_places
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Cutouts:
     position : tuple of two ndarrays, shape (N,), or None
         Ra and dec [deg, ICRS] that the images were made for, NaN where not present; None where
         they are not known.
+    orientation : Orientation or None
+        Which way north and east are; None where nothing is known of any.
     """
 
     source_id: np.ndarray
@@ -44,6 +47,7 @@ class Cutouts:
     pixel_scale: float
     present: np.ndarray = None  # type: ignore[assignment]
     position: tuple[np.ndarray, np.ndarray] | None = None
+    orientation: Orientation | None = None
 
     def __post_init__(self) -> None:
         n = len(self.source_id)
@@ -57,6 +61,8 @@ class Cutouts:
             raise ValueError(f"present has shape {self.present.shape}, expected ({n},)")
         if self.position is not None and {each.shape for each in self.position} != {(n,)}:
             raise ValueError(f"position is not that of {n} sources")
+        if self.orientation is not None and self.orientation.known.shape != (n,):
+            raise ValueError(f"orientation is not that of {n} sources")
 
     def __len__(self) -> int:
         return len(self.source_id)
@@ -116,6 +122,7 @@ class Cutouts:
             flux=self.flux[rows],
             present=self.present[rows],
             position=None if position is None else (position[0][rows], position[1][rows]),
+            orientation=self.orientation and self.orientation.take(rows),
         )
 
     def select_bands(self, bands: tuple[str, ...]) -> Cutouts:

@@ -29,6 +29,7 @@ from targetsel.imaging.image_names import (
     split_band,
     split_suffix,
 )
+from targetsel.imaging.orientation import UNKNOWN, Orientation, common
 from targetsel.photometry.bands import BANDS
 
 WHOLE = ""  # stands for the band of a file that holds all of them
@@ -123,16 +124,21 @@ class Folder:
         ids = np.asarray(source_ids)
         flux = np.full((len(ids), len(self.bands), self.size, self.size), np.nan, np.float32)
         ra, dec = np.full((2, len(ids)), np.nan)
+        lies = [UNKNOWN] * len(ids)
         present = np.array([str(source_id) in self.files for source_id in ids], dtype=bool)
         for row in np.flatnonzero(present):
+            found = []
             for band, file in self.files[str(ids[row])].items():
                 image = self._image(file, band)
+                found.append(image.lie)
                 if np.isnan(ra[row]):
                     ra[row], dec[row] = image.centre
                 for plane, name in zip(image.flux, image.bands, strict=True):
                     if name in self.bands:
                         flux[row, self.bands.index(name)] = plane
-        return Cutouts(ids, flux, self.bands, self.pixel_scale, present, (ra, dec))
+            lies[row] = common(found)
+        place, lie = (ra, dec), Orientation.of(lies)
+        return Cutouts(ids, flux, self.bands, self.pixel_scale, present, place, lie)
 
     def sky_sigma(self, n_sources: int = 256) -> np.ndarray:
         """Standard deviation of the sky [nanomaggy/pixel], shape (B,), from some of the sources."""

@@ -25,6 +25,7 @@ from targetsel.imaging.image_names import (
     band_of_filter,
     bands_in_words,
 )
+from targetsel.imaging.orientation import UNKNOWN, Lie, lie_at, place_at
 from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT, NJY_PER_NANOMAGGY
 from targetsel.tables.fits import open_fits
 from targetsel.tables.numpy_files import read_npy as read_npy_file
@@ -76,6 +77,8 @@ class Image:
         True if an inverse variance marked the pixels without data.
     centre : (float, float)
         Ra and dec of the middle [deg, ICRS]; NaN where they are not known.
+    lie : (float, float)
+        Position angle and parity there, see `orientation`; NaN where they are not known.
     """
 
     flux: np.ndarray
@@ -84,6 +87,7 @@ class Image:
     wcs: WCS | None = None
     masked: bool = False
     centre: tuple[float, float] = (np.nan, np.nan)
+    lie: Lie = UNKNOWN
 
 
 def read_image(
@@ -185,8 +189,9 @@ def read_fits(
         counts = np.where(invvar.reshape(counts.shape) > 0, counts, np.nan)
     scale = pixel_scale or pixel_scale_of(grid, place)
     flux = calibrated(counts, header, scale, place, zeropoint)
-    bands, centre = bands_of(header, len(flux)), centre_of(wcs, flux.shape)
-    return Image(flux, bands, scale, wcs, invvar is not None, centre)
+    x, y = (flux.shape[-1] - 1) / 2, (flux.shape[-2] - 1) / 2
+    place = place_at(wcs, x, y), lie_at(wcs, x, y)
+    return Image(flux, bands_of(header, len(flux)), scale, wcs, invvar is not None, *place)
 
 
 def find_image(hdus: Iterable[Any], place: Path | str) -> Any:
@@ -281,33 +286,6 @@ def _grid_of(header: fits.Header) -> WCS | None:
             return wcs if wcs.has_celestial else None
     except Exception:  # wcslib's own kinds, and those of header values it cannot take
         return None
-
-
-def is_equatorial(wcs: WCS) -> bool:
-    """Whether the axes are ra and dec in ICRS, or FK5, which agrees with it within 0.03 arcsec.
-
-    Nearly all images have such axes, and need no transformation, which takes some milliseconds.
-    """
-    own = wcs.wcs
-    system, equinox = own.radesys.strip().upper(), own.equinox
-    recent = bool(np.isnan(equinox) or equinox == 2000)
-    axes = own.lng == 0 and own.lngtyp.strip() == "RA"
-    return axes and (system == "ICRS" or (system in ("", "FK5") and recent))
-
-
-def centre_of(wcs: WCS | None, shape: tuple[int, ...]) -> tuple[float, float]:
-    """Ra and dec [deg, ICRS] of the middle of an image (..., H, W); NaN where not known."""
-    if wcs is None:
-        return np.nan, np.nan
-    x, y = (shape[-1] - 1) / 2, (shape[-2] - 1) / 2
-    try:
-        if is_equatorial(wcs):
-            ra, dec = wcs.all_pix2world(x, y, 0)
-            return float(ra) % 360, float(dec)
-        place = wcs.pixel_to_world(x, y).icrs
-        return float(place.ra.deg), float(place.dec.deg)
-    except Exception:  # no solution, or a frame that astropy does not know
-        return np.nan, np.nan
 
 
 def pixel_scale_of(wcs: WCS | None, place: Path | str) -> float | None:

@@ -23,9 +23,12 @@ from targetsel.errors import CutoutError, OutputError, counted
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.folder import Folder
 from targetsel.imaging.image_names import NAMES_UNDERSTOOD
+from targetsel.imaging.orientation import UNKNOWN, Orientation
 from targetsel.imaging.store import (
     ASINH,
     KEY,
+    ORIENTATION,
+    PLAIN,
     SOURCE,
     Encoding,
     Layout,
@@ -169,6 +172,7 @@ class _Spill:
         self.sky_sigma = sky_sigma
         self.encoding = encoding
         self.layout: Layout | None = None
+        self.is_oriented = False
         self._pieces: list[pd.DataFrame] = []
         self._example = ""  # of a source that was asked for
         self._codec = pa.Codec("zstd", compression_level=1)
@@ -184,6 +188,7 @@ class _Spill:
             self._example = f", such as '{cutouts.source_id[0]}'"
         cutouts, ra, dec = cutouts.take(cutouts.present), ra[cutouts.present], dec[cutouts.present]
         self._check_layout(cutouts)
+        lie = cutouts.orientation or Orientation.of([UNKNOWN] * len(cutouts))
         starts = []
         for pixels in encode(cutouts.flux, self.sky_sigma, self.encoding):
             starts.append(self._file.tell())
@@ -193,10 +198,13 @@ class _Spill:
             "ra": ra,
             "dec": dec,
             "_healpix_29": _healpix(cutouts.source_id, ra, dec, self.store),
+            "position_angle": lie.position_angle,
+            "parity": lie.parity,
             "start": np.array(starts, dtype=np.int64),
             "length": np.diff([*starts, self._file.tell()]),
         }
         self._pieces.append(pd.DataFrame(piece))
+        self.is_oriented |= bool(lie.known.any())
 
     def sources(self) -> pd.DataFrame:
         """All sources in the order of a store, with their places in the scratch file."""
@@ -263,14 +271,17 @@ def _write_part(
     parts: int,
     told: Mapping[str, str],
 ) -> None:
-    """One file of the store, row group by row group; `told` goes into its footer too."""
+    """One file of the store, row group by row group; `told` goes into its footer too.
+
+    The orientation is no part of the hash, as nothing that is predicted depends on it.
+    """
     assert spill.layout is not None
     digest = hashlib.sha256()
     id_type = pa.int64() if pd.api.types.is_integer_dtype(rows["source_id"]) else pa.string()
-    key, *others = SOURCE.schema
+    names = [*PLAIN, *(ORIENTATION if spill.is_oriented else ())]
+    key, *others = (SOURCE[name].field for name in names)
     flux = pa.field("flux", spill.layout.flux_type, nullable=False)
     schema = pa.schema([key.with_type(id_type), *others, flux])
-    plain = SOURCE.schema.names
     pixel_encoding = "DELTA_BINARY_PACKED" if spill.encoding == ASINH else "BYTE_STREAM_SPLIT"
     with pq.ParquetWriter(
         path,
@@ -279,15 +290,17 @@ def _write_part(
         compression_level=1,
         use_dictionary=False,
         column_encoding={"flux.list.element": pixel_encoding},
-        write_statistics=plain,
+        write_statistics=names,
         write_page_checksum=True,
     ) as writer:
         for start in range(0, len(rows), SOURCES_PER_GROUP):
             group = rows.iloc[start : start + SOURCES_PER_GROUP]
             pixels = spill.pixels(group)
-            digest.update(json.dumps(group[plain].to_dict("list")).encode())
+            digest.update(json.dumps(group[list(PLAIN)].to_dict("list")).encode())
             digest.update(pixels.tobytes())
-            columns = [pa.array(group[name], schema.field(name).type) for name in plain]
+            columns = [
+                pa.array(group[name], schema.field(name).type, from_pandas=True) for name in names
+            ]
             columns.append(pa.FixedShapeTensorArray.from_numpy_ndarray(pixels))
             writer.write_table(pa.table(columns, schema=schema))
         entry = PartFooter(

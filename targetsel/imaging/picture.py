@@ -20,6 +20,7 @@ from targetsel.photometry.bands import BANDS
 from targetsel.tables.files import written_beside
 
 NO_DATA_GREY = 70
+ARROW = {"arrowstyle": "->", "color": "white", "lw": 0.9, "shrinkA": 0, "shrinkB": 0}
 
 
 def composite(cutouts: Cutouts) -> np.ndarray:
@@ -53,11 +54,25 @@ def channels(bands: Sequence[str]) -> dict[str, str]:
     }
 
 
-def draw_scale(panel: Axes, cutouts: Cutouts, fontsize: float = 7) -> None:
-    """Draw a bar of a round length in arcsec on the picture of a cutout.
+def draw_marks(panel: Axes, cutouts: Cutouts, row: int = 0, fontsize: float = 7) -> None:
+    """Draw a bar of a round length in arcsec on the picture of a cutout, and north and east.
 
-    Stores do not know how cutouts are oriented on the sky, so north and east are not drawn.
+    The arrows are left out where the orientation is not known.
     """
+    _draw_scale(panel, cutouts, fontsize)
+    lie = cutouts.orientation
+    if lie is None or not lie.known[row]:
+        return
+    length = 0.11 * cutouts.size
+    north, east = lie.north[row], lie.east[row]
+    start = np.array([0.84, 0.15]) * cutouts.size - (north + east) * length / 2
+    for name, way in (("N", north), ("E", east)):
+        panel.annotate("", start + length * way, start, arrowprops=ARROW)
+        panel.text(*(start + 1.4 * length * way), name, color="white", ha="center", va="center",
+                   fontsize=fontsize)  # fmt: skip
+
+
+def _draw_scale(panel: Axes, cutouts: Cutouts, fontsize: float) -> None:
     side = cutouts.size * cutouts.pixel_scale
     length = max((each for each in (0.5, 1, 2, 5, 10, 20, 60) if each < side / 3), default=0.2)
     start, y = 0.06 * cutouts.size, 0.06 * cutouts.size
@@ -102,10 +117,11 @@ def draw_mosaic(
     for panel in panels:
         panel.set_axis_off()
     titles = list(map(str, cutouts.source_id)) if titles is None else titles
-    for panel, picture, title, status in zip(
-        panels, composite(cutouts), titles, cutouts.status, strict=False
+    for row, (panel, picture, title, status) in enumerate(
+        zip(panels, composite(cutouts), titles, cutouts.status, strict=False)
     ):
         panel.imshow(picture, origin="lower", interpolation="nearest")
+        draw_marks(panel, cutouts, row)
         panel.set_title(title, fontsize=8)
         if status != "ok":
             panel.text(

@@ -1,9 +1,9 @@
 """The cutout store: Parquet files with one row per source, and how they are read.
 
 A store is a folder of `part-00000.parquet`, ... (or one such file) with the columns of `SOURCE`
-and `flux`, sorted by (_healpix_29, source_id), in row groups of 64. `flux` is a fixed-shape tensor
-(B, H, W); `PartFooter`, as JSON in the footer under "targetsel.cutouts", describes it. `packing`
-writes stores.
+(those of the orientation where it is known of some image) and `flux`, sorted by (_healpix_29,
+source_id), in row groups of 64. `flux` is a fixed-shape tensor (B, H, W); `PartFooter`, as JSON in
+the footer under "targetsel.cutouts", describes it. `packing` writes stores.
 
 Pixels are 16-bit asinh codes or plain float32. A code is rint(128 asinh(f / 16 s)), with f the flux
 and s the sky sigma of the band: a step of s / 8 in the sky and 1/128 of the flux where the source
@@ -34,7 +34,8 @@ from pydantic import Field, ValidationError, model_validator
 from targetsel.documents.models import DocumentModel
 from targetsel.errors import CutoutError, counted
 from targetsel.imaging.cutout import Cutouts
-from targetsel.tables.columns import ID, NEVER, Column, FileKind
+from targetsel.imaging.orientation import Orientation
+from targetsel.tables.columns import ID, NEVER, Column, FileKind, floats
 from targetsel.tables.ids import keys_of
 from targetsel.tables.parquet import footer_in, says_simulated
 from targetsel.tables.reading import ParquetReader
@@ -60,10 +61,29 @@ SOURCE = FileKind(
         Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS", NEVER),
         Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS", NEVER),
         Column("_healpix_29", pa.int64(), "", "pos.healpix", "nested cell of order 29", NEVER),
+        Column(
+            "position_angle",
+            pa.float32(),
+            "deg",
+            "pos.posAng",
+            "of the image's y axis, east of north",
+            required=False,
+        ),
+        Column(
+            "parity",
+            pa.int8(),
+            "",
+            "meta.code",
+            "1 where east is counterclockwise of north, as on the sky; -1 in mirror images",
+            required=False,
+        ),
     ),
     PACK_AGAIN,
     CutoutError,
 )
+
+ORIENTATION = ("position_angle", "parity")
+PLAIN = tuple(each.name for each in SOURCE.columns if each.name not in ORIENTATION)
 
 
 class Layout(DocumentModel):
@@ -144,12 +164,15 @@ class Part:
         Number of rows of each row group.
     footer : dict
         Provenance of the cutouts; see `parquet.read_footer`.
+    oriented : bool
+        Whether it has the columns of the orientation.
     """
 
     path: Path
     entry: PartFooter
     group_rows: tuple[int, ...]
     footer: dict[str, Any]
+    oriented: bool
 
 
 def read_part(path: Path) -> Part:
@@ -185,7 +208,8 @@ def read_part(path: Path) -> Part:
         raise CutoutError(
             f"{path}: column 'flux' is {found}, expected {entry.flux_type}. {PACK_AGAIN}"
         )
-    return Part(path, entry, rows, footer_in(metadata.metadata))
+    oriented = {*ORIENTATION} <= {*schema.names}
+    return Part(path, entry, rows, footer_in(metadata.metadata), oriented)
 
 
 class CutoutStore:
@@ -215,6 +239,8 @@ class CutoutStore:
         self.layout = parts[0].entry.layout
         self.sha256 = _fingerprint(parts)
         self.simulated = any(says_simulated(part.footer) for part in parts)
+        oriented = all(part.oriented for part in parts)
+        self._numbers = ("ra", "dec", *(ORIENTATION if oriented else ()))
         self._groups = [
             (part.path, group) for part in parts for group in range(len(part.group_rows))
         ]
@@ -308,21 +334,23 @@ class CutoutStore:
         no_data = NO_DATA if self.layout.encoding == ASINH else np.nan
         stored = np.full((len(ids), *self.shape), no_data, self.layout.pixel_type)
         present = np.zeros(len(ids), dtype=bool)
-        ra, dec = np.full((2, len(ids)), np.nan)
+        numbers = np.full((len(self._numbers), len(ids)), np.nan)
         group_of = np.searchsorted(self._group_start, rows, side="right") - 1
         order = np.argsort(rows, kind="stable")
         order = order[rows[order] >= 0]
         for group in np.unique(group_of[order]):
             places = order[group_of[order] == group]
-            known, pixels, *position = self._group(int(group))
+            known, pixels, own = self._group(int(group))
             within = rows[places] - self._group_start[group]
             same = known[within] == ids[places]  # two strings may share one key
             stored[places[same]] = pixels[within[same]]
             present[places[same]] = True
-            ra[places[same]], dec[places[same]] = (each[within[same]] for each in position)
+            numbers[:, places[same]] = own[:, within[same]]
         flux = decode(stored, self.sky_sigma, self.layout.encoding)
         asked = np.asarray(source_ids)
-        return Cutouts(asked, flux, self.bands, self.pixel_scale, present, (ra, dec))
+        ra, dec, *lie = numbers
+        orientation = Orientation(*lie) if lie else None
+        return Cutouts(asked, flux, self.bands, self.pixel_scale, present, (ra, dec), orientation)
 
     def has(self, source_ids: np.ndarray) -> np.ndarray:
         """Whether the store has a cutout of each source, boolean, shape (N,)."""
@@ -347,18 +375,18 @@ class CutoutStore:
         return ids, np.where(possible & (self._key[place] == keys), self._row[place], -1)
 
     def _group(self, group: int) -> tuple[np.ndarray, ...]:
-        """Ids (n,), stored pixels (n, B, H, W), ra and dec (n,) of one row group."""
+        """Ids (n,), stored pixels (n, B, H, W) and other numbers (K, n) of one row group."""
         with self._lock:
             if group in self._kept:
                 self._kept.move_to_end(group)
                 return self._kept[group]
         path, number = self._groups[group]
-        names = ["source_id", "flux", "ra", "dec"]
-        id_column, flux_column, ra, dec = _read_columns(path, number, names)
+        names = ["source_id", "flux", *self._numbers]
+        id_column, flux_column, *others = _read_columns(path, number, names)
         pixels = flux_column.storage.flatten().to_numpy(zero_copy_only=False)
         pixels = pixels.astype(self.layout.pixel_type, copy=False)
-        position = (each.to_numpy(zero_copy_only=False) for each in (ra, dec))
-        content = _id_values(id_column), pixels.reshape(-1, *self.shape), *position
+        numbers = np.stack([floats(each) for each in others])
+        content = _id_values(id_column), pixels.reshape(-1, *self.shape), numbers
         with self._lock:
             self._kept[group] = content
             while len(self._kept) > GROUPS_KEPT:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, MockError, OutputError
 from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.orientation import NORTH_UP, Orientation
 from targetsel.imaging.packing import Piece, check_replaceable, write_store
 from targetsel.imaging.picture import draw_mosaic
 from targetsel.imaging.store import CutoutStore
@@ -117,7 +118,9 @@ def write_sky(
                     sinks[name].footer.update(latents_of if name == "truth" else {})
                 sinks[name].write(table)
             ids, ra, dec = (made.catalog[name].to_numpy() for name in ("source_id", "ra", "dec"))
-            yield Cutouts(ids, made.flux, plan.survey.bands, plan.survey.pixel_scale), ra, dec
+            bands, scale = plan.survey.bands, plan.survey.pixel_scale
+            lie = Orientation.of([NORTH_UP] * len(ids))  # by definition
+            yield Cutouts(ids, made.flux, bands, scale, orientation=lie), ra, dec
             done += len(ids)
             progress(done, plan.n)
 

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure as Canvas
 
 from targetsel.errors import CatalogError
-from targetsel.imaging.picture import channels, composite, draw_scale
+from targetsel.imaging.picture import channels, composite, draw_marks
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.posterior import stored_posterior
 from targetsel.report.canvas import COLOURS, NO_DATE, STYLE, check_suffix
@@ -155,7 +155,7 @@ def _page(
         image.set_axis_off()
         if cutouts.present[k]:
             image.imshow(pictures[k], origin="lower", interpolation="nearest")
-            draw_scale(image, cutouts, fontsize=6)
+            draw_marks(image, cutouts, k, fontsize=5)
         else:
             image.text(0.5, 0.5, "no cutout", ha="center", fontsize=7)
         canvas.text(left + 0.14, bottom + 0.108, f"{source_id}\n{words[k]}", va="top", fontsize=7)

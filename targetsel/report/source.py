@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from targetsel.errors import CatalogError, CutoutError
-from targetsel.imaging.picture import channels, composite, draw_scale
+from targetsel.imaging.picture import channels, composite, draw_marks
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.posterior import stored_posterior
 from targetsel.photometry.columns import CatalogPhotometry
@@ -174,8 +174,11 @@ def _draw_image(panel: Axes, store: CutoutStore, source_id: np.ndarray, predicte
         panel.text(0.5, 0.5, "no cutout", ha="center", transform=panel.transAxes)
         return
     panel.imshow(composite(cutouts)[0], origin="lower", interpolation="nearest")
-    draw_scale(panel, cutouts, fontsize=9)
+    draw_marks(panel, cutouts, fontsize=9)
     words = ",  ".join(f"{colour}: {bands}" for colour, bands in channels(cutouts.bands).items())
+    lie = cutouts.orientation
+    if lie is None or not lie.known.all():
+        words += ";  orientation not known"
     simulated = "\nThe image is simulated." if store.simulated else ""
     panel.text(0, -0.03, words + simulated, transform=panel.transAxes, va="top", fontsize=8)
 

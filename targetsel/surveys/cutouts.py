@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from targetsel.errors import CutoutError
 from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.orientation import Orientation, common
 from targetsel.imaging.packing import Piece, Positions, check_replaceable, write_store
 from targetsel.surveys.fetching import (
     Fetched,
@@ -125,13 +126,17 @@ def fetch_cutouts(
 
 
 def _ask(service: ImageService, source: SourcePosition) -> Fetched:
-    """Replies of all bands; their pixels as one array (B, H, W), NaN for a band without data."""
+    """Replies of all bands; their pixels (B, H, W), NaN for a band without data, and how they lie.
+
+    The content is that array, then the position angle and the parity, each float32.
+    """
     replies = service.fetch(source.ra, source.dec)
     if all(reply.value is None for reply in replies):
         return Fetched(replies)
     blank = np.full((service.size, service.size), np.nan)
     planes = [blank if reply.value is None else reply.value for reply in replies]
-    return Fetched(replies, np.stack(planes).astype("<f4").tobytes())
+    lie = common(reply.lie for reply in replies)
+    return Fetched(replies, np.append(np.stack(planes), lie).astype("<f4").tobytes())
 
 
 def _rows(batch: Positions) -> list[SourcePosition]:
@@ -157,12 +162,17 @@ def _cutouts(
     shape = len(service.bands), service.size, service.size
     flux = np.full((len(sources), *shape), np.nan, np.float32)
     present = np.zeros(len(sources), dtype=bool)
+    lie = np.full((2, len(sources)), np.nan, np.float32)
     for row, source in enumerate(sources):
         if content := fetched.content(source):
-            flux[row], present[row] = np.frombuffer(content, "<f4").reshape(shape), True
+            numbers = np.frombuffer(content, "<f4")
+            flux[row], present[row] = numbers[:-2].reshape(shape), True
+            lie[:, row] = numbers[-2:]
     ids = [source.source_id for source in sources]
     source_id = np.array(ids, dtype=np.int64 if isinstance(ids[0], int) else object)
-    return Cutouts(source_id, flux, service.bands, service.pixel_scale, present)
+    return Cutouts(
+        source_id, flux, service.bands, service.pixel_scale, present, None, Orientation(*lie)
+    )
 
 
 def _pieces(

@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 
 from targetsel.errors import TargetselError
+from targetsel.imaging.orientation import UNKNOWN, Lie
 from targetsel.surveys.http import AT_ONCE, Answer, Unanswered
 from targetsel.tables.columns import ID, NEVER, Column, schema_of
 from targetsel.tables.files import held, remove_folder
@@ -92,12 +93,15 @@ class Reply:
         What the service sent, or what is known of the request.
     final : bool
         False where another run should request it again.
+    lie : (float, float)
+        How pixels lie on the sky, see `imaging.orientation`.
     """
 
     status: str
     value: Any = None
     answer: Answer = field(default_factory=Answer)
     final: bool = True
+    lie: Lie = UNKNOWN
 
     def record(self) -> dict[str, Any]:
         """The reply without its value, as a journal and a manifest keep it."""

@@ -13,7 +13,8 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from targetsel.documents.models import Quantity
 from targetsel.errors import CutoutError, beginning
-from targetsel.imaging.image_file import ZEROPOINTS, Image, is_equatorial, read_fits
+from targetsel.imaging.image_file import ZEROPOINTS, Image, read_fits
+from targetsel.imaging.orientation import Lie, is_equatorial, lie_at
 from targetsel.surveys.fetching import NO_DATA, OK, Reply, unanswered
 from targetsel.surveys.http import Answer, Damaged, Unanswered, Web, ask, body_of
 
@@ -107,7 +108,7 @@ class RemoteImages:
             If there is no good answer.
         """
 
-        def pixels(answer: Answer) -> np.ndarray:
+        def pixels(answer: Answer) -> tuple[np.ndarray, Lie]:
             image, wcs = open_image(answer, zeropoint)
             n_planes, *shape = image.flux.shape
             if n_planes != 1:
@@ -117,9 +118,11 @@ class RemoteImages:
             if image.bands not in ((), (band,)):
                 raise Damaged(f"band {image.bands[0]}, expected {band}")
             check_scale(wcs, pixel_scale)
-            return cut(image.flux[0], wcs, *place, self.size)
+            lie = lie_at(wcs, *pixel_of(wcs, *place))
+            return cut(image.flux[0], wcs, *place, self.size), lie
 
-        return reply_of_pixels(*ask(lambda: self.web.get(url, query), pixels))
+        answer, found = ask(lambda: self.web.get(url, query), pixels)
+        return reply_of_pixels(answer, *found)
 
 
 def fits_of(answer: Answer) -> bytes:
@@ -221,9 +224,9 @@ def is_empty(flux: np.ndarray) -> bool:
     return bool((np.isnan(flux) | (flux == 0)).all())
 
 
-def reply_of_pixels(answer: Answer, flux: np.ndarray) -> Reply:
+def reply_of_pixels(answer: Answer, flux: np.ndarray, lie: Lie) -> Reply:
     """The final reply that a good image of a band gives."""
-    return Reply(NO_DATA, None, answer) if is_empty(flux) else Reply(OK, flux, answer)
+    return Reply(NO_DATA, None, answer) if is_empty(flux) else Reply(OK, flux, answer, lie=lie)
 
 
 def least_lost(replies: Iterable[Reply]) -> Reply | None:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CutoutError
+from targetsel.imaging.orientation import UNKNOWN, Lie
 from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
 from targetsel.surveys.archives import (
     DATA_LAB,
@@ -102,27 +103,31 @@ class LegacyImages(RemoteImages):
             "bands": "".join(self.bands),
             "invvar": "1",
         }
-        answer, planes = ask(
+        answer, found = ask(
             lambda: self.web.get(script, query), lambda given: self._planes(given, ra, dec)
         )
+        planes, lie = found
         if all(is_empty(plane) for plane in planes.values()):
             return [Reply(OUTSIDE, None, answer) for _ in self.bands]
         return [
-            reply_of_pixels(answer, planes[band])
+            reply_of_pixels(answer, planes[band], lie)
             if band in planes
             else Reply(NOT_IN_LAYER, None, answer)
             for band in self.bands
         ]
 
-    def _planes(self, answer: Answer, ra: float, dec: float) -> dict[str, np.ndarray]:
-        """The pixels (H, W) of each band that the answer names; none outside the footprint."""
+    def _planes(self, answer: Answer, ra: float, dec: float) -> tuple[dict[str, np.ndarray], Lie]:
+        """The pixels (H, W) of each band that the answer names, and how they lie on the sky.
+
+        Nothing outside the footprint.
+        """
         if answer.content.strip() in (b"no such layer", b"No cutouts enabled"):
             raise CutoutError(
                 f"{self.url}: layer '{self.layer}': {answer.content.strip().decode()}. Choose "
                 "another with --option layer=..."
             )
         if b"NoOverlapError" in answer.content[:100_000] and answer.status >= 400:
-            return {}
+            return {}, UNKNOWN
         image, wcs = open_image(answer, NANOMAGGY_ZERO_POINT)
         if image.flux.shape[1:] != (self.size, self.size):
             found = list(image.flux.shape[1:])
@@ -133,7 +138,7 @@ class LegacyImages(RemoteImages):
         if not image.masked:
             raise Damaged("no inverse variance, so that missing pixels look like empty sky")
         flux = cut(image.flux, wcs, ra, dec, self.size)
-        return dict(zip(image.bands, flux, strict=True))
+        return dict(zip(image.bands, flux, strict=True)), image.lie
 
 
 SURVEY = SkySurvey(

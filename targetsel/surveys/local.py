@@ -23,6 +23,7 @@ from targetsel.imaging.image_file import (
     wcs_of,
 )
 from targetsel.imaging.image_names import NPY, band_within, names_no_image, split_suffix
+from targetsel.imaging.orientation import lie_at
 from targetsel.surveys.fetching import OUTSIDE, Reply, unanswered
 from targetsel.surveys.http import Answer, Unanswered
 from targetsel.surveys.images import (
@@ -214,7 +215,8 @@ class Mosaic:
     def _reply(self, tile: MosaicTile, ra: float, dec: float) -> Reply:
         """The reply of a tile, with its name for an address and the pixels for an answer."""
         flux = tile.cut(ra, dec, self.size, self.zeropoint)
-        return reply_of_pixels(Answer(tile.path.name, content=flux.tobytes()), flux)
+        lie = lie_at(tile.wcs, *pixel_of(tile.wcs, ra, dec))
+        return reply_of_pixels(Answer(tile.path.name, content=flux.tobytes()), flux, lie)
 
 
 def _may_be_tile(name: str) -> bool:

@@ -83,6 +83,9 @@ def test_every_failure_in_passing_is_survived_and_named(survey, tmp_path):
     assert (fetched.written, fetched.unfinished) == (len(sources.ra), 0)
     cutouts = CutoutStore.open(tmp_path / "store").read(sources.source_id)
     assert cutouts.status.tolist() == ["ok"] * len(sources.ra)
+    # Of PS1, north is up in the middle of a projection cell only, which is degrees wide.
+    np.testing.assert_allclose(cutouts.orientation.position_angle, 0, atol=5)
+    assert (cutouts.orientation.parity == 1).all()
     for row in range(len(sources.ra)):
         for plane, band in zip(cutouts.flux[row], "gr", strict=True):
             check_star(plane, row, stars, band)

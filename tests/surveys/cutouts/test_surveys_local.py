@@ -45,6 +45,20 @@ def test_a_star_has_its_magnitude_in_the_middle(tmp_path, stars, star):
     check_star(reply.value, star, stars, "g")
 
 
+def test_a_cutout_knows_how_its_tile_lies_on_the_sky(tmp_path, stars):
+    cell, x, y = around(0, stars)
+    write_tile(tmp_path, stars, cell, x - 250, y - 250)
+    path = write_tile(tmp_path, stars, cell, x - 250, y - 250, band="r")
+    with fits.open(path, mode="update") as (hdu,):  # its mirror image
+        hdu.data = np.ascontiguousarray(hdu.data[:, ::-1])
+        hdu.header["CRPIX1"] = SIZE + 1 - hdu.header["CRPIX1"]
+        hdu.header["CD1_1"] *= -1
+    g, r = Mosaic.open(tmp_path, ("g", "r"), 64).fetch(*PLACES[0])
+    assert abs(g.lie[0]) < 0.1
+    assert abs(r.lie[0] + g.lie[0]) % 360 == pytest.approx(0, abs=0.1)
+    assert (g.lie[1], r.lie[1]) == (1, -1)
+
+
 def test_of_overlapping_tiles_the_one_that_holds_the_source_deepest_is_cut(tmp_path, stars):
     cell, x, y = around(0, stars)
     write_tile(tmp_path, stars, cell, x - 40, y - 250, name="a.g.fits")
