@@ -70,7 +70,9 @@ def make_demonstration() -> None:
     os.environ["IPYTHONDIR"] = str(BUILD / "ipython")
     os.environ["TARGETSEL_DEMONSTRATION"] = str(DEMONSTRATION)
     os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")])
+        filter(
+            None, [str(HERE.parent), str(HERE.parent / "examples"), os.environ.get("PYTHONPATH")]
+        )
     )
 
 

@@ -70,8 +70,15 @@ def lists(folder: Path) -> ts.TargetList:
     return targets
 
 
-def make_files(demonstration: Path, folder: Path, n: int | None = None) -> None:
-    """Write the survey's files, with `n` of the demonstration's sources, and rules and settings."""
+def make_files(demonstration: Path, folder: Path) -> None:
+    """Write the survey's files, and rules and settings for them."""
+    make_survey(demonstration, folder)
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+
+
+def make_survey(demonstration: Path, folder: Path, n: int | None = None) -> None:
+    """Write a survey's catalog and images of the demonstration's first `n` sources."""
     sources = ts.Catalog.read(demonstration / "catalog.parquet")[:n]
     table = sources.to_astropy()
     flux = {band: np.array(table[f"flux_{band}_sdss"]) for band in "gri"}
@@ -89,8 +96,6 @@ def make_files(demonstration: Path, folder: Path, n: int | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     survey.write(folder / "catalog.fits", overwrite=True)
     write_images(sources, demonstration, folder / "images")
-    for name, text in FILES.items():
-        (folder / name).write_text(text)
 
 
 def write_images(sources: ts.Catalog, demonstration: Path, folder: Path) -> None:

@@ -60,7 +60,7 @@ def first_rules(file: str, catalog: Path | None = None) -> str:
     if not named:
         where.append((f"{column_names(schema)['ra']} is not missing", "every source"))
     control = ", ".join(each for each, comment in where if not each.startswith("#"))
-    lines = [*_heading(file, catalog)]
+    lines = [*_heading(file, catalog, catalog is not None and is_scored(table.schema))]
     if named:
         lines += ["", *_commented("define:", "names for conditions", 0)]
     for word, (condition, comment) in named.items():
@@ -99,9 +99,9 @@ _CONTROL_TAIL = [
 ]
 
 
-def _heading(file: str, catalog: Path | None) -> list[str]:
+def _heading(file: str, catalog: Path | None, already_scored: bool) -> list[str]:
     stem = "CATALOG" if catalog is None else catalog.name.split(".")[0]
-    scored = f"{stem}.scored.parquet"
+    scored = catalog.name if catalog and already_scored else f"{stem}.scored.parquet"
     return [
         "# Rules to begin with. Change what you like; then check and use them:",
         f"#     targetsel rules lint {file} --catalog {scored}",

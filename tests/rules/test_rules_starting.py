@@ -56,6 +56,7 @@ def checked(tmp_path, catalog, schema=None) -> Rules:
 def test_rules_for_a_scored_catalog_use_its_columns_and_select_something(scored, tmp_path):
     path, table = scored
     rules = checked(tmp_path, path, table.schema)
+    assert "--catalog sky.scored.parquet\n" in (tmp_path / "my.yaml").read_text()
     where = [str(each) for each in rules["TARGETS"].where]
     assert where[0] == "(type != 'PSF')"
     assert str(rules["TARGETS"].preamble.define["bright"]) == "(rmag < 18.0 mag)"
