@@ -33,7 +33,7 @@ from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.stream import score
 from targetsel.selection.claims import truth
-from targetsel.selection.membership import evaluate
+from targetsel.selection.membership import apply_rules
 from targetsel.selection.sources import Sources
 from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.lines import PROXIES, bpt_probabilities
@@ -255,7 +255,7 @@ def _rules(claims: dict[str, str]) -> str:
 
 def claimed(scored: Known, rules: Rules, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Probability of a class's claim for its members, NaN for others; and its truth."""
-    membership = evaluate(rules, scored.table)
+    membership = apply_rules(rules, scored.table)
     k = membership.names.index(name)
     chance = np.where(membership.selected[:, k], membership.probability[:, k], np.nan)
     return chance, truth(rules, name, scored.table, scored.sky.proxies)
@@ -296,7 +296,7 @@ def _members(scored: Known, rules: Rules, name: str) -> tuple[np.ndarray, np.nda
         chance, true = claimed(scored, rules, name)
         nothing = np.isnan(chance) | (chance == 1)
         return None if nothing.all() else (chance, true)
-    membership = evaluate(rules, scored.table)
+    membership = apply_rules(rules, scored.table)
     member = membership.selected[:, membership.names.index(name)]
     values = np.stack([scored.sky.proxies[each] for each in PROXIES], axis=-1)
     one = bpt_probabilities(Proxies(scored.sky.source_id, PROXIES, values[:, None]))

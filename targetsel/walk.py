@@ -8,7 +8,7 @@
     latents    = posterior.draw(n_draws, seed)        # 4 ndarray          (N, S, D)
     spectra    = ensemble.decoder.decode(latents)     # 5 Spectra          (N, S, L)  rest frame
     proxies    = measure(spectra)                     # 6 Proxies          (N, S, P)  [Angstrom]
-    membership = evaluate(rules, scored)              # 7 Membership       (N, C)  probability
+    membership = apply_rules(rules, scored)              # 7 Membership       (N, C)  probability
     targets    = rank(membership, rules)              # 8 TargetList       M <= N rows
 
 In every shape the source comes first, then the draw, then the physical axis: N sources, B bands,
@@ -28,7 +28,7 @@ from targetsel.imaging.cutout import Images, cut_out
 from targetsel.rules.rules import Rules
 from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.scoring.stream import score
-from targetsel.selection.membership import evaluate
+from targetsel.selection.membership import apply_rules
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList, rank
 from targetsel.sky.catalog import Catalog
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from targetsel.scoring.ensemble import Ensemble
 
 __all__ = [
+    "apply_rules",
     "choose_targets",
     "cut_out",
-    "evaluate",
     "measure",
     "rank",
     "score",
@@ -77,5 +77,5 @@ def choose_targets(
     footprint = footprint or Footprint.everywhere()
     inside = footprint.select(catalog)  # 1
     scored = score_rows(inside, images, ensemble, options)  # 2 to 6
-    membership = evaluate(rules, scored)  # 7
+    membership = apply_rules(rules, scored)  # 7
     return rank(membership, rules)  # 8

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from targetsel.cli.options import DecOption, IdOption, RaOption
 from targetsel.cli.terminal import say
-from targetsel.errors import CutoutError, counted
+from targetsel.errors import counted
+
+if TYPE_CHECKING:
+    from targetsel.imaging.packing import Packed
 
 app = typer.Typer(help="Pack images into a cutout store; draw cutouts.", no_args_is_help=True)
-
-SOURCES_PER_PIECE = 256
 
 
 class Encoding(StrEnum):
@@ -42,23 +42,27 @@ def pack(
     id_col: IdOption = None,
 ) -> None:
     """Pack the images in FOLDER into one cutout store."""
-    from targetsel.imaging import packing
-    from targetsel.imaging.folder import Folder
-    from targetsel.imaging.store import ASINH, FLOAT
-    from targetsel.photometry.bands import parse_bands
-    from targetsel.sky.catalog import CatalogFile
+    from targetsel.api import images as api
     from targetsel.sky.positions import SAME_PLACE
 
-    named = parse_bands(bands) if bands is not None else None
-    images = Folder.open(folder, named, pixel_scale, size, zeropoint)
-    sources = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
-    kept_as = ASINH if encoding is Encoding.asinh else FLOAT
-    packed = packing.pack(
-        images, sources.batches(SOURCES_PER_PIECE), output, images.sky_sigma(), kept_as
+    store = api.pack(
+        folder,
+        catalog,
+        output,
+        bands=bands,
+        pixel_scale=pixel_scale,
+        size=size,
+        zeropoint=zeropoint,
+        encoding=encoding.value,
+        ra_col=ra_col,
+        dec_col=dec_col,
+        id_col=id_col,
     )
+    packed: Packed = store.run
+    pixels = store.shape[-1]
     say(
-        f"{counted(packed.written, 'cutout')} of {images.size} x {images.size} pixels in "
-        f"{', '.join(images.bands)} written to {output}"
+        f"{counted(packed.written, 'cutout')} of {pixels} x {pixels} pixels in "
+        f"{', '.join(store.bands)} written to {output}"
     )
     asked = counted(packed.written + packed.missing, "source")
     say(f"found in {folder}: {packed.written:,} of {asked} in {catalog}")
@@ -71,9 +75,9 @@ def pack(
     if packed.not_asked:
         others = counted(len(packed.not_asked), "source")
         say(f"{others} of {folder} not in {catalog}, such as '{packed.not_asked[0]}'")
-    if images.left_out:
-        files = counted(len(images.left_out), "file")
-        say(f"{files} left out as masks or weights, such as {images.left_out[0]}")
+    if packed.left_out:
+        files = counted(len(packed.left_out), "file")
+        say(f"{files} left out as masks or weights, such as {packed.left_out[0]}")
 
 
 @app.command()
@@ -92,21 +96,7 @@ def show(
     Example:
         targetsel cutouts show cutouts -o cutouts.png
     """
-    from targetsel.imaging.picture import draw_mosaic
-    from targetsel.imaging.store import CutoutStore
-    from targetsel.tables.files import check_output
-    from targetsel.tables.ids import matched
+    from targetsel.api.images import show_cutouts
 
-    check_output(output, (store,))
-    cutouts = CutoutStore.open(store)
-    ids = cutouts.source_ids(None if source_id else number)
-    if source_id:
-        rows = matched(np.array(source_id, dtype=object), ids)
-        if (rows < 0).any():
-            unknown = source_id[int(np.argmin(rows))]
-            raise CutoutError(f"{store}: has no source '{unknown}'. Its first is '{ids[0]}'.")
-        ids = ids[rows]
-    chosen = cutouts.read(ids)
-    caption = "The images are simulated." if cutouts.simulated else ""
-    draw_mosaic(chosen, output, caption=caption)
+    chosen = show_cutouts(store, output, source_ids=source_id or (), number=number)
     say(f"{counted(len(chosen), 'cutout')} drawn in {output}")

@@ -61,9 +61,9 @@ def import_(
     ],
 ) -> None:
     """Import the published SDSS autoencoder; nothing in its pickles is executed."""
-    from targetsel.spectra.published import import_decoder
+    from targetsel.api.training import import_decoder
 
-    imported = import_decoder(weights, pca, mean_spectrum, output)
+    imported = import_decoder(weights, output, pca=pca, mean_spectrum=mean_spectrum)
     for published, ours in imported.used.items():
         say(f"{published} -> {ours}")
     say(f"decoder {imported.decoder.space.name} written to {imported.path}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.terminal import print_table, say
-from targetsel.errors import EnsembleError, OutputError, counted
+from targetsel.errors import EnsembleError, counted
 
 app = typer.Typer(
     help="List the published networks, import their weights, export graphs.", no_args_is_help=True
@@ -80,29 +80,18 @@ def import_(
     ] = 224,
 ) -> None:
     """Import the published hybrid networks; nothing in their pickles is executed."""
-    from targetsel.imaging.store import CutoutStore
-    from targetsel.scoring.published import import_ensemble
-    from targetsel.spectra.decoder import Decoder
-    from targetsel.tables.files import folder_written_beside, make_folder
+    from targetsel.api.training import import_ensemble
 
-    if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise OutputError(f"{output}: already exists. Choose a new folder for the ensemble.")
-    given = [_numbers(text, name) for text, name in ((mean, "--mean"), (std, "--std")) if text]
-    if len(given) == 1:
-        missing = "--mean" if mean is None else "--std"
-        raise EnsembleError(f"{missing} is missing. Give both --mean and --std, or none.")
     ensemble = import_ensemble(
         weights,
-        Decoder.read(decoder),
-        _numbers(latent_rmse, "--latent-rmse"),
-        (given[0], given[1]) if given else None,
-        CutoutStore.open(cutouts) if cutouts else None,
+        output,
+        decoder=decoder,
+        latent_rmse=_numbers(latent_rmse, "--latent-rmse"),
+        mean=_numbers(mean, "--mean") if mean else None,
+        std=_numbers(std, "--std") if std else None,
+        cutouts=cutouts,
         size=size,
     )
-    ensemble.card["name"] = output.name
-    make_folder(output.parent)
-    with folder_written_beside(output) as beside:
-        ensemble.write(beside)
     for note in ensemble.card["imported"]:
         say(f"{note['file']}: {len(note['tensors'])} tensors used, none left over")
         for published, ours in note["tensors"].items():
@@ -135,15 +124,9 @@ def fit_novelty(
 
     A calibration of the ensemble becomes invalid: calibrate again afterwards.
     """
-    from targetsel.imaging.store import CutoutStore
-    from targetsel.scoring.ensemble import Ensemble, find_ensemble, write_over
-    from targetsel.training.ensemble_training import refit_novelty
+    from targetsel.api import training as api
 
-    read = Ensemble.read(ensemble, calibrated=False)
-    store = CutoutStore.open(cutouts or catalog.parent / "cutouts")
-    n = refit_novelty(read, store, catalog, group_col)
-    half = read.card.get("half_precision", {}).get("weights", False)
-    write_over(read, find_ensemble(ensemble), half)
+    n = api.fit_novelty(ensemble, catalog, cutouts, group_col=group_col)
     say(f"novelty and support fitted to {counted(n, 'held-out source')} in {ensemble}")
 
 
@@ -162,18 +145,9 @@ def export_onnx(
     ] = None,
 ) -> None:
     """Write ENSEMBLE, or one of its members, as one ONNX graph."""
-    from targetsel.scoring.ensemble import Ensemble
-    from targetsel.scoring.onnx import export_ensemble, export_member
+    from targetsel.api import training as api
 
-    read = Ensemble.read(ensemble)
-    if member is None:
-        export_ensemble(read, output)
-    elif member < len(read.networks):
-        export_member(read.networks[member], read.input.n_pixels, output)
-    else:
-        raise EnsembleError(
-            f"--member {member}: {ensemble} has the members 0 to {len(read.networks) - 1}."
-        )
+    api.export_onnx(output, ensemble, member=member)
     say(f"written to {output}")
 
 

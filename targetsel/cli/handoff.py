@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 
+from targetsel.api import handoff as api
 from targetsel.cli.options import BrightnessOption
 from targetsel.cli.terminal import print_table, say
-from targetsel.errors import HandoffError, counted
-from targetsel.handoff.assignment import Assignment, Match, Pointing, groups_of, join
-from targetsel.handoff.densest import DensestPointing, densest_pointings
-from targetsel.handoff.export import TOOLS, check, find_tool
-from targetsel.handoff.export import export as export_targets
-from targetsel.handoff.prepare import ExportOptions
+from targetsel.errors import counted
+from targetsel.handoff.assignment import Assignment, Match, groups_of
+from targetsel.handoff.densest import DensestPointing
+from targetsel.handoff.export import TOOLS
 from targetsel.handoff.simulation import (
     INSTRUMENTS,
     Instrument,
     PointingForecast,
-    find_instrument,
     where_targets_are,
 )
-from targetsel.handoff.simulation import simulate as simulate_pointing
 from targetsel.handoff.tool import Tool
 from targetsel.photometry.brightness import brightness_lines
-from targetsel.scored.simulated_training import caution_in
 from targetsel.selection.target_list import TargetList
-from targetsel.tables.files import check_output, check_table_output, table_format
 
 TARGETS = ".targets.parquet"
-
-
-def stem_of(targets: Path) -> str:
-    """The name of a target list without its endings: "emission" of emission.targets.fits."""
-    name = targets.name.removesuffix(".gz")
-    return Path(name).stem.removesuffix(".targets")
 
 
 def _list_tools(wanted: bool) -> None:
@@ -91,22 +79,20 @@ def export(
     ] = False,
 ) -> None:
     """Write TARGETS in the format of a fiber- or slit-assignment tool."""
-    tool = find_tool(tool_name)
-    settings = tool.settings.read(config, tool.name)
-    if columns is not None:
-        if "columns" not in tool.settings.model_fields:
-            raise HandoffError(f"--columns is for --for table; '{tool.name}' has its own columns.")
-        chosen = tuple(name.strip() for name in columns.split(",") if name.strip())
-        settings = settings.model_copy(update={"columns": chosen})
-    output = output or targets.with_name(f"{stem_of(targets)}.{tool.name}{tool.suffix}")
-    if tool.keeps_footer:
-        table_format(output)
-    check_output(output, [targets, *([config] if config else [])])
-    options = ExportOptions(bin_priorities, assume_still, tuple(brightness or ()))
-    the_list = TargetList.read(targets, needs_footer=False)
-    done = export_targets(the_list, tool, settings, output, options)
+    done = api.export(
+        targets,
+        tool_name,
+        output,
+        config=config,
+        bin_priorities=bin_priorities,
+        assume_still=assume_still,
+        brightness=brightness or (),
+        columns=None if columns is None else [each.strip() for each in columns.split(",") if each],
+        check=read_back,
+    )
+    tool = done.targets.tool
     n = len(done.targets)
-    say(f"{counted(n, 'target')} for {tool.title} written to {output}")
+    say(f"{counted(n, 'target')} for {tool.title} written to {done.files[0]}")
     for beside in done.files[1:]:
         say(f"  and {beside}")
     if tool.writes_fluxes:
@@ -117,17 +103,16 @@ def export(
             "brightnesses in the file are corrected for Galactic extinction, as in the list: "
             + ", ".join(done.corrected)
         )
-    for assumed in done.targets.assumed:
+    for assumed in done.assumed:
         say(assumed)
-    if caution := caution_in(the_list.footer):
-        say(f"caution: {caution}")
+    if done.caution:
+        say(f"caution: {done.caution}")
     if tool.experimental:
         say(
             f"experimental: the format was not checked against {tool.title} itself. "
             "Look at the file before you send it."
         )
-    if read_back:
-        report = check(done.targets, output)
+    if report := done.read_back:
         order = ", priorities" if report.with_priorities else ""
         say(
             f"read back by {report.reader}: {report.n_targets:,} ids{order} and positions are the "
@@ -164,20 +149,13 @@ def import_assignment(
     ] = None,
 ) -> None:
     """Count the TARGETS that got a fiber, and write the others as a target list."""
-    output = output or targets.with_name(f"{stem_of(targets)}.left-over{TARGETS}")
-    check_table_output(output, [targets, *assigned, *([ids] if ids else [])])
-    result = join(
-        TargetList.read(targets, needs_footer=False),
-        map(Pointing.read, assigned),
-        ids,
-        proposal or (),
-    )
+    output = output or targets.with_name(f"{api.stem_of(targets)}.left-over{TARGETS}")
+    result = api.import_assignment(targets, assigned, output, ids=ids, proposal=proposal or ())
     for match in result.matches:
         say(_matched(match))
     show_assignment(result)
-    left = result.left_over()
-    left.write(output)
-    say(f"{len(left):,} of {len(result.targets):,} targets are left over, written to {output}")
+    left = len(result.left_over())
+    say(f"{left:,} of {len(result.targets):,} targets are left over, written to {output}")
 
 
 def _matched(match: Match) -> str:
@@ -273,40 +251,27 @@ def assign(
         targetsel assign quiescent.targets.parquet --for desi --densest 3
         targetsel assign quiescent.targets.parquet --for desi --ra 180 --dec 50
     """
-    chosen = find_instrument(instrument)
-    numbers: dict[str, Any] = {
-        "n_fibers": fibers, "diameter": diameter, "patrol": patrol, "separation": separation
-    }  # fmt: skip
-    chosen = replace(chosen, **{name: n for name, n in numbers.items() if n is not None})
-    place = _place(ra, dec, densest)
-    the_list = TargetList.read(targets, needs_footer=False)
+    chosen = api.instrument_of(instrument, fibers, diameter, patrol, separation)
     say(f"SIMULATION, not an assignment: {_numbers(chosen)}")
-    if place is None:
-        n = densest or 1
-        found = densest_pointings(the_list, chosen, n)
-        show_pointings(found, n)
-        forecasts = [each.forecast for each in found]
-    else:
-        forecasts = [simulate_pointing(the_list, chosen, *place)]
-    show(the_list, forecasts)
-    if place is not None and len(the_list) and not forecasts[0].inside.any():
-        say(where_targets_are(the_list, *place))
+    the_list = TargetList.read(targets, needs_footer=False)
+    found = api.assign(
+        the_list,
+        instrument,
+        ra=ra,
+        dec=dec,
+        densest=densest,
+        fibers=fibers,
+        diameter=diameter,
+        patrol=patrol,
+        separation=separation,
+    )
+    if ra is None or dec is None:
+        show_pointings(found, densest or 1)
+    show(the_list, [each.forecast for each in found])
+    if ra is not None and dec is not None and len(the_list) and not found[0].forecast.inside.any():
+        say(where_targets_are(the_list, ra, dec))
     say(f"For a real assignment use {chosen.real_tool}.")
     say(f"Source of the numbers: {chosen.source}.")
-
-
-def _place(ra: float | None, dec: float | None, densest: int | None) -> tuple[float, float] | None:
-    """The pointing that was asked for, or None for the densest."""
-    if ra is None and dec is None:
-        return None
-    if densest is not None:
-        raise HandoffError("--densest looks for pointings itself. Leave out --ra and --dec.")
-    if ra is None or dec is None:
-        missing = "--dec" if dec is None else "--ra"
-        raise HandoffError(
-            f"{missing} is missing. Give both --ra and --dec, or neither for the densest pointing."
-        )
-    return ra, dec
 
 
 def _numbers(instrument: Instrument) -> str:

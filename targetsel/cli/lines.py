@@ -68,13 +68,10 @@ def calibrate(
     """
     import numpy as np
 
+    from targetsel.api.spectra import calibrate_lines
     from targetsel.cli.terminal import number, print_table
-    from targetsel.spectra.lines.width_maps import maps_from_table
-    from targetsel.tables.files import check_output
 
-    check_output(output, [pairs])
-    found = maps_from_table(pairs, pair or ())
-    found.write(output)
+    found = calibrate_lines(pairs, output, pair=pair or ())
     print_table(
         ("line", "pairs", "scatter [Angstrom]", "at raw 0", "at raw 10", "at raw 50"),
         [
@@ -98,7 +95,7 @@ def apply(
     output: ScoredOutput,
 ) -> None:
     """Add calibrated widths, with their 16th and 84th percentiles, beside the raw ones."""
-    from targetsel.spectra.lines.width_maps import WidthMaps, write_calibrated
+    from targetsel.api.spectra import apply_lines
 
-    added = write_calibrated(scored, WidthMaps.read(maps), output)
+    added = apply_lines(scored, maps, output)
     say(f"{counted(len(added), 'column')} added in {output}: {', '.join(added)}")

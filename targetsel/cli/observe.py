@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from targetsel.cli.options import BrightnessOption, ScoredArgument, ScoredOutput
 from targetsel.cli.terminal import say, say_written
-from targetsel.errors import SpectrographError
+
+if TYPE_CHECKING:
+    from targetsel.observing.observation import ObservedRun
 
 
 def observe(
@@ -76,11 +78,12 @@ def observe(
     Example:
         targetsel observe catalog.scored.parquet --size 2arcsec -o observed.parquet
     """
-    from targetsel.observing.observation import Observation, write_observed
+    from targetsel.api import scoring as api
 
-    observation = Observation.of(
+    run: ObservedRun = api.observe(
         scored,
-        _size(size, in_fiber),
+        size,
+        output,
         spectrograph=spectrograph,
         lines=line or (),
         exposure=exposure,
@@ -90,32 +93,12 @@ def observe(
         redshift=redshift,
         redshift_error=redshift_error,
         redshift_grid=redshift_grid,
-        reddening=ebv,
+        ebv=ebv,
         dereddened=dereddened,
-    )
-    statuses = write_observed(scored, observation, output)
-    for status, count in sorted(statuses.items(), key=lambda item: (-item[1], item[0])):
+    ).run
+    for status, count in sorted(run.statuses.items(), key=lambda item: (-item[1], item[0])):
         say(f"{count:>10,}  {status}")
     dust = f"dimmed by dust of '{ebv}'" if ebv else "without Galactic dust"
-    names = ", ".join(each.name for each in observation.magnitudes.columns)
-    say(f"continuum from {names}")
-    asked = observation.exposure
-    say(f"{asked.spectrograph.name}, {asked.time:g} s, lines {dust}")
+    say(f"continuum from {', '.join(run.continuum)}")
+    say(f"{run.exposure.spectrograph.name}, {run.exposure.time:g} s, lines {dust}")
     say_written(output)
-
-
-def _size(text: str | None, in_fiber: bool) -> str | float:
-    """A column's name, or a half-light radius [arcsec]."""
-    from targetsel.observing.observation import half_light_radius
-
-    if in_fiber:
-        if text:
-            raise SpectrographError(f"--size {text}: not used with --in-fiber. Leave one out.")
-        return 0.0
-    if not text:
-        raise SpectrographError(
-            "--size is missing: how much light a fiber takes depends on it. Give a column of "
-            "half-light radii [arcsec], one radius such as 1.5arcsec, or 0arcsec for points; or "
-            "magnitudes within a fiber with --in-fiber."
-        )
-    return half_light_radius(text, "--size")

@@ -23,6 +23,7 @@ from targetsel.errors import CatalogError, counted
 if TYPE_CHECKING:
     from targetsel.report.counts import Count
     from targetsel.report.figures import Figures
+    from targetsel.scoring.surprise import Compared
 
 PER_LINE = 180  # sources of a sheet, between lines of progress where there is no terminal
 
@@ -155,13 +156,10 @@ def compare(
     seed: SeedOption = 0,
 ) -> None:
     """Add to SCORED the surprise of each measured spectrum, and where it disagrees most."""
-    from targetsel.scoring.ensemble import Ensemble
-    from targetsel.scoring.surprise import compare as compare_with
-    from targetsel.tables.files import check_table_output
+    from targetsel.api import scoring as api
     from targetsel.tables.parquet import is_simulated
 
-    check_table_output(output, (scored, spectra))
-    found = compare_with(scored, spectra, Ensemble.read(ensemble, calibrated=False), output, seed)
+    found: Compared = api.compare(scored, spectra, output, ensemble=ensemble, seed=seed).run
     say_joined(found.n, found.left_out, is_simulated(scored) or is_simulated(spectra))
     say_written(output)
 

@@ -62,21 +62,19 @@ def write(
     Example:
         targetsel priors write catalog.scored.parquet --redshift 0.1 -o priors.parquet
     """
-    from targetsel.observing.redshift import parse_redshift
-    from targetsel.priors.writing import (
-        PriorOptions,
-        ScoredPosteriors,
-        read_ids,
-        write_fits,
-        write_parquet,
-    )
+    from targetsel.api.priors import write_priors
 
-    z, error = (each and parse_redshift(each) for each in (redshift, redshift_error))
-    options = PriorOptions(z, error, draws, seed)
-    wanted = None if ids is None else read_ids(ids)
-    posteriors = ScoredPosteriors.open(scored, ensemble, options)
-    writer = write_fits if format is Format.fits else write_parquet
-    found = writer(posteriors, output, wanted)
+    found = write_priors(
+        scored,
+        output,
+        ids=ids,
+        format=format.value,
+        redshift=redshift,
+        redshift_error=redshift_error,
+        draws=draws,
+        seed=seed,
+        ensemble=ensemble,
+    )
     without = found.n_sources - found.n_priors
     note = f"; {without:,} more have none, see status" if without else ""
     say(f"priors of {counted(found.n_priors, 'source')} in {output}{note}")
@@ -106,14 +104,17 @@ def update(
     ensemble: EnsembleOption = "mock-ps1",
 ) -> None:
     """Combine priors with measured spectra into redshifts, line strengths and spectra."""
-    from targetsel.priors.files import PriorFile
-    from targetsel.priors.prior import RedshiftPrior
-    from targetsel.priors.update import UpdateOptions, update_files
+    from targetsel.api.priors import update_priors
 
-    file = PriorFile.open(priors, ensemble)
-    known = RedshiftPrior.flat(*redshift_range) if redshift_range else None
-    options = UpdateOptions(seed=seed, calibration=calibration)
-    found = update_files(file, spectra, output, known, options)
+    found = update_priors(
+        priors,
+        spectra,
+        output,
+        redshift_range=redshift_range,
+        calibration=calibration,
+        seed=seed,
+        ensemble=ensemble,
+    )
     for error in found.errors:
         say(str(error), err=True)
     n_good = found.n_spectra - len(found.errors)
@@ -131,7 +132,7 @@ def residual(
     column: Annotated[str, typer.Option(help="Column of the spectra.")] = "flux_true",
 ) -> None:
     """Fit the residuals of spectra that an ensemble's decoder leaves; needed once for priors."""
-    from targetsel.priors.spectral_model import fit_residual
+    from targetsel.api.priors import fit_residual
 
-    n = fit_residual(spectra, column, ensemble)
+    n = fit_residual(spectra, ensemble, column=column)
     say(f"{counted(n, 'spectrum', 'spectra')} fitted, written to {ensemble}")

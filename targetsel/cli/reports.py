@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from targetsel.api import reports as api
+from targetsel.api import selecting
 from targetsel.cli.options import (
     SCORED,
     CalibrationOption,
@@ -19,13 +21,10 @@ from targetsel.cli.options import (
     say_known,
 )
 from targetsel.cli.terminal import number, print_table, say
-from targetsel.errors import CatalogError, RuleError, counted
-from targetsel.rules.rules import Rules, find_rules
-from targetsel.selection.reports.density import density as measure
-from targetsel.selection.reports.difference import compare_lists, compare_rules, n_shared
-from targetsel.selection.reports.forecast import Expectation, forecasts
-from targetsel.selection.reports.randoms import randoms as write_randoms
-from targetsel.selection.reports.selection_function import write_selection_function
+from targetsel.errors import CatalogError, counted
+from targetsel.rules.rules import find_rules
+from targetsel.selection.reports.difference import n_shared
+from targetsel.selection.reports.forecast import Expectation
 from targetsel.selection.target_list import TargetList
 
 LIST = ".parquet"
@@ -47,7 +46,7 @@ def forecast(
         targetsel forecast --rules emission
     """
     known = both(calibration, truth)
-    found = forecasts(Rules.read(rules), scored, known, class_)
+    found = selecting.forecast(scored, rules, name=class_, known=known)
     print_table(
         ("class", "members", "sum of P", "expected true", "purity", "completeness"),
         [
@@ -96,17 +95,13 @@ def diff(
     Example:
         targetsel diff emission oiii
     """
-    are_lists, also = (each.endswith(LIST) for each in (before, after))
-    if are_lists != also:
-        raise RuleError(
-            f"{before}, {after}: expected two rule files, or two target lists ({LIST})."
-        )
-    if are_lists:
-        one, other = TargetList.read(Path(before)), TargetList.read(Path(after))
-        found = compare_lists(one, other, scored)
-    else:
-        catalog, known = scored or only_scored_file(), both(calibration, truth)
-        found = compare_rules(Rules.read(before), Rules.read(after), catalog, known)
+    are_lists = before.endswith(LIST) and after.endswith(LIST)
+    catalog = scored
+    if catalog is None and not before.endswith(LIST) and not after.endswith(LIST):
+        catalog = only_scored_file()
+    known = None if are_lists else both(calibration, truth)
+    found = selecting.diff(before, after, catalog, known=known)
+    if catalog is not None:
         say_known(known, catalog)
     print_table(
         ("class", "before", "after", "entered", "left"),
@@ -116,7 +111,8 @@ def diff(
         _print_reasons(f"{each.name}: entered, kept out before by", each.entered_by)
         _print_reasons(f"{each.name}: left, kept out now by", each.left_by)
     if are_lists:
-        say(f"{counted(n_shared(one, other), 'source')} in both lists")
+        n = n_shared(TargetList.read(before), TargetList.read(after))
+        say(f"{counted(n, 'source')} in both lists")
     if are_lists and scored is None:
         say("Name the scored catalog with --scored to see which condition did it.")
 
@@ -152,8 +148,7 @@ def density(
     Example:
         targetsel density emission.targets.parquet
     """
-    own = None if rules is None else Rules.read(rules)
-    found = measure(TargetList.read(targets), reach, nside, scored, own)
+    found = api.density(targets, reach=reach, nside=nside, scored=scored, rules=rules)
     spread = ("mean /deg2", "5 %", "median", "95 %", "most")
     print_table(
         ("class", "targets", *spread, "neighbours", "at most", "with any"),
@@ -201,7 +196,7 @@ def randoms(
     if source is None or (points is not None and per_deg2 is not None):
         raise CatalogError("randoms: expected POINTS, or --per-deg2 to make some in their place.")
     output = output or Path(f"{find_rules(rules).stem}.randoms.parquet")
-    done = write_randoms(Rules.read(rules), output, source)
+    done = api.randoms(rules, output, source)
     print_table(
         ("class", "points kept"), [(each.name, f"{each.n_kept:,}") for each in done.classes]
     )
@@ -236,7 +231,7 @@ def selection_function(
     output = output or scored.parent / f"{stem}.inclusion.parquet"
     map_ = map_ or scored.parent / f"{stem}.inclusion-map.parquet"
     known = both(calibration, truth)
-    found = write_selection_function(Rules.read(rules), scored, output, map_, nside, known)
+    found = api.selection_function(scored, rules, output, map_, nside=nside, known=known)
     print_table(
         ("class", "candidates", "selected", "weights"),
         [

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import numpy as np
-import pyarrow as pa
 import typer
 
+from targetsel.api.rule_files import (
+    format_rules,
+    init_rules,
+    lint_rules,
+    lock_rules,
+    rule_columns,
+    rule_functions,
+    rule_schema,
+)
 from targetsel.cli.terminal import print_table, say, say_error
 from targetsel.documents.document import read_text
-from targetsel.errors import OutputError, RuleError, counted
+from targetsel.errors import RuleError, counted
 from targetsel.expressions.grammar import quoted
-from targetsel.rules.bits import BitLock
-from targetsel.rules.checking import check
-from targetsel.rules.columns import CatalogColumns
-from targetsel.rules.formatting import formatted
-from targetsel.rules.lint import STRANGE
-from targetsel.rules.reference import sections, units_of_numbers
-from targetsel.rules.rule_file import SCHEMA, json_schema
-from targetsel.rules.rules import Rules, find_rules
-from targetsel.scored.columns import is_scored
-from targetsel.tables.columns import floats
-from targetsel.tables.files import written_beside
-from targetsel.tables.text import texts_in
-
-ROWS_AT_A_TIME = 262_144
-FEW_TEXTS = 12  # of a column that are listed
-MOST_TEXTS = 50  # of a column that are told to be all there are
-
-if TYPE_CHECKING:
-    from targetsel.tables.folders import ParquetFiles
-    from targetsel.tables.formats import InMemory
+from targetsel.rules.reference import units_of_numbers
+from targetsel.rules.rules import find_rules
 
 app = typer.Typer(
     help="Begin, check and format rule files, and see what they can say.", no_args_is_help=True
@@ -68,13 +54,7 @@ def init(
     Example:
         targetsel rules init catalog.scored.parquet -o my.yaml
     """
-    from targetsel.rules.starting import first_rules
-
-    if output.exists():
-        raise OutputError(f"{output}: is there already. Name another file with -o, or remove it.")
-    text = first_rules(output.name, catalog)
-    with written_beside(output) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")
+    init_rules(catalog, output)
     say(f"written to {output}; change it, and check it with 'targetsel rules lint {output}'")
 
 
@@ -97,7 +77,7 @@ def functions() -> None:
     Example:
         targetsel rules functions
     """
-    for title, entries in sections().items():
+    for title, entries in rule_functions().items():
         rows = []
         for each in entries:
             about = f"{each.help}; {each.gives}" if each.gives else each.help
@@ -119,29 +99,12 @@ def columns(
     Example:
         targetsel rules columns catalog.scored.parquet
     """
-    from targetsel.tables.formats import open_table
-
-    schema, table = columns_of(catalog), open_table(catalog)
-    known = CatalogColumns(schema)
     rows = []
-    for name in known.names:
-        about = (schema.field(name).metadata or {}).get(b"description", b"").decode()
-        role, kind = (getattr(known[name].formula, each, "") for each in ("role", "type"))
-        words = {"condition": "true or false", "statistic": "its width or quantile"}
-        what = kind if role == "measured" else role
-        what = words.get(what, what)
-        if what == "text" and (values := _values(table, name)):
-            about = f"{about}: {values}" if about else values
-        if what != "other":
-            rows.append((name, str(known[name].unit or ""), what, about))
+    for each in rule_columns(catalog):
+        texts = ", ".join(map(quoted, each.texts))
+        about = ": ".join(text for text in (each.description, texts) if text)
+        rows.append((each.name, each.unit, each.kind, about))
     print_table(("column", "unit", "kind", "description"), rows, n_texts=4)
-
-
-def _values(table: ParquetFiles | InMemory, name: str) -> str:
-    """The texts of a column where they are few."""
-    batches = table.batches(ROWS_AT_A_TIME, [name])
-    texts = texts_in((batch.column(0) for batch in batches), FEW_TEXTS)
-    return ", ".join(map(quoted, texts or ()))
 
 
 @app.command()
@@ -152,11 +115,9 @@ def lint(rules: FilesArgument, catalog: ScoredOption = None) -> None:
         targetsel rules lint emission --catalog catalog.scored.parquet
     """
     status = 0
-    schema, strange = (None, None) if catalog is None else _known_of(catalog)
-    texts = None if catalog is None else _texts_of(catalog)
     for name in rules:
         try:
-            found = check(name, schema, strange, texts)
+            found = lint_rules(name, catalog)
         except RuleError as error:  # there is no such file, or it cannot be read
             say_error(error)
             status = 2
@@ -192,15 +153,9 @@ def fmt(
     changed = 0
     for name in rules:
         path = find_rules(name)
-        before = read_text(path)
-        after = formatted(before, str(path))
-        if before == after:
-            continue
-        changed += 1
-        say(f"{path}: {'would change' if check else 'formatted'}")
-        if not check:
-            with written_beside(path) as beside:
-                beside.write_text(after, encoding="utf-8", newline="\n")
+        if format_rules(path, check=check):
+            changed += 1
+            say(f"{path}: {'would change' if check else 'formatted'}")
     raise typer.Exit(1 if check and changed else 0)
 
 
@@ -217,18 +172,13 @@ def lock(
         targetsel rules init -o emitters.yaml
         targetsel rules lock
     """
-    files = [path for path in sorted(folder.glob("*.y*ml")) if _is_rule_file(path)]
-    if not files:
-        raise OutputError(f"{folder}: no rule files here. Name the folder that holds them.")
-    rules = Rules.together(Rules.read(path) for path in files)
-    locked = BitLock.read(folder).updated(rules.classes)
-    path = locked.write(folder)
+    found = lock_rules(folder)
     headings = ("bit", "class", "")
-    rows = [(str(bit), each.name, each.retired) for bit, each in sorted(locked.owners.items())]
+    rows = [(str(bit), each.name, each.retired) for bit, each in sorted(found.lock.owners.items())]
     print_table(headings, rows, n_texts=3)
     say(
-        f"{counted(len(rules.classes), 'class', 'classes')} of {counted(len(files), 'rule file')} "
-        f"written to {path}"
+        f"{counted(len(found.rules.classes), 'class', 'classes')} of "
+        f"{counted(len(found.files), 'rule file')} written to {found.path}"
     )
 
 
@@ -239,51 +189,4 @@ def schema(catalog: ScoredOption = None) -> None:
     Example:
         targetsel rules schema --catalog catalog.scored.parquet
     """
-    found = json_schema(None if catalog is None else _known_of(catalog)[0])
-    say(json.dumps(found, indent=2, ensure_ascii=False))
-
-
-def columns_of(catalog: Path) -> pa.Schema:
-    """The columns of a scored catalog, or of one that is not scored, in any format we read."""
-    from targetsel.scored.file import ScoredFile
-    from targetsel.tables.formats import open_table
-
-    table = open_table(catalog)
-    if not is_scored(table.schema):
-        return table.schema
-    with ScoredFile(catalog) as file:
-        return file.schema
-
-
-def _known_of(catalog: Path) -> tuple[pa.Schema, float | None]:
-    """The schema of a scored catalog, and the share of its sources with low typicality."""
-    from targetsel.scored.file import ScoredFile
-
-    with ScoredFile(catalog) as file:
-        if "typicality" not in file.schema.names:
-            return file.schema, None
-        values = [floats(table["typicality"]) for table in file.tables(["typicality"])]
-    known = np.concatenate([np.empty(0), *values])
-    known = known[~np.isnan(known)]
-    return file.schema, float((known < STRANGE).mean()) if len(known) else 0.0
-
-
-def _texts_of(catalog: Path) -> Callable[[str], list[str] | None]:
-    """Gives the texts that a column of a scored catalog holds, by its name; None if they are many.
-
-    Each column is read once.
-    """
-    from targetsel.scored.file import ScoredFile
-
-    @cache
-    def texts(name: str) -> list[str] | None:
-        with ScoredFile(catalog) as file:
-            return file.texts(name, MOST_TEXTS)
-
-    return texts
-
-
-def _is_rule_file(path: Path) -> bool:
-    """Whether a YAML file says that it holds rules, or says nothing of what it holds."""
-    found = re.search(r"^schema:\s*(\S+)", read_text(path), re.MULTILINE)
-    return found is None or found[1].strip("'\"").startswith(SCHEMA.rsplit("/", 1)[0])
+    say(json.dumps(rule_schema(catalog), indent=2, ensure_ascii=False))

@@ -141,9 +141,9 @@ def restore(
     Example:
         targetsel restore catalog.scored.parquet --from catalog.scored.parquet -o whole.parquet
     """
-    from targetsel.scored.restoring import restore as restored
+    from targetsel.api import scoring as api
 
-    n = restored(scored, original, output)
+    n = len(api.restore(scored, original, output))
     say(f"{counted(n, 'source')}, found in {original}, written to {output}")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from targetsel.api import selecting as api
 from targetsel.cli.options import (
     BrightnessOption,
     CalibrationOption,
@@ -21,13 +22,9 @@ from targetsel.cli.options import (
 )
 from targetsel.cli.terminal import number, print_table, say
 from targetsel.errors import counted
-from targetsel.rules.rules import Rules, find_rules
+from targetsel.rules.rules import find_rules
 from targetsel.selection.guarantees import LOOKS
-from targetsel.selection.reports.explain import explain as explain_source
 from targetsel.selection.reports.tuning import BoundOutcome, Tuned
-from targetsel.selection.reports.tuning import tune as find_bound
-from targetsel.selection.scored_sources import funnel as count
-from targetsel.selection.select import select as write_targets
 from targetsel.tables.writing import format_note
 
 MOST_OVERLAPS = 6  # combinations of classes that are listed
@@ -73,11 +70,17 @@ def select(
     """
     stem = "+".join(find_rules(name).stem for name in rules)
     output = output or scored.parent / f"{stem}.targets.parquet"
-    together = Rules.together(Rules.read(name) for name in rules)
     known = both(calibration, truth)
-    found = write_targets(
-        scored, together, output, threads, dry_run, known, with_funnels, brightness or ()
-    )
+    found = api.select(
+        scored,
+        rules,
+        None if dry_run else output,
+        known=known,
+        with_funnels=with_funnels,
+        brightness=brightness or (),
+        threads=threads,
+    ).run
+    assert found is not None
     print_table(
         ("class", "bit", "priority", "passed", "selected", "expected true", "expected purity"),
         [
@@ -133,7 +136,7 @@ def funnel(rules: RulesOption, scored: FoundScoredArgument) -> None:
         targetsel funnel --rules emission
     """
     headings = ("passes alone", "cumulatively", "missing", "only this rejects")
-    for each in count(Rules.read(rules), scored):
+    for each in api.funnel(scored, rules):
         say(f"{each.name}: {each.n_passed:,} of {counted(each.n_sources, 'source')}")
         print_table(
             ("  condition", *headings),
@@ -151,7 +154,7 @@ def explain(
     Example:
         targetsel explain --rules emission --id 119
     """
-    found = explain_source(Rules.read(rules), id, scored)
+    found = api.explain(scored, rules, id)
     if found[0].unpredicted:
         say(found[0].unpredicted)
     for each in found:
@@ -191,7 +194,7 @@ def tune(
     Example:
         targetsel tune --rules emission --class EXCITED --targets 50
     """
-    found = find_bound(Rules.read(rules), class_, targets, scored)
+    found = api.tune(scored, rules, class_, targets)
     headings = [f"bound on {found.text}", "", "sources", "expected true", "expected purity"]
     claims = any(each.expected_true is not None for each in found.bounds)
     rows = [_of_bound(each, found) for each in found.bounds]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -168,7 +168,7 @@ class Assignment:
         footer["left_over_from"] = earlier + [
             {"file": each.path.name, "sha256": sha256_of_file(each.path)} for each in self.matches
         ]
-        return replace(self.targets, table=left, footer=footer)
+        return TargetList(left, footer)
 
     def summary(self) -> list[ClassAssignment]:
         """Counts per target class and priority, the highest priority first."""

@@ -5,14 +5,18 @@ A tool of a new observatory is one module, named in `MODULES`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
 
-from targetsel.errors import HandoffError, unknown
+from targetsel.documents.models import validate_values
+from targetsel.errors import HandoffError, counted, unknown
 from targetsel.handoff.files import write_ecsv
 from targetsel.handoff.prepare import ExportOptions, prepare
 from targetsel.handoff.settings import ToolSettings
@@ -31,12 +35,27 @@ TOOLS: dict[str, Tool] = {
 POSITION_TOLERANCE = 0.001  # arcsec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Export:
-    """The exported list, and the files written, the tool's own first."""
+    """The exported list, the files written, the tool's own first, and its check if it was asked."""
 
     targets: ToolTable
     files: tuple[Path, ...]
+    read_back: ReadBack | None = None
+
+    def __repr__(self) -> str:
+        n, tool = counted(len(self.targets), "target"), self.targets.tool
+        return f"{n} for {tool.title}: {', '.join(map(str, self.files))}"
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What was assumed of the targets, in sentences."""
+        return self.targets.assumed
+
+    @property
+    def caution(self) -> str:
+        """What is to know of the list's predictions; empty where nothing is."""
+        return caution_in(self.targets.footer)
 
     @property
     def corrected(self) -> tuple[str, ...]:
@@ -68,6 +87,29 @@ def find_tool(name: str) -> Tool:
     if name in TOOLS:
         return TOOLS[name]
     raise HandoffError(unknown("tool", name, TOOLS))
+
+
+def settings_of(
+    tool: Tool,
+    config: Path | str | PathLike[str] | Mapping[str, Any] | None,
+    columns: Sequence[str] | None = None,
+) -> ToolSettings:
+    """The settings of a tool from a file or a mapping, perhaps with columns of the list to write.
+
+    Raises
+    ------
+    HandoffError
+        If they are not the tool's, or a tool with its own columns is given some.
+    """
+    if isinstance(config, Mapping):
+        settings = validate_values(config, tool.settings, tool.name, HandoffError)
+    else:
+        settings = tool.settings.read(None if config is None else Path(config), tool.name)
+    if columns is None:
+        return settings
+    if "columns" not in tool.settings.model_fields:
+        raise HandoffError(f"--columns is for --for table; '{tool.name}' has its own columns.")
+    return settings.model_copy(update={"columns": tuple(columns)})
 
 
 def export(

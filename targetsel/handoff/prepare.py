@@ -6,7 +6,7 @@ refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -123,7 +123,7 @@ def checked(targets: TargetList) -> TargetList:
     for name in table["program"].unique().to_pylist():
         if not name.isprintable():
             raise HandoffError(f"the list has a target class {name!r}; expected one line of text.")
-    return replace(targets, table=table)
+    return TargetList(table, targets.footer)
 
 
 def _check(table: pa.Table, name: str, right: np.ndarray, expected: str) -> None:

@@ -36,8 +36,10 @@ from targetsel.imaging.store import (
     encode,
     read_part,
 )
+from targetsel.sky.catalog import Catalog
 from targetsel.sky.positions import SAME_PLACE, separation
 from targetsel.tables.files import folder_written_beside
+from targetsel.tables.ids import matched
 from targetsel.tables.parquet import FOOTER_KEY
 
 SOURCES_PER_PART = 4096
@@ -110,12 +112,15 @@ class Packed:
         Sources whose images have their middle over `SAME_PLACE` away, by the images' own headers.
     not_asked : tuple of str
         Sources of the images that the catalog does not have.
+    left_out : tuple of str
+        Files that are not read, as masks or weights.
     """
 
     written: int
     missing: int
     elsewhere: int = 0
     not_asked: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def pack(
@@ -157,8 +162,36 @@ def pack(
 
     written = write_store(path, pieces(), sky_sigma, encoding)
     return Packed(
-        written, counted["asked"] - written, counted["elsewhere"], tuple(sorted(not_asked))
+        written,
+        counted["asked"] - written,
+        counted["elsewhere"],
+        tuple(sorted(not_asked)),
+        images.left_out,
     )
+
+
+def pack_cutouts(
+    cutouts: Cutouts, catalog: Catalog, path: Path, encoding: Encoding = ASINH
+) -> Packed:
+    """Write cutouts in memory of a catalog's sources into a store at `path`.
+
+    Raises
+    ------
+    CutoutError
+        If none of them is of a source of the catalog.
+    """
+    rows = matched(cutouts.source_id, catalog.source_id)
+    if (rows < 0).all():
+        first = f"{cutouts.source_id[0]} and {catalog.source_id[0]}"
+        raise CutoutError(
+            f"the cutouts: none of their {len(cutouts):,} ids is in the catalog (such as {first}). "
+            "Give the catalog of these sources."
+        )
+    found, rows = cutouts.take(rows >= 0), rows[rows >= 0]
+    pieces = [(found, catalog.ra[rows], catalog.dec[rows])]
+    written = write_store(path, pieces, cutouts.sky_sigma(), encoding)
+    others = tuple(map(str, cutouts.source_id[matched(cutouts.source_id, found.source_id) < 0]))
+    return Packed(written, len(catalog) - written, not_asked=others)
 
 
 class _Spill:

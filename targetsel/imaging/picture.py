@@ -15,9 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
+from targetsel.errors import CutoutError
 from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.store import CutoutStore
 from targetsel.photometry.bands import BANDS
 from targetsel.tables.files import written_beside
+from targetsel.tables.ids import matched
 
 NO_DATA_GREY = 70
 ARROW = {"arrowstyle": "->", "color": "white", "lw": 0.9, "shrinkA": 0, "shrinkB": 0}
@@ -96,6 +99,27 @@ def html_of(cutouts: Cutouts, most: int = 10) -> str:
             f"{html.escape(str(source_id))}</figcaption></figure>"
         )
     return f"<p>{html.escape(repr(cutouts))}</p>{''.join(figures)}"
+
+
+def draw_store(store: CutoutStore, path: Path, source_ids: Sequence[str], number: int) -> Cutouts:
+    """Write a PNG with some sources of a store, or without ids with the first ones; the cutouts.
+
+    Raises
+    ------
+    CutoutError
+        If the store does not have one of them.
+    """
+    ids = store.source_ids(None if source_ids else number)
+    if source_ids:
+        rows = matched(np.array(source_ids, dtype=object), ids)
+        if (rows < 0).any():
+            unknown = source_ids[int(np.argmin(rows))]
+            raise CutoutError(f"{store.path}: has no source '{unknown}'. Its first is '{ids[0]}'.")
+        ids = ids[rows]
+    cutouts = store.read(ids)
+    caption = "The images are simulated." if store.simulated else ""
+    draw_mosaic(cutouts, path, caption=caption)
+    return cutouts
 
 
 def draw_mosaic(

@@ -232,7 +232,11 @@ class CutoutStore:
         not change when the store is copied, renamed or packed again from the same cutouts.
     simulated : bool
         True if its images are marked as simulated.
+    run : Any
+        The counts of the packing that made it, a `Packed`; None where it was opened.
     """
+
+    run: Any = None
 
     def __init__(self, path: Path, parts: list[Part]) -> None:
         self.path = path

@@ -21,7 +21,8 @@ from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.stream import Progress, score
 from targetsel.selection.claims import truth
-from targetsel.selection.select import Selection, select
+from targetsel.selection.outcome import Selection
+from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.catalog import CatalogFile
 

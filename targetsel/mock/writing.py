@@ -28,7 +28,7 @@ from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, measure
 from targetsel.spectra.spectrum import Spectra
 from targetsel.tables.columns import NEVER, Column, arrow_column, list_column, matrix, schema_of
-from targetsel.tables.files import change_in_place, held, make_folder, sha256_of_file
+from targetsel.tables.files import change_in_place, check_output, held, make_folder, sha256_of_file
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, read_footer
 from targetsel.workers.pool import map_bounded, return_freed_memory
 
@@ -330,6 +330,13 @@ def _table(filled: Iterable[Filled]) -> pa.Table:
 
 
 # ---------------------------------------------------------------------- pictures
+
+
+def check_page(folder: Path, page: Path, variation: Path | None = None) -> None:
+    """Refuse to draw the page of a sky over one of its files, or over that of its variation."""
+    check_folder(folder)
+    drawn_from = [folder / CUTOUTS, *(folder / f"{name}.parquet" for name in TABLES)]
+    check_output(page, drawn_from if variation is None else [*drawn_from, variation])
 
 
 def draw_page(folder: Path, path: Path) -> int:

@@ -49,7 +49,7 @@ REDDENINGS = (-1.0, 10.0)  # [mag] E(B-V); beyond are magnitudes and extinctions
 LARGEST_RADIUS = 3600.0  # [arcsec]; beyond are codes such as 9999 and 1e20
 
 
-def half_light_radius(text: str, name: str = "size") -> str | float:
+def half_light_radius(text: str, name: str = "--size") -> str | float:
     """A column's name as it is, or a half-light radius [arcsec] such as 1.5arcsec.
 
     Raises
@@ -66,6 +66,21 @@ def half_light_radius(text: str, name: str = "size") -> str | float:
     if not 0 <= radius <= 60:
         raise SpectrographError(f"{name} is {radius:g} arcsec; expected 0 to 60 arcsec.")
     return radius
+
+
+def _radius(size: str | float | None, in_fiber: bool) -> str | float:
+    """A column's name, or a half-light radius [arcsec]."""
+    if in_fiber and size:
+        raise SpectrographError(f"--size {size}: not used with --in-fiber. Leave one out.")
+    if in_fiber:
+        return 0.0
+    if size is None or size == "":
+        raise SpectrographError(
+            "--size is missing: how much light a fiber takes depends on it. Give a column of "
+            "half-light radii [arcsec], one radius such as 1.5arcsec, or 0arcsec for points; or "
+            "magnitudes within a fiber with --in-fiber."
+        )
+    return half_light_radius(size) if isinstance(size, str) else float(size)
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ class Observation:
     def of(
         cls,
         scored: AnyTable,
-        size: str | float,
+        size: str | float | None = None,
         *,
         spectrograph: str = "desi",
         lines: Iterable[str] = (),
@@ -120,7 +135,7 @@ class Observation:
             magnitudes = Magnitudes.find(file.schema, brightness, in_fiber, dereddened, catalog)
         grid = parse_grid(redshift_grid) if redshift_grid else None
         z, error = parse_redshift(redshift), parse_redshift(redshift_error)
-        radius = half_light_radius(size) if isinstance(size, str) else float(size)
+        radius = _radius(size, in_fiber)
         chosen = chosen_lines(lines)
         return cls(asked, chosen, Redshift(z, error, grid), magnitudes, radius, reddening)
 
@@ -222,8 +237,26 @@ class Observation:
                 yield DerivedPosterior.drawn(name, proxy, values, scores)
 
 
-def write_observed(scored: AnyTable, observation: Observation, output: Path) -> Counter[str]:
-    """Write a scored catalog with the observation's columns added; counts of rows by status.
+@dataclass(frozen=True)
+class ObservedRun:
+    """What `write_observed` did.
+
+    Attributes
+    ----------
+    statuses : Counter of str
+        Number of sources by status.
+    continuum : tuple of str
+        Columns of brightness that the continuum is from.
+    exposure : Exposure
+    """
+
+    statuses: Counter[str]
+    continuum: tuple[str, ...]
+    exposure: Exposure
+
+
+def write_observed(scored: AnyTable, observation: Observation, output: Path) -> ObservedRun:
+    """Write a scored catalog with the observation's columns added.
 
     Raises
     ------
@@ -248,7 +281,8 @@ def write_observed(scored: AnyTable, observation: Observation, output: Path) -> 
                     values = arrow_column(found[each.name], each.type)
                     piece = piece.append_column(each.field, values)
                 sink.write(piece)
-    return statuses
+    names = tuple(each.name for each in observation.magnitudes.columns)
+    return ObservedRun(statuses, names, observation.exposure)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import RuleError
+from targetsel.errors import OutputError, RuleError
 from targetsel.photometry.columns import PhotometricColumn, photometric_columns
 from targetsel.photometry.flux import known_magnitudes, njy_per_unit
 from targetsel.rules.binding import Binder
@@ -17,6 +17,7 @@ from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse
 from targetsel.scored.columns import CATALOG, column_names, is_scored, scored_columns
 from targetsel.tables.columns import floats, schema_of
+from targetsel.tables.files import written_beside
 from targetsel.tables.formats import open_table
 from targetsel.tables.text import plain_text
 from targetsel.tables.types import is_bytes, is_text
@@ -27,6 +28,22 @@ BANDS = ("r", "i", "g", "z", "y", "G")  # the first that a catalog has is taken
 MOST_WORDS = 12  # that a text column may have, to be one of types
 STARS = ("PSF", "STAR", "star", "Star", "POINT", "PS")
 _OF_TYPES = re.compile(r"type|class|morph|kind", re.IGNORECASE)
+
+
+def write_first_rules(output: Path, catalog: Path | None = None) -> Path:
+    """Write a rule file to begin with (see `first_rules`); the file.
+
+    Raises
+    ------
+    CatalogError, OutputError
+        If the catalog cannot be read, or there is such a file already.
+    """
+    if output.exists():
+        raise OutputError(f"{output}: is there already. Name another file with -o, or remove it.")
+    text = first_rules(output.name, catalog)
+    with written_beside(output) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+    return output
 
 
 def first_rules(file: str, catalog: Path | None = None) -> str:

@@ -30,6 +30,7 @@ from targetsel.networks.network import Network, NetworkPlan
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.novelty.novelty import N_LEVELS, NoveltyReference, image_numbers
 from targetsel.scoring.card import card_bytes, members_in, read_card
+from targetsel.spectra.decoder import FILE_NAME as DECODER_FILE
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.files import folder_written_beside, sha256_of_file, written_beside
@@ -349,6 +350,12 @@ def find_ensemble(name_or_folder: str | Path) -> Path:
         raise EnsembleError(f"{folder}: is a file; expected the folder of an ensemble.")
     hint = close_or_known(str(name_or_folder), sorted(shipped_ensembles()))
     raise EnsembleError(f"{name_or_folder}: no such folder or shipped ensemble.{hint}")
+
+
+def decoder_file(ensemble: str | Path, decoder: Path | None = None) -> Path:
+    """The file of a decoder, given as a file or its folder; by default that of an ensemble."""
+    chosen = decoder or find_ensemble(ensemble)
+    return chosen / DECODER_FILE if chosen.is_dir() else chosen
 
 
 def halves(network: Network) -> dict[str, torch.Tensor]:

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from targetsel.documents.models import validate_values
-from targetsel.errors import CutoutError, EnsembleError
+from targetsel.errors import CutoutError, EnsembleError, OutputError
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.input_plan import InputPlan
@@ -36,7 +36,7 @@ from targetsel.novelty.novelty import NoveltyReference
 from targetsel.scoring.card import SCHEMA, Normalisation
 from targetsel.scoring.ensemble import BATCH_SIZE, Ensemble, fit_reference
 from targetsel.spectra.decoder import Decoder
-from targetsel.tables.files import sha256_of_file
+from targetsel.tables.files import folder_written_beside, make_folder, sha256_of_file
 from targetsel.version import __version__
 from targetsel.weights.pickles import read_state_dict
 from targetsel.weights.safetensors import load_weights
@@ -47,6 +47,37 @@ SIZE = 224  # [pixel]
 N_SOURCES = 1024  # sources of a cutout store that estimates use
 OURS = {"weight_orig": "weight", "weight_u": "left", "weight_v": "right"}
 DISPENSABLE = {"num_batches_tracked", "right"}  # buffers that older PyTorch did not save
+
+
+def write_imported(
+    weights: Sequence[Path],
+    output: Path,
+    decoder: Decoder,
+    latent_rmse: Sequence[float],
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    store: CutoutStore | None = None,
+    size: int = SIZE,
+) -> Ensemble:
+    """Write an ensemble of published networks to a new folder; parameters as of `import_ensemble`.
+
+    Raises
+    ------
+    EnsembleError, CutoutError, OutputError
+        If there is something in the folder, too.
+    """
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise OutputError(f"{output}: already exists. Choose a new folder for the ensemble.")
+    if (mean is None) != (std is None):
+        missing = "--mean" if mean is None else "--std"
+        raise EnsembleError(f"{missing} is missing. Give both --mean and --std, or none.")
+    normalisation = None if mean is None or std is None else (mean, std)
+    ensemble = import_ensemble(weights, decoder, latent_rmse, normalisation, store, size=size)
+    ensemble.card["name"] = output.name
+    make_folder(output.parent)
+    with folder_written_beside(output) as beside:
+        ensemble.write(beside)
+    return ensemble
 
 
 def import_ensemble(

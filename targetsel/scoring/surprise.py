@@ -20,7 +20,9 @@ from targetsel.scored.known_sources import LATENTS, Join, Truth
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.lines import PROXIES, measure
 from targetsel.spectra.proxies import QUANTILES, ProxyPosterior
+from targetsel.tables.any_form import paths_in
 from targetsel.tables.columns import Column, arrow_column, matrix, schema_of
+from targetsel.tables.files import check_table_output
 from targetsel.tables.parquet import ParquetSink
 
 N_DRAWS = 500
@@ -87,6 +89,7 @@ def compare(
         If a file is unusable, the ensemble is another one, no source can be compared, or
         `output` cannot be written.
     """
+    check_table_output(output, (*paths_in([scored]), spectra))
     needed = (STATUS, "member_mean", "member_cov", *(name + QUANTILES for name in PROXIES))
     with ScoredFile(scored, needed) as file:
         file.check_scored_by(ensemble.name, ensemble.sha256)

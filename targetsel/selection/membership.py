@@ -112,7 +112,7 @@ class Membership:
         return cls(sources, target_id, names, *matrices)
 
 
-def evaluate(rules: Rules, scored: pa.Table | pa.RecordBatch) -> Membership:
+def apply_rules(rules: Rules, scored: pa.Table | pa.RecordBatch) -> Membership:
     """The membership of every scored source in every class.
 
     Parameters

@@ -6,8 +6,8 @@ import contextlib
 import itertools
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from targetsel.photometry.brightness import (
 from targetsel.rules.rules import Rules
 from targetsel.scored.simulated_training import caution_in
 from targetsel.selection.funnel import ConditionCounter, Funnel
-from targetsel.selection.guarantees import Guarantee, guaranteed, guarantees
+from targetsel.selection.guarantees import guaranteed, guarantees
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import Membership
+from targetsel.selection.outcome import ClassSummary, Selection
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.target_list import (
     TargetList,
@@ -36,78 +37,23 @@ from targetsel.selection.target_list import (
     target_table,
 )
 from targetsel.sky.external_files import Ids
+from targetsel.tables.any_form import AnyTable, paths_in
 from targetsel.tables.files import check_table_output, disk_errors
 from targetsel.tables.parquet import ParquetSink
 
 ROWS_AT_A_TIME = 8192
 
 
-@dataclass(frozen=True)
-class ClassSummary:
-    """The outcome of a selection for one target class.
-
-    Attributes
-    ----------
-    priority : int or str
-        An expression where sources have their own.
-    n_passed : int
-        Sources for which every condition is true.
-    n_selected : int
-        Sources that `dedup` and ``limit`` keep.
-    expected_true : float or None
-        Expected number of the selected for which the class's claim is true; None where it claims
-        nothing about spectra.
-    """
-
-    name: str
-    bit: int
-    priority: int | str
-    n_passed: int
-    n_selected: int
-    expected_true: float | None
-
-    @property
-    def expected_purity(self) -> float | None:
-        """The expected share of true members among the selected; None where there is no claim."""
-        if self.expected_true is None or self.n_selected == 0:
-            return None
-        return self.expected_true / self.n_selected
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The outcome of `select`: the file that was written (None after a dry run), and counts.
-
-    `overlaps` gives the number of targets in several classes, by the classes, the most first;
-    `left_out` gives the number of sources that every list under ``exclude`` leaves out, and
-    `guarantees` those of the classes that ask for a purity, by class name. `caution` is what to
-    know where an ensemble learnt from simulated images only, `brightness` the lines on what the
-    list keeps of it.
-    """
-
-    output: Path | None
-    n_sources: int
-    n_targets: int
-    classes: tuple[ClassSummary, ...]
-    funnels: tuple[Funnel, ...] = ()
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    guarantees: Mapping[str, Guarantee] = field(default_factory=dict)
-    overlaps: Mapping[tuple[str, ...], int] = field(default_factory=dict)
-    caution: str = ""
-    brightness: tuple[str, ...] = ()
-
-
 def select(
-    scored: Path,
+    scored: AnyTable,
     rules: Rules,
     output: Path,
     threads: int = 1,
-    dry_run: bool = False,
     known: tuple[Path, Path] | None = None,
     with_funnels: bool = False,
     brightness: Sequence[str] = (),
 ) -> Selection:
-    """Write the target list of a scored file: `evaluate` and `rank` in bounded memory.
+    """Write the target list of a scored file: `apply_rules` and `rank` in bounded memory.
 
     The file is read once (a few times, where rules name quantiles of the catalog), some thousands
     of rows at a time and only the columns that matter. Selected sources wait on disk, beside the
@@ -115,15 +61,13 @@ def select(
 
     Parameters
     ----------
-    scored : Path
+    scored : Path, or a scored catalog in memory
     rules : Rules
         Rules of one file, or of several (`Rules.together`).
     output : Path
         The target list to be written.
     threads : int
         Row groups read at the same time; the list is the same.
-    dry_run : bool
-        Count only; nothing is written.
     known : pair of Path, optional
         A scored catalog and the truth about its sources (see `ClaimOutcomes.read`), for classes
         with a guarantee.
@@ -145,25 +89,24 @@ def select(
     OutputError
         If the list cannot be written; nothing is left then.
     """
-    scored, output = Path(scored), Path(output)
-    if not dry_run:
-        check_table_output(output, (scored, *(known or ())))
+    paths = paths_in([scored])
+    check_table_output(output, (*paths, *(known or ())))
     with scored_catalog(scored, rules) as catalog:
         file = catalog.file
-        file.schema = with_brightness(file.schema, brightness, scored)
-        found = select_from(catalog, None if dry_run else output, threads, known, with_funnels)
+        file.schema = with_brightness(file.schema, brightness, next(iter(paths), None))
+        found = select_from(catalog, output, threads, known, with_funnels)
         lines = brightness_lines(find_brightness(file.schema))
         return replace(found, brightness=tuple(lines))
 
 
 def select_from(
     catalog: ScoredCatalog,
-    output: Path | None,
+    output: Path,
     threads: int = 1,
     known: tuple[Path, Path] | None = None,
     with_funnels: bool = False,
 ) -> Selection:
-    """Write the target list of a scored catalog; parameters as in `select`, output None to count.
+    """Write the target list of a scored catalog; parameters as in `select`.
 
     Raises
     ------
@@ -188,21 +131,17 @@ def select_from(
             targets = iter([whole.in_order_of_the_sky()])
         targets = _each_once(targets, file.path)
         funnels = tuple(each.result(len(file)) for each in counters)
-        if output is None:
-            for _ in targets:
-                pass
-        else:
-            table = partial(target_table, rules=rules, formulas=wanted.classes)
-            with ParquetSink(output, table(nothing).schema) as sink:
-                for piece in itertools.chain([nothing], targets):
-                    sink.write(table(piece))
-                sink.footer.update(
-                    provenance(rules, wanted, file.schema, limits, len(file), catalog.quantiles)
-                )
-                sink.footer["guarantees"] = {
-                    name: _finite(asdict(each)) for name, each in promises.items()
-                }
-                sink.footer["funnels"] = [_counted(each) for each in funnels]
+        table = partial(target_table, rules=rules, formulas=wanted.classes)
+        with ParquetSink(output, table(nothing).schema) as sink:
+            for piece in itertools.chain([nothing], targets):
+                sink.write(table(piece))
+            sink.footer.update(
+                provenance(rules, wanted, file.schema, limits, len(file), catalog.quantiles)
+            )
+            sink.footer["guarantees"] = {
+                name: _finite(asdict(each)) for name, each in promises.items()
+            }
+            sink.footer["funnels"] = [_counted(each) for each in funnels]
     summaries = tuple(
         ClassSummary(
             each.name,
@@ -301,9 +240,8 @@ class MembersOnDisk:
     ----------
     like : Membership
         Any piece; it may be empty.
-    output : Path or None
-        They wait on the disk of this file, or with None in the system's folder for such files.
-        Nothing is left there, however the process ends.
+    output : Path
+        They wait on the disk of this file. Nothing is left there, however the process ends.
 
     Attributes
     ----------
@@ -316,13 +254,13 @@ class MembersOnDisk:
         Here and from `add`, if the folder cannot be written or the disk is full.
     """
 
-    def __init__(self, like: Membership, output: Path | None) -> None:
+    def __init__(self, like: Membership, output: Path) -> None:
         self.is_sorted = True
-        self._output = output or Path(tempfile.gettempdir())
+        self._output = output
         self._names = like.names
         self._last = (-1, -1)
         with disk_errors(self._output):
-            self._file = tempfile.TemporaryFile(dir=output and output.parent)  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(dir=output.parent)  # noqa: SIM115
         self._writer = pa.ipc.new_stream(self._file, like.to_table().schema)
 
     def __enter__(self) -> MembersOnDisk:

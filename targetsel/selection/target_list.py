@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +39,9 @@ from targetsel.tables.reading import reason
 from targetsel.tables.rows import Rows
 from targetsel.tables.types import is_text
 from targetsel.version import __version__
+
+if TYPE_CHECKING:
+    from targetsel.selection.outcome import Selection
 
 FORMAT = "targetsel/targets/v1"
 MAX_BIT = 62  # bit 63 is the sign of int64
@@ -96,23 +104,72 @@ TARGETS = FileKind(
 )
 
 
-@dataclass(frozen=True, repr=False)
 class TargetList(Rows):
     """M targets, sorted by sky position and id.
 
-    Attributes
+    Parameters
     ----------
     table : pa.Table, M rows
         The columns of `TARGETS`, then columns of the catalog.
     footer : dict
         Provenance of the list: the rules, their SHA-256, the names of the bits, counts.
+
+    Attributes
+    ----------
+    path : Path or None
+        The file that it was selected to or read from; None in memory.
+    run : Selection or None
+        The counts of the selection that made it; None where it was read.
     """
 
-    table: pa.Table
-    footer: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, table: pa.Table, footer: Mapping[str, Any] | None = None) -> None:
+        self.__dict__["_content"] = (table, dict(footer or {}))
+        self.path: Path | None = None
+        self.run: Selection | None = None
+        self._written: Path | None = None
 
-    def _of(self, table: pa.Table) -> Self:
-        return replace(self, table=table)
+    @classmethod
+    def made_by(
+        cls, select: Callable[[Path], Selection], output: str | os.PathLike[str] | None = None
+    ) -> TargetList:
+        """The list that `select` writes, whose rows are read when they are first asked for.
+
+        Parameters
+        ----------
+        select : function of a Path
+            Writes the list there and returns its counts.
+        output : str or Path, optional
+            By default the list is one in memory: its file waits in a folder of its own, which is
+            gone with the list.
+        """
+        made = cls.__new__(cls)
+        if output is not None:
+            made.path = made._written = Path(output)
+            made.run = select(made.path)
+            return made
+        folder = tempfile.mkdtemp(prefix="targetsel-")
+        weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
+        made.path, made._written = None, Path(folder) / "list.targets.parquet"
+        made.run = replace(select(made._written), output=None)
+        return made
+
+    @cached_property
+    def _content(self) -> tuple[pa.Table, dict[str, Any]]:
+        assert self._written is not None  # else `__init__` has set the content
+        return read_targets(self._written)
+
+    @property
+    def table(self) -> pa.Table:
+        """The rows as an Arrow table, without metadata of the whole."""
+        return self._content[0]
+
+    @property
+    def footer(self) -> dict[str, Any]:
+        """Provenance: the rules, their SHA-256, the names of the bits, counts."""
+        return self._content[1]
+
+    def _of(self, table: pa.Table) -> TargetList:
+        return TargetList(table, self.footer)
 
     def _notes(self) -> Mapping[str, Any]:
         return self.footer
@@ -140,12 +197,12 @@ class TargetList(Rows):
         return self.table["source_id"].combine_chunks().filter(pa.array(self.of_class(name)))
 
     @classmethod
-    def read(cls, path: Path, needs_footer: bool = True) -> TargetList:
+    def read(cls, path: str | os.PathLike[str], needs_footer: bool = True) -> TargetList:
         """A target list, with the columns of `TARGETS` in their types and units.
 
         Parameters
         ----------
-        path : Path
+        path : str or Path
         needs_footer : bool
             Whether the footer must be there, which names the classes; programs that rewrite a
             file lose it.
@@ -155,26 +212,32 @@ class TargetList(Rows):
         CatalogError
             If the file is missing, damaged or not a target list.
         """
-        path = Path(path)
-        with table_reader(path) as file:
-            provenance = footer_in(file.footer_entries)
-            table = file.read().replace_schema_metadata(None)
-        if (needs_footer or "format" in provenance) and provenance.get("format") != FORMAT:
-            raise CatalogError(
-                f"{path}: not a target list of targetsel, or rewritten by a program that loses "
-                f"its footer (it lacks {FORMAT}). Give the file that 'targetsel select' wrote."
-            )
-        bits = provenance.get("bits", None if needs_footer else {})
-        if not isinstance(bits, dict) or not all(
-            type(bit) is int and 0 <= bit <= MAX_BIT for bit in bits.values()
-        ):
-            raise CatalogError(
-                f"{path}: its footer does not say which bit of target_bits each class has, but "
-                f"has {str(bits)[:80]!r}. Select again."
-            )
-        table = as_declared(table, path)
-        _check_bits(table, bits, path)
-        return cls(table, provenance)
+        found = cls(*read_targets(Path(path), needs_footer))
+        found.path = Path(path)
+        return found
+
+
+def read_targets(path: Path, needs_footer: bool = True) -> tuple[pa.Table, dict[str, Any]]:
+    """The rows and the footer of a target list; parameters and errors as of `TargetList.read`."""
+    with table_reader(path) as file:
+        provenance = footer_in(file.footer_entries)
+        table = file.read().replace_schema_metadata(None)
+    if (needs_footer or "format" in provenance) and provenance.get("format") != FORMAT:
+        raise CatalogError(
+            f"{path}: not a target list of targetsel, or rewritten by a program that loses "
+            f"its footer (it lacks {FORMAT}). Give the file that 'targetsel select' wrote."
+        )
+    bits = provenance.get("bits", None if needs_footer else {})
+    if not isinstance(bits, dict) or not all(
+        type(bit) is int and 0 <= bit <= MAX_BIT for bit in bits.values()
+    ):
+        raise CatalogError(
+            f"{path}: its footer does not say which bit of target_bits each class has, but "
+            f"has {str(bits)[:80]!r}. Select again."
+        )
+    table = as_declared(table, path)
+    _check_bits(table, bits, path)
+    return table, provenance
 
 
 def _check_bits(table: pa.Table, bits: Mapping[str, int], path: Path) -> None:
@@ -325,7 +388,7 @@ def rank(membership: Membership, rules: Rules) -> TargetList:
     Parameters
     ----------
     membership : Membership
-        From `evaluate` with the same rules.
+        From `apply_rules` with the same rules.
     rules : Rules
 
     Returns
@@ -460,7 +523,7 @@ def carried(formulas: Sequence[ClassFormulas], schema: pa.Schema) -> list[str]:
 
 
 def columns_needed(formulas: Sequence[ClassFormulas], schema: pa.Schema) -> list[str]:
-    """The columns that `evaluate` and `rank` read, in the order of the file."""
+    """The columns that `apply_rules` and `rank` read, in the order of the file."""
     needed = {"_healpix_29", "source_catalog", *column_names(schema).values()}
     needed |= set(carried(formulas, schema))
     for each in formulas:

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from targetsel.spectra.reading import Attempt, attempts, results_table
+from targetsel.errors import OutputError
+from targetsel.spectra.reading import Attempt, attempts, results_table, usable
 from targetsel.spectra.rest_frame import fill_gaps, rest_frame
 from targetsel.spectra.spectrum import MeasuredSpectra, ObservedSpectrum
 from targetsel.tables.columns import Column
-from targetsel.tables.files import written_beside
+from targetsel.tables.files import check_output, sha256_of_file, written_beside
 from targetsel.tables.ids import keys_of
+from targetsel.tables.parquet import write_table
+from targetsel.version import __version__
 
 if TYPE_CHECKING:
     from targetsel.spectra.decoder import Decoder
@@ -135,6 +138,48 @@ def table(tried: Sequence[Attempt[EncodedSpectra]], n_latents: int) -> pa.Table:
         return {each.name: getattr(encoded, each.name)[0].tolist() for each in columns}
 
     return results_table(tried, columns, values)
+
+
+def write_encoded(
+    paths: Sequence[Path],
+    decoder: Path,
+    output: Path,
+    redshift: float | None = None,
+    picture: Path | None = None,
+) -> tuple[Attempt[EncodedSpectra], ...]:
+    """Write the latents of the spectra in some files, and perhaps a picture of the first of them.
+
+    Parameters
+    ----------
+    decoder : Path
+        File of the decoder.
+    redshift : float, optional
+        Of every spectrum; by default as in the files.
+
+    Raises
+    ------
+    SpectrumError, EnsembleError, OutputError
+        If no spectrum can be used, too; nothing is written then.
+    """
+    from targetsel.spectra.decoder import Decoder
+
+    check_output(output, [*paths, decoder])
+    if picture is not None:
+        check_output(picture, [*paths, decoder])
+        if picture.resolve() == output.resolve():
+            raise OutputError(f"{picture}: is the output, too. Choose another name.")
+    network = Decoder.read(decoder)
+    tried = encode_files(paths, network, redshift)
+    encoded = usable(tried)
+    footer = {
+        "code_version": __version__,
+        "decoder_sha256": sha256_of_file(decoder),
+        "latent_space": network.space.name,
+    }
+    write_table(table(tried, network.n_latents), output, footer)
+    if picture is not None:
+        draw_spectra(encoded, picture)
+    return tuple(tried)
 
 
 def draw_spectra(encoded: Sequence[EncodedSpectra], path: Path) -> int:

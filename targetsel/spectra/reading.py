@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -116,6 +116,26 @@ def attempts(
             except SpectrumError as error:
                 result = error
             yield Attempt(path, spectrum.source_id, spectrum, result)
+
+
+def usable(tried: Iterable[Attempt[T]]) -> list[T]:
+    """The results.
+
+    Raises
+    ------
+    SpectrumError
+        The first one, if every spectrum failed.
+    """
+    tried = list(tried)
+    errors = errors_of(tried)
+    if errors and len(errors) == len(tried):
+        raise errors[0]
+    return [each.result for each in tried if not isinstance(each.result, SpectrumError)]
+
+
+def errors_of(tried: Iterable[Attempt[Any]]) -> list[SpectrumError]:
+    """The errors of the spectra that failed."""
+    return [each.result for each in tried if isinstance(each.result, SpectrumError)]
 
 
 def results_table(

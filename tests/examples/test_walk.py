@@ -107,7 +107,7 @@ def test_every_rule_file_chooses_the_same_targets_in_library_and_command(
     output = tmp_path / "targets.parquet"
     command("select", "--rules", path, folder / "catalog.scored.parquet", "-o", output)
     rules = ts.Rules.read(path)
-    targets = ts.rank(ts.evaluate(rules, walked), rules).table
+    targets = ts.rank(ts.apply_rules(rules, walked), rules).table
     same(pq.read_table(output), targets)
     if text:
         assert len(targets) > 10
@@ -118,7 +118,7 @@ def test_choosing_targets_at_once_is_the_walk_step_by_step(folder, walked, tmp_p
     rules = ts.Rules.read(tmp_path / "loose.yaml")
     images = ts.CutoutStore.open(folder / "cutouts")
     chosen = ts.choose_targets(catalog(folder), images, ts.Ensemble.read(), rules)
-    same(chosen.table, ts.rank(ts.evaluate(rules, walked), rules).table)
+    same(chosen.table, ts.rank(ts.apply_rules(rules, walked), rules).table)
 
 
 def test_a_footprint_without_sources_gives_a_list_without_targets(folder):

@@ -11,7 +11,7 @@ from targetsel.rules.binding import Binder
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse
 from targetsel.rules.rules import Rules
-from targetsel.selection.membership import evaluate
+from targetsel.selection.membership import apply_rules
 from targetsel.selection.sources import columns_read
 from targetsel.spectra.copula import GROUP, Copula
 from targetsel.tables.parquet import FOOTER_KEY
@@ -20,7 +20,7 @@ from tests.selection.scored_by_hand import rule_text, scored_table
 
 def selected(where, *lost):
     table = scored_table([[12.0, 60.0, 1.5]], [[2.0, 5.0, 0.1]]).drop_columns(list(lost))
-    return evaluate(Rules.parse(rule_text(*where)), table).selected[0, 0]
+    return apply_rules(Rules.parse(rule_text(*where)), table).selected[0, 0]
 
 
 BOTH = ["P(ew_halpha > 50 and ew_oiii > 10) >= 0.5"]
@@ -53,7 +53,7 @@ def test_median_never_passes_for_certain_nor_quantities_for_independent(where, l
 @pytest.mark.parametrize("lost", [np.nan, None])
 def test_quantity_without_quantiles_in_a_row_is_not_selected(lost):
     table = scored_table([[np.nan] * 3, [12.0, 60.0, 1.5]], np.ones((2, 3)))
-    found = evaluate(Rules.parse(rule_text("P(ew_halpha > 50) >= 0")), table).selected[:, 0]
+    found = apply_rules(Rules.parse(rule_text("P(ew_halpha > 50) >= 0")), table).selected[:, 0]
     assert found.tolist() == [False, True]
     assert lost is None or np.isnan(lost)
 

@@ -6,7 +6,7 @@ import pytest
 
 from targetsel.errors import CatalogError
 from targetsel.rules.rules import Rules
-from targetsel.selection.membership import evaluate
+from targetsel.selection.membership import apply_rules
 from targetsel.selection.target_list import rank
 from tests.selection.scored_by_hand import scored_table
 
@@ -19,7 +19,7 @@ def taken(name, values, unit=""):
     """A column of the target list of two sources whose catalog has it so."""
     ones = np.ones((2, 3))
     table = scored_table(ones, ones, columns={name: (values, unit)})
-    return rank(evaluate(RULES, table), RULES).table[name.lower()].to_pylist()
+    return rank(apply_rules(RULES, table), RULES).table[name.lower()].to_pylist()
 
 
 @pytest.mark.parametrize(

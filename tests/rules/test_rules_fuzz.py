@@ -20,7 +20,7 @@ from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.selection.evaluation import holds
-from targetsel.selection.membership import evaluate
+from targetsel.selection.membership import apply_rules
 from targetsel.selection.sources import Sources
 from tests.selection.scored_by_hand import scored_table
 
@@ -184,7 +184,7 @@ def answer_to_rules(text: str, catalog: pa.Table) -> str:
     """What is wrong with how a rule file was answered; empty if nothing is."""
 
     def ask() -> None:
-        evaluate(Rules.parse(text, "mutant.yaml"), catalog)
+        apply_rules(Rules.parse(text, "mutant.yaml"), catalog)
 
     return _answer(ask, text)
 
@@ -237,7 +237,7 @@ def test_expression_is_sound_before_it_is_mutated(catalog, text):
 
 
 def test_rules_are_sound_before_they_are_mutated(catalog):
-    assert evaluate(Rules.parse(RULES), catalog).selected.any()
+    assert apply_rules(Rules.parse(RULES), catalog).selected.any()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from mocpy import MOC
 from targetsel.errors import RuleError
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
-from targetsel.selection.membership import evaluate
+from targetsel.selection.membership import apply_rules
 from targetsel.selection.target_list import rank
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import write_table
@@ -36,7 +36,7 @@ def catalog():
 
 def members(catalog, classes: str, head: str = HEAD, file="rules.yaml") -> dict[str, list[int]]:
     rules = Rules.parse(f"{head}classes:\n{classes}", str(file))
-    found = evaluate(rules, catalog)
+    found = apply_rules(rules, catalog)
     return {
         name: found.target_id[found.selected[:, c]].tolist() for c, name in enumerate(found.names)
     }
@@ -105,7 +105,7 @@ def test_unless_looks_at_conditions_and_not_at_limits(catalog):
         "  B: {bit: 1, priority: 1, where: rmag < 21, unless: A}\n"
     )
     rules = Rules.parse(text)
-    table = rank(evaluate(rules, catalog), rules).table
+    table = rank(apply_rules(rules, catalog), rules).table
     assert sorted(table["program"].to_pylist()) == ["A", "B"]
 
 
@@ -159,7 +159,7 @@ def test_priority_may_be_an_expression_and_a_source_without_one_is_no_member(cat
         "  A: {bit: 0, priority: 100 * (22 - rmag), where: ew_halpha > 0}\n"
         "  B: {bit: 1, priority: 250, where: ew_halpha > 0}\n"
     )
-    table = rank(evaluate(rules, catalog), rules).table
+    table = rank(apply_rules(rules, catalog), rules).table
     assert table["priority"].to_pylist() == [500, 400, 300, 250, 250, 250]
     assert table["program"].to_pylist() == ["A", "A", "A", "B", "B", "B"]
     assert table["target_bits"].to_pylist() == [3, 3, 3, 3, 3, 2]

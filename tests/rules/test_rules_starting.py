@@ -14,7 +14,7 @@ from targetsel.rules.reference import sections
 from targetsel.rules.rules import Rules
 from targetsel.rules.starting import first_rules
 from targetsel.scored.columns import CATALOG, scored_columns
-from targetsel.selection.membership import evaluate
+from targetsel.selection.membership import apply_rules
 from targetsel.sky.positions import healpix_of
 from targetsel.tables.columns import schema_of
 from targetsel.tables.parquet import described, write_table
@@ -60,7 +60,7 @@ def test_rules_for_a_scored_catalog_use_its_columns_and_select_something(scored,
     where = [str(each) for each in rules["TARGETS"].where]
     assert where[0] == "(type != 'PSF')"
     assert str(rules["TARGETS"].preamble.define["bright"]) == "(rmag < 18.0 mag)"
-    found = evaluate(rules, table).selected[:, 0]
+    found = apply_rules(rules, table).selected[:, 0]
     assert found.tolist() == [k % 2 == 1 and k < 20 for k in range(N)]
 
 
@@ -146,7 +146,7 @@ def test_every_example_of_the_reference_is_a_condition_without_remarks(entry, tm
     rules = Rules.read(tmp_path / "a.yaml")
     empty = plan(rules, schema).classes[0]
     assert len(empty.conditions) == 1
-    assert len(evaluate(rules, schema.empty_table())) == 0
+    assert len(apply_rules(rules, schema.empty_table())) == 0
     about_itself = ("extrapolation", "ignores the uncertainty")
     remarks = [str(each) for each in check(tmp_path / "a.yaml", schema).remarks]
     assert [each for each in remarks if not any(word in each for word in about_itself)] == []

@@ -16,7 +16,7 @@ from targetsel.novelty.novelty import Typicality
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import check_names, scored_columns
 from targetsel.scoring.rows import assemble, summarise
-from targetsel.selection.membership import evaluate
+from targetsel.selection.membership import apply_rules
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.copula import Copula
 from targetsel.spectra.lines import PROXIES, UNITS
@@ -186,8 +186,8 @@ def test_row_names_the_proxies_that_could_not_be_measured_and_rules_take_them_as
         ("unmeasured is not missing", True),
     ):
         rules = Rules.parse(rule_text(where))
-        assert evaluate(rules, lacking).selected[:, 0].tolist() == [selects, False, False], where
-        assert evaluate(rules, table).selected[0, 0] == (where[:2] != "un"), where
+        assert apply_rules(rules, lacking).selected[:, 0].tolist() == [selects, False, False], where
+        assert apply_rules(rules, table).selected[0, 0] == (where[:2] != "un"), where
 
 
 def test_few_draws_that_cannot_be_measured_are_left_out():

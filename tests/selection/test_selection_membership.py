@@ -16,13 +16,13 @@ from targetsel.rules.functions import parse
 from targetsel.rules.rules import Rules
 from targetsel.selection.claims import truth
 from targetsel.selection.evaluation import holds, value
-from targetsel.selection.membership import evaluate
+from targetsel.selection.membership import apply_rules
 from targetsel.selection.sources import Sources
 from tests.selection.scored_by_hand import rule_text, scored_table
 
 
 def selected(table: pa.Table, *where: str) -> list[bool]:
-    return evaluate(Rules.parse(rule_text(*where)), table).selected[:, 0].tolist()
+    return apply_rules(Rules.parse(rule_text(*where)), table).selected[:, 0].tolist()
 
 
 def number(table: pa.Table, text: str) -> np.ndarray:
@@ -253,7 +253,7 @@ def test_membership_holds_selection_probability_and_rank(scored):
         "P(ew_halpha > 50) >= 0.6",
         rest="    rank: ew_halpha\n  OLD: {bit: 1, priority: 1, where: rmag < 19, rank: -rmag}\n",
     )
-    membership = evaluate(Rules.parse(text), scored)
+    membership = apply_rules(Rules.parse(text), scored)
     assert membership.names == ("ELG", "OLD")
     assert membership.selected.tolist() == [[T, T], [T, F], [F, T], [F, F]]
     expected = [norm.sf(-3), norm.sf(-0.5)]
@@ -269,7 +269,7 @@ def test_class_probability_is_joint_over_all_its_conditions(scored):
     rules = Rules.parse(
         rule_text("P(ew_halpha > 52) >= 0.4", "P(ew_oiii > 12) >= 0.4", "rmag < 20")
     )
-    membership = evaluate(rules, scored)
+    membership = apply_rules(rules, scored)
     assert membership.selected[:, 0].tolist() == [T, T, F, F]
     assert membership.probability[1, 0] == pytest.approx(0.25, abs=0.01)
 
@@ -277,20 +277,20 @@ def test_class_probability_is_joint_over_all_its_conditions(scored):
 def test_text_ids_are_numbered_by_place_on_the_sky(scored):
     named = scored.set_column(0, pa.field("source_id", pa.string()), pa.array(["b", "a", "d", "c"]))
     order = [2, 0, 3, 1]
-    membership = evaluate(Rules.parse(rule_text("rmag < 30")), named.take(pa.array(order)))
+    membership = apply_rules(Rules.parse(rule_text("rmag < 30")), named.take(pa.array(order)))
     assert membership.target_id.tolist() == order
 
 
 def test_definition_may_not_shadow_a_column(scored):
     rules = Rules.parse(rule_text("rmag < 3", define="rmag: ew_halpha > 3"))
     with pytest.raises(RuleError, match="'rmag' is already a column of the catalog; rename it"):
-        evaluate(rules, scored)
+        apply_rules(rules, scored)
 
 
 def test_fault_found_with_the_catalog_still_names_file_line_and_column(scored):
     rules = Rules.parse(rule_text("rmag < 20", "bright"), "elg.yaml")
     with pytest.raises(RuleError) as caught:
-        evaluate(rules, scored)
+        apply_rules(rules, scored)
     assert str(caught.value).startswith("elg.yaml:10:10: error: unknown column 'bright'.")
 
 
@@ -319,7 +319,7 @@ def test_expected_members_are_as_many_as_turn_out_true():
     table = scored_table(medians, widths)
     real = rng.normal(medians, widths)
     rules = Rules.parse(rule_text("P(ew_halpha > 50 and ew_oiii > 10) >= 0.5"))
-    membership = evaluate(rules, table)
+    membership = apply_rules(rules, table)
     chosen = membership.selected[:, 0]
     expected = membership.probability[chosen, 0].sum()
     measured = {"ew_oiii": real[:, 0], "ew_halpha": real[:, 1]}
@@ -334,7 +334,10 @@ def test_holds_is_false_for_every_row_of_an_empty_table(scored):
         parse("P(ew_oiii > 3 and d4000 > 1) > 0.5")
     )
     assert holds(formula, Sources(empty)).shape == (0,)
-    assert evaluate(Rules.parse(rule_text("P(ew_oiii > 3) > 0.5")), empty).selected.shape == (0, 1)
+    assert apply_rules(Rules.parse(rule_text("P(ew_oiii > 3) > 0.5")), empty).selected.shape == (
+        0,
+        1,
+    )
 
 
 @pytest.mark.parametrize("operator", [">=", ">", "<", "<="])

@@ -12,7 +12,7 @@ from targetsel.scored import file as reader_module
 from targetsel.selection import limits
 from targetsel.selection import scored_sources as file_module
 from targetsel.selection import select as module
-from targetsel.selection.membership import evaluate
+from targetsel.selection.membership import apply_rules
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList, rank
 from targetsel.tables.parquet import read_footer, write_table
@@ -47,7 +47,7 @@ def test_streamed_list_is_that_of_the_whole_table(scored_file, tmp_path, monkeyp
     monkeypatch.setattr(module, "ROWS_AT_A_TIME", 20)
     monkeypatch.setattr(limits, "ROWS_BEFORE_THINNING", 50)
     select(scored_file, RULES, tmp_path / "out.parquet")
-    whole = rank(evaluate(RULES, pq.read_table(scored_file)), RULES)
+    whole = rank(apply_rules(RULES, pq.read_table(scored_file)), RULES)
     streamed = TargetList.read(tmp_path / "out.parquet")
     assert streamed.table.equals(whole.table)
     funnels = streamed.footer.pop("funnels")
@@ -59,7 +59,7 @@ def test_streamed_list_is_that_of_the_whole_table(scored_file, tmp_path, monkeyp
 
 def test_summary_counts_passed_selected_and_expected(scored_file, tmp_path):
     summary = select(scored_file, RULES, tmp_path / "out.parquet")
-    membership = evaluate(RULES, pq.read_table(scored_file))
+    membership = apply_rules(RULES, pq.read_table(scored_file))
     line, strange = summary.classes
     assert (line.n_passed, strange.n_passed) == tuple(membership.selected.sum(axis=0))
     assert line.n_passed > line.n_selected == 30

@@ -14,7 +14,7 @@ from targetsel.errors import CatalogError, OutputError
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.selection.limits import Limits
-from targetsel.selection.membership import Membership, evaluate
+from targetsel.selection.membership import Membership, apply_rules
 from targetsel.selection.target_list import TargetList, columns_needed, rank
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import write_table
@@ -49,12 +49,12 @@ def within_limits(pieces: list[Membership], rules: Rules = LIMITED) -> Membershi
 
 
 def listed(table: pa.Table, rules: Rules = LIMITED) -> TargetList:
-    return rank(evaluate(rules, table), rules)
+    return rank(apply_rules(rules, table), rules)
 
 
 def test_best_ranked_are_kept_and_chance_breaks_ties():
     table = crowd()
-    membership = evaluate(LIMITED, table)
+    membership = apply_rules(LIMITED, table)
     kept = within_limits([membership])
     passed = np.flatnonzero(membership.selected[:, 0])
     luck = uniform(table["source_id"].to_numpy(), 0, "ELG")[:, 0]
@@ -66,7 +66,7 @@ def test_best_ranked_are_kept_and_chance_breaks_ties():
 
 def test_without_a_rank_the_kept_are_chosen_by_chance():
     table = crowd()
-    membership = evaluate(LIMITED, table)
+    membership = apply_rules(LIMITED, table)
     luck = uniform(table["source_id"].to_numpy(), 0, "OLD")[:, 0]
     passed = np.flatnonzero(membership.selected[:, 1])
     luckiest = passed[np.argsort(-luck[passed])][:5]
@@ -95,7 +95,7 @@ def test_order_of_rows_does_not_matter(random):
 
 @pytest.mark.parametrize("n_pieces", [2, 3, 7])
 def test_limits_applied_to_parts_and_then_to_what_is_left_give_the_same(n_pieces):
-    membership = evaluate(LIMITED, crowd())
+    membership = apply_rules(LIMITED, crowd())
     rows = np.array_split(np.arange(len(membership)), n_pieces)
     pieces = [within_limits([membership.take(each)]) for each in rows]
     expected = rank(membership, LIMITED).table

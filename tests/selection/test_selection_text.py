@@ -10,7 +10,7 @@ import pytest
 from targetsel.errors import RuleError
 from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
-from targetsel.selection.membership import evaluate
+from targetsel.selection.membership import apply_rules
 from targetsel.selection.reports.difference import compare_rules
 from targetsel.selection.reports.explain import explain
 from targetsel.selection.reports.tuning import tune
@@ -51,7 +51,9 @@ def table_of(**columns: pa.Array) -> pa.Table:
 
 def chosen(table: pa.Table, *where: str) -> list[int]:
     """Rows that the conditions choose."""
-    return np.flatnonzero(evaluate(Rules.parse(rule_text(*where)), table).selected[:, 0]).tolist()
+    return np.flatnonzero(
+        apply_rules(Rules.parse(rule_text(*where)), table).selected[:, 0]
+    ).tolist()
 
 
 def chosen_from_file(table: pa.Table, path, *where: str) -> list[int]:
@@ -137,7 +139,7 @@ def test_text_may_stand_beside_a_prediction_within_p():
 def test_class_with_text_in_or_claims_what_it_says():
     table = table_of(type=as_form(WORDS, "string"))
     rules = Rules.parse(rule_text("type == 'PSF' or P(ew_halpha > 50) >= 0.5"))
-    likely = evaluate(rules, table).probability[:, 0]
+    likely = apply_rules(rules, table).probability[:, 0]
     assert likely[[0, 1, 2, 4]] == pytest.approx([1, 0.841, 0.841, 0.841], abs=0.001)
 
 
@@ -193,7 +195,7 @@ def test_unless_leaves_out_what_the_text_of_another_class_chooses():
         "type in ['PSF', 'SER']",
         rest="  REST: {bit: 4, priority: 1, unless: ELG, where: d4000 > 0}\n",
     )
-    selected = evaluate(Rules.parse(text), table).selected
+    selected = apply_rules(Rules.parse(text), table).selected
     assert selected[:, 1].tolist() == [False, False, True, True, True]
 
 

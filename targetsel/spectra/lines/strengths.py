@@ -22,9 +22,12 @@ from targetsel.spectra.grid import SpectrumPixels, WavelengthBand
 from targetsel.spectra.lines.derived import derived
 from targetsel.spectra.lines.index import Index, on
 from targetsel.spectra.lines.table import LineFormula, LineTable
-from targetsel.spectra.reading import Attempt, attempts, results_table
+from targetsel.spectra.reading import Attempt, attempts, results_table, usable
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.tables.columns import Column
+from targetsel.tables.files import check_table_output
+from targetsel.tables.parquet import write_table
+from targetsel.version import __version__
 
 SPECTRA_AT_ONCE = 16
 STEP = 1e-30  # complex step, in units of the largest moment
@@ -254,3 +257,39 @@ def strengths_table(
         return row | {"unmeasured": ", ".join(missing)}
 
     return results_table(tried, columns, values)
+
+
+def write_measured(
+    paths: Sequence[Path],
+    output: Path,
+    redshift: float | None = None,
+    lines: Path | None = None,
+    indices: Sequence[str] = (),
+    ew_sign: str = "emission",
+) -> tuple[Attempt[LineStrengths], ...]:
+    """Write the line strengths of the spectra in some files.
+
+    Parameters
+    ----------
+    redshift : float, optional
+        Of every spectrum; by default as in the files.
+    lines : Path, optional
+        YAML file of definitions to add to the line table.
+    indices : sequence of str
+        Those to measure; by default the whole table.
+    ew_sign : "emission" or "mpa"
+        Emission positive, or negative as in the MPA-JHU catalog.
+
+    Raises
+    ------
+    SpectrumError, OutputError
+        If no spectrum can be used, too; nothing is written then.
+    """
+    check_table_output(output, [*paths, *([lines] if lines else [])])
+    table = LineTable.read(lines) if lines else LineTable.shipped()
+    table = table.choose(dict.fromkeys(indices)) if indices else table
+    tried = measure_files(paths, table, redshift)
+    usable(tried)
+    footer = {"code_version": __version__, "ew_sign": ew_sign, "indices": table.names}
+    write_table(strengths_table(tried, table, ew_sign), output, footer)
+    return tuple(tried)

@@ -24,7 +24,7 @@ def command():
 @pytest.fixture(scope="package")
 def folder(demonstration, command, tmp_path_factory):
     """The demonstration's first sources, scored and selected by the commands; read only."""
-    folder = tmp_path_factory.mktemp("notebook")
+    folder = tmp_path_factory.mktemp("api")
     for name in ("cutouts", "catalog.parquet", "truth.parquet", "spectra.parquet"):
         if (demonstration / name).exists():
             (folder / name).symlink_to(demonstration / name)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,9 +22,27 @@ import targetsel as ts
 def test_every_public_name_is_there_and_says_what_it_is(name):
     found = getattr(ts, name)
     assert (found.__doc__ or "").strip(), name
-    if getattr(found, "__module__", "").startswith("targetsel.notebook"):
-        for part in ("Parameters\n", "Returns\n", "Raises\n"):
+    if getattr(found, "__module__", "").startswith("targetsel.api"):
+        takes = ["Parameters\n", "Raises\n"] if inspect.signature(found).parameters else []
+        for part in (*takes, "Returns\n"):
             assert part in found.__doc__, (name, part)
+
+
+def test_type_checkers_see_the_names_that_are_there_at_run_time():
+    tree = ast.parse(Path(ts.__file__).read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        alias.asname: f"{node.module}.{alias.name}"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == {name: f"targetsel.{home}.{name}" for name, home in ts._HOME_OF.items()}
+
+
+def test_no_public_name_is_that_of_a_room_which_an_import_would_put_in_its_place():
+    rooms = {path.stem for path in Path(ts.__file__).parent.iterdir()}
+    assert not rooms & {*ts.__all__}
 
 
 def test_only_public_names_are_listed():

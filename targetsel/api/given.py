@@ -1,0 +1,71 @@
+"""What functions are given in several forms: paths, shipped names, things in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, overload
+
+from targetsel.tables.any_form import AnyTable
+
+if TYPE_CHECKING:
+    from targetsel.imaging.cutout import Cutouts
+    from targetsel.imaging.folder import Folder
+    from targetsel.imaging.store import CutoutStore
+    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.selection.target_list import TargetList
+
+AnyPath: TypeAlias = "str | os.PathLike[str]"
+AnyPaths: TypeAlias = "AnyPath | Iterable[AnyPath]"
+AnyCutouts: TypeAlias = "AnyPath | CutoutStore | Folder | Cutouts"
+AnyEnsemble: TypeAlias = "AnyPath | Ensemble"
+AnyTargets: TypeAlias = "AnyPath | TargetList"
+# A scored catalog and the truth about its sources: --calibration and --truth of commands.
+Known: TypeAlias = "tuple[AnyTable, AnyPath]"
+DEFAULT = "mock-ps1"  # the ensemble; `scoring.ensemble`, which imports torch, has the same
+
+
+@overload
+def path_of(given: AnyPath) -> Path: ...
+@overload
+def path_of(given: None) -> None: ...
+def path_of(given: AnyPath | None) -> Path | None:
+    """A path that may be left out."""
+    return None if given is None else Path(given)
+
+
+def paths_of(given: AnyPaths) -> list[Path]:
+    """One path or several as a list."""
+    return [Path(given)] if isinstance(given, str | os.PathLike) else [Path(each) for each in given]
+
+
+def known_of(known: Known | None) -> tuple[Path, Path] | None:
+    """The two files of a calibration, if they are given."""
+    return None if known is None else (Path(known[0]), Path(known[1]))
+
+
+def ensemble_of(ensemble: AnyEnsemble, device: str = "cpu", calibrated: bool = True) -> Ensemble:
+    """An ensemble that was read, or that of a folder or a shipped name."""
+    from targetsel.scoring.ensemble import Ensemble
+
+    if isinstance(ensemble, Ensemble):
+        return ensemble
+    name = ensemble if isinstance(ensemble, str) else Path(ensemble)
+    return Ensemble.read(name, device, calibrated)
+
+
+def targets_of(targets: AnyTargets) -> TargetList:
+    """A target list that was read, or that of a file."""
+    from targetsel.selection.target_list import TargetList
+
+    if isinstance(targets, TargetList):
+        return targets
+    return TargetList.read(Path(targets), needs_footer=False)
+
+
+def store_of(cutouts: AnyPath | CutoutStore) -> CutoutStore:
+    """A cutout store that was opened, or that of a path."""
+    from targetsel.imaging.store import CutoutStore
+
+    return cutouts if isinstance(cutouts, CutoutStore) else CutoutStore.open(Path(cutouts))

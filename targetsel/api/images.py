@@ -1,0 +1,151 @@
+"""Images packed into cutout stores, and drawn."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from targetsel.api.given import AnyCutouts, AnyPath, store_of
+from targetsel.api.reading import images_in
+from targetsel.tables.any_form import AnyTable, is_path
+
+if TYPE_CHECKING:
+    from targetsel.imaging.cutout import Cutouts
+    from targetsel.imaging.folder import Folder
+    from targetsel.imaging.packing import Packed
+    from targetsel.imaging.store import CutoutStore, Encoding
+
+SOURCES_PER_PIECE = 256
+
+
+def pack(
+    images: AnyPath | Folder | Cutouts,
+    catalog: AnyTable,
+    output: AnyPath,
+    *,
+    bands: str | None = None,
+    pixel_scale: float | None = None,
+    size: int | None = None,
+    zeropoint: float | None = None,
+    encoding: Literal["asinh", "float32"] = "asinh",
+    ra_col: str | None = None,
+    dec_col: str | None = None,
+    id_col: str | None = None,
+) -> CutoutStore:
+    """Pack images into a cutout store, as `targetsel cutouts pack` does.
+
+    Parameters
+    ----------
+    images : str, Path, Folder or Cutouts
+        A folder of FITS or .npy files named by their sources' ids; or cutouts in memory.
+    catalog : str, Path or table
+        Ids and positions [deg, ICRS] of the sources.
+    output : str or Path
+        The folder of the store.
+    bands : str, optional
+        Bands in their order, such as "grizy".
+    pixel_scale : float, optional
+        [arcsec]
+    size : int, optional
+        Width and height to keep [pixel].
+    zeropoint : float, optional
+        AB magnitude of one count, for files that do not give it.
+    encoding : "asinh" or "float32"
+        Pixels as 16-bit asinh steps of an eighth of the sky sigma, or exactly.
+    ra_col, dec_col, id_col : str, optional
+        Names of columns of the catalog that are not found by themselves.
+
+    Returns
+    -------
+    CutoutStore
+        Its `run` counts the sources with and without an image.
+
+    Raises
+    ------
+    CutoutError, CatalogError, OutputError
+        If the images cannot be used, have no source of the catalog, or the store not be written.
+    """
+    from targetsel.imaging.folder import Folder
+    from targetsel.imaging.store import ASINH, FLOAT, CutoutStore
+    from targetsel.photometry.bands import parse_bands
+
+    if is_path(images):
+        named = parse_bands(bands) if bands is not None else None
+        images = Folder.open(Path(str(images)), named, pixel_scale, size, zeropoint)
+    columns = (ra_col, dec_col, id_col)
+    kept_as = FLOAT if encoding == "float32" else ASINH
+    packed = _pack(images, catalog, Path(output), kept_as, *columns)
+    store = CutoutStore.open(Path(output))
+    store.run = packed
+    return store
+
+
+def _pack(
+    images: Any, catalog: AnyTable, path: Path, encoding: Encoding, *columns: str | None
+) -> Packed:
+    from targetsel.imaging.cutout import Cutouts
+    from targetsel.imaging.packing import pack, pack_cutouts
+    from targetsel.sky.catalog import Catalog, CatalogFile
+
+    if isinstance(images, Cutouts):
+        return pack_cutouts(images, Catalog.read(catalog, *columns), path, encoding)
+    sources = CatalogFile.open(catalog, *columns)
+    return pack(images, sources.batches(SOURCES_PER_PIECE), path, images.sky_sigma(), encoding)
+
+
+def show_cutouts(
+    cutouts: AnyPath | CutoutStore,
+    output: AnyPath,
+    *,
+    source_ids: Sequence[int | str] = (),
+    number: int = 16,
+) -> Cutouts:
+    """Draw a colour picture of some cutouts, as `targetsel cutouts show` does.
+
+    Parameters
+    ----------
+    cutouts : CutoutStore, str or Path
+    output : str or Path
+        PNG file to write.
+    source_ids : sequence of int or str
+        Sources to show; by default the first ones.
+    number : int
+        Number of sources to show where none are named.
+
+    Returns
+    -------
+    Cutouts
+        Those that are drawn.
+
+    Raises
+    ------
+    CutoutError, OutputError
+    """
+    from targetsel.imaging.picture import draw_store
+    from targetsel.tables.files import check_output
+
+    store = store_of(cutouts)
+    check_output(Path(output), [store.path])
+    return draw_store(store, Path(output), [str(each) for each in source_ids], number)
+
+
+@contextlib.contextmanager
+def as_store(cutouts: AnyCutouts, catalog: AnyTable) -> Iterator[CutoutStore]:
+    """Cutouts in any form as a store; images are packed in a temporary folder, as `pack` does."""
+    from targetsel.imaging.store import FLOAT, CutoutStore
+
+    given: Any = cutouts
+    if is_path(cutouts):
+        place = Path(str(cutouts))
+        given = images_in(place) if place.is_dir() else None
+        given = given or CutoutStore.open(place)
+    if isinstance(given, CutoutStore):
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="targetsel-") as folder:
+        path = Path(folder) / "cutouts"
+        _pack(given, catalog, path, FLOAT)
+        yield CutoutStore.open(path)

@@ -1,0 +1,105 @@
+"""Pictures of sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from targetsel.api.given import (
+    DEFAULT,
+    AnyEnsemble,
+    AnyPath,
+    ensemble_of,
+    store_of,
+)
+from targetsel.rules.rules import AnyRules, Rules
+from targetsel.tables.any_form import AnyTable, paths_in
+
+if TYPE_CHECKING:
+    from targetsel.imaging.store import CutoutStore
+
+
+def show(
+    scored: AnyTable,
+    source_id: int | str,
+    cutouts: AnyPath | CutoutStore,
+    output: AnyPath,
+    *,
+    rules: AnyRules | None = None,
+    ensemble: AnyEnsemble = DEFAULT,
+) -> Path:
+    """Draw one source: cutout, expected spectrum, line strengths, classes, as `targetsel show`.
+
+    Parameters
+    ----------
+    scored : Scored, str, Path or table
+    source_id : int or str
+        As in the catalog.
+    cutouts : str, Path or CutoutStore
+        The store that it was scored from.
+    output : str or Path
+        Picture to write; its ending gives the format.
+    rules : Rules, str, Path, dict, or a list of these, optional
+        Rules whose classes are listed.
+    ensemble : str, Path or Ensemble
+        The one that scored the catalog.
+
+    Returns
+    -------
+    Path
+        The picture; wavelengths and equivalent widths in it are in Angstrom.
+
+    Raises
+    ------
+    CatalogError, CutoutError, EnsembleError, OutputError
+    """
+    from targetsel.report.source import draw_source
+    from targetsel.tables.files import check_output
+
+    picture, store = Path(output), store_of(cutouts)
+    check_output(picture, paths_in([scored, store]))
+    several = rules if isinstance(rules, list | tuple) else [] if rules is None else [rules]
+    chosen = [Rules.of(each) for each in several]
+    draw_source(scored, str(source_id), store, ensemble_of(ensemble), picture, chosen)
+    return picture
+
+
+def show_all(
+    targets: AnyPath,
+    cutouts: AnyPath | CutoutStore,
+    output: AnyPath,
+    *,
+    scored: AnyPath | None = None,
+    ensemble: AnyEnsemble = DEFAULT,
+) -> int:
+    """Draw every source of a list, many on a page, as `targetsel show --all` does.
+
+    Parameters
+    ----------
+    targets : str or Path
+        A target list or a scored catalog.
+    cutouts : str, Path or CutoutStore
+        The store that was scored.
+    output : str or Path
+        PDF file to write.
+    scored : str or Path, optional
+        The scored catalog that a target list was selected from.
+    ensemble : str, Path or Ensemble
+        The one that scored the catalog.
+
+    Returns
+    -------
+    int
+        The number of sources.
+
+    Raises
+    ------
+    CatalogError, CutoutError, EnsembleError, OutputError
+    """
+    from targetsel.report.sheet import draw_sheet
+    from targetsel.tables.files import check_output
+
+    store, sheet = store_of(cutouts), Path(output)
+    source = Path(targets if scored is None else scored)
+    check_output(sheet, [Path(targets), source, store.path])
+    return draw_sheet(Path(targets), source, store, ensemble_of(ensemble), sheet)

@@ -1,0 +1,150 @@
+"""Spectral priors from images, and their combination with measured spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from targetsel.api.given import DEFAULT, AnyPath, AnyPaths, paths_of
+
+if TYPE_CHECKING:
+    from targetsel.priors.update import UpdateSummary
+    from targetsel.priors.writing import WrittenPriors
+
+
+def write_priors(
+    scored: AnyPath,
+    output: AnyPath,
+    *,
+    ids: str | Iterable[int | str] | None = None,
+    format: Literal["parquet", "fits"] = "parquet",
+    redshift: str | float | None = None,
+    redshift_error: str | float | None = None,
+    draws: int = 0,
+    seed: int = 0,
+    ensemble: AnyPath = DEFAULT,
+) -> WrittenPriors:
+    """Write what images say of every spectrum, as `targetsel priors write` does.
+
+    `PriorFile.open` reads the file; its priors give spectra [erg/s/cm2/Angstrom, up to a factor],
+    covariances and draws.
+
+    Parameters
+    ----------
+    scored : str or Path
+    output : str or Path
+        Parquet file; or a new folder for FITS files.
+    ids : str or iterable, optional
+        Only these sources: their ids, or a file with one per line.
+    format : "parquet" or "fits"
+        One Parquet file, or one FITS file per source.
+    redshift, redshift_error : str or float, optional
+        A column, or one value for all; by default spectra are in the rest frame.
+    draws : int
+        Number of draws of each spectrum to store.
+    seed : int
+        Seed of the draws.
+    ensemble : str or Path
+        The one that scored the catalog.
+
+    Returns
+    -------
+    WrittenPriors
+        The number of sources, and of those that have a prior.
+
+    Raises
+    ------
+    CatalogError, EnsembleError, SpectrumError, OutputError
+    """
+    from targetsel.observing.redshift import parse_redshift
+    from targetsel.priors.writing import (
+        PriorOptions,
+        ScoredPosteriors,
+        read_ids,
+        write_fits,
+        write_parquet,
+    )
+
+    z, error = (
+        parse_redshift(str(each)) if each is not None else None
+        for each in (redshift, redshift_error)
+    )
+    posteriors = ScoredPosteriors.open(Path(scored), ensemble, PriorOptions(z, error, draws, seed))
+    wanted = read_ids(ids) if isinstance(ids, str) else ids and {str(each) for each in ids}
+    write = write_fits if format == "fits" else write_parquet
+    return write(posteriors, Path(output), wanted or None)
+
+
+def update_priors(
+    priors: AnyPath,
+    spectra: AnyPaths,
+    output: AnyPath,
+    *,
+    redshift_range: tuple[float, float] | None = None,
+    calibration: float = 0.05,
+    seed: int = 0,
+    ensemble: AnyPath = DEFAULT,
+) -> UpdateSummary:
+    """Combine priors with measured spectra, as `targetsel priors update` does.
+
+    Parameters
+    ----------
+    priors : str or Path
+        File that `write_priors` wrote.
+    spectra : str, Path, or several
+        Measured spectra whose source_id is that of the priors.
+    output : str or Path
+        Parquet file of redshifts, line strengths [Angstrom] and spectra.
+    redshift_range : two floats, optional
+        Ends of a flat redshift prior; by default the priors' own redshifts.
+    calibration : float
+        Relative error of the spectra's flux calibration.
+    seed : int
+        Seed of the draws.
+    ensemble : str or Path
+        The one that scored the catalog.
+
+    Returns
+    -------
+    UpdateSummary
+        The number of spectra, and the errors of those that could not be used.
+
+    Raises
+    ------
+    CatalogError, EnsembleError, SpectrumError, OutputError
+    """
+    from targetsel.priors.files import PriorFile
+    from targetsel.priors.prior import RedshiftPrior
+    from targetsel.priors.update import UpdateOptions, update_files
+
+    file = PriorFile.open(Path(priors), ensemble)
+    known = RedshiftPrior.flat(*redshift_range) if redshift_range else None
+    options = UpdateOptions(seed=seed, calibration=calibration)
+    return update_files(file, paths_of(spectra), Path(output), known, options)
+
+
+def fit_residual(spectra: AnyPath, ensemble: AnyPath, *, column: str = "flux_true") -> int:
+    """Fit the residuals that an ensemble's decoder leaves, as `targetsel priors residual` does.
+
+    Parameters
+    ----------
+    spectra : str or Path
+        Parquet with noise-free rest-frame spectra, 1000 pixels a row.
+    ensemble : str or Path
+        Folder of the ensemble; the residual is written there.
+    column : str
+        Column of the spectra.
+
+    Returns
+    -------
+    int
+        Number of spectra that were fitted.
+
+    Raises
+    ------
+    CatalogError, EnsembleError, SpectrumError
+    """
+    from targetsel.priors.spectral_model import fit_residual as fit
+
+    return fit(Path(spectra), column, Path(ensemble))

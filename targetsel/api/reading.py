@@ -1,0 +1,132 @@
+"""Files and folders read as what their content shows."""
+
+from __future__ import annotations
+
+import contextlib
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+from targetsel.api.given import AnyPath
+from targetsel.errors import CutoutError, TargetselError, unknown
+from targetsel.rules.rules import Rules
+
+if TYPE_CHECKING:
+    from targetsel.imaging.folder import Folder
+    from targetsel.imaging.store import CutoutStore
+    from targetsel.scored.rows import Scored
+    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.selection.target_list import TargetList
+    from targetsel.sky.catalog import Catalog
+
+Kind: TypeAlias = Literal["catalog", "scored", "targets", "cutouts", "images", "ensemble", "rules"]
+Thing: TypeAlias = "Catalog | Scored | TargetList | CutoutStore | Folder | Ensemble | Rules"
+
+
+KINDS = {
+    "catalog": ("sky.catalog", "Catalog", "read"),
+    "scored": ("scored.rows", "Scored", "read"),
+    "targets": ("selection.target_list", "TargetList", "read"),
+    "cutouts": ("imaging.store", "CutoutStore", "open"),
+    "images": ("imaging.folder", "Folder", "open"),
+    "ensemble": ("scoring.ensemble", "Ensemble", "read"),
+    "rules": ("rules.rules", "Rules", "read"),
+}
+
+
+@overload
+def read(path: AnyPath, kind: None = None) -> Thing: ...
+@overload
+def read(path: AnyPath, kind: Literal["catalog"]) -> Catalog: ...
+@overload
+def read(path: AnyPath, kind: Literal["scored"]) -> Scored: ...
+@overload
+def read(path: AnyPath, kind: Literal["targets"]) -> TargetList: ...
+@overload
+def read(path: AnyPath, kind: Literal["cutouts"]) -> CutoutStore: ...
+@overload
+def read(path: AnyPath, kind: Literal["images"]) -> Folder: ...
+@overload
+def read(path: AnyPath, kind: Literal["ensemble"]) -> Ensemble: ...
+@overload
+def read(path: AnyPath, kind: Literal["rules"]) -> Rules: ...
+def read(path: AnyPath, kind: Kind | None = None) -> Thing:
+    """Read a file or folder as the kind of thing that its content shows, or that is asked for.
+
+    Parameters
+    ----------
+    path : str or Path
+        A catalog in any format, a scored catalog, a target list, a cutout store, a folder of
+        images, an ensemble, or a rule file. In catalogs the columns of ids and positions [deg] are
+        found by their usual names; `Catalog.read` takes other names.
+    kind : str, optional
+        "catalog", "scored", "targets", "cutouts", "images", "ensemble" or "rules": what it must be.
+        Type checkers then know what comes back.
+
+    Returns
+    -------
+    Catalog, Scored, TargetList, CutoutStore, Folder, Ensemble or Rules
+
+    Raises
+    ------
+    TargetselError
+        If there is nothing at the path, or it is damaged or of no known kind.
+    """
+    from targetsel.tables.files import PARQUET_SUFFIXES
+
+    place = Path(path)
+    if kind is not None:
+        return _read_as(place, kind)
+    if place.suffix.lower() in (".yaml", ".yml"):
+        return Rules.read(place)
+    if place.is_dir() and (place / "card.json").exists():
+        from targetsel.scoring.ensemble import Ensemble
+
+        return Ensemble.read(place)
+    if place.is_dir() and (found := images_in(place)) is not None:
+        return found
+    if place.is_file() and place.suffix.lower() in PARQUET_SUFFIXES:
+        return _read_parquet(place)
+    from targetsel.sky.catalog import Catalog
+
+    return Catalog.read(place)
+
+
+def _read_as(path: Path, kind: str) -> Any:
+    if kind not in KINDS:
+        raise TargetselError(unknown("kind", kind, KINDS))
+    module, name, method = KINDS[kind]
+    return getattr(getattr(import_module(f"targetsel.{module}"), name), method)(path)
+
+
+def _read_parquet(path: Path) -> Thing:
+    from targetsel.imaging.store import KEY, CutoutStore
+    from targetsel.scored.rows import Scored
+    from targetsel.selection.target_list import FORMAT, TargetList
+    from targetsel.sky.catalog import Catalog
+    from targetsel.tables.parquet import footer_in
+    from targetsel.tables.reading import ParquetReader
+
+    with ParquetReader(path) as file:
+        entries, names = file.footer_entries, {*file.schema.names}
+    if KEY in entries:
+        return CutoutStore.open(path)
+    if footer_in(entries).get("format") == FORMAT:
+        return TargetList.read(path)
+    if {"member_mean", "typicality"} & names and "status" in names:
+        return Scored.read(path)
+    return Catalog.read(path)
+
+
+def images_in(folder: Path) -> CutoutStore | Folder | None:
+    """The cutout store in a folder, or the folder as one of images; None if it is neither."""
+    from targetsel.imaging.folder import Folder
+    from targetsel.imaging.store import KEY, CutoutStore
+    from targetsel.tables.reading import ParquetReader
+
+    for each in sorted(folder.glob("*.parquet")):
+        with ParquetReader(each, CutoutError) as file:
+            return CutoutStore.open(folder) if KEY in file.footer_entries else None
+    with contextlib.suppress(CutoutError):
+        return Folder.open(folder)
+    return None

@@ -1,0 +1,161 @@
+"""Density on the sky, random points, selection functions, and the quality of predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from targetsel.api.given import AnyPath, AnyTargets, Known, known_of, path_of, targets_of
+from targetsel.rules.rules import AnyRules, Rules
+
+if TYPE_CHECKING:
+    from targetsel.report.evaluation import Evaluation
+    from targetsel.selection.reports.density import Density
+    from targetsel.selection.reports.randoms import RandomsSummary
+    from targetsel.selection.reports.selection_function import Inclusion
+
+
+def density(
+    targets: AnyTargets,
+    *,
+    reach: float = 88.8,
+    nside: int = 64,
+    scored: AnyPath | None = None,
+    rules: AnyRules | None = None,
+) -> tuple[Density, ...]:
+    """The density of targets on the sky and their neighbours, as `targetsel density` measures it.
+
+    Parameters
+    ----------
+    targets : TargetList, str or Path
+    reach : float
+        Radius within which targets compete for a fiber [arcsec]; by default DESI's.
+    nside : int
+        HEALPix resolution to count targets in: a power of two.
+    scored : str or Path, optional
+        Scored catalog whose pixels without targets are counted too.
+    rules : Rules, str, Path, dict, or a list of these, optional
+        Rules of the list, where files that they name are elsewhere.
+
+    Returns
+    -------
+    tuple of Density
+        Of all targets, then of each class; per square degree.
+
+    Raises
+    ------
+    CatalogError, RuleError
+    """
+    from targetsel.selection.reports.density import density as of_list
+
+    own = None if rules is None else Rules.of(rules)
+    return of_list(targets_of(targets), reach, nside, path_of(scored), own)
+
+
+def randoms(rules: AnyRules, output: AnyPath, points: AnyPath | float) -> RandomsSummary:
+    """Write the random points at which rules could have targets, as `targetsel randoms` does.
+
+    Parameters
+    ----------
+    rules : Rules, str, Path, dict, or a list of these
+    output : str or Path
+        Parquet file to write.
+    points : str, Path or float
+        A table of points with ra and dec [deg]; or the number to make per square degree.
+
+    Returns
+    -------
+    RandomsSummary
+
+    Raises
+    ------
+    CatalogError, RuleError, OutputError
+    """
+    from targetsel.selection.reports.randoms import randoms as write
+
+    given = float(points) if isinstance(points, int | float) else Path(points)
+    return write(Rules.of(rules), Path(output), given)
+
+
+def selection_function(
+    scored: AnyPath,
+    rules: AnyRules,
+    output: AnyPath,
+    map_output: AnyPath,
+    *,
+    nside: int = 64,
+    known: Known | None = None,
+) -> tuple[Inclusion, ...]:
+    """Write inclusion probabilities and their map, as `targetsel selection-function` does.
+
+    Parameters
+    ----------
+    scored : str or Path
+    rules : Rules, str, Path, dict, or a list of these
+    output : str or Path
+        Parquet file of the targets, with a column ``inclusion_<CLASS>`` for each class.
+    map_output : str or Path
+        Parquet file of the mean inclusion by HEALPix pixel.
+    nside : int
+        HEALPix resolution of the map: a power of two.
+    known : pair of str or Path, optional
+        A scored catalog and the truth about its sources, for classes with a guarantee.
+
+    Returns
+    -------
+    tuple of Inclusion
+        One for each class.
+
+    Raises
+    ------
+    CatalogError, RuleError, OutputError
+    """
+    from targetsel.selection.reports.selection_function import write_selection_function
+
+    places = Path(scored), Path(output), Path(map_output)
+    return write_selection_function(Rules.of(rules), *places, nside, known_of(known))
+
+
+def evaluate(
+    scored: AnyPath,
+    truth: AnyPath,
+    output: AnyPath | None = None,
+    *,
+    rules: Sequence[AnyPath] = (),
+    claims: Sequence[str] | None = None,
+    joint: bool = False,
+) -> Evaluation:
+    """The quality of predictions on sources with known spectra, as `targetsel evaluate` finds it.
+
+    Parameters
+    ----------
+    scored : str or Path
+    truth : str or Path
+        Parquet with the ids and the true latents, proxies or both.
+    output : str or Path, optional
+        Folder for the tables and the page; by default nothing is written.
+    rules : sequence of str or Path
+        Rule files whose classes are evaluated; by default the shipped ones that suit.
+    claims : sequence of str, optional
+        Conditions on proxies whose probability is checked, such as ``"d4000 > 1.6"``.
+    joint : bool
+        Also count claims whose probabilities take draws, which takes minutes.
+
+    Returns
+    -------
+    Evaluation
+        `Evaluation.figures` has each figure of merit with its interval.
+
+    Raises
+    ------
+    CatalogError, RuleError, OutputError
+    """
+    from targetsel.report import evaluation
+
+    files = [str(each) for each in rules]
+    if output is None:
+        return evaluation.evaluate(Path(scored), Path(truth), files, claims, joint)
+    return evaluation.write_evaluation(
+        Path(scored), Path(truth), Path(output), files, claims, joint
+    )

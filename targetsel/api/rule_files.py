@@ -1,0 +1,172 @@
+"""Rule files begun, checked, formatted and locked, and what rules can say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from targetsel.api.given import AnyPath, path_of
+
+if TYPE_CHECKING:
+    from targetsel.rules.checking import Findings
+    from targetsel.rules.known import RuleColumn
+    from targetsel.rules.locking import LockedFolder
+    from targetsel.rules.reference import Entry
+
+
+def init_rules(catalog: AnyPath | None = None, output: AnyPath = "my.yaml") -> Path:
+    """Write a commented rule file to begin with, as `targetsel rules init` does.
+
+    Parameters
+    ----------
+    catalog : str or Path, optional
+        Scored or other catalog, whose columns the rules name.
+    output : str or Path
+        Rule file to write; there must be none yet.
+
+    Returns
+    -------
+    Path
+        The rule file.
+
+    Raises
+    ------
+    CatalogError, OutputError
+    """
+    from targetsel.rules.starting import write_first_rules
+
+    return write_first_rules(Path(output), path_of(catalog))
+
+
+def lint_rules(rules: AnyPath, catalog: AnyPath | None = None) -> Findings:
+    """All faults of a rule file at once, as `targetsel rules lint` tells them.
+
+    Parameters
+    ----------
+    rules : str or Path
+        A file, or the name of a shipped one.
+    catalog : str or Path, optional
+        Scored catalog whose columns, units and texts are known.
+
+    Returns
+    -------
+    Findings
+        Errors and warnings; false where there are none.
+
+    Raises
+    ------
+    RuleError, CatalogError
+        If there is no such file, or it cannot be read.
+    """
+    from targetsel.rules.checking import check
+
+    if catalog is None:
+        return check(Path(rules))
+    from targetsel.rules.known import known_of, texts_of
+
+    return check(Path(rules), *known_of(Path(catalog)), texts_of(Path(catalog)))
+
+
+def format_rules(rules: AnyPath, *, check: bool = False) -> bool:
+    """Format a rule file in one layout, as `targetsel rules fmt` does; comments are kept.
+
+    Parameters
+    ----------
+    rules : str or Path
+        A file, or the name of a shipped one.
+    check : bool
+        Change nothing.
+
+    Returns
+    -------
+    bool
+        Whether the file changed, or would change.
+
+    Raises
+    ------
+    RuleError, OutputError
+    """
+    from targetsel.rules.locking import format_file
+
+    return format_file(Path(rules), check)[1]
+
+
+def lock_rules(folder: AnyPath = ".") -> LockedFolder:
+    """Write the bits of all rule files in a folder to rules.bits, as `targetsel rules lock` does.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    LockedFolder
+
+    Raises
+    ------
+    RuleError, OutputError
+    """
+    from targetsel.rules.locking import lock_folder
+
+    return lock_folder(Path(folder))
+
+
+def rule_columns(catalog: AnyPath) -> tuple[RuleColumn, ...]:
+    """The columns of a catalog that rules can use, as `targetsel rules columns` lists them.
+
+    Parameters
+    ----------
+    catalog : str or Path
+        Scored or other catalog.
+
+    Returns
+    -------
+    tuple of RuleColumn
+        Each with its unit, and the values of text where they are few.
+
+    Raises
+    ------
+    CatalogError
+    """
+    from targetsel.rules.known import rule_columns as of_catalog
+
+    return of_catalog(Path(catalog))
+
+
+def rule_functions() -> Mapping[str, list[Entry]]:
+    """What rules can say, by sections, as `targetsel rules functions` lists it.
+
+    Returns
+    -------
+    mapping of str to list of Entry
+        Each with an example.
+    """
+    from targetsel.rules.reference import sections
+
+    return sections()
+
+
+def rule_schema(catalog: AnyPath | None = None) -> dict[str, Any]:
+    """The JSON schema of rule files, as `targetsel rules schema` prints it.
+
+    Parameters
+    ----------
+    catalog : str or Path, optional
+        Scored catalog whose columns are known.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    CatalogError
+    """
+    from targetsel.rules.rule_file import json_schema
+
+    if catalog is None:
+        return json_schema(None)
+    from targetsel.rules.known import known_of
+
+    return json_schema(known_of(Path(catalog))[0])

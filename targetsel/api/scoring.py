@@ -1,0 +1,265 @@
+"""Scored catalogs made, added to, restored, and what they are calibrated by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from targetsel.api.given import DEFAULT, AnyCutouts, AnyEnsemble, AnyPath, ensemble_of
+from targetsel.api.images import as_store
+from targetsel.errors import CutoutError
+from targetsel.tables.any_form import AnyTable, paths_in
+
+if TYPE_CHECKING:
+    from targetsel.calibration.calibration import Calibration
+    from targetsel.scored.rows import Scored
+
+
+def score(
+    catalog: AnyTable,
+    cutouts: AnyCutouts | None = None,
+    ensemble: AnyEnsemble = DEFAULT,
+    output: AnyPath | None = None,
+    *,
+    calibrated: bool = True,
+    seed: int = 0,
+    threads: int = 1,
+    device: str = "cpu",
+    brightness: Sequence[str] = (),
+    ra_col: str | None = None,
+    dec_col: str | None = None,
+    id_col: str | None = None,
+) -> Scored:
+    """Predict latents and line strengths of every source, as `targetsel score` does.
+
+    Parameters
+    ----------
+    catalog : str, Path, Catalog or table of astropy, pandas, polars, Arrow or numpy
+        Sources with ids and positions [deg, ICRS].
+    cutouts : str, Path, CutoutStore, Folder or Cutouts, optional
+        A store; or images, which are packed first as `pack` does, to a temporary folder. By
+        default the folder cutouts beside the catalog's file.
+    ensemble : str, Path or Ensemble
+        A folder, the name of a shipped one, or one that was read.
+    output : str or Path, optional
+        File to stream to, for catalogs of any size; by default the result stays in memory.
+    calibrated : bool
+        Whether to apply the ensemble's calibration, where it is read here.
+    seed : int
+        Seed of the draws.
+    threads : int
+        Worker threads; the result does not depend on them.
+    device : str
+        Device of the networks where the ensemble is read here: "cpu" or "cuda".
+    brightness : sequence of str
+        Columns of brightness as the command's option takes them, such as "r_sdss=rmag".
+    ra_col, dec_col, id_col : str, optional
+        Names of columns that are not found by themselves.
+
+    Returns
+    -------
+    Scored
+        Equivalent widths in Angstrom, positive in emission; every column has its unit.
+
+    Raises
+    ------
+    CatalogError, CutoutError, EnsembleError, OutputError
+    """
+    from targetsel.scored.rows import scored_into
+    from targetsel.scoring.rows import ScoreOptions
+    from targetsel.scoring.stream import score as stream
+    from targetsel.sky.catalog import CatalogFile
+
+    sources = CatalogFile.open(catalog, ra_col, dec_col, id_col)
+    if cutouts is None:
+        beside = [path.parent / "cutouts" for path in paths_in([catalog])]
+        if not beside:
+            raise CutoutError("no cutouts beside the catalog. Name them as the second argument.")
+        if not beside[0].exists():
+            raise CutoutError(f"{beside[0]}: no cutout store there. Name one with --cutouts.")
+        cutouts = beside[0]
+    network = ensemble_of(ensemble, device, calibrated)
+    options = ScoreOptions(seed=seed)
+    with as_store(cutouts, sources) as store:
+        return scored_into(
+            output,
+            lambda path: stream(
+                sources, store, network, path, options, threads, brightness=brightness
+            ),
+        )
+
+
+def observe(
+    scored: AnyTable,
+    size: str | float | None = None,
+    output: AnyPath | None = None,
+    *,
+    spectrograph: str = "desi",
+    lines: Sequence[str] = (),
+    exposure: str | None = None,
+    snr: float = 5.0,
+    brightness: Sequence[str] = (),
+    in_fiber: bool = False,
+    redshift: str | float = "redshift",
+    redshift_error: str | float = "",
+    redshift_grid: str | None = None,
+    ebv: str = "",
+    dereddened: bool = False,
+) -> Scored:
+    """Line fluxes, signal-to-noise ratios and exposure times, as `targetsel observe` adds them.
+
+    Parameters
+    ----------
+    scored : Scored, str, Path or table
+    size : str or float, optional
+        Half-light radius: a column, one value for all such as "1.5arcsec", or a number [arcsec].
+        Only with `in_fiber` it is not needed.
+    output : str or Path, optional
+        File to write; by default the result stays in memory.
+    spectrograph : str
+        "4most", "boss", "desi", "pfs", "sdss", or a YAML file.
+    lines : sequence of str
+        Emission lines such as "halpha"; by default all.
+    exposure : str, optional
+        Exposure time such as "1000s" or "15min"; by default the spectrograph's.
+    snr : float
+        Signal-to-noise ratio that exposure times must reach.
+    brightness : sequence of str
+        Columns of brightness as the command's option takes them, such as "r_sdss=rmag".
+    in_fiber : bool
+        Use magnitudes of the light within the fiber, columns such as ``fiberflux_r``.
+    redshift, redshift_error : str or float
+        A column, or one value for all.
+    redshift_grid : str, optional
+        "START:END", the redshifts of the first and last density, where `redshift` is a column
+        with a list of densities.
+    ebv : str
+        Column of Galactic E(B-V) [mag]; by default no dust.
+    dereddened : bool
+        Magnitudes are corrected for Galactic dust already.
+
+    Returns
+    -------
+    Scored
+        With columns such as ``lineflux_halpha``, ``snr_halpha`` and ``exposure_time_halpha`` [s].
+
+    Raises
+    ------
+    SpectrographError, CatalogError, OutputError
+    """
+    from targetsel.observing.observation import Observation, write_observed
+    from targetsel.scored.rows import scored_into
+
+    observation = Observation.of(
+        scored,
+        size,
+        spectrograph=spectrograph,
+        lines=lines,
+        exposure=exposure,
+        snr=float(snr),
+        brightness=brightness,
+        in_fiber=in_fiber,
+        redshift=str(redshift),
+        redshift_error=str(redshift_error),
+        redshift_grid=redshift_grid,
+        reddening=ebv,
+        dereddened=dereddened,
+    )
+    return scored_into(output, lambda path: write_observed(scored, observation, path))
+
+
+def compare(
+    scored: AnyTable,
+    spectra: AnyPath,
+    output: AnyPath | None = None,
+    *,
+    ensemble: AnyEnsemble = DEFAULT,
+    seed: int = 0,
+) -> Scored:
+    """The scored catalog with the surprise of each measured spectrum, as `targetsel compare`.
+
+    Parameters
+    ----------
+    scored : Scored, str, Path or table
+    spectra : str or Path
+        Latents of measured spectra, as `targetsel spectra encode` writes them.
+    output : str or Path, optional
+        File to write; by default the result stays in memory.
+    ensemble : str, Path or Ensemble
+        The one that scored the catalog.
+    seed : int
+        Seed of the posterior draws.
+
+    Returns
+    -------
+    Scored
+
+    Raises
+    ------
+    CatalogError, EnsembleError, OutputError
+    """
+    from targetsel.scored.rows import scored_into
+    from targetsel.scoring.surprise import compare as compare_with
+
+    network = ensemble_of(ensemble, calibrated=False)
+    return scored_into(
+        output, lambda path: compare_with(scored, Path(spectra), network, path, seed)
+    )
+
+
+def calibrate(
+    scored: AnyTable, truth: AnyPath, ensemble: AnyEnsemble, *, local: bool = True
+) -> Calibration:
+    """Fit an ensemble's calibration to sources of known spectra, as `targetsel calibrate`.
+
+    Parameters
+    ----------
+    scored : Scored, str, Path or table
+        Scored with ``calibrated=False``, of sources that were not used in training.
+    truth : str or Path
+        Parquet with the ids and the true latents, proxies or both.
+    ensemble : str, Path or Ensemble
+    local : bool
+        Also correct intervals by all that is predicted of a source.
+
+    Returns
+    -------
+    Calibration
+        `Calibration.write` writes it to the ensemble's folder, where `score` finds it.
+
+    Raises
+    ------
+    CatalogError, EnsembleError
+    """
+    from targetsel.calibration.fitting import calibrate as fit
+
+    return fit(scored, Path(truth), ensemble_of(ensemble, calibrated=False), local=local)
+
+
+def restore(scored: AnyPath, original: AnyPath, output: AnyPath) -> Scored:
+    """Give a scored catalog back what another program lost of it, as `targetsel restore` does.
+
+    Parameters
+    ----------
+    scored : str or Path
+        Scored catalog that another program has filtered or rewritten.
+    original : str or Path
+        The scored catalog that it was made from.
+    output : str or Path
+        Scored catalog to write, with the units, correlations and provenance of the original.
+
+    Returns
+    -------
+    Scored
+
+    Raises
+    ------
+    CatalogError, OutputError
+        If its sources are not those of the original, with the same values.
+    """
+    from targetsel.scored.restoring import restore as write
+    from targetsel.scored.rows import Scored
+
+    write(Path(scored), Path(original), Path(output))
+    return Scored.read(Path(output))

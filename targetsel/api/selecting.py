@@ -1,0 +1,219 @@
+"""Target lists selected by rules, and reports on why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from targetsel.api.given import AnyPath, Known, known_of
+from targetsel.errors import CatalogError, RuleError
+from targetsel.rules.rules import AnyRules, Rules
+from targetsel.tables.any_form import AnyTable
+
+if TYPE_CHECKING:
+    from targetsel.selection.funnel import Funnel
+    from targetsel.selection.reports.difference import ClassDifference
+    from targetsel.selection.reports.explain import Explanation
+    from targetsel.selection.reports.forecast import ClassForecast
+    from targetsel.selection.reports.tuning import Tuned
+    from targetsel.selection.target_list import TargetList
+
+
+def select(
+    scored: AnyTable,
+    rules: AnyRules,
+    output: AnyPath | None = None,
+    *,
+    known: Known | None = None,
+    with_funnels: bool = False,
+    brightness: Sequence[str] = (),
+    threads: int = 1,
+) -> TargetList:
+    """The targets of a scored catalog, as `targetsel select` chooses them.
+
+    Parameters
+    ----------
+    scored : Scored, str, Path or table
+    rules : Rules, str, Path, dict, or a list of these
+        A file, the name of a shipped one, its text or content; the classes of several go into one
+        list.
+    output : str or Path, optional
+        File to write the list to, in the format of its ending; by default none.
+    known : pair of str or Path, optional
+        A scored catalog and the truth about its sources, for classes with a guarantee.
+    with_funnels : bool
+        Also count in the list's footer the sources that each condition alone rejects.
+    brightness : sequence of str
+        Columns of brightness as the command's option takes them, such as "r_sdss=rmag".
+    threads : int
+        Row groups read at the same time; the list is the same.
+
+    Returns
+    -------
+    TargetList
+        Its `run` has the counts: passed, selected and expected true members of each class,
+        targets in several classes, guarantees.
+
+    Raises
+    ------
+    CatalogError, RuleError, OutputError
+    """
+    from targetsel.selection.select import select as write
+    from targetsel.selection.target_list import TargetList
+
+    chosen, pair = Rules.of(rules), known_of(known)
+    return TargetList.made_by(
+        lambda path: write(scored, chosen, path, threads, pair, with_funnels, brightness), output
+    )
+
+
+def funnel(scored: AnyTable, rules: AnyRules) -> tuple[Funnel, ...]:
+    """The sources that pass condition after condition, class by class, as `targetsel funnel`.
+
+    Parameters
+    ----------
+    scored : Scored, str, Path or table
+    rules : Rules, str, Path, dict, or a list of these
+
+    Returns
+    -------
+    tuple of Funnel
+
+    Raises
+    ------
+    CatalogError, RuleError
+    """
+    from targetsel.selection.scored_sources import funnel as count
+
+    return count(Rules.of(rules), scored)
+
+
+def explain(scored: AnyTable, rules: AnyRules, source_id: int | str) -> tuple[Explanation, ...]:
+    """Every condition for one source, as `targetsel explain` shows it.
+
+    Parameters
+    ----------
+    scored : Scored, str, Path or table
+    rules : Rules, str, Path, dict, or a list of these
+    source_id : int or str
+        As in the catalog.
+
+    Returns
+    -------
+    tuple of Explanation
+        One for each class; values and thresholds in the units of the conditions.
+
+    Raises
+    ------
+    CatalogError, RuleError
+        If there is no such source, or the rules do not fit the catalog.
+    """
+    from targetsel.selection.reports.explain import explain as of_source
+
+    return of_source(Rules.of(rules), str(source_id), scored)
+
+
+def tune(scored: AnyTable, rules: AnyRules, name: str, targets: int) -> Tuned:
+    """The bound of a class that gives no more than so many targets, as `targetsel tune`.
+
+    Parameters
+    ----------
+    scored : Scored, str, Path or table
+    rules : Rules, str, Path, dict, or a list of these
+    name : str
+        The target class.
+    targets : int
+        Largest number of targets.
+
+    Returns
+    -------
+    Tuned
+
+    Raises
+    ------
+    CatalogError, RuleError
+        If there is no such class, or it is not clear which bound to move.
+    """
+    from targetsel.selection.reports.tuning import tune as find
+
+    return find(Rules.of(rules), name, targets, scored)
+
+
+def forecast(
+    scored: AnyTable, rules: AnyRules, *, name: str | None = None, known: Known | None = None
+) -> tuple[ClassForecast, ...]:
+    """True members, purity and completeness of each class, as `targetsel forecast`.
+
+    Parameters
+    ----------
+    scored : Scored, str, Path or table
+    rules : Rules, str, Path, dict, or a list of these
+    name : str, optional
+        Only this class.
+    known : pair of str or Path, optional
+        A scored catalog and the truth about its sources; without it there are no intervals.
+
+    Returns
+    -------
+    tuple of ClassForecast
+
+    Raises
+    ------
+    CatalogError, RuleError
+    """
+    from targetsel.selection.reports.forecast import forecasts
+
+    return forecasts(Rules.of(rules), scored, known_of(known), name)
+
+
+def diff(
+    before: AnyRules | TargetList,
+    after: AnyRules | TargetList,
+    scored: AnyTable = None,
+    *,
+    known: Known | None = None,
+) -> tuple[ClassDifference, ...]:
+    """The sources that enter or leave, and the conditions for it, as `targetsel diff`.
+
+    Parameters
+    ----------
+    before, after : TargetList or its file, or rules in any form
+        Two lists, or two rule files.
+    scored : Scored, str, Path or table, optional
+        Needed for rules, and for the reasons.
+    known : pair of str or Path, optional
+        A scored catalog and the truth about its sources, for classes with a guarantee.
+
+    Returns
+    -------
+    tuple of ClassDifference
+        One for each class.
+
+    Raises
+    ------
+    CatalogError, RuleError
+        If one is a list and the other a rule file, too.
+    """
+    from targetsel.selection.reports.difference import compare_lists, compare_rules
+
+    old, new = _list_of(before), _list_of(after)
+    if old is not None and new is not None:
+        return compare_lists(old, new, scored)
+    if old is not None or new is not None:
+        raise RuleError(
+            f"{before}, {after}: expected two rule files, or two target lists (.parquet)."
+        )
+    if scored is None:
+        raise CatalogError("diff: rules are compared on a scored catalog. Give it as `scored`.")
+    rules = [Rules.of(each) for each in (before, after)]  # type: ignore[arg-type]
+    return compare_rules(rules[0], rules[1], scored, known_of(known))
+
+
+def _list_of(given: object) -> TargetList | None:
+    """A target list, read or in a file; None for rules."""
+    from targetsel.selection.target_list import TargetList
+
+    if isinstance(given, str | os.PathLike) and str(given).endswith(".parquet"):
+        return TargetList.read(given)
+    return given if isinstance(given, TargetList) else None

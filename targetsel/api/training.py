@@ -1,0 +1,410 @@
+"""Ensembles and decoders trained or imported, and simulated skies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from targetsel.api.given import (
+    DEFAULT,
+    AnyEnsemble,
+    AnyPath,
+    AnyPaths,
+    ensemble_of,
+    path_of,
+    paths_of,
+    store_of,
+)
+
+if TYPE_CHECKING:
+    from targetsel.imaging.store import CutoutStore
+    from targetsel.mock.demonstration import Outcome
+    from targetsel.mock.plan import SkyPlan
+    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.spectra.published import ImportedDecoder
+
+
+def train(
+    store: AnyPath,
+    output: AnyPath,
+    *,
+    spectra: AnyPath | None = None,
+    latents: AnyPath | None = None,
+    decoder: AnyPath | None = None,
+    catalog: AnyPath | None = None,
+    group: str | None = None,
+    preset: str = "default",
+    members: int | None = None,
+    epochs: int | None = None,
+    workers: int = 1,
+    init: AnyPath | None = None,
+    bands: str | None = None,
+    size: int | None = None,
+    bin: int | None = None,
+    width: float | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Ensemble:
+    """Train an ensemble on cutouts and spectra, as `targetsel train` does; resumes if interrupted.
+
+    Parameters
+    ----------
+    store : str or Path
+        Cutout store.
+    output : str or Path
+        Folder of the new ensemble.
+    spectra : str or Path, optional
+        Spectra on the rest-frame grid, whose latents are learnt; or `latents` in their place.
+    latents : str or Path, optional
+        File that `encode_spectra` wrote.
+    decoder : str or Path, optional
+        Decoder of the latents, a folder or file; by default that of `init`.
+    catalog : str or Path, optional
+        With groups, weights, redshifts, magnitudes.
+    group : str, optional
+        Column of the catalog; sources of one group stay together, in training or in testing.
+    preset : str
+        "default" or "wu-peek-2020".
+    members, epochs : int, optional
+        Numbers of networks and of epochs; by default the preset's.
+    workers : int
+        Members trained at the same time. With several, a script needs the line
+        ``if __name__ == "__main__":``.
+    init : str or Path, optional
+        Ensemble to start from: a folder, or the name of a shipped one.
+    bands : str, optional
+        Such as "g,r,i"; by default those of the store.
+    size : int, optional
+        Width of the central part of cutouts to use [pixel].
+    bin : int, optional
+        Sum pixels in blocks of this width.
+    width : float, optional
+        Relative width of the networks.
+    seed : int
+        Seed of weights, batches and splits.
+    device : str
+        "cpu" or "cuda".
+
+    Returns
+    -------
+    Ensemble
+        `Ensemble.card` has its errors on sources held out.
+
+    Raises
+    ------
+    CutoutError, SpectrumError, CatalogError, EnsembleError, OutputError
+    """
+    from targetsel.scoring.ensemble import Ensemble
+    from targetsel.training.ensemble_training import train_into
+    from targetsel.training.plan import TrainingFiles, TrainingInputs
+
+    files = TrainingFiles(
+        Path(store),
+        path_of(spectra),
+        path_of(latents),
+        path_of(decoder),
+        path_of(catalog),
+        group,
+        None if init is None else str(init),
+    )
+    inputs = TrainingInputs.read(
+        files,
+        preset,
+        bands=None if bands is None else tuple(band.strip() for band in bands.split(",")),
+        size=size,
+        binning=bin,
+        seed=seed,
+        members=members,
+        epochs=epochs,
+        width=width,
+    )
+    plan = replace(inputs.plan, workers=workers, device=device)
+    train_into(Path(output), inputs.store, inputs.labels, plan, inputs.decoder)
+    return Ensemble.read(Path(output), device)
+
+
+def train_decoder(
+    spectra: AnyPath,
+    output: AnyPath,
+    *,
+    latents: str = "vae6",
+    epochs: int = 200,
+    batch: int = 64,
+    one_cycle: bool = False,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Train a spectral decoder, as `targetsel decoder train` does; resumes if interrupted.
+
+    Parameters
+    ----------
+    spectra : str or Path
+        Folder of SDSS files; or .npz or .parquet with flux on the rest-frame grid.
+    output : str or Path
+        Folder of the decoder.
+    latents : str
+        Latent space, such as "vae6" or "vae10pca6".
+    epochs, batch : int
+        Largest number of epochs, and spectra per batch.
+    one_cycle : bool
+        Run all epochs in one cycle of the learning rate, without stopping early.
+    seed : int
+        Seed of weights, noise and split.
+
+    Returns
+    -------
+    dict of float
+        Figures on spectra held out, such as ``median_residual``.
+
+    Raises
+    ------
+    SpectrumError, OutputError
+    """
+    from targetsel.spectra.autoencoder import LatentSpace
+    from targetsel.training.decoder_training import DecoderRecipe, train_decoder_into
+
+    space = LatentSpace.parse(latents)
+    recipe = DecoderRecipe(space, epochs, batch, one_cycle=one_cycle, seed=seed)
+    return train_decoder_into(Path(spectra), Path(output), recipe)
+
+
+def import_decoder(
+    weights: AnyPath, output: AnyPath, *, pca: AnyPath, mean_spectrum: AnyPath
+) -> ImportedDecoder:
+    """Import the published SDSS autoencoder, as `targetsel decoder import` does.
+
+    Parameters
+    ----------
+    weights : str or Path
+        The autoencoder, .pth; nothing in its pickle is executed.
+    output : str or Path
+        Decoder to write: a folder or .safetensors.
+    pca : str or Path
+        Pickled PCA of its latents.
+    mean_spectrum : str or Path
+        Mean of its training spectra, .npy.
+
+    Returns
+    -------
+    ImportedDecoder
+
+    Raises
+    ------
+    SpectrumError, EnsembleError, OutputError
+    """
+    from targetsel.spectra.published import import_decoder as read
+
+    return read(Path(weights), Path(pca), Path(mean_spectrum), Path(output))
+
+
+def import_ensemble(
+    weights: AnyPaths,
+    output: AnyPath,
+    *,
+    decoder: AnyPath,
+    latent_rmse: Sequence[float],
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    cutouts: AnyPath | CutoutStore | None = None,
+    size: int = 224,
+) -> Ensemble:
+    """Import the published hybrid networks, as `targetsel ensemble import` does.
+
+    Parameters
+    ----------
+    weights : str, Path, or several
+        One .pth file per member; nothing in their pickles is executed.
+    output : str or Path
+        Folder of the new ensemble.
+    decoder : str or Path
+        Decoder of the latents, which `import_decoder` wrote.
+    latent_rmse : sequence of float
+        Root mean square error of the prediction in each standardised latent.
+    mean, std : sequence of float, optional
+        Of the input in y, z, i, r, g [nanomaggy/pixel]; by default estimated from `cutouts`.
+    cutouts : CutoutStore, str or Path, optional
+        Cutouts like those of the training, for novelty too.
+    size : int
+        Width and height of cutouts [pixel].
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    CutoutError, EnsembleError, OutputError
+    """
+    from targetsel.scoring.published import write_imported
+    from targetsel.spectra.decoder import Decoder
+
+    return write_imported(
+        paths_of(weights),
+        Path(output),
+        Decoder.read(Path(decoder)),
+        latent_rmse,
+        mean,
+        std,
+        None if cutouts is None else store_of(cutouts),
+        size,
+    )
+
+
+def fit_novelty(
+    ensemble: AnyPath,
+    catalog: AnyPath,
+    cutouts: AnyPath | CutoutStore | None = None,
+    *,
+    group_col: str | None = None,
+) -> int:
+    """Refit an ensemble's measure of novelty, as `targetsel ensemble fit-novelty` does.
+
+    Parameters
+    ----------
+    ensemble : str or Path
+        Folder of the ensemble, which is changed; calibrate it again afterwards.
+    catalog : str or Path
+        Catalog of its training set.
+    cutouts : CutoutStore, str or Path, optional
+        Their store; by default the folder cutouts beside the catalog.
+    group_col : str, optional
+        Column of the groups that split the training set.
+
+    Returns
+    -------
+    int
+        Number of held-out sources that it was fitted to.
+
+    Raises
+    ------
+    CatalogError, CutoutError, EnsembleError, OutputError
+    """
+    from targetsel.scoring.ensemble import Ensemble, find_ensemble, write_over
+    from targetsel.training.ensemble_training import refit_novelty
+
+    read = Ensemble.read(Path(ensemble), calibrated=False)
+    store = store_of(Path(catalog).parent / "cutouts" if cutouts is None else cutouts)
+    n = refit_novelty(read, store, Path(catalog), group_col)
+    half = read.card.get("half_precision", {}).get("weights", False)
+    write_over(read, find_ensemble(Path(ensemble)), half)
+    return n
+
+
+def export_onnx(
+    output: AnyPath, ensemble: AnyEnsemble = DEFAULT, *, member: int | None = None
+) -> Path:
+    """Write an ensemble as an ONNX graph, as `targetsel ensemble export-onnx` does.
+
+    Parameters
+    ----------
+    output : str or Path
+        Graph to write, .onnx.
+    ensemble : Ensemble, str or Path
+    member : int, optional
+        Only this member, from 0, which takes stretched cutouts.
+
+    Returns
+    -------
+    Path
+        The graph.
+
+    Raises
+    ------
+    EnsembleError, OutputError
+    """
+    from targetsel.errors import EnsembleError
+    from targetsel.scoring.onnx import export_ensemble, export_member
+
+    read, path = ensemble_of(ensemble), Path(output)
+    if member is None:
+        export_ensemble(read, path)
+    elif 0 <= member < len(read.networks):
+        export_member(read.networks[member], read.input.n_pixels, path)
+    else:
+        raise EnsembleError(
+            f"--member {member}: {read.name} has the members 0 to {len(read.networks) - 1}."
+        )
+    return path
+
+
+def mock_sky(
+    output: AnyPath,
+    n: int,
+    *,
+    seed: int = 0,
+    survey: str = "ps1",
+    variation: AnyPath | None = None,
+    held_out: bool = False,
+    picture: AnyPath | None = None,
+    workers: int = 1,
+) -> SkyPlan:
+    """Simulate images and spectra of real galaxies, as `targetsel mock` does.
+
+    Parameters
+    ----------
+    output : str or Path
+        Folder for catalog.parquet, truth.parquet, spectra.parquet and cutouts.
+    n : int
+        Number of sources.
+    seed : int
+        Seed of the simulation.
+    survey : str
+        Survey whose camera is simulated: "ps1", "legacy" or "lsst".
+    variation : str or Path, optional
+        YAML file with changes to the camera and the galaxies.
+    held_out : bool
+        Use only galaxies that no shipped ensemble was trained on.
+    picture : str or Path, optional
+        PNG of the first sources.
+    workers : int
+        Worker processes; the files do not depend on them.
+
+    Returns
+    -------
+    SkyPlan
+        The simulated camera and galaxies.
+
+    Raises
+    ------
+    CatalogError, OutputError
+    """
+    from targetsel.mock.camera import find_camera
+    from targetsel.mock.plan import SkyPlan, Variation
+    from targetsel.mock.writing import check_page, draw_page, write_sky
+
+    place = path_of(variation)
+    varied = None if place is None else Variation.read(place)
+    plan = SkyPlan.of(n, seed, find_camera(survey), varied, held_out)
+    if picture is not None:
+        check_page(Path(output), Path(picture), place)
+    write_sky(Path(output), plan, workers)
+    if picture is not None:
+        draw_page(Path(output), Path(picture))
+    return plan
+
+
+def demo(output: AnyPath = "demo", n: int | None = None, *, threads: int = 1) -> list[Outcome]:
+    """Simulate images of a real catalog, score it and select from it, as `targetsel demo` does.
+
+    Parameters
+    ----------
+    output : str or Path
+        Folder for all files.
+    n : int, optional
+        Number of sources; by default all 2,437.
+    threads : int
+        Worker threads; the files do not depend on them.
+
+    Returns
+    -------
+    list of Outcome
+        Selected, expected and true members of each class.
+
+    Raises
+    ------
+    CatalogError, OutputError
+    """
+    from targetsel.mock.demonstration import run
+
+    return run(Path(output), n, threads)

@@ -1,0 +1,65 @@
+"""What a selection gave: counts by class, promises, and what to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from targetsel.selection.funnel import Funnel
+from targetsel.selection.guarantees import Guarantee
+
+
+@dataclass(frozen=True)
+class ClassSummary:
+    """The outcome of a selection for one target class.
+
+    Attributes
+    ----------
+    priority : int or str
+        An expression where sources have their own.
+    n_passed : int
+        Sources for which every condition is true.
+    n_selected : int
+        Sources that `dedup` and ``limit`` keep.
+    expected_true : float or None
+        Expected number of the selected for which the class's claim is true; None where it claims
+        nothing about spectra.
+    """
+
+    name: str
+    bit: int
+    priority: int | str
+    n_passed: int
+    n_selected: int
+    expected_true: float | None
+
+    @property
+    def expected_purity(self) -> float | None:
+        """The expected share of true members among the selected; None where there is no claim."""
+        if self.expected_true is None or self.n_selected == 0:
+            return None
+        return self.expected_true / self.n_selected
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The outcome of `select`: the file that was written (None for a list in memory), and counts.
+
+    `overlaps` gives the number of targets in several classes, by the classes, the most first;
+    `left_out` gives the number of sources that every list under ``exclude`` leaves out, and
+    `guarantees` those of the classes that ask for a purity, by class name. `caution` is what to
+    know where an ensemble learnt from simulated images only, `brightness` the lines on what the
+    list keeps of it.
+    """
+
+    output: Path | None
+    n_sources: int
+    n_targets: int
+    classes: tuple[ClassSummary, ...]
+    funnels: tuple[Funnel, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    guarantees: Mapping[str, Guarantee] = field(default_factory=dict)
+    overlaps: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    caution: str = ""
+    brightness: tuple[str, ...] = ()
