@@ -129,13 +129,13 @@ class Observation:
         SpectrographError, CatalogError
             If a spectrograph, a line, a column or a quantity is not known.
         """
+        radius = _radius(size, in_fiber)
         asked = Exposure.asked(Spectrograph.find(spectrograph), exposure, snr)
         with ScoredFile(scored) as file:
             catalog = next(iter(paths_in([scored])), None)
             magnitudes = Magnitudes.find(file.schema, brightness, in_fiber, dereddened, catalog)
         grid = parse_grid(redshift_grid) if redshift_grid else None
         z, error = parse_redshift(redshift), parse_redshift(redshift_error)
-        radius = _radius(size, in_fiber)
         chosen = chosen_lines(lines)
         return cls(asked, chosen, Redshift(z, error, grid), magnitudes, radius, reddening)
 
