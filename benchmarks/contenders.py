@@ -136,8 +136,8 @@ def arena(arguments: argparse.Namespace) -> Arena:
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
         folder = arguments.work / f"{role}-{key}"
         folder.mkdir(parents=True, exist_ok=True)
-        progress = partial(_tell_progress, f"pixels of the {role} sky")
-        pixels = PreparedCutouts.of(folder, sky.store, sky.source_id, plan, progress)
+        pixels = PreparedCutouts.of(folder, sky.store, sky.source_id, plan)
+        _tell(f"pixels of the {role} sky are ready")
         prepared.append((pixels.read, np.flatnonzero(pixels.status == "ok")))
     (read, rows), (read_test, good) = prepared
     chosen = test.take(good)
@@ -382,10 +382,6 @@ def _tell(text: str) -> None:
 
 def _tell_line(what: str, line: str) -> None:
     _tell(f"{what}: {line}")
-
-
-def _tell_progress(what: str, done: int, total: int) -> None:
-    _tell(f"{what}: {done} of {total}")
 
 
 def _budget(text: str) -> tuple[int, int]:

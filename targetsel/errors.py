@@ -7,12 +7,17 @@ exception is a bug of ours and keeps its traceback.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
 LONGEST = 1500  # characters of a message,
 END = 200  # and of these, where it is longer, at its end, where the next step stands
+# Control characters but tab and newline, marks that reorder text, and halves of characters.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
 
 
 class TargetselError(Exception):
@@ -112,3 +117,8 @@ def shown(value: object) -> str:
 def beginning(content: bytes) -> str:
     """The first characters of a file or answer, in quotes, for errors about its content."""
     return f"'{' '.join(content[:40].decode('utf-8', 'replace').split())}'"
+
+
+def visible(text: str) -> str:
+    """The text with backslash escapes for characters that would steer a terminal."""
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import hypothesis
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from targetsel import tasks
 from targetsel.imaging.measurements import CHECKS
 from targetsel.imaging.stretch import Stretch
 from targetsel.mock.camera import PAN_STARRS
@@ -61,6 +63,14 @@ def tiny_ensemble(n_members: int = 2) -> Ensemble:
     appearance = rng.normal([17.0, 0.8, 0.1], [1.0, 0.2, 0.02], (1000, 3))
     novelty = NoveltyReference.fit(features, quality, appearance)
     return Ensemble(networks, Decoder(autoencoder), novelty, card)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock by which two minutes pass between any two looks at it: all work seems to be long."""
+    minutes = itertools.count(0, 120)
+    monkeypatch.setattr(tasks, "clock", lambda: float(next(minutes)))
+    monkeypatch.setattr(tasks, "PULSE", 3600.0)  # nobody looks but the work itself
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "targetsel"
 # A room imports only from rooms before it. `walk` stands above them all and is imported by the
 # command line alone.
 ORDER = """
-errors version documents tables weights workers statistics expressions sky photometry imaging
+errors version tasks documents tables weights workers statistics expressions sky photometry imaging
 spectra networks surveys scored calibration novelty scoring training rules selection observing
 priors handoff mock report walk api cli __main__
 """.split()  # noqa: SIM905

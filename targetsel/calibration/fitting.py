@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,9 +28,8 @@ from targetsel.tables.columns import matrix
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import footer_in, says_simulated
+from targetsel.tasks import task
 from targetsel.version import __version__
-
-Progress = Callable[[int, int], None]
 
 CHECKED_SHARE = 0.3
 FEWEST = 400  # sources to fit: with fewer the outermost quantiles are single sources
@@ -75,7 +74,6 @@ def calibrate(
     scored: Path,
     truth: Path,
     ensemble: DecodingEnsemble,
-    progress: Progress = lambda done, total: None,
     local: bool = True,
 ) -> Calibration:
     """Calibration fitted to sources of known spectra, with its coverage on some of them.
@@ -112,11 +110,9 @@ def calibrate(
     checked = uniform(known.group, 0, "calibration")[:, 0] < CHECKED_SHARE
     fitted, others = known.take(~checked), known.take(checked)
     _check_size(truth, fitted, others)
-    done, total = 0, 2 * len(fitted) + len(others) + 2 * len(known)
 
     def predicted(steps: CalibrationSteps, some: KnownSources) -> Predicted:
         """The posterior of every proxy and shares of draws in every class, after some steps."""
-        nonlocal done
         posterior, pieces, shares = steps.posterior(some.posterior(), some.magnitude), [], []
         for start in range(0, len(some) if some.proxies else 0, SOURCES_DECODED_AT_ONCE):
             rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
@@ -126,8 +122,7 @@ def calibrate(
             moved = steps.proxies(measured, some.magnitude[rows], seed)
             pieces.append(ProxyPosterior.from_draws(moved, moved.names))
             shares.append(bpt_probabilities(moved))
-            progress(done + start + len(part), total)
-        done += len(some)
+            advance(len(part))
         of_classes = {
             name: np.concatenate([s[name] for s in shares]) for s in shares[:1] for name in s
         }
@@ -146,10 +141,13 @@ def calibrate(
         }
         return steps.model_copy(update=more)
 
-    first = fit(fitted)
-    coverages = _coverages(first, others, predicted(first, others).posterior)
+    n_predicted = 2 * len(fitted) + len(others) + 2 * len(known) if known.proxies else 0
+    with task("calibrating", n_predicted, "sources") as advance:
+        first = fit(fitted)
+        coverages = _coverages(first, others, predicted(first, others).posterior)
+        last = fit(known)
     return Calibration(
-        **dict(fit(known)),
+        **dict(last),
         code_version=__version__,
         ensemble={"name": ensemble.name, "sha256": ensemble.sha256},
         truth_sha256=sha256_of_file(truth),

@@ -182,8 +182,9 @@ class CommandLine(Group):
 
     def invoke(self, ctx: Any) -> Any:
         from targetsel.cli.interruption import said_if_interrupted
+        from targetsel.tasks import progress
 
-        with said_if_interrupted():
+        with said_if_interrupted(), progress():
             return super().invoke(ctx)
 
 

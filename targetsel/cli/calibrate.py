@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from targetsel.cli.options import EnsembleOption, TruthFileOption
-from targetsel.cli.terminal import print_table, progress_bar, say
+from targetsel.cli.terminal import print_table, say
 from targetsel.errors import OutputError
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def calibrate(
     if place.exists() and not force:
         raise OutputError(f"{place}: already exists. Replace it with --force.")
     read = Ensemble.read(folder, calibrated=False)
-    with progress_bar("calibrating") as progress:
-        calibration = fit(scored, truth, read, progress, local)
+    calibration = fit(scored, truth, read, local)
     calibration.write(folder)
     print_coverages(calibration)
     simulated = "; images and spectra are simulated" if calibration.simulated else ""

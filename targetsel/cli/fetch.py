@@ -15,14 +15,13 @@ from targetsel.cli.options import (
     ParquetOutput,
     RaOption,
 )
-from targetsel.cli.terminal import progress_bar, say
+from targetsel.cli.terminal import say
 from targetsel.errors import CatalogError, CutoutError, SpectrumError, counted
 
 if TYPE_CHECKING:
     from targetsel.sky.footprint import Footprint
 
 SOURCES_PER_BATCH = 4096
-LINES_EVERY = 1000  # sources, where there is no terminal for a bar
 
 app = typer.Typer(
     help="Fetch from surveys, at a limited rate; resumes if interrupted.", no_args_is_help=True
@@ -103,10 +102,7 @@ def cutouts(
         **{"url": url, **_named(options)},
     )
     sources = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
-    with progress_bar("cutouts", LINES_EVERY) as progress:
-        fetched = fetch_cutouts(
-            service, lambda: sources.batches(SOURCES_PER_BATCH), output, progress
-        )
+    fetched = fetch_cutouts(service, lambda: sources.batches(SOURCES_PER_BATCH), output)
     _print_summary(fetched, counted(fetched.written, "cutout"), output)
 
 
@@ -149,8 +145,7 @@ def catalog(
     else:
         service = open_catalog(survey, Web(rate), url)
         footprint = _cone(cone) if cone is not None else Footprint.read(Path(moc or ""))
-        with progress_bar("tiles of the sky", LINES_EVERY) as progress:
-            fetched = fetch_region(service, footprint, output, progress)
+        fetched = fetch_region(service, footprint, output)
     _print_summary(fetched, counted(fetched.written, "row"), output)
 
 
@@ -193,8 +188,7 @@ def spectra(
     else:
         table = open_query(survey, web).query(query or "")
     wanted = wanted_in(table, service, str(catalog or "--query"))
-    with progress_bar("spectra", LINES_EVERY) as progress:
-        fetched = fetch_spectra(service, wanted, output, progress)
+    fetched = fetch_spectra(service, wanted, output)
     _print_summary(fetched, counted(fetched.written, "spectrum", "spectra"), output)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import ThreadsOption
-from targetsel.cli.terminal import available_cores, number, print_table, progress_bar, say
+from targetsel.cli.terminal import available_cores, number, print_table, say
 from targetsel.errors import counted
 
 REAL = ("real galaxy", "real galaxies")
@@ -57,8 +57,7 @@ def mock(
     if page is not None:
         drawn_from = [output / CUTOUTS, *(output / f"{name}.parquet" for name in TABLES)]
         check_output(page, drawn_from if variation is None else [*drawn_from, variation])
-    with progress_bar("simulating") as progress:
-        write_sky(output, plan, workers or available_cores(), progress)
+    write_sky(output, plan, workers or available_cores())
     say(
         f"{counted(n, 'mock source')} of {counted(min(n, len(plan.galaxies)), *REAL)} in "
         f"{output}/; images and spectra are simulated, with link {plan.variation.link:g} between "
@@ -83,8 +82,7 @@ def demo(
     """
     from targetsel.mock.demonstration import run
 
-    with progress_bar("simulating and scoring") as progress:
-        outcomes = run(folder, n, threads or available_cores(), progress)
+    outcomes = run(folder, n, threads or available_cores())
     print_table(
         ("rules", "class", "selected", "expected true", "actual true"),
         [

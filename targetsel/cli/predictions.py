@@ -17,15 +17,13 @@ from targetsel.cli.options import (
     TruthFileOption,
     only_scored_file,
 )
-from targetsel.cli.terminal import print_table, progress_bar, say, say_joined, say_written
+from targetsel.cli.terminal import print_table, say, say_joined, say_written
 from targetsel.errors import CatalogError, counted
 
 if TYPE_CHECKING:
     from targetsel.report.counts import Count
     from targetsel.report.figures import Figures
     from targetsel.scoring.surprise import Compared
-
-PER_LINE = 180  # sources of a sheet, between lines of progress where there is no terminal
 
 
 def evaluate(
@@ -213,6 +211,5 @@ def show(
         say(f"source {id} drawn in {output}")
         return
     source = scored if is_scored(scored) else predictions or only_scored_file()
-    with progress_bar("drawing sources", every=PER_LINE) as progress:
-        n = draw_sheet(scored, source, store, Ensemble.read(ensemble), output, progress)
+    n = draw_sheet(scored, source, store, Ensemble.read(ensemble), output)
     say(f"{counted(n, 'source')} drawn in {output}")

@@ -18,7 +18,7 @@ from targetsel.cli.options import (
     SeedOption,
     ThreadsOption,
 )
-from targetsel.cli.terminal import available_cores, progress_bar, say, say_written
+from targetsel.cli.terminal import available_cores, say, say_written
 from targetsel.errors import CutoutError, EnsembleError, counted
 
 
@@ -85,17 +85,9 @@ def score(
     options = ScoreOptions(seed=seed)
     read = Ensemble.read(ensemble, chosen_device(device), not uncalibrated)
     output = output or default_output(catalog)
-    with progress_bar("scoring") as progress:
-        scored = score_catalog(
-            file,
-            CutoutStore.open(where),
-            read,
-            output,
-            options,
-            threads or available_cores(),
-            progress,
-            brightness or (),
-        )
+    store = CutoutStore.open(where)
+    n_threads = threads or available_cores()
+    scored = score_catalog(file, store, read, output, options, n_threads, brightness or ())
     if scored.changed:
         say(f"started anew: an earlier run was of another {' and '.join(scored.changed)}")
     if scored.n_resumed:

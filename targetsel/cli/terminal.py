@@ -1,4 +1,4 @@
-"""Lines, tables, numbers and progress as commands show them.
+"""Lines, tables and numbers as commands show them.
 
 Whatever commands print goes through `say`, so that nothing that a file says, such as an id, can
 steer the terminal.
@@ -10,31 +10,21 @@ import contextlib
 import io
 import math
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import typer
 
-from targetsel.errors import counted
-
-Progress = Callable[[int, int], None]
-# Control characters but tab and newline, marks that reorder text, and halves of characters.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
-
-
-def visible(text: str) -> str:
-    """The text with backslash escapes for characters that would steer a terminal."""
-    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+from targetsel.errors import counted, visible
+from targetsel.tasks import set_aside
 
 
 def say(text: object, err: bool = False) -> None:
     """Print a line, or lines, on standard output or standard error."""
-    typer.echo(visible(str(text)), err=err)
+    with set_aside():
+        typer.echo(visible(str(text)), err=err)
 
 
 def say_error(error: BaseException) -> None:
@@ -125,39 +115,6 @@ def say_joined(n: int, left_out: Mapping[str, int], simulated: bool) -> None:
     for why, count in left_out.items():
         if count:
             say(f"left out: {count:,} {why}")
-
-
-@contextlib.contextmanager
-def progress_bar(description: str, every: int = 0) -> Iterator[Progress]:
-    """Show on standard error how far the work of the block has come.
-
-    Yields a function of (done, total). Where standard error is no terminal there is no bar, but a
-    line for each `every` pieces of work, or none if that is 0.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    def line(done: int, total: int) -> None:
-        if every and done and (done % every == 0 or done == total):
-            say(f"{description}: {done} of {total}", err=True)
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield line
-        return
-    columns = (
-        *(TextColumn(description), BarColumn(), MofNCompleteColumn()),
-        *(TextColumn("{task.fields[rate]}"), TimeRemainingColumn()),
-    )
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(description, total=None, rate="")
-
-        def show(done: int, total: int) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
-
-        yield show
 
 
 def available_cores() -> int:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from targetsel.cli.score import Device, chosen_device
-from targetsel.cli.terminal import available_cores, say, visible
+from targetsel.cli.terminal import available_cores, say
 
 if TYPE_CHECKING:
     from targetsel.training.members import MemberProgress
@@ -98,8 +96,7 @@ def train(
     )
     chosen = chosen_device(device)
     plan = replace(inputs.plan, workers=workers or available_cores(), device=chosen)
-    with _Live(plan.members) as report:
-        card = train_into(output, inputs.store, inputs.labels, plan, inputs.decoder, report)
+    card = train_into(output, inputs.store, inputs.labels, plan, inputs.decoder, _tell)
     rmse = card["validation"]["rmse"]
     say(
         f"written to {output}: RMSE of standardised latents {rmse['value']:.4f} "
@@ -107,39 +104,7 @@ def train(
     )
 
 
-class _Live:
-    """Progress on a terminal, a line for each member; elsewhere a line for each epoch."""
-
-    def __init__(self, members: int) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        console = Console(stderr=True)
-        self.is_terminal = console.is_terminal
-        columns = (
-            TextColumn("member {task.fields[member]}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.description}"),
-        )
-        self.bars = Progress(*columns, console=console, disable=not self.is_terminal)
-        self.tasks = [self.bars.add_task("waiting", member=k, total=1.0) for k in range(members)]
-
-    def __enter__(self) -> Callable[[str | MemberProgress], None]:
-        self.bars.start()
-        return self._show
-
-    def __exit__(self, *_: object) -> None:
-        self.bars.stop()
-
-    def _show(self, message: str | MemberProgress) -> None:
-        if isinstance(message, str):
-            self.bars.console.print(visible(message), highlight=False, markup=False)
-        elif self.is_terminal:
-            progress = message.progress
-            minutes, seconds = divmod(round(progress.remaining), 60)
-            self.bars.update(
-                self.tasks[message.member],
-                completed=progress.share,
-                description=f"{progress}, {minutes}:{seconds:02d} left",
-            )
-        elif message.progress.whole:
-            say(str(message), err=True)
+def _tell(message: str | MemberProgress) -> None:
+    """Print messages of a training, of the members' only what whole epochs have brought."""
+    if isinstance(message, str) or message.progress.whole:
+        say(message, err=True)

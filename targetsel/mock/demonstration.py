@@ -19,7 +19,7 @@ from targetsel.mock.plan import SkyPlan
 from targetsel.mock.writing import write_sky
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.scoring.stream import Progress, score
+from targetsel.scoring.stream import score
 from targetsel.selection.claims import truth
 from targetsel.selection.outcome import Selection
 from targetsel.selection.select import select
@@ -63,12 +63,7 @@ def write_demonstration(folder: Path, n: int | None = None, workers: int = 1) ->
     return n
 
 
-def run(
-    folder: Path,
-    n: int | None = None,
-    threads: int = 1,
-    progress: Progress = lambda done, total: None,
-) -> list[Outcome]:
+def run(folder: Path, n: int | None = None, threads: int = 1) -> list[Outcome]:
     """Make the demonstration in a folder, score it, and select with every shipped rule file.
 
     Leaves `catalog.scored.parquet` and one `<rules>.targets.parquet` per rule file beside what
@@ -82,7 +77,6 @@ def run(
         Ensemble.read(),
         scored,
         threads=threads,
-        progress=progress,
     )
     found: list[Outcome] = []
     for path in shipped_rules():

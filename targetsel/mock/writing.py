@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +30,8 @@ from targetsel.spectra.spectrum import Spectra
 from targetsel.tables.columns import NEVER, Column, arrow_column, list_column, matrix, schema_of
 from targetsel.tables.files import change_in_place, check_output, held, make_folder, sha256_of_file
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, read_footer
+from targetsel.tasks import tracked
 from targetsel.workers.pool import map_bounded, return_freed_memory
-
-Progress = Callable[[int, int], None]
 
 TABLES, CUTOUTS = ("catalog", "truth", "spectra"), "cutouts"
 SPECTRA_PER_GROUP = 1024
@@ -73,10 +72,11 @@ class _Made:
     truth: pa.Table
     spectra: pa.Table
 
+    def __len__(self) -> int:
+        return self.catalog.num_rows
 
-def write_sky(
-    folder: Path, plan: SkyPlan, workers: int = 1, progress: Progress = lambda done, total: None
-) -> None:
+
+def write_sky(folder: Path, plan: SkyPlan, workers: int = 1) -> None:
     """Write `catalog.parquet`, `cutouts/`, `truth.parquet` and `spectra.parquet` into a folder.
 
     Sources are made and written in blocks, so that memory does not grow with their number,
@@ -104,8 +104,8 @@ def write_sky(
     sinks: dict[str, ParquetSink] = {}
 
     def pieces() -> Iterator[Piece]:
-        done = 0
-        for made in _blocks(plan, workers):
+        blocks = tracked(_blocks(plan, workers), "simulating", plan.n, "sources", len)
+        for made in blocks:
             latents, _ = encode(matrix(made.spectra["flux_true"]))
             tables = (made.catalog, with_latents(made.truth, latents), made.spectra)
             for name, table in zip(TABLES, tables, strict=True):
@@ -121,8 +121,6 @@ def write_sky(
             bands, scale = plan.survey.bands, plan.survey.pixel_scale
             lie = Orientation.of([NORTH_UP] * len(ids))  # by definition
             yield Cutouts(ids, made.flux, bands, scale, orientation=lie), ra, dec
-            done += len(ids)
-            progress(done, plan.n)
 
     sky_sigma = plan.variation.survey(plan.survey).sky_sigma.tolist()
     with _for_one_run(folder), contextlib.ExitStack() as files:

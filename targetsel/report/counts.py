@@ -7,7 +7,7 @@ is the number of sources for which it should come true.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +27,7 @@ from targetsel.spectra.proxies import Proxies
 from targetsel.statistics.resampling import Estimate, Resampling
 from targetsel.tables.columns import NEVER, Column, FileKind, floats, table_of_records
 from targetsel.tables.parquet import write_table
+from targetsel.tasks import tracked
 
 TOLERANCE = 0.05  # of the true count
 MOST_SOURCES = 10_000  # for drawn claims; of whole groups
@@ -126,7 +127,6 @@ def drawn_counts(
     known: KnownSources,
     seed: int,
     kinds: Sequence[str] = CLOSED,
-    progress: Callable[[str], None] = lambda done: None,
 ) -> tuple[list[Count], list[str]]:
     """Counts of the claims of these kinds that a seed draws, and why kinds are left out.
 
@@ -139,7 +139,8 @@ def drawn_counts(
     scored : Path
         The scored file that `known` was read from.
     """
-    claims = drawn_claims(known.proxies, known.weight, seed, kinds)
+    drawn = drawn_claims(known.proxies, known.weight, seed, kinds)
+    claims = tracked(drawn, "counting members", len(drawn), "claims")
     part = _some_groups(known, seed)
     found: list[tuple[str, str, Claim]] = []
     left_out = []
@@ -150,7 +151,6 @@ def drawn_counts(
                 found += [(kind, claim.condition, _outcome(outcomes, claim)) for claim in each]
             except (RuleError, CatalogError) as error:  # such as correlations that are not there
                 left_out.append(str(error))
-            progress(f"claims evaluated: {kind}")
     return counted_claims(found, Resampling(part.group_number, part.weight)), left_out
 
 

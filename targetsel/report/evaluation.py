@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,10 @@ from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
 from targetsel.tables.any_format import footer_of
 from targetsel.tables.files import check_output, sha256_of_file
 from targetsel.tables.parquet import read_footer, says_simulated
+from targetsel.tasks import task
 from targetsel.version import __version__
 
 TABLE, COUNTS, PAGE = "evaluation.parquet", "claims.parquet", "evaluation.html"
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,6 @@ def write_evaluation(
     rules: Sequence[str] = (),
     conditions: Sequence[str] | None = None,
     joint: bool = False,
-    progress: Progress = lambda done: None,
 ) -> Evaluation:
     """Evaluate, and write `evaluation.parquet`, `claims.parquet` and `evaluation.html`.
 
@@ -87,7 +85,7 @@ def write_evaluation(
         raise OutputError(f"{folder}: is a file; expected a folder. Choose another name.")
     for place in (folder / TABLE, folder / COUNTS, folder / PAGE) if folder.is_dir() else (folder,):
         check_output(place, (scored, truth))
-    found = evaluate(scored, truth, rules, conditions, joint, progress)
+    found = evaluate(scored, truth, rules, conditions, joint)
     folder.mkdir(exist_ok=True)
     found.figures.write(folder / TABLE, found.about)
     write_counts(found.counts, folder / COUNTS, found.about)
@@ -103,7 +101,6 @@ def evaluate(
     rules: Sequence[str] = (),
     conditions: Sequence[str] | None = None,
     joint: bool = False,
-    progress: Progress = lambda done: None,
 ) -> Evaluation:
     """Every figure of the sources that a scored and a truth file share.
 
@@ -123,34 +120,35 @@ def evaluate(
     CatalogError, RuleError
     """
     known = _known(scored, truth)
-    progress(f"{len(known):,} sources have a prediction and a truth")
     resampling = Resampling(known.group_number, known.weight)
     parts = tuple(subsets(known))
     stated, left_out = claims(scored, known, conditions, rules)
-    of_latents, together = latent_scores(known)
-    found = list(marginal_figures(of_latents, parts, resampling))
-    if together is not None:
-        found += joint_figures(together, parts, resampling)
-    progress("latents evaluated")
-    of_proxies = proxy_scores(known)
-    found += marginal_figures(of_proxies, parts, resampling)
-    found += local_figures(known, of_proxies, resampling)
-    try:
-        if (of_pairs := copula_scores(known)) is not None:
-            found += copula_figures(of_pairs, parts, known.group_number, resampling)
-    except CatalogError as error:  # such as correlations that the file has lost
-        left_out.append(f"the joint test of proxies: {error}")
-    progress("proxies evaluated")
-    for each in stated:
-        found += reliability_figures(each, parts, resampling)
-        found += member_figures(each, resampling)
     photometry, names = features(known.scored)
     usable = bool(names) and has_boosting()
-    for each in stated:
-        found += list_figures(each, photometry if usable else None, known, resampling)
-    progress("probabilities and lists of targets evaluated")
+    with task("evaluating", 2 + 2 * len(stated), "parts") as advance:
+        of_latents, together = latent_scores(known)
+        found = list(marginal_figures(of_latents, parts, resampling))
+        if together is not None:
+            found += joint_figures(together, parts, resampling)
+        advance(1)
+        of_proxies = proxy_scores(known)
+        found += marginal_figures(of_proxies, parts, resampling)
+        found += local_figures(known, of_proxies, resampling)
+        try:
+            if (of_pairs := copula_scores(known)) is not None:
+                found += copula_figures(of_pairs, parts, known.group_number, resampling)
+        except CatalogError as error:  # such as correlations that the file has lost
+            left_out.append(f"the joint test of proxies: {error}")
+        advance(1)
+        for each in stated:
+            found += reliability_figures(each, parts, resampling)
+            found += member_figures(each, resampling)
+            advance(1)
+        for each in stated:
+            found += list_figures(each, photometry if usable else None, known, resampling)
+            advance(1)
     kinds = [*KINDS] if joint else CLOSED
-    counts, without = drawn_counts(scored, known, SEED, kinds, progress)
+    counts, without = drawn_counts(scored, known, SEED, kinds)
     counts += stated_counts(stated, known)
     left_out += without
     about = _provenance(scored, truth) | _about(known, resampling)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from targetsel.selection.target_list import TargetList
 from targetsel.tables.files import written_beside
 from targetsel.tables.ids import matched
 from targetsel.tables.reading import ParquetReader
+from targetsel.tasks import task
 
 COLUMNS, ROWS = 3, 8
 PER_PAGE = COLUMNS * ROWS
@@ -57,7 +58,6 @@ def draw_sheet(
     store: CutoutStore,
     ensemble: Ensemble,
     output: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Draw all sources of a list, in its order, as a PDF of many pages; the number of sources.
 
@@ -67,8 +67,6 @@ def draw_sheet(
     ----------
     targets : Path
         A target list, or `scored` itself.
-    progress : function of (done, total)
-        Called after every page, in sources.
 
     Raises
     ------
@@ -85,6 +83,7 @@ def draw_sheet(
             matplotlib.rc_context(STYLE),
             written_beside(output) as beside,
             PdfPages(beside, metadata=NO_DATE["pdf"]) as pages,
+            task("drawing", n, "sources") as advance,
         ):
             for table, words in _blocks(file, listed):
                 for start in range(0, table.num_rows, PER_PAGE):
@@ -97,7 +96,7 @@ def draw_sheet(
                     )
                     canvas.text(0.03, 0.015, f"{place}. {foot}", fontsize=7, color="0.3")
                     pages.savefig(canvas)
-                    progress(done, n)
+                    advance(len(ids))
     return done
 
 

@@ -46,6 +46,7 @@ from targetsel.tables.parquet import FOOTER_KEY, footer_in
 from targetsel.tables.reading import ParquetReader
 from targetsel.tables.text import texts_in
 from targetsel.tables.types import is_list, is_text
+from targetsel.tasks import task
 
 ROWS_PER_READ = 65_536
 RESTORE = "Restore it from the original with 'targetsel restore', or score the catalog again."
@@ -217,9 +218,13 @@ class ScoredFile:
         """
         names = self.schema.names if columns is None else list(columns)
         # A reader of many row groups would keep all of their buffers in memory.
-        for span in self.spans(range(len(self.group_sizes)) if groups is None else groups):
-            for batch in self._file.batches(rows, self._stored(names), span):
-                yield self._meant(pa.Table.from_batches([batch]), names)
+        wanted = list(range(len(self.group_sizes)) if groups is None else groups)
+        n_rows = sum(self.group_sizes[group] for group in wanted)
+        with task(f"reading {Path(self.path).name}", n_rows) as advance:
+            for span in self.spans(wanted):
+                for batch in self._file.batches(rows, self._stored(names), span):
+                    yield self._meant(pa.Table.from_batches([batch]), names)
+                    advance(batch.num_rows)
 
     def column(self, name: str, groups: Sequence[int]) -> pa.Array:
         """One column of some row groups, in one piece."""

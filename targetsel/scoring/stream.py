@@ -43,6 +43,7 @@ from targetsel.tables.files import (
     written_beside,
 )
 from targetsel.tables.parquet import DECODER_KEY, ParquetSink, is_simulated, write_table
+from targetsel.tasks import task, tracked
 from targetsel.version import __version__
 from targetsel.workers.pool import map_bounded, return_freed_memory
 
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
     from targetsel.scoring.ensemble import Ensemble
 
 ROWS_PER_CHUNK = 256
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,6 @@ def score(
     output: Path,
     options: ScoreOptions = ScoreOptions(),
     threads: int = 1,
-    progress: Progress = lambda done, total: None,
     brightness: Sequence[str] = (),
 ) -> ScoreRun:
     """Score every source of a catalog and write the scored catalog to `output`.
@@ -141,11 +139,10 @@ def score(
 
         finished = sum(work.finished.values())
         n_resumed = len(work.finished)
-        progress(finished, work.n_rows)
         waiting = [k for k in range(work.n_chunks) if k not in work.finished]
-        for n_rows in _in_threads(score_chunk, waiting, threads):
-            finished += n_rows
-            progress(finished, work.n_rows)
+        with task("scoring", work.n_rows, "sources", finished) as advance:
+            for n_rows in _in_threads(score_chunk, waiting, threads):
+                advance(n_rows)
         whole = partial / f"whole{''.join(output.suffixes[-2:])}"  # in the format of its ending
         counts, support = _join(work, catalog, ensemble, provenance, whole)
         os.replace(whole, output)
@@ -341,8 +338,8 @@ def _join(
     n_unmeasured = 0
     support = Tally(ensemble.novelty.support)
     with ParquetSink(output, schema) as sink:
-        for k in range(work.n_chunks):
-            part = pq.read_table(work.part(k))
+        parts = (pq.read_table(work.part(k)) for k in range(work.n_chunks))
+        for part in tracked(parts, "joining", work.n_rows, "sources", len):
             statuses.update(part[STATUS].to_pylist())
             n_unmeasured += len(part) - part[UNMEASURED_PROXIES].null_count
             predicted = part.filter(pc.equal(part[STATUS], "ok"))

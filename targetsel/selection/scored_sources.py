@@ -35,6 +35,7 @@ from targetsel.spectra.proxies import QUANTILES
 from targetsel.tables.ids import repeated_ids
 from targetsel.tables.text import plain_text
 from targetsel.tables.types import is_text
+from targetsel.tasks import task
 from targetsel.workers.pool import map_bounded
 
 ROWS_AT_A_TIME = 8192
@@ -127,17 +128,21 @@ class ScoredSources(ScoredFile):
                     numbered = rows[start : start + ROWS_AT_ONCE]
                     yield self._members(classes, counters, columns, part, numbered)
 
-        groups = (
+        groups = [
             group
             for group in range(len(self.group_sizes))
             if any(
                 each.whole or self._may_be_true(each.conditions[0].formula, group)
                 for each in counters
             )
-        )
+        ]
+        spans = list(self.spans(groups))
+        sizes = [sum(self.group_sizes[group] for group in span) for span in spans]
         work = members if threads <= 1 else lambda groups: list(members(groups))
-        for pieces in map_bounded(work, self.spans(groups), threads):
-            yield from itertools.chain.from_iterable(pieces)
+        with task("choosing", sum(sizes), "sources") as advance:
+            for pieces, size in zip(map_bounded(work, spans, threads), sizes, strict=True):
+                yield from itertools.chain.from_iterable(pieces)
+                advance(size)
         self._check_unique()
 
     def _check_unique(self) -> None:

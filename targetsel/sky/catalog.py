@@ -26,6 +26,7 @@ from targetsel.tables.ids import exact_id_type, exact_ids, keys_of
 from targetsel.tables.parquet import described, read_footer
 from targetsel.tables.rows import Rows
 from targetsel.tables.types import held, is_number
+from targetsel.tasks import tracked
 
 # Usual names, in lower case. The first of each is ours, and wins where several are present.
 USUAL_NAMES = {
@@ -229,10 +230,15 @@ class CatalogFile:
         self.check()
         name = self.columns["source_id"]
         place = self.schema.get_field_index(name)
-        for table in self._rows.batches(rows, self.schema.names):
+        pieces = self._rows.batches(rows, self.schema.names)
+        for table in tracked(pieces, self._reading, self.num_rows, size=len):
             ids = exact_ids(table[name], name, self.path)
             table = table.set_column(place, self.schema.field(place), ids)
             yield Catalog(table.cast(self.schema), self.columns)
+
+    @property
+    def _reading(self) -> str:
+        return f"reading {Path(self.path).name}"
 
     def check(self) -> None:
         """Check every id and position once; needs 8 bytes of memory per row.
@@ -258,7 +264,8 @@ class CatalogFile:
     def _ids_and_positions(self) -> Iterator[pa.Table]:
         """Pieces of three columns named source_id, ra and dec."""
         names = [self.columns[role] for role in ("source_id", "ra", "dec")]
-        for piece in self._rows.batches(ROWS_PER_READ, names):
+        pieces = self._rows.batches(ROWS_PER_READ, names)
+        for piece in tracked(pieces, self._reading, self.num_rows, size=len):
             ids, ra, dec = piece.columns
             degrees = [column.cast(pa.float64(), safe=False) for column in (ra, dec)]
             exact = exact_ids(ids, names[0], self.path)

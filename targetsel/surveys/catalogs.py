@@ -29,7 +29,6 @@ from targetsel.surveys.fetching import (
     Fetched,
     FetchFolder,
     FetchSummary,
-    Progress,
     Reply,
     bytes_of_table,
     table_of_bytes,
@@ -74,7 +73,6 @@ def fetch_region(
     catalog: ConeSearch,
     footprint: Footprint,
     output: Path,
-    progress: Progress = lambda done, total: None,
 ) -> FetchSummary:
     """Write a survey's sources in a part of the sky to a Parquet catalog, sorted by `_healpix_29`.
 
@@ -100,7 +98,7 @@ def fetch_region(
             fetched.fetch_missing(
                 lambda: waiting,  # noqa: B023
                 lambda some: [_ask(catalog, footprint, region, tile) for tile in some],
-                progress,
+                unit="tiles of the sky",
             )
             _check_whole(output, catalog, fetched, waiting)
             waiting = [

@@ -20,7 +20,6 @@ from targetsel.surveys.fetching import (
     Fetched,
     FetchFolder,
     FetchSummary,
-    Progress,
     Reply,
     batches_of,
     manifest_of,
@@ -84,7 +83,6 @@ def fetch_cutouts(
     service: ImageService,
     batches: Batches,
     store: Path,
-    progress: Progress = lambda done, total: None,
 ) -> FetchSummary:
     """Fetch the cutouts that are still missing, then write the store and its manifest.
 
@@ -98,8 +96,6 @@ def fetch_cutouts(
         Gives the catalog, in pieces, each time it is called.
     store : Path
         Cutout store to write, a folder.
-    progress : callable, optional
-        Called with the number of sources asked for in this run, and of those to ask for.
 
     Raises
     ------
@@ -116,7 +112,7 @@ def fetch_cutouts(
         return [_ask(service, source) for source in some]
 
     with FetchFolder.open(store, service.settings(), SourcePosition.key, CutoutError) as fetched:
-        known = fetched.fetch_missing(lambda: _sources(batches), ask, progress)
+        known = fetched.fetch_missing(lambda: _sources(batches), ask, what="fetching cutouts")
         statuses, unfinished = fetched.write_manifest(
             manifest_of(store), map(_rows, batches()), _id_type(batches), service.bands
         )

@@ -26,6 +26,7 @@ from targetsel.tables.columns import ID, NEVER, Column, schema_of
 from targetsel.tables.files import held, remove_folder
 from targetsel.tables.journal import Journal
 from targetsel.tables.parquet import ParquetSink
+from targetsel.tasks import task
 from targetsel.workers.pool import map_bounded
 
 # More workers than requests at once: while some wait for answers, others process theirs.
@@ -52,7 +53,6 @@ REPLY = (
 )
 
 Question = TypeVar("Question")
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -203,8 +203,9 @@ class FetchFolder(Generic[Question]):
         self,
         questions: Callable[[], Iterable[Question]],
         ask: Callable[[Sequence[Question]], Sequence[Fetched]],
-        progress: Progress = lambda done, total: None,
         at_once: int = 1,
+        what: str = "fetching",
+        unit: str = "sources",
     ) -> int:
         """Ask every question without a final answer; returns the number of those that had one.
 
@@ -218,8 +219,8 @@ class FetchFolder(Generic[Question]):
         ask : callable
             Gives the answers to at most `at_once` questions, or raises `Unanswered` for all of
             them; called from several threads.
-        progress : callable
-            Called with the number of questions asked in this run, and of those to ask.
+        what, unit : str
+            What is done and to which things, for those who want to see its progress.
 
         Raises
         ------
@@ -229,25 +230,23 @@ class FetchFolder(Generic[Question]):
         states = Counter(map(self._state, questions()))
         failed = [each for each in questions() if self._state(each) == "failed"]
         new = (each for each in questions() if self._state(each) == "new")
-        total, done = states["new"] + states["failed"], 0
-        progress(0, total)
         limit = max(FAILURES_IN_A_ROW, 3 * at_once)
-        for some in (new, failed):
-            in_a_row = 0
-            with contextlib.closing(self._answers(some, ask, at_once)) as answers:
-                for question, (record, piece) in answers:
-                    self._journal.add(self._key(question), record, piece)
-                    done += 1
-                    progress(done, total)
-                    in_a_row = 0 if record["final"] else in_a_row + 1
-                    if in_a_row >= limit:
-                        break
-            if in_a_row >= limit and some is new:
-                raise self._error(
-                    f"{record['failed_at']}: {in_a_row} requests in a row got no good answer, the "
-                    f"last one because: {record['failure']}. What came is kept: run the same "
-                    "command later."
-                )
+        with task(what, states["new"] + states["failed"], unit) as advance:
+            for some in (new, failed):
+                in_a_row = 0
+                with contextlib.closing(self._answers(some, ask, at_once)) as answers:
+                    for question, (record, piece) in answers:
+                        self._journal.add(self._key(question), record, piece)
+                        advance(1)
+                        in_a_row = 0 if record["final"] else in_a_row + 1
+                        if in_a_row >= limit:
+                            break
+                if in_a_row >= limit and some is new:
+                    raise self._error(
+                        f"{record['failed_at']}: {in_a_row} requests in a row got no good answer, "
+                        f"the last one because: {record['failure']}. What came is kept: run the "
+                        "same command later."
+                    )
         return states["finished"]
 
     def write_manifest(

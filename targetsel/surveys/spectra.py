@@ -22,7 +22,6 @@ from targetsel.surveys.fetching import (
     Fetched,
     FetchFolder,
     FetchSummary,
-    Progress,
     Reply,
     batches_of,
     bytes_of_table,
@@ -141,7 +140,6 @@ def fetch_spectra(
     service: SpectrumService,
     wanted: Sequence[WantedSpectrum],
     output: Path,
-    progress: Progress = lambda done, total: None,
 ) -> FetchSummary:
     """Fetch the spectra that are still missing, then write the spectrum store and its manifest.
 
@@ -164,7 +162,7 @@ def fetch_spectra(
         return [Fetched([reply], _content(reply)) for reply in service.fetch(some)]
 
     with FetchFolder.open(output, service.settings(), _key, SpectrumError) as fetched:
-        known = fetched.fetch_missing(lambda: wanted, ask, progress, service.at_once)
+        known = fetched.fetch_missing(lambda: wanted, ask, service.at_once, "fetching spectra")
         statuses, unfinished = fetched.write_manifest(manifest_of(output), [wanted], ids, ())
         good = [each for each in wanted if fetched.statuses(each) == [OK]]
         if not good:

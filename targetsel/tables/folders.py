@@ -33,6 +33,7 @@ from targetsel.tables.files import PARQUET_SUFFIXES
 from targetsel.tables.parquet import described, plain_schema
 from targetsel.tables.reading import ParquetReader, reading
 from targetsel.tables.types import is_number
+from targetsel.tasks import tracked
 
 if TYPE_CHECKING:
     from astropy.units import UnitBase
@@ -94,6 +95,10 @@ class ParquetFiles:
 
     def batches(self, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The table in pieces of at most `rows` rows, with the columns asked for."""
+        name = self.parts[0].path.name if len(self.parts) == 1 else f"{len(self.parts):,} files"
+        yield from tracked(self._pieces(rows, columns), f"reading {name}", self.num_rows, size=len)
+
+    def _pieces(self, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         schema = pa.schema([self.schema.field(name) for name in columns])
         for part in self.parts:
             own = [name for name in columns if name in part.schema.names] or part.schema.names[:1]

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, TargetselError
 from targetsel.tables.files import ASTROPY_FORMATS, is_stream, note_input
+from targetsel.tasks import tracked
 
 # Bounds for what a damaged footer may ask of memory; real ones are far below.
 LONGEST_STRING = 256 * 1024**2
@@ -194,6 +195,13 @@ class ParquetReader:
         """Row groups, by default all, in pieces of at most `rows` rows; only these columns."""
         groups = self._groups(row_groups)
         names = None if columns is None else list(columns)
+        n_rows = sum(self.metadata.row_group(k).num_rows for k in groups)
+        pieces = self._pieces(rows, names, groups)
+        yield from tracked(pieces, f"reading {self.path.name}", n_rows, size=len)
+
+    def _pieces(
+        self, rows: int, names: list[str] | None, groups: list[int]
+    ) -> Iterator[pa.RecordBatch]:
         with self._reading():
             pieces = self._file.iter_batches(rows, row_groups=groups, columns=names)
         found = 0

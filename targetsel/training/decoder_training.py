@@ -223,6 +223,10 @@ class DecoderTraining(EpochTraining):
     def is_over(self) -> bool:
         return self.state.is_over(self.recipe)
 
+    @property
+    def n_epochs(self) -> int:
+        return self.recipe.epochs
+
     def epoch(self, report: Callable[[dict[str, float]], None]) -> None:
         """Train on every row once, and evaluate the held-out rows.
 

@@ -24,6 +24,7 @@ from targetsel.networks.input_plan import InputPlan
 from targetsel.sky.positions import check_same_places
 from targetsel.tables.files import sha256_of_file, written_beside
 from targetsel.tables.ids import uniform
+from targetsel.tasks import tracked
 
 TEST_SHARE = 0.1
 FEWEST_FOLDS = 5
@@ -216,7 +217,6 @@ class PreparedCutouts:
         store: CutoutStore,
         source_id: np.ndarray,
         plan: InputPlan,
-        progress: Callable[[int, int], None] = lambda done, total: None,
         position: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> PreparedCutouts:
         """Prepared cutouts of these sources, reused if the folder has them already and whole.
@@ -241,8 +241,8 @@ class PreparedCutouts:
         header = {"descr": "<f2", "fortran_order": False, "shape": shape}
         with written_beside(path) as beside, open(beside, "wb") as stream:
             np.lib.format.write_array_header_1_0(stream, header)
-            for start in range(0, n, CUTOUTS_AT_ONCE):
-                rows = slice(start, start + CUTOUTS_AT_ONCE)
+            pieces = np.split(np.arange(n), range(CUTOUTS_AT_ONCE, n, CUTOUTS_AT_ONCE))
+            for rows in tracked(pieces, "preparing", n, "cutouts", len):
                 cutouts = plan.select(store.read(source_id[rows]))
                 if position is not None and cutouts.position is not None:
                     ours = position[0][rows], position[1][rows]
@@ -254,7 +254,6 @@ class PreparedCutouts:
                 prepared = np.where(good[:, None, None, None], plan.prepare(cutouts.flux), 0.0)
                 stream.write(np.clip(prepared, -LARGEST, LARGEST).astype("<f2").tobytes())
                 found += cutouts.status.tolist()
-                progress(min(start + CUTOUTS_AT_ONCE, n), n)
         with written_beside(about) as beside:
             beside.write_text(json.dumps({"sha256": sha256_of_file(path), "status": found}))
         return cls(path, np.array(found))

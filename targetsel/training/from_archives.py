@@ -262,7 +262,7 @@ class _TrainingSetRun:
         """Fetch the spectra; return the number of sources that may still get one."""
         service, output = self.services.spectra, self.folder / "observed.parquet"
         wanted = wanted_in(sources, service, str(self.folder / "sample.parquet"))
-        fetched = fetch_spectra(service, wanted, output, self._progress("spectra"))
+        fetched = fetch_spectra(service, wanted, output)
         self.report(f"spectra: {fetched.written} of {sources.num_rows}")
         manifest = _read(manifest_of(output))
         for key, status in _rows(manifest, "source_id", "status"):
@@ -303,9 +303,7 @@ class _TrainingSetRun:
         known = np.isin(sources["source_id"].to_numpy(), labels["source_id"].to_numpy())
         catalog = Catalog(sources.filter(pa.array(known)), ROLES)
         store = self.folder / "cutouts"
-        fetched = fetch_cutouts(
-            self.services.cutouts, lambda: [catalog], store, self._progress("cutouts")
-        )
+        fetched = fetch_cutouts(self.services.cutouts, lambda: [catalog], store)
         self.report(f"cutouts: {fetched.written} of {len(catalog)}")
         manifest = _read(manifest_of(store))
         for key, band, status in _rows(manifest, "source_id", "band", "status"):
@@ -340,13 +338,6 @@ class _TrainingSetRun:
             sink.footer.update(footer)
             for part in sorted((self.folder / "encoded").glob("spectra-*.parquet")):
                 sink.write(_only(_read(part), ready))
-
-    def _progress(self, what: str) -> Callable[[int, int], None]:
-        def progress(done: int, total: int) -> None:
-            if done and (done % 1000 == 0 or done == total):
-                self.report(f"{what}: {done} of {total} asked for")
-
-        return progress
 
 
 _ID = described("source_id", pa.int64(), "", "meta.id;meta.main", nullable=False)

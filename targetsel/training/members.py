@@ -13,12 +13,14 @@ from typing import Any
 
 from targetsel.errors import EnsembleError, TargetselError
 from targetsel.networks.network import Network, NetworkPlan
+from targetsel.tasks import Advance, task
 from targetsel.training.examples import Examples
 from targetsel.training.network_training import (
     NetworkTraining,
     Recipe,
     TrainingProgress,
     new_network,
+    phases_of,
 )
 from targetsel.training.optimisation import one_thread
 from targetsel.workers.pool import end_with_parent, uninterrupted_children
@@ -61,6 +63,12 @@ class Member:
     start: Path | None = None
     device: str = "cpu"
 
+    @property
+    def n_to_see(self) -> int:
+        """Cutouts that its networks will see, in all epochs."""
+        epochs = sum(phase.epochs for phase in phases_of(self.recipe, self.plan))
+        return epochs * len(self.examples.training)
+
     def train(self, report: Callable[[MemberProgress], None]) -> NetworkTraining:
         """Train to the end, from the checkpoint if there is one."""
         try:
@@ -94,14 +102,44 @@ def train_members(
         The error of one of them; the others are stopped, and resume from their checkpoints in
         the next run.
     """
-    if workers > 1 and len(members) > 1:
-        _train_in_processes(members, workers, report)
-    trained = []
-    for member in members:
-        with one_thread() if member.device == "cpu" else contextlib.nullcontext():
-            training = member.train(report)
-        trained.append(TrainedMember(training.network.cpu(), training.state.history))
+    with task("training", sum(each.n_to_see for each in members), "cutouts") as advance:
+        seen = _Seen(members, advance, report)
+        if workers > 1 and len(members) > 1:
+            _train_in_processes(members, workers, seen.report)
+        trained = []
+        for member in members:
+            with one_thread() if member.device == "cpu" else contextlib.nullcontext():
+                training = member.train(seen.report)
+            seen.all_of(member)
+            trained.append(TrainedMember(training.network.cpu(), training.state.history))
     return trained
+
+
+class _Seen:
+    """Counts what all members have seen, and passes on what they report."""
+
+    def __init__(
+        self,
+        members: list[Member],
+        advance: Advance,
+        report: Callable[[MemberProgress], None],
+    ) -> None:
+        self._n_to_see = {each.number: each.n_to_see for each in members}
+        self._seen: dict[int, int] = {}
+        self._advance, self._pass_on = advance, report
+
+    def report(self, message: MemberProgress) -> None:
+        self._see(message.member, round(message.progress.share * self._n_to_see[message.member]))
+        self._pass_on(message)
+
+    def all_of(self, member: Member) -> None:
+        """A member is finished, perhaps before its last epoch."""
+        self._see(member.number, self._n_to_see[member.number])
+
+    def _see(self, member: int, n: int) -> None:
+        resumed = member not in self._seen  # from a checkpoint, perhaps
+        self._advance(n - self._seen.get(member, 0), before=resumed)
+        self._seen[member] = n
 
 
 def _train_in_processes(

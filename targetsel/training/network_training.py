@@ -114,8 +114,6 @@ class TrainingProgress:
         Training cutouts per second.
     share : float
         Share of the whole training that is done, 0 to 1.
-    remaining : float
-        Time left of the whole training [s].
     """
 
     phase: str
@@ -126,7 +124,6 @@ class TrainingProgress:
     validation_rmse: float | None
     per_second: float
     share: float
-    remaining: float
 
     def __str__(self) -> str:
         rmse = self.validation_rmse
@@ -188,6 +185,10 @@ class NetworkTraining(EpochTraining):
     @property
     def is_over(self) -> bool:
         return self.state.phase == len(self.phases)
+
+    @property
+    def n_epochs(self) -> int:
+        return sum(phase.epochs for phase in self.phases)
 
     def averages(self) -> list[Tensor]:
         return self.average if self.recipe.average else []
@@ -359,7 +360,6 @@ class NetworkTraining(EpochTraining):
             history[-1]["validation_rmse"] if history else None,
             per_second,
             1 - left / sum(epochs),
-            left * len(self.examples.training) / max(per_second, 1e-9),
         )
 
     def _check_finite(self, loss: float) -> None:

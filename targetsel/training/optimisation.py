@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from targetsel.errors import EnsembleError, OutputError, TargetselError
 from targetsel.tables.files import check_output, held, make_folder, remove_folder
 from targetsel.tables.reading import reading, reason
+from targetsel.tasks import task
 from targetsel.weights.safetensors import write_safetensors
 
 WARM_UP = 0.25  # share of the steps in which the learning rate rises
@@ -261,6 +262,11 @@ class EpochTraining(ABC):
     def is_over(self) -> bool:
         """Whether all epochs are done."""
 
+    @property
+    @abstractmethod
+    def n_epochs(self) -> int:
+        """The most epochs that there can be."""
+
     @abstractmethod
     def epoch(self, report: Callable[[Any], None]) -> None:
         """Train on every row once."""
@@ -273,10 +279,12 @@ class EpochTraining(ABC):
         """Train to the end, from the checkpoint if it exists; return the network."""
         if checkpoint is not None and checkpoint.exists():
             self.read(checkpoint)
-        while not self.is_over:
-            self.epoch(report)
-            if checkpoint is not None:
-                self.write(checkpoint)
+        with task("training", self.n_epochs, "epochs", self.state.epoch) as advance:
+            while not self.is_over:
+                self.epoch(report)
+                advance(1)
+                if checkpoint is not None:
+                    self.write(checkpoint)
         self.network.load_state_dict(self.best)
         return self.network.eval()
 

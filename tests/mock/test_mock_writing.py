@@ -212,12 +212,15 @@ def test_a_store_of_other_cutouts_is_left_alone(tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_a_folder_serves_one_run_at_a_time(tmp_path):
-    def another(done, total):
+def test_a_folder_serves_one_run_at_a_time(tmp_path, monkeypatch):
+    def another(blocks, *_):
+        monkeypatch.undo()
         with pytest.raises(OutputError, match="another run is writing there"):
             write_sky(tmp_path, SkyPlan.of(2))
+        yield from blocks
 
-    write_sky(tmp_path, SkyPlan.of(4), progress=another)
+    monkeypatch.setattr(writing, "tracked", another)
+    write_sky(tmp_path, SkyPlan.of(4))
     assert len(pq.read_table(tmp_path / "catalog.parquet")) == 4
 
 
@@ -234,10 +237,15 @@ def test_a_worker_that_is_killed_is_told_of(tmp_path, monkeypatch):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from targetsel.mock import writing
 from targetsel.mock.plan import SkyPlan
-from targetsel.mock.writing import write_sky
-stop = lambda done, total: os.kill(os.getpid(), signal.SIGKILL)
-write_sky(Path(sys.argv[1]), SkyPlan.of(300), progress=stop)
+
+def stopped_after_one(blocks, *_):
+    yield next(iter(blocks))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+writing.tracked = stopped_after_one
+writing.write_sky(Path(sys.argv[1]), SkyPlan.of(300))
 """
 
 
@@ -255,12 +263,14 @@ def test_killed_half_way_nothing_is_there_under_its_name(tmp_path):
     assert left == {"catalog.parquet", "truth.parquet", "spectra.parquet", "cutouts"}
 
 
-def test_an_error_on_the_way_leaves_nothing(tmp_path):
-    def fail(done, total):
+def test_an_error_on_the_way_leaves_nothing(tmp_path, monkeypatch):
+    def fails_after_one(blocks, *_):
+        yield next(iter(blocks))
         raise RuntimeError("stop")
 
+    monkeypatch.setattr(writing, "tracked", fails_after_one)
     with pytest.raises(RuntimeError, match="stop"):
-        write_sky(tmp_path, SkyPlan.of(4), progress=fail)
+        write_sky(tmp_path, SkyPlan.of(4))
     assert contents(tmp_path) == {}
 
 

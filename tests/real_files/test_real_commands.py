@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.cli import COMMANDS, OUTPUTS, Commands
-from targetsel.cli.terminal import visible
+from targetsel.errors import visible
 from tests.cli.typed import Typed, contents
 
 EVIL = "a\x1b[31mred\x07\u202egnp\r\nb\x9b2J"
