@@ -61,7 +61,7 @@ class Magnitudes:
             columns = {
                 band: photometry.columns[kind, band, False]
                 for band in photometry.bands(kind)
-                if band.speclite
+                if band.curve
             }
             whole = {band: each for band, each in columns.items() if not each.is_of_points}
             columns = whole or columns

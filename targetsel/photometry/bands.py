@@ -1,6 +1,7 @@
 """Bands of photometric systems: names, effective wavelengths and response curves.
 
-Curves are those of the package `speclite`, which is imported when one is needed.
+`data/passbands.npz` holds the curves, as the package speclite has them; see
+`examples/make_passbands.py`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.resources import files
 
 import numpy as np
 
@@ -27,8 +29,8 @@ class Band:
         Photometric system, such as "sdss"; empty where it is not told, as for cutouts.
     survey : str
         Survey or camera in words; empty for a band that is not in `PASSBANDS` or `BANDS`.
-    speclite : str
-        Name of the response curve in `speclite`; empty where there is none.
+    curve : str
+        Name of the response curve, that of speclite; empty where there is none.
     nominal : float
         Wavelength [Angstrom] of a band without a curve; NaN where it is not known.
     """
@@ -36,7 +38,7 @@ class Band:
     name: str
     system: str = ""
     survey: str = field(default="", compare=False)
-    speclite: str = field(default="", compare=False)
+    curve: str = field(default="", compare=False)
     nominal: float = field(default=np.nan, compare=False)
 
     def __str__(self) -> str:
@@ -54,11 +56,11 @@ class Band:
     @property
     def wavelength(self) -> float:
         """Effective wavelength [Angstrom]; NaN where it is not known."""
-        return _effective_wavelength(self.speclite) if self.speclite else self.nominal
+        return _effective_wavelength(self.curve) if self.curve else self.nominal
 
     def response(self) -> tuple[np.ndarray, np.ndarray]:
         """Wavelengths [Angstrom] and the share of photons detected there, shapes (K,)."""
-        return _curve(self.speclite)
+        return _read_curve(self.curve)
 
 
 # Bands of cutouts, by name. Nominal wavelengths: Tonry et al. (2012, ApJ 750, 99), table 4, and
@@ -68,7 +70,7 @@ BANDS = {"u": Band("u", survey="Rubin", nominal=3750)} | {
     for name, wavelength in {"g": 4810, "r": 6170, "i": 7520, "z": 8660, "y": 9620}.items()
 }
 
-# Each photometric system: its survey, the group of curves in speclite, and its bands there.
+# Each photometric system: its survey, the group of curves, and its bands there.
 _SYSTEMS = {
     "sdss": ("SDSS", "sdss2010", "ugriz"),
     "ps1": ("Pan-STARRS1", "panstarrs", "grizy"),
@@ -171,15 +173,16 @@ def synthetic_photometry(
 
 
 @cache
-def _curve(speclite: str) -> tuple[np.ndarray, np.ndarray]:
-    from speclite.filters import load_filter
-
-    response = load_filter(speclite)
-    return np.asarray(response.wavelength, dtype=float), np.asarray(response.response, dtype=float)
+def _read_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
+    place = files("targetsel.photometry") / "data" / "passbands.npz"
+    with place.open("rb") as stream, np.load(stream, allow_pickle=False) as curves:
+        wavelength, response = curves[name]
+    return wavelength, response
 
 
 @cache
-def _effective_wavelength(speclite: str) -> float:
-    from speclite.filters import load_filter
-
-    return float(load_filter(speclite).effective_wavelength.value)
+def _effective_wavelength(name: str) -> float:
+    """Mean wavelength of the photons of a flat spectrum per unit wavelength [Angstrom]."""
+    wavelength, response = _read_curve(name)
+    photons = wavelength * response
+    return float(np.trapezoid(wavelength * photons, wavelength) / np.trapezoid(photons, wavelength))

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from targetsel.errors import CatalogError, CutoutError
@@ -36,6 +37,14 @@ def test_every_passband_has_a_curve_around_its_effective_wavelength():
         assert wavelength[0] < band.wavelength < wavelength[-1]
         assert response.max() > 0
         assert Band.parse(str(band)) == band == PASSBANDS[str(band)]
+
+
+def test_curves_and_effective_wavelengths_are_those_of_speclite():
+    filters = pytest.importorskip("speclite.filters")
+    for band in PASSBANDS.values():
+        reference = filters.load_filter(band.curve)
+        assert np.array_equal(band.response(), [reference.wavelength, reference.response])
+        assert band.wavelength == pytest.approx(reference.effective_wavelength.value, rel=1e-12)
 
 
 def test_a_passband_is_found_in_whatever_case_and_otherwise_the_nearest_is_suggested():
