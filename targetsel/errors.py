@@ -74,6 +74,10 @@ class MockError(TargetselError):
     """A mock sky that cannot be made as it is asked for."""
 
 
+class ExtraError(TargetselError):
+    """A package that an extra installs and that is not there."""
+
+
 class OutputError(TargetselError):
     """A result that could not be written."""
 

@@ -48,15 +48,13 @@ def mock(
     """
     from targetsel.mock.camera import find_camera
     from targetsel.mock.plan import SkyPlan, Variation
-    from targetsel.mock.writing import CUTOUTS, TABLES, check_folder, draw_page, write_sky
-    from targetsel.tables.files import check_output
+    from targetsel.mock.writing import check_folder, check_page, draw_page, write_sky
 
     varied = Variation.read(variation) if variation is not None else None
     plan = SkyPlan.of(n, seed, find_camera(survey), varied, held_out)
     check_folder(output)
     if page is not None:
-        drawn_from = [output / CUTOUTS, *(output / f"{name}.parquet" for name in TABLES)]
-        check_output(page, drawn_from if variation is None else [*drawn_from, variation])
+        check_page(output, page, variation)
     write_sky(output, plan, workers or available_cores())
     say(
         f"{counted(n, 'mock source')} of {counted(min(n, len(plan.galaxies)), *REAL)} in "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from targetsel.errors import CutoutError
+from targetsel.extras import installed
 from targetsel.imaging.orientation import Orientation
 from targetsel.sky.positions import check_same_places
 
@@ -76,7 +77,9 @@ class Cutouts:
             + ", ".join(f"{n:,} {status}" for status, n in statuses)
         )
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        if not installed("plots"):
+            return None  # notebooks show the line of text then
         # By its name, as that module builds on this one.
         pictures = import_module("targetsel.imaging.picture")
         return str(pictures.html_of(self))

@@ -11,14 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from astropy.visualization import make_lupton_rgb
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.image import imsave
 
 from targetsel.errors import CutoutError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import CutoutStore
 from targetsel.photometry.bands import BANDS
+from targetsel.plots import Axes, Figure, imsave
 from targetsel.tables.files import written_beside
 from targetsel.tables.ids import matched
 

@@ -298,8 +298,8 @@ class CutoutStore:
             f"{self.shape[2]} pixels of {self.pixel_scale:g} arcsec{simulated}: {self.path}"
         )
 
-    def _repr_html_(self) -> str:
-        return str(self.read(self.source_ids(10))._repr_html_())
+    def _repr_html_(self) -> str | None:
+        return self.read(self.source_ids(10))._repr_html_()
 
     @property
     def bands(self) -> tuple[str, ...]:

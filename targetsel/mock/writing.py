@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, MockError, OutputError
+from targetsel.extras import require
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.orientation import NORTH_UP, Orientation
 from targetsel.imaging.packing import Piece, check_replaceable, write_store
-from targetsel.imaging.picture import draw_mosaic
 from targetsel.imaging.store import CutoutStore
 from targetsel.mock.galaxies import SDSS
 from targetsel.mock.plan import SkyPlan
@@ -332,6 +332,7 @@ def _table(filled: Iterable[Filled]) -> pa.Table:
 
 def check_page(folder: Path, page: Path, variation: Path | None = None) -> None:
     """Refuse to draw the page of a sky over one of its files, or over that of its variation."""
+    require("plots", "A picture")
     check_folder(folder)
     drawn_from = [folder / CUTOUTS, *(folder / f"{name}.parquet" for name in TABLES)]
     check_output(page, drawn_from if variation is None else [*drawn_from, variation])
@@ -342,6 +343,8 @@ def draw_page(folder: Path, path: Path) -> int:
 
     Each has its redshift, r magnitude and the width of Halpha + [NII] in its noise-free spectrum.
     """
+    from targetsel.imaging.picture import draw_mosaic
+
     store = CutoutStore.open(folder / CUTOUTS)
     catalog, truth = (_first_rows(folder / f"{name}.parquet") for name in ("catalog", "truth"))
     bands = next(each for each in BLUE_GREEN_RED if set(each) <= set(store.bands))

@@ -13,6 +13,7 @@ import numpy as np
 
 from targetsel.documents.brief import brief
 from targetsel.errors import SpectrumError
+from targetsel.extras import require
 from targetsel.priors.bands import pixel_values, quantiles
 from targetsel.priors.spectral_model import SpectralModel
 from targetsel.spectra.grid import N_PIXELS, wavelengths
@@ -216,15 +217,11 @@ class Prior:
 
         Raises
         ------
-        SpectrumError
+        ExtraError
             If the package specutils is missing.
         """
-        try:
-            import specutils
-        except ImportError:
-            raise SpectrumError(
-                "specutils is not installed, which `to_specutils` needs: pip install specutils"
-            ) from None
+        require("specutils", "to_specutils")
+        import specutils
         from astropy import units
         from astropy.nddata import StdDevUncertainty
 

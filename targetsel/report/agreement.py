@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
-from matplotlib.colors import LogNorm
 
+from targetsel.plots import LogNorm, matplotlib
 from targetsel.report.canvas import COLOURS, STYLE, Picture, panels_of, svg_picture
 from targetsel.report.distributions import MarginalScores
 from targetsel.spectra.lines import SYMBOLS, UNITS, in_symbols

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from targetsel.errors import OutputError
+from targetsel.plots import Axes
+from targetsel.plots import Figure as Canvas
 from targetsel.spectra.lines import in_symbols
 from targetsel.tables.files import written_beside
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import CatalogError, OutputError
+from targetsel.extras import installed
 from targetsel.report.agreement import agreement_picture
 from targetsel.report.canvas import Picture
 from targetsel.report.claims import claims, list_figures, member_figures, reliability_figures
@@ -32,7 +33,7 @@ from targetsel.report.figures import Figures, Subset, subsets
 from targetsel.report.joint_proxies import copula_figures, copula_scores
 from targetsel.report.local_coverage import local_figures, n_cells
 from targetsel.report.page import write_page
-from targetsel.report.photometry import features, has_boosting
+from targetsel.report.photometry import features
 from targetsel.scored.known_sources import KnownSources
 from targetsel.scored.simulated_training import caution_in
 from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
@@ -124,7 +125,7 @@ def evaluate(
     parts = tuple(subsets(known))
     stated, left_out = claims(scored, known, conditions, rules)
     photometry, names = features(known.scored)
-    usable = bool(names) and has_boosting()
+    usable = bool(names) and installed("evaluate")
     with task("evaluating", 2 + 2 * len(stated), "parts") as advance:
         of_latents, together = latent_scores(known)
         found = list(marginal_figures(of_latents, parts, resampling))
@@ -206,4 +207,6 @@ def _about_claims(counts: Sequence[Count]) -> dict[str, Any]:
 def _no_photometry(names: list[str]) -> str:
     if not names:
         return "the scored file has no magnitudes or fluxes"
-    return "" if has_boosting() else "scikit-learn is not installed (pip install scikit-learn)"
+    if installed("evaluate"):
+        return ""
+    return "scikit-learn is not installed (pip install 'targetsel[evaluate]')"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from importlib.util import find_spec
 
 import numpy as np
 import pyarrow as pa
@@ -94,11 +93,6 @@ def _of_column(table: pa.Table, column: PhotometricColumn) -> np.ndarray:
 
 
 # ---------------------------------------------------------------------- gradient boosting
-
-
-def has_boosting() -> bool:
-    """Whether scikit-learn, which has the gradient boosting, is installed."""
-    return find_spec("sklearn") is not None
 
 
 def photometry_probability(

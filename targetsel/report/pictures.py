@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 
+from targetsel.plots import Axes, matplotlib
 from targetsel.report.canvas import COLOURS, MARKS, STYLE, Picture, panels_of, svg_picture
 from targetsel.report.claims import COMPLETENESS, ENSEMBLE, N_BINS, PHOTOMETRY, bin_name
 from targetsel.report.counts import TOLERANCE, Count, by_kind

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pyarrow as pa
-from matplotlib.backends.backend_pdf import PdfPages
-from matplotlib.figure import Figure as Canvas
 
 from targetsel.errors import CatalogError
 from targetsel.imaging.picture import channels, composite, draw_marks
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.posterior import stored_posterior
+from targetsel.plots import Figure as Canvas
+from targetsel.plots import matplotlib
 from targetsel.report.canvas import COLOURS, NO_DATE, STYLE, check_suffix
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.simulated_training import caution_in
@@ -72,6 +71,8 @@ def draw_sheet(
     ------
     CatalogError, EnsembleError, CutoutError, OutputError
     """
+    from matplotlib.backends.backend_pdf import PdfPages
+
     check_suffix(output, (".pdf",))
     with ScoredFile(scored, ["status"]) as file:
         file.check_scored_by(ensemble.name, ensemble.sha256)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pyarrow as pa
 from astropy.coordinates import SkyCoord
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from targetsel.errors import CatalogError, CutoutError
 from targetsel.imaging.picture import channels, composite, draw_marks
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.posterior import stored_posterior
 from targetsel.photometry.columns import CatalogPhotometry
+from targetsel.plots import Axes, matplotlib
+from targetsel.plots import Figure as Canvas
 from targetsel.report.canvas import COLOURS, STYLE, check_suffix, write_canvas
 from targetsel.report.photometry import REDSHIFTS, first_of
 from targetsel.rules.rules import Rules

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from targetsel.errors import OutputError
+from targetsel.extras import require
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.deconvolution import fold
 from targetsel.networks.network import Network
@@ -138,14 +138,7 @@ def _export(
     path: Path,
 ) -> None:
     """Write a graph for any number of sources, with its weights inside, atomically."""
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise OutputError(
-            f"{path}: writing ONNX needs the package '{error.name}', which is not installed. "
-            "Try: pip install onnx onnxscript"
-        ) from None
+    require("onnx", f"{path}: writing ONNX")
     with written_beside(path) as beside, _quiet():
         program = torch.onnx.export(
             graph.eval(),

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import OutputError
+from targetsel.extras import require
 from targetsel.spectra.reading import Attempt, attempts, results_table, usable
 from targetsel.spectra.rest_frame import fill_gaps, rest_frame
 from targetsel.spectra.spectrum import MeasuredSpectra, ObservedSpectrum
@@ -165,6 +166,7 @@ def write_encoded(
 
     check_output(output, [*paths, decoder])
     if picture is not None:
+        require("plots", "A picture")
         check_output(picture, [*paths, decoder])
         if picture.resolve() == output.resolve():
             raise OutputError(f"{picture}: is the output, too. Choose another name.")
@@ -184,7 +186,7 @@ def write_encoded(
 
 def draw_spectra(encoded: Sequence[EncodedSpectra], path: Path) -> int:
     """Plot the first spectra, measured, filled and decoded, as PNG; return the number plotted."""
-    from matplotlib.figure import Figure
+    from targetsel.plots import Figure
 
     shown = encoded[:MOST_PANELS]
     figure = Figure(figsize=(11, 2.3 * len(shown) + 0.7), layout="constrained")

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from targetsel.errors import SpectrumError
+from targetsel.extras import installed
 from targetsel.spectra.autoencoder import LatentSpace, LossParts, SpectralAutoencoder
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
@@ -365,7 +366,8 @@ def train_decoder_into(
         history, picture = (folder / name for name in RESULTS)
         with written_beside(history) as beside:
             beside.write_text(json.dumps(about, indent=1) + "\n")
-        draw_training(decoder, spectra, trained, picture)
+        if installed("plots"):
+            draw_training(decoder, spectra, trained, picture)
         decoder.write(folder / FILE_NAME)
     return figures
 
@@ -407,7 +409,7 @@ def _residual(
 
 def draw_training(decoder: Decoder, spectra: TrainingSpectra, trained: Trained, path: Path) -> None:
     """Draw the losses, the residuals along wavelength, and three held-out spectra, as PNG."""
-    from matplotlib.figure import Figure
+    from targetsel.plots import Figure
 
     residual, _ = _residual(decoder, spectra, trained.held_out)
     figure = Figure(figsize=(10, 9), layout="constrained")

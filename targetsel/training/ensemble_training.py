@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import EnsembleError, counted
+from targetsel.extras import installed
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.novelty.novelty import NoveltyReference
@@ -208,13 +209,13 @@ def _write_history(folder: Path, trained: list[TrainedMember]) -> None:
     histories = [each.history for each in trained]
     with written_beside(folder / "training.json") as beside:
         beside.write_text(json.dumps({"members": histories}, indent=1) + "\n")
-    draw_training(histories, folder / "training.png")
+    if installed("plots"):
+        draw_training(histories, folder / "training.png")
 
 
 def draw_training(histories: list[list[dict[str, Any]]], path: Path) -> None:
     """Draw each member's losses epoch by epoch, one panel for each phase, as PNG."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    from targetsel.plots import Figure, MaxNLocator
 
     phases = list(dict.fromkeys(row["phase"] for history in histories for row in history))
     figure = Figure(figsize=(5 * len(phases), 4), layout="constrained")

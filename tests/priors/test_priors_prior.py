@@ -1,13 +1,13 @@
 """The priors of one source's spectrum and of its redshift."""
 
-import importlib.util
+import sys
 
 import numpy as np
 import pytest
 from scipy.special import ndtr
 from scipy.stats import multivariate_normal
 
-from targetsel.errors import SpectrumError
+from targetsel.errors import ExtraError, SpectrumError
 from targetsel.priors.prior import Prior, RedshiftPrior
 from targetsel.spectra.grid import wavelengths
 from targetsel.statistics.gaussian_mixture import GaussianMixture
@@ -87,9 +87,9 @@ def test_a_redshift_that_no_galaxy_has_is_refused(redshift):
         Prior(7, gaussian(), model(), redshift)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("specutils") is not None, reason="it is installed")
-def test_without_specutils_there_is_a_hint():
-    with pytest.raises(SpectrumError, match="pip install specutils"):
+def test_without_specutils_there_is_a_hint(monkeypatch):
+    monkeypatch.setitem(sys.modules, "specutils", None)
+    with pytest.raises(ExtraError, match=r"pip install 'targetsel\[specutils\]'"):
         prior().to_specutils()
 
 

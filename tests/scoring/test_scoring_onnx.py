@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from targetsel.errors import OutputError
+from targetsel.errors import ExtraError, OutputError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.network import Network, NetworkPlan, presets
@@ -127,9 +127,9 @@ def test_the_novelty_in_the_graph_is_the_novelty():
 def test_without_the_onnx_packages_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     network = Network(NetworkPlan(width=0.125))
-    with pytest.raises(OutputError, match="writing ONNX needs the package 'onnxscript'") as error:
+    with pytest.raises(ExtraError, match="writing ONNX needs onnxscript, which is") as error:
         export_member(network, 32, tmp_path / "member.onnx")
-    assert "pip install onnx onnxscript" in str(error.value)
+    assert "pip install 'targetsel[onnx]'" in str(error.value)
     assert not list(tmp_path.iterdir())
 
 
