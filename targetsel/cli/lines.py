@@ -50,7 +50,9 @@ def show(
 
 @app.command()
 def calibrate(
-    pairs: Annotated[Path, typer.Argument(help="Table with columns of raw and of catalog widths.")],
+    pairs: Annotated[
+        Path, typer.Argument(help="Table in any format with columns of raw and of catalog widths.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Width maps to write, JSON.")],
     pair: Annotated[
         list[str] | None,

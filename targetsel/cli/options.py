@@ -66,7 +66,9 @@ DecoderOption = Annotated[
 ]
 TruthFileOption = Annotated[
     Path,
-    typer.Option("--truth", help="Parquet with the ids and the true latents, proxies or both."),
+    typer.Option(
+        "--truth", help="Table in any format with the ids and the true latents, proxies or both."
+    ),
 ]
 CalibrationOption = Annotated[
     Path | None,
@@ -80,7 +82,8 @@ CalibrationOption = Annotated[
 TruthOption = Annotated[
     Path | None,
     typer.Option(
-        help="Parquet with the ids and the measured proxies of the sources in --calibration."
+        help="Table in any format with the ids and the measured proxies of the sources in "
+        "--calibration."
     ),
 ]
 LinesOption = Annotated[
@@ -112,7 +115,7 @@ def say_known(known: tuple[Path, Path] | None, scored: Path) -> None:
     if known is not None:
         from targetsel.scored.known_sources import count_known
         from targetsel.selection.claims import count_shared
-        from targetsel.tables.parquet import is_simulated
+        from targetsel.tables.any_format import is_simulated
 
         say_joined(*count_known(*known), any(map(is_simulated, known)))
         shared, n = count_shared(scored, known)

@@ -147,7 +147,10 @@ def compare(
     scored: ScoredArgument,
     spectra: Annotated[
         Path,
-        typer.Option(help="Latents of measured spectra, written by 'targetsel spectra encode'."),
+        typer.Option(
+            help="Latents of measured spectra, as 'targetsel spectra encode' writes them; in any "
+            "format."
+        ),
     ],
     output: ScoredOutput,
     ensemble: EnsembleOption = "mock-ps1",
@@ -155,7 +158,7 @@ def compare(
 ) -> None:
     """Add to SCORED the surprise of each measured spectrum, and where it disagrees most."""
     from targetsel.api import scoring as api
-    from targetsel.tables.parquet import is_simulated
+    from targetsel.tables.any_format import is_simulated
 
     found: Compared = api.compare(scored, spectra, output, ensemble=ensemble, seed=seed).run
     say_joined(found.n, found.left_out, is_simulated(scored) or is_simulated(spectra))

@@ -88,8 +88,8 @@ def update(
     spectra: Annotated[
         list[Path],
         typer.Option(
-            help="Spectra matched by source_id: SDSS spec FITS, .npz, .csv, .parquet; may be "
-            "repeated."
+            help="Spectra matched by source_id: SDSS spec FITS, .npz, or tables in any format; may "
+            "be repeated."
         ),
     ],
     output: ParquetOutput,
@@ -124,7 +124,11 @@ def update(
 @app.command()
 def residual(
     spectra: Annotated[
-        Path, typer.Argument(help="Parquet with noise-free rest-frame spectra, 1000 pixels a row.")
+        Path,
+        typer.Argument(
+            help="Table in any format but CSV with noise-free rest-frame spectra, 1000 pixels a "
+            "row."
+        ),
     ],
     ensemble: Annotated[
         Path, typer.Option(help="Folder of the ensemble to write the residual to.")

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from targetsel.spectra.reading import Attempt
 
 Files = Annotated[
-    list[Path], typer.Argument(help="Spectra: SDSS spec or spec-lite FITS, .npz, .csv or .parquet.")
+    list[Path],
+    typer.Argument(
+        help="Spectra: SDSS spec or spec-lite FITS, .npz, or tables in any format, with columns "
+        "wavelength, flux, ivar and redshift."
+    ),
 ]
 Redshift = Annotated[
     float | None, typer.Option(help="Redshift of every spectrum. Default: as in the file.")

@@ -21,12 +21,13 @@ def train(
     spectra: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet or .npz with source_id, flux (N, 1000) on the rest-frame grid, and "
-            "optionally ivar."
+            help="Table in any format but CSV, or .npz, with source_id, flux (N, 1000) on the "
+            "rest-frame grid, and optionally ivar."
         ),
     ] = None,
     latents: Annotated[
-        Path | None, typer.Option(help="Latents written by 'targetsel spectra encode'.")
+        Path | None,
+        typer.Option(help="Latents as 'targetsel spectra encode' writes them; in any format."),
     ] = None,
     decoder: Annotated[
         Path | None, typer.Option(help="Decoder of the latents, a folder or file.")

@@ -21,6 +21,7 @@ from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import LineTable
+from targetsel.tables.any_format import table_reader
 from targetsel.tables.columns import column_named, matrix
 from targetsel.tables.files import sha256_of_file, written_beside
 from targetsel.tables.numpy_files import read_npz
@@ -185,7 +186,7 @@ def fit_residual(spectra: Path, column: str, ensemble: Path) -> int:
     Parameters
     ----------
     spectra : Path
-        Parquet whose `column` has lists of 1000 pixels of noise-free flux on the decoder's grid,
+        Table whose `column` has lists of 1000 pixels of noise-free flux on the decoder's grid,
         such as `flux_true` of a mock sky. At most 16,384 rows are used.
 
     Raises
@@ -193,7 +194,7 @@ def fit_residual(spectra: Path, column: str, ensemble: Path) -> int:
     SpectrumError, CatalogError, EnsembleError
         If the file, its column or the ensemble is missing or damaged, or spectra are too few.
     """
-    with ParquetReader(spectra) as file:
+    with table_reader(spectra) as file:
         kind = column_named(file.schema, column, spectra, SpectrumError).type
         if not (pa.types.is_fixed_size_list(kind) and kind.list_size == N_PIXELS):
             raise SpectrumError(

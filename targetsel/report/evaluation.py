@@ -39,7 +39,7 @@ from targetsel.scored.simulated_training import caution_in
 from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
 from targetsel.tables.any_format import footer_of
 from targetsel.tables.files import check_output, sha256_of_file
-from targetsel.tables.parquet import read_footer, says_simulated
+from targetsel.tables.parquet import says_simulated
 from targetsel.tasks import task
 from targetsel.version import __version__
 
@@ -172,7 +172,7 @@ def _known(scored: Path, truth: Path) -> KnownSources:
 
 def _provenance(scored: Path, truth: Path) -> dict[str, Any]:
     """Ensemble, calibration and hashes of both files, and whether one says it is simulated."""
-    ours, theirs = footer_of(scored), read_footer(truth)
+    ours, theirs = footer_of(scored), footer_of(truth)
     return {
         "ensemble": ours.get("ensemble"),
         "calibration": ours.get("calibration"),

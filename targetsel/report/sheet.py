@@ -20,9 +20,9 @@ from targetsel.scored.file import ScoredFile
 from targetsel.scored.simulated_training import caution_in
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.selection.target_list import TargetList
+from targetsel.tables.any_format import table_reader
 from targetsel.tables.files import written_beside
 from targetsel.tables.ids import matched
-from targetsel.tables.reading import ParquetReader
 from targetsel.tasks import task
 
 COLUMNS, ROWS = 3, 8
@@ -46,8 +46,8 @@ class Listed:
 
 
 def is_scored(path: Path) -> bool:
-    """Whether a Parquet file is a scored catalog rather than a target list."""
-    with ParquetReader(path) as file:
+    """Whether a table is a scored catalog rather than a target list."""
+    with table_reader(path) as file:
         return "member_mean" in file.schema.names
 
 

@@ -26,6 +26,7 @@ from targetsel.sky.catalog import USUAL_NAMES
 from targetsel.sky.positions import check_same_places
 from targetsel.spectra.lines import PROXIES, UNITS
 from targetsel.spectra.proxies import QUANTILES, proxy_names
+from targetsel.tables.any_format import table_reader
 from targetsel.tables.columns import ID, NEVER, Column, FileKind, matrix, unit_of
 from targetsel.tables.ids import IdIndex
 from targetsel.tables.parquet import footer_in
@@ -104,11 +105,11 @@ class Truth:
         Parameters
         ----------
         path : Path
-            Parquet file with ids (whole numbers or text), under the scored file's name for them or
-            `source_id`; true proxies under their names, in any unit that converts to the scored
-            file's; true latents as `latent_mean` or `latent`, perhaps with `latent_std`; perhaps
-            `group_id` and `weight`. Rows without an id whose `status` is not "ok" are spectra
-            that could not be read, and left out.
+            A table in any format with ids (whole numbers or text), under the scored file's name
+            for them or `source_id`; true proxies under their names, in any unit that converts to
+            the scored file's; true latents as `latent_mean` or `latent`, perhaps with
+            `latent_std`; perhaps `group_id` and `weight`. Rows without an id whose `status` is
+            not "ok" are spectra that could not be read, and left out.
         scored : pa.Schema
             Schema of the scored file, with the file metadata.
         all_columns : bool
@@ -119,25 +120,24 @@ class Truth:
         CatalogError
             If it is not such a file, or holds neither latents nor proxies.
         """
-        with ParquetReader(path) as file:
+        with table_reader(path) as file:
             schema = file.schema
             others = [each.name for each in schema if not is_list(each.type)] if all_columns else []
             for name in others:
                 if schema.names.count(name) > 1:
                     raise CatalogError(f"{path}: has several columns '{name}'. Rename or drop one.")
-            more, measured = file.read(others), _measured(file)
-        proxies, ids = proxy_names(scored), column_names(scored)["source_id"]
-        ids = ids if ids in schema.names else "source_id"
-        _check_measured(path, schema)
-        position = tuple(_usual_name(role, schema) for role in POSITION)
-        kind = truth_kind(scored, ids, position)
-        if {*LATENTS, *proxies}.isdisjoint(schema.names):
-            raise CatalogError(
-                f"{path}: neither latents ('{LATENTS[0]}') nor a proxy such as "
-                f"'{next(iter(proxies), 'd4000')}' is among its columns; encode or measure the "
-                "spectra first."
-            )
-        table = kind.read(path)
+            proxies, ids = proxy_names(scored), column_names(scored)["source_id"]
+            ids = ids if ids in schema.names else "source_id"
+            _check_measured(path, schema)
+            position = tuple(_usual_name(role, schema) for role in POSITION)
+            kind = truth_kind(scored, ids, position)
+            if {*LATENTS, *proxies}.isdisjoint(schema.names):
+                raise CatalogError(
+                    f"{path}: neither latents ('{LATENTS[0]}') nor a proxy such as "
+                    f"'{next(iter(proxies), 'd4000')}' is among its columns; encode or measure the "
+                    "spectra first."
+                )
+            more, measured, table = file.read(others), _measured(file), kind.read(file)
         for name in others:
             if name not in table.column_names:
                 table = table.append_column(schema.field(name), more[name])

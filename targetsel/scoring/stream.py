@@ -34,6 +34,7 @@ from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.chunks import sorted_chunks
 from targetsel.tables.any_form import paths_in
+from targetsel.tables.any_format import is_simulated
 from targetsel.tables.files import (
     check_table_output,
     disk_errors,
@@ -42,7 +43,7 @@ from targetsel.tables.files import (
     sha256_of_file,
     written_beside,
 )
-from targetsel.tables.parquet import DECODER_KEY, ParquetSink, is_simulated, write_table
+from targetsel.tables.parquet import DECODER_KEY, ParquetSink, write_table
 from targetsel.tasks import task, tracked
 from targetsel.version import __version__
 from targetsel.workers.pool import map_bounded, return_freed_memory

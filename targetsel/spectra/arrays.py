@@ -30,8 +30,8 @@ from targetsel.spectra.spectrum import (
     in_angstrom,
     noise_scale,
 )
+from targetsel.tables.any_format import may_hold_lists, table_reader
 from targetsel.tables.columns import unit_of
-from targetsel.tables.formats import PARQUET_SUFFIXES
 from targetsel.tables.ids import exact_ids
 from targetsel.tables.numpy_files import names_in_npz, read_npz
 from targetsel.tables.reading import ParquetReader, reading
@@ -108,7 +108,7 @@ def _wanted(names: Sequence[str]) -> list[str]:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """The columns of an .npz, .csv or .parquet file.
+    """The columns of an .npz or .csv file, or of a table in another format.
 
     Raises
     ------
@@ -120,22 +120,27 @@ def read_arrays(path: Path) -> Arrays:
         return _read_npz(path)
     if suffix == ".csv":
         return _read_csv(path)
-    if suffix in PARQUET_SUFFIXES:
-        with ParquetReader(path, SpectrumError) as file:
-            return _from_arrow(file.read(_wanted(_names_in(file))), file, path)
-    raise SpectrumError(
-        f"{path}: ends in '{path.suffix}'; expected spectra in .fits, .npz, .csv or .parquet."
-    )
+    with _table(path) as file:
+        return _from_arrow(file.read(_wanted(_names_in(file))), file, path)
+
+
+def _table(path: Path) -> ParquetReader:
+    if not may_hold_lists(path):
+        raise SpectrumError(
+            f"{path}: ends in '{path.suffix}'; expected spectra in .fits, .npz, .csv, .parquet, "
+            ".vot or .ecsv."
+        )
+    return table_reader(path, SpectrumError)
 
 
 def pieces(path: Path) -> Iterator[tuple[int, bool, Arrays]]:
     """A file's columns in pieces, with each piece's first row, and whether the file has one."""
-    if path.suffix.lower() not in PARQUET_SUFFIXES:
+    if path.suffix.lower() in (".npz", ".csv"):
         arrays = read_arrays(path)
         flux = arrays.values.get(arrays.find("flux") or "")
         yield 0, flux is None or np.ndim(flux) < 2 or len(flux) == 1, arrays
         return
-    with ParquetReader(path, SpectrumError) as file:
+    with _table(path) as file:
         wanted = _wanted(_names_in(file))
         flux_column = _find(wanted, "flux")
         if not file.num_rows:

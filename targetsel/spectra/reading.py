@@ -1,10 +1,12 @@
 """Measured spectra from files, and the results of what is done with each of them.
 
-Files are SDSS FITS of the `spec` and `spec-lite` format, or plain arrays (see `arrays`).
+Files are SDSS FITS of the `spec` and `spec-lite` format, or plain arrays (see `arrays`), which
+may be in FITS, too.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +65,9 @@ def try_spectra(
         if path.is_dir():
             raise SpectrumError(f"{path}: is a folder. Name the files in it.")
         if path.name.lower().endswith(FITS_SUFFIXES):
-            yield read_sdss(path, str(path), file_stem(path), redshift)
-            return
+            with contextlib.suppress(NotSdssError):
+                yield read_sdss(path, str(path), file_stem(path), redshift)
+                return
         for first, is_one, arrays in pieces(path):
             yield from ArraySpectra(path, arrays, redshift, first, is_one).spectra()
     except SpectrumError as error:
@@ -198,6 +201,10 @@ class IncompleteFile(SpectrumError):
     """A file without all parts of an SDSS spectrum, such as a truncated one."""
 
 
+class NotSdssError(IncompleteFile):
+    """A FITS file without a table of an SDSS spectrum."""
+
+
 def read_sdss(
     source: Path | bytes, place: str, name: str, redshift: float | None = None
 ) -> ObservedSpectrum:
@@ -225,9 +232,11 @@ def read_sdss(
             table = _coadd(hdus)
             headers = [dict(table.header), dict(hdus[0].header)] if table is not None else []
         if table is None:
-            raise IncompleteFile(
+            kind = NotSdssError if any(isinstance(h, fits.BinTableHDU) for h in hdus) else None
+            raise (kind or IncompleteFile)(
                 f"{place}: no table with columns flux, loglam and ivar, so it is no SDSS spec or "
-                "spec-lite file. Other spectra are read from .npz, .csv and .parquet."
+                "spec-lite file. Spectra may also be rows of a table, with columns wavelength, "
+                "flux, ivar and redshift."
             )
         for header in headers:
             if "VACUUM" in header and header["VACUUM"] in (False, 0, "F"):
@@ -254,11 +263,13 @@ def read_sdss(
 
 
 def _coadd(hdus: fits.HDUList) -> fits.BinTableHDU | None:
-    """The table with the coadded spectrum."""
+    """The table with the coadded spectrum, a pixel in each row."""
     wanted = {"flux", "loglam", "ivar"}
     for hdu in hdus:
         if isinstance(hdu, fits.BinTableHDU) and wanted <= {n.lower() for n in hdu.columns.names}:
-            return hdu
+            kinds = [hdu.data[name] for name in wanted]
+            in_a_row = any(each.ndim > 1 or each.dtype == object for each in kinds)
+            return None if in_a_row and len(hdu.data) > 1 else hdu
     return None
 
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, TargetselError
-from targetsel.tables.files import ASTROPY_FORMATS
+from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
 from targetsel.tables.formats import InMemory, open_table
-from targetsel.tables.parquet import footer_in, read_footer
+from targetsel.tables.parquet import footer_in, read_footer, says_simulated
 from targetsel.tables.reading import ParquetReader
 
 ROWS_PER_GROUP = 65_536
@@ -48,10 +48,28 @@ def footer_of(path: Path) -> dict[str, Any]:
     CatalogError
         As `table_reader`.
     """
-    if _ending(path) not in ASTROPY_FORMATS or ASTROPY_FORMATS[_ending(path)] == "fits":
+    kind = ASTROPY_FORMATS.get(_ending(path))
+    if kind is None or kind == "fits":
         return read_footer(path)
+    if kind == "ascii.csv":  # which keeps none
+        return {}
     with table_reader(path) as file:
         return footer_in(file.footer_entries)
+
+
+def is_simulated(path: Path) -> bool:
+    """Whether a table of targetsel exists and is marked as having simulated images."""
+    try:
+        return says_simulated(footer_of(path))
+    except CatalogError:
+        return False
+
+
+def may_hold_lists(path: Path) -> bool:
+    """Whether a file's ending is that of a table that can have a list in each row: not CSV."""
+    return ASTROPY_FORMATS.get(_ending(path), path.suffix.lower()) in (
+        *PARQUET_SUFFIXES, "fits", "votable", "ascii.ecsv"
+    )  # fmt: skip
 
 
 def _ending(path: Path) -> str:

@@ -135,12 +135,14 @@ class FileKind:
                     f"{self._next}"
                 )
 
-    def read(self, path: Path, names: Iterable[str] | None = None) -> pa.Table:
-        """The declared columns that a Parquet file has, checked, in their declared units.
+    def read(self, path: Path | ParquetReader, names: Iterable[str] | None = None) -> pa.Table:
+        """The declared columns that a table has, checked, in their declared units.
 
         Parameters
         ----------
-        path : Path
+        path : Path or ParquetReader
+            A Parquet file, or a table that is open already, of whatever format (see
+            `any_format.table_reader`).
         names : iterable of str, optional
             Only these of the declared columns; each must be there.
 
@@ -153,16 +155,19 @@ class FileKind:
         -----
         Text of every encoding comes as plain strings, and ids as `exact_ids` gives them.
         """
-        with ParquetReader(path, self.error) as file:
-            schema = self._with_exact_ids(file.schema, path)
-            self.check(schema, path)
-            wanted = [each.name for each in self.columns if each.name in schema.names]
-            if names is not None:
-                wanted = list(names)
-                for name in wanted:
-                    if name not in schema.names:
-                        raise self.error(f"{path}: no column '{name}'.{self._next}")
-            table = file.read(wanted)
+        if not isinstance(path, ParquetReader):
+            with ParquetReader(path, self.error) as file:
+                return self.read(file, names)
+        file, path = path, path.path
+        schema = self._with_exact_ids(file.schema, path)
+        self.check(schema, path)
+        wanted = [each.name for each in self.columns if each.name in schema.names]
+        if names is not None:
+            wanted = list(names)
+            for name in wanted:
+                if name not in schema.names:
+                    raise self.error(f"{path}: no column '{name}'.{self._next}")
+        table = file.read(wanted)
         for place, name in enumerate(wanted):
             values = table[name]
             if self[name].type == ID:

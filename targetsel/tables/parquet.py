@@ -30,7 +30,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from targetsel.errors import CatalogError
 from targetsel.tables.files import table_format, written_beside
 from targetsel.tables.fits import open_fits
 from targetsel.tables.reading import ParquetReader
@@ -254,14 +253,6 @@ def footer_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
 def says_simulated(footer: Mapping[str, Any]) -> bool:
     """Whether a footer of targetsel marks its images as simulated."""
     return str(footer.get("images", "")).startswith("simulated")
-
-
-def is_simulated(path: Path) -> bool:
-    """Whether a file of targetsel exists and is marked as having simulated images."""
-    try:
-        return says_simulated(read_footer(path))
-    except CatalogError:
-        return False
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:

@@ -20,6 +20,7 @@ from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import measure
 from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import MeasuredSpectra, Spectra
+from targetsel.tables.any_format import is_simulated, may_hold_lists, table_reader
 from targetsel.tables.columns import (
     ID,
     Column,
@@ -31,8 +32,8 @@ from targetsel.tables.columns import (
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import exact_ids, joined, matched
 from targetsel.tables.numpy_files import names_in_npz, read_npz
-from targetsel.tables.parquet import footer_in, is_simulated, says_simulated
-from targetsel.tables.reading import ParquetReader, reading
+from targetsel.tables.parquet import footer_in, says_simulated
+from targetsel.tables.reading import reading
 from targetsel.tables.types import held, is_list, is_number
 from targetsel.training.optimisation import one_thread
 from targetsel.training.training_spectra import TrainingSpectra, check_no_errors
@@ -124,7 +125,7 @@ class Labels:
 
     @classmethod
     def of_latents(cls, path: Path, decoder: Decoder, decoder_file: Path | None = None) -> Labels:
-        """The latents in a Parquet file as `targetsel spectra encode` writes it.
+        """The latents in a table as `targetsel spectra encode` writes it, in any format.
 
         It has the columns `source_id`, `latent_mean` and perhaps `latent_std`, without which the
         noise is 0. Rows without latents are left out.
@@ -135,7 +136,8 @@ class Labels:
             If the file is not such a one, holds NaN, or names another decoder than the one in
             `decoder_file`.
         """
-        table = LATENTS.read(path)
+        with table_reader(path, SpectrumError) as file:
+            table = LATENTS.read(file)
         footer = footer_in(table.schema.metadata)
         if "ensemble" in footer:
             raise SpectrumError(
@@ -348,17 +350,17 @@ def _usable(flux: np.ndarray, ivar: np.ndarray | None) -> np.ndarray:
 
 def _pieces(path: Path, column: str) -> Iterator[Piece]:
     """The spectra of a file, in pieces of some rows."""
-    readers = {".parquet": _parquet_pieces, ".npz": _npz_pieces}
-    if path.suffix.lower() not in readers:
+    return (_npz_pieces if path.suffix.lower() == ".npz" else _table_pieces)(path, column)
+
+
+def _table_pieces(path: Path, column: str) -> Iterator[Piece]:
+    if not may_hold_lists(path):
         raise SpectrumError(
-            f"{path}: expected .parquet or .npz with source_id, flux (N, {N_PIXELS}) and perhaps "
-            "ivar. Bring other spectra to latents with 'targetsel spectra encode'."
+            f"{path}: expected a table in Parquet, FITS, VOTable or ECSV, or .npz, with source_id, "
+            f"flux (N, {N_PIXELS}) and perhaps ivar. Bring other spectra to latents with "
+            "'targetsel spectra encode'."
         )
-    return readers[path.suffix.lower()](path, column)
-
-
-def _parquet_pieces(path: Path, column: str) -> Iterator[Piece]:
-    with ParquetReader(path, SpectrumError) as file:
+    with table_reader(path, SpectrumError) as file:
         wanted = _wanted(path, file.schema.names, column)
         for batch in file.batches(SPECTRA_AT_ONCE, wanted):
             flux, *ivar = (

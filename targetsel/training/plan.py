@@ -20,7 +20,7 @@ from targetsel.networks.network import NetworkPlan, presets
 from targetsel.scoring.ensemble import Ensemble, find_ensemble
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import FILE_NAME, Decoder
-from targetsel.tables.parquet import is_simulated
+from targetsel.tables.any_format import is_simulated
 from targetsel.training.examples import recorded_split
 from targetsel.training.labels import Labels
 from targetsel.training.network_training import Recipe

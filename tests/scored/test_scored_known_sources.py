@@ -8,6 +8,9 @@ import pytest
 
 from targetsel.errors import CatalogError
 from targetsel.scored.known_sources import KnownSources
+from targetsel.tables.any_format import is_simulated
+from targetsel.tables.parquet import read_footer, write_table
+from targetsel.tables.types import is_list
 from tests.report.sky_by_hand import Sky, lists, sky, with_column
 
 N = 40
@@ -286,3 +289,21 @@ def test_a_scored_file_with_a_column_twice_is_refused(small, tmp_path):
     pq.write_table(table.append_column("d4000", table["d4000"]), scored)
     with pytest.raises(CatalogError, match=r"has several columns 'd4000'\. Rename or drop one\.$"):
         KnownSources.read(scored, truth)
+
+
+@pytest.mark.parametrize("ending", ["fits", "fits.gz", "ecsv", "vot", "csv"])
+def test_a_truth_file_may_be_of_any_format(small, tmp_path, ending):
+    scored, truth = small.write(tmp_path)
+    plain = KnownSources.read(scored, truth)
+    table, other = pq.read_table(truth), tmp_path / f"truth.{ending}"
+    if ending == "csv":  # holds no lists
+        table = table.select([each.name for each in table.schema if not is_list(each.type)])
+    write_table(table, other, read_footer(truth))
+    known = KnownSources.read(scored, other)
+    assert known.source_id.tolist() == plain.source_id.tolist()
+    assert known.weight.tolist() == plain.weight.tolist()
+    for name, values in plain.proxies.items():
+        assert known.proxies[name] == pytest.approx(values, rel=1e-6, nan_ok=True)
+    if ending != "csv":
+        assert known.latents == pytest.approx(plain.latents, rel=1e-6)
+        assert is_simulated(other) == is_simulated(truth)

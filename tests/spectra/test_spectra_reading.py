@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 from targetsel.errors import SpectrumError, TargetselError
 from targetsel.spectra.reading import read_spectra, try_spectra
-from targetsel.tables.parquet import described
+from targetsel.tables.parquet import described, write_table
 
 WAVELENGTH = np.linspace(3800, 9200, 500)
 GOOD = {
@@ -196,8 +197,9 @@ def test_csv_holds_one_spectrum_with_its_redshift_in_a_column(tmp_path):
     np.testing.assert_allclose(spectrum.wavelength, WAVELENGTH)
 
 
+@pytest.mark.parametrize("ending", ["parquet", "fits", "fits.gz", "ecsv", "vot"])
 @pytest.mark.parametrize("ragged", [False, True])
-def test_parquet_holds_a_spectrum_in_each_row(ragged, tmp_path):
+def test_table_holds_a_spectrum_in_each_row(ragged, ending, tmp_path):
     lengths = (500, 400 if ragged else 500)
     table = pa.table(
         {
@@ -208,12 +210,40 @@ def test_parquet_holds_a_spectrum_in_each_row(ragged, tmp_path):
             "redshift": [0.1, 0.2],
         }
     )
-    pq.write_table(table, tmp_path / "two.parquet")
-    spectra = read_spectra(tmp_path / "two.parquet")
+    if ending == "parquet":
+        pq.write_table(table, tmp_path / "two.parquet")
+    else:
+        columns = table.to_pydict()
+        for name in ("wavelength", "flux", "ivar"):
+            lists = [np.array(each) for each in columns[name]]
+            columns[name] = np.array(lists, object) if ragged else np.array(lists)
+        Table(columns).write(
+            tmp_path / f"two.{ending}", format="votable" if ending == "vot" else None
+        )
+    spectra = read_spectra(tmp_path / f"two.{ending}")
     assert [(s.source_id, s.redshift, len(s.flux)) for s in spectra] == [
         ("a", 0.1, 500), ("b", 0.2, lengths[1]),
     ]  # fmt: skip
     np.testing.assert_array_equal(spectra[1].flux, 2 * GOOD["flux"][: lengths[1]])
+
+
+def test_fits_table_holds_spectra_though_its_columns_are_named_as_those_of_sdss(tmp_path):
+    flux = np.stack([GOOD["flux"], 2 * GOOD["flux"]])
+    table = Table({"loglam": np.log10([WAVELENGTH] * 2), "flux": flux, "ivar": np.ones((2, 500))})
+    table["z"] = [0.1, 0.2]
+    table.write(tmp_path / "two.fits")
+    spectra = read_spectra(tmp_path / "two.fits")
+    assert [(each.redshift, len(each.flux)) for each in spectra] == [(0.1, 500), (0.2, 500)]
+    np.testing.assert_array_equal(spectra[1].flux, flux[1])
+
+
+@pytest.mark.parametrize("ending", ["fits", "ecsv", "vot"])
+def test_table_with_a_pixel_in_each_row_is_one_spectrum(ending, tmp_path):
+    columns = {"wavelength": WAVELENGTH, "flux": GOOD["flux"], "ivar": np.ones(500)}
+    write_table(pa.table(columns | {"redshift": np.full(500, 0.3)}), tmp_path / f"one.{ending}")
+    (spectrum,) = read_spectra(tmp_path / f"one.{ending}")
+    assert (spectrum.source_id, spectrum.redshift) == ("one", 0.3)
+    np.testing.assert_array_equal(spectrum.flux, GOOD["flux"])
 
 
 def test_wavelengths_in_another_declared_unit_are_converted(tmp_path):

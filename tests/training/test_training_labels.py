@@ -145,7 +145,9 @@ def test_a_missing_or_damaged_or_foreign_file_is_refused(decoder, tmp_path):
     with pytest.raises(SpectrumError, match=r"bad\.parquet: not a Parquet file, or damaged"):
         Labels.of_spectra(tmp_path / "bad.parquet", decoder)
     (tmp_path / "spectra.csv").write_text("flux\n1\n")
-    with pytest.raises(SpectrumError, match=r"expected \.parquet or \.npz with source_id"):
+    with pytest.raises(
+        SpectrumError, match=r"expected a table in Parquet, FITS, VOTable or ECSV, or \.npz"
+    ):
         Labels.of_spectra(tmp_path / "spectra.csv", decoder)
 
 
@@ -159,6 +161,23 @@ def test_latents_without_noise_have_none_and_rows_without_latents_are_left_out(d
     assert labels.mean.tolist() == [[1.0, 2.0], [3.0, 5.0]]
     assert (labels.noise == 0).all()
     assert labels.left_out == {"without latents": 1}
+
+
+@pytest.mark.parametrize("ending", ["fits", "ecsv", "vot"])
+def test_latents_and_spectra_may_be_tables_of_any_format(decoder, tmp_path, ending):
+    path = latents_file(tmp_path, [7, 9], np.eye(2), footer={"images": "simulated"})
+    write_table(pq.read_table(path), tmp_path / f"latents.{ending}", {"images": "simulated"})
+    labels = Labels.of_latents(tmp_path / f"latents.{ending}", decoder)
+    assert (labels.source_id.tolist(), labels.mean.tolist()) == ([7, 9], np.eye(2).tolist())
+    assert labels.simulated
+    ids, flux, ivar, _ = spectra_arrays(3)
+    path = spectra_file(tmp_path, ids, flux, ivar)
+    write_table(pq.read_table(path), tmp_path / f"spectra.{ending}")
+    one, other = (
+        Labels.of_spectra(tmp_path / f"spectra.{e}", decoder) for e in ("parquet", ending)
+    )
+    assert other.mean == pytest.approx(one.mean)
+    assert other.source_id.tolist() == one.source_id.tolist()
 
 
 def test_noise_is_read_where_it_is_given(decoder, tmp_path):

@@ -23,16 +23,16 @@ from scipy.optimize import isotonic_regression
 
 from targetsel.documents.models import DocumentModel, FieldError, read_model
 from targetsel.errors import SpectrumError, counted, did_you_mean
+from targetsel.tables.any_format import footer_of
 from targetsel.tables.columns import floats, in_unit, numbers_named
 from targetsel.tables.files import (
-    PARQUET_SUFFIXES,
     check_table_output,
     sha256_of_file,
     written_beside,
 )
 from targetsel.tables.folders import ParquetFiles
 from targetsel.tables.formats import InMemory, open_table
-from targetsel.tables.parquet import ParquetSink, described, read_footer
+from targetsel.tables.parquet import ParquetSink, described
 
 SCHEMA: Literal["targetsel/width-maps/v1"] = "targetsel/width-maps/v1"
 LEAST_PAIRS = 50
@@ -275,7 +275,7 @@ def maps_from_table(path: Path, pairs: Sequence[str]) -> WidthMaps:
     origin: dict[str, object] = {"file": path.name}
     if path.is_file():
         origin["sha256"] = sha256_of_file(path)
-        if path.suffix.lower() in PARQUET_SUFFIXES and "images" in (footer := read_footer(path)):
+        if "images" in (footer := footer_of(path)):
             origin["images"] = footer["images"]
     return WidthMaps(maps=maps, origin=origin)
 
@@ -289,8 +289,6 @@ def write_calibrated(scored: Path, maps: WidthMaps, output: Path) -> list[str]:
         Nothing is written then.
     """
     check_table_output(output, [scored], parquet=True)
-    if scored.suffix.lower() not in PARQUET_SUFFIXES:
-        raise SpectrumError(f"{scored}: expected a scored catalog, a .parquet file")
     table = open_table(scored)
     nothing = {name: np.empty(0) for name in table.schema.names}
     added = list(maps.calibrate(nothing))
@@ -305,7 +303,7 @@ def write_calibrated(scored: Path, maps: WidthMaps, output: Path) -> list[str]:
     for name in sources:
         numbers_named(table.schema, name, scored, SpectrumError, "widths [Angstrom]")
     with ParquetSink(output, pa.schema([*table.schema, *fields])) as sink:
-        sink.footer.update(read_footer(scored), width_maps=dict(maps.origin))
+        sink.footer.update(footer_of(scored), width_maps=dict(maps.origin))
         for piece in table.batches(ROWS_AT_ONCE, table.schema.names):
             calibrated = maps.calibrate(
                 {name: _widths(piece, name, table.schema, scored) for name in sources}
