@@ -62,10 +62,7 @@ def evaluate(
     """
     from targetsel.report.evaluation import COUNTS, PAGE, TABLE, write_evaluation
 
-    def tell(done: str) -> None:
-        say(done, err=True)
-
-    found = write_evaluation(scored, truth, output, rules or (), claim, joint, tell)
+    found = write_evaluation(scored, truth, output, rules or (), claim, joint)
     say_joined(found.about["n"], found.about["left_out"], found.about["simulated"])
     print_departure(found.figures)
     print_local_coverage(found.figures)

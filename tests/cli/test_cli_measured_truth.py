@@ -79,7 +79,8 @@ def check_as_truth(targetsel, path, n):
     ):
         said = targetsel(*words)
         assert said.status == 0, said
-        assert words[0] == "forecast" or f"{n} sources have a prediction and a truth" in said.err
+        joined = f"{n} sources with a prediction and a known spectrum"
+        assert words[0] == "forecast" or joined in said.out
 
 
 @pytest.mark.parametrize("kind", [int, "g{}".format])
