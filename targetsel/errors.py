@@ -43,35 +43,71 @@ class TargetselError(Exception):
 
 
 class CatalogError(TargetselError):
-    """A catalog that cannot be read, or whose columns, ids or positions are not usable."""
+    """A catalog that cannot be read, or whose columns, ids or positions are not usable.
+
+    The message names the file and the column. `targetsel rules columns FILE` lists what a catalog
+    holds. Rename or convert the column, or name it by an option of the command. Of a file that a
+    command wrote, make it anew with that command.
+    """
 
 
 class CutoutError(TargetselError):
-    """A cutout store or folder that cannot be read, or that does not suit the ensemble."""
+    """A cutout store or folder that cannot be read, or that does not suit the ensemble.
+
+    The message names the file, and the band or source. Pack the images again with
+    `targetsel cutouts pack`, or give the option that the message names. An ensemble wants the
+    bands, size and pixel scale that it was trained on.
+    """
 
 
 class SpectrumError(TargetselError):
-    """A spectrum, wavelength grid or line table that is not usable."""
+    """A spectrum, wavelength grid or line table that is not usable.
+
+    The message names the file, and what is wrong with its pixels, wavelengths or lines. Mend the
+    file, or leave the spectrum out.
+    """
 
 
 class EnsembleError(TargetselError):
-    """An ensemble's folder that is damaged, foreign or incomplete."""
+    """An ensemble's folder that is damaged, foreign or incomplete.
+
+    The message names the file of the folder. Copy the folder anew, name another one with
+    `--ensemble`, or fit again what does not belong to it: `targetsel calibrate`, `targetsel
+    ensemble fit-novelty`.
+    """
 
 
 class RuleError(TargetselError):
-    """A rule file or expression that does not mean anything we can evaluate."""
+    """A rule file or expression that does not mean anything we can evaluate.
+
+    The message begins with file, line and column, and a caret below points at the place.
+    `targetsel rules lint FILE` tells all faults of a file at once. `targetsel rules functions`
+    lists what can be written, `targetsel rules columns CATALOG` the names that a catalog has.
+    """
 
 
 class SpectrographError(TargetselError):
-    """A spectrograph's description, or what would be needed to predict what one sees."""
+    """A spectrograph's description, or what would be needed to predict what one sees.
+
+    The message names the file, line and column of a description, or the option that lacks. Mend
+    the description, or name another one with `--spectrograph`.
+    """
 
 
 class HandoffError(TargetselError):
-    """A target list that a fiber- or slit-assignment tool would not take, or settings for one."""
+    """A target list that a fiber- or slit-assignment tool would not take, or settings for one.
+
+    The message names the setting, the column or the target. `targetsel export --list` lists the
+    settings of each tool; write them into a YAML file, and give it with `--config`. Where the list
+    itself does not suit the tool, change the rules and select anew.
+    """
 
 
 class MockError(TargetselError):
-    """A mock sky that cannot be made as it is asked for."""
+    """A mock sky that cannot be made as it is asked for.
+
+    The message names the option or the key of the variation, and what it may be.
+    """
 
 
 class ExtraError(TargetselError):
@@ -79,7 +115,11 @@ class ExtraError(TargetselError):
 
 
 class OutputError(TargetselError):
-    """A result that could not be written."""
+    """A result that could not be written.
+
+    The message names the file or folder. Name another one with `-o`, remove what is there, or make
+    room on the disk.
+    """
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

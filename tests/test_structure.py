@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "targetsel"
 ORDER = """
 errors version extras plots tasks documents tables weights workers statistics expressions sky
 photometry imaging spectra networks surveys scored calibration novelty scoring training rules
-selection observing priors handoff mock report walk api cli __main__
+selection observing priors handoff mock report walk api manual cli __main__
 """.split()  # noqa: SIM905
 
 

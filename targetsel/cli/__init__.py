@@ -29,6 +29,7 @@ GROUPS = {
         "cutouts": "cutouts:app",
         "score": "score:score",
         "select": "select:select",
+        "docs": "docs:docs",
     },
     "Rules": {
         "rules": "rules:app",

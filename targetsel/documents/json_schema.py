@@ -13,7 +13,7 @@ def draft_7(model: type[BaseModel], title: str) -> dict[str, Any]:
     """The JSON schema of a model's files."""
     schema = _plain(model.model_json_schema(ref_template="#/definitions/{model}"))
     schema = {"$schema": "http://json-schema.org/draft-07/schema#", **schema, "title": title}
-    schema["definitions"] = schema.pop("$defs")
+    schema["definitions"] = schema.pop("$defs", {})
     return schema
 
 

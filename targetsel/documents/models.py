@@ -278,7 +278,8 @@ class OneOrMany:
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         many = handler(schema["schema"])
-        return {"anyOf": [many["items"], many]}
+        lists = [each for each in many.get("anyOf", [many]) if "items" in each]
+        return {"anyOf": [*(each["items"] for each in lists), *many.get("anyOf", [many])]}
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -539,6 +540,13 @@ def _metadata(annotation: Any) -> list[Any]:
         members = [each for each in get_args(annotation) if each is not type(None)]
         return _metadata(members[0]) if len(members) == 1 else []
     return []
+
+
+def expected_of(field: FieldInfo) -> str:
+    """The words for what a field may be, where its annotations say it; else nothing."""
+    said = (*field.metadata, *_metadata(field.annotation))
+    return next((each.words for kind in (Expected, Quantity) for each in said
+                 if isinstance(each, kind)), "")  # fmt: skip
 
 
 def _shown(value: Any) -> str:

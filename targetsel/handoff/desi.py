@@ -285,6 +285,8 @@ TOOLS = (
         name="desi",
         title="DESI fiberassign, science targets",
         source="desihub/fiberassign 79078f2, py/fiberassign/targets.py; desitarget 4.4.0",
+        tried="`fba_run` of fiberassign, unmodified, took the file and assigned by priority and "
+        "sub-priority; desitarget's masks agree.",
         suffix=".fits",
         write=write,
         read=read,
@@ -296,6 +298,7 @@ TOOLS = (
         name="desi-tertiary",
         title="DESI tertiary program",
         source="desihub/fiberassign 79078f2, py/fiberassign/fba_tertiary_io.py",
+        tried="fiberassign's `fba_tertiary_too` found the file in order, and `fba_run` took it.",
         suffix=".fits",
         write=write_tertiary,
         read=read_tertiary,

@@ -237,6 +237,8 @@ TOOLS = (
         title="4MOST Facility Simulator catalog, format 2.6",
         source="GMontaguth/GRIT-4MOST; lsst-uk/tidesPhaseC uploadObjects/uploadApp.py; "
         "escience.aip.de/readthedocs/OpSys/etc/master/format.html",
+        tried="Known from documents and from a public submission, whose columns agree; the "
+        "observatory's checks were not run.",
         suffix=".fits",
         write=write,
         read=read,

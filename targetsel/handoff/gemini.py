@@ -140,6 +140,7 @@ TOOLS = (
         title="Gemini GMMPS object table (GMOS, FLAMINGOS-2)",
         source="GeminiDRSoftware/GMMPS, html/_sources/OTformat.rst.txt and "
         "examples/ngc7796_OT.fits",
+        tried="GMMPS's own reader `gmFits2Cat`, compiled, took the file.",
         suffix=".fits",
         write=write_gmmps,
         read=read_gmmps,
@@ -153,6 +154,7 @@ TOOLS = (
         name="gmskcreate",
         title="Gemini gmskcreate input (GMOS, FLAMINGOS-2), where there is no pre-image",
         source="GeminiDRSoftware/GMMPS, html/_sources/createOT.rst.txt",
+        tried="Known from the written format; gmskcreate was not run.",
         suffix=".txt",
         write=write_gmskcreate,
         read=GMSKCREATE.read,

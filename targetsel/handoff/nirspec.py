@@ -63,6 +63,7 @@ TOOLS = (
         name="nirspec",
         title="JWST NIRSpec MSA Planning Tool catalog",
         source="jwst-docs.stsci.edu 'NIRSpec MPT - Catalogs' and 'MPT Catalogs - Examples'",
+        tried="jwst-vmpt read the file; the MSA Planning Tool itself was not run.",
         suffix=".cat",
         write=write,
         read=read,

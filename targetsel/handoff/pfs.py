@@ -297,6 +297,8 @@ TOOLS = (
         name="pfs-uploader",
         title="Subaru PFS target uploader",
         source="Subaru-PFS/spt_target_uploader 8507313 (v3.3.6), docs/docs/inputs.md",
+        tried="The uploader's own reading and checks took the file; its forecast of visibility "
+        "was not run.",
         suffix=".csv",
         write=write_uploader,
         read=read_uploader,
@@ -310,6 +312,8 @@ TOOLS = (
         name="pfs-netflow",
         title="Subaru PFS netflow (ets_fiberalloc)",
         source="Subaru-PFS/ets_fiberalloc 2248bf8, ets_fiber_assigner/netflow.py",
+        tried="ets_fiberalloc read the file and assigned with the solver CBC; it takes no "
+        "proper motions, so positions are those of the epoch in the settings.",
         suffix=".ecsv",
         write=write_netflow,
         read=read_netflow,
@@ -321,6 +325,8 @@ TOOLS = (
         name="pfs-ga",
         title="Subaru PFS Galactic Archaeology targeting (ga_targeting)",
         source="Subaru-PFS-GA/ga_targeting 5a94d9c, docs/03_targetlists.md",
+        tried="ga_targeting's own reader took the file; its assigner needs a commercial solver "
+        "and was not run.",
         suffix=".feather",
         write=write_ga,
         read=read_ga,

@@ -127,6 +127,8 @@ TOOLS = (
         name="sdss-v",
         title="SDSS-V robostrategy, a table like rsTargets (SDSS-V takes no outside files)",
         source="sdss/robostrategy e41179f, python/robostrategy/targets.py",
+        tried="The columns agree with robostrategy's source; it needs SDSS-V's database, and "
+        "was not run.",
         suffix=".fits",
         write=write,
         read=read,

@@ -29,6 +29,10 @@ class ByClass:
             lambda value: value if isinstance(value, Mapping) else {ALL: value}, handler(source)
         )
 
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        by_class = handler(schema["schema"])
+        return {"anyOf": [by_class["additionalProperties"], by_class]}
+
 
 @dataclass(frozen=True)
 class UnlessListed:

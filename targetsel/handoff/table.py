@@ -61,6 +61,7 @@ TOOLS = (
         name="table",
         title="a plain table, in the format of its ending",
         source="IVOA VOTable 1.4, FITS standard 4.0, astropy's ECSV 1.0, RFC 4180 (CSV)",
+        tried="astropy read back what it had written.",
         suffix=".fits",
         write=write,
         read=read,

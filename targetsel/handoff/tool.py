@@ -94,6 +94,8 @@ class Tool:
         Description in a few words.
     source : str
         The document or code that the format was taken from.
+    tried : str
+        The program that took a file of it, or that none was run, in a sentence.
     suffix : str
         Ending of its file, such as ``.fits``.
     write : callable
@@ -132,6 +134,7 @@ class Tool:
     name: str
     title: str
     source: str
+    tried: str
     suffix: str
     write: Callable[[ToolTable, Any, Path], list[Path]]
     read: Callable[[Path], ToolTargets]

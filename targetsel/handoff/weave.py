@@ -206,6 +206,7 @@ TOOLS = (
         title="WEAVE target catalog from the survey's own template",
         source="ingconfluence.ing.iac.es 'WEAVE Open-Time Phase 2 - Notes for PIs', and the "
         "template",
+        tried="Known from documents only; no program of WEAVE's was run.",
         suffix=".fits",
         write=write,
         read=read,

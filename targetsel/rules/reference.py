@@ -10,7 +10,7 @@ from targetsel.rules.functions import FUNCTIONS
 
 
 @dataclass(frozen=True)
-class Entry:
+class Syntax:
     """One way to write something.
 
     Attributes
@@ -22,28 +22,54 @@ class Entry:
     help : str
     example : str
         A whole condition.
+    words : tuple of str
+        Names and signs that it is looked up by, the first before all.
     """
 
     written: str
     gives: str
     help: str
     example: str
+    words: tuple[str, ...]
 
 
 _CONDITIONS = (
-    Entry("x < y", "", "or <=, >, >=, ==, !=, or a chain", "17 mag < rmag < 20 mag"),
-    Entry("x between y and z", "", "y <= x <= z", "P(d4000 between 1.2 and 1.6) >= 0.5"),
-    Entry("text == 'word'", "", "or !=, letter by letter", "type != 'PSF'"),
-    Entry("x in [y, z, ...]", "", "one of these numbers or texts", "type in ['EXP', 'DEV']"),
-    Entry("flag", "", "a column of true and false; or flag == false", "support"),
-    Entry("x is missing", "", "or is not missing", "bpt_agn is not missing"),
-    Entry("a and b", "", "both", "support and typicality > 0.01"),
-    Entry("a or b", "", "one of them or both", "gmag < 20 mag or rmag < 19 mag"),
-    Entry("not a", "", "the contrary; what is missing stays missing", "not support"),
-)
+    Syntax(
+        "x < y", "", "a comparison; also with <=, >, >=, ==, !=, or as a chain",
+        "17 mag < rmag < 20 mag", ("<", "<=", ">", ">=", "==", "!=", "comparison"),
+    ),
+    Syntax(
+        "x between y and z", "", "whether y <= x <= z", "P(d4000 between 1.2 and 1.6) >= 0.5",
+        ("between",),
+    ),
+    Syntax(
+        "text == 'word'", "", "whether texts are the same, letter by letter; also !=",
+        "type != 'PSF'", ("text", "==", "!="),
+    ),
+    Syntax(
+        "x in [y, z, ...]", "", "whether x is one of these numbers or texts",
+        "type in ['EXP', 'DEV']", ("in",),
+    ),
+    Syntax(
+        "flag", "", "a column of true and false; or flag == false", "support",
+        ("flag", "true", "false"),
+    ),
+    Syntax(
+        "x is missing", "", "whether there is no value; also is not missing",
+        "bpt_agn is not missing", ("is missing", "is not missing", "missing"),
+    ),
+    Syntax("a and b", "", "whether both are true", "support and typicality > 0.01", ("and", "&")),
+    Syntax(
+        "a or b", "", "whether one of them is true, or both", "gmag < 20 mag or rmag < 19 mag",
+        ("or", "|"),
+    ),
+    Syntax(
+        "not a", "", "the contrary; what is missing stays missing", "not support", ("not", "~")
+    ),
+)  # fmt: skip
 
 
-def sections() -> dict[str, list[Entry]]:
+def sections() -> dict[str, list[Syntax]]:
     """Everything that can be written, by sections."""
     own = [each for name, each in FUNCTIONS.items() if name not in ARITHMETIC]
     return {
@@ -58,6 +84,7 @@ def units_of_numbers() -> tuple[str, ...]:
     return tuple(UNITS)
 
 
-def _entry(function: Function) -> Entry:
+def _entry(function: Function) -> Syntax:
     gives = "" if function.gives == "a condition" else function.gives
-    return Entry(function.signature, gives, function.help, function.example)
+    words = ("-x", "negative") if function.name == "negative" else (function.name,)
+    return Syntax(function.signature, gives, function.help, function.example, words)

@@ -25,6 +25,7 @@ def tool(**changed) -> Tool:
         name="thing",
         title="A thing",
         source="nowhere",
+        tried="by nothing",
         suffix=".txt",
         write=lambda prepared, settings, path: [],
         read=lambda path: None,

@@ -1,0 +1,169 @@
+"""Entries of the manual: what can be looked up, how a word finds it, and pages made of entries.
+
+The manual is gathered from the declarations that the package itself works by: rule functions,
+models of files, columns, tools, error messages and docstrings. Nothing is told twice.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+MOST = 40  # entries that are listed for a word
+Loader = Callable[[], Iterable["Entry"]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that can be looked up.
+
+    Attributes
+    ----------
+    kind : str
+        A word such as "command", "column" or "error".
+    name : str
+        The name that a user would type.
+    summary : str
+        One sentence, or half of one.
+    text : str
+        All that is to say, as Markdown with definition lists, without a heading.
+    aliases : tuple of str
+        Other words that find it.
+    group : str
+        The section of its page that it stands in.
+    title : str
+        Its heading, where that is not the name.
+    """
+
+    kind: str
+    name: str
+    summary: str
+    text: str
+    aliases: tuple[str, ...] = ()
+    group: str = ""
+    title: str = ""
+
+    @property
+    def anchor(self) -> str:
+        """The name of the place on its page, such as ``column-typicality``."""
+        return anchor(self.kind, self.name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All words that find it."""
+        return (self.name, *self.aliases)
+
+
+def named(word: str, loaders: Iterable[Loader]) -> list[Entry]:
+    """The entries of a name; in any case of letters, where none is written just so."""
+    entries = [entry for load in loaders for entry in load() if entry.name.lower() == word.lower()]
+    return [entry for entry in entries if entry.name == word] or entries
+
+
+def look_up(word: str, loaders: Iterable[Loader]) -> list[Entry]:
+    """The entries that a word finds, best first; an empty list where there are none.
+
+    Entries of that name; else with that alias; else those whose names contain the word; else
+    those that mention it.
+    """
+    entries = [entry for load in loaders for entry in load()]
+    low = word.lower()
+    whole = re.compile(rf"(?<![\w-]){re.escape(low)}(?![\w-])")
+    ways: tuple[Callable[[Entry], bool], ...] = (
+        lambda entry: low in map(str.lower, entry.aliases),
+        lambda entry: any(low in each.lower() for each in entry.names),
+        lambda entry: whole.search(f"{entry.summary}\n{entry.text}".lower()) is not None,
+    )
+    if found := named(word, [lambda: entries]):
+        return found
+    for is_found in ways:
+        if found := [entry for entry in entries if is_found(entry)]:
+            return found
+    return []
+
+
+def near(word: str, loaders: Iterable[Loader]) -> list[str]:
+    """Names that look like the word, the nearest first."""
+    names: dict[str, str] = {}
+    for load in loaders:
+        for entry in load():
+            for each in entry.names:
+                names.setdefault(each.lower(), each)
+    return [names[each] for each in get_close_matches(word.lower(), names, n=3, cutoff=0.6)]
+
+
+# --- Markdown ------------------------------------------------------------------------------------
+
+
+def anchor(*words: str) -> str:
+    """Words as the name of a place on a page: small letters, digits and hyphens."""
+    signs = {"+": "plus", "*": "times", "/": "over", "<": "less", ">": "more", "=": "equal"}
+    spelled = "".join(f" {signs[each]} " if each in signs else each for each in " ".join(words))
+    return re.sub(r"[^a-z0-9_]+", "-", spelled.lower()).strip("-")
+
+
+def code(text: str) -> str:
+    """Text as it is, in the type of code."""
+    fence = "`"
+    while fence in text:
+        fence += "`"
+    blank = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{blank}{text}{blank}{fence}"
+
+
+def block(lines: Iterable[str], language: str = "text") -> str:
+    """Lines of code."""
+    return "\n".join([f"```{language}", *lines, "```"])
+
+
+def definitions(items: Iterable[tuple[str, str]]) -> str:
+    """A definition list of terms in Markdown and their meanings."""
+    parts = []
+    for term, meaning in items:
+        lines = meaning.splitlines() or [""]
+        parts.append(
+            "\n".join([term, f": {lines[0]}", *(f"  {each}".rstrip() for each in lines[1:])])
+        )
+    return "\n\n".join(parts)
+
+
+def plain(docstring: str | None) -> str:
+    """A docstring with single backticks in place of double ones."""
+    return re.sub(r"``(.+?)``", r"`\1`", inspect.cleandoc(docstring or ""))
+
+
+def first_sentence(docstring: str | None) -> str:
+    """The first paragraph of a docstring on one line."""
+    return " ".join(plain(docstring).split("\n\n")[0].split())
+
+
+def sentence(text: str) -> str:
+    """A text that begins with a capital and ends with a full stop."""
+    text = text.strip()
+    if not text:
+        return ""
+    first = text if text.split()[0].endswith(":") else text[0].upper() + text[1:]
+    return first + ("" if text[-1] in ".!?:" else ".")
+
+
+def page(title: str, about: str, sections: Mapping[str, Iterable[Entry]], level: int = 2) -> str:
+    """A page of entries in sections, each with an anchor to link to."""
+    parts = [f"# {title}", about]
+    for heading, entries in sections.items():
+        if heading:
+            parts += [f"({anchor(title, heading)})=\n{'#' * level} {heading}"]
+        for entry in entries:
+            deep = "#" * (level + 1 if heading else level)
+            parts += [f"({entry.anchor})=\n{deep} {entry.title or code(entry.name)}", entry.text]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def grouped(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """Entries by their groups, in the order in which the groups come up."""
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.group, []).append(entry)
+    return found

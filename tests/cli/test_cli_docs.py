@@ -1,0 +1,59 @@
+"""targetsel docs explains words offline."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_a_command_is_explained_with_its_options(targetsel):
+    said = targetsel("docs", "rules", "lint")
+    assert said.status == 0
+    assert said.out.startswith("targetsel rules lint (command)")
+    assert "`--catalog`" in said.out
+
+
+def test_a_command_and_its_function_are_told_together(targetsel):
+    said = targetsel("docs", "select")
+    assert "targetsel select (command)" in said.out
+    assert "targetsel.select (Python)" in said.out
+
+
+def test_a_part_of_a_name_lists_what_has_it(targetsel):
+    said = targetsel("docs", "halo_none", "x")
+    assert said.status == 2
+    said = targetsel("docs", "limit.")
+    assert "limit.per_deg2" in said.out
+    assert "limit.total" in said.out
+
+
+def test_an_unknown_word_is_answered_with_near_ones(targetsel):
+    said = targetsel("docs", "epoc")
+    assert said.status == 0  # the setting `epoch` has it
+    said = targetsel("docs", "selct")
+    assert said.status == 2
+    assert "Did you mean 'select'" in said.err
+
+
+def test_a_pasted_line_of_error_is_found(targetsel):
+    wrong = targetsel("rules", "lint", "nothing.yaml")
+    said = targetsel("docs", wrong.err.strip())
+    assert said.status == 0
+    assert "(error message)" in said.out
+
+
+def test_without_a_word_it_lists_what_there_is(targetsel):
+    said = targetsel("docs")
+    for word in ("commands", "P, std, q", "desi", "RuleError", "choose_targets"):
+        assert word in said.out
+
+
+def test_a_function_is_explained_without_torch_and_pandas():
+    code = (
+        "import sys\n"
+        "from targetsel.cli.docs import docs\n"
+        "docs(['within'])\n"
+        "print([name for name in ('torch', 'pandas', 'matplotlib') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
