@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from targetsel.rules.checking import Findings
     from targetsel.rules.known import RuleColumn
     from targetsel.rules.locking import LockedFolder
-    from targetsel.rules.reference import Entry
+    from targetsel.rules.reference import Syntax
 
 
 def init_rules(catalog: AnyPath | None = None, output: AnyPath = "my.yaml") -> Path:
@@ -134,12 +134,12 @@ def rule_columns(catalog: AnyPath) -> tuple[RuleColumn, ...]:
     return of_catalog(Path(catalog))
 
 
-def rule_functions() -> Mapping[str, list[Entry]]:
+def rule_functions() -> Mapping[str, list[Syntax]]:
     """What rules can say, by sections, as `targetsel rules functions` lists it.
 
     Returns
     -------
-    mapping of str to list of Entry
+    mapping of str to list of Syntax
         Each with an example.
     """
     from targetsel.rules.reference import sections
