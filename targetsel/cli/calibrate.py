@@ -39,6 +39,12 @@ def calibrate(
     These sources must not have been used in training. The result, calibration.json, is written to
     the ensemble's folder, and `score` then applies it. To leave a shipped ensemble unchanged,
     copy its folder first.
+
+    Example:
+        targetsel train cutouts --spectra spectra.parquet --init mock-ps1 \\
+            --members 1 --epochs 2 -o mine
+        targetsel score catalog.parquet --ensemble mine --uncalibrated -o mine.parquet
+        targetsel calibrate mine.parquet --truth truth.parquet --ensemble mine
     """
     from targetsel.calibration.calibration import FILE_NAME
     from targetsel.calibration.fitting import calibrate as fit

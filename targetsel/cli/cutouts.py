@@ -41,7 +41,11 @@ def pack(
     dec_col: DecOption = None,
     id_col: IdOption = None,
 ) -> None:
-    """Pack the images in FOLDER into one cutout store."""
+    """Pack the images in FOLDER into one cutout store.
+
+    Example:
+        targetsel cutouts pack images --catalog catalog.parquet -o packed
+    """
     from targetsel.api import images as api
     from targetsel.sky.positions import SAME_PLACE
 

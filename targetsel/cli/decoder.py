@@ -35,7 +35,11 @@ def train(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, noise and split.")] = 0,
 ) -> None:
-    """Train a decoder on SPECTRA; resumes if interrupted."""
+    """Train a decoder on SPECTRA; resumes if interrupted.
+
+    Example:
+        targetsel decoder train spectra.parquet --epochs 2 -o decoder
+    """
     from targetsel.spectra.autoencoder import LatentSpace
     from targetsel.training.decoder_training import DecoderRecipe, train_decoder_into
 
@@ -60,7 +64,11 @@ def import_(
         Path, typer.Option("-o", "--output", help="Decoder to write: a folder or .safetensors.")
     ],
 ) -> None:
-    """Import the published SDSS autoencoder; nothing in its pickles is executed."""
+    """Import the published SDSS autoencoder; nothing in its pickles is executed.
+
+    Example, with the files of its authors:
+        targetsel decoder import 0057.pth --pca latent_pca.pkl --mean-spectrum meanspec.npy -o sdss
+    """
     from targetsel.api.training import import_decoder
 
     imported = import_decoder(weights, output, pca=pca, mean_spectrum=mean_spectrum)

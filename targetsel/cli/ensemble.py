@@ -79,7 +79,13 @@ def import_(
         int, typer.Option(min=16, help="Width and height of cutouts, in pixels.")
     ] = 224,
 ) -> None:
-    """Import the published hybrid networks; nothing in their pickles is executed."""
+    """Import the published hybrid networks; nothing in their pickles is executed.
+
+    Example, with the files of their authors:
+        targetsel decoder import 0057.pth --pca latent_pca.pkl --mean-spectrum meanspec.npy -o sdss
+        targetsel ensemble import hybrid.pth --decoder sdss --cutouts cutouts --size 64 \\
+            --latent-rmse 0.5,0.6,0.7,0.8,0.9,0.9 -o published
+    """
     from targetsel.api.training import import_ensemble
 
     ensemble = import_ensemble(
@@ -123,6 +129,11 @@ def fit_novelty(
     """Refit an ensemble's measure of novelty on sources held out of its training.
 
     A calibration of the ensemble becomes invalid: calibrate again afterwards.
+
+    Example:
+        targetsel train cutouts --spectra spectra.parquet --init mock-ps1 \\
+            --members 1 --epochs 2 -o mine
+        targetsel ensemble fit-novelty mine --catalog catalog.parquet
     """
     from targetsel.api import training as api
 
@@ -144,7 +155,11 @@ def export_onnx(
         ),
     ] = None,
 ) -> None:
-    """Write ENSEMBLE, or one of its members, as one ONNX graph."""
+    """Write ENSEMBLE, or one of its members, as one ONNX graph.
+
+    Example:
+        targetsel ensemble export-onnx mock-ps1 -o mock-ps1.onnx
+    """
     from targetsel.api import training as api
 
     api.export_onnx(output, ensemble, member=member)

@@ -169,7 +169,12 @@ def spectra(
     dec_col: DecOption = None,
     id_col: IdOption = None,
 ) -> None:
-    """Fetch the spectra of every source of CATALOG; resumes if interrupted."""
+    """Fetch the spectra of every source of CATALOG; resumes if interrupted.
+
+    Example:
+        targetsel fetch spectra --survey sdss -o sdss.parquet \\
+            --query "select top 5 plate, mjd, fiberid, run2d from SpecObj where class = 'GALAXY'"
+    """
     from targetsel.sky.catalog import Catalog
     from targetsel.surveys.http import Web
     from targetsel.surveys.registry import open_query, open_spectra

@@ -78,7 +78,11 @@ def export(
         ),
     ] = False,
 ) -> None:
-    """Write TARGETS in the format of a fiber- or slit-assignment tool."""
+    """Write TARGETS in the format of a fiber- or slit-assignment tool.
+
+    Example:
+        targetsel export quiescent.targets.parquet --for desi --config settings/desi.yaml --check
+    """
     done = api.export(
         targets,
         tool_name,
@@ -148,7 +152,11 @@ def import_assignment(
         ),
     ] = None,
 ) -> None:
-    """Count the TARGETS that got a fiber, and write the others as a target list."""
+    """Count the TARGETS that got a fiber, and write the others as a target list.
+
+    Example:
+        targetsel import-assignment quiescent.targets.parquet fba-simulated.fits
+    """
     output = output or targets.with_name(f"{api.stem_of(targets)}.left-over{TARGETS}")
     result = api.import_assignment(targets, assigned, output, ids=ids, proposal=proposal or ())
     for match in result.matches:

@@ -1,25 +1,31 @@
 """Help as commands show it: texts as they are written, plain types of values, and an example.
 
-The last paragraph of a command's docstring may be its example, shown below all else word for word:
+The last paragraph of a command's docstring is its example, shown below all else word for word. It
+works in the folder of the demonstration, or says what it takes besides:
 
     Example:
         targetsel rules show emission
+
+    Example, with the files of its authors:
+        targetsel decoder import 0057.pth
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
+import re
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from targetsel.cli.usage import UsageError
 from targetsel.errors import TargetselError
 
-EXAMPLE = "Example:\n"
+EXAMPLE = re.compile(r"(Example(?:, [^\n]+)?):\n")
+IN_DEMONSTRATION = "Example, in the folder of 'targetsel demo'"
 # Names of types that typer shows, in plain words; a flag takes no value and shows none.
 PLAIN = {
     "str": "text",
@@ -38,11 +44,14 @@ class Command(TyperCommand):
     ----------
     example : tuple of str
         Command lines that work in the folder that `targetsel demo` makes.
+    heading : str
+        The words above them.
     """
 
     def __init__(self, name: str | None, **options: Any) -> None:
-        text, self.example = parts_of(options.pop("help", None) or "")
-        super().__init__(name, help=as_written(text), **options)
+        parts = parts_of(options.pop("help", None) or "")
+        self.heading, self.example = parts.heading, parts.example
+        super().__init__(name, help=as_written(parts.text), **options)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [_plain(each) for each in super().get_params(ctx)]
@@ -50,7 +59,7 @@ class Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)
         if self.example:
-            _show_example(self.example)
+            _show_example(self.heading, self.example)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         pieces = super().collect_usage_pieces(ctx)
@@ -81,15 +90,25 @@ class Group(TyperGroup):
         return [_plain(each) for each in super().get_params(ctx)]
 
 
-def parts_of(docstring: str) -> tuple[str, tuple[str, ...]]:
-    """A command's text without its example, one line per paragraph, and the example's lines."""
+class Parts(NamedTuple):
+    """A command's text, one line per paragraph; the heading and the lines of its example."""
+
+    text: str
+    heading: str
+    example: tuple[str, ...]
+
+
+def parts_of(docstring: str) -> Parts:
+    """The parts of a command's docstring; without an example its lines are empty."""
     *paragraphs, last = inspect.cleandoc(docstring).split("\n\n")
-    example: tuple[str, ...] = ()
-    if last.startswith(EXAMPLE):
-        example = tuple(inspect.cleandoc(last.removeprefix(EXAMPLE)).splitlines())
+    heading, example = IN_DEMONSTRATION, ""
+    if begin := EXAMPLE.match(last):
+        heading = begin[1] if begin[1] != "Example" else heading
+        example = inspect.cleandoc(last[begin.end() :])
     else:
         paragraphs.append(last)
-    return "\n\n".join(" ".join(each.split("\n")) for each in paragraphs), example
+    text = "\n\n".join(" ".join(each.split("\n")) for each in paragraphs)
+    return Parts(text, heading, tuple(example.splitlines()))
 
 
 def as_written(text: str) -> str:
@@ -112,7 +131,7 @@ def summary(module: str, name: str) -> str:
     """
     for node in _tree(module).body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            return parts_of(ast.get_docstring(node) or "")[0].split("\n\n")[0]
+            return parts_of(ast.get_docstring(node) or "").text.split("\n\n")[0]
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             assert isinstance(node.value, ast.Call)
             return next(ast.literal_eval(k.value) for k in node.value.keywords if k.arg == "help")
@@ -146,12 +165,12 @@ def _plain_type(shown: str | None) -> str | None:
     return f"<{name}>{'...' * many}" if name else None
 
 
-def _show_example(lines: tuple[str, ...]) -> None:
+def _show_example(heading: str, lines: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
-    console.print(Text(" Example, in the folder of 'targetsel demo':", style="bold"))
+    console.print(Text(f" {heading}:", style="bold"))
     for line in lines:
         console.print(Text(f"   {line}"), soft_wrap=True)
     console.print()

@@ -96,7 +96,12 @@ def apply(
     maps: Annotated[Path, typer.Option(help="Width maps written by 'targetsel lines calibrate'.")],
     output: ScoredOutput,
 ) -> None:
-    """Add calibrated widths, with their 16th and 84th percentiles, beside the raw ones."""
+    """Add calibrated widths, with their 16th and 84th percentiles, beside the raw ones.
+
+    Example:
+        targetsel lines calibrate truth.parquet -o widths.json
+        targetsel lines apply catalog.scored.parquet --maps widths.json -o widths.parquet
+    """
     from targetsel.api.spectra import apply_lines
 
     added = apply_lines(scored, maps, output)

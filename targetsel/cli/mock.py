@@ -12,6 +12,13 @@ from targetsel.cli.terminal import available_cores, number, print_table, say
 from targetsel.errors import counted
 
 REAL = ("real galaxy", "real galaxies")
+NEXT = """\
+  # rules to begin with: change them, and see what each condition rejects
+  targetsel funnel --rules my-first-rules.yaml
+  # the targets of a list, with what is expected of their spectra
+  targetsel show --all emission.targets.parquet --cutouts cutouts -o sheet.pdf
+  # a list for DESI; settings/ has a file for each of the other tools, too
+  targetsel export quiescent.targets.parquet --for desi --config settings/desi.yaml"""
 
 
 def mock(
@@ -99,4 +106,6 @@ def demo(
         "Positions, redshifts and magnitudes are real SDSS galaxies; images and spectra are "
         "simulated,\nso these counts show how the code works, not how well it does on the sky."
     )
-    say(f"catalog, cutouts, truth, scores and target lists are in {folder}/")
+    say(f"catalog, cutouts, truth, scores and target lists are in {folder}/. Try there:")
+    say(NEXT)
+    say("Each command's --help ends with an example that works in this folder.")

@@ -153,7 +153,12 @@ def compare(
     ensemble: EnsembleOption = "mock-ps1",
     seed: SeedOption = 0,
 ) -> None:
-    """Add to SCORED the surprise of each measured spectrum, and where it disagrees most."""
+    """Add to SCORED the surprise of each measured spectrum, and where it disagrees most.
+
+    Example:
+        targetsel spectra encode measured-spectra.parquet -o latents.parquet
+        targetsel compare catalog.scored.parquet --spectra latents.parquet -o compared.parquet
+    """
     from targetsel.api import scoring as api
     from targetsel.tables.any_format import is_simulated
 

@@ -103,7 +103,13 @@ def update(
     seed: SeedOption = 0,
     ensemble: EnsembleOption = "mock-ps1",
 ) -> None:
-    """Combine priors with measured spectra into redshifts, line strengths and spectra."""
+    """Combine priors with measured spectra into redshifts, line strengths and spectra.
+
+    Example:
+        targetsel priors write catalog.scored.parquet --ids 7,16,27,46,61 --redshift redshift \\
+            --redshift-error 0.001 -o priors.parquet
+        targetsel priors update priors.parquet --spectra measured-spectra.parquet -o updated.parquet
+    """
     from targetsel.api.priors import update_priors
 
     found = update_priors(
@@ -135,7 +141,13 @@ def residual(
     ],
     column: Annotated[str, typer.Option(help="Column of the spectra.")] = "flux_true",
 ) -> None:
-    """Fit the residuals of spectra that an ensemble's decoder leaves; needed once for priors."""
+    """Fit the residuals of spectra that an ensemble's decoder leaves; needed once for priors.
+
+    Example:
+        targetsel train cutouts --spectra spectra.parquet --init mock-ps1 \\
+            --members 1 --epochs 2 -o mine
+        targetsel priors residual spectra.parquet --ensemble mine
+    """
     from targetsel.api.priors import fit_residual
 
     n = fit_residual(spectra, ensemble, column=column)

@@ -169,7 +169,6 @@ def lock(
     no other class can have them.
 
     Example:
-        targetsel rules init -o emitters.yaml
         targetsel rules lock
     """
     found = lock_rules(folder)

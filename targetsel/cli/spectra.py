@@ -44,7 +44,11 @@ def encode(
         Path | None, typer.Option(help="PNG file with a picture of the first spectra.")
     ] = None,
 ) -> None:
-    """Find the latents of the spectra in FILES by an ensemble's decoder, and the fits' quality."""
+    """Find the latents of the spectra in FILES by an ensemble's decoder, and the fits' quality.
+
+    Example:
+        targetsel spectra encode measured-spectra.parquet -o latents.parquet
+    """
     from targetsel.api.spectra import encode_spectra
 
     tried = encode_spectra(
@@ -71,7 +75,11 @@ def measure(
         typer.Option(help="Sign of emission: positive, or negative as in the MPA-JHU catalog."),
     ] = "emission",
 ) -> None:
-    """Measure lines and indices of the spectra in FILES, with errors from their noise."""
+    """Measure lines and indices of the spectra in FILES, with errors from their noise.
+
+    Example:
+        targetsel spectra measure measured-spectra.parquet -o strengths.parquet
+    """
     from targetsel.api.spectra import measure_spectra
 
     tried = measure_spectra(

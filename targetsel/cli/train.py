@@ -80,7 +80,12 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and splits.")] = 0,
     device: Annotated[Device, typer.Option(help="Device to train on.")] = Device.auto,
 ) -> None:
-    """Train an ensemble on the cutouts in STORE; resumes if interrupted."""
+    """Train an ensemble on the cutouts in STORE; resumes if interrupted.
+
+    Example:
+        targetsel train cutouts --spectra spectra.parquet --init mock-ps1 \\
+            --members 1 --epochs 2 -o mine
+    """
     from targetsel.training.ensemble_training import train_into
     from targetsel.training.plan import TrainingFiles, TrainingInputs
 

@@ -40,7 +40,8 @@ def test_help_shows_docstring_and_options_word_for_word(targetsel, wide, name):
     command = LEAVES[tuple(name.split())]
     said = targetsel(*name.split(), "--help")
     shown = words_of(said.out)
-    text, example = parts_of(command.callback.__doc__)
+    text, heading, example = parts_of(command.callback.__doc__)
+    assert f" {heading}:\n" in said.out
     for paragraph in text.split("\n\n"):
         assert words_of(paragraph) in shown
     for line in example:
