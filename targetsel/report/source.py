@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -85,12 +86,15 @@ def draw_source(
         )
     classes = [each for one in rules for each in explain(one, source_id, scored)]
     left = list(_strengths(table)) if predicted else []
-    n_lines = max(len(left), sum(len(each.rows) + 2 for each in classes), 1)
+    right = list(_about(table)) if predicted else []
+    if classes and predicted:
+        left, right = [*left, ("", "", ""), *right], []
+    n_lines = max(len(left), len(right), sum(len(each.rows) + 2 for each in classes), 1)
     height = TOP + SPECTRUM + LINE * n_lines + BOTTOM
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(WIDTH, height))
         _write_title(canvas, source_id, table, float(ra[0]), float(dec[0]))
-        _draw_image(_panel(canvas, 0.15, TOP, 2.85, 2.85), store, own_id, predicted)
+        _draw_image(_panel(canvas, 0.2, TOP, 2.85, 2.85), store, own_id, predicted)
         panel = _panel(canvas, 3.75, TOP + 0.25, 6.05, 2.45)
         if predicted:
             _draw_spectrum(panel, table, own_id, ensemble)
@@ -100,7 +104,8 @@ def draw_source(
         words = _panel(canvas, 0, TOP + SPECTRUM, WIDTH, LINE * n_lines)
         words.set_axis_off()
         words.set(xlim=(0, WIDTH), ylim=(n_lines, 0))
-        _write_strengths(words, left)
+        _write_lines(words, left, 0.2)
+        _write_lines(words, right, 4.8)
         _write_classes(words, classes, 0.2 if not left else 4.8)
         origin = _origin(ensemble) if predicted else f"scored by {ensemble.card.get('name', '')}"
         foot = f"{origin[0].upper()}{origin[1:]}{'. Caution: ' if caution else ''}{caution}."
@@ -150,15 +155,17 @@ def redshift_of(table: pa.Table) -> float | None:
 
 
 def _brightness(table: pa.Table) -> Iterator[str]:
+    """The magnitudes of each survey, and of bands without one where no survey's is known."""
     known = CatalogPhotometry.of(table)
-    for band in known.bands():
-        magnitude = float(known.magnitude(band)[0])
-        error = float(known.magnitude_error(band)[0])
-        if np.isfinite(magnitude):
+    found = [band for band in known.bands() if np.isfinite(known.magnitude(band)[0])]
+    of_surveys = {band.name for band in found if band.system}
+    found = [band for band in found if band.system or band.name not in of_surveys]
+    for survey, bands in itertools.groupby(found, lambda band: band.survey or band.system):
+        yield f"{survey or 'magnitudes'} [AB mag]:"
+        for band in bands:
+            error = float(known.magnitude_error(band)[0])
             scatter = f" ± {error:.2f}" if np.isfinite(error) else ""
-            yield f"{str(band).replace('_', ' ')} {magnitude:.2f}{scatter}"
-    if known.bands():
-        yield "(AB mag)"
+            yield f"{band.name} {float(known.magnitude(band)[0]):.2f}{scatter}"
 
 
 # ---------------------------------------------------------------------- image and spectrum
@@ -214,7 +221,7 @@ def _draw_spectrum(panel: Axes, table: pa.Table, source_id: np.ndarray, ensemble
 
 
 def _strengths(table: pa.Table) -> Iterator[tuple[str, str, str]]:
-    """Lines of the left column: what, its value, and the ends of its interval."""
+    """Lines about the line strengths: what, its value, and the ends of its interval."""
     yield "Line strengths", "median", "68 % interval"
     for name in proxy_names(table.schema):
         low, middle, high = (table[name + end][0].as_py() for end in ("_q16", "", "_q84"))
@@ -224,18 +231,22 @@ def _strengths(table: pa.Table) -> Iterator[tuple[str, str, str]]:
         else:
             ends = "" if low is None or high is None else f"{low:.2f} to {high:.2f} {unit}"
             yield SYMBOLS.get(name, name), f"{middle:.2f}", ends
-    yield "", "", ""
+
+
+def _about(table: pa.Table) -> Iterator[tuple[str, str, str]]:
+    """Lines about how far the source's predictions can be trusted, and its class."""
     for name, words in SHOWN.items():
         if name in table.schema.names:
             yield words, "", _short(table[name][0].as_py())
 
 
-def _write_strengths(panel: Axes, lines: Sequence[tuple[str, str, str]]) -> None:
+def _write_lines(panel: Axes, lines: Sequence[tuple[str, str, str]], left: float) -> None:
     for k, (what, value, ends) in enumerate(lines):
-        weight = "normal" if k else "bold"
-        for x, text, align in ((0.2, what, "left"), (2.15, value, "right"), (2.3, ends, "left")):
-            at = 2.75 if text == ends and not value else x
-            panel.text(at, k + 0.5, text, ha=align, va="center", fontsize=8.5, weight=weight)
+        weight = "bold" if ends == "68 % interval" else "normal"
+        at = left + (2.1 if value else 2.55)
+        places = ((left, what, "left"), (left + 1.95, value, "right"), (at, ends, "left"))
+        for x, text, align in places:
+            panel.text(x, k + 0.65, text, ha=align, va="baseline", fontsize=8.5, weight=weight)
 
 
 def _write_classes(panel: Axes, classes: Sequence[Explanation], left: float) -> None:
@@ -256,7 +267,7 @@ def _write_classes(panel: Axes, classes: Sequence[Explanation], left: float) -> 
             panel.text(indent + 0.2, line + 0.5, _condition(row), va="center", fontsize=8)
             margin = "" if row.margin is None else f"{row.margin:+.1f} σ"
             for x, text in zip(
-                (8.2, 9.0, 9.8), (*map(_short, (row.value, row.threshold)), margin), strict=True
+                (8.2, 9.0, 9.8), (_value(row), _short(row.threshold), margin), strict=True
             ):
                 panel.text(x, line + 0.5, text, va="center", ha="right", fontsize=8)
         line += 2
@@ -268,6 +279,13 @@ def _verdict(each: Explanation) -> str:
     if each.selected is None:
         return "obeys every condition"
     return "selected" if each.selected else "left out by dedup or limit"
+
+
+def _value(row: TruthRow) -> str:
+    """What a condition found; of probabilities, no more than three places."""
+    if row.text.startswith("P(") and isinstance(row.value, float):
+        return f"{row.value:.3f}"
+    return _short(row.value)
 
 
 def _condition(row: TruthRow) -> str:

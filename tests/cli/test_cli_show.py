@@ -1,8 +1,14 @@
 """`targetsel show`: one source as a picture."""
 
+import dataclasses
+import re
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from targetsel.imaging.packing import write_store
+from targetsel.imaging.store import CutoutStore
 
 WORDS = ("--cutouts", "cutouts", "--ensemble", "tiny")
 
@@ -74,3 +80,31 @@ def test_a_sheet_holds_every_source_of_a_scored_catalog(targetsel, refused, scor
     assert content.count(b"/Type /Page ") == -(-len(scored) // 24)
     assert "a.png: expected a name that ends in .pdf." in refused(*words, "-o", "a.png")
     assert "give --id ID for one source, or --all" in refused(*words, "--id", "1", "-o", "a.pdf")
+
+
+def written(picture):
+    """The texts of an SVG."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", picture.read_text())
+
+
+def test_a_magnitude_is_listed_once_and_under_its_survey(targetsel, scored, sky):
+    targetsel("show", "catalog.scored.parquet", "--id", one(scored), *WORDS, "-o", "one.svg")
+    texts = written(sky / "one.svg")
+    (line,) = [each for each in texts if each.startswith("SDSS [AB mag]:")]
+    assert len(re.findall(r"\br \d", line)) == 1
+    assert not [each for each in texts if "_r" in each or "rmag" in each]
+
+
+def test_north_and_east_are_drawn_where_they_are_known(targetsel, scored, sky):
+    words = ("show", "catalog.scored.parquet", "--id", one(scored), *WORDS, "-o")
+    targetsel(*words, "known.svg")
+    texts = written(sky / "known.svg")
+    assert {"N", "E"} <= {*texts}
+    assert not [each for each in texts if "orientation not known" in each]
+    store = CutoutStore.open(sky / "cutouts")
+    cutouts = dataclasses.replace(store.read(store.source_ids()), orientation=None)
+    write_store(sky / "cutouts", [(cutouts, *cutouts.position)], store.sky_sigma)
+    targetsel(*words, "unknown.svg")
+    texts = written(sky / "unknown.svg")
+    assert not {"N", "E"} & {*texts}
+    assert [each for each in texts if "orientation not known" in each]
