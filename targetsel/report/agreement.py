@@ -39,13 +39,16 @@ def agreement_picture(scores: Sequence[MarginalScores], weight: np.ndarray) -> P
             true, error, w = each.true[rows], each.error[rows], weight[rows]
             predicted = true + error
             ends = np.quantile(np.concatenate([true, predicted]), (0.002, 0.998))
-            wide = UNITS.get(each.name) == "Angstrom" and ends[1] > 10 * SOFTENING
+            wide = UNITS.get(each.name) == "Angstrom" and ends[1] > 4 * SOFTENING
             scale = (lambda x: SOFTENING * np.arcsinh(x / SOFTENING)) if wide else (lambda x: x)
             low, high = scale(ends - np.array([1, -1]) * 0.03 * np.ptp(ends))
             edges = np.linspace(low, high, BINS + 1)
             density = np.histogram2d(scale(true), scale(predicted), edges, weights=w)[0].T
-            norm = LogNorm(max(density.max() / 1e3, 1e-300), max(density.max(), 1e-300))
             shade = np.where(density > 0, density, np.nan)
+            most = max(density.max(), 1e-300)
+            # A single source is well seen: as dark as a fifth of the whole scale.
+            fewest = np.nanmin(shade, initial=most)
+            norm = LogNorm(fewest * (fewest / most) ** 0.25, most * 1.0001)
             panel.pcolormesh(edges, edges, shade, cmap="Greys", norm=norm, rasterized=True)
             panel.plot([low, high], [low, high], color=COLOURS[1], lw=1.2)
             if wide:

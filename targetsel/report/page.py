@@ -15,7 +15,7 @@ from targetsel.report.figures import ALL, BY_CHANCE, Figure, Figures, Subset
 from targetsel.report.joint_proxies import DAWID_SEBASTIANI, DEPARTURE
 from targetsel.report.local_coverage import N_DEALS, OVER_CELLS, WORST
 from targetsel.report.pictures import pictures
-from targetsel.report.words import TERMS, three_sentences
+from targetsel.report.words import TERMS, in_words, three_sentences
 from targetsel.spectra.lines import in_symbols
 from targetsel.tables.files import written_beside
 
@@ -25,12 +25,15 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 .warning { border-left: .4rem solid #d55e00; background: #fff4ec; padding: .6rem 1rem;
   font-weight: 600 }
-figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { color: #444 }
-.summary { font-size: 1.15rem } dt { font-weight: 600 } nav { columns: 2; font-size: .95rem }
+figure { margin: 1rem 0 } figcaption { color: #444 }
+figure > div, table { overflow-x: auto } img { width: 100%; min-width: 40rem; height: auto }
+.summary { font-size: 1.15rem } dt { font-weight: 600 } nav { columns: 18rem; font-size: .95rem }
+nav ol { margin: 0 }
 summary { cursor: pointer; padding: .4rem 0 }
-table { border-collapse: collapse; font-size: .85rem }
+table { display: block; border-collapse: collapse; font-size: .8rem }
 caption { text-align: left; font-weight: 600; padding: .6rem 0 }
-th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
+th, td { padding: .15rem .5rem; text-align: right; border-bottom: 1px solid #ddd }
+td, tbody th { white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
 """
 SIMULATED_PHOTOMETRY = (
@@ -114,6 +117,12 @@ def _place(title: str) -> str:
     return re.sub(r"\W+", "-", title.lower()).strip("-")
 
 
+def _features(names: Sequence[str]) -> str:
+    """Columns, and their differences, in words."""
+    plain = [in_words(name) for name in names if " - " not in name]
+    return ", ".join(plain) + ", and colours" * (len(plain) < len(names))
+
+
 def _contents(titles: Sequence[str]) -> str:
     places = (ABOUT, *titles, CLAIMED, FIGURES, MEANINGS)
     items = "".join(f'<li><a href="#{_place(each)}">{escape(each)}</a></li>' for each in places)
@@ -166,7 +175,7 @@ def _facts(about: dict[str, Any]) -> Iterable[str]:
         yield "The errors of the true latents are added to their predicted scatter."
     if about["photometry"]:
         yield (
-            "Photometry alone: gradient boosting on " + ", ".join(about["photometry"]) + ". It is "
+            "Photometry alone: gradient boosting on " + _features(about["photometry"]) + ". It is "
             "trained on these same sources, each predicted by a model that was not trained on its "
             "group. So it knows their population, which the ensemble may not know."
             + (SIMULATED_PHOTOMETRY if about["simulated"] else "")
@@ -216,7 +225,7 @@ def _figure(picture: Picture) -> str:
     text = escape(picture.description)
     return (
         f'<h2 id="{_place(picture.title)}">{escape(picture.title)}</h2>\n<figure>'
-        f'<img src="data:image/svg+xml;base64,{data}" alt="{text}">'
+        f'<div><img src="data:image/svg+xml;base64,{data}" alt="{text}"></div>'
         f"<figcaption>{text}</figcaption></figure>"
     )
 

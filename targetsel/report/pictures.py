@@ -20,6 +20,7 @@ from targetsel.report.distributions import (
 )
 from targetsel.report.figures import BY_CHANCE, Figure, Figures, Subset
 from targetsel.report.joint_proxies import DEPARTURE, DIFFERENCE, STATED, TOGETHER
+from targetsel.report.words import in_words
 from targetsel.spectra.lines import in_symbols
 
 RATIOS = (0.4, 2.5)  # ends of the axis of expected over true counts
@@ -153,8 +154,9 @@ def _correlations(figures: Figures) -> Picture | None:
     for k, each in enumerate(sorted(farthest, key=lambda f: -f.value)):
         at = (stated[each.of], each.value)
         panel.annotate(
-            in_symbols(each.of), at, xytext=(5, 8 - 11 * k), fontsize=8, textcoords="offset points"
-        )
+            in_symbols(each.of), at, (1.02, 0.95 - 0.08 * k), textcoords="axes fraction",
+            fontsize=8, va="center", arrowprops={"arrowstyle": "-", "color": "0.6", "lw": 0.6},
+        )  # fmt: skip
     panel.set(xlabel="stated correlation, mean of sources", ylabel="observed less stated")
     panel.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     words = "; ".join(f"{f.of} {f.value:+.2f}" for f in farthest)
@@ -199,14 +201,15 @@ def _in_bins(figures: Figures, parts: Sequence[Subset], by: str) -> Picture | No
         if "coverage" in figure:
             panel.axhline(0.9, color="0.5", lw=0.8, ls=":", zorder=0)
         panel.set_title(title, fontsize=9)
-        panel.set_xlabel(by)
+        panel.set_xlabel(in_words(by))
         panel.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.26),
                      ncols=2 if figure != "calibration error" else 1)  # fmt: skip
     return svg_picture(
         canvas,
-        f"By {by}",
+        f"By {in_words(by)}",
         f"Coverage of 90 % intervals of latents and proxies, and calibration error of "
-        f"probabilities, in {len(parts)} bins of {by} of equal numbers, with 95 % intervals.",
+        f"probabilities, in {len(parts)} bins of {in_words(by)} of equal numbers, "
+        "with 95 % intervals.",
     )
 
 
@@ -226,8 +229,9 @@ def _reliability(figures: Figures) -> Picture | None:
         panel.plot([0, 1], [0, 1], color="0.6", lw=0.8)
         _dots(panel, found, np.array(x))
         for place, each in zip(x, found, strict=True):
+            ha = "left" if place < 0.06 else "right" if place > 0.94 else "center"
             panel.annotate(f"{each.n}", (place, each.high), xytext=(0, 2), fontsize=8,
-                           textcoords="offset points", ha="center", color="0.3")  # fmt: skip
+                           textcoords="offset points", ha=ha, color="0.3")  # fmt: skip
         panel.set_title(
             f"{_wrapped(error.of)}\nerror {error.value:.3f}{_by_chance(figures, error)}", fontsize=8
         )
@@ -272,7 +276,7 @@ def _counts(counts: Sequence[Count]) -> Picture | None:
     panel.set(yscale="log", ylim=RATIOS, xlim=(-0.5, len(kinds) - 0.5))
     panel.set_yticks([0.5, 0.7, 1, 1.4, 2], ["0.5", "0.7", "1", "1.4", "2"])
     panel.minorticks_off()
-    labels = [f"{each.kind}, {each.n_off} of {each.n}" for each in kinds]
+    labels = [f"{each.kind}, {each.n_off} of {each.n} off" for each in kinds]
     panel.set_xticks(range(len(kinds)), labels, rotation=35, ha="right")
     panel.set_ylabel("expected over true count")
     panel.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from targetsel.imaging.measurements import MAGNITUDE
+from targetsel.photometry.columns import photometric_columns
 from targetsel.report.distributions import coverage
 from targetsel.report.figures import BY_CHANCE, Figures
 
@@ -45,17 +48,31 @@ def three_sentences(figures: Figures, about: dict[str, Any], ensemble: str) -> t
     return what, _how_good(figures), _caution(figures, about)
 
 
+def in_words(column: str) -> str:
+    """What a column of a catalog holds, such as "r magnitude (SDSS)" for ``flux_r_sdss``."""
+    if column == MAGNITUDE:
+        return "magnitude on the cutout"
+    for found in photometric_columns(pa.schema([pa.field(column, pa.float64())])):
+        band = found.band
+        return f"{band.name} magnitude" + (f" ({band.survey})" if band.survey else "")
+    return column.replace("_", " ")
+
+
 def _how_good(figures: Figures) -> str:
     held = [f for f in figures.named(coverage(0.9)) if not f.of.startswith("latent")]
     lists = figures.named("purity at completeness 0.50")
     parts = []
     if held:
         low, high = min(f.value for f in held), max(f.value for f in held)
-        parts.append(f"intervals that promise 90 % hold {low:.0%} to {high:.0%} of true values")
+        parts.append(
+            f"intervals that promise 90 % hold {100 * low:.0f} to {100 * high:.0f} % of true values"
+        )
     lists = [f for f in lists if f.of.endswith(", ensemble") and np.isfinite(f.value)]
     if lists:
         low, high = min(f.value for f in lists), max(f.value for f in lists)
-        parts.append(f"lists that find half of a class are {low:.0%} to {high:.0%} pure")
+        parts.append(
+            f"lists that find half of a class are {100 * low:.0f} to {100 * high:.0f} % pure"
+        )
     if not parts:
         return "Neither line strengths nor lists of targets could be judged."
     joined = "; ".join(parts)
