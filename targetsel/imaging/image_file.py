@@ -190,8 +190,8 @@ def read_fits(
     scale = pixel_scale or pixel_scale_of(grid, place)
     flux = calibrated(counts, header, scale, place, zeropoint)
     x, y = (flux.shape[-1] - 1) / 2, (flux.shape[-2] - 1) / 2
-    place = place_at(wcs, x, y), lie_at(wcs, x, y)
-    return Image(flux, bands_of(header, len(flux)), scale, wcs, invvar is not None, *place)
+    centre, bands = place_at(wcs, x, y), bands_of(header, len(flux))
+    return Image(flux, bands, scale, wcs, invvar is not None, centre, lie_at(wcs, x, y))
 
 
 def find_image(hdus: Iterable[Any], place: Path | str) -> Any:

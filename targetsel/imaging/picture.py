@@ -69,7 +69,8 @@ def draw_marks(panel: Axes, cutouts: Cutouts, row: int = 0, fontsize: float = 7)
     start = np.array([0.84, 0.15]) * cutouts.size - (north + east) * length / 2
     for name, way in (("N", north), ("E", east)):
         panel.annotate("", start + length * way, start, arrowprops=ARROW)
-        panel.text(*(start + 1.4 * length * way), name, color="white", ha="center", va="center",
+        x, y = start + 1.4 * length * way
+        panel.text(x, y, name, color="white", ha="center", va="center",
                    fontsize=fontsize)  # fmt: skip
 
 
