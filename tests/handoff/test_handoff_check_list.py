@@ -1,7 +1,5 @@
 """A file that says it is a target list, and is none."""
 
-import dataclasses
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,6 +7,7 @@ import pytest
 from targetsel.errors import HandoffError
 from targetsel.handoff.prepare import checked
 from targetsel.handoff.simulation import INSTRUMENTS, simulate
+from targetsel.selection.target_list import TargetList
 from tests.handoff.lists_by_hand import target_list
 
 
@@ -17,8 +16,8 @@ def changed(name, values):
     targets = target_list()
     table, place = targets.table, targets.table.schema.get_field_index(name)
     if values is None:
-        return dataclasses.replace(targets, table=table.remove_column(place))
-    return dataclasses.replace(targets, table=table.set_column(place, name, pa.array(values)))
+        return TargetList(table.remove_column(place), targets.footer)
+    return TargetList(table.set_column(place, name, pa.array(values)), targets.footer)
 
 
 def test_list_by_hand_is_sound_and_an_empty_one_too():

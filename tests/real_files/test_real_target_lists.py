@@ -1,7 +1,5 @@
 """Target lists as other programs write them: other units and types, without footer or units."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -27,9 +25,8 @@ def in_another_unit(name, values, unit, kind=pa.float64()):
     targets = target_list(ref_epoch=[2016.0] * 4, pmra=[0.0] * 4, pmdec=[0.0] * 4)
     at = targets.table.schema.get_field_index(name)
     column = pa.array(values, kind)
-    return dataclasses.replace(
-        targets, table=targets.table.set_column(at, described(name, kind, unit), column)
-    )
+    table = targets.table.set_column(at, described(name, kind, unit), column)
+    return TargetList(table, targets.footer)
 
 
 RENAMED = {"ra": "RA", "dec": "Dec", "exptime": "exp_time"}
