@@ -99,6 +99,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.spectra.proxies import Proxies as Proxies
     from targetsel.spectra.proxies import ProxyPosterior as ProxyPosterior
     from targetsel.spectra.spectrum import Spectra as Spectra
+    from targetsel.tasks import progress as progress
     from targetsel.walk import choose_targets as choose_targets
 
 # Where each public name lives. They are imported when first used, so that checking a rule file
@@ -216,6 +217,7 @@ _HOMES = {
         "ProxyPosterior",
     ),
     "spectra.spectrum": ("Spectra",),
+    "tasks": ("progress",),
     "walk": ("choose_targets",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

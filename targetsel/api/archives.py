@@ -5,7 +5,7 @@ A function for each word of `targetsel fetch`: what they take and write is diffe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -226,6 +226,7 @@ def trainingset(
     decoder: AnyPath | None = None,
     seed: int = 0,
     rate: float = 10.0,
+    report: Callable[[str], object] = print,
 ) -> TrainingSetSummary:
     """Make a training set: query, spectra, latents, cutouts; resumes if interrupted.
 
@@ -253,6 +254,8 @@ def trainingset(
         Seed of the random choice of sources.
     rate : float
         Most requests per second to each host.
+    report : function of a str
+        Called with a line for each step.
 
     Returns
     -------
@@ -274,4 +277,4 @@ def trainingset(
     cutouts = open_cutouts(survey, web, asked, size, **(options or {}))
     services = TrainingServices(SkyServer(web), SdssSpectra(web), cutouts)
     chosen = decoder_file(ensemble, path_of(decoder))
-    return make_training_set(Path(output), find_sample(sample), n, services, chosen, seed)
+    return make_training_set(Path(output), find_sample(sample), n, services, chosen, seed, report)

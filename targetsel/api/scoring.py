@@ -73,12 +73,7 @@ def score(
 
     sources = CatalogFile.open(catalog, ra_col, dec_col, id_col)
     if cutouts is None:
-        beside = [path.parent / "cutouts" for path in paths_in([catalog])]
-        if not beside:
-            raise CutoutError("no cutouts beside the catalog. Name them as the second argument.")
-        if not beside[0].exists():
-            raise CutoutError(f"{beside[0]}: no cutout store there. Name one with --cutouts.")
-        cutouts = beside[0]
+        cutouts = cutouts_beside(catalog)
     network = ensemble_of(ensemble, device, calibrated)
     options = ScoreOptions(seed=seed)
     with as_store(cutouts, sources) as store:
@@ -88,6 +83,22 @@ def score(
                 sources, store, network, path, options, threads, brightness=brightness
             ),
         )
+
+
+def cutouts_beside(catalog: AnyTable) -> Path:
+    """The folder cutouts beside the file of a catalog.
+
+    Raises
+    ------
+    CutoutError
+        If it is not there.
+    """
+    for path in paths_in([catalog]):
+        beside = path.parent / "cutouts"
+        if beside.exists():
+            return beside
+        raise CutoutError(f"{beside}: no cutout store there. Name one with --cutouts.")
+    raise CutoutError("no cutouts beside the catalog. Name them as the second argument.")
 
 
 def observe(

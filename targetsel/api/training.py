@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +46,7 @@ def train(
     width: float | None = None,
     seed: int = 0,
     device: str = "cpu",
+    report: Callable[[str], object] = print,
 ) -> Ensemble:
     """Train an ensemble on cutouts and spectra, as `targetsel train` does; resumes if interrupted.
 
@@ -86,6 +87,8 @@ def train(
         Seed of weights, batches and splits.
     device : str
         "cpu" or "cuda".
+    report : function of a str
+        Called with a line for each epoch.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def train(
     CutoutError, SpectrumError, CatalogError, EnsembleError, OutputError
     """
     from targetsel.scoring.ensemble import Ensemble
-    from targetsel.training.ensemble_training import train_into
+    from targetsel.training.ensemble_training import of_epochs, train_into
     from targetsel.training.plan import TrainingFiles, TrainingInputs
 
     files = TrainingFiles(
@@ -121,7 +124,7 @@ def train(
         width=width,
     )
     plan = replace(inputs.plan, workers=workers, device=device)
-    train_into(Path(output), inputs.store, inputs.labels, plan, inputs.decoder)
+    train_into(Path(output), inputs.store, inputs.labels, plan, inputs.decoder, of_epochs(report))
     return Ensemble.read(Path(output), device)
 
 
@@ -134,6 +137,7 @@ def train_decoder(
     batch: int = 64,
     one_cycle: bool = False,
     seed: int = 0,
+    report: Callable[[str], object] = print,
 ) -> dict[str, float]:
     """Train a spectral decoder, as `targetsel decoder train` does; resumes if interrupted.
 
@@ -151,6 +155,8 @@ def train_decoder(
         Run all epochs in one cycle of the learning rate, without stopping early.
     seed : int
         Seed of weights, noise and split.
+    report : function of a str
+        Called with a line for each epoch.
 
     Returns
     -------
@@ -166,7 +172,7 @@ def train_decoder(
 
     space = LatentSpace.parse(latents)
     recipe = DecoderRecipe(space, epochs, batch, one_cycle=one_cycle, seed=seed)
-    return train_decoder_into(Path(spectra), Path(output), recipe)
+    return train_decoder_into(Path(spectra), Path(output), recipe, report)
 
 
 def import_decoder(

@@ -46,9 +46,9 @@ def calibrate(
         targetsel score catalog.parquet --ensemble mine --uncalibrated -o mine.parquet
         targetsel calibrate mine.parquet --truth truth.parquet --ensemble mine
     """
+    from targetsel.api import scoring as api
     from targetsel.calibration.calibration import FILE_NAME
-    from targetsel.calibration.fitting import calibrate as fit
-    from targetsel.scoring.ensemble import Ensemble, find_ensemble
+    from targetsel.scoring.ensemble import find_ensemble
     from targetsel.tables.files import check_output
 
     folder = find_ensemble(ensemble)
@@ -56,8 +56,7 @@ def calibrate(
     check_output(place, (scored, truth))
     if place.exists() and not force:
         raise OutputError(f"{place}: already exists. Replace it with --force.")
-    read = Ensemble.read(folder, calibrated=False)
-    calibration = fit(scored, truth, read, local)
+    calibration = api.calibrate(scored, truth, folder, local=local)
     calibration.write(folder)
     print_coverages(calibration)
     simulated = "; images and spectra are simulated" if calibration.simulated else ""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from targetsel.cli.terminal import say
+from targetsel.cli.terminal import say, say_aside
 
 app = typer.Typer(
     help="Train a spectral decoder, or import the published one.", no_args_is_help=True
@@ -40,15 +40,20 @@ def train(
     Example:
         targetsel decoder train spectra.parquet --epochs 2 -o decoder
     """
-    from targetsel.spectra.autoencoder import LatentSpace
-    from targetsel.training.decoder_training import DecoderRecipe, train_decoder_into
+    from targetsel.api.training import train_decoder
 
-    recipe = DecoderRecipe(
-        LatentSpace.parse(latents), epochs, batch, one_cycle=one_cycle, seed=seed
+    figures = train_decoder(
+        spectra,
+        output,
+        latents=latents,
+        epochs=epochs,
+        batch=batch,
+        one_cycle=one_cycle,
+        seed=seed,
+        report=say_aside,
     )
-    figures = train_decoder_into(spectra, output, recipe, lambda line: say(line, err=True))
     say(
-        f"decoder {recipe.space.name} written to {output}: median |residual| "
+        f"decoder {latents} written to {output}: median |residual| "
         f"{figures['median_residual']:.4f} on {figures['n_held_out']} held-out spectra"
     )
 

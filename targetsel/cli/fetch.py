@@ -15,13 +15,12 @@ from targetsel.cli.options import (
     ParquetOutput,
     RaOption,
 )
-from targetsel.cli.terminal import say
-from targetsel.errors import CatalogError, CutoutError, SpectrumError, counted
+from targetsel.cli.terminal import say, say_aside
+from targetsel.errors import CatalogError, CutoutError, counted
 
 if TYPE_CHECKING:
-    from targetsel.sky.footprint import Footprint
+    from targetsel.surveys.fetching import FetchSummary
 
-SOURCES_PER_BATCH = 4096
 
 app = typer.Typer(
     help="Fetch from surveys, at a limited rate; resumes if interrupted.", no_args_is_help=True
@@ -50,9 +49,10 @@ def surveys() -> None:
     Example:
         targetsel fetch surveys
     """
+    from targetsel.api.archives import fetch_surveys
     from targetsel.surveys import registry
 
-    for survey in registry.surveys().values():
+    for survey in fetch_surveys().values():
         say(f"{survey.name:<7} {', '.join(survey.offers)}: {survey.title}")
         options = registry.options_of(survey.cutouts) if survey.cutouts else {}
         for name, option in options.items():
@@ -88,21 +88,21 @@ def cutouts(
     Example:
         targetsel fetch cutouts catalog.parquet --survey ps1 -o fetched
     """
-    from targetsel.photometry.bands import parse_bands
-    from targetsel.sky.catalog import CatalogFile
-    from targetsel.surveys.cutouts import fetch_cutouts
-    from targetsel.surveys.http import Web
-    from targetsel.surveys.registry import open_cutouts
+    from targetsel.api import archives as api
 
-    service = open_cutouts(
+    fetched = api.fetch_cutouts(
+        catalog,
+        output,
         survey,
-        Web(rate),
-        parse_bands(bands),
-        size,
-        **{"url": url, **_named(options)},
+        bands=bands,
+        size=size,
+        url=url,
+        options=_named(options),
+        rate=rate,
+        ra_col=ra_col,
+        dec_col=dec_col,
+        id_col=id_col,
     )
-    sources = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
-    fetched = fetch_cutouts(service, lambda: sources.batches(SOURCES_PER_BATCH), output)
     _print_summary(fetched, counted(fetched.written, "cutout"), output)
 
 
@@ -133,19 +133,17 @@ def catalog(
     Example:
         targetsel fetch catalog --survey ps1 --cone 150.1,2.2,0.1 -o ps1.parquet
     """
-    from targetsel.sky.footprint import Footprint
-    from targetsel.surveys.catalogs import fetch_query, fetch_region
-    from targetsel.surveys.http import Web
-    from targetsel.surveys.registry import open_catalog, open_query
+    from targetsel.api import archives as api
 
-    if sum(given is not None for given in (cone, moc, adql)) != 1:
-        raise CatalogError("fetch catalog: expected one of --cone, --moc and --adql.")
-    if adql is not None:
-        fetched = fetch_query(open_query(survey, Web(rate), url), adql, output)
-    else:
-        service = open_catalog(survey, Web(rate), url)
-        footprint = _cone(cone) if cone is not None else Footprint.read(Path(moc or ""))
-        fetched = fetch_region(service, footprint, output)
+    fetched = api.fetch_catalog(
+        output,
+        survey,
+        cone=None if cone is None else _cone(cone),
+        moc=moc,
+        adql=adql,
+        url=url,
+        rate=rate,
+    )
     _print_summary(fetched, counted(fetched.written, "row"), output)
 
 
@@ -175,39 +173,31 @@ def spectra(
         targetsel fetch spectra --survey sdss -o sdss.parquet \\
             --query "select top 5 plate, mjd, fiberid, run2d from SpecObj where class = 'GALAXY'"
     """
-    from targetsel.sky.catalog import Catalog
-    from targetsel.surveys.http import Web
-    from targetsel.surveys.registry import open_query, open_spectra
-    from targetsel.surveys.spectra import fetch_spectra, wanted_in
+    from targetsel.api import archives as api
 
-    web = Web(rate)
-    service = open_spectra(survey, web, url)
-    if (catalog is None) == (query is None):
-        raise SpectrumError("fetch spectra: expected CATALOG, or --query in its place.")
-    if catalog is not None:
-        sources = Catalog.read(catalog, ra_col, dec_col, id_col)
-        renamed = {sources.columns["source_id"]: "source_id"}
-        table = sources.table.rename_columns(
-            [renamed.get(name, name) for name in sources.table.column_names]
-        )
-    else:
-        table = open_query(survey, web).query(query or "")
-    wanted = wanted_in(table, service, str(catalog or "--query"))
-    fetched = fetch_spectra(service, wanted, output)
+    fetched = api.fetch_spectra(
+        output,
+        survey,
+        catalog,
+        query=query,
+        url=url,
+        rate=rate,
+        ra_col=ra_col,
+        dec_col=dec_col,
+        id_col=id_col,
+    )
     _print_summary(fetched, counted(fetched.written, "spectrum", "spectra"), output)
 
 
-def _cone(text: str) -> Footprint:
-    """The footprint of "ra,dec,radius" [deg]."""
-    from targetsel.sky.footprint import Footprint
-
+def _cone(text: str) -> tuple[float, float, float]:
+    """Right ascension, declination and radius of "ra,dec,radius" [deg]."""
     try:
         ra, dec, radius = map(float, text.split(","))
     except ValueError:
         raise CatalogError(
             f"--cone {text}: expected RA,DEC,RADIUS in degrees, such as 150.1,2.2,0.5."
         ) from None
-    return Footprint.cone(ra, dec, radius)
+    return ra, dec, radius
 
 
 def _named(options: list[str] | None) -> dict[str, str]:
@@ -224,7 +214,7 @@ def _named(options: list[str] | None) -> dict[str, str]:
     return named
 
 
-def _print_summary(fetched, written: str, output: Path) -> None:
+def _print_summary(fetched: FetchSummary, written: str, output: Path) -> None:
     """Print the outcomes of a fetch, with counts."""
     if fetched.known:
         say(f"{fetched.known:>10,}  known from an earlier run")
@@ -266,26 +256,21 @@ def trainingset(
     Example:
         targetsel trainingset --n 100 -o training
     """
-    from targetsel.photometry.bands import parse_bands
-    from targetsel.scoring.ensemble import find_ensemble
-    from targetsel.surveys.http import Web
-    from targetsel.surveys.registry import open_cutouts
-    from targetsel.surveys.sdss import SdssSpectra, SkyServer
-    from targetsel.training.from_archives import TrainingServices, find_sample, make_training_set
+    from targetsel.api import archives as api
 
-    web = Web(rate)
-    cutouts = open_cutouts(survey, web, parse_bands(bands), size, **_named(options))
-    services = TrainingServices(SkyServer(web), SdssSpectra(web), cutouts)
-    chosen = decoder or find_ensemble(ensemble)
-    chosen = chosen / "decoder.safetensors" if chosen.is_dir() else chosen
-    summary = make_training_set(
+    summary = api.trainingset(
         output,
-        find_sample(sample),
         n,
-        services,
-        chosen,
-        seed,
-        lambda line: say(line, err=True),
+        sample=sample,
+        survey=survey,
+        options=_named(options),
+        bands=bands,
+        size=size,
+        ensemble=ensemble,
+        decoder=decoder,
+        seed=seed,
+        rate=rate,
+        report=say_aside,
     )
     for (step, reason), count in summary.dropped.items():
         say(f"{count:>10,}  dropped: {step}: {reason}")

@@ -53,24 +53,25 @@ def mock(
     Example:
         targetsel mock --n 200 -o sky --show sky.png
     """
-    from targetsel.mock.camera import find_camera
-    from targetsel.mock.plan import SkyPlan, Variation
-    from targetsel.mock.writing import check_folder, check_page, draw_page, write_sky
+    from targetsel.api.training import mock_sky
 
-    varied = Variation.read(variation) if variation is not None else None
-    plan = SkyPlan.of(n, seed, find_camera(survey), varied, held_out)
-    check_folder(output)
-    if page is not None:
-        check_page(output, page, variation)
-    write_sky(output, plan, workers or available_cores())
+    plan = mock_sky(
+        output,
+        n,
+        seed=seed,
+        survey=survey,
+        variation=variation,
+        held_out=held_out,
+        picture=page,
+        workers=workers or available_cores(),
+    )
     say(
         f"{counted(n, 'mock source')} of {counted(min(n, len(plan.galaxies)), *REAL)} in "
         f"{output}/; images and spectra are simulated, with link {plan.variation.link:g} between "
         "shapes and spectra."
     )
     if page is not None:
-        drawn = draw_page(output, page)
-        say(f"{drawn} of them drawn in {page}")
+        say(f"the first of them drawn in {page}")
 
 
 def demo(
@@ -85,9 +86,9 @@ def demo(
     Example:
         targetsel demo smaller --n 100
     """
-    from targetsel.mock.demonstration import run
+    from targetsel.api import training as api
 
-    outcomes = run(folder, n, threads or available_cores())
+    outcomes = api.demo(folder, n, threads=threads or available_cores())
     print_table(
         ("rules", "class", "selected", "expected true", "actual true"),
         [

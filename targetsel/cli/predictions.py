@@ -60,9 +60,10 @@ def evaluate(
     Example:
         targetsel evaluate catalog.scored.parquet --truth truth.parquet -o quality
     """
-    from targetsel.report.evaluation import COUNTS, PAGE, TABLE, write_evaluation
+    from targetsel.api import reports as api
+    from targetsel.report.evaluation import COUNTS, PAGE, TABLE
 
-    found = write_evaluation(scored, truth, output, rules or (), claim, joint)
+    found = api.evaluate(scored, truth, output, rules=rules or (), claims=claim, joint=joint)
     say_joined(found.about["n"], found.about["left_out"], found.about["simulated"])
     print_departure(found.figures)
     print_local_coverage(found.figures)
@@ -197,24 +198,17 @@ def show(
     Example:
         targetsel show --all emission.targets.parquet --cutouts cutouts -o sheet.pdf
     """
-    from targetsel.imaging.store import CutoutStore
-    from targetsel.report.sheet import draw_sheet, is_scored
-    from targetsel.report.source import draw_source
-    from targetsel.rules.rules import Rules
-    from targetsel.scoring.ensemble import Ensemble
-    from targetsel.tables.files import check_output
+    from targetsel.api import pictures as api
+    from targetsel.report.sheet import is_scored
 
     if all_ == (id is not None):
         raise CatalogError(
             f"{scored}: give --id ID for one source, or --all for a sheet of all of them."
         )
-    check_output(output, (scored, cutouts))
-    store = CutoutStore.open(cutouts)
     if id is not None:
-        chosen = [Rules.read(each) for each in rules or ()]
-        draw_source(scored, id, store, Ensemble.read(ensemble), output, chosen)
+        api.show(scored, id, cutouts, output, rules=rules, ensemble=ensemble)
         say(f"source {id} drawn in {output}")
         return
     source = scored if is_scored(scored) else predictions or only_scored_file()
-    n = draw_sheet(scored, source, store, Ensemble.read(ensemble), output)
+    n = api.show_all(scored, cutouts, output, scored=source, ensemble=ensemble)
     say(f"{counted(n, 'source')} drawn in {output}")

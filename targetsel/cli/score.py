@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,10 @@ from targetsel.cli.options import (
     ThreadsOption,
 )
 from targetsel.cli.terminal import available_cores, say, say_written
-from targetsel.errors import CutoutError, EnsembleError, counted
+from targetsel.errors import EnsembleError, counted
+
+if TYPE_CHECKING:
+    from targetsel.scoring.stream import ScoreRun
 
 
 class Device(StrEnum):
@@ -70,24 +73,24 @@ def score(
     Example:
         targetsel score catalog.parquet
     """
-    from targetsel.imaging.store import CutoutStore
+    from targetsel.api import scoring as api
+    from targetsel.api.given import ensemble_of, store_of
     from targetsel.photometry.brightness import brightness_lines, find_brightness
-    from targetsel.scoring.ensemble import Ensemble
-    from targetsel.scoring.rows import ScoreOptions
     from targetsel.sky.catalog import CatalogFile
-    from targetsel.walk import score as score_catalog
 
     catalog = named(catalog)
     file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
-    where = cutouts or catalog.parent / "cutouts"
-    if cutouts is None and not where.exists():
-        raise CutoutError(f"{where}: no cutout store there. Name one with --cutouts.")
-    options = ScoreOptions(seed=seed)
-    read = Ensemble.read(ensemble, chosen_device(device), not uncalibrated)
-    output = output or default_output(catalog)
-    store = CutoutStore.open(where)
-    n_threads = threads or available_cores()
-    scored = score_catalog(file, store, read, output, options, n_threads, brightness or ())
+    where = cutouts or api.cutouts_beside(catalog)
+    read = ensemble_of(ensemble, chosen_device(device), not uncalibrated)
+    scored: ScoreRun = api.score(
+        file,
+        store_of(where),
+        read,
+        output or default_output(catalog),
+        seed=seed,
+        threads=threads or available_cores(),
+        brightness=brightness or (),
+    ).run
     if scored.changed:
         say(f"started anew: an earlier run was of another {' and '.join(scored.changed)}")
     if scored.n_resumed:

@@ -107,6 +107,11 @@ def say_written(path: Path, before: str = "") -> None:
         say(note)
 
 
+def say_aside(text: object) -> None:
+    """Print a line on standard error, beside the result."""
+    say(text, err=True)
+
+
 def say_joined(n: int, left_out: Mapping[str, int], simulated: bool) -> None:
     """Say how many sources two files share, and how many are left out, by the reason."""
     say(f"{counted(n, 'source')} with a prediction and a known spectrum")

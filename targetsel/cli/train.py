@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from targetsel.cli.score import Device, chosen_device
-from targetsel.cli.terminal import available_cores, say
-
-if TYPE_CHECKING:
-    from targetsel.training.members import MemberProgress
+from targetsel.cli.terminal import available_cores, say, say_aside
 
 
 def train(
@@ -86,31 +82,31 @@ def train(
         targetsel train cutouts --spectra spectra.parquet --init mock-ps1 \\
             --members 1 --epochs 2 -o mine
     """
-    from targetsel.training.ensemble_training import train_into
-    from targetsel.training.plan import TrainingFiles, TrainingInputs
+    from targetsel.api import training as api
 
-    inputs = TrainingInputs.read(
-        TrainingFiles(store, spectra, latents, decoder, catalog, group, init),
-        preset,
-        bands=None if bands is None else tuple(band.strip() for band in bands.split(",")),
-        size=size,
-        binning=bin,
-        seed=seed,
+    card = api.train(
+        store,
+        output,
+        spectra=spectra,
+        latents=latents,
+        decoder=decoder,
+        catalog=catalog,
+        group=group,
+        preset=preset,
         members=members,
         epochs=epochs,
+        workers=workers or available_cores(),
+        init=init,
+        bands=bands,
+        size=size,
+        bin=bin,
         width=width,
-    )
-    chosen = chosen_device(device)
-    plan = replace(inputs.plan, workers=workers or available_cores(), device=chosen)
-    card = train_into(output, inputs.store, inputs.labels, plan, inputs.decoder, _tell)
+        seed=seed,
+        device=chosen_device(device),
+        report=say_aside,
+    ).card
     rmse = card["validation"]["rmse"]
     say(
         f"written to {output}: RMSE of standardised latents {rmse['value']:.4f} "
         f"({rmse['low']:.4f} to {rmse['high']:.4f}) on {card['validation']['on']}"
     )
-
-
-def _tell(message: str | MemberProgress) -> None:
-    """Print messages of a training, of the members' only what whole epochs have brought."""
-    if isinstance(message, str) or message.progress.whole:
-        say(message, err=True)

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,17 @@ LOSSES = {
 Report = Callable[[str | MemberProgress], None]
 
 
-def print_epochs(message: str | MemberProgress) -> None:
-    """Print a line for each epoch and message."""
-    if isinstance(message, str) or message.progress.whole:
-        print(message, flush=True)
+def of_epochs(report: Callable[[str], object]) -> Report:
+    """Calls `report` with messages of a training, of the members' with those of whole epochs."""
+
+    def told(message: str | MemberProgress) -> None:
+        if isinstance(message, str) or message.progress.whole:
+            report(str(message))
+
+    return told
+
+
+print_epochs = of_epochs(partial(print, flush=True))
 
 
 def train_into(

@@ -19,7 +19,7 @@ def test_mock_writes_a_sky_and_a_page_and_says_that_it_is_simulated(
     assert said.out.splitlines() == [
         "6 mock sources of 6 real galaxies in sky/; images and spectra are simulated, with link "
         "0.5 between shapes and spectra.",
-        "6 of them drawn in page.png",
+        "the first of them drawn in page.png",
     ]
     assert len(pq.read_table("sky/catalog.parquet")) == 6
     assert read_footer(tmp_path / "sky" / "truth.parquet")["mock"]["variation"]["link"] == 0.5
