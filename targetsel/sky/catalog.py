@@ -133,9 +133,9 @@ class Catalog(Rows):
         """HEALPix pixels, nested, order 29, shape (N,), int64."""
         return healpix_of(self.ra, self.dec)
 
-    def take(self, rows: np.ndarray) -> Catalog:
-        """The sources at `rows`: a mask of shape (N,), or indices in the order wanted."""
-        rows = np.asarray(rows)
+    def take(self, rows: np.ndarray | slice) -> Catalog:
+        """The sources at `rows`: a mask of shape (N,), a slice, or indices in the order wanted."""
+        rows = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
         return Catalog(self.table.take(pa.array(rows, pa.int64())), self.columns)

@@ -199,3 +199,11 @@ def test_representations_say_what_a_thing_is_in_a_few_lines(folder, scored):
     assert cutouts._repr_html_().count("<img") == 10
     assert "<table>" in scored._repr_html_()
     assert "P(excited)" in ts.Rules.of("emission")._repr_html_()
+
+
+def test_slices_take_rows_of_catalogs_and_lists_alike(folder):
+    catalog = ts.read(folder / "catalog.parquet", "catalog")
+    targets = ts.read(folder / "emission.targets.parquet", "targets")
+    assert catalog.take(slice(10, 20)).source_id.tolist() == catalog.source_id[10:20].tolist()
+    assert catalog[10:20].source_id.tolist() == catalog.source_id[10:20].tolist()
+    assert targets[:5]["source_id"].tolist() == targets["source_id"][:5].tolist()
