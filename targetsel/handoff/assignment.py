@@ -32,6 +32,7 @@ from targetsel.tables.files import sha256_of_file
 from targetsel.tables.fits import open_fits
 from targetsel.tables.ids import exact_ids, matched
 from targetsel.tables.reading import reading
+from targetsel.tasks import tracked
 
 DESI_TABLES = {"FASSIGN": "FAVAIL", "FIBERASSIGN": "POTENTIAL_ASSIGNMENTS"}
 PFS_TABLES = ("DESIGN", "CONFIG")  # planned, and as it was observed
@@ -236,7 +237,7 @@ def join(
     times = np.zeros(len(targets), dtype=np.int64)
     in_reach: np.ndarray | None = np.zeros(len(targets), dtype=bool)
     matches = []
-    for pointing in pointings:
+    for pointing in tracked(pointings, "matching", len(pointings), "pointings"):
         rows, match = _match(targets, pointing, known, proposals)
         times[np.unique(rows[(rows >= 0) & pointing.works])] += 1
         matches.append(match)

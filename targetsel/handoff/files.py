@@ -25,6 +25,7 @@ from targetsel.handoff.tool import BANDS, ToolTable, ToolTargets
 from targetsel.tables.files import written_beside
 from targetsel.tables.fits import open_fits
 from targetsel.tables.reading import reading
+from targetsel.tasks import tracked
 
 Card = tuple[str | int | float | bool, str]  # value and comment
 FITS_CODES = {"i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "b1": "L"}
@@ -202,7 +203,9 @@ class LineFormat:
             columns["mag"], others["band"] = magnitude.tolist(), band.name[0].upper()
         lines = [
             self.line.format(**dict(zip(columns, row, strict=True)), **others)
-            for row in zip(*columns.values(), strict=True)
+            for row in tracked(
+                zip(*columns.values(), strict=True), "writing", len(targets), "targets"
+            )
         ]
         lines = [*(self.header if header is None else header), *lines]
         for each in lines:

@@ -41,6 +41,7 @@ from targetsel.sky.positions import SAME_PLACE, separation
 from targetsel.tables.files import folder_written_beside
 from targetsel.tables.ids import matched
 from targetsel.tables.parquet import FOOTER_KEY
+from targetsel.tasks import task
 
 SOURCES_PER_PART = 4096
 SOURCES_PER_GROUP = 64
@@ -94,9 +95,11 @@ def write_store(
             sources = spill.sources()
             told = {} if footer is None else {FOOTER_KEY.decode(): json.dumps(footer)}
             parts = math.ceil(len(sources) / SOURCES_PER_PART)
-            for part in range(parts):
-                rows = sources.iloc[part * SOURCES_PER_PART : (part + 1) * SOURCES_PER_PART]
-                _write_part(folder / f"part-{part:05d}.parquet", spill, rows, part, parts, told)
+            with task("writing the store", len(sources), "cutouts") as advance:
+                for part in range(parts):
+                    rows = sources.iloc[part * SOURCES_PER_PART : (part + 1) * SOURCES_PER_PART]
+                    _write_part(folder / f"part-{part:05d}.parquet", spill, rows, part, parts, told)
+                    advance(len(rows))
         return len(sources)
 
 

@@ -34,6 +34,7 @@ from targetsel.tables.any_form import AnyTable, paths_in
 from targetsel.tables.columns import NEVER, Column, arrow_column, schema_of
 from targetsel.tables.files import check_table_output
 from targetsel.tables.parquet import ParquetSink
+from targetsel.tasks import tracked
 
 STATUS = "observed_status"
 _PERCENTILES = tuple(each for each in SUMMARIES if each[3] is not None)
@@ -274,7 +275,8 @@ def write_observed(scored: AnyTable, observation: Observation, output: Path) -> 
         added = observed_columns(observation.exposure, observation.lines, proxy_names(file.schema))
         with ParquetSink(output, pa.schema([*file.schema, *schema_of(added)])) as sink:
             sink.footer.update(file.footer, observed=_provenance(observation))
-            for piece in file.tables(rows=rows):
+            pieces = file.tables(rows=rows)
+            for piece in tracked(pieces, "observing", len(file), "sources", len):
                 found = observation.columns(piece)
                 statuses.update(found[STATUS].tolist())
                 for each in added:

@@ -27,6 +27,7 @@ from targetsel.tables.files import sha256_of_file, written_beside
 from targetsel.tables.numpy_files import read_npz
 from targetsel.tables.reading import ParquetReader, reading
 from targetsel.tables.types import held
+from targetsel.tasks import tracked
 
 RESIDUAL_FILE = "spectral_residual.npz"
 BY = "ew_halpha_nii"
@@ -80,9 +81,9 @@ class SpectralResidual:
                 f"{len(flux)} spectra to fit a decoder's residual on, expected at least {FEWEST}"
             )
         flux = flux / np.sqrt((flux.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
-        decoded = np.concatenate(
-            [_decoded(flux[k : k + AT_ONCE], decoder) for k in range(0, len(flux), AT_ONCE)]
-        )
+        pieces = (flux[k : k + AT_ONCE] for k in range(0, len(flux), AT_ONCE))
+        pieces = tracked(pieces, "decoding", len(flux), "spectra", len)
+        decoded = np.concatenate([_decoded(each, decoder) for each in pieces])
         size = (flux * decoded).sum(axis=1) / (decoded**2).sum(axis=1)
         rest = flux / size[:, None] - decoded
         by = line_strength(decoded)

@@ -276,7 +276,7 @@ def update_files(
     errors: list[SpectrumError] = []
     n_spectra = 0
     with ParquetSink(output, schema, row_group_size=ROWS_AT_ONCE) as sink:
-        for attempt in attempts(spectra, updated, redshift=0.0):
+        for attempt in attempts(spectra, updated, 0.0, "combining"):
             if isinstance(attempt.result, SpectrumError):
                 errors.append(attempt.result)
                 row: dict[str, Any] = {

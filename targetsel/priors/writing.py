@@ -52,6 +52,7 @@ from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.parquet import ParquetSink
 from targetsel.tables.types import held
 from targetsel.tables.writing import as_astropy
+from targetsel.tasks import tracked
 from targetsel.version import __version__
 
 ROWS_AT_ONCE = 256
@@ -193,7 +194,8 @@ class ScoredPosteriors:
                   *self.options.columns, *self.lines]  # fmt: skip
         left = None if ids is None else set(ids)
         with ScoredFile(self.path) as file:
-            for rows in file.tables(list(dict.fromkeys(wanted)), ROWS_AT_ONCE):
+            tables = file.tables(list(dict.fromkeys(wanted)), ROWS_AT_ONCE)
+            for rows in tracked(tables, "writing priors", len(file), "sources", len):
                 names = self._ids(rows)
                 if left is not None:
                     chosen = np.array([str(name) in left for name in names])

@@ -34,6 +34,7 @@ from targetsel.spectra.decoder import FILE_NAME as DECODER_FILE
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.files import folder_written_beside, sha256_of_file, written_beside
+from targetsel.tasks import tracked
 from targetsel.weights.safetensors import read_safetensors, write_safetensors
 
 DEFAULT = "mock-ps1"
@@ -311,8 +312,12 @@ def fit_reference(ensemble: Ensemble, store: CutoutStore, ids: np.ndarray) -> No
     ids = ids[np.linspace(0, len(ids) - 1, min(len(ids), MOST_HELD_OUT)).astype(int)]
     features: list[np.ndarray] = []
     numbers: list[tuple[np.ndarray, np.ndarray]] = []
-    for start in range(0, len(ids), SOURCES_READ_AT_ONCE):
-        cutouts = plan.select(store.read(ids[start : start + SOURCES_READ_AT_ONCE]))
+    parts = (
+        ids[start : start + SOURCES_READ_AT_ONCE]
+        for start in range(0, len(ids), SOURCES_READ_AT_ONCE)
+    )
+    for part in tracked(parts, "fitting novelty", len(ids), "sources", len):
+        cutouts = plan.select(store.read(part))
         whole = cutouts.take(cutouts.status == "ok")
         if len(whole):
             features.append(ensemble.features(whole.flux))

@@ -24,6 +24,7 @@ from targetsel.networks.network import Network
 from targetsel.novelty.novelty import EDGE, LEVELS, NoveltyReference
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.tables.files import written_beside
+from targetsel.tasks import task
 
 OPSET = 18
 
@@ -139,7 +140,7 @@ def _export(
 ) -> None:
     """Write a graph for any number of sources, with its weights inside, atomically."""
     require("onnx", f"{path}: writing ONNX")
-    with written_beside(path) as beside, _quiet():
+    with written_beside(path) as beside, _quiet(), task("exporting", 1, "graphs") as advance:
         program = torch.onnx.export(
             graph.eval(),
             (torch.zeros(shape),),
@@ -153,6 +154,7 @@ def _export(
         assert program is not None
         program.model.metadata_props["targetsel"] = json.dumps(card, sort_keys=True)
         program.save(beside, external_data=False)
+        advance(1)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ from targetsel.scoring.card import SCHEMA, Normalisation
 from targetsel.scoring.ensemble import BATCH_SIZE, Ensemble, fit_reference
 from targetsel.spectra.decoder import Decoder
 from targetsel.tables.files import folder_written_beside, make_folder, sha256_of_file
+from targetsel.tasks import tracked
 from targetsel.version import __version__
 from targetsel.weights.pickles import read_state_dict
 from targetsel.weights.safetensors import load_weights
@@ -147,7 +148,7 @@ def import_ensemble(
             f"expected one for each of the bands {', '.join(BANDS)}"
         )
     networks, notes = [], []
-    for path in weights:
+    for path in tracked(weights, "importing", len(weights), "networks"):
         network, used = read_network(path, plan)
         networks.append(network.eval())
         notes.append({"file": Path(path).name, "sha256": sha256_of_file(path), "tensors": used})
@@ -306,8 +307,9 @@ def estimate_normalisation(store: CutoutStore, size: int = SIZE) -> Normalisatio
     """
     total, squares, n = np.zeros(len(BANDS)), np.zeros(len(BANDS)), 0
     sources, chosen = 0, _evenly_spaced(store.source_ids())
-    for start in range(0, len(chosen), BATCH_SIZE):
-        cutouts = store.read(chosen[start : start + BATCH_SIZE]).select_bands(BANDS).crop(size)
+    parts = (chosen[start : start + BATCH_SIZE] for start in range(0, len(chosen), BATCH_SIZE))
+    for part in tracked(parts, "measuring pixels", len(chosen), "sources", len):
+        cutouts = store.read(part).select_bands(BANDS).crop(size)
         flux = np.nan_to_num(cutouts.flux[cutouts.status == "ok"].astype(np.float64))
         total += flux.sum(axis=(0, 2, 3))
         squares += (flux**2).sum(axis=(0, 2, 3))

@@ -24,6 +24,7 @@ from targetsel.tables.any_form import paths_in
 from targetsel.tables.columns import Column, arrow_column, matrix, schema_of
 from targetsel.tables.files import check_table_output
 from targetsel.tables.parquet import ParquetSink
+from targetsel.tasks import tracked
 
 N_DRAWS = 500
 TAIL = 0.05  # of the draws, beyond which their density is taken to fall exponentially
@@ -107,7 +108,8 @@ def compare(
         ids, n_compared, n_unmeasured = file.names["source_id"], 0, 0
         with ParquetSink(output, pa.schema([*file.schema, *schema_of(added)])) as sink:
             sink.footer.update(file.footer, surprise={"seed": seed, "spectra": len(measured)})
-            for table in file.tables(rows=ROWS_AT_ONCE):
+            tables = file.tables(rows=ROWS_AT_ONCE)
+            for table in tracked(tables, "comparing", len(file), "sources", len):
                 rows, places = join.rows(table)
                 some = table.take(pa.array(rows))
                 posterior = stored_posterior(some, some[ids].to_numpy())

@@ -40,6 +40,7 @@ from targetsel.sky.external_files import Ids
 from targetsel.tables.any_form import AnyTable, paths_in
 from targetsel.tables.files import check_table_output, disk_errors
 from targetsel.tables.parquet import ParquetSink
+from targetsel.tasks import tracked
 
 ROWS_AT_A_TIME = 8192
 
@@ -259,6 +260,7 @@ class MembersOnDisk:
         self._output = output
         self._names = like.names
         self._last = (-1, -1)
+        self._n_rows = 0
         with disk_errors(self._output):
             self._file = tempfile.TemporaryFile(dir=output.parent)  # noqa: SIM115
         self._writer = pa.ipc.new_stream(self._file, like.to_table().schema)
@@ -280,11 +282,13 @@ class MembersOnDisk:
         ascending = (before < after) | (before == after) & (id_before <= id_after)
         self.is_sorted &= bool(ascending.all())
         self._last = tuple(keys[:, -1])
+        self._n_rows += len(piece)
 
     def pieces(self) -> Iterator[Membership]:
         """All pieces; none can be added any more."""
         with disk_errors(self._output):
             self._writer.close()
             self._file.seek(0)
-        for batch in pa.ipc.open_stream(self._file):
+        batches = pa.ipc.open_stream(self._file)
+        for batch in tracked(batches, "writing targets", self._n_rows, "sources", len):
             yield Membership.from_table(pa.Table.from_batches([batch]), self._names)

@@ -116,7 +116,8 @@ def encode_files(
     paths: Sequence[Path], decoder: Decoder, redshift: float | None = None
 ) -> list[Attempt[EncodedSpectra]]:
     """Encode every spectrum of some files, one at a time."""
-    return list(attempts(paths, lambda spectrum: encode([spectrum], decoder), redshift))
+    tried = attempts(paths, lambda each: encode([each], decoder), redshift, "encoding")
+    return list(tried)
 
 
 def table(tried: Sequence[Attempt[EncodedSpectra]], n_latents: int) -> pa.Table:

@@ -20,9 +20,11 @@ from targetsel.errors import SpectrumError
 from targetsel.spectra.arrays import ArraySpectra, UnusableSpectrum, file_stem, pieces
 from targetsel.spectra.spectrum import ObservedSpectrum, check_flux_unit, from_log, in_air
 from targetsel.tables.columns import NEVER, Column, schema_of
+from targetsel.tables.files import PARQUET_SUFFIXES
 from targetsel.tables.fits import open_fits
 from targetsel.tables.ids import as_id, id_type
-from targetsel.tables.reading import reading
+from targetsel.tables.reading import ParquetReader, reading
+from targetsel.tasks import task
 
 T = TypeVar("T")
 
@@ -103,22 +105,49 @@ def attempts(
     paths: Iterable[Path],
     make: Callable[[ObservedSpectrum], T],
     redshift: float | None = None,
+    what: str = "measuring",
 ) -> Iterator[Attempt[T]]:
-    """Results of `make` for every spectrum of some files, or its `SpectrumError` where it fails."""
-    for path in map(Path, paths):
-        for spectrum in try_spectra(path, redshift):
-            if isinstance(spectrum, SpectrumError):
-                name: int | str = file_stem(path)
-                if isinstance(spectrum, UnusableSpectrum):
-                    name = spectrum.source_id
-                yield Attempt(path, name, None, spectrum)
-                continue
-            result: T | SpectrumError
-            try:
-                result = make(spectrum)
-            except SpectrumError as error:
-                result = error
-            yield Attempt(path, spectrum.source_id, spectrum, result)
+    """Results of `make` for every spectrum of some files, or its `SpectrumError` where it fails.
+
+    `what` is being done, for those who want to see its progress.
+    """
+    expected = [(path, _n_expected(path)) for path in map(Path, paths)]
+    with task(what, sum(n for _, n in expected), "spectra") as advance:
+        for path, left in expected:
+            for spectrum in try_spectra(path, redshift):
+                yield _attempt(path, spectrum, make)
+                advance(min(left, 1))
+                left -= min(left, 1)
+            advance(left)
+
+
+def _n_expected(path: Path) -> int:
+    """The number of spectra in a file as far as that is known at once; one, where it is not."""
+    if path.suffix.lower() not in PARQUET_SUFFIXES or not path.is_file():
+        return 1
+    try:
+        with ParquetReader(path, SpectrumError) as file:
+            return file.num_rows
+    except SpectrumError:
+        return 1
+
+
+def _attempt(
+    path: Path,
+    spectrum: ObservedSpectrum | SpectrumError,
+    make: Callable[[ObservedSpectrum], T],
+) -> Attempt[T]:
+    if isinstance(spectrum, SpectrumError):
+        name: int | str = file_stem(path)
+        if isinstance(spectrum, UnusableSpectrum):
+            name = spectrum.source_id
+        return Attempt(path, name, None, spectrum)
+    result: T | SpectrumError
+    try:
+        result = make(spectrum)
+    except SpectrumError as error:
+        result = error
+    return Attempt(path, spectrum.source_id, spectrum, result)
 
 
 def usable(tried: Iterable[Attempt[T]]) -> list[T]:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, TargetselError
 from targetsel.tables.files import ASTROPY_FORMATS, is_stream, note_input
-from targetsel.tasks import tracked
+from targetsel.tasks import task, tracked
 
 # Bounds for what a damaged footer may ask of memory; real ones are far below.
 LONGEST_STRING = 256 * 1024**2
@@ -222,9 +222,11 @@ class ParquetReader:
         """Row groups, by default all, in memory; only these columns, in this order."""
         names = None if columns is None else list(columns)
         groups = self._groups(row_groups)
-        with self._reading():
+        n_rows = sum(self.metadata.row_group(k).num_rows for k in groups)
+        with task(f"reading {self.path.name}", n_rows) as advance, self._reading():
             table = self._file.read_row_groups(groups, columns=names)
             table.validate(full=True)
+            advance(n_rows)
         self._check_rows(table.num_rows, groups, names)
         return table if names is None else table.select(names)
 

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from targetsel.tasks import tracked
+
 ROWS_AT_ONCE = 16_384
 # Of the provenance in FITS, and of the table's Arrow schema.
 KEYWORD, SCHEMA_KEYWORD = "TARGSEL", "TARGSCHM"
@@ -158,5 +160,6 @@ def _words(column: pa.ChunkedArray) -> list[Any]:
 def pieces_of(parquet: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """The rows of a Parquet file, some thousands at a time; by default all columns."""
     with pq.ParquetFile(parquet) as file:
-        for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+        batches = file.iter_batches(ROWS_AT_ONCE, columns=columns)
+        for batch in tracked(batches, "converting", file.metadata.num_rows, size=len):
             yield pa.Table.from_batches([batch])

@@ -27,6 +27,7 @@ from targetsel.statistics.resampling import (
     rank_correlation,
     variance_of,
 )
+from targetsel.tasks import tracked
 from targetsel.training.examples import Examples, Split
 from targetsel.training.labels import Labels
 from targetsel.training.plan import TrainingPlan
@@ -209,8 +210,10 @@ def validated(ensemble: Ensemble, store: CutoutStore, test: Labels) -> tuple[Ens
         f"{len(first)} test sources; accepted under {LARGEST_CHANGE:g}",
     }
     parts = []
-    for start in range(0, len(test), ROWS_AT_ONCE):
-        parts.append(kept.predict(store.read(test.source_id[start : start + ROWS_AT_ONCE])))
+    starts = range(0, len(test), ROWS_AT_ONCE)
+    some = (test.source_id[start : start + ROWS_AT_ONCE] for start in starts)
+    for ids in tracked(some, "testing", len(test), "sources", len):
+        parts.append(kept.predict(store.read(ids)))
     kept.card["validation"] = validation(kept, LatentPosterior.joined(parts), test)
     return kept, half
 

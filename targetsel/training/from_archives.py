@@ -51,6 +51,7 @@ from targetsel.tables.ids import uniform
 from targetsel.tables.journal import check_settings
 from targetsel.tables.parquet import ParquetSink, described, read_footer, write_table
 from targetsel.tables.reading import ParquetReader
+from targetsel.tasks import tracked
 from targetsel.training.labels import Labels
 from targetsel.version import __version__
 
@@ -228,7 +229,8 @@ class _TrainingSetRun:
                 for piece in range(sample.pieces):
                     if sum(table.num_rows for table in found) >= n:
                         break
-                    fetched.fetch_missing(lambda: [piece], partial(self._ask, sample))  # noqa: B023
+                    ask = partial(self._ask, sample)
+                    fetched.fetch_missing(lambda: [piece], ask, unit="answers")  # noqa: B023
                     if not fetched.is_finished(piece):
                         raise CatalogError(
                             f"{catalog.url}: no good answer: {fetched.statuses(piece)[0]}. What "
@@ -280,7 +282,8 @@ class _TrainingSetRun:
         ids = _read(observed, ["source_id"])["source_id"].to_numpy()
         last = sources["source_id"].to_numpy()[SOURCES_PER_PART - 1 :: SOURCES_PER_PART]
         number = np.searchsorted(last, ids)  # of the part that each spectrum belongs to
-        rows = zip(number.tolist(), ids.tolist(), try_spectra(observed), strict=True)
+        spectra = tracked(try_spectra(observed), "encoding", len(ids), "spectra")
+        rows = zip(number.tolist(), ids.tolist(), spectra, strict=True)
         decoder = Decoder.read(self.decoder)
         parts = []
         for part, some in itertools.groupby(rows, lambda row: row[0]):

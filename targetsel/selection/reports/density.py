@@ -19,6 +19,7 @@ from targetsel.selection.scored_sources import ScoredSources
 from targetsel.selection.target_list import TargetList, rules_of
 from targetsel.sky.external_files import ExternalFiles
 from targetsel.sky.positions import SQUARE_DEGREES, Region, chord, coarser, unit_vectors
+from targetsel.tasks import tracked
 
 ROWS_AT_A_TIME = 100_000
 HINT = ", as the list's rules have it. Name their file with --rules."
@@ -191,8 +192,8 @@ def neighbours(where: np.ndarray, reach: float) -> np.ndarray:
     if len(where):
         tree = cKDTree(where)
         distance = chord(reach / 3600)
-        for start in range(0, len(where), ROWS_AT_A_TIME):
-            rows = slice(start, start + ROWS_AT_A_TIME)
+        parts = np.split(np.arange(len(where)), range(ROWS_AT_A_TIME, len(where), ROWS_AT_A_TIME))
+        for rows in tracked(parts, "counting neighbours", len(where), "targets", len):
             counts[rows] = tree.query_ball_point(where[rows], distance, return_length=True) - 1
     return counts
 

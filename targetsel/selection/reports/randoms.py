@@ -29,6 +29,7 @@ from targetsel.tables.files import check_table_output
 from targetsel.tables.formats import open_table
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import FOOTER_KEY, ParquetSink, described
+from targetsel.tasks import tracked
 
 FORMAT = "targetsel/randoms/v1"
 ROWS_AT_A_TIME = 262_144
@@ -137,7 +138,8 @@ def _read(path: Path) -> tuple[pa.Schema, Iterator[pa.Table]]:
     schema = _schema(pa.schema([table.schema.field(name) for name in columns]), positions.names)
 
     def pieces() -> Iterator[pa.Table]:
-        for piece in table.batches(ROWS_AT_A_TIME, columns):
+        read = table.batches(ROWS_AT_A_TIME, columns)
+        for piece in tracked(read, f"reading {path.name}", table.num_rows, "points", len):
             usable = np.isfinite(positions.degrees(piece)[0])
             yield _with_pixels(piece.filter(pa.array(usable)), schema, positions.names)
         positions.finish()
@@ -157,8 +159,9 @@ def _made(per_deg2: float, seed: int) -> tuple[pa.Schema, Iterator[pa.Table]]:
     n = round(per_deg2 * SQUARE_DEGREES)
 
     def pieces() -> Iterator[pa.Table]:
-        for start in range(0, n, ROWS_AT_A_TIME):
-            ids = np.arange(start, min(start + ROWS_AT_A_TIME, n))
+        starts = range(0, n, ROWS_AT_A_TIME)
+        rows = (np.arange(start, min(start + ROWS_AT_A_TIME, n)) for start in starts)
+        for ids in tracked(rows, "making points", n, "points", len):
             east, north = uniform(ids, seed, "randoms", 2).T
             columns = [ids, 360 * east, np.degrees(np.arcsin(2 * north - 1))]
             table = pa.table([pa.array(each) for each in columns], pa.schema(fields))
