@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -54,3 +55,12 @@ def test_licence_and_description_are_the_same_everywhere(citation, codemeta):
 def test_the_changelog_has_the_version():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"\n## {__version__}" in changelog
+
+
+def test_the_source_distribution_has_every_file_that_readme_links_to():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", readme)
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]
+    included = {each.strip("/") for each in build["build"]["targets"]["sdist"]["include"]}
+    assert {Path(each).parts[0] for each in links} <= included
+    assert all((ROOT / each).exists() for each in [*links, *included])

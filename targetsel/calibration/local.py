@@ -20,8 +20,8 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
 from targetsel.calibration.conformal import ARRAYS, SMALLEST_STEP, RoundedArray
-from targetsel.calibration.proxies import MIDDLE, quantiles_of, read_at, scores_of
-from targetsel.spectra.proxies import NORMAL_SCORES
+from targetsel.calibration.proxies import quantiles_of, read_at, scores_of
+from targetsel.spectra.proxies import MIDDLE, NORMAL_SCORES
 from targetsel.statistics.resampling import effective_size
 from targetsel.tables.ids import uniform
 

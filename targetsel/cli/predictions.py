@@ -93,7 +93,8 @@ def print_departure(figures: Figures) -> None:
 
 def print_local_coverage(figures: Figures) -> None:
     """Print how many true values 90 % intervals hold in the worst cell of like sources."""
-    from targetsel.report.local_coverage import BY_CHANCE, WORST, n_cells
+    from targetsel.report.figures import BY_CHANCE
+    from targetsel.report.local_coverage import WORST, n_cells
 
     worst = figures.named(WORST)
     if not worst:

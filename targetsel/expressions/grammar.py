@@ -22,7 +22,7 @@ or double, and has no order: it is compared by ``==``, ``!=`` and ``in``, and so
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -317,7 +317,7 @@ class _Parser:
     def _and(self) -> Node:
         return self._junction("and", "&", self._not)
 
-    def _junction(self, word, symbol, inner) -> Node:
+    def _junction(self, word: str, symbol: str, inner: Callable[[], Node]) -> Node:
         place = self.place
         parts = [inner()]
         written = ""
@@ -433,7 +433,7 @@ class _Parser:
     def _product(self) -> Node:
         return self._operations(("*", "/"), self._unary)
 
-    def _operations(self, operators: tuple[str, ...], inner) -> Node:
+    def _operations(self, operators: tuple[str, ...], inner: Callable[[], Node]) -> Node:
         place = self.place
         node = inner()
         while self.token.kind in operators:

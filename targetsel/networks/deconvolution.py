@@ -64,7 +64,7 @@ class _ExactInverseSquareRoot(torch.autograd.Function):
 
 def exact_inverse_square_root(covariance: Tensor) -> Tensor:
     """Inverse square roots of covariances whose eigenvalues are EPSILON or more, (..., d, d)."""
-    result: Tensor = _ExactInverseSquareRoot.apply(covariance)
+    result: Tensor = _ExactInverseSquareRoot.apply(covariance)  # type: ignore[no-untyped-call]
     return result
 
 

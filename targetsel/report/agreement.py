@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from targetsel.plots import LogNorm, matplotlib
 from targetsel.report.canvas import COLOURS, STYLE, Picture, panels_of, svg_picture
@@ -15,6 +16,10 @@ from targetsel.statistics.resampling import half_width, quantiles
 BINS = 45
 TICKS = (0, 10, 30, 100, 300, 1000)
 SOFTENING = 5.0  # [Angstrom] axes of widths are linear below, logarithmic above
+
+
+def _softened(width: npt.ArrayLike) -> np.ndarray:
+    return SOFTENING * np.arcsinh(np.asarray(width) / SOFTENING)
 
 
 def agreement_picture(scores: Sequence[MarginalScores], weight: np.ndarray) -> Picture | None:
@@ -40,7 +45,7 @@ def agreement_picture(scores: Sequence[MarginalScores], weight: np.ndarray) -> P
             predicted = true + error
             ends = np.quantile(np.concatenate([true, predicted]), (0.002, 0.998))
             wide = UNITS.get(each.name) == "Angstrom" and ends[1] > 4 * SOFTENING
-            scale = (lambda x: SOFTENING * np.arcsinh(x / SOFTENING)) if wide else (lambda x: x)
+            scale = _softened if wide else np.asarray
             low, high = scale(ends - np.array([1, -1]) * 0.03 * np.ptp(ends))
             edges = np.linspace(low, high, BINS + 1)
             density = np.histogram2d(scale(true), scale(predicted), edges, weights=w)[0].T

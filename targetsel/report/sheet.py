@@ -13,8 +13,8 @@ from targetsel.errors import CatalogError
 from targetsel.imaging.picture import channels, composite, draw_marks
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.posterior import stored_posterior
+from targetsel.plots import Axes, matplotlib
 from targetsel.plots import Figure as Canvas
-from targetsel.plots import matplotlib
 from targetsel.report.canvas import COLOURS, NO_DATE, STYLE, check_suffix
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.simulated_training import caution_in
@@ -168,7 +168,9 @@ def _page(
     return canvas
 
 
-def _thumbnail(panel, wavelength, low, middle, high) -> None:
+def _thumbnail(
+    panel: Axes, wavelength: np.ndarray, low: np.ndarray, middle: np.ndarray, high: np.ndarray
+) -> None:
     level = np.median(middle)
     panel.fill_between(wavelength, low / level, high / level, color=COLOURS[0], alpha=0.3, lw=0)
     panel.plot(wavelength, middle / level, color=COLOURS[0], lw=0.6)

@@ -297,7 +297,10 @@ class TargetClass(DocumentModel):
     def canonical(self) -> dict[str, Any]:
         """The meaning of the class, without names that could be others, in a form JSON can hold."""
         digests: dict[str, str] = {}
-        write = lambda node: _canonical(node, self.preamble.define, digests)  # noqa: E731
+
+        def write(node: Node) -> str:
+            return _canonical(node, self.preamble.define, digests)
+
         excluded = (*self.preamble.exclude, *self.exclude)
         return {
             "bit": self.bit,

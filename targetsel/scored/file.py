@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -280,7 +280,7 @@ class ScoredFile:
         if span:
             yield span
 
-    def ends(self, group: int, column: str, nullable: bool = True) -> tuple | None:
+    def ends(self, group: int, column: str, nullable: bool = True) -> tuple[Any, Any] | None:
         """The least and the largest value of a column of numbers in a row group.
 
         None where they are unknown, and, unless `nullable`, where values may be null.

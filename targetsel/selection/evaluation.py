@@ -167,7 +167,9 @@ def as_float32(values: np.ndarray) -> np.ndarray:
 
 
 def _combined(
-    join: Callable, parts: tuple[f.Formula, ...], sources: Sources | DrawnSources
+    join: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    parts: tuple[f.Formula, ...],
+    sources: Sources | DrawnSources,
 ) -> np.ndarray:
     result = holds(parts[0], sources)
     for part in parts[1:]:

@@ -148,8 +148,11 @@ def upper_bound(n_false: np.ndarray, n: np.ndarray, confidence: float) -> np.nda
 @cache
 def least_sources(purity: float, confidence: float) -> int:
     """The least number of sources that pass with one false one among them; purity below 1."""
-    passes = lambda n: upper_bound(np.array(1), np.array(n), confidence) <= 1 - purity  # noqa: E731
-    return bisect_left(range(10**12), True, lo=2, key=lambda n: bool(passes(n)))
+
+    def passes(n: int) -> bool:
+        return bool(upper_bound(np.array(1), np.array(n), confidence) <= 1 - purity)
+
+    return bisect_left(range(10**12), True, lo=2, key=passes)
 
 
 def binomial_quantile(n: int, share: float, confidence: float) -> int:

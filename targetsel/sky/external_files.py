@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -116,14 +116,15 @@ class ExternalFiles:
             raise place.error(str(error)) from None
 
 
-def remembered(read, path: Path, *rest):
+def remembered(read: Callable[..., T], path: Path, *rest: object) -> T:
     """The result of `read`, of a file that is read once as long as the file stays as it is."""
     state = path.stat()
-    return _read_once(read, path.resolve(), state.st_mtime_ns, state.st_size, *rest)
+    result: T = _read_once(read, path.resolve(), state.st_mtime_ns, state.st_size, *rest)
+    return result
 
 
 @lru_cache(maxsize=64)
-def _read_once(read, path: Path, mtime: int, size: int, *rest):
+def _read_once(read: Callable[..., Any], path: Path, mtime: int, size: int, *rest: object) -> Any:
     return read(path, *rest)
 
 

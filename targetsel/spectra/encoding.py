@@ -22,6 +22,7 @@ from targetsel.tables.parquet import write_table
 from targetsel.version import __version__
 
 if TYPE_CHECKING:
+    from targetsel.plots import Axes
     from targetsel.spectra.decoder import Decoder
 
 REPEATS = 8  # encodings under fresh noise, from which the errors of latents are estimated
@@ -193,7 +194,8 @@ def draw_spectra(encoded: Sequence[EncodedSpectra], path: Path) -> int:
     figure = Figure(figsize=(11, 2.3 * len(shown) + 0.7), layout="constrained")
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     for panel, each in zip(panels, shown, strict=True):
-        _draw_one(panel, each)
+        # Above the first panel stand the names of the lines.
+        _draw_one(panel, each, 24 if panel is panels[0] else 2)
     for name, wavelength in LINES.items():
         panels[0].annotate(
             name, (wavelength, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 14),
@@ -208,7 +210,7 @@ def draw_spectra(encoded: Sequence[EncodedSpectra], path: Path) -> int:
     return len(shown)
 
 
-def _draw_one(panel, encoded: EncodedSpectra) -> None:
+def _draw_one(panel: Axes, encoded: EncodedSpectra, pad: float) -> None:
     spectra = encoded.spectra
     wavelength, gap = spectra.wavelength, spectra.mask[0]
     level = np.median(spectra.flux[0])
@@ -227,5 +229,5 @@ def _draw_one(panel, encoded: EncodedSpectra) -> None:
         f"{spectra.source_id[0]}   redshift {spectra.redshift[0]:.4f}   "
         f"median residual {encoded.residual[0]:.1%}   χ² per pixel {encoded.chi2[0]:.2f}   "
         f"{encoded.covered[0]:.0%} measured",
-        fontsize=8, loc="left", pad=2 if panel.get_subplotspec().rowspan.start else 24,
+        fontsize=8, loc="left", pad=pad,
     )  # fmt: skip

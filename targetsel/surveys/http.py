@@ -207,13 +207,21 @@ class _PoliteAdapter(HTTPAdapter):
         self._hosts: dict[str, _Host] = {}
         self._lock = threading.Lock()
 
-    def init_poolmanager(self, *arguments, **options):
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
-    def send(self, request, stream=False, timeout=None, verify=True, cert=None, proxies=None):
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
         """The answer with its body read; `troubles` lists the failures before it."""
-        host, retry = self._host(request.url), self._retry
+        host, retry = self._host(request.url or ""), self._retry
         troubles: list[str] = []
         while True:
             failure: Exception | None = None
@@ -259,12 +267,12 @@ class _Session(requests.Session):
         self.max_redirects = 5
         self._timeout = timeout
 
-    def send(self, request, **options):
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         if options.get("timeout") is None:
             options["timeout"] = self._timeout
         return super().send(request, **options)
 
-    def get_redirect_target(self, resp):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
         target = super().get_redirect_target(resp)
         if target and resp.url.startswith("https:") and target.lower().startswith("http:"):
             raise _Refused(f"redirected from https to {target[:80]}")

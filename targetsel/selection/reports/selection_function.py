@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -225,7 +226,7 @@ def _beside(targets: TargetList, ids: pa.Array, chance: np.ndarray) -> pa.Array:
 
 
 def _write_sources(
-    path: Path, targets: TargetList, columns: dict[str, pa.Array], footer: dict
+    path: Path, targets: TargetList, columns: dict[str, pa.Array], footer: dict[str, Any]
 ) -> None:
     kept = ("target_id", "source_id", "_healpix_29", "ra", "dec")
     table = targets.table.select(kept)
@@ -236,7 +237,7 @@ def _write_sources(
     write_table(table, path, footer)
 
 
-def _write_map(path: Path, maps: dict[str, _Sums], footer: dict) -> None:
+def _write_map(path: Path, maps: dict[str, _Sums], footer: dict[str, Any]) -> None:
     pixels = np.unique(np.concatenate([each.keys for each in maps.values()]))
     about = f"HEALPix, nested, order {footer['order']}"
     fields = [described("pixel", pa.int64(), "", "pos.healpix", about, False)]
