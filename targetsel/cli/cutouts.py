@@ -31,7 +31,9 @@ def pack(
     output: Annotated[Path, typer.Option("-o", "--output", help="Store to write, a folder.")],
     catalog: Annotated[Path, typer.Option(help="Catalog with the sources' ids and positions.")],
     bands: Annotated[str | None, typer.Option(help="Bands in order, such as grizy.")] = None,
-    pixel_scale: Annotated[float | None, typer.Option(help="Pixel scale, in arcsec.")] = None,
+    pixel_scale: Annotated[
+        float | None, typer.Option(help="Pixel scale, in arcsec per pixel.")
+    ] = None,
     size: Annotated[int | None, typer.Option(help="Width and height to keep, in pixels.")] = None,
     zeropoint: Annotated[
         float | None, typer.Option(help="AB magnitude of one count, for files that do not give it.")

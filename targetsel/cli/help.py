@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import textwrap
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ PLAIN = {
     "Path": "path",
     "bool": "",
     "int range": "int",
-    "float range": "float",
+    "float range": "number",
     "float": "number",
 }
 
@@ -104,7 +105,7 @@ def parts_of(docstring: str) -> Parts:
     heading, example = IN_DEMONSTRATION, ""
     if begin := EXAMPLE.match(last):
         heading = begin[1] if begin[1] != "Example" else heading
-        example = inspect.cleandoc(last[begin.end() :])
+        example = textwrap.dedent(last[begin.end() :])
     else:
         paragraphs.append(last)
     text = "\n\n".join(" ".join(each.split("\n")) for each in paragraphs)

@@ -58,6 +58,13 @@ def test_flags_show_no_type_and_no_type_is_python(targetsel, wide, name):
         assert unknown not in said.out
 
 
+def test_example_keeps_the_indent_of_a_line_that_goes_on():
+    parts = parts_of(
+        "Do it.\n\n    Example, with a file:\n        targetsel do \\\n            it\n    "
+    )
+    assert parts == ("Do it.", "Example, with a file", ("targetsel do \\", "    it"))
+
+
 def test_brackets_are_no_markup():
     from rich.text import Text
 
