@@ -32,12 +32,14 @@ KINDS = {
     "functions and operators of rules": "manual.expressions:functions",
     "keys of rule files": "manual.expressions:rule_keys",
     "rules as a whole": "manual.expressions:topics",
+    "files": "manual.columns:files",
+    "columns": "manual.columns:columns",
     "errors": "manual.errors:classes",
     "names in Python": "manual.python:names",
     "assignment tools": "manual.tools:tools",
 }
 
-SLOW = {"commands", "assignment tools"}  # to gather, since they import much
+SLOW = {"commands", "files", "columns", "assignment tools"}  # to gather, since they import much
 
 
 def docs(
@@ -86,9 +88,12 @@ def find(word: str) -> list[Entry]:
 
         if found := like(word):
             return found
+    from targetsel.manual.columns import light_columns
+
     known = loaders()
     first = word.split()[0]
-    quick = [lambda: commands(first), *(known[title] for title in known if title not in SLOW)]
+    quick = [lambda: commands(first), light_columns]
+    quick += [known[title] for title in known if title not in SLOW]
     return named(word, quick) or look_up(word, known.values())
 
 
@@ -106,8 +111,13 @@ def as_text(entry: Entry) -> str:
 
 def show_kinds() -> None:
     """Say what can be looked up."""
+    from targetsel.manual.columns import KINDS as FILES
+
     for title, load in loaders().items():
-        names = [each.name for each in load()]
+        if title == "columns":
+            say("columns of these files, such as typicality, ew_halpha_q16 and priority\n")
+            continue
+        names = [each.name for each in (FILES if title == "files" else load())]
         say(f"{title} ({len(names)}): {', '.join(names)}\n")
     say("'targetsel docs WORD' explains one of them; a line of error, in quotes, is found as well.")
 
@@ -206,7 +216,7 @@ def write_reference(folder: Path) -> None:
     They are commands.md, rule-language.md, columns.md, tools.md and errors.md.
     """
     from targetsel.cli import GROUPS
-    from targetsel.manual import errors, expressions, tools
+    from targetsel.manual import columns, errors, expressions, tools
 
     folder.mkdir(parents=True, exist_ok=True)
     about = (
@@ -216,5 +226,5 @@ def write_reference(folder: Path) -> None:
     found = list(commands())
     sections = {group: [each for each in found if each.group == group] for group in GROUPS}
     (folder / "commands.md").write_text(page("Commands", about, sections), encoding="utf-8")
-    for module in (expressions, tools, errors):
+    for module in (expressions, columns, tools, errors):
         module.write(folder)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from astropy.table import Table
 
 from targetsel.documents.models import validate_values
@@ -24,6 +25,7 @@ from targetsel.handoff.tool import Tool, ToolTable
 from targetsel.scored.simulated_training import CAUTION, caution_in
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import separation
+from targetsel.tables.columns import ID, NEVER, Column
 from targetsel.tables.ids import matched
 
 MODULES = ("desi", "pfs", "fourmost", "sdss_v", "weave", "nirspec", "text_lists", "gemini", "table")
@@ -32,6 +34,19 @@ TOOLS: dict[str, Tool] = {
     for module in MODULES
     for tool in import_module(f"targetsel.handoff.{module}").TOOLS
 }
+# Columns of the maps that are written beside a tool's file.
+PRIORITY_MAP = (
+    Column("list_priority", pa.int64(), meaning="priority in the list", null_when=NEVER),
+    Column("tool_priority", pa.int64(), meaning="priority in the tool's file", null_when=NEVER),
+    Column("n_targets", pa.int64(), meaning="targets of this priority", null_when=NEVER),
+    Column("programs", pa.string(), meaning="their target classes", null_when=NEVER),
+)
+ID_MAP = (
+    Column("id", ID, meaning="id, or code, in the tool's file", null_when=NEVER),
+    Column("target_id", pa.int64(), meaning="id in the list", null_when=NEVER),
+    Column("source_id", ID, meaning="id in the catalog", null_when=NEVER),
+    Column("source_catalog", pa.string(), meaning="the catalog; empty if the list has none"),
+)
 POSITION_TOLERANCE = 0.001  # arcsec
 
 
@@ -173,12 +188,8 @@ def priority_map(targets: ToolTable) -> Table:
     scale = targets.tool.priorities
     assert scale is not None
     return Table(
-        {
-            "list_priority": -levels[:, 0],
-            "tool_priority": levels[:, 1],
-            "n_targets": counts.astype(np.int64),
-            "programs": programs,
-        },
+        [-levels[:, 0], levels[:, 1], counts.astype(np.int64), programs],
+        names=[each.name for each in PRIORITY_MAP],
         meta={
             "tool": targets.tool.name,
             "list_priority": "higher is better",
@@ -192,12 +203,13 @@ def id_map(targets: ToolTable, codes: np.ndarray | None = None) -> Table:
     """Table of the tool's ids, or other codes, and the targets that they stand for."""
     catalog = targets.table["source_catalog"].to_pylist()
     return Table(
-        {
-            "id": targets.id if codes is None else codes.astype(str),
-            "target_id": targets.table["target_id"].to_numpy(),
-            "source_id": np.array(targets.table["source_id"].to_pylist()),
-            "source_catalog": [each or "" for each in catalog],
-        },
+        [
+            targets.id if codes is None else codes.astype(str),
+            targets.table["target_id"].to_numpy(),
+            np.array(targets.table["source_id"].to_pylist()),
+            [each or "" for each in catalog],
+        ],
+        names=[each.name for each in ID_MAP],
         meta={"tool": targets.tool.name},
     )
 

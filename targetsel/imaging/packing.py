@@ -26,6 +26,7 @@ from targetsel.imaging.image_names import NAMES_UNDERSTOOD
 from targetsel.imaging.orientation import UNKNOWN, Orientation
 from targetsel.imaging.store import (
     ASINH,
+    FLUX,
     KEY,
     ORIENTATION,
     PLAIN,
@@ -316,7 +317,7 @@ def _write_part(
     id_type = pa.int64() if pd.api.types.is_integer_dtype(rows["source_id"]) else pa.string()
     names = [*PLAIN, *(ORIENTATION if spill.is_oriented else ())]
     key, *others = (SOURCE[name].field for name in names)
-    flux = pa.field("flux", spill.layout.flux_type, nullable=False)
+    flux = pa.field(FLUX.name, spill.layout.flux_type, nullable=False)
     schema = pa.schema([key.with_type(id_type), *others, flux])
     pixel_encoding = "DELTA_BINARY_PACKED" if spill.encoding == ASINH else "BYTE_STREAM_SPLIT"
     with pq.ParquetWriter(

@@ -85,6 +85,11 @@ SOURCE = FileKind(
 ORIENTATION = ("position_angle", "parity")
 PLAIN = tuple(each.name for each in SOURCE.columns if each.name not in ORIENTATION)
 
+FLUX = Column(
+    "flux", pa.list_(pa.float32()), "nanomaggy", "phot.flux.density",
+    "pixels of all bands: band by band, row by row; encoded as the store's layout says", NEVER,
+)  # fmt: skip
+
 
 class Layout(DocumentModel):
     """Description that all pixels of a store share.

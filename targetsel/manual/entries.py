@@ -59,8 +59,22 @@ class Entry:
 
 def named(word: str, loaders: Iterable[Loader]) -> list[Entry]:
     """The entries of a name; in any case of letters, where none is written just so."""
-    entries = [entry for load in loaders for entry in load() if entry.name.lower() == word.lower()]
-    return [entry for entry in entries if entry.name == word] or entries
+    entries = [entry for load in loaders for entry in load()]
+    ways: tuple[Callable[[Entry], bool], ...] = (
+        lambda entry: entry.name == word,
+        lambda entry: entry.name.lower() == word.lower(),
+        lambda entry: fits(entry.name, word),
+    )
+    found = ([entry for entry in entries if is_named(entry)] for is_named in ways)
+    return next(filter(None, found), [])
+
+
+def fits(name: str, word: str) -> bool:
+    """Whether a word is the name, in which `<...>` stands for any letters and digits."""
+    if "<" not in name or ">" not in name:
+        return name == word
+    parts = (re.escape(part) for part in re.split(r"<\w+>", name))
+    return re.fullmatch(r"[A-Za-z0-9_]+".join(parts), word) is not None
 
 
 def look_up(word: str, loaders: Iterable[Loader]) -> list[Entry]:

@@ -59,6 +59,10 @@ COMPONENTS = {
 }
 WEIGHT = Column("weight", pa.float32(), "", "", "sources it stands for; not 1 where over-sampled")
 REAL = "the real galaxy"
+IDS = (
+    Column("source_id", pa.int64(), "", "meta.id;meta.main", "mock source", NEVER),
+    Column("group_id", pa.int64(), "", "meta.id", REAL, NEVER),
+)
 
 Filled = tuple[Column, np.ndarray]
 
@@ -238,78 +242,87 @@ def _one_thread_each() -> Iterator[None]:
 def catalog_table(sources: MockSources, weighted: bool) -> pa.Table:
     """The catalog that an observer would have; with weights for an over-sampled sky."""
     galaxies = sources.galaxies
-    about = f"{REAL} behind the source: its row in kcorrect's file"
-    magnitude = ab_magnitude(galaxies.flux[:, 2])
+    values = [galaxies.source_id, galaxies.group_id, galaxies.ra, galaxies.dec, galaxies.redshift]
+    values += [*galaxies.flux.T, ab_magnitude(galaxies.flux[:, 2]), sources.weight]
+    return _table(zip(catalog_columns(weighted), values, strict=False))
+
+
+def catalog_columns(weighted: bool) -> list[Column]:
+    """The columns of a mock catalog."""
+    about = "SDSS Petrosian flux in {}, corrected for Galactic extinction"
     columns = [
-        (Column("source_id", pa.int64(), "", "meta.id;meta.main", "mock source"),
-         galaxies.source_id),
-        (Column("group_id", pa.int64(), "", "meta.id", about), galaxies.group_id),
-        (Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "right ascension, ICRS"),
-         galaxies.ra),
-        (Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "declination, ICRS"),
-         galaxies.dec),
-        (Column("redshift", pa.float32(), "", "src.redshift", "SDSS spectroscopic redshift"),
-         galaxies.redshift),
+        Column("source_id", pa.int64(), "", "meta.id;meta.main", "mock source"),
+        Column("group_id", pa.int64(), "", "meta.id",
+               f"{REAL} behind the source: its row in kcorrect's file"),
+        Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "right ascension, ICRS"),
+        Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "declination, ICRS"),
+        Column("redshift", pa.float32(), "", "src.redshift", "SDSS spectroscopic redshift"),
+        *(Column(f"flux_{band}_sdss", pa.float32(), "nJy", "phot.flux.density", about.format(band))
+          for band in SDSS),
+        Column("rmag", pa.float32(), "mag", "phot.mag;em.opt.R", "SDSS r, AB, extinction-free"),
     ]  # fmt: skip
-    for band, flux in zip(SDSS, galaxies.flux.T, strict=True):
-        about = f"SDSS Petrosian flux in {band}, corrected for Galactic extinction"
-        name, ucd = f"flux_{band}_sdss", "phot.flux.density"
-        columns.append((Column(name, pa.float32(), "nJy", ucd, about), flux))
-    about = "SDSS r, AB, extinction-free"
-    columns.append((Column("rmag", pa.float32(), "mag", "phot.mag;em.opt.R", about), magnitude))
-    return _table([*columns, (WEIGHT, sources.weight)] if weighted else columns)
+    return [*columns, WEIGHT] if weighted else columns
 
 
 def truth_table(sources: MockSources) -> pa.Table:
     """One row per source: proxies of the noise-free fiber spectrum, and the mock's parameters."""
-    return _table([*_ids(sources), (WEIGHT, sources.weight), *_truths(sources)])
+    galaxies = sources.galaxies
+    proxies = measure(Spectra(galaxies.source_id, sources.spectra[:, None], wavelengths()))
+    values = [galaxies.source_id, galaxies.group_id, sources.weight]
+    values += [proxies[name][:, 0] for name in PROXIES]
+    values += [*sources.widths.values(), *sources.fiber_colours.values(), sources.snr]
+    values += [getattr(sources.structure, name) for name in COMPONENTS]
+    return _table(zip(truth_columns(sources.widths, sources.fiber_colours), values, strict=True))
 
 
-def _truths(sources: MockSources) -> Iterator[Filled]:
-    ids = sources.galaxies.source_id
-    proxies = measure(Spectra(ids, sources.spectra[:, None], wavelengths()))
+def truth_columns(lines: Iterable[str], colours: Iterable[str]) -> list[Column]:
+    """The columns of a mock sky's truth, for lines such as halpha and colours such as g_r."""
+    columns = [*IDS, WEIGHT]
     for name in PROXIES:
         about = DESCRIPTIONS[name] + ", on the noise-free mock spectrum"
-        yield _number(name, UNITS[name], about), proxies[name][:, 0]
-    for name, width in sources.widths.items():
+        columns.append(_number(name, UNITS[name], about))
+    for name in lines:
         about = (
             f"equivalent width of {name} that the mock spectrum was given, over the continuum at "
             "the line itself: at the bottom of any absorption"
         )
-        yield _number(f"input_{name}", "Angstrom", about), width
-    for name, colour in sources.fiber_colours.items():
+        columns.append(_number(f"input_{name}", "Angstrom", about))
+    for name in colours:
         a, b = name.split("_")
         about = f"{a} - {b} of what the fiber sees, without noise or extinction"
-        yield _number(f"fiber_{name}", "mag", about), colour
-    yield _number("snr", "", "median signal to noise of a pixel of the mock spectrum"), sources.snr
-    for name, (unit, about) in COMPONENTS.items():
-        yield _number(name, unit, about), getattr(sources.structure, name)
+        columns.append(_number(f"fiber_{name}", "mag", about))
+    columns.append(_number("snr", "", "median signal to noise of a pixel of the mock spectrum"))
+    return [*columns, *(_number(name, *about) for name, about in COMPONENTS.items())]
 
 
 def spectra_table(sources: MockSources) -> pa.Table:
     """One row per source: its spectrum on the decoder's rest-frame grid, with noise and without."""
+    galaxies = sources.galaxies
+    values = [galaxies.source_id, galaxies.group_id]
+    values += [sources.measured, sources.ivar, sources.spectra]
+    return _table(zip(spectra_columns(), values, strict=True))
+
+
+def spectra_columns() -> list[Column]:
+    """The columns of a mock sky's spectra."""
     unit = "quadratic mean of the noise-free spectrum's flux density, times 1000^1/2"
-    about = {
-        "flux": (sources.measured, f"mock spectrum with noise, in units of the {unit}"),
-        "ivar": (sources.ivar, "inverse variance of flux"),
-        "flux_true": (sources.spectra, "mock spectrum without noise; sum of squares 1"),
-    }
-    columns = [(_lists(name, 1000, what), values) for name, (values, what) in about.items()]
-    return _table([*_ids(sources), *columns])
+    return [
+        *IDS,
+        _lists("flux", 1000, f"mock spectrum with noise, in units of the {unit}"),
+        _lists("ivar", 1000, "inverse variance of flux"),
+        _lists("flux_true", 1000, "mock spectrum without noise; sum of squares 1"),
+    ]
 
 
 def with_latents(table: pa.Table, latents: np.ndarray) -> pa.Table:
     """A truth table with the column `latent`, of shape (N, D)."""
+    return table.append_column(latent_column(latents.shape[1]).field, list_column(latents))
+
+
+def latent_column(n_latents: int) -> Column:
+    """The column of true latents that the demonstration adds to a mock sky's truth."""
     about = "standardised latents of the noise-free mock spectrum, by the shipped decoder"
-    column = _lists("latent", latents.shape[1], about)
-    return table.append_column(column.field, list_column(latents))
-
-
-def _ids(sources: MockSources) -> list[Filled]:
-    galaxies = sources.galaxies
-    source = Column("source_id", pa.int64(), "", "meta.id;meta.main", null_when=NEVER)
-    group = Column("group_id", pa.int64(), "", "meta.id", REAL, NEVER)
-    return [(source, galaxies.source_id), (group, galaxies.group_id)]
+    return _lists("latent", n_latents, about)
 
 
 def _number(name: str, unit: str, about: str) -> Column:

@@ -259,7 +259,7 @@ def update_files(
         If no spectrum can be used; then no file is left.
     """
     check_table_output(output, [priors.path, *spectra], parquet=True)
-    schema = schema_of(_columns(options, priors.id_type))
+    schema = schema_of(update_columns(options, priors.id_type))
 
     def updated(spectrum: ObservedSpectrum) -> Posterior:
         prior = priors.prior(spectrum.source_id)
@@ -324,7 +324,8 @@ def _numbers(found: Posterior) -> dict[str, Any]:
     return row
 
 
-def _columns(options: UpdateOptions, id_type: pa.DataType) -> tuple[Column, ...]:
+def update_columns(options: UpdateOptions, id_type: pa.DataType) -> tuple[Column, ...]:
+    """The columns of a file of results."""
     f32, f64 = pa.float32(), pa.float64()
     words = {s: "median of " if not s else f"{100 * q:.0f}th percentile of "
              for s, q in LEVELS.items()}  # fmt: skip

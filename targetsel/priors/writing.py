@@ -404,7 +404,7 @@ def _schema(scored: ScoredPosteriors) -> pa.Schema:
     n_parts = stored_deviations(cov, d).n_parts
     own = scored.schema.field(scored.names["source_id"])
     own = own.with_type(exact_id_type(own, scored.path)).with_nullable(False)
-    columns = _columns(n_members * n_parts, d, scored.options.n_draws)
+    columns = prior_columns(n_members * n_parts, d, scored.options.n_draws)
     *numbers, status = schema_of(columns)
     lines = [scored.schema.field(name) for name in scored.lines]
     return pa.schema([own, *numbers, *lines, status])
@@ -422,7 +422,7 @@ def _spectra(prior: Prior, options: PriorOptions) -> dict[str, np.ndarray]:
     return found
 
 
-def _columns(n_components: int, n_latents: int, n_draws: int) -> tuple[Column, ...]:
+def prior_columns(n_components: int, n_latents: int, n_draws: int) -> tuple[Column, ...]:
     """The columns of a file of priors, after the id's."""
     flux = "relative flux density per unit wavelength"
     triangle = n_latents * (n_latents + 1) // 2

@@ -104,7 +104,7 @@ def compare(
                 f"{spectra}: no column '{LATENTS[0]}', expected latents of spectra. Make them with "
                 "'targetsel spectra encode'."
             )
-        join, added = Join(measured, file.path), _columns(measured.n_latents)
+        join, added = Join(measured, file.path), surprise_columns(measured.n_latents)
         ids, n_compared, n_unmeasured = file.names["source_id"], 0, 0
         with ParquetSink(output, pa.schema([*file.schema, *schema_of(added)])) as sink:
             sink.footer.update(file.footer, surprise={"seed": seed, "spectra": len(measured)})
@@ -137,7 +137,7 @@ def compare(
     return Compared(n_compared, left_out)
 
 
-def _columns(n_latents: int) -> tuple[Column, ...]:
+def surprise_columns(n_latents: int) -> tuple[Column, ...]:
     """The columns that a comparison adds."""
     share, f32 = "share of the predictions at least as far out as the measured ", pa.float32()
     about = "what disagrees most by itself: a latent, counted from 1, or a proxy"

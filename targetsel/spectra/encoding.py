@@ -121,11 +121,11 @@ def encode_files(
     return list(tried)
 
 
-def table(tried: Sequence[Attempt[EncodedSpectra]], n_latents: int) -> pa.Table:
-    """One row for each spectrum that was tried; see `reading.results_table`."""
+def latent_columns(n_latents: int) -> tuple[Column, ...]:
+    """The columns of encoded spectra."""
     latents, number = pa.list_(pa.float32(), n_latents), pa.float32()
     null = "there are no latents"
-    columns = (
+    return (
         Column("latent_mean", latents, "", "", "standardised latents", null),
         Column("latent_std", latents, "", "",
                "their standard deviations over encodings under fresh noise", null),
@@ -136,6 +136,11 @@ def table(tried: Sequence[Attempt[EncodedSpectra]], n_latents: int) -> pa.Table:
         Column("covered", number, "", "",
                "share of the rest-frame grid that was measured, not filled", null),
     )  # fmt: skip
+
+
+def table(tried: Sequence[Attempt[EncodedSpectra]], n_latents: int) -> pa.Table:
+    """One row for each spectrum that was tried; see `reading.results_table`."""
+    columns = latent_columns(n_latents)
 
     def values(encoded: EncodedSpectra) -> dict[str, object]:
         return {each.name: getattr(encoded, each.name)[0].tolist() for each in columns}

@@ -19,7 +19,7 @@ from astropy.io import fits
 from targetsel.errors import SpectrumError
 from targetsel.spectra.arrays import ArraySpectra, UnusableSpectrum, file_stem, pieces
 from targetsel.spectra.spectrum import ObservedSpectrum, check_flux_unit, from_log, in_air
-from targetsel.tables.columns import NEVER, Column, schema_of
+from targetsel.tables.columns import ID, NEVER, Column, schema_of
 from targetsel.tables.files import PARQUET_SUFFIXES
 from targetsel.tables.fits import open_fits
 from targetsel.tables.ids import as_id, id_type
@@ -170,6 +170,21 @@ def errors_of(tried: Iterable[Attempt[Any]]) -> list[SpectrumError]:
     return [each.result for each in tried if isinstance(each.result, SpectrumError)]
 
 
+def columns_of_results(columns: Sequence[Column], named: pa.DataType = ID) -> tuple[Column, ...]:
+    """The columns of a table of results: the spectrum's own, those of a result, and `status`."""
+    return (
+        Column("source_id", named, ucd="meta.id;meta.main",
+               null_when="ids are whole numbers, and the spectrum could not be read"),
+        Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS"),
+        Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS"),
+        Column("file", pa.string(), meaning="where the spectrum was read from", null_when=NEVER),
+        Column("redshift", pa.float64(), ucd="src.redshift", null_when="it was not read"),
+        *columns,
+        Column("status", pa.string(), "", "meta.code.status", "ok, or why there is no result",
+               NEVER),
+    )  # fmt: skip
+
+
 def results_table(
     tried: Iterable[Attempt[T]],
     columns: Sequence[Column],
@@ -190,17 +205,8 @@ def results_table(
     """
     tried = list(tried)
     named = id_type([each.source_id for each in tried if each.spectrum is not None])
-    own = (
-        Column("source_id", named, ucd="meta.id;meta.main",
-               null_when="ids are whole numbers, and the spectrum could not be read"),
-        Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS"),
-        Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS"),
-        Column("file", pa.string(), meaning="where the spectrum was read from", null_when=NEVER),
-        Column("redshift", pa.float64(), ucd="src.redshift", null_when="it was not read"),
-    )  # fmt: skip
-    status = Column("status", pa.string(), "", "meta.code.status", "ok, or why there is no result",
-                    NEVER)  # fmt: skip
-    names = [each.name for each in (*own, *columns, status)]
+    columns = columns_of_results(columns, named)
+    names = [each.name for each in columns]
     if clash := [name for name in names if names.count(name) > 1]:
         raise SpectrumError(
             f"two columns of the table would have the name '{clash[0]}'. Rename the index."
@@ -220,7 +226,7 @@ def results_table(
         else:
             row |= values(attempt.result)
         rows.append(row)
-    return pa.Table.from_pylist(rows, schema=schema_of((*own, *columns, status)))
+    return pa.Table.from_pylist(rows, schema=schema_of(columns))
 
 
 # ---------------------------------------------------------------- SDSS files

@@ -37,9 +37,15 @@ ROWS_PER_GROUP = 256
 _LIST = pa.list_(pa.float32())
 SPECTRUM = pa.schema(
     [
-        described("redshift", pa.float64(), ucd="src.redshift"),
+        described("redshift", pa.float64(), "", "src.redshift", "of the survey's own fit"),
         described("wavelength", _LIST, "Angstrom", "em.wl", "observed frame, vacuum"),
-        described("flux", _LIST, "1e-17 erg / (s cm2 Angstrom)", "phot.flux.density;em.wl"),
+        described(
+            "flux",
+            _LIST,
+            "1e-17 erg / (s cm2 Angstrom)",
+            "phot.flux.density;em.wl",
+            "flux density per unit wavelength",
+        ),
         described("ivar", _LIST, "", "", "inverse variance of flux, 0 where masked"),
     ]
 )

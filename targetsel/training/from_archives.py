@@ -352,7 +352,13 @@ SPECTRA = pa.schema(
         described("ivar", _GRID, "", "", "inverse variance of flux, 0 where masked"),
     ]
 )
-DROPPED = pa.schema([_ID, described("step", pa.string()), described("reason", pa.string())])
+DROPPED = pa.schema(
+    [
+        _ID,
+        described("step", pa.string(), "", "", "the step that lost the source"),
+        described("reason", pa.string(), "", "", "why the source is not in the training set"),
+    ]
+)
 
 
 def _encode_part(

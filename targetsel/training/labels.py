@@ -45,9 +45,14 @@ SMALLEST_SCATTER = 1e-6
 LATENTS = FileKind(
     "a file of latents",
     (
-        Column("source_id", ID),
-        Column("latent_mean", pa.list_(pa.float32())),
-        Column("latent_std", pa.list_(pa.float32()), required=False),
+        Column("source_id", ID, meaning="id of the source"),
+        Column("latent_mean", pa.list_(pa.float32()), meaning="standardised latents"),
+        Column(
+            "latent_std",
+            pa.list_(pa.float32()),
+            meaning="their scatter under fresh noise of the spectrum",
+            required=False,
+        ),
     ),
     "Expected a file as 'targetsel spectra encode' writes it.",
     SpectrumError,

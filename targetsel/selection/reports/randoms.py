@@ -25,15 +25,23 @@ from targetsel.selection.evaluation import all_hold
 from targetsel.selection.sources import Sources
 from targetsel.sky.catalog import Catalog, PositionColumns, check_degrees
 from targetsel.sky.positions import SQUARE_DEGREES
+from targetsel.tables.columns import NEVER, Column, schema_of
 from targetsel.tables.files import check_table_output
 from targetsel.tables.formats import open_table
 from targetsel.tables.ids import uniform
-from targetsel.tables.parquet import FOOTER_KEY, ParquetSink, described
+from targetsel.tables.parquet import FOOTER_KEY, ParquetSink
 from targetsel.tasks import tracked
 
 FORMAT = "targetsel/randoms/v1"
 ROWS_AT_A_TIME = 262_144
-OWN = ("_healpix_29", "target_bits")
+POINTS = (  # columns of points that are made here
+    Column("random_id", pa.int64(), "", "meta.id;meta.main", "number of the point", NEVER),
+    Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS", NEVER),
+    Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS", NEVER),
+)
+PIXEL = Column("_healpix_29", pa.int64(), "", "pos.healpix", "HEALPix, nested, order 29", NEVER)
+BITS = Column("target_bits", pa.int64(), "", "meta.code.class", "Classes that could be here", NEVER)
+OWN = (PIXEL.name, BITS.name)
 _OF_A_CATALOG = ("P", "std", "q", "catalog_quantile")
 
 
@@ -92,7 +100,7 @@ def randoms(rules: Rules, output: Path, points: Path | float) -> RandomsSummary:
         for target_class in plan(reduced, schema).classes
     ]
     n_points, n_written, n_kept = 0, 0, np.zeros(len(conditions), dtype=np.int64)
-    bits = described("target_bits", pa.int64(), "", "meta.code.class", "Classes that could be here")
+    bits = BITS.field
     with ParquetSink(output, schema.append(bits).remove_metadata()) as sink:
         for piece in pieces:
             sources = Sources(piece)
@@ -150,12 +158,8 @@ def _read(path: Path) -> tuple[pa.Schema, Iterator[pa.Table]]:
 def _made(per_deg2: float, seed: int) -> tuple[pa.Schema, Iterator[pa.Table]]:
     """The schema of points that are made here, and their pieces."""
     names = {"ra": "ra", "dec": "dec"}
-    fields = [
-        described("random_id", pa.int64(), "", "meta.id;meta.main", nullable=False),
-        described("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS", False),
-        described("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS", False),
-    ]
-    schema = _schema(pa.schema(fields), names)
+    fields = schema_of(POINTS)
+    schema = _schema(fields, names)
     n = round(per_deg2 * SQUARE_DEGREES)
 
     def pieces() -> Iterator[pa.Table]:
@@ -164,16 +168,15 @@ def _made(per_deg2: float, seed: int) -> tuple[pa.Schema, Iterator[pa.Table]]:
         for ids in tracked(rows, "making points", n, "points", len):
             east, north = uniform(ids, seed, "randoms", 2).T
             columns = [ids, 360 * east, np.degrees(np.arcsin(2 * north - 1))]
-            table = pa.table([pa.array(each) for each in columns], pa.schema(fields))
+            table = pa.table([pa.array(each) for each in columns], fields)
             yield _with_pixels(table, schema, names)
 
     return schema, pieces()
 
 
 def _schema(points: pa.Schema, names: Mapping[str, str]) -> pa.Schema:
-    healpix = described("_healpix_29", pa.int64(), "", "pos.healpix", "HEALPix, nested, order 29")
     footer = json.dumps({"columns": dict(names)}).encode()
-    return points.append(healpix).with_metadata({FOOTER_KEY: footer})
+    return points.append(PIXEL.field).with_metadata({FOOTER_KEY: footer})
 
 
 def _with_pixels(piece: pa.Table, schema: pa.Schema, names: Mapping[str, str]) -> pa.Table:

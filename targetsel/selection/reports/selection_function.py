@@ -14,7 +14,7 @@ had none; the file says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,13 @@ from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import coarser
+from targetsel.tables.columns import NEVER, Column, schema_of
 from targetsel.tables.files import check_table_output
-from targetsel.tables.parquet import described, write_table
+from targetsel.tables.parquet import write_table
 
 FORMAT = "targetsel/inclusion/v1"
 MAP_FORMAT = "targetsel/map/v1"
+KEPT = ("target_id", "source_id", "_healpix_29", "ra", "dec")  # columns of the target list
 RANK_BINS = 20
 
 
@@ -225,27 +227,42 @@ def _beside(targets: TargetList, ids: pa.Array, chance: np.ndarray) -> pa.Array:
     return pc.take(pa.array(chance), place)
 
 
+def inclusion_column(name: str) -> Column:
+    """The column of a class's inclusion probabilities."""
+    about = f"Probability that this candidate of {name} is chosen"
+    where = "the target is no candidate of the class"
+    return Column(f"inclusion_{name}", pa.float64(), "", "stat.probability", about, where)
+
+
+def map_columns(classes: Iterable[str], order: int) -> tuple[Column, ...]:
+    """The columns of a map of the sky."""
+    about = f"HEALPix, nested, order {order}"
+    columns = [Column("pixel", pa.int64(), "", "pos.healpix", about, NEVER)]
+    for name in classes:
+        n, mean = f"candidates_{name}", f"Mean inclusion probability of the candidates of {name}"
+        columns += [
+            Column(n, pa.int64(), "", "meta.number", f"Candidates of {name} in the pixel", NEVER),
+            Column(f"inclusion_{name}", pa.float64(), "", "stat.probability", mean,
+                   "there is no candidate"),
+        ]  # fmt: skip
+    return tuple(columns)
+
+
 def _write_sources(
     path: Path, targets: TargetList, columns: dict[str, pa.Array], footer: dict[str, Any]
 ) -> None:
-    kept = ("target_id", "source_id", "_healpix_29", "ra", "dec")
-    table = targets.table.select(kept)
+    table = targets.table.select(KEPT)
     for name, values in columns.items():
-        about = f"Probability that this candidate of {name} is chosen"
-        field = described(f"inclusion_{name}", pa.float64(), "", "stat.probability", about)
-        table = table.append_column(field, values)
+        table = table.append_column(inclusion_column(name).field, values)
     write_table(table, path, footer)
 
 
 def _write_map(path: Path, maps: dict[str, _Sums], footer: dict[str, Any]) -> None:
     pixels = np.unique(np.concatenate([each.keys for each in maps.values()]))
-    about = f"HEALPix, nested, order {footer['order']}"
-    fields = [described("pixel", pa.int64(), "", "pos.healpix", about, False)]
     arrays = [pa.array(pixels)]
-    for name, sky in maps.items():
+    for sky in maps.values():
         n, total = sky.of(pixels).T
         mean = total / np.where(n == 0, np.nan, n)
-        fields.append(described(f"candidates_{name}", pa.int64(), "", "meta.number"))
-        fields.append(described(f"inclusion_{name}", pa.float64(), "", "stat.probability"))
         arrays += [pa.array(n.astype(np.int64)), pa.array(mean, from_pandas=True)]
-    write_table(pa.table(arrays, schema=pa.schema(fields)), path, footer)
+    schema = schema_of(map_columns(maps, footer["order"]))
+    write_table(pa.table(arrays, schema=schema), path, footer)

@@ -215,24 +215,13 @@ def measure_files(
     return list(attempts(paths, lambda spectrum: measure_observed(spectrum, table), redshift))
 
 
-def strengths_table(
-    tried: Sequence[Attempt[LineStrengths]], table: LineTable, ew_sign: str = "emission"
-) -> pa.Table:
-    """One row for each spectrum that was tried; see `reading.results_table`.
-
-    Parameters
-    ----------
-    ew_sign : str
-        "emission": equivalent widths of emission lines are positive; "mpa": negative, as in the
-        MPA-JHU catalog. Lick indices keep Lick's sign.
-    """
-    columns, signs = [], []
+def strength_columns(table: LineTable, ew_sign: str = "emission") -> list[Column]:
+    """The columns of measured spectra: every index with its error, and those without a value."""
+    columns = []
     null = "it could not be measured"
     for each in map(table.__getitem__, table.names):
-        is_turned = each.is_emission and ew_sign == "mpa"
-        signs.append(-1 if is_turned else 1)
         about = each.about
-        if is_turned:
+        if each.is_emission and ew_sign == "mpa":
             about = about.replace("positive in emission", "negative in emission")
         error = f"standard deviation of {each.name} by the pixels' inverse variances"
         if isinstance(each.index, LineFormula):
@@ -244,6 +233,23 @@ def strengths_table(
     columns.append(
         Column("unmeasured", pa.string(), "", "", "indices without a value, and why", null)
     )
+    return columns
+
+
+def strengths_table(
+    tried: Sequence[Attempt[LineStrengths]], table: LineTable, ew_sign: str = "emission"
+) -> pa.Table:
+    """One row for each spectrum that was tried; see `reading.results_table`.
+
+    Parameters
+    ----------
+    ew_sign : str
+        "emission": equivalent widths of emission lines are positive; "mpa": negative, as in the
+        MPA-JHU catalog. Lick indices keep Lick's sign.
+    """
+    columns = strength_columns(table, ew_sign)
+    turned = [table[name].is_emission and ew_sign == "mpa" for name in table.names]
+    signs = [-1 if each else 1 for each in turned]
 
     def values(found: LineStrengths) -> dict[str, object]:
         row: dict[str, object] = {}

@@ -24,7 +24,7 @@ from scipy.optimize import isotonic_regression
 from targetsel.documents.models import DocumentModel, FieldError, read_model
 from targetsel.errors import SpectrumError, counted, did_you_mean
 from targetsel.tables.any_format import footer_of
-from targetsel.tables.columns import floats, in_unit, numbers_named
+from targetsel.tables.columns import Column, floats, in_unit, numbers_named
 from targetsel.tables.files import (
     check_table_output,
     sha256_of_file,
@@ -32,7 +32,7 @@ from targetsel.tables.files import (
 )
 from targetsel.tables.folders import ParquetFiles
 from targetsel.tables.formats import InMemory, open_table
-from targetsel.tables.parquet import ParquetSink, described
+from targetsel.tables.parquet import ParquetSink
 
 SCHEMA: Literal["targetsel/width-maps/v1"] = "targetsel/width-maps/v1"
 LEAST_PAIRS = 50
@@ -316,13 +316,19 @@ def write_calibrated(scored: Path, maps: WidthMaps, output: Path) -> list[str]:
 
 
 def _field(name: str, maps: WidthMaps) -> pa.Field:
-    proxy, suffix = name.split(CALIBRATED)
-    each = maps[proxy]
-    what = {"": "", "_q16": ", 16th percentile", "_q84": ", 84th percentile"}[suffix]
-    about = f"{proxy} calibrated to {each.catalog or 'a catalog'}{what}"
+    catalog = maps[name.split(CALIBRATED)[0]].catalog or "a catalog"
     if maps.origin.get("images") == "simulated":
-        about += " of simulated galaxies"
-    return described(name, pa.float32(), "Angstrom", "spect.line.eqWidth", about)
+        catalog += " of simulated galaxies"
+    return calibrated_column(name, catalog).field
+
+
+def calibrated_column(name: str, catalog: str) -> Column:
+    """The column of a width's, or a quantile's, calibrated values: ew_halpha_cal_q16."""
+    proxy, suffix = name.split(CALIBRATED)
+    what = {"": "", "_q16": "16th percentile of ", "_q84": "84th percentile of "}[suffix]
+    about = f"{what}{proxy} calibrated to {catalog}"
+    return Column(name, pa.float32(), "Angstrom", "spect.line.eqWidth", about,
+                  "the width is missing")  # fmt: skip
 
 
 def _parsed(pairs: Sequence[str]) -> dict[str, tuple[str, float]]:
