@@ -1,0 +1,49 @@
+"""The specifications of files name every column and every entry that the code declares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from targetsel.calibration.calibration import Calibration
+from targetsel.documents.models import DocumentModel
+from targetsel.imaging.store import SOURCE, PartFooter
+from targetsel.scored.columns import scored_columns
+from targetsel.scoring.card import EnsembleCard
+from targetsel.selection.target_list import TARGETS
+from targetsel.spectra.lines import PROXIES
+from targetsel.tables.columns import Column
+
+FOLDER = Path(__file__).parents[2] / "docs" / "reference" / "files"
+
+
+def in_general(name: str) -> str:
+    """The name of a column, with NAME for the proxy of which it is a statistic."""
+    proxy = max((each for each in PROXIES if name.startswith(f"{each}_")), default="", key=len)
+    return name if name in PROXIES or not proxy else name.replace(proxy, "NAME", 1)
+
+
+def names(columns: tuple[Column, ...]) -> set[str]:
+    return {in_general(each.name) for each in columns}
+
+
+def entries(model: type[DocumentModel]) -> set[str]:
+    return {each.alias or name for name, each in model.model_fields.items()}
+
+
+@pytest.mark.parametrize(
+    ("page", "declared"),
+    [
+        ("cutout-store", names(SOURCE.columns) | entries(PartFooter) | {"flux"}),
+        ("scored-file", names(scored_columns(6, 5))),
+        ("target-list", names(TARGETS.columns)),
+        ("ensemble-card", entries(EnsembleCard)),
+        ("calibration-file", entries(Calibration)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_specification_names_all_that_is_declared(page, declared):
+    text = (FOLDER / f"{page}.md").read_text(encoding="utf-8")
+    assert declared
+    assert not {name for name in declared if f"`{name}" not in text}
