@@ -82,7 +82,7 @@ class Cutouts:
             return None  # notebooks show the line of text then
         # By its name, as that module builds on this one.
         pictures = import_module("targetsel.imaging.picture")
-        return str(pictures.html_of(self))
+        return str(pictures.html_of(self, repr(self)))
 
     @property
     def size(self) -> int:

@@ -84,8 +84,9 @@ def _draw_scale(panel: Axes, cutouts: Cutouts, fontsize: float) -> None:
                fontsize=fontsize)  # fmt: skip
 
 
-def html_of(cutouts: Cutouts, most: int = 10) -> str:
+def html_of(cutouts: Cutouts, title: str, most: int = 10) -> str:
     """A row of small colour pictures of the first cutouts, with their ids, as HTML."""
+    lie = "orientation not known" if cutouts.orientation is None else str(cutouts.orientation)
     first = cutouts.take(slice(0, most))
     figures = []
     for source_id, pixels in zip(first.source_id, composite(first), strict=True):
@@ -97,7 +98,7 @@ def html_of(cutouts: Cutouts, most: int = 10) -> str:
             f'src="data:image/png;base64,{encoded}"><figcaption style="font-size:70%">'
             f"{html.escape(str(source_id))}</figcaption></figure>"
         )
-    return f"<p>{html.escape(repr(cutouts))}</p>{''.join(figures)}"
+    return f"<p>{html.escape(title)}; {lie}</p>{''.join(figures)}"
 
 
 def draw_store(store: CutoutStore, path: Path, source_ids: Sequence[str], number: int) -> Cutouts:
