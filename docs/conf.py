@@ -41,7 +41,8 @@ html_css_files = ["narrow.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-suppress_warnings = ["config.cache"]
+# Shell lines that go on after a backslash are none of Python's, by which cells are coloured.
+suppress_warnings = ["config.cache", "misc.highlighting_failure"]
 
 # ---------------------------------------------------------------------- executed pages
 nb_execution_mode = "cache"

@@ -6,6 +6,7 @@ A function for each word of `targetsel fetch`: what they take and write is diffe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -276,5 +277,5 @@ def trainingset(
     asked = parse_bands(bands)
     cutouts = open_cutouts(survey, web, asked, size, **(options or {}))
     services = TrainingServices(SkyServer(web), SdssSpectra(web), cutouts)
-    chosen = decoder_file(ensemble, path_of(decoder))
+    chosen = decoder_file(fspath(ensemble), path_of(decoder))
     return make_training_set(Path(output), find_sample(sample), n, services, chosen, seed, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -70,8 +71,10 @@ def write_priors(
         parse_redshift(str(each)) if each is not None else None
         for each in (redshift, redshift_error)
     )
-    posteriors = ScoredPosteriors.open(Path(scored), ensemble, PriorOptions(z, error, draws, seed))
-    wanted = read_ids(ids) if isinstance(ids, str) else ids and {str(each) for each in ids}
+    posteriors = ScoredPosteriors.open(
+        Path(scored), fspath(ensemble), PriorOptions(z, error, draws, seed)
+    )
+    wanted = read_ids(ids) if isinstance(ids, str) else {str(each) for each in ids or ()}
     write = write_fits if format == "fits" else write_parquet
     return write(posteriors, Path(output), wanted or None)
 
@@ -118,7 +121,7 @@ def update_priors(
     from targetsel.priors.prior import RedshiftPrior
     from targetsel.priors.update import UpdateOptions, update_files
 
-    file = PriorFile.open(Path(priors), ensemble)
+    file = PriorFile.open(Path(priors), fspath(ensemble))
     known = RedshiftPrior.flat(*redshift_range) if redshift_range else None
     options = UpdateOptions(seed=seed, calibration=calibration)
     return update_files(file, paths_of(spectra), Path(output), known, options)

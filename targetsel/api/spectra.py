@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -54,7 +55,7 @@ def encode_spectra(
     from targetsel.scoring.ensemble import decoder_file
     from targetsel.spectra.encoding import write_encoded
 
-    chosen = decoder_file(ensemble, path_of(decoder))
+    chosen = decoder_file(fspath(ensemble), path_of(decoder))
     return write_encoded(paths_of(spectra), chosen, Path(output), redshift, path_of(picture))
 
 

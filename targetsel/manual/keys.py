@@ -87,7 +87,10 @@ def values_of(
     schema: Mapping[str, Any], definitions: Mapping[str, Any], words: Mapping[str, str]
 ) -> str:
     """What a JSON schema allows, in words."""
-    known = lambda each: values_of(each, definitions, words)  # noqa: E731
+
+    def known(part: Mapping[str, Any]) -> str:
+        return values_of(part, definitions, words)
+
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[-1]
         return words.get(name) or known(definitions[name])

@@ -260,9 +260,9 @@ def _part(node: ast.expr, known: Mapping[str, ast.expr]) -> str:
     if isinstance(value, ast.Constant):
         return str(value.value)
     if isinstance(value, ast.Call) and ast.unparse(value.func) == "counted":
-        words = [each.value for each in value.args[1:] if isinstance(each, ast.Constant)]
+        words = [str(each.value) for each in value.args[1:] if isinstance(each, ast.Constant)]
         if words:
-            return f"<n> <{' or '.join(map(str, (*words, f'{words[0]}s')[:2]))}>"
+            return f"<n> <{' or '.join((*words, f'{words[0]}s')[:2])}>"
     gap = _gap(value)
     return f"'{gap}'" if node.conversion == ord("r") else gap
 

@@ -201,7 +201,7 @@ def rows_of(table: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
 
 def _grid(center: tuple[float, float], pixel: float, width: int) -> fits.Header:
     """The cards that place a square image on the sky; `center` in deg, `pixel` in arcsec."""
-    cards = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
+    cards: dict[str, str | float] = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
     for axis, value in enumerate(center, start=1):
         cards |= {f"CRVAL{axis}": value, f"CRPIX{axis}": (width + 1) / 2}
         cards |= {f"CDELT{axis}": pixel / 3600 * (-1 if axis == 1 else 1), f"CUNIT{axis}": "deg"}

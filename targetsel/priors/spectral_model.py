@@ -81,8 +81,8 @@ class SpectralResidual:
                 f"{len(flux)} spectra to fit a decoder's residual on, expected at least {FEWEST}"
             )
         flux = flux / np.sqrt((flux.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
-        pieces = (flux[k : k + AT_ONCE] for k in range(0, len(flux), AT_ONCE))
-        pieces = tracked(pieces, "decoding", len(flux), "spectra", len)
+        batches = (flux[k : k + AT_ONCE] for k in range(0, len(flux), AT_ONCE))
+        pieces = tracked(batches, "decoding", len(flux), "spectra", len)
         decoded = np.concatenate([_decoded(each, decoder) for each in pieces])
         size = (flux * decoded).sum(axis=1) / (decoded**2).sum(axis=1)
         rest = flux / size[:, None] - decoded

@@ -141,7 +141,7 @@ def train(
     spectra: TrainingSpectra,
     recipe: DecoderRecipe,
     checkpoint: Path | None = None,
-    report: Callable[[dict[str, float]], None] = lambda line: None,
+    report: Callable[[dict[str, float]], object] = lambda line: None,
 ) -> Trained:
     """Train an autoencoder.
 
@@ -228,7 +228,7 @@ class DecoderTraining(EpochTraining):
     def n_epochs(self) -> int:
         return self.recipe.epochs
 
-    def epoch(self, report: Callable[[dict[str, float]], None]) -> None:
+    def epoch(self, report: Callable[[dict[str, float]], object]) -> None:
         """Train on every row once, and evaluate the held-out rows.
 
         Raises
@@ -326,7 +326,7 @@ def _fit_scaler(network: SpectralAutoencoder, flux: Tensor, rows: np.ndarray) ->
 
 
 def train_decoder_into(
-    source: Path, folder: Path, recipe: DecoderRecipe, report: Callable[[str], None] = print
+    source: Path, folder: Path, recipe: DecoderRecipe, report: Callable[[str], object] = print
 ) -> dict[str, Any]:
     """Train a decoder on the spectra of `source` and write it into `folder`.
 

@@ -59,7 +59,7 @@ SOURCES_PER_PART = 1024
 GROUP_ORDER = 7  # HEALPix cells of 27 arcmin: cutouts that overlap are mostly in one
 ROLES = {"source_id": "source_id", "ra": "ra", "dec": "dec"}
 
-Report = Callable[[str], None]
+Report = Callable[[str], object]
 Dropped = dict[int, tuple[str, str]]  # by source: the step and the reason
 
 

@@ -268,14 +268,14 @@ class EpochTraining(ABC):
         """The most epochs that there can be."""
 
     @abstractmethod
-    def epoch(self, report: Callable[[Any], None]) -> None:
+    def epoch(self, report: Callable[[Any], object]) -> None:
         """Train on every row once."""
 
     def averages(self) -> list[Tensor]:
         """Running averages that the next epoch changes in place; none by default."""
         return []
 
-    def run(self, checkpoint: Path | None, report: Callable[[Any], None]) -> Any:
+    def run(self, checkpoint: Path | None, report: Callable[[Any], object]) -> Any:
         """Train to the end, from the checkpoint if it exists; return the network."""
         if checkpoint is not None and checkpoint.exists():
             self.read(checkpoint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from targetsel.photometry.columns import CatalogPhotometry
 from targetsel.photometry.photometry_file import photometry_schema
 from targetsel.tables.formats import open_table
 from targetsel.tables.parquet import described
+from tests.real_data import real
 
 SHIPPED = Path(__file__).parents[2] / "rules" / "photometry-v1.json"
 
@@ -192,10 +192,7 @@ def test_names_that_say_it_themselves_get_no_note():
 
 
 def test_a_real_sweep_of_legacy_surveys_needs_no_options():
-    path = Path(os.environ.get("TARGETSEL_DATA", "-")) / "columns" / "t-sweep-310m005-320p000.fits"
-    if not path.exists():
-        pytest.skip("no real data folder: set TARGETSEL_DATA to its path")
-    table = open_table(path).table
+    table = open_table(real("columns/t-sweep-310m005-320p000.fits")).table
     found = CatalogPhotometry.of(table)
     assert {str(b) for b in found.bands()} >= {"g_ls", "r_ls", "z_ls", "w1_ls", "g_gaia"}
     flux = np.asarray(table["FLUX_R"], dtype=float)

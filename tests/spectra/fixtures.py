@@ -1,22 +1,16 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
 
 from targetsel.spectra.rest_frame import Basis
+from tests.real_data import real
 
 
 @pytest.fixture
 def real_spectra():
     """Paths of the ten real SDSS spectra."""
-    beside = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("TARGETSEL_DATA", beside)) / "sdss_spectra"
-    paths = sorted(folder.glob("*.fits"))
-    if not paths:
-        pytest.skip("no real data folder: set TARGETSEL_DATA to its path")
+    paths = sorted(real("sdss_spectra").glob("*.fits"))
     assert len(paths) == 10
     return paths
 
