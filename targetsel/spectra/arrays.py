@@ -3,8 +3,9 @@
 Quantities are found by name: `wavelength` [Angstrom, vacuum, observed frame] or `loglam`; `flux`,
 per unit wavelength; `ivar` (0 where masked) or `error`; perhaps `mask` (0 where a pixel is good);
 `redshift` or `z`; `source_id`; `ra` and `dec` [deg]. A CSV file holds one spectrum, an .npz one or
-many that share wavelengths, and Parquet one in each row, or one in all rows. What is wrong with one
-spectrum of a file leaves the others alone.
+many that share wavelengths, and Parquet one in each row, or one in all rows. A file without
+wavelengths and redshifts whose `flux` has 1,000 pixels is on the rest-frame grid, as spectra
+for training are. What is wrong with one spectrum of a file leaves the others alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.errors import SpectrumError
+from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.spectrum import (
     ObservedSpectrum,
     as_numbers,
@@ -311,9 +313,12 @@ class ArraySpectra:
         self.names = {quantity: arrays.find(quantity) or "" for quantity in NAMES}
         self._check_medium(arrays)
         self.values = {}  # of each quantity, with spectra along the first axis
+        if is_on_grid := redshift is None and self._is_on_grid(arrays):
+            self.given_redshift = 0.0
+            self.values["wavelength"] = wavelengths()[None]
         for quantity in PER_PIXEL:
             if not (name := self.names[quantity]):
-                if quantity not in NEEDED:
+                if quantity not in NEEDED or (quantity == "wavelength" and is_on_grid):
                     continue
                 has = f" It has {', '.join(arrays.names)}." if arrays.names else " It is empty."
                 raise SpectrumError(
@@ -344,6 +349,12 @@ class ArraySpectra:
         self.noise_scale = noise_scale(
             str(path), flux_unit, noise_unit, self.names["ivar"], self.has_ivar
         )
+
+    def _is_on_grid(self, arrays: Arrays) -> bool:
+        """Whether spectra are on the rest-frame grid, as those without wavelength and redshift."""
+        if self.names["wavelength"] or self.names["redshift"] or not self.names["flux"]:
+            return False
+        return np.shape(arrays.values[self.names["flux"]])[1:] == (N_PIXELS,)
 
     def _check_medium(self, arrays: Arrays) -> None:
         """Refuse wavelengths that are named or described as in air."""

@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from targetsel.errors import SpectrumError, TargetselError
+from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.reading import read_spectra, try_spectra
 from targetsel.tables.parquet import described, write_table
 
@@ -399,3 +400,19 @@ def test_spectra_of_a_long_parquet_file_keep_their_row_numbers(tmp_path):
     assert len(found) == 300
     assert found[298].source_id == "spectra:298"
     assert "spectra.parquet, row 299: flux is nan" in str(found[299])
+
+
+def test_spectra_without_wavelength_and_redshift_are_on_the_rest_frame_grid(tmp_path):
+    path = tmp_path / "grid.npz"
+    flux = np.linspace(1, 2, 2 * N_PIXELS).reshape(2, N_PIXELS)
+    np.savez(path, source_id=[7, 8], flux=flux, ivar=np.ones_like(flux))
+    first, second = read_spectra(path)
+    assert (first.source_id, second.source_id) == (7, 8)
+    assert first.redshift == 0
+    assert first.wavelength == pytest.approx(wavelengths())
+    assert second.flux == pytest.approx(flux[1])
+    with pytest.raises(SpectrumError, match="no 'wavelength'"):
+        read_spectra(path, redshift=0.1)
+    np.savez(path, flux=flux[:, 1:], ivar=np.ones_like(flux[:, 1:]))
+    with pytest.raises(SpectrumError, match="no 'wavelength'"):
+        read_spectra(path)
