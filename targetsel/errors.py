@@ -111,7 +111,10 @@ class MockError(TargetselError):
 
 
 class ExtraError(TargetselError):
-    """A package that an extra installs and that is not there."""
+    """A package that an extra installs and that is not there.
+
+    The message names the extra and the command that installs it.
+    """
 
 
 class OutputError(TargetselError):

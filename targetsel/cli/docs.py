@@ -92,7 +92,7 @@ def find(word: str) -> list[Entry]:
 
     known = loaders()
     first = word.split()[0]
-    quick = [lambda: commands(first), light_columns]
+    quick: list[Loader] = [lambda: commands(first), light_columns]
     quick += [known[title] for title in known if title not in SLOW]
     return named(word, quick) or look_up(word, known.values())
 

@@ -345,8 +345,8 @@ def _columns(kinds: Iterable[KindOfFile]) -> Iterator[Entry]:
             told = f"{_kind(each)}. {_text(each)}"
             places.setdefault(each.name, {}).setdefault(told, []).append(kind.name)
             summaries.setdefault(each.name, sentence(each.meaning))
-    for name, told in places.items():
-        text = definitions((f"In the {', the '.join(names)}", what) for what, names in told.items())
+    for name, texts in places.items():
+        text = definitions((f"In the {', the '.join(of)}", what) for what, of in texts.items())
         yield Entry("column", name, summaries[name], text)
 
 

@@ -30,8 +30,9 @@ def classes() -> Iterator[Entry]:
     for name, found in vars(errors).items():
         if isinstance(found, type) and issubclass(found, TargetselError):
             about, _, advice = plain(found.__doc__).partition("\n\n")
-            about, advice = (about, OF_ANY) if name == ANY else (about, " ".join(advice.split()))
-            text = f"{about}\n\n**What to do.** {advice}" if name != ANY else f"{about} {advice}"
+            advice = " ".join(advice.split())
+            step = f"**What to do.** {advice}" if advice else ""
+            text = f"{about} {OF_ANY}" if name == ANY else f"{about}\n\n{step}"
             yield Entry("error", name, first_sentence(found.__doc__), text, group="Classes")
 
 
