@@ -20,6 +20,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from generated import write_python  # noqa: E402
 
+from targetsel.cli.docs import write_reference  # noqa: E402
 from targetsel.version import __version__  # noqa: E402
 
 project = "targetsel"
@@ -79,3 +80,4 @@ def make_demonstration() -> None:
 
 make_demonstration()
 write_python(HERE / "reference")
+write_reference(HERE / "reference")

@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted(each for each in DOCS.rglob("*.md") if "_build" not in each.parts)
+# Written from the package when the documentation is built; tests/manual tries what they show.
+WRITTEN = [f"reference/{name}.md" for name in "commands rule-language columns tools errors".split()]  # noqa: SIM905
+PAGES = sorted(
+    each
+    for each in DOCS.rglob("*.md")
+    if "_build" not in each.parts and str(each.relative_to(DOCS)) not in WRITTEN
+)
 # Directives of MyST and Sphinx, and text such as a line of output that is explained.
 NO_CODE = "{toctree} {eval-rst} {figure} {image} {note} {warning} {math} text".split()  # noqa: SIM905
 FENCE = re.compile(r"^(`{3,}|:{3,})[ \t]*(\S*).*?\n.*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
