@@ -196,13 +196,13 @@ class NetworkTraining(EpochTraining):
     def run(
         self,
         checkpoint: Path | None = None,
-        report: Callable[[TrainingProgress], None] = lambda progress: None,
+        report: Callable[[TrainingProgress], object] = lambda progress: None,
     ) -> Network:
         """Train to the end, from the checkpoint if it exists; return the best network."""
         network: Network = super().run(checkpoint, report)
         return network
 
-    def epoch(self, report: Callable[[TrainingProgress], None] = lambda progress: None) -> None:
+    def epoch(self, report: Callable[[TrainingProgress], object] = lambda progress: None) -> None:
         """Train on every row once, validate, and begin the next phase if it is due."""
         state, phase = self.state, self.phases[self.state.phase]
         loss, per_second = self._learn(phase, report)
@@ -243,7 +243,7 @@ class NetworkTraining(EpochTraining):
     # ------------------------------------------------------------------ optimisation
 
     def _learn(
-        self, phase: Phase, report: Callable[[TrainingProgress], None]
+        self, phase: Phase, report: Callable[[TrainingProgress], object]
     ) -> tuple[float, float]:
         """Train for one epoch; return its mean loss, and training cutouts per second."""
         recipe, state = self.recipe, self.state
