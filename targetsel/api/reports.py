@@ -125,6 +125,7 @@ def evaluate(
     rules: Sequence[AnyPath] = (),
     claims: Sequence[str] | None = None,
     joint: bool = False,
+    brightness: Sequence[str] = (),
 ) -> Evaluation:
     """The quality of predictions on sources with known spectra, as `targetsel evaluate` finds it.
 
@@ -132,7 +133,7 @@ def evaluate(
     ----------
     scored : str or Path
     truth : str or Path
-        Parquet with the ids and the true latents, proxies or both.
+        A table in any format with the ids and the true latents, proxies or both.
     output : str or Path, optional
         Folder for the tables and the page; by default nothing is written.
     rules : sequence of str or Path
@@ -141,6 +142,9 @@ def evaluate(
         Conditions on proxies whose probability is checked, such as ``"d4000 > 1.6"``.
     joint : bool
         Also count claims whose probabilities take draws, which takes minutes.
+    brightness : sequence of str
+        Columns of brightness as the command's option takes them, such as "r_sdss=rmag"; the first
+        names the magnitude that bins the sources.
 
     Returns
     -------
@@ -155,7 +159,7 @@ def evaluate(
 
     files = [str(each) for each in rules]
     if output is None:
-        return evaluation.evaluate(Path(scored), Path(truth), files, claims, joint)
+        return evaluation.evaluate(Path(scored), Path(truth), files, claims, joint, brightness)
     return evaluation.write_evaluation(
-        Path(scored), Path(truth), Path(output), files, claims, joint
+        Path(scored), Path(truth), Path(output), files, claims, joint, brightness
     )

@@ -10,6 +10,7 @@ import typer
 
 from targetsel.cli.options import (
     SCORED,
+    BrightnessOption,
     EnsembleOption,
     ScoredArgument,
     ScoredOutput,
@@ -54,8 +55,12 @@ def evaluate(
             "of proxies, BPT and WHAN classes. Takes up to 4 minutes.",
         ),
     ] = False,
+    brightness: BrightnessOption = None,
 ) -> None:
     """Measure the quality of the predictions in SCORED on sources with known spectra.
+
+    Figures are also given in bins of magnitude, size and redshift. The magnitude is that in r; the
+    first --brightness names another.
 
     Example:
         targetsel evaluate catalog.scored.parquet --truth truth.parquet -o quality
@@ -63,7 +68,15 @@ def evaluate(
     from targetsel.api import reports as api
     from targetsel.report.evaluation import COUNTS, PAGE, TABLE
 
-    found = api.evaluate(scored, truth, output, rules=rules or (), claims=claim, joint=joint)
+    found = api.evaluate(
+        scored,
+        truth,
+        output,
+        rules=rules or (),
+        claims=claim,
+        joint=joint,
+        brightness=brightness or (),
+    )
     say_joined(found.about["n"], found.about["left_out"], found.about["simulated"])
     print_departure(found.figures)
     print_local_coverage(found.figures)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from targetsel.errors import CatalogError, OutputError
 from targetsel.extras import installed
+from targetsel.photometry.brightness import with_brightness
 from targetsel.report.agreement import agreement_picture
 from targetsel.report.canvas import Picture
 from targetsel.report.claims import claims, list_figures, member_figures, reliability_figures
@@ -77,6 +78,7 @@ def write_evaluation(
     rules: Sequence[str] = (),
     conditions: Sequence[str] | None = None,
     joint: bool = False,
+    brightness: Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate, and write `evaluation.parquet`, `claims.parquet` and `evaluation.html`.
 
@@ -86,7 +88,7 @@ def write_evaluation(
         raise OutputError(f"{folder}: is a file; expected a folder. Choose another name.")
     for place in (folder / TABLE, folder / COUNTS, folder / PAGE) if folder.is_dir() else (folder,):
         check_output(place, (scored, truth))
-    found = evaluate(scored, truth, rules, conditions, joint)
+    found = evaluate(scored, truth, rules, conditions, joint, brightness)
     folder.mkdir(exist_ok=True)
     found.figures.write(folder / TABLE, found.about)
     write_counts(found.counts, folder / COUNTS, found.about)
@@ -102,6 +104,7 @@ def evaluate(
     rules: Sequence[str] = (),
     conditions: Sequence[str] | None = None,
     joint: bool = False,
+    brightness: Sequence[str] = (),
 ) -> Evaluation:
     """Every figure of the sources that a scored and a truth file share.
 
@@ -115,14 +118,18 @@ def evaluate(
         On proxies; the reliability of their probabilities is shown. Default: `claims.CLAIMS`.
     joint : bool
         Also count claims whose probabilities take draws, such as those of sums and ratios.
+    brightness : sequence of str
+        Which columns of the scored file hold which band's fluxes or magnitudes, such as
+        "r_sdss=rmag"; the first bins the sources. By default what the YAML file beside the
+        catalog says, and usual names.
 
     Raises
     ------
     CatalogError, RuleError
     """
-    known = _known(scored, truth)
+    known = _known(scored, truth, brightness)
     resampling = Resampling(known.group_number, known.weight)
-    parts = tuple(subsets(known))
+    parts = tuple(subsets(known, brightness))
     stated, left_out = claims(scored, known, conditions, rules)
     photometry, names = features(known.scored)
     usable = bool(names) and installed("evaluate")
@@ -164,10 +171,15 @@ def evaluate(
     return Evaluation(Figures(found), tuple(counts), parts, about, picture)
 
 
-def _known(scored: Path, truth: Path) -> KnownSources:
-    """Sources in the order of their ids, so that no figure depends on the order of the rows."""
+def _known(scored: Path, truth: Path, brightness: Sequence[str]) -> KnownSources:
+    """Sources in the order of their ids, so that no figure depends on the order of the rows.
+
+    The columns of brightness in the scored file have notes that say what they hold.
+    """
     known = KnownSources.read(scored, truth, all_columns=True)
-    return known.take(np.argsort(known.source_id, kind="stable"))
+    known = known.take(np.argsort(known.source_id, kind="stable"))
+    schema = with_brightness(known.scored.schema, brightness, scored)
+    return replace(known, scored=known.scored.cast(schema))
 
 
 def _provenance(scored: Path, truth: Path) -> dict[str, Any]:

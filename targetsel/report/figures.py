@@ -14,10 +14,9 @@ import pyarrow as pa
 from targetsel.report.photometry import (
     REDSHIFTS,
     SIZES,
-    first_of,
-    magnitudes,
-    numbers,
-    red_magnitude,
+    BinnedBy,
+    band_magnitude,
+    quantity,
 )
 from targetsel.scored.known_sources import KnownSources
 from targetsel.statistics.resampling import Estimate, effective_size, wilson
@@ -41,7 +40,7 @@ class Figure:
     of : str
         Name of the latent, proxy, claim or class.
     subset : str
-        Subset of the sources: `ALL`, or such as ``rmag 15.1 to 16.8``.
+        Subset of the sources: `ALL`, or such as ``r magnitude (SDSS) 15.1 to 16.8 mag``.
     value, low, high : float
         With its 95 % interval from resampling groups.
     n : int
@@ -128,41 +127,57 @@ class Subset:
     Attributes
     ----------
     name : str
-        Such as ``rmag 15.1 to 16.8``.
+        Such as ``r magnitude (SDSS) 15.1 to 16.8 mag``.
     by : str
-        Column whose values distinguish it from other subsets; empty for all sources.
+        BinnedBy that distinguishes it from other subsets, such as "disk radius"; empty for all
+        sources.
     middle : float
-        Median of that column.
+        Median of that quantity.
     rows : ndarray of bool, shape (N,)
+    unit : str
+        Of the quantity.
     """
 
     name: str
     by: str
     middle: float
     rows: np.ndarray
+    unit: str = ""
+
+    @property
+    def label(self) -> str:
+        """The quantity with its unit, for an axis."""
+        return f"{self.by}, {self.unit}" if self.unit else self.by
 
 
-def subsets(known: KnownSources) -> list[Subset]:
+def subsets(known: KnownSources, brightness: Iterable[str] = ()) -> list[Subset]:
     """All sources, then bins of magnitude, size and redshift, as far as these are known.
 
     Columns of the scored file go before those of the truth.
+
+    Parameters
+    ----------
+    known : KnownSources
+    brightness : iterable of str
+        Options such as "g_sdss=gmag"; the first names the magnitude.
     """
     found = [Subset(ALL, "", np.nan, np.ones(len(known), dtype=bool))]
     tables = (known.scored, known.truth.table)
-    for table in tables:
-        if (name := red_magnitude(table)) is not None:
-            found += _bins(name, magnitudes(table)[name])
-            break
-    for names in (SIZES, REDSHIFTS):
-        for table in tables:
-            if (name := first_of(table, names)) is not None:
-                found += _bins(name, numbers(table, name))
-                break
+    options = list(brightness)
+    candidates = (
+        [band_magnitude(table, options) for table in tables],
+        [quantity(table, SIZES) for table in tables],
+        [quantity(table, REDSHIFTS) for table in tables],
+    )
+    for of_tables in candidates:
+        first = next((each for each in of_tables if each is not None), None)
+        found += [] if first is None else _bins(first)
     return found
 
 
-def _bins(name: str, values: np.ndarray) -> list[Subset]:
+def _bins(of: BinnedBy) -> list[Subset]:
     """Bins of equal numbers, of at least `FEWEST_PER_BIN`; none where there would be only one."""
+    values = of.values
     known = values[np.isfinite(values)]
     wanted = min(len(known) // FEWEST_PER_BIN, MOST_BINS)
     if wanted < 2:
@@ -176,5 +191,6 @@ def _bins(name: str, values: np.ndarray) -> list[Subset]:
     for k, (low, high) in enumerate(itertools.pairwise(edges)):
         rows = place == k
         middle = float(np.median(values[rows]))
-        found.append(Subset(f"{name} {low:.4g} to {high:.4g}", name, middle, rows))
+        name = f"{of.title} {low:.4g} to {high:.4g} {of.unit}".rstrip()
+        found.append(Subset(name, of.title, middle, rows, of.unit))
     return found

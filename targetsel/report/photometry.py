@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from targetsel.imaging.measurements import MAGNITUDE
+from targetsel.photometry.brightness import parse_option
 from targetsel.photometry.columns import PhotometricColumn, photometric_columns
 from targetsel.photometry.flux import ab_magnitude, njy_per_unit
-from targetsel.tables.columns import floats
+from targetsel.tables.columns import floats, unit_of
 from targetsel.tables.ids import uniform
 from targetsel.tables.types import is_number
 
@@ -37,12 +39,55 @@ def magnitudes(table: pa.Table) -> dict[str, np.ndarray]:
     return found
 
 
-def red_magnitude(table: pa.Table) -> str | None:
-    """Name of the magnitude column that bins sources: in r, or on the cutout."""
-    in_r = [each for each in columns_of(table) if each.band.name == "r"]
-    in_r.sort(key=lambda each: (not each.is_magnitude, each.is_of_points))
-    names = [each.name for each in in_r]
-    return next((name for name in (*names, MAGNITUDE) if name in table.column_names), None)
+@dataclass(frozen=True)
+class BinnedBy:
+    """A quantity of N sources, by which they may be binned.
+
+    Attributes
+    ----------
+    title, unit : str
+        Such as "r magnitude (SDSS)" and "mag".
+    values : ndarray, shape (N,)
+    """
+
+    title: str
+    unit: str
+    values: np.ndarray
+
+
+def band_magnitude(table: pa.Table, given: Iterable[str] = ()) -> BinnedBy | None:
+    """The magnitude that bins sources: in the first band of `given`, in r, or on the cutout.
+
+    Parameters
+    ----------
+    table : pa.Table
+        With notes on the columns that `given` names; see `brightness.with_brightness`.
+    given : iterable of str
+        Options such as "g_sdss=gmag".
+    """
+    columns = columns_of(table)
+    first = next((parse_option(text)[1].column for text in given), None)
+    chosen = [each for each in columns if each.name == first]
+    in_r = [each for each in columns if each.band.name == "r"]
+    in_r.sort(key=lambda e: (e.is_of_points, not e.band.system, not e.is_magnitude))
+    for column in (*chosen, *in_r):
+        survey = column.band.survey if column.band.system else ""
+        title = f"{column.band.name} magnitude" + (f" ({survey})" if survey else "")
+        has_scale = column.is_magnitude or njy_per_unit(column.unit)
+        unit = "mag" if has_scale else "mag up to a constant"
+        return BinnedBy(title, unit, _of_column(table, column))
+    if MAGNITUDE in table.column_names:
+        return BinnedBy("magnitude on the cutout", "mag", numbers(table, MAGNITUDE))
+    return None
+
+
+def quantity(table: pa.Table, names: Iterable[str]) -> BinnedBy | None:
+    """The first of some columns of numbers that is there, with its unit and a plain name."""
+    name = first_of(table, names)
+    if name is None:
+        return None
+    title = "redshift" if name in REDSHIFTS else name.replace("_", " ")
+    return BinnedBy(title, unit_of(table.schema.field(name)), numbers(table, name))
 
 
 def first_of(table: pa.Table, names: Iterable[str]) -> str | None:

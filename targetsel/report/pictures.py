@@ -20,7 +20,6 @@ from targetsel.report.distributions import (
 )
 from targetsel.report.figures import BY_CHANCE, Figure, Figures, Subset
 from targetsel.report.joint_proxies import DEPARTURE, DIFFERENCE, STATED, TOGETHER
-from targetsel.report.words import in_words
 from targetsel.spectra.lines import in_symbols
 
 RATIOS = (0.4, 2.5)  # ends of the axis of expected over true counts
@@ -201,14 +200,14 @@ def _in_bins(figures: Figures, parts: Sequence[Subset], by: str) -> Picture | No
         if "coverage" in figure:
             panel.axhline(0.9, color="0.5", lw=0.8, ls=":", zorder=0)
         panel.set_title(title, fontsize=9)
-        panel.set_xlabel(in_words(by))
+        panel.set_xlabel(parts[0].label)
         panel.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.26),
                      ncols=2 if figure != "calibration error" else 1)  # fmt: skip
     return svg_picture(
         canvas,
-        f"By {in_words(by)}",
+        f"By {by}",
         f"Coverage of 90 % intervals of latents and proxies, and calibration error of "
-        f"probabilities, in {len(parts)} bins of {in_words(by)} of equal numbers, "
+        f"probabilities, in {len(parts)} bins of {by} of equal numbers, "
         "with 95 % intervals.",
     )
 

@@ -54,7 +54,9 @@ def in_words(column: str) -> str:
         return "magnitude on the cutout"
     for found in photometric_columns(pa.schema([pa.field(column, pa.float64())])):
         band = found.band
-        return f"{band.name} magnitude" + (f" ({band.survey})" if band.survey else "")
+        return f"{band.name} magnitude" + (
+            f" ({band.survey})" if band.system and band.survey else ""
+        )
     return column.replace("_", " ")
 
 

@@ -1,5 +1,7 @@
 """The evaluation as a whole, of posteriors that are known to be right, or too narrow."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,8 +84,9 @@ def test_a_class_brings_as_many_true_members_as_its_probabilities_promise(right)
 
 
 def test_every_figure_is_also_there_in_bins(right):
-    bins = [part.name for part in right.subsets if part.by == "rmag"]
+    bins = [part.name for part in right.subsets if part.by == "r magnitude"]
     assert len(bins) == 4  # of 300
+    assert all(re.fullmatch(r"r magnitude [\d.]+ to [\d.]+ mag", each) for each in bins)
     for name, of in (("coverage 90 %", "latent 1"), ("calibration error", "P(d4000 > 1.6)")):
         assert [right.figures.find(name, of, each).n for each in bins] == [300] * 4
 

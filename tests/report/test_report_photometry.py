@@ -1,11 +1,25 @@
 """Which columns are photometry, and what it can learn."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from targetsel.report.photometry import features, magnitudes, photometry_probability, red_magnitude
+from targetsel.photometry.brightness import with_brightness
+from targetsel.report.figures import subsets
+from targetsel.report.photometry import (
+    REDSHIFTS,
+    SIZES,
+    band_magnitude,
+    features,
+    magnitudes,
+    photometry_probability,
+    quantity,
+)
+from targetsel.scored.known_sources import KnownSources
 from targetsel.tables.parquet import described
+from tests.report.sky_by_hand import sky
 
 
 def _table(**columns):
@@ -40,11 +54,36 @@ def test_colours_and_size_are_features():
 
 
 def test_a_magnitude_in_r_goes_before_a_flux_and_the_cutouts():
-    one = ([1.0], "")
-    assert red_magnitude(_table(cutout_mag=one, flux_r=one, rmag=one)) == "rmag"
-    assert red_magnitude(_table(cutout_mag=one, flux_r=one, gmag=one)) == "flux_r"
-    assert red_magnitude(_table(cutout_mag=one, gmag=one)) == "cutout_mag"
-    assert red_magnitude(_table(gmag=one)) is None
+    one, flux = ([18.0], ""), ([3631e9], "nJy")
+
+    def found(**columns):
+        its = band_magnitude(_table(**columns))
+        return its and (its.title, its.unit, its.values.tolist())
+
+    assert found(cutout_mag=one, flux_r=one, rmag=one) == ("r magnitude", "mag", [18.0])
+    assert found(cutout_mag=one, flux_r=one)[:2] == ("r magnitude", "mag up to a constant")
+    assert found(cutout_mag=one, gmag=one) == ("magnitude on the cutout", "mag", [18.0])
+    assert found(gmag=one) is None
+    # 3631 Jy are 0 mag AB; whose survey is known goes before whose is not.
+    title, unit, values = found(rmag=one, flux_r_sdss=flux)
+    assert (title, unit) == ("r magnitude (SDSS)", "mag")
+    assert values == pytest.approx([0.0], abs=1e-3)
+
+
+def test_brightness_that_is_given_bins_sources_in_its_band():
+    table = _table(rmag=([18.0], "mag"), G=([19.0], "mag"))
+    given = ["g_sdss=G"]
+    table = table.cast(with_brightness(table.schema, given))
+    found = band_magnitude(table, given)
+    assert (found.title, found.unit, found.values.tolist()) == ("g magnitude (SDSS)", "mag", [19.0])
+
+
+def test_sizes_and_redshifts_have_plain_names_and_their_units():
+    table = _table(disk_radius=([2.0], "arcsec"), zspec=([0.1], ""))
+    size, redshift = (quantity(table, names) for names in (SIZES, REDSHIFTS))
+    assert (size.title, size.unit) == ("disk radius", "arcsec")
+    assert (redshift.title, redshift.unit) == ("redshift", "")
+    assert quantity(_table(zspec=([0.1], "")), SIZES) is None
 
 
 def _learnable(n=600):
@@ -75,3 +114,16 @@ def test_where_all_other_groups_are_alike_their_share_is_the_answer():
     true = np.arange(10) == 0
     chance = photometry_probability(np.zeros((10, 1)), true, np.zeros(10, int), np.ones(10))
     assert chance == pytest.approx(0.1)
+
+
+def test_sources_are_binned_by_magnitude_size_and_redshift():
+    n = 900
+    made = sky(n)
+    size = pa.array(np.linspace(1, 4, n))
+    scored = made.scored.append_column(described("disk_radius", pa.float64(), "arcsec"), size)
+    known = KnownSources(scored, SimpleNamespace(table=made.truth), np.arange(n), {})
+    found = [each.label for each in subsets(known)]
+    assert list(dict.fromkeys(found)) == [
+        "", "r magnitude, mag", "disk radius, arcsec", "redshift",
+    ]  # fmt: skip
+    assert subsets(known)[4].name == "disk radius 1 to 2 arcsec"
