@@ -203,7 +203,8 @@ class _Harvest:
 
 def _long(texts: list[str]) -> list[str]:
     """The texts on one line, without those of too few fixed words to be told from others."""
-    kept = [text for text in texts if len(_GAP.sub("", text).strip(" .,:;'")) >= FEWEST]
+    fixed = {text: _GAP.sub("", text).strip(" .,:;'") for text in texts}
+    kept = [text for text in texts if len(fixed[text]) >= FEWEST and " " in fixed[text]]
     return [" ".join(text.split()) for text in kept]
 
 

@@ -63,7 +63,10 @@ class CatalogColumns:
         """
         name = column_names(self.schema).get(role, role)
         if name not in self:
-            raise place.error(f"this needs a column '{name}', which the catalog does not have")
+            raise place.error(
+                f"this needs a column '{name}', which the catalog does not have; 'targetsel rules "
+                "columns CATALOG' lists those that it has"
+            )
         formula = self[name].formula
         assert isinstance(formula, f.ColumnValue)
         return formula

@@ -66,7 +66,8 @@ def truth(
             column = measured[proxy]
         except KeyError:
             raise CatalogError(
-                f"class {name} speaks of '{proxy}', which was not measured"
+                f"class {name} speaks of '{proxy}', which was not measured. Measure "
+                "it with 'targetsel spectra measure', or leave the class out."
             ) from None
         is_arrow = isinstance(column, pa.Array | pa.ChunkedArray)
         values[proxy] = floats(column) if is_arrow else np.asarray(column)

@@ -91,7 +91,8 @@ def sorted_chunks(
             fingerprint.add(Catalog(chunk, file.columns))
     if not paths:
         raise CatalogError(
-            f"{file.path}: none of the {file.num_rows} sources lies inside the footprint."
+            f"{file.path}: none of the {file.num_rows} sources lies inside the footprint. "
+            "Name a catalog of that part of the sky, or change the footprint."
         )
     return Chunks(tuple(paths), fingerprint.n_rows, schema, fingerprint.hexdigest())
 
