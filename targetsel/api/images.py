@@ -15,8 +15,7 @@ from targetsel.tables.any_form import AnyTable, is_path
 if TYPE_CHECKING:
     from targetsel.imaging.cutout import Cutouts
     from targetsel.imaging.folder import Folder
-    from targetsel.imaging.packing import Packed
-    from targetsel.imaging.store import CutoutStore, Encoding
+    from targetsel.imaging.store import CutoutStore, Encoding, Packed
 
 SOURCES_PER_PIECE = 256
 

@@ -13,7 +13,10 @@ from targetsel.tables.any_form import AnyTable, paths_in
 
 if TYPE_CHECKING:
     from targetsel.calibration.calibration import Calibration
+    from targetsel.observing.observation import ObservedRun
     from targetsel.scored.rows import Scored
+    from targetsel.scoring.stream import ScoreRun
+    from targetsel.scoring.surprise import Compared
 
 
 def score(
@@ -30,7 +33,7 @@ def score(
     ra_col: str | None = None,
     dec_col: str | None = None,
     id_col: str | None = None,
-) -> Scored:
+) -> Scored[ScoreRun]:
     """Predict latents and line strengths of every source, as `targetsel score` does.
 
     Parameters
@@ -117,7 +120,7 @@ def observe(
     redshift_grid: str | None = None,
     ebv: str = "",
     dereddened: bool = False,
-) -> Scored:
+) -> Scored[ObservedRun]:
     """Line fluxes, signal-to-noise ratios and exposure times, as `targetsel observe` adds them.
 
     Parameters
@@ -187,7 +190,7 @@ def compare(
     *,
     ensemble: AnyEnsemble = DEFAULT,
     seed: int = 0,
-) -> Scored:
+) -> Scored[Compared]:
     """The scored catalog with the surprise of each measured spectrum, as `targetsel compare`.
 
     Parameters

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from targetsel.cli.options import DecOption, IdOption, RaOption
 from targetsel.cli.terminal import say
 from targetsel.errors import counted
-
-if TYPE_CHECKING:
-    from targetsel.imaging.packing import Packed
 
 app = typer.Typer(help="Pack images into a cutout store; draw cutouts.", no_args_is_help=True)
 
@@ -64,7 +61,8 @@ def pack(
         dec_col=dec_col,
         id_col=id_col,
     )
-    packed: Packed = store.run
+    packed = store.run
+    assert packed is not None
     pixels = store.shape[-1]
     say(
         f"{counted(packed.written, 'cutout')} of {pixels} x {pixels} pixels in "

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from targetsel.cli.options import BrightnessOption, ScoredArgument, ScoredOutput
 from targetsel.cli.terminal import say, say_written
-
-if TYPE_CHECKING:
-    from targetsel.observing.observation import ObservedRun
 
 
 def observe(
@@ -80,7 +77,7 @@ def observe(
     """
     from targetsel.api import scoring as api
 
-    run: ObservedRun = api.observe(
+    run = api.observe(
         scored,
         size,
         output,
@@ -96,6 +93,7 @@ def observe(
         ebv=ebv,
         dereddened=dereddened,
     ).run
+    assert run is not None
     for status, count in sorted(run.statuses.items(), key=lambda item: (-item[1], item[0])):
         say(f"{count:>10,}  {status}")
     dust = f"dimmed by dust of '{ebv}'" if ebv else "without Galactic dust"

@@ -24,7 +24,6 @@ from targetsel.errors import CatalogError, counted
 if TYPE_CHECKING:
     from targetsel.report.counts import Count
     from targetsel.report.figures import Figures
-    from targetsel.scoring.surprise import Compared
 
 
 def evaluate(
@@ -177,7 +176,8 @@ def compare(
     from targetsel.api import scoring as api
     from targetsel.tables.any_format import is_simulated
 
-    found: Compared = api.compare(scored, spectra, output, ensemble=ensemble, seed=seed).run
+    found = api.compare(scored, spectra, output, ensemble=ensemble, seed=seed).run
+    assert found is not None
     say_joined(found.n, found.left_out, is_simulated(scored) or is_simulated(spectra))
     say_written(output)
 

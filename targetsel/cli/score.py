@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,6 @@ from targetsel.cli.options import (
 )
 from targetsel.cli.terminal import available_cores, say, say_written
 from targetsel.errors import EnsembleError, counted
-
-if TYPE_CHECKING:
-    from targetsel.scoring.stream import ScoreRun
 
 
 class Device(StrEnum):
@@ -82,7 +79,7 @@ def score(
     file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
     where = cutouts or api.cutouts_beside(catalog)
     read = ensemble_of(ensemble, chosen_device(device), not uncalibrated)
-    scored: ScoreRun = api.score(
+    scored = api.score(
         file,
         store_of(where),
         read,
@@ -91,6 +88,7 @@ def score(
         threads=threads or available_cores(),
         brightness=brightness or (),
     ).run
+    assert scored is not None
     if scored.changed:
         say(f"started anew: an earlier run was of another {' and '.join(scored.changed)}")
     if scored.n_resumed:

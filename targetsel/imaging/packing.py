@@ -8,7 +8,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +32,7 @@ from targetsel.imaging.store import (
     SOURCE,
     Encoding,
     Layout,
+    Packed,
     PartFooter,
     encode,
     read_part,
@@ -102,29 +102,6 @@ def write_store(
                     _write_part(folder / f"part-{part:05d}.parquet", spill, rows, part, parts, told)
                     advance(len(rows))
         return len(sources)
-
-
-@dataclass(frozen=True)
-class Packed:
-    """Counts of a catalog's sources.
-
-    Attributes
-    ----------
-    written, missing : int
-        Sources that the store has, and those without a cutout.
-    elsewhere : int
-        Sources whose images have their middle over `SAME_PLACE` away, by the images' own headers.
-    not_asked : tuple of str
-        Sources of the images that the catalog does not have.
-    left_out : tuple of str
-        Files that are not read, as masks or weights.
-    """
-
-    written: int
-    missing: int
-    elsewhere: int = 0
-    not_asked: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
 
 
 def pack(

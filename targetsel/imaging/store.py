@@ -217,6 +217,30 @@ def read_part(path: Path) -> Part:
     return Part(path, entry, rows, footer_in(metadata.metadata), oriented)
 
 
+@dataclass(frozen=True)
+class Packed:
+    """Counts of a catalog's sources.
+
+    Attributes
+    ----------
+    written, missing : int
+        Sources that the store has, and those without a cutout.
+    elsewhere : int
+        Sources whose images have their middle over `positions.SAME_PLACE` away, by the
+        images' own headers.
+    not_asked : tuple of str
+        Sources of the images that the catalog does not have.
+    left_out : tuple of str
+        Files that are not read, as masks or weights.
+    """
+
+    written: int
+    missing: int
+    elsewhere: int = 0
+    not_asked: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
 class CutoutStore:
     """A cutout store, open for random access by source id.
 
@@ -237,11 +261,11 @@ class CutoutStore:
         not change when the store is copied, renamed or packed again from the same cutouts.
     simulated : bool
         True if its images are marked as simulated.
-    run : Any
-        The counts of the packing that made it, a `Packed`; None where it was opened.
+    run : Packed or None
+        The counts of the packing that made it; None where it was opened.
     """
 
-    run: Any = None
+    run: Packed | None = None
 
     def __init__(self, path: Path, parts: list[Part]) -> None:
         self.path = path

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 import pyarrow as pa
+from typing_extensions import TypeVar  # with a default
 
 from targetsel.scored.columns import STATUS, column_names
 from targetsel.scored.file import ScoredFile
@@ -21,9 +22,11 @@ from targetsel.tables.parquet import footer_in, says_simulated
 from targetsel.tables.rows import Rows
 
 NAMES_SHOWN = 6
+Run = TypeVar("Run", default=object)
+R = TypeVar("R", default=object, covariant=True)
 
 
-class Scored(Rows):
+class Scored(Rows, Generic[R]):
     """N scored sources: a file of `targetsel score`, or rows of one in memory.
 
     Rows of a file are read when they are first asked for.
@@ -34,13 +37,13 @@ class Scored(Rows):
         The file; None in memory.
     schema : pa.Schema
         Columns with units, and the footer as metadata.
-    run : Any
+    run : R or None
         The counts of the run that made it, such as a `ScoreRun`; None where it was read.
     """
 
-    def __init__(self, source: Path | pa.Table, run: Any = None) -> None:
+    def __init__(self, source: Path | pa.Table, run: R | None = None) -> None:
         self.path = source if isinstance(source, Path) else None
-        self.run = run
+        self.run: R | None = run
         if isinstance(source, Path):
             with ScoredFile(source) as file:
                 self.schema, self._n_rows = file.schema, len(file)
@@ -136,7 +139,7 @@ def _whole(file: ScoredFile) -> pa.Table:
     return pa.concat_tables(tables) if tables else file.schema.empty_table()
 
 
-def scored_into(output: str | os.PathLike[str] | None, write: Callable[[Path], Any]) -> Scored:
+def scored_into(output: str | os.PathLike[str] | None, write: Callable[[Path], Run]) -> Scored[Run]:
     """The scored catalog that `write` writes: an open file, or rows in memory.
 
     Parameters

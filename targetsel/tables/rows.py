@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import pyarrow as pa
@@ -48,9 +48,15 @@ class Rows:
         """A summary in one to four lines."""
         return f"{type(self).__name__} of {len(self):,} rows"
 
+    @overload
+    def __getitem__(self, which: str) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, which: list[str]) -> Table: ...
+    @overload
+    def __getitem__(self, which: int | slice | Sequence[int] | np.ndarray) -> Self: ...
     def __getitem__(
         self, which: str | int | slice | Sequence[str] | Sequence[int] | np.ndarray
-    ) -> Any:
+    ) -> np.ndarray | Table | Self:
         """Columns by their names, or some of the rows, by slice, mask or numbers.
 
         Parameters
