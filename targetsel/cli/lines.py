@@ -71,7 +71,8 @@ def calibrate(
     import numpy as np
 
     from targetsel.api.spectra import calibrate_lines
-    from targetsel.cli.terminal import number, print_table
+    from targetsel.cli.terminal import print_table
+    from targetsel.documents.text_table import number
 
     found = calibrate_lines(pairs, output, pair=pair or ())
     print_table(

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import ThreadsOption
-from targetsel.cli.terminal import available_cores, number, print_table, say
+from targetsel.cli.terminal import available_cores, print_table, say
+from targetsel.documents.text_table import number
 from targetsel.errors import counted
 
 REAL = ("real galaxy", "real galaxies")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +19,12 @@ from targetsel.cli.options import (
     only_scored_file,
     say_known,
 )
-from targetsel.cli.terminal import number, print_table, say
+from targetsel.cli.terminal import print_table, say
+from targetsel.documents.text_table import number
 from targetsel.errors import CatalogError, counted
 from targetsel.rules.rules import find_rules
-from targetsel.selection.reports.difference import n_shared
-from targetsel.selection.reports.forecast import Expectation
+from targetsel.selection.reports.difference import ClassDifference, n_shared
+from targetsel.selection.reports.forecast import ClassForecast
 from targetsel.selection.target_list import TargetList
 
 LIST = ".parquet"
@@ -47,34 +47,13 @@ def forecast(
     """
     known = both(calibration, truth)
     found = selecting.forecast(scored, rules, name=class_, known=known)
-    print_table(
-        ("class", "members", "sum of P", "expected true", "purity", "completeness"),
-        [
-            (
-                each.name,
-                f"{each.n_selected:,}",
-                f"{each.stated:,.1f}",
-                _with_interval(each.true, ",.1f"),
-                _with_interval(each.purity, ".1%"),
-                _with_interval(each.completeness, ".1%"),
-            )
-            for each in found
-        ],
-    )
+    print_table(ClassForecast.headings, [each.cells for each in found])
     if found:
         say_known(known, scored)
     if not found:
         say(f"No class of {rules} has a condition with P(), so there is nothing to forecast.")
     elif known is None:
         say("Without a calibration there are no intervals: give --calibration and --truth.")
-
-
-def _with_interval(expected: Expectation, form: str) -> str:
-    text = number(expected.value, form)
-    if expected.interval is None:
-        return text
-    low, high = (number(each, form) for each in expected.interval)
-    return f"{text} ({low} to {high})"
 
 
 def diff(
@@ -103,25 +82,15 @@ def diff(
     found = selecting.diff(before, after, catalog, known=known)
     if catalog is not None:
         say_known(known, catalog)
-    print_table(
-        ("class", "before", "after", "entered", "left"),
-        [(each.name, *(f"{n:,}" for n in each.counts)) for each in found],
-    )
+    print_table(ClassDifference.headings, [each.cells for each in found])
     for each in found:
-        _print_reasons(f"{each.name}: entered, kept out before by", each.entered_by)
-        _print_reasons(f"{each.name}: left, kept out now by", each.left_by)
+        for line in each.reasons:
+            say(line)
     if are_lists:
         n = n_shared(TargetList.read(before), TargetList.read(after))
         say(f"{counted(n, 'source')} in both lists")
     if are_lists and scored is None:
         say("Name the scored catalog with --scored to see which condition did it.")
-
-
-def _print_reasons(title: str, reasons: Mapping[str, int]) -> None:
-    if reasons:
-        say(title)
-    for condition, n in reasons.items():
-        say(f"  {n:>9,}  {condition}")
 
 
 def density(

@@ -20,11 +20,11 @@ from targetsel.cli.options import (
     both,
     say_known,
 )
-from targetsel.cli.terminal import number, print_table, say
+from targetsel.cli.terminal import print_table, say
+from targetsel.documents.text_table import number
 from targetsel.errors import counted
 from targetsel.rules.rules import find_rules
 from targetsel.selection.guarantees import LOOKS
-from targetsel.selection.reports.tuning import BoundOutcome, Tuned
 from targetsel.tables.writing import format_note
 
 MOST_OVERLAPS = 6  # combinations of classes that are listed
@@ -135,13 +135,8 @@ def funnel(rules: RulesOption, scored: FoundScoredArgument) -> None:
     Example:
         targetsel funnel --rules emission
     """
-    headings = ("passes alone", "cumulatively", "missing", "only this rejects")
     for each in api.funnel(scored, rules):
-        say(f"{each.name}: {each.n_passed:,} of {counted(each.n_sources, 'source')}")
-        print_table(
-            ("  condition", *headings),
-            [(f"  {row.condition}", *(f"{n:,}" for n in row.counts)) for row in each.rows],
-        )
+        say(each)
 
 
 def explain(
@@ -158,26 +153,7 @@ def explain(
     if found[0].unpredicted:
         say(found[0].unpredicted)
     for each in found:
-        say(f"{each.name}: {each.verdict}")
-        print_table(
-            ("  condition", "is", "value", "threshold", "margin (sigma)", "P"),
-            [
-                (
-                    f"  {'  ' * row.depth}{row.text}",
-                    row.outcome,
-                    _side(row.value),
-                    _side(row.threshold),
-                    number(row.margin, "+.2f"),
-                    number(row.probability, ".3f"),
-                )
-                for row in each.rows
-            ],
-        )
-
-
-def _side(value: float | str | None) -> str:
-    """A side of a comparison."""
-    return value if isinstance(value, str) else number(value)
+        say(each)
 
 
 def tune(
@@ -195,11 +171,7 @@ def tune(
         targetsel tune --rules emission --class EXCITED --targets 50
     """
     found = api.tune(scored, rules, class_, targets)
-    headings = [f"bound on {found.text}", "", "sources", "expected true", "expected purity"]
-    claims = any(each.expected_true is not None for each in found.bounds)
-    rows = [_of_bound(each, found) for each in found.bounds]
-    shown = len(headings) if claims else 3
-    print_table(headings[:shown], [row[:shown] for row in rows], n_texts=2)
+    say(found)
     if found.written is None:
         say(f"The rules have no such bound yet: {counted(found.n_written, 'source')}.")
     if found.n_members < targets and found.n_tied:
@@ -208,15 +180,3 @@ def tune(
         say(f"The next looser bound, {looser}, gives {n} at once.")
     elif found.n_members < targets:
         say("No bound gives more: the other conditions let no more sources through.")
-
-
-def _of_bound(bound: BoundOutcome, found: Tuned) -> tuple[str, ...]:
-    is_tuned = (bound.operator, bound.threshold) == (found.operator, found.threshold)
-    is_written = bound.text == found.written
-    return (
-        bound.text,
-        " and ".join(["tuned"] * is_tuned + ["now"] * is_written),
-        f"{bound.n_members:,}",
-        number(bound.expected_true, ",.1f"),
-        number(bound.expected_purity, ".0%"),
-    )

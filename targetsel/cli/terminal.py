@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, TextIO
 
 import typer
 
+from targetsel.documents.text_table import text_table
 from targetsel.errors import counted, visible
 from targetsel.tasks import set_aside
 
@@ -83,19 +83,8 @@ def steady_streams() -> Iterator[None]:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], n_texts: int = 1) -> None:
     """Print a table, a line a row; the first `n_texts` columns are texts, the others numbers."""
-    lines = [[visible(cell).replace("\n", "\\n") for cell in row] for row in (headings, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = [
-            cell.ljust(width) if k < n_texts else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        say("  ".join(cells).rstrip())
-
-
-def number(value: float | None, form: str = ".6g") -> str:
-    """A number, or a dash where there is none."""
-    return "-" if value is None or math.isnan(value) else f"{value:{form}}"
+    for line in text_table(headings, rows, n_texts):
+        say(line)
 
 
 def say_written(path: Path, before: str = "") -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from targetsel.documents.text_table import number, text_table
+from targetsel.errors import counted
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas, Condition
 from targetsel.selection.evaluation import Filter, cost, holds
@@ -56,6 +58,13 @@ class Funnel:
     def n_passed(self) -> int:
         """Sources for which every condition is true, before dedup and limit."""
         return self.rows[-1].cumulative
+
+    def __repr__(self) -> str:
+        headings = ("passes alone", "cumulatively", "missing", "only this rejects")
+        rows = [(f"  {row.condition}", *(number(n, ",") for n in row.counts)) for row in self.rows]
+        lines = text_table(("  condition", *headings), rows)
+        passed = f"{self.n_passed:,} of {counted(self.n_sources, 'source')}"
+        return "\n".join((f"{self.name}: {passed}", *lines))
 
 
 class ConditionCounter:

@@ -207,3 +207,22 @@ def test_slices_take_rows_of_catalogs_and_lists_alike(folder):
     assert catalog.take(slice(10, 20)).source_id.tolist() == catalog.source_id[10:20].tolist()
     assert catalog[10:20].source_id.tolist() == catalog.source_id[10:20].tolist()
     assert targets[:5]["source_id"].tolist() == targets["source_id"][:5].tolist()
+
+
+def test_reports_are_shown_as_the_small_tables_that_commands_print(folder, command):
+    scored, some = folder / "catalog.scored.parquet", ["--rules", "emission"]
+    explained = ts.explain(scored, "emission", ts.read(scored, "scored")["source_id"][0])
+    known = ["--id", ts.read(scored, "scored")["source_id"][0]]
+    assert "\n".join(map(repr, explained)) in command("explain", *some, *known, scored)
+    funnels = ts.funnel(scored, "emission")
+    assert command("funnel", *some, scored) == "".join(f"{each!r}\n" for each in funnels)
+    tuned = ts.tune(scored, "emission", "STAR_FORMING", 5)
+    asked = ["--class", "STAR_FORMING", "--targets", 5]
+    assert command("tune", *some, *asked, scored).startswith(repr(tuned))
+    (forecast,) = ts.forecast(scored, "emission", name="STAR_FORMING")
+    assert command("forecast", *some, "--class", "STAR_FORMING", scored).startswith(repr(forecast))
+    for each in ts.diff("emission", "oiii", scored):
+        heading, counts, *reasons = repr(each).splitlines()
+        assert heading.split() == ["class", "before", "after", "entered", "left"]
+        assert counts.split() == [each.name, *map(str, each.counts)]
+        assert len(reasons) == len(each.reasons)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from targetsel.documents.text_table import text_table
 from targetsel.errors import CatalogError
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
@@ -49,10 +50,33 @@ class ClassDifference:
     entered_by: Mapping[str, int] = field(default_factory=dict)
     left_by: Mapping[str, int] = field(default_factory=dict)
 
+    headings = ("class", "before", "after", "entered", "left")
+
     @property
     def counts(self) -> tuple[int, int, int, int]:
         """Members before and after, those that entered and those that left."""
         return self.n_before, self.n_after, self.n_entered, self.n_left
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The counts as a line of a table, under `headings`."""
+        return self.name, *(f"{n:,}" for n in self.counts)
+
+    @property
+    def reasons(self) -> list[str]:
+        """The conditions for which sources entered or left, as lines."""
+        return [
+            *_listed(f"{self.name}: entered, kept out before by", self.entered_by),
+            *_listed(f"{self.name}: left, kept out now by", self.left_by),
+        ]
+
+    def __repr__(self) -> str:
+        return "\n".join((*text_table(self.headings, [self.cells]), *self.reasons))
+
+
+def _listed(title: str, reasons: Mapping[str, int]) -> list[str]:
+    lines = [f"  {n:>9,}  {condition}" for condition, n in reasons.items()]
+    return [title, *lines] if lines else []
 
 
 def compare_rules(

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import ndtri
 
+from targetsel.documents.text_table import number, text_table
 from targetsel.expressions.grammar import quoted
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas
@@ -66,6 +67,20 @@ class TruthRow:
     margin: float | None = None
     probability: float | None = None
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The condition as a line of a table."""
+        return (
+            f"  {'  ' * self.depth}{self.text}",
+            self.outcome,
+            *(
+                each if isinstance(each, str) else number(each)
+                for each in (self.value, self.threshold)
+            ),
+            number(self.margin, "+.2f"),
+            number(self.probability, ".3f"),
+        )
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -109,6 +124,11 @@ class Explanation:
         return (
             "selected" if self.selected else "obeys every condition; dedup or limit leaves it out"
         )
+
+    def __repr__(self) -> str:
+        headings = ("  condition", "is", "value", "threshold", "margin (sigma)", "P")
+        lines = text_table(headings, [row.cells for row in self.rows])
+        return "\n".join((f"{self.name}: {self.verdict}", *lines))
 
 
 def explain(rules: Rules, source_id: str, scored: Path) -> tuple[Explanation, ...]:

@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from targetsel.documents.text_table import number, text_table
 from targetsel.rules import formula as f
 from targetsel.rules.rules import Rules
 from targetsel.scored.known_sources import GROUP
@@ -52,6 +53,13 @@ class Expectation:
     value: float
     interval: tuple[float, float] | None = None
 
+    def written(self, form: str) -> str:
+        """The number and its interval, each in this format."""
+        if self.interval is None:
+            return number(self.value, form)
+        low, high = (number(each, form) for each in self.interval)
+        return f"{number(self.value, form)} ({low} to {high})"
+
 
 @dataclass(frozen=True)
 class ClassForecast:
@@ -75,6 +83,23 @@ class ClassForecast:
     purity: Expectation
     completeness: Expectation
     stated: float
+
+    headings = ("class", "members", "sum of P", "expected true", "purity", "completeness")
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The forecast as a line of a table, under `headings`."""
+        return (
+            self.name,
+            f"{self.n_selected:,}",
+            f"{self.stated:,.1f}",
+            self.true.written(",.1f"),
+            self.purity.written(".1%"),
+            self.completeness.written(".1%"),
+        )
+
+    def __repr__(self) -> str:
+        return "\n".join(text_table(self.headings, [self.cells]))
 
 
 class ProbabilityBins:

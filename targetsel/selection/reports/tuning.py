@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from targetsel.documents.text_table import number, text_table
 from targetsel.errors import RuleError
 from targetsel.expressions.functions import COMPARISONS
 from targetsel.expressions.grammar import unwrapped
@@ -86,6 +87,24 @@ class Tuned:
     written: str | None
     n_written: int
     bounds: tuple[BoundOutcome, ...] = ()
+
+    def __repr__(self) -> str:
+        headings = (f"bound on {self.text}", "", "sources", "expected true", "expected purity")
+        claims = any(each.expected_true is not None for each in self.bounds)
+        shown = len(headings) if claims else 3
+        rows = [self._cells(each)[:shown] for each in self.bounds]
+        return "\n".join(text_table(headings[:shown], rows, n_texts=2))
+
+    def _cells(self, bound: BoundOutcome) -> tuple[str, ...]:
+        is_tuned = (bound.operator, bound.threshold) == (self.operator, self.threshold)
+        is_written = bound.text == self.written
+        return (
+            bound.text,
+            " and ".join(["tuned"] * is_tuned + ["now"] * is_written),
+            f"{bound.n_members:,}",
+            number(bound.expected_true, ",.1f"),
+            number(bound.expected_purity, ".0%"),
+        )
 
 
 def tune(rules: Rules, name: str, n_targets: int, scored: Path) -> Tuned:
