@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
@@ -72,8 +73,6 @@ def read(path: AnyPath, kind: Kind | None = None) -> Thing:
     TargetselError
         If there is nothing at the path, or it is damaged or of no known kind.
     """
-    from targetsel.tables.files import PARQUET_SUFFIXES
-
     place = Path(path)
     if kind is not None:
         return _read_as(place, kind)
@@ -85,11 +84,7 @@ def read(path: AnyPath, kind: Kind | None = None) -> Thing:
         return Ensemble.read(place)
     if place.is_dir() and (found := images_in(place)) is not None:
         return found
-    if place.is_file() and place.suffix.lower() in PARQUET_SUFFIXES:
-        return _read_parquet(place)
-    from targetsel.sky.catalog import Catalog
-
-    return Catalog.read(place)
+    return _read_table(place)
 
 
 def _read_as(path: Path, kind: str) -> Any:
@@ -99,23 +94,38 @@ def _read_as(path: Path, kind: str) -> Any:
     return getattr(getattr(import_module(f"targetsel.{module}"), name), method)(path)
 
 
-def _read_parquet(path: Path) -> Thing:
-    from targetsel.imaging.store import KEY, CutoutStore
-    from targetsel.scored.rows import Scored
-    from targetsel.selection.target_list import FORMAT, TargetList
-    from targetsel.sky.catalog import Catalog
-    from targetsel.tables.parquet import footer_in
+def _read_table(path: Path) -> Thing:
+    """What a file in a format of tables holds; a folder is a catalog of several files."""
+    from targetsel.sky.catalog import Catalog, CatalogFile
+    from targetsel.tables.any_format import may_hold_lists
+    from targetsel.tables.files import PARQUET_SUFFIXES
+    from targetsel.tables.formats import open_table
     from targetsel.tables.reading import ParquetReader
 
-    with ParquetReader(path) as file:
-        entries, names = file.footer_entries, {*file.schema.names}
+    if path.is_file() and path.suffix.lower() in PARQUET_SUFFIXES:
+        with ParquetReader(path) as file:
+            kind = _kind_of(file.footer_entries, file.schema.names)
+        return _read_as(path, kind)
+    rows = open_table(path)
+    kind = _kind_of(rows.schema.metadata or {}, rows.schema.names)
+    if kind != "catalog" and path.is_file() and may_hold_lists(path):
+        return _read_as(path, kind)
+    return Catalog.read(CatalogFile.of(path, rows))
+
+
+def _kind_of(entries: Mapping[bytes, bytes], names: Sequence[str]) -> Kind:
+    """What a table holds, by the entries of its footer and its columns."""
+    from targetsel.imaging.store import KEY
+    from targetsel.selection.target_list import FORMAT
+    from targetsel.tables.parquet import footer_in
+
     if KEY in entries:
-        return CutoutStore.open(path)
+        return "cutouts"
     if footer_in(entries).get("format") == FORMAT:
-        return TargetList.read(path)
-    if {"member_mean", "typicality"} & names and "status" in names:
-        return Scored.read(path)
-    return Catalog.read(path)
+        return "targets"
+    if {"member_mean", "typicality"} & {*names} and "status" in names:
+        return "scored"
+    return "catalog"
 
 
 def images_in(folder: Path) -> CutoutStore | Folder | None:

@@ -201,11 +201,23 @@ class CatalogFile:
             rows = open_table(path)
         else:
             rows = InMemory(table_of(catalog, str(path)))
+        known = catalog.columns if isinstance(catalog, Catalog) else {}
+        named = (ra_col or known.get("ra"), dec_col or known.get("dec"))
+        return cls.of(path, rows, *named, id_col or known.get("source_id"))
+
+    @classmethod
+    def of(
+        cls,
+        path: Path | str,
+        rows: ParquetFiles | InMemory,
+        ra_col: str | None = None,
+        dec_col: str | None = None,
+        id_col: str | None = None,
+    ) -> CatalogFile:
+        """A catalog whose table was opened; parameters and errors as of `open`."""
         if rows.num_rows == 0:
             raise CatalogError(f"{path}: the catalog has no rows.")
-        known = catalog.columns if isinstance(catalog, Catalog) else {}
         given = {"source_id": id_col, "ra": ra_col, "dec": dec_col}
-        given = {role: name or known.get(role) for role, name in given.items()}
         columns = {
             role: find_column(path, rows.schema.names, role, OPTIONS[role], name)
             for role, name in given.items()

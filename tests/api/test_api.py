@@ -226,3 +226,20 @@ def test_reports_are_shown_as_the_small_tables_that_commands_print(folder, comma
         assert heading.split() == ["class", "before", "after", "entered", "left"]
         assert counts.split() == [each.name, *map(str, each.counts)]
         assert len(reasons) == len(each.reasons)
+
+
+@pytest.mark.parametrize("ending", ["fits", "fits.gz", "ecsv", "vot"])
+def test_scored_catalogs_and_lists_are_recognised_in_every_format_that_holds_them(
+    folder, scored, tmp_path, ending
+):
+    targets = ts.read(folder / "emission.targets.parquet", "targets")
+    for thing in (scored[:5], targets, targets[:0], ts.read(folder / "catalog.parquet")):
+        thing.write(tmp_path / f"thing.{ending}")
+        back = ts.read(tmp_path / f"thing.{ending}")
+        assert type(back) is type(thing)
+        assert back["source_id"].tolist() == thing["source_id"].tolist()
+
+
+def test_a_scored_catalog_in_csv_has_lost_what_makes_it_one(scored, tmp_path):
+    scored[["source_id", "ra", "dec", "status", "typicality"]].write(tmp_path / "scored.csv")
+    assert type(ts.read(tmp_path / "scored.csv")) is ts.Catalog
