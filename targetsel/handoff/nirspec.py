@@ -18,6 +18,7 @@ from targetsel.errors import HandoffError
 from targetsel.handoff.files import LineFormat
 from targetsel.handoff.settings import MagnitudeSettings
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
+from targetsel.tables.reading import reading
 
 LARGEST_EXTENT = 1.0  # deg, from the center
 PLAIN = LineFormat("{id} {ra_deg:.9f} {dec_deg:.9f} {priority}", ("# ID RA DEC Weight",))
@@ -39,7 +40,9 @@ def read(path: Path) -> ToolTargets:
         table = Table.read(path, format="ascii.commented_header")
         id, ra, dec, weight = (np.asarray(table[n]) for n in ("ID", "RA", "DEC", "Weight"))
         return ToolTargets(id, ra, dec, weight, f"astropy {version('astropy')}")
-    catalog = load_catalog(str(path))
+    step = "jwst-vmpt goes by the ending: name the file .cat."
+    with reading(path, HandoffError, "a catalog that jwst-vmpt reads", step):
+        catalog = load_catalog(str(path))
     weight = catalog.weight.astype(np.int64)
     reader = f"jwst-vmpt {version('jwst-vmpt')}"
     return ToolTargets(catalog.ids, catalog.ra_deg, catalog.dec_deg, weight, reader)

@@ -13,6 +13,7 @@ import pytest
 
 from targetsel.errors import HandoffError
 from targetsel.handoff import nirspec
+from targetsel.handoff.export import check
 from tests.handoff.lists_by_hand import target_list
 from tests.handoff.tools_by_hand import exported
 
@@ -77,6 +78,12 @@ def test_vmpt_reads_ids_positions_weights_and_magnitudes(vmpt, tmp_path):
     assert catalog.weight.tolist() == [3400, 3200, 3400, 3200]
     assert catalog.mag.tolist() == [23.9, 23.147, 22.707, 22.395]
     assert np.allclose(catalog.ra_deg[[0, 3]], [150.0, 149.9791666666], atol=1e-9)
+
+
+def test_ending_that_vmpt_takes_for_another_format_is_told_with_what_helps(vmpt, tmp_path):
+    done = exported("nirspec", tmp_path / "list.csv")
+    with pytest.raises(HandoffError, match=r"list\.csv: not a catalog .* name the file \.cat\."):
+        check(done.targets, done.files[0])
 
 
 def test_catalog_is_read_by_astropy_where_vmpt_is_not_installed(tmp_path, monkeypatch):
