@@ -35,6 +35,7 @@ class Pictures:
             flux=flux,
             present=np.ones(N, dtype=bool),
             position=None,
+            orientation=None,
         )
 
     def read(self, source_ids):
