@@ -1,14 +1,11 @@
 """targetsel export and import-assignment, as they are typed."""
 
-import re
-from pathlib import Path
-
 import pytest
 import typer
 from astropy.table import Table
 from typer.testing import CliRunner
 
-from targetsel.cli.handoff import assign, export, import_assignment
+from targetsel.cli.handoff import export, import_assignment
 from targetsel.errors import CatalogError, HandoffError, OutputError
 from targetsel.handoff.export import TOOLS
 from targetsel.selection.target_list import TargetList
@@ -153,15 +150,3 @@ def test_left_overs_must_not_overwrite_an_input(folder):
             OutputError, match=r"is read by the same command|is written as Parquet only"
         ):
             run(*words, "-o", name)
-
-
-def test_commands_in_the_readme_have_the_options_that_they_are_given():
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    lines = re.findall(r"^targetsel ((?:export|import-assignment|assign) [^#\n]*)", readme, re.M)
-    assert {line.split()[0] for line in lines} == {"export", "import-assignment", "assign"}
-    app = typer.Typer()
-    for command in (export, import_assignment, assign):
-        app.command()(command)
-    for line in lines:
-        result = CliRunner().invoke(app, line.split())
-        assert "No such option" not in result.output, line
