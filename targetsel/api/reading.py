@@ -78,10 +78,11 @@ def read(path: AnyPath, kind: Kind | None = None) -> Thing:
         return _read_as(place, kind)
     if place.suffix.lower() in (".yaml", ".yml"):
         return Rules.read(place)
-    if place.is_dir() and (place / "card.json").exists():
+    is_name = str(path) == place.name and not place.suffix and not place.exists()
+    if is_name or (place / "card.json").exists():
         from targetsel.scoring.ensemble import Ensemble
 
-        return Ensemble.read(place)
+        return Ensemble.read(str(path) if is_name else place)
     if place.is_dir() and (found := images_in(place)) is not None:
         return found
     return _read_table(place)

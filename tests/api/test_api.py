@@ -243,3 +243,9 @@ def test_scored_catalogs_and_lists_are_recognised_in_every_format_that_holds_the
 def test_a_scored_catalog_in_csv_has_lost_what_makes_it_one(scored, tmp_path):
     scored[["source_id", "ra", "dec", "status", "typicality"]].write(tmp_path / "scored.csv")
     assert type(ts.read(tmp_path / "scored.csv")) is ts.Catalog
+
+
+def test_a_shipped_ensemble_is_read_by_its_name():
+    assert "'mock-ps1' of 5 networks" in repr(ts.read("mock-ps1"))
+    with pytest.raises(ts.TargetselError, match="mine: no such folder or shipped ensemble"):
+        ts.read("mine")

@@ -22,9 +22,10 @@ SIZES = [
     {"mas": 1, "arcsec": 1000, "arcmin": 60_000, "deg": 3_600_000},
     {"nJy": 1, "uJy": 1000, "mJy": 10**6, "Jy": 10**9},
     {"nanomaggy": 1, "nmgy": 1},
+    {"s": 1, "min": 60, "h": 3600, "yr": 31_557_600},
     {"erg/s/cm2/Angstrom": 1, "erg/s/cm2/AA": 1},
 ]
-ALONE = {"mag", "mas/yr", "percent", "km/s", "yr", "erg/s/cm2"}
+ALONE = {"mag", "mas/yr", "percent", "km/s", "erg/s/cm2"}
 PAIRS = [
     (of, to, Fraction(sizes[of], sizes[to])) for sizes in SIZES for of, to in permutations(sizes, 2)
 ]
