@@ -7,6 +7,7 @@ from the package itself.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BUILD = HERE / "_build"
 DEMONSTRATION = BUILD / "demonstration"
+SOURCES = (".py", ".yaml")  # of the code that makes it
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from generated import write_python  # noqa: E402
@@ -60,12 +62,20 @@ numpydoc_class_members_toctree = False
 
 
 def make_demonstration() -> None:
-    """Run `targetsel demo` once, and start every page's kernel beside a copy of its folder."""
-    if not (DEMONSTRATION / "made").exists():
+    """Run `targetsel demo`, and start every page's kernel beside a copy of its folder.
+
+    It is made anew where the code that makes it has changed.
+    """
+    sources = sorted((HERE.parent / "targetsel" / "mock").rglob("*"))
+    digest = hashlib.sha256(
+        b"".join(each.read_bytes() for each in sources if each.suffix in SOURCES)
+    )
+    made = DEMONSTRATION / "made"
+    if not made.exists() or made.read_text() != digest.hexdigest():
         shutil.rmtree(DEMONSTRATION, ignore_errors=True)
         command = [sys.executable, "-m", "targetsel", "demo", str(DEMONSTRATION)]
         subprocess.run(command, check=True, cwd=HERE.parent, stdout=subprocess.DEVNULL)
-        (DEMONSTRATION / "made").touch()
+        made.write_text(digest.hexdigest())
     startup = BUILD / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True, exist_ok=True)
     shutil.copy(HERE / "kernel" / "startup.py", startup)
