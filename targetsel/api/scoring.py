@@ -63,7 +63,8 @@ def score(
     Returns
     -------
     Scored
-        Equivalent widths in Angstrom, positive in emission; every column has its unit.
+        Equivalent widths in Angstrom, positive in emission; every column has its unit. Rows are in
+        the order of the sky, not of the catalog: match by id.
 
     Raises
     ------

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.coordinates import position_angle
-from astropy.wcs import WCS
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 AGREE = 1.0  # [deg] between orientations that count as one
 AS_ON_THE_SKY, MIRRORED = 1, -1
@@ -99,6 +101,8 @@ def place_at(wcs: WCS | None, x: float, y: float) -> tuple[float, float]:
 
 def lie_at(wcs: WCS | None, x: float, y: float) -> Lie:
     """How an image lies at a pixel counted from 0; unknown without coordinates there."""
+    from astropy.coordinates import position_angle
+
     try:
         ra, dec = np.radians(_sky(wcs, np.array([x, x + 1, x]), np.array([y, y, y + 1])))
         right, up = position_angle(ra[0], dec[0], ra[1:], dec[1:]).rad

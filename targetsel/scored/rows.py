@@ -29,7 +29,8 @@ R = TypeVar("R", default=object, covariant=True)
 class Scored(Rows, Generic[R]):
     """N scored sources: a file of `targetsel score`, or rows of one in memory.
 
-    Rows of a file are read when they are first asked for.
+    A file is read when its columns or rows are first asked for; of CSV, which has no place for
+    posteriors, that is an error.
 
     Attributes
     ----------
@@ -44,12 +45,15 @@ class Scored(Rows, Generic[R]):
     def __init__(self, source: Path | pa.Table, run: R | None = None) -> None:
         self.path = source if isinstance(source, Path) else None
         self.run: R | None = run
-        if isinstance(source, Path):
-            with ScoredFile(source) as file:
-                self.schema, self._n_rows = file.schema, len(file)
-        else:
+        if not isinstance(source, Path):
             self.__dict__["table"] = source
-            self.schema, self._n_rows = source.schema, source.num_rows
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        if self.path is None:
+            return self.table.schema
+        with ScoredFile(self.path) as file:
+            return file.schema
 
     @classmethod
     def read(cls, scored: AnyTable) -> Self:
@@ -67,7 +71,9 @@ class Scored(Rows, Generic[R]):
         if isinstance(scored, cls):
             return scored
         if paths := paths_in([scored]):
-            return cls(paths[0])
+            found = cls(paths[0])
+            found.schema  # noqa: B018  # so that a file that is none is refused here
+            return found
         with ScoredFile(scored) as file:
             return cls(_whole(file))
 
@@ -76,6 +82,13 @@ class Scored(Rows, Generic[R]):
         """All columns of all rows, with the footer as metadata of its schema."""
         with ScoredFile(self.path) as file:
             return _whole(file)
+
+    @cached_property
+    def _n_rows(self) -> int:
+        if self.path is None:
+            return int(self.table.num_rows)
+        with ScoredFile(self.path) as file:
+            return len(file)
 
     def __len__(self) -> int:
         return self._n_rows

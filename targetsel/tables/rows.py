@@ -147,7 +147,13 @@ class Rows:
             if name not in self.table.column_names:
                 raise CatalogError(unknown("column", name, self.table.column_names))
         known = columns or [name for name in self.table.column_names if has_place(self.table[name])]
-        return as_astropy(self.table.select(known), Path("the table"), "votable")
+        table = as_astropy(self.table.select(known), Path("the table"), "votable")
+        for column in table.columns.values():
+            if column.dtype.kind == "f" and column.ndim == 1:
+                column.mask = column.mask | np.isnan(
+                    column.data.data
+                )  # as FITS has missing numbers
+        return table
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the rows in the format of the path's ending; the file appears whole or not at all.

@@ -245,6 +245,13 @@ def test_a_scored_catalog_in_csv_has_lost_what_makes_it_one(scored, tmp_path):
     assert type(ts.read(tmp_path / "scored.csv")) is ts.Catalog
 
 
+def test_missing_numbers_of_fits_are_masked_in_astropy_again(tmp_path):
+    table = Table({"OBJID": [1, 2], "RA": [1.0, 2.0], "DEC": [3.0, 4.0]})
+    table["MAG_R"] = np.ma.masked_array([17.0, 18.0], mask=[False, True])
+    table.write(tmp_path / "my.fits")
+    assert ts.read(tmp_path / "my.fits").to_astropy()["MAG_R"].mask.tolist() == [False, True]
+
+
 def test_a_shipped_ensemble_is_read_by_its_name():
     assert "'mock-ps1' of 5 networks" in repr(ts.read("mock-ps1"))
     with pytest.raises(ts.TargetselError, match="mine: no such folder or shipped ensemble"):

@@ -109,7 +109,7 @@ def test_a_network_of_the_mean_alone_has_one_phase(examples):
     assert [row["phase"] for row in training.state.history] == ["mean"] * 3
 
 
-def test_every_epoch_is_reported_with_what_is_left(examples):
+def test_every_epoch_is_reported_with_the_share_that_is_done(examples):
     seen = []
     begun(examples).run(report=seen.append)
     whole = [each for each in seen if each.whole]
@@ -117,7 +117,6 @@ def test_every_epoch_is_reported_with_what_is_left(examples):
         ("mean", 1), ("mean", 2), ("mean", 3), ("covariance", 1), ("covariance", 2),
     ]  # fmt: skip
     assert [each.share for each in whole] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert whole[-1].remaining == 0
     assert str(whole[0]).startswith("mean epoch 1/3: loss ")
     assert "validation rmse" in str(whole[0])
 
