@@ -100,7 +100,8 @@ def calibrate(
         ensemble or calibrated already.
     """
     known = read_known(scored, truth, ensemble)
-    options = footer_in(known.scored.schema.metadata).get("options", {})
+    footer = footer_in(known.scored.schema.metadata)
+    options = footer.get("options", {})
     try:
         seed, n_draws = int(options["seed"]), int(options["n_draws"])
     except (KeyError, TypeError, ValueError):
@@ -151,7 +152,7 @@ def calibrate(
         code_version=__version__,
         ensemble={"name": ensemble.name, "sha256": ensemble.sha256},
         truth_sha256=sha256_of_file(truth),
-        simulated=says_simulated(known.truth.footer),
+        simulated=says_simulated(known.truth.footer) or says_simulated(footer),
         n_fitted=len(known),
         n_checked=len(others),
         left_out={why: count for why, count in known.left_out.items() if count},

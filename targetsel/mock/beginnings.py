@@ -21,7 +21,7 @@ from targetsel.sky.positions import unit_vectors
 from targetsel.spectra.grid import wavelengths
 from targetsel.tables.columns import matrix
 from targetsel.tables.ids import matched
-from targetsel.tables.parquet import read_footer, write_table
+from targetsel.tables.parquet import SIMULATED, read_footer, write_table
 
 N_MEASURED = 5
 FIRST_RULES, FIELD_RULES = "my-first-rules.yaml", "one-field.yaml"
@@ -62,7 +62,7 @@ def write_beginnings(folder: Path) -> None:
     write_table(known, folder / KNOWN, read_footer(folder / "truth.parquet"))
     spectra = folder / "spectra.parquet"
     measured = observed_spectra(spectra, folder / "catalog.parquet", known["source_id"])
-    write_table(measured, folder / MEASURED, {"images": read_footer(spectra)["images"]})
+    write_table(measured, folder / MEASURED, SIMULATED)
     write_images(folder, measured)
     targets = TargetList.read(folder / "quiescent.targets.parquet")
     ra, dec = densest_field(targets if len(targets) else measured)

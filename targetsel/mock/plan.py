@@ -17,6 +17,7 @@ from targetsel.mock.camera import PAN_STARRS, Camera
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import FiberSpectra
 from targetsel.tables.ids import uniform
+from targetsel.tables.parquet import SIMULATED
 from targetsel.version import __version__
 
 BLOCK = 256  # sources per block; another number would change last digits
@@ -199,7 +200,7 @@ class SkyPlan:
     def footer(self) -> dict[str, Any]:
         """Provenance that is written into every file."""
         return {
-            "images": "simulated",
+            **SIMULATED,
             "code_version": __version__,
             "mock": {
                 "seed": self.seed,

@@ -43,7 +43,7 @@ from targetsel.tables.files import (
     sha256_of_file,
     written_beside,
 )
-from targetsel.tables.parquet import DECODER_KEY, ParquetSink, write_table
+from targetsel.tables.parquet import DECODER_KEY, SIMULATED, ParquetSink, write_table
 from targetsel.tasks import task, tracked
 from targetsel.version import __version__
 from targetsel.workers.pool import map_bounded, return_freed_memory
@@ -124,7 +124,7 @@ def score(
         provenance["brightness"] = notes
     simulated = store.simulated or any(map(is_simulated, paths_in([catalog])))
     if simulated:
-        provenance["images"] = "simulated"
+        provenance |= SIMULATED
     caution = caution_about(ensemble.card, simulated)
     if caution:
         provenance[CAUTION] = caution

@@ -19,10 +19,12 @@ from astropy.io import fits
 from targetsel.errors import SpectrumError
 from targetsel.spectra.arrays import ArraySpectra, UnusableSpectrum, file_stem, pieces
 from targetsel.spectra.spectrum import ObservedSpectrum, check_flux_unit, from_log, in_air
+from targetsel.tables.any_format import is_simulated
 from targetsel.tables.columns import ID, NEVER, Column, schema_of
 from targetsel.tables.files import PARQUET_SUFFIXES
 from targetsel.tables.fits import open_fits
 from targetsel.tables.ids import as_id, id_type
+from targetsel.tables.parquet import SIMULATED
 from targetsel.tables.reading import ParquetReader, reading
 from targetsel.tasks import task
 
@@ -168,6 +170,12 @@ def usable(tried: Iterable[Attempt[T]]) -> list[T]:
 def errors_of(tried: Iterable[Attempt[Any]]) -> list[SpectrumError]:
     """The errors of the spectra that failed."""
     return [each.result for each in tried if isinstance(each.result, SpectrumError)]
+
+
+def simulated_mark(tried: Iterable[Attempt[Any]]) -> dict[str, str]:
+    """The footer's mark of simulated data, if a file of theirs that gave a result has it."""
+    paths = {each.path for each in tried if not isinstance(each.result, SpectrumError)}
+    return SIMULATED if any(map(is_simulated, paths)) else {}
 
 
 def columns_of_results(columns: Sequence[Column], named: pa.DataType = ID) -> tuple[Column, ...]:

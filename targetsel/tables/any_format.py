@@ -58,7 +58,7 @@ def footer_of(path: Path) -> dict[str, Any]:
 
 
 def is_simulated(path: Path) -> bool:
-    """Whether a table of targetsel exists and is marked as having simulated images."""
+    """Whether a table of targetsel exists and is marked as of simulated images or spectra."""
     try:
         return says_simulated(footer_of(path))
     except CatalogError:

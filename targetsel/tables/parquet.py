@@ -39,6 +39,7 @@ from targetsel.tables.writing import convert_table
 FOOTER_KEY = b"targetsel"
 # Entry of a footer: hash of the file of the decoder whose latents the file holds.
 DECODER_KEY = "decoder_sha256"
+SIMULATED = {"images": "simulated"}  # marks a footer, also that of simulated spectra
 VOTABLE_NAMESPACE = "http://www.ivoa.net/xml/VOTable/v1.3"
 _LISTS = (
     *(pa.types.is_list, pa.types.is_large_list),
@@ -251,7 +252,7 @@ def footer_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
 
 
 def says_simulated(footer: Mapping[str, Any]) -> bool:
-    """Whether a footer of targetsel marks its images as simulated."""
+    """Whether a footer of targetsel marks its images or spectra as simulated (`SIMULATED`)."""
     return str(footer.get("images", "")).startswith("simulated")
 
 

@@ -195,6 +195,23 @@ def test_the_shipped_calibration_is_written_as_it_was_read():
     assert calibration.sha256 == hashlib.sha256(written).hexdigest()
 
 
+def test_a_calibration_is_simulated_where_its_truth_or_its_scored_file_is(
+    files, ensemble, tmp_path
+):
+    said = []
+    for ours, theirs in ((None, None), (None, "simulated"), ("simulated", None)):
+        scored, truth = tmp_path / "scored.parquet", tmp_path / "truth.parquet"
+        for path, place, mark in zip(files, (scored, truth), (ours, theirs), strict=True):
+            others = {k: v for k, v in read_footer(path).items() if k != "images"}
+            table = pq.read_table(path)
+            if path == files[1]:
+                table = table.select(["source_id", "latent"])
+            write_table(table, place, others | ({"images": mark} if mark else {}))
+        calibration = calibrate(scored, truth, ensemble)
+        said.append((calibration.simulated, "(simulated)" in calibration.summary))
+    assert said == [(False, False), (True, True), (True, True)]
+
+
 def test_a_proxy_without_a_map_is_named_with_what_to_do(found):
     calibration = found
     assert calibration.summary.endswith("sources of known spectra (simulated)")

@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -6,7 +7,7 @@ from typer.testing import CliRunner
 from targetsel.cli.spectra import app
 from targetsel.errors import SpectrumError
 from targetsel.spectra.rest_frame import Basis
-from targetsel.tables.parquet import read_footer
+from targetsel.tables.parquet import read_footer, write_table
 
 RUNNER = CliRunner()
 
@@ -21,6 +22,14 @@ def spectrum_file(folder, name="galaxy.npz", **changes):
         "redshift": 0.1,
     } | changes
     np.savez(folder / name, **{k: v for k, v in arrays.items() if v is not None})
+    return folder / name
+
+
+def spectrum_table(folder, name, footer):
+    """The same galaxy as a table of one row, with a footer."""
+    with np.load(spectrum_file(folder)) as arrays:
+        rows = {each: [arrays[each].tolist()] for each in arrays}
+    write_table(pa.table({"source_id": [7], **rows}), folder / name, footer)
     return folder / name
 
 
@@ -112,3 +121,28 @@ def test_measure_tells_of_bad_files_and_fails_where_all_are(tmp_path):
     with pytest.raises(SpectrumError, match="every pixel is masked"):
         RUNNER.invoke(app, ["measure", str(bad), "-o", str(out)], catch_exceptions=False)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("command", ["encode", "measure"])
+def test_results_of_simulated_spectra_are_marked_so_and_those_of_others_are_not(tmp_path, command):
+    real = spectrum_file(tmp_path)
+    simulated = spectrum_table(tmp_path, "simulated.parquet", {"images": "simulated"})
+    unmarked = spectrum_table(tmp_path, "unmarked.parquet", {})
+    out = tmp_path / "out.parquet"
+    marks = []
+    for files in ((real,), (unmarked,), (simulated,), (real, simulated)):
+        said = run(command, *files, "-o", out)
+        assert said.exit_code == 0, said.output
+        marks.append(read_footer(out).get("images"))
+    assert marks == [None, None, "simulated", "simulated"]
+
+
+def test_a_simulated_file_without_a_result_marks_nothing(tmp_path):
+    bad = spectrum_table(tmp_path, "bad.parquet", {"images": "simulated"})
+    masked = pq.read_table(bad).drop_columns("ivar").append_column("ivar", [[[0.0] * 1000]])
+    write_table(masked, bad, {"images": "simulated"})
+    out = tmp_path / "out.parquet"
+    assert (
+        "1 of 2 spectra measured" in run("measure", spectrum_file(tmp_path), bad, "-o", out).stdout
+    )
+    assert "images" not in read_footer(out)
