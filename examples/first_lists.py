@@ -51,7 +51,7 @@ targetsel rules lint emitters.yaml --catalog scored.fits
 targetsel funnel scored.fits --rules emitters.yaml
 targetsel select scored.fits --rules emitters.yaml -o targets.fits
 targetsel export targets.fits --for desi --config desi.yaml -o desi.fits
-targetsel export targets.fits --for pfs-uploader --config pfs.yaml -o pfs.ecsv
+targetsel export targets.fits --for pfs-uploader --config pfs.yaml -o pfs.csv
 targetsel export targets.fits --for deimos --config deimos.yaml -o deimos.txt
 targetsel export targets.fits --for table --columns target_id,ra,dec,rmag -o list.csv
 """
@@ -64,7 +64,7 @@ def lists(folder: Path) -> ts.TargetList:
     scored = ts.score(catalog, folder / "cutouts")
     targets = ts.select(scored, folder / "emitters.yaml")
     ts.export(targets, "desi", folder / "desi.fits", config=folder / "desi.yaml")
-    ts.export(targets, "pfs-uploader", folder / "pfs.ecsv", config=folder / "pfs.yaml")
+    ts.export(targets, "pfs-uploader", folder / "pfs.csv", config=folder / "pfs.yaml")
     ts.export(targets, "deimos", folder / "deimos.txt", config=folder / "deimos.yaml")
     targets.to_pandas()[["target_id", "ra", "dec", "rmag"]].to_csv(folder / "list.csv", index=False)
     return targets

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, overload
 
-from targetsel.tables.any_form import AnyTable
+from targetsel.errors import HandoffError
+from targetsel.tables.any_form import AnyTable, is_path
 
 if TYPE_CHECKING:
     from targetsel.imaging.cutout import Cutouts
@@ -55,10 +56,28 @@ def ensemble_of(ensemble: AnyEnsemble, device: str = "cpu", calibrated: bool = T
     return Ensemble.read(name, device, calibrated)
 
 
-def targets_of(targets: AnyTargets) -> TargetList:
-    """A target list that was read, or that of a file."""
+def check_targets(targets: object) -> None:
+    """Raise a HandoffError unless this is a target list or names a file."""
     from targetsel.selection.target_list import TargetList
 
+    if not isinstance(targets, TargetList) and not is_path(targets):
+        raise HandoffError(
+            f"the targets are of type {type(targets).__name__}; expected a target list. Give a "
+            "TargetList or its file; a table has lost the rules."
+        )
+
+
+def targets_of(targets: AnyTargets) -> TargetList:
+    """A target list that was read, or that of a file.
+
+    Raises
+    ------
+    HandoffError
+        If it is neither.
+    """
+    from targetsel.selection.target_list import TargetList
+
+    check_targets(targets)
     if isinstance(targets, TargetList):
         return targets
     return TargetList.read(Path(targets), needs_footer=False)

@@ -7,7 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from targetsel.api.given import AnyPath, AnyPaths, AnyTargets, path_of, paths_of, targets_of
+from targetsel.api.given import (
+    AnyPath,
+    AnyPaths,
+    AnyTargets,
+    check_targets,
+    path_of,
+    paths_of,
+    targets_of,
+)
 from targetsel.errors import HandoffError, OutputError
 from targetsel.tables.any_form import paths_in
 
@@ -37,9 +45,10 @@ def export(
     ----------
     targets : TargetList, str or Path
     tool : str
-        Such as "desi", "pfs", "deimos"; `targetsel export --list` shows all.
+        Such as "desi", "pfs-uploader", "deimos"; `targetsel export --list` shows all.
     output : str or Path, optional
-        File to write; by default beside the list's file, with the tool's name and ending.
+        File to write, with an ending of the tool's format; by default beside the list's file, with
+        the tool's name and ending.
     config : str, Path or dict, optional
         The tool's settings, such as ``{"epoch": 2026.5}``, or a YAML file of them.
     bin_priorities : bool
@@ -47,7 +56,7 @@ def export(
     assume_still : bool
         Targets without a known proper motion stand still, as galaxies do.
     brightness : sequence of str
-        Columns of brightness as the command's option takes them, such as "r=rmag".
+        Columns of brightness as the command's option takes them, such as "r_sdss=rmag".
     columns : sequence of str, optional
         Columns of the list to write, for the tool "table".
     check : bool
@@ -64,15 +73,15 @@ def export(
     """
     from targetsel.handoff import export as exporting
     from targetsel.handoff.prepare import ExportOptions
-    from targetsel.tables.files import check_output, table_format
+    from targetsel.tables.files import check_output
 
+    check_targets(targets)
     found = exporting.find_tool(tool)
     settings = exporting.settings_of(found, config, columns)
     place = Path(output) if output is not None else _beside(targets, found)
-    if found.keeps_footer:
-        table_format(place)
     files = [] if config is None or isinstance(config, Mapping) else [Path(config)]
     check_output(place, [*paths_in([targets]), *files])
+    exporting.check_ending(found, place)
     options = ExportOptions(bin_priorities, assume_still, tuple(brightness))
     done = exporting.export(targets_of(targets), found, settings, place, options)
     return replace(done, read_back=exporting.check(done.targets, place)) if check else done

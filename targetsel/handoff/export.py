@@ -17,7 +17,7 @@ import pyarrow as pa
 from astropy.table import Table
 
 from targetsel.documents.models import validate_values
-from targetsel.errors import HandoffError, counted, unknown
+from targetsel.errors import HandoffError, OutputError, counted, unknown
 from targetsel.handoff.files import write_ecsv
 from targetsel.handoff.prepare import ExportOptions, prepare
 from targetsel.handoff.settings import ToolSettings
@@ -26,6 +26,7 @@ from targetsel.scored.simulated_training import CAUTION, caution_in
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import separation
 from targetsel.tables.columns import ID, NEVER, Column
+from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES, table_format
 from targetsel.tables.ids import matched
 
 MODULES = ("desi", "pfs", "fourmost", "sdss_v", "weave", "nirspec", "text_lists", "gemini", "table")
@@ -48,6 +49,13 @@ ID_MAP = (
     Column("source_catalog", pa.string(), meaning="the catalog; empty if the list has none"),
 )
 POSITION_TOLERANCE = 0.001  # arcsec
+# Formats by the endings from which programs infer them; lists of text may end in any other.
+FORMATS = {
+    **{ending: name.removeprefix("ascii.").upper() for ending, name in ASTROPY_FORMATS.items()},
+    **dict.fromkeys(PARQUET_SUFFIXES, "Parquet"),
+    ".feather": "Feather",
+    ".gz": "gzip",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,6 +110,25 @@ def find_tool(name: str) -> Tool:
     if name in TOOLS:
         return TOOLS[name]
     raise HandoffError(unknown("tool", name, TOOLS))
+
+
+def check_ending(tool: Tool, path: Path) -> None:
+    """Refuse a name that promises another format than the tool's file has.
+
+    Raises
+    ------
+    OutputError
+    """
+    if tool.keeps_footer:
+        table_format(path)  # which is the one it is written in
+        return
+    suffixes = (tool.suffix, *tool.other_suffixes)
+    formats = [FORMATS.get(each) for each in suffixes]
+    if FORMATS.get(path.suffix.lower()) not in formats:
+        kinds, endings = (" or ".join(each or "text" for each in of) for of in (formats, suffixes))
+        raise OutputError(
+            f"{path}: the file for '{tool.name}' is {kinds}. Give a name that ends in {endings}."
+        )
 
 
 def settings_of(

@@ -253,7 +253,7 @@ def write_ga(targets: ToolTable, settings: GaSettings, path: Path) -> list[Path]
     arrays = [pa.array(v, field.type, from_pandas=True) for field, v in columns.items()]
     table = pa.table(arrays, schema=pa.schema(list(columns)))
     with written_beside(path) as beside:
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             pyarrow.csv.write_csv(table, beside, pyarrow.csv.WriteOptions(quoting_style="needed"))
         else:
             feather.write_feather(table, str(beside), compression="uncompressed")
@@ -262,7 +262,7 @@ def write_ga(targets: ToolTable, settings: GaSettings, path: Path) -> list[Path]
 
 def read_ga(path: Path) -> ToolTargets:
     """The list by pandas, as the targeting tools read it."""
-    rows = pd.read_csv(path) if path.suffix == ".csv" else pd.read_feather(path)
+    rows = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_feather(path)
     ids, ra, dec, wanted = (rows[n].to_numpy() for n in ("targetid", "RA", "Dec", "priority"))
     return ToolTargets(ids, ra, dec, wanted, f"pandas {version('pandas')}")
 
@@ -328,6 +328,7 @@ TOOLS = (
         tried="ga_targeting's own reader took the file; its assigner needs a commercial solver "
         "and was not run.",
         suffix=".feather",
+        other_suffixes=(".csv",),
         write=write_ga,
         read=read_ga,
         codes=obcodes,

@@ -98,6 +98,8 @@ class Tool:
         The program that took a file of it, or that none was run, in a sentence.
     suffix : str
         Ending of its file, such as ``.fits``.
+    other_suffixes : tuple of str
+        Other endings, by which `write` chooses another format.
     write : callable
         ``write(targets, settings, path)`` writes the file (and any companions it needs) and
         returns the paths of all, the main one first.
@@ -151,6 +153,7 @@ class Tool:
     writes_fluxes: bool = True
     experimental: bool = False
     keeps_footer: bool = False
+    other_suffixes: tuple[str, ...] = ()
 
     @property
     def numbers_rows(self) -> bool:

@@ -26,7 +26,8 @@ def tools() -> Iterator[Entry]:
     """One entry for each tool."""
     for name, tool in TOOLS.items():
         facts = [
-            f"{tool.title}. The file ends in {code(tool.suffix)}.",
+            f"{tool.title}. The file ends in "
+            f"{' or '.join(map(code, (tool.suffix, *tool.other_suffixes)))}.",
             f"**Tried.** {tool.tried}" + " Experimental." * tool.experimental,
             f"**Priorities.** {_priorities(tool)}",
             f"**Positions.** {_epoch(tool)}",

@@ -2,15 +2,18 @@
 
 import pytest
 import typer
+import yaml
 from astropy.table import Table
 from typer.testing import CliRunner
 
+import targetsel as ts
 from targetsel.cli.handoff import export, import_assignment
 from targetsel.errors import CatalogError, HandoffError, OutputError
 from targetsel.handoff.export import TOOLS
 from targetsel.selection.target_list import TargetList
 from tests.handoff.assigned_by_hand import write_fba
 from tests.handoff.lists_by_hand import target_list
+from tests.handoff.tools_by_hand import SETTINGS as SETTINGS_OF_TOOLS
 from tests.handoff.tools_by_hand import write_template
 
 SETTINGS = "epoch: 2026.5\nobsconditions: DARK|GRAY\n"
@@ -94,6 +97,50 @@ def test_output_must_not_be_the_list_nor_the_settings(folder):
         with pytest.raises(OutputError, match=f"{name}: is read by the same command"):
             run(*DESI, "-o", name)
         assert (folder / name).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "said"),
+    [
+        ("pfs-uploader", "a.ecsv", "CSV. Give a name that ends in .csv."),
+        ("pfs-ga", "a.fits", "Feather or CSV. Give a name that ends in .feather or .csv."),
+        ("desi", "a", "FITS. Give a name that ends in .fits."),
+        ("desi", "a.fits.gz", "FITS. Give a name that ends in .fits."),
+        ("deimos", "a.FITS", "text. Give a name that ends in .txt."),
+    ],
+)
+def test_a_name_of_another_format_than_the_tools_is_refused(folder, tool, name, said):
+    (folder / "tool.yaml").write_text(yaml.safe_dump(SETTINGS_OF_TOOLS[tool]))
+    with pytest.raises(OutputError) as error:
+        run(*DESI[:3], tool, "--config", "tool.yaml", "-o", name)
+    assert str(error.value) == f"{name}: the file for '{tool}' is {said}"
+    assert not (folder / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "start"),
+    [
+        ("pfs-ga", "a.csv", b'"targetid",'),
+        ("pfs-ga", "a.feather", b"ARROW1"),
+        ("desi", "a.fit", b"SIMPLE"),
+        ("deimos", "a.lis", b"# name RA[h]"),
+        ("deimos", "a", b"# name RA[h]"),
+    ],
+)
+def test_a_tool_takes_other_endings_that_suit_its_format(folder, tool, name, start):
+    (folder / "tool.yaml").write_text(yaml.safe_dump(SETTINGS_OF_TOOLS[tool]))
+    run(*DESI[:3], tool, "--config", "tool.yaml", "-o", name)
+    assert (folder / name).read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("output", [None, "a.fits"])
+def test_a_table_is_refused_as_it_has_lost_the_rules(folder, output):
+    with pytest.raises(HandoffError) as error:
+        ts.export(target_list().table, "desi", output, config={"epoch": 2026.5})
+    assert str(error.value) == (
+        "the targets are of type Table; expected a target list. Give a TargetList or its file; "
+        "a table has lost the rules."
+    )
 
 
 def test_output_must_not_be_a_template_nor_a_map_of_ids(folder):

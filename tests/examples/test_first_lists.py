@@ -14,7 +14,7 @@ import targetsel as ts
 from targetsel.cli import app
 
 JOB = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "first_lists.py"))
-LISTS = ("desi.fits", "pfs.ecsv", "deimos.txt", "list.csv")
+LISTS = ("desi.fits", "pfs.csv", "deimos.txt", "list.csv")
 
 
 @pytest.fixture(scope="module")

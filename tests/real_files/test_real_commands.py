@@ -155,7 +155,7 @@ def test_a_reader_that_goes_away_is_no_error(words, tmp_path):
     [
         ("select", "PIPE", "--rules", "agn", "-o", "o.parquet"),
         ("select", "s.parquet", "--rules", "PIPE", "-o", "o.parquet"),
-        ("export", "PIPE", "--for", "pfs-ga", "-o", "o.fits"),
+        ("export", "PIPE", "--for", "pfs-ga", "-o", "o.feather"),
         ("randoms", "PIPE.csv", "--rules", "agn", "-o", "o.parquet"),
         ("randoms", "PIPE.fits", "--rules", "agn", "-o", "o.parquet"),
         ("spectra", "measure", "PIPE.csv", "-o", "o.parquet"),
