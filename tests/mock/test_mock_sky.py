@@ -131,13 +131,16 @@ def test_a_flat_spectrum_in_frequency_has_the_same_flux_in_every_band_of_every_s
 def test_a_block_leaves_no_cycles_that_would_keep_its_arrays(galaxies):
     few = galaxies.take(np.arange(4))
     observe_block(few, seed=3)
-    gc.collect()
+    left = []
     gc.disable()
     try:
-        observe_block(few, seed=3)
-        assert gc.collect() < 20
+        for _ in range(3):  # other threads, such as those that run tests, may leave some meanwhile
+            gc.collect()
+            observe_block(few, seed=3)
+            left.append(gc.collect())
     finally:
         gc.enable()
+    assert min(left) < 20
 
 
 def test_u_band_light_beyond_the_spectra_is_not_lost(galaxies):
