@@ -154,10 +154,13 @@ class Calibration(CalibrationSteps):
         """Description in one line, for the terminal."""
         simulated = " (simulated)" if self.simulated else ""
         known = f"calibrated on {self.n_fitted:,} sources of known spectra{simulated}"
-        if not self.maps or not self.not_calibrated:  # of no proxy, or of all
-            return known
+        if not self.maps:
+            return f"latents {known}; no line strengths"
+        what = "posteriors" if self.latents is not None else "line strengths"
+        if not self.not_calibrated:
+            return f"{what} {known}"
         return (
-            f"{known}, but not those of {', '.join(self.not_calibrated)}: score known sources with "
+            f"{what} {known}; not {', '.join(self.not_calibrated)}: score known sources with "
             "--uncalibrated and fit it again with 'targetsel calibrate --force'"
         )
 

@@ -66,7 +66,25 @@ def calibrate(
     )
     for why, count in calibration.left_out.items():
         say(f"left out: {count:,} {why}")
+    say_uncalibrated(calibration, truth)
     say(f"written to {place}")
+
+
+def say_uncalibrated(calibration: Calibration, truth: Path) -> None:
+    """Say which line strengths a calibration leaves as they are, why, and what to do."""
+    from targetsel.calibration.fitting import FEWEST
+    from targetsel.tables.any_format import table_reader
+
+    if not (without := calibration.not_calibrated):
+        return
+    what = ", ".join(without) if calibration.maps else "line strengths"
+    with table_reader(truth) as file:
+        held = {*without} & {*file.schema.names}
+    why = f"holds those of fewer than {FEWEST} sources" if held else "holds none"
+    todo = (
+        "give more" if held else "measure them with 'targetsel spectra measure' and join them to it"
+    )
+    say(f"{what} stay uncalibrated: {truth} {why}; {todo}")
 
 
 def print_coverages(calibration: Calibration) -> None:

@@ -103,7 +103,7 @@ def score(
             "'unmeasured': it cannot be measured on more than 5 % of their spectra"
         )
     if read.calibration:
-        say(f"posteriors {read.calibration.summary}")
+        say(read.calibration.summary)
     if known := scored.support.summary:
         say(
             f"{known['share']:.1%} of them have support: training sources of such magnitude, "

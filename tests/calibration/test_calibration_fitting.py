@@ -214,13 +214,25 @@ def test_a_calibration_is_simulated_where_its_truth_or_its_scored_file_is(
 
 def test_a_proxy_without_a_map_is_named_with_what_to_do(found):
     calibration = found
-    assert calibration.summary.endswith("sources of known spectra (simulated)")
+    whole = f"posteriors calibrated on {N} sources of known spectra (simulated)"
+    assert calibration.summary == whole
     assert "not_calibrated" not in calibration.provenance
     maps = {name: each for name, each in calibration.maps.items() if name != "ew_sii"}
     older = calibration.model_copy(update={"maps": maps})
-    assert ", but not those of ew_sii: score known sources with --uncalibrated" in older.summary
-    assert older.summary.endswith("'targetsel calibrate --force'")
+    assert older.summary == (
+        f"{whole}; not ew_sii: score known sources with --uncalibrated and fit it again with "
+        "'targetsel calibrate --force'"
+    )
     assert older.provenance["not_calibrated"] == ["ew_sii"]
+
+
+def test_a_calibration_of_latents_alone_or_of_line_strengths_alone_says_so(found):
+    of_latents = found.model_copy(update={"maps": {}, "local": None, "residual": None})
+    of_strengths = found.model_copy(update={"latents": None})
+    known = f"calibrated on {N} sources of known spectra (simulated)"
+    assert of_latents.summary == f"latents {known}; no line strengths"
+    assert of_latents.not_calibrated == tuple(PROXIES)
+    assert of_strengths.summary == f"line strengths {known}"
 
 
 def test_a_calibration_of_a_proxy_that_is_not_predicted_is_refused(found, ensemble, tmp_path):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from targetsel.calibration.fitting import calibrate
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.tables.parquet import read_footer
+from targetsel.tables.parquet import read_footer, write_table
 from tests.calibration.known_sky import N, write_known
 
 
@@ -65,6 +66,30 @@ def test_score_applies_the_calibration_and_says_so(targetsel, calibrated, fitted
     assert footers[0]["calibration"] is None
     assert footers[1]["calibration"]["sha256"] == fitted[1].sha256
     assert footers[1]["calibration"]["simulated"] is True
+
+
+def test_calibrate_and_score_say_that_line_strengths_stay_uncalibrated(targetsel, sky, fitted):
+    scored, truth = fitted[0]
+    known = pq.read_table(truth)
+    write_table(known.select(["source_id", "latent"]), sky / "latents.parquet")
+    words = ("calibrate", scored, "--ensemble", "tiny", "--force", "--truth")
+    said = targetsel(*words, "latents.parquet")
+    assert said.status == 0, said
+    assert said.out.splitlines()[-2] == (
+        "line strengths stay uncalibrated: latents.parquet holds none; measure them with "
+        "'targetsel spectra measure' and join them to it"
+    )
+    assert score(targetsel)[2] == (
+        f"latents calibrated on {N} sources of known spectra; no line strengths"
+    )
+    few = np.where(np.arange(N) < 399, known["d4000"].to_numpy(), np.nan)
+    few = known.select(["source_id", "latent"]).append_column("d4000", pa.array(few))
+    write_table(few, sky / "few.parquet")
+    assert targetsel(*words, "few.parquet").out.splitlines()[-2] == (
+        "line strengths stay uncalibrated: few.parquet holds those of fewer than 400 sources; "
+        "give more"
+    )
+    assert "uncalibrated" not in targetsel(*words, truth).out
 
 
 def test_target_lists_carry_the_calibration_on(targetsel, calibrated, fitted):
