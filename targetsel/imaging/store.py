@@ -444,7 +444,12 @@ def _spells_number(text: str) -> bool:
 
 
 def check_suits(
-    store: CutoutStore, bands: tuple[str, ...], pixel_scale: float, size: int, place: object
+    store: CutoutStore,
+    bands: tuple[str, ...],
+    pixel_scale: float,
+    size: int,
+    place: object,
+    or_else: str = "",
 ) -> None:
     """Raise a CutoutError unless the store matches the training data of an ensemble.
 
@@ -458,12 +463,15 @@ def check_suits(
         The ensemble's; `pixel_scale` in arcsec, `size` in pixels.
     place : object
         Name of the ensemble in messages.
+    or_else : str
+        What else helps where the store lacks bands.
     """
     missing = [band for band in bands if band not in store.bands]
     if missing:
         raise CutoutError(
             f"{store.path}: its bands are {', '.join(store.bands)}, but {place} needs "
-            f"{', '.join(bands)}. Pack cutouts that have {', '.join(missing)} too."
+            f"{', '.join(bands)}. Pack cutouts that have {', '.join(missing)} too"
+            f"{', or ' * bool(or_else)}{or_else}."
         )
     if abs(store.pixel_scale / pixel_scale - 1) > 0.01:
         raise CutoutError(

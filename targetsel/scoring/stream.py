@@ -113,7 +113,8 @@ def score(
     output = Path(output)
     check_table_output(output, (*paths_in([catalog]), store.path))
     plan = ensemble.input
-    check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name)
+    other = "use --ensemble with one trained for these bands"
+    check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name, other)
     check_names(catalog.schema, str(catalog.path))
     file = next(iter(paths_in([catalog])), None)
     catalog = replace(catalog, schema=with_brightness(catalog.schema, brightness, file))

@@ -144,7 +144,8 @@ def test_store_that_does_not_suit_the_ensemble_is_told_with_both_sides(refuses, 
     for name, line in {
         "small": "its cutouts are 48 x 48 pixels, but tiny needs 64 x 64.",
         "coarse": "its pixels are 0.4 arcsec, but tiny needs 0.25 arcsec.",
-        "four": "its bands are g, r, i, z, but tiny needs g, r, i, z, y.",
+        "four": "its bands are g, r, i, z, but tiny needs g, r, i, z, y. "
+        "Pack cutouts that have y too, or use --ensemble with one trained for these bands.",
     }.items():
         assert refuses("catalog.parquet", "--cutouts", name).startswith(f"{name}: {line}")
 
