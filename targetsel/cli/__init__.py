@@ -72,6 +72,7 @@ GROUPS = {
     },
 }
 COMMANDS = {name: place for group in GROUPS.values() for name, place in group.items()}
+TAKES_ANY_TEXT = ("docs",)  # words that begin with hyphens, too
 
 # Errors of the operating system that may occur wherever a path is opened.
 REFUSALS = {
@@ -93,7 +94,8 @@ class Commands(Mapping[str, Any]):
                 each.callback, each.cls = guarded(each.callback), Command
             parent.add_typer(found, name=name, cls=Group)
         else:
-            parent.command(name, cls=Command)(guarded(found))
+            settings = {"ignore_unknown_options": name in TAKES_ANY_TEXT}
+            parent.command(name, cls=Command, context_settings=settings)(guarded(found))
         return typer.main.get_group(parent).commands[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -58,12 +58,12 @@ def docs(
 
     Example:
         targetsel docs typicality
-        targetsel docs rules lint
+        targetsel docs select --rules
     """
-    if not words:
+    word = " ".join(words or ()).removeprefix("targetsel ").strip()
+    if not word:
         show_kinds()
         return
-    word = " ".join(words).removeprefix("targetsel ").strip()
     found = find(word)
     if not found:
         close = near(word, loaders().values())
@@ -82,7 +82,9 @@ def docs(
 
 
 def find(word: str) -> list[Entry]:
-    """The entries for a word, or for a printed error."""
+    """The entries for a word, an option of a command, or a printed error."""
+    if found := options(word):
+        return found
     if len(word.split()) >= WORDS_OF_ERRORS:
         from targetsel.manual.errors import like
 
@@ -152,6 +154,28 @@ def commands(only: str = "") -> Iterator[Entry]:
                         code(f"targetsel {name}"))  # fmt: skip
             for each, one in inner.items():
                 yield _entry(each, one, group)
+
+
+def options(words: str) -> list[Entry]:
+    """The entry of an option of a command, such as "select --rules"; none for other words."""
+    from targetsel.cli import Commands
+
+    name, *inner, option = words.split() if " " in words else ("", "")
+    if not option.startswith("-"):
+        return []
+    command: Any = Commands().get(name)
+    for each in inner:
+        command = getattr(command, "commands", {}).get(each)
+    if command is None:
+        return []
+    context = typer.Context(command, info_name=name)
+    found = [
+        each for each in command.get_params(context) if option in (*each.opts, *each.secondary_opts)
+    ]
+    return [
+        Entry("option", words, _unescaped(each.help), definitions([_parameter(each, context)]))
+        for each in found
+    ]
 
 
 def _entry(name: str, command: Any, group: str) -> Entry:

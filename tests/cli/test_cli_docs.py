@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 def test_a_command_is_explained_with_its_options(targetsel):
     said = targetsel("docs", "rules", "lint")
@@ -40,6 +42,30 @@ def test_a_pasted_line_of_error_is_found(targetsel):
     said = targetsel("docs", wrong.err.strip())
     assert said.status == 0
     assert "(error message)" in said.out
+
+
+def test_a_line_of_error_that_begins_with_an_option_is_text(targetsel):
+    said = targetsel("docs", "--brightness 'r_sdss=magr': no column 'magr'.")
+    assert said.status == 0, said.err
+    assert "(error message)" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        (("select", "--rules"), "select --rules (option)\n\n`--rules` `<text>...`\n: "),
+        (("rules", "lint", "--catalog"), "rules lint --catalog (option)\n\n`--catalog` `<path>`"),
+        (("select", "-o"), "select -o (option)\n\n`--output`, `-o` `<path>`\n: "),
+    ],
+)
+def test_an_option_of_a_command_is_explained_alone(targetsel, words, start):
+    said = targetsel("docs", *words)
+    assert said.status == 0
+    assert said.out.startswith(start)
+
+
+def test_docs_has_help_of_its_own(targetsel):
+    assert "Explain WORD" in targetsel("docs", "--help").out
 
 
 def test_without_a_word_it_lists_what_there_is(targetsel):
