@@ -1,4 +1,4 @@
-"""How far long work has come: the library reports its tasks, and whoever wants to sees them.
+"""Progress of long work: the library reports its tasks, and a display may show them.
 
 A loop that may take long is a task, with the number of things it will have done::
 
@@ -145,7 +145,7 @@ class Task:
     has_line: bool = False
 
     def state(self, now: float) -> str:
-        """How much is done, at what rate, and how long it will take."""
+        """The number done, the rate and the remaining time."""
         told = f"{self.done:,} of {self.total:,} {self.unit}"
         elapsed, done = now - self.begun, self.done - self.before
         if done <= 0 or elapsed <= 0:
@@ -328,7 +328,7 @@ def is_drawn_over(stream: Any) -> bool:
 
 
 def _characters(stream: Any) -> tuple[str, str]:
-    """What the bar is made of, as far as it is done and beyond."""
+    """The characters of the bar, as far as it is done and beyond."""
     try:
         "━─".encode(getattr(stream, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -1,4 +1,4 @@
-"""What commands do, as functions under the same words: what `import targetsel as ts` offers.
+"""The functions of `import targetsel as ts`: one for each command, under the same word.
 
 A command calls its function here and prints what came back. Each takes paths or things in memory,
 and returns what the command would write; without `output` the result stays in memory, with the

@@ -10,8 +10,9 @@ from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from targetsel.api.given import DEFAULT, AnyPath, path_of
+from targetsel.api.given import AnyPath, path_of
 from targetsel.errors import CatalogError, SpectrumError
+from targetsel.scoring import DEFAULT
 from targetsel.tables.any_form import AnyTable
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What functions are given in several forms: paths, shipped names, things in memory."""
+"""Arguments that functions take in several forms: paths, shipped names, things in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, overload
 
 from targetsel.errors import HandoffError
-from targetsel.tables.any_form import AnyTable, is_path
+from targetsel.tables.any_form import is_path
 
 if TYPE_CHECKING:
     from targetsel.imaging.cutout import Cutouts
@@ -23,8 +23,7 @@ AnyCutouts: TypeAlias = "AnyPath | CutoutStore | Folder | Cutouts"
 AnyEnsemble: TypeAlias = "AnyPath | Ensemble"
 AnyTargets: TypeAlias = "AnyPath | TargetList"
 # A scored catalog and the truth about its sources: --calibration and --truth of commands.
-Known: TypeAlias = "tuple[AnyTable, AnyPath]"
-DEFAULT = "mock-ps1"  # the ensemble; `scoring.ensemble`, which imports torch, has the same
+Known: TypeAlias = "tuple[AnyPath, AnyPath]"
 
 
 @overload
@@ -41,7 +40,7 @@ def paths_of(given: AnyPaths) -> list[Path]:
     return [Path(given)] if isinstance(given, str | os.PathLike) else [Path(each) for each in given]
 
 
-def known_of(known: Known | None) -> tuple[Path, Path] | None:
+def pair_of(known: Known | None) -> tuple[Path, Path] | None:
     """The two files of a calibration, if they are given."""
     return None if known is None else (Path(known[0]), Path(known[1]))
 

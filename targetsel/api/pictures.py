@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from targetsel.api.given import (
-    DEFAULT,
     AnyEnsemble,
     AnyPath,
     ensemble_of,
     store_of,
 )
 from targetsel.rules.rules import AnyRules, Rules
+from targetsel.scoring import DEFAULT
 from targetsel.tables.any_form import AnyTable, paths_in
 
 if TYPE_CHECKING:

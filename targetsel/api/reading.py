@@ -96,7 +96,7 @@ def _read_as(path: Path, kind: str) -> Any:
 
 
 def _read_table(path: Path) -> Thing:
-    """What a file in a format of tables holds; a folder is a catalog of several files."""
+    """Read a file in a format of tables as what it holds; a folder is a catalog of several."""
     from targetsel.sky.catalog import Catalog, CatalogFile
     from targetsel.tables.any_format import may_hold_lists
     from targetsel.tables.files import PARQUET_SUFFIXES
@@ -115,7 +115,7 @@ def _read_table(path: Path) -> Thing:
 
 
 def _kind_of(entries: Mapping[bytes, bytes], names: Sequence[str]) -> Kind:
-    """What a table holds, by the entries of its footer and its columns."""
+    """The kind of a table, by the entries of its footer and its columns."""
     from targetsel.imaging.store import KEY
     from targetsel.selection.target_list import FORMAT
     from targetsel.tables.parquet import footer_in

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from targetsel.api.given import AnyPath, AnyTargets, Known, known_of, path_of, targets_of
+from targetsel.api.given import AnyPath, AnyTargets, Known, pair_of, path_of, targets_of
 from targetsel.rules.rules import AnyRules, Rules
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def selection_function(
     from targetsel.selection.reports.selection_function import write_selection_function
 
     places = Path(scored), Path(output), Path(map_output)
-    return write_selection_function(Rules.of(rules), *places, nside, known_of(known))
+    return write_selection_function(Rules.of(rules), *places, nside, pair_of(known))
 
 
 def evaluate(

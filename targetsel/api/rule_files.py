@@ -135,7 +135,7 @@ def rule_columns(catalog: AnyPath) -> tuple[RuleColumn, ...]:
 
 
 def rule_functions() -> Mapping[str, list[Syntax]]:
-    """What rules can say, by sections, as `targetsel rules functions` lists it.
+    """Everything that rules can say, by sections, as `targetsel rules functions` lists it.
 
     Returns
     -------

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from targetsel.api.given import DEFAULT, AnyCutouts, AnyEnsemble, AnyPath, ensemble_of
+from targetsel.api.given import AnyCutouts, AnyEnsemble, AnyPath, ensemble_of
 from targetsel.api.images import as_store
 from targetsel.errors import CutoutError
+from targetsel.scoring import DEFAULT
 from targetsel.tables.any_form import AnyTable, paths_in
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from targetsel.api.given import AnyPath, Known, known_of
+from targetsel.api.given import AnyPath, Known, pair_of
 from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.rules import AnyRules, Rules
 from targetsel.tables.any_form import AnyTable
@@ -62,7 +62,7 @@ def select(
     from targetsel.selection.select import select as write
     from targetsel.selection.target_list import TargetList
 
-    chosen, pair = Rules.of(rules), known_of(known)
+    chosen, pair = Rules.of(rules), pair_of(known)
     return TargetList.made_by(
         lambda path: write(scored, chosen, path, threads, pair, with_funnels, brightness), output
     )
@@ -164,7 +164,7 @@ def forecast(
     """
     from targetsel.selection.reports.forecast import forecasts
 
-    return forecasts(Rules.of(rules), scored, known_of(known), name)
+    return forecasts(Rules.of(rules), scored, pair_of(known), name)
 
 
 def diff(
@@ -207,7 +207,7 @@ def diff(
     if scored is None:
         raise CatalogError("diff: rules are compared on a scored catalog. Give it as `scored`.")
     rules = [Rules.of(each) for each in (before, after)]  # type: ignore[arg-type]
-    return compare_rules(rules[0], rules[1], scored, known_of(known))
+    return compare_rules(rules[0], rules[1], scored, pair_of(known))
 
 
 def _list_of(given: object) -> TargetList | None:

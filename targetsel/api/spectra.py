@@ -7,7 +7,8 @@ from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from targetsel.api.given import DEFAULT, AnyPath, AnyPaths, path_of, paths_of
+from targetsel.api.given import AnyPath, AnyPaths, path_of, paths_of
+from targetsel.scoring import DEFAULT
 
 if TYPE_CHECKING:
     from targetsel.spectra.encoding import EncodedSpectra

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from targetsel.api.given import (
-    DEFAULT,
     AnyEnsemble,
     AnyPath,
     AnyPaths,
@@ -17,6 +16,7 @@ from targetsel.api.given import (
     paths_of,
     store_of,
 )
+from targetsel.scoring import DEFAULT
 
 if TYPE_CHECKING:
     from targetsel.imaging.store import CutoutStore

@@ -10,6 +10,7 @@ import typer
 from targetsel.cli.options import EnsembleOption, TruthFileOption
 from targetsel.cli.terminal import print_table, say
 from targetsel.errors import OutputError
+from targetsel.scoring import DEFAULT
 
 if TYPE_CHECKING:
     from targetsel.calibration.calibration import Calibration
@@ -22,7 +23,7 @@ def calibrate(
         Path, typer.Argument(help="Catalog scored by the ensemble with --uncalibrated.")
     ],
     truth: TruthFileOption,
-    ensemble: EnsembleOption = "mock-ps1",
+    ensemble: EnsembleOption = DEFAULT,
     local: Annotated[
         bool,
         typer.Option(

@@ -9,6 +9,7 @@ import typer
 
 from targetsel.cli.terminal import print_table, say
 from targetsel.errors import EnsembleError, counted
+from targetsel.scoring import DEFAULT
 
 app = typer.Typer(
     help="List the published networks, import their weights, export graphs.", no_args_is_help=True
@@ -146,7 +147,7 @@ def export_onnx(
     output: Annotated[Path, typer.Option("-o", "--output", help="Graph to write, .onnx.")],
     ensemble: Annotated[
         str, typer.Argument(help="Ensemble: a folder, or the name of a shipped one.")
-    ] = "mock-ps1",
+    ] = DEFAULT,
     member: Annotated[
         int | None,
         typer.Option(

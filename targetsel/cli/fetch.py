@@ -17,6 +17,7 @@ from targetsel.cli.options import (
 )
 from targetsel.cli.terminal import say, say_aside
 from targetsel.errors import CatalogError, CutoutError, counted
+from targetsel.scoring import DEFAULT
 
 if TYPE_CHECKING:
     from targetsel.surveys.fetching import FetchSummary
@@ -244,7 +245,7 @@ def trainingset(
     size: Annotated[
         int, typer.Option(min=1, max=3000, help="Width and height of a cutout, in pixels.")
     ] = 64,
-    ensemble: EnsembleOption = "mock-ps1",
+    ensemble: EnsembleOption = DEFAULT,
     decoder: DecoderOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random choice of sources.")] = 0,
     rate: Annotated[

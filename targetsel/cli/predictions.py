@@ -20,6 +20,7 @@ from targetsel.cli.options import (
 )
 from targetsel.cli.terminal import print_table, say, say_joined, say_written
 from targetsel.errors import CatalogError, counted
+from targetsel.scoring import DEFAULT
 
 if TYPE_CHECKING:
     from targetsel.report.counts import Count
@@ -164,7 +165,7 @@ def compare(
         ),
     ],
     output: ScoredOutput,
-    ensemble: EnsembleOption = "mock-ps1",
+    ensemble: EnsembleOption = DEFAULT,
     seed: SeedOption = 0,
 ) -> None:
     """Add to SCORED the surprise of each measured spectrum, and where it disagrees most.
@@ -193,7 +194,7 @@ def show(
     all_: Annotated[
         bool, typer.Option("--all", help="Draw every source, many on a page, in the file's order.")
     ] = False,
-    ensemble: EnsembleOption = "mock-ps1",
+    ensemble: EnsembleOption = DEFAULT,
     rules: Annotated[
         list[str] | None,
         typer.Option("--rules", help="Rule file whose verdicts are given; may be repeated."),

@@ -11,6 +11,7 @@ import typer
 from targetsel.cli.options import EnsembleOption, ParquetOutput, ScoredArgument, SeedOption
 from targetsel.cli.terminal import say
 from targetsel.errors import counted
+from targetsel.scoring import DEFAULT
 
 app = typer.Typer(
     help="Write spectral priors of sources; update them with measured spectra.",
@@ -52,7 +53,7 @@ def write(
         int, typer.Option(min=0, help="Number of draws of each spectrum to store, 4 kB each.")
     ] = 0,
     seed: SeedOption = 0,
-    ensemble: EnsembleOption = "mock-ps1",
+    ensemble: EnsembleOption = DEFAULT,
 ) -> None:
     """Write what images say of every spectrum: bands, line strengths and the latents' mixture.
 
@@ -101,7 +102,7 @@ def update(
         float, typer.Option(min=0, help="Relative error of the spectra's flux calibration.")
     ] = 0.05,
     seed: SeedOption = 0,
-    ensemble: EnsembleOption = "mock-ps1",
+    ensemble: EnsembleOption = DEFAULT,
 ) -> None:
     """Combine priors with measured spectra into redshifts, line strengths and spectra.
 

@@ -20,6 +20,7 @@ from targetsel.cli.options import (
 )
 from targetsel.cli.terminal import available_cores, say, say_written
 from targetsel.errors import EnsembleError, counted
+from targetsel.scoring import DEFAULT
 
 
 class Device(StrEnum):
@@ -41,7 +42,7 @@ def score(
         Path | None,
         typer.Option(help="Cutout store. Default: the folder cutouts/ beside CATALOG."),
     ] = None,
-    ensemble: EnsembleOption = "mock-ps1",
+    ensemble: EnsembleOption = DEFAULT,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -10,6 +10,7 @@ import typer
 
 from targetsel.cli.options import DecoderOption, EnsembleOption, LinesOption, ParquetOutput
 from targetsel.cli.terminal import say
+from targetsel.scoring import DEFAULT
 
 if TYPE_CHECKING:
     from targetsel.spectra.reading import Attempt
@@ -38,7 +39,7 @@ def encode(
     files: Files,
     output: ParquetOutput,
     redshift: Redshift = None,
-    ensemble: EnsembleOption = "mock-ps1",
+    ensemble: EnsembleOption = DEFAULT,
     decoder: DecoderOption = None,
     picture: Annotated[
         Path | None, typer.Option(help="PNG file with a picture of the first spectra.")

@@ -72,12 +72,12 @@ class Export:
 
     @property
     def assumed(self) -> tuple[str, ...]:
-        """What was assumed of the targets, in sentences."""
+        """Assumptions about the targets, a sentence each."""
         return self.targets.assumed
 
     @property
     def caution(self) -> str:
-        """What is to know of the list's predictions; empty where nothing is."""
+        """A caution about the list's predictions; empty where none is due."""
         return caution_in(self.targets.footer)
 
     @property

@@ -1,4 +1,4 @@
-"""How images lie on the sky: which way north and east are in them.
+"""Orientation of images on the sky: the directions of north and east in them.
 
 In an image's plane x is to the right and y is up, with row 0 at the bottom.
 """
@@ -24,7 +24,7 @@ NORTH_UP: Lie = (0.0, AS_ON_THE_SKY)
 
 @dataclass(frozen=True)
 class Orientation:
-    """How N images lie on the sky.
+    """Orientation of N images on the sky.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ def place_at(wcs: WCS | None, x: float, y: float) -> tuple[float, float]:
 
 
 def lie_at(wcs: WCS | None, x: float, y: float) -> Lie:
-    """How an image lies at a pixel counted from 0; unknown without coordinates there."""
+    """The orientation at a pixel counted from 0; unknown without coordinates there."""
     from astropy.coordinates import position_angle
 
     try:

@@ -78,7 +78,7 @@ def rule_keys() -> Iterator[Entry]:
 
 
 def topics() -> Iterator[Entry]:
-    """What concerns rules as a whole."""
+    """Entries on rules as a whole."""
     yield _topic("expressions", "How conditions are written", sentence(ABOUT_EXPRESSIONS))
     told = "\n\n".join(plain(grammar.__doc__).split("\n\n")[2:])  # without what is for programmers
     yield _topic("grammar", "The grammar of expressions", told)

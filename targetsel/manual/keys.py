@@ -86,7 +86,7 @@ def listed(keys: Iterator[Key]) -> str:
 def values_of(
     schema: Mapping[str, Any], definitions: Mapping[str, Any], words: Mapping[str, str]
 ) -> str:
-    """What a JSON schema allows, in words."""
+    """The values that a JSON schema allows, in words."""
 
     def known(part: Mapping[str, Any]) -> str:
         return values_of(part, definitions, words)

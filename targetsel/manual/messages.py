@@ -217,7 +217,7 @@ def _own(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def _assigned(function: ast.AST) -> dict[str, ast.expr]:
-    """What a function assigns to plain names, the last of each name."""
+    """The values that a function assigns to plain names, the last of each name."""
     return {
         target.id: node.value
         for node in _own(function)

@@ -31,7 +31,7 @@ def names() -> Iterator[Entry]:
 
 
 def _signature(node: ast.ClassDef | ast.FunctionDef) -> list[str]:
-    """How it is called, one parameter a line where there are many; of a class, its methods."""
+    """The call, one parameter a line where there are many; of a class, its methods."""
     if isinstance(node, ast.FunctionDef):
         return [_call(node)]
     lines = []

@@ -98,7 +98,8 @@ def write_sky(folder: Path, plan: SkyPlan, workers: int = 1) -> None:
     OutputError
         If one of the files exists and is not of a mock sky, or cannot be written.
     """
-    from targetsel.scoring.ensemble import DEFAULT, find_ensemble
+    from targetsel.scoring import DEFAULT
+    from targetsel.scoring.ensemble import find_ensemble
     from targetsel.spectra.decoder import FILE_NAME, Decoder
 
     check_folder(folder)

@@ -240,7 +240,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class ObservedRun:
-    """What `write_observed` did.
+    """The counts of a run of `write_observed`.
 
     Attributes
     ----------

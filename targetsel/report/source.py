@@ -282,7 +282,7 @@ def _verdict(each: Explanation) -> str:
 
 
 def _value(row: TruthRow) -> str:
-    """What a condition found; of probabilities, no more than three places."""
+    """The value that a condition found; probabilities have three places at most."""
     if row.text.startswith("P(") and isinstance(row.value, float):
         return f"{row.value:.3f}"
     return _short(row.value)

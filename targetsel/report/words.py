@@ -49,7 +49,7 @@ def three_sentences(figures: Figures, about: dict[str, Any], ensemble: str) -> t
 
 
 def in_words(column: str) -> str:
-    """What a column of a catalog holds, such as "r magnitude (SDSS)" for ``flux_r_sdss``."""
+    """A catalog's column in words, such as "r magnitude (SDSS)" for ``flux_r_sdss``."""
     if column == MAGNITUDE:
         return "magnitude on the cutout"
     for found in photometric_columns(pa.schema([pa.field(column, pa.float64())])):

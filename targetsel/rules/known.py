@@ -1,4 +1,4 @@
-"""What a catalog tells about rules on it: columns, their texts, the share of strange sources."""
+"""Facts of a catalog that rules are checked by: columns, texts, the share of strange sources."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+DEFAULT = "mock-ps1"  # the shipped ensemble, here so that its name costs no import of torch

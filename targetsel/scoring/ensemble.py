@@ -29,6 +29,7 @@ from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.novelty.novelty import N_LEVELS, NoveltyReference, image_numbers
+from targetsel.scoring import DEFAULT
 from targetsel.scoring.card import card_bytes, members_in, read_card
 from targetsel.spectra.decoder import FILE_NAME as DECODER_FILE
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
@@ -37,7 +38,6 @@ from targetsel.tables.files import folder_written_beside, sha256_of_file, writte
 from targetsel.tasks import tracked
 from targetsel.weights.safetensors import read_safetensors, write_safetensors
 
-DEFAULT = "mock-ps1"
 # Tensors of novelty.safetensors, by the attribute of `NoveltyReference` that they hold.
 NOVELTY_TENSORS = {
     each.name: {"appearance": "looks"}.get(each.name, each.name)

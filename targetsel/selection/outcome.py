@@ -1,4 +1,4 @@
-"""What a selection gave: counts by class, promises, and what to know of it."""
+"""Outcome of a selection: counts by class, guarantees and cautions."""
 
 from __future__ import annotations
 
