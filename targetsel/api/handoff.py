@@ -77,13 +77,14 @@ def export(
 
     check_targets(targets)
     found = exporting.find_tool(tool)
-    settings = exporting.settings_of(found, config, columns)
+    the_list = targets_of(targets)
+    settings = exporting.settings_of(found, config, columns, the_list, brightness)
     place = Path(output) if output is not None else _beside(targets, found)
     files = [] if config is None or isinstance(config, Mapping) else [Path(config)]
     check_output(place, [*paths_in([targets]), *files])
     exporting.check_ending(found, place)
     options = ExportOptions(bin_priorities, assume_still, tuple(brightness))
-    done = exporting.export(targets_of(targets), found, settings, place, options)
+    done = exporting.export(the_list, found, settings, place, options)
     return replace(done, read_back=exporting.check(done.targets, place)) if check else done
 
 

@@ -96,7 +96,8 @@ BrightnessOption = Annotated[
         "--brightness",
         help="Which column holds which band's fluxes or magnitudes: BAND=COLUMN, such as "
         "r_sdss=rmag or j_2mass=jmag,error=e_jmag,system=Vega; may be repeated. Default: what "
-        "<catalog>.photometry.yaml says, and the usual names of surveys.",
+        "CATALOG.photometry.yaml beside the catalog says, and the usual names of surveys. Scored "
+        "files and target lists remember it.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the posterior draws.")]

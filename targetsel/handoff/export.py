@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 from astropy.table import Table
 
+from targetsel.documents.document import read_document, read_text
 from targetsel.documents.models import validate_values
 from targetsel.errors import HandoffError, OutputError, counted, unknown
 from targetsel.handoff.files import write_ecsv
 from targetsel.handoff.prepare import ExportOptions, prepare
 from targetsel.handoff.settings import ToolSettings
-from targetsel.handoff.tool import Tool, ToolTable
+from targetsel.handoff.tool import Tool, ToolTable, photometry_of
 from targetsel.scored.simulated_training import CAUTION, caution_in
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import separation
@@ -49,6 +50,7 @@ ID_MAP = (
     Column("source_catalog", pa.string(), meaning="the catalog; empty if the list has none"),
 )
 POSITION_TOLERANCE = 0.001  # arcsec
+AnyConfig = Path | str | PathLike[str] | Mapping[str, Any] | None
 # Formats by the endings from which programs infer them; lists of text may end in any other.
 FORMATS = {
     **{ending: name.removeprefix("ascii.").upper() for ending, name in ASTROPY_FORMATS.items()},
@@ -133,16 +135,23 @@ def check_ending(tool: Tool, path: Path) -> None:
 
 def settings_of(
     tool: Tool,
-    config: Path | str | PathLike[str] | Mapping[str, Any] | None,
+    config: AnyConfig,
     columns: Sequence[str] | None = None,
+    targets: TargetList | None = None,
+    brightness: Sequence[str] = (),
 ) -> ToolSettings:
     """The settings of a tool from a file or a mapping, perhaps with columns of the list to write.
+
+    With `targets`, and the `brightness` that is said of them, an error for missing settings also
+    names those that are missing because the list has no such column, and fluxes that it lacks.
 
     Raises
     ------
     HandoffError
         If they are not the tool's, or a tool with its own columns is given some.
     """
+    if targets is not None:
+        _check_settings(tool, config, targets, brightness)
     if isinstance(config, Mapping):
         settings = validate_values(config, tool.settings, tool.name, HandoffError)
     else:
@@ -152,6 +161,25 @@ def settings_of(
     if "columns" not in tool.settings.model_fields:
         raise HandoffError(f"--columns is for --for table; '{tool.name}' has its own columns.")
     return settings.model_copy(update={"columns": tuple(columns)})
+
+
+def _check_settings(
+    tool: Tool, config: AnyConfig, targets: TargetList, brightness: Sequence[str]
+) -> None:
+    """Tell all at once which settings, and fluxes of the list, are missing."""
+    given: Any = {} if config is None else config
+    if not isinstance(given, Mapping):
+        path = Path(given)
+        if path.suffix == ".json":
+            return
+        given = read_document(read_text(path, HandoffError), str(path), HandoffError)
+    if not isinstance(given, Mapping) or not given.keys() <= tool.settings.model_fields.keys():
+        return  # whoever reads it says what is wrong
+    table = targets.table
+    listed = [name for name in table.column_names if not table[name].null_count]
+    if lacking := tool.settings.lacking(given, listed):
+        fluxes = tool.lacks_fluxes(photometry_of(table, brightness))
+        raise tool.settings.needs(lacking, tool.name, fluxes)
 
 
 def export(

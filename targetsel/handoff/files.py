@@ -21,7 +21,7 @@ from astropy.table import Table
 
 from targetsel.errors import HandoffError
 from targetsel.handoff.settings import MagnitudeSettings
-from targetsel.handoff.tool import BANDS, ToolTable, ToolTargets
+from targetsel.handoff.tool import ToolTable, ToolTargets
 from targetsel.tables.files import written_beside
 from targetsel.tables.fits import open_fits
 from targetsel.tables.reading import reading
@@ -161,15 +161,12 @@ class LineFormat:
         those that `write` is given. Ids that are numbers are `{id:d}`.
     header : sequence of str
         Lines above.
-    bands : tuple of str
-        Bands of the magnitude in the order of preference.
     separator, plus : str
         Between the parts of sexagesimal positions, and the sign of declinations not below 0.
     """
 
     line: str
     header: Sequence[str] = ()
-    bands: tuple[str, ...] = BANDS
     separator: str = ":"
     plus: str = "+"
 
@@ -199,7 +196,7 @@ class LineFormat:
             "program": targets.program.tolist(),
         }
         if "mag" in self._fields:
-            band, magnitude = targets.magnitude(settings, self.bands)
+            band, magnitude = targets.magnitude(settings)
             columns["mag"], others["band"] = magnitude.tolist(), band.name[0].upper()
         lines = [
             self.line.format(**dict(zip(columns, row, strict=True)), **others)

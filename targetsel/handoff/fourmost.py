@@ -20,7 +20,7 @@ from targetsel.documents.models import Expected, Integer
 from targetsel.errors import HandoffError
 from targetsel.handoff.files import read_fits, write_fits
 from targetsel.handoff.settings import ALL, ByClass, FilterSettings, Text, TextByClass
-from targetsel.handoff.tool import UNKNOWN, Tool, ToolTable, ToolTargets
+from targetsel.handoff.tool import BANDS, UNKNOWN, Tool, ToolTable, ToolTargets
 from targetsel.photometry.flux import extinction
 
 FORMAT = {
@@ -249,6 +249,7 @@ TOOLS = (
         names=r"[A-Za-z0-9_+.\-]{1,256}",
         names_are="1 to 256 letters, digits or _.+-",
         settings=FourmostSettings,
+        bands=BANDS,
         writes_fluxes=False,
         experimental=True,
     ),

@@ -23,7 +23,7 @@ from astropy.wcs.utils import skycoord_to_pixel
 from targetsel.errors import HandoffError
 from targetsel.handoff.files import Card, LineFormat, read_fits, write_fits
 from targetsel.handoff.settings import MagnitudeSettings, Positive, Text
-from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
+from targetsel.handoff.tool import BANDS, PriorityScale, Tool, ToolTable, ToolTargets
 from targetsel.tables.files import check_output
 from targetsel.tables.fits import open_fits
 from targetsel.tables.reading import reading
@@ -149,6 +149,7 @@ TOOLS = (
         max_targets=LARGEST_ID,
         max_id=LARGEST_ID,
         settings=GmmpsSettings,
+        bands=BANDS,
     ),
     Tool(
         name="gmskcreate",
@@ -163,5 +164,6 @@ TOOLS = (
         max_targets=LARGEST_ID,
         max_id=LARGEST_ID,
         settings=GmskcreateSettings,
+        bands=BANDS,
     ),
 )

@@ -28,7 +28,7 @@ WITH_MAGNITUDES = LineFormat(f"{PLAIN.line} {{mag:.3f}}", (f"{PLAIN.header[0]} M
 def write(targets: ToolTable, settings: MagnitudeSettings, path: Path) -> list[Path]:
     """Write the catalog, with magnitudes where the list has fluxes."""
     _check_extent(targets)
-    has_magnitudes = settings.filter is not None or targets.photometry.bands()
+    has_magnitudes = settings.filter is not None or targets.tool.taken(targets.photometry)
     return (WITH_MAGNITUDES if has_magnitudes else PLAIN).write(targets, settings, path)
 
 

@@ -47,7 +47,6 @@ from targetsel.handoff.settings import (
     UnlessListed,
 )
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
-from targetsel.photometry.bands import Band
 from targetsel.tables.files import written_beside
 from targetsel.tables.parquet import described
 
@@ -64,6 +63,7 @@ CATEGORIES = (
     ("z_hsc", "z_ps1", "z_sdss"),
     ("y_hsc", "y_ps1"),
 )
+BANDS = tuple(name for names in CATEGORIES for name in names)
 
 
 class PfsSettings(ToolSettings):
@@ -133,7 +133,7 @@ def total_fluxes(targets: ToolTable) -> dict[str, tuple[np.ndarray, np.ndarray]]
                 f"{each.name}. Say which it is: --brightness {each.name}2_hsc={column}, or "
                 f"{each.name}_old_hsc={column} for images of before 2016."
             )
-    present = targets.bands_of(Band.parse(name) for names in CATEGORIES for name in names)
+    present = targets.bands()
     fluxes = {}
     seen_in_any = np.zeros(len(targets), dtype=bool)
     for names in CATEGORIES:
@@ -307,6 +307,7 @@ TOOLS = (
         names=NAMES,
         names_are=NAMES_ARE,
         settings=UploaderSettings,
+        bands=BANDS,
     ),
     Tool(
         name="pfs-netflow",
@@ -337,5 +338,6 @@ TOOLS = (
         names=NAMES,
         names_are=NAMES_ARE,
         settings=GaSettings,
+        bands=BANDS,
     ),
 )

@@ -17,12 +17,12 @@ from targetsel.errors import HandoffError
 from targetsel.handoff.files import read_fits, write_fits
 from targetsel.handoff.settings import Positive, Text, TextByClass, ToolSettings
 from targetsel.handoff.tool import PriorityScale, Tool, ToolTable, ToolTargets
-from targetsel.photometry.bands import Band
 from targetsel.photometry.systems import usual_system
 
 # The places of the ten magnitudes, and the systems that those of a target list are taken from.
 MAGNITUDES = ("g", "r", "i", "z", "bp", "gaia_g", "rp", "j", "h", "k")
 SYSTEMS = {"griz": ("sdss", "ps1"), "jhk": ("2mass",)}
+BANDS = tuple(f"{name}_{each}" for names, of in SYSTEMS.items() for each in of for name in names)
 LAMBDA_EFF = {"BOSS": 5400.0, "APOGEE": 16000.0}  # Angstrom
 # The columns in robostrategy's order.
 COLUMNS = {
@@ -107,9 +107,8 @@ def read(path: Path) -> ToolTargets:
 
 def _magnitudes(targets: ToolTable, settings: SdssVSettings) -> np.ndarray:
     """AB magnitudes in g, r, i and z, Vega magnitudes in J, H and K, shape (M, 10); else NaN."""
-    wanted = [Band(n, system) for names, of in SYSTEMS.items() for system in of for n in names]
     magnitude = np.full((len(targets), len(MAGNITUDES)), np.nan, np.float32)
-    for band in reversed(targets.bands_of(wanted)):  # sdss over ps1
+    for band in reversed(targets.bands()):  # sdss over ps1
         vega = targets.photometry.magnitude(band) - usual_system(band).offset
         magnitude[:, MAGNITUDES.index(band.name)] = vega
     unknown = np.isnan(magnitude[:, MAGNITUDES.index("h")])
@@ -137,6 +136,7 @@ TOOLS = (
         epoch="columns",
         default_epoch=2016.0,
         settings=SdssVSettings,
+        bands=BANDS,
         experimental=True,
     ),
 )

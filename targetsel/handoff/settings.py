@@ -5,9 +5,12 @@ Each tool declares its settings as a model; docstrings of the fields are what ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -32,6 +35,15 @@ class ByClass:
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         by_class = handler(schema["schema"])
         return {"anyOf": [by_class["additionalProperties"], by_class]}
+
+
+def settings_example(tool: str, ra: str = "150.0", dec: str = "2.0") -> str:
+    """A settings file of a tool, with a pointing [deg] where it asks for one; empty if none is
+    shipped."""
+    path = files("targetsel.handoff") / "data" / "settings" / f"{tool}.yaml"
+    if not path.is_file():
+        return ""
+    return Template(path.read_text(encoding="utf-8")).substitute(ra=ra, dec=dec)
 
 
 @dataclass(frozen=True)
@@ -76,9 +88,8 @@ class ToolSettings(DocumentModel):
             found = read_model(path, cls, HandoffError)
             found._folder = path.parent
         else:
-            for key, field in cls.model_fields.items():
-                if field.is_required():
-                    raise cls._needs(key, tool)
+            if lacking := cls.lacking(()):
+                raise cls.needs(lacking, tool)
             found = cls()
         found._tool = tool
         return found
@@ -98,11 +109,44 @@ class ToolSettings(DocumentModel):
         return "required" if field.is_required() else ""
 
     @classmethod
-    def _needs(cls, key: str, tool: str) -> HandoffError:
-        return HandoffError(
-            f"'{tool}' needs the setting '{key}' ({cls.meaning(key)}). "
-            f"Write `{key}: ...` in a YAML file and give it with --config."
+    def lacking(cls, given: Collection[str], listed: Collection[str] | None = None) -> list[str]:
+        """The settings that are needed beside those `given`.
+
+        `listed` are the columns of the list that have a value for every target, if it is known.
+        """
+        return [
+            key
+            for key, field in cls.model_fields.items()
+            if key not in given
+            and (
+                field.is_required()
+                or any(
+                    listed is not None and isinstance(e, UnlessListed) and e.column not in listed
+                    for e in field.metadata
+                )
+            )
+        ]
+
+    @classmethod
+    def needs(cls, keys: Sequence[str], tool: str, also: str = "") -> HandoffError:
+        """The error that settings are missing, to be raised; its detail is lines to paste.
+
+        `also` is what else is missing, in sentences.
+        """
+        meanings = ", ".join(f"'{key}' ({cls.meaning(key)})" for key in keys)
+        many = "the settings" if len(keys) > 1 else "the setting"
+        found = HandoffError(
+            f"'{tool}' needs {many} {meanings}. Write these lines, with your values, into a YAML "
+            f"file, and give it with --config.{also and f' Also, {also}'}"
         )
+        found.detail = "\n".join(cls._line(key, tool) for key in keys)
+        return found
+
+    @classmethod
+    def _line(cls, key: str, tool: str) -> str:
+        """The line of a settings file for this key, as the tool's example has it."""
+        found = re.search(rf"^(?:# )?({key}: .*)$", settings_example(tool), re.MULTILINE)
+        return found[1] if found else f"{key}:   # {cls.meaning(key)}"
 
     def by_class(self, key: str, program: np.ndarray, default: Any = None) -> np.ndarray:
         """A value for each target, shape (M,) of object.
@@ -123,7 +167,7 @@ class ToolSettings(DocumentModel):
         """
         given = getattr(self, key)
         if given is None and default is None:
-            raise self._needs(key, self._tool)
+            raise self.needs([key], self._tool)
         given = given or {}
         values = {}
         for name in np.unique(program.astype(str)).tolist():

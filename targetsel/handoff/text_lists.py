@@ -30,7 +30,7 @@ from astropy.time import Time
 from targetsel.documents.models import Number
 from targetsel.handoff.files import LineFormat, degrees, hours
 from targetsel.handoff.settings import MagnitudeSettings, Text
-from targetsel.handoff.tool import PriorityScale, Tool, ToolTable
+from targetsel.handoff.tool import BANDS, PriorityScale, Tool, ToolTable
 
 DEIMOS = LineFormat(
     "{id:<16d} {ra} {dec} 2000.0 {mag:5.2f} {band} {priority}",
@@ -38,7 +38,6 @@ DEIMOS = LineFormat(
 )
 MOSFIRE = LineFormat(
     "{id} {priority}.0 {mag:.2f} {ra} {dec} {epoch:.4f} 2000.0",
-    bands=("k", "h", "j", "y", "z", "i", "r", "g", "u"),
     plus="",
 )
 HECTOSPEC = LineFormat(
@@ -95,6 +94,7 @@ TOOLS = (
         names=r"[!\"$-)+-~][!-~]*",
         names_are="printable ASCII characters without blanks, not beginning with * or #",
         settings=TwoDFSettings,
+        bands=BANDS,
         experimental=True,
     ),
     Tool(
@@ -112,6 +112,7 @@ TOOLS = (
         names=r"[!-~]+",
         names_are="printable ASCII characters without blanks",
         settings=MagnitudeSettings,
+        bands=BANDS,
         experimental=True,
     ),
     Tool(
@@ -125,6 +126,7 @@ TOOLS = (
         priorities=PriorityScale(best=9999, worst=1, kept=True),
         ids="row",
         settings=MagnitudeSettings,
+        bands=BANDS,
     ),
     Tool(
         name="mosfire",
@@ -139,5 +141,6 @@ TOOLS = (
         names=r"[!\"$-~][!-~]*",
         names_are="printable ASCII characters without blanks, not beginning with #",
         settings=MosfireSettings,
+        bands=("k", "h", "j", "y", "z", "i", "r", "g", "u"),
     ),
 )

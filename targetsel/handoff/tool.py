@@ -18,7 +18,7 @@ import pyarrow as pa
 from targetsel.errors import HandoffError, did_you_mean
 from targetsel.handoff.settings import FilterSettings, ToolSettings
 from targetsel.photometry.bands import Band
-from targetsel.photometry.brightness import given_columns
+from targetsel.photometry.brightness import given_columns, parse_option
 from targetsel.photometry.columns import CatalogPhotometry
 from targetsel.tables.columns import floats, in_unit
 from targetsel.tables.types import held, is_number
@@ -125,6 +125,9 @@ class Tool:
         Regular expression that every name must match as a whole, with `names_are` in words.
     settings : type
         The model of its settings file.
+    bands : tuple of str
+        Bands in one of which the list must have fluxes, in the order of preference: r_sdss, or r
+        where it may be of any survey. Empty where it does not need them.
     writes_fluxes : bool
         Whether it is given the list's fluxes or magnitudes as they are.
     experimental : bool
@@ -150,6 +153,7 @@ class Tool:
     names: str | None = None
     names_are: str = ""
     settings: type[ToolSettings] = ToolSettings
+    bands: tuple[str, ...] = ()
     writes_fluxes: bool = True
     experimental: bool = False
     keeps_footer: bool = False
@@ -163,6 +167,23 @@ class Tool:
     def allows(self, name: str) -> bool:
         """Whether the tool takes this name."""
         return self.names is None or re.fullmatch(self.names, name) is not None
+
+    def taken(self, photometry: CatalogPhotometry) -> list[Band]:
+        """The bands of these fluxes that it takes, in its order of preference."""
+        present = photometry.bands()
+        wanted = self.bands or BANDS
+        return [each for name in wanted for each in present if name in (str(each), each.name)]
+
+    def lacks_fluxes(self, photometry: CatalogPhotometry) -> str:
+        """The sentences for a list without any flux that it takes; empty for other lists."""
+        if not self.bands or self.taken(photometry):
+            return ""
+        return (
+            f"the list has no flux in any filter that '{self.name}' knows: it has "
+            f"{_fluxes(photometry)}, expected one in {', '.join(self.bands)}. Say which column "
+            "holds one, as in --brightness r_sdss=rmag; where the list has no such column, say it "
+            "when you score, and score and select again."
+        )
 
 
 @dataclass(frozen=True)
@@ -224,7 +245,7 @@ class ToolTable:
 
     @cached_property
     def photometry(self) -> CatalogPhotometry:
-        return CatalogPhotometry.of(self.table, given_columns(self.table.schema, self.brightness))
+        return photometry_of(self.table, self.brightness)
 
     def number(self, name: str, unit: str = "") -> np.ndarray:
         """A column of the list as float64 in `unit`, NaN where it is null or absent, shape (M,).
@@ -244,13 +265,11 @@ class ToolTable:
         """The same with `default` in place of NaN."""
         return np.nan_to_num(self.number(name), nan=default)
 
-    def magnitude(
-        self, settings: FilterSettings, bands: tuple[str, ...] = BANDS
-    ) -> tuple[Band, np.ndarray]:
+    def magnitude(self, settings: FilterSettings) -> tuple[Band, np.ndarray]:
         """A band and the AB magnitudes in it, shape (M,), `UNKNOWN` where there is no flux.
 
-        The band is that of the setting ``filter``, or else the first of `bands` that the list has
-        in any photometric system.
+        The band is that of the setting ``filter``, or else the first of the tool's that the list
+        has.
 
         Raises
         ------
@@ -261,17 +280,15 @@ class ToolTable:
         if settings.filter is not None:
             name = settings.filter.lower()
             if name not in by_name:
-                hint = did_you_mean(settings.filter, by_name) or f" It has {self._fluxes()}."
+                hint = did_you_mean(settings.filter, by_name)
+                hint = hint or f" It has {_fluxes(self.photometry)}."
                 raise settings.error(
                     "filter",
                     f"'filter' is '{settings.filter}', and the list has no flux_{name}.{hint}",
                 )
             chosen = by_name[name]
         else:
-            known = [each for band in bands for each in by_name.values() if each.name == band]
-            if not known:
-                raise self._no_flux(f"flux_<band>_<system> [nJy] for a band of {' '.join(bands)}")
-            chosen = known[0]
+            chosen = self.bands()[0]
         magnitude = self.photometry.magnitude(chosen)
         if np.isnan(magnitude).all():
             raise HandoffError(
@@ -280,29 +297,40 @@ class ToolTable:
             )
         return chosen, np.nan_to_num(magnitude, nan=UNKNOWN)
 
-    def bands_of(self, wanted: Iterable[Band]) -> list[Band]:
-        """Wanted bands in which the list has fluxes, in the order wanted.
+    def bands(self) -> list[Band]:
+        """The tool's bands in which the list has fluxes, in its order of preference.
 
         Raises
         ------
         HandoffError
             If there is none.
         """
-        wanted, present = list(wanted), self.photometry.bands()
-        found = [each for each in wanted if each in present]
-        if not found:
-            raise self._no_flux(f"one of {', '.join(f'flux_{each}' for each in wanted)} [nJy]")
-        return found
+        if lacking := self.tool.lacks_fluxes(self.photometry):
+            raise HandoffError(lacking)
+        return self.tool.taken(self.photometry)
 
-    def _no_flux(self, expected: str) -> HandoffError:
-        return HandoffError(
-            f"the list has no flux in any filter that '{self.tool.name}' knows: it has "
-            f"{self._fluxes()}, expected {expected}. Say which column holds one, as in "
-            "--brightness r_sdss=rmag."
+
+def _fluxes(photometry: CatalogPhotometry) -> str:
+    return ", ".join(f"flux_{each}" for each in photometry.bands()) or "none"
+
+
+def photometry_of(table: pa.Table, brightness: Iterable[str]) -> CatalogPhotometry:
+    """The fluxes of a target list; `brightness` as the option ``--brightness`` gives it.
+
+    Raises
+    ------
+    HandoffError
+        If it names a column that the list does not have.
+    """
+    given = [parse_option(each) for each in brightness]
+    named = {name for _, told in given for name in (told.column, told.error) if name}
+    if missing := sorted(named - {*table.column_names}):
+        raise HandoffError(
+            f"--brightness: the list has no column {' or '.join(map(repr, missing))}. It keeps the "
+            "columns of brightness that were known when it was chosen: give 'targetsel select' the "
+            "same --brightness, and export its new list."
         )
-
-    def _fluxes(self) -> str:
-        return ", ".join(f"flux_{each}" for each in self.photometry.bands()) or "none"
+    return CatalogPhotometry.of(table, given_columns(table.schema, brightness))
 
 
 def names_of(table: pa.Table) -> np.ndarray:

@@ -32,6 +32,7 @@ def tools() -> Iterator[Entry]:
             f"**Priorities.** {_priorities(tool)}",
             f"**Positions.** {_epoch(tool)}",
             f"**Ids.** {_ids(tool)}",
+            f"**Fluxes.** {_fluxes(tool)}",
         ]
         if tool.max_targets is not None:
             facts.append(f"**At most** {tool.max_targets:,} targets.")
@@ -67,6 +68,14 @@ def _epoch(tool: Tool) -> str:
     if tool.epoch is None:
         return "As in the list."
     return f"Moved to the Julian year {tool.epoch:g}, by the list's proper motions."
+
+
+def _fluxes(tool: Tool) -> str:
+    if not tool.bands:
+        return "None needed."
+    bands = ", ".join(map(code, tool.bands))
+    some = "" if "_" in tool.bands[0] else ", of any survey"
+    return f"The list must have fluxes or magnitudes in one of {bands}{some}."
 
 
 def _ids(tool: Tool) -> str:

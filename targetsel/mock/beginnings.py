@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 
@@ -11,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
 
+from targetsel.handoff.export import TOOLS
+from targetsel.handoff.settings import settings_example
 from targetsel.handoff.simulation import INSTRUMENTS, simulate
 from targetsel.imaging.store import CutoutStore
 from targetsel.rules.rules import Rules
@@ -126,9 +127,8 @@ def write_settings(folder: Path, ra: float, dec: float) -> None:
         Center of the one field [deg].
     """
     folder.mkdir(exist_ok=True)
-    for each in (files("targetsel.mock") / "data" / SETTINGS).iterdir():
-        text = Template(each.read_text(encoding="utf-8"))
-        _write(folder / each.name, text.substitute(ra=f"{ra:.4f}", dec=f"{dec:.4f}"))
+    for tool in TOOLS:
+        _write(folder / f"{tool}.yaml", settings_example(tool, f"{ra:.4f}", f"{dec:.4f}"))
     width = int(7200 * (FIELD_RADIUS + 0.1) / PIXEL)
     image = fits.PrimaryHDU(np.zeros((width, width), np.uint8))
     image.header["INSTRUME"] = "GMOS-N"

@@ -87,7 +87,9 @@ def test_motion_that_some_targets_lack_is_an_error_and_writes_nothing(folder):
 
 
 def test_settings_that_are_missing_are_an_error_that_names_the_option(folder):
-    with pytest.raises(HandoffError, match=r"'desi' needs the setting 'epoch'.*--config"):
+    with pytest.raises(
+        HandoffError, match=r"'desi' needs the settings 'epoch' .*'obsconditions' .*--config"
+    ):
         run("export", "by-hand.targets.parquet", "--for", "desi")
 
 

@@ -13,7 +13,6 @@ from targetsel.handoff.export import id_map, priority_map
 from targetsel.handoff.prepare import ExportOptions, moved, prepare
 from targetsel.handoff.settings import EpochSettings
 from targetsel.handoff.tool import PriorityScale, Tool
-from targetsel.photometry.bands import Band
 from tests.handoff.lists_by_hand import target_list
 from tests.handoff.tools_by_hand import settings
 
@@ -291,14 +290,20 @@ def test_priority_map_names_levels_counts_and_direction():
 
 
 def test_bands_that_the_list_has_come_in_the_order_wanted():
-    r, i, g = Band("r", "sdss"), Band("i", "sdss"), Band("g", "sdss")
-    assert prepared(tool()).bands_of([r, i, g]) == [r, g]
+    wanted = tool(bands=("r_sdss", "i_sdss", "g"))
+    assert [*map(str, prepared(wanted).bands())] == ["r_sdss", "g_sdss"]
 
 
 def test_no_flux_in_any_band_is_an_error_that_names_both_sides():
     with pytest.raises(
         HandoffError,
         match=r"no flux in any filter that 'thing' knows: it has flux_g_sdss, flux_r_sdss, "
-        r"expected one of flux_z_ps1 \[nJy\]\. Say which column holds one",
+        r"expected one in z_ps1\. Say which column holds one",
     ):
-        prepared(tool()).bands_of([Band("z", "ps1")])
+        prepared(tool(bands=("z_ps1",))).bands()
+
+
+def test_column_of_brightness_that_a_list_does_not_keep_must_be_named_when_it_is_chosen():
+    options = ExportOptions(brightness=("r_sdss=flux_r_sdss,error=e_r",))
+    with pytest.raises(HandoffError, match=r"no column 'e_r'\..*give 'targetsel select' the same"):
+        prepared(tool(), options=options).photometry  # noqa: B018

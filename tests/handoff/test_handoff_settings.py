@@ -4,11 +4,14 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import Field
 
 from targetsel.documents.models import Integer
 from targetsel.errors import HandoffError
+from targetsel.handoff.export import TOOLS, settings_of
 from targetsel.handoff.settings import EpochSettings, NumberByClass, Positive, Text, TextByClass
+from tests.handoff.lists_by_hand import target_list
 
 PROGRAM = np.array(["STRONG", "WEAK", "STRONG"], dtype=object)
 
@@ -88,7 +91,7 @@ def test_missing_settings_file_is_an_error(tmp_path):
 
 
 def test_setting_that_is_needed_is_asked_for_with_its_meaning(tmp_path, written):
-    message = r"'thing' needs the setting 'epoch' \(epoch of .*\)\. Write `epoch: .*--config"
+    message = r"'thing' needs the setting 'epoch' \(epoch of .*\)\. Write these lines.*--config"
     with pytest.raises(HandoffError, match=message):
         ThingSettings.read(None, "thing")
     (tmp_path / "arm.yaml").write_text("arm: b\n")
@@ -103,3 +106,28 @@ def test_files_are_looked_for_beside_the_settings(tmp_path, written):
     assert written("image: a.fits\n").path("image") == tmp_path / "a.fits"
     with pytest.raises(HandoffError, match=r"'image': .*b.fits does not exist"):
         written("image: b.fits\n").path("image")
+
+
+def test_all_missing_settings_are_told_at_once_as_lines_to_paste_with_the_fluxes_that_lack():
+    bare = target_list(2, flux_g_sdss=None, flux_r_sdss=None)
+    tool = TOOLS["pfs-uploader"]
+    with pytest.raises(
+        HandoffError, match=r"needs the settings 'exptime' .*'reference_arm'"
+    ) as error:
+        settings_of(tool, {}, None, bare)
+    assert "Also, the list has no flux in any filter that 'pfs-uploader' knows" in str(error.value)
+    lines = error.value.detail.splitlines()
+    assert [line.split("#")[0].strip() for line in lines] == [
+        "exptime: 1800",
+        "resolution: L",
+        "reference_arm: r",
+    ]
+    given = settings_of(tool, yaml.safe_load(error.value.detail), None, bare)
+    assert given.lacking({"exptime", "resolution", "reference_arm"}, ()) == []
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_every_setting_that_a_tool_needs_has_an_example(name):
+    settings = TOOLS[name].settings
+    lines = settings.needs(settings.lacking((), ()), name).detail
+    assert ":   #" not in lines
