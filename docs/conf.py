@@ -21,6 +21,7 @@ SOURCES = (".py", ".yaml")  # of the code that makes it
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from generated import write_python  # noqa: E402
+from myst_nb.core.render import NbElementRenderer  # noqa: E402
 
 from targetsel.cli.docs import write_reference  # noqa: E402
 from targetsel.version import __version__  # noqa: E402
@@ -44,6 +45,9 @@ html_css_files = ["narrow.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+# Words such as <band>, --id and 'OIII' are printed as the commands print them.
+myst_disable_syntax = ["html_block", "html_inline"]
+smartquotes = False
 # Shell lines that go on after a backslash are none of Python's, by which cells are coloured.
 suppress_warnings = ["config.cache", "misc.highlighting_failure"]
 
@@ -76,9 +80,11 @@ def make_demonstration() -> None:
         command = [sys.executable, "-m", "targetsel", "demo", str(DEMONSTRATION)]
         subprocess.run(command, check=True, cwd=HERE.parent, stdout=subprocess.DEVNULL)
         made.write_text(digest.hexdigest())
-    startup = BUILD / "ipython" / "profile_default" / "startup"
-    startup.mkdir(parents=True, exist_ok=True)
-    shutil.copy(HERE / "kernel" / "startup.py", startup)
+    profile = BUILD / "ipython" / "profile_default"
+    (profile / "startup").mkdir(parents=True, exist_ok=True)
+    shutil.copy(HERE / "kernel" / "startup.py", profile / "startup")
+    # A kernel warns that others on this machine could listen; nothing in it is secret.
+    (profile / "ipython_kernel_config.py").write_text("get_config().IPKernelApp.log_level = 40\n")
     os.environ["IPYTHONDIR"] = str(BUILD / "ipython")
     os.environ["TARGETSEL_DEMONSTRATION"] = str(DEMONSTRATION)
     os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -88,6 +94,25 @@ def make_demonstration() -> None:
     )
 
 
+def described(render):
+    """Give pictures that cells show the alternative text of `Image(..., alt=...)`.
+
+    MyST-NB leaves it out. A picture without one gives a warning, which ends the build.
+    """
+
+    def render_image(self, data):
+        images = render(self, data)
+        alt = data.output_metadata.get(data.mime_type, {}).get("alt")
+        if not alt:
+            self.logger.warning("a picture has no alternative text", line=data.line)
+        for image in images:
+            image["alt"] = alt or ""
+        return images
+
+    return render_image
+
+
+NbElementRenderer.render_image = described(NbElementRenderer.render_image)
 make_demonstration()
 write_python(HERE / "reference")
 write_reference(HERE / "reference")

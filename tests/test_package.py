@@ -33,10 +33,9 @@ def test_citation_and_metadata_name_the_version_of_the_package(citation, codemet
 def test_the_conda_recipe_names_the_version_and_what_the_package_needs():
     recipe = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
     assert recipe["context"]["version"] == __version__
-    conda = {each.split()[0] for each in recipe["requirements"]["run"]} - {"python"}
-    names = {"torch": "pytorch"}
-    pip = {each.split(">=")[0] for each in PROJECT["dependencies"]}
-    assert conda == {names.get(each, each) for each in pip}
+    conda = {each.replace(" ", "") for each in recipe["requirements"]["run"]}
+    pip = {re.sub(r"^torch\b", "pytorch", each) for each in PROJECT["dependencies"]}
+    assert conda == {*pip, f"python{PROJECT['requires-python']}"}
 
 
 def test_citation_and_metadata_name_the_paper_of_the_method(citation, codemeta):

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from IPython import get_ipython
 
-COMMAND = f'targetsel() {{ "{sys.executable}" -m targetsel "$@"; }}\n'
+# A command that takes long says so once a minute; a page shows the same on slow and fast machines.
+SILENT = "from targetsel import cli, tasks; tasks.PER_LINE = float('inf'); cli.main()"
+COMMAND = f'targetsel() {{ "{sys.executable}" -c "{SILENT}" "$@"; }}\n'
 
 
 def copy_demonstration() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def write(folder: Path) -> None:
             if message.error == each.name:
                 subjects.setdefault((message.subject, message.module), []).append(message.text)
         for (subject, module), texts in subjects.items():
-            parts.append(f"({anchor('errors', each.name, module)})=\n### {subject.rstrip('.')}")
+            heading = re.split("[:;] ", subject.rstrip("."))[0]
+            parts.append(f"({anchor('errors', each.name, module)})=\n### {heading}")
             parts.append("\n".join(f"- {code(text)}" for text in dict.fromkeys(texts)))
     (folder / "errors.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")

@@ -11,8 +11,11 @@ from pathlib import Path
 from targetsel.handoff.export import TOOLS
 from targetsel.handoff.settings import EpochSettings
 from targetsel.handoff.tool import Tool
-from targetsel.manual.entries import Entry, code, page
+from targetsel.manual.entries import Entry, code, page, sentence
 from targetsel.manual.keys import keys_of, listed
+from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
+
+TABLES = (*PARQUET_SUFFIXES, *ASTROPY_FORMATS)  # endings that tell the format of a table
 
 ABOUT = (
     "`targetsel export LIST --for TOOL` writes a target list for these tools. Settings stand in a "
@@ -25,9 +28,9 @@ ABOUT = (
 def tools() -> Iterator[Entry]:
     """One entry for each tool."""
     for name, tool in TOOLS.items():
+        endings = TABLES if tool.keeps_footer else (tool.suffix, *tool.other_suffixes)
         facts = [
-            f"{tool.title}. The file ends in "
-            f"{' or '.join(map(code, (tool.suffix, *tool.other_suffixes)))}.",
+            f"{sentence(tool.title)} The file ends in {' or '.join(map(code, endings))}.",
             f"**Tried.** {tool.tried}" + " Experimental." * tool.experimental,
             f"**Priorities.** {_priorities(tool)}",
             f"**Positions.** {_epoch(tool)}",
