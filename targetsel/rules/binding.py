@@ -112,7 +112,8 @@ class Binder:
         if name not in self.columns:
             if name in FUNCTIONS:
                 raise node.place.error(f"'{name}' is a function; write {name}(...)")
-            hint = did_you_mean(name, [*self.columns.names, *self.definitions])
+            hint = self.columns.called_otherwise(name)
+            hint = hint or did_you_mean(name, [*self.columns.names, *self.definitions])
             known = "" if hint else f" The catalog has {_first_names(self.columns.names)}."
             raise node.place.error(f"unknown column '{name}'.{hint}{known}")
         typed = self.columns[name]

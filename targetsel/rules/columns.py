@@ -49,6 +49,14 @@ class CatalogColumns:
         """The least and the largest value that a column can have."""
         return self._ranges.get(name, ANYTHING)
 
+    def called_otherwise(self, name: str) -> str:
+        """The hint for `source_id`, `ra` or `dec` where this catalog's has another name; empty for
+        other names."""
+        own = column_names(self.schema).get(name, name)
+        if own == name:
+            return ""
+        return f" The {name.removeprefix('source_')} column of this catalog is '{own}'."
+
     def field(self, name: str) -> pa.Field:
         """The Arrow field of an existing column."""
         return self.schema.field(name)

@@ -189,3 +189,13 @@ def test_a_column_with_the_name_of_magnitudes_and_no_unit_takes_bounds_in_mag(na
     columns = CatalogColumns(pa.schema([(name, pa.float32()), ("other", pa.float32())]))
     assert str(columns[name].unit) == "mag"
     assert columns["other"].unit is None
+
+
+def test_source_id_of_a_catalog_that_calls_it_otherwise_is_an_error_with_its_name_alone():
+    named = b'{"columns": {"source_id": "OBJ", "ra": "ra", "dec": "dec"}}'
+    schema = pa.schema([described("OBJ", pa.int64())], metadata={"targetsel": named})
+    with pytest.raises(RuleError) as error:
+        Binder(CatalogColumns(schema)).condition(parse("source_id > 5"))
+    assert str(error.value).endswith(
+        "unknown column 'source_id'. The id column of this catalog is 'OBJ'."
+    )
