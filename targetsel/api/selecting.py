@@ -12,6 +12,7 @@ from targetsel.rules.rules import AnyRules, Rules
 from targetsel.tables.any_form import AnyTable
 
 if TYPE_CHECKING:
+    from targetsel.selection.class_reports import ClassReports
     from targetsel.selection.funnel import Funnel
     from targetsel.selection.reports.difference import ClassDifference
     from targetsel.selection.reports.explain import Explanation
@@ -68,7 +69,7 @@ def select(
     )
 
 
-def funnel(scored: AnyTable, rules: AnyRules) -> tuple[Funnel, ...]:
+def funnel(scored: AnyTable, rules: AnyRules) -> ClassReports[Funnel]:
     """The sources that pass condition after condition, class by class, as `targetsel funnel`.
 
     Parameters
@@ -78,7 +79,8 @@ def funnel(scored: AnyTable, rules: AnyRules) -> tuple[Funnel, ...]:
 
     Returns
     -------
-    tuple of Funnel
+    ClassReports of Funnel
+        One for each class; shown as the command prints them, and `to_pandas` gives a table.
 
     Raises
     ------
@@ -89,7 +91,7 @@ def funnel(scored: AnyTable, rules: AnyRules) -> tuple[Funnel, ...]:
     return count(Rules.of(rules), scored)
 
 
-def explain(scored: AnyTable, rules: AnyRules, source_id: int | str) -> tuple[Explanation, ...]:
+def explain(scored: AnyTable, rules: AnyRules, source_id: int | str) -> ClassReports[Explanation]:
     """Every condition for one source, as `targetsel explain` shows it.
 
     Parameters
@@ -101,8 +103,9 @@ def explain(scored: AnyTable, rules: AnyRules, source_id: int | str) -> tuple[Ex
 
     Returns
     -------
-    tuple of Explanation
-        One for each class; values and thresholds in the units of the conditions.
+    ClassReports of Explanation
+        One for each class; shown as the command prints them, and `to_pandas` gives a table.
+        Values and thresholds are in the units of the conditions.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def tune(scored: AnyTable, rules: AnyRules, name: str, targets: int) -> Tuned:
 
 def forecast(
     scored: AnyTable, rules: AnyRules, *, name: str | None = None, known: Known | None = None
-) -> tuple[ClassForecast, ...]:
+) -> ClassReports[ClassForecast]:
     """True members, purity and completeness of each class, as `targetsel forecast`.
 
     Parameters
@@ -156,7 +159,8 @@ def forecast(
 
     Returns
     -------
-    tuple of ClassForecast
+    ClassReports of ClassForecast
+        One for each class; shown as the command prints them, and `to_pandas` gives a table.
 
     Raises
     ------

@@ -24,7 +24,6 @@ from targetsel.documents.text_table import number
 from targetsel.errors import CatalogError, counted
 from targetsel.rules.rules import find_rules
 from targetsel.selection.reports.difference import ClassDifference, n_shared
-from targetsel.selection.reports.forecast import ClassForecast
 from targetsel.selection.target_list import TargetList
 
 LIST = ".parquet"
@@ -47,8 +46,8 @@ def forecast(
     """
     known = both(calibration, truth)
     found = selecting.forecast(scored, rules, name=class_, known=known)
-    print_table(ClassForecast.headings, [each.cells for each in found])
     if found:
+        say(found)
         say_known(known, scored)
     if not found:
         say(f"No class of {rules} has a condition with P(), so there is nothing to forecast.")

@@ -135,8 +135,7 @@ def funnel(rules: RulesOption, scored: FoundScoredArgument) -> None:
     Example:
         targetsel funnel --rules emission
     """
-    for each in api.funnel(scored, rules):
-        say(each)
+    say(api.funnel(scored, rules))
 
 
 def explain(
@@ -149,11 +148,7 @@ def explain(
     Example:
         targetsel explain --rules emission --id 119
     """
-    found = api.explain(scored, rules, id)
-    if found[0].unpredicted:
-        say(found[0].unpredicted)
-    for each in found:
-        say(each)
+    say(api.explain(scored, rules, id))
 
 
 def tune(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +60,11 @@ class Funnel:
     def n_passed(self) -> int:
         """Sources for which every condition is true, before dedup and limit."""
         return self.rows[-1].cumulative
+
+    @property
+    def records(self) -> list[Mapping[str, Any]]:
+        """One row for each condition."""
+        return [{"class": self.name, **asdict(row)} for row in self.rows]
 
     def __repr__(self) -> str:
         headings = ("passes alone", "cumulatively", "missing", "only this rejects")

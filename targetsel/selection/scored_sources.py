@@ -25,6 +25,7 @@ from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.file import ROWS_PER_READ, ScoredFile
+from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.membership import Membership, ids_serve, membership_of
 from targetsel.selection.quantiles import catalog_quantiles
@@ -374,7 +375,7 @@ def scored_catalog(
         yield ScoredCatalog(file, rules, quantiles)
 
 
-def funnel(rules: Rules, scored: Path) -> tuple[Funnel, ...]:
+def funnel(rules: Rules, scored: Path) -> ClassReports[Funnel]:
     """The funnels of all classes over a scored file."""
     with scored_catalog(scored, rules) as catalog:
         counters = [ConditionCounter(each, whole=True) for each in catalog.classes.values()]
@@ -382,4 +383,4 @@ def funnel(rules: Rules, scored: Path) -> tuple[Funnel, ...]:
         for block in catalog.file.sources(conditions):
             for each in counters:
                 each.passing(block)
-        return tuple(each.result(len(catalog.file)) for each in counters)
+        return ClassReports(each.result(len(catalog.file)) for each in counters)

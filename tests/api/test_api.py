@@ -213,14 +213,19 @@ def test_reports_are_shown_as_the_small_tables_that_commands_print(folder, comma
     scored, some = folder / "catalog.scored.parquet", ["--rules", "emission"]
     explained = ts.explain(scored, "emission", ts.read(scored, "scored")["source_id"][0])
     known = ["--id", ts.read(scored, "scored")["source_id"][0]]
-    assert "\n".join(map(repr, explained)) in command("explain", *some, *known, scored)
+    assert command("explain", *some, *known, scored) == f"{explained!r}\n"
     funnels = ts.funnel(scored, "emission")
-    assert command("funnel", *some, scored) == "".join(f"{each!r}\n" for each in funnels)
+    assert command("funnel", *some, scored) == f"{funnels!r}\n"
     tuned = ts.tune(scored, "emission", "STAR_FORMING", 5)
     asked = ["--class", "STAR_FORMING", "--targets", 5]
     assert command("tune", *some, *asked, scored).startswith(repr(tuned))
-    (forecast,) = ts.forecast(scored, "emission", name="STAR_FORMING")
-    assert command("forecast", *some, "--class", "STAR_FORMING", scored).startswith(repr(forecast))
+    forecast = ts.forecast(scored, "emission")
+    assert command("forecast", *some, scored).startswith(f"{forecast!r}\n")
+    for reports in (explained, funnels, forecast):
+        assert len(reports) == 2  # one for each class
+        table = reports.to_pandas()
+        assert [*dict.fromkeys(table["class"])] == [each.name for each in reports]
+        assert len(table) == sum(len(each.records) for each in reports)
     for each in ts.diff("emission", "oiii", scored):
         heading, counts, *reasons = repr(each).splitlines()
         assert heading.split() == ["class", "before", "after", "entered", "left"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import STATUS, UNMEASURED_PROXIES
+from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.evaluation import holds, probability, value
 from targetsel.selection.funnel import unknown
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
@@ -125,13 +128,18 @@ class Explanation:
             "selected" if self.selected else "obeys every condition; dedup or limit leaves it out"
         )
 
+    @property
+    def records(self) -> list[Mapping[str, Any]]:
+        """One row for each condition and each part of one."""
+        return [{"class": self.name, **asdict(row)} for row in self.rows]
+
     def __repr__(self) -> str:
         headings = ("  condition", "is", "value", "threshold", "margin (sigma)", "P")
         lines = text_table(headings, [row.cells for row in self.rows])
         return "\n".join((f"{self.name}: {self.verdict}", *lines))
 
 
-def explain(rules: Rules, source_id: str, scored: Path) -> tuple[Explanation, ...]:
+def explain(rules: Rules, source_id: str, scored: Path) -> ClassReports[Explanation]:
     """The explanation of every class for the source with this id, written as in the catalog.
 
     Raises
@@ -144,10 +152,11 @@ def explain(rules: Rules, source_id: str, scored: Path) -> tuple[Explanation, ..
         found = [explanation(each, source) for each in catalog.classes.values()]
         chosen = _chosen(catalog, found, catalog.file.ids(source))
         why = unpredicted(source)
-    return tuple(
+    explained = (
         replace(each, selected=selected, unpredicted=why)
         for each, selected in zip(found, chosen, strict=True)
     )
+    return ClassReports(explained, why)
 
 
 def unpredicted(source: Sources) -> str:

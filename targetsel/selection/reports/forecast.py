@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,7 @@ from targetsel.rules import formula as f
 from targetsel.rules.rules import Rules
 from targetsel.scored.known_sources import GROUP
 from targetsel.selection.claims import ClaimOutcomes
+from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.evaluation import all_hold, probability
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
@@ -97,6 +99,17 @@ class ClassForecast:
             self.purity.written(".1%"),
             self.completeness.written(".1%"),
         )
+
+    @property
+    def records(self) -> list[Mapping[str, Any]]:
+        """One row; the ends of an interval are None without a calibration."""
+        row: dict[str, Any] = {"class": self.name, "members": self.n_selected}
+        row["sum_of_p"] = self.stated
+        for name in ("true", "purity", "completeness"):
+            expected: Expectation = getattr(self, name)
+            row[name] = expected.value
+            row[f"{name}_low"], row[f"{name}_high"] = expected.interval or (None, None)
+        return [row]
 
     def __repr__(self) -> str:
         return "\n".join(text_table(self.headings, [self.cells]))
@@ -243,7 +256,7 @@ def drawn_shares(
 
 def forecasts(
     rules: Rules, scored: Path, known: tuple[Path, Path] | None = None, name: str | None = None
-) -> tuple[ClassForecast, ...]:
+) -> ClassReports[ClassForecast]:
     """The forecasts of the target list of a scored catalog, class by class.
 
     Parameters
@@ -275,7 +288,7 @@ def forecasts_of(
     targets: TargetList,
     names: Iterable[str],
     outcomes: Mapping[str, ClaimOutcomes],
-) -> tuple[ClassForecast, ...]:
+) -> ClassReports[ClassForecast]:
     """The forecasts of a target list, from one pass through its catalog.
 
     Parameters
@@ -293,7 +306,7 @@ def forecasts_of(
     for block in catalog.file.sources(formulas, ["source_id", GROUP]):
         for each in classes:
             each.see(block)
-    return tuple(each.forecast() for each in classes)
+    return ClassReports(each.forecast() for each in classes)
 
 
 class _Members:
