@@ -22,7 +22,7 @@ AnyPaths: TypeAlias = "AnyPath | Iterable[AnyPath]"
 AnyCutouts: TypeAlias = "AnyPath | CutoutStore | Folder | Cutouts"
 AnyEnsemble: TypeAlias = "AnyPath | Ensemble"
 AnyTargets: TypeAlias = "AnyPath | TargetList"
-# A scored catalog and the truth about its sources: --calibration and --truth of commands.
+# A scored catalog and the truth about its sources: --known and --truth of commands.
 Known: TypeAlias = "tuple[AnyPath, AnyPath]"
 
 

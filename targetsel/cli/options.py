@@ -70,10 +70,10 @@ TruthFileOption = Annotated[
         "--truth", help="Table in any format with the ids and the true latents, proxies or both."
     ),
 ]
-CalibrationOption = Annotated[
+KnownOption = Annotated[
     Path | None,
     typer.Option(
-        help="Scored catalog of sources with spectra, not used in training. Classes with a "
+        help="Scored catalog of sources with known spectra, not used in training. Classes with a "
         "'guarantee' need it; forecasts take intervals from it. A guarantee holds for one request "
         "made before looking at the truth; trying K rules on the same sources multiplies its risk "
         "by up to K."
@@ -82,8 +82,7 @@ CalibrationOption = Annotated[
 TruthOption = Annotated[
     Path | None,
     typer.Option(
-        help="Table in any format with the ids and the measured proxies of the sources in "
-        "--calibration."
+        help="Table in any format with the ids and the measured proxies of the sources in --known."
     ),
 ]
 LinesOption = Annotated[
@@ -127,17 +126,17 @@ def say_known(known: tuple[Path, Path] | None, scored: Path) -> None:
             )
 
 
-def both(calibration: Path | None, truth: Path | None) -> tuple[Path, Path] | None:
-    """The two files of a calibration, or None without them.
+def both(known: Path | None, truth: Path | None) -> tuple[Path, Path] | None:
+    """The scored catalog of known sources and their truth, or None without them.
 
     Raises
     ------
     CatalogError
         If there is only one.
     """
-    if calibration is None and truth is None:
+    if known is None and truth is None:
         return None
-    if calibration is None or truth is None:
-        missing = "--truth" if truth is None else "--calibration"
-        raise CatalogError(f"{missing} is missing. Give both --calibration and --truth, or none.")
-    return calibration, truth
+    if known is None or truth is None:
+        missing = "--truth" if truth is None else "--known"
+        raise CatalogError(f"{missing} is missing. Give both --known and --truth, or none.")
+    return known, truth

@@ -11,8 +11,8 @@ from targetsel.api import reports as api
 from targetsel.api import selecting
 from targetsel.cli.options import (
     SCORED,
-    CalibrationOption,
     FoundScoredArgument,
+    KnownOption,
     RulesOption,
     TruthOption,
     both,
@@ -36,7 +36,7 @@ def forecast(
         str | None,
         typer.Option("--class", help="Target class to forecast. Default: all that make a claim."),
     ] = None,
-    calibration: CalibrationOption = None,
+    known: KnownOption = None,
     truth: TruthOption = None,
 ) -> None:
     """Forecast true members, purity and completeness of each class of RULES.
@@ -44,15 +44,15 @@ def forecast(
     Example:
         targetsel forecast --rules emission
     """
-    known = both(calibration, truth)
-    found = selecting.forecast(scored, rules, name=class_, known=known)
+    pair = both(known, truth)
+    found = selecting.forecast(scored, rules, name=class_, known=pair)
     if found:
         say(found)
-        say_known(known, scored)
+        say_known(pair, scored)
     if not found:
         say(f"No class of {rules} has a condition with P(), so there is nothing to forecast.")
-    elif known is None:
-        say("Without a calibration there are no intervals: give --calibration and --truth.")
+    elif pair is None:
+        say("Without sources of known spectra there are no intervals: give --known and --truth.")
 
 
 def diff(
@@ -65,7 +65,7 @@ def diff(
             f"*{SCORED} of this folder."
         ),
     ] = None,
-    calibration: CalibrationOption = None,
+    known: KnownOption = None,
     truth: TruthOption = None,
 ) -> None:
     """Count the sources that enter or leave from BEFORE to AFTER, and the conditions for it.
@@ -77,10 +77,10 @@ def diff(
     catalog = scored
     if catalog is None and not before.endswith(LIST) and not after.endswith(LIST):
         catalog = only_scored_file()
-    known = None if are_lists else both(calibration, truth)
-    found = selecting.diff(before, after, catalog, known=known)
+    pair = None if are_lists else both(known, truth)
+    found = selecting.diff(before, after, catalog, known=pair)
     if catalog is not None:
-        say_known(known, catalog)
+        say_known(pair, catalog)
     print_table(ClassDifference.headings, [each.cells for each in found])
     for each in found:
         for line in each.reasons:
@@ -187,7 +187,7 @@ def selection_function(
         typer.Option("--map", help="Map to write. Default: <rules>.inclusion-map.parquet."),
     ] = None,
     nside: Annotated[int, typer.Option(help="HEALPix resolution of the map.")] = 64,
-    calibration: CalibrationOption = None,
+    known: KnownOption = None,
     truth: TruthOption = None,
 ) -> None:
     """Write every target's inclusion probability, and a sky map of their mean.
@@ -198,8 +198,8 @@ def selection_function(
     stem = find_rules(rules).stem
     output = output or scored.parent / f"{stem}.inclusion.parquet"
     map_ = map_ or scored.parent / f"{stem}.inclusion-map.parquet"
-    known = both(calibration, truth)
-    found = api.selection_function(scored, rules, output, map_, nside=nside, known=known)
+    pair = both(known, truth)
+    found = api.selection_function(scored, rules, output, map_, nside=nside, known=pair)
     print_table(
         ("class", "candidates", "selected", "weights"),
         [
@@ -212,5 +212,5 @@ def selection_function(
             for each in found
         ],
     )
-    say_known(known, scored)
+    say_known(pair, scored)
     say(f"written to {output} and {map_}")

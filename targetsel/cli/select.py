@@ -11,9 +11,9 @@ import typer
 from targetsel.api import selecting as api
 from targetsel.cli.options import (
     BrightnessOption,
-    CalibrationOption,
     ClassOption,
     FoundScoredArgument,
+    KnownOption,
     RulesOption,
     SourceIdOption,
     TruthOption,
@@ -59,7 +59,7 @@ def select(
         ),
     ] = False,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Number of worker threads.")] = 1,
-    calibration: CalibrationOption = None,
+    known: KnownOption = None,
     truth: TruthOption = None,
     brightness: BrightnessOption = None,
 ) -> None:
@@ -70,12 +70,12 @@ def select(
     """
     stem = "+".join(find_rules(name).stem for name in rules)
     output = output or scored.parent / f"{stem}.targets.parquet"
-    known = both(calibration, truth)
+    pair = both(known, truth)
     found = api.select(
         scored,
         rules,
         None if dry_run else output,
-        known=known,
+        known=pair,
         with_funnels=with_funnels,
         brightness=brightness or (),
         threads=threads,
@@ -104,7 +104,7 @@ def select(
         say(f"{name}: {promise.text}")
     if found.guarantees:
         say(LOOKS)
-    say_known(known, scored)
+    say_known(pair, scored)
     for line in found.brightness:
         say(line)
     if found.caution:

@@ -407,7 +407,7 @@ def guarantees(
             if known is None:
                 raise each.place_of("guarantee").error(
                     f"the purity of {each.name} can only be guaranteed with sources of known "
-                    "spectra; name them with --calibration and --truth"
+                    "spectra; name them with --known and --truth"
                 )
             promises[each.name] = guarantee(catalog, each.name, each.guarantee, known)
     if not promises or known is None:

@@ -47,8 +47,7 @@ PYTHON = {  # what does in Python what a command does, where it is not a functio
 ONLY_COMMANDS = {"docs": "Python has help()"}
 
 RENAMED = {  # parameters of commands to those of functions; "" for none
-    "calibration": "known",  # a pair in Python, so that one is not given without the other
-    "truth": "known",
+    "truth": "known",  # a pair in Python, so that one is not given without the other
 }
 RENAMED_IN = {
     # It writes nothing; `Calibration.write` does.
@@ -66,7 +65,6 @@ RENAMED_IN = {
     "forecast": {"class_": "name"},  # --class, which is a word of Python
     "mock": {"page": "picture"},
     "observe": {"line": "lines"},  # given once for each
-    "priors update": {"calibration": "calibration"},
     "randoms": {"per_deg2": "points"},  # a number in place of a path
     "score": {"uncalibrated": "calibrated"},  # flags of commands are off by default
     "select": {"dry_run": ""},  # as without `output`
