@@ -20,7 +20,8 @@ DEMONSTRATION = BUILD / "demonstration"
 SOURCES = (".py", ".yaml")  # of the code that makes it
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from generated import write_python  # noqa: E402
+import numpydoc.xref  # noqa: E402
+from generated import link_commands_and_errors, types, write_python  # noqa: E402
 from myst_nb.core.render import NbElementRenderer  # noqa: E402
 
 from targetsel.cli.docs import write_reference  # noqa: E402
@@ -34,6 +35,7 @@ version = release = __version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "sphinx_copybutton",
 ]
@@ -63,6 +65,16 @@ nb_merge_streams = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
+default_role = "py:obj"  # of names in single backticks
+numpydoc_xref_param_type = True
+numpydoc_xref_aliases = types()
+numpydoc_xref_ignore = "all"  # other words of a type are words
+numpydoc.xref.DEFAULT_LINKS.clear()  # to pages of Python and numpy, which are not here
+
+
+def setup(app: object) -> None:
+    """Link commands and errors in docstrings."""
+    app.connect("missing-reference", link_commands_and_errors)
 
 
 def make_demonstration() -> None:

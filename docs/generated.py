@@ -1,11 +1,17 @@
-"""Reference pages that are written from the package when the documentation is built."""
+"""Reference pages of Python that are written from the package when the documentation is built."""
 
 from __future__ import annotations
 
 import inspect
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import targetsel
+from targetsel import errors
+from targetsel.manual import python
+from targetsel.manual.entries import anchor, first_sentence
 
 FUNCTION = """# targetsel.{name}
 
@@ -15,28 +21,23 @@ FUNCTION = """# targetsel.{name}
 .. autofunction:: {name}
 ```
 """
-CLASS = """# targetsel.{name}
+CLASS = """# {title}
 
 ```{{eval-rst}}
-.. currentmodule:: targetsel
+.. currentmodule:: {module}
 
 .. autoclass:: {name}
    :members:
-   :inherited-members: BaseModel, Exception, tuple
+   :inherited-members: BaseModel, Exception, tuple, Generic
 ```
 """
 LIST = """# Python
 
 `import targetsel as ts` offers what the commands do, under the same words, and the things that they
-read and give. Everything else in the package may change without notice.
+read and give. Everything else in the package may change without notice. Each page has an example,
+to be run in the folder of `targetsel demo`.
 
-## Functions
-
-{functions}
-
-## Classes
-
-{classes}
+{tables}
 
 ```{{toctree}}
 :hidden:
@@ -44,23 +45,17 @@ read and give. Everything else in the package may change without notice.
 python/*
 ```
 """
+COMMAND = re.compile(r"`(targetsel [^`]+)`")
 
 
 def write_python(folder: Path) -> None:
-    """Write a list of all public names to FOLDER/python.md, and a page for each beside it."""
-    lines: dict[str, list[str]] = {"functions": [], "classes": []}
-    pages: dict[str, str] = {}
-    for name in sorted(set(targetsel.__all__) - {"__version__"}, key=str.lower):
-        value = getattr(targetsel, name)
-        is_class = inspect.isclass(value)
-        about = (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
-        lines["classes" if is_class else "functions"].append(
-            f"[`{name}`](python/{name}.md)\n: {about}"
-        )
-        pages[name] = (CLASS if is_class else FUNCTION).format(name=name)
-    write_page(
-        folder / "python.md", LIST.format(**{key: "\n\n".join(each) for key, each in lines.items()})
-    )
+    """Write tables of all public names to FOLDER/python.md, and a page for each beside it."""
+    pages = {name: FUNCTION.format(name=name) for names in python.TASKS.values() for name in names}
+    for name in python.class_names():
+        pages[name] = CLASS.format(title=f"targetsel.{name}", module="targetsel", name=name)
+    for name, found in python.results().items():
+        pages[name] = CLASS.format(title=name, module=found.__module__, name=name)
+    write_page(folder / "python.md", LIST.format(tables="\n\n".join(tables())))
     for name, text in pages.items():
         write_page(folder / "python" / f"{name}.md", text)
     for left in (folder / "python").glob("*.md"):
@@ -68,8 +63,69 @@ def write_python(folder: Path) -> None:
             left.unlink()
 
 
+def tables() -> Iterator[str]:
+    """A table of functions for each task, then those of classes."""
+    for task, names in python.TASKS.items():
+        yield table(task, ((name, getattr(targetsel, name)) for name in names))
+    yield table(
+        "What functions read and give",
+        ((name, getattr(targetsel, name)) for name in python.class_names()),
+    )
+    yield table("What comes back of single functions", python.results().items())
+
+
+def table(heading: str, things: Iterable[tuple[str, Any]]) -> str:
+    """A heading, and a line for each thing with a link to its page."""
+    rows = [
+        f"| [`{name}`](python/{name}.md) | {linked(first_sentence(inspect.getdoc(value)))} |"
+        for name, value in things
+    ]
+    return "\n".join([f"## {heading}", "", "| name | |", "|---|---|", *rows])
+
+
+def linked(text: str) -> str:
+    """Markdown in which each command links to its page."""
+    return COMMAND.sub(lambda found: f"[`{found[1]}`](#{label_of(found[1])})", text)
+
+
 def write_page(path: Path, text: str) -> None:
     """Write a page if it is new or changed, so that Sphinx reads no page in vain."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
+
+
+# ---------------------------------------------------------------- links in docstrings
+
+
+def label_of(name: str) -> str | None:
+    """The label of what stands in backticks: a command such as `targetsel score`, or an error."""
+    if name.startswith("targetsel "):
+        words = name.split()[1:]
+        return anchor("command", *(each for each in words if not each.startswith("-")))
+    return anchor("error", name) if hasattr(errors, name) else None
+
+
+def link_commands_and_errors(app: Any, env: Any, node: Any, text: Any) -> Any:
+    """Make a link of a command or error in backticks to its place in the reference."""
+    label = label_of(node.get("reftarget", ""))
+    if label is None:
+        return None
+    standard = env.domains.standard_domain
+    if label not in standard.anonlabels:
+        return None
+    from docutils import nodes
+    from sphinx.util.nodes import make_refnode
+
+    page, place = standard.anonlabels[label]
+    literal = nodes.literal("", text.astext())
+    return make_refnode(app.builder, node["refdoc"], page, place, literal)
+
+
+def types() -> dict[str, str]:
+    """The whole name of each class that docstrings name as a type."""
+    public = {name: f"targetsel.{name}" for name in python.class_names()}
+    private = {
+        name: f"{each.__module__}.{each.__qualname__}" for name, each in python.results().items()
+    }
+    return public | private

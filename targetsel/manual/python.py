@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,33 @@ from targetsel.manual.entries import Entry, block, code, first_sentence, plain
 
 PACKAGE = Path(targetsel.__file__).parent
 UNDERLINES = {"-", "="}
+# The public functions by what one wants to do, in the order of their page.
+TASKS = {
+    "Score and select": (
+        *("demo", "read", "score", "select", "explain", "funnel", "tune", "forecast", "diff"),
+        *("density", "randoms", "selection_function"),
+    ),
+    "Rule files": (
+        *("init_rules", "lint_rules", "format_rules", "lock_rules"),
+        *("rule_columns", "rule_functions", "rule_schema"),
+    ),
+    "Cutouts and spectra": (
+        *("pack", "fetch_surveys", "fetch_catalog", "fetch_cutouts", "fetch_spectra"),
+        *("encode_spectra", "measure_spectra", "calibrate_lines", "apply_lines"),
+    ),
+    "Training and calibration": (
+        *("mock_sky", "trainingset", "train", "calibrate", "evaluate", "fit_novelty"),
+        *("train_decoder", "import_decoder", "import_ensemble", "export_onnx"),
+    ),
+    "Priors and observing": (
+        *("observe", "compare", "write_priors", "update_priors", "fit_residual"),
+    ),
+    "Hand-off": ("export", "assign", "import_assignment", "restore"),
+    "Looking": ("show", "show_all", "show_cutouts", "progress"),
+    "The walk, step by step": (
+        *("choose_targets", "cut_out", "measure", "score_rows", "apply_rules", "rank"),
+    ),
+}
 
 
 def names() -> Iterator[Entry]:
@@ -28,6 +56,37 @@ def names() -> Iterator[Entry]:
         title = f"targetsel.{name}"
         aliases = (title, f"ts.{name}")
         yield Entry("Python", name, first_sentence(docstring), text, aliases, title=code(title))
+
+
+def class_names() -> list[str]:
+    """The public names that are no functions."""
+    functions = {name for names in TASKS.values() for name in names}
+    return [name for name in targetsel.__all__ if name not in functions | {"__version__"}]
+
+
+def results() -> dict[str, type]:
+    """The classes without a public name that public functions give, by name."""
+    found: dict[str, type] = {}
+    for home in sorted({*targetsel._HOME_OF.values()}):
+        if home.startswith("api."):
+            gives = _names_given(_tree(f"targetsel.{home}"))
+            for node in ast.walk(_tree(f"targetsel.{home}")):
+                if isinstance(node, ast.ImportFrom) and str(node.module).startswith("targetsel."):
+                    for each in node.names:
+                        if each.name in gives and each.name not in targetsel.__all__:
+                            found[each.name] = getattr(import_module(node.module), each.name)
+    return dict(sorted((name, each) for name, each in found.items() if isinstance(each, type)))
+
+
+def _names_given(tree: ast.Module) -> set[str]:
+    """The names in what the public functions of a module give."""
+    return {
+        name.id
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name in targetsel.__all__ and node.returns
+        for name in ast.walk(node.returns)
+        if isinstance(name, ast.Name)
+    }
 
 
 def _signature(node: ast.ClassDef | ast.FunctionDef) -> list[str]:
