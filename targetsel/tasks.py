@@ -101,6 +101,21 @@ def progress(shown: bool = True) -> Shown:
     ----------
     shown : bool
         False shows nothing from now on.
+
+    Returns
+    -------
+    context manager
+        At the end of its block, what was shown before is shown again.
+
+    See Also
+    --------
+    score : Work that takes long.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> with ts.progress():
+    ...     scored = ts.score("catalog.parquet", "cutouts")
     """
     return Shown(shown)
 

@@ -62,8 +62,11 @@ def choose_targets(
 
     Parameters
     ----------
-    images : Images
-        Where cutouts come from, such as a `CutoutStore`.
+    catalog : Catalog
+    images : CutoutStore or Folder
+        Where cutouts come from.
+    ensemble : Ensemble
+    rules : Rules
     footprint : Footprint, optional
         Part of the sky to choose from; by default all of it.
     options : ScoreOptions
@@ -73,6 +76,26 @@ def choose_targets(
     -------
     TargetList
         Rows as `targetsel score` and `targetsel select` write them for the same catalog.
+
+    Raises
+    ------
+    CutoutError
+        If the images cannot be read, or do not suit the ensemble.
+    RuleError
+        If the rules do not fit the columns of the scored rows.
+
+    See Also
+    --------
+    score : Its first half, for files of any length.
+    select : Its second half.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> catalog = ts.read("catalog.parquet", "catalog")[:20]
+    >>> images = ts.read("cutouts", "cutouts")
+    >>> ensemble = ts.Ensemble.read("mock-ps1")
+    >>> targets = ts.choose_targets(catalog, images, ensemble, ts.Rules.read("quiescent"))
     """
     footprint = footprint or Footprint.everywhere()
     inside = footprint.select(catalog)  # 1

@@ -26,7 +26,7 @@ from targetsel.spectra.decoder import Decoder
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
-pytest_plugins = ["tests.spectra.fixtures", "tests.selection.fixtures"]
+pytest_plugins = ["tests.spectra.fixtures", "tests.selection.fixtures", "tests.mock.fixtures"]
 
 N_DEMONSTRATION = 40
 

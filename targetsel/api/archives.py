@@ -30,6 +30,18 @@ def fetch_surveys() -> dict[str, SkySurvey]:
     Returns
     -------
     dict of SkySurvey, by name
+
+    See Also
+    --------
+    fetch_cutouts : Fetch cutouts.
+    fetch_catalog : Fetch a catalog.
+    fetch_spectra : Fetch spectra.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> ts.fetch_surveys()["ps1"].offers
+    ['catalog', 'query', 'cutouts']
     """
     from targetsel.surveys import registry
 
@@ -50,7 +62,7 @@ def fetch_cutouts(
     dec_col: str | None = None,
     id_col: str | None = None,
 ) -> FetchSummary:
-    """Fetch cutouts of every source of a catalog; resumes if interrupted.
+    """Fetch cutouts of a catalog, as `targetsel fetch cutouts` does; resumes if interrupted.
 
     Parameters
     ----------
@@ -80,7 +92,26 @@ def fetch_cutouts(
 
     Raises
     ------
-    CatalogError, CutoutError, OutputError
+    CatalogError
+        If the catalog cannot be read, has no column of ids or positions, or repeats an id.
+    CutoutError
+        If there is no such survey or option, the service gives no good answer, or no source has a
+        cutout. What came is kept.
+    OutputError
+        If `output` cannot be written, or is there and no cutout store.
+
+    See Also
+    --------
+    fetch_surveys : The surveys and their options.
+    pack : Pack images that you have.
+    score : Takes the store.
+
+    Examples
+    --------
+    It asks an archive:
+
+    >>> import targetsel as ts
+    >>> summary = ts.fetch_cutouts("catalog.parquet", "fetched", "ps1", bands="grizy")
     """
     from targetsel.photometry.bands import parse_bands
     from targetsel.sky.catalog import CatalogFile
@@ -104,7 +135,9 @@ def fetch_catalog(
     url: str | None = None,
     rate: float = 5.0,
 ) -> FetchSummary:
-    """Fetch a catalog with targetsel's column names and fluxes in nJy; resumes if interrupted.
+    """Fetch a catalog of a survey, as `targetsel fetch catalog` does; resumes if interrupted.
+
+    It has targetsel's names of columns, and fluxes in nJy.
 
     Parameters
     ----------
@@ -129,8 +162,23 @@ def fetch_catalog(
 
     Raises
     ------
-    CatalogError, OutputError
-        If not one of `cone`, `moc` and `adql` is given, too.
+    CatalogError
+        If not one of `cone`, `moc` and `adql` is given, there is no such survey, or the service
+        gives no good answer. What came is kept.
+    OutputError
+        If `output` cannot be written.
+
+    See Also
+    --------
+    fetch_cutouts : Fetch cutouts of its sources.
+    Footprint.read : Read a part of the sky.
+
+    Examples
+    --------
+    It asks an archive:
+
+    >>> import targetsel as ts
+    >>> summary = ts.fetch_catalog("ps1.parquet", "ps1", cone=(150.1, 2.2, 0.1))
     """
     from targetsel.sky.footprint import Footprint
     from targetsel.surveys.catalogs import fetch_query, fetch_region
@@ -161,7 +209,7 @@ def fetch_spectra(
     dec_col: str | None = None,
     id_col: str | None = None,
 ) -> FetchSummary:
-    """Fetch the spectra of every source of a catalog or query; resumes if interrupted.
+    """Fetch spectra of a catalog or query, as `targetsel fetch spectra`; resumes if interrupted.
 
     Parameters
     ----------
@@ -186,8 +234,26 @@ def fetch_spectra(
 
     Raises
     ------
-    CatalogError, SpectrumError, OutputError
-        If not one of `catalog` and `query` is given, too.
+    SpectrumError
+        If not one of `catalog` and `query` is given, there is no such survey, or the service gives
+        no good answer. What came is kept.
+    CatalogError
+        If the catalog cannot be read, or lacks the columns that name spectra.
+    OutputError
+        If `output` cannot be written.
+
+    See Also
+    --------
+    encode_spectra : The latents of these spectra.
+    measure_spectra : Their line strengths.
+
+    Examples
+    --------
+    It asks an archive:
+
+    >>> import targetsel as ts
+    >>> wanted = "select top 5 plate, mjd, fiberid, run2d from SpecObj where class = 'GALAXY'"
+    >>> summary = ts.fetch_spectra("sdss.parquet", "sdss", query=wanted)
     """
     from targetsel.sky.catalog import Catalog
     from targetsel.surveys.http import Web
@@ -230,7 +296,9 @@ def trainingset(
     rate: float = 10.0,
     report: Callable[[str], object] = print,
 ) -> TrainingSetSummary:
-    """Make a training set: query, spectra, latents, cutouts; resumes if interrupted.
+    """Make a training set of real sources, as `targetsel trainingset`; resumes if interrupted.
+
+    It queries sources, fetches their spectra and cutouts, and finds their latents.
 
     Parameters
     ----------
@@ -265,7 +333,28 @@ def trainingset(
 
     Raises
     ------
-    CatalogError, CutoutError, SpectrumError, EnsembleError, OutputError
+    CatalogError
+        If there is no such sample, or the service gives no good answer. What came is kept.
+    CutoutError
+        If there is no such survey or option, or no source has a cutout.
+    SpectrumError
+        If no spectrum can be used.
+    EnsembleError
+        If there is no such ensemble or decoder.
+    OutputError
+        If the folder cannot be written.
+
+    See Also
+    --------
+    train : Takes the folder's files.
+    mock_sky : A simulated training set.
+
+    Examples
+    --------
+    It asks archives:
+
+    >>> import targetsel as ts
+    >>> summary = ts.trainingset("training", 100, survey="legacy", bands="grz")
     """
     from targetsel.photometry.bands import parse_bands
     from targetsel.scoring.ensemble import decoder_file

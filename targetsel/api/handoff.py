@@ -69,7 +69,30 @@ def export(
 
     Raises
     ------
-    HandoffError, OutputError
+    HandoffError
+        If there is no such tool, a setting is missing or wrong, the list is none or does not suit
+        the tool, or what was written reads back otherwise.
+    CatalogError
+        If the list cannot be read.
+    OutputError
+        If the file cannot be written, has an ending of another format, or is one that is read here.
+
+    See Also
+    --------
+    select : Makes the list.
+    import_assignment : Read what the tool assigned.
+    assign : Forecast what pointings can take.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> settings = {"epoch": 2026.5, "obsconditions": "DARK"}
+    >>> targets = ts.read("quiescent.targets.parquet")
+    >>> done = ts.export(targets, "desi", "my-desi.fits", config=settings, check=True)
+    >>> [path.name for path in done.files]
+    ['my-desi.fits', 'my-desi.fits.priorities.ecsv']
+    >>> done.read_back.n_targets == len(targets)
+    True
     """
     from targetsel.handoff import export as exporting
     from targetsel.handoff.prepare import ExportOptions
@@ -131,7 +154,24 @@ def import_assignment(
 
     Raises
     ------
-    HandoffError, CatalogError, OutputError
+    HandoffError
+        If a file is none of DESI or PFS, or has none of the targets of the list.
+    CatalogError
+        If the list cannot be read.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    export : Writes the list for the tool.
+    diff : Compare two lists.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> assignment = ts.import_assignment("quiescent.targets.parquet", "fba-simulated.fits")
+    >>> n_assigned = assignment.assigned.sum()
+    >>> n_left = len(assignment.left_over())
     """
     from targetsel.handoff.assignment import Pointing, join
     from targetsel.tables.files import check_table_output
@@ -182,7 +222,24 @@ def assign(
 
     Raises
     ------
-    HandoffError, CatalogError
+    HandoffError
+        If there is no such instrument, a number of it or the pointing is out of range, or only one
+        of `ra` and `dec` is given.
+    CatalogError
+        If the list cannot be read.
+
+    See Also
+    --------
+    density : Targets that compete for a fiber.
+    export : Write the list for the tool itself.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> pointings = ts.assign("quiescent.targets.parquet", "desi", densest=2)
+    >>> n_assigned = [each.forecast.assigned.sum() for each in pointings]
+    >>> len(n_assigned)
+    2
     """
     from targetsel.handoff.densest import DensestPointing, densest_pointings
     from targetsel.handoff.simulation import simulate

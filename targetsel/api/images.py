@@ -64,8 +64,25 @@ def pack(
 
     Raises
     ------
-    CutoutError, CatalogError, OutputError
-        If the images cannot be used, have no source of the catalog, or the store not be written.
+    CutoutError
+        If the images cannot be used, or none is of a source of the catalog.
+    CatalogError
+        If the catalog cannot be read, has no column of ids or positions, or repeats an id.
+    OutputError
+        If `output` cannot be written, or is there and no cutout store.
+
+    See Also
+    --------
+    fetch_cutouts : Fetch cutouts from a survey.
+    score : Takes the store, or the folder of images itself.
+    show_cutouts : Draw some of them.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> store = ts.pack("images", "catalog.parquet", "my-store")
+    >>> store.run.written
+    5
     """
     from targetsel.imaging.folder import Folder
     from targetsel.imaging.store import ASINH, FLOAT, CutoutStore
@@ -121,7 +138,24 @@ def show_cutouts(
 
     Raises
     ------
-    CutoutError, OutputError
+    CutoutError
+        If the store cannot be read, or lacks a source that is named.
+    OutputError
+        If the picture cannot be written.
+    ExtraError
+        If matplotlib is not installed.
+
+    See Also
+    --------
+    show : Draw what is predicted of a source, too.
+    pack : Makes the store.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> shown = ts.show_cutouts("cutouts", "two.png", source_ids=[119, 7])
+    >>> shown.source_id.tolist()
+    [119, 7]
     """
     from targetsel.imaging.picture import draw_store
     from targetsel.tables.files import check_output

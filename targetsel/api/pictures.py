@@ -51,7 +51,30 @@ def show(
 
     Raises
     ------
-    CatalogError, CutoutError, EnsembleError, OutputError
+    CatalogError
+        If the scored catalog cannot be read, or has no such source.
+    CutoutError
+        If the store cannot be read.
+    EnsembleError
+        If there is no such ensemble, or it is not the one that scored the catalog.
+    RuleError
+        If the rules cannot be understood, or do not fit the columns of the catalog.
+    OutputError
+        If the picture cannot be written.
+    ExtraError
+        If matplotlib is not installed.
+
+    See Also
+    --------
+    show_all : Draw a whole list.
+    explain : Every condition for the source, in words.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> picture = ts.show("catalog.scored.parquet", 119, "cutouts", "119.png", rules="emission")
+    >>> picture.name
+    '119.png'
     """
     from targetsel.report.source import draw_source
     from targetsel.tables.files import check_output
@@ -94,7 +117,29 @@ def show_all(
 
     Raises
     ------
-    CatalogError, CutoutError, EnsembleError, OutputError
+    CatalogError
+        If a file cannot be read, or the scored catalog lacks a source of the list.
+    CutoutError
+        If the store cannot be read.
+    EnsembleError
+        If there is no such ensemble, or it is not the one that scored the catalog.
+    OutputError
+        If the pages cannot be written.
+    ExtraError
+        If matplotlib is not installed.
+
+    See Also
+    --------
+    show : Draw one source.
+    show_cutouts : Draw cutouts alone.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> targets = "oiii.targets.parquet"
+    >>> n_sources = ts.show_all(targets, "cutouts", "sheet.pdf", scored="catalog.scored.parquet")
+    >>> n_sources == len(ts.read(targets))
+    True
     """
     from targetsel.report.sheet import draw_sheet
     from targetsel.tables.files import check_output

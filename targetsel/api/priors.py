@@ -57,7 +57,35 @@ def write_priors(
 
     Raises
     ------
-    CatalogError, EnsembleError, SpectrumError, OutputError
+    CatalogError
+        If the scored catalog cannot be read, lacks a source that is named, or no source has a
+        prior.
+    EnsembleError
+        If there is no such ensemble, or it is not the one that scored the catalog.
+    SpectrumError
+        If a redshift or its error is out of range, or there is an error without a redshift.
+    SpectrographError
+        If the column of redshifts is missing, or holds something else.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    PriorFile.open : Read the file.
+    update_priors : Combine the priors with measured spectra.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> written = ts.write_priors(
+    ...     "catalog.scored.parquet",
+    ...     "priors.parquet",
+    ...     ids=[7, 16, 27, 46, 61],
+    ...     redshift="redshift",
+    ...     redshift_error=0.001,
+    ... )
+    >>> written.n_priors
+    5
     """
     from targetsel.observing.redshift import parse_redshift
     from targetsel.priors.writing import (
@@ -116,7 +144,28 @@ def update_priors(
 
     Raises
     ------
-    CatalogError, EnsembleError, SpectrumError, OutputError
+    CatalogError
+        If the file of priors cannot be read, or is none.
+    EnsembleError
+        If there is no such ensemble, or the priors are of another one's decoder.
+    SpectrumError
+        If no spectrum can be used.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    write_priors : Writes the priors.
+    measure_spectra : Line strengths of spectra alone.
+
+    Examples
+    --------
+    With the priors that the example of `write_priors` writes:
+
+    >>> import targetsel as ts
+    >>> updated = ts.update_priors("priors.parquet", "measured-spectra.parquet", "updated.parquet")
+    >>> updated.n_spectra
+    5
     """
     from targetsel.priors.files import PriorFile
     from targetsel.priors.prior import RedshiftPrior
@@ -147,7 +196,24 @@ def fit_residual(spectra: AnyPath, ensemble: AnyPath, *, column: str = "flux_tru
 
     Raises
     ------
-    CatalogError, EnsembleError, SpectrumError
+    CatalogError
+        If the spectra cannot be read, or lack the column.
+    EnsembleError
+        If there is no such ensemble, or its folder is damaged.
+    SpectrumError
+        If the column holds no spectra of 1000 pixels, or too few.
+
+    See Also
+    --------
+    train : Makes the ensemble.
+    write_priors : Writes priors, which include the residual.
+
+    Examples
+    --------
+    With the ensemble that the example of `train` makes:
+
+    >>> import targetsel as ts
+    >>> n_spectra = ts.fit_residual("spectra.parquet", "mine")
     """
     from targetsel.priors.spectral_model import fit_residual as fit
 

@@ -72,6 +72,21 @@ def read(path: AnyPath, kind: Kind | None = None) -> Thing:
     ------
     TargetselError
         If there is nothing at the path, or it is damaged or of no known kind.
+
+    See Also
+    --------
+    Catalog.read : Catalogs whose columns have other names.
+    Folder.open : Images whose bands or scale are not in their headers.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> catalog = ts.read("catalog.parquet")
+    >>> type(catalog).__name__, type(ts.read("cutouts")).__name__
+    ('Catalog', 'CutoutStore')
+    >>> catalog.ra.shape == catalog.source_id.shape
+    True
+    >>> rules = ts.read("emission", "rules")
     """
     place = Path(path)
     if kind is not None:

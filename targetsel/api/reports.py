@@ -45,7 +45,24 @@ def density(
 
     Raises
     ------
-    CatalogError, RuleError
+    CatalogError
+        If a file cannot be read, the rules are not those of the list, or `nside` is no power of
+        two.
+    RuleError
+        If the rules cannot be understood.
+    HandoffError
+        If `targets` is neither a target list nor a file of one.
+
+    See Also
+    --------
+    assign : What pointings can take.
+    randoms : Random points of the same selection.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> [each.name for each in ts.density("emission.targets.parquet")]
+    ['all targets', 'EXCITED', 'STAR_FORMING']
     """
     from targetsel.selection.reports.density import density as of_list
 
@@ -70,7 +87,24 @@ def randoms(rules: AnyRules, output: AnyPath, points: AnyPath | float) -> Random
 
     Raises
     ------
-    CatalogError, RuleError, OutputError
+    CatalogError
+        If the table of points cannot be read, or has no positions.
+    RuleError
+        If the rules cannot be understood.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    selection_function : The probability of each source to be selected.
+    density : The density of the targets.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> summary = ts.randoms("emission", "randoms.parquet", 0.01)
+    >>> summary.n_points
+    413
     """
     from targetsel.selection.reports.randoms import randoms as write
 
@@ -109,7 +143,26 @@ def selection_function(
 
     Raises
     ------
-    CatalogError, RuleError, OutputError
+    CatalogError
+        If a file cannot be read, or `nside` is no power of two.
+    RuleError
+        If the rules cannot be understood, or do not fit the columns of the catalog.
+    OutputError
+        If a file cannot be written, or is one that is read here.
+
+    See Also
+    --------
+    randoms : Random points at which the rules could have targets.
+    select : The list itself.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> found = ts.selection_function(
+    ...     "catalog.scored.parquet", "emission", "inclusion.parquet", "map.parquet"
+    ... )
+    >>> [each.name for each in found]
+    ['EXCITED', 'STAR_FORMING']
     """
     from targetsel.selection.reports.selection_function import write_selection_function
 
@@ -153,7 +206,25 @@ def evaluate(
 
     Raises
     ------
-    CatalogError, RuleError, OutputError
+    CatalogError
+        If a file cannot be read, or none of its sources has both a prediction and a known spectrum.
+    RuleError
+        If a rule file or a claim cannot be understood.
+    OutputError
+        If `output` is a file, or cannot be written.
+
+    See Also
+    --------
+    calibrate : Correct the predictions by such sources.
+    forecast : What is expected of a selection.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> found = ts.evaluate("catalog.scored.parquet", "truth.parquet")
+    >>> rmse = found.figures.find("RMSE", "latent 1")
+    >>> rmse.low < rmse.value < rmse.high
+    True
     """
     from targetsel.report import evaluation
 

@@ -32,7 +32,22 @@ def init_rules(catalog: AnyPath | None = None, output: AnyPath = "my.yaml") -> P
 
     Raises
     ------
-    CatalogError, OutputError
+    CatalogError
+        If the catalog cannot be read.
+    OutputError
+        If the file is there already, or cannot be written.
+
+    See Also
+    --------
+    lint_rules : Check the file.
+    rule_columns : The names that rules can use.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> path = ts.init_rules("catalog.scored.parquet", "begun.yaml")
+    >>> bool(ts.lint_rules(path, "catalog.scored.parquet"))
+    False
     """
     from targetsel.rules.starting import write_first_rules
 
@@ -56,8 +71,25 @@ def lint_rules(rules: AnyPath, catalog: AnyPath | None = None) -> Findings:
 
     Raises
     ------
-    RuleError, CatalogError
+    RuleError
         If there is no such file, or it cannot be read.
+    CatalogError
+        If the catalog cannot be read.
+
+    See Also
+    --------
+    format_rules : Format the file.
+    Rules.read : Read it; its first fault is an error.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> bool(ts.lint_rules("emission"))
+    False
+    >>> rules = ts.init_rules("catalog.scored.parquet", "begun.yaml")
+    >>> n = rules.write_text(rules.read_text().replace("rmag", "rmagg"))
+    >>> print(ts.lint_rules(rules, "catalog.scored.parquet").errors[0])
+    begun.yaml:13:11: error: unknown column 'rmagg'. Did you mean 'rmag'?
     """
     from targetsel.rules.checking import check
 
@@ -85,7 +117,20 @@ def format_rules(rules: AnyPath, *, check: bool = False) -> bool:
 
     Raises
     ------
-    RuleError, OutputError
+    RuleError
+        If there is no such file, or it cannot be understood.
+    OutputError
+        If the file cannot be written.
+
+    See Also
+    --------
+    lint_rules : Tell the faults of the file.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> ts.format_rules("emission", check=True)
+    False
     """
     from targetsel.rules.locking import format_file
 
@@ -105,7 +150,21 @@ def lock_rules(folder: AnyPath = ".") -> LockedFolder:
 
     Raises
     ------
-    RuleError, OutputError
+    RuleError
+        If a rule file cannot be understood, or two of them have a class of the same name.
+    OutputError
+        If there are no rule files in the folder, or it cannot be written.
+
+    See Also
+    --------
+    lint_rules : Tell the faults of a file.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> locked = ts.lock_rules()
+    >>> locked.path.name
+    'rules.bits'
     """
     from targetsel.rules.locking import lock_folder
 
@@ -128,6 +187,19 @@ def rule_columns(catalog: AnyPath) -> tuple[RuleColumn, ...]:
     Raises
     ------
     CatalogError
+        If the catalog cannot be read.
+
+    See Also
+    --------
+    rule_functions : What rules can say of them.
+    init_rules : A rule file that names them.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> columns = {each.name: each for each in ts.rule_columns("catalog.scored.parquet")}
+    >>> columns["ew_halpha"].unit
+    'Angstrom'
     """
     from targetsel.rules.known import rule_columns as of_catalog
 
@@ -141,6 +213,17 @@ def rule_functions() -> Mapping[str, list[Syntax]]:
     -------
     mapping of str to list of Syntax
         Each with an example.
+
+    See Also
+    --------
+    rule_columns : The names that a catalog has.
+    rule_schema : The schema of rule files.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> list(ts.rule_functions())
+    ['Of posteriors, catalogs and the sky', 'Arithmetic', 'Conditions']
     """
     from targetsel.rules.reference import sections
 
@@ -162,6 +245,17 @@ def rule_schema(catalog: AnyPath | None = None) -> dict[str, Any]:
     Raises
     ------
     CatalogError
+        If the catalog cannot be read.
+
+    See Also
+    --------
+    lint_rules : Tell the faults of a rule file.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> ts.rule_schema()["title"]
+    'targetsel rule file'
     """
     from targetsel.rules.rule_file import json_schema
 

@@ -69,7 +69,28 @@ def score(
 
     Raises
     ------
-    CatalogError, CutoutError, EnsembleError, OutputError
+    CatalogError
+        If the catalog cannot be read, has no column of ids or positions, or repeats an id.
+    CutoutError
+        If there are no cutouts, they do not suit the ensemble, or none is of a source of the
+        catalog.
+    EnsembleError
+        If there is no such ensemble, or its folder is damaged.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    select : Choose targets by what this predicts.
+    calibrate : Correct the ensemble by sources of known spectra.
+    score_rows : The same for rows and images in memory.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> scored = ts.score("catalog.parquet", "cutouts")
+    >>> scored["ew_halpha"].shape == scored["source_id"].shape
+    True
     """
     from targetsel.scored.rows import scored_into
     from targetsel.scoring.rows import ScoreOptions
@@ -162,7 +183,26 @@ def observe(
 
     Raises
     ------
-    SpectrographError, CatalogError, OutputError
+    SpectrographError
+        If there is no such spectrograph, the size or the redshift cannot be used, or the catalog
+        lacks a column that is named.
+    CatalogError
+        If the scored catalog cannot be read, or is none.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    score : Makes the scored catalog.
+    select : Rules may ask for ``snr_halpha`` and the like.
+    compare : What spectra say once they are taken.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> seen = ts.observe("catalog.scored.parquet", "2arcsec", lines=["halpha"], exposure="15min")
+    >>> seen["exposure_time_halpha"].shape == seen["snr_halpha"].shape
+    True
     """
     from targetsel.observing.observation import Observation, write_observed
     from targetsel.scored.rows import scored_into
@@ -213,7 +253,27 @@ def compare(
 
     Raises
     ------
-    CatalogError, EnsembleError, OutputError
+    CatalogError
+        If a file cannot be read, the spectra have no latents, or none of their sources has a
+        prediction; or if the catalog was compared already.
+    EnsembleError
+        If there is no such ensemble, or it is not the one that scored the catalog.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    encode_spectra : Writes the latents of measured spectra.
+    select : Rules may ask for ``surprise``.
+    evaluate : The quality of all predictions together.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> found = ts.encode_spectra("measured-spectra.parquet", "latents.parquet")
+    >>> compared = ts.compare("catalog.scored.parquet", "latents.parquet")
+    >>> compared.run.n
+    5
     """
     from targetsel.scored.rows import scored_into
     from targetsel.scoring.surprise import compare as compare_with
@@ -246,7 +306,27 @@ def calibrate(
 
     Raises
     ------
-    CatalogError, EnsembleError
+    CatalogError
+        If a file cannot be read, the catalog was scored with a calibration, or too few of its
+        sources have known spectra.
+    EnsembleError
+        If the ensemble is not the one that scored the catalog, or the latents are of another
+        decoder.
+
+    See Also
+    --------
+    score : Takes the calibrated ensemble.
+    evaluate : The quality of predictions, calibrated or not.
+    train : Makes the ensemble.
+
+    Examples
+    --------
+    With the ensemble that the example of `train` makes:
+
+    >>> import targetsel as ts
+    >>> scored = ts.score("catalog.parquet", "cutouts", "mine", calibrated=False)
+    >>> calibration = ts.calibrate(scored, "truth.parquet", "mine")
+    >>> calibration.write("mine")
     """
     from targetsel.calibration.fitting import calibrate as fit
 
@@ -271,8 +351,23 @@ def restore(scored: AnyPath, original: AnyPath, output: AnyPath) -> Scored:
 
     Raises
     ------
-    CatalogError, OutputError
-        If its sources are not those of the original, with the same values.
+    CatalogError
+        If a file cannot be read, or its sources are not those of the original, with the same
+        values.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    score : Writes the original.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> ts.read("catalog.scored.parquet").to_pandas()[:10].to_parquet("ten.parquet")
+    >>> whole = ts.restore("ten.parquet", "catalog.scored.parquet", "restored.parquet")
+    >>> len(whole)
+    10
     """
     from targetsel.scored.restoring import restore as write
     from targetsel.scored.rows import Scored

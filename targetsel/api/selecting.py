@@ -58,7 +58,28 @@ def select(
 
     Raises
     ------
-    CatalogError, RuleError, OutputError
+    CatalogError
+        If the scored catalog cannot be read, or has a source more than once.
+    RuleError
+        If the rules cannot be understood, or do not fit the columns of the catalog.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    explain : Why a source was chosen or not.
+    funnel : How many sources each condition leaves.
+    export : Write the list for an assignment tool.
+    apply_rules : The same for rows in memory.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> targets = ts.select("catalog.scored.parquet", "emission", "my-list.parquet")
+    >>> [each.name for each in targets.run.classes]
+    ['EXCITED', 'STAR_FORMING']
+    >>> targets["source_id"].shape == (len(targets),)
+    True
     """
     from targetsel.selection.select import select as write
     from targetsel.selection.target_list import TargetList
@@ -84,7 +105,24 @@ def funnel(scored: AnyTable, rules: AnyRules) -> ClassReports[Funnel]:
 
     Raises
     ------
-    CatalogError, RuleError
+    CatalogError
+        If the scored catalog cannot be read.
+    RuleError
+        If the rules cannot be understood, or do not fit the columns of the catalog.
+
+    See Also
+    --------
+    explain : The conditions for one source.
+    tune : The bound that gives so many targets.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> funnels = ts.funnel("catalog.scored.parquet", "emission")
+    >>> [each.name for each in funnels]
+    ['EXCITED', 'STAR_FORMING']
+    >>> funnels[1].n_passed <= funnels[1].n_sources
+    True
     """
     from targetsel.selection.scored_sources import funnel as count
 
@@ -109,8 +147,23 @@ def explain(scored: AnyTable, rules: AnyRules, source_id: int | str) -> ClassRep
 
     Raises
     ------
-    CatalogError, RuleError
-        If there is no such source, or the rules do not fit the catalog.
+    CatalogError
+        If the scored catalog cannot be read, or has no such source.
+    RuleError
+        If the rules cannot be understood, or do not fit the columns of the catalog.
+
+    See Also
+    --------
+    funnel : How many sources each condition leaves.
+    show : A picture of the source.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> for each in ts.explain("catalog.scored.parquet", "emission", 119):
+    ...     print(each.name, each.passed)
+    EXCITED False
+    STAR_FORMING True
     """
     from targetsel.selection.reports.explain import explain as of_source
 
@@ -135,8 +188,22 @@ def tune(scored: AnyTable, rules: AnyRules, name: str, targets: int) -> Tuned:
 
     Raises
     ------
-    CatalogError, RuleError
-        If there is no such class, or it is not clear which bound to move.
+    CatalogError
+        If the scored catalog cannot be read.
+    RuleError
+        If the rules cannot be understood, have no such class, or do not show which bound to move.
+
+    See Also
+    --------
+    forecast : What is expected of a class as it stands.
+    funnel : How many sources each condition leaves.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> tuned = ts.tune("catalog.scored.parquet", "emission", "STAR_FORMING", 10)
+    >>> tuned.operator, tuned.n_members
+    ('>=', 10)
     """
     from targetsel.selection.reports.tuning import tune as find
 
@@ -164,7 +231,25 @@ def forecast(
 
     Raises
     ------
-    CatalogError, RuleError
+    CatalogError
+        If a file cannot be read.
+    RuleError
+        If the rules cannot be understood, do not fit the columns of the catalog, or have no such
+        class.
+    EnsembleError
+        If the catalog of `known` was scored by another ensemble.
+
+    See Also
+    --------
+    evaluate : What came true on sources of known spectra.
+    tune : The bound that gives so many targets.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> (forecast,) = ts.forecast("catalog.scored.parquet", "emission", name="STAR_FORMING")
+    >>> forecast.stated <= forecast.n_selected
+    True
     """
     from targetsel.selection.reports.forecast import forecasts
 
@@ -196,8 +281,25 @@ def diff(
 
     Raises
     ------
-    CatalogError, RuleError
-        If one is a list and the other a rule file, too.
+    CatalogError
+        If a file cannot be read, rules are given without a scored catalog, or the lists are of two
+        catalogs.
+    RuleError
+        If the rules cannot be understood, or one of both is a list and the other a rule file.
+
+    See Also
+    --------
+    funnel : How many sources each condition leaves.
+    select : Makes the lists.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> found = ts.diff("emission", "oiii", "catalog.scored.parquet")
+    >>> [each.name for each in found]
+    ['EXTREME_OIII', 'STRONG_OIII', 'EXCITED', 'STAR_FORMING']
+    >>> found[1].n_entered == found[1].n_after
+    True
     """
     from targetsel.selection.reports.difference import compare_lists, compare_rules
 

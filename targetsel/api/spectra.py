@@ -50,8 +50,27 @@ def encode_spectra(
 
     Raises
     ------
-    SpectrumError, EnsembleError, OutputError
-        If no spectrum can be used, too.
+    SpectrumError
+        If no spectrum can be used.
+    EnsembleError
+        If there is no such ensemble or decoder.
+    OutputError
+        If a file cannot be written, or is one that is read here.
+    ExtraError
+        If a picture is asked for, and matplotlib is not installed.
+
+    See Also
+    --------
+    compare : Compare predictions with these latents.
+    train : Learn these latents from images.
+    measure_spectra : Line strengths of the spectra.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> found = ts.encode_spectra("measured-spectra.parquet", "latents.parquet")
+    >>> found[0].source_id, found[0].result.latent_mean.shape
+    (7, (1, 6))
     """
     from targetsel.scoring.ensemble import decoder_file
     from targetsel.spectra.encoding import write_encoded
@@ -93,8 +112,24 @@ def measure_spectra(
 
     Raises
     ------
-    SpectrumError, OutputError
-        If no spectrum can be used, too.
+    SpectrumError
+        If no spectrum can be used, the line table cannot be understood, or lacks an index.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    encode_spectra : Latents of the spectra.
+    measure : The same for decoded spectra in memory.
+    calibrate_lines : Turn widths into a catalog's convention.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> found = ts.measure_spectra("measured-spectra.parquet", "strengths.parquet")
+    >>> width, error = found[0].result["ew_halpha"]
+    >>> width.shape
+    (1,)
     """
     from targetsel.spectra.lines.strengths import write_measured
 
@@ -120,7 +155,23 @@ def calibrate_lines(pairs: AnyPath, output: AnyPath, *, pair: Sequence[str] = ()
 
     Raises
     ------
-    CatalogError, SpectrumError, OutputError
+    CatalogError
+        If the table cannot be read, or lacks a column of a pair.
+    SpectrumError
+        If there are too few pairs, or the catalog's widths do not grow with the raw ones.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    apply_lines : Add the calibrated widths to a scored catalog.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> maps = ts.calibrate_lines("truth.parquet", "widths.json")
+    >>> list(maps.maps)
+    ['ew_oii', 'ew_hbeta', 'ew_oiii', 'ew_halpha', 'ew_nii', 'ew_sii']
     """
     from targetsel.spectra.lines.width_maps import maps_from_table
     from targetsel.tables.files import check_output
@@ -148,7 +199,26 @@ def apply_lines(scored: AnyPath, maps: AnyPath | WidthMaps, output: AnyPath) -> 
 
     Raises
     ------
-    CatalogError, SpectrumError, OutputError
+    CatalogError
+        If the scored catalog cannot be read.
+    SpectrumError
+        If the file of maps cannot be read, or the catalog has none of their widths, or has the
+        columns already.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    calibrate_lines : Fits the maps.
+    select : Rules may ask for ``ew_halpha_cal`` and the like.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> maps = ts.calibrate_lines("truth.parquet", "widths.json")
+    >>> added = ts.apply_lines("catalog.scored.parquet", maps, "widths.parquet")
+    >>> "ew_halpha_cal" in added
+    True
     """
     from targetsel.spectra.lines.width_maps import WidthMaps, write_calibrated
 

@@ -97,7 +97,40 @@ def train(
 
     Raises
     ------
-    CutoutError, SpectrumError, CatalogError, EnsembleError, OutputError
+    CutoutError
+        If the store cannot be read.
+    SpectrumError
+        If the spectra or latents cannot be read, or not one of both is given.
+    CatalogError
+        If the catalog cannot be read, or lacks the column of groups.
+    EnsembleError
+        If an option does not suit the others or the ensemble to start from, there are too few
+        sources, or the folder holds a training of something else.
+    OutputError
+        If the folder cannot be written.
+
+    See Also
+    --------
+    calibrate : Correct the new ensemble.
+    score : Takes it.
+    encode_spectra : Writes the latents of measured spectra.
+
+    Examples
+    --------
+    So short a training predicts nothing of use; it shows the call.
+
+    >>> import targetsel as ts
+    >>> ensemble = ts.train(
+    ...     "cutouts",
+    ...     "mine",
+    ...     spectra="spectra.parquet",
+    ...     init="mock-ps1",
+    ...     members=1,
+    ...     epochs=2,
+    ...     report=lambda line: None,
+    ... )
+    >>> len(ensemble.networks)
+    1
     """
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.training.ensemble_training import of_epochs, train_into
@@ -165,7 +198,24 @@ def train_decoder(
 
     Raises
     ------
-    SpectrumError, OutputError
+    SpectrumError
+        If the spectra cannot be read, are too few, or the training diverges.
+    OutputError
+        If the folder cannot be written.
+
+    See Also
+    --------
+    import_decoder : Import the published decoder.
+    train : Learn its latents from images.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> figures = ts.train_decoder(
+    ...     "spectra.parquet", "decoder", epochs=2, report=lambda line: None
+    ... )
+    >>> figures["median_residual"] > 0
+    True
     """
     from targetsel.spectra.autoencoder import LatentSpace
     from targetsel.training.decoder_training import DecoderRecipe, train_decoder_into
@@ -197,7 +247,28 @@ def import_decoder(
 
     Raises
     ------
-    SpectrumError, EnsembleError, OutputError
+    SpectrumError
+        If the mean spectrum is none of 1000 finite numbers.
+    EnsembleError
+        If the weights or the PCA cannot be read, or are of another architecture.
+    OutputError
+        If the decoder cannot be written.
+
+    See Also
+    --------
+    import_ensemble : Import the networks that belong to it.
+    train_decoder : Train another one.
+
+    Examples
+    --------
+    The authors' files are not in the demonstration.
+
+    >>> import targetsel as ts
+    >>> imported = ts.import_decoder(
+    ...     "0057.pth", "sdss", pca="latent_pca.pkl", mean_spectrum="meanspec.npy"
+    ... )
+    >>> imported.decoder.n_latents
+    6
     """
     from targetsel.spectra.published import import_decoder as read
 
@@ -240,7 +311,33 @@ def import_ensemble(
 
     Raises
     ------
-    CutoutError, EnsembleError, OutputError
+    CutoutError
+        If the store cannot be read, or has no source with all its pixels.
+    EnsembleError
+        If the weights are of another architecture, the decoder or the errors do not suit them, or
+        one of `mean` and `std` is missing.
+    OutputError
+        If the folder cannot be written.
+
+    See Also
+    --------
+    import_decoder : Import the decoder.
+    calibrate : Correct the ensemble.
+
+    Examples
+    --------
+    The authors' files are not in the demonstration; the decoder is that of the example of
+    `import_decoder`.
+
+    >>> import targetsel as ts
+    >>> ensemble = ts.import_ensemble(
+    ...     "hybrid.pth",
+    ...     "published",
+    ...     decoder="sdss",
+    ...     latent_rmse=[0.5, 0.6, 0.7, 0.8, 0.9, 0.9],
+    ...     cutouts="cutouts",
+    ...     size=64,
+    ... )
     """
     from targetsel.scoring.published import write_imported
     from targetsel.spectra.decoder import Decoder
@@ -284,7 +381,26 @@ def fit_novelty(
 
     Raises
     ------
-    CatalogError, CutoutError, EnsembleError, OutputError
+    CatalogError
+        If the catalog cannot be read, or lacks the column of groups.
+    CutoutError
+        If the store cannot be read, or does not suit the ensemble.
+    EnsembleError
+        If there is no such ensemble, or too few sources are held out.
+    OutputError
+        If the folder cannot be written.
+
+    See Also
+    --------
+    train : Makes the ensemble, with a measure of novelty.
+    calibrate : To be called again afterwards.
+
+    Examples
+    --------
+    With the ensemble that the example of `train` makes:
+
+    >>> import targetsel as ts
+    >>> n_sources = ts.fit_novelty("mine", "catalog.parquet")
     """
     from targetsel.scoring.ensemble import Ensemble, find_ensemble, write_over
     from targetsel.training.ensemble_training import refit_novelty
@@ -317,7 +433,23 @@ def export_onnx(
 
     Raises
     ------
-    EnsembleError, OutputError
+    EnsembleError
+        If there is no such ensemble or member.
+    OutputError
+        If the graph cannot be written.
+    ExtraError
+        If onnx and onnxscript are not installed.
+
+    See Also
+    --------
+    Ensemble.predict : What the graph does.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> graph = ts.export_onnx("mock-ps1.onnx", "mock-ps1", member=0)
+    >>> graph.name
+    'mock-ps1.onnx'
     """
     from targetsel.errors import EnsembleError
     from targetsel.scoring.onnx import export_ensemble, export_member
@@ -373,7 +505,24 @@ def mock_sky(
 
     Raises
     ------
-    CatalogError, OutputError
+    MockError
+        If there is no such survey, the variation cannot be used, or a number is out of range.
+    OutputError
+        If the folder holds something else, or a file cannot be written.
+    ExtraError
+        If a picture is asked for, and matplotlib is not installed.
+
+    See Also
+    --------
+    demo : A small mock sky, scored and selected.
+    train : Train an ensemble on it.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> plan = ts.mock_sky("sky", 10, seed=1)
+    >>> len(ts.read("sky/catalog.parquet"))
+    10
     """
     from targetsel.mock.camera import find_camera
     from targetsel.mock.plan import SkyPlan, Variation
@@ -409,7 +558,22 @@ def demo(output: AnyPath = "demo", n: int | None = None, *, threads: int = 1) ->
 
     Raises
     ------
-    CatalogError, OutputError
+    MockError
+        If the number of sources is not positive.
+    OutputError
+        If the folder holds something else, or a file cannot be written.
+
+    See Also
+    --------
+    score : What one does first in the folder.
+    mock_sky : Another simulated sky.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> outcomes = ts.demo("smaller", 20)
+    >>> outcomes[0].rules, outcomes[0].name
+    ('aberrant', 'OFF_MANIFOLD')
     """
     from targetsel.mock.demonstration import run
 

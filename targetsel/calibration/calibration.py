@@ -168,9 +168,9 @@ class Calibration(CalibrationSteps):
         content = self.model_dump(mode="json", by_alias=True)
         return (json.dumps(content, sort_keys=True, allow_nan=False) + "\n").encode()
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: str | Path) -> None:
         """Write it into an ensemble's folder, replacing one that is there."""
-        with written_beside(folder / FILE_NAME) as beside:
+        with written_beside(Path(folder) / FILE_NAME) as beside:
             beside.write_bytes(self._bytes())
 
     @classmethod

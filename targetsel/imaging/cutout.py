@@ -188,10 +188,35 @@ def cut_out(catalog: Catalog, images: Images) -> Cutouts:
 
     A source that `images` does not know keeps its row: all NaN, with the status "no cutout".
 
+    Parameters
+    ----------
+    catalog : Catalog
+        N sources.
+    images : CutoutStore or Folder
+        B bands of H x W pixels.
+
+    Returns
+    -------
+    Cutouts
+        `flux` of shape (N, B, H, W) [nanomaggy/pixel].
+
     Raises
     ------
     CutoutError
-        If images were made for positions other than the catalog's.
+        If the images cannot be read, or were made for positions other than the catalog's.
+
+    See Also
+    --------
+    score_rows : Predict what these cutouts show.
+    pack : Make a cutout store.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> catalog = ts.read("catalog.parquet", "catalog")[:3]
+    >>> cutouts = ts.cut_out(catalog, ts.read("cutouts", "cutouts"))
+    >>> cutouts.flux.shape
+    (3, 5, 64, 64)
     """
     cutouts = images.read(catalog.source_id)
     if cutouts.position is not None:

@@ -60,10 +60,39 @@ def score_rows(
     A row depends on its own source, the ensemble and the options alone, to the last bit: not on
     the other rows. Sources whose cutout's status is not "ok" have nulls instead of predictions.
 
+    Parameters
+    ----------
+    catalog : Catalog
+        N sources.
+    images : CutoutStore or Folder
+        Where their cutouts come from.
+    ensemble : Ensemble
+    options : ScoreOptions
+        Seed and number of draws.
+
     Returns
     -------
     pa.Table
         The catalog's columns and those of `scored.columns.scored_columns`.
+
+    Raises
+    ------
+    CutoutError
+        If the images cannot be read, or do not suit the ensemble.
+
+    See Also
+    --------
+    score : The same for files of any length.
+    apply_rules : Apply rules to the rows.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> catalog = ts.read("catalog.parquet", "catalog")[:3]
+    >>> images = ts.read("cutouts", "cutouts")
+    >>> rows = ts.score_rows(catalog, images, ts.Ensemble.read("mock-ps1"))
+    >>> rows["status"].to_pylist()
+    ['ok', 'ok', 'ok']
     """
     cutouts = cut_out(catalog, images)  # 2
     posterior = ensemble.predict(cutouts)  # 3

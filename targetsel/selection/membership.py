@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.documents.brief import brief
+from targetsel.errors import CatalogError
 from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
@@ -121,10 +123,28 @@ def apply_rules(rules: Rules, scored: pa.Table | pa.RecordBatch) -> Membership:
     scored : pa.Table or pa.RecordBatch
         N sources in the scored layout; for rules that only name measured columns, any table.
 
+    Returns
+    -------
+    Membership
+        Probabilities of shape (N, C), for C classes.
+
     Raises
     ------
     RuleError
         If the rules do not fit the table's columns.
+
+    See Also
+    --------
+    score_rows : Makes the table.
+    rank : Make a target list of the memberships.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> rules = ts.Rules.read("emission")
+    >>> scored = ts.read("catalog.scored.parquet", "scored")
+    >>> membership = ts.apply_rules(rules, scored.to_arrow())
+    >>> targets = ts.rank(membership, rules)
     """
     table = scored if isinstance(scored, pa.Table) else pa.Table.from_batches([scored])
     wanted = plan(rules, table.schema)
@@ -182,3 +202,18 @@ def ids_serve(ids: pa.Array | pa.ChunkedArray) -> bool:
         return False
     ends = pc.min_max(ids)
     return len(ids) == 0 or (ends["min"].as_py() >= 0 and ends["max"].as_py() < 2**63)
+
+
+def check_unique(target_id: np.ndarray, place: Path | str = "the catalog") -> None:
+    """Refuse targets of which one is there twice.
+
+    Raises
+    ------
+    CatalogError
+    """
+    ids, counts = np.unique(target_id, return_counts=True)
+    if (counts > 1).any():
+        raise CatalogError(
+            f"{place}: {int((counts > 1).sum()):,} of its targets are there more than once, such "
+            f"as {ids[counts > 1][0]}. Remove the repeated rows, or score the catalog again."
+        )

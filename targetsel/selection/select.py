@@ -26,16 +26,10 @@ from targetsel.scored.simulated_training import caution_in
 from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.guarantees import guaranteed, guarantees
 from targetsel.selection.limits import Limits
-from targetsel.selection.membership import Membership
+from targetsel.selection.membership import Membership, check_unique
 from targetsel.selection.outcome import ClassSummary, Selection
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
-from targetsel.selection.target_list import (
-    TargetList,
-    check_unique,
-    columns_needed,
-    provenance,
-    target_table,
-)
+from targetsel.selection.target_list import TargetList, columns_needed, provenance, target_table
 from targetsel.sky.external_files import Ids
 from targetsel.tables.any_form import AnyTable, paths_in
 from targetsel.tables.files import check_table_output, disk_errors

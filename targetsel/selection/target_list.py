@@ -29,7 +29,7 @@ from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
 from targetsel.scored.simulated_training import CAUTION, caution_in
 from targetsel.selection.limits import Limits
-from targetsel.selection.membership import LEAST, Membership
+from targetsel.selection.membership import LEAST, Membership, check_unique
 from targetsel.selection.sources import columns_read
 from targetsel.tables.any_format import table_reader
 from targetsel.tables.columns import ID, NEVER, Column, FileKind, floats, in_unit, unit_of
@@ -396,6 +396,27 @@ def rank(membership: Membership, rules: Rules) -> TargetList:
     TargetList
         One row per target. `priority`, `program` and `probability` are those of the target's
         class of highest priority.
+
+    Raises
+    ------
+    RuleError
+        If the rules do not fit the columns of the sources.
+    CatalogError
+        If two targets have the same id.
+
+    See Also
+    --------
+    apply_rules : Makes the memberships.
+    select : The same for files of any length.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> rules = ts.Rules.read("emission")
+    >>> scored = ts.read("catalog.scored.parquet", "scored")
+    >>> targets = ts.rank(ts.apply_rules(rules, scored.to_arrow()), rules)
+    >>> len(targets) == len(ts.select(scored, rules))
+    True
     """
     schema = membership.sources.schema
     wanted = plan(rules, schema)
@@ -405,21 +426,6 @@ def rank(membership: Membership, rules: Rules) -> TargetList:
     check_unique(targets.target_id)
     table = target_table(targets.in_order_of_the_sky(), rules, wanted.classes)
     return TargetList(table.combine_chunks(), provenance(rules, wanted, schema, limits))
-
-
-def check_unique(target_id: np.ndarray, place: Path | str = "the catalog") -> None:
-    """Refuse targets of which one is there twice.
-
-    Raises
-    ------
-    CatalogError
-    """
-    ids, counts = np.unique(target_id, return_counts=True)
-    if (counts > 1).any():
-        raise CatalogError(
-            f"{place}: {int((counts > 1).sum()):,} of its targets are there more than once, such "
-            f"as {ids[counts > 1][0]}. Remove the repeated rows, or score the catalog again."
-        )
 
 
 # --- columns -------------------------------------------------------------------------------------

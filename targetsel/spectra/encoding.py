@@ -66,7 +66,7 @@ class EncodedSpectra:
 
     @property
     def residual(self) -> np.ndarray:
-        """Median over measured pixels of |reconstruction / flux - 1|, shape (N,)."""
+        """Median over measured pixels of ``|reconstruction / flux - 1|``, shape (N,)."""
         with np.errstate(divide="ignore", invalid="ignore"):
             size = np.abs(self.reconstruction / self.spectra.flux - 1)
         return np.nanmedian(np.where(self.spectra.mask, np.nan, size), axis=1)

@@ -8,27 +8,17 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from astropy.table import Table
 
-from targetsel.calibration import fitting
 from targetsel.cli import COMMANDS, Commands
 from targetsel.cli.help import IN_DEMONSTRATION
 from targetsel.cli.mock import NEXT
-from targetsel.mock.demonstration import run
-from targetsel.priors import spectral_model
-from targetsel.spectra.rest_frame import Basis
-from tests.scoring.published_stand_in import saved, stand_in
-from tests.spectra.published_stand_in import fitted_pca, module_of
+from tests.mock.fixtures import STAND_INS, add_stand_ins
 
-N_SOURCES = 300
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -40,14 +30,6 @@ SHORTER = {
     "train": "--members 1 --epochs 2",
     "decoder train": "--epochs 2",
     "ensemble export-onnx": "--member 0",
-}
-# Files of users and of authors that the demonstration lacks, with their writers.
-STAND_INS: dict[str, Callable[[Path], object]] = {
-    "catalog.fits": lambda path: Table.read(path.with_suffix(".parquet")).write(path),
-    "0057.pth": module_of,
-    "latent_pca.pkl": fitted_pca,
-    "meanspec.npy": lambda path: np.save(path, Basis.shipped().mean),
-    "hybrid.pth": lambda path: saved(stand_in(width=1.0), path, beside=False),
 }
 
 
@@ -90,26 +72,12 @@ def command_of(words: list[str]) -> str:
     return next(name for name in (" ".join(words[:2]), words[0]) if name in LEAVES)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
-    """The folder of a small demonstration; read only."""
-    folder = tmp_path_factory.mktemp("whole") / "demo"
-    run(folder, N_SOURCES)
-    assert len(pq.read_table(folder / "catalog.scored.parquet")) == N_SOURCES
-    return folder
-
-
 @pytest.fixture
-def succeed(whole, tmp_path, monkeypatch, targetsel):
-    """Run lines in a copy of that folder, of which every one must succeed."""
-    monkeypatch.chdir(shutil.copytree(whole, tmp_path / "demo"))
-    for each in (fitting, spectral_model):  # which refuse to fit to this few sources
-        monkeypatch.setattr(each, "FEWEST", 100)
+def succeed(in_demonstration, targetsel):
+    """Run lines in a copy of the demonstration's folder, of which every one must succeed."""
 
     def succeed(lines: list[str]) -> None:
-        for name, write in STAND_INS.items():
-            if any(name in line for line in lines):
-                write(Path(name))
+        add_stand_ins("\n".join(lines))
         for line in lines:
             words = words_of(line)
             name = command_of(words)

@@ -59,6 +59,8 @@ def measure(spectra: Spectra, table: LineTable | None = None) -> Proxies:
 
     Parameters
     ----------
+    spectra : Spectra
+        `flux` of shape (N, S, L), in the rest frame.
     table : LineTable, optional
         Indices to measure in place of `PROXIES`.
 
@@ -66,6 +68,22 @@ def measure(spectra: Spectra, table: LineTable | None = None) -> Proxies:
     -------
     Proxies
         `values` of shape (N, S, P), in the order of `PROXIES` or of the table's names.
+
+    See Also
+    --------
+    Decoder.decode : Makes the spectra.
+    measure_spectra : The same for measured spectra in files.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> catalog = ts.read("catalog.parquet", "catalog")[:3]
+    >>> ensemble = ts.Ensemble.read("mock-ps1")
+    >>> cutouts = ts.cut_out(catalog, ts.read("cutouts", "cutouts"))
+    >>> latents = ensemble.predict(cutouts).draw(65, 0)
+    >>> proxies = ts.measure(ensemble.decoder.decode(latents, catalog.source_id))
+    >>> proxies["ew_halpha"].shape
+    (3, 65)
     """
     table = table or _TABLE
     return Proxies(spectra.source_id, table.names, table.measure(spectra.flux, spectra.wavelength))

@@ -157,7 +157,7 @@ class WidthMaps(DocumentModel):
     maps: dict[str, WidthMap]
 
     @classmethod
-    def read(cls, path: Path) -> WidthMaps:
+    def read(cls, path: str | Path) -> WidthMaps:
         """The maps in a file that `write` wrote.
 
         Raises
@@ -167,10 +167,10 @@ class WidthMaps(DocumentModel):
         """
         return read_model(Path(path), cls, SpectrumError)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the maps as a file that `read` reads."""
         document = self.model_dump(mode="json", by_alias=True)
-        with written_beside(path) as beside:
+        with written_beside(Path(path)) as beside:
             beside.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
     def __getitem__(self, name: str) -> WidthMap:
