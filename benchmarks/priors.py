@@ -36,9 +36,10 @@ from sklearn import mixture
 
 from targetsel.mock.spectra import measure_spectra
 from targetsel.networks.posterior import stored_posterior
+from targetsel.priors.columns import NEAR
 from targetsel.priors.prior import Prior, RedshiftPrior
 from targetsel.priors.spectral_model import SpectralModel, SpectralResidual
-from targetsel.priors.update import NEAR, Posterior, UpdateOptions, update
+from targetsel.priors.update import Posterior, UpdateOptions, update
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths

@@ -96,7 +96,8 @@ def find(word: str) -> list[Entry]:
     first = word.split()[0]
     quick: list[Loader] = [lambda: commands(first), light_columns]
     quick += [known[title] for title in known if title not in SLOW]
-    return named(word, quick) or look_up(word, known.values())
+    of_files = [known["columns"], known["files"]]
+    return named(word, quick) or named(word, of_files) or look_up(word, known.values())
 
 
 def _are_one(entries: list[Entry]) -> bool:

@@ -195,16 +195,16 @@ def _encoded() -> Columns:
 
 
 def _priors() -> Columns:
-    from targetsel.priors.writing import prior_columns
+    from targetsel.priors.columns import prior_columns
 
     return [Column("source_id", ID, meaning="id in the catalog", null_when=NEVER),
             *prior_columns(1, 1, 1)]  # fmt: skip
 
 
 def _updated() -> Columns:
-    from targetsel.priors.update import UpdateOptions, update_columns
+    from targetsel.priors.columns import update_columns
 
-    return update_columns(UpdateOptions(), pa.int64())
+    return update_columns(256, pa.int64())
 
 
 def _spectrum_store() -> Columns:
@@ -234,19 +234,19 @@ def _survey_catalogs() -> Columns:
 
 
 def _training_spectra() -> Columns:
-    from targetsel.training.from_archives import SPECTRA
+    from targetsel.training.columns import SPECTRA
 
     return SPECTRA
 
 
 def _dropped() -> Columns:
-    from targetsel.training.from_archives import DROPPED
+    from targetsel.training.columns import DROPPED
 
     return DROPPED
 
 
 def _latents() -> Columns:
-    from targetsel.training.labels import LATENTS
+    from targetsel.training.columns import LATENTS
 
     return LATENTS.columns
 

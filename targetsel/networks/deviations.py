@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
 N_PARTS = 3  # with four or five, other sources were covered no better
@@ -150,5 +149,7 @@ def _gate(start: np.ndarray, belongs: np.ndarray, mean: np.ndarray) -> np.ndarra
         return float(value / total), gradient.ravel() / total
 
     options = {"maxiter": N_GATE_STEPS}
+    from scipy.optimize import minimize  # only where networks are fitted
+
     found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options).x
     return np.asarray(found).reshape(start.shape)

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from scipy.special import logsumexp, ndtr, ndtri
-from scipy.stats import qmc
 
 from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError
@@ -270,6 +269,8 @@ class LatentPosterior:
 @cache
 def _sobol(dimension: int, n: int) -> np.ndarray:
     """The first points of a Sobol sequence, shape (n, dimension)."""
+    from scipy.stats import qmc  # which takes a third of a second to import
+
     return qmc.Sobol(dimension, scramble=False).random_base2(int(np.ceil(np.log2(n))))[:n]
 
 

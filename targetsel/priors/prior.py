@@ -15,12 +15,12 @@ from targetsel.documents.brief import brief
 from targetsel.errors import SpectrumError
 from targetsel.extras import require
 from targetsel.priors.bands import pixel_values, quantiles
+from targetsel.priors.columns import LEVELS
 from targetsel.priors.spectral_model import SpectralModel
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 from targetsel.tables.ids import uniform
 
-LEVELS = (0.16, 0.50, 0.84)
 HIGHEST = 10.0  # redshift
 REACH = 4.0  # standard deviations of a Gaussian prior of the redshift to either side
 N_KNOTS = 513

@@ -20,17 +20,18 @@ import pyarrow as pa
 from scipy.special import logsumexp
 
 from targetsel.errors import SpectrumError
+from targetsel.priors.columns import NEAR, UPDATED, update_columns
 from targetsel.priors.files import PriorFile
 from targetsel.priors.likelihood import Likelihood, ObservedPixels
 from targetsel.priors.prior import Prior, RedshiftPrior, generator
 from targetsel.priors.proposal import N_STARTS, Proposal, climb, landscape, refitted, worth
 from targetsel.sky.positions import check_same_places
-from targetsel.spectra.grid import LOG_STEP, N_PIXELS, wavelengths
-from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, measure
+from targetsel.spectra.grid import LOG_STEP, wavelengths
+from targetsel.spectra.lines import PROXIES, measure
 from targetsel.spectra.proxies import Proxies
 from targetsel.spectra.reading import OK, attempts
 from targetsel.spectra.spectrum import ObservedSpectrum, Spectra
-from targetsel.tables.columns import NEVER, Column, schema_of
+from targetsel.tables.columns import schema_of
 from targetsel.tables.files import check_table_output
 from targetsel.tables.ids import as_id
 from targetsel.tables.parquet import ParquetSink
@@ -40,9 +41,7 @@ N_BASIS = 256  # draws of the prior's spectra in the search for redshifts
 MOST_ROUNDS = 16
 ENOUGH = 300.0  # effective draws at which sampling ends
 MOST_CALIBRATION = 10.0
-NEAR = 0.003  # |difference of redshifts| / (1 + redshift) that counts as the same
 ROWS_AT_ONCE = 64
-LEVELS = {"_q05": 0.05, "_q16": 0.16, "": 0.5, "_q84": 0.84, "_q95": 0.95}
 
 
 @dataclass(frozen=True)
@@ -259,7 +258,7 @@ def update_files(
         If no spectrum can be used; then no file is left.
     """
     check_table_output(output, [priors.path, *spectra], parquet=True)
-    schema = schema_of(update_columns(options, priors.id_type))
+    schema = schema_of(update_columns(options.n_draws, priors.id_type))
 
     def updated(spectrum: ObservedSpectrum) -> Posterior:
         prior = priors.prior(spectrum.source_id)
@@ -311,46 +310,14 @@ def _numbers(found: Posterior) -> dict[str, Any]:
         "log_evidence": found.log_evidence,
         "effective_size": found.effective_size,
     }
-    for suffix, level in LEVELS.items():
+    for suffix, level in UPDATED.items():
         row[f"redshift{suffix}"] = float(np.quantile(found.redshift, level))
     for name in ("_q16", "", "_q84"):
-        row[f"flux{name or '_q50'}"] = np.quantile(found.flux, LEVELS[name], axis=0).tolist()
+        row[f"flux{name or '_q50'}"] = np.quantile(found.flux, UPDATED[name], axis=0).tolist()
     proxies = found.proxies()
     for name in PROXIES:
         draws = proxies[name][0]
         draws = draws[np.isfinite(draws)]
-        for suffix, level in LEVELS.items():
+        for suffix, level in UPDATED.items():
             row[name + suffix] = float(np.quantile(draws, level)) if len(draws) else None
     return row
-
-
-def update_columns(options: UpdateOptions, id_type: pa.DataType) -> tuple[Column, ...]:
-    """The columns of a file of results."""
-    f32, f64 = pa.float32(), pa.float64()
-    words = {s: "median of " if not s else f"{100 * q:.0f}th percentile of "
-             for s, q in LEVELS.items()}  # fmt: skip
-    spectrum = pa.list_(f32, N_PIXELS)
-    flux = "relative flux density per unit wavelength, rest frame"
-    null = "there is no result"
-    columns = [
-        ("redshift_best", f64, "", "src.redshift", "that most draws are near"),
-        ("redshift_confidence", f32, "", "stat.probability",
-         f"probability of being within {NEAR} (1 + redshift) of redshift_best"),
-        *((f"redshift{s}", f64, "", "src.redshift", f"{words[s]}the redshift") for s in LEVELS),
-        ("redshift_draws", pa.list_(f64, options.n_draws), "", "", "equal draws of it"),
-        ("wavelength", spectrum, "Angstrom", "em.wl", "rest frame, vacuum"),
-        *((f"flux_{s}", spectrum, "", "phot.flux.density", f"{flux}, {what}")
-          for s, what in (("mean", "mean"), ("q16", "16th percentile"), ("q50", "median"),
-                          ("q84", "84th percentile"))),
-        ("amplitude", f64, "", "", "of flux in the measured spectrum, in its unit"),
-        *((name + s, f32, UNITS[name], "", words[s] + DESCRIPTIONS[name])
-          for name in PROXIES for s in LEVELS),
-        ("log_evidence", f64, "", "", "natural logarithm, up to a constant of the spectrum"),
-        ("effective_size", f32, "", "", "effective number of independent draws"),
-    ]  # fmt: skip
-    return (
-        Column("source_id", id_type, null_when="ids are whole numbers, and the spectrum's is none"),
-        *(Column(*each, null) for each in columns),
-        Column("status", pa.string(), "", "meta.code.status", "ok, or why there is no result",
-               NEVER),
-    )  # fmt: skip

@@ -23,19 +23,17 @@ from astropy.table import Table
 from targetsel.documents.document import read_text
 from targetsel.errors import CatalogError, OutputError, SpectrumError
 from targetsel.networks.posterior import stored_deviations, stored_posterior
+from targetsel.priors.columns import BANDS, prior_columns
 from targetsel.priors.files import SCHEMA, lists_of, mixture_of
-from targetsel.priors.prior import HIGHEST, LEVELS, Prior
+from targetsel.priors.prior import HIGHEST, Prior
 from targetsel.priors.spectral_model import SpectralModel
 from targetsel.scored.columns import n_latents
 from targetsel.scored.file import ScoredFile
 from targetsel.scoring.ensemble import find_ensemble
-from targetsel.spectra.grid import N_PIXELS
 from targetsel.spectra.proxies import CORRELATION, QUANTILES, proxy_names
 from targetsel.spectra.reading import OK
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 from targetsel.tables.columns import (
-    NEVER,
-    Column,
     arrow_column,
     floats,
     numbers_named,
@@ -57,7 +55,6 @@ from targetsel.version import __version__
 
 ROWS_AT_ONCE = 256
 BLOCK = 2880  # bytes of a FITS header's block
-BANDS = tuple(f"flux_q{level * 100:.0f}" for level in LEVELS)
 
 
 @dataclass(frozen=True)
@@ -420,35 +417,6 @@ def _spectra(prior: Prior, options: PriorOptions) -> dict[str, np.ndarray]:
     if options.n_draws:
         found["flux_draws"] = prior.draw(options.n_draws, options.seed).T
     return found
-
-
-def prior_columns(n_components: int, n_latents: int, n_draws: int) -> tuple[Column, ...]:
-    """The columns of a file of priors, after the id's."""
-    flux = "relative flux density per unit wavelength"
-    triangle = n_latents * (n_latents + 1) // 2
-    lists = [
-        ("latent_weight", n_components, "", "weight of each Gaussian of the latents' mixture"),
-        ("latent_mean", n_components * n_latents, "", "its mean, in standardised latents"),
-        ("latent_factor", n_components * triangle, "",
-         "Cholesky factor of its covariance, lower triangle by rows"),
-        ("wavelength", N_PIXELS, "Angstrom", "vacuum wavelength; rest frame without a redshift"),
-        *((name, N_PIXELS, "", f"{flux}, {level:.0%} quantile of each pixel")
-          for name, level in zip(BANDS, LEVELS, strict=True)),
-    ]  # fmt: skip
-    if n_draws:
-        about = f"{n_draws} draws, all of a pixel together"
-        lists.append(("flux_draws", N_PIXELS * n_draws, "", about))
-    null = "the source has no prior"
-    return (
-        Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS"),
-        Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS"),
-        Column("redshift", pa.float64(), "", "src.redshift", "redshift of the observed frame"),
-        Column("redshift_error", pa.float64(), "", "stat.error;src.redshift", "its error"),
-        *(Column(name, pa.list_(pa.float32(), size), unit, "", what, null)
-          for name, size, unit, what in lists),
-        Column("status", pa.string(), "", "meta.code.status", "ok, or why there is no prior",
-               NEVER),
-    )  # fmt: skip
 
 
 def _rows(batch: PriorBatch, schema: pa.Schema, options: PriorOptions) -> pa.Table:

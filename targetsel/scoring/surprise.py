@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,6 @@ from targetsel.networks.posterior import LatentPosterior, stored_posterior
 from targetsel.scored.columns import STATUS
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_sources import LATENTS, Join, Truth
-from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.lines import PROXIES, measure
 from targetsel.spectra.proxies import QUANTILES, ProxyPosterior
 from targetsel.tables.any_form import paths_in
@@ -25,6 +25,9 @@ from targetsel.tables.columns import Column, arrow_column, matrix, schema_of
 from targetsel.tables.files import check_table_output
 from targetsel.tables.parquet import ParquetSink
 from targetsel.tasks import tracked
+
+if TYPE_CHECKING:
+    from targetsel.scoring.ensemble import Ensemble
 
 N_DRAWS = 500
 TAIL = 0.05  # of the draws, beyond which their density is taken to fall exponentially

@@ -28,7 +28,6 @@ from astropy.coordinates import Latitude, Longitude
 from targetsel.errors import CatalogError, SpectrumError, unknown
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
-from targetsel.spectra.grid import N_PIXELS
 from targetsel.spectra.reading import try_spectra
 from targetsel.spectra.rest_frame import rest_frame
 from targetsel.spectra.spectrum import ObservedSpectrum
@@ -52,6 +51,7 @@ from targetsel.tables.journal import check_settings
 from targetsel.tables.parquet import ParquetSink, described, read_footer, write_table
 from targetsel.tables.reading import ParquetReader
 from targetsel.tasks import tracked
+from targetsel.training.columns import DROPPED, ID_FIELD, SPECTRA
 from targetsel.training.labels import Labels
 from targetsel.version import __version__
 
@@ -343,24 +343,6 @@ class _TrainingSetRun:
                 sink.write(_only(_read(part), ready))
 
 
-_ID = described("source_id", pa.int64(), "", "meta.id;meta.main", nullable=False)
-_GRID = pa.list_(pa.float32(), N_PIXELS)
-SPECTRA = pa.schema(
-    [
-        _ID,
-        described("flux", _GRID, "", "", "rest frame, on the grid of spectra.grid; any unit"),
-        described("ivar", _GRID, "", "", "inverse variance of flux, 0 where masked"),
-    ]
-)
-DROPPED = pa.schema(
-    [
-        _ID,
-        described("step", pa.string(), "", "", "the step that lost the source"),
-        described("reason", pa.string(), "", "", "why the source is not in the training set"),
-    ]
-)
-
-
 def _encode_part(
     path: Path,
     rows: list[tuple[int, ObservedSpectrum | SpectrumError]],
@@ -418,7 +400,7 @@ def _latent_table(ids: np.ndarray, mean: np.ndarray, noise: np.ndarray) -> pa.Ta
     columns = [pa.array(ids, pa.int64()), list_column(mean), list_column(noise)]
     about = "scatter of the latents under fresh noise of the spectrum"
     fields = [
-        _ID,
+        ID_FIELD,
         described("latent_mean", columns[1].type, description="standardised latents"),
         described("latent_std", columns[2].type, description=about),
     ]

@@ -22,9 +22,6 @@ from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import MeasuredSpectra, Spectra
 from targetsel.tables.any_format import is_simulated, may_hold_lists, table_reader
 from targetsel.tables.columns import (
-    ID,
-    Column,
-    FileKind,
     floats,
     matrix,
     numbers_named,
@@ -35,28 +32,13 @@ from targetsel.tables.numpy_files import names_in_npz, read_npz
 from targetsel.tables.parquet import footer_in, says_simulated
 from targetsel.tables.reading import reading
 from targetsel.tables.types import held, is_list, is_number
+from targetsel.training.columns import LATENTS
 from targetsel.training.optimisation import one_thread
 from targetsel.training.training_spectra import TrainingSpectra, check_no_errors
 
 SPECTRA_AT_ONCE = 512
 GROUP_COLUMN = "group_id"
 SMALLEST_SCATTER = 1e-6
-
-LATENTS = FileKind(
-    "a file of latents",
-    (
-        Column("source_id", ID, meaning="id of the source"),
-        Column("latent_mean", pa.list_(pa.float32()), meaning="standardised latents"),
-        Column(
-            "latent_std",
-            pa.list_(pa.float32()),
-            meaning="their scatter under fresh noise of the spectrum",
-            required=False,
-        ),
-    ),
-    "Expected a file as 'targetsel spectra encode' writes it.",
-    SpectrumError,
-)
 
 # Ids, flux (n, 1000) and inverse variance (n, 1000) or None, of some rows of a file.
 Piece = tuple[np.ndarray, np.ndarray, np.ndarray | None]

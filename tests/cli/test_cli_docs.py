@@ -74,12 +74,16 @@ def test_without_a_word_it_lists_what_there_is(targetsel):
         assert word in said.out
 
 
-def test_a_function_is_explained_without_torch_and_pandas():
+@pytest.mark.parametrize(
+    ("word", "heavy"),
+    [("within", ("torch", "pandas", "matplotlib")), ("ra", ("torch", "scipy.stats", "matplotlib"))],
+)
+def test_a_function_or_column_is_explained_without_what_takes_long_to_import(word, heavy):
     code = (
         "import sys\n"
         "from targetsel.cli.docs import docs\n"
-        "docs(['within'])\n"
-        "print([name for name in ('torch', 'pandas', 'matplotlib') if name in sys.modules])\n"
+        f"docs([{word!r}])\n"
+        f"print([name for name in {heavy} if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
