@@ -71,6 +71,7 @@ def read_npy(path: Path, error: type[TargetselError], expected: str) -> np.ndarr
     with reading(path, error, expected, "Write it again with np.save."):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.ndarray):
+            array.close()
             raise ValueError("it holds several arrays")
         return array
 
