@@ -12,6 +12,7 @@ import targetsel
 from targetsel import errors
 from targetsel.manual import python
 from targetsel.manual.entries import anchor, first_sentence
+from targetsel.manual.errors import classes
 
 FUNCTION = """# targetsel.{name}
 
@@ -41,8 +42,7 @@ to be run in the folder of `targetsel demo`.
 
 ```{{toctree}}
 :hidden:
-:glob:
-python/*
+{names}
 ```
 """
 COMMAND = re.compile(r"`(targetsel [^`]+)`")
@@ -55,7 +55,7 @@ def write_python(folder: Path) -> None:
         pages[name] = CLASS.format(title=f"targetsel.{name}", module="targetsel", name=name)
     for name, found in python.results().items():
         pages[name] = CLASS.format(title=name, module=found.__module__, name=name)
-    write_page(folder / "python.md", LIST.format(tables="\n\n".join(tables())))
+    write_page(folder / "python.md", LIST.format(tables="\n\n".join(tables()), names=listed(pages)))
     for name, text in pages.items():
         write_page(folder / "python" / f"{name}.md", text)
     for left in (folder / "python").glob("*.md"):
@@ -63,24 +63,32 @@ def write_python(folder: Path) -> None:
             left.unlink()
 
 
+def listed(pages: Iterable[str]) -> str:
+    """Lines of a table of contents: each page under its name, in the order given."""
+    return "\n".join(f"{name} <python/{name}>" for name in pages)
+
+
 def tables() -> Iterator[str]:
     """A table of functions for each task, then those of classes."""
     for task, names in python.TASKS.items():
-        yield table(task, ((name, getattr(targetsel, name)) for name in names))
+        yield table(task, "function", ((name, getattr(targetsel, name)) for name in names))
     yield table(
         "What functions read and give",
+        "class",
         ((name, getattr(targetsel, name)) for name in python.class_names()),
     )
-    yield table("What comes back of single functions", python.results().items())
+    yield table("What comes back of single functions", "class", python.results().items())
 
 
-def table(heading: str, things: Iterable[tuple[str, Any]]) -> str:
+def table(heading: str, kind: str, things: Iterable[tuple[str, Any]]) -> str:
     """A heading, and a line for each thing with a link to its page."""
     rows = [
         f"| [`{name}`](python/{name}.md) | {linked(first_sentence(inspect.getdoc(value)))} |"
         for name, value in things
     ]
-    return "\n".join([f"## {heading}", "", "| name | |", "|---|---|", *rows])
+    verb = "does" if kind == "function" else "is"
+    head = [f"## {heading}", "", f"| {kind} | what it {verb} |", "|---|---|"]
+    return "\n".join([*head, *rows])
 
 
 def linked(text: str) -> str:
@@ -100,6 +108,7 @@ def write_page(path: Path, text: str) -> None:
 
 def label_of(name: str) -> str | None:
     """The label of what stands in backticks: a command such as `targetsel score`, or an error."""
+    name = name.removeprefix("targetsel.errors.")
     if name.startswith("targetsel "):
         words = name.split()[1:]
         return anchor("command", *(each for each in words if not each.startswith("-")))
@@ -128,4 +137,4 @@ def types() -> dict[str, str]:
     private = {
         name: f"{each.__module__}.{each.__qualname__}" for name, each in python.results().items()
     }
-    return public | private
+    return public | private | {each.name: f"targetsel.errors.{each.name}" for each in classes()}

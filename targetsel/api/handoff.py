@@ -218,7 +218,7 @@ def assign(
     Returns
     -------
     tuple of DensestPointing
-        One for each pointing, with its `forecast`; fewer where no target would get a fiber.
+        One for each pointing, with its ``forecast``; fewer where no target would get a fiber.
 
     Raises
     ------

@@ -508,7 +508,7 @@ def mock_sky(
     MockError
         If there is no such survey, the variation cannot be used, or a number is out of range.
     OutputError
-        If the folder holds something else, or a file cannot be written.
+        If a file in the folder is not of a mock sky, or cannot be written.
     ExtraError
         If a picture is asked for, and matplotlib is not installed.
 
@@ -561,7 +561,7 @@ def demo(output: AnyPath = "demo", n: int | None = None, *, threads: int = 1) ->
     MockError
         If the number of sources is not positive.
     OutputError
-        If the folder holds something else, or a file cannot be written.
+        If a file in the folder is not of a mock sky, or cannot be written.
 
     See Also
     --------

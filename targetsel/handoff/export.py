@@ -62,7 +62,17 @@ FORMATS = {
 
 @dataclass(frozen=True, repr=False)
 class Export:
-    """The exported list, the files written, the tool's own first, and its check if it was asked."""
+    """An exported list, and its files.
+
+    Attributes
+    ----------
+    targets : ToolTable
+        The targets in the form of the tool.
+    files : tuple of Path
+        The files written, the tool's own first.
+    read_back : ReadBack or None
+        The comparison of the file with the list, where it was asked for.
+    """
 
     targets: ToolTable
     files: tuple[Path, ...]
@@ -93,7 +103,18 @@ class Export:
 
 @dataclass(frozen=True)
 class ReadBack:
-    """Agreement of a tool's file, read back, with the list; `largest_offset` is in arcsec."""
+    """Agreement of a tool's file, read back, with the list.
+
+    Attributes
+    ----------
+    reader : str
+        What read the file.
+    n_targets : int
+    largest_offset : float
+        Largest difference of two positions [arcsec].
+    with_priorities : bool
+        Whether priorities were compared.
+    """
 
     reader: str
     n_targets: int

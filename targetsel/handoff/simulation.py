@@ -113,6 +113,7 @@ class PointingForecast:
 
     Attributes
     ----------
+    instrument : Instrument
     inside : ndarray of bool, shape (M,)
         Whether a target is in the field of view.
     fiber : ndarray of int, shape (M,)

@@ -41,6 +41,21 @@ TASKS = {
         *("choose_targets", "cut_out", "measure", "score_rows", "apply_rules", "rank"),
     ),
 }
+# Classes of what stands in that which functions give.
+PARTS = {
+    "handoff.assignment": ("Match",),
+    "handoff.export": ("ReadBack",),
+    "handoff.simulation": ("PointingForecast",),
+    "imaging.store": ("Packed",),
+    "report.figures": ("Figure", "Figures"),
+    "rules.lint": ("Remark",),
+    "selection.funnel": ("FunnelRow",),
+    "selection.outcome": ("ClassSummary", "Selection"),
+    "selection.reports.explain": ("TruthRow",),
+    "selection.reports.forecast": ("Expectation",),
+    "selection.reports.randoms": ("Kept",),
+    "selection.reports.tuning": ("BoundOutcome",),
+}
 
 
 def names() -> Iterator[Entry]:
@@ -65,8 +80,12 @@ def class_names() -> list[str]:
 
 
 def results() -> dict[str, type]:
-    """The classes without a public name that public functions give, by name."""
-    found: dict[str, type] = {}
+    """The classes without a public name that public functions give, and their parts, by name."""
+    found: dict[str, type] = {
+        name: getattr(import_module(f"targetsel.{module}"), name)
+        for module, parts in PARTS.items()
+        for name in parts
+    }
     for home in sorted({*targetsel._HOME_OF.values()}):
         if home.startswith("api."):
             gives = _names_given(_tree(f"targetsel.{home}"))

@@ -31,9 +31,17 @@ SEED = 42
 
 @dataclass(frozen=True)
 class Outcome:
-    """Numbers of targets of one class: selected, expected to be true, and true.
+    """Numbers of targets of one class.
 
-    `expected_true` and `actual_true` are None for a class without conditions on spectra.
+    Attributes
+    ----------
+    rules : str
+        Name of the rule file.
+    name : str
+    selected : int
+    expected_true, actual_true : float, int, or None
+        Targets for which the class's conditions on spectra are expected to be true, and are; None
+        for a class without such conditions.
     """
 
     rules: str

@@ -227,7 +227,15 @@ def _even(weight: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class UpdateSummary:
-    """The number of spectra, and the errors of those that could not be used."""
+    """The outcome of `update_priors`.
+
+    Attributes
+    ----------
+    n_spectra : int
+        Spectra in the files.
+    errors : tuple of SpectrumError
+        One for each spectrum that could not be used.
+    """
 
     n_spectra: int
     errors: tuple[SpectrumError, ...]

@@ -116,7 +116,13 @@ class PriorBatch:
 
 @dataclass
 class WrittenPriors:
-    """The number of sources of a file, and of those that have a prior."""
+    """The outcome of `write_priors`.
+
+    Attributes
+    ----------
+    n_sources, n_priors : int
+        Sources of the file, and those of them that have a prior.
+    """
 
     n_sources: int = 0
     n_priors: int = 0

@@ -42,7 +42,14 @@ _CONDITION_IN_COMMENT = re.compile(r"\s#.*\b[A-Za-z_]\w*\s*(<=?|>=?|==|!=)\s*[-.
 
 @dataclass(frozen=True)
 class Remark:
-    """A piece of advice, and the place in the rule file that it is about."""
+    """A piece of advice on a rule file.
+
+    Attributes
+    ----------
+    place : SourceLocation
+        The place in the file that it is about.
+    message : str
+    """
 
     place: SourceLocation
     message: str

@@ -17,7 +17,18 @@ from targetsel.tables.files import written_beside
 
 @dataclass(frozen=True)
 class LockedFolder:
-    """The bits of a folder of rule files: the lock, its file, and the rules that it was made of."""
+    """The bits of a folder of rule files.
+
+    Attributes
+    ----------
+    lock : BitLock
+    path : Path
+        The file of the lock.
+    files : tuple of Path
+        The rule files.
+    rules : Rules
+        All of them together.
+    """
 
     lock: BitLock
     path: Path

@@ -67,7 +67,15 @@ def surprise(posterior: LatentPosterior, latents: np.ndarray, seed: int = 0) -> 
 
 @dataclass(frozen=True)
 class Compared:
-    """Number of sources that were compared, and of those left out, by the reason."""
+    """The outcome of `compare`.
+
+    Attributes
+    ----------
+    n : int
+        Sources that were compared.
+    left_out : dict of int
+        Number of those left out, by the reason.
+    """
 
     n: int
     left_out: dict[str, int]

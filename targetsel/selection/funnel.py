@@ -50,7 +50,15 @@ class FunnelRow:
 
 @dataclass(frozen=True)
 class Funnel:
-    """The funnel of one class, condition by condition in the order of `rules.plan`."""
+    """The funnel of one class.
+
+    Attributes
+    ----------
+    name : str
+    n_sources : int
+    rows : tuple of FunnelRow
+        One for each condition, in the order in which they are applied.
+    """
 
     name: str
     n_sources: int

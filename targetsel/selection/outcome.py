@@ -16,6 +16,9 @@ class ClassSummary:
 
     Attributes
     ----------
+    name : str
+    bit : int
+        Of ``target_bits``.
     priority : int or str
         An expression where sources have their own.
     n_passed : int
@@ -44,13 +47,27 @@ class ClassSummary:
 
 @dataclass(frozen=True)
 class Selection:
-    """The outcome of `select`: the file that was written (None for a list in memory), and counts.
+    """The outcome of `select`.
 
-    `overlaps` gives the number of targets in several classes, by the classes, the most first;
-    `left_out` gives the number of sources that every list under ``exclude`` leaves out, and
-    `guarantees` those of the classes that ask for a purity, by class name. `caution` is what to
-    know where an ensemble learnt from simulated images only, `brightness` the lines on what the
-    list keeps of it.
+    Attributes
+    ----------
+    output : Path or None
+        The file that was written; None for a list in memory.
+    n_sources, n_targets : int
+        Sources of the catalog, and those in the list.
+    classes : tuple of ClassSummary
+    funnels : tuple of Funnel
+        One for each class, where they were asked for.
+    left_out : mapping of str to int
+        Number of sources that every list under ``exclude`` leaves out.
+    guarantees : mapping of str to Guarantee
+        Of the classes that ask for a purity, by their names.
+    overlaps : mapping of tuple of str to int
+        Number of targets in several classes, by the classes, the most first.
+    caution : str
+        What to know where an ensemble learnt from simulated images only; else empty.
+    brightness : tuple of str
+        Lines on what the list keeps of it.
     """
 
     output: Path | None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,16 @@ def test_every_public_name_has_its_docstring():
         if name != "__version__":
             first = (getattr(package, name).__doc__ or "").split("\n")[0]
             assert first.replace("``", "`") in entry.text
+
+
+@pytest.mark.parametrize("name", python.results())
+def test_every_field_of_what_functions_give_is_told(name):
+    found = python.results()[name]
+    fields = dataclasses.fields(found) if dataclasses.is_dataclass(found) else ()
+    told = re.findall(
+        r"^(\S.*?) :", inspect.getdoc(found).partition("Attributes\n")[2], re.MULTILINE
+    )
+    assert {each.name for each in fields} <= {word for line in told for word in line.split(", ")}
 
 
 def test_anchors_are_unique(pages):

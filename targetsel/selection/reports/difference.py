@@ -30,10 +30,11 @@ NO_CLASS = "(the class is not there)"
 
 @dataclass(frozen=True)
 class ClassDifference:
-    """Changes of one class, named `name`.
+    """Changes of one class.
 
     Attributes
     ----------
+    name : str
     n_before, n_after, n_entered, n_left : int
     entered_by : mapping of str to int
         Conditions of before that were not true of sources which entered, with the number of these

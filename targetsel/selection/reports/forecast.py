@@ -50,7 +50,14 @@ ENOUGH = (
 
 @dataclass(frozen=True)
 class Expectation:
-    """A number with its interval; the interval is None without a calibration."""
+    """A number with its interval.
+
+    Attributes
+    ----------
+    value : float
+    interval : tuple of two floats, or None
+        None without sources of known spectra.
+    """
 
     value: float
     interval: tuple[float, float] | None = None
@@ -69,6 +76,7 @@ class ClassForecast:
 
     Attributes
     ----------
+    name : str
     n_selected : int
         Members of the class in the target list that have a posterior.
     true, purity, completeness : Expectation

@@ -51,6 +51,7 @@ class Kept:
 
     Attributes
     ----------
+    name : str
     n_kept : int
         Points where the class could have targets.
     left_out : tuple of str
@@ -64,7 +65,16 @@ class Kept:
 
 @dataclass(frozen=True)
 class RandomsSummary:
-    """The outcome of `randoms`: the file written, and counts."""
+    """The outcome of `randoms`.
+
+    Attributes
+    ----------
+    output : Path
+        The file written.
+    n_points, n_written : int
+        Points that were there or made, and those at which any class could have targets.
+    classes : tuple of Kept
+    """
 
     output: Path
     n_points: int

@@ -52,6 +52,7 @@ class Inclusion:
 
     Attributes
     ----------
+    name : str
     n_candidates, n_selected : int
         Sources for which every condition is true, and those in the target list.
     randomised : bool

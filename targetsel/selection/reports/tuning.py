@@ -67,8 +67,10 @@ class Tuned:
         will do.
     n_members : int
         The members that it gives.
+    next_threshold : float
+        The next looser value.
     n_tied : int
-        The members that the next looser value, `next_threshold`, adds at once.
+        The members that it adds at once.
     written : str or None
         The bound as it stands in the rule file, such as "> 0.8"; None where there is none yet.
     n_written : int

@@ -168,7 +168,7 @@ class WidthMaps(DocumentModel):
         return read_model(Path(path), cls, SpectrumError)
 
     def write(self, path: str | Path) -> None:
-        """Write the maps as a file that `read` reads."""
+        """Write the maps as a file that `WidthMaps.read` reads."""
         document = self.model_dump(mode="json", by_alias=True)
         with written_beside(Path(path)) as beside:
             beside.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
