@@ -111,6 +111,7 @@ def calibrate(
     checked = uniform(known.group, 0, "calibration")[:, 0] < CHECKED_SHARE
     fitted, others = known.take(~checked), known.take(checked)
     _check_size(truth, fitted, others)
+    _check_any(truth, known)
 
     def predicted(steps: CalibrationSteps, some: KnownSources) -> Predicted:
         """The posterior of every proxy and shares of draws in every class, after some steps."""
@@ -200,6 +201,24 @@ def _check_size(truth: Path, fitted: KnownSources, others: KnownSources) -> None
             f"{truth}: its {len(fitted) + len(others)} sources are of too few groups ('group_id') "
             "to be parted into some to fit and others to check. Give more groups."
         )
+
+
+def _check_any(truth: Path, known: KnownSources) -> None:
+    """Refuse sources of which nothing is known often enough to be calibrated."""
+    counts = {
+        name: int(np.isfinite(true + matrix(known.scored[name + QUANTILES]).sum(axis=1)).sum())
+        for name, true in known.proxies.items()
+    }
+    n_latents = int(np.isfinite(known.latents).all(axis=1).sum())
+    if max(n_latents, *counts.values(), 0) >= FEWEST:
+        return
+    most = max(counts, key=lambda name: counts[name], default="")
+    of_lines = f" and no line strength of more than {counts[most]} ('{most}')" if most else ""
+    raise CatalogError(
+        f"{truth}: of its {len(known)} scored sources, latents are known of {n_latents}{of_lines}. "
+        f"A calibration needs {FEWEST} sources of known latents, or {FEWEST} of which one and the "
+        "same line strength is known. Give more."
+    )
 
 
 def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> CalibrationSteps:

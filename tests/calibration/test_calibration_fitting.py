@@ -111,6 +111,25 @@ def test_latents_alone_give_a_calibration_of_latents(files, ensemble, tmp_path):
     assert len(calibration.coverage_of_90_percent) == D
 
 
+def test_sources_of_which_nothing_is_known_often_enough_are_refused_with_the_least_number(
+    files, ensemble, tmp_path
+):
+    scored, truth = files
+    rows = np.arange(N)
+    values = {name: np.full(N, np.nan) for name in PROXIES}
+    values["ew_halpha"], values["d4000"] = (np.where(some, 1.0, np.nan)
+                                            for some in (rows < 320, rows >= 320))  # fmt: skip
+    columns = {name: pa.array(each) for name, each in values.items()}
+    place = changed(truth, tmp_path / "truth.parquet", latent=None, **columns)
+    with pytest.raises(CatalogError) as error:
+        calibrate(scored, place, ensemble)
+    assert str(error.value).endswith(
+        "of its 620 scored sources, latents are known of 0 and no line strength of more than 320 "
+        "('ew_halpha'). A calibration needs 400 sources of known latents, or 400 of which one and "
+        "the same line strength is known. Give more."
+    )
+
+
 def test_sources_of_one_group_are_never_parted(files, ensemble, tmp_path):
     scored, truth = files
     table = pq.read_table(truth)
