@@ -7,13 +7,18 @@ exception is a bug of ours and keeps its traceback.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 LONGEST = 1500  # characters of a message,
 END = 200  # and of these, where it is longer, at its end, where the next step stands
+MOST_BESIDE = 1000  # files of a folder whose names are compared with one that is not there
 # Control characters but tab and newline, marks that reorder text, and halves of characters.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
@@ -45,6 +50,9 @@ class TargetselError(Exception):
 class CatalogError(TargetselError):
     """A catalog that cannot be read, or whose columns, ids or positions are not usable.
 
+    Usually the file is not where it was said to be, a column has another name than the package
+    looks for, or two files have different ids.
+
     The message names the file and the column. `targetsel rules columns FILE` lists what a catalog
     holds. Rename or convert the column, or name it by an option of the command. Of a file that a
     command wrote, make it anew with that command.
@@ -53,6 +61,9 @@ class CatalogError(TargetselError):
 
 class CutoutError(TargetselError):
     """A cutout store or folder that cannot be read, or that does not suit the ensemble.
+
+    Usually the images are not beside the catalog, their names do not say which source and band
+    they are of, or the ensemble wants other bands or larger images.
 
     The message names the file, and the band or source. Pack the images again with
     `targetsel cutouts pack`, or give the option that the message names. An ensemble wants the
@@ -63,6 +74,9 @@ class CutoutError(TargetselError):
 class SpectrumError(TargetselError):
     """A spectrum, wavelength grid or line table that is not usable.
 
+    Usually an array has another shape than its wavelengths, noise or a redshift is missing, or
+    pixels are NaN that should be masked.
+
     The message names the file, and what is wrong with its pixels, wavelengths or lines. Mend the
     file, or leave the spectrum out.
     """
@@ -70,6 +84,9 @@ class SpectrumError(TargetselError):
 
 class EnsembleError(TargetselError):
     """An ensemble's folder that is damaged, foreign or incomplete.
+
+    Usually a file was copied without the others, or was fitted for another ensemble. Of a
+    training it says that the examples are too few, or that inputs contradict one another.
 
     The message names the file of the folder. Copy the folder anew, name another one with
     `--ensemble`, or fit again what does not belong to it: `targetsel calibrate`, `targetsel
@@ -80,6 +97,9 @@ class EnsembleError(TargetselError):
 class RuleError(TargetselError):
     """A rule file or expression that does not mean anything we can evaluate.
 
+    Usually a name is misspelt or is no column of this catalog, a limit is in another unit than
+    the column, or YAML wants quotes around a text.
+
     The message begins with file, line and column, and a caret below points at the place.
     `targetsel rules lint FILE` tells all faults of a file at once. `targetsel rules functions`
     lists what can be written, `targetsel rules columns CATALOG` the names that a catalog has.
@@ -89,6 +109,9 @@ class RuleError(TargetselError):
 class SpectrographError(TargetselError):
     """A spectrograph's description, or what would be needed to predict what one sees.
 
+    Usually a unit is missing behind a number, or nothing says how large the sources are and what
+    redshifts they have.
+
     The message names the file, line and column of a description, or the option that lacks. Mend
     the description, or name another one with `--spectrograph`.
     """
@@ -96,6 +119,9 @@ class SpectrographError(TargetselError):
 
 class HandoffError(TargetselError):
     """A target list that a fiber- or slit-assignment tool would not take, or settings for one.
+
+    Usually a setting that the tool needs was not given, the list has no magnitude in a filter
+    that the tool knows, or it has more targets or priorities than the tool takes.
 
     The message names the setting, the column or the target. `targetsel export --list` lists the
     settings of each tool; write them into a YAML file, and give it with `--config`. Where the list
@@ -106,19 +132,27 @@ class HandoffError(TargetselError):
 class MockError(TargetselError):
     """A mock sky that cannot be made as it is asked for.
 
-    The message names the option or the key of the variation, and what it may be.
+    Usually a number is out of range, or a band is none of the survey's.
+
+    The message names the option or the key of the variation, and what it may be. Give that.
     """
 
 
 class ExtraError(TargetselError):
     """A package that an extra installs and that is not there.
 
-    The message names the extra and the command that installs it.
+    Usually the package was installed without extras: pictures, evaluations and files for other
+    programs need more than the base.
+
+    The message names the extra and the command that installs it. Run that command.
     """
 
 
 class OutputError(TargetselError):
     """A result that could not be written.
+
+    Usually something is there already that the command would not replace, the folder does not
+    exist, or the disk is full.
 
     The message names the file or folder. Name another one with `-o`, remove what is there, or make
     room on the disk.
@@ -147,6 +181,19 @@ def close_or_known(word: str, known: Iterable[str]) -> str:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The message for a name that is not known: "unknown band 'q'. Known: g, r."."""
     return f"unknown {kind} '{name}'.{close_or_known(name, known)}"
+
+
+def absent(path: Path | str) -> str:
+    """The message for a path where nothing is, with names beside it that are close."""
+    if os.path.islink(path):
+        there = os.readlink(path)
+        return f"{path}: is a link to {there}, which is not there. Mend it or name another file."
+    folder, name = os.path.split(path)
+    beside: list[str] = []
+    with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
+        beside = [each.name for each in islice(entries, MOST_BESIDE) if os.path.exists(each)]
+    hint = did_you_mean(name, beside) or " Check the name and the folder."
+    return f"{path}: no such file or folder.{hint}"
 
 
 def counted(n: int, one: str, many: str = "") -> str:

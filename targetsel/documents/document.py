@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from targetsel.documents.source_location import SourceLocation
-from targetsel.errors import RuleError, TargetselError
+from targetsel.errors import RuleError, TargetselError, absent
 
 MAX_CHARACTERS = 1 << 18  # bounds the time that reading and checking take
 MAX_NODES = 50_000
@@ -73,9 +73,11 @@ def read_text(path: Path, error: type[TargetselError] = RuleError) -> str:
     except UnicodeDecodeError as fault:
         raise error(f"{path}: not UTF-8 text (byte {fault.start}). Save it as UTF-8.") from None
     except FileNotFoundError:
-        raise error(f"{path}: no such file.") from None
+        raise error(absent(path)) from None
     except OSError as fault:
-        raise error(f"{path}: could not be read: {fault.strerror}.") from None
+        raise error(
+            f"{path}: could not be read: {fault.strerror}. Name a file that you may read."
+        ) from None
 
 
 def read_document(text: str, file: str, error: type[TargetselError] = RuleError) -> Node:
@@ -101,7 +103,9 @@ def read_document(text: str, file: str, error: type[TargetselError] = RuleError)
         step = _QUOTE_TEXT if "'" in place.source or '"' in place.source else QUOTE
         raise place.error(f"not valid YAML: {problem}; {step}") from None
     except yaml.YAMLError as fault:
-        raise top.error(f"not valid YAML: {str(fault).splitlines()[0]}") from None
+        raise top.error(
+            f"not valid YAML: {str(fault).splitlines()[0]}; save the file as plain text"
+        ) from None
     finally:
         loader.dispose()
     if builder.root is None:
@@ -156,7 +160,7 @@ class _Builder:
         if self.nodes > MAX_NODES:
             raise place.error(f"the file may hold {MAX_NODES:,} entries at most")
         if len(self.stack) >= MAX_DEPTH:
-            raise place.error(f"nested deeper than {MAX_DEPTH} levels")
+            raise place.error(f"nested deeper than {MAX_DEPTH} levels; expected fewer")
         if event.anchor is not None:
             raise place.error(
                 "YAML anchors and aliases (& and *) are not allowed; use `define:` in a rule file, "
@@ -192,5 +196,5 @@ class _Builder:
             raise node.place.error("a key must be a plain word")
         if node in parent:
             first = parent.keys_at[node].line
-            raise node.place.error(f"duplicate key '{node}' (first at line {first})")
+            raise node.place.error(f"duplicate key '{node}' (first at line {first}); remove one")
         return node

@@ -335,11 +335,13 @@ def _parse_json(text: str, file: str, model: type[M], error: type[TargetselError
         place = SourceLocation(
             file, fault.lineno, fault.colno, line, fault.colno - 1, error_type=error
         )
-        raise place.error(f"not valid JSON: {fault.msg}") from None
+        raise place.error(
+            f"not valid JSON: {fault.msg}; mend it here or copy the file again"
+        ) from None
     except ValidationError as faults:
         raise error(f"{file}: {_first(model, faults)}.") from None
     except (ValueError, RecursionError) as fault:
-        raise error(f"{file}: not valid JSON: {fault}") from None
+        raise error(f"{file}: not valid JSON: {fault}. Copy it or make it again.") from None
 
 
 def validate_values(
@@ -460,7 +462,7 @@ def _located_message(
             hint = " Inside { }, quote what has a comma in it."
         return found.place, f"unknown key '{key}' in {found.within}.{hint}"
     if kind == "missing" and fault["loc"][-1] == key:
-        return found.place, f"missing key '{key}' in {found.within}{about}"
+        return found.place, f"missing key '{key}' in {found.within}{about}; add it"
     if cause := fault.get("ctx", {}).get("error"):
         return found.place, str(cause)
     name = (".".join(found.names) if tree is None else key) or found.within

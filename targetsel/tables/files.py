@@ -204,7 +204,9 @@ def make_folder(folder: Path) -> None:
             raise OutputError(
                 f"{folder}: is a file; expected a folder. Choose another name."
             ) from None
-        raise OutputError(f"{folder}: could not be made: {error.strerror or error}.") from error
+        raise OutputError(
+            f"{folder}: could not be made: {error.strerror or error}. Choose another folder."
+        ) from error
 
 
 @contextlib.contextmanager

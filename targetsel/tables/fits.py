@@ -143,7 +143,7 @@ def check_headers(stream: IO[bytes], place: Path | str, error: type[TargetselErr
         if number and first != b"XTENSION":
             return  # special records or padding may follow the last extension
         if not number and not first.startswith(b"SIMPLE"):
-            raise error(f"{place}: not a FITS file (it does not begin with SIMPLE).")
+            raise error(f"{place}: not a FITS file; expected one that begins with SIMPLE.")
         stream.seek(start)
         values, end_of_header = _header(stream, where, error)
         n_bytes = _data_bytes(values, where, error)
@@ -156,7 +156,9 @@ def check_headers(stream: IO[bytes], place: Path | str, error: type[TargetselErr
         start = end_of_header + math.ceil(n_bytes / BLOCK) * BLOCK
         if start >= length:
             return
-    raise error(f"{place}: has more than {MOST_EXTENSIONS} extensions. It is damaged.")
+    raise error(
+        f"{place}: has more than {MOST_EXTENSIONS} extensions. It is damaged; copy it again."
+    )
 
 
 def _header(
@@ -224,7 +226,10 @@ def _check_table(values: dict[str, str], where: str, error: type[TargetselError]
         written = values.get(f"TFORM{n}", "").strip().strip("'")
         found = COLUMN_FORMAT.match(written)
         if found is None:
-            raise error(f"{where}: TFORM{n} is '{written.strip()}', which is no column format.")
+            raise error(
+                f"{where}: TFORM{n} is '{written.strip()}', which is no column format. Write the "
+                "table again with a program that follows the FITS standard."
+            )
         repeat = int(found[1] or 1)
         width += math.ceil(repeat / 8) if found[2] == "X" else repeat * _BYTES[found[2]]
     if width != _whole(values, "NAXIS1", where, error):
@@ -237,4 +242,7 @@ def _check_table(values: dict[str, str], where: str, error: type[TargetselError]
         axes = [_whole(values, f"ZNAXIS{n}", where, error) for n in range(1, naxis + 1)]
         n_bytes = abs(_whole(values, "ZBITPIX", where, error, least=-64)) // 8 * math.prod(axes)
         if n_bytes > LARGEST_IMAGE:
-            raise error(f"{where}: its image would take {n_bytes} bytes of memory.")
+            raise error(
+                f"{where}: its image would take {n_bytes} bytes of memory, expected at most "
+                f"{LARGEST_IMAGE}."
+            )

@@ -196,7 +196,9 @@ def _files_of(folder: Path) -> dict[Path, dict[str, str | None]]:
     folder = _primary(folder)
     paths = sorted(_visible(folder, ()))
     if not paths:
-        raise CatalogError(f"{folder}: no Parquet file (.parquet) in this folder.")
+        raise CatalogError(
+            f"{folder}: no Parquet file in this folder; expected some that end in .parquet."
+        )
     if any(_hats_folder(folder, each) for each in paths):
         paths = _of_one_catalog(folder, paths)
     return {path: _constants(path.relative_to(folder)) for path in paths}

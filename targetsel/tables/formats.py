@@ -22,13 +22,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from targetsel.errors import CatalogError, did_you_mean
+from targetsel.errors import CatalogError, absent
 from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
 from targetsel.tables.fits import open_fits, plain_stream
 from targetsel.tables.fits_tables import binary_table, text_table
 from targetsel.tables.folders import ParquetFiles, open_parquet, several_columns, unit_name
 from targetsel.tables.parquet import described, plain_schema
-from targetsel.tables.reading import absent, reading, reason
+from targetsel.tables.reading import reading, reason
 from targetsel.tables.restoring import with_provenance
 from targetsel.tables.streamed_writing import KEYWORD, SCHEMA_KEYWORD
 from targetsel.tables.writing import SCHEMA
@@ -81,9 +81,7 @@ def open_table(path: Path) -> ParquetFiles | InMemory:
     """
     path = Path(path)
     if not path.exists():
-        near = [p.name for p in path.parent.iterdir() if p.exists()] if path.parent.is_dir() else []
-        why = absent(path, "no such file or folder")
-        raise CatalogError(f"{path}: {why}.{did_you_mean(path.name, near)}")
+        raise CatalogError(absent(path))
     packed = path.name.lower().endswith(".gz")
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     if path.is_dir() or (suffix in PARQUET_SUFFIXES and not packed):

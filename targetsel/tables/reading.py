@@ -9,7 +9,6 @@ write to.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from targetsel.errors import CatalogError, TargetselError
+from targetsel.errors import CatalogError, TargetselError, absent
 from targetsel.tables.files import ASTROPY_FORMATS, is_stream, note_input
 from targetsel.tasks import task, tracked
 
@@ -66,19 +65,14 @@ def reading(
     except TargetselError:
         raise
     except FileNotFoundError:
-        raise error(f"{path}: {absent(path, 'no such file')}.") from None
+        raise error(absent(path)) from None
     except PermissionError as fault:
-        raise error(f"{path}: could not be read: {fault.strerror}.") from fault
+        raise error(
+            f"{path}: could not be read: {fault.strerror}. Name a file that you may read."
+        ) from fault
     except Exception as fault:
         what = f"not {expected}, or " if expected else ""
         raise error(f"{path}: {what}damaged or cut short ({reason(fault)}). {next_step}") from fault
-
-
-def absent(path: Path | str, otherwise: str) -> str:
-    """Why there is nothing at a path: a link that leads nowhere, or `otherwise`."""
-    if not os.path.islink(path):
-        return otherwise
-    return f"is a link to {os.readlink(path)}, which is not there"
 
 
 def reason(fault: BaseException) -> str:
