@@ -406,7 +406,7 @@ class _Parser:
                 raise literals[-1].place.error(
                     f"a list holds values of one kind, and {literals[0]} is "
                     f"{_kind_of_literal(literals[0])}, {literals[-1]} is "
-                    f"{_kind_of_literal(literals[-1])}; text stands in quotes, numbers do not"
+                    f"{_kind_of_literal(literals[-1])}; write text in quotes, numbers without"
                 )
         self._expect("]", f"expected ']', {example}")
         return literals
@@ -489,7 +489,10 @@ class _Parser:
         value = _value_of(written)
         if value >= 2**64 if isinstance(value, int) else math.isinf(value):
             shown = written if len(written) <= 40 else f"{written[:37]}..."
-            raise place.error(f"the number {shown} is too large")
+            raise place.error(
+                f"the number {shown} is too large; whole numbers must be below 2**64, others "
+                "below 1.8e308"
+            )
         unit = ""
         if self.token.kind == "unit":
             unit = SPELLINGS[self._advance().text]

@@ -27,7 +27,9 @@ _SYMBOL = re.compile(r"\*\*|<=|>=|==|!=|[-+*/<>&|~()\[\],]")
 VALUES = {
     **dict.fromkeys(("nan", "null", "none"), "missing values have no name; write x is missing"),
     **{truth: f"write {truth}, as in flag == {truth}" for truth in TRUTHS},
-    **dict.fromkeys(("inf", "infinity"), "infinity has no name; finite(x) tells numbers from it"),
+    **dict.fromkeys(
+        ("inf", "infinity"), "infinity has no name; write finite(x), which is false for it"
+    ),
 }
 # Characters and words of other languages, and their equivalents here.
 _ELSEWHERE = {
@@ -42,7 +44,7 @@ _ELSEWHERE = {
     "^": "unexpected character '^'; write ** for a power",
     "!": "unexpected character '!'; write not",
     "%": "unexpected character '%'; write percent after a number",
-    ".": "unexpected '.'; columns have no attributes",
+    ".": "unexpected '.'; write the name of a column alone",
     "‘": "unexpected character '‘'; write text in plain quotes, '...'",
     "’": "unexpected character '’'; write text in plain quotes, '...'",
     "“": "unexpected character '“'; write text in plain quotes, '...'",
@@ -50,7 +52,7 @@ _ELSEWHERE = {
 }
 _UNCLOSED = (
     "this text is not closed by a quote; if it holds ' #' or ': ', which YAML takes for the "
-    "beginning of something else, quote the whole expression: \"name == 'A #1'\""
+    "beginning of something else: quote the whole expression: \"name == 'A #1'\""
 )
 
 
@@ -91,7 +93,7 @@ def token_at(text: str, start: int, after_number: bool) -> Token | str:
         return Token(match[0], match[0], start)
     if text[start] in "'\"":
         return _UNCLOSED
-    return f"unexpected character '{text[start]}'"
+    return f"unexpected character '{text[start]}'; remove it, or write text in quotes"
 
 
 def _kind_of_name(name: str) -> str:

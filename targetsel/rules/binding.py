@@ -153,7 +153,7 @@ class Binder:
             )
         if isinstance(typed.formula, f.ColumnValue) and typed.formula.type == "other":
             raise node.place.error(
-                f"column '{typed.formula.name}' holds no numbers; the only condition on it is "
+                f"column '{typed.formula.name}' holds no numbers; the only condition on it must be "
                 f"'{typed.formula.name} is missing'"
             )
         return typed
@@ -270,7 +270,7 @@ class Binder:
             value = value.column
         elif typed.kind == "condition":
             raise node.parts[0].place.error(
-                "only a column or a number can be missing, not a condition"
+                "a condition is never missing; name a column or a number"
             )
         if isinstance(value, f.Constant):
             raise node.parts[0].place.error("a constant is never missing; name a column")
@@ -360,9 +360,9 @@ def _folded(formula: f.Formula, place: SourceLocation) -> f.Constant:
         values.append(np.float64(inner.value))
     value = float(apply(formula.name, *values))
     if math.isinf(value):
-        raise place.error("constant expression overflows")
+        raise place.error("constant expression overflows; write smaller numbers")
     if math.isnan(value):
-        raise place.error("constant expression has no value, such as 1 / 0 or log10(0)")
+        raise place.error("constant expression has no value, as 1 / 0 has none; write one that has")
     return f.Constant(value)
 
 
@@ -387,7 +387,8 @@ def _about_units(
     kind = str(getattr(right.unit and right.unit.astropy, "physical_type", "unknown"))
     kind = kind.split("/")[0]
     kind = f" ({kind})" if kind != "unknown" else ""
-    return f"{in_brief(left_node)} is in {left.unit}, {subject} is in {right.unit}{kind}"
+    step = f"write it in {left.unit}" if right.constant is not None else "use one kind of quantity"
+    return f"{in_brief(left_node)} is in {left.unit}, {subject} is in {right.unit}{kind}; {step}"
 
 
 def _about_probability(value: int | float) -> str:

@@ -66,7 +66,9 @@ class BitLock:
         except FileNotFoundError:
             return cls({})
         except (OSError, UnicodeDecodeError) as error:
-            raise RuleError(f"{path}: cannot be read: {error}") from None
+            raise RuleError(
+                f"{path}: cannot be read: {error}. Restore it from your version control."
+            ) from None
         owners: dict[int, Owner] = {}
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.lstrip().startswith("#"):
@@ -80,7 +82,9 @@ class BitLock:
                 )
             bit, owner = int(match[1]), Owner(match[2], match[3] or "")
             if bit in owners or owner.name in {each.name for each in owners.values()}:
-                raise place.error(f"bit {bit} or class {owner.name} is there twice")
+                raise place.error(
+                    f"bit {bit} or class {owner.name} is there twice; keep the older line"
+                )
             owners[bit] = owner
         return cls(owners)
 
@@ -178,7 +182,7 @@ def with_bits(classes: Iterable[tuple[TargetClass, BitLock]]) -> tuple[TargetCla
             if bit is None:
                 raise each.place_of().error(
                     f"no bit is left for class {each.name}: all of 0 to {HIGHEST} are used or "
-                    f"locked ({FILE})"
+                    f"locked ({FILE}); move it to a rule file in another folder"
                 )
             taken.add(bit)
         found.append(each.with_bit(bit))

@@ -147,7 +147,7 @@ class UnseenColumns(CatalogColumns):
         if before != kind:
             raise place.error(
                 f"'{column.name}' is used as {_USES[kind]} here and as {_USES[before]} in line "
-                f"{first.line}; a column is one of the two"
+                f"{first.line}; use it as one of the two"
             )
         if kind == "number":
             return replace(typed, kind=kind)

@@ -38,7 +38,9 @@ def formatted(text: str, file: str = "rules") -> str:
     with contextlib.suppress(RuleError):
         if _content(read_document(result, file)) == _content(tree):
             return result
-    raise SourceLocation(file).error("fmt cannot format this layout; nothing was changed")
+    raise SourceLocation(file).error(
+        "fmt cannot format this layout; nothing was changed; format it by hand"
+    )
 
 
 # --- expressions ---------------------------------------------------------------------------------

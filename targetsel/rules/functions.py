@@ -138,7 +138,7 @@ def _level(binder: CallContext, node: Branch) -> float:
         probability = times(probability, level.unit.factor_to(PURE))
     if probability is None or not 0 < probability < 1:
         raise node.parts[1].place.error(
-            f"the second argument of {node.word}() is a probability between 0 and 1, e.g. 0.16"
+            f"the second argument of {node.word}() must be a probability between 0 and 1, e.g. 0.16"
         )
     return float(probability)
 
@@ -150,7 +150,9 @@ def _catalog_quantile(binder: CallContext, node: Branch) -> TypedExpression:
     if value.constant is not None:
         raise node.parts[0].place.error("catalog_quantile() of a constant; name a column")
     if any(isinstance(part, f.CatalogQuantile) for part in f.walk(value.formula)):
-        raise node.place.error("catalog_quantile() cannot stand inside catalog_quantile()")
+        raise node.place.error(
+            "catalog_quantile() cannot stand inside catalog_quantile(); write it beside the other"
+        )
     quantile = f.CatalogQuantile(value.formula, _level(binder, node))
     binder.quantiles[quantile] = str(node)
     return replace(value, formula=quantile)
@@ -166,7 +168,7 @@ def _magnitude(binder: CallContext, node: Branch) -> TypedExpression:
             scaled = f.Operation("*", (f.Constant(-2.5), log))
             return TypedExpression(f.Operation("+", (f.Constant(zero_point), scaled)), unit=MAG)
     raise node.parts[0].place.error(
-        f"mag() takes a flux in nJy, Jy or nanomaggy; {in_brief(node.parts[0])} is in "
+        f"mag() takes a flux, expected in nJy, Jy or nanomaggy; {in_brief(node.parts[0])} is in "
         f"{flux.unit or 'no unit'}"
     )
 
@@ -183,13 +185,13 @@ def _has_bit(binder: CallContext, node: Branch) -> TypedExpression:
     column = binder.read_number(about).formula
     undeclared = isinstance(column, f.ColumnValue) and binder.columns[column.name].unit == ANY_UNIT
     if not isinstance(column, f.ColumnValue) or (column.type != "integer" and not undeclared):
-        raise about.place.error(f"has_bit() takes a column of integers, not {in_brief(about)}")
+        raise about.place.error(f"has_bit() must have a column of integers, not {in_brief(about)}")
     bits = 0
     for part in node.parts[1:]:
         bit = binder.read_number(part).constant
         if not isinstance(bit, int) or not 0 <= bit <= _HIGHEST_BIT:
             raise part.place.error(
-                f"a bit is a whole number, 0 to {_HIGHEST_BIT}, not {in_brief(part)}; "
+                f"a bit must be a whole number, 0 to {_HIGHEST_BIT}, not {in_brief(part)}; "
                 "`define:` can give it a name, e.g. BRIGHT: 1"
             )
         bits |= 1 << bit
@@ -209,10 +211,12 @@ def _within(binder: CallContext, node: Branch) -> TypedExpression:
     assert isinstance(file, TextNode)
     radius = binder.read_number(distance)
     if radius.constant is None or radius.unit is None or not radius.unit.agrees_with(DEG):
-        raise distance.place.error("the radius of within() is an angle, e.g. 5 arcsec")
+        raise distance.place.error("the radius of within() must be an angle, e.g. 5 arcsec")
     degrees = times(radius.constant, radius.unit.factor_to(DEG))
     if not 0 < degrees <= 180:
-        raise distance.place.error(f"expected up to 180 deg, not {in_brief(distance)}")
+        raise distance.place.error(
+            f"expected more than 0 and up to 180 deg, not {in_brief(distance)}"
+        )
     position = tuple(binder.columns.role(name, node.place) for name in ("ra", "dec"))
     places = binder.files.places(file.value, file.place, degrees)
     return TypedExpression(f.Lookup(places, position), "condition")

@@ -133,7 +133,7 @@ class _Left:
 
     @property
     def contradiction(self) -> str:
-        """The reason why no value is left; empty where one may be."""
+        """Why no value is left; empty where one may be."""
         low, high = self.low, self.high
         if low.value > high.value or (low.value == high.value and (low.strict or high.strict)):
             below = f"<{'' if high.strict else '='} {high.value:g}"

@@ -106,7 +106,7 @@ class Exclusion(DocumentModel):
     def _name_of_file(cls, data: Any) -> Any:
         if not isinstance(data, dict | str):
             raise ValueError(
-                "exclude names a file of sources, e.g. observed.parquet or "
+                "exclude must name a file of sources, e.g. observed.parquet or "
                 "{file: observed.parquet, within: 1 arcsec}"
             )
         return map_of("file", data)
@@ -141,7 +141,9 @@ class Limit(DocumentModel):
     def _nside_belongs_to_density(self) -> Limit:
         if "nside" in self.model_fields_set and self.per_deg2 is None:
             raise FieldError(
-                "nside", "nside needs per_deg2: it is the pixels in which targets are counted"
+                "nside",
+                "nside needs per_deg2: it is the pixels in which targets are counted; add per_deg2 "
+                "or remove nside",
             )
         return self
 
@@ -165,7 +167,9 @@ class Guaranteed(DocumentModel):
     @model_validator(mode="after")
     def _confidence_belongs_to_lists(self) -> Guaranteed:
         if self.kind == "average" and "confidence" in self.model_fields_set:
-            raise FieldError("confidence", "confidence is of kind: list; an average has none")
+            raise FieldError(
+                "confidence", "confidence is of kind: list, and an average has none; remove it"
+            )
         return self
 
 
@@ -376,7 +380,7 @@ class ExtendedFile(DocumentModel):
                     "language"
                 )
             if name in FUNCTIONS:
-                raise place.error(f"'{name}' is already a function")
+                raise place.error(f"'{name}' is already a function; choose another name")
         return value
 
     @field_validator("classes", mode="wrap")

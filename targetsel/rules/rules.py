@@ -245,11 +245,18 @@ def _extended(root: ExtendedFile, file: str) -> list[_Read]:
         if "://" in name or "\0" in name or not path.resolve().is_relative_to(folder):
             raise place.error(f"extends must be a file inside the rules folder, not '{name}'")
         if not path.is_file():
-            raise place.error(f"no rule file '{name}' in the folder {Path(file).parent}")
+            raise place.error(
+                f"no rule file '{name}' in the folder {Path(file).parent}; name it as seen from "
+                "there"
+            )
         if path.resolve() in seen:
-            raise place.error(f"'{name}' extends itself, directly or through other files")
+            raise place.error(
+                f"'{name}' extends itself, directly or through other files; remove one 'extends'"
+            )
         if len(found) == MAX_EXTENDS:
-            raise place.error(f"files extend one another in more than {MAX_EXTENDS} steps")
+            raise place.error(
+                f"files extend one another in more than {MAX_EXTENDS} steps; merge some of them"
+            )
         seen.append(path.resolve())
         file = str(path)
         text = read_text(path)
@@ -294,7 +301,9 @@ def _check_order(define: dict[str, Node], places: dict[str, SourceLocation]) -> 
         order = list(TopologicalSorter(below).static_order())
     except CycleError as error:
         cycle = error.args[1][::-1]
-        raise places[cycle[0]].error(f"definitions form a cycle: {' -> '.join(cycle)}") from None
+        raise places[cycle[0]].error(
+            f"definitions form a cycle: {' -> '.join(cycle)}; write one of them without the others"
+        ) from None
     level: dict[str, int] = {}
     for name in order:
         level[name] = max((level[each] + 1 for each in below[name]), default=0)

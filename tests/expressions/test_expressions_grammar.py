@@ -85,7 +85,7 @@ def test_tree_written_out_reads_as_itself(word, names):
             8,
             "within() takes a file's name in quotes, e.g. within('stars.parquet', 5",
         ),
-        ("rmag.real > 2", 5, "columns have no attributes"),
+        ("rmag.real > 2", 5, "write the name of a column alone"),
         ("rmag ≥ 20", 6, "unexpected character '≥'; write >="),
         ("a && b", 3, "'&&' is not known here; write and"),
         ("a <> b", 3, "'<>' is not known here; write !="),

@@ -257,7 +257,7 @@ def test_lint_and_select_accept_columns_of_text_and_of_true_and_false(where):
     ],
 )
 def test_no_column_is_of_two_kinds(first, second, kinds):
-    message = f"'flag' is used as {kinds[0]} here and as {kinds[1]} in line 9; a column is one"
+    message = f"'flag' is used as {kinds[0]} here and as {kinds[1]} in line 9; use it as one"
     with pytest.raises(RuleError, match=message):
         lint(Rules.parse(rule_text(first, second)))
 
@@ -268,7 +268,7 @@ def test_no_column_is_of_two_kinds(first, second, kinds):
         ("rmag == nan", "write x is missing"),
         ("rmag != NULL", "write x is missing"),
         ("support == True", "write true, as in flag == true"),
-        ("rmag < inf", "finite(x) tells numbers from it"),
+        ("rmag < inf", "write finite(x), which is false for it"),
     ],
 )
 def test_values_of_other_languages_are_no_columns(text, hint):

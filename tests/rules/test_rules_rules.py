@@ -69,7 +69,7 @@ def test_unknown_class_is_asked_about():
         ),
         ("    priority: 3200\n", "", "7:3: error: missing key 'priority' in classes.ELG"),
         ("name: emission\n", "", "1:1: error: missing key 'name' in the rule file"),
-        ("FILLER:", "ELG:", "15:3: error: duplicate key 'ELG' (first at line 7)"),
+        ("FILLER:", "ELG:", "15:3: error: duplicate key 'ELG' (first at line 7); remove one"),
         (
             "- bright",
             "- > 5",
@@ -122,7 +122,7 @@ def test_unknown_class_is_asked_about():
         ("{total: 100}", "{total: 1, nside: 8}", "nside needs per_deg2: it is the pixels"),
         ("{total: 100}", "{total: 1, by: luck}", "by is 'luck'; expected 'rank' or 'hash'"),
         ("{total: 100}", "{per_deg2: 0}", "per_deg2 is '0'; expected a number above 0"),
-        ("{total: 100}", "{per_deg2: 9, nside: 7}", "nside is a power of two"),
+        ("{total: 100}", "{per_deg2: 9, nside: 7}", "nside must be a power of two"),
         (
             "bit: 62",
             "sample: 80\n    bit: 62",
@@ -144,7 +144,7 @@ def test_unknown_class_is_asked_about():
             "unless names a class above this one, not 'EGL'. Did you mean 'ELG'?",
         ),
         ("bit: 0", "unless: FILLER\n    bit: 0", "not 'FILLER'. ELG is the first."),
-        ("bit: 62", "exclude: [[a]]\n    bit: 62", "exclude names a file of sources, e.g."),
+        ("bit: 62", "exclude: [[a]]\n    bit: 62", "exclude must name a file of sources, e.g."),
         (
             "bit: 62",
             "exclude: {id: a}\n    bit: 62",
@@ -173,7 +173,7 @@ def test_unknown_class_is_asked_about():
         (
             "bit: 62",
             "guarantee: {purity: 0.9, kind: average, confidence: 0.8}\n    bit: 62",
-            "confidence is of kind: list; an average has none",
+            "confidence is of kind: list, and an average has none; remove it",
         ),
         ("seed: 7", "seed: 1:30", "3:7: error: seed is '1:30'; expected a whole number, 0 to "),
         (
