@@ -216,7 +216,7 @@ class CatalogFile:
     ) -> CatalogFile:
         """A catalog whose table was opened; parameters and errors as of `open`."""
         if rows.num_rows == 0:
-            raise CatalogError(f"{path}: the catalog has no rows.")
+            raise CatalogError(f"{path}: the catalog has no rows; expected one for each source.")
         given = {"source_id": id_col, "ra": ra_col, "dec": dec_col}
         columns = {
             role: find_column(path, rows.schema.names, role, OPTIONS[role], name)

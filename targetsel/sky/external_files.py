@@ -58,7 +58,10 @@ class ExternalFiles:
             raise place.error(f"'{name}' is an address; download the file and name it here")
         path = Path(place.file).parent / name
         if not name.strip() or not os.path.isfile(path):
-            raise place.error(f"no file '{name}' in the folder {Path(place.file).resolve().parent}")
+            folder = Path(place.file).resolve().parent
+            raise place.error(
+                f"no file '{name}' in the folder {folder}; name it as seen from there"
+            )
         digest = remembered(sha256_of_file, path)
         if self.sha256.setdefault(name, digest) != digest:  # of one name, in another folder
             self.sha256[str(path)] = digest

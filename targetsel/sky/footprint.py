@@ -60,7 +60,7 @@ Declination = Annotated[float, Quantity("deg", -90, 90)]
 def _nside(value: Any) -> int:
     nside = int(value) if _WHOLE.fullmatch(str(value)) else 0
     if nside < 1 or nside > 2**24 or nside & (nside - 1):
-        raise ValueError("nside is a power of two, e.g. 64 (pixels of 0.92 deg)")
+        raise ValueError("nside must be a power of two, e.g. 64 (pixels of 0.92 deg)")
     return nside
 
 
@@ -71,7 +71,7 @@ def _pixels(value: Any) -> str | list[int]:
     items = value if isinstance(value, list | tuple) else [value]
     for each in items:
         if not (isinstance(each, str | int) and _WHOLE.fullmatch(str(each))):
-            raise ValueError("pixels are whole numbers, or the name of a table with them")
+            raise ValueError("pixels must be whole numbers, or the name of a table with them")
     return [int(each) for each in items]
 
 
@@ -157,7 +157,7 @@ class Shape(DocumentModel):
     def _one_shape(self) -> Shape:
         if len(self.model_fields_set) != 1:
             raise ValueError(
-                f"a shape is the name of a file ({FILES}) or one of cone, box, polygon and "
+                f"a shape must be the name of a file ({FILES}) or one of cone, box, polygon and "
                 "healpix, e.g. {cone: {ra: 150.1, dec: 2.2, radius: 1.5 deg}}"
             )
         if self.polygon is not None and len(set(self.polygon)) < 3:
@@ -195,7 +195,9 @@ class Shape(DocumentModel):
         listed = files.pixels(pixels, place, nside) if isinstance(pixels, str) else pixels
         numbers = np.asarray(listed, dtype=np.int64)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < 12 * nside**2:
-            raise place.error(f"pixels of nside {nside} are 0 to {12 * nside**2 - 1}")
+            raise place.error(
+                f"expected pixels from 0 to {12 * nside**2 - 1}, which nside {nside} has"
+            )
         return Region.of_pixels(numbers, nside.bit_length() - 1)
 
 

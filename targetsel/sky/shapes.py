@@ -119,7 +119,7 @@ def _tilted(
     from mocpy import MOC
 
     if not np.isfinite(angle):
-        raise CatalogError(f"{kind}: its angle is no number")
+        raise CatalogError(f"{kind}: its angle is {angle:g}; expected degrees")
     if not (0 < min(x, y) and max(x, y) <= 90):
         raise CatalogError(f"{kind}: sides of {2 * x:g} and {2 * y:g} deg; expected 0 to 180 deg")
     # mocpy takes the angle of the longer axis from the north to the east, from 0 to 180.
@@ -150,7 +150,7 @@ def polygon(
     at = np.asarray(corners, dtype=float)
     at = at[(at != np.roll(at, 1, axis=0)).any(axis=1)]  # a corner given twice in a row counts once
     if len(np.unique(at, axis=0)) < 3:
-        raise CatalogError("polygon: has fewer than three different corners")
+        raise CatalogError("polygon: expected at least three different corners")
     vectors = unit_vectors(at[:, 0], at[:, 1])
     crossing = _crossing(vectors)
     if crossing is not None:
@@ -223,7 +223,7 @@ def read_region(path: Path) -> Region:
         ".reg": _ds9_regions,
     }
     if suffix not in readers:
-        raise CatalogError(f"{path}: not {FILES} (its name ends in '{suffix}').")
+        raise CatalogError(f"{path}: its name ends in '{suffix}'; expected {FILES}.")
     region = readers[suffix](path)
     if not len(region.ranges):
         raise CatalogError(f"{path}: covers no part of the sky; expected {FILES}.")
@@ -240,7 +240,9 @@ def _text_in(path: Path) -> str:
                 contents = stream.read(LARGEST_FILE + 1)
         text = contents.decode("utf-8-sig")
     if len(contents) > LARGEST_FILE:
-        raise CatalogError(f"{path}: is larger than {LARGEST_FILE >> 20} MiB of text.")
+        raise CatalogError(
+            f"{path}: expected at most {LARGEST_FILE >> 20} MiB of text. Split the file."
+        )
     return text
 
 
@@ -377,7 +379,7 @@ def _together(shapes: Sequence[Any]) -> Region:
     places = _places(shapes)
     for kind, at in zip(kinds, places, strict=True):
         if not np.isfinite(at).all():
-            raise CatalogError(f"holds a {kind} whose position is no number")
+            raise CatalogError(f"holds a {kind} whose position is no number. Correct or remove it")
     together = list(zip(kinds, shapes, places, strict=True))
     circles = [
         (*at[:2, 0], _degrees(each.radius)) for kind, each, at in together if kind == "Circle"
@@ -414,7 +416,7 @@ def _region_of_shape(kind: str, shape: Any, at: np.ndarray, fineness: float) -> 
 def _degrees(angle: Any) -> float:
     degrees = float(angle.to_value("deg"))
     if not np.isfinite(degrees):
-        raise CatalogError("holds a shape whose size is no number")
+        raise CatalogError("holds a shape whose size is no number. Correct or remove it")
     return degrees
 
 

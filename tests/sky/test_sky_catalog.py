@@ -166,7 +166,7 @@ def message(path, **options):
 
 
 def test_empty_catalog_is_refused(save):
-    assert message(save(**good(0))) == "the catalog has no rows."
+    assert message(save(**good(0))) == "the catalog has no rows; expected one for each source."
 
 
 def test_float_ids_are_taken_where_floats_hold_them_exactly(save):

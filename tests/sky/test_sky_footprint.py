@@ -145,9 +145,15 @@ def test_region_file_is_its_circles_and_polygons(tmp_path):
             "include: {healpix: {nside: 1, pixels: bad.png}}",
             "bad.png: ends in '.png'; expected .parquet",
         ),
-        ("include: {healpix: {nside: 6, pixels: 1}}", "nside is a power of two"),
-        ("include: {healpix: {nside: 1, pixels: 12}}", "pixels of nside 1 are 0 to 11"),
-        ("include: {healpix: {nside: 1, pixels: [a]}}", "pixels are whole numbers, or the name"),
+        ("include: {healpix: {nside: 6, pixels: 1}}", "nside must be a power of two"),
+        (
+            "include: {healpix: {nside: 1, pixels: 12}}",
+            "expected pixels from 0 to 11, which nside 1 has",
+        ),
+        (
+            "include: {healpix: {nside: 1, pixels: [a]}}",
+            "pixels must be whole numbers, or the name",
+        ),
     ],
 )
 def test_faulty_shape_is_named_with_its_place(tmp_path, text, message):
