@@ -246,7 +246,10 @@ class Truth:
         try:
             values = matrix(self.table[name])
         except ValueError as error:
-            raise CatalogError(f"{self.path}, column '{name}': has {error}.") from None
+            raise CatalogError(
+                f"{self.path}, column '{name}': has {error}. Encode "
+                "the spectra again with 'targetsel spectra encode'."
+            ) from None
         if np.isnan(values).all():
             return np.full((len(self), self.n_latents), np.nan)
         if values.shape[1] != self.n_latents:

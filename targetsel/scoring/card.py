@@ -40,7 +40,9 @@ class Normalisation(DocumentModel):
     @model_validator(mode="after")
     def _check_lengths(self) -> Normalisation:
         if len(self.mean) != len(self.std):
-            raise ValueError(f"{len(self.mean)} means and {len(self.std)} standard deviations")
+            raise ValueError(
+                f"{len(self.mean)} means and {len(self.std)} standard deviations, expected as many"
+            )
         return self
 
 

@@ -46,6 +46,7 @@ BANDS = ("y", "z", "i", "r", "g")
 PIXEL_SCALE = 0.25  # [arcsec]
 SIZE = 224  # [pixel]
 N_SOURCES = 1024  # sources of a cutout store that estimates use
+THEIRS = "Give the weights that Wu and Peek published."
 OURS = {"weight_orig": "weight", "weight_u": "left", "weight_v": "right"}
 DISPENSABLE = {"num_batches_tracked", "right"}  # buffers that older PyTorch did not save
 
@@ -206,14 +207,16 @@ def read_network(path: Path, plan: NetworkPlan) -> tuple[Network, dict[str, str]
         if their.kind != our.kind:
             raise EnsembleError(
                 f"{path}: weights of another architecture: '{their.name}' is a {their.kind}, "
-                f"where the network has a {our.kind}"
+                f"where the network has a {our.kind}. {THEIRS}"
             )
         for leaf, name in our.tensors.items():
             if leaf not in their.tensors and leaf in DISPENSABLE:
                 continue
             source = their.tensors.get(leaf)
             if source is None:
-                raise EnsembleError(f"{path}: {their.kind} '{their.name}' lacks its '{leaf}'")
+                raise EnsembleError(
+                    f"{path}: {their.kind} '{their.name}' lacks its '{leaf}'. {THEIRS}"
+                )
             tensors[name] = _fitting(published[source], own[name].shape, source, their.kind, path)
             used[source] = name
     if len(theirs) < len(ours):
@@ -223,7 +226,7 @@ def read_network(path: Path, plan: NetworkPlan) -> tuple[Network, dict[str, str]
     if left := [name for name in published if name not in used]:
         raise EnsembleError(
             f"{path}: weights of another architecture: {len(left)} tensors have no place in the "
-            f"network, the first being '{left[0]}' of shape {published[left[0]].shape}"
+            f"network, the first being '{left[0]}' of shape {published[left[0]].shape}. {THEIRS}"
         )
     if any(name.endswith("left") and name[:-4] + "right" not in used.values() for name in tensors):
         _complete_singular_vectors(tensors)
@@ -264,7 +267,7 @@ def _layers(tensors: dict[str, np.ndarray], path: Path) -> list[_Layer]:
         else:
             raise EnsembleError(
                 f"{path}: tensor '{next(iter(found.tensors.values()))}' belongs to no kind of "
-                "layer that the published networks have"
+                f"layer that the published networks have. {THEIRS}"
             )
     return list(layers.values())
 
@@ -279,7 +282,7 @@ def _fitting(
     if found != shape:
         raise EnsembleError(
             f"{path}: weights of another architecture: '{name}' has shape {values.shape}, where "
-            f"the network's {kind} has {shape}"
+            f"the network's {kind} has {shape}. {THEIRS}"
         )
     return torch.from_numpy(np.array(values)).reshape(shape)
 
@@ -316,7 +319,9 @@ def estimate_normalisation(store: CutoutStore, size: int = SIZE) -> Normalisatio
         n += flux[:, 0].size
         sources += len(flux)
     if sources == 0:
-        raise CutoutError(f"{store.path}: no source with all its pixels to estimate from")
+        raise CutoutError(
+            f"{store.path}: no source with all its pixels; expected at least one to estimate from"
+        )
     mean = total / n
     return Normalisation(
         mean=mean.tolist(),

@@ -166,8 +166,8 @@ def _partial(output: Path) -> Iterator[Path]:
                 remove_folder(partial)
             elif isinstance(error, OutputError):
                 raise OutputError(
-                    f"{error} Rows scored so far are kept in {partial}, where the same "
-                    "command resumes."
+                    f"{error} Rows scored so far are kept in {partial}: run the same command "
+                    "again to resume."
                 ) from error
             raise
         remove_folder(partial)

@@ -103,7 +103,7 @@ def read_pickle(path: Path) -> Any:
     except Refusal as refusal:
         raise EnsembleError(
             f"{path}: refused: {refusal}. Only tensors, arrays and plain values are read from a "
-            "pickle; nothing in it is run."
+            "pickle, and nothing in it is run. Save the network's state dict alone."
         ) from None
     except DAMAGE as error:
         raise EnsembleError(
@@ -464,14 +464,19 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     entries = _of_module(content) if isinstance(content, Record) else _of_dict(content, path)
     for name, tensor in entries:
         if len(found) >= MAX_TENSORS:
-            raise EnsembleError(f"{path}: more than {MAX_TENSORS} tensors: not a network's weights")
+            raise EnsembleError(
+                f"{path}: more than {MAX_TENSORS} tensors; expected the weights of one network"
+            )
         if not isinstance(tensor, np.ndarray):
             kind = str(tensor.kind) if isinstance(tensor, Record) else type(tensor).__name__
             raise EnsembleError(f"{path}: '{name[:60]}' is of type {kind}, expected a tensor")
         if tensor.dtype.kind not in "biuf":
             raise EnsembleError(f"{path}: '{name[:60]}' holds {tensor.dtype}, expected numbers")
         if not np.isfinite(tensor).all():
-            raise EnsembleError(f"{path}: tensor '{name}' holds NaN or infinity: a failed training")
+            raise EnsembleError(
+                f"{path}: tensor '{name}' holds NaN or infinity: a failed training. Take the "
+                "weights of an earlier epoch, or train again."
+            )
         found[name] = tensor
     if not found:
         raise EnsembleError(f"{path}: holds no tensors. Expected a network's weights.")

@@ -16,6 +16,7 @@ NEXT = (
     "Weights are read from safetensors only; pickled weights (.pth, .pt, .pkl) are never opened. "
     "Copy the file again."
 )
+OTHER = "Copy the file again, or name the one that belongs to this network."
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -77,24 +78,28 @@ def load_weights(
     expected = module.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors:
-            raise EnsembleError(f"{path}: tensor '{name}' is missing: weights of another network?")
+            raise EnsembleError(f"{path}: tensor '{name}' is missing. {OTHER}")
         if name not in expected:
-            raise EnsembleError(f"{path}: tensor '{name}' has no place in the network of the card")
+            raise EnsembleError(f"{path}: tensor '{name}' has no place in this network. {OTHER}")
         found, needed = tensors[name], expected[name]
         if found.shape != needed.shape:
             raise EnsembleError(
-                f"{path}: tensor '{name}' has shape {tuple(found.shape)}, but the card's "
-                f"network needs {tuple(needed.shape)}"
+                f"{path}: tensor '{name}' has shape {tuple(found.shape)}, but the network needs "
+                f"{tuple(needed.shape)}. {OTHER}"
             )
         if found.is_complex() or found.is_floating_point() != needed.is_floating_point():
             raise EnsembleError(
                 f"{path}: tensor '{name}' holds {_kind(found)}, but the network needs "
-                f"{_kind(needed)}"
+                f"{_kind(needed)}. {OTHER}"
             )
         if not found.isfinite().all():
-            raise EnsembleError(f"{path}: tensor '{name}' holds NaN or infinity: a failed training")
+            raise EnsembleError(
+                f"{path}: tensor '{name}' holds NaN or infinity: a failed training. {OTHER}"
+            )
         if found.dtype == float64 != needed.dtype and not found.to(needed.dtype).isfinite().all():
-            raise EnsembleError(f"{path}: tensor '{name}' holds numbers beyond {_kind(needed)}")
+            raise EnsembleError(
+                f"{path}: tensor '{name}' holds numbers beyond {_kind(needed)}. {OTHER}"
+            )
     if assign:
         # Copies, because what was read may be a view of the file, which may be replaced.
         tensors = {n: each.to(expected[n].dtype, copy=True) for n, each in tensors.items()}

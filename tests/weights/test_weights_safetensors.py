@@ -80,10 +80,10 @@ def test_pickle_is_refused_unread(path, tmp_path, write):
     ("change", "message"),
     [
         ({"bias": None}, "tensor 'bias' is missing"),
-        ({"scale": torch.ones(1)}, "tensor 'scale' has no place in the network"),
+        ({"scale": torch.ones(1)}, "tensor 'scale' has no place in this network"),
         (
             {"weight": torch.ones(3, 2)},
-            "'weight' has shape (3, 2), but the card's network needs (2, 3)",
+            "'weight' has shape (3, 2), but the network needs (2, 3)",
         ),
         ({"bias": torch.tensor([0.0, torch.nan])}, "tensor 'bias' holds NaN or infinity"),
         (
