@@ -226,7 +226,7 @@ class _Spill:
         if not pieces:
             raise CutoutError(
                 f"{self.store}: not written, as no source has a cutout{self._example}. "
-                "Do the ids of the catalog match those of the images?"
+                "Use the same ids in the catalog and in the names of the images."
             )
         sources = pd.concat(pieces, ignore_index=True)
         twice = sources["source_id"].duplicated()
@@ -273,7 +273,7 @@ class _Spill:
                 f"{self.store}: not written, as {', '.join(layout.bands)} of {height} x {width} "
                 f"pixels at {layout.pixel_scale:g} arcsec follow {', '.join(self.layout.bands)} of "
                 f"{self.layout.height} x {self.layout.width} at {self.layout.pixel_scale:g}. "
-                "One store takes cutouts of one kind."
+                "One store takes cutouts of one kind: pack the others by themselves."
             )
 
 

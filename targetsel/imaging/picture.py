@@ -114,7 +114,10 @@ def draw_store(store: CutoutStore, path: Path, source_ids: Sequence[str], number
         rows = matched(np.array(source_ids, dtype=object), ids)
         if (rows < 0).any():
             unknown = source_ids[int(np.argmin(rows))]
-            raise CutoutError(f"{store.path}: has no source '{unknown}'. Its first is '{ids[0]}'.")
+            raise CutoutError(
+                f"{store.path}: has no source '{unknown}'. Give ids of this store; its first is "
+                f"'{ids[0]}'."
+            )
         ids = ids[rows]
     cutouts = store.read(ids)
     caption = "The images are simulated." if store.simulated else ""

@@ -116,7 +116,9 @@ class Layout(DocumentModel):
     @model_validator(mode="after")
     def _check_bands(self) -> Layout:
         if len(self.bands) != len(self.sky_sigma):
-            raise ValueError(f"{len(self.sky_sigma)} sky sigmas for {len(self.bands)} bands")
+            raise ValueError(
+                f"{len(self.sky_sigma)} sky sigmas for {len(self.bands)} bands; expected one each"
+            )
         return self
 
     @property

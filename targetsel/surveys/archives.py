@@ -350,7 +350,7 @@ class TapCatalog:
             yield
         except DALQueryError as error:
             raise CatalogError(
-                f"{self.url}: does not understand the query: {_one_line(error)}"
+                f"{self.url}: does not understand the query: {_one_line(error)}. Correct it"
             ) from error
         except DALAccessError as error:
             cause = error.__cause__ or error.__context__

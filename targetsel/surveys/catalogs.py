@@ -128,7 +128,10 @@ def fetch_query(service: QueryService, query: str, output: Path) -> FetchSummary
     except Unanswered as error:
         raise CatalogError(f"{service.url}: no good answer: {error}. Try again later.") from error
     if not rows.num_rows:
-        raise CatalogError(f"{service.url}: the answer has no rows; nothing was written.")
+        raise CatalogError(
+            f"{service.url}: the answer has no rows; nothing was written. Ask for more of the sky, "
+            "or with fewer conditions."
+        )
     footer = {"archive": service.name, "url": service.url, "question": query}
     write_table(rows, output, footer | {"code_version": targetsel.__version__})
     return FetchSummary(rows.num_rows)
@@ -216,7 +219,8 @@ def _write(
             sink.write(table)
         if not n_sources:
             raise CatalogError(
-                f"{catalog.url}: has no sources in {question['region']}; nothing was written."
+                f"{catalog.url}: has no sources in {question['region']}; nothing was written. Ask "
+                "for more of the sky."
             )
         sink.footer.update(question, code_version=targetsel.__version__, columns=ROLES)
     return FetchSummary(

@@ -198,7 +198,7 @@ def _sky_sigma(
     chosen = heapq.nsmallest(SKY_SOURCES, filter(has_pixels, _sources(batches)), key=chance)
     if not chosen:
         raise CutoutError(
-            f"{fetched.folder}: no source has a cutout. The manifest beside it says why, source by "
-            "source."
+            f"{fetched.folder}: no source has a cutout. See the manifest beside it, which "
+            "says why, source by source."
         )
     return _cutouts(service, fetched, chosen).sky_sigma()

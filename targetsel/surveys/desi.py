@@ -142,12 +142,13 @@ def _spectrum(record: Record, wanted: WantedSpectrum, release: str) -> ObservedS
         try:
             arrays[name] = np.asarray(record[name], dtype=np.float64)
         except (ValueError, TypeError) as error:
-            raise SpectrumError(f"{place}: '{name}' holds no plain numbers") from error
+            raise SpectrumError(f"{place}: '{name}' is damaged; expected plain numbers") from error
     if arrays["redshift"].ndim:
-        raise SpectrumError(f"{place}: 'redshift' holds several numbers")
+        raise SpectrumError(f"{place}: 'redshift' holds several numbers; expected one")
     if arrays["mask"].shape != arrays["ivar"].shape:
         raise SpectrumError(
-            f"{place}: {arrays['mask'].size} masks for {arrays['ivar'].size} pixels"
+            f"{place}: {arrays['mask'].size} masks; expected {arrays['ivar'].size}, one for "
+            "each pixel"
         )
     # Only what is not masked counts; DESI's own mask says which pixels that are.
     ivar = np.where(arrays["mask"] == 0, arrays["ivar"], 0.0)

@@ -206,7 +206,7 @@ def _open(kind: str, name: str, given: Mapping[str, Any], **common: Any) -> Any:
         if option.required and key not in options:
             flag = "--url" if key == "url" else f"--option {written(key)}=VALUE"
             what = f", the {option.meaning}" if option.meaning else ""
-            raise error(f"survey '{name}' needs {flag}{what}.")
+            raise error(f"survey '{name}' needs {flag}{what}. Give it.")
     if "url" in options:
         address = urlsplit(options["url"])
         if address.scheme not in ("http", "https") or not address.netloc:

@@ -128,7 +128,9 @@ class SkyServer:
         text = answer.content
         if b"error_message" in text[:2000]:
             words = " ".join(text.decode("utf-8", "replace").split())
-            raise CatalogError(f"{self.url}: does not understand the query: {words[:300]}")
+            raise CatalogError(
+                f"{self.url}: does not understand the query: {words[:300]}. Correct it."
+            )
         title, _, rest = body_of(answer).partition(b"\n")
         if not title.startswith(b"#"):
             raise Damaged(f"no table but {beginning(text)}")
@@ -202,7 +204,7 @@ class SdssSpectra:
 
 
 def _read(answer: Answer, wanted: WantedSpectrum) -> ObservedSpectrum | str:
-    """The spectrum in an answer, or the reason why a whole file holds none that is usable."""
+    """The spectrum in an answer, or why a whole file holds none that is usable."""
     if answer.status == 404:
         return NO_SPECTRUM
     content = fits_of(answer)

@@ -173,7 +173,7 @@ def fetch_spectra(
         good = [each for each in wanted if fetched.statuses(each) == [OK]]
         if not good:
             raise SpectrumError(
-                f"{output}: no source has a spectrum. The manifest beside it says why."
+                f"{output}: no source has a spectrum. See the manifest beside it, which says why."
             )
         key = described("source_id", ids, "", "meta.id;meta.main", nullable=False)
         with ParquetSink(output, pa.schema([key, *SPECTRUM]), ROWS_PER_GROUP) as sink:

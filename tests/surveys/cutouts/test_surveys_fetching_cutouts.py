@@ -141,7 +141,9 @@ def test_another_run_asks_again_for_what_failed(tmp_path):
     faults = Faults(lasting=1.0, lasting_kinds=("gone",))
     with Emulator(every_service(bright(sources), faults), faults) as emulator:
         service = SURVEYS["ps1"](Web(rate=1000), emulator.url)
-        with pytest.raises(CutoutError, match=r"no source has a cutout. The manifest beside it"):
+        with pytest.raises(
+            CutoutError, match=r"no source has a cutout. See the manifest beside it"
+        ):
             fetch_cutouts(service, sources.batches, tmp_path / "store")
         assert set(outcomes(tmp_path / "store").values()) == {"HTTP 404"}
         emulator.faults = Faults()
