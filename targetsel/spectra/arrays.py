@@ -146,7 +146,7 @@ def pieces(path: Path) -> Iterator[tuple[int, bool, Arrays]]:
         wanted = _wanted(_names_in(file))
         flux_column = _find(wanted, "flux")
         if not file.num_rows:
-            raise SpectrumError(f"{path}: holds no spectra")
+            raise SpectrumError(f"{path}: has no rows; expected one for each spectrum")
         if flux_column and not _is_nested(file.schema.field(flux_column).type):
             table = file.read(wanted)
             values = {name: table[name].combine_chunks() for name in wanted}
@@ -329,7 +329,7 @@ class ArraySpectra:
             is_flat = values.ndim == 1 and values.dtype != object
             self.values[quantity] = values[None] if is_flat else values
         if not self.values["flux"].size:
-            raise SpectrumError(f"{path}: holds no spectra")
+            raise SpectrumError(f"{path}: has no rows; expected one for each spectrum")
         for quantity in PER_SPECTRUM:
             if name := self.names[quantity]:
                 values = arrays.values[name]

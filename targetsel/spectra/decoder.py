@@ -56,7 +56,10 @@ class Decoder:
         tensors = read_safetensors(path)
         first = tensors.get("decoder.0.weight")
         if "latent_mean" not in tensors or first is None or first.ndim != 2:
-            raise EnsembleError(f"{path}: no tensor 'latent_mean': not a spectral decoder")
+            raise EnsembleError(
+                f"{path}: no tensor 'latent_mean', so it is not a spectral decoder. "
+                "Name another file."
+            )
         if len(first) != HIDDEN[1]:  # before a network of the file's width is allocated
             raise EnsembleError(
                 f"{path}: tensor 'decoder.0.weight' has shape {tuple(first.shape)}, expected "
@@ -65,13 +68,15 @@ class Decoder:
         components = tensors.get("pca_components")
         if components is not None and components.ndim != 2:
             raise EnsembleError(
-                f"{path}: tensor 'pca_components' has {components.ndim} axes, not 2"
+                f"{path}: tensor 'pca_components' has {components.ndim} axes, expected 2"
             )
         space = LatentSpace(first.shape[1], None if components is None else len(components))
         network = SpectralAutoencoder(space)
         load_weights(network, tensors, path)
         if not (network.latent_std > 0).all():
-            raise EnsembleError(f"{path}: tensor 'latent_std' holds numbers that are not positive")
+            raise EnsembleError(
+                f"{path}: tensor 'latent_std' holds numbers of 0 or less, expected more than 0"
+            )
         return cls(network)
 
     def write(self, path: Path) -> None:

@@ -149,7 +149,7 @@ class SpectrumPixels:
             raise SpectrumError(
                 f"the band {band.start:.1f}-{band.end:.1f} Angstrom reaches beyond the spectrum, "
                 f"which covers {self.edges[0]:.1f}-{self.edges[-1]:.1f} Angstrom "
-                "(rest frame, vacuum)"
+                "(rest frame, vacuum). Choose a band within it."
             )
         first = int(np.searchsorted(self.edges, band.start, side="right")) - 1
         last = int(np.searchsorted(self.edges, band.end, side="left"))

@@ -141,7 +141,10 @@ def _principal_components(path: Path, n_latents: int) -> dict[str, np.ndarray]:
             f"{COMPONENTS} of the {n_latents} latents that the autoencoder has"
         )
     if len(mean) != n_latents or not (variance[:COMPONENTS] > 0).all():
-        raise EnsembleError(f"{path}: mean_ or explained_variance_ do not suit its components")
+        raise EnsembleError(
+            f"{path}: expected in mean_ one number for each latent, and in explained_variance_ "
+            "numbers above 0"
+        )
     return {
         "pca_components": rows[:COMPONENTS],
         "pca_mean": mean,
@@ -179,7 +182,7 @@ def _linear_layers(
         elif leaf != "bias" or f"{layer}.weight" not in published:
             raise EnsembleError(
                 f"{path}: tensor '{name}' of shape {weight.shape} has no place in the published "
-                "autoencoder, which is made of linear layers"
+                "autoencoder; expected linear layers only"
             )
     return layers
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from astropy.io import fits
 
-from targetsel.errors import SpectrumError
+from targetsel.errors import SpectrumError, absent
 from targetsel.spectra.arrays import ArraySpectra, UnusableSpectrum, file_stem, pieces
 from targetsel.spectra.spectrum import ObservedSpectrum, check_flux_unit, from_log, in_air
 from targetsel.tables.any_format import is_simulated
@@ -65,7 +65,7 @@ def try_spectra(
     path = Path(path)
     try:
         if not path.exists():
-            raise SpectrumError(f"{path}: no such file.")
+            raise SpectrumError(absent(path))
         if path.is_dir():
             raise SpectrumError(f"{path}: is a folder. Name the files in it.")
         if path.name.lower().endswith(FITS_SUFFIXES):

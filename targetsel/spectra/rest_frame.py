@@ -176,7 +176,9 @@ class Basis:
         with reading(path, SpectrumError, "a spectral basis"):
             basis = cls(*(each.astype(np.float64) for each in arrays.values()))
         if basis.mean.shape != (N_PIXELS,) or basis.components.shape[1:] != (N_PIXELS,):
-            raise SpectrumError(f"{path}: not a spectral basis of {N_PIXELS} pixels")
+            raise SpectrumError(
+                f"{path}: not a spectral basis on the rest-frame grid; expected {N_PIXELS} pixels"
+            )
         return basis
 
     @staticmethod

@@ -170,7 +170,9 @@ def _check_flux(place: str, wavelength: np.ndarray, flux: np.ndarray, ivar: np.n
             "expected a number of at least 0. Set it to 0 where a pixel is masked."
         )
     if not (ivar > 0).any():
-        raise SpectrumError(f"{place}: every pixel is masked (all {len(ivar)} have ivar 0)")
+        raise SpectrumError(
+            f"{place}: every pixel is masked (all {len(ivar)} have ivar 0; expected some above 0)"
+        )
     bad = ~np.isfinite(flux) & (ivar > 0)
     if bad.any():
         k = int(np.flatnonzero(bad)[0])
@@ -180,7 +182,9 @@ def _check_flux(place: str, wavelength: np.ndarray, flux: np.ndarray, ivar: np.n
         )
     largest = np.abs(flux[ivar > 0]).max()
     if largest == 0:
-        raise SpectrumError(f"{place}: flux is 0 in every unmasked pixel, so it has no shape")
+        raise SpectrumError(
+            f"{place}: flux is 0 in every unmasked pixel, so it has no shape. Leave it out."
+        )
     if not FLUX_RANGE[0] < largest < FLUX_RANGE[1]:
         raise SpectrumError(
             f"{place}: flux reaches {largest:.3g}, expected between {FLUX_RANGE[0]:g} and "

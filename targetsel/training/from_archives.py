@@ -240,7 +240,9 @@ class _TrainingSetRun:
                     self.report(f"query: {found[-1].num_rows} galaxies in piece {piece}")
                 table = _each_once(pa.concat_tables(found))
                 if not table.num_rows:
-                    raise CatalogError(f"{catalog.url}: has no source of {sample.name}.")
+                    raise CatalogError(
+                        f"{catalog.url}: has no source of {sample.name}. Choose another sample."
+                    )
                 ids = table["source_id"].to_numpy()
                 order = np.argsort(uniform(ids, seed, "training set")[:, 0])
                 chosen = table.take(pa.array(order[:n])).sort_by("source_id")
@@ -322,7 +324,7 @@ class _TrainingSetRun:
         if not ready:
             raise SpectrumError(
                 f"{self.folder}: no source has both latents and a whole cutout; dropped: "
-                f"{_counted(dropped)}."
+                f"{_counted(dropped)}. Ask for more sources."
             )
         footer = dict(self.settings) | {"code_version": __version__}
         write_table(_with_groups(_only(sources, ready)), self.folder / "catalog.parquet", footer)

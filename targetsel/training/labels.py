@@ -184,7 +184,10 @@ class Labels:
         n_bad = sum(each.left_out["unusable spectra"] for each in encoded)
         encoded = [each for each in encoded if len(each)]
         if not encoded:
-            raise SpectrumError(f"{path}: none of its {n_bad} spectra can be encoded")
+            raise SpectrumError(
+                f"{path}: none of its {n_bad} spectra can be encoded. Mask bad pixels by an "
+                "inverse variance of 0, or give other spectra."
+            )
         ids, mean, noise = (
             np.concatenate([getattr(each, name) for each in encoded])
             for name in ("source_id", "mean", "noise")

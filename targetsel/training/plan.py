@@ -67,8 +67,8 @@ class TrainingPlan:
             self._check_softening()
         if self.network.n_bands != len(self.input.bands):
             raise EnsembleError(
-                f"training: a network for {self.network.n_bands} bands, but the input has "
-                f"{', '.join(self.input.bands)}"
+                f"training: the network is for {self.network.n_bands} bands, expected "
+                f"{len(self.input.bands)}: {', '.join(self.input.bands)}"
             )
         if self.network.head == "covariance" and not self.recipe.epochs_covariance:
             raise EnsembleError(

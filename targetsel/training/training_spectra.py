@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from targetsel.errors import SpectrumError
+from targetsel.errors import SpectrumError, absent
 from targetsel.spectra.arrays import NAMES, Arrays, read_arrays
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.reading import FITS_SUFFIXES, read_spectra
@@ -69,7 +69,7 @@ class TrainingSpectra:
         if path.is_dir():
             return cls.measured(_read_folder(path))
         if not path.exists():
-            raise SpectrumError(f"{path}: no such file or folder.")
+            raise SpectrumError(absent(path))
         if path.name.lower().endswith(FITS_SUFFIXES):
             return cls.measured(rest_frame(read_spectra(path)))
         arrays = read_arrays(path)
@@ -99,7 +99,7 @@ class TrainingSpectra:
         if found and not _is_grid(as_numbers(str(path), f"'{found}'", arrays.values[found])):
             raise SpectrumError(
                 f"{path}: has no redshift, and '{found}' is not the rest-frame grid "
-                "10**(3.53 + 0.00039 i) Angstrom"
+                "10**(3.53 + 0.00039 i) Angstrom. Add the redshifts, or resample to that grid."
             )
         flux = as_numbers(str(path), f"'{name}'", flux)
         if "ivar" not in arrays.values:
@@ -112,7 +112,9 @@ class TrainingSpectra:
             )
         if not (empty := (ivar > 0).any(axis=1)).all():
             row = int(np.flatnonzero(~empty)[0])
-            raise SpectrumError(f"{path}, row {row}: every pixel is masked (ivar 0)")
+            raise SpectrumError(
+                f"{path}, row {row}: every pixel is masked (ivar 0). Leave the spectrum out."
+            )
         ids = np.arange(len(flux))
         flux = np.where(ivar > 0, flux, 0.0)
         return cls.measured(MeasuredSpectra(ids, np.zeros(len(ids)), flux, ivar))

@@ -86,7 +86,10 @@ def test_bad_file_stays_in_the_table_and_says_why(decoder, write_sdss, tmp_path)
     rows = table(encode_files(files, decoder), 4).to_pylist()
     assert [row["source_id"] for row in rows] == ["good", "bad", "absent"]
     assert [row["status"] == "ok" for row in rows] == [True, False, False]
-    assert rows[1]["status"] == f"{bad}: every pixel is masked (all 3846 have ivar 0)"
+    assert (
+        rows[1]["status"]
+        == f"{bad}: every pixel is masked (all 3846 have ivar 0; expected some above 0)"
+    )
     assert rows[1]["latent_mean"] is rows[1]["chi2"] is rows[1]["redshift"] is None
     assert len(rows[0]["latent_mean"]) == 4
 

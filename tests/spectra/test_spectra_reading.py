@@ -109,7 +109,7 @@ def test_flux_per_unit_wavelength_is_welcome(unit, write_sdss):
 
 def test_all_masked_spectrum_is_refused(write_sdss):
     message = refusal(write_sdss(ivar=np.zeros(3846)))
-    assert message == ": every pixel is masked (all 3846 have ivar 0)"
+    assert message == ": every pixel is masked (all 3846 have ivar 0; expected some above 0)"
 
 
 def test_nan_flux_without_a_mask_is_refused(write_sdss):
@@ -142,7 +142,7 @@ def test_truncated_fits_file_is_refused(write_sdss):
 def test_text_called_fits_is_refused(tmp_path):
     path = tmp_path / "x.fits"
     path.write_text("wavelength,flux\n")
-    assert refusal(path) == ": not a FITS file (it does not begin with SIMPLE)."
+    assert refusal(path) == ": not a FITS file; expected one that begins with SIMPLE."
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,10 @@ def test_bad_row_leaves_the_others_alone(tmp_path):
     path = npz(tmp_path, flux=np.tile(GOOD["flux"], (3, 1)), ivar=ivar)
     found = list(try_spectra(path))
     assert isinstance(found[1], SpectrumError)
-    assert str(found[1]) == f"{path}, row 1: every pixel is masked (all 500 have ivar 0)"
+    assert (
+        str(found[1])
+        == f"{path}, row 1: every pixel is masked (all 500 have ivar 0; expected some above 0)"
+    )
     assert [s.source_id for s in (found[0], found[2])] == ["spectra:0", "spectra:2"]
 
 
@@ -311,7 +314,7 @@ def test_bad_row_leaves_the_others_alone(tmp_path):
         ({"flux": GOOD["flux"] * 1e-300}, ": flux reaches 2e-300, expected between"),
         ({"flux": GOOD["flux"] * 1j}, ": 'flux' holds complex128, expected real numbers"),
         ({"flux": np.float64(1)}, ": flux has shape (1,), but wavelength has shape (500,)"),
-        ({"flux": np.zeros((0, 500))}, ": holds no spectra"),
+        ({"flux": np.zeros((0, 500))}, ": has no rows; expected one for each spectrum"),
         ({"redshift": "high"}, ": 'redshift' holds <U4, expected real numbers"),
         ({"redshift": np.zeros(0)}, ": 'redshift' has 0 rows, but 'flux' has 1; expected as many"),
         ({"ivar": np.ones((2, 500))}, ": 'ivar' has 2 rows, but 'flux' has 1; expected as many"),
@@ -342,7 +345,7 @@ def test_source_id_that_is_nan_is_missing(tmp_path):
 
 def test_csv_without_rows_holds_no_spectra(tmp_path):
     (tmp_path / "x.csv").write_text("wavelength,flux,ivar,redshift\n")
-    assert refusal(tmp_path / "x.csv") == ": holds no spectra"
+    assert refusal(tmp_path / "x.csv") == ": has no rows; expected one for each spectrum"
 
 
 def test_array_that_claims_more_than_any_memory_is_called_damaged(tmp_path):

@@ -237,7 +237,9 @@ def test_shipped_basis_has_ten_orthonormal_components():
 
 def test_file_that_is_no_basis_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", mean=np.zeros(3), components=np.zeros((2, 3)))
-    with pytest.raises(SpectrumError, match="not a spectral basis of 1000 pixels"):
+    with pytest.raises(
+        SpectrumError, match="not a spectral basis on the rest-frame grid; expected 1000 pixels"
+    ):
         Basis.read(tmp_path / "x.npz")
     (tmp_path / "y.npz").write_text("no")
     with pytest.raises(SpectrumError, match=r"y.npz: not a spectral basis"):

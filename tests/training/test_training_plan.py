@@ -61,7 +61,7 @@ def test_a_plan_that_makes_no_sense_is_refused():
     plan = named_plan("default", GRIZY, 6)
     with pytest.raises(EnsembleError, match="0 members, expected 1 or more"):
         replace(plan, members=0)
-    with pytest.raises(EnsembleError, match="a network for 3 bands, but the input has g, r, i"):
+    with pytest.raises(EnsembleError, match="the network is for 3 bands, expected 5: g, r, i"):
         replace(plan, network=changed(plan.network, n_bands=3))
     with pytest.raises(EnsembleError, match="epochs_covariance is 0, expected 1 or more"):
         replace(plan, recipe=changed(plan.recipe, epochs_covariance=0))

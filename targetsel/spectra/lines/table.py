@@ -76,7 +76,7 @@ class LineFormula:
                     "indices, + - * / **, log10() and sqrt()"
                 )
         if not formula.names:
-            raise place.error(f"formula '{text[:60]}' has no index in it")
+            raise place.error(f"formula '{text[:60]}' has no index in it; expected at least one")
         return formula
 
     @property
@@ -245,7 +245,8 @@ class MeasuredDefinition(Definition):
         for wavelength, _ in found:
             if not band.start < wavelength < band.end:
                 raise self.place_of(key).error(
-                    f"{key} has a line at {wavelength:.1f}, outside line"
+                    f"{key} has a line at {wavelength:.1f}, expected between {band.start:.1f} and "
+                    f"{band.end:.1f}, the edges of line"
                 )
         return tuple((wavelength, strength / found[0][1]) for wavelength, strength in found)
 
@@ -294,10 +295,10 @@ class LineDefinition(MeasuredDefinition):
                 )
         if blue.shared(red) > 0:
             raise self.place_of("red").error(
-                f"blue and red overlap by {blue.shared(red):.1f} Angstrom"
+                f"blue and red overlap by {blue.shared(red):.1f} Angstrom; move one of them"
             )
         if self.profile and self.kind != "emission":
-            raise self.place_of("profile").error("only an emission line has a profile")
+            raise self.place_of("profile").error("only an emission line has a profile; remove it")
         if self.profile:
             self._profile(self.profile, "profile", line)
         sides = SideBands(blue, red)

@@ -77,7 +77,7 @@ class WidthMap(DocumentModel):
     @model_validator(mode="after")
     def _check_length(self) -> WidthMap:
         if len(self.raw) != len(self.calibrated):
-            raise FieldError("calibrated", "raw and calibrated have different numbers of knots")
+            raise FieldError("calibrated", "raw and calibrated must have as many knots")
         return self
 
     @classmethod
@@ -294,7 +294,8 @@ def write_calibrated(scored: Path, maps: WidthMaps, output: Path) -> list[str]:
     added = list(maps.calibrate(nothing))
     if not added:
         raise SpectrumError(
-            f"{scored}: has none of the widths that there are maps for: {', '.join(maps.maps)}"
+            f"{scored}: has none of the widths that there are maps for: {', '.join(maps.maps)}. "
+            "Score the catalog first, or fit maps of its widths."
         )
     if clash := [name for name in added if name in table.schema.names]:
         raise SpectrumError(f"{scored}: already has a column '{clash[0]}'. Rename or drop it.")
