@@ -41,6 +41,7 @@ DESI_SCIENCE = 1  # bit of FA_TYPE
 # unknown or wrong position, unusable. A restricted reach (bit 3) or little light (bit 12) is none.
 DESI_FAILED = sum(1 << bit for bit in (0, 1, 2, 8, 9, 16))
 PFS_SCIENCE, PFS_GOOD = 1, 1  # targetType and fiberStatus
+AS_WRITTEN = "Give the file as the tool wrote it."
 NAMES_OF_POINTINGS = {"TILEID": "tile", "W_PFDSGN": "design", "W_VISIT": "visit"}
 
 
@@ -230,7 +231,9 @@ def join(
     """
     pointings = tuple(pointings)
     if len(targets) == 0:
-        raise HandoffError("the list has no targets; there is nothing to join to.")
+        raise HandoffError(
+            "the list has no targets, so there is nothing to join to. Name another list."
+        )
     targets = checked(targets)
     _check_different(pointings)
     known = _ids_of_tool(targets, ids)
@@ -298,7 +301,7 @@ def _whole(path: Path, table: str, rows: Mapping[str, np.ndarray], name: str) ->
             values = values.cast(pa.int64())
         except pa.ArrowInvalid:
             raise HandoffError(
-                f"{path}: {name} in the table {table} is no column of whole numbers."
+                f"{path}: {name} in the table {table} is no column of whole numbers. {AS_WRITTEN}"
             ) from None
     return values.fill_null(-1).to_numpy(zero_copy_only=False)
 
@@ -306,17 +309,23 @@ def _whole(path: Path, table: str, rows: Mapping[str, np.ndarray], name: str) ->
 def _position(path: Path, table: str, rows: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     values = _column(path, table, rows, name)
     if values.dtype.kind not in "fiu":
-        raise HandoffError(f"{path}: {name} in the table {table} is no column of numbers.")
+        raise HandoffError(
+            f"{path}: {name} in the table {table} is no column of numbers. {AS_WRITTEN}"
+        )
     return values.astype(np.float64)
 
 
 def _column(path: Path, table: str, rows: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     if name not in rows:
-        raise HandoffError(f"{path}: the table {table} lacks {name}.")
+        raise HandoffError(f"{path}: the table {table} lacks {name}. {AS_WRITTEN}")
     if rows[name].ndim != 1:
-        raise HandoffError(f"{path}: {name} in the table {table} has several values in a row.")
+        raise HandoffError(
+            f"{path}: {name} in the table {table} has several values in a row. {AS_WRITTEN}"
+        )
     if rows[name].dtype.kind == "c":
-        raise HandoffError(f"{path}: {name} in the table {table} holds complex numbers.")
+        raise HandoffError(
+            f"{path}: {name} in the table {table} holds complex numbers. {AS_WRITTEN}"
+        )
     return rows[name]
 
 
@@ -335,7 +344,10 @@ def _ids_of_tool(targets: TargetList, ids: Path | None) -> np.ndarray:
         table = Table.read(ids, format="ascii.ecsv")
         target_id, tool_id = (np.asarray(table[name]) for name in ("target_id", "id"))
     if target_id.dtype.kind != "i" or tool_id.dtype.kind not in "iU":
-        raise HandoffError(f"{ids}: not a map of ids that export wrote (no whole numbers).")
+        raise HandoffError(
+            f"{ids}: not a map of ids that export wrote (no whole numbers). Name the .ids.ecsv "
+            "beside the exported list."
+        )
     rows = matched(own, target_id)
     if not (rows >= 0).any():
         raise HandoffError(
@@ -391,7 +403,8 @@ def _match(
         raise HandoffError(
             f"{pointing.path}: target {pointing.id[worst]} "
             f"{f'is {far}' if np.isfinite(offset[worst]) else 'has no position'}, the worst of "
-            f"{len(lost):,} of {int(named.sum()):,}. The file was made from another list."
+            f"{len(lost):,} of {int(named.sum()):,}. The file was made from another list: name "
+            "that one."
         )
     on_list = rows >= 0
     failed = int((on_list & ~pointing.works).sum())
@@ -428,7 +441,7 @@ def _of_proposals(pointing: Pointing, on_list: np.ndarray, proposals: Sequence[s
         if len(ours) and not ours.any():
             raise HandoffError(
                 f"{pointing.path}: has no science targets of {', '.join(proposals)}; it has those "
-                f"of {'; '.join(np.unique(owners).tolist())}."
+                f"of {'; '.join(np.unique(owners).tolist())}. Name one of these with --proposal."
             )
         return ours
     with_targets = np.unique(owners[on_list]).tolist()

@@ -246,7 +246,9 @@ def read_tertiary(path: Path) -> ToolTargets:
     targetid = table["TARGETID"]
     program = int(targetid[0] >> OBJID_BITS) & MAX_PROGRAM
     if not np.array_equal(targetid, encode(np.arange(len(targetid)), program)):
-        raise HandoffError(f"{path}: TARGETID is not release 8888, program and row, in order.")
+        raise HandoffError(
+            f"{path}: expected in TARGETID release 8888, program and row, in order. Export again."
+        )
     by_class = Table.read(path.with_name(TERTIARY_PRIORITIES.format(program)), format="ascii.ecsv")
     first = by_class[by_class["NUMOBS_DONE_MIN"] == 0]
     priority = dict(zip(first["TERTIARY_TARGET"].tolist(), first["PRIORITY"].tolist(), strict=True))
@@ -264,14 +266,14 @@ def _priorities(targets: ToolTable) -> Table:
     if len(mixed):
         raise HandoffError(
             f"the class {mixed[0]} has targets of several priorities; a tertiary program takes "
-            "one for each class."
+            "one for each class. Split the class in the rules."
         )
     n_obs = np.zeros(len(names), dtype=np.int64)
     np.maximum.at(n_obs, class_of, targets.filled("n_obs", 1).astype(np.int64))
     if n_obs.max() > MOST_OBSERVATIONS:
         raise HandoffError(
             f"the class {names[n_obs.argmax()]} asks for {n_obs.max()} observations; a tertiary "
-            f"program counts to {MOST_OBSERVATIONS}."
+            f"program takes {MOST_OBSERVATIONS} at most. Ask for fewer in the rules."
         )
     rows = []
     for name, n, best in zip(names.tolist(), n_obs.tolist(), priority.tolist(), strict=True):

@@ -180,7 +180,9 @@ def settings_of(
     if columns is None:
         return settings
     if "columns" not in tool.settings.model_fields:
-        raise HandoffError(f"--columns is for --for table; '{tool.name}' has its own columns.")
+        raise HandoffError(
+            f"--columns is for --for table; '{tool.name}' has its own columns. Leave it out."
+        )
     return settings.model_copy(update={"columns": tuple(columns)})
 
 

@@ -110,7 +110,9 @@ def _fits_column(name: str, about: tuple[str, ...], values: Any, n: int) -> fits
         width = int(kind[1:] or rows.dtype.itemsize)
         if rows.dtype.itemsize > width:
             longest = max(rows.tolist(), key=len).decode()
-            raise HandoffError(f"'{longest}' in the column {name}: longer than {width} characters.")
+            raise HandoffError(
+                f"'{longest}' in the column {name}: longer than {width} characters. Shorten it."
+            )
         form = f"{width}A"
     else:
         rows = rows.astype(kind)
@@ -124,7 +126,7 @@ def _ascii(text: str | bytes, place: str) -> bytes:
     try:
         return str(text).encode("ascii")
     except UnicodeEncodeError:
-        raise HandoffError(f"'{text}' in {place}: FITS takes ASCII only.") from None
+        raise HandoffError(f"'{text}' in {place}: expected ASCII, as FITS takes.") from None
 
 
 def _native(values: np.ndarray) -> np.ndarray:

@@ -104,7 +104,9 @@ def _pixels(
             if keyword in header
         }
     if sky is None:
-        raise settings.error("image", f"'image': {image} has no image with world coordinates")
+        raise settings.error(
+            "image", f"'image': {image} has no image with world coordinates; name one that has"
+        )
     with reading(image, HandoffError, "an image with usable world coordinates"):
         # Whatever the image's frame is: ICRS, FK5, FK4 or galactic.
         there = SkyCoord(targets.ra, targets.dec, unit="deg")

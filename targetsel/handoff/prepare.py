@@ -62,7 +62,10 @@ def prepare(
     """
     n = len(targets)
     if n == 0:
-        raise HandoffError(f"the list has no targets; there is nothing to hand to '{tool.name}'.")
+        raise HandoffError(
+            f"the list has no targets; there is nothing to hand to '{tool.name}'. Loosen the "
+            "rules, and select again."
+        )
     if tool.max_targets is not None and n > tool.max_targets:
         raise HandoffError(
             f"the list has {n} targets; '{tool.name}' takes {tool.max_targets} at most. "

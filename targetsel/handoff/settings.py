@@ -55,7 +55,7 @@ class UnlessListed:
 
 def _one_line(text: str) -> str:
     if not text.isprintable():
-        raise ValueError(f"{text!r} has line breaks or control characters in it")
+        raise ValueError(f"{text!r} has line breaks or control characters; expected one line")
     return text
 
 
@@ -194,7 +194,10 @@ class ToolSettings(DocumentModel):
         except OSError:  # a name that no file can have
             is_file = False
         if not is_file:
-            raise self.error(key, f"'{key}': {found} does not exist or is not a file")
+            raise self.error(
+                key,
+                f"'{key}': {found} does not exist or is not a file; expected {self.meaning(key)}",
+            )
         return found
 
     def error(self, key: str, message: str) -> TargetselError:

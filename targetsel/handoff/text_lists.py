@@ -66,7 +66,9 @@ def write_2df(targets: ToolTable, settings: TwoDFSettings, path: Path) -> list[P
     """Write a field file; the date is that of the setting ``epoch``."""
     ra, dec = settings.ra, settings.dec
     if not (0 <= ra < 360 and -90 <= dec <= 90):
-        raise settings.error("ra", f"the field center {ra:g}, {dec:g} is no position in degrees")
+        raise settings.error(
+            "ra", f"the field center {ra:g}, {dec:g} is no position; expected degrees"
+        )
     date = Time(settings.epoch, format="jyear", scale="utc").datetime
     header = (
         f"LABEL {settings.label}",

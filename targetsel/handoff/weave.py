@@ -55,7 +55,9 @@ def write(targets: ToolTable, settings: WeaveSettings, path: Path) -> list[Path]
             own = list(hdus[place].columns) if place >= 0 else []
             header = hdus[place].header.copy()
         if place < 0:
-            raise settings.error("template", f"'template': {template} has no table")
+            raise settings.error(
+                "template", f"'template': {template} has no table; expected {A_TEMPLATE}"
+            )
         columns = _columns(own, settings)
         values = {k: v for k, v in _values(targets, path, columns).items() if k in columns}
         values |= _constants(targets, settings, columns)
@@ -158,9 +160,13 @@ def _constants(
     constants = {}
     for name, text in settings.fill.items():
         if name not in columns:
-            raise settings.error("fill", f"'fill' names {name}, which the template does not have")
+            raise settings.error(
+                "fill", f"'fill' names {name}, which the template does not have; leave it out"
+            )
         if name in NEEDED:
-            raise settings.error("fill", f"'fill' names {name}, which the list itself fills")
+            raise settings.error(
+                "fill", f"'fill' names {name}, which the list itself fills; leave it out"
+            )
         kind = columns[name].dtype.base
         try:
             with np.errstate(over="ignore"):

@@ -161,7 +161,7 @@ def test_class_with_two_priorities_is_no_tertiary_class(tmp_path):
         ({"obsconds": "BACKUP"}, "obsconds is 'BACKUP'; expected 'BRIGHT' or 'DARK'"),
         ({"sbprof": None}, "missing key 'sbprof'"),
         ({"goaltime": "0"}, "goaltime is '0'; expected a number above 0"),
-        ({"faprgrm": "é"}, "'é' in the card FAPRGRM: FITS takes ASCII only"),
+        ({"faprgrm": "é"}, "'é' in the card FAPRGRM: expected ASCII, as FITS takes"),
     ],
 )
 def test_bad_tertiary_settings_are_errors_and_write_nothing(tmp_path, values, message):

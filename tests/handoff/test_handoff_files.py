@@ -36,7 +36,9 @@ def test_fits_columns_have_the_types_of_their_arrays(tmp_path):
 
 
 def test_text_that_is_not_ascii_is_an_error(tmp_path):
-    with pytest.raises(HandoffError, match=r"^'Größe' in the column word: FITS takes ASCII only"):
+    with pytest.raises(
+        HandoffError, match=r"^'Größe' in the column word: expected ASCII, as FITS takes"
+    ):
         write_fits(tmp_path / "a.fits", {"word": ("S",)}, {"word": np.array(["Größe"])}, "T")
     assert list(tmp_path.iterdir()) == []
 

@@ -53,7 +53,9 @@ def test_class_that_a_map_leaves_out_is_an_error_or_takes_the_default(written):
 
 @pytest.mark.parametrize("text", ['arm: "b\\x1br"', 'image: "9\\t"'])
 def test_control_characters_cannot_slip_into_a_file(written, text):
-    with pytest.raises(HandoffError, match=r"has line breaks or control characters in it"):
+    with pytest.raises(
+        HandoffError, match=r"has line breaks or control characters; expected one line"
+    ):
         written(text)
 
 

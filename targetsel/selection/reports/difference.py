@@ -106,7 +106,10 @@ def _compared(
     new: ScoredCatalog | None = None,
 ) -> tuple[ClassDifference, ...]:
     if before.table.schema.field("source_id").type != after.table.schema.field("source_id").type:
-        raise CatalogError("the two lists have ids of different types; they are of two catalogs")
+        raise CatalogError(
+            "the two lists have ids of different types; they are of two catalogs. Give lists that "
+            "were selected from one catalog."
+        )
     _check_places(before.table, after.table)
     differences = []
     for name in dict.fromkeys([*after.footer["bits"], *before.footer["bits"]]):
@@ -160,7 +163,10 @@ def _reasons(catalog: ScoredCatalog | None, name: str, ids: pa.Array) -> dict[st
     for block in file.sources(target_class.where, ["source_id"]):
         own = file.ids(block)
         if own.type != ids.type:
-            raise CatalogError(f"{file.path}: ids of another type than the lists'")
+            raise CatalogError(
+                f"{file.path}: ids of another type than the lists'. Name the scored catalog that "
+                "the lists were selected from."
+            )
         here = pc.is_in(own, ids).to_numpy(zero_copy_only=False)
         if here.any():
             counts.update(_failed(target_class, block.take(here)))

@@ -160,7 +160,7 @@ def explain(rules: Rules, source_id: str, scored: Path) -> ClassReports[Explanat
 
 
 def unpredicted(source: Sources) -> str:
-    """The reason why nothing, or not all, was predicted of a single source, as a sentence."""
+    """Why nothing, or not all, was predicted of a single source, as a sentence."""
     status, unmeasured = (_text(source, name) for name in (STATUS, UNMEASURED_PROXIES))
     if status not in ("", "ok"):
         lost = re.fullmatch(r"lost (bands?): (.*)", status)
