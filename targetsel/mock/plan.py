@@ -101,7 +101,8 @@ class Variation(DocumentModel):
             if band not in survey.bands:
                 bands = ", ".join(survey.bands)
                 raise MockError(
-                    f"zero_point: survey '{survey.name}' has no band '{band}', but {bands}."
+                    f"zero_point: survey '{survey.name}' has no band '{band}'; expected some of "
+                    f"{bands}."
                 )
         return np.array([self.zero_point.get(band, 0.0) for band in survey.bands])
 
@@ -155,7 +156,7 @@ class SkyPlan:
             low, high = self.variation.redshift
             raise MockError(
                 f"no real galaxy has a redshift between {low:g} and {high:g}. "
-                "Most of them lie between 0.03 and 0.2."
+                "Most of them lie between 0.03 and 0.2: widen the range."
             )
         self.variation.zero_points(self.survey)  # checks that its bands are the survey's
 

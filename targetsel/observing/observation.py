@@ -63,7 +63,9 @@ def half_light_radius(text: str, name: str = "--size") -> str | float:
     try:
         radius = parse_quantity(text, "arcsec", bare=False)
     except ValueError as error:
-        raise SpectrographError(f"{name} is {error}, such as 1.5arcsec, or a column.") from None
+        raise SpectrographError(
+            f"{name} is {error}, such as 1.5arcsec, or the name of a column."
+        ) from None
     if not 0 <= radius <= 60:
         raise SpectrographError(f"{name} is {radius:g} arcsec; expected 0 to 60 arcsec.")
     return radius

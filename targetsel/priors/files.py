@@ -73,7 +73,10 @@ class PriorFile:
             name = str(footer.get("columns", {}).get("source_id", "source_id"))
             PRIORS.check(file.schema, path)
             if name not in file.schema.names:
-                raise CatalogError(f"{path}: no column '{name}', which holds the ids.")
+                raise CatalogError(
+                    f"{path}: no column '{name}', which holds the ids. Make the file again with "
+                    "'targetsel priors write'."
+                )
             kind = exact_id_type(file.schema.field(name), path)
             model = SpectralModel.read(ensemble)
             found, given = str(footer.get("decoder_sha256")), model.residual.decoder_sha256
@@ -103,7 +106,10 @@ class PriorFile:
         """
         place = self.rows.get(str(source_id))
         if place is None:
-            raise SpectrumError(f"{self.path}: has no prior of the source '{source_id}'")
+            raise SpectrumError(
+                f"{self.path}: has no prior of the source '{source_id}'. Give another source, or "
+                "write its prior with 'targetsel priors write'."
+            )
         group, row = place
         with ParquetReader(self.path) as file:
             columns = [self.id_column, *(each.name for each in PRIORS.columns)]
@@ -111,7 +117,8 @@ class PriorFile:
         (kept,) = table.to_pylist()
         if kept["status"] != OK:
             raise SpectrumError(
-                f"{self.path}: has no prior of the source '{source_id}': {kept['status']}"
+                f"{self.path}: has no prior of the source '{source_id}': {kept['status']}. "
+                "Choose another source."
             )
         latents = mixture_of([kept[name] for name in LATENTS], self.model.decoder.n_latents)
         if latents is None:

@@ -296,7 +296,11 @@ def update_files(
             sink.write(pa.Table.from_pylist([row], schema=schema))
             n_spectra += 1
         if len(errors) == n_spectra:
-            raise errors[0] if errors else SpectrumError("no spectra were given")
+            raise (
+                errors[0]
+                if errors
+                else SpectrumError("no spectra were given; expected at least one")
+            )
         sink.footer.update(
             schema="targetsel/updated/v1",
             code_version=__version__,

@@ -218,7 +218,10 @@ class ScoredPosteriors:
         column = self.names["source_id"]
         ids = exact_ids(rows[column], column, self.path)
         if ids.null_count:
-            raise CatalogError(f"{self.path}, column '{column}': has rows without an id.")
+            raise CatalogError(
+                f"{self.path}, column '{column}': has rows without an id. Remove them, "
+                "or score the catalog again."
+            )
         return ids.to_numpy(zero_copy_only=False)
 
     def _priors(self, rows: pa.Table, ids: np.ndarray) -> list[Prior | NoPrior]:
@@ -247,7 +250,7 @@ class ScoredPosteriors:
     def _trouble(
         self, latents: GaussianMixture | None, z: float | None, error: float | None
     ) -> str:
-        """The reason that a scored source has no prior, or "ok"."""
+        """Why a scored source has no prior, or "ok"."""
         if latents is None:
             return "its posterior is missing or damaged"
         if z is not None and not 0 <= z <= HIGHEST:
@@ -349,7 +352,8 @@ def _counted(
         reason = next((each.reason for each in priors if isinstance(each, NoPrior)), reason)
     if not found.n_priors:
         raise CatalogError(
-            f"{scored.path}: none of its {found.n_sources:,} sources has a prior ({reason})."
+            f"{scored.path}: none of its {found.n_sources:,} sources has a prior ({reason}). Give "
+            "another catalog, or score this one again."
         )
     return found
 

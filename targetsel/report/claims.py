@@ -144,7 +144,8 @@ class Outcomes:
         missing = sorted(f.proxies(claim) - known.proxies.keys())
         if missing:
             raise CatalogError(
-                f"{name}: needs the true '{missing[0]}', which {known.truth.path} does not have."
+                f"{name}: needs the true '{missing[0]}', which {known.truth.path} does not have. "
+                "Measure it with 'targetsel spectra measure'."
             )
         likely = np.concatenate([probability(claim, block) for block in self._blocks])
         true = comes_true(claim, Sources(known.scored), known.proxies)

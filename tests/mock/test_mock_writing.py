@@ -285,7 +285,7 @@ def test_an_error_on_the_way_leaves_nothing(tmp_path, monkeypatch):
         ),
         (
             {"n": 5, "survey": LEGACY, "variation": Variation(zero_point={"i": 0.1})},
-            "zero_point: survey 'legacy' has no band 'i', but g, r, z.",
+            "zero_point: survey 'legacy' has no band 'i'; expected some of g, r, z.",
         ),
     ],
 )
