@@ -461,7 +461,8 @@ def export_onnx(
         export_member(read.networks[member], read.input.n_pixels, path)
     else:
         raise EnsembleError(
-            f"--member {member}: {read.name} has the members 0 to {len(read.networks) - 1}."
+            f"--member {member}: {read.name} has the members 0 to {len(read.networks) - 1}. "
+            "Give one of them."
         )
     return path
 

@@ -210,7 +210,7 @@ def _named(options: list[str] | None) -> dict[str, str]:
         if not equals or not name:
             raise CutoutError(f"--option {text}: expected NAME=VALUE, such as layer=ls-dr9.")
         if name in named:
-            raise CutoutError(f"--option {text}: is given twice.")
+            raise CutoutError(f"--option {text}: {name} is given twice. Give it once.")
         named[name] = value
     return named
 

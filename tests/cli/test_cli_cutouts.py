@@ -91,7 +91,10 @@ def test_showing_a_store_draws_a_picture(images):
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("5", "has no source '5'. Its first is '1237"), ("NGC 1", "has no source 'NGC 1'")],
+    [
+        ("5", "has no source '5'. Give ids of this store; its first is '1237"),
+        ("NGC 1", "has no source 'NGC 1'"),
+    ],
 )
 def test_showing_an_unknown_source_is_an_error(images, word, message):
     pack(images)

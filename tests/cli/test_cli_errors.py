@@ -66,9 +66,14 @@ def test_empty_catalogs_are_refused(refuses, sky, catalog):
     pq.write_table(catalog.slice(0, 0), sky / "empty.parquet")
     (sky / "empty.csv").write_text("source_id,ra,dec\n")
     (sky / "empty.fits").write_bytes(b"")
-    assert refuses("empty.parquet") == "empty.parquet: the catalog has no rows."
-    assert refuses("empty.csv") == "empty.csv: the catalog has no rows."
-    assert "not a FITS file (it does not begin with SIMPLE)" in refuses("empty.fits")
+    assert (
+        refuses("empty.parquet")
+        == "empty.parquet: the catalog has no rows; expected one for each source."
+    )
+    assert (
+        refuses("empty.csv") == "empty.csv: the catalog has no rows; expected one for each source."
+    )
+    assert "not a FITS file; expected one that begins with SIMPLE" in refuses("empty.fits")
 
 
 def test_column_that_is_not_there_is_named_with_its_option(refuses):
@@ -174,7 +179,10 @@ def test_damaged_pixels_leave_no_trace(refuses, sky):
             "or of another version of targetsel (version: Input should be 1)",
         ),
         ({"bands": None}, "of targetsel (bands: Field required). Pack the cutouts again."),
-        ({"bands": ["g", "r"]}, "(Value error, 5 sky sigmas for 2 bands). Pack the cutouts again."),
+        (
+            {"bands": ["g", "r"]},
+            "(Value error, 5 sky sigmas for 2 bands; expected one each). Pack the cutouts again.",
+        ),
         ({"pixel_scale": "fine"}, "(pixel_scale: Input should be a valid number"),
         ({"height": 63}, "column 'flux' is"),
         ({"parts": 3}, "1 of the 3 files of this cutout store are here"),
@@ -238,7 +246,7 @@ def test_weights_of_another_shape_are_named_with_both_shapes(refuses, sky):
     save_file(tensors, path)
     rehash(sky / "tiny")
     line = refuses()
-    assert "tensor 'head.weight' has shape (26, 64), but the card's network needs (27, 64)" in line
+    assert "tensor 'head.weight' has shape (26, 64), but the network needs (27, 64)" in line
 
 
 @pytest.mark.parametrize(
@@ -285,7 +293,9 @@ def test_fault_in_the_rules_is_shown_with_its_line_below(scored, targetsel, old,
 def test_scored_file_that_is_none_or_damaged_is_refused(refused, scored):
     line = refused("select", "catalog.parquet", "--rules", "emission")
     assert "so it is not a scored catalog. Make one with 'targetsel score'." in line
-    assert refused("select", "sky.parquet", "--rules", "emission") == "sky.parquet: no such file."
+    assert refused("select", "sky.parquet", "--rules", "emission") == (
+        "sky.parquet: no such file or folder. Did you mean 'catalog.parquet'?"
+    )
     scored.write_bytes(scored.read_bytes()[:-1000])
     assert "not a Parquet file, or damaged or cut short" in refused("select", "--rules", "emission")
 

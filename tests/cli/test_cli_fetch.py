@@ -59,7 +59,7 @@ def test_command_and_function_fetch_the_same_catalog(targetsel, archives, tmp_pa
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("sky.fits", b"<html>", "not a FITS file (it does not begin with SIMPLE)."),
+        ("sky.fits", b"<html>", "not a FITS file; expected one that begins with SIMPLE."),
         ("sky.json", b"{}", "covers no part of the sky; expected a MOC"),
         ("sky.csv", b"", "its name ends in '.csv'"),
         ("nowhere.fits", None, "no such file; expected a MOC"),

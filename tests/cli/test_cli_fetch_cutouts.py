@@ -72,7 +72,7 @@ def test_what_failed_is_counted_and_named(targetsel, catalog, emulator):
             "--survey ps1 --bands gu",
             "survey 'ps1' has no band 'u'; expected some of g, r, i, z, y.",
         ),
-        ("--survey sia2", "survey 'sia2' needs --url."),
+        ("--survey sia2", "survey 'sia2' needs --url. Give it."),
         ("--survey sia2 --url http://127.0.0.1/", "survey 'sia2' needs --option pixel-scale=VALUE"),
         ("--survey local", "survey 'local' needs --option tiles=VALUE"),
         (
@@ -86,7 +86,7 @@ def test_what_failed_is_counted_and_named(targetsel, catalog, emulator):
         ("--survey legacy --option layer", "--option layer: expected NAME=VALUE, such as layer="),
         (
             "--survey legacy --option layer=a --option layer=b",
-            "--option layer=b: is given twice.",
+            "--option layer=b: layer is given twice. Give it once.",
         ),
         ("--survey ps1 --url ftp://x/", "--url ftp://x/: expected an address such as https://"),
         (

@@ -195,7 +195,7 @@ def test_table_without_rows_keeps_its_columns_and_is_no_catalog(tmp_path):
     columns = [fits.Column(name, "D", array=[]) for name in ("source_id", "ra", "dec")]
     fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "a.fits")
     assert open_table(tmp_path / "a.fits").schema.field("ra").type == pa.float64()
-    with one_line(CatalogError, "a.fits: the catalog has no rows."):
+    with one_line(CatalogError, "a.fits: the catalog has no rows; expected one for each source."):
         CatalogFile.open(tmp_path / "a.fits")
 
 

@@ -86,11 +86,15 @@ def test_column_of_the_files_that_differs_from_that_of_the_folder_is_refused(
 @pytest.mark.parametrize("name", ["a.parquet", "a.fits", "a"])
 def test_link_that_leads_nowhere_is_told(tmp_path, name):
     (tmp_path / name).symlink_to("lost.parquet")
-    with one_line(CatalogError, f"{name}: is a link to lost.parquet, which is not there."):
+    with one_line(
+        CatalogError, f"{name}: is a link to lost.parquet, which is not there. Mend it or"
+    ):
         open_table(tmp_path / name)
     put(tmp_path / "folder/b.parquet")
     (tmp_path / "folder/a.parquet").symlink_to("lost.parquet")
-    with one_line(CatalogError, "folder/a.parquet: is a link to lost.parquet, which is not there."):
+    with one_line(
+        CatalogError, "folder/a.parquet: is a link to lost.parquet, which is not there. Mend it or"
+    ):
         open_table(tmp_path / "folder")
 
 

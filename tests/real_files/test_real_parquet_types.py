@@ -123,7 +123,9 @@ def test_file_without_rows_is_no_catalog(tmp_path, groups):
     with pq.ParquetWriter(tmp_path / "a.parquet", schema) as file:
         for _ in range(groups):
             file.write_table(schema.empty_table())
-    with one_line(CatalogError, "a.parquet: the catalog has no rows."):
+    with one_line(
+        CatalogError, "a.parquet: the catalog has no rows; expected one for each source."
+    ):
         Catalog.read(tmp_path / "a.parquet")
 
 

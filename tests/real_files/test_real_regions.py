@@ -292,8 +292,8 @@ def test_pixels_are_in_the_order_that_the_table_states(tmp_path, scheme):
         ({"pixel": [1.5, 2.0]}, "is no whole number"),
         ({"pixel": ["a", "b"]}, "expected HEALPix pixels, which are whole numbers"),
         ({"pixel": [1, 2], "healpix": [3, 4]}, "several columns of pixels"),
-        ({"pixel": [1, -2]}, "pixels of nside 8 are 0 to 767"),
-        ({"pixel": [1, 5000]}, "pixels of nside 8 are 0 to 767"),
+        ({"pixel": [1, -2]}, "expected pixels from 0 to 767, which nside 8 has"),
+        ({"pixel": [1, 5000]}, "expected pixels from 0 to 767, which nside 8 has"),
         ({"pixel": [1.0, 2.0]}, None),
     ],
 )

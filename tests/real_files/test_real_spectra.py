@@ -268,7 +268,8 @@ def test_rows_after_the_first_piece_are_their_own(tmp_path):
 
 def test_folder_and_missing_file_are_refused(tmp_path):
     assert refusal(tmp_path) == ": is a folder. Name the files in it."
-    assert refusal(tmp_path / "none.npz") == ": no such file."
+    missing = ": no such file or folder. Check the name and the folder."
+    assert refusal(tmp_path / "none.npz") == missing
 
 
 @pytest.mark.parametrize("name", ["status", "ra", "ew_oi_err"])
