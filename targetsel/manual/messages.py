@@ -18,7 +18,7 @@ from targetsel.manual.entries import first_sentence
 PACKAGE = Path(__file__).parents[1]
 ANY = "TargetselError"  # the class of errors whose own class depends on the file that is read
 # Faults of a file's values: `documents.models` makes them errors of the file, with its line.
-VALIDATION = {"ValueError", "FieldError", "PydanticCustomError"}
+VALIDATION = {"ValueError", "FieldError"}
 METHODS = {"error", "_error"}
 _NAMES = re.compile(r"[A-Za-z_]\w*")
 _GAP = re.compile(r"<[^<>]*>")
@@ -145,7 +145,7 @@ class _Harvest:
         }
 
     def messages(self) -> Iterator[Message]:
-        constants = _assigned(self.tree)
+        constants = {**_imported(self.tree), **_assigned(self.tree)}
         for function in self._functions():
             known = {**constants, **_assigned(function)}
             for text in self._returned(function, known):
@@ -227,6 +227,24 @@ def _assigned(function: ast.AST) -> dict[str, ast.expr]:
     }
 
 
+def _imported(tree: ast.Module) -> dict[str, ast.expr]:
+    """The values of constants that a file imports from other files of the package."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("targetsel."):
+            path = PACKAGE.parent.joinpath(*str(node.module).split(".")).with_suffix(".py")
+            names = [each.name for each in node.names if each.name.isupper()]
+            if names and path.is_file():
+                there = _constants(path)
+                found |= {name: there[name] for name in names if name in there}
+    return found
+
+
+@cache
+def _constants(path: Path) -> dict[str, ast.expr]:
+    return _assigned(ast.parse(path.read_text(encoding="utf-8")))
+
+
 def _texts(node: ast.expr, known: Mapping[str, ast.expr], deep: int = 0) -> list[str]:
     """The texts that an expression may be, with placeholders; empty where it is no text."""
     if isinstance(node, ast.Constant):
@@ -257,7 +275,8 @@ def _part(node: ast.expr, known: Mapping[str, ast.expr]) -> str:
     assert isinstance(node, ast.FormattedValue)
     value = node.value
     if isinstance(value, ast.Name) and value.id.isupper():
-        value = known.get(value.id, value)
+        assigned = known.get(value.id)
+        value = assigned if isinstance(assigned, ast.Constant) else value
     if isinstance(value, ast.Constant):
         return str(value.value)
     if isinstance(value, ast.Call) and ast.unparse(value.func) == "counted":
