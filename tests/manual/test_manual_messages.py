@@ -9,6 +9,7 @@ import pytest
 
 from targetsel.errors import RuleError, TargetselError
 from targetsel.manual import errors
+from targetsel.manual.error_topics import TOPICS, place_of
 from targetsel.manual.messages import PACKAGE, matching, messages
 from targetsel.rules.rules import Rules
 from targetsel.tables.formats import open_table
@@ -80,11 +81,20 @@ def test_the_page_of_errors_has_every_class_and_message(harvested, tmp_path):
     errors.write(tmp_path)
     text = Path(tmp_path / "errors.md").read_text(encoding="utf-8")
     for each in errors.classes():
-        assert f"## `{each.name}`" in text
+        assert f"### `{each.name}`" in text
     assert all(each.text in text for each in harvested)
 
 
-def test_every_class_says_what_to_do():
+def test_every_message_has_a_place_on_the_page_and_every_heading_messages(harvested):
+    places = {place_of(each.module) for each in harvested}
+    assert places == {(topic, each) for topic, headings in TOPICS.items() for each in headings}
+
+
+def test_every_class_says_when_it_is_raised_what_it_means_and_what_to_do():
     for each in errors.classes():
-        assert "What to do" in each.text or each.name == "TargetselError"
+        if each.name != "TargetselError":
+            when, usually, step = each.text.split("\n\n")
+            assert when
+            assert usually.startswith("Usually ")
+            assert step.startswith("**What to do.** ")
     assert issubclass(RuleError, TargetselError)

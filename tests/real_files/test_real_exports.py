@@ -97,7 +97,7 @@ def test_fluxes_that_are_corrected_for_extinction_are_said_to_be(about, is_corre
         (
             "desi-tertiary",
             {"program": ["Größe"] * 4, "priority": [5] * 4},
-            "TERTIARY_TARGET: FITS takes AS",
+            "TERTIARY_TARGET: expected ASCII",
         ),
         ("desi", {"program": ["A\x1b[31m", "A", "A", "A"]}, r"class 'A\\x1b\[31m'; expected one l"),
         ("desi", {"program": ["A\u202eB", "A", "A", "A"]}, r"class 'A\\u202eB'; expected one line"),

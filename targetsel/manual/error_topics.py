@@ -1,0 +1,126 @@
+"""What a user was doing when an error came up: topics of the page of errors, and their modules.
+
+Each topic has headings, and each heading the modules, or rooms of modules, whose messages stand
+under it. The longest name that fits a module counts.
+"""
+
+from __future__ import annotations
+
+TOPICS: dict[str, dict[str, str]] = {
+    "Giving a command or calling a function": {
+        "Options and arguments": "cli cli.usage api api.given api.reading",
+        "The name of a file": "errors",
+        "A package that is not installed": "extras",
+    },
+    "Reading a catalog or another table": {
+        "Ids, positions and rows of a catalog": "sky.catalog sky.positions tables.ids",
+        "Columns that a file must have": "tables.columns tables.any_form tables.rows",
+        "Magnitudes and fluxes": "photometry",
+        "CSV, VOTable and other formats": "tables.formats tables.reading",
+        "FITS": "tables.fits tables.fits_tables",
+        "Folders of Parquet files": "tables.folders",
+    },
+    "Writing a result": {
+        "Where it goes, and whether it can be written": "tables.files sky.chunks report.canvas",
+        "FITS, VOTable, ECSV and CSV": "tables.writing",
+    },
+    "Packing and reading cutouts": {
+        "A folder of images": "imaging imaging.folder imaging.image_names",
+        "One image": "imaging.image_file",
+        "Packing into a store": "imaging.packing",
+        "Reading a store": "imaging.store imaging.picture imaging.cutout imaging.stretch",
+    },
+    "Writing rules": {
+        "The file, its keys and its YAML": (
+            "documents rules rules.rule_file rules.rules rules.plan rules.starting "
+            "rules.formatting rules.locking"
+        ),
+        "Expressions: words, brackets and numbers": "expressions",
+        "Columns, units and comparisons": (
+            "rules.binding rules.columns rules.text_and_flags rules.possible"
+        ),
+        "Functions such as P() and within()": "rules.functions",
+        "Bits of classes": "rules.bits",
+        "Footprints and files that rules name": "sky",
+    },
+    "Scoring": {
+        "The catalog beside its cutouts": "api.scoring cli.score scoring.stream scored.columns",
+        "The ensemble": "scoring networks novelty",
+        "Weights of networks": "weights",
+        "The published networks": "scoring.published",
+        "A scored file, read again": "scored",
+        "A scored file that another program wrote": "scored.restoring",
+        "Surprise": "scoring.surprise",
+    },
+    "Calibrating, and known spectra": {
+        "Sources of known spectra": "scored.known_sources",
+        "The calibration": "calibration cli.calibrate",
+        "Evaluating predictions": "report report.claims report.evaluation cli.predictions",
+    },
+    "Selecting, and asking why": {
+        "The selection": "selection api.selecting",
+        "The target list": "selection.target_list",
+        "Guaranteed purity": "selection.guarantees",
+        "Claims about spectra": "selection.claims",
+        "Density, differences, budgets": "selection.reports cli.reports",
+        "Pictures and contact sheets": "report.source report.sheet plots",
+    },
+    "Exporting to an assignment tool": {
+        "The list and the tool": "handoff api.handoff",
+        "Settings of a tool": "handoff.settings",
+        "DESI": "handoff.desi",
+        "PFS": "handoff.pfs",
+        "SDSS-V, 4MOST and WEAVE": "handoff.sdss_v handoff.fourmost handoff.weave",
+        "Slit masks and NIRSpec": "handoff.gemini handoff.nirspec handoff.text_lists",
+        "A plain table": "handoff.table",
+        "What the tool assigned": "handoff.assignment",
+        "Simulated pointings": "handoff.simulation handoff.densest",
+    },
+    "Fetching from archives": {
+        "Any archive": "surveys api.archives cli.fetch tables.journal",
+        "Catalogs": "surveys.archives surveys.catalogs",
+        "Cutouts and images on disk": "surveys.cutouts surveys.local",
+        "Spectra": "surveys.spectra surveys.desi surveys.sdss",
+    },
+    "Reading and measuring spectra": {
+        "Files of spectra": "spectra.arrays spectra.reading spectra.encoding",
+        "Wavelength, flux and noise": "spectra.spectrum spectra.grid spectra.rest_frame",
+        "Line tables of your own": "spectra.lines",
+        "Widths in a catalog's convention": "spectra.lines.width_maps",
+        "Decoders": "spectra",
+    },
+    "Training": {
+        "The plan": "training training.plan api.training cli.ensemble",
+        "Labels, and spectra to train on": "training.labels training.training_spectra",
+        "A training set from archives": "training.from_archives",
+        "Checkpoints, and training that was stopped": "training.optimisation training.members",
+    },
+    "Predicting an observation": {
+        "The spectrograph": "observing",
+        "Redshifts": "observing.redshift",
+    },
+    "Priors for a fitter": {
+        "Writing priors": "priors",
+        "Comparing priors with spectra": "priors.update priors.likelihood",
+    },
+    "The simulated sky": {
+        "The demonstration and mock surveys": "mock",
+    },
+}
+
+
+def place_of(module: str) -> tuple[str, str]:
+    """The topic and the heading for a module's messages."""
+    parts = module.removesuffix(".__init__").split(".")
+    for n in range(len(parts), 0, -1):
+        if place := _PLACES.get(".".join(parts[:n])):
+            return place
+    raise KeyError(module)
+
+
+_PLACES = {
+    name: (topic, heading)
+    for topic, headings in TOPICS.items()
+    for heading, names in headings.items()
+    for name in names.split()
+}
