@@ -444,7 +444,8 @@ class PosteriorDraws(DrawnSources):
         return super().column(column)
 
     def missing(self, column: f.ColumnValue) -> np.ndarray:
-        self.column(column)
+        if column.role == "predicted":
+            self.column(column)
         return super().missing(column)
 
     def within(self, bound: Bound) -> np.ndarray:
