@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from targetsel.api.given import AnyCutouts, AnyEnsemble, AnyPath, ensemble_of
 from targetsel.api.images import as_store
 from targetsel.errors import CutoutError
+from targetsel.rules.rules import AnyRules, Rules
 from targetsel.scoring import DEFAULT
 from targetsel.tables.any_form import AnyTable, paths_in
 
@@ -31,6 +33,7 @@ def score(
     threads: int = 1,
     device: str = "cpu",
     brightness: Sequence[str] = (),
+    rules: AnyRules | None = None,
     ra_col: str | None = None,
     dec_col: str | None = None,
     id_col: str | None = None,
@@ -58,6 +61,9 @@ def score(
         Device of the networks where the ensemble is read here: "cpu" or "cuda".
     brightness : sequence of str
         Columns of brightness as the command's option takes them, such as "r_sdss=rmag".
+    rules : Rules, str, Path, dict, or a list of these, optional
+        Predict only sources that a class of these could choose; pixels of the others are not
+        read, and their status is "not needed". `select` makes the same lists of them.
     ra_col, dec_col, id_col : str, optional
         Names of columns that are not found by themselves.
 
@@ -71,6 +77,8 @@ def score(
     ------
     CatalogError
         If the catalog cannot be read, has no column of ids or positions, or repeats an id.
+    RuleError
+        If the rules are not valid, or do not fit the columns of the catalog.
     CutoutError
         If there are no cutouts, they do not suit the ensemble, or none is of a source of the
         catalog.
@@ -95,8 +103,11 @@ def score(
     from targetsel.scored.rows import scored_into
     from targetsel.scoring.rows import ScoreOptions
     from targetsel.scoring.stream import score as stream
+    from targetsel.selection.needed import Asked
     from targetsel.sky.catalog import CatalogFile
 
+    several = rules if isinstance(rules, list | tuple) else [rules]
+    chosen = [Rules.of(each) for each in several if each is not None]
     sources = CatalogFile.open(catalog, ra_col, dec_col, id_col)
     if cutouts is None:
         cutouts = cutouts_beside(catalog)
@@ -106,7 +117,14 @@ def score(
         return scored_into(
             output,
             lambda path: stream(
-                sources, store, network, path, options, threads, brightness=brightness
+                sources,
+                store,
+                network,
+                path,
+                options,
+                threads,
+                brightness,
+                ask=partial(Asked, chosen) if chosen else None,
             ),
         )
 

@@ -62,6 +62,13 @@ def score(
         bool, typer.Option("--uncalibrated", help="Do not apply the ensemble's calibration.")
     ] = False,
     brightness: BrightnessOption = None,
+    rules: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rule file, or the name of a shipped one: predict only sources that a class of "
+            "it could choose, and read no pixels of the others. May be repeated."
+        ),
+    ] = None,
     ra_col: RaOption = None,
     dec_col: DecOption = None,
     id_col: IdOption = None,
@@ -69,13 +76,15 @@ def score(
     """Predict latents and line strengths of every source of CATALOG; resumes if interrupted.
 
     Example:
-        targetsel score catalog.parquet
+        targetsel score catalog.parquet --rules bright.yaml --rules emission
     """
     from targetsel.api import scoring as api
     from targetsel.api.given import ensemble_of, store_of
     from targetsel.photometry.brightness import brightness_lines, find_brightness
+    from targetsel.rules.rules import Rules
     from targetsel.sky.catalog import CatalogFile
 
+    chosen = [Rules.read(name) for name in rules or ()]
     catalog = named(catalog)
     file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
     where = cutouts or api.cutouts_beside(catalog)
@@ -88,6 +97,7 @@ def score(
         seed=seed,
         threads=threads or available_cores(),
         brightness=brightness or (),
+        rules=chosen,
     ).run
     assert scored is not None
     if scored.changed:
@@ -98,6 +108,10 @@ def score(
     say(f"{scored.n_cutouts:,} of {n:,} sources have a cutout in {where}")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):
         say(f"{count:>10,}  {status}")
+    if scored.n_not_needed:
+        say("no pixels were read of those not needed: by their catalog alone no class chooses them")
+    elif scored.all_needed:
+        say(f"every source is needed: {scored.all_needed}")
     if scored.n_unmeasured:
         say(
             f"{scored.n_unmeasured:>10,}  of the ok lack some line or index, named in the column "

@@ -25,6 +25,7 @@ from targetsel.tables.parquet import footer_in
 
 APPEARANCE = (MAGNITUDE, "cutout_colour", "cutout_size")  # quantities that support depends on
 STATUS = "status"
+NOT_NEEDED = "not needed"  # of sources that no rule could choose, where score was given rules
 UNMEASURED_PROXIES = "unmeasured"
 WITHOUT = "there is no prediction (see status)"
 UNMEASURED = (
@@ -105,7 +106,7 @@ OF_CUTOUTS = (
     ),
     Column(
         "masked_fraction", _F32, "", "stat.value;obs.image", "share of pixels without data",
-        "there is no cutout", range=_ZERO_TO_ONE,
+        "there is no cutout, or it was not needed", range=_ZERO_TO_ONE,
     ),
     Column(
         UNMEASURED_PROXIES, pa.string(), "", "meta.code",
@@ -113,7 +114,11 @@ OF_CUTOUTS = (
         "such as where the decoded continuum is not positive; rules take them as missing",
         f"{WITHOUT}, or all proxies have one",
     ),
-    Column(STATUS, pa.string(), "", "meta.code.status", "ok, or why not", NEVER),
+    Column(
+        STATUS, pa.string(), "", "meta.code.status",
+        "ok, or why there is no prediction; 'not needed' where score was given rules, none of "
+        "which could choose the source by its catalog alone", NEVER,
+    ),
 )  # fmt: skip
 
 

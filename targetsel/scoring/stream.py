@@ -12,11 +12,11 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -28,11 +28,18 @@ from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.novelty.support import Tally
 from targetsel.photometry.brightness import with_brightness
 from targetsel.photometry.columns import NOTE
-from targetsel.scored.columns import APPEARANCE, STATUS, UNMEASURED_PROXIES, check_names
+from targetsel.scored.columns import (
+    APPEARANCE,
+    NOT_NEEDED,
+    STATUS,
+    UNMEASURED_PROXIES,
+    check_names,
+)
 from targetsel.scored.simulated_training import CAUTION, caution_about
 from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.sky.catalog import Catalog, CatalogFile
-from targetsel.sky.chunks import sorted_chunks
+from targetsel.sky.chunks import schema_of_chunks, sorted_chunks
+from targetsel.spectra.copula import GROUP
 from targetsel.tables.any_form import paths_in
 from targetsel.tables.any_format import is_simulated
 from targetsel.tables.files import (
@@ -52,6 +59,23 @@ if TYPE_CHECKING:
     from targetsel.scoring.ensemble import Ensemble
 
 ROWS_PER_CHUNK = 256
+CHUNKS_AT_ONCE = 8  # where few sources of a chunk are needed
+
+
+class NeededRows(Protocol):
+    """The sources that rules need, and why where they need all (see `selection.needed`)."""
+
+    reason: str
+
+    def rows(self, catalog: pa.Table) -> np.ndarray: ...
+
+
+class BoundRules(Protocol):
+    """What rules ask of the catalog (see `selection.needed`)."""
+
+    provenance: dict[str, Any]
+
+    def needed(self, tables: Callable[[], Iterable[pa.Table]]) -> NeededRows: ...
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,8 @@ class ScoreRun:
         What was different for an earlier run, whose work could not be used.
     support : Tally
         How far the training supports the sources that have predictions.
+    all_needed : str
+        Why rules need the predictions of all sources; empty where they do not, or none were given.
     caution : str
         What to know of an ensemble that learnt from simulated images only; else empty.
     """
@@ -85,7 +111,13 @@ class ScoreRun:
     n_resumed: int
     changed: tuple[str, ...]
     support: Tally
+    all_needed: str = ""
     caution: str = ""
+
+    @property
+    def n_not_needed(self) -> int:
+        """Sources that the rules rule out by their catalog alone."""
+        return self.statuses.get(NOT_NEEDED, 0)
 
 
 def score(
@@ -96,14 +128,19 @@ def score(
     options: ScoreOptions = ScoreOptions(),
     threads: int = 1,
     brightness: Sequence[str] = (),
+    ask: Callable[[pa.Schema], BoundRules] | None = None,
 ) -> ScoreRun:
     """Score every source of a catalog and write the scored catalog to `output`.
 
     Columns of brightness get a note on what they hold: by `brightness`, such as "r_sdss=rmag", the
     YAML file beside the catalog, or their usual names (see `photometry.brightness`).
 
+    With `ask`, which binds rules to the columns that the scored catalog will have, pixels are read
+    of those sources alone that the rules need; the others keep their row, without predictions.
+
     Finished chunks are kept in the folder `<output>.partial` until the end. A run that finds one
-    of the same catalog, store, ensemble, options and version resumes from it, and replaces others.
+    of the same catalog, store, ensemble, options, rules and version resumes from it, and replaces
+    others.
 
     Raises
     ------
@@ -129,13 +166,19 @@ def score(
     caution = caution_about(ensemble.card, simulated)
     if caution:
         provenance[CAUTION] = caution
+    nobody = Catalog(schema_of_chunks(catalog).empty_table(), catalog.columns)
+    asked = ask and ask(score_rows(nobody, store, ensemble, options).schema)
+    provenance["rules"] = asked.provenance if asked else None
     with _partial(output) as partial:
         work = _Work.begin(catalog, partial, provenance)
         n_cutouts = _check_joined(work, catalog, store)
+        needed = asked and asked.needed(work.chunks)
 
         def score_chunk(k: int) -> int:
             rows = Catalog(pq.read_table(work.chunk(k)), catalog.columns)
-            table = score_rows(rows, store, ensemble, options)
+            table = _with_all_rows(
+                rows, needed, lambda some: score_rows(some, store, ensemble, options)
+            )
             work.finish(k, table)
             return table.num_rows
 
@@ -150,8 +193,49 @@ def score(
         os.replace(whole, output)
     statuses, n_unmeasured = counts
     return ScoreRun(
-        output, statuses, n_cutouts, n_unmeasured, n_resumed, work.changed, support, caution
+        output,
+        statuses,
+        n_cutouts,
+        n_unmeasured,
+        n_resumed,
+        work.changed,
+        support,
+        needed.reason if needed else "",
+        caution,
     )
+
+
+def _with_all_rows(
+    rows: Catalog, needed: NeededRows | None, score_some: Callable[[Catalog], pa.Table]
+) -> pa.Table:
+    """The scored rows of a chunk, in its order; without predictions where they are not needed."""
+    if needed is None:
+        return score_some(rows)
+    mask = needed.rows(rows.table)
+    table = rows.table.filter(pa.array(mask))
+    pieces = [
+        score_some(Catalog(table.slice(start, ROWS_PER_CHUNK), rows.columns))
+        for start in range(0, max(table.num_rows, 1), ROWS_PER_CHUNK)
+    ]
+    others = rows.table.filter(pa.array(~mask))
+    pieces.append(rows_not_needed(others, pieces[0].schema))
+    place = np.empty(len(mask), dtype=np.int64)
+    place[np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)])] = np.arange(len(mask))
+    return pa.concat_tables(pieces).combine_chunks().take(pa.array(place))
+
+
+def rows_not_needed(sources: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The scored rows of sources of which no prediction is needed."""
+    said = {STATUS: NOT_NEEDED, GROUP: -1}
+    arrays = [
+        sources[field.name]
+        if field.name in sources.column_names
+        else pa.repeat(pa.scalar(said.get(field.name), field.type), sources.num_rows)
+        if field.name in said
+        else pa.nulls(sources.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(arrays, schema=schema)
 
 
 @contextlib.contextmanager
@@ -215,7 +299,8 @@ class _Work:
             for old in folder.iterdir():
                 if old.name != "lock":
                     _remove(old)
-            chunks = sorted_chunks(catalog, folder, ROWS_PER_CHUNK)
+            rows = ROWS_PER_CHUNK * (1 if run["rules"] is None else CHUNKS_AT_ONCE)
+            chunks = sorted_chunks(catalog, folder, rows)
             hashes = [sha256_of_file(path) for path in chunks.paths]
             known = {"run": run, "chunks": hashes, "rows": chunks.n_rows, "sha256": chunks.sha256}
             with written_beside(note) as beside:
@@ -225,6 +310,10 @@ class _Work:
 
     def chunk(self, k: int) -> Path:
         return _chunk(self.folder, k)
+
+    def chunks(self) -> Iterator[pa.Table]:
+        """All rows of the sorted catalog, chunk by chunk."""
+        return (pq.read_table(self.chunk(k)) for k in range(self.n_chunks))
 
     def part(self, k: int) -> Path:
         return self.folder / f"part-{k:05d}.parquet"

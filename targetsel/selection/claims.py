@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError, did_you_mean
@@ -240,7 +239,7 @@ def independent_sources(ids: np.ndarray, group: np.ndarray, weight: np.ndarray) 
 
 
 def count_shared(scored: Path, known: tuple[Path, Path]) -> tuple[int, int]:
-    """Sources of a catalog that are calibration sources, and all with a prediction.
+    """Sources of a catalog that are calibration sources, and all, with a prediction or without.
 
     They are the same if their ids are, and their positions agree.
 
@@ -258,8 +257,6 @@ def count_shared(scored: Path, known: tuple[Path, Path]) -> tuple[int, int]:
     index, shared, total = IdIndex(ids), 0, 0
     with ScoredFile(scored) as file:
         for batch in _places(file):
-            if STATUS in batch.column_names:
-                batch = batch.filter(pc.equal(batch[STATUS], "ok"))
             ours, here_ra, here_dec = _where_and_which(batch)
             rows = index.rows(ours)
             found, there = rows >= 0, rows[rows >= 0]

@@ -12,6 +12,7 @@ import numpy as np
 from targetsel.documents.text_table import number, text_table
 from targetsel.errors import counted
 from targetsel.rules import formula as f
+from targetsel.rules.catalog_part import CatalogPart
 from targetsel.rules.plan import ClassFormulas, Condition
 from targetsel.selection.evaluation import Filter, cost, holds
 from targetsel.selection.sources import Sources
@@ -57,12 +58,17 @@ class Funnel:
     name : str
     n_sources : int
     rows : tuple of FunnelRow
-        One for each condition, in the order in which they are applied.
+        One for each condition: those on the catalog alone come first, then those that predictions
+        take part in, each in the order of `rules.plan`.
+    n_not_needed : int
+        Sources that are not among those, since `score` was given rules and no class of them could
+        choose these by their catalog alone.
     """
 
     name: str
     n_sources: int
     rows: tuple[FunnelRow, ...]
+    n_not_needed: int = 0
 
     @property
     def n_passed(self) -> int:
@@ -79,6 +85,8 @@ class Funnel:
         rows = [(f"  {row.condition}", *(number(n, ",") for n in row.counts)) for row in self.rows]
         lines = text_table(("  condition", *headings), rows)
         passed = f"{self.n_passed:,} of {counted(self.n_sources, 'source')}"
+        if self.n_not_needed:
+            passed += f"; {self.n_not_needed:,} more were not needed when the catalog was scored"
         return "\n".join((f"{self.name}: {passed}", *lines))
 
 
@@ -88,13 +96,15 @@ class ConditionCounter:
     Parameters
     ----------
     target_class : ClassFormulas
+    part : CatalogPart
+        Says which conditions the catalog decides alone.
     whole : bool
         Evaluate every condition on every source. Otherwise a source is dropped at the first
         condition that is not true, and only the cumulative counts are known.
     """
 
-    def __init__(self, target_class: ClassFormulas, whole: bool = False) -> None:
-        self.name, self.conditions = target_class.name, target_class.conditions
+    def __init__(self, target_class: ClassFormulas, part: CatalogPart, whole: bool = False) -> None:
+        self.name, self.conditions = target_class.name, part.in_order(target_class.conditions)
         self.whole = whole
         formulas = [each.formula for each in self.conditions]
         self._parts = [sorted(f.conjuncts(each), key=cost) for each in formulas]
@@ -139,14 +149,14 @@ class ConditionCounter:
         passing = [n_sources, *self._counts[0].tolist()]
         return dict(zip(self.conditions, (-np.diff(passing)).tolist(), strict=True))
 
-    def result(self, n_sources: int) -> Funnel:
+    def result(self, n_sources: int, n_not_needed: int = 0) -> Funnel:
         """The funnel of a catalog of `n_sources`, of which those not counted pass no condition."""
         known = self._counts if self.whole else self._counts[:1]
         rows = tuple(
             FunnelRow(each.text, *(int(n) for n in counts))
             for each, counts in zip(self.conditions, known.T, strict=True)
         )
-        return Funnel(self.name, n_sources, rows)
+        return Funnel(self.name, n_sources, rows, n_not_needed)
 
 
 def unknown(condition: f.Formula, sources: Sources) -> np.ndarray:

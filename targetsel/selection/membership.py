@@ -13,10 +13,17 @@ import pyarrow.compute as pc
 
 from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError
+from targetsel.rules.catalog_part import CatalogPart
 from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
 from targetsel.selection.evaluation import all_hold, probability, value
+from targetsel.selection.needed import (
+    check_needed,
+    over_all,
+    possible_members,
+    refuse_over_all,
+)
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.sources import Sources, blocks_of
 
@@ -132,6 +139,8 @@ def apply_rules(rules: Rules, scored: pa.Table | pa.RecordBatch) -> Membership:
     ------
     RuleError
         If the rules do not fit the table's columns.
+    CatalogError
+        If a class could choose sources that were not needed when the catalog was scored.
 
     See Also
     --------
@@ -148,8 +157,11 @@ def apply_rules(rules: Rules, scored: pa.Table | pa.RecordBatch) -> Membership:
     """
     table = scored if isinstance(scored, pa.Table) else pa.Table.from_batches([scored])
     wanted = plan(rules, table.schema)
+    part = CatalogPart(table.schema)
+    refuse_over_all(table, rules, over_all(wanted, part))
     values = catalog_quantiles(wanted.quantiles, lambda: blocks_of(table))
     classes = wanted.with_values(values).classes
+    check_needed(table, {each.name: possible_members(part, rules, each) for each in classes})
     target_id = _target_ids(table)
     pieces = []
     for sources in blocks_of(table):

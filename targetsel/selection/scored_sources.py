@@ -22,12 +22,21 @@ import pyarrow.compute as pc
 from targetsel.errors import CatalogError
 from targetsel.expressions.functions import COMPARISONS
 from targetsel.rules import formula as f
+from targetsel.rules.catalog_part import Answer, CatalogPart
 from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
+from targetsel.scored.columns import STATUS
 from targetsel.scored.file import ROWS_PER_READ, ScoredFile
 from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.membership import Membership, ids_serve, membership_of
+from targetsel.selection.needed import (
+    check_needed,
+    not_needed,
+    over_all,
+    possible_members,
+    refuse_over_all,
+)
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.sources import Sources, columns_read, in_one_piece
 from targetsel.sky.catalog import check_degrees
@@ -314,7 +323,11 @@ class ScoredCatalog:
         The values of those quantiles.
     classes : dict of str to ClassFormulas
         The target classes by name, with the values of the quantiles. This and what it rests on is
-        found when it is first asked for, with a `RuleError` if the rules do not fit the columns.
+        found when it is first asked for, with a `RuleError` if the rules do not fit the columns,
+        and a `CatalogError` if some class could choose sources that were not needed when the
+        catalog was scored.
+    part : CatalogPart
+        Says what the catalog decides alone.
     """
 
     def __init__(
@@ -329,7 +342,12 @@ class ScoredCatalog:
         return plan(self.rules, self.file.schema)
 
     @cached_property
+    def part(self) -> CatalogPart:
+        return CatalogPart(self.file.schema)
+
+    @cached_property
     def quantiles(self) -> Mapping[f.Formula, float]:
+        refuse_over_all(self.file, self.rules, over_all(self.plan, self.part))
         wanted = self.plan.quantiles
         values = [each.value for each in wanted]
         return catalog_quantiles(wanted, lambda: self.file.sources(values))
@@ -337,7 +355,19 @@ class ScoredCatalog:
     @cached_property
     def classes(self) -> dict[str, ClassFormulas]:
         bound = self.plan.with_values(self.quantiles)
+        self.check_needed(
+            {each.name: possible_members(self.part, self.rules, each) for each in bound.classes}
+        )
         return {each.name: each for each in bound.classes}
+
+    def check_needed(self, conditions: Mapping[str, Answer]) -> None:
+        """Refuse a catalog in which sources were not needed for which one of these is true.
+
+        Raises
+        ------
+        CatalogError
+        """
+        check_needed(self.file, conditions)
 
     def __getitem__(self, name: str) -> ClassFormulas:
         """The target class of that name."""
@@ -376,11 +406,18 @@ def scored_catalog(
 
 
 def funnel(rules: Rules, scored: Path) -> ClassReports[Funnel]:
-    """The funnels of all classes over a scored file."""
+    """The funnels of all classes over a scored file, of the sources needed there."""
     with scored_catalog(scored, rules) as catalog:
-        counters = [ConditionCounter(each, whole=True) for each in catalog.classes.values()]
-        conditions = [part for each in catalog.classes.values() for part in each.where]
-        for block in catalog.file.sources(conditions):
+        file, classes = catalog.file, catalog.classes.values()
+        counters = [ConditionCounter(each, catalog.part, whole=True) for each in classes]
+        conditions = [part for each in classes for part in each.where]
+        n_not_needed = 0
+        for block in file.sources(conditions, [STATUS]):
+            left_out = not_needed(block.table)
+            n_not_needed += int(left_out.sum())
+            needed = block.take(~left_out) if left_out.any() else block
             for each in counters:
-                each.passing(block)
-        return ClassReports(each.result(len(catalog.file)) for each in counters)
+                each.passing(needed)
+        return ClassReports(
+            each.result(len(file) - n_not_needed, n_not_needed) for each in counters
+        )

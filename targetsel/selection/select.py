@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from targetsel.errors import CatalogError
 from targetsel.expressions.grammar import unwrapped
 from targetsel.photometry.brightness import (
     brightness_lines,
@@ -22,11 +23,13 @@ from targetsel.photometry.brightness import (
     with_brightness,
 )
 from targetsel.rules.rules import Rules
+from targetsel.scored.columns import NOT_NEEDED
 from targetsel.scored.simulated_training import caution_in
 from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.guarantees import guaranteed, guarantees
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import Membership, check_unique
+from targetsel.selection.needed import n_not_needed
 from targetsel.selection.outcome import ClassSummary, Selection
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.target_list import TargetList, columns_needed, provenance, target_table
@@ -109,9 +112,15 @@ def select_from(
         As `select`.
     """
     rules, file, wanted = catalog.rules, catalog.file, catalog.plan
+    if with_funnels and (n := n_not_needed(file)):
+        raise CatalogError(
+            f"{file.path}: a funnel of each condition alone asks for the predictions of all "
+            f"sources, and {n:,} have the status '{NOT_NEEDED}'. Leave out --funnel, or score the "
+            "catalog without --rules."
+        )
     promises = guarantees(catalog, known)
     classes = guaranteed(catalog, promises)
-    counters = [ConditionCounter(each, whole=with_funnels) for each in classes]
+    counters = [ConditionCounter(each, catalog.part, whole=with_funnels) for each in classes]
     limits = Limits(rules, classes)
     pieces = file.selected(classes, counters, columns_needed(wanted.classes, file.schema), threads)
     nothing = next(pieces)

@@ -78,7 +78,7 @@ def sorted_chunks(
         If the folder cannot be written, or the disk is full.
     """
     folder = Path(folder)
-    schema = _schema_of_chunks(file)
+    schema = schema_of_chunks(file)
     footer = {"columns": dict(file.columns)}
     paths: list[Path] = []
     fingerprint = _Fingerprint()
@@ -117,7 +117,7 @@ def _emptied(folder: Path) -> Iterator[Path]:
         shutil.rmtree(spill, ignore_errors=True)
 
 
-def _schema_of_chunks(file: CatalogFile) -> pa.Schema:
+def schema_of_chunks(file: CatalogFile) -> pa.Schema:
     """The catalog's columns and the HEALPix pixel, which replaces one that was there."""
     own = [field for field in file.schema if field.name != HEALPIX.name]
     return plain_schema(pa.schema([*own, HEALPIX]))

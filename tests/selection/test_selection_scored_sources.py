@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from targetsel.rules.catalog_part import CatalogPart
 from targetsel.rules.columns import footer
 from targetsel.rules.formula import ColumnValue, Compare, Constant
 from targetsel.rules.plan import plan
@@ -59,7 +60,8 @@ def ids_of_selected(path, rules) -> list[int]:
     with ScoredSources(path) as file:
         classes = plan(rules, file.schema).classes
         columns = columns_needed(classes, file.schema)
-        pieces = file.selected(classes, [ConditionCounter(each) for each in classes], columns)
+        counters = [ConditionCounter(each, CatalogPart(file.schema)) for each in classes]
+        pieces = file.selected(classes, counters, columns)
         return [i for piece in pieces for i in piece.target_id.tolist()]
 
 

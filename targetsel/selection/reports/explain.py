@@ -18,7 +18,7 @@ from targetsel.expressions.grammar import quoted
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
-from targetsel.scored.columns import STATUS, UNMEASURED_PROXIES
+from targetsel.scored.columns import NOT_NEEDED, STATUS, UNMEASURED_PROXIES
 from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.evaluation import holds, probability, value
 from targetsel.selection.funnel import unknown
@@ -34,6 +34,7 @@ _STATUS = {  # of `Cutouts.status`, in words
     "no cutout": "it has no cutout",
     "all-zero image": "its cutout is zero everywhere",
     "mostly NaN pixels": "more than half of its cutout's pixels have no data",
+    NOT_NEEDED: "the catalog alone rules the source out for the rules that score was given",
 }
 _FOUND = {Region: "inside the region", Ids: "listed", Places: "near a listed position"}
 
@@ -121,6 +122,9 @@ class Explanation:
         """The outcome in a few words."""
         if not self.passed:
             failed = [row.text for row in self.rows if row.depth == 0 and row.outcome != "true"]
+            false = [row.text for row in self.rows if row.depth == 0 and row.outcome == "false"]
+            if self.unpredicted == said_of(NOT_NEEDED):
+                failed = false or failed
             return f"kept out by {', '.join(failed)}"
         if self.selected is None:
             return "obeys every condition; select tells whether the guarantee keeps it"
@@ -165,11 +169,16 @@ def unpredicted(source: Sources) -> str:
     if status not in ("", "ok"):
         lost = re.fullmatch(r"lost (bands?): (.*)", status)
         why = f"its cutout has no data in {lost[1]} {lost[2]}" if lost else status
-        why = _STATUS.get(status, why)
-        return f"There is no prediction: {why}. What would be predicted is missing."
+        return said_of(status, why)
     if unmeasured:
         return f"Of its predicted spectrum {unmeasured} cannot be measured, and is missing."
     return ""
+
+
+def said_of(status: str, otherwise: str = "") -> str:
+    """The sentence on a source of this status, which has no prediction."""
+    why = _STATUS.get(status, otherwise)
+    return f"There is no prediction: {why}. What would be predicted is missing."
 
 
 def _text(source: Sources, name: str) -> str:

@@ -17,7 +17,7 @@ bin by bin.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from targetsel.scored.known_sources import GROUP
 from targetsel.selection.claims import ClaimOutcomes
 from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.evaluation import all_hold, probability
+from targetsel.selection.needed import n_not_needed
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import Sources, in_one_piece
@@ -81,7 +82,8 @@ class ClassForecast:
         Members of the class in the target list that have a posterior.
     true, purity, completeness : Expectation
         Members for which the class's claim is true; their share; and the share that is selected of
-        all such sources of the catalog with a posterior. The value is calibrated where there is a
+        all such sources of the catalog with a posterior, which is not known where sources were
+        not needed when the catalog was scored. The value is calibrated where there is a
         calibration, else it is that of the posterior alone.
     stated : float
         True members by the posterior alone.
@@ -314,7 +316,10 @@ def forecasts_of(
     for block in catalog.file.sources(formulas, ["source_id", GROUP]):
         for each in classes:
             each.see(block)
-    return ClassReports(each.forecast() for each in classes)
+    found = (each.forecast() for each in classes)
+    if n_not_needed(catalog.file):
+        found = (replace(each, completeness=Expectation(np.nan)) for each in found)
+    return ClassReports(found)
 
 
 class _Members:

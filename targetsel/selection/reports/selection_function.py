@@ -99,6 +99,10 @@ def write_selection_function(
     with scored_catalog(scored, rules) as catalog:
         targets = preview(catalog, known)
         classes = guaranteed(catalog, guarantees(catalog, known))
+        possible = {
+            each.name: catalog.part.of_class(each.conditions, with_sample=False) for each in classes
+        }
+        catalog.check_needed(possible)  # also of those that the sample leaves out
         for each, formulas in zip(rules.classes, classes, strict=True):
             work = _Candidates(each, formulas, catalog.file, targets.ids_of(each.name))
             work.count()

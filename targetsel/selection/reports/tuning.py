@@ -124,6 +124,7 @@ def tune(rules: Rules, name: str, n_targets: int, scored: Path) -> Tuned:
     with scored_catalog(scored, rules) as catalog:
         rank = rules[name].rank
         knob = _knob(catalog[name], "" if rank is None else unwrapped(rank))
+        catalog.check_needed({name: catalog.part.of_class(knob.others)})
 
         def values() -> Iterator[np.ndarray]:
             """The bounded number of all sources that obey the other conditions, larger better."""
