@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.spectra import encode_spectra as encode_spectra
     from targetsel.api.spectra import measure_spectra as measure_spectra
     from targetsel.api.training import demo as demo
+    from targetsel.api.training import ensemble_presets as ensemble_presets
     from targetsel.api.training import export_onnx as export_onnx
     from targetsel.api.training import fit_novelty as fit_novelty
     from targetsel.api.training import import_decoder as import_decoder
@@ -170,6 +171,7 @@ _HOMES = {
     ),
     "api.training": (
         "demo",
+        "ensemble_presets",
         "export_onnx",
         "fit_novelty",
         "import_decoder",

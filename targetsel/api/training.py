@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from targetsel.imaging.store import CutoutStore
     from targetsel.mock.demonstration import Outcome
     from targetsel.mock.plan import SkyPlan
+    from targetsel.networks.network import NetworkPlan
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.spectra.published import ImportedDecoder
 
@@ -352,6 +353,18 @@ def import_ensemble(
         None if cutouts is None else store_of(cutouts),
         size,
     )
+
+
+def ensemble_presets() -> dict[str, NetworkPlan]:
+    """The plans of the published networks by name, as `targetsel ensemble presets` lists them.
+
+    Returns
+    -------
+    dict of NetworkPlan
+    """
+    from targetsel.networks.network import presets
+
+    return presets()
 
 
 def fit_novelty(

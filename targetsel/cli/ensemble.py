@@ -23,8 +23,8 @@ def presets() -> None:
     Example:
         targetsel ensemble presets
     """
+    from targetsel.api.training import ensemble_presets
     from targetsel.networks.network import count_parameters
-    from targetsel.networks.network import presets as plans
 
     print_table(
         ("network", "deconvolution", "parameters", "depth", "bands", "latents"),
@@ -37,7 +37,7 @@ def presets() -> None:
                 str(plan.n_bands),
                 str(plan.n_latents),
             )
-            for name, plan in plans().items()
+            for name, plan in ensemble_presets().items()
         ],
         n_texts=2,
     )

@@ -200,18 +200,7 @@ def _order(tool: Tool) -> str:
 
 def show_assignment(result: Assignment) -> None:
     """Print the assigned share of each class and priority."""
-    rows = [
-        (
-            each.program,
-            str(each.priority),
-            f"{each.n_targets:,}",
-            "-" if each.n_in_reach is None else f"{each.n_in_reach:,}",
-            f"{each.n_assigned:,}",
-            f"{each.fraction:.0%}",
-        )
-        for each in result.summary()
-    ]
-    print_table(("class", "priority", "targets", "in reach", "assigned", "share"), rows)
+    print_table(result.headings, [each.cells for each in result.summary()])
 
 
 def assign(

@@ -121,9 +121,9 @@ def score(
         say(read.calibration.summary)
     if known := scored.support.summary:
         say(
-            f"{known['share']:.1%} of them have support: training sources of such magnitude, "
-            f"colour and size. The {known['held_out']:,} held-out ones represent them as well as "
-            f"{known['effective']:,.0f} sources drawn from them would"
+            f"{known['share']:.1%} of them have support: the ensemble was trained on sources of "
+            f"such magnitude, colour and size. The {known['held_out']:,} that were held out of "
+            f"the training tell as much of these as {known['effective']:,.0f} of their own would"
         )
     for line in brightness_lines(find_brightness(file.schema, brightness or (), catalog)):
         say(line)

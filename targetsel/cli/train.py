@@ -26,7 +26,11 @@ def train(
         typer.Option(help="Latents as 'targetsel spectra encode' writes them; in any format."),
     ] = None,
     decoder: Annotated[
-        Path | None, typer.Option(help="Decoder of the latents, a folder or file.")
+        Path | None,
+        typer.Option(
+            help="Decoder of the latents: a folder, a file, or the name of a shipped ensemble such "
+            "as mock-ps1, for its decoder. With --init it is known already."
+        ),
     ] = None,
     catalog: Annotated[
         Path | None, typer.Option(help="Catalog with groups, weights, redshifts, magnitudes.")

@@ -22,6 +22,7 @@ import pyarrow as pa
 from astropy.io import fits
 from astropy.table import Table
 
+from targetsel.documents.text_table import number, text_table
 from targetsel.errors import HandoffError
 from targetsel.handoff.files import read_fits
 from targetsel.handoff.prepare import checked
@@ -122,7 +123,7 @@ class Match:
     others: Mapping[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Assignment:
     """A target list with the number of times that each target was assigned.
 
@@ -141,6 +142,13 @@ class Assignment:
     times: np.ndarray
     in_reach: np.ndarray | None
     matches: tuple[Match, ...]
+
+    headings = ("class", "priority", "targets", "in reach", "assigned", "share")
+
+    def __repr__(self) -> str:
+        left = f"{(self.times == 0).sum():,} of {len(self.targets):,} targets have no fiber yet"
+        rows = [each.cells for each in self.summary()]
+        return "\n".join((*text_table(self.headings, rows), left))
 
     @property
     def assigned(self) -> np.ndarray:
@@ -196,6 +204,18 @@ class ClassAssignment:
     def fraction(self) -> float:
         """The assigned share of all targets of this class and priority."""
         return self.n_assigned / self.n_targets
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The counts as a line of a table, under `Assignment.headings`."""
+        return (
+            self.program,
+            str(self.priority),
+            f"{self.n_targets:,}",
+            number(self.n_in_reach, ","),
+            f"{self.n_assigned:,}",
+            f"{self.fraction:.0%}",
+        )
 
 
 def groups_of(targets: TargetList) -> Iterator[tuple[str, int, np.ndarray]]:

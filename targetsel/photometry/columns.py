@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import CatalogError
+from targetsel.errors import CatalogError, did_you_mean
 from targetsel.photometry.bands import Band, find_passband
 from targetsel.photometry.flux import (
     MAGNITUDES,
@@ -338,7 +338,14 @@ def named_column(schema: pa.Schema, name: str, band: str, place: str) -> Photome
     try:
         known = find_passband(band)
     except CatalogError as error:
-        raise CatalogError(f"{place}: {error}") from None
+        swapped = f"'{band}' is a column. The band comes first: {name}={band}."
+        raise CatalogError(f"{place}: {swapped if band in schema.names else error}") from None
+    if name not in schema.names and not did_you_mean(name, schema.names):
+        numbers = [each.name for each in schema if is_number(each.type)]
+        raise CatalogError(
+            f"{place}: no column '{name}'. Columns of numbers are {', '.join(numbers[:12])}"
+            f"{' ...' if numbers[12:] else ''}."
+        )
     field = numbers_named(schema, name, place, expected="magnitudes or fluxes")
     unit = _unit(field)
     found = PhotometricColumn(name, known, "flux", unit, is_corrected=_is_corrected(field))

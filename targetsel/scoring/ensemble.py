@@ -358,8 +358,24 @@ def find_ensemble(name_or_folder: str | Path) -> Path:
 
 
 def decoder_file(ensemble: str | Path, decoder: Path | None = None) -> Path:
-    """The file of a decoder, given as a file or its folder; by default that of an ensemble."""
-    chosen = decoder or find_ensemble(ensemble)
+    """The file of a decoder, given as a file, its folder or the name of a shipped ensemble.
+
+    By default it is that of `ensemble`.
+
+    Raises
+    ------
+    EnsembleError
+        If there is no such file, folder or shipped ensemble.
+    """
+    chosen = Path(decoder or find_ensemble(ensemble))
+    if str(chosen) in shipped_ensembles() and not chosen.exists():
+        chosen = shipped_ensembles()[str(chosen)]
+    if not chosen.exists():
+        hint = close_or_known(str(chosen), sorted(shipped_ensembles()))
+        raise EnsembleError(
+            f"{chosen}: no such decoder; expected a file, the folder of a decoder or ensemble, or "
+            f"the name of a shipped ensemble.{hint}"
+        )
     return chosen / DECODER_FILE if chosen.is_dir() else chosen
 
 

@@ -40,6 +40,22 @@ class Rows:
         return int(self.table.num_rows)
 
     @property
+    def colnames(self) -> list[str]:
+        """The names of all columns, as an astropy Table calls them."""
+        return list(self.table.column_names)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say where a column is that was asked for as in pandas."""
+            hint = ""
+            if name == "columns":
+                hint = "; the names of columns are in `colnames`"
+            elif not name.startswith("_") and name != "table" and name in self.table.column_names:
+                hint = f"; columns are given as in rows['{name}']"
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'{hint}")
+
+    @property
     def columns_shown(self) -> Sequence[str]:
         """The columns that a notebook shows first."""
         return [each.name for each in self.table.schema if not is_list(each.type)]

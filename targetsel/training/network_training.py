@@ -129,7 +129,7 @@ class TrainingProgress:
         rmse = self.validation_rmse
         validation = "" if rmse is None else f", validation rmse {rmse:.4f}"
         return (
-            f"{self.phase} epoch {self.epoch}/{self.epochs}: loss {self.loss:.4f}{validation}, "
+            f"{self.phase}, epoch {self.epoch} of {self.epochs}: loss {self.loss:.4f}{validation}, "
             f"{self.per_second:.0f} images/s"
         )
 

@@ -17,7 +17,7 @@ from targetsel.imaging.stretch import Stretch
 from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
 from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan, presets
-from targetsel.scoring.ensemble import Ensemble, find_ensemble
+from targetsel.scoring.ensemble import Ensemble, decoder_file, find_ensemble
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.tables.any_format import is_simulated
@@ -391,7 +391,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 def _decoder(files: TrainingFiles, start: Ensemble | None) -> tuple[Decoder, Path]:
     """The decoder, and the file that it is in."""
     if files.decoder is not None:
-        file = files.decoder / FILE_NAME if files.decoder.is_dir() else files.decoder
+        file = decoder_file(files.decoder, files.decoder)
     elif files.init is not None:
         file = find_ensemble(files.init) / FILE_NAME
     else:

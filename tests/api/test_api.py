@@ -209,6 +209,15 @@ def test_slices_take_rows_of_catalogs_and_lists_alike(folder):
     assert targets[:5]["source_id"].tolist() == targets["source_id"][:5].tolist()
 
 
+def test_rows_give_the_names_of_their_columns_and_say_how_a_column_is_asked_for(folder):
+    targets = ts.read(folder / "emission.targets.parquet", "targets")
+    assert targets.colnames[:2] == ["target_id", "source_id"]
+    with pytest.raises(AttributeError, match="names of columns are in `colnames`"):
+        targets.columns  # noqa: B018
+    with pytest.raises(AttributeError, match=r"columns are given as in rows\['program'\]"):
+        targets.program  # noqa: B018
+
+
 def test_reports_are_shown_as_the_small_tables_that_commands_print(folder, command):
     scored, some = folder / "catalog.scored.parquet", ["--rules", "emission"]
     explained = ts.explain(scored, "emission", ts.read(scored, "scored")["source_id"][0])

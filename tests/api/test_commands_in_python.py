@@ -21,7 +21,7 @@ PYTHON = {  # what does in Python what a command does, where it is not a functio
     "ensemble export-onnx": "export_onnx",
     "ensemble fit-novelty": "fit_novelty",
     "ensemble import": "import_ensemble",
-    "ensemble presets": "networks.network.presets",
+    "ensemble presets": "ensemble_presets",
     "fetch catalog": "fetch_catalog",
     "fetch cutouts": "fetch_cutouts",
     "fetch spectra": "fetch_spectra",

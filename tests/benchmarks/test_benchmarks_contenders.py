@@ -68,7 +68,7 @@ def test_a_killed_comparison_goes_on_and_prints_the_same_table(command, tmp_path
     again = capsys.readouterr()
     assert kept.stat().st_mtime_ns == written
     assert lost.exists()
-    assert "hybrid, seed 1: mean epoch 1/1" in again.err
+    assert "hybrid, seed 1: mean, epoch 1 of 1" in again.err
     assert "seed 0" not in again.err
     without_times = [line[:44] + line[52:] for line in first.splitlines()]
     assert [line[:44] + line[52:] for line in again.out.splitlines()] == without_times
@@ -90,7 +90,7 @@ def test_a_result_of_another_recipe_is_not_taken_for_this_one(command, tmp_path,
     for path in tmp_path.glob("photometry-alone*.json"):
         path.write_text(path.read_text().replace('"weight_decay": 0.01', '"weight_decay": 0.02'))
     command(ALONE)
-    assert "photometry alone, seed 0: mean epoch" in capsys.readouterr().err
+    assert "photometry alone, seed 0: mean, epoch" in capsys.readouterr().err
 
 
 def test_every_contender_is_a_plan_and_a_recipe_that_exist():

@@ -51,7 +51,7 @@ def test_score_and_select_are_two_commands(score, targetsel, sky):
     joined, said, support, place = score().splitlines()
     assert joined == "40 of 40 sources have a cutout in cutouts"
     assert [said, place] == ["        40  ok", "written to catalog.scored.parquet"]
-    assert "of them have support: training sources of such magnitude" in support
+    assert "of them have support: the ensemble was trained on sources of such" in support
     said = targetsel("select", "--rules", "emission")
     assert said.status == 0
     assert "of 40 sources written to emission.targets.parquet" in said.out

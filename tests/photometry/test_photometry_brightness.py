@@ -125,6 +125,8 @@ def test_what_was_found_is_said_in_one_line():
     [
         ("r_sdss", "--brightness 'r_sdss': expected BAND=COLUMN, such as r_sdss=rmag"),
         ("r_sdss=rma", "--brightness 'r_sdss=rma': no column 'rma'. Did you mean 'rmag'?"),
+        ("r_sdss=flux", "no column 'flux'. Columns of numbers are rmag, dec."),
+        ("rmag=r_sdss", "'rmag' is a column. The band comes first: r_sdss=rmag."),
         ("r_sds=rmag", "--brightness 'r_sds=rmag': unknown band 'r_sds'. Did you mean 'r_sdss'"),
         ("r_sdss=rmag,eror=dec", "unknown key 'eror' in the brightness. Did you mean 'error'?"),
         ("r_sdss=rmag,system=Vega", "the offset from Vega to AB magnitudes is known of g_gaia"),

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from targetsel.errors import EnsembleError
 from targetsel.imaging.cutout import Cutouts
-from targetsel.scoring.ensemble import Ensemble, shipped_ensembles
+from targetsel.scoring.ensemble import Ensemble, decoder_file, shipped_ensembles
 from targetsel.tables.files import sha256_of_file
 from tests.conftest import tiny_ensemble
 
@@ -267,3 +268,12 @@ def test_every_entry_of_a_card_is_checked(folder, change, message):
     with pytest.raises(EnsembleError, match=message) as caught:
         Ensemble.read(folder)
     assert str(folder / "card.json") in str(caught.value)
+
+
+def test_a_decoder_is_named_by_its_file_its_folder_or_a_shipped_ensemble(ensemble_folder):
+    shipped = shipped_ensembles()["mock-ps1"] / "decoder.safetensors"
+    assert decoder_file("nowhere", Path("mock-ps1")) == decoder_file("mock-ps1") == shipped
+    own = ensemble_folder / "decoder.safetensors"
+    assert decoder_file("mock-ps1", ensemble_folder) == decoder_file("mock-ps1", own) == own
+    with pytest.raises(EnsembleError, match=r"no such decoder; .*Did you mean 'mock-ps1'"):
+        decoder_file("mock-ps1", Path("mock-ps2"))

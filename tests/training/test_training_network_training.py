@@ -117,7 +117,7 @@ def test_every_epoch_is_reported_with_the_share_that_is_done(examples):
         ("mean", 1), ("mean", 2), ("mean", 3), ("covariance", 1), ("covariance", 2),
     ]  # fmt: skip
     assert [each.share for each in whole] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert str(whole[0]).startswith("mean epoch 1/3: loss ")
+    assert str(whole[0]).startswith("mean, epoch 1 of 3: loss ")
     assert "validation rmse" in str(whole[0])
 
 
