@@ -93,7 +93,7 @@ def _usual(usual: UsualError) -> Iterator[str]:
     yield f"({anchor('errors', usual.title)})=\n### {usual.title}"
     for name, content in usual.files.items():
         yield f"```{{code-cell}}\n%%writefile {name}\n{content}```"
-    yield f"```{{code-cell}}\n!{usual.command} || true\n```"
+    yield f"```{{code-cell}}\n:tags: [wrapped]\n\n!{usual.command} || true\n```"
     yield definitions([("Why", usual.cause), ("The way out", usual.way_out)])
 
 
