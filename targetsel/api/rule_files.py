@@ -86,10 +86,10 @@ def lint_rules(rules: AnyPath, catalog: AnyPath | None = None) -> Findings:
     >>> import targetsel as ts
     >>> bool(ts.lint_rules("emission"))
     False
-    >>> rules = ts.init_rules("catalog.scored.parquet", "begun.yaml")
+    >>> rules = ts.init_rules("catalog.scored.parquet", "faulty.yaml")
     >>> n = rules.write_text(rules.read_text().replace("rmag", "rmagg"))
     >>> print(ts.lint_rules(rules, "catalog.scored.parquet").errors[0])
-    begun.yaml:13:11: error: unknown column 'rmagg'. Did you mean 'rmag'?
+    faulty.yaml:13:11: error: unknown column 'rmagg'. Did you mean 'rmag'?
     """
     from targetsel.rules.checking import check
 
@@ -162,7 +162,10 @@ def lock_rules(folder: AnyPath = ".") -> LockedFolder:
     Examples
     --------
     >>> import targetsel as ts
-    >>> locked = ts.lock_rules()
+    >>> from pathlib import Path
+    >>> Path("my-survey").mkdir()
+    >>> path = ts.init_rules("catalog.scored.parquet", "my-survey/first.yaml")
+    >>> locked = ts.lock_rules("my-survey")
     >>> locked.path.name
     'rules.bits'
     """
