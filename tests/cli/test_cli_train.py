@@ -52,7 +52,7 @@ def test_command_and_function_train_the_same_ensemble(sky, tmp_path, targetsel):
     said = targetsel(*words(sky, command, *SMALL, *catalog))
     assert said.status == 0, said.err
     assert said.out.startswith(f"written to {command}: RMSE of standardised latents ")
-    assert "member 0, covariance epoch 1/1: loss" in said.err
+    assert "member 0, covariance, epoch 1 of 1: loss" in said.err
     store, decoder = CutoutStore.open(sky / "cutouts"), toy_decoder()
     labels = Labels.of_latents(sky / "latents.parquet", decoder)
     labels = labels.with_catalog(Catalog.read(sky / "catalog.parquet"))
