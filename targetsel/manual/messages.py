@@ -229,7 +229,7 @@ def _assigned(function: ast.AST) -> dict[str, ast.expr]:
 
 def _imported(tree: ast.Module) -> dict[str, ast.expr]:
     """The values of constants that a file imports from other files of the package."""
-    found = {}
+    found: dict[str, ast.expr] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("targetsel."):
             path = PACKAGE.parent.joinpath(*str(node.module).split(".")).with_suffix(".py")
