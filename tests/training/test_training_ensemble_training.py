@@ -159,7 +159,7 @@ def test_every_epoch_of_every_member_is_said(store, labels, tmp_path, capsys):
     assert "left out: 3 cutouts without label" in out
     assert "left out: 1 without pixels" in out
     assert "member 0, mean, epoch 1 of 1: loss" in out
-    assert "member 0, covariance epoch 1/1: loss" in out
+    assert "member 0, covariance, epoch 1 of 1: loss" in out
 
 
 def test_a_network_of_the_mean_gets_its_errors_from_validation_sources(store, labels, tmp_path):
