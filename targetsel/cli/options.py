@@ -121,8 +121,8 @@ def say_known(known: tuple[Path, Path] | None, scored: Path) -> None:
         shared, n = count_shared(scored, known)
         if shared:
             say(
-                f"{shared:,} of the {counted(n, 'source')} with a prediction in {scored} are among "
-                "them: intervals and guarantees are about sources whose spectra are not known"
+                f"{shared:,} of the {counted(n, 'source')} in {scored} are among them: "
+                "intervals and guarantees are about sources whose spectra are not known"
             )
 
 

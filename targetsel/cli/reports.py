@@ -44,10 +44,14 @@ def forecast(
     Example:
         targetsel forecast --rules emission
     """
+    from targetsel.selection.needed import note_on_completeness
+
     pair = both(known, truth)
     found = selecting.forecast(scored, rules, name=class_, known=pair)
     if found:
         say(found)
+        if note := note_on_completeness(scored):
+            say(note)
         say_known(pair, scored)
     if not found:
         say(f"No class of {rules} has a condition with P(), so there is nothing to forecast.")

@@ -20,7 +20,7 @@ from targetsel.observing.derived import DerivedPosterior, draws
 from targetsel.observing.lines import QUANTITIES, Line, ObservedLine, chosen_lines
 from targetsel.observing.redshift import Redshift, of_each, parse_grid, parse_redshift
 from targetsel.observing.spectrograph import LONGEST, Exposure, Spectrograph, share_in_fiber
-from targetsel.scored.columns import SUMMARIES, posterior_columns
+from targetsel.scored.columns import NOT_NEEDED, SUMMARIES, not_needed, posterior_columns
 from targetsel.scored.file import ScoredFile
 from targetsel.selection.sources import Sources
 from targetsel.spectra.proxies import (
@@ -177,6 +177,7 @@ class Observation:
         reddening, share = self._reddening(piece), self._share(piece)
         known = [np.isfinite(posterior.knots(line.proxy)).all(axis=1) for line in self.lines]
         for why, there in (
+            (NOT_NEEDED, ~not_needed(piece)),
             ("no size", np.isfinite(share)),
             ("no E(B-V)", np.isfinite(reddening)),
             ("no magnitude", np.isfinite(flux).any(axis=1)),

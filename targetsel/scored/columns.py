@@ -13,7 +13,9 @@ import math
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
 from targetsel.imaging.measurements import MAGNITUDE
@@ -176,6 +178,15 @@ def posterior_columns(name: str, about: str, unit: str, before: tuple[str, ...])
 def is_scored(schema: pa.Schema) -> bool:
     """Whether scoring has added its columns to a catalog."""
     return STATUS in schema.names or CATALOG[-1].name in schema.names
+
+
+def not_needed(table: pa.Table) -> np.ndarray:
+    """Rows that were not needed when the catalog was scored, shape (N,)."""
+    if STATUS not in table.column_names:
+        return np.zeros(table.num_rows, dtype=bool)
+    same = pc.fill_null(pc.equal(table[STATUS], NOT_NEEDED), False)
+    found: np.ndarray = same.to_numpy()
+    return found
 
 
 def ranges(schema: pa.Schema) -> dict[str, tuple[float, float]]:

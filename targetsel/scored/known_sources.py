@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError
 from targetsel.imaging.measurements import MAGNITUDE
-from targetsel.scored.columns import STATUS, column_names, n_latents
+from targetsel.scored.columns import STATUS, column_names, n_latents, not_needed
 from targetsel.scored.file import ScoredFile
 from targetsel.sky.catalog import USUAL_NAMES
 from targetsel.sky.positions import check_same_places
@@ -327,11 +327,13 @@ class Join:
     n_scored, n_found, n_predicted, n_known : int
         Sources of the scored file seen so far; those of them in the truth file; of these, those
         with a prediction; and of these, those with a true value.
+    n_not_needed : int
+        Sources in the truth file that were not needed when the catalog was scored.
     """
 
     def __init__(self, truth: Truth, scored: Path | str) -> None:
         self.truth, self.scored = truth, scored
-        self.n_scored = self.n_found = self.n_predicted = self.n_known = 0
+        self.n_scored = self.n_found = self.n_predicted = self.n_known = self.n_not_needed = 0
         self._first: Any = None
         self._seen = np.zeros(len(truth), dtype=bool)
 
@@ -361,6 +363,7 @@ class Join:
             theirs = self.truth.position[0][places[rows]], self.truth.position[1][places[rows]]
             check_same_places(ids[rows], ours, theirs, self.scored, self.truth.path)
         if STATUS in batch.column_names:
+            self.n_not_needed += int(not_needed(batch)[rows].sum())
             good = pc.equal(batch[STATUS], "ok").to_numpy(zero_copy_only=False)
             rows = rows[good[rows].astype(bool)]
         self.n_predicted += len(rows)
@@ -405,7 +408,8 @@ class Join:
         return {
             "only in the scored file": self.n_scored - self.n_found,
             "only in the truth": n - self.n_found,
-            "without a prediction": self.n_found - self.n_predicted,
+            "without a prediction": self.n_found - self.n_predicted - self.n_not_needed,
+            **({"not needed when scored": self.n_not_needed} if self.n_not_needed else {}),
         }
 
 

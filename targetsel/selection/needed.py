@@ -13,14 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
 from targetsel.rules import formula as f
 from targetsel.rules.catalog_part import Answer, CatalogPart, joined
 from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
-from targetsel.scored.columns import NOT_NEEDED, STATUS, column_names
+from targetsel.scored.columns import NOT_NEEDED, STATUS, column_names, not_needed
 from targetsel.scored.file import ScoredFile
 from targetsel.selection.evaluation import holds
 from targetsel.selection.quantiles import catalog_quantiles
@@ -125,15 +124,6 @@ def true_of(condition: Answer, sources: Sources) -> np.ndarray:
 # --- reading such a catalog ----------------------------------------------------------------------
 
 
-def not_needed(table: pa.Table) -> np.ndarray:
-    """Rows that were not needed when the catalog was scored, shape (N,)."""
-    if STATUS not in table.column_names:
-        return np.zeros(table.num_rows, dtype=bool)
-    same = pc.fill_null(pc.equal(table[STATUS], NOT_NEEDED), False)
-    found: np.ndarray = same.to_numpy()
-    return found
-
-
 def _pieces(scored: ScoredFile | pa.Table, columns: Iterable[str]) -> Iterator[pa.Table]:
     """The sources of a scored catalog that were not needed, piece by piece, with these columns."""
     if STATUS not in scored.schema.names:
@@ -154,6 +144,13 @@ def _pieces(scored: ScoredFile | pa.Table, columns: Iterable[str]) -> Iterator[p
 def n_not_needed(scored: ScoredFile | pa.Table) -> int:
     """Number of sources of a scored catalog that were not needed when it was scored."""
     return sum(table.num_rows for table in _pieces(scored, ()))
+
+
+def note_on_completeness(path: Path) -> str:
+    """The reason why the completeness of a list is not known, in words; empty where it is."""
+    with ScoredFile(path) as file:
+        n = n_not_needed(file)
+    return f"completeness is not known: {n:,} sources are '{NOT_NEEDED}'" if n else ""
 
 
 def check_needed(scored: ScoredFile | pa.Table, conditions: Mapping[str, Answer]) -> None:

@@ -25,14 +25,13 @@ from targetsel.rules import formula as f
 from targetsel.rules.catalog_part import Answer, CatalogPart
 from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
-from targetsel.scored.columns import STATUS
+from targetsel.scored.columns import STATUS, not_needed
 from targetsel.scored.file import ROWS_PER_READ, ScoredFile
 from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.membership import Membership, ids_serve, membership_of
 from targetsel.selection.needed import (
     check_needed,
-    not_needed,
     over_all,
     possible_members,
     refuse_over_all,

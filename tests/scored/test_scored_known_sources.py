@@ -54,6 +54,16 @@ def test_what_is_in_one_file_only_or_was_not_predicted_is_counted(small, tmp_pat
     }  # fmt: skip
 
 
+def test_sources_that_were_not_needed_are_counted_apart_from_those_without_a_prediction(
+    small, tmp_path
+):
+    words = pa.array(["lost band: g"] * 5 + ["not needed"] * 3 + ["ok"] * (N - 8))
+    small.scored = with_column(small.scored, "status", words)
+    known = KnownSources.read(*small.write(tmp_path))
+    assert known.left_out["without a prediction"] == 5
+    assert known.left_out["not needed when scored"] == 3
+
+
 def test_an_infinite_proxy_is_not_known(small, tmp_path):
     values = small.truth["d4000"].to_numpy().copy()
     values[:3] = [np.nan, np.inf, -np.inf]
