@@ -23,8 +23,8 @@ from pathlib import Path
 COPIES = 10
 
 
-def enlarge(folder: Path, target: Path) -> None:
-    """The catalog and store of FOLDER ten times over, under new ids and shifted positions."""
+def enlarge(folder: Path, target: Path, copies: int = COPIES) -> None:
+    """The catalog and store of FOLDER so many times over, under new ids and shifted positions."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -37,7 +37,7 @@ def enlarge(folder: Path, target: Path) -> None:
     tables = []
 
     def pieces():
-        for copy in range(COPIES):
+        for copy in range(copies):
             ids = catalog["source_id"].to_numpy() + copy * 1_000_000
             ra = (catalog["ra"].to_numpy() + copy * 0.001) % 360
             dec = catalog["dec"].to_numpy()
