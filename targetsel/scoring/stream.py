@@ -65,8 +65,8 @@ CHUNKS_AT_ONCE = 8  # where few sources of a chunk are needed
 class NeededRows(Protocol):
     """The sources that rules need, and why where they need all (see `selection.needed`)."""
 
-    reason: str
-
+    @property
+    def reason(self) -> str: ...
     def rows(self, catalog: pa.Table) -> np.ndarray: ...
 
 
@@ -167,12 +167,12 @@ def score(
     if caution:
         provenance[CAUTION] = caution
     nobody = Catalog(schema_of_chunks(catalog).empty_table(), catalog.columns)
-    asked = ask and ask(score_rows(nobody, store, ensemble, options).schema)
+    asked = ask(score_rows(nobody, store, ensemble, options).schema) if ask else None
     provenance["rules"] = asked.provenance if asked else None
     with _partial(output) as partial:
         work = _Work.begin(catalog, partial, provenance)
         n_cutouts = _check_joined(work, catalog, store)
-        needed = asked and asked.needed(work.chunks)
+        needed = asked.needed(work.chunks) if asked else None
 
         def score_chunk(k: int) -> int:
             rows = Catalog(pq.read_table(work.chunk(k)), catalog.columns)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -73,7 +74,7 @@ class Asked:
         self._part = CatalogPart(schema)
         self._plans = [(each, plan(each, schema)) for each in rules]
         named = {name: sha256 for _, each in self._plans for name, sha256 in each.files.items()}
-        self.provenance = {
+        self.provenance: dict[str, Any] = {
             "files": [{"name": each.name, "sha256": each.sha256} for each in rules],
             "named": dict(sorted(named.items())),
         }

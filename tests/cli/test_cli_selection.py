@@ -230,7 +230,7 @@ def test_a_guarantee_says_how_many_targets_it_knows_and_refuses_to_be_about_them
     write_table(pq.read_table("own.parquet").slice(0, 59), "part.parquet")
     part = ("--known", "sky.scored.parquet", "--truth", "part.parquet")
     said = targetsel("select", "--rules", "c.yaml", "sky.scored.parquet", *part)
-    line = f"59 of the {N} sources with a prediction in sky.scored.parquet are among them: "
+    line = f"59 of the {N} sources in sky.scored.parquet are among them: "
     assert said.status == 0
     assert line in said.out
     assert read_footer("c.targets.parquet")["guarantees"]["ELG"]["n_shared"] == 59
