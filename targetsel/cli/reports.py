@@ -44,14 +44,18 @@ def forecast(
     Example:
         targetsel forecast --rules emission
     """
-    from targetsel.selection.needed import note_on_completeness
+    from targetsel.scored.columns import NOT_NEEDED
+    from targetsel.scored.file import ScoredFile
+    from targetsel.selection.needed import n_not_needed
 
     pair = both(known, truth)
     found = selecting.forecast(scored, rules, name=class_, known=pair)
     if found:
         say(found)
-        if note := note_on_completeness(scored):
-            say(note)
+        with ScoredFile(scored) as file:
+            n = n_not_needed(file)
+        if n:
+            say(f"completeness is not known: {n:,} sources are '{NOT_NEEDED}'")
         say_known(pair, scored)
     if not found:
         say(f"No class of {rules} has a condition with P(), so there is nothing to forecast.")

@@ -147,13 +147,6 @@ def n_not_needed(scored: ScoredFile | pa.Table) -> int:
     return sum(table.num_rows for table in _pieces(scored, ()))
 
 
-def note_on_completeness(path: Path) -> str:
-    """The reason why the completeness of a list is not known, in words; empty where it is."""
-    with ScoredFile(path) as file:
-        n = n_not_needed(file)
-    return f"completeness is not known: {n:,} sources are '{NOT_NEEDED}'" if n else ""
-
-
 def check_needed(scored: ScoredFile | pa.Table, conditions: Mapping[str, Answer]) -> None:
     """Refuse a scored catalog in which sources were not needed that a class could choose.
 
