@@ -37,6 +37,7 @@ KINDS = {
     "errors": "manual.errors:classes",
     "names in Python": "manual.python:names",
     "assignment tools": "manual.tools:tools",
+    "pages": "manual.pages:pages",
 }
 
 SLOW = {"commands", "files", "columns", "assignment tools"}  # to gather, since they import much
@@ -47,8 +48,9 @@ def docs(
         list[str] | None,
         typer.Argument(
             metavar="WORD",
-            help="Name of a command, rule function, key, column, file, tool, setting, error or "
-            "Python name; or a whole line of error, in quotes.",
+            help="Name of a command, rule function, key, column, file, tool, setting, error, "
+            "Python name or page; other words, which are looked for; or a whole line of error, in "
+            "quotes.",
         ),
     ] = None,
 ) -> None:
@@ -59,6 +61,7 @@ def docs(
     Example:
         targetsel docs typicality
         targetsel docs select --rules
+        targetsel docs cutouts folder
     """
     word = " ".join(words or ()).removeprefix("targetsel ").strip()
     if not word:

@@ -9,10 +9,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 MOST = 40  # entries that are listed for a word
+# Words of a question that say nothing of what is looked for.
+LITTLE_WORDS = {
+    "a", "an", "and", "can", "do", "does", "for", "from", "how", "i", "in", "is", "it", "my", "of",
+    "on", "or", "own", "the", "this", "to", "what", "with",
+}  # fmt: skip
 Loader = Callable[[], Iterable["Entry"]]
 
 
@@ -78,25 +83,60 @@ def fits(name: str, word: str) -> bool:
 
 
 def look_up(word: str, loaders: Iterable[Loader]) -> list[Entry]:
-    """The entries that a word finds, best first; an empty list where there are none.
+    """The entries that a word or several find, best first; an empty list where there are none.
 
-    Entries of that name; else with that alias; else those whose names contain the word; else
-    those that mention it.
+    Entries of that name; else with that alias; else those whose names contain the text, and those
+    that mention it; else those that have each of its words.
     """
     entries = [entry for load in loaders for entry in load()]
     low = word.lower()
-    whole = re.compile(rf"(?<![\w-]){re.escape(low)}(?![\w-])")
-    ways: tuple[Callable[[Entry], bool], ...] = (
-        lambda entry: low in map(str.lower, entry.aliases),
-        lambda entry: any(low in each.lower() for each in entry.names),
-        lambda entry: whole.search(f"{entry.summary}\n{entry.text}".lower()) is not None,
-    )
     if found := named(word, [lambda: entries]):
         return found
-    for is_found in ways:
-        if found := [entry for entry in entries if is_found(entry)]:
-            return found
-    return []
+    if found := [each for each in entries if low in map(str.lower, each.aliases)]:
+        return found
+    whole = [re.compile(rf"(?<![\w-]){re.escape(low)}(?![\w-])")]
+    in_names = [each for each in entries if any(low in name.lower() for name in each.names)]
+    mentions = [each for each in entries if _has(each, whole) and each not in in_names]
+    return [*in_names, *_pages_first(mentions, whole)] or _with_all_words(low, entries)
+
+
+def _with_all_words(text: str, entries: Iterable[Entry]) -> list[Entry]:
+    """Entries with each word of a text, in any number: first those that have them in names."""
+    words = set(re.findall(r"\w+", text)) - LITTLE_WORDS
+    if len(words) < 2:
+        return []
+    stems = [re.compile(rf"(?<![a-z0-9]){re.escape(each.rstrip('s'))}") for each in words]
+    in_head = [each for each in entries if _has(replace(each, text=""), stems)]
+    in_text = [each for each in entries if _has(each, stems) and each not in in_head]
+    on_pages = [each for each in in_text if each.kind == "page"]
+    return [*in_head, *_pages_first(on_pages if in_head or on_pages else in_text, stems)]
+
+
+def _has(entry: Entry, words: Iterable[re.Pattern[str]]) -> bool:
+    """Whether an entry has each of the words in its names, summary or text."""
+    written = "\n".join((*entry.names, entry.summary, entry.text)).lower()
+    return all(word.search(written) for word in words)
+
+
+def _pages_first(entries: Iterable[Entry], words: list[re.Pattern[str]]) -> list[Entry]:
+    """Pages that say most of the words, cut to the sections that do, and then the others."""
+
+    def said(text: str) -> int:
+        return min(len(word.findall(text.lower())) for word in words)
+
+    entries = sorted(entries, key=lambda each: (each.kind != "page", -said(each.text)))
+    return [_cut(each, words) if each.kind == "page" else each for each in entries]
+
+
+def _cut(page: Entry, words: Iterable[re.Pattern[str]]) -> Entry:
+    """A page with those of its sections that have one of the words."""
+    sections = re.split(r"\n(?=## )", page.text)
+    kept = [each for each in sections if any(word.search(each.lower()) for word in words)]
+    if not kept or len(kept) == len(sections):
+        return page
+    left = len(sections) - len(kept)
+    more = f"({left} more of its sections: targetsel docs {page.name})"
+    return replace(page, text="\n".join([*kept, more]))
 
 
 def near(word: str, loaders: Iterable[Loader]) -> list[str]:

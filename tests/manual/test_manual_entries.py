@@ -15,12 +15,23 @@ from targetsel.manual.entries import (
     sentence,
 )
 
+MAGNITUDES = """First words.
+
+## Units
+
+Fluxes in nanojansky.
+
+## Extinction
+
+What is corrected for dust."""
 ENTRIES = [
     Entry("column", "typicality", "how usual it looks", "Share of held-out sources."),
     Entry("column", "typicality_image", "the same by images", "Of the image alone."),
     Entry("command", "select", "choose targets", "By rules.", ("--rules",)),
     Entry("Python", "select", "choose targets", "From Python.", ("targetsel.select",)),
     Entry("error", "RuleError", "rules", "A fault in a rule file."),
+    Entry("column", "extinction_g", "", "In magnitudes."),
+    Entry("page", "howto/magnitudes", "which column is which band", MAGNITUDES, ("magnitudes",)),
 ]
 LOADERS = [lambda: ENTRIES]
 
@@ -48,6 +59,25 @@ def test_a_part_of_a_name_finds_all_that_have_it():
 
 def test_a_word_of_the_text_finds_its_entry():
     assert found("held-out") == [("column", "typicality")]
+
+
+def test_a_part_of_a_name_finds_pages_that_mention_it_too():
+    assert found("extinction") == [("column", "extinction_g"), ("page", "howto/magnitudes")]
+
+
+def test_several_words_find_what_has_all_of_them_in_any_number():
+    assert found("fault of my rules") == [("error", "RuleError")]
+    assert found("the bands of a column") == [("page", "howto/magnitudes")]
+    assert found("fault nanojansky") == []
+
+
+def test_a_page_that_a_word_finds_is_cut_to_the_sections_that_have_it():
+    (page,) = look_up("dust", LOADERS)
+    assert "corrected for dust" in page.text
+    assert "nanojansky" not in page.text
+    assert page.text.endswith("(2 more of its sections: targetsel docs howto/magnitudes)")
+    (whole,) = look_up("magnitudes", LOADERS)
+    assert whole.text == MAGNITUDES
 
 
 def test_an_unknown_word_has_near_names():
