@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import targetsel.scoring.stream
-from targetsel.errors import RuleError
+from targetsel.errors import CatalogError, RuleError
 from targetsel.imaging.store import CutoutStore
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.scoring.ensemble import Ensemble
@@ -145,21 +145,36 @@ def test_order_and_threads_do_not_change_a_byte(run, demonstration, tmp_path, mo
     assert again.output.read_bytes() == first
 
 
-def test_footer_names_the_rules_and_the_files_that_they_name(run, tmp_path):
-    (tmp_path / "seen.csv").write_text("source_id\n1\n2\n")
-    text = (
+@pytest.fixture
+def of_new_sources(demonstration, tmp_path):
+    """Rules that leave out half of the demonstration's sources, by a list of ids."""
+    ids = pq.read_table(demonstration / "catalog.parquet")["source_id"].to_pylist()
+    (tmp_path / "seen.csv").write_text("\n".join(["source_id", *map(str, sorted(ids)[::2])]))
+    (tmp_path / "new.yaml").write_text(
         "schema: targetsel/rules/v1\nname: new\nexclude: seen.csv\nclasses:\n  A:\n"
-        "    priority: 1\n    where: ew_halpha > 5\n"
+        "    priority: 1\n    where: ew_halpha is missing or ew_halpha > -1000\n"
     )
-    (tmp_path / "new.yaml").write_text(text)
-    rules = Rules.read(tmp_path / "new.yaml")
-    told = read_footer(run(rules, BRIGHT).output)["rules"]
+    return Rules.read(tmp_path / "new.yaml")
+
+
+def test_footer_names_the_rules_and_the_files_that_they_name(run, of_new_sources):
+    told = read_footer(run(of_new_sources, BRIGHT).output)["rules"]
     assert told["files"] == [
-        {"name": "new", "sha256": rules.sha256},
+        {"name": "new", "sha256": of_new_sources.sha256},
         {"name": "bright", "sha256": BRIGHT.sha256},
     ]
     assert [*told["named"]] == ["seen.csv"]
     assert read_footer(run(output="whole.parquet").output)["rules"] is None
+
+
+def test_a_list_to_exclude_that_became_shorter_is_noticed(run, of_new_sources, tmp_path):
+    scored = run(of_new_sources)
+    assert scored.statuses == {"ok": 20, "not needed": 20}
+    list_of(scored, of_new_sources, tmp_path / "list.parquet")
+    longer = (tmp_path / "seen.csv").read_text().splitlines()
+    (tmp_path / "seen.csv").write_text("\n".join(longer[:-3]))
+    with pytest.raises(CatalogError, match="3 sources that A could choose, such as"):
+        list_of(scored, of_new_sources, tmp_path / "list.parquet")
 
 
 @pytest.fixture

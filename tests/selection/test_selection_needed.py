@@ -209,6 +209,26 @@ def test_columns_added_behind_the_predictions_count_as_unknown():
     assert not unseen_columns(added.schema) & {"x", "ra", "source_id", "_healpix_29"}
 
 
+def test_a_guarantee_counts_the_same_candidates_also_those_that_a_sample_leaves_out(tmp_path):
+    known = scored_catalog(99, 600)
+    known = known.set_column(0, "source_id", pa.array(np.arange(600) + 1000))
+    pq.write_table(known, tmp_path / "known.scored.parquet")
+    medians = known["ew_halpha"].to_numpy()
+    truth = {"source_id": known["source_id"], "ew_halpha": medians.astype(float) + 1.0}
+    pq.write_table(pa.table(truth), tmp_path / "truth.parquet")
+    pair = tmp_path / "known.scored.parquet", tmp_path / "truth.parquet"
+    rest = "    sample: 0.5\n    guarantee: {purity: 0.6}\n"
+    rules = a_class("x < 20", "P(ew_halpha > 40) > 0.1", rest=rest)
+    table, lists = scored_catalog(), []
+    assert n_needed(table, rules) < table.num_rows
+    for each in (table, with_needed(table, rules)):
+        pq.write_table(each, tmp_path / "a.scored.parquet")
+        found = select(tmp_path / "a.scored.parquet", rules, tmp_path / "a.parquet", known=pair)
+        lists.append((tmp_path / "a.parquet").read_bytes())
+    assert found.guarantees["A"].n_candidates > found.classes[0].n_passed > 0
+    assert lists[0] == lists[1]
+
+
 # --- readers of such a catalog -------------------------------------------------------------------
 
 BRIGHT = a_class("x < 0", "ew_halpha > 50")
