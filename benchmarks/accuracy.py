@@ -32,11 +32,9 @@ from figures_of_merit import average_precision, latent_errors, purity_at, weight
 from skies import HEADING, Sky
 
 from targetsel.imaging.store import check_suits
-from targetsel.networks.posterior import LatentPosterior
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.scoring.rows import N_DRAWS, SOURCES_DECODED_AT_ONCE
+from targetsel.scoring.rows import N_DRAWS
 from targetsel.spectra.lines import PROXIES, measure
-from targetsel.spectra.proxies import ProxyPosterior
 from targetsel.statistics.resampling import Estimate, Resampling, rank_correlation
 
 LABELS = ("flux_true", "flux")
@@ -94,11 +92,10 @@ def scored(sky: Sky, ensemble: Ensemble, photometry: Predictions) -> Scored:
         posterior = ensemble.predict(cutouts)
         parts.append(posterior.member_mean)
         means.append(posterior.mean)
-        for start in range(0, len(cutouts), SOURCES_DECODED_AT_ONCE):
-            proxies = _proxies(posterior, slice(start, start + SOURCES_DECODED_AT_ONCE), ensemble)
-            medians.append(np.stack([proxies.quantile(name, 0.5) for name in PROXIES], axis=1))
-            below = [proxies.probability_below(LINE, t) for t in thresholds.values()]
-            chances.append(1 - np.stack(below, axis=1))
+        proxies = ensemble.predict_proxies(posterior, N_DRAWS).posterior
+        medians.append(np.stack([proxies.quantile(name, 0.5) for name in PROXIES], axis=1))
+        below = [proxies.probability_below(LINE, t) for t in thresholds.values()]
+        chances.append(1 - np.stack(below, axis=1))
         _tell(f"{sky.name}: {sum(map(len, parts))} of {len(sky)} sources predicted")
     members, mean, middle, chance = (
         np.concatenate(each) for each in (parts, means, medians, chances)
@@ -123,12 +120,6 @@ def _by_members(members: np.ndarray) -> Predictions:
     """Predicted means of the ensemble and of each member, from `members` (N, M, D)."""
     found = {ENSEMBLE: members.mean(axis=1)}
     return found | {f"member {k}": each for k, each in enumerate(members.swapaxes(0, 1))}
-
-
-def _proxies(posterior: LatentPosterior, rows: slice, ensemble: Ensemble) -> ProxyPosterior:
-    """The posterior of the proxies of some sources, as `score` makes it."""
-    some = posterior.take(rows)
-    return ProxyPosterior.from_draws(ensemble.measure(some.draw(N_DRAWS), some), PROXIES)
 
 
 def photometry_alone(

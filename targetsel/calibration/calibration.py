@@ -22,8 +22,9 @@ from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap, c
 from targetsel.documents.models import DocumentModel, read_model
 from targetsel.errors import EnsembleError
 from targetsel.networks.posterior import LatentPosterior
+from targetsel.spectra.draws import ProxyDraws
 from targetsel.spectra.lines import BPT_CLASSES, PROXIES
-from targetsel.spectra.proxies import Proxies
+from targetsel.spectra.proxies import ProxyPosterior
 from targetsel.tables.files import written_beside
 
 FILE_NAME = "calibration.json"
@@ -82,19 +83,27 @@ class CalibrationSteps(DocumentModel):
         """
         return posterior if self.latents is None else self.latents.apply(posterior, magnitude)
 
-    def proxies(self, proxies: Proxies, magnitude: np.ndarray, seed: int) -> Proxies:
-        """Calibrated draws of proxies measured on decoded draws of the calibrated posterior."""
-        return calibrated(self.complete(proxies, seed), self.maps, magnitude, self.local)
+    def complete(self, draws: ProxyDraws, seed: int) -> ProxyDraws:
+        """The draws with draws of the decoder residual added."""
+        return draws if self.residual is None else self.residual.add(draws, seed)
 
-    def complete(self, proxies: Proxies, seed: int) -> Proxies:
-        """The draws with a draw of the decoder residual added."""
-        return proxies if self.residual is None else self.residual.add(proxies, seed)
+    def proxies(self, posterior: ProxyPosterior, magnitude: np.ndarray) -> ProxyPosterior:
+        """The calibrated posterior of N sources, from that of complete draws.
+
+        Parameters
+        ----------
+        magnitude : ndarray, shape (N,)
+        """
+        return calibrated(posterior, self.maps, magnitude, self.local)
 
     def class_probabilities(self, shares: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Class probabilities from shares of the calibrated draws; each of shape (N,)."""
         return shares if self.classes is None else self.classes(shares)
 
 
+UNCALIBRATED = CalibrationSteps(
+    latents=None, residual=None, proxies={}, local=None, joint=None, classes=None
+)
 Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4))]
 
 

@@ -94,8 +94,13 @@ class BinnedCurve:
 
     def at(self, x: np.ndarray) -> np.ndarray:
         """The numbers at each x; (N,) to (N, L). NaN is taken for the last centre."""
-        x = np.where(np.isfinite(x), x, self.centres[-1])
-        return np.stack([np.interp(x, self.centres, each) for each in self.values.T], axis=1)
+        last = len(self.centres) - 1
+        x = np.clip(np.where(np.isfinite(x), x, self.centres[last]), *self.centres[[0, last]])
+        high = np.clip(np.searchsorted(self.centres, x), min(1, last), last)
+        low = np.maximum(high - 1, 0)
+        width = np.where(high > low, self.centres[high] - self.centres[low], 1.0)
+        share = ((x - self.centres[low]) / width)[:, None]
+        return self.values[low] + share * (self.values[high] - self.values[low])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from targetsel.calibration.conformal import Bins
 from targetsel.calibration.joint import JointCalibration
 from targetsel.calibration.latents import INTERVAL, LatentCalibration
 from targetsel.calibration.local import LocalScores
+from targetsel.calibration.prediction import PredictedProxies, predict_proxies
 from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap, mapped
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.measurements import MAGNITUDE
@@ -33,7 +34,7 @@ from targetsel.version import __version__
 
 CHECKED_SHARE = 0.3
 FEWEST = 400  # sources to fit: with fewer the outermost quantiles are single sources
-SOURCES_DECODED_AT_ONCE = 8
+SOURCES_AT_ONCE = 512
 _NO_PROXIES: dict[str, Any] = {"proxies": {}, "local": None, "joint": None, "classes": None}
 WORST_AGREEMENT = 0.5  # rank correlation of a decoded proxy with the true one
 
@@ -52,22 +53,6 @@ class DecodingEnsemble(Protocol):
 
     @property
     def folded_decoder(self) -> FoldedDecoder: ...
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """Posteriors of N sources after some steps of a calibration.
-
-    Attributes
-    ----------
-    posterior : ProxyPosterior or None
-        Of all proxies; None if no proxy is known of any source.
-    shares : mapping of class to ndarray, shape (N,)
-        Of draws; empty in that case.
-    """
-
-    posterior: ProxyPosterior | None
-    shares: Mapping[str, np.ndarray]
 
 
 def calibrate(
@@ -113,40 +98,36 @@ def calibrate(
     _check_size(truth, fitted, others)
     _check_any(truth, known)
 
-    def predicted(steps: CalibrationSteps, some: KnownSources) -> Predicted:
-        """The posterior of every proxy and shares of draws in every class, after some steps."""
-        posterior, pieces, shares = steps.posterior(some.posterior(), some.magnitude), [], []
-        for start in range(0, len(some) if some.proxies else 0, SOURCES_DECODED_AT_ONCE):
-            rows = slice(start, start + SOURCES_DECODED_AT_ONCE)
-            part = posterior.take(rows)
-            draws = part.draw(n_draws, seed)
-            measured = ensemble.folded_decoder.measure(draws, part.source_id)
-            moved = steps.proxies(measured, some.magnitude[rows], seed)
-            pieces.append(ProxyPosterior.from_draws(moved, moved.names))
-            shares.append(bpt_probabilities(moved))
+    def predicted(steps: CalibrationSteps, some: KnownSources) -> PredictedProxies | None:
+        """Proxies after some steps; None if no proxy is known of any source."""
+        if not some.proxies:
+            return None
+        posterior = steps.posterior(some.posterior(), some.magnitude)
+        posterior = replace(posterior, magnitude=some.magnitude)
+        parts = []
+        for start in range(0, len(some), SOURCES_AT_ONCE):
+            part = posterior.take(slice(start, start + SOURCES_AT_ONCE))
+            parts.append(predict_proxies(ensemble.folded_decoder, steps, part, n_draws, seed))
             advance(len(part))
-        of_classes = {
-            name: np.concatenate([s[name] for s in shares]) for s in shares[:1] for name in s
-        }
-        return Predicted(ProxyPosterior.joined(pieces) if pieces else None, of_classes)
+        return PredictedProxies.joined(parts)
 
     def fit(some: KnownSources) -> CalibrationSteps:
         steps = _latent_steps(some, ensemble.decoder, truth)
-        before = predicted(steps, some).posterior
-        maps = _maps(some, before)
-        corrected = _local(some, before.quantiles, maps) if local and before and maps else None
+        before = predicted(steps, some)
+        if before is None:
+            return steps
+        maps = _maps(some, before.posterior)
+        corrected = _local(some, before.posterior.quantiles, maps) if local and maps else None
         steps = steps.model_copy(update={"maps": maps, "local": corrected})
         found = predicted(steps, some)
-        more = {
-            "joint": _joint(some, found.posterior),
-            "classes": _classes(some, found.shares),
-        }
+        assert found is not None
+        more = {"joint": _joint(some, found.posterior), "classes": _classes(some, found.shares)}
         return steps.model_copy(update=more)
 
     n_predicted = 2 * len(fitted) + len(others) + 2 * len(known) if known.proxies else 0
     with task("calibrating", n_predicted, "sources") as advance:
         first = fit(fitted)
-        coverages = _coverages(first, others, predicted(first, others).posterior)
+        coverages = _coverages(first, others, predicted(first, others))
         last = fit(known)
     return Calibration(
         **dict(last),
@@ -261,11 +242,9 @@ def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResi
     )
 
 
-def _maps(known: KnownSources, posterior: ProxyPosterior | None) -> dict[str, ScoreMap]:
+def _maps(known: KnownSources, posterior: ProxyPosterior) -> dict[str, ScoreMap]:
     """Maps of the proxies that are known for enough sources."""
     maps: dict[str, ScoreMap] = {}
-    if posterior is None:
-        return maps
     for name, true in known.proxies.items():
         knots = posterior.knots(name)
         rows = np.flatnonzero(np.isfinite(true + knots.sum(axis=1)))
@@ -284,10 +263,8 @@ def _local(
     return LocalScores.fit(after, true, known.magnitude, known.group, known.weight)
 
 
-def _joint(known: KnownSources, posterior: ProxyPosterior | None) -> JointCalibration | None:
+def _joint(known: KnownSources, posterior: ProxyPosterior) -> JointCalibration | None:
     """The copula of the proxies that are known for enough sources, if these are two or more."""
-    if posterior is None:
-        return None
     there = {
         name: np.isfinite(true + posterior.knots(name).sum(axis=1))
         for name, true in known.proxies.items()
@@ -304,7 +281,7 @@ def _joint(known: KnownSources, posterior: ProxyPosterior | None) -> JointCalibr
 
 def _classes(known: KnownSources, predicted: Mapping[str, np.ndarray]) -> ClassMap | None:
     """Map of the classes in the [NII] diagram, if enough sources of each are known."""
-    if not predicted or not known.proxies.keys() >= set(BPT_PROXIES):
+    if not known.proxies.keys() >= set(BPT_PROXIES):
         return None
     true = np.stack([known.proxies[name] for name in BPT_PROXIES], axis=1)
     classes = bpt_probabilities(Proxies(known.source_id, BPT_PROXIES, true[:, None]))
@@ -317,24 +294,24 @@ def _classes(known: KnownSources, predicted: Mapping[str, np.ndarray]) -> ClassM
 
 
 def _coverages(
-    steps: CalibrationSteps, known: KnownSources, posterior: ProxyPosterior | None
+    steps: CalibrationSteps, known: KnownSources, predicted: PredictedProxies | None
 ) -> dict[str, Coverage]:
     """The coverage of every latent and proxy before and after calibration."""
     found = {}
     rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
     if steps.latents is not None and len(rows):
         some = known.take(rows)
-        predicted = some.posterior()
-        applied = steps.posterior(predicted, some.magnitude)
+        before = some.posterior()
+        applied = steps.posterior(before, some.magnitude)
         pairs = [
             _inside(each.with_noise(some.noise).probability_below(some.latents))
-            for each in (predicted, applied)
+            for each in (before, applied)
         ]
         for k in range(some.latents.shape[1]):
             found[f"latent {k + 1}"] = _coverage(some, *(each[:, k] for each in pairs))
     for name in steps.maps:
-        assert posterior is not None  # which the maps were fitted to
-        after = posterior.knots(name)
+        assert predicted is not None  # which the maps were fitted to
+        after = predicted.posterior.knots(name)
         rows = np.flatnonzero(np.isfinite(known.proxies[name] + after.sum(axis=1)))
         if len(rows):
             true = known.proxies[name][rows]

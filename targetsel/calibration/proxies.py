@@ -1,21 +1,21 @@
-"""Calibration of what is predicted of spectra: draws of the proxies, and classes by line ratios.
+"""Calibration of what is predicted of spectra: posteriors of proxies, and classes by line ratios.
 
-The decoder residual is added to the draws, then each proxy's draws are moved so that probabilities
-match frequencies, and last the shares of draws in each class become probabilities.
+The decoder residual is added to the draws, then each proxy's quantiles are moved so that
+probabilities match frequencies, and last the shares of draws in each class become probabilities.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
+import torch
 from pydantic.dataclasses import dataclass
 from scipy.optimize import minimize
 from scipy.special import log_softmax, ndtr, ndtri
-from scipy.stats import qmc
 
 from targetsel.calibration.conformal import (
     ARRAYS,
@@ -25,13 +25,15 @@ from targetsel.calibration.conformal import (
     FiniteArray,
     conformal_quantile,
 )
-from targetsel.spectra.proxies import MIDDLE, NORMAL_SCORES, Proxies, ProxyPosterior
+from targetsel.spectra.draws import ProxyDraws
+from targetsel.spectra.proxies import MIDDLE, NORMAL_SCORES, ProxyPosterior
+from targetsel.statistics.even_points import sliced_points
 from targetsel.tables.ids import uniform
 
 # From normal scores (N, S), medians (N,) and magnitudes (N,) to normal scores.
 Map = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
-SEED = 20200912  # of the fixed points that a source's id shifts
+REPEATS = 3  # residuals for each decoded draw, which cost less than one more draw
 INDEPENDENT = 1e-6  # share of every correlation that is taken away
 MOST_BY_PREDICTION = 40  # bins: fine enough for rules that ask for the strongest few percent
 FARTHEST = 8.0  # normal score of a true value that the posterior excludes
@@ -103,34 +105,60 @@ class DecoderResidual:
             scores[k] = [np.interp(r, q, NORMAL_SCORES) for r, q in zip(rest, knots, strict=True)]
         return cls(names, quantiles, np.linalg.cholesky(_correlation(scores, weight)))
 
-    def add(self, proxies: Proxies, seed: int) -> Proxies:
-        """The same draws with a draw of the residual added to each of these proxies."""
-        s = proxies.values.shape[1]
-        shift = uniform(proxies.source_id, seed, "residual", len(self.names))
-        points = (_points(len(self.names), s) + shift[:, None]) % 1.0
-        scores = ndtri(np.clip(points, 1e-9, 1 - 1e-9)) @ self.factor.T
-        values = proxies.values.astype(np.float64)
-        for k, name in enumerate(self.names):
-            place = proxies.names.index(name)
-            values[..., place] += self._residual(name, values[..., place], scores[..., k])
-        return replace(proxies, values=values)
+    def add(self, draws: ProxyDraws, seed: int) -> ProxyDraws:
+        """Draws with draws of the residual added to each of these proxies, `REPEATS` to one.
 
-    def _residual(self, name: str, decoded: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Residuals at normal scores of draws, all of shape (N, S); NaN where decoded is."""
-        curve = self.quantiles[name]
-        last_bin, last_knot = (n - 1 for n in curve.values.shape)
-        place = np.interp(decoded, curve.centres, np.arange(last_bin + 1))
-        step = NORMAL_SCORES[1] - NORMAL_SCORES[0]
-        level = np.clip((scores - NORMAL_SCORES[0]) / step, 0, last_knot)
-        low = np.where(np.isnan(place), 0, place).astype(np.intp)
-        knot = np.minimum(level, last_knot - 1).astype(np.intp)
-        level -= knot
-        at, next_bin = low * (last_knot + 1) + knot, (low < last_bin) * (last_knot + 1)
-        table = curve.values.ravel()
-        here = table[at] * (1 - level) + table[at + 1] * level
-        at += next_bin
-        beyond = table[at] * (1 - level) + table[at + 1] * level
-        return here + (place - low) * (beyond - here)
+        Draws (N, S) become (N, `REPEATS` S). All sources share the residual's normal scores; a hash
+        of a source's id and the seed chooses which draw takes which.
+        """
+        size, device = REPEATS * draws.values.shape[2], draws.values.device
+        shift = uniform(draws.source_id, seed, "residual")[:, 0]
+        turned = (np.arange(size) + (shift[:, None] * size).astype(np.intp)) % size
+        place = torch.from_numpy(turned).to(device)
+        values = draws.values.repeat(1, 1, REPEATS)
+        for name, table in _tables(self, size, seed, values.dtype, device).items():
+            k = draws.names.index(name)
+            values[k] += self._residual(name, draws.values[k], table, place)
+        return replace(draws, values=values)
+
+    def _residual(
+        self, name: str, decoded: torch.Tensor, table: torch.Tensor, place: torch.Tensor
+    ) -> torch.Tensor:
+        """Residuals (N, size) of decoded draws (N, S); NaN where these are.
+
+        Parameters
+        ----------
+        table : Tensor, shape (B, size)
+        place : Tensor of int, shape (N, size)
+            The column of the table for each draw.
+        """
+        n, s = decoded.shape
+        centres = torch.from_numpy(self.quantiles[name].centres).to(table)
+        if len(centres) == 1:
+            return table[0][place] + 0 * decoded.repeat(1, REPEATS)
+        right = torch.bucketize(decoded, centres).clip_(1, len(centres) - 1)
+        start = centres[right - 1]
+        share = ((decoded - start) / (centres[right] - start)).clip_(0, 1)
+        at = ((right - 1) * table.shape[1])[:, None] + place.reshape(n, REPEATS, s)
+        here = torch.take(table, at)
+        at += table.shape[1]
+        return (here + share[:, None] * (torch.take(table, at) - here)).reshape(n, -1)
+
+
+@lru_cache(maxsize=4)
+def _tables(
+    residual: DecoderResidual, size: int, seed: int, dtype: torch.dtype, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """The residual of each proxy in its B bins at the normal scores of all draws, (B, size)."""
+    points = sliced_points(size // REPEATS, REPEATS, len(residual.names), seed)
+    scores = ndtri(points.reshape(size, -1))
+    scores = np.clip(scores @ residual.factor.T, NORMAL_SCORES[0], NORMAL_SCORES[-1])
+    tables = {}
+    for name, each in zip(residual.names, scores.T, strict=True):
+        knots = residual.quantiles[name].values
+        table = read_at(np.tile(each, (len(knots), 1)), knots)
+        tables[name] = torch.from_numpy(table).to(device, dtype)
+    return tables
 
 
 def quantiles_of(values: np.ndarray, weight: np.ndarray) -> list[float]:
@@ -147,14 +175,6 @@ def _correlation(scores: np.ndarray, weight: np.ndarray) -> np.ndarray:
     rest /= np.maximum(spread, SMALLEST_STEP)[:, None]
     matrix = (rest * weight) @ rest.T / weight.sum()
     return (1 - INDEPENDENT) * matrix + np.diag(1 - (1 - INDEPENDENT) * np.diagonal(matrix))
-
-
-@cache
-def _points(dimension: int, n: int) -> np.ndarray:
-    """Fixed points of the unit cube, shape (n, dimension), out of step with the latents' draws."""
-    rng = np.random.default_rng(SEED)
-    points = qmc.Sobol(dimension, scramble=True, rng=rng).random_base2(int(np.ceil(np.log2(n))))
-    return points[rng.permutation(len(points))[:n]]
 
 
 # ---------------------------------------------------------------------- scores of single proxies
@@ -215,15 +235,14 @@ class Localised(Protocol):
 
 
 def calibrated(
-    proxies: Proxies,
+    posterior: ProxyPosterior,
     maps: Mapping[str, ScoreMap],
     magnitude: np.ndarray,
     local: Localised | None = None,
-) -> Proxies:
-    """Draws of N sources, each moved by its proxy's map.
+) -> ProxyPosterior:
+    """The posterior of N sources, each proxy read at the scores of its map.
 
-    Draws keep their ranks, and so the correlations between proxies. Draws that could not be
-    measured stay NaN, and proxies without a map as they are.
+    Correlations of normal scores stay, and so do proxies without a map.
 
     Parameters
     ----------
@@ -232,29 +251,14 @@ def calibrated(
     local : Localised, optional
         Its maps are applied to the results of `maps`, whose quantiles it is given.
     """
-    names = [name for name in proxies.names if name in maps]
-    if not names:
-        return proxies
-    places = [proxies.names.index(name) for name in names]
-    values = proxies.values.astype(np.float64)
-    drawn = np.moveaxis(values[..., places], 2, 0)  # (P, N, S)
-    order = np.argsort(drawn, axis=2)  # unmeasured draws come last
-    count = np.isfinite(drawn).sum(axis=2, keepdims=True)
-    rising = np.take_along_axis(drawn, order, axis=2)
-    counts, which = np.unique(count[..., 0], return_inverse=True)
-    shares = (np.arange(drawn.shape[2]) + 0.5) / np.maximum(counts, 1)[:, None]
-    scores = ndtri(np.clip(shares, 1e-9, 1 - 1e-9))[which.reshape(count.shape[:2])]
-    knots = {name: _knots(rising[k], count[k]) for k, name in enumerate(names)}
+    knots = dict(posterior.quantiles)
     after = {} if local is None else local.maps(mapped(knots, maps, magnitude), magnitude)
-    for k, name in enumerate(names):
-        about, read = (knots[name][:, MIDDLE], magnitude), scores[k]
-        if name in after:
-            read = after[name](read, *about)
-        read = maps[name](read, *about)
-        moved = np.where(np.isfinite(rising[k]), read_at(read, knots[name]), rising[k])
-        np.put_along_axis(drawn[k], order[k], moved, axis=1)
-        values[..., places[k]] = drawn[k]
-    return replace(proxies, values=values)
+    moved = {
+        name: _moved(knots[name], magnitude, *([after[name]] if name in after else []), each)
+        for name, each in maps.items()
+        if name in knots
+    }
+    return replace(posterior, quantiles=knots | moved)
 
 
 def mapped(
@@ -262,29 +266,16 @@ def mapped(
 ) -> dict[str, np.ndarray]:
     """Quantiles (N, L) of the proxies that have a map, after it."""
     return {
-        name: read_at(
-            each(
-                np.broadcast_to(NORMAL_SCORES, knots[name].shape),
-                knots[name][:, MIDDLE],
-                magnitude,
-            ),
-            knots[name],
-        )
-        for name, each in maps.items()
-        if name in knots
+        name: _moved(knots[name], magnitude, each) for name, each in maps.items() if name in knots
     }
 
 
-def _knots(rising: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Quantiles at `NORMAL_SCORES` (N, L) of sorted draws (N, S), the first `count` (N, 1).
-
-    As `ProxyPosterior.from_draws` has them (Hazen's), where all draws could be measured.
-    """
-    place = np.clip(ndtr(NORMAL_SCORES) * count - 0.5, 0, np.maximum(count - 1, 0))
-    low = place.astype(np.intp)
-    high = np.minimum(low + 1, np.maximum(count - 1, 0))
-    below, above = (np.take_along_axis(rising, each, axis=1) for each in (low, high))
-    return below + (place - low) * (above - below)
+def _moved(knots: np.ndarray, magnitude: np.ndarray, *maps: Map) -> np.ndarray:
+    """Quantiles (N, L) read at the scores that maps give, one after the other."""
+    scores: np.ndarray = np.tile(NORMAL_SCORES, (len(knots), 1))
+    for each in maps:
+        scores = each(scores, knots[:, MIDDLE], magnitude)
+    return read_at(scores, knots)
 
 
 def _curve(scores: np.ndarray, bins: Bins, weight: np.ndarray) -> BinnedCurve:

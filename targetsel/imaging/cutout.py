@@ -102,17 +102,20 @@ class Cutouts:
         data by 0 or -999.
         "mostly NaN pixels" stands for more than half of them, over all bands.
         """
-        missing = np.isnan(self.flux)
-        low = np.where(missing, np.inf, self.flux).min(axis=(2, 3))
-        high = np.where(missing, -np.inf, self.flux).max(axis=(2, 3))
+        low, high = self.flux.min(axis=(2, 3)), self.flux.max(axis=(2, 3))
+        gaps = np.flatnonzero(np.isnan(low).any(axis=1))  # whose numbers are those of other pixels
+        some, missing = self.flux[gaps], np.isnan(self.flux[gaps])
+        low[gaps] = np.where(missing, np.inf, some).min(axis=(2, 3))
+        high[gaps] = np.where(missing, -np.inf, some).max(axis=(2, 3))
         lost = high <= low
-        some_zero = (self.flux == 0).any(axis=(1, 2, 3))
+        gone = lost.all(axis=1)
+        gone[gone] = (self.flux[gone] == 0).any(axis=(1, 2, 3))
         status = np.full(len(self), "ok", dtype=object)
         status[self.masked_fraction > 0.5] = "mostly NaN pixels"
         for row in np.flatnonzero(lost.any(axis=1)):
             names = [band for band, gone in zip(self.bands, lost[row], strict=True) if gone]
             status[row] = f"lost band{'s' if len(names) > 1 else ''}: {', '.join(names)}"
-        status[lost.all(axis=1) & some_zero] = "all-zero image"
+        status[gone] = "all-zero image"
         status[~self.present] = "no cutout"
         return status
 
@@ -156,6 +159,8 @@ class Cutouts:
         CutoutError
             If the cutouts are smaller.
         """
+        if self.flux.shape[2:] == (size, size):
+            return self
         return replace(self, flux=crop_to_centre(self.flux, size))
 
     def sky_sigma(self) -> np.ndarray:

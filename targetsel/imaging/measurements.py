@@ -7,6 +7,8 @@ values differs between surveys: `novelty` compares with the cutouts of the train
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from targetsel.imaging.cutout import Cutouts
@@ -52,7 +54,8 @@ def quality(flux: np.ndarray, sky_sigma: np.ndarray) -> np.ndarray:
 def _quality(flux: np.ndarray, sky_sigma: np.ndarray) -> np.ndarray:
     """`quality` of few cutouts, whose intermediate arrays stay in the processor's cache."""
     gone = np.isnan(flux)
-    signal = np.where(gone, np.float32(0), flux) / sky_sigma.astype(np.float32)[:, None, None]
+    signal = flux / sky_sigma.astype(np.float32)[:, None, None]
+    signal[gone] = 0
     near = _radius(flux.shape[2:]) <= min(flux.shape[2:]) / 8
     together = signal.sum(axis=1) / np.float32(np.sqrt(flux.shape[1]))
     columns = {
@@ -102,13 +105,23 @@ def appearance(flux: np.ndarray, bands: tuple[str, ...], magnitude: np.ndarray) 
     magnitude : ndarray, shape (N,)
         As `central_magnitude` gives it.
     """
+    pieces = [
+        _appearance(flux[k : k + AT_ONCE], bands, magnitude[k : k + AT_ONCE])
+        for k in range(0, len(flux), AT_ONCE)
+    ]
+    return np.concatenate(pieces) if pieces else np.zeros((0, 3))
+
+
+def _appearance(flux: np.ndarray, bands: tuple[str, ...], magnitude: np.ndarray) -> np.ndarray:
+    """`appearance` of few cutouts, whose intermediate arrays stay in the processor's cache."""
     at = bands.index(reference_band(bands))
     blue, red = (at - 1, at) if at else (0, min(1, len(bands) - 1))
     side = min(flux.shape[2:])
     rings = np.arange(1, 9) * side / 32
     inside = (_radius(flux.shape[2:]).ravel() <= rings[:, None]).astype(np.float32)
-    pixels = np.nan_to_num(flux[:, [blue, red, at]]).reshape(len(flux), 3, inside.shape[1])
-    light = pixels @ inside.T
+    chosen = flux[:, [blue, red, at]]
+    chosen[np.isnan(chosen)] = 0
+    light = chosen.reshape(len(flux), 3, inside.shape[1]) @ inside.T
     with np.errstate(divide="ignore", invalid="ignore"):
         colour = -2.5 * np.log10(light[:, 0, 3] / light[:, 1, 3])
         share = light[:, 2] / light[:, 2, -1:]
@@ -120,6 +133,7 @@ def appearance(flux: np.ndarray, bands: tuple[str, ...], magnitude: np.ndarray) 
     return np.where(np.isfinite(found), found, np.nan)
 
 
+@cache
 def _radius(shape: tuple[int, ...]) -> np.ndarray:
     """Distance of each pixel from the centre [pixel], shape (H, W)."""
     height, width = shape
@@ -199,19 +213,23 @@ def _one_band(signal: np.ndarray) -> np.ndarray:
     if bands < 2:
         return np.zeros(n)
     whole = signal[:, :, : height // 4 * 4, : width // 4 * 4]
-    rows = whole.reshape(n, bands, height // 4, 4, -1).sum(axis=3)
-    means = rows.reshape(n, bands, height // 4, width // 4, 4).sum(axis=4) / 4
+    rows = (whole[:, :, ::4] + whole[:, :, 1::4]) + (whole[:, :, 2::4] + whole[:, :, 3::4])
+    means = ((rows[..., ::4] + rows[..., 1::4]) + (rows[..., 2::4] + rows[..., 3::4])) / 4
     second, first = np.sort(means, axis=1)[:, -2:].swapaxes(0, 1)
     return ((first > BRIGHT) & (second < DARK)).mean(axis=(1, 2))
 
 
 def _sharpest(signal: np.ndarray, gone: np.ndarray) -> np.ndarray:
     """ "sharp pixel": of each pixel against the mean of its four neighbours, all of them known."""
-    known = np.where(gone, np.float32(np.nan), signal) if gone.any() else signal
-    middle = known[:, :, 1:-1, 1:-1]
-    sides = known[:, :, :-2, 1:-1] + known[:, :, 2:, 1:-1]
-    sides += known[:, :, 1:-1, :-2]
-    sides += known[:, :, 1:-1, 2:]
-    contrast = middle - np.float32(0.25) * sides
+    middle = signal[:, :, 1:-1, 1:-1]
+    contrast = signal[:, :, :-2, 1:-1] + signal[:, :, 2:, 1:-1]
+    contrast += signal[:, :, 1:-1, :-2]
+    contrast += signal[:, :, 1:-1, 2:]
+    contrast *= np.float32(-0.25)
+    contrast += middle
     contrast /= np.float32(1) + np.float32(SOFT) * np.maximum(middle, 0)
-    return np.fmax.reduce(contrast, axis=(1, 2, 3), initial=0)
+    if gone.any():
+        beside = gone[:, :, :-2, 1:-1] | gone[:, :, 2:, 1:-1]
+        beside |= gone[:, :, 1:-1, :-2] | gone[:, :, 1:-1, 2:] | gone[:, :, 1:-1, 1:-1]
+        contrast[beside] = 0
+    return contrast.max(axis=(1, 2, 3), initial=0)

@@ -47,9 +47,17 @@ class Photometry(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.of_numbers(self.measured(x))
+
+    def measured(self, x: Tensor) -> Tensor:
+        """The numbers of `measured`, shape (N, 7 B): the same for networks of one `softening`."""
         if self.softening:
             x = (x.float() * ASINH_SCALE).sinh() * (self.softening * SKY_SIGMA)
-        features: Tensor = self.layers(measured(x))
+        return measured(x)
+
+    def of_numbers(self, numbers: Tensor) -> Tensor:
+        """Features (N, `hidden`) of the numbers of `measured`."""
+        features: Tensor = self.layers(numbers)
         return features
 
 

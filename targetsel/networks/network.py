@@ -271,15 +271,27 @@ class Network(nn.Module):
                 n_in = stages[-1].n_out
         return nn.Sequential(*stages), n_in
 
-    def features(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor, photometry: Tensor | None = None) -> Tensor:
         """Globally averaged features (N, F), F = 512 x width of a network of depth 18, followed by
-        those of the photometry."""
+        those of the photometry.
+
+        Parameters
+        ----------
+        photometry : Tensor, shape (N, 7 B), optional
+            Result of `measure_photometry` for these cutouts, if it is known already.
+        """
         found: list[Tensor] = []
         if self.plan.width:
             found.append(self.stages(self.pool(self.stem(x))).mean(dim=(2, 3)))
         if self.plan.photometry:
-            found.append(self.photometry(x))
+            numbers = self.measure_photometry(x) if photometry is None else photometry
+            assert numbers is not None
+            found.append(self.photometry.of_numbers(numbers))
         return torch.cat(found, dim=1)
+
+    def measure_photometry(self, x: Tensor) -> Tensor | None:
+        """Aperture photometry of cutouts, the same for networks of one plan; None without it."""
+        return self.photometry.measured(x) if self.plan.photometry else None
 
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (N, D) and lower Cholesky factor of the covariance (N, D, D) from features."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +21,14 @@ from scipy.special import logsumexp, ndtr, ndtri
 from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError
 from targetsel.networks.deviations import Deviations
+from targetsel.statistics.even_points import even_points
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 from targetsel.tables.columns import matrix
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import DECODER_KEY
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 N_HALVINGS = 34  # halvings of the interval that is searched for a quantile
 WIDEST = 12.0  # that interval's half width [widest standard deviation of a Gaussian]
@@ -234,44 +238,49 @@ class LatentPosterior:
     def draw(self, n_draws: int, seed: int = 0) -> np.ndarray:
         """Draws of the latents, shape (N, S, D) with S the multiple of M next to `n_draws`.
 
-        Each member gives the same number of draws, from a Sobol sequence of normals that a hash
-        of the source's id and the seed shifts (Cranley & Patterson 1976): reproducible for a
-        source whatever its batch, and more even than random draws.
+        In single precision; see `drawn`.
         """
+        return self.drawn(n_draws, seed).cpu().numpy().astype(np.float64)
+
+    def drawn(self, n_draws: int, seed: int = 0, device: str = "cpu") -> Tensor:
+        """Draws of the latents as a tensor, shape (N, S, D) with S the multiple of M next to
+        `n_draws`.
+
+        Each member gives the same number of draws, from points of a scrambled Sobol sequence of
+        normals (Owen 1998) that all sources share. A hash of the source's id and the seed chooses
+        the signs of its axes and the points of each member, so that the small errors of one set of
+        points do not add up over sources.
+        """
+        import torch
+
         n, m, d = self.member_mean.shape
-        each = -(-n_draws // m)
-        shifts = uniform(self.source_id, seed, "latents", m * d).reshape(n, m, 1, d)
-        points = (_sobol(d, each) + shifts) % 1.0
-        normals = ndtri(np.clip(points, 1e-9, 1 - 1e-9))
-        deviations = self._deviating(normals, each, seed)
-        draws = self.member_mean[:, :, None] + np.einsum(
-            "nmij,nmsj->nmsi", self.member_factor, deviations
-        )
-        return draws.reshape(n, m * each, d)
 
-    def _deviating(self, normals: np.ndarray, each: int, seed: int) -> np.ndarray:
-        """Deviations in a member's whitened units from standard normals (N, M, S, D).
+        def tensor(values: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device)
 
-        One more dimension of the same Sobol sequence chooses the Gaussian of each draw.
-        """
-        _, m, _, d = normals.shape
-        shifts = uniform(self.source_id, seed, "parts", m)[:, :, None]
-        place = (_sobol(d + 1, each)[:, d] + shifts) % 1.0
-        ends = np.cumsum(self.share, axis=1)[:, :-1]
-        chosen = (place[..., None] >= ends[:, None, None]).sum(axis=3)[..., None]
-        found = np.empty_like(normals)
+        normals, place = _points(m, -(-n_draws // m), d, seed)
+        random = uniform(self.source_id, seed, "latents", d + 2)
+        turned = (np.arange(m) + (random[:, d, None] * m).astype(np.intp)) % m
+        signs = tensor(np.where(random[:, :d] < 0.5, -1.0, 1.0))
+        points = tensor(normals)[turned] * signs[:, None, None]
+        place = tensor((place[turned] + random[:, d + 1, None, None]) % 1.0)
+        ends = tensor(np.cumsum(self.share, axis=1)[:, :-1])
+        chosen = (place[..., None] >= ends[:, None, None]).sum(dim=3)[..., None]
+        deviations = points  # replaced below, since each draw is of one of the parts
         for j, offset in enumerate(self.deviations.offset):
-            part = offset + np.einsum("ij,nmsj->nmsi", self.deviations.factor[j], normals)
-            np.copyto(found, part, where=chosen == j)
-        return found
+            part = points @ tensor(self.deviations.factor[j].T) + tensor(offset)
+            deviations = torch.where(chosen == j, part, deviations)
+        factors = tensor(self.member_factor).transpose(2, 3)
+        draws = tensor(self.member_mean)[:, :, None] + deviations @ factors
+        return draws.reshape(n, -1, d)
 
 
 @cache
-def _sobol(dimension: int, n: int) -> np.ndarray:
-    """The first points of a Sobol sequence, shape (n, dimension)."""
-    from scipy.stats import qmc  # which takes a third of a second to import
-
-    return qmc.Sobol(dimension, scramble=False).random_base2(int(np.ceil(np.log2(n))))[:n]
+def _points(n_members: int, each: int, dimension: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Normals (M, S, D) and uniform numbers (M, S) of members' S draws."""
+    points = even_points(n_members * each, dimension + 1, seed)
+    points = points.reshape(n_members, each, dimension + 1)
+    return ndtri(points[..., :dimension]), points[..., dimension]
 
 
 # ---------------------------------------------------------------- columns of a scored file

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from targetsel.calibration.calibration import Calibration
+from targetsel.calibration.calibration import UNCALIBRATED, Calibration, CalibrationSteps
 from targetsel.calibration.joint import JointCalibration
+from targetsel.calibration.prediction import PredictedProxies, predict_proxies
 from targetsel.errors import CutoutError, EnsembleError, close_or_known
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.measurements import CHECKS, central_magnitude, reference_band
@@ -33,6 +34,7 @@ from targetsel.scoring import DEFAULT
 from targetsel.scoring.card import card_bytes, members_in, read_card
 from targetsel.spectra.decoder import FILE_NAME as DECODER_FILE
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
+from targetsel.spectra.draws import ProxyDraws
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.files import folder_written_beside, sha256_of_file, written_beside
 from targetsel.tasks import tracked
@@ -134,7 +136,8 @@ class Ensemble:
         """Proxies of the spectra that draws decode to, calibrated if there is a calibration.
 
         Stations 5 and 6 of the walk at once: to 1e-4 Angstrom what `spectra.lines.measure` finds
-        on the spectra of `decoder.decode`, five times as fast.
+        on the spectra of `decoder.decode`, before calibration. With one there are several draws of
+        the decoder's residual for each draw of the latents.
 
         Parameters
         ----------
@@ -145,14 +148,34 @@ class Ensemble:
         seed : int
             Seed of the decoder residuals that calibration adds to the draws.
         """
-        proxies = self.folded_decoder.measure(latents, posterior.source_id)
-        if self.calibration is None:
-            return proxies
-        return self.calibration.proxies(proxies, posterior.magnitude, seed)
+        measured = ProxyDraws.of(self.folded_decoder.measure(latents, posterior.source_id))
+        draws = self.steps.complete(measured, seed)
+        found = self.steps.proxies(draws.posterior, posterior.magnitude)
+        return draws.moved({name: found.knots(name) for name in self.steps.maps}).proxies
+
+    def predict_proxies(
+        self, posterior: LatentPosterior, n_draws: int, seed: int = 0
+    ) -> PredictedProxies:
+        """The posterior of all proxies, calibrated if there is a calibration: stations 4 to 6.
+
+        Parameters
+        ----------
+        posterior : LatentPosterior
+            As `predict` gives it.
+        n_draws : int
+            Draws of the latents for each source.
+        seed : int
+        """
+        return predict_proxies(self.folded_decoder, self.steps, posterior, n_draws, seed)
+
+    @property
+    def steps(self) -> CalibrationSteps:
+        """The calibration, or steps that change nothing."""
+        return self.calibration or UNCALIBRATED
 
     def class_probabilities(self, shares: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Class probabilities from shares of draws, calibrated if there is a calibration."""
-        return self.calibration.class_probabilities(shares) if self.calibration else shares
+        return self.steps.class_probabilities(shares)
 
     def features(self, flux: np.ndarray) -> np.ndarray:
         """Pooled features (M, N, F) of whole cutouts (N, B, H, W) of the card's bands and size."""
@@ -168,7 +191,7 @@ class Ensemble:
     @cached_property
     def folded_decoder(self) -> FoldedDecoder:
         """The decoder and the proxies' definitions in one."""
-        return FoldedDecoder(self.decoder)
+        return FoldedDecoder(self.decoder, device=self.device)
 
     @torch.inference_mode()
     def _predict(self, stretched: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -181,8 +204,12 @@ class Ensemble:
         x[: len(stretched)] = torch.from_numpy(stretched)
         x = x.to(self.device)
         features, means, factors = [], [], []
+        measured: dict[tuple[int, float], torch.Tensor | None] = {}
         for network in self._folded:
-            feature = network.features(x)
+            kind = network.plan.photometry, network.plan.softening
+            if kind not in measured:
+                measured[kind] = network.measure_photometry(x)
+            feature = network.features(x, measured[kind])
             mean, factor = network.posterior(feature)
             features.append(feature.cpu().numpy().astype(np.float64))
             means.append(mean.cpu().numpy().astype(np.float64))

@@ -18,12 +18,11 @@ from targetsel.novelty.novelty import Typicality, typicality
 from targetsel.scored.columns import STATUS, SUMMARIES, UNMEASURED_PROXIES, scored_columns
 from targetsel.sky.catalog import HEALPIX, Catalog
 from targetsel.spectra.copula import GROUP
-from targetsel.spectra.lines import BPT_CLASSES, PROXIES, bpt_probabilities
+from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import (
     CORRELATION,
     NORMAL_SCORES,
     QUANTILES,
-    Proxies,
     ProxyPosterior,
 )
 from targetsel.tables.columns import arrow_column
@@ -32,8 +31,7 @@ from targetsel.tables.parquet import FOOTER_KEY
 if TYPE_CHECKING:
     from targetsel.scoring.ensemble import Ensemble
 
-SOURCES_DECODED_AT_ONCE = 8
-N_DRAWS = 384
+N_DRAWS = 192
 
 
 @dataclass(frozen=True)
@@ -96,39 +94,28 @@ def score_rows(
     """
     cutouts = cut_out(catalog, images)  # 2
     posterior = ensemble.predict(cutouts)  # 3
-    summaries = []
-    for start in range(0, max(len(catalog), 1), SOURCES_DECODED_AT_ONCE):
-        part = posterior.take(slice(start, start + SOURCES_DECODED_AT_ONCE))
-        latents = part.draw(options.n_draws, options.seed)  # 4
-        proxies = ensemble.measure(latents, part, options.seed)  # 5 and 6
-        summaries.append(summarise(proxies))
-    summary = {name: np.concatenate([each[name] for each in summaries]) for name in summaries[0]}
-    summary |= ensemble.class_probabilities({name: summary[name] for name in BPT_CLASSES})
+    proxies = ensemble.predict_proxies(posterior, options.n_draws, options.seed)  # 4 to 6
+    summary = summarise(proxies.posterior) | {**ensemble.class_probabilities(proxies.shares)}
     typical = typicality(ensemble.novelty, ensemble.input, cutouts, posterior.typicality)
     return assemble(catalog, cutouts, posterior, summary, typical, ensemble.joint)
 
 
-def summarise(proxies: Proxies) -> dict[str, np.ndarray]:
-    """Summaries and posteriors of the proxies' draws: arrays of N rows by column name.
+def summarise(posterior: ProxyPosterior) -> dict[str, np.ndarray]:
+    """Columns of the proxies' posterior: arrays of N rows by column name.
 
-    A proxy that cannot be measured in more than 5 % of a source's draws is NaN there.
+    NaN where there is no posterior.
     """
-    posterior = ProxyPosterior.from_draws(proxies, PROXIES)
     columns: dict[str, np.ndarray] = {}
     for k, name in enumerate(PROXIES):
         knots = posterior.knots(name)
-        usable = np.isfinite(knots).all(axis=1)
         for end, _, _, score in SUMMARIES:
-            if score is None:
-                spread = np.nanstd(np.where(usable[:, None], proxies[name], 0.0), axis=1)
-                columns[name + end] = np.where(usable, spread, np.nan)
-            else:
-                columns[name + end] = knots[:, list(NORMAL_SCORES).index(score)]
+            place = None if score is None else list(NORMAL_SCORES).index(score)
+            columns[name + end] = posterior.std(name) if place is None else knots[:, place]
         columns[name + QUANTILES] = knots
         if k:
             pairs = [posterior.correlation[other, name] for other in PROXIES[:k]]
             columns[name + CORRELATION] = np.stack(pairs, axis=1)
-    return columns | bpt_probabilities(proxies)
+    return columns
 
 
 def unmeasured_proxies(summary: Mapping[str, np.ndarray]) -> np.ndarray:

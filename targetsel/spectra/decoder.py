@@ -6,6 +6,7 @@ training spectra. The scaler is kept with the weights and undone here.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,9 @@ from targetsel.spectra.spectrum import Spectra
 from targetsel.weights.safetensors import load_weights, read_safetensors, write_safetensors
 
 FILE_NAME = "decoder.safetensors"
-# Draws per block, the last block padded to this size, so that results do not depend on other draws
-# and sources. Few enough that the widest layer stays in a core's own cache.
-BLOCK = 128
-SOURCES_AT_ONCE = 8
+# Draws of one source that a CPU decodes together: the widest layer stays in a core's own cache.
+DRAWS_AT_ONCE = 256
+SOURCES_AT_ONCE = 64
 
 
 class Decoder:
@@ -154,16 +154,26 @@ class FoldedDecoder:
     decoder : Decoder
     table : LineTable, optional
         Indices to measure. Default: `PROXIES`.
+    device : str
+        Where it computes, and `indices` expects latents.
     """
 
-    def __init__(self, decoder: Decoder, table: LineTable | None = None):
+    def __init__(
+        self, decoder: Decoder, table: LineTable | None = None, device: str | torch.device = "cpu"
+    ):
         self.table = table or LineTable.shipped().choose(PROXIES)
+        self.device = torch.device(device)
         self._estimators = {name: on_decoder(index) for name, index in self.table.measured}
-        self._network = decoder.network
-        *hidden, last = [each for each in decoder.network.decoder if isinstance(each, nn.Linear)]
-        layers: list[tuple[Tensor, Tensor]] = [(each.weight, each.bias) for each in hidden]
+        first, *hidden, last = [
+            each for each in decoder.network.decoder if isinstance(each, nn.Linear)
+        ]
+        layers = [_unstandardised(first, decoder.network)]
+        layers += [(each.weight, each.bias) for each in hidden]
         layers.append(_folded(last, decoder.network.mean_spectrum, [*self._estimators.values()]))
-        self._layers = [(weight.detach(), bias.detach()[:, None]) for weight, bias in layers]
+        self._layers = [
+            (weight.detach().to(self.device), bias.detach()[:, None].to(self.device))
+            for weight, bias in layers
+        ]
         self._slope = float(decoder.network.decoder[1].negative_slope)  # type: ignore[arg-type]
 
     def measure(self, latents: np.ndarray, source_id: np.ndarray | None = None) -> Proxies:
@@ -186,41 +196,65 @@ class FoldedDecoder:
         values = np.empty((n, s, len(self.table.names)))
         for start in range(0, n, SOURCES_AT_ONCE):
             rows = slice(start, start + SOURCES_AT_ONCE)
-            values[rows] = self._indices(self._moments(latents[rows]))
+            some = torch.from_numpy(np.ascontiguousarray(latents[rows], np.float32))
+            values[rows] = self.indices(some).permute(1, 2, 0).numpy()
         ids = np.arange(n) if source_id is None else source_id
         return Proxies(ids, self.table.names, values)
 
     @torch.inference_mode()
-    def _moments(self, latents: np.ndarray) -> np.ndarray:
-        """The moments (K, N, S) of latents (N, S, D)."""
+    def indices(self, latents: Tensor) -> Tensor:
+        """The indices (P, N, S) of latents (N, S, D), as of `measure`, on their device."""
+        moments = self._moments(latents).transpose(0, 1)  # (K, N, S)
+        of_tensors = all(each.of_tensors for each in self._estimators.values())
+        if not of_tensors or tuple(self._estimators) != self.table.names:
+            return torch.from_numpy(self._in_double_precision(moments.cpu().numpy()))
+        values = torch.empty(len(self._estimators), *moments.shape[1:], device=latents.device)
+        for value, (estimator, rows) in zip(values, self._parts, strict=True):
+            value[:] = estimator.value(moments[rows])
+        return values
+
+    def _in_double_precision(self, moments: np.ndarray) -> np.ndarray:
+        """Indices (P, N, S) from moments (K, N, S), formulas and fits of lines included."""
+        moments = moments.astype(np.float64)
+        values = {
+            name: estimator.value(moments[rows])
+            for name, (estimator, rows) in zip(self._estimators, self._parts, strict=True)
+        }
+        found = self.table.with_formulas(values)
+        return np.stack([found[name] for name in self.table.names])
+
+    @property
+    def _parts(self) -> list[tuple[Estimator, slice]]:
+        """The estimators and their moments."""
+        ends = np.cumsum([0, *(len(each.rows) for each in self._estimators.values())])
+        rows = [slice(start, end) for start, end in pairwise(ends)]
+        return list(zip(self._estimators.values(), rows, strict=True))
+
+    def _moments(self, latents: Tensor) -> Tensor:
+        """The moments (N, K, S) of latents (N, S, D)."""
         n, s, d = latents.shape
-        # One column per draw. Reusing the same arrays avoids allocations.
-        block = torch.zeros(BLOCK, d)
-        layers = [(*each, torch.empty(len(each[0]), BLOCK)) for each in self._layers]
-        moments = np.empty((len(layers[-1][2]), n, s))
-        for source in range(n):
-            for start in range(0, s, BLOCK):
-                draws = latents[source, start : start + BLOCK]
-                block[: len(draws)] = torch.from_numpy(draws)
-                x = self._network.unstandardise(block).T
-                for weight, bias, out in layers[:-1]:
-                    x = nn.functional.leaky_relu_(
-                        torch.addmm(bias, weight, x, out=out), self._slope
-                    )
-                weight, bias, out = layers[-1]
-                x = torch.addmm(bias, weight, x, out=out)
-                moments[:, source, start : start + BLOCK] = x[:, : len(draws)].numpy()
+        at_once = 1 if latents.device.type == "cpu" else n
+        moments = torch.empty(n, len(self._layers[-1][0]), s, device=latents.device)
+        for first in range(0, n, at_once):
+            for start in range(0, s, DRAWS_AT_ONCE):
+                some = latents[first : first + at_once, start : start + DRAWS_AT_ONCE]
+                x = some.reshape(-1, d).T
+                for weight, bias in self._layers[:-1]:
+                    x = nn.functional.leaky_relu_(torch.addmm(bias, weight, x), self._slope)
+                weight, bias = self._layers[-1]
+                x = torch.addmm(bias, weight, x).unflatten(1, some.shape[:2]).transpose(0, 1)
+                moments[first : first + at_once, :, start : start + DRAWS_AT_ONCE] = x
         return moments
 
-    def _indices(self, moments: np.ndarray) -> np.ndarray:
-        """The indices (..., P) from their moments (K, ...)."""
-        values, first = {}, 0
-        for name, estimator in self._estimators.items():
-            last = first + len(estimator.rows)
-            values[name] = estimator.value(moments[first:last])
-            first = last
-        found = self.table.with_formulas(values)
-        return np.stack([found[name] for name in self.table.names], axis=-1)
+
+@torch.no_grad()
+def _unstandardised(first: nn.Linear, network: SpectralAutoencoder) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the first layer for standardised latents."""
+    basis = torch.eye(len(network.latent_std))
+    origin = network.unstandardise(torch.zeros_like(basis[:1])).double()
+    steps = network.unstandardise(basis).double() - origin
+    weight = first.weight.double()
+    return (weight @ steps.T).float(), (weight @ origin[0] + first.bias.double()).float()
 
 
 def _folded(

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy  # whose `special` is imported when it is first used
@@ -110,32 +110,6 @@ class ProxyPosterior:
     group: Callable[[], np.ndarray] | None = None
 
     @classmethod
-    def from_draws(cls, proxies: Proxies, names: tuple[str, ...]) -> ProxyPosterior:
-        """The posterior of the proxies `names`, from their draws.
-
-        A draw in which a proxy cannot be measured counts as that proxy's median; a proxy with
-        more than `MOST_UNMEASURED` of such draws has no posterior.
-        """
-        from scipy.stats import rankdata  # which takes a third of a second to import
-
-        values = np.stack([proxies[name] for name in names], axis=1).astype(np.float64)
-        levels = scipy.special.ndtr(NORMAL_SCORES)
-        measured = np.isfinite(values)
-        usable = measured.mean(axis=2, keepdims=True) >= 1 - MOST_UNMEASURED
-        middle = np.nanmedian(np.where(usable, values, 0.0), axis=2, keepdims=True)
-        filled = np.where(measured & usable, values, middle)
-        quantiles = np.moveaxis(np.quantile(filled, levels, axis=2, method="hazen"), 0, 2)
-        quantiles = np.where(usable, quantiles, np.nan)
-        scores = scipy.special.ndtri((rankdata(filled, axis=2) - 0.5) / values.shape[2])
-        scores /= np.maximum(np.sqrt((scores**2).mean(axis=2, keepdims=True)), 1e-12)
-        matrix = np.clip(scores @ scores.transpose(0, 2, 1) / values.shape[2], -1.0, 1.0)
-        return cls(
-            tuple(names),
-            {name: quantiles[:, k] for k, name in enumerate(names)},
-            {(a, b): matrix[:, i, j] for j, b in enumerate(names) for i, a in enumerate(names[:j])},
-        )
-
-    @classmethod
     def joined(cls, parts: Sequence[ProxyPosterior]) -> ProxyPosterior:
         """The sources of several posteriors of the same proxies, all with a Gaussian copula."""
         first = parts[0]
@@ -181,8 +155,11 @@ class ProxyPosterior:
 
     def std(self, name: str) -> np.ndarray:
         """Standard deviation of one proxy, shape (N,)."""
-        normals = independent_normals(1, 1024)
-        return self.value(name, np.tile(normals, (len(self.knots(name)), 1))).std(axis=1)
+        knots = np.asarray(self.knots(name), dtype=np.float64)
+        rest = knots - knots[:, MIDDLE, None]  # so that no digits are lost
+        # Term by term: a matrix product would round differently beside other rows.
+        variance = (rest[:, :, None] * rest[:, None] * _moments()).sum(axis=(1, 2))
+        return np.sqrt(np.maximum(variance, 0.0))
 
     def score(self, name: str, threshold: np.ndarray | float) -> np.ndarray:
         """The normal score at which a proxy reaches `threshold`, shape (N,).
@@ -191,15 +168,15 @@ class ProxyPosterior:
         """
         knots = self.knots(name)
         threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (len(knots),))
-        return _invert(threshold[:, None], knots)[:, 0]
+        return invert(threshold[:, None], knots)[:, 0]
 
     def _scores(self, name: str, values: np.ndarray) -> np.ndarray:
         """The normal scores at which a proxy has these values, both of shape (N, S)."""
-        return _invert(values, self.knots(name))
+        return invert(values, self.knots(name))
 
     def value(self, name: str, scores: np.ndarray) -> np.ndarray:
         """The values of a proxy at normal scores, both of shape (N, S)."""
-        return _interpolate(scores, self.knots(name))
+        return interpolate(scores, self.knots(name))
 
     def probability_below(self, name: str, threshold: np.ndarray | float) -> np.ndarray:
         """P(proxy < threshold) for each source, shape (N,); NaN where there is no posterior."""
@@ -327,6 +304,22 @@ def _taken(values: Callable[[], np.ndarray], rows: np.ndarray | slice) -> np.nda
     return values()[rows]
 
 
+@cache
+def _moments() -> np.ndarray:
+    """Matrix whose product with quantiles, from both sides, is the variance, shape (L, L).
+
+    Of the piecewise linear map of a standard normal through them: the covariances of the hat
+    functions of its knots.
+    """
+    normals = scipy.special.ndtri((np.arange(2**14) + 0.5) / 2**14)
+    hats = np.stack([_hat(normals, knot) for knot in np.eye(len(NORMAL_SCORES))])
+    return np.cov(hats, bias=True)
+
+
+def _hat(scores: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    return np.asarray(interpolate(scores[None], knots[None])[0])
+
+
 def bivariate_normal(x: np.ndarray, y: np.ndarray, correlation: np.ndarray) -> np.ndarray:
     """P(X < x and Y < y) of two correlated standard normals, shape (N,).
 
@@ -352,33 +345,70 @@ def _corners(low: np.ndarray | None, high: np.ndarray | None) -> list[tuple[int,
     return [(1, np.maximum(low, high), 1), (-1, low, 1)]
 
 
-def _interpolate(scores: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """Values at normal `scores` (N, S), from each source's `knots` (N, L)."""
-    n, length = knots.shape
-    knots = np.asarray(knots, dtype=np.float64)
+def interpolate(scores: Any, knots: Any) -> Any:
+    """Values at normal `scores` (N, S), from each source's `knots` (N, L): arrays or tensors."""
+    xp = module_of(scores)
+    length = knots.shape[1]
+    knots = xp.asarray(knots, dtype=scores.dtype)
     step = NORMAL_SCORES[1] - NORMAL_SCORES[0]
     position = (scores - NORMAL_SCORES[0]) / step
     with np.errstate(invalid="ignore"):  # where correlations are missing, scores are NaN
-        cell = np.clip(position.astype(np.intp), 0, length - 2)  # below the first knot, also cell 0
-    position -= cell
-    cell += np.arange(n)[:, None] * length
-    position *= np.take(np.diff(knots, append=0.0), cell)
-    return np.take(knots, cell) + position
+        # Below the first knot it is also cell 0.
+        cell = xp.asarray(xp.clip(xp.nan_to_num(position), 0, length - 2), dtype=xp.int64)
+    position = position - cell
+    cell = cell + _first_of_rows(knots)
+    low = xp.take(knots, cell)
+    return low + position * (xp.take(knots, cell + 1) - low)
 
 
-def _invert(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """The normal scores at which each source's marginal reaches its values, both (N, S)."""
+def invert(values: Any, knots: Any) -> Any:
+    """The normal scores at which each source's marginal reaches its values, (N, S).
+
+    Parameters
+    ----------
+    values : ndarray or Tensor, shape (N, S)
+    knots : ndarray or Tensor, shape (N, L)
+    """
+    xp = module_of(values)
+    knots = xp.asarray(knots, dtype=values.dtype)
     step = NORMAL_SCORES[1] - NORMAL_SCORES[0]
-    cell = np.zeros(values.shape, dtype=np.intp)
-    for level in range(1, knots.shape[1] - 1):
-        cell += knots[:, level, None] <= values
-    low, high = (
-        np.take_along_axis(knots, each, axis=1).astype(np.float64) for each in (cell, cell + 1)
-    )
+    cell = _cells(values, knots)
+    level = NORMAL_SCORES[0] + step * cell
+    cell += _first_of_rows(knots)
+    low = xp.take(knots, cell)
+    width = xp.take(knots, cell + 1) - low
+    rest = values - low
     with np.errstate(divide="ignore", invalid="ignore"):
-        within = (values - low) / (high - low)
+        score = level + step * (rest / width)
     # A flat piece is a step of the distribution: everything at or above it lies below.
-    flat = np.where(values >= low, np.inf, -np.inf)
-    within = np.where(high > low, within, flat)
-    score = NORMAL_SCORES[cell] + step * within
-    return np.where(np.isnan(low) | np.isnan(high) | np.isnan(values), np.nan, score)
+    flat = xp.where(rest >= 0, np.inf, -np.inf)
+    score = xp.where(width > 0, score, flat)
+    return xp.where(xp.isnan(width + rest), np.nan, score)
+
+
+def _cells(values: Any, knots: Any) -> Any:
+    """The piece of each source's marginal that its values belong to, 0 to L - 2, (N, S)."""
+    inner = knots[:, 1:-1]
+    if not isinstance(values, np.ndarray):
+        return module_of(values).searchsorted(inner.contiguous(), values, right=True)
+    cell = np.zeros(values.shape, dtype=np.intp)
+    for knot in inner.T:
+        cell += knot[:, None] <= values
+    return cell
+
+
+def _first_of_rows(knots: Any) -> Any:
+    """Place of the first knot of each source among all of them, shape (N, 1)."""
+    n, length = knots.shape
+    if isinstance(knots, np.ndarray):
+        return np.arange(n)[:, None] * length
+    return module_of(knots).arange(n, device=knots.device)[:, None] * length
+
+
+def module_of(values: Any) -> Any:
+    """NumPy or torch, whichever the values are an array of; both name these functions alike."""
+    if isinstance(values, np.ndarray | np.generic):
+        return np
+    import torch
+
+    return torch

@@ -11,8 +11,9 @@ from scipy.special import ndtr
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.scoring.ensemble import Ensemble
+from targetsel.spectra.draws import ProxyDraws
 from targetsel.spectra.lines import PROXIES, UNITS, measure
-from targetsel.spectra.proxies import QUANTILES, ProxyPosterior
+from targetsel.spectra.proxies import QUANTILES
 from targetsel.tables.parquet import described, write_table
 
 N, D = 620, 6
@@ -35,7 +36,7 @@ def write_known(
     rng = np.random.default_rng(2)
     latents = predicted.mean + 0.6 * rng.normal(size=(n, D))
     decoded = measure(ensemble.decoder.decode(predicted.draw(N_DRAWS), predicted.source_id))
-    stored = ProxyPosterior.from_draws(decoded, PROXIES)
+    stored = ProxyDraws.of(decoded, PROXIES).posterior
     lower = np.tril_indices(D)
     columns = {
         "source_id": pa.array(predicted.source_id),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from targetsel.calibration.proxies import DecoderResidual
+from targetsel.calibration.proxies import REPEATS, DecoderResidual
+from targetsel.spectra.draws import ProxyDraws
 from targetsel.spectra.proxies import Proxies
 
 NAMES = ("ew_halpha", "ew_nii")
@@ -24,9 +25,13 @@ def known(n=6000, seed=1):
 
 
 def added(residual, value, n=50, s=256, seed=0, first=0):
-    """The residuals that draws of one value are given, shape (n, s, 2)."""
+    """The residuals that draws of one value are given, shape (n, REPEATS s, 2)."""
     proxies = Proxies(np.arange(n) + first, NAMES, np.full((n, s, 2), float(value)))
-    return residual.add(proxies, seed).values - value
+    return with_residual(residual, proxies, seed) - value
+
+
+def with_residual(residual, proxies, seed=0):
+    return residual.add(ProxyDraws.of(proxies), seed).proxies.values
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +62,17 @@ def test_a_draw_that_could_not_be_measured_stays_so_and_other_proxies_stay_as_th
     values = np.full((1, 16, 3), 20.0)
     values[0, 3, 0] = np.nan
     proxies = Proxies(np.array([5]), (*NAMES, "d4000"), values)
-    after = residual.add(proxies, 0).values
-    assert np.isnan(after[0, :, 0]).sum() == 1
-    assert np.isnan(after[0, 3, 0])
+    after = with_residual(residual, proxies)
+    assert np.flatnonzero(np.isnan(after[0, :, 0])).tolist() == [3 + 16 * k for k in range(REPEATS)]
     assert (after[0, :, 2] == 20.0).all()
     assert (values[0, 4:, 0] == 20.0).all()
 
 
 def test_residuals_are_even_over_the_draws_of_the_latents(residual):
     # If they were in step with the draws, the first half would differ from the second.
-    drawn = added(residual, 20.0, n=200, s=256)[..., 0]
-    halves = drawn[:, :128].mean(axis=1) - drawn[:, 128:].mean(axis=1)
-    assert np.abs(halves).mean() < 2.0 * 2 / np.sqrt(128)
+    drawn = added(residual, 20.0, n=200, s=256)[..., 0].reshape(200, REPEATS, 256)
+    halves = drawn[..., :128].mean(axis=(1, 2)) - drawn[..., 128:].mean(axis=(1, 2))
+    assert np.abs(halves).mean() < 2.0 * 2 / np.sqrt(128 * REPEATS)
 
 
 def test_a_proxy_that_decodes_exactly_is_left_alone():
@@ -93,7 +97,7 @@ def test_correlations_stay_with_their_proxies_in_a_file_sorted_by_name():
     adapter = TypeAdapter(DecoderResidual)
     written = adapter.dump_python(DecoderResidual.fit(decoded, true, weight), mode="json")
     again = adapter.validate_json(json.dumps(written, sort_keys=True), strict=True)
-    drawn = again.add(Proxies(np.arange(50), names, np.full((50, 256, 3), 25.0)), 0).values
+    drawn = with_residual(again, Proxies(np.arange(50), names, np.full((50, 256, 3), 25.0)))
     found = np.corrcoef(drawn.reshape(-1, 3).T)
     assert found[0, 1] == pytest.approx(0.8, abs=0.04)
     assert np.abs(found[2, :2]).max() < 0.05

@@ -5,17 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from targetsel.calibration.conformal import BinnedCurve
 from targetsel.calibration.local import LocalScores
 from targetsel.calibration.proxies import ScoreMap, calibrated
-from targetsel.spectra.proxies import NORMAL_SCORES, Proxies, ProxyPosterior
+from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior
 
 NAMES = ("ew_halpha", "d4000")
-S = 256
-EVEN = ndtri((np.arange(S) + 0.5) / S)
 SAME = {name: ScoreMap(*(BinnedCurve(np.zeros(1), NORMAL_SCORES[None]),) * 2) for name in NAMES}
 
 
@@ -45,14 +41,12 @@ class Sky:
         true = {name: self.true[name] for name in names}
         return LocalScores.fit(self.knots, true, self.magnitude, group, np.ones(n))
 
-    def draws(self) -> Proxies:
-        values = self.medians[:, None] + 0.3 * EVEN[:, None]
-        return Proxies(np.arange(len(values)), NAMES, values)
+    def posterior(self) -> ProxyPosterior:
+        pair = {NAMES: np.zeros(len(self.magnitude))}
+        return ProxyPosterior(NAMES, self.knots, pair)
 
-    def inside(self, proxies: Proxies, share: float) -> np.ndarray:
-        below = ProxyPosterior.from_draws(proxies, NAMES).probability_below(
-            "ew_halpha", self.true["ew_halpha"]
-        )
+    def inside(self, posterior: ProxyPosterior, share: float) -> np.ndarray:
+        below = posterior.probability_below("ew_halpha", self.true["ew_halpha"])
         return np.abs(below - 0.5) < share / 2
 
 
@@ -68,8 +62,8 @@ def others():
 
 @pytest.mark.parametrize("share", [0.68, 0.9])
 def test_intervals_of_other_sources_hold_what_they_claim_in_every_place(fitted, others, share):
-    before = others.inside(others.draws(), share)
-    after = others.inside(calibrated(others.draws(), SAME, others.magnitude, fitted), share)
+    before = others.inside(others.posterior(), share)
+    after = others.inside(calibrated(others.posterior(), SAME, others.magnitude, fitted), share)
     for place in (others.product > 0.5, others.product < -0.5, np.abs(others.product) < 0.3):
         assert after[place].mean() == pytest.approx(share, abs=0.035)
     assert before[others.product > 0.5].mean() < share - 0.15
@@ -92,37 +86,32 @@ def test_few_sources_correct_little():
     assert 0.0 < np.log(scale).std() < 0.15  # 0.38 would be right
 
 
-def test_draws_of_a_normal_score_are_those_of_the_map(fitted, others):
-    moved = calibrated(others.draws(), SAME, others.magnitude, fitted)["ew_halpha"]
+def test_quantiles_are_read_at_the_scores_of_the_map(fitted, others):
+    moved = calibrated(others.posterior(), SAME, others.magnitude, fitted).knots("ew_halpha")
     maps = fitted.maps(others.knots, others.magnitude)["ew_halpha"]
     scores = (moved - others.medians[:, :1]) / 0.3
-    expected = maps(np.tile(EVEN, (8000, 1)), others.medians[:, 0], others.magnitude)
-    assert np.median(np.abs(scores - expected)) < 0.02  # knots of draws are not exactly those given
+    at = np.tile(NORMAL_SCORES, (len(moved), 1))
+    np.testing.assert_allclose(
+        scores, maps(at, others.medians[:, 0], others.magnitude), rtol=1e-7, atol=1e-7
+    )
 
 
-def test_draws_keep_their_order(fitted):
-    sky = Sky(20, 5)
-    before = sky.draws()
-    after = calibrated(before, SAME, sky.magnitude, fitted)
-    for name in NAMES:
-        assert np.array_equal(rankdata(after[name], axis=1), rankdata(before[name], axis=1))
-
-
-def test_moved_draws_of_a_source_do_not_depend_on_its_neighbours(fitted):
+def test_the_moved_posterior_of_a_source_does_not_depend_on_its_neighbours(fitted):
     sky = Sky(9, 6)
-    whole, draws = calibrated(sky.draws(), SAME, sky.magnitude, fitted), sky.draws()
-    one = Proxies(draws.source_id[4:5], NAMES, draws.values[4:5])
-    alone = calibrated(one, SAME, sky.magnitude[4:5], fitted)
-    assert np.array_equal(whole.values[4:5], alone.values)
+    whole = calibrated(sky.posterior(), SAME, sky.magnitude, fitted)
+    one = slice(4, 5)
+    alone = calibrated(sky.posterior().take(one), SAME, sky.magnitude[one], fitted)
+    for name in NAMES:
+        assert np.array_equal(whole.knots(name)[one], alone.knots(name))
 
 
 def test_a_proxy_without_a_truth_is_left_as_it_is():
     sky = Sky(2000, 7)
     only = sky.fitted(names=("ew_halpha",))
-    after = calibrated(sky.draws(), SAME, sky.magnitude, only)
-    plain = calibrated(sky.draws(), SAME, sky.magnitude)
-    assert np.array_equal(after["d4000"], plain["d4000"])
-    assert not np.array_equal(after["ew_halpha"], plain["ew_halpha"])
+    after = calibrated(sky.posterior(), SAME, sky.magnitude, only)
+    plain = calibrated(sky.posterior(), SAME, sky.magnitude)
+    assert np.array_equal(after.knots("d4000"), plain.knots("d4000"))
+    assert not np.array_equal(after.knots("ew_halpha"), plain.knots("ew_halpha"))
 
 
 def test_what_is_not_known_of_a_source_is_taken_for_the_middle(fitted):

@@ -19,7 +19,8 @@ from targetsel.scoring.rows import assemble, summarise
 from targetsel.selection.membership import apply_rules
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.copula import Copula
-from targetsel.spectra.lines import PROXIES, UNITS
+from targetsel.spectra.draws import ProxyDraws
+from targetsel.spectra.lines import PROXIES, UNITS, bpt_probabilities
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.columns import schema_of
 from tests.selection.scored_by_hand import rule_text
@@ -61,7 +62,12 @@ def table_of(proxies):
         np.arange(N), mean, factor, np.full(N, 0.5), magnitude=np.full(N, 17.0)
     )
     joint = JointCalibration((), np.empty(0), Copula(PROXIES, np.zeros((1, 9, 20)), {}))
-    return assemble(catalog, cutouts, posterior, summarise(proxies), TYPICAL, joint)
+    return assemble(catalog, cutouts, posterior, summary_of(proxies), TYPICAL, joint)
+
+
+def summary_of(proxies):
+    found = ProxyDraws.of(proxies, PROXIES).posterior
+    return summarise(found) | bpt_probabilities(proxies)
 
 
 def test_columns_are_those_of_the_catalog_then_the_predicted_ones(table):
@@ -158,7 +164,7 @@ def test_row_without_a_good_cutout_is_null_and_says_why(table):
 def test_proxy_that_no_draw_can_measure_is_missing_and_spoils_no_other():
     values = np.full((N, S), np.nan)
     values[1:] = 3.0
-    summary = summarise(drawn(ew_oii=values))
+    summary = summary_of(drawn(ew_oii=values))
     for end in ("", "_std", "_q16", "_q84"):
         assert np.isnan(summary[f"ew_oii{end}"]).tolist() == [True, False, False]
         assert np.isfinite(summary[f"d4000{end}"]).all()
@@ -193,7 +199,7 @@ def test_row_names_the_proxies_that_could_not_be_measured_and_rules_take_them_as
 def test_few_draws_that_cannot_be_measured_are_left_out():
     values = drawn()["ew_oii"].copy()
     values[0, :2] = np.nan
-    summary = summarise(drawn(ew_oii=values))
+    summary = summary_of(drawn(ew_oii=values))
     assert summary["ew_oii"][0] == pytest.approx(10, abs=0.02)
     assert summary["ew_oii_std"][0] == pytest.approx(1, abs=0.02)
 

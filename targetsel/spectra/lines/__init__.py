@@ -36,6 +36,8 @@ BPT_PROXIES = (
     "ew_oii", "ew_hbeta", "ew_oiii", "ew_halpha", "ew_nii", "ew_halpha_nii", "ew_sii",
     "d4000", "hdelta_a",
 )  # fmt: skip
+# Those whose values decide on a class there.
+BPT_LINES = ("ew_hbeta", "ew_oiii", "ew_halpha", "ew_nii", "d4000")
 WEAK = 1.0  # [Angstrom] a weaker line, corrected for absorption, has no usable ratio
 PASSIVE = 0.5  # [Angstrom]
 

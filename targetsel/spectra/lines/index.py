@@ -12,11 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import scipy  # whose `special` is imported when it is first used
 
 from targetsel.spectra.grid import SpectrumPixels, WavelengthBand
+from targetsel.spectra.proxies import module_of
 
 SPEED_OF_LIGHT = 299_792.458  # [km/s]
 # Least measured share of a line band, and of a side band.
@@ -44,6 +46,8 @@ class Estimator:
     slopes : callable, optional
         Function from the moments (K, n) to the derivatives (K, n) of the index by each, where
         complex steps would be slow.
+    of_tensors : bool
+        Whether `value` takes tensors, too.
     """
 
     run: slice
@@ -51,6 +55,7 @@ class Estimator:
     value: Callable[[np.ndarray], np.ndarray]
     rows_of: Callable[[np.ndarray], np.ndarray]
     slopes: Callable[[np.ndarray], np.ndarray] | None = None
+    of_tensors: bool = False
 
     def moments(self, flux: np.ndarray) -> np.ndarray:
         """Moments of shape (K, ...) of spectra (..., L)."""
@@ -69,11 +74,14 @@ class SideBands:
         """The bands, and the least measured share of each."""
         return (self.blue, LEAST_OF_SIDE), (self.red, LEAST_OF_SIDE)
 
-    def at(self, wavelength: np.ndarray | float, means: np.ndarray) -> np.ndarray:
+    def at(self, wavelength: np.ndarray | float, means: Any) -> Any:
         """The continuum at M wavelengths, (M, ...), from the means of the sides (2, ...)."""
         span = self.red.centre - self.blue.centre
         along = (np.atleast_1d(wavelength) - self.blue.centre) / span
-        return means[0] + along.reshape(-1, *[1] * (means.ndim - 1)) * (means[1] - means[0])
+        along = along.reshape(-1, *[1] * (means.ndim - 1))
+        if module_of(means) is not np:
+            along = means.new_tensor(along)
+        return means[0] + along * (means[1] - means[0])
 
 
 # A line, or lines of a fixed ratio: (vacuum wavelength [Angstrom], strength) of each.
@@ -122,13 +130,13 @@ class Width:
             lights = np.where(known, light, overlap[touched, None] * filled)
             return np.concatenate([sides, lights], axis=1)
 
-        def value(moments: np.ndarray) -> np.ndarray:
+        def value(moments: Any) -> Any:
             continuum = self.sides.at(centres, moments[:2])
             with np.errstate(divide="ignore", invalid="ignore"):
                 width = self._scaled((moments[2:] / continuum).sum(axis=0))
-            return np.where((continuum.real > 0).all(axis=0), width, np.nan)
+            return module_of(width).where((continuum.real > 0).all(axis=0), width, np.nan)
 
-        return Estimator(run, np.concatenate([means, light]), value, rows_of)
+        return Estimator(run, np.concatenate([means, light]), value, rows_of, of_tensors=True)
 
     def counted_share(self, lines: Profile, sigma: float) -> float:
         """Share of the flux of Gaussian lines that the width counts.
@@ -157,10 +165,10 @@ class Width:
         continuum = self.sides.at(self.line.centre, np.array(means))[0]
         return within(self.line) - self.line.width * float(continuum)
 
-    def _scaled(self, relative: np.ndarray) -> np.ndarray:
+    def _scaled(self, relative: Any) -> Any:
         """The index, from the integral of flux over continuum [Angstrom]."""
         if self.scale == "magnitude":
-            return -2.5 * np.log10(relative / self.line.width)
+            return -2.5 * module_of(relative).log10(relative / self.line.width)
         width = relative - self.line.width
         return width if self.scale == "emission" else -width
 
@@ -193,11 +201,12 @@ class Break:
         def rows_of(measured: np.ndarray) -> np.ndarray:
             return _over_measured(means, measured) * squared
 
-        def value(moments: np.ndarray) -> np.ndarray:
+        def value(moments: Any) -> Any:
             with np.errstate(divide="ignore", invalid="ignore"):
-                return np.where(moments[0].real > 0, moments[1] / moments[0], np.nan)
+                ratio = moments[1] / moments[0]
+            return module_of(ratio).where(moments[0].real > 0, ratio, np.nan)
 
-        return Estimator(run, means * squared, value, rows_of)
+        return Estimator(run, means * squared, value, rows_of, of_tensors=True)
 
 
 @dataclass(frozen=True)
