@@ -63,6 +63,8 @@ def predict_proxies(
     n_draws : int
         Draws of the latents for each source.
     """
+    if not len(posterior):
+        return _nothing(decoder.table.names)
     parts = [*_batches(decoder, steps, posterior, n_draws, seed)]
     raw = ProxyPosterior.joined([each.posterior for each in parts]).take(slice(len(posterior)))
     found = steps.proxies(raw, posterior.magnitude)
@@ -102,3 +104,10 @@ def class_shares(draws: ProxyDraws, posterior: ProxyPosterior) -> dict[str, np.n
     """Shares of draws in the classes of the [NII] diagram, each draw moved to the posterior."""
     moved = draws.moved({name: posterior.knots(name) for name in BPT_LINES})
     return bpt_probabilities(moved.proxies)
+
+
+def _nothing(names: tuple[str, ...]) -> PredictedProxies:
+    """The prediction of no source."""
+    none = torch.empty(len(names), 0, 1)
+    draws = ProxyDraws(np.empty(0, dtype=np.int64), names, none)
+    return PredictedProxies(draws.posterior, class_shares(draws, draws.posterior))
