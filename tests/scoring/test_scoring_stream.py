@@ -264,7 +264,7 @@ def test_disk_that_fills_up_keeps_the_scored_rows_and_says_where(
     with monkeypatch.context() as patch:
         patch.setattr(targetsel.scoring.stream, "write_table", full)
         with pytest.raises(
-            OutputError, match=r"kept in .*out\.scored\.parquet\.partial, where the"
+            OutputError, match=r"kept in .*out\.scored\.parquet\.partial: run the same"
         ):
             run()
     assert not (tmp_path / "out.scored.parquet").exists()

@@ -43,7 +43,7 @@ def test_draws_that_cannot_be_measured_are_left_out_and_too_many_leave_no_poster
     found.values[0, 1, :6] = np.nan
     expected = np.quantile(found["a"][0, 4:].numpy(), ndtr(NORMAL_SCORES), method="hazen")
     np.testing.assert_allclose(found.knots[0, 0], expected, rtol=1e-12)
-    assert np.isnan(found.knots[0, 1]).all()
+    assert found.knots[0, 1].isnan().all()
     assert (found.scores[0, 0, :4] == 0).all()
     assert np.isfinite(found.posterior.correlation["a", "b"]).all()
 
