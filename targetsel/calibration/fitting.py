@@ -315,8 +315,8 @@ def _coverages(
         rows = np.flatnonzero(np.isfinite(known.proxies[name] + after.sum(axis=1)))
         if len(rows):
             true = known.proxies[name][rows]
-            before = matrix(known.scored[name + QUANTILES])
-            pairs = [_below(name, knots[rows], true) for knots in (before, after)]
+            scored = matrix(known.scored[name + QUANTILES])
+            pairs = [_below(name, knots[rows], true) for knots in (scored, after)]
             found[name] = _coverage(known.take(rows), *map(_inside, pairs))
     return found
 

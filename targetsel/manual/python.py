@@ -90,11 +90,12 @@ def results() -> dict[str, type]:
         if home.startswith("api."):
             gives = _names_given(_tree(f"targetsel.{home}"))
             for node in ast.walk(_tree(f"targetsel.{home}")):
-                if isinstance(node, ast.ImportFrom) and str(node.module).startswith("targetsel."):
+                module = getattr(node, "module", None) or ""
+                if isinstance(node, ast.ImportFrom) and module.startswith("targetsel."):
                     for each in node.names:
                         if each.name in gives and each.name not in targetsel.__all__:
-                            found[each.name] = getattr(import_module(node.module), each.name)
-    return dict(sorted((name, each) for name, each in found.items() if isinstance(each, type)))
+                            found[each.name] = getattr(import_module(module), each.name)
+    return dict(sorted(found.items()))
 
 
 def _names_given(tree: ast.Module) -> set[str]:

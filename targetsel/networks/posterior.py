@@ -28,6 +28,7 @@ from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import DECODER_KEY
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 N_HALVINGS = 34  # halvings of the interval that is searched for a quantile
@@ -242,7 +243,7 @@ class LatentPosterior:
         """
         return self.drawn(n_draws, seed).cpu().numpy().astype(np.float64)
 
-    def drawn(self, n_draws: int, seed: int = 0, device: str = "cpu") -> Tensor:
+    def drawn(self, n_draws: int, seed: int = 0, device: str | torch.device = "cpu") -> Tensor:
         """Draws of the latents as a tensor, shape (N, S, D) with S the multiple of M next to
         `n_draws`.
 
@@ -263,9 +264,9 @@ class LatentPosterior:
         turned = (np.arange(m) + (random[:, d, None] * m).astype(np.intp)) % m
         signs = tensor(np.where(random[:, :d] < 0.5, -1.0, 1.0))
         points = tensor(normals)[turned] * signs[:, None, None]
-        place = tensor((place[turned] + random[:, d + 1, None, None]) % 1.0)
+        places = tensor((place[turned] + random[:, d + 1, None, None]) % 1.0)
         ends = tensor(np.cumsum(self.share, axis=1)[:, :-1])
-        chosen = (place[..., None] >= ends[:, None, None]).sum(dim=3)[..., None]
+        chosen = (places[..., None] >= ends[:, None, None]).sum(dim=3)[..., None]
         deviations = points  # replaced below, since each draw is of one of the parts
         for j, offset in enumerate(self.deviations.offset):
             part = points @ tensor(self.deviations.factor[j].T) + tensor(offset)

@@ -343,7 +343,7 @@ def named_column(schema: pa.Schema, name: str, band: str, place: str) -> Photome
     if name not in schema.names and not did_you_mean(name, schema.names):
         numbers = [each.name for each in schema if is_number(each.type)]
         raise CatalogError(
-            f"{place}: no column '{name}'. Columns of numbers are {', '.join(numbers[:12])}"
+            f"{place}: no column '{name}'; expected one of numbers: {', '.join(numbers[:12])}"
             f"{' ...' if numbers[12:] else ''}."
         )
     field = numbers_named(schema, name, place, expected="magnitudes or fluxes")

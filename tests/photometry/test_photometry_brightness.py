@@ -125,7 +125,7 @@ def test_what_was_found_is_said_in_one_line():
     [
         ("r_sdss", "--brightness 'r_sdss': expected BAND=COLUMN, such as r_sdss=rmag"),
         ("r_sdss=rma", "--brightness 'r_sdss=rma': no column 'rma'. Did you mean 'rmag'?"),
-        ("r_sdss=flux", "no column 'flux'. Columns of numbers are rmag, dec."),
+        ("r_sdss=flux", "no column 'flux'; expected one of numbers: rmag, dec."),
         ("rmag=r_sdss", "'rmag' is a column. The band comes first: r_sdss=rmag."),
         ("r_sds=rmag", "--brightness 'r_sds=rmag': unknown band 'r_sds'. Did you mean 'r_sdss'"),
         ("r_sdss=rmag,eror=dec", "unknown key 'eror' in the brightness. Did you mean 'error'?"),

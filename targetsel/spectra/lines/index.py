@@ -52,7 +52,7 @@ class Estimator:
 
     run: slice
     rows: np.ndarray
-    value: Callable[[np.ndarray], np.ndarray]
+    value: Callable[[Any], Any]
     rows_of: Callable[[np.ndarray], np.ndarray]
     slopes: Callable[[np.ndarray], np.ndarray] | None = None
     of_tensors: bool = False
