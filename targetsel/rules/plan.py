@@ -12,8 +12,9 @@ For each class:
 8. *limit per_deg2*: of what is left, each pixel keeps its best;
 9. *limit total*: of what is left, the class keeps its best.
 
-The first six judge every source by itself: here they become conditions. The last three compare
-members with one another (`limits`); the best have the largest ``rank``, those without a rank come
+The first six judge every source by itself: here they become conditions, which are counted in
+another order, those on the catalog alone first (`catalog_part`). The last three compare members
+with one another (`limits`); the best have the largest ``rank``, those without a rank come
 last, and the hash breaks ties (with ``by: hash``, only the hash decides in steps 8 and 9).
 
 Across classes: a target carries the bits of all its classes; `priority`, `program` and
