@@ -88,25 +88,25 @@ def find(word: str) -> list[Entry]:
     """The entries for a word, an option of a command, or a printed error."""
     if found := options(word):
         return found
-    if len(word.split()) >= WORDS_OF_ERRORS:
-        from targetsel.manual.errors import like
-
-        if found := like(word):
-            return found
     from targetsel.manual.columns import light_columns
+    from targetsel.manual.errors import like
+
+    if len(word.split()) >= WORDS_OF_ERRORS and (found := like(word)):
+        return found
 
     known = loaders()
     first = word.split()[0]
     quick: list[Loader] = [lambda: commands(first), light_columns]
     quick += [known[title] for title in known if title not in SLOW]
     of_files = [known["columns"], known["files"]]
-    return named(word, quick) or named(word, of_files) or look_up(word, known.values())
+    found = named(word, quick) or named(word, of_files) or look_up(word, known.values())
+    return found or (like(word) if len(word.split()) > 1 else [])
 
 
 def _are_one(entries: list[Entry]) -> bool:
     """Whether all are of one name, such as the command and the Python function `select`."""
     return len({each.name for each in entries}) == 1 or all(
-        each.kind == "error message" for each in entries
+        each.kind in ("error message", "warning") for each in entries
     )
 
 

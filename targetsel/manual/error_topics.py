@@ -36,9 +36,8 @@ TOPICS: dict[str, dict[str, str]] = {
             "rules.formatting rules.locking"
         ),
         "Expressions: words, brackets and numbers": "expressions",
-        "Columns, units and comparisons": (
-            "rules.binding rules.columns rules.text_and_flags rules.possible"
-        ),
+        "Columns, units and comparisons": ("rules.binding rules.columns rules.text_and_flags"),
+        "Warnings of lint": "rules.lint rules.possible",
         "Functions such as P() and within()": "rules.functions",
         "Bits of classes": "rules.bits",
         "Footprints and files that rules name": "sky",

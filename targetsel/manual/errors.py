@@ -9,7 +9,7 @@ from targetsel import errors
 from targetsel.errors import TargetselError
 from targetsel.manual.entries import Entry, anchor, code, definitions, first_sentence, plain
 from targetsel.manual.error_topics import TOPICS, place_of
-from targetsel.manual.messages import ANY, Message, matching, messages
+from targetsel.manual.messages import ANY, REMARK, Message, matching, messages
 from targetsel.manual.usual_errors import USUAL, UsualError
 
 EXECUTED = "---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---"
@@ -37,6 +37,10 @@ OF_ANY = (
     "that is read: a damaged catalog is a `CatalogError`, a damaged cutout store a `CutoutError`."
 )
 DEPENDS = "the class that suits the file"
+OF_REMARKS = (
+    "A warning of `targetsel rules lint`: the rules can be used as they are, and may not say what "
+    "you meant. Only `lint` prints it, and ends with status 1 if it finds nothing worse."
+)
 
 
 # --- classes -------------------------------------------------------------------------------------
@@ -64,13 +68,17 @@ def like(line: str) -> list[Entry]:
 
 
 def _entry(message: Message) -> Entry:
-    about = {each.name: each for each in classes()}[message.error]
+    topic, heading = place_of(message.module)
+    belongs = f"It belongs to: {topic} - {heading}."
     parts = [code(message.text)]
+    if message.error == REMARK:
+        parts += [OF_REMARKS, belongs]
+        return Entry("warning", message.text, OF_REMARKS, "\n\n".join(parts))
+    about = {each.name: each for each in classes()}[message.error]
     for each in USUAL:
         if message.text.startswith(each.text):
             parts += [f"**Why.** {each.cause}", f"**The way out.** {each.way_out}"]
-    topic, heading = place_of(message.module)
-    parts += [f"{message.error}: {about.text}", f"It belongs to: {topic} - {heading}."]
+    parts += [f"{message.error}: {about.text}", belongs]
     return Entry("error message", message.text, about.summary, "\n\n".join(parts))
 
 
@@ -108,9 +116,15 @@ def _topics() -> Iterator[str]:
         for heading in headings:
             yield f"({anchor('errors', topic, heading)})=\n#### {heading}"
             for error, texts in found[topic, heading].items():
-                kind = DEPENDS if error == ANY else f"[{code(error)}]({anchor_of(error)})"
-                yield f"As {kind}:"
+                yield f"As {kind_of(error)}:"
                 yield "\n".join(f"- {code(text)}" for text in dict.fromkeys(texts))
+
+
+def kind_of(error: str) -> str:
+    """What the page calls the texts of a class."""
+    if error == REMARK:
+        return "a warning of `targetsel rules lint`"
+    return DEPENDS if error == ANY else f"[{code(error)}]({anchor_of(error)})"
 
 
 def anchor_of(error: str) -> str:

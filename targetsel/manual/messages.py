@@ -1,7 +1,7 @@
-"""Messages of errors, harvested from the sources of the package.
+"""Messages of errors, and warnings of `rules lint`, harvested from the sources of the package.
 
-Every call that makes an error with a text becomes a `Message`: its fixed words, and words in angle
-brackets for what is filled in, such as ``<path>: no column '<name>'.``
+Every call that makes an error or a warning with a text becomes a `Message`: its fixed words, and
+words in angle brackets for what is filled in, such as ``<path>: no column '<name>'.``
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from targetsel.manual.entries import first_sentence
 
 PACKAGE = Path(__file__).parents[1]
 ANY = "TargetselError"  # the class of errors whose own class depends on the file that is read
+REMARK = "Remark"  # in place of a class of errors: warnings of `rules lint`, which are no errors
 # Faults of a file's values: `documents.models` makes them errors of the file, with its line.
 VALIDATION = {"ValueError", "FieldError"}
 METHODS = {"error", "_error"}
@@ -26,21 +27,22 @@ _SPLIT = re.compile(r'"\s*\n\s*f?"')  # a text that goes on in the next line
 _ENDS = re.compile(r'[{}"\n]')  # of the fixed parts of texts
 _CLASS = re.compile(r"^class (\w+)\((\w+)\)", re.MULTILINE)
 # Names and docstrings of functions that word messages, and leave it to others to raise them.
-_WORDING = re.compile(r"(?i)message|fault|refus|reason|\bwrong|_about_|needs")
+_WORDING = re.compile(r"(?i)message|fault|refus|reason|remark|\bwrong|_about_|needs")
 MOST_FILES = 12  # that are read for one printed error
+LONG = 20  # characters of a first part that tell a message, where the line is cut behind it
 FEWEST = 8  # characters of fixed words that tell one message from others
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message of an error.
+    """One message of an error, or one warning.
 
     Attributes
     ----------
     text : str
         With words in angle brackets for what is filled in.
     error : str
-        Name of the error's class.
+        Name of the error's class; `REMARK` of a warning.
     module : str
         Where it comes from, such as ``tables.fits``.
     subject : str
@@ -65,6 +67,10 @@ class Message:
             if at >= 0:
                 found, start = found + len(part.strip()), at + len(part.strip())
         return found / max(self.length, 1)
+
+    def begins_in(self, line: str) -> bool:
+        """Whether a line, perhaps cut, has the first fixed part, which is long enough to tell."""
+        return len(self.fixed[0].strip()) >= LONG and self.fixed[0].strip() in line
 
     @property
     def length(self) -> int:
@@ -105,7 +111,7 @@ def matching(line: str) -> list[Message]:
     line = " ".join(line.split())
     known = [each for each in messages(line) if each.length >= FEWEST]
     shares = {each: each.share_in(line) for each in known}
-    likely = [each for each in known if shares[each] > 0.6]
+    likely = [each for each in known if shares[each] > 0.6 or each.begins_in(line)]
     likely.sort(key=lambda each: -each.length * shares[each] ** 2)
     whole = [each for each in likely if shares[each] == 1]
     return whole[:1] or likely[:3]
@@ -149,7 +155,7 @@ class _Harvest:
         for function in self._functions():
             known = {**constants, **_assigned(function)}
             for text in self._returned(function, known):
-                yield Message(text, self._usual, self.module, self.subject)
+                yield Message(text, self._usual_of(function), self.module, self.subject)
             for node in _own(function):
                 if isinstance(node, ast.Call) and (error := self._error_of(node.func)):
                     for argument in (*node.args, *(each.value for each in node.keywords)):
@@ -158,9 +164,7 @@ class _Harvest:
 
     def _returned(self, function: ast.AST, known: Mapping[str, ast.expr]) -> list[str]:
         """The texts that a function gives which words messages for others to raise."""
-        if not isinstance(function, ast.FunctionDef):
-            return []
-        if not _WORDING.search(f"{function.name} {first_sentence(ast.get_docstring(function))}"):
+        if not _WORDING.search(_told(function)):
             return []
         found = []
         for node in _own(function):
@@ -180,6 +184,8 @@ class _Harvest:
         name = ast.unparse(function)
         if name in self.classes:
             return self.classes[name]
+        if name == REMARK:
+            return REMARK
         if name in VALIDATION:
             reads_files = {"DocumentModel", "field_validator", "model_validator", "Parsed"}
             return self._usual if reads_files & self.imported or name != "ValueError" else None
@@ -188,6 +194,10 @@ class _Harvest:
             of_any = name == "error" or (name == "self.error" and self.room == "tables")
             return ANY if of_any else self._usual
         return None
+
+    def _usual_of(self, function: ast.AST) -> str:
+        """The class of the messages that a function words for others."""
+        return REMARK if "remark" in _told(function).lower() else self._usual
 
     @property
     def _usual(self) -> str:
@@ -199,6 +209,13 @@ class _Harvest:
             "scoring": "EnsembleError", "calibration": "EnsembleError", "novelty": "EnsembleError",
             "networks": "EnsembleError", "photometry": "CatalogError", "tables": ANY,
         }.get(self.room, ANY)  # fmt: skip
+
+
+def _told(function: ast.AST) -> str:
+    """The name of a function and its first sentence; nothing of what is no function."""
+    if not isinstance(function, ast.FunctionDef):
+        return ""
+    return f"{function.name} {first_sentence(ast.get_docstring(function))}"
 
 
 def _long(texts: list[str]) -> list[str]:
@@ -296,31 +313,55 @@ def _gap(node: ast.expr) -> str:
         if len(texts) == 2:
             words = [str(each).strip() for each in texts if str(each).strip()]
             return f"<{' or '.join(words)}>"
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in OF_VALUES
+    ):
+        return _gap(node.func.value)
     names = [
         each for each in _NAMES.findall(ast.unparse(node))
-        if each not in NO_NAMES
+        if each not in NO_NAMES | OF_VALUES
     ]  # fmt: skip
     if isinstance(node, ast.Name | ast.Attribute):
         names = names[-1:]
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
-        return _gap(node.args[0]) if node.func.id in SHOWING else f"<{_spaced(node.func.id)}>"
+        return _gap(node.args[0]) if node.func.id in SHOWING else f"<{_plain(node.func.id)}>"
     elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".join"):
         return _gap(node.args[0])
     elif isinstance(node, ast.ListComp | ast.GeneratorExp):
         return _gap(node.generators[0].iter)
     elif isinstance(node, ast.Subscript | ast.Call):
         names = names[:1] if isinstance(node, ast.Subscript) else names[-1:]
-    return f"<{_spaced(names[-1]) if names else 'value'}>"
+    return f"<{_plain(names[-1]) if names else 'value'}>"
 
 
 NO_NAMES = {
     "self", "cls", "str", "repr", "len", "join", "map", "list", "if", "else", "for", "in", "and",
     "or", "not",
 }  # fmt: skip
+# Methods that give their object in another form: the message shows the object.
+OF_VALUES = {
+    "astype", "decode", "item", "lower", "removeprefix", "removesuffix", "resolve", "rstrip",
+    "splitlines", "strip", "sum", "title", "tolist", "upper",
+}  # fmt: skip
+# Other words for names that say nothing outside of the code.
+PLAIN = {
+    "array": "n", "by lower": "column", "float": "value", "g": "value", "id": "n", "int": "n",
+    "int64": "type", "is": "its range", "it": "its range", "k": "pixel", "leaf": "entry",
+    "msg": "fault", "names are": "names", "ndim": "n", "next": "step", "node": "key",
+    "null count": "n", "num rows": "n", "of": "names", "own": "n", "plain": "name", "st size": "n",
+    "strerror": "reason", "sum": "n", "tree": "name",
+}  # fmt: skip
 SHOWING = {
     "str", "repr", "len", "list", "sorted", "min", "max", "next", "iter", "shown", "quoted",
     "in_brief", "beginning", "held", "described", "map", "set", "tuple", "type",
 }  # fmt: skip
+
+
+def _plain(name: str) -> str:
+    spaced = _spaced(name)
+    return PLAIN.get(spaced, spaced)
 
 
 def _spaced(name: str) -> str:

@@ -169,9 +169,14 @@ def remarks_on_all(parts: Iterable[tuple[SourceLocation, f.Formula]]) -> Iterato
             why = "is missing, or has a value"
         if why:
             done.add(about)
-            remark = place, f"can never be true ({subject(about)} {why})"
+            remark = place, contradiction(subject(about), why)
         if remark is not None:
             yield remark
+
+
+def contradiction(name: str, why: str) -> str:
+    """The remark on conditions of which no source obeys all."""
+    return f"can never be true ({name} {why})"
 
 
 def _taken(

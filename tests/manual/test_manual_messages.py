@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from targetsel.errors import RuleError, TargetselError
 from targetsel.manual import errors
 from targetsel.manual.error_topics import TOPICS, place_of
-from targetsel.manual.messages import PACKAGE, matching, messages
+from targetsel.manual.messages import PACKAGE, REMARK, matching, messages
+from targetsel.rules.lint import lint
 from targetsel.rules.rules import Rules
 from targetsel.tables.formats import open_table
 
@@ -53,14 +55,44 @@ def test_a_line_that_is_no_error_of_ours_finds_nothing():
     assert matching("Segmentation fault (core dumped) in another program") == []
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "typicality > 2",
+        "rmag < 17 and rmag > 18",
+        "P(ew_halpha > 5 Angstrom) > 0.5",
+        "P(ew_halpha > 5) > 0.5 and typicality > 0.01",
+        "ew_halpha > 5 Angstrom",
+        "rmag < 17 and rmag < 18",
+    ],
+)
+def test_a_warning_of_lint_is_found_though_it_be_cut(condition, tmp_path):
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "schema: targetsel/rules/v1\nname: mine\nclasses:\n"
+        f"  A: {{priority: 1, where: {condition}}}\n"
+    )
+    (remark, *_) = lint(Rules.read(path))
+    for line in (str(remark), remark.message[:60]):
+        assert {each.error for each in matching(line)} == {REMARK}
+    (entry, *_) = errors.like(str(remark))
+    assert entry.kind == "warning"
+    assert "rules lint" in entry.text
+
+
 def test_values_that_are_filled_in_stand_in_brackets(harvested):
     texts = {each.text for each in harvested}
     assert any(text.startswith("<path>: no column '<name>'.") for text in texts)
     assert not any("{" in text and "}" in text and "counted(" in text for text in texts)
 
 
+def test_no_method_of_a_text_stands_for_what_is_filled_in(harvested):
+    filled = {gap for each in harvested for gap in re.findall("<([^<>]+)>", each.text)}
+    assert not filled & {"resolve", "strip", "rstrip", "lower", "upper", "decode", "astype", "sum"}
+
+
 def test_every_message_has_a_public_class(harvested):
-    assert {each.error for each in harvested} <= {each.name for each in errors.classes()}
+    assert {each.error for each in harvested} <= {each.name for each in errors.classes()} | {REMARK}
 
 
 def test_nearly_every_raise_of_an_error_with_a_text_is_harvested(harvested):
