@@ -76,7 +76,8 @@ def score(
     """Predict latents and line strengths of every source of CATALOG; resumes if interrupted.
 
     Example:
-        targetsel score catalog.parquet --rules bright.yaml --rules emission
+        targetsel score catalog.parquet
+        targetsel score catalog.parquet --rules one-field.yaml -o field.scored.parquet
     """
     from targetsel.api import scoring as api
     from targetsel.api.given import ensemble_of, store_of
