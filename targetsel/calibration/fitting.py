@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -170,12 +171,14 @@ def _check_size(truth: Path, fitted: KnownSources, others: KnownSources) -> None
     n = int(effective_size(fitted.weight)) if len(fitted) else 0
     lopsided = not len(fitted) or not len(others)
     if len(fitted) + len(others) < FEWEST or (n < FEWEST and not lopsided):
-        needed = int(np.ceil(FEWEST / (1 - CHECKED_SHARE)))
+        given = len(fitted) + len(others)
+        needed = math.ceil(given * FEWEST / n if n else FEWEST / (1 - CHECKED_SHARE))
         counts = ", ".join(f"{count} {why}" for why, count in fitted.left_out.items() if count)
         raise CatalogError(
-            f"{truth}: {len(fitted) + len(others)} scored sources of known spectra"
-            f"{f' ({counts} left out)' if counts else ''}, of which {n} count for fitting; about "
-            f"{needed} are needed, and {needed * 5} for bins of brightness. Give more."
+            f"{truth}: {given} scored sources of known spectra"
+            f"{f' ({counts} left out)' if counts else ''}, of which {n} are for the fit and the "
+            f"others check it; expected at least {FEWEST} for the fit. Give about {needed} such "
+            f"sources, or {needed * 5} for a calibration by brightness."
         )
     if lopsided:
         raise CatalogError(

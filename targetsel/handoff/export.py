@@ -128,10 +128,12 @@ def find_tool(name: str) -> Tool:
     Raises
     ------
     HandoffError
-        If there is none; it suggests a close name, or lists them all.
+        If there is none; it suggests those that begin so, or a close name, or lists them all.
     """
     if name in TOOLS:
         return TOOLS[name]
+    if begin := [each for each in TOOLS if each.startswith(f"{name.lower()}-")]:
+        raise HandoffError(f"unknown tool '{name}'. Choose one of {', '.join(begin)}.")
     raise HandoffError(unknown("tool", name, TOOLS))
 
 

@@ -6,7 +6,7 @@ Each tool is a `Tool` in the module of its observatory, with two functions, `wri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -181,8 +181,8 @@ class Tool:
         return (
             f"the list has no flux in any filter that '{self.name}' knows: it has "
             f"{_fluxes(photometry)}, expected one in {', '.join(self.bands)}. Say which column "
-            "holds one, as in --brightness r_sdss=rmag; where the list has no such column, say it "
-            "when you score, and score and select again."
+            f"holds one, as in --brightness {_example(self.bands, photometry)}; where the list has "
+            "no such column, say it when you score, and score and select again."
         )
 
 
@@ -311,7 +311,21 @@ class ToolTable:
 
 
 def _fluxes(photometry: CatalogPhotometry) -> str:
-    return ", ".join(f"flux_{each}" for each in photometry.bands()) or "none"
+    """The columns of fluxes and magnitudes, each with its band where its name does not tell it."""
+    names = {each: photometry.columns["flux", each, False].name for each in photometry.bands()}
+    told = (
+        name if name.endswith(str(each)) else f"{name} ({each})" for each, name in names.items()
+    )
+    return ", ".join(told) or "none"
+
+
+def _example(bands: Sequence[str], photometry: CatalogPhotometry) -> str:
+    """One of the bands and a column that may hold it, as `--brightness` takes them."""
+    for each in photometry.bands():
+        same = [name for name in bands if name.partition("_")[0] == each.name and not each.system]
+        for name in same[-1:]:
+            return f"{name}={photometry.columns['flux', each, False].name}"
+    return "r_sdss=rmag"
 
 
 def photometry_of(table: pa.Table, brightness: Iterable[str]) -> CatalogPhotometry:

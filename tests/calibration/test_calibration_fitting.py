@@ -280,7 +280,10 @@ def test_truth_without_any_of_the_scored_ids_is_refused(files, ensemble, tmp_pat
 def test_too_few_sources_are_refused_with_the_number_that_is_needed(files, ensemble, tmp_path):
     scored, truth = files
     write_table(pq.read_table(truth).slice(0, 300), tmp_path / "t.parquet")
-    with pytest.raises(CatalogError, match=r"300 scored sources .* about 572 are needed"):
+    with pytest.raises(
+        CatalogError,
+        match=r"300 scored sources .* at least 400 for the fit\. Give about 600 such",
+    ):
         calibrate(scored, tmp_path / "t.parquet", ensemble)
 
 

@@ -33,6 +33,11 @@ def test_unknown_tool_is_an_error_with_a_hint():
         find_tool("zzz")
 
 
+def test_the_beginning_of_a_name_of_tools_is_answered_with_all_of_them():
+    with pytest.raises(HandoffError, match="Choose one of pfs-uploader, pfs-netflow, pfs-ga"):
+        find_tool("PFS")
+
+
 def test_every_tool_names_its_source_and_its_verbs():
     for name, tool in TOOLS.items():
         assert tool.name == name

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy.coordinates import SkyCoord
 from hypothesis import given
@@ -13,6 +14,7 @@ from targetsel.handoff.export import id_map, priority_map
 from targetsel.handoff.prepare import ExportOptions, moved, prepare
 from targetsel.handoff.settings import EpochSettings
 from targetsel.handoff.tool import PriorityScale, Tool
+from targetsel.photometry.columns import CatalogPhotometry
 from tests.handoff.lists_by_hand import target_list
 from tests.handoff.tools_by_hand import settings
 
@@ -301,6 +303,14 @@ def test_no_flux_in_any_band_is_an_error_that_names_both_sides():
         r"expected one in z_ps1\. Say which column holds one",
     ):
         prepared(tool(bands=("z_ps1",))).bands()
+
+
+def test_columns_without_a_survey_are_named_in_the_error_and_in_its_example():
+    columns = {"flux_r": pa.array([1.0, 2.0]), "flux_i": pa.array([1.0, 2.0])}
+    photometry = CatalogPhotometry.of(pa.table(columns))
+    said = tool(bands=("i_ps1", "r_ps1")).lacks_fluxes(photometry)
+    assert "it has flux_r, flux_i, expected one in i_ps1, r_ps1." in said
+    assert "--brightness r_ps1=flux_r;" in said
 
 
 def test_column_of_brightness_that_a_list_does_not_keep_must_be_named_when_it_is_chosen():
