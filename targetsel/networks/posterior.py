@@ -269,11 +269,23 @@ class LatentPosterior:
         chosen = (places[..., None] >= ends[:, None, None]).sum(dim=3)[..., None]
         deviations = points  # replaced below, since each draw is of one of the parts
         for j, offset in enumerate(self.deviations.offset):
-            part = points @ tensor(self.deviations.factor[j].T) + tensor(offset)
+            part = _scaled(points, tensor(self.deviations.factor[j])) + tensor(offset)
             deviations = torch.where(chosen == j, part, deviations)
-        factors = tensor(self.member_factor).transpose(2, 3)
-        draws = tensor(self.member_mean)[:, :, None] + deviations @ factors
+        factors = tensor(self.member_factor)[:, :, None]
+        draws = tensor(self.member_mean)[:, :, None] + _scaled(deviations, factors)
         return draws.reshape(n, -1, d)
+
+
+def _scaled(points: Tensor, factor: Tensor) -> Tensor:
+    """Points (..., D) times lower triangular factors (..., D, D).
+
+    Term by term: a matrix product may round differently for another place in memory.
+    """
+    columns = [points[..., j, None] * factor[..., j] for j in range(points.shape[-1])]
+    total = columns[0]
+    for each in columns[1:]:
+        total = total + each
+    return total
 
 
 @cache

@@ -238,7 +238,8 @@ class FoldedDecoder:
         for first in range(0, n, at_once):
             for start in range(0, s, DRAWS_AT_ONCE):
                 some = latents[first : first + at_once, start : start + DRAWS_AT_ONCE]
-                x = some.reshape(-1, d).T
+                # Whole arrays of their own: products of parts of one may round differently.
+                x = some.reshape(-1, d).T.contiguous()
                 for weight, bias in self._layers[:-1]:
                     x = nn.functional.leaky_relu_(torch.addmm(bias, weight, x), self._slope)
                 weight, bias = self._layers[-1]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy.special import ndtr, ndtri
 from torch import Tensor
+from torch.nn.functional import pad
 
 from targetsel.spectra.proxies import (
     MOST_UNMEASURED,
@@ -24,6 +25,7 @@ from targetsel.spectra.proxies import (
 )
 
 LEVELS = ndtr(NORMAL_SCORES)
+ALIGNED = 16  # numbers in a row of memory that vector instructions read at once, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,9 @@ class ProxyDraws:
     @property
     def correlation(self) -> np.ndarray:
         """Correlations of the normal scores of all pairs of proxies, shape (N, P, P)."""
-        scores = self.scores.transpose(0, 1)  # (N, P, S)
+        # Filled up with zeros, so that each source begins at a like place in memory: elsewhere a
+        # matrix product may round differently.
+        scores = pad(self.scores.transpose(0, 1), (0, -self.values.shape[2] % ALIGNED)).contiguous()
         size = scores.square().sum(dim=2).sqrt().clip(min=1e-9)
         product = scores @ scores.transpose(1, 2)
         matrix = product / (size[:, :, None] * size[:, None])

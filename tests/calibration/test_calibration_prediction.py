@@ -37,10 +37,10 @@ def same(one, other):
 
 
 def test_a_source_alone_has_the_proxies_that_it_has_among_others(ensemble, posterior):
-    whole = ensemble.predict_proxies(posterior, 40)
+    whole = ensemble.predict_proxies(posterior, 192)
     order = np.random.default_rng(0).permutation(N)
     for rows in (np.array([0]), np.array([N - 1]), np.arange(5, 30), order):
-        part = ensemble.predict_proxies(posterior.take(rows), 40)
+        part = ensemble.predict_proxies(posterior.take(rows), 192)
         picked = replace(
             whole,
             posterior=whole.posterior.take(rows),

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -64,15 +63,14 @@ def test_score_and_select_are_two_commands(score, targetsel, sky):
 def test_score_counts_the_sources_that_lack_a_line_and_says_where_they_are_named(
     score, sky, monkeypatch
 ):
-    whole = Ensemble.measure
+    whole = Ensemble.predict_proxies
 
-    def without_d4000(self, *arguments):
-        proxies = whole(self, *arguments)
-        values = proxies.values.copy()
-        values[proxies.source_id % 10 == 0, :, proxies.names.index("d4000")] = np.nan
-        return replace(proxies, values=values)
+    def without_d4000(self, posterior, *arguments):
+        found = whole(self, posterior, *arguments)
+        found.posterior.knots("d4000")[posterior.source_id % 10 == 0] = np.nan
+        return found
 
-    monkeypatch.setattr(Ensemble, "measure", without_d4000)
+    monkeypatch.setattr(Ensemble, "predict_proxies", without_d4000)
     said = score()
     table = pq.read_table(sky / "catalog.scored.parquet")
     lacking = [identity for identity in table["source_id"].to_pylist() if identity % 10 == 0]
