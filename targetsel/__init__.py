@@ -74,6 +74,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.training import mock_sky as mock_sky
     from targetsel.api.training import train as train
     from targetsel.api.training import train_decoder as train_decoder
+    from targetsel.cli.lookup import docs as docs
     from targetsel.errors import TargetselError as TargetselError
     from targetsel.imaging.cutout import Cutouts as Cutouts
     from targetsel.imaging.cutout import cut_out as cut_out
@@ -180,6 +181,7 @@ _HOMES = {
         "train",
         "train_decoder",
     ),
+    "cli.lookup": ("docs",),
     "imaging.cutout": (
         "Cutouts",
         "cut_out",

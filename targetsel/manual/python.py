@@ -36,7 +36,7 @@ TASKS = {
         *("observe", "compare", "write_priors", "update_priors", "fit_residual"),
     ),
     "Hand-off": ("export", "assign", "import_assignment", "restore"),
-    "Looking": ("show", "show_all", "show_cutouts", "progress"),
+    "Looking": ("show", "show_all", "show_cutouts", "progress", "docs"),
     "The walk, step by step": (
         *("choose_targets", "cut_out", "measure", "score_rows", "apply_rules", "rank"),
     ),

@@ -11,13 +11,13 @@ import pytest
 
 import targetsel as ts
 from targetsel.manual import python
-from tests.api.test_commands_in_python import COMMANDS, ONLY_COMMANDS, in_python
+from tests.api.test_commands_in_python import COMMANDS, in_python
 from tests.mock.fixtures import add_stand_ins
 
 FUNCTIONS = [name for names in python.TASKS.values() for name in names]
 OF_COMMANDS = {
     command: in_python(command).__name__
-    for command in COMMANDS.keys() - ONLY_COMMANDS
+    for command in COMMANDS
     if getattr(in_python(command), "__module__", "").startswith("targetsel.api")
 }
 ARCHIVES = ("fetch_catalog", "fetch_cutouts", "fetch_spectra", "trainingset")

@@ -44,8 +44,6 @@ PYTHON = {  # what does in Python what a command does, where it is not a functio
     "spectra encode": "encode_spectra",
     "spectra measure": "measure_spectra",
 }
-ONLY_COMMANDS = {"docs": "Python has help()"}
-
 RENAMED = {  # parameters of commands to those of functions; "" for none
     "truth": "known",  # a pair in Python, so that one is not given without the other
 }
@@ -87,7 +85,7 @@ def leaves():
 
 
 COMMANDS = dict(leaves())
-IN_BOTH = sorted(COMMANDS.keys() - ONLY_COMMANDS - {"lines show", "rules show"})
+IN_BOTH = sorted(COMMANDS.keys() - {"lines show", "rules show"})
 
 
 def in_python(command):
@@ -99,14 +97,14 @@ def in_python(command):
     return getattr(importlib.import_module(f"targetsel.{module}"), name)
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - ONLY_COMMANDS))
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_has_a_name_in_python(command):
     assert callable(in_python(command))
     assert " " not in command or command in PYTHON, f"say in PYTHON what does {command}"
 
 
 def test_no_command_is_named_here_that_is_gone():
-    named = {*PYTHON, *ONLY_COMMANDS, *RENAMED_IN}
+    named = {*PYTHON, *RENAMED_IN}
     assert not named - COMMANDS.keys()
 
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import targetsel as ts
+
 
 def test_a_command_is_explained_with_its_options(targetsel):
     said = targetsel("docs", "rules", "lint")
@@ -87,3 +89,11 @@ def test_a_function_or_column_is_explained_without_what_takes_long_to_import(wor
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_python_gives_the_same_text_and_a_notebook_shows_its_lines(targetsel):
+    said = ts.docs("limit.total")
+    assert targetsel("docs", "limit.total").out == f"{said}\n"
+    assert repr(said) == said
+    with pytest.raises(ts.TargetselError, match="Did you mean 'select'"):
+        ts.docs("selct")
