@@ -42,7 +42,7 @@ KINDS = {
 SLOW = {"commands", "files", "columns", "assignment tools"}  # to gather, since they import much
 
 
-class Shown(str):
+class ShownText(str):
     """A text that notebooks show as it is."""
 
     __slots__ = ()
@@ -84,7 +84,7 @@ def docs(*words: str) -> str:
     """
     word = " ".join(words).removeprefix("targetsel ").strip()
     if not word:
-        return Shown("\n".join(_kinds()))
+        return ShownText("\n".join(_kinds()))
     found = find(word)
     if not found:
         close = near(word, loaders().values())
@@ -93,8 +93,8 @@ def docs(*words: str) -> str:
             f"nothing in the manual is called '{word}'.{hint} 'targetsel docs' says what there is."
         )
     if len(found) > 1 and not _are_one(found):
-        return Shown("\n".join(_listed(word, found)))
-    return Shown("\n\n".join(as_text(each) for each in found))
+        return ShownText("\n".join(_listed(word, found)))
+    return ShownText("\n\n".join(as_text(each) for each in found))
 
 
 def _listed(word: str, found: Sequence[Entry]) -> Iterator[str]:
