@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from targetsel.api.given import AnyPath
-from targetsel.errors import CutoutError, TargetselError, unknown
+from targetsel.errors import CutoutError, SpectrumError, TargetselError, unknown
 from targetsel.rules.rules import Rules
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["catalog", "scored", "targets", "cutouts", "images", "ensemble", "rules"]
 Thing: TypeAlias = "Catalog | Scored | TargetList | CutoutStore | Folder | Ensemble | Rules"
 
-
+ENCODED = {"latent_mean", "chi2", "covered"}  # columns of what `spectra encode` writes
 KINDS = {
     "catalog": ("sky.catalog", "Catalog", "read"),
     "scored": ("scored.rows", "Scored", "read"),
@@ -72,6 +72,8 @@ def read(path: AnyPath, kind: Kind | None = None) -> Thing:
     ------
     TargetselError
         If there is nothing at the path, or it is damaged or of no known kind.
+    SpectrumError
+        If it holds the latents of spectra, which no class here does, and no kind is asked for.
 
     See Also
     --------
@@ -120,21 +122,26 @@ def _read_table(path: Path) -> Thing:
 
     if path.is_file() and path.suffix.lower() in PARQUET_SUFFIXES:
         with ParquetReader(path) as file:
-            kind = _kind_of(file.footer_entries, file.schema.names)
+            kind = _kind_of(path, file.footer_entries, file.schema.names)
         return _read_as(path, kind)
     rows = open_table(path)
-    kind = _kind_of(rows.schema.metadata or {}, rows.schema.names)
+    kind = _kind_of(path, rows.schema.metadata or {}, rows.schema.names)
     if kind != "catalog" and path.is_file() and may_hold_lists(path):
         return _read_as(path, kind)
     return Catalog.read(CatalogFile.of(path, rows))
 
 
-def _kind_of(entries: Mapping[bytes, bytes], names: Sequence[str]) -> Kind:
+def _kind_of(path: Path, entries: Mapping[bytes, bytes], names: Sequence[str]) -> Kind:
     """The kind of a table, by the entries of its footer and its columns."""
     from targetsel.imaging.store import KEY
     from targetsel.selection.target_list import FORMAT
     from targetsel.tables.parquet import footer_in
 
+    if ENCODED <= {*names}:
+        raise SpectrumError(
+            f"{path}: holds latents of spectra, and is no catalog. Give the file itself to "
+            'calibrate, compare or train; for its rows, read it as "catalog".'
+        )
     if KEY in entries:
         return "cutouts"
     if footer_in(entries).get("format") == FORMAT:

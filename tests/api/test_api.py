@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import QTable, Table
@@ -270,3 +271,12 @@ def test_a_shipped_ensemble_is_read_by_its_name():
     assert "'mock-ps1' of 5 networks" in repr(ts.read("mock-ps1"))
     with pytest.raises(ts.TargetselError, match="mine: no such folder or shipped ensemble"):
         ts.read("mine")
+
+
+def test_latents_of_spectra_are_not_taken_for_a_catalog(tmp_path):
+    names = ["source_id", "ra", "dec", "latent_mean", "chi2", "covered", "status"]
+    path = tmp_path / "latents.parquet"
+    pq.write_table(pa.table([[7], [1.0], [2.0], [[0.0]], [1.0], [1.0], ["ok"]], names), path)
+    with pytest.raises(ts.TargetselError, match="holds latents of spectra, and is no catalog"):
+        ts.read(path)
+    assert len(ts.read(path, "catalog")) == 1
