@@ -361,6 +361,16 @@ def ensemble_presets() -> dict[str, NetworkPlan]:
     Returns
     -------
     dict of NetworkPlan
+
+    See Also
+    --------
+    import_ensemble : Import one of these networks.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> "hybrid" in ts.ensemble_presets()
+    True
     """
     from targetsel.networks.network import presets
 
