@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.handoff import import_assignment as import_assignment
     from targetsel.api.images import pack as pack
     from targetsel.api.images import show_cutouts as show_cutouts
+    from targetsel.api.mock_skies import demo as demo
+    from targetsel.api.mock_skies import mock_sky as mock_sky
     from targetsel.api.pictures import show as show
     from targetsel.api.pictures import show_all as show_all
     from targetsel.api.priors import fit_residual as fit_residual
@@ -65,13 +67,11 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.spectra import calibrate_lines as calibrate_lines
     from targetsel.api.spectra import encode_spectra as encode_spectra
     from targetsel.api.spectra import measure_spectra as measure_spectra
-    from targetsel.api.training import demo as demo
     from targetsel.api.training import ensemble_presets as ensemble_presets
     from targetsel.api.training import export_onnx as export_onnx
     from targetsel.api.training import fit_novelty as fit_novelty
     from targetsel.api.training import import_decoder as import_decoder
     from targetsel.api.training import import_ensemble as import_ensemble
-    from targetsel.api.training import mock_sky as mock_sky
     from targetsel.api.training import train as train
     from targetsel.api.training import train_decoder as train_decoder
     from targetsel.cli.lookup import docs as docs
@@ -124,6 +124,10 @@ _HOMES = {
         "pack",
         "show_cutouts",
     ),
+    "api.mock_skies": (
+        "demo",
+        "mock_sky",
+    ),
     "api.pictures": (
         "show",
         "show_all",
@@ -171,13 +175,11 @@ _HOMES = {
         "measure_spectra",
     ),
     "api.training": (
-        "demo",
         "ensemble_presets",
         "export_onnx",
         "fit_novelty",
         "import_decoder",
         "import_ensemble",
-        "mock_sky",
         "train",
         "train_decoder",
     ),

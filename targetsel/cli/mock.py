@@ -54,7 +54,7 @@ def mock(
     Example:
         targetsel mock --n 200 -o sky --show sky.png
     """
-    from targetsel.api.training import mock_sky
+    from targetsel.api.mock_skies import mock_sky
 
     plan = mock_sky(
         output,
