@@ -123,8 +123,8 @@ def score(
     if known := scored.support.summary:
         say(
             f"{known['share']:.1%} of them have support: the ensemble was trained on sources of "
-            f"such magnitude, colour and size. The {known['held_out']:,} that were held out of "
-            f"the training tell as much of these as {known['effective']:,.0f} of their own would"
+            f"such magnitude, colour and size. The {known['held_out']:,} sources that were held "
+            f"out of the training, weighted to resemble these, count as {known['effective']:,.0f}"
         )
     for line in brightness_lines(find_brightness(file.schema, brightness or (), catalog)):
         say(line)

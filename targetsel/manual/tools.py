@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from targetsel.handoff.export import TOOLS
 from targetsel.handoff.settings import EpochSettings
 from targetsel.handoff.tool import Tool
 from targetsel.manual.entries import Entry, code, page, sentence
-from targetsel.manual.keys import keys_of, listed
+from targetsel.manual.keys import Key, keys_of, listed
 from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
 
 TABLES = (*PARQUET_SUFFIXES, *ASTROPY_FORMATS)  # endings that tell the format of a table
@@ -40,7 +41,7 @@ def tools() -> Iterator[Entry]:
         if tool.max_targets is not None:
             facts.append(f"**At most** {tool.max_targets:,} targets.")
         facts.append(f"**Format from** {tool.source}.")
-        settings = listed(keys_of(tool.settings))
+        settings = listed(_with_conditions(tool))
         facts.append(f"**Settings**\n\n{settings}" if settings else "**Settings**: none.")
         yield Entry("tool", name, tool.title, "\n\n".join(facts), (*tool.settings.model_fields,))
 
@@ -58,6 +59,14 @@ def _priorities(tool: Tool) -> str:
         f"first. `--bin-priorities` merges neighbours where the list has more than "
         f"{scale.n_levels}."
     )
+
+
+def _with_conditions(tool: Tool) -> Iterator[Key]:
+    """The settings of a tool; of those that some lists spare, when they are required."""
+    for key in keys_of(tool.settings):
+        required = tool.settings.required(key.name)
+        told = f"{sentence(key.meaning)} {sentence(required)}"
+        yield key if key.required or not required else replace(key, meaning=told)
 
 
 def _epoch(tool: Tool) -> str:
