@@ -79,7 +79,7 @@ def measured(x: Tensor) -> Tensor:
         x = torch.where(x == 0, x.flip(2, 3), x)
         weights = apertures(*x.shape[2:]).to(x)
         moments = weights[WINDOW] * _squares(*x.shape[2:]).to(x)
-        sums = x.flatten(2) @ torch.cat([weights, moments]).mT
+        sums = x.flatten(2) @ torch.cat([weights, moments]).T
         flux, (square, plus, cross) = sums[..., : len(RADII)], sums[..., len(RADII) :].unbind(2)
         noise = SKY_SIGMA * weights.square().sum(dim=1).sqrt()
         bright = (flux / noise).asinh()
@@ -88,8 +88,8 @@ def measured(x: Tensor) -> Tensor:
         extent = (square / light).clamp(0.0, 1.0)
         elongation = ((plus**2 + cross**2).clamp_min(1e-12).sqrt() / light).clamp(0.0, 1.0)
         numbers = (
-            bright.diff(dim=1).flatten(1),
-            mean.diff(dim=1),
+            (bright[:, 1:] - bright[:, :-1]).flatten(1),
+            mean[:, 1:] - mean[:, :-1],
             mean[:, -1:],
             (extent + POINT).sqrt(),
             (elongation / (extent + POINT)).clamp(0.0, 1.0),

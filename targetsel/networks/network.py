@@ -164,7 +164,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             flat = x.to(torch.promote_types(x.dtype, torch.float32)).flatten(2)
-            gram = flat @ flat.mT
+            gram = flat @ flat.transpose(1, 2)
             return self.gamma * (gram @ self._normed() @ flat).reshape(x.shape) + x
 
     def _normed(self) -> Tensor:
