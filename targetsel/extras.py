@@ -13,6 +13,8 @@ from targetsel.errors import ExtraError
 EXTRAS = {
     "evaluate": ("sklearn",),
     "onnx": ("onnx", "onnxscript"),
+    "onnxruntime": ("onnx", "onnxruntime", "onnxscript"),
+    "openvino": ("openvino",),
     "plots": ("matplotlib",),
     "specutils": ("specutils",),
 }

@@ -45,14 +45,16 @@ def pair_of(known: Known | None) -> tuple[Path, Path] | None:
     return None if known is None else (Path(known[0]), Path(known[1]))
 
 
-def ensemble_of(ensemble: AnyEnsemble, device: str = "cpu", calibrated: bool = True) -> Ensemble:
+def ensemble_of(
+    ensemble: AnyEnsemble, device: str = "cpu", calibrated: bool = True, engine: str = "torch"
+) -> Ensemble:
     """An ensemble that was read, or that of a folder or a shipped name."""
     from targetsel.scoring.ensemble import Ensemble
 
     if isinstance(ensemble, Ensemble):
         return ensemble
     name = ensemble if isinstance(ensemble, str) else Path(ensemble)
-    return Ensemble.read(name, device, calibrated)
+    return Ensemble.read(name, device, calibrated, engine)
 
 
 def check_targets(targets: object) -> None:

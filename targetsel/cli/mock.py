@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import ThreadsOption
-from targetsel.cli.terminal import available_cores, print_table, say
+from targetsel.cli.terminal import print_table, say
 from targetsel.documents.text_table import number
 from targetsel.errors import counted
+from targetsel.workers.pool import available_cores
 
 REAL = ("real galaxy", "real galaxies")
 NEXT = """\

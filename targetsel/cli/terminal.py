@@ -109,10 +109,3 @@ def say_joined(n: int, left_out: Mapping[str, int], simulated: bool) -> None:
     for why, count in left_out.items():
         if count:
             say(f"left out: {count:,} {why}")
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

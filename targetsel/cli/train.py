@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.score import Device, chosen_device
-from targetsel.cli.terminal import available_cores, say, say_aside
+from targetsel.cli.terminal import say, say_aside
+from targetsel.workers.pool import available_cores
 
 
 def train(

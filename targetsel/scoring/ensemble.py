@@ -13,6 +13,7 @@ from dataclasses import fields
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,14 @@ from targetsel.networks.posterior import LatentPosterior
 from targetsel.novelty.novelty import N_LEVELS, NoveltyReference, image_numbers
 from targetsel.scoring import DEFAULT
 from targetsel.scoring.card import card_bytes, members_in, read_card
+from targetsel.scoring.engines import (
+    TORCH,
+    Engine,
+    Members,
+    check_engine,
+    engine_version,
+    start_engine,
+)
 from targetsel.spectra.decoder import FILE_NAME as DECODER_FILE
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.draws import ProxyDraws
@@ -60,8 +69,12 @@ class Ensemble:
         novelty: NoveltyReference,
         card: dict[str, Any],
         device: str = "cpu",
+        engine: str = TORCH,
     ):
-        self.device = torch.device(device)
+        self.device, self.engine = torch.device(device), engine
+        check_engine(engine, self.device)
+        self._starting = Lock()
+        self._started: Engine | None = None
         self.networks = [network.eval() for network in networks]
         self.decoder = decoder
         self.novelty = novelty
@@ -98,6 +111,11 @@ class Ensemble:
     def joint(self) -> JointCalibration | None:
         """The calibrated copula of the proxies, if there is one."""
         return self.calibration.joint if self.calibration else None
+
+    @property
+    def engine_version(self) -> str:
+        """Name and version of what runs the networks, such as "torch 2.13.0"."""
+        return engine_version(self.engine)
 
     # ------------------------------------------------------------------ predicting
 
@@ -184,9 +202,19 @@ class Ensemble:
         return np.concatenate(found, axis=1)
 
     @cached_property
-    def _folded(self) -> list[Network]:
+    def _members(self) -> Members:
         """The networks as plain convolutions on the device, for prediction."""
-        return [fold(network).to(self.device) for network in self.networks]
+        return Members([fold(network) for network in self.networks]).eval().to(self.device)
+
+    def running_engine(self) -> Engine:
+        """The engine, which the first thread that asks starts for all."""
+        with self._starting, torch.inference_mode(False):  # which the graph's makers do not know
+            if self._started is None:
+                plan = self.input
+                size = plan.size // plan.binning
+                example = torch.zeros(BATCH_SIZE, len(plan.bands), size, size)
+                self._started = start_engine(self.engine, self._members, example)
+            return self._started
 
     @cached_property
     def folded_decoder(self) -> FoldedDecoder:
@@ -202,35 +230,34 @@ class Ensemble:
         """
         x = torch.zeros(BATCH_SIZE, *stretched.shape[1:])
         x[: len(stretched)] = torch.from_numpy(stretched)
-        x = x.to(self.device)
-        features, means, factors = [], [], []
-        measured: dict[tuple[int, float], torch.Tensor | None] = {}
-        for network in self._folded:
-            kind = network.plan.photometry, network.plan.softening
-            if kind not in measured:
-                measured[kind] = network.measure_photometry(x)
-            feature = network.features(x, measured[kind])
-            mean, factor = network.posterior(feature)
-            features.append(feature.cpu().numpy().astype(np.float64))
-            means.append(mean.cpu().numpy().astype(np.float64))
-            factors.append(factor.cpu().numpy().astype(np.float64))
-        return np.stack(features), np.stack(means, axis=1), np.stack(factors, axis=1)
+        features = self.running_engine()(x.to(self.device))
+        means, factors = self._members.posterior(features)
+        return _doubles(features), _doubles(means), _doubles(factors)
 
     # ------------------------------------------------------------------ reading, writing
 
     @classmethod
     def read(
-        cls, name_or_folder: str | Path = DEFAULT, device: str = "cpu", calibrated: bool = True
+        cls,
+        name_or_folder: str | Path = DEFAULT,
+        device: str = "cpu",
+        calibrated: bool = True,
+        engine: str = TORCH,
     ) -> Ensemble:
         """The ensemble in a folder, or a shipped one by its name.
 
-        Its calibration is read too if it has one, unless `calibrated` is False.
+        Its calibration is read too if it has one, unless `calibrated` is False. The engine runs
+        the networks: "torch" on any device, "onnxruntime" or "openvino" on the CPU.
 
         Raises
         ------
         EnsembleError
-            If there is no such ensemble, or its files are missing, damaged or do not fit together.
+            If there is no such ensemble or engine, the engine does not run on the device, or files
+            are missing, damaged or do not fit together.
+        ExtraError
+            If the engine is not installed.
         """
+        check_engine(engine, torch.device(device))
         folder = find_ensemble(name_or_folder)
         card = read_card(folder)
         for name, expected in card["files"].items():
@@ -247,7 +274,7 @@ class Ensemble:
             networks.append(Network.read(NetworkPlan(**plan), folder / name))
         decoder = Decoder.read(folder / "decoder.safetensors")
         novelty = _read_novelty(folder / "novelty.safetensors")
-        ensemble = cls(networks, decoder, novelty, card, device)
+        ensemble = cls(networks, decoder, novelty, card, device, engine)
         ensemble._check(folder / "card.json")
         if calibrated:
             ensemble.calibration = Calibration.read(folder, ensemble.sha256, decoder.n_latents)
@@ -414,6 +441,10 @@ def halves(network: Network) -> dict[str, torch.Tensor]:
     """
     kernels = {name for name, parameter in network.named_parameters() if parameter.ndim > 1}
     return {name: t.half() if name in kernels else t for name, t in network.state_dict().items()}
+
+
+def _doubles(values: torch.Tensor) -> np.ndarray:
+    return values.cpu().numpy().astype(np.float64)
 
 
 def _interface(network: Network) -> tuple[int, int, int]:

@@ -5,11 +5,7 @@ Writing them needs the packages onnx and onnxscript; running them, any ONNX runt
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +18,11 @@ from targetsel.imaging.stretch import Stretch
 from targetsel.networks.deconvolution import fold
 from targetsel.networks.network import Network
 from targetsel.novelty.novelty import EDGE, LEVELS, NoveltyReference
+from targetsel.scoring.engines import Members
 from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.onnx_program import onnx_program
 from targetsel.tables.files import written_beside
 from targetsel.tasks import task
-
-OPSET = 18
 
 
 def export_member(network: Network, size: int, path: Path) -> None:
@@ -72,20 +68,20 @@ class _EnsembleGraph(nn.Module):
         super().__init__()
         self.binning = ensemble.input.binning
         self.stretch = _StretchGraph(ensemble.input.stretch)
-        self.members = nn.ModuleList(_MemberGraph(network) for network in ensemble.networks)
+        self.members = Members([fold(network) for network in ensemble.networks])
         self.novelty = _NoveltyGraph(ensemble.novelty)
 
     def forward(self, flux: Tensor) -> tuple[Tensor, ...]:
         if self.binning > 1:
             flux = functional.avg_pool2d(flux, self.binning) * self.binning**2
         x = self.stretch(flux)
-        means, factors, features = zip(*(member(x) for member in self.members), strict=True)
-        member_mean, member_factor = torch.stack(means, dim=1), torch.stack(factors, dim=1)
+        features = self.members(x)
+        member_mean, member_factor = self.members.posterior(features)
         mean = member_mean.mean(dim=1)
         delta = member_mean - mean.unsqueeze(1)
         member_cov = member_factor @ member_factor.transpose(2, 3)
-        cov = member_cov.mean(dim=1) + delta.transpose(1, 2) @ delta / len(self.members)
-        return mean, cov, member_mean, member_factor, self.novelty(torch.stack(features))
+        cov = member_cov.mean(dim=1) + delta.transpose(1, 2) @ delta / member_mean.shape[1]
+        return mean, cov, member_mean, member_factor, self.novelty(features)
 
 
 class _StretchGraph(nn.Module):
@@ -140,32 +136,8 @@ def _export(
 ) -> None:
     """Write a graph for any number of sources, with its weights inside, atomically."""
     require("onnx", f"{path}: writing ONNX")
-    with written_beside(path) as beside, _quiet(), task("exporting", 1, "graphs") as advance:
-        program = torch.onnx.export(
-            graph.eval(),
-            (torch.zeros(shape),),
-            input_names=[input_name],
-            output_names=list(output_names),
-            dynamic_shapes=({0: torch.export.Dim("sources")},),
-            dynamo=True,
-            opset_version=OPSET,
-            verbose=False,
-        )
-        assert program is not None
+    with written_beside(path) as beside, task("exporting", 1, "graphs") as advance:
+        program = onnx_program(graph, input_name, torch.zeros(shape), output_names, any_number=True)
         program.model.metadata_props["targetsel"] = json.dumps(card, sort_keys=True)
         program.save(beside, external_data=False)
         advance(1)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's messages on other packages while the block runs."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

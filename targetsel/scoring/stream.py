@@ -373,6 +373,7 @@ def _provenance(store: CutoutStore, ensemble: Ensemble, options: ScoreOptions) -
         "calibration": calibration.provenance if calibration else None,
         "cutouts": {"sha256": store.sha256},
         "device": str(ensemble.device),
+        "engine": ensemble.engine_version,
         "options": asdict(options),
     }
 

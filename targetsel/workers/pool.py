@@ -122,6 +122,13 @@ def uninterrupted_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _next(waiting: deque[Future[Result]], in_order: bool) -> Result:
     """Remove the first future, or one that is done, and give its result."""
     if in_order:

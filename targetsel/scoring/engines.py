@@ -1,0 +1,161 @@
+"""Engines: what runs the networks of an ensemble, all of them in one graph.
+
+PyTorch is the engine of every device. ONNX Runtime and OpenVINO run the same graph on the CPU in
+less time, without PyTorch's last digits. What an engine answers for a source depends neither on
+the sources beside it nor on the threads: a batch has one size, and one thread computes it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from targetsel.errors import EnsembleError, unknown
+from targetsel.extras import require
+from targetsel.networks.network import Network
+from targetsel.scoring.onnx_program import onnx_program
+from targetsel.workers.pool import available_cores
+
+TORCH = "torch"
+
+
+class Engine(Protocol):
+    """Runs the networks of an ensemble."""
+
+    def __call__(self, stretched: Tensor) -> Tensor:
+        """Pooled features (M, N, F) of stretched cutouts (N, B, H, W), of the shape of its start.
+
+        Threads may call it together.
+        """
+
+
+class Members(nn.Module):
+    """All networks of an ensemble as one: stretched cutouts (N, B, H, W) to features (M, N, F).
+
+    Aperture photometry is measured once for all networks of one kind.
+    """
+
+    def __init__(self, networks: Sequence[Network]):
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, stretched: Tensor) -> Tensor:
+        measured: dict[tuple[int, float], Tensor | None] = {}
+        features: list[Tensor] = []
+        for network in self.networks:
+            assert isinstance(network, Network)
+            kind = network.plan.photometry, network.plan.softening
+            if kind not in measured:
+                measured[kind] = network.measure_photometry(stretched)
+            features.append(network.features(stretched, measured[kind]))
+        return torch.stack(features)
+
+    def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Means (N, M, D) and Cholesky factors (N, M, D, D) of features (M, N, F)."""
+        found = [
+            network.posterior(each)  # type: ignore[operator]
+            for network, each in zip(self.networks, features.unbind(), strict=True)
+        ]
+        means, factors = zip(*found, strict=True)
+        return torch.stack(means, dim=1), torch.stack(factors, dim=1)
+
+
+class OnnxRuntimeEngine:
+    """The networks in ONNX Runtime, on the caller's thread."""
+
+    def __init__(self, members: Members, example: Tensor):
+        import onnxruntime
+
+        program = onnx_program(members, "stretched", example, ("features",))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(
+            program.model_proto.SerializeToString(), options, ["CPUExecutionProvider"]
+        )
+
+    def __call__(self, stretched: Tensor) -> Tensor:
+        (features,) = self.session.run(None, {"stretched": stretched.numpy()})
+        return torch.from_numpy(features)
+
+
+class OpenVinoEngine:
+    """The networks in OpenVINO: compiled once, with a request of its own for every thread.
+
+    As many batches are computed at once as there are cores, each on one thread.
+    """
+
+    def __init__(self, members: Members, example: Tensor):
+        openvino = _openvino()
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # shapes are constants in the trace, as they may be
+            traced = torch.jit.trace(members, example, check_trace=False)
+        model = openvino.convert_model(
+            traced, example_input=example, input=list(example.shape), verbose=False
+        )
+        cores = available_cores()
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": cores,
+            "NUM_STREAMS": cores,
+            "ENABLE_CPU_PINNING": False,
+        }
+        self.compiled = openvino.Core().compile_model(model, "CPU", settings)
+        self.own = threading.local()
+
+    def __call__(self, stretched: Tensor) -> Tensor:
+        if not hasattr(self.own, "request"):
+            self.own.request = self.compiled.create_infer_request()
+        (features,) = self.own.request.infer([stretched.numpy()]).values()
+        return torch.from_numpy(features)
+
+
+OTHERS: dict[str, Any] = {"onnxruntime": OnnxRuntimeEngine, "openvino": OpenVinoEngine}
+ENGINES = (TORCH, *OTHERS)
+
+
+def check_engine(name: str, device: torch.device) -> None:
+    """Raise unless there is such an engine, it runs on this device, and it is installed.
+
+    Raises
+    ------
+    EnsembleError, ExtraError
+    """
+    if name not in ENGINES:
+        raise EnsembleError(unknown("engine", name, ENGINES))
+    if name == TORCH:
+        return
+    if device.type != "cpu":
+        raise EnsembleError(
+            f"engine {name} runs on the CPU alone, not on {device}. Use --device cpu, or the "
+            f"engine {TORCH}."
+        )
+    require(name, f"engine {name}")
+
+
+def start_engine(name: str, members: Members, example: Tensor) -> Engine:
+    """The engine of this name for these networks, folded, and batches shaped as the example."""
+    return members if name == TORCH else OTHERS[name](members, example)
+
+
+def engine_version(name: str) -> str:
+    """Name and version of an engine: another version may differ in the last digits."""
+    return f"{name} {torch.__version__ if name == TORCH else version(name)}"
+
+
+def _openvino() -> Any:
+    """The package openvino, which is kept from telling its makers that it is used.
+
+    It would do so when it is imported and when it converts a model, by the package
+    openvino_telemetry, and does without where that is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
