@@ -30,7 +30,7 @@ def docs(
     Example:
         targetsel docs typicality
         targetsel docs select --rules
-        targetsel docs cutouts folder
+        targetsel docs text columns
     """
     say(lookup.docs(*(words or ())))
 

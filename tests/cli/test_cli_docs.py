@@ -97,3 +97,11 @@ def test_python_gives_the_same_text_and_a_notebook_shows_its_lines(targetsel):
     assert repr(said) == said
     with pytest.raises(ts.TargetselError, match="Did you mean 'select'"):
         ts.docs("selct")
+
+
+def test_other_words_list_what_has_all_of_them(targetsel):
+    said = targetsel("docs", "cutouts folder")
+    assert said.status == 0
+    assert "reference/files/cutout-store" in said.out
+    assert "cutouts pack" in said.out
+    assert targetsel("docs", "text", "columns").out.startswith("Text, flags and missing values")
