@@ -1,0 +1,129 @@
+"""Cost of each station of `targetsel score`, and the noise that its draws leave in quantiles.
+
+    python benchmarks/score_stations.py [--folder demo] [--rounds 7] [--noise]
+
+Scores the first 512 sources of the demonstration's cutouts (made first, where FOLDER has none) on
+one thread, station by station, and prints the median CPU time of each over interleaved rounds, per
+source and in units of the networks' own. With --noise it also draws 16,384 times for every second
+of them and prints how far the stored quantiles of few draws lie from those, as the root mean square
+over sources and proxies of the difference of normal scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from targetsel.imaging.cutout import cut_out
+from targetsel.imaging.store import CutoutStore
+from targetsel.novelty.novelty import typicality
+from targetsel.scoring.ensemble import BATCH_SIZE, Ensemble
+from targetsel.scoring.rows import N_DRAWS, assemble, summarise
+from targetsel.sky.catalog import Catalog, CatalogFile
+from targetsel.spectra.lines import PROXIES
+from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior, invert
+
+N = 512
+MANY = 16_384
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--folder", type=Path, default=Path("demo"))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--noise", action="store_true")
+    arguments = parser.parse_args()
+    if not (arguments.folder / "truth.parquet").exists():
+        from targetsel.mock.demonstration import write_demonstration
+
+        write_demonstration(arguments.folder)
+    torch.set_num_threads(1)
+    ensemble = Ensemble.read()
+    catalog = first_sources(arguments.folder)
+    stations = stations_of(arguments.folder, catalog, ensemble)
+    times: dict[str, list[float]] = {name: [] for name in stations}
+    for _ in range(arguments.rounds + 1):
+        for name, run in stations.items():
+            start = time.process_time()
+            run()
+            times[name].append((time.process_time() - start) / N * 1e3)
+    middle = {name: statistics.median(each[1:]) for name, each in times.items()}
+    print(f"machine: {platform.processor() or platform.machine()}, one thread, {N} sources")
+    print(f"{'station':<48}{'ms':>8}{'/ networks':>12}")
+    for name, each in middle.items():
+        print(f"{name:<48}{each:>8.3f}{each / middle['networks']:>12.2f}")
+    rest = sum(middle.values()) - middle["networks"]
+    print(f"{'all but the networks':<48}{rest:>8.3f}{rest / middle['networks']:>12.2f}")
+    if arguments.noise:
+        print_noise(arguments.folder, catalog, ensemble)
+
+
+def first_sources(folder: Path) -> Catalog:
+    """The catalog's sources that come first in the store of cutouts."""
+    from pyarrow.parquet import read_table
+
+    table = read_table(folder / "catalog.parquet")
+    ids = CutoutStore.open(folder / "cutouts").source_ids(N)
+    order = np.argsort(table["source_id"].to_numpy())
+    rows = order[np.searchsorted(table["source_id"].to_numpy(), ids, sorter=order)]
+    return Catalog(table.take(pa.array(rows)), CatalogFile.open(folder / "catalog.parquet").columns)
+
+
+def stations_of(folder: Path, catalog: Catalog, ensemble: Ensemble) -> dict[str, Callable[[], Any]]:
+    """What `score_rows` does, in pieces that can run alone."""
+    plan = ensemble.input
+    cutouts = cut_out(catalog, CutoutStore.open(folder / "cutouts"))
+    flux = plan.select(cutouts).flux
+    stretched = plan.prepare(flux)
+    posterior = ensemble.predict(cutouts)
+    proxies = ensemble.predict_proxies(posterior, N_DRAWS)
+    summary = summarise(proxies.posterior) | {**ensemble.class_probabilities(proxies.shares)}
+    typical = typicality(ensemble.novelty, plan, cutouts, posterior.typicality)
+    starts = range(0, N, BATCH_SIZE)
+    return {
+        "cutouts read": lambda: cut_out(catalog, CutoutStore.open(folder / "cutouts")),
+        "cutouts stretched": lambda: plan.prepare(flux),
+        "networks": lambda: [ensemble._predict(stretched[k : k + BATCH_SIZE]) for k in starts],
+        f"{N_DRAWS} draws decoded, calibrated, summarised": lambda: ensemble.predict_proxies(
+            posterior, N_DRAWS
+        ),
+        "typicality and checks of images": lambda: typicality(
+            ensemble.novelty, plan, cutouts, posterior.typicality
+        ),
+        "rows assembled": lambda: assemble(
+            catalog, cutouts, posterior, summary, typical, ensemble.joint
+        ),
+    }
+
+
+def print_noise(folder: Path, catalog: Catalog, ensemble: Ensemble) -> None:
+    """Print the noise of the stored quantiles of few draws."""
+    posterior = ensemble.predict(cut_out(catalog, CutoutStore.open(folder / "cutouts")))
+    posterior = posterior.take(np.flatnonzero(posterior.known)[::2])
+    true = ensemble.predict_proxies(posterior, MANY, seed=1).posterior
+    print(f"\nnoise of quantiles against {MANY:,} draws, in normal scores")
+    print(f"{'draws':>6}" + "".join(f"{score:>7.1f}" for score in NORMAL_SCORES))
+    for n_draws in (96, 128, N_DRAWS, 2 * N_DRAWS):
+        few = ensemble.predict_proxies(posterior, n_draws).posterior
+        off = np.concatenate([_off(few, true, name) for name in PROXIES])
+        noise = np.sqrt(np.nanmean(off**2, axis=0))
+        print(f"{n_draws:>6}" + "".join(f"{each:>7.3f}" for each in noise))
+
+
+def _off(few: ProxyPosterior, true: ProxyPosterior, name: str) -> np.ndarray:
+    """Normal scores at which the quantiles of few draws lie among the true ones, less their own."""
+    scores = np.clip(invert(few.knots(name), true.knots(name)) - NORMAL_SCORES, -1, 1)
+    return np.where(np.isfinite(scores), scores, np.nan)
+
+
+if __name__ == "__main__":
+    main()
