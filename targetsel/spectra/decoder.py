@@ -197,7 +197,7 @@ class FoldedDecoder:
         for start in range(0, n, SOURCES_AT_ONCE):
             rows = slice(start, start + SOURCES_AT_ONCE)
             some = torch.from_numpy(np.ascontiguousarray(latents[rows], np.float32))
-            values[rows] = self.indices(some).permute(1, 2, 0).numpy()
+            values[rows] = self.indices(some.to(self.device)).permute(1, 2, 0).cpu().numpy()
         ids = np.arange(n) if source_id is None else source_id
         return Proxies(ids, self.table.names, values)
 
@@ -207,7 +207,8 @@ class FoldedDecoder:
         moments = self._moments(latents).transpose(0, 1)  # (K, N, S)
         of_tensors = all(each.of_tensors for each in self._estimators.values())
         if not of_tensors or tuple(self._estimators) != self.table.names:
-            return torch.from_numpy(self._in_double_precision(moments.cpu().numpy()))
+            found = self._in_double_precision(moments.cpu().numpy())
+            return torch.from_numpy(found).to(latents.device)
         values = torch.empty(len(self._estimators), *moments.shape[1:], device=latents.device)
         for value, (estimator, rows) in zip(values, self._parts, strict=True):
             value[:] = estimator.value(moments[rows])

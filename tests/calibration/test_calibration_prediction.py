@@ -8,6 +8,8 @@ import pytest
 from targetsel.calibration.prediction import BATCH_SIZE
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.scoring.ensemble import Ensemble
+from targetsel.spectra.decoder import FoldedDecoder
+from targetsel.spectra.draws import ProxyDraws
 from targetsel.spectra.lines import BPT_CLASSES, PROXIES
 
 N = BATCH_SIZE + 6
@@ -62,6 +64,18 @@ def test_many_draws_agree_with_few_within_their_noise(ensemble, posterior):
         off = (few.quantile(name, 0.5) - many.quantile(name, 0.5)) / (width / 2)
         assert np.sqrt(np.nanmean(off**2)) < 0.08
         assert np.nanmean(off) == pytest.approx(0, abs=0.03)
+
+
+def test_everything_is_computed_on_the_device_of_the_decoder(ensemble, posterior):
+    # Tensors of the device "meta" hold no numbers, and mix with those of no other device.
+    decoder = FoldedDecoder(ensemble.decoder, device="meta")
+    latents = posterior.drawn(40, 0, decoder.device)
+    indices = decoder.indices(latents)
+    draws = ProxyDraws(posterior.source_id, PROXIES, indices)
+    whole = ensemble.calibration.complete(draws, 0)
+    found = latents, indices, whole.values, whole.knots
+    assert {each.device.type for each in found} == {"meta"}
+    assert whole.values.shape == (len(PROXIES), N, 3 * 40)
 
 
 def test_a_source_without_a_prediction_has_no_proxies_and_leaves_others_alone(ensemble, posterior):
