@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import hypothesis
@@ -21,6 +22,9 @@ from targetsel.scoring.card import SCHEMA
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.autoencoder import LatentSpace, SpectralAutoencoder
 from targetsel.spectra.decoder import Decoder
+
+# ONNX Runtime would tell its makers that it is used.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # How long an example takes says nothing on a machine that does other work too.
 hypothesis.settings.register_profile("untimed", deadline=None)

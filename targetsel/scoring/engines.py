@@ -7,6 +7,7 @@ the sources beside it nor on the threads: a batch has one size, and one thread c
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import warnings
@@ -24,6 +25,7 @@ from targetsel.scoring.onnx_program import onnx_program
 from targetsel.workers.pool import available_cores
 
 TORCH = "torch"
+TOLERANCE = 1e-3  # difference of any feature from torch [their spread]; some 2e-5 are usual
 
 
 class Engine(Protocol):
@@ -71,8 +73,7 @@ class OnnxRuntimeEngine:
     """The networks in ONNX Runtime, on the caller's thread."""
 
     def __init__(self, members: Members, example: Tensor):
-        import onnxruntime
-
+        onnxruntime = _onnxruntime()
         program = onnx_program(members, "stretched", example, ("features",))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -140,8 +141,30 @@ def check_engine(name: str, device: torch.device) -> None:
 
 
 def start_engine(name: str, members: Members, example: Tensor) -> Engine:
-    """The engine of this name for these networks, folded, and batches shaped as the example."""
-    return members if name == TORCH else OTHERS[name](members, example)
+    """The engine of this name for these networks, folded, and batches shaped as the example.
+
+    Raises
+    ------
+    EnsembleError
+        If it cannot run them, or says of the example what torch does not.
+    """
+    if name == TORCH:
+        return members
+    advice = f"Use the engine {TORCH}."
+    try:
+        engine: Engine = OTHERS[name](members, example)
+        found = engine(example)
+    except Exception as error:  # of whatever class the engine has for what it lacks
+        raise EnsembleError(f"engine {name} cannot run these networks. {advice}") from error
+    with torch.no_grad():
+        expected = members(example)
+    difference = float((found - expected).abs().max() / expected.std())
+    if not difference < TOLERANCE:
+        raise EnsembleError(
+            f"engine {engine_version(name)} predicts other features than torch by {difference:.1e} "
+            f"of their spread; expected less than {TOLERANCE:.0e}. {advice}"
+        )
+    return engine
 
 
 def engine_version(name: str) -> str:
@@ -149,8 +172,19 @@ def engine_version(name: str) -> str:
     return f"{name} {torch.__version__ if name == TORCH else version(name)}"
 
 
+def _onnxruntime() -> Any:
+    """The package onnxruntime, kept from telling its makers that it is used.
+
+    Recent versions would do so when they are imported, unless the environment says this.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
 def _openvino() -> Any:
-    """The package openvino, which is kept from telling its makers that it is used.
+    """The package openvino, kept from telling its makers that it is used.
 
     It would do so when it is imported and when it converts a model, by the package
     openvino_telemetry, and does without where that is not installed.

@@ -212,7 +212,8 @@ class Ensemble:
             if self._started is None:
                 plan = self.input
                 size = plan.size // plan.binning
-                example = torch.zeros(BATCH_SIZE, len(plan.bands), size, size)
+                shape = BATCH_SIZE, len(plan.bands), size, size
+                example = torch.randn(shape, generator=torch.Generator().manual_seed(0))
                 self._started = start_engine(self.engine, self._members, example)
             return self._started
 

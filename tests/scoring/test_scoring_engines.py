@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,14 @@ import pytest
 import torch
 
 import targetsel as ts
+import targetsel.scoring.engines
 import targetsel.scoring.stream
 from targetsel.cli.score import EngineChoice
 from targetsel.errors import EnsembleError, ExtraError
 from targetsel.extras import EXTRAS, installed
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import CutoutStore
+from targetsel.networks.deconvolution import fold
 from targetsel.networks.network import Network, NetworkPlan, presets
 from targetsel.scoring.engines import ENGINES, OTHERS, Members, start_engine
 from targetsel.scoring.ensemble import Ensemble
@@ -83,13 +86,36 @@ def test_an_engine_runs_every_kind_of_network(engine, plan):
         for layer in network.modules():
             if hasattr(layer, "gamma"):
                 layer.gamma.fill_(0.01)
-    members = Members([network.eval(), network]).eval()
+    members = Members([fold(network), fold(network)]).eval()
     x = torch.randn(3, 5, 32, 32)
     with torch.inference_mode():
         expected = members(x)
     assert expected.std() > 0.01
     found = start_engine(engine, members, x)(x)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4 * expected.std())
+
+
+def test_an_engine_pools_an_odd_number_of_pixels_as_torch_does(engine):
+    members = Members([Network(NetworkPlan(width=0.125)).eval()])
+    x = torch.randn(3, 5, 44, 44)
+    with torch.inference_mode():
+        expected = members(x)
+    found = start_engine(engine, members, x)(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4 * expected.std())
+
+
+def test_an_engine_that_says_other_than_torch_or_nothing_is_refused(monkeypatch):
+    members, x = Members([Network(NetworkPlan(width=0.125)).eval()]), torch.randn(3, 5, 32, 32)
+    monkeypatch.setitem(OTHERS, "onnxruntime", lambda members, _: lambda x: 1.01 * members(x))
+    monkeypatch.setattr(targetsel.scoring.engines, "version", lambda name: "1.2")
+    with (
+        torch.no_grad(),
+        pytest.raises(EnsembleError, match=r"e 1\.2 predicts other features"),
+    ):
+        start_engine("onnxruntime", members, x)
+    monkeypatch.setitem(OTHERS, "openvino", lambda members, x: 1 / 0)
+    with pytest.raises(EnsembleError, match=r"openvino cannot run these networks\. Use the"):
+        start_engine("openvino", members, x)
 
 
 @pytest.fixture
@@ -159,19 +185,25 @@ def test_without_an_engine_one_line_says_what_to_install(name, demonstration, mo
         ts.score(demonstration / "catalog.parquet", engine=name)
 
 
-def test_openvino_does_not_tell_its_makers_that_it_is_used(tmp_path):
-    if not installed("openvino"):
-        pytest.skip("openvino is not installed")
-    (tmp_path / "openvino_telemetry.py").write_text("raise SystemExit('telemetry was imported')")
+def test_an_engine_does_not_tell_its_makers_that_it_is_used(engine, tmp_path):
+    """What they leave in the home directory, to know it again, shows that they would."""
+    packages, home = tmp_path / "packages", tmp_path / "home"
+    packages.mkdir()
+    home.mkdir()
+    (packages / "openvino_telemetry.py").write_text("raise SystemExit('imported')")
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import torch\n"
         "from targetsel.networks.network import Network, NetworkPlan\n"
         "from targetsel.scoring.engines import Members, start_engine\n"
         "members = Members([Network(NetworkPlan(width=0, photometry=8)).eval()])\n"
-        "start_engine('openvino', members, torch.zeros(2, 5, 8, 8))\n"
-        "print(sys.modules.get('openvino_telemetry'))"
+        "x = torch.randn(2, 5, 8, 8)\n"
+        "print(tuple(start_engine(sys.argv[2], members, x)(x).shape))"
     )
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True)
-    assert (ran.returncode, ran.stdout) == (0, "None\n"), ran.stderr
+    command = [sys.executable, "-c", program, str(packages), engine]
+    environment = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    environment |= {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment |= {f"XDG_{kind}_HOME": str(home) for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (ran.returncode, ran.stdout) == (0, "(1, 2, 8)\n"), ran.stderr
+    assert not [path for path in home.rglob("*") if path.is_file()]
