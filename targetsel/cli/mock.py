@@ -88,7 +88,7 @@ def demo(
     Example:
         targetsel demo smaller --n 100
     """
-    from targetsel.api import training as api
+    from targetsel.api import mock_skies as api
 
     outcomes = api.demo(folder, n, threads=threads or available_cores())
     print_table(
