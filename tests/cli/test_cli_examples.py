@@ -20,7 +20,11 @@ from targetsel.cli.mock import NEXT
 from tests.mock.fixtures import STAND_INS, add_stand_ins
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+GENERATED = ROOT / "docs" / "reference"  # whose blocks are the examples of help
+PAGES = [
+    ROOT / "README.md",
+    *(each for each in sorted((ROOT / "docs").rglob("*.md")) if each.parent != GENERATED),
+]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ARCHIVES = ("fetch catalog", "fetch cutouts", "fetch spectra", "trainingset")
 # Options that are added, so that a command takes seconds.

@@ -86,7 +86,8 @@ def test_an_engine_runs_every_kind_of_network(engine, plan):
         for layer in network.modules():
             if hasattr(layer, "gamma"):
                 layer.gamma.fill_(0.01)
-    members = Members([fold(network), fold(network)]).eval()
+    twice = plan.depth < 50  # two deep ones take a minute to export
+    members = Members([fold(network)] * (2 if twice else 1)).eval()
     x = torch.randn(3, 5, 32, 32)
     with torch.inference_mode():
         expected = members(x)

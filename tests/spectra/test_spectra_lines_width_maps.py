@@ -115,7 +115,7 @@ def test_maps_that_were_written_are_read_again(tmp_path):
     [
         ({"raw": [1, 1, 2]}, "maps.json: the knots of a map do not increase"),
         ({"raw": [1, 2]}, "maps.a.raw is a list; expected "),
-        ({"raw": [1, 2, 3, 4]}, "raw and calibrated have different numbers of knots"),
+        ({"raw": [1, 2, 3, 4]}, "raw and calibrated must have as many knots"),
         ({"raw": [1, 2, "x"]}, "maps.a.raw is 'x'; expected a number"),
         ({"raw": None}, "maps.a.raw is empty; expected a list"),
         ({"more": 1}, "unknown key 'more' in maps.a"),
