@@ -150,19 +150,20 @@ def start_engine(name: str, members: Members, example: Tensor) -> Engine:
     """
     if name == TORCH:
         return members
-    advice = f"Use the engine {TORCH}."
     try:
         engine: Engine = OTHERS[name](members, example)
         found = engine(example)
     except Exception as error:  # of whatever class the engine has for what it lacks
-        raise EnsembleError(f"engine {name} cannot run these networks. {advice}") from error
+        raise EnsembleError(
+            f"engine {name} cannot run these networks. Use the engine {TORCH}."
+        ) from error
     with torch.no_grad():
         expected = members(example)
     difference = float((found - expected).abs().max() / expected.std())
     if not difference < TOLERANCE:
         raise EnsembleError(
             f"engine {engine_version(name)} predicts other features than torch by {difference:.1e} "
-            f"of their spread; expected less than {TOLERANCE:.0e}. {advice}"
+            f"of their spread; expected less than {TOLERANCE:.0e}. Use the engine {TORCH}."
         )
     return engine
 
