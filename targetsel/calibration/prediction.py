@@ -24,7 +24,7 @@ BATCH_SIZE = 64  # sources that are decoded together
 
 @dataclass(frozen=True)
 class PredictedProxies:
-    """What is predicted of the proxies of N sources.
+    """Predicted proxies of N sources.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What `targetsel docs` and `targetsel.docs` say: entries that words find, as text."""
+"""Texts of `targetsel docs` and `targetsel.docs`: the entries that words find."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Device(StrEnum):
 
 
 class EngineChoice(StrEnum):
-    """What runs the networks; all but torch run them on the CPU, each from an extra of its name."""
+    """Programs that run the networks; all but torch run on the CPU, from an extra of their name."""
 
     torch = "torch"
     onnxruntime = "onnxruntime"

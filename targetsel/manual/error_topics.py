@@ -1,4 +1,4 @@
-"""What a user was doing when an error came up: topics of the page of errors, and their modules.
+"""Topics of the page of errors, by the activity that an error ends, and their modules.
 
 Each topic has headings, and each heading the modules, or rooms of modules, whose messages stand
 under it. The longest name that fits a module counts.

@@ -121,7 +121,7 @@ def _topics() -> Iterator[str]:
 
 
 def kind_of(error: str) -> str:
-    """What the page calls the texts of a class."""
+    """Name of a class above its texts on the page."""
     if error == REMARK:
         return "a warning of `targetsel rules lint`"
     return DEPENDS if error == ANY else f"[{code(error)}]({anchor_of(error)})"

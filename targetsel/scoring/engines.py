@@ -146,7 +146,7 @@ def start_engine(name: str, members: Members, example: Tensor) -> Engine:
     Raises
     ------
     EnsembleError
-        If it cannot run them, or says of the example what torch does not.
+        If it cannot run them, or its features of the example differ from those of torch.
     """
     if name == TORCH:
         return members

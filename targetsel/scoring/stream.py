@@ -71,7 +71,7 @@ class NeededRows(Protocol):
 
 
 class BoundRules(Protocol):
-    """What rules ask of the catalog (see `selection.needed`)."""
+    """Rules bound to the catalog (see `selection.needed`)."""
 
     provenance: dict[str, Any]
 

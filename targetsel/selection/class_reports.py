@@ -1,4 +1,4 @@
-"""What a report tells of several classes: a tuple that shows itself as the command prints it."""
+"""Reports on several classes: a tuple that shows itself as the command prints it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ClassReport(Protocol):
-    """What a report tells of one class."""
+    """Report on one class."""
 
     @property
     def records(self) -> list[Mapping[str, Any]]:
@@ -24,7 +24,7 @@ C = TypeVar("C", bound=ClassReport, covariant=True)
 
 
 class ClassReports(tuple[C, ...]):
-    """What a report tells, class by class, in the order of the rules.
+    """Reports class by class, in the order of the rules.
 
     Classes of one line each make one table, under the `headings` of their type; others follow one
     another. `note` is a sentence about all of them.

@@ -51,7 +51,7 @@ class Needed:
 
 
 class Asked:
-    """What rules ask of a catalog that is to be scored; each rule file stands for itself.
+    """Rules bound to a catalog that is to be scored; each rule file stands for itself.
 
     Parameters
     ----------
