@@ -92,7 +92,13 @@ def score_rows(
     >>> rows["status"].to_pylist()
     ['ok', 'ok', 'ok']
     """
-    cutouts = cut_out(catalog, images)  # 2
+    return score_cutouts(catalog, cut_out(catalog, images), ensemble, options)  # 2
+
+
+def score_cutouts(
+    catalog: Catalog, cutouts: Cutouts, ensemble: Ensemble, options: ScoreOptions = ScoreOptions()
+) -> pa.Table:
+    """The scored rows of a catalog whose cutouts were read, in the same order; see `score_rows`."""
     posterior = ensemble.predict(cutouts)  # 3
     proxies = ensemble.predict_proxies(posterior, options.n_draws, options.seed)  # 4 to 6
     summary = summarise(proxies.posterior) | {**ensemble.class_probabilities(proxies.shares)}

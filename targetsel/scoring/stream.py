@@ -36,10 +36,10 @@ from targetsel.scored.columns import (
     check_names,
 )
 from targetsel.scored.simulated_training import CAUTION, caution_about
-from targetsel.scoring.rows import ScoreOptions, score_rows
+from targetsel.scoring.chunks import Chunk, NeededRows, Piece
+from targetsel.scoring.rows import ScoreOptions, score_cutouts, score_rows
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.chunks import schema_of_chunks, sorted_chunks
-from targetsel.spectra.copula import GROUP
 from targetsel.tables.any_form import paths_in
 from targetsel.tables.any_format import is_simulated
 from targetsel.tables.files import (
@@ -53,21 +53,13 @@ from targetsel.tables.files import (
 from targetsel.tables.parquet import DECODER_KEY, SIMULATED, ParquetSink, write_table
 from targetsel.tasks import task, tracked
 from targetsel.version import __version__
-from targetsel.workers.pool import map_bounded, return_freed_memory
+from targetsel.workers.pool import map_bounded, read_ahead, return_freed_memory
 
 if TYPE_CHECKING:
     from targetsel.scoring.ensemble import Ensemble
 
 ROWS_PER_CHUNK = 256
 CHUNKS_AT_ONCE = 8  # where few sources of a chunk are needed
-
-
-class NeededRows(Protocol):
-    """The sources that rules need, and why where they need all (see `selection.needed`)."""
-
-    @property
-    def reason(self) -> str: ...
-    def rows(self, catalog: pa.Table) -> np.ndarray: ...
 
 
 class BoundRules(Protocol):
@@ -174,19 +166,24 @@ def score(
         n_cutouts = _check_joined(work, catalog, store)
         needed = asked.needed(work.chunks) if asked else None
 
-        def score_chunk(k: int) -> int:
-            rows = Catalog(pq.read_table(work.chunk(k)), catalog.columns)
-            table = _with_all_rows(
-                rows, needed, lambda some: score_rows(some, store, ensemble, options)
-            )
-            work.finish(k, table)
-            return table.num_rows
+        def pieces() -> Iterator[Piece]:
+            for k in range(work.n_chunks):
+                if k not in work.finished:
+                    rows = Catalog(pq.read_table(work.chunk(k)), catalog.columns)
+                    yield from Chunk(k, rows, needed).read(store, ROWS_PER_CHUNK)
+
+        def score_piece(piece: Piece) -> int:
+            rows = score_cutouts(piece.sources, piece.cutouts, ensemble, options)
+            whole = piece.chunk.with_scored(piece.place, rows)
+            if whole is None:
+                return 0
+            work.finish(piece.chunk.number, whole)
+            return whole.num_rows
 
         finished = sum(work.finished.values())
         n_resumed = len(work.finished)
-        waiting = [k for k in range(work.n_chunks) if k not in work.finished]
         with task("scoring", work.n_rows, "sources", finished) as advance:
-            for n_rows in _in_threads(score_chunk, waiting, threads):
+            for n_rows in _in_threads(score_piece, pieces(), threads):
                 advance(n_rows)
         whole = partial / f"whole{''.join(output.suffixes[-2:])}"  # in the format of its ending
         counts, support = _join(work, catalog, ensemble, provenance, whole)
@@ -203,39 +200,6 @@ def score(
         needed.reason if needed else "",
         caution,
     )
-
-
-def _with_all_rows(
-    rows: Catalog, needed: NeededRows | None, score_some: Callable[[Catalog], pa.Table]
-) -> pa.Table:
-    """The scored rows of a chunk, in its order; without predictions where they are not needed."""
-    if needed is None:
-        return score_some(rows)
-    mask = needed.rows(rows.table)
-    table = rows.table.filter(pa.array(mask))
-    pieces = [
-        score_some(Catalog(table.slice(start, ROWS_PER_CHUNK), rows.columns))
-        for start in range(0, max(table.num_rows, 1), ROWS_PER_CHUNK)
-    ]
-    others = rows.table.filter(pa.array(~mask))
-    pieces.append(rows_not_needed(others, pieces[0].schema))
-    place = np.empty(len(mask), dtype=np.int64)
-    place[np.concatenate([np.flatnonzero(mask), np.flatnonzero(~mask)])] = np.arange(len(mask))
-    return pa.concat_tables(pieces).combine_chunks().take(pa.array(place))
-
-
-def rows_not_needed(sources: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The scored rows of sources of which no prediction is needed."""
-    said = {STATUS: NOT_NEEDED, GROUP: -1}
-    arrays = [
-        sources[field.name]
-        if field.name in sources.column_names
-        else pa.repeat(pa.scalar(said.get(field.name), field.type), sources.num_rows)
-        if field.name in said
-        else pa.nulls(sources.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.table(arrays, schema=schema)
 
 
 @contextlib.contextmanager
@@ -393,21 +357,27 @@ def _check_joined(work: _Work, catalog: CatalogFile, store: CutoutStore) -> int:
     return found
 
 
-def _in_threads(work: Callable[[int], int], items: list[int], threads: int) -> Iterator[int]:
-    """Results as they come; each worker computes on one thread, so that its sums never change."""
+def _in_threads(
+    work: Callable[[Piece], int], pieces: Iterable[Piece], threads: int
+) -> Iterator[int]:
+    """Results as they come; each worker computes on one thread, so that its sums never change.
+
+    One more thread reads the pieces, of which one or two lie ready while the workers compute.
+    """
     import torch
 
     torch.set_num_threads(1)
     return_freed_memory(4 * 2**20)
-    yield from map_bounded(
-        work,
-        items,
-        threads,
-        in_order=False,
-        ahead=threads,
-        initializer=torch.set_num_threads,
-        initargs=(1,),
-    )
+    with contextlib.closing(read_ahead(pieces)) as read:
+        yield from map_bounded(
+            work,
+            read,
+            threads,
+            in_order=False,
+            ahead=threads,
+            initializer=torch.set_num_threads,
+            initargs=(1,),
+        )
 
 
 def _join(

@@ -1,4 +1,7 @@
-"""Threads or processes that work on many items, a bounded number at a time."""
+"""Threads or processes that work on many items, a bounded number at a time.
+
+`map_bounded` spreads work over several of them; `read_ahead` lets one thread wait for a disk.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -67,6 +71,34 @@ def map_bounded(
                 yield _next(waiting, in_order)
         while waiting:
             yield _next(waiting, in_order)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def read_ahead(items: Iterable[Item], ahead: int = 1) -> Generator[Item, None, None]:
+    """Yield the items of an iterable, which a thread takes from it while the caller works.
+
+    For items that take waiting for a disk: the thread has up to `ahead` of them ready. It is one
+    thread, so the iterable need not know of it. An error of the iterable is raised here once the
+    items before it are taken; when the generator is closed, the thread ends with its present item.
+    """
+    source, context = iter(items), copy_context()
+    end: Any = object()
+
+    def take() -> Item:
+        return context.run(next, source, end)
+
+    pool = ThreadPoolExecutor(1, "reader")
+    waiting: deque[Future[Item]] = deque()
+    try:
+        while True:
+            while len(waiting) <= ahead:
+                waiting.append(pool.submit(take))
+            item = waiting.popleft().result()
+            if item is end:
+                return
+            yield item
+            del item  # the caller alone keeps it while the next one is awaited
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

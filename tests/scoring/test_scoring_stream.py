@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -153,7 +154,7 @@ def test_a_failed_run_goes_on_where_it_stopped_and_gives_the_same_bytes(
     run, small_chunks, monkeypatch, tmp_path
 ):
     whole = run(output="whole.parquet").output.read_bytes()
-    original, calls = targetsel.scoring.stream.score_rows, []
+    original, calls = targetsel.scoring.stream.score_cutouts, []
 
     def failing(*arguments):
         calls.append(1)
@@ -161,7 +162,7 @@ def test_a_failed_run_goes_on_where_it_stopped_and_gives_the_same_bytes(
             raise RuntimeError("power cut")
         return original(*arguments)
 
-    monkeypatch.setattr(targetsel.scoring.stream, "score_rows", failing)
+    monkeypatch.setattr(targetsel.scoring.stream, "score_cutouts", failing)
     with pytest.raises(RuntimeError):
         run(output="cut.parquet")
     assert not (tmp_path / "cut.parquet").exists()
@@ -172,6 +173,56 @@ def test_a_failed_run_goes_on_where_it_stopped_and_gives_the_same_bytes(
     assert len(calls) == n_done + 1 + (5 - n_done)
     assert resumed.output.read_bytes() == whole
     assert not (tmp_path / "cut.parquet.partial").exists()
+
+
+def test_cutouts_are_read_while_those_before_them_are_computed(run, small_chunks, monkeypatch):
+    original, read_twice, reads = CutoutStore.read, threading.Event(), []
+    compute, in_time = targetsel.scoring.stream.score_cutouts, []
+
+    def read(store, ids):
+        reads.append(threading.current_thread().name)
+        if len(reads) == 2:
+            read_twice.set()
+        return original(store, ids)
+
+    def first_waits(*arguments):
+        in_time.append(read_twice.wait(10))
+        return compute(*arguments)
+
+    monkeypatch.setattr(CutoutStore, "read", read)
+    monkeypatch.setattr(targetsel.scoring.stream, "score_cutouts", first_waits)
+    run()
+    assert in_time[0]
+    assert set(reads) == {"reader_0"}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_cutouts_that_cannot_be_read_stop_the_run_with_their_error_and_no_thread_stays(
+    run, small_chunks, monkeypatch, tmp_path, threads
+):
+    whole = run(output="whole.parquet").output.read_bytes()
+    original, reads = CutoutStore.read, []
+    partial = tmp_path / "out.scored.parquet.partial"
+
+    def third_fails(store, ids):
+        reads.append(len(ids))
+        if len(reads) == 3:
+            until = time.monotonic() + 20
+            while not list(partial.glob("part-*.parquet")) and time.monotonic() < until:
+                time.sleep(0.01)
+            raise CutoutError("cutouts/part-00000.parquet: damaged or cut short")
+        return original(store, ids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CutoutStore, "read", third_fails)
+        with pytest.raises(CutoutError, match=r"part-00000.parquet: damaged or cut short"):
+            run(threads=threads)
+    assert reads == [8, 8, 8]
+    assert not [each for each in threading.enumerate() if each.name.startswith(("reader", "work"))]
+    assert partial.exists()
+    resumed = run(threads=threads)
+    assert 1 <= resumed.n_resumed <= 2
+    assert resumed.output.read_bytes() == whole
 
 
 def cut_off(run, monkeypatch, **options):

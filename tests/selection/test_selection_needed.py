@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.catalog_part import unseen_columns
 from targetsel.rules.rules import Rules
-from targetsel.scoring.stream import rows_not_needed
+from targetsel.scoring.chunks import rows_not_needed
 from targetsel.selection.membership import apply_rules
 from targetsel.selection.needed import Asked
 from targetsel.selection.reports.explain import explain

@@ -9,7 +9,9 @@ import time
 
 import pytest
 
-from targetsel.workers.pool import map_bounded
+from targetsel.errors import OutputError
+from targetsel.tables.files import check_output, note_input, one_command
+from targetsel.workers.pool import map_bounded, read_ahead
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -59,6 +61,50 @@ def test_after_an_error_waiting_items_are_dropped():
     assert len(done) < 10
 
 
+def readers():
+    return [each for each in threading.enumerate() if each.name.startswith("reader")]
+
+
+def test_a_thread_reads_as_far_ahead_as_asked_and_ends_when_nobody_takes_more():
+    taken, all_three = [], threading.Event()
+
+    def items():
+        for n in range(1000):
+            taken.append((n, threading.current_thread().name))
+            if n == 2:
+                all_three.set()
+            yield n
+
+    with contextlib.closing(read_ahead(items(), ahead=2)) as results:
+        assert next(results) == 0
+        assert all_three.wait(5)
+        assert len(readers()) == 1
+    assert not readers()
+    assert [n for n, _ in taken] == [0, 1, 2]
+    assert {name for _, name in taken} == {"reader_0"}
+
+
+def test_an_error_ahead_is_raised_after_the_items_before_it():
+    def items():
+        yield from (1, 2)
+        raise ValueError("broken")
+
+    results = read_ahead(items(), ahead=5)
+    assert [next(results), next(results)] == [1, 2]
+    with pytest.raises(ValueError, match="broken"):
+        next(results)
+    assert not readers()
+
+
+def test_files_that_are_read_ahead_are_inputs_of_the_command_that_takes_them(tmp_path):
+    file = tmp_path / "input"
+    file.touch()
+    with one_command():
+        list(read_ahead(note_input(each) for each in [file]))
+        with pytest.raises(OutputError, match="is read by the same command"):
+            check_output(file, [])
+
+
 def test_processes_do_the_same_as_threads():
     results = map_bounded(abs, range(-5, 0), 2, processes=True, initializer=abs, initargs=(1,))
     assert list(results) == [5, 4, 3, 2, 1]
@@ -75,7 +121,9 @@ def test_ctrl_c_reaches_the_first_process_alone():
 
 KILLED = """
 import os, signal, sys, time
-from targetsel.workers.pool import map_bounded
+from targetsel.errors import OutputError
+from targetsel.tables.files import check_output, note_input, one_command
+from targetsel.workers.pool import map_bounded, read_ahead
 from tests.workers.test_workers_pool import hold
 if __name__ == "__main__":
     for _ in map_bounded(hold, sys.argv[1:], 2, ahead=0, processes=True):
