@@ -16,8 +16,8 @@ HxW pixels, M networks, D latents, S draws, L wavelengths, P proxies, C target c
 
 `score_rows` composes stations 2 to 6; it decodes and measures at once (`Ensemble.measure`), and
 calibrates. `choose_targets` composes all eight, in memory. `score` and `select`, which the commands
-`targetsel score` and `targetsel select` call, do the same to files of any length: `score` calls
-`score_rows` for each piece of a catalog. So both ways choose the same targets.
+`targetsel score` and `targetsel select` call, do the same to files of any length: `score` reads a
+catalog and its cutouts piece by piece. So both ways choose the same targets.
 """
 
 from __future__ import annotations
