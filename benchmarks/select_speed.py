@@ -5,7 +5,8 @@
 A made-up catalog of 17 columns (galaxies' magnitudes, quality, line strengths; 3 % of the
 predictions missing) is written once, as `score` would write it, and kept in DIR if one is given.
 Then three target classes of 25 conditions in all are selected and their funnels counted, by
-`select` and by a pandas script as one writes it, in turn, each in a process of its own.
+`select` and by a pandas script as one writes it, in turn, each in a process of its own. Conditions
+on the catalog alone come first, as funnels count them.
 Prints CPU seconds (the whole process's), wall-clock seconds and peak memory, medians, and the
 medians of the ratios of each pair of runs. Both must select as many.
 """
@@ -32,10 +33,10 @@ WHERE = {
     "ELG": (
         "ebv < 0.15",
         "snr > 5",
-        "typicality > 0.01",
         "17 < rmag",
         "rmag < 22.5",
         "gmag - rmag < 0.9",
+        "typicality > 0.01",
         "ew_halpha > 30",
         "ew_oiii > 8",
         "epistemic < 0.5",
@@ -43,10 +44,10 @@ WHERE = {
     "LRG": (
         "ebv < 0.15",
         "snr > 5",
-        "typicality > 0.01",
         "zmag < 18",
         "rmag - zmag > 0.8",
         "zmag - w1mag > -0.6",
+        "typicality > 0.01",
         "d4000 > 1.6",
         "ew_halpha < 3",
     ),
@@ -55,10 +56,10 @@ WHERE = {
         "snr > 3",
         "dec > -30",
         "rmag < 18.5",
+        "imag - zmag < 0.4",
         "d4000 < 1.7",
         "ew_halpha < 2",
         "ew_oii < 1",
-        "imag - zmag < 0.4",
     ),
 }
 TOTAL = 100_000  # the most that each class may hold, best first
