@@ -226,10 +226,9 @@ class ScoredFile:
                     yield self._meant(pa.Table.from_batches([batch]), names)
                     advance(batch.num_rows)
 
-    def column(self, name: str, groups: Sequence[int]) -> pa.Array:
-        """One column of some row groups, in one piece."""
-        column = self._meant(self._file.read(self._stored([name]), groups), [name]).column(0)
-        return pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
+    def read(self, names: Sequence[str], groups: Sequence[int]) -> pa.Table:
+        """Some columns of some row groups, each in one piece."""
+        return self._meant(self._file.read(self._stored(names), groups), names)
 
     def texts(self, name: str, most: int) -> list[str] | None:
         """The different texts of a column, in order; None where there are more than `most`."""

@@ -43,12 +43,12 @@ from targetsel.sky.positions import Region
 from targetsel.spectra.proxies import QUANTILES
 from targetsel.tables.ids import repeated_ids
 from targetsel.tables.text import plain_text
-from targetsel.tables.types import is_text
+from targetsel.tables.types import is_list, is_text
 from targetsel.tasks import task
 from targetsel.workers.pool import map_bounded
 
 ROWS_AT_A_TIME = 8192
-ROWS_AT_ONCE = 32768  # of a row group that is read piece by piece
+ROWS_AT_ONCE = 32768  # where columns of lists are read
 
 
 class ScoredSources(ScoredFile):
@@ -127,14 +127,18 @@ class ScoredSources(ScoredFile):
         nobody = np.zeros((0, len(counters)), dtype=bool)
         yield membership_of(nobody, classes, empty.empty_table(), np.empty(0, dtype=np.int64))
 
+        has_lists = any(is_list(self.schema.field(name).type) for name in columns)
+        at_once = ROWS_AT_ONCE if has_lists else ROWS_PER_READ
+        together = self._together(counters, columns)
+
         def members(groups: list[int]) -> Iterator[list[Membership]]:
             rows = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in groups])
             rows = rows if numbers is None else numbers[rows]
             with self.again(texts) as file:
-                whole = _Rows(file, groups, len(rows))
-                for start in range(0, len(rows), ROWS_AT_ONCE):
-                    part = whole.slice(start, ROWS_AT_ONCE)
-                    numbered = rows[start : start + ROWS_AT_ONCE]
+                whole = _Rows(file, groups, len(rows), at_once, together)
+                for start in range(0, len(rows), at_once):
+                    part = whole.slice(start)
+                    numbered = rows[start : start + at_once]
                     yield self._members(classes, counters, columns, part, numbered)
 
         groups = [
@@ -153,6 +157,20 @@ class ScoredSources(ScoredFile):
                 yield from itertools.chain.from_iterable(pieces)
                 advance(size)
         self._check_unique()
+
+    def _together(
+        self, counters: Sequence[ConditionCounter], columns: Sequence[str]
+    ) -> list[list[str]]:
+        """Columns that are used either all or not at all: those of conditions that are evaluated
+        whatever comes of the others, and those that only the selected need."""
+        of_conditions: set[str] = set()
+        for each in counters:
+            for condition in each.conditions:
+                of_conditions |= columns_read(condition.formula, self.schema)
+        sets = [[name for name in columns if name not in of_conditions]]
+        if any(each.whole for each in counters):
+            sets.append([name for name in self.schema.names if name in of_conditions])
+        return sets
 
     def _check_unique(self) -> None:
         """Refuse a file that has a source more than once."""
@@ -247,40 +265,60 @@ class ScoredSources(ScoredFile):
 
 
 class _Rows:
-    """Rows of some row groups, slice after slice. A column of a slice is read on first use."""
+    """Rows of some row groups, slice after slice. A column of a slice is read on first use.
 
-    def __init__(self, file: ScoredFile, groups: list[int], num_rows: int) -> None:
+    Parameters
+    ----------
+    num_rows : int
+        In all row groups.
+    at_once : int
+        Rows of a slice.
+    together : sequence of list of str
+        Columns that are read with one another, which is quicker; all others each by itself.
+    """
+
+    def __init__(
+        self,
+        file: ScoredFile,
+        groups: list[int],
+        num_rows: int,
+        at_once: int,
+        together: Sequence[list[str]],
+    ) -> None:
         self.schema = file.schema
         self.num_rows = num_rows
-        self._file, self._groups = file, groups
+        self._file, self._groups, self._at_once = file, groups, at_once
+        self._together = {name: names for names in together for name in names}
         self._start = 0
         self._known: dict[str, pa.Array] = {}  # columns of this slice
-        self._whole: dict[str, pa.Array] = {}  # and of all, as far as they have been read; of
-        self._streams: dict[str, _Stream] = {}  # large row groups only piece by piece
-        self._is_large = num_rows > ROWS_AT_ONCE
+        self._streams: dict[str, _Stream] = {}  # of all slices, by the first of their columns
 
-    def slice(self, start: int, length: int) -> _Rows:
-        """These of the rows, which follow those of the slice before."""
+    def slice(self, start: int) -> _Rows:
+        """The rows from this number on; they follow those of the slice before."""
         part = copy.copy(self)
-        part._start, part.num_rows = start, min(length, self.num_rows - start)
+        part._start, part.num_rows = start, min(self._at_once, self.num_rows - start)
         part._known = {}
         return part
 
     def column(self, name: str) -> pa.Array:
         if name not in self._known:
-            if self._is_large:
-                if name not in self._streams:
-                    self._streams[name] = _Stream(self._file, self._groups, name)
-                self._known[name] = self._streams[name].rows(self._start, self.num_rows)
-            else:
-                if name not in self._whole:
-                    self._whole[name] = self._file.column(name, self._groups)
-                self._known[name] = self._whole[name].slice(self._start, self.num_rows)
+            names = self._together.get(name, [name])
+            if names[0] not in self._streams:
+                self._streams[names[0]] = self._stream(names)
+            found = self._streams[names[0]].rows(self._start, self.num_rows)
+            for each, values in zip(names, found.columns, strict=True):
+                self._known[each] = in_one_piece(values)
         return self._known[name]
+
+    def _stream(self, names: list[str]) -> _Stream:
+        if sum(self._file.group_sizes[group] for group in self._groups) > self._at_once:
+            return _Stream(self._file.tables(names, self._at_once, self._groups))
+        return _Stream(iter([self._file.read(names, self._groups)]))
 
     def table(self, names: list[str], rows: np.ndarray) -> pa.Table:
         """Some of the columns of rows with these numbers in the slice, dictionaries written out."""
-        columns = [self.column(name).take(pa.array(rows)) for name in names]
+        places = pa.array(rows)
+        columns = [self.column(name).take(places) for name in names]
         plain = [plain_text(each) if is_text(each.type) else each for each in columns]
         fields = [
             self.schema.field(name).with_type(each.type)
@@ -290,13 +328,13 @@ class _Rows:
 
 
 class _Stream:
-    """One column of some row groups, read from its beginning to its end."""
+    """Columns of some row groups, read from their beginning to their end."""
 
-    def __init__(self, file: ScoredFile, groups: list[int], name: str) -> None:
-        self._pieces = (table.column(0) for table in file.tables([name], ROWS_AT_ONCE, groups))
+    def __init__(self, pieces: Iterator[pa.Table]) -> None:
+        self._pieces = pieces
         self._piece, self._first = next(self._pieces), 0  # and the number of its first row
 
-    def rows(self, start: int, n: int) -> pa.Array:
+    def rows(self, start: int, n: int) -> pa.Table:
         """These rows, none of which comes before those asked for last."""
         found = []
         while True:
@@ -305,7 +343,7 @@ class _Stream:
                 found.append(self._piece.slice(start - self._first, n))
                 start, n = start + len(found[-1]), n - len(found[-1])
             if n == 0:
-                return in_one_piece(pa.chunked_array([c for each in found for c in each.chunks]))
+                return pa.concat_tables(found) if len(found) > 1 else found[0]
             self._piece, self._first = next(self._pieces), behind
 
 

@@ -27,6 +27,7 @@ LONGEST_STRING = 256 * 1024**2
 MOST_ENTRIES = 10_000_000
 # Bytes of a column that are read at once; Arrow would read all that a row group has.
 BUFFER = 1 << 18
+NEXT_STEP = "Copy or make it again."
 
 
 @contextlib.contextmanager
@@ -34,7 +35,7 @@ def reading(
     path: Path | str,
     error: type[TargetselError] = CatalogError,
     expected: str = "",
-    next_step: str = "Copy or make it again.",
+    next_step: str = NEXT_STEP,
 ) -> Iterator[None]:
     """Convert what a library raises while it reads a file.
 
@@ -54,9 +55,23 @@ def reading(
         Of class `error`, if the block raises any `Exception`. A `TargetselError` passes as it is.
     """
     if isinstance(path, Path):
-        if is_stream(path):
-            raise error(f"{path}: is a pipe or device; expected a file. Write it to a file first.")
-        note_input(path)
+        _note(path, error)
+    with _converted(path, error, expected, next_step):
+        yield
+
+
+def _note(path: Path, error: type[TargetselError]) -> None:
+    """Refuse a pipe or device, and remember that the running command reads this file."""
+    if is_stream(path):
+        raise error(f"{path}: is a pipe or device; expected a file. Write it to a file first.")
+    note_input(path)
+
+
+@contextlib.contextmanager
+def _converted(
+    path: Path | str, error: type[TargetselError], expected: str, next_step: str
+) -> Iterator[None]:
+    """Convert what the block raises, as `reading` does, and look at nothing else."""
     try:
         with warnings.catch_warnings():
             # Odd units and overlong comments are no reason to stop, or to fill the screen.
@@ -130,6 +145,7 @@ class ParquetReader:
                 f"{path}: ends in '{self.path.suffix}'; expected a Parquet file (.parquet)."
             )
         self._source = source
+        _note(self.path, error)
         with self._reading():
             self._file = pq.ParquetFile(
                 self.path if source is None else pa.BufferReader(source),
@@ -197,7 +213,9 @@ class ParquetReader:
         self, rows: int, names: list[str] | None, groups: list[int]
     ) -> Iterator[pa.RecordBatch]:
         with self._reading():
-            pieces = self._file.iter_batches(rows, row_groups=groups, columns=names)
+            pieces = self._file.iter_batches(
+                rows, row_groups=groups, columns=names, use_threads=False
+            )
         found = 0
         while True:
             with self._reading():
@@ -218,7 +236,10 @@ class ParquetReader:
         groups = self._groups(row_groups)
         n_rows = sum(self.metadata.row_group(k).num_rows for k in groups)
         with task(f"reading {self.path.name}", n_rows) as advance, self._reading():
-            table = self._file.read_row_groups(groups, columns=names)
+            # Whoever reads row groups one after the other has threads of their own, or needs none.
+            table = self._file.read_row_groups(
+                groups, columns=names, use_threads=row_groups is None
+            )
             table.validate(full=True)
             advance(n_rows)
         self._check_rows(table.num_rows, groups, names)
@@ -241,4 +262,4 @@ class ParquetReader:
         )
 
     def _reading(self) -> contextlib.AbstractContextManager[Any]:
-        return reading(self.path, self._error, "a Parquet file")
+        return _converted(self.path, self._error, "a Parquet file", NEXT_STEP)

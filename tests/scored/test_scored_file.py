@@ -49,7 +49,7 @@ def test_damage_is_found_where_it_is_read(scored):
         with pytest.raises(CatalogError, match=r"a\.scored\.parquet: .*damaged or cut short"):
             list(file.tables())
         with pytest.raises(CatalogError, match="damaged or cut short"):
-            file.column("source_id", [0])
+            file.read(["source_id"], [0])
 
 
 def _read_and_raise(path, error):

@@ -226,6 +226,25 @@ def test_columns_of_later_conditions_are_not_read_once_nobody_is_left(written, m
     assert columns_read(monkeypatch, written / "a.scored.parquet", rules) == {"rmag"}
 
 
+def test_columns_that_are_used_in_any_case_are_read_with_one_another(written, monkeypatch):
+    read = []
+    read_columns = ScoredSources.read
+
+    def noted(file, names, groups):
+        read.append(names)
+        return read_columns(file, names, groups)
+
+    monkeypatch.setattr(ScoredSources, "read", noted)
+    rules = rules_with("dec > -91, rmag < 1, ew_halpha > 0")
+    first = {}
+    for whole in (True, False):
+        read.clear()
+        output = written / "g.parquet"
+        select(written / "a.scored.parquet", rules, output, with_funnels=whole)
+        first[whole] = read[0]
+    assert first == {True: ["dec", "ew_halpha", "rmag"], False: ["dec"]}
+
+
 def test_row_group_without_rows_is_no_trouble(written):
     pq.write_table(catalog().slice(0, 0), written / "f.parquet")
     summary = select(written / "f.parquet", RULES, written / "f.targets.parquet")

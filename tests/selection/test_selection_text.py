@@ -205,13 +205,13 @@ def test_row_groups_without_a_text_are_left_out(tmp_path, monkeypatch, where):
     path = tmp_path / "a.scored.parquet"
     pq.write_table(table, path, row_group_size=4)
     read = []
-    column = ScoredSources.column
+    read_columns = ScoredSources.read
 
-    def counted(self, name, groups):
-        read.extend(groups if name == "type" else [])
-        return column(self, name, groups)
+    def counted(self, names, groups):
+        read.extend(groups if names == ["type"] else [])
+        return read_columns(self, names, groups)
 
-    monkeypatch.setattr(ScoredSources, "column", counted)
+    monkeypatch.setattr(ScoredSources, "read", counted)
     rules = Rules.parse(rule_text(where))
     found = select(path, rules, tmp_path / "a.targets.parquet")
     assert found.n_targets == (4 if "!=" not in where else 8)
