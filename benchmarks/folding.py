@@ -2,30 +2,54 @@
 
     python benchmarks/folding.py
 
-Prints, for a batch of cutouts, the median times of the network in evaluation as it was trained, of
-its folded form with the channels first, and of its folded form as `fold` gives it (channels last);
-and the medians of the ratios between them. The three take turns, so that a busy machine slows all
-alike, and each ratio is of times that lie next to each other.
+Prints, for a batch of cutouts, the median CPU times of the network in evaluation as it was trained,
+of its folded form with the channels first, and of its folded form as `fold` gives it (channels
+last); the medians of their ratios to the first; and the largest difference that folding makes. The
+three take turns, so that a busy machine slows all alike.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
+from pathlib import Path
 
-import numpy as np
 import torch
+from measuring import Figure, over, print_figures, timed
 
 from targetsel.networks.deconvolution import fold
 from targetsel.networks.network import Network, NetworkPlan, presets
 
 
-def seconds(predict: Callable[[torch.Tensor], object], x: torch.Tensor) -> float:
-    """Wall-clock time of one prediction."""
-    start = time.perf_counter()
-    predict(x)
-    return time.perf_counter() - start
+def figures(
+    folder: Path | None = None,
+    rounds: int = 30,
+    plan: NetworkPlan = NetworkPlan(width=0.25),
+    size: int = 64,
+    batch: int = 64,
+    threads: int = 1,
+) -> dict[str, Figure]:
+    """What each form of a network takes for a batch of cutouts, and what folding changes."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    network = Network(plan).eval()
+    x = torch.randn(batch, plan.n_bands, size, size)
+    trained, last = "as trained", "folded, channels last"
+    forms = {
+        trained: network,
+        "folded, channels first": fold(network).to(memory_format=torch.contiguous_format),
+        last: fold(network),
+    }
+    with torch.inference_mode():
+        works = {name: lambda form=form: form(x) for name, form in forms.items()}
+        times = timed(works, rounds, per=batch)
+        off = (forms[last](x)[0] - network(x)[0]).abs().max().item()
+    shares = {
+        f"{name}, of the trained": over(each, times[trained], "of the time as trained")
+        for name, each in times.items()
+        if name != trained
+    }
+    off_by = {"largest difference of the means": Figure.of(off, "rounding", "latents")}
+    return times | shares | off_by
 
 
 def main() -> None:
@@ -37,31 +61,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
     plan = presets()[arguments.preset] if arguments.preset else NetworkPlan(width=arguments.width)
-    network = Network(plan).eval()
-    x = torch.randn(arguments.batch, plan.n_bands, arguments.size, arguments.size)
-    forms = {
-        "as trained": network,
-        "folded, channels first": fold(network).to(memory_format=torch.contiguous_format),
-        "folded, channels last": fold(network),
-    }
-    times = np.empty((arguments.rounds, len(forms)))
-    with torch.inference_mode():
-        for form in forms.values():
-            form(x)
-        for row in times:
-            row[:] = [seconds(form, x) for form in forms.values()]
-        difference = (forms["folded, channels last"](x)[0] - network(x)[0]).abs().max().item()
     print(
         f"{arguments.preset or f'default plan, width {arguments.width}'}, {arguments.size} px, "
         f"batch {arguments.batch}, {arguments.threads} thread(s), {arguments.rounds} rounds"
     )
-    for k, name in enumerate(forms):
-        ratio = np.median(times[:, 0] / times[:, k])
-        print(f"{name:24s} {1e3 * np.median(times[:, k]):8.1f} ms   {ratio:.2f} x as trained")
-    print(f"largest difference of the means: {difference:.1e}")
+    found = figures(
+        None, arguments.rounds, plan, arguments.size, arguments.batch, arguments.threads
+    )
+    print_figures(found)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from measuring import Figure, print_figures, timed
 from scipy.special import ndtri
 
 from targetsel.rules import formula as f
@@ -197,7 +198,12 @@ def few_draws(posterior: ProxyPosterior, rng: np.random.Generator) -> pa.Table:
     return pa.table(lists, names=list(columns))
 
 
-def speed(posterior: ProxyPosterior, runs: int, rng: np.random.Generator) -> None:
+def figures(
+    folder: Path | None = None, rows: int = 1_000_000, runs: int = 5, scored: Path | None = None
+) -> dict[str, Figure]:
+    """What the engine and few draws take for a decision of every row, and how often these err."""
+    rng = np.random.default_rng(7)
+    posterior = drawn_again(scored, rows, rng) if scored else made_up(rows, rng)
     table, draws = scored_table(posterior), few_draws(posterior, rng)
     reader = Binder(CatalogColumns(table.schema))
     rule, ratio = reader.condition(parse(RULE)), reader.condition(parse(RATIO))
@@ -219,17 +225,11 @@ def speed(posterior: ProxyPosterior, runs: int, rng: np.random.Generator) -> Non
                 pq.read_table(files[1], use_threads=False)
             ),
         }
-        times: dict[str, list[float]] = {name: [] for name in contenders}
-        for _ in range(runs):
-            for name, decide in contenders.items():
-                start = time.process_time()
-                decide()
-                times[name].append((time.process_time() - start) / len(posterior) * 1e9)
+        times = timed(contenders, runs, per=rows)
     ours, theirs = by_engine(rule, table), by_few_draws(draws)
-    print(f"{RULE}\n{len(posterior):,} rows, {ours.sum():,} selected, {runs} runs")
-    for name, each in times.items():
-        print(f"{np.median(each):8.0f} ns per row  {name}")
-    print(f"{(ours != theirs).sum() / max(ours.sum(), 1):8.1%} wrong among {FEW} draws")
+    wrong = (ours != theirs).sum() / max(ours.sum(), 1)
+    about = f"of the {ours.sum():,} selected"
+    return times | {f"wrong by {FEW} draws": Figure.of(wrong, "rounding", about)}
 
 
 def main() -> None:
@@ -240,15 +240,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--scored", type=Path)
     arguments = parser.parse_args()
-    rng = np.random.default_rng(7)
-
-    def sources(n: int) -> ProxyPosterior:
-        return drawn_again(arguments.scored, n, rng) if arguments.scored else made_up(n, rng)
-
     if arguments.rows:
-        speed(sources(arguments.rows), arguments.runs, rng)
+        print(f"{RULE}\n{arguments.rows:,} rows, {arguments.runs} runs")
+        print_figures(figures(None, arguments.rows, arguments.runs, arguments.scored))
     if arguments.sources:
-        gaussian = replace(sources(arguments.sources), copula=None, group=None)
+        rng, n = np.random.default_rng(7), arguments.sources
+        posterior = drawn_again(arguments.scored, n, rng) if arguments.scored else made_up(n, rng)
+        gaussian = replace(posterior, copula=None, group=None)
         exactness(gaussian, arguments.draws, rng)
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from measuring import Figure, print_figures
 from scipy.stats import spearmanr
 
 from targetsel.mock.galaxies import Galaxies
@@ -64,7 +65,13 @@ def main() -> None:
         parser.error(f"{arguments.folder}: no .fits files there")
     beside_pyphot(paths)
     beside_survey(paths)
-    through_decoder(arguments.mock, Decoder.read(arguments.decoder or find_ensemble("mock-ps1")))
+    print("SIMULATED: noise-free spectra, encoded and decoded")
+    print_figures(figures(None, arguments.mock, arguments.decoder))
+    print(
+        f"above {SEEN:g}: of sources with more than {SEEN:g} Angstrom put in. error, mapped: root "
+        "mean\nsquare over every other source, as it is and mapped by the others'.\n"
+        "A line of less than that is drowned by what the stars' absorption scatters by at one break"
+    )
 
 
 def beside_pyphot(paths: list[Path]) -> None:
@@ -137,34 +144,34 @@ def _survey_width(lines: np.ndarray, name: str) -> float:
     return float(row["LINEEW"]) / (1 + float(row["LINEZ"])) if row["LINEEW_ERR"] > 0 else np.nan
 
 
-def through_decoder(n: int, decoder: Decoder) -> None:
-    """Print how widths of decoded true latents compare with their spectra's and with the input."""
+def figures(
+    folder: Path | None = None, mock: int = 1000, decoder: Path | None = None
+) -> dict[str, Figure]:
+    """How widths of decoded true latents rank among their spectra's, and among the input."""
+    read = Decoder.read(decoder or find_ensemble("mock-ps1"))
     galaxies = Galaxies.of_demonstration()
-    sources = list(observe(galaxies.take(np.arange(min(n, len(galaxies)))), seed=42))
+    sources = list(observe(galaxies.take(np.arange(min(mock, len(galaxies)))), seed=42))
     spectra = np.concatenate([each.spectra for each in sources])
     table = LineTable.shipped().choose([*MOCK_PAIRS, "ew_halpha_gas", "ew_hbeta_gas", "d4000"])
-    mean, _ = decoder.encode(spectra)
-    reconstructed = decoder.decode(mean[:, None]).flux[:, 0]
+    mean, _ = read.encode(spectra)
+    reconstructed = read.decode(mean[:, None]).flux[:, 0]
     direct, decoded = (table.measure(flux, wavelengths()) for flux in (spectra, reconstructed))
-    print(f"SIMULATED: {len(spectra)} noise-free spectra, encoded and decoded; rank correlations")
-    print(f"{'':16}{'decoded':>10}{'direct':>10}{'decoded':>10}{f'above {SEEN:g}':>10}", end="")
-    print(f"{'error':>10}{'mapped':>10}\n{'':16}{'direct':>10}" + f"{'input':>10}" * 5)
+    found = {}
     for k, name in enumerate(table.names):
-        ranks = [_rank(decoded[:, k], direct[:, k])]
+        ranks = {"decoded among direct": _rank(decoded[:, k], direct[:, k])}
         if column := MOCK_PAIRS.get(name.removesuffix("_gas")):
             line, factor = column[0].removeprefix("input_"), column[1]
             truth = factor * np.concatenate([each.widths[line] for each in sources])
-            ranks += [_rank(found[:, k], truth) for found in (direct, decoded)]
-            ranks += [_rank(decoded[truth > SEEN, k], truth[truth > SEEN])]
-            errors = "".join(f"{each:10.2f}" for each in _errors(decoded[:, k], truth))
-        else:
-            errors = ""
-        print(f"{name:16}" + "".join(f"{each:10.3f}" for each in ranks) + errors)
-    print(
-        f"above {SEEN:g}: of sources with more than {SEEN:g} Angstrom put in. error, mapped: root "
-        "mean\nsquare [Angstrom] over every other source, as it is and mapped by the others'.\n"
-        "A line of less than that is drowned by what the stars' absorption scatters by at one break"
-    )
+            ranks["direct among the input"] = _rank(direct[:, k], truth)
+            ranks["decoded among the input"] = _rank(decoded[:, k], truth)
+            above = truth > SEEN
+            ranks[f"the same above {SEEN:g}"] = _rank(decoded[above, k], truth[above])
+            for what, each in zip(("error", "mapped"), _errors(decoded[:, k], truth), strict=True):
+                found[f"{name}, {what}"] = Figure.of(each, "accuracy", "Angstrom")
+        for what, each in ranks.items():
+            unit = "rank correlation"
+            found[f"{name}, {what}"] = Figure.of(each, "accuracy", unit, higher=True)
+    return found
 
 
 def _rank(values: np.ndarray, truth: np.ndarray) -> float:

@@ -2,11 +2,11 @@
 
     python benchmarks/lines.py
 
-Prints, for some sources of 384 draws each, the source-draws a second of the decoder with the line
-table folded into its last layer (`FoldedDecoder`), of decoding all pixels and measuring these, and,
-where specutils is installed, of its `equivalent_width` in a loop over the same lines; and by how
-much the first two differ from double precision. The first two take turns, so that a busy machine
-slows both alike, and the ratio is the median of ratios of neighbouring times. One thread.
+Prints, for some sources of 384 draws each, the CPU time of a source-draw by the decoder with the
+line table folded into its last layer (`FoldedDecoder`), by decoding all pixels and measuring these,
+and, where specutils is installed, by its `equivalent_width` in a loop over the same lines; and by
+how much the first two differ from double precision. The first two take turns, so that a busy
+machine slows both alike, and the ratio is the median of ratios of neighbouring times. One thread.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from __future__ import annotations
 import argparse
 import copy
 import time
-from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import Figure, over, print_figures, timed
 
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import SOURCES_AT_ONCE, Decoder, FoldedDecoder
@@ -35,38 +36,48 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--all", action="store_true", help="the whole line table, not the proxies")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    decoder = Decoder.read(find_ensemble("mock-ps1"))
-    table = LineTable.shipped().choose(LineTable.shipped().names if arguments.all else PROXIES)
+    decoder, table = Decoder.read(find_ensemble("mock-ps1")), chosen(arguments.all)
     latents = draws_of(arguments.sources, arguments.draws)
-    folded = FoldedDecoder(decoder, table)
-    ways = (folded.measure, lambda x: on_full_grid(decoder, x, table))
-    rounds = range(arguments.rounds + 1)
-    times = np.array([[seconds(way, latents) for way in ways] for _ in rounds])[1:]
-    n = latents.shape[0] * latents.shape[1]
     print(
         f"{len(table.names)} indices, {latents.shape[0]} sources of {latents.shape[1]} draws, "
         f"{arguments.rounds} rounds, one thread"
     )
-    for name, each in zip(("folded", "full grid"), times.T, strict=True):
-        print(f"{name:28s}{n / np.median(each):12,.0f} source-draws/s")
-    ratio = times[:, 1] / times[:, 0]
-    low, high = np.quantile(ratio, [0.16, 0.84])
-    print(f"{'folded over full grid':28s}{np.median(ratio):12.2f} ({low:.2f} to {high:.2f})")
+    found = figures(None, arguments.rounds, arguments.sources, arguments.draws, arguments.all)
+    print_figures(found)
     one_by_one(decoder, table, latents)
-    differences(decoder, folded, latents)
+    differences(decoder, FoldedDecoder(decoder, table), latents)
+
+
+def figures(
+    folder: Path | None = None,
+    rounds: int = 30,
+    sources: int = 32,
+    draws: int = 384,
+    whole_table: bool = False,
+) -> dict[str, Figure]:
+    """What either way takes for all draws of all sources."""
+    torch.set_num_threads(1)
+    decoder, table = Decoder.read(find_ensemble("mock-ps1")), chosen(whole_table)
+    folded, latents = FoldedDecoder(decoder, table), draws_of(sources, draws)
+    ways = {
+        "folded": lambda: folded.measure(latents),
+        "full grid": lambda: on_full_grid(decoder, latents, table),
+    }
+    found = timed(ways, rounds, per=sources * draws)
+    share = over(found["folded"], found["full grid"], "of the time on the full grid")
+    return found | {"folded, of the full grid": share}
+
+
+def chosen(whole_table: bool) -> LineTable:
+    """The proxies, or all lines and indices."""
+    shipped = LineTable.shipped()
+    return shipped.choose(shipped.names if whole_table else PROXIES)
 
 
 def draws_of(n: int, n_draws: int) -> np.ndarray:
     """Latents (N, S, 6) amid those of galaxies: further out, spectra lose their continuum."""
     rng = np.random.default_rng(0)
     return rng.normal(0, 0.4, (n, 1, 6)) + rng.normal(0, 0.3, (n, n_draws, 6))
-
-
-def seconds(work: Callable[[np.ndarray], object], latents: np.ndarray) -> float:
-    start = time.perf_counter()
-    work(latents)
-    return time.perf_counter() - start
 
 
 def on_full_grid(decoder: Decoder, latents: np.ndarray, table: LineTable) -> np.ndarray:

@@ -3,23 +3,19 @@
     python benchmarks/mock_speed.py [--n 512] [--rounds 3] [--survey ps1]
 
 Skies of n and of 4 n sources are written in turns, each by a fresh process with one worker and one
-thread, after a small one that loads what has to be loaded. Prints the medians: sources per second
-of wall-clock time and of CPU time (which a busy machine changes less), and the peak memory.
+thread, after a small one that loads what has to be loaded. Prints the medians of CPU time, peak
+memory and bytes on disk.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
-import time
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
+from measuring import Figure, child, peak_memory, print_figures, rounds_of, timed_once
 
 from targetsel.mock.camera import CAMERAS
 
@@ -34,12 +30,26 @@ def measure(n: int, survey: str) -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         write_sky(Path(folder) / "first", SkyPlan.of(16, 1, CAMERAS[survey]))
-        wall, cpu = time.perf_counter(), time.process_time()
-        write_sky(Path(folder) / "sky", SkyPlan.of(n, 1, CAMERAS[survey]))
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        plan = SkyPlan.of(n, 1, CAMERAS[survey])
+        took = timed_once(lambda: write_sky(Path(folder) / "sky", plan), per=n)
         size = sum(f.stat().st_size for f in (Path(folder) / "sky").rglob("*") if f.is_file())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"wall": n / wall, "cpu": n / cpu, "peak": peak, "size": size / n / 1024}))
+    size_of_each = Figure((size / n / 1024,), "KiB of a source", "memory")
+    peak = Figure((peak_memory(),), "MiB", "memory")
+    print(json.dumps([asdict(each) for each in (took, peak, size_of_each)]))
+
+
+def figures(
+    folder: Path | None = None, n: int = 512, rounds: int = 3, survey: str = "ps1"
+) -> dict[str, Figure]:
+    """CPU time, peak memory and bytes of skies of n and of 4 n sources."""
+    runs = []
+    for _ in range(rounds):
+        runs.append({})
+        for size in (n, 4 * n):
+            found = child(__file__, "--measure", "--n", size, "--survey", survey)
+            for what, each in zip(("written", "peak memory", "on disk"), found, strict=True):
+                runs[-1][f"{size} sources {what}"] = Figure(**each)
+    return rounds_of(runs)
 
 
 def main() -> None:
@@ -52,23 +62,7 @@ def main() -> None:
     if arguments.measure:
         measure(arguments.n, arguments.survey)
         return
-    one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
-    found: dict[int, list[dict[str, float]]] = {arguments.n: [], 4 * arguments.n: []}
-    for _ in range(arguments.rounds):
-        for n, figures in found.items():
-            command = [sys.executable, __file__, "--measure", "--n", str(n)]
-            command += ["--survey", arguments.survey]
-            printed = subprocess.run(
-                command, env=os.environ | one_thread, check=True, capture_output=True, text=True
-            )
-            figures.append(json.loads(printed.stdout))
-    print(f"{'sources':>8} {'per s':>8} {'per CPU s':>10} {'peak MiB':>9} {'KiB each':>9}")
-    for n, figures in found.items():
-        middle = {name: np.median([each[name] for each in figures]) for name in figures[0]}
-        print(
-            f"{n:>8} {middle['wall']:>8.0f} {middle['cpu']:>10.0f} {middle['peak']:>9.0f} "
-            f"{middle['size']:>9.1f}"
-        )
+    print_figures(figures(None, arguments.n, arguments.rounds, arguments.survey))
 
 
 if __name__ == "__main__":

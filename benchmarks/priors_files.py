@@ -11,34 +11,17 @@ of each pixel: root mean square over pixels and sources, and beside them those o
 from __future__ import annotations
 
 import argparse
-import resource
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from measuring import Figure, print_figures, targetsel, timed_once
 
 from targetsel.priors.files import PriorFile
 from targetsel.priors.prior import LEVELS
 
 MANY, FEW = 20_000, 512
-
-
-def write(scored: Path, ensemble: str, path: Path, draws: int) -> str:
-    """Write priors by the command; say what it took."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    words = ["priors", "write", scored, "--ensemble", ensemble, "--draws", draws, "-o", path]
-    command = [sys.executable, "-m", "targetsel", *map(str, words)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    n, size = pq.read_metadata(path).num_rows, path.stat().st_size
-    return (
-        f"{n:,} sources with {draws:2} draws: {seconds:6.1f} s CPU, {1000 * seconds / n:5.1f} ms "
-        f"and {size / n / 1000:5.1f} kB a source"
-    )
 
 
 def errors(file: PriorFile, ids: list[str]) -> tuple[float, float]:
@@ -53,24 +36,39 @@ def errors(file: PriorFile, ids: list[str]) -> tuple[float, float]:
     return float(np.sqrt(np.mean(np.square(bands)))), float(np.sqrt(np.mean(np.square(random))))
 
 
+def figures(
+    folder: Path, n: int = 40, scored: Path | None = None, ensemble: str = "mock-ps1"
+) -> dict[str, Figure]:
+    """What files of priors take to write, their bytes, and the errors of their bands."""
+    found = {}
+    scored = scored or folder / "catalog.scored.parquet"
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "priors.parquet"
+        words = ("priors", "write", scored, "--ensemble", ensemble, "-o", path, "--draws")
+        rows = pq.read_metadata(scored).num_rows
+        for draws in (16, 0):
+            took = timed_once(lambda: targetsel(*words, draws), per=rows)  # noqa: B023
+            size = path.stat().st_size / rows / 1000
+            found[f"written with {draws} draws"] = took
+            found[f"bytes with {draws} draws"] = Figure.of(size, "memory", "kB a source")
+        file = PriorFile.open(path, ensemble)
+        status = pq.read_table(path, columns=["status"])["status"].to_pylist()
+        good = [each for each, said in zip(file.rows, status, strict=True) if said == "ok"]
+        chosen = good[:: max(len(good) // n, 1)][:n]
+        own, random = errors(file, chosen)
+    unit = "standard deviations of a pixel"
+    found[f"error of the bands, {n} sources"] = Figure.of(own, "accuracy", unit)
+    found[f"the same of {FEW} random draws"] = Figure.of(random, "accuracy", unit)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("scored", type=Path)
     parser.add_argument("--ensemble", default="mock-ps1")
     parser.add_argument("--n", type=int, default=40)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "priors.parquet"
-        for draws in (16, 0):
-            print(write(arguments.scored, arguments.ensemble, path, draws), flush=True)
-        file = PriorFile.open(path, arguments.ensemble)
-        status = pq.read_table(path, columns=["status"])["status"].to_pylist()
-        good = [each for each, said in zip(file.rows, status, strict=True) if said == "ok"]
-        chosen = good[:: max(len(good) // arguments.n, 1)][: arguments.n]
-        own, random = errors(file, chosen)
-    print(
-        f"bands of {len(chosen)} sources: rms error {own:.3f}, of {FEW} random draws {random:.3f}"
-    )
+    given = parser.parse_args()
+    print_figures(figures(given.scored.parent, given.n, given.scored, given.ensemble))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python benchmarks/score.py [--folder demo] [--runs 3]
 
 Scores the demonstration's catalog (made first, where FOLDER has none) and one of ten times as many
-rows, in turn, each in a process of its own with one and with two threads. Prints sources per second
-without start-up (medians), and each process's peak memory.
+rows, in turn, each in a process of its own with one and with two threads. Prints CPU time without
+start-up (medians), and each process's peak memory.
 """
 
 from __future__ import annotations
@@ -12,13 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from dataclasses import asdict
 from pathlib import Path
+
+from measuring import (
+    Figure,
+    child,
+    demonstration,
+    peak_memory,
+    print_figures,
+    rounds_of,
+    timed_once,
+)
 
 COPIES = 10
 
@@ -55,8 +62,8 @@ def enlarge(folder: Path, target: Path, copies: int = COPIES) -> None:
     pq.write_table(pa.concat_tables(tables), target / "catalog.parquet")
 
 
-def one_run(folder: Path, threads: int) -> dict[str, float]:
-    """Score a folder's catalog in this process."""
+def one_run(folder: Path, threads: int) -> None:
+    """Score a folder's catalog in this process, and print what it took as JSON."""
     from targetsel.imaging.store import CutoutStore
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.scoring.stream import score
@@ -66,11 +73,27 @@ def one_run(folder: Path, threads: int) -> dict[str, float]:
     file = CatalogFile.open(folder / "catalog.parquet")
     store = CutoutStore.open(folder / "cutouts")
     with tempfile.TemporaryDirectory() as scratch:
-        start = time.perf_counter()
-        score(file, store, ensemble, Path(scratch) / "out.parquet", threads=threads)
-        seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"rows": file.num_rows, "seconds": seconds, "peak_mib": peak}
+        output = Path(scratch) / "out.parquet"
+        took = timed_once(
+            lambda: score(file, store, ensemble, output, threads=threads), per=file.num_rows
+        )
+    print(json.dumps([asdict(took), peak_memory()]))
+
+
+def figures(folder: Path, runs: int = 3, copies: int = COPIES) -> dict[str, Figure]:
+    """CPU time without start-up and peak memory, of the demonstration and of so many copies."""
+    found = []
+    with tempfile.TemporaryDirectory() as scratch:
+        enlarge(folder, Path(scratch), copies)
+        for _ in range(runs):
+            found.append({})
+            for threads in (1, 2):
+                for name, place in (("catalog", folder), (f"{copies} catalogs", Path(scratch))):
+                    took, peak = child(__file__, "--folder", place, "--one", threads)
+                    what = f"{name}, {threads} thread{'s' * (threads > 1)}"
+                    found[-1][what] = Figure(**took)
+                    found[-1][f"{what}, memory"] = Figure((peak,), "MiB", "memory")
+    return rounds_of(found)
 
 
 def main() -> None:
@@ -80,31 +103,11 @@ def main() -> None:
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(one_run(arguments.folder, arguments.one)))
+        one_run(arguments.folder, arguments.one)
         return
-    if not (arguments.folder / "truth.parquet").exists():
-        from targetsel.mock.demonstration import write_demonstration
-
-        write_demonstration(arguments.folder)
     print(f"machine: {platform.processor() or platform.machine()}, Python "
           f"{platform.python_version()}, {sys.platform}")  # fmt: skip
-    with tempfile.TemporaryDirectory() as scratch:
-        large = Path(scratch)
-        enlarge(arguments.folder, large)
-        results: dict[tuple[str, int], list[dict[str, float]]] = {}
-        for _ in range(arguments.runs):
-            for threads in (1, 2):
-                for name, folder in (("1x", arguments.folder), ("10x", large)):
-                    command = [sys.executable, __file__, "--folder", str(folder), "--one"]
-                    ran = subprocess.run(
-                        [*command, str(threads)], capture_output=True, text=True, check=True
-                    )
-                    results.setdefault((name, threads), []).append(json.loads(ran.stdout))
-    print(f"{'catalog':>8} {'rows':>7} {'threads':>7} {'sources/s':>10} {'peak MiB':>9}")
-    for (name, threads), runs in results.items():
-        speed = statistics.median(run["rows"] / run["seconds"] for run in runs)
-        peak = max(run["peak_mib"] for run in runs)
-        print(f"{name:>8} {runs[0]['rows']:>7} {threads:>7} {speed:>10.1f} {peak:>9.0f}")
+    print_figures(figures(demonstration(arguments.folder), arguments.runs))
 
 
 if __name__ == "__main__":

@@ -3,18 +3,17 @@
     python benchmarks/score_stations.py [--folder demo] [--rounds 7] [--noise]
 
 Scores the first 512 sources of the demonstration's cutouts (made first, where FOLDER has none) on
-one thread, station by station, and prints the median CPU time of each over interleaved rounds, per
-source and in units of the networks' own. With --noise it also draws 16,384 times for every second
-of them and prints how far the stored quantiles of few draws lie from those, as the root mean square
-over sources and proxies of the difference of normal scores.
+one thread, station by station, and prints the median CPU time of each over interleaved rounds (see
+measuring.py), per source, and of all but the networks in units of the networks' own. With --noise
+it also draws 16,384 times for every second of them and prints how far the stored quantiles of few
+draws lie from those, as the root mean square over sources and proxies of the difference of normal
+scores.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from measuring import Figure, demonstration, over, print_figures, timed
 
 from targetsel.imaging.cutout import cut_out
 from targetsel.imaging.store import CutoutStore
@@ -42,29 +42,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--noise", action="store_true")
     arguments = parser.parse_args()
-    if not (arguments.folder / "truth.parquet").exists():
-        from targetsel.mock.demonstration import write_demonstration
-
-        write_demonstration(arguments.folder)
-    torch.set_num_threads(1)
-    ensemble = Ensemble.read()
-    catalog = first_sources(arguments.folder)
-    stations = stations_of(arguments.folder, catalog, ensemble)
-    times: dict[str, list[float]] = {name: [] for name in stations}
-    for _ in range(arguments.rounds + 1):
-        for name, run in stations.items():
-            start = time.process_time()
-            run()
-            times[name].append((time.process_time() - start) / N * 1e3)
-    middle = {name: statistics.median(each[1:]) for name, each in times.items()}
     print(f"machine: {platform.processor() or platform.machine()}, one thread, {N} sources")
-    print(f"{'station':<48}{'ms':>8}{'/ networks':>12}")
-    for name, each in middle.items():
-        print(f"{name:<48}{each:>8.3f}{each / middle['networks']:>12.2f}")
-    rest = sum(middle.values()) - middle["networks"]
-    print(f"{'all but the networks':<48}{rest:>8.3f}{rest / middle['networks']:>12.2f}")
+    print_figures(figures(demonstration(arguments.folder), arguments.rounds))
     if arguments.noise:
-        print_noise(arguments.folder, catalog, ensemble)
+        print_noise(arguments.folder, first_sources(arguments.folder), Ensemble.read())
+
+
+def figures(folder: Path, rounds: int = 7) -> dict[str, Figure]:
+    """What each station takes, and all but the networks in units of the networks."""
+    torch.set_num_threads(1)
+    stations = stations_of(folder, first_sources(folder), Ensemble.read())
+    found = timed(stations, rounds, per=N)
+    others = [each.values for name, each in found.items() if name != "networks"]
+    rest = Figure(tuple(map(sum, zip(*others, strict=True))), "", "time")
+    unit = "of the time of the networks"
+    return found | {"all but the networks": over(rest, found["networks"], unit)}
 
 
 def first_sources(folder: Path) -> Catalog:

@@ -4,7 +4,7 @@
 
 The rows of a scored file are repeated with new ids and pixels of the sky, as often as it takes, in
 row groups as `score` writes them and in such of all rows of a piece. Each file is selected from in
-a process of its own. Prints peak memory [MiB] and CPU time [s]; memory should be flat in the rows.
+a process of its own. Prints peak memory and CPU time; memory should be flat in the rows.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from select_speed import peak_memory
+from measuring import Figure, child, peak_memory, print_figures, timed_once
 
 LARGEST_GROUP = 1 << 20
 
@@ -47,42 +45,45 @@ def one_run(path: Path, rules: str) -> dict:
 
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         found = select(path, Rules.read(rules), Path(scratch) / "out.parquet")
-    return {"targets": found.n_targets, "peak": peak_memory(), "cpu": time.process_time()}
+    return {"targets": found.n_targets, "peak": peak_memory()}
+
+
+def figures(
+    folder: Path,
+    rows: Sequence[int] = (2400, 150_000, 5_000_000),
+    scored: Path | None = None,
+    rules: str = "emission",
+) -> dict[str, Figure]:
+    """Peak memory and CPU time of `select` on each number of rows, in small and large groups."""
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "jemalloc"
+    found = {}
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        path = Path(scratch) / "tiled.scored.parquet"
+        for n in rows:
+            for per_group in (65_536, LARGEST_GROUP)[: 2 if n > 65_536 else 1]:
+                repeated(scored or folder / "catalog.scored.parquet", path, n, per_group)
+                runs = []
+                took = timed_once(lambda: runs.append(child(__file__, "--one", path, rules)), n)  # noqa: B023
+                what = f"{n:,} rows in groups of {min(n, per_group):,}"
+                found[f"{what}, memory"] = Figure((runs[0]["peak"],), "MiB", "memory")
+                found[what] = took
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scored", type=Path)
-    parser.add_argument("rules")
+    parser.add_argument("scored", type=Path, nargs="?")
+    parser.add_argument("rules", nargs="?")
     parser.add_argument("--rows", type=int, nargs="+", default=[2400, 150_000, 5_000_000])
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(one_run(given.one, given.rules)))
-        return
-    print(f"{'rows':>10} {'per group':>10} {'targets':>10} {'MiB':>8} {'CPU s':>8}")
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        for rows in given.rows:
-            for per_group in (65_536, LARGEST_GROUP):
-                if per_group > 65_536 and rows <= 65_536:
-                    continue
-                path = Path(folder) / "tiled.scored.parquet"
-                repeated(given.scored, path, rows, per_group)
-                command = [sys.executable, __file__, str(given.scored), given.rules]
-                said = subprocess.run(
-                    [*command, "--one", str(path)],
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                    env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "jemalloc"},
-                ).stdout
-                found = json.loads(said)
-                print(
-                    f"{rows:>10,} {per_group:>10,} {found['targets']:>10,} {found['peak']:>8.0f} "
-                    f"{found['cpu']:>8.1f}",
-                    flush=True,
-                )
+        print(json.dumps(one_run(Path(given.one[0]), given.one[1])))
+    elif not given.scored or not given.rules:
+        parser.error("give SCORED and RULES")
+    else:
+        print_figures(figures(given.folder, given.rows, given.scored, given.rules))
 
 
 if __name__ == "__main__":

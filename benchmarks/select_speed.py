@@ -6,9 +6,8 @@ A made-up catalog of 17 columns (galaxies' magnitudes, quality, line strengths; 
 predictions missing) is written once, as `score` would write it, and kept in DIR if one is given.
 Then three target classes of 25 conditions in all are selected and their funnels counted, by
 `select` and by a pandas script as one writes it, in turn, each in a process of its own. Conditions
-on the catalog alone come first, as funnels count them.
-Prints CPU seconds (the whole process's), wall-clock seconds and peak memory, medians, and the
-medians of the ratios of each pair of runs. Both must select as many.
+on the catalog alone come first, as funnels count them. Prints CPU time (the whole process's) and
+peak memory, medians, and their ratios. Both must select as many.
 """
 
 from __future__ import annotations
@@ -17,15 +16,13 @@ import argparse
 import contextlib
 import json
 import re
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from measuring import Figure, child, peak_memory, print_figures, rounds_of, timed_once
 
 MAGNITUDES = ("gmag", "rmag", "imag", "zmag", "w1mag")
 PREDICTED = ("ew_halpha", "ew_oiii", "ew_oii", "d4000")
@@ -163,17 +160,37 @@ CONTENDERS = {"targetsel": by_targetsel, "pandas": by_pandas}
 def one_run(name: str, path: Path) -> dict:
     """Select once, in this process."""
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        start = time.perf_counter()
         answer = CONTENDERS[name](path, Path(scratch) / "out.parquet")
-        wall = time.perf_counter() - start
-    cpu = time.process_time()
-    return {"answer": answer, "cpu": cpu, "wall": wall, "peak": peak_memory()}
+    return {"answer": answer, "peak": peak_memory()}
 
 
-def peak_memory() -> float:
-    """Peak memory of this process [MiB]; `ru_maxrss` would include the parent's memory."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+def figures(
+    folder: Path, rows: int = 20_000_000, runs: int = 3, names: Sequence[str] = tuple(CONTENDERS)
+) -> dict[str, Figure]:
+    """What each contender takes, whole processes in turn, and that both count the same."""
+    folder.mkdir(exist_ok=True, parents=True)
+    path = folder / f"speed-{rows}.scored.parquet"
+    if not path.exists():
+        write_catalog(path, rows)
+    found, answers = [], []
+    for _ in range(runs):
+        found.append({})
+        for name in names:
+            took = timed_once(lambda: answers.append(child(__file__, "--one", name, path)), rows)  # noqa: B023
+            found[-1][f"{name}, {rows:,} rows"] = took
+            found[-1][f"{name}, peak memory"] = Figure((answers[-1]["peak"],), "MiB", "memory")
+    figures = rounds_of(found)
+    if len(names) > 1:
+        same = all(each["answer"] == answers[0]["answer"] for each in answers)
+        figures["the counts, funnels included, are the same"] = Figure.of(
+            same, "accuracy", "(1 if so)", higher=True
+        )
+        for what in (f"{rows:,} rows", "peak memory"):
+            theirs, ours = (figures[f"{name}, {what}"].value for name in ("pandas", "targetsel"))
+            figures[f"pandas of targetsel, {what}"] = Figure.of(
+                theirs / ours, "time", "times", higher=True
+            )
+    return figures
 
 
 def main() -> None:
@@ -188,34 +205,11 @@ def main() -> None:
         print(json.dumps(one_run(arguments.one[0], Path(arguments.one[1]))))
         return
     names = [arguments.only] if arguments.only else list(CONTENDERS)
-    runs: dict[str, list[dict]] = {name: [] for name in names}
     with contextlib.ExitStack() as stack:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folder.mkdir(exist_ok=True, parents=True)
-        path = folder / f"speed-{arguments.rows}.scored.parquet"
-        if not path.exists():
-            write_catalog(path, arguments.rows)
-        for _ in range(arguments.runs):
-            for name in names:
-                command = [sys.executable, __file__, "--one", name, str(path)]
-                ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-                runs[name].append(json.loads(ran.stdout))
-        metadata = pq.read_metadata(path)
-        print(f"{metadata.num_rows:,} rows, {metadata.num_columns} columns, "
-              f"{sum(map(len, WHERE.values()))} conditions, {arguments.runs} runs")  # fmt: skip
-    print(f"{'':10} {'CPU s':>8} {'ns/row':>7} {'wall s':>8} {'peak MiB':>9}")
-    for name, each in runs.items():
-        cpu, wall, peak = (
-            float(np.median([run[k] for run in each])) for k in ("cpu", "wall", "peak")
-        )
-        print(f"{name:10} {cpu:8.2f} {1e9 * cpu / arguments.rows:7.0f} {wall:8.2f} {peak:9.0f}")
-    if len(names) > 1:
-        ours, theirs = runs["targetsel"], runs["pandas"]
-        ratio = np.median([b["cpu"] / a["cpu"] for a, b in zip(ours, theirs, strict=True)])
-        memory = np.median([b["peak"] / a["peak"] for a, b in zip(ours, theirs, strict=True)])
-        print(f"pandas takes {ratio:.1f} x the CPU time and {memory:.1f} x the memory")
-        same = ours[0]["answer"] == theirs[0]["answer"]
-        print("the counts, funnels included, are the same" if same else "THE COUNTS DIFFER")
+        print(f"{arguments.rows:,} rows, {sum(map(len, WHERE.values()))} conditions, "
+              f"{arguments.runs} runs")  # fmt: skip
+        print_figures(figures(folder, arguments.rows, arguments.runs, names))
 
 
 if __name__ == "__main__":

@@ -3,20 +3,20 @@
     python benchmarks/select_text.py [--rows 4000000] [--runs 3]
 
 A made-up catalog with a column `type` of five texts, the same as a number `code`, and 200,000
-different texts in `name`. Prints CPU seconds of `select` for each condition, the least of the runs,
-and of a selection that only compares a magnitude; what a text costs is the difference.
+different texts in `name`. Prints the CPU time of `select` for each condition, the median of the
+runs, and of a selection that only compares a magnitude; what a text costs is the difference.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from measuring import Figure, print_figures, timed
 
 from targetsel.rules.rules import Rules
 from targetsel.selection.select import select
@@ -51,16 +51,26 @@ def write_catalog(path: Path, rows: int) -> None:
     pq.write_table(pa.table(columns), path, row_group_size=65_536)
 
 
-def cpu_seconds(path: Path, conditions: tuple[str, ...]) -> tuple[float, int]:
-    """CPU seconds of one selection, and the sources that it chooses."""
+def figures(folder: Path, rows: int = 4_000_000, runs: int = 3) -> dict[str, Figure]:
+    """What a selection takes with each condition."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        path = Path(scratch) / "text.scored.parquet"
+        write_catalog(path, rows)
+        output = path.with_suffix(".targets.parquet")
+        works = {
+            name: lambda rules=rules_of(conditions): select(path, rules, output)
+            for name, conditions in CONDITIONS.items()
+        }
+        return timed(works, runs, per=rows)
+
+
+def rules_of(conditions: tuple[str, ...]) -> Rules:
+    """One class of the conditions and a bright magnitude."""
     where = "".join(f'      - "{each}"\n' for each in ("rmag < 15", *conditions))
-    rules = Rules.parse(
+    return Rules.parse(
         "schema: targetsel/rules/v1\nname: text\nclasses:\n"
         f"  A:\n    bit: 0\n    priority: 1\n    where:\n{where}"
     )
-    start = time.process_time()
-    found = select(path, rules, path.with_suffix(".targets.parquet"))
-    return time.process_time() - start, found.n_targets
 
 
 def main() -> None:
@@ -68,12 +78,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4_000_000)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "text.scored.parquet"
-        write_catalog(path, options.rows)
-        for name, conditions in CONDITIONS.items():
-            runs = [cpu_seconds(path, conditions) for _ in range(options.runs)]
-            print(f"{name:24} {min(runs)[0]:6.2f} s CPU, {runs[0][1]:,} targets")
+    print_figures(figures(Path(tempfile.gettempdir()), options.rows, options.runs))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python benchmarks/startup.py [--demo FOLDER] [--rounds 9]
 
 The commands take turns, so that a busy machine slows all alike. Printed are the median CPU times
-(user and system) of whole processes, and the medians of their ratios to the import in the same
-round. Python's compiled files are kept in a folder of their own, as an installed package has them.
+(user and system) of whole processes, and the medians of their ratios to the import before and after
+each. Python's compiled files are kept in a folder of their own, as an installed package has them.
 FOLDER is one that `targetsel demo` made; with it, its sources are selected by the shipped rules.
 """
 
@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
+from measuring import Figure, print_figures, timed
 
 import targetsel
 
@@ -48,21 +47,27 @@ def select_of(demo: Path) -> tuple[str, ...]:
     return ("-m", "targetsel", "select", scored, *rules)
 
 
-def cpu_seconds(words: tuple[str, ...], folder: str) -> float:
-    """CPU time of one Python process in a folder, where compiled files are kept [s]."""
+def run(words: tuple[str, ...], folder: str) -> None:
+    """Run one Python process in a folder, where compiled files are kept."""
     environment = os.environ | {
         "PYTHONPYCACHEPREFIX": f"{folder}/compiled",
         "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONPATH": str(Path(targetsel.__file__).parents[1]),
     }
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, *words], capture_output=True, env=environment, cwd=folder, text=True
     )
     if done.returncode != ("fault.yaml" in words):
         raise SystemExit(f"{' '.join(words)}: status {done.returncode}\n{done.stderr}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def figures(demo: Path | None = None, rounds: int = 9) -> dict[str, Figure]:
+    """What each command takes, in units of the import that runs before and after it."""
+    commands = COMMANDS | ({"select of the demonstration": select_of(demo)} if demo else {})
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "fault.yaml").write_text(FAULT)
+        works = {name: lambda words=words: run(words, folder) for name, words in commands.items()}
+        return timed(works, rounds, lambda: run(BASE, folder), "imports of NumPy and PyArrow")
 
 
 def main() -> None:
@@ -70,20 +75,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--demo", type=Path, help="folder that 'targetsel demo' made")
     arguments = parser.parse_args()
-    rounds, commands = arguments.rounds, dict(COMMANDS)
-    if arguments.demo:
-        commands["select of the demonstration"] = select_of(arguments.demo)
-    every = (BASE, *commands.values())
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "fault.yaml").write_text(FAULT)
-        for words in every:
-            cpu_seconds(words, folder)  # compiles, and fills the file cache
-        times = np.array([[cpu_seconds(each, folder) for each in every] for _ in range(rounds)])
-    print(f"{platform.machine()}, Python {platform.python_version()}, {rounds} rounds")
-    print(f"{'import numpy, pyarrow.parquet':32} {np.median(times[:, 0]):6.3f} s")
-    for k, name in enumerate(commands, start=1):
-        ratio = np.median(times[:, k] / times[:, 0])
-        print(f"{name:32} {np.median(times[:, k]):6.3f} s  {ratio:5.2f} times")
+    print(f"{platform.machine()}, Python {platform.python_version()}, {arguments.rounds} rounds")
+    print_figures(figures(arguments.demo, arguments.rounds))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from measuring import Figure, print_figures
 
 import targetsel as ts
 from targetsel.rules.binding import Binder
@@ -40,27 +41,35 @@ def main() -> None:
     parser.add_argument("--sources", type=int, default=200)
     parser.add_argument("--draws", type=int, default=20_000)
     arguments = parser.parse_args()
+    print(f"{arguments.sources} sources, {arguments.draws} direct draws each; simulated images")
+    print_figures(figures(arguments.folder, arguments.sources, arguments.draws))
+
+
+def figures(folder: Path, sources: int = 200, draws: int = 20_000) -> dict[str, Figure]:
+    """How far each condition's probability is from the share of direct draws, over sources."""
     ensemble = ts.Ensemble.read()
-    images = ts.CutoutStore.open(arguments.folder / "cutouts")
-    catalog = ts.Catalog.read(arguments.folder / "catalog.parquet")
-    catalog = catalog.take(np.linspace(0, len(catalog) - 1, arguments.sources).astype(int))
+    images = ts.CutoutStore.open(folder / "cutouts")
+    catalog = ts.Catalog.read(folder / "catalog.parquet")
+    catalog = catalog.take(np.linspace(0, len(catalog) - 1, sources).astype(int))
     table = score_rows(catalog, images, ensemble, ScoreOptions())
     posterior = ensemble.predict(ts.cut_out(catalog, images))
-    sources = Sources(table)
+    stored = Sources(table)
     reader = Binder(CatalogColumns(table.schema))
     conditions = [reader.condition(parse(text)) for text in CONDITIONS]
     direct = np.empty((len(conditions), len(catalog)))
-    latents = posterior.draw(arguments.draws, seed=123)
+    latents = posterior.draw(draws, seed=123)
     for n in range(len(catalog)):
         proxies = ts.measure(ensemble.decoder.decode(latents[n : n + 1]))
         drawn = DrawnSources(Sources(table.slice(n, 1)), {name: proxies[name] for name in PROXIES})
         for k, condition in enumerate(conditions):
             direct[k, n] = np.mean(holds(condition, drawn))
-    print(f"{len(catalog)} sources, {arguments.draws} direct draws each; simulated images")
-    print(f"{'mean |diff|':>11} {'99 %':>7} {'largest':>8}  condition")
+    found = {}
     for text, condition, share in zip(CONDITIONS, conditions, direct, strict=True):
-        off = np.abs(probability(condition, sources) - share)
-        print(f"{off.mean():>11.4f} {np.quantile(off, 0.99):>7.4f} {off.max():>8.4f}  {text}")
+        off = np.abs(probability(condition, stored) - share)
+        error = off.std() / np.sqrt(len(off))
+        about = f"mean; 99 %: {np.quantile(off, 0.99):.4f}, largest: {off.max():.4f}"
+        found[text] = Figure.of(off.mean(), "accuracy", about, error=error)
+    return found
 
 
 if __name__ == "__main__":
