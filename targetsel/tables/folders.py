@@ -14,7 +14,6 @@ What a folder holds is one table, read in the order of its files' names:
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import warnings
@@ -27,11 +26,17 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from targetsel.errors import CatalogError, counted
+from targetsel.errors import CatalogError
 from targetsel.tables.columns import in_unit, unit_of
 from targetsel.tables.files import PARQUET_SUFFIXES
+from targetsel.tables.hats_properties import (
+    OF_HATS,
+    check_rows_of_hats,
+    files_of_one_catalog,
+    primary_of,
+)
 from targetsel.tables.parquet import described, plain_schema
-from targetsel.tables.reading import ParquetReader, reading
+from targetsel.tables.reading import ParquetReader
 from targetsel.tables.types import is_number
 from targetsel.tasks import tracked
 
@@ -40,8 +45,6 @@ if TYPE_CHECKING:
 
 VOTABLE_KEY = b"IVOA.VOTable-Parquet.content"
 OF_FORMATS = ("PARQUET:", "ARROW:")  # prefixes of metadata that the formats write on fields
-OF_HATS = ("Norder", "Dir", "Npix")  # keys of a HATS catalog's folders, which are no columns
-REPEATING = ("margin", "index", "association", "map")  # kinds of HATS tables without own sources
 NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -118,7 +121,7 @@ def open_parquet(path: Path) -> ParquetFiles:
     """
     constants = _files_of(path) if path.is_dir() else {path: {}}
     parts = [_part(each, found) for each, found in constants.items()]
-    _check_rows_of_hats(path, parts)
+    check_rows_of_hats(path, parts[0].path, sum(part.num_rows for part in parts))
     first = parts[0]
     for part in parts[1:]:
         if (difference := _difference(first, part)) is not None:
@@ -193,14 +196,13 @@ def _hive_type(values: Sequence[str | None]) -> pa.DataType:
 
 def _files_of(folder: Path) -> dict[Path, dict[str, str | None]]:
     """The Parquet files of a folder's table, by name, each with the values its folders name."""
-    folder = _primary(folder)
+    folder = primary_of(folder)
     paths = sorted(_visible(folder, ()))
     if not paths:
         raise CatalogError(
             f"{folder}: no Parquet file in this folder; expected some that end in .parquet."
         )
-    if any(_hats_folder(folder, each) for each in paths):
-        paths = _of_one_catalog(folder, paths)
+    paths = files_of_one_catalog(folder, paths)
     return {path: _constants(path.relative_to(folder)) for path in paths}
 
 
@@ -225,92 +227,6 @@ def _constants(path: Path) -> dict[str, str | None]:
         for key, _, value in pairs
         if key and key not in OF_HATS
     }
-
-
-def _primary(folder: Path) -> Path:
-    """The primary catalog of a HATS collection; the folder itself where it is none."""
-    collection = _properties(folder / "collection.properties")
-    if collection:
-        name = collection.get("hats_primary_table_url", "")
-        primary = folder / name
-        if not name or ".." in Path(name).parts or not primary.is_dir():
-            raise CatalogError(
-                f"{folder}: its collection.properties names the primary table '{name}', which is "
-                "not there. Copy the collection again, or name the folder of a catalog."
-            )
-        folder = primary
-    kind, of = _hats_kind(folder)
-    if kind in REPEATING:
-        hint = f", {of}" if of else ""
-        raise CatalogError(
-            f"{folder}: is the {kind} of a HATS catalog, whose rows repeat those of the catalog. "
-            f"Name the catalog itself{hint}."
-        )
-    return folder
-
-
-def _hats_folder(folder: Path, path: Path) -> Path | None:
-    """The HATS catalog, `folder` or one below it, that a file lies in; None for other files."""
-    for parent in path.parents:
-        if parent.name.startswith("Norder="):
-            root = parent.parent
-            return root.parent if root.name == "dataset" and root != folder else root
-        if parent == folder:
-            return None
-    return None
-
-
-def _of_one_catalog(folder: Path, paths: list[Path]) -> list[Path]:
-    """The files, without those that are not rows of the one HATS catalog in the folder."""
-    homes = {path: _hats_folder(folder, path) for path in paths}
-    catalogs = {home for home in homes.values() if home and _hats_kind(home)[0] not in REPEATING}
-    if len(catalogs) != 1:
-        names = ", ".join(sorted(str(each.relative_to(folder)) for each in catalogs)) or "none"
-        raise CatalogError(
-            f"{folder}: holds several HATS tables, and not one catalog (catalogs: {names}). Name "
-            "the folder of one."
-        )
-    return [path for path in paths if homes[path] in catalogs]
-
-
-def _check_rows_of_hats(folder: Path, parts: Sequence[ParquetPart]) -> None:
-    """Refuse a HATS catalog whose files hold other rows than its properties count."""
-    home = _hats_folder(folder, parts[0].path)
-    said = _properties_of(home).get("hats_nrows", "") if home else ""
-    found = sum(part.num_rows for part in parts)
-    if said.isdecimal() and int(said) != found:
-        raise CatalogError(
-            f"{home}: its files hold {counted(found, 'row')}, but its properties count "
-            f"{int(said):,} (hats_nrows); are files missing? Copy the catalog again."
-        )
-
-
-def _properties_of(folder: Path) -> dict[str, str]:
-    """The properties of a HATS table of the present format; none of another folder."""
-    return _properties(folder / "hats.properties") or _properties(folder / "properties")
-
-
-def _hats_kind(folder: Path) -> tuple[str, str]:
-    """The kind of a HATS table, and the name of the catalog it belongs to, where they are said."""
-    found = _properties_of(folder)
-    if found:
-        return found.get("dataproduct_type", ""), found.get("hats_primary_table_url", "")
-    try:
-        older = json.loads((folder / "catalog_info.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return "", ""
-    older = older if isinstance(older, dict) else {}
-    return str(older.get("catalog_type", "")), str(older.get("primary_catalog", ""))
-
-
-def _properties(path: Path) -> dict[str, str]:
-    """The entries of a Java properties file; empty where there is none."""
-    if not path.is_file():
-        return {}
-    with reading(path, CatalogError, "a properties file"):
-        lines = path.read_text(encoding="utf-8").splitlines()
-    pairs = (line.partition("=") for line in lines if not line.lstrip().startswith("#"))
-    return {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
 
 
 # --- units, UCDs and descriptions -----------------------------------------------------------------
