@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
 
 from targetsel.api.given import AnyCutouts, AnyPath, store_of
 from targetsel.api.reading import images_in
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from targetsel.imaging.store import CutoutStore, Encoding, Packed
 
 SOURCES_PER_PIECE = 256
+
+# Gives the ids of a catalog, and whether the cutout of each is needed; arrays of shape (N,).
+NeededSources: TypeAlias = "Callable[[], tuple[np.ndarray, np.ndarray]]"
 
 
 def pack(
@@ -166,8 +171,14 @@ def show_cutouts(
 
 
 @contextlib.contextmanager
-def as_store(cutouts: AnyCutouts, catalog: AnyTable) -> Iterator[CutoutStore]:
-    """Cutouts in any form as a store; images are packed in a temporary folder, as `pack` does."""
+def as_store(
+    cutouts: AnyCutouts, catalog: AnyTable, needed: NeededSources | None = None
+) -> Iterator[CutoutStore]:
+    """Cutouts in any form as a store; images are packed in a temporary folder, as `pack` does.
+
+    Of images, those of needed sources alone are read and packed. `needed` gives the ids of the
+    catalog, and whether each source is; by default all are.
+    """
     from targetsel.imaging.store import FLOAT, CutoutStore
 
     given: Any = cutouts
@@ -178,7 +189,26 @@ def as_store(cutouts: AnyCutouts, catalog: AnyTable) -> Iterator[CutoutStore]:
     if isinstance(given, CutoutStore):
         yield given
         return
+    if needed is not None:
+        given = _only_needed(given, *needed())
     with tempfile.TemporaryDirectory(prefix="targetsel-") as folder:
         path = Path(folder) / "cutouts"
         _pack(given, catalog, path, FLOAT)
         yield CutoutStore.open(path)
+
+
+def _only_needed(
+    images: Folder | Cutouts, source_ids: np.ndarray, needed: np.ndarray
+) -> Folder | Cutouts:
+    """The images of needed sources; of one other source if none has any, as no store is empty."""
+    from targetsel.imaging.folder import Folder
+
+    own = list(images.files) if isinstance(images, Folder) else list(map(str, images.source_id))
+    held = {*own}
+    some = {name for name in map(str, source_ids[needed]) if name in held}
+    some = some or {*[name for name in map(str, source_ids) if name in held][:1]}
+    if not some:
+        return images  # which packing refuses, and says why
+    if isinstance(images, Folder):
+        return images.only([name for name in own if name in some])
+    return images.take(np.array([name in some for name in own]))

@@ -46,8 +46,9 @@ def score(
     catalog : str, Path, Catalog or table of astropy, pandas, polars, Arrow or numpy
         Sources with ids and positions [deg, ICRS].
     cutouts : str, Path, CutoutStore, Folder or Cutouts, optional
-        A store; or images, which are packed first as `pack` does, to a temporary folder. By
-        default the folder cutouts beside the catalog's file.
+        A store; or images, which are packed first as `pack` does, to a temporary folder; with
+        `rules`, those of needed sources alone. By default the folder cutouts beside the catalog's
+        file.
     ensemble : str, Path or Ensemble
         A folder, the name of a shipped one, or one that was read.
     output : str or Path, optional
@@ -108,6 +109,7 @@ def score(
     """
     from targetsel.scored.rows import scored_into
     from targetsel.scoring.rows import ScoreOptions
+    from targetsel.scoring.stream import needed_sources
     from targetsel.scoring.stream import score as stream
     from targetsel.selection.needed import Asked
     from targetsel.sky.catalog import CatalogFile
@@ -119,7 +121,9 @@ def score(
         cutouts = cutouts_beside(catalog)
     network = ensemble_of(ensemble, device, calibrated, engine)
     options = ScoreOptions(seed=seed)
-    with as_store(cutouts, sources) as store:
+    ask = partial(Asked, chosen) if chosen else None
+    needed = partial(needed_sources, sources, network, ask, brightness) if ask else None
+    with as_store(cutouts, sources, needed) as store:
         return scored_into(
             output,
             lambda path: stream(
@@ -130,7 +134,7 @@ def score(
                 options,
                 threads,
                 brightness,
-                ask=partial(Asked, chosen) if chosen else None,
+                ask=ask,
             ),
         )
 

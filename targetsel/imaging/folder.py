@@ -12,7 +12,7 @@ like are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -139,6 +139,10 @@ class Folder:
             lies[row] = common(found)
         place, lie = (ra, dec), Orientation.of(lies)
         return Cutouts(ids, flux, self.bands, self.pixel_scale, present, place, lie)
+
+    def only(self, source_ids: Collection[str]) -> Folder:
+        """The folder with the images of these sources alone, given as text."""
+        return replace(self, files={name: self.files[name] for name in source_ids})
 
     def sky_sigma(self, n_sources: int = 256) -> np.ndarray:
         """Standard deviation of the sky [nanomaggy/pixel], shape (B,), from some of the sources."""

@@ -43,6 +43,7 @@ from targetsel.tables.files import folder_written_beside
 from targetsel.tables.ids import matched
 from targetsel.tables.parquet import FOOTER_KEY
 from targetsel.tasks import task
+from targetsel.workers.pool import read_ahead
 
 SOURCES_PER_PART = 4096
 SOURCES_PER_GROUP = 64
@@ -121,13 +122,15 @@ def pack(
     counted, not_asked = Counter[str](), set(images.files)
     first = ""
 
+    def read(piece: Positions) -> tuple[Positions, Cutouts]:
+        return piece, images.read(piece.source_id)
+
     def pieces() -> Iterator[Piece]:
         nonlocal first
-        for piece in catalog:
+        for piece, cutouts in read_ahead(read, catalog):
             if not first and len(piece.source_id):
                 first = f", whose first is '{piece.source_id[0]}'"
             counted["asked"] += len(piece.source_id)
-            cutouts = images.read(piece.source_id)
             not_asked.difference_update(map(str, piece.source_id))
             if cutouts.position is not None:
                 apart = separation(piece.ra, piece.dec, *cutouts.position) * 3600

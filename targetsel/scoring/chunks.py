@@ -1,7 +1,7 @@
-"""Chunks of a catalog on their way through the networks: read in pieces, put together once scored.
+"""Chunks of a catalog on their way through the networks: in pieces, put together once scored.
 
-Pieces hold at most so many sources as go through the networks at once, however many of a chunk are
-needed. One thread reads them in order; several may score those of one chunk.
+However many sources of a chunk are needed, a piece holds so few that its cutouts take little
+memory. Several threads may score the pieces of one chunk.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from targetsel.imaging.cutout import Cutouts, Images, cut_out
 from targetsel.scored.columns import NOT_NEEDED, STATUS
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.copula import GROUP
@@ -30,7 +29,7 @@ class NeededRows(Protocol):
 
 @dataclass(frozen=True)
 class Piece:
-    """Some sources of a chunk, and their cutouts in the same order.
+    """Some sources of a chunk.
 
     Attributes
     ----------
@@ -38,13 +37,11 @@ class Piece:
     place : int
         Place among the chunk's pieces.
     sources : Catalog
-    cutouts : Cutouts
     """
 
     chunk: Chunk
     place: int
     sources: Catalog
-    cutouts: Cutouts
 
 
 class Chunk:
@@ -66,20 +63,13 @@ class Chunk:
         self._n_pieces = 0
         self._lock = Lock()
 
-    def read(self, images: Images, most: int) -> Iterator[Piece]:
-        """The needed sources in pieces of at most `most`, with their cutouts; at least one piece.
-
-        Raises
-        ------
-        CutoutError
-            As `cut_out` does.
-        """
+    def pieces(self, most: int) -> Iterator[Piece]:
+        """The needed sources in pieces of at most `most`; at least one piece."""
         needed = self._part(True)
         starts = range(0, max(needed.num_rows, 1), most)
         self._n_pieces = len(starts)
         for place, start in enumerate(starts):
-            sources = Catalog(needed.slice(start, most), self._rows.columns)
-            yield Piece(self, place, sources, cut_out(sources, images))
+            yield Piece(self, place, Catalog(needed.slice(start, most), self._rows.columns))
 
     def with_scored(self, place: int, rows: pa.Table) -> pa.Table | None:
         """All rows of the chunk in its order once the last piece is there; None before.

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from targetsel.errors import CutoutError, OutputError, TargetselError
+from targetsel.imaging.cutout import Cutouts, cut_out
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.novelty.support import Tally
 from targetsel.photometry.brightness import with_brightness
@@ -37,9 +38,9 @@ from targetsel.scored.columns import (
 )
 from targetsel.scored.simulated_training import CAUTION, caution_about
 from targetsel.scoring.chunks import Chunk, NeededRows, Piece
-from targetsel.scoring.rows import ScoreOptions, score_cutouts, score_rows
-from targetsel.sky.catalog import Catalog, CatalogFile
-from targetsel.sky.chunks import schema_of_chunks, sorted_chunks
+from targetsel.scoring.rows import ScoreOptions, score_cutouts
+from targetsel.sky.catalog import ROWS_PER_READ, Catalog, CatalogFile
+from targetsel.sky.chunks import schema_of_chunks, sorted_chunks, with_pixels
 from targetsel.tables.any_form import paths_in
 from targetsel.tables.any_format import is_simulated
 from targetsel.tables.files import (
@@ -57,6 +58,8 @@ from targetsel.workers.pool import map_bounded, read_ahead, return_freed_memory
 
 if TYPE_CHECKING:
     from targetsel.scoring.ensemble import Ensemble
+
+Item = TypeVar("Item")
 
 ROWS_PER_CHUNK = 256
 CHUNKS_AT_ONCE = 8  # where few sources of a chunk are needed
@@ -145,8 +148,7 @@ def score(
     other = "use --ensemble with one trained for these bands"
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name, other)
     check_names(catalog.schema, str(catalog.path))
-    file = next(iter(paths_in([catalog])), None)
-    catalog = replace(catalog, schema=with_brightness(catalog.schema, brightness, file))
+    catalog = _with_notes(catalog, brightness)
     catalog.check()
     provenance = _provenance(store, ensemble, options)
     if notes := {each.name: (each.metadata or {}).get(NOTE, b"").decode()
@@ -158,8 +160,7 @@ def score(
     caution = caution_about(ensemble.card, simulated)
     if caution:
         provenance[CAUTION] = caution
-    nobody = Catalog(schema_of_chunks(catalog).empty_table(), catalog.columns)
-    asked = ask(score_rows(nobody, store, ensemble, options).schema) if ask else None
+    asked = ask(_scored_schema(catalog, ensemble)) if ask else None
     provenance["rules"] = asked.provenance if asked else None
     with _partial(output) as partial:
         work = _Work.begin(catalog, partial, provenance)
@@ -170,10 +171,14 @@ def score(
             for k in range(work.n_chunks):
                 if k not in work.finished:
                     rows = Catalog(pq.read_table(work.chunk(k)), catalog.columns)
-                    yield from Chunk(k, rows, needed).read(store, ROWS_PER_CHUNK)
+                    yield from Chunk(k, rows, needed).pieces(ROWS_PER_CHUNK)
 
-        def score_piece(piece: Piece) -> int:
-            rows = score_cutouts(piece.sources, piece.cutouts, ensemble, options)
+        def read(piece: Piece) -> tuple[Piece, Cutouts]:
+            return piece, cut_out(piece.sources, store)
+
+        def score_piece(given: tuple[Piece, Cutouts]) -> int:
+            piece, cutouts = given
+            rows = score_cutouts(piece.sources, cutouts, ensemble, options)
             whole = piece.chunk.with_scored(piece.place, rows)
             if whole is None:
                 return 0
@@ -182,8 +187,11 @@ def score(
 
         finished = sum(work.finished.values())
         n_resumed = len(work.finished)
-        with task("scoring", work.n_rows, "sources", finished) as advance:
-            for n_rows in _in_threads(score_piece, pieces(), threads):
+        with (
+            task("scoring", work.n_rows, "sources", finished) as advance,
+            contextlib.closing(read_ahead(read, pieces())) as ready,
+        ):
+            for n_rows in _in_threads(score_piece, ready, threads):
                 advance(n_rows)
         whole = partial / f"whole{''.join(output.suffixes[-2:])}"  # in the format of its ending
         counts, support = _join(work, catalog, ensemble, provenance, whole)
@@ -200,6 +208,46 @@ def score(
         needed.reason if needed else "",
         caution,
     )
+
+
+def needed_sources(
+    catalog: CatalogFile,
+    ensemble: Ensemble,
+    ask: Callable[[pa.Schema], BoundRules],
+    brightness: Sequence[str] = (),
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of a catalog, and whether `score` would read the pixels of each; shapes (N,).
+
+    For images that are packed into a store first. Parameters as of `score`.
+    """
+    check_names(catalog.schema, str(catalog.path))
+    catalog = _with_notes(catalog, brightness)
+    schema = schema_of_chunks(catalog)
+
+    def tables() -> Iterator[pa.Table]:
+        return (with_pixels(rows, schema) for rows in catalog.batches(ROWS_PER_READ))
+
+    needed = ask(_scored_schema(catalog, ensemble)).needed(tables)
+    ids, found = [], []
+    for table in tables():
+        ids.append(Catalog(table, catalog.columns).source_id)
+        found.append(needed.rows(table))
+    return np.concatenate(ids), np.concatenate(found)
+
+
+def _with_notes(catalog: CatalogFile, brightness: Sequence[str]) -> CatalogFile:
+    """The catalog with notes on its columns of brightness."""
+    file = next(iter(paths_in([catalog])), None)
+    return replace(catalog, schema=with_brightness(catalog.schema, brightness, file))
+
+
+def _scored_schema(catalog: CatalogFile, ensemble: Ensemble) -> pa.Schema:
+    """The schema that the scored catalog will have."""
+    nobody = Catalog(schema_of_chunks(catalog).empty_table(), catalog.columns)
+    plan = ensemble.input
+    flux = np.empty((0, len(plan.bands), plan.size, plan.size), np.float32)
+    nothing = Cutouts(nobody.source_id, flux, plan.bands, plan.pixel_scale)
+    return score_cutouts(nobody, nothing, ensemble).schema
 
 
 @contextlib.contextmanager
@@ -357,27 +405,21 @@ def _check_joined(work: _Work, catalog: CatalogFile, store: CutoutStore) -> int:
     return found
 
 
-def _in_threads(
-    work: Callable[[Piece], int], pieces: Iterable[Piece], threads: int
-) -> Iterator[int]:
-    """Results as they come; each worker computes on one thread, so that its sums never change.
-
-    One more thread reads the pieces, of which one or two lie ready while the workers compute.
-    """
+def _in_threads(work: Callable[[Item], int], items: Iterable[Item], threads: int) -> Iterator[int]:
+    """Results as they come; each worker computes on one thread, so that its sums never change."""
     import torch
 
     torch.set_num_threads(1)
     return_freed_memory(4 * 2**20)
-    with contextlib.closing(read_ahead(pieces)) as read:
-        yield from map_bounded(
-            work,
-            read,
-            threads,
-            in_order=False,
-            ahead=threads,
-            initializer=torch.set_num_threads,
-            initargs=(1,),
-        )
+    yield from map_bounded(
+        work,
+        items,
+        threads,
+        in_order=False,
+        ahead=threads,
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    )
 
 
 def _join(

@@ -132,17 +132,21 @@ def _spilled_runs(
         inside = footprint.select(piece)
         if not len(inside):
             continue
-        table = inside.table
-        if HEALPIX.name in table.column_names:
-            table = table.drop_columns(HEALPIX.name)
-        table = table.append_column(HEALPIX, pa.array(inside.healpix)).cast(schema)
-        table = _sorted(table, file.columns).combine_chunks()
+        table = _sorted(with_pixels(inside, schema), file.columns).combine_chunks()
         path = folder / f"run-{len(runs):05d}.arrow"
         with pa.OSFile(str(path), "wb") as stream, pa.ipc.new_file(stream, schema) as writer:
             writer.write_table(table)
         with pa.ipc.open_file(pa.memory_map(str(path))) as reader:
             runs.append(reader.read_all())
     return runs
+
+
+def with_pixels(rows: Catalog, schema: pa.Schema) -> pa.Table:
+    """Rows of a catalog as chunks have them, in the schema of `schema_of_chunks`."""
+    table = rows.table
+    if HEALPIX.name in table.column_names:
+        table = table.drop_columns(HEALPIX.name)
+    return table.append_column(HEALPIX, pa.array(rows.healpix)).cast(schema)
 
 
 def _sorted(table: pa.Table, columns: Mapping[str, str]) -> pa.Table:

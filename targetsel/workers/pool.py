@@ -60,8 +60,32 @@ def map_bounded(
     if workers <= 1:
         yield from map(work, items)
         return
-    bound = 2 * workers if ahead is None else ahead
     pool = _executor(workers, processes, initializer, initargs)
+    yield from _bounded(pool, work, items, 2 * workers if ahead is None else ahead, in_order)
+
+
+def read_ahead(
+    read: Callable[[Item], Result], items: Iterable[Item], ahead: int = 1
+) -> Generator[Result, None, None]:
+    """Yield `read(item)` for every item, in order, read by one thread while the caller works.
+
+    For what takes waiting for a disk. Up to `ahead` results lie ready, or are being read, beyond
+    the one that the caller works on. An error of `read` is raised here in its place. When the
+    generator is closed, the thread ends with its present item.
+    """
+    context = copy_context()  # in which the running command notes what it reads
+    pool = ThreadPoolExecutor(1, "reader")
+    yield from _bounded(pool, lambda item: context.run(read, item), items, ahead, True)
+
+
+def _bounded(
+    pool: Executor,
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    bound: int,
+    in_order: bool,
+) -> Generator[Result, None, None]:
+    """Results of a pool, which gets at most `bound` items beyond the one that is awaited."""
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
@@ -71,34 +95,6 @@ def map_bounded(
                 yield _next(waiting, in_order)
         while waiting:
             yield _next(waiting, in_order)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def read_ahead(items: Iterable[Item], ahead: int = 1) -> Generator[Item, None, None]:
-    """Yield the items of an iterable, which a thread takes from it while the caller works.
-
-    For items that take waiting for a disk: the thread has up to `ahead` of them ready. It is one
-    thread, so the iterable need not know of it. An error of the iterable is raised here once the
-    items before it are taken; when the generator is closed, the thread ends with its present item.
-    """
-    source, context = iter(items), copy_context()
-    end: Any = object()
-
-    def take() -> Item:
-        return context.run(next, source, end)
-
-    pool = ThreadPoolExecutor(1, "reader")
-    waiting: deque[Future[Item]] = deque()
-    try:
-        while True:
-            while len(waiting) <= ahead:
-                waiting.append(pool.submit(take))
-            item = waiting.popleft().result()
-            if item is end:
-                return
-            yield item
-            del item  # the caller alone keeps it while the next one is awaited
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

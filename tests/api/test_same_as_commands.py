@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import targetsel as ts
+import targetsel.imaging.folder
 from tests.calibration.known_sky import write_known
 
 
@@ -121,3 +122,53 @@ def test_a_folder_of_images_is_scored_as_it_was_read(folder, tmp_path):
     assert ours["status"].tolist() == ["ok", "ok"]
     theirs = ts.score(catalog, cutouts)
     np.testing.assert_allclose(ours["d4000"], theirs["d4000"], rtol=0.02)
+
+
+@pytest.fixture
+def images(folder, tmp_path):
+    """Six sources as a catalog, and a folder of their images but for that of the fourth."""
+    catalog = ts.read(folder / "catalog.parquet", "catalog")[:6]
+    cutouts = ts.read(folder / "cutouts", "cutouts").read(catalog.source_id)
+    (tmp_path / "images").mkdir()
+    for row, source in enumerate(catalog.source_id):
+        if row != 3:
+            np.save(tmp_path / "images" / f"{source}.npy", cutouts.flux[row])
+    return catalog, ts.Folder.open(tmp_path / "images", tuple("grizy"), 0.25, 64, 22.5)
+
+
+def brightest(catalog, n):
+    """Rules that need the predictions of the n brightest sources alone."""
+    cut = f"{np.sort(catalog['rmag'])[n] - 1e-4:.5f} mag"
+    return ts.Rules.parse(
+        "schema: targetsel/rules/v1\nname: few\nclasses:\n  LINE:\n    priority: 1\n    where:\n"
+        f"      - rmag < {cut}\n      - P(ew_halpha > 0 Angstrom) > 0.001\n"
+    )
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_images_of_sources_that_no_rule_needs_are_not_read(images, monkeypatch, n):
+    catalog, folder = images
+    read, original = [], targetsel.imaging.folder.read_image
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            targetsel.imaging.folder,
+            "read_image",
+            lambda file, *given: read.append(int(file.stem)) or original(file, *given),
+        )
+        ours = ts.score(catalog, folder, rules=brightest(catalog, n))
+    needed = catalog.source_id[np.argsort(catalog["rmag"])[:n]]
+    has_image = [each for each in needed if str(each) in folder.files]
+    # A store is never empty, so that one image is read where no needed source has one.
+    assert sorted({*read}) == sorted(has_image or [catalog.source_id[0]])
+    assert (ours["status"] != "not needed").sum() == n
+    whole = ts.score(catalog, folder)
+    for name in ("ew_halpha", "typicality", "latent_mean"):
+        rows = np.isin(ours["source_id"], needed)
+        np.testing.assert_array_equal(ours[name][rows], whole[name][rows])
+
+
+def test_cutouts_in_memory_are_scored_for_rules_as_a_folder_of_them_is(images):
+    catalog, folder = images
+    one = ts.score(catalog, folder, rules=brightest(catalog, 3))
+    other = ts.score(catalog, folder.read(catalog.source_id), rules=brightest(catalog, 3))
+    assert one.table.equals(other.table)
