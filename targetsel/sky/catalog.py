@@ -22,6 +22,7 @@ from targetsel.tables.any_form import AnyTable, paths_in, table_of
 from targetsel.tables.columns import floats, unit_of
 from targetsel.tables.folders import ParquetFiles
 from targetsel.tables.formats import InMemory, open_table
+from targetsel.tables.hats_properties import position_columns
 from targetsel.tables.ids import exact_id_type, exact_ids, keys_of
 from targetsel.tables.parquet import described, read_footer
 from targetsel.tables.rows import Rows
@@ -184,7 +185,8 @@ class CatalogFile:
         catalog : str, Path or table
             A file, or a table in memory of astropy, pandas, polars, Arrow or numpy.
         ra_col, dec_col, id_col : str, optional
-            Names of the columns; by default the usual names are looked for, in any case.
+            Names of the columns; by default those that the properties of a HATS catalog name, or
+            else the usual names, in any case.
 
         Raises
         ------
@@ -201,7 +203,7 @@ class CatalogFile:
             rows = open_table(path)
         else:
             rows = InMemory(table_of(catalog, str(path)))
-        known = catalog.columns if isinstance(catalog, Catalog) else {}
+        known = catalog.columns if isinstance(catalog, Catalog) else position_columns(path)
         named = (ra_col or known.get("ra"), dec_col or known.get("dec"))
         return cls.of(path, rows, *named, id_col or known.get("source_id"))
 

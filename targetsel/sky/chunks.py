@@ -54,10 +54,8 @@ def sorted_chunks(
 ) -> Chunks:
     """Sort a catalog by (HEALPix pixel, id) into Parquet files of `rows_per_chunk` rows.
 
-    An external merge sort (Knuth, TAOCP 3, 5.4): sorted runs are spilled into `folder`, taking
-    about the catalog's size in memory there, and merged. In memory it holds a few times 262 144
-    rows and a chunk; for a catalog beyond 131 million rows, runs grow so that they stay below
-    500. `CatalogFile.check` comes first, with its 8 bytes per row.
+    In memory it holds what `sorted_rows` does, and a chunk. `CatalogFile.check` comes first, with
+    its 8 bytes per row.
 
     Parameters
     ----------
@@ -84,8 +82,7 @@ def sorted_chunks(
     fingerprint = _Fingerprint()
     file.check()
     with _emptied(folder) as spill:
-        runs = _spilled_runs(file, footprint or Footprint.everywhere(), spill, schema)
-        for chunk in _regrouped(_merged(runs, file.columns), rows_per_chunk):
+        for chunk in _regrouped(sorted_rows(file, spill, footprint), rows_per_chunk):
             paths.append(folder / f"chunk-{len(paths):05d}.parquet")
             write_table(chunk, paths[-1], footer)
             fingerprint.add(Catalog(chunk, file.columns))
@@ -95,6 +92,38 @@ def sorted_chunks(
             "Name a catalog of that part of the sky, or change the footprint."
         )
     return Chunks(tuple(paths), fingerprint.n_rows, schema, fingerprint.hexdigest())
+
+
+def sorted_rows(
+    file: CatalogFile, spill: Path, footprint: Footprint | None = None
+) -> Iterator[pa.Table]:
+    """The rows of a catalog in the order of (HEALPix pixel, id), merged while they are read.
+
+    An external merge sort (Knuth, TAOCP 3, 5.4): sorted runs are spilled into a folder, taking
+    about the catalog's size in memory there, and merged. In memory it holds a few times 262 144
+    rows; for a catalog beyond 131 million rows, runs grow so that they stay below 500.
+
+    Parameters
+    ----------
+    file : CatalogFile
+    spill : Path
+        An empty folder, which the caller removes afterwards.
+    footprint : Footprint, optional
+        Only sources inside are kept.
+
+    Returns
+    -------
+    iterator of pa.Table
+        Pieces of any length, of the schema of `schema_of_chunks`.
+
+    Raises
+    ------
+    CatalogError
+        If the catalog cannot be used (see `CatalogFile.check`).
+    """
+    schema = schema_of_chunks(file)
+    runs = _spilled_runs(file, footprint or Footprint.everywhere(), spill, schema)
+    return _merged(runs, file.columns)
 
 
 @contextlib.contextmanager

@@ -127,6 +127,16 @@ def properties_of(folder: Path) -> dict[str, str]:
     return _entries(folder / PROPERTIES[0]) or _entries(folder / PROPERTIES[1])
 
 
+def position_columns(path: Path | str) -> dict[str, str]:
+    """The names of the columns "ra" and "dec" that a HATS catalog or collection says; or none."""
+    folder = Path(path)
+    if not folder.is_dir() or not is_hats(folder):
+        return {}
+    said = properties_of(primary_of(folder))
+    named = {role: said.get(f"hats_col_{role}", "") for role in ("ra", "dec")}
+    return {role: name for role, name in named.items() if name}
+
+
 def hats_kind(folder: Path) -> tuple[str, str]:
     """The kind of a HATS table, and the name of the catalog it belongs to, where they are said."""
     found = properties_of(folder)
