@@ -1,6 +1,7 @@
 """Parquet files that hold one table together: files of a folder, hive columns, HATS catalogs.
 
-What a folder holds is one table, read in the order of its files' names:
+What a folder holds is one table, read in the order of its files' names, and a HATS catalog in the
+order of its pixels on the sky:
 
 - names that begin with ``_`` or ``.`` are left out, of files and of folders: unfinished, hidden,
   metadata; links to folders are followed;
@@ -17,8 +18,8 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ import pyarrow as pa
 from targetsel.errors import CatalogError
 from targetsel.tables.columns import in_unit, unit_of
 from targetsel.tables.files import PARQUET_SUFFIXES
+from targetsel.tables.hats_pixels import in_order_of_the_sky
 from targetsel.tables.hats_properties import (
     OF_HATS,
     check_rows_of_hats,
@@ -46,16 +48,30 @@ if TYPE_CHECKING:
 VOTABLE_KEY = b"IVOA.VOTable-Parquet.content"
 OF_FORMATS = ("PARQUET:", "ARROW:")  # prefixes of metadata that the formats write on fields
 NULL = "__HIVE_DEFAULT_PARTITION__"
+_SIZES = re.compile(rb' arraysize="[^"]*"')
 
 
 @dataclass(frozen=True)
 class ParquetPart:
-    """One file of a table: its own columns, and the values of those that its folders name."""
+    """One file of a table: its own columns, and the values of those that its folders name.
+
+    Attributes
+    ----------
+    path : Path
+    schema : pa.Schema
+    group_sizes : tuple of int
+        Number of rows of each row group.
+    constants : mapping of str to str or None
+    """
 
     path: Path
     schema: pa.Schema
-    num_rows: int
+    group_sizes: tuple[int, ...]
     constants: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def num_rows(self) -> int:
+        return sum(self.group_sizes)
 
     def column(self, own: pa.Table, wanted: pa.Field) -> pa.ChunkedArray | pa.Array:
         """A column of some of the rows, of the type and in the unit that is wanted."""
@@ -111,8 +127,16 @@ class ParquetFiles:
                     yield pa.table([part.column(piece, each) for each in schema], schema=schema)
 
 
-def open_parquet(path: Path) -> ParquetFiles:
+def open_parquet(
+    path: Path, see: Callable[[Path, Mapping[bytes, bytes]], None] | None = None
+) -> ParquetFiles:
     """The table in a Parquet file, or in the files of a folder; only their footers are read.
+
+    Parameters
+    ----------
+    path : Path
+    see : function of a Path and a mapping, optional
+        Is called with each file and the key-value metadata of its footer, which is not kept.
 
     Raises
     ------
@@ -120,30 +144,41 @@ def open_parquet(path: Path) -> ParquetFiles:
         If a file is damaged, or the files do not hold one table.
     """
     constants = _files_of(path) if path.is_dir() else {path: {}}
-    parts = [_part(each, found) for each, found in constants.items()]
-    check_rows_of_hats(path, parts[0].path, sum(part.num_rows for part in parts))
-    first = parts[0]
-    for part in parts[1:]:
+    parts: list[ParquetPart] = []
+    for each, found in constants.items():
+        part = _part(each, found, see)
+        first = parts[0] if parts else part
+        if part.schema.equals(first.schema, check_metadata=True):
+            part = replace(part, schema=first.schema)  # one for all: there may be many files
         if (difference := _difference(first, part)) is not None:
             raise CatalogError(
                 f"{part.path}: {difference}, unlike {first.path.name}. "
                 "The files of a folder must have the same columns."
             )
+        parts.append(part)
+    first = parts[0]
+    check_rows_of_hats(path, first.path, sum(part.num_rows for part in parts))
     hive = [name for name in first.constants if name not in first.schema.names]
     fields = [pa.field(name, _hive_type([part.constants[name] for part in parts])) for name in hive]
     schema = pa.schema([*first.schema, *fields], first.schema.metadata)
     return ParquetFiles(parts, schema, sum(part.num_rows for part in parts))
 
 
-def _part(path: Path, constants: Mapping[str, str | None]) -> ParquetPart:
+def _part(
+    path: Path,
+    constants: Mapping[str, str | None],
+    see: Callable[[Path, Mapping[bytes, bytes]], None] | None,
+) -> ParquetPart:
     with ParquetReader(path) as file:
         schema = plain_schema(file.schema)
         header = file.footer_entries.get(VOTABLE_KEY)
-        num_rows = file.num_rows
+        sizes = tuple(file.group_sizes)
+        if see is not None:
+            see(path, file.footer_entries)
     if len(set(schema.names)) < len(schema.names):
         twice = next(name for name in schema.names if schema.names.count(name) > 1)
         raise several_columns(path, twice)
-    return ParquetPart(path, _with_meanings(schema, header), num_rows, constants)
+    return ParquetPart(path, _with_meanings(schema, header), sizes, constants)
 
 
 def several_columns(path: Path, name: str) -> CatalogError:
@@ -153,6 +188,14 @@ def several_columns(path: Path, name: str) -> CatalogError:
 
 def _difference(first: ParquetPart, other: ParquetPart) -> str | None:
     """The first difference of another file's columns, whatever their order; None if none."""
+    found = None if other.schema is first.schema else _difference_of_own(first, other)
+    if found is None and list(first.constants) != list(other.constants):
+        theirs, ours = (" and ".join(part.constants) or "no column" for part in (other, first))
+        return f"its folders name {theirs}, not {ours}"
+    return found
+
+
+def _difference_of_own(first: ParquetPart, other: ParquetPart) -> str | None:
     for mine in first.schema:
         if mine.name not in other.schema.names:
             return f"has no column '{mine.name}'"
@@ -167,9 +210,6 @@ def _difference(first: ParquetPart, other: ParquetPart) -> str | None:
             in_unit(pa.chunked_array([[]], mine.type), its, here, other.path)
     if extra := [name for name in other.schema.names if name not in first.schema.names]:
         return f"has a column '{extra[0]}'"
-    if list(first.constants) != list(other.constants):
-        theirs, ours = (" and ".join(part.constants) or "no column" for part in (other, first))
-        return f"its folders name {theirs}, not {ours}"
     return None
 
 
@@ -195,14 +235,14 @@ def _hive_type(values: Sequence[str | None]) -> pa.DataType:
 
 
 def _files_of(folder: Path) -> dict[Path, dict[str, str | None]]:
-    """The Parquet files of a folder's table, by name, each with the values its folders name."""
+    """The Parquet files of a folder's table, in order, each with the values its folders name."""
     folder = primary_of(folder)
     paths = sorted(_visible(folder, ()))
     if not paths:
         raise CatalogError(
             f"{folder}: no Parquet file in this folder; expected some that end in .parquet."
         )
-    paths = files_of_one_catalog(folder, paths)
+    paths = in_order_of_the_sky(files_of_one_catalog(folder, paths))
     return {path: _constants(path.relative_to(folder)) for path in paths}
 
 
@@ -256,9 +296,13 @@ def _with_meanings(schema: pa.Schema, header: bytes | None) -> pa.Schema:
     return pa.schema(fields)
 
 
-@lru_cache(maxsize=8)  # the files of a folder have one header
 def _meanings_of_votable(header: bytes) -> dict[str, dict[str, str]]:
     """Unit, UCD and description by column name; nothing where the header cannot be read."""
+    return _meanings(_SIZES.sub(b"", header))
+
+
+@lru_cache(maxsize=8)  # the files of a folder have one header, but for the lengths of their texts
+def _meanings(header: bytes) -> dict[str, dict[str, str]]:
     from astropy.io import votable
 
     with warnings.catch_warnings():

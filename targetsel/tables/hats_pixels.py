@@ -89,6 +89,16 @@ def partitions_in(root: Path, suffix: str = ".parquet") -> Iterator[Pixel]:
                 yield Pixel.of_path(each)
 
 
+def in_order_of_the_sky(paths: list[Path]) -> list[Path]:
+    """The files of partitions in the order of their pixels, those of one pixel by name.
+
+    They stay as they are where one is of no partition.
+    """
+    if not all(_PLACE.search(each.as_posix()) for each in paths):
+        return paths
+    return sorted(paths, key=lambda each: (Pixel.of_path(each).range29[0], each))
+
+
 def pixels_listed(path: Path) -> Iterator[Pixel]:
     """The pixels that a catalog's partition_info.csv lists."""
     with reading(path, CatalogError, "a list of partitions"):
