@@ -28,11 +28,11 @@ from targetsel.scored.columns import (
     scored_columns,
     scored_kind,
 )
+from targetsel.scored.folders import scored_reader
 from targetsel.sky.catalog import HEALPIX, USUAL_NAMES
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
 from targetsel.tables.any_form import AnyTable, TableReader, paths_in, table_of
-from targetsel.tables.any_format import table_reader
 from targetsel.tables.columns import (
     Column,
     floats,
@@ -42,6 +42,7 @@ from targetsel.tables.columns import (
     true_or_false,
 )
 from targetsel.tables.ids import exact_id_type, exact_ids
+from targetsel.tables.many_files import ManyFiles
 from targetsel.tables.parquet import FOOTER_KEY, footer_in
 from targetsel.tables.reading import ParquetReader
 from targetsel.tables.text import texts_in
@@ -55,7 +56,9 @@ OF_ENSEMBLE = ("latent_mean", "latent_cov", "member_mean", "member_cov")
 
 
 class ScoredFile:
-    """A scored Parquet file, open for reading until it is closed or its `with` block ends.
+    """A scored catalog, open for reading until it is closed or its `with` block ends.
+
+    It is one file, or the files of a folder or of a HATS catalog, which are read as one.
 
     What is wrong with the file is a `CatalogError` from the method that reads it, so that errors
     of other files and of the caller keep their own names inside the block.
@@ -63,14 +66,14 @@ class ScoredFile:
     Parameters
     ----------
     scored : Path or table
-        The file, or scored rows in memory, in any form (see `tables.any_form`).
+        The file, the folder, or scored rows in memory, in any form (see `tables.any_form`).
     columns : iterable of str
         Columns that it must have, beside those that every scored file has from its catalog.
 
     Attributes
     ----------
     path : Path or str
-        The file; for rows in memory a name for errors.
+        The file or folder; for rows in memory a name for errors.
     opened_from : Path or table
         What it was opened from, to be opened again.
     schema : pa.Schema
@@ -91,7 +94,7 @@ class ScoredFile:
     def __init__(self, scored: AnyTable, columns: Iterable[str] = ()) -> None:
         self.opened_from = scored
         self.path: Path | str = "the scored catalog"
-        self._file: ParquetReader | TableReader
+        self._file: ParquetReader | ManyFiles | TableReader
         if paths := paths_in([scored]):
             self.path = paths[0]
             if Path(self.path.name.lower().removesuffix(".gz")).suffix == ".csv":
@@ -99,7 +102,7 @@ class ScoredFile:
                     f"{self.path}: CSV has no place for the posteriors and the provenance of a "
                     "scored catalog. Give one in Parquet (.parquet), FITS, VOTable or ECSV."
                 )
-            self._file = table_reader(self.path)
+            self._file = scored_reader(self.path)
         else:
             self._file = TableReader(table_of(scored, str(self.path)))
         self.footer = footer_in(self._file.footer_entries)
