@@ -238,10 +238,13 @@ def repeated_ids(pieces: Callable[[], Iterable[pa.Array]], n: int) -> list[int |
     Parameters
     ----------
     pieces : callable
-        Gives the ids, as `exact_ids` does, in pieces; called again where some may be repeated.
+        Gives the ids, as `exact_ids` does, in pieces; called again unless they ascend, and where
+        some may be repeated.
     n : int
         Their number.
     """
+    if _ascend(pieces()):
+        return []
     shift = np.uint64(64 - min((n // ROWS_IN_MEMORY).bit_length(), 8))
     shares = 1 << 64 - int(shift)
     suspects = [np.empty(0, dtype=np.uint64)]
@@ -257,6 +260,21 @@ def repeated_ids(pieces: Callable[[], Iterable[pa.Array]], n: int) -> list[int |
             keys = np.sort(np.frombuffer(file.read(), dtype=np.uint64))
             suspects.append(np.unique(keys[1:][keys[1:] == keys[:-1]]))
     return _there_twice(pieces(), np.concatenate(suspects)[:1000])
+
+
+def _ascend(pieces: Iterable[pa.Array]) -> bool:
+    """Whether these are whole numbers, each above the one before, as where ids follow the sky."""
+    last = None
+    for ids in pieces:
+        if not pa.types.is_integer(ids.type):
+            return False
+        numbers = ids.to_numpy()
+        if last is not None:
+            numbers = np.concatenate([last, numbers])
+        if (numbers[1:] <= numbers[:-1]).any():
+            return False
+        last = numbers[-1:]
+    return True
 
 
 def _there_twice(pieces: Iterable[pa.Array], suspects: np.ndarray) -> list[int | str]:
