@@ -62,6 +62,14 @@ def best_first(members: np.ndarray, by: str = "rank") -> np.ndarray:
     return members[np.lexsort((members["target_id"], -members["tie_break"], -rank))]
 
 
+def _of_best_rank(members: np.ndarray, n: int) -> np.ndarray:
+    """The members of the `n` best ranks, and those of the same rank as the last of them."""
+    if len(members) <= n:
+        return members
+    rank = np.where(np.isnan(members["rank"]), -np.inf, members["rank"])
+    return members[rank >= np.partition(rank, -n)[-n]]
+
+
 class ClassLimits:
     """`dedup` and ``limit`` of one class.
 
@@ -91,16 +99,20 @@ class ClassLimits:
 
     def add(self, members: np.ndarray) -> None:
         """Take these members, of type `MEMBER`, into account."""
-        if self._least > -np.inf:
-            members = members[members["rank"] >= self._least]
-        self._pieces.append(members)
+        self._pieces.append(members[self.may_keep(members["rank"])])
         n = sum(map(len, self._pieces))
         if self.rules.dedup is None and n > self._enough:
             best = self._within_limits(np.concatenate(self._pieces))
             self._pieces = [best]
             self._enough = max(self._enough, 2 * len(best))
             if self.rules.limit.by == "rank" and len(best) == self.rules.limit.total:
-                self._least = best["rank"][-1]
+                self._least = best["rank"].min()
+
+    def may_keep(self, rank: np.ndarray) -> np.ndarray:
+        """Whether members of these ranks may still be kept, shape (N,)."""
+        if self._least > -np.inf:
+            return rank >= self._least
+        return np.ones(len(rank), dtype=bool)
 
     def kept(self) -> np.ndarray:
         """The rows of the members that are kept, in increasing order."""
@@ -128,10 +140,14 @@ class ClassLimits:
         return np.delete(members, copies[:, 0])
 
     def _within_limits(self, members: np.ndarray) -> np.ndarray:
-        """The best of each pixel, and of these the best in all."""
+        """The best of each pixel, and of these the best in all, in whatever order."""
         limit = self.rules.limit
         if not limit:
             return members
+        if limit.by == "rank" and limit.per_deg2 is None and limit.total is not None:
+            members = _of_best_rank(members, limit.total)
+            if len(members) <= limit.total:
+                return members
         members = best_first(members, limit.by)
         if limit.per_deg2 is not None:
             order = limit.nside.bit_length() - 1
@@ -157,7 +173,8 @@ class ClassLimits:
 class Limits:
     """`dedup` and ``limit`` of all classes, applied to a membership that comes in pieces.
 
-    Every piece is added; then `applied` goes through the same pieces again, in the same order.
+    Every piece is added; then `applied` goes through what `add` has left of them, in the same
+    order.
 
     Attributes
     ----------
@@ -176,19 +193,26 @@ class Limits:
         self.passed, self.selected = np.zeros((2, len(classes)), dtype=np.int64)
         self.expected_true = np.zeros(len(classes))
         self.n_sources = self.n_targets = 0
+        self._n_left = 0
         self.overlaps: Counter[tuple[str, ...]] = Counter()
         self._classes = [
             ClassLimits(each, formulas.region)
             for each, formulas in zip(rules.classes, classes, strict=True)
         ]
 
-    def add(self, piece: Membership) -> None:
-        """Take the members of this piece into account."""
-        for c, each in enumerate(self._classes):
-            if each.active:
-                each.add(members_of(piece, c, each.rules.preamble.seed, self.n_sources))
+    def add(self, piece: Membership) -> Membership:
+        """Take the members of this piece into account; returns the sources that may be kept."""
         self.passed += piece.selected.sum(axis=0)
         self.n_sources += len(piece)
+        possible = np.zeros(len(piece), dtype=bool)
+        for c, each in enumerate(self._classes):
+            possible |= piece.selected[:, c] & each.may_keep(piece.rank[:, c])
+        left = piece if possible.all() else piece.take(np.flatnonzero(possible))
+        for c, each in enumerate(self._classes):
+            if each.active:
+                each.add(members_of(left, c, each.rules.preamble.seed, self._n_left))
+        self._n_left += len(left)
+        return left
 
     def applied(self, pieces: Iterable[Membership]) -> Iterator[Membership]:
         """The pieces, with only those members that are kept."""

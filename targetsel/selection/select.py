@@ -55,7 +55,8 @@ def select(
 
     The file is read once (a few times, where rules name quantiles of the catalog), some thousands
     of rows at a time and only the columns that matter. Selected sources wait on disk, beside the
-    output; only the numbers that `limit` and `dedup` compare stay in memory.
+    output, unless it is clear that a limit leaves them out; only the numbers that `limit` and
+    `dedup` compare stay in memory.
 
     Parameters
     ----------
@@ -126,8 +127,7 @@ def select_from(
     nothing = next(pieces)
     with MembersOnDisk(nothing, output) as spill:
         for piece in _in_larger_pieces(pieces):
-            spill.add(piece)
-            limits.add(piece)
+            spill.add(limits.add(piece))
         left_out = _left_out(counters, len(file))
         targets = limits.applied(spill.pieces())
         if not spill.is_sorted:  # `score` writes files in the order of the list
@@ -276,7 +276,9 @@ class MembersOnDisk:
             self._file.close()
 
     def add(self, piece: Membership) -> None:
-        """Write a piece, which has at least one row."""
+        """Write a piece."""
+        if not len(piece):
+            return
         with disk_errors(self._output):
             self._writer.write_table(piece.to_table())
         keys = np.stack([piece.sources["_healpix_29"].to_numpy(), piece.target_id])

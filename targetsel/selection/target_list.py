@@ -421,8 +421,7 @@ def rank(membership: Membership, rules: Rules) -> TargetList:
     schema = membership.sources.schema
     wanted = plan(rules, schema)
     limits = Limits(rules, wanted.classes)
-    limits.add(membership)
-    (targets,) = limits.applied([membership])
+    (targets,) = limits.applied([limits.add(membership)])
     check_unique(targets.target_id)
     table = target_table(targets.in_order_of_the_sky(), rules, wanted.classes)
     return TargetList(table.combine_chunks(), provenance(rules, wanted, schema, limits))

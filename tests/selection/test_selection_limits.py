@@ -127,3 +127,11 @@ def test_outcome_does_not_depend_on_order_or_pieces(data):
     module.ROWS_BEFORE_THINNING = before
     assert whole.kept().tolist() == parts.kept().tolist()
     assert whole.copies.tolist() == parts.copies.tolist()
+
+
+def test_sources_that_no_limit_can_keep_any_more_are_left_out_at_once(monkeypatch):
+    monkeypatch.setattr(module, "ROWS_BEFORE_THINNING", 4)
+    limits = ClassLimits(target_class(total=2))
+    assert limits.may_keep(np.array([np.nan, -5.0])).all()
+    limits.add(members([1, 5, np.nan, 5, 2, 3]))
+    assert limits.may_keep(np.array([np.nan, 4.9, 5.0])).tolist() == [False, False, True]

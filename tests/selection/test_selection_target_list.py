@@ -43,9 +43,8 @@ def crowd(n: int = 200) -> pa.Table:
 
 def within_limits(pieces: list[Membership], rules: Rules = LIMITED) -> Membership:
     limits = Limits(rules, plan(rules, pieces[0].sources.schema).classes)
-    for piece in pieces:
-        limits.add(piece)
-    return Membership.concatenate(list(limits.applied(pieces)))
+    left = [limits.add(piece) for piece in pieces]
+    return Membership.concatenate(list(limits.applied(left)))
 
 
 def listed(table: pa.Table, rules: Rules = LIMITED) -> TargetList:
