@@ -366,13 +366,12 @@ def without_codes(values: pa.Array, field: pa.Field) -> pa.Array:
     """A column of magnitudes with null for codes such as 99 and -999; any other as it is."""
     if not is_number(field.type) or unit_said(field) not in MAGNITUDES:
         return values
+    size = np.abs(floats(values))
+    if not (size >= NO_MAGNITUDE).any():
+        return values
     import pyarrow.compute as pc
 
-    ends = pc.min_max(values)  # without NaN and nulls
-    if not any(end.is_valid and abs(end.as_py()) >= NO_MAGNITUDE for end in ends.values()):
-        return values
-    known = np.abs(floats(values)) < NO_MAGNITUDE
-    return pc.if_else(pa.array(known), values, pa.scalar(None, values.type))
+    return pc.if_else(pa.array(size < NO_MAGNITUDE), values, pa.scalar(None, values.type))
 
 
 def _unit(field: pa.Field) -> str:

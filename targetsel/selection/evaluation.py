@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.special import ndtr
+import scipy  # whose `special` is imported when it is first used
 
 from targetsel.errors import CatalogError
 from targetsel.expressions.functions import (
@@ -161,9 +161,10 @@ def as_float32(values: np.ndarray) -> np.ndarray:
     """Numbers rounded to float32; those beyond its range, large or small, stay."""
     limits = np.finfo(np.float32)
     size = np.abs(values)
-    inside = (size >= float(limits.tiny)) & (size <= float(limits.max))
+    outside = (size < float(limits.tiny)) | (size > float(limits.max))
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        return np.where(inside, values.astype(np.float32), values)
+        rounded = values.astype(np.float32)
+    return np.where(outside, values, rounded) if outside.any() else rounded
 
 
 def _combined(
@@ -296,7 +297,8 @@ def _may_reach(limit: float, condition: f.Formula, sources: Sources) -> np.ndarr
     P(x > c) is less than the limit wherever a quantile that so few draws exceed lies below c.
     """
     possible = np.ones(len(sources), dtype=bool)
-    above = np.flatnonzero(ndtr(-NORMAL_SCORES) < limit)  # quantiles that fewer draws exceed
+    exceeding = scipy.special.ndtr(-NORMAL_SCORES)  # share of the draws above each quantile
+    above = np.flatnonzero(exceeding < limit)
     if not len(above):
         return possible
     for part in f.conjuncts(condition):
@@ -359,7 +361,7 @@ def _bounds_by_intervals(part: f.Formula, sources: Sources) -> tuple[np.ndarray,
     if not isinstance(part, f.Compare) or part.operator in ("==", "!="):
         return low, high
     for place in range(len(NORMAL_SCORES) // 2):
-        outside = 2 * len(f.proxies(part)) * ndtr(NORMAL_SCORES[place])
+        outside = 2 * len(f.proxies(part)) * scipy.special.ndtr(NORMAL_SCORES[place])
         if outside < 1:
             left, right = (_interval(side, sources, place) for side in (part.left, part.right))
             true = always(part.operator, left, right)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
@@ -130,16 +132,15 @@ class ConditionCounter:
         return passing
 
     def _in_whole(self, sources: Sources, counts: np.ndarray) -> np.ndarray:
-        n = len(sources)
-        true = [np.broadcast_to(holds(each.formula, sources), n) for each in self.conditions]
-        before = [np.ones(n, dtype=bool)]  # passing all conditions before each, and after each
-        for each in true:
-            before.append(before[-1] & each)
-        after = before[0]
-        for c in reversed(range(len(true))):
-            missing = unknown(self.conditions[c].formula, sources)
-            others = before[c] & after & ~true[c]
-            for row, mask in enumerate((before[c + 1], true[c], missing, others)):
+        everyone = np.ones(len(sources), dtype=bool)
+        true = [holds(each.formula, sources) for each in self.conditions]
+        # Passing all conditions before each, and after each.
+        before = list(itertools.accumulate(true, np.logical_and, initial=everyone))
+        after = everyone
+        for c, each in reversed([*enumerate(self.conditions)]):
+            others = (before[c] & after) > true[c]
+            missing = unknown(each.formula, sources)
+            for row, mask in enumerate((before[c + 1], true[c] & everyone, missing, others)):
                 counts[row, c] = np.count_nonzero(mask)
             after = after & true[c]
         return before[-1]
@@ -161,20 +162,24 @@ class ConditionCounter:
 
 def unknown(condition: f.Formula, sources: Sources) -> np.ndarray:
     """Whether something that a condition depends on is missing, shape (N,)."""
-    masks = [sources.missing(column) for column in _needed(condition)]
-    return np.logical_or.reduce(masks) if masks else np.zeros(len(sources), dtype=bool)
+    masks = (sources.missing(column) for column in _needed(condition))
+    first = next(masks, None)
+    if first is None:
+        return np.zeros(len(sources), dtype=bool)
+    return reduce(np.logical_or, masks, first)
 
 
-def _needed(formula: f.Formula) -> set[f.ColumnValue]:
+@lru_cache(maxsize=4096)
+def _needed(formula: f.Formula) -> frozenset[f.ColumnValue]:
     """The columns whose absence leaves a formula unknown.
 
     Not those that `is missing` asks for, and none of an ``unless``, which holds for what is
     unknown. A posterior is there exactly where its proxy is.
     """
     if isinstance(formula, f.Missing | f.Except):
-        return set()
+        return frozenset()
     if isinstance(formula, f.ColumnValue):
-        return {formula}
+        return frozenset({formula})
     if isinstance(formula, f.Quantile):
-        return {f.ColumnValue(formula.name, "predicted")}
-    return {column for child in formula.children for column in _needed(child)}
+        return frozenset({f.ColumnValue(formula.name, "predicted")})
+    return frozenset(column for child in formula.children for column in _needed(child))

@@ -12,7 +12,7 @@ import contextlib
 import copy
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 
 import numpy as np
@@ -197,14 +197,15 @@ class ScoredSources(ScoredFile):
     ) -> list[Membership]:
         """The membership of the selected of some sources, which have these numbers, if any are."""
         sources = Sources(rows)
-        selected = np.stack([each.passing(sources) for each in counters], axis=1)
-        chosen = np.flatnonzero(selected.any(axis=1))
+        passing = [each.passing(sources) for each in counters]
+        chosen = np.flatnonzero(reduce(np.logical_or, passing))
         if not len(chosen):
             return []
         block, ids = rows.table(columns, chosen), numbers[chosen]
         if self._serve:
             ids = block.column(self.names["source_id"]).cast(pa.int64()).to_numpy()
-        return [membership_of(selected[chosen], classes, block, ids)]
+        selected = np.stack([mask[chosen] for mask in passing], axis=1)
+        return [membership_of(selected, classes, block, ids)]
 
     # --- ids ---
 

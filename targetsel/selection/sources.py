@@ -65,6 +65,7 @@ class Sources:
         self._whole = table
         self._rows = rows
         # Of the whole table; all who `take` share them.
+        self._columns: dict[str, pa.Array] = {}
         self._arrays: dict[tuple[str, str], Any] = {}
         self._words: dict[str, pa.Array] = {}
         self.outcomes: dict[f.Formula, np.ndarray] = {}
@@ -84,7 +85,7 @@ class Sources:
         """
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         taken = Sources(self._whole, rows if self._rows is None else self._rows[rows])
-        taken._arrays, taken._words = self._arrays, self._words
+        taken._columns, taken._arrays, taken._words = self._columns, self._arrays, self._words
         return taken
 
     @property
@@ -96,8 +97,10 @@ class Sources:
     def _array(self, kind: str, name: str, read: Callable[[pa.Array], np.ndarray]) -> np.ndarray:
         """The result of `read` for a column, restricted to these rows."""
         if (kind, name) not in self._arrays:
-            values = in_one_piece(self._whole.column(name))
-            self._arrays[kind, name] = read(without_codes(values, self._whole.schema.field(name)))
+            if name not in self._columns:
+                values = in_one_piece(self._whole.column(name))
+                self._columns[name] = without_codes(values, self._whole.schema.field(name))
+            self._arrays[kind, name] = read(self._columns[name])
         array = self._arrays[kind, name]
         return array if self._rows is None else array[self._rows]
 
