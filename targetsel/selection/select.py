@@ -32,7 +32,13 @@ from targetsel.selection.membership import Membership, check_unique
 from targetsel.selection.needed import n_not_needed
 from targetsel.selection.outcome import ClassSummary, Selection
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
-from targetsel.selection.target_list import TargetList, columns_needed, provenance, target_table
+from targetsel.selection.target_list import (
+    TargetList,
+    carried,
+    columns_needed,
+    provenance,
+    target_table,
+)
 from targetsel.sky.external_files import Ids
 from targetsel.tables.any_form import AnyTable, paths_in
 from targetsel.tables.files import check_table_output, disk_errors
@@ -133,9 +139,10 @@ def select_from(
         if not spill.is_sorted:  # `score` writes files in the order of the list
             whole = Membership.concatenate([nothing, *targets])
             targets = iter([whole.in_order_of_the_sky()])
-        targets = _each_once(targets, file.path)
+        targets = _each_once(_in_larger_pieces(targets), file.path)
         funnels = tuple(each.result(len(file)) for each in counters)
-        table = partial(target_table, rules=rules, formulas=wanted.classes)
+        kept = carried(wanted.classes, nothing.sources.schema)
+        table = partial(target_table, rules=rules, kept=kept)
         with ParquetSink(output, table(nothing).schema) as sink:
             for piece in itertools.chain([nothing], targets):
                 sink.write(table(piece))
@@ -209,7 +216,7 @@ def _each_once(targets: Iterable[Membership], place: Path | str) -> Iterator[Mem
     check_unique(np.concatenate(ids), place)
 
 
-def _in_larger_pieces(pieces: Iterator[Membership]) -> Iterator[Membership]:
+def _in_larger_pieces(pieces: Iterable[Membership]) -> Iterator[Membership]:
     waiting: list[Membership] = []
     for piece in pieces:
         waiting.append(piece)

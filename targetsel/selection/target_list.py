@@ -423,15 +423,16 @@ def rank(membership: Membership, rules: Rules) -> TargetList:
     limits = Limits(rules, wanted.classes)
     (targets,) = limits.applied([limits.add(membership)])
     check_unique(targets.target_id)
-    table = target_table(targets.in_order_of_the_sky(), rules, wanted.classes)
+    in_order, kept = targets.in_order_of_the_sky(), carried(wanted.classes, schema)
+    table = target_table(in_order, rules, kept)
     return TargetList(table.combine_chunks(), provenance(rules, wanted, schema, limits))
 
 
 # --- columns -------------------------------------------------------------------------------------
 
 
-def target_table(targets: Membership, rules: Rules, formulas: Sequence[ClassFormulas]) -> pa.Table:
-    """The columns of a target list for these targets, in their order."""
+def target_table(targets: Membership, rules: Rules, kept: Sequence[str]) -> pa.Table:
+    """The columns of a target list for these targets; it keeps those `kept` of the catalog."""
     sources = targets.sources
     values = _computed(targets, rules)
     columns: dict[pa.Field, pa.Array | pa.ChunkedArray] = {}
@@ -440,8 +441,9 @@ def target_table(targets: Membership, rules: Rules, formulas: Sequence[ClassForm
         if column.type == ID:
             field = field.with_type(values[column.name].type)
         columns[field] = _optional(sources, field) if found is None else found
-    for name in carried(formulas, sources.schema):
-        if name not in {field.name for field in columns}:
+    own = {field.name for field in columns}
+    for name in kept:
+        if name not in own:
             columns[sources.schema.field(name)] = sources.column(name)
     return pa.table(list(columns.values()), schema=pa.schema(list(columns)))
 
