@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -364,14 +365,22 @@ def noted(schema: pa.Schema, columns: Iterable[PhotometricColumn]) -> pa.Schema:
 
 def without_codes(values: pa.Array, field: pa.Field) -> pa.Array:
     """A column of magnitudes with null for codes such as 99 and -999; any other as it is."""
-    if not is_number(field.type) or unit_said(field) not in MAGNITUDES:
+    about = tuple((field.metadata or {}).items())
+    if not is_number(field.type) or not _are_magnitudes(field.name, about):
         return values
-    size = np.abs(floats(values))
+    is_plain = pa.types.is_float32(values.type) or pa.types.is_float64(values.type)
+    size = np.abs(values.to_numpy(zero_copy_only=False) if is_plain else floats(values))
     if not (size >= NO_MAGNITUDE).any():
         return values
     import pyarrow.compute as pc
 
     return pc.if_else(pa.array(size < NO_MAGNITUDE), values, pa.scalar(None, values.type))
+
+
+@lru_cache(maxsize=4096)
+def _are_magnitudes(name: str, metadata: tuple[tuple[bytes, bytes], ...]) -> bool:
+    """Whether a column of numbers with this name and metadata is said to hold magnitudes."""
+    return unit_said(pa.field(name, pa.float64(), metadata=dict(metadata))) in MAGNITUDES
 
 
 def _unit(field: pa.Field) -> str:

@@ -36,6 +36,7 @@ from targetsel.tables.any_form import AnyTable, TableReader, paths_in, table_of
 from targetsel.tables.columns import (
     Column,
     floats,
+    in_one_piece,
     list_column,
     matrix,
     serves_as_truth,
@@ -450,9 +451,7 @@ class ScoredFile:
             table = self._with_healpix(table)
         table = table.select(names)
         for name, column in zip(table.column_names, table.columns, strict=True):
-            kind, array = self.schema.field(name).type, column.combine_chunks()
-            if isinstance(array, pa.ChunkedArray):  # what combine_chunks leaves of no chunks at all
-                array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], kind)
+            kind, array = self.schema.field(name).type, in_one_piece(column)
             if name == self.names["source_id"]:
                 array = exact_ids(array, name, self.path)
             if name in (*self.names.values(), "_healpix_29"):
@@ -492,7 +491,7 @@ class ScoredFile:
         """Refuse ids and positions that some sources lack."""
         lacking = array.null_count
         if pa.types.is_floating(array.type):
-            lacking += pc.sum(pc.invert(pc.is_finite(array))).as_py() or 0
+            lacking = len(array) - np.count_nonzero(np.isfinite(floats(array)))
         if lacking:
             raise CatalogError(
                 f"{self.path}, column '{name}': {lacking:,} of {len(array):,} sources have none. "

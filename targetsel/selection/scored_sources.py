@@ -37,10 +37,11 @@ from targetsel.selection.needed import (
     refuse_over_all,
 )
 from targetsel.selection.quantiles import catalog_quantiles
-from targetsel.selection.sources import Sources, columns_read, in_one_piece
+from targetsel.selection.sources import Sources, columns_read
 from targetsel.sky.catalog import check_degrees
 from targetsel.sky.positions import Region
 from targetsel.spectra.proxies import QUANTILES
+from targetsel.tables.columns import in_one_piece
 from targetsel.tables.ids import repeated_ids
 from targetsel.tables.text import plain_text
 from targetsel.tables.types import is_list, is_text
@@ -176,9 +177,7 @@ class ScoredSources(ScoredFile):
         """Refuse a file that has a source more than once."""
         column = self.names["source_id"]
         repeated = repeated_ids(
-            lambda: (
-                in_one_piece(table.column(0)) for table in self.tables([column], ROWS_AT_ONCE)
-            ),
+            lambda: (in_one_piece(table.column(0)) for table in self.tables([column])),
             len(self),
         )
         if repeated:

@@ -28,7 +28,7 @@ from targetsel.spectra.proxies import (
     correlated,
     proxy_names,
 )
-from targetsel.tables.columns import floats
+from targetsel.tables.columns import floats, in_one_piece
 from targetsel.tables.text import encoded_text
 
 ROWS_AT_A_TIME = 8192
@@ -144,7 +144,16 @@ class Sources:
         """Whether a column of any type is missing, shape (N,)."""
         if column.type == "text":
             return self.text(column)[0] < 0
-        return self._array("missing", column.name, _missing)
+
+        def read(values: pa.Array) -> np.ndarray:
+            if not (pa.types.is_float32(values.type) or pa.types.is_float64(values.type)):
+                return _as_numpy(pc.is_null(values, nan_is_null=True))
+            key = "stored", column.name
+            if key not in self._arrays:
+                self._arrays[key] = _as_numpy(values)
+            return np.isnan(self._arrays[key])
+
+        return self._array("missing", column.name, read)
 
     def found(self, lookup: f.Lookup) -> np.ndarray:
         """Whether a finder finds each source, shape (N,)."""
@@ -250,19 +259,8 @@ class DrawnSources:
         return self.sources.quantile(quantile)[:, None]
 
 
-def in_one_piece(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """A column without chunks."""
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-
-
 def _as_numpy(values: pa.Array) -> np.ndarray:
     return values.to_numpy(zero_copy_only=False)
-
-
-def _missing(values: pa.Array) -> np.ndarray:
-    if pa.types.is_float32(values.type) or pa.types.is_float64(values.type):
-        return np.isnan(_as_numpy(values))
-    return _as_numpy(pc.is_null(values, nan_is_null=True))
 
 
 def _matrix(lists: pa.Array, name: str, width: int) -> np.ndarray:

@@ -256,6 +256,15 @@ def in_unit(
     return values
 
 
+def in_one_piece(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column without chunks; nothing is copied where it is one chunk."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    if column.num_chunks == 0:
+        return pa.array([], column.type)
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
 def floats(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     """A column of numbers as float64, shape (N,); NaN where it is null."""
     return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
@@ -310,9 +319,7 @@ def matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     """
     import pyarrow.compute as pc
 
-    lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(lists, pa.ChunkedArray):  # what combine_chunks leaves of no chunks at all
-        lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], column.type)
+    lists = in_one_piece(column)
     if pa.types.is_fixed_size_list(lists.type):
         width = lists.type.list_size
     else:

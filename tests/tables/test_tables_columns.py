@@ -4,7 +4,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError, SpectrumError
-from targetsel.tables.columns import ID, NEVER, Column, FileKind, in_unit, list_column, matrix
+from targetsel.tables.columns import (
+    ID,
+    NEVER,
+    Column,
+    FileKind,
+    in_one_piece,
+    in_unit,
+    list_column,
+    matrix,
+)
 from targetsel.tables.ids import matched
 from targetsel.tables.parquet import described
 from targetsel.tables.types import is_number, is_text
@@ -179,3 +188,11 @@ def test_ids_match_as_numbers_or_as_text():
     assert matched(numbers, np.array([99, 12, 99])).tolist() == [1, -1, 0]
     assert matched(np.zeros(0, int), numbers).tolist() == []
     assert matched(np.array([2**62 + 1]), np.array([2**62, 2**62 + 1])).tolist() == [1]
+
+
+def test_column_of_one_chunk_is_not_copied_to_be_in_one_piece():
+    array = pa.array([1.0, 2.0])
+    address = array.buffers()[1].address
+    assert in_one_piece(pa.chunked_array([array])).buffers()[1].address == address
+    assert in_one_piece(pa.chunked_array([array, array])).to_pylist() == [1, 2, 1, 2]
+    assert len(in_one_piece(pa.chunked_array([], pa.float64()))) == 0

@@ -35,8 +35,9 @@ from targetsel.selection.evaluation import all_hold, probability
 from targetsel.selection.needed import n_not_needed
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
-from targetsel.selection.sources import Sources, in_one_piece
+from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList
+from targetsel.tables.columns import in_one_piece
 from targetsel.tables.types import is_text
 
 LEVEL = 0.9  # of the intervals
