@@ -231,7 +231,7 @@ def peak_memory() -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def targetsel(*words: object, cwd: Path | None = None) -> Cost:
+def command(*words: object, cwd: Path | None = None) -> Cost:
     """The cost of one command of targetsel."""
     return process("-m", "targetsel", *words, cwd=cwd)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from measuring import Figure, print_figures, targetsel, timed_once
+from measuring import Figure, command, print_figures, timed_once
 
 from targetsel.priors.files import PriorFile
 from targetsel.priors.prior import LEVELS
@@ -47,7 +47,7 @@ def figures(
         words = ("priors", "write", scored, "--ensemble", ensemble, "-o", path, "--draws")
         rows = pq.read_metadata(scored).num_rows
         for draws in (16, 0):
-            took = timed_once(lambda: targetsel(*words, draws), per=rows)  # noqa: B023
+            took = timed_once(lambda: command(*words, draws), per=rows)  # noqa: B023
             size = path.stat().st_size / rows / 1000
             found[f"written with {draws} draws"] = took
             found[f"bytes with {draws} draws"] = Figure.of(size, "memory", "kB a source")

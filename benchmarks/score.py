@@ -17,6 +17,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 from measuring import (
     Figure,
     child,
@@ -30,8 +31,13 @@ from measuring import (
 COPIES = 10
 
 
-def enlarge(folder: Path, target: Path, copies: int = COPIES) -> None:
-    """The catalog and store of FOLDER so many times over, under new ids and shifted positions."""
+def enlarge(
+    folder: Path, target: Path, copies: int = COPIES, with_cutouts: np.ndarray | None = None
+) -> None:
+    """The catalog and store of FOLDER so many times over, under new ids and shifted positions.
+
+    `with_cutouts` (N,) tells the rows whose cutouts the store has; by default all.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -42,6 +48,7 @@ def enlarge(folder: Path, target: Path, copies: int = COPIES) -> None:
     catalog = pq.read_table(folder / "catalog.parquet")
     store = CutoutStore.open(folder / "cutouts")
     tables = []
+    kept = np.arange(len(catalog)) if with_cutouts is None else np.flatnonzero(with_cutouts)
 
     def pieces():
         for copy in range(copies):
@@ -53,8 +60,8 @@ def enlarge(folder: Path, target: Path, copies: int = COPIES) -> None:
                 place = table.schema.get_field_index(name)
                 table = table.set_column(place, table.schema.field(name), pa.array(values))
             tables.append(table)
-            for start in range(0, len(ids), 256):
-                rows = slice(start, start + 256)
+            for start in range(0, len(kept), 256):
+                rows = kept[start : start + 256]
                 old = store.read(catalog["source_id"].to_numpy()[rows])
                 yield Cutouts(ids[rows], old.flux, old.bands, old.pixel_scale), ra[rows], dec[rows]
 

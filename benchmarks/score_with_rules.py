@@ -19,19 +19,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from measuring import Figure, demonstration, over, print_figures, rounds_of, targetsel, timed_once
+from measuring import Figure, command, demonstration, over, print_figures, rounds_of, timed_once
 from score import enlarge
 
 SHARE = 0.1
 
 
-def rules_of_a_tenth(folder: Path) -> Path:
-    """A rule file whose cut a tenth of the folder's catalog passes."""
+def rules_of_a_share(folder: Path, share: float = SHARE) -> Path:
+    """A rule file whose cut a share of the folder's catalog passes."""
     rmag = pq.read_table(folder / "catalog.parquet", columns=["rmag"])["rmag"].to_numpy()
-    path = folder / "tenth.yaml"
+    path = folder / f"bright-{share}.yaml"
     path.write_text(
-        "schema: targetsel/rules/v1\nname: tenth\nclasses:\n  LINE:\n    priority: 1\n    where:\n"
-        f"      - rmag < {np.quantile(rmag, SHARE):.4f} mag\n"
+        "schema: targetsel/rules/v1\nname: bright\nclasses:\n  LINE:\n    priority: 1\n    where:\n"
+        f"      - rmag < {np.quantile(rmag, share):.4f} mag\n"
         "      - P(ew_halpha > 5 Angstrom) >= 0.5\n    rank: P(ew_halpha > 5 Angstrom)\n"
     )
     return path
@@ -39,7 +39,7 @@ def rules_of_a_tenth(folder: Path) -> Path:
 
 def compared(folder: Path, runs: int) -> dict[str, Figure]:
     """CPU time of scoring all and of scoring for rules, and whether the lists agree."""
-    rules = rules_of_a_tenth(folder)
+    rules = rules_of_a_share(folder)
     rows = pq.read_metadata(folder / "catalog.parquet").num_rows
     ways = {f"{rows:,} rows, all": (), f"{rows:,} rows, for rules": ("--rules", rules)}
     outputs = {name: folder / f"{k}.scored.parquet" for k, name in enumerate(ways)}
@@ -47,7 +47,7 @@ def compared(folder: Path, runs: int) -> dict[str, Figure]:
     found = rounds_of(
         [
             {
-                name: timed_once(lambda: targetsel(*score, outputs[name], *words), per=rows)  # noqa: B023
+                name: timed_once(lambda: command(*score, outputs[name], *words), per=rows)  # noqa: B023
                 for name, words in ways.items()
             }
             for _ in range(runs)
@@ -56,7 +56,7 @@ def compared(folder: Path, runs: int) -> dict[str, Figure]:
     lists = []
     for scored in outputs.values():
         output = folder / "tenth.targets.parquet"
-        targetsel("select", scored, "--rules", rules, "-o", output)
+        command("select", scored, "--rules", rules, "-o", output)
         lists.append(output.read_bytes())
     every, some = found.values()
     found[f"{rows:,} rows, share"] = over(some, every, "of the time of all")

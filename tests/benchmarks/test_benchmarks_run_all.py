@@ -47,7 +47,7 @@ def test_a_slower_figure_ends_the_run_with_status_one(tmp_path, monkeypatch, cap
     run_all.comparison.write(
         then, {"lines": {"folded": Kept(1.0, 0.01, "", "time", False)}}, {"version": "0.0.9"}
     )
-    monkeypatch.setattr(run_all, "prepare", lambda folder: None)
+    monkeypatch.setattr(run_all, "prepared", lambda folder: folder)
     for now, status in ((1.01, 0), (1.5, 1)):
         figure = Figure((now, now), "", "time")
         monkeypatch.setattr(run_all, "one_pass", lambda *_, figure=figure: {"folded": figure})
