@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.archives import fetch_spectra as fetch_spectra
     from targetsel.api.archives import fetch_surveys as fetch_surveys
     from targetsel.api.archives import trainingset as trainingset
+    from targetsel.api.catalogs import partition as partition
     from targetsel.api.handoff import assign as assign
     from targetsel.api.handoff import export as export
     from targetsel.api.handoff import import_assignment as import_assignment
@@ -115,6 +116,7 @@ _HOMES = {
         "fetch_surveys",
         "trainingset",
     ),
+    "api.catalogs": ("partition",),
     "api.handoff": (
         "assign",
         "export",

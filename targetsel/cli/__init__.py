@@ -58,6 +58,9 @@ GROUPS = {
         "fetch": "fetch:app",
         "trainingset": "fetch:trainingset",
     },
+    "Large catalogs": {
+        "partition": "partition:partition",
+    },
     "Training": {
         "spectra": "spectra:app",
         "lines": "lines:app",

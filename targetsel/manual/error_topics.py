@@ -19,6 +19,9 @@ TOPICS: dict[str, dict[str, str]] = {
         "CSV, VOTable and other formats": "tables.formats tables.reading",
         "FITS": "tables.fits tables.fits_tables",
         "Folders of Parquet files": "tables.folders",
+        "HATS catalogs, in pixels of the sky": (
+            "tables.hats tables.hats_pixels tables.hats_properties sky.partitions"
+        ),
     },
     "Writing a result": {
         "Where it goes, and whether it can be written": "tables.files sky.chunks report.canvas",

@@ -35,6 +35,7 @@ TASKS = {
     "Priors and observing": (
         *("observe", "compare", "write_priors", "update_priors", "fit_residual"),
     ),
+    "Large catalogs": ("partition",),
     "Hand-off": ("export", "assign", "import_assignment", "restore"),
     "Looking": ("show", "show_all", "show_cutouts", "progress", "docs"),
     "The walk, step by step": (

@@ -24,10 +24,8 @@ from targetsel.tables.hats_properties import properties_of
 from targetsel.tables.parquet import write_table
 from targetsel.tasks import tracked
 
-ROWS = 100_000  # of a partition, at most
 
-
-def partition_catalog(file: CatalogFile, root: Path, rows: int = ROWS) -> HatsCatalog:
+def partition_catalog(file: CatalogFile, root: Path, rows: int) -> HatsCatalog:
     """Write a catalog as a HATS catalog.
 
     Each partition is the pixel of the lowest order that holds no more than `rows` sources. Its
@@ -57,6 +55,8 @@ def partition_catalog(file: CatalogFile, root: Path, rows: int = ROWS) -> HatsCa
         If something else is at `root`, or it cannot be written.
     """
     root = Path(root)
+    if rows < 1:
+        raise OutputError(f"{root}: partitions of {rows} rows; expected at least 1.")
     _check_place(root, file)
     file.check()
     with folder_written_beside(root) as beside:

@@ -237,7 +237,10 @@ def finish_hats(
     schema = _one_schema(root, footers)
     for column in (ra_column, dec_column):
         if column not in schema.names:
-            raise CatalogError(f"{kept[0].file(root)}: has no column '{column}' of positions.")
+            raise CatalogError(
+                f"{kept[0].file(root)}: has no column '{column}'; expected the positions there. "
+                "Write the partitions again."
+            )
     _write_metadata(root, schema, footers)
     lines = ["Norder,Npix", *(f"{each.order},{each.number}" for each in kept)]
     _write_text(root / "partition_info.csv", lines)

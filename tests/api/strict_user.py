@@ -12,6 +12,12 @@ import targetsel as ts
 KNOWN = ("known.scored.parquet", "truth.parquet")
 
 
+def partitions(catalog: ts.Catalog) -> int:
+    """Cut a catalog into pixels of the sky."""
+    sky = ts.partition(catalog, Path("sky"), rows=1000)
+    return sum(sky.rows_of(pixel) for pixel in sky.pixels)
+
+
 def predictions(catalog: ts.Catalog) -> ts.Scored:
     """Pack, score, observe, compare and calibrate."""
     store: ts.CutoutStore = ts.pack("images", catalog, Path("store"), bands="grizy", size=64)

@@ -195,7 +195,7 @@ def test_partition_with_other_columns_is_refused(tmp_path):
 
 def test_column_of_positions_must_be_there(tmp_path):
     catalog(tmp_path)
-    with one_line(CatalogError, "Npix=44.parquet: has no column 'alpha' of positions"):
+    with one_line(CatalogError, "Npix=44.parquet: has no column 'alpha'; expected the pos"):
         finish_hats(tmp_path, "mine", PIXELS, ra_column="alpha", dec_column="dec")
 
 
