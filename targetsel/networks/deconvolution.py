@@ -124,7 +124,8 @@ class Deconvolution(nn.Module):
         self.weight = nn.Parameter(reference.weight.detach().clone())
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.register_buffer("running_mean", torch.zeros(groups * self.size))
-        identity = torch.eye(self.size)
+        # Not `torch.eye`, which on the device "meta" imports PyTorch's compiler.
+        identity = torch.zeros(self.size, self.size).fill_diagonal_(1)
         self.register_buffer(
             "running_deconv", identity.repeat(groups, 1, 1) if groups > 1 else identity
         )

@@ -231,12 +231,19 @@ class Network(nn.Module):
             )
             n_in += plan.photometry
         self.head = nn.Linear(n_in, d if plan.head == "mean" else d + d * (d + 1) // 2)
+        # On the device "meta", where a network is built to be read, there are no numbers to draw;
+        # to pretend it, PyTorch imports its compiler, in a second of every command.
+        if not self.head.weight.is_meta:
+            self._draw_weights()
+
+    def _draw_weights(self) -> None:
+        """Give kernels and matrices random numbers, as training begins with."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
-        if plan.head == "covariance":
+        if self.plan.head == "covariance":
             nn.init.normal_(self.head.weight, std=0.01)
 
     def _stem(self) -> tuple[nn.Sequential, int]:

@@ -3,6 +3,8 @@
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,16 @@ def test_an_ensemble_read_back_predicts_the_same(folder):
     assert np.array_equal(first.member_mean, again.member_mean)
     assert np.array_equal(first.member_cov, again.member_cov)
     assert first.typicality == pytest.approx(again.typicality, abs=1e-4)
+
+
+def test_reading_an_ensemble_imports_no_compiler(folder):
+    """PyTorch's takes a second, which every command that predicts would wait."""
+    program = (
+        "import sys; from targetsel.scoring.ensemble import Ensemble; "
+        f"Ensemble.read({str(folder)!r}); print({{'torch._dynamo', 'sympy'}} & {{*sys.modules}})"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert said.stdout == "set()\n", said.stderr
 
 
 def test_a_prediction_does_not_depend_on_other_sources(folder):
