@@ -90,6 +90,7 @@ NOT_RUN: dict[str, str] = {
     "priors": _SKIES + ", and fits spectra",
     "real_spectra": "needs spectra of an archive",
     "run_all": "runs the others",
+    "score_threads": "measures by the clock, on a machine that does little else",
     "selection_at_random": _FAULTS,
     "skies": _MODULE,
     "strange": _MODULE,
