@@ -105,10 +105,11 @@ def _holds(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
         case f.Compare() if isinstance(sources, PosteriorDraws) and (bound := _bound(formula)):
             return sources.within(bound)
         case f.Compare(operator, left, right):
-            sides = value(left, sources), value(right, sources)
-            if _is_float32(formula) and (isinstance(sources, Sources) or not f.proxies(formula)):
-                sides = as_float32(sides[0]), as_float32(sides[1])
-            return COMPARISONS[operator](*sides)
+            rounded = _is_float32(formula)
+            if isinstance(sources, DrawnSources):
+                rounded &= not f.proxies(formula)
+            number = _value_as_float32 if rounded else value
+            return COMPARISONS[operator](number(left, sources), number(right, sources))
         case f.Missing(f.ColumnValue() as column, negated):
             return sources.missing(column) ^ negated
         case f.Missing(inner, negated):
@@ -165,6 +166,19 @@ def as_float32(values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         rounded = values.astype(np.float32)
     return np.where(outside, values, rounded) if outside.any() else rounded
+
+
+def _value_as_float32(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
+    """`as_float32` of the number for every source, which has float32 columns only."""
+    match formula:
+        case f.Operation(
+            "+" | "-" as name, (f.ColumnValue() as left, f.ColumnValue() as right)
+        ) if isinstance(sources, Sources):
+            # A sum is the same whether it is rounded at once or by way of float64.
+            found = apply(name, sources.stored(left), sources.stored(right))
+            if not np.isinf(found).any():
+                return found
+    return as_float32(value(formula, sources))
 
 
 def _combined(

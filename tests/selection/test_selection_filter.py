@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targetsel.rules.formula import ColumnValue, Compare, Constant, Lookup
+from targetsel.rules.formula import ColumnValue, Compare, Constant, Lookup, Operation
 from targetsel.selection import evaluation as module
-from targetsel.selection.evaluation import Filter, passing
+from targetsel.selection.evaluation import (
+    Filter,
+    _value_as_float32,
+    as_float32,
+    passing,
+    value,
+)
 from targetsel.selection.sources import Sources
 
 NUMBERS = st.lists(st.floats(-3, 3), min_size=1, max_size=60)
@@ -54,3 +60,15 @@ def test_lookups_come_last_and_are_asked_of_those_left_only():
     assert finder.asked == [6]
     assert passing([above("x", 99), lookup], table).tolist() == []
     assert finder.asked == [6]
+
+
+FLOAT32 = st.floats(width=32, allow_nan=True, allow_infinity=True)
+
+
+@given(st.lists(st.tuples(FLOAT32, FLOAT32), min_size=1, max_size=20), st.sampled_from("+-"))
+def test_sums_of_float32_are_those_that_float64_gives_in_the_end(pairs, sign):
+    left, right = (pa.array(side, pa.float32()) for side in zip(*pairs, strict=True))
+    both = sources(a=left, b=right)
+    formula = Operation(sign, tuple(ColumnValue(name, type="float32") for name in "ab"))
+    quick, exact = _value_as_float32(formula, both), as_float32(value(formula, both))
+    assert np.array_equal(quick.astype(float), exact.astype(float), equal_nan=True)
