@@ -12,8 +12,9 @@ import contextlib
 import copy
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -132,15 +133,18 @@ class ScoredSources(ScoredFile):
         at_once = ROWS_AT_ONCE if has_lists else ROWS_PER_READ
         together = self._together(counters, columns)
 
-        def members(groups: list[int]) -> Iterator[list[Membership]]:
+        def members(file: Self, groups: list[int]) -> Iterator[list[Membership]]:
             rows = np.concatenate([np.arange(starts[each], starts[each + 1]) for each in groups])
             rows = rows if numbers is None else numbers[rows]
+            whole = _Rows(file, groups, len(rows), at_once, together)
+            for start in range(0, len(rows), at_once):
+                part = whole.slice(start)
+                numbered = rows[start : start + at_once]
+                yield self._members(classes, counters, columns, part, numbered)
+
+        def in_a_thread(groups: list[int]) -> list[list[Membership]]:
             with self.again(texts) as file:
-                whole = _Rows(file, groups, len(rows), at_once, together)
-                for start in range(0, len(rows), at_once):
-                    part = whole.slice(start)
-                    numbered = rows[start : start + at_once]
-                    yield self._members(classes, counters, columns, part, numbered)
+                return list(members(file, groups))
 
         groups = [
             group
@@ -152,8 +156,8 @@ class ScoredSources(ScoredFile):
         ]
         spans = list(self.spans(groups))
         sizes = [sum(self.group_sizes[group] for group in span) for span in spans]
-        work = members if threads <= 1 else lambda groups: list(members(groups))
-        with task("choosing", sum(sizes), "sources") as advance:
+        with self.again(texts) as file, task("choosing", sum(sizes), "sources") as advance:
+            work = partial(members, file) if threads <= 1 else in_a_thread
             for pieces, size in zip(map_bounded(work, spans, threads), sizes, strict=True):
                 yield from itertools.chain.from_iterable(pieces)
                 advance(size)
