@@ -57,6 +57,7 @@ from damage_files import (
     make_design,
     make_filled,
     make_grid_spectra,
+    make_hats,
     make_ids,
     make_images,
     make_journal,
@@ -72,6 +73,7 @@ from damage_files import (
     read_checkpoint,
     read_decoder,
     read_ensemble,
+    read_hats,
     read_journal,
     read_labels,
     read_priors,
@@ -133,6 +135,7 @@ KINDS: dict[str, Kind] = {
         )
         for suffix in ("fits", "xml", "ecsv", "csv")
     },
+    "catalog-hats": Kind(make_hats, read_hats),
     "scored": Kind(
         copied(SCORED, "bright.yaml"),
         command("select", "--rules", "bright.yaml", SCORED, "-o", "out/t.parquet"),

@@ -159,6 +159,25 @@ def read_catalog(name: str) -> Callable[[Path], None]:
     return read
 
 
+def make_hats(base: Path, folder: Path) -> list[Path]:
+    """A HATS catalog: its properties, its list of pixels and their files."""
+    from targetsel.sky.catalog import CatalogFile
+    from targetsel.sky.partitions import partition_catalog
+
+    made = partition_catalog(CatalogFile.open(base / "catalog.parquet"), folder / "sky", 8)
+    leaves = [made.path_of(pixel) for pixel in made.pixels[:2]]
+    return [made.root / "hats.properties", made.root / "partition_info.csv", *leaves]
+
+
+def read_hats(folder: Path) -> None:
+    from targetsel.sky.partitions import open_partition
+    from targetsel.tables.hats import HatsCatalog
+
+    made = HatsCatalog.open(folder / "sky")
+    for pixel in made.pixels:
+        open_partition(made, pixel, check=True)
+
+
 def read_store(folder: Path) -> None:
     from targetsel.imaging.store import CutoutStore
 
