@@ -68,6 +68,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.spectra import calibrate_lines as calibrate_lines
     from targetsel.api.spectra import encode_spectra as encode_spectra
     from targetsel.api.spectra import measure_spectra as measure_spectra
+    from targetsel.api.training import distil as distil
     from targetsel.api.training import ensemble_presets as ensemble_presets
     from targetsel.api.training import export_onnx as export_onnx
     from targetsel.api.training import fit_novelty as fit_novelty
@@ -177,6 +178,7 @@ _HOMES = {
         "measure_spectra",
     ),
     "api.training": (
+        "distil",
         "ensemble_presets",
         "export_onnx",
         "fit_novelty",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from targetsel.imaging.store import CutoutStore
     from targetsel.networks.network import NetworkPlan
     from targetsel.scoring.ensemble import Ensemble
+    from targetsel.spectra.distilled import DistillationRecord
     from targetsel.spectra.published import ImportedDecoder
 
 
@@ -432,6 +433,74 @@ def fit_novelty(
     half = read.card.get("half_precision", {}).get("weights", False)
     write_over(read, find_ensemble(Path(ensemble)), half)
     return n
+
+
+def distil(
+    ensemble: AnyPath,
+    scored: AnyPaths,
+    *,
+    steps: int | None = None,
+    bound: float = 0.05,
+    seed: int = 0,
+) -> DistillationRecord:
+    """Distil an ensemble's decoder, as `targetsel ensemble distil` does.
+
+    `score` and `calibrate` then take line strengths from a small network that learnt them, in
+    less time than decoding takes. Sources with draws outside of what it learnt are decoded.
+
+    Parameters
+    ----------
+    ensemble : str or Path
+        Folder of the ensemble, which gets the file ``indices.safetensors``.
+    scored : str, Path, or several
+        Scored catalogs of the ensemble, of sources like those to come.
+    steps : int, optional
+        Batches of 4096 draws that it learns from, 16,000 by default.
+    bound : float
+        Largest error of medians to accept, in standard deviations of the posterior, as the root
+        mean square over sources kept aside.
+    seed : int
+        Seed of weights, draws and batches.
+
+    Returns
+    -------
+    DistillationRecord
+        What it was made from, and its errors on sources kept aside.
+
+    Raises
+    ------
+    CatalogError
+        If a scored catalog cannot be read.
+    EnsembleError
+        If there is no such ensemble, a catalog is of another one, its sources are too few, or the
+        errors exceed the bound.
+    OutputError
+        If the folder cannot be written.
+
+    See Also
+    --------
+    score : Uses it.
+    calibrate : Corrects, if it is called again, what small errors the network has.
+
+    Examples
+    --------
+    With the ensemble that the example of `train` makes. So few steps do not reach the default
+    bound; they show the call.
+
+    >>> import targetsel as ts
+    >>> scored = ts.score("catalog.parquet", "cutouts", "mine", "mine.scored.parquet")
+    >>> record = ts.distil("mine", "mine.scored.parquet", steps=100, bound=1)
+    >>> record.errors["ew_halpha"].median < 1
+    True
+    """
+    from targetsel.scoring.ensemble import Ensemble, find_ensemble
+    from targetsel.training.distillation import STEPS
+    from targetsel.training.distillation import distil as distilled
+
+    read = Ensemble.read(ensemble if isinstance(ensemble, str) else Path(ensemble))
+    found = distilled(read, paths_of(scored), STEPS if steps is None else steps, seed, bound)
+    found.write(find_ensemble(ensemble if isinstance(ensemble, str) else Path(ensemble)))
+    return found.record
 
 
 def export_onnx(

@@ -53,7 +53,7 @@ class DecodingEnsemble(Protocol):
     def decoder(self) -> Decoder: ...
 
     @property
-    def folded_decoder(self) -> FoldedDecoder: ...
+    def draws_decoder(self) -> FoldedDecoder: ...
 
 
 def calibrate(
@@ -108,7 +108,7 @@ def calibrate(
         parts = []
         for start in range(0, len(some), SOURCES_AT_ONCE):
             part = posterior.take(slice(start, start + SOURCES_AT_ONCE))
-            parts.append(predict_proxies(ensemble.folded_decoder, steps, part, n_draws, seed))
+            parts.append(predict_proxies(ensemble.draws_decoder, steps, part, n_draws, seed))
             advance(len(part))
         return PredictedProxies.joined(parts)
 

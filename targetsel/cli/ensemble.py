@@ -142,6 +142,58 @@ def fit_novelty(
     say(f"novelty and support fitted to {counted(n, 'held-out source')} in {ensemble}")
 
 
+@app.command()
+def distil(
+    ensemble: Annotated[Path, typer.Argument(help="Folder of the ensemble to change.")],
+    scored: Annotated[
+        list[Path],
+        typer.Option(
+            help="Scored catalog of the ensemble, of sources like those to come. May be repeated."
+        ),
+    ],
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Batches of 4096 draws that it learns from. Default: 16000."),
+    ] = None,
+    bound: Annotated[
+        float,
+        typer.Option(
+            help="Largest error of medians to accept, in standard deviations of the posterior."
+        ),
+    ] = 0.05,
+    seed: Annotated[int, typer.Option(help="Seed of weights, draws and batches.")] = 0,
+) -> None:
+    """Distil ENSEMBLE's decoder into a small network that gives line strengths in less time.
+
+    'score' and 'calibrate' use it from then on; sources unlike those that it learnt from are
+    decoded.
+
+    Example:
+        targetsel train cutouts --spectra spectra.parquet --init mock-ps1 \\
+            --members 1 --epochs 2 -o mine
+        targetsel score catalog.parquet --ensemble mine -o mine.scored.parquet
+        targetsel ensemble distil mine --scored mine.scored.parquet --steps 100 --bound 1
+    """
+    from targetsel.api import training as api
+
+    record = api.distil(ensemble, scored, steps=steps, bound=bound, seed=seed)
+    say(
+        f"learnt from {counted(record.n_draws, 'draw')} of {counted(record.n_sources, 'source')}"
+        f"{', of simulated images' if record.simulated else ''}. Errors on {record.n_aside:,} "
+        "others, rms in standard deviations of the posterior:"
+    )
+    print_table(
+        ("", "median", "1 sigma", "2 sigma"),
+        [
+            (name, f"{each.median:.3f}", f"{each.one_sigma:.3f}", f"{each.two_sigma:.3f}")
+            for name, each in record.errors.items()
+        ],
+        n_texts=1,
+    )
+    say(f"{record.outside:.1%} of them lie outside of what it learnt, and would be decoded")
+    say(f"written to {ensemble}")
+
+
 @app.command("export-onnx")
 def export_onnx(
     output: Annotated[Path, typer.Option("-o", "--output", help="Graph to write, .onnx.")],

@@ -136,6 +136,8 @@ def score(
         )
     if read.calibration:
         say(read.calibration.summary)
+    if read.how_decoded:
+        say(read.how_decoded)
     if known := scored.support.summary:
         say(
             f"{known['share']:.1%} of them have support: the ensemble was trained on sources of "

@@ -2,7 +2,8 @@
 
 On disk it is one directory: `card.json`, one `member-K.safetensors` per network,
 `decoder.safetensors` and `novelty.safetensors`. The card names the hash of each. There may be a
-`calibration.json`, which names the ensemble that it was fitted for.
+`calibration.json`, which names the ensemble that it was fitted for, and an `indices.safetensors`,
+which names the decoder that it was distilled from.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ from targetsel.scoring.engines import (
 )
 from targetsel.spectra.decoder import FILE_NAME as DECODER_FILE
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
+from targetsel.spectra.distilled import FILE_NAME as INDICES_FILE
+from targetsel.spectra.distilled import DistilledIndices
 from targetsel.spectra.draws import ProxyDraws
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.files import folder_written_beside, sha256_of_file, written_beside
@@ -80,6 +83,7 @@ class Ensemble:
         self.novelty = novelty
         self.card = card
         self.calibration: Calibration | None = None
+        self.distilled: DistilledIndices | None = None
 
     def __repr__(self) -> str:
         plan = self.input
@@ -184,7 +188,7 @@ class Ensemble:
             Draws of the latents for each source.
         seed : int
         """
-        return predict_proxies(self.folded_decoder, self.steps, posterior, n_draws, seed)
+        return predict_proxies(self.draws_decoder, self.steps, posterior, n_draws, seed)
 
     @property
     def steps(self) -> CalibrationSteps:
@@ -222,6 +226,35 @@ class Ensemble:
         """The decoder and the proxies' definitions in one."""
         return FoldedDecoder(self.decoder, device=self.device)
 
+    @cached_property
+    def draws_decoder(self) -> FoldedDecoder:
+        """The same for many draws: with the distilled indices where they hold, on a CPU."""
+        fits = self.distilled is not None and not self.misfit
+        return FoldedDecoder(
+            self.decoder, device=self.device, distilled=self.distilled if fits else None
+        )
+
+    @property
+    def misfit(self) -> str:
+        """Why the distilled indices of its folder are not used; empty if they are, or are none."""
+        if self.distilled is None:
+            return ""
+        return self.distilled.misfit(self.decoder_sha256, self.folded_decoder.table)
+
+    @property
+    def decoder_sha256(self) -> str:
+        """Hash of the decoder's file, from the card."""
+        return str(self.card.get("files", {}).get(DECODER_FILE, ""))
+
+    @property
+    def how_decoded(self) -> str:
+        """How `predict_proxies` gets from latents to line strengths, in one line."""
+        if self.draws_decoder.distilled is not None:
+            return self.draws_decoder.distilled.summary
+        if self.misfit:
+            return f"spectra are decoded: {INDICES_FILE} is not used, since {self.misfit}"
+        return ""
+
     @torch.inference_mode()
     def _predict(self, stretched: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features (M, 64, F), means (64, M, D) and factors (64, M, D, D) of a batch.
@@ -247,8 +280,9 @@ class Ensemble:
     ) -> Ensemble:
         """The ensemble in a folder, or a shipped one by its name.
 
-        Its calibration is read too if it has one, unless `calibrated` is False. The engine runs
-        the networks: "torch" on any device, "onnxruntime" or "openvino" on the CPU.
+        Its calibration is read too if it has one, unless `calibrated` is False, and its distilled
+        indices. The engine runs the networks: "torch" on any device, "onnxruntime" or "openvino"
+        on the CPU.
 
         Raises
         ------
@@ -279,6 +313,7 @@ class Ensemble:
         ensemble._check(folder / "card.json")
         if calibrated:
             ensemble.calibration = Calibration.read(folder, ensemble.sha256, decoder.n_latents)
+        ensemble.distilled = DistilledIndices.read(folder, decoder.n_latents)
         return ensemble
 
     def _check(self, place: Path) -> None:

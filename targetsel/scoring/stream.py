@@ -377,12 +377,13 @@ def _identity(catalog: CatalogFile) -> dict[str, Any]:
 
 
 def _provenance(store: CutoutStore, ensemble: Ensemble, options: ScoreOptions) -> dict[str, Any]:
-    calibration = ensemble.calibration
+    calibration, distilled = ensemble.calibration, ensemble.draws_decoder.distilled
     return {
         "targetsel": __version__,
         "ensemble": {"name": ensemble.name, "sha256": ensemble.sha256},
         DECODER_KEY: ensemble.card["files"].get("decoder.safetensors"),
         "calibration": calibration.provenance if calibration else None,
+        "indices": distilled.provenance if distilled else None,
         "cutouts": {"sha256": store.sha256},
         "device": str(ensemble.device),
         "engine": ensemble.engine_version,

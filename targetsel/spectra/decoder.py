@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from targetsel.errors import EnsembleError, SpectrumError
 from targetsel.spectra.autoencoder import HIDDEN, LatentSpace, SpectralAutoencoder
+from targetsel.spectra.distilled import DistilledIndices
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import PROXIES, LineTable
 from targetsel.spectra.lines.index import Estimator, on_decoder
@@ -156,13 +157,21 @@ class FoldedDecoder:
         Indices to measure. Default: `PROXIES`.
     device : str
         Where it computes, and `indices` expects latents.
+    distilled : DistilledIndices, optional
+        Made for this decoder and table: on a CPU it stands for both where a source's draws lie in
+        its region.
     """
 
     def __init__(
-        self, decoder: Decoder, table: LineTable | None = None, device: str | torch.device = "cpu"
+        self,
+        decoder: Decoder,
+        table: LineTable | None = None,
+        device: str | torch.device = "cpu",
+        distilled: DistilledIndices | None = None,
     ):
         self.table = table or LineTable.shipped().choose(PROXIES)
         self.device = torch.device(device)
+        self.distilled = distilled if self.device.type == "cpu" else None
         self._estimators = {name: on_decoder(index) for name, index in self.table.measured}
         first, *hidden, last = [
             each for each in decoder.network.decoder if isinstance(each, nn.Linear)
@@ -175,6 +184,12 @@ class FoldedDecoder:
             for weight, bias in layers
         ]
         self._slope = float(decoder.network.decoder[1].negative_slope)  # type: ignore[arg-type]
+
+    @property
+    def first_layer(self) -> tuple[Tensor, Tensor]:
+        """Weight (H, D) and bias (H,) of the first hidden layer, for standardised latents."""
+        weight, bias = self._layers[0]
+        return weight, bias[:, 0]
 
     def measure(self, latents: np.ndarray, source_id: np.ndarray | None = None) -> Proxies:
         """The indices of the spectra of latents.
@@ -190,7 +205,8 @@ class FoldedDecoder:
         -------
         Proxies
             `values` of shape (N, S, P), in the order of the table's names: to 1e-4 Angstrom
-            those of `lines.measure` on the decoded spectra, where these have a continuum.
+            those of `lines.measure` on the decoded spectra, where these have a continuum and
+            nothing is distilled.
         """
         n, s, _ = latents.shape
         values = np.empty((n, s, len(self.table.names)))
@@ -204,6 +220,18 @@ class FoldedDecoder:
     @torch.inference_mode()
     def indices(self, latents: Tensor) -> Tensor:
         """The indices (P, N, S) of latents (N, S, D), as of `measure`, on their device."""
+        if self.distilled is None:
+            return self._decoded(latents)
+        held = self.distilled.holds(latents)
+        if held.all():
+            return self.distilled(latents)
+        values = torch.empty(len(self.table.names), *latents.shape[:2])
+        values[:, held] = self.distilled(latents[held])
+        values[:, ~held] = self._decoded(latents[~held])
+        return values
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        """The indices (P, N, S) of the spectra of latents (N, S, D)."""
         moments = self._moments(latents).transpose(0, 1)  # (K, N, S)
         of_tensors = all(each.of_tensors for each in self._estimators.values())
         if not of_tensors or tuple(self._estimators) != self.table.names:

@@ -44,6 +44,20 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         }
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts that a safetensors file holds beside its tensors.
+
+    Raises
+    ------
+    EnsembleError
+        As of `read_safetensors`.
+    """
+    from safetensors import safe_open
+
+    with reading(path, EnsembleError, "a safetensors file", NEXT), safe_open(path, "pt") as file:
+        return dict(file.metadata() or {})
+
+
 def write_safetensors(
     tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None
 ) -> None:

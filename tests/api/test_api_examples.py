@@ -24,6 +24,7 @@ ARCHIVES = ("fetch_catalog", "fetch_cutouts", "fetch_spectra", "trainingset")
 # Functions whose examples go on from that of another one, as they say.
 GOES_ON_FROM = {
     "calibrate": "train",
+    "distil": "train",
     "fit_novelty": "train",
     "fit_residual": "train",
     "import_ensemble": "import_decoder",

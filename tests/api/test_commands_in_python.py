@@ -18,6 +18,7 @@ PYTHON = {  # what does in Python what a command does, where it is not a functio
     "cutouts show": "show_cutouts",
     "decoder import": "import_decoder",
     "decoder train": "train_decoder",
+    "ensemble distil": "distil",
     "ensemble export-onnx": "export_onnx",
     "ensemble fit-novelty": "fit_novelty",
     "ensemble import": "import_ensemble",

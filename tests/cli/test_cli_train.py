@@ -1,6 +1,7 @@
 """`targetsel train`: the same as the function, and errors in one line."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,9 +11,11 @@ from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.sky.catalog import Catalog
+from targetsel.spectra.distilled import FILE_NAME
 from targetsel.training.ensemble_training import train_into
 from targetsel.training.labels import Labels
 from targetsel.training.plan import named_plan
+from tests.calibration.known_sky import N, write_known
 from tests.cli.typed import Typed, contents
 from tests.training.test_training_labels import catalog_file, latents_file
 from tests.training.toy_sky import quiet, toy_decoder, toy_labels, toy_store
@@ -152,3 +155,25 @@ def test_novelty_fitted_anew_is_that_of_the_training(sky, tmp_path, targetsel):
     )  # fmt: skip
     assert said.status == 2
     assert f"but the ensemble was tested on {n} others. Give the catalog" in said.err
+
+
+def test_distilled_indices_are_written_beside_the_decoder_or_refused(
+    ensemble_folder, tmp_path, targetsel
+):
+    folder = shutil.copytree(ensemble_folder, tmp_path / "tiny")
+    scored, _ = write_known(tmp_path, Ensemble.read(folder))
+    words_ = ("ensemble", "distil", folder, "--scored", scored, "--steps", 20)
+    said = targetsel(*words_)
+    assert said.status == 2
+    assert "standard deviations of the posterior" in said.err
+    assert not (folder / FILE_NAME).exists()
+    said = targetsel(*words_, "--bound", 9, "--scored", scored)
+    assert said.status == 0, said.err
+    found = Ensemble.read(folder).distilled.record
+    assert said.out.startswith(
+        f"learnt from {found.n_draws:,} draws of {found.n_sources:,} sources"
+    )
+    assert found.n_sources + found.n_aside == 2 * N
+    line = next(each for each in said.out.splitlines() if each.split()[0] == "ew_halpha")
+    assert line.split()[1] == f"{found.errors['ew_halpha'].median:.3f}"
+    assert said.out.endswith(f"written to {folder}\n")

@@ -29,6 +29,7 @@ from targetsel.selection.select import select
 from targetsel.sky.catalog import CatalogFile
 from targetsel.tables.parquet import read_footer, write_table
 from tests.cli.typed import contents
+from tests.spectra.test_spectra_distilled import untaught
 
 
 @pytest.fixture
@@ -244,6 +245,30 @@ def test_file_cut_short_by_a_crash_of_the_machine_is_made_again(
     resumed = run()
     assert resumed.n_resumed == kept
     assert resumed.output.read_bytes() == whole
+
+
+def test_distilled_indices_are_named_in_the_footer_and_change_what_is_resumed(
+    demonstration, ensemble_folder, tmp_path, small_chunks, monkeypatch
+):
+    def scored(folder, output="out.scored.parquet"):
+        catalog = CatalogFile.open(demonstration / "catalog.parquet")
+        store = CutoutStore.open(demonstration / "cutouts")
+        ensemble = Ensemble.read(folder)
+        return score(catalog, store, ensemble, tmp_path / output, ScoreOptions(n_draws=16))
+
+    assert read_footer(scored(ensemble_folder, "exact.scored.parquet").output)["indices"] is None
+    folder = shutil.copytree(ensemble_folder, tmp_path / "tiny")
+    untaught(Ensemble.read(folder).decoder_sha256).write(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(targetsel.scoring.stream, "_join", None)  # all chunks are there, and no file
+        with pytest.raises(TypeError):
+            scored(ensemble_folder)
+    found = scored(folder)
+    assert found.changed == ("indices",)
+    assert read_footer(found.output)["indices"] == {
+        "sha256": Ensemble.read(folder).distilled.sha256,
+        "largest_median_error": 0.02,
+    }
 
 
 def test_catalog_that_has_changed_is_scored_from_the_start(
