@@ -5,9 +5,9 @@
 Scores the first 512 sources of the demonstration's cutouts (made first, where FOLDER has none) on
 one thread, station by station, and prints the median CPU time of each over interleaved rounds (see
 measuring.py), per source, and of all but the networks in units of the networks' own. With --noise
-it also draws 16,384 times for every second of them and prints how far the stored quantiles of few
-draws lie from those, as the root mean square over sources and proxies of the difference of normal
-scores.
+it also draws 16,384 times for every second of them, decodes, and prints how far the stored
+quantiles of few draws lie from those, decoded and with the distilled indices, as the root mean
+square over sources and proxies of the difference of normal scores.
 """
 
 from __future__ import annotations
@@ -101,14 +101,17 @@ def print_noise(folder: Path, catalog: Catalog, ensemble: Ensemble) -> None:
     """Print the noise of the stored quantiles of few draws."""
     posterior = ensemble.predict(cut_out(catalog, CutoutStore.open(folder / "cutouts")))
     posterior = posterior.take(np.flatnonzero(posterior.known)[::2])
-    true = ensemble.predict_proxies(posterior, MANY, seed=1).posterior
+    exact = Ensemble.read()
+    exact.distilled = None
+    true = exact.predict_proxies(posterior, MANY, seed=1).posterior
     print(f"\nnoise of quantiles against {MANY:,} draws, in normal scores")
-    print(f"{'draws':>6}" + "".join(f"{score:>7.1f}" for score in NORMAL_SCORES))
+    print(f"{'draws':>16}" + "".join(f"{score:>7.1f}" for score in NORMAL_SCORES))
     for n_draws in (96, 128, N_DRAWS, 2 * N_DRAWS):
-        few = ensemble.predict_proxies(posterior, n_draws).posterior
-        off = np.concatenate([_off(few, true, name) for name in PROXIES])
-        noise = np.sqrt(np.nanmean(off**2, axis=0))
-        print(f"{n_draws:>6}" + "".join(f"{each:>7.3f}" for each in noise))
+        for how, one in (("decoded", exact), ("distilled", ensemble)):
+            few = one.predict_proxies(posterior, n_draws).posterior
+            off = np.concatenate([_off(few, true, name) for name in PROXIES])
+            noise = np.sqrt(np.nanmean(off**2, axis=0))
+            print(f"{n_draws:>6}{how:>10}" + "".join(f"{each:>7.3f}" for each in noise))
 
 
 def _off(few: ProxyPosterior, true: ProxyPosterior, name: str) -> np.ndarray:
