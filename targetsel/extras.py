@@ -11,6 +11,7 @@ from targetsel.errors import ExtraError
 
 # Each extra of pyproject.toml, and what is imported of it.
 EXTRAS = {
+    "cluster": ("dask", "distributed", "hats", "lsdb"),
     "evaluate": ("sklearn",),
     "onnx": ("onnx", "onnxscript"),
     "onnxruntime": ("onnx", "onnxruntime", "onnxscript"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from targetsel.api.given import AnyCutouts, AnyEnsemble, AnyPath, ensemble_of
 from targetsel.api.images import as_store
+from targetsel.api.partitions import Cluster, is_partitioned, score_catalog_partitions
 from targetsel.errors import CutoutError
 from targetsel.rules.rules import AnyRules, Rules
 from targetsel.scoring import DEFAULT
@@ -17,6 +18,7 @@ from targetsel.tables.any_form import AnyTable, paths_in
 if TYPE_CHECKING:
     from targetsel.calibration.calibration import Calibration
     from targetsel.observing.observation import ObservedRun
+    from targetsel.partitions.scoring import PartitionedRun
     from targetsel.scored.rows import Scored
     from targetsel.scoring.stream import ScoreRun
     from targetsel.scoring.surprise import Compared
@@ -35,10 +37,15 @@ def score(
     engine: str = "torch",
     brightness: Sequence[str] = (),
     rules: AnyRules | None = None,
+    workers: int = 1,
+    dask: bool = False,
+    scheduler: str | None = None,
+    shard: str | None = None,
+    time_limit: str | None = None,
     ra_col: str | None = None,
     dec_col: str | None = None,
     id_col: str | None = None,
-) -> Scored[ScoreRun]:
+) -> Scored[ScoreRun | PartitionedRun]:
     """Predict latents and line strengths of every source, as `targetsel score` does.
 
     Parameters
@@ -52,7 +59,9 @@ def score(
     ensemble : str, Path or Ensemble
         A folder, the name of a shipped one, or one that was read.
     output : str or Path, optional
-        File to stream to, for catalogs of any size; by default the result stays in memory.
+        File to stream to, for catalogs of any size; by default the result stays in memory. A
+        folder, for a catalog in HATS: each partition is scored by itself, and the folder becomes a
+        HATS catalog once all are; ``run`` says which failed.
     calibrated : bool
         Whether to apply the ensemble's calibration, where it is read here.
     seed : int
@@ -69,6 +78,17 @@ def score(
     rules : Rules, str, Path, dict, or a list of these, optional
         Predict only sources that a class of these could choose; pixels of the others are not
         read, and their status is "not needed". `select` makes the same lists of them.
+    workers : int
+        Processes that score the partitions of a HATS catalog. A script that asks for several must
+        do its work below ``if __name__ == "__main__":``.
+    dask : bool
+        Whether Dask begins these processes, which the extra "cluster" installs.
+    scheduler : str, optional
+        Address or scheduler file of a Dask cluster that scores the partitions.
+    shard : str, optional
+        Such as "3/8": score only every eighth partition, from the third on.
+    time_limit : str, optional
+        Time that a partition may take, such as "2h".
     ra_col, dec_col, id_col : str, optional
         Names of columns that are not found by themselves.
 
@@ -107,7 +127,7 @@ def score(
     >>> scored["ew_halpha"].shape == scored["source_id"].shape
     True
     """
-    from targetsel.scored.rows import scored_into
+    from targetsel.scored.rows import Scored, scored_into
     from targetsel.scoring.rows import ScoreOptions
     from targetsel.scoring.stream import needed_sources
     from targetsel.scoring.stream import score as stream
@@ -116,6 +136,24 @@ def score(
 
     several = rules if isinstance(rules, list | tuple) else [rules]
     chosen = [Rules.of(each) for each in several if each is not None]
+    cluster = Cluster(workers, dask, scheduler, shard, time_limit)
+    if output is not None and is_partitioned(catalog, output):
+        run = score_catalog_partitions(
+            catalog,
+            cutouts if cutouts is not None else cutouts_beside(catalog),
+            ensemble,
+            output,
+            cluster,
+            calibrated=calibrated,
+            seed=seed,
+            device=device,
+            engine=engine,
+            brightness=brightness,
+            rules=chosen,
+            columns={"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col},
+        )
+        return Scored(Path(output), run)
+    cluster.check_unused(next(iter(paths_in([catalog])), "the catalog"))
     sources = CatalogFile.open(catalog, ra_col, dec_col, id_col)
     if cutouts is None:
         cutouts = cutouts_beside(catalog)

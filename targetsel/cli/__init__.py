@@ -60,6 +60,7 @@ GROUPS = {
     },
     "Large catalogs": {
         "partition": "partition:partition",
+        "status": "partitions:status",
     },
     "Training": {
         "spectra": "spectra:app",

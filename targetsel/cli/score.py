@@ -58,7 +58,8 @@ def score(
             "--output",
             "-o",
             help="Scored catalog to write: .parquet, .fits, .vot, .ecsv or .csv (without "
-            "posteriors). Default: <catalog>.scored.parquet beside CATALOG.",
+            "posteriors); for a catalog in HATS also a folder, which becomes one. Default: "
+            "<catalog>.scored.parquet beside CATALOG, or the folder <catalog>.scored for HATS.",
         ),
     ] = None,
     device: Annotated[
@@ -85,11 +86,40 @@ def score(
             "it could choose, and read no pixels of the others. May be repeated."
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes that score the partitions of a HATS catalog. Default: all cores."
+        ),
+    ] = None,
+    dask: Annotated[
+        bool, typer.Option("--dask", help="Let Dask begin these processes (extra cluster).")
+    ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Dask cluster that scores the partitions: address or scheduler file."),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="K/N: score only every N-th partition from the K-th on, as one of N runs that "
+            "share a folder, such as the tasks of an array job.",
+            metavar="K/N",
+        ),
+    ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(help="Time after which a partition counts as failed, such as 2h."),
+    ] = None,
     ra_col: RaOption = None,
     dec_col: DecOption = None,
     id_col: IdOption = None,
 ) -> None:
     """Predict latents and line strengths of every source of CATALOG; resumes if interrupted.
+
+    A catalog in HATS is scored partition by partition, by several processes, a Dask cluster or the
+    tasks of an array job. A partition that fails three times, or ends its process five times,
+    costs only itself: the others are scored, and the exit status is 3.
 
     Example:
         targetsel score catalog.parquet
@@ -97,12 +127,41 @@ def score(
     """
     from targetsel.api import scoring as api
     from targetsel.api.given import ensemble_of, store_of
+    from targetsel.api.partitions import is_partitioned
+    from targetsel.cli.partitions import say_partitions
+    from targetsel.partitions.scoring import PartitionedRun
     from targetsel.photometry.brightness import brightness_lines, find_brightness
     from targetsel.rules.rules import Rules
+    from targetsel.scoring.stream import ScoreRun
     from targetsel.sky.catalog import CatalogFile
 
     chosen = [Rules.read(name) for name in rules or ()]
     catalog = named(catalog)
+    output = output or default_output(catalog)
+    if is_partitioned(catalog, output):
+        partitioned = api.score(
+            catalog,
+            cutouts,
+            ensemble,
+            output,
+            calibrated=not uncalibrated,
+            seed=seed,
+            device=chosen_device(device, engine),
+            engine=engine.value,
+            brightness=brightness or (),
+            rules=chosen,
+            workers=workers or available_cores(),
+            dask=dask,
+            scheduler=scheduler,
+            shard=shard,
+            time_limit=time_limit,
+            ra_col=ra_col,
+            dec_col=dec_col,
+            id_col=id_col,
+        ).run
+        assert isinstance(partitioned, PartitionedRun)
+        say_partitions(partitioned)
+        return
     file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
     where = cutouts or api.cutouts_beside(catalog)
     read = ensemble_of(ensemble, chosen_device(device, engine), not uncalibrated, engine.value)
@@ -110,13 +169,17 @@ def score(
         file,
         store_of(where),
         read,
-        output or default_output(catalog),
+        output,
         seed=seed,
         threads=threads or available_cores(),
         brightness=brightness or (),
         rules=chosen,
+        dask=dask,
+        scheduler=scheduler,
+        shard=shard,
+        time_limit=time_limit,
     ).run
-    assert scored is not None
+    assert isinstance(scored, ScoreRun)
     if scored.changed:
         say(f"started anew: an earlier run was of another {' and '.join(scored.changed)}")
     if scored.n_resumed:
@@ -175,7 +238,11 @@ def restore(
 
 
 def default_output(catalog: Path) -> Path:
-    """`<stem>.scored.parquet` beside the catalog."""
+    """`<stem>.scored.parquet` beside the catalog; the folder `<name>.scored` for one in HATS."""
+    from targetsel.tables.hats_properties import is_hats
+
+    if is_hats(catalog):
+        return catalog.with_name(f"{catalog.name}.scored")
     name = catalog.name.removesuffix(".gz")
     stem = Path(name).stem if catalog.is_file() else name
     return catalog.parent / f"{stem}.scored.parquet"

@@ -50,9 +50,13 @@ TOPICS: dict[str, dict[str, str]] = {
         "The ensemble": "scoring networks novelty",
         "Weights of networks": "weights",
         "The published networks": "scoring.published",
-        "A scored file, read again": "scored",
+        "A scored file, read again": "scored tables.many_files",
         "A scored file that another program wrote": "scored.restoring",
         "Surprise": "scoring.surprise",
+    },
+    "Catalogs in many partitions": {
+        "The job and its folder": "jobs partitions api.partitions",
+        "Processes and clusters": "jobs.launch",
     },
     "Calibrating, and known spectra": {
         "Sources of known spectra": "scored.known_sources",

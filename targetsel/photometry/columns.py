@@ -363,6 +363,15 @@ def noted(schema: pa.Schema, columns: Iterable[PhotometricColumn]) -> pa.Schema:
     return schema
 
 
+def notes_in(schema: pa.Schema) -> dict[str, str]:
+    """The notes on columns of brightness in the fields' metadata, by column."""
+    return {
+        each.name: (each.metadata or {})[NOTE].decode()
+        for each in schema
+        if NOTE in (each.metadata or {})
+    }
+
+
 def without_codes(values: pa.Array, field: pa.Field) -> pa.Array:
     """A column of magnitudes with null for codes such as 99 and -999; any other as it is."""
     about = tuple((field.metadata or {}).items())

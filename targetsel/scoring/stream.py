@@ -28,7 +28,7 @@ from targetsel.imaging.cutout import Cutouts, cut_out
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.novelty.support import Tally
 from targetsel.photometry.brightness import with_brightness
-from targetsel.photometry.columns import NOTE
+from targetsel.photometry.columns import notes_in
 from targetsel.scored.columns import (
     APPEARANCE,
     NOT_NEEDED,
@@ -124,6 +124,7 @@ def score(
     threads: int = 1,
     brightness: Sequence[str] = (),
     ask: Callable[[pa.Schema], BoundRules] | None = None,
+    is_part: bool = False,
 ) -> ScoreRun:
     """Score every source of a catalog and write the scored catalog to `output`.
 
@@ -132,6 +133,8 @@ def score(
 
     With `ask`, which binds rules to the columns that the scored catalog will have, pixels are read
     of those sources alone that the rules need; the others keep their row, without predictions.
+
+    A catalog that is a part of a larger one (`is_part`) may have no cutout at all.
 
     Finished chunks are kept in the folder `<output>.partial` until the end. A run that finds one
     of the same catalog, store, ensemble, options, rules and version resumes from it, and replaces
@@ -150,9 +153,8 @@ def score(
     check_names(catalog.schema, str(catalog.path))
     catalog = _with_notes(catalog, brightness)
     catalog.check()
-    provenance = _provenance(store, ensemble, options)
-    if notes := {each.name: (each.metadata or {}).get(NOTE, b"").decode()
-                 for each in catalog.schema if NOTE in (each.metadata or {})}:  # fmt: skip
+    provenance = provenance_of(store, ensemble, options)
+    if notes := notes_in(catalog.schema):
         provenance["brightness"] = notes
     simulated = store.simulated or any(map(is_simulated, paths_in([catalog])))
     if simulated:
@@ -160,11 +162,11 @@ def score(
     caution = caution_about(ensemble.card, simulated)
     if caution:
         provenance[CAUTION] = caution
-    asked = ask(_scored_schema(catalog, ensemble)) if ask else None
+    asked = ask(scored_schema(catalog, ensemble)) if ask else None
     provenance["rules"] = asked.provenance if asked else None
     with _partial(output) as partial:
         work = _Work.begin(catalog, partial, provenance)
-        n_cutouts = _check_joined(work, catalog, store)
+        n_cutouts = _n_cutouts(work, catalog, store, at_least=0 if is_part else 1)
         needed = asked.needed(work.chunks) if asked else None
 
         def pieces() -> Iterator[Piece]:
@@ -227,7 +229,7 @@ def needed_sources(
     def tables() -> Iterator[pa.Table]:
         return (with_pixels(rows, schema) for rows in catalog.batches(ROWS_PER_READ))
 
-    needed = ask(_scored_schema(catalog, ensemble)).needed(tables)
+    needed = ask(scored_schema(catalog, ensemble)).needed(tables)
     ids, found = [], []
     for table in tables():
         ids.append(Catalog(table, catalog.columns).source_id)
@@ -241,8 +243,8 @@ def _with_notes(catalog: CatalogFile, brightness: Sequence[str]) -> CatalogFile:
     return replace(catalog, schema=with_brightness(catalog.schema, brightness, file))
 
 
-def _scored_schema(catalog: CatalogFile, ensemble: Ensemble) -> pa.Schema:
-    """The schema that the scored catalog will have."""
+def scored_schema(catalog: CatalogFile, ensemble: Ensemble) -> pa.Schema:
+    """The columns that the scored catalog will have."""
     nobody = Catalog(schema_of_chunks(catalog).empty_table(), catalog.columns)
     plan = ensemble.input
     flux = np.empty((0, len(plan.bands), plan.size, plan.size), np.float32)
@@ -376,7 +378,8 @@ def _identity(catalog: CatalogFile) -> dict[str, Any]:
     return {"columns": dict(catalog.columns), "files": hashes}
 
 
-def _provenance(store: CutoutStore, ensemble: Ensemble, options: ScoreOptions) -> dict[str, Any]:
+def provenance_of(store: CutoutStore, ensemble: Ensemble, options: ScoreOptions) -> dict[str, Any]:
+    """Entries of a footer: all that a score depends on beside its catalog and rules."""
     calibration, distilled = ensemble.calibration, ensemble.draws_decoder.distilled
     return {
         "targetsel": __version__,
@@ -391,13 +394,13 @@ def _provenance(store: CutoutStore, ensemble: Ensemble, options: ScoreOptions) -
     }
 
 
-def _check_joined(work: _Work, catalog: CatalogFile, store: CutoutStore) -> int:
-    """Number of sources that have a cutout; at least one must."""
+def _n_cutouts(work: _Work, catalog: CatalogFile, store: CutoutStore, at_least: int) -> int:
+    """Number of sources that have a cutout."""
     found, name, first = 0, catalog.columns["source_id"], None
     for k in range(work.n_chunks):
         ids = pq.read_table(work.chunk(k), columns=[name])[name].to_numpy()
         first, found = ids[0] if first is None else first, found + int(store.has(ids).sum())
-    if not found:
+    if found < at_least:
         raise CutoutError(
             f"{catalog.path}: none of its {work.n_rows:,} ids is among the {len(store):,} of "
             f"{store.path} (such as {first} and {store.source_ids(1)[0]}). Name the column of ids "

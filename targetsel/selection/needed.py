@@ -7,6 +7,7 @@ file what it would choose from one of all predictions, which `check_needed` make
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,8 @@ class Asked:
     rules : sequence of Rules
     schema : pa.Schema
         Of the scored catalog.
+    quantiles : list of lists of numbers, optional
+        Result of `quantile_values` for a whole catalog, of which parts are scored.
 
     Attributes
     ----------
@@ -70,7 +73,13 @@ class Asked:
         If the rules do not fit the columns.
     """
 
-    def __init__(self, rules: Sequence[Rules], schema: pa.Schema) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rules],
+        schema: pa.Schema,
+        quantiles: Sequence[Sequence[float | None]] | None = None,
+    ) -> None:
+        self._known = quantiles
         self._part = CatalogPart(schema)
         self._plans = [(each, plan(each, schema)) for each in rules]
         named = {name: sha256 for _, each in self._plans for name, sha256 in each.files.items()}
@@ -87,16 +96,39 @@ class Asked:
         tables : callable
             Gives the catalog, piece by piece, as often as it is called.
         """
+        known = self.quantile_values(tables) if self._known is None else self._known
         found: list[Answer] = []
-        for rules, wanted in self._plans:
+        for (rules, wanted), numbers in zip(self._plans, known, strict=True):
             if asked := over_all(wanted, self._part):
                 return Needed(True, f"{rules.name} asks for {asked} over all sources")
-            values = catalog_quantiles(wanted.quantiles, lambda: map(Sources, tables()))
+            values: dict[f.Formula, float] = {
+                each: math.nan if number is None else number
+                for each, number in zip(wanted.quantiles, numbers, strict=True)
+            }
             for each in wanted.with_values(values).classes:
                 found.append(possible_members(self._part, rules, each))
                 if found[-1] is True:
                     return Needed(True, f"{each.name} asks nothing of the catalog alone")
         return Needed(joined(f.Any, found), "")
+
+    def quantile_values(self, tables: Callable[[], Iterable[pa.Table]]) -> list[list[float | None]]:
+        """For each rule file, the quantiles of the catalog that it names; None where unknown.
+
+        Empty for rules that name one of predictions.
+
+        Parameters
+        ----------
+        tables : callable
+            As of `needed`; the whole catalog.
+        """
+        found: list[list[float | None]] = []
+        for _, wanted in self._plans:
+            if over_all(wanted, self._part):
+                found.append([])
+                continue
+            values = catalog_quantiles(wanted.quantiles, lambda: map(Sources, tables()))
+            found.append([None if math.isnan(each) else each for each in values.values()])
+        return found
 
 
 def possible_members(part: CatalogPart, rules: Rules, target_class: ClassFormulas) -> Answer:

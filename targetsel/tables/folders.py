@@ -14,7 +14,6 @@ order of its pixels on the sky:
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -30,7 +29,7 @@ import pyarrow as pa
 
 from targetsel.errors import CatalogError
 from targetsel.tables.columns import in_unit, unit_of
-from targetsel.tables.files import PARQUET_SUFFIXES, sha256_of_file
+from targetsel.tables.files import PARQUET_SUFFIXES
 from targetsel.tables.hats_pixels import in_order_of_the_sky
 from targetsel.tables.hats_properties import (
     OF_HATS,
@@ -144,7 +143,7 @@ def open_parquet(
     CatalogError
         If a file is damaged, or the files do not hold one table.
     """
-    constants = files_of(path) if path.is_dir() else {path: {}}
+    constants = _files_of(path) if path.is_dir() else {path: {}}
     parts: list[ParquetPart] = []
     for each, found in constants.items():
         part = _part(each, found, see)
@@ -235,22 +234,8 @@ def _hive_type(values: Sequence[str | None]) -> pa.DataType:
 # --- the files of a folder ------------------------------------------------------------------------
 
 
-def sha256_of_table(path: Path) -> str:
-    """The hash of a file; of a table in a folder, that of its files' hashes in their order."""
-    if not path.is_dir():
-        return sha256_of_file(path)
-    hashes = map(sha256_of_file, files_of(path))
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-
-
-def files_of(folder: Path) -> dict[Path, dict[str, str | None]]:
-    """The Parquet files of a folder's table, in order, each with the values its folders name.
-
-    Raises
-    ------
-    CatalogError
-        If there is none, or they are of several tables.
-    """
+def _files_of(folder: Path) -> dict[Path, dict[str, str | None]]:
+    """The Parquet files of a folder's table, in order, each with the values its folders name."""
     folder = primary_of(folder)
     paths = sorted(_visible(folder, ()))
     if not paths:

@@ -133,7 +133,7 @@ class ManyFiles:
             file = ParquetReader(part.path, encoded=self._encoded & {*part.schema.names})
             if tuple(file.group_sizes) != part.group_sizes:
                 raise CatalogError(
-                    f"{part.path}: was changed while it was read. Start again when it is complete."
+                    f"{part.path}: was changed while it was read. Read it again once it is whole."
                 )
             if len(self._open) >= MOST_OPEN:
                 del self._open[next(iter(self._open))]

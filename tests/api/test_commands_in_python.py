@@ -68,6 +68,7 @@ RENAMED_IN = {
     "score": {"uncalibrated": "calibrated"},  # flags of commands are off by default
     "select": {"dry_run": ""},  # as without `output`
     "selection-function": {"map_": "map_output"},
+    "status": {"json": ""},  # how it prints
     "show": {"id": "source_id", "all_": "", "predictions": ""},  # of `show_all`
     "spectra encode": {"files": "spectra"},
     "spectra measure": {"files": "spectra", "index": "indices"},  # given once for each

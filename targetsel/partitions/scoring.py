@@ -1,0 +1,259 @@
+"""Scoring of a HATS catalog, one partition at a time, into another HATS catalog.
+
+A partition is scored as `scoring.stream.score` scores a catalog: what comes out depends on the
+partition, its cutouts, the ensemble, the rules and the options alone, so that it is the same bytes
+whoever scores it. Limits of rules that are quantiles of the catalog are taken over all partitions
+before the first one is scored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from targetsel.errors import CutoutError, OutputError
+from targetsel.imaging.store import CutoutStore
+from targetsel.jobs.job import DONE, FAILED, Job, PartState, shard_of
+from targetsel.jobs.launch import Launcher
+from targetsel.jobs.perform import Work, facts_of_file
+from targetsel.photometry.brightness import with_brightness
+from targetsel.photometry.columns import notes_in
+from targetsel.rules.rules import Rules
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.rows import ScoreOptions
+from targetsel.scoring.stream import provenance_of, score, scored_schema
+from targetsel.selection.needed import Asked
+from targetsel.sky.catalog import CatalogFile
+from targetsel.tables.hats import HatsCatalog, Pixel, finish_hats
+from targetsel.tasks import task
+
+KIND = "score"
+
+
+@dataclass(frozen=True)
+class PartitionedRun:
+    """The result of a job: its folder, and how far its parts have come.
+
+    Attributes
+    ----------
+    output : Path
+    states : tuple of PartState
+        Of every part of the job, whoever did it.
+    is_finished : bool
+        Whether the folder is a whole HATS catalog now.
+    """
+
+    output: Path
+    states: tuple[PartState, ...]
+    is_finished: bool
+
+    @property
+    def failed(self) -> tuple[PartState, ...]:
+        return tuple(each for each in self.states if each.status == FAILED)
+
+    @property
+    def n_done(self) -> int:
+        return sum(each.status == DONE for each in self.states)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the parts that are done."""
+        return int(self.total("rows"))
+
+    def total(self, fact: str) -> float:
+        """The sum of a number over the parts that are done."""
+        return float(sum(each.facts.get(fact, 0) for each in self.states))
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """Sources by status."""
+        counts: Counter[str] = Counter()
+        for each in self.states:
+            counts.update(each.facts.get("statuses", {}))
+        return dict(counts.most_common())
+
+
+def score_partitions(
+    catalog: HatsCatalog,
+    cutouts: Path,
+    ensemble: Path | str,
+    output: Path,
+    launcher: Launcher,
+    *,
+    options: ScoreOptions = ScoreOptions(),
+    calibrated: bool = True,
+    device: str = "cpu",
+    engine: str = "torch",
+    brightness: Sequence[str] = (),
+    rules: Sequence[Rules] = (),
+    columns: Mapping[str, str | None] = {},
+    shard: str | None = None,
+    seconds: float | None = None,
+) -> PartitionedRun:
+    """Score every partition of a HATS catalog, or those of one shard, into another one.
+
+    Partitions that are done stay; those that failed in an earlier run are tried again. Once all
+    are done, the folder becomes a HATS catalog.
+
+    Parameters
+    ----------
+    launcher : Launcher
+        The processes that do the work (see `jobs.launch`).
+    columns : mapping
+        Names of the columns "ra_col", "dec_col" and "id_col" that are not found by themselves.
+    shard : str, optional
+        Such as "3/8", for the third of eight runs that share the partitions.
+    seconds : float, optional
+        Time that a partition may take; one that takes longer counts as failed.
+
+    Raises
+    ------
+    CatalogError, CutoutError, EnsembleError, RuleError
+        If the inputs do not fit together.
+    OutputError
+        If the output holds something else, or a job of other inputs or options.
+    """
+    job = _begun(
+        catalog, Path(cutouts), ensemble, Path(output), options, calibrated, device, engine,
+        brightness, rules, columns,
+    )  # fmt: skip
+    parts = job.parts if shard is None else shard_of(job.parts, shard)
+    run_parts(job, parts, launcher, work_of, seconds)
+    return finish(job)
+
+
+def _begun(
+    catalog: HatsCatalog,
+    cutouts: Path,
+    ensemble: Path | str,
+    output: Path,
+    options: ScoreOptions,
+    calibrated: bool,
+    device: str,
+    engine: str,
+    brightness: Sequence[str],
+    rules: Sequence[Rules],
+    columns: Mapping[str, str | None],
+) -> Job:
+    """The job, with all that can be wrong checked before the first partition is scored."""
+    if output.resolve() == catalog.root.resolve():
+        raise OutputError(f"{output}: is the catalog itself. Choose another output.")
+    network = Ensemble.read(ensemble, device, calibrated, engine)
+    store = CutoutStore.open(cutouts)
+    whole = CatalogFile.open(catalog.root, **columns)
+    whole = replace(whole, schema=with_brightness(whole.schema, brightness, catalog.root))
+    asked = Asked(rules, scored_schema(whole, network)) if rules else None
+    values = asked.quantile_values(partial(_tables, whole)) if asked else []
+    settings = {
+        "catalog": str(catalog.root.resolve()),
+        "columns": dict(columns),
+        "cutouts": str(cutouts.resolve()),
+        "ensemble": str(Path(ensemble).resolve() if Path(ensemble).is_dir() else ensemble),
+        "calibrated": calibrated,
+        "device": device,
+        "engine": engine,
+        "options": asdict(options),
+        "brightness": list(brightness),
+        "rules": [list(each.files[0]) for each in rules],
+        "quantiles": values,
+    }
+    identity = {
+        **provenance_of(store, network, options),
+        "catalog": _content_of(catalog),
+        "columns": whole.columns,
+        "brightness": notes_in(whole.schema),
+        "rules": asked.provenance if asked else None,
+    }
+    return Job.begin(output, KIND, settings, identity, [pixel.name for pixel in catalog.pixels])
+
+
+def _content_of(catalog: HatsCatalog) -> str:
+    """A hash that changes with the partitions and the sizes of their files."""
+    sizes = [
+        (pixel.name, [each.stat().st_size for each in catalog.files_of(pixel)])
+        for pixel in catalog.pixels
+    ]
+    return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
+
+
+def _tables(catalog: CatalogFile) -> Iterator[pa.Table]:
+    return (piece.table for piece in catalog.batches(262_144))
+
+
+def run_parts(
+    job: Job, parts: Iterable[str], launcher: Launcher, maker: Any, seconds: float | None
+) -> None:
+    """Do the parts that are not done; what failed in an earlier run is tried again."""
+    waiting = []
+    for part in parts:
+        log = job.log(part)
+        state = log.state()
+        if state.status != DONE:
+            if state.attempts:
+                log.again()
+            waiting.append(part)
+    with task("scoring", len(waiting), "partitions") as advance:
+        for _ in launcher(job, waiting, maker, seconds):
+            advance(1)
+
+
+def work_of(job: Job) -> Work:
+    """The work of a job of scoring: reads the ensemble, and checks that nothing has changed."""
+    told = job.settings
+    network = Ensemble.read(told["ensemble"], told["device"], told["calibrated"], told["engine"])
+    store = CutoutStore.open(Path(told["cutouts"]))
+    options = ScoreOptions(**told["options"])
+    for name, value in provenance_of(store, network, options).items():
+        if job.identity[name] != value:
+            raise OutputError(
+                f"{job.output}: its {name} has changed since the job began. Begin another job, in "
+                "another folder."
+            )
+    rules = [Rules.parse(text, name) for name, text in told["rules"]]
+    catalog = HatsCatalog.open(Path(told["catalog"]))
+
+    def ask(schema: pa.Schema) -> Asked:
+        return Asked(rules, schema, told["quantiles"])
+
+    def score_part(part: str) -> dict[str, Any]:
+        pixel = Pixel.of_path(part)
+        output = pixel.file(job.output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        file = CatalogFile.open(catalog.path_of(pixel), **told["columns"])
+        file = replace(file, schema=with_brightness(file.schema, told["brightness"], catalog.root))
+        run = score(file, store, network, output, options, ask=ask if rules else None, is_part=True)
+        return {
+            **facts_of_file(output, sum(run.statuses.values())),
+            "statuses": run.statuses,
+            "cutouts": run.n_cutouts,
+            "unmeasured": run.n_unmeasured,
+        }
+
+    return score_part
+
+
+def finish(job: Job) -> PartitionedRun:
+    """Make the folder of a job a HATS catalog, if all parts are done."""
+    states = tuple(job.states())
+    run = PartitionedRun(job.output, states, False)
+    if run.n_done < len(states):
+        return run
+    if not run.total("cutouts"):
+        raise CutoutError(
+            f"{job.settings['cutouts']}: none of its sources is among the {run.n_rows:,} of "
+            f"{job.settings['catalog']}. Name the column of ids that the cutouts were packed with, "
+            "--id-col, or the store of this catalog, --cutouts."
+        )
+    columns = job.identity["columns"]
+    pixels = [Pixel.of_path(each.name) for each in states]
+    finish_hats(job.output, job.output.name, pixels,
+                ra_column=columns["ra"], dec_column=columns["dec"])  # fmt: skip
+    return PartitionedRun(job.output, states, True)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from targetsel.jobs.job import KILLED, MOST_DEATHS, MOST_ERRORS
+from targetsel.jobs.launch import dask_client, on_dask, on_this_machine
+from tests.jobs.parts_at_work import work
+
+
+def launched(job, launcher, seconds=None):
+    return {each.name: each for each in launcher(job, job.parts, work, seconds)}
+
+
+def is_running(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_bad_parts_cost_only_themselves(begun, calls):
+    job = begun("a", "raises", "kills", "hangs", "b", "c")
+    found = launched(job, on_this_machine(2), seconds=1.0)
+    assert {name for name, each in found.items() if each.status == "done"} == {"a", "b", "c"}
+    assert found["raises"].reason == "ValueError: no raises"
+    assert found["kills"].reason == KILLED
+    assert found["hangs"].reason == "took longer than 1 s"
+    assert (calls("raises"), calls("kills"), calls("a")) == (MOST_ERRORS, MOST_DEATHS, 1)
+    assert sorted(path.name for path in job.output.glob("*.txt")) == ["a.txt", "b.txt", "c.txt"]
+
+
+def test_each_process_makes_the_work_once(begun, tmp_path):
+    job = begun(*(f"part{k}" for k in range(8)))
+    launched(job, on_this_machine(2))
+    made = [path.read_text().split() for path in (tmp_path / "calls").glob("made-*")]
+    assert 1 <= len(made) <= 2
+    assert all(len(each) == 1 for each in made)
+
+
+def test_a_job_that_is_killed_from_outside_goes_on(begun, calls, tmp_path):
+    job = begun(*(f"slow{k}" for k in range(10)))
+    stopped = threading.Event()
+
+    def kill_now_and_then():
+        for _ in range(4):
+            time.sleep(0.5)
+            for path in (tmp_path / "calls").glob("made-*"):
+                try:
+                    os.kill(int(path.name.removeprefix("made-")), signal.SIGKILL)
+                except ProcessLookupError:
+                    path.unlink()
+        stopped.set()
+
+    killer = threading.Thread(target=kill_now_and_then)
+    killer.start()
+    found = launched(job, on_this_machine(2))
+    killer.join()
+    assert {each.status for each in found.values()} == {"done"}
+    assert len(found) == 10
+
+
+def test_a_job_that_is_left_leaves_no_process_behind(begun, calls, tmp_path):
+    job = begun("a", "hangs")
+    running = on_this_machine(1)(job, job.parts, work, None)
+    assert next(running).name == "a"
+    while not calls("hangs"):
+        time.sleep(0.02)
+    process = int((tmp_path / "calls" / "hangs").read_text())
+    running.close()
+    for _ in range(500):
+        if not is_running(process):
+            break
+        time.sleep(0.02)
+    assert not is_running(process)
+
+
+def test_dask_gives_what_processes_give(begun, calls):
+    pytest.importorskip("distributed")
+    job = begun("a", "raises", "b")
+    with dask_client(None, 2) as client:
+        found = launched(job, on_dask(client))
+    assert {name: each.status for name, each in found.items()} == {
+        "a": "done",
+        "raises": "failed",
+        "b": "done",
+    }
+    assert calls("raises") == MOST_ERRORS

@@ -1,0 +1,44 @@
+"""The demonstration as a HATS catalog of several partitions, and its score."""
+
+from __future__ import annotations
+
+import pytest
+
+from targetsel.jobs.perform import perform
+from targetsel.partitions.scoring import score_partitions
+from targetsel.scoring.rows import ScoreOptions
+from targetsel.sky.catalog import CatalogFile
+from targetsel.sky.partitions import partition_catalog
+from targetsel.tables.hats import HatsCatalog
+
+
+def in_this_process(job, parts, maker, seconds):
+    """A launcher without processes, for tests."""
+    return (perform(str(job.output), part, maker, seconds) for part in parts)
+
+
+@pytest.fixture(scope="package")
+def hats(demonstration, tmp_path_factory):
+    """The demonstration in partitions; read only."""
+    root = tmp_path_factory.mktemp("partitions") / "hats"
+    catalog = partition_catalog(CatalogFile.open(demonstration / "catalog.parquet"), root, 12)
+    assert len(catalog.pixels) > 3
+    return root
+
+
+@pytest.fixture
+def run(hats, demonstration, ensemble_folder, tmp_path):
+    """Score the partitions, by default in this process, into a temporary folder."""
+
+    def run(catalog=None, output="scored", launcher=in_this_process, **options):
+        return score_partitions(
+            HatsCatalog.open(catalog or hats),
+            options.pop("cutouts", demonstration / "cutouts"),
+            options.pop("ensemble", ensemble_folder),
+            tmp_path / output,
+            launcher,
+            options=ScoreOptions(seed=options.pop("seed", 0), n_draws=16),
+            **options,
+        )
+
+    return run

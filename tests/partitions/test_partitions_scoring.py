@@ -1,0 +1,143 @@
+"""A HATS catalog scored in partitions: the same as whole, whoever does it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from targetsel.errors import CatalogError, CutoutError, OutputError
+from targetsel.imaging.packing import pack_cutouts
+from targetsel.imaging.store import ASINH, CutoutStore
+from targetsel.jobs.launch import on_this_machine
+from targetsel.rules.rules import Rules
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.rows import ScoreOptions
+from targetsel.scoring.stream import score
+from targetsel.selection.needed import Asked
+from targetsel.sky.catalog import Catalog, CatalogFile
+from targetsel.sky.partitions import partition_catalog
+from targetsel.tables.hats import HatsCatalog
+
+RULES = """
+schema: targetsel/rules/v1
+name: brightest half
+seed: 1
+classes:
+  BRIGHT:
+    bit: 0
+    priority: 1
+    where:
+      - rmag < catalog_quantile(rmag, 0.5)
+      - ew_halpha > 3
+"""
+
+
+def files_of(root):
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted((root / "dataset").rglob("*.parquet"))
+    }
+
+
+def rows_of(root):
+    """All rows of a HATS catalog, in the order of the sky."""
+    catalog = HatsCatalog.open(root)
+    return pa.concat_tables([pq.read_table(catalog.path_of(each)) for each in catalog.pixels])
+
+
+def whole(demonstration, ensemble_folder, output, rules=None):
+    score(
+        CatalogFile.open(demonstration / "catalog.parquet"),
+        CutoutStore.open(demonstration / "cutouts"),
+        Ensemble.read(ensemble_folder),
+        output,
+        ScoreOptions(n_draws=16),
+        ask=(lambda schema: Asked([rules], schema)) if rules else None,
+    )
+    return pq.read_table(output)
+
+
+def test_partitions_hold_the_rows_of_the_whole_catalog(
+    run, demonstration, ensemble_folder, tmp_path
+):
+    found = run()
+    assert found.is_finished
+    table = whole(demonstration, ensemble_folder, tmp_path / "whole.parquet")
+    assert rows_of(found.output).equals(table)
+    assert found.n_rows == table.num_rows
+    assert found.statuses == {
+        each["values"]: each["counts"] for each in pc.value_counts(table["status"]).to_pylist()
+    }
+
+
+def test_shards_and_processes_write_the_same_bytes(run):
+    expected = files_of(run().output)
+    for shard in ("2/3", "3/3"):
+        assert not run(output="shards", shard=shard).is_finished
+    found = run(output="shards", shard="1/3", launcher=on_this_machine(1))
+    assert found.is_finished
+    assert files_of(found.output) == expected
+
+
+def test_quantiles_of_rules_are_those_of_the_whole_catalog(
+    run, demonstration, ensemble_folder, tmp_path
+):
+    rules = Rules.parse(RULES)
+    table = whole(demonstration, ensemble_folder, tmp_path / "whole.parquet", rules)
+    found = run(rules=[rules])
+    assert 0 < found.statuses["not needed"] < found.n_rows
+    assert rows_of(found.output)["status"].equals(table["status"])
+
+
+def test_a_job_of_other_options_is_refused(run):
+    run(shard="1/3")
+    with pytest.raises(OutputError, match="was begun with options"):
+        run(seed=1)
+    with pytest.raises(OutputError, match="was begun with rules"):
+        run(rules=[Rules.parse(RULES)])
+
+
+def test_partitions_beyond_the_cutouts_are_scored_and_a_store_of_nothing_is_refused(
+    run, hats, demonstration, tmp_path
+):
+    store = CutoutStore.open(demonstration / "cutouts")
+    first = HatsCatalog.open(hats).pixels[0]
+    ids = pq.read_table(first.file(hats))["source_id"].to_numpy()
+    few = store.read(ids[:1])
+    pack_cutouts(few, Catalog.read(first.file(hats)), tmp_path / "few", ASINH)
+    found = run(cutouts=tmp_path / "few")
+    assert found.is_finished
+    assert found.statuses["no cutout"] == found.n_rows - 1
+
+
+def test_a_damaged_partition_is_named_before_the_job_begins(run, hats, tmp_path):
+    shutil.copytree(hats, tmp_path / "hats")
+    catalog = HatsCatalog.open(tmp_path / "hats")
+    path = catalog.path_of(catalog.pixels[1])
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(CatalogError, match=path.name):
+        run(catalog=tmp_path / "hats")
+    assert not (tmp_path / "scored").exists()
+
+
+def test_the_catalog_itself_is_no_output(run, hats, tmp_path):
+    shutil.copytree(hats, tmp_path / "hats")
+    with pytest.raises(OutputError, match="is the catalog itself"):
+        run(catalog=tmp_path / "hats", output="hats")
+
+
+def test_ids_that_no_cutout_has_are_refused_at_the_end(run, hats, demonstration, tmp_path):
+    table = rows_of(hats)
+    other = table.set_column(
+        table.schema.get_field_index("source_id"),
+        "source_id",
+        pc.add(table["source_id"], 10**9),
+    )
+    pq.write_table(other, tmp_path / "other.parquet")
+    partition_catalog(CatalogFile.open(tmp_path / "other.parquet"), tmp_path / "other", 20)
+    with pytest.raises(CutoutError, match="none of its sources is among"):
+        run(catalog=tmp_path / "other")
