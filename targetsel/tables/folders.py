@@ -145,10 +145,11 @@ def open_parquet(
     """
     constants = _files_of(path) if path.is_dir() else {path: {}}
     parts: list[ParquetPart] = []
+    schemas = _Schemas()
     for each, found in constants.items():
-        part = _part(each, found, see)
+        part = _part(each, found, schemas, see)
         first = parts[0] if parts else part
-        if part.schema.equals(first.schema, check_metadata=True):
+        if part.schema is not first.schema and part.schema.equals(first.schema, True):
             part = replace(part, schema=first.schema)  # one for all: there may be many files
         if (difference := _difference(first, part)) is not None:
             raise CatalogError(
@@ -167,18 +168,37 @@ def open_parquet(
 def _part(
     path: Path,
     constants: Mapping[str, str | None],
+    schemas: _Schemas,
     see: Callable[[Path, Mapping[bytes, bytes]], None] | None,
 ) -> ParquetPart:
     with ParquetReader(path) as file:
-        schema = plain_schema(file.schema)
-        header = file.footer_entries.get(VOTABLE_KEY)
+        schema = schemas.of(file)
         sizes = tuple(file.group_sizes)
         if see is not None:
             see(path, file.footer_entries)
     if len(set(schema.names)) < len(schema.names):
         twice = next(name for name in schema.names if schema.names.count(name) > 1)
         raise several_columns(path, twice)
-    return ParquetPart(path, _with_meanings(schema, header), sizes, constants)
+    return ParquetPart(path, schema, sizes, constants)
+
+
+class _Schemas:
+    """The plain schemas of files with their meanings; that of the last file serves its like."""
+
+    def __init__(self) -> None:
+        self._last: tuple[pa.Schema, bytes, pa.Schema] | None = None
+
+    def of(self, file: ParquetReader) -> pa.Schema:
+        own = file.schema.remove_metadata()
+        # The headers of files of one table differ in the lengths of their texts.
+        header = _SIZES.sub(b"", file.footer_entries.get(VOTABLE_KEY, b""))
+        if self._last is not None:
+            like, its_header, schema = self._last
+            if header == its_header and own.equals(like, check_metadata=True):
+                return schema
+        schema = _with_meanings(plain_schema(own), header)
+        self._last = own, header, schema
+        return schema
 
 
 def several_columns(path: Path, name: str) -> CatalogError:
@@ -272,7 +292,7 @@ def _constants(path: Path) -> dict[str, str | None]:
 # --- units, UCDs and descriptions -----------------------------------------------------------------
 
 
-def _with_meanings(schema: pa.Schema, header: bytes | None) -> pa.Schema:
+def _with_meanings(schema: pa.Schema, header: bytes) -> pa.Schema:
     """The schema with unit, UCD and description from the fields or else the VOParquet header.
 
     Other field metadata stays, such as that of stored posteriors; that of the formats does not.
@@ -296,13 +316,9 @@ def _with_meanings(schema: pa.Schema, header: bytes | None) -> pa.Schema:
     return pa.schema(fields)
 
 
+@lru_cache(maxsize=8)  # the files of a folder have one header
 def _meanings_of_votable(header: bytes) -> dict[str, dict[str, str]]:
     """Unit, UCD and description by column name; nothing where the header cannot be read."""
-    return _meanings(_SIZES.sub(b"", header))
-
-
-@lru_cache(maxsize=8)  # the files of a folder have one header, but for the lengths of their texts
-def _meanings(header: bytes) -> dict[str, dict[str, str]]:
     from astropy.io import votable
 
     with warnings.catch_warnings():

@@ -12,6 +12,7 @@ import contextlib
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -159,8 +160,6 @@ class ParquetReader:
             )
             self.metadata: pq.FileMetaData = self._file.metadata
             self.schema: pa.Schema = self._file.schema_arrow
-            columns = self.metadata.schema
-            self._places = {columns.column(k).path: k for k in range(self.metadata.num_columns)}
         in_groups = sum(self.group_sizes)
         if in_groups != self.metadata.num_rows:
             self._refuse_rows("", in_groups, self.metadata.num_rows)
@@ -188,6 +187,17 @@ class ParquetReader:
     def group_sizes(self) -> list[int]:
         """Number of rows of each row group."""
         return [self.metadata.row_group(k).num_rows for k in self._groups(None)]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The numbers of the columns.
+
+        Not from `metadata.schema`, which would keep all of them in memory until Python looks for
+        circles: that is long, where many files are read.
+        """
+        with self._reading():
+            first = self.metadata.row_group(0)
+            return {first.column(k).path_in_schema: k for k in range(first.num_columns)}
 
     def statistics(self, group: int, column: str) -> pq.Statistics | None:
         """The footer's statistics of a column in a row group, if it has any."""
