@@ -11,7 +11,8 @@ be compared; one of another kind still shifts them. The exit status is 1 if a fi
 than noise allows, or is missing.
 
 --write keeps the figures as those of the present version. FOLDER keeps the inputs, a demonstration
-of simulated images, for the next time. `NOT_RUN` says why other scripts are not run.
+of simulated images, for the next time, and what an interrupted run has measured. `NOT_RUN` says why
+other scripts are not run.
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ NOT_RUN: dict[str, str] = {
 }
 
 
-def one_pass(script: str, folder: Path) -> dict[str, Figure]:
-    """The figures of one script, from a process of its own; SystemExit if it fails."""
+def one_pass(script: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """The figures of one script, as JSON from a process of its own; SystemExit if it fails."""
     done = subprocess.run(
         [sys.executable, __file__, "--one", script, "--folder", str(folder)],
         env=os.environ | ONE_THREAD,
@@ -109,25 +110,38 @@ def one_pass(script: str, folder: Path) -> dict[str, Figure]:
     )
     if done.returncode:
         raise SystemExit(f"benchmarks/{script}.py: its figures failed, status {done.returncode}")
-    found = json.loads(done.stdout.splitlines()[-1])
-    return {
-        name: Figure(**each | {"values": tuple(each["values"])}) for name, each in found.items()
-    }
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def measured(scripts: list[str], folder: Path, passes: int) -> dict[str, dict[str, Kept]]:
-    """The figures of all scripts, told as they come."""
-    found: dict[str, list[dict[str, Figure]]] = {script: [] for script in scripts}
+    """The figures of all scripts, told as they come.
+
+    `passes.json` in the folder keeps them until the end, so that an interrupted run goes on.
+    """
+    path = folder / "passes.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
     for k in range(passes):
         for script in scripts:
+            runs = found.setdefault(script, [])
+            if len(runs) > k:
+                continue
             start = time.perf_counter()
-            found[script].append(one_pass(script, folder))
+            runs.append(one_pass(script, folder))
+            path.write_text(json.dumps(found))
             took = time.perf_counter() - start
             print(f"pass {k + 1} of {passes}: {script}, {took:.0f} s", file=sys.stderr, flush=True)
-    return {
-        script: {name: Kept.of([each[name] for each in runs]) for name in runs[0]}
-        for script, runs in found.items()
-    }
+    path.unlink(missing_ok=True)
+    return {script: _kept(found[script]) for script in scripts}
+
+
+def _kept(runs: list[dict[str, dict[str, Any]]]) -> dict[str, Kept]:
+    figures = [{name: figure_of(each) for name, each in run.items()} for run in runs]
+    return {name: Kept.of([each[name] for each in figures]) for name in figures[0]}
+
+
+def figure_of(written: dict[str, Any]) -> Figure:
+    """A figure that was written as JSON."""
+    return Figure(**written | {"values": tuple(written["values"])})
 
 
 def tell(lines: list[comparison.Line], then: dict[str, Any], now: dict[str, Any]) -> None:

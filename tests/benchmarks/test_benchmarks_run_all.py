@@ -2,6 +2,7 @@
 
 import ast
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,29 @@ def test_a_slower_figure_ends_the_run_with_status_one(tmp_path, monkeypatch, cap
     )
     monkeypatch.setattr(run_all, "prepared", lambda folder: folder)
     for now, status in ((1.01, 0), (1.5, 1)):
-        figure = Figure((now, now), "", "time")
+        figure = asdict(Figure((now, now), "", "time"))
         monkeypatch.setattr(run_all, "one_pass", lambda *_, figure=figure: {"folded": figure})
         monkeypatch.setattr("sys.argv", ["run_all.py", "--only", "lines", "--then", str(then)])
         assert run_all.main() == status
         assert ("SLOWER: lines.py: folded" in capsys.readouterr().out) == bool(status)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    asked = []
+
+    def one_pass(script, folder):
+        asked.append(script)
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return {"folded": asdict(Figure((float(len(asked)),), "", "time"))}
+
+    monkeypatch.setattr(run_all, "one_pass", one_pass)
+    with pytest.raises(KeyboardInterrupt):
+        run_all.measured(["lines", "folding"], tmp_path, 2)
+    found = run_all.measured(["lines", "folding"], tmp_path, 2)
+    assert asked == ["lines", "folding", "lines", "folding", "folding"]
+    assert found["lines"]["folded"].value == 2.0  # of 1 and 3
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_figures_of_a_release_name_machine_date_passes_and_noise():
@@ -95,11 +114,11 @@ def test_a_process_that_fails_stops_the_benchmark_with_its_output():
 
 
 def test_figures_survive_the_way_from_a_process_of_their_own(monkeypatch):
-    figure = {"values": [1.0, 2.0], "unit": "s", "kind": "time", "higher_is_better": False}
+    figure = Figure((1.0, 2.0), "s", "time", seconds=3.0, per=4)
 
     class Done:
         returncode = 0
-        stdout = "text before\n" + json.dumps({"folded": figure})
+        stdout = "text before\n" + json.dumps({"folded": asdict(figure)})
 
     monkeypatch.setattr(run_all.subprocess, "run", lambda *_, **__: Done)
-    assert run_all.one_pass("lines", Path("x")) == {"folded": Figure((1.0, 2.0), "s", "time")}
+    assert run_all.figure_of(run_all.one_pass("lines", Path("x"))["folded"]) == figure
