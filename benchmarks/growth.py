@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import statistics
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -34,9 +34,12 @@ from measuring import command, cpu_time, demonstration, machine, reference_work
 from score import enlarge
 from score_with_rules import rules_of_a_share
 
+from targetsel.imaging.store import CutoutStore
+
 HERE = Path(__file__).parent
 SCORED = (1000, 3000, 10_000)  # rows whose pixels are all read
-FOR_RULES = (10_000, 30_000, 100_000)
+FOR_A_TENTH, FOR_A_THOUSANDTH = (10_000, 30_000, 100_000), (10_000, 100_000)
+LISTED = 30_000  # rows whose lists are compared
 PACKED = (300, 1000, 3000)
 SELECTED = (100_000, 1_000_000, 5_000_000, 20_000_000)
 EXPORTED = (1000, 100_000, 1_000_000)
@@ -67,43 +70,37 @@ def inputs(folder: Path) -> Iterator[Case]:
 
 def packed(folder: Path, demo: Path) -> Iterator[Case]:
     """`cutouts pack` of images in NumPy files."""
-    from targetsel.imaging.store import CutoutStore
-
     store = CutoutStore.open(demo / "cutouts")
     catalog = pq.read_table(demo / "catalog.parquet")
     for rows in PACKED:
-        images = once(folder / f"images-{rows}", lambda path: write_images(path, catalog, store))
+        again = catalog.take(pa.array(np.arange(rows) % len(catalog)))
+        images = once(folder / f"images-{rows}", lambda path: write_images(path, again, store))  # noqa: B023
         words = ("cutouts", "pack", images, "--catalog", images / "catalog.parquet")
-        about = (
-            "--bands",
-            "".join(store.bands),
-            "--pixel-scale",
-            store.pixel_scale,
-            "--zeropoint",
-            22.5,
-        )
-        yield Case("cutouts pack", rows, (*words, *about, "-o", folder / "packed"))
+        words += ("--bands", "".join(store.bands), "--pixel-scale", store.pixel_scale)
+        words += ("--zeropoint", 22.5)
+        yield Case("cutouts pack", rows, (*words, "-o", folder / "packed"))
 
 
-def write_images(path: Path, catalog: pa.Table, store) -> None:
-    """A folder of an image for each row, of the catalog's sources over and over, and a catalog."""
-    rows = int(path.name.rpartition("-")[2])
+def write_images(path: Path, catalog: pa.Table, store: CutoutStore) -> None:
+    """A folder with an image for each row of the catalog, whose rows are numbered anew, and it."""
     path.mkdir()
-    again = catalog.take(pa.array(np.arange(rows) % len(catalog)))
-    place = again.schema.get_field_index("source_id")
-    own = pa.array(np.arange(rows, dtype=np.int64))
-    for start in range(0, rows, 256):
-        ids = again["source_id"].to_numpy()[start : start + 256]
-        for k, flux in enumerate(store.read(np.unique(ids)).flux):
-            if start + k < rows:
-                np.save(path / f"{start + k}.npy", flux)
-    pq.write_table(again.set_column(place, "source_id", own), path / "catalog.parquet")
+    ids = catalog["source_id"].to_numpy()
+    for start in range(0, len(ids), 256):
+        for k, flux in enumerate(store.read(ids[start : start + 256]).flux, start):
+            np.save(path / f"{k}.npy", flux)
+    place = catalog.schema.get_field_index("source_id")
+    numbers = pa.array(np.arange(len(ids), dtype=np.int64))
+    pq.write_table(catalog.set_column(place, "source_id", numbers), path / "catalog.parquet")
 
 
 def once(path: Path, make: Callable[[Path], object]) -> Path:
-    """The path, made if it is not there."""
+    """The path, made if it is not there; under another name until it is whole."""
     if not path.exists():
-        make(path)
+        unfinished = path.with_name(f"unfinished-{path.name}")
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished)
+        make(unfinished)
+        unfinished.rename(path)
     return path
 
 
@@ -115,12 +112,13 @@ def scored(folder: Path, demo: Path) -> Iterator[Case]:
     for rows in SCORED:
         catalog = first(whole, rows)
         yield Case(WHOLE, rows, ("score", catalog, *score, "-o", folder / "all.scored.parquet"))
-    for name, share in ((TENTH, 0.1), (THOUSANDTH, 0.001)):
-        copies = -(-max(FOR_RULES) // n)
+    asked = ((TENTH, 0.1, FOR_A_TENTH), (THOUSANDTH, 0.001, FOR_A_THOUSANDTH))
+    for name, share, sizes in asked:
+        copies = -(-max(sizes) // n)
         some = once(folder / f"some-{share}", lambda path: enlarged(demo, path, copies, share))  # noqa: B023
         rules = rules_of_a_share(demo, share)
         score = ("--cutouts", some / "cutouts", "--threads", 1, "--device", "cpu")
-        for rows in FOR_RULES:
+        for rows in sizes:
             words = ("score", first(some, rows), *score, "--rules", rules)
             yield Case(name, rows, (*words, "-o", folder / f"{share}-{rows}.scored.parquet"))
 
@@ -170,35 +168,38 @@ def selected(folder: Path) -> Iterator[Case]:
 
 
 def measured(folder: Path, runs: int) -> dict[str, dict]:
-    """Seconds and peak memory of each case, by command and rows; kept as they come."""
+    """CPU time and peak memory of each case, by command and rows; kept as they come.
+
+    Times are in units of the reference work right before and after.
+    """
+    cpu_time(reference_work)  # whose first call loads what it needs
     kept = folder / "growth.json"
     found = json.loads(kept.read_text()) if kept.exists() else {"costs": {}, "reference": []}
     for case in inputs(folder):
         costs = found["costs"].setdefault(case.command, {}).setdefault(str(case.rows), [])
         while len(costs) < runs:
-            start = time.perf_counter()
+            around = [cpu_time(reference_work)]
             used = command(*case.words)
-            costs.append([used.seconds, used.peak])
-            found["reference"].append(cpu_time(reference_work))
+            around.append(cpu_time(reference_work))
+            costs.append([2 * used.seconds / sum(around), used.peak])
+            found["reference"] += around
             kept.write_text(json.dumps(found))
-            took = f"{used.seconds:.1f} s of CPU, {time.perf_counter() - start:.0f} s by the clock"
+            took = f"{used.seconds:.1f} s of CPU, {costs[-1][0]:.1f} reference works"
             print(f"{case.command}, {case.rows:,} rows: {took}, {used.peak:.0f} MiB", flush=True)
-    found["lists"] = lists(folder)
+    found["lists"] = found.get("lists") or lists(folder)
     found["bytes"] = bytes_of_a_cutout(folder / "whole")
     kept.write_text(json.dumps(found))
     return found
 
 
 def lists(folder: Path) -> dict[str, int | bool]:
-    """Whether rules choose the same list of the rows scored for them as of those scored whole.
+    """Whether rules choose the same of a catalog scored for them as of one scored without them.
 
-    Of the largest catalog the whole score is that of the rows alone that pass the cut: of others no
-    class could choose.
+    The latter holds only the rows that pass the cut: of others no class could choose.
     """
     rules = rules_of_a_share(folder / "demo", 0.1)
-    rows = max(FOR_RULES)
-    some = folder / f"0.1-{rows}.scored.parquet"
-    catalog = pq.read_table(folder / "some-0.1" / f"catalog-{rows}.parquet")
+    some = folder / f"0.1-{LISTED}.scored.parquet"
+    catalog = pq.read_table(folder / "some-0.1" / f"catalog-{LISTED}.parquet")
     cut = float(rules.read_text().partition("rmag < ")[2].split()[0])
     passing = folder / "passing.parquet"
     pq.write_table(catalog.filter(pa.array(catalog["rmag"].to_numpy() < cut)), passing)
@@ -211,7 +212,7 @@ def lists(folder: Path) -> dict[str, int | bool]:
         command("select", scored, "--rules", rules, "-o", output)
         chosen.append(pq.read_table(output))
     same = chosen[0].equals(chosen[1])
-    return {"rows": rows, "targets": len(chosen[0]), "same": same}
+    return {"rows": LISTED, "targets": len(chosen[0]), "same": same}
 
 
 def bytes_of_a_cutout(folder: Path) -> float:
@@ -230,15 +231,17 @@ def main() -> None:
         folder = given.folder or Path(scratch)
         folder.mkdir(exist_ok=True, parents=True)
         found = measured(folder, given.runs)
+    calm = float(np.quantile(found["reference"], 0.1))
     costs = {
-        command: {int(rows): np.median(each, axis=0).tolist() for rows, each in of_rows.items()}
-        for command, of_rows in found["costs"].items()
+        name: {int(n): np.median(each, axis=0) * (calm, 1.0) for n, each in of_rows.items()}
+        for name, of_rows in found["costs"].items()
     }
     about = machine() | {
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
         "runs": given.runs,
-        "reference": statistics.median(found["reference"]),
+        "reference": calm,
+        "busy": float(np.quantile(found["reference"], 0.9)),
     }
     text = page(costs, found["bytes"], found["lists"], about)
     if given.write:

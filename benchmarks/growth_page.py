@@ -93,9 +93,10 @@ TITLE = """# How cost grows with the rows of a catalog
 
 CPU seconds, user and system, of whole commands on one thread, start-up included, and their peak
 memory: medians of {runs} run(s) on {date}, on a shared machine of {cores} cores ({processor})
-beside other work; Python {python}, NumPy {numpy}, PyTorch {torch}. The reference work of
-`benchmarks/measuring.py` took {reference:.3f} s of CPU there. Multiply by what it takes on your
-machine over that.
+beside other work; Python {python}, NumPy {numpy}, PyTorch {torch}. Other work slows a core, so
+every command was timed in units of a reference work right before and after it
+(`benchmarks/measuring.py`). That took {reference:.3f} to {busy:.3f} s of CPU (10 and 90 %
+quantiles); the seconds below are those of a core on which it takes {reference:.3f} s.
 
 The images are **simulated**: the demonstration's cutouts of 64 × 64 pixels in five bands, many
 times over. `mock` writes images, spectra and truth; `cutouts pack` reads NumPy files; `score` runs
@@ -167,7 +168,7 @@ def _name(command: str) -> str:
 
 
 def _rules(costs: Costs, times: Mapping[str, Growth], lists: Mapping[str, object]) -> str:
-    rows = int(str(lists["rows"]))
+    rows = max(costs[TENTH])
     some, whole = costs[TENTH][rows][0], times[WHOLE](rows)
     met = "within" if some <= ALLOWED * whole else "MORE THAN"
     same = "the same list" if lists["same"] else "ANOTHER LIST"
@@ -179,8 +180,8 @@ def _rules(costs: Costs, times: Mapping[str, Growth], lists: Mapping[str, object
         f"would take ({met} the goal of {ALLOWED}).\nThe latter was not measured: it is the line "
         f"through {few:,} to {many:,} rows. Where a thousandth\npass, it took {_number(fewest)} s, "
         f"or {fewest / whole:.3f}.\n\n"
-        f"`select` makes {same} of {lists['targets']:,} targets as from the tenth scored without\n"
-        "rules, row by row and column by column; of the other rows it could choose none.\n"
+        f"Of {lists['rows']:,} rows `select` makes {same} of {lists['targets']:,} targets as from\n"
+        "the tenth scored without rules, column by column; of the others it could choose none.\n"
         "`score_with_rules.py` compares the lists of whole catalogs, byte by byte."
     )
 

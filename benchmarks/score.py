@@ -47,25 +47,28 @@ def enlarge(
 
     catalog = pq.read_table(folder / "catalog.parquet")
     store = CutoutStore.open(folder / "cutouts")
-    tables = []
     kept = np.arange(len(catalog)) if with_cutouts is None else np.flatnonzero(with_cutouts)
+    ids, ra, dec = (catalog[name].to_numpy() for name in ("source_id", "ra", "dec"))
+
+    def copied(copy: int, rows) -> tuple[np.ndarray, np.ndarray]:
+        return ids[rows] + copy * 1_000_000, (ra[rows] + copy * 0.001) % 360
 
     def pieces():
-        for copy in range(copies):
-            ids = catalog["source_id"].to_numpy() + copy * 1_000_000
-            ra = (catalog["ra"].to_numpy() + copy * 0.001) % 360
-            dec = catalog["dec"].to_numpy()
-            table = catalog
-            for name, values in (("source_id", ids), ("ra", ra)):
-                place = table.schema.get_field_index(name)
-                table = table.set_column(place, table.schema.field(name), pa.array(values))
-            tables.append(table)
-            for start in range(0, len(kept), 256):
-                rows = kept[start : start + 256]
-                old = store.read(catalog["source_id"].to_numpy()[rows])
-                yield Cutouts(ids[rows], old.flux, old.bands, old.pixel_scale), ra[rows], dec[rows]
+        for start in range(0, len(kept), 256):
+            rows = kept[start : start + 256]
+            old = store.read(ids[rows])
+            for copy in range(copies):
+                own, place = copied(copy, rows)
+                yield Cutouts(own, old.flux, old.bands, old.pixel_scale), place, dec[rows]
 
     write_store(target / "cutouts", pieces(), store.sky_sigma)
+    tables = []
+    for copy in range(copies):
+        table = catalog
+        for name, values in zip(("source_id", "ra"), copied(copy, slice(None)), strict=True):
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, table.schema.field(name), pa.array(values))
+        tables.append(table)
     pq.write_table(pa.concat_tables(tables), target / "catalog.parquet")
 
 
