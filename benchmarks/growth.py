@@ -39,7 +39,6 @@ from targetsel.imaging.store import CutoutStore
 HERE = Path(__file__).parent
 SCORED = (1000, 3000, 10_000)  # rows whose pixels are all read
 FOR_A_TENTH, FOR_A_THOUSANDTH = (10_000, 30_000, 100_000), (10_000, 100_000)
-LISTED = 30_000  # rows whose lists are compared
 PACKED = (300, 1000, 3000)
 SELECTED = (100_000, 1_000_000, 5_000_000, 20_000_000)
 EXPORTED = (1000, 100_000, 1_000_000)
@@ -187,7 +186,7 @@ def measured(folder: Path, runs: int) -> dict[str, dict]:
             took = f"{used.seconds:.1f} s of CPU, {costs[-1][0]:.1f} reference works"
             print(f"{case.command}, {case.rows:,} rows: {took}, {used.peak:.0f} MiB", flush=True)
     found["lists"] = found.get("lists") or lists(folder)
-    found["bytes"] = bytes_of_a_cutout(folder / "whole")
+    found["bytes"] = bytes_of_a_cutout(folder / "demo")
     kept.write_text(json.dumps(found))
     return found
 
@@ -198,8 +197,9 @@ def lists(folder: Path) -> dict[str, int | bool]:
     The latter holds only the rows that pass the cut: of others no class could choose.
     """
     rules = rules_of_a_share(folder / "demo", 0.1)
-    some = folder / f"0.1-{LISTED}.scored.parquet"
-    catalog = pq.read_table(folder / "some-0.1" / f"catalog-{LISTED}.parquet")
+    rows = max(FOR_A_TENTH)
+    some = folder / f"0.1-{rows}.scored.parquet"
+    catalog = pq.read_table(folder / "some-0.1" / f"catalog-{rows}.parquet")
     cut = float(rules.read_text().partition("rmag < ")[2].split()[0])
     passing = folder / "passing.parquet"
     pq.write_table(catalog.filter(pa.array(catalog["rmag"].to_numpy() < cut)), passing)
@@ -212,7 +212,7 @@ def lists(folder: Path) -> dict[str, int | bool]:
         command("select", scored, "--rules", rules, "-o", output)
         chosen.append(pq.read_table(output))
     same = chosen[0].equals(chosen[1])
-    return {"rows": LISTED, "targets": len(chosen[0]), "same": same}
+    return {"rows": rows, "targets": len(chosen[0]), "same": same}
 
 
 def bytes_of_a_cutout(folder: Path) -> float:
@@ -239,7 +239,7 @@ def main() -> None:
     about = machine() | {
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
-        "runs": given.runs,
+        "runs": "one run" if given.runs == 1 else f"medians of {given.runs} runs",
         "reference": calm,
         "busy": float(np.quantile(found["reference"], 0.9)),
     }

@@ -1,5 +1,7 @@
 """The model of growth: lines through measured costs, and the page that they make."""
 
+from pathlib import Path
+
 import growth_page
 import pytest
 from growth_page import BILLION, Growth, page
@@ -57,3 +59,9 @@ def test_a_billion_cutouts_of_16_kilobytes_take_16_terabytes():
 def test_measured_costs_stand_in_bold_and_others_do_not():
     row = next(each for each in made_up_page(0.1).splitlines() if each.startswith("| 100,000 | **"))
     assert row.split(" | ")[1:4] == ["**501**", "**101**", "401"]
+
+
+def test_the_page_in_benchmarks_is_one_that_growth_writes():
+    text = (Path(growth_page.__file__).parent / "growth.md").read_text()
+    titles = [line for line in made_up_page(0.1).splitlines() if line.startswith("#")]
+    assert [line for line in text.splitlines() if line.startswith("#")] == titles
