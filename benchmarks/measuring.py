@@ -25,8 +25,8 @@ import numpy as np
 from targetsel import __file__ as _PACKAGE
 
 HOME = Path(_PACKAGE).parents[1]  # of the package whose commands are timed
-# Changes that are nobody's fault even where the rounds agree, as a share of the earlier value. Times
-# in units of the reference differed by 7 % (median) between two passes on a crowded machine.
+# Changes that are nobody's fault even where the rounds agree, as a share of the earlier value.
+# Times in units of the reference differed by 7 % (median) from pass to pass on a crowded machine.
 KINDS = {"time": 0.10, "memory": 0.05, "accuracy": 0.01, "rounding": 1.0}
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 REFERENCE = "reference works"
