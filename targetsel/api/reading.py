@@ -126,7 +126,7 @@ def _read_table(path: Path) -> Thing:
         return _read_as(path, kind)
     rows = open_table(path)
     kind = _kind_of(path, rows.schema.metadata or {}, rows.schema.names)
-    if kind != "catalog" and path.is_file() and may_hold_lists(path):
+    if kind == "scored" if path.is_dir() else kind != "catalog" and may_hold_lists(path):
         return _read_as(path, kind)
     return Catalog.read(CatalogFile.of(path, rows))
 

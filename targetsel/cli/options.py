@@ -20,14 +20,16 @@ def _is_table(path: Path) -> bool:
 
 
 def only_scored_file(folder: Path = Path()) -> Path:
-    """The only scored catalog of a folder.
+    """The only scored catalog of a folder: a file, or a folder that `score` wrote of one in HATS.
 
     Raises
     ------
     CatalogError
         If there is none, or if there are several; it lists them.
     """
-    found = sorted(each for each in folder.glob("*.scored.*") if _is_table(each))
+    files = (each for each in folder.glob("*.scored.*") if _is_table(each))
+    folders = (each for each in folder.glob("*.scored") if each.is_dir())
+    found = sorted([*files, *folders])
     if len(found) == 1:
         return found[0]
     if not found:

@@ -35,11 +35,13 @@ from targetsel.report.joint_proxies import copula_figures, copula_scores
 from targetsel.report.local_coverage import local_figures, n_cells
 from targetsel.report.page import write_page
 from targetsel.report.photometry import features
+from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_sources import KnownSources
 from targetsel.scored.simulated_training import caution_in
 from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
 from targetsel.tables.any_format import footer_of
 from targetsel.tables.files import check_output, sha256_of_file
+from targetsel.tables.folders import sha256_of_table
 from targetsel.tables.parquet import says_simulated
 from targetsel.tasks import task
 from targetsel.version import __version__
@@ -184,13 +186,15 @@ def _known(scored: Path, truth: Path, brightness: Sequence[str]) -> KnownSources
 
 def _provenance(scored: Path, truth: Path) -> dict[str, Any]:
     """Ensemble, calibration and hashes of both files, and whether one says it is simulated."""
-    ours, theirs = footer_of(scored), footer_of(truth)
+    with ScoredFile(scored) as file:
+        ours = file.footer
+    theirs = footer_of(truth)
     return {
         "ensemble": ours.get("ensemble"),
         "calibration": ours.get("calibration"),
         "simulated": says_simulated(ours) or says_simulated(theirs),
         "caution": caution_in(ours),
-        "scored_sha256": sha256_of_file(scored),
+        "scored_sha256": sha256_of_table(scored),
         "truth_sha256": sha256_of_file(truth),
     }
 

@@ -46,7 +46,9 @@ class Listed:
 
 
 def is_scored(path: Path) -> bool:
-    """Whether a table is a scored catalog rather than a target list."""
+    """Whether a table is a scored catalog rather than a target list, which is never a folder."""
+    if path.is_dir():
+        return True
     with table_reader(path) as file:
         return "member_mean" in file.schema.names
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from targetsel.errors import CatalogError
+from targetsel.jobs.job import FOLDER as JOB
 from targetsel.tables.any_format import table_reader
 from targetsel.tables.folders import open_parquet
+from targetsel.tables.hats_properties import properties_of
 from targetsel.tables.many_files import ManyFiles
 from targetsel.tables.parquet import FOOTER_KEY, footer_in
 from targetsel.tables.reading import ParquetReader
@@ -30,10 +32,16 @@ def scored_reader(path: Path) -> ParquetReader | ManyFiles:
     Raises
     ------
     CatalogError
-        If there is none, one is damaged, or those of a folder were not scored alike.
+        If there is none, one is damaged, those of a folder were not scored alike, or some of them
+        have yet to be scored.
     """
     if not path.is_dir():
         return table_reader(path)
+    if (path / JOB).is_dir() and not properties_of(path):
+        raise CatalogError(
+            f"{path}: is not scored to its end. Run the same 'targetsel score' again; "
+            f"'targetsel status {path}' says how far it is."
+        )
     footers = _Footers()
     files = open_parquet(path, footers.add)
     return ManyFiles(files, footers.joined)

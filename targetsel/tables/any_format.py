@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, TargetselError
 from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
+from targetsel.tables.folders import files_of
 from targetsel.tables.formats import InMemory, open_table
 from targetsel.tables.parquet import footer_in, read_footer, says_simulated
 from targetsel.tables.reading import ParquetReader
@@ -58,8 +59,12 @@ def footer_of(path: Path) -> dict[str, Any]:
 
 
 def is_simulated(path: Path) -> bool:
-    """Whether a table of targetsel exists and is marked as of simulated images or spectra."""
+    """Whether a table of targetsel exists and is marked as of simulated images or spectra.
+
+    Of a folder its first file tells.
+    """
     try:
+        path = next(iter(files_of(path))) if path.is_dir() else path
         return says_simulated(footer_of(path))
     except CatalogError:
         return False

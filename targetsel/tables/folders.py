@@ -14,6 +14,7 @@ order of its pixels on the sky:
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -29,7 +30,7 @@ import pyarrow as pa
 
 from targetsel.errors import CatalogError
 from targetsel.tables.columns import in_unit, unit_of
-from targetsel.tables.files import PARQUET_SUFFIXES
+from targetsel.tables.files import PARQUET_SUFFIXES, sha256_of_file
 from targetsel.tables.hats_pixels import in_order_of_the_sky
 from targetsel.tables.hats_properties import (
     OF_HATS,
@@ -143,7 +144,7 @@ def open_parquet(
     CatalogError
         If a file is damaged, or the files do not hold one table.
     """
-    constants = _files_of(path) if path.is_dir() else {path: {}}
+    constants = files_of(path) if path.is_dir() else {path: {}}
     parts: list[ParquetPart] = []
     schemas = _Schemas()
     for each, found in constants.items():
@@ -254,8 +255,22 @@ def _hive_type(values: Sequence[str | None]) -> pa.DataType:
 # --- the files of a folder ------------------------------------------------------------------------
 
 
-def _files_of(folder: Path) -> dict[Path, dict[str, str | None]]:
-    """The Parquet files of a folder's table, in order, each with the values its folders name."""
+def sha256_of_table(path: Path) -> str:
+    """The hash of a file; of a table in a folder, that of its files' hashes in their order."""
+    if not path.is_dir():
+        return sha256_of_file(path)
+    hashes = map(sha256_of_file, files_of(path))
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def files_of(folder: Path) -> dict[Path, dict[str, str | None]]:
+    """The Parquet files of a folder's table, in order, each with the values its folders name.
+
+    Raises
+    ------
+    CatalogError
+        If there is none, or they are of several tables.
+    """
     folder = primary_of(folder)
     paths = sorted(_visible(folder, ()))
     if not paths:

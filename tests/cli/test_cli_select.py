@@ -1,6 +1,7 @@
 """targetsel select, as it is typed."""
 
 import shutil
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,6 +59,18 @@ def test_only_scored_file_and_rules_are_enough(folder):
     assert (folder / "bright.targets.parquet").is_file()
     assert "BRIGHT" in result.output
     assert "2 targets of 3 sources written to bright.targets.parquet" in result.output
+
+
+def test_the_only_scored_catalog_may_be_a_folder(folder):
+    run("--rules", "bright.yaml", "-o", "one.parquet")
+    (folder / "sky.scored").mkdir()
+    with pytest.raises(
+        CatalogError, match=r"several .* sky\.scored, sky\.scored\.parquet\. Name one"
+    ):
+        run("--rules", "bright.yaml")
+    shutil.move("sky.scored.parquet", "sky.scored")
+    assert run("--rules", "bright.yaml").exit_code == 0
+    assert (folder / "bright.targets.parquet").read_bytes() == Path("one.parquet").read_bytes()
 
 
 def test_list_lies_beside_the_scored_file_unless_told_otherwise(folder):

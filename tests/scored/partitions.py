@@ -18,8 +18,13 @@ def footer_of_part(part, footer, number):
     return footer | own
 
 
-def cut(scored: Path, folder: Path, order: int = 2, **properties: object) -> Path:
-    """A HATS catalog of the rows of a scored file, in the pixels of one order."""
+def cut(
+    scored: Path, folder: Path, order: int = 2, scored_alone: bool = True, **properties: object
+) -> Path:
+    """A HATS catalog of the rows of a scored file, in the pixels of one order.
+
+    Where they were not `scored_alone`, they have the footer of the file.
+    """
     table = pq.read_table(scored)
     footer = footer_in(table.schema.metadata)
     pixels = table["_healpix_29"].to_numpy() >> 2 * (29 - order)
@@ -27,7 +32,8 @@ def cut(scored: Path, folder: Path, order: int = 2, **properties: object) -> Pat
         part = table.filter(pixels == pixel)
         place = folder / f"dataset/Norder={order}/Dir={pixel // 10000 * 10000}"
         place.mkdir(parents=True, exist_ok=True)
-        write_table(part, place / f"Npix={pixel}.parquet", footer_of_part(part, footer, number))
+        own = footer_of_part(part, footer, number) if scored_alone else footer
+        write_table(part, place / f"Npix={pixel}.parquet", own)
     say(folder, **{"hats_nrows": len(table)} | properties)
     pq.write_metadata(table.schema, folder / "dataset/_common_metadata")
     return folder

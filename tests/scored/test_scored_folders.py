@@ -183,3 +183,12 @@ def test_footers_of_files_that_another_program_wrote_are_none_of_the_whole(hats)
     with ScoredFile(hats) as many:
         assert {*many.footer} <= {"columns"}
         assert json.loads(many.schema.metadata[b"targetsel"])["columns"]["ra"] == "ra"
+
+
+def test_a_catalog_of_which_partitions_have_yet_to_be_scored_is_refused(hats):
+    (hats / "_job").mkdir()
+    with ScoredFile(hats) as many:
+        assert len(many) == N
+    (hats / "hats.properties").unlink()
+    with pytest.raises(CatalogError, match=r"hats: is not scored to its end\. Run the same 'targ"):
+        ScoredFile(hats)
