@@ -44,11 +44,12 @@ RulesOption = Annotated[
     str, typer.Option("--rules", help="Rule file, or the name of a shipped one.")
 ]
 ClassOption = Annotated[str, typer.Option("--class", help="Target class of the rule file.")]
-ScoredArgument = Annotated[Path, typer.Argument(help="Scored catalog.")]
+_SCORED_HELP = "Scored catalog: a file, or a folder of its files, such as in HATS."
+ScoredArgument = Annotated[Path, typer.Argument(help=_SCORED_HELP)]
 FoundScoredArgument = Annotated[
     Path,
     typer.Argument(
-        help="Scored catalog.",
+        help=_SCORED_HELP,
         default_factory=only_scored_file,
         show_default=f"the only *{SCORED} of this folder",
     ),

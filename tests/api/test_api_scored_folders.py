@@ -11,8 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import targetsel as ts
+from targetsel.rules.known import known_of, rule_columns
+from targetsel.scored.file import ScoredFile
 from targetsel.tables.any_format import is_simulated
 from targetsel.tables.parquet import read_footer
+from tests.calibration.known_sky import write_known
 from tests.scored.partitions import cut, cut_by_rows, parts_of
 
 RULES = """
@@ -184,3 +187,22 @@ def plain(thing, rounded):
 def test_functions_give_for_partitions_what_they_give_for_the_file(here, name):
     many, one = (plain(FUNCTIONS[name](scored), name in SUMS) for scored in ("hats", ONE))
     assert repr(many).replace("hats", ONE) == repr(one)
+
+
+def test_known_sources_in_a_folder_are_calibrated_and_compared_as_in_one_file(
+    ensemble_folder, tmp_path
+):
+    one, truth = write_known(tmp_path, ts.Ensemble.read(ensemble_folder))
+    many = cut_by_rows(one, tmp_path / "many", 70)
+    assert len(parts_of(many)) > 2
+    calibrations, compared = [], []
+    for scored in (many, one):
+        calibrations.append(ts.calibrate(scored, truth, ensemble_folder, local=False).sha256)
+        compared.append(ts.compare(scored, truth, ensemble=ensemble_folder, seed=3).table)
+    assert calibrations[0] == calibrations[1]
+    assert compared[0].replace_schema_metadata().equals(compared[1].replace_schema_metadata())
+
+
+def test_rules_know_the_columns_of_a_folder_as_those_of_the_file(here):
+    assert rule_columns(Path("hats")) == rule_columns(Path(ONE))
+    assert known_of(Path("hats")) == (ScoredFile(Path("hats")).schema, known_of(Path(ONE))[1])
