@@ -12,7 +12,7 @@ import numpy as np
 
 from targetsel.api.given import AnyCutouts, AnyPath, store_of
 from targetsel.api.reading import images_in
-from targetsel.tables.any_form import AnyTable, is_path
+from targetsel.tables.any_form import AnyTable, is_path, paths_in
 
 if TYPE_CHECKING:
     from targetsel.imaging.cutout import Cutouts
@@ -40,6 +40,10 @@ def pack(
     id_col: str | None = None,
 ) -> CutoutStore:
     """Pack images into a cutout store, as `targetsel cutouts pack` does.
+
+    The store of a HATS catalog is partitioned as the catalog, a file for each partition, so that
+    scoring a partition opens its own file alone. Where such a run is stopped, the same call goes on
+    with the partitions that are missing.
 
     Parameters
     ----------
@@ -109,10 +113,16 @@ def _pack(
 ) -> Packed:
     from targetsel.imaging.cutout import Cutouts
     from targetsel.imaging.packing import pack, pack_cutouts
+    from targetsel.imaging.partitioned_packing import pack_partitions
     from targetsel.sky.catalog import Catalog, CatalogFile
+    from targetsel.tables.hats import HatsCatalog
+    from targetsel.tables.hats_properties import is_hats
 
     if isinstance(images, Cutouts):
         return pack_cutouts(images, Catalog.read(catalog, *columns), path, encoding)
+    if (places := paths_in([catalog])) and is_hats(places[0]):
+        named = dict(zip(("ra_col", "dec_col", "id_col"), columns, strict=True))
+        return pack_partitions(images, HatsCatalog.open(places[0]), path, encoding, named)
     sources = CatalogFile.open(catalog, *columns)
     return pack(images, sources.batches(SOURCES_PER_PIECE), path, images.sky_sigma(), encoding)
 

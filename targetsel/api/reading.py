@@ -155,8 +155,11 @@ def images_in(folder: Path) -> CutoutStore | Folder | None:
     """The cutout store in a folder, or the folder as one of images; None if it is neither."""
     from targetsel.imaging.folder import Folder
     from targetsel.imaging.store import KEY, CutoutStore
+    from targetsel.imaging.store_listing import is_listed
     from targetsel.tables.reading import ParquetReader
 
+    if is_listed(folder):
+        return CutoutStore.open(folder)
     for each in sorted(folder.glob("*.parquet")):
         with ParquetReader(each, CutoutError) as file:
             return CutoutStore.open(folder) if KEY in file.footer_entries else None

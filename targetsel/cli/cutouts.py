@@ -42,6 +42,9 @@ def pack(
 ) -> None:
     """Pack the images in FOLDER into one cutout store.
 
+    The store of a catalog in HATS is partitioned as the catalog, and the same command goes on with
+    one that was stopped.
+
     Example:
         targetsel cutouts pack images --catalog catalog.parquet -o packed
     """

@@ -6,8 +6,8 @@ import contextlib
 import hashlib
 import json
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from astropy.coordinates import Latitude, Longitude
 
 from targetsel.errors import CutoutError, OutputError, counted
-from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.cutout import Cutouts, Images
 from targetsel.imaging.folder import Folder
 from targetsel.imaging.image_names import NAMES_UNDERSTOOD
 from targetsel.imaging.orientation import UNKNOWN, Orientation
@@ -39,7 +39,7 @@ from targetsel.imaging.store import (
 )
 from targetsel.sky.catalog import Catalog
 from targetsel.sky.positions import SAME_PLACE, separation
-from targetsel.tables.files import folder_written_beside
+from targetsel.tables.files import disk_errors, folder_written_beside, written_beside
 from targetsel.tables.ids import matched
 from targetsel.tables.parquet import FOOTER_KEY
 from targetsel.tasks import task
@@ -105,6 +105,79 @@ def write_store(
         return len(sources)
 
 
+def write_store_file(
+    path: Path,
+    pieces: Iterable[Piece],
+    sky_sigma: Iterable[float],
+    encoding: Encoding = ASINH,
+    footer: Mapping[str, Any] | None = None,
+) -> int:
+    """Write a cutout store of a single file, whole or not at all; the number of sources in it.
+
+    Where no source has a cutout, no file is written. Parameters as of `write_store`; the columns
+    of the orientation are always there, so that such files of one folder have the same.
+    """
+    spill = _Spill(
+        path.with_name(f".{path.name}.scratch"), path, tuple(map(float, sky_sigma)), encoding
+    )
+    with disk_errors(path), contextlib.closing(spill):
+        for cutouts, ra, dec in pieces:
+            spill.add(cutouts, np.asarray(ra), np.asarray(dec))
+        if spill.is_empty:
+            return 0
+        spill.is_oriented = True
+        sources = spill.sources()
+        told = {} if footer is None else {FOOTER_KEY.decode(): json.dumps(footer)}
+        with written_beside(path) as beside:
+            _write_part(beside, spill, sources, 0, 1, told)
+    return len(sources)
+
+
+@dataclass
+class PackedCounts:
+    """Counts of the sources of a catalog whose cutouts are packed; see `Packed`."""
+
+    asked: int = 0
+    elsewhere: int = 0
+    first: str = ""  # words on the first source
+
+    def add(self, piece: Positions, cutouts: Cutouts) -> None:
+        if not self.first and len(piece.source_id):
+            self.first = f", whose first is '{piece.source_id[0]}'"
+        self.asked += len(piece.source_id)
+        if cutouts.position is not None:
+            apart = separation(piece.ra, piece.dec, *cutouts.position) * 3600
+            self.elsewhere += int((apart > SAME_PLACE).sum())
+
+
+def cut_pieces(
+    images: Images, catalog: Iterable[Positions], tally: PackedCounts, not_asked: set[str]
+) -> Iterator[Piece]:
+    """The cutouts of a catalog that is given in pieces, counted; read ahead of the writing.
+
+    Its sources are taken out of `not_asked`.
+    """
+
+    def read(piece: Positions) -> tuple[Positions, Cutouts]:
+        return piece, images.read(piece.source_id)
+
+    for piece, cutouts in read_ahead(read, catalog):
+        tally.add(piece, cutouts)
+        not_asked.difference_update(map(str, piece.source_id))
+        yield cutouts, piece.ra, piece.dec
+
+
+def check_asked(images: Folder, not_asked: set[str], tally: PackedCounts) -> None:
+    """Raise a CutoutError if no image is of a source of the catalog."""
+    if len(not_asked) == len(images):
+        source_id = min(not_asked)
+        file = next(iter(images.files[source_id].values()))
+        raise CutoutError(
+            f"{images.path}: has no image of a source of the catalog{tally.first}; {file.name} is "
+            f"of source '{source_id}'. Names that are understood: {NAMES_UNDERSTOOD}."
+        )
+
+
 def pack(
     images: Folder,
     catalog: Iterable[Positions],
@@ -119,36 +192,17 @@ def pack(
     CutoutError
         If the images have no source of the catalog, or one of them cannot be used.
     """
-    counted, not_asked = Counter[str](), set(images.files)
-    first = ""
-
-    def read(piece: Positions) -> tuple[Positions, Cutouts]:
-        return piece, images.read(piece.source_id)
+    tally, not_asked = PackedCounts(), set(images.files)
 
     def pieces() -> Iterator[Piece]:
-        nonlocal first
-        for piece, cutouts in read_ahead(read, catalog):
-            if not first and len(piece.source_id):
-                first = f", whose first is '{piece.source_id[0]}'"
-            counted["asked"] += len(piece.source_id)
-            not_asked.difference_update(map(str, piece.source_id))
-            if cutouts.position is not None:
-                apart = separation(piece.ra, piece.dec, *cutouts.position) * 3600
-                counted["elsewhere"] += int((apart > SAME_PLACE).sum())
-            yield cutouts, piece.ra, piece.dec
-        if len(not_asked) == len(images):
-            source_id = min(not_asked)
-            file = next(iter(images.files[source_id].values()))
-            raise CutoutError(
-                f"{images.path}: has no image of a source of the catalog{first}; {file.name} is of "
-                f"source '{source_id}'. Names that are understood: {NAMES_UNDERSTOOD}."
-            )
+        yield from cut_pieces(images, catalog, tally, not_asked)
+        check_asked(images, not_asked, tally)
 
     written = write_store(path, pieces(), sky_sigma, encoding)
     return Packed(
         written,
-        counted["asked"] - written,
-        counted["elsewhere"],
+        tally.asked - written,
+        tally.elsewhere,
         tuple(sorted(not_asked)),
         images.left_out,
     )
@@ -222,6 +276,11 @@ class _Spill:
         }
         self._pieces.append(pd.DataFrame(piece))
         self.is_oriented |= bool(lie.known.any())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no cutout was kept."""
+        return not any(map(len, self._pieces))
 
     def sources(self) -> pd.DataFrame:
         """All sources in the order of a store, with their places in the scratch file."""

@@ -1,9 +1,10 @@
 """The cutout store: Parquet files with one row per source, and how they are read.
 
-A store is a folder of `part-00000.parquet`, ... (or one such file) with the columns of `SOURCE`
-(those of the orientation where it is known of some image) and `flux`, sorted by (_healpix_29,
-source_id), in row groups of 64. `flux` is a fixed-shape tensor (B, H, W); `PartFooter`, as JSON in
-the footer under "targetsel.cutouts", describes it. `packing` writes stores.
+A store is a folder of `part-00000.parquet`, ... (or one such file, or a folder of them partitioned
+as a HATS catalog, see `store_listing`) with the columns of `SOURCE` (those of the orientation where
+it is known of some image) and `flux`, sorted by (_healpix_29, source_id), in row groups of 64.
+`flux` is a fixed-shape tensor (B, H, W); `PartFooter`, as JSON in the footer under
+"targetsel.cutouts", describes it. `packing` writes stores.
 
 Pixels are 16-bit asinh codes or plain float32. A code is rint(128 asinh(f / 16 s)), with f the flux
 and s the sky sigma of the band: a step of s / 8 in the sky and 1/128 of the flux where the source
@@ -23,9 +24,10 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +37,7 @@ from targetsel.documents.models import DocumentModel
 from targetsel.errors import CutoutError, counted
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.orientation import Orientation
+from targetsel.imaging.store_listing import LISTING, ListedFile, StoreListing, is_listed
 from targetsel.tables.columns import ID, NEVER, Column, FileKind, floats
 from targetsel.tables.ids import keys_of
 from targetsel.tables.parquet import footer_in, says_simulated
@@ -269,10 +272,10 @@ class CutoutStore:
 
     run: Packed | None = None
 
-    def __init__(self, path: Path, parts: list[Part]) -> None:
+    def __init__(self, path: Path, parts: list[Part], layout: Layout | None = None) -> None:
         self.path = path
-        self.layout = parts[0].entry.layout
-        self.sha256 = _fingerprint(parts)
+        self.layout = layout or parts[0].entry.layout  # a part of a store may have no file
+        self.sha256 = fingerprint(self.layout, [part.entry.sha256 for part in parts])
         self.simulated = any(says_simulated(part.footer) for part in parts)
         oriented = all(part.oriented for part in parts)
         self._numbers = ("ra", "dec", *(ORIENTATION if oriented else ()))
@@ -285,7 +288,8 @@ class CutoutStore:
         if any(column.null_count for column in ids):
             raise CutoutError(f"{path}: has sources without an id. {PACK_AGAIN}")
         self._ids_are_numbers = all(pa.types.is_integer(column.type) for column in ids)
-        keys = np.concatenate([keys_of(_id_values(column)) for column in ids])
+        found = [keys_of(_id_values(column)) for column in ids]
+        keys = np.concatenate([np.empty(0, np.uint64), *found])
         self._row = np.argsort(keys, kind="stable")
         self._key = keys[self._row]
         self._check_unique()
@@ -309,6 +313,8 @@ class CutoutStore:
             )
         if path.is_file():
             return cls(path, [read_part(path)])
+        if is_listed(path):
+            return cls(path, listed_parts(path, StoreListing.read(path).files))
         files = sorted(file for file in path.glob("*.parquet") if file.name[0] != ".")
         if not files:
             raise CutoutError(
@@ -406,6 +412,8 @@ class CutoutStore:
         elif not self._ids_are_numbers and ids.dtype.kind in "iu":
             ids = np.array([str(each) for each in ids.tolist()], dtype=object)
         keys = keys_of(ids)
+        if not len(self._key):
+            return ids, np.full(len(ids), -1)
         place = np.minimum(np.searchsorted(self._key, keys), len(self._key) - 1)
         return ids, np.where(possible & (self._key[place] == keys), self._row[place], -1)
 
@@ -445,8 +453,19 @@ def _spells_number(text: str) -> bool:
     return usual and len(digits) < 20 and -(2**63) <= int(text) < 2**63
 
 
+class Described(Protocol):
+    """A cutout store as far as its description goes; attributes as of `CutoutStore`."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def layout(self) -> Layout: ...
+    @property
+    def sha256(self) -> str: ...
+
+
 def check_suits(
-    store: CutoutStore,
+    store: Described,
     bands: tuple[str, ...],
     pixel_scale: float,
     size: int,
@@ -460,7 +479,7 @@ def check_suits(
 
     Parameters
     ----------
-    store : CutoutStore
+    store : CutoutStore or PartitionedStore
     bands, pixel_scale, size
         The ensemble's; `pixel_scale` in arcsec, `size` in pixels.
     place : object
@@ -468,19 +487,19 @@ def check_suits(
     or_else : str
         What else helps where the store lacks bands.
     """
-    missing = [band for band in bands if band not in store.bands]
+    missing = [band for band in bands if band not in store.layout.bands]
     if missing:
         raise CutoutError(
-            f"{store.path}: its bands are {', '.join(store.bands)}, but {place} needs "
+            f"{store.path}: its bands are {', '.join(store.layout.bands)}, but {place} needs "
             f"{', '.join(bands)}. Pack cutouts that have {', '.join(missing)} too"
             f"{', or ' * bool(or_else)}{or_else}."
         )
-    if abs(store.pixel_scale / pixel_scale - 1) > 0.01:
+    if abs(store.layout.pixel_scale / pixel_scale - 1) > 0.01:
         raise CutoutError(
-            f"{store.path}: its pixels are {store.pixel_scale:g} arcsec, but {place} needs "
+            f"{store.path}: its pixels are {store.layout.pixel_scale:g} arcsec, but {place} needs "
             f"{pixel_scale:g} arcsec. Cut the images again at that scale."
         )
-    height, width = store.shape[1:]
+    height, width = store.layout.height, store.layout.width
     if min(height, width) < size:
         raise CutoutError(
             f"{store.path}: its cutouts are {height} x {width} pixels, but {place} needs "
@@ -504,9 +523,27 @@ def _check_complete(path: Path, parts: list[Part]) -> None:
         )
 
 
-def _fingerprint(parts: list[Part]) -> str:
-    layout = parts[0].entry.layout.model_dump()
-    facts = {"layout": layout, "parts": [part.entry.sha256 for part in parts]}
+def listed_parts(folder: Path, files: Sequence[ListedFile]) -> list[Part]:
+    """Some of the files of a partitioned store, which must be those that were listed.
+
+    Raises
+    ------
+    CutoutError
+        If one is missing, damaged or another one.
+    """
+    parts = [read_part(each.pixel.file(folder)) for each in files]
+    for part, each in zip(parts, files, strict=True):
+        if part.entry.sha256 != each.sha256 or part.entry.layout != parts[0].entry.layout:
+            raise CutoutError(
+                f"{part.path}: is not the file that {folder / LISTING} lists. Copy the store "
+                "again, or pack it again in another folder."
+            )
+    return parts
+
+
+def fingerprint(layout: Layout, hashes: Sequence[str]) -> str:
+    """The fingerprint of a store whose files have these hashes; see `CutoutStore.sha256`."""
+    facts = {"layout": layout.model_dump(), "parts": [*hashes]}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

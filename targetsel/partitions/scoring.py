@@ -8,8 +8,6 @@ before the first one is scored.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +18,8 @@ from typing import Any
 import pyarrow as pa
 
 from targetsel.errors import CutoutError, OutputError
-from targetsel.imaging.store import CutoutStore
+from targetsel.imaging.partitioned_store import PartitionedStore
+from targetsel.imaging.store import check_suits
 from targetsel.jobs.job import DONE, FAILED, Job, PartState, shard_of
 from targetsel.jobs.launch import Launcher
 from targetsel.jobs.perform import Work, facts_of_file
@@ -29,7 +28,7 @@ from targetsel.photometry.columns import notes_in
 from targetsel.rules.rules import Rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions
-from targetsel.scoring.stream import provenance_of, score, scored_schema
+from targetsel.scoring.stream import OTHER_BANDS, provenance_of, score, scored_schema
 from targetsel.selection.needed import Asked
 from targetsel.sky.catalog import CatalogFile
 from targetsel.tables.hats import HatsCatalog, Pixel, finish_hats
@@ -147,7 +146,9 @@ def _begun(
     if output.resolve() == catalog.root.resolve():
         raise OutputError(f"{output}: is the catalog itself. Choose another output.")
     network = Ensemble.read(ensemble, device, calibrated, engine)
-    store = CutoutStore.open(cutouts)
+    store = PartitionedStore.open(cutouts)
+    plan = network.input
+    check_suits(store, plan.bands, plan.pixel_scale, plan.size, network.name, OTHER_BANDS)
     whole = CatalogFile.open(catalog.root, **columns)
     whole = replace(whole, schema=with_brightness(whole.schema, brightness, catalog.root))
     asked = Asked(rules, scored_schema(whole, network)) if rules else None
@@ -167,21 +168,12 @@ def _begun(
     }
     identity = {
         **provenance_of(store, network, options),
-        "catalog": _content_of(catalog),
+        "catalog": catalog.fingerprint,
         "columns": whole.columns,
         "brightness": notes_in(whole.schema),
         "rules": asked.provenance if asked else None,
     }
     return Job.begin(output, KIND, settings, identity, [pixel.name for pixel in catalog.pixels])
-
-
-def _content_of(catalog: HatsCatalog) -> str:
-    """A hash that changes with the partitions and the sizes of their files."""
-    sizes = [
-        (pixel.name, [each.stat().st_size for each in catalog.files_of(pixel)])
-        for pixel in catalog.pixels
-    ]
-    return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
 
 def _tables(catalog: CatalogFile) -> Iterator[pa.Table]:
@@ -209,7 +201,7 @@ def work_of(job: Job) -> Work:
     """The work of a job of scoring: reads the ensemble, and checks that nothing has changed."""
     told = job.settings
     network = Ensemble.read(told["ensemble"], told["device"], told["calibrated"], told["engine"])
-    store = CutoutStore.open(Path(told["cutouts"]))
+    store = PartitionedStore.open(Path(told["cutouts"]))
     options = ScoreOptions(**told["options"])
     for name, value in provenance_of(store, network, options).items():
         if job.identity[name] != value:
@@ -229,7 +221,8 @@ def work_of(job: Job) -> Work:
         output.parent.mkdir(parents=True, exist_ok=True)
         file = CatalogFile.open(catalog.path_of(pixel), **told["columns"])
         file = replace(file, schema=with_brightness(file.schema, told["brightness"], catalog.root))
-        run = score(file, store, network, output, options, ask=ask if rules else None, is_part=True)
+        asked = ask if rules else None
+        run = score(file, store.of(pixel), network, output, options, ask=asked, is_part=True)
         return {
             **facts_of_file(output, sum(run.statuses.values())),
             "statuses": run.statuses,

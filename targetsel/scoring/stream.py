@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CutoutError, OutputError, TargetselError
 from targetsel.imaging.cutout import Cutouts, cut_out
-from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.imaging.store import CutoutStore, Described, check_suits
 from targetsel.novelty.support import Tally
 from targetsel.photometry.brightness import with_brightness
 from targetsel.photometry.columns import notes_in
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+OTHER_BANDS = "use --ensemble with one trained for these bands"
 ROWS_PER_CHUNK = 256
 CHUNKS_AT_ONCE = 8  # where few sources of a chunk are needed
 
@@ -148,8 +149,7 @@ def score(
     output = Path(output)
     check_table_output(output, (*paths_in([catalog]), store.path))
     plan = ensemble.input
-    other = "use --ensemble with one trained for these bands"
-    check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name, other)
+    check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name, OTHER_BANDS)
     check_names(catalog.schema, str(catalog.path))
     catalog = _with_notes(catalog, brightness)
     catalog.check()
@@ -378,7 +378,7 @@ def _identity(catalog: CatalogFile) -> dict[str, Any]:
     return {"columns": dict(catalog.columns), "files": hashes}
 
 
-def provenance_of(store: CutoutStore, ensemble: Ensemble, options: ScoreOptions) -> dict[str, Any]:
+def provenance_of(store: Described, ensemble: Ensemble, options: ScoreOptions) -> dict[str, Any]:
     """Entries of a footer: all that a score depends on beside its catalog and rules."""
     calibration, distilled = ensemble.calibration, ensemble.draws_decoder.distilled
     return {

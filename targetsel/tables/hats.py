@@ -14,6 +14,8 @@ the day is written.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +124,15 @@ class HatsCatalog:
     def suffix(self) -> str:
         """The ending of its partitions' names; "/" where they are folders of files."""
         return self.properties.get("hats_npix_suffix", ".parquet")
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash that changes with the partitions and the sizes of their files."""
+        sizes = [
+            (pixel.name, [each.stat().st_size for each in self.files_of(pixel)])
+            for pixel in self.pixels
+        ]
+        return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
     def path_of(self, pixel: Pixel) -> Path:
         """The file of a pixel's rows, or the folder of its files."""

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError, CutoutError, OutputError
-from targetsel.imaging.packing import pack_cutouts
-from targetsel.imaging.store import ASINH, CutoutStore
+from targetsel.imaging.packing import pack_cutouts, write_store_file
+from targetsel.imaging.store import ASINH, CutoutStore, read_part
+from targetsel.imaging.store_listing import ListedFile, StoreListing
 from targetsel.jobs.launch import on_this_machine
 from targetsel.rules.rules import Rules
 from targetsel.scoring.ensemble import Ensemble
@@ -21,6 +22,7 @@ from targetsel.selection.needed import Asked
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.partitions import partition_catalog
 from targetsel.tables.hats import HatsCatalog
+from targetsel.tables.parquet import SIMULATED, read_footer
 
 RULES = """
 schema: targetsel/rules/v1
@@ -112,6 +114,61 @@ def test_partitions_beyond_the_cutouts_are_scored_and_a_store_of_nothing_is_refu
     found = run(cutouts=tmp_path / "few")
     assert found.is_finished
     assert found.statuses["no cutout"] == found.n_rows - 1
+
+
+@pytest.fixture
+def in_partitions(hats, demonstration, tmp_path):
+    """The cutouts of the demonstration, as they are stored, in a file for each partition."""
+    store = CutoutStore.open(demonstration / "cutouts")
+    catalog, folder, files = HatsCatalog.open(hats), tmp_path / "cutouts", []
+    for pixel in catalog.pixels:
+        rows = Catalog.read(catalog.path_of(pixel))
+        file = pixel.file(folder)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pieces = [(store.read(rows.source_id), rows.ra, rows.dec)]
+        n = write_store_file(file, pieces, store.sky_sigma, ASINH, SIMULATED)
+        entry = read_part(file).entry
+        files.append(
+            ListedFile(order=pixel.order, number=pixel.number, rows=n, sha256=entry.sha256)
+        )
+    StoreListing(simulated=True, files=tuple(files)).write(folder)
+    return folder
+
+
+def test_cutouts_in_partitions_give_the_same_rows_as_in_one_store(run, in_partitions):
+    found = run(cutouts=in_partitions)
+    expected = run(output="expected")
+    assert found.is_finished
+    assert found.statuses == expected.statuses
+    assert rows_of(found.output).equals(rows_of(expected.output))
+    for one, other in zip(
+        sorted(found.output.rglob("Npix=*")), sorted(expected.output.rglob("Npix=*")), strict=True
+    ):
+        said, also = read_footer(one), read_footer(other)
+        assert said.pop("cutouts") != also.pop("cutouts")
+        assert said == also
+
+
+def test_a_damaged_file_of_cutouts_costs_its_partition_alone(run, hats, in_partitions):
+    lost = HatsCatalog.open(hats).pixels[1]
+    lost.file(in_partitions).unlink()
+    launcher = on_this_machine(1)
+    found = run(cutouts=in_partitions, launcher=launcher)
+    assert [each.name for each in found.failed] == [lost.name]
+    assert found.n_done == len(found.states) - 1
+    assert lost.file(in_partitions).name in found.failed[0].reason
+
+
+def test_cutouts_that_do_not_suit_are_refused_before_the_first_partition(
+    run, demonstration, tmp_path
+):
+    catalog = Catalog.read(demonstration / "catalog.parquet")
+    store = CutoutStore.open(demonstration / "cutouts")
+    few = store.read(catalog.source_id).select_bands(("g", "r"))
+    pack_cutouts(few, catalog, tmp_path / "few", ASINH)
+    with pytest.raises(CutoutError, match="its bands are g, r"):
+        run(cutouts=tmp_path / "few")
+    assert not (tmp_path / "scored").exists()
 
 
 def test_a_damaged_partition_is_named_before_the_job_begins(run, hats, tmp_path):

@@ -1,0 +1,136 @@
+"""Cutouts of a HATS catalog packed partition by partition; a run that was stopped goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from targetsel.errors import CutoutError, OutputError
+from targetsel.imaging.folder import Folder
+from targetsel.imaging.packing import PackedCounts, check_asked, cut_pieces, write_store_file
+from targetsel.imaging.store import Encoding, Packed, Part, listed_parts, read_part
+from targetsel.imaging.store_listing import SETTINGS, ListedFile, StoreListing, is_listed
+from targetsel.sky.catalog import ROWS_PER_READ, CatalogFile
+from targetsel.tables.files import check_apart, make_folder
+from targetsel.tables.hats import HatsCatalog, Pixel
+from targetsel.tables.journal import check_settings
+from targetsel.tables.parquet import says_simulated
+from targetsel.tasks import task
+
+SOURCES_PER_PIECE = 256
+
+
+def pack_partitions(
+    images: Folder,
+    catalog: HatsCatalog,
+    path: Path,
+    encoding: Encoding,
+    columns: Mapping[str, str | None],
+) -> Packed:
+    """Write the cutouts that `images` has of a HATS catalog, a file for each partition.
+
+    Files that are whole stay, so that the same call goes on where an earlier one was stopped; the
+    listing is written last (see `store_listing`). In memory stays what `write_store` needs for one
+    partition.
+
+    Parameters
+    ----------
+    images : Folder
+    catalog : HatsCatalog
+    path : Path
+        The folder to write.
+    encoding : "asinh-int16" or "float32"
+    columns : mapping
+        Names of the columns "ra_col", "dec_col" and "id_col" that are not found by themselves.
+
+    Raises
+    ------
+    CatalogError
+        If the catalog cannot be used.
+    CutoutError
+        If the images have no source of the catalog, or one of them cannot be used.
+    OutputError
+        If the folder holds something else, or what was packed from other images or options.
+    """
+    sigma = tuple(map(float, images.sky_sigma()))
+    names = CatalogFile.open(catalog.root, **columns).columns
+    _begin(path, catalog, {**_identity(images), "sky_sigma": sigma, "encoding": encoding,
+                           "columns": dict(names), "catalog": catalog.fingerprint})  # fmt: skip
+    tally, not_asked = PackedCounts(), set(images.files)
+    written = 0
+    with task("packing", len(catalog.pixels), "partitions") as advance:
+        for pixel in catalog.pixels:
+            file = pixel.file(path)
+            sources = CatalogFile.open(
+                catalog.path_of(pixel), names["ra"], names["dec"], names["source_id"]
+            )
+            if (whole := _whole(file)) is None:
+                make_folder(file.parent)
+                pieces = cut_pieces(images, sources.batches(SOURCES_PER_PIECE), tally, not_asked)
+                written += write_store_file(file, pieces, sigma, encoding)
+            else:
+                tally.asked += sources.num_rows
+                written += sum(whole.group_rows)
+                for piece in sources.batches(ROWS_PER_READ):
+                    not_asked.difference_update(map(str, piece.source_id))
+            advance(1)
+    check_asked(images, not_asked, tally)
+    _finish(path, catalog)
+    return Packed(
+        written, tally.asked - written, tally.elsewhere, tuple(sorted(not_asked)), images.left_out
+    )
+
+
+def _identity(images: Folder) -> dict[str, Any]:
+    """All of the images' settings that pixels depend on."""
+    return {
+        "images": str(images.path.resolve()),
+        "bands": images.bands,
+        "pixel_scale": images.pixel_scale,
+        "size": images.size,
+        "zeropoint": images.zeropoint,
+    }
+
+
+def _begin(path: Path, catalog: HatsCatalog, settings: Mapping[str, Any]) -> None:
+    """Make the folder, or check that the one that is there was begun with the same settings."""
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it first.")
+    check_apart([path], [catalog.root])
+    if path.exists() and not is_listed(path) and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(
+            f"{path}: already exists and is not a cutout store in partitions. Remove it or choose "
+            "another place."
+        )
+    make_folder(path)
+    check_settings(path / SETTINGS, settings)
+
+
+def _whole(file: Path) -> Part | None:
+    """The file of a partition that an earlier run wrote; None where it is not there, or damaged."""
+    try:
+        return read_part(file) if file.exists() else None
+    except CutoutError:
+        return None
+
+
+def _finish(path: Path, catalog: HatsCatalog) -> None:
+    """List the files of all partitions that have cutouts."""
+    files, simulated = [], False
+    for pixel in catalog.pixels:
+        if pixel.file(path).exists():
+            part = read_part(pixel.file(path))
+            files.append(_entry(pixel, part))
+            simulated = simulated or says_simulated(part.footer)
+    listed_parts(path, files)
+    StoreListing(simulated=simulated, files=tuple(files)).write(path)
+
+
+def _entry(pixel: Pixel, part: Part) -> ListedFile:
+    return ListedFile(
+        order=pixel.order,
+        number=pixel.number,
+        rows=sum(part.group_rows),
+        sha256=part.entry.sha256,
+    )
