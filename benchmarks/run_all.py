@@ -87,6 +87,7 @@ NOT_RUN: dict[str, str] = {
     "mutants_tables": _MODULE,
     "mutants_text": _MODULE,
     "novelty": _SKIES,
+    "partitions": "kills processes, and takes a quarter of an hour",
     "planted_class": "gives shares of 50 repeats, which take long",
     "predictability": _SKIES,
     "priors": _SKIES + ", and fits spectra",

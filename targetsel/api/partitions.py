@@ -36,6 +36,8 @@ class Cluster:
         The share of the partitions that this run does, such as "3/8".
     time_limit : str or None
         Time that a partition may take, such as "2h".
+    without_failed : bool
+        Whether the folder becomes a catalog although some partitions failed.
     """
 
     workers: int = 1
@@ -43,6 +45,7 @@ class Cluster:
     scheduler: str | None = None
     shard: str | None = None
     time_limit: str | None = None
+    without_failed: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -77,6 +80,7 @@ class Cluster:
             "--scheduler": self.scheduler,
             "--shard": self.shard,
             "--time-limit": self.time_limit,
+            "--without-failed": self.without_failed,
         }
         for option, value in used.items():
             if value:
@@ -151,6 +155,7 @@ def score_catalog_partitions(
             columns=columns,
             shard=cluster.shard,
             seconds=seconds,
+            without_failed=cluster.without_failed,
         )
 
 

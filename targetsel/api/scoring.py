@@ -42,6 +42,7 @@ def score(
     scheduler: str | None = None,
     shard: str | None = None,
     time_limit: str | None = None,
+    without_failed: bool = False,
     ra_col: str | None = None,
     dec_col: str | None = None,
     id_col: str | None = None,
@@ -89,6 +90,8 @@ def score(
         Such as "3/8": score only every eighth partition, from the third on.
     time_limit : str, optional
         Time that a partition may take, such as "2h".
+    without_failed : bool
+        Whether the folder becomes a HATS catalog although some partitions failed.
     ra_col, dec_col, id_col : str, optional
         Names of columns that are not found by themselves.
 
@@ -136,7 +139,7 @@ def score(
 
     several = rules if isinstance(rules, list | tuple) else [rules]
     chosen = [Rules.of(each) for each in several if each is not None]
-    cluster = Cluster(workers, dask, scheduler, shard, time_limit)
+    cluster = Cluster(workers, dask, scheduler, shard, time_limit, without_failed)
     if output is not None and is_partitioned(catalog, output):
         run = score_catalog_partitions(
             catalog,

@@ -56,12 +56,17 @@ def say_partitions(run: PartitionedRun) -> None:
     say(f"{run.n_done:,} of {counted(len(run.states), 'partition')} are done, {run.n_rows:,} rows")
     say_failed(run.failed)
     if run.is_finished:
-        say(f"written to {run.output}, a HATS catalog")
+        rest = f", without {counted(len(run.failed), 'partition')}" if run.failed else ""
+        say(f"written to {run.output}, a HATS catalog{rest}")
     elif run.failed:
-        say(f"{run.output} is no catalog yet: mend the cause, and run the same command again")
-        raise typer.Exit(SOME_FAILED)
+        say(
+            f"{run.output} is no catalog yet: mend the cause and run the same command again, or "
+            "leave these partitions out with --without-failed"
+        )
     else:
         say(f"{run.output} is no catalog yet: others are in work, or not begun")
+    if run.failed:
+        raise typer.Exit(SOME_FAILED)
 
 
 def say_failed(failed: tuple[PartState, ...]) -> None:

@@ -111,6 +111,13 @@ def score(
         str | None,
         typer.Option(help="Time after which a partition counts as failed, such as 2h."),
     ] = None,
+    without_failed: Annotated[
+        bool,
+        typer.Option(
+            "--without-failed",
+            help="Make the folder a HATS catalog without those that failed.",
+        ),
+    ] = False,
     ra_col: RaOption = None,
     dec_col: DecOption = None,
     id_col: IdOption = None,
@@ -155,6 +162,7 @@ def score(
             scheduler=scheduler,
             shard=shard,
             time_limit=time_limit,
+            without_failed=without_failed,
             ra_col=ra_col,
             dec_col=dec_col,
             id_col=id_col,
@@ -178,6 +186,7 @@ def score(
         scheduler=scheduler,
         shard=shard,
         time_limit=time_limit,
+        without_failed=without_failed,
     ).run
     assert isinstance(scored, ScoreRun)
     if scored.changed:

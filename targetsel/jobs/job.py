@@ -148,6 +148,13 @@ class Job:
     def log(self, part: str) -> PartLog:
         return PartLog(part, self.folder / "parts" / f"{part.replace('/', '.')}.jsonl")
 
+    @contextlib.contextmanager
+    def finishing(self) -> Iterator[bool]:
+        """The end of the job for one process alone; gives False where another is at it."""
+        path = self.folder / "finish.lock"
+        with disk_errors(path), open(path, "a") as file:
+            yield _lock(file)
+
     def states(self) -> list[PartState]:
         """How far every part has come, in the order of the parts."""
         return [self.log(part).state() for part in self.parts]

@@ -104,6 +104,7 @@ class _Process:
             self.is_stopped = True
             if self._process is not None:
                 self._process.kill()
+                self._process.join()
 
     def _begin(self) -> None:
         with self._changing:

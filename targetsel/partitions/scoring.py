@@ -32,9 +32,11 @@ from targetsel.scoring.stream import OTHER_BANDS, provenance_of, score, scored_s
 from targetsel.selection.needed import Asked
 from targetsel.sky.catalog import CatalogFile
 from targetsel.tables.hats import HatsCatalog, Pixel, finish_hats
+from targetsel.tables.hats_properties import properties_of
 from targetsel.tasks import task
 
 KIND = "score"
+LEFT_OUT = "targetsel_left_out"  # property that names the partitions that failed
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def score_partitions(
     columns: Mapping[str, str | None] = {},
     shard: str | None = None,
     seconds: float | None = None,
+    without_failed: bool = False,
 ) -> PartitionedRun:
     """Score every partition of a HATS catalog, or those of one shard, into another one.
 
@@ -112,6 +115,8 @@ def score_partitions(
         Such as "3/8", for the third of eight runs that share the partitions.
     seconds : float, optional
         Time that a partition may take; one that takes longer counts as failed.
+    without_failed : bool
+        Whether the folder becomes a catalog although some partitions failed.
 
     Raises
     ------
@@ -126,7 +131,7 @@ def score_partitions(
     )  # fmt: skip
     parts = job.parts if shard is None else shard_of(job.parts, shard)
     run_parts(job, parts, launcher, work_of, seconds)
-    return finish(job)
+    return finish(job, without_failed)
 
 
 def _begun(
@@ -233,11 +238,26 @@ def work_of(job: Job) -> Work:
     return score_part
 
 
-def finish(job: Job) -> PartitionedRun:
-    """Make the folder of a job a HATS catalog, if all parts are done."""
+def finish(job: Job, without_failed: bool = False) -> PartitionedRun:
+    """Make the folder of a job a HATS catalog, once all parts are done.
+
+    Of several processes that come here at the same time one does it. A catalog that is finished
+    stays as it is.
+
+    Parameters
+    ----------
+    without_failed : bool
+        Whether to leave out the parts that failed, which the catalog's properties then name.
+
+    Raises
+    ------
+    CutoutError
+        If no source of any part has a cutout.
+    """
     states = tuple(job.states())
     run = PartitionedRun(job.output, states, False)
-    if run.n_done < len(states):
+    failed = [each.name for each in run.failed] if without_failed else []
+    if run.n_done + len(failed) < len(states) or not run.n_done:
         return run
     if not run.total("cutouts"):
         raise CutoutError(
@@ -245,8 +265,20 @@ def finish(job: Job) -> PartitionedRun:
             f"{job.settings['catalog']}. Name the column of ids that the cutouts were packed with, "
             "--id-col, or the store of this catalog, --cutouts."
         )
-    columns = job.identity["columns"]
-    pixels = [Pixel.of_path(each.name) for each in states]
-    finish_hats(job.output, job.output.name, pixels,
-                ra_column=columns["ra"], dec_column=columns["dec"])  # fmt: skip
+    with job.finishing() as mine:
+        if not mine:
+            return run
+        said = properties_of(job.output)
+        if not (
+            said.get("hats_nrows") == str(run.n_rows) and said.get(LEFT_OUT, "") == " ".join(failed)
+        ):
+            columns = job.identity["columns"]
+            finish_hats(
+                job.output,
+                job.output.name,
+                [Pixel.of_path(each.name) for each in states if each.status == DONE],
+                ra_column=columns["ra"],
+                dec_column=columns["dec"],
+                properties={LEFT_OUT: " ".join(failed)} if failed else {},
+            )
     return PartitionedRun(job.output, states, True)

@@ -13,7 +13,9 @@ from targetsel.errors import CatalogError, CutoutError, OutputError
 from targetsel.imaging.packing import pack_cutouts, write_store_file
 from targetsel.imaging.store import ASINH, CutoutStore, read_part
 from targetsel.imaging.store_listing import ListedFile, StoreListing
+from targetsel.jobs.job import MOST_ERRORS
 from targetsel.jobs.launch import on_this_machine
+from targetsel.partitions.scoring import LEFT_OUT
 from targetsel.rules.rules import Rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions
@@ -21,8 +23,9 @@ from targetsel.scoring.stream import score
 from targetsel.selection.needed import Asked
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.partitions import partition_catalog
-from targetsel.tables.hats import HatsCatalog
+from targetsel.tables.hats import HatsCatalog, is_hats
 from targetsel.tables.parquet import SIMULATED, read_footer
+from tests.partitions.conftest import in_this_process
 
 RULES = """
 schema: targetsel/rules/v1
@@ -198,3 +201,37 @@ def test_ids_that_no_cutout_has_are_refused_at_the_end(run, hats, demonstration,
     partition_catalog(CatalogFile.open(tmp_path / "other.parquet"), tmp_path / "other", 20)
     with pytest.raises(CutoutError, match="none of its sources is among"):
         run(catalog=tmp_path / "other")
+
+
+def without_the_first(job, parts, maker, seconds):
+    """A launcher under which the first part of a job fails for good."""
+    log = job.log(job.parts[0])
+    for _ in range(MOST_ERRORS):
+        log.begun()
+        log.failed("no memory", "")
+    return in_this_process(job, [each for each in parts if each != job.parts[0]], maker, seconds)
+
+
+def test_a_catalog_is_whole_or_says_which_partitions_it_lacks(run, hats):
+    found = run(launcher=without_the_first)
+    assert not found.is_finished
+    assert [each.reason for each in found.failed] == ["no memory"]
+    assert not is_hats(found.output)
+    found = run(launcher=without_the_first, without_failed=True)
+    assert found.is_finished
+    first = HatsCatalog.open(hats).pixels[0]
+    catalog = HatsCatalog.open(found.output)
+    assert catalog.properties[LEFT_OUT] == first.name
+    assert first not in catalog.pixels
+    found = run()
+    assert found.is_finished and not found.failed
+    catalog = HatsCatalog.open(found.output)
+    assert LEFT_OUT not in catalog.properties
+    assert first in catalog.pixels
+
+
+def test_a_catalog_that_is_finished_is_not_written_again(run):
+    output = run().output
+    before = (output / "hats.properties").stat().st_mtime_ns
+    assert run().is_finished
+    assert (output / "hats.properties").stat().st_mtime_ns == before
