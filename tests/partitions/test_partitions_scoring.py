@@ -224,7 +224,8 @@ def test_a_catalog_is_whole_or_says_which_partitions_it_lacks(run, hats):
     assert catalog.properties[LEFT_OUT] == first.name
     assert first not in catalog.pixels
     found = run()
-    assert found.is_finished and not found.failed
+    assert found.is_finished
+    assert not found.failed
     catalog = HatsCatalog.open(found.output)
     assert LEFT_OUT not in catalog.properties
     assert first in catalog.pixels
