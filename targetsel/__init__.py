@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.images import show_cutouts as show_cutouts
     from targetsel.api.mock_skies import demo as demo
     from targetsel.api.mock_skies import mock_sky as mock_sky
+    from targetsel.api.partitions import score_catalog as score_catalog
     from targetsel.api.partitions import status as status
     from targetsel.api.pictures import show as show
     from targetsel.api.pictures import show_all as show_all
@@ -132,7 +133,10 @@ _HOMES = {
         "demo",
         "mock_sky",
     ),
-    "api.partitions": ("status",),
+    "api.partitions": (
+        "score_catalog",
+        "status",
+    ),
     "api.pictures": (
         "show",
         "show_all",

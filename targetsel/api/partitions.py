@@ -6,10 +6,14 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pyarrow as pa
 
 from targetsel.api.given import AnyCutouts, AnyEnsemble, AnyPath
-from targetsel.errors import OutputError
+from targetsel.errors import CatalogError, OutputError
+from targetsel.extras import require
+from targetsel.scoring import DEFAULT
 from targetsel.tables.any_form import is_path, paths_in
 from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
 
@@ -17,7 +21,9 @@ if TYPE_CHECKING:
     from targetsel.jobs.launch import Launcher
     from targetsel.jobs.progress import Progress
     from targetsel.partitions.scoring import PartitionedRun
-    from targetsel.rules.rules import Rules
+    from targetsel.rules.rules import AnyRules, Rules
+
+LsdbCatalog: TypeAlias = Any  # lsdb.Catalog; LSDB is imported where one is asked for
 
 
 @dataclass(frozen=True)
@@ -132,12 +138,7 @@ def score_catalog_partitions(
     from targetsel.scoring.rows import ScoreOptions
     from targetsel.tables.hats import HatsCatalog
 
-    for name, given in (("cutouts", cutouts), ("ensemble", ensemble)):
-        if not is_path(given):
-            raise OutputError(
-                f"the {name} of a HATS catalog that is scored into a folder: held in memory, where "
-                "other processes cannot read them. Give their folder."
-            )
+    _check_on_disk(cutouts, ensemble)
     seconds = cluster.seconds
     with cluster.launcher() as launcher:
         return score_partitions(
@@ -157,6 +158,144 @@ def score_catalog_partitions(
             seconds=seconds,
             without_failed=cluster.without_failed,
         )
+
+
+def _check_on_disk(cutouts: AnyCutouts, ensemble: AnyEnsemble) -> None:
+    for name, given in (("cutouts", cutouts), ("ensemble", ensemble)):
+        if not is_path(given):
+            raise OutputError(
+                f"the {name} of a catalog that is scored partition by partition: held in memory, "
+                "where other processes cannot read them. Give their folder."
+            )
+
+
+def score_catalog(
+    catalog: LsdbCatalog,
+    cutouts: AnyCutouts,
+    ensemble: AnyEnsemble = DEFAULT,
+    *,
+    calibrated: bool = True,
+    seed: int = 0,
+    device: str = "cpu",
+    engine: str = "torch",
+    brightness: Sequence[str] = (),
+    rules: AnyRules | None = None,
+    id_col: str | None = None,
+) -> LsdbCatalog:
+    """A catalog of LSDB with the predictions of every source, computed when they are asked for.
+
+    Each partition is scored by itself, on one thread, by whichever process computes it; networks
+    are read once in each. Values are those of `score`. Rows stay where they are, in their order,
+    and so do the index and all columns. A margin is scored like the catalog. Several processes, as
+    in a Dask cluster, need to see the folders of the cutouts and of the ensemble. An error while
+    partitions are computed, such as ids that are repeated within one, or an ensemble that has
+    changed since, is raised by LSDB as a RuntimeError with our text.
+
+    LSDB keeps all values, but neither units nor provenance: which ensemble made them, and how
+    proxies go together, which rules on several of them need. Give them back to what `compute`
+    gives by ``frame.attrs = scored.meta.attrs``; `select`, and whatever takes a scored catalog,
+    then takes the frame like a file. What `write_catalog` writes has lost them for good; `score`
+    with a folder as output writes a HATS catalog that has both.
+
+    Parameters
+    ----------
+    catalog : lsdb.Catalog
+        Sources with ids and positions [deg, ICRS], such as ``lsdb.open_catalog("sky")``.
+    cutouts : str or Path
+        A store of cutouts, as `pack` makes it.
+    ensemble : str or Path
+        A folder, or the name of a shipped one.
+    calibrated : bool
+        Whether to apply the ensemble's calibration.
+    seed : int
+        Seed of the draws.
+    device : str
+        Device of the networks: "cpu" or "cuda".
+    engine : str
+        What runs the networks: "torch"; or "onnxruntime" or "openvino", which the extra of that
+        name installs.
+    brightness : sequence of str
+        Columns of brightness, such as "r_sdss=rmag".
+    rules : Rules, str, Path, dict, or a list of these, optional
+        Predict only sources that a class of these could choose; the others have the status
+        "not needed".
+    id_col : str, optional
+        Name of the column of ids, where it is not found by itself.
+
+    Returns
+    -------
+    lsdb.Catalog
+        With the columns that `score` adds: equivalent widths in Angstrom, positive in emission.
+
+    Raises
+    ------
+    ExtraError
+        If LSDB is not installed; the extra "cluster" brings it.
+    CatalogError
+        If it is no catalog of LSDB, has no column of ids or a column that would be added.
+    CutoutError
+        If the cutouts cannot be read, or do not suit the ensemble.
+    EnsembleError
+        If there is no such ensemble or engine, or its folder is damaged.
+    RuleError
+        If the rules are not valid, do not fit the columns, or ask for a quantile of the catalog.
+    OutputError
+        If cutouts or ensemble are held in memory.
+
+    See Also
+    --------
+    score : The same for files; writes HATS catalogs with units and provenance.
+    partition : Makes a HATS catalog, which LSDB opens.
+
+    Examples
+    --------
+    >>> import lsdb
+    >>> import targetsel as ts
+    >>> sky = ts.partition("catalog.parquet", "sky", rows=1000)
+    >>> scored = ts.score_catalog(lsdb.open_catalog("sky"), "cutouts")
+    >>> first = scored.partitions[0].compute(progress_bar=False)
+    >>> first.attrs = scored.meta.attrs
+    >>> len(ts.select(first, "emission")) <= len(first)
+    True
+    """
+    require("cluster", "An LSDB catalog")
+    from lsdb.catalog.catalog import Catalog
+
+    from targetsel.partitions.lazy import FramePlan, Networks, score_frame
+    from targetsel.rules.rules import Rules
+    from targetsel.scoring.rows import ScoreOptions
+
+    if not isinstance(catalog, Catalog):
+        raise CatalogError(
+            f"the catalog is of type {type(catalog).__name__}; expected one of LSDB, such as "
+            "lsdb.open_catalog('sky'). Files and tables are for targetsel.score."
+        )
+    _check_on_disk(cutouts, ensemble)
+    several = rules if isinstance(rules, list | tuple) else [rules]
+    folder = Path(str(ensemble))
+    networks = Networks(
+        str(folder.resolve() if folder.is_dir() else ensemble),
+        str(Path(str(cutouts)).resolve()),
+        calibrated,
+        device,
+        engine,
+        ScoreOptions(seed=seed),
+    )
+    about = catalog.hc_structure
+    plan = FramePlan.of(
+        catalog.meta,
+        about.original_schema or about.schema or pa.schema([]),
+        networks,
+        {
+            "ra_col": about.catalog_info.ra_column,
+            "dec_col": about.catalog_info.dec_column,
+            "id_col": id_col,
+        },
+        brightness,
+        [Rules.of(each) for each in several if each is not None],
+        None if about.catalog_path is None else Path(str(about.catalog_path)),
+    )
+    return catalog.map_partitions(score_frame, plan, meta=score_frame(catalog.meta, plan))
 
 
 def status(folder: AnyPath) -> Progress:

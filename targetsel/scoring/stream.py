@@ -153,17 +153,9 @@ def score(
     check_names(catalog.schema, str(catalog.path))
     catalog = _with_notes(catalog, brightness)
     catalog.check()
-    provenance = provenance_of(store, ensemble, options)
-    if notes := notes_in(catalog.schema):
-        provenance["brightness"] = notes
-    simulated = store.simulated or any(map(is_simulated, paths_in([catalog])))
-    if simulated:
-        provenance |= SIMULATED
-    caution = caution_about(ensemble.card, simulated)
-    if caution:
-        provenance[CAUTION] = caution
     asked = ask(scored_schema(catalog, ensemble)) if ask else None
-    provenance["rules"] = asked.provenance if asked else None
+    simulated = any(map(is_simulated, paths_in([catalog])))
+    provenance = full_provenance(catalog.schema, store, ensemble, options, asked, simulated)
     with _partial(output) as partial:
         work = _Work.begin(catalog, partial, provenance)
         n_cutouts = _n_cutouts(work, catalog, store, at_least=0 if is_part else 1)
@@ -208,7 +200,7 @@ def score(
         work.changed,
         support,
         needed.reason if needed else "",
-        caution,
+        provenance.get(CAUTION, ""),
     )
 
 
@@ -392,6 +384,27 @@ def provenance_of(store: Described, ensemble: Ensemble, options: ScoreOptions) -
         "engine": ensemble.engine_version,
         "options": asdict(options),
     }
+
+
+def full_provenance(
+    catalog: pa.Schema,
+    store: CutoutStore,
+    ensemble: Ensemble,
+    options: ScoreOptions,
+    asked: BoundRules | None,
+    simulated: bool,
+) -> dict[str, Any]:
+    """`provenance_of` and what the catalog and rules add; `simulated` is said of the catalog."""
+    provenance = provenance_of(store, ensemble, options)
+    if notes := notes_in(catalog):
+        provenance["brightness"] = notes
+    simulated = store.simulated or simulated
+    if simulated:
+        provenance |= SIMULATED
+    if caution := caution_about(ensemble.card, simulated):
+        provenance[CAUTION] = caution
+    provenance["rules"] = asked.provenance if asked else None
+    return provenance
 
 
 def _n_cutouts(work: _Work, catalog: CatalogFile, store: CutoutStore, at_least: int) -> int:

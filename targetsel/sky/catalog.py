@@ -215,9 +215,10 @@ class CatalogFile:
         ra_col: str | None = None,
         dec_col: str | None = None,
         id_col: str | None = None,
+        may_be_empty: bool = False,
     ) -> CatalogFile:
         """A catalog whose table was opened; parameters and errors as of `open`."""
-        if rows.num_rows == 0:
+        if rows.num_rows == 0 and not may_be_empty:
             raise CatalogError(f"{path}: the catalog has no rows; expected one for each source.")
         given = {"source_id": id_col, "ra": ra_col, "dec": dec_col}
         columns = {

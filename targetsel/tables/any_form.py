@@ -62,7 +62,7 @@ def table_of(thing: AnyTable, name: str, error: type[TargetselError] = CatalogEr
     if module == "astropy" or is_array or isinstance(thing, Mapping):
         return _of_astropy(thing, name)
     with reading(name, error, "a table", "Check its columns."):
-        if module == "pandas" and hasattr(thing, "columns"):
+        if _is_data_frame(thing):
             table = _of_pandas(thing)
         elif isinstance(thing, pa.RecordBatch):
             table = pa.Table.from_batches([thing])
@@ -78,6 +78,12 @@ def table_of(thing: AnyTable, name: str, error: type[TargetselError] = CatalogEr
 
 def _is_ours(thing: object) -> bool:
     return type(thing).__module__.partition(".")[0] == "targetsel"
+
+
+def _is_data_frame(thing: object) -> bool:
+    """Whether a thing is a frame of pandas, or of a class made of it, such as those of LSDB."""
+    modules = (each.__module__.partition(".")[0] for each in type(thing).__mro__)
+    return "pandas" in modules and hasattr(thing, "columns")
 
 
 def _of_astropy(thing: Any, name: str) -> pa.Table:

@@ -1,0 +1,267 @@
+"""Scoring of LSDB catalogs: frames of one partition each, scored when they are computed.
+
+A task holds the names of what it needs, not the networks: each process reads these once. A row
+depends on its own source alone, so its values are those of `scoring.stream.score`.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+
+from targetsel.errors import OutputError, RuleError
+from targetsel.imaging.cutout import cut_out
+from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.jobs.launch import one_thread
+from targetsel.photometry.brightness import with_brightness
+from targetsel.rules.rules import Rules
+from targetsel.scored.columns import check_names
+from targetsel.scoring.chunks import Chunk, NeededRows
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.rows import ScoreOptions, score_cutouts
+from targetsel.scoring.stream import (
+    ROWS_PER_CHUNK,
+    full_provenance,
+    provenance_of,
+    scored_schema,
+)
+from targetsel.selection.needed import Asked
+from targetsel.sky.catalog import Catalog, CatalogFile
+from targetsel.tables.any_form import NOTES, table_of
+from targetsel.tables.formats import InMemory
+from targetsel.tables.parquet import FOOTER_KEY, footer_in, says_simulated
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLACE = "the catalog"
+_one_at_a_time = Lock()  # in a process: networks are read once
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Where the networks and cutouts are, and how they are used: all that values depend on.
+
+    Attributes
+    ----------
+    ensemble : str
+        A folder, or the name of a shipped one.
+    cutouts : str
+        The folder of the store.
+    calibrated : bool
+    device, engine : str
+        As `Ensemble.read` takes them.
+    options : ScoreOptions
+    """
+
+    ensemble: str
+    cutouts: str
+    calibrated: bool = True
+    device: str = "cpu"
+    engine: str = "torch"
+    options: ScoreOptions = field(default_factory=ScoreOptions)
+
+    def read(self) -> tuple[Ensemble, CutoutStore]:
+        """The ensemble and the store, as they are on disk now.
+
+        Raises
+        ------
+        CutoutError, EnsembleError, ExtraError
+            If they cannot be read, or do not suit each other.
+        """
+        ensemble = Ensemble.read(self.ensemble, self.device, self.calibrated, self.engine)
+        store, plan = CutoutStore.open(Path(self.cutouts)), ensemble.input
+        other = "use another ensemble, one trained for these bands"
+        check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name, other)
+        return ensemble, store
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """All that a process is told to score a frame.
+
+    Attributes
+    ----------
+    networks : Networks
+    identity : str
+        What they were when the work was planned, as JSON.
+    columns : tuple of (str, str)
+        Roles and names of the columns "source_id", "ra" and "dec".
+    rules : tuple of (str, str)
+        Names and texts of rule files.
+    notes : bytes
+        The Arrow schema of the scored frame with its index, with units and provenance; compressed,
+        since each of many thousand tasks may hold it.
+    """
+
+    networks: Networks
+    identity: str
+    columns: tuple[tuple[str, str], ...]
+    rules: tuple[tuple[str, str], ...]
+    notes: bytes
+
+    @classmethod
+    def of(
+        cls,
+        frame: pd.DataFrame,
+        told: pa.Schema,
+        networks: Networks,
+        columns: Mapping[str, str | None],
+        brightness: Sequence[str] = (),
+        rules: Sequence[Rules] = (),
+        root: Path | None = None,
+    ) -> Self:
+        """The plan for frames like this one, which needs no rows.
+
+        Parameters
+        ----------
+        frame : DataFrame
+        told : pa.Schema
+            Units and notes of its columns, as far as they are known.
+        networks : Networks
+        columns : mapping
+            Names of the columns "ra_col", "dec_col" and "id_col" that are known.
+        brightness : sequence of str
+        rules : sequence of Rules
+        root : Path, optional
+            The catalog, beside which a file about its brightness may lie.
+
+        Raises
+        ------
+        CatalogError, CutoutError, EnsembleError, RuleError
+            If they do not fit together.
+        """
+        ensemble, store = networks.read()
+        table = _noted(table_of(frame, PLACE), told)
+        check_names(table.schema, PLACE)
+        file = CatalogFile.of(PLACE, InMemory(table), **columns, may_be_empty=True)
+        file = replace(file, schema=with_brightness(file.schema, brightness, root))
+        schema = scored_schema(file, ensemble)
+        asked = _bound(rules, schema) if rules else None
+        simulated = says_simulated(footer_in(told.metadata))
+        footer = {
+            **full_provenance(file.schema, store, ensemble, networks.options, asked, simulated),
+            "columns": dict(file.columns),
+            "validation": ensemble.card.get("validation", {}),
+        }
+        notes = schema.with_metadata({FOOTER_KEY: json.dumps(footer, sort_keys=True).encode()})
+        texts = tuple((name, text) for each in rules for name, text in each.files)
+        identity = _identity(store, ensemble, networks.options)
+        columns_found = tuple(file.columns.items())
+        return cls(networks, identity, columns_found, texts, zlib.compress(notes.serialize()))
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.ipc.read_schema(pa.py_buffer(zlib.decompress(self.notes)))
+
+
+def score_frame(frame: pd.DataFrame, plan: FramePlan) -> pd.DataFrame:
+    """The rows of a frame with the columns of `score_rows`, in the same order.
+
+    Its columns and index stay as they are; those added are of Arrow types. The `attrs` have units
+    and provenance, for whatever takes a table here; LSDB keeps those of the frame of no rows.
+
+    Raises
+    ------
+    CatalogError
+        If ids are missing or repeated within the frame, or positions cannot be.
+    CutoutError
+        If the cutouts cannot be read.
+    OutputError
+        If networks or cutouts are others than when the work was planned.
+    """
+    import pandas as pd
+
+    schema = plan.schema
+    rows = _scored(frame, plan, schema) if len(frame) else schema.empty_table()
+    own = {*frame.columns, *frame.index.names}
+    added = {
+        name: pd.Series(pd.arrays.ArrowExtensionArray(rows[name]), index=frame.index)
+        for name in schema.names
+        if name not in own
+    }
+    scored = type(frame)(pd.concat([frame, pd.DataFrame(added, index=frame.index)], axis=1))
+    scored.attrs[NOTES] = schema.serialize().to_pybytes().hex()
+    return scored
+
+
+def _scored(frame: pd.DataFrame, plan: FramePlan, schema: pa.Schema) -> pa.Table:
+    ensemble, store, rules = _read(plan.networks, plan.identity, plan.rules)
+    one_thread()
+    names = dict(plan.columns)
+    table = _noted(table_of(frame, PLACE), schema)
+    catalog = Catalog.read(table, names["ra"], names["dec"], names["source_id"])
+    needed: NeededRows | None = None
+    if rules:
+        needed = _bound(rules, schema).needed(lambda: iter([catalog.table]))
+    chunk, whole = Chunk(0, catalog, needed), None
+    for piece in chunk.pieces(ROWS_PER_CHUNK):
+        cutouts = cut_out(piece.sources, store)
+        rows = score_cutouts(piece.sources, cutouts, ensemble, plan.networks.options)
+        whole = chunk.with_scored(piece.place, rows)
+    assert whole is not None  # with the last piece
+    return whole
+
+
+def _noted(table: pa.Table, told: pa.Schema) -> pa.Table:
+    """The table with the units and notes of another schema's columns of the same names."""
+    fields = [
+        each.with_metadata(told.field(each.name).metadata) if each.name in told.names else each
+        for each in table.schema
+    ]
+    return table.cast(pa.schema(fields))
+
+
+def _bound(rules: Sequence[Rules], schema: pa.Schema) -> Asked:
+    """The rules bound to the columns of the scored catalog.
+
+    Raises
+    ------
+    RuleError
+        If they do not fit them, or need to know more than one partition.
+    """
+    asked = Asked(rules, schema)
+    values = asked.quantile_values(lambda: iter([schema.empty_table()]))
+    for each, quantiles in zip(rules, values, strict=True):
+        if quantiles:
+            raise RuleError(
+                f"{each.name}: asks for a quantile over the whole catalog, which a partition does "
+                "not know. Score without rules, or score the folder of the catalog with "
+                "'targetsel score --rules', which takes it over all partitions."
+            )
+    return asked
+
+
+def _identity(store: CutoutStore, ensemble: Ensemble, options: ScoreOptions) -> str:
+    return json.dumps(provenance_of(store, ensemble, options), sort_keys=True)
+
+
+def _read(
+    networks: Networks, identity: str, rules: tuple[tuple[str, str], ...]
+) -> tuple[Ensemble, CutoutStore, list[Rules]]:
+    with _one_at_a_time:
+        return _read_once(networks, identity, rules)
+
+
+@lru_cache(maxsize=2)
+def _read_once(
+    networks: Networks, identity: str, rules: tuple[tuple[str, str], ...]
+) -> tuple[Ensemble, CutoutStore, list[Rules]]:
+    """What frames are scored with, read once in a process."""
+    ensemble, store = networks.read()
+    now: dict[str, Any] = json.loads(_identity(store, ensemble, networks.options))
+    for name, value in json.loads(identity).items():
+        if now[name] != value:
+            raise OutputError(
+                f"{networks.ensemble}, {networks.cutouts}: their {name} is not what it was when "
+                "score_catalog was called. Call it again, with the same targetsel everywhere."
+            )
+    return ensemble, store, [Rules.parse(text, name) for name, text in rules]
