@@ -90,8 +90,9 @@ def main() -> None:
     given = parser.parse_args()
     given.scratch.mkdir(exist_ok=True)
     sky = Sky.read(given.sky)
-    ensembles = {"decoded": without(given.ensemble), "distilled": Ensemble.read(given.ensemble)}
-    if ensembles["distilled"].draws_decoder.distilled is None:
+    quick = Ensemble.read(given.ensemble)
+    ensembles = {"decoded": without(given.ensemble), "learnt": quick}
+    if quick.draws_decoder.distilled is None:
         parser.error(f"--ensemble {given.ensemble}: has no distilled indices that fit")
     paths = {when: given.scratch / f"{when}.parquet" for when in (*ensembles, "seed")}
     scored = {when: known(sky, e, paths[when], given.threads) for when, e in ensembles.items()}
@@ -100,10 +101,10 @@ def main() -> None:
     score(catalog, sky.store, ensembles["decoded"], paths["seed"], options, given.threads)
     chosen = scored["decoded"].sky
     resampling = Resampling(chosen.group, chosen.weight, given.resamplings)
-    print(ensembles["distilled"].how_decoded)
+    print(quick.how_decoded)
     title(f"{chosen.name}: {len(chosen)} sources of {resampling.n_groups} real galaxies")
     print_coverage(scored, resampling)
-    print_differences(paths["decoded"], paths["distilled"])
+    print_differences(paths["decoded"], paths["learnt"])
     print_lists(*(members(path, given.scratch) for path in paths.values()))
 
 

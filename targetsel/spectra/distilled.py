@@ -177,20 +177,22 @@ class DistilledIndices:
     def __call__(self, latents: Tensor) -> Tensor:
         """The indices (P, N, S) of latents (N, S, D); those of a source depend on it alone."""
         n, s, _ = latents.shape
-        *hidden, last = self._layers
-        values = torch.empty(n, len(last[0]), s)
-        for source, found in zip(latents, values, strict=True):
-            x = source.T.contiguous()  # products of parts of an array may round differently
-            for weight, bias in hidden:
-                x = nn.functional.leaky_relu_(torch.addmm(bias, weight, x), SLOPE)
-            torch.addmm(last[1], last[0], x, out=found)
-        return values.transpose(0, 1).contiguous()
+        *hidden, (weight, bias) = self._layers
+        values = torch.empty(len(bias), n, s)
+        for k, source in enumerate(latents):
+            # Products of parts of an array may round differently, and so may those whose columns
+            # are the draws, by several threads.
+            x = source.clone()
+            for factor, shift in hidden:
+                x = nn.functional.leaky_relu_(torch.addmm(shift, x, factor), SLOPE)
+            values[:, k] = torch.addmm(bias, x, weight).T
+        return values
 
     @property
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
-        """Weights and biases, the latter as columns."""
+        """Weights (in, out) and biases (out,)."""
         linear = [each for each in self.network.layers if isinstance(each, nn.Linear)]
-        return [(each.weight.detach(), each.bias.detach()[:, None]) for each in linear]
+        return [(each.weight.detach().T, each.bias.detach()) for each in linear]
 
     @property
     def summary(self) -> str:

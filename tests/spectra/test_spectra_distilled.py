@@ -115,6 +115,17 @@ def test_values_of_a_source_do_not_depend_on_the_others(decoder, distilled, late
         np.testing.assert_array_equal(folded.indices(latents[k : k + 1]), whole[:, k : k + 1])
 
 
+@pytest.mark.parametrize("n_threads", [2, 3, 4])
+def test_several_threads_give_the_same_values(distilled, latents, n_threads):
+    threads = torch.get_num_threads()
+    one = distilled(latents)
+    try:
+        torch.set_num_threads(n_threads)
+        np.testing.assert_array_equal(distilled(latents), one)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_on_another_device_than_a_cpu_spectra_are_decoded(decoder, distilled):
     assert FoldedDecoder(decoder, device="meta", distilled=distilled).distilled is None
 
