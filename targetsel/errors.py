@@ -159,6 +159,17 @@ class OutputError(TargetselError):
     """
 
 
+class RemoteError(TargetselError):
+    """A file in an object store or on a web server that cannot be read or written.
+
+    Usually a name is misspelt, credentials are missing or may not do this, or the connection was
+    lost.
+
+    The message names the address, and for credentials the variables or the profile they are read
+    from. Check these, or copy the file to this machine and name the copy.
+    """
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The hint `" Did you mean 'x'?"`, or an empty string where nothing is close.
 

@@ -13,9 +13,10 @@ PACKAGE = Path(__file__).parents[1] / "targetsel"
 # A room imports only from rooms before it. `walk` stands above them all and is imported by the
 # command line alone.
 ORDER = """
-errors version extras plots tasks documents tables weights workers jobs statistics expressions sky
-photometry imaging spectra networks surveys scored calibration novelty scoring training rules
-selection observing partitions priors handoff mock report walk api manual cli __main__
+errors version extras plots tasks documents tables remote weights workers jobs statistics
+expressions sky photometry imaging spectra networks surveys scored calibration novelty scoring
+training rules selection observing partitions priors handoff mock report walk api manual cli
+__main__
 """.split()  # noqa: SIM905
 
 

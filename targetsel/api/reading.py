@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from targetsel.api.given import AnyPath
 from targetsel.errors import CutoutError, SpectrumError, TargetselError, unknown
+from targetsel.remote.copies import with_addresses
 from targetsel.rules.rules import Rules
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def read(path: AnyPath, kind: Literal["images"]) -> Folder: ...
 def read(path: AnyPath, kind: Literal["ensemble"]) -> Ensemble: ...
 @overload
 def read(path: AnyPath, kind: Literal["rules"]) -> Rules: ...
+@with_addresses()
 def read(path: AnyPath, kind: Kind | None = None) -> Thing:
     """Read a file or folder as the kind of thing that its content shows, or that is asked for.
 

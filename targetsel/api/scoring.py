@@ -11,6 +11,7 @@ from targetsel.api.given import AnyCutouts, AnyEnsemble, AnyPath, ensemble_of
 from targetsel.api.images import as_store
 from targetsel.api.partitions import Cluster, is_partitioned, score_catalog_partitions
 from targetsel.errors import CutoutError
+from targetsel.remote.copies import copies, with_addresses
 from targetsel.rules.rules import AnyRules, Rules
 from targetsel.scoring import DEFAULT
 from targetsel.tables.any_form import AnyTable, paths_in
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from targetsel.scoring.surprise import Compared
 
 
+@with_addresses("output")
 def score(
     catalog: AnyTable,
     cutouts: AnyCutouts | None = None,
@@ -189,13 +191,14 @@ def cutouts_beside(catalog: AnyTable) -> Path:
         If it is not there.
     """
     for path in paths_in([catalog]):
-        beside = path.parent / "cutouts"
+        beside = copies.with_beside(path.parent / "cutouts")
         if beside.exists():
             return beside
         raise CutoutError(f"{beside}: no cutout store there. Name one with --cutouts.")
     raise CutoutError("no cutouts beside the catalog. Name them as the second argument.")
 
 
+@with_addresses("output")
 def observe(
     scored: AnyTable,
     size: str | float | None = None,
@@ -294,6 +297,7 @@ def observe(
     return scored_into(output, lambda path: write_observed(scored, observation, path))
 
 
+@with_addresses("output")
 def compare(
     scored: AnyTable,
     spectra: AnyPath,
@@ -353,6 +357,7 @@ def compare(
     )
 
 
+@with_addresses()
 def calibrate(
     scored: AnyTable, truth: AnyPath, ensemble: AnyEnsemble, *, local: bool = True
 ) -> Calibration:
@@ -402,6 +407,7 @@ def calibrate(
     return fit(scored, Path(truth), ensemble_of(ensemble, calibrated=False), local=local)
 
 
+@with_addresses("output")
 def restore(scored: AnyPath, original: AnyPath, output: AnyPath) -> Scored:
     """Give a scored catalog back what another program lost of it, as `targetsel restore` does.
 

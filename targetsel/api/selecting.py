@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from targetsel.api.given import AnyPath, Known, pair_of
 from targetsel.errors import CatalogError, RuleError
+from targetsel.remote.copies import with_addresses
 from targetsel.rules.rules import AnyRules, Rules
 from targetsel.tables.any_form import AnyTable
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from targetsel.selection.target_list import TargetList
 
 
+@with_addresses("output")
 def select(
     scored: AnyTable,
     rules: AnyRules,
@@ -90,6 +92,7 @@ def select(
     )
 
 
+@with_addresses()
 def funnel(scored: AnyTable, rules: AnyRules) -> ClassReports[Funnel]:
     """The sources that pass condition after condition, class by class, as `targetsel funnel`.
 
@@ -129,6 +132,7 @@ def funnel(scored: AnyTable, rules: AnyRules) -> ClassReports[Funnel]:
     return count(Rules.of(rules), scored)
 
 
+@with_addresses()
 def explain(scored: AnyTable, rules: AnyRules, source_id: int | str) -> ClassReports[Explanation]:
     """Every condition for one source, as `targetsel explain` shows it.
 
@@ -170,6 +174,7 @@ def explain(scored: AnyTable, rules: AnyRules, source_id: int | str) -> ClassRep
     return of_source(Rules.of(rules), str(source_id), scored)
 
 
+@with_addresses()
 def tune(scored: AnyTable, rules: AnyRules, name: str, targets: int) -> Tuned:
     """The bound of a class that gives no more than so many targets, as `targetsel tune`.
 
@@ -210,6 +215,7 @@ def tune(scored: AnyTable, rules: AnyRules, name: str, targets: int) -> Tuned:
     return find(Rules.of(rules), name, targets, scored)
 
 
+@with_addresses()
 def forecast(
     scored: AnyTable, rules: AnyRules, *, name: str | None = None, known: Known | None = None
 ) -> ClassReports[ClassForecast]:
@@ -256,6 +262,7 @@ def forecast(
     return forecasts(Rules.of(rules), scored, pair_of(known), name)
 
 
+@with_addresses()
 def diff(
     before: AnyRules | TargetList,
     after: AnyRules | TargetList,

@@ -20,6 +20,7 @@ import typer
 
 from targetsel.cli.help import Command, Group, summary
 from targetsel.errors import OutputError, TargetselError
+from targetsel.remote.places import Place
 from targetsel.tables.files import check_apart, one_command
 
 # Commands by the groups of the help, each with its module in this folder and its function there.
@@ -118,12 +119,27 @@ def guarded(command: Any) -> Any:
     """The function of a command, with a guard over its parameters.
 
     A result may be no file that the command reads, and not lie in a folder that it reads.
+    Addresses such as s3://bucket/key become local copies.
     """
     if getattr(command, "is_guarded", False):
         return command
 
     @wraps(command)
     def run(**values: Any) -> Any:
+        found = addresses_in(values)
+        if not found:
+            return run_locally(**values)
+        from targetsel.remote.copies import local_copies
+
+        if "output" in values and values["output"] is None and not values.get("dry_run"):
+            raise OutputError(
+                f"{next(iter(found.values()))}: what is made of a remote file has no usual place. "
+                "Name one with -o."
+            )
+        with local_copies({name: values[name] for name in found}, OUTPUTS) as copied:
+            return run_locally(**{**values, **copied})
+
+    def run_locally(**values: Any) -> Any:
         outputs, inputs = outputs_and_inputs(values)
         for each in (*outputs, *inputs):
             if _is_no_text(str(each)):
@@ -140,6 +156,16 @@ def guarded(command: Any) -> Any:
 
     run.is_guarded = True  # type: ignore[attr-defined]
     return run
+
+
+def addresses_in(values: Mapping[str, Any]) -> dict[str, Place]:
+    """The parameters of a command that name remote files, each with the first that it names."""
+    found: dict[str, Place] = {}
+    for name, value in values.items():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if (isinstance(each, Path) or name in MAY_BE_FILES) and (place := Place.of(each)):
+                found.setdefault(name, place)
+    return found
 
 
 def outputs_and_inputs(values: Mapping[str, Any]) -> tuple[list[Path], list[Path]]:

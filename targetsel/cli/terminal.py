@@ -24,7 +24,13 @@ from targetsel.tasks import set_aside
 def say(text: object, err: bool = False) -> None:
     """Print a line, or lines, on standard output or standard error."""
     with set_aside():
-        typer.echo(visible(str(text)), err=err)
+        typer.echo(visible(with_addresses_shown(str(text))), err=err)
+
+
+def with_addresses_shown(text: str) -> str:
+    """The text with the addresses of remote files in place of their local copies."""
+    module = sys.modules.get("targetsel.remote.copies")  # else nothing remote was used
+    return module.as_addresses(text) if module else text
 
 
 def say_error(error: BaseException) -> None:

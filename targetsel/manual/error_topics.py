@@ -27,6 +27,9 @@ TOPICS: dict[str, dict[str, str]] = {
         "Where it goes, and whether it can be written": "tables.files sky.chunks report.canvas",
         "FITS, VOTable, ECSV and CSV": "tables.writing",
     },
+    "Files in object stores and on web servers": {
+        "Addresses, credentials and connections": "remote",
+    },
     "Packing and reading cutouts": {
         "A folder of images": "imaging imaging.folder imaging.image_names",
         "One image": "imaging.image_file",

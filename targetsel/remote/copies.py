@@ -1,0 +1,251 @@
+"""Addresses in the arguments of commands and functions, exchanged for local copies.
+
+`with_addresses` and `local_copies` stand around a whole command: files and folders that it reads
+are brought to a folder of this process before it begins, and what it wrote in place of an address
+is uploaded when it has ended without an error. What fails publishes nothing. The folder lies where
+temporary files do (TMPDIR), and goes with the process; within it a copy is used again as long as
+size and time of the original are the same.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import inspect
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from targetsel.errors import RemoteError, TargetselError
+from targetsel.remote.places import SCHEMES, Place
+from targetsel.remote.stores import RemoteFile
+from targetsel.remote.transfer import bring, files_in, find, send
+from targetsel.tables.hats_properties import PROPERTIES
+
+BESIDE = ".photometry.yaml"  # ending of the file that says more about a table of the same name
+LAST = (*PROPERTIES,)  # a folder with these is a whole catalog
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Copies:
+    """The folder of this process with copies of remote files, each below its scheme and host.
+
+    Attributes
+    ----------
+    root : Path or None
+        None until there is one.
+    """
+
+    def __init__(self) -> None:
+        self.root: Path | None = None
+        self._known: dict[Place, RemoteFile] = {}
+
+    def path(self, place: Place) -> Path:
+        """Where the copy of a place is, or will be; its folder is made."""
+        if self.root is None:
+            self.root = Path(tempfile.mkdtemp(prefix="targetsel-")).resolve()
+            atexit.register(self.remove, os.getpid())
+        path = place.below(self.root)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def remove(self, process: int) -> None:
+        """Remove the folder, if this is the process that made it."""
+        if self.root is not None and process == os.getpid():
+            shutil.rmtree(self.root, ignore_errors=True)
+            self.root = None
+            self._known.clear()
+
+    def keep(self) -> None:
+        """Leave the folder there when the process ends."""
+        atexit.unregister(self.remove)
+
+    def fetched(self, place: Place) -> Path:
+        """A copy of a file or folder.
+
+        Raises
+        ------
+        RemoteError
+            If there is nothing, or it cannot be read.
+        """
+        if (file := find(place)) is not None:
+            for beside in _beside(place):
+                if (also := find(beside)) is not None:
+                    self._bring(beside, also)
+            return self._bring(place, file)
+        wanted = {each: file for each, file in files_in(place).items() if _is_data(each, place)}
+        if not wanted:
+            if place.is_web:
+                raise RemoteError(
+                    f"{place}: no such file, and a folder on a web server cannot be listed. Name "
+                    "a file there."
+                )
+            raise RemoteError(f"{place}: no such file or folder. Check the name and the bucket.")
+        for each, file in wanted.items():
+            self._bring(each, file)
+        return self.path(place)
+
+    def _bring(self, place: Place, file: RemoteFile) -> Path:
+        path = self.path(place)
+        if self._known.get(place) != file or not file.version or not path.exists():
+            bring(place, file, path)
+            self._known[place] = file
+        return path
+
+    def with_beside(self, path: Path) -> Path:
+        """A path beside a copy; what is there in its original's place is brought, if anything is.
+
+        Other paths come back as they are.
+        """
+        if self.root is not None and self.root in path.parents and not path.exists():
+            place = Place.of(as_addresses(os.fspath(path)))
+            assert place is not None
+            if find(place) is not None or files_in(place):
+                return self.fetched(place)
+        return path
+
+    def begun(self, place: Place) -> Path:
+        """A local path to write what is to be published at a place.
+
+        Raises
+        ------
+        RemoteError
+            If a folder is there already, or the place cannot be reached.
+        """
+        if place.is_web:
+            raise RemoteError(
+                f"{place}: nothing can be written to a web server. Name a place in a bucket, such "
+                "as s3://bucket/name, or a file."
+            )
+        if not place.key:
+            raise RemoteError(f"{place}: is a bucket. Name a file in it.")
+        if find(place) is None and files_in(place):
+            raise RemoteError(f"{place}: is a folder with files already. Choose another name.")
+        return self.path(place)
+
+    def published(self, place: Place) -> None:
+        """Upload what was written for a place; files that make a catalog of a folder come last.
+
+        Raises
+        ------
+        RemoteError
+            If it cannot be written; the message says where it is kept.
+        """
+        path = self.path(place)
+        files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
+        try:
+            for each in sorted(files, key=lambda file: (file.name in LAST, file)):
+                name = each.relative_to(path).as_posix() if each != path else ""
+                there = place / name if name else place
+                if each.exists() and _is_data(there, place):
+                    send(each, there)
+                    self._known.pop(there, None)
+        except RemoteError as error:
+            self.keep()
+            raise RemoteError(f"{error} The result is kept. Copy it from '{path}'.") from None
+
+
+copies = Copies()
+
+
+def _beside(place: Place) -> list[Place]:
+    """The places of files that say more about a table, if they are there."""
+    folder, slash, name = place.key.rpartition("/")
+    if name.endswith((".yaml", ".yml")):
+        return []
+    stem = Path(name.removesuffix(".gz")).stem
+    stems = dict.fromkeys(stem.removesuffix(each) for each in ("", ".targets", ".scored"))
+    return [replace(place, key=f"{folder}{slash}{each}{BESIDE}") for each in stems]
+
+
+def _is_data(file: Place, folder: Place) -> bool:
+    """Whether a file of a folder is part of what it holds: not hidden, and no record of a job."""
+    inside = file.key[len(folder.key) :].strip("/").split("/")
+    return not any(each.startswith(".") or each == "_job" for each in inside)
+
+
+def as_addresses(text: str) -> str:
+    """A text in which copies have the addresses of what they are copies of."""
+    if copies.root is None:
+        return text
+    schemes = "|".join({*SCHEMES.values()})
+    return re.sub(rf"(?<!'){re.escape(os.fspath(copies.root))}/({schemes})/", r"\1://", text)
+
+
+@contextlib.contextmanager
+def local_copies(values: Mapping[str, Any], outputs: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The arguments of a command, with local paths where they were addresses.
+
+    Parameters
+    ----------
+    values : mapping
+        Arguments by name. Addresses may stand in lists and pairs.
+    outputs : collection of str
+        Names of those that are written.
+
+    Raises
+    ------
+    RemoteError
+        If something cannot be read or written.
+    TargetselError
+        Whatever the block raises, with addresses in its message.
+    """
+    written: list[Place] = []
+
+    def exchanged(value: Any, is_output: bool) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(exchanged(each, is_output) for each in value)
+        if (place := Place.of(value)) is None:
+            return value
+        if is_output:
+            written.append(place)
+        path = copies.begun(place) if is_output else copies.fetched(place)
+        return str(path) if isinstance(value, str) else path
+
+    # Outputs first: what cannot be written is said before anything is brought.
+    order = sorted(values, key=lambda name: name not in outputs)
+    try:
+        changed = {name: exchanged(values[name], name in outputs) for name in order}
+        yield {name: changed[name] for name in values}
+    except TargetselError as error:
+        error.args = (as_addresses(str(error)),)
+        error.detail = as_addresses(error.detail)
+        raise
+    for place in written:
+        if copies.path(place).exists():
+            copies.published(place)
+
+
+def with_addresses(*outputs: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator: paths among the arguments of a function may be addresses.
+
+    Parameters
+    ----------
+    *outputs : str
+        Names of the parameters that are written.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError:  # which the call says better
+                return function(*args, **kwargs)
+            with local_copies(bound.arguments, outputs) as arguments:
+                bound.arguments.update(arguments)
+                return function(*bound.args, **bound.kwargs)
+
+        return run
+
+    return decorate

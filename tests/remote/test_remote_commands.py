@@ -1,0 +1,139 @@
+"""Commands and functions read from an object store and write to it, as they do with files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from moto.core import set_initial_no_auth_action_count
+
+import targetsel as ts
+from targetsel.errors import CatalogError, OutputError, RemoteError
+from targetsel.remote import transfer
+from targetsel.remote.copies import copies, with_addresses
+from targetsel.remote.places import credentials
+
+
+@pytest.fixture
+def remote_sky(store, demonstration):
+    """The demonstration in the store."""
+    store.put(demonstration / "catalog.parquet", "demo/catalog.parquet")
+    store.put(demonstration / "cutouts", "demo/cutouts")
+    return "s3://sky/demo"
+
+
+def test_scores_and_targets_are_the_bytes_of_local_files(
+    remote_sky, store, demonstration, ensemble_folder, targetsel, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    here = demonstration / "catalog.parquet"
+    tiny = ("--ensemble", ensemble_folder, "--threads", 1)
+    local = targetsel("score", here, *tiny, "-o", "catalog.scored.parquet")
+    assert local.status == 0, local
+    far = targetsel(
+        *("score", f"{remote_sky}/catalog.parquet", "--cutouts", f"{remote_sky}/cutouts", *tiny),
+        *("-o", "s3://sky/made/catalog.scored.parquet"),
+    )
+    assert far.status == 0, far
+    assert "written to s3://sky/made/catalog.scored.parquet" in far.out + far.err
+    assert str(copies.root) not in far.out + far.err
+    scored = (tmp_path / "catalog.scored.parquet").read_bytes()
+    assert store.get("made/catalog.scored.parquet") == scored
+
+    targetsel("select", "--rules", "emission", "catalog.scored.parquet", "-o", "list.parquet")
+    far = targetsel(
+        *("select", "--rules", "emission", "s3://sky/made/catalog.scored.parquet"),
+        *("-o", "s3://sky/made/list.parquet"),
+    )
+    assert far.status == 0, far
+    assert store.get("made/list.parquet") == (tmp_path / "list.parquet").read_bytes()
+    assert store.keys("made") == ["made/catalog.scored.parquet", "made/list.parquet"]
+
+
+def test_functions_take_addresses(remote_sky, store, ensemble_folder, demonstration, tmp_path):
+    address = f"{remote_sky}/catalog.parquet"
+    assert len(ts.read(address)) == len(ts.read(demonstration / "catalog.parquet"))
+    ts.score(address, None, ensemble_folder, "s3://sky/made/scored.parquet")
+    local = tmp_path / "scored.parquet"
+    ts.score(demonstration / "catalog.parquet", None, ensemble_folder, local)
+    assert store.get("made/scored.parquet") == local.read_bytes()
+    targets = ts.select("s3://sky/made/scored.parquet", "emission", "s3://sky/made/list.parquet")
+    assert targets["source_id"].shape == (len(targets),)
+    assert "made/list.parquet" in store.keys("made")
+
+
+def test_a_file_that_is_the_same_is_brought_once(remote_sky, store, monkeypatch):
+    brought = []
+    once = transfer._bring_once
+
+    def counting(place, *rest):
+        brought.append(place)
+        return once(place, *rest)
+
+    monkeypatch.setattr(transfer, "_bring_once", counting)
+    ts.read(f"{remote_sky}/catalog.parquet")
+    ts.read(f"{remote_sky}/catalog.parquet")
+    assert len(brought) == 1
+
+
+def test_what_is_missing_costs_one_line_before_any_work(remote_sky, store, targetsel):
+    far = targetsel("score", "s3://sky/no.parquet", "-o", "s3://sky/made/x.parquet")
+    assert far.status == 2
+    assert far.err.startswith("s3://sky/no.parquet: no such file or folder.")
+    far = targetsel("select", "--rules", "emission", "s3://nowhere/x", "-o", "s3://sky/x.parquet")
+    assert far.err.startswith("s3://nowhere/x: there is no such bucket.")
+    far = targetsel("score", f"{remote_sky}/catalog.parquet")
+    assert far.err.startswith(f"{remote_sky}/catalog.parquet: what is made of a remote file has")
+    far = targetsel("score", f"{remote_sky}/catalog.parquet", "-o", "https://host/x.parquet")
+    assert "nothing can be written to a web server" in far.err
+    far = targetsel("score", f"{remote_sky}/catalog.parquet", "-o", f"{remote_sky}/cutouts")
+    assert "is a folder with files already" in far.err
+
+
+def test_an_error_in_a_remote_file_names_its_address(store, targetsel, tmp_path):
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(b"PAR1 but no more")
+    address = store.put(damaged, "demo/damaged.parquet")
+    far = targetsel("score", address, "--cutouts", tmp_path, "-o", "s3://sky/x.parquet")
+    assert far.status == 2
+    assert far.err.startswith(f"{address}: ")
+    with pytest.raises(CatalogError, match=f"^{address}: "):
+        ts.read(address)
+
+
+def test_a_writer_that_fails_publishes_nothing(store):
+    @with_addresses("output")
+    def write(output):
+        Path(output).write_text("half")
+        raise OutputError("no more")
+
+    with pytest.raises(OutputError, match="no more"):
+        write("s3://sky/half.txt")
+    assert store.keys() == []
+
+
+def test_a_result_that_cannot_be_uploaded_is_kept(line, store):
+    @with_addresses("output")
+    def write(output):
+        Path(output).write_bytes(bytes(300_000))
+        line.cuts, line.after, line.upward = 1000, 100_000, True
+
+    with pytest.raises(RemoteError, match=r"Copy it from '(.*)'") as told:
+        write("s3://sky/result.bin")
+    kept = str(told.value).split("'")[1]
+    assert Path(kept).stat().st_size == 300_000
+    assert store.keys() == []
+
+
+def test_wrong_credentials_are_said_without_being_shown(remote_sky, targetsel, monkeypatch):
+    @set_initial_no_auth_action_count(0)
+    def score():
+        return targetsel("score", f"{remote_sky}/catalog.parquet", "-o", "x.parquet")
+
+    far = score()  # the store knows of no key at all
+    assert far.status == 2
+    assert "access was refused. Credentials were read from AWS_ACCESS_KEY_ID and" in far.err
+    assert "testing" not in far.err
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_PROFILE", "survey")
+    assert "the profile 'survey' (AWS_PROFILE) of /nowhere/credentials" in credentials("s3")
