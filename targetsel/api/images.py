@@ -12,14 +12,13 @@ import numpy as np
 
 from targetsel.api.given import AnyCutouts, AnyPath, store_of
 from targetsel.api.reading import images_in
+from targetsel.errors import CutoutError
 from targetsel.tables.any_form import AnyTable, is_path, paths_in
 
 if TYPE_CHECKING:
     from targetsel.imaging.cutout import Cutouts
     from targetsel.imaging.folder import Folder
     from targetsel.imaging.store import CutoutStore, Encoding, Packed
-
-SOURCES_PER_PIECE = 256
 
 # Gives the ids of a catalog, and whether the cutout of each is needed; arrays of shape (N,).
 NeededSources: TypeAlias = "Callable[[], tuple[np.ndarray, np.ndarray]]"
@@ -48,7 +47,8 @@ def pack(
     Parameters
     ----------
     images : str, Path, Folder or Cutouts
-        A folder of FITS or .npy files named by their sources' ids; or cutouts in memory.
+        A folder of FITS or .npy files named by their sources' ids; the catalog itself, where it
+        has images in a column `image`, as the Multimodal Universe has them; or cutouts in memory.
     catalog : str, Path or table
         Ids and positions [deg, ICRS] of the sources.
     output : str or Path
@@ -94,15 +94,22 @@ def pack(
     5
     """
     from targetsel.imaging.folder import Folder
+    from targetsel.imaging.nested_images import NestedImages, has_rows
     from targetsel.imaging.store import ASINH, FLOAT, CutoutStore
     from targetsel.photometry.bands import parse_bands
 
+    given: Any = images
     if is_path(images):
         named = parse_bands(bands) if bands is not None else None
-        images = Folder.open(Path(str(images)), named, pixel_scale, size, zeropoint)
+        place, options = Path(str(images)), (named, pixel_scale, size, zeropoint)
+        if has_rows(place):
+            _check_same(place, catalog)
+            given = NestedImages.open(place, *options)
+        else:
+            given = Folder.open(place, *options)
     columns = (ra_col, dec_col, id_col)
     kept_as = FLOAT if encoding == "float32" else ASINH
-    packed = _pack(images, catalog, Path(output), kept_as, *columns)
+    packed = _pack(given, catalog, Path(output), kept_as, *columns)
     store = CutoutStore.open(Path(output))
     store.run = packed
     return store
@@ -124,7 +131,17 @@ def _pack(
         named = dict(zip(("ra_col", "dec_col", "id_col"), columns, strict=True))
         return pack_partitions(images, HatsCatalog.open(places[0]), path, encoding, named)
     sources = CatalogFile.open(catalog, *columns)
-    return pack(images, sources.batches(SOURCES_PER_PIECE), path, images.sky_sigma(), encoding)
+    pieces = sources.batches(images.rows_per_piece)
+    return pack(images, pieces, path, images.sky_sigma(), encoding)
+
+
+def _check_same(images: Path, catalog: AnyTable) -> None:
+    """Refuse images inside a catalog for the sources of another one."""
+    if not any(each.resolve() == images.resolve() for each in paths_in([catalog])):
+        raise CutoutError(
+            f"{images}: is a table; the images inside a catalog are packed for that catalog alone. "
+            "Name it as the catalog too, or name a folder of images."
+        )
 
 
 def show_cutouts(

@@ -24,7 +24,13 @@ class Encoding(StrEnum):
 
 @app.command()
 def pack(
-    folder: Annotated[Path, typer.Argument(help="Folder of <id>.fits, <id>.<band>.fits or .npy.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of <id>.fits, <id>.<band>.fits or .npy; or CATALOG itself, where it has a "
+            "column image."
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Store to write, a folder.")],
     catalog: Annotated[Path, typer.Option(help="Catalog with the sources' ids and positions.")],
     bands: Annotated[str | None, typer.Option(help="Bands in order, such as grizy.")] = None,

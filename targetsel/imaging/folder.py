@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +33,10 @@ from targetsel.imaging.image_names import (
 from targetsel.imaging.orientation import UNKNOWN, Orientation, common
 from targetsel.photometry.bands import BANDS
 
+if TYPE_CHECKING:
+    from targetsel.sky.catalog import Catalog
+
+ROWS_PER_PIECE = 256
 WHOLE = ""  # stands for the band of a file that holds all of them
 
 
@@ -87,7 +92,7 @@ class Folder:
             known.
         """
         path = Path(path)
-        _check_given(path, pixel_scale, size, zeropoint)
+        check_given(path, pixel_scale, size, zeropoint)
         files, left_out = _list_files(path)
         first = files[min(files)]
         if WHOLE not in first:
@@ -140,6 +145,41 @@ class Folder:
         place, lie = (ra, dec), Orientation.of(lies)
         return Cutouts(ids, flux, self.bands, self.pixel_scale, present, place, lie)
 
+    def cutouts_of(self, sources: Catalog) -> Cutouts:
+        """The cutouts of sources of a catalog, in their order."""
+        return self.read(sources.source_id)
+
+    @property
+    def names(self) -> Collection[str]:
+        """The ids of all sources that have a file, as text."""
+        return self.files.keys()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that the pixels of a source depend on, beside its files."""
+        return {
+            "images": str(self.path.resolve()),
+            "bands": self.bands,
+            "pixel_scale": self.pixel_scale,
+            "size": self.size,
+            "zeropoint": self.zeropoint,
+        }
+
+    @property
+    def rows_per_piece(self) -> int:
+        """Sources whose files are read at a time."""
+        return ROWS_PER_PIECE
+
+    def check_asked(self, not_asked: Collection[str], first: str) -> None:
+        """Raise a CutoutError if no image is of a source of the catalog, whose `first` is told."""
+        if len(not_asked) == len(self):
+            source_id = min(not_asked)
+            file = next(iter(self.files[source_id].values()))
+            raise CutoutError(
+                f"{self.path}: has no image of a source of the catalog{first}; {file.name} is of "
+                f"source '{source_id}'. Names that are understood: {NAMES_UNDERSTOOD}."
+            )
+
     def only(self, source_ids: Collection[str]) -> Folder:
         """The folder with the images of these sources alone, given as text."""
         return replace(self, files={name: self.files[name] for name in source_ids})
@@ -182,7 +222,7 @@ class Folder:
         return replace(image, flux=flux, bands=expected, pixel_scale=scale)
 
 
-def _check_given(
+def check_given(
     path: Path, pixel_scale: float | None, size: int | None, zeropoint: float | None
 ) -> None:
     """Refuse numbers that no image could have."""

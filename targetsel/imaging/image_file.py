@@ -148,7 +148,7 @@ def read_npy(path: Path, zeropoint: float | None, n_bands: int | None) -> Image:
             f"{path}: .npy files do not say what one count is worth. Give --zeropoint, the AB "
             "magnitude of one count (22.5 if the numbers are nanomaggies)."
         )
-    return Image(_nanomaggies(counts, _per_count(zeropoint)), (), None)
+    return Image(nanomaggies(counts, per_count(zeropoint)), (), None)
 
 
 def read_fits(
@@ -340,8 +340,8 @@ def calibrated(
             "density, no MAGZERO, no EXPTIME of a Pan-STARRS stack). Give --zeropoint, the AB "
             "magnitude of one count."
         )
-    one = _per_count(zeropoint) if worth is None else worth  # type: ignore[arg-type]
-    flux = _nanomaggies(counts, one)
+    one = per_count(zeropoint) if worth is None else worth  # type: ignore[arg-type]
+    flux = nanomaggies(counts, one)
     if np.count_nonzero(np.abs(flux) > BRIGHT) > flux.size / 2:
         raise CutoutError(
             f"{place}: most of its pixels are brighter than magnitude 7.5 where one count is "
@@ -389,7 +389,7 @@ def _worth_of_count(
 ) -> float | None:
     """Nanomaggies of one count as the header tells it, or None."""
     text = str(_value(header, "BUNIT") or "").strip()
-    flux, per_area = _flux_density(text)
+    flux, per_area = flux_density(text)
     if flux is None and re.search(r"(?i)\b(ab)?mag|magg|mgy|jy\b", text):
         raise CutoutError(
             f"{place}: BUNIT is '{text}', expected a flux density, one per solid angle, or counts. "
@@ -410,7 +410,7 @@ def _worth_of_count(
                 raise CutoutError(
                     f"{place}: {key} is {fault}. Remove the card and give --zeropoint."
                 )
-            found[key] = _per_count(magnitude)
+            found[key] = per_count(magnitude)
     if _value(header, FLUX_OF_ZERO_MAGNITUDE) is not None:
         counts = _number(header, FLUX_OF_ZERO_MAGNITUDE, place)
         found[FLUX_OF_ZERO_MAGNITUDE] = 1e9 / counts if counts > 0 else np.nan
@@ -431,11 +431,11 @@ def _worth_of_count(
     seconds = _number(header, "EXPTIME", place)
     if not seconds > 0:
         raise CutoutError(f"{place}: EXPTIME is {seconds:g}, expected seconds above zero.")
-    return _per_count(PANSTARRS_ZEROPOINT + 2.5 * float(np.log10(seconds)))
+    return per_count(PANSTARRS_ZEROPOINT + 2.5 * float(np.log10(seconds)))
 
 
 @lru_cache
-def _flux_density(unit: str) -> tuple[float | None, bool]:
+def flux_density(unit: str) -> tuple[float | None, bool]:
     """Nanomaggies in a unit of flux density, or per square arcsecond, and which of the two.
 
     None for any other unit, such as counts.
@@ -468,12 +468,12 @@ def zeropoint_fault(magnitude: float) -> str:
     return f"{magnitude:g}; expected the AB magnitude of one count, {low:g} to {high:g} mag"
 
 
-def _per_count(zeropoint: float) -> float:
+def per_count(zeropoint: float) -> float:
     """Nanomaggies of one count whose AB magnitude is `zeropoint`."""
     return float(10 ** (-0.4 * (zeropoint - NANOMAGGY_ZERO_POINT)))
 
 
-def _nanomaggies(counts: np.ndarray, worth: float) -> np.ndarray:
+def nanomaggies(counts: np.ndarray, worth: float) -> np.ndarray:
     """Counts as fluxes; NaN where they are infinite, codes, or beyond single precision."""
     with np.errstate(over="ignore", invalid="ignore"):
         flux = (counts.astype(np.float64) * worth).astype(np.float32)

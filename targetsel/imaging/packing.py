@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,9 +19,7 @@ import pyarrow.parquet as pq
 from astropy.coordinates import Latitude, Longitude
 
 from targetsel.errors import CutoutError, OutputError, counted
-from targetsel.imaging.cutout import Cutouts, Images
-from targetsel.imaging.folder import Folder
-from targetsel.imaging.image_names import NAMES_UNDERSTOOD
+from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.orientation import UNKNOWN, Orientation
 from targetsel.imaging.store import (
     ASINH,
@@ -60,6 +58,35 @@ class Positions(Protocol):
     def ra(self) -> np.ndarray: ...
     @property
     def dec(self) -> np.ndarray: ...
+
+
+class ImagesOfSources(Protocol):
+    """Images that are packed: a `Folder` of files, or `NestedImages` inside a catalog."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def names(self) -> Collection[str]:
+        """Ids of the sources that have images, as text, where they are known beforehand."""
+        ...
+
+    @property
+    def left_out(self) -> tuple[str, ...]: ...
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that pixels depend on beside the files."""
+        ...
+
+    @property
+    def rows_per_piece(self) -> int:
+        """Sources to read at a time."""
+        ...
+
+    def sky_sigma(self) -> np.ndarray: ...
+    def cutouts_of(self, sources: Catalog) -> Cutouts: ...
+    def check_asked(self, not_asked: Collection[str], first: str) -> None:
+        """Raise a CutoutError if no image is of a source of the catalog; `first` tells of one."""
+        ...
 
 
 def write_store(
@@ -151,15 +178,15 @@ class PackedCounts:
 
 
 def cut_pieces(
-    images: Images, catalog: Iterable[Positions], tally: PackedCounts, not_asked: set[str]
+    images: ImagesOfSources, catalog: Iterable[Catalog], tally: PackedCounts, not_asked: set[str]
 ) -> Iterator[Piece]:
     """The cutouts of a catalog that is given in pieces, counted; read ahead of the writing.
 
     Its sources are taken out of `not_asked`.
     """
 
-    def read(piece: Positions) -> tuple[Positions, Cutouts]:
-        return piece, images.read(piece.source_id)
+    def read(piece: Catalog) -> tuple[Catalog, Cutouts]:
+        return piece, images.cutouts_of(piece)
 
     for piece, cutouts in read_ahead(read, catalog):
         tally.add(piece, cutouts)
@@ -167,20 +194,9 @@ def cut_pieces(
         yield cutouts, piece.ra, piece.dec
 
 
-def check_asked(images: Folder, not_asked: set[str], tally: PackedCounts) -> None:
-    """Raise a CutoutError if no image is of a source of the catalog."""
-    if len(not_asked) == len(images):
-        source_id = min(not_asked)
-        file = next(iter(images.files[source_id].values()))
-        raise CutoutError(
-            f"{images.path}: has no image of a source of the catalog{tally.first}; {file.name} is "
-            f"of source '{source_id}'. Names that are understood: {NAMES_UNDERSTOOD}."
-        )
-
-
 def pack(
-    images: Folder,
-    catalog: Iterable[Positions],
+    images: ImagesOfSources,
+    catalog: Iterable[Catalog],
     path: Path,
     sky_sigma: Iterable[float],
     encoding: Encoding = ASINH,
@@ -192,11 +208,11 @@ def pack(
     CutoutError
         If the images have no source of the catalog, or one of them cannot be used.
     """
-    tally, not_asked = PackedCounts(), set(images.files)
+    tally, not_asked = PackedCounts(), set(images.names)
 
     def pieces() -> Iterator[Piece]:
         yield from cut_pieces(images, catalog, tally, not_asked)
-        check_asked(images, not_asked, tally)
+        images.check_asked(not_asked, tally.first)
 
     written = write_store(path, pieces(), sky_sigma, encoding)
     return Packed(

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from targetsel.errors import CutoutError, OutputError
-from targetsel.imaging.folder import Folder
-from targetsel.imaging.packing import PackedCounts, check_asked, cut_pieces, write_store_file
+from targetsel.imaging.packing import ImagesOfSources, PackedCounts, cut_pieces, write_store_file
 from targetsel.imaging.store import Encoding, Packed, Part, listed_parts, read_part
 from targetsel.imaging.store_listing import SETTINGS, ListedFile, StoreListing, is_listed
 from targetsel.sky.catalog import ROWS_PER_READ, CatalogFile
@@ -18,11 +17,9 @@ from targetsel.tables.journal import check_settings
 from targetsel.tables.parquet import says_simulated
 from targetsel.tasks import task
 
-SOURCES_PER_PIECE = 256
-
 
 def pack_partitions(
-    images: Folder,
+    images: ImagesOfSources,
     catalog: HatsCatalog,
     path: Path,
     encoding: Encoding,
@@ -36,7 +33,7 @@ def pack_partitions(
 
     Parameters
     ----------
-    images : Folder
+    images : Folder or NestedImages
     catalog : HatsCatalog
     path : Path
         The folder to write.
@@ -55,9 +52,9 @@ def pack_partitions(
     """
     sigma = tuple(map(float, images.sky_sigma()))
     names = CatalogFile.open(catalog.root, **columns).columns
-    _begin(path, catalog, {**_identity(images), "sky_sigma": sigma, "encoding": encoding,
+    _begin(path, catalog, {**images.settings, "sky_sigma": sigma, "encoding": encoding,
                            "columns": dict(names), "catalog": catalog.fingerprint})  # fmt: skip
-    tally, not_asked = PackedCounts(), set(images.files)
+    tally, not_asked = PackedCounts(), set(images.names)
     written = 0
     with task("packing", len(catalog.pixels), "partitions") as advance:
         for pixel in catalog.pixels:
@@ -67,30 +64,21 @@ def pack_partitions(
             )
             if (whole := _whole(file)) is None:
                 make_folder(file.parent)
-                pieces = cut_pieces(images, sources.batches(SOURCES_PER_PIECE), tally, not_asked)
+                pieces = cut_pieces(
+                    images, sources.batches(images.rows_per_piece), tally, not_asked
+                )
                 written += write_store_file(file, pieces, sigma, encoding)
             else:
                 tally.asked += sources.num_rows
                 written += sum(whole.group_rows)
-                for piece in sources.batches(ROWS_PER_READ):
+                for piece in sources.batches(ROWS_PER_READ) if not_asked else ():
                     not_asked.difference_update(map(str, piece.source_id))
             advance(1)
-    check_asked(images, not_asked, tally)
+    images.check_asked(not_asked, tally.first)
     _finish(path, catalog)
     return Packed(
         written, tally.asked - written, tally.elsewhere, tuple(sorted(not_asked)), images.left_out
     )
-
-
-def _identity(images: Folder) -> dict[str, Any]:
-    """All of the images' settings that pixels depend on."""
-    return {
-        "images": str(images.path.resolve()),
-        "bands": images.bands,
-        "pixel_scale": images.pixel_scale,
-        "size": images.size,
-        "zeropoint": images.zeropoint,
-    }
 
 
 def _begin(path: Path, catalog: HatsCatalog, settings: Mapping[str, Any]) -> None:
@@ -123,6 +111,11 @@ def _finish(path: Path, catalog: HatsCatalog) -> None:
             part = read_part(pixel.file(path))
             files.append(_entry(pixel, part))
             simulated = simulated or says_simulated(part.footer)
+    if not files:
+        raise CutoutError(
+            f"{path}: no source of {catalog.root} has a cutout. Use the same ids in the catalog "
+            "and in the names of the images."
+        )
     listed_parts(path, files)
     StoreListing(simulated=simulated, files=tuple(files)).write(path)
 
