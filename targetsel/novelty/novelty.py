@@ -34,6 +34,7 @@ EDGE = 1e-4  # share beyond the outermost quantile
 # Levels of the stored quantiles: close together at both ends.
 LEVELS = EDGE + (1 - 2 * EDGE) * np.sin(np.linspace(0, np.pi / 2, N_LEVELS)) ** 2
 FEATURES = "features"  # reason for sources strange by features, not by a check of the image
+COPIED_AT_ONCE = 32  # cutouts, a multiple of `measurements.AT_ONCE`
 SMALLEST = 1e-12  # smallest share whose logarithm is taken
 
 
@@ -206,7 +207,11 @@ def typicality(
     known = np.flatnonzero(cutouts.status == "ok")
     if len(known) == len(cutouts):
         return reference.typicality(by_features, *image_numbers(cutouts, plan))
-    found = reference.typicality(by_features[known], *image_numbers(cutouts.take(known), plan))
+    # In parts, as a copy of all their pixels takes longer than to measure some of them.
+    starts = range(0, max(len(known), 1), COPIED_AT_ONCE)
+    parts = [image_numbers(cutouts.take(known[k : k + COPIED_AT_ONCE]), plan) for k in starts]
+    numbers = (np.concatenate(each) for each in zip(*parts, strict=True))
+    found = reference.typicality(by_features[known], *numbers)
     whole = {}
     for name, values in vars(found).items():
         empty = {object: None, bool: False}.get(values.dtype.type, np.nan)

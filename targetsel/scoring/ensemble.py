@@ -147,7 +147,7 @@ class Ensemble:
         typicality = np.full(n, np.nan)
         for start in range(0, len(good), BATCH_SIZE):
             rows = good[start : start + BATCH_SIZE]
-            batch = self._predict(plan.prepare(chosen.flux[rows]))
+            batch = self._predict(plan.prepare(chosen.flux[_as_slice(rows)]))
             mean[rows], factor[rows] = (each[: len(rows)] for each in batch[1:])
             typicality[rows] = self.novelty.novelty(batch[0])[: len(rows)]
         magnitude = central_magnitude(chosen, reference_band(plan.bands))
@@ -481,6 +481,12 @@ def halves(network: Network) -> dict[str, torch.Tensor]:
 
 def _doubles(values: torch.Tensor) -> np.ndarray:
     return values.cpu().numpy().astype(np.float64)
+
+
+def _as_slice(rows: np.ndarray) -> np.ndarray | slice:
+    """Rows that follow each other as a slice, which copies no pixels; others as they are."""
+    first, last = int(rows[0]), int(rows[-1])
+    return slice(first, last + 1) if last - first == len(rows) - 1 else rows
 
 
 def _interface(network: Network) -> tuple[int, int, int]:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from targetsel.errors import EnsembleError
 from targetsel.imaging.cutout import Cutouts
+from targetsel.novelty.novelty import typicality
 from targetsel.scoring.ensemble import Ensemble, decoder_file, shipped_ensembles
 from targetsel.tables.files import sha256_of_file
 from tests.conftest import tiny_ensemble
@@ -30,6 +31,13 @@ def cutouts(n=6, size=64, bands=("g", "r", "i", "z", "y")):
     return Cutouts(np.arange(n), flux, bands, 0.25)
 
 
+def numbers(ensemble, given):
+    """All that is predicted and measured of cutouts, one column each."""
+    found = ensemble.predict(given)
+    typical = typicality(ensemble.novelty, ensemble.input, given, found.typicality)
+    return [found.member_mean, found.member_factor, found.magnitude, *vars(typical).values()]
+
+
 def update_card(folder, **changes):
     card = json.loads((folder / "card.json").read_text())
     for key, value in changes.items():
@@ -43,6 +51,16 @@ def test_an_ensemble_read_back_predicts_the_same(folder):
     assert np.array_equal(first.member_mean, again.member_mean)
     assert np.array_equal(first.member_cov, again.member_cov)
     assert first.typicality == pytest.approx(again.typicality, abs=1e-4)
+
+
+def test_lost_cutouts_change_nothing_of_those_beside_them(folder):
+    ensemble = Ensemble.read(folder)
+    whole, bad = cutouts(n=80), cutouts(n=80)
+    lost = np.array([0, 3, 40, 79])
+    bad.flux[lost, 1] = np.nan
+    rest = np.setdiff1d(np.arange(80), lost)
+    for one, other in zip(numbers(ensemble, whole), numbers(ensemble, bad), strict=True):
+        np.testing.assert_array_equal(one[rest], other[rest])
 
 
 def test_reading_an_ensemble_imports_no_compiler(folder):
