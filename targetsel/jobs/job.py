@@ -190,8 +190,8 @@ class PartLog:
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
 
-    def state(self) -> PartState:
-        """How far the part has come."""
+    def state(self, is_mine: bool = False) -> PartState:
+        """How far the part has come; `is_mine` where this process holds it and has not begun."""
         begun = errors = 0
         reason, last = "", ""
         facts: Mapping[str, Any] = {}
@@ -210,7 +210,7 @@ class PartLog:
                     reason, facts = "", line["facts"]
         if last == "done":
             return PartState(self.name, DONE, begun, "", facts)
-        if last == "begun" and self._is_held():
+        if last == "begun" and not is_mine and self._is_held():
             return PartState(self.name, RUNNING, begun, "", {})
         failed = errors >= MOST_ERRORS or begun - errors >= MOST_DEATHS
         return PartState(self.name, FAILED if failed else WAITING, begun, reason, {})

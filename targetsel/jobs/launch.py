@@ -155,7 +155,7 @@ def on_dask(client: Client) -> Launcher:
         def submit() -> None:
             part = waiting.popleft()
             future = client.submit(
-                perform, str(job.output), part, maker, seconds, pure=False, retries=0
+                _perform_alone, str(job.output), part, maker, seconds, pure=False, retries=0
             )
             part_of[future] = part
             running.add(future)
@@ -165,7 +165,6 @@ def on_dask(client: Client) -> Launcher:
             while waiting and len(part_of) < AHEAD * max(threads, 1):
                 submit()
 
-        client.run(one_thread)
         more()
         for future in running:
             part = part_of.pop(future)
@@ -179,6 +178,12 @@ def on_dask(client: Client) -> Launcher:
             more()
 
     return launch
+
+
+def _perform_alone(output: str, part: str, maker: Maker, seconds: float | None) -> PartState:
+    """Do a part on one thread; the worker may be new, in place of one that died."""
+    one_thread()
+    return perform(output, part, maker, seconds)
 
 
 def dask_client(scheduler: str | None, workers: int) -> Client:

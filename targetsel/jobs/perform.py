@@ -49,7 +49,7 @@ def perform(output: str, part: str, maker: Maker, seconds: float | None = None) 
     job = Job.open(Path(output))
     log = job.log(part)
     with _one_at_a_time, log.held() as mine:
-        state = log.state() if mine else PartState(part, RUNNING, 0, "", {})
+        state = log.state(is_mine=True) if mine else PartState(part, RUNNING, 0, "", {})
         if not mine or state.status in (DONE, FAILED):
             return state
         log.begun()

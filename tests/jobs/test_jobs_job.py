@@ -5,7 +5,7 @@ import json
 import pytest
 
 from targetsel.errors import OutputError
-from targetsel.jobs.job import KILLED, MOST_DEATHS, MOST_ERRORS, Job, shard_of
+from targetsel.jobs.job import FAILED, KILLED, MOST_DEATHS, MOST_ERRORS, Job, shard_of
 from targetsel.jobs.perform import perform
 from targetsel.jobs.progress import Progress
 from tests.jobs.parts_at_work import broken, work
@@ -137,3 +137,11 @@ def test_two_processes_at_once_give_the_rate_of_both(begun):
         ]
         job.log(part).path.write_text("".join(json.dumps(each) + "\n" for each in lines))
     assert Progress.of(job).rate == 10.0
+
+
+def test_a_part_that_ended_too_many_processes_is_failed_for_whoever_takes_it(begun):
+    job = begun("a")
+    for _ in range(MOST_DEATHS):
+        job.log("a").begun()
+    assert perform(str(job.output), "a", work).status == FAILED
+    assert job.log("a").state().attempts == MOST_DEATHS

@@ -91,3 +91,27 @@ def test_dask_gives_what_processes_give(begun, calls):
         "b": "done",
     }
     assert calls("raises") == MOST_ERRORS
+
+
+def test_bad_parts_cost_a_dask_cluster_only_themselves(begun, calls):
+    pytest.importorskip("distributed")
+    job = begun("a", "kills", "hangs", "b", "c")
+    with dask_client(None, 2) as client:
+        found = launched(job, on_dask(client), seconds=0.5)
+    assert {name for name, each in found.items() if each.status == "done"} == {"a", "b", "c"}
+    assert found["kills"].reason == KILLED
+    assert found["hangs"].reason == "took longer than 0.5 s"
+    assert (calls("kills"), calls("hangs"), calls("a")) == (MOST_DEATHS, MOST_DEATHS, 1)
+
+
+def test_a_dask_cluster_whose_workers_are_killed_finishes(begun, calls, tmp_path):
+    pytest.importorskip("distributed")
+    job = begun(*(f"slow{k}" for k in range(8)))
+    with dask_client(None, 2) as client:
+        running = on_dask(client)(job, job.parts, work, None)
+        found = [next(running)]
+        for path in (tmp_path / "calls").glob("made-*"):
+            os.kill(int(path.name.removeprefix("made-")), signal.SIGKILL)
+        found.extend(running)
+    assert {each.status for each in found} == {"done"}
+    assert len({each.name for each in found}) == 8
