@@ -23,11 +23,13 @@ import pyarrow as pa
 import torch
 from measuring import Figure, demonstration, over, print_figures, timed
 
-from targetsel.imaging.cutout import cut_out
+from targetsel.imaging.cutout import Cutouts, cut_out
 from targetsel.imaging.store import CutoutStore
-from targetsel.novelty.novelty import typicality
+from targetsel.networks.posterior import LatentPosterior
+from targetsel.novelty.novelty import Typicality, typicality
 from targetsel.scoring.ensemble import BATCH_SIZE, Ensemble
 from targetsel.scoring.rows import N_DRAWS, assemble, summarise
+from targetsel.scoring.stream import ROWS_PER_CHUNK
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior, invert
@@ -72,28 +74,35 @@ def first_sources(folder: Path) -> Catalog:
 
 def stations_of(folder: Path, catalog: Catalog, ensemble: Ensemble) -> dict[str, Callable[[], Any]]:
     """What `score_rows` does, in pieces that can run alone."""
-    plan = ensemble.input
-    cutouts = cut_out(catalog, CutoutStore.open(folder / "cutouts"))
-    flux = plan.select(cutouts).flux
-    stretched = plan.prepare(flux)
-    posterior = ensemble.predict(cutouts)
-    proxies = ensemble.predict_proxies(posterior, N_DRAWS)
-    summary = summarise(proxies.posterior) | {**ensemble.class_probabilities(proxies.shares)}
-    typical = typicality(ensemble.novelty, plan, cutouts, posterior.typicality)
-    starts = range(0, N, BATCH_SIZE)
+    plan, store = ensemble.input, CutoutStore.open(folder / "cutouts")
+    pieces = [catalog.take(slice(k, k + ROWS_PER_CHUNK)) for k in range(0, N, ROWS_PER_CHUNK)]
+    cutouts = [cut_out(each, store) for each in pieces]
+    batches = [
+        plan.select(each).flux[k : k + BATCH_SIZE]
+        for each in cutouts
+        for k in range(0, len(each), BATCH_SIZE)
+    ]
+    stretched = [plan.prepare(each) for each in batches]
+    posteriors = [ensemble.predict(each) for each in cutouts]
+
+    def summary(posterior: LatentPosterior) -> dict[str, np.ndarray]:
+        proxies = ensemble.predict_proxies(posterior, N_DRAWS)
+        return summarise(proxies.posterior) | {**ensemble.class_probabilities(proxies.shares)}
+
+    def judged(piece: Cutouts, posterior: LatentPosterior) -> Typicality:
+        return typicality(ensemble.novelty, plan, piece, posterior.typicality)
+
+    of_pieces = [pieces, cutouts, posteriors, [*map(summary, posteriors)],
+                 [*map(judged, cutouts, posteriors)]]  # fmt: skip
     return {
-        "cutouts read": lambda: cut_out(catalog, CutoutStore.open(folder / "cutouts")),
-        "cutouts stretched": lambda: plan.prepare(flux),
-        "networks": lambda: [ensemble._predict(stretched[k : k + BATCH_SIZE]) for k in starts],
-        f"{N_DRAWS} draws decoded, calibrated, summarised": lambda: ensemble.predict_proxies(
-            posterior, N_DRAWS
-        ),
-        "typicality and checks of images": lambda: typicality(
-            ensemble.novelty, plan, cutouts, posterior.typicality
-        ),
-        "rows assembled": lambda: assemble(
-            catalog, cutouts, posterior, summary, typical, ensemble.joint
-        ),
+        "cutouts read": lambda: [cut_out(each, store) for each in pieces],
+        "cutouts stretched": lambda: [*map(plan.prepare, batches)],
+        "networks": lambda: [*map(ensemble._predict, stretched)],
+        f"{N_DRAWS} draws decoded, calibrated, summarised": lambda: [*map(summary, posteriors)],
+        "typicality and checks of images": lambda: [*map(judged, cutouts, posteriors)],
+        "rows assembled": lambda: [
+            assemble(*each, ensemble.joint) for each in zip(*of_pieces, strict=True)
+        ],
     }
 
 

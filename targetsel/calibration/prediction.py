@@ -19,7 +19,7 @@ from targetsel.spectra.draws import ProxyDraws
 from targetsel.spectra.lines import BPT_LINES, bpt_probabilities
 from targetsel.spectra.proxies import ProxyPosterior
 
-BATCH_SIZE = 64  # sources that are decoded together
+BATCH_SIZE = 128  # sources that are decoded together
 
 
 @dataclass(frozen=True)

@@ -281,10 +281,9 @@ def _scaled(points: Tensor, factor: Tensor) -> Tensor:
 
     Term by term: a matrix product may round differently for another place in memory.
     """
-    columns = [points[..., j, None] * factor[..., j] for j in range(points.shape[-1])]
-    total = columns[0]
-    for each in columns[1:]:
-        total = total + each
+    total = points[..., 0, None] * factor[..., 0]
+    for j in range(1, points.shape[-1]):
+        total[..., j:] += points[..., j, None] * factor[..., j:, j]
     return total
 
 

@@ -102,6 +102,10 @@ class ProxyDraws:
     @cached_property
     def _count(self) -> Tensor:
         """Number of draws that could be measured, shape (P, N, 1)."""
+        if self.values.device.type == "cpu":
+            total = self.values.sum(dim=2, keepdim=True)
+            if not total.isnan().any():  # so that none is to be counted
+                return torch.full_like(total, self.values.shape[2], dtype=torch.int64)
         return self.values.shape[2] - torch.isnan(self.values).sum(dim=2, keepdim=True)
 
     @property
