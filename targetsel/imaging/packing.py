@@ -32,9 +32,9 @@ from targetsel.imaging.store import (
     Layout,
     Packed,
     PartFooter,
-    encode,
     read_part,
 )
+from targetsel.imaging.stored_pixels import encode
 from targetsel.sky.catalog import Catalog
 from targetsel.sky.positions import SAME_PLACE, separation
 from targetsel.tables.files import disk_errors, folder_written_beside, written_beside

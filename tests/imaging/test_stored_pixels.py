@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from targetsel.imaging.store import ASINH, FLOAT, decode, encode
+from targetsel.imaging.stored_pixels import ASINH, FLOAT, decode, encode
 
 SIGMA = (0.01, 2.0)
 PER_BAND = np.array(SIGMA)[:, None, None]
