@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import Field, ValidationError, model_validator
 
 from targetsel.documents.models import DocumentModel
@@ -237,8 +238,9 @@ class Packed:
 class CutoutStore:
     """A cutout store, open for random access by source id.
 
-    In memory it keeps 16 bytes per source (a 64-bit key and the row) and the last few row groups;
-    files are open only while they are read, so threads may share one store.
+    In memory it keeps 16 bytes per source (a 64-bit key and the row), the last few row groups and
+    the footer of their file; files are open only while they are read, so threads may share one
+    store.
 
     Attributes
     ----------
@@ -282,6 +284,7 @@ class CutoutStore:
         self._key = keys[self._row]
         self._check_unique()
         self._kept: OrderedDict[int, tuple[np.ndarray, ...]] = OrderedDict()
+        self._footers: dict[Path, pq.FileMetaData] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -413,7 +416,7 @@ class CutoutStore:
                 return self._kept[group]
         path, number = self._groups[group]
         names = ["source_id", "flux", *self._numbers]
-        id_column, flux_column, *others = _read_columns(path, number, names)
+        id_column, flux_column, *others = _read_columns(path, number, names, self._footers)
         pixels = flux_column.storage.flatten().to_numpy(zero_copy_only=False)
         pixels = pixels.astype(self.layout.pixel_type, copy=False)
         numbers = np.stack([floats(each) for each in others])
@@ -535,10 +538,22 @@ def fingerprint(layout: Layout, hashes: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _read_columns(path: Path, group: int | None, columns: list[str]) -> list[pa.Array]:
-    """Columns of one row group, or of the whole file."""
-    with ParquetReader(path, CutoutError) as file:
+def _read_columns(
+    path: Path,
+    group: int | None,
+    columns: list[str],
+    footers: dict[Path, pq.FileMetaData] | None = None,
+) -> list[pa.Array]:
+    """Columns of one row group, or of the whole file; `footers` keeps the footer of the last file.
+
+    To parse the footer of a large file takes far longer than to read one of its groups.
+    """
+    footers = {} if footers is None else footers
+    with ParquetReader(path, CutoutError, footers.get(path)) as file:
         table = file.read(columns, None if group is None else [group])
+        if path not in footers:
+            footers.clear()
+            footers[path] = file.metadata
     return [table.column(name).combine_chunks() for name in columns]
 
 

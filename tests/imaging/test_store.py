@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CutoutError, OutputError
-from targetsel.imaging import packing
+from targetsel.imaging import packing, store
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import ASINH, FLOAT, KEY, CutoutStore, check_suits
@@ -78,6 +78,21 @@ def test_order_and_pieces_do_not_change_a_byte(tmp_path, sky, monkeypatch):
     write_store(tmp_path / "b", pieces(sky, order[::-1], 33), SIGMA)
     assert len(bytes_of(tmp_path / "a")) == 3
     assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
+
+
+def test_the_footer_of_a_file_is_parsed_once_for_all_of_its_groups(tmp_path, sky, monkeypatch):
+    write_store(tmp_path / "s", [sky], SIGMA)
+    opened = CutoutStore.open(tmp_path / "s")
+    known = []
+
+    class Reader(store.ParquetReader):
+        def __init__(self, path, error, metadata=None):
+            known.append(metadata is not None)
+            super().__init__(path, error, metadata)
+
+    monkeypatch.setattr(store, "ParquetReader", Reader)
+    opened.read(sky[0].source_id)
+    assert known == [False, True, True]
 
 
 def test_parts_are_sorted_on_the_sky_and_readable_by_others(tmp_path, sky, monkeypatch):
