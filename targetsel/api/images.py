@@ -104,7 +104,9 @@ def pack(
         place, options = Path(str(images)), (named, pixel_scale, size, zeropoint)
         if has_rows(place):
             _check_same(place, catalog)
-            given = NestedImages.open(place, *options)
+            given = NestedImages.open(
+                place, *options, {"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col}
+            )
         else:
             given = Folder.open(place, *options)
     columns = (ra_col, dec_col, id_col)

@@ -12,8 +12,8 @@ where a pixel is clean, others where it is bad, and no file says which it means.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from targetsel.imaging.image_names import band_of_filter
 from targetsel.photometry.bands import BANDS
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.tables.columns import unit_of
-from targetsel.tables.hats_properties import is_hats
+from targetsel.tables.hats import HatsCatalog, is_hats
 from targetsel.tables.types import is_list
 
 COLUMN = "image"
@@ -53,6 +53,8 @@ class NestedImages:
         Nanomaggies of one count.
     check_scale : bool
         Whether the pixel scale that a row gives must be `pixel_scale`, within 1 %.
+    columns : mapping
+        Names of the columns "ra_col", "dec_col" and "id_col" that are not found by themselves.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class NestedImages:
     size: int
     worth: float
     check_scale: bool = True
+    columns: Mapping[str, str | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(
@@ -70,6 +73,7 @@ class NestedImages:
         pixel_scale: float | None = None,
         size: int | None = None,
         zeropoint: float | None = None,
+        columns: Mapping[str, str | None] = {},
     ) -> NestedImages:
         """The images of a catalog; what is not given is read from its first source with one.
 
@@ -81,9 +85,8 @@ class NestedImages:
             If it has no such column, or bands, pixel scale or the worth of a count are not known.
         """
         check_given(path, pixel_scale, size, zeropoint)
-        file = CatalogFile.open(path)
-        worth = _worth(path, file.schema, zeropoint)
-        for piece in file.batches(ROWS_PER_PIECE):
+        worth = _worth(path, CatalogFile.open(path, **columns).schema, zeropoint)
+        for piece in _pieces(path, columns):
             for _, planes in _images(path, piece):
                 found = {plane.band: plane for plane in planes if plane.band}
                 if not found:
@@ -101,7 +104,8 @@ class NestedImages:
                     )
                 bands = bands or tuple(band for band in BANDS if band in found)
                 size = size or min(first.flux.shape)
-                return cls(path, bands, float(f"{scale:.6g}"), size, worth, pixel_scale is None)
+                scale = float(f"{scale:.6g}")  # which float32 has written
+                return cls(path, bands, scale, size, worth, pixel_scale is None, columns)
         raise CutoutError(f"{path}, column '{COLUMN}': no source has an image.")
 
     def cutouts_of(self, sources: Catalog) -> Cutouts:
@@ -120,9 +124,12 @@ class NestedImages:
         return Cutouts(sources.source_id, flux, self.bands, self.pixel_scale, present)
 
     def sky_sigma(self) -> np.ndarray:
-        """Standard deviation of the sky [nanomaggy/pixel], shape (B,), from the first sources."""
+        """Standard deviation of the sky [nanomaggy/pixel], shape (B,), from the first sources.
+
+        Of a HATS catalog these are those of its first partitions.
+        """
         found: list[Cutouts] = []
-        for piece in CatalogFile.open(self.path).batches(ROWS_PER_PIECE):
+        for piece in _pieces(self.path, self.columns):
             cutouts = self.cutouts_of(piece)
             found.append(cutouts.take(cutouts.present))
             if sum(map(len, found)) >= SKY_SOURCES:
@@ -175,6 +182,14 @@ class NestedImages:
             )
 
 
+def without_images(file: CatalogFile) -> CatalogFile:
+    """The catalog without its column of images, which is far larger than all others together."""
+    if COLUMN not in file.schema.names or not _is_nested(file.schema.field(COLUMN)):
+        return file
+    kept = [each for each in file.schema if each.name != COLUMN]
+    return replace(file, schema=pa.schema(kept, file.schema.metadata))
+
+
 def has_rows(path: Path) -> bool:
     """Whether a path is a table, which may have images inside, and no folder of image files."""
     return path.is_file() or is_hats(path)
@@ -191,6 +206,20 @@ class _Plane:
     @property
     def band(self) -> str:
         return band_of_filter(self.name) or band_of_filter(self.name.lower())
+
+
+def _pieces(path: Path, columns: Mapping[str, str | None]) -> Iterator[Catalog]:
+    """The rows of a catalog; one in HATS is read partition by partition, as it may be large."""
+    if not is_hats(path):
+        yield from CatalogFile.open(path, **columns).batches(ROWS_PER_PIECE)
+        return
+    names = CatalogFile.open(path, **columns).columns
+    catalog = HatsCatalog.open(path)
+    for pixel in catalog.pixels:
+        file = CatalogFile.open(
+            catalog.path_of(pixel), names["ra"], names["dec"], names["source_id"]
+        )
+        yield from file.batches(ROWS_PER_PIECE)
 
 
 def _worth(path: Path, schema: pa.Schema, zeropoint: float | None) -> float:
@@ -215,17 +244,21 @@ def _worth(path: Path, schema: pa.Schema, zeropoint: float | None) -> float:
     return per_count(zeropoint)
 
 
+def _is_nested(column: pa.Field) -> bool:
+    """Whether a column has the fields of images, whichever way they are nested."""
+    kind = column.type.value_type if is_list(column.type) else column.type
+    names = {each.name for each in kind} if pa.types.is_struct(kind) else set()
+    return "band" in names and not names.isdisjoint(PIXELS)
+
+
 def _fields(path: Path, column: pa.Field) -> list[pa.Field]:
     """The fields of the bands, whichever way they are nested."""
-    kind = column.type.value_type if is_list(column.type) else column.type
-    fields = [kind.field(k) for k in range(kind.num_fields)] if pa.types.is_struct(kind) else []
-    names = {each.name for each in fields}
-    if "band" not in names or not names & {*PIXELS}:
+    if not _is_nested(column):
         raise CutoutError(
             f"{path}, column '{COLUMN}': is {column.type}; expected a list of structs, or a struct "
             f"of lists, with the fields band and {PIXELS[0]}."
         )
-    return fields
+    return list(column.type.value_type if is_list(column.type) else column.type)
 
 
 def _images(path: Path, sources: Catalog) -> Iterator[tuple[int, list[_Plane]]]:

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from targetsel.errors import CutoutError, OutputError
+from targetsel.imaging.nested_images import without_images
 from targetsel.imaging.partitioned_store import PartitionedStore
 from targetsel.imaging.store import check_suits
 from targetsel.jobs.job import DONE, FAILED, Job, PartState, shard_of
@@ -154,7 +155,7 @@ def _begun(
     store = PartitionedStore.open(cutouts)
     plan = network.input
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, network.name, OTHER_BANDS)
-    whole = CatalogFile.open(catalog.root, **columns)
+    whole = without_images(CatalogFile.open(catalog.root, **columns))
     whole = replace(whole, schema=with_brightness(whole.schema, brightness, catalog.root))
     asked = Asked(rules, scored_schema(whole, network)) if rules else None
     values = asked.quantile_values(partial(_tables, whole)) if asked else []

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CutoutError, OutputError, TargetselError
 from targetsel.imaging.cutout import Cutouts, cut_out
+from targetsel.imaging.nested_images import without_images
 from targetsel.imaging.store import CutoutStore, Described, check_suits
 from targetsel.novelty.support import Tally
 from targetsel.photometry.brightness import with_brightness
@@ -132,6 +133,8 @@ def score(
     Columns of brightness get a note on what they hold: by `brightness`, such as "r_sdss=rmag", the
     YAML file beside the catalog, or their usual names (see `photometry.brightness`).
 
+    A column of images inside the catalog (see `imaging.nested_images`) is left out.
+
     With `ask`, which binds rules to the columns that the scored catalog will have, pixels are read
     of those sources alone that the rules need; the others keep their row, without predictions.
 
@@ -151,7 +154,7 @@ def score(
     plan = ensemble.input
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name, OTHER_BANDS)
     check_names(catalog.schema, str(catalog.path))
-    catalog = _with_notes(catalog, brightness)
+    catalog = _prepared(catalog, brightness)
     catalog.check()
     asked = ask(scored_schema(catalog, ensemble)) if ask else None
     simulated = any(map(is_simulated, paths_in([catalog])))
@@ -215,7 +218,7 @@ def needed_sources(
     For images that are packed into a store first. Parameters as of `score`.
     """
     check_names(catalog.schema, str(catalog.path))
-    catalog = _with_notes(catalog, brightness)
+    catalog = _prepared(catalog, brightness)
     schema = schema_of_chunks(catalog)
 
     def tables() -> Iterator[pa.Table]:
@@ -229,9 +232,10 @@ def needed_sources(
     return np.concatenate(ids), np.concatenate(found)
 
 
-def _with_notes(catalog: CatalogFile, brightness: Sequence[str]) -> CatalogFile:
-    """The catalog with notes on its columns of brightness."""
+def _prepared(catalog: CatalogFile, brightness: Sequence[str]) -> CatalogFile:
+    """The catalog without images inside, and with notes on its columns of brightness."""
     file = next(iter(paths_in([catalog])), None)
+    catalog = without_images(catalog)
     return replace(catalog, schema=with_brightness(catalog.schema, brightness, file))
 
 
@@ -388,7 +392,7 @@ def provenance_of(store: Described, ensemble: Ensemble, options: ScoreOptions) -
 
 def full_provenance(
     catalog: pa.Schema,
-    store: CutoutStore,
+    store: Described,
     ensemble: Ensemble,
     options: ScoreOptions,
     asked: BoundRules | None,

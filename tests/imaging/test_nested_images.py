@@ -12,6 +12,8 @@ import pytest
 
 import targetsel as ts
 from targetsel.errors import CutoutError
+from targetsel.imaging.nested_images import without_images
+from targetsel.sky.catalog import CatalogFile
 
 N, SIZE, BANDS = 12, 10, ("des-g", "des-r", "des-z")
 PIXELS = pa.list_(pa.list_(pa.float32()))
@@ -91,6 +93,24 @@ def test_partitions_hold_the_images_of_their_rows(tmp_path, flux, kind):
     assert len(list((tmp_path / "c").rglob("Npix=*.parquet"))) > 2
     got = store.read(np.array([f"{row:03d}-7" for row in range(N)], dtype=object))
     np.testing.assert_array_equal(got.flux, flux)
+
+
+def test_columns_of_unusual_names_can_be_named(tmp_path, flux):
+    table = catalog(entries(flux)).rename_columns(["mine", "a", "d", "image"])
+    pq.write_table(table, tmp_path / "sky.parquet")
+    names = {"id_col": "mine", "ra_col": "a", "dec_col": "d"}
+    ts.partition(tmp_path / "sky.parquet", tmp_path / "sky", rows=5, **names)
+    store = ts.pack(tmp_path / "sky", tmp_path / "sky", tmp_path / "c", **names)
+    assert len(store) == N
+
+
+def test_a_scored_catalog_has_no_images(tmp_path, flux):
+    file = CatalogFile.open(catalog(entries(flux)))
+    bare = without_images(file)
+    assert bare.schema.names == ["object_id", "ra", "dec"]
+    assert next(bare.batches(N)).table.column_names == bare.schema.names
+    pictures = catalog(entries(flux)).drop_columns("image").append_column("image", [["a.png"] * N])
+    assert "image" in without_images(CatalogFile.open(pictures)).schema.names
 
 
 def test_pixels_without_weight_are_nan_and_masks_are_not_read(tmp_path, flux):
