@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from targetsel.imaging.store import CutoutStore, Layout, fingerprint, listed_parts
-from targetsel.imaging.store_listing import StoreListing, is_listed
+from targetsel.imaging.store_listing import ListedFile, StoreListing, is_listed
 from targetsel.tables.hats_pixels import Pixel
 
 
@@ -62,8 +65,15 @@ class PartitionedStore:
         """
         if isinstance(self._files, CutoutStore):
             return self._files
-        store = CutoutStore(
-            self.path, listed_parts(self.path, self._files.within(pixel)), self.layout
-        )
+        return self._store(self._files.within(pixel))
+
+    def around(self, healpix: np.ndarray) -> CutoutStore:
+        """As `of`, for sources in these cells of order 29, int64, shape (N,)."""
+        if isinstance(self._files, CutoutStore):
+            return self._files
+        return self._store(self._files.holding(healpix))
+
+    def _store(self, files: Sequence[ListedFile]) -> CutoutStore:
+        store = CutoutStore(self.path, listed_parts(self.path, files), self.layout)
         store.sha256, store.simulated = self.sha256, self.simulated
         return store

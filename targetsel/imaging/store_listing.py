@@ -15,6 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field, ValidationError
 
 from targetsel.documents.models import DocumentModel
@@ -99,6 +100,13 @@ class StoreListing(DocumentModel):
         first, end = pixel.range29
         spans = ((each, each.pixel.range29) for each in self.files)
         return tuple(each for each, (start, stop) in spans if start < end and first < stop)
+
+    def holding(self, healpix: np.ndarray) -> tuple[ListedFile, ...]:
+        """The files whose pixels hold some of these cells of order 29, int64, shape (N,)."""
+        spans = np.array([each.pixel.range29 for each in self.files])
+        place = np.searchsorted(spans[:, 0], healpix, side="right") - 1
+        inside = (place >= 0) & (healpix < spans[place, 1])
+        return tuple(self.files[k] for k in np.unique(place[inside]))
 
 
 def is_listed(folder: Path) -> bool:

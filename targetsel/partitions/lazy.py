@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from targetsel.errors import OutputError, RuleError
 from targetsel.imaging.cutout import cut_out
-from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.imaging.partitioned_store import PartitionedStore
+from targetsel.imaging.store import Described, check_suits
 from targetsel.jobs.launch import one_thread
 from targetsel.photometry.brightness import with_brightness
 from targetsel.rules.rules import Rules
@@ -69,7 +70,7 @@ class Networks:
     engine: str = "torch"
     options: ScoreOptions = field(default_factory=ScoreOptions)
 
-    def read(self) -> tuple[Ensemble, CutoutStore]:
+    def read(self) -> tuple[Ensemble, PartitionedStore]:
         """The ensemble and the store, as they are on disk now.
 
         Raises
@@ -78,7 +79,7 @@ class Networks:
             If they cannot be read, or do not suit each other.
         """
         ensemble = Ensemble.read(self.ensemble, self.device, self.calibrated, self.engine)
-        store, plan = CutoutStore.open(Path(self.cutouts)), ensemble.input
+        store, plan = PartitionedStore.open(Path(self.cutouts)), ensemble.input
         other = "use another ensemble, one trained for these bands"
         check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name, other)
         return ensemble, store
@@ -203,8 +204,9 @@ def _scored(frame: pd.DataFrame, plan: FramePlan, schema: pa.Schema) -> pa.Table
     if rules:
         needed = _bound(rules, schema).needed(lambda: iter([catalog.table]))
     chunk, whole = Chunk(0, catalog, needed), None
+    own = store.around(catalog.healpix)
     for piece in chunk.pieces(ROWS_PER_CHUNK):
-        cutouts = cut_out(piece.sources, store)
+        cutouts = cut_out(piece.sources, own)
         rows = score_cutouts(piece.sources, cutouts, ensemble, plan.networks.options)
         whole = chunk.with_scored(piece.place, rows)
     assert whole is not None  # with the last piece
@@ -240,13 +242,13 @@ def _bound(rules: Sequence[Rules], schema: pa.Schema) -> Asked:
     return asked
 
 
-def _identity(store: CutoutStore, ensemble: Ensemble, options: ScoreOptions) -> str:
+def _identity(store: Described, ensemble: Ensemble, options: ScoreOptions) -> str:
     return json.dumps(provenance_of(store, ensemble, options), sort_keys=True)
 
 
 def _read(
     networks: Networks, identity: str, rules: tuple[tuple[str, str], ...]
-) -> tuple[Ensemble, CutoutStore, list[Rules]]:
+) -> tuple[Ensemble, PartitionedStore, list[Rules]]:
     with _one_at_a_time:
         return _read_once(networks, identity, rules)
 
@@ -254,7 +256,7 @@ def _read(
 @lru_cache(maxsize=2)
 def _read_once(
     networks: Networks, identity: str, rules: tuple[tuple[str, str], ...]
-) -> tuple[Ensemble, CutoutStore, list[Rules]]:
+) -> tuple[Ensemble, PartitionedStore, list[Rules]]:
     """What frames are scored with, read once in a process."""
     ensemble, store = networks.read()
     now: dict[str, Any] = json.loads(_identity(store, ensemble, networks.options))

@@ -56,6 +56,7 @@ def test_a_partitioned_store_is_read_as_one_that_is_not(sky, packed, tmp_path):
     ordinary = pack(sky, tmp_path / "ordinary", catalog=whole)
     assert len(store) == len(ordinary) == N - WITHOUT
     assert not (tmp_path / "ordinary" / "store.json").exists()
+    assert repr(ts.read(packed)) == repr(store)
     asked = whole.source_id[::-1]
     one, other = store.read(asked), ordinary.read(asked)
     np.testing.assert_array_equal(one.flux, other.flux)
@@ -82,6 +83,15 @@ def test_partitions_cut_otherwise_than_the_store_find_their_cutouts(sky, packed)
         for pixel in catalog.pixels
     )
     assert found == N - WITHOUT
+
+
+def test_any_rows_find_the_files_that_hold_them(sky, packed):
+    store, whole = PartitionedStore.open(packed), ts.Catalog.read(sky / "sky")
+    some = whole.take(whole.dec > 30)
+    around = store.around(some.healpix)
+    assert around.has(some.source_id).sum() == CutoutStore.open(packed).has(some.source_id).sum()
+    assert 0 < len(around) < N - WITHOUT
+    assert len(store.around(np.empty(0, np.int64))) == 0
 
 
 def test_a_partition_without_cutouts_has_the_status_no_cutout(packed):
