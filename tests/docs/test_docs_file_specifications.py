@@ -9,6 +9,7 @@ import pytest
 from targetsel.calibration.calibration import Calibration
 from targetsel.documents.models import DocumentModel
 from targetsel.imaging.store import SOURCE, PartFooter
+from targetsel.imaging.store_listing import ListedFile, StoreListing
 from targetsel.scored.columns import scored_columns
 from targetsel.scoring.card import EnsembleCard
 from targetsel.selection.target_list import TARGETS
@@ -36,6 +37,7 @@ def entries(model: type[DocumentModel]) -> set[str]:
     ("page", "declared"),
     [
         ("cutout-store", names(SOURCE.columns) | entries(PartFooter) | {"flux"}),
+        ("cutout-store", entries(StoreListing) | entries(ListedFile)),
         ("scored-file", names(scored_columns(6, 5))),
         ("target-list", names(TARGETS.columns)),
         ("ensemble-card", entries(EnsembleCard)),
