@@ -62,6 +62,8 @@ from damage_files import (
     make_images,
     make_journal,
     make_listed,
+    make_nested,
+    make_parts,
     make_pickle,
     make_priors,
     make_region,
@@ -173,6 +175,12 @@ KINDS: dict[str, Kind] = {
     },
     "checkpoint": Kind(make_checkpoint, read_checkpoint),
     "cutouts": Kind(copied("cutouts"), read_store),
+    "cutouts-partitions": Kind(make_parts, read_store),
+    "images-nested": Kind(
+        make_nested,
+        command("cutouts", "pack", "nested.parquet", "-o", "out/store", "--catalog",
+                "nested.parquet", "--zeropoint", "22.5"),
+    ),
     "images-fits": Kind(make_images, command(*PACK)),
     "images-npy": Kind(
         make_arrays, command(*PACK, "--pixel-scale", "0.25", "--zeropoint", "22.5")

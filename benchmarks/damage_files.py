@@ -185,6 +185,36 @@ def read_store(folder: Path) -> None:
     store.read(store.source_ids())
 
 
+def make_nested(base: Path, folder: Path) -> list[Path]:
+    """A catalog with images inside."""
+    import targetsel as ts
+
+    sources = ts.Catalog.read(base / "catalog.parquet")[:6]
+    cutouts = ts.cut_out(sources, ts.CutoutStore.open(base / "cutouts")).crop(16)
+    images = [
+        [
+            {"band": f"ps1-{band}", "flux": pixels.tolist(), "ivar": pixels.tolist(), "scale": 0.25}
+            for band, pixels in zip(cutouts.bands, planes, strict=True)
+        ]
+        for planes in cutouts.flux
+    ]
+    path = folder / "nested.parquet"
+    pq.write_table(sources.table.append_column("image", pa.array(images)), path)
+    return [path]
+
+
+def make_parts(base: Path, folder: Path) -> list[Path]:
+    """A cutout store in partitions: its listing and two of its files."""
+    import targetsel as ts
+
+    (nested,) = make_nested(base, folder)
+    ts.partition(nested, folder / "sky", rows=3)
+    ts.pack(folder / "sky", folder / "sky", folder / "cutouts", zeropoint=22.5)
+    shutil.rmtree(folder / "sky")
+    nested.unlink()
+    return [folder / "cutouts/store.json", *sorted(folder.rglob("Npix=*.parquet"))[:2]]
+
+
 def make_images(base: Path, folder: Path) -> list[Path]:
     from astropy.io import fits
 

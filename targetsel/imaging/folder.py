@@ -158,7 +158,7 @@ class Folder:
     def settings(self) -> dict[str, Any]:
         """All that the pixels of a source depend on, beside its files."""
         return {
-            "images": str(self.path.resolve()),
+            "images": self.path.name,
             "bands": self.bands,
             "pixel_scale": self.pixel_scale,
             "size": self.size,

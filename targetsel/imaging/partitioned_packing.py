@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from targetsel.errors import CutoutError, OutputError
+from targetsel.imaging.nested_images import without_images
 from targetsel.imaging.packing import ImagesOfSources, PackedCounts, cut_pieces, write_store_file
 from targetsel.imaging.store import Encoding, Packed, Part, listed_parts, read_part
 from targetsel.imaging.store_listing import SETTINGS, ListedFile, StoreListing, is_listed
@@ -64,6 +65,7 @@ def pack_partitions(
             )
             if (whole := _whole(file)) is None:
                 make_folder(file.parent)
+                file.unlink(missing_ok=True)  # damaged; there may be no cutout any more
                 pieces = cut_pieces(
                     images, sources.batches(images.rows_per_piece), tally, not_asked
                 )
@@ -71,7 +73,8 @@ def pack_partitions(
             else:
                 tally.asked += sources.num_rows
                 written += sum(whole.group_rows)
-                for piece in sources.batches(ROWS_PER_READ) if not_asked else ():
+                bare = without_images(sources)
+                for piece in bare.batches(ROWS_PER_READ) if not_asked else ():
                     not_asked.difference_update(map(str, piece.source_id))
             advance(1)
     images.check_asked(not_asked, tally.first)
@@ -104,7 +107,9 @@ def _whole(file: Path) -> Part | None:
 
 
 def _finish(path: Path, catalog: HatsCatalog) -> None:
-    """List the files of all partitions that have cutouts."""
+    """List the files of all partitions that have cutouts; what a run left that was killed goes."""
+    for litter in path.rglob(".*.scratch"):
+        litter.unlink()
     files, simulated = [], False
     for pixel in catalog.pixels:
         if pixel.file(path).exists():
