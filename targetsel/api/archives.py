@@ -6,6 +6,7 @@ A function for each word of `targetsel fetch`: what they take and write is diffe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +65,8 @@ def fetch_cutouts(
 ) -> FetchSummary:
     """Fetch cutouts of a catalog, as `targetsel fetch cutouts` does; resumes if interrupted.
 
+    The store of a HATS catalog is partitioned as the catalog, as `pack` does it.
+
     Parameters
     ----------
     catalog : str, Path, Catalog or table
@@ -115,14 +118,22 @@ def fetch_cutouts(
     """
     from targetsel.photometry.bands import parse_bands
     from targetsel.sky.catalog import CatalogFile
+    from targetsel.sky.partitions import partitions_of
     from targetsel.surveys.cutouts import fetch_cutouts as fetch
     from targetsel.surveys.http import Web
     from targetsel.surveys.registry import open_cutouts
+    from targetsel.tables.hats_properties import is_hats
 
     asked = parse_bands(bands)
     service = open_cutouts(survey, Web(rate), asked, size, **{"url": url, **(options or {})})
     sources = CatalogFile.open(catalog, ra_col, dec_col, id_col)
-    return fetch(service, lambda: sources.batches(SOURCES_PER_BATCH), Path(output))
+    parts = None
+    if isinstance(sources.path, Path) and is_hats(sources.path):
+        parts = (
+            (pixel, partial(part.batches, SOURCES_PER_BATCH))
+            for pixel, part in partitions_of(sources)
+        )
+    return fetch(service, lambda: sources.batches(SOURCES_PER_BATCH), Path(output), parts)
 
 
 def fetch_catalog(

@@ -28,8 +28,9 @@ from targetsel.imaging.image_file import flux_density, nanomaggies, per_count
 from targetsel.imaging.image_names import band_of_filter
 from targetsel.photometry.bands import BANDS
 from targetsel.sky.catalog import Catalog, CatalogFile
+from targetsel.sky.partitions import partitions_of
 from targetsel.tables.columns import unit_of
-from targetsel.tables.hats import HatsCatalog, is_hats
+from targetsel.tables.hats import is_hats
 from targetsel.tables.types import is_list
 
 COLUMN = "image"
@@ -210,16 +211,12 @@ class _Plane:
 
 def _pieces(path: Path, columns: Mapping[str, str | None]) -> Iterator[Catalog]:
     """The rows of a catalog; one in HATS is read partition by partition, as it may be large."""
+    file = CatalogFile.open(path, **columns)
     if not is_hats(path):
-        yield from CatalogFile.open(path, **columns).batches(ROWS_PER_PIECE)
-        return
-    names = CatalogFile.open(path, **columns).columns
-    catalog = HatsCatalog.open(path)
-    for pixel in catalog.pixels:
-        file = CatalogFile.open(
-            catalog.path_of(pixel), names["ra"], names["dec"], names["source_id"]
-        )
         yield from file.batches(ROWS_PER_PIECE)
+        return
+    for _, part in partitions_of(file):
+        yield from part.batches(ROWS_PER_PIECE)
 
 
 def _worth(path: Path, schema: pa.Schema, zeropoint: float | None) -> float:

@@ -34,6 +34,7 @@ from targetsel.imaging.store import (
     PartFooter,
     read_part,
 )
+from targetsel.imaging.store_listing import is_listed
 from targetsel.imaging.stored_pixels import encode
 from targetsel.sky.catalog import Catalog
 from targetsel.sky.positions import SAME_PLACE, separation
@@ -421,7 +422,7 @@ def check_replaceable(path: Path) -> None:
     """Raise an OutputError if `path` is neither free nor a cutout store."""
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it first.")
-    if not path.exists():
+    if not path.exists() or (path.is_dir() and is_listed(path)):
         return
     try:
         for file in path.iterdir():

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging.nested_images import without_images
-from targetsel.imaging.packing import ImagesOfSources, PackedCounts, cut_pieces, write_store_file
-from targetsel.imaging.store import Encoding, Packed, Part, listed_parts, read_part
-from targetsel.imaging.store_listing import SETTINGS, ListedFile, StoreListing, is_listed
+from targetsel.imaging.packing import (
+    ImagesOfSources,
+    PackedCounts,
+    Piece,
+    check_replaceable,
+    cut_pieces,
+    write_store_file,
+)
+from targetsel.imaging.store import ASINH, Encoding, Packed, Part, listed_parts, read_part
+from targetsel.imaging.store_listing import LISTING, SETTINGS, ListedFile, StoreListing, is_listed
 from targetsel.sky.catalog import ROWS_PER_READ, CatalogFile
-from targetsel.tables.files import check_apart, make_folder
+from targetsel.sky.partitions import partitions_of
+from targetsel.tables.files import check_apart, folder_written_beside, make_folder
 from targetsel.tables.hats import HatsCatalog, Pixel
 from targetsel.tables.journal import check_settings
 from targetsel.tables.parquet import says_simulated
@@ -52,18 +60,21 @@ def pack_partitions(
         If the folder holds something else, or what was packed from other images or options.
     """
     sigma = tuple(map(float, images.sky_sigma()))
-    names = CatalogFile.open(catalog.root, **columns).columns
-    _begin(path, catalog, {**images.settings, "sky_sigma": sigma, "encoding": encoding,
-                           "columns": dict(names), "catalog": catalog.fingerprint})  # fmt: skip
+    whole = CatalogFile.open(catalog.root, **columns)
+    settings = {
+        **images.settings,
+        "sky_sigma": sigma,
+        "encoding": encoding,
+        "columns": dict(whole.columns),
+        "catalog": catalog.fingerprint,
+    }
+    _begin(path, catalog, settings)
     tally, not_asked = PackedCounts(), set(images.names)
     written = 0
     with task("packing", len(catalog.pixels), "partitions") as advance:
-        for pixel in catalog.pixels:
+        for pixel, sources in partitions_of(whole):
             file = pixel.file(path)
-            sources = CatalogFile.open(
-                catalog.path_of(pixel), names["ra"], names["dec"], names["source_id"]
-            )
-            if (whole := _whole(file)) is None:
+            if (there := _whole(file)) is None:
                 make_folder(file.parent)
                 file.unlink(missing_ok=True)  # damaged; there may be no cutout any more
                 pieces = cut_pieces(
@@ -72,7 +83,7 @@ def pack_partitions(
                 written += write_store_file(file, pieces, sigma, encoding)
             else:
                 tally.asked += sources.num_rows
-                written += sum(whole.group_rows)
+                written += sum(there.group_rows)
                 bare = without_images(sources)
                 for piece in bare.batches(ROWS_PER_READ) if not_asked else ():
                     not_asked.difference_update(map(str, piece.source_id))
@@ -94,6 +105,11 @@ def _begin(path: Path, catalog: HatsCatalog, settings: Mapping[str, Any]) -> Non
             f"{path}: already exists and is not a cutout store in partitions. Remove it or choose "
             "another place."
         )
+    if (path / LISTING).exists() and not (path / SETTINGS).exists():
+        raise OutputError(
+            f"{path}: holds cutouts that were fetched, and no images can be packed to them. Choose "
+            "another place."
+        )
     make_folder(path)
     check_settings(path / SETTINGS, settings)
 
@@ -106,21 +122,62 @@ def _whole(file: Path) -> Part | None:
         return None
 
 
+def write_partitions(
+    path: Path,
+    partitions: Iterable[tuple[Pixel, Iterable[Piece]]],
+    sky_sigma: Iterable[float],
+    encoding: Encoding = ASINH,
+) -> int:
+    """Write a store in partitions, whole or not at all; the number of sources in it.
+
+    Parameters
+    ----------
+    path : Path
+        Folder to write; a cutout store that is already there is replaced.
+    partitions : iterable of (Pixel, pieces)
+        In the order of the sky; pieces, `sky_sigma` and `encoding` as of `packing.write_store`.
+
+    Raises
+    ------
+    CutoutError
+        If no source has a cutout.
+    OutputError
+        If something else is at `path`, or it cannot be written.
+    """
+    check_replaceable(path)
+    sky_sigma = [*sky_sigma]
+    with folder_written_beside(path) as folder:
+        pixels, written = [], 0
+        for pixel, pieces in partitions:
+            make_folder(pixel.file(folder).parent)
+            written += write_store_file(pixel.file(folder), pieces, sky_sigma, encoding)
+            pixels.append(pixel)
+        if not written:
+            raise CutoutError(f"{path}: not written, as no source has a cutout.")
+        _list_files(folder, pixels)
+    return written
+
+
 def _finish(path: Path, catalog: HatsCatalog) -> None:
-    """List the files of all partitions that have cutouts; what a run left that was killed goes."""
+    """List the files of all partitions; what a run left that was killed goes."""
     for litter in path.rglob(".*.scratch"):
         litter.unlink()
-    files, simulated = [], False
-    for pixel in catalog.pixels:
-        if pixel.file(path).exists():
-            part = read_part(pixel.file(path))
-            files.append(_entry(pixel, part))
-            simulated = simulated or says_simulated(part.footer)
-    if not files:
+    if not any(pixel.file(path).exists() for pixel in catalog.pixels):
         raise CutoutError(
             f"{path}: no source of {catalog.root} has a cutout. Use the same ids in the catalog "
             "and in the names of the images."
         )
+    _list_files(path, catalog.pixels)
+
+
+def _list_files(path: Path, pixels: Iterable[Pixel]) -> None:
+    """Write the listing of a store whose files are all there: of partitions with cutouts."""
+    files, simulated = [], False
+    for pixel in pixels:
+        if pixel.file(path).exists():
+            part = read_part(pixel.file(path))
+            files.append(_entry(pixel, part))
+            simulated = simulated or says_simulated(part.footer)
     listed_parts(path, files)
     StoreListing(simulated=simulated, files=tuple(files)).write(path)
 

@@ -103,6 +103,26 @@ def open_partition(
     return file
 
 
+def partitions_of(file: CatalogFile) -> Iterator[tuple[Pixel, CatalogFile]]:
+    """The partitions of a catalog that was opened, in the order of the sky; its columns are theirs.
+
+    Parameters
+    ----------
+    file : CatalogFile
+        Of the folder of a HATS catalog.
+
+    Raises
+    ------
+    CatalogError
+        As `HatsCatalog.open`, and `CatalogFile.open` of each.
+    """
+    catalog = HatsCatalog.open(file.path)
+    names = file.columns
+    for pixel in catalog.pixels:
+        path = catalog.path_of(pixel)
+        yield pixel, CatalogFile.open(path, names["ra"], names["dec"], names["source_id"])
+
+
 def _check_place(root: Path, file: CatalogFile) -> None:
     """Refuse a place where something is that is not ours to replace, or that is read."""
     if not root.parent.is_dir():

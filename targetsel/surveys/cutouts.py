@@ -16,6 +16,7 @@ from targetsel.errors import CutoutError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.orientation import Orientation, common
 from targetsel.imaging.packing import Piece, Positions, check_replaceable, write_store
+from targetsel.imaging.partitioned_packing import write_partitions
 from targetsel.surveys.fetching import (
     Fetched,
     FetchFolder,
@@ -25,6 +26,7 @@ from targetsel.surveys.fetching import (
     manifest_of,
 )
 from targetsel.tables.files import check_output
+from targetsel.tables.hats_pixels import Pixel
 from targetsel.tables.ids import uniform
 
 SOURCES_PER_PIECE = 64
@@ -83,6 +85,7 @@ def fetch_cutouts(
     service: ImageService,
     batches: Batches,
     store: Path,
+    partitions: Iterable[tuple[Pixel, Batches]] | None = None,
 ) -> FetchSummary:
     """Fetch the cutouts that are still missing, then write the store and its manifest.
 
@@ -96,6 +99,9 @@ def fetch_cutouts(
         Gives the catalog, in pieces, each time it is called.
     store : Path
         Cutout store to write, a folder.
+    partitions : iterable of (Pixel, callable), optional
+        The pixels of a HATS catalog in the order of the sky, and what gives the part of the catalog
+        in each; the store is partitioned so.
 
     Raises
     ------
@@ -117,7 +123,11 @@ def fetch_cutouts(
             manifest_of(store), map(_rows, batches()), _id_type(batches), service.bands
         )
         sigma = _sky_sigma(service, batches, fetched)
-        written = write_store(store, _pieces(service, batches, fetched), sigma)
+        if partitions is None:
+            written = write_store(store, _pieces(service, batches, fetched), sigma)
+        else:
+            parts = ((each, _pieces(service, some, fetched)) for each, some in partitions)
+            written = write_partitions(store, parts, sigma)
     return FetchSummary(written, known, statuses, unfinished)
 
 

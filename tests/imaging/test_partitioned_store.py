@@ -94,9 +94,12 @@ def test_any_rows_find_the_files_that_hold_them(sky, packed):
     assert len(store.around(np.empty(0, np.int64))) == 0
 
 
-def test_a_partition_without_cutouts_has_the_status_no_cutout(packed):
+def test_a_partition_without_cutouts_has_the_status_no_cutout(sky, packed):
     store = PartitionedStore.open(packed)
     nowhere = store.of(Pixel(29, 0))
+    cutouts = ts.cut_out(ts.Catalog.read(sky / "sky"), nowhere)
+    assert {*cutouts.status} == {"no cutout"}
+    assert cutouts.flux.shape == (N, *store.layout.shape)
     assert len(nowhere) == 0
     for ids in (np.array([1, 2]), np.array(["a", "b"], dtype=object)):
         assert nowhere.read(ids).status.tolist() == ["no cutout"] * 2

@@ -6,9 +6,11 @@ import sys
 import time
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import targetsel as ts
 from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging.store import CutoutStore
 from targetsel.surveys import fetching
@@ -17,6 +19,7 @@ from targetsel.surveys.http import Web
 from targetsel.surveys.legacy import LegacyImages
 from targetsel.surveys.ps1 import PanStarrsImages
 from targetsel.surveys.virtual_observatory import SiaImages
+from targetsel.tables.hats import HatsCatalog
 from tests.cli.typed import contents
 from tests.emulator.faults import PASSING, Faults
 from tests.emulator.server import Emulator
@@ -125,6 +128,29 @@ def test_what_is_known_is_not_asked_for_again_and_a_grown_catalog_asks_for_the_r
         fetch_cutouts(service, sources.batches, tmp_path / "at once")
     assert contents(tmp_path / "store") == contents(tmp_path / "at once")
     assert grown.statuses["outside the footprint"] == 12 - grown.written > 0
+
+
+def test_cutouts_of_a_hats_catalog_come_in_its_partitions(tmp_path):
+    sources = scattered(12)
+    table = pa.table({"id": sources.source_id, "ra": sources.ra, "dec": sources.dec})
+    ts.partition(table, tmp_path / "sky", rows=5)
+    with Emulator(every_service(bright(sources))) as emulator:
+        asked = {"bands": "gr", "size": 24, "url": emulator.url, "rate": 1000.0}
+        ts.fetch_cutouts(table, tmp_path / "one", "ps1", **asked)
+        for _ in range(2):  # the second time replaces the first
+            fetched = ts.fetch_cutouts(tmp_path / "sky", tmp_path / "many", "ps1", **asked)
+    files = list((tmp_path / "many").rglob("Npix=*.parquet"))
+    assert len(files) == len(HatsCatalog.open(tmp_path / "sky").pixels) > 2
+    store, one = CutoutStore.open(tmp_path / "many"), CutoutStore.open(tmp_path / "one")
+    assert fetched.written == len(store) == 12
+    np.testing.assert_array_equal(
+        store.read(sources.source_id).flux, one.read(sources.source_id).flux
+    )
+    (tmp_path / "images").mkdir()
+    np.save(tmp_path / "images" / f"{sources.source_id[0]}.npy", np.ones((2, 24, 24)))
+    with pytest.raises(OutputError, match="holds cutouts that were fetched"):
+        ts.pack(tmp_path / "images", tmp_path / "sky", tmp_path / "many", bands="gr",
+                pixel_scale=0.25, zeropoint=22.5)  # fmt: skip
 
 
 def test_a_source_that_moved_is_fetched_again(tmp_path):
