@@ -107,7 +107,10 @@ class NestedImages:
                 size = size or min(first.flux.shape)
                 scale = float(f"{scale:.6g}")  # which float32 has written
                 return cls(path, bands, scale, size, worth, pixel_scale is None, columns)
-        raise CutoutError(f"{path}, column '{COLUMN}': no source has an image.")
+        raise CutoutError(
+            f"{path}, column '{COLUMN}': no source has an image; expected one of some source. Name "
+            "a catalog of sources with images."
+        )
 
     def cutouts_of(self, sources: Catalog) -> Cutouts:
         """The cutouts of rows of the catalog; not present where a row has no image."""

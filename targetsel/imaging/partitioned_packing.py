@@ -153,7 +153,10 @@ def write_partitions(
             written += write_store_file(pixel.file(folder), pieces, sky_sigma, encoding)
             pixels.append(pixel)
         if not written:
-            raise CutoutError(f"{path}: not written, as no source has a cutout.")
+            raise CutoutError(
+                f"{path}: not written, as no source has a cutout; expected one of some source. "
+                "Name a catalog of sources with images."
+            )
         _list_files(folder, pixels)
     return written
 
