@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ class NestedImages:
         """
         check_given(path, pixel_scale, size, zeropoint)
         worth = _worth(path, CatalogFile.open(path, **columns).schema, zeropoint)
-        for piece in _pieces(path, columns):
+        parts = _parts(path, columns)
+        for piece in (piece for part in parts for piece in part.batches(ROWS_PER_PIECE)):
             for _, planes in _images(path, piece):
                 found = {plane.band: plane for plane in planes if plane.band}
                 if not found:
@@ -128,19 +130,22 @@ class NestedImages:
         return Cutouts(sources.source_id, flux, self.bands, self.pixel_scale, present)
 
     def sky_sigma(self) -> np.ndarray:
-        """Standard deviation of the sky [nanomaggy/pixel], shape (B,), from the first sources.
+        """Standard deviation of the sky [nanomaggy/pixel], shape (B,).
 
-        Of a HATS catalog these are those of its first partitions.
+        From the first sources on the sky, whatever the order of the rows and the partitions.
         """
-        found: list[Cutouts] = []
-        for piece in _pieces(self.path, self.columns):
-            cutouts = self.cutouts_of(piece)
-            found.append(cutouts.take(cutouts.present))
-            if sum(map(len, found)) >= SKY_SOURCES:
+        first: list[tuple[int, Any, np.ndarray]] = []
+        for part in _parts(self.path, self.columns):
+            for piece in part.batches(ROWS_PER_PIECE):
+                cutouts = self.cutouts_of(piece)
+                for row in np.flatnonzero(cutouts.present):
+                    pixels = cutouts.flux[row].copy()
+                    first.append((int(piece.healpix[row]), piece.source_id[row], pixels))
+                first = sorted(first, key=itemgetter(0, 1))[:SKY_SOURCES]
+            if len(first) == SKY_SOURCES:
                 break
-        ids = np.concatenate([each.source_id for each in found])
-        flux = np.concatenate([each.flux for each in found])
-        return Cutouts(ids, flux, self.bands, self.pixel_scale).sky_sigma()
+        flux = np.stack([pixels for _, _, pixels in first])
+        return Cutouts(np.arange(len(flux)), flux, self.bands, self.pixel_scale).sky_sigma()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -212,14 +217,13 @@ class _Plane:
         return band_of_filter(self.name) or band_of_filter(self.name.lower())
 
 
-def _pieces(path: Path, columns: Mapping[str, str | None]) -> Iterator[Catalog]:
-    """The rows of a catalog; one in HATS is read partition by partition, as it may be large."""
+def _parts(path: Path, columns: Mapping[str, str | None]) -> Iterator[CatalogFile]:
+    """A catalog, or the partitions of one in HATS: a large one is read part by part."""
     file = CatalogFile.open(path, **columns)
-    if not is_hats(path):
-        yield from file.batches(ROWS_PER_PIECE)
-        return
-    for _, part in partitions_of(file):
-        yield from part.batches(ROWS_PER_PIECE)
+    if is_hats(path):
+        yield from (part for _, part in partitions_of(file))
+    else:
+        yield file
 
 
 def _worth(path: Path, schema: pa.Schema, zeropoint: float | None) -> float:

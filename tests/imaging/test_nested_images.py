@@ -12,7 +12,8 @@ import pytest
 
 import targetsel as ts
 from targetsel.errors import CutoutError
-from targetsel.imaging.nested_images import without_images
+from targetsel.imaging import nested_images
+from targetsel.imaging.nested_images import NestedImages, without_images
 from targetsel.sky.catalog import CatalogFile
 
 N, SIZE, BANDS = 12, 10, ("des-g", "des-r", "des-z")
@@ -93,6 +94,20 @@ def test_partitions_hold_the_images_of_their_rows(tmp_path, flux, kind):
     assert len(list((tmp_path / "c").rglob("Npix=*.parquet"))) > 2
     got = store.read(np.array([f"{row:03d}-7" for row in range(N)], dtype=object))
     np.testing.assert_array_equal(got.flux, flux)
+
+
+def test_order_and_partitions_do_not_change_the_sky(tmp_path, flux, monkeypatch):
+    monkeypatch.setattr(nested_images, "SKY_SOURCES", 4)
+    table = catalog(entries(flux))
+    pq.write_table(table.take(np.arange(N)[::-1]), tmp_path / "turned.parquet")
+    pq.write_table(table, tmp_path / "sky.parquet")
+    ts.partition(tmp_path / "sky.parquet", tmp_path / "few", rows=2)
+    ts.partition(tmp_path / "sky.parquet", tmp_path / "many", rows=7)
+    found = [
+        NestedImages.open(tmp_path / name).sky_sigma().tolist()
+        for name in ("sky.parquet", "turned.parquet", "few", "many")
+    ]
+    assert found == [found[0]] * 4
 
 
 def test_columns_of_unusual_names_can_be_named(tmp_path, flux):
