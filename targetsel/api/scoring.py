@@ -82,8 +82,8 @@ def score(
         Predict only sources that a class of these could choose; pixels of the others are not
         read, and their status is "not needed". `select` makes the same lists of them.
     workers : int
-        Processes that score the partitions of a HATS catalog. A script that asks for several must
-        do its work below ``if __name__ == "__main__":``.
+        Processes that score the partitions of a HATS catalog. Even one is a new process, so that a
+        script must do its work below ``if __name__ == "__main__":``.
     dask : bool
         Whether Dask begins these processes, which the extra "cluster" installs.
     scheduler : str, optional
