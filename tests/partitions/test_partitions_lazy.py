@@ -11,6 +11,7 @@ import pytest
 import targetsel as ts
 from targetsel import extras
 from targetsel.errors import CatalogError, ExtraError, OutputError, RuleError
+from targetsel.jobs.launch import dask_client
 from targetsel.scored.file import ScoredFile
 from targetsel.tables.hats import HatsCatalog
 
@@ -105,6 +106,11 @@ def test_networks_are_read_once(lazily, monkeypatch):
     assert planned.npartitions > 3
     planned.compute(**QUIET)
     assert len(read) == 1
+
+
+def test_workers_of_a_dask_cluster_give_the_same_rows(lazily, scored):
+    with dask_client(None, 1):
+        check_same(lazily().compute(**QUIET), rows_of(scored))
 
 
 def test_a_cone_is_scored_alone(lazily, hats, scored):
