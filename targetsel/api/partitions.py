@@ -13,9 +13,9 @@ import pyarrow as pa
 from targetsel.api.given import AnyCutouts, AnyEnsemble, AnyPath
 from targetsel.errors import CatalogError, OutputError
 from targetsel.extras import require
+from targetsel.remote.copies import goes_to_parts
 from targetsel.scoring import DEFAULT
 from targetsel.tables.any_form import is_path, paths_in
-from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
 
 if TYPE_CHECKING:
     from targetsel.jobs.launch import Launcher
@@ -112,10 +112,7 @@ def is_partitioned(catalog: Any, output: AnyPath | None) -> bool:
     from targetsel.tables.hats_properties import is_hats
 
     paths = paths_in([catalog])
-    if not paths or not is_hats(paths[0]) or output is None:
-        return False
-    endings = {each.lower() for each in Path(output).suffixes[-2:]}
-    return not endings & {*PARQUET_SUFFIXES, *ASTROPY_FORMATS}
+    return bool(paths) and is_hats(paths[0]) and goes_to_parts(output)
 
 
 def score_catalog_partitions(
@@ -134,15 +131,15 @@ def score_catalog_partitions(
     columns: dict[str, str | None],
 ) -> PartitionedRun:
     """What `ts.score` does to a HATS catalog with a folder as output."""
+    from targetsel.partitions.remote_parts import opened
     from targetsel.partitions.scoring import score_partitions
     from targetsel.scoring.rows import ScoreOptions
-    from targetsel.tables.hats import HatsCatalog
 
     _check_on_disk(cutouts, ensemble)
     seconds = cluster.seconds
     with cluster.launcher() as launcher:
         return score_partitions(
-            HatsCatalog.open(paths_in([catalog])[0]),
+            opened(paths_in([catalog])[0]),
             Path(str(cutouts)),
             str(ensemble),
             Path(output),

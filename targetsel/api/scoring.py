@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from targetsel.scoring.surprise import Compared
 
 
-@with_addresses("output")
+@with_addresses("output", in_parts="catalog")
 def score(
     catalog: AnyTable,
     cutouts: AnyCutouts | None = None,
@@ -157,7 +157,7 @@ def score(
             rules=chosen,
             columns={"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col},
         )
-        return Scored(Path(output), run)
+        return Scored(run.output, run)
     cluster.check_unused(next(iter(paths_in([catalog])), "the catalog"))
     sources = CatalogFile.open(catalog, ra_col, dec_col, id_col)
     if cutouts is None:

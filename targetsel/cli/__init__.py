@@ -129,14 +129,15 @@ def guarded(command: Any) -> Any:
         found = addresses_in(values)
         if not found:
             return run_locally(**values)
-        from targetsel.remote.copies import local_copies
+        from targetsel.remote.copies import goes_to_parts, local_copies
 
         if "output" in values and values["output"] is None and not values.get("dry_run"):
             raise OutputError(
                 f"{next(iter(found.values()))}: what is made of a remote file has no usual place. "
                 "Name one with -o."
             )
-        with local_copies({name: values[name] for name in found}, OUTPUTS) as copied:
+        parts = getattr(command, "in_parts", ()) if goes_to_parts(values.get("output")) else ()
+        with local_copies({name: values[name] for name in found}, OUTPUTS, parts) as copied:
             return run_locally(**{**values, **copied})
 
     def run_locally(**values: Any) -> Any:

@@ -57,7 +57,7 @@ def say_partitions(run: PartitionedRun) -> None:
     say_failed(run.failed)
     if run.is_finished:
         rest = f", without {counted(len(run.failed), 'partition')}" if run.failed else ""
-        say(f"written to {run.output}, a HATS catalog{rest}")
+        say(f"written to {run.published or run.output}, a HATS catalog{rest}")
     elif run.failed:
         say(
             f"{run.output} is no catalog yet: mend the cause and run the same command again, or "

@@ -128,6 +128,9 @@ def score(
     tasks of an array job. A partition that fails three times, or ends its process five times,
     costs only itself: the others are scored, and the exit status is 3.
 
+    Files and folders may be addresses, such as s3://bucket/catalog.parquet. For a catalog in HATS
+    with such an output, the job's folder is one of its name in the working directory.
+
     Example:
         targetsel score catalog.parquet
         targetsel score catalog.parquet --rules one-field.yaml -o field.scored.parquet
@@ -221,6 +224,9 @@ def score(
     if scored.caution:
         say(f"caution: {scored.caution}")
     say_written(scored.output)
+
+
+score.in_parts = ("catalog",)  # type: ignore[attr-defined]  # see `cli.guarded`
 
 
 def restore(

@@ -24,8 +24,21 @@ from targetsel.imaging.store import check_suits
 from targetsel.jobs.job import DONE, FAILED, Job, PartState, shard_of
 from targetsel.jobs.launch import Launcher
 from targetsel.jobs.perform import Work, facts_of_file
+from targetsel.partitions.remote_parts import (
+    files_of_rows,
+    folder_for,
+    here,
+    named,
+    opened,
+    publish_part,
+    publish_rest,
+    rows_of,
+    whole_of,
+)
 from targetsel.photometry.brightness import with_brightness
 from targetsel.photometry.columns import notes_in
+from targetsel.remote.copies import copies
+from targetsel.remote.places import Place
 from targetsel.rules.rules import Rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions
@@ -51,11 +64,14 @@ class PartitionedRun:
         Of every part of the job, whoever did it.
     is_finished : bool
         Whether the folder is a whole HATS catalog now.
+    published : str
+        The address in an object store where it is then, too; empty for folders.
     """
 
     output: Path
     states: tuple[PartState, ...]
     is_finished: bool
+    published: str = ""
 
     @property
     def failed(self) -> tuple[PartState, ...]:
@@ -104,7 +120,8 @@ def score_partitions(
     """Score every partition of a HATS catalog, or those of one shard, into another one.
 
     Partitions that are done stay; those that failed in an earlier run are tried again. Once all
-    are done, the folder becomes a HATS catalog.
+    are done, the folder becomes a HATS catalog. For an output in an object store the job's folder
+    is one of its name in the working directory, and each partition is uploaded when it is done.
 
     Parameters
     ----------
@@ -126,8 +143,9 @@ def score_partitions(
     OutputError
         If the output holds something else, or a job of other inputs or options.
     """
+    output, published = folder_for(Path(output))
     job = _begun(
-        catalog, Path(cutouts), ensemble, Path(output), options, calibrated, device, engine,
+        catalog, Path(cutouts), ensemble, output, published, options, calibrated, device, engine,
         brightness, rules, columns,
     )  # fmt: skip
     parts = job.parts if shard is None else shard_of(job.parts, shard)
@@ -140,6 +158,7 @@ def _begun(
     cutouts: Path,
     ensemble: Path | str,
     output: Path,
+    published: Place | None,
     options: ScoreOptions,
     calibrated: bool,
     device: str,
@@ -155,14 +174,15 @@ def _begun(
     store = PartitionedStore.open(cutouts)
     plan = network.input
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, network.name, OTHER_BANDS)
-    whole = without_images(CatalogFile.open(catalog.root, **columns))
+    whole = without_images(whole_of(catalog, columns))
     whole = replace(whole, schema=with_brightness(whole.schema, brightness, catalog.root))
     asked = Asked(rules, scored_schema(whole, network)) if rules else None
-    values = asked.quantile_values(partial(_tables, whole)) if asked else []
+    values = asked.quantile_values(partial(_tables, catalog, whole)) if asked else []
     settings = {
-        "catalog": str(catalog.root.resolve()),
+        "catalog": named(catalog),
         "columns": dict(columns),
         "cutouts": str(cutouts.resolve()),
+        "cutouts_at": str(copies.place_of(cutouts) or ""),
         "ensemble": str(Path(ensemble).resolve() if Path(ensemble).is_dir() else ensemble),
         "calibrated": calibrated,
         "device": device,
@@ -171,6 +191,7 @@ def _begun(
         "brightness": list(brightness),
         "rules": [list(each.files[0]) for each in rules],
         "quantiles": values,
+        "published": str(published or ""),
     }
     identity = {
         **provenance_of(store, network, options),
@@ -179,11 +200,14 @@ def _begun(
         "brightness": notes_in(whole.schema),
         "rules": asked.provenance if asked else None,
     }
+    if published is not None:
+        identity["published"] = str(published)
     return Job.begin(output, KIND, settings, identity, [pixel.name for pixel in catalog.pixels])
 
 
-def _tables(catalog: CatalogFile) -> Iterator[pa.Table]:
-    return (piece.table for piece in catalog.batches(262_144))
+def _tables(catalog: HatsCatalog, whole: CatalogFile) -> Iterator[pa.Table]:
+    for file in files_of_rows(catalog, whole):
+        yield from (piece.table for piece in file.batches(262_144))
 
 
 def run_parts(
@@ -207,7 +231,7 @@ def work_of(job: Job) -> Work:
     """The work of a job of scoring: reads the ensemble, and checks that nothing has changed."""
     told = job.settings
     network = Ensemble.read(told["ensemble"], told["device"], told["calibrated"], told["engine"])
-    store = PartitionedStore.open(Path(told["cutouts"]))
+    store = PartitionedStore.open(here(told["cutouts"], told["cutouts_at"]))
     options = ScoreOptions(**told["options"])
     for name, value in provenance_of(store, network, options).items():
         if job.identity[name] != value:
@@ -216,7 +240,7 @@ def work_of(job: Job) -> Work:
                 "another folder."
             )
     rules = [Rules.parse(text, name) for name, text in told["rules"]]
-    catalog = HatsCatalog.open(Path(told["catalog"]))
+    catalog = opened(told["catalog"])
 
     def ask(schema: pa.Schema) -> Asked:
         return Asked(rules, schema, told["quantiles"])
@@ -225,10 +249,14 @@ def work_of(job: Job) -> Work:
         pixel = Pixel.of_path(part)
         output = pixel.file(job.output)
         output.parent.mkdir(parents=True, exist_ok=True)
-        file = CatalogFile.open(catalog.path_of(pixel), **told["columns"])
-        file = replace(file, schema=with_brightness(file.schema, told["brightness"], catalog.root))
         asked = ask if rules else None
-        run = score(file, store.of(pixel), network, output, options, ask=asked, is_part=True)
+        with rows_of(catalog, pixel) as path:
+            file = CatalogFile.open(path, **told["columns"])
+            schema = with_brightness(file.schema, told["brightness"], catalog.root)
+            file = replace(file, schema=schema)
+            run = score(file, store.of(pixel), network, output, options, ask=asked, is_part=True)
+        if told["published"] and run.statuses:
+            publish_part(output, told["published"], pixel)
         return {
             **facts_of_file(output, sum(run.statuses.values())),
             "statuses": run.statuses,
@@ -282,4 +310,6 @@ def finish(job: Job, without_failed: bool = False) -> PartitionedRun:
                 dec_column=columns["dec"],
                 properties={LEFT_OUT: " ".join(failed)} if failed else {},
             )
-    return PartitionedRun(job.output, states, True)
+        if job.settings["published"]:
+            publish_rest(job.output, job.settings["published"])
+    return PartitionedRun(job.output, states, True, job.settings["published"])

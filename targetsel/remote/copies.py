@@ -26,6 +26,7 @@ from targetsel.errors import RemoteError, TargetselError
 from targetsel.remote.places import SCHEMES, Place
 from targetsel.remote.stores import RemoteFile
 from targetsel.remote.transfer import bring, files_in, find, send
+from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
 from targetsel.tables.hats_properties import PROPERTIES
 
 BESIDE = ".photometry.yaml"  # ending of the file that says more about a table of the same name
@@ -47,6 +48,7 @@ class Copies:
     def __init__(self) -> None:
         self.root: Path | None = None
         self._known: dict[Place, RemoteFile] = {}
+        self._without_rows: set[Path] = set()
 
     def path(self, place: Place) -> Path:
         """Where the copy of a place is, or will be; its folder is made."""
@@ -91,6 +93,7 @@ class Copies:
             raise RemoteError(f"{place}: no such file or folder. Check the name and the bucket.")
         for each, file in wanted.items():
             self._bring(each, file)
+        self._without_rows.discard(self.path(place))
         return self.path(place)
 
     def _bring(self, place: Place, file: RemoteFile) -> Path:
@@ -100,16 +103,46 @@ class Copies:
             self._known[place] = file
         return path
 
+    def fetched_without_rows(self, place: Place) -> Path | None:
+        """A copy of the properties of a HATS catalog alone; None where there is no such catalog.
+
+        `rows_at` knows it from a whole one.
+
+        Raises
+        ------
+        RemoteError
+            If it cannot be read.
+        """
+        names = [place / each for each in (*PROPERTIES, "partition_info.csv")]
+        files = {each: file for each in names if (file := find(each)) is not None}
+        if not any(each in files for each in names[:-1]):
+            return None
+        for each in (*_beside(place), replace(place, key=f"{place.key}{BESIDE}")):
+            if (also := find(each)) is not None:
+                files[each] = also
+        for each, file in files.items():
+            self._bring(each, file)
+        self._without_rows.add(self.path(place))
+        return self.path(place)
+
+    def rows_at(self, path: Path) -> Place | None:
+        """Where the rows are of a HATS catalog that was brought without them."""
+        return self.place_of(path) if path in self._without_rows else None
+
+    def place_of(self, path: Path) -> Place | None:
+        """The place that a path among the copies stands for; None for other paths."""
+        if self.root is None or self.root not in path.parents:
+            return None
+        return Place.of(as_addresses(os.fspath(path)))
+
     def with_beside(self, path: Path) -> Path:
         """A path beside a copy; what is there in its original's place is brought, if anything is.
 
         Other paths come back as they are.
         """
-        if self.root is not None and self.root in path.parents and not path.exists():
-            place = Place.of(as_addresses(os.fspath(path)))
-            assert place is not None
-            if find(place) is not None or files_in(place):
-                return self.fetched(place)
+        place = None if path.exists() else self.place_of(path)
+        if place is not None and (find(place) is not None or files_in(place)):
+            return self.fetched(place)
         return path
 
     def begun(self, place: Place) -> Path:
@@ -127,7 +160,7 @@ class Copies:
             )
         if not place.key:
             raise RemoteError(f"{place}: is a bucket. Name a file in it.")
-        if find(place) is None and files_in(place):
+        if find(place) is None and files_in(place) and not begun_here(place):
             raise RemoteError(f"{place}: is a folder with files already. Choose another name.")
         return self.path(place)
 
@@ -156,6 +189,19 @@ class Copies:
 copies = Copies()
 
 
+def begun_here(place: Place) -> bool:
+    """Whether a catalog for a place is being scored into the working directory."""
+    return Path(place.key.rpartition("/")[2], "_job").is_dir()
+
+
+def goes_to_parts(output: object) -> bool:
+    """Whether an output is a folder of partitions, and no table of its own, by its name."""
+    if not isinstance(output, str | os.PathLike):
+        return False
+    endings = {each.lower() for each in Path(output).suffixes[-2:]}
+    return not endings & {*PARQUET_SUFFIXES, *ASTROPY_FORMATS}
+
+
 def _beside(place: Place) -> list[Place]:
     """The places of files that say more about a table, if they are there."""
     folder, slash, name = place.key.rpartition("/")
@@ -180,8 +226,16 @@ def as_addresses(text: str) -> str:
     return re.sub(rf"(?<!'){re.escape(os.fspath(copies.root))}/({schemes})/", r"\1://", text)
 
 
+def show_addresses(error: TargetselError) -> None:
+    """Name addresses in an error's message where it names their copies."""
+    error.args = (as_addresses(str(error)),)
+    error.detail = as_addresses(error.detail)
+
+
 @contextlib.contextmanager
-def local_copies(values: Mapping[str, Any], outputs: Collection[str]) -> Iterator[dict[str, Any]]:
+def local_copies(
+    values: Mapping[str, Any], outputs: Collection[str], in_parts: Collection[str] = ()
+) -> Iterator[dict[str, Any]]:
     """The arguments of a command, with local paths where they were addresses.
 
     Parameters
@@ -190,6 +244,9 @@ def local_copies(values: Mapping[str, Any], outputs: Collection[str]) -> Iterato
         Arguments by name. Addresses may stand in lists and pairs.
     outputs : collection of str
         Names of those that are written.
+    in_parts : collection of str
+        Names of those of which catalogs in HATS are brought without their rows (see
+        `Copies.fetched_without_rows`).
 
     Raises
     ------
@@ -200,37 +257,41 @@ def local_copies(values: Mapping[str, Any], outputs: Collection[str]) -> Iterato
     """
     written: list[Place] = []
 
-    def exchanged(value: Any, is_output: bool) -> Any:
+    def exchanged(value: Any, name: str) -> Any:
         if isinstance(value, list | tuple):
-            return type(value)(exchanged(each, is_output) for each in value)
+            return type(value)(exchanged(each, name) for each in value)
         if (place := Place.of(value)) is None:
             return value
-        if is_output:
+        if name in outputs:
             written.append(place)
-        path = copies.begun(place) if is_output else copies.fetched(place)
+            path = copies.begun(place)
+        else:
+            properties = copies.fetched_without_rows(place) if name in in_parts else None
+            path = properties or copies.fetched(place)
         return str(path) if isinstance(value, str) else path
 
     # Outputs first: what cannot be written is said before anything is brought.
     order = sorted(values, key=lambda name: name not in outputs)
     try:
-        changed = {name: exchanged(values[name], name in outputs) for name in order}
+        changed = {name: exchanged(values[name], name) for name in order}
         yield {name: changed[name] for name in values}
     except TargetselError as error:
-        error.args = (as_addresses(str(error)),)
-        error.detail = as_addresses(error.detail)
+        show_addresses(error)
         raise
     for place in written:
         if copies.path(place).exists():
             copies.published(place)
 
 
-def with_addresses(*outputs: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def with_addresses(*outputs: str, in_parts: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator: paths among the arguments of a function may be addresses.
 
     Parameters
     ----------
     *outputs : str
         Names of the parameters that are written.
+    in_parts : str
+        Name of the one whose partitions are read one by one, if the output is a folder of some.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -242,7 +303,8 @@ def with_addresses(*outputs: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 bound = signature.bind(*args, **kwargs)
             except TypeError:  # which the call says better
                 return function(*args, **kwargs)
-            with local_copies(bound.arguments, outputs) as arguments:
+            parts = [in_parts] if goes_to_parts(bound.arguments.get("output")) else []
+            with local_copies(bound.arguments, outputs, parts) as arguments:
                 bound.arguments.update(arguments)
                 return function(*bound.args, **bound.kwargs)
 

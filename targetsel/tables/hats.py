@@ -128,11 +128,12 @@ class HatsCatalog:
     @property
     def fingerprint(self) -> str:
         """A hash that changes with the partitions and the sizes of their files."""
-        sizes = [
-            (pixel.name, [each.stat().st_size for each in self.files_of(pixel)])
-            for pixel in self.pixels
-        ]
+        sizes = [(pixel.name, self.sizes_of(pixel)) for pixel in self.pixels]
         return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
+
+    def sizes_of(self, pixel: Pixel) -> list[int]:
+        """The sizes of a pixel's files [byte]."""
+        return [each.stat().st_size for each in self.files_of(pixel)]
 
     def path_of(self, pixel: Pixel) -> Path:
         """The file of a pixel's rows, or the folder of its files."""

@@ -1,0 +1,114 @@
+"""A HATS catalog in an object store is scored there, a partition at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from targetsel.errors import OutputError
+from targetsel.partitions.remote_parts import opened
+from targetsel.partitions.scoring import score_partitions
+from targetsel.remote import transfer
+from targetsel.remote.copies import copies, local_copies
+from targetsel.rules.rules import Rules
+from targetsel.scoring.rows import ScoreOptions
+from targetsel.sky.catalog import CatalogFile
+from targetsel.sky.partitions import partition_catalog
+from targetsel.tables.hats import HatsCatalog
+from tests.partitions.conftest import in_this_process
+
+RULES = """
+schema: targetsel/rules/v1
+name: brightest half
+seed: 1
+classes:
+  BRIGHT:
+    bit: 0
+    priority: 1
+    where:
+      - rmag < catalog_quantile(rmag, 0.5)
+      - ew_halpha > 3
+"""
+
+
+@pytest.fixture(scope="module")
+def hats(demonstration, tmp_path_factory):
+    root = tmp_path_factory.mktemp("remote") / "hats"
+    catalog = partition_catalog(CatalogFile.open(demonstration / "catalog.parquet"), root, 12)
+    assert len(catalog.pixels) > 3
+    return root
+
+
+@pytest.fixture
+def score(demonstration, ensemble_folder):
+    """Score partitions in this process, from and to places that may be addresses."""
+
+    def score(catalog, output, rules=()):
+        given = {"catalog": catalog, "output": output}
+        with local_copies(given, ["output"], ["catalog"]) as local:
+            return score_partitions(
+                opened(local["catalog"]),
+                demonstration / "cutouts",
+                ensemble_folder,
+                local["output"],
+                in_this_process,
+                options=ScoreOptions(n_draws=16),
+                rules=rules,
+            )
+
+    return score
+
+
+def files_of(root):
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and "_job" not in path.parts
+    }
+
+
+def test_partitions_are_brought_one_at_a_time_and_scored_to_the_same_bytes(
+    hats, store, score, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rules = [Rules.parse(RULES, "half.yaml")]
+    local = score(hats, tmp_path / "local" / "hats.scored", rules)
+    at_once = []
+    once = transfer._bring_once
+
+    def watched(place, file, path):
+        once(place, file, path)
+        at_once.append(len([*copies.root.rglob("*.parquet")]))
+
+    monkeypatch.setattr(transfer, "_bring_once", watched)
+    far = score(store.put(hats, "hats"), "s3://sky/made/hats.scored", rules)
+    assert far.is_finished
+    assert far.published == "s3://sky/made/hats.scored"
+    assert max(at_once) == 0  # the one that comes has a temporary name yet
+    expected = files_of(local.output)
+    assert store.keys("made") == sorted(f"made/hats.scored/{each}" for each in expected)
+    assert {each: store.get(f"made/hats.scored/{each}") for each in expected} == expected
+
+
+def test_an_interrupted_job_goes_on_and_is_a_catalog_at_the_end_alone(
+    hats, store, score, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    address = store.put(hats, "hats")
+    pixel = HatsCatalog.open(hats).pixels[1]
+    key = f"hats/{pixel.file(hats).relative_to(hats).as_posix()}"
+    whole = store.get(key)
+    with store.files.open_output_stream(f"sky/{key}") as stream:
+        stream.write(whole[:-1] + b"?")  # of the same size
+    far = score(address, "s3://sky/made/hats.scored")
+    assert not far.is_finished
+    (failed,) = [each for each in far.states if each.reason]
+    assert failed.name == pixel.name
+    assert failed.reason.startswith(f"s3://sky/{key}: ")
+    assert far.n_done == len(far.states) - 1 == len(store.keys("made"))
+    assert not [each for each in store.keys("made") if "properties" in each]
+    with store.files.open_output_stream(f"sky/{key}") as stream:
+        stream.write(whole)
+    assert score(address, "s3://sky/made/hats.scored").is_finished
+    assert "made/hats.scored/hats.properties" in store.keys("made")
+    with pytest.raises(OutputError, match="published"):
+        score(address, "s3://sky/elsewhere/hats.scored")
