@@ -169,6 +169,8 @@ class RemoteError(TargetselError):
     from. Check these, or copy the file to this machine and name the copy.
     """
 
+    is_refused: bool = False  # access was; some stores say so of files that are not there, too
+
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The hint `" Did you mean 'x'?"`, or an empty string where nothing is close.

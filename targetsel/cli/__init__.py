@@ -138,7 +138,15 @@ def guarded(command: Any) -> Any:
             )
         parts = getattr(command, "in_parts", ()) if goes_to_parts(values.get("output")) else ()
         with local_copies({name: values[name] for name in found}, OUTPUTS, parts) as copied:
-            return run_locally(**{**values, **copied})
+            try:
+                return run_locally(**{**values, **copied})
+            except typer.Exit as exit:  # with a status; what was written is published all the same
+                ended = exit
+            except KeyboardInterrupt as stop:
+                if "output" in found and not parts:
+                    stop.is_kept = False  # type: ignore[attr-defined]
+                raise
+        raise ended
 
     def run_locally(**values: Any) -> Any:
         outputs, inputs = outputs_and_inputs(values)

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -79,9 +79,7 @@ class Copies:
             If there is nothing, or it cannot be read.
         """
         if (file := find(place)) is not None:
-            for beside in _beside(place):
-                if (also := find(beside)) is not None:
-                    self._bring(beside, also)
+            self._bring_beside(_beside(place))
             return self._bring(place, file)
         wanted = {each: file for each, file in files_in(place).items() if _is_data(each, place)}
         if not wanted:
@@ -95,6 +93,16 @@ class Copies:
             self._bring(each, file)
         self._without_rows.discard(self.path(place))
         return self.path(place)
+
+    def _bring_beside(self, places: Iterable[Place]) -> None:
+        """Bring files that may be there, or not."""
+        for place in places:
+            try:
+                if (file := find(place)) is not None:
+                    self._bring(place, file)
+            except RemoteError as error:
+                if not error.is_refused:
+                    raise
 
     def _bring(self, place: Place, file: RemoteFile) -> Path:
         path = self.path(place)
@@ -117,9 +125,7 @@ class Copies:
         files = {each: file for each in names if (file := find(each)) is not None}
         if not any(each in files for each in names[:-1]):
             return None
-        for each in (*_beside(place), replace(place, key=f"{place.key}{BESIDE}")):
-            if (also := find(each)) is not None:
-                files[each] = also
+        self._bring_beside([*_beside(place), replace(place, key=f"{place.key}{BESIDE}")])
         for each, file in files.items():
             self._bring(each, file)
         self._without_rows.add(self.path(place))

@@ -119,11 +119,14 @@ class Failure:
     next_step : str
     passes : bool
         Whether it may be gone when it is tried again.
+    is_refusal : bool
+        Whether the store gives no access.
     """
 
     reason: str
     next_step: str
     passes: bool = False
+    is_refusal: bool = False
 
 
 SLOW = Failure("no bytes came for too long", "Try again later, or copy the file here first.", True)
@@ -159,7 +162,8 @@ def meaning(error: BaseException, place: Place) -> Failure:
         text = str(answer.status_code)
     for words, failure in _MEANINGS:
         if re.search(words, text):
-            return failure or Failure("access was refused", credentials(place.scheme))
+            refused = Failure("access was refused", credentials(place.scheme), is_refusal=True)
+            return failure or refused
     if re.search(r"network_connection|connection|curlcode|incomplete|chunkedencoding", text):
         return LOST
     known = re.search(r"AWS Error ([A-Z_]+)", str(error))

@@ -105,6 +105,8 @@ class Bucket:
         size, name = file.stat().st_size, _name(place)
         folder, _, last = name.rpartition("/")
         beside = name if size > LARGEST_COPY else f"{folder}/.{last}.{uuid4().hex}.tmp"
+        before = self._files.get_file_info(name)
+        is_whole = False
         try:
             self._write(file, beside)
             sent = self._files.get_file_info(beside).size
@@ -112,17 +114,25 @@ class Bucket:
                 raise Cut(f"{sent or 0:,} of {size:,} bytes arrived")
             if beside != name:
                 self._files.copy_file(beside, name)
+            is_whole = True
         finally:
-            if beside != name:
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if beside != name:
                     self._files.delete_file(beside)
+                elif not is_whole and self._files.get_file_info(name) != before:
+                    self._files.delete_file(name)
 
     def _write(self, file: Path, name: str) -> None:
         stream = self._files.open_output_stream(name)
-        with open(file, "rb") as source:
-            while piece := source.read(PIECE):
-                stream.write(piece)
-                stream.flush()  # so that no more than a piece waits in memory
+        try:
+            with open(file, "rb") as source:
+                while piece := source.read(PIECE):
+                    stream.write(piece)
+                    stream.flush()  # so that no more than a piece waits in memory
+        except BaseException:
+            with contextlib.suppress(OSError):  # now, and not when it is forgotten at last
+                stream.close()
+            raise
         stream.close()
 
 
@@ -170,7 +180,7 @@ class WebServer:
         with _asked(requests.head, place) as answer:
             if answer.status_code in (404, 410):
                 return None
-            if answer.status_code in (405, 501):  # no HEAD there
+            if answer.status_code in (403, 405, 501):  # addresses may be signed for GET alone
                 return RemoteFile(None, "")
             answer.raise_for_status()
             said, length = answer.headers, answer.headers.get("Content-Length", "")

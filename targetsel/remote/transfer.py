@@ -35,8 +35,10 @@ def tried(place: Place, action: Callable[[], T]) -> T:
                 time.sleep(FIRST_WAIT * 2 ** (attempt - 1))
                 continue
             times = f", {attempt} times in a row" if failure.passes else ""
+            told = RemoteError(f"{place}: {failure.reason}{times}. {failure.next_step}")
+            told.is_refused = failure.is_refusal
             # The error itself may hold the address with its password, so it is not chained.
-            raise RemoteError(f"{place}: {failure.reason}{times}. {failure.next_step}") from None
+            raise told from None
     raise AssertionError
 
 

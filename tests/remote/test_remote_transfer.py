@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import threading
 from functools import partial
 
@@ -96,6 +97,36 @@ def test_an_upload_that_is_cut_leaves_what_was_there(line, store, large, tmp_pat
     send(path, large)
     assert store.get("large") == LARGE[::-1]
     assert store.keys() == ["large"]
+
+
+def test_a_large_upload_that_is_cut_publishes_nothing(line, store, large, tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "LARGEST_COPY", 0)
+    path = tmp_path / "result"
+    path.write_bytes(LARGE[::-1])
+    line.cuts, line.after, line.upward = 1000, 100_000, True
+    with pytest.raises(RemoteError):
+        send(path, large)
+    assert store.get("large") == LARGE
+    line.cuts = 0
+    send(path, large)
+    assert store.get("large") == LARGE[::-1]
+
+
+def test_a_large_file_that_cannot_be_read_to_its_end_is_not_published(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "LARGEST_COPY", 0)
+    path = tmp_path / "result"
+    path.write_bytes(LARGE)
+    monkeypatch.setattr(stores, "open", lambda *_: Unreadable(path.read_bytes()), raising=False)
+    with pytest.raises(RemoteError):
+        send(path, Place.of("s3://sky/result"))
+    assert store.keys() == []
+
+
+class Unreadable(io.BytesIO):
+    def read(self, _size: int | None = -1) -> bytes:
+        if self.tell():
+            raise OSError("broken disk")
+        return super().read(1000)
 
 
 def test_what_is_missing_is_named(store, tmp_path):
