@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from targetsel.api.given import AnyPath
+from targetsel.remote.copies import with_addresses
 from targetsel.tables.any_form import AnyTable
 
 if TYPE_CHECKING:
     from targetsel.tables.hats import HatsCatalog
 
 
+@with_addresses("output")
 def partition(
     catalog: AnyTable,
     output: AnyPath,

@@ -17,6 +17,7 @@ from targetsel.api.given import (
     targets_of,
 )
 from targetsel.errors import HandoffError, OutputError
+from targetsel.remote.copies import with_addresses
 from targetsel.tables.any_form import paths_in
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from targetsel.handoff.tool import Tool
 
 
+@with_addresses("output")
 def export(
     targets: AnyTargets,
     tool: str,
@@ -124,6 +126,7 @@ def stem_of(targets: Path) -> str:
     return Path(name).stem.removesuffix(".targets")
 
 
+@with_addresses("output")
 def import_assignment(
     targets: AnyTargets,
     assigned: AnyPaths,
@@ -185,6 +188,7 @@ def import_assignment(
     return result
 
 
+@with_addresses()
 def assign(
     targets: AnyTargets,
     instrument: str,

@@ -13,6 +13,7 @@ import numpy as np
 from targetsel.api.given import AnyCutouts, AnyPath, store_of
 from targetsel.api.reading import images_in
 from targetsel.errors import CutoutError
+from targetsel.remote.copies import with_addresses
 from targetsel.tables.any_form import AnyTable, is_path, paths_in
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 NeededSources: TypeAlias = "Callable[[], tuple[np.ndarray, np.ndarray]]"
 
 
+@with_addresses("output")
 def pack(
     images: AnyPath | Folder | Cutouts,
     catalog: AnyTable,
@@ -146,6 +148,7 @@ def _check_same(images: Path, catalog: AnyTable) -> None:
         )
 
 
+@with_addresses("output")
 def show_cutouts(
     cutouts: AnyPath | CutoutStore,
     output: AnyPath,

@@ -11,6 +11,7 @@ from targetsel.api.given import (
     ensemble_of,
     store_of,
 )
+from targetsel.remote.copies import with_addresses
 from targetsel.rules.rules import AnyRules, Rules
 from targetsel.scoring import DEFAULT
 from targetsel.tables.any_form import AnyTable, paths_in
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from targetsel.imaging.store import CutoutStore
 
 
+@with_addresses("output")
 def show(
     scored: AnyTable,
     source_id: int | str,
@@ -87,6 +89,7 @@ def show(
     return picture
 
 
+@with_addresses("output")
 def show_all(
     targets: AnyPath,
     cutouts: AnyPath | CutoutStore,

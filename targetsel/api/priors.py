@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from targetsel.api.given import AnyPath, AnyPaths, paths_of
+from targetsel.remote.copies import with_addresses
 from targetsel.scoring import DEFAULT
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from targetsel.priors.writing import WrittenPriors
 
 
+@with_addresses("output")
 def write_priors(
     scored: AnyPath,
     output: AnyPath,
@@ -108,6 +110,7 @@ def write_priors(
     return write(posteriors, Path(output), wanted or None)
 
 
+@with_addresses("output")
 def update_priors(
     priors: AnyPath,
     spectra: AnyPaths,
@@ -177,6 +180,7 @@ def update_priors(
     return update_files(file, paths_of(spectra), Path(output), known, options)
 
 
+@with_addresses()
 def fit_residual(spectra: AnyPath, ensemble: AnyPath, *, column: str = "flux_true") -> int:
     """Fit the residuals that an ensemble's decoder leaves, as `targetsel priors residual` does.
 

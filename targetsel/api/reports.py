@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from targetsel.api.given import AnyPath, AnyTargets, Known, pair_of, path_of, targets_of
+from targetsel.remote.copies import with_addresses
 from targetsel.rules.rules import AnyRules, Rules
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from targetsel.selection.reports.selection_function import Inclusion
 
 
+@with_addresses()
 def density(
     targets: AnyTargets,
     *,
@@ -70,6 +72,7 @@ def density(
     return of_list(targets_of(targets), reach, nside, path_of(scored), own)
 
 
+@with_addresses("output")
 def randoms(rules: AnyRules, output: AnyPath, points: AnyPath | float) -> RandomsSummary:
     """Write the random points at which rules could have targets, as `targetsel randoms` does.
 
@@ -112,6 +115,7 @@ def randoms(rules: AnyRules, output: AnyPath, points: AnyPath | float) -> Random
     return write(Rules.of(rules), Path(output), given)
 
 
+@with_addresses("output", "map_output")
 def selection_function(
     scored: AnyPath,
     rules: AnyRules,
@@ -170,6 +174,7 @@ def selection_function(
     return write_selection_function(Rules.of(rules), *places, nside, pair_of(known))
 
 
+@with_addresses("output")
 def evaluate(
     scored: AnyPath,
     truth: AnyPath,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from targetsel.api.given import AnyPath, path_of
+from targetsel.remote.copies import with_addresses
 
 if TYPE_CHECKING:
     from targetsel.rules.checking import Findings
@@ -174,6 +175,7 @@ def lock_rules(folder: AnyPath = ".") -> LockedFolder:
     return lock_folder(Path(folder))
 
 
+@with_addresses()
 def rule_columns(catalog: AnyPath) -> tuple[RuleColumn, ...]:
     """The columns of a catalog that rules can use, as `targetsel rules columns` lists them.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from targetsel.api.given import AnyPath, AnyPaths, path_of, paths_of
+from targetsel.remote.copies import with_addresses
 from targetsel.scoring import DEFAULT
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from targetsel.spectra.reading import Attempt
 
 
+@with_addresses("output", "picture")
 def encode_spectra(
     spectra: AnyPaths,
     output: AnyPath,
@@ -79,6 +81,7 @@ def encode_spectra(
     return write_encoded(paths_of(spectra), chosen, Path(output), redshift, path_of(picture))
 
 
+@with_addresses("output")
 def measure_spectra(
     spectra: AnyPaths,
     output: AnyPath,
@@ -137,6 +140,7 @@ def measure_spectra(
     return write_measured(*places, redshift, path_of(lines), indices, ew_sign)
 
 
+@with_addresses("output")
 def calibrate_lines(pairs: AnyPath, output: AnyPath, *, pair: Sequence[str] = ()) -> WidthMaps:
     """Fit maps from side-band widths to a catalog's, as `targetsel lines calibrate` does.
 
@@ -182,6 +186,7 @@ def calibrate_lines(pairs: AnyPath, output: AnyPath, *, pair: Sequence[str] = ()
     return found
 
 
+@with_addresses("output")
 def apply_lines(scored: AnyPath, maps: AnyPath | WidthMaps, output: AnyPath) -> list[str]:
     """Add calibrated widths to a scored catalog, as `targetsel lines apply` does.
 

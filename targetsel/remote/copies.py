@@ -48,6 +48,7 @@ class Copies:
     def __init__(self) -> None:
         self.root: Path | None = None
         self._known: dict[Place, RemoteFile] = {}
+        self._states: dict[Path, tuple[int, int] | None] = {}
         self._without_rows: set[Path] = set()
 
     def path(self, place: Place) -> Path:
@@ -65,6 +66,8 @@ class Copies:
             shutil.rmtree(self.root, ignore_errors=True)
             self.root = None
             self._known.clear()
+            self._states.clear()
+            self._without_rows.clear()
 
     def keep(self) -> None:
         """Leave the folder there when the process ends."""
@@ -106,10 +109,29 @@ class Copies:
 
     def _bring(self, place: Place, file: RemoteFile) -> Path:
         path = self.path(place)
-        if self._known.get(place) != file or not file.version or not path.exists():
+        is_same = file.version and self._known.get(place) == file
+        if not is_same or self._states.get(path) != _state(path):
             bring(place, file, path)
-            self._known[place] = file
+            self._known[place], self._states[path] = file, _state(path)
         return path
+
+    def check_unchanged(self, place: Place) -> None:
+        """Refuse that a copy was changed: its original is not.
+
+        Raises
+        ------
+        RemoteError
+        """
+        path = self.path(place)
+        inside = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
+        adds = (path / "card.json").exists()  # an ensemble, to which commands add files
+        for each in inside:
+            before = self._states.get(each)
+            if _state(each) != before and (before or adds):
+                raise RemoteError(
+                    f"{place}: is changed by this command, which is done to files here alone. "
+                    "Copy it here, and name the copy."
+                )
 
     def fetched_without_rows(self, place: Place) -> Path | None:
         """A copy of the properties of a HATS catalog alone; None where there is no such catalog.
@@ -192,6 +214,14 @@ class Copies:
             raise RemoteError(f"{error} The result is kept. Copy it from '{path}'.") from None
 
 
+def _state(path: Path) -> tuple[int, int] | None:
+    """Size and time of a file; None where there is none."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_size, found.st_mtime_ns
+    return None
+
+
 copies = Copies()
 
 
@@ -262,6 +292,7 @@ def local_copies(
         Whatever the block raises, with addresses in its message.
     """
     written: list[Place] = []
+    read: list[Place] = []
 
     def exchanged(value: Any, name: str) -> Any:
         if isinstance(value, list | tuple):
@@ -274,6 +305,8 @@ def local_copies(
         else:
             properties = copies.fetched_without_rows(place) if name in in_parts else None
             path = properties or copies.fetched(place)
+            if not properties:
+                read.append(place)
         return str(path) if isinstance(value, str) else path
 
     # Outputs first: what cannot be written is said before anything is brought.
@@ -284,6 +317,8 @@ def local_copies(
     except TargetselError as error:
         show_addresses(error)
         raise
+    for place in read:
+        copies.check_unchanged(place)
     for place in written:
         if copies.path(place).exists():
             copies.published(place)

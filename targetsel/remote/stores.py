@@ -105,7 +105,7 @@ class Bucket:
         size, name = file.stat().st_size, _name(place)
         folder, _, last = name.rpartition("/")
         beside = name if size > LARGEST_COPY else f"{folder}/.{last}.{uuid4().hex}.tmp"
-        before = self._files.get_file_info(name)
+        before = self._version(name)
         is_whole = False
         try:
             self._write(file, beside)
@@ -119,8 +119,12 @@ class Bucket:
             with contextlib.suppress(OSError):
                 if beside != name:
                     self._files.delete_file(beside)
-                elif not is_whole and self._files.get_file_info(name) != before:
+                elif not is_whole and self._version(name) != before:
                     self._files.delete_file(name)
+
+    def _version(self, name: str) -> tuple[Any, ...]:
+        found = self._files.get_file_info(name)
+        return found.type, found.size, found.mtime_ns
 
     def _write(self, file: Path, name: str) -> None:
         stream = self._files.open_output_stream(name)

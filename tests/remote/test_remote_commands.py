@@ -112,6 +112,18 @@ def test_a_writer_that_fails_publishes_nothing(store):
     assert store.keys() == []
 
 
+def test_a_command_that_changes_what_it_reads_refuses_addresses(store, tmp_path):
+    @with_addresses()
+    def change(path):
+        Path(path).write_text("longer than before")
+
+    (tmp_path / "rules.yaml").write_text("before")
+    address = store.put(tmp_path / "rules.yaml", "rules.yaml")
+    with pytest.raises(RemoteError, match=f"^{address}: is changed by this command"):
+        change(address)
+    assert store.get("rules.yaml") == b"before"
+
+
 def test_a_result_that_cannot_be_uploaded_is_kept(line, store):
     @with_addresses("output")
     def write(output):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from targetsel.errors import OutputError
+from targetsel.jobs.perform import _work
 from targetsel.partitions.remote_parts import opened
 from targetsel.partitions.scoring import score_partitions
 from targetsel.remote import transfer
@@ -108,7 +111,35 @@ def test_an_interrupted_job_goes_on_and_is_a_catalog_at_the_end_alone(
     assert not [each for each in store.keys("made") if "properties" in each]
     with store.files.open_output_stream(f"sky/{key}") as stream:
         stream.write(whole)
+    _work.cache_clear()  # as a new process begins
     assert score(address, "s3://sky/made/hats.scored").is_finished
     assert "made/hats.scored/hats.properties" in store.keys("made")
     with pytest.raises(OutputError, match="published"):
         score(address, "s3://sky/elsewhere/hats.scored")
+
+
+def test_a_catalog_of_a_web_server_is_scored_to_the_same_bytes(hats, website, score, tmp_path):
+    folder, address = website
+    shutil.copytree(hats, folder / "hats")
+    local = score(hats, tmp_path / "local" / "hats.scored")
+    far = score(f"{address}/hats", tmp_path / "far" / "hats.scored")
+    assert far.published == ""
+    assert files_of(far.output) == files_of(local.output)
+
+
+def test_a_command_scores_a_remote_catalog_and_another_selects(
+    hats, store, demonstration, ensemble_folder, targetsel, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    said = targetsel(
+        *("score", store.put(hats, "hats"), "--cutouts", demonstration / "cutouts"),
+        *("--ensemble", ensemble_folder, "--workers", 1, "-o", "s3://sky/made/hats.scored"),
+    )
+    assert said.status == 0, said
+    assert "written to s3://sky/made/hats.scored, a HATS catalog" in said.out + said.err
+    assert "done" in targetsel("status", "hats.scored").out
+    chosen = ("select", "--rules", "emission")
+    far = targetsel(*chosen, "s3://sky/made/hats.scored", "-o", "far.parquet")
+    near = targetsel(*chosen, "hats.scored", "-o", "near.parquet")
+    assert (far.status, near.status) == (0, 0), far
+    assert (tmp_path / "far.parquet").read_bytes() == (tmp_path / "near.parquet").read_bytes()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import io
-import threading
-from functools import partial
 
 import pytest
 
@@ -139,22 +136,6 @@ def test_a_refused_connection_is_said(store, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(RemoteError, match="the connection was refused, 4 times in a row"):
         find(Place.of("s3://sky/x"))
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def website(tmp_path):
-    folder = tmp_path / "site"
-    folder.mkdir()
-    handler = partial(Quiet, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{served.server_port}"
-        served.shutdown()
 
 
 def test_a_file_of_a_web_server_arrives_whole(website, tmp_path):
