@@ -14,7 +14,7 @@ from IPython import get_ipython
 
 # A command that takes long says so once a minute; a page shows the same on slow and fast machines.
 SILENT = "from targetsel import cli, tasks; tasks.PER_LINE = float('inf'); cli.main()"
-COMMAND = f'targetsel() {{ "{sys.executable}" -c "{SILENT}" "$@"; }}\n'
+COMMAND = f'targetsel() {{ "{sys.executable}" -c "{SILENT}" "$@"; }}; export -f targetsel\n'
 
 
 def copy_demonstration() -> None:
