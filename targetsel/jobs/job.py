@@ -4,7 +4,8 @@ A job lives in the folder that it writes, below `_job`, which readers of catalog
 
 - `job.json` says what is done (`kind`, `settings`), what the result depends on (`identity`: hashes
   of input, networks and rules, options, version), and the names of its parts;
-- `parts/NAME.jsonl` is the log of one part, a line for each event.
+- `parts/NAME.jsonl` is the log of one part, a line for each event;
+- `progress.jsonl` gets a line for each part that is done or has failed, for those who watch.
 
 Any number of processes on any number of machines that see the folder may work on the parts. A log
 is only appended to, so that a process that is killed at any moment leaves a record of what it had
@@ -148,6 +149,13 @@ class Job:
     def log(self, part: str) -> PartLog:
         return PartLog(part, self.folder / "parts" / f"{part.replace('/', '.')}.jsonl")
 
+    def report(self, state: PartState) -> None:
+        """Write a line on a part that is done or has failed to `progress.jsonl`."""
+        facts = {name: state.facts[name] for name in ("rows", "seconds") if name in state.facts}
+        told = {"part": state.name, "status": state.status, **facts, "host": platform.node()}
+        reason = {"reason": state.reason} if state.reason else {}
+        _append(self.folder / "progress.jsonl", told | reason)
+
     @contextlib.contextmanager
     def finishing(self) -> Iterator[bool]:
         """The end of the job for one process alone; gives False where another is at it."""
@@ -271,24 +279,7 @@ class PartLog:
         return self.path.with_suffix(".lock")
 
     def _add(self, event: Mapping[str, Any]) -> None:
-        """Append a line at once, so that lines of two processes never mix."""
-        line = json.dumps({**event, "time": round(time.time(), 3)}) + "\n"
-        with disk_errors(self.path):
-            place = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-            try:
-                os.write(place, b"\n" * self._was_cut() + line.encode())
-                os.fsync(place)
-            finally:
-                os.close(place)
-
-    def _was_cut(self) -> bool:
-        """Whether the last line is not whole, of a machine that crashed."""
-        try:
-            with open(self.path, "rb") as file:
-                file.seek(-1, os.SEEK_END)
-                return file.read() != b"\n"
-        except OSError:  # new, or empty
-            return False
+        _append(self.path, event)
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         try:
@@ -313,3 +304,25 @@ def _lock(file: IO[str]) -> bool:
     except OSError:  # a file system without locks
         pass
     return True
+
+
+def _append(path: Path, event: Mapping[str, Any]) -> None:
+    """Append a line of JSON at once, so that lines of two processes never mix."""
+    line = json.dumps({**event, "time": round(time.time(), 3)}) + "\n"
+    with disk_errors(path):
+        place = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(place, b"\n" * _was_cut(path) + line.encode())
+            os.fsync(place)
+        finally:
+            os.close(place)
+
+
+def _was_cut(path: Path) -> bool:
+    """Whether the last line is not whole, of a machine that crashed."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+    except OSError:  # new, or empty
+        return False

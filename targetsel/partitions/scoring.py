@@ -223,7 +223,8 @@ def run_parts(
                 log.again()
             waiting.append(part)
     with task("scoring", len(waiting), "partitions") as advance:
-        for _ in launcher(job, waiting, maker, seconds):
+        for state in launcher(job, waiting, maker, seconds):
+            job.report(state)
             advance(1)
 
 

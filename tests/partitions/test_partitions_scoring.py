@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from targetsel.errors import CatalogError, CutoutError, OutputError
 from targetsel.imaging.packing import pack_cutouts, write_store_file
 from targetsel.imaging.store import ASINH, CutoutStore, read_part
 from targetsel.imaging.store_listing import ListedFile, StoreListing
-from targetsel.jobs.job import MOST_ERRORS
+from targetsel.jobs.job import MOST_ERRORS, Job
 from targetsel.jobs.launch import on_this_machine
 from targetsel.partitions.scoring import LEFT_OUT
 from targetsel.rules.rules import Rules
@@ -236,3 +237,15 @@ def test_a_catalog_that_is_finished_is_not_written_again(run):
     before = (output / "hats.properties").stat().st_mtime_ns
     assert run().is_finished
     assert (output / "hats.properties").stat().st_mtime_ns == before
+
+
+def test_progress_has_a_line_of_json_for_each_partition(run):
+    output = run(launcher=without_the_first).output
+    lines = (output / "_job" / "progress.jsonl").read_text().splitlines()
+    found = [json.loads(each) for each in lines]
+    job = Job.open(output)
+    assert [each["part"] for each in found] == [*job.parts[1:]]
+    assert {each["status"] for each in found} == {"done"}
+    assert sum(each["rows"] for each in found) == sum(
+        each.facts.get("rows", 0) for each in job.states()
+    )
