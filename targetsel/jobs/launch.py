@@ -206,14 +206,13 @@ def dask_client(scheduler: str | None, workers: int) -> Client:
     """
     require("cluster", "Dask")
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     if scheduler is None:
         dask.config.set({"distributed.dashboard.link": ""})
-        cluster = LocalCluster(
+        return Client(  # of a cluster of its own, which ends with it
             n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
         )
-        return Client(cluster)
     try:
         if Path(scheduler).is_file():
             json.loads(Path(scheduler).read_text())

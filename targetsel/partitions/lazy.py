@@ -264,6 +264,6 @@ def _read_once(
         if now[name] != value:
             raise OutputError(
                 f"{networks.ensemble}, {networks.cutouts}: their {name} is not what it was when "
-                "score_catalog was called. Call it again, with the same targetsel everywhere."
+                "score_catalog was called. Score it again, with the same targetsel everywhere."
             )
     return ensemble, store, [Rules.parse(text, name) for name, text in rules]

@@ -40,6 +40,7 @@ from targetsel.photometry.columns import notes_in
 from targetsel.remote.copies import copies
 from targetsel.remote.places import Place
 from targetsel.rules.rules import Rules
+from targetsel.scored.columns import NOT_NEEDED
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions
 from targetsel.scoring.stream import OTHER_BANDS, provenance_of, score, scored_schema
@@ -85,6 +86,21 @@ class PartitionedRun:
     def n_rows(self) -> int:
         """Rows of the parts that are done."""
         return int(self.total("rows"))
+
+    @property
+    def n_cutouts(self) -> int:
+        """Sources that have a cutout."""
+        return int(self.total("cutouts"))
+
+    @property
+    def n_unmeasured(self) -> int:
+        """Sources with a prediction that lack the posterior of a proxy."""
+        return int(self.total("unmeasured"))
+
+    @property
+    def n_not_needed(self) -> int:
+        """Sources that the rules rule out by their catalog alone."""
+        return self.statuses.get(NOT_NEEDED, 0)
 
     def total(self, fact: str) -> float:
         """The sum of a number over the parts that are done."""
@@ -289,7 +305,7 @@ def finish(job: Job, without_failed: bool = False) -> PartitionedRun:
     failed = [each.name for each in run.failed] if without_failed else []
     if run.n_done + len(failed) < len(states) or not run.n_done:
         return run
-    if not run.total("cutouts"):
+    if not run.n_cutouts:
         raise CutoutError(
             f"{job.settings['cutouts']}: none of its sources is among the {run.n_rows:,} of "
             f"{job.settings['catalog']}. Name the column of ids that the cutouts were packed with, "

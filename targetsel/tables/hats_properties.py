@@ -152,6 +152,8 @@ def hats_kind(folder: Path) -> tuple[str, str]:
 
 def is_hats(path: Path) -> bool:
     """Whether a folder is that of a HATS table or collection of the present format."""
+    if not path.is_dir():
+        return False
     if (path / "collection.properties").is_file():
         return True
     return any((path / name).is_file() for name in PROPERTIES) and (

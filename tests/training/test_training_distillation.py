@@ -12,7 +12,7 @@ from targetsel.errors import EnsembleError
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.distilled import FILE_NAME, SLOPE
 from targetsel.spectra.lines import PROXIES
-from targetsel.tables.parquet import read_footer, write_table
+from targetsel.tables.parquet import SIMULATED, read_footer, write_table
 from targetsel.training import distillation
 from targetsel.training.distillation import Lessons, distil, learn, quantiles, read_posteriors
 from tests.calibration.known_sky import N, write_known
@@ -27,8 +27,8 @@ def ensemble(ensemble_folder):
 
 @pytest.fixture(scope="module")
 def files(ensemble, tmp_path_factory):
-    """A scored file and its truth; read only."""
-    return write_known(tmp_path_factory.mktemp("known"), ensemble)
+    """A scored file of simulated images and its truth; read only."""
+    return write_known(tmp_path_factory.mktemp("known"), ensemble, footer=SIMULATED)
 
 
 @pytest.fixture(scope="module")
