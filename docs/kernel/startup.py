@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 from IPython import get_ipython
@@ -37,5 +38,6 @@ def run_checked(command: str) -> None:
 
 
 os.environ |= {"COLUMNS": "96", "NO_COLOR": "1", "OMP_NUM_THREADS": "1", "TERM": "dumb"}
+warnings.filterwarnings("ignore", message="IProgress not found")  # of LSDB's bars
 copy_demonstration()
 get_ipython().system = run_checked
