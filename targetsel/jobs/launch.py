@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from targetsel.errors import OutputError
 from targetsel.extras import require
-from targetsel.jobs.job import WAITING, Job, PartState
+from targetsel.jobs.job import MOST_DEATHS, WAITING, Job, PartState
 from targetsel.jobs.perform import Maker, perform
 from targetsel.workers.pool import end_with_parent, uninterrupted_children
 
@@ -82,11 +82,20 @@ class _Process:
     def __init__(self, job: Job, maker: Maker, seconds: float | None) -> None:
         self.job, self.maker, self.seconds = job, maker, seconds
         self.is_stopped = False
+        self.false_starts = 0
         self._process: BaseProcess | None = None
         self._changing = threading.Lock()
 
     def perform(self, part: str) -> PartState:
-        """The state of a part after an attempt."""
+        """The state of a part after an attempt.
+
+        Raises
+        ------
+        OutputError
+            If processes end again and again before they have begun a part.
+        """
+        log = self.job.log(part)
+        attempts = log.state().attempts
         try:
             self._begin()
             self._pipe.send((str(self.job.output), part, self.maker, self.seconds))
@@ -96,7 +105,16 @@ class _Process:
             if self._process is not None:
                 self._process.join()
             self._process = None
-            return self.job.log(part).state()
+        state = log.state()
+        self.false_starts += state.attempts == attempts and not self.is_stopped
+        if self.false_starts >= MOST_DEATHS:
+            raise OutputError(
+                f"{self.job.output}: {self.false_starts} processes ended before they had begun a "
+                "partition, for lack of memory or because they could not import targetsel. Give "
+                "them more memory, or fewer --workers; a script must begin its work below "
+                "if __name__ == '__main__'."
+            )
+        return state
 
     def stop(self) -> None:
         """End the process, whatever it is doing."""

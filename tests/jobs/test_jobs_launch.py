@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from targetsel.errors import OutputError
 from targetsel.jobs.job import KILLED, MOST_DEATHS, MOST_ERRORS
 from targetsel.jobs.launch import dask_client, on_dask, on_this_machine
 from tests.jobs.parts_at_work import work
@@ -33,6 +34,15 @@ def test_bad_parts_cost_only_themselves(begun, calls):
     assert found["hangs"].reason == "took longer than 2 s"
     assert (calls("raises"), calls("kills"), calls("a")) == (MOST_ERRORS, MOST_DEATHS, 1)
     assert sorted(path.name for path in job.output.glob("*.txt")) == ["a.txt", "b.txt", "c.txt"]
+
+
+def test_processes_that_end_before_they_begin_end_the_job_with_an_error(begun, monkeypatch):
+    import targetsel.jobs.launch
+
+    monkeypatch.setattr(targetsel.jobs.launch, "_perform_all", os.abort)
+    job = begun("a")
+    with pytest.raises(OutputError, match="ended before they had begun a partition"):
+        launched(job, on_this_machine(1))
 
 
 def test_each_process_makes_the_work_once(begun, tmp_path):
