@@ -28,7 +28,7 @@ LsdbCatalog: TypeAlias = Any  # lsdb.Catalog; LSDB is imported where one is aske
 
 @dataclass(frozen=True)
 class Cluster:
-    """Who works on the partitions of a catalog.
+    """The processes that score the partitions of a catalog, and the partitions that they score.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ def score_catalog_partitions(
     rules: Sequence[Rules],
     columns: dict[str, str | None],
 ) -> PartitionedRun:
-    """What `ts.score` does to a HATS catalog with a folder as output."""
+    """Score a HATS catalog into a folder, as `ts.score` does."""
     from targetsel.partitions.remote_parts import opened
     from targetsel.partitions.scoring import score_partitions
     from targetsel.scoring.rows import ScoreOptions
@@ -296,7 +296,7 @@ def score_catalog(
 
 
 def status(folder: AnyPath) -> Progress:
-    """How far the partitions of a job have come, as `targetsel status` says.
+    """Count the partitions of a job that are done, as `targetsel status` does.
 
     Parameters
     ----------

@@ -11,6 +11,19 @@ from targetsel.sky.catalog import CatalogFile
 from targetsel.sky.partitions import partition_catalog
 from targetsel.tables.hats import HatsCatalog
 
+RULES = """
+schema: targetsel/rules/v1
+name: brightest half
+seed: 1
+classes:
+  BRIGHT:
+    bit: 0
+    priority: 1
+    where:
+      - rmag < catalog_quantile(rmag, 0.5)
+      - ew_halpha > 3
+"""
+
 
 def in_this_process(job, parts, maker, seconds):
     """A launcher without processes, for tests."""

@@ -17,20 +17,7 @@ from targetsel.scoring.rows import ScoreOptions
 from targetsel.sky.catalog import CatalogFile
 from targetsel.sky.partitions import partition_catalog
 from targetsel.tables.hats import HatsCatalog
-from tests.partitions.conftest import in_this_process
-
-RULES = """
-schema: targetsel/rules/v1
-name: brightest half
-seed: 1
-classes:
-  BRIGHT:
-    bit: 0
-    priority: 1
-    where:
-      - rmag < catalog_quantile(rmag, 0.5)
-      - ew_halpha > 3
-"""
+from tests.partitions.conftest import RULES, in_this_process
 
 
 @pytest.fixture(scope="module")
