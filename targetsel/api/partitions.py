@@ -20,8 +20,8 @@ from targetsel.tables.any_form import is_path, paths_in
 if TYPE_CHECKING:
     from targetsel.jobs.launch import Launcher
     from targetsel.jobs.progress import Progress
-    from targetsel.partitions.scoring import PartitionedRun
-    from targetsel.rules.rules import AnyRules, Rules
+    from targetsel.partitions.scoring import HowToScore, PartitionedRun
+    from targetsel.rules.rules import AnyRules
 
 LsdbCatalog: TypeAlias = Any  # lsdb.Catalog; LSDB is imported where one is asked for
 
@@ -115,49 +115,33 @@ def is_partitioned(catalog: Any, output: AnyPath | None) -> bool:
     return bool(paths) and is_hats(paths[0]) and goes_to_parts(output)
 
 
-def score_catalog_partitions(
-    catalog: Any,
-    cutouts: AnyCutouts,
-    ensemble: AnyEnsemble,
-    output: AnyPath,
-    cluster: Cluster,
-    *,
-    calibrated: bool,
-    seed: int,
-    device: str,
-    engine: str,
-    brightness: Sequence[str],
-    rules: Sequence[Rules],
-    columns: dict[str, str | None],
+def score_into_folder(
+    catalog: Any, how: HowToScore, output: AnyPath, cluster: Cluster
 ) -> PartitionedRun:
     """Score a HATS catalog into a folder, as `ts.score` does."""
     from targetsel.partitions.remote_parts import opened
     from targetsel.partitions.scoring import score_partitions
-    from targetsel.scoring.rows import ScoreOptions
 
-    _check_on_disk(cutouts, ensemble)
     seconds = cluster.seconds
     with cluster.launcher() as launcher:
         return score_partitions(
             opened(paths_in([catalog])[0]),
-            Path(str(cutouts)),
-            str(ensemble),
+            how,
             Path(output),
             launcher,
-            options=ScoreOptions(seed=seed),
-            calibrated=calibrated,
-            device=device,
-            engine=engine,
-            brightness=brightness,
-            rules=rules,
-            columns=columns,
             shard=cluster.shard,
             seconds=seconds,
             without_failed=cluster.without_failed,
         )
 
 
-def _check_on_disk(cutouts: AnyCutouts, ensemble: AnyEnsemble) -> None:
+def check_on_disk(cutouts: AnyCutouts, ensemble: AnyEnsemble) -> None:
+    """Refuse cutouts and ensembles that other processes cannot read.
+
+    Raises
+    ------
+    OutputError
+    """
     for name, given in (("cutouts", cutouts), ("ensemble", ensemble)):
         if not is_path(given):
             raise OutputError(
@@ -267,7 +251,7 @@ def score_catalog(
             f"the catalog is of type {type(catalog).__name__}; expected one of LSDB, such as "
             "lsdb.open_catalog('sky'). Files and tables are for targetsel.score."
         )
-    _check_on_disk(cutouts, ensemble)
+    check_on_disk(cutouts, ensemble)
     several = rules if isinstance(rules, list | tuple) else [rules]
     folder = Path(str(ensemble))
     networks = Networks(

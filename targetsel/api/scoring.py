@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 from targetsel.api.given import AnyCutouts, AnyEnsemble, AnyPath, ensemble_of
 from targetsel.api.images import as_store
-from targetsel.api.partitions import Cluster, is_partitioned, score_catalog_partitions
+from targetsel.api.partitions import (
+    Cluster,
+    check_on_disk,
+    is_partitioned,
+    score_into_folder,
+)
 from targetsel.errors import CutoutError
 from targetsel.remote.copies import copies, with_addresses
 from targetsel.rules.rules import AnyRules, Rules
@@ -143,20 +148,22 @@ def score(
     chosen = [Rules.of(each) for each in several if each is not None]
     cluster = Cluster(workers, dask, scheduler, shard, time_limit, without_failed)
     if output is not None and is_partitioned(catalog, output):
-        run = score_catalog_partitions(
-            catalog,
-            cutouts if cutouts is not None else cutouts_beside(catalog),
-            ensemble,
-            output,
-            cluster,
-            calibrated=calibrated,
-            seed=seed,
-            device=device,
-            engine=engine,
-            brightness=brightness,
-            rules=chosen,
-            columns={"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col},
+        from targetsel.partitions.scoring import HowToScore
+
+        store = cutouts if cutouts is not None else cutouts_beside(catalog)
+        check_on_disk(store, ensemble)
+        how = HowToScore(
+            Path(str(store)),
+            str(ensemble),
+            ScoreOptions(seed=seed),
+            calibrated,
+            device,
+            engine,
+            brightness,
+            chosen,
+            {"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col},
         )
+        run = score_into_folder(catalog, how, output, cluster)
         return Scored(run.output, run)
     cluster.check_unused(next(iter(paths_in([catalog])), "the catalog"))
     sources = CatalogFile.open(catalog, ra_col, dec_col, id_col)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -115,20 +115,46 @@ class PartitionedRun:
         return dict(counts.most_common())
 
 
+@dataclass(frozen=True)
+class HowToScore:
+    """How the partitions of a catalog are scored.
+
+    Attributes
+    ----------
+    cutouts : Path
+        The store.
+    ensemble : Path or str
+        A folder, or the name of a shipped one.
+    options : ScoreOptions
+    calibrated : bool
+        Whether the ensemble's calibration is applied.
+    device, engine : str
+        What the networks run on, and what runs them.
+    brightness : sequence of str
+        Options such as "r_sdss=rmag" (see `photometry.brightness`).
+    rules : sequence of Rules
+        Those that decide which sources are needed; none if all are.
+    columns : mapping
+        Names of the columns "ra_col", "dec_col" and "id_col" that are not found by themselves.
+    """
+
+    cutouts: Path
+    ensemble: Path | str
+    options: ScoreOptions = field(default_factory=ScoreOptions)
+    calibrated: bool = True
+    device: str = "cpu"
+    engine: str = "torch"
+    brightness: Sequence[str] = ()
+    rules: Sequence[Rules] = ()
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+
+
 def score_partitions(
     catalog: HatsCatalog,
-    cutouts: Path,
-    ensemble: Path | str,
+    how: HowToScore,
     output: Path,
     launcher: Launcher,
     *,
-    options: ScoreOptions = ScoreOptions(),
-    calibrated: bool = True,
-    device: str = "cpu",
-    engine: str = "torch",
-    brightness: Sequence[str] = (),
-    rules: Sequence[Rules] = (),
-    columns: Mapping[str, str | None] = {},
     shard: str | None = None,
     seconds: float | None = None,
     without_failed: bool = False,
@@ -143,8 +169,6 @@ def score_partitions(
     ----------
     launcher : Launcher
         The processes that do the work (see `jobs.launch`).
-    columns : mapping
-        Names of the columns "ra_col", "dec_col" and "id_col" that are not found by themselves.
     shard : str, optional
         Such as "3/8", for the third of eight runs that share the partitions.
     seconds : float, optional
@@ -160,57 +184,42 @@ def score_partitions(
         If the output holds something else, or a job of other inputs or options.
     """
     output, published = folder_for(Path(output))
-    job = _begun(
-        catalog, Path(cutouts), ensemble, output, published, options, calibrated, device, engine,
-        brightness, rules, columns,
-    )  # fmt: skip
+    job = _begun(catalog, how, output, published)
     parts = job.parts if shard is None else shard_of(job.parts, shard)
     run_parts(job, parts, launcher, work_of, seconds)
     return finish(job, without_failed)
 
 
-def _begun(
-    catalog: HatsCatalog,
-    cutouts: Path,
-    ensemble: Path | str,
-    output: Path,
-    published: Place | None,
-    options: ScoreOptions,
-    calibrated: bool,
-    device: str,
-    engine: str,
-    brightness: Sequence[str],
-    rules: Sequence[Rules],
-    columns: Mapping[str, str | None],
-) -> Job:
+def _begun(catalog: HatsCatalog, how: HowToScore, output: Path, published: Place | None) -> Job:
     """The job, with all that can be wrong checked before the first partition is scored."""
     if output.resolve() == catalog.root.resolve():
         raise OutputError(f"{output}: is the catalog itself. Choose another output.")
-    network = Ensemble.read(ensemble, device, calibrated, engine)
-    store = PartitionedStore.open(cutouts)
+    network = Ensemble.read(how.ensemble, how.device, how.calibrated, how.engine)
+    store = PartitionedStore.open(how.cutouts)
     plan = network.input
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, network.name, OTHER_BANDS)
-    whole = without_images(whole_of(catalog, columns))
-    whole = replace(whole, schema=with_brightness(whole.schema, brightness, catalog.root))
-    asked = Asked(rules, scored_schema(whole, network)) if rules else None
+    whole = without_images(whole_of(catalog, how.columns))
+    whole = replace(whole, schema=with_brightness(whole.schema, how.brightness, catalog.root))
+    asked = Asked(how.rules, scored_schema(whole, network)) if how.rules else None
     values = asked.quantile_values(partial(_tables, catalog, whole)) if asked else []
+    folder = Path(how.ensemble)
     settings = {
         "catalog": named(catalog),
-        "columns": dict(columns),
-        "cutouts": str(cutouts.resolve()),
-        "cutouts_at": str(copies.place_of(cutouts) or ""),
-        "ensemble": str(Path(ensemble).resolve() if Path(ensemble).is_dir() else ensemble),
-        "calibrated": calibrated,
-        "device": device,
-        "engine": engine,
-        "options": asdict(options),
-        "brightness": list(brightness),
-        "rules": [list(each.files[0]) for each in rules],
+        "columns": dict(how.columns),
+        "cutouts": str(how.cutouts.resolve()),
+        "cutouts_at": str(copies.place_of(how.cutouts) or ""),
+        "ensemble": str(folder.resolve() if folder.is_dir() else how.ensemble),
+        "calibrated": how.calibrated,
+        "device": how.device,
+        "engine": how.engine,
+        "options": asdict(how.options),
+        "brightness": list(how.brightness),
+        "rules": [list(each.files[0]) for each in how.rules],
         "quantiles": values,
         "published": str(published or ""),
     }
     identity = {
-        **provenance_of(store, network, options),
+        **provenance_of(store, network, how.options),
         "catalog": catalog.fingerprint,
         "columns": whole.columns,
         "brightness": notes_in(whole.schema),

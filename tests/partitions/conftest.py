@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from targetsel.jobs.perform import perform
-from targetsel.partitions.scoring import score_partitions
+from targetsel.partitions.scoring import HowToScore, score_partitions
 from targetsel.scoring.rows import ScoreOptions
 from targetsel.sky.catalog import CatalogFile
 from targetsel.sky.partitions import partition_catalog
@@ -44,14 +44,14 @@ def run(hats, demonstration, ensemble_folder, tmp_path):
     """Score the partitions, by default in this process, into a temporary folder."""
 
     def run(catalog=None, output="scored", launcher=in_this_process, **options):
-        return score_partitions(
-            HatsCatalog.open(catalog or hats),
+        whose = {name: options.pop(name) for name in ("shard", "without_failed") if name in options}
+        how = HowToScore(
             options.pop("cutouts", demonstration / "cutouts"),
             options.pop("ensemble", ensemble_folder),
-            tmp_path / output,
-            launcher,
-            options=ScoreOptions(seed=options.pop("seed", 0), n_draws=16),
+            ScoreOptions(seed=options.pop("seed", 0), n_draws=16),
             **options,
         )
+        whole = HatsCatalog.open(catalog or hats)
+        return score_partitions(whole, how, tmp_path / output, launcher, **whose)
 
     return run

@@ -9,7 +9,7 @@ import pytest
 from targetsel.errors import OutputError
 from targetsel.jobs.perform import _work
 from targetsel.partitions.remote_parts import opened
-from targetsel.partitions.scoring import score_partitions
+from targetsel.partitions.scoring import HowToScore, score_partitions
 from targetsel.remote import transfer
 from targetsel.remote.copies import copies, local_copies
 from targetsel.rules.rules import Rules
@@ -35,15 +35,10 @@ def score(demonstration, ensemble_folder):
     def score(catalog, output, rules=()):
         given = {"catalog": catalog, "output": output}
         with local_copies(given, ["output"], ["catalog"]) as local:
-            return score_partitions(
-                opened(local["catalog"]),
-                demonstration / "cutouts",
-                ensemble_folder,
-                local["output"],
-                in_this_process,
-                options=ScoreOptions(n_draws=16),
-                rules=rules,
+            how = HowToScore(
+                demonstration / "cutouts", ensemble_folder, ScoreOptions(n_draws=16), rules=rules
             )
+            return score_partitions(opened(local["catalog"]), how, local["output"], in_this_process)
 
     return score
 
