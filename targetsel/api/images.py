@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from targetsel.imaging.cutout import Cutouts
     from targetsel.imaging.folder import Folder
     from targetsel.imaging.store import CutoutStore, Encoding, Packed
+    from targetsel.sky.catalog import CatalogFile
 
 # Gives the ids of a catalog, and whether the cutout of each is needed; arrays of shape (N,).
 NeededSources: TypeAlias = "Callable[[], tuple[np.ndarray, np.ndarray]]"
@@ -139,9 +140,18 @@ def _pack(
     return pack(images, pieces, path, images.sky_sigma(), encoding)
 
 
+def is_catalog_itself(cutouts: object, catalog: AnyTable) -> bool:
+    """Whether the cutouts of a catalog are the images inside of it."""
+    return any(
+        each.resolve() == one.resolve()
+        for each in paths_in([catalog])
+        for one in paths_in([cutouts])
+    )
+
+
 def _check_same(images: Path, catalog: AnyTable) -> None:
     """Refuse images inside a catalog for the sources of another one."""
-    if not any(each.resolve() == images.resolve() for each in paths_in([catalog])):
+    if not is_catalog_itself(images, catalog):
         raise CutoutError(
             f"{images}: is a table; the images inside a catalog are packed for that catalog alone. "
             "Name it as the catalog too, or name a folder of images."
@@ -204,16 +214,26 @@ def show_cutouts(
 
 @contextlib.contextmanager
 def as_store(
-    cutouts: AnyCutouts, catalog: AnyTable, needed: NeededSources | None = None
+    cutouts: AnyCutouts,
+    catalog: CatalogFile,
+    needed: NeededSources | None = None,
+    zeropoint: float | None = None,
 ) -> Iterator[CutoutStore]:
     """Cutouts in any form as a store; images are packed in a temporary folder, as `pack` does.
 
     Of images, those of needed sources alone are read and packed. `needed` gives the ids of the
-    catalog, and whether each source is; by default all are.
+    catalog, and whether each source is; by default all are. The `zeropoint` is that of one count
+    of images in the catalog that do not say it.
     """
     from targetsel.imaging.store import FLOAT, CutoutStore
 
     given: Any = cutouts
+    if is_catalog_itself(cutouts, catalog):
+        with tempfile.TemporaryDirectory(prefix="targetsel-") as folder:
+            path = Path(folder) / "cutouts"
+            _pack_inside(catalog, path, needed, zeropoint)
+            yield CutoutStore.open(path)
+        return
     if is_path(cutouts):
         place = Path(str(cutouts))
         given = images_in(place) if place.is_dir() else None
@@ -227,6 +247,26 @@ def as_store(
         path = Path(folder) / "cutouts"
         _pack(given, catalog, path, FLOAT)
         yield CutoutStore.open(path)
+
+
+def _pack_inside(
+    catalog: CatalogFile, path: Path, needed: NeededSources | None, zeropoint: float | None
+) -> None:
+    """Pack the images in a catalog: of needed sources, and of the first, as no store is empty."""
+    from targetsel.imaging.nested_images import NestedImages
+    from targetsel.imaging.packing import of_needed, pack
+    from targetsel.imaging.store import FLOAT
+
+    roles = {"ra_col": "ra", "dec_col": "dec", "id_col": "source_id"}
+    columns = {option: catalog.columns[role] for option, role in roles.items()}
+    images = NestedImages.open(Path(catalog.path), zeropoint=zeropoint, columns=columns)
+    if needed is None:
+        _pack(images, catalog, path, FLOAT, *columns.values())
+        return
+    source_ids, chosen = needed()
+    chosen = chosen | (source_ids.astype(str) == images.first)
+    pieces = of_needed(catalog.batches(images.rows_per_piece), source_ids, chosen)
+    pack(images, pieces, path, images.sky_sigma(), FLOAT)
 
 
 def _only_needed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,7 @@ def score(
     engine: str = "torch",
     brightness: Sequence[str] = (),
     rules: AnyRules | None = None,
+    zeropoint: float | None = None,
     workers: int = 1,
     dask: bool = False,
     scheduler: str | None = None,
@@ -62,8 +63,9 @@ def score(
         Sources with ids and positions [deg, ICRS].
     cutouts : str, Path, CutoutStore, Folder or Cutouts, optional
         A store; or images, which are packed first as `pack` does, to a temporary folder; with
-        `rules`, those of needed sources alone. By default the folder cutouts beside the catalog's
-        file.
+        `rules`, those of needed sources alone. The catalog itself stands for the images in its
+        column `image`. By default the folder cutouts beside the catalog's file; where there is
+        none, these images.
     ensemble : str, Path or Ensemble
         A folder, the name of a shipped one, or one that was read.
     output : str or Path, optional
@@ -86,6 +88,8 @@ def score(
     rules : Rules, str, Path, dict, or a list of these, optional
         Predict only sources that a class of these could choose; pixels of the others are not
         read, and their status is "not needed". `select` makes the same lists of them.
+    zeropoint : float, optional
+        AB magnitude of one count, of images in the catalog that do not say it.
     workers : int
         Processes that score the partitions of a HATS catalog. Even one is a new process, so that a
         script must do its work below ``if __name__ == "__main__":``.
@@ -150,7 +154,8 @@ def score(
     if output is not None and is_partitioned(catalog, output):
         from targetsel.partitions.scoring import HowToScore
 
-        store = cutouts if cutouts is not None else cutouts_beside(catalog)
+        columns = {"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col}
+        store = cutouts if cutouts is not None else usual_cutouts(catalog, **columns)
         check_on_disk(store, ensemble)
         how = HowToScore(
             Path(str(store)),
@@ -161,19 +166,20 @@ def score(
             engine,
             brightness,
             chosen,
-            {"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col},
+            columns,
+            zeropoint,
         )
         run = score_into_folder(catalog, how, output, cluster)
         return Scored(run.output, run)
     cluster.check_unused(next(iter(paths_in([catalog])), "the catalog"))
     sources = CatalogFile.open(catalog, ra_col, dec_col, id_col)
     if cutouts is None:
-        cutouts = cutouts_beside(catalog)
+        cutouts = usual_cutouts(sources)
     network = ensemble_of(ensemble, device, calibrated, engine)
     options = ScoreOptions(seed=seed)
     ask = partial(Asked, chosen) if chosen else None
     needed = partial(needed_sources, sources, network, ask, brightness) if ask else None
-    with as_store(cutouts, sources, needed) as store:
+    with as_store(cutouts, sources, needed, zeropoint) as store:
         return scored_into(
             output,
             lambda path: stream(
@@ -189,20 +195,34 @@ def score(
         )
 
 
-def cutouts_beside(catalog: AnyTable) -> Path:
-    """The folder cutouts beside the file of a catalog.
+def usual_cutouts(catalog: AnyTable, **columns: str | None) -> Path:
+    """The folder cutouts beside the file of a catalog; else the catalog, if it has images inside.
 
     Raises
     ------
+    CatalogError
+        If the catalog cannot be read.
     CutoutError
-        If it is not there.
+        If there is neither.
     """
     for path in paths_in([catalog]):
         beside = copies.with_beside(path.parent / "cutouts")
         if beside.exists():
             return beside
+        if _has_images(catalog, path, columns):
+            return path
         raise CutoutError(f"{beside}: no cutout store there. Name one with --cutouts.")
     raise CutoutError("no cutouts beside the catalog. Name them as the second argument.")
+
+
+def _has_images(catalog: AnyTable, path: Path, columns: Mapping[str, str | None]) -> bool:
+    from targetsel.imaging.nested_images import has_images
+    from targetsel.partitions.remote_parts import opened, whole_of
+    from targetsel.sky.catalog import CatalogFile
+
+    if not isinstance(catalog, CatalogFile):
+        catalog = whole_of(opened(path), columns)
+    return has_images(catalog.schema)
 
 
 @with_addresses("output")

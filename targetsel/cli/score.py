@@ -49,7 +49,10 @@ def score(
     ],
     cutouts: Annotated[
         Path | None,
-        typer.Option(help="Cutout store. Default: the folder cutouts/ beside CATALOG."),
+        typer.Option(
+            help="Cutout store; or CATALOG itself, for the images in its column image. Default: "
+            "the folder cutouts/ beside CATALOG; where there is none, these images."
+        ),
     ] = None,
     ensemble: EnsembleOption = DEFAULT,
     output: Annotated[
@@ -85,6 +88,10 @@ def score(
             help="Rule file, or the name of a shipped one: predict only sources that a class of "
             "it could choose, and read no pixels of the others. May be repeated."
         ),
+    ] = None,
+    zeropoint: Annotated[
+        float | None,
+        typer.Option(help="AB magnitude of one count, of images in CATALOG that do not give it."),
     ] = None,
     workers: Annotated[
         int | None,
@@ -137,6 +144,7 @@ def score(
     """
     from targetsel.api import scoring as api
     from targetsel.api.given import ensemble_of, store_of
+    from targetsel.api.images import is_catalog_itself
     from targetsel.api.partitions import is_partitioned
     from targetsel.cli.partitions import say_partitions
     from targetsel.partitions.scoring import PartitionedRun
@@ -160,6 +168,7 @@ def score(
             engine=engine.value,
             brightness=brightness or (),
             rules=chosen,
+            zeropoint=zeropoint,
             workers=workers or available_cores(),
             dask=dask,
             scheduler=scheduler,
@@ -174,17 +183,19 @@ def score(
         say_partitions(partitioned)
         return
     file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
-    where = cutouts or api.cutouts_beside(catalog)
+    where = cutouts or api.usual_cutouts(file)
+    is_inside = is_catalog_itself(where, file)
     read = ensemble_of(ensemble, chosen_device(device, engine), not uncalibrated, engine.value)
     scored = api.score(
         file,
-        store_of(where),
+        where if is_inside else store_of(where),
         read,
         output,
         seed=seed,
         threads=threads or available_cores(),
         brightness=brightness or (),
         rules=chosen,
+        zeropoint=zeropoint,
         dask=dask,
         scheduler=scheduler,
         shard=shard,
@@ -197,7 +208,11 @@ def score(
     if scored.n_resumed:
         say(f"resumed an earlier run that had finished {counted(scored.n_resumed, 'chunk')}")
     n = sum(scored.statuses.values())
-    say(f"{scored.n_cutouts:,} of {n:,} sources have a cutout in {where}")
+    if is_inside:
+        read_of = f"images of {scored.n_cutouts:,} of {n:,} sources were read from {where}"
+        say(f"{read_of}, column image")
+    else:
+        say(f"{scored.n_cutouts:,} of {n:,} sources have a cutout in {where}")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):
         say(f"{count:>10,}  {status}")
     if scored.n_not_needed:

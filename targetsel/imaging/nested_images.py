@@ -12,7 +12,7 @@ where a pixel is clean, others where it is bad, and no file says which it means.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
@@ -57,6 +57,8 @@ class NestedImages:
         Whether the pixel scale that a row gives must be `pixel_scale`, within 1 %.
     columns : mapping
         Names of the columns "ra_col", "dec_col" and "id_col" that are not found by themselves.
+    first : str
+        The first source that has an image.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class NestedImages:
     worth: float
     check_scale: bool = True
     columns: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    first: str = ""
 
     @classmethod
     def open(
@@ -86,11 +89,34 @@ class NestedImages:
         CutoutError
             If it has no such column, or bands, pixel scale or the worth of a count are not known.
         """
+        schema = CatalogFile.open(path, **columns).schema
+        return cls.of(
+            path, schema, _parts(path, columns), bands, pixel_scale, size, zeropoint, columns
+        )
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        schema: pa.Schema,
+        parts: Iterable[CatalogFile],
+        bands: tuple[str, ...] | None = None,
+        pixel_scale: float | None = None,
+        size: int | None = None,
+        zeropoint: float | None = None,
+        columns: Mapping[str, str | None] = {},
+    ) -> NestedImages:
+        """As `open`, of a catalog whose parts come one by one, as far as they are needed.
+
+        Raises
+        ------
+        CatalogError, CutoutError
+            As `open`.
+        """
         check_given(path, pixel_scale, size, zeropoint)
-        worth = _worth(path, CatalogFile.open(path, **columns).schema, zeropoint)
-        parts = _parts(path, columns)
+        worth = _worth(path, schema, zeropoint)
         for piece in (piece for part in parts for piece in part.batches(ROWS_PER_PIECE)):
-            for _, planes in _images(path, piece):
+            for row, planes in _images(path, piece):
                 found = {plane.band: plane for plane in planes if plane.band}
                 if not found:
                     written = ", ".join(plane.name for plane in planes)
@@ -98,17 +124,18 @@ class NestedImages:
                         f"{path}, column '{COLUMN}': its bands are {written or 'none'}; expected "
                         f"some of {', '.join(BANDS)}, also as in 'des-g'."
                     )
-                first = next(iter(found.values()))
-                scale = pixel_scale or first.scale
+                plane = next(iter(found.values()))
+                scale = pixel_scale or plane.scale
                 if scale is None:
                     raise CutoutError(
                         f"{path}, column '{COLUMN}': does not say how large a pixel is (no field "
-                        "'scale'). Give --pixel-scale [arcsec]."
+                        "'scale'). Pack the images with --pixel-scale [arcsec]."
                     )
                 bands = bands or tuple(band for band in BANDS if band in found)
-                size = size or min(first.flux.shape)
+                size = size or min(plane.flux.shape)
                 scale = float(f"{scale:.6g}")  # which float32 has written
-                return cls(path, bands, scale, size, worth, pixel_scale is None, columns)
+                first = str(piece.source_id[row])
+                return cls(path, bands, scale, size, worth, pixel_scale is None, columns, first)
         raise CutoutError(
             f"{path}, column '{COLUMN}': no source has an image; expected one of some source. Name "
             "a catalog of sources with images."
@@ -180,23 +207,28 @@ class NestedImages:
         if self.check_scale and abs(scale / self.pixel_scale - 1) > 0.01:
             raise CutoutError(
                 f"{place}: its pixels are {scale:g} arcsec in {plane.band}, expected "
-                f"{self.pixel_scale:g} as of the first source. Give --pixel-scale, or keep images "
-                "of one scale together."
+                f"{self.pixel_scale:g} as of the first source. Pack them with --pixel-scale, or "
+                "keep images of one scale together."
             )
         height, width = plane.flux.shape
         if min(height, width) < self.size:
             raise CutoutError(
                 f"{place}: has {height} x {width} pixels in {plane.band}, expected at least "
-                f"{self.size} x {self.size}. Give a smaller --size."
+                f"{self.size} x {self.size}. Pack them with a smaller --size."
             )
 
 
 def without_images(file: CatalogFile) -> CatalogFile:
     """The catalog without its column of images, which is far larger than all others together."""
-    if COLUMN not in file.schema.names or not _is_nested(file.schema.field(COLUMN)):
+    if not has_images(file.schema):
         return file
     kept = [each for each in file.schema if each.name != COLUMN]
     return replace(file, schema=pa.schema(kept, file.schema.metadata))
+
+
+def has_images(schema: pa.Schema) -> bool:
+    """Whether the rows of a catalog have images inside."""
+    return COLUMN in schema.names and _is_nested(schema.field(COLUMN))
 
 
 def has_rows(path: Path) -> bool:

@@ -195,6 +195,24 @@ def cut_pieces(
         yield cutouts, piece.ra, piece.dec
 
 
+def of_needed(
+    pieces: Iterable[Catalog], source_ids: np.ndarray, needed: np.ndarray
+) -> Iterator[Catalog]:
+    """The rows of needed sources.
+
+    Parameters
+    ----------
+    pieces : iterable of Catalog
+    source_ids, needed : ndarray, shape (N,)
+        Ids, and whether each source is needed.
+    """
+    chosen = {*source_ids[needed].tolist()}
+    for piece in pieces:
+        rows = np.array([each in chosen for each in piece.source_id.tolist()], dtype=bool)
+        if rows.any():
+            yield Catalog(piece.table.filter(rows), piece.columns)
+
+
 def pack(
     images: ImagesOfSources,
     catalog: Iterable[Catalog],

@@ -8,6 +8,7 @@ before the first one is scored.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,10 +21,11 @@ import pyarrow as pa
 from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging.nested_images import without_images
 from targetsel.imaging.partitioned_store import PartitionedStore
-from targetsel.imaging.store import check_suits
+from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.jobs.job import DONE, FAILED, Job, PartState, shard_of
 from targetsel.jobs.launch import Launcher
 from targetsel.jobs.perform import Work, facts_of_file
+from targetsel.partitions.images_inside import ImagesInside
 from targetsel.partitions.remote_parts import (
     files_of_rows,
     folder_for,
@@ -43,7 +45,13 @@ from targetsel.rules.rules import Rules
 from targetsel.scored.columns import NOT_NEEDED
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions
-from targetsel.scoring.stream import OTHER_BANDS, provenance_of, score, scored_schema
+from targetsel.scoring.stream import (
+    OTHER_BANDS,
+    needed_sources,
+    provenance_of,
+    score,
+    scored_schema,
+)
 from targetsel.selection.needed import Asked
 from targetsel.sky.catalog import CatalogFile
 from targetsel.tables.hats import HatsCatalog, Pixel, finish_hats
@@ -122,7 +130,7 @@ class HowToScore:
     Attributes
     ----------
     cutouts : Path
-        The store.
+        The store; or the catalog itself, whose own images are read then.
     ensemble : Path or str
         A folder, or the name of a shipped one.
     options : ScoreOptions
@@ -136,6 +144,8 @@ class HowToScore:
         Those that decide which sources are needed; none if all are.
     columns : mapping
         Names of the columns "ra_col", "dec_col" and "id_col" that are not found by themselves.
+    zeropoint : float or None
+        AB magnitude of one count, of images in the catalog that do not say it.
     """
 
     cutouts: Path
@@ -147,6 +157,7 @@ class HowToScore:
     brightness: Sequence[str] = ()
     rules: Sequence[Rules] = ()
     columns: Mapping[str, str | None] = field(default_factory=dict)
+    zeropoint: float | None = None
 
 
 def score_partitions(
@@ -195,10 +206,16 @@ def _begun(catalog: HatsCatalog, how: HowToScore, output: Path, published: Place
     if output.resolve() == catalog.root.resolve():
         raise OutputError(f"{output}: is the catalog itself. Choose another output.")
     network = Ensemble.read(how.ensemble, how.device, how.calibrated, how.engine)
-    store = PartitionedStore.open(how.cutouts)
+    whole = whole_of(catalog, how.columns)
+    is_inside = how.cutouts.resolve() == catalog.root.resolve()
+    store = (
+        ImagesInside.open(catalog, whole, how.columns, how.zeropoint)
+        if is_inside
+        else PartitionedStore.open(how.cutouts)
+    )
     plan = network.input
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, network.name, OTHER_BANDS)
-    whole = without_images(whole_of(catalog, how.columns))
+    whole = without_images(whole)
     whole = replace(whole, schema=with_brightness(whole.schema, how.brightness, catalog.root))
     asked = Asked(how.rules, scored_schema(whole, network)) if how.rules else None
     values = asked.quantile_values(partial(_tables, catalog, whole)) if asked else []
@@ -207,6 +224,7 @@ def _begun(catalog: HatsCatalog, how: HowToScore, output: Path, published: Place
         "catalog": named(catalog),
         "columns": dict(how.columns),
         "cutouts": str(how.cutouts.resolve()),
+        "images": store.settings if isinstance(store, ImagesInside) else None,
         "cutouts_at": str(copies.place_of(how.cutouts) or ""),
         "ensemble": str(folder.resolve() if folder.is_dir() else how.ensemble),
         "calibrated": how.calibrated,
@@ -257,7 +275,12 @@ def work_of(job: Job) -> Work:
     """The work of a job of scoring: reads the ensemble, and checks that nothing has changed."""
     told = job.settings
     network = Ensemble.read(told["ensemble"], told["device"], told["calibrated"], told["engine"])
-    store = PartitionedStore.open(here(told["cutouts"], told["cutouts_at"]))
+    catalog = opened(told["catalog"])
+    store = (
+        ImagesInside.told(told["images"], catalog)
+        if told["images"]
+        else PartitionedStore.open(here(told["cutouts"], told["cutouts_at"]))
+    )
     options = ScoreOptions(**told["options"])
     for name, value in provenance_of(store, network, options).items():
         if job.identity[name] != value:
@@ -266,7 +289,6 @@ def work_of(job: Job) -> Work:
                 "another folder."
             )
     rules = [Rules.parse(text, name) for name, text in told["rules"]]
-    catalog = opened(told["catalog"])
 
     def ask(schema: pa.Schema) -> Asked:
         return Asked(rules, schema, told["quantiles"])
@@ -280,7 +302,9 @@ def work_of(job: Job) -> Work:
             file = CatalogFile.open(path, **told["columns"])
             schema = with_brightness(file.schema, told["brightness"], catalog.root)
             file = replace(file, schema=schema)
-            run = score(file, store.of(pixel), network, output, options, ask=asked, is_part=True)
+            needed = partial(needed_sources, file, network, ask) if rules else None
+            with _cutouts_of(store, pixel, file, needed) as cutouts:
+                run = score(file, cutouts, network, output, options, ask=asked, is_part=True)
         if told["published"] and run.statuses:
             publish_part(output, told["published"], pixel)
         return {
@@ -291,6 +315,18 @@ def work_of(job: Job) -> Work:
         }
 
     return score_part
+
+
+@contextlib.contextmanager
+def _cutouts_of(
+    store: PartitionedStore | ImagesInside, pixel: Pixel, file: CatalogFile, needed: Any
+) -> Iterator[CutoutStore]:
+    """The cutouts of one partition, at least those of needed sources, within the block."""
+    if isinstance(store, PartitionedStore):
+        yield store.of(pixel)
+    else:
+        with store.packed(file, needed) as packed:
+            yield packed
 
 
 def finish(job: Job, without_failed: bool = False) -> PartitionedRun:
@@ -314,7 +350,7 @@ def finish(job: Job, without_failed: bool = False) -> PartitionedRun:
     failed = [each.name for each in run.failed] if without_failed else []
     if run.n_done + len(failed) < len(states) or not run.n_done:
         return run
-    if not run.n_cutouts:
+    if not run.n_cutouts and not job.settings["images"]:
         raise CutoutError(
             f"{job.settings['cutouts']}: none of its sources is among the {run.n_rows:,} of "
             f"{job.settings['catalog']}. Name the column of ids that the cutouts were packed with, "

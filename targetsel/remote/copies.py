@@ -293,6 +293,7 @@ def local_copies(
     """
     written: list[Place] = []
     read: list[Place] = []
+    apart = {Place.of(values.get(name)) for name in in_parts}  # which stay so under any other name
 
     def exchanged(value: Any, name: str) -> Any:
         if isinstance(value, list | tuple):
@@ -303,7 +304,7 @@ def local_copies(
             written.append(place)
             path = copies.begun(place)
         else:
-            properties = copies.fetched_without_rows(place) if name in in_parts else None
+            properties = copies.fetched_without_rows(place) if place in apart else None
             path = properties or copies.fetched(place)
             if not properties:
                 read.append(place)

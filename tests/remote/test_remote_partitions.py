@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import OutputError
+from targetsel.imaging.cutout import cut_out
+from targetsel.imaging.store import CutoutStore
 from targetsel.jobs.perform import _work
 from targetsel.partitions.remote_parts import opened
 from targetsel.partitions.scoring import HowToScore, score_partitions
@@ -14,7 +18,7 @@ from targetsel.remote import transfer
 from targetsel.remote.copies import copies, local_copies
 from targetsel.rules.rules import Rules
 from targetsel.scoring.rows import ScoreOptions
-from targetsel.sky.catalog import CatalogFile
+from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.partitions import partition_catalog
 from targetsel.tables.hats import HatsCatalog
 from tests.partitions.conftest import RULES, in_this_process
@@ -125,3 +129,39 @@ def test_a_command_scores_a_remote_catalog_and_another_selects(
     near = targetsel(*chosen, "hats.scored", "-o", "near.parquet")
     assert (far.status, near.status) == (0, 0), far
     assert (tmp_path / "far.parquet").read_bytes() == (tmp_path / "near.parquet").read_bytes()
+
+
+def test_images_inside_a_remote_catalog_are_brought_with_their_partition(
+    hats, store, demonstration, ensemble_folder, targetsel, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rows = Catalog.read(demonstration / "catalog.parquet")
+    cutouts = cut_out(rows, CutoutStore.open(demonstration / "cutouts"))
+    images = [
+        [
+            {"band": f"ps1-{band}", "flux": pixels.tolist(), "scale": 0.25}
+            for band, pixels in zip(cutouts.bands, planes, strict=True)
+        ]
+        for planes in cutouts.flux
+    ]
+    pq.write_table(rows.table.append_column("image", pa.array(images)), "nested.parquet")
+    partition_catalog(CatalogFile.open(tmp_path / "nested.parquet"), tmp_path / "nested", 12)
+    at_once = []
+    once = transfer._bring_once
+
+    def watched(place, file, path):
+        once(place, file, path)
+        at_once.append(len([*copies.root.rglob("*.parquet")]))
+
+    monkeypatch.setattr(transfer, "_bring_once", watched)
+    known = ("--ensemble", ensemble_folder, "--zeropoint", 22.5, "--workers", 1)
+    address = store.put(tmp_path / "nested", "nested")
+    for name, given in (("one", ()), ("two", ("--cutouts", address))):
+        far = targetsel("score", address, *given, *known, "-o", f"s3://sky/made/{name}")
+        assert far.status == 0, far
+    assert max(at_once) == 0
+    near = targetsel("score", "nested", *known, "-o", "near")
+    assert near.status == 0, near
+    expected = {key: each for key, each in files_of(tmp_path / "near").items() if "Npix" in key}
+    for name in ("one", "two"):
+        assert {each: store.get(f"made/{name}/{each}") for each in expected} == expected
