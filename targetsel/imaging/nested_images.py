@@ -262,8 +262,8 @@ def _worth(path: Path, schema: pa.Schema, zeropoint: float | None) -> float:
     """Nanomaggies of one count; a unit that the column declares comes before a zero point."""
     if COLUMN not in schema.names:
         raise CutoutError(
-            f"{path}: has no column '{COLUMN}' of images. Name a folder of images, or a catalog "
-            "that has them inside."
+            f"{path}: has no column '{COLUMN}' of images. Name images or cutouts outside of it, "
+            "or a catalog that has them inside."
         )
     column = schema.field(COLUMN)
     said = [unit_of(column), *map(unit_of, _fields(path, column))]

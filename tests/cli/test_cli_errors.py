@@ -134,6 +134,9 @@ def test_missing_cutouts_ask_for_a_store(refuses, sky):
     shutil.rmtree(sky / "cutouts")
     assert refuses() == "cutouts: no cutout store there. Name one with --cutouts."
     line = refuses("catalog.parquet", "--cutouts", "catalog.parquet")
+    assert line.startswith("catalog.parquet: has no column 'image' of images. Name images or")
+    shutil.copy(sky / "catalog.parquet", sky / "other.parquet")
+    line = refuses("catalog.parquet", "--cutouts", "other.parquet")
     assert "a Parquet file, but not a cutout store" in line
 
 
