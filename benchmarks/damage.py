@@ -58,6 +58,7 @@ from damage_files import (
     make_filled,
     make_grid_spectra,
     make_hats,
+    make_hdf5,
     make_ids,
     make_images,
     make_journal,
@@ -180,6 +181,11 @@ KINDS: dict[str, Kind] = {
         make_nested,
         command("cutouts", "pack", "nested.parquet", "-o", "out/store", "--catalog",
                 "nested.parquet", "--zeropoint", "22.5"),
+    ),
+    "images-hdf5": Kind(
+        make_hdf5,
+        command("cutouts", "pack", "images", "-o", "out/store", "--catalog", "catalog.parquet",
+                "--zeropoint", "22.5"),
     ),
     "images-fits": Kind(make_images, command(*PACK)),
     "images-npy": Kind(

@@ -203,6 +203,27 @@ def make_nested(base: Path, folder: Path) -> list[Path]:
     return [path]
 
 
+def make_hdf5(base: Path, folder: Path) -> list[Path]:
+    """Images in a file of HDF5, and their catalog."""
+    import h5py
+
+    import targetsel as ts
+
+    shutil.copy(base / "catalog.parquet", folder)
+    sources = ts.Catalog.read(base / "catalog.parquet")[:6]
+    cutouts = ts.cut_out(sources, ts.CutoutStore.open(base / "cutouts")).crop(16)
+    n, n_bands = cutouts.flux.shape[:2]
+    path = folder / "images" / "healpix=12" / "001-of-001.hdf5"
+    path.parent.mkdir(parents=True)
+    with h5py.File(path, "w") as file:
+        file["object_id"] = np.array([str(each) for each in cutouts.source_id], dtype="S")
+        file["ra"], file["dec"] = sources.ra, sources.dec
+        file["image_array"] = file["image_ivar"] = cutouts.flux
+        file["image_band"] = np.array([[f"ps1-{b}" for b in cutouts.bands]] * n, dtype="S")
+        file["image_scale"] = np.full((n, n_bands), 0.25, np.float32)
+    return [path]
+
+
 def make_parts(base: Path, folder: Path) -> list[Path]:
     """A cutout store in partitions: its listing and two of its files."""
     import targetsel as ts

@@ -13,6 +13,7 @@ from targetsel.errors import ExtraError
 EXTRAS = {
     "cluster": ("dask", "distributed", "hats", "lsdb"),
     "evaluate": ("sklearn",),
+    "hdf5": ("h5py",),
     "onnx": ("onnx", "onnxscript"),
     "onnxruntime": ("onnx", "onnxruntime", "onnxscript"),
     "openvino": ("openvino",),

@@ -51,7 +51,8 @@ def pack(
     ----------
     images : str, Path, Folder or Cutouts
         A folder of FITS or .npy files named by their sources' ids; the catalog itself, where it
-        has images in a column `image`, as the Multimodal Universe has them; or cutouts in memory.
+        has images in a column `image`, as the Multimodal Universe has them; its earlier folders
+        ``healpix=NNNN`` of HDF5 files, which the extra "hdf5" reads; or cutouts in memory.
     catalog : str, Path or table
         Ids and positions [deg, ICRS] of the sources.
     output : str or Path
@@ -82,6 +83,8 @@ def pack(
         If the catalog cannot be read, has no column of ids or positions, or repeats an id.
     OutputError
         If `output` cannot be written, or is there and no cutout store.
+    ExtraError
+        If the images are in HDF5 files, and h5py is not installed.
 
     See Also
     --------
@@ -97,6 +100,7 @@ def pack(
     5
     """
     from targetsel.imaging.folder import Folder
+    from targetsel.imaging.hdf5_images import Hdf5Images, files_in
     from targetsel.imaging.nested_images import NestedImages, has_rows
     from targetsel.imaging.store import ASINH, FLOAT, CutoutStore
     from targetsel.photometry.bands import parse_bands
@@ -105,7 +109,9 @@ def pack(
     if is_path(images):
         named = parse_bands(bands) if bands is not None else None
         place, options = Path(str(images)), (named, pixel_scale, size, zeropoint)
-        if has_rows(place):
+        if files_in(place):
+            given = Hdf5Images.open(place, *options)
+        elif has_rows(place):
             _check_same(place, catalog)
             given = NestedImages.open(
                 place, *options, {"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col}

@@ -27,8 +27,8 @@ def pack(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder of <id>.fits, <id>.<band>.fits or .npy; or CATALOG itself, where it has a "
-            "column image."
+            help="Folder of <id>.fits, <id>.<band>.fits or .npy, or of healpix=NNNN/*.hdf5 (extra "
+            "hdf5); or CATALOG itself, where it has a column image."
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Store to write, a folder.")],

@@ -3,11 +3,7 @@
 A column holds the bands of each source with the pixels of each: a list of structs, or a struct of
 lists, with the fields `band`, `flux` (also called `array`; rows of pixels), and, where they are
 known, `ivar` and `scale` [arcsec]. What a number is worth is told by the unit of the column or of
-`flux`, or by a zero point that the caller gives. Pixels with an inverse variance of zero have no
-data, as in FITS files.
-
-Fields called `mask` are not read: the Legacy Survey images of the Multimodal Universe have True
-where a pixel is clean, others where it is bad, and no file says which it means.
+`flux`, or by a zero point that the caller gives. `planes` says what is not read.
 """
 
 from __future__ import annotations
@@ -23,11 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.errors import CutoutError
-from targetsel.imaging.cutout import Cutouts, crop_to_centre
+from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.folder import check_given
-from targetsel.imaging.image_file import flux_density, nanomaggies, per_count
-from targetsel.imaging.image_names import band_of_filter
-from targetsel.photometry.bands import BANDS
+from targetsel.imaging.planes import ROWS_PER_PIECE, Plane, PlaneImages, plan_of, worth_of
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.sky.partitions import partitions_of
 from targetsel.tables.columns import unit_of
@@ -36,37 +30,21 @@ from targetsel.tables.types import is_list
 
 COLUMN = "image"
 PIXELS = ("flux", "array")  # names of the field of pixels
-SKY_SOURCES, ROWS_PER_PIECE = 256, 32
+SKY_SOURCES = 256
 
 
 @dataclass(frozen=True)
-class NestedImages:
+class NestedImages(PlaneImages):
     """The images in the column `image` of a catalog.
 
     Attributes
     ----------
-    path : Path
-    bands : tuple of B strings
-    pixel_scale : float
-        [arcsec]
-    size : int
-        Width and height [pixel]; larger images are cut down to their centre.
-    worth : float
-        Nanomaggies of one count.
-    check_scale : bool
-        Whether the pixel scale that a row gives must be `pixel_scale`, within 1 %.
     columns : mapping
         Names of the columns "ra_col", "dec_col" and "id_col" that are not found by themselves.
     first : str
         The first source that has an image.
     """
 
-    path: Path
-    bands: tuple[str, ...]
-    pixel_scale: float
-    size: int
-    worth: float
-    check_scale: bool = True
     columns: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     first: str = ""
 
@@ -117,25 +95,10 @@ class NestedImages:
         worth = _worth(path, schema, zeropoint)
         for piece in (piece for part in parts for piece in part.batches(ROWS_PER_PIECE)):
             for row, planes in _images(path, piece):
-                found = {plane.band: plane for plane in planes if plane.band}
-                if not found:
-                    written = ", ".join(plane.name for plane in planes)
-                    raise CutoutError(
-                        f"{path}, column '{COLUMN}': its bands are {written or 'none'}; expected "
-                        f"some of {', '.join(BANDS)}, also as in 'des-g'."
-                    )
-                plane = next(iter(found.values()))
-                scale = pixel_scale or plane.scale
-                if scale is None:
-                    raise CutoutError(
-                        f"{path}, column '{COLUMN}': does not say how large a pixel is (no field "
-                        "'scale'). Pack the images with --pixel-scale [arcsec]."
-                    )
-                bands = bands or tuple(band for band in BANDS if band in found)
-                size = size or min(plane.flux.shape)
-                scale = float(f"{scale:.6g}")  # which float32 has written
+                place = f"{path}, column '{COLUMN}'"
+                plan = plan_of(planes, place, bands, pixel_scale, size)
                 first = str(piece.source_id[row])
-                return cls(path, bands, scale, size, worth, pixel_scale is None, columns, first)
+                return cls(path, *plan, worth, pixel_scale is None, columns, first)
         raise CutoutError(
             f"{path}, column '{COLUMN}': no source has an image; expected one of some source. Name "
             "a catalog of sources with images."
@@ -143,18 +106,7 @@ class NestedImages:
 
     def cutouts_of(self, sources: Catalog) -> Cutouts:
         """The cutouts of rows of the catalog; not present where a row has no image."""
-        n = len(sources)
-        flux = np.full((n, len(self.bands), self.size, self.size), np.nan, np.float32)
-        present = np.zeros(n, dtype=bool)
-        for row, planes in _images(self.path, sources):
-            for plane in planes:
-                if plane.band in self.bands:
-                    place = f"{self.path}, source '{sources.source_id[row]}'"
-                    self._check(plane, place)
-                    pixels = nanomaggies(plane.flux, self.worth)
-                    flux[row, self.bands.index(plane.band)] = crop_to_centre(pixels, self.size)
-            present[row] = True
-        return Cutouts(sources.source_id, flux, self.bands, self.pixel_scale, present)
+        return self.cut(sources.source_id, _images(self.path, sources))
 
     def sky_sigma(self) -> np.ndarray:
         """Standard deviation of the sky [nanomaggy/pixel], shape (B,).
@@ -179,43 +131,8 @@ class NestedImages:
         """Nothing, as the ids are those of the catalog."""
         return ()
 
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def rows_per_piece(self) -> int:
-        """Sources whose pixels are read at a time."""
-        return ROWS_PER_PIECE
-
     def check_asked(self, not_asked: Collection[str], first: str) -> None:
         """Nothing to check: a store without any cutout is refused where it is written."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All that the pixels of a source depend on, beside its row."""
-        return {
-            "images": self.path.name,
-            "bands": self.bands,
-            "pixel_scale": self.pixel_scale,
-            "size": self.size,
-            "worth": self.worth,
-        }
-
-    def _check(self, plane: _Plane, place: str) -> None:
-        scale = plane.scale or self.pixel_scale
-        if self.check_scale and abs(scale / self.pixel_scale - 1) > 0.01:
-            raise CutoutError(
-                f"{place}: its pixels are {scale:g} arcsec in {plane.band}, expected "
-                f"{self.pixel_scale:g} as of the first source. Pack them with --pixel-scale, or "
-                "keep images of one scale together."
-            )
-        height, width = plane.flux.shape
-        if min(height, width) < self.size:
-            raise CutoutError(
-                f"{place}: has {height} x {width} pixels in {plane.band}, expected at least "
-                f"{self.size} x {self.size}. Pack them with a smaller --size."
-            )
 
 
 def without_images(file: CatalogFile) -> CatalogFile:
@@ -236,19 +153,6 @@ def has_rows(path: Path) -> bool:
     return path.is_file() or is_hats(path)
 
 
-@dataclass(frozen=True)
-class _Plane:
-    """One band of one source: its name as it is written, what is known of it, pixels (H, W)."""
-
-    name: str
-    scale: float | None
-    flux: np.ndarray
-
-    @property
-    def band(self) -> str:
-        return band_of_filter(self.name) or band_of_filter(self.name.lower())
-
-
 def _parts(path: Path, columns: Mapping[str, str | None]) -> Iterator[CatalogFile]:
     """A catalog, or the partitions of one in HATS: a large one is read part by part."""
     file = CatalogFile.open(path, **columns)
@@ -266,18 +170,8 @@ def _worth(path: Path, schema: pa.Schema, zeropoint: float | None) -> float:
             "or a catalog that has them inside."
         )
     column = schema.field(COLUMN)
-    said = [unit_of(column), *map(unit_of, _fields(path, column))]
-    for unit in filter(None, said):
-        flux, per_area = flux_density(unit)
-        if flux is not None and not per_area:
-            return flux
-    if zeropoint is None:
-        raise CutoutError(
-            f"{path}, column '{COLUMN}': does not say what one count is worth (no unit of a flux "
-            "density). Give --zeropoint, the AB magnitude of one count (22.5 for nanomaggies, as "
-            "those of the Legacy Surveys)."
-        )
-    return per_count(zeropoint)
+    units = map(unit_of, [column, *_fields(path, column)])
+    return worth_of(f"{path}, column '{COLUMN}'", units, zeropoint)
 
 
 def _is_nested(column: pa.Field) -> bool:
@@ -297,7 +191,7 @@ def _fields(path: Path, column: pa.Field) -> list[pa.Field]:
     return list(column.type.value_type if is_list(column.type) else column.type)
 
 
-def _images(path: Path, sources: Catalog) -> Iterator[tuple[int, list[_Plane]]]:
+def _images(path: Path, sources: Catalog) -> Iterator[tuple[int, list[Plane]]]:
     """The rows that have an image, with its bands."""
     bands = _Bands(path, sources)
     start = 0
@@ -338,20 +232,12 @@ class _Bands:
         self.ivar = _Planes(parts["ivar"], path) if "ivar" in parts else None
         self.scale = parts["scale"].to_pylist() if "scale" in parts else None
 
-    def plane(self, k: int, row: int) -> _Plane:
+    def plane(self, k: int, row: int) -> Plane:
         place = f"{self.path}, source '{self.ids[row]}', band {self.names[k]}"
         flux = self.flux.read(k, place)
-        if self.ivar is not None and self.ivar.has(k):
-            ivar = self.ivar.read(k, place)
-            if ivar.shape != flux.shape:
-                raise CutoutError(
-                    f"{place}: its inverse variance has the shape {ivar.shape}, but the image "
-                    f"{flux.shape}. Write both again, or take the inverse variance out."
-                )
-            flux = np.where(ivar > 0, flux, np.nan)
+        ivar = self.ivar.read(k, place) if self.ivar and self.ivar.has(k) else None
         scale = self.scale[k] if self.scale is not None else None
-        known = float(scale) if scale is not None and 0 < scale < np.inf else None
-        return _Plane(self.names[k] or "", known, flux)
+        return Plane.of(self.names[k] or "", scale, flux, ivar, place)
 
     def _check_lengths(self, found: dict[str, np.ndarray], expected: np.ndarray) -> None:
         for name in {*PIXELS, "scale"} & {*found}:

@@ -62,7 +62,7 @@ class Positions(Protocol):
 
 
 class ImagesOfSources(Protocol):
-    """Images that are packed: a `Folder` of files, or `NestedImages` inside a catalog."""
+    """Images that are packed: a `Folder` of files, `NestedImages`, or `Hdf5Images`."""
 
     @property
     def path(self) -> Path: ...

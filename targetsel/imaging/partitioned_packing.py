@@ -42,7 +42,7 @@ def pack_partitions(
 
     Parameters
     ----------
-    images : Folder or NestedImages
+    images : Folder, NestedImages or Hdf5Images
     catalog : HatsCatalog
     path : Path
         The folder to write.
