@@ -91,6 +91,7 @@ NOT_RUN: dict[str, str] = {
     "planted_class": "gives shares of 50 repeats, which take long",
     "predictability": _SKIES,
     "priors": _SKIES + ", and fits spectra",
+    "real_images": "needs images of archives",
     "real_spectra": "needs spectra of an archive",
     "run_all": "runs the others",
     "score_threads": "measures by the clock, on a machine that does little else",
