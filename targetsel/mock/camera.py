@@ -7,6 +7,7 @@ gets the same ones."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -83,6 +84,27 @@ class Camera:
 
 _KERNEL = np.array([EDGE, 1 - 2 * EDGE, EDGE])
 
+
+@dataclass(frozen=True)
+class Texture:
+    """How noise and sky of one source depart from the survey's.
+
+    Attributes
+    ----------
+    edge : ndarray, shape (B,)
+        Weight of either neighbour in the blurring of white noise, in place of `EDGE`. A pixel's
+        noise stays the same.
+    contrast : ndarray, shape (B, H + 2, W + 2)
+        Factor on the noise at each pixel.
+    residual : ndarray, shape (B, H, W)
+        Sky light left over, beyond the plain camera's [sigma of a pixel].
+    """
+
+    edge: np.ndarray
+    contrast: np.ndarray
+    residual: np.ndarray
+
+
 # Pan-STARRS 3pi stacks: seeing and depth of Chambers et al. (2016, arXiv:1612.05560), table 11
 # and section 6; sky brightness of the bands rounded from Tonry et al. (2012, ApJ 750, 99).
 PAN_STARRS = Camera(
@@ -155,7 +177,11 @@ def draw_seeing(survey: Camera, rng: np.random.Generator) -> tuple[np.ndarray, t
 
 
 def expose(
-    image: np.ndarray, survey: Camera, zero_point: np.ndarray, rng: np.random.Generator
+    image: np.ndarray,
+    survey: Camera,
+    zero_point: np.ndarray,
+    rng: np.random.Generator,
+    texture: Texture | None = None,
 ) -> np.ndarray:
     """Image of one source by the camera, float32, shape (B, H, W) [nanomaggy]; NaN where lost.
 
@@ -165,14 +191,18 @@ def expose(
         Image without noise, with a margin of one pixel for blurring the noise.
     zero_point : ndarray, shape (B,)
         Error of the zero point [mag]; positive makes every source too faint.
+    texture : Texture, optional
+        Default: the survey's noise and a plane of left sky.
     """
     bands = len(image)
     error = zero_point + ZERO_POINT * rng.standard_normal(bands)
     error += REDDENING * rng.normal() * extinction(survey.wavelength)
     seen = image * (10 ** (-0.4 * error)).astype(np.float32)[:, None, None]
     noise = np.exp(DEPTH[0] * rng.normal() + DEPTH[1] * rng.standard_normal(bands))
-    noisy = seen[:, 1:-1, 1:-1] + add_noise(seen, survey, noise, rng)
+    noisy = seen[:, 1:-1, 1:-1] + add_noise(seen, survey, noise, rng, texture)
     noisy += _background(survey, noisy.shape[1:], rng)
+    if texture is not None:
+        noisy += texture.residual * survey.sky_sigma.astype(np.float32)[:, None, None]
     return _with_losses(noisy, rng)
 
 
@@ -186,7 +216,11 @@ def extinction(wavelength: np.ndarray) -> np.ndarray:
 
 
 def add_noise(
-    image: np.ndarray, survey: Camera, factor: np.ndarray, rng: np.random.Generator
+    image: np.ndarray,
+    survey: Camera,
+    factor: np.ndarray,
+    rng: np.random.Generator,
+    texture: Texture | None = None,
 ) -> np.ndarray:
     """Noise of sky and source, correlated between neighbours, float32, shape (B, H, W).
 
@@ -195,15 +229,27 @@ def add_noise(
     image : ndarray, shape (B, H + 2, W + 2)
     factor : ndarray, shape (B,)
         Factor on the noise that follows from the survey's depth.
+    texture : Texture, optional
+        Its correlation and variation; default: that of `EDGE`, and none.
     """
-    sigma = (survey.white_sigma * factor).astype(np.float32)[:, None, None]
+    edge = np.full(len(image), EDGE) if texture is None else texture.edge
+    kept = _power(EDGE) / _power(edge)  # so that the noise of a pixel stays `sky_sigma`
+    sigma = (survey.white_sigma * factor * kept).astype(np.float32)[:, None, None]
     sky = survey.sky_flux.astype(np.float32)[:, None, None]
     white = rng.standard_normal(image.shape, dtype=np.float32)
     white *= sigma * np.sqrt(1 + np.maximum(image, 0) / sky)
+    if texture is not None:
+        white *= texture.contrast
+    in_middle, at_side = (each.astype(np.float32)[:, None, None] for each in (1 - 2 * edge, edge))
     for _ in range(2):  # blurred along one axis, then along the other
         middle, sides = white[:, 1:-1], white[:, :-2] + white[:, 2:]
-        white = np.swapaxes((1 - 2 * EDGE) * middle + EDGE * sides, 1, 2)
+        white = np.swapaxes(in_middle * middle + at_side * sides, 1, 2)
     return white
+
+
+def _power(edge: Any) -> Any:
+    """Share of the variance that blurring leaves."""
+    return 2 * edge**2 + (1 - 2 * edge) ** 2
 
 
 def _background(survey: Camera, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

@@ -21,6 +21,7 @@ from targetsel.tables.parquet import SIMULATED
 from targetsel.version import __version__
 
 BLOCK = 256  # sources per block; another number would change last digits
+LATER = ("realism",)  # keys of `Variation` that came after the first skies; 0 changes nothing
 Magnitude = Annotated[float, Quantity("mag", -2, 2)]
 
 
@@ -47,6 +48,9 @@ class Variation(DocumentModel):
         Factor on the width of every emission line.
     over_sampling : float
         Share of the galaxies drawn with a preference for strong lines; see `draw_spectra`.
+    realism : float
+        How much of the trouble of real images is simulated: 0 is the plain mock, 1 as measured.
+        See `exposure`.
     redshift : (float, float)
         Range of redshift; galaxies outside it are left out.
     """
@@ -61,6 +65,7 @@ class Variation(DocumentModel):
     dimming: Annotated[float, Quantity("mag", -1.0, 3.0)] = 0.0
     line_strength: Annotated[float, Quantity("", 0.0, 10.0)] = 1.0
     over_sampling: Annotated[float, Quantity("", 0.0, 1.0)] = 0.0
+    realism: Annotated[float, Quantity("", 0.0, 1.0)] = 0.0
     redshift: Annotated[
         tuple[float, float], Expected("two rising numbers from 0 up, such as [0.02, 0.1]")
     ] = (0.0, 1.0)
@@ -116,6 +121,15 @@ class Variation(DocumentModel):
         """Spectra with weaker or stronger lines."""
         widths = {name: self.line_strength * width for name, width in spectra.widths.items()}
         return replace(spectra, lines=self.line_strength * spectra.lines, widths=widths)
+
+    def stated(self) -> dict[str, Any]:
+        """The variation as footers state it.
+
+        What came after the first skies is left out where it changes nothing, so that a sky
+        without it keeps its bytes.
+        """
+        without = {name for name in LATER if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude=without)
 
 
 @dataclass(frozen=True)
@@ -209,6 +223,6 @@ class SkyPlan:
                 "survey": self.survey.name,
                 "held_out": self.held_out,
                 "half_unchanged": self.half_unchanged,
-                "variation": self.variation.model_dump(mode="json"),
+                "variation": self.variation.stated(),
             },
         }

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 from itertools import pairwise
 
 import numpy as np
 
 from targetsel.mock.anchor import DECODER_PIXELS, FIRST, LAST, Anchor
-from targetsel.mock.camera import PAN_STARRS, Camera, draw_seeing, expose
+from targetsel.mock.camera import PAN_STARRS, Camera
+from targetsel.mock.exposure import Exposures
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.images import FiberLight, canvas_of, draw_galaxy, draw_neighbours, point_spread
+from targetsel.mock.images import FiberLight, draw_galaxy
 from targetsel.mock.morphology import N_NORMALS as STRUCTURE_NORMALS
 from targetsel.mock.morphology import Structure, draw_structure
 from targetsel.mock.plan import BLOCK, Variation
@@ -32,23 +32,13 @@ from targetsel.mock.spectra import (
     measure_spectra,
     signal_to_noise,
 )
+from targetsel.mock.steps import Chance, Step
 from targetsel.photometry.bands import synthetic_photometry
 from targetsel.photometry.flux import NJY_PER_NANOMAGGY, ab_magnitude
 from targetsel.spectra.grid import wavelengths
 
 CUTOUT_SIZE = 64
 BLUER = 200  # pixels below the first of `anchor.WAVELENGTH`, down to 2430 Angstrom
-
-
-class Step(IntEnum):
-    """Purposes of random numbers; each has a sequence of its own."""
-
-    SPECTRUM = 0
-    STRUCTURE = 1
-    PLACES = 2
-    NEIGHBOURS = 3
-    CAMERA = 4
-    SPECTROGRAPH = 5
 
 
 @dataclass(frozen=True)
@@ -122,8 +112,10 @@ def observe_block(
     variation = variation or Variation()
     survey = variation.survey(survey)
 
+    chances = [Chance(seed, int(number)) for number in galaxies.source_id]
+
     def normals(step: Step, n: int) -> np.ndarray:
-        return np.array([rng.standard_normal(n) for rng in _rngs(galaxies, seed, step)])
+        return np.array([chance.of(step).standard_normal(n) for chance in chances])
 
     drawn = draw_spectra(
         galaxies.known,
@@ -136,7 +128,8 @@ def observe_block(
         galaxies, spectra, normals(Step.STRUCTURE, STRUCTURE_NORMALS), variation.link
     )
     light = _fiber_light(galaxies, spectra, survey)
-    flux = _images(galaxies, light, structure, seed, survey, variation, size)
+    exposures = Exposures(survey, variation, size)
+    flux = _images(galaxies, light, structure, chances, exposures)
     shape = spectra.total[:, DECODER_PIXELS]
     shape = shape / np.sqrt((shape**2).sum(axis=1, keepdims=True))
     noise = normals(Step.SPECTROGRAPH, 1 + shape.shape[1])
@@ -157,35 +150,22 @@ def observe_block(
     )
 
 
-def _rngs(galaxies: Galaxies, seed: int, step: Step) -> list[np.random.Generator]:
-    return [np.random.default_rng([seed, int(number), step]) for number in galaxies.source_id]
-
-
 def _images(
     galaxies: Galaxies,
     light: FiberLight,
     structure: Structure,
-    seed: int,
-    survey: Camera,
-    variation: Variation,
-    size: int,
+    chances: list[Chance],
+    exposures: Exposures,
 ) -> np.ndarray:
     """Cutouts [nanomaggy], float32, shape (N, B, size, size)."""
-    canvas, r = canvas_of(survey.pixel_scale), survey.bands.index("r")
+    survey, size = exposures.survey, exposures.size
+    r = survey.bands.index("r")
     r_flux = galaxies.flux[:, 2] / NJY_PER_NANOMAGGY
-    zero_point = variation.zero_points(survey)
-    steps = (Step.PLACES, Step.NEIGHBOURS, Step.CAMERA)
-    rngs = zip(*(_rngs(galaxies, seed, step) for step in steps), strict=True)
-    side = size * survey.pixel_scale
     flux = np.empty((len(galaxies), len(survey.bands), size, size), dtype=np.float32)
-    for row, (places, nearby, camera) in enumerate(rngs):
-        psf = point_spread(canvas, *draw_seeing(survey, camera))
-        source = draw_galaxy(structure, row, light.of(row), canvas, places)
-        sky = source.scaled(r, r_flux[row]).through(psf)
-        neighbours = draw_neighbours(survey, canvas, side, variation.neighbours, nearby)
-        if neighbours is not None:
-            sky += neighbours.through(psf)
-        flux[row] = expose(canvas.images(sky, size + 2), survey, zero_point, camera)
+    for row, chance in enumerate(chances):
+        places = chance.of(Step.PLACES)
+        source = draw_galaxy(structure, row, light.of(row), exposures.canvas, places)
+        flux[row] = exposures.image(source.scaled(r, r_flux[row]), chance)
     return flux
 
 

@@ -103,6 +103,28 @@ def test_worse_seeing_spreads_the_light_and_changes_nothing_else(galaxies, sourc
     assert np.nanmedian(light(worse)[:, 1] / light(sources)[:, 1]) == pytest.approx(1.0, abs=0.02)
 
 
+def test_realism_leaves_spectra_and_structure_as_they_are(galaxies, sources):
+    real = varied(galaxies, realism=1.0)
+    assert np.array_equal(real.spectra, sources.spectra)
+    assert np.array_equal(real.measured, sources.measured)
+    assert np.array_equal(real.structure.radius, sources.structure.radius)
+    assert not np.isclose(real.flux, sources.flux, rtol=1e-3, atol=1e-3).all(axis=(1, 2, 3)).any()
+
+
+def test_hardly_any_realism_is_hardly_another_sky(galaxies, sources):
+    """All that is drawn for it has random numbers of its own, and fades out."""
+    hardly = varied(galaxies, realism=1e-7)
+    assert hardly.flux == pytest.approx(sources.flux, rel=1e-4, abs=1e-4, nan_ok=True)
+
+
+def test_noise_keeps_its_depth_under_realism(galaxies):
+    real = varied(galaxies, realism=1.0, neighbours=0.0)
+    compact = real.structure.radius < 2.0
+    corners = real.flux[compact][:, :, :10, :10]
+    sigma = np.median(np.nanstd(corners, axis=(2, 3)), axis=0)
+    assert sigma == pytest.approx(PAN_STARRS.sky_sigma, rel=0.15)
+
+
 def test_without_a_link_spectra_stay_and_shapes_change(galaxies, sources):
     loose = varied(galaxies, link=0.0)
     assert np.array_equal(loose.spectra, sources.spectra)

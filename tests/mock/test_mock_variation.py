@@ -50,6 +50,7 @@ def test_there_are_three_examples():
         ("link: 1\nseeing: wide", "2:9: error: seeing is 'wide'; expected 0.3 to 5"),
         ("seeing: nan", "1:9: error: seeing is 'nan'; expected 0.3 to 5"),
         ("seeing: 50", "1:9: error: seeing is '50'; expected 0.3 to 5"),
+        ("realism: 2", "1:10: error: realism is '2'; expected 0 to 1"),
         ("link: -1", "1:7: error: link is '-1'; expected 0 to 3"),
         (
             "redshift: [0.2, 0.1]",

@@ -71,8 +71,14 @@ def test_every_footer_says_that_images_are_simulated_and_from_what(sky):
         assert footer["mock"]["seed"] == 11
         assert footer["mock"]["survey"] == "ps1"
         assert footer["mock"]["variation"]["link"] == 1.0
+        assert "realism" not in footer["mock"]["variation"]  # nor in skies of before
         assert footer["mock"]["held_out"] is False
         assert footer["code_version"]
+
+
+def test_footers_of_a_sky_with_realism_say_so():
+    plan = SkyPlan.of(5, variation=Variation(realism=0.5))
+    assert plan.footer()["mock"]["variation"]["realism"] == 0.5
 
 
 def test_images_say_that_they_are_simulated_wherever_they_are(sky, tmp_path):
