@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import pyarrow as pa
-
 from targetsel.api.given import AnyCutouts, AnyEnsemble, AnyPath
 from targetsel.errors import CatalogError, OutputError
 from targetsel.extras import require
@@ -242,7 +240,7 @@ def score_catalog(
     require("cluster", "An LSDB catalog")
     from lsdb.catalog.catalog import Catalog
 
-    from targetsel.partitions.lazy import FramePlan, Networks, score_frame
+    from targetsel.partitions.lazy import FramePlan, Networks, carrying, score_frame, told_of
     from targetsel.rules.rules import Rules
     from targetsel.scoring.rows import ScoreOptions
 
@@ -265,7 +263,7 @@ def score_catalog(
     about = catalog.hc_structure
     plan = FramePlan.of(
         catalog.meta,
-        about.original_schema or about.schema or pa.schema([]),
+        told_of(catalog),
         networks,
         {
             "ra_col": about.catalog_info.ra_column,
@@ -276,7 +274,8 @@ def score_catalog(
         [Rules.of(each) for each in several if each is not None],
         None if about.catalog_path is None else Path(str(about.catalog_path)),
     )
-    return catalog.map_partitions(score_frame, plan, meta=score_frame(catalog.meta, plan))
+    planned = catalog.map_partitions(score_frame, plan, meta=score_frame(catalog.meta, plan))
+    return carrying(planned, plan.schema)
 
 
 def status(folder: AnyPath) -> Progress:

@@ -7,13 +7,13 @@ depends on its own source alone, so its values are those of `scoring.stream.scor
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import pyarrow as pa
 
@@ -25,6 +25,7 @@ from targetsel.jobs.launch import one_thread
 from targetsel.photometry.brightness import with_brightness
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import check_names
+from targetsel.scored.folders import kept_schema
 from targetsel.scoring.chunks import Chunk, NeededRows
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions, score_cutouts
@@ -38,11 +39,13 @@ from targetsel.selection.needed import Asked
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.tables.any_form import NOTES, table_of
 from targetsel.tables.formats import InMemory
+from targetsel.tables.notes import SCHEMA, packed_schema, unpacked_schema, with_notes
 from targetsel.tables.parquet import FOOTER_KEY, footer_in, says_simulated
 
 if TYPE_CHECKING:
     import pandas as pd
 
+LsdbCatalog: TypeAlias = Any  # lsdb.Catalog; LSDB is imported where one is asked for
 PLACE = "the catalog"
 _one_at_a_time = Lock()  # in a process: networks are read once
 
@@ -98,8 +101,8 @@ class FramePlan:
         Roles and names of the columns "source_id", "ra" and "dec".
     rules : tuple of (str, str)
         Names and texts of rule files.
-    notes : bytes
-        The Arrow schema of the scored frame with its index, with units and provenance; compressed,
+    notes : str
+        The Arrow schema of the scored frame with its index, with units and provenance; packed,
         since each of many thousand tasks may hold it.
     """
 
@@ -107,7 +110,7 @@ class FramePlan:
     identity: str
     columns: tuple[tuple[str, str], ...]
     rules: tuple[tuple[str, str], ...]
-    notes: bytes
+    notes: str
 
     @classmethod
     def of(
@@ -141,7 +144,7 @@ class FramePlan:
             If they do not fit together.
         """
         ensemble, store = networks.read()
-        table = _noted(table_of(frame, PLACE), told)
+        table = _table(frame, told)
         check_names(table.schema, PLACE)
         file = CatalogFile.of(PLACE, InMemory(table), **columns, may_be_empty=True)
         file = replace(file, schema=with_brightness(file.schema, brightness, root))
@@ -157,11 +160,26 @@ class FramePlan:
         texts = tuple((name, text) for each in rules for name, text in each.files)
         identity = _identity(store, ensemble, networks.options)
         columns_found = tuple(file.columns.items())
-        return cls(networks, identity, columns_found, texts, zlib.compress(notes.serialize()))
+        return cls(networks, identity, columns_found, texts, packed_schema(notes))
 
     @property
     def schema(self) -> pa.Schema:
-        return pa.ipc.read_schema(pa.py_buffer(zlib.decompress(self.notes)))
+        return unpacked_schema(self.notes)
+
+
+def told_of(catalog: LsdbCatalog) -> pa.Schema:
+    """Units, notes and provenance of an LSDB catalog's columns, as far as they are known."""
+    about = catalog.hc_structure
+    kept = kept_schema(about.catalog_info.__pydantic_extra__ or {})
+    return kept or about.original_schema or about.schema or pa.schema([])
+
+
+def carrying(catalog: LsdbCatalog, schema: pa.Schema) -> LsdbCatalog:
+    """The catalog with units and provenance as a property, which goes along when LSDB writes it."""
+    about = copy(catalog.hc_structure)
+    about.catalog_info = about.catalog_info.copy_and_update(**{SCHEMA: packed_schema(schema)})
+    catalog.hc_structure = about
+    return catalog
 
 
 def score_frame(frame: pd.DataFrame, plan: FramePlan) -> pd.DataFrame:
@@ -198,7 +216,7 @@ def _scored(frame: pd.DataFrame, plan: FramePlan, schema: pa.Schema) -> pa.Table
     ensemble, store, rules = _read(plan.networks, plan.identity, plan.rules)
     one_thread()
     names = dict(plan.columns)
-    table = _noted(table_of(frame, PLACE), schema)
+    table = _table(frame, schema)
     catalog = Catalog.read(table, names["ra"], names["dec"], names["source_id"])
     needed: NeededRows | None = None
     if rules:
@@ -213,13 +231,10 @@ def _scored(frame: pd.DataFrame, plan: FramePlan, schema: pa.Schema) -> pa.Table
     return whole
 
 
-def _noted(table: pa.Table, told: pa.Schema) -> pa.Table:
-    """The table with the units and notes of another schema's columns of the same names."""
-    fields = [
-        each.with_metadata(told.field(each.name).metadata) if each.name in told.names else each
-        for each in table.schema
-    ]
-    return table.cast(pa.schema(fields))
+def _table(frame: pd.DataFrame, told: pa.Schema) -> pa.Table:
+    """A frame with its index as a table, with the units and notes that are told of its columns."""
+    table = table_of(frame, PLACE)
+    return table.cast(with_notes(table.schema, told))
 
 
 def _bound(rules: Sequence[Rules], schema: pa.Schema) -> Asked:

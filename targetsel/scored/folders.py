@@ -2,7 +2,8 @@
 
 They are one catalog only if the same ensemble, calibration, engine and options scored them all.
 What the footers count is summed, and what each says of its own catalog and cutouts becomes one
-hash, so that the whole has a footer as one file would have.
+hash, so that the whole has a footer as one file would have. Files that another program made of such
+a catalog have lost theirs; the properties may have kept what was said of the whole.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from targetsel.errors import CatalogError
 from targetsel.jobs.job import FOLDER as JOB
 from targetsel.tables.any_format import table_reader
 from targetsel.tables.folders import open_parquet
-from targetsel.tables.hats_properties import properties_of
+from targetsel.tables.hats_properties import primary_of, properties_of
 from targetsel.tables.many_files import ManyFiles
+from targetsel.tables.notes import SCHEMA, unpacked_schema
 from targetsel.tables.parquet import FOOTER_KEY, footer_in
 from targetsel.tables.reading import ParquetReader
 
@@ -39,12 +43,36 @@ def scored_reader(path: Path) -> ParquetReader | ManyFiles:
         return table_reader(path)
     if (path / JOB).is_dir() and not properties_of(path):
         raise CatalogError(
-            f"{path}: is not scored to its end. Run the same 'targetsel score' again; "
-            f"'targetsel status {path}' says how far it is."
+            f"{path}: is not finished, some partitions have yet to be done. Run the same command "
+            f"again; 'targetsel status {path}' says how far it is."
         )
     footers = _Footers()
     files = open_parquet(path, footers.add)
-    return ManyFiles(files, footers.joined)
+    entries = footers.joined
+    kept = None if entries else kept_schema(properties_of(primary_of(path)))
+    if kept is not None:
+        files, entries = files.with_notes(kept), kept.metadata or {}
+    return ManyFiles(files, entries)
+
+
+def schema_to_keep(part: Path) -> pa.Schema:
+    """The columns of a scored catalog in partitions, one of which is `part`, and its provenance.
+
+    Programs that read the catalog and write another lose these, but keep the properties, where
+    `kept_schema` finds them. What counts or hashes the rows is left out, as others may be there.
+    """
+    with ParquetReader(part) as file:
+        footer = {k: v for k, v in footer_in(file.footer_entries).items() if k not in OWN}
+        entries = {FOOTER_KEY: json.dumps(footer, sort_keys=True).encode()}
+        return file.schema.with_metadata(entries)
+
+
+def kept_schema(properties: Mapping[str, object]) -> pa.Schema | None:
+    """The columns with units and provenance that a catalog's properties keep; None if none."""
+    try:
+        return unpacked_schema(str(properties[SCHEMA]))
+    except Exception:  # whatever unpacking a damaged text raises
+        return None
 
 
 class _Footers:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CatalogError, TargetselError
+from targetsel.tables.notes import with_notes
 from targetsel.tables.parquet import plain_schema
 from targetsel.tables.reading import reading
 
@@ -115,11 +116,7 @@ def _of_pandas(frame: Any) -> pa.Table:
     if NOTES not in frame.attrs:
         return table
     told = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(frame.attrs[NOTES])))
-    fields = [
-        field.with_metadata(told.field(field.name).metadata) if field.name in told.names else field
-        for field in table.schema
-    ]
-    return table.cast(pa.schema(fields, told.metadata))
+    return table.cast(with_notes(table.schema, told).with_metadata(told.metadata))
 
 
 class TableReader:

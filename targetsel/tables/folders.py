@@ -38,6 +38,7 @@ from targetsel.tables.hats_properties import (
     files_of_one_catalog,
     primary_of,
 )
+from targetsel.tables.notes import with_notes
 from targetsel.tables.parquet import described, plain_schema
 from targetsel.tables.reading import ParquetReader
 from targetsel.tables.types import is_number
@@ -112,6 +113,12 @@ class ParquetFiles:
     parts: Sequence[ParquetPart]
     schema: pa.Schema
     num_rows: int
+
+    def with_notes(self, told: pa.Schema) -> ParquetFiles:
+        """The same files, with the metadata of another schema's columns of the same names."""
+        noted = {id(part.schema): with_notes(part.schema, told) for part in self.parts}
+        parts = [replace(part, schema=noted[id(part.schema)]) for part in self.parts]
+        return replace(self, parts=parts, schema=with_notes(self.schema, told))
 
     def batches(self, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The table in pieces of at most `rows` rows, with the columns asked for."""

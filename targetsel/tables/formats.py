@@ -27,11 +27,11 @@ from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
 from targetsel.tables.fits import open_fits, plain_stream
 from targetsel.tables.fits_tables import binary_table, text_table
 from targetsel.tables.folders import ParquetFiles, open_parquet, several_columns, unit_name
+from targetsel.tables.notes import SCHEMA
 from targetsel.tables.parquet import described, plain_schema
 from targetsel.tables.reading import reading, reason
 from targetsel.tables.restoring import with_provenance
 from targetsel.tables.streamed_writing import KEYWORD, SCHEMA_KEYWORD
-from targetsel.tables.writing import SCHEMA
 
 if TYPE_CHECKING:  # astropy is imported where it is used: Parquet files do without it
     from astropy.io.votable.tree import TableElement, VOTableFile

@@ -9,8 +9,8 @@ import json
 
 import pyarrow as pa
 
+from targetsel.tables.notes import unpacked_schema
 from targetsel.tables.types import is_number
-from targetsel.tables.writing import unpacked_schema
 
 FOOTER = b"targetsel"  # entry of a schema's metadata, as in Parquet
 

@@ -14,13 +14,11 @@ FITS and CSV are written a piece at a time; VOTable and ECSV need the whole tabl
 
 from __future__ import annotations
 
-import base64
 import gzip
 import json
 import os
 import shutil
 import warnings
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +29,7 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import OutputError
 from targetsel.tables.files import table_format
+from targetsel.tables.notes import SCHEMA, packed_schema
 from targetsel.tables.streamed_writing import (
     FitsColumn,
     pieces_of,
@@ -42,7 +41,6 @@ from targetsel.tables.types import held, is_list
 if TYPE_CHECKING:
     from astropy.table import Table
 
-SCHEMA = "targetsel_schema"  # name of the Arrow schema in VOTable and ECSV; in FITS TARGSCHM
 WORTH_SAYING = 100_000_000  # bytes of a file whose memory is told
 MEMORY = {"votable": 4, "ascii.ecsv": 7}  # times the size of the file
 
@@ -69,7 +67,7 @@ def convert_table(parquet: Path, path: Path, kind: str, footer: Mapping[str, Any
     schema = pq.read_schema(parquet)
     _check_columns(schema, path, kind, lambda names: pieces_of(parquet, names))
     told = json.dumps(footer, sort_keys=True)
-    packed = packed_schema(schema) if footer else ""
+    packed = packed_schema(schema.remove_metadata()) if footer else ""
     beside = parquet.with_name(f"{parquet.name}.{kind}")
     try:
         with warnings.catch_warnings():
@@ -107,17 +105,6 @@ def format_note(path: Path) -> str:
             f"{MEMORY[kind]} times the file's size; FITS and CSV are written piece by piece"
         )
     return ""
-
-
-def packed_schema(schema: pa.Schema) -> str:
-    """The types and metadata of all columns, in ASCII; `unpacked_schema` undoes it."""
-    plain = schema.remove_metadata().serialize().to_pybytes()
-    return base64.b64encode(zlib.compress(plain, 9)).decode("ascii")
-
-
-def unpacked_schema(text: str) -> pa.Schema:
-    """The schema of `packed_schema`."""
-    return pa.ipc.read_schema(pa.py_buffer(zlib.decompress(base64.b64decode(text))))
 
 
 def left_out_of_csv(kind: pa.DataType) -> bool:

@@ -11,22 +11,26 @@ import pytest
 import targetsel as ts
 from targetsel.imaging.packing import pack_cutouts
 from targetsel.imaging.store import ASINH, CutoutStore
+from targetsel.scored.file import ScoredFile
 from targetsel.sky.catalog import Catalog
 from targetsel.tables.hats import HatsCatalog
+from targetsel.tables.notes import SCHEMA
 from tests.real_data import real
 
 lsdb = pytest.importorskip("lsdb")
 QUIET = {"progress_bar": False}
 COLLECTION = "hats/small_sky_order1_collection"
-ON_PROXIES = """
+BOTH = """
 schema: targetsel/rules/v1
-name: one proxy
+name: two proxies
 seed: 1
 classes:
   EMITTER:
     bit: 0
     priority: 1
-    where: [{condition}]
+    where:
+      - ew_halpha > {halpha}
+      - P(ew_halpha > {halpha} and ew_hbeta > 0.25) > 0.1
 """
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its libraries, and that there is no margin
@@ -82,18 +86,58 @@ def test_lsdb_searches_a_scored_folder_and_matches_it_with_its_catalog(run, hats
     assert cone["source_id"].tolist() == [one["source_id_a"]]
 
 
-def test_a_catalog_that_lsdb_wrote_serves_rules_on_one_proxy(
-    hats, demonstration, ensemble_folder, tmp_path
+@pytest.fixture
+def lazily(hats, demonstration, ensemble_folder):
+    return ts.score_catalog(lsdb.open_catalog(hats), demonstration / "cutouts", ensemble_folder)
+
+
+@pytest.mark.parametrize("as_collection", [True, False])
+def test_a_lazily_scored_catalog_that_lsdb_wrote_is_a_scored_catalog(
+    lazily, tmp_path, as_collection
 ):
-    planned = ts.score_catalog(lsdb.open_catalog(hats), demonstration / "cutouts", ensemble_folder)
-    planned.write_catalog(tmp_path / "out", as_collection=False, **QUIET)
-    frame = planned.compute(**QUIET)
-    frame.attrs = planned.meta.attrs
-    middle = float(frame["ew_halpha"].median())
-    alone = ts.Rules.parse(ON_PROXIES.format(condition=f"ew_halpha > {middle}"))
-    found, expected = ts.select(tmp_path / "out", alone), ts.select(frame, alone)
-    assert len(expected) > 0
-    assert found.table["source_id"].to_pylist() == expected.table["source_id"].to_pylist()
+    lazily.write_catalog(tmp_path / "out", as_collection=as_collection, **QUIET)
+    frame = lazily.compute(**QUIET)
+    frame.attrs = lazily.meta.attrs
+    with ScoredFile(tmp_path / "out") as found, ScoredFile(frame) as expected:
+        assert found.schema.field("ew_halpha").metadata[b"unit"] == b"Angstrom"
+        assert {*found.schema.names} == {*expected.schema.names}
+        for field in expected.schema:
+            assert found.schema.field(field.name).metadata == field.metadata, field.name
+        assert found.footer == expected.footer
+
+
+def test_rules_on_several_proxies_choose_the_same_from_what_lsdb_wrote(lazily, tmp_path):
+    lazily.write_catalog(tmp_path / "out", **QUIET)
+    frame = lazily.compute(**QUIET)
+    frame.attrs = lazily.meta.attrs
+    rules = ts.Rules.parse(BOTH.format(halpha=float(frame["ew_halpha"].median())))
+    found, expected = ts.select(tmp_path / "out", rules), ts.select(frame, rules)
+    assert 0 < len(expected) < len(frame)
+    assert found.table.equals(expected.table)
+    assert found.footer["ensemble"] == expected.footer["ensemble"]
+
+
+def test_what_lsdb_chooses_of_a_scored_folder_and_writes_is_a_scored_catalog(run, tmp_path):
+    folder = run().output
+    whole = ts.read(folder, "scored")
+    bright = lsdb.open_catalog(folder).query(f"rmag < {np.median(whole['rmag'])}")
+    bright.write_catalog(tmp_path / "bright", **QUIET)
+    found = ts.read(tmp_path / "bright", "scored")
+    assert 0 < len(found) < len(whole)
+    kept = {*found.footer}
+    assert kept == {*whole.footer} - {"catalog", "cutouts", "statuses", "n_unmeasured", "support"}
+    assert all(found.footer[name] == whole.footer[name] for name in kept)
+    for field in whole.schema:
+        assert found.schema.field(field.name).metadata == field.metadata, field.name
+
+
+def test_a_damaged_property_costs_the_units_and_not_the_catalog(lazily, tmp_path):
+    lazily.write_catalog(tmp_path / "out", as_collection=False, **QUIET)
+    properties = tmp_path / "out" / "hats.properties"
+    properties.write_text(properties.read_text().replace(f"{SCHEMA}=e", f"{SCHEMA}=!"))
+    found = ts.read(tmp_path / "out", "scored")
+    assert not found.footer.get("ensemble")
+    assert len(found) == len(lazily.compute(**QUIET))
 
 
 def test_a_real_collection_is_scored_once_without_its_margins(run, one_cutout):
