@@ -16,17 +16,17 @@ from targetsel.scoring import DEFAULT
 from targetsel.tables.any_form import is_path, paths_in
 
 if TYPE_CHECKING:
-    from targetsel.jobs.launch import Launcher
     from targetsel.jobs.progress import Progress
-    from targetsel.partitions.scoring import HowToScore, PartitionedRun
+    from targetsel.partitions.catalog_job import HowToRun
     from targetsel.rules.rules import AnyRules
+    from targetsel.tables.hats import HatsCatalog
 
 LsdbCatalog: TypeAlias = Any  # lsdb.Catalog; LSDB is imported where one is asked for
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The processes that score the partitions of a catalog, and the partitions that they score.
+    """The processes that do the partitions of a catalog, and the partitions that they do.
 
     Attributes
     ----------
@@ -89,48 +89,44 @@ class Cluster:
         for option, value in used.items():
             if value:
                 raise OutputError(
-                    f"{option}: is for HATS catalogs that are scored into a folder. Make {catalog} "
-                    "one with 'targetsel partition', and name a folder with -o."
+                    f"{option}: is for HATS catalogs whose result goes into a folder. Make "
+                    f"{catalog} one with 'targetsel partition', and name a folder with -o."
                 )
 
     @contextlib.contextmanager
-    def launcher(self) -> Iterator[Launcher]:
-        """The processes; those that Dask began here end with the block."""
-        from targetsel.jobs.launch import dask_client, on_dask, on_this_machine
+    def run(self) -> Iterator[HowToRun]:
+        """The processes and their share; processes that Dask began here end with the block.
 
+        Raises
+        ------
+        OutputError
+            If the time limit is none, or no scheduler answers.
+        """
+        from targetsel.jobs.launch import dask_client, on_dask, on_this_machine
+        from targetsel.partitions.catalog_job import HowToRun
+
+        seconds = self.seconds
         if not self.dask and self.scheduler is None:
-            yield on_this_machine(self.workers)
+            launcher = on_this_machine(self.workers)
+            yield HowToRun(launcher, self.shard, seconds, self.without_failed)
             return
         with dask_client(self.scheduler, self.workers) as client:
-            yield on_dask(client)
+            yield HowToRun(on_dask(client), self.shard, seconds, self.without_failed)
 
 
 def is_partitioned(catalog: Any, output: AnyPath | None) -> bool:
-    """Whether a catalog is in HATS and is to be scored into a folder."""
+    """Whether a catalog is in HATS, and what is made of it is to go into a folder."""
     from targetsel.tables.hats_properties import is_hats
 
     paths = paths_in([catalog])
     return bool(paths) and is_hats(paths[0]) and goes_to_parts(output)
 
 
-def score_into_folder(
-    catalog: Any, how: HowToScore, output: AnyPath, cluster: Cluster
-) -> PartitionedRun:
-    """Score a HATS catalog into a folder, as `ts.score` does."""
+def partitions_of(catalog: Any) -> HatsCatalog:
+    """The HATS catalog of a path, for which `is_partitioned` is true."""
     from targetsel.partitions.remote_parts import opened
-    from targetsel.partitions.scoring import score_partitions
 
-    seconds = cluster.seconds
-    with cluster.launcher() as launcher:
-        return score_partitions(
-            opened(paths_in([catalog])[0]),
-            how,
-            Path(output),
-            launcher,
-            shard=cluster.shard,
-            seconds=seconds,
-            without_failed=cluster.without_failed,
-        )
+    return opened(paths_in([catalog])[0])
 
 
 def check_on_disk(cutouts: AnyCutouts, ensemble: AnyEnsemble) -> None:

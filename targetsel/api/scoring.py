@@ -13,7 +13,7 @@ from targetsel.api.partitions import (
     Cluster,
     check_on_disk,
     is_partitioned,
-    score_into_folder,
+    partitions_of,
 )
 from targetsel.errors import CutoutError
 from targetsel.remote.copies import copies, with_addresses
@@ -24,7 +24,7 @@ from targetsel.tables.any_form import AnyTable, paths_in
 if TYPE_CHECKING:
     from targetsel.calibration.calibration import Calibration
     from targetsel.observing.observation import ObservedRun
-    from targetsel.partitions.scoring import PartitionedRun
+    from targetsel.partitions.scoring import PartitionedScore
     from targetsel.scored.rows import Scored
     from targetsel.scoring.stream import ScoreRun
     from targetsel.scoring.surprise import Compared
@@ -54,7 +54,7 @@ def score(
     ra_col: str | None = None,
     dec_col: str | None = None,
     id_col: str | None = None,
-) -> Scored[ScoreRun | PartitionedRun]:
+) -> Scored[ScoreRun | PartitionedScore]:
     """Predict latents and line strengths of every source, as `targetsel score` does.
 
     Parameters
@@ -152,7 +152,7 @@ def score(
     chosen = [Rules.of(each) for each in several if each is not None]
     cluster = Cluster(workers, dask, scheduler, shard, time_limit, without_failed)
     if output is not None and is_partitioned(catalog, output):
-        from targetsel.partitions.scoring import HowToScore
+        from targetsel.partitions.scoring import HowToScore, score_partitions
 
         columns = {"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col}
         store = cutouts if cutouts is not None else usual_cutouts(catalog, **columns)
@@ -169,7 +169,8 @@ def score(
             columns,
             zeropoint,
         )
-        run = score_into_folder(catalog, how, output, cluster)
+        with cluster.run() as parts:
+            run = score_partitions(partitions_of(catalog), how, Path(output), parts)
         return Scored(run.output, run)
     cluster.check_unused(next(iter(paths_in([catalog])), "the catalog"))
     sources = CatalogFile.open(catalog, ra_col, dec_col, id_col)

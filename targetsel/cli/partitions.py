@@ -12,7 +12,7 @@ from targetsel.errors import counted
 
 if TYPE_CHECKING:
     from targetsel.jobs.job import PartState
-    from targetsel.partitions.scoring import PartitionedRun
+    from targetsel.partitions.catalog_job import PartitionedRun
 
 SOME_FAILED = 3  # exit status
 MOST_NAMED = 5

@@ -147,7 +147,7 @@ def score(
     from targetsel.api.images import is_catalog_itself
     from targetsel.api.partitions import is_partitioned
     from targetsel.cli.partitions import say_partitions
-    from targetsel.partitions.scoring import PartitionedRun
+    from targetsel.partitions.scoring import PartitionedScore
     from targetsel.photometry.brightness import brightness_lines, find_brightness
     from targetsel.rules.rules import Rules
     from targetsel.scoring.stream import ScoreRun
@@ -179,7 +179,7 @@ def score(
             dec_col=dec_col,
             id_col=id_col,
         ).run
-        assert isinstance(partitioned, PartitionedRun)
+        assert isinstance(partitioned, PartitionedScore)
         say_partitions(partitioned)
         return
     file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)

@@ -75,7 +75,7 @@ class Job:
     output : Path
         The folder that is written.
     kind : str
-        What is done with each part (see `jobs.kinds`).
+        What is done with each part, such as "score".
     settings : mapping
         All that the work needs, as plain values for JSON: names of files, and options.
     identity : mapping
@@ -133,8 +133,8 @@ class Job:
         path = Path(output) / FOLDER / "job.json"
         if not path.exists():
             raise OutputError(
-                f"{output}: no job of targetsel (no {FOLDER}/{path.name}). Name the output folder "
-                "of a 'targetsel score' of a HATS catalog."
+                f"{output}: no job of targetsel (no {FOLDER}/{path.name}). Name the folder that a "
+                "command such as 'targetsel score' writes of a HATS catalog."
             )
         with reading(path, OutputError, "the description of a job", "Begin the job again."):
             told = json.loads(path.read_text())

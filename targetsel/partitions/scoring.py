@@ -9,8 +9,7 @@ before the first one is scored.
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,25 +21,14 @@ from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging.nested_images import without_images
 from targetsel.imaging.partitioned_store import PartitionedStore
 from targetsel.imaging.store import CutoutStore, check_suits
-from targetsel.jobs.job import DONE, FAILED, Job, PartState, shard_of
-from targetsel.jobs.launch import Launcher
-from targetsel.jobs.perform import Work, facts_of_file
+from targetsel.jobs.job import Job
+from targetsel.jobs.perform import Work
+from targetsel.partitions.catalog_job import HowToRun, Kind, PartitionedRun, write_part
 from targetsel.partitions.images_inside import ImagesInside
-from targetsel.partitions.remote_parts import (
-    files_of_rows,
-    folder_for,
-    here,
-    named,
-    opened,
-    publish_part,
-    publish_rest,
-    rows_of,
-    whole_of,
-)
+from targetsel.partitions.remote_parts import files_of_rows, here, opened, whole_of
 from targetsel.photometry.brightness import with_brightness
 from targetsel.photometry.columns import notes_in
 from targetsel.remote.copies import copies
-from targetsel.remote.places import Place
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import NOT_NEEDED
 from targetsel.scoring.ensemble import Ensemble
@@ -54,46 +42,12 @@ from targetsel.scoring.stream import (
 )
 from targetsel.selection.needed import Asked
 from targetsel.sky.catalog import CatalogFile
-from targetsel.tables.hats import HatsCatalog, Pixel, finish_hats
-from targetsel.tables.hats_properties import properties_of
-from targetsel.tasks import task
-
-KIND = "score"
-LEFT_OUT = "targetsel_left_out"  # property that names the partitions that failed
+from targetsel.tables.hats import HatsCatalog, Pixel
 
 
 @dataclass(frozen=True)
-class PartitionedRun:
-    """The result of a job: its folder, and how far its parts have come.
-
-    Attributes
-    ----------
-    output : Path
-    states : tuple of PartState
-        Of every part of the job, whoever did it.
-    is_finished : bool
-        Whether the folder is a whole HATS catalog now.
-    published : str
-        The address in an object store where it is then, too; empty for folders.
-    """
-
-    output: Path
-    states: tuple[PartState, ...]
-    is_finished: bool
-    published: str = ""
-
-    @property
-    def failed(self) -> tuple[PartState, ...]:
-        return tuple(each for each in self.states if each.status == FAILED)
-
-    @property
-    def n_done(self) -> int:
-        return sum(each.status == DONE for each in self.states)
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of the parts that are done."""
-        return int(self.total("rows"))
+class PartitionedScore(PartitionedRun):
+    """The result of a job of scoring."""
 
     @property
     def n_cutouts(self) -> int:
@@ -110,17 +64,20 @@ class PartitionedRun:
         """Sources that the rules rule out by their catalog alone."""
         return self.statuses.get(NOT_NEEDED, 0)
 
-    def total(self, fact: str) -> float:
-        """The sum of a number over the parts that are done."""
-        return float(sum(each.facts.get(fact, 0) for each in self.states))
+    def check(self, job: Job) -> None:
+        """Refuse cutouts of another catalog.
 
-    @property
-    def statuses(self) -> dict[str, int]:
-        """Sources by status."""
-        counts: Counter[str] = Counter()
-        for each in self.states:
-            counts.update(each.facts.get("statuses", {}))
-        return dict(counts.most_common())
+        Raises
+        ------
+        CutoutError
+            If no source of any part has a cutout.
+        """
+        if not self.n_cutouts and not job.settings["images"]:
+            raise CutoutError(
+                f"{job.settings['cutouts']}: none of its sources is among the {self.n_rows:,} of "
+                f"{job.settings['catalog']}. Name the column of ids that the cutouts were packed "
+                "with, --id-col, or the store of this catalog, --cutouts."
+            )
 
 
 @dataclass(frozen=True)
@@ -161,50 +118,26 @@ class HowToScore:
 
 
 def score_partitions(
-    catalog: HatsCatalog,
-    how: HowToScore,
-    output: Path,
-    launcher: Launcher,
-    *,
-    shard: str | None = None,
-    seconds: float | None = None,
-    without_failed: bool = False,
-) -> PartitionedRun:
+    catalog: HatsCatalog, how: HowToScore, output: Path, run: HowToRun
+) -> PartitionedScore:
     """Score every partition of a HATS catalog, or those of one shard, into another one.
 
     Partitions that are done stay; those that failed in an earlier run are tried again. Once all
     are done, the folder becomes a HATS catalog. For an output in an object store the job's folder
     is one of its name in the working directory, and each partition is uploaded when it is done.
 
-    Parameters
-    ----------
-    launcher : Launcher
-        The processes that do the work (see `jobs.launch`).
-    shard : str, optional
-        Such as "3/8", for the third of eight runs that share the partitions.
-    seconds : float, optional
-        Time that a partition may take; one that takes longer counts as failed.
-    without_failed : bool
-        Whether the folder becomes a catalog although some partitions failed.
-
     Raises
     ------
     CatalogError, CutoutError, EnsembleError, RuleError
-        If the inputs do not fit together.
+        If the inputs do not fit together, or no source has a cutout.
     OutputError
         If the output holds something else, or a job of other inputs or options.
     """
-    output, published = folder_for(Path(output))
-    job = _begun(catalog, how, output, published)
-    parts = job.parts if shard is None else shard_of(job.parts, shard)
-    run_parts(job, parts, launcher, work_of, seconds)
-    return finish(job, without_failed)
+    return KIND.perform(_begun(catalog, how, output), run)
 
 
-def _begun(catalog: HatsCatalog, how: HowToScore, output: Path, published: Place | None) -> Job:
+def _begun(catalog: HatsCatalog, how: HowToScore, output: Path) -> Job:
     """The job, with all that can be wrong checked before the first partition is scored."""
-    if output.resolve() == catalog.root.resolve():
-        raise OutputError(f"{output}: is the catalog itself. Choose another output.")
     network = Ensemble.read(how.ensemble, how.device, how.calibrated, how.engine)
     whole = whole_of(catalog, how.columns)
     is_inside = how.cutouts.resolve() == catalog.root.resolve()
@@ -221,7 +154,6 @@ def _begun(catalog: HatsCatalog, how: HowToScore, output: Path, published: Place
     values = asked.quantile_values(partial(_tables, catalog, whole)) if asked else []
     folder = Path(how.ensemble)
     settings = {
-        "catalog": named(catalog),
         "columns": dict(how.columns),
         "cutouts": str(how.cutouts.resolve()),
         "images": store.settings if isinstance(store, ImagesInside) else None,
@@ -234,41 +166,19 @@ def _begun(catalog: HatsCatalog, how: HowToScore, output: Path, published: Place
         "brightness": list(how.brightness),
         "rules": [list(each.files[0]) for each in how.rules],
         "quantiles": values,
-        "published": str(published or ""),
     }
     identity = {
         **provenance_of(store, network, how.options),
-        "catalog": catalog.fingerprint,
         "columns": whole.columns,
         "brightness": notes_in(whole.schema),
         "rules": asked.provenance if asked else None,
     }
-    if published is not None:
-        identity["published"] = str(published)
-    return Job.begin(output, KIND, settings, identity, [pixel.name for pixel in catalog.pixels])
+    return KIND.begin(catalog, output, settings, identity)
 
 
 def _tables(catalog: HatsCatalog, whole: CatalogFile) -> Iterator[pa.Table]:
     for file in files_of_rows(catalog, whole):
         yield from (piece.table for piece in file.batches(262_144))
-
-
-def run_parts(
-    job: Job, parts: Iterable[str], launcher: Launcher, maker: Any, seconds: float | None
-) -> None:
-    """Do the parts that are not done; what failed in an earlier run is tried again."""
-    waiting = []
-    for part in parts:
-        log = job.log(part)
-        state = log.state()
-        if state.status != DONE:
-            if state.attempts:
-                log.again()
-            waiting.append(part)
-    with task("scoring", len(waiting), "partitions") as advance:
-        for state in launcher(job, waiting, maker, seconds):
-            job.report(state)
-            advance(1)
 
 
 def work_of(job: Job) -> Work:
@@ -293,28 +203,22 @@ def work_of(job: Job) -> Work:
     def ask(schema: pa.Schema) -> Asked:
         return Asked(rules, schema, told["quantiles"])
 
-    def score_part(part: str) -> dict[str, Any]:
-        pixel = Pixel.of_path(part)
-        output = pixel.file(job.output)
-        output.parent.mkdir(parents=True, exist_ok=True)
+    def write(path: Path, output: Path) -> dict[str, Any]:
+        file = CatalogFile.open(path, **told["columns"])
+        schema = with_brightness(file.schema, told["brightness"], catalog.root)
+        file = replace(file, schema=schema)
+        needed = partial(needed_sources, file, network, ask) if rules else None
         asked = ask if rules else None
-        with rows_of(catalog, pixel) as path:
-            file = CatalogFile.open(path, **told["columns"])
-            schema = with_brightness(file.schema, told["brightness"], catalog.root)
-            file = replace(file, schema=schema)
-            needed = partial(needed_sources, file, network, ask) if rules else None
-            with _cutouts_of(store, pixel, file, needed) as cutouts:
-                run = score(file, cutouts, network, output, options, ask=asked, is_part=True)
-        if told["published"] and run.statuses:
-            publish_part(output, told["published"], pixel)
+        with _cutouts_of(store, Pixel.of_path(output), file, needed) as cutouts:
+            run = score(file, cutouts, network, output, options, ask=asked, is_part=True)
         return {
-            **facts_of_file(output, sum(run.statuses.values())),
+            "rows": sum(run.statuses.values()),
             "statuses": run.statuses,
             "cutouts": run.n_cutouts,
             "unmeasured": run.n_unmeasured,
         }
 
-    return score_part
+    return partial(write_part, job, catalog, write=write)
 
 
 @contextlib.contextmanager
@@ -329,49 +233,4 @@ def _cutouts_of(
             yield packed
 
 
-def finish(job: Job, without_failed: bool = False) -> PartitionedRun:
-    """Make the folder of a job a HATS catalog, once all parts are done.
-
-    Of several processes that come here at the same time one does it. A catalog that is finished
-    stays as it is.
-
-    Parameters
-    ----------
-    without_failed : bool
-        Whether to leave out the parts that failed, which the catalog's properties then name.
-
-    Raises
-    ------
-    CutoutError
-        If no source of any part has a cutout.
-    """
-    states = tuple(job.states())
-    run = PartitionedRun(job.output, states, False)
-    failed = [each.name for each in run.failed] if without_failed else []
-    if run.n_done + len(failed) < len(states) or not run.n_done:
-        return run
-    if not run.n_cutouts and not job.settings["images"]:
-        raise CutoutError(
-            f"{job.settings['cutouts']}: none of its sources is among the {run.n_rows:,} of "
-            f"{job.settings['catalog']}. Name the column of ids that the cutouts were packed with, "
-            "--id-col, or the store of this catalog, --cutouts."
-        )
-    with job.finishing() as mine:
-        if not mine:
-            return run
-        said = properties_of(job.output)
-        if not (
-            said.get("hats_nrows") == str(run.n_rows) and said.get(LEFT_OUT, "") == " ".join(failed)
-        ):
-            columns = job.identity["columns"]
-            finish_hats(
-                job.output,
-                job.output.name,
-                [Pixel.of_path(each.name) for each in states if each.status == DONE],
-                ra_column=columns["ra"],
-                dec_column=columns["dec"],
-                properties={LEFT_OUT: " ".join(failed)} if failed else {},
-            )
-        if job.settings["published"]:
-            publish_rest(job.output, job.settings["published"])
-    return PartitionedRun(job.output, states, True, job.settings["published"])
+KIND = Kind("score", "scoring", work_of, PartitionedScore)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from targetsel.jobs.perform import perform
+from targetsel.partitions.catalog_job import HowToRun
 from targetsel.partitions.scoring import HowToScore, score_partitions
 from targetsel.scoring.rows import ScoreOptions
 from targetsel.sky.catalog import CatalogFile
@@ -52,6 +53,6 @@ def run(hats, demonstration, ensemble_folder, tmp_path):
             **options,
         )
         whole = HatsCatalog.open(catalog or hats)
-        return score_partitions(whole, how, tmp_path / output, launcher, **whose)
+        return score_partitions(whole, how, tmp_path / output, HowToRun(launcher, **whose))
 
     return run

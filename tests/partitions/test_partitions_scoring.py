@@ -16,7 +16,7 @@ from targetsel.imaging.store import ASINH, CutoutStore, read_part
 from targetsel.imaging.store_listing import ListedFile, StoreListing
 from targetsel.jobs.job import MOST_ERRORS, Job
 from targetsel.jobs.launch import on_this_machine
-from targetsel.partitions.scoring import LEFT_OUT
+from targetsel.partitions.catalog_job import LEFT_OUT
 from targetsel.rules.rules import Rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions

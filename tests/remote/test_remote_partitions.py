@@ -12,6 +12,7 @@ from targetsel.errors import OutputError
 from targetsel.imaging.cutout import cut_out
 from targetsel.imaging.store import CutoutStore
 from targetsel.jobs.perform import _work
+from targetsel.partitions.catalog_job import HowToRun
 from targetsel.partitions.remote_parts import opened
 from targetsel.partitions.scoring import HowToScore, score_partitions
 from targetsel.remote import transfer
@@ -42,7 +43,9 @@ def score(demonstration, ensemble_folder):
             how = HowToScore(
                 demonstration / "cutouts", ensemble_folder, ScoreOptions(n_draws=16), rules=rules
             )
-            return score_partitions(opened(local["catalog"]), how, local["output"], in_this_process)
+            catalog_there = opened(local["catalog"])
+            run = HowToRun(in_this_process)
+            return score_partitions(catalog_there, how, local["output"], run)
 
     return score
 
