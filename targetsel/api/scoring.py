@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from targetsel.api.given import AnyCutouts, AnyEnsemble, AnyPath, ensemble_of
 from targetsel.api.images import as_store
@@ -24,6 +24,7 @@ from targetsel.tables.any_form import AnyTable, paths_in
 if TYPE_CHECKING:
     from targetsel.calibration.calibration import Calibration
     from targetsel.observing.observation import ObservedRun
+    from targetsel.partitions.catalog_job import PartitionedRun
     from targetsel.partitions.scoring import PartitionedScore
     from targetsel.scored.rows import Scored
     from targetsel.scoring.stream import ScoreRun
@@ -226,7 +227,7 @@ def _has_images(catalog: AnyTable, path: Path, columns: Mapping[str, str | None]
     return has_images(catalog.schema)
 
 
-@with_addresses("output")
+@with_addresses("output", in_parts="scored")
 def observe(
     scored: AnyTable,
     size: str | float | None = None,
@@ -243,7 +244,13 @@ def observe(
     redshift_grid: str | None = None,
     ebv: str = "",
     dereddened: bool = False,
-) -> Scored[ObservedRun]:
+    workers: int = 1,
+    dask: bool = False,
+    scheduler: str | None = None,
+    shard: str | None = None,
+    time_limit: str | None = None,
+    without_failed: bool = False,
+) -> Scored[ObservedRun | PartitionedRun]:
     """Line fluxes, signal-to-noise ratios and exposure times, as `targetsel observe` adds them.
 
     Parameters
@@ -253,7 +260,9 @@ def observe(
         Half-light radius: a column, one value for all such as "1.5arcsec", or a number [arcsec].
         Only with `in_fiber` it is not needed.
     output : str or Path, optional
-        File to write; by default the result stays in memory.
+        File to write; by default the result stays in memory. A folder, for a scored catalog in
+        HATS: each partition is observed by itself, and the folder becomes a HATS catalog once all
+        are; ``run`` says which failed.
     spectrograph : str
         "4most", "boss", "desi", "pfs", "sdss", or a YAML file.
     lines : sequence of str
@@ -275,6 +284,8 @@ def observe(
         Column of Galactic E(B-V) [mag]; by default no dust.
     dereddened : bool
         Magnitudes are corrected for Galactic dust already.
+    workers, dask, scheduler, shard, time_limit, without_failed
+        Who observes the partitions of a HATS catalog, and which ones, as of `score`.
 
     Returns
     -------
@@ -305,23 +316,31 @@ def observe(
     True
     """
     from targetsel.observing.observation import Observation, write_observed
-    from targetsel.scored.rows import scored_into
+    from targetsel.partitions.observing import HowToObserve, observe_partitions
+    from targetsel.scored.rows import Scored, scored_into
 
-    observation = Observation.of(
-        scored,
-        size,
-        spectrograph=spectrograph,
-        lines=lines,
-        exposure=exposure,
-        snr=float(snr),
-        brightness=brightness,
-        in_fiber=in_fiber,
-        redshift=str(redshift),
-        redshift_error=str(redshift_error),
-        redshift_grid=redshift_grid,
-        reddening=ebv,
-        dereddened=dereddened,
-    )
+    cluster = Cluster(workers, dask, scheduler, shard, time_limit, without_failed)
+    words: dict[str, Any] = {
+        "size": size,
+        "spectrograph": spectrograph,
+        "lines": tuple(lines),
+        "exposure": exposure,
+        "snr": float(snr),
+        "brightness": tuple(brightness),
+        "in_fiber": in_fiber,
+        "redshift": str(redshift),
+        "redshift_error": str(redshift_error),
+        "redshift_grid": redshift_grid,
+        "reddening": ebv,
+        "dereddened": dereddened,
+    }
+    if output is not None and is_partitioned(scored, output):
+        how = HowToObserve(**words)
+        with cluster.run() as parts:
+            run = observe_partitions(partitions_of(scored), how, Path(output), parts)
+        return Scored(run.output, run)
+    cluster.check_unused(next(iter(paths_in([scored])), "the scored catalog"))
+    observation = Observation.of(scored, **words)
     return scored_into(output, lambda path: write_observed(scored, observation, path))
 
 

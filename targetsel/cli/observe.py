@@ -6,13 +6,24 @@ from typing import Annotated
 
 import typer
 
-from targetsel.cli.options import BrightnessOption, ScoredArgument, ScoredOutput
+from targetsel.cli.options import (
+    BrightnessOption,
+    DaskOption,
+    SchedulerOption,
+    ScoredArgument,
+    ScoredOrFolder,
+    ShardOption,
+    TimeLimitOption,
+    WithoutFailedOption,
+    WorkersOption,
+)
 from targetsel.cli.terminal import say, say_written
+from targetsel.workers.pool import available_cores
 
 
 def observe(
     scored: ScoredArgument,
-    output: ScoredOutput,
+    output: ScoredOrFolder,
     spectrograph: Annotated[
         str, typer.Option(help="Spectrograph: 4most, boss, desi, pfs, sdss, or a YAML file.")
     ] = "desi",
@@ -67,15 +78,25 @@ def observe(
             "--dereddened", help="Treat magnitudes as already corrected for Galactic dust."
         ),
     ] = False,
+    workers: WorkersOption = None,
+    dask: DaskOption = False,
+    scheduler: SchedulerOption = None,
+    shard: ShardOption = None,
+    time_limit: TimeLimitOption = None,
+    without_failed: WithoutFailedOption = False,
 ) -> None:
     """Predict line fluxes, signal-to-noise ratios and exposure times for every source of SCORED.
 
-    Rules can use these columns, as in P(snr_halpha > 5) or P(exposure_time_oii < 1800).
+    Rules can use these columns, as in P(snr_halpha > 5) or P(exposure_time_oii < 1800). A scored
+    catalog in HATS is observed partition by partition, as 'targetsel score' scores one, where the
+    output is a folder.
 
     Example:
         targetsel observe catalog.scored.parquet --size 2arcsec -o observed.parquet
     """
     from targetsel.api import scoring as api
+    from targetsel.cli.partitions import say_partitions
+    from targetsel.partitions.catalog_job import PartitionedRun
 
     run = api.observe(
         scored,
@@ -92,11 +113,23 @@ def observe(
         redshift_grid=redshift_grid,
         ebv=ebv,
         dereddened=dereddened,
+        workers=workers or available_cores(),
+        dask=dask,
+        scheduler=scheduler,
+        shard=shard,
+        time_limit=time_limit,
+        without_failed=without_failed,
     ).run
     assert run is not None
+    if isinstance(run, PartitionedRun):
+        say_partitions(run)
+        return
     for status, count in sorted(run.statuses.items(), key=lambda item: (-item[1], item[0])):
         say(f"{count:>10,}  {status}")
     dust = f"dimmed by dust of '{ebv}'" if ebv else "without Galactic dust"
     say(f"continuum from {', '.join(run.continuum)}")
     say(f"{run.exposure.spectrograph.name}, {run.exposure.time:g} s, lines {dust}")
     say_written(output)
+
+
+observe.in_parts = ("scored",)  # type: ignore[attr-defined]  # see `cli.guarded`

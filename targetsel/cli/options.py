@@ -107,6 +107,51 @@ ThreadsOption = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="Number of worker threads. Default: all cores."),
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes that do the partitions of a HATS catalog. Default: all cores.",
+    ),
+]
+DaskOption = Annotated[
+    bool, typer.Option("--dask", help="Let Dask begin these processes (extra cluster).")
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler", help="Dask cluster that does the partitions: address or scheduler file."
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        help="K/N: do only every N-th partition from the K-th on, as one of N runs that share a "
+        "folder, such as the tasks of an array job.",
+        metavar="K/N",
+    ),
+]
+TimeLimitOption = Annotated[
+    str | None,
+    typer.Option("--time-limit", help="Time after which a partition counts as failed, such as 2h."),
+]
+WithoutFailedOption = Annotated[
+    bool,
+    typer.Option(
+        "--without-failed", help="Make the folder a HATS catalog without those that failed."
+    ),
+]
+ScoredOrFolder = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Scored catalog to write, in the format of its ending; for one in HATS also a folder, "
+        "which becomes one.",
+    ),
+]
 RaOption = Annotated[str | None, typer.Option("--ra-col", help="Column of right ascension.")]
 DecOption = Annotated[str | None, typer.Option("--dec-col", help="Column of declination.")]
 IdOption = Annotated[str | None, typer.Option("--id-col", help="Column of source ids.")]

@@ -20,11 +20,14 @@ MOST_NAMED = 5
 
 def status(
     folder: Annotated[
-        Path, typer.Argument(help="Folder that 'targetsel score' writes of a HATS catalog.")
+        Path,
+        typer.Argument(
+            help="Folder that 'targetsel score', observe or compare writes of a HATS catalog."
+        ),
     ],
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
-    """Say how far the partitions of a catalog that is being scored have come.
+    """Say how far the partitions have come of a catalog that is being scored or observed.
 
     Ends with exit status 3 if some failed.
 

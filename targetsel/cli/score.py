@@ -11,12 +11,18 @@ import typer
 
 from targetsel.cli.options import (
     BrightnessOption,
+    DaskOption,
     DecOption,
     EnsembleOption,
     IdOption,
     RaOption,
+    SchedulerOption,
     SeedOption,
+    ShardOption,
     ThreadsOption,
+    TimeLimitOption,
+    WithoutFailedOption,
+    WorkersOption,
 )
 from targetsel.cli.terminal import say, say_written
 from targetsel.errors import EnsembleError, counted
@@ -93,38 +99,12 @@ def score(
         float | None,
         typer.Option(help="AB magnitude of one count, of images in CATALOG that do not give it."),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Processes that score the partitions of a HATS catalog. Default: all cores."
-        ),
-    ] = None,
-    dask: Annotated[
-        bool, typer.Option("--dask", help="Let Dask begin these processes (extra cluster).")
-    ] = False,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(help="Dask cluster that scores the partitions: address or scheduler file."),
-    ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            help="K/N: score only every N-th partition from the K-th on, as one of N runs that "
-            "share a folder, such as the tasks of an array job.",
-            metavar="K/N",
-        ),
-    ] = None,
-    time_limit: Annotated[
-        str | None,
-        typer.Option(help="Time after which a partition counts as failed, such as 2h."),
-    ] = None,
-    without_failed: Annotated[
-        bool,
-        typer.Option(
-            "--without-failed",
-            help="Make the folder a HATS catalog without those that failed.",
-        ),
-    ] = False,
+    workers: WorkersOption = None,
+    dask: DaskOption = False,
+    scheduler: SchedulerOption = None,
+    shard: ShardOption = None,
+    time_limit: TimeLimitOption = None,
+    without_failed: WithoutFailedOption = False,
     ra_col: RaOption = None,
     dec_col: DecOption = None,
     id_col: IdOption = None,

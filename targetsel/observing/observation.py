@@ -124,8 +124,11 @@ class Observation:
         redshift_grid: str | None = None,
         reddening: str = "",
         dereddened: bool = False,
+        beside: Path | None = None,
     ) -> Observation:
         """The observation of a scored catalog, from the words of `targetsel observe`.
+
+        A file about its brightness may lie beside it; for a part of a larger catalog `beside` that.
 
         Raises
         ------
@@ -135,7 +138,7 @@ class Observation:
         radius = _radius(size, in_fiber)
         asked = Exposure.asked(Spectrograph.find(spectrograph), exposure, snr)
         with ScoredFile(scored) as file:
-            catalog = next(iter(paths_in([scored])), None)
+            catalog = beside or next(iter(paths_in([scored])), None)
             magnitudes = Magnitudes.find(file.schema, brightness, in_fiber, dereddened, catalog)
         grid = parse_grid(redshift_grid) if redshift_grid else None
         z, error = parse_redshift(redshift), parse_redshift(redshift_error)
@@ -167,6 +170,11 @@ class Observation:
                     f"already has a column '{column.name}'. Rename or drop it, or observe the "
                     "scored catalog as it was."
                 )
+
+    def check_columns(self, file: ScoredFile) -> None:
+        """`check` of a scored file, which errors name."""
+        with _naming(file.path):
+            self.check(file.schema)
 
     def columns(self, piece: pa.Table) -> dict[str, Any]:
         """The columns of N sources, by name; arrays of N rows, NaN where unknown."""
@@ -277,7 +285,7 @@ def write_observed(scored: AnyTable, observation: Observation, output: Path) -> 
             observation.redshift.check_densities(densities)
         added = observed_columns(observation.exposure, observation.lines, proxy_names(file.schema))
         with ParquetSink(output, pa.schema([*file.schema, *schema_of(added)])) as sink:
-            sink.footer.update(file.footer, observed=_provenance(observation))
+            sink.footer.update(file.footer, observed=provenance_of(observation))
             pieces = file.tables(rows=rows)
             for piece in tracked(pieces, "observing", len(file), "sources", len):
                 found = observation.columns(piece)
@@ -361,7 +369,8 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
     return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
 
 
-def _provenance(observation: Observation) -> dict[str, Any]:
+def provenance_of(observation: Observation) -> dict[str, Any]:
+    """What is said of an observation in a footer."""
     exposure, redshift = observation.exposure, observation.redshift
     return {
         "spectrograph": exposure.spectrograph.name,

@@ -18,6 +18,7 @@ from targetsel.remote.copies import copies, show_addresses
 from targetsel.remote.places import Place
 from targetsel.remote.stores import RemoteFile
 from targetsel.remote.transfer import bring, files_in, find, send
+from targetsel.scored.file import ScoredFile
 from targetsel.sky.catalog import CatalogFile
 from targetsel.tables.hats import HatsCatalog, Pixel
 from targetsel.tables.hats_pixels import check_apart_pixels, check_partitions, pixels_listed
@@ -170,6 +171,17 @@ def whole_of(catalog: HatsCatalog, columns: Mapping[str, str | None]) -> Catalog
         return CatalogFile.open(catalog.root, **columns)
     with rows_of(catalog, catalog.pixels[0]) as path:
         return CatalogFile.open(path, **columns)
+
+
+@contextlib.contextmanager
+def scored_whole(catalog: HatsCatalog) -> Iterator[ScoredFile]:
+    """A scored catalog, open within the block; of one that is not on disk, its first partition."""
+    if isinstance(catalog, RemoteHats):
+        with rows_of(catalog, catalog.pixels[0]) as path, ScoredFile(path) as file:
+            yield file
+    else:
+        with ScoredFile(catalog.root) as file:
+            yield file
 
 
 def files_of_rows(catalog: HatsCatalog, whole: CatalogFile) -> Iterator[CatalogFile]:

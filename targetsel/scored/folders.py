@@ -21,7 +21,7 @@ from targetsel.errors import CatalogError
 from targetsel.jobs.job import FOLDER as JOB
 from targetsel.tables.any_format import table_reader
 from targetsel.tables.folders import open_parquet
-from targetsel.tables.hats_properties import primary_of, properties_of
+from targetsel.tables.hats_properties import partition_home, primary_of, properties_of
 from targetsel.tables.many_files import ManyFiles
 from targetsel.tables.notes import SCHEMA, unpacked_schema
 from targetsel.tables.parquet import FOOTER_KEY, footer_in
@@ -40,7 +40,7 @@ def scored_reader(path: Path) -> ParquetReader | ManyFiles:
         have yet to be scored.
     """
     if not path.is_dir():
-        return table_reader(path)
+        return _of_one_file(path)
     if (path / JOB).is_dir() and not properties_of(path):
         raise CatalogError(
             f"{path}: is not finished, some partitions have yet to be done. Run the same command "
@@ -49,10 +49,22 @@ def scored_reader(path: Path) -> ParquetReader | ManyFiles:
     footers = _Footers()
     files = open_parquet(path, footers.add)
     entries = footers.joined
-    kept = None if entries else kept_schema(properties_of(primary_of(path)))
-    if kept is not None:
+    home = partition_home(path) or primary_of(path)
+    if not entries and (kept := kept_schema(properties_of(home))) is not None:
         files, entries = files.with_notes(kept), kept.metadata or {}
     return ManyFiles(files, entries)
+
+
+def _of_one_file(path: Path) -> ParquetReader | ManyFiles:
+    file = table_reader(path)
+    home = partition_home(path)
+    if home is None or FOOTER_KEY in file.footer_entries:
+        return file
+    kept = kept_schema(properties_of(home))
+    if kept is None:
+        return file
+    file.__exit__()
+    return ManyFiles(open_parquet(path).with_notes(kept), kept.metadata or {})
 
 
 def schema_to_keep(part: Path) -> pa.Schema:

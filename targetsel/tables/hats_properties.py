@@ -161,6 +161,13 @@ def is_hats(path: Path) -> bool:
     )
 
 
+def partition_home(path: Path) -> Path | None:
+    """The folder of the HATS catalog that a file or folder is a partition of; None for others."""
+    above = [*path.parents[:4]]
+    keys = [each.name.partition("=")[0] for each in above[:3]]
+    return above[3] if len(above) == 4 and keys == ["Dir", "Norder", "dataset"] else None
+
+
 def _hats_folder(folder: Path, path: Path) -> Path | None:
     """The HATS catalog, `folder` or one below it, that a file lies in; None for other files."""
     for parent in path.parents:

@@ -40,6 +40,14 @@ def hats(demonstration, tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="package")
+def scored_folder(hats, demonstration, ensemble_folder, tmp_path_factory):
+    """The score of these partitions; read only."""
+    how = HowToScore(demonstration / "cutouts", ensemble_folder, ScoreOptions(n_draws=16))
+    output = tmp_path_factory.mktemp("partitions") / "scored"
+    return score_partitions(HatsCatalog.open(hats), how, output, HowToRun(in_this_process)).output
+
+
 @pytest.fixture
 def run(hats, demonstration, ensemble_folder, tmp_path):
     """Score the partitions, by default in this process, into a temporary folder."""
