@@ -40,6 +40,8 @@ LATENT_COV = (
     "of the outer truths than they say. For regions take draws of all members, with the metadata "
     "of member_cov: 'targetsel priors write', or targetsel.networks.posterior.stored_posterior"
 )
+# The latents' posterior, which slim rows lack (see `scored.slim`).
+LATENTS = ("latent_mean", "latent_cov", "member_mean", "member_cov")
 _F32 = pa.float32()
 _SHARE = "stat.probability"
 _ZERO_TO_ONE = (0.0, 1.0)

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, EnsembleError, did_you_mean
 from targetsel.scored.columns import (
+    LATENTS,
     STATUS,
     column_names,
     has_whole_posteriors,
@@ -29,6 +30,7 @@ from targetsel.scored.columns import (
     scored_kind,
 )
 from targetsel.scored.folders import scored_reader
+from targetsel.scored.slim import is_slim
 from targetsel.sky.catalog import HEALPIX, USUAL_NAMES
 from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
@@ -52,8 +54,6 @@ from targetsel.tasks import task
 
 ROWS_PER_READ = 65_536
 RESTORE = "Restore it from the original with 'targetsel restore', or score the catalog again."
-# Lists whose sizes depend on the ensemble.
-OF_ENSEMBLE = ("latent_mean", "latent_cov", "member_mean", "member_cov")
 
 
 class ScoredFile:
@@ -403,7 +403,7 @@ class ScoredFile:
     @staticmethod
     def _is_open(name: str) -> bool:
         """Whether the size of a column's lists depends on the ensemble or the proxies."""
-        return name in OF_ENSEMBLE or name.endswith(CORRELATION)
+        return name in LATENTS or name.endswith(CORRELATION)
 
     def _names(self, schema: pa.Schema) -> dict[str, str]:
         """The names of the columns of ids and positions; usual ones where no footer tells."""
@@ -456,7 +456,7 @@ class ScoredFile:
                 array = exact_ids(array, name, self.path)
             if name in (*self.names.values(), "_healpix_29"):
                 self._check_known(array, name)
-            if name.endswith((QUANTILES, CORRELATION, *OF_ENSEMBLE)) and is_list(kind):
+            if name.endswith((QUANTILES, CORRELATION, *LATENTS)) and is_list(kind):
                 array = self._lists(array, name)
             if pa.types.is_boolean(kind):
                 array = true_or_false(array, name, self.path)
@@ -481,6 +481,11 @@ class ScoredFile:
             return CatalogError(
                 f"{self.path}: no column '{name}', so it is not a scored catalog.{hint} Make one "
                 "with 'targetsel score'."
+            )
+        if name in LATENTS and is_slim(self.footer):
+            return CatalogError(
+                f"{self.path}: no column '{name}', which score --slim leaves out. Score the "
+                "catalog, or the sources that you need it of, without --slim."
             )
         return CatalogError(
             f"{self.path}: no column '{name}', which score writes; a program that wrote the file "
@@ -512,7 +517,7 @@ class ScoredFile:
             for size in pc.unique(pc.list_value_length(array).drop_null()).to_pylist():
                 if pa.types.is_fixed_size_list(kind):
                     self._check_size(name, size, kind.list_size)
-        if not pa.types.is_fixed_size_list(kind) or name.endswith(OF_ENSEMBLE):
+        if not pa.types.is_fixed_size_list(kind) or name.endswith(LATENTS):
             return array
         values = matrix(array)
         with np.errstate(invalid="ignore"):

@@ -16,6 +16,7 @@ from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.networks.posterior import LatentPosterior, with_deviations
 from targetsel.novelty.novelty import Typicality, typicality
 from targetsel.scored.columns import STATUS, SUMMARIES, UNMEASURED_PROXIES, scored_columns
+from targetsel.scored.slim import slimmed
 from targetsel.sky.catalog import HEALPIX, Catalog
 from targetsel.spectra.copula import GROUP
 from targetsel.spectra.lines import PROXIES
@@ -44,10 +45,14 @@ class ScoreOptions:
         Seed of the draws.
     n_draws : int
         Draws of the latents for each source.
+    slim : bool
+        Whether rows are written without the latents' posterior and with rounded predictions (see
+        `scored.slim`).
     """
 
     seed: int = 0
     n_draws: int = N_DRAWS
+    slim: bool = False
 
 
 def score_rows(
@@ -71,7 +76,8 @@ def score_rows(
     Returns
     -------
     pa.Table
-        The catalog's columns and those of `scored.columns.scored_columns`.
+        The catalog's columns and those of `scored.columns.scored_columns`; of slim rows, all but
+        the latents' posterior.
 
     Raises
     ------
@@ -103,7 +109,7 @@ def score_cutouts(
     proxies = ensemble.predict_proxies(posterior, options.n_draws, options.seed)  # 4 to 6
     summary = summarise(proxies.posterior) | {**ensemble.class_probabilities(proxies.shares)}
     typical = typicality(ensemble.novelty, ensemble.input, cutouts, posterior.typicality)
-    return assemble(catalog, cutouts, posterior, summary, typical, ensemble.joint)
+    return assemble(catalog, cutouts, posterior, summary, typical, ensemble.joint, options.slim)
 
 
 def summarise(posterior: ProxyPosterior) -> dict[str, np.ndarray]:
@@ -138,6 +144,7 @@ def assemble(
     summary: Mapping[str, np.ndarray],
     typical: Typicality,
     joint: JointCalibration | None = None,
+    slim: bool = False,
 ) -> pa.Table:
     """The scored rows of N sources from their pieces, which are in the same order.
 
@@ -146,6 +153,8 @@ def assemble(
     summary : mapping of column name to ndarray of N rows
         Result of `summarise`, with class probabilities calibrated.
     joint : JointCalibration, optional
+    slim : bool
+        Whether the rows shall be slim (see `scored.slim`).
     """
     n, m, d = posterior.member_mean.shape
     lower = np.tril_indices(d)
@@ -171,6 +180,8 @@ def assemble(
         STATUS: cutouts.status,
         UNMEASURED_PROXIES: unmeasured,
     }
+    if slim:
+        values = slimmed(values)
     known = {
         "masked_fraction": cutouts.present,
         STATUS: None,
@@ -180,7 +191,7 @@ def assemble(
     table = catalog.table
     if HEALPIX.name not in table.column_names:
         table = table.append_column(HEALPIX, pa.array(catalog.healpix))
-    for column in scored_columns(d, m):
+    for column in (each for each in scored_columns(d, m) if each.name in values):
         field = column.field
         if column.name == "member_cov":
             field = with_deviations(field, posterior)

@@ -38,6 +38,7 @@ from targetsel.scored.columns import (
     check_names,
 )
 from targetsel.scored.simulated_training import CAUTION, caution_about
+from targetsel.scored.slim import COMPRESSION, is_slim
 from targetsel.scoring.chunks import Chunk, NeededRows, Piece
 from targetsel.scoring.rows import ScoreOptions, score_cutouts
 from targetsel.sky.catalog import ROWS_PER_READ, Catalog, CatalogFile
@@ -462,7 +463,8 @@ def _join(
     statuses: Counter[str] = Counter()
     n_unmeasured = 0
     support = Tally(ensemble.novelty.support)
-    with ParquetSink(output, schema) as sink:
+    compression = COMPRESSION if is_slim(provenance) else "snappy"
+    with ParquetSink(output, schema, compression=compression) as sink:
         parts = (pq.read_table(work.part(k)) for k in range(work.n_chunks))
         for part in tracked(parts, "joining", work.n_rows, "sources", len):
             statuses.update(part[STATUS].to_pylist())

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import CutoutStore
+from targetsel.scored.columns import LATENTS
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions, score_rows
 from targetsel.sky.catalog import Catalog
@@ -49,11 +51,12 @@ def scored(demonstration):
     images = Pictures(store.read(store.source_ids()))
     ensemble = Ensemble.read()
 
-    def scored(ids):
+    def scored(ids, slim=False):
         place = {"ra": np.linspace(0, 20, N)[ids], "dec": np.linspace(-9, 9, N)[ids]}
         catalog = pa.table({"source_id": np.asarray(ids), **place})
         names = {name: name for name in catalog.column_names}
-        return score_rows(Catalog(catalog, names), images, ensemble, ScoreOptions(n_draws=20))
+        options = ScoreOptions(n_draws=20, slim=slim)
+        return score_rows(Catalog(catalog, names), images, ensemble, options)
 
     return scored
 
@@ -86,3 +89,27 @@ def test_two_threads_of_one_process_give_the_same_bytes(scored, together):
             assert scored([5, 1, 40]).equals(together.take(pa.array([5, 1, 40]))), each
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_slim_row_depends_on_its_source_alone(scored):
+    ids = np.arange(64)
+    together = scored(ids, slim=True)
+    assert scored([40], slim=True).equals(together.slice(40, 1))
+    assert scored(ids[::-1], slim=True).equals(together.take(pa.array(ids[::-1])))
+
+
+def test_a_slim_row_has_all_columns_but_those_of_the_latents_and_nulls_where_the_full_one_has(
+    scored, together
+):
+    slim = scored(np.arange(N), slim=True)
+    assert slim.column_names == [name for name in together.column_names if name not in LATENTS]
+    for name in slim.column_names:
+        assert slim.schema.field(name).equals(together.schema.field(name), check_metadata=True)
+        missing = [pc.is_null(_flat(table[name]), nan_is_null=True) for table in (slim, together)]
+        assert missing[0].equals(missing[1]), name
+    assert slim["copula_group"].equals(together["copula_group"])
+    assert not slim["ew_halpha"].equals(together["ew_halpha"])
+
+
+def _flat(column):
+    return column.combine_chunks().flatten() if pa.types.is_nested(column.type) else column

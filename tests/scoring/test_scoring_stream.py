@@ -22,6 +22,7 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
 from targetsel.rules.rules import Rules
+from targetsel.scored.slim import is_slim
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions
 from targetsel.scoring.stream import score
@@ -566,3 +567,31 @@ def test_an_ensemble_of_simulated_images_before_other_images_is_told_and_noted(
     rules = Rules.read("emission")
     chosen = select(scored.output, rules, tmp_path / "a.targets.parquet")
     assert chosen.caution == read_footer(chosen.output)["caution"] == scored.caution
+
+
+def test_a_slim_file_says_so_and_takes_less_than_half_of_the_bytes(run):
+    def bytes_of_rows(path):
+        rows = pq.read_metadata(path).row_group(0)
+        return sum(rows.column(k).total_compressed_size for k in range(rows.num_columns))
+
+    full, slim = run().output, run(output="slim.scored.parquet", slim=True).output
+    assert "member_mean" not in pq.read_schema(slim).names
+    assert (is_slim(read_footer(full)), is_slim(read_footer(slim))) == (False, True)
+    assert bytes_of_rows(slim) < bytes_of_rows(full) / 2
+
+
+def test_a_slim_run_does_not_resume_a_full_one(run, small_chunks, monkeypatch):
+    monkeypatch.setattr(targetsel.scoring.stream, "_join", _Interrupted.now)
+    with pytest.raises(_Interrupted):
+        run()
+    monkeypatch.undo()
+    again = run(slim=True)
+    assert (again.n_resumed, again.changed) == (0, ("options",))
+    anew = run(output="b.scored.parquet", slim=True)
+    assert again.output.read_bytes() == anew.output.read_bytes()
+
+
+class _Interrupted(Exception):
+    @classmethod
+    def now(cls, *_):
+        raise cls
