@@ -12,17 +12,20 @@ import pyarrow as pa
 from targetsel.errors import CatalogError
 from targetsel.imaging.picture import channels, composite, draw_marks
 from targetsel.imaging.store import CutoutStore
-from targetsel.networks.posterior import stored_posterior
 from targetsel.plots import Axes, matplotlib
 from targetsel.plots import Figure as Canvas
 from targetsel.report.canvas import COLOURS, NO_DATE, STYLE, check_suffix
+from targetsel.report.latents import ensemble_as_scored, latent_posterior
+from targetsel.scored.columns import LATENTS
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.simulated_training import caution_in
+from targetsel.scored.slim import is_slim
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.any_format import table_reader
 from targetsel.tables.files import written_beside
 from targetsel.tables.ids import matched
+from targetsel.tables.parquet import footer_in
 from targetsel.tasks import task
 
 COLUMNS, ROWS = 3, 8
@@ -50,7 +53,7 @@ def is_scored(path: Path) -> bool:
     if path.is_dir():
         return True
     with table_reader(path) as file:
-        return "member_mean" in file.schema.names
+        return "member_mean" in file.schema.names or is_slim(footer_in(file.footer_entries))
 
 
 def draw_sheet(
@@ -77,7 +80,7 @@ def draw_sheet(
 
     check_suffix(output, (".pdf",))
     with ScoredFile(scored, ["status"]) as file:
-        file.check_scored_by(ensemble.name, ensemble.sha256)
+        ensemble = ensemble_as_scored(file, ensemble)
         listed = None if targets == scored else _listed(TargetList.read(targets))
         n = len(file) if listed is None else len(listed.source_id)
         foot = _foot(store, file)
@@ -118,7 +121,8 @@ def _listed(targets: TargetList) -> Listed:
 
 def _blocks(file: ScoredFile, listed: Listed | None) -> Iterator[tuple[pa.Table, list[str]]]:
     """Rows of the scored file in the order of the sheet, some at a time, with their words."""
-    names = [file.names["source_id"], "status", "member_mean", "member_cov"]
+    stored = (name for name in LATENTS if name in file.schema.names)
+    names = [file.names["source_id"], "status", *stored]
     if listed is None:
         for table in file.tables(names, ROWS_AT_A_TIME):
             yield table, [""] * table.num_rows
@@ -147,7 +151,7 @@ def _page(
     canvas = Canvas(figsize=(8.27, 11.69))
     cutouts = store.read(ids)
     pictures = composite(cutouts)
-    posterior = stored_posterior(table, ids)
+    posterior = latent_posterior(table, ids, cutouts, ensemble)
     spectra = ensemble.decoder.decode(posterior.draw(N_DRAWS), ids)
     low, middle, high = np.quantile(spectra.flux, (0.16, 0.5, 0.84), axis=1)
     for k, source_id in enumerate(ids):

@@ -11,13 +11,15 @@ import pyarrow as pa
 from astropy.coordinates import SkyCoord
 
 from targetsel.errors import CatalogError, CutoutError
+from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.picture import channels, composite, draw_marks
 from targetsel.imaging.store import CutoutStore
-from targetsel.networks.posterior import stored_posterior
+from targetsel.networks.posterior import LatentPosterior
 from targetsel.photometry.columns import CatalogPhotometry
 from targetsel.plots import Axes, matplotlib
 from targetsel.plots import Figure as Canvas
 from targetsel.report.canvas import COLOURS, STYLE, check_suffix, write_canvas
+from targetsel.report.latents import ensemble_as_scored, latent_posterior
 from targetsel.report.photometry import REDSHIFTS, first_of
 from targetsel.rules.rules import Rules
 from targetsel.scored.file import ScoredFile
@@ -55,8 +57,9 @@ def draw_source(
 ) -> None:
     """Draw one source of a scored catalog as PNG, PDF or SVG, by the end of the output's name.
 
-    The band holds the central 68 % of `N_DRAWS` decoded draws of the stored posterior. Of a source
-    without predictions, the image and the reason are drawn.
+    The band holds the central 68 % of `N_DRAWS` decoded draws of the posterior, which is predicted
+    again from the cutout where the file does not hold it. Of a source without predictions, the
+    image and the reason are drawn.
 
     Parameters
     ----------
@@ -71,14 +74,18 @@ def draw_source(
     """
     check_suffix(output)
     with ScoredFile(scored, ["status"]) as file:
-        file.check_scored_by(ensemble.name, ensemble.sha256)
+        ensemble = ensemble_as_scored(file, ensemble)
         table = file.row_of(source_id)
         own_id, ra, dec = (
             table[file.names[each]].to_numpy() for each in ("source_id", "ra", "dec")
         )
         caution = caution_in(file.footer)
     predicted = table["status"][0].as_py() == "ok"
-    if predicted and not stored_posterior(table, own_id).known.all():
+    cutouts = store.read(own_id)
+    if predicted and not cutouts.present.all():
+        raise CutoutError(f"{store.path}: has no source '{own_id[0]}'. Name its store.")
+    posterior = latent_posterior(table, own_id, cutouts, ensemble)
+    if predicted and not posterior.known.all():
         raise CatalogError(
             f"{scored}: the posterior of source '{source_id}' is missing or damaged (its "
             "'member_mean' or 'member_cov' is no mean or covariance). Choose another, or score the "
@@ -94,10 +101,10 @@ def draw_source(
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(WIDTH, height))
         _write_title(canvas, source_id, table, float(ra[0]), float(dec[0]))
-        _draw_image(_panel(canvas, 0.2, TOP, 2.85, 2.85), store, own_id, predicted)
+        _draw_image(_panel(canvas, 0.2, TOP, 2.85, 2.85), cutouts, store.simulated)
         panel = _panel(canvas, 3.75, TOP + 0.25, 6.05, 2.45)
         if predicted:
-            _draw_spectrum(panel, table, own_id, ensemble)
+            _draw_spectrum(panel, table, posterior, ensemble)
         else:
             panel.set_axis_off()
             panel.text(0, 0.5, unpredicted(Sources(table)), wrap=True, va="center", fontsize=11)
@@ -171,12 +178,9 @@ def _brightness(table: pa.Table) -> Iterator[str]:
 # ---------------------------------------------------------------------- image and spectrum
 
 
-def _draw_image(panel: Axes, store: CutoutStore, source_id: np.ndarray, predicted: bool) -> None:
-    cutouts = store.read(source_id)
+def _draw_image(panel: Axes, cutouts: Cutouts, is_simulated: bool) -> None:
     panel.set_axis_off()
     if not cutouts.present.all():
-        if predicted:
-            raise CutoutError(f"{store.path}: has no source '{source_id[0]}'. Name its store.")
         panel.text(0.5, 0.5, "no cutout", ha="center", transform=panel.transAxes)
         return
     panel.imshow(composite(cutouts)[0], origin="lower", interpolation="nearest")
@@ -185,13 +189,14 @@ def _draw_image(panel: Axes, store: CutoutStore, source_id: np.ndarray, predicte
     lie = cutouts.orientation
     if lie is None or not lie.known.all():
         words += ";  orientation not known"
-    simulated = "\nThe image is simulated." if store.simulated else ""
+    simulated = "\nThe image is simulated." if is_simulated else ""
     panel.text(0, -0.03, words + simulated, transform=panel.transAxes, va="top", fontsize=8)
 
 
-def _draw_spectrum(panel: Axes, table: pa.Table, source_id: np.ndarray, ensemble: Ensemble) -> None:
-    draws = stored_posterior(table, source_id).draw(N_DRAWS)
-    spectra = ensemble.decoder.decode(draws, source_id)
+def _draw_spectrum(
+    panel: Axes, table: pa.Table, posterior: LatentPosterior, ensemble: Ensemble
+) -> None:
+    spectra = ensemble.decoder.decode(posterior.draw(N_DRAWS), posterior.source_id)
     low, middle, high = np.quantile(spectra.flux[0], (0.16, 0.5, 0.84), axis=0)
     level = np.median(middle)
     wavelength = spectra.wavelength

@@ -1,0 +1,62 @@
+"""The posterior of sources' latents: as a scored file holds it, or predicted again of slim rows."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import numpy as np
+import pyarrow as pa
+
+from targetsel.errors import EnsembleError
+from targetsel.imaging.cutout import Cutouts
+from targetsel.networks.posterior import LatentPosterior, stored_posterior
+from targetsel.scored.file import ScoredFile
+from targetsel.scoring.ensemble import Ensemble
+
+
+def stores_latents(schema: pa.Schema) -> bool:
+    """Whether scored rows hold the posterior of the latents, which slim ones lack."""
+    return {"member_mean", "member_cov"} <= {*schema.names}
+
+
+def ensemble_as_scored(file: ScoredFile, ensemble: Ensemble) -> Ensemble:
+    """The ensemble as it scored a file, so that it can predict the latents again.
+
+    Raises
+    ------
+    EnsembleError
+        If another ensemble scored it; or, where latents must be predicted, the ensemble has
+        another calibration now.
+    """
+    file.check_scored_by(ensemble.name, ensemble.sha256)
+    told = file.footer.get("calibration")
+    if stores_latents(file.schema) or not (told or ensemble.calibration):
+        return ensemble
+    if not told:
+        uncalibrated = copy(ensemble)
+        uncalibrated.calibration = None
+        return uncalibrated
+    own = ensemble.calibration
+    if own is None or own.provenance["sha256"] != told.get("sha256"):
+        has = "none" if own is None else own.provenance["sha256"][:12]
+        raise EnsembleError(
+            f"{file.path}: its latents are not stored (see score --slim), and to predict them "
+            f"again the ensemble '{ensemble.name}' needs the calibration "
+            f"{str(told.get('sha256'))[:12]}; it has {has}. Score the catalog again."
+        )
+    return ensemble
+
+
+def latent_posterior(
+    table: pa.Table, source_id: np.ndarray, cutouts: Cutouts, ensemble: Ensemble
+) -> LatentPosterior:
+    """The posterior of N scored rows, whose cutouts are in the same order.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        Result of `ensemble_as_scored`.
+    """
+    if stores_latents(table.schema):
+        return stored_posterior(table, source_id)
+    return ensemble.predict(cutouts)
