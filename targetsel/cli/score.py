@@ -99,6 +99,14 @@ def score(
         float | None,
         typer.Option(help="AB magnitude of one count, of images in CATALOG that do not give it."),
     ] = None,
+    slim: Annotated[
+        bool,
+        typer.Option(
+            "--slim",
+            help="Leave out the posterior of the latents and round what is predicted: all that "
+            "rules read, in a quarter of the bytes.",
+        ),
+    ] = False,
     workers: WorkersOption = None,
     dask: DaskOption = False,
     scheduler: SchedulerOption = None,
@@ -149,6 +157,7 @@ def score(
             brightness=brightness or (),
             rules=chosen,
             zeropoint=zeropoint,
+            slim=slim,
             workers=workers or available_cores(),
             dask=dask,
             scheduler=scheduler,
@@ -176,6 +185,7 @@ def score(
         brightness=brightness or (),
         rules=chosen,
         zeropoint=zeropoint,
+        slim=slim,
         dask=dask,
         scheduler=scheduler,
         shard=shard,

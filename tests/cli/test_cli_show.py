@@ -108,3 +108,17 @@ def test_north_and_east_are_drawn_where_they_are_known(targetsel, scored, sky):
     texts = written(sky / "unknown.svg")
     assert not {"N", "E"} & {*texts}
     assert [each for each in texts if "orientation not known" in each]
+
+
+def test_slim_rows_are_drawn_as_full_ones(targetsel, scored, sky):
+    slim = ("score", "catalog.parquet", "--ensemble", "tiny", "--slim", "-o", "slim.parquet")
+    assert targetsel(*slim).status == 0
+    for name in ("slim", "catalog.scored"):
+        words = (f"{name}.parquet", *WORDS, "-o", f"{name}.svg", "--id", one(scored))
+        assert targetsel("show", *words).status == 0
+        words = ("--all", f"{name}.parquet", *WORDS, "-o", f"{name}.pdf")
+        assert targetsel("show", *words).out == f"{len(scored):,} sources drawn in {name}.pdf\n"
+    full, ours = ((sky / f"{name}.svg").read_text() for name in ("catalog.scored", "slim"))
+    for word in ("EW(Hα+[NII])", "rest-frame wavelength in vacuum [Å]", "central 68 %"):
+        assert word in ours, word
+    assert ours.count("<path") == full.count("<path")

@@ -57,7 +57,7 @@ def run(hats, demonstration, ensemble_folder, tmp_path):
         how = HowToScore(
             options.pop("cutouts", demonstration / "cutouts"),
             options.pop("ensemble", ensemble_folder),
-            ScoreOptions(seed=options.pop("seed", 0), n_draws=16),
+            ScoreOptions(seed=options.pop("seed", 0), n_draws=16, slim=options.pop("slim", False)),
             **options,
         )
         whole = HatsCatalog.open(catalog or hats)

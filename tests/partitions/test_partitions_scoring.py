@@ -90,6 +90,8 @@ def test_a_job_of_other_options_is_refused(run):
     run(shard="1/3")
     with pytest.raises(OutputError, match="was begun with options"):
         run(seed=1)
+    with pytest.raises(OutputError, match="was begun with options"):
+        run(slim=True)
     with pytest.raises(OutputError, match="was begun with rules"):
         run(rules=[Rules.parse(RULES)])
 
