@@ -129,6 +129,7 @@ def guarded(command: Any) -> Any:
         found = addresses_in(values)
         if not found:
             return run_locally(**values)
+        from targetsel.cli.terminal import told_once_true
         from targetsel.remote.copies import goes_to_parts, local_copies
 
         if "output" in values and values["output"] is None and not values.get("dry_run"):
@@ -137,7 +138,9 @@ def guarded(command: Any) -> Any:
                 "Name one with -o."
             )
         parts = getattr(command, "in_parts", ()) if goes_to_parts(values.get("output")) else ()
-        with local_copies({name: values[name] for name in found}, OUTPUTS, parts) as copied:
+        given = {name: values[name] for name in found}
+        published = [str(place) for name, place in found.items() if name in OUTPUTS]
+        with told_once_true(published), local_copies(given, OUTPUTS, parts) as copied:
             try:
                 return run_locally(**{**values, **copied})
             except typer.Exit as exit:  # with a status; what was written is published all the same

@@ -11,6 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,8 +24,48 @@ from targetsel.tasks import set_aside
 
 def say(text: object, err: bool = False) -> None:
     """Print a line, or lines, on standard output or standard error."""
+    shown = with_addresses_shown(str(text))
+    if _WAITING and _WAITING[-1].takes(shown, err):
+        return
     with set_aside():
-        typer.echo(visible(with_addresses_shown(str(text))), err=err)
+        typer.echo(visible(shown), err=err)
+
+
+@dataclass
+class _Waiting:
+    """Lines that are not printed yet: from the first that names one of some places on."""
+
+    places: tuple[str, ...]
+    lines: list[tuple[str, bool]] = field(default_factory=list)
+
+    def takes(self, text: str, err: bool) -> bool:
+        if self.lines or self.names_any(text):
+            self.lines.append((text, err))
+        return bool(self.lines)
+
+    def names_any(self, text: str) -> bool:
+        return any(place in text for place in self.places)
+
+
+_WAITING: list[_Waiting] = []
+
+
+@contextlib.contextmanager
+def told_once_true(places: Sequence[str]) -> Iterator[None]:
+    """Keep back what is said of some places until the block has ended, and made it true.
+
+    Later lines wait behind these. Where the block raises, lines that name a place are dropped.
+    """
+    waiting, is_true = _Waiting(tuple(places)), False
+    _WAITING.append(waiting)
+    try:
+        yield
+        is_true = True
+    finally:
+        _WAITING.pop()
+        for text, err in waiting.lines:
+            if is_true or not waiting.names_any(text):
+                say(text, err)
 
 
 def with_addresses_shown(text: str) -> str:

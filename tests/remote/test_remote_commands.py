@@ -149,3 +149,29 @@ def test_wrong_credentials_are_said_without_being_shown(remote_sky, targetsel, m
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_PROFILE", "survey")
     assert "the profile 'survey' (AWS_PROFILE) of /nowhere/credentials" in credentials("s3")
+
+
+def test_nothing_is_said_to_be_written_before_it_is_uploaded(
+    line, store, demonstration, ensemble_folder, targetsel, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    local = tmp_path / "catalog.scored.parquet"
+    ts.score(demonstration / "catalog.parquet", None, ensemble_folder, local)
+    chosen = ("select", "--rules", "emission", local, "-o", "s3://sky/made/list.parquet")
+    said = []
+    send = transfer.send
+    monkeypatch.setattr(
+        "targetsel.remote.copies.send",
+        lambda *given: (said.append("sent"), send(*given)),
+    )
+    monkeypatch.setattr("targetsel.cli.terminal.typer.echo", lambda text, err: said.append(text))
+    assert targetsel(*chosen).status == 0
+    places = ["sent" if each == "sent" else "s3://sky/made" in each for each in said]
+    assert places.index("sent") < places.index(True)
+    assert True not in places[: places.index("sent")]
+
+    said.clear()
+    line.cuts, line.after, line.upward = 1000, 2_000, True
+    assert targetsel(*chosen).status == 2
+    assert not [each for each in said if "written to s3://" in each]
+    assert "s3://sky/made/list.parquet: the connection was lost" in said[-1]
