@@ -146,7 +146,7 @@ def guarded(command: Any) -> Any:
             except typer.Exit as exit:  # with a status; what was written is published all the same
                 ended = exit
             except KeyboardInterrupt as stop:
-                if "output" in found and not parts:
+                if "output" in found and not getattr(command, "resumes_here", False):
                     stop.is_kept = False  # type: ignore[attr-defined]
                 raise
         raise ended

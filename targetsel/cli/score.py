@@ -123,8 +123,8 @@ def score(
     tasks of an array job. A partition that fails three times, or ends its process five times,
     costs only itself: the others are scored, and the exit status is 3.
 
-    Files and folders may be addresses, such as s3://bucket/catalog.parquet. For a catalog in HATS
-    with such an output, the job's folder is one of its name in the working directory.
+    Files and folders may be addresses, such as s3://bucket/catalog.parquet. For such an output,
+    unfinished work is in the working directory; for a catalog in HATS, in a folder of its name.
 
     Example:
         targetsel score catalog.parquet
@@ -232,6 +232,7 @@ def score(
 
 
 score.in_parts = ("catalog",)  # type: ignore[attr-defined]  # see `cli.guarded`
+score.resumes_here = True  # type: ignore[attr-defined]  # unfinished work is no remote file's copy
 
 
 def restore(

@@ -25,14 +25,14 @@ from targetsel.tasks import set_aside
 def say(text: object, err: bool = False) -> None:
     """Print a line, or lines, on standard output or standard error."""
     shown = with_addresses_shown(str(text))
-    if _WAITING and _WAITING[-1].takes(shown, err):
+    if _KEPT_BACK and _KEPT_BACK[-1].takes(shown, err):
         return
     with set_aside():
         typer.echo(visible(shown), err=err)
 
 
 @dataclass
-class _Waiting:
+class _KeptBack:
     """Lines that are not printed yet: from the first that names one of some places on."""
 
     places: tuple[str, ...]
@@ -47,7 +47,7 @@ class _Waiting:
         return any(place in text for place in self.places)
 
 
-_WAITING: list[_Waiting] = []
+_KEPT_BACK: list[_KeptBack] = []
 
 
 @contextlib.contextmanager
@@ -56,13 +56,13 @@ def told_once_true(places: Sequence[str]) -> Iterator[None]:
 
     Later lines wait behind these. Where the block raises, lines that name a place are dropped.
     """
-    waiting, is_true = _Waiting(tuple(places)), False
-    _WAITING.append(waiting)
+    waiting, is_true = _KeptBack(tuple(places)), False
+    _KEPT_BACK.append(waiting)
     try:
         yield
         is_true = True
     finally:
-        _WAITING.pop()
+        _KEPT_BACK.pop()
         for text, err in waiting.lines:
             if is_true or not waiting.names_any(text):
                 say(text, err)

@@ -4,13 +4,15 @@
 are brought to a folder of this process before it begins, and what it wrote in place of an address
 is uploaded when it has ended without an error. What fails publishes nothing. The folder lies where
 temporary files do (TMPDIR), and goes with the process; within it a copy is used again as long as
-size and time of the original are the same.
+size and time of the original are the same. Unfinished work that can be resumed lies in the working
+directory.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import inspect
 import os
@@ -30,6 +32,7 @@ from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
 from targetsel.tables.hats_properties import PROPERTIES
 
 BESIDE = ".photometry.yaml"  # ending of the file that says more about a table of the same name
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # errors of the operating system
 LAST = (*PROPERTIES,)  # a folder with these is a whole catalog
 
 P = ParamSpec("P")
@@ -210,8 +213,18 @@ class Copies:
                     send(each, there)
                     self._known.pop(there, None)
         except RemoteError as error:
-            self.keep()
-            raise RemoteError(f"{error} The result is kept. Copy it from '{path}'.") from None
+            kept = self._kept(path)
+            raise RemoteError(f"{error} The result is kept. Copy it from '{kept}'.") from None
+
+    def _kept(self, path: Path) -> Path:
+        """Where a result stays that was not uploaded: in the working directory, if it can."""
+        here = Path.cwd() / path.name
+        if not here.exists():
+            with contextlib.suppress(OSError):
+                shutil.move(path, here)
+                return here
+        self.keep()
+        return path
 
 
 def _state(path: Path) -> tuple[int, int] | None:
@@ -228,6 +241,15 @@ copies = Copies()
 def begun_here(place: Place) -> bool:
     """Whether a catalog for a place is being scored into the working directory."""
     return Path(place.key.rpartition("/")[2], "_job").is_dir()
+
+
+def unfinished(output: Path) -> Path:
+    """The folder for unfinished work on an output: beside it, or in the working directory.
+
+    Beside the copy of a remote file it would go with the process, and nothing could resume.
+    """
+    name = f"{output.name}.partial"
+    return output.with_name(name) if copies.place_of(output) is None else Path.cwd() / name
 
 
 def goes_to_parts(output: object) -> bool:
@@ -263,8 +285,14 @@ def as_addresses(text: str) -> str:
 
 
 def show_addresses(error: TargetselError) -> None:
-    """Name addresses in an error's message where it names their copies."""
-    error.args = (as_addresses(str(error)),)
+    """Name addresses in an error's message where it names their copies, and what disk is full."""
+    text = as_addresses(str(error))
+    if text != str(error) and getattr(error.__cause__, "errno", None) in FULL:
+        text += (
+            f" It is the disk of temporary files here that is full: set TMPDIR to a folder with "
+            f"more room than '{tempfile.gettempdir()}' has."
+        )
+    error.args = (text,)
     error.detail = as_addresses(error.detail)
 
 

@@ -84,17 +84,18 @@ def bring(place: Place, file: RemoteFile, path: Path) -> None:
         If the disk is full.
     """
     with written_beside(path) as beside:
-        tried(place, lambda: _bring_once(place, file, beside))
+        tried(place, lambda: _bring_once(place, file, path, beside))
     if (now := find(place)) != file:
         path.unlink()
         what = "is gone now" if now is None else "was changed while it was read"
         raise RemoteError(f"{place}: {what}. Run the command again.")
 
 
-def _bring_once(place: Place, file: RemoteFile, path: Path) -> None:
+def _bring_once(place: Place, file: RemoteFile, path: Path, beside: Path) -> None:
+    """Write the content to `beside`, on behalf of `path`."""
     n = 0
     pieces = store_of(place).pieces(place)
-    with open(path, "wb") as out:
+    with open(beside, "wb") as out:
         for piece in pieces:
             with disk_errors(path):
                 out.write(piece)

@@ -30,6 +30,7 @@ from targetsel.imaging.store import CutoutStore, Described, check_suits
 from targetsel.novelty.support import Tally
 from targetsel.photometry.brightness import with_brightness
 from targetsel.photometry.columns import notes_in
+from targetsel.remote.copies import unfinished
 from targetsel.scored.columns import (
     APPEARANCE,
     NOT_NEEDED,
@@ -141,9 +142,9 @@ def score(
 
     A catalog that is a part of a larger one (`is_part`) may have no cutout at all.
 
-    Finished chunks are kept in the folder `<output>.partial` until the end. A run that finds one
-    of the same catalog, store, ensemble, options, rules and version resumes from it, and replaces
-    others.
+    Finished chunks are kept in the folder `<output>.partial` until the end (in the working
+    directory, where the output is uploaded). A run that finds one of the same catalog, store,
+    ensemble, options, rules and version resumes from it, and replaces others.
 
     Raises
     ------
@@ -193,7 +194,8 @@ def score(
                 advance(n_rows)
         whole = partial / f"whole{''.join(output.suffixes[-2:])}"  # in the format of its ending
         counts, support = _join(work, catalog, ensemble, provenance, whole)
-        os.replace(whole, output)
+        with disk_errors(output):
+            shutil.move(whole, output)  # maybe to another disk, where it is a copy of a remote file
     statuses, n_unmeasured = counts
     return ScoreRun(
         output,
@@ -252,7 +254,7 @@ def scored_schema(catalog: CatalogFile, ensemble: Ensemble) -> pa.Schema:
 @contextlib.contextmanager
 def _partial(output: Path) -> Iterator[Path]:
     """The folder for unfinished work, held by this run; it stays if scored rows would be lost."""
-    partial = output.with_name(output.name + ".partial")
+    partial = unfinished(output)
     with held(partial):
         try:
             yield partial

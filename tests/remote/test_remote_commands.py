@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ from targetsel.errors import CatalogError, OutputError, RemoteError
 from targetsel.remote import transfer
 from targetsel.remote.copies import copies, with_addresses
 from targetsel.remote.places import credentials
+from targetsel.scoring import stream
+from targetsel.scoring.rows import score_cutouts
+from targetsel.tables.files import held, written_beside
 
 
 @pytest.fixture
@@ -124,7 +129,9 @@ def test_a_command_that_changes_what_it_reads_refuses_addresses(store, tmp_path)
     assert store.get("rules.yaml") == b"before"
 
 
-def test_a_result_that_cannot_be_uploaded_is_kept(line, store):
+def test_a_result_that_cannot_be_uploaded_is_kept(line, store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
     @with_addresses("output")
     def write(output):
         Path(output).write_bytes(bytes(300_000))
@@ -133,8 +140,14 @@ def test_a_result_that_cannot_be_uploaded_is_kept(line, store):
     with pytest.raises(RemoteError, match=r"Copy it from '(.*)'") as told:
         write("s3://sky/result.bin")
     kept = str(told.value).split("'")[1]
+    assert Path(kept) == tmp_path / "result.bin"
     assert Path(kept).stat().st_size == 300_000
     assert store.keys() == []
+    with pytest.raises(RemoteError, match=r"Copy it from '(.*)'") as told:
+        write("s3://sky/result.bin")
+    second = Path(str(told.value).split("'")[1])  # not in place of the first
+    assert second.stat().st_size == 300_000
+    assert second != tmp_path / "result.bin"
 
 
 def test_wrong_credentials_are_said_without_being_shown(remote_sky, targetsel, monkeypatch):
@@ -175,3 +188,69 @@ def test_nothing_is_said_to_be_written_before_it_is_uploaded(
     assert targetsel(*chosen).status == 2
     assert not [each for each in said if "written to s3://" in each]
     assert "s3://sky/made/list.parquet: the connection was lost" in said[-1]
+
+
+def test_a_run_that_was_stopped_resumes_from_the_working_directory(
+    store, demonstration, ensemble_folder, targetsel, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stream, "ROWS_PER_CHUNK", 8)
+    address = store.put(demonstration / "catalog.parquet", "demo/catalog.parquet")
+    given = (address, "--cutouts", demonstration / "cutouts", "--ensemble", ensemble_folder)
+    command = ("score", *given, "--threads", 1, "-o", "s3://sky/made/x.scored.parquet")
+    calls = []
+
+    def stopped(*given):
+        calls.append(1)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return score_cutouts(*given)
+
+    with monkeypatch.context() as change:
+        change.setattr(stream, "score_cutouts", stopped)
+        said = targetsel(*command)
+    assert said.status == 130
+    assert "What was finished is kept: run the same command again" in said.err
+    assert (tmp_path / "x.scored.parquet.partial").is_dir()
+    assert store.keys("made") == []
+    copies.remove(os.getpid())  # as with the process
+    said = targetsel(*command)
+    assert said.status == 0, said
+    assert "resumed an earlier run that had finished 3 chunks" in said.out
+    assert [*tmp_path.iterdir()] == []
+    ts.score(*given[:1], demonstration / "cutouts", ensemble_folder, "local.parquet")
+    assert store.get("made/x.scored.parquet") == (tmp_path / "local.parquet").read_bytes()
+
+
+def test_two_runs_to_one_address_from_one_directory_do_not_mix(
+    store, demonstration, ensemble_folder, targetsel, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    catalog, ensemble = demonstration / "catalog.parquet", ("--ensemble", ensemble_folder)
+    with held(tmp_path / "x.parquet.partial"):  # as the other run has it
+        said = targetsel("score", catalog, *ensemble, "-o", "s3://sky/x.parquet")
+    assert said.status == 2
+    assert "x.parquet.partial: another run is writing there. Wait for it" in said.err
+    assert store.keys() == []
+
+
+def test_a_full_disk_of_copies_is_not_taken_for_a_full_bucket(remote_sky, store, tmp_path):
+    @with_addresses("output")
+    def write(output):
+        with written_beside(Path(output)) as beside:
+            beside.write_bytes(bytes(2_000_000))
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
+    try:
+        with pytest.raises(OutputError) as coming:
+            ts.read(f"{remote_sky}/catalog.parquet")
+        with pytest.raises(OutputError) as going:
+            write("s3://sky/result.bin")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    for told, place in ((coming, f"{remote_sky}/catalog.parquet"), (going, "s3://sky/result.bin")):
+        said = str(told.value)
+        assert said.startswith(f"{place}: could not be written: File too large.")
+        assert "It is the disk of temporary files here that is full: set TMPDIR to" in said
+    assert not [key for key in store.keys() if "result" in key]  # noqa: SIM118

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -94,6 +95,22 @@ def test_an_upload_that_is_cut_leaves_what_was_there(line, store, large, tmp_pat
     send(path, large)
     assert store.get("large") == LARGE[::-1]
     assert store.keys() == ["large"]
+
+
+def test_of_two_uploads_to_one_address_one_is_there_whole(store, tmp_path):
+    place = Place.of("s3://sky/result")
+    contents = [LARGE, LARGE[::-1]]
+    for name, content in zip("ab", contents, strict=True):
+        (tmp_path / name).write_bytes(content)
+
+    def send_often(name):
+        for _ in range(5):
+            send(tmp_path / name, place)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(send_often, "ab"))
+    assert store.get("result") in contents
+    assert store.keys() == ["result"]
 
 
 def test_a_large_upload_that_is_cut_publishes_nothing(line, store, large, tmp_path, monkeypatch):
