@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from targetsel.mock.anchor import Anchor
+from targetsel.mock.cosmology import distance_modulus
+from targetsel.photometry.flux import ab_magnitude
 from targetsel.tables.ids import uniform
 
 SDSS = ("u", "g", "r", "i", "z")
@@ -43,6 +45,8 @@ class Galaxies:
     known : ndarray, shape (N, 3)
         Features of the spectrum known from the broad bands: `Anchor`'s first two colour
         components, and log10 luminosity in its unit.
+    k_correction : ndarray, shape (N,)
+        Of r [mag]; one magnitude per unit redshift for real galaxies.
     """
 
     source_id: np.ndarray
@@ -52,6 +56,7 @@ class Galaxies:
     redshift: np.ndarray
     flux: np.ndarray
     known: np.ndarray
+    k_correction: np.ndarray
 
     @classmethod
     def shipped(cls) -> Galaxies:
@@ -67,6 +72,7 @@ class Galaxies:
             columns["redshift"].astype(float),
             np.stack([columns[f"flux_{band}"] for band in SDSS], axis=1).astype(float),
             np.stack([columns[f"known_{k}"] for k in range(3)], axis=1).astype(float),
+            columns["redshift"].astype(float),
         )
 
     @classmethod
@@ -75,6 +81,12 @@ class Galaxies:
         galaxies = cls.shipped()
         chance = uniform(galaxies.source_id, 0, "demonstration")[:, 0]
         return galaxies.take(np.flatnonzero((chance < DEMONSTRATION_SHARE) == shown))
+
+    @property
+    def absolute_magnitude(self) -> np.ndarray:
+        """Absolute r magnitude, shape (N,)."""
+        apparent = ab_magnitude(self.flux[:, SDSS.index("r")])
+        return apparent - distance_modulus(self.redshift) - self.k_correction
 
     def __len__(self) -> int:
         return len(self.source_id)

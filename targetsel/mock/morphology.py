@@ -11,15 +11,14 @@ the sizes follow a relation that was fitted to real ones."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from scipy.special import expit, ndtr
 
 from targetsel.mock.anchor import WAVELENGTH
+from targetsel.mock.cosmology import arcsec_per_kpc
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import FiberSpectra
-from targetsel.photometry.flux import ab_magnitude
 
 N_NORMALS = 18  # standard normals per galaxy
 MISCENTRING = 0.12  # arcsec, along each axis
@@ -84,13 +83,13 @@ def draw_structure(
     """
     n = iter(normals.T)
     old = _old_share(spectra)
-    magnitude, arcsec_per_kpc = _distances(galaxies)
+    magnitude = galaxies.absolute_magnitude
     spheroidal = 9 * (old - 0.72) + 0.35 * (-20.8 - magnitude)
     bulge = expit(spheroidal + link * 0.7 * spectra.age_excess + 0.9 * next(n))
     early = bulge * old > 0.5
     disk_like = expit(6 * (0.62 - bulge * old))  # strength of the disk, which sets that of its arms
     radius = half_light_radius(magnitude, early) * np.exp(size_scatter(magnitude) * next(n))
-    radius = np.clip(radius * arcsec_per_kpc, SMALLEST, LARGEST)
+    radius = np.clip(radius * arcsec_per_kpc(galaxies.redshift), SMALLEST, LARGEST)
     # Radii were fitted in circles: along the major axis disks are longer, by their mean axis ratio.
     disk_radius = radius * np.where(early, 1.4, 1.2)
     bulge_ratio, disk_ratio = _axis_ratios(spectra, early, next(n), next(n), link)
@@ -152,29 +151,6 @@ def _old_share(spectra: FiberSpectra) -> np.ndarray:
     middle = (WAVELENGTH > 5500) & (WAVELENGTH < 6100)
     old, young = (light[:, middle].mean(axis=1) for light in (spectra.old, spectra.young))
     return old / (old + young)
-
-
-def _distances(galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
-    """Absolute r magnitude, K-corrected by one magnitude per unit redshift, and arcsec per kpc."""
-    redshift, modulus, arcsec_per_kpc = _cosmology()
-    at = np.log(galaxies.redshift)
-    apparent = ab_magnitude(galaxies.flux[:, 2])
-    absolute = apparent - np.interp(at, np.log(redshift), modulus) - galaxies.redshift
-    return absolute, np.exp(np.interp(at, np.log(redshift), np.log(arcsec_per_kpc)))
-
-
-@cache
-def _cosmology() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Redshifts, distance moduli and arcsec per kpc, in steps of half a percent.
-
-    Computed once: astropy's units keep references to frames, and so to their callers' data.
-    """
-    from astropy.cosmology import FlatLambdaCDM
-
-    cosmology = FlatLambdaCDM(H0=70, Om0=0.3)
-    redshift = np.geomspace(0.005, 1.0, 1060)
-    modulus = cosmology.distmod(redshift).value
-    return redshift, modulus, cosmology.arcsec_per_kpc_proper(redshift).value
 
 
 def _axis_ratios(

@@ -65,6 +65,7 @@ def test_a_galaxy_of_known_size_has_the_angle_it_has_at_its_distance(galaxies, n
     one = galaxies.take(np.array([0]))
     # At redshift 0.1, H0 = 70 and Omega = 0.3, one kpc is 0.5422 arcsec and the modulus is 38.316.
     at = replace(one, redshift=np.array([0.1]), flux=np.full((1, 5), 10 ** (0.4 * (31.4 - 17.0))))
+    at = replace(at, k_correction=np.array([0.1]))
     flat = first_of(spectra(old=0.3))
     structure = draw_structure(at, flat, np.zeros((1, N_NORMALS)), 0.0)
     kpc = half_light_radius(np.array([17.0 - 38.316 - 0.1]), np.array([False]))
