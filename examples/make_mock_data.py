@@ -2,6 +2,7 @@
 
     python examples/make_mock_data.py anchor --bins FILE.npz --kcorrect DIR -o anchor.npz
     python examples/make_mock_data.py galaxies --kcorrect DIR -o galaxies.parquet
+    python examples/make_mock_data.py ultraviolet --kcorrect DIR -o ultraviolet.npz
 
 The anchor model takes a quarter of an hour on one core for 97,749 galaxies, of which the 30,014
 brightest are fitted. The catalog is made after it. Stellar templates are the five of the package
@@ -20,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from targetsel.mock import ultraviolet
 from targetsel.mock.anchor import (
     KNOWN,
     LUMINOSITY,
@@ -77,10 +79,10 @@ _GROUPS = (
 # ---------------------------------------------------------------------- templates
 
 
-def read_templates(kcorrect: Path) -> np.ndarray:
+def read_templates(kcorrect: Path, wavelength: np.ndarray = WAVELENGTH) -> np.ndarray:
     """The templates with their nebular lines, from kcorrect's data folder, shape (5, L).
 
-    On `WAVELENGTH`, with a mean of 1 at 5500-5800 Angstrom.
+    On some wavelengths, by default `WAVELENGTH`; their mean is 1 at 5500-5800 Angstrom.
     """
     from astropy.io import fits
 
@@ -90,7 +92,7 @@ def read_templates(kcorrect: Path) -> np.ndarray:
         flux = table["flux"][0].astype(float).reshape(-1, len(wave))
     base = np.array([np.interp(WAVELENGTH, wave, row) for row in flux])
     level = base[:, (WAVELENGTH > 5500) & (WAVELENGTH < 5800)].mean(axis=1)
-    return base / level[:, None]
+    return np.array([np.interp(wavelength, wave, row) for row in flux]) / level[:, None]
 
 
 def stellar_templates(templates: np.ndarray) -> np.ndarray:
@@ -332,10 +334,16 @@ def make_galaxies(kcorrect: Path, output: Path) -> None:
     pq.write_table(pa.table(columns), output, compression="zstd")
 
 
+def make_ultraviolet(kcorrect: Path, output: Path) -> None:
+    """Write the templates' light below the anchor model's first pixel."""
+    templates = read_templates(kcorrect, ultraviolet.WAVELENGTH)
+    np.savez_compressed(output, templates=templates.astype(np.float32))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     made = parser.add_subparsers(dest="made", required=True)
-    for name in ("anchor", "galaxies"):
+    for name in ("anchor", "galaxies", "ultraviolet"):
         one = made.add_parser(name)
         one.add_argument(
             "--kcorrect", type=Path, required=True, help="data folder of the package kcorrect"
@@ -348,6 +356,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.made == "galaxies":
         make_galaxies(given.kcorrect, given.output)
+    elif given.made == "ultraviolet":
+        make_ultraviolet(given.kcorrect, given.output)
     else:
         make_anchor(given.bins, given.kcorrect, given.output, given.components, given.steps)
 

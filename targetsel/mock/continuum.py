@@ -16,6 +16,7 @@ from scipy.special import ndtr
 
 from targetsel.mock.anchor import N_COLOURS, OLD, WAVELENGTH, Anchor, widths_of
 from targetsel.mock.emission import gas_dust, reddening
+from targetsel.mock.ultraviolet import starlight
 from targetsel.spectra.lines import LineTable
 
 N_NORMALS = 7  # standard normals per continuum
@@ -45,12 +46,15 @@ class Continuum:
     ----------
     old, young : ndarray, shape (N, L)
         Flux density of old and of all other stars on `anchor.WAVELENGTH`.
+    ultraviolet : ndarray, shape (N, 2, U)
+        Of old and of all other stars on `ultraviolet.WAVELENGTH`.
     dust : ndarray, shape (N,)
         V-band attenuation of the young stars [mag].
     """
 
     old: np.ndarray
     young: np.ndarray
+    ultraviolet: np.ndarray
     dust: np.ndarray
 
     @property
@@ -85,7 +89,8 @@ def draw_continuum(features: np.ndarray, normals: np.ndarray, anchor: Anchor) ->
     factor = _continued(bins / model, anchor) * _beyond(normals[:, 4:6])
     middle = (WAVELENGTH > 5500) & (WAVELENGTH < 6100)
     factor /= ((old + young) * factor)[:, middle].mean(axis=1, keepdims=True)
-    return Continuum(old * factor, young * factor, dust)
+    bluer = starlight(weights, OLD_DUST * dust, dust) * factor[:, None, :1]
+    return Continuum(old * factor, young * factor, bluer, dust)
 
 
 def break_strength(flux: np.ndarray) -> np.ndarray:

@@ -31,6 +31,8 @@ class FiberSpectra:
     old, young, lines : ndarray, shape (N, L)
         Flux density per unit rest wavelength on `anchor.WAVELENGTH`: old stars (bulge), all
         other stars and gas (disk). The stars' sum is 1 on average at 5500-6100 Angstrom.
+    ultraviolet : ndarray, shape (N, 2, U)
+        The same of old and of all other stars on `ultraviolet.WAVELENGTH`.
     widths : dict of ndarray, shape (N,)
         True rest equivalent widths of the emission lines [Angstrom].
     line_excess : ndarray, shape (N,)
@@ -52,6 +54,7 @@ class FiberSpectra:
     old: np.ndarray
     young: np.ndarray
     lines: np.ndarray
+    ultraviolet: np.ndarray
     widths: dict[str, np.ndarray]
     line_excess: np.ndarray
     ratio_excess: np.ndarray
@@ -92,6 +95,7 @@ def draw_spectra(
         old=continuum.old * absorbed,
         young=continuum.young * absorbed,
         lines=_lines(features, widths, agn, continuum, rest),
+        ultraviolet=continuum.ultraviolet,
         widths=widths,
         line_excess=anchor.line_excess(features),
         ratio_excess=anchor.ratio_excess(features),
