@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from targetsel.documents.models import DocumentModel, Expected, Quantity, read_model
 from targetsel.errors import MockError
 from targetsel.mock.camera import PAN_STARRS, Camera
+from targetsel.mock.farther import with_farther
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.spectra import FiberSpectra
 from targetsel.tables.ids import uniform
@@ -21,7 +22,7 @@ from targetsel.tables.parquet import SIMULATED
 from targetsel.version import __version__
 
 BLOCK = 256  # sources per block; another number would change last digits
-LATER = ("realism",)  # keys of `Variation` that came after the first skies; 0 changes nothing
+LATER = ("realism", "farther")  # keys that came after the first skies; 0 changes nothing
 Magnitude = Annotated[float, Quantity("mag", -2, 2)]
 
 
@@ -53,6 +54,10 @@ class Variation(DocumentModel):
         See `exposure`.
     redshift : (float, float)
         Range of redshift; galaxies outside it are left out.
+    farther : float
+        Share of the sources that lie at a higher redshift than the real galaxy, up to 0.6; see
+        `with_farther`. They keep its luminosity, less `dimming`, and the `redshift` above is the
+        real galaxy's.
     """
 
     seeing: Annotated[float, Quantity("", 0.3, 5.0)] = 1.0
@@ -69,6 +74,7 @@ class Variation(DocumentModel):
     redshift: Annotated[
         tuple[float, float], Expected("two rising numbers from 0 up, such as [0.02, 0.1]")
     ] = (0.0, 1.0)
+    farther: Annotated[float, Quantity("", 0.0, 1.0)] = 0.0
 
     @field_validator("redshift")
     @classmethod
@@ -139,7 +145,8 @@ class SkyPlan:
     Attributes
     ----------
     galaxies : Galaxies
-        Real galaxies; further sources repeat them, changed by `Galaxies.realised`.
+        Real galaxies; further sources repeat them, changed by `Galaxies.realised`. A share of
+        all sources is farther away (`Variation.farther`).
     n : int
         Number of sources.
     seed : int
@@ -204,13 +211,20 @@ class SkyPlan:
         places = np.arange(start, min(start + BLOCK, self.n))
         realisation, row = np.divmod(places, len(self.galaxies))
         parts = [
-            self.galaxies.take(row[realisation == k]).realised(
-                self.seed, int(k), fainter=bool(k % 2) or not self.half_unchanged
-            )
+            self._realised(self.galaxies.take(row[realisation == k]), int(k))
             for k in np.unique(realisation)
         ]
         columns = {name: [vars(part)[name] for part in parts] for name in vars(parts[0])}
         return Galaxies(**{name: np.concatenate(values) for name, values in columns.items()})
+
+    def _realised(self, galaxies: Galaxies, realisation: int) -> Galaxies:
+        """Some galaxies again, each fainter, as luminous as it is, or farther away."""
+        fainter = bool(realisation % 2) or not self.half_unchanged
+        again = galaxies.realised(self.seed, realisation, fainter)
+        if not self.variation.farther:
+            return again
+        whole = galaxies.realised(self.seed, realisation, fainter=False)
+        return with_farther(again, whole, self.seed, self.variation.farther)
 
     def footer(self) -> dict[str, Any]:
         """Provenance that is written into every file."""

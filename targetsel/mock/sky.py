@@ -33,12 +33,14 @@ from targetsel.mock.spectra import (
     signal_to_noise,
 )
 from targetsel.mock.steps import Chance, Step
+from targetsel.mock.ultraviolet import WHOLE
 from targetsel.photometry.bands import synthetic_photometry
 from targetsel.photometry.flux import NJY_PER_NANOMAGGY, ab_magnitude
 from targetsel.spectra.grid import wavelengths
 
 CUTOUT_SIZE = 64
 BLUER = 200  # pixels below the first of `anchor.WAVELENGTH`, down to 2430 Angstrom
+SEEN = (3600.0, 10400.0)  # [Angstrom] by SDSS's later spectrographs, which took fainter galaxies
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def observe_block(
     structure = draw_structure(
         galaxies, spectra, normals(Step.STRUCTURE, STRUCTURE_NORMALS), variation.link
     )
-    light = _fiber_light(galaxies, spectra, survey)
+    far = bool(variation.farther)
+    light = _fiber_light(galaxies, spectra, survey, far)
     exposures = Exposures(survey, variation, size)
     flux = _images(galaxies, light, structure, chances, exposures)
     shape = spectra.total[:, DECODER_PIXELS]
@@ -135,7 +138,8 @@ def observe_block(
     noise = normals(Step.SPECTROGRAPH, 1 + shape.shape[1])
     magnitude = ab_magnitude(galaxies.flux[:, 2])
     snr = signal_to_noise(magnitude, noise[:, 0])
-    measured, ivar = measure_spectra(shape, galaxies.redshift, snr, noise[:, 1:])
+    seen = SEEN if far else (0.0, np.inf)
+    measured, ivar = measure_spectra(shape, galaxies.redshift, snr, noise[:, 1:], seen)
     return MockSources(
         galaxies,
         flux,
@@ -169,17 +173,25 @@ def _images(
     return flux
 
 
-def _fiber_light(galaxies: Galaxies, spectra: FiberSpectra, survey: Camera) -> FiberLight:
+def _fiber_light(
+    galaxies: Galaxies, spectra: FiberSpectra, survey: Camera, far: bool
+) -> FiberLight:
     """Fluxes of each component in the fiber, in the survey's bands.
 
-    Below the spectra's first pixel, which matters only for a u band, flux is taken to be that of
-    the first pixel.
+    Below the first pixel of `anchor.WAVELENGTH`, flux is that of the ultraviolet in a sky with
+    `far` galaxies. Without them it matters to a u band only, and is that of the first pixel.
     """
-    extended = wavelengths(FIRST - BLUER, LAST)
-    maps = synthetic_photometry(survey.passbands, extended, galaxies.redshift)
-    maps[:, :, BLUER] += maps[:, :, :BLUER].sum(axis=2)
-    maps = maps[:, :, BLUER:]
-    parts = (spectra.old, spectra.young, spectra.lines)
+    parts = [spectra.old, spectra.young, spectra.lines]
+    if far:
+        old, young = np.moveaxis(spectra.ultraviolet, 1, 0)
+        bluer = [old, young, np.zeros_like(old)]
+        parts = [np.concatenate(both, axis=1) for both in zip(bluer, parts, strict=True)]
+        maps = synthetic_photometry(survey.passbands, WHOLE, galaxies.redshift)
+    else:
+        extended = wavelengths(FIRST - BLUER, LAST)
+        maps = synthetic_photometry(survey.passbands, extended, galaxies.redshift)
+        maps[:, :, BLUER] += maps[:, :, :BLUER].sum(axis=2)
+        maps = maps[:, :, BLUER:]
     return FiberLight(*(np.matmul(maps, part[:, :, None])[:, :, 0] for part in parts))
 
 

@@ -218,7 +218,8 @@ def _make_here(start: int) -> _Made:
 
 def _make(plan: SkyPlan, start: int) -> _Made:
     made = observe_block(plan.sources(start), plan.seed, plan.survey, plan.variation)
-    catalog = catalog_table(made, weighted=bool(plan.variation.over_sampling))
+    variation = plan.variation
+    catalog = catalog_table(made, bool(variation.over_sampling), bool(variation.farther))
     return _Made(made.flux, catalog, truth_table(made), spectra_table(made))
 
 
@@ -240,24 +241,28 @@ def _one_thread_each() -> Iterator[None]:
 # ---------------------------------------------------------------------- tables
 
 
-def catalog_table(sources: MockSources, weighted: bool) -> pa.Table:
+def catalog_table(sources: MockSources, weighted: bool, farther: bool = False) -> pa.Table:
     """The catalog that an observer would have; with weights for an over-sampled sky."""
     galaxies = sources.galaxies
     values = [galaxies.source_id, galaxies.group_id, galaxies.ra, galaxies.dec, galaxies.redshift]
     values += [*galaxies.flux.T, ab_magnitude(galaxies.flux[:, 2]), sources.weight]
-    return _table(zip(catalog_columns(weighted), values, strict=False))
+    return _table(zip(catalog_columns(weighted, farther), values, strict=False))
 
 
-def catalog_columns(weighted: bool) -> list[Column]:
-    """The columns of a mock catalog."""
+def catalog_columns(weighted: bool, farther: bool = False) -> list[Column]:
+    """The columns of a mock catalog, in which some galaxies may have been moved farther away."""
     about = "SDSS Petrosian flux in {}, corrected for Galactic extinction"
+    redshift = "SDSS spectroscopic redshift"
+    if farther:
+        about += "; simulated where the redshift is"
+        redshift += ", or a simulated one that is higher than the real galaxy's"
     columns = [
         Column("source_id", pa.int64(), "", "meta.id;meta.main", "mock source"),
         Column("group_id", pa.int64(), "", "meta.id",
                f"{REAL} behind the source: its row in kcorrect's file"),
         Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "right ascension, ICRS"),
         Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "declination, ICRS"),
-        Column("redshift", pa.float32(), "", "src.redshift", "SDSS spectroscopic redshift"),
+        Column("redshift", pa.float32(), "", "src.redshift", redshift),
         *(Column(f"flux_{band}_sdss", pa.float32(), "nJy", "phot.flux.density", about.format(band))
           for band in SDSS),
         Column("rmag", pa.float32(), "mag", "phot.mag;em.opt.R", "SDSS r, AB, extinction-free"),

@@ -39,8 +39,8 @@ def test_every_example_is_a_variation(path):
     assert Variation.read(path) != Variation()
 
 
-def test_there_are_three_examples():
-    assert len(list(EXAMPLES.glob("*.yaml"))) == 3
+def test_there_are_four_examples():
+    assert len(list(EXAMPLES.glob("*.yaml"))) == 4
 
 
 @pytest.mark.parametrize(

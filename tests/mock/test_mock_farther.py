@@ -1,0 +1,237 @@
+"""Galaxies moved to higher redshifts are as bright, as red and as frequent as they should be."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from targetsel.mock.anchor import Anchor
+from targetsel.mock.camera import LSST_YEAR_1, PAN_STARRS
+from targetsel.mock.farther import (
+    FAINTEST,
+    REDSHIFTS,
+    at_redshift,
+    drawn_farther,
+    magnitudes_at,
+    mean_magnitudes,
+    want,
+    with_farther,
+)
+from targetsel.mock.galaxies import SDSS, Galaxies
+from targetsel.mock.morphology import N_NORMALS, draw_structure
+from targetsel.mock.plan import SkyPlan, Variation
+from targetsel.mock.sky import SEEN, observe_block
+from targetsel.mock.spectra import N_NORMALS as SPECTRUM_NORMALS
+from targetsel.mock.spectra import draw_spectra
+from targetsel.mock.ultraviolet import WHOLE, templates
+from targetsel.mock.writing import catalog_table
+from targetsel.photometry.flux import ab_magnitude
+from targetsel.spectra.grid import wavelengths
+
+FARTHER = Variation(farther=0.4)
+
+
+@pytest.fixture(scope="module")
+def galaxies():
+    return Galaxies.shipped().take(np.arange(0, 9600, 40))
+
+
+@pytest.fixture(scope="module")
+def moved(galaxies):
+    return drawn_farther(galaxies, seed=3)
+
+
+@pytest.fixture(scope="module")
+def sky():
+    """1,500 galaxies that were moved, of a sky of 4,300."""
+    plan, near = SkyPlan.of(4300, 3, variation=FARTHER), SkyPlan.of(4300, 3)
+    parts = []
+    for start in plan.blocks:
+        sources = plan.sources(start)
+        parts.append(sources.take(sources.redshift != near.sources(start).redshift))
+    assert 1400 < sum(len(part) for part in parts) < 1700
+    return {
+        "redshift": np.concatenate([part.redshift for part in parts]),
+        "magnitude": ab_magnitude(np.concatenate([part.flux for part in parts])),
+    }
+
+
+@pytest.mark.parametrize("slope", [-2.0, 0.0, 1.5])
+def test_a_power_law_has_the_k_correction_done_by_hand(slope):
+    # Flux per wavelength is (wavelength / (1 + z))^slope / (1 + z) in every band.
+    magnitude = magnitudes_at(WHOLE[None] ** slope)[0]
+    expected = 2.5 * (slope + 1) * np.log10((1 + REDSHIFTS) / (1 + REDSHIFTS[0]))
+    for band in range(5):
+        assert magnitude[:, band] - magnitude[0, band] == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_spectrum_flat_in_frequency_has_no_colour_at_any_redshift():
+    magnitude = magnitudes_at(WHOLE[None] ** -2.0)[0]
+    assert np.ptp(magnitude, axis=1) == pytest.approx(np.zeros(len(REDSHIFTS)), abs=4e-3)
+
+
+def test_without_k_corrections_only_the_distance_makes_a_galaxy_fainter(galaxies):
+    one = replace(galaxies.take(np.array([0])), redshift=np.array([0.1]))
+    flat = np.zeros((1, len(REDSHIFTS), 5))
+    far = at_redshift(one, np.array([0.5]), flat)
+    # The moduli at 0.1 and 0.5 are 38.316 and 42.261.
+    fainter = ab_magnitude(far.flux[0, 2]) - ab_magnitude(one.flux[0, 2])
+    assert fainter == pytest.approx(3.945, abs=1e-3)
+    assert far.k_correction == pytest.approx(one.k_correction)
+
+
+def test_where_it_really_is_a_galaxy_keeps_its_r_flux(galaxies):
+    few = galaxies.take(np.arange(5))
+    same = at_redshift(few, few.redshift, mean_magnitudes(few.known))
+    assert same.flux[:, 2] == pytest.approx(few.flux[:, 2])
+    assert same.k_correction == pytest.approx(few.k_correction)
+    colours = ab_magnitude(same.flux)[:, 1:] - ab_magnitude(few.flux)[:, 1:]
+    assert np.abs(colours).max() < 0.5  # those of the mean spectrum, in griz
+
+
+def test_galaxies_keep_their_luminosity_and_features(galaxies, moved):
+    assert moved.absolute_magnitude == pytest.approx(galaxies.absolute_magnitude)
+    assert np.array_equal(moved.known, galaxies.known)
+    assert np.array_equal(moved.source_id, galaxies.source_id)
+
+
+def test_galaxies_are_farther_away_and_not_too_faint(galaxies, moved):
+    assert (moved.redshift > galaxies.redshift).all()
+    assert moved.redshift.max() < 0.6
+    r = ab_magnitude(moved.flux[:, 2])
+    assert r.max() < FAINTEST + 0.01
+    assert np.median(r) > 19.5
+
+
+def test_a_galaxy_that_is_too_faint_already_stays(galaxies):
+    faint = replace(galaxies, flux=galaxies.flux / 1000)
+    assert drawn_farther(faint, seed=3).redshift == pytest.approx(faint.redshift, abs=1e-6)
+
+
+def test_a_galaxy_five_times_as_far_is_as_large_in_kpc(galaxies):
+    near = replace(galaxies, redshift=np.full(len(galaxies), 0.06))
+    far = at_redshift(near, np.full(len(near), 0.4), mean_magnitudes(near.known))
+    nothing = np.zeros((len(near), SPECTRUM_NORMALS))
+    spectra = draw_spectra(near.known, nothing, Anchor.shipped())
+    sizes = [
+        draw_structure(each, spectra, np.zeros((len(near), N_NORMALS)), 1.0).radius
+        for each in (near, far)
+    ]
+    # One kpc is 0.8625 arcsec at redshift 0.06, and 0.1861 at 0.4.
+    within = (sizes[0] < 11.9) & (sizes[1] > 0.26)
+    assert within.sum() > 100
+    assert (sizes[0] / sizes[1])[within] == pytest.approx(0.8625 / 0.1861, rel=1e-3)
+
+
+def test_which_galaxies_are_moved_and_where_does_not_depend_on_the_others(galaxies):
+    whole = with_farther(galaxies, galaxies, 3, 0.4)
+    backwards = np.arange(len(galaxies))[::-1]
+    turned = with_farther(galaxies.take(backwards), galaxies.take(backwards), 3, 0.4)
+    assert turned.redshift[backwards] == pytest.approx(whole.redshift, rel=1e-9)
+    assert turned.flux[backwards] == pytest.approx(whole.flux, rel=1e-9)
+    alone = with_farther(galaxies.take([7]), galaxies.take([7]), 3, 0.4)
+    assert alone.redshift == pytest.approx(whole.redshift[7:8], rel=1e-9)
+
+
+def test_another_seed_moves_other_galaxies(galaxies):
+    assert not np.array_equal(
+        with_farther(galaxies, galaxies, 3, 0.4).redshift,
+        with_farther(galaxies, galaxies, 4, 0.4).redshift,
+    )
+
+
+def test_the_share_that_is_asked_for_is_moved(galaxies):
+    every = Galaxies.shipped()
+    assert want(every).mean() == pytest.approx(1.0)
+    assert np.minimum(0.4 * want(every), 1.0).mean() == pytest.approx(0.37, abs=0.01)
+    same = with_farther(galaxies, galaxies, 3, 0.1).redshift == galaxies.redshift
+    assert (~same).mean() == pytest.approx(0.1, abs=0.05)
+
+
+def test_moved_galaxies_have_the_real_ones_luminosity_where_others_are_dimmed():
+    plan = SkyPlan.of(9000, 3, variation=Variation(farther=1.0))
+    again = plan.sources(8960)  # beyond the 7,290 real galaxies, which are dimmed otherwise
+    far = again.redshift > 0.28
+    luminosity = plan.galaxies.known[:, 2].tolist()
+    real = dict(zip(plan.galaxies.group_id.tolist(), luminosity, strict=True))
+    assert far.sum() > 10
+    assert again.known[far, 2] == pytest.approx([real[int(k)] for k in again.group_id[far]])
+
+
+def test_the_median_redshift_to_r_19_8_is_that_of_gama(sky):
+    # About 0.2 (Driver et al. 2011, MNRAS 413, 971; from memory).
+    seen = sky["magnitude"][:, 2] < 19.8
+    assert np.median(sky["redshift"][seen]) == pytest.approx(0.20, abs=0.02)
+
+
+def test_counts_rise_towards_the_limit(sky):
+    counts = np.histogram(sky["magnitude"][:, 2], [18.8, 19.8, 20.8])[0]
+    assert np.log10(counts[1] / counts[0]) == pytest.approx(0.4, abs=0.1)
+
+
+def test_red_galaxies_have_the_colours_of_their_redshift(galaxies):
+    red = galaxies.take(galaxies.known[:, 0] > np.quantile(galaxies.known[:, 0], 0.6))
+    magnitude = np.median(mean_magnitudes(red.known), axis=0)
+    g_r = dict(zip(REDSHIFTS.round(2), magnitude[:, 1] - magnitude[:, 2], strict=True))
+    # Of luminous red galaxies without evolution, to 0.15 mag (Eisenstein et al. 2001, AJ 122,
+    # 2267; from memory).
+    assert [g_r[z] for z in (0.1, 0.3, 0.5)] == pytest.approx([0.95, 1.5, 1.75], abs=0.15)
+
+
+def test_the_ultraviolet_continues_the_templates():
+    first = Anchor.shipped().templates[:, 0]
+    assert templates().shape == (5, 505)
+    assert templates()[:, -1] == pytest.approx(first, rel=0.06)
+
+
+def test_a_sky_without_far_galaxies_states_what_it_did_before_they_came():
+    assert set(Variation().stated()) == {
+        *("seeing", "depth", "zero_point", "link", "neighbours", "dimming", "line_strength"),
+        *("over_sampling", "redshift"),
+    }
+    assert FARTHER.stated()["farther"] == 0.4
+
+
+def test_sources_that_are_not_moved_look_as_in_a_sky_without(galaxies):
+    few = galaxies.take(np.arange(12))
+    near, with_far = (observe_block(few, 3, PAN_STARRS, v) for v in (Variation(), FARTHER))
+    assert with_far.flux == pytest.approx(near.flux, rel=1e-4, abs=1e-5, nan_ok=True)
+    assert np.array_equal(with_far.spectra, near.spectra)
+    inside = with_far.ivar > 0
+    assert with_far.ivar[inside] == pytest.approx(near.ivar[inside], rel=0.1)
+
+
+def test_spectra_end_where_the_spectrograph_does(moved):
+    far = moved.take(np.argsort(moved.redshift)[-5:])
+    made = observe_block(far, 3, PAN_STARRS, FARTHER)
+    observed = wavelengths() * (1 + far.redshift[:, None])
+    seen = (observed >= SEEN[0]) & (observed <= SEEN[1])
+    assert 0.5 < seen.mean() < 0.9
+    assert np.array_equal(made.ivar > 0, seen)
+    assert (made.measured[~seen] == 0).all()
+    assert (made.spectra > 0).all()
+    snr = np.where(seen, made.spectra * np.sqrt(made.ivar), np.nan)
+    assert np.nanmedian(snr, axis=1) == pytest.approx(made.snr, rel=1e-3)
+
+
+def test_images_of_far_galaxies_have_their_flux_and_are_red(moved):
+    far = moved.take(np.argsort(moved.redshift)[-40:])
+    deep = Variation(farther=0.4, neighbours=0.0, depth=5.0)
+    light = observe_block(far, 3, PAN_STARRS, deep).flux.sum(axis=(2, 3))
+    r = light[:, 1] * 3630.780548 / far.flux[:, 2]
+    assert np.nanmedian(r) == pytest.approx(0.98, abs=0.04)
+    assert np.nanmedian(-2.5 * np.log10(light[:, 0] / light[:, 1])) > 1.3
+    lsst = observe_block(far.take(np.arange(20)), 3, LSST_YEAR_1, deep).flux.sum(axis=(2, 3))
+    assert np.isfinite(-2.5 * np.log10(lsst[:, 0])).sum() >= 15  # u, from 2000 Angstrom at rest
+
+
+def test_the_catalog_holds_the_redshift_and_magnitude_of_where_the_galaxy_was_moved(moved):
+    few = moved.take(np.arange(3))
+    table = catalog_table(observe_block(few, 3, PAN_STARRS, FARTHER), weighted=False, farther=True)
+    about = table.schema.field("redshift").metadata[b"description"].decode()
+    assert (
+        about
+        == "SDSS spectroscopic redshift, or a simulated one that is higher than the real galaxy's"
+    )
+    assert table["redshift"].to_numpy() == pytest.approx(few.redshift)
+    assert table["rmag"].to_numpy() == pytest.approx(ab_magnitude(few.flux[:, SDSS.index("r")]))
