@@ -22,6 +22,7 @@ from targetsel.observing.redshift import Redshift, of_each, parse_grid, parse_re
 from targetsel.observing.spectrograph import LONGEST, Exposure, Spectrograph, share_in_fiber
 from targetsel.scored.columns import NOT_NEEDED, SUMMARIES, not_needed, posterior_columns
 from targetsel.scored.file import ScoredFile
+from targetsel.scored.slim import compression
 from targetsel.selection.sources import Sources
 from targetsel.spectra.proxies import (
     CORRELATION,
@@ -284,7 +285,8 @@ def write_observed(scored: AnyTable, observation: Observation, output: Path) -> 
             densities = file.tables([str(observation.redshift.value)])
             observation.redshift.check_densities(densities)
         added = observed_columns(observation.exposure, observation.lines, proxy_names(file.schema))
-        with ParquetSink(output, pa.schema([*file.schema, *schema_of(added)])) as sink:
+        schema = pa.schema([*file.schema, *schema_of(added)])
+        with ParquetSink(output, schema, compression=compression(file.footer)) as sink:
             sink.footer.update(file.footer, observed=provenance_of(observation))
             pieces = file.tables(rows=rows)
             for piece in tracked(pieces, "observing", len(file), "sources", len):

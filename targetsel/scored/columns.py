@@ -34,6 +34,7 @@ UNMEASURED = (
     f"{UNMEASURED_PROXIES})"
 )
 UNKNOWN = f"{WITHOUT}, or the ensemble knows no training sources"
+LACKING = "; slim rows lack it"
 LATENT_COV = (
     "covariance of the posterior (calibrated, as the footer says), lower triangle by rows. The "
     "posterior is skewed with heavy tails: ellipsoids of a Gaussian of this covariance hold less "
@@ -130,11 +131,14 @@ def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
     """The columns that scoring adds to a catalog, in their order."""
     triangle = n_latents * (n_latents + 1) // 2
     columns = [
-        _list("latent_mean", n_latents, "mean of the standardised latents", WITHOUT),
-        _list("latent_cov", triangle, LATENT_COV, WITHOUT),
-        _list("member_mean", n_members * n_latents, "each member's mean", WITHOUT),
+        _list("latent_mean", n_latents, f"mean of the standardised latents{LACKING}", WITHOUT),
+        _list("latent_cov", triangle, LATENT_COV + LACKING, WITHOUT),
+        _list("member_mean", n_members * n_latents, f"each member's mean{LACKING}", WITHOUT),
         _list(
-            "member_cov", n_members * triangle, "each member's covariance, lower triangle", WITHOUT
+            "member_cov",
+            n_members * triangle,
+            f"each member's covariance, lower triangle{LACKING}",
+            WITHOUT,
         ),
     ]
     for k, name in enumerate(PROXIES):

@@ -18,7 +18,6 @@ from targetsel.scored.columns import LATENTS, SUMMARIES
 from targetsel.spectra.lines import BPT_CLASSES, PROXIES
 from targetsel.spectra.proxies import CORRELATION, QUANTILES
 
-COMPRESSION = "zstd"  # snappy finds few of the bits that are zero
 STEPS_PER_STD = 32
 CORRELATION_STEP = 2.0**-10
 BITS = 8
@@ -36,6 +35,11 @@ def is_slim(footer: Mapping[str, Any]) -> bool:
     """Whether the footer of a scored file says that its rows are slim."""
     options = footer.get("options")
     return isinstance(options, dict) and options.get("slim") is True
+
+
+def compression(footer: Mapping[str, Any]) -> str:
+    """The compression of a scored file with this footer; snappy finds few of the zero bits."""
+    return "zstd" if is_slim(footer) else "snappy"
 
 
 def slimmed(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -39,7 +39,7 @@ from targetsel.scored.columns import (
     check_names,
 )
 from targetsel.scored.simulated_training import CAUTION, caution_about
-from targetsel.scored.slim import COMPRESSION, is_slim
+from targetsel.scored.slim import compression
 from targetsel.scoring.chunks import Chunk, NeededRows, Piece
 from targetsel.scoring.rows import ScoreOptions, score_cutouts
 from targetsel.sky.catalog import ROWS_PER_READ, Catalog, CatalogFile
@@ -465,8 +465,7 @@ def _join(
     statuses: Counter[str] = Counter()
     n_unmeasured = 0
     support = Tally(ensemble.novelty.support)
-    compression = COMPRESSION if is_slim(provenance) else "snappy"
-    with ParquetSink(output, schema, compression=compression) as sink:
+    with ParquetSink(output, schema, compression=compression(provenance)) as sink:
         parts = (pq.read_table(work.part(k)) for k in range(work.n_chunks))
         for part in tracked(parts, "joining", work.n_rows, "sources", len):
             statuses.update(part[STATUS].to_pylist())
