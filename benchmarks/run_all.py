@@ -39,6 +39,7 @@ import targetsel
 HERE = Path(__file__).parent
 SOURCES = 512  # of the demonstration, for a run in small
 SMALL: dict[str, dict[str, Any]] = {
+    "bytes_per_row": {},
     "demonstration": {},
     "engines": {"rounds": 10},
     "folding": {"rounds": 10},
