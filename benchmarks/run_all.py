@@ -73,6 +73,7 @@ NOT_RUN: dict[str, str] = {
     "deconvolution_reference": "records outputs of code that is not at hand, for a test",
     "dimming": "describes posteriors, which have no better and worse",
     "distillation": _SKIES,
+    "farther": "compares simulated galaxies with surveys, which has no better and worse",
     "fetching": "measures by the clock how long an emulated archive keeps it waiting",
     "figure3": _TRAINS,
     "figures_of_merit": _MODULE,
