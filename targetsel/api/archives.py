@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from targetsel.api.given import AnyPath, path_of
 from targetsel.errors import CatalogError, SpectrumError
+from targetsel.remote.copies import with_addresses
 from targetsel.scoring import DEFAULT
 from targetsel.tables.any_form import AnyTable
 
@@ -49,6 +50,7 @@ def fetch_surveys() -> dict[str, SkySurvey]:
     return dict(registry.surveys())
 
 
+@with_addresses("output")
 def fetch_cutouts(
     catalog: AnyTable,
     output: AnyPath,
@@ -136,6 +138,7 @@ def fetch_cutouts(
     return fetch(service, lambda: sources.batches(SOURCES_PER_BATCH), Path(output), parts)
 
 
+@with_addresses("output")
 def fetch_catalog(
     output: AnyPath,
     survey: str,
@@ -208,6 +211,7 @@ def fetch_catalog(
     return fetch_region(service, footprint, Path(output))
 
 
+@with_addresses("output")
 def fetch_spectra(
     output: AnyPath,
     survey: str,
@@ -292,6 +296,7 @@ def _said(catalog: AnyTable) -> str:
     return str(catalog) if is_path(catalog) else "the catalog"
 
 
+@with_addresses("output")
 def trainingset(
     output: AnyPath,
     n: int,

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from targetsel.api.given import AnyPath, path_of
+from targetsel.remote.copies import with_addresses
 
 if TYPE_CHECKING:
     from targetsel.mock.demonstration import Outcome
     from targetsel.mock.plan import SkyPlan
 
 
+@with_addresses("output", "picture")
 def mock_sky(
     output: AnyPath,
     n: int,
@@ -85,6 +87,7 @@ def mock_sky(
     return plan
 
 
+@with_addresses("output")
 def demo(output: AnyPath = "demo", n: int | None = None, *, threads: int = 1) -> list[Outcome]:
     """Simulate images of a real catalog, score it and select from it, as `targetsel demo` does.
 

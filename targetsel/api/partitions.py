@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from targetsel.api.given import AnyCutouts, AnyEnsemble, AnyPath
 from targetsel.errors import CatalogError, OutputError
 from targetsel.extras import require
-from targetsel.remote.copies import goes_to_parts
+from targetsel.remote.copies import goes_to_parts, with_addresses
 from targetsel.scoring import DEFAULT
 from targetsel.tables.any_form import is_path, paths_in
 
@@ -144,6 +144,7 @@ def check_on_disk(cutouts: AnyCutouts, ensemble: AnyEnsemble) -> None:
             )
 
 
+@with_addresses()
 def score_catalog(
     catalog: LsdbCatalog,
     cutouts: AnyCutouts,
@@ -280,7 +281,8 @@ def status(folder: AnyPath) -> Progress:
     Parameters
     ----------
     folder : str or Path
-        The folder that `score` writes of a HATS catalog.
+        The folder that `score` writes of a HATS catalog; or the address that it writes to, in the
+        directory where it does so.
 
     Returns
     -------
@@ -305,7 +307,7 @@ def status(folder: AnyPath) -> Progress:
     >>> ts.status("sky.scored").counts["waiting"]
     0
     """
-    from targetsel.jobs.job import Job
     from targetsel.jobs.progress import Progress
+    from targetsel.partitions.remote_parts import job_of
 
-    return Progress.of(Job.open(Path(folder)))
+    return Progress.of(job_of(folder))

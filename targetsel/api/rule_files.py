@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from targetsel.rules.reference import Syntax
 
 
+@with_addresses("output")
 def init_rules(catalog: AnyPath | None = None, output: AnyPath = "my.yaml") -> Path:
     """Write a commented rule file to begin with, as `targetsel rules init` does.
 
@@ -55,6 +56,7 @@ def init_rules(catalog: AnyPath | None = None, output: AnyPath = "my.yaml") -> P
     return write_first_rules(Path(output), path_of(catalog))
 
 
+@with_addresses()
 def lint_rules(rules: AnyPath, catalog: AnyPath | None = None) -> Findings:
     """All faults of a rule file at once, as `targetsel rules lint` tells them.
 
@@ -101,6 +103,7 @@ def lint_rules(rules: AnyPath, catalog: AnyPath | None = None) -> Findings:
     return check(Path(rules), *known_of(Path(catalog)), texts_of(Path(catalog)))
 
 
+@with_addresses()
 def format_rules(rules: AnyPath, *, check: bool = False) -> bool:
     """Format a rule file in one layout, as `targetsel rules fmt` does; comments are kept.
 
@@ -138,6 +141,7 @@ def format_rules(rules: AnyPath, *, check: bool = False) -> bool:
     return format_file(Path(rules), check)[1]
 
 
+@with_addresses()
 def lock_rules(folder: AnyPath = ".") -> LockedFolder:
     """Write the bits of all rule files in a folder to rules.bits, as `targetsel rules lock` does.
 
@@ -235,6 +239,7 @@ def rule_functions() -> Mapping[str, list[Syntax]]:
     return sections()
 
 
+@with_addresses()
 def rule_schema(catalog: AnyPath | None = None) -> dict[str, Any]:
     """The JSON schema of rule files, as `targetsel rules schema` prints it.
 

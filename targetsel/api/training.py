@@ -16,6 +16,7 @@ from targetsel.api.given import (
     paths_of,
     store_of,
 )
+from targetsel.remote.copies import with_addresses
 from targetsel.scoring import DEFAULT
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from targetsel.spectra.published import ImportedDecoder
 
 
+@with_addresses("output")
 def train(
     store: AnyPath,
     output: AnyPath,
@@ -161,6 +163,7 @@ def train(
     return Ensemble.read(Path(output), device)
 
 
+@with_addresses("output")
 def train_decoder(
     spectra: AnyPath,
     output: AnyPath,
@@ -225,6 +228,7 @@ def train_decoder(
     return train_decoder_into(Path(spectra), Path(output), recipe, report)
 
 
+@with_addresses("output")
 def import_decoder(
     weights: AnyPath, output: AnyPath, *, pca: AnyPath, mean_spectrum: AnyPath
 ) -> ImportedDecoder:
@@ -275,6 +279,7 @@ def import_decoder(
     return read(Path(weights), Path(pca), Path(mean_spectrum), Path(output))
 
 
+@with_addresses("output")
 def import_ensemble(
     weights: AnyPaths,
     output: AnyPath,
@@ -376,6 +381,7 @@ def ensemble_presets() -> dict[str, NetworkPlan]:
     return presets()
 
 
+@with_addresses()
 def fit_novelty(
     ensemble: AnyPath,
     catalog: AnyPath,
@@ -435,6 +441,7 @@ def fit_novelty(
     return n
 
 
+@with_addresses()
 def distil(
     ensemble: AnyPath,
     scored: AnyPaths,
@@ -503,6 +510,7 @@ def distil(
     return found.record
 
 
+@with_addresses("output")
 def export_onnx(
     output: AnyPath, ensemble: AnyEnsemble = DEFAULT, *, member: int | None = None
 ) -> Path:

@@ -77,7 +77,9 @@ def mock(
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder to write all files to.")] = Path("demo"),
+    output: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder to write all files to.")
+    ] = Path("demo"),
     n: Annotated[
         int | None, typer.Option("--n", min=1, help="Number of sources. Default: all 2,437.")
     ] = None,
@@ -90,7 +92,7 @@ def demo(
     """
     from targetsel.api import mock_skies as api
 
-    outcomes = api.demo(folder, n, threads=threads or available_cores())
+    outcomes = api.demo(output, n, threads=threads or available_cores())
     print_table(
         ("rules", "class", "selected", "expected true", "actual true"),
         [
@@ -109,6 +111,6 @@ def demo(
         "Positions, redshifts and magnitudes are real SDSS galaxies; images and spectra are "
         "simulated,\nso these counts show how the code works, not how well it does on the sky."
     )
-    say(f"catalog, cutouts, truth, scores and target lists are in {folder}/. Try there:")
+    say(f"catalog, cutouts, truth, scores and target lists are in {output}/. Try there:")
     say(NEXT)
     say("Each command's --help ends with an example that works in this folder.")

@@ -52,6 +52,9 @@ def status(
         raise typer.Exit(SOME_FAILED)
 
 
+status.knows_addresses = True  # type: ignore[attr-defined]  # see `cli.guarded`
+
+
 def say_partitions(run: PartitionedRun) -> None:
     """Say what a run did, and how to go on; exit status 3 if some partitions failed."""
     for name, count in run.statuses.items():

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Self
 
-from targetsel.errors import CatalogError, TargetselError
-from targetsel.remote.copies import copies, show_addresses
+from targetsel.errors import CatalogError, OutputError, TargetselError
+from targetsel.jobs.job import Job
+from targetsel.remote.copies import begun_here, copies, show_addresses
 from targetsel.remote.places import Place
 from targetsel.remote.stores import RemoteFile
 from targetsel.remote.transfer import bring, files_in, find, send
@@ -203,6 +205,28 @@ def folder_for(output: Path) -> tuple[Path, Place | None]:
     """The folder of a job, and where its result is published, if it is."""
     place = copies.place_of(output)
     return (output, None) if place is None else (Path.cwd() / output.name, place)
+
+
+def job_of(output: Path | str | PathLike[str]) -> Job:
+    """The job that writes to a folder, or to an address from the working directory.
+
+    Raises
+    ------
+    OutputError
+        If there is none.
+    """
+    place = Place.of(output)
+    if place is None:
+        return Job.open(Path(output))
+    name = place.key.rpartition("/")[2]
+    if begun_here(place):
+        job = Job.open(Path.cwd() / name)
+        if job.settings["published"] == str(place):
+            return job
+    raise OutputError(
+        f"{place}: no job that writes there was begun in this directory. Go where it was begun, "
+        f"or name its folder there, '{name}'."
+    )
 
 
 def publish_part(path: Path, published: str, pixel: Pixel) -> None:

@@ -127,10 +127,8 @@ class Copies:
         """
         path = self.path(place)
         inside = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
-        adds = (path / "card.json").exists()  # an ensemble, to which commands add files
         for each in inside:
-            before = self._states.get(each)
-            if _state(each) != before and (before or adds):
+            if _state(each) != self._states.get(each):
                 raise RemoteError(
                     f"{place}: is changed by this command, which is done to files here alone. "
                     "Copy it here, and name the copy."

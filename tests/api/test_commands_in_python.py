@@ -53,7 +53,6 @@ RENAMED_IN = {
     "calibrate": {"truth": "truth", "force": ""},
     "cutouts pack": {"folder": "images"},  # which may be cutouts in memory
     "cutouts show": {"store": "cutouts", "source_id": "source_ids"},  # given once for each
-    "demo": {"folder": "output"},
     "evaluate": {"truth": "truth", "claim": "claims"},  # given once for each
     "explain": {"id": "source_id"},
     "export": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import resource
 from pathlib import Path
@@ -254,3 +255,53 @@ def test_a_full_disk_of_copies_is_not_taken_for_a_full_bucket(remote_sky, store,
         assert said.startswith(f"{place}: could not be written: File too large.")
         assert "It is the disk of temporary files here that is full: set TMPDIR to" in said
     assert not [key for key in store.keys() if "result" in key]  # noqa: SIM118
+
+
+def test_every_function_that_takes_a_path_takes_an_address_or_says_why_not():
+    paths = ("AnyPath", "AnyTable", "AnyCutouts", "AnyEnsemble", "AnyTargets", "AnyRules", "Known")
+    without = set()
+    for name in ts.__all__:
+        each = getattr(ts, name)
+        if inspect.isfunction(each) and each.__module__.startswith("targetsel.api"):
+            of = " ".join(map(str, inspect.signature(each).parameters.values()))
+            if any(word in of for word in paths) and not hasattr(each, "__wrapped__"):
+                without.add(name)
+    assert without == {"status"}  # which knows addresses by itself
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda place: ts.train(place, "mine", spectra="spectra.parquet"),
+        lambda place: ts.train_decoder(place, "mine"),
+        lambda place: ts.distil("mock-ps1", [place]),
+        lambda place: ts.format_rules(place),
+        lambda place: ts.mock_sky("mine", 3, variation=place),
+    ],
+)
+def test_what_a_function_is_to_read_is_missed_under_its_address(store, call):
+    with pytest.raises(RemoteError, match=r"^s3://sky/none: no such file or folder"):
+        call("s3://sky/none")
+
+
+def test_a_mock_sky_goes_to_an_address(store, targetsel, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ts.mock_sky("s3://sky/mock", 3, seed=1)
+    ts.mock_sky("mock", 3, seed=1)
+    local = {each.relative_to(tmp_path).as_posix(): each.read_bytes()
+             for each in (tmp_path / "mock").rglob("*") if each.is_file()}  # fmt: skip
+    assert {key: store.get(key) for key in store.keys("mock")} == local
+    said = targetsel("mock", "--n", 3, "--seed", 1, "-o", "s3://sky/again", "--workers", 1)
+    assert said.status == 0, said
+    assert "in s3://sky/again/; images and spectra are simulated" in said.out
+    assert store.get("again/catalog.parquet") == store.get("mock/catalog.parquet")
+    assert [each.name for each in tmp_path.iterdir()] == ["mock"]
+
+
+def test_a_file_that_is_added_to_a_remote_folder_is_not_lost_in_silence(store, tmp_path):
+    (tmp_path / "rules").mkdir()
+    ts.init_rules(output=tmp_path / "rules" / "mine.yaml")
+    address = store.put(tmp_path / "rules", "rules")
+    with pytest.raises(RemoteError, match=f"^{address}: is changed by this command"):
+        ts.lock_rules(address)
+    assert store.keys() == ["rules/mine.yaml"]

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import targetsel as ts
 from targetsel.errors import OutputError
 from targetsel.imaging.cutout import cut_out
 from targetsel.imaging.store import CutoutStore
@@ -126,7 +127,14 @@ def test_a_command_scores_a_remote_catalog_and_another_selects(
     )
     assert said.status == 0, said
     assert "written to s3://sky/made/hats.scored, a HATS catalog" in said.out + said.err
-    assert "done" in targetsel("status", "hats.scored").out
+    told = targetsel("status", "hats.scored")
+    assert "0  waiting" in told.out
+    assert targetsel("status", "s3://sky/made/hats.scored") == told
+    assert ts.status("s3://sky/made/hats.scored").counts["waiting"] == 0
+    for place in ("s3://sky/elsewhere/hats.scored", "s3://sky/made/other"):
+        told = targetsel("status", place)
+        assert told.status == 2
+        assert told.err.startswith(f"{place}: no job that writes there was begun in this directory")
     chosen = ("select", "--rules", "emission")
     far = targetsel(*chosen, "s3://sky/made/hats.scored", "-o", "far.parquet")
     near = targetsel(*chosen, "hats.scored", "-o", "near.parquet")
