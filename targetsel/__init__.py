@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.mock_skies import demo as demo
     from targetsel.api.mock_skies import mock_sky as mock_sky
     from targetsel.api.partitions import score_catalog as score_catalog
+    from targetsel.api.partitions import select_catalog as select_catalog
     from targetsel.api.partitions import status as status
     from targetsel.api.pictures import show as show
     from targetsel.api.pictures import show_all as show_all
@@ -135,6 +136,7 @@ _HOMES = {
     ),
     "api.partitions": (
         "score_catalog",
+        "select_catalog",
         "status",
     ),
     "api.pictures": (

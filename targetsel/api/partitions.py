@@ -167,11 +167,9 @@ def score_catalog(
     partitions are computed, such as ids that are repeated within one, or an ensemble that has
     changed since, is raised by LSDB as a RuntimeError with our text.
 
-    LSDB keeps all values, but neither units nor provenance: which ensemble made them, and how
-    proxies go together, which rules on several of them need. Give them back to what `compute`
-    gives by ``frame.attrs = scored.meta.attrs``; `select`, and whatever takes a scored catalog,
-    then takes the frame like a file. What `write_catalog` writes has lost them for good; `score`
-    with a folder as output writes a HATS catalog that has both.
+    What `write_catalog` writes is a scored catalog, which `select` takes: units and provenance are
+    among its properties. What `compute` gives gets them by ``frame.attrs = scored.meta.attrs``;
+    `select`, and whatever takes a scored catalog, then takes the frame like a file.
 
     Parameters
     ----------
@@ -220,7 +218,8 @@ def score_catalog(
 
     See Also
     --------
-    score : The same for files; writes HATS catalogs with units and provenance.
+    select_catalog : What rules decide of each source.
+    score : The same for files.
     partition : Makes a HATS catalog, which LSDB opens.
 
     Examples
@@ -234,19 +233,12 @@ def score_catalog(
     >>> len(ts.select(first, "emission")) <= len(first)
     True
     """
-    require("cluster", "An LSDB catalog")
-    from lsdb.catalog.catalog import Catalog
-
     from targetsel.partitions.lazy import FramePlan, Networks, carrying, score_frame, told_of
     from targetsel.rules.rules import Rules
     from targetsel.scoring.rows import ScoreOptions
 
-    if not isinstance(catalog, Catalog):
-        raise CatalogError(
-            f"the catalog is of type {type(catalog).__name__}; expected one of LSDB, such as "
-            "lsdb.open_catalog('sky'). Files and tables are for targetsel.score."
-        )
-    check_on_disk(cutouts, ensemble)
+    _check_lsdb(catalog, "score")
+    check_on_disk(cutouts=cutouts, ensemble=ensemble)
     several = rules if isinstance(rules, list | tuple) else [rules]
     folder = Path(str(ensemble))
     networks = Networks(
@@ -273,6 +265,83 @@ def score_catalog(
     )
     planned = catalog.map_partitions(score_frame, plan, meta=score_frame(catalog.meta, plan))
     return carrying(planned, plan.schema)
+
+
+def select_catalog(catalog: LsdbCatalog, rules: AnyRules) -> LsdbCatalog:
+    """A scored catalog of LSDB with the target classes of every source, computed when asked for.
+
+    All rows stay, in their order; ``query("target_bits > 0")`` leaves the targets. Values are those
+    of the list that `select` makes of the same rows. What depends on other sources of the catalog
+    is refused: limits, `dedup`, guarantees and quantiles of the catalog. An error while partitions
+    are computed, such as sources that were not needed when the catalog was scored, is raised by
+    LSDB as a RuntimeError with our text.
+
+    Parameters
+    ----------
+    catalog : lsdb.Catalog
+        A scored catalog: what `score_catalog` gives, or ``lsdb.open_catalog`` of a folder that
+        `score` wrote, searched or filtered or not.
+    rules : Rules, str, Path, dict, or a list of these
+        A file, the name of a shipped one, its text or content.
+
+    Returns
+    -------
+    lsdb.Catalog
+        With the columns ``target_bits`` (a bit for each class, 0 without any), ``program`` (the
+        class of highest priority), ``priority``, ``subpriority`` and ``probability``, which are
+        null where no class chooses the source.
+
+    Raises
+    ------
+    ExtraError
+        If LSDB is not installed; the extra "cluster" brings it.
+    CatalogError
+        If it is no scored catalog of LSDB, or has one of these columns already.
+    RuleError
+        If the rules are not valid, do not fit the columns, or depend on more than one row.
+
+    See Also
+    --------
+    score_catalog : Makes the scored catalog.
+    select : The same for files, with limits and quantiles of the whole.
+    apply_rules : The same for rows in memory.
+
+    Examples
+    --------
+    >>> import lsdb
+    >>> import targetsel as ts
+    >>> sky = ts.partition("catalog.parquet", "sky", rows=1000)
+    >>> scored = ts.score_catalog(lsdb.open_catalog("sky"), "cutouts")
+    >>> targets = ts.select_catalog(scored, "emission").query("target_bits > 0")
+    >>> first = targets.partitions[0].compute(progress_bar=False)
+    >>> set(first["program"]) <= {"EXCITED", "STAR_FORMING"}
+    True
+    """
+    from targetsel.partitions.lazy import carrying, told_of
+    from targetsel.partitions.lazy_rules import RulesPlan, judge_frame
+    from targetsel.rules.rules import Rules
+
+    _check_lsdb(catalog, "select")
+    plan = RulesPlan.of(catalog.meta, told_of(catalog), Rules.of(rules))
+    planned = catalog.map_partitions(judge_frame, plan, meta=judge_frame(catalog.meta, plan))
+    return carrying(planned, plan.schema)
+
+
+def _check_lsdb(catalog: object, otherwise: str) -> None:
+    """Refuse what is no catalog of LSDB; `otherwise` is the function for files.
+
+    Raises
+    ------
+    CatalogError, ExtraError
+    """
+    require("cluster", "An LSDB catalog")
+    from lsdb.catalog.catalog import Catalog
+
+    if not isinstance(catalog, Catalog):
+        raise CatalogError(
+            f"the catalog is of type {type(catalog).__name__}; expected one of LSDB, such as "
+            f"lsdb.open_catalog('sky'). Files and tables are for targetsel.{otherwise}."
+        )
 
 
 def status(folder: AnyPath) -> Progress:

@@ -36,7 +36,7 @@ TASKS = {
     "Priors and observing": (
         *("observe", "compare", "write_priors", "update_priors", "fit_residual"),
     ),
-    "Large catalogs": ("partition", "score_catalog", "status"),
+    "Large catalogs": ("partition", "score_catalog", "select_catalog", "status"),
     "Hand-off": ("export", "assign", "import_assignment", "restore"),
     "Looking": ("show", "show_all", "show_cutouts", "progress", "docs"),
     "The walk, step by step": (

@@ -99,8 +99,7 @@ class FramePlan:
         What they were when the work was planned, as JSON.
     columns : tuple of (str, str)
         Roles and names of the columns "source_id", "ra" and "dec".
-    rules : tuple of (str, str)
-        Names and texts of rule files.
+    rules : tuple of Rules
     notes : str
         The Arrow schema of the scored frame with its index, with units and provenance; packed,
         since each of many thousand tasks may hold it.
@@ -109,7 +108,7 @@ class FramePlan:
     networks: Networks
     identity: str
     columns: tuple[tuple[str, str], ...]
-    rules: tuple[tuple[str, str], ...]
+    rules: tuple[Rules, ...]
     notes: str
 
     @classmethod
@@ -144,7 +143,7 @@ class FramePlan:
             If they do not fit together.
         """
         ensemble, store = networks.read()
-        table = _table(frame, told)
+        table = noted_table(frame, told)
         check_names(table.schema, PLACE)
         file = CatalogFile.of(PLACE, InMemory(table), **columns, may_be_empty=True)
         file = replace(file, schema=with_brightness(file.schema, brightness, root))
@@ -157,10 +156,9 @@ class FramePlan:
             "validation": ensemble.card.get("validation", {}),
         }
         notes = schema.with_metadata({FOOTER_KEY: json.dumps(footer, sort_keys=True).encode()})
-        texts = tuple((name, text) for each in rules for name, text in each.files)
         identity = _identity(store, ensemble, networks.options)
         columns_found = tuple(file.columns.items())
-        return cls(networks, identity, columns_found, texts, packed_schema(notes))
+        return cls(networks, identity, columns_found, tuple(rules), packed_schema(notes))
 
     @property
     def schema(self) -> pa.Schema:
@@ -172,6 +170,12 @@ def told_of(catalog: LsdbCatalog) -> pa.Schema:
     about = catalog.hc_structure
     kept = kept_schema(about.catalog_info.__pydantic_extra__ or {})
     return kept or about.original_schema or about.schema or pa.schema([])
+
+
+def noted_table(frame: pd.DataFrame, told: pa.Schema, name: str = PLACE) -> pa.Table:
+    """A frame with its index as a table, with the units and notes that are told of its columns."""
+    table = table_of(frame, name)
+    return table.cast(with_notes(table.schema, told))
 
 
 def carrying(catalog: LsdbCatalog, schema: pa.Schema) -> LsdbCatalog:
@@ -197,30 +201,35 @@ def score_frame(frame: pd.DataFrame, plan: FramePlan) -> pd.DataFrame:
     OutputError
         If networks or cutouts are others than when the work was planned.
     """
-    import pandas as pd
-
     schema = plan.schema
     rows = _scored(frame, plan, schema) if len(frame) else schema.empty_table()
+    return with_columns(frame, rows, schema)
+
+
+def with_columns(frame: pd.DataFrame, rows: pa.Table, schema: pa.Schema) -> pd.DataFrame:
+    """A frame with the columns of a table of the same rows that it has not; `schema` has notes."""
+    import pandas as pd
+
     own = {*frame.columns, *frame.index.names}
     added = {
         name: pd.Series(pd.arrays.ArrowExtensionArray(rows[name]), index=frame.index)
-        for name in schema.names
+        for name in rows.column_names
         if name not in own
     }
-    scored = type(frame)(pd.concat([frame, pd.DataFrame(added, index=frame.index)], axis=1))
-    scored.attrs[NOTES] = schema.serialize().to_pybytes().hex()
-    return scored
+    whole = type(frame)(pd.concat([frame, pd.DataFrame(added, index=frame.index)], axis=1))
+    whole.attrs[NOTES] = schema.serialize().to_pybytes().hex()
+    return whole
 
 
 def _scored(frame: pd.DataFrame, plan: FramePlan, schema: pa.Schema) -> pa.Table:
-    ensemble, store, rules = _read(plan.networks, plan.identity, plan.rules)
+    ensemble, store = _read(plan.networks, plan.identity)
     one_thread()
     names = dict(plan.columns)
-    table = _table(frame, schema)
+    table = noted_table(frame, schema)
     catalog = Catalog.read(table, names["ra"], names["dec"], names["source_id"])
     needed: NeededRows | None = None
-    if rules:
-        needed = _bound(rules, schema).needed(lambda: iter([catalog.table]))
+    if plan.rules:
+        needed = _bound(plan.rules, schema).needed(lambda: iter([catalog.table]))
     chunk, whole = Chunk(0, catalog, needed), None
     own = store.around(catalog.healpix)
     for piece in chunk.pieces(ROWS_PER_CHUNK):
@@ -229,12 +238,6 @@ def _scored(frame: pd.DataFrame, plan: FramePlan, schema: pa.Schema) -> pa.Table
         whole = chunk.with_scored(piece.place, rows)
     assert whole is not None  # with the last piece
     return whole
-
-
-def _table(frame: pd.DataFrame, told: pa.Schema) -> pa.Table:
-    """A frame with its index as a table, with the units and notes that are told of its columns."""
-    table = table_of(frame, PLACE)
-    return table.cast(with_notes(table.schema, told))
 
 
 def _bound(rules: Sequence[Rules], schema: pa.Schema) -> Asked:
@@ -261,17 +264,13 @@ def _identity(store: Described, ensemble: Ensemble, options: ScoreOptions) -> st
     return json.dumps(provenance_of(store, ensemble, options), sort_keys=True)
 
 
-def _read(
-    networks: Networks, identity: str, rules: tuple[tuple[str, str], ...]
-) -> tuple[Ensemble, PartitionedStore, list[Rules]]:
+def _read(networks: Networks, identity: str) -> tuple[Ensemble, PartitionedStore]:
     with _one_at_a_time:
-        return _read_once(networks, identity, rules)
+        return _read_once(networks, identity)
 
 
 @lru_cache(maxsize=2)
-def _read_once(
-    networks: Networks, identity: str, rules: tuple[tuple[str, str], ...]
-) -> tuple[Ensemble, PartitionedStore, list[Rules]]:
+def _read_once(networks: Networks, identity: str) -> tuple[Ensemble, PartitionedStore]:
     """What frames are scored with, read once in a process."""
     ensemble, store = networks.read()
     now: dict[str, Any] = json.loads(_identity(store, ensemble, networks.options))
@@ -281,4 +280,4 @@ def _read_once(
                 f"{networks.ensemble}, {networks.cutouts}: their {name} is not what it was when "
                 "score_catalog was called. Score it again, with the same targetsel everywhere."
             )
-    return ensemble, store, [Rules.parse(text, name) for name, text in rules]
+    return ensemble, store

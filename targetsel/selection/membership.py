@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError
 from targetsel.rules.catalog_part import CatalogPart
-from targetsel.rules.plan import ClassFormulas, plan
+from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
 from targetsel.selection.evaluation import all_hold, probability, value
@@ -156,7 +156,11 @@ def apply_rules(rules: Rules, scored: pa.Table | pa.RecordBatch) -> Membership:
     >>> targets = ts.rank(membership, rules)
     """
     table = scored if isinstance(scored, pa.Table) else pa.Table.from_batches([scored])
-    wanted = plan(rules, table.schema)
+    return apply_plan(rules, plan(rules, table.schema), table)
+
+
+def apply_plan(rules: Rules, wanted: Plan, table: pa.Table) -> Membership:
+    """`apply_rules` of rules that were planned for the columns of the table before."""
     part = CatalogPart(table.schema)
     refuse_over_all(table, rules, over_all(wanted, part))
     values = catalog_quantiles(wanted.quantiles, lambda: blocks_of(table))

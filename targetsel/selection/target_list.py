@@ -434,7 +434,7 @@ def rank(membership: Membership, rules: Rules) -> TargetList:
 def target_table(targets: Membership, rules: Rules, kept: Sequence[str]) -> pa.Table:
     """The columns of a target list for these targets; it keeps those `kept` of the catalog."""
     sources = targets.sources
-    values = _computed(targets, rules)
+    values = computed_columns(targets, rules)
     columns: dict[pa.Field, pa.Array | pa.ChunkedArray] = {}
     for column in TARGETS.columns:
         field, found = column.field, values.get(column.name)
@@ -448,8 +448,11 @@ def target_table(targets: Membership, rules: Rules, kept: Sequence[str]) -> pa.T
     return pa.table(list(columns.values()), schema=pa.schema(list(columns)))
 
 
-def _computed(targets: Membership, rules: Rules) -> dict[str, pa.Array | pa.ChunkedArray]:
-    """The columns that are not taken from the catalog as they stand, by name."""
+def computed_columns(targets: Membership, rules: Rules) -> dict[str, pa.Array | pa.ChunkedArray]:
+    """The columns that are not taken from the catalog as they stand, by name.
+
+    Those of sources that no class selects mean nothing, but for the bits, which are 0.
+    """
     sources, n = targets.sources, len(targets)
     names = column_names(sources.schema)
     ids = sources.column(names["source_id"])
