@@ -129,18 +129,18 @@ def partitions_of(catalog: Any) -> HatsCatalog:
     return opened(paths_in([catalog])[0])
 
 
-def check_on_disk(cutouts: AnyCutouts, ensemble: AnyEnsemble) -> None:
-    """Refuse cutouts and ensembles that other processes cannot read.
+def check_on_disk(**given: AnyCutouts | AnyEnsemble) -> None:
+    """Refuse cutouts and ensembles, by their names, that other processes cannot read.
 
     Raises
     ------
     OutputError
     """
-    for name, given in (("cutouts", cutouts), ("ensemble", ensemble)):
-        if not is_path(given):
+    for name, each in given.items():
+        if not is_path(each):
             raise OutputError(
-                f"the {name} of a catalog that is scored partition by partition: held in memory, "
-                "where other processes cannot read them. Give their folder."
+                f"the {name} of work that is done partition by partition: held in memory, where "
+                "other processes cannot read them. Give their folder."
             )
 
 

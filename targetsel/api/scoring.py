@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from targetsel.calibration.calibration import Calibration
     from targetsel.observing.observation import ObservedRun
     from targetsel.partitions.catalog_job import PartitionedRun
+    from targetsel.partitions.comparing import PartitionedCompared
     from targetsel.partitions.scoring import PartitionedScore
     from targetsel.scored.rows import Scored
     from targetsel.scoring.stream import ScoreRun
@@ -162,7 +163,7 @@ def score(
 
         columns = {"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col}
         store = cutouts if cutouts is not None else usual_cutouts(catalog, **columns)
-        check_on_disk(store, ensemble)
+        check_on_disk(cutouts=store, ensemble=ensemble)
         how = HowToScore(
             Path(str(store)),
             str(ensemble),
@@ -348,7 +349,7 @@ def observe(
     return scored_into(output, lambda path: write_observed(scored, observation, path))
 
 
-@with_addresses("output")
+@with_addresses("output", in_parts="scored")
 def compare(
     scored: AnyTable,
     spectra: AnyPath,
@@ -356,7 +357,13 @@ def compare(
     *,
     ensemble: AnyEnsemble = DEFAULT,
     seed: int = 0,
-) -> Scored[Compared]:
+    workers: int = 1,
+    dask: bool = False,
+    scheduler: str | None = None,
+    shard: str | None = None,
+    time_limit: str | None = None,
+    without_failed: bool = False,
+) -> Scored[Compared | PartitionedCompared]:
     """The scored catalog with the surprise of each measured spectrum, as `targetsel compare`.
 
     Parameters
@@ -365,11 +372,15 @@ def compare(
     spectra : str or Path
         Latents of measured spectra, as `targetsel spectra encode` writes them.
     output : str or Path, optional
-        File to write; by default the result stays in memory.
+        File to write; by default the result stays in memory. A folder, for a scored catalog in
+        HATS: each partition is compared by itself, and the folder becomes a HATS catalog once all
+        are; ``run`` says which failed, and its ``outcome`` has the counts.
     ensemble : str, Path or Ensemble
         The one that scored the catalog.
     seed : int
         Seed of the posterior draws.
+    workers, dask, scheduler, shard, time_limit, without_failed
+        Who compares the partitions of a HATS catalog, and which ones, as of `score`.
 
     Returns
     -------
@@ -399,9 +410,18 @@ def compare(
     >>> compared.run.n
     5
     """
-    from targetsel.scored.rows import scored_into
+    from targetsel.partitions.comparing import HowToCompare, compare_partitions
+    from targetsel.scored.rows import Scored, scored_into
     from targetsel.scoring.surprise import compare as compare_with
 
+    cluster = Cluster(workers, dask, scheduler, shard, time_limit, without_failed)
+    if output is not None and is_partitioned(scored, output):
+        check_on_disk(ensemble=ensemble)
+        how = HowToCompare(Path(spectra), str(ensemble), seed)
+        with cluster.run() as parts:
+            run = compare_partitions(partitions_of(scored), how, Path(output), parts)
+        return Scored(run.output, run)
+    cluster.check_unused(next(iter(paths_in([scored])), "the scored catalog"))
     network = ensemble_of(ensemble, calibrated=False)
     return scored_into(
         output, lambda path: compare_with(scored, Path(spectra), network, path, seed)

@@ -11,16 +11,23 @@ import typer
 from targetsel.cli.options import (
     SCORED,
     BrightnessOption,
+    DaskOption,
     EnsembleOption,
+    SchedulerOption,
     ScoredArgument,
-    ScoredOutput,
+    ScoredOrFolder,
     SeedOption,
+    ShardOption,
+    TimeLimitOption,
     TruthFileOption,
+    WithoutFailedOption,
+    WorkersOption,
     only_scored_file,
 )
 from targetsel.cli.terminal import print_table, say, say_joined, say_written
 from targetsel.errors import CatalogError, counted
 from targetsel.scoring import DEFAULT
+from targetsel.workers.pool import available_cores
 
 if TYPE_CHECKING:
     from targetsel.report.counts import Count
@@ -164,23 +171,55 @@ def compare(
             "format."
         ),
     ],
-    output: ScoredOutput,
+    output: ScoredOrFolder,
     ensemble: EnsembleOption = DEFAULT,
     seed: SeedOption = 0,
+    workers: WorkersOption = None,
+    dask: DaskOption = False,
+    scheduler: SchedulerOption = None,
+    shard: ShardOption = None,
+    time_limit: TimeLimitOption = None,
+    without_failed: WithoutFailedOption = False,
 ) -> None:
     """Add to SCORED the surprise of each measured spectrum, and where it disagrees most.
+
+    A scored catalog in HATS is compared partition by partition, as 'targetsel score' scores one,
+    where the output is a folder.
 
     Example:
         targetsel spectra encode measured-spectra.parquet -o latents.parquet
         targetsel compare catalog.scored.parquet --spectra latents.parquet -o compared.parquet
     """
     from targetsel.api import scoring as api
+    from targetsel.cli.partitions import say_partitions
+    from targetsel.partitions.comparing import PartitionedCompared
     from targetsel.tables.any_format import is_simulated
 
-    found = api.compare(scored, spectra, output, ensemble=ensemble, seed=seed).run
+    found = api.compare(
+        scored,
+        spectra,
+        output,
+        ensemble=ensemble,
+        seed=seed,
+        workers=workers or available_cores(),
+        dask=dask,
+        scheduler=scheduler,
+        shard=shard,
+        time_limit=time_limit,
+        without_failed=without_failed,
+    ).run
     assert found is not None
-    say_joined(found.n, found.left_out, is_simulated(scored) or is_simulated(spectra))
+    simulated = is_simulated(scored) or is_simulated(spectra)
+    if isinstance(found, PartitionedCompared):
+        if found.is_finished:
+            say_joined(found.outcome.n, found.outcome.left_out, simulated)
+        say_partitions(found)
+        return
+    say_joined(found.n, found.left_out, simulated)
     say_written(output)
+
+
+compare.in_parts = ("scored",)  # type: ignore[attr-defined]  # see `cli.guarded`
 
 
 def show(

@@ -8,7 +8,7 @@ a catalog, come last.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -176,13 +176,16 @@ def whole_of(catalog: HatsCatalog, columns: Mapping[str, str | None]) -> Catalog
 
 
 @contextlib.contextmanager
-def scored_whole(catalog: HatsCatalog) -> Iterator[ScoredFile]:
-    """A scored catalog, open within the block; of one that is not on disk, its first partition."""
+def scored_whole(catalog: HatsCatalog, columns: Iterable[str] = ()) -> Iterator[ScoredFile]:
+    """A scored catalog that must have these columns, open within the block.
+
+    Of one that is not on disk, it is the first partition.
+    """
     if isinstance(catalog, RemoteHats):
-        with rows_of(catalog, catalog.pixels[0]) as path, ScoredFile(path) as file:
+        with rows_of(catalog, catalog.pixels[0]) as path, ScoredFile(path, columns) as file:
             yield file
     else:
-        with ScoredFile(catalog.root) as file:
+        with ScoredFile(catalog.root, columns) as file:
             yield file
 
 

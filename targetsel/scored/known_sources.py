@@ -7,7 +7,7 @@ the same words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -319,6 +319,9 @@ def check_groups(table: pa.Table, path: Path | str) -> None:
         )
 
 
+JOINED = ("n_scored", "n_found", "n_predicted", "n_known", "n_not_needed")  # what `Join` counts
+
+
 class Join:
     """Finds the sources of a truth file in a scored file, batch by batch, and counts them.
 
@@ -336,6 +339,34 @@ class Join:
         self.n_scored = self.n_found = self.n_predicted = self.n_known = self.n_not_needed = 0
         self._first: Any = None
         self._seen = np.zeros(len(truth), dtype=bool)
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """What it has counted, as plain values for JSON; `together` takes those of all parts."""
+        first = self._first.item() if isinstance(self._first, np.generic) else self._first
+        return {"first": first, **{name: getattr(self, name) for name in JOINED}}
+
+    @classmethod
+    def together(cls, truth: Truth, scored: Path | str, parts: Iterable[Mapping[str, Any]]) -> Join:
+        """The join of a whole catalog, of the `counts` of its parts.
+
+        Raises
+        ------
+        CatalogError
+            If more sources were found than the truth file has.
+        """
+        join = cls(truth, scored)
+        for counts in parts:
+            join._first = counts["first"] if join._first is None else join._first
+            for name in JOINED:
+                setattr(join, name, getattr(join, name) + counts[name])
+        if join.n_found > len(truth):
+            raise CatalogError(
+                f"{scored}: {join.n_found:,} of its rows are of the {len(truth):,} sources of "
+                f"{truth.path}, so some are there more than once. Remove the repeated rows, or "
+                "score the catalog again."
+            )
+        return join
 
     def rows(self, batch: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Rows of a batch that have a prediction and are in the truth file, and their rows there.

@@ -6,9 +6,10 @@ those of other galaxies do, as the most informative ones to take spectra of.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,7 @@ from targetsel.tasks import tracked
 if TYPE_CHECKING:
     from targetsel.scoring.ensemble import Ensemble
 
+NEEDED = (STATUS, "member_mean", "member_cov", *(name + QUANTILES for name in PROXIES))
 N_DRAWS = 500
 TAIL = 0.05  # of the draws, beyond which their density is taken to fall exponentially
 ROWS_AT_ONCE = 256
@@ -75,19 +77,29 @@ class Compared:
         Sources that were compared.
     left_out : dict of int
         Number of those left out, by the reason.
+    counts : dict
+        Of a part of a larger catalog, what `together` takes.
     """
 
     n: int
     left_out: dict[str, int]
+    counts: dict[str, Any] = field(default_factory=dict)
 
 
 def compare(
-    scored: Path, spectra: Path, ensemble: Ensemble, output: Path, seed: int = 0
+    scored: Path,
+    spectra: Path,
+    ensemble: Ensemble,
+    output: Path,
+    seed: int = 0,
+    *,
+    is_part: bool = False,
 ) -> Compared:
     """Write a scored file with columns that compare predictions with measured spectra.
 
     All rows and columns stay; `surprise` and the columns after it are null where there is no
-    spectrum or no prediction.
+    spectrum or no prediction. A catalog that is a part of a larger one (`is_part`) may have no
+    source with a spectrum.
 
     Parameters
     ----------
@@ -102,19 +114,8 @@ def compare(
         `output` cannot be written.
     """
     check_table_output(output, (*paths_in([scored]), spectra))
-    needed = (STATUS, "member_mean", "member_cov", *(name + QUANTILES for name in PROXIES))
-    with ScoredFile(scored, needed) as file:
-        file.check_scored_by(ensemble.name, ensemble.sha256)
-        if "surprise" in file.schema.names:
-            raise CatalogError(
-                f"{scored}: has a column 'surprise' already. Give the file of 'score'."
-            )
-        measured = Truth.read(spectra, file.schema)
-        if not measured.has_latents:
-            raise CatalogError(
-                f"{spectra}: no column '{LATENTS[0]}', expected latents of spectra. Make them with "
-                "'targetsel spectra encode'."
-            )
+    with ScoredFile(scored, NEEDED) as file:
+        measured = measured_for(file, spectra, ensemble)
         join, added = Join(measured, file.path), surprise_columns(measured.n_latents)
         ids, n_compared, n_unmeasured = file.names["source_id"], 0, 0
         with ParquetSink(output, pa.schema([*file.schema, *schema_of(added)])) as sink:
@@ -135,17 +136,59 @@ def compare(
                     array = arrow_column(each, column.type, good)
                     table = table.append_column(column.field, array)
                 sink.write(table)
-            left_out = join.finish() | {
-                "without measured latents": n_unmeasured,
-                "with a damaged posterior": join.n_predicted - n_unmeasured - n_compared,
-            }
-            if not n_compared:
-                why = ", ".join(f"{n:,} {reason}" for reason, n in left_out.items() if n)
-                raise CatalogError(
-                    f"{spectra}: no source can be compared with {scored}: {why}. Encode the "
-                    "spectra of its sources with 'targetsel spectra encode'."
-                )
-    return Compared(n_compared, left_out)
+            more = {"unmeasured": n_unmeasured, "compared": n_compared}
+            if is_part:
+                return Compared(n_compared, {}, {**join.counts, **more})
+            return _outcome(join, more)
+
+
+def measured_for(file: ScoredFile, spectra: Path, ensemble: Ensemble) -> Truth:
+    """The measured spectra that a scored file is to be compared with.
+
+    Raises
+    ------
+    CatalogError, EnsembleError
+        If a file is unusable, was compared already, or the ensemble is another one.
+    """
+    file.check_scored_by(ensemble.name, ensemble.sha256)
+    if "surprise" in file.schema.names:
+        raise CatalogError(
+            f"{file.path}: has a column 'surprise' already. Give the file of 'score'."
+        )
+    measured = Truth.read(spectra, file.schema)
+    if not measured.has_latents:
+        raise CatalogError(
+            f"{spectra}: no column '{LATENTS[0]}', expected latents of spectra. Make them with "
+            "'targetsel spectra encode'."
+        )
+    return measured
+
+
+def together(measured: Truth, scored: Path | str, parts: Sequence[Mapping[str, Any]]) -> Compared:
+    """The outcome of comparing a whole catalog, of the `counts` of its parts.
+
+    Raises
+    ------
+    CatalogError
+        If no source can be compared.
+    """
+    more = {name: sum(each[name] for each in parts) for name in ("unmeasured", "compared")}
+    return _outcome(Join.together(measured, scored, parts), more)
+
+
+def _outcome(join: Join, more: Mapping[str, int]) -> Compared:
+    """The outcome, once all sources were seen; `more` counts what the join does not."""
+    left_out = join.finish() | {
+        "without measured latents": more["unmeasured"],
+        "with a damaged posterior": join.n_predicted - more["unmeasured"] - more["compared"],
+    }
+    if not more["compared"]:
+        why = ", ".join(f"{n:,} {reason}" for reason, n in left_out.items() if n)
+        raise CatalogError(
+            f"{join.truth.path}: no source can be compared with {join.scored}: {why}. Encode the "
+            "spectra of its sources with 'targetsel spectra encode'."
+        )
+    return Compared(more["compared"], left_out)
 
 
 def surprise_columns(n_latents: int) -> tuple[Column, ...]:
