@@ -66,7 +66,7 @@ def of_targets(name: str) -> Callable[[Path], str]:
 def of_truth(name: str, scored: str) -> Callable[[Path], str]:
     def differ(folder: Path) -> str:
         from targetsel.scored.file import ScoredFile
-        from targetsel.scored.known_sources import Truth
+        from targetsel.scored.truth import Truth
 
         with ScoredFile(folder / scored) as file:
             truth = Truth.read(folder / name, file.schema)

@@ -62,7 +62,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "Processes and clusters": "jobs.launch",
     },
     "Calibrating, and known spectra": {
-        "Sources of known spectra": "scored.known_sources",
+        "Sources of known spectra": "scored.known_sources scored.truth",
         "The calibration": "calibration cli.calibrate",
         "Evaluating predictions": "report report.claims report.evaluation cli.predictions",
     },

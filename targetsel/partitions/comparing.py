@@ -18,7 +18,7 @@ from targetsel.jobs.perform import Work
 from targetsel.partitions.catalog_job import HowToRun, Kind, PartitionedRun, write_part
 from targetsel.partitions.remote_parts import here, opened, scored_whole
 from targetsel.remote.copies import copies
-from targetsel.scored.known_sources import Truth
+from targetsel.scored.truth import Truth
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.surprise import NEEDED, Compared, compare, measured_for, together
 from targetsel.tables.folders import sha256_of_table

@@ -18,7 +18,8 @@ from targetsel.errors import CatalogError
 from targetsel.networks.posterior import LatentPosterior, stored_posterior
 from targetsel.scored.columns import STATUS
 from targetsel.scored.file import ScoredFile
-from targetsel.scored.known_sources import LATENTS, Join, Truth
+from targetsel.scored.known_sources import Join
+from targetsel.scored.truth import LATENTS, Truth
 from targetsel.spectra.lines import PROXIES, measure
 from targetsel.spectra.proxies import QUANTILES, ProxyPosterior
 from targetsel.tables.any_form import paths_in
@@ -34,6 +35,7 @@ NEEDED = (STATUS, "member_mean", "member_cov", *(name + QUANTILES for name in PR
 N_DRAWS = 500
 TAIL = 0.05  # of the draws, beyond which their density is taken to fall exponentially
 ROWS_AT_ONCE = 256
+DECODED_AT_ONCE = 32
 WITHOUT = "there is no prediction (see status), or no measured spectrum"
 _SHARE = "stat.probability"
 SURPRISE = (
@@ -104,7 +106,7 @@ def compare(
     Parameters
     ----------
     spectra : Path
-        Latents of measured spectra: a truth file (see `scored.known_sources.Truth`) such as
+        Latents of measured spectra: a truth file (see `scored.truth.Truth`) such as
         `targetsel spectra encode` writes.
 
     Raises
@@ -233,9 +235,23 @@ def _compared(
 
 def _lines_below(table: pa.Table, latents: np.ndarray, ensemble: Ensemble) -> np.ndarray:
     """P(proxy < its value on the spectrum decoded from measured latents), shape (N, P)."""
-    decoded = measure(ensemble.decoder.decode(latents[:, None]))
+    decoded = _lines_of(latents, ensemble)
     below = []
     for name in PROXIES:
         knots = ProxyPosterior((name,), {name: matrix(table[name + QUANTILES])}, {})
-        below.append(knots.probability_below(name, decoded[name][:, 0]))
+        below.append(knots.probability_below(name, decoded[name]))
     return np.stack(below, axis=1)
+
+
+def _lines_of(latents: np.ndarray, ensemble: Ensemble) -> dict[str, np.ndarray]:
+    """The proxies of the spectra decoded from latents of shape (N, D), each of shape (N,).
+
+    As many are decoded at once always, filled up with zeros: matrix products of another shape would
+    differ in their last bits, and a row depend on its company.
+    """
+    n, d = latents.shape
+    filled = np.zeros((-(-n // DECODED_AT_ONCE) * DECODED_AT_ONCE, d), latents.dtype)
+    filled[:n] = latents
+    pieces = filled.reshape(-1, DECODED_AT_ONCE, 1, d)
+    measured = [measure(ensemble.decoder.decode(piece)) for piece in pieces]
+    return {name: np.concatenate([each[name][:, 0] for each in measured])[:n] for name in PROXIES}

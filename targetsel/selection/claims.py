@@ -20,7 +20,8 @@ from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import STATUS, column_names
 from targetsel.scored.file import ScoredFile
-from targetsel.scored.known_sources import GROUP, Join, Truth, check_groups
+from targetsel.scored.known_sources import Join
+from targetsel.scored.truth import GROUP, Truth, check_groups
 from targetsel.selection.evaluation import all_hold, holds, probability
 from targetsel.selection.scored_sources import scored_catalog
 from targetsel.selection.sources import DrawnSources, Sources

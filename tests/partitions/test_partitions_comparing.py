@@ -57,7 +57,8 @@ def test_partitions_hold_the_rows_of_the_whole_catalog_compared(
 ):
     found = compare()
     assert found.is_finished
-    whole = ts.compare(scored_folder, spectra, ensemble=ensemble_folder)
+    in_one_piece = ts.read(scored_folder, "scored")[:]
+    whole = ts.compare(in_one_piece, spectra, ensemble=ensemble_folder)
     rows = rows_of(found.output)
     assert rows.equals(whole.table.replace_schema_metadata(rows.schema.metadata))
     assert rows["surprise"].null_count == len(rows) - N_SPECTRA

@@ -47,7 +47,7 @@ def files_of(root):
 def test_partitions_hold_the_rows_of_the_whole_catalog_observed(observe, scored_folder):
     found = observe()
     assert found.is_finished
-    whole = ts.observe(scored_folder, **WORDS)
+    whole = ts.observe(ts.read(scored_folder, "scored")[:], **WORDS)
     catalog = HatsCatalog.open(found.output)
     rows = pa.concat_tables([pq.read_table(catalog.path_of(each)) for each in catalog.pixels])
     assert rows.equals(whole.table.replace_schema_metadata(rows.schema.metadata))

@@ -16,7 +16,7 @@ from targetsel.photometry.bands import Band
 from targetsel.photometry.columns import CatalogPhotometry
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
-from targetsel.scored.known_sources import Truth
+from targetsel.scored.truth import Truth
 from targetsel.selection.evaluation import all_hold
 from targetsel.selection.sources import Sources
 from tests.handoff.lists_by_hand import target_list

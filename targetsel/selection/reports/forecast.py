@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from targetsel.documents.text_table import number, text_table
 from targetsel.rules import formula as f
 from targetsel.rules.rules import Rules
-from targetsel.scored.known_sources import GROUP
+from targetsel.scored.truth import GROUP
 from targetsel.selection.claims import ClaimOutcomes
 from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.evaluation import all_hold, probability
