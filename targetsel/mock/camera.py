@@ -7,6 +7,7 @@ gets the same ones."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Camera:
     depth: np.ndarray
     sky: np.ndarray
 
-    @property
+    @cached_property
     def white_sigma(self) -> np.ndarray:
         """Noise of one pixel before it is blurred [nanomaggy], shape (B,).
 
@@ -62,7 +63,7 @@ class Camera:
         five_sigma = 10 ** (-0.4 * (self.depth - NANOMAGGY_ZERO_POINT))
         return five_sigma / 5 / np.sqrt(4 * np.pi * variance) / kept
 
-    @property
+    @cached_property
     def sky_sigma(self) -> np.ndarray:
         """Noise of one pixel [nanomaggy], shape (B,)."""
         return self.white_sigma * (_KERNEL**2).sum()

@@ -1,4 +1,9 @@
-"""Images of mock sources by a camera: plain ones, or with the trouble of real ones."""
+"""Images of mock sources by a camera: plain ones, or with the trouble of real ones.
+
+How much trouble, the variation `realism` says. Each part of it has random numbers of its own:
+PSFs (`optics`), noise and left sky (`noise`), blends and companions (`company`), bright stars and
+trails (`bright_stars`), and irregular shapes of the source itself (`irregular`).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from targetsel.mock.camera import Camera, Texture, draw_seeing, expose
+from targetsel.mock.bright_stars import draw_glare
+from targetsel.mock.camera import Camera, draw_seeing, expose
+from targetsel.mock.company import blends_from, draw_companions, recoloured
 from targetsel.mock.images import Canvas, Light, canvas_of, draw_neighbours, point_spread
 from targetsel.mock.noise import draw_texture
 from targetsel.mock.optics import draw_optics, real_point_spread
@@ -40,31 +47,58 @@ class Exposures:
     def zero_points(self) -> np.ndarray:
         return self.variation.zero_points(self.survey)
 
-    def image(self, source: Light, chance: Chance) -> np.ndarray:
+    def image(self, source: Light, magnitude: float, chance: Chance) -> np.ndarray:
         """Cutout of one source [nanomaggy], float32, shape (B, size, size); NaN where lost.
 
         Parameters
         ----------
         source : Light
             Its light [nanomaggy].
+        magnitude : float
+            Its r magnitude, which says what else may lie there.
         chance : Chance
         """
         camera = chance.of(Step.CAMERA)
         seeing, shear = draw_seeing(self.survey, camera)
-        texture: Texture | None = None
-        realism = self.variation.realism
-        if realism:
-            optics = draw_optics(seeing, shear, realism, chance.of(Step.OPTICS))
-            psf = real_point_spread(self.canvas, optics, realism)
-            texture = draw_texture(self.survey, self.size, realism, chance.of(Step.TEXTURE))
-        else:
-            psf = point_spread(self.canvas, seeing, shear)
-        sky = source.through(psf)
-        nearby = chance.of(Step.NEIGHBOURS)
-        side = self.size * self.survey.pixel_scale
-        factor = self.variation.neighbours
-        neighbours = draw_neighbours(self.survey, self.canvas, side, factor, nearby)
+        if self.variation.realism:
+            return self._real(source, magnitude, chance, camera, seeing, shear)
+        psf = point_spread(self.canvas, seeing, shear)
+        light = source.through(psf)
+        neighbours = self._neighbours(chance)
         if neighbours is not None:
-            sky += neighbours.through(psf)
-        image = self.canvas.images(sky, self.size + 2)
-        return expose(image, self.survey, self.zero_points, camera, texture)
+            light += neighbours.through(psf)
+        sky = self.canvas.images(light, self.size + 2)
+        return expose(sky, self.survey, self.zero_points, camera)
+
+    def _real(
+        self,
+        source: Light,
+        magnitude: float,
+        chance: Chance,
+        camera: np.random.Generator,
+        seeing: np.ndarray,
+        shear: tuple[float, float],
+    ) -> np.ndarray:
+        """The cutout with the trouble of real images."""
+        survey, size, realism = self.survey, self.size, self.variation.realism
+        optics = draw_optics(seeing, shear, realism, chance.of(Step.OPTICS))
+        psf = real_point_spread(self.canvas, optics, realism)
+        company = chance.of(Step.COMPANY)
+        neighbours = self._neighbours(chance, blends_from(magnitude, realism, company))
+        companions = draw_companions(survey, self.canvas, magnitude, realism, company)
+        light = source.unblurred()
+        for beside in (neighbours, companions):
+            if beside is not None:
+                light += recoloured(beside, survey, realism, company).unblurred()
+        sky = self.canvas.images(light * psf, size + 2)
+        glare = draw_glare(survey, optics, size, realism, chance.of(Step.BRIGHT_STARS))
+        if glare is not None:
+            sky = sky + glare.light
+        texture = draw_texture(survey, size, realism, chance.of(Step.TEXTURE))
+        seen = expose(sky, survey, self.zero_points, camera, texture)
+        return seen if glare is None else glare.spoil(seen)
+
+    def _neighbours(self, chance: Chance, blends_from: float = np.inf) -> Light | None:
+        side, factor = self.size * self.survey.pixel_scale, self.variation.neighbours
+        nearby = chance.of(Step.NEIGHBOURS)
+        return draw_neighbours(self.survey, self.canvas, side, factor, nearby, blends_from)

@@ -20,6 +20,7 @@ from scipy.optimize import nnls
 from scipy.special import gammaincinv, j1
 
 from targetsel.mock.camera import Camera
+from targetsel.mock.irregular import LANE_LENGTH, LANE_WIDTH, REGULAR, Irregularity, draw_tails
 from targetsel.mock.morphology import Structure, draw_arms, draw_knots, ellipse
 
 FIBER_RADIUS = 1.5  # arcsec
@@ -140,6 +141,7 @@ PSF_SHARES = (0.80, 0.17, 0.03)
 CORE_WIDTH = 0.974  # the first one's FWHM, in units of the whole PSF's
 BAR_LENGTH, BAR_AXIS_RATIO = 0.6, 0.25  # half-light radius of a bar, in units of the disk's
 ARM_WIDTH, KNOT_WIDTH = 0.11, 0.035  # Gaussian, in units of the young disk's half-light radius
+TAIL_WIDTH = 0.2  # likewise, of the old disk's
 PATCHY = 0.01  # arms and knots with less than this share of the light are not drawn
 
 
@@ -174,7 +176,11 @@ class Light:
 
     def through(self, psf: np.ndarray) -> np.ndarray:
         """Sum of all components in each band, convolved with the PSF, shape (B, P)."""
-        return (self.flux.T.astype(np.float32) @ self.transforms) * psf
+        return self.unblurred() * psf
+
+    def unblurred(self) -> np.ndarray:
+        """Sum of all components in each band, shape (B, P)."""
+        return self.flux.T.astype(np.float32) @ self.transforms
 
 
 def draw_galaxy(
@@ -183,6 +189,7 @@ def draw_galaxy(
     fiber_light: np.ndarray,
     canvas: Canvas,
     rng: np.random.Generator,
+    irregularity: Irregularity = REGULAR,
 ) -> Light:
     """The light of one galaxy, in the unit of `fiber_light`.
 
@@ -193,11 +200,17 @@ def draw_galaxy(
     ----------
     fiber_light : ndarray, shape (3, B)
         Flux of old stars, young stars and lines in the fiber.
+    irregularity : Irregularity
+        Departures from the structure; default: none.
     """
-    transforms, shares = _components(structure, row, canvas, rng)
+    transforms, shares = _components(structure, row, canvas, rng, irregularity)
     seen = (shares @ transforms.real @ canvas.fiber).clip(LEAST_FIBER_SHARE)
-    total = shares.T @ (fiber_light / seen[:, None])
-    return Light(transforms * canvas.shift(structure.x[row], structure.y[row]), total)
+    light = Light(transforms, shares.T @ (fiber_light / seen[:, None]))
+    if irregularity.dust is not None:
+        light = _with_dust_lane(light, structure, row, canvas, irregularity)
+    return replace(
+        light, transforms=light.transforms * canvas.shift(structure.x[row], structure.y[row])
+    )
 
 
 def point_spread(canvas: Canvas, seeing: np.ndarray, shear: tuple[float, float]) -> np.ndarray:
@@ -217,8 +230,15 @@ def point_spread(canvas: Canvas, seeing: np.ndarray, shear: tuple[float, float])
     return PSF_SHARES[0] * core + PSF_SHARES[1] * wings + PSF_SHARES[2] * halo
 
 
+BULGE, NUCLEUS = 0, 2  # their places among the components
+
+
 def _components(
-    structure: Structure, row: int, canvas: Canvas, rng: np.random.Generator
+    structure: Structure,
+    row: int,
+    canvas: Canvas,
+    rng: np.random.Generator,
+    irregularity: Irregularity,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Transforms (K, P), and the share of each in old stars, young stars and lines (3, K)."""
     s, k = structure, row
@@ -226,12 +246,17 @@ def _components(
     offset = s.lopsidedness[k] * young
     bulge, bar, arms, knots = s.bulge_share[k], s.bar_share[k], s.arm_share[k], s.knot_share[k]
     point, line_knots = s.point_share[k], s.line_knot_share[k]
-    disk = canvas.sersic(1.0, ellipse(s.disk_radius[k], ratio, angle))
+    old_arms, old_knots = irregularity.old_arms * arms, irregularity.old_knots * knots
+    in_disk = (1 - bulge - bar) * (1 - old_arms - old_knots)
+    spheroid = ellipse(s.bulge_radius[k], s.bulge_axis_ratio[k], angle)
+    disk = canvas.sersic(irregularity.disk_index, ellipse(s.disk_radius[k], ratio, angle))
+    if any(irregularity.lopsided):
+        disk = disk * canvas.shift(*irregularity.lopsided)
     smooth = canvas.sersic(1.0, ellipse(young, ratio, angle))
     smooth = smooth * canvas.shift(offset * np.cos(angle), offset * np.sin(angle))
     drawn = [
-        (canvas.sersic(4.0, ellipse(s.bulge_radius[k], s.bulge_axis_ratio[k], angle)), bulge, 0, 0),
-        (disk, 1 - bulge - bar, 0, 0),
+        (canvas.sersic(irregularity.bulge_index, spheroid), bulge, 0, 0),
+        (disk, in_disk, 0, 0),
         (np.ones_like(disk), 0, 0.5 * point, point),
     ]
     if bar > PATCHY:
@@ -241,13 +266,64 @@ def _components(
         blurred = canvas.points(*places) * canvas.gaussian(ellipse(ARM_WIDTH * young, ratio, angle))
         spots = canvas.points(*draw_knots(s, k, places, rng))
         spots *= canvas.gaussian(ellipse(KNOT_WIDTH * young, ratio, angle))
-        drawn.append((blurred, 0, (1 - 0.5 * point) * arms, (1 - point) * arms * (1 - line_knots)))
-        drawn.append((spots, 0, (1 - 0.5 * point) * knots, (1 - point) * line_knots))
+        old = (1 - bulge - bar) * np.array([old_arms, old_knots])
+        in_arms = (1 - 0.5 * point) * arms, (1 - point) * arms * (1 - line_knots)
+        in_knots = (1 - 0.5 * point) * knots, (1 - point) * line_knots
+        drawn += [(blurred, old[0], *in_arms), (spots, old[1], *in_knots)]
     shares = np.array([each[1:] for each in drawn]).T
     rest = 1 - shares.sum(axis=1)
     drawn.append((smooth, 0, rest[1], rest[2]))
-    transforms = np.stack([each[0].astype(np.complex64) for each in drawn])
-    return transforms, np.column_stack([shares, [rest[0], rest[1], rest[2]]])
+    shares = np.column_stack([shares, [rest[0], rest[1], rest[2]]])
+    more = _beyond(structure, row, canvas, rng, irregularity)
+    if more:
+        others = np.array([each[1:] for each in more]).T
+        shares = np.column_stack([shares * (1 - others.sum(axis=1, keepdims=True)), others])
+    transforms = np.stack([each[0].astype(np.complex64) for each in drawn + more])
+    return transforms, shares
+
+
+def _beyond(
+    structure: Structure,
+    row: int,
+    canvas: Canvas,
+    rng: np.random.Generator,
+    irregularity: Irregularity,
+) -> list[tuple[np.ndarray, float, float, float]]:
+    """Halo, tidal tails and partner: transforms, and shares of old and young stars and lines."""
+    s, k = structure, row
+    more: list[tuple[np.ndarray, float, float, float]] = []
+    if irregularity.halo_share > PATCHY:
+        rounder = ellipse(irregularity.halo_radius, 0.5 + 0.5 * s.bulge_axis_ratio[k], s.angle[k])
+        more.append((canvas.sersic(1.5, rounder), irregularity.halo_share, 0.0, 0.0))
+    if irregularity.tail_share:
+        tails = canvas.points(*draw_tails(s, k, rng))
+        tails *= canvas.gaussian(ellipse(TAIL_WIDTH * s.disk_radius[k], 1.0, 0.0))
+        share = irregularity.tail_share
+        more.append((tails, share, share, share))
+    partner = irregularity.partner
+    if partner is not None:
+        shape = ellipse(partner.radius, partner.axis_ratio, partner.angle)
+        place = canvas.shift(partner.x, partner.y)
+        more.append((canvas.sersic(2.0, shape) * place, partner.old, partner.young, partner.young))
+    return more
+
+
+def _with_dust_lane(
+    light: Light, structure: Structure, row: int, canvas: Canvas, irregularity: Irregularity
+) -> Light:
+    """The light less that which a lane across the disk absorbs; that in the fiber is kept."""
+    assert irregularity.dust is not None
+    radius, ratio = structure.disk_radius[row], structure.disk_axis_ratio[row]
+    angle, aside = structure.angle[row], irregularity.dust_offset
+    strip = canvas.gaussian(ellipse(LANE_LENGTH * radius, LANE_WIDTH / LANE_LENGTH, angle))
+    strip = strip * canvas.shift(-aside * np.sin(angle), aside * np.cos(angle))
+    # An exponential disk of scale length h has F / (2 pi h^2 q) in the middle.
+    area = LANE_LENGTH * LANE_WIDTH * 1.678**2 / ratio
+    in_disk = light.flux.sum(axis=0) - light.flux[[BULGE, NUCLEUS]].sum(axis=0)
+    taken = -irregularity.dust * area * in_disk
+    lane = Light(np.vstack([light.transforms, strip[None]]), np.vstack([light.flux, taken]))
+    before, after = (each.flux.T @ (each.transforms.real @ canvas.fiber) for each in (light, lane))
+    return replace(lane, flux=lane.flux * (before / np.maximum(after, 0.3 * before)))
 
 
 def _bar(structure: Structure, row: int) -> np.ndarray:
@@ -295,7 +371,12 @@ RED = 4400.0  # Kelvin; galaxies below are drawn as spheroids
 
 
 def draw_neighbours(
-    survey: Camera, canvas: Canvas, side: float, factor: float, rng: np.random.Generator
+    survey: Camera,
+    canvas: Canvas,
+    side: float,
+    factor: float,
+    rng: np.random.Generator,
+    blends_from: float = np.inf,
 ) -> Light | None:
     """The light of all neighbours of one source, or None if it has none.
 
@@ -305,6 +386,8 @@ def draw_neighbours(
         Side of the cutout [arcsec]; neighbours up to an arcsec outside are drawn.
     factor : float
         Factor on the number of neighbours.
+    blends_from : float
+        r magnitude from which they may lie within `CLEARANCE` of the source; default: none may.
     """
     transforms, fluxes = [], []
     half = side / 2 + 1.0
@@ -314,11 +397,11 @@ def draw_neighbours(
             magnitude = kind.magnitude(rng.random())
             kelvin = float(np.clip(kind.kelvin * np.exp(0.25 * rng.normal()), 3200, 9000))
             shape = rng.random(3)
-            if np.hypot(x, y) < CLEARANCE:
+            if np.hypot(x, y) < CLEARANCE and magnitude < blends_from:
                 continue
             light = canvas.shift(x, y)
             if kind is GALAXIES:
-                light = light * _galaxy(canvas, magnitude, kelvin, shape)
+                light = light * smooth_galaxy(canvas, magnitude, kelvin, shape)
             transforms.append(light)
             fluxes.append(10 ** (-0.4 * (magnitude - 22.5)) * blackbody(survey.wavelength, kelvin))
     return Light(np.array(transforms), np.array(fluxes)) if fluxes else None
@@ -333,7 +416,7 @@ def blackbody(wavelength: np.ndarray, kelvin: float) -> np.ndarray:
     return planck(wavelength) / planck(np.array(6200.0))
 
 
-def _galaxy(canvas: Canvas, magnitude: float, kelvin: float, shape: np.ndarray) -> np.ndarray:
+def smooth_galaxy(canvas: Canvas, magnitude: float, kelvin: float, shape: np.ndarray) -> np.ndarray:
     """A smooth galaxy; sizes fall with magnitude from 2.4 arcsec at r = 18 with 0.2 dex scatter."""
     radius = 10 ** (0.38 - 0.13 * (magnitude - 18) + 0.35 * (shape[0] + shape[1] - 1))
     moments = ellipse(radius, 0.25 + 0.75 * shape[1], 2 * np.pi * shape[2])

@@ -107,14 +107,19 @@ def real_point_spread(canvas: Canvas, optics: Optics, realism: float) -> np.ndar
     if realism < 1:
         mean = optics.shear.mean(axis=1)
         psf += np.float32(1 - realism) * point_spread(canvas, optics.seeing, (mean[0], mean[1]))
-    round_ = canvas.square(np.eye(2))
-    aureole = _sum_of_gaussians(
-        round_[None], np.array([AUREOLE_WIDTH]), moffat_shares(AUREOLE_BETA)[None]
-    )
+    aureole, spread = _round_halos(canvas)
     psf += np.float32(optics.aureole) * (aureole - psf)
-    spread = np.exp(round_ * np.float32(SUBTRACTED_WIDTH**2))
     psf *= 1 - optics.subtracted.astype(np.float32)[:, None] * spread
     return _moved(canvas, psf, optics.offset)
+
+
+@cache
+def _round_halos(canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
+    """Transforms of the aureole and of the light subtracted with the sky, each (P,)."""
+    unit = canvas.square(np.eye(2))
+    shares = moffat_shares(AUREOLE_BETA)[None]
+    aureole = _sum_of_gaussians(unit[None], np.array([AUREOLE_WIDTH]), shares)[0]
+    return aureole, np.exp(unit * np.float32(SUBTRACTED_WIDTH**2))
 
 
 @cache
@@ -157,9 +162,9 @@ def _sum_of_gaussians(units: np.ndarray, width: np.ndarray, share: np.ndarray) -
     """
     narrowest = (NARROWEST * width).astype(np.float32)[:, None]
     gaussian = np.exp(units * narrowest**2)
-    total = np.zeros_like(gaussian)
+    total, part = np.zeros_like(gaussian), np.empty_like(gaussian)
     for each in share.T.astype(np.float32)[:, :, None]:
-        total += each * gaussian
+        total += np.multiply(each, gaussian, out=part)
         np.square(gaussian, out=gaussian)
     return total
 

@@ -22,6 +22,7 @@ from targetsel.mock.camera import PAN_STARRS, Camera
 from targetsel.mock.exposure import Exposures
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.images import FiberLight, draw_galaxy
+from targetsel.mock.irregular import REGULAR, draw_irregularity, misplaced
 from targetsel.mock.morphology import N_NORMALS as STRUCTURE_NORMALS
 from targetsel.mock.morphology import Structure, draw_structure
 from targetsel.mock.plan import BLOCK, Variation
@@ -129,6 +130,8 @@ def observe_block(
     structure = draw_structure(
         galaxies, spectra, normals(Step.STRUCTURE, STRUCTURE_NORMALS), variation.link
     )
+    if variation.realism:
+        structure = misplaced(structure, variation.realism, chances)
     far = bool(variation.farther)
     light = _fiber_light(galaxies, spectra, survey, far)
     exposures = Exposures(survey, variation, size)
@@ -162,14 +165,18 @@ def _images(
     exposures: Exposures,
 ) -> np.ndarray:
     """Cutouts [nanomaggy], float32, shape (N, B, size, size)."""
-    survey, size = exposures.survey, exposures.size
+    survey, size, realism = exposures.survey, exposures.size, exposures.variation.realism
     r = survey.bands.index("r")
     r_flux = galaxies.flux[:, 2] / NJY_PER_NANOMAGGY
+    magnitude = ab_magnitude(galaxies.flux[:, 2])
     flux = np.empty((len(galaxies), len(survey.bands), size, size), dtype=np.float32)
     for row, chance in enumerate(chances):
+        shape = REGULAR
+        if realism:
+            shape = draw_irregularity(structure, row, survey, realism, chance.of(Step.SHAPE))
         places = chance.of(Step.PLACES)
-        source = draw_galaxy(structure, row, light.of(row), exposures.canvas, places)
-        flux[row] = exposures.image(source.scaled(r, r_flux[row]), chance)
+        source = draw_galaxy(structure, row, light.of(row), exposures.canvas, places, shape)
+        flux[row] = exposures.image(source.scaled(r, r_flux[row]), magnitude[row], chance)
     return flux
 
 

@@ -23,6 +23,10 @@ class Step(IntEnum):
     # Of skies with realism only.
     OPTICS = 6
     TEXTURE = 7
+    BRIGHT_STARS = 8
+    COMPANY = 9
+    SHAPE = 10
+    PLACE = 11
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def test_worse_seeing_spreads_the_light_and_changes_nothing_else(galaxies, sourc
     assert np.nanmedian(light(worse)[:, 1] / light(sources)[:, 1]) == pytest.approx(1.0, abs=0.02)
 
 
-def test_realism_leaves_spectra_and_structure_as_they_are(galaxies, sources):
+def test_realism_leaves_spectra_and_sizes_as_they_are(galaxies, sources):
     real = varied(galaxies, realism=1.0)
     assert np.array_equal(real.spectra, sources.spectra)
     assert np.array_equal(real.measured, sources.measured)
@@ -122,7 +122,7 @@ def test_noise_keeps_its_depth_under_realism(galaxies):
     compact = real.structure.radius < 2.0
     corners = real.flux[compact][:, :, :10, :10]
     sigma = np.median(np.nanstd(corners, axis=(2, 3)), axis=0)
-    assert sigma == pytest.approx(PAN_STARRS.sky_sigma, rel=0.15)
+    assert sigma == pytest.approx(PAN_STARRS.sky_sigma, rel=0.2)
 
 
 def test_without_a_link_spectra_stay_and_shapes_change(galaxies, sources):
