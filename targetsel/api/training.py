@@ -46,6 +46,7 @@ def train(
     size: int | None = None,
     bin: int | None = None,
     width: float | None = None,
+    redshift: bool = True,
     seed: int = 0,
     device: str = "cpu",
     report: Callable[[str], object] = print,
@@ -85,6 +86,9 @@ def train(
         Sum pixels in blocks of this width.
     width : float, optional
         Relative width of the networks.
+    redshift : bool
+        Whether to learn the redshift too, where the catalog has it in a column such as "redshift"
+        or "z_spec"; with `init`, where that ensemble predicts it.
     seed : int
         Seed of weights, batches and splits.
     device : str
@@ -157,6 +161,7 @@ def train(
         members=members,
         epochs=epochs,
         width=width,
+        redshift=redshift,
     )
     plan = replace(inputs.plan, workers=workers, device=device)
     train_into(Path(output), inputs.store, inputs.labels, plan, inputs.decoder, of_epochs(report))

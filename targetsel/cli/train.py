@@ -78,6 +78,13 @@ def train(
         float | None,
         typer.Option(help="Relative width of the networks. Default: 0.5, or 1 for wu-peek-2020."),
     ] = None,
+    redshift: Annotated[
+        bool,
+        typer.Option(
+            help="Whether to learn the redshift too, where CATALOG has it in a column such as "
+            "redshift or z_spec; with --init, where that ensemble predicts it."
+        ),
+    ] = True,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and splits.")] = 0,
     device: Annotated[Device, typer.Option(help="Device to train on.")] = Device.auto,
 ) -> None:
@@ -106,6 +113,7 @@ def train(
         size=size,
         bin=bin,
         width=width,
+        redshift=redshift,
         seed=seed,
         device=chosen_device(device),
         report=say_aside,
@@ -115,3 +123,8 @@ def train(
         f"written to {output}: RMSE of standardised latents {rmse['value']:.4f} "
         f"({rmse['low']:.4f} to {rmse['high']:.4f}) on {card['validation']['on']}"
     )
+    if errors := card["validation"].get("redshift"):
+        say(
+            f"redshift: scatter {errors['nmad']['value']:.4f} of dz / (1 + z), "
+            f"{errors['outliers']['value']:.1%} outliers on the same sources"
+        )

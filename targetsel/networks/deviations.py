@@ -33,9 +33,10 @@ class Deviations:
         Means of the components.
     factor : ndarray, shape (J, D, D)
         Lower Cholesky factors of the components' covariances.
-    gate : ndarray, shape (1 + D, J)
-        Logarithm of each component's share, up to a constant: a level, and slopes with the
-        predicted mean.
+    gate : ndarray, shape (1 + G, J)
+        Logarithm of each component's share, up to a constant: a level, and slopes with the first
+        G of the predicted means. These are the latents: a redshift behind them has none, so that
+        the latents alone are such a mixture too.
     """
 
     offset: np.ndarray
@@ -53,7 +54,19 @@ class Deviations:
 
     def log_share(self, mean: np.ndarray) -> np.ndarray:
         """Logarithm of the components' shares for these predicted means, (N, D) to (N, J)."""
+        mean = mean[:, : len(self.gate) - 1]
         return log_softmax(self.gate[0] + np.einsum("nd,dj->nj", mean, self.gate[1:]), axis=1)
+
+    def first(self, n: int) -> Deviations:
+        """Those of the first `n` predicted quantities, at least as many as the shares depend on."""
+        return Deviations(self.offset[:, :n], self.factor[:, :n, :n], self.gate[: 1 + n])
+
+    def extended(self, n: int) -> Deviations:
+        """Those of `n` quantities, the last of which deviate as standard normals of their own."""
+        j, d = self.offset.shape
+        factor = np.tile(np.eye(n), (j, 1, 1))
+        factor[:, :d, :d] = self.factor
+        return Deviations(np.pad(self.offset, ((0, 0), (0, n - d))), factor, self.gate)
 
     def log_densities(self, whitened: np.ndarray) -> np.ndarray:
         """Log density of each component at deviations (..., D), shape (..., J)."""
@@ -76,8 +89,8 @@ class Deviations:
             Deviations from each member's mean, whitened by its covariance.
         log_size : ndarray, shape (N, M)
             Logarithm of the volume of those units.
-        mean : ndarray, shape (N, D)
-            Predicted mean, on which the shares depend.
+        mean : ndarray, shape (N, G)
+            Predicted mean of the first G, on which the shares depend.
         weight : ndarray, shape (N,)
             Number of sources that each one stands for.
         """
@@ -85,7 +98,7 @@ class Deviations:
         found = cls(
             np.zeros((N_PARTS, d)),
             np.stack([scale * np.eye(d) for scale in STARTS]),
-            np.zeros((1 + d, N_PARTS)),
+            np.zeros((1 + mean.shape[1], N_PARTS)),
         )
         for _ in range(N_STEPS):
             found = found._step(whitened, log_size, mean, weight)
@@ -125,8 +138,8 @@ class Deviations:
         names = ("offset", "factor", "gate")
         offset, factor, gate = (np.asarray(card[name], dtype=np.float64) for name in names)
         j, d = len(np.atleast_1d(offset)), n_latents
-        shapes = offset.shape, factor.shape, gate.shape
-        if shapes != ((j, d), (j, d, d), (1 + d, j)):
+        shapes = offset.shape, factor.shape
+        if shapes != ((j, d), (j, d, d)) or gate.shape not in ((1 + d, j), (d, j)):
             raise ValueError(f"the deviations are none of {n_latents} latents")
         diagonal = np.diagonal(factor, axis1=1, axis2=2)
         if not np.isfinite(np.concatenate([each.ravel() for each in (offset, factor, gate)])).all():

@@ -1,5 +1,8 @@
 """The networks that predict latents from cutouts: one family of architectures, set by a plan.
 
+A network may predict the redshift too, as one more target after the latents: its standardised
+ln(1 + redshift). The targets share a mean and a full covariance.
+
 The xresnet plan (He et al. 2019, arXiv:1812.01187) with network deconvolution in the stem,
 everywhere or nowhere: the three contenders of Wu & Peek (2020, arXiv:2009.12318, Fig. 3), of which
 the first is their hybrid. The head gives a mean and a full covariance, or the mean alone as
@@ -20,6 +23,7 @@ from torch.nn import functional
 from targetsel.documents.models import DocumentModel, FromList
 from targetsel.networks.aperture_photometry import Photometry
 from targetsel.networks.deconvolution import Deconvolution
+from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.weights.safetensors import load_weights, read_safetensors
 
 STEM_WIDTHS = (32, 32, 64)
@@ -53,8 +57,10 @@ class NetworkPlan(DocumentModel):
     activation : "relu" or "mish"
     head : "covariance" or "mean"
         Whether the network predicts the latents' covariance too.
+    redshift : RedshiftScale or None
+        For a network that predicts the redshift too: the scale of its last target.
     latent_rmse : tuple of D floats
-        For a network that predicts the mean alone: its error in each standardised latent, which
+        For a network that predicts the mean alone: its error in each standardised target, which
         serves as the posterior's standard deviation for every source. Ones if empty.
     photometry : int
         Number of features that aperture photometry of the cutout adds to the pooled ones; 0 is
@@ -74,6 +80,7 @@ class NetworkPlan(DocumentModel):
     attention: StrictBool = False
     activation: Literal["relu", "mish"] = "relu"
     head: Literal["covariance", "mean"] = "covariance"
+    redshift: RedshiftScale | None = None
     latent_rmse: Annotated[tuple[Annotated[float, Field(gt=0)], ...], FromList] = ()
     photometry: Annotated[int, Field(ge=0, le=10_000)] = 0
     softening: Annotated[float, Field(ge=0)] = 0.0
@@ -89,12 +96,18 @@ class NetworkPlan(DocumentModel):
                 "latent_rmse is given, but a network whose head is 'covariance' predicts its "
                 "errors itself; leave it out, or set head to 'mean'"
             )
-        if self.latent_rmse and len(self.latent_rmse) != self.n_latents:
+        if self.latent_rmse and len(self.latent_rmse) != self.n_targets:
+            also = " and one for the redshift" if self.redshift else ""
             raise ValueError(
-                f"latent_rmse has {len(self.latent_rmse)} numbers; expected {self.n_latents}, one "
-                "for each latent"
+                f"latent_rmse has {len(self.latent_rmse)} numbers; expected {self.n_targets}, one "
+                f"for each latent{also}"
             )
         return self
+
+    @property
+    def n_targets(self) -> int:
+        """Number D of what the network predicts: latents, and perhaps the redshift."""
+        return self.n_latents + (self.redshift is not None)
 
     @property
     def n_features(self) -> int:
@@ -215,12 +228,12 @@ class ResidualBlock(nn.Module):
 
 
 class Network(nn.Module):
-    """Stretched cutouts (N, B, H, W) to latents: mean (N, D) and Cholesky factor (N, D, D)."""
+    """Stretched cutouts (N, B, H, W) to targets: mean (N, D) and Cholesky factor (N, D, D)."""
 
     def __init__(self, plan: NetworkPlan):
         super().__init__()
         self.plan = plan
-        n_in, d = 0, plan.n_latents
+        n_in, d = 0, plan.n_targets
         if plan.width:
             self.stem, n_in = self._stem()
             self.pool = nn.MaxPool2d(3, 2, 1) if plan.depth else nn.Identity()
@@ -302,7 +315,7 @@ class Network(nn.Module):
 
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (N, D) and lower Cholesky factor of the covariance (N, D, D) from features."""
-        d = self.plan.n_latents
+        d = self.plan.n_targets
         numbers = self.head(features)
         if self.plan.head == "mean":
             rmse = numbers.new_tensor(self.plan.latent_rmse or (1.0,) * d)

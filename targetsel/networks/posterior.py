@@ -1,6 +1,8 @@
 """The posterior of the latents given a cutout: a mixture of the members' Gaussians.
 
-A scored file stores the members' moments of each source. The `deviations`, which are the same for
+An ensemble that predicts redshifts has ln(1 + redshift) as one more target behind the latents, in
+the same Gaussians. A scored file stores the members' moments of each source, those of the redshift
+in columns of their own. The `deviations`, which are the same for
 all sources of a file, are stored as JSON in the metadata of the column `member_cov`.
 """
 
@@ -36,6 +38,8 @@ WIDEST = 12.0  # that interval's half width [widest standard deviation of a Gaus
 OF_SOURCES = ("source_id", "member_mean", "member_factor", "typicality", "magnitude")
 DEVIATIONS = b"deviations"
 ROUNDING = 1e-6  # of a covariance's largest element
+# Columns of a redshift beside `member_mean` and `member_cov`: the last rows of both.
+OF_REDSHIFT = ("member_log1z_mean", "member_log1z_cov")
 
 
 @brief
@@ -46,6 +50,9 @@ class LatentPosterior:
     A network gives a Gaussian. A calibration may find that true latents follow another
     distribution about it, and replaces it by a mixture of J Gaussians, so that the whole stays a
     Gaussian mixture.
+
+    With `has_redshift`, the last of the D dimensions is ln(1 + redshift), and those before are
+    latents; otherwise all are. `latents` is the posterior of the latents alone.
 
     Attributes
     ----------
@@ -62,6 +69,8 @@ class LatentPosterior:
     deviations : Deviations
         Distribution of latents about a member's mean, in units of its factor; standard normal by
         default. The same for all sources.
+    has_redshift : bool
+        Whether the last dimension is ln(1 + redshift).
     """
 
     source_id: np.ndarray
@@ -70,6 +79,7 @@ class LatentPosterior:
     typicality: np.ndarray
     magnitude: np.ndarray = None  # type: ignore[assignment]
     deviations: Deviations = None  # type: ignore[assignment]
+    has_redshift: bool = False
 
     def __post_init__(self) -> None:
         if self.magnitude is None:
@@ -80,6 +90,25 @@ class LatentPosterior:
 
     def __len__(self) -> int:
         return len(self.source_id)
+
+    @property
+    def n_latents(self) -> int:
+        """Number of the latents among the D dimensions."""
+        return self.member_mean.shape[2] - self.has_redshift
+
+    @cached_property
+    def latents(self) -> LatentPosterior:
+        """The posterior of the latents alone, whatever the redshift."""
+        if not self.has_redshift:
+            return self
+        d = self.n_latents
+        return replace(
+            self,
+            member_mean=self.member_mean[..., :d],
+            member_factor=self.member_factor[..., :d, :d],
+            deviations=self.deviations.first(d),
+            has_redshift=False,
+        )
 
     @property
     def known(self) -> np.ndarray:
@@ -140,7 +169,8 @@ class LatentPosterior:
     def epistemic(self) -> np.ndarray:
         """The members' disagreement, shape (N,): root mean square over latents of the scatter of
         their means, in units of the training spectra's own scatter."""
-        return np.sqrt(np.trace(self.epistemic_cov, axis1=1, axis2=2) / self.mean.shape[1])
+        cov = self.latents.epistemic_cov
+        return np.sqrt(np.trace(cov, axis1=1, axis2=2) / self.n_latents)
 
     @property
     def _of_members(self) -> np.ndarray:
@@ -239,13 +269,14 @@ class LatentPosterior:
     def draw(self, n_draws: int, seed: int = 0) -> np.ndarray:
         """Draws of the latents, shape (N, S, D) with S the multiple of M next to `n_draws`.
 
-        In single precision; see `drawn`.
+        In single precision; see `drawn`. Of a posterior with a redshift, D is that of the latents.
         """
-        return self.drawn(n_draws, seed).cpu().numpy().astype(np.float64)
+        draws = self.drawn(n_draws, seed).cpu().numpy().astype(np.float64)
+        return draws[..., : self.n_latents]
 
     def drawn(self, n_draws: int, seed: int = 0, device: str | torch.device = "cpu") -> Tensor:
-        """Draws of the latents as a tensor, shape (N, S, D) with S the multiple of M next to
-        `n_draws`.
+        """Draws of the latents, and of ln(1 + redshift) behind them, as a tensor of shape
+        (N, S, D) with S the multiple of M next to `n_draws`.
 
         Each member gives the same number of draws, from points of a scrambled Sobol sequence of
         normals (Owen 1998) that all sources share. A hash of the source's id and the seed chooses
@@ -298,7 +329,23 @@ def _points(n_members: int, each: int, dimension: int, seed: int) -> tuple[np.nd
 # ---------------------------------------------------------------- columns of a scored file
 
 
-def stored_posterior(table: pa.Table, source_id: np.ndarray) -> LatentPosterior:
+def moments_to_store(posterior: LatentPosterior) -> dict[str, np.ndarray]:
+    """Columns that `stored_posterior` reads, by their names: arrays of N rows."""
+    n, latents = len(posterior), posterior.latents
+    lower = np.tril_indices(latents.n_latents)
+    found = {
+        "member_mean": latents.member_mean.reshape(n, -1),
+        "member_cov": latents.member_cov[:, :, lower[0], lower[1]].reshape(n, -1),
+    }
+    if posterior.has_redshift:
+        last = posterior.member_mean[..., -1], posterior.member_cov[:, :, -1].reshape(n, -1)
+        found |= dict(zip(OF_REDSHIFT, last, strict=True))
+    return found
+
+
+def stored_posterior(
+    table: pa.Table, source_id: np.ndarray, with_redshift: bool = False
+) -> LatentPosterior:
     """Posterior stored in the columns `member_mean` and `member_cov`.
 
     All NaN where a member's mean or covariance is null or damaged: no finite numbers, or none
@@ -309,27 +356,47 @@ def stored_posterior(table: pa.Table, source_id: np.ndarray) -> LatentPosterior:
     table : pa.Table
         N sources in the scored layout; `typicality_features` may be missing.
     source_id : ndarray, shape (N,)
+    with_redshift : bool
+        Also of the redshift where the table has its columns (`OF_REDSHIFT`); otherwise of the
+        latents alone.
     """
     n, field = table.num_rows, table.schema.field("member_cov")
     width = table.schema.field("member_mean").type.list_size
     d = 2 * field.type.list_size // width - 1
-    m, lower = width // d, np.tril_indices(d)
+    m = width // d
     mean = matrix(table["member_mean"]).reshape(n, m, d)
+    triangle = matrix(table["member_cov"]).reshape(n, m, d * (d + 1) // 2)
+    with_redshift &= {*OF_REDSHIFT} <= {*table.column_names}
+    if with_redshift:
+        own_mean, own_cov = (matrix(table[name]).reshape(n, m, -1) for name in OF_REDSHIFT)
+        mean, triangle = (
+            np.concatenate(parts, axis=2) for parts in ((mean, own_mean), (triangle, own_cov))
+        )
+        d += 1
+    lower = np.tril_indices(d)
     cov = np.zeros((n, m, d, d))
-    cov[..., lower[0], lower[1]] = matrix(table["member_cov"]).reshape(n, m, len(lower[0]))
+    cov[..., lower[0], lower[1]] = triangle
     cov += np.tril(cov, -1).swapaxes(2, 3)
     # Rounding to float32 could make the narrowest direction's variance negative.
-    largest = np.diagonal(cov, axis1=2, axis2=3).max(axis=2)
+    variance = np.diagonal(cov, axis1=2, axis2=3).copy()
+    latents = slice(0, d - with_redshift)  # a redshift's variance is much smaller
+    variance[..., latents] = variance[..., latents].max(axis=2, keepdims=True)
     with np.errstate(invalid="ignore"):
-        cov += ROUNDING * largest[..., None, None] * np.eye(d)
+        cov += ROUNDING * variance[..., None] * np.eye(d)
     factor = _factors(cov)
     mean[np.isnan(factor).any(axis=(1, 2, 3))] = np.nan
     factor[~np.isfinite(mean).all(axis=(1, 2))] = np.nan
     typicality = np.full(n, np.nan)
     if "typicality_features" in table.column_names:
         typicality = table["typicality_features"].to_numpy().astype(np.float64)
-    deviations = stored_deviations(field, d)
-    return LatentPosterior(source_id, mean, factor, typicality, deviations=deviations)
+    return LatentPosterior(
+        source_id,
+        mean,
+        factor,
+        typicality,
+        deviations=stored_deviations(field, d),
+        has_redshift=with_redshift,
+    )
 
 
 def _factors(cov: np.ndarray) -> np.ndarray:
@@ -363,8 +430,10 @@ def stored_deviations(field: pa.Field, n_latents: int) -> Deviations:
     if note is None:
         return Deviations.standard(n_latents)
     try:
-        return Deviations.from_card(json.loads(note), n_latents)
-    except (ValueError, KeyError, TypeError) as error:
+        card = json.loads(note)
+        n = len(card["offset"][0])  # one more than asked for where a redshift is left out
+        return Deviations.from_card(card, n if n == n_latents + 1 else n_latents).first(n_latents)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise CatalogError(
             f"column 'member_cov': its metadata describe no deviations ({error}). Score the "
             "catalog again."

@@ -88,10 +88,11 @@ class Ensemble:
     def __repr__(self) -> str:
         plan = self.input
         calibrated = "calibrated" if self.calibration else "not calibrated"
+        redshift = " and the redshift" if self.predicts_redshift else ""
         return (
             f"Ensemble '{self.name}' of {len(self.networks)} networks, {calibrated}: "
             f"{', '.join(plan.bands)} at {plan.pixel_scale:g} arcsec, {plan.size} pixels, to "
-            f"{self.decoder.n_latents} latents"
+            f"{self.decoder.n_latents} latents{redshift}"
         )
 
     @cached_property
@@ -110,6 +111,11 @@ class Ensemble:
         import hashlib
 
         return hashlib.sha256(card_bytes(self.card)).hexdigest()
+
+    @property
+    def predicts_redshift(self) -> bool:
+        """Whether the networks predict the redshift beside the latents."""
+        return self.networks[0].plan.redshift is not None
 
     @property
     def joint(self) -> JointCalibration | None:
@@ -141,7 +147,7 @@ class Ensemble:
         plan = self.input
         chosen = plan.select(cutouts)
         good = np.flatnonzero(chosen.status == "ok")
-        n, m, d = len(chosen), len(self.networks), self.decoder.n_latents
+        n, m, d = len(chosen), len(self.networks), self.networks[0].plan.n_targets
         mean = np.full((n, m, d), np.nan)
         factor = np.full((n, m, d, d), np.nan)
         typicality = np.full(n, np.nan)
@@ -150,8 +156,17 @@ class Ensemble:
             batch = self._predict(plan.prepare(chosen.flux[_as_slice(rows)]))
             mean[rows], factor[rows] = (each[: len(rows)] for each in batch[1:])
             typicality[rows] = self.novelty.novelty(batch[0])[: len(rows)]
+        if (scale := self.networks[0].plan.redshift) is not None:
+            mean, factor = scale.restored(mean, factor)
         magnitude = central_magnitude(chosen, reference_band(plan.bands))
-        found = LatentPosterior(chosen.source_id, mean, factor, typicality, magnitude)
+        found = LatentPosterior(
+            chosen.source_id,
+            mean,
+            factor,
+            typicality,
+            magnitude,
+            has_redshift=self.predicts_redshift,
+        )
         return self.calibration.posterior(found, magnitude) if self.calibration else found
 
     def measure(self, latents: np.ndarray, posterior: LatentPosterior, seed: int = 0) -> Proxies:
@@ -326,6 +341,11 @@ class Ensemble:
                 raise EnsembleError(
                     f"{place}: its networks differ in bands, latents and features: {one} and "
                     f"{other}. Networks of one ensemble must agree in these."
+                )
+            if first.plan.redshift != network.plan.redshift:
+                raise EnsembleError(
+                    f"{place}: its networks predict the redshift on different scales, or some do "
+                    "not. Networks of one ensemble must agree in that."
                 )
         for what, found, needed in (
             ("bands of the input", len(plan.bands), first.plan.n_bands),

@@ -13,7 +13,7 @@ import pyarrow as pa
 from targetsel.calibration.joint import JointCalibration
 from targetsel.imaging.cutout import Cutouts, Images, cut_out
 from targetsel.imaging.measurements import MAGNITUDE
-from targetsel.networks.posterior import LatentPosterior, with_deviations
+from targetsel.networks.posterior import LatentPosterior, moments_to_store, with_deviations
 from targetsel.novelty.novelty import Typicality, typicality
 from targetsel.scored.columns import STATUS, SUMMARIES, UNMEASURED_PROXIES, scored_columns
 from targetsel.scored.slim import slimmed
@@ -156,15 +156,14 @@ def assemble(
     slim : bool
         Whether the rows shall be slim (see `scored.slim`).
     """
-    n, m, d = posterior.member_mean.shape
-    lower = np.tril_indices(d)
+    (n, m, _), d = posterior.member_mean.shape, posterior.n_latents
+    lower, latents = np.tril_indices(d), posterior.latents
     good = cutouts.status == "ok"
     unmeasured = unmeasured_proxies(summary)
     values = {
-        "latent_mean": posterior.mean,
-        "latent_cov": posterior.cov[:, lower[0], lower[1]],
-        "member_mean": posterior.member_mean.reshape(n, m * d),
-        "member_cov": posterior.member_cov[:, :, lower[0], lower[1]].reshape(n, m * len(lower[0])),
+        "latent_mean": latents.mean,
+        "latent_cov": latents.cov[:, lower[0], lower[1]],
+        **moments_to_store(posterior),
         **summary,
         GROUP: np.where(good, joint.groups(summary), -1) if joint else np.full(n, -1),
         MAGNITUDE: posterior.magnitude,

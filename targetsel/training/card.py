@@ -18,7 +18,9 @@ from targetsel.scoring.card import SCHEMA
 from targetsel.scoring.ensemble import Ensemble, halves
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.lines import measure
+from targetsel.spectra.photoz import COLUMNS
 from targetsel.spectra.proxies import Proxies
+from targetsel.statistics.redshift_errors import OUTLIER, redshift_error_figures
 from targetsel.statistics.resampling import (
     Resampling,
     Statistic,
@@ -43,7 +45,7 @@ N_RESAMPLINGS = 200
 DIGITS = 4
 # Catalog columns that describe a training's support: the first one present of each list.
 SUPPORT = {
-    "redshift": ("redshift", "z_spec", "zspec", "specz", "z_hp", "z_best"),
+    "redshift": COLUMNS,
     "magnitude": ("rmag", "r_mag", "mag_r", "rpetro", "petromag_r", "petro_r", "rkronmag"),
     "size": ("r50", "petror50_r", "petro_r50", "half_light_radius", "shape_r", "radius"),
 }
@@ -70,6 +72,8 @@ def describe(
     seen = "simulated images" if labels.simulated else "images"
     if network.photometry:
         seen += " and their aperture photometry"
+    if network.redshift is not None:
+        seen += "; predicts the redshift too"
     return {
         "schema": SCHEMA,
         "name": name,
@@ -148,8 +152,12 @@ def in_half_precision(ensemble: Ensemble, cutouts: Cutouts) -> tuple[Ensemble, f
     """
     networks = [_halved(network) for network in ensemble.networks]
     rounded = Ensemble(networks, ensemble.decoder, ensemble.novelty, ensemble.card)
-    middle, spread = medians(ensemble, ensemble.predict(cutouts))
-    other, _ = medians(ensemble, rounded.predict(cutouts))
+    posterior, of_rounded = ensemble.predict(cutouts), rounded.predict(cutouts)
+    (middle, spread), (other, _) = medians(ensemble, posterior), medians(ensemble, of_rounded)
+    if posterior.has_redshift:
+        one, another = redshifts(posterior), redshifts(of_rounded)
+        middle, other = np.column_stack([middle, one[0]]), np.column_stack([other, another[0]])
+        spread = np.column_stack([spread, one[1]])
     change = np.abs(other - middle)[spread > 0] / spread[spread > 0]
     return rounded, float(np.nanmax(change, initial=0.0))
 
@@ -173,6 +181,12 @@ def medians(ensemble: Ensemble, posterior: LatentPosterior) -> tuple[np.ndarray,
     return np.concatenate(middle), np.concatenate(spread)
 
 
+def redshifts(posterior: LatentPosterior) -> tuple[np.ndarray, np.ndarray]:
+    """Median and about the standard deviation of each source's redshift, each (N,)."""
+    median = np.expm1(posterior.quantile(0.5)[:, -1])
+    return median, (1 + median) * np.sqrt(posterior.cov[:, -1, -1])
+
+
 def decoded(ensemble: Ensemble, latents: np.ndarray) -> Proxies:
     """The proxies of decoded latents (N, S, D)."""
     return measure(ensemble.decoder.decode(latents))
@@ -183,13 +197,13 @@ def decoded(ensemble: Ensemble, latents: np.ndarray) -> Proxies:
 
 @torch.inference_mode()
 def latent_rmse(networks: Sequence[Network], examples: Sequence[Examples]) -> tuple[float, ...]:
-    """Root mean square error in each latent of networks on their own validation sources."""
+    """Root mean square error in each target of networks on their own validation sources."""
     squares = []
     for network, each in zip(networks, examples, strict=True):
         rows = each.validation
         parts = (rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE))
         mean = torch.cat([network(torch.from_numpy(each.read(part)))[0] for part in parts])
-        squares.append(((mean.numpy() - each.latents[rows]) ** 2).mean(axis=0))
+        squares.append(((mean.numpy() - each.targets[rows]) ** 2).mean(axis=0))
     return tuple(float(value) for value in np.sqrt(np.mean(squares, axis=0)))
 
 
@@ -220,6 +234,7 @@ def validated(ensemble: Ensemble, store: CutoutStore, test: Labels) -> tuple[Ens
 
 def validation(ensemble: Ensemble, posterior: LatentPosterior, test: Labels) -> dict[str, Any]:
     """Errors of predictions for sources that were not used in training."""
+    whole, posterior = posterior, posterior.latents
     groups = test.group.astype(str)
     resampling = Resampling(groups, test.weight, N_RESAMPLINGS)
     error = (posterior.mean - test.mean) ** 2
@@ -243,6 +258,7 @@ def validation(ensemble: Ensemble, posterior: LatentPosterior, test: Labels) -> 
         "sources count by their weight",
         **{name: _figure(resampling, statistic) for name, statistic in figures.items()},
         "proxies": _proxies(ensemble, posterior, test),
+        **({"redshift": _redshift(whole, test)} if whole.has_redshift else {}),
     }
 
 
@@ -271,6 +287,21 @@ def _proxies(ensemble: Ensemble, posterior: LatentPosterior, test: Labels) -> di
         if name in test.measured:
             found[name]["spectra"] = _agreement(predicted[:, column], test.measured[name], test)
     return found
+
+
+def _redshift(posterior: LatentPosterior, test: Labels) -> dict[str, Any]:
+    """Errors of the median redshifts, and how wide the posteriors are beside them."""
+    assert test.redshift is not None
+    predicted, _ = redshifts(posterior)
+    resampling = Resampling(test.group.astype(str), test.weight, N_RESAMPLINGS)
+    square = (np.log1p(test.redshift) - posterior.mean[:, -1]) ** 2 / posterior.cov[:, -1, -1]
+    figures = redshift_error_figures(predicted, test.redshift)
+    figures["mean_square_over_variance"] = mean_of(square)
+    return {
+        "of": "median of photoz; bias, nmad and outliers of dz / (1 + z), outliers beyond "
+        f"{OUTLIER:g}",
+        **{name: _figure(resampling, statistic) for name, statistic in figures.items()},
+    }
 
 
 def _agreement(predicted: np.ndarray, truth: np.ndarray, test: Labels) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from targetsel.novelty.novelty import NoveltyReference
 from targetsel.scoring.ensemble import FEWEST_HELD_OUT, Ensemble, fit_reference
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
+from targetsel.spectra.photoz import COLUMNS
 from targetsel.tables.files import written_beside
 from targetsel.tables.ids import matched
 from targetsel.tables.parquet import write_table
@@ -45,8 +46,8 @@ RESULTS = (
     HELD_OUT,
 )
 LOSSES = {
-    "mean": "root mean square error [standardised latents]",
-    "covariance": "negative log likelihood of the latents",
+    "mean": "root mean square error [standardised targets]",
+    "covariance": "negative log likelihood of the targets",
 }
 
 # Messages of a training: lines of text, and progress of a member.
@@ -130,6 +131,8 @@ def _train(
 ) -> None:
     """Train, assemble, test and write the ensemble."""
     report(f"{len(labels)} sources have cutouts and labels")
+    learnt = "latents and redshift" if plan.network.redshift is not None else "latents"
+    report(f"to be learnt: {learnt}")
     for reason, count in labels.left_out.items():
         if count:
             report(f"left out: {count} {reason}")
@@ -175,14 +178,15 @@ def _members(
     for number, network in enumerate(plan.start.networks if plan.start else ()):
         starts.append(work / f"start-{number}.safetensors")
         write_safetensors(network.state_dict(), starts[-1])
-    noise = labels.noise if labels.noise.any() else None
+    targets, noise = labels.targets(plan.network.redshift)
+    noises = noise if labels.noise.any() else None
     weight = None if (labels.weight == labels.weight[0]).all() else labels.weight
     members = []
     for k in range(plan.members):
         fold = plan.fold_of(k)
         training, validation = usable[split.training(fold)], usable[split.validation(fold)]
         _check_enough(len(training), plan)
-        examples = Examples(pixels.read, labels.mean, training, noise, validation, weight)
+        examples = Examples(pixels.read, targets, training, noises, validation, weight)
         checkpoint = work / f"member-{k}.checkpoint.safetensors"
         start = starts[plan.start_of(k)] if starts else None
         recipe = plan.recipe_of(k)
@@ -266,6 +270,11 @@ def _check_latents(labels: Labels, plan: TrainingPlan, decoder: Decoder) -> None
                 f"training: the {what} have {found} latents, but the decoder has "
                 f"{decoder.n_latents}. Use the decoder that they belong to."
             )
+    if plan.network.redshift is not None and labels.redshift is None:
+        raise EnsembleError(
+            "training: the network predicts the redshift too, but no redshifts are known. Give a "
+            f"catalog with a column '{COLUMNS[0]}' of true ones."
+        )
 
 
 def _check_enough(n: int, plan: TrainingPlan) -> None:

@@ -39,18 +39,19 @@ ReadRows = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Examples:
-    """Cutouts, the latents to be predicted from them, and the training rows.
+    """Cutouts, the targets to be predicted from them, and the training rows.
 
     Attributes
     ----------
     read : callable
         Returns the stretched cutouts of row numbers.
-    latents : ndarray, shape (all rows, D)
-        Standardised latents of every row that `read` knows.
+    targets : ndarray, shape (all rows, D)
+        Standardised latents of every row that `read` knows, and perhaps a standardised
+        ln(1 + redshift) behind them.
     training : ndarray of int
         The training rows.
     noise : ndarray, shape (all rows, D), or None
-        Standard deviation of `latents` about the true ones; None: they are exact.
+        Standard deviation of `targets` about the true ones; None: they are exact.
     validation : ndarray of int
         Validation rows, evaluated after each epoch; without them the last epoch's weights are
         kept.
@@ -59,7 +60,7 @@ class Examples:
     """
 
     read: ReadRows
-    latents: np.ndarray
+    targets: np.ndarray
     training: np.ndarray
     noise: np.ndarray | None = None
     validation: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))

@@ -13,11 +13,13 @@ import pyarrow as pa
 
 from targetsel.errors import CatalogError, SpectrumError, close_or_known, counted, did_you_mean
 from targetsel.imaging.store import CutoutStore
+from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import scatter_under_noise
 from targetsel.spectra.grid import N_PIXELS, wavelengths
 from targetsel.spectra.lines import measure
+from targetsel.spectra.photoz import COLUMNS, known_redshifts
 from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import MeasuredSpectra, Spectra
 from targetsel.tables.any_format import is_simulated, may_hold_lists, table_reader
@@ -59,6 +61,8 @@ class Labels:
         Group of each source; a group is never split between training and test.
     weight : ndarray, shape (N,)
         Number of sources of the sky that one stands for, up to a factor.
+    redshift : ndarray, shape (N,), or None
+        Redshifts to be learnt beside the latents, NaN where unknown; None: they are not.
     position : tuple of two ndarrays, shape (N,), or None
         Ra and dec [deg, ICRS] in the catalog; None without one.
     about : dict of ndarray, shape (N,)
@@ -76,6 +80,7 @@ class Labels:
     noise: np.ndarray
     group: np.ndarray = None  # type: ignore[assignment]
     weight: np.ndarray = None  # type: ignore[assignment]
+    redshift: np.ndarray | None = None
     position: tuple[np.ndarray, np.ndarray] | None = None
     about: dict[str, np.ndarray] = field(default_factory=dict)
     measured: dict[str, np.ndarray] = field(default_factory=dict)
@@ -99,12 +104,13 @@ class Labels:
 
     @property
     def sha256(self) -> str:
-        """A hash of latents, noise, groups and weights, whatever the order of the rows."""
+        """A hash of latents, noise, groups, weights and redshifts, whatever the rows' order."""
         ids = self.source_id.astype(str)
         order = np.argsort(ids, kind="stable")
         digest = hashlib.sha256("\n".join(ids[order]).encode())
         digest.update("\n".join(self.group.astype(str)[order]).encode())
-        for values in (self.mean, self.noise, self.weight):
+        redshift = () if self.redshift is None else (self.redshift,)
+        for values in (self.mean, self.noise, self.weight, *redshift):
             digest.update(np.ascontiguousarray(values[order], dtype=np.float64).tobytes())
         return digest.hexdigest()
 
@@ -207,6 +213,8 @@ class Labels:
             arrays[name] = {key: values[rows] for key, values in getattr(self, name).items()}
         if self.position is not None:
             arrays["position"] = self.position[0][rows], self.position[1][rows]
+        if self.redshift is not None:
+            arrays["redshift"] = self.redshift[rows]
         return replace(self, **arrays)
 
     def with_catalog(
@@ -252,6 +260,35 @@ class Labels:
             left_out=left_out,
         )
         return found.take(np.flatnonzero(weight > 0))
+
+    def with_redshifts(self) -> Labels:
+        """The labels of sources with a redshift in the catalog, which is to be learnt too.
+
+        It is the catalog's first column of those that usually hold redshifts (`photoz.COLUMNS`).
+        If there is none, or none of its numbers is a redshift, the labels as they are.
+        """
+        columns = {name.lower(): values for name, values in self.about.items()}
+        name = next((name for name in COLUMNS if name in columns), None)
+        if name is None:
+            return self
+        redshift = known_redshifts(columns[name])
+        known = np.isfinite(redshift)
+        if not known.any():
+            return self
+        left_out = self.left_out | {"without a redshift": int((~known).sum())}
+        found = replace(self, redshift=redshift, left_out=left_out)
+        return found.take(np.flatnonzero(known))
+
+    def targets(self, scale: RedshiftScale | None) -> tuple[np.ndarray, np.ndarray]:
+        """What networks learn and its noise, each (N, D): latents, and the redshift on its scale.
+
+        Without a scale they are the latents alone.
+        """
+        if scale is None:
+            return self.mean, self.noise
+        assert self.redshift is not None
+        last = scale.standardised(self.redshift)
+        return np.column_stack([self.mean, last]), np.column_stack([self.noise, 0 * last])
 
     def in_store(self, store: CutoutStore) -> Labels:
         """The labels of sources that have cutouts, in the order of the store, by its ids.

@@ -109,7 +109,7 @@ class TrainingProgress:
         Mean loss over the epoch's batches.
     validation_rmse : float or None
         Root mean square error on validation sources after the last whole epoch, in standardised
-        latents.
+        targets.
     per_second : float
         Training cutouts per second.
     share : float
@@ -285,16 +285,16 @@ class NetworkTraining(EpochTraining):
         return network.posterior(features.float())
 
     def _truth(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Latents of some rows and their noise, each (N, D), and weights (N,), on the device."""
+        """Targets of some rows and their noise, each (N, D), and weights (N,), on the device."""
         chosen = torch.from_numpy(rows).to(self.device)
-        latents, noise, weight = (
-            values if values is None else values[chosen] for values in self._targets
+        targets, noise, weight = (
+            values if values is None else values[chosen] for values in self._truths
         )
-        assert latents is not None
-        return latents, noise, weight
+        assert targets is not None
+        return targets, noise, weight
 
     @cached_property
-    def _targets(self) -> tuple[Tensor | None, ...]:
+    def _truths(self) -> tuple[Tensor | None, ...]:
         examples = self.examples
         weight = examples.weight
         if weight is not None:
@@ -303,7 +303,7 @@ class NetworkTraining(EpochTraining):
             None
             if values is None
             else torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self.device)
-            for values in (examples.latents, examples.noise, weight)
+            for values in (examples.targets, examples.noise, weight)
         )
 
     @torch.no_grad()

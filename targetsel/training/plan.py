@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from pydantic import BaseModel
 
@@ -17,12 +18,14 @@ from targetsel.imaging.stretch import Stretch
 from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
 from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan, presets
+from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.scoring.ensemble import Ensemble, decoder_file, find_ensemble
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import FILE_NAME, Decoder
+from targetsel.spectra.photoz import COLUMNS
 from targetsel.tables.any_format import is_simulated
 from targetsel.training.examples import recorded_split
-from targetsel.training.labels import Labels
+from targetsel.training.labels import SMALLEST_SCATTER, Labels
 from targetsel.training.network_training import Recipe
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -339,6 +342,7 @@ class TrainingInputs:
         size: int | None = None,
         binning: int | None = None,
         seed: int = 0,
+        redshift: bool = True,
         **options: Any,
     ) -> TrainingInputs:
         """The inputs read from some files, and the plan that the options set.
@@ -353,6 +357,9 @@ class TrainingInputs:
             ensemble to start from.
         seed : int
             Seed of weights, batches, splits and the noise of labels.
+        redshift : bool
+            Whether to learn the redshift beside the latents, where the catalog has it. A training
+            that starts from an ensemble learns it if that one predicts it.
         **options
             `members`, `epochs` and `width` of `named_plan` or `fine_tuning`; None for
             their defaults.
@@ -381,7 +388,40 @@ class TrainingInputs:
             simulated = labels.simulated or is_simulated(files.catalog)
             labels = labels.with_catalog(Catalog.read(files.catalog), files.group, files.catalog)
             labels = replace(labels, simulated=simulated)
+        if redshift and (start is None or start.predicts_redshift):
+            labels = labels.with_redshifts()
+        if start is not None:
+            _check_redshift(start, labels, files, redshift)
+        elif labels.redshift is not None:
+            network = _changed(plan.network, "network", redshift=_scale(labels, files))
+            plan = replace(plan, network=network)
         return cls(store, labels, plan, decoder)
+
+
+def _scale(labels: Labels, files: TrainingFiles) -> RedshiftScale:
+    """The scale of the redshifts to be learnt."""
+    assert labels.redshift is not None
+    if np.log1p(labels.redshift).std() < SMALLEST_SCATTER:
+        raise CatalogError(
+            f"{files.catalog}: the redshift is {labels.redshift[0]:g} for all {len(labels)} "
+            "sources, so there is nothing to learn of it. Leave it out with --no-redshift."
+        )
+    return RedshiftScale.of(labels.redshift)
+
+
+def _check_redshift(start: Ensemble, labels: Labels, files: TrainingFiles, wanted: bool) -> None:
+    """Refuse to go on training an ensemble that predicts redshifts without any."""
+    if not start.predicts_redshift or labels.redshift is not None:
+        return
+    if not wanted:
+        raise EnsembleError(
+            f"--no-redshift: the ensemble to start from, '{start.name}', predicts the redshift. "
+            "Leave that option out, or train without --init."
+        )
+    raise EnsembleError(
+        f"--init {files.init}: predicts the redshift beside the latents, but none is known here. "
+        f"Give a catalog with a column '{COLUMNS[0]}' by --catalog, or train without --init."
+    )
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

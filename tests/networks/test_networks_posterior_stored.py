@@ -10,7 +10,12 @@ import pytest
 
 from targetsel.errors import CatalogError
 from targetsel.networks.deviations import Deviations
-from targetsel.networks.posterior import LatentPosterior, stored_posterior, with_deviations
+from targetsel.networks.posterior import (
+    LatentPosterior,
+    moments_to_store,
+    stored_posterior,
+    with_deviations,
+)
 from tests.calibration.known_sky import lists
 
 
@@ -74,3 +79,51 @@ def test_a_covariance_that_rounding_has_made_negative_can_still_be_used():
     cov = np.tile(50 * np.outer(direction, direction), (4, 2, 1, 1))
     again = stored_posterior(stored(posterior(), cov), np.arange(4))
     assert again.member_cov == pytest.approx(cov, rel=1e-3, abs=1e-3)
+
+
+# ---------------------------------------------------------------- with a redshift
+
+
+def with_redshift():
+    """A posterior whose last dimension is ln(1 + redshift), some thousandths wide."""
+    factor = posterior().member_factor.copy()
+    factor[..., -1, :] *= 0.003
+    gate = np.array([[0.0, 1.0], [0.3, 0.0], [0.0, 0.1]])
+    parts = np.stack([np.eye(3), 1.5 * np.eye(3)])
+    deviations = Deviations(np.array([[0.1, 0.0, 0.2], [-0.2, 0.1, 0.0]]), parts, gate)
+    return replace(posterior(), member_factor=factor, deviations=deviations, has_redshift=True)
+
+
+def table_of(whole):
+    table = pa.table({name: lists(values) for name, values in moments_to_store(whole).items()})
+    place = table.schema.get_field_index("member_cov")
+    field = with_deviations(table.schema.field("member_cov"), whole)
+    return table.set_column(place, field, table["member_cov"])
+
+
+def test_a_posterior_with_a_redshift_comes_back_whole():
+    whole = with_redshift()
+    again = stored_posterior(table_of(whole), whole.source_id, with_redshift=True)
+    assert again.has_redshift
+    assert again.mean == pytest.approx(whole.mean, rel=1e-5, abs=1e-6)
+    assert again.cov == pytest.approx(whole.cov, rel=1e-3, abs=1e-8)
+
+
+def test_the_latents_of_a_posterior_with_a_redshift_come_back_alone():
+    whole = with_redshift()
+    again = stored_posterior(table_of(whole), whole.source_id)
+    assert not again.has_redshift
+    assert again.mean == pytest.approx(whole.latents.mean, rel=1e-5, abs=1e-6)
+    assert again.cov == pytest.approx(whole.latents.cov, rel=1e-4, abs=1e-5)
+
+
+def test_without_the_columns_of_a_redshift_there_are_latents_alone():
+    table = table_of(with_redshift()).drop_columns("member_log1z_cov")
+    assert stored_posterior(table, np.arange(4), with_redshift=True).member_mean.shape[2] == 2
+
+
+def test_the_latents_of_a_posterior_with_a_redshift_have_its_marginals():
+    whole = with_redshift()
+    assert whole.latents.mean == pytest.approx(whole.mean[:, :2])
+    assert whole.latents.cov == pytest.approx(whole.cov[:, :2, :2])
+    assert whole.latents.quantile(0.1) == pytest.approx(whole.quantile(0.1)[:, :2], abs=1e-6)
